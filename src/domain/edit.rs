@@ -1,0 +1,237 @@
+//! The one way to change an annotation.
+//!
+//! An [`Edit`] carries what it replaces as well as what it writes, so its inverse needs no
+//! context, a log of edits is a save file, and an edit computed against an older state is
+//! refused instead of silently overwriting a newer one.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    FrameIndex, FrameMask, MaskSource, PlacedPrompt, Prompt, PromptId, Track, TrackId, TrackInfo,
+    Window,
+};
+
+/// A change of an annotation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "edit", rename_all = "snake_case")]
+#[allow(missing_docs, reason = "every field is named by what it is")]
+pub enum Edit {
+    /// A structure appears, with whatever it already holds.
+    AddTrack { track: TrackId, content: Track },
+    /// A structure goes, with everything it holds.
+    RemoveTrack { track: TrackId, content: Track },
+    /// Label or colour change.
+    SetTrackInfo { track: TrackId, before: TrackInfo, after: TrackInfo },
+    /// A prompt is placed at position `at` of the frame's list.
+    AddPrompt { track: TrackId, frame: FrameIndex, at: usize, placed: PlacedPrompt },
+    /// A prompt is taken away.
+    RemovePrompt { track: TrackId, frame: FrameIndex, at: usize, placed: PlacedPrompt },
+    /// A prompt is moved or replaced, keeping its identity.
+    MovePrompt { track: TrackId, frame: FrameIndex, id: PromptId, before: Prompt, after: Prompt },
+    /// The windows change.
+    SetWindows { track: TrackId, before: Vec<Window>, after: Vec<Window> },
+    /// A frame's mask changes.
+    SetMask { track: TrackId, frame: FrameIndex, before: Option<FrameMask>, after: Option<FrameMask> },
+}
+
+/// Why an edit was not applied. The annotation is unchanged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The track is not there (any more).
+    #[error("this structure no longer exists")]
+    NoSuchTrack,
+    /// A track of that identity is already there.
+    #[error("this structure already exists")]
+    TrackExists,
+    /// The edit was computed against a state that is no longer current.
+    #[error("the annotation changed in the meantime")]
+    Stale,
+}
+
+/// The tracks of a clip.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Annotation {
+    /// Tracks by identity.
+    pub tracks: BTreeMap<TrackId, Track>,
+}
+
+impl Edit {
+    /// The edit that takes this one back.
+    #[must_use]
+    pub fn inverse(&self) -> Edit {
+        match self.clone() {
+            Edit::AddTrack { track, content } => Edit::RemoveTrack { track, content },
+            Edit::RemoveTrack { track, content } => Edit::AddTrack { track, content },
+            Edit::SetTrackInfo { track, before, after } => {
+                Edit::SetTrackInfo { track, before: after, after: before }
+            }
+            Edit::AddPrompt { track, frame, at, placed } => {
+                Edit::RemovePrompt { track, frame, at, placed }
+            }
+            Edit::RemovePrompt { track, frame, at, placed } => {
+                Edit::AddPrompt { track, frame, at, placed }
+            }
+            Edit::MovePrompt { track, frame, id, before, after } => {
+                Edit::MovePrompt { track, frame, id, before: after, after: before }
+            }
+            Edit::SetWindows { track, before, after } => {
+                Edit::SetWindows { track, before: after, after: before }
+            }
+            Edit::SetMask { track, frame, before, after } => {
+                Edit::SetMask { track, frame, before: after, after: before }
+            }
+        }
+    }
+
+    /// The track it concerns.
+    #[must_use]
+    pub fn track(&self) -> TrackId {
+        match self {
+            Edit::AddTrack { track, .. }
+            | Edit::RemoveTrack { track, .. }
+            | Edit::SetTrackInfo { track, .. }
+            | Edit::AddPrompt { track, .. }
+            | Edit::RemovePrompt { track, .. }
+            | Edit::MovePrompt { track, .. }
+            | Edit::SetWindows { track, .. }
+            | Edit::SetMask { track, .. } => *track,
+        }
+    }
+
+    /// The same intention against another state: what it says it replaces is taken from `now`.
+    /// Used where edits of several writers are merged and where an older step is undone.
+    /// A mask of the network does not replace a mask that a person prompted or accepted: such an
+    /// edit becomes `None`, as does one whose track or prompt is gone.
+    #[must_use]
+    pub fn rebased(&self, now: &Annotation) -> Option<Edit> {
+        let held = now.tracks.get(&self.track());
+        let mut edit = self.clone();
+        match &mut edit {
+            Edit::AddTrack { .. } => return held.is_none().then_some(edit),
+            Edit::RemoveTrack { content, .. } => *content = held?.clone(),
+            Edit::SetTrackInfo { before, .. } => *before = held?.info.clone(),
+            Edit::AddPrompt { frame, at, placed, .. } => {
+                let list = held?.prompts.get(frame).map_or(&[][..], Vec::as_slice);
+                if list.iter().any(|each| each.id == placed.id) {
+                    return None;
+                }
+                *at = (*at).min(list.len());
+            }
+            Edit::RemovePrompt { frame, at, placed, .. } => {
+                let list = held?.prompts.get(frame)?;
+                *at = list.iter().position(|each| each.id == placed.id)?;
+                *placed = list[*at].clone();
+            }
+            Edit::MovePrompt { frame, id, before, .. } => {
+                let list = held?.prompts.get(frame)?;
+                *before = list.iter().find(|each| each.id == *id)?.prompt.clone();
+            }
+            Edit::SetWindows { before, .. } => *before = held?.windows.clone(),
+            Edit::SetMask { frame, before, after, .. } => {
+                let current = held?.masks.get(frame).cloned();
+                let tracked = |m: &FrameMask| m.source == MaskSource::Tracked;
+                let person_decided = current.as_ref().is_some_and(|m| !tracked(m));
+                let person_knew = before.as_ref().is_some_and(|m| !tracked(m));
+                if person_decided && !person_knew && after.as_ref().is_some_and(tracked) {
+                    return None;
+                }
+                *before = current;
+            }
+        }
+        Some(edit)
+    }
+}
+
+impl Annotation {
+    /// Applies `edit`, or refuses it and changes nothing.
+    ///
+    /// # Errors
+    /// When the track is missing (or already there), or the edit was computed against another
+    /// state.
+    pub fn apply(&mut self, edit: &Edit) -> Result<(), Refused> {
+        match edit {
+            Edit::AddTrack { track, content } => {
+                if self.tracks.contains_key(track) {
+                    return Err(Refused::TrackExists);
+                }
+                self.tracks.insert(*track, content.clone());
+            }
+            Edit::RemoveTrack { track, content } => {
+                if self.held(*track)? != content {
+                    return Err(Refused::Stale);
+                }
+                self.tracks.remove(track);
+            }
+            Edit::SetTrackInfo { track, before, after } => {
+                replace(&mut self.held(*track)?.info, before, after)?;
+            }
+            Edit::AddPrompt { track, frame, at, placed } => {
+                let held = self.held(*track)?;
+                if *at > held.prompts.get(frame).map_or(0, Vec::len) {
+                    return Err(Refused::Stale);
+                }
+                held.prompts.entry(*frame).or_default().insert(*at, placed.clone());
+            }
+            Edit::RemovePrompt { track, frame, at, placed } => {
+                let held = self.held(*track)?;
+                let list = held.prompts.get_mut(frame).ok_or(Refused::Stale)?;
+                if list.get(*at) != Some(placed) {
+                    return Err(Refused::Stale);
+                }
+                list.remove(*at);
+                if list.is_empty() {
+                    held.prompts.remove(frame);
+                }
+            }
+            Edit::MovePrompt { track, frame, id, before, after } => {
+                let list = self.held(*track)?.prompts.get_mut(frame).ok_or(Refused::Stale)?;
+                let placed = list.iter_mut().find(|each| each.id == *id).ok_or(Refused::Stale)?;
+                replace(&mut placed.prompt, before, after)?;
+            }
+            Edit::SetWindows { track, before, after } => {
+                replace(&mut self.held(*track)?.windows, before, after)?;
+            }
+            Edit::SetMask { track, frame, before, after } => {
+                let masks = &mut self.held(*track)?.masks;
+                if masks.get(frame) != before.as_ref() {
+                    return Err(Refused::Stale);
+                }
+                match after {
+                    Some(mask) => masks.insert(*frame, mask.clone()),
+                    None => masks.remove(frame),
+                };
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies all of `edits` in order, or refuses them all and changes nothing.
+    ///
+    /// # Errors
+    /// The first refusal.
+    pub fn apply_all(&mut self, edits: &[Edit]) -> Result<(), Refused> {
+        for (done, edit) in edits.iter().enumerate() {
+            if let Err(refused) = self.apply(edit) {
+                for earlier in edits[..done].iter().rev() {
+                    self.apply(&earlier.inverse()).expect("an edit just applied can be taken back");
+                }
+                return Err(refused);
+            }
+        }
+        Ok(())
+    }
+
+    fn held(&mut self, id: TrackId) -> Result<&mut Track, Refused> {
+        self.tracks.get_mut(&id).ok_or(Refused::NoSuchTrack)
+    }
+}
+
+fn replace<T: PartialEq + Clone>(slot: &mut T, before: &T, after: &T) -> Result<(), Refused> {
+    if slot != before {
+        return Err(Refused::Stale);
+    }
+    *slot = after.clone();
+    Ok(())
+}

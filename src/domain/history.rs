@@ -1,0 +1,127 @@
+//! Undo and redo without limit, rebuilt from the journal.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Annotation, Edit};
+
+/// What a step is to the history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mark {
+    /// Something new.
+    Do,
+    /// An earlier group taken back.
+    Undo,
+    /// An undone group done again.
+    Redo,
+}
+
+/// Edits that belong together and are journaled as one line. Steps of the same group (a point
+/// and the mask that followed it) are undone together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// Which group, unique within its session.
+    pub group: u64,
+    /// New, undone or redone.
+    pub mark: Mark,
+    /// The edits, in the order of applying.
+    pub edits: Vec<Edit>,
+}
+
+/// One session's undo and redo stacks.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    done: Vec<(u64, Vec<Edit>)>,
+    undone: Vec<(u64, Vec<Edit>)>,
+}
+
+impl History {
+    /// Notes a step that was applied (and journaled). Replaying a journal through this rebuilds
+    /// the stacks.
+    pub fn note(&mut self, step: &Step) {
+        match step.mark {
+            Mark::Do => {
+                match self.done.iter_mut().rev().find(|(group, _)| *group == step.group) {
+                    Some((_, edits)) => edits.extend(step.edits.iter().cloned()),
+                    None => self.done.push((step.group, step.edits.clone())),
+                }
+                // The late mask of an undone point must not throw the redo stack away.
+                if self.undone.iter().all(|(group, _)| *group != step.group) {
+                    self.undone.clear();
+                }
+            }
+            Mark::Undo => {
+                self.done.retain(|(group, _)| *group != step.group);
+                self.undone.push((step.group, step.edits.clone()));
+            }
+            Mark::Redo => {
+                self.undone.retain(|(group, _)| *group != step.group);
+                self.done.push((step.group, step.edits.clone()));
+            }
+        }
+    }
+
+    /// The step that takes the newest group back, against the state `now`; `None` when there is
+    /// nothing to undo. Apply it, journal it, then [`note`](Self::note) it.
+    #[must_use]
+    pub fn undo(&self, now: &Annotation) -> Option<Step> {
+        let (group, edits) = self.done.last()?;
+        Some(Step { group: *group, mark: Mark::Undo, edits: taken_back(edits, now) })
+    }
+
+    /// The step that does the newest undone group again; `None` when there is none.
+    #[must_use]
+    pub fn redo(&self, now: &Annotation) -> Option<Step> {
+        let (group, edits) = self.undone.last()?;
+        Some(Step { group: *group, mark: Mark::Redo, edits: taken_back(edits, now) })
+    }
+}
+
+/// Inverses in reverse order, each fitted to the state it meets; what others removed meanwhile
+/// is left out.
+fn taken_back(edits: &[Edit], now: &Annotation) -> Vec<Edit> {
+    let mut state = now.clone();
+    let mut back = Vec::with_capacity(edits.len());
+    for edit in edits.iter().rev() {
+        if let Some(inverse) = edit.inverse().rebased(&state)
+            && state.apply(&inverse).is_ok()
+        {
+            back.push(inverse);
+        }
+    }
+    back
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Track, TrackId, Window};
+
+    fn step(group: u64, mark: Mark, edits: Vec<Edit>) -> Step {
+        Step { group, mark, edits }
+    }
+
+    #[test]
+    fn a_group_is_undone_and_redone_whole() {
+        let (mut now, mut history) = (Annotation::default(), History::default());
+        let id = TrackId(1);
+        let add = Edit::AddTrack { track: id, content: Track::new("nerve", 0) };
+        let windows =
+            Edit::SetWindows { track: id, before: vec![], after: vec![Window { first: 1, last: 4 }] };
+        for edit in [add, windows] {
+            let done = step(7, Mark::Do, vec![edit]);
+            now.apply_all(&done.edits).expect("applies");
+            history.note(&done);
+        }
+        let full = now.clone();
+        let undo = history.undo(&now).expect("something to undo");
+        now.apply_all(&undo.edits).expect("undo applies");
+        history.note(&undo);
+        assert_eq!(now, Annotation::default());
+        assert!(history.undo(&now).is_none());
+        let redo = history.redo(&now).expect("something to redo");
+        now.apply_all(&redo.edits).expect("redo applies");
+        history.note(&redo);
+        assert_eq!(now, full);
+    }
+}

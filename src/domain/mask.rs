@@ -1,0 +1,325 @@
+//! Masks: as runs where they are kept, as bitmaps where they are worked on.
+
+use imageproc::distance_transform::euclidean_squared_distance_transform;
+use imageproc::region_labelling::{Connectivity, connected_components};
+use serde::{Deserialize, Serialize};
+
+use super::{BoxPx, PointPx};
+
+/// Why runs are not a mask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MaskError {
+    /// The runs do not add up to the image.
+    #[error("the runs of a mask add up to {found} pixels, its image has {expected}; the record is damaged")]
+    Length {
+        /// Pixels covered by the runs.
+        found: u64,
+        /// Pixels of the image.
+        expected: u64,
+    },
+}
+
+/// A binary mask as alternating run lengths in row order, background first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Runs", into = "Runs")]
+pub struct Mask {
+    width_px: u32,
+    height_px: u32,
+    runs: Vec<u32>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Runs {
+    w: u32,
+    h: u32,
+    runs: Vec<u32>,
+}
+
+impl From<Mask> for Runs {
+    fn from(mask: Mask) -> Self {
+        Self { w: mask.width_px, h: mask.height_px, runs: mask.runs }
+    }
+}
+
+impl TryFrom<Runs> for Mask {
+    type Error = MaskError;
+
+    fn try_from(raw: Runs) -> Result<Self, MaskError> {
+        Mask::from_runs(raw.w, raw.h, raw.runs)
+    }
+}
+
+impl Mask {
+    /// A mask from alternating run lengths, background first.
+    ///
+    /// # Errors
+    /// When the runs do not add up to the image.
+    pub fn from_runs(width_px: u32, height_px: u32, runs: Vec<u32>) -> Result<Self, MaskError> {
+        let found: u64 = runs.iter().map(|&run| u64::from(run)).sum();
+        let expected = u64::from(width_px) * u64::from(height_px);
+        if found != expected {
+            return Err(MaskError::Length { found, expected });
+        }
+        Ok(Self { width_px, height_px, runs })
+    }
+
+    /// Width, px.
+    #[must_use]
+    pub fn width_px(&self) -> u32 {
+        self.width_px
+    }
+
+    /// Height, px.
+    #[must_use]
+    pub fn height_px(&self) -> u32 {
+        self.height_px
+    }
+
+    /// Alternating run lengths, background first.
+    #[must_use]
+    pub fn runs(&self) -> &[u32] {
+        &self.runs
+    }
+
+    /// Number of foreground pixels.
+    #[must_use]
+    pub fn area_px(&self) -> u64 {
+        self.runs.iter().skip(1).step_by(2).map(|&run| u64::from(run)).sum()
+    }
+
+    /// True when no pixel is foreground.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.area_px() == 0
+    }
+
+    /// The same mask, a flag per pixel.
+    #[must_use]
+    pub fn to_bitmap(&self) -> Bitmap {
+        let mut pixels = Vec::with_capacity(self.width_px as usize * self.height_px as usize);
+        for (i, &run) in self.runs.iter().enumerate() {
+            pixels.resize(pixels.len() + run as usize, i % 2 == 1);
+        }
+        Bitmap { width_px: self.width_px, height_px: self.height_px, pixels }
+    }
+}
+
+/// A binary mask with a flag per pixel, row by row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bitmap {
+    /// Width, px.
+    pub width_px: u32,
+    /// Height, px.
+    pub height_px: u32,
+    /// `width_px * height_px` flags.
+    pub pixels: Vec<bool>,
+}
+
+impl Bitmap {
+    /// An empty bitmap.
+    #[must_use]
+    pub fn empty(width_px: u32, height_px: u32) -> Self {
+        let pixels = vec![false; width_px as usize * height_px as usize];
+        Self { width_px, height_px, pixels }
+    }
+
+    /// A bitmap of the given size, `inside(column, row)` saying which pixels are foreground.
+    #[must_use]
+    pub fn from_fn(width_px: u32, height_px: u32, inside: impl Fn(u32, u32) -> bool) -> Self {
+        let rows = (0..height_px).flat_map(|y| (0..width_px).map(move |x| (x, y)));
+        let pixels = rows.map(|(x, y)| inside(x, y)).collect();
+        Self { width_px, height_px, pixels }
+    }
+
+    /// Foreground where a logit is above zero. `logits` has `width_px * height_px` values.
+    #[must_use]
+    pub fn from_logits(width_px: u32, height_px: u32, logits: &[f32]) -> Self {
+        let mut pixels: Vec<bool> = logits.iter().map(|&logit| logit > 0.0).collect();
+        pixels.resize(width_px as usize * height_px as usize, false);
+        Self { width_px, height_px, pixels }
+    }
+
+    /// The flag at column `x`, row `y`; false outside.
+    #[must_use]
+    pub fn get(&self, x: i64, y: i64) -> bool {
+        let inside = (0..i64::from(self.width_px)).contains(&x)
+            && (0..i64::from(self.height_px)).contains(&y);
+        inside && self.pixels[y as usize * self.width_px as usize + x as usize]
+    }
+
+    /// Number of foreground pixels.
+    #[must_use]
+    pub fn area_px(&self) -> usize {
+        self.pixels.iter().filter(|&&p| p).count()
+    }
+
+    /// The same bitmap as runs.
+    #[must_use]
+    pub fn to_mask(&self) -> Mask {
+        let mut runs = Vec::new();
+        let (mut value, mut run) = (false, 0u32);
+        for &pixel in &self.pixels {
+            if pixel != value {
+                runs.push(run);
+                value = pixel;
+                run = 0;
+            }
+            run += 1;
+        }
+        runs.push(run);
+        Mask { width_px: self.width_px, height_px: self.height_px, runs }
+    }
+
+    /// The smallest box around the foreground, or `None` when there is none.
+    #[must_use]
+    pub fn bounds(&self) -> Option<BoxPx> {
+        let (mut x0, mut y0, mut x1, mut y1) = (u32::MAX, u32::MAX, 0, 0);
+        for (i, _) in self.pixels.iter().enumerate().filter(|&(_, &p)| p) {
+            let (x, y) = (i as u32 % self.width_px, i as u32 / self.width_px);
+            (x0, y0, x1, y1) = (x0.min(x), y0.min(y), x1.max(x + 1), y1.max(y + 1));
+        }
+        (x0 != u32::MAX).then(|| BoxPx {
+            min: PointPx::new(x0 as f32, y0 as f32),
+            max: PointPx::new(x1 as f32, y1 as f32),
+        })
+    }
+
+    /// Inner boundary: foreground pixels with a background 4-neighbour inside the image, as
+    /// (column, row) in row order. The image edge does not count, unless the mask fills the
+    /// image and has no other boundary (NETWORK 13.4).
+    #[must_use]
+    pub fn boundary(&self) -> Vec<(u32, u32)> {
+        let (w, h) = (self.width_px, self.height_px);
+        let at = |x: u32, y: u32| self.pixels[y as usize * w as usize + x as usize];
+        let collect = |edge_counts: bool| -> Vec<(u32, u32)> {
+            let mut found = Vec::new();
+            for y in 0..h {
+                for x in 0..w {
+                    if !at(x, y) {
+                        continue;
+                    }
+                    let on_edge = x == 0 || y == 0 || x + 1 == w || y + 1 == h;
+                    let touches = (x > 0 && !at(x - 1, y))
+                        || (x + 1 < w && !at(x + 1, y))
+                        || (y > 0 && !at(x, y - 1))
+                        || (y + 1 < h && !at(x, y + 1));
+                    if touches || (edge_counts && on_edge) {
+                        found.push((x, y));
+                    }
+                }
+            }
+            found
+        };
+        let inner = collect(false);
+        if inner.is_empty() { collect(true) } else { inner }
+    }
+
+    /// The largest 8-connected component, ties to the first in row order; empty stays empty.
+    #[must_use]
+    pub fn largest_component(&self) -> Bitmap {
+        let labels = self.labels(Connectivity::Eight);
+        let count = labels.iter().max().map_or(0, |&max| max as usize);
+        let mut areas = vec![0usize; count + 1];
+        for &label in &labels {
+            areas[label as usize] += 1;
+        }
+        let mut best = 0;
+        for (label, &area) in areas.iter().enumerate().skip(1) {
+            if best == 0 || area > areas[best] {
+                best = label;
+            }
+        }
+        let pixels = labels.iter().map(|&label| best != 0 && label as usize == best).collect();
+        Bitmap { pixels, ..self.clone() }
+    }
+
+    /// All 8-connected components in row order of their first pixel.
+    #[must_use]
+    pub fn components(&self) -> Vec<Bitmap> {
+        let labels = self.labels(Connectivity::Eight);
+        let count = labels.iter().max().map_or(0, |&max| max as usize);
+        let mut parts = vec![Bitmap::empty(self.width_px, self.height_px); count];
+        for (i, &label) in labels.iter().enumerate() {
+            if label > 0 {
+                parts[label as usize - 1].pixels[i] = true;
+            }
+        }
+        parts
+    }
+
+    fn labels(&self, connectivity: Connectivity) -> Vec<u32> {
+        let image = self.to_luma();
+        connected_components(&image, connectivity, image::Luma([0u8])).into_raw()
+    }
+
+    fn to_luma(&self) -> image::GrayImage {
+        let raw = self.pixels.iter().map(|&p| if p { 255 } else { 0 }).collect();
+        image::GrayImage::from_raw(self.width_px, self.height_px, raw)
+            .expect("a bitmap holds one flag per pixel")
+    }
+
+    /// Euclidean distance of every pixel to the nearest foreground pixel, px; infinity
+    /// everywhere when there is none.
+    #[must_use]
+    pub fn distance_to_foreground(&self) -> Vec<f32> {
+        if self.area_px() == 0 {
+            return vec![f32::INFINITY; self.pixels.len()];
+        }
+        let squared = euclidean_squared_distance_transform(&self.to_luma());
+        squared.into_raw().iter().map(|&d| d.sqrt() as f32).collect()
+    }
+
+    /// The bitmap with foreground and background exchanged.
+    #[must_use]
+    pub fn inverted(&self) -> Bitmap {
+        let pixels = self.pixels.iter().map(|&p| !p).collect();
+        Bitmap { pixels, ..self.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn disc(w: u32, h: u32, cx: f32, cy: f32, r: f32) -> Bitmap {
+        Bitmap::from_fn(w, h, |x, y| (x as f32 - cx).hypot(y as f32 - cy) <= r)
+    }
+
+    #[test]
+    fn runs_and_bitmap_say_the_same() {
+        for bitmap in [disc(17, 11, 8.0, 5.0, 4.0), Bitmap::empty(5, 3), disc(4, 4, 1.0, 1.0, 9.0)] {
+            let mask = bitmap.to_mask();
+            assert_eq!(mask.to_bitmap(), bitmap);
+            assert_eq!(mask.area_px(), bitmap.area_px() as u64);
+            let text = serde_json::to_string(&mask).expect("serialises");
+            assert_eq!(serde_json::from_str::<Mask>(&text).expect("reads back"), mask);
+        }
+    }
+
+    #[test]
+    fn damaged_runs_are_refused() {
+        assert!(serde_json::from_str::<Mask>(r#"{"w":4,"h":4,"runs":[3,4]}"#).is_err());
+    }
+
+    #[test]
+    fn boundary_ignores_the_image_edge_unless_the_mask_fills_it() {
+        let half = Bitmap::from_fn(6, 4, |x, _| x < 3);
+        assert_eq!(half.boundary(), [(2, 0), (2, 1), (2, 2), (2, 3)]);
+        let full = Bitmap::from_fn(3, 3, |_, _| true);
+        assert_eq!(full.boundary().len(), 8);
+    }
+
+    #[test]
+    fn the_largest_component_wins() {
+        let two = Bitmap::from_fn(20, 10, |x, y| (x < 3 && y < 3) || (x > 9 && y > 4));
+        assert_eq!(two.largest_component().area_px(), 50);
+        assert_eq!(two.components().len(), 2);
+    }
+
+    #[test]
+    fn distances_are_euclidean() {
+        let dot = Bitmap::from_fn(9, 9, |x, y| x == 4 && y == 4);
+        let d = dot.distance_to_foreground();
+        assert!((d[0] - 32f32.sqrt()).abs() < 1e-5 && d[4 * 9 + 4] == 0.0);
+    }
+}

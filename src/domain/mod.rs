@@ -1,0 +1,31 @@
+//! What an annotation is, without I/O, clock, thread or tensor.
+//!
+//! Everything here is plain data and pure functions; time and files are other layers' business.
+//! Pixel coordinates: origin at the top left corner of the top left pixel of the original image,
+//! so the centre of the pixel in column `i`, row `j` is `(i + 0.5, j + 0.5)`.
+
+mod clip;
+mod contour;
+mod edit;
+mod geometry;
+mod history;
+mod mask;
+mod metrics;
+mod prompt;
+mod shown;
+mod snap;
+mod track;
+
+pub use clip::{ClipInfo, ClipKind, ContentHash, FrameIndex, GrayFrame};
+pub use contour::{closed_curve, curve_logits, curve_mask};
+pub use edit::{Annotation, Edit, Refused};
+pub use geometry::{BoxPx, PointPx};
+pub use history::{History, Mark, Step};
+pub use mask::{Bitmap, Mask, MaskError};
+pub use metrics::{Overlap, overlap};
+pub use prompt::{FramePrompts, PlacedPrompt, PointKind, Prompt, PromptId};
+pub use shown::shown;
+pub use snap::snap_to_points;
+pub use track::{
+    FrameMask, MaskSource, Track, TrackId, TrackInfo, Window, insert_window, remove_from_windows,
+};

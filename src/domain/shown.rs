@@ -1,0 +1,37 @@
+//! Text from files, made safe for terminals and logs.
+
+/// `text` with everything a terminal could act on made visible: control characters, escape
+/// codes, bidirectional overrides, zero-width and tag characters appear as `\u{..}`.
+///
+/// Names of files, DICOM text and labels go through here on every surface (RELIABILITY S4).
+#[must_use]
+pub fn shown(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if acts_on_a_terminal(c) {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+fn acts_on_a_terminal(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}'
+            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escape_codes_become_visible_and_names_stay() {
+        assert_eq!(shown("Ähre 3.png"), "Ähre 3.png");
+        assert_eq!(shown("a\u{1b}[2Jb\u{202e}"), "a\\u{1b}[2Jb\\u{202e}");
+        assert!(!shown("\r\n\t\u{9b}").chars().any(char::is_control));
+    }
+}

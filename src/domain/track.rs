@@ -1,0 +1,183 @@
+//! One structure followed through a clip.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{FrameIndex, FramePrompts, Mask, PlacedPrompt};
+
+/// Identity of a track: unique across sessions and annotators.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TrackId(pub u64);
+
+/// The frames, both ends included, in which a structure is visible (the paper's temporal points).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Window {
+    /// First visible frame, from 0.
+    pub first: FrameIndex,
+    /// Last visible frame, inclusive.
+    pub last: FrameIndex,
+}
+
+impl Window {
+    /// True when `frame` lies inside.
+    #[must_use]
+    pub fn contains(self, frame: FrameIndex) -> bool {
+        (self.first..=self.last).contains(&frame)
+    }
+}
+
+/// `windows` with `window` added: sorted, and whatever touches or overlaps becomes one.
+#[must_use]
+pub fn insert_window(windows: &[Window], window: Window) -> Vec<Window> {
+    let mut all = windows.to_vec();
+    all.push(Window {
+        first: window.first.min(window.last),
+        last: window.first.max(window.last),
+    });
+    all.sort_unstable();
+    let mut merged: Vec<Window> = Vec::with_capacity(all.len());
+    for next in all {
+        match merged.last_mut() {
+            Some(last) if next.first <= last.last + 1 => last.last = last.last.max(next.last),
+            _ => merged.push(next),
+        }
+    }
+    merged
+}
+
+/// `windows` without the frames of `window`.
+#[must_use]
+pub fn remove_from_windows(windows: &[Window], window: Window) -> Vec<Window> {
+    let mut left = Vec::with_capacity(windows.len() + 1);
+    for each in windows {
+        if each.last < window.first || each.first > window.last {
+            left.push(*each);
+            continue;
+        }
+        if each.first < window.first {
+            left.push(Window { first: each.first, last: window.first - 1 });
+        }
+        if each.last > window.last {
+            left.push(Window { first: window.last + 1, last: each.last });
+        }
+    }
+    left
+}
+
+/// Who decided a mask. The order is the order of authority: a later one is never replaced by an
+/// earlier one without a person asking for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MaskSource {
+    /// Propagated by the network from other frames.
+    Tracked,
+    /// Computed from this frame's own prompts.
+    Prompted,
+    /// Accepted or drawn by a person.
+    Accepted,
+}
+
+/// The mask of a track on a frame and where it came from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FrameMask {
+    /// The pixels.
+    pub mask: Mask,
+    /// Who decided it.
+    pub source: MaskSource,
+    /// The network's own estimate of the IoU, 0..=1; 1 for a person's mask.
+    pub score: f32,
+}
+
+/// What a track is called and how it is drawn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrackInfo {
+    /// Label, as exported.
+    pub label: String,
+    /// Index into the theme's track colours.
+    pub colour: u8,
+}
+
+/// One structure: label, prompts, windows and masks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Track {
+    /// Label and colour.
+    pub info: TrackInfo,
+    /// Windows of visibility, sorted and disjoint; none means "the whole clip, unknown".
+    #[serde(default)]
+    pub windows: Vec<Window>,
+    /// Prompts by frame, in the order of placing.
+    #[serde(default)]
+    pub prompts: BTreeMap<FrameIndex, Vec<PlacedPrompt>>,
+    /// Masks by frame.
+    #[serde(default)]
+    pub masks: BTreeMap<FrameIndex, FrameMask>,
+}
+
+impl Track {
+    /// A track without prompts or masks.
+    #[must_use]
+    pub fn new(label: impl Into<String>, colour: u8) -> Self {
+        Self {
+            info: TrackInfo { label: label.into(), colour },
+            windows: Vec::new(),
+            prompts: BTreeMap::new(),
+            masks: BTreeMap::new(),
+        }
+    }
+
+    /// The prompts of `frame`, gathered for the network.
+    #[must_use]
+    pub fn frame_prompts(&self, frame: FrameIndex) -> FramePrompts {
+        FramePrompts::gather(self.prompts.get(&frame).map_or(&[], Vec::as_slice))
+    }
+
+    /// Anchors: frames with a prompt or an accepted mask, in order. They condition the others
+    /// (SAM 2's conditioning frames).
+    #[must_use]
+    pub fn anchors(&self) -> Vec<FrameIndex> {
+        let accepted = self.masks.iter().filter(|(_, m)| m.source == MaskSource::Accepted);
+        let mut frames: Vec<FrameIndex> =
+            self.prompts.keys().chain(accepted.map(|(frame, _)| frame)).copied().collect();
+        frames.sort_unstable();
+        frames.dedup();
+        frames
+    }
+
+    /// Whether the structure may be visible on `frame`: inside a window, or no window is set.
+    #[must_use]
+    pub fn visible(&self, frame: FrameIndex) -> bool {
+        self.windows.is_empty() || self.windows.iter().any(|w| w.contains(frame))
+    }
+
+    /// The windows, or the whole clip of `frames` frames when none is set.
+    #[must_use]
+    pub fn windows_or_all(&self, frames: usize) -> Vec<Window> {
+        if self.windows.is_empty() {
+            vec![Window { first: 0, last: frames.saturating_sub(1) }]
+        } else {
+            self.windows.clone()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn w(first: usize, last: usize) -> Window {
+        Window { first, last }
+    }
+
+    #[test]
+    fn windows_that_touch_become_one() {
+        assert_eq!(insert_window(&[w(0, 3), w(10, 12)], w(4, 8)), [w(0, 8), w(10, 12)]);
+        assert_eq!(insert_window(&[], w(5, 2)), [w(2, 5)]);
+    }
+
+    #[test]
+    fn removing_frames_may_split_a_window() {
+        assert_eq!(remove_from_windows(&[w(0, 9)], w(3, 5)), [w(0, 2), w(6, 9)]);
+        assert_eq!(remove_from_windows(&[w(0, 9), w(20, 30)], w(5, 20)), [w(0, 4), w(21, 30)]);
+    }
+}

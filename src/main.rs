@@ -1,0 +1,2 @@
+//! sonomark.
+fn main() {}

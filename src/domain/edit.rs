@@ -15,7 +15,7 @@ use super::{
 
 /// A change of an annotation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "edit", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 #[allow(missing_docs, reason = "every field is named by what it is")]
 pub enum Edit {
     /// A structure appears, with whatever it already holds.

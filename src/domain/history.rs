@@ -1,5 +1,7 @@
 //! Undo and redo without limit, rebuilt from the journal.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Annotation, Edit};
@@ -33,6 +35,8 @@ pub struct Step {
 pub struct History {
     done: Vec<(u64, Vec<Edit>)>,
     undone: Vec<(u64, Vec<Edit>)>,
+    /// The groups in `done`, so that a new one is not searched for among 200,000.
+    done_groups: HashSet<u64>,
 }
 
 impl History {
@@ -41,24 +45,43 @@ impl History {
     pub fn note(&mut self, step: &Step) {
         match step.mark {
             Mark::Do => {
-                match self.done.iter_mut().rev().find(|(group, _)| *group == step.group) {
-                    Some((_, edits)) => edits.extend(step.edits.iter().cloned()),
-                    None => self.done.push((step.group, step.edits.clone())),
+                // Only something new throws the redo stack away: neither the late mask of an
+                // older edit nor that of an undone one does.
+                let known = !self.done_groups.insert(step.group);
+                if known
+                    && let Some((_, edits)) =
+                        self.done.iter_mut().rev().find(|(group, _)| *group == step.group)
+                {
+                    edits.extend(step.edits.iter().cloned());
+                    return;
                 }
-                // The late mask of an undone point must not throw the redo stack away.
+                self.done.push((step.group, step.edits.clone()));
                 if self.undone.iter().all(|(group, _)| *group != step.group) {
                     self.undone.clear();
                 }
             }
             Mark::Undo => {
-                self.done.retain(|(group, _)| *group != step.group);
+                self.take_done(step.group);
                 self.undone.push((step.group, step.edits.clone()));
             }
             Mark::Redo => {
                 self.undone.retain(|(group, _)| *group != step.group);
-                self.done.push((step.group, step.edits.clone()));
+                // A late mask of the group may stand there already: it stays part of it.
+                let mut edits = self.take_done(step.group);
+                edits.extend(step.edits.iter().cloned());
+                self.done.push((step.group, edits));
+                self.done_groups.insert(step.group);
             }
         }
+    }
+
+    /// Takes a group off the done ones; newest first, where it nearly always is.
+    fn take_done(&mut self, wanted: u64) -> Vec<Edit> {
+        if !self.done_groups.remove(&wanted) {
+            return Vec::new();
+        }
+        let at = self.done.iter().rposition(|(group, _)| *group == wanted);
+        at.map_or_else(Vec::new, |at| self.done.remove(at).1)
     }
 
     /// The step that takes the newest group back, against the state `now`; `None` when there is

@@ -4,6 +4,7 @@
 //! Pixel coordinates: origin at the top left corner of the top left pixel of the original image,
 //! so the centre of the pixel in column `i`, row `j` is `(i + 0.5, j + 0.5)`.
 
+mod carry;
 mod clip;
 mod contour;
 mod edit;
@@ -11,11 +12,13 @@ mod geometry;
 mod history;
 mod mask;
 mod metrics;
+mod motion;
 mod prompt;
 mod shown;
 mod snap;
 mod track;
 
+pub use carry::Carrier;
 pub use clip::{ClipInfo, ClipKind, ContentHash, FrameIndex, GrayFrame};
 pub use contour::{closed_curve, curve_logits, curve_mask};
 pub use edit::{Annotation, Edit, Refused};
@@ -23,6 +26,7 @@ pub use geometry::{BoxPx, PointPx};
 pub use history::{History, Mark, Step};
 pub use mask::{Bitmap, Mask, MaskError};
 pub use metrics::{Overlap, overlap};
+pub use motion::{Motion, Registrable, register};
 pub use prompt::{FramePrompts, PlacedPrompt, PointKind, Prompt, PromptId};
 pub use shown::shown;
 pub use snap::snap_to_points;

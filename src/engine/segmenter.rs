@@ -81,8 +81,10 @@ pub trait Segmenter {
     /// No prompts, or a failing network.
     fn refresh(&mut self, image: Image<'_>, prompts: &FramePrompts) -> Result<Decided, SegmentError>;
 
-    /// Starts a walk of one track with an empty memory.
-    fn begin_walk(&mut self);
+    /// Starts a walk of one track with an empty memory. `windowed`: a person said by windows where
+    /// the structure is visible, so the object score is reported and never obeyed; otherwise it
+    /// decides, as in SAM 2.
+    fn begin_walk(&mut self, windowed: bool);
 
     /// Conditions the walk on an anchor and decides that frame.
     ///

@@ -119,7 +119,14 @@ impl Embedding {
 }
 
 /// A square convolution with bias; `groups` = channels makes it depthwise.
-pub fn conv(channels: [usize; 2], kernel: usize, stride: usize, pad: usize, groups: usize, device: &Device) -> Conv2d {
+pub fn conv(
+    channels: [usize; 2],
+    kernel: usize,
+    stride: usize,
+    pad: usize,
+    groups: usize,
+    device: &Device,
+) -> Conv2d {
     Conv2dConfig::new(channels, [kernel, kernel])
         .with_stride([stride, stride])
         .with_padding(PaddingConfig2d::Explicit(pad, pad, pad, pad))
@@ -295,7 +302,7 @@ pub fn sine_pe_2d(channels: usize, [h, w]: [usize; 2], device: &Device) -> Tenso
     let turn = |i: usize, n: usize| (i + 1) as f64 / (n as f64 + 1e-6) * std::f64::consts::TAU;
     let wave = |at: f64, j: usize| {
         let phase = at / wavelength(j, half);
-        (if j % 2 == 0 { phase.sin() } else { phase.cos() }) as f32
+        (if j.is_multiple_of(2) { phase.sin() } else { phase.cos() }) as f32
     };
     let mut out = Vec::with_capacity(channels * h * w);
     for c in 0..channels {

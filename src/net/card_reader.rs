@@ -48,7 +48,12 @@ impl<'a> Section<'a> {
     }
 
     /// A value with a default.
-    pub(super) fn or<T: Blank>(&mut self, key: &str, default: T, read: impl Fn(&Value) -> Option<T>) -> T {
+    pub(super) fn or<T: Blank>(
+        &mut self,
+        key: &str,
+        default: T,
+        read: impl Fn(&Value) -> Option<T>,
+    ) -> T {
         match self.take(key) {
             None | Some(Value::Null) => default,
             Some(v) => read(&v).unwrap_or_else(|| self.fault(key, &unfit(&v))),
@@ -73,7 +78,11 @@ impl<'a> Section<'a> {
     pub(super) fn end(self) {
         for key in self.map.keys() {
             let key = key.as_str().unwrap_or("?");
-            let near = self.asked.iter().min_by_key(|a| distance(a, key)).filter(|a| distance(a, key) <= 3);
+            let near = self
+                .asked
+                .iter()
+                .min_by_key(|a| distance(a, key))
+                .filter(|a| distance(a, key) <= 3);
             let hint = near.map(|a| format!(", did you mean `{a}`?")).unwrap_or_default();
             self.faults.push(format!("`{}{key}` is unknown{hint}", self.path));
         }
@@ -124,7 +133,8 @@ pub(super) fn sizes_of(value: &Value) -> Option<Vec<usize>> {
 
 /// Three numbers.
 pub(super) fn triple_of(value: &Value) -> Option<[f32; 3]> {
-    let list: Option<Vec<f32>> = value.as_sequence()?.iter().map(|v| v.as_f64().map(|x| x as f32)).collect();
+    let list: Option<Vec<f32>> =
+        value.as_sequence()?.iter().map(|v| v.as_f64().map(|x| x as f32)).collect();
     list?.try_into().ok()
 }
 

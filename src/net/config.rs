@@ -3,8 +3,8 @@
 //! What decides whether this file is right: every number that shapes a tensor is in the card and nowhere else (the
 //! official SAM 2.1 sizes are only other cards), and a bad card is refused with all its faults at once.
 
-use serde::Serialize;
 use super::card_reader::{Section, mapping_of, size_of, sizes_of, text_of, triple_of};
+use serde::Serialize;
 use serde_yaml::{Mapping, Value};
 use std::collections::BTreeMap;
 
@@ -175,7 +175,8 @@ impl ModelCard {
         if text.len() > CARD_BYTES_MAX {
             return Err(refuse(format!("it is larger than {CARD_BYTES_MAX} bytes")));
         }
-        let value: Value = serde_yaml::from_str(text).map_err(|e| refuse(format!("it is not YAML: {e}")))?;
+        let value: Value =
+            serde_yaml::from_str(text).map_err(|e| refuse(format!("it is not YAML: {e}")))?;
         let Value::Mapping(root) = value else {
             return Err(refuse("it must be a mapping with `name`, `network`, ...".into()));
         };
@@ -194,10 +195,20 @@ impl ModelCard {
             network: ModelConfig::read(network, &mut faults),
             preprocess: Preprocess::read(preprocess, &mut faults),
             weights: WeightsOrigin::read(weights, &mut faults),
-            scores: scores.into_iter().filter_map(|(k, v)| Some((k.as_str()?.to_owned(), v))).collect(),
+            scores: scores
+                .into_iter()
+                .filter_map(|(k, v)| Some((k.as_str()?.to_owned(), v)))
+                .collect(),
         };
         card.network.check(&mut faults);
         if faults.is_empty() { Ok(card) } else { Err(CardError { faults }) }
+    }
+
+    /// Reads a card file. A file that cannot be read is one more fault.
+    pub fn read_file(path: &std::path::Path) -> Result<Self, CardError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|cause| CardError { faults: vec![format!("it cannot be read: {cause}")] })?;
+        Self::from_yaml(&text)
     }
 
     /// The card as YAML, readable by [`ModelCard::from_yaml`].
@@ -220,7 +231,8 @@ impl ModelConfig {
             stages: s.need("stages", sizes_of),
             global_att_blocks: s.need("global_att_blocks", sizes_of),
             window_spec: s.need("window_spec", sizes_of),
-            window_pos_embed_bkg_spatial_size: s.need("window_pos_embed_bkg_spatial_size", sizes_of),
+            window_pos_embed_bkg_spatial_size: s
+                .need("window_pos_embed_bkg_spatial_size", sizes_of),
         };
         s.end();
         let mut s = Section::new(neck, "network.neck.".into(), faults);
@@ -277,7 +289,10 @@ impl ModelConfig {
         let (t, d, m) = (&self.trunk, self.neck.d_model, &self.memory);
         demand(
             self.image_size >= 32 && self.image_size.is_multiple_of(32) && self.image_size <= 4096,
-            format!("`network.image_size` is {}, it must be a multiple of 32 up to 4096", self.image_size),
+            format!(
+                "`network.image_size` is {}, it must be a multiple of 32 up to 4096",
+                self.image_size
+            ),
         );
         let four = |name: &str, list: &[usize]| {
             let fine = list.len() == 4 && list.iter().all(|n| (1..=64).contains(n));
@@ -289,17 +304,25 @@ impl ModelConfig {
         let bkg = &t.window_pos_embed_bkg_spatial_size;
         demand(
             bkg.len() == 2 && bkg.iter().all(|n| (1..=64).contains(n)),
-            "`network.trunk.window_pos_embed_bkg_spatial_size` must be two numbers from 1 to 64".into(),
+            "`network.trunk.window_pos_embed_bkg_spatial_size` must be two numbers from 1 to 64"
+                .into(),
         );
         if let Some(w) = t.window_spec.first().filter(|w| **w > 0) {
             demand(
                 (self.image_size / 4).is_multiple_of(*w),
-                format!("a quarter of `network.image_size` must be a multiple of the first window {w}"),
+                format!(
+                    "a quarter of `network.image_size` must be a multiple of the first window {w}"
+                ),
             );
         }
         demand(
-            t.num_heads > 0 && t.embed_dim.is_multiple_of(t.num_heads.max(1)) && (1..=1024).contains(&t.embed_dim),
-            format!("`network.trunk.embed_dim` {} must be a multiple of `num_heads` {}", t.embed_dim, t.num_heads),
+            t.num_heads > 0
+                && t.embed_dim.is_multiple_of(t.num_heads.max(1))
+                && (1..=1024).contains(&t.embed_dim),
+            format!(
+                "`network.trunk.embed_dim` {} must be a multiple of `num_heads` {}",
+                t.embed_dim, t.num_heads
+            ),
         );
         demand(
             (8..=1024).contains(&d) && d.is_multiple_of(8),
@@ -316,11 +339,17 @@ impl ModelConfig {
         );
         demand(
             m.mem_dim >= 4 && m.mem_dim.is_multiple_of(4) && d.is_multiple_of(m.mem_dim.max(1)),
-            format!("`network.memory.mem_dim` {} must be a multiple of 4 that divides `d_model`", m.mem_dim),
+            format!(
+                "`network.memory.mem_dim` {} must be a multiple of 4 that divides `d_model`",
+                m.mem_dim
+            ),
         );
         demand(
             m.attention_heads > 0 && d.is_multiple_of(4 * m.attention_heads.max(1)),
-            format!("`network.memory.attention_heads` {} must divide `d_model` into multiples of 4", m.attention_heads),
+            format!(
+                "`network.memory.attention_heads` {} must divide `d_model` into multiples of 4",
+                m.attention_heads
+            ),
         );
         let sizes = [
             ("prompts.mask_in_chans", self.prompts.mask_in_chans, 4),
@@ -355,7 +384,9 @@ impl Preprocess {
             std: s.or("std", [0.229, 0.224, 0.225], triple_of),
         };
         s.end();
-        if out.std.iter().any(|v| !v.is_finite() || *v <= 0.0) || out.mean.iter().any(|v| !v.is_finite()) {
+        if out.std.iter().any(|v| !v.is_finite() || *v <= 0.0)
+            || out.mean.iter().any(|v| !v.is_finite())
+        {
             faults.push("`preprocess.mean` and `std` must be finite, `std` above 0".into());
         }
         out

@@ -1,1 +1,243 @@
-//! Being written.
+//! How the current frame reads the memory of other frames (`modeling/memory_attention.py`, `RoPEAttention`).
+//!
+//! What decides whether this file is right: the rotation pairs channels 2j and 2j+1, the first half of the pairs turns
+//! with x and the second with y; the table repeats for each remembered frame and the pointer tokens at the end of the
+//! keys are never turned; keys carry `memory_pos`, values do not; the query's own encoding enters once, scaled by 0.1.
+//! Golden `vid.*.memattn_out`.
+
+use burn::module::Module;
+use burn::nn::{Dropout, DropoutConfig};
+use burn::tensor::activation::relu;
+use burn::tensor::{Device, Tensor};
+
+use super::blocks::{EPS_DEFAULT, LayerNorm, Linear, attend, constant, from_tokens, join_heads, sine_pe_2d, split_heads, to_tokens};
+
+/// Weight of the sine encoding added to the current frame's features.
+const POS_AT_INPUT: f64 = 0.1;
+
+/// Sizes of a [`MemoryAttention`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct MemoryAttentionConfig {
+    /// Channels of the image features; a multiple of 4.
+    pub d_model: usize,
+    /// Channels of a memory.
+    pub mem_dim: usize,
+    /// Width of the feed-forward layers.
+    pub ffn: usize,
+    /// Number of layers.
+    pub layers: usize,
+    /// Heads of every attention; 1 in every SAM 2.1. `d_model / heads` is a multiple of 4.
+    pub heads: usize,
+    /// Base of the rotation frequencies; 10000 in every SAM 2.1.
+    pub rope_theta: f64,
+    /// Dropout while training (SAM 2: 0.1); acts on autodiff devices only.
+    pub dropout: f64,
+}
+
+impl MemoryAttentionConfig {
+    /// The usual setting: one head, theta 10000, no dropout.
+    pub fn new(d_model: usize, mem_dim: usize, ffn: usize, layers: usize) -> Self {
+        Self { d_model, mem_dim, ffn, layers, heads: 1, rope_theta: 10000.0, dropout: 0.0 }
+    }
+
+    /// Layers with PyTorch's default initialisation.
+    pub fn init(&self, device: &Device) -> MemoryAttention {
+        MemoryAttention {
+            layers: (0..self.layers).map(|_| MemoryAttentionLayer::init(self, device)).collect(),
+            norm: LayerNorm::init(self.d_model, EPS_DEFAULT, device),
+            heads: self.heads,
+            rope_theta: self.rope_theta,
+        }
+    }
+}
+
+/// Layers of self-attention, attention to memory and feed-forward, then a norm.
+#[derive(Module, Debug)]
+pub struct MemoryAttention {
+    /// The layers in order.
+    pub layers: Vec<MemoryAttentionLayer>,
+    /// The closing norm.
+    pub norm: LayerNorm,
+    heads: usize,
+    rope_theta: f64,
+}
+
+impl MemoryAttention {
+    /// `curr` `[B, d, h, w]`, conditioned on `memory` `[B, M, mem_dim]` with encoding `memory_pos` of the same shape, to
+    /// `[B, d, h, w]`.
+    ///
+    /// The last `n_ptr_tokens` of the `M` tokens are object pointers; the others are whole frames of `h * w` tokens each.
+    pub fn forward(
+        &self,
+        curr: Tensor<4>,
+        memory: Tensor<3>,
+        memory_pos: Tensor<3>,
+        n_ptr_tokens: usize,
+    ) -> Tensor<4> {
+        let [_, d, h, w] = curr.dims();
+        let device = curr.device();
+        let rope = AxialRope::new(d / self.heads, [h, w], self.rope_theta, &device);
+        let pos = sine_pe_2d(d, [h, w], &device) * POS_AT_INPUT;
+        let keys = memory.clone() + memory_pos;
+        let mut x = to_tokens(curr + pos);
+        for layer in &self.layers {
+            x = layer.forward(x, keys.clone(), memory.clone(), &rope, n_ptr_tokens);
+        }
+        from_tokens(self.norm.forward(x), [h, w])
+    }
+}
+
+/// One pre-norm layer (`MemoryAttentionLayer`).
+#[derive(Module, Debug)]
+pub struct MemoryAttentionLayer {
+    /// Attention of the frame to itself.
+    pub self_attn: RopeAttention,
+    /// Attention of the frame to the memory.
+    pub cross_attn_image: RopeAttention,
+    /// Feed-forward, first half.
+    pub linear1: Linear,
+    /// Feed-forward, second half.
+    pub linear2: Linear,
+    /// Before the self-attention.
+    pub norm1: LayerNorm,
+    /// Before the attention to memory.
+    pub norm2: LayerNorm,
+    /// Before the feed-forward.
+    pub norm3: LayerNorm,
+    dropout: Dropout,
+}
+
+impl MemoryAttentionLayer {
+    fn init(config: &MemoryAttentionConfig, device: &Device) -> Self {
+        let d = config.d_model;
+        let norm = || LayerNorm::init(d, EPS_DEFAULT, device);
+        Self {
+            self_attn: RopeAttention::init(d, d, config.heads, device),
+            cross_attn_image: RopeAttention::init(d, config.mem_dim, config.heads, device),
+            linear1: Linear::init(d, config.ffn, device),
+            linear2: Linear::init(config.ffn, d, device),
+            norm1: norm(),
+            norm2: norm(),
+            norm3: norm(),
+            dropout: DropoutConfig::new(config.dropout).init(),
+        }
+    }
+
+    fn forward(
+        &self,
+        x: Tensor<3>,
+        keys: Tensor<3>,
+        values: Tensor<3>,
+        rope: &AxialRope,
+        n_ptr_tokens: usize,
+    ) -> Tensor<3> {
+        let y = self.norm1.forward(x.clone());
+        let y = self.self_attn.forward(y.clone(), y.clone(), y, rope, 0);
+        let x = x + self.dropout.forward(y);
+        let y = self.norm2.forward(x.clone());
+        let y = self.cross_attn_image.forward(y, keys, values, rope, n_ptr_tokens);
+        let x = x + self.dropout.forward(y);
+        let y = relu(self.linear1.forward(self.norm3.forward(x.clone())));
+        let y = self.linear2.forward(self.dropout.forward(y));
+        x + self.dropout.forward(y)
+    }
+}
+
+/// Attention whose queries and keys are turned by their place in the frame (`RoPEAttention`).
+#[derive(Module, Debug)]
+pub struct RopeAttention {
+    /// Query projection, `d` to `d`.
+    pub q_proj: Linear,
+    /// Key projection, from `d` or from the memory's channels.
+    pub k_proj: Linear,
+    /// Value projection, from `d` or from the memory's channels.
+    pub v_proj: Linear,
+    /// Output projection, `d` to `d`.
+    pub out_proj: Linear,
+    heads: usize,
+}
+
+impl RopeAttention {
+    fn init(d: usize, d_key: usize, heads: usize, device: &Device) -> Self {
+        Self {
+            q_proj: Linear::init(d, d, device),
+            k_proj: Linear::init(d_key, d, device),
+            v_proj: Linear::init(d_key, d, device),
+            out_proj: Linear::init(d, d, device),
+            heads,
+        }
+    }
+
+    fn forward(&self, q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, rope: &AxialRope, unturned: usize) -> Tensor<3> {
+        let split = |x| split_heads(x, self.heads);
+        let turn = |x: Tensor<4>, unturned| {
+            let [b, heads, n, d] = x.dims();
+            rope.turn(x.reshape([b * heads, n, d]), unturned).reshape([b, heads, n, d])
+        };
+        let q = turn(split(self.q_proj.forward(q)), 0);
+        let k = turn(split(self.k_proj.forward(k)), unturned);
+        let v = split(self.v_proj.forward(v));
+        // `attend` cuts the queries into blocks, so that the scores of a long memory stay small.
+        self.out_proj.forward(join_heads(attend(q, k, v)))
+    }
+}
+
+/// Cosines and sines of axial rotary encoding for one feature size, `[1, h*w, d/2]` each.
+pub struct AxialRope {
+    cos: Tensor<3>,
+    sin: Tensor<3>,
+}
+
+impl AxialRope {
+    /// Tables for `d` channels on a `[h, w]` grid, computed in f64.
+    pub fn new(d: usize, [h, w]: [usize; 2], theta: f64, device: &Device) -> Self {
+        let quarter = d / 4;
+        let angle = |at: usize, j: usize| at as f64 * theta.powf(-((4 * j) as f64) / d as f64);
+        // Only h + w rows differ, so sines are taken once per coordinate.
+        let axis = |n: usize| -> Vec<(f64, f64)> {
+            (0..n).flat_map(|at| (0..quarter).map(move |j| angle(at, j).sin_cos())).collect()
+        };
+        let (xs, ys) = (axis(w), axis(h));
+        let mut cos = Vec::with_capacity(h * w * 2 * quarter);
+        let mut sin = Vec::with_capacity(h * w * 2 * quarter);
+        for y in 0..h {
+            for x in 0..w {
+                let row = xs[x * quarter..][..quarter].iter().chain(&ys[y * quarter..][..quarter]);
+                for (s, c) in row {
+                    cos.push(*c as f32);
+                    sin.push(*s as f32);
+                }
+            }
+        }
+        let shape = [1, h * w, 2 * quarter];
+        Self { cos: constant(cos, shape, device), sin: constant(sin, shape, device) }
+    }
+
+    /// Turns `[B, n, d]`, the table repeating every `h * w` tokens; the last `unturned` tokens are left as they are.
+    ///
+    /// The result holds the even channels first, then the odd ones: a score is a sum over channels, so any order does
+    /// as long as queries and keys share it, and putting the pairs back together would only cost time.
+    pub fn turn(&self, x: Tensor<3>, unturned: usize) -> Tensor<3> {
+        let [b, n, d] = x.dims();
+        let [_, tokens, half] = self.cos.dims();
+        let frames = (n - unturned) / tokens;
+        let pairs = x.reshape([b, n, half, 2]);
+        let even = pairs.clone().narrow(3, 0, 1).reshape([b, n, half]);
+        let odd = pairs.narrow(3, 1, 1).reshape([b, n, half]);
+        let spatial = |part: Tensor<3>| part.narrow(1, 0, frames * tokens).reshape([b * frames, tokens, half]);
+        let (re, im) = (spatial(even.clone()), spatial(odd.clone()));
+        let turned = Tensor::cat(
+            vec![
+                re.clone() * self.cos.clone() - im.clone() * self.sin.clone(),
+                re * self.sin.clone() + im * self.cos.clone(),
+            ],
+            2,
+        )
+        .reshape([b, frames * tokens, d]);
+        if unturned == 0 {
+            return turned;
+        }
+        let rest = |part: Tensor<3>| part.narrow(1, n - unturned, unturned);
+        Tensor::cat(vec![turned, Tensor::cat(vec![rest(even), rest(odd)], 2)], 1)
+    }
+}

@@ -47,8 +47,9 @@ fn one_tap(from: usize, scale: f64, i: f64, kernel: Kernel) -> Taps {
             let centre = scale * (i + 0.5);
             let lo = ((centre - stretch + 0.5) as isize).max(0);
             let hi = ((centre + stretch + 0.5) as isize).min(from as isize);
-            let raw: Vec<f64> =
-                (lo..hi).map(|j| (1.0 - ((j as f64 - centre + 0.5) / stretch).abs()).max(0.0)).collect();
+            let raw: Vec<f64> = (lo..hi)
+                .map(|j| (1.0 - ((j as f64 - centre + 0.5) / stretch).abs()).max(0.0))
+                .collect();
             // Renormalised, because the border cuts the triangle off.
             let sum: f64 = raw.iter().sum();
             Taps { first: lo as usize, weights: raw.iter().map(|w| (w / sum) as f32).collect() }
@@ -108,24 +109,38 @@ pub fn nearest2x(x: Tensor<4>) -> Tensor<4> {
     x.reshape([b, c, h, 1, w, 1]).expand([b, c, h, 2, w, 2]).reshape([b, c, 2 * h, 2 * w])
 }
 
+/// Taps that read `from` samples at the places `scale * (i + 0.5) + shift` (in samples, centres at half-integers), linear
+/// between neighbours, clamped at the ends.
+pub fn taps_at(from: usize, to: usize, scale: f64, shift: f64) -> Vec<Taps> {
+    let last = from as isize - 1;
+    let tap = |i: usize| {
+        let at = (scale * (i as f64 + 0.5) + shift - 0.5).clamp(0.0, last as f64);
+        let lo = at.floor() as isize;
+        gathered(&[(lo, 1.0 - (at - lo as f64)), ((lo + 1).min(last), at - lo as f64)])
+    };
+    (0..to).map(tap).collect()
+}
+
 /// Resizes one plane of plain numbers, `src` being row-major `h x w`; the same taps as [`resize`].
 ///
 /// Used where a tensor would only be a detour: incoming images and outgoing masks.
 pub fn resize_plane(src: &[f32], from: [usize; 2], to: [usize; 2], kernel: Kernel) -> Vec<f32> {
-    let [h, w] = from;
-    let across = taps(w, to[1], kernel);
-    let mut wide = vec![0.0f32; h * to[1]];
-    for y in 0..h {
-        let row = &src[y * w..(y + 1) * w];
-        for (out, tap) in wide[y * to[1]..(y + 1) * to[1]].iter_mut().zip(&across) {
-            *out = tap.weights.iter().zip(&row[tap.first..]).map(|(a, b)| a * b).sum();
+    apply_taps(src, from[1], &taps(from[0], to[0], kernel), &taps(from[1], to[1], kernel))
+}
+
+/// Reads a plane of rows of `w` numbers through `down` (rows) and `across` (columns).
+pub fn apply_taps(src: &[f32], w: usize, down: &[Taps], across: &[Taps]) -> Vec<f32> {
+    let to = across.len();
+    let mut wide = vec![0.0f32; src.len() / w * to];
+    for (row, out) in src.chunks_exact(w).zip(wide.chunks_exact_mut(to)) {
+        for (o, tap) in out.iter_mut().zip(across) {
+            *o = tap.weights.iter().zip(&row[tap.first..]).map(|(a, b)| a * b).sum();
         }
     }
-    let mut full = vec![0.0f32; to[0] * to[1]];
-    for (y, tap) in taps(h, to[0], kernel).iter().enumerate() {
-        let out = &mut full[y * to[1]..(y + 1) * to[1]];
+    let mut full = vec![0.0f32; down.len() * to];
+    for (out, tap) in full.chunks_exact_mut(to).zip(down) {
         for (k, weight) in tap.weights.iter().enumerate() {
-            let row = &wide[(tap.first + k) * to[1]..(tap.first + k + 1) * to[1]];
+            let row = &wide[(tap.first + k) * to..][..to];
             for (o, v) in out.iter_mut().zip(row) {
                 *o += weight * v;
             }

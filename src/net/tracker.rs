@@ -1,1 +1,472 @@
-//! Being written.
+//! One object followed through a clip (`sam2_video_predictor.py`, `SAM2Base.track_step`).
+//!
+//! What decides whether this file is right: a frame never walked over reads no memory and gets `no_mem_embed`, every
+//! other frame reads the bank; a correction re-enters with the previous logits clamped to ±32; prompted frames are
+//! remembered at [`Tracker::preflight`] with a binary mask, walked ones at once with a soft one; conditioning frames are
+//! handed out as stored. Golden `vid.*` compares every intermediate tensor.
+//!
+//! Two deliberate departures from upstream, both switchable: corrections become conditioning frames (upstream's default
+//! forgets them at the next walk, issue 731), and windows set by a person override the object score.
+//! Objects are independent: use one [`Tracker`] each over the same image features.
+
+mod conditioning;
+mod heads;
+mod store;
+
+use std::collections::BTreeMap;
+
+use burn::tensor::{DType, Tensor, TensorData};
+
+pub use conditioning::{Conditioned, MaskMemory, MaskScale, PointerMemory, Presence};
+pub use heads::Decided;
+
+use super::memory_bank::{BankRules, Direction, stale_around};
+use super::prompt_encoder::{PointBatch, PointLabel};
+use super::resize::{Kernel, resize_plane};
+use super::sam2::{ImageFeatures, Prompts, Sam2};
+use crate::domain::Window;
+use store::{Entry, Pending, Store};
+
+/// Previous logits are clamped to this before they re-enter as a mask prompt.
+const PREVIOUS_LOGIT_MAX: f32 = 32.0;
+
+/// With more points than this the prompt is clear enough for a single mask (`multimask_max_pt_num`).
+const MULTIMASK_POINTS_MAX: usize = 1;
+
+/// How a tracker differs from its model's defaults.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrackerOptions {
+    /// What is recalled; sizes come from the model.
+    pub rules: BankRules,
+    /// Corrections become conditioning frames. `false` is upstream's default, which loses them.
+    pub corrections_condition: bool,
+    /// Drop this object's other memories near a frame with new input: they may carry the mistake it corrects.
+    pub clear_stale: bool,
+    /// Store mask memories in bf16, as upstream does; halves their size and moves logits by some 1e-3.
+    pub bf16_memory: bool,
+    /// Bytes of mask memories to keep before those that a walk cannot read again are dropped. A clip that fits is never
+    /// trimmed, so corrections anywhere in it read exactly what upstream would.
+    pub bank_bytes: usize,
+}
+
+impl TrackerOptions {
+    /// The defaults for a model: its own bank sizes, corrections as the card says, 64 MiB of memories.
+    pub fn for_model(sam: &Sam2) -> Self {
+        let memory = &sam.config().memory;
+        let rules =
+            BankRules { num_maskmem: memory.num_maskmem, max_obj_ptrs: memory.max_obj_ptrs, ..BankRules::default() };
+        Self {
+            rules,
+            corrections_condition: memory.corrections_condition,
+            clear_stale: false,
+            bf16_memory: false,
+            bank_bytes: 64 << 20,
+        }
+    }
+}
+
+/// The answer for one frame, in plain numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepOut {
+    /// Which frame.
+    pub frame: usize,
+    /// Side of the square of logits.
+    pub side: usize,
+    /// `side * side` logits over the square network input, row-major; above 0 is inside, all -1024 when absent.
+    pub low_res_logits: Vec<f32>,
+    /// The network's own estimate of the IoU, 0..=1.
+    pub iou: f32,
+    /// Raw object score, above 0 = present. Inside a window it gates nothing and is reported only.
+    pub object_score: f32,
+    /// Whether the object counts as present here: the windows say so, or the score does.
+    pub present: bool,
+    /// Whether the frame conditions the others.
+    pub conditioning: bool,
+}
+
+impl StepOut {
+    /// Logits at `[h, w]` pixels over the square network input (bilinear, as upstream's video masks).
+    pub fn logits_at(&self, to: [usize; 2]) -> Vec<f32> {
+        resize_plane(&self.low_res_logits, [self.side, self.side], to, Kernel::Bilinear)
+    }
+}
+
+/// Why there is no answer for a frame. The tracker is unchanged.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TrackError {
+    /// The frame does not exist.
+    #[error("frame {} does not exist: the clip has {frames} frames", .frame + 1)]
+    NoSuchFrame {
+        /// The frame asked for, from 0.
+        frame: usize,
+        /// Frames of the clip.
+        frames: usize,
+    },
+    /// The frame lies in no window.
+    #[error("frame {} lies outside the windows of this structure; extend a window first", .0 + 1)]
+    OutsideWindows(usize),
+    /// Neither point, box nor mask.
+    #[error("frame {} has no prompt; give a point, a box or a mask", .0 + 1)]
+    NoPrompt(usize),
+    /// A mask whose numbers do not fill its size.
+    #[error("the mask for frame {} has {found} values, its size asks for {wanted}", .frame + 1)]
+    MaskSize {
+        /// The frame, from 0.
+        frame: usize,
+        /// Values given.
+        found: usize,
+        /// Values its size asks for.
+        wanted: usize,
+    },
+    /// Nothing conditions the walk.
+    #[error("no frame conditions the others; prompt one first")]
+    NothingToFollow,
+    /// The device failed.
+    #[error("the device failed: {0}; try again, or run with --device cpu")]
+    Device(String),
+}
+
+/// Follows one object.
+#[derive(Clone, Debug)]
+pub struct Tracker {
+    options: TrackerOptions,
+    num_frames: usize,
+    windows: Vec<Window>,
+    store: Store,
+    walked: BTreeMap<usize, Direction>,
+    stages: Option<BTreeMap<&'static str, TensorData>>,
+}
+
+impl Tracker {
+    /// A tracker that knows nothing yet, for a clip of `num_frames` frames. The length matters even for the first
+    /// frames: it scales the distances of object pointers.
+    pub fn new(num_frames: usize, options: TrackerOptions) -> Self {
+        Self {
+            options,
+            num_frames,
+            windows: Vec::new(),
+            store: Store::default(),
+            walked: BTreeMap::new(),
+            stages: None,
+        }
+    }
+
+    /// Sets the windows in which the object is visible; none = the whole clip, and the object score decides.
+    /// What was remembered outside them is forgotten.
+    pub fn set_windows(&mut self, windows: Vec<Window>) {
+        self.windows = windows;
+        if !self.windows.is_empty() {
+            let windows = &self.windows;
+            self.store.retain(|f| windows.iter().any(|w| w.contains(f)));
+        }
+    }
+
+    /// Whether anything is computed on `frame`; outside the windows its mask is empty by definition.
+    pub fn runs_on(&self, frame: usize) -> bool {
+        self.windows.is_empty() || self.windows.iter().any(|w| w.contains(frame))
+    }
+
+    /// Frames that condition the others, in the order they were added (before the next preflight: without the newest).
+    pub fn conditioning_frames(&self) -> Vec<usize> {
+        self.store.cond_frames()
+    }
+
+    /// Other frames that left a memory, in order.
+    pub fn remembered_frames(&self) -> Vec<usize> {
+        self.store.recent_frames()
+    }
+
+    /// Decides `frame` from its points in network pixels; they replace the frame's earlier prompts. A box is two points,
+    /// corners first, put before the clicks, and counts as two.
+    ///
+    /// On a frame never walked over nothing is recalled. On any other one the bank is, and the frame's previous logits
+    /// are refined.
+    ///
+    /// # Errors
+    /// No point, a frame outside clip or windows, or a failing device.
+    pub fn add_points(
+        &mut self,
+        sam: &Sam2,
+        frame: usize,
+        image: &ImageFeatures,
+        points: &[([f32; 2], PointLabel)],
+    ) -> Result<StepOut, TrackError> {
+        self.admit(frame)?;
+        if points.is_empty() {
+            return Err(TrackError::NoPrompt(frame));
+        }
+        let presence = self.presence();
+        let pix_feat = match self.walked.get(&frame) {
+            None => sam.without_memory(image.pix_feat.clone()),
+            Some(&direction) => self.recall(sam, frame, image, direction),
+        };
+        let previous = self.store.newest(frame).and_then(|e| e.low_res.clone());
+        let previous = previous.map(|l| l.clamp(-PREVIOUS_LOGIT_MAX, PREVIOUS_LOGIT_MAX));
+        let prompts = Prompts { points: PointBatch::new(&[points.to_vec()]), mask: previous };
+        let multimask = points.len() <= MULTIMASK_POINTS_MAX;
+        let decided = sam.decide(pix_feat, &image.high_res, &prompts, multimask, presence);
+        self.keep_pending(frame, image, decided, presence)
+    }
+
+    /// Makes a given mask the result of `frame`; it replaces the frame's earlier prompts.
+    ///
+    /// `values` are `h * w` numbers in 0..=1, row-major, over the square network input, at any size.
+    ///
+    /// # Errors
+    /// Values that do not fill the size, a frame outside clip or windows, or a failing device.
+    pub fn add_mask(
+        &mut self,
+        sam: &Sam2,
+        frame: usize,
+        image: &ImageFeatures,
+        values: &[f32],
+        [h, w]: [usize; 2],
+    ) -> Result<StepOut, TrackError> {
+        self.admit(frame)?;
+        if values.len() != h * w || values.is_empty() {
+            return Err(TrackError::MaskSize { frame, found: values.len(), wanted: h * w });
+        }
+        let side = side_of(image);
+        let mask = resize_plane(values, [h, w], [side, side], Kernel::BilinearAa);
+        let mask: Vec<f32> = mask.into_iter().map(|v| f32::from(u8::from(v >= 0.5))).collect();
+        let mask = Tensor::from_data(TensorData::new(mask, [1, 1, side, side]), &image.pix_feat.device());
+        let presence = self.presence();
+        let decided = sam.decide_from_mask(image.pix_feat.clone(), &image.high_res, mask, presence);
+        self.keep_pending(frame, image, decided, presence)
+    }
+
+    /// Remembers the frames with new input; a walk starts with it.
+    ///
+    /// # Errors
+    /// No conditioning frame at all.
+    pub fn preflight(&mut self, sam: &Sam2) -> Result<(), TrackError> {
+        for (frame, pending) in std::mem::take(&mut self.store.pending) {
+            let Pending { mut entry, conditioning, pix_feat, score } = pending;
+            if let Some(low_res) = entry.low_res.clone() {
+                // Binary even for a mask prompt: upstream does so for every frame remembered here.
+                let present = self.presence().gate(&score);
+                entry.features = Some(self.remember(sam, pix_feat, low_res, MaskScale::Binary, present));
+            }
+            if self.options.clear_stale {
+                let stale = stale_around(&self.options.rules, frame);
+                self.store.drop_recent(|f| stale.contains(&f));
+            }
+            self.store.insert(frame, entry, conditioning);
+        }
+        if self.store.cond_frames().is_empty() { Err(TrackError::NothingToFollow) } else { Ok(()) }
+    }
+
+    /// Decides `frame` in a walk in `direction`, from what the bank remembers, and remembers it in turn.
+    ///
+    /// A conditioning frame is handed out as stored. Outside the windows nothing runs: the mask is empty and nothing is
+    /// remembered (ask [`Tracker::runs_on`] to save the image encoder as well). Runs [`Tracker::preflight`] if due.
+    ///
+    /// # Errors
+    /// Nothing to follow, a frame outside the clip, or a failing device.
+    pub fn step(
+        &mut self,
+        sam: &Sam2,
+        frame: usize,
+        image: &ImageFeatures,
+        direction: Direction,
+    ) -> Result<StepOut, TrackError> {
+        self.step_with_prior(sam, frame, image, direction, None)
+    }
+
+    /// As [`Tracker::step`], with `prior`: `s4 * s4` logits of where the motion of the tissue carried the contour
+    /// ([`Sam2::decode_with_prior`]). With a prior the answer is a single mask, since nothing is ambiguous then.
+    ///
+    /// # Errors
+    /// As [`Tracker::step`], and a prior of another size.
+    pub fn step_with_prior(
+        &mut self,
+        sam: &Sam2,
+        frame: usize,
+        image: &ImageFeatures,
+        direction: Direction,
+        prior: Option<&[f32]>,
+    ) -> Result<StepOut, TrackError> {
+        let side = side_of(image) / 4;
+        if let Some(found) = prior.map(<[f32]>::len).filter(|&found| found != side * side) {
+            return Err(TrackError::MaskSize { frame, found, wanted: side * side });
+        }
+        match self.admit(frame) {
+            Err(TrackError::OutsideWindows(_)) => return Ok(absent(frame, side_of(image) / 4)),
+            other => other?,
+        }
+        if !self.store.pending.is_empty() || self.store.cond_frames().is_empty() {
+            self.preflight(sam)?;
+        }
+        let presence = self.presence();
+        if let Some(entry) = self.store.cond(frame) {
+            let out = answer(frame, entry, presence, true)?;
+            self.walked.insert(frame, direction);
+            return Ok(out);
+        }
+        let pix_feat = self.recall(sam, frame, image, direction);
+        let unprompted = Prompts { points: PointBatch::none(1), mask: None };
+        let device = pix_feat.device();
+        let given = prior.map(|p| Tensor::from_data(TensorData::new(p.to_vec(), [1, 1, side, side]), &device));
+        let multimask = given.is_none();
+        let decided = sam.decide_with_prior(pix_feat, &image.high_res, &unprompted, given, multimask, presence);
+        self.note_decided(&decided);
+        let mut entry = entry_of(&decided)?;
+        let present = presence.gate(&decided.object_score_logits);
+        let low_res = decided.low_res_masks;
+        entry.features = Some(self.remember(sam, image.pix_feat.clone(), low_res, MaskScale::Soft, present));
+        let out = answer(frame, &entry, presence, false)?;
+        self.store.insert(frame, entry, false);
+        self.walked.insert(frame, direction);
+        self.trim(frame, direction);
+        Ok(out)
+    }
+
+    /// Takes back the prompts of `frame`: it no longer conditions the others and counts as never walked over.
+    pub fn clear_prompts(&mut self, frame: usize) {
+        self.store.demote(frame);
+        self.walked.remove(&frame);
+    }
+
+    /// Forgets everything but the windows.
+    pub fn reset(&mut self) {
+        self.store = Store::default();
+        self.walked.clear();
+    }
+
+    /// From now on keep a copy of every intermediate tensor of the last call, for [`Tracker::stages`].
+    pub fn record_stages(&mut self) {
+        self.stages = Some(BTreeMap::new());
+    }
+
+    /// The intermediate tensors since the last call, by the names of the golden files; empty unless recording.
+    pub fn stages(&mut self) -> BTreeMap<&'static str, TensorData> {
+        self.stages.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    fn admit(&self, frame: usize) -> Result<(), TrackError> {
+        if frame >= self.num_frames {
+            Err(TrackError::NoSuchFrame { frame, frames: self.num_frames })
+        } else if !self.runs_on(frame) {
+            Err(TrackError::OutsideWindows(frame))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn presence(&self) -> Presence {
+        if self.windows.is_empty() { Presence::Scored } else { Presence::Given }
+    }
+
+    fn recall(&mut self, sam: &Sam2, frame: usize, image: &ImageFeatures, direction: Direction) -> Tensor<4> {
+        let rules = &self.options.rules;
+        let (masks, pointers) = self.store.recall(rules, frame, direction, self.num_frames);
+        let max_ptrs = rules.max_ptrs(self.num_frames);
+        let read = sam.condition(image.pix_feat.clone(), &masks, &pointers, max_ptrs);
+        self.note("curr_in", &image.pix_feat);
+        self.note("memory", &read.memory);
+        self.note("memory_pos", &read.memory_pos);
+        self.note("memattn_out", &read.pix_feat);
+        if let Some(stages) = &mut self.stages {
+            stages.insert("n_ptr", TensorData::from([read.n_ptr_tokens as f32]));
+        }
+        read.pix_feat
+    }
+
+    fn remember(
+        &mut self,
+        sam: &Sam2,
+        pix_feat: Tensor<4>,
+        low_res: Tensor<4>,
+        scale: MaskScale,
+        present: Tensor<2>,
+    ) -> Tensor<4> {
+        let mask = sam.memory_mask(low_res, scale);
+        self.note("memenc_mask_in", &mask);
+        if self.stages.is_some() {
+            let raw = sam.memory_encoder.forward(pix_feat.clone(), mask.clone());
+            self.note("memenc_raw", &raw);
+        }
+        let features = sam.remember(pix_feat, mask, present);
+        let features = if self.options.bf16_memory { features.cast(DType::BF16) } else { features };
+        self.note("maskmem_features", &features);
+        features
+    }
+
+    fn keep_pending(
+        &mut self,
+        frame: usize,
+        image: &ImageFeatures,
+        decided: Decided,
+        presence: Presence,
+    ) -> Result<StepOut, TrackError> {
+        self.note_decided(&decided);
+        let entry = entry_of(&decided)?;
+        let conditioning = self.options.corrections_condition || !self.walked.contains_key(&frame);
+        let out = answer(frame, &entry, presence, conditioning)?;
+        let (pix_feat, score) = (image.pix_feat.clone(), decided.object_score_logits);
+        self.store.pending.insert(frame, Pending { entry, conditioning, pix_feat, score });
+        Ok(out)
+    }
+
+    fn trim(&mut self, frame: usize, direction: Direction) {
+        let each = self.store.newest(frame).map_or(0, Entry::bytes);
+        let most = self.options.bank_bytes / each.max(1);
+        let next = match direction {
+            Direction::Forward => frame + 1,
+            Direction::Reverse => frame.saturating_sub(1),
+        };
+        self.store.trim(&self.options.rules, most, next, direction, self.num_frames);
+    }
+
+    fn note_decided(&mut self, decided: &Decided) {
+        self.note("low_multi", &decided.candidates);
+        self.note("ious", &decided.candidate_ious);
+        self.note("low", &decided.low_res_masks);
+        self.note("ptr", &decided.obj_ptr);
+        self.note("obj", &decided.object_score_logits);
+    }
+
+    fn note<const D: usize>(&mut self, name: &'static str, tensor: &Tensor<D>) {
+        if let Some(stages) = &mut self.stages {
+            stages.insert(name, tensor.clone().cast(DType::F32).into_data());
+        }
+    }
+}
+
+/// Side of the square network input that `image` was made from.
+fn side_of(image: &ImageFeatures) -> usize {
+    16 * image.pix_feat.dims()[3]
+}
+
+fn entry_of(decided: &Decided) -> Result<Entry, TrackError> {
+    Ok(Entry {
+        features: None,
+        low_res: Some(decided.low_res_masks.clone()),
+        obj_ptr: decided.obj_ptr.clone(),
+        iou: scalar(&decided.iou)?,
+        object_score: scalar(&decided.object_score_logits)?,
+    })
+}
+
+fn scalar(x: &Tensor<2>) -> Result<f32, TrackError> {
+    x.clone().try_into_scalar::<f32>().map_err(|e| TrackError::Device(e.to_string()))
+}
+
+fn answer(frame: usize, entry: &Entry, presence: Presence, conditioning: bool) -> Result<StepOut, TrackError> {
+    let (low_res_logits, side) = match &entry.low_res {
+        Some(low_res) => {
+            let read = low_res.clone().try_into_vec_as::<f32>();
+            (read.map_err(|e| TrackError::Device(e.to_string()))?, low_res.dims()[3])
+        }
+        None => (Vec::new(), 0),
+    };
+    let present = presence == Presence::Given || entry.object_score > 0.0;
+    let (iou, object_score) = (entry.iou, entry.object_score);
+    Ok(StepOut { frame, side, low_res_logits, iou, object_score, present, conditioning })
+}
+
+/// The empty answer of a frame outside the windows; nobody was asked, so its score is neutral.
+fn absent(frame: usize, side: usize) -> StepOut {
+    let low_res_logits = vec![heads::ABSENT_LOGIT; side * side];
+    StepOut { frame, side, low_res_logits, iou: 0.0, object_score: 0.0, present: false, conditioning: false }
+}

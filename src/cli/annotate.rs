@@ -1,0 +1,80 @@
+//! `sonomark [annotate] PATH...`: the screen.
+
+use std::path::PathBuf;
+use std::sync::mpsc::Sender;
+
+use clap::Args;
+
+use crate::config::Settings;
+use crate::engine::{SegmenterSource, Session};
+use crate::tui::model::Msg;
+use crate::tui::{self, Start, TuiError};
+
+use super::{Done, Failure, meant_command, path_shown};
+
+/// Arguments.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// Clips: images, folders of frames, DICOM, videos, volumes
+    #[arg(value_name = "CLIP")]
+    clips: Vec<PathBuf>,
+}
+
+impl Options {
+    /// True when no clip is given.
+    pub(super) fn is_empty(&self) -> bool {
+        self.clips.is_empty()
+    }
+}
+
+/// Runs it.
+pub(super) fn run(settings: &Settings, options: &Options) -> Done {
+    if options.is_empty() {
+        return Err(Failure::Input(
+            "give a clip to annotate, or try `sonomark demo`".into(),
+        ));
+    }
+    if let Some(missing) = options.clips.iter().find(|path| !path.exists()) {
+        let word = missing.to_string_lossy();
+        let hint = meant_command(&word).map_or("check the path".to_owned(), |name| {
+            format!("did you mean `sonomark {name}`?")
+        });
+        return Err(Failure::Input(format!(
+            "there is no {}; {hint}",
+            path_shown(missing)
+        )));
+    }
+    screen(settings, options.clips.clone(), None)
+}
+
+/// Something that wants to tell the screen of new clips.
+pub(super) type Attach<'a> = Box<dyn FnOnce(Sender<Msg>) + 'a>;
+
+/// Runs the screen on `clips`.
+///
+/// # Errors
+/// No clip opens, or there is no terminal.
+pub(super) fn screen(settings: &Settings, clips: Vec<PathBuf>, attach: Option<Attach<'_>>) -> Done {
+    let (project, card) = (&settings.project.value, &settings.card.value);
+    let device = &settings.device.value;
+    let start = Start {
+        clips,
+        open: Box::new(move |path, events| {
+            let net = SegmenterSource::Net {
+                card: card.clone(),
+                device: device.clone(),
+            };
+            Session::open(path, project, net, events)
+        }),
+        settings,
+        attach,
+    };
+    match tui::run(start) {
+        // A lost terminal is no failure: what was running is finished or stopped as set, and
+        // everything is in the journal.
+        Ok(_) => Ok(()),
+        Err(error @ (TuiError::NoClip | TuiError::Clip(_) | TuiError::Terminal(_))) => {
+            Err(Failure::input(error))
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! `sonomark bench`: how fast this machine is, on the shipped clip. Medians.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+
+use crate::codec::{self, Clip};
+use crate::config::Settings;
+use crate::domain::{FramePrompts, GrayFrame, PointKind, PointPx};
+use crate::engine::{
+    Anchor, Direction, Event, Image, NetSegmenter, Segmenter, SegmenterSource, Session,
+};
+use crate::tui::graphics::bench_rows;
+
+use super::headless::{load_network, write_json};
+use super::{Done, Failure, demo, print};
+
+const REPEATS: usize = 9;
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// Encoder, refresh, propagation, start
+    Network,
+    /// The sixel encoders
+    Sixel,
+}
+
+/// Arguments.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// What to measure
+    #[arg(value_enum, default_value = "network")]
+    what: What,
+    /// Also write the numbers here
+    #[arg(long, value_name = "OUT")]
+    json: Option<PathBuf>,
+}
+
+/// Runs it.
+pub(super) fn run(settings: &Settings, options: &Options) -> Done {
+    let scratch = tempfile::tempdir().map_err(Failure::input)?;
+    let folder = scratch.path().join("clip");
+    demo::write_clip(&folder)?;
+    let clip = codec::open(&folder, &codec::OpenOptions::default()).map_err(Failure::input)?;
+    let report = match options.what {
+        What::Network => {
+            let mut report = network(load_network(settings)?, &clip)?;
+            report["first_picture_ms"] = json!(first_picture_ms(&folder)?);
+            report
+        }
+        What::Sixel => sixel(&clip)?,
+    };
+    if let Some(path) = &options.json {
+        write_json(path, &report)?;
+    }
+    for (name, value) in report.as_object().into_iter().flatten() {
+        match value {
+            Value::Array(rows) => rows.iter().for_each(|row| print(&row.to_string())),
+            Value::Number(number) => print(&format!(
+                "{name:<20} {:.1}",
+                number.as_f64().unwrap_or(f64::NAN)
+            )),
+            other => print(&format!(
+                "{name:<20} {}",
+                other.as_str().unwrap_or_default()
+            )),
+        }
+    }
+    Ok(())
+}
+
+fn frames_of(clip: &Clip) -> Result<Vec<Arc<GrayFrame>>, Failure> {
+    (0..clip.info().frames)
+        .map(|frame| clip.frame(frame).map_err(Failure::input))
+        .collect()
+}
+
+fn prompts() -> FramePrompts {
+    let points = demo::POINTS
+        .map(|(x, y)| (PointKind::Boundary, PointPx::new(x, y)))
+        .to_vec();
+    FramePrompts {
+        points,
+        ..FramePrompts::default()
+    }
+}
+
+fn network(mut network: NetSegmenter, clip: &Clip) -> Result<Value, Failure> {
+    let frames = frames_of(clip)?;
+    let who = network.info();
+    let image = |frame: usize| Image {
+        frame,
+        pixels: &frames[frame],
+    };
+    // The first run compiles kernels and fills caches.
+    network.open_clip(frames.len());
+    network
+        .refresh(image(0), &prompts())
+        .map_err(Failure::ours)?;
+    let mut encode = Vec::new();
+    for frame in (0..REPEATS).map(|i| i % frames.len()) {
+        network.open_clip(frames.len());
+        let begun = Instant::now();
+        network.encode_ahead(image(frame)).map_err(Failure::ours)?;
+        encode.push(millis(begun));
+    }
+    let mut refresh = Vec::new();
+    network.encode_ahead(image(5)).map_err(Failure::ours)?;
+    for _ in 0..REPEATS {
+        let begun = Instant::now();
+        network
+            .refresh(image(5), &prompts())
+            .map_err(Failure::ours)?;
+        refresh.push(millis(begun));
+    }
+    let mut follow = Vec::new();
+    for _ in 0..2 {
+        follow.clear();
+        network.open_clip(frames.len());
+        network.begin_walk(true);
+        network
+            .anchor(image(0), &Anchor::Prompts(prompts()))
+            .map_err(Failure::ours)?;
+        for frame in 1..frames.len() {
+            let begun = Instant::now();
+            network
+                .follow(image(frame), Direction::Forward)
+                .map_err(Failure::ours)?;
+            follow.push(millis(begun));
+        }
+    }
+    let follow = median(follow);
+    Ok(json!({
+        "model": who.model,
+        "device": who.device,
+        "encode_ms": median(encode),
+        "refresh_ms": median(refresh),
+        "propagate_ms": follow,
+        "propagate_fps": 1e3 / follow,
+    }))
+}
+
+/// From opening the clip to its first picture; the network is not waited for.
+fn first_picture_ms(folder: &std::path::Path) -> Result<f64, Failure> {
+    let mut all = Vec::new();
+    for _ in 0..REPEATS {
+        let project = tempfile::tempdir().map_err(Failure::input)?;
+        let (events, inbox) = channel::<Event>();
+        let begun = Instant::now();
+        let (session, _) = Session::open(folder, project.path(), SegmenterSource::None, events)
+            .map_err(Failure::input)?;
+        session.want_frame(0);
+        loop {
+            let event = inbox
+                .recv_timeout(Duration::from_secs(30))
+                .map_err(Failure::ours)?;
+            if matches!(event, Event::Frame { .. }) {
+                break;
+            }
+        }
+        all.push(millis(begun));
+        session.close();
+    }
+    Ok(median(all))
+}
+
+fn sixel(clip: &Clip) -> Result<Value, Failure> {
+    let frame = clip.frame(5).map_err(Failure::input)?;
+    let rows: Vec<Value> = bench_rows(&[("shipped clip".to_owned(), (*frame).clone())], REPEATS)
+        .iter()
+        .map(|row| {
+            json!({
+                "picture": row.picture, "levels": row.levels, "encoder": row.encoder,
+                "bytes": row.bytes, "cpu_ms": row.cpu_ms,
+            })
+        })
+        .collect();
+    Ok(json!({ "sixel": rows }))
+}
+
+fn millis(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1e3
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}

@@ -1,0 +1,183 @@
+//! `sonomark doctor`: what this machine offers, and where every setting comes from.
+
+use std::io::IsTerminal;
+use std::process::{Command, Stdio};
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::config::Settings;
+use crate::domain::shown;
+use crate::engine::{load_network, read_card, shipped_card};
+use crate::net::device::{DeviceWant, adapters, pick};
+use crate::project::list_clips;
+use crate::tui::terminal::probe;
+
+use super::{Done, Failure, path_shown, print, print_json};
+
+/// Arguments.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// One line: what, how it is, and whether it is a fault.
+struct Finding {
+    what: &'static str,
+    text: String,
+    fine: bool,
+}
+
+/// Runs it. Faulty settings are shown, not an early end.
+pub(super) fn run(settings: Result<Settings, Failure>, options: &Options) -> Done {
+    let mut findings = vec![found("version", env!("CARGO_PKG_VERSION").to_owned())];
+    match &settings {
+        Ok(settings) => of_settings(settings, &mut findings),
+        Err(failure) => findings.push(fault("settings", failure.sentence().to_owned())),
+    }
+    for adapter in adapters() {
+        let kind = if adapter.software {
+            "software, not taken by auto"
+        } else {
+            "hardware"
+        };
+        findings.push(found(
+            "adapter",
+            format!("gpu:{} {} ({kind})", adapter.index, shown(&adapter.name)),
+        ));
+    }
+    findings.push(terminal());
+    findings.push(tool("ffmpeg"));
+    findings.push(tool("ffprobe"));
+    let faults = findings.iter().filter(|finding| !finding.fine).count();
+    if options.json {
+        let list: Vec<Value> = findings
+            .iter()
+            .map(|f| json!({ "what": f.what, "text": f.text, "ok": f.fine }))
+            .collect();
+        print_json(&json!({ "findings": list, "faults": faults }));
+    } else {
+        for Finding { what, text, fine } in &findings {
+            let mark = if *fine { "ok " } else { "!! " };
+            print(&format!("{mark} {what:<10} {text}"));
+        }
+    }
+    settings.map(|_| ())
+}
+
+fn found(what: &'static str, text: String) -> Finding {
+    Finding {
+        what,
+        text,
+        fine: true,
+    }
+}
+
+fn fault(what: &'static str, text: String) -> Finding {
+    Finding {
+        what,
+        text,
+        fine: false,
+    }
+}
+
+fn of_settings(settings: &Settings, findings: &mut Vec<Finding>) {
+    for (name, value, origin) in settings.rows() {
+        findings.push(found("setting", format!("{name} = {value} ({origin})")));
+    }
+    findings.push(found("config", path_shown(&settings.config_dir)));
+    let project = &settings.project.value;
+    findings.push(match list_clips(project) {
+        Ok(clips) => found(
+            "project",
+            format!("{}: {} clips", path_shown(project), clips.len()),
+        ),
+        Err(_) if !project.exists() => found(
+            "project",
+            format!("{}: made on first use", path_shown(project)),
+        ),
+        Err(error) => fault("project", error.to_string()),
+    });
+    let picked = settings.device.value.parse::<DeviceWant>().and_then(pick);
+    let picked = match picked {
+        Ok(picked) => picked,
+        Err(error) => return findings.push(fault("device", error.to_string())),
+    };
+    findings.push(found("device", picked.description.clone()));
+    let path = settings.card.value.as_deref();
+    let card = path.map_or_else(shipped_card, read_card);
+    findings.push(
+        match card.and_then(|card| load_network(path, &picked).map(|_| card)) {
+            Ok(card) => {
+                let hash = card
+                    .weights
+                    .sha256
+                    .get(..12)
+                    .unwrap_or("not pinned")
+                    .to_owned();
+                let (name, licence) = (shown(&card.name), shown(&card.weights.licence));
+                found(
+                    "network",
+                    format!(
+                        "{name}, {} px, weights {hash}, {licence}",
+                        card.network.image_size
+                    ),
+                )
+            }
+            Err(error) => fault("network", error.to_string()),
+        },
+    );
+}
+
+fn terminal() -> Finding {
+    if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
+        return found(
+            "terminal",
+            "none here; run doctor in the terminal that you annotate in".into(),
+        );
+    }
+    match probe(std::env::var_os("TMUX").is_some()) {
+        Ok(can) => {
+            let how = if can.sixel {
+                "sixel"
+            } else {
+                "half blocks (no sixel)"
+            };
+            let cell = can
+                .cell_px
+                .map_or("unknown".to_owned(), |(w, h)| format!("{w} x {h} px"));
+            let sync = if can.sync_output { "yes" } else { "no" };
+            found(
+                "terminal",
+                format!(
+                    "{how}, {} colours, cell {cell}, synchronised output {sync}",
+                    can.registers
+                ),
+            )
+        }
+        Err(error) => fault("terminal", error.to_string()),
+    }
+}
+
+fn tool(name: &'static str) -> Finding {
+    let run = Command::new(name)
+        .arg("-version")
+        .stdin(Stdio::null())
+        .output();
+    match run {
+        Ok(output) if output.status.success() => {
+            let text = String::from_utf8_lossy(&output.stdout);
+            found(name, shown(text.lines().next().unwrap_or_default()))
+        }
+        Ok(output) => fault(
+            name,
+            format!("ends with {}; videos cannot be opened", output.status),
+        ),
+        Err(_) => fault(
+            name,
+            format!("not found; install {name} to open videos (all other clips open without)"),
+        ),
+    }
+}

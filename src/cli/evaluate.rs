@@ -1,0 +1,289 @@
+//! `sonomark evaluate`: a network against a simulated annotator, the one that trains it.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+use crate::config::Settings;
+use crate::engine::load_network;
+use crate::learn::dataset::DataSource;
+use crate::learn::evaluate::{
+    ClickOptions, EvalError, Judged, Placing, Tracking, VideoOptions, evaluate_clicks,
+    evaluate_video,
+};
+use crate::net::config::ModelCard;
+use crate::net::device::{DeviceWant, Picked, pick};
+use crate::net::predict::PredictOptions;
+use crate::net::sam2::Sam2;
+
+use super::headless::write_json;
+use super::{Done, Failure, interrupt_flag, print, tell};
+
+/// Arguments.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Overlap after 1, 2, ... clicks on stills
+    Clicks(Clicks),
+    /// Overlap after propagation and corrections on clips with masks
+    Video(Video),
+}
+
+/// What the annotator places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Prompted {
+    Boundary,
+    Region,
+}
+
+/// Who answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Judge {
+    /// The network of the card
+    Network,
+    /// An ellipse, then a spline through the points; never looks at the image
+    Curve,
+    /// A circle, then a spline; never looks at the image
+    Spline,
+}
+
+#[derive(Debug, Args)]
+struct Clicks {
+    /// Folder of NAME.png and NAME.mask.png, or FOLDER:LIST.txt; repeat for more
+    #[arg(long, required = true, value_name = "DIR")]
+    data: Vec<String>,
+    /// List of file stems; a name inside each --data folder, or a path
+    #[arg(long, value_name = "FILE")]
+    split: Option<PathBuf>,
+    /// What the annotator places
+    #[arg(long, value_enum, default_value = "boundary")]
+    prompt: Prompted,
+    /// Clicks of the table, up to 20
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=20))]
+    clicks: u8,
+    /// Standard deviation of every click, px of the image
+    #[arg(long, default_value_t = 0.0, value_name = "SD")]
+    noise_px: f32,
+    /// Seed of first clicks and noise
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Who answers the clicks
+    #[arg(long, value_enum, default_value = "network")]
+    judge: Judge,
+    /// Judge only so many structures of each folder
+    #[arg(long)]
+    limit: Option<usize>,
+    /// Also write the numbers here
+    #[arg(long, value_name = "OUT")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Video {
+    /// Folder of clip folders with windows.yaml
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Standard deviation of every click, px of the image
+    #[arg(long, default_value_t = 0.0, value_name = "SD")]
+    noise_px: f32,
+    /// Seed of first clicks and noise
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Propagations per structure: one, and one after each correction
+    #[arg(long, default_value_t = 8)]
+    rounds: usize,
+    /// Follow by memory alone, as SAM 2 does
+    #[arg(long)]
+    no_motion: bool,
+    /// Tell no windows: the object score decides, as in SAM 2
+    #[arg(long)]
+    no_windows: bool,
+    /// Judge only so many structures
+    #[arg(long)]
+    limit: Option<usize>,
+    /// Also write the numbers here
+    #[arg(long, value_name = "OUT")]
+    json: Option<PathBuf>,
+}
+
+/// Runs it. The card comes from the global `--card`.
+pub(super) fn run(settings: &Settings, options: &Options) -> Done {
+    match &options.what {
+        What::Clicks(options) => clicks(settings, options),
+        What::Video(options) => video(settings, options),
+    }
+}
+
+fn network(settings: &Settings) -> Result<(ModelCard, Sam2, Picked), Failure> {
+    let want: DeviceWant = settings
+        .device
+        .value
+        .parse()
+        .map_err(|e| Failure::Configuration(format!("{e}")))?;
+    let picked = pick(want).map_err(|error| Failure::Configuration(error.to_string()))?;
+    let (card, sam) = load_network(settings.card.value.as_deref(), &picked)
+        .map_err(|error| Failure::Configuration(error.to_string()))?;
+    tell(&format!("{} on {}", card.name, picked.description));
+    Ok((card, sam, picked))
+}
+
+fn sources(options: &Clicks) -> Vec<DataSource> {
+    let source = |text: &String| {
+        let mut source = DataSource::parse(text);
+        if let Some(split) = &options.split {
+            source.list = Some(list_in(&source.dir, split));
+        }
+        source
+    };
+    options.data.iter().map(source).collect()
+}
+
+/// A list beside the images by its name; another one by its absolute path.
+fn list_in(dir: &Path, split: &Path) -> String {
+    let outside = !dir.join(split).is_file() && split.is_file();
+    let path = if outside {
+        std::path::absolute(split).unwrap_or_else(|_| split.to_owned())
+    } else {
+        split.to_owned()
+    };
+    path.to_string_lossy().into_owned()
+}
+
+fn clicks(settings: &Settings, options: &Clicks) -> Done {
+    let mut plan = ClickOptions::new(sources(options));
+    plan.placing = match options.prompt {
+        Prompted::Boundary => Placing::Boundary,
+        Prompted::Region => Placing::Region,
+    };
+    plan.points = usize::from(options.clicks);
+    plan.noise_px = noise(options.noise_px)?;
+    plan.seed = options.seed;
+    plan.limit = options.limit;
+    if options.judge != Judge::Network && plan.placing == Placing::Region {
+        return Err(Failure::Input(
+            "curves need boundary points; leave --prompt region out".into(),
+        ));
+    }
+    let cancel = interrupt_flag()?;
+    let begun = Instant::now();
+    let (name, report) = match options.judge {
+        Judge::Network => {
+            let (card, sam, picked) = network(settings)?;
+            let judged = Judged::Network {
+                sam: &sam,
+                preprocess: &card.preprocess,
+                device: &picked.device,
+                options: PredictOptions::default(),
+            };
+            (card.name.clone(), evaluate_clicks(&judged, &plan, &cancel))
+        }
+        Judge::Curve => (
+            "curve".to_owned(),
+            evaluate_clicks(&Judged::Curve, &plan, &cancel),
+        ),
+        Judge::Spline => (
+            "spline".to_owned(),
+            evaluate_clicks(&Judged::Spline, &plan, &cancel),
+        ),
+    };
+    let report = report.map_err(failure)?;
+    for (set, table) in &report {
+        let row: Vec<String> = table
+            .points
+            .iter()
+            .map(|(n, score)| format!("{n}: {:.3}", score.dice))
+            .collect();
+        print(&format!(
+            "{set} ({} structures)  Dice at {}",
+            table.objects,
+            row.join("  ")
+        ));
+        print(&format!(
+            "  clicks to .85: {:.2} ({:.0} % never)  to .90: {:.2} ({:.0} % never)",
+            table.noc85,
+            100.0 * table.fail85,
+            table.noc90,
+            100.0 * table.fail90
+        ));
+    }
+    let prompt = match options.prompt {
+        Prompted::Boundary => "boundary",
+        Prompted::Region => "region",
+    };
+    finish(
+        options.json.as_deref(),
+        &json!({
+            "judged": name, "prompt": prompt, "noise_px": options.noise_px, "seed": options.seed,
+            "seconds": begun.elapsed().as_secs_f64(), "sets": report,
+        }),
+    )
+}
+
+fn video(settings: &Settings, options: &Video) -> Done {
+    if !(1..=50).contains(&options.rounds) {
+        return Err(Failure::Input("--rounds must be from 1 to 50".into()));
+    }
+    let mut plan = VideoOptions::new(&options.data);
+    plan.noise_px = noise(options.noise_px)?;
+    plan.seed = options.seed;
+    plan.rounds = options.rounds;
+    plan.follow.motion = !options.no_motion;
+    plan.windowed = !options.no_windows;
+    plan.limit = options.limit;
+    let cancel = interrupt_flag()?;
+    let (card, sam, picked) = network(settings)?;
+    let begun = Instant::now();
+    let tracking = Tracking {
+        sam: &sam,
+        preprocess: &card.preprocess,
+        device: &picked.device,
+    };
+    let report = evaluate_video(&tracking, &plan, &cancel).map_err(failure)?;
+    let rounds: Vec<String> = report
+        .rounds
+        .iter()
+        .map(|score| format!("{:.3}", score.iou))
+        .collect();
+    print(&format!(
+        "{} structures  IoU after each propagation: {}",
+        report.objects,
+        rounds.join("  ")
+    ));
+    print(&format!(
+        "frames prompted by the annotator: {:.2}",
+        report.prompted_frames
+    ));
+    finish(
+        options.json.as_deref(),
+        &json!({
+            "judged": card.name, "noise_px": options.noise_px, "seed": options.seed,
+            "motion": plan.follow.motion, "windowed": plan.windowed,
+            "seconds": begun.elapsed().as_secs_f64(), "report": report,
+        }),
+    )
+}
+
+fn noise(sd: f32) -> Result<f32, Failure> {
+    let fine = sd.is_finite() && sd >= 0.0;
+    fine.then_some(sd)
+        .ok_or_else(|| Failure::Input("--noise-px must be 0 or more".into()))
+}
+
+fn failure(error: EvalError) -> Failure {
+    match error {
+        EvalError::Cancelled => Failure::Interrupted("interrupted; nothing was written".into()),
+        EvalError::Network(_) => Failure::ours(error),
+        EvalError::Data(_) => Failure::input(error),
+    }
+}
+
+fn finish(path: Option<&Path>, report: &Value) -> Done {
+    path.map_or(Ok(()), |path| write_json(path, report))
+}

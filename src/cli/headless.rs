@@ -1,0 +1,318 @@
+//! Segmenting without a screen: what `propagate`, `watch` and `demo` share.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use crate::codec::Clip;
+use crate::config::Settings;
+use crate::domain::{Bitmap, FrameIndex, FrameMask, GrayFrame, MaskSource, PointPx, Track, shown};
+use crate::engine::{
+    Decided, Ended, Image, NetSegmenter, Plan, PlanError, Role, Segmenter, Span, plan, walk,
+};
+use crate::export::write_atomic;
+
+use super::{Failure, interrupted, path_shown};
+
+/// Loads the network that the settings name.
+///
+/// # Errors
+/// A card, weights or device that cannot be used.
+pub(super) fn load_network(settings: &Settings) -> Result<NetSegmenter, Failure> {
+    let card = settings.card.value.as_deref();
+    NetSegmenter::load(card, &settings.device.value).map_err(Failure::Configuration)
+}
+
+/// One frame of one track, decided.
+pub(super) struct FrameReport {
+    pub(super) frame: FrameIndex,
+    pub(super) role: Role,
+    pub(super) decided: Result<Decided, String>,
+    pub(super) ms: f64,
+}
+
+/// What became of a track.
+pub(super) struct TrackReport {
+    pub(super) frames: Vec<FrameReport>,
+    pub(super) ended: Ended,
+}
+
+impl TrackReport {
+    /// Sentences for frames that could not be decoded.
+    pub(super) fn failures(&self) -> impl Iterator<Item = (FrameIndex, &str)> {
+        self.frames
+            .iter()
+            .filter_map(|f| f.decided.as_ref().err().map(|why| (f.frame, why.as_str())))
+    }
+}
+
+/// Decides every frame of the windows of `track`: prompted ones from their prompts, the others by
+/// the shared walk. `on_frame` sees each as it comes, with how many of how many are done.
+///
+/// # Errors
+/// When there is nothing to go by or the network fails; frames already told to `on_frame` stay.
+pub(super) fn decide_track(
+    segmenter: &mut dyn Segmenter,
+    clip: &Arc<Clip>,
+    track: &Track,
+    cancel: &AtomicBool,
+    on_frame: &mut dyn FnMut(&FrameReport, usize, usize),
+) -> Result<TrackReport, Failure> {
+    let frames = clip.info().frames;
+    let plan = match plan(track, frames, 0, Span::Both) {
+        // Every frame has prompts of its own (a still, for one).
+        Err(PlanError::Nothing) => Plan::of_anchors(track, frames),
+        other => other.map_err(|error| {
+            Failure::Input(format!("\"{}\": {error}", shown(&track.info.label)))
+        })?,
+    };
+    // A long list of anchors conditions a walk only in part; the others are decided alone.
+    let walked: Vec<FrameIndex> = plan
+        .walks
+        .iter()
+        .flat_map(|walk| walk.anchors.iter().map(|(frame, _)| *frame))
+        .collect();
+    let alone: Vec<FrameIndex> = track
+        .prompts
+        .keys()
+        .copied()
+        .filter(|f| track.visible(*f) && !walked.contains(f))
+        .collect();
+    let total = plan.len() + walked.len() + alone.len();
+    let mut reports: Vec<FrameReport> = Vec::with_capacity(total);
+    let mut since = Instant::now();
+    let mut note = |frame, role, decided| {
+        let ms = since.elapsed().as_secs_f64() * 1e3;
+        since = Instant::now();
+        let report = FrameReport {
+            frame,
+            role,
+            decided,
+            ms,
+        };
+        on_frame(&report, reports.len() + 1, total);
+        reports.push(report);
+    };
+    let mut pixels_of = |frame| pixels(clip, frame);
+    let mut between = |_: &mut dyn Segmenter| match interrupted(cancel) {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    };
+    let mut ended = walk(segmenter, &mut pixels_of, &plan, &mut between, &mut note)
+        .map_err(|error| Failure::ours(error))?;
+    for frame in alone {
+        if interrupted(cancel) {
+            ended = Ended::Cancelled;
+        }
+        if ended == Ended::Cancelled {
+            break;
+        }
+        let decided = match pixels(clip, frame) {
+            Ok(pixels) => {
+                let image = Image {
+                    frame,
+                    pixels: &pixels,
+                };
+                Ok(segmenter
+                    .refresh(image, &track.frame_prompts(frame))
+                    .map_err(Failure::ours)?)
+            }
+            Err(why) => Err(why),
+        };
+        note(frame, Role::Anchor, decided);
+    }
+    Ok(TrackReport {
+        frames: reports,
+        ended,
+    })
+}
+
+fn pixels(clip: &Clip, frame: FrameIndex) -> Result<Arc<GrayFrame>, String> {
+    clip.frame(frame).map_err(|error| error.to_string())
+}
+
+/// `track` with the masks of `report`, as the screen would have left it.
+pub(super) fn with_masks(track: &Track, report: &TrackReport) -> Track {
+    let mut track = track.clone();
+    for each in &report.frames {
+        if let Ok(decided) = &each.decided {
+            let source = match each.role {
+                Role::Anchor => MaskSource::Prompted,
+                Role::Tracked => MaskSource::Tracked,
+            };
+            let mask = decided.bitmap.to_mask();
+            track.masks.insert(
+                each.frame,
+                FrameMask {
+                    mask,
+                    source,
+                    score: decided.score,
+                },
+            );
+        }
+    }
+    track
+}
+
+/// `FOLDER/00012.png`
+pub(super) fn mask_path(folder: &Path, frame: FrameIndex) -> PathBuf {
+    folder.join(format!("{frame:05}.png"))
+}
+
+/// Writes a mask as 8-bit PNG, 0 outside and 255 inside, whole or not at all.
+///
+/// # Errors
+/// When the file cannot be written.
+pub(super) fn write_mask(path: &Path, bitmap: &Bitmap) -> Result<(), Failure> {
+    let gray = bitmap
+        .pixels
+        .iter()
+        .map(|&inside| if inside { 255 } else { 0 })
+        .collect();
+    write_gray(path, bitmap.width_px, bitmap.height_px, gray)
+}
+
+fn write_gray(path: &Path, width: u32, height: u32, gray: Vec<u8>) -> Result<(), Failure> {
+    let image = image::GrayImage::from_raw(width, height, gray)
+        .ok_or_else(|| Failure::ours("a mask has another size than its image"))?;
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    image
+        .write_to(&mut bytes, image::ImageFormat::Png)
+        .map_err(Failure::ours)?;
+    write_atomic(path, bytes.get_ref()).map_err(Failure::input)
+}
+
+/// Writes a JSON document, whole or not at all.
+///
+/// # Errors
+/// When the file cannot be written.
+pub(super) fn write_json(path: &Path, value: &Value) -> Result<(), Failure> {
+    let mut text = serde_json::to_string_pretty(value).map_err(Failure::ours)?;
+    text.push('\n');
+    write_atomic(path, text.as_bytes()).map_err(Failure::input)
+}
+
+/// Creates a folder and those above it.
+///
+/// # Errors
+/// When it cannot be created.
+pub(super) fn make_folder(path: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(path).map_err(|cause| {
+        Failure::Input(format!(
+            "cannot create {}: {cause}; choose another --out",
+            path_shown(path)
+        ))
+    })
+}
+
+/// Writes empty masks for every frame outside the windows: there the structure is absent by
+/// definition.
+///
+/// # Errors
+/// When a file cannot be written.
+pub(super) fn write_absent(folder: &Path, clip: &Clip, track: &Track) -> Result<(), Failure> {
+    let info = clip.info();
+    let empty = Bitmap::empty(info.width_px, info.height_px);
+    for frame in (0..info.frames).filter(|frame| !track.visible(*frame)) {
+        write_mask(&mask_path(folder, frame), &empty)?;
+    }
+    Ok(())
+}
+
+/// The report of a run as JSON.
+pub(super) fn report_json(
+    clip: &Clip,
+    segmenter: &dyn Segmenter,
+    tracks: &[(Track, TrackReport)],
+) -> Value {
+    let info = clip.info();
+    let who = segmenter.info();
+    let list: Vec<Value> = tracks
+        .iter()
+        .map(|(track, report)| track_json(track, report))
+        .collect();
+    json!({
+        "clip": shown(&info.name),
+        "content_hash": info.content_hash.0,
+        "width_px": info.width_px,
+        "height_px": info.height_px,
+        "frames": info.frames,
+        "model": who.model,
+        "device": who.device,
+        "cancelled": tracks.iter().any(|(_, report)| report.ended == Ended::Cancelled),
+        "tracks": list,
+    })
+}
+
+fn track_json(track: &Track, report: &TrackReport) -> Value {
+    // In time order, whatever order they were walked in.
+    let by_frame: BTreeMap<FrameIndex, &FrameReport> = report
+        .frames
+        .iter()
+        .map(|each| (each.frame, each))
+        .collect();
+    let frames: Vec<Value> = by_frame.values().map(|each| frame_json(each)).collect();
+    let windows: Vec<[usize; 2]> = track.windows.iter().map(|w| [w.first, w.last]).collect();
+    let ms: f64 = report.frames.iter().map(|each| each.ms).sum();
+    let fps = if ms > 0.0 {
+        report.frames.len() as f64 / ms * 1e3
+    } else {
+        0.0
+    };
+    json!({
+        "label": track.info.label,
+        "windows": windows,
+        "cancelled": report.ended == Ended::Cancelled,
+        "frames_per_s": fps,
+        "frames": frames,
+    })
+}
+
+fn frame_json(each: &FrameReport) -> Value {
+    let kind = match each.role {
+        Role::Anchor => "anchor",
+        Role::Tracked => "tracked",
+    };
+    match &each.decided {
+        Ok(decided) => json!({
+            "frame": each.frame,
+            "kind": kind,
+            "score": decided.score,
+            "object_score_logit": decided.object_score_logit,
+            "area_px": decided.bitmap.area_px(),
+            "ms": each.ms,
+            "encode_ms": decided.encode_ms,
+            "decode_ms": decided.decode_ms,
+        }),
+        Err(why) => json!({ "frame": each.frame, "kind": kind, "failed": why, "ms": each.ms }),
+    }
+}
+
+/// `X,Y` in px of the original image.
+///
+/// # Errors
+/// A sentence for the command line.
+pub(super) fn point(text: &str) -> Result<PointPx, String> {
+    let [x, y] = numbers(text, "X,Y")?;
+    Ok(PointPx::new(x, y))
+}
+
+/// `N` numbers with commas between.
+///
+/// # Errors
+/// A sentence for the command line.
+pub(super) fn numbers<const N: usize>(text: &str, form: &str) -> Result<[f32; N], String> {
+    let read: Result<Vec<f32>, _> = text.split(',').map(|part| part.trim().parse()).collect();
+    let read = read.unwrap_or_default();
+    match <[f32; N]>::try_from(read) {
+        Ok(values) if values.iter().all(|v| v.is_finite()) => Ok(values),
+        _ => Err(format!(
+            "it must be {form}, numbers in pixels with commas between"
+        )),
+    }
+}

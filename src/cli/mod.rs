@@ -1,0 +1,312 @@
+//! The command line: one file per command, everything the keys do and more, without a terminal.
+//!
+//! Messages are sentences on stderr; `--json` prints one JSON document on stdout and nothing
+//! else. Exit codes: 0 done, 1 input, 2 configuration, 3 some clips failed, 70 our fault,
+//! 130 interrupted.
+
+mod annotate;
+mod bench;
+mod demo;
+mod doctor;
+mod evaluate;
+mod export;
+mod headless;
+mod keys;
+mod project;
+mod prompts;
+mod propagate;
+pub mod script;
+mod segment;
+mod train;
+mod watch;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::config::yaml::nearest;
+use crate::config::{Flags, Settings};
+use crate::domain::shown;
+
+/// Annotate ultrasound in the terminal: boundary points, windows of visibility, propagation.
+#[derive(Debug, Parser)]
+#[command(name = "sonomark", version, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    annotate: annotate::Options,
+}
+
+/// Flags of every command; they win over environment and configuration file.
+#[derive(Debug, Args)]
+struct Global {
+    /// Folder that holds everything written [default: $XDG_DATA_HOME/sonomark/project]
+    #[arg(long, global = true, value_name = "DIR")]
+    project: Option<PathBuf>,
+    /// What computes: auto, gpu, gpu:N or cpu [default: auto]
+    #[arg(long, global = true)]
+    device: Option<String>,
+    /// Model card of another network; its weights lie beside it
+    #[arg(long, global = true, value_name = "FILE")]
+    card: Option<PathBuf>,
+    /// How pictures are drawn: auto, sixel or halfblock [default: auto]
+    #[arg(long, global = true, value_name = "HOW")]
+    graphics: Option<String>,
+    /// Theme: dark, light, mono or one of yours
+    #[arg(long, global = true, value_name = "NAME")]
+    theme: Option<String>,
+    /// Keymap: default or one of yours
+    #[arg(long, global = true, value_name = "NAME")]
+    keymap: Option<String>,
+    /// What a lost terminal does to a running propagation: finish or stop [default: finish]
+    #[arg(long, global = true, value_name = "WHAT")]
+    on_hangup: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Open clips in the terminal (also without the word `annotate`)
+    Annotate(annotate::Options),
+    /// Segment one image or frame from points
+    Segment(segment::Options),
+    /// Carry prompts from a file through the windows of a clip
+    Propagate(propagate::Options),
+    /// Write annotations of a clip or of the whole project
+    Export(export::Options),
+    /// List the clips of the project
+    Project(project::Options),
+    /// Take in every clip that lands in a folder
+    Watch(watch::Options),
+    /// Show what this machine offers and where settings come from
+    Doctor(doctor::Options),
+    /// Print every key
+    Keys(keys::Options),
+    /// Try everything on a shipped clip
+    Demo(demo::Options),
+    /// Train a network
+    Train(train::Options),
+    /// Measure a network with a simulated annotator
+    Evaluate(evaluate::Options),
+    /// Measure the speed of this machine
+    Bench(bench::Options),
+    /// Apply a script of edits (for crash tests)
+    #[command(hide = true)]
+    Script(ScriptOptions),
+}
+
+/// Arguments of the scripted annotator.
+#[derive(Debug, Args)]
+struct ScriptOptions {
+    /// Print `ack N` after each step is written
+    #[arg(long)]
+    acks: bool,
+}
+
+/// How a command did not end well; the number is the exit code.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// 1: a file or argument cannot be used.
+    Input(String),
+    /// 2: the settings cannot be used.
+    Configuration(String),
+    /// 3: some of many clips failed.
+    Some(String),
+    /// 70: a defect of this program or of the network's device.
+    Ours(String),
+    /// 130: Ctrl-C; what was finished is kept.
+    Interrupted(String),
+}
+
+impl Failure {
+    fn code(&self) -> u8 {
+        match self {
+            Self::Input(_) => 1,
+            Self::Configuration(_) => 2,
+            Self::Some(_) => 3,
+            Self::Ours(_) => 70,
+            Self::Interrupted(_) => 130,
+        }
+    }
+
+    fn sentence(&self) -> &str {
+        match self {
+            Self::Input(text)
+            | Self::Configuration(text)
+            | Self::Some(text)
+            | Self::Ours(text)
+            | Self::Interrupted(text) => text,
+        }
+    }
+
+    /// A file or argument that cannot be used.
+    pub(crate) fn input(cause: impl std::fmt::Display) -> Self {
+        Self::Input(cause.to_string())
+    }
+
+    /// A defect of this program.
+    pub(crate) fn ours(cause: impl std::fmt::Display) -> Self {
+        Self::Ours(cause.to_string())
+    }
+}
+
+/// What every command returns.
+pub(crate) type Done = Result<(), Failure>;
+
+/// Runs the program with the arguments of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        Err(failure) => {
+            // A closed stderr is no reason to fail in another way.
+            let _ = write_line(
+                &mut std::io::stderr(),
+                &format!("sonomark: {}", failure.sentence()),
+            );
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let Cli {
+        global,
+        command,
+        annotate: bare,
+    } = cli;
+    let flags = Flags {
+        project: global.project,
+        device: global.device,
+        card: global.card,
+        graphics: global.graphics,
+        theme: global.theme,
+        keymap: global.keymap,
+        on_hangup: global.on_hangup,
+    };
+    if command.is_some() && !bare.is_empty() {
+        return Err(Failure::Input(
+            "give paths after the command, not before it (a file named like a command is ./NAME)"
+                .into(),
+        ));
+    }
+    let load = || Settings::load(&flags).map_err(|error| Failure::Configuration(error.to_string()));
+    let done = match command {
+        None if bare.is_empty() => {
+            let _ = Cli::command().print_help();
+            Err(Failure::Input(
+                "give a clip to annotate, or try `sonomark demo`".into(),
+            ))
+        }
+        None => annotate::run(&load()?, &bare),
+        Some(Command::Annotate(options)) => annotate::run(&load()?, &options),
+        Some(Command::Segment(options)) => segment::run(&load()?, &options),
+        Some(Command::Propagate(options)) => propagate::run(&load()?, &options),
+        Some(Command::Export(options)) => export::run(&load()?, &options),
+        Some(Command::Project(options)) => project::run(&load()?, &options),
+        Some(Command::Watch(options)) => watch::run(&load()?, &options),
+        // Doctor shows faulty settings instead of failing on them.
+        Some(Command::Doctor(options)) => doctor::run(load(), &options),
+        Some(Command::Keys(options)) => keys::run(&load()?, &options),
+        Some(Command::Demo(options)) => demo::run(&load()?, &options),
+        Some(Command::Train(options)) => train::run(&load()?, &options),
+        Some(Command::Evaluate(options)) => evaluate::run(&load()?, &options),
+        Some(Command::Bench(options)) => bench::run(&load()?, &options),
+        Some(Command::Script(options)) => {
+            return Ok(script::run(&load()?.project.value, options.acks));
+        }
+    };
+    done.map(|()| ExitCode::SUCCESS)
+}
+
+/// The command that a path which does not exist was probably meant to be.
+pub(crate) fn meant_command(word: &str) -> Option<String> {
+    let command = Cli::command();
+    let names: Vec<&str> = command
+        .get_subcommands()
+        .filter(|c| !c.is_hide_set())
+        .map(clap::Command::get_name)
+        .collect();
+    nearest(word, &names).map(str::to_owned)
+}
+
+/// A flag that Ctrl-C raises; a second Ctrl-C ends the process at once.
+///
+/// # Errors
+/// When the system refuses signal handlers.
+pub(crate) fn interrupt_flag() -> Result<Arc<AtomicBool>, Failure> {
+    let flag = Arc::<AtomicBool>::default();
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&flag))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&flag)))
+            .map_err(|cause| Failure::Ours(format!("cannot listen for Ctrl-C: {cause}")))?;
+    }
+    Ok(flag)
+}
+
+/// Whether Ctrl-C was pressed.
+pub(crate) fn interrupted(flag: &AtomicBool) -> bool {
+    flag.load(Ordering::Relaxed)
+}
+
+/// Prints a line; a closed pipe is a value, not a panic.
+pub(crate) fn write_line(to: &mut dyn std::io::Write, line: &str) -> std::io::Result<()> {
+    to.write_all(line.as_bytes())?;
+    to.write_all(b"\n")?;
+    to.flush()
+}
+
+/// Prints a line on stdout. A reader that closed the pipe (`| head`) ends the printing quietly.
+pub(crate) fn print(line: &str) {
+    let _ = write_line(&mut std::io::stdout(), line);
+}
+
+/// Tells a person something on stderr.
+pub(crate) fn tell(line: &str) {
+    let _ = write_line(&mut std::io::stderr(), line);
+}
+
+/// Prints a JSON document on stdout.
+pub(crate) fn print_json(value: &serde_json::Value) {
+    print(&serde_json::to_string_pretty(value).unwrap_or_default());
+}
+
+/// A path, safe to show.
+pub(crate) fn path_shown(path: &std::path::Path) -> String {
+    shown(&path.to_string_lossy())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_stand_before_or_after_the_command_and_paths_need_none() {
+        let parse = |words: &[&str]| Cli::try_parse_from([&["sonomark"], words].concat());
+        let before = parse(&["--device", "cpu", "doctor"]).expect("parses");
+        assert!(matches!(before.command, Some(Command::Doctor(_))));
+        assert_eq!(before.global.device.as_deref(), Some("cpu"));
+        let after = parse(&["doctor", "--device", "cpu"]).expect("parses");
+        assert_eq!(after.global.device.as_deref(), Some("cpu"));
+        let bare = parse(&["a.dcm", "b.dcm", "--theme", "light"]).expect("parses");
+        assert!(bare.command.is_none() && !bare.annotate.is_empty());
+        assert_eq!(bare.global.theme.as_deref(), Some("light"));
+    }
+
+    #[test]
+    fn a_mistyped_command_is_recognised() {
+        assert_eq!(meant_command("segmnt").as_deref(), Some("segment"));
+        assert_eq!(meant_command("clip.mp4"), None);
+    }
+}

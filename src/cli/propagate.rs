@@ -1,0 +1,156 @@
+//! `sonomark propagate`: prompts from a file through the windows of a clip.
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use clap::Args;
+
+use crate::codec::{self, Clip};
+use crate::config::Settings;
+use crate::domain::{Track, shown};
+use crate::engine::{Ended, Segmenter};
+
+use super::headless::{
+    TrackReport, decide_track, load_network, make_folder, mask_path, report_json, write_absent,
+    write_json, write_mask,
+};
+use super::{Done, Failure, interrupt_flag, path_shown, print_json, prompts, tell};
+
+/// Arguments.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// Clip: a video, a folder of frames, DICOM, a volume or a still
+    clip: PathBuf,
+    /// YAML with `tracks: [{label, windows, prompts}]`, frames from 0
+    #[arg(long, value_name = "FILE.yaml")]
+    prompts: PathBuf,
+    /// Folder for LABEL/FRAME.png (0 or 255, size of the frames) and report.json
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs it.
+pub(super) fn run(settings: &Settings, options: &Options) -> Done {
+    let clip =
+        codec::open(&options.clip, &codec::OpenOptions::default()).map_err(Failure::input)?;
+    let clip = Arc::new(clip);
+    let tracks = prompts::read(&options.prompts, clip.info()).map_err(Failure::input)?;
+    make_folder(&options.out)?;
+    let cancel = interrupt_flag()?;
+    let mut network = load_network(settings)?;
+    let reports = decide_clip(&mut network, &clip, &tracks, &options.out, &cancel)?;
+    let report = report_json(&clip, &network, &reports);
+    write_json(&options.out.join("report.json"), &report)?;
+    if options.json {
+        print_json(&report);
+    }
+    let failures: Vec<String> = reports
+        .iter()
+        .flat_map(|(track, report)| {
+            let label = shown(&track.info.label);
+            report
+                .failures()
+                .map(move |(frame, why)| format!("\"{label}\" frame {frame}: {why}"))
+        })
+        .collect();
+    for failure in &failures {
+        tell(failure);
+    }
+    if reports
+        .iter()
+        .any(|(_, report)| report.ended == Ended::Cancelled)
+    {
+        let out = path_shown(&options.out);
+        return Err(Failure::Interrupted(format!(
+            "interrupted; the finished frames are in {out}"
+        )));
+    }
+    if failures.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::Some(format!(
+        "{} frames could not be decoded",
+        failures.len()
+    )))
+}
+
+/// Decides every track and writes its masks below `out` as they come. Stops after the frame in
+/// hand when `cancel` is raised.
+///
+/// # Errors
+/// When the network fails or a mask cannot be written.
+pub(super) fn decide_clip(
+    network: &mut dyn Segmenter,
+    clip: &Arc<Clip>,
+    tracks: &[Track],
+    out: &Path,
+    cancel: &AtomicBool,
+) -> Result<Vec<(Track, TrackReport)>, Failure> {
+    network.open_clip(clip.info().frames);
+    let mut reports = Vec::with_capacity(tracks.len());
+    for track in tracks {
+        let folder = out.join(&track.info.label);
+        make_folder(&folder)?;
+        write_absent(&folder, clip, track)?;
+        let mut unwritten = None;
+        let mut progress = Progress::new(&track.info.label);
+        let report = decide_track(network, clip, track, cancel, &mut |frame, done, total| {
+            if let Ok(decided) = &frame.decided {
+                let written = write_mask(&mask_path(&folder, frame.frame), &decided.bitmap);
+                unwritten = unwritten.take().or(written.err());
+            }
+            progress.show(done, total);
+        });
+        progress.end();
+        let report = report?;
+        if let Some(failure) = unwritten {
+            return Err(failure);
+        }
+        let ended = report.ended;
+        reports.push((track.clone(), report));
+        if ended == Ended::Cancelled {
+            break;
+        }
+    }
+    Ok(reports)
+}
+
+/// Progress on stderr: one line that changes on a terminal, every tenth otherwise.
+struct Progress {
+    label: String,
+    live: bool,
+    told: usize,
+}
+
+impl Progress {
+    fn new(label: &str) -> Self {
+        Self {
+            label: shown(label),
+            live: std::io::stderr().is_terminal(),
+            told: 0,
+        }
+    }
+
+    fn show(&mut self, done: usize, total: usize) {
+        let tenth = done * 10 / total.max(1);
+        if self.live {
+            let mut err = std::io::stderr();
+            let _ = write!(err, "\r{}: {done} of {total} frames", self.label);
+            let _ = err.flush();
+        } else if tenth > self.told {
+            tell(&format!("{}: {done} of {total} frames", self.label));
+        }
+        self.told = tenth;
+    }
+
+    fn end(&self) {
+        if self.live {
+            tell("");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The few DICOM elements this program looks at. All others are walked over, never read.
+
+/// Group in the upper, element in the lower 16 bits.
+pub(super) type Tag = u32;
+
+pub(super) const TRANSFER_SYNTAX: Tag = 0x0002_0010;
+pub(super) const MODALITY: Tag = 0x0008_0060;
+pub(super) const DISPLAY_RATE: Tag = 0x0008_2144;
+pub(super) const CINE_RATE: Tag = 0x0018_0040;
+pub(super) const FRAME_TIME: Tag = 0x0018_1063;
+pub(super) const REGIONS: Tag = 0x0018_6011;
+pub(super) const REGION_FORMAT: Tag = 0x0018_6012;
+pub(super) const REGION_UNIT_X: Tag = 0x0018_6024;
+pub(super) const REGION_UNIT_Y: Tag = 0x0018_6026;
+pub(super) const REGION_DELTA_X: Tag = 0x0018_602c;
+pub(super) const REGION_DELTA_Y: Tag = 0x0018_602e;
+pub(super) const SAMPLES: Tag = 0x0028_0002;
+pub(super) const PHOTOMETRIC: Tag = 0x0028_0004;
+pub(super) const PLANAR: Tag = 0x0028_0006;
+pub(super) const FRAMES: Tag = 0x0028_0008;
+pub(super) const ROWS: Tag = 0x0028_0010;
+pub(super) const COLUMNS: Tag = 0x0028_0011;
+pub(super) const PIXEL_SPACING: Tag = 0x0028_0030;
+pub(super) const BITS_ALLOCATED: Tag = 0x0028_0100;
+pub(super) const BITS_STORED: Tag = 0x0028_0101;
+pub(super) const HIGH_BIT: Tag = 0x0028_0102;
+pub(super) const SIGNED: Tag = 0x0028_0103;
+pub(super) const WINDOW_CENTRE: Tag = 0x0028_1050;
+pub(super) const WINDOW_WIDTH: Tag = 0x0028_1051;
+pub(super) const INTERCEPT: Tag = 0x0028_1052;
+pub(super) const SLOPE: Tag = 0x0028_1053;
+pub(super) const VOI_FUNCTION: Tag = 0x0028_1056;
+pub(super) const RED_DESCRIPTOR: Tag = 0x0028_1101;
+pub(super) const GREEN_DESCRIPTOR: Tag = 0x0028_1102;
+pub(super) const BLUE_DESCRIPTOR: Tag = 0x0028_1103;
+pub(super) const RED: Tag = 0x0028_1201;
+pub(super) const GREEN: Tag = 0x0028_1202;
+pub(super) const BLUE: Tag = 0x0028_1203;
+pub(super) const LUT_DESCRIPTOR: Tag = 0x0028_3002;
+pub(super) const LUT_DATA: Tag = 0x0028_3006;
+pub(super) const VOI_LUTS: Tag = 0x0028_3010;
+pub(super) const PIXEL_MEASURES: Tag = 0x0028_9110;
+pub(super) const FRAME_VOI: Tag = 0x0028_9132;
+pub(super) const PIXEL_TRANSFORM: Tag = 0x0028_9145;
+pub(super) const SHARED_GROUPS: Tag = 0x5200_9229;
+pub(super) const PER_FRAME_GROUPS: Tag = 0x5200_9230;
+pub(super) const EXTENDED_OFFSETS: Tag = 0x7fe0_0001;
+pub(super) const PIXELS: Tag = 0x7fe0_0010;
+pub(super) const ITEM: Tag = 0xfffe_e000;
+pub(super) const ITEM_END: Tag = 0xfffe_e00d;
+pub(super) const SEQUENCE_END: Tag = 0xfffe_e0dd;
+
+/// Elements whose values are kept.
+pub(super) const KEPT: [Tag; 35] = [
+    TRANSFER_SYNTAX,
+    MODALITY,
+    DISPLAY_RATE,
+    CINE_RATE,
+    FRAME_TIME,
+    REGION_FORMAT,
+    REGION_UNIT_X,
+    REGION_UNIT_Y,
+    REGION_DELTA_X,
+    REGION_DELTA_Y,
+    SAMPLES,
+    PHOTOMETRIC,
+    PLANAR,
+    FRAMES,
+    ROWS,
+    COLUMNS,
+    PIXEL_SPACING,
+    BITS_ALLOCATED,
+    BITS_STORED,
+    HIGH_BIT,
+    SIGNED,
+    WINDOW_CENTRE,
+    WINDOW_WIDTH,
+    INTERCEPT,
+    SLOPE,
+    VOI_FUNCTION,
+    RED_DESCRIPTOR,
+    GREEN_DESCRIPTOR,
+    BLUE_DESCRIPTOR,
+    RED,
+    GREEN,
+    BLUE,
+    LUT_DESCRIPTOR,
+    LUT_DATA,
+    EXTENDED_OFFSETS,
+];
+
+/// Sequences whose items are kept (also when an implicit syntax does not name them as such).
+pub(super) const SEQUENCES: [Tag; 7] = [
+    REGIONS,
+    VOI_LUTS,
+    PIXEL_MEASURES,
+    FRAME_VOI,
+    PIXEL_TRANSFORM,
+    SHARED_GROUPS,
+    PER_FRAME_GROUPS,
+];

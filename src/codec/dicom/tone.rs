@@ -1,0 +1,210 @@
+//! From stored values to gray: modality rescale, window or VOI table, palette, inversion.
+//!
+//! A single-channel image of at most 16 bits needs no arithmetic per pixel: all of this is worked
+//! out once for every possible stored word, and a frame is a walk through that table. In order
+//! (PS3.3 C.11): the first VOI LUT where there is one, else the first window with its function,
+//! else for up to 8 bits the stored range, else the range of values of the clip.
+
+use std::path::Path;
+
+use super::frames::{Colour, Shape};
+use super::reader::DataSet;
+use super::tags;
+use crate::codec::CodecError;
+use crate::codec::gray::{Ramp, luma};
+
+/// The table of gray for every stored word, or `None` when the clip's range has to be found.
+pub(super) fn table(
+    path: &Path,
+    shape: &Shape,
+    set: &DataSet,
+) -> Result<Option<Vec<u8>>, CodecError> {
+    if shape.colour == Colour::Palette {
+        return palette(path, shape, set).map(Some);
+    }
+    let (slope, intercept) = rescale(set);
+    if let Some(lut) = voi_lut(set) {
+        return Ok(Some(build(shape, |value| {
+            lut.gray(value * slope + intercept)
+        })));
+    }
+    if let Some(window) = Window::of(set) {
+        return Ok(Some(build(shape, |value| {
+            window.gray(value * slope + intercept)
+        })));
+    }
+    if shape.bits_stored <= 8 {
+        let steps = f64::from((1u32 << shape.bits_stored) - 1);
+        let low = if shape.signed {
+            -(steps + 1.0) / 2.0
+        } else {
+            0.0
+        };
+        return Ok(Some(ramp_table(
+            shape,
+            set,
+            Ramp {
+                low,
+                high: low + steps,
+            },
+        )));
+    }
+    Ok(None)
+}
+
+/// The table of a ramp over stored values (before the modality rescale, which is linear).
+pub(super) fn ramp_table(shape: &Shape, set: &DataSet, ramp: Ramp) -> Vec<u8> {
+    let falling = rescale(set).0 < 0.0;
+    build(shape, |value| {
+        if falling {
+            255 - ramp.gray(value)
+        } else {
+            ramp.gray(value)
+        }
+    })
+}
+
+fn build(shape: &Shape, gray: impl Fn(f64) -> u8) -> Vec<u8> {
+    let inverted = shape.colour == Colour::Gray { inverted: true };
+    let words = 1u32 << shape.bits_allocated;
+    let one = |word: u32| {
+        let value = gray(shape.value(word as u16));
+        if inverted { 255 - value } else { value }
+    };
+    (0..words).map(one).collect()
+}
+
+fn rescale(set: &DataSet) -> (f64, f64) {
+    let group = set.group(tags::PIXEL_TRANSFORM);
+    let slope = group
+        .decimal(tags::SLOPE)
+        .filter(|slope| *slope != 0.0)
+        .unwrap_or(1.0);
+    (slope, group.decimal(tags::INTERCEPT).unwrap_or(0.0))
+}
+
+/// A window of PS3.3 C.11.2.1.
+struct Window {
+    centre: f64,
+    width: f64,
+    function: String,
+}
+
+impl Window {
+    fn of(set: &DataSet) -> Option<Self> {
+        let group = set.group(tags::FRAME_VOI);
+        let centre = group.decimal(tags::WINDOW_CENTRE)?;
+        let width = group
+            .decimal(tags::WINDOW_WIDTH)
+            .filter(|width| *width > 0.0)?;
+        let function = group.text(tags::VOI_FUNCTION).unwrap_or_default();
+        Some(Self {
+            centre,
+            width,
+            function,
+        })
+    }
+
+    fn gray(&self, value: f64) -> u8 {
+        let share = match self.function.as_str() {
+            "SIGMOID" => 1.0 / (1.0 + (-4.0 * (value - self.centre) / self.width).exp()),
+            "LINEAR_EXACT" => (value - self.centre) / self.width + 0.5,
+            // A width of 1 is a threshold.
+            _ if self.width <= 1.0 => f64::from(value > self.centre - 0.5),
+            _ => (value - (self.centre - 0.5)) / (self.width - 1.0) + 0.5,
+        };
+        (share * 255.0).round() as u8
+    }
+}
+
+/// A look-up table of PS3.3 C.7.9 and C.11: from `first` on, `bits` deep.
+struct Lut {
+    first: f64,
+    bits: u16,
+    values: Vec<u16>,
+}
+
+impl Lut {
+    /// Descriptor: entries (0 means 65536), first value mapped, bits per entry.
+    fn new(descriptor: &[u16], data: Vec<u16>, signed: bool) -> Option<Self> {
+        let &[entries, first, bits] = descriptor else {
+            return None;
+        };
+        let entries = if entries == 0 {
+            65_536
+        } else {
+            usize::from(entries)
+        };
+        let mut values = data;
+        if bits <= 8 && values.len() == entries.div_ceil(2) && entries > 1 {
+            // 8-bit entries packed two to a word, low byte first.
+            values = values
+                .iter()
+                .flat_map(|w| w.to_le_bytes().map(u16::from))
+                .collect();
+        }
+        values.truncate(entries);
+        if values.len() < entries || !(8..=16).contains(&bits) {
+            return None;
+        }
+        let first = if signed {
+            f64::from(first as i16)
+        } else {
+            f64::from(first)
+        };
+        Some(Self {
+            first,
+            bits,
+            values,
+        })
+    }
+
+    /// True when the entries, whatever the descriptor says, are 8 bits deep.
+    fn is_shallow(&self) -> bool {
+        self.values.iter().all(|&v| v < 256)
+    }
+
+    fn gray(&self, value: f64) -> u8 {
+        let last = self.values.len() - 1;
+        let at = (value - self.first).clamp(0.0, last as f64) as usize;
+        (self.values[at] >> (self.bits - 8)).min(255) as u8
+    }
+}
+
+fn voi_lut(set: &DataSet) -> Option<Lut> {
+    let group = set.group(tags::FRAME_VOI);
+    let item = set
+        .items(tags::VOI_LUTS)
+        .first()
+        .or_else(|| group.items(tags::VOI_LUTS).first())?;
+    // A negative first value is only possible for signed images; as 16 bits it is large.
+    let descriptor = item.words(tags::LUT_DESCRIPTOR);
+    let signed = descriptor.get(1).is_some_and(|&first| first >= 0x8000);
+    Lut::new(&descriptor, item.words(tags::LUT_DATA), signed)
+}
+
+fn palette(path: &Path, shape: &Shape, set: &DataSet) -> Result<Vec<u8>, CodecError> {
+    let lut = |descriptor, data| {
+        let missing = || {
+            CodecError::unsupported(
+                path,
+                "its colour palette is segmented, missing or damaged",
+                "convert it to RGB or MONOCHROME2",
+            )
+        };
+        Lut::new(&set.words(descriptor), set.words(data), shape.signed).ok_or_else(missing)
+    };
+    let mut channels = [
+        lut(tags::RED_DESCRIPTOR, tags::RED)?,
+        lut(tags::GREEN_DESCRIPTOR, tags::GREEN)?,
+        lut(tags::BLUE_DESCRIPTOR, tags::BLUE)?,
+    ];
+    // Some writers say 16 bits and store 8: then no channel has a larger value.
+    if channels.iter().all(Lut::is_shallow) {
+        channels.iter_mut().for_each(|channel| channel.bits = 8);
+    }
+    let [red, green, blue] = channels;
+    Ok(build(shape, |value| {
+        luma(red.gray(value), green.gray(value), blue.gray(value))
+    }))
+}

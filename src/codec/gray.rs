@@ -1,0 +1,116 @@
+//! From samples of files to the 8-bit gray that everything else works on.
+//!
+//! Colour becomes luma by ITU-R BT.601 with the integer weights of Pillow's mode "L", which is
+//! also what Y of a JPEG means, so a frame stored as RGB, YBR or JPEG gives the same gray.
+//! Samples of more than 8 bits go through a [`Ramp`]: the window of the file where it has one,
+//! else the smallest and largest value found in at most [`RANGE_FRAMES`] evenly spaced frames of
+//! the clip. The ramp is one for the whole clip, so brightness never jumps between frames.
+
+/// Frames looked at to find the value range of a clip without a window.
+pub(super) const RANGE_FRAMES: usize = 16;
+
+/// Luma of an RGB pixel, 0..=255.
+pub(super) fn luma(r: u8, g: u8, b: u8) -> u8 {
+    ((u32::from(r) * 19_595 + u32::from(g) * 38_470 + u32::from(b) * 7_471 + 0x8000) >> 16) as u8
+}
+
+/// Luma of an RGB pixel of 16-bit samples, 0..=65535.
+pub(super) fn luma16(r: u16, g: u16, b: u16) -> u16 {
+    let sum = u64::from(r) * 19_595 + u64::from(g) * 38_470 + u64::from(b) * 7_471;
+    ((sum + 0x8000) >> 16) as u16
+}
+
+/// A straight line from stored values to gray, clamped at both ends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Ramp {
+    /// The value shown black.
+    pub(super) low: f64,
+    /// The value shown white.
+    pub(super) high: f64,
+}
+
+impl Ramp {
+    /// The ramp over the range of `values`; flat content is shown black.
+    pub(super) fn over(values: impl Iterator<Item = f64>) -> Self {
+        let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
+        for value in values.filter(|v| v.is_finite()) {
+            low = low.min(value);
+            high = high.max(value);
+        }
+        if low <= high {
+            Self { low, high }
+        } else {
+            Self {
+                low: 0.0,
+                high: 1.0,
+            }
+        }
+    }
+
+    /// This ramp stretched over `other` as well.
+    pub(super) fn joined(self, other: Self) -> Self {
+        Self {
+            low: self.low.min(other.low),
+            high: self.high.max(other.high),
+        }
+    }
+
+    /// Gray of a value, 0..=255; what is no number is black.
+    pub(super) fn gray(self, value: f64) -> u8 {
+        let span = self.high - self.low;
+        if span <= 0.0 || value.is_nan() {
+            return 0;
+        }
+        // Saturating cast: infinities and values outside the ramp take the ends.
+        ((value - self.low) / span * 255.0).round() as u8
+    }
+}
+
+/// At most [`RANGE_FRAMES`] frame indices spread evenly over a clip, both ends included.
+pub(super) fn spread(frames: usize) -> Vec<usize> {
+    let wanted = frames.min(RANGE_FRAMES);
+    if wanted < 2 {
+        return (0..wanted).collect();
+    }
+    (0..wanted)
+        .map(|i| i * (frames - 1) / (wanted - 1))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn luma_is_that_of_pillow() {
+        assert_eq!(luma(255, 255, 255), 255);
+        assert_eq!(
+            (luma(255, 0, 0), luma(0, 255, 0), luma(0, 0, 255)),
+            (76, 150, 29)
+        );
+        assert_eq!(luma16(65_535, 65_535, 65_535), 65_535);
+    }
+
+    #[test]
+    fn a_ramp_clamps_and_survives_strange_numbers() {
+        let ramp = Ramp {
+            low: 100.0,
+            high: 355.0,
+        };
+        assert_eq!(
+            [99.0, 100.0, 200.0, 355.0, 1e9].map(|v| ramp.gray(v)),
+            [0, 0, 100, 255, 255]
+        );
+        assert_eq!(ramp.gray(f64::NAN), 0);
+        assert_eq!(Ramp::over([f64::NAN, 5.0].into_iter()).gray(5.0), 0);
+        assert_eq!(Ramp::over(std::iter::empty()).gray(3.0), 255);
+    }
+
+    #[test]
+    fn spread_takes_both_ends() {
+        assert_eq!(spread(1), [0]);
+        assert_eq!(spread(3), [0, 1, 2]);
+        let many = spread(10_000);
+        assert_eq!((many.len(), many[0], many[15]), (16, 0, 9_999));
+    }
+}

@@ -1,0 +1,223 @@
+//! Bytes of files become a [`Clip`]: stills, folders of frames, DICOM, video and volumes.
+//!
+//! [`open`] reads what is needed to describe a clip (size, number of frames, spacing, content
+//! hash) and proves on its first frame that it can be decoded. Frames are decoded on demand;
+//! decoded ones are kept in a cache bounded in bytes, so a clip of any length takes bounded
+//! memory. Files are never written to, and nothing here knows the time.
+//!
+//! All frames are 8-bit gray: see `gray.rs` for the rules of colour and deep samples,
+//! `identity.rs` for the content hash, `limits.rs` for what no file may exceed.
+
+mod cache;
+mod complete;
+mod dicom;
+mod error;
+mod gray;
+mod identity;
+mod images;
+mod limits;
+mod sniff;
+mod video;
+mod volume;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::domain::{ClipInfo, FrameIndex, GrayFrame};
+use cache::FrameCache;
+pub use error::CodecError;
+use sniff::Kind;
+
+/// Axis of a volume along which its frames follow each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Axis {
+    /// Frames are (y, z) planes.
+    X,
+    /// Frames are (x, z) planes.
+    Y,
+    /// Frames are (x, y) planes, as stored.
+    #[default]
+    Z,
+}
+
+/// How to open a clip.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenOptions {
+    /// Slicing axis of a volume; `None` is [`Axis::Z`]. Refused for clips that are no volume.
+    pub axis: Option<Axis>,
+    /// Bound of the cache of decoded frames, MiB. The newest frame is kept whatever the bound.
+    pub cache_mib: usize,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self {
+            axis: None,
+            cache_mib: 256,
+        }
+    }
+}
+
+/// Where frames come from. `keep` takes frames that were decoded on the way to the one asked for.
+trait FrameSource: Send + Sync {
+    fn read(
+        &self,
+        index: FrameIndex,
+        keep: &mut dyn FnMut(FrameIndex, GrayFrame),
+    ) -> Result<GrayFrame, CodecError>;
+}
+
+/// An opened clip. Frames may be asked for from several threads.
+pub struct Clip {
+    path: PathBuf,
+    info: ClipInfo,
+    source: Box<dyn FrameSource>,
+    cache: Mutex<FrameCache>,
+}
+
+impl Clip {
+    /// What is known of the clip.
+    #[must_use]
+    pub fn info(&self) -> &ClipInfo {
+        &self.info
+    }
+
+    /// Where the clip lies.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A frame, from the cache or decoded now. Reading forwards is fastest.
+    ///
+    /// # Errors
+    /// A frame beyond the end, or bytes that cannot be decoded; other frames stay readable.
+    pub fn frame(&self, index: FrameIndex) -> Result<Arc<GrayFrame>, CodecError> {
+        if index >= self.info.frames {
+            let (name, frames) = (error::name_of(&self.path), self.info.frames);
+            return Err(CodecError::NoSuchFrame {
+                name,
+                frame: index,
+                frames,
+            });
+        }
+        if let Some(frame) = self.with_cache(|cache| cache.get(index)) {
+            return Ok(frame);
+        }
+        let mut keep = |at: FrameIndex, frame: GrayFrame| {
+            self.with_cache(|cache| cache.put(at, Arc::new(frame)));
+        };
+        let frame = Arc::new(self.source.read(index, &mut keep)?);
+        let expected = (self.info.width_px, self.info.height_px);
+        if (frame.width_px, frame.height_px) != expected {
+            let cause = format!(
+                "frame {} is {} x {} pixels instead of {} x {}",
+                index + 1,
+                frame.width_px,
+                frame.height_px,
+                expected.0,
+                expected.1
+            );
+            return Err(CodecError::damaged(&self.path, cause));
+        }
+        self.with_cache(|cache| cache.put(index, Arc::clone(&frame)));
+        Ok(frame)
+    }
+
+    /// Bytes of decoded pixels held by the cache now.
+    #[must_use]
+    pub fn cached_bytes(&self) -> usize {
+        self.with_cache(|cache| cache.held_bytes())
+    }
+
+    fn with_cache<T>(&self, act: impl FnOnce(&mut FrameCache) -> T) -> T {
+        // A panic elsewhere cannot leave the cache half-changed: it is only bookkeeping.
+        act(&mut self.cache.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Opens a still, a folder of frames, a DICOM file, a video or a volume.
+///
+/// # Errors
+/// When the path cannot be read, is no clip, is damaged, too large or stored in a way this
+/// program does not decode; every error says which and what to do.
+pub fn open(path: &Path, options: &OpenOptions) -> Result<Clip, CodecError> {
+    let meta = fs::metadata(path).map_err(|e| CodecError::unreadable(path, e))?;
+    let cache_bytes = options.cache_mib.saturating_mul(1 << 20);
+    let kind = if meta.is_dir() {
+        Kind::Image
+    } else {
+        sniff::kind_of(path)?
+    };
+    if options.axis.is_some() && kind != Kind::Volume {
+        let advice = "leave the axis out, it is for NIfTI volumes";
+        return Err(CodecError::unsupported(
+            path,
+            "it is no volume and has no axes",
+            advice,
+        ));
+    }
+    let (info, source): (ClipInfo, Box<dyn FrameSource>) = match kind {
+        Kind::Image if meta.is_dir() => images::open_folder(path)?,
+        Kind::Image => images::open_still(path)?,
+        Kind::Dicom => dicom::open(path)?,
+        Kind::Video => video::open(path, cache_bytes)?,
+        Kind::Volume => volume::open(path, options.axis.unwrap_or_default())?,
+    };
+    let cache = Mutex::new(FrameCache::new(cache_bytes));
+    let clip = Clip {
+        path: path.to_owned(),
+        info,
+        source,
+        cache,
+    };
+    clip.frame(0)?;
+    Ok(clip)
+}
+
+/// Whether a path may be a clip, for watch folders: by its name, by the first bytes of files whose
+/// name says nothing, and for folders by an image among their entries. Reads no more than that.
+#[must_use]
+pub fn looks_like_clip(path: &Path) -> bool {
+    let hidden = path
+        .file_name()
+        .is_some_and(|n| n.as_encoded_bytes().starts_with(b"."));
+    if path.is_dir() {
+        let holds_frame = |entries: fs::ReadDir| {
+            entries
+                .flatten()
+                .any(|entry| sniff::is_frame_name(&entry.path()))
+        };
+        return !hidden && fs::read_dir(path).is_ok_and(holds_frame);
+    }
+    path.is_file() && sniff::promised_by_name(path).unwrap_or_else(|| sniff::kind_of(path).is_ok())
+}
+
+/// Checks that a file or folder is structurally complete: trailers present, declared lengths fit.
+/// Nothing is decoded, so a complete clip may still turn out to be undecodable.
+///
+/// # Errors
+/// What is missing, or why the path cannot be read.
+pub fn is_complete(path: &Path) -> Result<(), CodecError> {
+    if path.is_dir() {
+        return images::folder_complete(path);
+    }
+    match sniff::kind_of(path)? {
+        Kind::Image => images::still_complete(path),
+        Kind::Dicom => dicom::complete(path),
+        Kind::Video => complete::video(path),
+        Kind::Volume => volume::complete(path),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clips_are_shared_between_threads() {
+        fn shared<T: Send + Sync>() {}
+        shared::<Clip>();
+    }
+}

@@ -1,0 +1,177 @@
+//! What a file is: by its first bytes, and by its name only where bytes do not tell.
+
+use std::io::Read;
+use std::path::Path;
+
+use flate2::read::MultiGzDecoder;
+
+use super::CodecError;
+use super::limits::open_regular;
+
+/// What kind of clip a file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// PNG, JPEG, TIFF or BMP.
+    Image,
+    /// DICOM, with or without preamble.
+    Dicom,
+    /// Anything ffmpeg reads.
+    Video,
+    /// NIfTI-1 in one file, plain or gzip.
+    Volume,
+}
+
+const IMAGE_NAMES: [&str; 6] = ["png", "jpg", "jpeg", "tif", "tiff", "bmp"];
+const VIDEO_NAMES: [&str; 16] = [
+    "mp4", "m4v", "mov", "avi", "mkv", "webm", "wmv", "asf", "mpg", "mpeg", "ts", "m2ts", "flv",
+    "ogv", "3gp", "gif",
+];
+const DICOM_NAMES: [&str; 3] = ["dcm", "dicom", "ima"];
+
+/// The lower-case extension, or "".
+fn extension(path: &Path) -> String {
+    path.extension()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .to_ascii_lowercase()
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .to_ascii_lowercase()
+}
+
+/// Whether the name is that of a frame: an image that is no mask (`NAME.mask.png`) and not hidden.
+pub(super) fn is_frame_name(path: &Path) -> bool {
+    let name = file_name(path);
+    !name.starts_with('.')
+        && !name.ends_with(".mask.png")
+        && IMAGE_NAMES.contains(&extension(path).as_str())
+}
+
+/// Whether the name alone promises a clip; `None` when the name says nothing.
+pub(super) fn promised_by_name(path: &Path) -> Option<bool> {
+    let (name, ending) = (file_name(path), extension(path));
+    if name.starts_with('.') || name.ends_with(".mask.png") {
+        return Some(false);
+    }
+    let known = is_frame_name(path)
+        || VIDEO_NAMES.contains(&ending.as_str())
+        || DICOM_NAMES.contains(&ending.as_str())
+        || name.ends_with(".nii")
+        || name.ends_with(".nii.gz");
+    // Files of DICOM media carry names such as IM_0001 or 1.2.840.113619: no extension, or digits.
+    let silent = ending.is_empty() || ending.chars().all(|c| c.is_ascii_digit());
+    if known {
+        Some(true)
+    } else if silent {
+        None
+    } else {
+        Some(false)
+    }
+}
+
+/// What the file at `path` is.
+pub(super) fn kind_of(path: &Path) -> Result<Kind, CodecError> {
+    let mut head = Vec::with_capacity(512);
+    let mut file = open_regular(path)?.take(512);
+    file.read_to_end(&mut head)
+        .map_err(|e| CodecError::unreadable(path, e))?;
+    if head.is_empty() {
+        return Err(CodecError::damaged(path, "it is empty"));
+    }
+    if let Some(kind) = by_magic(&head) {
+        return Ok(kind);
+    }
+    if head.starts_with(&[0x1f, 0x8b]) && gzip_holds_nifti(path)? {
+        return Ok(Kind::Volume);
+    }
+    let (name, ending) = (file_name(path), extension(path));
+    if DICOM_NAMES.contains(&ending.as_str()) || starts_like_a_data_set(&head) {
+        return Ok(Kind::Dicom);
+    }
+    if VIDEO_NAMES.contains(&ending.as_str()) {
+        return Ok(Kind::Video);
+    }
+    if is_frame_name(path) || name.ends_with(".nii") || name.ends_with(".nii.gz") {
+        return Err(CodecError::damaged(
+            path,
+            "its content is not what its name says",
+        ));
+    }
+    Err(CodecError::Unknown {
+        name: super::error::name_of(path),
+    })
+}
+
+fn by_magic(head: &[u8]) -> Option<Kind> {
+    let at = |offset: usize, magic: &[u8]| head.get(offset..).is_some_and(|h| h.starts_with(magic));
+    if at(128, b"DICM") {
+        return Some(Kind::Dicom);
+    }
+    let image = at(0, b"\x89PNG\r\n\x1a\n")
+        || at(0, b"\xff\xd8\xff")
+        || at(0, b"II*\0")
+        || at(0, b"MM\0*")
+        || (at(0, b"BM") && (at(6, &[0; 4]) || at(14, &[40, 0, 0, 0])));
+    if image {
+        return Some(Kind::Image);
+    }
+    if at(344, b"n+1\0") || at(344, b"ni1\0") {
+        return Some(Kind::Volume);
+    }
+    let video = at(4, b"ftyp")
+        || at(4, b"moov")
+        || at(4, b"mdat")
+        || at(0, b"\x1a\x45\xdf\xa3")
+        || (at(0, b"RIFF") && at(8, b"AVI "))
+        || at(0, b"OggS")
+        || at(0, b"FLV\x01")
+        || at(0, b"GIF8")
+        || at(0, &[0x30, 0x26, 0xb2, 0x75, 0x8e, 0x66, 0xcf, 0x11])
+        || at(0, &[0, 0, 1, 0xba])
+        || (at(0, b"G") && at(188, b"G") && at(376, b"G"));
+    video.then_some(Kind::Video)
+}
+
+/// A DICOM data set without preamble begins with group 0002 or 0008, little endian.
+fn starts_like_a_data_set(head: &[u8]) -> bool {
+    let known_group = head.starts_with(&[2, 0]) || head.starts_with(&[8, 0]);
+    let even_short_element = head.get(3).is_some_and(|&high| high < 0x40);
+    let length = head
+        .get(4..8)
+        .map_or(u32::MAX, |l| u32::from_le_bytes([l[0], l[1], l[2], l[3]]));
+    let explicit = head
+        .get(4..6)
+        .is_some_and(|vr| vr.iter().all(u8::is_ascii_uppercase));
+    known_group && even_short_element && (explicit || length < 1024)
+}
+
+fn gzip_holds_nifti(path: &Path) -> Result<bool, CodecError> {
+    let mut head = Vec::with_capacity(352);
+    // A damaged stream is looked at again, and named, when the volume is opened.
+    let _ = MultiGzDecoder::new(open_regular(path)?)
+        .take(352)
+        .read_to_end(&mut head);
+    let magic = head.get(344..348);
+    Ok(magic == Some(b"n+1\0") || magic == Some(b"ni1\0"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_promise_clips() {
+        let promised = |name: &str| promised_by_name(Path::new(name));
+        for name in ["a.PNG", "b.mp4", "c.dcm", "d.nii.gz", "e.Tiff"] {
+            assert_eq!(promised(name), Some(true), "{name}");
+        }
+        for name in ["a.mask.png", ".a.png", "b.txt", "c.png.part", "d.gz"] {
+            assert_eq!(promised(name), Some(false), "{name}");
+        }
+        assert_eq!((promised("IM_0001"), promised("1.2.840.1")), (None, None));
+    }
+}

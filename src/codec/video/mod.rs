@@ -1,0 +1,346 @@
+//! Video through the programs `ffprobe` and `ffmpeg`, which run as child processes.
+//!
+//! A decoder that crashes takes only its process with it, and every codec of the installed ffmpeg
+//! works. Frames arrive as gray PGM images over a pipe, one at a time; never is the clip in memory.
+//! Reading forwards continues the running process. Elsewhere it is restarted a little before
+//! the wanted frame at an exact time (the time stamps of all frames are read when the clip is
+//! opened), or at the beginning where the container has no usable time stamps. Frames decoded on
+//! the way back are kept, so walking backwards costs one restart in [`BACKWARD_FRAMES`] frames.
+
+mod probe;
+
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use super::error::{brief, name_of, short_name};
+use super::limits::{MAX_SIDE_PX, check_size, open_regular};
+use super::{CodecError, FrameSource, complete, identity};
+use crate::domain::{ClipInfo, ClipKind, FrameIndex, GrayFrame};
+use probe::{Timeline, Version};
+
+const INSTALL: &str = "install ffmpeg (for example \"apt install ffmpeg\"), or convert the video \
+                       to a folder of PNG images elsewhere";
+const REENCODE: &str = "re-encode it, for example with \"ffmpeg -i IN -c:v ffv1 OUT.mkv\"";
+/// Frames further ahead than this are reached by seeking rather than by decoding up to them.
+const SKIP_FRAMES: usize = 64;
+/// How far before a frame that lies behind decoding starts again.
+const BACKWARD_FRAMES: usize = 24;
+/// Demuxers of real files only: playlists and scripts (hls, concat, ...) could name other files.
+const CONTAINERS: &str = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,asf,\
+                          flv,ogg,gif";
+
+struct Video {
+    path: PathBuf,
+    timeline: Timeline,
+    version: Version,
+    /// Frames worth keeping before one that lies behind: what fits into half of the cache.
+    backward_frames: usize,
+    stream: Mutex<Option<Stream>>,
+}
+
+/// Opens a video.
+pub(super) fn open(
+    path: &Path,
+    cache_bytes: usize,
+) -> Result<(ClipInfo, Box<dyn FrameSource>), CodecError> {
+    complete::video(path)?;
+    drop(open_regular(path)?);
+    let version = probe::version(path)?;
+    let probed = probe::probe(path)?;
+    // The first frame tells the size as it comes out of ffmpeg, rotation included.
+    let mut stream = Stream::start(path, version, None, 0)?;
+    let first = stream.next(path)?;
+    let frames = probed.timeline.frames();
+    check_size(path, first.width_px, first.height_px, frames)?;
+    let info = ClipInfo {
+        content_hash: identity::of_file(path)?,
+        name: short_name(path),
+        kind: if frames == 1 {
+            ClipKind::Still
+        } else {
+            ClipKind::Cine
+        },
+        width_px: first.width_px,
+        height_px: first.height_px,
+        frames,
+        pixel_spacing_mm: None,
+        frame_time_ms: probed.frame_time_ms,
+        format: probed.format,
+    };
+    let fit = cache_bytes / 2 / first.pixels.len().max(1);
+    let video = Video {
+        path: path.to_owned(),
+        timeline: probed.timeline,
+        version,
+        backward_frames: fit.min(BACKWARD_FRAMES),
+        stream: Mutex::new(None),
+    };
+    Ok((info, Box::new(video)))
+}
+
+impl FrameSource for Video {
+    fn read(
+        &self,
+        index: FrameIndex,
+        keep: &mut dyn FnMut(FrameIndex, GrayFrame),
+    ) -> Result<GrayFrame, CodecError> {
+        let mut held = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = held.as_ref().map(|stream| stream.next_index);
+        let reachable = running.is_some_and(|next| (next..=next + SKIP_FRAMES).contains(&index));
+        if !reachable {
+            let behind = running.is_some_and(|next| index < next);
+            let back = if behind { self.backward_frames } else { 0 };
+            *held = None;
+            *held = Some(self.start_at(index.saturating_sub(back))?);
+        }
+        let result = held
+            .as_mut()
+            .map(|stream| self.advance(stream, index, keep));
+        match result {
+            Some(Ok(frame)) => Ok(frame),
+            Some(Err(error)) => {
+                *held = None;
+                Err(error)
+            }
+            None => Err(self.ended(index)),
+        }
+    }
+}
+
+impl Video {
+    fn start_at(&self, index: FrameIndex) -> Result<Stream, CodecError> {
+        match self.timeline.seek_seconds(index) {
+            Some(seconds) => Stream::start(&self.path, self.version, Some(seconds), index),
+            None => Stream::start(&self.path, self.version, None, 0),
+        }
+    }
+
+    /// Reads up to frame `index`, keeping the frames just before it.
+    fn advance(
+        &self,
+        stream: &mut Stream,
+        index: FrameIndex,
+        keep: &mut dyn FnMut(FrameIndex, GrayFrame),
+    ) -> Result<GrayFrame, CodecError> {
+        loop {
+            let at = stream.next_index;
+            let frame = stream.next(&self.path)?;
+            if at == index {
+                return Ok(frame);
+            }
+            if at + self.backward_frames >= index {
+                keep(at, frame);
+            }
+        }
+    }
+
+    fn ended(&self, index: FrameIndex) -> CodecError {
+        CodecError::damaged(&self.path, format!("frame {} cannot be reached", index + 1))
+    }
+}
+
+/// A running ffmpeg that writes frames into a pipe.
+struct Stream {
+    child: Child,
+    frames: BufReader<ChildStdout>,
+    messages: Option<JoinHandle<String>>,
+    next_index: FrameIndex,
+}
+
+impl Stream {
+    /// Starts decoding at a time, which is that of frame `next_index`.
+    fn start(
+        path: &Path,
+        version: Version,
+        seconds: Option<f64>,
+        next_index: FrameIndex,
+    ) -> Result<Self, CodecError> {
+        let mut command = Command::new("ffmpeg");
+        command.args(["-nostdin", "-v", "error", "-threads", "2"]);
+        restrict(&mut command);
+        if let Some(seconds) = seconds {
+            command.args(["-ss", &format!("{seconds:.6}")]);
+        }
+        command
+            .arg("-i")
+            .arg(input_argument(path))
+            .args(["-map", "0:v:0"]);
+        command.args(version.every_frame());
+        command.args([
+            "-vf",
+            "scale=out_range=full,format=gray",
+            "-f",
+            "image2pipe",
+            "-c:v",
+            "pgm",
+        ]);
+        command.arg("pipe:1");
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command
+            .spawn()
+            .map_err(|e| not_started(path, "ffmpeg", &e))?;
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let messages = stderr.map(|mut pipe| std::thread::spawn(move || first_messages(&mut pipe)));
+        let Some(stdout) = stdout else {
+            return Err(CodecError::damaged(path, "ffmpeg gives no frames"));
+        };
+        Ok(Self {
+            child,
+            frames: BufReader::with_capacity(1 << 18, stdout),
+            messages,
+            next_index,
+        })
+    }
+
+    fn next(&mut self, path: &Path) -> Result<GrayFrame, CodecError> {
+        match read_pgm(&mut self.frames) {
+            Ok(frame) => {
+                self.next_index += 1;
+                Ok(frame)
+            }
+            Err(error) => Err(self.failure(path, &error)),
+        }
+    }
+
+    fn failure(&mut self, path: &Path, error: &io::Error) -> CodecError {
+        // The process is ended first: its messages are complete only then.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let said = self
+            .messages
+            .take()
+            .and_then(|thread| thread.join().ok())
+            .unwrap_or_default();
+        let frame = self.next_index + 1;
+        let cause = if said.trim().is_empty() {
+            format!("frame {frame} does not come ({error})")
+        } else {
+            format!("frame {frame} does not come: {}", brief(&said))
+        };
+        CodecError::Tool {
+            name: name_of(path),
+            tool: "ffmpeg",
+            cause,
+            advice: REENCODE,
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // A child that has already ended cannot be killed, which is as well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Only real files, read by demuxers of real files: no network, no playlists.
+fn restrict(command: &mut Command) {
+    command.args([
+        "-protocol_whitelist",
+        "file,pipe",
+        "-format_whitelist",
+        CONTAINERS,
+    ]);
+}
+
+/// The file as an argument that cannot be taken for an option or another protocol.
+fn input_argument(path: &Path) -> std::ffi::OsString {
+    let mut argument = std::ffi::OsString::from("file:");
+    argument.push(path);
+    argument
+}
+
+fn not_started(path: &Path, tool: &'static str, error: &io::Error) -> CodecError {
+    let (cause, advice) = match error.kind() {
+        io::ErrorKind::NotFound => (format!("{tool} is not installed"), INSTALL),
+        _ => (error.to_string(), "check that it can be started"),
+    };
+    CodecError::Tool {
+        name: name_of(path),
+        tool,
+        cause,
+        advice,
+    }
+}
+
+/// The first 4 KiB of what a child says; the rest is read and dropped so that it never blocks.
+fn first_messages(pipe: &mut impl Read) -> String {
+    let mut kept = Vec::new();
+    let _ = pipe.by_ref().take(4096).read_to_end(&mut kept);
+    let _ = io::copy(pipe, &mut io::sink());
+    String::from_utf8_lossy(&kept).into_owned()
+}
+
+/// One binary PGM: "P5", width, height, maximum, one white space, pixels.
+fn read_pgm(reader: &mut impl Read) -> io::Result<GrayFrame> {
+    let bad = || io::Error::new(io::ErrorKind::InvalidData, "not a PGM image");
+    let mut numbers = [0u32; 3];
+    if word(reader)? != b"P5" {
+        return Err(bad());
+    }
+    for number in &mut numbers {
+        let text = word(reader)?;
+        *number = std::str::from_utf8(&text)
+            .ok()
+            .and_then(|t| t.parse().ok())
+            .ok_or_else(bad)?;
+    }
+    let [width, height, top] = numbers;
+    if top != 255 || width > MAX_SIDE_PX || height > MAX_SIDE_PX {
+        return Err(bad());
+    }
+    let mut pixels = vec![0; width as usize * height as usize];
+    reader.read_exact(&mut pixels)?;
+    GrayFrame::new(width, height, pixels).ok_or_else(bad)
+}
+
+/// The next word of at most 8 bytes and the one white space after it.
+fn word(reader: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut word = Vec::with_capacity(8);
+    loop {
+        let mut byte = [0];
+        reader.read_exact(&mut byte)?;
+        if byte[0].is_ascii_whitespace() {
+            return Ok(word);
+        }
+        if word.len() == 8 {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "not a PGM image",
+            ));
+        }
+        word.push(byte[0]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pgm_images_follow_each_other() {
+        let mut bytes = &b"P5\n2 1\n255\nabP5\n1 1\n255\nc"[..];
+        assert_eq!(
+            read_pgm(&mut bytes).map(|f| f.pixels).ok(),
+            Some(b"ab".to_vec())
+        );
+        assert_eq!(
+            read_pgm(&mut bytes).map(|f| f.pixels).ok(),
+            Some(b"c".to_vec())
+        );
+        assert!(read_pgm(&mut bytes).is_err());
+        assert!(read_pgm(&mut &b"P5\n99999999 99999999\n255\n"[..]).is_err());
+    }
+
+    #[test]
+    fn names_are_never_options() {
+        assert_eq!(input_argument(Path::new("-y.mp4")), "file:-y.mp4");
+    }
+}

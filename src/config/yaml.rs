@@ -1,0 +1,440 @@
+//! YAML that people write by hand: read with lines, checked as a whole.
+//!
+//! `serde_yaml` forgets where a value stood as soon as it is read. A document's keys come in the
+//! order of the text, so the tree is walked along the text and every key finds its line again.
+//! Size is capped here, depth and aliases by `serde_yaml` itself.
+
+use std::fmt;
+
+use serde_yaml::Value;
+
+/// A larger file is refused unread.
+const BYTES_MAX: usize = 4 << 20;
+
+/// Everything that is wrong with one file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Faults {
+    /// The file, for people.
+    pub file: String,
+    /// Line from 1 (0: no particular line) and a sentence, in order of the text.
+    pub list: Vec<(usize, String)>,
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.list.len() == 1 { "" } else { "s" };
+        write!(f, "{} has {} fault{plural}:", self.file, self.list.len())?;
+        for (line, fault) in &self.list {
+            match line {
+                0 => write!(f, "\n  - {fault}")?,
+                _ => write!(f, "\n  - line {line}: {fault}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Faults {
+    /// No fault yet.
+    #[must_use]
+    pub fn new(file: impl Into<String>) -> Self {
+        Self {
+            file: file.into(),
+            list: Vec::new(),
+        }
+    }
+
+    /// Notes one.
+    pub fn add(&mut self, line: usize, fault: impl Into<String>) {
+        self.list.push((line, fault.into()));
+    }
+
+    /// `value`, or all faults in order of the text.
+    ///
+    /// # Errors
+    /// When there is a fault.
+    pub fn or<T>(mut self, value: T) -> Result<T, Self> {
+        self.list.sort_by_key(|(line, _)| *line);
+        if self.list.is_empty() {
+            Ok(value)
+        } else {
+            Err(self)
+        }
+    }
+}
+
+/// A value and the line on which it (or the key above it) stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// From 1.
+    pub line: usize,
+    /// The value.
+    pub kind: Kind,
+}
+
+/// What a value is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Kind {
+    /// Nothing written.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// Any number.
+    Number(f64),
+    /// Text.
+    Text(String),
+    /// `- ...` or `[...]`.
+    List(Vec<Node>),
+    /// Keys and values in the order of the text.
+    Map(Vec<(String, Node)>),
+}
+
+impl Kind {
+    /// What it is, for messages.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Null => "nothing",
+            Self::Bool(_) => "true or false",
+            Self::Number(_) => "a number",
+            Self::Text(_) => "text",
+            Self::List(_) => "a list",
+            Self::Map(_) => "a mapping",
+        }
+    }
+}
+
+/// Reads `text`; `file` is only for messages. An empty text is an empty mapping.
+///
+/// # Errors
+/// Text that is too large or no YAML.
+pub fn parse(file: &str, text: &str) -> Result<Node, Faults> {
+    let refuse = |line: usize, fault: String| {
+        let mut faults = Faults::new(file);
+        faults.add(line, fault);
+        faults
+    };
+    if text.len() > BYTES_MAX {
+        return Err(refuse(
+            0,
+            format!("it is larger than {} MiB", BYTES_MAX >> 20),
+        ));
+    }
+    let value: Value = serde_yaml::from_str(text).map_err(|error| {
+        let line = error.location().map_or(0, |at| at.line());
+        refuse(line, format!("it is not YAML: {error}"))
+    })?;
+    let value = match value {
+        Value::Null => Value::Mapping(serde_yaml::Mapping::new()),
+        other => other,
+    };
+    Ok(Walker {
+        text,
+        at: 0,
+        line: 1,
+    }
+    .node(value))
+}
+
+/// Walks the text alongside the tree.
+struct Walker<'a> {
+    text: &'a str,
+    /// Everything before this byte was passed.
+    at: usize,
+    line: usize,
+}
+
+impl Walker<'_> {
+    fn node(&mut self, value: Value) -> Node {
+        let line = self.line;
+        let kind = match value {
+            Value::Null => Kind::Null,
+            Value::Bool(flag) => Kind::Bool(flag),
+            Value::Number(number) => Kind::Number(number.as_f64().unwrap_or(f64::NAN)),
+            Value::String(text) => Kind::Text(text),
+            Value::Sequence(items) => {
+                Kind::List(items.into_iter().map(|item| self.node(item)).collect())
+            }
+            Value::Mapping(entries) => {
+                let mut read = Vec::with_capacity(entries.len());
+                for (key, value) in entries {
+                    let key = match key {
+                        Value::String(text) => text,
+                        other => serde_yaml::to_string(&other)
+                            .unwrap_or_default()
+                            .trim()
+                            .to_owned(),
+                    };
+                    self.advance_to(&key);
+                    read.push((key, self.node(value)));
+                }
+                // A mapping stands where its first key stands.
+                let line = read.first().map_or(line, |(_, first)| first.line);
+                return Node {
+                    line,
+                    kind: Kind::Map(read),
+                };
+            }
+            Value::Tagged(tagged) => return self.node(tagged.value),
+        };
+        Node {
+            line: self.line.max(line),
+            kind,
+        }
+    }
+
+    /// Passes the next `key:` outside comments; stays where it is when there is none (aliases).
+    fn advance_to(&mut self, key: &str) {
+        let mut from = self.at;
+        while let Some(found) = self.text[from..].find(key) {
+            let (start, end) = (from + found, from + found + key.len());
+            let line_start = self.text[..start].rfind('\n').map_or(0, |at| at + 1);
+            let before = &self.text[line_start..start];
+            let after = self.text[end..].trim_start_matches(['"', '\'', ' ']);
+            let alone = before.is_empty() || before.ends_with([' ', '{', ',', '"', '\'', '\t']);
+            if alone && after.starts_with(':') && !before.contains('#') {
+                self.line += self.text[self.at..start].matches('\n').count();
+                self.at = end;
+                return;
+            }
+            from = end;
+        }
+    }
+}
+
+/// The entries of a mapping, taken by name; what is left over is a fault.
+pub struct Entries<'a> {
+    path: String,
+    line: usize,
+    known: &'static [&'static str],
+    entries: Vec<(&'a str, &'a Node)>,
+}
+
+impl<'a> Entries<'a> {
+    /// The entries of `node`, which `path` names in messages ("" for the whole file). Unknown
+    /// and repeated keys are faults.
+    pub fn of(
+        node: &'a Node,
+        path: &str,
+        known: &'static [&'static str],
+        faults: &mut Faults,
+    ) -> Option<Self> {
+        let Kind::Map(map) = &node.kind else {
+            let what = if path.is_empty() {
+                "the file".to_owned()
+            } else {
+                format!("`{path}`")
+            };
+            faults.add(
+                node.line,
+                format!(
+                    "{what} must be a mapping with {}, it is {}",
+                    listed(known),
+                    node.kind.name()
+                ),
+            );
+            return None;
+        };
+        for (key, value) in map {
+            if !known.contains(&key.as_str()) {
+                let hint = nearest(key, known)
+                    .map_or(format!("known are {}", listed(known)), |near| {
+                        format!("did you mean `{near}`?")
+                    });
+                let key = crate::domain::shown(key);
+                faults.add(
+                    value.line,
+                    format!("`{}` is unknown; {hint}", join(path, &key)),
+                );
+            }
+        }
+        let entries = map
+            .iter()
+            .map(|(key, value)| (key.as_str(), value))
+            .collect();
+        Some(Self {
+            path: path.to_owned(),
+            line: node.line,
+            known,
+            entries,
+        })
+    }
+
+    /// Line of the mapping.
+    #[must_use]
+    pub fn line(&self) -> usize {
+        self.line
+    }
+
+    /// The value of `key` unless absent or empty, with its path for messages.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<(String, &'a Node)> {
+        debug_assert!(self.known.contains(&key));
+        let (_, node) = self.entries.iter().find(|(name, _)| *name == key)?;
+        (node.kind != Kind::Null).then(|| (join(&self.path, key), *node))
+    }
+
+    /// The text of `key`.
+    pub fn text(&self, key: &str, faults: &mut Faults) -> Option<(&'a str, usize)> {
+        let (path, node) = self.get(key)?;
+        match &node.kind {
+            Kind::Text(text) => Some((text, node.line)),
+            other => {
+                faults.add(
+                    node.line,
+                    format!("`{path}` must be text, it is {}", other.name()),
+                );
+                None
+            }
+        }
+    }
+
+    /// The items of the list `key` with their paths.
+    pub fn list(&self, key: &str, faults: &mut Faults) -> Vec<(String, &'a Node)> {
+        let Some((path, node)) = self.get(key) else {
+            return Vec::new();
+        };
+        let Kind::List(items) = &node.kind else {
+            faults.add(
+                node.line,
+                format!("`{path}` must be a list, it is {}", node.kind.name()),
+            );
+            return Vec::new();
+        };
+        items
+            .iter()
+            .enumerate()
+            .map(|(i, item)| (format!("{path}[{i}]"), item))
+            .collect()
+    }
+}
+
+fn join(path: &str, key: &str) -> String {
+    if path.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{path}.{key}")
+    }
+}
+
+/// `a`, `b` or `c`.
+#[must_use]
+pub fn listed(words: &[&str]) -> String {
+    words
+        .iter()
+        .map(|word| format!("`{word}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// The option nearest to `word`, if it is near enough to be a slip of the hand.
+#[must_use]
+pub fn nearest<'a>(word: &str, options: &[&'a str]) -> Option<&'a str> {
+    let limit = (word.chars().count() / 3).clamp(1, 3);
+    options
+        .iter()
+        .map(|option| (steps_between(word, option), *option))
+        .filter(|(steps, _)| *steps <= limit)
+        .min_by_key(|(steps, _)| *steps)
+        .map(|(_, option)| option)
+}
+
+/// Levenshtein distance, a swap of neighbours counting as one.
+fn steps_between(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let change = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut best = change.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                best = best.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(best);
+        }
+        rows.push(row);
+    }
+    rows[a.len()][b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "# label: none\n\ntracks:\n  - label: nerve\n    windows: [[0, 4]]\n  - \
+                        label: 'vessel: one'\n    \"prompts\":\n      - {frame: 3, boundary: [[1, 2]]}\n      - frame: 5\n";
+
+    fn get<'a>(node: &'a Node, key: &str) -> &'a Node {
+        let Kind::Map(map) = &node.kind else {
+            panic!("{node:?}")
+        };
+        &map.iter().find(|(name, _)| name == key).expect("key").1
+    }
+
+    fn item(node: &Node, i: usize) -> &Node {
+        let Kind::List(items) = &node.kind else {
+            panic!("{node:?}")
+        };
+        &items[i]
+    }
+
+    #[test]
+    fn every_key_finds_its_line() {
+        let root = parse("x.yaml", TEXT).expect("reads");
+        let tracks = get(&root, "tracks");
+        let second = item(tracks, 1);
+        assert_eq!(get(item(tracks, 0), "windows").line, 5);
+        assert_eq!(get(second, "label").line, 6);
+        assert_eq!(get(item(get(second, "prompts"), 0), "boundary").line, 8);
+        assert_eq!(item(get(second, "prompts"), 1).line, 9);
+    }
+
+    #[test]
+    fn all_faults_are_told_with_line_and_suggestion() {
+        let root = parse("x.yaml", "a: 1\nthem: dark\nwindws: 3\nzzz: 1\n").expect("reads");
+        let mut faults = Faults::new("x.yaml");
+        let entries = Entries::of(&root, "", &["a", "theme", "windows"], &mut faults).expect("map");
+        assert_eq!(entries.text("a", &mut faults), None);
+        let all = faults.or(()).expect_err("four faults").to_string();
+        assert_eq!(all.lines().count(), 5, "{all}");
+        assert!(
+            all.contains("line 1: `a` must be text, it is a number"),
+            "{all}"
+        );
+        assert!(
+            all.contains("line 2: `them` is unknown; did you mean `theme`?"),
+            "{all}"
+        );
+        assert!(
+            all.contains("line 3: `windws` is unknown; did you mean `windows`?"),
+            "{all}"
+        );
+        assert!(
+            all.contains("line 4: `zzz` is unknown; known are `a`, `theme`, `windows`"),
+            "{all}"
+        );
+    }
+
+    #[test]
+    fn hostile_documents_are_refused_or_harmless() {
+        let bomb = "a: &a [1,1,1,1,1,1,1,1,1]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e]\ng: [*f,*f,*f,*f,*f,*f,*f,*f,*f]\n";
+        assert!(parse("bomb", bomb).is_err());
+        assert!(parse("deep", &"[".repeat(5000)).is_err());
+        assert!(parse("big", &" ".repeat(BYTES_MAX + 1)).is_err());
+        assert_eq!(
+            parse("empty", "").expect("empty is fine").kind,
+            Kind::Map(vec![])
+        );
+        assert!(parse("tab", "a:\n\t- b").is_err());
+        let broken = parse("x.yaml", "a: [1\nb: 2\n").expect_err("not YAML");
+        assert!(broken.list[0].0 >= 1 && broken.to_string().contains("not YAML"));
+    }
+
+    #[test]
+    fn slips_of_the_hand_are_recognised() {
+        assert_eq!(nearest("boundry", &["boundary", "box"]), Some("boundary"));
+        assert_eq!(nearest("lable", &["label"]), Some("label"));
+        assert_eq!(nearest("colour", &["frame", "mask"]), None);
+    }
+}

@@ -1,0 +1,179 @@
+//! Masks carried along with the tissue: what motion alone knows of a propagated contour.
+//!
+//! A carrier holds the anchors of one walk. Each further frame is registered, through its
+//! neighbour, to the anchor it descends from; the anchor's contour, as signed distance, is
+//! sampled at the displaced positions. Nothing is resampled twice, so the contour stays as
+//! sharp after fifty frames as after one.
+
+use std::collections::BTreeMap;
+
+use super::{Bitmap, BoxPx, FrameIndex, GrayFrame, Motion, Registrable, register};
+
+/// Distances beyond this say nothing more, px.
+const FAR_PX: f32 = 1000.0;
+
+/// An anchor as a source of contours.
+struct Source {
+    image: Registrable,
+    /// Signed distance of each pixel centre to the contour, px, positive inside.
+    distance_px: Vec<f32>,
+    bounds: Option<BoxPx>,
+}
+
+struct Last {
+    frame: FrameIndex,
+    image: Registrable,
+    source: FrameIndex,
+    to_source: Option<Motion>,
+    bounds: Option<BoxPx>,
+}
+
+/// Carries the masks of one walk. Memory: one frame and one distance map per anchor.
+#[derive(Default)]
+pub struct Carrier {
+    sources: BTreeMap<FrameIndex, Source>,
+    last: Option<Last>,
+}
+
+impl Carrier {
+    /// A carrier without anchors.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Makes `mask` on `frame` a source. `image` and `mask` have the size of the clip.
+    pub fn anchor(&mut self, frame: FrameIndex, image: &GrayFrame, mask: &Bitmap) {
+        let source = Source {
+            image: Registrable::new(image),
+            distance_px: signed_distance(mask),
+            bounds: mask.bounds(),
+        };
+        self.sources.insert(frame, source);
+    }
+
+    /// Signed distance to the carried contour on `frame`, px, positive inside, for every pixel;
+    /// `None` without an anchor, or when the anchor's mask was empty. Frames are expected in
+    /// walking order: the motion goes on from the frame carried last where that is nearest.
+    pub fn follow(&mut self, frame: FrameIndex, image: &GrayFrame) -> Option<Vec<f32>> {
+        let nearest = self.sources.keys().copied().min_by_key(|at| at.abs_diff(frame))?;
+        let chained = self
+            .last
+            .take()
+            .filter(|last| last.frame.abs_diff(frame) <= nearest.abs_diff(frame) && last.frame != frame);
+        let here = Registrable::new(image);
+        let last = chained.unwrap_or_else(|| Last {
+            frame: nearest,
+            image: self.sources[&nearest].image.clone(),
+            source: nearest,
+            to_source: None,
+            bounds: self.sources[&nearest].bounds,
+        });
+        let source = &self.sources[&last.source];
+        source.bounds?;
+        let step = register(&here, &last.image, None, last.bounds);
+        let to_source = match &last.to_source {
+            None => step,
+            Some(onward) => {
+                let guess = step.followed_by(onward);
+                register(&here, &source.image, Some(&guess), last.bounds)
+            }
+        };
+        let distance_px = carried(&to_source, source, image);
+        let carried_mask = Bitmap::from_logits(image.width_px, image.height_px, &distance_px);
+        let bounds = carried_mask.bounds().or(last.bounds);
+        let (source, to_source) = (last.source, Some(to_source));
+        self.last = Some(Last { frame, image: here, source, to_source, bounds });
+        Some(distance_px)
+    }
+}
+
+fn carried(motion: &Motion, source: &Source, image: &GrayFrame) -> Vec<f32> {
+    let (width, height) = (image.width_px as usize, image.height_px as usize);
+    let value = |x: usize, y: usize| source.distance_px[y * width + x];
+    let mut out = Vec::with_capacity(width * height);
+    for row in 0..height {
+        for column in 0..width {
+            let (x, y) = motion.carried(column as f32 + 0.5, row as f32 + 0.5);
+            let x = (x - 0.5).clamp(0.0, width as f32 - 1.0);
+            let y = (y - 0.5).clamp(0.0, height as f32 - 1.0);
+            let (x0, y0) = (x as usize, y as usize);
+            let (x1, y1) = ((x0 + 1).min(width - 1), (y0 + 1).min(height - 1));
+            let (fx, fy) = (x - x0 as f32, y - y0 as f32);
+            let top = value(x0, y0) * (1.0 - fx) + value(x1, y0) * fx;
+            let low = value(x0, y1) * (1.0 - fx) + value(x1, y1) * fx;
+            out.push(top * (1.0 - fy) + low * fy);
+        }
+    }
+    out
+}
+
+/// Signed distance of every pixel centre to the edge of `mask`, px: half a pixel inside for the
+/// last pixel inside, half a pixel outside for its neighbour.
+fn signed_distance(mask: &Bitmap) -> Vec<f32> {
+    let to_inside = mask.distance_to_foreground();
+    let to_outside = mask.inverted().distance_to_foreground();
+    let signed = |(outside, inside): (&f32, &f32)| {
+        if *outside > 0.0 { outside.min(FAR_PX) - 0.5 } else { 0.5 - inside.min(FAR_PX) }
+    };
+    to_outside.iter().zip(&to_inside).map(signed).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::overlap;
+
+    /// Smooth random texture that moves right by `shift` px, brighter by `gain`.
+    fn tissue(shift: f32, gain: f32) -> GrayFrame {
+        let (w, h) = (160u32, 120u32);
+        let value = |x: f32, y: f32| {
+            let waves = [(0.31, 0.17, 0.3), (0.11, 0.43, 1.2), (0.51, 0.37, 2.1), (0.23, 0.61, 4.0)];
+            waves.iter().map(|(a, b, c)| (a * x + b * y + c).sin()).sum::<f32>()
+        };
+        let pixels = (0..w * h)
+            .map(|i| {
+                let (x, y) = ((i % w) as f32 - shift, (i / w) as f32);
+                (110.0 + gain * 25.0 * value(x, y)).clamp(0.0, 255.0) as u8
+            })
+            .collect();
+        GrayFrame::new(w, h, pixels).expect("one value per pixel")
+    }
+
+    fn disc(cx: f32) -> Bitmap {
+        Bitmap::from_fn(160, 120, |x, y| (x as f32 + 0.5 - cx).hypot(y as f32 - 59.5) < 20.0)
+    }
+
+    #[test]
+    fn a_mask_moves_with_the_tissue_over_many_frames() {
+        let mut carrier = Carrier::new();
+        carrier.anchor(0, &tissue(0.0, 1.0), &disc(50.0));
+        for frame in 1..=20 {
+            let shift = frame as f32 * 1.5;
+            let image = tissue(shift, 1.0 + 0.02 * frame as f32);
+            let distance = carrier.follow(frame, &image).expect("there is an anchor");
+            let mask = Bitmap::from_logits(160, 120, &distance);
+            let found = overlap(&mask, &disc(50.0 + shift));
+            assert!(found.iou > 0.95, "frame {frame}: IoU {}", found.iou);
+        }
+    }
+
+    #[test]
+    fn walking_back_starts_from_the_anchor_behind() {
+        let mut carrier = Carrier::new();
+        carrier.anchor(0, &tissue(0.0, 1.0), &disc(50.0));
+        carrier.anchor(9, &tissue(9.0, 1.0), &disc(90.0));
+        carrier.follow(1, &tissue(1.0, 1.0)).expect("there is an anchor");
+        let distance = carrier.follow(8, &tissue(8.0, 1.0)).expect("there is an anchor");
+        let mask = Bitmap::from_logits(160, 120, &distance);
+        assert!(overlap(&mask, &disc(89.0)).iou > 0.95);
+    }
+
+    #[test]
+    fn nothing_to_carry_is_said() {
+        let mut carrier = Carrier::new();
+        assert!(carrier.follow(0, &tissue(0.0, 1.0)).is_none());
+        carrier.anchor(0, &tissue(0.0, 1.0), &Bitmap::empty(160, 120));
+        assert!(carrier.follow(1, &tissue(1.0, 1.0)).is_none());
+    }
+}

@@ -1,0 +1,134 @@
+//! What the engine tells and what it is told: plain data, no thread, no tensor.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::domain::{Annotation, ClipInfo, Edit, FrameIndex, GrayFrame, History, TrackId};
+use crate::project::View;
+
+use super::{Decided, Segmenter, SegmenterInfo};
+
+/// Which question an answer belongs to. The asker raises the generation with every change of the
+/// track and drops answers of older generations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ticket {
+    /// The track it was asked for.
+    pub track: TrackId,
+    /// State of the track when it was asked.
+    pub generation: u64,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "every field is named by what it is")]
+pub enum Event {
+    /// The network is loaded; pictures come before it.
+    Ready(SegmenterInfo),
+    /// There is no network: drawing, windows and points go on working.
+    EngineFailed { why: String },
+    /// A frame asked for with [`super::Session::want_frame`].
+    Frame {
+        frame: FrameIndex,
+        pixels: Arc<GrayFrame>,
+    },
+    /// The frame cannot be decoded.
+    FrameFailed { frame: FrameIndex, why: String },
+    /// The mask of a frame from its own prompts.
+    Refreshed {
+        ticket: Ticket,
+        frame: FrameIndex,
+        decided: Decided,
+    },
+    /// A frame of a propagation, as it comes.
+    Tracked {
+        ticket: Ticket,
+        frame: FrameIndex,
+        decided: Decided,
+    },
+    /// How far a propagation is, in frames to be decided.
+    Progress {
+        ticket: Ticket,
+        done: usize,
+        total: usize,
+    },
+    /// A propagation ended; what was decided before a cancel stays.
+    Finished { ticket: Ticket, cancelled: bool },
+    /// A refresh or a propagation failed; the annotation is untouched.
+    JobFailed { ticket: Ticket, why: String },
+    /// Steps written to the journal that a power cut could still take; 0 means all is safe.
+    Saved { unsynced: usize },
+    /// The journal cannot be written; editing goes on in memory.
+    SaveFailed { why: String },
+    /// Edits of another session on the same clip; fit them with [`Edit::rebased`].
+    Others { edits: Vec<Edit> },
+    /// An export was written and read back.
+    Exported { path: PathBuf, what: String },
+    /// An export was not written.
+    ExportFailed { why: String },
+    /// A watched folder received a complete clip.
+    ClipArrived { path: PathBuf, name: String },
+    /// A watched folder received something that is no clip.
+    ClipRefused { path: PathBuf, why: String },
+}
+
+/// What is known when a clip was opened.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// Size, spacing, name, identity.
+    pub info: ClipInfo,
+    /// The merge of all journals of this clip.
+    pub annotation: Annotation,
+    /// Undo and redo over restarts.
+    pub history: History,
+    /// Where the last session stopped.
+    pub view: Option<View>,
+    /// Sentences for the person: damage found, another session open, ...
+    pub notes: Vec<String>,
+    /// Unique among all sessions of this clip: shift it into the high 32 bits of new track,
+    /// prompt and group numbers.
+    pub session_seed: u32,
+}
+
+/// Where the network comes from.
+pub enum SegmenterSource {
+    /// A network from a model card (`None`: the shipped one) on `auto`, `gpu`, `gpu:N` or `cpu`.
+    Net {
+        /// Path of the card, or the one compiled in.
+        card: Option<PathBuf>,
+        /// As given with `--device`.
+        device: String,
+    },
+    /// A double.
+    Scripted(Box<dyn Segmenter + Send>),
+    /// No network at all.
+    None,
+}
+
+impl fmt::Debug for SegmenterSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Net { card, device } => f
+                .debug_struct("Net")
+                .field("card", card)
+                .field("device", device)
+                .finish(),
+            Self::Scripted(_) => f.write_str("Scripted"),
+            Self::None => f.write_str("None"),
+        }
+    }
+}
+
+/// Why a clip does not open or an edit is not kept.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The clip cannot be read; the sentence names it.
+    #[error("{0}")]
+    Clip(String),
+    /// The project folder cannot be read or written; the sentence names it.
+    #[error("{0}")]
+    Project(String),
+    /// The system gives no thread.
+    #[error("cannot start a thread ({0}); close other programs and open the clip again")]
+    Thread(std::io::Error),
+}

@@ -1,0 +1,31 @@
+//! The engine: threads, one network, one clip.
+//!
+//! A screen or a batch run owns a [`Session`]. It asks (frames, refreshes, propagations,
+//! exports) and returns to its work at once; everything that happens comes back as an [`Event`]
+//! through the inbox that it gave. What decides whether this is right: nothing here waits for
+//! the screen, a panic ends a job and never a thread, and an answer to an older question is
+//! recognised by its [`Ticket`].
+
+mod event;
+mod features;
+mod frames;
+mod jobs;
+mod net_segmenter;
+pub mod propagate;
+mod segmenter;
+mod session;
+mod shipped;
+mod worker;
+
+pub use event::{Event, Opened, SegmenterSource, SessionError, Ticket};
+pub use features::Lru;
+pub use frames::Frames;
+pub use net_segmenter::NetSegmenter;
+pub use propagate::{Ended, Plan, PlanError, Role, Span, Walk, WalkError, plan, walk};
+pub use segmenter::{Anchor, Decided, Direction, Image, SegmentError, Segmenter, SegmenterInfo};
+pub use session::{Session, export_clip, export_name, format_named};
+pub use shipped::{CardFault, load_network, read_card, shipped_card};
+pub use worker::{Builder, Outbox, Worker};
+
+pub use crate::export::ExportFormat;
+pub use crate::project::View;

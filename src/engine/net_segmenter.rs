@@ -1,0 +1,261 @@
+//! The real segmenter: plain questions in, plain answers out, tensors in between.
+//!
+//! Frames are encoded once and their features kept while there is room; a refresh decodes the
+//! frame's own prompts, a walk follows the structure by memory and motion. What decides whether
+//! this is right: a mask that a person gave is handed back untouched, boundary points lie on the
+//! contour of the answer, and nothing of one walk reaches the next.
+
+use std::path::Path;
+use std::time::Instant;
+
+use crate::domain::{Bitmap, FrameIndex, FramePrompts, GrayFrame};
+use crate::net::config::ModelCard;
+use crate::net::device::{DeviceWant, Picked, pick};
+use crate::net::follow::{FollowOptions, Follower, Seen};
+use crate::net::letterbox::Letterbox;
+use crate::net::memory_bank;
+use crate::net::predict::Predictor;
+use crate::net::sam2::{ImageFeatures, Sam2};
+use crate::net::tracker::TrackError;
+
+use super::shipped::load_network;
+use super::{Anchor, Decided, Direction, Image, Lru, SegmentError, Segmenter, SegmenterInfo};
+
+/// Features kept: some hundred frames of the shipped network, some ten of SAM 2's at 1024 px.
+const FEATURE_BYTES: usize = 512 << 20;
+
+/// What is kept of a frame.
+#[derive(Clone)]
+struct Encoded {
+    features: ImageFeatures,
+    letterbox: Letterbox,
+}
+
+/// A network at work on one clip.
+pub struct NetSegmenter {
+    card: ModelCard,
+    sam: Sam2,
+    picked: Picked,
+    cache: Lru<FrameIndex, Encoded>,
+    frames: usize,
+    follower: Option<Follower>,
+    follow_options: FollowOptions,
+}
+
+impl NetSegmenter {
+    /// Loads a network from a card file, or the shipped one, onto `device` (`auto`, `gpu`,
+    /// `gpu:N` or `cpu`).
+    ///
+    /// # Errors
+    /// A sentence: what is wrong with card, weights or device, and what to do.
+    pub fn load(card: Option<&Path>, device: &str) -> Result<Self, String> {
+        let want: DeviceWant = device.parse().map_err(|error| format!("{error}"))?;
+        let picked = pick(want).map_err(|error| error.to_string())?;
+        let (card, sam) = load_network(card, &picked).map_err(|fault| fault.to_string())?;
+        Ok(Self::new(card, sam, picked))
+    }
+
+    /// A network that is already there.
+    #[must_use]
+    pub fn new(card: ModelCard, sam: Sam2, picked: Picked) -> Self {
+        Self {
+            card,
+            sam,
+            picked,
+            cache: Lru::new(FEATURE_BYTES),
+            frames: 1,
+            follower: None,
+            follow_options: FollowOptions::default(),
+        }
+    }
+
+    /// Follows with other options than the usual ones; for measuring.
+    pub fn set_follow_options(&mut self, options: FollowOptions) {
+        self.follow_options = options;
+    }
+
+    /// The features of a frame and how long it took to make them, ms (0: they were there).
+    fn encoded(&mut self, image: Image<'_>) -> Result<(Encoded, f32), SegmentError> {
+        if let Some(held) = self.cache.get(image.frame) {
+            return Ok((held.clone(), 0.0));
+        }
+        let begun = Instant::now();
+        let size = self.card.network.image_size;
+        let (input, letterbox) =
+            self.card
+                .preprocess
+                .frame(image.pixels, size, &self.picked.device);
+        let features = self.sam.encode_image(input);
+        // Without this a GPU would still be computing, and the time would be counted elsewhere.
+        self.picked
+            .device
+            .sync()
+            .map_err(|error| SegmentError::Network(error.to_string()))?;
+        let encoded = Encoded {
+            features,
+            letterbox,
+        };
+        let bytes = bytes_of(&encoded.features);
+        self.cache.insert(image.frame, encoded.clone(), bytes);
+        Ok((encoded, millis(begun)))
+    }
+
+    /// Decides a frame from its prompts alone.
+    fn decide(
+        &mut self,
+        image: Image<'_>,
+        prompts: &FramePrompts,
+    ) -> Result<Decided, SegmentError> {
+        if prompts.is_empty() {
+            return Err(SegmentError::NothingToFollow(image.frame));
+        }
+        if let (Some(mask), true) = (&prompts.mask, prompts.points.is_empty()) {
+            return Ok(given(mask.to_bitmap()));
+        }
+        let (encoded, encode_ms) = self.encoded(image)?;
+        let begun = Instant::now();
+        let answer = Predictor::new(&self.sam)
+            .predict(&encoded.features, &encoded.letterbox, prompts)
+            .map_err(SegmentError::Network)?;
+        Ok(Decided {
+            bitmap: answer.bitmap,
+            score: answer.score,
+            object_score_logit: answer.object_score_logit,
+            encode_ms,
+            decode_ms: millis(begun),
+        })
+    }
+
+    /// Conditions the walk at hand on `mask`.
+    fn condition(&mut self, image: Image<'_>, mask: &Bitmap) -> Result<(), SegmentError> {
+        let (encoded, _) = self.encoded(image)?;
+        let follower = self.follower.get_or_insert_with(|| {
+            Follower::new(&self.sam, self.frames, false, self.follow_options.clone())
+        });
+        let seen = seen(image, &encoded);
+        follower
+            .anchor(&self.sam, seen, mask)
+            .map_err(|error| refused(image.frame, &error))
+    }
+}
+
+impl Segmenter for NetSegmenter {
+    fn info(&self) -> SegmenterInfo {
+        SegmenterInfo {
+            model: self.card.name.clone(),
+            device: self.picked.description.clone(),
+        }
+    }
+
+    fn open_clip(&mut self, frames: usize) {
+        self.cache.clear();
+        self.follower = None;
+        self.frames = frames.max(1);
+    }
+
+    fn refresh(
+        &mut self,
+        image: Image<'_>,
+        prompts: &FramePrompts,
+    ) -> Result<Decided, SegmentError> {
+        self.decide(image, prompts)
+    }
+
+    fn begin_walk(&mut self, windowed: bool) {
+        let options = self.follow_options.clone();
+        self.follower = Some(Follower::new(&self.sam, self.frames, windowed, options));
+    }
+
+    fn anchor(&mut self, image: Image<'_>, anchor: &Anchor) -> Result<Decided, SegmentError> {
+        let mut decided = match anchor {
+            Anchor::Prompts(prompts) => self.decide(image, prompts)?,
+            Anchor::Mask(mask) => given(mask.to_bitmap()),
+        };
+        if !fits(&decided.bitmap, image.pixels) {
+            return Err(SegmentError::Network(format!(
+                "the mask of frame {} has another size than the frame",
+                image.frame + 1
+            )));
+        }
+        let begun = Instant::now();
+        self.condition(image, &decided.bitmap)?;
+        decided.decode_ms += millis(begun);
+        Ok(decided)
+    }
+
+    fn follow(&mut self, image: Image<'_>, direction: Direction) -> Result<Decided, SegmentError> {
+        let (encoded, encode_ms) = self.encoded(image)?;
+        let begun = Instant::now();
+        let Some(follower) = &mut self.follower else {
+            return Err(SegmentError::NothingToFollow(image.frame));
+        };
+        let direction = match direction {
+            Direction::Forward => memory_bank::Direction::Forward,
+            Direction::Backward => memory_bank::Direction::Reverse,
+        };
+        let followed = follower
+            .follow(&self.sam, seen(image, &encoded), direction)
+            .map_err(|error| refused(image.frame, &error))?;
+        Ok(Decided {
+            bitmap: followed.bitmap,
+            score: followed.score,
+            object_score_logit: followed.object_score_logit,
+            encode_ms,
+            decode_ms: millis(begun),
+        })
+    }
+
+    fn encode_ahead(&mut self, image: Image<'_>) -> Result<(), SegmentError> {
+        self.encoded(image).map(|_| ())
+    }
+}
+
+/// A person's own mask: certain, and untouched.
+fn given(bitmap: Bitmap) -> Decided {
+    let object_score_logit = if bitmap.area_px() > 0 { 10.0 } else { -10.0 };
+    Decided {
+        bitmap,
+        score: 1.0,
+        object_score_logit,
+        encode_ms: 0.0,
+        decode_ms: 0.0,
+    }
+}
+
+fn seen<'a>(image: Image<'a>, encoded: &'a Encoded) -> Seen<'a> {
+    Seen {
+        frame: image.frame,
+        pixels: image.pixels,
+        features: &encoded.features,
+        letterbox: &encoded.letterbox,
+    }
+}
+
+fn fits(bitmap: &Bitmap, pixels: &GrayFrame) -> bool {
+    (bitmap.width_px, bitmap.height_px) == (pixels.width_px, pixels.height_px)
+}
+
+fn refused(frame: FrameIndex, error: &TrackError) -> SegmentError {
+    match error {
+        TrackError::NothingToFollow | TrackError::NoPrompt(_) => {
+            SegmentError::NothingToFollow(frame)
+        }
+        other => SegmentError::Network(other.to_string()),
+    }
+}
+
+fn bytes_of(features: &ImageFeatures) -> usize {
+    let tensors = [
+        &features.pix_feat,
+        &features.high_res[0],
+        &features.high_res[1],
+    ];
+    tensors
+        .iter()
+        .map(|t| 4 * t.dims().iter().product::<usize>())
+        .sum()
+}
+
+fn millis(since: Instant) -> f32 {
+    since.elapsed().as_secs_f32() * 1e3
+}

@@ -1,0 +1,432 @@
+//! Which frames a propagation decides, in which order and from what: pure. And the one walk that
+//! the screen, the batch commands and the evaluation share.
+//!
+//! Rules (NETWORK.md 10 and 13.2). Nothing outside the windows is looked at. Anchors, that is
+//! frames with prompts or with a mask that a person prompted or accepted, condition everything
+//! and are never decided again. Every other frame is walked to from the nearest anchor of its
+//! window; a window without an anchor is entered at the end that is nearer in time to an anchor.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use crate::domain::{FrameIndex, GrayFrame, MaskSource, Track, Window};
+
+use super::{Anchor, Decided, Direction, Image, SegmentError, Segmenter};
+
+/// Anchors beyond this many are left out unless they border a frame to be decided: each costs an
+/// encoding and makes every later frame's attention longer.
+const ANCHORS_MAX: usize = 8;
+
+/// Which frames to decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Span {
+    /// Later than the frame at hand.
+    Forward,
+    /// Earlier than the frame at hand.
+    Backward,
+    /// Every frame of every window.
+    Both,
+    /// Every frame of the window that holds the frame at hand.
+    ThisWindow,
+}
+
+/// Frames decided with one memory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Walk {
+    /// What conditions the others, in time order.
+    pub anchors: Vec<(FrameIndex, Anchor)>,
+    /// The frames to decide, in walking order.
+    pub frames: Vec<(FrameIndex, Direction)>,
+    /// Whether a person set windows: inside them the object score is not obeyed.
+    pub windowed: bool,
+}
+
+/// What a propagation will do.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// One after the other.
+    pub walks: Vec<Walk>,
+}
+
+impl Plan {
+    /// Every frame that will be decided, in walking order.
+    pub fn frames(&self) -> impl Iterator<Item = FrameIndex> + '_ {
+        self.walks
+            .iter()
+            .flat_map(|walk| walk.frames.iter().map(|(frame, _)| *frame))
+    }
+
+    /// How many frames will be decided.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.walks.iter().map(|walk| walk.frames.len()).sum()
+    }
+
+    /// True when no frame will be decided.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The anchors alone: for a clip in which every frame has prompts of its own.
+    #[must_use]
+    pub fn of_anchors(track: &Track, clip_frames: usize) -> Self {
+        let windows = windows_of(track, clip_frames);
+        let anchors: Vec<_> = anchors_of(track, &windows).into_iter().collect();
+        if anchors.is_empty() {
+            return Self::default();
+        }
+        let windowed = !track.windows.is_empty();
+        Self {
+            walks: vec![Walk {
+                anchors,
+                frames: Vec::new(),
+                windowed,
+            }],
+        }
+    }
+}
+
+/// Why there is nothing to propagate, and what to do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// Neither prompts nor a person's mask anywhere.
+    #[error("no anchor: put boundary points on one frame of the window first")]
+    NoAnchor,
+    /// There are anchors, all outside the windows.
+    #[error(
+        "the points on frame {} lie outside the windows; let a window contain that frame, or put \
+         boundary points on a frame inside a window", .frame + 1
+    )]
+    AnchorsOutside {
+        /// The first of them.
+        frame: FrameIndex,
+    },
+    /// The frame at hand is in no window.
+    #[error("frame {} is in no window; go to a frame inside one, or propagate through all windows", .frame + 1)]
+    OutsideWindows {
+        /// The frame at hand.
+        frame: FrameIndex,
+    },
+    /// Only frames that a person decided, or none at all.
+    #[error(
+        "nothing to propagate: no frame there is both inside a window and without points or an \
+         accepted mask of its own"
+    )]
+    Nothing,
+}
+
+/// Plans the propagation of `track` through a clip of `clip_frames` frames. `from` is the frame
+/// at hand; with [`Span::Forward`] and [`Span::Backward`] its mask conditions the walk even when
+/// it was itself tracked, because it is the mask that the person is looking at.
+///
+/// # Errors
+/// When no frame can be decided; the sentence says what to do.
+pub fn plan(
+    track: &Track,
+    clip_frames: usize,
+    from: FrameIndex,
+    span: Span,
+) -> Result<Plan, PlanError> {
+    let windows = windows_of(track, clip_frames);
+    let mut anchors = anchors_of(track, &windows);
+    if anchors.is_empty() {
+        let first = track.anchors().first().copied();
+        return Err(
+            first.map_or(PlanError::NoAnchor, |frame| PlanError::AnchorsOutside {
+                frame,
+            }),
+        );
+    }
+    let inside = windows.iter().find(|w| w.contains(from));
+    if span == Span::ThisWindow && inside.is_none() {
+        return Err(PlanError::OutsideWindows { frame: from });
+    }
+    if matches!(span, Span::Forward | Span::Backward)
+        && inside.is_some()
+        && let Some(held) = track.masks.get(&from)
+        && !held.mask.is_empty()
+    {
+        anchors
+            .entry(from)
+            .or_insert_with(|| Anchor::Mask(held.mask.clone()));
+    }
+    let at: Vec<FrameIndex> = anchors.keys().copied().collect();
+    let wanted = |frame: &(FrameIndex, Direction)| match span {
+        Span::Forward => frame.0 > from,
+        Span::Backward => frame.0 < from,
+        Span::Both => true,
+        Span::ThisWindow => inside.is_some_and(|w| w.contains(frame.0)),
+    };
+    // Windows with anchors come first: what they decide is the memory the others start from.
+    let (held, bare): (Vec<Window>, Vec<Window>) = windows
+        .iter()
+        .partition(|w| at.iter().any(|&a| w.contains(a)));
+    let mut frames: Vec<(FrameIndex, Direction)> = Vec::new();
+    for window in held {
+        frames.extend(
+            gaps(window, &at)
+                .iter()
+                .flat_map(|gap| gap.frames(span))
+                .filter(wanted),
+        );
+    }
+    for window in in_order_of_nearness(bare, &at) {
+        frames.extend(enter(window, &at).into_iter().filter(wanted));
+    }
+    if frames.is_empty() {
+        return Err(PlanError::Nothing);
+    }
+    let anchors = nearest_anchors(anchors, &frames);
+    Ok(Plan {
+        walks: vec![Walk {
+            anchors,
+            frames,
+            windowed: !track.windows.is_empty(),
+        }],
+    })
+}
+
+/// The windows cut to the clip.
+fn windows_of(track: &Track, clip_frames: usize) -> Vec<Window> {
+    let last_frame = clip_frames.saturating_sub(1);
+    track
+        .windows_or_all(clip_frames)
+        .into_iter()
+        .filter(|w| w.first < clip_frames)
+        .map(|w| Window {
+            first: w.first,
+            last: w.last.min(last_frame),
+        })
+        .collect()
+}
+
+/// Frames inside the windows that a person decided. An accepted mask says more than the prompts
+/// below it; a prompted mask is computed again from its prompts, which also gives its pointer.
+fn anchors_of(track: &Track, windows: &[Window]) -> BTreeMap<FrameIndex, Anchor> {
+    let inside = |frame: FrameIndex| windows.iter().any(|w| w.contains(frame));
+    let mut found = BTreeMap::new();
+    for &frame in track.prompts.keys().filter(|&&frame| inside(frame)) {
+        let prompts = track.frame_prompts(frame);
+        if !prompts.is_empty() {
+            found.insert(frame, Anchor::Prompts(prompts));
+        }
+    }
+    for (&frame, held) in track.masks.iter().filter(|&(&frame, _)| inside(frame)) {
+        match held.source {
+            MaskSource::Accepted => {
+                found.insert(frame, Anchor::Mask(held.mask.clone()));
+            }
+            MaskSource::Prompted => {
+                found
+                    .entry(frame)
+                    .or_insert_with(|| Anchor::Mask(held.mask.clone()));
+            }
+            MaskSource::Tracked => {}
+        }
+    }
+    found
+}
+
+/// A run of frames of one window without an anchor among them.
+#[derive(Clone, Copy)]
+struct Gap {
+    before: Option<FrameIndex>,
+    after: Option<FrameIndex>,
+    window: Window,
+}
+
+impl Gap {
+    /// Its frames in walking order: from the anchor before and from the anchor after to where
+    /// they are equally far, or one way all through when the person said which way.
+    fn frames(&self, span: Span) -> Vec<(FrameIndex, Direction)> {
+        // `first` is the first frame to decide, `end` the one behind the last.
+        let first = self.before.map_or(self.window.first, |a| a + 1);
+        let end = self.after.unwrap_or(self.window.last + 1);
+        let turn = match (self.before, self.after, span) {
+            (Some(_), None, _) | (Some(_), Some(_), Span::Forward) => end,
+            (None, _, _) | (Some(_), Some(_), Span::Backward) => first,
+            (Some(a), Some(b), _) => (a + b) / 2 + 1,
+        };
+        let forward = (first..turn).map(|f| (f, Direction::Forward));
+        forward
+            .chain((turn..end).rev().map(|f| (f, Direction::Backward)))
+            .collect()
+    }
+}
+
+/// The gaps of `window` before, between and after its anchors.
+fn gaps(window: Window, anchors: &[FrameIndex]) -> Vec<Gap> {
+    let mut inside = anchors
+        .iter()
+        .copied()
+        .filter(|&a| window.contains(a))
+        .map(Some)
+        .peekable();
+    let mut found = Vec::new();
+    let mut before = None;
+    while let Some(after) = inside.next() {
+        found.push(Gap {
+            before,
+            after,
+            window,
+        });
+        before = after;
+    }
+    found.push(Gap {
+        before,
+        after: None,
+        window,
+    });
+    found
+}
+
+/// Frames between `frame` and the nearest anchor.
+fn distance_to(frame: FrameIndex, anchors: &[FrameIndex]) -> usize {
+    anchors
+        .iter()
+        .map(|a| a.abs_diff(frame))
+        .min()
+        .unwrap_or(usize::MAX)
+}
+
+/// A window without anchors, from its end nearer in time to an anchor (ties: from the start).
+fn enter(window: Window, anchors: &[FrameIndex]) -> Vec<(FrameIndex, Direction)> {
+    let frames = window.first..=window.last;
+    if distance_to(window.first, anchors) <= distance_to(window.last, anchors) {
+        frames.map(|f| (f, Direction::Forward)).collect()
+    } else {
+        frames.rev().map(|f| (f, Direction::Backward)).collect()
+    }
+}
+
+fn in_order_of_nearness(mut windows: Vec<Window>, anchors: &[FrameIndex]) -> Vec<Window> {
+    windows.sort_by_key(|w| distance_to(w.first, anchors).min(distance_to(w.last, anchors)));
+    windows
+}
+
+/// All anchors that border a frame to be decided, and the nearest others up to a limit.
+fn nearest_anchors(
+    anchors: BTreeMap<FrameIndex, Anchor>,
+    frames: &[(FrameIndex, Direction)],
+) -> Vec<(FrameIndex, Anchor)> {
+    let decided: Vec<FrameIndex> = frames.iter().map(|(frame, _)| *frame).collect();
+    let mut by_distance: Vec<_> = anchors
+        .into_iter()
+        .map(|(at, anchor)| (distance_to(at, &decided), at, anchor))
+        .collect();
+    by_distance.sort_by_key(|(distance, at, _)| (*distance, *at));
+    let mut kept: Vec<_> = by_distance
+        .into_iter()
+        .enumerate()
+        .filter(|(rank, (distance, _, _))| *rank < ANCHORS_MAX || *distance <= 1)
+        .map(|(_, (_, at, anchor))| (at, anchor))
+        .collect();
+    kept.sort_by_key(|(at, _)| *at);
+    kept
+}
+
+/// What a frame was to a walk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It conditions the others.
+    Anchor,
+    /// It was decided from them.
+    Tracked,
+}
+
+/// How a walk ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Every frame was visited.
+    Complete,
+    /// Stopped on request; what was decided before stays.
+    Cancelled,
+}
+
+/// Why a walk cannot go on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WalkError {
+    /// The network.
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
+    /// No anchor could be decoded, so nothing conditions the walk.
+    #[error("frame {} cannot be decoded ({why}) and no other anchor is left; put boundary points on another frame", .frame + 1)]
+    NoAnchorLeft {
+        /// The last anchor that was tried.
+        frame: FrameIndex,
+        /// Why it cannot be decoded.
+        why: String,
+    },
+}
+
+/// Gives the pixels of a frame, or a sentence why not.
+pub type PixelsOf<'a> = dyn FnMut(FrameIndex) -> Result<Arc<GrayFrame>, String> + 'a;
+/// Called between two frames, with the segmenter free for another question; a break cancels.
+pub type Between<'a> = dyn FnMut(&mut dyn Segmenter) -> ControlFlow<()> + 'a;
+/// Takes each frame as it is decided, or the sentence why its pixels cannot be decoded.
+pub type OnFrame<'a> = dyn FnMut(FrameIndex, Role, Result<Decided, String>) + 'a;
+
+/// Walks `plan`: anchors first, then every frame in order. A frame that cannot be decoded is
+/// told to `on_frame` and left out.
+///
+/// # Errors
+/// When the network fails or no anchor can be decoded.
+pub fn walk(
+    segmenter: &mut dyn Segmenter,
+    pixels_of: &mut PixelsOf<'_>,
+    plan: &Plan,
+    between: &mut Between<'_>,
+    on_frame: &mut OnFrame<'_>,
+) -> Result<Ended, WalkError> {
+    for walk in &plan.walks {
+        segmenter.begin_walk(walk.windowed);
+        let mut conditioned = false;
+        let mut missing = None;
+        for (frame, anchor) in &walk.anchors {
+            if between(segmenter).is_break() {
+                return Ok(Ended::Cancelled);
+            }
+            match pixels_of(*frame) {
+                Ok(pixels) => {
+                    let image = Image {
+                        frame: *frame,
+                        pixels: &pixels,
+                    };
+                    let decided = segmenter.anchor(image, anchor)?;
+                    conditioned = true;
+                    on_frame(*frame, Role::Anchor, Ok(decided));
+                }
+                Err(why) => {
+                    on_frame(*frame, Role::Anchor, Err(why.clone()));
+                    missing = Some(WalkError::NoAnchorLeft { frame: *frame, why });
+                }
+            }
+        }
+        if let Some(error) = missing.filter(|_| !conditioned) {
+            return Err(error);
+        }
+        for &(frame, direction) in &walk.frames {
+            if between(segmenter).is_break() {
+                return Ok(Ended::Cancelled);
+            }
+            let decided = match pixels_of(frame) {
+                Ok(pixels) => Ok(segmenter.follow(
+                    Image {
+                        frame,
+                        pixels: &pixels,
+                    },
+                    direction,
+                )?),
+                Err(why) => Err(why),
+            };
+            on_frame(frame, Role::Tracked, decided);
+        }
+    }
+    Ok(Ended::Complete)
+}
+
+#[cfg(test)]
+#[path = "propagate_tests.rs"]
+mod tests;

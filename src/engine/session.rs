@@ -1,0 +1,455 @@
+//! One open clip: its frames, its journal, its network thread.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::codec;
+use crate::domain::{
+    Annotation, ClipInfo, FrameIndex, FramePrompts, GrayFrame, Step, TrackId, shown,
+};
+use crate::export::{self, ExportFormat};
+use crate::project::{ClipStore, Loaded, ProjectError, Syncer, View, load_read_only};
+
+use super::frames::Reader;
+use super::{
+    Builder, Event, Frames, NetSegmenter, Opened, Outbox, Plan, Segmenter, SegmenterSource,
+    SessionError, Ticket, Worker,
+};
+
+/// Steps of one moment share an `fdatasync`; together with it this stays below 250 ms.
+const BATCH: Duration = Duration::from_millis(100);
+/// How often other sessions' journals are looked at.
+const LOOK_AROUND: Duration = Duration::from_secs(1);
+
+/// A clip opened for a screen or a script. Its events go to the inbox as `M`.
+pub struct Session<M> {
+    clip: Arc<codec::Clip>,
+    project_root: PathBuf,
+    store: Result<Arc<Mutex<ClipStore>>, String>,
+    keeper: Option<Keeper>,
+    worker: Worker,
+    reader: Reader,
+    exports: Mutex<Vec<JoinHandle<()>>>,
+    events: Sender<M>,
+}
+
+impl<M: From<Event> + Send + 'static> Session<M> {
+    /// Opens a clip of a project: reads its header, its first frame and its journals. The network
+    /// is loaded in the background. A project that cannot be written is opened for viewing, with
+    /// a note.
+    ///
+    /// # Errors
+    /// When the clip or the project cannot be read.
+    pub fn open(
+        path: &Path,
+        project_root: &Path,
+        segmenter: SegmenterSource,
+        events: Sender<M>,
+    ) -> Result<(Self, Opened), SessionError> {
+        let clip = codec::open(path, &codec::OpenOptions::default())
+            .map_err(|error| SessionError::Clip(error.to_string()))?;
+        let clip = Arc::new(clip);
+        let (store, loaded) = open_store(project_root, clip.info())?;
+        let frames = Arc::new(frames_of(&clip));
+        let reader = Reader::spawn(Arc::clone(&frames), outbox(&events));
+        let worker = Worker::spawn(builder(segmenter), frames, outbox(&events));
+        let opened = Opened {
+            info: clip.info().clone(),
+            annotation: loaded.annotation,
+            history: loaded.history,
+            view: loaded.view,
+            notes: loaded.notes,
+            session_seed: loaded.session_seed,
+        };
+        let keeper = match &store {
+            Ok(store) => {
+                let keeper = Keeper::spawn(Arc::clone(store), outbox(&events));
+                Some(keeper.map_err(SessionError::Thread)?)
+            }
+            Err(_) => None,
+        };
+        let session = Self {
+            clip,
+            project_root: project_root.to_owned(),
+            store,
+            keeper,
+            worker: worker.map_err(SessionError::Thread)?,
+            reader: reader.map_err(SessionError::Thread)?,
+            exports: Mutex::default(),
+            events,
+        };
+        Ok((session, opened))
+    }
+
+    /// Asks for the pixels of a frame; only the newest wish is sure of an answer.
+    pub fn want_frame(&self, frame: FrameIndex) {
+        self.reader.want(frame);
+    }
+
+    /// Journals a step that was applied; returns after the `write`. [`Event::Saved`] tells when
+    /// it is durable.
+    ///
+    /// # Errors
+    /// When the step is not in the journal and never will be: do not keep it. A full disk is no
+    /// such error: the step waits in memory and [`Event::SaveFailed`] tells so.
+    pub fn journal(&mut self, step: &Step) -> Result<(), SessionError> {
+        self.append(|store, now_ms| store.append(step, now_ms))
+    }
+
+    /// Journals where the person is; a failure costs nothing but the place.
+    pub fn journal_view(&mut self, view: &View) {
+        let _ = self.append(|store, now_ms| store.append_view(view, now_ms));
+    }
+
+    fn append(
+        &self,
+        put: impl FnOnce(&mut ClipStore, u64) -> Result<(), ProjectError>,
+    ) -> Result<(), SessionError> {
+        let store = self
+            .store
+            .as_ref()
+            .map_err(|why| SessionError::Project(why.clone()))?;
+        let mut store = lock(store);
+        let put = put(&mut store, now_ms());
+        let unsynced = store.unsynced();
+        drop(store);
+        if let Some(keeper) = &self.keeper {
+            keeper.wake();
+        }
+        match put {
+            Ok(()) => self.tell(Event::Saved { unsynced }),
+            Err(error) if error.step_is_kept() => {
+                self.tell(Event::SaveFailed {
+                    why: error.to_string(),
+                });
+            }
+            Err(error) => return Err(SessionError::Project(error.to_string())),
+        }
+        Ok(())
+    }
+
+    /// Asks for the mask of a frame from its own prompts; served before and inside propagations.
+    pub fn refresh(&self, ticket: Ticket, frame: FrameIndex, prompts: FramePrompts) {
+        self.worker.refresh(ticket, frame, prompts);
+    }
+
+    /// Queues a propagation; an older one of the same track ends.
+    pub fn propagate(&self, ticket: Ticket, plan: Plan) {
+        self.worker.propagate(ticket, plan);
+    }
+
+    /// Ends the propagations of a track, or all of them, after the frame in hand.
+    pub fn cancel(&self, track: Option<TrackId>) {
+        self.worker.cancel(track);
+    }
+
+    /// Computes the features of a frame while there is nothing else to do.
+    pub fn encode_ahead(&self, frame: FrameIndex) {
+        self.worker.encode_ahead(frame);
+    }
+
+    /// Writes the annotation to `path` on a thread of its own.
+    pub fn export(&self, annotation: &Annotation, format: ExportFormat, path: &Path) {
+        let (clip, annotation) = (Arc::clone(&self.clip), annotation.clone());
+        let (path, outbox) = (path.to_owned(), outbox(&self.events));
+        let work = move || {
+            outbox(match export_clip(clip.info(), &annotation, format, &path) {
+                Ok(what) => Event::Exported { path, what },
+                Err(why) => Event::ExportFailed { why },
+            });
+        };
+        match thread::Builder::new()
+            .name("sonomark-export".into())
+            .spawn(work)
+        {
+            Ok(export) => {
+                let mut exports = self.exports.lock().unwrap_or_else(PoisonError::into_inner);
+                exports.retain(|export| !export.is_finished());
+                exports.push(export);
+            }
+            Err(cause) => self.tell(Event::ExportFailed {
+                why: SessionError::Thread(cause).to_string(),
+            }),
+        }
+    }
+
+    /// As [`export`](Self::export), with the format by name, and by default into the project's
+    /// folder `exports`.
+    pub fn export_named(&self, annotation: &Annotation, format: &str, path: Option<&Path>) {
+        match format_named(format) {
+            Ok(format) => {
+                let path = path.map_or_else(|| self.export_path(format), Path::to_owned);
+                self.export(annotation, format, &path);
+            }
+            Err(why) => self.tell(Event::ExportFailed { why }),
+        }
+    }
+
+    /// Below `PROJECT/exports`, with the hash: two clips of the same name never meet.
+    fn export_path(&self, format: ExportFormat) -> PathBuf {
+        self.project_root
+            .join("exports")
+            .join(export_name(self.clip.info(), format))
+    }
+
+    /// What is known of the clip.
+    #[must_use]
+    pub fn info(&self) -> &ClipInfo {
+        self.clip.info()
+    }
+
+    /// Makes everything durable and stops the threads. A running propagation ends after the frame
+    /// in hand; a running export is finished.
+    pub fn close(self) {
+        drop(self);
+    }
+
+    fn tell(&self, event: Event) {
+        // The inbox is gone only when the program is ending.
+        let _ = self.events.send(M::from(event));
+    }
+}
+
+impl<M> Drop for Session<M> {
+    fn drop(&mut self) {
+        let exports = self
+            .exports
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        for export in exports.drain(..) {
+            let _ = export.join();
+        }
+        // The keeper syncs once more before it ends.
+        self.keeper = None;
+    }
+}
+
+fn outbox<M: From<Event> + Send + 'static>(events: &Sender<M>) -> Outbox {
+    let events = events.clone();
+    Box::new(move |event| {
+        let _ = events.send(M::from(event));
+    })
+}
+
+/// The frames of `clip` for the engine's threads.
+pub(crate) fn frames_of(clip: &Arc<codec::Clip>) -> Frames {
+    let clip = Arc::clone(clip);
+    Frames::new(
+        clip.info().frames,
+        move |frame| -> Result<Arc<GrayFrame>, String> {
+            clip.frame(frame).map_err(|error| error.to_string())
+        },
+    )
+}
+
+fn builder(source: SegmenterSource) -> Builder {
+    match source {
+        SegmenterSource::Net { card, device } => Box::new(move || {
+            let net = NetSegmenter::load(card.as_deref(), &device)?;
+            Ok(Box::new(net) as Box<dyn Segmenter>)
+        }),
+        SegmenterSource::Scripted(double) => Box::new(move || {
+            let double: Box<dyn Segmenter> = double;
+            Ok(double)
+        }),
+        SegmenterSource::None => {
+            Box::new(|| Err("no network was asked for; points and windows go on".into()))
+        }
+    }
+}
+
+/// The project's store of the clip, or the reason why it can only be viewed.
+type Store = Result<Arc<Mutex<ClipStore>>, String>;
+
+fn open_store(root: &Path, info: &ClipInfo) -> Result<(Store, Loaded), SessionError> {
+    match ClipStore::open(root, info, now_ms()) {
+        Ok((store, mut loaded)) => {
+            let also = loaded.others.iter().map(|who| format!("also open: {who}"));
+            loaded.notes.extend(also);
+            Ok((Ok(Arc::new(Mutex::new(store))), loaded))
+        }
+        Err(error @ (ProjectError::ReadOnly { .. } | ProjectError::Newer { .. })) => {
+            let mut loaded = load_read_only(root, &info.content_hash).unwrap_or_default();
+            loaded.notes.insert(0, error.to_string());
+            Ok((Err(error.to_string()), loaded))
+        }
+        Err(error) => Err(SessionError::Project(error.to_string())),
+    }
+}
+
+/// The format called `png` or `coco`.
+///
+/// # Errors
+/// A sentence that names the formats.
+pub fn format_named(name: &str) -> Result<ExportFormat, String> {
+    match name {
+        "png" => Ok(ExportFormat::Png),
+        "coco" => Ok(ExportFormat::Coco),
+        other => Err(format!(
+            "\"{}\" is no export format; choose png or coco",
+            shown(other)
+        )),
+    }
+}
+
+/// Name of the folder (PNG) or file (COCO) that an export of a clip gets by default.
+#[must_use]
+pub fn export_name(info: &ClipInfo, format: ExportFormat) -> String {
+    let stem = Path::new(&info.name)
+        .file_stem()
+        .unwrap_or_default()
+        .to_string_lossy();
+    let safe: String = stem
+        .chars()
+        .map(|c| {
+            if c.is_alphanumeric() || c == '-' {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect();
+    let ending = match format {
+        ExportFormat::Png => "",
+        ExportFormat::Coco => ".json",
+    };
+    format!("{safe}-{}{ending}", info.content_hash.short())
+}
+
+/// Writes an annotation, creating the folder above `path`; says what was written.
+///
+/// # Errors
+/// A sentence, when a file cannot be written or reads back differently.
+pub fn export_clip(
+    info: &ClipInfo,
+    annotation: &Annotation,
+    format: ExportFormat,
+    path: &Path,
+) -> Result<String, String> {
+    let report = export::export(annotation, info, format, path).map_err(|e| e.to_string())?;
+    let mut what = format!("{} masks in {} files", report.masks, report.files.len());
+    if report.undecided > 0 {
+        what.push_str(&format!(
+            "; {} frames inside windows have no mask yet",
+            report.undecided
+        ));
+    }
+    for (label, name) in &report.renamed {
+        what.push_str(&format!("; \"{label}\" is in {name}"));
+    }
+    Ok(what)
+}
+
+/// Milliseconds since 1970; the one clock of the journal.
+fn now_ms() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn lock(store: &Mutex<ClipStore>) -> MutexGuard<'_, ClipStore> {
+    store.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The thread that makes steps durable and looks at what other sessions wrote.
+struct Keeper {
+    wake: Option<Sender<()>>,
+    waiting: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Keeper {
+    fn spawn(store: Arc<Mutex<ClipStore>>, outbox: Outbox) -> std::io::Result<Self> {
+        let (wake, woken) = channel();
+        let waiting = Arc::<AtomicBool>::default();
+        let inner = Arc::clone(&waiting);
+        let thread = thread::Builder::new()
+            .name("sonomark-journal".into())
+            .spawn(move || keep(&store, &woken, &inner, &outbox))?;
+        Ok(Self {
+            wake: Some(wake),
+            waiting,
+            thread: Some(thread),
+        })
+    }
+
+    /// Something was written: make it durable soon.
+    fn wake(&self) {
+        if !self.waiting.swap(true, Ordering::AcqRel)
+            && let Some(wake) = &self.wake
+        {
+            let _ = wake.send(());
+        }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.wake = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn keep(store: &Mutex<ClipStore>, woken: &Receiver<()>, waiting: &AtomicBool, outbox: &Outbox) {
+    let syncer = lock(store).syncer();
+    let mut looked = Instant::now();
+    let mut refused = false;
+    loop {
+        let ended = match woken.recv_timeout(LOOK_AROUND.saturating_sub(looked.elapsed())) {
+            Ok(()) => {
+                thread::sleep(BATCH);
+                false
+            }
+            Err(RecvTimeoutError::Timeout) => false,
+            Err(RecvTimeoutError::Disconnected) => true,
+        };
+        waiting.store(false, Ordering::Release);
+        if syncer.unsynced() > 0 || refused {
+            refused = !make_durable(store, &syncer, refused, outbox);
+        }
+        if ended {
+            return;
+        }
+        if looked.elapsed() >= LOOK_AROUND {
+            looked = Instant::now();
+            let edits = lock(store).poll_others();
+            if !edits.is_empty() {
+                outbox(Event::Others { edits });
+            }
+        }
+    }
+}
+
+/// True when everything is durable. The usual sync does not hold up the keys; after a refusal
+/// the store itself writes everything again.
+fn make_durable(store: &Mutex<ClipStore>, syncer: &Syncer, refused: bool, outbox: &Outbox) -> bool {
+    let mut synced = if refused {
+        lock(store).sync()
+    } else {
+        syncer.sync()
+    };
+    if synced.is_err() && !refused {
+        synced = lock(store).sync();
+    }
+    match synced {
+        Ok(()) => {
+            outbox(Event::Saved {
+                unsynced: syncer.unsynced(),
+            });
+            true
+        }
+        Err(error) => {
+            outbox(Event::SaveFailed {
+                why: error.to_string(),
+            });
+            false
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Files that are either the old ones or the new ones, never half of each.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+
+use super::ExportError;
+
+/// Writes `bytes` to `path` so that a crash at any moment leaves the old file or the new one:
+/// temporary file beside it (created anew, random name), fsync, rename, fsync of the folder;
+/// then reads it back and compares. The folder must exist.
+///
+/// # Errors
+/// When a step fails (the temporary file is removed, an existing `path` untouched), or when what
+/// is read back differs.
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), ExportError> {
+    replace(path, bytes).map_err(|e| ExportError::write(path, e))?;
+    match fs::read(path) {
+        Ok(found) if found == bytes => Ok(()),
+        Ok(_) => Err(ExportError::Differs {
+            name: crate::domain::shown(&path.to_string_lossy()),
+        }),
+        Err(error) => Err(ExportError::write(path, error)),
+    }
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = folder_of(path);
+    // The name says nothing of the content: temporary names are seen by others.
+    let mut file = tempfile::Builder::new()
+        .prefix(".sonomark-")
+        .suffix(".part")
+        .tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    keep_mode(file.as_file(), path)?;
+    file.persist(path).map_err(|e| e.error)?;
+    File::open(folder)?.sync_all()
+}
+
+/// A replaced file keeps its permissions; a new one is its owner's alone, as masks may be of
+/// patients.
+fn keep_mode(file: &File, path: &Path) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(meta) if meta.is_file() => file.set_permissions(meta.permissions()),
+        _ => Ok(()),
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
+/// Creates a folder where there is none, and makes its entry durable.
+pub(super) fn ensure_folder(path: &Path) -> Result<(), ExportError> {
+    fs::create_dir_all(path)
+        .and_then(|()| File::open(folder_of(path))?.sync_all())
+        .map_err(|e| ExportError::write(path, e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_existing_file_is_replaced_and_nothing_else_is_left() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("a.json");
+        write_atomic(&path, b"old").expect("written");
+        write_atomic(&path, b"new").expect("replaced");
+        assert_eq!(fs::read(&path).expect("read"), b"new");
+        assert_eq!(fs::read_dir(dir.path()).expect("listed").count(), 1);
+    }
+
+    #[test]
+    fn a_failure_names_the_file_and_leaves_nothing() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("is-a-folder");
+        fs::create_dir(&path).expect("created");
+        fs::write(path.join("inside"), b"x").expect("written");
+        let error = write_atomic(&path, b"new")
+            .expect_err("a folder is no file")
+            .to_string();
+        assert!(error.contains("is-a-folder"), "{error}");
+        assert_eq!(fs::read_dir(dir.path()).expect("listed").count(), 1);
+        assert!(write_atomic(&dir.path().join("missing/a"), b"x").is_err());
+    }
+}

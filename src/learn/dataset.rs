@@ -1,0 +1,348 @@
+//! Labelled stills and clips in memory: what training draws from and what evaluation judges on.
+//!
+//! A folder holds `NAME.png` beside `NAME.mask.png` (0 = nothing, k = label k), and lists such as `train.txt` with one
+//! name per line; or clip folders of `NNNNN.jpg` beside `NNNNN.mask.png`, described by `windows.yaml` one level up.
+//! What decides whether this file is right: masks are shrunk by the nearest pixel only, stills keep to their list, and
+//! the hash covers every byte that was read, so a score names its data.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use crate::domain::{Bitmap, GrayFrame, Mask, Window, shown};
+use crate::net::resize::{Kernel, resize_plane};
+
+/// Components smaller than this are noise of the labelling, px; not trained on.
+pub const LEAST_AREA_PX: usize = 60;
+/// Training keeps stills at most this long; the network never sees more.
+pub const TRAIN_SIDE_PX: u32 = 512;
+/// A larger list or description is not one of ours.
+const TEXT_BYTES_MAX: u64 = 1 << 20;
+
+/// Why data cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// A file cannot be read.
+    #[error("cannot read {file}: {cause}; check the path and the rights")]
+    Unreadable {
+        /// Which file.
+        file: String,
+        /// What the system or the decoder says.
+        cause: String,
+    },
+    /// Image and mask do not belong together.
+    #[error("{file} is {found}, its image is {wanted} px; replace the mask by one of the same size")]
+    Size {
+        /// The mask.
+        file: String,
+        /// Its size.
+        found: String,
+        /// The image's size.
+        wanted: String,
+    },
+    /// Nothing to learn from or to judge.
+    #[error("{file} holds no labelled structure; it needs NAME.png with NAME.mask.png, or clip folders and windows.yaml")]
+    Nothing {
+        /// Which folder.
+        file: String,
+    },
+}
+
+fn unreadable(file: &Path, cause: impl std::fmt::Display) -> DataError {
+    DataError::Unreadable { file: shown(&file.display().to_string()), cause: shown(&cause.to_string()) }
+}
+
+/// A folder of stills and, if wanted, the list that names the ones to use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataSource {
+    /// The folder.
+    pub dir: PathBuf,
+    /// A list file inside it; none takes every pair.
+    pub list: Option<String>,
+}
+
+impl DataSource {
+    /// `DIR` or `DIR:LIST`, for instance `images/busi:train.txt`.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        match text.rsplit_once(':') {
+            Some((dir, list)) if list.ends_with(".txt") => Self { dir: dir.into(), list: Some(list.into()) },
+            _ => Self { dir: text.into(), list: None },
+        }
+    }
+
+    /// Short name for tables: the folder's own name and the list without its ending.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let dir = self.dir.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+        match &self.list {
+            Some(list) => shown(&format!("{dir}/{}", list.trim_end_matches(".txt"))),
+            None => shown(&dir),
+        }
+    }
+}
+
+/// Which structures of a still become objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pick {
+    /// Every component of every label with at least [`LEAST_AREA_PX`].
+    AllComponents,
+    /// The largest component of every label.
+    LargestOfLabel,
+}
+
+/// A labelled still.
+#[derive(Debug, Clone)]
+pub struct Still {
+    /// Name without ending.
+    pub name: String,
+    /// The image, then halves of it (at most two), for antialiased sampling.
+    pub levels: Vec<GrayFrame>,
+    /// Its structures, at the size of the first level.
+    pub objects: Vec<Mask>,
+}
+
+impl Still {
+    /// The image itself.
+    #[must_use]
+    pub fn frame(&self) -> &GrayFrame {
+        &self.levels[0]
+    }
+}
+
+/// All stills of one source that hold a structure.
+#[derive(Debug, Clone)]
+pub struct StillSet {
+    /// Short name.
+    pub name: String,
+    /// In the order of the list.
+    pub stills: Vec<Still>,
+    /// SHA-256 over the bytes of every file read, in lower-case hex.
+    pub sha256: String,
+}
+
+impl StillSet {
+    /// Reads a source; `longest` caps the longer side, px.
+    ///
+    /// # Errors
+    /// Unreadable files, masks of another size, and folders without a structure.
+    pub fn load(source: &DataSource, longest: Option<u32>, pick: Pick) -> Result<Self, DataError> {
+        let mut hash = Sha256::new();
+        let mut stills = Vec::new();
+        for name in names(source)? {
+            let image = read(&source.dir.join(format!("{name}.png")), &mut hash)?;
+            let mask_file = source.dir.join(format!("{name}.mask.png"));
+            let labels = read(&mask_file, &mut hash)?;
+            same_size(&mask_file, &labels, &image)?;
+            let (image, labels) = match longest {
+                Some(longest) => shrink(&image, &labels, longest),
+                None => (image, labels),
+            };
+            let objects = objects_of(&labels, pick);
+            if !objects.is_empty() {
+                stills.push(Still { name, levels: pyramid(image), objects });
+            }
+        }
+        if stills.is_empty() {
+            return Err(DataError::Nothing { file: shown(&source.dir.display().to_string()) });
+        }
+        Ok(Self { name: source.name(), stills, sha256: hex(hash) })
+    }
+
+    /// Structures of all stills.
+    #[must_use]
+    pub fn objects(&self) -> usize {
+        self.stills.iter().map(|s| s.objects.len()).sum()
+    }
+}
+
+fn hex(hash: Sha256) -> String {
+    hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn text(file: &Path) -> Result<String, DataError> {
+    let size = std::fs::metadata(file).map_err(|e| unreadable(file, e))?.len();
+    if size > TEXT_BYTES_MAX {
+        return Err(unreadable(file, format!("it is larger than {TEXT_BYTES_MAX} bytes")));
+    }
+    std::fs::read_to_string(file).map_err(|e| unreadable(file, e))
+}
+
+fn names(source: &DataSource) -> Result<Vec<String>, DataError> {
+    if let Some(list) = &source.list {
+        let lines = text(&source.dir.join(list))?;
+        let stem = |l: &str| l.trim().trim_end_matches(".png").trim_end_matches(".mask").to_owned();
+        let names = lines.lines().map(stem).filter(|n| !n.is_empty());
+        // A list names files of its own folder only.
+        return Ok(names.filter(|n| !n.contains(['/', '\\'])).collect());
+    }
+    let entries = std::fs::read_dir(&source.dir).map_err(|e| unreadable(&source.dir, e))?;
+    let files = entries.filter_map(|e| e.ok()?.file_name().into_string().ok());
+    let mut names: Vec<String> = files.filter_map(|f| Some(f.strip_suffix(".mask.png")?.to_owned())).collect();
+    names.sort();
+    Ok(names)
+}
+
+/// Decodes a gray image and feeds its bytes to the hash.
+fn read(file: &Path, hash: &mut Sha256) -> Result<GrayFrame, DataError> {
+    let bytes = std::fs::read(file).map_err(|e| unreadable(file, e))?;
+    hash.update(&bytes);
+    let image = image::load_from_memory(&bytes).map_err(|e| unreadable(file, e))?.into_luma8();
+    let (w, h) = image.dimensions();
+    GrayFrame::new(w, h, image.into_raw()).ok_or_else(|| unreadable(file, "its size and its pixels disagree"))
+}
+
+fn same_size(file: &Path, mask: &GrayFrame, image: &GrayFrame) -> Result<(), DataError> {
+    let size = |f: &GrayFrame| (f.width_px, f.height_px);
+    if size(mask) == size(image) {
+        return Ok(());
+    }
+    let words = |f: &GrayFrame| format!("{} x {}", f.width_px, f.height_px);
+    let file = shown(&file.display().to_string());
+    Err(DataError::Size { file, found: words(mask), wanted: words(image) })
+}
+
+fn resized(frame: &GrayFrame, w: u32, h: u32) -> GrayFrame {
+    let plane: Vec<f32> = frame.pixels.iter().map(|v| f32::from(*v)).collect();
+    let from = [frame.height_px as usize, frame.width_px as usize];
+    let small = resize_plane(&plane, from, [h as usize, w as usize], Kernel::BilinearAa);
+    GrayFrame { width_px: w, height_px: h, pixels: small.iter().map(|v| v.round().clamp(0.0, 255.0) as u8).collect() }
+}
+
+fn shrink(image: &GrayFrame, labels: &GrayFrame, longest: u32) -> (GrayFrame, GrayFrame) {
+    let (w, h) = (image.width_px, image.height_px);
+    let scale = f64::from(longest) / f64::from(w.max(h));
+    if scale >= 1.0 {
+        return (image.clone(), labels.clone());
+    }
+    let side = |n: u32| ((f64::from(n) * scale).round() as u32).max(1);
+    let (nw, nh) = (side(w), side(h));
+    let nearest = |i: u32, n: u32, of: u32| ((f64::from(i) + 0.5) * f64::from(of) / f64::from(n)) as i64;
+    let pixels = (0..nw * nh).map(|i| labels.at(nearest(i % nw, nw, w), nearest(i / nw, nh, h))).collect();
+    (resized(image, nw, nh), GrayFrame { width_px: nw, height_px: nh, pixels })
+}
+
+fn pyramid(image: GrayFrame) -> Vec<GrayFrame> {
+    let mut levels = vec![image];
+    for _ in 0..2 {
+        let last = &levels[levels.len() - 1];
+        let (w, h) = (last.width_px / 2, last.height_px / 2);
+        if w.min(h) < 16 {
+            break;
+        }
+        levels.push(resized(last, w, h));
+    }
+    levels
+}
+
+fn label_mask(labels: &GrayFrame, label: u8) -> Bitmap {
+    let pixels = labels.pixels.iter().map(|p| *p == label).collect();
+    Bitmap { width_px: labels.width_px, height_px: labels.height_px, pixels }
+}
+
+fn objects_of(labels: &GrayFrame, pick: Pick) -> Vec<Mask> {
+    let mut present: Vec<u8> = labels.pixels.iter().copied().filter(|p| *p > 0).collect();
+    present.sort_unstable();
+    present.dedup();
+    let mut out = Vec::new();
+    for label in present {
+        let mask = label_mask(labels, label);
+        match pick {
+            Pick::LargestOfLabel => out.push(mask.largest_component().to_mask()),
+            Pick::AllComponents => {
+                let parts = mask.components();
+                out.extend(parts.iter().filter(|p| p.area_px() >= LEAST_AREA_PX).map(Bitmap::to_mask));
+            }
+        }
+    }
+    out
+}
+
+/// A labelled clip with its exact masks.
+#[derive(Debug, Clone)]
+pub struct LabelledClip {
+    /// Name of its folder.
+    pub name: String,
+    /// All frames.
+    pub frames: Vec<GrayFrame>,
+    /// Its structures.
+    pub objects: Vec<ClipObject>,
+}
+
+/// One structure of a labelled clip.
+#[derive(Debug, Clone)]
+pub struct ClipObject {
+    /// Its label in the masks.
+    pub label: u8,
+    /// Where it is visible.
+    pub windows: Vec<Window>,
+    /// Its mask on every frame.
+    pub masks: Vec<Mask>,
+}
+
+#[derive(Deserialize)]
+struct Described {
+    #[serde(default)]
+    objects: BTreeMap<u8, DescribedObject>,
+}
+
+#[derive(Deserialize)]
+struct DescribedObject {
+    #[serde(default)]
+    windows: Vec<[usize; 2]>,
+}
+
+/// Reads all clip folders below `dir` that `windows.yaml` names, and the hash of what was read.
+///
+/// # Errors
+/// Unreadable or contradicting files, and folders without a clip.
+pub fn load_clips(dir: &Path) -> Result<(Vec<LabelledClip>, String), DataError> {
+    let described = dir.join("windows.yaml");
+    let yaml = text(&described)?;
+    let all: BTreeMap<String, Described> = serde_yaml::from_str(&yaml).map_err(|e| unreadable(&described, e))?;
+    let mut hash = Sha256::new();
+    hash.update(yaml.as_bytes());
+    let mut clips = Vec::new();
+    for (name, about) in all {
+        if name.contains(['/', '\\']) || name.starts_with('.') {
+            return Err(unreadable(&described, "a clip must be a folder beside it"));
+        }
+        clips.push(load_clip(&dir.join(&name), name, &about, &mut hash)?);
+    }
+    if clips.is_empty() {
+        return Err(DataError::Nothing { file: shown(&dir.display().to_string()) });
+    }
+    Ok((clips, hex(hash)))
+}
+
+fn load_clip(dir: &Path, name: String, about: &Described, hash: &mut Sha256) -> Result<LabelledClip, DataError> {
+    let entries = std::fs::read_dir(dir).map_err(|e| unreadable(dir, e))?;
+    let mut files: Vec<String> = entries.filter_map(|e| e.ok()?.file_name().into_string().ok()).collect();
+    files.retain(|f| !f.ends_with(".mask.png") && (f.ends_with(".jpg") || f.ends_with(".png")));
+    files.sort();
+    let mut frames: Vec<GrayFrame> = Vec::with_capacity(files.len());
+    let labels_of: Vec<u8> = about.objects.keys().copied().collect();
+    let mut masks: Vec<Vec<Mask>> = vec![Vec::new(); labels_of.len()];
+    for file in files {
+        let frame = read(&dir.join(&file), hash)?;
+        let stem = file.rsplit_once('.').map_or(file.as_str(), |(stem, _)| stem);
+        let mask_file = dir.join(format!("{stem}.mask.png"));
+        let labels = read(&mask_file, hash)?;
+        same_size(&mask_file, &labels, frames.first().unwrap_or(&frame))?;
+        for (label, masks) in labels_of.iter().zip(&mut masks) {
+            masks.push(label_mask(&labels, *label).to_mask());
+        }
+        frames.push(frame);
+    }
+    if frames.is_empty() {
+        return Err(DataError::Nothing { file: shown(&dir.display().to_string()) });
+    }
+    let objects = labels_of.iter().zip(masks).map(|(label, masks)| ClipObject {
+        label: *label,
+        windows: about.objects[label].windows.iter().map(|w| Window { first: w[0], last: w[1] }).collect(),
+        masks,
+    });
+    Ok(LabelledClip { name, objects: objects.collect(), frames })
+}

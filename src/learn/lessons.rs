@@ -1,0 +1,476 @@
+//! One optimisation step's worth of work: which lesson, which clicks, which loss.
+//!
+//! What decides whether this file is right: a step is a pure function of the seed, its number and its plan, so a run
+//! can be resumed and repeated; clicks depend on the prediction but carry no gradient; a still is encoded once for all
+//! its prompts and rounds; in a clip only frames on which the structure is visible teach masks, all teach the score.
+
+use burn::tensor::{Device, Tensor};
+
+use super::annotator::{SimulatedUser, contour, region_click};
+use super::augment::{ClipLesson, Lesson, clip_lesson, lesson};
+use super::dataset::{Still, StillSet};
+use super::loss::{
+    BoundaryLoss, BoundaryLossConfig, ClickMass, LossWeights, Reading, actual_iou, cross_entropy, dice, focal, least_of,
+};
+use super::optimise::numbers;
+use crate::domain::{Bitmap, PointKind, PointPx, closed_curve, curve_mask};
+use crate::net::blocks::constant;
+use crate::net::config::Preprocess;
+use crate::net::mask_decoder::Decoded;
+use crate::net::prompt_encoder::{PointBatch, PointLabel};
+use crate::net::resize::{Kernel, resize};
+use crate::net::sam2::{ImageFeatures, Prompts, Sam2};
+use crate::net::tracker::{MaskMemory, MaskScale, PointerMemory, Presence};
+
+/// Structures asked about per still.
+const PER_STILL: usize = 2;
+/// Decoder passes per still.
+const ROUNDS: usize = 3;
+/// Clicks closer than this are not repeated, px of a 256 px image.
+const EXCLUDE: f32 = 3.0;
+/// Pointers of clips of this length or more are scaled alike; training clips stand for such clips.
+const LONG_CLIP: usize = 16;
+
+/// What a step teaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// Boundary points on stills.
+    Boundary,
+    /// Inside and outside points, and boxes, on stills.
+    Region,
+    /// Following a structure through a clip.
+    Clip {
+        /// Frames of each clip.
+        frames: usize,
+    },
+}
+
+/// The plan of one step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Plan {
+    /// What it teaches.
+    pub subject: Subject,
+    /// Side of the square input, px.
+    pub side: usize,
+    /// Stills or clips.
+    pub batch: usize,
+    /// Weight of the focal loss, which is ramped up.
+    pub focal: f64,
+    /// Weight of the boundary loss, likewise.
+    pub boundary: f64,
+    /// Seeds everything that is drawn in this step.
+    pub seed: u64,
+}
+
+/// The images of one step.
+#[derive(Debug, Clone)]
+pub enum Batch {
+    /// Stills.
+    Stills(Vec<Lesson>),
+    /// Clips of equal length.
+    Clips(Vec<ClipLesson>),
+}
+
+impl Plan {
+    /// Draws and renders the images. Sets are drawn from evenly, whatever their size.
+    #[must_use]
+    pub fn render(&self, sets: &[StillSet]) -> Batch {
+        let mut rng = fastrand::Rng::with_seed(self.seed);
+        let mut draw = || -> Option<(fastrand::Rng, &Still)> {
+            let set = &sets[rng.usize(..sets.len())];
+            Some((rng.fork(), &set.stills[rng.usize(..set.stills.len())]))
+        };
+        match self.subject {
+            Subject::Clip { frames } => Batch::Clips(fill(self.batch, || {
+                let (mut own, still) = draw()?;
+                clip_lesson(still, frames, self.side, &mut own)
+            })),
+            _ => Batch::Stills(fill(self.batch, || {
+                let (mut own, still) = draw()?;
+                lesson(still, PER_STILL, self.side, &mut own)
+            })),
+        }
+    }
+}
+
+/// Draws until `count` are found; gives up after many bad draws, so that odd data cannot hang a run.
+fn fill<T>(count: usize, mut draw: impl FnMut() -> Option<T>) -> Vec<T> {
+    let mut out = Vec::with_capacity(count);
+    for _ in 0..count * 50 {
+        if out.len() == count {
+            break;
+        }
+        out.extend(draw());
+    }
+    out
+}
+
+/// What a step found, for the progress line.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Marks {
+    /// Whole loss.
+    pub loss: f32,
+    /// Mean IoU of the chosen candidates in the first and in the last round (stills), or on the first and the later
+    /// frames (clips).
+    pub iou: [f32; 2],
+    /// Images that went through the encoder.
+    pub images: usize,
+}
+
+/// Tables that depend on the input size alone.
+pub struct Desk {
+    /// The network's input.
+    pub preprocess: Preprocess,
+    /// Weights of IoU and object terms; the ramped ones come with the plan.
+    pub weights: LossWeights,
+    device: Device,
+    boundary: Vec<(usize, BoundaryLoss)>,
+}
+
+impl Desk {
+    /// A desk on an autodiff device.
+    #[must_use]
+    pub fn new(preprocess: Preprocess, weights: LossWeights, device: &Device) -> Self {
+        Self { preprocess, weights, device: device.clone(), boundary: Vec::new() }
+    }
+
+    /// Eq. 1 on the half-size grid. The paper's blur (20 means of 7 px at 1024) is about a pixel there: one mean of 7
+    /// (5 for small inputs) keeps its shape and lets the gradient reach a few pixels further.
+    fn boundary_loss(&mut self, grid: usize) -> &BoundaryLoss {
+        let at = self.boundary.iter().position(|(g, _)| *g == grid).unwrap_or_else(|| {
+            let taps = if grid >= 128 { 7 } else { 5 };
+            let config = BoundaryLossConfig {
+                reading: Reading::Ridge,
+                mass: ClickMass::Unit,
+                taps,
+                passes: 1,
+                click_sigma: 1.0,
+            };
+            self.boundary.push((grid, BoundaryLoss::new(config, [grid; 2], &self.device)));
+            self.boundary.len() - 1
+        });
+        &self.boundary[at].1
+    }
+
+    fn images(&self, frames: &[&[f32]], side: usize) -> Tensor<4> {
+        let mut values = Vec::with_capacity(frames.len() * 3 * side * side);
+        for frame in frames {
+            for (mean, std) in self.preprocess.mean.iter().zip(&self.preprocess.std) {
+                values.extend(frame.iter().map(|v| (v - mean) / std));
+            }
+        }
+        constant(values, [frames.len(), 3, side, side], &self.device)
+    }
+
+    /// Loss of one step, to be differentiated, and what to report.
+    pub fn teach(&mut self, net: &Sam2, plan: &Plan, batch: &Batch) -> Option<(Tensor<1>, Marks)> {
+        match batch {
+            Batch::Stills(lessons) if !lessons.is_empty() => Some(self.stills(net, plan, lessons)),
+            Batch::Clips(clips) if !clips.is_empty() => Some(self.clips(net, plan, clips)),
+            _ => None,
+        }
+    }
+
+    fn stills(&mut self, net: &Sam2, plan: &Plan, lessons: &[Lesson]) -> (Tensor<1>, Marks) {
+        let frames: Vec<&[f32]> = lessons.iter().map(|l| &l.image[..]).collect();
+        let mut user = SimulatedUser::new(plan.seed ^ 0x5eed);
+        let mut pupils: Vec<Pupil> =
+            lessons.iter().flat_map(|l| &l.masks).map(|m| Pupil::new(m, plan, &mut user)).collect();
+        let m = pupils.len();
+        let features = net.encode_image(self.images(&frames, plan.side)).for_prompts(m);
+        let truth = self.truth(pupils.iter().map(|p| p.truth), plan.side / 2);
+        let with_box = plan.subject == Subject::Region && user.rng().f32() < 0.4;
+        let opening = if plan.subject == Subject::Boundary && user.rng().f32() < 0.8 { 2 } else { 1 };
+        let leap = if user.rng().f32() < 0.4 { user.rng().usize(1..7) } else { 0 };
+        let noise = if user.rng().f32() < 0.25 { 4.0 * user.rng().f32() } else { 1.5 * user.rng().f32() };
+        let noise = noise * plan.side as f32 / 256.0;
+        let (mut total, mut marks) = (None, Marks { images: lessons.len(), ..Marks::default() });
+        let mut previous: Option<Tensor<4>> = None;
+        for round in 0..ROUNDS {
+            let count = if round == 0 { opening } else { 1 + if round == 1 { leap } else { 0 } };
+            for pupil in &mut pupils {
+                if with_box && round == 0 {
+                    pupil.frame_it(&mut user, plan.side as f32 * 0.05);
+                } else if plan.subject == Subject::Region {
+                    pupil.region(&mut user);
+                } else {
+                    pupil.boundary(count, noise, &mut user);
+                }
+            }
+            let multimask = pupils[0].points.len() == 1;
+            let points: Vec<_> = pupils.iter().map(|p| p.points.clone()).collect();
+            let mask = if plan.subject == Subject::Region { previous.take() } else { None };
+            let prompts = Prompts { points: PointBatch::new(&points), mask };
+            let decoded = net.decode(&features, &prompts, multimask);
+            let clicks: Vec<Vec<PointPx>> = pupils.iter().map(Pupil::clean_on_half).collect();
+            let present = vec![1.0; m];
+            let judged = self.judge(&decoded, &truth, plan, &clicks, &present);
+            total = Some(total.map_or(judged.loss.clone(), |t: Tensor<1>| t + judged.loss));
+            marks.iou[usize::from(round > 0)] = judged.iou;
+            let (best, _, _) = decoded.best();
+            let best = best.detach();
+            let seen = numbers(resize(best.clone(), [plan.side / 2; 2], Kernel::Bilinear));
+            let pixels = (plan.side / 2).pow(2);
+            for (pupil, logits) in pupils.iter_mut().zip(seen.chunks(pixels)) {
+                pupil.saw(logits, plan);
+            }
+            previous = Some(best.clamp(-32.0, 32.0));
+        }
+        let loss = total.expect("there is at least one round") / ROUNDS as f64;
+        marks.loss = numbers(loss.clone())[0];
+        (loss, marks)
+    }
+
+    /// Coverage of each structure on a grid of half the input's side, `[M, 1, grid, grid]`.
+    fn truth<'a>(&self, masks: impl Iterator<Item = &'a Bitmap>, grid: usize) -> Tensor<4> {
+        let mut values = Vec::new();
+        let mut count = 0;
+        for mask in masks {
+            count += 1;
+            let at = |x: usize, y: usize| f32::from(u8::from(mask.pixels[y * 2 * grid + x]));
+            values.extend((0..grid * grid).map(|i| {
+                let (x, y) = (2 * (i % grid), 2 * (i / grid));
+                (at(x, y) + at(x + 1, y) + at(x, y + 1) + at(x + 1, y + 1)) / 4.0
+            }));
+        }
+        constant(values, [count, 1, grid, grid], &self.device)
+    }
+
+    /// SAM 2's losses and Eq. 1 of one decoder pass; rows with `present` 0 teach the object score alone.
+    fn judge(
+        &mut self,
+        decoded: &Decoded,
+        truth: &Tensor<4>,
+        plan: &Plan,
+        clicks: &[Vec<PointPx>],
+        present: &[f32],
+    ) -> Judged {
+        let grid = truth.dims()[2];
+        let logits = resize(decoded.low_res_masks.clone(), [grid; 2], Kernel::Bilinear);
+        let [m, c, _, _] = logits.dims();
+        let target = truth.clone().expand([m, c, grid, grid]);
+        let mask_loss = focal(logits.clone(), target.clone()) * plan.focal + dice(logits.clone(), target.clone());
+        let choice = least_of(&mask_loss);
+        let actual = actual_iou(logits.clone(), target);
+        let iou_loss = (decoded.ious.clone() - actual.clone()).abs().mean_dim(1);
+        let mut rows = (mask_loss * choice.clone()).sum_dim(1) * self.weights.dice + iou_loss * self.weights.iou;
+        if plan.boundary > 0.0 && clicks.iter().any(|c| !c.is_empty()) {
+            let chosen = choice.clone().reshape([m, 1, c]).matmul(logits.reshape([m, c, grid * grid]));
+            let term = self.boundary_loss(grid).forward(chosen.reshape([m, grid, grid]), clicks);
+            let clicked: Vec<f32> = clicks.iter().map(|c| f32::from(u8::from(!c.is_empty()))).collect();
+            rows = rows + (term * constant(clicked, [m], &self.device)).reshape([m, 1]) * plan.boundary;
+        }
+        let shown = constant(present.to_vec(), [m, 1], &self.device);
+        let class = cross_entropy(decoded.object_score_logits.clone(), shown.clone()) * self.weights.object;
+        let loss = (rows * shown + class).mean();
+        let picked: Vec<f32> = numbers((actual * choice).sum_dim(1));
+        let visible: f32 = present.iter().sum();
+        let iou = picked.iter().zip(present).map(|(i, p)| i * p).sum::<f32>() / visible.max(1.0);
+        Judged { loss, iou }
+    }
+
+    fn clips(&mut self, net: &Sam2, plan: &Plan, clips: &[ClipLesson]) -> (Tensor<1>, Marks) {
+        let (b, t) = (clips.len(), clips[0].frames.len());
+        let frames: Vec<&[f32]> = (0..t).flat_map(|f| clips.iter().map(move |c| &c.frames[f][..])).collect();
+        let all = net.encode_image(self.images(&frames, plan.side));
+        let mut user = SimulatedUser::new(plan.seed ^ 0xc11b);
+        let corrected = if t > 2 && user.rng().f32() < 0.3 { user.rng().usize(2..t) } else { t };
+        let mut bank = Bank { rows: net.config().memory.num_maskmem, seen: Vec::new() };
+        let (mut total, mut marks) = (None, Marks { images: b * t, ..Marks::default() });
+        let mut judged_frames = [0.0f32; 2];
+        for f in 0..t {
+            let masks: Vec<&Bitmap> = clips.iter().map(|c| &c.masks[f]).collect();
+            let present: Vec<f32> = masks.iter().map(|m| f32::from(u8::from(m.pixels.contains(&true)))).collect();
+            let shown = constant(present.clone(), [b, 1], &self.device);
+            let here = rows_of(&all, f * b, b);
+            let anchored = f == 0 || (f == corrected && present.iter().all(|p| *p > 0.0));
+            let decided = if anchored {
+                let given = anchors(&masks, plan, &mut user);
+                let given = constant(given, [b, 1, plan.side, plan.side], &self.device);
+                net.decide_from_mask(here.pix_feat.clone(), &here.high_res, given, Presence::Given)
+            } else {
+                let (memories, pointers) = bank.recall(f);
+                let read = net.condition(here.pix_feat.clone(), &memories, &pointers, LONG_CLIP).pix_feat;
+                let carried = self.carried(clips, f);
+                let (none, alone) = (Prompts { points: PointBatch::none(b), mask: None }, carried.is_none());
+                let decided = net.decide_with_prior(read, &here.high_res, &none, carried, alone, Presence::Given);
+                let truth = self.truth(masks.iter().copied(), plan.side / 2);
+                let judged = self.judge(&decided.raw, &truth, plan, &[], &present);
+                total = Some(total.map_or(judged.loss.clone(), |sum: Tensor<1>| sum + judged.loss));
+                if present.contains(&1.0) {
+                    judged_frames[usize::from(f > 1)] += 1.0;
+                    marks.iou[usize::from(f > 1)] += judged.iou;
+                }
+                decided
+            };
+            let absent = shown.clone().neg() + 1.0;
+            let low_res = decided.low_res_masks.clone();
+            let side4 = low_res.dims()[2];
+            let gone = absent.clone().reshape([b, 1, 1, 1]).expand([b, 1, side4, side4]);
+            let scale = if anchored { MaskScale::Binary } else { MaskScale::Soft };
+            let mask = net.memory_mask(low_res - gone * 1024.0, scale);
+            let features = net.remember(here.pix_feat, mask, shown.clone());
+            let pointer = decided.obj_ptr * shown + absent * net.no_obj_ptr.val();
+            bank.seen.push(Remembered { features, pointer, conditioning: anchored });
+        }
+        marks.iou = [0, 1].map(|k| marks.iou[k] / judged_frames[k].max(1.0));
+        let loss = total.unwrap_or_else(|| Tensor::zeros([1], &self.device)) / t as f64;
+        marks.loss = numbers(loss.clone())[0];
+        (loss, marks)
+    }
+
+    /// The carried contours of frame `f`, where every clip of the batch has one.
+    fn carried(&self, clips: &[ClipLesson], f: usize) -> Option<Tensor<4>> {
+        let all: Option<Vec<&[f32]>> = clips.iter().map(|c| c.carried[f].as_deref()).collect();
+        let all = all?;
+        let side = all.first()?.len().isqrt();
+        Some(constant(all.concat(), [clips.len(), 1, side, side], &self.device))
+    }
+}
+
+/// What a person leaves on an anchor frame: mostly the curve through a few shaky points, now and then the exact mask.
+fn anchors(masks: &[&Bitmap], plan: &Plan, user: &mut SimulatedUser) -> Vec<f32> {
+    let exact = user.rng().f32() < 0.35;
+    let noise = 2.0 * user.rng().f32() * plan.side as f32 / 256.0;
+    let mut values = Vec::with_capacity(masks.len() * plan.side * plan.side);
+    for mask in masks {
+        let mut pupil = Pupil::new(mask, plan, user);
+        let count = user.rng().usize(4..9);
+        pupil.boundary(count, noise, user);
+        let points: Vec<PointPx> = pupil.points.iter().map(|(p, _)| PointPx::new(p[0] + 0.5, p[1] + 0.5)).collect();
+        let drawn = if exact { (*mask).clone() } else { curve_mask(&points, mask.width_px, mask.height_px) };
+        let kept = if drawn.area_px() > 0 { &drawn } else { *mask };
+        values.extend(kept.pixels.iter().map(|p| f32::from(u8::from(*p))));
+    }
+    values
+}
+
+struct Judged {
+    loss: Tensor<1>,
+    iou: f32,
+}
+
+fn rows_of(all: &ImageFeatures, at: usize, n: usize) -> ImageFeatures {
+    let part = |x: &Tensor<4>| x.clone().narrow(0, at, n);
+    ImageFeatures { pix_feat: part(&all.pix_feat), high_res: [part(&all.high_res[0]), part(&all.high_res[1])] }
+}
+
+/// A training clip's memory, which follows the rules of `memory_bank` on a forward walk from frame 0.
+struct Bank {
+    rows: usize,
+    seen: Vec<Remembered>,
+}
+
+struct Remembered {
+    features: Tensor<4>,
+    pointer: Tensor<2>,
+    conditioning: bool,
+}
+
+impl Bank {
+    fn recall(&self, frame: usize) -> (Vec<MaskMemory>, Vec<PointerMemory>) {
+        let mut masks = Vec::new();
+        let mut pointers = Vec::new();
+        for (f, r) in self.seen.iter().enumerate().filter(|(_, r)| r.conditioning) {
+            masks.push(MaskMemory { features: r.features.clone(), t_pos: 0 });
+            pointers.push(PointerMemory { obj_ptr: r.pointer.clone(), distance: (frame - f) as i64 });
+        }
+        for (f, r) in self.seen.iter().enumerate().filter(|(f, r)| !r.conditioning && frame - f < self.rows) {
+            masks.push(MaskMemory { features: r.features.clone(), t_pos: self.rows - (frame - f) });
+        }
+        for (f, r) in self.seen.iter().enumerate().rev().filter(|(_, r)| !r.conditioning) {
+            pointers.push(PointerMemory { obj_ptr: r.pointer.clone(), distance: (frame - f) as i64 });
+        }
+        (masks, pointers)
+    }
+}
+
+/// One structure and the person who marks it.
+struct Pupil<'a> {
+    truth: &'a Bitmap,
+    contour: Vec<PointPx>,
+    half: Bitmap,
+    exclude: f32,
+    predicted: Vec<PointPx>,
+    guess: Option<Bitmap>,
+    clean: Vec<PointPx>,
+    points: Vec<([f32; 2], PointLabel)>,
+    uniform: bool,
+}
+
+impl<'a> Pupil<'a> {
+    fn new(truth: &'a Bitmap, plan: &Plan, user: &mut SimulatedUser) -> Self {
+        let boundary = plan.subject != Subject::Region;
+        let half = |x: u32, y: u32| truth.get(i64::from(2 * x), i64::from(2 * y));
+        let grid = plan.side as u32 / 2;
+        Self {
+            truth,
+            contour: if boundary { contour(truth) } else { Vec::new() },
+            half: Bitmap::from_fn(grid, grid, half),
+            exclude: EXCLUDE * plan.side as f32 / 256.0,
+            predicted: Vec::new(),
+            guess: None,
+            clean: Vec::new(),
+            points: Vec::new(),
+            uniform: user.rng().f32() < 0.5,
+        }
+    }
+
+    /// Adds boundary clicks. Only the first one of a round knows the prediction; the others go where the curve through
+    /// the clicks is worst, which costs no decoder pass.
+    fn boundary(&mut self, count: usize, noise: f32, user: &mut SimulatedUser) {
+        for i in 0..count {
+            if i > 0 && self.clean.len() >= 2 {
+                self.predicted = closed_curve(&self.clean);
+            }
+            let Some(at) = user.boundary_click(&self.contour, &self.predicted, &self.clean, self.exclude) else {
+                return;
+            };
+            self.clean.push(at);
+            let shaky = user.shaky(at, noise);
+            self.points.push(([shaky.x - 0.5, shaky.y - 0.5], PointLabel::Boundary));
+        }
+    }
+
+    fn region(&mut self, user: &mut SimulatedUser) {
+        let guess = self.guess.as_ref();
+        let first = guess.is_none();
+        let click = match self.uniform {
+            true => user.uniform_region_click(&self.half, guess),
+            false => region_click(&self.half, guess),
+        };
+        // A perfect guess (rare) is answered by one more click inside.
+        let click = click.or_else(|| region_click(&self.half, None));
+        let Some((kind, at)) = click else { return };
+        let label = match kind {
+            PointKind::Outside if !first => PointLabel::Outside,
+            _ => PointLabel::Inside,
+        };
+        self.points.push(([2.0 * at.x - 0.5, 2.0 * at.y - 0.5], label));
+    }
+
+    fn frame_it(&mut self, user: &mut SimulatedUser, most: f32) {
+        if let Some(b) = user.loose_box(self.truth, most) {
+            self.points.push(([b.min.x - 0.5, b.min.y - 0.5], PointLabel::BoxMin));
+            self.points.push(([b.max.x - 0.5, b.max.y - 0.5], PointLabel::BoxMax));
+        }
+    }
+
+    /// Takes note of the network's answer on the half-size grid.
+    fn saw(&mut self, logits: &[f32], plan: &Plan) {
+        let grid = plan.side as u32 / 2;
+        let guess = Bitmap::from_logits(grid, grid, logits);
+        if plan.subject == Subject::Region {
+            self.guess = Some(guess);
+        } else {
+            let doubled = |p: PointPx| PointPx::new(2.0 * p.x, 2.0 * p.y);
+            self.predicted = contour(&guess).into_iter().map(doubled).collect();
+        }
+    }
+
+    /// The true positions of the boundary clicks, on the half-size grid.
+    fn clean_on_half(&self) -> Vec<PointPx> {
+        self.clean.iter().map(|p| PointPx::new(p.x / 2.0, p.y / 2.0)).collect()
+    }
+}
+

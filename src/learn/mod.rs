@@ -1,0 +1,457 @@
+//! Learning: training by simulated annotators, and judging by the same ones.
+//!
+//! [`train`] is a loop of about a hundred lines over pure pieces: [`lessons`] says what a step computes, [`optimise`]
+//! moves the weights, [`checkpoint`] keeps the state, [`evaluate`] measures. What decides whether this file is right: a
+//! step depends on the seed, its number and the state alone, so a resumed run continues bit for bit on the CPU; a
+//! cancelled run keeps what it has; what is written is the averaged network.
+
+pub mod annotator;
+pub mod augment;
+pub mod checkpoint;
+pub mod dataset;
+pub mod evaluate;
+pub mod lessons;
+pub mod loss;
+pub mod optimise;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use burn::optim::GradientsParams;
+use burn::tensor::Device;
+
+use crate::net::config::ModelCard;
+use crate::net::sam2::Sam2;
+use crate::net::weights::{WeightsError, sha256_hex};
+use checkpoint::{Checkpoint, CheckpointError};
+use dataset::{DataError, DataSource, Pick, StillSet, TRAIN_SIDE_PX};
+use lessons::{Batch, Desk, Marks, Plan, Subject};
+use loss::LossWeights;
+use optimise::{AdamW, Optimiser};
+
+/// Steps over which the learning rate rises.
+const WARM_UP: u64 = 100;
+/// Steps over which focal and boundary loss rise.
+const LOSS_RAMP: f64 = 200.0;
+/// Batches made ahead of the step that uses them.
+const AHEAD: usize = 2;
+
+/// How long a run lasts; the learning rate and the image size follow the part that is used up.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Budget {
+    /// Minutes of wall clock, all sessions of a resumed run together.
+    Minutes(f64),
+    /// Optimisation steps: the same on every machine.
+    Steps(u64),
+}
+
+/// What and how to train.
+#[derive(Debug, Clone)]
+pub struct TrainOptions {
+    /// Stills to learn from; never the lists that are judged on.
+    pub sources: Vec<DataSource>,
+    /// Sizes of the network; its `weights` part is filled in at the end.
+    pub card: ModelCard,
+    /// Folder of `NAME.safetensors`, `NAME.yaml` and `NAME.checkpoint`.
+    pub out: PathBuf,
+    /// Continue from the checkpoint in `out` when there is one.
+    pub resume: bool,
+    /// Safetensors to start from instead of random weights.
+    pub start_from: Option<PathBuf>,
+    /// When to stop.
+    pub budget: Budget,
+    /// Seeds weights, images and clicks.
+    pub seed: u64,
+    /// Worker threads of the CPU.
+    pub threads: usize,
+    /// Peak learning rate.
+    pub rate: f32,
+    /// Sides of the early and the late input, px.
+    pub sides: [usize; 2],
+    /// Part of the budget after which the late side is used.
+    pub switch_at: f64,
+    /// Stills per step, early and late.
+    pub batches: [usize; 2],
+    /// Part of the budget before which no clip is shown; 1 for stills only.
+    pub clips_from: f64,
+    /// Share of clip steps after that.
+    pub clip_share: f32,
+    /// Frames of a training clip.
+    pub clip_frames: usize,
+    /// Minutes between checkpoints.
+    pub save_every_min: f64,
+    /// Steps between calls of the progress function.
+    pub report_every: u64,
+    /// The command, for the card.
+    pub command: String,
+}
+
+impl TrainOptions {
+    /// The recipe of the shipped network.
+    #[must_use]
+    pub fn new(sources: Vec<DataSource>, card: ModelCard, out: PathBuf, budget: Budget) -> Self {
+        Self {
+            sources,
+            card,
+            out,
+            resume: false,
+            start_from: None,
+            budget,
+            seed: 0,
+            threads: 2,
+            rate: 1e-3,
+            sides: [128, 256],
+            switch_at: 0.6,
+            batches: [8, 4],
+            clips_from: 0.35,
+            clip_share: 0.25,
+            clip_frames: 6,
+            save_every_min: 4.0,
+            report_every: 50,
+            command: String::new(),
+        }
+    }
+
+    /// The plan of step `step` when `used` (0..=1) of the budget is gone.
+    #[must_use]
+    pub fn plan(&self, step: u64, used: f64) -> Plan {
+        let seed = mix(self.seed, step);
+        let mut rng = fastrand::Rng::with_seed(seed ^ 0x9a7);
+        let late = usize::from(used >= self.switch_at);
+        let (side, batch) = (self.sides[late], self.batches[late]);
+        let ramp = ((step + 1) as f64 / LOSS_RAMP).min(1.0);
+        let weights = LossWeights::default();
+        let (clip, region) = (rng.f32() < self.clip_share && used >= self.clips_from, rng.f32() < 0.2);
+        let (subject, batch) = match (clip, region) {
+            (true, _) => (Subject::Clip { frames: self.clip_frames }, (batch / 4).max(1)),
+            (false, true) => (Subject::Region, batch),
+            (false, false) => (Subject::Boundary, batch),
+        };
+        Plan {
+            subject,
+            side,
+            batch,
+            focal: 2.0 + (weights.focal - 2.0) * ramp,
+            boundary: weights.boundary * ramp,
+            seed,
+        }
+    }
+
+    fn rate_at(&self, step: u64, used: f64) -> f32 {
+        let warm = ((step + 1) as f32 / WARM_UP as f32).min(1.0);
+        let cosine = 0.5 * (1.0 + (std::f64::consts::PI * used.min(1.0)).cos());
+        self.rate * warm * (0.99 * cosine as f32 + 0.01)
+    }
+
+    fn file(&self, ending: &str) -> PathBuf {
+        self.out.join(format!("{}.{ending}", self.card.name))
+    }
+}
+
+/// Splitmix64: an unrelated seed for every step.
+fn mix(seed: u64, step: u64) -> u64 {
+    let mut z = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(step.wrapping_add(1).wrapping_mul(0xbf58_476d_1ce4_e5b9));
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Progress {
+    /// Steps done.
+    pub step: u64,
+    /// Part of the budget used, 0..=1.
+    pub used: f64,
+    /// Images per second since the last line.
+    pub images_per_s: f64,
+    /// Mean loss of still and clip steps since the last line; NaN when there was none.
+    pub loss: [f32; 2],
+    /// Mean IoU after the first and the last round on stills, on the first and later frames of clips.
+    pub iou: [f32; 4],
+    /// Norm of the last gradient before clipping.
+    pub gradient: f32,
+    /// Input side, px.
+    pub side: usize,
+}
+
+impl std::fmt::Display for Progress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "step {} ({:.1} %) {} px {:.1} images/s  stills: loss {:.3} iou {:.3} -> {:.3}  clips: loss {:.3} iou {:.3} -> {:.3}  |g| {:.2}",
+            self.step, 100.0 * self.used, self.side, self.images_per_s, self.loss[0], self.iou[0], self.iou[1],
+            self.loss[1], self.iou[2], self.iou[3], self.gradient,
+        )
+    }
+}
+
+/// What a run left behind.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainReport {
+    /// Steps done in all sessions.
+    pub steps: u64,
+    /// Images encoded in all sessions.
+    pub images: u64,
+    /// True when the cancel flag ended the run; the weights are those reached by then.
+    pub cancelled: bool,
+    /// The weight file.
+    pub weights: PathBuf,
+    /// Its SHA-256.
+    pub sha256: String,
+    /// Source name to hash.
+    pub data: Vec<(String, String)>,
+}
+
+/// Why a run failed.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The data.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The weights.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// The CPU's worker threads.
+    #[error("cannot start {threads} worker threads: {cause}; ask for fewer with --threads")]
+    Threads {
+        /// How many.
+        threads: usize,
+        /// What the system says.
+        cause: String,
+    },
+    /// The loss stopped being a number.
+    #[error("the loss is not a number since step {0}; start again from the last checkpoint with a smaller learning rate")]
+    Diverged(u64),
+}
+
+/// Trains a network and writes weights, card and checkpoint below `options.out`.
+///
+/// `device` is where to compute, without gradients; `progress` is called every few steps; when `cancel` becomes true
+/// the run ends after the current step and keeps what it has.
+///
+/// # Errors
+/// Unreadable data, a checkpoint of another run, files that cannot be written, a diverging loss.
+pub fn train(
+    options: &TrainOptions,
+    device: &Device,
+    mut progress: impl FnMut(&Progress) + Send,
+    cancel: &AtomicBool,
+) -> Result<TrainReport, TrainError> {
+    let sets = options
+        .sources
+        .iter()
+        .map(|s| StillSet::load(s, Some(TRAIN_SIDE_PX), Pick::AllComponents))
+        .collect::<Result<Vec<_>, _>>()?;
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(options.threads.max(1))
+        .build()
+        .map_err(|e| TrainError::Threads { threads: options.threads, cause: e.to_string() })?;
+    pool.install(|| Run::start(options, device)?.go(&sets, &mut progress, cancel))
+}
+
+/// A run between two steps.
+struct Run<'a> {
+    options: &'a TrainOptions,
+    net: Sam2,
+    optimiser: Optimiser,
+    desk: Desk,
+    step: u64,
+    images: u64,
+    before: Duration,
+    since: Instant,
+}
+
+impl<'a> Run<'a> {
+    fn start(options: &'a TrainOptions, device: &Device) -> Result<Self, TrainError> {
+        let device = device.clone().autodiff();
+        device.seed(options.seed);
+        let mut net = options.card.network.init(&device);
+        if let Some(file) = &options.start_from {
+            net = net.load_file(file, &crate::net::config::WeightsOrigin { sha256: String::new(), ..options.card.weights.clone() })?;
+        } else {
+            tie_projections(&mut net);
+        }
+        let optimiser = Optimiser::new(&net, AdamW::default());
+        let desk = Desk::new(options.card.preprocess.clone(), LossWeights::default(), &device);
+        let (before, since) = (Duration::ZERO, Instant::now());
+        let mut run = Self { options, net, optimiser, desk, step: 0, images: 0, before, since };
+        let file = options.file("checkpoint");
+        if options.resume && file.exists() {
+            let kept = Checkpoint::read(&file)?;
+            kept.restore(&mut run.optimiser, options.seed)?;
+            (run.step, run.images, run.before) = (kept.head.step, kept.head.images, Duration::from_secs_f64(kept.head.seconds));
+            run.net = run.optimiser.write(run.net, false);
+        }
+        Ok(run)
+    }
+
+    fn used(&self) -> f64 {
+        match self.options.budget {
+            Budget::Steps(n) => self.step as f64 / n.max(1) as f64,
+            Budget::Minutes(m) => (self.before + self.since.elapsed()).as_secs_f64() / (60.0 * m.max(1e-3)),
+        }
+    }
+
+    fn go(
+        mut self,
+        sets: &[StillSet],
+        progress: &mut (impl FnMut(&Progress) + Send),
+        cancel: &AtomicBool,
+    ) -> Result<TrainReport, TrainError> {
+        let mut cancelled = false;
+        std::thread::scope(|scope| -> Result<(), TrainError> {
+            let (orders, inbox) = mpsc::channel::<Plan>();
+            let (ready, batches) = mpsc::sync_channel::<(Plan, Batch)>(AHEAD);
+            scope.spawn(move || {
+                for plan in inbox {
+                    let batch = plan.render(sets);
+                    if ready.send((plan, batch)).is_err() {
+                        break;
+                    }
+                }
+            });
+            let mut ordered = self.step;
+            let mut tally = Tally::new();
+            let mut saved = Instant::now();
+            while self.used() < 1.0 {
+                if cancel.load(Ordering::Relaxed) {
+                    cancelled = true;
+                    break;
+                }
+                // With a step budget the plans of steps ahead are known exactly; with minutes they lag by a step or two.
+                while ordered < self.step + AHEAD as u64 {
+                    let used = match self.options.budget {
+                        Budget::Steps(n) => ordered as f64 / n.max(1) as f64,
+                        Budget::Minutes(_) => self.used(),
+                    };
+                    if orders.send(self.options.plan(ordered, used)).is_err() {
+                        break;
+                    }
+                    ordered += 1;
+                }
+                let Ok((plan, batch)) = batches.recv() else { break };
+                self.one_step(&plan, &batch, &mut tally)?;
+                if self.step.is_multiple_of(self.options.report_every.max(1)) {
+                    progress(&tally.line(self.step, self.used()));
+                    tally = Tally::new();
+                }
+                if saved.elapsed().as_secs_f64() > 60.0 * self.options.save_every_min {
+                    self.save()?;
+                    saved = Instant::now();
+                }
+            }
+            Ok(())
+        })?;
+        self.save()?;
+        self.finish(sets, cancelled)
+    }
+
+    fn one_step(&mut self, plan: &Plan, batch: &Batch, tally: &mut Tally) -> Result<(), TrainError> {
+        let rate = self.options.rate_at(self.step, self.used());
+        let taught = self.desk.teach(&self.net, plan, batch);
+        self.step += 1;
+        let Some((loss, marks)) = taught else { return Ok(()) };
+        if !marks.loss.is_finite() {
+            tally.bad += 1;
+            return if tally.bad > 20 { Err(TrainError::Diverged(self.step)) } else { Ok(()) };
+        }
+        let grads = GradientsParams::from_grads(loss.backward(), &self.net);
+        let (net, norm) = self.optimiser.step(self.net.clone(), grads, rate);
+        self.net = net;
+        self.images += marks.images as u64;
+        tally.add(plan, &marks, norm);
+        Ok(())
+    }
+
+    fn save(&self) -> Result<(), TrainError> {
+        let seconds = (self.before + self.since.elapsed()).as_secs_f64();
+        let kept = Checkpoint::of(&self.optimiser, self.options.seed, self.step, self.images, seconds);
+        kept.write(&self.options.file("checkpoint"))?;
+        self.write_weights().map(|_| ())
+    }
+
+    fn write_weights(&self) -> Result<String, TrainError> {
+        let bytes = self.optimiser.write(self.net.clone(), true).to_safetensors()?;
+        checkpoint::write_atomically(&self.options.file("safetensors"), &bytes)?;
+        Ok(sha256_hex(&bytes))
+    }
+
+    fn finish(self, sets: &[StillSet], cancelled: bool) -> Result<TrainReport, TrainError> {
+        let sha256 = self.write_weights()?;
+        let data: Vec<(String, String)> = sets.iter().map(|s| (s.name.clone(), s.sha256.clone())).collect();
+        let mut card = self.options.card.clone();
+        card.weights.file = format!("{}.safetensors", card.name);
+        card.weights.sha256.clone_from(&sha256);
+        card.weights.command.clone_from(&self.options.command);
+        card.weights.seed = self.options.seed;
+        card.weights.data = data.iter().cloned().collect();
+        checkpoint::write_atomically(&self.options.file("yaml"), card.to_yaml().as_bytes())?;
+        let weights = self.options.file("safetensors");
+        Ok(TrainReport { steps: self.step, images: self.images, cancelled, weights, sha256, data })
+    }
+}
+
+/// Locality at the start: queries and keys of the cross attentions project alike, so that a point first looks at its own
+/// place in the image. Without it boundary points take long to mean anything.
+fn tie_projections(net: &mut Sam2) {
+    const GAIN: f64 = 3.0;
+    let transformer = &mut net.sam_mask_decoder.transformer;
+    let mut attentions = vec![&mut transformer.final_attn_token_to_image];
+    for layer in &mut transformer.layers {
+        attentions.push(&mut layer.cross_attn_token_to_image);
+        attentions.push(&mut layer.cross_attn_image_to_token);
+    }
+    for attention in attentions {
+        let query = (attention.q_proj.weight.val() * GAIN).detach();
+        for projection in [&mut attention.q_proj, &mut attention.k_proj] {
+            projection.weight = projection.weight.clone().map(|_| query.clone().require_grad());
+        }
+    }
+}
+
+/// Sums since the last progress line.
+struct Tally {
+    since: Instant,
+    images: usize,
+    steps: [usize; 2],
+    loss: [f32; 2],
+    iou: [f32; 4],
+    gradient: f32,
+    side: usize,
+    bad: usize,
+}
+
+impl Tally {
+    fn new() -> Self {
+        Self { since: Instant::now(), images: 0, steps: [0; 2], loss: [0.0; 2], iou: [0.0; 4], gradient: 0.0, side: 0, bad: 0 }
+    }
+
+    fn add(&mut self, plan: &Plan, marks: &Marks, gradient: f32) {
+        let kind = usize::from(matches!(plan.subject, Subject::Clip { .. }));
+        self.images += marks.images;
+        self.steps[kind] += 1;
+        self.loss[kind] += marks.loss;
+        self.iou[2 * kind] += marks.iou[0];
+        self.iou[2 * kind + 1] += marks.iou[1];
+        (self.gradient, self.side) = (gradient, plan.side);
+    }
+
+    fn line(&self, step: u64, used: f64) -> Progress {
+        let mean = |sum: f32, kind: usize| sum / self.steps[kind] as f32;
+        Progress {
+            step,
+            used: used.min(1.0),
+            images_per_s: self.images as f64 / self.since.elapsed().as_secs_f64().max(1e-6),
+            loss: [mean(self.loss[0], 0), mean(self.loss[1], 1)],
+            iou: [mean(self.iou[0], 0), mean(self.iou[1], 0), mean(self.iou[2], 1), mean(self.iou[3], 1)],
+            gradient: self.gradient,
+            side: self.side,
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! Which device computes: the only file that names a backend.
+//!
+//! What decides whether this file is right: `gpu` never becomes the CPU in silence; `auto` takes a GPU only after it gave
+//! the same numbers as the CPU on a convolution, a norm and an attention; a software rasteriser counts as no GPU unless
+//! it is named. Which device was taken, and why, is a sentence for the status line.
+
+use super::blocks::{attend, constant};
+use burn::tensor::module::{conv2d, layer_norm};
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{Device, Tensor};
+use std::fmt;
+use std::str::FromStr;
+
+/// Lets `gpu` take a software rasteriser, for tests.
+pub const ALLOW_SOFTWARE: &str = "SONOMARK_ALLOW_SOFTWARE_GPU";
+/// Largest difference between GPU and CPU in the self-test.
+const SELF_TEST_TOLERANCE: f32 = 1e-3;
+
+/// What the user asked for with `--device`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DeviceWant {
+    /// A GPU that passes the self-test, else the CPU.
+    #[default]
+    Auto,
+    /// A GPU or an error; with a number, that entry of [`adapters`].
+    Gpu(Option<usize>),
+    /// The CPU.
+    Cpu,
+}
+
+impl FromStr for DeviceWant {
+    type Err = DeviceError;
+
+    fn from_str(text: &str) -> Result<Self, DeviceError> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "gpu" => Ok(Self::Gpu(None)),
+            _ => match text.strip_prefix("gpu:").map(str::parse) {
+                Some(Ok(index)) => Ok(Self::Gpu(Some(index))),
+                _ => Err(DeviceError::Unknown(text.to_owned())),
+            },
+        }
+    }
+}
+
+impl fmt::Display for DeviceWant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Gpu(None) => f.write_str("gpu"),
+            Self::Gpu(Some(index)) => write!(f, "gpu:{index}"),
+        }
+    }
+}
+
+/// Why no device was taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DeviceError {
+    /// Not a device name.
+    #[error("`{0}` is no device; say auto, gpu, gpu:0, gpu:1, ... or cpu")]
+    Unknown(String),
+    /// A GPU was demanded and there is none that can be used.
+    #[error("no GPU: {0}; use --device cpu, or `sonomark doctor` to see what was found")]
+    NoGpu(String),
+}
+
+/// The device that computes from now on.
+#[derive(Debug, Clone)]
+pub struct Picked {
+    /// For tensors and modules; `.device.clone().autodiff()` for training.
+    pub device: Device,
+    /// Which device and why, for the status line.
+    pub description: String,
+    /// Whether it is a GPU.
+    pub gpu: bool,
+}
+
+/// A graphics adapter of this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Adapter {
+    /// Its number in `gpu:N`.
+    pub index: usize,
+    /// Name and driver.
+    pub name: String,
+    /// A program on the CPU that pretends to be a GPU.
+    pub software: bool,
+    /// Lower is better: discrete, integrated, virtual, software.
+    rank: usize,
+    /// Position among adapters of the same rank.
+    nth: usize,
+}
+
+/// Takes the device that `want` names.
+pub fn pick(want: DeviceWant) -> Result<Picked, DeviceError> {
+    match want {
+        DeviceWant::Cpu => Ok(cpu("asked for")),
+        DeviceWant::Auto => Ok(gpu(None, false).unwrap_or_else(|why| cpu(&why))),
+        DeviceWant::Gpu(index) => {
+            let software =
+                index.is_some() || std::env::var_os(ALLOW_SOFTWARE).is_some_and(|v| v == "1");
+            gpu(index, software).map_err(DeviceError::NoGpu)
+        }
+    }
+}
+
+fn cpu(why: &str) -> Picked {
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+    Picked {
+        device: Device::flex(),
+        description: format!("CPU ({cores} cores): {why}"),
+        gpu: false,
+    }
+}
+
+/// The best adapter, or the numbered one, after its self-test.
+fn gpu(index: Option<usize>, software: bool) -> Result<Picked, String> {
+    let all = adapters();
+    let chosen = match index {
+        Some(index) => all.iter().find(|a| a.index == index).ok_or_else(|| {
+            let known: Vec<String> =
+                all.iter().map(|a| format!("gpu:{} {}", a.index, a.name)).collect();
+            format!("there is no gpu:{index}, only [{}]", known.join(", "))
+        })?,
+        None => {
+            let usable =
+                all.iter().filter(|a| software || !a.software).min_by_key(|a| (a.rank, a.nth));
+            usable.ok_or_else(|| match all.first() {
+                None if cfg!(feature = "gpu") => "no Vulkan adapter found".to_owned(),
+                None => "this build has no GPU support".to_owned(),
+                Some(first) => format!("only software adapters found ({})", first.name),
+            })?
+        }
+    };
+    let device = open(chosen).map_err(|why| format!("{} cannot be opened: {why}", chosen.name))?;
+    let error =
+        self_test(&device).map_err(|why| format!("{} failed the self-test: {why}", chosen.name))?;
+    let description = format!("GPU {}: self-test error {error:.0e}", chosen.name);
+    Ok(Picked { device, description, gpu: true })
+}
+
+/// Runs small operations on `device` and on the CPU; the largest difference, or why it is too large.
+///
+/// Several known driver faults are silent wrong numbers, not errors. A kernel that cannot be built panics, possibly on
+/// this thread: that is a failed test too.
+pub fn self_test(device: &Device) -> Result<f32, String> {
+    let want = probe(&Device::flex())?;
+    let got = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| probe(device)));
+    let got = got.map_err(|_| "it could not run a kernel".to_owned())??;
+    if got.len() != want.len() {
+        return Err("an operation gave another number of values".into());
+    }
+    let error = got.iter().zip(&want).map(|(a, b)| (a - b).abs());
+    // `max` would lose a NaN.
+    let error = error.fold(0.0, |a: f32, e| if e.is_nan() || e > a { e } else { a });
+    if error <= SELF_TEST_TOLERANCE {
+        Ok(error)
+    } else {
+        Err(format!("numbers differ from the CPU's by {error:.1e}"))
+    }
+}
+
+fn probe(device: &Device) -> Result<Vec<f32>, String> {
+    let wave = |n: usize, step: f32| (0..n).map(|i| (i as f32 * step).sin()).collect::<Vec<f32>>();
+    let image: Tensor<4> = constant(wave(3 * 16 * 16, 0.37), [1, 3, 16, 16], device);
+    let kernel: Tensor<4> = constant(wave(8 * 3 * 9, 0.71), [8, 3, 3, 3], device);
+    let map = conv2d(image, kernel, None, ConvOptions::new([2, 2], [1, 1], [1, 1], 1));
+    let tokens = map.reshape([1, 2, 4, 64]).swap_dims(2, 3);
+    let scale: Tensor<1> = constant(wave(4, 0.5), [4], device);
+    let tokens = layer_norm(tokens, scale, None, 1e-6);
+    let mixed = attend(tokens.clone(), tokens.clone() * 0.5, tokens);
+    mixed.try_into_vec_as::<f32>().map_err(|e| e.to_string())
+}
+
+/// The graphics adapters of this machine, software ones included; empty without the `gpu` feature.
+#[cfg(not(feature = "gpu"))]
+pub fn adapters() -> Vec<Adapter> {
+    Vec::new()
+}
+
+#[cfg(not(feature = "gpu"))]
+fn open(_: &Adapter) -> Result<Device, String> {
+    Err("this build has no GPU support".into())
+}
+
+#[cfg(feature = "gpu")]
+pub use with_gpu::adapters;
+#[cfg(feature = "gpu")]
+use with_gpu::open;
+
+#[cfg(feature = "gpu")]
+mod with_gpu {
+    use super::Adapter;
+    use burn::tensor::{Device, DeviceKind};
+    use burn_wgpu::WgpuInitError;
+    use std::future::Future;
+    use std::pin::pin;
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+    use std::task::{Context, Poll, Waker};
+    use wgpu::{Backends, DeviceType, Instance, InstanceDescriptor};
+
+    const KINDS: [DeviceType; 4] = [
+        DeviceType::DiscreteGpu,
+        DeviceType::IntegratedGpu,
+        DeviceType::VirtualGpu,
+        DeviceType::Cpu,
+    ];
+
+    /// The graphics adapters of this machine, software ones included.
+    pub fn adapters() -> Vec<Adapter> {
+        let api = if cfg!(target_os = "macos") { Backends::METAL } else { Backends::VULKAN };
+        let _alone = alone();
+        let instance = Instance::new(InstanceDescriptor {
+            backends: api,
+            ..InstanceDescriptor::new_without_display_handle()
+        });
+        let mut seen = [0usize; KINDS.len()];
+        let mut out = Vec::new();
+        for adapter in ready(instance.enumerate_adapters(api)).unwrap_or_default() {
+            let info = adapter.get_info();
+            // Unclassified adapters cannot be named to the runtime.
+            let Some(rank) = KINDS.iter().position(|k| *k == info.device_type) else { continue };
+            out.push(Adapter {
+                index: out.len(),
+                name: format!("{} ({} {})", info.name, info.driver, info.driver_info)
+                    .trim()
+                    .to_owned(),
+                software: info.device_type == DeviceType::Cpu,
+                rank,
+                nth: seen[rank],
+            });
+            seen[rank] += 1;
+        }
+        out
+    }
+
+    /// Starts the runtime on the adapter.
+    pub(super) fn open(adapter: &Adapter) -> Result<Device, String> {
+        let kind = match adapter.rank {
+            0 => DeviceKind::DiscreteGpu(adapter.nth),
+            1 => DeviceKind::IntegratedGpu(adapter.nth),
+            2 => DeviceKind::VirtualGpu(adapter.nth),
+            _ => DeviceKind::Cpu,
+        };
+        let _alone = alone();
+        match Device::wgpu_options().device_kind(kind.clone()).init() {
+            Ok(device) => Ok(device),
+            // A second pick of the same adapter in one process shares its runtime.
+            Err(WgpuInitError::Registration { .. }) => Ok(Device::wgpu(kind)),
+            Err(e) => Err(e.to_string()),
+        }
+    }
+
+    /// The Vulkan loader crashes when instances come and go on several threads at once; this one static keeps ours apart.
+    fn alone() -> MutexGuard<'static, ()> {
+        static LOADER: Mutex<()> = Mutex::new(());
+        LOADER.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Native adapter lists are ready at once; anything that waits is taken as absent.
+    fn ready<F: Future>(future: F) -> Option<F::Output> {
+        match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(value) => Some(value),
+            Poll::Pending => None,
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! From the prompts of one frame to its mask at the size of the image: the one way in which engine, evaluation and
+//! training's validation ask the network.
+//!
+//! What decides whether this file is right: boundary prompts end on the contour (`snap_to_points`), and the more points
+//! a person gives the less the network may contradict the curve through them: from five exact points on, geometry alone
+//! is hard to beat, and the network's worth is at one to four points. The weights of that blend were chosen on the
+//! training stills.
+
+use super::letterbox::Letterbox;
+use super::resize::{Kernel, resize_plane};
+use super::sam2::{ImageFeatures, Sam2};
+use crate::domain::{Bitmap, FramePrompts, PointPx, curve_logits, snap_to_points};
+
+/// Share of the curve in the answer for 2, 3, 4, ... boundary points; the last entry holds for more.
+const CURVE_SHARE: [f32; 9] = [0.0, 0.15, 0.5, 0.7, 0.75, 0.8, 0.85, 0.85, 0.9];
+/// The curve is computed on a grid of this many cells per side and read at every pixel.
+const CURVE_CELLS: usize = 128;
+/// Logit of a mask prompt inside and (negative) outside.
+const MASK_LOGIT: f32 = 10.0;
+
+/// What the last steps do; the defaults are the shipped ones, the others are for measuring.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PredictOptions {
+    /// Make the contour pass through the boundary points.
+    pub snap: bool,
+    /// Share of the curve in the answer for 2, 3, ... boundary points; empty for none.
+    pub curve_share: Vec<f32>,
+}
+
+impl Default for PredictOptions {
+    fn default() -> Self {
+        Self { snap: true, curve_share: CURVE_SHARE.to_vec() }
+    }
+}
+
+/// The network's answer for one frame.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// The mask at the size of the image.
+    pub bitmap: Bitmap,
+    /// Its logits, row by row.
+    pub logits: Vec<f32>,
+    /// Logits of the network's input grid, `side * side`, before curve and snap.
+    pub low_res: Vec<f32>,
+    /// S/4.
+    pub side: usize,
+    /// The network's own estimate of the IoU, 0..=1.
+    pub score: f32,
+    /// Raw object score logit.
+    pub object_score_logit: f32,
+}
+
+/// Asks a network about single frames.
+pub struct Predictor<'a> {
+    sam: &'a Sam2,
+    options: PredictOptions,
+}
+
+impl<'a> Predictor<'a> {
+    /// With the shipped last steps.
+    #[must_use]
+    pub fn new(sam: &'a Sam2) -> Self {
+        Self { sam, options: PredictOptions::default() }
+    }
+
+    /// With other last steps, for measuring.
+    #[must_use]
+    pub fn with_options(sam: &'a Sam2, options: PredictOptions) -> Self {
+        Self { sam, options }
+    }
+
+    /// The mask that `prompts` ask for on the frame whose features these are.
+    ///
+    /// # Errors
+    /// A failing device.
+    pub fn predict(
+        &self,
+        features: &ImageFeatures,
+        letterbox: &Letterbox,
+        prompts: &FramePrompts,
+    ) -> Result<Answer, String> {
+        let points = letterbox.network_points(prompts);
+        let side = letterbox.size / 4;
+        let mask = prompts.mask.as_ref().map(|mask| {
+            let plane: Vec<f32> = mask.to_bitmap().pixels.iter().map(|p| f32::from(u8::from(*p))).collect();
+            let full = letterbox.plane_to_network(&plane, 0.0);
+            let small = resize_plane(&full, [letterbox.size; 2], [side; 2], Kernel::BilinearAa);
+            small.iter().map(|v| MASK_LOGIT * (2.0 * v - 1.0)).collect::<Vec<f32>>()
+        });
+        let mask = mask.as_ref().map(|m| (&m[..], side));
+        let found = self.sam.predict(features, &points, mask)?;
+        let mut logits = letterbox.logits_to_image(&found.low_res, found.side);
+        let [width, height] = letterbox.image.map(|n| n as u32);
+        let boundary = prompts.boundary_points();
+        if boundary.len() >= 2 {
+            self.mix_in_curve(&mut logits, letterbox, &boundary);
+            if self.options.snap {
+                snap_to_points(&mut logits, width, height, &boundary);
+            }
+        }
+        Ok(Answer {
+            bitmap: Bitmap::from_logits(width, height, &logits),
+            logits,
+            low_res: found.low_res,
+            side: found.side,
+            score: found.iou,
+            object_score_logit: found.object_score,
+        })
+    }
+
+    fn mix_in_curve(&self, logits: &mut [f32], letterbox: &Letterbox, boundary: &[PointPx]) {
+        let shares = &self.options.curve_share;
+        let share = shares.get(boundary.len() - 2).or(shares.last()).copied().unwrap_or(0.0);
+        if share <= 0.0 {
+            return;
+        }
+        let cell = letterbox.size as f32 / CURVE_CELLS as f32;
+        let on_grid: Vec<PointPx> = boundary
+            .iter()
+            .map(|p| letterbox.to_network(*p).map(|v| (v + 0.5) / cell))
+            .map(|[x, y]| PointPx::new(x, y))
+            .collect();
+        // The slope is stated for an input of 256 px, whatever the true one is.
+        let curve = curve_logits(&on_grid, CURVE_CELLS as u32, CURVE_CELLS as u32, 256.0 / CURVE_CELLS as f32);
+        let curve = letterbox.logits_to_image(&curve, CURVE_CELLS);
+        for (logit, known) in logits.iter_mut().zip(curve) {
+            *logit += share * (known - *logit);
+        }
+    }
+}

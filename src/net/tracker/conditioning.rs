@@ -1,0 +1,163 @@
+//! The two ways between a frame and the memory, as functions of tensors alone: what a frame reads ([`Sam2::condition`])
+//! and what it leaves behind ([`Sam2::remember`]). Inference and training share them; gradients flow through both.
+//!
+//! What decides whether this file is right: the token order (mask memories, then pointers), the time row of each memory,
+//! pointers cut into contiguous pieces of `mem_dim` with one encoding per pointer, and the mask's scale of ±10.
+//! Source: `SAM2Base._prepare_memory_conditioned_features`, `_encode_new_memory`. Golden `vid.*.memory`, `memory_pos`,
+//! `memenc_mask_in`, `maskmem_features`.
+
+use burn::tensor::activation::sigmoid;
+use burn::tensor::{DType, Tensor};
+
+use crate::net::blocks::{sine_pe_1d, sine_pe_2d, to_tokens};
+use crate::net::resize::{Kernel, resize};
+use crate::net::sam2::Sam2;
+
+/// A mask memory to attend to.
+#[derive(Clone, Debug)]
+pub struct MaskMemory {
+    /// `[B, mem_dim, h, w]`, as made by [`Sam2::remember`]; bf16 is read as f32.
+    pub features: Tensor<4>,
+    /// 0 for a conditioning frame, else 1 (oldest) ..= num_maskmem - 1 (the previous frame).
+    pub t_pos: usize,
+}
+
+/// An object pointer to attend to.
+#[derive(Clone, Debug)]
+pub struct PointerMemory {
+    /// `[B, d_model]`.
+    pub obj_ptr: Tensor<2>,
+    /// Steps of the walk since the pointer's frame, negative when it lies ahead.
+    pub distance: i64,
+}
+
+/// A frame's features after reading the memory, with what they read.
+#[derive(Clone, Debug)]
+pub struct Conditioned {
+    /// `[B, d_model, h, w]`, the input of the mask decoder.
+    pub pix_feat: Tensor<4>,
+    /// Memory tokens `[B, M, mem_dim]`.
+    pub memory: Tensor<3>,
+    /// Their encoding, same shape.
+    pub memory_pos: Tensor<3>,
+    /// How many of the last tokens are pointers.
+    pub n_ptr_tokens: usize,
+}
+
+/// Whether the object counts as present wherever the object score gates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// The score decides: present above 0.
+    Scored,
+    /// Present whatever the score says: the frame lies in a window that a person has set.
+    Given,
+}
+
+impl Presence {
+    /// 1 where the object counts as present, else 0, from raw scores `[B, 1]`; no gradient, as in SAM 2.
+    pub fn gate(self, score: &Tensor<2>) -> Tensor<2> {
+        match self {
+            Presence::Scored => score.clone().detach().greater_elem(0.0).float(),
+            Presence::Given => score.ones_like(),
+        }
+    }
+}
+
+/// How a mask becomes the memory encoder's input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MaskScale {
+    /// `sigmoid(logit) * 20 - 10`: tracked frames, and every frame while training.
+    Soft,
+    /// `(logit > 0) * 20 - 10`: prompted frames at inference (`binarize_mask_from_pts_for_mem_enc`).
+    Binary,
+}
+
+impl Sam2 {
+    /// Features `pix_feat` `[B, d_model, h, w]` conditioned on remembered frames, in the order given.
+    ///
+    /// `max_ptrs` is `BankRules::max_ptrs` of the clip: it scales the pointers' distances. With nothing to read, the
+    /// result is [`Sam2::without_memory`].
+    pub fn condition(
+        &self,
+        pix_feat: Tensor<4>,
+        masks: &[MaskMemory],
+        pointers: &[PointerMemory],
+        max_ptrs: usize,
+    ) -> Conditioned {
+        let device = pix_feat.device();
+        let [b, _, h, w] = pix_feat.dims();
+        let tpos = self.maskmem_tpos_enc.val();
+        let [rows, _, _, mem_dim] = tpos.dims();
+        let tpos = tpos.reshape([rows, mem_dim]);
+        let spatial_pos = to_tokens(sine_pe_2d(mem_dim, [h, w], &device));
+
+        let mut memory = Vec::with_capacity(masks.len() + 1);
+        let mut memory_pos = Vec::with_capacity(masks.len() + 1);
+        for mask in masks {
+            let row = tpos.clone().narrow(0, rows.saturating_sub(mask.t_pos + 1), 1).unsqueeze::<3>();
+            memory.push(to_tokens(as_f32(mask.features.clone())));
+            memory_pos.push((spatial_pos.clone() + row).expand([b, h * w, mem_dim]));
+        }
+        let mut n_ptr_tokens = 0;
+        if !pointers.is_empty() {
+            let (tokens, pos) = self.pointer_tokens(pointers, mem_dim, max_ptrs);
+            n_ptr_tokens = tokens.dims()[1];
+            memory.push(tokens);
+            memory_pos.push(pos);
+        }
+        if memory.is_empty() {
+            let none = Tensor::zeros([b, 0, mem_dim], &device);
+            let pix_feat = self.without_memory(pix_feat);
+            return Conditioned { pix_feat, memory: none.clone(), memory_pos: none, n_ptr_tokens: 0 };
+        }
+        let memory = Tensor::cat(memory, 1);
+        let memory_pos = Tensor::cat(memory_pos, 1);
+        let pix_feat = self.memory_attention.forward(pix_feat, memory.clone(), memory_pos.clone(), n_ptr_tokens);
+        Conditioned { pix_feat, memory, memory_pos, n_ptr_tokens }
+    }
+
+    /// Pointers as memory tokens `[B, n * d_model / mem_dim, mem_dim]` and their encoding.
+    fn pointer_tokens(
+        &self,
+        pointers: &[PointerMemory],
+        mem_dim: usize,
+        max_ptrs: usize,
+    ) -> (Tensor<3>, Tensor<3>) {
+        let [b, d] = pointers[0].obj_ptr.dims();
+        let (n, pieces) = (pointers.len(), d / mem_dim);
+        let ptrs: Vec<_> = pointers.iter().map(|p| p.obj_ptr.clone()).collect();
+        let device = ptrs[0].device();
+        let tokens = Tensor::stack::<3>(ptrs, 1).reshape([b, n * pieces, mem_dim]);
+        let farthest = max_ptrs.saturating_sub(1).max(1) as f32;
+        let distances: Vec<f32> = pointers.iter().map(|p| p.distance as f32 / farthest).collect();
+        let pos = self.obj_ptr_tpos_proj.forward(sine_pe_1d(&distances, d, &device));
+        let pos = pos.reshape([1, n, 1, mem_dim]).expand([b, n, pieces, mem_dim]);
+        (tokens, pos.reshape([b, n * pieces, mem_dim]))
+    }
+
+    /// The memory encoder's mask input `[B, 1, 4h, 4w]` for low-resolution logits `[B, 1, h, w]`.
+    pub fn memory_mask(&self, low_res: Tensor<4>, scale: MaskScale) -> Tensor<4> {
+        let [_, _, h, w] = low_res.dims();
+        let logits = resize(low_res, [4 * h, 4 * w], Kernel::Bilinear);
+        let mask = match scale {
+            MaskScale::Soft => sigmoid(logits),
+            MaskScale::Binary => logits.greater_elem(0.0).float(),
+        };
+        mask * 20.0 - 10.0
+    }
+
+    /// What a decided frame leaves behind: `[B, mem_dim, h, w]`.
+    ///
+    /// `pix_feat` are the image features before any conditioning, `mask` comes from [`Sam2::memory_mask`], `present`
+    /// `[B, 1]` from [`Presence::gate`]: where the object is absent, `no_obj_embed_spatial` is added everywhere.
+    pub fn remember(&self, pix_feat: Tensor<4>, mask: Tensor<4>, present: Tensor<2>) -> Tensor<4> {
+        let features = self.memory_encoder.forward(pix_feat, mask);
+        let [b, mem_dim, _, _] = features.dims();
+        let absent = (present.neg() + 1.0).reshape([b, 1, 1, 1]);
+        features + absent * self.no_obj_embed_spatial.val().reshape([1, mem_dim, 1, 1])
+    }
+}
+
+fn as_f32(x: Tensor<4>) -> Tensor<4> {
+    if x.dtype() == DType::F32 { x } else { x.cast(DType::F32) }
+}

@@ -1,0 +1,371 @@
+//! The format of a journal: one line of JSON per step, TAB, CRC-32, LF.
+//!
+//! `{"v":1,"n":17,"lam":412,"prev":"9f3a61c2","t":1790000000000,"group":3,"mark":"do","edits":[..]}`
+//! `n` counts the lines of a session without gaps, `lam` is the Lamport time that orders sessions
+//! among each other, `prev` the first 8 hex digits of the SHA-256 of the JSON of the line before
+//! (of the session's name for the first), `t` the wall clock in ms, for people only. A line of the
+//! other kind carries `"view"` instead of group, mark and edits.
+//!
+//! Reading never fails: what cannot be read is named by file and line, everything else counts.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::View;
+use crate::domain::{Edit, Mark, Step, shown};
+
+const VERSION: u32 = 1;
+/// How every line begins; inside a string the quotes would be escaped.
+const LINE_START: &[u8] = b"{\"v\":";
+
+/// What a line holds.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Record {
+    /// A step of the annotation.
+    Step(Step),
+    /// Where the annotator was looking.
+    View(View),
+    /// Something only a newer version knows.
+    Unknown,
+}
+
+/// One line that could be read.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Line {
+    /// Position within the session, from 0.
+    pub(super) n: u64,
+    /// Lamport time.
+    pub(super) lam: u64,
+    /// Hash of the line before, as written.
+    pub(super) prev: u32,
+    /// Hash of this line.
+    pub(super) own: u32,
+    /// Content.
+    pub(super) record: Record,
+}
+
+/// What was read from the bytes of one file.
+#[derive(Debug, Default)]
+pub(super) struct Scan {
+    /// Readable lines in the order of the file.
+    pub(super) lines: Vec<Line>,
+    /// What could not be read, each with file and line number.
+    pub(super) notes: Vec<String>,
+    /// Number of damaged places (a torn end counts as one).
+    pub(super) damaged: usize,
+    /// Bytes up to and including the last line feed.
+    pub(super) consumed: usize,
+    /// Line feeds seen.
+    pub(super) rows: usize,
+}
+
+#[derive(Serialize)]
+struct Written<'a> {
+    v: u32,
+    n: u64,
+    lam: u64,
+    prev: String,
+    t: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mark: Option<Mark>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    edits: Option<&'a [Edit]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    view: Option<&'a View>,
+}
+
+#[derive(Deserialize)]
+struct Read<E, M> {
+    n: u64,
+    lam: u64,
+    prev: String,
+    group: Option<u64>,
+    mark: Option<M>,
+    edits: Option<Vec<E>>,
+    view: Option<View>,
+}
+
+/// The first four bytes of the SHA-256: what `prev` of the next line says.
+pub(super) fn chain_hash(bytes: &[u8]) -> u32 {
+    let digest = Sha256::digest(bytes);
+    u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])
+}
+
+/// A line ready to be written, and the hash that the next one refers to. `None` when the content
+/// would not read back as it is (a score or coordinate that is not a number).
+pub(super) fn encode(
+    n: u64,
+    lam: u64,
+    prev: u32,
+    t: u64,
+    record: &Record,
+) -> Option<(Vec<u8>, u32)> {
+    let (step, view) = match record {
+        Record::Step(step) => (Some(step), None),
+        Record::View(view) => (None, Some(view)),
+        Record::Unknown => return None,
+    };
+    let written = Written {
+        v: VERSION,
+        n,
+        lam,
+        prev: format!("{prev:08x}"),
+        t,
+        group: step.map(|s| s.group),
+        mark: step.map(|s| s.mark),
+        edits: step.map(|s| s.edits.as_slice()),
+        view,
+    };
+    let mut bytes = serde_json::to_vec(&written).ok()?;
+    let own = chain_hash(&bytes);
+    let (read, unknown) = decode(&bytes)?;
+    if read.record != *record || !unknown.is_empty() {
+        return None;
+    }
+    let crc = crc32fast::hash(&bytes);
+    bytes.extend_from_slice(format!("\t{crc:08x}\n").as_bytes());
+    Some((bytes, own))
+}
+
+/// Reads the JSON of a line whose CRC fits; the second value names the kinds that only a newer
+/// version knows.
+fn decode(json: &[u8]) -> Option<(Line, Vec<String>)> {
+    let own = chain_hash(json);
+    if let Ok(read) = serde_json::from_slice::<Read<Edit, Mark>>(json) {
+        let mut unknown = Vec::new();
+        let record = match (read.group, read.mark, read.edits, read.view) {
+            (Some(group), Some(mark), Some(edits), _) => Record::Step(Step { group, mark, edits }),
+            (_, _, _, Some(view)) => Record::View(view),
+            _ => {
+                unknown.push("a record that is neither a step nor a view".to_owned());
+                Record::Unknown
+            }
+        };
+        let prev = u32::from_str_radix(&read.prev, 16).ok()?;
+        return Some((
+            Line {
+                n: read.n,
+                lam: read.lam,
+                prev,
+                own,
+                record,
+            },
+            unknown,
+        ));
+    }
+    let read = serde_json::from_slice::<Read<Value, Value>>(json).ok()?;
+    let prev = u32::from_str_radix(&read.prev, 16).ok()?;
+    let mut unknown = Vec::new();
+    let mark = read
+        .mark
+        .and_then(|mark| serde_json::from_value::<Mark>(mark).ok());
+    let record = match (read.group, mark, read.edits) {
+        (Some(group), Some(mark), Some(values)) => {
+            let edits = values
+                .into_iter()
+                .filter_map(|value| known_edit(value, &mut unknown));
+            Record::Step(Step {
+                group,
+                mark,
+                edits: edits.collect(),
+            })
+        }
+        _ => {
+            unknown.push("a step of a kind".to_owned());
+            Record::Unknown
+        }
+    };
+    Some((
+        Line {
+            n: read.n,
+            lam: read.lam,
+            prev,
+            own,
+            record,
+        },
+        unknown,
+    ))
+}
+
+fn known_edit(value: Value, unknown: &mut Vec<String>) -> Option<Edit> {
+    let kind = match &value {
+        Value::Object(fields) => fields.keys().next().cloned().unwrap_or_default(),
+        Value::String(name) => name.clone(),
+        _ => String::new(),
+    };
+    let edit = serde_json::from_value(value).ok();
+    if edit.is_none() {
+        unknown.push(format!("an edit '{}'", shown(&kind)));
+    }
+    edit
+}
+
+/// Reads all lines of `bytes`. `name` is the file as notes call it (already safe to show), `row`
+/// how many lines came before these bytes.
+pub(super) fn scan(name: &str, bytes: &[u8], row: usize) -> Scan {
+    let mut scan = Scan::default();
+    let mut at = 0;
+    while at < bytes.len() {
+        let end = bytes[at..]
+            .iter()
+            .position(|&b| b == b'\n')
+            .map(|length| at + length);
+        let text = &bytes[at..end.unwrap_or(bytes.len())];
+        let place = format!("{name} line {}", row + scan.rows + 1);
+        if !scan.take(&place, text) {
+            scan.rescue(&place, text, end.is_none());
+        }
+        match end {
+            Some(end) => {
+                at = end + 1;
+                scan.rows += 1;
+                scan.consumed = at;
+            }
+            None => at = bytes.len(),
+        }
+    }
+    scan
+}
+
+impl Scan {
+    /// Takes `text` (JSON, TAB, CRC) when it is whole.
+    fn take(&mut self, place: &str, text: &[u8]) -> bool {
+        let Some(cut) = text.len().checked_sub(9).filter(|&cut| text[cut] == b'\t') else {
+            return false;
+        };
+        let crc = std::str::from_utf8(&text[cut + 1..])
+            .ok()
+            .filter(|hex| is_lower_hex(hex));
+        let crc = crc.and_then(|hex| u32::from_str_radix(hex, 16).ok());
+        if crc != Some(crc32fast::hash(&text[..cut])) {
+            return false;
+        }
+        let Some((line, unknown)) = decode(&text[..cut]) else {
+            return false;
+        };
+        for kind in unknown {
+            self.notes.push(format!(
+                "{place}: {kind} that this version of sonomark does not know; it is kept and left out"
+            ));
+        }
+        self.lines.push(line);
+        true
+    }
+
+    /// Looks for whole lines inside a damaged one: when a line feed is the damaged byte, two good
+    /// lines look like a bad one.
+    fn rescue(&mut self, place: &str, text: &[u8], at_the_end: bool) {
+        let (mut from, mut lost) = (0, 0);
+        let tabs: Vec<usize> = (0..text.len()).filter(|&i| text[i] == b'\t').collect();
+        for tab in tabs {
+            if tab < from || tab + 9 > text.len() {
+                continue;
+            }
+            let nearest = text[from..tab]
+                .windows(LINE_START.len())
+                .rposition(|w| w == LINE_START);
+            if let Some(start) = nearest.map(|start| from + start)
+                && self.take(place, &text[start..tab + 9])
+            {
+                lost += start - from;
+                // One byte stands where the line feed should.
+                from = tab + 10;
+            }
+        }
+        lost += text.len().saturating_sub(from);
+        self.damaged += 1;
+        self.notes.push(if at_the_end && lost > 0 {
+            format!(
+                "{place}: cut off in the middle ({lost} bytes, the step that was being written when \
+                 its session ended); everything before it is loaded, the bytes are kept"
+            )
+        } else if lost == 0 {
+            format!("{place}: damaged between two steps; both are loaded")
+        } else {
+            format!(
+                "{place}: damaged ({lost} bytes); this step is left out, the steps before and after \
+                 it are loaded, the bytes are kept"
+            )
+        });
+    }
+}
+
+fn is_lower_hex(text: &str) -> bool {
+    text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{PointPx, Track, TrackId};
+
+    fn lines(count: u64) -> (Vec<u8>, Vec<Line>) {
+        let (mut bytes, mut prev) = (Vec::new(), 7);
+        for n in 0..count {
+            let content = Track::new(format!("t{n}"), 0);
+            let edits = vec![Edit::AddTrack {
+                track: TrackId(n),
+                content,
+            }];
+            let record = Record::Step(Step {
+                group: n,
+                mark: Mark::Do,
+                edits,
+            });
+            let (line, own) = encode(n, n + 1, prev, 5, &record).expect("plain data");
+            bytes.extend(line);
+            prev = own;
+        }
+        let all = scan("x", &bytes, 0).lines;
+        assert_eq!(all.len() as u64, count);
+        (bytes, all)
+    }
+
+    #[test]
+    fn a_bit_costs_at_most_its_own_line() {
+        let (bytes, all) = lines(4);
+        for at in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut hurt = bytes.clone();
+                hurt[at] ^= 1 << bit;
+                let found = scan("x", &hurt, 0);
+                assert!(
+                    found.damaged > 0 && !found.notes.is_empty(),
+                    "byte {at} bit {bit} unnoticed"
+                );
+                let lost = all
+                    .iter()
+                    .filter(|line| !found.lines.contains(line))
+                    .count();
+                assert!(lost <= 1, "byte {at} bit {bit} cost {lost} lines");
+                assert!(found.lines.iter().all(|line| all.contains(line)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_number_that_is_none_is_not_written() {
+        let nowhere = View {
+            frame: 0,
+            cursor: PointPx::new(f32::NAN, 0.0),
+            track: None,
+        };
+        assert!(encode(0, 1, 0, 0, &Record::View(nowhere)).is_none());
+    }
+
+    #[test]
+    fn what_a_newer_version_wrote_is_named_and_the_rest_counts() {
+        let json = br#"{"v":1,"n":0,"lam":1,"prev":"00000000","t":0,"group":1,"mark":"do","edits":[{"set_ellipse":{"track":1}},{"set_windows":{"track":1,"before":[],"after":[]}}]}"#;
+        let mut bytes = json.to_vec();
+        bytes.extend(format!("\t{:08x}\n", crc32fast::hash(json)).into_bytes());
+        let found = scan("x", &bytes, 0);
+        let Record::Step(step) = &found.lines[0].record else {
+            unreachable!("a step was written")
+        };
+        assert_eq!((step.edits.len(), found.damaged), (1, 0));
+        assert!(found.notes[0].contains("set_ellipse"), "{:?}", found.notes);
+    }
+}

@@ -1,0 +1,313 @@
+//! Who else has a clip open: told as a courtesy, never needed for being right.
+//!
+//! A session's file under `sessions/` says who and where. On the same machine the process is
+//! looked up; elsewhere a file counts as alive when its owner touched it within the last two
+//! minutes by the clock of the file server, so that clocks of machines need not agree.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Modes, read_regular};
+use crate::domain::{ContentHash, shown};
+
+const BEAT: Duration = Duration::from_secs(30);
+const SILENT: Duration = Duration::from_secs(120);
+
+/// Who is annotating and where.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Holder {
+    /// Account name.
+    pub(super) user: String,
+    /// Machine.
+    pub(super) host: String,
+    /// Process.
+    pid: u32,
+    /// When the process started, in the kernel's ticks since boot.
+    started_ticks: u64,
+    /// Which boot and process namespace the two above belong to.
+    boot: String,
+    /// Clip that is open.
+    clip: ContentHash,
+    /// Since when, ms since 1970 by the holder's clock.
+    pub(super) since_ms: u64,
+}
+
+impl Holder {
+    /// This process.
+    pub(super) fn here(user: String, clip: &ContentHash, now_ms: u64) -> Self {
+        let pid = std::process::id();
+        Self {
+            user,
+            host: host(),
+            pid,
+            started_ticks: started_ticks(pid).unwrap_or(0),
+            boot: boot(),
+            clip: clip.clone(),
+            since_ms: now_ms,
+        }
+    }
+
+    /// A fresh session name and its random part: UTC stamp, user, host, process, 32 random bits.
+    pub(super) fn new_session(&self, seed: u32) -> String {
+        let (user, host) = (safe(&self.user), safe(&self.host));
+        format!(
+            "{}-{user}-{host}-{}-{seed:08x}",
+            stamp(self.since_ms),
+            self.pid
+        )
+    }
+
+    /// "anna on gpu1 since 10:12 UTC".
+    fn describe(&self, now_ms: u64) -> String {
+        let stamp = stamp(self.since_ms);
+        let clock = format!("{}:{} UTC", &stamp[9..11], &stamp[11..13]);
+        let day = format!("{}-{}-{}", &stamp[..4], &stamp[4..6], &stamp[6..8]);
+        let same_day = self.since_ms / 86_400_000 == now_ms / 86_400_000;
+        let since = if same_day {
+            clock
+        } else {
+            format!("{day} {clock}")
+        };
+        format!(
+            "{} on {} since {since}",
+            shown(&self.user),
+            shown(&self.host)
+        )
+    }
+
+    /// Whether the process on this machine still runs; `None` when it lives elsewhere.
+    fn runs_here(&self, here: &Holder) -> Option<bool> {
+        let known = self.started_ticks != 0 && !self.boot.is_empty();
+        (known && self.host == here.host && self.boot == here.boot)
+            .then(|| started_ticks(self.pid) == Some(self.started_ticks))
+    }
+}
+
+/// The account's name.
+pub(super) fn user() -> String {
+    let from = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    from("USER")
+        .or_else(|| from("LOGNAME"))
+        .unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// The user part of a session's name, as [`safe`] wrote it.
+pub(super) fn user_of(session: &str) -> &str {
+    session.split('-').nth(1).unwrap_or("")
+}
+
+/// The random part of a session's name.
+pub(super) fn seed_of(session: &str) -> Option<u32> {
+    u32::from_str_radix(session.rsplit('-').next()?, 16).ok()
+}
+
+/// `text` as a part of a file name: letters, digits, dot and underscore stay, other bytes become
+/// `=xx`, so that two names never become one unless they are very long.
+pub(super) fn safe(text: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_') {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("={byte:02x}"));
+        }
+        if out.len() >= 40 {
+            break;
+        }
+    }
+    out
+}
+
+/// UTC as `20260821T101205Z`.
+fn stamp(ms: u64) -> String {
+    let (days, s) = (ms / 86_400_000, ms / 1000 % 86_400);
+    // Civil date from days since 1970, proleptic Gregorian, years starting in March.
+    let z = days + 719_468;
+    let era = z / 146_097;
+    let day_of_era = z % 146_097;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
+    let year = (year_of_era + era * 400 + u64::from(month <= 2)) % 10_000;
+    let (hour, minute, second) = (s / 3600, s / 60 % 60, s % 60);
+    format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
+}
+
+/// The own file under `sessions/`; removed when dropped.
+#[derive(Debug)]
+pub(super) struct Lease {
+    path: PathBuf,
+    file: File,
+    bytes: Vec<u8>,
+    touched: Instant,
+}
+
+impl Lease {
+    /// Says that `holder` has its clip open.
+    pub(super) fn take(
+        folder: &Path,
+        session: &str,
+        holder: &Holder,
+        modes: Modes,
+    ) -> io::Result<Self> {
+        modes.make_folder(folder)?;
+        let path = folder.join(format!("{session}.json"));
+        let bytes = serde_json::to_vec(holder)?;
+        // Not for appending: the heartbeat writes the same bytes over again.
+        let mut options = OpenOptions::new();
+        let file = options
+            .write(true)
+            .create_new(true)
+            .mode(modes.file)
+            .open(&path)?;
+        file.write_all_at(&bytes, 0)?;
+        Ok(Self {
+            path,
+            file,
+            bytes,
+            touched: Instant::now(),
+        })
+    }
+
+    /// Tells the others that this session lives; cheap, at most one write in 30 s.
+    pub(super) fn beat(&mut self) {
+        if self.touched.elapsed() < BEAT {
+            return;
+        }
+        self.touched = Instant::now();
+        // The write, not a given time, sets the file's time: it is the server's clock that counts.
+        let _ = self.file.write_all_at(&self.bytes, 0);
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// A session of somebody (or of the same user elsewhere) that has the clip open now.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Alive {
+    /// Its name.
+    pub(super) session: String,
+    /// For people.
+    pub(super) text: String,
+}
+
+/// The sessions, other than `own`, that have the clip of `here` open. With `tidy`, files of
+/// processes that are known to have ended on this machine are removed (they hold no work).
+pub(super) fn alive(folder: &Path, own: &str, here: &Holder, tidy: bool) -> Vec<Alive> {
+    let touched = |path: &Path| {
+        fs::symlink_metadata(path)
+            .and_then(|meta| meta.modified())
+            .ok()
+    };
+    let now = touched(&folder.join(format!("{own}.json"))).unwrap_or_else(SystemTime::now);
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let name = entry.file_name();
+        let Some(session) = name.to_str().and_then(|name| name.strip_suffix(".json")) else {
+            continue;
+        };
+        let holder = read_regular(&path)
+            .ok()
+            .and_then(|b| serde_json::from_slice::<Holder>(&b).ok());
+        let Some(holder) = holder.filter(|_| session != own) else {
+            continue;
+        };
+        let runs = holder.runs_here(here);
+        if tidy && runs == Some(false) {
+            let _ = fs::remove_file(&path);
+        }
+        if holder.clip != here.clip {
+            continue;
+        }
+        let fresh = || {
+            touched(&path)
+                .is_some_and(|at| now.duration_since(at).is_ok_and(|age| age < SILENT) || at > now)
+        };
+        if runs.unwrap_or_else(fresh) {
+            let text = holder.describe(here.since_ms);
+            found.push(Alive {
+                session: session.to_owned(),
+                text,
+            });
+        }
+    }
+    found.sort_by(|a, b| a.session.cmp(&b.session));
+    found
+}
+
+fn host() -> String {
+    let kernel = fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let name = kernel
+        .or_else(|| std::env::var("HOSTNAME").ok())
+        .unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() {
+        "unknown".to_owned()
+    } else {
+        name.to_owned()
+    }
+}
+
+fn boot() -> String {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let space = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    if boot.is_empty() {
+        boot
+    } else {
+        format!("{} {}", boot.trim(), space.display())
+    }
+}
+
+/// Start of a running process (field 22 of its stat line); `None` when there is none.
+fn started_ticks(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?
+        .1
+        .split_whitespace()
+        .nth(19)?
+        .parse()
+        .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stamps_are_utc() {
+        assert_eq!(stamp(0), "19700101T000000Z");
+        assert_eq!(stamp(1_709_210_096_789), "20240229T123456Z");
+        assert_eq!(stamp(4_102_444_799_000), "20991231T235959Z");
+    }
+
+    #[test]
+    fn session_names_are_safe_and_tell_users_apart() {
+        let holder = Holder::here("an-na/../x".into(), &ContentHash("a".repeat(64)), 0);
+        let name = holder.new_session(0xdead_beef);
+        assert!(
+            name.bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"._=-".contains(&b)),
+            "{name}"
+        );
+        assert_eq!(user_of(&name), safe("an-na/../x"));
+        assert_ne!(safe("an-na"), safe("an_na"));
+        assert_eq!(seed_of(&name), Some(0xdead_beef));
+    }
+}

@@ -1,0 +1,318 @@
+//! From many journals to one annotation: the same whatever the order in which they were read.
+//!
+//! Steps are ordered by (Lamport time, session, position) and each edit is fitted to the state it
+//! meets ([`Edit::rebased`]): a person's mask is never replaced by a network's that did not know
+//! of it, and what another annotator removed is not edited any more. The journals keep it all.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crate::domain::{
+    Annotation, Edit, FrameIndex, FrameMask, MaskSource, PlacedPrompt, Step, Track, TrackId, shown,
+};
+
+/// The newest steps stay in memory, so that a step of another session can still be put in its
+/// place; twice as many are held before the older half is folded.
+const TAIL: usize = 2048;
+
+/// A step and its place in the order of all sessions.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Entry {
+    /// Lamport time.
+    pub(super) lam: u64,
+    /// Session that wrote it.
+    pub(super) session: Arc<str>,
+    /// Position within the session.
+    pub(super) n: u64,
+    /// What it does.
+    pub(super) step: Step,
+}
+
+impl Entry {
+    fn order(&self, other: &Self) -> Ordering {
+        let this = (self.lam, &self.session, self.n);
+        this.cmp(&(other.lam, &other.session, other.n))
+    }
+}
+
+/// All steps known so far, and the state they make.
+#[derive(Debug, Default)]
+pub(super) struct Merged {
+    base: Annotation,
+    /// The newest entry inside `base`; nothing may be put before it.
+    folded: Option<Entry>,
+    tail: Vec<Entry>,
+    now: Annotation,
+}
+
+/// A step belongs before what was already folded: everything has to be read again.
+#[derive(Debug)]
+pub(super) struct TooOld;
+
+impl Merged {
+    /// Replays `entries`, given in any order. `visit` sees each with the edits that took effect
+    /// and the state before them.
+    pub(super) fn replay(mut entries: Vec<Entry>, mut visit: impl FnMut(&Entry, &[Edit])) -> Self {
+        entries.sort_by(Entry::order);
+        let older = entries.len().saturating_sub(TAIL);
+        let mut merged = Self::default();
+        for (i, entry) in entries.iter().enumerate() {
+            if i == older {
+                merged.base = merged.now.clone();
+            }
+            let effect = apply(&mut merged.now, &entry.step);
+            visit(entry, &effect);
+        }
+        merged.tail = entries.split_off(older);
+        merged.folded = entries.pop();
+        merged
+    }
+
+    /// The state.
+    pub(super) fn now(&self) -> &Annotation {
+        &self.now
+    }
+
+    /// Adds a step that is newer than all known ones (an own one).
+    pub(super) fn push(&mut self, entry: Entry) {
+        apply(&mut self.now, &entry.step);
+        self.tail.push(entry);
+        self.fold();
+    }
+
+    /// Puts steps of other sessions in their places. Returns the edits that turn the state before
+    /// into the state after, each exact for the state it meets.
+    pub(super) fn insert(&mut self, mut new: Vec<Entry>) -> Result<Vec<Edit>, TooOld> {
+        new.sort_by(Entry::order);
+        let Some(first) = new.first() else {
+            return Ok(Vec::new());
+        };
+        let too_old = |folded: &Entry| first.order(folded) != Ordering::Greater;
+        if self.folded.as_ref().is_some_and(too_old) {
+            return Err(TooOld);
+        }
+        if self
+            .tail
+            .last()
+            .is_none_or(|last| first.order(last) == Ordering::Greater)
+        {
+            let effect = new
+                .iter()
+                .flat_map(|entry| apply(&mut self.now, &entry.step))
+                .collect();
+            self.tail.extend(new);
+            self.fold();
+            return Ok(effect);
+        }
+        self.tail.extend(new);
+        self.tail.sort_by(Entry::order);
+        let mut after = self.base.clone();
+        for entry in &self.tail {
+            apply(&mut after, &entry.step);
+        }
+        let effect = difference(&self.now, &after);
+        self.now = after;
+        self.fold();
+        Ok(effect)
+    }
+
+    fn fold(&mut self) {
+        if self.tail.len() < 2 * TAIL {
+            return;
+        }
+        let older = self.tail.len() - TAIL;
+        for entry in self.tail.drain(..older) {
+            apply(&mut self.base, &entry.step);
+            self.folded = Some(entry);
+        }
+    }
+}
+
+/// Applies what of `step` still fits; returns the edits that took effect.
+fn apply(now: &mut Annotation, step: &Step) -> Vec<Edit> {
+    let mut effect = Vec::with_capacity(step.edits.len());
+    for edit in &step.edits {
+        if let Some(edit) = edit.rebased(now)
+            && now.apply(&edit).is_ok()
+        {
+            effect.push(edit);
+        }
+    }
+    effect
+}
+
+/// Who decided which mask, to name every mask of a person that another person replaced without
+/// having seen it.
+#[derive(Debug, Default)]
+pub(super) struct Authors(HashMap<(TrackId, FrameIndex), String>);
+
+impl Authors {
+    /// Notes what `user` did; returns what there is to tell.
+    pub(super) fn note(&mut self, entry: &Entry, effect: &[Edit], user: &str) -> Vec<String> {
+        let mut notes = Vec::new();
+        for edit in effect {
+            let Edit::SetMask {
+                track,
+                frame,
+                before: met,
+                after,
+            } = edit
+            else {
+                continue;
+            };
+            let seen = entry.step.edits.iter().find_map(|asked| match asked {
+                Edit::SetMask {
+                    track: t,
+                    frame: f,
+                    before,
+                    ..
+                } if (t, f) == (track, frame) => Some(before),
+                _ => None,
+            });
+            let earlier = self.0.insert((*track, *frame), user.to_owned());
+            if let Some(earlier) = earlier.filter(|earlier| earlier != user)
+                && seen != Some(met)
+                && by_person(met)
+                && by_person(after)
+            {
+                notes.push(format!(
+                    "frame {}: {} and {} decided the same mask at the same time; the one of {} is \
+                     shown, both are in the journals",
+                    frame + 1,
+                    shown(&earlier),
+                    shown(user),
+                    shown(user)
+                ));
+            }
+        }
+        notes
+    }
+}
+
+fn by_person(mask: &Option<FrameMask>) -> bool {
+    mask.as_ref()
+        .is_some_and(|mask| mask.source != MaskSource::Tracked)
+}
+
+/// The edits that turn `from` into `to`.
+pub(super) fn difference(from: &Annotation, to: &Annotation) -> Vec<Edit> {
+    let mut edits = Vec::new();
+    for (&track, content) in &from.tracks {
+        if !to.tracks.contains_key(&track) {
+            edits.push(Edit::RemoveTrack {
+                track,
+                content: content.clone(),
+            });
+        }
+    }
+    for (&track, wanted) in &to.tracks {
+        match from.tracks.get(&track) {
+            None => edits.push(Edit::AddTrack {
+                track,
+                content: wanted.clone(),
+            }),
+            Some(held) if held != wanted => track_difference(track, held, wanted, &mut edits),
+            Some(_) => {}
+        }
+    }
+    edits
+}
+
+fn track_difference(track: TrackId, held: &Track, wanted: &Track, edits: &mut Vec<Edit>) {
+    if held.info != wanted.info {
+        let (before, after) = (held.info.clone(), wanted.info.clone());
+        edits.push(Edit::SetTrackInfo {
+            track,
+            before,
+            after,
+        });
+    }
+    if held.windows != wanted.windows {
+        let (before, after) = (held.windows.clone(), wanted.windows.clone());
+        edits.push(Edit::SetWindows {
+            track,
+            before,
+            after,
+        });
+    }
+    let frames: BTreeSet<_> = held
+        .prompts
+        .keys()
+        .chain(wanted.prompts.keys())
+        .copied()
+        .collect();
+    for frame in frames {
+        let list = |of: &Track| of.prompts.get(&frame).cloned().unwrap_or_default();
+        prompt_difference(track, frame, list(held), &list(wanted), edits);
+    }
+    let frames: BTreeSet<_> = held
+        .masks
+        .keys()
+        .chain(wanted.masks.keys())
+        .copied()
+        .collect();
+    for frame in frames {
+        let (before, after) = (held.masks.get(&frame), wanted.masks.get(&frame));
+        if before != after {
+            let (before, after) = (before.cloned(), after.cloned());
+            edits.push(Edit::SetMask {
+                track,
+                frame,
+                before,
+                after,
+            });
+        }
+    }
+}
+
+fn prompt_difference(
+    track: TrackId,
+    frame: FrameIndex,
+    mut list: Vec<PlacedPrompt>,
+    wanted: &[PlacedPrompt],
+    edits: &mut Vec<Edit>,
+) {
+    for (at, placed) in wanted.iter().enumerate() {
+        if list.get(at) == Some(placed) {
+            continue;
+        }
+        if let Some(held) = list.get_mut(at).filter(|held| held.id == placed.id) {
+            let (before, after) = (held.prompt.clone(), placed.prompt.clone());
+            edits.push(Edit::MovePrompt {
+                track,
+                frame,
+                id: placed.id,
+                before,
+                after,
+            });
+            held.prompt = placed.prompt.clone();
+            continue;
+        }
+        if let Some(later) = list.iter().position(|held| held.id == placed.id) {
+            let moved = list.remove(later);
+            edits.push(Edit::RemovePrompt {
+                track,
+                frame,
+                at: later,
+                placed: moved,
+            });
+        }
+        list.insert(at, placed.clone());
+        edits.push(Edit::AddPrompt {
+            track,
+            frame,
+            at,
+            placed: placed.clone(),
+        });
+    }
+    while list.len() > wanted.len() {
+        let at = list.len() - 1;
+        edits.push(Edit::RemovePrompt {
+            track,
+            frame,
+            at,
+            placed: list.remove(at),
+        });
+    }
+}

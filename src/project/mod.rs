@@ -1,0 +1,349 @@
+//! The project folder: everything an annotator did, append-only, one writer per file.
+//!
+//! ```text
+//! PROJECT/
+//!   FORMAT                         "sonomark 1"
+//!   sessions/<session>.json        who has which clip open (a courtesy, never needed)
+//!   clips/<content hash>/
+//!     clip.json                    what the clip is; written once
+//!     ops/<session>.jsonl          one journal per session, see `journal`
+//!     ops/<session>.p1.jsonl       its continuation after a disk refused to sync
+//!     ops/<session>.r0.jsonl       its lines that came home from a rescue copy
+//! ```
+//!
+//! A session creates its files itself and nobody ever appends to a file that they did not create:
+//! a torn end is never followed by good data, two annotators or machines never share a file, and
+//! copies of a project are merged by copying the files together. The state is computed from all
+//! journals (`merge`), so nothing has to be locked, repaired or migrated.
+//!
+//! Masks are runs inside the journal line rather than files of their own: one line is one atomic
+//! step, so there is no order of two syncs to get wrong and no reference that could dangle, one
+//! damaged byte costs one step, and a mask is 1 to 3 kB against which a sync costs far more.
+//! There are no snapshots: replaying 200,000 steps takes under a second, and a snapshot that must
+//! not be trusted would only add a way to be wrong.
+
+mod journal;
+mod lease;
+mod merge;
+mod mounts;
+mod prepare;
+mod reader;
+mod store;
+mod watch;
+mod writer;
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{ClipInfo, ContentHash, FrameIndex, PointPx, TrackId, shown};
+
+pub use store::{ClipStore, Loaded, StoreOptions, load_read_only};
+pub use watch::{Found, WatchOptions, Watcher};
+pub use writer::Syncer;
+
+/// What the file FORMAT says.
+const FORMAT: &str = "sonomark 1";
+
+/// Where an annotator was: reopening a clip returns there.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct View {
+    /// Frame on the screen.
+    pub frame: FrameIndex,
+    /// Cursor, px of the original image.
+    pub cursor: PointPx,
+    /// Selected track.
+    pub track: Option<TrackId>,
+}
+
+/// A clip that a project holds work on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClipSummary {
+    /// Content hash, as the folder is named.
+    pub hash: ContentHash,
+    /// What is known of the clip; `None` when its `clip.json` cannot be read (the work can).
+    pub info: Option<ClipInfo>,
+    /// Number of journal files.
+    pub journals: usize,
+}
+
+/// Why a project did not do what was asked. Paths are already safe to show.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the sentences name the fields")]
+pub enum ProjectError {
+    /// The folder cannot be written: open it with [`load_read_only`].
+    #[error(
+        "the project {path} cannot be written ({cause}); it can be viewed, copy it to a folder of yours to annotate"
+    )]
+    ReadOnly { path: String, cause: String },
+    /// A newer program wrote it: open it with [`load_read_only`].
+    #[error(
+        "the project {path} was written by a newer sonomark ('{found}', this one writes '{FORMAT}'); it can be viewed, update sonomark to annotate"
+    )]
+    Newer { path: String, found: String },
+    /// A folder full of other things.
+    #[error("{path} holds other files and is not a sonomark project; choose a new or empty folder")]
+    NotAProject { path: String },
+    /// No work on this clip.
+    #[error("the project {path} holds no clip {hash}; list its clips with `sonomark project`")]
+    NoSuchClip { path: String, hash: String },
+    /// A hash that cannot name a folder.
+    #[error("'{hash}' is not a content hash; expected 8 to 128 letters and digits")]
+    BadHash { hash: String },
+    /// Reading or creating failed.
+    #[error("cannot {doing} {path}: {cause}; check the disk and the permissions, then try again")]
+    Io {
+        doing: &'static str,
+        path: String,
+        cause: String,
+    },
+    /// The disk refuses; the step counts, it is kept in memory and written as soon as possible.
+    #[error(
+        "{unwritten} step(s) are kept in memory because {path} cannot be written ({cause}); {rescue}; make room on the disk, work goes on"
+    )]
+    KeptInMemory {
+        unwritten: usize,
+        path: String,
+        cause: String,
+        rescue: String,
+    },
+    /// The disk took the steps but does not confirm them; they are kept in memory as well.
+    #[error(
+        "{unsynced} step(s) are not confirmed by the disk of {path} ({cause}); they are kept in memory and written again, do not switch the machine off"
+    )]
+    NotSynced {
+        unsynced: usize,
+        path: String,
+        cause: String,
+    },
+    /// A score or coordinate that is not a number: nothing was changed.
+    #[error(
+        "this step holds a number that cannot be stored; nothing was changed, please report it"
+    )]
+    Unstorable,
+}
+
+impl ProjectError {
+    fn io(doing: &'static str, path: &Path, cause: &io::Error) -> Self {
+        Self::Io {
+            doing,
+            path: named(path),
+            cause: cause.to_string(),
+        }
+    }
+
+    /// True when the step was taken all the same and only waits for the disk.
+    #[must_use]
+    pub fn step_is_kept(&self) -> bool {
+        matches!(self, Self::KeptInMemory { .. } | Self::NotSynced { .. })
+    }
+}
+
+/// The clips that a project holds, by content hash.
+///
+/// # Errors
+/// When the folder is not a project or cannot be read.
+pub fn list_clips(project_root: &Path) -> Result<Vec<ClipSummary>, ProjectError> {
+    let clips = project_root.join("clips");
+    let entries = match fs::read_dir(&clips) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound && project_root.join("FORMAT").exists() => {
+            return Ok(Vec::new());
+        }
+        Err(e) => return Err(ProjectError::io("list", &clips, &e)),
+    };
+    let mut found = Vec::new();
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let folder = entry.path();
+        let Ok(hash) = checked(&ContentHash(name)) else {
+            continue;
+        };
+        let info = read_regular(&folder.join("clip.json")).ok();
+        let info = info.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let journals = journal_files(&folder.join("ops")).map_or(0, |files| files.len());
+        found.push(ClipSummary {
+            hash,
+            info,
+            journals,
+        });
+    }
+    found.sort_by(|a, b| a.hash.cmp(&b.hash));
+    Ok(found)
+}
+
+/// A path as it may be shown.
+fn named(path: &Path) -> String {
+    shown(&path.to_string_lossy())
+}
+
+/// `hash`, when it can safely name a folder.
+fn checked(hash: &ContentHash) -> Result<ContentHash, ProjectError> {
+    let fine =
+        (8..=128).contains(&hash.0.len()) && hash.0.bytes().all(|b| b.is_ascii_alphanumeric());
+    fine.then(|| hash.clone())
+        .ok_or_else(|| ProjectError::BadHash {
+            hash: shown(&hash.0),
+        })
+}
+
+/// The journal files of a folder with their sessions and part labels, sorted.
+fn journal_files(ops: &Path) -> io::Result<Vec<JournalFile>> {
+    let mut files: Vec<JournalFile> = fs::read_dir(ops)?
+        .flatten()
+        .filter_map(|entry| JournalFile::parse(entry.path()))
+        .collect();
+    files.sort();
+    Ok(files)
+}
+
+/// One journal file: sorted by session, then part.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct JournalFile {
+    session: String,
+    part: String,
+    path: PathBuf,
+}
+
+impl JournalFile {
+    fn parse(path: PathBuf) -> Option<Self> {
+        let name = path.file_name()?.to_string_lossy().into_owned();
+        let stem = name.strip_suffix(".jsonl")?;
+        if stem.starts_with('.') {
+            return None;
+        }
+        let is_part = |tail: &str| {
+            tail.starts_with(['p', 'r'])
+                && tail.len() > 1
+                && tail[1..].bytes().all(|b| b.is_ascii_digit())
+        };
+        let (session, part) = match stem.rsplit_once('.') {
+            Some((session, tail)) if is_part(tail) => (session, tail),
+            _ => (stem, ""),
+        };
+        Some(Self {
+            session: session.to_owned(),
+            part: part.to_owned(),
+            path,
+        })
+    }
+}
+
+/// Reads a regular file; links, pipes and devices are refused.
+fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = open_regular(path)?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Opens a regular file for reading; links, pipes and devices are refused.
+fn open_regular(path: &Path) -> io::Result<File> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is not a regular file",
+        ));
+    }
+    Ok(file)
+}
+
+/// Who may read what we create: the owner alone, or the group as well when the project folder
+/// itself was made writable for its group.
+#[derive(Clone, Copy, Debug)]
+struct Modes {
+    folder: u32,
+    file: u32,
+}
+
+impl Modes {
+    const PRIVATE: Self = Self {
+        folder: 0o700,
+        file: 0o600,
+    };
+
+    fn of(root: &Path) -> Self {
+        match fs::metadata(root).map(|meta| meta.permissions().mode()) {
+            Ok(mode) if mode & 0o020 != 0 => Self {
+                folder: 0o770 | (mode & 0o2000),
+                file: 0o660,
+            },
+            _ => Self::PRIVATE,
+        }
+    }
+
+    /// Creates a folder and the missing ones above it, whatever the umask.
+    fn make_folder(self, path: &Path) -> io::Result<()> {
+        if path.is_dir() {
+            return Ok(());
+        }
+        if let Some(parent) = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+        {
+            self.make_folder(parent)?;
+        }
+        match DirBuilder::new().mode(self.folder & 0o777).create(path) {
+            Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(self.folder)),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Creates a file that must not exist yet, for appending.
+    fn create_new(self, path: &Path) -> io::Result<File> {
+        let flags = libc::O_CLOEXEC | libc::O_NOFOLLOW;
+        let mut options = OpenOptions::new();
+        let file = options
+            .append(true)
+            .create_new(true)
+            .mode(self.file)
+            .custom_flags(flags)
+            .open(path)?;
+        if self.file != Self::PRIVATE.file {
+            file.set_permissions(fs::Permissions::from_mode(self.file))?;
+        }
+        Ok(file)
+    }
+
+    /// Writes a whole file so that it appears complete or not at all, durable on return.
+    fn publish(self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "it has no name",
+            ));
+        };
+        let temporary = folder.join(format!(
+            ".{}.{:016x}",
+            name.to_string_lossy(),
+            fastrand::u64(..)
+        ));
+        let mut file = self.create_new(&temporary)?;
+        let done = file
+            .write_all(bytes)
+            .and_then(|()| file.sync_all())
+            .and_then(|()| fs::rename(&temporary, path))
+            .and_then(|()| sync_folder(folder));
+        if done.is_err() {
+            let _ = fs::remove_file(&temporary);
+        }
+        done
+    }
+}
+
+/// Makes the entries of a folder durable. File systems that cannot sync folders say EINVAL.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    match File::open(path).and_then(|folder| folder.sync_all()) {
+        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => Ok(()),
+        result => result,
+    }
+}

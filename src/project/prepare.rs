@@ -1,0 +1,202 @@
+//! Opening a project: its folders, its format, who may write it, and steps rescued earlier.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::lease::{self, Alive};
+use super::{
+    FORMAT, Modes, ProjectError, journal, journal_files, named, read_regular, sync_folder,
+};
+use crate::domain::{ClipInfo, ContentHash, shown};
+
+/// 32 random bits that no session of the clip has.
+pub(super) fn fresh_seed(ops: &Path) -> u32 {
+    let used: HashSet<u32> = journal_files(ops)
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|file| lease::seed_of(&file.session))
+        .collect();
+    loop {
+        let seed = fastrand::u32(1..);
+        if !used.contains(&seed) {
+            return seed;
+        }
+    }
+}
+
+/// Makes sure that the folders of project and clip are there and can be written.
+pub(super) fn prepare(
+    root: &Path,
+    hash: &ContentHash,
+    info: &ClipInfo,
+    notes: &mut Vec<String>,
+) -> Result<Modes, ProjectError> {
+    check_format(root)?;
+    let clip = root.join("clips").join(&hash.0);
+    let mut make = || -> io::Result<Modes> {
+        if !root.is_dir() {
+            Modes::PRIVATE.make_folder(root)?;
+            // The folder above may be one that we cannot read: then its owner's syncs must do.
+            let _ = root.parent().map(sync_folder);
+        }
+        let modes = Modes::of(root);
+        if !root.join("FORMAT").exists() {
+            modes.publish(&root.join("FORMAT"), format!("{FORMAT}\n").as_bytes())?;
+        }
+        modes.make_folder(&clip.join("ops"))?;
+        let about = clip.join("clip.json");
+        let held = read_regular(&about);
+        if let Ok(bytes) = &held
+            && serde_json::from_slice::<ClipInfo>(bytes).is_err()
+        {
+            fs::rename(
+                &about,
+                clip.join(format!("clip.damaged-{:08x}.json", fastrand::u32(..))),
+            )?;
+            notes.push(format!(
+                "{}: it was damaged and is written anew, the old one is kept",
+                named(&about)
+            ));
+        }
+        if !about.exists() {
+            let mut bytes = serde_json::to_vec_pretty(info)?;
+            bytes.push(b'\n');
+            modes.publish(&about, &bytes)?;
+        }
+        Ok(modes)
+    };
+    match make() {
+        Ok(modes) => {
+            if open_to_all(root) {
+                notes.push(format!(
+                    "anybody on this machine can change {}; close it with `chmod o-w`",
+                    named(root)
+                ));
+            }
+            Ok(modes)
+        }
+        Err(cause) => {
+            unless_full(root, &cause)?;
+            notes.push(full(root, &cause));
+            Ok(Modes::of(root))
+        }
+    }
+}
+
+fn open_to_all(root: &Path) -> bool {
+    fs::metadata(root).is_ok_and(|meta| meta.permissions().mode() & 0o002 != 0)
+}
+
+fn check_format(root: &Path) -> Result<(), ProjectError> {
+    match read_regular(&root.join("FORMAT")) {
+        Ok(bytes) => {
+            let found = String::from_utf8_lossy(&bytes[..bytes.len().min(64)])
+                .trim()
+                .to_owned();
+            if found != FORMAT && found.starts_with("sonomark ") {
+                let (path, found) = (named(root), shown(&found));
+                return Err(ProjectError::Newer { path, found });
+            }
+            Ok(())
+        }
+        Err(_) if root.join("clips").is_dir() => Ok(()),
+        Err(_) => {
+            let hidden = |name: &std::ffi::OsStr| name.as_encoded_bytes().starts_with(b".");
+            let mut entries = fs::read_dir(root).into_iter().flatten().flatten();
+            match entries
+                .any(|entry| !hidden(&entry.file_name()) && entry.file_name() != "sessions")
+            {
+                true => Err(ProjectError::NotAProject { path: named(root) }),
+                false => Ok(()),
+            }
+        }
+    }
+}
+
+/// Passes a full disk (the work goes on in memory); other causes become errors.
+pub(super) fn unless_full(path: &Path, cause: &io::Error) -> Result<(), ProjectError> {
+    match cause.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Ok(()),
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
+            Err(ProjectError::ReadOnly {
+                path: named(path),
+                cause: cause.to_string(),
+            })
+        }
+        _ => Err(ProjectError::io("create", path, cause)),
+    }
+}
+
+/// The note for a full disk.
+pub(super) fn full(root: &Path, cause: &io::Error) -> String {
+    format!(
+        "{}: {cause}; steps are kept in memory until there is room",
+        named(root)
+    )
+}
+
+/// Where copies for this clip of this project go: two projects never share one.
+pub(super) fn rescue_folder(base: &Path, root: &Path, hash: &ContentHash) -> PathBuf {
+    let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
+    let project = journal::chain_hash(root.as_os_str().as_encoded_bytes());
+    base.join(format!("{project:08x}")).join(&hash.0)
+}
+
+/// Copies rescued lines of ended sessions into the project, where it lacks them.
+pub(super) fn bring_home(
+    rescue: Option<&Path>,
+    ops: &Path,
+    alive: &[Alive],
+    modes: Modes,
+    notes: &mut Vec<String>,
+) {
+    let rescued = rescue
+        .and_then(|folder| journal_files(folder).ok())
+        .unwrap_or_default();
+    for file in rescued {
+        if alive.iter().any(|a| a.session == file.session) {
+            continue;
+        }
+        let home = journal_files(ops).unwrap_or_default();
+        let at_home: HashSet<u64> = home
+            .iter()
+            .filter(|held| held.session == file.session)
+            .filter_map(|held| read_regular(&held.path).ok())
+            .flat_map(|bytes| journal::scan("", &bytes, 0).lines)
+            .map(|line| line.n)
+            .collect();
+        let copied = read_regular(&file.path).and_then(|bytes| {
+            let lacking = |row: &&[u8]| {
+                journal::scan("", row, 0)
+                    .lines
+                    .iter()
+                    .any(|line| !at_home.contains(&line.n))
+            };
+            let rows: Vec<&[u8]> = bytes
+                .split_inclusive(|&b| b == b'\n')
+                .filter(lacking)
+                .collect();
+            let name = (0..10_000)
+                .map(|k| ops.join(format!("{}.r{k}.jsonl", file.session)))
+                .find(|path| !path.exists());
+            match name.filter(|_| !rows.is_empty()) {
+                Some(path) => modes.publish(&path, &rows.concat()).map(|()| rows.len()),
+                None => Ok(0),
+            }
+        });
+        match copied {
+            Ok(0) => {}
+            Ok(count) => notes.push(format!(
+                "{}: {count} rescued step(s) were brought back into the project",
+                shown(&file.session)
+            )),
+            Err(cause) => notes.push(format!(
+                "{} (the rescued steps are loaded from their copy meanwhile)",
+                ProjectError::io("bring rescued steps into", ops, &cause)
+            )),
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! Reads the journals of a clip: all of them when it is opened, the new lines while it is open.
+
+use std::collections::{HashMap, HashSet};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::journal::{self, Record};
+use super::lease::{self, Alive};
+use super::merge::{Authors, Entry, Merged};
+use super::store::Loaded;
+use super::{JournalFile, ProjectError, View, journal_files, named, open_regular, read_regular};
+use crate::domain::{History, Step, shown};
+
+/// What was read from the journals so far.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// Bytes and lines read of each file.
+    files: HashMap<PathBuf, (u64, usize)>,
+    /// Positions seen of each session: a continuation file repeats lines.
+    seen: HashMap<Arc<str>, Seen>,
+    views: Vec<(u64, Arc<str>, u64, View)>,
+    lam: u64,
+    notes: Vec<String>,
+}
+
+/// Positions seen of a session: nearly always all below a number.
+#[derive(Debug, Default)]
+struct Seen {
+    below: u64,
+    beyond: HashSet<u64>,
+}
+
+impl Seen {
+    /// True when `n` is new.
+    fn insert(&mut self, n: u64) -> bool {
+        if n != self.below {
+            return n > self.below && self.beyond.insert(n);
+        }
+        self.below += 1;
+        while self.beyond.remove(&self.below) {
+            self.below += 1;
+        }
+        true
+    }
+}
+
+impl Known {
+    /// The highest Lamport time seen.
+    pub(super) fn lam(&self) -> u64 {
+        self.lam
+    }
+
+    /// Reads every journal of the clip from its beginning.
+    pub(super) fn read_all(
+        &mut self,
+        ops: &Path,
+        rescue: Option<&Path>,
+        alive: &[Alive],
+    ) -> Vec<Entry> {
+        let mut files = journal_files(ops).unwrap_or_else(|cause| {
+            if cause.kind() != io::ErrorKind::NotFound {
+                self.notes
+                    .push(ProjectError::io("read", ops, &cause).to_string());
+            }
+            Vec::new()
+        });
+        files.extend(
+            rescue
+                .and_then(|folder| journal_files(folder).ok())
+                .unwrap_or_default(),
+        );
+        files.sort();
+        let mut entries = Vec::new();
+        for same in files.chunk_by(|a, b| a.session == b.session) {
+            self.read_session(same, alive, &mut entries);
+        }
+        entries
+    }
+
+    fn read_session(&mut self, files: &[JournalFile], alive: &[Alive], entries: &mut Vec<Entry>) {
+        let session: Arc<str> = files[0].session.as_str().into();
+        let (mut lines, mut damaged) = (Vec::new(), 0);
+        for file in files {
+            let bytes = match read_regular(&file.path) {
+                Ok(bytes) => bytes,
+                Err(cause) => {
+                    self.notes
+                        .push(ProjectError::io("read", &file.path, &cause).to_string());
+                    continue;
+                }
+            };
+            let scan = journal::scan(&named_file(&file.path), &bytes, 0);
+            self.files
+                .insert(file.path.clone(), (scan.consumed as u64, scan.rows));
+            // A session that is alive may be in the middle of a line.
+            let open = scan.consumed < bytes.len() && alive.iter().any(|a| a.session == *session);
+            let notes = scan.notes.len() - usize::from(open && scan.damaged > 0);
+            self.notes.extend(scan.notes.into_iter().take(notes));
+            damaged += scan.damaged;
+            lines.extend(scan.lines);
+        }
+        lines.sort_by_key(|line| line.n);
+        lines.dedup_by(|later, earlier| later.n == earlier.n && later.own == earlier.own);
+        self.check_chain(&session, &lines, damaged);
+        for line in lines {
+            entries.extend(self.take(&session, line));
+        }
+    }
+
+    /// Names lines that are gone without a trace, and lines that were exchanged.
+    fn check_chain(&mut self, session: &str, lines: &[journal::Line], damaged: usize) {
+        let (mut next, mut prev, mut missing) = (0, journal::chain_hash(session.as_bytes()), 0);
+        for line in lines {
+            if line.n == next && line.prev != prev {
+                self.notes.push(format!(
+                    "{}: step {} does not follow from the one before it; the journal was \
+                     changed by another program, both are loaded",
+                    shown(session),
+                    line.n
+                ));
+            }
+            missing += line.n.saturating_sub(next);
+            (next, prev) = (line.n.saturating_add(1), line.own);
+        }
+        if missing > damaged as u64 {
+            self.notes.push(format!(
+                "{}: {missing} step(s) are missing from its journal; the others are loaded, look \
+                 for another copy of the file",
+                shown(session)
+            ));
+        }
+    }
+
+    /// A line not seen before, as a step to merge.
+    fn take(&mut self, session: &Arc<str>, line: journal::Line) -> Option<Entry> {
+        // No honest clock comes near; a forged one must not overflow ours.
+        let lam = line.lam.min(u64::MAX / 2);
+        self.lam = self.lam.max(lam);
+        if !self
+            .seen
+            .entry(Arc::clone(session))
+            .or_default()
+            .insert(line.n)
+        {
+            return None;
+        }
+        match line.record {
+            Record::Step(step) => Some(Entry {
+                lam,
+                session: Arc::clone(session),
+                n: line.n,
+                step,
+            }),
+            Record::View(view) => {
+                self.views.push((lam, Arc::clone(session), line.n, view));
+                None
+            }
+            Record::Unknown => None,
+        }
+    }
+
+    /// Merges `entries` into a state with its history.
+    pub(super) fn load(
+        &mut self,
+        entries: Vec<Entry>,
+        user: &str,
+        alive: &[Alive],
+    ) -> (Merged, Loaded) {
+        let me = lease::safe(user);
+        let own = |session: &str| {
+            lease::user_of(session) == me && alive.iter().all(|a| a.session != session)
+        };
+        let (mut history, mut authors, mut notes) = (
+            History::default(),
+            Authors::default(),
+            std::mem::take(&mut self.notes),
+        );
+        let merged = Merged::replay(entries, |entry, effect| {
+            let Step { group, mark, .. } = entry.step;
+            if own(&entry.session) {
+                history.note(&Step {
+                    group,
+                    mark,
+                    edits: effect.to_vec(),
+                });
+            }
+            notes.extend(authors.note(entry, effect, lease::user_of(&entry.session)));
+        });
+        self.views
+            .sort_by(|a, b| (a.0, &a.1, a.2).cmp(&(b.0, &b.1, b.2)));
+        let view = self
+            .views
+            .iter()
+            .rev()
+            .find(|(_, session, ..)| own(session))
+            .map(|v| v.3);
+        self.views.clear();
+        let annotation = merged.now().clone();
+        let others = alive.iter().map(|each| each.text.clone()).collect();
+        (
+            merged,
+            Loaded {
+                annotation,
+                history,
+                view,
+                notes,
+                session_seed: 0,
+                others,
+            },
+        )
+    }
+
+    /// Complete new lines of every session but `own`.
+    pub(super) fn read_new(
+        &mut self,
+        ops: &Path,
+        own: &str,
+        notes: &mut Vec<String>,
+    ) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        for file in journal_files(ops).unwrap_or_default() {
+            if file.session == own {
+                continue;
+            }
+            let (from, row) = self.files.get(&file.path).copied().unwrap_or((0, 0));
+            let Ok(mut bytes) = read_from(&file.path, from) else {
+                continue;
+            };
+            // Only whole lines: the rest is being written.
+            let Some(last) = bytes.iter().rposition(|&b| b == b'\n') else {
+                continue;
+            };
+            bytes.truncate(last + 1);
+            let scan = journal::scan(&named_file(&file.path), &bytes, row);
+            self.files
+                .insert(file.path, (from + scan.consumed as u64, row + scan.rows));
+            notes.extend(scan.notes);
+            let session: Arc<str> = file.session.as_str().into();
+            entries.extend(
+                scan.lines
+                    .into_iter()
+                    .filter_map(|line| self.take(&session, line)),
+            );
+        }
+        self.views.clear();
+        entries
+    }
+}
+
+fn read_from(path: &Path, from: u64) -> io::Result<Vec<u8>> {
+    let mut file = open_regular(path)?;
+    let mut bytes = Vec::new();
+    if file.metadata()?.len() > from {
+        file.seek(SeekFrom::Start(from))?;
+        file.read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
+}
+
+fn named_file(path: &Path) -> String {
+    path.file_name()
+        .map_or_else(String::new, |name| named(Path::new(name)))
+}

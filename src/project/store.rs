@@ -1,0 +1,322 @@
+//! One clip of a project: opened, appended to, followed.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::journal::{self, Record};
+use super::lease::{self, Holder, Lease};
+use super::merge::{Entry, Merged, difference};
+use super::prepare::{bring_home, fresh_seed, full, prepare, rescue_folder, unless_full};
+use super::reader::Known;
+use super::writer::Writer;
+use super::{ProjectError, Syncer, View, checked, named};
+use crate::domain::{Annotation, ClipInfo, ContentHash, Edit, History, Step};
+
+/// Notes beyond this number are counted, not listed.
+const MAX_NOTES: usize = 200;
+
+/// What opening a clip brings.
+#[derive(Clone, Debug, Default)]
+pub struct Loaded {
+    /// The state of all journals together.
+    pub annotation: Annotation,
+    /// Undo and redo over everything the same user did on this clip before, except in sessions
+    /// that are still open elsewhere.
+    pub history: History,
+    /// Where the same user looked last.
+    pub view: Option<View>,
+    /// Damage, gaps, unknown records and replaced masks, ready to show.
+    pub notes: Vec<String>,
+    /// 32 bits of this session that no other session of the clip has. Groups of steps and
+    /// identities of tracks and prompts must be unique across sessions: start them at
+    /// `u64::from(session_seed) << 32`.
+    pub session_seed: u32,
+    /// Sessions that have the clip open now: "anna on gpu1 since 10:12 UTC".
+    pub others: Vec<String>,
+}
+
+/// What a store takes from its surroundings.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// Account name of the annotator.
+    pub user: String,
+    /// Folder for copies of steps that the project's disk refuses; `None` for no copies.
+    pub rescue: Option<PathBuf>,
+}
+
+impl StoreOptions {
+    /// The logged-in user and `$XDG_STATE_HOME/sonomark/rescue` (`~/.local/state/...`).
+    #[must_use]
+    pub fn from_env() -> Self {
+        let folder = |name: &str| {
+            std::env::var_os(name)
+                .map(PathBuf::from)
+                .filter(|p| p.is_absolute())
+        };
+        let state = folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local/state")));
+        Self {
+            user: lease::user(),
+            rescue: state.map(|state| state.join("sonomark/rescue")),
+        }
+    }
+}
+
+/// A clip of a project, open for annotating.
+#[derive(Debug)]
+pub struct ClipStore {
+    clip: PathBuf,
+    rescue: Option<PathBuf>,
+    session: Arc<str>,
+    lam: u64,
+    n: u64,
+    prev: u32,
+    known: Known,
+    merged: Merged,
+    writer: Writer,
+    lease: Option<Lease>,
+    notes: Vec<String>,
+}
+
+impl ClipStore {
+    /// Opens a clip, creating the project when the folder is new or empty. The journal itself is
+    /// created by the first step, so that looking leaves no trace.
+    ///
+    /// # Errors
+    /// [`ProjectError::ReadOnly`] and [`ProjectError::Newer`] ask for [`load_read_only`]; others
+    /// say what to do. Damaged journals are never an error. A full disk is not one either: it is
+    /// named in the notes and the work is kept in memory.
+    pub fn open(root: &Path, info: &ClipInfo, now_ms: u64) -> Result<(Self, Loaded), ProjectError> {
+        Self::open_with(root, info, now_ms, &StoreOptions::from_env())
+    }
+
+    /// As [`open`](Self::open), with the surroundings given.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(
+        root: &Path,
+        info: &ClipInfo,
+        now_ms: u64,
+        options: &StoreOptions,
+    ) -> Result<(Self, Loaded), ProjectError> {
+        let hash = checked(&info.content_hash)?;
+        let mut notes = Vec::new();
+        let modes = prepare(root, &hash, info, &mut notes)?;
+        let clip = root.join("clips").join(&hash.0);
+        let holder = Holder::here(options.user.clone(), &hash, now_ms);
+        let seed = fresh_seed(&clip.join("ops"));
+        let session = holder.new_session(seed);
+        let sessions = root.join("sessions");
+        let lease = match Lease::take(&sessions, &session, &holder, modes) {
+            Ok(lease) => Some(lease),
+            Err(cause) => {
+                unless_full(&sessions, &cause)?;
+                notes.push(full(root, &cause));
+                None
+            }
+        };
+        let others = lease::alive(&sessions, &session, &holder, true);
+        let rescue = options
+            .rescue
+            .as_deref()
+            .map(|base| rescue_folder(base, root, &hash));
+        bring_home(
+            rescue.as_deref(),
+            &clip.join("ops"),
+            &others,
+            modes,
+            &mut notes,
+        );
+
+        let mut known = Known::default();
+        let entries = known.read_all(&clip.join("ops"), rescue.as_deref(), &others);
+        let (merged, mut loaded) = known.load(entries, &holder.user, &others);
+        notes.append(&mut loaded.notes);
+        loaded.notes = limited(notes);
+        loaded.session_seed = seed;
+        let store = Self {
+            prev: journal::chain_hash(session.as_bytes()),
+            lam: known.lam(),
+            n: 0,
+            writer: Writer::new(clip.join("ops"), &session, modes, rescue.clone()),
+            session: session.into(),
+            clip,
+            rescue,
+            known,
+            merged,
+            lease,
+            notes: Vec::new(),
+        };
+        Ok((store, loaded))
+    }
+
+    /// Journals a step that was applied to the annotation; returns after its `write`.
+    ///
+    /// # Errors
+    /// When [`ProjectError::step_is_kept`], the step counts all the same: it waits in memory and
+    /// is written by a later call. Otherwise nothing happened.
+    pub fn append(&mut self, step: &Step, now_ms: u64) -> Result<(), ProjectError> {
+        self.put(Record::Step(step.clone()), now_ms)
+    }
+
+    /// Journals where the annotator is.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub fn append_view(&mut self, view: &View, now_ms: u64) -> Result<(), ProjectError> {
+        self.put(Record::View(*view), now_ms)
+    }
+
+    fn put(&mut self, record: Record, now_ms: u64) -> Result<(), ProjectError> {
+        let (lam, n) = (self.lam + 1, self.n);
+        let (bytes, own) =
+            journal::encode(n, lam, self.prev, now_ms, &record).ok_or(ProjectError::Unstorable)?;
+        (self.lam, self.n, self.prev) = (lam, n + 1, own);
+        if let Record::Step(step) = record {
+            self.merged.push(Entry {
+                lam,
+                session: Arc::clone(&self.session),
+                n,
+                step,
+            });
+        }
+        if let Some(lease) = &mut self.lease {
+            lease.beat();
+        }
+        self.writer.push(n, bytes)
+    }
+
+    /// Writes what waits and makes it durable (`fdatasync`, and the folders of a new file). After
+    /// a failure everything since the last good sync is written again to a fresh file.
+    ///
+    /// # Errors
+    /// When the disk still refuses; nothing is lost from memory and the next call tries again.
+    pub fn sync(&mut self) -> Result<(), ProjectError> {
+        self.writer.sync()
+    }
+
+    /// A handle with which another thread makes written steps durable, so that a slow disk never
+    /// holds up the keys.
+    #[must_use]
+    pub fn syncer(&self) -> Syncer {
+        self.writer.syncer()
+    }
+
+    /// Steps and views that the disk has not confirmed.
+    #[must_use]
+    pub fn unsynced(&self) -> usize {
+        self.syncer().unsynced()
+    }
+
+    /// The state of everything known: what the annotation is after the same edits.
+    #[must_use]
+    pub fn annotation(&self) -> &Annotation {
+        self.merged.now()
+    }
+
+    /// Name of this session, safe as a file name.
+    #[must_use]
+    pub fn session(&self) -> &str {
+        &self.session
+    }
+
+    /// Reads what other sessions wrote since the last look and returns the edits that bring the
+    /// annotation up to date; apply them in order. Also tells the others that this session lives,
+    /// so call it about every second.
+    pub fn poll_others(&mut self) -> Vec<Edit> {
+        if let Some(lease) = &mut self.lease {
+            lease.beat();
+        }
+        let ops = self.clip.join("ops");
+        let new = self.known.read_new(&ops, &self.session, &mut self.notes);
+        self.lam = self.lam.max(self.known.lam());
+        if new.is_empty() {
+            return Vec::new();
+        }
+        match self.merged.insert(new) {
+            Ok(effect) => effect,
+            Err(_) => self.reload(&ops),
+        }
+    }
+
+    /// What went wrong since the last call, ready to show.
+    pub fn take_notes(&mut self) -> Vec<String> {
+        limited(std::mem::take(&mut self.notes))
+    }
+
+    /// Everything again from the files and from what is still in memory.
+    fn reload(&mut self, ops: &Path) -> Vec<Edit> {
+        let mut known = Known::default();
+        let mut entries = known.read_all(ops, self.rescue.as_deref(), &[]);
+        let have: HashSet<(Arc<str>, u64)> = entries
+            .iter()
+            .map(|entry| (Arc::clone(&entry.session), entry.n))
+            .collect();
+        let missing = |session: &Arc<str>, n: u64| !have.contains(&(Arc::clone(session), n));
+        let held = self
+            .writer
+            .kept()
+            .flat_map(|line| journal::scan("", line, 0).lines);
+        let own = held.filter_map(|line| match line.record {
+            Record::Step(step) if missing(&self.session, line.n) => Some(Entry {
+                lam: line.lam,
+                session: Arc::clone(&self.session),
+                n: line.n,
+                step,
+            }),
+            _ => None,
+        });
+        let own: Vec<Entry> = own.collect();
+        entries.extend(own);
+        let merged = Merged::replay(entries, |_, _| {});
+        let effect = difference(self.merged.now(), merged.now());
+        self.merged = merged;
+        self.known = known;
+        effect
+    }
+}
+
+impl Drop for ClipStore {
+    fn drop(&mut self) {
+        let _ = self.writer.sync();
+    }
+}
+
+/// What a project holds on a clip, for viewing and exporting. Writes nothing.
+///
+/// # Errors
+/// When there is no such clip.
+pub fn load_read_only(project_root: &Path, hash: &ContentHash) -> Result<Loaded, ProjectError> {
+    let hash = checked(hash)?;
+    let clip = project_root.join("clips").join(&hash.0);
+    if !clip.is_dir() {
+        let path = named(project_root);
+        return Err(ProjectError::NoSuchClip { path, hash: hash.0 });
+    }
+    let options = StoreOptions::from_env();
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now_ms = since.map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    });
+    let holder = Holder::here(options.user, &hash, now_ms);
+    let others = lease::alive(&project_root.join("sessions"), "", &holder, false);
+    let rescue = options
+        .rescue
+        .as_deref()
+        .map(|base| rescue_folder(base, project_root, &hash));
+    let mut known = Known::default();
+    let entries = known.read_all(&clip.join("ops"), rescue.as_deref(), &others);
+    let (_, mut loaded) = known.load(entries, &holder.user, &others);
+    loaded.notes = limited(loaded.notes);
+    Ok(loaded)
+}
+
+fn limited(mut notes: Vec<String>) -> Vec<String> {
+    if notes.len() > MAX_NOTES {
+        let more = notes.len() - MAX_NOTES;
+        notes.truncate(MAX_NOTES);
+        notes.push(format!("and {more} more"));
+    }
+    notes
+}

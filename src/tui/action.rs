@@ -1,0 +1,233 @@
+//! Everything a key, the command line and the palette can name: one table.
+//!
+//! The table is the enum, the names in `keymaps/*.yaml`, the help page, the palette and the
+//! README's key list. Events of the machine (a finished job, a resize) are not here: no key can
+//! name them.
+
+/// Where in the help an action is listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Group {
+    /// The crosshair.
+    Cursor,
+    /// Moving through the clip.
+    Frames,
+    /// Points and boxes: what the person tells the network.
+    Prompts,
+    /// Windows of visibility.
+    Windows,
+    /// Structures.
+    Tracks,
+    /// What the network is asked to do.
+    Network,
+    /// How the picture is shown.
+    View,
+    /// Files, help, leaving.
+    Program,
+    /// Inside the help page and the command line.
+    Dialogs,
+}
+
+impl Group {
+    /// Heading in the help.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Group::Cursor => "Cursor",
+            Group::Frames => "Frames",
+            Group::Prompts => "Points and boxes",
+            Group::Windows => "Windows of visibility",
+            Group::Tracks => "Structures",
+            Group::Network => "Network",
+            Group::View => "Picture",
+            Group::Program => "Program",
+            Group::Dialogs => "Inside help and command line",
+        }
+    }
+}
+
+macro_rules! actions {
+    ($($group:ident: { $($variant:ident $name:literal $doc:literal,)* })*) => {
+        /// What a key can do.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Action { $($(#[doc = $doc] $variant,)*)* }
+
+        impl Action {
+            /// Every action in the order of the table.
+            pub const ALL: &[Action] = &[$($(Action::$variant,)*)*];
+
+            /// Its name in keymaps and on the command line.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $($(Action::$variant => $name,)*)* }
+            }
+
+            /// One line for people.
+            #[must_use]
+            pub fn doc(self) -> &'static str {
+                match self { $($(Action::$variant => $doc,)*)* }
+            }
+
+            /// Where it is listed.
+            #[must_use]
+            pub fn group(self) -> Group {
+                match self { $($(Action::$variant => Group::$group,)*)* }
+            }
+        }
+    };
+}
+
+actions! {
+    Cursor: {
+        CursorLeft       "cursor-left"        "move the cursor left by 1 px, or by the count",
+        CursorDown       "cursor-down"        "move the cursor down by 1 px, or by the count",
+        CursorUp         "cursor-up"          "move the cursor up by 1 px, or by the count",
+        CursorRight      "cursor-right"       "move the cursor right by 1 px, or by the count",
+        CursorFarLeft    "cursor-far-left"    "move the cursor left by 8 px",
+        CursorFarDown    "cursor-far-down"    "move the cursor down by 8 px",
+        CursorFarUp      "cursor-far-up"      "move the cursor up by 8 px",
+        CursorFarRight   "cursor-far-right"   "move the cursor right by 8 px",
+        CursorCellLeft   "cursor-cell-left"   "move the cursor left by one cell of the screen",
+        CursorCellDown   "cursor-cell-down"   "move the cursor down by one cell of the screen",
+        CursorCellUp     "cursor-cell-up"     "move the cursor up by one cell of the screen",
+        CursorCellRight  "cursor-cell-right"  "move the cursor right by one cell of the screen",
+        CursorCentre     "cursor-centre"      "put the cursor in the middle of what is shown",
+    }
+    Frames: {
+        NextFrame        "next-frame"         "go to the next frame",
+        PreviousFrame    "previous-frame"     "go to the previous frame",
+        JumpForward      "jump-forward"       "go 10 frames on (a count: so many)",
+        JumpBackward     "jump-backward"      "go 10 frames back (a count: so many)",
+        FirstFrame       "first-frame"        "go to the first frame",
+        LastFrame        "last-frame"         "go to the last frame (a count: to that frame)",
+        NextAnchor       "next-anchor"        "go to the next frame with points or an accepted mask",
+        PreviousAnchor   "previous-anchor"    "go to the previous frame with points or an accepted mask",
+        MiddleFrame      "middle-frame"       "go to the middle between the two nearest anchors",
+        NextStale        "next-stale"         "go to the next frame whose mask is older than the points",
+        PlayPause        "play-pause"         "play the clip, or pause",
+        PlayFaster       "play-faster"        "play faster",
+        PlaySlower       "play-slower"        "play slower",
+    }
+    Prompts: {
+        AddBoundary      "add-boundary"       "put a boundary point under the cursor: the contour passes here",
+        AddInside        "add-inside"         "put an inside point under the cursor",
+        AddOutside       "add-outside"        "put an outside point under the cursor",
+        AddBox           "add-box"            "put a corner of a box; the second corner completes it",
+        ChooseNext       "choose-next"        "choose the next point of this frame",
+        ChoosePrevious   "choose-previous"    "choose the previous point of this frame",
+        NudgeLeft        "nudge-left"         "move the chosen (or nearest) point left by 1 px, or by the count",
+        NudgeDown        "nudge-down"         "move the chosen (or nearest) point down by 1 px, or by the count",
+        NudgeUp          "nudge-up"           "move the chosen (or nearest) point up by 1 px, or by the count",
+        NudgeRight       "nudge-right"        "move the chosen (or nearest) point right by 1 px, or by the count",
+        DeletePoint      "delete-point"       "delete the chosen point, or the one nearest to the cursor",
+        ClearPoints      "clear-points"       "delete all points and boxes of this structure on this frame",
+    }
+    Windows: {
+        WindowStart      "window-start"       "the structure is visible from this frame on",
+        WindowEnd        "window-end"         "the structure is last visible on this frame",
+        WindowNew        "window-new"         "the structure appears once more: a new window on this frame",
+        WindowClear      "window-clear"       "forget the window that holds this frame",
+        WindowsClear     "windows-clear"      "forget all windows of this structure",
+    }
+    Tracks: {
+        NewTrack         "new-track"          "start a new structure",
+        NextTrack        "next-track"         "choose the next structure",
+        PreviousTrack    "previous-track"     "choose the previous structure",
+        RenameTrack      "rename-track"       "rename the structure on the command line",
+        RecolourTrack    "recolour-track"     "give the structure the next colour",
+        HideTrack        "hide-track"         "hide the structure (in brackets then), or show it again",
+        DeleteTrack      "delete-track"       "delete the structure with its points and masks",
+    }
+    Network: {
+        Refresh          "refresh"            "compute the mask of this frame from its points again",
+        PropagateBoth    "propagate-both"     "carry the masks through all windows, both ways",
+        PropagateForward "propagate-forward"  "carry the mask to later frames",
+        PropagateBackward "propagate-backward" "carry the mask to earlier frames",
+        PropagateWindow  "propagate-window"   "carry the masks through the window that holds this frame",
+        Cancel           "cancel"             "stop what is running, keep what is done; let go of the chosen point",
+        AcceptFrame      "accept-frame"       "accept this frame's mask: nothing replaces it unasked",
+        DiscardMask      "discard-mask"       "discard this frame's mask",
+    }
+    View: {
+        ZoomIn           "zoom-in"            "enlarge the picture round the cursor",
+        ZoomOut          "zoom-out"           "shrink the picture",
+        ZoomFit          "zoom-fit"           "show the whole picture",
+        ZoomCursor       "zoom-cursor"        "bring the cursor into the middle",
+        PanLeft          "pan-left"           "look further left",
+        PanDown          "pan-down"           "look further down",
+        PanUp            "pan-up"             "look further up",
+        PanRight         "pan-right"          "look further right",
+        GainUp           "gain-up"            "more gain (contrast)",
+        GainDown         "gain-down"          "less gain (contrast)",
+        LevelUp          "level-up"           "brighter",
+        LevelDown        "level-down"         "darker",
+        GainReset        "gain-reset"         "gain and level as in the file",
+        ToggleMasks      "toggle-masks"       "draw masks, or do not",
+        ToggleTint       "toggle-tint"        "tint the inside of the chosen mask, or do not",
+        ToggleSmooth     "toggle-smooth"      "smooth enlarged pixels, or show them square",
+        TogglePoints     "toggle-points"      "draw points, boxes and the crosshair, or do not",
+        Redraw           "redraw"             "draw everything again",
+    }
+    Program: {
+        Undo             "undo"               "take back the last change, with the mask that followed it",
+        Redo             "redo"               "do the change again that was taken back",
+        Export           "export"             "export on the command line",
+        NextClip         "next-clip"          "open the next clip of the queue",
+        PreviousClip     "previous-clip"      "open the previous clip of the queue",
+        Help             "help"               "show all keys",
+        Messages         "messages"           "show the last messages again",
+        CommandLine      "command-line"       "open the command line",
+        Palette          "palette"            "search all actions by what they do",
+        Suspend          "suspend"            "put the program to sleep, back to the shell (fg wakes it)",
+        Quit             "quit"               "leave; everything is already saved",
+    }
+    Dialogs: {
+        Close            "close"              "close the help or the command line",
+        ScrollDown       "scroll-down"        "scroll down, or choose the next line",
+        ScrollUp         "scroll-up"          "scroll up, or choose the previous line",
+        PageDown         "page-down"          "scroll down by a page",
+        PageUp           "page-up"            "scroll up by a page",
+        LineRun          "line-run"           "run the command line",
+        LineComplete     "line-complete"      "complete the word with the chosen line",
+        LineLeft         "line-left"          "go left in the command line",
+        LineRight        "line-right"         "go right in the command line",
+        LineStart        "line-start"         "go to the start of the command line",
+        LineEnd          "line-end"           "go to the end of the command line",
+        LineErase        "line-erase"         "erase the character before the cursor",
+        LineEraseWord    "line-erase-word"    "erase the word before the cursor",
+        LineEraseAll     "line-erase-all"     "erase the command line",
+    }
+}
+
+impl Action {
+    /// Finds an action by its name.
+    ///
+    /// # Errors
+    /// The name that was probably meant, where one is near.
+    pub fn from_name(name: &str) -> Result<Action, Option<&'static str>> {
+        let found = Action::ALL.iter().find(|action| action.name() == name);
+        found.copied().ok_or_else(|| nearest(name, Action::ALL.iter().map(|action| action.name())))
+    }
+}
+
+/// The known word closest to `word`, if one is close enough to be what was meant.
+#[must_use]
+pub(crate) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let (distance, best) = known.map(|k| (distance(word, k), k)).min()?;
+    (distance <= word.chars().count() / 3 + 1).then_some(best)
+}
+
+/// Levenshtein distance in characters.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, cb) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(ca != *cb);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}

@@ -1,0 +1,289 @@
+//! The `:` line and the palette: what can be typed, what it means, how it is completed.
+//!
+//! Every action of the table is a command. A few commands take words as well.
+
+use crate::domain::FrameIndex;
+
+use super::action::{Action, nearest};
+use super::keymap::Keymap;
+
+/// A line being typed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Line {
+    /// What stands there.
+    pub text: String,
+    /// Where the cursor is, in characters.
+    pub cursor: usize,
+    /// Which line of the listing is chosen, when the person chose one.
+    pub choice: Option<usize>,
+    /// A search through all actions instead of a command.
+    pub palette: bool,
+}
+
+/// What a line means.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Nothing was typed.
+    Nothing,
+    /// An action, with a count.
+    Act(Action, Option<u32>),
+    /// Go to a frame.
+    Goto(FrameIndex),
+    /// Start a structure with this label.
+    NewTrack(String),
+    /// Rename the structure.
+    Rename(String),
+    /// Give the structure colour number so and so, from 0.
+    Colour(u8),
+    /// Add a window, both ends included.
+    Window(FrameIndex, FrameIndex),
+    /// Play at this speed.
+    Speed(f32),
+    /// Gain as a factor and level in gray values.
+    Tone(f32, f32),
+    /// Export in a format to a path.
+    Export(String, Option<String>),
+    /// Everything is already saved.
+    Write,
+}
+
+/// Commands that take words: name, words, what it does.
+pub const COMMANDS: [(&str, &str, &str); 9] = [
+    ("frame", "N", "go to frame N (a number alone does it too)"),
+    ("new", "LABEL", "start a structure with this label"),
+    ("rename", "LABEL", "rename the structure"),
+    ("colour", "N", "give the structure colour N"),
+    ("window", "FIRST LAST", "the structure is visible in these frames"),
+    ("speed", "FACTOR", "play at this speed: 0.1 to 8"),
+    ("tone", "GAIN LEVEL", "gain as a factor, level in gray values: 1 0 is as in the file"),
+    ("export", "FORMAT [PATH]", "write the annotation in a format"),
+    ("write", "", "nothing to do: everything is already saved"),
+];
+
+/// Short forms.
+const ALIASES: [(&str, &str); 6] =
+    [("q", "quit"), ("q!", "quit"), ("wq", "quit"), ("x", "quit"), ("w", "write"), ("h", "help")];
+
+/// One line of the listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// What it completes to.
+    pub name: &'static str,
+    /// Words it takes.
+    pub words: &'static str,
+    /// What it does.
+    pub doc: &'static str,
+    /// Keys that do it.
+    pub keys: String,
+}
+
+/// Reads a command line. `frames` is the length of the clip.
+///
+/// # Errors
+/// A sentence that says what was expected.
+pub fn parse(text: &str, frames: usize) -> Result<Command, String> {
+    let text = text.trim().trim_start_matches(':').trim_start();
+    if text.is_empty() {
+        return Ok(Command::Nothing);
+    }
+    if text.bytes().all(|b| b.is_ascii_digit()) {
+        return frame(text, frames).map(Command::Goto);
+    }
+    let (name, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+    let rest = rest.trim();
+    let name = ALIASES.iter().find(|(short, _)| *short == name).map_or(name, |(_, long)| long);
+    if let Some(command) = with_words(name, rest, frames) {
+        return command;
+    }
+    match Action::from_name(name) {
+        Ok(action) if rest.is_empty() => Ok(Command::Act(action, None)),
+        Ok(action) => rest
+            .parse()
+            .map(|count| Command::Act(action, Some(count)))
+            .map_err(|_| format!("`{name}` takes a count or nothing, not `{rest}`")),
+        Err(_) => Err(match nearest(name, names()) {
+            Some(meant) => format!("`{name}` is no command; did you mean `{meant}`?"),
+            None => format!("`{name}` is no command; F2 searches all of them"),
+        }),
+    }
+}
+
+fn with_words(name: &str, rest: &str, frames: usize) -> Option<Result<Command, String>> {
+    let words: Vec<&str> = rest.split_whitespace().collect();
+    Some(match (name, words.as_slice()) {
+        ("frame", [n]) => frame(n, frames).map(Command::Goto),
+        ("new", [_, ..]) => label(rest).map(Command::NewTrack),
+        ("rename", [_, ..]) => label(rest).map(Command::Rename),
+        ("colour" | "color", [n]) => match n.parse::<u8>() {
+            Ok(n) if n > 0 => Ok(Command::Colour(n - 1)),
+            _ => Err("colours are numbered from 1".to_owned()),
+        },
+        ("window", [first, last]) => {
+            frame(first, frames).and_then(|a| Ok(Command::Window(a, frame(last, frames)?)))
+        }
+        ("speed", [factor]) => match factor.parse::<f32>() {
+            Ok(factor) if (0.1..=8.0).contains(&factor) => Ok(Command::Speed(factor)),
+            _ => Err("a speed lies between 0.1 and 8".to_owned()),
+        },
+        ("tone", [gain, level]) => match (gain.parse::<f32>(), level.parse::<f32>()) {
+            (Ok(gain), Ok(level)) if (0.25..=32.0).contains(&gain) && level.abs() <= 255.0 => {
+                Ok(Command::Tone(gain, level))
+            }
+            _ => Err("gain lies between 0.25 and 32, level between -255 and 255".to_owned()),
+        },
+        ("export", [format]) => Ok(Command::Export((*format).to_owned(), None)),
+        ("export", [format, ..]) => {
+            let path = rest[format.len()..].trim();
+            Ok(Command::Export((*format).to_owned(), Some(path.to_owned())))
+        }
+        ("write", []) => Ok(Command::Write),
+        _ => {
+            let (_, wanted, _) = COMMANDS.iter().find(|(known, _, _)| *known == name)?;
+            Err(format!(
+                "`{name}` needs {}",
+                if wanted.is_empty() { "nothing more" } else { wanted }
+            ))
+        }
+    })
+}
+
+fn frame(word: &str, frames: usize) -> Result<FrameIndex, String> {
+    match word.parse::<usize>() {
+        Ok(n) if (1..=frames).contains(&n) => Ok(n - 1),
+        _ => Err(format!("`{word}` is no frame of this clip; it has 1 to {frames}")),
+    }
+}
+
+/// Longest label, characters.
+const LABEL_MAX: usize = 200;
+
+fn label(text: &str) -> Result<String, String> {
+    if text.chars().count() > LABEL_MAX {
+        return Err(format!("a label has at most {LABEL_MAX} characters"));
+    }
+    if text.chars().any(char::is_control) {
+        return Err("a label has no control characters".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+fn names() -> impl Iterator<Item = &'static str> {
+    COMMANDS.iter().map(|(name, _, _)| *name).chain(Action::ALL.iter().map(|a| a.name()))
+}
+
+impl Line {
+    /// A line with something on it already.
+    #[must_use]
+    pub fn with(text: &str) -> Line {
+        Line { text: text.to_owned(), cursor: text.chars().count(), ..Line::default() }
+    }
+
+    /// An empty search.
+    #[must_use]
+    pub fn search() -> Line {
+        Line { palette: true, ..Line::default() }
+    }
+
+    /// Types a character; control characters are left out.
+    pub fn insert(&mut self, c: char) {
+        if !c.is_control() && self.text.len() < 4096 {
+            let at = self.byte(self.cursor);
+            self.text.insert(at, c);
+            self.cursor += 1;
+            self.choice = None;
+        }
+    }
+
+    /// Erases the character before the cursor.
+    pub fn erase(&mut self) {
+        if self.cursor > 0 {
+            let at = self.byte(self.cursor - 1);
+            self.text.remove(at);
+            self.cursor -= 1;
+            self.choice = None;
+        }
+    }
+
+    /// Erases the word before the cursor.
+    pub fn erase_word(&mut self) {
+        let before = |line: &Line| line.text[..line.byte(line.cursor)].chars().next_back();
+        while before(self).is_some_and(char::is_whitespace) {
+            self.erase();
+        }
+        while before(self).is_some_and(|c| !c.is_whitespace()) {
+            self.erase();
+        }
+    }
+
+    /// Moves the cursor by so many characters.
+    pub fn go(&mut self, by: isize) {
+        let end = self.text.chars().count();
+        self.cursor = self.cursor.saturating_add_signed(by).min(end);
+    }
+
+    fn byte(&self, character: usize) -> usize {
+        self.text.char_indices().nth(character).map_or(self.text.len(), |(at, _)| at)
+    }
+
+    /// What fits to what was typed, best first. Once a first word is complete, only it is left.
+    #[must_use]
+    pub fn candidates(&self, keymap: &Keymap) -> Vec<Candidate> {
+        let typed = self.text.trim_start_matches(':').trim_start().to_lowercase();
+        let word =
+            if self.palette { typed.as_str() } else { typed.split(' ').next().unwrap_or("") };
+        let exact = !self.palette && typed.contains(' ');
+        let commands = COMMANDS
+            .iter()
+            .filter(|_| !self.palette)
+            .map(|&(name, words, doc)| Candidate { name, words, doc, keys: String::new() });
+        let actions = Action::ALL.iter().map(|action| Candidate {
+            name: action.name(),
+            words: "",
+            doc: action.doc(),
+            keys: keymap.keys_of(*action).join(" "),
+        });
+        let mut found: Vec<(u32, Candidate)> = commands
+            .chain(actions)
+            .filter_map(|each| Some((rank(word, &each, exact, self.palette)?, each)))
+            .collect();
+        found.sort_by_key(|(rank, _)| *rank);
+        found.into_iter().map(|(_, each)| each).collect()
+    }
+
+    /// Puts the chosen (or best) candidate on the line.
+    pub fn complete(&mut self, keymap: &Keymap) {
+        let candidates = self.candidates(keymap);
+        let Some(chosen) = candidates.get(self.choice.unwrap_or(0)) else { return };
+        let gap = if chosen.words.is_empty() { "" } else { " " };
+        *self = Line::with(&format!("{}{gap}", chosen.name));
+    }
+}
+
+/// How well a candidate fits, smaller is better; `None`: not at all.
+fn rank(typed: &str, candidate: &Candidate, exact: bool, by_doc: bool) -> Option<u32> {
+    let name = candidate.name;
+    if exact {
+        return (name == typed).then_some(0);
+    }
+    if name == typed {
+        return Some(0);
+    }
+    if name.starts_with(typed) {
+        return Some(1);
+    }
+    if name.split('-').any(|part| part.starts_with(typed)) {
+        return Some(2);
+    }
+    if name.contains(typed) {
+        return Some(3);
+    }
+    let all_words = || {
+        let doc = candidate.doc.to_lowercase();
+        typed.split_whitespace().all(|word| doc.contains(word) || name.contains(word))
+    };
+    if by_doc && all_words() {
+        return Some(4);
+    }
+    let mut letters = name.chars();
+    typed.chars().all(|c| letters.any(|l| l == c)).then_some(5)
+}

@@ -1,0 +1,436 @@
+//! A scene becomes an indexed picture: image, masks, marks. Pure.
+
+use super::shapes::{frame, line, stamp};
+use super::{Colour, Palette, Picture, Viewport};
+use crate::domain::{Bitmap, BoxPx, GrayFrame, PointKind, PointPx};
+
+/// Screen px beyond the border that outlines look at.
+const MARGIN: i64 = 2;
+
+/// Everything that is shown over one frame. Later entries of a list are drawn over earlier ones,
+/// except masks: the first listed is the one that matters and lies on top.
+#[derive(Clone, Debug)]
+pub struct Scene<'a> {
+    /// The frame; `None` shows black.
+    pub frame: Option<&'a GrayFrame>,
+    /// What part of it, and how large.
+    pub view: Viewport,
+    /// Window and level.
+    pub tone: Tone,
+    /// Smooth instead of square pixels when enlarged.
+    pub smooth: bool,
+    /// Half the size of a point mark, px: about half a text cell's width with sixel, 1 with half
+    /// blocks.
+    pub mark_px: u16,
+    /// Masks, the most important first.
+    pub masks: Vec<MaskLayer<'a>>,
+    /// Lines: rays of the cursor, contours.
+    pub lines: Vec<LineMark>,
+    /// Boxes.
+    pub boxes: Vec<BoxMark>,
+    /// Points.
+    pub points: Vec<PointMark>,
+    /// The cursor.
+    pub crosshair: Option<Crosshair>,
+}
+
+impl<'a> Scene<'a> {
+    /// A scene with nothing but a frame.
+    #[must_use]
+    pub fn new(frame: Option<&'a GrayFrame>, view: Viewport) -> Self {
+        Self {
+            frame,
+            view,
+            tone: Tone::default(),
+            smooth: false,
+            mark_px: 4,
+            masks: Vec::new(),
+            lines: Vec::new(),
+            boxes: Vec::new(),
+            points: Vec::new(),
+            crosshair: None,
+        }
+    }
+}
+
+/// Window and level as on an ultrasound machine, in gray values 0..=255.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tone {
+    /// Gray value shown half bright.
+    pub level: f32,
+    /// Width of the range of gray values between black and white, at least 1.
+    pub window: f32,
+}
+
+impl Default for Tone {
+    fn default() -> Self {
+        Self { level: 127.5, window: 255.0 }
+    }
+}
+
+impl Tone {
+    /// Brighter or darker by `gray` values, limited so that something stays visible.
+    #[must_use]
+    pub fn brighter(self, gray: f32) -> Self {
+        Self { level: (self.level - gray).clamp(0.0, 255.0), ..self }
+    }
+
+    /// More contrast for `factor` above 1, less below.
+    #[must_use]
+    pub fn contrasted(self, factor: f32) -> Self {
+        Self { window: (self.window / factor.max(0.01)).clamp(8.0, 1020.0), ..self }
+    }
+
+    /// Level of the gray ramp for every gray value: windowing and quantisation in one table.
+    #[must_use]
+    pub fn table(&self, levels: u8) -> [u8; 256] {
+        let top = f32::from(levels.max(1) - 1);
+        let low = self.level - self.window.max(1.0) / 2.0;
+        std::array::from_fn(|gray| {
+            let bright = (gray as f32 - low) / self.window.max(1.0);
+            (bright.clamp(0.0, 1.0) * top).round() as u8
+        })
+    }
+}
+
+/// How a mask is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MaskStyle {
+    /// Outline of two px and a light tint.
+    Current,
+    /// Outline of one px: another structure's mask.
+    Other,
+    /// Dashed outline: a newer one is being computed.
+    Stale,
+    /// Not drawn.
+    Hidden,
+}
+
+/// A mask over the frame.
+#[derive(Clone, Copy, Debug)]
+pub struct MaskLayer<'a> {
+    /// The mask; has the size of the frame.
+    pub bitmap: &'a Bitmap,
+    /// Colour of outline and tint.
+    pub colour: Colour,
+    /// How it is drawn.
+    pub style: MaskStyle,
+}
+
+/// A point prompt: boundary a diamond, inside a plus, outside a minus.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PointMark {
+    /// Where, image px.
+    pub at: PointPx,
+    /// What it says; decides the shape.
+    pub kind: PointKind,
+    /// Its colour.
+    pub colour: Colour,
+    /// The one that keys act on is larger.
+    pub chosen: bool,
+}
+
+/// A box prompt.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BoxMark {
+    /// Where, image px.
+    pub area: BoxPx,
+    /// Its colour.
+    pub colour: Colour,
+    /// The one that keys act on is thicker.
+    pub chosen: bool,
+}
+
+/// A line of one px.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LineMark {
+    /// One end, image px.
+    pub from: PointPx,
+    /// Other end, image px.
+    pub to: PointPx,
+    /// Its colour.
+    pub colour: Colour,
+    /// Dotted instead of solid.
+    pub dotted: bool,
+}
+
+/// The cursor: four short arms around a gap, so that the pixel beneath stays visible.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Crosshair {
+    /// Where, image px.
+    pub at: PointPx,
+    /// Its colour.
+    pub colour: Colour,
+}
+
+/// The picture of a scene; has the size of the viewport.
+#[must_use]
+pub fn compose(scene: &Scene<'_>, palette: &Palette) -> Picture {
+    let mut picture = Picture::filled(scene.view.width_px, scene.view.height_px, 0);
+    if let Some(image) = scene.frame {
+        let table = scene.tone.table(palette.levels());
+        if scene.view.scale < 1.0 {
+            averaged(image, &scene.view, &table, &mut picture);
+        } else if scene.smooth && scene.view.scale > 1.0 {
+            interpolated(image, &scene.view, &table, &mut picture);
+        } else {
+            nearest(image, &scene.view, &table, &mut picture);
+        }
+    }
+    draw_masks(scene, palette, &mut picture);
+    draw_marks(scene, palette, &mut picture);
+    picture
+}
+
+/// Image column (`across`) or row of every screen column or row from `-MARGIN` to the size +
+/// `MARGIN`; outside the image too.
+fn source_cells(view: &Viewport, across: bool) -> Vec<i64> {
+    let size = if across { view.width_px } else { view.height_px };
+    (-MARGIN..size as i64 + MARGIN)
+        .map(|i| {
+            let at = view.to_image(i as f32 + 0.5, i as f32 + 0.5);
+            (if across { at.x } else { at.y }).floor() as i64
+        })
+        .collect()
+}
+
+fn nearest(image: &GrayFrame, view: &Viewport, table: &[u8; 256], picture: &mut Picture) {
+    let margin = MARGIN as usize;
+    let (columns, rows) = (source_cells(view, true), source_cells(view, false));
+    let columns = &columns[margin..margin + view.width_px];
+    let (iw, ih) = (i64::from(image.width_px), i64::from(image.height_px));
+    for (y, line) in picture.indices.chunks_exact_mut(view.width_px.max(1)).enumerate() {
+        let row = rows[y + margin];
+        if !(0..ih).contains(&row) {
+            continue;
+        }
+        let source = &image.pixels[(row * iw) as usize..((row + 1) * iw) as usize];
+        for (index, &column) in line.iter_mut().zip(columns) {
+            if (0..iw).contains(&column) {
+                *index = table[source[column as usize] as usize];
+            }
+        }
+    }
+}
+
+/// For one screen axis: the two nearest image pixels and the share of the second in 1/256;
+/// `None` outside the image.
+fn between(view: &Viewport, across: bool) -> Vec<Option<(usize, usize, u32)>> {
+    let size = if across { view.width_px } else { view.height_px };
+    let image = view.image_px[usize::from(!across)];
+    (0..size)
+        .map(|i| {
+            let at = view.to_image(i as f32 + 0.5, i as f32 + 0.5);
+            let at = if across { at.x } else { at.y };
+            (at >= 0.0 && at < image as f32).then(|| {
+                let at = (at - 0.5).clamp(0.0, image as f32 - 1.0);
+                let first = at as usize;
+                let share = ((at - first as f32) * 256.0) as u32;
+                (first, (first + 1).min(image as usize - 1), share)
+            })
+        })
+        .collect()
+}
+
+fn interpolated(image: &GrayFrame, view: &Viewport, table: &[u8; 256], picture: &mut Picture) {
+    let view = Viewport { image_px: [image.width_px, image.height_px], ..*view };
+    let (columns, rows) = (between(&view, true), between(&view, false));
+    let iw = image.width_px as usize;
+    for (line, row) in picture.indices.chunks_exact_mut(view.width_px.max(1)).zip(rows) {
+        let Some((upper, lower, below)) = row else { continue };
+        let (upper, lower) = (&image.pixels[upper * iw..][..iw], &image.pixels[lower * iw..][..iw]);
+        for (index, column) in line.iter_mut().zip(&columns) {
+            let Some((left, right, beside)) = *column else { continue };
+            let mix = |a: u8, b: u8, share: u32| u32::from(a) * (256 - share) + u32::from(b) * share;
+            let top = mix(upper[left], upper[right], beside);
+            let bottom = mix(lower[left], lower[right], beside);
+            let gray = (top * (256 - below) + bottom * below + 32_768) >> 16;
+            *index = table[gray.min(255) as usize];
+        }
+    }
+}
+
+/// For one screen axis: the image pixels under each screen px, as a range that may be empty.
+fn beneath(view: &Viewport, across: bool) -> Vec<(usize, usize)> {
+    let size = if across { view.width_px } else { view.height_px };
+    let image = view.image_px[usize::from(!across)] as f32;
+    let edge = |i: usize| {
+        let at = view.to_image(i as f32, i as f32);
+        (if across { at.x } else { at.y }).round().clamp(0.0, image) as usize
+    };
+    (0..size).map(|i| (edge(i), edge(i + 1))).collect()
+}
+
+fn averaged(image: &GrayFrame, view: &Viewport, table: &[u8; 256], picture: &mut Picture) {
+    let view = Viewport { image_px: [image.width_px, image.height_px], ..*view };
+    let (columns, rows) = (beneath(&view, true), beneath(&view, false));
+    let iw = image.width_px as usize;
+    let mut sums = vec![0u32; iw + 1];
+    for (line, (top, bottom)) in picture.indices.chunks_exact_mut(view.width_px.max(1)).zip(rows) {
+        if top == bottom {
+            continue;
+        }
+        sums.fill(0);
+        for row in image.pixels[top * iw..bottom * iw].chunks_exact(iw) {
+            for (sum, &gray) in sums[1..].iter_mut().zip(row) {
+                *sum += u32::from(gray);
+            }
+        }
+        for x in 0..iw {
+            sums[x + 1] += sums[x];
+        }
+        for (index, &(left, right)) in line.iter_mut().zip(&columns) {
+            if left < right {
+                let count = ((right - left) * (bottom - top)) as u32;
+                let gray = (sums[right] - sums[left] + count / 2) / count;
+                *index = table[gray.min(255) as usize];
+            }
+        }
+    }
+}
+
+fn draw_masks(scene: &Scene<'_>, palette: &Palette, picture: &mut Picture) {
+    if scene.masks.iter().all(|mask| mask.style == MaskStyle::Hidden) {
+        return;
+    }
+    let (columns, rows) = (source_cells(&scene.view, true), source_cells(&scene.view, false));
+    let seen: Vec<_> = scene
+        .masks
+        .iter()
+        .filter(|mask| mask.style != MaskStyle::Hidden)
+        .filter_map(|mask| Some((mask, ScreenMask::new(mask.bitmap, &columns, &rows)?)))
+        .collect();
+    for (mask, flags) in &seen {
+        if mask.style == MaskStyle::Current {
+            flags.tint(mask.colour, palette, picture);
+        }
+    }
+    for (mask, flags) in seen.iter().rev() {
+        let index = palette.overlay(mask.colour);
+        match mask.style {
+            MaskStyle::Current => flags.outline(2, |_, _| true, index, picture),
+            MaskStyle::Other => flags.outline(1, |_, _| true, index, picture),
+            MaskStyle::Stale => flags.outline(1, |x, y| (x + y) % 8 < 5, index, picture),
+            MaskStyle::Hidden => {}
+        }
+    }
+}
+
+/// A mask in screen pixels: flags of the rectangle around it, `MARGIN` px of surroundings
+/// included.
+struct ScreenMask {
+    left: i64,
+    top: i64,
+    width: usize,
+    flags: Vec<bool>,
+}
+
+impl ScreenMask {
+    /// `None` when nothing of the mask is on the screen.
+    fn new(bitmap: &Bitmap, columns: &[i64], rows: &[i64]) -> Option<Self> {
+        let bounds = bitmap.bounds()?;
+        let seen = |cells: &[i64], min: f32, max: f32| {
+            let inside = |&cell: &i64| cell as f32 >= min && (cell as f32) < max;
+            let first = cells.iter().position(inside)?;
+            let last = cells.iter().rposition(inside)?;
+            Some((first.saturating_sub(MARGIN as usize), (last + 1 + MARGIN as usize).min(cells.len())))
+        };
+        let (x0, x1) = seen(columns, bounds.min.x, bounds.max.x)?;
+        let (y0, y1) = seen(rows, bounds.min.y, bounds.max.y)?;
+        let mut flags = Vec::with_capacity((x1 - x0) * (y1 - y0));
+        for &row in &rows[y0..y1] {
+            flags.extend(columns[x0..x1].iter().map(|&column| bitmap.get(column, row)));
+        }
+        Some(Self { left: x0 as i64 - MARGIN, top: y0 as i64 - MARGIN, width: x1 - x0, flags })
+    }
+
+    /// Calls `visit(x, y, position in flags)` for every foreground pixel on the screen.
+    fn for_each(&self, picture: &Picture, mut visit: impl FnMut(usize, usize, usize)) {
+        for (row, line) in self.flags.chunks_exact(self.width).enumerate() {
+            let y = self.top + row as i64;
+            if !(0..picture.height_px as i64).contains(&y) {
+                continue;
+            }
+            for (column, _) in line.iter().enumerate().filter(|&(_, &inside)| inside) {
+                let x = self.left + column as i64;
+                if (0..picture.width_px as i64).contains(&x) {
+                    visit(x as usize, y as usize, row * self.width + column);
+                }
+            }
+        }
+    }
+
+    fn tint(&self, colour: Colour, palette: &Palette, picture: &mut Picture) {
+        let levels = palette.levels();
+        let table: Vec<u8> = (0..levels).map(|level| palette.tint(colour, level)).collect();
+        let mut places = Vec::new();
+        self.for_each(picture, |x, y, _| places.push(y * picture.width_px + x));
+        for place in places {
+            // Pixels that another mask tinted already are no grays any more.
+            if let Some(&tinted) = table.get(picture.indices[place] as usize) {
+                picture.indices[place] = tinted;
+            }
+        }
+    }
+
+    /// Foreground pixels with background at most `thickness` px to a side. The rectangle's own
+    /// border counts as foreground beyond the screen and has been looked up inside it.
+    fn outline(
+        &self,
+        thickness: usize,
+        dash: impl Fn(usize, usize) -> bool,
+        index: u8,
+        picture: &mut Picture,
+    ) {
+        let height = self.flags.len() / self.width;
+        let mut places = Vec::new();
+        self.for_each(picture, |x, y, at| {
+            let (column, row) = (at % self.width, at / self.width);
+            let edge = (1..=thickness).any(|d| {
+                (column >= d && !self.flags[at - d])
+                    || (column + d < self.width && !self.flags[at + d])
+                    || (row >= d && !self.flags[at - d * self.width])
+                    || (row + d < height && !self.flags[at + d * self.width])
+            });
+            if edge && dash(x, y) {
+                places.push(y * picture.width_px + x);
+            }
+        });
+        for place in places {
+            picture.indices[place] = index;
+        }
+    }
+}
+
+fn draw_marks(scene: &Scene<'_>, palette: &Palette, picture: &mut Picture) {
+    let view = &scene.view;
+    let size = i64::from(scene.mark_px.max(1));
+    for each in &scene.lines {
+        let (from, to) = (view.to_screen(each.from), view.to_screen(each.to));
+        line(picture, from, to, palette.overlay(each.colour), each.dotted);
+    }
+    for each in &scene.boxes {
+        let (min, max) = (view.to_screen(each.area.min), view.to_screen(each.area.max));
+        frame(picture, min, max, palette.overlay(each.colour), if each.chosen { 2 } else { 1 });
+    }
+    for each in &scene.points {
+        let radius = if each.chosen { size + (size / 2).max(1) } else { size };
+        let thick = radius / 4;
+        let (at, index) = (view.to_screen(each.at), palette.overlay(each.colour));
+        match each.kind {
+            PointKind::Boundary => {
+                stamp(picture, at, radius, index, |dx, dy| dx.abs() + dy.abs() <= radius);
+            }
+            PointKind::Inside => stamp(picture, at, radius, index, |dx, dy| {
+                dx.abs() <= thick || dy.abs() <= thick
+            }),
+            PointKind::Outside => stamp(picture, at, radius, index, |_, dy| dy.abs() <= thick),
+        }
+    }
+    if let Some(cross) = scene.crosshair {
+        let (gap, arm) = (size / 2, size * 2 + size / 2);
+        stamp(picture, view.to_screen(cross.at), arm, palette.overlay(cross.colour), |dx, dy| {
+            (dx == 0 && dy.abs() > gap) || (dy == 0 && dx.abs() > gap)
+        });
+    }
+}

@@ -1,0 +1,335 @@
+//! What has to be sent: the changed cells of a picture as opaque sixel rectangles.
+//!
+//! The one portable partial redraw is an opaque, fully painted rectangle of whole text cells
+//! (mlterm erases what lies under transparent sixels). Changed cells are gathered to rectangles
+//! so that pixels sent in vain weigh less than another sixel header with its palette.
+
+use ratatui::buffer::{Buffer, CellDiffOption};
+use ratatui::layout::Rect;
+
+use super::{Palette, Picture, RectPx, sixel};
+
+/// Bytes that another rectangle costs beside its pixels (header, palette), in pixels.
+const RECTANGLE_COST_PX: usize = 512;
+/// Longest sixel, bytes: tmux drops what reaches 1 MiB.
+const MAX_SIXEL_BYTES: usize = 900_000;
+
+/// What the terminal can take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Widest sixel, px (xterm drops wider ones without a word).
+    pub max_width_px: usize,
+    /// Highest sixel, px.
+    pub max_height_px: usize,
+}
+
+impl Default for Limits {
+    /// xterm's default of 1000 x 1000 px.
+    fn default() -> Self {
+        Self { max_width_px: 1000, max_height_px: 1000 }
+    }
+}
+
+/// The text cells of the terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grid {
+    /// Columns of the terminal.
+    pub columns: u16,
+    /// Rows of the terminal.
+    pub rows: u16,
+    /// Width and height of a cell, px.
+    pub cell_px: (u16, u16),
+}
+
+/// A rectangle of text cells, from the top left corner of the terminal.
+pub type CellArea = Rect;
+
+/// A sixel and the cell of its top left corner (from 0).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlacedSixel {
+    /// Column, from 0.
+    pub column: u16,
+    /// Row, from 0.
+    pub row: u16,
+    /// The control sequence, `ESC P` to `ESC \`.
+    pub bytes: Vec<u8>,
+}
+
+/// Marks the cells of a picture, so that ratatui never writes over it. Call while drawing.
+pub fn reserve(buffer: &mut Buffer, area: CellArea) {
+    set_option(buffer, area, CellDiffOption::Skip);
+}
+
+/// Marks cells of text that lies over a picture, so that ratatui writes them anew. Call after
+/// drawing the text, and name the same area to [`Painter::paint`].
+pub fn cover(buffer: &mut Buffer, area: CellArea) {
+    set_option(buffer, area, CellDiffOption::AlwaysUpdate);
+}
+
+fn set_option(buffer: &mut Buffer, area: CellArea, option: CellDiffOption) {
+    for position in area.intersection(buffer.area).positions() {
+        buffer[position].set_diff_option(option);
+    }
+}
+
+/// Knows what is shown and sends the difference.
+///
+/// ```text
+/// let sixels = painter.paint(picture, &palette, grid, area, &covered);
+/// screen.present(&sixels)?;
+/// ```
+#[derive(Debug, Default)]
+pub struct Painter {
+    limits: Limits,
+    shown: Option<Shown>,
+}
+
+#[derive(Debug)]
+struct Shown {
+    picture: Picture,
+    palette: Palette,
+    grid: Grid,
+    area: CellArea,
+    /// Cells whose content on the screen is not that of `picture`.
+    lost: Vec<bool>,
+}
+
+impl Painter {
+    /// A painter that has shown nothing yet.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, shown: None }
+    }
+
+    /// Forgets what is shown: after a resize, a clear, a suspend. The next picture is sent whole.
+    pub fn damage_all(&mut self) {
+        self.shown = None;
+    }
+
+    /// Marks cells whose picture was destroyed by something else.
+    pub fn damage(&mut self, cells: CellArea) {
+        if let Some(shown) = &mut self.shown {
+            let columns = shown.area.width as usize;
+            for position in cells.intersection(shown.area).positions() {
+                let (x, y) = (position.x - shown.area.x, position.y - shown.area.y);
+                shown.lost[y as usize * columns + x as usize] = true;
+            }
+        }
+    }
+
+    /// The sixels that turn what is shown into `picture`, whose top left corner lies at that of
+    /// `area`; the caller sends all of them. Cells in `covered` (text over the picture) are left
+    /// alone and sent when they are no longer covered. `area` never reaches the last row of the
+    /// terminal (a picture there scrolls it), and what of `picture` is outside it is not shown.
+    pub fn paint(
+        &mut self,
+        picture: Picture,
+        palette: &Palette,
+        grid: Grid,
+        area: CellArea,
+        covered: &[CellArea],
+    ) -> Vec<PlacedSixel> {
+        let allowed = Rect::new(0, 0, grid.columns, grid.rows.saturating_sub(1));
+        let area = area.intersection(allowed);
+        let tiles = Tiles::new(grid, area, &picture);
+        if tiles.is_empty() {
+            self.shown = None;
+            return Vec::new();
+        }
+        let old = self.shown.take().filter(|old| {
+            (old.grid, old.area) == (grid, area)
+                && old.palette == *palette
+                && (old.picture.width_px, old.picture.height_px) == (picture.width_px, picture.height_px)
+        });
+        let mut changed = tiles.changed(old.as_ref(), &picture);
+        let mut lost = vec![false; changed.len()];
+        for (at, position) in area.positions().enumerate() {
+            if changed[at] && covered.iter().any(|text| text.contains(position)) {
+                changed[at] = false;
+            }
+        }
+        for text in covered {
+            for position in text.intersection(area).positions() {
+                let (x, y) = (position.x - area.x, position.y - area.y);
+                lost[y as usize * area.width as usize + x as usize] = true;
+            }
+        }
+        let blocked: Vec<RectPx> = covered.iter().filter_map(|text| tiles.pixels_of(*text)).collect();
+        let mut sixels = Vec::new();
+        for rectangle in tiles.gathered(&changed, &blocked) {
+            self.send(&tiles, rectangle, &picture, palette, &mut sixels);
+        }
+        self.shown = Some(Shown { picture, palette: palette.clone(), grid, area, lost });
+        sixels
+    }
+
+    /// Encodes one rectangle, cut into what the terminal takes.
+    fn send(
+        &self,
+        tiles: &Tiles,
+        area: RectPx,
+        picture: &Picture,
+        palette: &Palette,
+        out: &mut Vec<PlacedSixel>,
+    ) {
+        let whole = |limit: usize, cell: usize| (limit / cell * cell).max(cell);
+        let max_width = whole(self.limits.max_width_px, tiles.cell.0);
+        let max_height = whole(self.limits.max_height_px, tiles.cell.1);
+        let half = |length: usize, cell: usize| whole(length / 2, cell);
+        let cut = if area.width > max_width {
+            Some((max_width, area.height))
+        } else if area.height > max_height {
+            Some((area.width, max_height))
+        } else {
+            let bytes = sixel::encode(&picture.crop(area), palette);
+            if bytes.len() < MAX_SIXEL_BYTES || area.height <= tiles.cell.1 {
+                out.push(tiles.placed(area, bytes));
+                return;
+            }
+            Some((area.width, half(area.height, tiles.cell.1)))
+        };
+        if let Some((width, height)) = cut {
+            let first = RectPx { width, height, ..area };
+            let rest = if width < area.width {
+                RectPx { x: area.x + width, width: area.width - width, ..area }
+            } else {
+                RectPx { y: area.y + height, height: area.height - height, ..area }
+            };
+            self.send(tiles, first, picture, palette, out);
+            self.send(tiles, rest, picture, palette, out);
+        }
+    }
+}
+
+/// The cells of a picture.
+struct Tiles {
+    area: CellArea,
+    cell: (usize, usize),
+    /// Size of the part of the picture that lies in the area, px.
+    size: (usize, usize),
+}
+
+impl Tiles {
+    fn new(grid: Grid, area: CellArea, picture: &Picture) -> Self {
+        let cell = (usize::from(grid.cell_px.0.max(1)), usize::from(grid.cell_px.1.max(1)));
+        let width = picture.width_px.min(area.width as usize * cell.0);
+        let height = picture.height_px.min(area.height as usize * cell.1);
+        Self { area, cell, size: (width, height) }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.size.0 == 0 || self.size.1 == 0
+    }
+
+    /// Pixels of a cell, or `None` where the picture does not reach.
+    fn tile(&self, column: usize, row: usize) -> Option<RectPx> {
+        let (x, y) = (column * self.cell.0, row * self.cell.1);
+        (x < self.size.0 && y < self.size.1).then(|| RectPx {
+            x,
+            y,
+            width: self.cell.0.min(self.size.0 - x),
+            height: self.cell.1.min(self.size.1 - y),
+        })
+    }
+
+    /// Pixels of the picture beneath an area of cells.
+    fn pixels_of(&self, cells: CellArea) -> Option<RectPx> {
+        let cells = cells.intersection(self.area);
+        let (column, row) = ((cells.x - self.area.x) as usize, (cells.y - self.area.y) as usize);
+        (cells.area() > 0).then(|| RectPx {
+            x: column * self.cell.0,
+            y: row * self.cell.1,
+            width: cells.width as usize * self.cell.0,
+            height: cells.height as usize * self.cell.1,
+        })
+    }
+
+    fn placed(&self, at: RectPx, bytes: Vec<u8>) -> PlacedSixel {
+        PlacedSixel {
+            column: self.area.x + (at.x / self.cell.0) as u16,
+            row: self.area.y + (at.y / self.cell.1) as u16,
+            bytes,
+        }
+    }
+
+    /// A flag per cell of the area: its pixels differ from what is shown.
+    fn changed(&self, old: Option<&Shown>, new: &Picture) -> Vec<bool> {
+        let (columns, rows) = (self.area.width as usize, self.area.height as usize);
+        let mut changed = Vec::with_capacity(columns * rows);
+        for row in 0..rows {
+            for column in 0..columns {
+                let Some(tile) = self.tile(column, row) else {
+                    changed.push(false);
+                    continue;
+                };
+                let differs = old.is_none_or(|old| {
+                    let span = tile.x..tile.x + tile.width;
+                    old.lost[row * columns + column]
+                        || (tile.y..tile.y + tile.height)
+                            .any(|y| old.picture.row(y)[span.clone()] != new.row(y)[span.clone()])
+                });
+                changed.push(differs);
+            }
+        }
+        changed
+    }
+
+    /// Changed cells as few rectangles: runs of each row, joined with earlier ones wherever that
+    /// is cheaper than another sixel and does not paint over `blocked`.
+    fn gathered(&self, changed: &[bool], blocked: &[RectPx]) -> Vec<RectPx> {
+        let columns = self.area.width as usize;
+        let mut found: Vec<RectPx> = Vec::new();
+        for (row, flags) in changed.chunks_exact(columns.max(1)).enumerate() {
+            for column in (0..columns).filter(|&column| flags[column]) {
+                let Some(tile) = self.tile(column, row) else { continue };
+                match found.last_mut().filter(|last| last.y == tile.y && last.x + last.width == tile.x) {
+                    Some(last) => last.width += tile.width,
+                    None => found.push(tile),
+                }
+            }
+        }
+        joined(found, blocked)
+    }
+}
+
+/// Joins rectangles while that saves more than it costs. Rows come in order, so a rectangle is
+/// only compared with the few before it that can still touch it.
+fn joined(runs: Vec<RectPx>, blocked: &[RectPx]) -> Vec<RectPx> {
+    const LOOK_BACK: usize = 16;
+    let gain = |a: &RectPx, b: &RectPx| {
+        let union = a.union(b);
+        let free = !blocked.iter().any(|text| text.intersects(&union));
+        (free && union.area() <= a.area() + b.area() + RECTANGLE_COST_PX)
+            .then(|| a.area() + b.area() + RECTANGLE_COST_PX - union.area())
+    };
+    let mut rectangles = runs;
+    loop {
+        let before = rectangles.len();
+        let mut done: Vec<RectPx> = Vec::with_capacity(before);
+        for next in rectangles {
+            let from = done.len().saturating_sub(LOOK_BACK);
+            let best = (from..done.len()).max_by_key(|&i| gain(&done[i], &next).map_or(0, |g| g + 1));
+            match best.filter(|&i| gain(&done[i], &next).is_some()) {
+                Some(i) => done[i] = done[i].union(&next),
+                None => done.push(next),
+            }
+        }
+        rectangles = done;
+        if rectangles.len() == before {
+            return without_overlap(rectangles);
+        }
+    }
+}
+
+/// Joined rectangles may have grown into others; those are swallowed where they lie inside.
+fn without_overlap(rectangles: Vec<RectPx>) -> Vec<RectPx> {
+    let inside = |a: &RectPx, b: &RectPx| a.union(b) == *b;
+    let mut kept: Vec<RectPx> = Vec::with_capacity(rectangles.len());
+    for (i, each) in rectangles.iter().enumerate() {
+        let later_twin = |j: usize, other: &RectPx| inside(each, other) && (each != other || j < i);
+        if !rectangles.iter().enumerate().any(|(j, other)| j != i && later_twin(j, other)) {
+            kept.push(*each);
+        }
+    }
+    kept
+}

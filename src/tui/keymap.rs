@@ -1,0 +1,324 @@
+//! Key sequences to actions, one table per mode, loaded from YAML.
+//!
+//! A keymap that loads is sound: every name is an action, every key is a key, no binding hides
+//! another, and every dialog can be left. All faults of a file are told at once, each with its
+//! line; a file with faults is left out as a whole, so the shipped keys always work.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use crate::domain::shown;
+
+use super::action::{Action, Group, nearest};
+use super::key::{Code, Key, spell};
+use super::yaml::{self, Node};
+
+pub use super::yaml::Fault;
+
+/// The shipped keys.
+pub const DEFAULT: &str = include_str!("../../keymaps/default.yaml");
+
+/// What keys are for at the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum KeyMode {
+    /// The picture has the keys.
+    #[default]
+    Normal,
+    /// The help page is open.
+    Help,
+    /// The command line is open; keys that are not bound type.
+    Command,
+}
+
+impl KeyMode {
+    /// All of them.
+    pub const ALL: [KeyMode; 3] = [KeyMode::Normal, KeyMode::Help, KeyMode::Command];
+
+    /// Its name in keymaps.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            KeyMode::Normal => "normal",
+            KeyMode::Help => "help",
+            KeyMode::Command => "command",
+        }
+    }
+
+    /// Actions that some key must reach, or the person is locked in.
+    fn needed(self) -> &'static [Action] {
+        match self {
+            KeyMode::Normal => &[Action::CommandLine],
+            KeyMode::Help => &[Action::Close],
+            KeyMode::Command => &[Action::Close, Action::LineRun],
+        }
+    }
+}
+
+/// One file of keys.
+#[derive(Clone, Debug)]
+pub struct Layer<'a> {
+    /// The file, as the person knows it.
+    pub name: &'a str,
+    /// Its text.
+    pub text: &'a str,
+}
+
+type Table = BTreeMap<Vec<Key>, Vec<Action>>;
+
+/// Which keys do what.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Keymap {
+    modes: BTreeMap<KeyMode, Table>,
+}
+
+/// What a sequence of keys means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// These actions, in order.
+    Act(Vec<Action>),
+    /// The keys so far begin these sequences (the rest of each): what the which-key box shows.
+    More(Vec<(Vec<Key>, Vec<Action>)>),
+    /// Nothing.
+    Nothing,
+}
+
+impl Keymap {
+    /// The shipped keys alone.
+    #[must_use]
+    pub fn shipped() -> Keymap {
+        Keymap::layered(&[]).0
+    }
+
+    /// The shipped keys with `files` laid over them, and all faults. A file with faults is left
+    /// out.
+    #[must_use]
+    pub fn layered(files: &[Layer<'_>]) -> (Keymap, Vec<Fault>) {
+        let mut keymap = Keymap::default();
+        let mut faults = Vec::new();
+        let shipped = Layer { name: "keymaps/default.yaml", text: DEFAULT };
+        for layer in std::iter::once(&shipped).chain(files) {
+            match keymap.with(layer) {
+                Ok(merged) => keymap = merged,
+                Err(found) => faults.extend(found),
+            }
+        }
+        (keymap, faults)
+    }
+
+    /// This keymap with a file laid over it leaf by leaf.
+    ///
+    /// # Errors
+    /// Every fault of the file.
+    pub fn with(&self, layer: &Layer<'_>) -> Result<Keymap, Vec<Fault>> {
+        let sections = yaml::read(layer.name, layer.text).map_err(|fault| vec![fault])?;
+        let mut reading = Reading { layer, keymap: self.clone(), faults: Vec::new() };
+        let mut modes = 0;
+        for (name, node) in sections {
+            match KeyMode::ALL.into_iter().find(|mode| mode.name() == name) {
+                Some(mode) => {
+                    modes |= 1 << mode as u32;
+                    reading.mode(mode, node);
+                }
+                None => reading.unknown_mode(&name),
+            }
+        }
+        if reading.faults.is_empty() {
+            for mode in KeyMode::ALL.into_iter().filter(|&mode| modes & (1 << mode as u32) != 0) {
+                reading.needed(mode);
+            }
+        }
+        reading.faults.sort_by_key(|fault| fault.line);
+        if reading.faults.is_empty() { Ok(reading.keymap) } else { Err(reading.faults) }
+    }
+
+    /// What `keys` mean in `mode`.
+    #[must_use]
+    pub fn find(&self, mode: KeyMode, keys: &[Key]) -> Found {
+        let Some(table) = self.modes.get(&mode) else { return Found::Nothing };
+        if let Some(actions) = table.get(keys) {
+            return Found::Act(actions.clone());
+        }
+        let longer = table.iter().filter(|(sequence, _)| sequence.starts_with(keys));
+        let rest: Vec<_> = longer
+            .map(|(sequence, actions)| (sequence[keys.len()..].to_vec(), actions.clone()))
+            .collect();
+        if rest.is_empty() { Found::Nothing } else { Found::More(rest) }
+    }
+
+    /// The sequences that do `action` alone, in whichever mode, shortest first.
+    #[must_use]
+    pub fn keys_of(&self, action: Action) -> Vec<String> {
+        let all = self.modes.values().flatten();
+        let mut keys: Vec<(usize, String)> = all
+            .filter(|(_, actions)| **actions == [action])
+            .map(|(sequence, _)| (sequence.len(), spell(sequence)))
+            .collect();
+        keys.sort();
+        keys.dedup();
+        keys.into_iter().map(|(_, spelled)| spelled).collect()
+    }
+
+    /// Actions no key reaches in any mode.
+    #[must_use]
+    pub fn unbound(&self) -> Vec<Action> {
+        let bound = |action: &Action| {
+            self.modes.values().flat_map(BTreeMap::values).any(|actions| actions.contains(action))
+        };
+        Action::ALL.iter().copied().filter(|action| !bound(action)).collect()
+    }
+
+    /// The key list of the README, in the order of the action table.
+    #[must_use]
+    pub fn to_markdown(&self) -> String {
+        let mut out = String::new();
+        let mut group: Option<Group> = None;
+        for &action in Action::ALL {
+            if group != Some(action.group()) {
+                let gap = if group.is_some() { "\n" } else { "" };
+                let _ = write!(out, "{gap}### {}\n\n", action.group().title());
+                out.push_str("| key | action | what it does |\n|---|---|---|\n");
+                group = Some(action.group());
+            }
+            let escaped = |key: &String| format!("`{}`", key.replace('|', "\\|"));
+            let keys: Vec<String> = self.keys_of(action).iter().map(escaped).collect();
+            let _ =
+                writeln!(out, "| {} | `{}` | {} |", keys.join(" "), action.name(), action.doc());
+        }
+        out
+    }
+}
+
+/// The shipped keys as Markdown tables: what `sonomark keys` prints and the README holds.
+#[must_use]
+pub fn table_markdown() -> String {
+    Keymap::shipped().to_markdown()
+}
+
+struct Reading<'a> {
+    layer: &'a Layer<'a>,
+    keymap: Keymap,
+    faults: Vec<Fault>,
+}
+
+impl Reading<'_> {
+    fn fault(&mut self, path: &[&str], nth: usize, what: String) {
+        let line = yaml::line_of(self.layer.text, path, nth);
+        self.faults.push(Fault { file: self.layer.name.to_owned(), line, what });
+    }
+
+    fn unknown_mode(&mut self, name: &str) {
+        let known = KeyMode::ALL.map(KeyMode::name);
+        let meant = match nearest(name, known.into_iter()) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => format!("the modes are {}", known.join(", ")),
+        };
+        self.fault(&[name], 0, format!("`{}` is not a mode; {meant}", shown(name)));
+    }
+
+    fn mode(&mut self, mode: KeyMode, node: Node) {
+        let entries = match node {
+            Node::Map(entries) => entries,
+            Node::Null => return,
+            _ => {
+                let what = format!("`{}` must hold lines of `key: action`", mode.name());
+                return self.fault(&[mode.name()], 0, what);
+            }
+        };
+        let base = self.keymap.modes.get(&mode).cloned().unwrap_or_default();
+        let mut own: Vec<(Vec<Key>, String, usize)> = Vec::new();
+        let mut merged = base;
+        for (i, (written, node)) in entries.iter().enumerate() {
+            let nth = entries[..i].iter().filter(|(earlier, _)| earlier == written).count();
+            let path = [mode.name(), written.as_str()];
+            let (sequence, actions) = match (sequence(mode, written), actions(node)) {
+                (Ok(sequence), Ok(actions)) => (sequence, actions),
+                (keys, actions) => {
+                    for what in [keys.err(), actions.err()].into_iter().flatten() {
+                        self.fault(&path, nth, what);
+                    }
+                    continue;
+                }
+            };
+            if own.iter().any(|(other, _, _)| *other == sequence) {
+                self.fault(&path, nth, format!("`{}` is bound twice", shown(written)));
+                continue;
+            }
+            match actions {
+                Some(actions) => drop(merged.insert(sequence.clone(), actions)),
+                None => drop(merged.remove(&sequence)),
+            }
+            own.push((sequence, written.clone(), nth));
+        }
+        self.hidden(mode, &merged, &own);
+        self.keymap.modes.insert(mode, merged);
+    }
+
+    /// A sequence that begins another one would never let it be typed.
+    fn hidden(&mut self, mode: KeyMode, merged: &Table, own: &[(Vec<Key>, String, usize)]) {
+        for (i, (sequence, written, nth)) in own.iter().enumerate() {
+            if !merged.contains_key(sequence) {
+                continue;
+            }
+            let hides = |other: &&Vec<Key>| {
+                *other != sequence
+                    && (other.starts_with(sequence) || sequence.starts_with(other))
+                    && !own[i + 1..].iter().any(|(later, _, _)| later == *other)
+            };
+            if let Some(other) = merged.keys().find(hides) {
+                let mine = own.iter().any(|(known, _, _)| known == other);
+                let advice = if mine { "" } else { " (shipped; free it with `none`)" };
+                let what =
+                    format!("`{}` and `{}`{advice} hide each other", shown(written), spell(other));
+                self.fault(&[mode.name(), written], *nth, what);
+            }
+        }
+    }
+
+    fn needed(&mut self, mode: KeyMode) {
+        let table = self.keymap.modes.get(&mode).cloned().unwrap_or_default();
+        for &action in mode.needed() {
+            if !table.values().any(|actions| actions.contains(&action)) {
+                let what =
+                    format!("no key is left for `{}` in mode {}", action.name(), mode.name());
+                self.fault(&[mode.name()], 0, what);
+            }
+        }
+    }
+}
+
+fn sequence(mode: KeyMode, written: &str) -> Result<Vec<Key>, String> {
+    let keys: Result<Vec<Key>, String> =
+        written.split_whitespace().map(|key| key.parse::<Key>().map_err(|e| shown(&e))).collect();
+    let keys = keys?;
+    let Some(first) = keys.first() else {
+        return Err("a binding needs at least one key".to_owned());
+    };
+    let digit = matches!(first.code, Code::Char('0'..='9')) && !first.ctrl && !first.alt;
+    if mode == KeyMode::Normal && digit {
+        return Err(format!("`{}` begins a count; take another key", shown(written)));
+    }
+    if mode == KeyMode::Command && first.typed().is_some() {
+        return Err(format!("`{}` types in mode command; take another key", shown(written)));
+    }
+    Ok(keys)
+}
+
+/// The actions of a binding; `None` frees the key.
+fn actions(node: &Node) -> Result<Option<Vec<Action>>, String> {
+    let one = |node: &Node| match node {
+        Node::Word(word) => Action::from_name(word).map_err(|meant| match meant {
+            Some(meant) => {
+                format!("`{}` is not an action; did you mean `{meant}`?", shown(word))
+            }
+            None => format!("`{}` is not an action; `sonomark keys` lists them", shown(word)),
+        }),
+        _ => Err("a binding is an action, a list of actions, or none".to_owned()),
+    };
+    match node {
+        Node::Null => Ok(None),
+        Node::Word(word) if word == "none" => Ok(None),
+        Node::List(nodes) if nodes.is_empty() => Ok(None),
+        Node::List(nodes) => nodes.iter().map(one).collect::<Result<Vec<_>, _>>().map(Some),
+        Node::Word(_) | Node::Map(_) => one(node).map(|action| Some(vec![action])),
+    }
+}

@@ -1,0 +1,30 @@
+//! The screen: keys in, edits and questions out, pictures and text back.
+//!
+//! ```text
+//! terminal --Msg--> update(model) --Effect--> session, journal      (run.rs carries them out)
+//! engine   --Msg-->     |
+//!                       '--> view(model) --text, Scene--> graphics --> terminal
+//! ```
+//!
+//! The loop drains its inbox, updates the model, carries out effects (the journal first: nothing
+//! is shown that is not written), and draws once. What happened ([`model::Msg`]) and what a key
+//! can name ([`action::Action`]) are different types. Nothing here reads a file, holds a tensor,
+//! or waits for anything but the inbox.
+
+pub mod action;
+pub mod command;
+pub mod graphics;
+pub mod key;
+pub mod keymap;
+pub mod marks;
+pub mod model;
+mod msg;
+mod run;
+pub mod terminal;
+pub mod theme;
+mod update;
+pub mod view;
+mod yaml;
+
+pub use run::{Ended, OpenClip, Start, TuiError, run};
+pub use update::{REST, begin, update};

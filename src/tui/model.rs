@@ -1,0 +1,437 @@
+//! Everything the screen knows. Plain data: [`super::update`] changes it, [`super::view`] shows it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::domain::{
+    Annotation, ClipInfo, FrameIndex, GrayFrame, History, PointPx, PromptId, Track, TrackId,
+};
+use crate::engine::{Opened, SegmenterInfo, Ticket, View};
+
+use super::command::Line;
+use super::graphics::{Grid, Tone, Viewport};
+use super::key::Key;
+use super::keymap::{KeyMode, Keymap};
+use super::marks::Marks;
+use super::view::Areas;
+
+pub use super::msg::{Effect, Msg};
+
+/// Where the network is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Network {
+    /// Being loaded in the background.
+    #[default]
+    Loading,
+    /// At work.
+    Ready(SegmenterInfo),
+    /// Not available; points, windows and pictures go on.
+    Failed(String),
+}
+
+/// Whether the journal holds everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Saved {
+    /// Everything is on the disk.
+    #[default]
+    Solid,
+    /// So many steps are written and a power cut could still take them.
+    Unsynced(usize),
+    /// The journal cannot be written.
+    Failed(String),
+}
+
+/// How important a message is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Weight {
+    /// For information.
+    #[default]
+    Info,
+    /// Something did not work.
+    Warning,
+}
+
+/// The last sentence for the person.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Message {
+    /// The sentence.
+    pub text: String,
+    /// How important.
+    pub weight: Weight,
+}
+
+/// Keys typed so far of a sequence, and the count before them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pending {
+    /// The count.
+    pub count: Option<u32>,
+    /// The keys.
+    pub keys: Vec<Key>,
+}
+
+/// What the keys go to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// The picture.
+    #[default]
+    Normal,
+    /// The help page, scrolled by so many lines.
+    Help(usize),
+    /// The last messages, scrolled by so many lines.
+    Messages(usize),
+    /// The command line or the palette.
+    Command(Line),
+}
+
+impl Mode {
+    /// Which table of the keymap counts.
+    #[must_use]
+    pub fn keys(&self) -> KeyMode {
+        match self {
+            Mode::Normal => KeyMode::Normal,
+            Mode::Help(_) | Mode::Messages(_) => KeyMode::Help,
+            Mode::Command(_) => KeyMode::Command,
+        }
+    }
+
+    /// The word on the status line.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Mode::Normal => "NORMAL",
+            Mode::Help(_) => "HELP",
+            Mode::Messages(_) => "MESSAGES",
+            Mode::Command(line) if line.palette => "PALETTE",
+            Mode::Command(_) => "COMMAND",
+        }
+    }
+}
+
+/// A clip of the queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queued {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Its name for people (not escaped).
+    pub name: String,
+}
+
+/// A refresh on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Which question.
+    pub ticket: Ticket,
+    /// Which frame.
+    pub frame: FrameIndex,
+    /// The undo group of the edit that caused it.
+    pub group: u64,
+    /// The prompts it is asked about.
+    pub signature: u64,
+    /// When.
+    pub since: Duration,
+}
+
+/// A propagation on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Running {
+    /// Which question.
+    pub ticket: Ticket,
+    /// The undo group of its masks.
+    pub group: u64,
+    /// The prompts it is based on.
+    pub signature: u64,
+    /// Frames decided.
+    pub done: usize,
+    /// Frames to decide.
+    pub total: usize,
+}
+
+/// What the network was asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Jobs {
+    /// Refreshes, at most one per track and frame.
+    pub asked: Vec<Asked>,
+    /// Propagations, in order.
+    pub running: Vec<Running>,
+    /// Last generation given.
+    pub generation: u64,
+}
+
+/// How fast the clip plays.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cine {
+    /// Whether it plays.
+    pub playing: bool,
+    /// Times its own speed.
+    pub speed: f32,
+    /// When the next frame is due.
+    pub due: Duration,
+}
+
+/// How the picture is shown.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Picture {
+    /// Zoom and pan; `None` before the first size of the terminal.
+    pub viewport: Option<Viewport>,
+    /// Gain and level.
+    pub tone: Tone,
+    /// Smooth instead of square pixels when enlarged.
+    pub smooth: bool,
+    /// Draw masks.
+    pub masks: bool,
+    /// Tint the inside of the chosen structure's mask.
+    pub tint: bool,
+    /// Draw points, boxes, crosshair.
+    pub points: bool,
+}
+
+/// Everything the screen knows.
+#[derive(Debug)]
+pub struct Model {
+    /// The clip at hand.
+    pub clip: ClipInfo,
+    /// Its annotation.
+    pub annotation: Annotation,
+    /// Undo and redo.
+    pub history: History,
+    /// Which masks are up to date.
+    pub marks: Marks,
+    /// High half of new numbers.
+    pub seed: u32,
+    /// Low half of the next new number.
+    pub next_number: u32,
+    /// The frame at hand.
+    pub frame: FrameIndex,
+    /// The crosshair, image px.
+    pub cursor: PointPx,
+    /// The structure at hand.
+    pub track: Option<TrackId>,
+    /// The chosen prompt.
+    pub chosen: Option<PromptId>,
+    /// First corner of a box being made.
+    pub corner: Option<PointPx>,
+    /// The run of nudges that the next one joins: prompt and undo group.
+    pub nudging: Option<(PromptId, u64)>,
+    /// Structures that are not drawn.
+    pub hidden: BTreeSet<TrackId>,
+    /// Decoded frames, oldest first.
+    pub frames: VecDeque<(FrameIndex, Arc<GrayFrame>)>,
+    /// Frames that cannot be decoded, and why.
+    pub broken: BTreeMap<FrameIndex, String>,
+    /// How it is shown.
+    pub picture: Picture,
+    /// Size of the terminal.
+    pub grid: Grid,
+    /// Playing.
+    pub cine: Cine,
+    /// Where the network is.
+    pub network: Network,
+    /// What it was asked.
+    pub jobs: Jobs,
+    /// Undo groups that changed the prompts of a frame, oldest first.
+    pub prompt_groups: BTreeMap<(TrackId, FrameIndex), Vec<u64>>,
+    /// Which keys do what.
+    pub keymap: Keymap,
+    /// Keys typed so far.
+    pub pending: Pending,
+    /// What the keys go to.
+    pub mode: Mode,
+    /// Whether the journal holds everything.
+    pub saved: Saved,
+    /// The last sentence.
+    pub message: Message,
+    /// Sentences before it, the newest last.
+    pub log: VecDeque<Message>,
+    /// From the last prompt to its mask.
+    pub latency: Option<Duration>,
+    /// Now.
+    pub now: Duration,
+    /// Last time the person did something.
+    pub active_at: Duration,
+    /// The view last noted in the journal.
+    pub noted_view: Option<View>,
+    /// The frame last encoded ahead.
+    pub encoded_ahead: Option<FrameIndex>,
+    /// All clips.
+    pub queue: Vec<Queued>,
+    /// Which of them is at hand.
+    pub at: usize,
+    /// The clip of the queue that is being opened.
+    pub opening: Option<usize>,
+    /// Leaving was asked for while something would be lost; asking again does it.
+    pub leave_asked: bool,
+    /// Whether the screen is gone or going.
+    pub leaving: bool,
+}
+
+/// Messages kept.
+const LOG: usize = 200;
+/// Decoded frames kept, bytes.
+const FRAMES_BYTES: usize = 192 << 20;
+
+impl Model {
+    /// The model of a clip just opened: clip number `at` of `queue`.
+    #[must_use]
+    pub fn new(opened: Opened, queue: Vec<Queued>, at: usize, keymap: Keymap, grid: Grid) -> Self {
+        let clip = opened.info;
+        let middle = PointPx::pixel_centre(clip.width_px / 2, clip.height_px / 2);
+        let view = opened.view;
+        let track = view.as_ref().and_then(|view| view.track);
+        let mut model = Self {
+            frame: view.as_ref().map_or(0, |view| view.frame.min(clip.frames.saturating_sub(1))),
+            cursor: view.as_ref().map_or(middle, |view| view.cursor),
+            track: track
+                .filter(|id| opened.annotation.tracks.contains_key(id))
+                .or_else(|| opened.annotation.tracks.keys().next().copied()),
+            marks: Marks::default(),
+            annotation: opened.annotation,
+            history: opened.history,
+            seed: opened.session_seed,
+            next_number: 1,
+            chosen: None,
+            corner: None,
+            nudging: None,
+            hidden: BTreeSet::new(),
+            frames: VecDeque::new(),
+            broken: BTreeMap::new(),
+            picture: Picture {
+                viewport: None,
+                tone: Tone::default(),
+                smooth: false,
+                masks: true,
+                tint: true,
+                points: true,
+            },
+            grid,
+            cine: Cine { playing: false, speed: 1.0, due: Duration::ZERO },
+            network: Network::Loading,
+            jobs: Jobs::default(),
+            prompt_groups: BTreeMap::new(),
+            keymap,
+            pending: Pending::default(),
+            mode: Mode::Normal,
+            saved: Saved::Solid,
+            message: Message::default(),
+            log: VecDeque::new(),
+            latency: None,
+            now: Duration::ZERO,
+            active_at: Duration::ZERO,
+            noted_view: view,
+            encoded_ahead: None,
+            queue,
+            at,
+            opening: None,
+            leave_asked: false,
+            leaving: false,
+            clip,
+        };
+        model.cursor = model.inside_image(model.cursor);
+        for (id, track) in &model.annotation.tracks {
+            model.marks.learn(*id, track);
+        }
+        model.fit_viewport();
+        for note in opened.notes.iter().rev() {
+            model.warn(note.as_str());
+        }
+        model
+    }
+
+    /// The structure at hand.
+    #[must_use]
+    pub fn current(&self) -> Option<(TrackId, &Track)> {
+        let id = self.track?;
+        Some((id, self.annotation.tracks.get(&id)?))
+    }
+
+    /// The pixels of the frame at hand, when decoded.
+    #[must_use]
+    pub fn pixels(&self) -> Option<&Arc<GrayFrame>> {
+        self.frames.iter().find(|(frame, _)| *frame == self.frame).map(|(_, pixels)| pixels)
+    }
+
+    /// Keeps a decoded frame, letting the oldest go.
+    pub fn keep_frame(&mut self, frame: FrameIndex, pixels: Arc<GrayFrame>) {
+        self.broken.remove(&frame);
+        self.frames.retain(|(held, _)| *held != frame);
+        let each = pixels.pixels.len().max(1);
+        self.frames.push_back((frame, pixels));
+        let most = (FRAMES_BYTES / each).max(4);
+        while self.frames.len() > most {
+            self.frames.pop_front();
+        }
+    }
+
+    /// A number that no session has given before.
+    pub fn fresh(&mut self) -> u64 {
+        let number = u64::from(self.seed) << 32 | u64::from(self.next_number);
+        self.next_number += 1;
+        number
+    }
+
+    /// Says something.
+    pub fn say(&mut self, text: impl Into<String>) {
+        self.tell(Message { text: text.into(), weight: Weight::Info });
+    }
+
+    /// Says that something did not work.
+    pub fn warn(&mut self, text: impl Into<String>) {
+        self.tell(Message { text: text.into(), weight: Weight::Warning });
+    }
+
+    fn tell(&mut self, message: Message) {
+        if self.log.back() != Some(&message) {
+            self.log.push_back(message.clone());
+        }
+        if self.log.len() > LOG {
+            self.log.pop_front();
+        }
+        self.message = message;
+    }
+
+    /// The nearest pixel centre inside the image.
+    #[must_use]
+    pub fn inside_image(&self, at: PointPx) -> PointPx {
+        let centre = |v: f32, size: u32| (v.floor() + 0.5).clamp(0.5, size.max(1) as f32 - 0.5);
+        PointPx::new(centre(at.x, self.clip.width_px), centre(at.y, self.clip.height_px))
+    }
+
+    /// Where things lie on the screen.
+    #[must_use]
+    pub fn areas(&self) -> Option<Areas> {
+        Areas::of(self.grid)
+    }
+
+    /// Fits the viewport to the size of the terminal.
+    pub fn fit_viewport(&mut self) {
+        let Some(areas) = self.areas() else { return };
+        let (width, height) = areas.picture_px(self.grid);
+        self.picture.viewport = Some(match self.picture.viewport {
+            Some(viewport) => viewport.resized(width, height),
+            None => Viewport::fit(self.clip.width_px, self.clip.height_px, width, height),
+        });
+    }
+
+    /// Where the person is, for the journal.
+    #[must_use]
+    pub fn view(&self) -> View {
+        View { frame: self.frame, cursor: self.cursor, track: self.track }
+    }
+
+    /// Whether a propagation is on its way.
+    #[must_use]
+    pub fn propagating(&self) -> bool {
+        !self.jobs.running.is_empty()
+    }
+
+    /// When the loop must come back without anything happening.
+    #[must_use]
+    pub fn wake_at(&self) -> Option<Duration> {
+        let playing = self.cine.playing.then_some(self.cine.due);
+        let ahead = self.encoded_ahead != Some(self.frame) && self.pixels().is_some();
+        let idle = !self.cine.playing && (ahead || self.noted_view != Some(self.view()));
+        let idle = idle.then_some(self.active_at + super::update::REST);
+        [playing, idle].into_iter().flatten().min()
+    }
+}

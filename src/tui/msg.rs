@@ -1,0 +1,108 @@
+//! What happens to the model, and what it wants done.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::domain::{FrameIndex, FramePrompts, Step, TrackId};
+use crate::engine::{Event, Opened, Plan, Ticket, View};
+
+use super::graphics::Grid;
+use super::key::Key;
+use super::terminal::TerminalEvent;
+
+/// What happened: the only way anything reaches the model.
+#[derive(Debug)]
+pub enum Msg {
+    /// A key was pressed.
+    Key(Key),
+    /// Text was pasted; only the command line takes it.
+    Pasted(String),
+    /// The terminal has another size, or other cells.
+    Resized(Grid),
+    /// The program was asleep and goes on: draw everything.
+    Continued,
+    /// Someone outside asks to suspend.
+    SuspendAsked,
+    /// Someone outside asks to end.
+    Terminate,
+    /// The terminal can take another frame.
+    Ready,
+    /// The terminal has another size; the loop finds out which and says [`Msg::Resized`].
+    SizeChanged,
+    /// A key that nothing can name.
+    Nothing,
+    /// Something about the clip with this number in the order of opening; the loop looks inside.
+    OfClip(u64, Box<Msg>),
+    /// The terminal is gone.
+    HungUp,
+    /// The terminal or the loop has something to say.
+    Notice(String),
+    /// The engine tells something.
+    Engine(Event),
+    /// Time passed. Since the program started; never goes back.
+    Tick(Duration),
+    /// A clip of the queue was opened.
+    Opened(Box<Opened>),
+    /// A clip of the queue could not be opened; the one at hand stays.
+    NotOpened {
+        /// Position in the queue.
+        at: usize,
+        /// The sentence.
+        why: String,
+    },
+}
+
+impl From<Event> for Msg {
+    fn from(event: Event) -> Self {
+        Msg::Engine(event)
+    }
+}
+
+impl From<TerminalEvent> for Msg {
+    fn from(event: TerminalEvent) -> Self {
+        match event {
+            TerminalEvent::Key(key) => Key::from_event(&key).map_or(Msg::Nothing, Msg::Key),
+            TerminalEvent::Paste(text) => Msg::Pasted(text),
+            TerminalEvent::Resize { .. } => Msg::SizeChanged,
+            TerminalEvent::Ready => Msg::Ready,
+            TerminalEvent::Suspend => Msg::SuspendAsked,
+            TerminalEvent::Continued => Msg::Continued,
+            TerminalEvent::Terminate => Msg::Terminate,
+            TerminalEvent::HungUp => Msg::HungUp,
+        }
+    }
+}
+
+/// What the loop must do for the model.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Write a step to the journal, before anything is drawn.
+    Journal(Step),
+    /// Note where the person is.
+    JournalView(View),
+    /// Decode a frame.
+    WantFrame(FrameIndex),
+    /// Decide a frame from its prompts.
+    Refresh(Ticket, FrameIndex, FramePrompts),
+    /// Decide the frames of a plan.
+    Propagate(Ticket, Plan),
+    /// Stop a track's jobs, or all.
+    Cancel(Option<TrackId>),
+    /// Compute the features of a frame ahead of time.
+    EncodeAhead(FrameIndex),
+    /// Write the annotation in a format (by name) to a path.
+    Export {
+        /// Name of the format.
+        format: String,
+        /// Where to, or the project's export folder.
+        path: Option<PathBuf>,
+    },
+    /// Open a clip of the queue instead.
+    OpenClip(usize),
+    /// Put the program to sleep.
+    Suspend,
+    /// Send the whole picture again.
+    Redraw,
+    /// Leave.
+    Quit,
+}

@@ -1,0 +1,136 @@
+//! How much may be under way to the terminal. Pure; time is an argument.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// Unacknowledged bytes above which no further frame is sent: a few cursor moves, so that these
+/// stay fluent on links with a long way, but no second picture.
+const WINDOW_BYTES: usize = 16 * 1024;
+const WINDOW_FRAMES: usize = 6;
+/// Length of the answer `ESC [ 0 n`.
+const ANSWER_BYTES: usize = 4;
+const FIRST_GUESS: Duration = Duration::from_millis(400);
+const PATIENCE: Duration = Duration::from_millis(200);
+const MOST_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Frames sent and not yet acknowledged.
+#[derive(Debug)]
+pub(super) struct Flow {
+    under_way: VecDeque<(usize, Instant)>,
+    silent_bytes: usize,
+    slowest: Duration,
+    last: Option<(usize, Duration)>,
+}
+
+impl Flow {
+    pub(super) fn new() -> Self {
+        Self { under_way: VecDeque::new(), silent_bytes: 0, slowest: FIRST_GUESS, last: None }
+    }
+
+    /// A frame leaves.
+    pub(super) fn sent(&mut self, bytes: usize, now: Instant) {
+        self.under_way.push_back((bytes, now));
+    }
+
+    /// True when another frame may be drawn.
+    pub(super) fn ready(&self) -> bool {
+        let bytes: usize = self.under_way.iter().map(|(bytes, _)| bytes).sum();
+        bytes < WINDOW_BYTES && self.under_way.len() < WINDOW_FRAMES
+    }
+
+    /// True when every frame is acknowledged.
+    pub(super) fn idle(&self) -> bool {
+        self.under_way.is_empty()
+    }
+
+    /// `bytes` of input became no event; true when that ended a wait for [`Flow::ready`].
+    pub(super) fn silent_input(&mut self, bytes: usize, now: Instant) -> bool {
+        if self.idle() {
+            self.silent_bytes = 0;
+            return false;
+        }
+        self.silent_bytes += bytes;
+        let answers = self.silent_bytes / ANSWER_BYTES;
+        self.silent_bytes %= ANSWER_BYTES;
+        self.acknowledged(answers, now)
+    }
+
+    /// The terminal answered `answers` times; true when that ended a wait.
+    pub(super) fn acknowledged(&mut self, answers: usize, now: Instant) -> bool {
+        let waited = !self.ready();
+        for _ in 0..answers {
+            if let Some((bytes, at)) = self.under_way.pop_front() {
+                let took = now.saturating_duration_since(at);
+                // Forgets slow times slowly: a time-out that is too long costs little.
+                self.slowest = took.max(self.slowest * 7 / 8);
+                self.last = Some((bytes, took));
+            }
+        }
+        waited && self.ready()
+    }
+
+    /// Gives up on answers that are overdue; true when that ended a wait.
+    pub(super) fn expire(&mut self, now: Instant) -> bool {
+        let patience = (PATIENCE + self.slowest * 3).min(MOST_PATIENCE);
+        let overdue = |&(_, at): &(usize, Instant)| now.saturating_duration_since(at) > patience;
+        if !self.under_way.back().is_some_and(overdue) {
+            return false;
+        }
+        let waited = !self.ready();
+        self.under_way.clear();
+        self.silent_bytes = 0;
+        waited
+    }
+
+    /// Bytes and time of the last acknowledged frame, for the status line.
+    pub(super) fn last(&self) -> Option<(usize, Duration)> {
+        self.last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn one_large_frame_or_some_small_ones_are_under_way() {
+        let (mut flow, now) = (Flow::new(), Instant::now());
+        flow.sent(5_000, now);
+        flow.sent(5_000, now);
+        assert!(flow.ready());
+        flow.sent(400_000, now);
+        assert!(!flow.ready());
+        assert!(!flow.silent_input(8, now + 50 * MS), "two small ones are acknowledged");
+        assert!(!flow.silent_input(3, now + 60 * MS), "a split answer");
+        assert!(flow.silent_input(1, now + 90 * MS));
+        assert_eq!(flow.last(), Some((400_000, 90 * MS)));
+        assert!(flow.ready() && flow.idle());
+    }
+
+    #[test]
+    fn a_missing_answer_does_not_stop_the_screen() {
+        let (mut flow, now) = (Flow::new(), Instant::now());
+        flow.sent(400_000, now);
+        assert!(!flow.expire(now + 300 * MS));
+        assert!(flow.expire(now + MOST_PATIENCE));
+        assert!(flow.ready());
+        assert!(!flow.expire(now + 2 * MOST_PATIENCE), "only once");
+        assert!(!flow.silent_input(40, now), "late answers are nothing");
+        flow.sent(400_000, now);
+        assert!(!flow.silent_input(3, now), "and are not counted later");
+    }
+
+    #[test]
+    fn patience_follows_the_link() {
+        let (mut flow, mut now) = (Flow::new(), Instant::now());
+        for _ in 0..40 {
+            flow.sent(20_000, now);
+            now += 5 * MS;
+            assert!(flow.silent_input(4, now));
+        }
+        flow.sent(20_000, now);
+        assert!(flow.expire(now + 260 * MS), "a fast link is given up on soon");
+    }
+}

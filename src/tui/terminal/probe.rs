@@ -1,0 +1,299 @@
+//! What the terminal can do: asked once, before anything else reads its input.
+
+use std::time::{Duration, Instant};
+
+use super::tty::{self, InputTty, Waited};
+use super::TerminalError;
+use crate::tui::graphics::{Grid, Limits};
+
+/// Device attributes, cell size, text area in px, registers, largest sixel, synchronised output,
+/// and last the status report whose answer ends the probe.
+const QUESTIONS: &[u8] = b"\x1b[c\x1b[16t\x1b[14t\x1b[?1;1;0S\x1b[?2;4;0S\x1b[?2026$p\x1b[5n";
+/// Longest silence and longest probe.
+const SILENCE: Duration = Duration::from_millis(1000);
+const WHOLE: Duration = Duration::from_millis(3000);
+/// Bounds of the parser: bytes of one answer, bytes of all.
+const MAX_ANSWER: usize = 64;
+const MAX_INPUT: usize = 4096;
+/// Cell size where nobody tells (Windows Terminal always has it).
+const GUESSED_CELL_PX: (u16, u16) = (10, 20);
+
+/// What the terminal can do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Shows sixel pictures (attribute 4), or will through tmux when `passthrough` is set.
+    pub sixel: bool,
+    /// Widest sixel, px.
+    pub max_width_px: usize,
+    /// Highest sixel, px.
+    pub max_height_px: usize,
+    /// Colour registers.
+    pub registers: usize,
+    /// Width and height of a text cell, px, as answered.
+    pub cell_px: Option<(u16, u16)>,
+    /// Knows synchronised output (`CSI ? 2026 h`).
+    pub sync_output: bool,
+    /// Answers `CSI 5 n`, so that frames can be paced by it.
+    pub fence: bool,
+    /// Runs inside tmux.
+    pub tmux: bool,
+    /// Wrap sixels so that tmux hands them on; for a tmux without sixel and with
+    /// `allow-passthrough`. Never found by the probe: the user asks for it.
+    pub passthrough: bool,
+}
+
+impl Capabilities {
+    /// What is assumed of a terminal that answers nothing.
+    #[must_use]
+    pub fn unknown(tmux: bool) -> Self {
+        let limits = Limits::default();
+        Self {
+            sixel: false,
+            max_width_px: limits.max_width_px,
+            max_height_px: limits.max_height_px,
+            registers: 256,
+            cell_px: None,
+            sync_output: false,
+            fence: false,
+            tmux,
+            passthrough: false,
+        }
+    }
+
+    /// Limits of one sixel.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        Limits { max_width_px: self.max_width_px, max_height_px: self.max_height_px }
+    }
+
+    /// The cells of the terminal as it is now; font and size can change at any time, so ask
+    /// again after every resize. 80 x 24 cells of 10 x 20 px where nothing is known.
+    #[must_use]
+    pub fn grid(&self) -> Grid {
+        let [columns, rows, width, height] = tty::size().unwrap_or([80, 24, 0, 0]);
+        let cell = (width / columns, height / rows);
+        let cell_px = match (cell, self.cell_px) {
+            ((1.., 1..), _) => cell,
+            (_, Some(answered)) => answered,
+            _ => GUESSED_CELL_PX,
+        };
+        Grid { columns, rows, cell_px }
+    }
+
+    /// Takes in what the terminal answered.
+    fn learn(&mut self, answer: &Answer, cells: Option<[u16; 4]>) {
+        match *answer {
+            Answer::Attributes(ref all) => self.sixel = all.contains(&4),
+            Answer::CellPx(width, height) => self.cell_px = Some((width, height)),
+            Answer::TextAreaPx(width, height) => {
+                if let (None, Some([columns, rows, ..])) = (self.cell_px, cells) {
+                    let cell = (width / columns, height / rows);
+                    self.cell_px = (cell.0 > 0 && cell.1 > 0).then_some(cell);
+                }
+            }
+            Answer::Registers(count) => self.registers = (count as usize).clamp(2, 256),
+            Answer::LargestSixel(width, height) => {
+                self.max_width_px = (width as usize).max(64);
+                self.max_height_px = (height as usize).max(64);
+            }
+            Answer::SyncOutput(known) => self.sync_output = known,
+            Answer::Status => self.fence = true,
+        }
+    }
+}
+
+/// Asks the terminal; `tmux` is whether `$TMUX` is set. Takes the time of one round trip, one
+/// second when the terminal does not answer, three at most. Keys pressed meanwhile are dropped.
+///
+/// # Errors
+/// Input or output is not a terminal, or it went away.
+pub fn probe(tmux: bool) -> Result<Capabilities, TerminalError> {
+    if !tty::is_terminal(libc::STDOUT_FILENO) {
+        return Err(TerminalError::NotATerminal("standard output"));
+    }
+    let input = InputTty::open().map_err(|_| TerminalError::NotATerminal("standard input"))?;
+    let raw = crossterm::terminal::is_raw_mode_enabled().unwrap_or(false);
+    if !raw {
+        crossterm::terminal::enable_raw_mode().map_err(TerminalError::io("enter raw mode"))?;
+    }
+    let found = ask(&input, tmux);
+    if !raw {
+        crossterm::terminal::disable_raw_mode().map_err(TerminalError::io("leave raw mode"))?;
+    }
+    found
+}
+
+fn ask(input: &InputTty, tmux: bool) -> Result<Capabilities, TerminalError> {
+    let start = Instant::now();
+    tty::write_all(QUESTIONS, Some(start + SILENCE)).map_err(TerminalError::io("take a question"))?;
+    let mut found = Capabilities::unknown(tmux);
+    let (mut parser, mut taken, mut last) = (AnswerParser::default(), 0, start);
+    let cells = tty::size();
+    while !found.fence && taken < MAX_INPUT {
+        let now = Instant::now();
+        let until = (last + SILENCE).min(start + WHOLE);
+        if now >= until {
+            break;
+        }
+        match tty::wait(input.fd(), None, until - now) {
+            Waited::HungUp => return Err(TerminalError::HungUp),
+            Waited::Input => {}
+            Waited::Woken | Waited::TimedOut => continue,
+        }
+        let mut bytes = [0; 256];
+        let count = tty::read(input.fd(), &mut bytes).map_err(TerminalError::io("answer"))?;
+        if count == 0 {
+            return Err(TerminalError::HungUp);
+        }
+        (taken, last) = (taken + count, Instant::now());
+        for answer in bytes[..count].iter().filter_map(|&byte| parser.push(byte)) {
+            found.learn(&answer, cells);
+        }
+    }
+    Ok(found)
+}
+
+/// An answer to one of the questions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Answer {
+    Attributes(Vec<u32>),
+    CellPx(u16, u16),
+    TextAreaPx(u16, u16),
+    Registers(u32),
+    LargestSixel(u32, u32),
+    SyncOutput(bool),
+    Status,
+}
+
+/// Reads control sequences out of whatever comes; everything else (keys, strings) is skipped.
+#[derive(Debug, Default)]
+struct AnswerParser {
+    state: State,
+    text: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Ground,
+    Escape,
+    Csi,
+    /// Inside DCS, OSC and their like, until `ESC \` or BEL.
+    Text,
+    TextEscape,
+}
+
+impl AnswerParser {
+    fn push(&mut self, byte: u8) -> Option<Answer> {
+        let escape = byte == 0x1b;
+        let (next, answer) = match self.state {
+            State::Ground => (if escape { State::Escape } else { State::Ground }, None),
+            State::Escape => match byte {
+                b'[' => {
+                    self.text.clear();
+                    (State::Csi, None)
+                }
+                b'P' | b']' | b'_' | b'^' | b'X' => (State::Text, None),
+                0x1b => (State::Escape, None),
+                _ => (State::Ground, None),
+            },
+            State::Csi => match byte {
+                0x20..=0x3f if self.text.len() < MAX_ANSWER => {
+                    self.text.push(byte);
+                    (State::Csi, None)
+                }
+                0x40..=0x7e => (State::Ground, understood(&self.text, byte)),
+                0x1b => (State::Escape, None),
+                _ => (State::Ground, None),
+            },
+            State::Text => match byte {
+                0x07 | 0x18 | 0x1a => (State::Ground, None),
+                _ => (if escape { State::TextEscape } else { State::Text }, None),
+            },
+            State::TextEscape => match byte {
+                b'[' => {
+                    self.text.clear();
+                    (State::Csi, None)
+                }
+                _ => (State::Ground, None),
+            },
+        };
+        self.state = next;
+        answer
+    }
+}
+
+/// The meaning of `CSI text last`.
+fn understood(text: &[u8], last: u8) -> Option<Answer> {
+    let text = std::str::from_utf8(text).ok()?;
+    let (private, text) = match text.strip_prefix('?') {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    let (text, dollar) = match text.strip_suffix('$') {
+        Some(rest) => (rest, true),
+        None => (text, false),
+    };
+    let numbers: Vec<u32> = text.split(';').map(|n| n.parse().ok()).collect::<Option<_>>()?;
+    let px = |n: u32| u16::try_from(n).ok().filter(|&n| n > 0);
+    match (private, dollar, last, numbers.as_slice()) {
+        (true, false, b'c', all) => Some(Answer::Attributes(all.to_vec())),
+        (false, false, b't', &[6, height, width]) => Some(Answer::CellPx(px(width)?, px(height)?)),
+        (false, false, b't', &[4, height, width]) => Some(Answer::TextAreaPx(px(width)?, px(height)?)),
+        (true, false, b'S', &[1, 0, count]) => Some(Answer::Registers(count)),
+        (true, false, b'S', &[2, 0, width, height]) => Some(Answer::LargestSixel(width, height)),
+        (true, true, b'y', &[2026, state]) => Some(Answer::SyncOutput(matches!(state, 1..=3))),
+        (false, false, b'n', &[0]) => Some(Answer::Status),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn learned(input: &[u8]) -> Capabilities {
+        let mut found = Capabilities::unknown(false);
+        let mut parser = AnswerParser::default();
+        for answer in input.iter().filter_map(|&byte| parser.push(byte)) {
+            found.learn(&answer, Some([100, 50, 0, 0]));
+        }
+        found
+    }
+
+    #[test]
+    fn xterm_foot_and_mlterm_are_understood() {
+        let xterm = learned(
+            b"\x1b[?63;1;2;4;6;9;15;16;22;28c\x1b[6;17;8t\x1b[4;850;800t\x1b[?1;0;256S\x1b[?2;0;1000;1000S\x1b[?2026;0$y\x1b[0n",
+        );
+        assert!(xterm.sixel && xterm.fence && !xterm.sync_output);
+        assert_eq!((xterm.cell_px, xterm.max_width_px, xterm.registers), (Some((8, 17)), 1000, 256));
+        let foot = learned(b"\x1b[?62;4;22c\x1b[?1;0;1024S\x1b[?2;0;10000;10000S\x1b[?2026;2$y\x1b[0n");
+        assert!(foot.sync_output && foot.registers == 256 && foot.max_height_px == 10_000);
+        let mlterm = learned(b"\x1b[?63;1;2;3;4;7;29c\x1b[4;800;800t\x1b[?1;3;0S\x1b[0n");
+        assert!(mlterm.sixel && mlterm.registers == 256 && mlterm.cell_px == Some((8, 16)));
+    }
+
+    #[test]
+    fn keys_strings_and_nonsense_are_skipped() {
+        let noisy = learned(
+            b"jk\x1bOA\x1bP>|XTerm(379) [?4c\x1b\\\x1b]11;rgb:0/0/0\x07\x1b[1;5A\x1b[?64;22c\xc3\xa9\x1b[0n",
+        );
+        assert!(!noisy.sixel && noisy.fence);
+        let hostile = [b"\x1b[?".to_vec(), vec![b'4'; 100_000], b"c\x1b[6;0;0t\x1b[6;99999;8t\x1b[?2;0;S".to_vec()];
+        assert_eq!(learned(&hostile.concat()), Capabilities::unknown(false));
+    }
+
+    #[test]
+    fn any_bytes_are_survived() {
+        let mut state = 1u32;
+        let bytes: Vec<u8> = (0..200_000)
+            .map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                b"\x1b[]P?;$0123456789cnStyx\\"[(state >> 24) as usize % 24]
+            })
+            .collect();
+        let found = learned(&bytes);
+        assert!(found.registers <= 256 && found.max_width_px >= 64);
+    }
+}

@@ -1,0 +1,468 @@
+//! The alternate screen: drawn in one write per frame, restored on every way out.
+
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
+
+use ratatui::backend::{Backend, ClearType, CrosstermBackend, WindowSize};
+use ratatui::buffer::Cell;
+use ratatui::layout::{Position, Size};
+use ratatui::{Frame, Terminal};
+
+use super::flow::Flow;
+use super::tty::{self, InputTty};
+use super::{Capabilities, TerminalError};
+use crate::domain::shown;
+use crate::tui::graphics::{Grid, PlacedSixel};
+
+/// Alternate screen, hidden cursor, pasted text marked as such (or it would act as keys).
+const ENTER: &[u8] = b"\x1b[?1049h\x1b[?25l\x1b[?2004h\x1b[0m\x1b[2J\x1b[H";
+/// Ends a cut sixel and an open frame first.
+const LEAVE: &[u8] = b"\x1b\\\x1b[?2026l\x1b[0m\x1b[?2004l\x1b[?25h\x1b[?1049l";
+/// How long leaving waits for frames under way.
+const FAREWELL: Duration = Duration::from_millis(700);
+/// Frames that wait for the writer.
+const QUEUE: usize = 8;
+
+/// What input, writer and screen share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) flow: Mutex<Flow>,
+    /// The terminal is gone; nobody touches it any more.
+    pub(super) gone: AtomicBool,
+    /// The screen stops itself; its own continuation needs no event.
+    pub(super) stopping: AtomicBool,
+    pub(super) restorer: Restorer,
+}
+
+impl Shared {
+    pub(super) fn flow(&self) -> MutexGuard<'_, Flow> {
+        self.flow.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
+    }
+}
+
+/// Brings the terminal back as it was; from any thread, any number of times.
+#[derive(Debug)]
+pub(super) struct Restorer {
+    entered: AtomicBool,
+    input: InputTty,
+}
+
+impl Restorer {
+    pub(super) fn restore(&self) {
+        if self.entered.swap(false, Ordering::SeqCst) {
+            // Nothing can be done about a terminal that does not take this.
+            let _ = tty::write_all(LEAVE, Some(Instant::now() + Duration::from_millis(300)));
+            tty::drop_input(self.input.fd());
+            let _ = crossterm::terminal::disable_raw_mode();
+        }
+    }
+
+    fn is_entered(&self) -> bool {
+        self.entered.load(Ordering::SeqCst)
+    }
+}
+
+/// The screen of the workstation. Dropping it restores the terminal; so do a panic of the
+/// thread that entered it and a second SIGTERM. Panics of other threads are kept until then.
+///
+/// One frame is: [`Screen::draw`] (text, kept back), then [`Screen::present`] (text and
+/// pictures, one write). Draw only while [`Screen::ready`].
+pub struct Screen {
+    terminal: Terminal<QuietBackend>,
+    text: TextBuffer,
+    capabilities: Capabilities,
+    writer: SyncSender<Job>,
+    wake: Option<std::os::unix::net::UnixStream>,
+    pub(super) shared: Arc<Shared>,
+    panics: Arc<Mutex<Vec<String>>>,
+    previous_hook: Arc<PanicHook>,
+}
+
+type PanicHook = dyn Fn(&std::panic::PanicHookInfo<'_>) + Send + Sync + 'static;
+
+enum Job {
+    Frame(Vec<u8>),
+    /// Answered when everything before it is written.
+    Report(std::sync::mpsc::Sender<()>),
+}
+
+impl Screen {
+    /// Enters raw mode and the alternate screen.
+    ///
+    /// # Errors
+    /// Not a terminal, or it refuses.
+    pub fn enter(mut capabilities: Capabilities) -> Result<Self, TerminalError> {
+        if !tty::is_terminal(libc::STDOUT_FILENO) {
+            return Err(TerminalError::NotATerminal("standard output"));
+        }
+        // Without it the input thread cannot see answers.
+        capabilities.fence &= tty::own_input();
+        let input = InputTty::open().map_err(|_| TerminalError::NotATerminal("standard input"))?;
+        let shared = Arc::new(Shared {
+            flow: Mutex::new(Flow::new()),
+            gone: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            restorer: Restorer { entered: AtomicBool::new(false), input },
+        });
+        let text = TextBuffer::default();
+        let terminal = quiet_terminal(&text)?;
+        let (writer, jobs) = sync_channel(QUEUE);
+        let (wake, woken) = std::os::unix::net::UnixStream::pair().map_err(TerminalError::io("start"))?;
+        woken.set_nonblocking(true).map_err(TerminalError::io("start"))?;
+        let panics = Arc::new(Mutex::new(Vec::new()));
+        let previous_hook = install_hook(&shared, &panics);
+        let screen = Self {
+            terminal,
+            text,
+            capabilities,
+            writer,
+            wake: Some(woken),
+            shared,
+            panics,
+            previous_hook,
+        };
+        screen.switch_on()?;
+        let (shared, fence) = (Arc::clone(&screen.shared), screen.capabilities.fence);
+        thread::Builder::new()
+            .name("terminal-writer".to_owned())
+            .spawn(move || write_jobs(&jobs, &shared, fence, wake))
+            .map_err(TerminalError::io("start a thread"))?;
+        Ok(screen)
+    }
+
+    /// What the terminal can do.
+    #[must_use]
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    /// The cells as they are now; ask again after every resize.
+    #[must_use]
+    pub fn grid(&self) -> Grid {
+        self.capabilities.grid()
+    }
+
+    /// True when a frame may be drawn; otherwise keep the model and wait for
+    /// [`super::TerminalEvent::Ready`], which always comes.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        self.shared.flow().ready()
+    }
+
+    /// Bytes of the last acknowledged frame and how long its way to the terminal and back took,
+    /// for the status line.
+    #[must_use]
+    pub fn last_frame(&self) -> Option<(usize, Duration)> {
+        self.shared.flow().last()
+    }
+
+    /// Draws the text of a frame; nothing is sent before [`Screen::present`].
+    ///
+    /// # Errors
+    /// The size of the terminal cannot be read.
+    pub fn draw(&mut self, render: impl FnOnce(&mut Frame<'_>)) -> Result<(), TerminalError> {
+        self.terminal.draw(render).map(|_| ()).map_err(TerminalError::io("draw text"))
+    }
+
+    /// Sends text and pictures as one frame. With nothing to send, nothing is sent.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub fn present(&mut self, sixels: &[PlacedSixel]) -> Result<(), TerminalError> {
+        let text = self.text.take();
+        if text.is_empty() && sixels.is_empty() {
+            return Ok(());
+        }
+        let frame = frame_bytes(&text, sixels, &self.capabilities);
+        self.send(frame)
+    }
+
+    fn send(&self, frame: Vec<u8>) -> Result<(), TerminalError> {
+        if self.shared.is_gone() {
+            return Err(TerminalError::HungUp);
+        }
+        self.shared.flow().sent(frame.len(), Instant::now());
+        self.writer.send(Job::Frame(frame)).map_err(|_| TerminalError::HungUp)
+    }
+
+    /// Ctrl-Z: restores the terminal, stops the process, and when it is continued enters the
+    /// screen again. Everything is to be drawn anew then (also call
+    /// [`crate::tui::graphics::Painter::damage_all`]).
+    ///
+    /// # Errors
+    /// The terminal is gone or refuses.
+    pub fn suspend(&mut self) -> Result<(), TerminalError> {
+        self.settle();
+        self.shared.stopping.store(true, Ordering::SeqCst);
+        self.shared.restorer.restore();
+        tty::stop_self();
+        self.reenter()
+    }
+
+    /// Enters the screen again and forgets what was on it: after SIGCONT
+    /// ([`super::TerminalEvent::Continued`]), or when the picture was disturbed (Ctrl-L).
+    ///
+    /// # Errors
+    /// The terminal is gone or refuses.
+    pub fn reenter(&mut self) -> Result<(), TerminalError> {
+        // The shell may have set its own modes meanwhile: raw mode is set anew, not assumed.
+        let _ = crossterm::terminal::disable_raw_mode();
+        self.terminal = quiet_terminal(&self.text)?;
+        // What was kept back belongs to the old screen, also what its end wrote.
+        self.text.take();
+        self.switch_on()
+    }
+
+    /// What threads other than the screen's panicked with since the last call.
+    #[must_use]
+    pub fn take_panics(&self) -> Vec<String> {
+        std::mem::take(&mut *self.panics.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn take_wake(&mut self) -> Option<std::os::unix::net::UnixStream> {
+        self.wake.take()
+    }
+
+    fn switch_on(&self) -> Result<(), TerminalError> {
+        crossterm::terminal::enable_raw_mode().map_err(TerminalError::io("enter raw mode"))?;
+        self.shared.restorer.entered.store(true, Ordering::SeqCst);
+        let until = Instant::now() + Duration::from_secs(2);
+        tty::write_all(ENTER, Some(until)).map_err(TerminalError::io("enter the alternate screen"))
+    }
+
+    /// Waits a moment for frames under way, so that none is cut and no answer comes late and is
+    /// typed into the shell.
+    fn settle(&self) {
+        let until = Instant::now() + FAREWELL;
+        let (done, written) = channel();
+        if self.shared.is_gone() || self.writer.try_send(Job::Report(done)).is_err() {
+            return;
+        }
+        let _ = written.recv_timeout(FAREWELL);
+        while !self.shared.flow().idle() && !self.shared.is_gone() && Instant::now() < until {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            // The hook has restored the terminal already and must not be touched now.
+            return;
+        }
+        self.settle();
+        self.shared.restorer.restore();
+        let previous = Arc::clone(&self.previous_hook);
+        std::panic::set_hook(Box::new(move |info| previous(info)));
+        for message in self.take_panics() {
+            let _ = writeln!(io::stderr(), "{message}");
+        }
+    }
+}
+
+/// A panic of this thread restores the terminal before it is reported; other threads' panics
+/// are theirs to report (a job's panic ends the job only) and must not scribble on the screen.
+fn install_hook(shared: &Arc<Shared>, panics: &Arc<Mutex<Vec<String>>>) -> Arc<PanicHook> {
+    const KEPT: usize = 16;
+    let previous: Arc<PanicHook> = Arc::from(std::panic::take_hook());
+    let owner: ThreadId = thread::current().id();
+    let (shared, panics, chained) = (Arc::clone(shared), Arc::clone(panics), Arc::clone(&previous));
+    std::panic::set_hook(Box::new(move |info| {
+        if thread::current().id() == owner || !shared.restorer.is_entered() {
+            shared.restorer.restore();
+            chained(info);
+        } else if let Ok(mut panics) = panics.lock() {
+            panics.truncate(KEPT - 1);
+            panics.push(shown(&info.to_string().replace('\n', " ")));
+        }
+    }));
+    previous
+}
+
+/// One frame: text, then pictures at their cells, the cursor back where the text left it.
+fn frame_bytes(text: &[u8], sixels: &[PlacedSixel], capabilities: &Capabilities) -> Vec<u8> {
+    let pictures: usize = sixels.iter().map(|sixel| sixel.bytes.len() + 16).sum();
+    let mut frame = Vec::with_capacity(text.len() + pictures + 64);
+    frame.extend_from_slice(b"\x1b[?2026h");
+    frame.extend_from_slice(text);
+    if !sixels.is_empty() {
+        frame.extend_from_slice(b"\x1b7");
+        for sixel in sixels {
+            let place = format!("\x1b[{};{}H", u32::from(sixel.row) + 1, u32::from(sixel.column) + 1);
+            frame.extend_from_slice(place.as_bytes());
+            if capabilities.passthrough {
+                wrap_for_tmux(&sixel.bytes, &mut frame);
+            } else {
+                frame.extend_from_slice(&sixel.bytes);
+            }
+        }
+        frame.extend_from_slice(b"\x1b8");
+    }
+    frame.extend_from_slice(b"\x1b[?2026l");
+    if capabilities.fence {
+        frame.extend_from_slice(b"\x1b[5n");
+    }
+    frame
+}
+
+/// `ESC P tmux ;` with every escape doubled: tmux hands the inside on.
+fn wrap_for_tmux(bytes: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\x1bPtmux;");
+    for &byte in bytes {
+        if byte == 0x1b {
+            out.push(byte);
+        }
+        out.push(byte);
+    }
+    out.extend_from_slice(b"\x1b\\");
+}
+
+/// The writer thread: the only one that may block on the terminal.
+fn write_jobs(
+    jobs: &Receiver<Job>,
+    shared: &Shared,
+    fence: bool,
+    mut wake: std::os::unix::net::UnixStream,
+) {
+    for job in jobs {
+        match job {
+            Job::Report(done) => {
+                let _ = done.send(());
+            }
+            Job::Frame(bytes) => {
+                if shared.is_gone() || tty::write_all(&bytes, None).is_err() {
+                    // The input thread notices the hang-up itself; this thread just ends.
+                    return;
+                }
+                if !fence {
+                    wait_until_taken();
+                    shared.flow().acknowledged(1, Instant::now());
+                    let _ = wake.write_all(&[0]);
+                }
+            }
+        }
+    }
+}
+
+/// Without an answer from the terminal, what the kernel still holds is the best to go by.
+fn wait_until_taken() {
+    let until = Instant::now() + Duration::from_secs(2);
+    while tty::unsent_bytes(libc::STDOUT_FILENO) > 0 && Instant::now() < until {
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Where ratatui writes: kept back until the frame is sent.
+#[derive(Clone, Debug, Default)]
+struct TextBuffer(Arc<Mutex<Vec<u8>>>);
+
+impl TextBuffer {
+    fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Write for TextBuffer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn quiet_terminal(text: &TextBuffer) -> Result<Terminal<QuietBackend>, TerminalError> {
+    Terminal::new(QuietBackend(CrosstermBackend::new(text.clone())))
+        .map_err(TerminalError::io("tell its size"))
+}
+
+/// crossterm's backend, except that it never asks the terminal anything: the answer would be
+/// waited for on this thread and taken from the input thread.
+struct QuietBackend(CrosstermBackend<TextBuffer>);
+
+impl Backend for QuietBackend {
+    type Error = io::Error;
+
+    fn draw<'a, I>(&mut self, content: I) -> io::Result<()>
+    where
+        I: Iterator<Item = (u16, u16, &'a Cell)>,
+    {
+        self.0.draw(content)
+    }
+
+    fn hide_cursor(&mut self) -> io::Result<()> {
+        self.0.hide_cursor()
+    }
+
+    fn show_cursor(&mut self) -> io::Result<()> {
+        self.0.show_cursor()
+    }
+
+    fn get_cursor_position(&mut self) -> io::Result<Position> {
+        Ok(Position::ORIGIN)
+    }
+
+    fn set_cursor_position<P: Into<Position>>(&mut self, position: P) -> io::Result<()> {
+        self.0.set_cursor_position(position)
+    }
+
+    fn clear(&mut self) -> io::Result<()> {
+        self.0.clear()
+    }
+
+    fn clear_region(&mut self, region: ClearType) -> io::Result<()> {
+        self.0.clear_region(region)
+    }
+
+    fn size(&self) -> io::Result<Size> {
+        let [columns, rows, ..] = tty::size().unwrap_or([80, 24, 0, 0]);
+        Ok(Size::new(columns, rows))
+    }
+
+    fn window_size(&mut self) -> io::Result<WindowSize> {
+        let [columns, rows, width, height] = tty::size().unwrap_or([80, 24, 0, 0]);
+        Ok(WindowSize { columns_rows: Size::new(columns, rows), pixels: Size::new(width, height) })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Backend::flush(&mut self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sixel() -> PlacedSixel {
+        PlacedSixel { column: 4, row: 2, bytes: b"\x1bPq~\x1b\\".to_vec() }
+    }
+
+    #[test]
+    fn a_frame_is_one_synchronised_write_with_the_cursor_kept() {
+        let mut capabilities = Capabilities::unknown(false);
+        capabilities.fence = true;
+        let frame = frame_bytes(b"text", &[sixel()], &capabilities);
+        let wanted = b"\x1b[?2026htext\x1b7\x1b[3;5H\x1bPq~\x1b\\\x1b8\x1b[?2026l\x1b[5n";
+        assert_eq!(frame, wanted, "{}", frame.escape_ascii());
+    }
+
+    #[test]
+    fn tmux_gets_doubled_escapes() {
+        let mut capabilities = Capabilities::unknown(true);
+        capabilities.passthrough = true;
+        let frame = frame_bytes(b"", &[sixel()], &capabilities);
+        let wrapped = b"\x1b[3;5H\x1bPtmux;\x1b\x1bPq~\x1b\x1b\\\x1b\\\x1b8";
+        assert!(frame.windows(wrapped.len()).any(|part| part == wrapped), "{}", frame.escape_ascii());
+    }
+}

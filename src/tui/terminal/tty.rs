@@ -1,0 +1,162 @@
+//! The few system calls on the terminal that neither std nor crossterm have.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::time::{Duration, Instant};
+
+/// Where input comes from: standard input if that is a terminal, else `/dev/tty`; the same
+/// choice as crossterm's.
+#[derive(Debug)]
+pub(super) enum InputTty {
+    Stdin,
+    Device(File),
+}
+
+impl InputTty {
+    pub(super) fn open() -> io::Result<Self> {
+        if is_terminal(libc::STDIN_FILENO) {
+            return Ok(Self::Stdin);
+        }
+        File::options().read(true).write(true).open("/dev/tty").map(Self::Device)
+    }
+
+    pub(super) fn fd(&self) -> RawFd {
+        match self {
+            Self::Stdin => libc::STDIN_FILENO,
+            Self::Device(file) => file.as_raw_fd(),
+        }
+    }
+}
+
+/// Makes standard input a file description of our own on the controlling terminal that never
+/// blocks; false when there is no controlling terminal.
+///
+/// crossterm reads on after bytes that are no event, so on a blocking terminal its `poll` would
+/// wait in `read` for the next key, whatever its time-out. The flag must not be set on the
+/// inherited description: the shell and standard output share that one.
+pub(super) fn own_input() -> bool {
+    let mut options = File::options();
+    options.read(true).write(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+    let Ok(device) = options.open("/dev/tty") else { return false };
+    // SAFETY: both descriptors are open; standard input is replaced in one step.
+    unsafe { libc::dup2(device.as_raw_fd(), libc::STDIN_FILENO) == libc::STDIN_FILENO }
+}
+
+pub(super) fn is_terminal(fd: RawFd) -> bool {
+    // SAFETY: isatty takes any number.
+    unsafe { libc::isatty(fd) == 1 }
+}
+
+/// What [`wait`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waited {
+    Input,
+    Woken,
+    HungUp,
+    TimedOut,
+}
+
+/// Waits for input on `fd` or `wake`, a hang-up, or the end of `timeout`. A hang-up wins: input
+/// that is still there cannot be read without crossterm spinning.
+pub(super) fn wait(fd: RawFd, wake: Option<RawFd>, timeout: Duration) -> Waited {
+    let entry = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    // A negative descriptor is skipped by poll.
+    let mut fds = [entry(fd), entry(wake.unwrap_or(-1))];
+    let ms = timeout.as_millis().min(60_000) as libc::c_int;
+    // SAFETY: the pointer and the length describe `fds`, which outlives the call.
+    let count = unsafe { libc::poll(fds.as_mut_ptr(), 2, ms) };
+    if count <= 0 {
+        return Waited::TimedOut;
+    }
+    let gone = libc::POLLHUP | libc::POLLERR | libc::POLLNVAL;
+    if fds[0].revents & gone != 0 {
+        Waited::HungUp
+    } else if fds[0].revents & libc::POLLIN != 0 {
+        Waited::Input
+    } else {
+        Waited::Woken
+    }
+}
+
+/// Bytes that can be read without waiting.
+pub(super) fn waiting_bytes(fd: RawFd) -> usize {
+    let mut count: libc::c_int = 0;
+    // SAFETY: FIONREAD writes one int.
+    let result = unsafe { libc::ioctl(fd, libc::FIONREAD, &mut count) };
+    if result == 0 { usize::try_from(count).unwrap_or(0) } else { 0 }
+}
+
+/// Bytes written that the other side has not taken yet; 0 where the system does not tell.
+pub(super) fn unsent_bytes(fd: RawFd) -> usize {
+    let mut count: libc::c_int = 0;
+    // SAFETY: TIOCOUTQ writes one int.
+    let result = unsafe { libc::ioctl(fd, libc::TIOCOUTQ, &mut count) };
+    if result == 0 { usize::try_from(count).unwrap_or(0) } else { 0 }
+}
+
+/// Size of the terminal: columns, rows, width and height in px (0 where it does not tell).
+pub(super) fn size() -> Option<[u16; 4]> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCGWINSZ writes one winsize.
+    let result = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &mut size) };
+    let known = result == 0 && size.ws_col > 0 && size.ws_row > 0;
+    known.then_some([size.ws_col, size.ws_row, size.ws_xpixel, size.ws_ypixel])
+}
+
+/// Reads what is there, at most `buffer.len()` bytes; 0 at the end.
+pub(super) fn read(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: pointer and length describe `buffer`.
+    let count = unsafe { libc::read(fd, buffer.as_mut_ptr().cast(), buffer.len()) };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
+/// Writes all bytes to standard output, past std's line buffer; without `until` it blocks as
+/// long as the terminal does not take them.
+pub(super) fn write_all(mut bytes: &[u8], until: Option<Instant>) -> io::Result<()> {
+    while !bytes.is_empty() {
+        if let Some(until) = until {
+            wait_writable(until.saturating_duration_since(Instant::now()))?;
+        }
+        // SAFETY: pointer and length describe `bytes`.
+        let count = unsafe { libc::write(libc::STDOUT_FILENO, bytes.as_ptr().cast(), bytes.len()) };
+        match usize::try_from(count) {
+            Ok(count) => bytes = &bytes[count..],
+            Err(_) => match io::Error::last_os_error() {
+                e if e.kind() == io::ErrorKind::Interrupted => {}
+                e if e.kind() == io::ErrorKind::WouldBlock => wait_writable(Duration::from_secs(1))
+                    .or_else(|e| if e.kind() == io::ErrorKind::TimedOut { Ok(()) } else { Err(e) })?,
+                e => return Err(e),
+            },
+        }
+    }
+    Ok(())
+}
+
+fn wait_writable(timeout: Duration) -> io::Result<()> {
+    let mut fd = libc::pollfd { fd: libc::STDOUT_FILENO, events: libc::POLLOUT, revents: 0 };
+    let ms = timeout.as_millis().min(60_000) as libc::c_int;
+    // SAFETY: one valid pollfd.
+    match unsafe { libc::poll(&mut fd, 1, ms) } {
+        0 => Err(io::ErrorKind::TimedOut.into()),
+        _ if fd.revents & (libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) != 0 => {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Drops input that nobody will read, so that late answers are not typed into the shell.
+pub(super) fn drop_input(fd: RawFd) {
+    // SAFETY: tcflush takes any number.
+    unsafe { libc::tcflush(fd, libc::TCIFLUSH) };
+}
+
+/// Stops this process as Ctrl-Z would; returns when it is continued. Not SIGTSTP: a self-sent
+/// one is dropped in an orphaned process group. Not `kill` either: that may stop another thread
+/// first while this one goes on drawing.
+pub(super) fn stop_self() {
+    // SAFETY: signalling oneself has no memory effects.
+    unsafe { libc::raise(libc::SIGSTOP) };
+}

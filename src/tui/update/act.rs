@@ -1,0 +1,233 @@
+//! Actions and commands to what does them: one table, no work of its own.
+
+use crate::domain::{PointKind, TrackInfo};
+use crate::engine::Span;
+use crate::tui::action::{Action, Group};
+use crate::tui::command::{Command, Line};
+use crate::tui::graphics::Tone;
+use crate::tui::model::{Effect, Mode, Model, Saved};
+
+use super::motion::{self, Way};
+use super::{edits, keys, network, prompts, tracks, windows};
+
+/// Does `action`, `count` times or by `count` where that makes sense.
+pub(super) fn act(model: &mut Model, fx: &mut Vec<Effect>, action: Action, count: Option<u32>) {
+    use Action as A;
+    let n = count.unwrap_or(1);
+    match action {
+        A::CursorLeft => motion::cursor(model, Way::Left, n as f32),
+        A::CursorDown => motion::cursor(model, Way::Down, n as f32),
+        A::CursorUp => motion::cursor(model, Way::Up, n as f32),
+        A::CursorRight => motion::cursor(model, Way::Right, n as f32),
+        A::CursorFarLeft => motion::cursor(model, Way::Left, 8.0 * n as f32),
+        A::CursorFarDown => motion::cursor(model, Way::Down, 8.0 * n as f32),
+        A::CursorFarUp => motion::cursor(model, Way::Up, 8.0 * n as f32),
+        A::CursorFarRight => motion::cursor(model, Way::Right, 8.0 * n as f32),
+        A::CursorCellLeft => motion::cursor_cells(model, Way::Left, n),
+        A::CursorCellDown => motion::cursor_cells(model, Way::Down, n),
+        A::CursorCellUp => motion::cursor_cells(model, Way::Up, n),
+        A::CursorCellRight => motion::cursor_cells(model, Way::Right, n),
+        A::CursorCentre => motion::cursor_to_centre(model),
+        A::AddBoundary => prompts::add_point(model, fx, PointKind::Boundary),
+        A::AddInside => prompts::add_point(model, fx, PointKind::Inside),
+        A::AddOutside => prompts::add_point(model, fx, PointKind::Outside),
+        A::AddBox => prompts::add_corner(model, fx),
+        A::ChooseNext => prompts::choose(model, n as isize),
+        A::ChoosePrevious => prompts::choose(model, -(n as isize)),
+        A::NudgeLeft => prompts::nudge(model, fx, Way::Left, n as f32),
+        A::NudgeDown => prompts::nudge(model, fx, Way::Down, n as f32),
+        A::NudgeUp => prompts::nudge(model, fx, Way::Up, n as f32),
+        A::NudgeRight => prompts::nudge(model, fx, Way::Right, n as f32),
+        A::DeletePoint => prompts::delete(model, fx),
+        A::ClearPoints => prompts::clear(model, fx),
+        A::AcceptFrame => prompts::accept(model, fx, n as usize),
+        A::DiscardMask => prompts::discard(model, fx),
+        A::Undo => drop((0..n).all(|_| edits::travel(model, fx, true))),
+        A::Redo => drop((0..n).all(|_| edits::travel(model, fx, false))),
+        A::WindowStart => windows::start(model, fx),
+        A::WindowEnd => windows::end(model, fx),
+        A::WindowNew => windows::new(model, fx),
+        A::WindowClear => windows::clear(model, fx),
+        A::WindowsClear => windows::clear_all(model, fx),
+        A::Refresh => network::refresh(model, fx),
+        A::PropagateBoth => network::propagate(model, fx, Span::Both),
+        A::PropagateForward => network::propagate(model, fx, Span::Forward),
+        A::PropagateBackward => network::propagate(model, fx, Span::Backward),
+        A::PropagateWindow => network::propagate(model, fx, Span::ThisWindow),
+        A::Cancel => cancel(model, fx),
+        _ if action.group() == Group::Frames => frames(model, fx, action, count),
+        _ if action.group() == Group::Tracks => structure(model, fx, action, n),
+        _ if action.group() == Group::View => picture(model, fx, action, n),
+        _ if action.group() == Group::Dialogs => keys::dialog(model, fx, action),
+        _ => program(model, fx, action),
+    }
+}
+
+fn frames(model: &mut Model, fx: &mut Vec<Effect>, action: Action, count: Option<u32>) {
+    let n = count.unwrap_or(1) as isize;
+    let jump = count.map_or(10, |count| count as isize);
+    match action {
+        Action::NextFrame => motion::step(model, fx, n),
+        Action::PreviousFrame => motion::step(model, fx, -n),
+        Action::JumpForward => motion::step(model, fx, jump),
+        Action::JumpBackward => motion::step(model, fx, -jump),
+        Action::FirstFrame => motion::go_to(model, fx, 0),
+        Action::LastFrame => {
+            let frame = count.map_or(usize::MAX, |count| (count as usize).saturating_sub(1));
+            motion::go_to(model, fx, frame);
+        }
+        Action::NextAnchor => motion::anchor(model, fx, true),
+        Action::PreviousAnchor => motion::anchor(model, fx, false),
+        Action::MiddleFrame => motion::middle(model, fx),
+        Action::NextStale => motion::next_stale(model, fx),
+        Action::PlayPause => motion::play_pause(model),
+        Action::PlayFaster => motion::faster(model, true),
+        Action::PlaySlower => motion::faster(model, false),
+        _ => {}
+    }
+}
+
+fn structure(model: &mut Model, fx: &mut Vec<Effect>, action: Action, n: u32) {
+    match action {
+        Action::NewTrack => tracks::new(model, fx, None),
+        Action::NextTrack => tracks::next(model, n as isize),
+        Action::PreviousTrack => tracks::next(model, -(n as isize)),
+        Action::RenameTrack => {
+            let Some((_, track)) = model.current() else { return tracks::say_none(model) };
+            let line = format!("rename {}", track.info.label);
+            keys::open_line(model, &line);
+        }
+        Action::RecolourTrack => tracks::set_info(model, fx, |info| TrackInfo {
+            colour: info.colour.wrapping_add(n as u8) % tracks::COLOURS,
+            ..info
+        }),
+        Action::HideTrack => tracks::hide(model),
+        Action::DeleteTrack => tracks::delete(model, fx),
+        _ => {}
+    }
+}
+
+fn picture(model: &mut Model, fx: &mut Vec<Effect>, action: Action, n: u32) {
+    let picture = &mut model.picture;
+    let grays = 8.0 * n as f32;
+    let factor = 1.15f32.powi(n.min(40) as i32);
+    match action {
+        Action::ZoomIn => motion::zoom(model, 1.5f32.powi(n.min(12) as i32)),
+        Action::ZoomOut => motion::zoom(model, 1.5f32.powi(-(n.min(12) as i32))),
+        Action::ZoomFit => motion::zoom_fit(model),
+        Action::ZoomCursor => motion::centre_on_cursor(model),
+        Action::PanLeft => motion::pan(model, Way::Left, n),
+        Action::PanDown => motion::pan(model, Way::Down, n),
+        Action::PanUp => motion::pan(model, Way::Up, n),
+        Action::PanRight => motion::pan(model, Way::Right, n),
+        Action::GainUp => picture.tone = picture.tone.contrasted(factor),
+        Action::GainDown => picture.tone = picture.tone.contrasted(1.0 / factor),
+        Action::LevelUp => picture.tone = picture.tone.brighter(grays),
+        Action::LevelDown => picture.tone = picture.tone.brighter(-grays),
+        Action::GainReset => picture.tone = Tone::default(),
+        Action::ToggleMasks => picture.masks = !picture.masks,
+        Action::ToggleTint => picture.tint = !picture.tint,
+        Action::ToggleSmooth => picture.smooth = !picture.smooth,
+        Action::TogglePoints => picture.points = !picture.points,
+        Action::Redraw => fx.push(Effect::Redraw),
+        _ => {}
+    }
+}
+
+fn program(model: &mut Model, fx: &mut Vec<Effect>, action: Action) {
+    match action {
+        Action::Export => keys::open_line(model, "export "),
+        Action::NextClip => open_clip(model, fx, 1),
+        Action::PreviousClip => open_clip(model, fx, -1),
+        Action::Help => model.mode = Mode::Help(0),
+        Action::Messages => model.mode = Mode::Messages(0),
+        Action::CommandLine => keys::open_line(model, ""),
+        Action::Palette => model.mode = Mode::Command(Line::search()),
+        Action::Suspend => fx.push(Effect::Suspend),
+        Action::Quit if may_leave(model) => {
+            fx.push(Effect::JournalView(model.view()));
+            fx.push(Effect::Quit);
+        }
+        _ => {}
+    }
+}
+
+/// Does a command of the `:` line.
+pub(super) fn command(model: &mut Model, fx: &mut Vec<Effect>, command: Command) {
+    match command {
+        Command::Nothing => {}
+        Command::Act(action, count) => act(model, fx, action, count),
+        Command::Goto(frame) => motion::go_to(model, fx, frame),
+        Command::NewTrack(label) => tracks::new(model, fx, Some(label)),
+        Command::Rename(label) => tracks::set_info(model, fx, |info| TrackInfo { label, ..info }),
+        Command::Colour(colour) => {
+            tracks::set_info(model, fx, |info| TrackInfo {
+                colour: colour % tracks::COLOURS,
+                ..info
+            });
+        }
+        Command::Window(first, last) => windows::add(model, fx, first, last),
+        Command::Speed(speed) => {
+            model.cine.speed = speed;
+            model.say(format!("plays {speed} times as fast as recorded"));
+        }
+        Command::Tone(gain, level) => {
+            let tone = Tone { window: 255.0 / gain, ..Tone::default() };
+            model.picture.tone = tone.brighter(level);
+        }
+        Command::Export(format, path) => {
+            model.say(format!("exporting {format}"));
+            fx.push(Effect::Export { format, path: path.map(Into::into) });
+        }
+        Command::Write => model.say(match &model.saved {
+            Saved::Failed(why) => format!("not saved: {why}"),
+            Saved::Solid | Saved::Unsynced(_) => "everything is already saved".to_owned(),
+        }),
+    }
+}
+
+/// Lets go of what is held, then stops what runs.
+fn cancel(model: &mut Model, fx: &mut Vec<Effect>) {
+    if model.corner.take().is_some() {
+        return model.say("no box");
+    }
+    let held = model.chosen.take().is_some() || std::mem::take(&mut model.cine.playing);
+    model.nudging = None;
+    if !network::cancel(model, fx) && !held {
+        model.say("nothing is running");
+    }
+}
+
+fn open_clip(model: &mut Model, fx: &mut Vec<Effect>, by: isize) {
+    let to = model.at.checked_add_signed(by).filter(|&to| to < model.queue.len());
+    match to {
+        None => model.say(if by > 0 { "this is the last clip" } else { "this is the first clip" }),
+        Some(to) if may_leave(model) => {
+            fx.push(Effect::JournalView(model.view()));
+            fx.push(Effect::OpenClip(to));
+            model.opening = Some(to);
+        }
+        Some(_) => {}
+    }
+}
+
+/// Whether leaving this clip loses nothing, or the person asked twice.
+fn may_leave(model: &mut Model) -> bool {
+    if model.leave_asked {
+        return true;
+    }
+    if let Saved::Failed(why) = &model.saved {
+        let sentence =
+            format!("the newest edits are NOT saved ({why}); again leaves and loses them");
+        model.warn(sentence);
+        model.leave_asked = true;
+        return false;
+    }
+    if model.propagating() {
+        model
+            .warn("a propagation is running; again leaves and stops it (what is decided is saved)");
+        model.leave_asked = true;
+        return false;
+    }
+    true
+}

@@ -1,0 +1,206 @@
+//! Edits: applied, noted in the history, sent to the journal. The one way to the annotation.
+
+use std::collections::BTreeSet;
+
+use crate::domain::{Edit, FrameIndex, Mark, PointKind, Prompt, Step, TrackId, shown};
+use crate::tui::model::{Effect, Model};
+
+use super::{motion, network};
+
+/// Applies `edits` as part of `group` and journals them. False, with a sentence, when refused.
+pub(super) fn commit(
+    model: &mut Model,
+    fx: &mut Vec<Effect>,
+    group: u64,
+    edits: Vec<Edit>,
+) -> bool {
+    if edits.is_empty() {
+        return false;
+    }
+    if let Err(refused) = model.annotation.apply_all(&edits) {
+        model.warn(format!("not done: {refused}"));
+        return false;
+    }
+    for at in prompted(&edits) {
+        let groups = model.prompt_groups.entry(at).or_default();
+        if groups.last() != Some(&group) {
+            groups.push(group);
+        }
+    }
+    let step = Step { group, mark: Mark::Do, edits };
+    model.history.note(&step);
+    look_again(model, &step.edits);
+    fx.push(Effect::Journal(step));
+    true
+}
+
+/// Takes the newest group back, or does the newest undone group again.
+pub(super) fn travel(model: &mut Model, fx: &mut Vec<Effect>, back: bool) -> bool {
+    let step = if back {
+        model.history.undo(&model.annotation)
+    } else {
+        model.history.redo(&model.annotation)
+    };
+    let Some(step) = step else {
+        model.say(if back { "nothing to take back" } else { "nothing to do again" });
+        return false;
+    };
+    if let Err(refused) = model.annotation.apply_all(&step.edits) {
+        model.warn(format!("not done: {refused}"));
+        return false;
+    }
+    model.history.note(&step);
+    model.chosen = None;
+    model.nudging = None;
+    for at in prompted(&step.edits) {
+        let groups = model.prompt_groups.entry(at).or_default();
+        groups.retain(|group| *group != step.group);
+        if !back {
+            groups.push(step.group);
+        }
+    }
+    look_again(model, &step.edits);
+    network::drop_group(model, fx, step.group);
+    let done = if back { "taken back" } else { "done again" };
+    match describe(&step.edits, back) {
+        Some(what) => model.say(format!("{done}: {what}")),
+        None => model.say(format!("{done}; others had already changed it")),
+    }
+    follow(model, fx, &step.edits);
+    fx.push(Effect::Journal(step.clone()));
+    network::after_travel(model, fx, &step.edits);
+    true
+}
+
+/// Takes in what another session did to the same clip.
+pub(super) fn from_others(model: &mut Model, edits: &[Edit]) {
+    let mut done = Vec::new();
+    for edit in edits {
+        if let Some(edit) = edit.rebased(&model.annotation)
+            && model.annotation.apply(&edit).is_ok()
+        {
+            done.push(edit);
+        }
+    }
+    look_again(model, &done);
+    if !done.is_empty() {
+        let plural = if done.len() == 1 { "" } else { "s" };
+        model.say(format!("another session made {} change{plural} here", done.len()));
+    }
+}
+
+/// Which (track, frame) had their prompts changed.
+pub(super) fn prompted(edits: &[Edit]) -> BTreeSet<(TrackId, FrameIndex)> {
+    let of = |edit: &Edit| match edit {
+        Edit::AddPrompt { track, frame, .. }
+        | Edit::RemovePrompt { track, frame, .. }
+        | Edit::MovePrompt { track, frame, .. } => Some((*track, *frame)),
+        _ => None,
+    };
+    edits.iter().filter_map(of).collect()
+}
+
+/// Brings what is derived from the annotation up to date: stale masks and the selection.
+fn look_again(model: &mut Model, edits: &[Edit]) {
+    for edit in edits {
+        let id = edit.track();
+        let Some(track) = model.annotation.tracks.get(&id) else {
+            model.marks.forget(id);
+            continue;
+        };
+        match edit {
+            Edit::SetMask { frame, .. } => model.marks.learn_frame(id, track, *frame),
+            Edit::SetTrackInfo { .. } | Edit::SetWindows { .. } => {}
+            _ => model.marks.learn(id, track),
+        }
+    }
+    let tracks = &model.annotation.tracks;
+    model.hidden.retain(|id| tracks.contains_key(id));
+    if model.track.is_none_or(|id| !tracks.contains_key(&id)) {
+        model.track = tracks.keys().next_back().copied();
+        model.chosen = None;
+    }
+    let placed = model.current().and_then(|(_, track)| track.prompts.get(&model.frame));
+    let there = |id| placed.is_some_and(|placed| placed.iter().any(|each| each.id == id));
+    if model.chosen.is_some_and(|id| !there(id)) {
+        model.chosen = None;
+    }
+}
+
+/// Goes to where a step happened, so that the person sees it.
+fn follow(model: &mut Model, fx: &mut Vec<Effect>, edits: &[Edit]) {
+    let Some(edit) = edits.first() else { return };
+    if model.annotation.tracks.contains_key(&edit.track()) {
+        model.track = Some(edit.track());
+    }
+    let frames: Vec<FrameIndex> = edits
+        .iter()
+        .filter_map(|edit| match edit {
+            Edit::AddPrompt { frame, .. }
+            | Edit::RemovePrompt { frame, .. }
+            | Edit::MovePrompt { frame, .. } => Some(*frame),
+            _ => None,
+        })
+        .chain(edits.iter().filter_map(|edit| match edit {
+            Edit::SetMask { frame, .. } => Some(*frame),
+            _ => None,
+        }))
+        .collect();
+    if let Some(&frame) = frames.first()
+        && !frames.contains(&model.frame)
+    {
+        motion::go_to(model, fx, frame);
+    }
+}
+
+/// What a step is about, for people: "boundary point on frame 12 and its mask". `back` says that
+/// the edits are inverses.
+fn describe(edits: &[Edit], back: bool) -> Option<String> {
+    let masks = edits.iter().filter(|edit| matches!(edit, Edit::SetMask { .. })).count();
+    let mut others = edits.iter().filter(|edit| !matches!(edit, Edit::SetMask { .. }));
+    // What the person meant was done last, and so is taken back first.
+    let main = if back { others.next() } else { others.next_back() };
+    let on = |frame: &FrameIndex| format!("on frame {}", frame + 1);
+    let what = match main {
+        None if masks == 0 => return None,
+        None => {
+            let Some(Edit::SetMask { frame, .. }) = edits.first() else { return None };
+            return Some(if masks == 1 {
+                format!("mask {}", on(frame))
+            } else {
+                format!("masks of {masks} frames")
+            });
+        }
+        Some(Edit::AddTrack { content, .. }) => {
+            format!("{} {}", if back { "deleting" } else { "starting" }, shown(&content.info.label))
+        }
+        Some(Edit::RemoveTrack { content, .. }) => {
+            format!("{} {}", if back { "starting" } else { "deleting" }, shown(&content.info.label))
+        }
+        Some(Edit::SetTrackInfo { .. }) => "name or colour".to_owned(),
+        Some(Edit::AddPrompt { frame, placed, .. } | Edit::RemovePrompt { frame, placed, .. }) => {
+            format!("{} {}", prompt_name(&placed.prompt), on(frame))
+        }
+        Some(Edit::MovePrompt { frame, after, .. }) => {
+            format!("move of a {} {}", prompt_name(after), on(frame))
+        }
+        Some(Edit::SetWindows { .. }) => "windows".to_owned(),
+        Some(Edit::SetMask { .. }) => return None,
+    };
+    Some(match masks {
+        0 => what,
+        1 => format!("{what} and its mask"),
+        n => format!("{what} and {n} masks"),
+    })
+}
+
+/// What a prompt is called.
+pub(super) fn prompt_name(prompt: &Prompt) -> &'static str {
+    match prompt {
+        Prompt::Point { kind: PointKind::Boundary, .. } => "boundary point",
+        Prompt::Point { kind: PointKind::Inside, .. } => "inside point",
+        Prompt::Point { kind: PointKind::Outside, .. } => "outside point",
+        Prompt::Box(_) => "box",
+        Prompt::Mask(_) => "mask prompt",
+    }
+}

@@ -1,0 +1,144 @@
+//! Keys: counts, sequences, the help page and the command line.
+
+use crate::tui::action::Action;
+use crate::tui::command::{self, Line};
+use crate::tui::key::{Code, Key, spell};
+use crate::tui::keymap::{Found, KeyMode};
+use crate::tui::model::{Effect, Mode, Model};
+use crate::tui::view::help_lines;
+
+use super::act;
+
+/// Larger counts are typing errors.
+const COUNT_MAX: u32 = 99_999;
+
+/// A key was pressed.
+pub(super) fn press(model: &mut Model, fx: &mut Vec<Effect>, key: Key) {
+    let mode = model.mode.keys();
+    let typing = !model.pending.keys.is_empty() || model.pending.count.is_some();
+    if typing && key.code == Code::Named("esc") {
+        model.pending = Default::default();
+        return;
+    }
+    if mode == KeyMode::Normal && count(model, key) {
+        return;
+    }
+    model.pending.keys.push(key);
+    match model.keymap.find(mode, &model.pending.keys) {
+        Found::More(_) => {}
+        Found::Act(actions) => {
+            let count = std::mem::take(&mut model.pending).count;
+            for action in actions {
+                if !matches!(action, Action::Quit | Action::NextClip | Action::PreviousClip) {
+                    model.leave_asked = false;
+                }
+                act::act(model, fx, action, count);
+            }
+        }
+        Found::Nothing => {
+            let keys = std::mem::take(&mut model.pending).keys;
+            match (&mut model.mode, key.typed()) {
+                (Mode::Command(line), Some(c)) if keys.len() == 1 => line.insert(c),
+                (Mode::Command(_), _) => {}
+                (Mode::Help(_) | Mode::Messages(_) | Mode::Normal, _) => {
+                    model.say(format!("`{}` does nothing here; `?` shows all keys", spell(&keys)));
+                }
+            }
+        }
+    }
+}
+
+/// Digits before a sequence are its count.
+fn count(model: &mut Model, key: Key) -> bool {
+    let Code::Char(c) = key.code else { return false };
+    let Some(digit) = c.to_digit(10).filter(|_| !key.ctrl && !key.alt) else { return false };
+    let pending = &mut model.pending;
+    if !pending.keys.is_empty() || (digit == 0 && pending.count.is_none()) {
+        return false;
+    }
+    pending.count = Some((pending.count.unwrap_or(0) * 10 + digit).min(COUNT_MAX));
+    true
+}
+
+/// Pasted text goes to the command line, and nowhere else.
+pub(super) fn paste(model: &mut Model, text: &str) {
+    if let Mode::Command(line) = &mut model.mode {
+        text.chars().for_each(|c| line.insert(c));
+    }
+}
+
+/// Opens the command line with something on it.
+pub(super) fn open_line(model: &mut Model, text: &str) {
+    model.mode = Mode::Command(Line::with(text));
+}
+
+/// Actions of the help page and the command line. They do nothing where there is neither.
+pub(super) fn dialog(model: &mut Model, fx: &mut Vec<Effect>, action: Action) {
+    let page = model.areas().map_or(10, |areas| areas.listing_rows());
+    match (&mut model.mode, action) {
+        (Mode::Help(_) | Mode::Messages(_) | Mode::Command(_), Action::Close) => {
+            model.mode = Mode::Normal;
+        }
+        (Mode::Help(top), _) => scroll(top, action, help_lines(), page),
+        (Mode::Messages(top), _) => scroll(top, action, model.log.len(), page),
+        (Mode::Command(line), _) => match action {
+            Action::LineRun => run(model, fx),
+            Action::LineComplete => line.complete(&model.keymap),
+            Action::LineLeft => line.go(-1),
+            Action::LineRight => line.go(1),
+            Action::LineStart => line.cursor = 0,
+            Action::LineEnd => line.go(isize::MAX),
+            Action::LineErase => line.erase(),
+            Action::LineEraseWord => line.erase_word(),
+            Action::LineEraseAll => *line = Line { palette: line.palette, ..Line::default() },
+            Action::ScrollDown => choose(line, &model.keymap, 1),
+            Action::ScrollUp => choose(line, &model.keymap, -1),
+            Action::PageDown => choose(line, &model.keymap, page as isize),
+            Action::PageUp => choose(line, &model.keymap, -(page as isize)),
+            _ => {}
+        },
+        (Mode::Normal, _) => {}
+    }
+}
+
+fn scroll(top: &mut usize, action: Action, lines: usize, page: usize) {
+    let to = match action {
+        Action::ScrollDown => *top + 1,
+        Action::ScrollUp => top.saturating_sub(1),
+        Action::PageDown => *top + page,
+        Action::PageUp => top.saturating_sub(page),
+        _ => *top,
+    };
+    *top = to.min(lines.saturating_sub(page));
+}
+
+fn choose(line: &mut Line, keymap: &crate::tui::keymap::Keymap, by: isize) {
+    let last = line.candidates(keymap).len().saturating_sub(1);
+    line.choice = Some(match line.choice {
+        None if by > 0 => 0,
+        None => last,
+        Some(at) => at.saturating_add_signed(by).min(last),
+    });
+}
+
+/// Runs what stands on the line, or what was chosen from the listing.
+fn run(model: &mut Model, fx: &mut Vec<Effect>) {
+    let Mode::Command(line) = &mut model.mode else { return };
+    if line.palette || line.choice.is_some() {
+        let candidates = line.candidates(&model.keymap);
+        let Some(chosen) = candidates.get(line.choice.unwrap_or(0)) else {
+            return model.say("nothing fits; esc closes");
+        };
+        if !chosen.words.is_empty() {
+            *line = Line::with(&format!("{} ", chosen.name));
+            return;
+        }
+        *line = Line::with(chosen.name);
+    }
+    let text = std::mem::take(&mut line.text);
+    model.mode = Mode::Normal;
+    match command::parse(&text, model.clip.frames) {
+        Ok(command) => act::command(model, fx, command),
+        Err(why) => model.warn(why),
+    }
+}

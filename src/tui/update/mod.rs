@@ -1,0 +1,175 @@
+//! What happens to the model: `update(model, what happened) -> what the loop must do`.
+//!
+//! Nothing here reads a clock, a file or a terminal. Time comes with [`Msg::Tick`].
+
+mod act;
+mod edits;
+mod keys;
+mod motion;
+mod network;
+mod prompts;
+mod tracks;
+mod windows;
+
+use std::time::Duration;
+
+use crate::domain::{FrameIndex, shown};
+use crate::engine::Event;
+
+use super::model::{Effect, Model, Msg, Network, Queued, Saved};
+
+/// After this much quiet the place is noted and the frame at hand is encoded ahead.
+pub const REST: Duration = Duration::from_millis(400);
+
+/// Changes the model by what happened; the effects are to be carried out in order, before
+/// anything is drawn.
+pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
+    let mut fx = Vec::new();
+    match msg {
+        Msg::Key(key) => {
+            model.active_at = model.now;
+            keys::press(model, &mut fx, key);
+        }
+        Msg::Pasted(text) => keys::paste(model, &text),
+        Msg::Resized(grid) => {
+            model.grid = grid;
+            model.fit_viewport();
+        }
+        Msg::Continued => fx.push(Effect::Redraw),
+        Msg::SuspendAsked => fx.push(Effect::Suspend),
+        // Asked from outside: nobody is there to be asked back.
+        Msg::Terminate => {
+            note_view(model, &mut fx);
+            fx.push(Effect::Quit);
+        }
+        Msg::Ready | Msg::SizeChanged | Msg::Nothing | Msg::OfClip(..) => {}
+        Msg::HungUp => {
+            model.leaving = true;
+            note_view(model, &mut fx);
+        }
+        Msg::Notice(text) => model.warn(text),
+        Msg::Engine(event) => engine(model, &mut fx, event),
+        Msg::Tick(now) => tick(model, &mut fx, now),
+        Msg::Opened(opened) => reopen(model, &mut fx, *opened),
+        Msg::NotOpened { at, why } => {
+            let name = model.queue.get(at).map_or_else(String::new, |clip| shown(&clip.name));
+            model.warn(format!("{name} does not open: {why}"));
+        }
+    }
+    fx
+}
+
+/// What a model needs first: the picture of its frame.
+#[must_use]
+pub fn begin(model: &Model) -> Vec<Effect> {
+    vec![Effect::WantFrame(model.frame)]
+}
+
+fn engine(model: &mut Model, fx: &mut Vec<Effect>, event: Event) {
+    match event {
+        Event::Ready(info) => {
+            model.say(format!("network ready: {} on {}", shown(&info.model), shown(&info.device)));
+            model.network = Network::Ready(info);
+        }
+        Event::EngineFailed { why } => network::failed(model, why),
+        Event::Frame { frame, pixels } => {
+            model.keep_frame(frame, pixels);
+            want_neighbour(model, fx, frame);
+        }
+        Event::FrameFailed { frame, why } => {
+            if frame == model.frame {
+                model.warn(format!("frame {} cannot be shown: {why}", frame + 1));
+            }
+            model.broken.insert(frame, why);
+        }
+        Event::Refreshed { ticket, frame, decided } => {
+            network::refreshed(model, fx, ticket, frame, &decided);
+        }
+        Event::Tracked { ticket, frame, decided } => {
+            network::tracked(model, fx, ticket, frame, &decided);
+        }
+        Event::Progress { ticket, done, total } => network::progress(model, ticket, done, total),
+        Event::Finished { ticket, cancelled } => network::finished(model, ticket, cancelled),
+        Event::JobFailed { ticket, why } => network::job_failed(model, ticket, &why),
+        Event::Saved { unsynced: 0 } => model.saved = Saved::Solid,
+        Event::Saved { unsynced } => model.saved = Saved::Unsynced(unsynced),
+        Event::SaveFailed { why } => model.saved = Saved::Failed(why),
+        Event::Others { edits } => edits::from_others(model, &edits),
+        Event::Exported { path, what } => {
+            model.say(format!("exported {what} to {}", shown(&path.display().to_string())));
+        }
+        Event::ExportFailed { why, .. } => model.warn(format!("not exported: {why}")),
+        Event::ClipArrived { path, name } => {
+            if !model.queue.iter().any(|clip| clip.path == path) {
+                model.say(format!("{} arrived; it waits in the queue", shown(&name)));
+                model.queue.push(Queued { path, name });
+            }
+        }
+        Event::ClipRefused { path, why } => {
+            model.warn(format!("{} refused: {why}", shown(&path.display().to_string())));
+        }
+    }
+}
+
+/// The engine decodes the newest wish only, so the next one is wished for when one has come.
+fn want_neighbour(model: &Model, fx: &mut Vec<Effect>, arrived: FrameIndex) {
+    let held = |frame: &FrameIndex| {
+        model.frames.iter().any(|(known, _)| known == frame) || model.broken.contains_key(frame)
+    };
+    if !held(&model.frame) {
+        fx.push(Effect::WantFrame(model.frame));
+        return;
+    }
+    // Only next to the frame at hand: a far one belongs to a place already left.
+    if arrived != model.frame {
+        return;
+    }
+    let next = [model.frame + 1, model.frame.wrapping_sub(1)];
+    if let Some(frame) = next.into_iter().find(|f| *f < model.clip.frames && !held(f)) {
+        fx.push(Effect::WantFrame(frame));
+    }
+}
+
+fn tick(model: &mut Model, fx: &mut Vec<Effect>, now: Duration) {
+    model.now = now.max(model.now);
+    motion::play(model, fx);
+    if model.now < model.active_at + REST || model.cine.playing {
+        return;
+    }
+    note_view(model, fx);
+    if model.encoded_ahead != Some(model.frame) && model.pixels().is_some() {
+        model.encoded_ahead = Some(model.frame);
+        if !matches!(model.network, Network::Failed(_)) && !model.propagating() {
+            fx.push(Effect::EncodeAhead(model.frame));
+        }
+    }
+}
+
+fn note_view(model: &mut Model, fx: &mut Vec<Effect>) {
+    let view = model.view();
+    if model.noted_view != Some(view) {
+        fx.push(Effect::JournalView(view));
+        model.noted_view = Some(view);
+    }
+}
+
+/// Another clip takes the place of this one; what belongs to the person stays.
+fn reopen(model: &mut Model, fx: &mut Vec<Effect>, opened: crate::engine::Opened) {
+    let at = model.opening.take().unwrap_or(model.at);
+    let queue = std::mem::take(&mut model.queue);
+    let mut next = Model::new(opened, queue, at, model.keymap.clone(), model.grid);
+    next.picture = super::model::Picture { viewport: next.picture.viewport, ..model.picture };
+    next.network = match &model.network {
+        Network::Failed(why) => Network::Failed(why.clone()),
+        // The new session tells when its network is ready.
+        Network::Loading | Network::Ready(_) => Network::Loading,
+    };
+    next.now = model.now;
+    next.active_at = model.now;
+    if next.message.text.is_empty() {
+        next.say(format!("clip {} of {}", at + 1, next.queue.len()));
+    }
+    *model = next;
+    fx.extend(begin(model));
+    fx.push(Effect::Redraw);
+}

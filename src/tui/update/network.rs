@@ -1,0 +1,232 @@
+//! What the network is asked, and what becomes of its answers.
+//!
+//! Every question has a generation of its own; a new question about a frame takes the place of
+//! the old one, whose answer is then dropped.
+
+use crate::domain::{Edit, FrameIndex, FrameMask, MaskSource, TrackId};
+use crate::engine::{Decided, Span, Ticket, plan};
+use crate::tui::marks;
+use crate::tui::model::{Asked, Effect, Model, Network, Running};
+
+use super::edits;
+
+/// Asks for the mask of a frame from its prompts; the answer joins `group`.
+pub(super) fn ask(
+    model: &mut Model,
+    fx: &mut Vec<Effect>,
+    track: TrackId,
+    frame: FrameIndex,
+    group: u64,
+) {
+    let Some(held) = model.annotation.tracks.get(&track) else { return };
+    let prompts = held.frame_prompts(frame);
+    if prompts.is_empty() {
+        return;
+    }
+    if let Network::Failed(why) = &model.network {
+        let sentence = format!("no mask: {why}");
+        model.warn(sentence);
+        return;
+    }
+    let signature = marks::frame_signature(held, frame);
+    drop_question(model, track, frame);
+    model.jobs.generation += 1;
+    let ticket = Ticket { track, generation: model.jobs.generation };
+    model.jobs.asked.push(Asked { ticket, frame, group, signature, since: model.now });
+    fx.push(Effect::Refresh(ticket, frame, prompts));
+}
+
+/// The answer on its way for a frame is not wanted any more.
+pub(super) fn drop_question(model: &mut Model, track: TrackId, frame: FrameIndex) {
+    model.jobs.asked.retain(|asked| (asked.ticket.track, asked.frame) != (track, frame));
+}
+
+/// The person asks for the frame at hand.
+pub(super) fn refresh(model: &mut Model, fx: &mut Vec<Effect>) {
+    let Some((id, track)) = model.current() else {
+        return model.say("no structure yet: `b` puts its first boundary point");
+    };
+    if track.frame_prompts(model.frame).is_empty() {
+        return model.say("this frame has no points; `b` puts one, `p p` propagates from others");
+    }
+    let (frame, group) = (model.frame, model.fresh());
+    model.say("computing the mask");
+    ask(model, fx, id, frame, group);
+}
+
+/// A mask from the prompts of a frame.
+pub(super) fn refreshed(
+    model: &mut Model,
+    fx: &mut Vec<Effect>,
+    ticket: Ticket,
+    frame: FrameIndex,
+    decided: &Decided,
+) {
+    let same = |asked: &Asked| asked.ticket == ticket && asked.frame == frame;
+    let Some(at) = model.jobs.asked.iter().position(same) else { return };
+    let asked = model.jobs.asked.remove(at);
+    model.latency = Some(model.now.saturating_sub(asked.since));
+    let mask = decided.bitmap.to_mask();
+    model.marks.made_from(ticket.track, frame, &mask, asked.signature);
+    let after = FrameMask { mask, source: MaskSource::Prompted, score: decided.score };
+    set_mask(model, fx, asked.group, ticket.track, frame, after);
+}
+
+/// A frame of a propagation. What a person decided stays, and so does what left the windows.
+pub(super) fn tracked(
+    model: &mut Model,
+    fx: &mut Vec<Effect>,
+    ticket: Ticket,
+    frame: FrameIndex,
+    decided: &Decided,
+) {
+    let Some(run) = model.jobs.running.iter().copied().find(|run| run.ticket == ticket) else {
+        return;
+    };
+    let Some(track) = model.annotation.tracks.get(&ticket.track) else { return };
+    let persons = track.masks.get(&frame).is_some_and(|m| m.source > MaskSource::Tracked)
+        || track.prompts.contains_key(&frame);
+    if persons || !track.visible(frame) {
+        return;
+    }
+    let mask = decided.bitmap.to_mask();
+    model.marks.made_from(ticket.track, frame, &mask, run.signature);
+    let after = FrameMask { mask, source: MaskSource::Tracked, score: decided.score };
+    set_mask(model, fx, run.group, ticket.track, frame, after);
+}
+
+fn set_mask(
+    model: &mut Model,
+    fx: &mut Vec<Effect>,
+    group: u64,
+    id: TrackId,
+    frame: FrameIndex,
+    after: FrameMask,
+) {
+    let Some(track) = model.annotation.tracks.get(&id) else { return };
+    let before = track.masks.get(&frame).cloned();
+    if before.as_ref() == Some(&after) {
+        // The same mask, now known to be right for these prompts.
+        model.marks.learn_frame(id, track, frame);
+        return;
+    }
+    edits::commit(
+        model,
+        fx,
+        group,
+        vec![Edit::SetMask { track: id, frame, before, after: Some(after) }],
+    );
+}
+
+/// Carries masks through the windows.
+pub(super) fn propagate(model: &mut Model, fx: &mut Vec<Effect>, span: Span) {
+    if let Network::Failed(why) = &model.network {
+        let sentence = format!("nothing propagated: {why}");
+        return model.warn(sentence);
+    }
+    let Some((id, track)) = model.current() else {
+        return model.say("no structure yet: `b` puts its first boundary point");
+    };
+    let plan = match plan(track, model.clip.frames, model.frame, span) {
+        Ok(plan) => plan,
+        Err(why) => return model.warn(why.to_string()),
+    };
+    let (signature, total) = (marks::signature(track), plan.len());
+    // The engine ends an older propagation of the same structure.
+    model.jobs.running.retain(|run| run.ticket.track != id);
+    model.jobs.generation += 1;
+    let ticket = Ticket { track: id, generation: model.jobs.generation };
+    let group = model.fresh();
+    model.jobs.running.push(Running { ticket, group, signature, done: 0, total });
+    model.say(format!("propagating to {total} frames; go on working, esc stops it"));
+    fx.push(Effect::Propagate(ticket, plan));
+}
+
+/// Stops all propagations on request; they tell themselves when they ended. True when there was
+/// one.
+pub(super) fn cancel(model: &mut Model, fx: &mut Vec<Effect>) -> bool {
+    if !model.propagating() {
+        return false;
+    }
+    fx.push(Effect::Cancel(None));
+    model.say("stopping; what is decided stays");
+    true
+}
+
+/// Nothing of a deleted structure is wanted any more.
+pub(super) fn forget_track(model: &mut Model, fx: &mut Vec<Effect>, track: TrackId) {
+    model.jobs.asked.retain(|asked| asked.ticket.track != track);
+    stop(model, fx, |run| run.ticket.track == track);
+}
+
+fn stop(model: &mut Model, fx: &mut Vec<Effect>, which: impl Fn(&Running) -> bool) {
+    for run in model.jobs.running.iter().filter(|run| which(run)) {
+        fx.push(Effect::Cancel(Some(run.ticket.track)));
+    }
+    model.jobs.running.retain(|run| !which(run));
+}
+
+/// How far a propagation is.
+pub(super) fn progress(model: &mut Model, ticket: Ticket, done: usize, total: usize) {
+    if let Some(run) = model.jobs.running.iter_mut().find(|run| run.ticket == ticket) {
+        (run.done, run.total) = (done, total);
+    }
+}
+
+/// A propagation ended.
+pub(super) fn finished(model: &mut Model, ticket: Ticket, cancelled: bool) {
+    let Some(at) = model.jobs.running.iter().position(|run| run.ticket == ticket) else { return };
+    let run = model.jobs.running.remove(at);
+    let outdated = model
+        .annotation
+        .tracks
+        .get(&ticket.track)
+        .is_some_and(|track| marks::signature(track) != run.signature);
+    let total = run.total;
+    if cancelled {
+        model.say(format!("propagation stopped; {} of {total} frames are kept", run.done));
+    } else if outdated {
+        model.say(format!("propagated {total} frames; the points changed meanwhile, `p p` again"));
+    } else {
+        model.say(format!("propagated {total} frames"));
+    }
+}
+
+/// A job failed; the annotation is untouched.
+pub(super) fn job_failed(model: &mut Model, ticket: Ticket, why: &str) {
+    if let Some(at) = model.jobs.asked.iter().position(|asked| asked.ticket == ticket) {
+        model.jobs.asked.remove(at);
+        model.warn(format!("no mask: {why}"));
+    }
+    if let Some(at) = model.jobs.running.iter().position(|run| run.ticket == ticket) {
+        let run = model.jobs.running.remove(at);
+        model.warn(format!("propagation ended after {} of {} frames: {why}", run.done, run.total));
+    }
+}
+
+/// There is no network (any more).
+pub(super) fn failed(model: &mut Model, why: String) {
+    model.jobs.asked.clear();
+    model.jobs.running.clear();
+    model.warn(format!("no network: {why}"));
+    model.network = Network::Failed(why);
+}
+
+/// Answers that would have joined a group just undone are dropped.
+pub(super) fn drop_group(model: &mut Model, fx: &mut Vec<Effect>, group: u64) {
+    model.jobs.asked.retain(|asked| asked.group != group);
+    stop(model, fx, |run| run.group == group);
+}
+
+/// After an undo or redo: frames whose prompts changed without their mask changing with them are
+/// asked for again, as part of the edit that is now the newest there.
+pub(super) fn after_travel(model: &mut Model, fx: &mut Vec<Effect>, edits: &[Edit]) {
+    for (track, frame) in edits::prompted(edits) {
+        let settled = !model.marks.is_stale(track, frame)
+            && model.annotation.tracks.get(&track).is_some_and(|t| t.masks.contains_key(&frame));
+        let newest = model.prompt_groups.get(&(track, frame)).and_then(|groups| groups.last());
+        if let Some(&group) = newest.filter(|_| !settled) {
+            ask(model, fx, track, frame, group);
+        }
+    }
+}

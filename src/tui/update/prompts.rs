@@ -1,0 +1,274 @@
+//! Points, boxes and accepted masks: what the person says about a frame.
+
+use crate::domain::{
+    BoxPx, Edit, FrameMask, MaskSource, PlacedPrompt, PointKind, PointPx, Prompt, PromptId, Track,
+    TrackId, Window, insert_window,
+};
+use crate::tui::marks;
+use crate::tui::model::{Effect, Model};
+
+use super::edits::{self, prompt_name};
+use super::motion::{self, Way};
+use super::{network, tracks};
+
+/// Puts a point under the cursor.
+pub(super) fn add_point(model: &mut Model, fx: &mut Vec<Effect>, kind: PointKind) {
+    let at = model.cursor;
+    let there = |each: &&PlacedPrompt| each.prompt == Prompt::Point { kind, at };
+    if placed(model).iter().any(|each| there(&each)) {
+        return model.say("this point is there already");
+    }
+    add(model, fx, Prompt::Point { kind, at });
+}
+
+/// Puts a corner of a box; the second completes it.
+pub(super) fn add_corner(model: &mut Model, fx: &mut Vec<Effect>) {
+    let Some(first) = model.corner else {
+        model.corner = Some(model.cursor);
+        return model.say("first corner; go to the opposite one and press again, esc gives up");
+    };
+    if (first.x - model.cursor.x).abs() < 1.0 || (first.y - model.cursor.y).abs() < 1.0 {
+        return model.say("the corners must differ in both directions");
+    }
+    model.corner = None;
+    add(model, fx, Prompt::Box(BoxPx::from_corners(first, model.cursor)));
+}
+
+/// Places a prompt on the frame at hand, in one undo group with whatever it takes: a first
+/// structure, a wider window, and the propagated mask that it corrects.
+fn add(model: &mut Model, fx: &mut Vec<Effect>, prompt: Prompt) {
+    let (frame, group) = (model.frame, model.fresh());
+    let mut todo = Vec::new();
+    let id = tracks::current_or_new(model, &mut todo);
+    let held = model.annotation.tracks.get(&id).cloned().unwrap_or_else(|| Track::new("", 0));
+    let mut sentence = format!("{} on frame {}", prompt_name(&prompt), frame + 1);
+    if !held.visible(frame) {
+        let after = stretched(&held.windows, frame);
+        sentence.push_str(", the window now reaches here");
+        todo.push(Edit::SetWindows { track: id, before: held.windows.clone(), after });
+    }
+    let mut at = held.prompts.get(&frame).map_or(0, Vec::len);
+    if let Some(mask) = corrected(&held, frame) {
+        let placed = PlacedPrompt { id: PromptId(model.fresh()), prompt: Prompt::Mask(mask) };
+        todo.push(Edit::AddPrompt { track: id, frame, at, placed });
+        at += 1;
+    }
+    let old_box = placed(model).iter().find(|each| matches!(each.prompt, Prompt::Box(_)));
+    match (&prompt, old_box) {
+        // A frame has one box; a new one takes its place.
+        (Prompt::Box(_), Some(old)) => {
+            let (id_of_box, before) = (old.id, old.prompt.clone());
+            let after = prompt;
+            todo.push(Edit::MovePrompt { track: id, frame, id: id_of_box, before, after });
+        }
+        _ => {
+            let placed = PlacedPrompt { id: PromptId(model.fresh()), prompt };
+            todo.push(Edit::AddPrompt { track: id, frame, at, placed });
+        }
+    }
+    if edits::commit(model, fx, group, todo) {
+        model.track = Some(id);
+        model.hidden.remove(&id);
+        model.nudging = None;
+        model.say(sentence);
+        network::ask(model, fx, id, frame, group);
+    }
+}
+
+/// The propagated mask that a first point corrects: it becomes a prompt beside the point, since
+/// one point alone would throw away what is right about it.
+fn corrected(track: &Track, frame: usize) -> Option<crate::domain::Mask> {
+    let held = track.masks.get(&frame)?;
+    let first = !track.prompts.contains_key(&frame);
+    (first && held.source == MaskSource::Tracked && !held.mask.is_empty())
+        .then(|| held.mask.clone())
+}
+
+/// `windows` with the nearest one stretched to hold `frame`.
+fn stretched(windows: &[Window], frame: usize) -> Vec<Window> {
+    let gap =
+        |w: &&Window| if frame < w.first { w.first - frame } else { frame.saturating_sub(w.last) };
+    match windows.iter().min_by_key(gap) {
+        Some(near) => insert_window(
+            windows,
+            Window { first: near.first.min(frame), last: near.last.max(frame) },
+        ),
+        None => vec![Window { first: frame, last: frame }],
+    }
+}
+
+/// The prompts of the structure at hand on the frame at hand.
+fn placed(model: &Model) -> &[PlacedPrompt] {
+    let prompts = model.current().and_then(|(_, track)| track.prompts.get(&model.frame));
+    prompts.map_or(&[], Vec::as_slice)
+}
+
+/// A position of a prompt that the cursor can go to.
+fn place_of(prompt: &Prompt) -> Option<PointPx> {
+    match prompt {
+        Prompt::Point { at, .. } => Some(*at),
+        Prompt::Box(area) => Some(area.min),
+        Prompt::Mask(_) => None,
+    }
+}
+
+/// Chooses the next or previous point of this frame; the cursor goes there.
+pub(super) fn choose(model: &mut Model, by: isize) {
+    let all: Vec<(PromptId, PointPx, &'static str)> = placed(model)
+        .iter()
+        .filter_map(|each| Some((each.id, place_of(&each.prompt)?, prompt_name(&each.prompt))))
+        .collect();
+    if all.is_empty() {
+        return model.say("no points on this frame");
+    }
+    let to = match all.iter().position(|(id, ..)| Some(*id) == model.chosen) {
+        Some(at) => (at as isize + by).rem_euclid(all.len() as isize) as usize,
+        None if by < 0 => all.len() - 1,
+        None => 0,
+    };
+    let (id, at, name) = all[to];
+    motion::put_cursor(model, at);
+    model.chosen = Some(id);
+    model.nudging = None;
+    model.say(format!("{name} {} of {}: A-h A-j A-k A-l move it, x deletes it", to + 1, all.len()));
+}
+
+/// The chosen prompt, or the nearest to the cursor.
+fn target(model: &Model) -> Option<(TrackId, PlacedPrompt, usize)> {
+    let (track, _) = model.current()?;
+    let all = placed(model);
+    let chosen = all.iter().position(|each| Some(each.id) == model.chosen);
+    let near = |each: &PlacedPrompt| {
+        place_of(&each.prompt).map_or(f32::MAX, |at| at.distance(model.cursor))
+    };
+    let at = chosen
+        .or_else(|| (0..all.len()).min_by(|&a, &b| near(&all[a]).total_cmp(&near(&all[b]))))?;
+    Some((track, all[at].clone(), at))
+}
+
+/// Moves the chosen or nearest point; a run of nudges is one undo.
+pub(super) fn nudge(model: &mut Model, fx: &mut Vec<Effect>, way: Way, px: f32) {
+    let Some((track, held, _)) = target(model) else { return model.say("no points on this frame") };
+    let (dx, dy) = way.step();
+    let moved = |at: PointPx| model.inside_image(PointPx::new(at.x + dx * px, at.y + dy * px));
+    let after = match &held.prompt {
+        Prompt::Point { kind, at } => Prompt::Point { kind: *kind, at: moved(*at) },
+        Prompt::Box(area) => Prompt::Box(BoxPx::from_corners(moved(area.min), moved(area.max))),
+        Prompt::Mask(_) => return model.say("a mask cannot be moved"),
+    };
+    if after == held.prompt {
+        return model.say("this is the edge of the picture");
+    }
+    let group = match model.nudging {
+        Some((id, group)) if id == held.id => group,
+        _ => model.fresh(),
+    };
+    let frame = model.frame;
+    let to = place_of(&after);
+    let edit = Edit::MovePrompt { track, frame, id: held.id, before: held.prompt, after };
+    if edits::commit(model, fx, group, vec![edit]) {
+        if let Some(at) = to {
+            motion::put_cursor(model, at);
+        }
+        model.chosen = Some(held.id);
+        model.nudging = Some((held.id, group));
+        network::ask(model, fx, track, frame, group);
+    }
+}
+
+/// Deletes the chosen or nearest point.
+pub(super) fn delete(model: &mut Model, fx: &mut Vec<Effect>) {
+    let Some((track, gone, at)) = target(model) else {
+        return model.say("no points on this frame");
+    };
+    let frame = model.frame;
+    let sentence = format!("{} deleted; `u` brings it back", prompt_name(&gone.prompt));
+    let left = placed(model).iter().filter(|each| each.id != gone.id);
+    if left.clone().all(|each| matches!(each.prompt, Prompt::Mask(_))) {
+        return clear(model, fx);
+    }
+    let group = model.fresh();
+    let edit = Edit::RemovePrompt { track, frame, at, placed: gone };
+    if edits::commit(model, fx, group, vec![edit]) {
+        model.say(sentence);
+        network::ask(model, fx, track, frame, group);
+    }
+}
+
+/// Deletes all prompts of the frame, and the mask that came from them. A propagated mask that
+/// they corrected is what it was before.
+pub(super) fn clear(model: &mut Model, fx: &mut Vec<Effect>) {
+    let (frame, all) = (model.frame, placed(model).to_vec());
+    let Some((track, held)) = model.current().filter(|_| !all.is_empty()) else {
+        return model.say("no points on this frame");
+    };
+    let mut todo: Vec<Edit> = Vec::new();
+    for (at, placed) in all.iter().enumerate().rev() {
+        todo.push(Edit::RemovePrompt { track, frame, at, placed: placed.clone() });
+    }
+    let before = held.masks.get(&frame).cloned();
+    if before.as_ref().is_some_and(|m| m.source == MaskSource::Prompted) {
+        let corrected = all.iter().find_map(|each| match &each.prompt {
+            Prompt::Mask(mask) => Some(mask.clone()),
+            _ => None,
+        });
+        let score = 0.0;
+        let after = corrected.map(|mask| FrameMask { mask, source: MaskSource::Tracked, score });
+        todo.push(Edit::SetMask { track, frame, before, after });
+    }
+    let group = model.fresh();
+    if edits::commit(model, fx, group, todo) {
+        network::drop_question(model, track, frame);
+        model.say("points deleted; `u` brings them back");
+    }
+}
+
+/// Accepts the masks of this frame and the next ones, `count` in all.
+pub(super) fn accept(model: &mut Model, fx: &mut Vec<Effect>, count: usize) {
+    let Some((track, held)) = model.current() else { return tracks::say_none(model) };
+    let frames = model.frame..(model.frame + count).min(model.clip.frames);
+    let asked = &model.jobs.asked;
+    if asked.iter().any(|a| a.ticket.track == track && frames.contains(&a.frame)) {
+        return model.say("a newer mask is being computed; accept it when it is there");
+    }
+    let mut todo = Vec::new();
+    let mut notes = Vec::new();
+    for frame in frames {
+        let Some(mask) = held.masks.get(&frame).filter(|_| held.visible(frame)) else { continue };
+        if mask.source != MaskSource::Accepted {
+            let after = FrameMask { source: MaskSource::Accepted, score: 1.0, ..mask.clone() };
+            notes.push((frame, after.mask.clone(), marks::frame_signature(held, frame)));
+            let before = Some(mask.clone());
+            todo.push(Edit::SetMask { track, frame, before, after: Some(after) });
+        }
+    }
+    if todo.is_empty() {
+        return model.say("no mask here that is not accepted already");
+    }
+    let n = todo.len();
+    for (frame, mask, signature) in notes {
+        model.marks.made_from(track, frame, &mask, signature);
+    }
+    let group = model.fresh();
+    if edits::commit(model, fx, group, todo) {
+        model.say(if n == 1 {
+            "accepted: nothing replaces it unasked".to_owned()
+        } else {
+            format!("{n} masks accepted")
+        });
+    }
+}
+
+/// Discards the mask of this frame.
+pub(super) fn discard(model: &mut Model, fx: &mut Vec<Effect>) {
+    let frame = model.frame;
+    let Some((track, held)) = model.current() else { return tracks::say_none(model) };
+    let Some(mask) = held.masks.get(&frame).cloned() else {
+        return model.say("no mask on this frame");
+    };
+    let group = model.fresh();
+    let edit = Edit::SetMask { track, frame, before: Some(mask), after: None };
+    if edits::commit(model, fx, group, vec![edit]) {
+        model.say("mask discarded; `u` brings it back");
+    }
+}

@@ -1,0 +1,61 @@
+//! Where things lie on the screen. Pure, so that the model knows the size of the picture.
+
+use ratatui::layout::Rect;
+
+use crate::tui::graphics::Grid;
+
+/// Smaller terminals get a sentence instead of the screen.
+pub const SMALLEST: (u16, u16) = (40, 12);
+/// From this width on there is a side panel.
+const SIDE_FROM_COLUMNS: u16 = 60;
+/// From this height on the timeline also shows scores.
+const SCORES_FROM_ROWS: u16 = 30;
+
+/// Text cells of each part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Areas {
+    /// The picture; never on the last row, which would scroll some terminals.
+    pub picture: Rect,
+    /// Structures, points, which-key box, listing; absent on narrow terminals.
+    pub side: Option<Rect>,
+    /// Windows, frames, and scores where there is room.
+    pub timeline: Rect,
+    /// Mode, frame, device, saved.
+    pub status: Rect,
+    /// The last sentence, or the command line.
+    pub message: Rect,
+}
+
+impl Areas {
+    /// The parts of a terminal, or `None` when it is too small.
+    #[must_use]
+    pub fn of(grid: Grid) -> Option<Areas> {
+        let (columns, rows) = (grid.columns, grid.rows);
+        if columns < SMALLEST.0 || rows < SMALLEST.1 {
+            return None;
+        }
+        let side = if columns >= SIDE_FROM_COLUMNS { (columns * 3 / 10).clamp(22, 38) } else { 0 };
+        let timeline = if rows >= SCORES_FROM_ROWS { 3 } else { 2 };
+        let above = rows - timeline - 2;
+        Some(Areas {
+            picture: Rect::new(0, 0, columns - side, above),
+            side: (side > 0).then(|| Rect::new(columns - side, 0, side, above)),
+            timeline: Rect::new(0, above, columns, timeline),
+            status: Rect::new(0, rows - 2, columns, 1),
+            message: Rect::new(0, rows - 1, columns, 1),
+        })
+    }
+
+    /// Width and height of the picture, px.
+    #[must_use]
+    pub fn picture_px(&self, grid: Grid) -> (usize, usize) {
+        let px = |cells: u16, cell: u16| usize::from(cells) * usize::from(cell.max(1));
+        (px(self.picture.width, grid.cell_px.0), px(self.picture.height, grid.cell_px.1))
+    }
+
+    /// Lines that a listing in the side panel (or the help page) has room for.
+    #[must_use]
+    pub fn listing_rows(&self) -> usize {
+        usize::from(self.picture.height.saturating_sub(2)).max(1)
+    }
+}

@@ -1,0 +1,127 @@
+//! What the model looks like: text cells here, the picture as a [`Scene`] in [`picture`].
+
+mod help;
+pub mod layout;
+mod picture;
+mod side;
+mod status;
+mod timeline;
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Clear, Paragraph};
+use unicode_width::UnicodeWidthChar;
+
+pub use help::help_lines;
+pub use layout::Areas;
+pub use picture::{Canvas, palette};
+
+use super::model::{Mode, Model};
+use super::theme::Theme;
+
+/// How text is drawn.
+#[derive(Clone, Copy, Debug)]
+pub struct Look<'a> {
+    /// Colours.
+    pub theme: &'a Theme,
+    /// Draw with plain letters and signs only.
+    pub ascii: bool,
+}
+
+/// Draws everything but the picture. Returns the cells that the picture may fill: none while the
+/// help page is open or the terminal is too small.
+pub fn draw(frame: &mut Frame<'_>, model: &Model, look: Look<'_>) -> Option<Rect> {
+    let Some(areas) = model.areas() else {
+        too_small(frame, look);
+        return None;
+    };
+    timeline::draw(frame, areas.timeline, model, look);
+    status::draw(frame, areas, model, look);
+    let whole = Rect { width: frame.area().width, ..areas.picture };
+    match &model.mode {
+        Mode::Help(top) => {
+            frame.render_widget(Clear, whole);
+            help::draw(frame, whole, &model.keymap, *top, look);
+            return None;
+        }
+        Mode::Messages(top) => {
+            frame.render_widget(Clear, whole);
+            help::messages(frame, whole, model, *top, look);
+            return None;
+        }
+        Mode::Normal | Mode::Command(_) => {}
+    }
+    if let Some(side) = areas.side {
+        side::draw(frame, side, model, look);
+    }
+    Some(areas.picture)
+}
+
+fn too_small(frame: &mut Frame<'_>, look: Look<'_>) {
+    let area = frame.area();
+    frame.render_widget(Clear, area);
+    let (columns, rows) = layout::SMALLEST;
+    let sentence = format!(
+        "This terminal is {} x {}; sonomark needs {columns} x {rows}. Enlarge it, or make its letters smaller.",
+        area.width, area.height
+    );
+    let lines = wrapped(&sentence, usize::from(area.width));
+    let lines: Vec<Line<'_>> = lines
+        .into_iter()
+        .map(|line| Line::styled(line, look.theme.style(look.theme.text)))
+        .collect();
+    frame.render_widget(Paragraph::new(lines), area);
+}
+
+/// `text` in lines of at most `width` cells, broken at spaces where possible.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if cells(line) + 1 + cells(word) <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// Width of text, cells.
+fn cells(text: &str) -> usize {
+    text.chars().map(|c| c.width().unwrap_or(0)).sum()
+}
+
+/// `text` cut to `width` cells, with a sign where something is missing.
+fn cut(text: &str, width: usize, look: Look<'_>) -> String {
+    if cells(text) <= width {
+        return text.to_owned();
+    }
+    let sign = if look.ascii { '~' } else { '…' };
+    let mut out = String::new();
+    let mut used = 1;
+    for c in text.chars() {
+        used += c.width().unwrap_or(0);
+        if used > width {
+            break;
+        }
+        out.push(c);
+    }
+    if width > 0 {
+        out.push(sign);
+    }
+    out
+}
+
+/// A key and what it does, as the which-key box and the help show them.
+fn key_line<'a>(keys: &str, what: &str, column: usize, width: usize, look: Look<'_>) -> Line<'a> {
+    let keys = cut(keys, column, look);
+    let gap = " ".repeat(column.saturating_sub(cells(&keys)) + 1);
+    let what = cut(what, width.saturating_sub(column + 1), look);
+    Line::from(vec![
+        Span::styled(keys, look.theme.strong(look.theme.key)),
+        Span::styled(format!("{gap}{what}"), look.theme.style(look.theme.text)),
+    ])
+}

@@ -1,0 +1,142 @@
+//! The picture of the model as a scene, and the colours it needs.
+
+use crate::domain::{Bitmap, FrameIndex, Prompt, Track, TrackId};
+use crate::tui::graphics::{
+    BoxMark, Colour, Crosshair, MaskLayer, MaskStyle, Palette, Picture, PointMark, Scene, compose,
+    percent_from_rgb,
+};
+use crate::tui::model::Model;
+use crate::tui::theme::Theme;
+
+/// Grays: 32 look as good as more and cost half the bytes (TERMINAL notes: 43 dB).
+const LEVELS: u8 = 32;
+/// Track colours come first, since these have tinted ramps.
+const TRACKS: u8 = 8;
+const TINTED: usize = 5;
+const STALE: Colour = Colour(TRACKS);
+const BOUNDARY: Colour = Colour(TRACKS + 1);
+const INSIDE: Colour = Colour(TRACKS + 2);
+const OUTSIDE: Colour = Colour(TRACKS + 3);
+const BOX: Colour = Colour(TRACKS + 4);
+const CHOSEN: Colour = Colour(TRACKS + 5);
+const CURSOR: Colour = Colour(TRACKS + 6);
+
+/// The registers for a theme on a terminal with so many of them.
+#[must_use]
+pub fn palette(theme: &Theme, registers: usize) -> Palette {
+    let tracks = (0..TRACKS).map(|number| theme.track(number));
+    let marks = [
+        theme.stale,
+        theme.boundary,
+        theme.inside,
+        theme.outside,
+        theme.box_,
+        theme.chosen,
+        theme.cursor,
+    ];
+    let overlay: Vec<[u8; 3]> =
+        tracks.chain(marks).map(|colour| percent_from_rgb(colour.in_picture())).collect();
+    Palette::new(LEVELS, &overlay, TINTED, registers)
+}
+
+/// Draws pictures; remembers the bitmaps of the frame at hand.
+#[derive(Debug, Default)]
+pub struct Canvas {
+    bitmaps: Vec<(TrackId, crate::domain::Mask, Bitmap)>,
+}
+
+impl Canvas {
+    /// The picture of the model, or `None` before the size of the terminal is known. `mark_px` is
+    /// half the size of a point.
+    pub fn compose(&mut self, model: &Model, palette: &Palette, mark_px: u16) -> Option<Picture> {
+        let view = model.picture.viewport?;
+        // While a frame is being decoded the last one stays, without marks that are not its own.
+        let pixels = model.pixels();
+        let held = pixels.or_else(|| model.frames.back().map(|(_, pixels)| pixels));
+        self.bitmaps_of(model);
+        let mut scene = Scene::new(held.map(|pixels| pixels.as_ref()), view);
+        scene.tone = model.picture.tone;
+        scene.smooth = model.picture.smooth;
+        scene.mark_px = mark_px;
+        if pixels.is_some() || held.is_none() {
+            if model.picture.masks {
+                scene.masks = self.masks(model);
+            }
+            if model.picture.points {
+                marks(model, &mut scene);
+            }
+        }
+        Some(compose(&scene, palette))
+    }
+
+    fn bitmaps_of(&mut self, model: &Model) {
+        let mut old = std::mem::take(&mut self.bitmaps);
+        for (id, track) in shown_tracks(model) {
+            let Some(held) = mask_of(track, model.frame) else { continue };
+            let known = old.iter().position(|(other, mask, _)| other == id && mask == held);
+            let entry = match known {
+                Some(at) => old.swap_remove(at),
+                None => (*id, held.clone(), held.to_bitmap()),
+            };
+            self.bitmaps.push(entry);
+        }
+    }
+
+    /// The structure at hand first: it lies on top.
+    fn masks(&self, model: &Model) -> Vec<MaskLayer<'_>> {
+        let mut layers: Vec<(bool, MaskLayer<'_>)> = Vec::new();
+        for (id, _, bitmap) in &self.bitmaps {
+            let Some(track) = model.annotation.tracks.get(id) else { continue };
+            let at_hand = model.track == Some(*id);
+            let stale = model.marks.is_stale(*id, model.frame);
+            let own = Colour(track.info.colour % TRACKS);
+            let (colour, style) = match (stale, at_hand && model.picture.tint) {
+                (true, _) => (STALE, MaskStyle::Stale),
+                (false, true) => (own, MaskStyle::Current),
+                (false, false) => (own, MaskStyle::Other),
+            };
+            layers.push((at_hand, MaskLayer { bitmap, colour, style }));
+        }
+        layers.sort_by_key(|(at_hand, _)| !at_hand);
+        layers.into_iter().map(|(_, layer)| layer).collect()
+    }
+}
+
+fn shown_tracks(model: &Model) -> impl Iterator<Item = (&TrackId, &Track)> {
+    let hidden = &model.hidden;
+    model.annotation.tracks.iter().filter(move |(id, _)| !hidden.contains(id))
+}
+
+/// Outside the windows a mask is empty by definition.
+fn mask_of(track: &Track, frame: FrameIndex) -> Option<&crate::domain::Mask> {
+    track.masks.get(&frame).filter(|_| track.visible(frame)).map(|held| &held.mask)
+}
+
+fn marks(model: &Model, scene: &mut Scene<'_>) {
+    let at_hand = shown_tracks(model).find(|(id, _)| model.track == Some(**id));
+    let placed = at_hand.and_then(|(_, track)| track.prompts.get(&model.frame));
+    for each in placed.into_iter().flatten() {
+        let chosen = model.chosen == Some(each.id);
+        let colour = |own: Colour| if chosen { CHOSEN } else { own };
+        match &each.prompt {
+            Prompt::Point { kind, at } => {
+                use crate::domain::PointKind as K;
+                let own = match kind {
+                    K::Boundary => BOUNDARY,
+                    K::Inside => INSIDE,
+                    K::Outside => OUTSIDE,
+                };
+                scene.points.push(PointMark { at: *at, kind: *kind, colour: colour(own), chosen });
+            }
+            Prompt::Box(area) => {
+                scene.boxes.push(BoxMark { area: *area, colour: colour(BOX), chosen });
+            }
+            Prompt::Mask(_) => {}
+        }
+    }
+    if let Some(corner) = model.corner {
+        let area = crate::domain::BoxPx::from_corners(corner, model.cursor);
+        scene.boxes.push(BoxMark { area, colour: BOX, chosen: true });
+    }
+    scene.crosshair = Some(Crosshair { at: model.cursor, colour: CURSOR });
+}

@@ -1,0 +1,222 @@
+//! The side panel: structures and points, or the keys that can follow, or the listing of the
+//! command line. Beside the picture, so that no picture is sent again for it.
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::style::Modifier;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Clear, Paragraph};
+
+use crate::domain::{FrameMask, MaskSource, PointKind, Prompt, Track, TrackId, shown};
+use crate::tui::command;
+use crate::tui::key::spell;
+use crate::tui::keymap::Found;
+use crate::tui::model::{Mode, Model};
+
+use super::{Look, cells, cut, key_line, wrapped};
+
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, look: Look<'_>) {
+    frame.render_widget(Clear, area);
+    // One column stays free between picture and words.
+    let area = Rect { x: area.x + 1, width: area.width.saturating_sub(1), ..area };
+    let (width, rows) = (usize::from(area.width), usize::from(area.height));
+    let lines = match &model.mode {
+        Mode::Command(line) => listing(line, model, width, rows, look),
+        _ if !model.pending.keys.is_empty() => which_key(model, width, look),
+        _ => overview(model, width, rows, look),
+    };
+    frame.render_widget(Paragraph::new(lines), area);
+}
+
+/// Keys that can follow what was typed.
+fn which_key<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<'a>> {
+    let theme = look.theme;
+    let typed = spell(&model.pending.keys);
+    let mut lines = vec![Line::styled(format!("{typed} ..."), theme.strong(theme.title))];
+    if let Found::More(rest) = model.keymap.find(model.mode.keys(), &model.pending.keys) {
+        for (keys, actions) in rest {
+            let names: Vec<&str> = actions.iter().map(|action| action.name()).collect();
+            lines.push(key_line(&spell(&keys), &names.join(", "), 4, width, look));
+        }
+    }
+    lines.push(key_line("esc", "never mind", 4, width, look));
+    lines
+}
+
+/// What fits to the command line.
+fn listing<'a>(
+    line: &command::Line,
+    model: &Model,
+    width: usize,
+    rows: usize,
+    look: Look<'_>,
+) -> Vec<Line<'a>> {
+    let theme = look.theme;
+    let candidates = line.candidates(&model.keymap);
+    let at = line.choice.unwrap_or(0);
+    let mut lines = Vec::new();
+    if let Some(chosen) = candidates.get(at) {
+        let head = format!("{} {}", chosen.name, chosen.words);
+        lines.push(Line::styled(cut(head.trim(), width, look), theme.strong(theme.title)));
+        for part in wrapped(chosen.doc, width).into_iter().take(4) {
+            lines.push(Line::styled(part, theme.style(theme.text)));
+        }
+    } else {
+        lines.push(Line::styled("nothing fits", theme.style(theme.faint)));
+    }
+    lines.push(Line::default());
+    let room = rows.saturating_sub(lines.len());
+    let first = at.saturating_sub(room.saturating_sub(1));
+    for (i, each) in candidates.iter().enumerate().skip(first).take(room) {
+        let keys = cut(&each.keys, width / 3, look);
+        let name = cut(each.name, width.saturating_sub(cells(&keys) + 1), look);
+        let gap = " ".repeat(width.saturating_sub(cells(&name) + cells(&keys)));
+        let style = theme.style(theme.text);
+        let style = if i == at { style.add_modifier(Modifier::REVERSED) } else { style };
+        lines.push(Line::from(vec![
+            Span::styled(format!("{name}{gap}"), style),
+            Span::styled(keys, theme.style(theme.key)),
+        ]));
+    }
+    lines
+}
+
+fn overview<'a>(model: &Model, width: usize, rows: usize, look: Look<'_>) -> Vec<Line<'a>> {
+    let theme = look.theme;
+    let faint = theme.style(theme.faint);
+    let mut lines = vec![
+        Line::styled(cut(&shown(&model.clip.name), width, look), theme.strong(theme.title)),
+        Line::styled(
+            cut(
+                &format!(
+                    "{} x {} px  clip {}/{}",
+                    model.clip.width_px,
+                    model.clip.height_px,
+                    model.at + 1,
+                    model.queue.len().max(1)
+                ),
+                width,
+                look,
+            ),
+            faint,
+        ),
+        Line::default(),
+        Line::styled("Structures", theme.strong(theme.title)),
+    ];
+    if model.annotation.tracks.is_empty() {
+        lines.extend(first_steps(width, look));
+        return lines;
+    }
+    // The structure at hand stays in sight.
+    let room = (rows / 2).max(3);
+    let at = model.annotation.tracks.keys().position(|id| Some(*id) == model.track).unwrap_or(0);
+    let first = (at + 1).saturating_sub(room);
+    for (id, track) in model.annotation.tracks.iter().skip(first).take(room) {
+        lines.push(structure(model, *id, track, width, look));
+    }
+    lines.push(Line::default());
+    lines.extend(this_frame(model, width, look));
+    lines
+}
+
+fn first_steps<'a>(width: usize, look: Look<'_>) -> Vec<Line<'a>> {
+    let steps = [
+        ("h j k l", "move"),
+        ("b", "boundary point"),
+        ("w s", "visible from here"),
+        ("w e", "visible to here"),
+        ("p p", "propagate"),
+        ("u", "take back"),
+        ("?", "all keys"),
+    ];
+    let none = Line::styled("none yet", look.theme.style(look.theme.faint));
+    let keys = steps.iter().map(|(keys, what)| key_line(keys, what, 8, width, look));
+    std::iter::once(none).chain([Line::default()]).chain(keys).collect()
+}
+
+fn structure<'a>(
+    model: &Model,
+    id: TrackId,
+    track: &Track,
+    width: usize,
+    look: Look<'_>,
+) -> Line<'a> {
+    let theme = look.theme;
+    let at_hand = model.track == Some(id);
+    let frames = model.clip.frames;
+    let wanted: usize = track
+        .windows_or_all(frames)
+        .iter()
+        .map(|w| w.last.min(frames.saturating_sub(1)) + 1 - w.first.min(w.last))
+        .sum();
+    let done = track.masks.keys().filter(|&&frame| track.visible(frame)).count();
+    let hidden = model.hidden.contains(&id);
+    let tail = format!(" {done}/{wanted}");
+    let label = shown(&track.info.label);
+    let label = if hidden { format!("({label})") } else { label };
+    let label = cut(&label, width.saturating_sub(4 + cells(&tail)), look);
+    let gap = " ".repeat(width.saturating_sub(4 + cells(&label) + cells(&tail)));
+    let words = theme.style(theme.text);
+    let words = if at_hand { words.add_modifier(Modifier::BOLD) } else { words };
+    let swatch = match (hidden, look.ascii) {
+        (false, false) => "■ ",
+        (false, true) => "# ",
+        (true, false) => "□ ",
+        (true, true) => "- ",
+    };
+    Line::from(vec![
+        Span::styled(if at_hand { "> " } else { "  " }, theme.strong(theme.key)),
+        Span::styled(swatch, theme.style(theme.track(track.info.colour))),
+        Span::styled(format!("{label}{gap}"), words),
+        Span::styled(tail, theme.style(theme.faint)),
+    ])
+}
+
+fn this_frame<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<'a>> {
+    let theme = look.theme;
+    let Some((id, track)) = model.current() else { return Vec::new() };
+    let mut lines = vec![Line::styled("This frame", theme.strong(theme.title))];
+    let mask = match track.masks.get(&model.frame) {
+        _ if !track.visible(model.frame) => "outside the windows".to_owned(),
+        None => "no mask".to_owned(),
+        Some(mask) => {
+            let from = match mask.source {
+                MaskSource::Tracked => "propagated",
+                MaskSource::Prompted => "from points",
+                MaskSource::Accepted => "accepted",
+            };
+            let stale = if model.marks.is_stale(id, model.frame) { ", STALE" } else { "" };
+            format!("mask {from}{stale}")
+        }
+    };
+    let style = theme.style(theme.text);
+    lines.extend(wrapped(&mask, width).into_iter().map(|part| Line::styled(part, style)));
+    if let Some(mask) = track.masks.get(&model.frame).filter(|_| track.visible(model.frame)) {
+        lines.push(Line::styled(format!("score {:.2}", mask.score), style));
+        lines.push(Line::styled(cut(&area(model, mask), width, look), style));
+    }
+    let placed = track.prompts.get(&model.frame).map_or(&[][..], Vec::as_slice);
+    let count = |wanted: PointKind| {
+        let is = |p: &Prompt| matches!(p, Prompt::Point { kind, .. } if *kind == wanted);
+        placed.iter().filter(|each| is(&each.prompt)).count()
+    };
+    let boxes = placed.iter().filter(|each| matches!(each.prompt, Prompt::Box(_))).count();
+    let counts = [
+        (count(PointKind::Boundary), "boundary", theme.boundary),
+        (count(PointKind::Inside), "inside", theme.inside),
+        (count(PointKind::Outside), "outside", theme.outside),
+        (boxes, "box", theme.box_),
+    ];
+    for (n, name, role) in counts.into_iter().filter(|(n, ..)| *n > 0) {
+        lines.push(Line::styled(cut(&format!("{n} {name}"), width, look), theme.style(role)));
+    }
+    lines
+}
+
+fn area(model: &Model, mask: &FrameMask) -> String {
+    let px = mask.mask.area_px();
+    match model.clip.pixel_spacing_mm {
+        Some([x, y]) => format!("area {:.1} mm2", px as f64 * x * y),
+        None => format!("area {px} px"),
+    }
+}

@@ -1,0 +1,147 @@
+//! The status line and the last sentence.
+
+use ratatui::Frame;
+use ratatui::layout::Position;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Clear, Paragraph};
+
+use crate::domain::shown;
+use crate::tui::model::{Mode, Model, Network, Saved, Weight};
+
+use super::{Areas, Look, cells, cut};
+
+pub(super) fn draw(frame: &mut Frame<'_>, areas: Areas, model: &Model, look: Look<'_>) {
+    frame.render_widget(Clear, areas.status);
+    frame.render_widget(Clear, areas.message);
+    frame.render_widget(
+        Paragraph::new(status(model, usize::from(areas.status.width), look)),
+        areas.status,
+    );
+    if let Mode::Command(line) = &model.mode {
+        let sign = if line.palette { "search: " } else { ":" };
+        // What is typed stays in sight: the start gives way.
+        let text = shown(&line.text);
+        let before: String = line.text.chars().take(line.cursor).collect();
+        let room = usize::from(areas.message.width).saturating_sub(cells(sign) + 1);
+        let mut at = cells(&shown(&before));
+        let mut text = text.as_str();
+        while at > room {
+            let mut chars = text.chars();
+            let Some(first) = chars.next() else { break };
+            at = at.saturating_sub(cells(first.encode_utf8(&mut [0; 4])));
+            text = chars.as_str();
+        }
+        let theme = look.theme;
+        let whole = Line::from(vec![
+            Span::styled(sign.to_owned(), theme.strong(theme.key)),
+            Span::styled(text.to_owned(), theme.style(theme.text)),
+        ]);
+        frame.render_widget(Paragraph::new(whole), areas.message);
+        let column =
+            areas.message.x + (cells(sign) + at).min(usize::from(areas.message.width) - 1) as u16;
+        frame.set_cursor_position(Position::new(column, areas.message.y));
+        return;
+    }
+    frame.render_widget(
+        Paragraph::new(message(model, usize::from(areas.message.width), look)),
+        areas.message,
+    );
+}
+
+fn message<'a>(model: &Model, width: usize, look: Look<'_>) -> Line<'a> {
+    let theme = look.theme;
+    let mut spans = Vec::new();
+    let mut left = width;
+    if let Saved::Failed(why) = &model.saved {
+        let banner = cut(&format!(" NOT SAVED: {} ", shown(why)), width, look);
+        left = left.saturating_sub(cells(&banner) + 1);
+        spans.push(Span::styled(banner, theme.banner()));
+        spans.push(Span::raw(" "));
+    }
+    let style = match model.message.weight {
+        Weight::Info => theme.style(theme.text),
+        Weight::Warning => theme.strong(theme.alarm),
+    };
+    spans.push(Span::styled(cut(&shown(&model.message.text), left, look), style));
+    Line::from(spans)
+}
+
+fn status<'a>(model: &Model, width: usize, look: Look<'_>) -> Line<'a> {
+    let theme = look.theme;
+    let text = theme.style(theme.text);
+    let mut parts: Vec<Span<'a>> = vec![
+        Span::styled(format!(" {} ", model.mode.word()), theme.strong(theme.title)),
+        Span::styled(format!("frame {}/{}", model.frame + 1, model.clip.frames), text),
+    ];
+    let pending = pending(model);
+    if !pending.is_empty() {
+        parts.push(Span::styled(pending, theme.strong(theme.key)));
+    }
+    parts.push(saved(model, look));
+    if let Some(progress) = progress(model) {
+        parts.push(Span::styled(progress, theme.strong(theme.key)));
+    }
+    parts.push(Span::styled(position(model), text));
+    parts.push(match &model.network {
+        Network::Loading => Span::styled("network loading", theme.style(theme.faint)),
+        Network::Failed(_) => Span::styled("no network", theme.strong(theme.alarm)),
+        Network::Ready(info) => {
+            Span::styled(format!("{} on {}", shown(&info.model), shown(&info.device)), text)
+        }
+    });
+    if let Some(latency) = model.latency {
+        parts.push(Span::styled(
+            format!("mask {} ms", latency.as_millis()),
+            theme.style(theme.faint),
+        ));
+    }
+    // The most important stands first; what does not fit is left out whole, except device and
+    // reason, which are worth having in part.
+    let mut spans = Vec::new();
+    let mut left = width;
+    for part in parts {
+        let room = left.saturating_sub(2);
+        if cells(&part.content) > room && room < 12 {
+            continue;
+        }
+        let fitted = cut(&part.content, room, look);
+        left = left.saturating_sub(cells(&fitted) + 2);
+        spans.push(Span::styled(fitted, part.style));
+        spans.push(Span::raw("  "));
+    }
+    Line::from(spans)
+}
+
+fn pending(model: &Model) -> String {
+    let count = model.pending.count.map(|n| n.to_string()).unwrap_or_default();
+    format!("{count}{}", crate::tui::key::spell(&model.pending.keys))
+}
+
+fn saved<'a>(model: &Model, look: Look<'_>) -> Span<'a> {
+    let theme = look.theme;
+    match &model.saved {
+        Saved::Solid => Span::styled("saved", theme.style(theme.good)),
+        Saved::Unsynced(_) => Span::styled("saving", theme.style(theme.faint)),
+        Saved::Failed(_) => Span::styled("NOT SAVED", theme.banner()),
+    }
+}
+
+fn progress(model: &Model) -> Option<String> {
+    let (done, total) = model
+        .jobs
+        .running
+        .iter()
+        .fold((0, 0), |(done, total), run| (done + run.done, total + run.total));
+    if model.propagating() {
+        return Some(format!("propagating {done}/{total}"));
+    }
+    (!model.jobs.asked.is_empty()).then(|| "computing".to_owned())
+}
+
+fn position(model: &Model) -> String {
+    let (x, y) = (model.cursor.x.floor() as u32, model.cursor.y.floor() as u32);
+    let gray = model.pixels().map(|pixels| pixels.at(i64::from(x), i64::from(y)));
+    let gray = gray.map(|gray| format!(" = {gray}")).unwrap_or_default();
+    let zoom = model.picture.viewport.map(|v| format!(" x{:.1}", v.scale)).unwrap_or_default();
+    format!("({x}, {y}){gray}{zoom}")
+}

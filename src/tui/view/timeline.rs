@@ -1,0 +1,151 @@
+//! The timeline in text cells, so that no picture is sent again for it.
+//!
+//! Every sign differs without colour: windows `=`, anchors `◆`, accepted `●`, decided `━`, stale
+//! `╌`, still to be decided `·`, the frame at hand `▼`.
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Paragraph;
+
+use crate::domain::{FrameIndex, MaskSource, Track};
+use crate::tui::model::Model;
+
+use super::Look;
+
+/// What a column of the timeline shows; later ones win where several frames share a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Sign {
+    Outside,
+    Undecided,
+    Decided,
+    Stale,
+    Accepted,
+    Anchor,
+}
+
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, look: Look<'_>) {
+    let frames = model.clip.frames;
+    let columns = usize::from(area.width);
+    let spread = Spread { columns, frames };
+    let track = model.current().map(|(_, track)| track);
+    let mut lines = vec![windows(&spread, model, track, look), signs(&spread, model, look)];
+    if area.height > 2 {
+        lines.push(scores(&spread, track, look));
+    }
+    frame.render_widget(Paragraph::new(lines), area);
+}
+
+/// Frames over columns.
+struct Spread {
+    columns: usize,
+    frames: usize,
+}
+
+impl Spread {
+    /// Cells each frame gets in a short clip; a long clip shares columns.
+    fn wide(&self) -> usize {
+        (self.columns / self.frames.max(1)).clamp(1, 4)
+    }
+
+    /// Columns in use.
+    fn used(&self) -> usize {
+        if self.frames >= self.columns { self.columns } else { self.frames * self.wide() }
+    }
+
+    /// Frames that share a column, first and one behind the last.
+    fn frames_of(&self, column: usize) -> (FrameIndex, FrameIndex) {
+        if self.frames >= self.columns {
+            let at = |column: usize| column * self.frames / self.columns.max(1);
+            (at(column), at(column + 1).max(at(column) + 1))
+        } else {
+            (column / self.wide(), column / self.wide() + 1)
+        }
+    }
+
+    /// Whether a column shows this frame.
+    fn shows(&self, column: usize, frame: FrameIndex) -> bool {
+        let (from, to) = self.frames_of(column);
+        (from..to).contains(&frame)
+    }
+}
+
+fn windows<'a>(spread: &Spread, model: &Model, track: Option<&Track>, look: Look<'_>) -> Line<'a> {
+    let theme = look.theme;
+    let windows = track.map(|track| track.windows.clone()).unwrap_or_default();
+    let mut spans = Vec::with_capacity(spread.used());
+    for column in 0..spread.used() {
+        let (from, to) = spread.frames_of(column);
+        let inside = windows.iter().any(|w| w.first < to && w.last >= from);
+        if spread.shows(column, model.frame) {
+            let sign = if look.ascii { "V" } else { "▼" };
+            spans.push(Span::styled(sign, theme.strong(theme.playhead)));
+        } else if inside {
+            spans.push(Span::styled("=", theme.style(theme.window)));
+        } else {
+            spans.push(Span::raw(" "));
+        }
+    }
+    Line::from(spans)
+}
+
+fn signs<'a>(spread: &Spread, model: &Model, look: Look<'_>) -> Line<'a> {
+    let theme = look.theme;
+    let of = each_frame(model);
+    let mut spans = Vec::with_capacity(spread.used());
+    for column in 0..spread.used() {
+        let (from, to) = spread.frames_of(column);
+        let sign = of[from..to.min(of.len())].iter().max().copied().unwrap_or(Sign::Outside);
+        let (rich, plain, role) = match sign {
+            Sign::Outside => (" ", " ", theme.faint),
+            Sign::Undecided => ("·", ".", theme.faint),
+            Sign::Decided => ("━", "-", theme.decided),
+            Sign::Stale => ("╌", "~", theme.stale),
+            Sign::Accepted => ("●", "o", theme.good),
+            Sign::Anchor => ("◆", "#", theme.anchor),
+        };
+        spans.push(Span::styled(if look.ascii { plain } else { rich }, theme.style(role)));
+    }
+    Line::from(spans)
+}
+
+fn each_frame(model: &Model) -> Vec<Sign> {
+    let mut signs = vec![Sign::Undecided; model.clip.frames];
+    let Some((id, track)) = model.current() else {
+        return signs;
+    };
+    for (frame, sign) in signs.iter_mut().enumerate() {
+        if !track.visible(frame) {
+            *sign = Sign::Outside;
+        } else if track.prompts.contains_key(&frame) {
+            *sign = Sign::Anchor;
+        } else if let Some(mask) = track.masks.get(&frame) {
+            *sign = match mask.source {
+                MaskSource::Accepted => Sign::Accepted,
+                _ if model.marks.is_stale(id, frame) => Sign::Stale,
+                MaskSource::Tracked | MaskSource::Prompted => Sign::Decided,
+            };
+        }
+    }
+    signs
+}
+
+/// The network's own estimate of its IoU, the worst frame of each column.
+fn scores<'a>(spread: &Spread, track: Option<&Track>, look: Look<'_>) -> Line<'a> {
+    const RICH: [&str; 8] = ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"];
+    const PLAIN: [&str; 8] = ["1", "2", "3", "4", "5", "6", "7", "8"];
+    let mut text = String::with_capacity(spread.used() * 3);
+    for column in 0..spread.used() {
+        let (from, to) = spread.frames_of(column);
+        let masks = track.map(|track| track.masks.range(from..to));
+        let worst = masks.into_iter().flatten().map(|(_, mask)| mask.score).reduce(f32::min);
+        text.push_str(match worst {
+            Some(score) => {
+                let step = ((score.clamp(0.0, 1.0) * 8.0) as usize).min(7);
+                if look.ascii { PLAIN[step] } else { RICH[step] }
+            }
+            None => " ",
+        });
+    }
+    Line::styled(text, look.theme.style(look.theme.faint))
+}

@@ -1,0 +1,26 @@
+#!/usr/bin/env python3
+"""Cuts the committed fixture out of the full golden set: subset.py FULL_DIR OUT_DIR (no packages needed)."""
+import json, struct, sys
+
+def read(path):
+    raw = open(path, "rb").read()
+    (n,) = struct.unpack("<Q", raw[:8])
+    head = json.loads(raw[8:8 + n])
+    head.pop("__metadata__", None)
+    return {k: (v["dtype"], v["shape"], raw[8 + n + v["data_offsets"][0]:8 + n + v["data_offsets"][1]]) for k, v in head.items()}
+
+def write(path, tensors):
+    head, body = {}, b""
+    for k in sorted(tensors):
+        dtype, shape, data = tensors[k]
+        head[k] = {"dtype": dtype, "shape": shape, "data_offsets": [len(body), len(body) + len(data)]}
+        body += data
+    text = json.dumps(head, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    open(path, "wb").write(struct.pack("<Q", len(text)) + text + body)
+
+full, out = sys.argv[1:3]
+DROP = ("img.preproc_pil_bicubic_u8", "img.p1.multi.masks_orig_logits", "img.fpn_pos.0", "img.fpn_pos.1", "img.fpn.3")
+img = read(f"{full}/golden_nano_img.safetensors")
+write(f"{out}/golden_nano_img.safetensors", {k: v for k, v in img.items() if k not in DROP})
+write(f"{out}/golden_nano_unit.safetensors", read(f"{full}/golden_nano_unit.safetensors"))

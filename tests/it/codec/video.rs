@@ -1,0 +1,133 @@
+//! Video through ffmpeg: exact frames wherever one jumps, and refusals that help.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use sonomark::codec::{OpenOptions, is_complete, open};
+
+use super::{data, has_ffmpeg, opened, refusal};
+
+/// Makes a video of 60 distinct frames with ffmpeg, the codec and container by arguments.
+fn make_video(path: &Path, codec: &[&str]) -> bool {
+    let status = Command::new("ffmpeg")
+        .args([
+            "-nostdin",
+            "-v",
+            "error",
+            "-y",
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc2=size=160x120:rate=25",
+        ])
+        .args(["-frames:v", "60", "-pix_fmt", "yuv420p"])
+        .args(codec)
+        .arg(path)
+        .status();
+    status.is_ok_and(|s| s.success())
+}
+
+/// Reads all frames forwards, then again in an order of jumps, and compares.
+fn frames_are_exact(path: &Path) {
+    let forwards = open(
+        path,
+        &OpenOptions {
+            axis: None,
+            cache_mib: 256,
+        },
+    )
+    .unwrap();
+    let frames = forwards.info().frames;
+    let all: Vec<_> = (0..frames).map(|i| forwards.frame(i).unwrap()).collect();
+    let distinct: std::collections::HashSet<_> = all.iter().map(|f| f.pixels.clone()).collect();
+    println!(
+        "{}: {frames} frames, {} distinct, {}",
+        path.display(),
+        distinct.len(),
+        forwards.info().format
+    );
+    let jumping = open(
+        path,
+        &OpenOptions {
+            axis: None,
+            cache_mib: 0,
+        },
+    )
+    .unwrap();
+    for i in (0..frames)
+        .rev()
+        .step_by(13)
+        .chain([0, frames / 2, frames - 1, 1, frames / 3])
+    {
+        assert!(
+            jumping.frame(i).unwrap() == all[i],
+            "{} frame {i}",
+            path.display()
+        );
+    }
+    let backwards = opened(path);
+    for i in (0..frames).rev().take(30) {
+        assert!(
+            backwards.frame(i).unwrap() == all[i],
+            "{} frame {i} backwards",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn video_frames_are_exact_wherever_one_jumps() {
+    if !has_ffmpeg() {
+        let sentence = refusal(&data().join("video/sonosite_eye.mp4"));
+        assert!(
+            sentence.contains("is not installed; install ffmpeg"),
+            "{sentence}"
+        );
+        return;
+    }
+    frames_are_exact(&data().join("video/sonosite_eye.mp4"));
+    let dir = tempfile::tempdir().unwrap();
+    let kinds: [(&str, &[&str]); 6] = [
+        ("b.mp4", &["-c:v", "libx264", "-bf", "3", "-g", "20"]),
+        ("b.mkv", &["-c:v", "libx264", "-bf", "2", "-g", "250"]),
+        ("m.mov", &["-c:v", "mpeg4", "-bf", "2", "-g", "12"]),
+        (
+            "v.webm",
+            &["-c:v", "libvpx", "-g", "15", "-deadline", "realtime"],
+        ),
+        ("m.avi", &["-c:v", "mjpeg"]),
+        ("-m.mpg", &["-c:v", "mpeg2video", "-bf", "2", "-g", "12"]),
+    ];
+    for (name, codec) in kinds {
+        let path = dir.path().join(name);
+        if make_video(&path, codec) {
+            assert_eq!(opened(&path).info().frames, 60, "{name}");
+            frames_are_exact(&path);
+        } else {
+            println!("skipped: this ffmpeg cannot write {name}");
+        }
+    }
+}
+
+#[test]
+fn truncated_videos_and_playlists_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let bytes = fs::read(data().join("video/sonosite_eye.mp4")).unwrap();
+    let path = dir.path().join("cut.mp4");
+    for cut in 1..64 {
+        fs::write(&path, &bytes[..bytes.len() * cut / 64]).unwrap();
+        assert!(is_complete(&path).is_err());
+        assert!(refusal(&path).contains("copy it again"));
+    }
+    if has_ffmpeg() {
+        let playlist = dir.path().join("list.mp4");
+        let other = data().join("video/sonosite_eye.mp4");
+        fs::write(
+            &playlist,
+            format!("#EXTM3U\n#EXTINF:1,\n{}\n#EXT-X-ENDLIST\n", other.display()),
+        )
+        .unwrap();
+        assert!(refusal(&playlist).contains("ffprobe"));
+    }
+}

@@ -1,0 +1,289 @@
+//! Damaged journals, full and read-only disks: local, named, and never the end of work.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command as Run;
+
+use sonomark::cli::script::{Command, Script, clip};
+use sonomark::domain::Annotation;
+use sonomark::project::{ClipStore, ProjectError, StoreOptions, load_read_only};
+
+use super::project::{annotator, as_user, follow, journals, open, random_line, read, text};
+
+#[test]
+fn a_log_cut_anywhere_is_a_prefix() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, loaded) = open(dir.path(), "anna");
+    let mut script = annotator(&loaded);
+    let mut states = vec![text(&Annotation::default())];
+    let lines = [
+        "track a",
+        "boundary 1 2 3",
+        "mask 1 9 9 4",
+        "undo",
+        "window 1 5",
+        "track b",
+        "redo",
+    ];
+    for line in lines {
+        if follow(&mut store, &mut script, line) {
+            states.push(text(script.annotation()));
+        }
+    }
+    drop(store);
+    let file = journals(dir.path()).remove(0);
+    let whole = fs::read(&file).unwrap();
+    let ends: Vec<usize> = (0..whole.len()).filter(|&i| whole[i] == b'\n').collect();
+    for cut in 0..=whole.len() {
+        fs::write(&file, &whole[..cut]).unwrap();
+        let loaded = read(dir.path());
+        // A line that lacks nothing but its line feed counts.
+        let steps = ends.iter().filter(|&&end| end <= cut).count();
+        assert_eq!(text(&loaded.annotation), states[steps], "cut at {cut}");
+        let clean = cut == 0 || ends.iter().any(|&end| cut == end + 1 || cut == end);
+        assert_eq!(
+            loaded.notes.is_empty(),
+            clean,
+            "cut at {cut}: {:?}",
+            loaded.notes
+        );
+    }
+    fs::write(&file, &whole[..whole.len() - 20]).unwrap();
+    let (mut store, loaded) = open(dir.path(), "anna");
+    assert!(
+        loaded.notes.iter().any(|note| note.contains("line 6")),
+        "{:?}",
+        loaded.notes
+    );
+    follow(&mut store, &mut annotator(&loaded), "track after");
+    drop(store);
+    assert_eq!(
+        fs::read(&file).unwrap(),
+        &whole[..whole.len() - 20],
+        "a torn end is kept as it is"
+    );
+    assert_eq!(journals(dir.path()).len(), 2);
+}
+
+#[test]
+fn a_flipped_bit_costs_one_step_and_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, loaded) = open(dir.path(), "anna");
+    let mut script = annotator(&loaded);
+    for i in 0..60 {
+        follow(&mut store, &mut script, &format!("track t{i}"));
+    }
+    drop(store);
+    let file = journals(dir.path()).remove(0);
+    let whole = fs::read(&file).unwrap();
+    let mut rng = fastrand::Rng::with_seed(3);
+    for _ in 0..400 {
+        let (at, bit) = (rng.usize(0..whole.len()), rng.u8(0..8));
+        let mut hurt = whole.clone();
+        hurt[at] ^= 1 << bit;
+        fs::write(&file, &hurt).unwrap();
+        let loaded = read(dir.path());
+        assert!(loaded.annotation.tracks.len() >= 59, "byte {at} bit {bit}");
+        let name = file.file_name().unwrap().to_str().unwrap();
+        assert!(
+            loaded
+                .notes
+                .iter()
+                .any(|n| n.contains(name) && n.contains("line ")),
+            "{:?}",
+            loaded.notes
+        );
+    }
+    // A line taken out is missed, two lines exchanged are noticed, nothing is refused.
+    let rows: Vec<&[u8]> = whole.split_inclusive(|&b| b == b'\n').collect();
+    fs::write(&file, [&rows[..20], &rows[21..]].concat().concat()).unwrap();
+    let loaded = read(dir.path());
+    assert_eq!(loaded.annotation.tracks.len(), 59);
+    assert!(
+        loaded
+            .notes
+            .iter()
+            .any(|note| note.contains("1 step(s) are missing")),
+        "{:?}",
+        loaded.notes
+    );
+    let other = tempfile::tempdir().unwrap();
+    let (mut store, loaded) = open(other.path(), "anna");
+    follow(&mut store, &mut annotator(&loaded), "track foreign");
+    drop(store);
+    let foreign = fs::read(&journals(other.path())[0]).unwrap();
+    fs::write(&file, [&foreign[..], &rows[1..].concat()].concat()).unwrap();
+    assert!(
+        read(dir.path())
+            .notes
+            .iter()
+            .any(|note| note.contains("does not follow"))
+    );
+}
+
+#[test]
+fn what_cannot_be_opened_says_why() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("holiday.jpg"), "x").unwrap();
+    let error = ClipStore::open_with(dir.path(), &clip(), 0, &as_user("anna")).unwrap_err();
+    assert!(matches!(error, ProjectError::NotAProject { .. }), "{error}");
+    fs::remove_file(dir.path().join("holiday.jpg")).unwrap();
+    drop(open(dir.path(), "anna"));
+    fs::write(dir.path().join("FORMAT"), "sonomark 2\n").unwrap();
+    let error = ClipStore::open_with(dir.path(), &clip(), 0, &as_user("anna")).unwrap_err();
+    assert!(matches!(error, ProjectError::Newer { .. }), "{error}");
+    assert!(load_read_only(dir.path(), &clip().content_hash).is_ok());
+    let mut hostile = clip();
+    hostile.content_hash.0 = "../../etc".into();
+    let error = ClipStore::open_with(dir.path(), &hostile, 0, &as_user("anna")).unwrap_err();
+    assert!(matches!(error, ProjectError::BadHash { .. }), "{error}");
+    // A pipe that calls itself a journal must not hang anybody.
+    fs::write(dir.path().join("FORMAT"), "sonomark 1\n").unwrap();
+    let ops = dir
+        .path()
+        .join("clips")
+        .join(&clip().content_hash.0)
+        .join("ops");
+    assert!(
+        Run::new("mkfifo")
+            .arg(ops.join("pipe.jsonl"))
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert!(
+        open(dir.path(), "anna")
+            .1
+            .notes
+            .iter()
+            .any(|n| n.contains("not a regular file"))
+    );
+    // Nor does a name act on a terminal, and a file under a foreign name is still read.
+    let (mut store, loaded) = open(dir.path(), "anna");
+    follow(&mut store, &mut annotator(&loaded), "track nerve");
+    drop(store);
+    let own = journals(dir.path())
+        .into_iter()
+        .find(|path| !path.ends_with("pipe.jsonl"))
+        .unwrap();
+    fs::rename(&own, ops.join("copy \u{1b}[2J of it.jsonl")).unwrap();
+    let loaded = read(dir.path());
+    assert_eq!(loaded.annotation.tracks.len(), 1);
+    assert!(
+        loaded.notes.len() >= 2 && !loaded.notes.concat().contains('\u{1b}'),
+        "{:?}",
+        loaded.notes
+    );
+}
+
+struct Mounted(PathBuf);
+
+impl Mounted {
+    /// A tmpfs of `size`, or `None` where mounting is not allowed.
+    fn new(at: PathBuf, size: &str) -> Option<Self> {
+        fs::create_dir_all(&at).unwrap();
+        let size = format!("size={size},mode=0700");
+        let mount = Run::new("mount")
+            .args(["-t", "tmpfs", "-o", &size, "none"])
+            .arg(&at)
+            .output();
+        mount
+            .is_ok_and(|run| run.status.success())
+            .then_some(Self(at))
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Run::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_stops_nobody_and_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(disk) = Mounted::new(dir.path().join("disk"), "160k") else {
+        println!("skipped: mounting a small tmpfs needs root");
+        return;
+    };
+    let root = disk.0.join("project");
+    let rescue = dir.path().join("rescue");
+    let options = StoreOptions {
+        user: "anna".into(),
+        rescue: Some(rescue.clone()),
+    };
+    let start = || ClipStore::open_with(&root, &clip(), 0, &options).unwrap();
+    let mut rng = fastrand::Rng::with_seed(6);
+    let (mut store, loaded) = start();
+    let mut script = annotator(&loaded);
+    let mut work = |store: &mut ClipStore, script: &mut Script, count: usize| {
+        let mut refused = 0;
+        for _ in 0..count {
+            if let Command::Step(step) = script.command(&random_line(&mut rng)).unwrap() {
+                match store.append(&step, 0) {
+                    Ok(()) => {}
+                    Err(error) if error.step_is_kept() => refused += 1,
+                    Err(error) => panic!("{error}"),
+                }
+                script.done(&step);
+            }
+        }
+        refused
+    };
+    assert_eq!(work(&mut store, &mut script, 20), 0);
+    let ballast = disk.0.join("ballast");
+    let _ = fs::write(&ballast, vec![1u8; 1 << 20]);
+    assert!(
+        work(&mut store, &mut script, 200) > 100,
+        "the disk was full"
+    );
+    assert!(store.sync().is_err() && store.unsynced() > 100);
+    // Room again: everything goes out by itself.
+    fs::remove_file(&ballast).unwrap();
+    work(&mut store, &mut script, 20);
+    store.sync().unwrap();
+    assert_eq!(store.unsynced(), 0);
+    let on_disk = read(&root);
+    assert_eq!(text(&on_disk.annotation), text(script.annotation()));
+    assert!(on_disk.notes.is_empty(), "{:?}", on_disk.notes);
+    // Full again, and the process ends before there is room: the copy comes home.
+    let _ = fs::write(&ballast, vec![1u8; 1 << 20]);
+    assert!(work(&mut store, &mut script, 60) > 0);
+    std::mem::forget(store);
+    fs::remove_file(&ballast).unwrap();
+    for lease in fs::read_dir(root.join("sessions")).unwrap() {
+        fs::remove_file(lease.unwrap().path()).unwrap(); // as if the process had ended
+    }
+    let (_store, loaded) = start();
+    assert_eq!(text(&loaded.annotation), text(script.annotation()));
+    assert!(
+        loaded.notes.iter().any(|n| n.contains("brought back")),
+        "{:?}",
+        loaded.notes
+    );
+}
+
+#[test]
+fn a_read_only_project_opens_for_viewing() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(disk) = Mounted::new(dir.path().join("disk"), "1m") else {
+        println!("skipped: mounting a small tmpfs needs root");
+        return;
+    };
+    let root = disk.0.join("project");
+    let (mut store, loaded) = open(&root, "anna");
+    let mut script = annotator(&loaded);
+    follow(&mut store, &mut script, "track nerve");
+    drop(store);
+    assert!(
+        Run::new("mount")
+            .args(["-o", "remount,ro"])
+            .arg(&disk.0)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let error = ClipStore::open_with(&root, &clip(), 0, &as_user("anna")).unwrap_err();
+    assert!(matches!(error, ProjectError::ReadOnly { .. }), "{error}");
+    assert_eq!(text(&read(&root).annotation), text(script.annotation()));
+}

@@ -1,0 +1,523 @@
+//! The network thread with a scripted segmenter: who is served first, what a cancel and a panic
+//! leave behind.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use sonomark::domain::{
+    Bitmap, FrameIndex, FramePrompts, GrayFrame, PlacedPrompt, PointKind, PointPx, Prompt,
+    PromptId, Track, TrackId, Window,
+};
+use sonomark::engine::{
+    Anchor, Decided, Direction, Event, Frames, Image, SegmentError, Segmenter, SegmenterInfo, Span,
+    Ticket, Worker, plan,
+};
+
+const FRAMES: usize = 30;
+
+/// What the double was asked, in order.
+type Asked = Arc<Mutex<Vec<String>>>;
+
+/// A segmenter that notes every call, takes `pace` for each and panics on `bad`.
+struct Scripted {
+    asked: Asked,
+    pace: Duration,
+    bad: Option<FrameIndex>,
+}
+
+impl Scripted {
+    fn answer(&self, what: &str, frame: FrameIndex) -> Decided {
+        self.asked.lock().unwrap().push(format!("{what} {frame}"));
+        std::thread::sleep(self.pace);
+        assert!(self.bad != Some(frame), "frame {frame} is unbearable");
+        let bitmap = Bitmap::from_fn(8, 4, |x, _| x as usize == frame % 8);
+        Decided {
+            bitmap,
+            score: 0.5,
+            object_score_logit: 1.0,
+            encode_ms: 0.0,
+            decode_ms: 0.0,
+        }
+    }
+}
+
+impl Segmenter for Scripted {
+    fn info(&self) -> SegmenterInfo {
+        SegmenterInfo {
+            model: "scripted".into(),
+            device: "none".into(),
+        }
+    }
+    fn open_clip(&mut self, frames: usize) {
+        assert_eq!(frames, FRAMES);
+    }
+    fn refresh(
+        &mut self,
+        image: Image<'_>,
+        prompts: &FramePrompts,
+    ) -> Result<Decided, SegmentError> {
+        if prompts.is_empty() {
+            return Err(SegmentError::NothingToFollow(image.frame));
+        }
+        let mut decided = self.answer("refresh", image.frame);
+        decided.score = prompts.points.len() as f32 / 10.0;
+        Ok(decided)
+    }
+    fn begin_walk(&mut self, windowed: bool) {
+        assert!(windowed, "every track of these tests has a window");
+        self.asked.lock().unwrap().push("begin".into());
+    }
+    fn anchor(&mut self, image: Image<'_>, _: &Anchor) -> Result<Decided, SegmentError> {
+        Ok(self.answer("anchor", image.frame))
+    }
+    fn follow(&mut self, image: Image<'_>, _: Direction) -> Result<Decided, SegmentError> {
+        Ok(self.answer("follow", image.frame))
+    }
+    fn encode_ahead(&mut self, image: Image<'_>) -> Result<(), SegmentError> {
+        self.answer("encode", image.frame);
+        Ok(())
+    }
+}
+
+struct Rig {
+    worker: Worker,
+    events: Receiver<Event>,
+    asked: Asked,
+}
+
+fn rig(pace_ms: u64, bad: Option<FrameIndex>) -> Rig {
+    let asked = Asked::default();
+    let scripted = Scripted {
+        asked: Arc::clone(&asked),
+        pace: Duration::from_millis(pace_ms),
+        bad,
+    };
+    rig_of(
+        Box::new(move || Ok(Box::new(scripted) as Box<dyn Segmenter>)),
+        asked,
+    )
+}
+
+fn rig_of(build: sonomark::engine::Builder, asked: Asked) -> Rig {
+    let frames = Frames::new(FRAMES, |frame| {
+        if frame == 13 {
+            return Err("the file ends in the middle of the frame".into());
+        }
+        Ok(Arc::new(
+            GrayFrame::new(8, 4, vec![frame as u8; 32]).unwrap(),
+        ))
+    });
+    let (sender, events): (Sender<Event>, _) = channel();
+    let outbox = Box::new(move |event| drop(sender.send(event)));
+    let worker = Worker::spawn(build, Arc::new(frames), outbox).unwrap();
+    Rig {
+        worker,
+        events,
+        asked,
+    }
+}
+
+impl Rig {
+    fn next(&self) -> Event {
+        self.events
+            .recv_timeout(Duration::from_secs(10))
+            .expect("an event within ten seconds")
+    }
+
+    /// Events up to and with the first that `wanted` accepts.
+    fn until(&self, wanted: impl Fn(&Event) -> bool) -> Vec<Event> {
+        let mut seen = Vec::new();
+        while !seen.last().is_some_and(&wanted) {
+            seen.push(self.next());
+        }
+        seen
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+fn ticket(track: u64, generation: u64) -> Ticket {
+    Ticket {
+        track: TrackId(track),
+        generation,
+    }
+}
+
+fn points(n: usize) -> FramePrompts {
+    let points = (0..n)
+        .map(|i| (PointKind::Boundary, PointPx::new(i as f32, 1.0)))
+        .collect();
+    FramePrompts {
+        points,
+        ..FramePrompts::default()
+    }
+}
+
+fn track(first: usize, last: usize, prompted: usize) -> Track {
+    let mut track = Track::new("nerve", 0);
+    track.windows = vec![Window { first, last }];
+    let prompt = Prompt::Point {
+        kind: PointKind::Boundary,
+        at: PointPx::new(1.0, 1.0),
+    };
+    track.prompts.insert(
+        prompted,
+        vec![PlacedPrompt {
+            id: PromptId(1),
+            prompt,
+        }],
+    );
+    track
+}
+
+fn forward(last: usize) -> sonomark::engine::Plan {
+    plan(&track(0, last, 0), FRAMES, 0, Span::Both).unwrap()
+}
+
+fn finished(event: &Event) -> bool {
+    matches!(event, Event::Finished { .. } | Event::JobFailed { .. })
+}
+
+fn tracked(events: &[Event]) -> Vec<FrameIndex> {
+    let frame = |event: &Event| match event {
+        Event::Tracked { frame, .. } => Some(*frame),
+        _ => None,
+    };
+    events.iter().filter_map(frame).collect()
+}
+
+#[test]
+fn a_propagation_tells_every_frame_once_and_its_end() {
+    let rig = rig(0, None);
+    assert!(matches!(rig.next(), Event::Ready(info) if info.model == "scripted"));
+    rig.worker.propagate(ticket(1, 4), forward(5));
+    let events = rig.until(finished);
+    assert_eq!(tracked(&events), [1, 2, 3, 4, 5]);
+    let last = &events[events.len() - 2..];
+    assert!(matches!(
+        last[0],
+        Event::Progress {
+            done: 5,
+            total: 5,
+            ..
+        }
+    ));
+    assert!(
+        matches!(last[1], Event::Finished { ticket: t, cancelled: false } if t == ticket(1, 4))
+    );
+    assert_eq!(rig.asked()[..3], ["begin", "anchor 0", "follow 1"]);
+}
+
+#[test]
+fn the_newest_refresh_of_a_frame_wins_and_another_frame_is_not_lost() {
+    let rig = rig(60, None);
+    rig.next();
+    rig.worker.encode_ahead(9);
+    std::thread::sleep(Duration::from_millis(20));
+    // The thread is busy: these wait.
+    rig.worker.refresh(ticket(1, 1), 7, points(5));
+    for generation in 2..6 {
+        rig.worker
+            .refresh(ticket(1, generation), 3, points(generation as usize));
+    }
+    let (mut generations, mut frames) = (Vec::new(), Vec::new());
+    for _ in 0..2 {
+        if let Event::Refreshed { ticket, frame, .. } = rig.next() {
+            generations.push(ticket.generation);
+            frames.push(frame);
+        }
+    }
+    assert_eq!((frames, generations), (vec![3, 7], vec![5, 1]));
+    assert_eq!(rig.asked(), ["encode 9", "refresh 3", "refresh 7"]);
+}
+
+#[test]
+fn a_propagation_yields_to_a_refresh_between_two_frames() {
+    let rig = rig(20, None);
+    rig.next();
+    rig.worker.propagate(ticket(1, 1), forward(9));
+    rig.until(|event| matches!(event, Event::Tracked { frame: 2, .. }));
+    rig.worker.refresh(ticket(2, 1), 20, points(4));
+    let events = rig.until(finished);
+    let at = events
+        .iter()
+        .position(|e| matches!(e, Event::Refreshed { .. }))
+        .unwrap();
+    assert!(tracked(&events[..at]).len() <= 2, "{events:?}");
+    assert_eq!(tracked(&events), [3, 4, 5, 6, 7, 8, 9]);
+    let asked = rig.asked();
+    let begun = asked.iter().filter(|call| *call == "begin").count();
+    assert_eq!(begun, 1, "the walk goes on, it does not start again");
+}
+
+#[test]
+fn a_cancel_ends_within_a_frame_and_keeps_what_is_done() {
+    let rig = rig(30, None);
+    rig.next();
+    rig.worker.propagate(ticket(1, 1), forward(29));
+    rig.worker.propagate(ticket(2, 1), forward(3));
+    rig.until(|event| matches!(event, Event::Tracked { frame: 3, .. }));
+    let asked = Instant::now();
+    rig.worker.cancel(Some(TrackId(1)));
+    let events = rig.until(finished);
+    assert!(asked.elapsed() < Duration::from_millis(300));
+    assert!(tracked(&events).len() <= 1);
+    assert!(matches!(
+        events.last(),
+        Some(Event::Finished {
+            cancelled: true,
+            ..
+        })
+    ));
+    // The other track's propagation is untouched.
+    let other = rig.until(finished);
+    assert_eq!(tracked(&other), [1, 2, 3]);
+    assert!(
+        matches!(other.last(), Some(Event::Finished { cancelled: false, ticket: t }) if t.track == TrackId(2))
+    );
+}
+
+#[test]
+fn a_newer_propagation_of_a_track_ends_the_older_one() {
+    let rig = rig(20, None);
+    rig.next();
+    rig.worker.propagate(ticket(1, 1), forward(29));
+    rig.until(|event| matches!(event, Event::Tracked { .. }));
+    rig.worker.propagate(ticket(1, 2), forward(4));
+    let older = rig.until(finished);
+    assert!(
+        matches!(older.last(), Some(Event::Finished { ticket: t, cancelled: true }) if t.generation == 1)
+    );
+    let newer = rig.until(finished);
+    assert!(
+        matches!(newer.last(), Some(Event::Finished { ticket: t, cancelled: false }) if t.generation == 2)
+    );
+    for event in &newer {
+        if let Event::Tracked { ticket, .. } = event {
+            assert_eq!(
+                ticket.generation, 2,
+                "every answer says which question it belongs to"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_panic_ends_the_job_and_not_the_thread() {
+    let rig = rig(0, Some(4));
+    rig.next();
+    rig.worker.propagate(ticket(1, 1), forward(9));
+    let events = rig.until(finished);
+    assert_eq!(tracked(&events), [1, 2, 3]);
+    let Some(Event::JobFailed { why, .. }) = events.last() else {
+        panic!("{events:?}")
+    };
+    assert!(why.contains("frame 4 is unbearable"), "{why}");
+    rig.worker.refresh(ticket(1, 2), 4, points(3));
+    assert!(matches!(rig.next(), Event::JobFailed { .. }));
+    rig.worker.refresh(ticket(1, 3), 5, points(3));
+    assert!(matches!(rig.next(), Event::Refreshed { frame: 5, .. }));
+}
+
+#[test]
+fn a_panicking_refresh_does_not_end_the_propagation_around_it() {
+    let rig = rig(20, Some(25));
+    rig.next();
+    rig.worker.propagate(ticket(1, 1), forward(6));
+    rig.until(|event| matches!(event, Event::Tracked { frame: 1, .. }));
+    rig.worker.refresh(ticket(2, 1), 25, points(3));
+    let failed = rig.until(|event| matches!(event, Event::JobFailed { .. }));
+    assert!(
+        matches!(failed.last(), Some(Event::JobFailed { ticket: t, .. }) if t.track == TrackId(2))
+    );
+    let events = rig.until(|event| matches!(event, Event::Finished { .. }));
+    assert_eq!(tracked(&events).last(), Some(&6));
+}
+
+#[test]
+fn an_undecodable_frame_is_told_and_left_out() {
+    let rig = rig(0, None);
+    rig.next();
+    let plan = plan(&track(11, 16, 11), FRAMES, 11, Span::Both).unwrap();
+    rig.worker.propagate(ticket(1, 1), plan);
+    let events = rig.until(finished);
+    assert_eq!(tracked(&events), [12, 14, 15, 16]);
+    assert!(events.iter().any(
+        |e| matches!(e, Event::FrameFailed { frame: 13, why } if why.contains("ends in the middle"))
+    ));
+    assert!(matches!(
+        events.last(),
+        Some(Event::Finished {
+            cancelled: false,
+            ..
+        })
+    ));
+    rig.worker.refresh(ticket(1, 1), 13, points(3));
+    assert!(
+        matches!(rig.next(), Event::JobFailed { why, .. } if why.contains("ends in the middle"))
+    );
+}
+
+#[test]
+fn no_prompts_is_a_sentence() {
+    let rig = rig(0, None);
+    rig.next();
+    rig.worker.refresh(ticket(1, 1), 2, FramePrompts::default());
+    assert!(
+        matches!(rig.next(), Event::JobFailed { why, .. } if why.contains("put a boundary point"))
+    );
+}
+
+#[test]
+fn without_a_network_every_question_is_answered() {
+    let broken: sonomark::engine::Builder = Box::new(|| Err("no such card".into()));
+    let panicking: sonomark::engine::Builder = Box::new(|| panic!("no driver"));
+    for (build, word) in [(broken, "no such card"), (panicking, "no driver")] {
+        let rig = rig_of(build, Asked::default());
+        assert!(matches!(rig.next(), Event::EngineFailed { why } if why.contains(word)));
+        rig.worker.refresh(ticket(1, 1), 0, points(2));
+        assert!(matches!(rig.next(), Event::JobFailed { why, .. } if why.contains(word)));
+        rig.worker.propagate(ticket(1, 1), forward(3));
+        assert!(matches!(rig.next(), Event::JobFailed { why, .. } if why.contains(word)));
+    }
+}
+
+#[test]
+fn closing_does_not_wait_for_the_whole_propagation() {
+    let rig = rig(25, None);
+    rig.next();
+    rig.worker.propagate(ticket(1, 1), forward(29));
+    rig.until(|event| matches!(event, Event::Tracked { .. }));
+    let asked = Instant::now();
+    drop(rig.worker);
+    assert!(asked.elapsed() < Duration::from_millis(400));
+}
+
+/// A session on the shipped clip with the double, in a project of its own.
+fn session(
+    project: &std::path::Path,
+) -> (
+    sonomark::engine::Session<Event>,
+    sonomark::engine::Opened,
+    Receiver<Event>,
+) {
+    let clip = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/clips/ultrabones");
+    let (sender, events) = channel();
+    let source = sonomark::engine::SegmenterSource::None;
+    let (session, opened) =
+        sonomark::engine::Session::open(&clip, project, source, sender).unwrap();
+    (session, opened, events)
+}
+
+fn add_track(seed: u32, label: &str) -> sonomark::domain::Step {
+    let id = (u64::from(seed) << 32) + 1;
+    let content = Track::new(label, 0);
+    let edits = vec![sonomark::domain::Edit::AddTrack {
+        track: TrackId(id),
+        content,
+    }];
+    sonomark::domain::Step {
+        group: id,
+        mark: sonomark::domain::Mark::Do,
+        edits,
+    }
+}
+
+fn wait_for(events: &Receiver<Event>, wanted: impl Fn(&Event) -> bool) -> Event {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while let Ok(event) = events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        if wanted(&event) {
+            return event;
+        }
+    }
+    panic!("the event did not come within ten seconds")
+}
+
+#[test]
+fn a_step_is_durable_soon_and_there_again_after_reopening() {
+    let project = tempfile::tempdir().unwrap();
+    let (mut first, opened, events) = session(project.path());
+    assert_eq!(
+        (opened.info.frames, opened.annotation.tracks.len()),
+        (16, 0)
+    );
+    let step = add_track(opened.session_seed, "nerve");
+    let written = Instant::now();
+    first.journal(&step).unwrap();
+    wait_for(&events, |event| {
+        matches!(event, Event::Saved { unsynced: 0 })
+    });
+    assert!(
+        written.elapsed() < Duration::from_secs(2),
+        "usually within 250 ms"
+    );
+    let view = sonomark::engine::View {
+        frame: 7,
+        cursor: PointPx::new(3.0, 4.0),
+        track: None,
+    };
+    first.journal_view(&view);
+    first.close();
+    let (second, opened, _events) = session(project.path());
+    let labels: Vec<_> = opened
+        .annotation
+        .tracks
+        .values()
+        .map(|t| t.info.label.clone())
+        .collect();
+    assert_eq!(labels, ["nerve"]);
+    assert_eq!(opened.view, Some(view));
+    assert!(
+        opened.history.undo(&opened.annotation).is_some(),
+        "undo survives a restart"
+    );
+    second.close();
+}
+
+#[test]
+fn two_sessions_on_one_clip_see_each_other() {
+    let project = tempfile::tempdir().unwrap();
+    let (mut first, one, _first_events) = session(project.path());
+    let (second, two, second_events) = session(project.path());
+    assert_ne!(one.session_seed, two.session_seed);
+    first
+        .journal(&add_track(one.session_seed, "vessel"))
+        .unwrap();
+    let event = wait_for(&second_events, |event| {
+        matches!(event, Event::Others { .. })
+    });
+    let Event::Others { edits } = event else {
+        unreachable!()
+    };
+    let mut annotation = two.annotation;
+    annotation.apply_all(&edits).unwrap();
+    assert_eq!(
+        annotation.tracks.values().next().unwrap().info.label,
+        "vessel"
+    );
+    (first.close(), second.close());
+}
+
+#[test]
+fn pictures_come_without_a_network_and_exports_land_in_the_project() {
+    let project = tempfile::tempdir().unwrap();
+    let (session, opened, events) = session(project.path());
+    session.want_frame(3);
+    let event = wait_for(&events, |event| matches!(event, Event::Frame { .. }));
+    assert!(matches!(event, Event::Frame { frame: 3, pixels } if pixels.width_px == 475));
+    session.export_named(&opened.annotation, "coco", None);
+    let event = wait_for(&events, |event| {
+        matches!(event, Event::Exported { .. } | Event::ExportFailed { .. })
+    });
+    let Event::Exported { path, .. } = event else {
+        panic!("{event:?}")
+    };
+    assert!(path.starts_with(project.path().join("exports")) && path.is_file());
+    session.export_named(&opened.annotation, "xyz", None);
+    let event = wait_for(&events, |event| matches!(event, Event::ExportFailed { .. }));
+    assert!(matches!(event, Event::ExportFailed { why } if why.contains("choose png or coco")));
+    session.close();
+}

@@ -1,0 +1,483 @@
+//! The commands without a terminal: files, exit codes, sentences.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+fn data(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data")
+        .join(name)
+}
+
+/// A home folder of its own, so that nothing of the person's is read or written.
+struct Home(tempfile::TempDir);
+
+impl Home {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sonomark"));
+        command
+            .env_clear()
+            .env("HOME", self.0.path())
+            .env("PATH", std::env::var_os("PATH").unwrap());
+        command
+            .env("SONOMARK_DEVICE", "cpu")
+            .args(words)
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, words: &[&str]) -> Output {
+        self.command(words).output().unwrap()
+    }
+}
+
+fn told(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn json(bytes: &[u8]) -> Value {
+    serde_json::from_slice(bytes).expect("one JSON document and nothing else")
+}
+
+fn mask(path: &Path) -> image::GrayImage {
+    let image = image::open(path)
+        .unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+        .to_luma8();
+    assert!(
+        image.pixels().all(|p| p.0[0] == 0 || p.0[0] == 255),
+        "only 0 and 255"
+    );
+    image
+}
+
+fn area(mask: &image::GrayImage) -> usize {
+    mask.pixels().filter(|p| p.0[0] == 255).count()
+}
+
+const PROMPTS: &str = "tracks:\n  - label: bone shadow\n    windows: [[3, 7]]\n    prompts:\n      - frame: 5\n        boundary: [[243, 236], [278, 272], [291, 345], [262, 398], [207, 392], [206, 290]]\n";
+
+#[test]
+fn segment_writes_a_mask_whose_contour_holds_the_points() {
+    let home = Home::new();
+    let out = home.path("mask.png");
+    let frame = data("clips/ultrabones/00005.jpg");
+    let output = home.run(&[
+        "segment",
+        text(&frame),
+        "--boundary",
+        "243,236",
+        "278,272",
+        "291,345",
+        "--boundary",
+        "262,398",
+        "--boundary",
+        "207,392",
+        "206,290",
+        "--out",
+        text(&out),
+        "--json",
+    ]);
+    assert!(output.status.success(), "{}", told(&output));
+    let report = json(&output.stdout);
+    let mask = mask(&out);
+    assert_eq!((mask.width(), mask.height()), (475, 405));
+    assert_eq!(report["area_px"].as_u64().unwrap() as usize, area(&mask));
+    assert!(
+        report["score"].as_f64().is_some() && report["device"].as_str().unwrap().contains("CPU")
+    );
+    for (x, y) in [(243, 236), (278, 272), (291, 345), (207, 392)] {
+        let near = |value: u8| {
+            (-6i64..=6).any(|dy| {
+                (-6i64..=6).any(|dx| {
+                    let at = ((x + dx).clamp(0, 474) as u32, (y + dy).clamp(0, 404) as u32);
+                    mask.get_pixel(at.0, at.1).0[0] == value
+                })
+            })
+        };
+        assert!(near(0) && near(255), "the contour passes near {x},{y}");
+    }
+}
+
+#[test]
+fn points_outside_the_image_are_refused_with_exit_1() {
+    let home = Home::new();
+    let frame = data("clips/ultrabones/00005.jpg");
+    let out = home.path("mask.png");
+    let output = home.run(&[
+        "segment",
+        text(&frame),
+        "--boundary",
+        "900,20",
+        "5,5",
+        "--out",
+        text(&out),
+    ]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        told(&output).contains("outside the image of 475 x 405 px: 900,20"),
+        "{}",
+        told(&output)
+    );
+    assert!(!out.exists());
+    let none = home.run(&["segment", text(&frame), "--out", text(&out)]);
+    assert_eq!(none.status.code(), Some(1));
+    assert!(told(&none).contains("give two or more --boundary"));
+}
+
+#[test]
+fn propagate_fills_the_window_and_leaves_the_rest_empty() {
+    let home = Home::new();
+    let (prompts, out) = (home.path("p.yaml"), home.path("out"));
+    fs::write(&prompts, PROMPTS).unwrap();
+    let clip = data("clips/ultrabones");
+    let output = home.run(&[
+        "propagate",
+        text(&clip),
+        "--prompts",
+        text(&prompts),
+        "--out",
+        text(&out),
+        "--json",
+    ]);
+    assert!(output.status.success(), "{}", told(&output));
+    for frame in 0..16 {
+        let mask = mask(&out.join(format!("bone shadow/{frame:05}.png")));
+        assert_eq!((mask.width(), mask.height()), (475, 405));
+        let inside = (3..=7).contains(&frame);
+        assert_eq!(area(&mask) > 0, inside, "frame {frame}");
+    }
+    let report = json(&fs::read(out.join("report.json")).unwrap());
+    assert_eq!(report, json(&output.stdout));
+    let frames = report["tracks"][0]["frames"].as_array().unwrap();
+    let kinds: Vec<_> = frames
+        .iter()
+        .map(|f| (f["frame"].as_u64().unwrap(), f["kind"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            (3, "tracked"),
+            (4, "tracked"),
+            (5, "anchor"),
+            (6, "tracked"),
+            (7, "tracked")
+        ]
+    );
+    assert!(
+        frames
+            .iter()
+            .all(|f| f["score"].is_number() && f["ms"].is_number())
+    );
+    assert_eq!(report["tracks"][0]["windows"], serde_json::json!([[3, 7]]));
+}
+
+#[test]
+fn a_faulty_prompts_file_is_refused_with_all_its_faults() {
+    let home = Home::new();
+    let (prompts, out) = (home.path("p.yaml"), home.path("out"));
+    fs::write(&prompts, "tracks:\n  - lable: a\n    windows: [[3, 99]]\n    prompts:\n      - frame: 5\n        boundry: [[1, 2]]\n").unwrap();
+    let output = home.run(&[
+        "propagate",
+        text(&data("clips/ultrabones")),
+        "--prompts",
+        text(&prompts),
+        "--out",
+        text(&out),
+    ]);
+    assert_eq!(output.status.code(), Some(1));
+    let told = told(&output);
+    for part in [
+        "line 2: `tracks[0].lable` is unknown; did you mean `label`?",
+        "frames 0 to 15",
+        "did you mean `boundary`?",
+    ] {
+        assert!(told.contains(part), "{part}\n{told}");
+    }
+    assert!(!out.exists(), "nothing is written");
+}
+
+#[test]
+fn ctrl_c_keeps_the_finished_frames_and_exits_130() {
+    let home = Home::new();
+    let (prompts, out) = (home.path("p.yaml"), home.path("out"));
+    fs::write(&prompts, PROMPTS.replace("[[3, 7]]", "[[0, 15]]")).unwrap();
+    let mut child = home
+        .command(&[
+            "propagate",
+            text(&data("clips/ultrabones")),
+            "--prompts",
+            text(&prompts),
+            "--out",
+            text(&out),
+        ])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let folder = out.join("bone shadow");
+    let started = Instant::now();
+    while fs::read_dir(&folder).map_or(0, Iterator::count) < 2 {
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "no frame within a minute"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
+    let status = child.wait().unwrap();
+    let kept = fs::read_dir(&folder).unwrap().count();
+    if status.success() {
+        assert_eq!(kept, 16, "it was faster than the signal");
+        return;
+    }
+    assert_eq!(status.code(), Some(130));
+    assert!((2..16).contains(&kept), "{kept}");
+    for entry in fs::read_dir(&folder).unwrap() {
+        assert!(area(&mask(&entry.unwrap().path())) > 0);
+    }
+    assert_eq!(
+        json(&fs::read(out.join("report.json")).unwrap())["cancelled"],
+        true
+    );
+}
+
+#[test]
+fn faulty_settings_are_exit_2_and_doctor_shows_them() {
+    let home = Home::new();
+    let folder = home.path(".config/sonomark");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("config.yaml"), "devce: cpu\ngraphics: sixl\n").unwrap();
+    for words in [&["keys"][..], &["doctor"]] {
+        let output = home.run(words);
+        assert_eq!(output.status.code(), Some(2), "{words:?}");
+        let told = told(&output);
+        assert!(
+            told.contains("line 1: `devce` is unknown; did you mean `device`?"),
+            "{told}"
+        );
+        assert!(told.contains("did you mean sixel?"), "{told}");
+    }
+    assert!(String::from_utf8_lossy(&home.run(&["doctor"]).stdout).contains("ffmpeg"));
+}
+
+#[test]
+fn doctor_and_keys_answer() {
+    let home = Home::new();
+    let doctor = home.run(&["doctor", "--json"]);
+    assert!(doctor.status.success(), "{}", told(&doctor));
+    let report = json(&doctor.stdout);
+    let what: Vec<_> = report["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|f| f["what"].as_str().unwrap())
+        .collect();
+    for needed in [
+        "device", "network", "terminal", "ffmpeg", "project", "setting",
+    ] {
+        assert!(what.contains(&needed), "{needed} is missing in {what:?}");
+    }
+    let keys = home.run(&["keys"]);
+    assert!(keys.status.success());
+    assert!(String::from_utf8_lossy(&keys.stdout).contains("| key | action |"));
+}
+
+#[test]
+fn missing_clips_and_mistyped_commands_are_exit_1() {
+    let home = Home::new();
+    let output = home.run(&["segmnt"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        told(&output).contains("did you mean `sonomark segment`?"),
+        "{}",
+        told(&output)
+    );
+    let output = home.run(&[
+        "propagate",
+        "/no/such.mp4",
+        "--prompts",
+        "p.yaml",
+        "--out",
+        "o",
+    ]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(told(&output).contains("/no/such.mp4"));
+    let card = home.run(&["--card", "/no/card.yaml", "bench"]);
+    assert_eq!(card.status.code(), Some(2));
+    assert!(told(&card).contains("/no/card.yaml"));
+}
+
+fn listing(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .filter(|p| p.is_file())
+        .collect();
+    found.sort();
+    found
+        .into_iter()
+        .map(|p| (p.clone(), fs::read(p).unwrap()))
+        .collect()
+}
+
+#[test]
+fn watch_takes_clips_in_and_export_writes_them_out() {
+    let home = Home::new();
+    let (inbox, out) = (home.path("inbox"), home.path("out"));
+    fs::create_dir(&inbox).unwrap();
+    fs::copy(data("clips/ultrabones/00005.jpg"), inbox.join("one.jpg")).unwrap();
+    fs::write(inbox.join("one.prompts.yaml"), "tracks:\n  - label: shadow\n    prompts:\n      - frame: 0\n        boundary: [[243, 236], [291, 345], [207, 392], [206, 290]]\n").unwrap();
+    fs::write(inbox.join("two.png"), b"\x89PNG\r\n\x1a\nbroken").unwrap();
+    let before = listing(&inbox);
+    let output = home.run(&[
+        "watch",
+        text(&inbox),
+        "--headless",
+        "--out",
+        text(&out),
+        "--idle-exit",
+        "5",
+    ]);
+    assert_eq!(
+        output.status.code(),
+        Some(3),
+        "the broken image is refused: {}",
+        told(&output)
+    );
+    assert!(
+        told(&output).contains("two.png: refused"),
+        "{}",
+        told(&output)
+    );
+    assert_eq!(listing(&inbox), before, "the folder is read only to us");
+    let written = fs::read_dir(&out).unwrap().next().unwrap().unwrap().path();
+    assert!(area(&mask(&written.join("shadow/00000.png"))) > 0);
+
+    let coco = home.path("coco.json");
+    let clip = inbox.join("one.jpg");
+    let export = home.run(&[
+        "export",
+        text(&clip),
+        "--format",
+        "coco",
+        "--out",
+        text(&coco),
+    ]);
+    assert!(export.status.success(), "{}", told(&export));
+    assert_eq!(
+        json(&fs::read(&coco).unwrap())["annotations"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+
+    let list = json(&home.run(&["project", "--json"]).stdout);
+    assert_eq!(
+        (&list[0]["labels"][0], &list[0]["masks"]),
+        (&"shadow".into(), &1.into())
+    );
+    let project = home.path(".local/share/sonomark/project");
+    let all = home.path("all");
+    let export = home.run(&[
+        "export",
+        text(&project),
+        "--format",
+        "png",
+        "--out",
+        text(&all),
+    ]);
+    assert!(export.status.success(), "{}", told(&export));
+    let clips: Vec<_> = fs::read_dir(&all).unwrap().collect();
+    assert_eq!(clips.len(), 1);
+}
+
+#[test]
+fn the_project_may_not_lie_in_the_watched_folder() {
+    let home = Home::new();
+    let output = home.run(&[
+        "watch",
+        text(home.0.path()),
+        "--headless",
+        "--idle-exit",
+        "1",
+    ]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        told(&output).contains("lies in the watched folder"),
+        "{}",
+        told(&output)
+    );
+}
+
+#[test]
+fn the_demo_runs_without_a_terminal() {
+    let home = Home::new();
+    let out = home.path("demo");
+    let output = home.run(&["demo", "--headless", "--out", text(&out)]);
+    assert!(output.status.success(), "{}", told(&output));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        said.contains("propagated") && said.contains("frames/s"),
+        "{said}"
+    );
+    let overlay = image::open(out.join("overlay.png")).unwrap().to_rgb8();
+    let green = overlay
+        .pixels()
+        .filter(|p| p.0[1] > p.0[0].saturating_add(40))
+        .count();
+    assert!(green > 1000, "masks are drawn: {green} green pixels");
+    assert_eq!(fs::read_dir(out.join("masks")).unwrap().count(), 1);
+}
+
+#[test]
+fn curves_are_judged_without_a_network() {
+    let home = Home::new();
+    let folder = home.path("stills");
+    fs::create_dir(&folder).unwrap();
+    let size = 96u32;
+    let inside = |x: u32, y: u32| (f64::from(x) - 48.0).hypot(f64::from(y) - 40.0) < 25.0;
+    let still = image::GrayImage::from_fn(size, size, |x, y| {
+        image::Luma([if inside(x, y) { 40 } else { 160 }])
+    });
+    let truth = image::GrayImage::from_fn(size, size, |x, y| image::Luma([u8::from(inside(x, y))]));
+    still.save(folder.join("disc.png")).unwrap();
+    truth.save(folder.join("disc.mask.png")).unwrap();
+    fs::write(folder.join("val.txt"), "disc\n").unwrap();
+    let table = home.path("table.json");
+    let output = home.run(&[
+        "evaluate",
+        "clicks",
+        "--data",
+        text(&folder),
+        "--split",
+        "val.txt",
+        "--judge",
+        "curve",
+        "--clicks",
+        "6",
+        "--json",
+        text(&table),
+    ]);
+    assert!(output.status.success(), "{}", told(&output));
+    let report = json(&fs::read(&table).unwrap());
+    let dice = report["sets"]["mean"]["points"]["6"]["dice"]
+        .as_f64()
+        .unwrap();
+    assert!(dice > 0.95, "six points on a disc: {dice}");
+}

@@ -1,0 +1,388 @@
+//! Learning: the boundary loss and the click rules against the reference, training that resumes bit for bit, and
+//! evaluation on data whose answer is known.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use burn::tensor::{Device, Tensor, TensorData};
+use safetensors::SafeTensors;
+use sonomark::domain::{Bitmap, FramePrompts, GrayFrame, PointKind, PointPx};
+use sonomark::learn::annotator::{contour, next_boundary_click};
+use sonomark::learn::checkpoint::{Checkpoint, CheckpointError};
+use sonomark::learn::dataset::{DataError, DataSource, Pick, StillSet, load_clips};
+use sonomark::learn::evaluate::{
+    ClickOptions, Judged, Placing, Tracking, VideoOptions, evaluate_clicks, evaluate_video,
+};
+use sonomark::learn::lessons::{Batch, Desk, Plan, Subject};
+use sonomark::learn::loss::{BoundaryLoss, BoundaryLossConfig, ClickMass, LossWeights, Reading};
+use sonomark::learn::{Budget, TrainOptions, train};
+use sonomark::net::config::ModelCard;
+use sonomark::net::follow::FollowOptions;
+use sonomark::net::predict::Predictor;
+
+const TINY: &str = "
+name: tiny
+network:
+  image_size: 64
+  trunk: {embed_dim: 8, num_heads: 1, stages: [1, 1, 1, 1], global_att_blocks: [3], window_spec: [8, 4, 4, 2], window_pos_embed_bkg_spatial_size: [4, 4]}
+  neck: {d_model: 16}
+  prompts: {mask_in_chans: 8, boundary_embedding: true, curve_prior: true, click_heat: true}
+  decoder: {depth: 1, num_heads: 2, mlp_dim: 16, iou_head_hidden_dim: 8, dynamic_multimask: false}
+  memory: {mem_dim: 8, attention_layers: 1, attention_ffn: 16, fuser_layers: 1}
+preprocess: {fit: letterbox}
+weights: {licence: CC0-1.0}
+";
+
+fn shared(path: &str) -> Option<PathBuf> {
+    let full = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared").join(path);
+    if !full.exists() {
+        println!("skipped: {} is not there", full.display());
+        return None;
+    }
+    Some(full)
+}
+
+struct Golden(Vec<u8>);
+
+impl Golden {
+    fn open() -> Option<Self> {
+        Some(Self(std::fs::read(shared("golden/samusa/golden_samusa.safetensors")?).unwrap()))
+    }
+
+    fn bytes(&self, name: &str) -> (Vec<usize>, Vec<u8>) {
+        let all = SafeTensors::deserialize(&self.0).unwrap();
+        let view = all.tensor(name).unwrap();
+        (view.shape().to_vec(), view.data().to_vec())
+    }
+
+    fn floats(&self, name: &str) -> Vec<f32> {
+        self.bytes(name).1.chunks_exact(4).map(|c| f32::from_le_bytes(c.try_into().unwrap())).collect()
+    }
+
+    fn ints(&self, name: &str) -> Vec<i32> {
+        self.bytes(name).1.chunks_exact(4).map(|c| i32::from_le_bytes(c.try_into().unwrap())).collect()
+    }
+
+    fn bitmap(&self, name: &str) -> Bitmap {
+        let (shape, data) = self.bytes(name);
+        let pixels = data.iter().map(|p| *p > 0).collect();
+        Bitmap { width_px: shape[1] as u32, height_px: shape[0] as u32, pixels }
+    }
+
+    /// The clicks of the boundary-loss case; the reference counts from pixel centres.
+    fn clicks(&self) -> Vec<Vec<PointPx>> {
+        vec![self.floats("bl.points").chunks(2).map(|p| PointPx::new(p[0] + 0.5, p[1] + 0.5)).collect()]
+    }
+}
+
+fn values<const D: usize>(x: Tensor<D>) -> Vec<f32> {
+    x.into_data().try_into_vec_as::<f32>().unwrap()
+}
+
+fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+#[test]
+fn the_boundary_loss_and_its_gradient_are_the_references_in_every_reading() {
+    let Some(golden) = Golden::open() else { return };
+    let device = Device::flex().autodiff();
+    let logits = golden.floats("bl.logits");
+    for (reading, name) in [(Reading::Literal, "literal"), (Reading::Ridge, "ridge"), (Reading::Edge, "edge")] {
+        for (mass, tag) in [(ClickMass::Unit, "unit"), (ClickMass::Amp1, "amp1")] {
+            let config = BoundaryLossConfig { reading, mass, ..BoundaryLossConfig::default() };
+            let loss = BoundaryLoss::new(config, [64, 80], &device);
+            let data = TensorData::new(logits.clone(), [1, 64, 80]);
+            let x = Tensor::<3>::from_data(data, &device).require_grad();
+            let exponent = values(loss.exponent(x.clone(), &golden.clicks()))[0];
+            let wanted = golden.floats(&format!("bl.{name}.{tag}.exponent"))[0];
+            assert!((exponent - wanted).abs() < 1e-4 * wanted.abs().max(1.0), "{name} {tag}: {exponent} {wanted}");
+            let out = loss.forward(x.clone(), &golden.clicks());
+            let wanted = golden.floats(&format!("bl.{name}.{tag}.loss"))[0];
+            let found = values(out.clone())[0];
+            assert!((found - wanted).abs() <= 1e-3 * wanted.abs() + 1e-12, "{name} {tag}: {found} {wanted}");
+            let grads = out.backward();
+            let gradient = values(x.grad(&grads).unwrap());
+            let wanted = golden.floats(&format!("bl.{name}.{tag}.grad_logits"));
+            let scale = wanted.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+            let off = largest_difference(&gradient, &wanted);
+            assert!(off <= 2e-3 * scale + 1e-9, "{name} {tag}: {off} of {scale}");
+        }
+    }
+    let smooth = BoundaryLoss::new(BoundaryLossConfig::default(), [64, 80], &device);
+    let x = Tensor::<3>::from_data(TensorData::new(logits, [1, 64, 80]), &device);
+    assert!(largest_difference(&values(smooth.smooth(x)), &golden.floats("bl.smooth")) < 1e-5);
+}
+
+#[test]
+fn the_simulated_annotator_clicks_where_the_reference_does() {
+    let Some(golden) = Golden::open() else { return };
+    let (truth, predicted) = (golden.bitmap("fp.gt"), golden.bitmap("fp.pred"));
+    let line = contour(&truth);
+    let wanted: Vec<PointPx> = golden
+        .ints("fp.gt_boundary_yx")
+        .chunks(2)
+        .map(|p| PointPx::pixel_centre(p[1] as u32, p[0] as u32))
+        .collect();
+    assert_eq!(line, wanted);
+    let sequence = golden.ints("fp.sequence_first17_exclude5");
+    let mut clicks = vec![line[17]];
+    let mut found = vec![17];
+    for step in 1..sequence.len() {
+        let (seen, exclude) = if step == 1 { (Vec::new(), 0.0) } else { (contour(&predicted), 5.0) };
+        let at = next_boundary_click(&line, &seen, &clicks, exclude).unwrap();
+        found.push(at as i32);
+        clicks.push(line[at]);
+    }
+    assert_eq!(found, sequence);
+}
+
+/// Bright discs on textured ground, with their masks, as a data folder.
+fn discs(dir: &Path, count: usize) -> DataSource {
+    let mut list = String::new();
+    for i in 0..count {
+        let (cx, cy, r) = (40.0 + 3.0 * i as f32, 36.0, 14.0 + i as f32);
+        let inside = |x: u32, y: u32| (x as f32 + 0.5 - cx).hypot(y as f32 + 0.5 - cy) <= r;
+        let gray = |x: u32, y: u32| if inside(x, y) { 180 } else { 60 } + ((x * 7 + y * 13) % 23) as u8;
+        let image = image::GrayImage::from_fn(96, 80, |x, y| image::Luma([gray(x, y)]));
+        let mask = image::GrayImage::from_fn(96, 80, |x, y| image::Luma([u8::from(inside(x, y))]));
+        image.save(dir.join(format!("d{i}.png"))).unwrap();
+        mask.save(dir.join(format!("d{i}.mask.png"))).unwrap();
+        list += &format!("d{i}\n");
+    }
+    std::fs::write(dir.join("all.txt"), list).unwrap();
+    DataSource { dir: dir.to_owned(), list: Some("all.txt".into()) }
+}
+
+fn tiny() -> ModelCard {
+    ModelCard::from_yaml(TINY).unwrap()
+}
+
+#[test]
+fn data_folders_say_what_is_wrong_and_what_they_hold() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = discs(dir.path(), 3);
+    let set = StillSet::load(&source, None, Pick::AllComponents).unwrap();
+    assert_eq!((set.stills.len(), set.objects(), set.stills[0].frame().width_px), (3, 3, 96));
+    let small = StillSet::load(&source, Some(48), Pick::LargestOfLabel).unwrap();
+    assert_eq!((small.stills[0].frame().width_px, small.stills[0].frame().height_px), (48, 40));
+    let ratio = small.stills[0].objects[0].area_px() as f32 / set.stills[0].objects[0].area_px() as f32;
+    assert!((ratio - 0.25).abs() < 0.02, "{ratio}");
+    assert_eq!(set.sha256, small.sha256);
+    std::fs::write(dir.path().join("all.txt"), "d0\nd1\n").unwrap();
+    assert_ne!(StillSet::load(&source, None, Pick::AllComponents).unwrap().sha256, set.sha256);
+    image::GrayImage::new(5, 5).save(dir.path().join("d1.mask.png")).unwrap();
+    let refused = StillSet::load(&source, None, Pick::AllComponents);
+    assert!(matches!(&refused, Err(DataError::Size { file, .. }) if file.contains("d1.mask.png")), "{refused:?}");
+    std::fs::write(dir.path().join("all.txt"), "../d0\n").unwrap();
+    assert!(matches!(StillSet::load(&source, None, Pick::AllComponents), Err(DataError::Nothing { .. })));
+    assert_eq!(DataSource::parse("a/b:train.txt").name(), "b/train");
+}
+
+#[test]
+fn a_lesson_is_a_function_of_its_seed_and_its_masks_stay_exact() {
+    let dir = tempfile::tempdir().unwrap();
+    let sets = vec![StillSet::load(&discs(dir.path(), 3), None, Pick::AllComponents).unwrap()];
+    let plan = |subject, seed| Plan { subject, side: 64, batch: 3, focal: 20.0, boundary: 2.0, seed };
+    let stills = |seed| match plan(Subject::Boundary, seed).render(&sets) {
+        Batch::Stills(lessons) => lessons,
+        Batch::Clips(_) => panic!("stills were asked for"),
+    };
+    let (first, again, other) = (stills(5), stills(5), stills(6));
+    assert_eq!(first[0].image, again[0].image);
+    assert_ne!(first[0].image, other[0].image);
+    // The discs are brighter than their ground whatever gamma, gain and speckle did.
+    let mut brighter = 0;
+    for lesson in first.iter().chain(&other) {
+        let mean = |inside: bool| {
+            let picked = lesson.image.iter().zip(&lesson.masks[0].pixels).filter(|(v, m)| **m == inside && **v > 0.0);
+            let (sum, n) = picked.fold((0.0, 0), |(s, n), (v, _)| (s + v, n + 1));
+            sum / n.max(1) as f32
+        };
+        brighter += usize::from(mean(true) > mean(false));
+    }
+    assert_eq!(brighter, 6);
+    let Batch::Clips(clips) = plan(Subject::Clip { frames: 5 }, 9).render(&sets) else { panic!("clips") };
+    assert_eq!(clips.len(), 3);
+    for clip in &clips {
+        assert_eq!((clip.frames.len(), clip.masks.len(), clip.carried.len()), (5, 5, 5));
+        assert!(clip.masks[0].area_px() > 0 && clip.carried[0].is_none());
+        for (mask, carried) in clip.masks.iter().zip(&clip.carried) {
+            let Some(carried) = carried else { continue };
+            assert!(mask.area_px() > 0 && carried.len() == 256);
+            assert!(carried.iter().all(|l| l.abs() <= 6.0));
+        }
+    }
+}
+
+fn options(source: DataSource, out: &Path, start: &Path) -> TrainOptions {
+    let mut options = TrainOptions::new(vec![source], tiny(), out.to_owned(), Budget::Steps(8));
+    options.sides = [64, 64];
+    options.batches = [4, 4];
+    options.clips_from = 0.2;
+    options.clip_share = 0.5;
+    options.clip_frames = 3;
+    options.threads = 1;
+    options.report_every = 1;
+    options.start_from = Some(start.to_owned());
+    options
+}
+
+#[test]
+fn a_resumed_run_is_the_uninterrupted_one_bit_for_bit() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = discs(dir.path(), 3);
+    let device = Device::flex();
+    let start = dir.path().join("start.safetensors");
+    std::fs::write(&start, tiny().network.init(&device).to_safetensors().unwrap()).unwrap();
+    let never = AtomicBool::new(false);
+
+    let mut steps = Vec::new();
+    let whole = options(source.clone(), &dir.path().join("whole"), &start);
+    let report = train(&whole, &device, |p| steps.push((p.step, p.loss)), &never).unwrap();
+    assert_eq!((report.steps, report.cancelled, steps.len()), (8, false, 8));
+    assert!(steps.iter().any(|(_, loss)| loss[1].is_finite()), "no clip was shown: {steps:?}");
+
+    let mut parts = options(source, &dir.path().join("parts"), &start);
+    let stop = AtomicBool::new(false);
+    let stopped = train(&parts, &device, |p| stop.store(p.step == 3, Ordering::Relaxed), &stop).unwrap();
+    assert_eq!((stopped.steps, stopped.cancelled), (3, true));
+    parts.resume = true;
+    let resumed = train(&parts, &device, |_| {}, &never).unwrap();
+    assert_eq!((resumed.steps, resumed.images), (8, report.images));
+    assert_eq!(resumed.sha256, report.sha256);
+    let checkpoint = |o: &TrainOptions| Checkpoint::read(&o.out.join("tiny.checkpoint")).unwrap();
+    let (mut a, b) = (checkpoint(&whole), checkpoint(&parts));
+    assert_ne!(a.head.seconds, b.head.seconds);
+    a.head.seconds = b.head.seconds;
+    assert!(a == b, "weights are equal but the optimiser's state is not");
+
+    let card = ModelCard::from_yaml(&std::fs::read_to_string(parts.out.join("tiny.yaml")).unwrap()).unwrap();
+    assert_eq!((card.weights.sha256, card.weights.data.len()), (resumed.sha256, 1));
+    parts.seed = 99;
+    let refused = train(&parts, &device, |_| {}, &never).unwrap_err().to_string();
+    assert!(refused.contains("seed is 0, not 99"), "{refused}");
+    let file = parts.out.join("tiny.checkpoint");
+    let bytes = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &bytes[..bytes.len() - 5]).unwrap();
+    assert!(matches!(Checkpoint::read(&file), Err(CheckpointError::Damaged { .. })));
+}
+
+#[test]
+fn training_lowers_the_loss() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = discs(dir.path(), 3);
+    let device = Device::flex();
+    let start = dir.path().join("start.safetensors");
+    std::fs::write(&start, tiny().network.init(&device).to_safetensors().unwrap()).unwrap();
+    let sets = vec![StillSet::load(&source, None, Pick::AllComponents).unwrap()];
+    let mut options = options(source, &dir.path().join("out"), &start);
+    options.budget = Budget::Steps(60);
+    let report = train(&options, &device, |_| {}, &AtomicBool::new(false)).unwrap();
+    // The same fixed lessons before and after; clips and both kinds of points.
+    let device = device.autodiff();
+    let card = tiny();
+    for subject in [Subject::Boundary, Subject::Region, Subject::Clip { frames: 3 }] {
+        let plan = Plan { subject, side: 64, batch: 4, focal: 20.0, boundary: 2.0, seed: 77 };
+        let batch = plan.render(&sets);
+        let loss = |file: &Path| {
+            let net = card.network.init(&device).load_file(file, &card.weights).unwrap();
+            let mut desk = Desk::new(card.preprocess.clone(), LossWeights::default(), &device);
+            desk.teach(&net, &plan, &batch).unwrap().1.loss
+        };
+        let (before, after) = (loss(&start), loss(&report.weights));
+        assert!(after < 0.9 * before, "{subject:?}: {before} -> {after}");
+    }
+}
+
+#[test]
+fn the_curve_finds_discs_and_the_report_has_its_shape() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = ClickOptions::new(vec![discs(dir.path(), 3)]);
+    options.points = 6;
+    let cancel = AtomicBool::new(false);
+    let reports = evaluate_clicks(&Judged::Curve, &options, &cancel).unwrap();
+    let mean = &reports["mean"];
+    assert_eq!((mean.objects, mean.points.len()), (3, 6));
+    assert!(mean.points[&1].dice < 0.2 && mean.points[&6].dice > 0.95, "{mean:?}");
+    assert!(mean.noc90 <= 4.0 && mean.fail90 == 0.0);
+    let json = serde_json::to_value(mean).unwrap();
+    assert!(json["points"]["4"]["iou"].as_f64().unwrap() > 0.9 && json["noc85"].is_number());
+    let spline = evaluate_clicks(&Judged::Spline, &options, &cancel).unwrap();
+    // A circle through two opposite points of a disc is the disc.
+    assert!(spline["mean"].points[&2].dice > 0.95);
+    options.noise_px = 3.5;
+    let shaky = evaluate_clicks(&Judged::Curve, &options, &cancel).unwrap();
+    assert!(shaky["mean"].points[&6].dice < mean.points[&6].dice);
+    options.placing = Placing::Region;
+    let blind = evaluate_clicks(&Judged::Curve, &options, &cancel).unwrap();
+    assert_eq!(blind["mean"].points[&6].dice, 0.0);
+    cancel.store(true, Ordering::Relaxed);
+    assert!(evaluate_clicks(&Judged::Curve, &options, &cancel).is_err());
+}
+
+/// A disc that drifts over texture for eight frames, gone on frames 3 and 4.
+fn drifting_clip(dir: &Path) {
+    let clip = dir.join("drift");
+    std::fs::create_dir_all(&clip).unwrap();
+    for f in 0..8u32 {
+        let cx = 40.0 + 1.5 * f as f32;
+        let gone = f == 3 || f == 4;
+        let inside = |x: u32, y: u32| !gone && (x as f32 + 0.5 - cx).hypot(y as f32 + 0.5 - 48.0) <= 16.0;
+        let gray = |x: u32, y: u32| {
+            let (u, v) = (x as f32 - 1.5 * f as f32, y as f32);
+            let texture = (0.31 * u).sin() + (0.23 * v + 0.1 * u).sin() + (0.17 * u - 0.37 * v).cos();
+            (110.0 + 20.0 * texture + if inside(x, y) { 40.0 } else { 0.0 }) as u8
+        };
+        image::GrayImage::from_fn(96, 96, |x, y| image::Luma([gray(x, y)])).save(clip.join(format!("{f:05}.png"))).unwrap();
+        let mask = image::GrayImage::from_fn(96, 96, |x, y| image::Luma([u8::from(inside(x, y))]));
+        mask.save(clip.join(format!("{f:05}.mask.png"))).unwrap();
+    }
+    std::fs::write(dir.join("windows.yaml"), "drift:\n  objects:\n    1:\n      windows:\n      - [0, 2]\n      - [5, 7]\n").unwrap();
+}
+
+#[test]
+fn a_clip_is_judged_inside_its_windows_and_without_prompted_frames() {
+    let dir = tempfile::tempdir().unwrap();
+    drifting_clip(dir.path());
+    let (clips, _) = load_clips(dir.path()).unwrap();
+    assert_eq!((clips.len(), clips[0].frames.len(), clips[0].objects[0].windows.len()), (1, 8, 2));
+    let device = Device::flex();
+    let card = tiny();
+    let sam = card.network.init(&device);
+    let tracking = Tracking { sam: &sam, preprocess: &card.preprocess, device: &device };
+    let mut options = VideoOptions::new(dir.path());
+    // An untrained network must not spoil what motion knows.
+    options.follow = FollowOptions { correction: 0.0, ..FollowOptions::default() };
+    let cancel = AtomicBool::new(false);
+    let report = evaluate_video(&tracking, &options, &cancel).unwrap();
+    assert_eq!((report.objects, report.rounds.len()), (1, 8));
+    assert!(report.rounds[0].iou > 0.75, "{report:?}");
+    assert!(report.rounds[7].iou >= report.rounds[0].iou - 1e-9 && report.prompted_frames >= 1.0);
+    let json = serde_json::to_value(&report).unwrap();
+    assert!(json["rounds"][0]["dice"].is_number() && json["prompted_frames"].is_number());
+    std::fs::write(dir.path().join("windows.yaml"), "../drift: {}\n").unwrap();
+    assert!(load_clips(dir.path()).is_err());
+}
+
+#[test]
+fn boundary_points_end_on_the_contour_of_the_answer() {
+    let device = Device::flex();
+    let card = tiny();
+    let sam = card.network.init(&device);
+    let frame = GrayFrame::new(120, 90, (0..120 * 90).map(|i| (i % 251) as u8).collect()).unwrap();
+    let (input, letterbox) = card.preprocess.frame(&frame, 64, &device);
+    let features = sam.encode_image(input);
+    let spots = [(30.5, 40.5), (80.5, 40.5), (55.5, 15.5), (55.5, 70.5), (75.5, 60.5)];
+    let mut prompts = FramePrompts::default();
+    prompts.points = spots.iter().map(|(x, y)| (PointKind::Boundary, PointPx::new(*x, *y))).collect();
+    let answer = Predictor::new(&sam).predict(&features, &letterbox, &prompts).unwrap();
+    assert_eq!((answer.bitmap.width_px, answer.bitmap.height_px, answer.logits.len()), (120, 90, 120 * 90));
+    let line = contour(&answer.bitmap);
+    for (x, y) in spots {
+        let off = line.iter().map(|p| p.distance(PointPx::new(x, y))).fold(f32::INFINITY, f32::min);
+        assert!(off <= 2.0, "({x}, {y}) is {off} px from the contour");
+    }
+    assert!((0.0..=1.0).contains(&answer.score) && answer.object_score_logit.is_finite());
+}

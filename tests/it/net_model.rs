@@ -1,0 +1,228 @@
+//! Cards, weight files and devices: what surrounds the network.
+
+use crate::golden_weights::{
+    Golden, assert_close, fixture, full_set, golden_card, golden_model, portable_array,
+    portable_file,
+};
+use crate::net_image::numbers;
+use burn::tensor::Device;
+use sonomark::net::config::{ModelCard, ModelConfig};
+use sonomark::net::device::{self, DeviceWant};
+use sonomark::net::weights::{WeightsError, sha256_hex};
+
+#[test]
+fn net_generated_weights_are_the_shipped_ones() {
+    let device = Device::flex();
+    let keys = golden_card().network.init(&device).keys();
+    assert_eq!(keys.len(), 359);
+    let mut all = Vec::new();
+    for (key, shape) in &keys {
+        all.extend(portable_array(key, shape, 58).iter().flat_map(|v| v.to_le_bytes()));
+    }
+    // Over the values of sam2.1_nano_seed58.safetensors in the order of their keys.
+    assert_eq!(
+        sha256_hex(&all),
+        "19338f76a0c053d553ec808c2a7e2552475e885d214179d392e2d8cf8928e4b1"
+    );
+    let Some(dir) = full_set() else { return };
+    let shipped = Golden::open(&dir.join("sam2.1_nano_seed58.safetensors").display().to_string());
+    assert_eq!(shipped.all().len(), keys.len());
+    for (key, (shape, values)) in shipped.all() {
+        assert_eq!(&keys[key], shape, "{key}");
+        assert_eq!(&portable_array(key, shape, 58), values, "{key}");
+    }
+}
+
+#[test]
+fn net_official_layouts_load_alike() {
+    let Some(dir) = full_set() else { return };
+    let device = Device::flex();
+    let card = golden_card();
+    let want = golden_model(&card.network, &device).to_safetensors().expect("bytes");
+    for name in ["sam2.1_nano_seed58.safetensors", "sam2.1_nano_seed58.pt"] {
+        let model =
+            card.network.init(&device).load_file(&dir.join(name), &card.weights).expect(name);
+        assert_eq!(model.to_safetensors().expect("bytes"), want, "{name}");
+    }
+}
+
+#[test]
+fn net_weights_survive_a_round_trip_and_their_hash_is_checked() {
+    let device = Device::flex();
+    let card = golden_card();
+    let model = golden_model(&card.network, &device);
+    let bytes = model.to_safetensors().expect("bytes");
+    let mut origin = card.weights.clone();
+    origin.sha256 = sha256_hex(&bytes);
+    let again =
+        card.network.init(&device).load_bytes("again", bytes.clone(), &origin).expect("fits");
+    assert_eq!(again.to_safetensors().expect("bytes"), bytes);
+    origin.sha256 = "0".repeat(64);
+    let refused = card.network.init(&device).load_bytes("again", bytes, &origin);
+    assert!(matches!(refused, Err(WeightsError::WrongHash { .. })));
+}
+
+#[test]
+fn net_all_differences_of_a_file_are_named_at_once() {
+    let device = Device::flex();
+    let card = golden_card();
+    let mut keys = card.network.init(&device).keys();
+    keys.insert("stranger.weight".into(), vec![2, 2]);
+    keys.insert("no_mem_embed".into(), vec![1, 1, 33]);
+    let skip =
+        |key: &str| key == "sam_mask_decoder.conv_s0.weight" || key == "mask_downsample.bias";
+    let refused =
+        card.network.init(&device).load_bytes("odd", portable_file(&keys, skip), &card.weights);
+    let Err(WeightsError::Unfit { differences, .. }) = refused else {
+        unreachable!("must be refused")
+    };
+    assert_eq!(differences.missing, ["mask_downsample.bias", "sam_mask_decoder.conv_s0.weight"]);
+    assert_eq!(differences.unexpected, ["stranger.weight"]);
+    assert_eq!(differences.misshapen.len(), 1);
+    let text = differences.to_string();
+    for word in ["2 missing", "1 unexpected", "stranger.weight", "no_mem_embed", "33"] {
+        assert!(text.contains(word), "{text}");
+    }
+}
+
+/// The network trained here, in shape.
+pub(crate) fn shipped_shape() -> ModelConfig {
+    let text = "\
+name: t
+network:
+  image_size: 256
+  trunk: {embed_dim: 24, num_heads: 1, stages: [1, 1, 4, 2], global_att_blocks: [4, 5], window_spec: [8, 4, 8, 8], window_pos_embed_bkg_spatial_size: [8, 8]}
+  neck: {d_model: 64}
+  prompts: {boundary_embedding: true, curve_prior: true, click_heat: true}
+  decoder: {num_heads: 4, mlp_dim: 256, iou_head_hidden_dim: 64}
+  memory: {mem_dim: 16, attention_layers: 2, attention_ffn: 256}
+preprocess: {fit: letterbox}
+weights: {licence: MIT}
+";
+    ModelCard::from_yaml(text).expect("a good card").network
+}
+
+#[test]
+fn net_geometry_prompts_need_no_official_tensors() {
+    let device = Device::flex();
+    let model = shipped_shape().init(&device);
+    let extra = |key: &str| key.contains("point_embeddings.4") || key.starts_with("click");
+    let keys = model.keys();
+    assert_eq!(keys.keys().filter(|k| extra(k)).count(), 13);
+    assert_eq!(keys["click16.0.weight"], [16, 1, 4, 4]);
+    let model = model
+        .load_bytes("plain", portable_file(&keys, extra), &golden_card().weights)
+        .expect("may be absent");
+    let row = |k: usize| numbers(model.sam_prompt_encoder.point_embeddings[k].table());
+    let mean: Vec<f32> = row(0).iter().zip(row(1)).map(|(a, b)| (a + b) / 2.0).collect();
+    assert_close("boundary embedding", &row(4), &mean);
+}
+
+#[test]
+fn net_a_bad_card_names_all_its_faults() {
+    let text = std::fs::read_to_string(fixture("card.yaml")).expect("card");
+    let bad = text
+        .replace("embed_dim: 16", "embed_din: 16")
+        .replace("image_size: 128", "image_size: 100")
+        .replace("fit: stretch", "fit: bend")
+        .replace("mlp_dim: 64, ", "");
+    let faults = ModelCard::from_yaml(&bad).expect_err("must be refused").faults.join("\n");
+    for word in [
+        "embed_dim` is missing",
+        "embed_din` is unknown, did you mean `embed_dim`",
+        "image_size",
+        "bend",
+        "mlp_dim",
+    ] {
+        assert!(faults.contains(word), "{word} in {faults}");
+    }
+    let card = ModelCard::from_yaml(&text).expect("good");
+    assert_eq!(ModelCard::from_yaml(&card.to_yaml()).expect("its own YAML"), card);
+}
+
+/// Official card, keys and parameters of its checkpoint.
+const OFFICIAL: [(&str, usize, usize); 4] = [
+    ("tiny", 471, 38_962_754),
+    ("small", 519, 46_060_610),
+    ("base_plus", 615, 80_850_434),
+    ("large", 903, 224_446_898),
+];
+
+fn check_official((name, keys, parameters): (&str, usize, usize)) {
+    let path = fixture(&format!("official/sam2.1_hiera_{name}.yaml"));
+    let card =
+        ModelCard::from_yaml(&std::fs::read_to_string(path).expect("card")).expect("a good card");
+    let found = card.network.init(&Device::flex()).keys();
+    let total: usize = found.values().map(|shape| shape.iter().product::<usize>()).sum();
+    println!("{name}: {} keys, {total} parameters", found.len());
+    assert_eq!(found.len(), keys, "{name}");
+    assert_eq!(total, parameters, "{name}");
+}
+
+#[test]
+fn net_official_sizes_are_only_cards() {
+    OFFICIAL[..2].iter().for_each(|each| check_official(*each));
+}
+
+#[test]
+#[ignore = "builds 300 million parameters"]
+fn net_official_large_sizes_are_only_cards() {
+    OFFICIAL[2..].iter().for_each(|each| check_official(*each));
+}
+
+#[test]
+fn net_device_names_and_choices() {
+    for name in ["auto", "cpu", "gpu", "gpu:3"] {
+        assert_eq!(name.parse::<DeviceWant>().expect(name).to_string(), name);
+    }
+    for name in ["", "gpu:", "gpu:x", "cuda"] {
+        assert!(name.parse::<DeviceWant>().is_err(), "{name}");
+    }
+    let cpu = device::pick(DeviceWant::Cpu).expect("there is always a CPU");
+    assert!(!cpu.gpu && cpu.description.starts_with("CPU"));
+    assert_eq!(device::self_test(&cpu.device), Ok(0.0));
+    // A demanded GPU is a GPU or an error.
+    match device::pick(DeviceWant::Gpu(Some(99))) {
+        Err(device::DeviceError::NoGpu(why)) => assert!(why.contains("99"), "{why}"),
+        other => unreachable!("{other:?}"),
+    }
+}
+
+/// A GPU, a software one too, passes the self-test when it is named.
+#[cfg(feature = "gpu")]
+#[test]
+fn net_a_named_gpu_passes_the_self_test() {
+    let Some(first) = device::adapters().into_iter().next() else {
+        println!("skipped: no Vulkan adapter");
+        return;
+    };
+    let picked = device::pick(DeviceWant::Gpu(Some(first.index))).expect("the self-test");
+    println!("{}", picked.description);
+    assert!(picked.gpu && picked.description.contains(&first.name));
+    // The same adapter again, and never by itself when it is a program.
+    assert!(device::pick(DeviceWant::Gpu(Some(first.index))).expect("once more").gpu);
+    assert!(
+        !first.software
+            || device::adapters().len() > 1
+            || !device::pick(DeviceWant::Auto).expect("a device").gpu
+    );
+}
+
+/// The still path on a GPU; a software one will do. Slow there: kernels are compiled and tuned.
+#[cfg(feature = "gpu")]
+#[test]
+#[ignore = "needs a Vulkan driver and minutes"]
+fn net_gpu_agrees_with_the_reference() {
+    let found = device::adapters();
+    println!("{found:?}");
+    let Some(first) = found.first() else { return };
+    let picked = device::pick(DeviceWant::Gpu(Some(first.index))).expect("the self-test");
+    println!("{}", picked.description);
+    let g = Golden::open(crate::net_image::IMG);
+    let model = golden_model(&golden_card().network, &picked.device);
+    let features = crate::net_image::golden_features(&model, &g, &picked.device);
+    g.close("img.image_embed", &numbers(model.without_memory(features.pix_feat.clone())));
+    let out =
+        model.decode(&features, &crate::net_image::golden_prompt(&g, "p3", &picked.device), false);
+    g.close("img.p3.raw_masks", &numbers(out.raw.masks));
+}

@@ -1,0 +1,487 @@
+//! The project folder: nothing an annotator did is lost, whatever happens to the files.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use sonomark::cli::script::{Command, Script, clip};
+use sonomark::domain::{
+    Annotation, Bitmap, Edit, FrameMask, Mark, MaskSource, PointPx, Step, Track, TrackId,
+};
+use sonomark::project::{ClipStore, Loaded, StoreOptions, View, list_clips, load_read_only};
+
+pub(crate) fn as_user(user: &str) -> StoreOptions {
+    StoreOptions {
+        user: user.into(),
+        rescue: None,
+    }
+}
+
+pub(crate) fn open(root: &Path, user: &str) -> (ClipStore, Loaded) {
+    ClipStore::open_with(root, &clip(), 1_790_000_000_000, &as_user(user)).unwrap()
+}
+
+pub(crate) fn read(root: &Path) -> Loaded {
+    load_read_only(root, &clip().content_hash).unwrap()
+}
+
+pub(crate) fn annotator(loaded: &Loaded) -> Script {
+    Script::new(
+        loaded.annotation.clone(),
+        loaded.history.clone(),
+        loaded.session_seed,
+    )
+}
+
+/// Follows one line; true when there was a step.
+pub(crate) fn follow(store: &mut ClipStore, script: &mut Script, line: &str) -> bool {
+    match script.command(line).unwrap() {
+        Command::Step(step) => {
+            store.append(&step, 0).unwrap();
+            script.done(&step);
+            true
+        }
+        Command::View(view) => {
+            store.append_view(&view, 0).unwrap();
+            false
+        }
+        _ => false,
+    }
+}
+
+pub(crate) fn random_line(rng: &mut fastrand::Rng) -> String {
+    let (frame, x, y) = (rng.u32(0..32), rng.u32(0..64), rng.u32(0..48));
+    match rng.u32(0..12) {
+        0 => format!("track t{x}"),
+        1..=4 => format!("boundary {frame} {x}.25 {y}.5"),
+        5 => format!("outside {frame} {x} {y}"),
+        6 => format!("remove {frame} {}", rng.u32(0..2)),
+        7 => format!("window {frame} {}", frame + 3),
+        8 => format!("mask {frame} {x} {y} {}", rng.u32(2..20)),
+        9 | 10 => "undo".into(),
+        _ => "redo".into(),
+    }
+}
+
+pub(crate) fn journals(root: &Path) -> Vec<PathBuf> {
+    let ops = root.join("clips").join(&clip().content_hash.0).join("ops");
+    let mut files: Vec<PathBuf> = fs::read_dir(ops)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .collect();
+    files.sort();
+    files
+}
+
+fn copy_into(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_into(&entry.path(), &target);
+        } else if !target.exists() {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+pub(crate) fn text(annotation: &Annotation) -> String {
+    serde_json::to_string(annotation).unwrap()
+}
+
+fn step(group: u64, edit: Edit) -> Step {
+    Step {
+        group,
+        mark: Mark::Do,
+        edits: vec![edit],
+    }
+}
+
+fn mask(source: MaskSource, r: u32) -> FrameMask {
+    let mask = Bitmap::from_fn(64, 48, |x, y| x < r && y < r).to_mask();
+    FrameMask {
+        mask,
+        source,
+        score: 0.5,
+    }
+}
+
+#[test]
+fn a_reopened_clip_is_as_it_was_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("new/project");
+    let mut rng = fastrand::Rng::with_seed(1);
+    let (mut store, loaded) = open(&root, "anna");
+    let mut script = annotator(&loaded);
+    for _ in 0..300 {
+        follow(&mut store, &mut script, &random_line(&mut rng));
+    }
+    let view = View {
+        frame: 7,
+        cursor: PointPx::new(1.5, 2.25),
+        track: Some(TrackId(9)),
+    };
+    store.append_view(&view, 0).unwrap();
+    assert!(store.unsynced() > 0);
+    store.syncer().sync().unwrap();
+    assert_eq!(store.unsynced(), 0);
+    drop(store);
+    let (_, again) = open(&root, "anna");
+    assert_eq!(text(&again.annotation), text(script.annotation()));
+    assert_eq!(
+        (again.view, again.notes.len()),
+        (Some(view), 0),
+        "{:?}",
+        again.notes
+    );
+    assert_ne!(again.session_seed, loaded.session_seed);
+    let summary = list_clips(&root).unwrap();
+    assert_eq!((summary.len(), summary[0].info.clone()), (1, Some(clip())));
+    assert_eq!(summary[0].journals, 1, "looking creates no journal");
+    for path in [root.clone(), root.join("clips"), root.join("sessions")] {
+        assert_eq!(
+            fs::metadata(path).unwrap().permissions().mode() & 0o777,
+            0o700
+        );
+    }
+    assert_eq!(
+        fs::metadata(&journals(&root)[0])
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o777,
+        0o600
+    );
+}
+
+#[test]
+fn undo_and_redo_go_on_across_restarts() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rng = fastrand::Rng::with_seed(2);
+    let mut oracle: Option<Script> = None;
+    for _ in 0..12 {
+        let (mut store, loaded) = open(dir.path(), "anna");
+        let mut script = annotator(&loaded);
+        let mut kept = oracle
+            .take()
+            .unwrap_or_default()
+            .with_seed(loaded.session_seed);
+        for _ in 0..40 {
+            let line = random_line(&mut rng);
+            follow(&mut store, &mut script, &line);
+            if let Command::Step(step) = kept.command(&line).unwrap() {
+                kept.done(&step);
+            }
+            assert_eq!(text(script.annotation()), text(kept.annotation()), "{line}");
+        }
+        oracle = Some(kept);
+    }
+    let (mut store, loaded) = open(dir.path(), "anna");
+    let mut script = annotator(&loaded);
+    while follow(&mut store, &mut script, "undo") {}
+    assert_eq!(
+        text(script.annotation()),
+        text(&Annotation::default()),
+        "undo reaches the beginning"
+    );
+    drop(store);
+    let (mut store, loaded) = open(dir.path(), "ben");
+    assert!(
+        !follow(&mut store, &mut annotator(&loaded), "undo"),
+        "ben does not undo anna's work"
+    );
+}
+
+#[test]
+fn a_track_removed_with_everything_it_holds_comes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, loaded) = open(dir.path(), "anna");
+    let mut script = annotator(&loaded);
+    for line in [
+        "track nerve",
+        "boundary 3 1 2",
+        "mask 5 20 20 6",
+        "window 2 9",
+    ] {
+        assert!(follow(&mut store, &mut script, line));
+    }
+    let full = text(script.annotation());
+    let (&track, content) = script.annotation().tracks.iter().next().unwrap();
+    let removal = step(
+        99,
+        Edit::RemoveTrack {
+            track,
+            content: content.clone(),
+        },
+    );
+    store.append(&removal, 0).unwrap();
+    drop(store);
+    let (mut store, loaded) = open(dir.path(), "anna");
+    assert!(loaded.notes.is_empty(), "{:?}", loaded.notes);
+    assert!(loaded.annotation.tracks.is_empty());
+    let mut script = annotator(&loaded);
+    assert!(follow(&mut store, &mut script, "undo"));
+    assert_eq!(text(script.annotation()), full);
+}
+
+#[test]
+fn two_live_sessions_converge_and_keep_both_works() {
+    for seed in 0..30 {
+        let dir = tempfile::tempdir().unwrap();
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let (mut a, loaded_a) = open(dir.path(), "anna");
+        let (mut b, loaded_b) = open(dir.path(), "ben");
+        assert!(
+            loaded_b.others[0].starts_with("anna on "),
+            "{:?}",
+            loaded_b.others
+        );
+        let mut states = [loaded_a.annotation.clone(), loaded_b.annotation.clone()];
+        let mut scripts = [annotator(&loaded_a), annotator(&loaded_b)];
+        let mut made = 0;
+        for _ in 0..120 {
+            let who = rng.usize(0..2);
+            let store = if who == 0 { &mut a } else { &mut b };
+            if rng.u32(0..4) == 0 {
+                for edit in store.poll_others() {
+                    states[who].apply(&edit).expect("edits of others are exact");
+                    scripts[who].done(&Step {
+                        group: 0,
+                        mark: Mark::Redo,
+                        edits: vec![edit],
+                    });
+                }
+                continue;
+            }
+            // Both start from what they see; undo is tested elsewhere.
+            let line = random_line(&mut rng);
+            if line == "undo" || line == "redo" {
+                continue;
+            }
+            if let Command::Step(step) = scripts[who].command(&line).unwrap() {
+                store.append(&step, 0).unwrap();
+                states[who].apply_all(&step.edits).unwrap();
+                scripts[who].done(&step);
+                made += 1;
+            }
+            assert_eq!(text(store.annotation()), text(&states[who]));
+        }
+        for (store, state) in [&mut a, &mut b].into_iter().zip(&mut states) {
+            for edit in store.poll_others() {
+                state.apply(&edit).expect("edits of others are exact");
+            }
+        }
+        assert_eq!(text(&states[0]), text(&states[1]), "seed {seed}");
+        drop((a, b));
+        assert_eq!(
+            text(&read(dir.path()).annotation),
+            text(&states[0]),
+            "seed {seed}"
+        );
+        let rows = |path: &PathBuf| {
+            fs::read(path)
+                .unwrap()
+                .iter()
+                .filter(|&&b| b == b'\n')
+                .count()
+        };
+        assert_eq!(journals(dir.path()).iter().map(rows).sum::<usize>(), made);
+    }
+}
+
+#[test]
+fn copies_of_a_project_merge_by_copying_the_files_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rng = fastrand::Rng::with_seed(5);
+    let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+    let work = |root: &Path, user: &str, rng: &mut fastrand::Rng| {
+        let (mut store, loaded) = open(root, user);
+        let mut script = annotator(&loaded);
+        for _ in 0..80 {
+            follow(&mut store, &mut script, &random_line(rng));
+        }
+        follow(&mut store, &mut script, &format!("track of_{user}"));
+    };
+    work(&one, "anna", &mut rng);
+    copy_into(&one, &two);
+    for _ in 0..3 {
+        work(&one, "anna", &mut rng);
+        work(&two, "ben", &mut rng);
+    }
+    let (left, right) = (dir.path().join("left"), dir.path().join("right"));
+    for (target, order) in [(&left, [&one, &two]), (&right, [&two, &one])] {
+        order.into_iter().for_each(|from| copy_into(from, target));
+    }
+    copy_into(&one, &left);
+    let (l, r) = (read(&left), read(&right));
+    assert_eq!(text(&l.annotation), text(&r.annotation));
+    let labels: Vec<&str> = l
+        .annotation
+        .tracks
+        .values()
+        .map(|t| t.info.label.as_str())
+        .collect();
+    assert!(
+        labels.contains(&"of_anna") && labels.contains(&"of_ben"),
+        "{labels:?}"
+    );
+    assert_eq!(journals(&left).len(), 7);
+}
+
+#[test]
+fn a_model_never_replaces_a_persons_frame_and_two_persons_are_named() {
+    for model_first in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let track = TrackId(1);
+        let (mut anna, _) = open(dir.path(), "anna");
+        anna.append(
+            &step(
+                1,
+                Edit::AddTrack {
+                    track,
+                    content: Track::new("n", 0),
+                },
+            ),
+            0,
+        )
+        .unwrap();
+        let (mut batch, _) = open(dir.path(), "batch");
+        let (mut ben, _) = open(dir.path(), "ben");
+        let set = |source, r| Edit::SetMask {
+            track,
+            frame: 4,
+            before: None,
+            after: Some(mask(source, r)),
+        };
+        let (tracked, drawn) = (set(MaskSource::Tracked, 9), set(MaskSource::Accepted, 5));
+        if model_first {
+            batch.append(&step(2, tracked), 0).unwrap();
+            anna.append(&step(3, drawn), 0).unwrap();
+        } else {
+            anna.append(&step(3, drawn), 0).unwrap();
+            batch.append(&step(2, tracked), 0).unwrap();
+            batch
+                .append(
+                    &step(
+                        4,
+                        Edit::SetTrackInfo {
+                            track,
+                            before: Track::new("n", 0).info,
+                            after: Track::new("m", 0).info,
+                        },
+                    ),
+                    0,
+                )
+                .unwrap();
+        }
+        drop((anna, batch));
+        let loaded = read(dir.path());
+        assert_eq!(
+            loaded.annotation.tracks[&track].masks[&4].source,
+            MaskSource::Accepted
+        );
+        ben.append(&step(8, set(MaskSource::Accepted, 7)), 0)
+            .unwrap();
+        drop(ben);
+        let loaded = read(dir.path());
+        let told = loaded
+            .notes
+            .iter()
+            .any(|n| n.contains("anna") && n.contains("ben") && n.contains("frame 5"));
+        assert!(told, "{:?}", loaded.notes);
+    }
+}
+
+#[test]
+fn a_step_far_behind_still_finds_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut ben, _) = open(dir.path(), "ben");
+    let (mut anna, loaded) = open(dir.path(), "anna");
+    let mut script = annotator(&loaded);
+    follow(&mut anna, &mut script, "track nerve");
+    for i in 0..5000 {
+        follow(&mut anna, &mut script, &format!("boundary {} 1 2", i % 32));
+    }
+    // Ben never looked: his clock says this came before nearly everything of Anna's.
+    let vein = Edit::AddTrack {
+        track: TrackId(7),
+        content: Track::new("vein", 1),
+    };
+    ben.append(&step(1, vein.clone()), 0).unwrap();
+    assert_eq!(anna.poll_others(), [vein]);
+    assert_eq!(text(anna.annotation()), text(&read(dir.path()).annotation));
+    follow(&mut anna, &mut script, "window 2 9");
+    assert!(!ben.poll_others().is_empty());
+    assert_eq!(text(ben.annotation()), text(anna.annotation()));
+}
+
+#[test]
+fn clocks_may_jump() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut script = Script::default();
+    for (i, now_ms) in [1_790_000_000_000, 0, u64::MAX, 2_105_000_000_000, 1]
+        .into_iter()
+        .enumerate()
+    {
+        let (mut store, loaded) =
+            ClipStore::open_with(dir.path(), &clip(), now_ms, &as_user("anna")).unwrap();
+        assert_eq!(text(&loaded.annotation), text(script.annotation()));
+        script = annotator(&loaded);
+        for line in [
+            format!("track t{i}"),
+            "boundary 1 2 3".into(),
+            "undo".into(),
+            "mask 1 9 9 3".into(),
+        ] {
+            if let Command::Step(step) = script.command(&line).unwrap() {
+                store.append(&step, now_ms.wrapping_add(7)).unwrap();
+                script.done(&step);
+            }
+        }
+    }
+    assert_eq!(
+        text(&read(dir.path()).annotation),
+        text(script.annotation())
+    );
+}
+
+/// Time this thread has spent on a CPU.
+fn on_cpu() -> Duration {
+    let stat = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    Duration::from_nanos(
+        stat.split(' ')
+            .next()
+            .and_then(|ns| ns.parse().ok())
+            .unwrap_or(0),
+    )
+}
+
+#[test]
+fn two_hundred_thousand_steps_replay_quickly() {
+    let steps: u64 = if cfg!(debug_assertions) {
+        20_000
+    } else {
+        200_000
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, loaded) = open(dir.path(), "anna");
+    let mut script = annotator(&loaded);
+    follow(&mut store, &mut script, "track nerve");
+    let began = Instant::now();
+    for i in 1..steps {
+        let line = format!("boundary {} {}.5 {}.25", i % 10_000, i % 64, i % 48);
+        follow(&mut store, &mut script, &line);
+    }
+    let wrote = began.elapsed();
+    drop(store);
+    let (began, busy) = (Instant::now(), on_cpu());
+    let (_store, loaded) = open(dir.path(), "anna");
+    let (took, busy) = (began.elapsed(), on_cpu() - busy);
+    let each = wrote.as_secs_f64() * 1e6 / steps as f64;
+    println!("{steps} steps: {each:.1} us per append, replayed in {took:?} ({busy:?} on the CPU)");
+    assert_eq!(text(&loaded.annotation), text(script.annotation()));
+    // 0.8 s when written; a busy machine stretches the wall clock and, less so, the work.
+    let limit = if cfg!(debug_assertions) { 5000 } else { 2000 };
+    assert!(busy.as_millis() < limit, "replay took {busy:?} of CPU");
+}

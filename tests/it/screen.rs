@@ -1,0 +1,243 @@
+//! The text parts of the screen, drawn into a test backend.
+
+use std::sync::Arc;
+
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use sonomark::domain::{Bitmap, GrayFrame};
+use sonomark::engine::{Decided, Event, SegmenterInfo};
+use sonomark::tui::graphics::Grid;
+use sonomark::tui::keymap::Keymap;
+use sonomark::tui::model::{Effect, Model, Msg};
+use sonomark::tui::theme::Theme;
+use sonomark::tui::update;
+use sonomark::tui::view::{self, Canvas, Look, palette};
+
+use crate::update::{kind, model, model_with, press, tell};
+
+fn resized(columns: u16, rows: u16) -> Model {
+    let mut model = model(40);
+    update(&mut model, Msg::Resized(Grid { columns, rows, cell_px: (8, 16) }));
+    model
+}
+
+/// The screen as text, and whether the picture has a place.
+fn drawn(model: &Model, theme: &Theme, ascii: bool) -> (String, bool) {
+    let (columns, rows) = (model.grid.columns, model.grid.rows);
+    let mut terminal = Terminal::new(TestBackend::new(columns, rows)).unwrap();
+    let mut area = None;
+    terminal.draw(|frame| area = view::draw(frame, model, Look { theme, ascii })).unwrap();
+    let buffer = terminal.backend().buffer();
+    let text: Vec<String> = (0..rows)
+        .map(|y| {
+            (0..columns).map(|x| buffer[(x, y)].symbol()).collect::<String>().trim_end().to_owned()
+        })
+        .collect();
+    if let Some(area) = area {
+        assert!(area.bottom() < rows, "a picture on the last row scrolls some terminals");
+    }
+    (text.join("\n"), area.is_some())
+}
+
+fn screen(model: &Model) -> String {
+    drawn(model, &Theme::shipped("dark").unwrap(), false).0
+}
+
+fn has(text: &str, wanted: &[&str]) {
+    for each in wanted {
+        assert!(text.contains(each), "`{each}` is missing:\n{text}");
+    }
+}
+
+fn with_mask(model: &mut Model) {
+    let effects = press(model, "b");
+    let Some(Effect::Refresh(ticket, frame, _)) =
+        effects.iter().find(|e| matches!(e, Effect::Refresh(..)))
+    else {
+        panic!("asked");
+    };
+    let bitmap = Bitmap::from_fn(64, 48, |x, _| x < 10);
+    let decided =
+        Decided { bitmap, score: 0.87, object_score_logit: 3.0, encode_ms: 0.0, decode_ms: 1.0 };
+    tell(model, Event::Refreshed { ticket: *ticket, frame: *frame, decided });
+}
+
+#[test]
+fn an_untouched_clip_says_what_to_do() {
+    for (columns, rows) in [(80, 24), (150, 50)] {
+        let text = screen(&resized(columns, rows));
+        has(
+            &text,
+            &[
+                "NORMAL",
+                "frame 1/40",
+                "saved",
+                "cine.dcm",
+                "none yet",
+                "boundary point",
+                "all keys",
+            ],
+        );
+        has(&text, &["network loading", "(32, 24)"]);
+    }
+}
+
+#[test]
+fn structures_masks_windows_and_the_timeline_are_shown() {
+    for (columns, rows) in [(80, 24), (150, 50)] {
+        let mut m = resized(columns, rows);
+        tell(
+            &mut m,
+            Event::Ready(SegmenterInfo {
+                model: "samusa-nano".into(),
+                device: "cpu: no GPU".into(),
+            }),
+        );
+        with_mask(&mut m);
+        kind(&mut m, ":window 1 20");
+        press(&mut m, "enter");
+        press(&mut m, "t n t h");
+        press(&mut m, "N .");
+        let text = screen(&m);
+        has(&text, &["structure 1", "(structure 2)", "1/20", "no mask"]);
+        has(&text, &["▼", "====", "◆", "·"]);
+        press(&mut m, ",");
+        has(&screen(&m), &["mask from points", "score 0.87", "1 boundary", "area 120.0 mm2"]);
+        if columns == 150 {
+            has(&screen(&m), &["samusa-nano on cpu: no GPU", "mask 0 ms", "▇"]);
+        }
+        press(&mut m, "p p");
+        has(&screen(&m), &["propagating 0/19", "go on working"]);
+    }
+}
+
+#[test]
+fn a_prefix_shows_what_can_follow_beside_the_picture() {
+    let mut m = resized(80, 24);
+    press(&mut m, "4 w");
+    let (text, picture) = drawn(&m, &Theme::shipped("dark").unwrap(), false);
+    has(&text, &["4w", "w ...", "window-start", "window-end", "window-new", "never mind"]);
+    assert!(picture, "the picture stays");
+}
+
+#[test]
+fn the_command_line_lists_what_fits_and_keeps_the_picture() {
+    let mut m = resized(80, 24);
+    kind(&mut m, ":prop");
+    let (text, picture) = drawn(&m, &Theme::shipped("dark").unwrap(), false);
+    has(&text, &[":prop", "COMMAND", "propagate-both", "propagate-window", "p p"]);
+    assert!(picture);
+    press(&mut m, "esc f2");
+    kind(&mut m, "brighter");
+    has(&screen(&m), &["PALETTE", "search: brighter", "level-up", "v k"]);
+}
+
+#[test]
+fn the_help_page_shows_every_group_and_scrolls_to_its_end() {
+    let mut m = resized(80, 24);
+    press(&mut m, "?");
+    let (text, picture) = drawn(&m, &Theme::shipped("dark").unwrap(), false);
+    has(&text, &["HELP", "Cursor", "cursor left by 1 px"]);
+    assert!(!picture, "the page takes the place of the picture");
+    let mut seen = text;
+    for _ in 0..20 {
+        press(&mut m, "space");
+        seen.push_str(&screen(&m));
+    }
+    has(
+        &seen,
+        &["Windows of visibility", "Structures", "Network", "Program", "erase the command line"],
+    );
+    press(&mut m, "esc");
+    has(&screen(&m), &["NORMAL"]);
+}
+
+#[test]
+fn missed_messages_can_be_read_again() {
+    let mut m = resized(80, 24);
+    let long =
+        "keys.yaml:3: `add-boundry` is not an action; did you mean `add-boundary`? ".repeat(2);
+    m.warn(long);
+    press(&mut m, "w s M");
+    let (text, picture) = drawn(&m, &Theme::shipped("dark").unwrap(), false);
+    has(&text, &["MESSAGES", "The last 2 messages", "  visible in frames 1-40", "! keys.yaml:3:"]);
+    assert!(!picture);
+    press(&mut m, "j j j q");
+    has(&screen(&m), &["NORMAL"]);
+}
+
+#[test]
+fn a_failed_save_is_a_banner_that_stays() {
+    let mut m = resized(80, 24);
+    tell(&mut m, Event::SaveFailed { why: "No space left on device".into() });
+    press(&mut m, "l l");
+    has(&screen(&m), &["NOT SAVED: No space left on device"]);
+}
+
+#[test]
+fn tiny_terminals_show_a_sentence_and_no_size_panics() {
+    let themes: Vec<Theme> = ["dark", "light", "mono"].map(|t| Theme::shipped(t).unwrap()).into();
+    let text = screen(&resized(30, 8));
+    has(&text, &["30 x 8", "needs 40 x 12"]);
+    let keymap = Keymap::shipped();
+    for (columns, rows) in
+        [(1, 1), (2, 30), (39, 12), (40, 12), (59, 13), (60, 12), (61, 30), (500, 200)]
+    {
+        for prelude in ["l", "?", ":", "w", "b", "f2"] {
+            let mut m = model_with(40, keymap.clone());
+            update(&mut m, Msg::Resized(Grid { columns, rows, cell_px: (8, 16) }));
+            press(&mut m, prelude);
+            for theme in &themes {
+                drawn(&m, theme, columns % 2 == 0);
+            }
+        }
+    }
+}
+
+#[test]
+fn names_of_files_cannot_act_on_the_terminal() {
+    let mut m = resized(80, 24);
+    m.clip.name = "a\u{1b}[2Jb\u{202e}.dcm".into();
+    kind(&mut m, ":new x");
+    press(&mut m, "enter");
+    m.warn("bad \u{1b}]0;title\u{7}");
+    let text = screen(&m);
+    has(&text, &["\\u{1b}[2J"]);
+    assert!(!text.contains('\u{1b}') && !text.contains('\u{202e}') && !text.contains('\u{7}'));
+}
+
+#[test]
+fn without_colours_words_and_shapes_say_it_all() {
+    let theme = Theme::shipped("dark").unwrap().without_colours();
+    let mut m = resized(80, 24);
+    with_mask(&mut m);
+    press(&mut m, "l b");
+    let (text, _) = drawn(&m, &theme, true);
+    has(&text, &["STALE", "#", "V", "> # structure 1"]);
+    assert!(text.is_ascii(), "{text}");
+}
+
+#[test]
+fn the_picture_shows_mask_points_and_crosshair_and_the_old_frame_while_decoding() {
+    let mut m = resized(150, 50);
+    let pixels: Vec<u8> = (0..64 * 48).map(|i| (i % 200) as u8).collect();
+    let frame = Arc::new(GrayFrame::new(64, 48, pixels).unwrap());
+    tell(&mut m, Event::Frame { frame: 0, pixels: frame });
+    let theme = Theme::shipped("dark").unwrap();
+    let (colours, mut canvas) = (palette(&theme, 256), Canvas::default());
+    press(&mut m, "v p");
+    let bare = canvas.compose(&m, &colours, 4).unwrap();
+    press(&mut m, "v p");
+    let crosshair = canvas.compose(&m, &colours, 4).unwrap();
+    assert_ne!(bare, crosshair);
+    with_mask(&mut m);
+    let masked = canvas.compose(&m, &colours, 4).unwrap();
+    assert_ne!(crosshair, masked);
+    press(&mut m, "v m v p");
+    assert_eq!(canvas.compose(&m, &colours, 4).unwrap(), bare);
+    // The next frame is not decoded yet: the last picture stays, without marks of its own.
+    press(&mut m, "v m v p .");
+    assert_eq!(canvas.compose(&m, &colours, 4).unwrap(), bare);
+    let areas = m.areas().unwrap();
+    assert_eq!((bare.width_px, bare.height_px), areas.picture_px(m.grid));
+}

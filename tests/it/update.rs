@@ -1,0 +1,635 @@
+//! Keys to edits, answers of the network to masks: all through the pure `update`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sonomark::domain::{
+    Annotation, Bitmap, BoxPx, ClipInfo, ClipKind, ContentHash, Edit, FrameIndex, GrayFrame,
+    History, Mark, MaskSource, PointKind, PointPx, Prompt, Step, Track, TrackId, Window,
+};
+use sonomark::engine::{Decided, Event, Opened, SegmenterInfo, Ticket};
+use sonomark::tui::action::Action;
+use sonomark::tui::graphics::Grid;
+use sonomark::tui::keymap::Keymap;
+use sonomark::tui::model::{Effect, Mode, Model, Msg, Queued, Saved, Weight};
+use sonomark::tui::{begin, update};
+
+const FRAMES: usize = 40;
+
+pub(crate) fn opened(frames: usize) -> Opened {
+    Opened {
+        info: ClipInfo {
+            content_hash: ContentHash("ab".repeat(32)),
+            name: "cine.dcm".into(),
+            kind: if frames > 1 { ClipKind::Cine } else { ClipKind::Still },
+            width_px: 64,
+            height_px: 48,
+            frames,
+            pixel_spacing_mm: Some([0.5, 0.5]),
+            frame_time_ms: Some(50.0),
+            format: "test".into(),
+        },
+        annotation: Annotation::default(),
+        history: History::default(),
+        view: None,
+        notes: Vec::new(),
+        session_seed: 7,
+    }
+}
+
+pub(crate) fn model(frames: usize) -> Model {
+    model_with(frames, Keymap::shipped())
+}
+
+/// Reading the keymap takes longer than everything else here.
+pub(crate) fn model_with(frames: usize, keymap: Keymap) -> Model {
+    let grid = Grid { columns: 80, rows: 24, cell_px: (8, 16) };
+    let queue = vec![
+        Queued { path: "cine.dcm".into(), name: "cine.dcm".into() },
+        Queued { path: "other.dcm".into(), name: "other.dcm".into() },
+    ];
+    Model::new(opened(frames), queue, 0, keymap, grid)
+}
+
+/// Presses keys written as in a keymap; single characters may be glued: "12l".
+pub(crate) fn press(model: &mut Model, keys: &str) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    for key in keys.split(' ') {
+        effects.extend(update(model, Msg::Key(key.parse().unwrap())));
+    }
+    effects
+}
+
+/// Types characters one by one.
+pub(crate) fn kind(model: &mut Model, text: &str) -> Vec<Effect> {
+    text.chars()
+        .flat_map(|c| {
+            let key = if c == ' ' { "space".parse() } else { c.to_string().parse() };
+            update(model, Msg::Key(key.unwrap()))
+        })
+        .collect()
+}
+
+pub(crate) fn tell(model: &mut Model, event: Event) -> Vec<Effect> {
+    update(model, Msg::Engine(event))
+}
+
+fn decided(column: u32) -> Decided {
+    let bitmap = Bitmap::from_fn(64, 48, |x, y| x >= column && x < column + 9 && y > 10 && y < 30);
+    Decided { bitmap, score: 0.9, object_score_logit: 5.0, encode_ms: 0.0, decode_ms: 1.0 }
+}
+
+fn refresh_of(effects: &[Effect]) -> Option<(Ticket, FrameIndex)> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::Refresh(ticket, frame, prompts) => {
+            assert!(!prompts.is_empty());
+            Some((*ticket, *frame))
+        }
+        _ => None,
+    })
+}
+
+fn steps(effects: &[Effect]) -> Vec<Step> {
+    effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Journal(step) => Some(step.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+fn track(model: &Model) -> &Track {
+    model.current().expect("a structure").1
+}
+
+fn propagation(model: &mut Model, keys: &str) -> (Ticket, Vec<FrameIndex>) {
+    let effects = press(model, keys);
+    effects
+        .iter()
+        .find_map(|effect| match effect {
+            Effect::Propagate(ticket, plan) => Some((*ticket, plan.frames().collect())),
+            _ => None,
+        })
+        .unwrap_or_else(|| panic!("no propagation: {:?}", model.message))
+}
+
+/// A point on frame 0, answered.
+fn with_a_mask(model: &mut Model) -> TrackId {
+    let effects = press(model, "b");
+    let (ticket, frame) = refresh_of(&effects).expect("asked at once");
+    tell(model, Event::Refreshed { ticket, frame, decided: decided(5) });
+    ticket.track
+}
+
+#[test]
+fn a_point_is_journaled_drawn_at_once_and_followed_by_its_mask() {
+    let mut m = model(FRAMES);
+    let effects = press(&mut m, "b");
+    let journaled = steps(&effects);
+    assert_eq!(journaled.len(), 1);
+    assert_eq!(journaled[0].mark, Mark::Do);
+    assert!(matches!(journaled[0].edits[..], [Edit::AddTrack { .. }, Edit::AddPrompt { .. }]));
+    let journal_at = effects.iter().position(|e| matches!(e, Effect::Journal(_)));
+    let refresh_at = effects.iter().position(|e| matches!(e, Effect::Refresh(..)));
+    assert!(journal_at < refresh_at, "written before anything else");
+    assert_eq!(track(&m).prompts[&0].len(), 1);
+    assert!(track(&m).masks.is_empty());
+
+    let (ticket, frame) = refresh_of(&effects).unwrap();
+    let answer = tell(&mut m, Event::Refreshed { ticket, frame, decided: decided(5) });
+    let mask = &track(&m).masks[&0];
+    assert_eq!((mask.source, mask.score), (MaskSource::Prompted, 0.9));
+    assert_eq!(steps(&answer)[0].group, journaled[0].group, "one undo for both");
+
+    press(&mut m, "u");
+    assert_eq!(m.annotation, Annotation::default(), "one `u` takes back point, mask and structure");
+    press(&mut m, "U");
+    assert_eq!((track(&m).prompts.len(), track(&m).masks.len()), (1, 1));
+}
+
+#[test]
+fn numbers_are_unique_to_the_session() {
+    let mut m = model(FRAMES);
+    press(&mut m, "b l b");
+    let (id, held) = m.current().unwrap();
+    assert_eq!(id.0 >> 32, 7);
+    let ids: Vec<u64> = held.prompts[&0].iter().map(|placed| placed.id.0).collect();
+    assert!(ids.iter().all(|id| id >> 32 == 7) && ids[0] != ids[1]);
+}
+
+#[test]
+fn answers_of_older_generations_are_dropped() {
+    let mut m = model(FRAMES);
+    let (old, frame) = refresh_of(&press(&mut m, "b")).unwrap();
+    let (new, _) = refresh_of(&press(&mut m, "L b")).unwrap();
+    assert!(new.generation > old.generation);
+    assert_eq!(tell(&mut m, Event::Refreshed { ticket: old, frame, decided: decided(1) }), []);
+    assert!(track(&m).masks.is_empty());
+    tell(&mut m, Event::Refreshed { ticket: new, frame, decided: decided(2) });
+    assert!(track(&m).masks[&0].mask.to_bitmap().get(2, 20));
+    assert_eq!(tell(&mut m, Event::Refreshed { ticket: new, frame, decided: decided(3) }), []);
+}
+
+#[test]
+fn undo_before_the_answer_drops_it_and_asks_again_for_what_is_left() {
+    let mut m = model(FRAMES);
+    let first = steps(&press(&mut m, "b"))[0].group;
+    let (lost, _) = refresh_of(&press(&mut m, "L b")).unwrap();
+    let effects = press(&mut m, "u");
+    let (again, frame) = refresh_of(&effects).expect("the first point still has no mask");
+    assert_eq!(tell(&mut m, Event::Refreshed { ticket: lost, frame, decided: decided(1) }), []);
+    let answer = tell(&mut m, Event::Refreshed { ticket: again, frame, decided: decided(2) });
+    assert_eq!(steps(&answer)[0].group, first, "it joins the point it belongs to");
+    // The late mask has not thrown away what can be done again.
+    press(&mut m, "U");
+    assert_eq!(track(&m).prompts[&0].len(), 2);
+}
+
+#[test]
+fn the_old_mask_is_stale_until_the_new_one_comes_and_fresh_again_after_undo() {
+    let mut m = model(FRAMES);
+    let id = with_a_mask(&mut m);
+    assert!(!m.marks.is_stale(id, 0));
+    let (ticket, frame) = refresh_of(&press(&mut m, "L b")).unwrap();
+    assert!(m.marks.is_stale(id, 0), "the old mask, in the stale colour");
+    tell(&mut m, Event::Refreshed { ticket, frame, decided: decided(6) });
+    assert!(!m.marks.is_stale(id, 0));
+    press(&mut m, "u");
+    assert!(!m.marks.is_stale(id, 0), "the first mask with the first point");
+    assert!(track(&m).masks[&0].mask.to_bitmap().get(5, 20));
+}
+
+#[test]
+fn propagation_streams_and_never_replaces_what_a_person_decided() {
+    let mut m = model(FRAMES);
+    let id = with_a_mask(&mut m);
+    kind(&mut m, ":window 1 10");
+    press(&mut m, "enter");
+    let (ticket, frames) = propagation(&mut m, "p p");
+    assert_eq!(frames, (1..10).collect::<Vec<_>>());
+    tell(&mut m, Event::Tracked { ticket, frame: 1, decided: decided(6) });
+    tell(&mut m, Event::Progress { ticket, done: 1, total: 9 });
+    assert_eq!(track(&m).masks[&1].source, MaskSource::Tracked);
+    // The person goes on meanwhile: a point on frame 3, an accepted mask on frame 1.
+    press(&mut m, ". a");
+    assert_eq!(track(&m).masks[&1].source, MaskSource::Accepted);
+    press(&mut m, ". . b");
+    for frame in [1, 3, 4] {
+        tell(&mut m, Event::Tracked { ticket, frame, decided: decided(20) });
+    }
+    assert!(track(&m).masks[&1].mask.to_bitmap().get(6, 20), "accepted stays");
+    assert!(!track(&m).masks.contains_key(&3), "a frame with points waits for its own mask");
+    assert!(m.marks.is_stale(id, 4), "propagated from points that have changed meanwhile");
+    assert_eq!(tell(&mut m, Event::Tracked { ticket, frame: 30, decided: decided(9) }), []);
+    tell(&mut m, Event::Finished { ticket, cancelled: false });
+    assert!(m.message.text.contains("changed meanwhile"), "{:?}", m.message);
+    assert!(!m.propagating());
+}
+
+#[test]
+fn a_propagation_is_one_undo_and_undoing_it_stops_it() {
+    let mut m = model(FRAMES);
+    with_a_mask(&mut m);
+    let (ticket, _) = propagation(&mut m, "p f");
+    for frame in 1..5 {
+        tell(&mut m, Event::Tracked { ticket, frame, decided: decided(6) });
+    }
+    let effects = press(&mut m, "u");
+    assert!(effects.contains(&Effect::Cancel(Some(ticket.track))));
+    assert_eq!(track(&m).masks.len(), 1);
+    assert_eq!(tell(&mut m, Event::Tracked { ticket, frame: 5, decided: decided(6) }), []);
+    press(&mut m, "C-r");
+    assert_eq!(track(&m).masks.len(), 5);
+}
+
+#[test]
+fn esc_stops_and_keeps_what_is_decided() {
+    let mut m = model(FRAMES);
+    with_a_mask(&mut m);
+    let (ticket, _) = propagation(&mut m, "p p");
+    tell(&mut m, Event::Tracked { ticket, frame: 1, decided: decided(6) });
+    assert_eq!(press(&mut m, "esc"), [Effect::Cancel(None)]);
+    // The frame in hand still comes.
+    tell(&mut m, Event::Tracked { ticket, frame: 2, decided: decided(6) });
+    tell(&mut m, Event::Finished { ticket, cancelled: true });
+    assert_eq!(track(&m).masks.len(), 3);
+    assert!(m.message.text.contains("stopped"));
+}
+
+#[test]
+fn new_points_make_propagated_frames_stale_until_propagated_again() {
+    let mut m = model(FRAMES);
+    let id = with_a_mask(&mut m);
+    let (ticket, _) = propagation(&mut m, "p p");
+    for frame in 1..4 {
+        tell(&mut m, Event::Tracked { ticket, frame, decided: decided(6) });
+    }
+    tell(&mut m, Event::Finished { ticket, cancelled: true });
+    press(&mut m, "L b");
+    let stale: Vec<_> = m.marks.stale(id).unwrap().iter().copied().collect();
+    assert_eq!(stale, [0, 1, 2, 3]);
+    press(&mut m, "g s");
+    assert_eq!(m.frame, 1);
+    press(&mut m, "u");
+    assert!(m.marks.stale(id).unwrap().is_empty(), "the points are again those of the masks");
+    press(&mut m, "U");
+    let (ticket, _) = propagation(&mut m, "p p");
+    for frame in 1..4 {
+        tell(&mut m, Event::Tracked { ticket, frame, decided: decided(6) });
+    }
+    assert!(!m.marks.is_stale(id, 2), "the same mask, now right for the new points");
+}
+
+#[test]
+fn correcting_a_propagated_mask_keeps_it_as_a_prompt_and_deleting_gives_it_back() {
+    let mut m = model(FRAMES);
+    with_a_mask(&mut m);
+    let (ticket, _) = propagation(&mut m, "p p");
+    tell(&mut m, Event::Tracked { ticket, frame: 1, decided: decided(6) });
+    press(&mut m, ".");
+    let effects = press(&mut m, "b");
+    let Some(Effect::Refresh(ticket, 1, prompts)) =
+        effects.iter().find(|e| matches!(e, Effect::Refresh(..)))
+    else {
+        panic!("asked");
+    };
+    assert_eq!(prompts.points.len(), 1);
+    assert!(prompts.mask.as_ref().is_some_and(|mask| mask.to_bitmap().get(6, 20)));
+    tell(&mut m, Event::Refreshed { ticket: *ticket, frame: 1, decided: decided(7) });
+    press(&mut m, "x");
+    assert!(!track(&m).prompts.contains_key(&1));
+    let mask = &track(&m).masks[&1];
+    assert!(mask.source == MaskSource::Tracked && mask.mask.to_bitmap().get(6, 20));
+}
+
+#[test]
+fn points_outside_the_windows_stretch_the_nearest() {
+    let mut m = model(FRAMES);
+    with_a_mask(&mut m);
+    kind(&mut m, ":window 1 5");
+    press(&mut m, "enter");
+    kind(&mut m, ":window 20 30");
+    press(&mut m, "enter");
+    kind(&mut m, ":18");
+    press(&mut m, "enter b");
+    assert_eq!(track(&m).windows, [Window { first: 0, last: 4 }, Window { first: 17, last: 29 }]);
+    assert!(m.message.text.contains("window now reaches here"), "{:?}", m.message);
+    press(&mut m, "u");
+    assert_eq!(track(&m).windows[1], Window { first: 19, last: 29 }, "undone with the point");
+}
+
+#[test]
+fn windows_by_keys() {
+    let w = |first, last| Window { first, last };
+    let table: [(&str, &[Window]); 7] = [
+        ("5 G w s", &[w(4, 39)]),
+        ("5 G w s 1 0 G w e", &[w(4, 9)]),
+        ("1 0 G w e", &[w(0, 9)]),
+        ("5 G w s 1 0 G w e 2 0 G w n 2 5 G w e", &[w(4, 9), w(19, 24)]),
+        ("5 G w s 1 0 G w e 2 0 G w n 1 8 G w s", &[w(4, 9), w(17, 19)]),
+        ("5 G w s 1 0 G w e 8 G w c", &[]),
+        ("5 G w s 1 0 G w e 2 0 G w n w x", &[]),
+    ];
+    for (keys, windows) in table {
+        let mut m = model(FRAMES);
+        press(&mut m, keys);
+        assert_eq!(track(&m).windows, windows, "{keys}");
+    }
+}
+
+#[test]
+fn keys_to_edits() {
+    let point = |x: f32, y: f32| PointPx::new(x, y);
+    // The cursor starts in the middle, at pixel (32, 24).
+    type Check = fn(&Model) -> bool;
+    let table: [(&str, Check); 16] = [
+        ("b", |m| prompts(m) == [(PointKind::Boundary, PointPx::new(32.5, 24.5))]),
+        ("i", |m| prompts(m)[0].0 == PointKind::Inside),
+        ("o", |m| prompts(m)[0].0 == PointKind::Outside),
+        ("b b", |m| prompts(m).len() == 1),
+        ("1 2 l b", |m| prompts(m)[0].1 == PointPx::new(44.5, 24.5)),
+        ("L J b", |m| prompts(m)[0].1 == PointPx::new(40.5, 32.5)),
+        ("S-left up b", |m| prompts(m)[0].1 == PointPx::new(24.5, 23.5)),
+        ("9 9 h b", |m| prompts(m)[0].1 == PointPx::new(0.5, 24.5)),
+        ("b L b tab 3 A-l", |m| prompts(m)[0].1 == PointPx::new(35.5, 24.5)),
+        ("b L b backtab A-up", |m| prompts(m)[1].1 == PointPx::new(40.5, 23.5)),
+        ("b L b tab x", |m| prompts(m).len() == 1 && prompts(m)[0].1.x == 40.5),
+        ("b L b x", |m| prompts(m).len() == 1 && prompts(m)[0].1.x == 32.5),
+        ("b L b X", |m| prompts(m).is_empty()),
+        ("t n b t n", |m| m.annotation.tracks.len() == 2 && prompts(m).is_empty()),
+        ("t n t n t d", |m| m.annotation.tracks.len() == 1),
+        ("t n t c t c", |m| m.current().unwrap().1.info.colour == 2),
+    ];
+    for (keys, right) in table {
+        let mut m = model(FRAMES);
+        press(&mut m, keys);
+        assert!(right(&m), "{keys}: {:?}", m.annotation);
+        // Whatever the keys did, `u` takes all of it back.
+        press(&mut m, "5 0 u");
+        assert_eq!(m.annotation, Annotation::default(), "{keys}");
+    }
+    let mut m = model(FRAMES);
+    press(&mut m, "r L J r");
+    let area = BoxPx { min: point(32.5, 24.5), max: point(40.5, 32.5) };
+    assert_eq!(track(&m).prompts[&0][0].prompt, Prompt::Box(area));
+    press(&mut m, "r K r");
+    assert_eq!(track(&m).prompts[&0].len(), 1, "corners must differ in both directions");
+    press(&mut m, "H r");
+    assert_eq!(track(&m).prompts[&0].len(), 1, "a frame has one box");
+}
+
+fn prompts(model: &Model) -> Vec<(PointKind, PointPx)> {
+    model.current().map(|(_, t)| t.frame_prompts(model.frame).points).unwrap_or_default()
+}
+
+#[test]
+fn a_run_of_nudges_is_one_undo() {
+    let mut m = model(FRAMES);
+    press(&mut m, "b L b tab A-l A-l A-j");
+    assert_eq!(prompts(&m)[0].1, PointPx::new(34.5, 25.5));
+    press(&mut m, "u");
+    assert_eq!(prompts(&m)[0].1, PointPx::new(32.5, 24.5));
+    assert_eq!(prompts(&m).len(), 2);
+}
+
+#[test]
+fn frames_by_keys() {
+    let table = [
+        (".", 1),
+        ("7 .", 7),
+        (". . ,", 1),
+        (">", 10),
+        ("2 5 >", 25),
+        ("> <", 0),
+        ("G", 39),
+        ("1 2 G", 11),
+        ("G g g", 0),
+        ("end", 39),
+        ("1 0 0 .", 39),
+        ("b 1 1 G b 6 G g p", 0),
+        ("b 1 1 G b 6 G ]", 10),
+        ("b 1 1 G b g g . g m", 5),
+    ];
+    for (keys, frame) in table {
+        let mut m = model(FRAMES);
+        press(&mut m, keys);
+        assert_eq!(m.frame, frame, "{keys}");
+    }
+}
+
+#[test]
+fn an_unseen_frame_is_asked_for_and_its_neighbour_after_it() {
+    let mut m = model(FRAMES);
+    assert_eq!(begin(&m), [Effect::WantFrame(0)]);
+    let pixels = Arc::new(GrayFrame::new(64, 48, vec![9; 64 * 48]).unwrap());
+    let effects = tell(&mut m, Event::Frame { frame: 0, pixels: pixels.clone() });
+    assert_eq!(effects, [Effect::WantFrame(1)]);
+    tell(&mut m, Event::Frame { frame: 1, pixels });
+    assert_eq!(press(&mut m, "."), [], "already there");
+    assert_eq!(press(&mut m, "."), [Effect::WantFrame(2)]);
+}
+
+#[test]
+fn a_playing_clip_waits_for_pixels_and_goes_round() {
+    let mut m = model(3);
+    let pixels = Arc::new(GrayFrame::new(64, 48, vec![9; 64 * 48]).unwrap());
+    for frame in 0..3 {
+        tell(&mut m, Event::Frame { frame, pixels: pixels.clone() });
+    }
+    press(&mut m, "space");
+    let seen: Vec<_> = (0..200)
+        .step_by(25)
+        .map(|ms| {
+            update(&mut m, Msg::Tick(Duration::from_millis(ms)));
+            m.frame
+        })
+        .collect();
+    assert_eq!(seen, [0, 0, 1, 1, 2, 2, 0, 0], "a frame lasts 50 ms");
+    press(&mut m, "} space");
+    assert!(!m.cine.playing && m.cine.speed > 1.0);
+    let mut still = model(1);
+    press(&mut still, "space");
+    assert!(!still.cine.playing);
+}
+
+#[test]
+fn resting_notes_the_place_and_encodes_ahead_once() {
+    let mut m = model(FRAMES);
+    let pixels = Arc::new(GrayFrame::new(64, 48, vec![9; 64 * 48]).unwrap());
+    tell(&mut m, Event::Frame { frame: 0, pixels });
+    press(&mut m, "l");
+    assert!(m.wake_at().is_some());
+    let effects = update(&mut m, Msg::Tick(Duration::from_secs(2)));
+    assert!(matches!(effects[..], [Effect::JournalView(_), Effect::EncodeAhead(0)]), "{effects:?}");
+    assert_eq!(update(&mut m, Msg::Tick(Duration::from_secs(3))), []);
+    assert_eq!(m.wake_at(), None, "nothing to wake up for");
+}
+
+#[test]
+fn without_a_network_points_and_windows_go_on() {
+    let mut m = model(FRAMES);
+    tell(&mut m, Event::EngineFailed { why: "no card".into() });
+    let effects = press(&mut m, "b w s");
+    assert_eq!(refresh_of(&effects), None);
+    assert_eq!(steps(&effects).len(), 2);
+    assert!(press(&mut m, "p p").is_empty());
+    assert!(m.message.text.contains("no card"));
+    tell(&mut m, Event::Ready(SegmenterInfo { model: "nano".into(), device: "cpu".into() }));
+    assert!(refresh_of(&press(&mut m, "R")).is_some());
+}
+
+#[test]
+fn a_failed_job_is_a_sentence() {
+    let mut m = model(FRAMES);
+    let (ticket, _) = refresh_of(&press(&mut m, "b")).unwrap();
+    tell(&mut m, Event::JobFailed { ticket, why: "out of memory".into() });
+    assert_eq!(m.message.weight, Weight::Warning);
+    assert!(m.message.text.contains("out of memory"));
+    assert!(m.jobs.asked.is_empty());
+    press(&mut m, "p p");
+    let (ticket, _) = (m.jobs.running[0].ticket, ());
+    tell(&mut m, Event::JobFailed { ticket, why: "device lost".into() });
+    assert!(!m.propagating() && m.message.text.contains("device lost"));
+}
+
+#[test]
+fn save_failures_stay_in_sight_and_leaving_asks_twice() {
+    let mut m = model(FRAMES);
+    tell(&mut m, Event::SaveFailed { why: "disk full".into() });
+    let effects = press(&mut m, "b");
+    assert_eq!(steps(&effects).len(), 1, "editing goes on");
+    assert!(matches!(&m.saved, Saved::Failed(why) if why == "disk full"));
+    assert!(!press(&mut m, "q").contains(&Effect::Quit));
+    press(&mut m, "l");
+    assert!(!press(&mut m, "q").contains(&Effect::Quit), "another key in between starts over");
+    assert!(press(&mut m, "q").contains(&Effect::Quit));
+    tell(&mut m, Event::Saved { unsynced: 2 });
+    tell(&mut m, Event::Saved { unsynced: 0 });
+    assert_eq!(m.saved, Saved::Solid);
+    let mut m = model(FRAMES);
+    let effects = press(&mut m, "q");
+    assert!(matches!(effects[..], [Effect::JournalView(_), Effect::Quit]), "{effects:?}");
+}
+
+#[test]
+fn another_sessions_edits_appear_and_are_not_journaled_again() {
+    let mut m = model(FRAMES);
+    let id = TrackId(99);
+    let add = Edit::AddTrack { track: id, content: Track::new("theirs", 3) };
+    assert_eq!(tell(&mut m, Event::Others { edits: vec![add.clone(), add] }), []);
+    assert_eq!(m.track, Some(id));
+    let content = m.annotation.tracks[&id].clone();
+    tell(&mut m, Event::Others { edits: vec![Edit::RemoveTrack { track: id, content }] });
+    assert_eq!(m.track, None);
+    press(&mut m, "u");
+    assert!(m.message.text.contains("nothing to take back"), "theirs is not ours to undo");
+}
+
+#[test]
+fn the_command_line_and_the_palette_do_what_keys_do() {
+    let mut m = model(FRAMES);
+    kind(&mut m, ":new lymph node");
+    press(&mut m, "enter");
+    assert_eq!(track(&m).info.label, "lymph node");
+    press(&mut m, "t r");
+    let Mode::Command(line) = &m.mode else { panic!("the line is open") };
+    assert_eq!(line.text, "rename lymph node");
+    press(&mut m, "C-w C-w");
+    kind(&mut m, "vessel");
+    press(&mut m, "enter");
+    assert_eq!(track(&m).info.label, "vessel");
+    // q types here, it does not leave.
+    kind(&mut m, ":q");
+    press(&mut m, "esc");
+    assert_eq!(m.mode, Mode::Normal);
+    press(&mut m, "f2");
+    kind(&mut m, "later frames");
+    let effects = press(&mut m, "enter");
+    assert!(effects.is_empty() && m.message.text.contains("boundary points"), "{:?}", m.message);
+    kind(&mut m, ":export nift");
+    let effects = press(&mut m, "enter");
+    assert_eq!(effects, [Effect::Export { format: "nift".into(), path: None }]);
+    update(&mut m, Msg::Pasted("b b b\u{1b}[2J".into()));
+    assert!(track(&m).prompts.is_empty(), "pasted text presses no keys");
+}
+
+#[test]
+fn counts_and_unfinished_sequences_can_be_given_up() {
+    let mut m = model(FRAMES);
+    press(&mut m, "1 2 w");
+    assert_eq!((m.pending.count, m.pending.keys.len()), (Some(12), 1));
+    press(&mut m, "esc");
+    assert_eq!((m.pending.count, m.pending.keys.len()), (None, 0));
+    press(&mut m, "9 9 9 9 9 9 9 9 9 9 l");
+    assert_eq!(m.cursor.x, 63.5);
+    press(&mut m, "w Q");
+    assert!(m.message.text.contains("`w Q` does nothing"), "{:?}", m.message);
+}
+
+#[test]
+fn the_next_clip_takes_the_place_and_late_answers_find_nothing() {
+    let mut m = model(FRAMES);
+    let (ticket, frame) = refresh_of(&press(&mut m, "b")).unwrap();
+    let effects = press(&mut m, "C-n");
+    assert!(effects.contains(&Effect::OpenClip(1)), "{effects:?}");
+    let mut next = opened(5);
+    next.info.name = "other.dcm".into();
+    let effects = update(&mut m, Msg::Opened(Box::new(next)));
+    assert!(effects.contains(&Effect::WantFrame(0)));
+    assert_eq!((m.at, m.clip.frames, m.annotation.tracks.len()), (1, 5, 0));
+    assert_eq!(tell(&mut m, Event::Refreshed { ticket, frame, decided: decided(3) }), []);
+    press(&mut m, "C-n");
+    assert!(m.message.text.contains("last clip"));
+    tell(&mut m, Event::ClipArrived { path: "new.dcm".into(), name: "new.dcm".into() });
+    assert!(press(&mut m, "C-n").contains(&Effect::OpenClip(2)));
+    update(&mut m, Msg::NotOpened { at: 2, why: "it is empty".into() });
+    assert_eq!(m.at, 1);
+    assert!(m.message.text.contains("it is empty"));
+}
+
+#[test]
+fn a_hang_up_notes_the_place() {
+    let mut m = model(FRAMES);
+    press(&mut m, "> l");
+    let effects = update(&mut m, Msg::HungUp);
+    assert!(matches!(effects[..], [Effect::JournalView(view)] if view.frame == 10));
+    assert!(m.leaving);
+}
+
+#[test]
+fn zoom_and_steps_of_a_cell_follow_each_other() {
+    let mut m = model(FRAMES);
+    let fit = m.picture.viewport.unwrap();
+    let before = m.cursor.x;
+    press(&mut m, "C-right");
+    let step = m.cursor.x - before;
+    assert!((step - (8.0 / fit.scale).round().max(1.0)).abs() < 1e-3, "{step}");
+    press(&mut m, "+ + + +");
+    assert!(m.picture.viewport.unwrap().scale > fit.scale * 4.0);
+    press(&mut m, "9 9 h");
+    let (x, _) = m.picture.viewport.unwrap().to_screen(m.cursor);
+    assert!(x >= 0.0, "the cursor stays in sight: {x}");
+    press(&mut m, "=");
+    assert_eq!(m.picture.viewport.unwrap(), fit);
+    press(&mut m, "v l v k");
+    let tone = m.picture.tone;
+    assert!(tone.window < 255.0 && tone.level < 127.5);
+}
+
+#[test]
+fn every_action_can_be_done_in_every_state_without_a_panic() {
+    let keymap = Keymap::shipped();
+    for frames in [1, FRAMES] {
+        for prelude in ["l", "b", "b L b tab", "t n", "w s", "r", "p p b w e p p"] {
+            for action in Action::ALL {
+                let mut m = model_with(frames, keymap.clone());
+                press(&mut m, prelude);
+                kind(&mut m, &format!(":{} 3", action.name()));
+                press(&mut m, "enter esc 9 9 u");
+                assert_eq!(m.annotation, Annotation::default(), "{prelude} {}", action.name());
+                press(&mut m, "9 9 U");
+            }
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The watched folder: half-copied files are waited for, everything is found, once.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use sonomark::project::{Found, WatchOptions, Watcher};
+
+const SETTLE: Duration = Duration::from_millis(300);
+
+/// Clips of these tests end in "END"; frames are `.png`.
+fn complete(path: &Path) -> Result<(), String> {
+    let whole = |path: &Path| fs::read(path).is_ok_and(|bytes| bytes.ends_with(b"END"));
+    let fine = if path.is_dir() {
+        fs::read_dir(path)
+            .unwrap()
+            .all(|entry| whole(&entry.unwrap().path()))
+    } else {
+        whole(path)
+    };
+    if fine {
+        Ok(())
+    } else {
+        Err("its end is missing".into())
+    }
+}
+
+fn looks(path: &Path) -> bool {
+    let frame = |path: &Path| path.extension().is_some_and(|e| e == "png");
+    if path.is_dir() {
+        return fs::read_dir(path).is_ok_and(|entries| entries.flatten().any(|e| frame(&e.path())));
+    }
+    frame(path) || path.extension().is_some_and(|e| e == "clip")
+}
+
+fn watch(folder: &Path, poll: bool) -> (Watcher, Receiver<Found>) {
+    let mut options = WatchOptions::new(looks, complete);
+    options.settle = SETTLE;
+    options.poll = Duration::from_millis(200);
+    options.always_poll = poll;
+    let (sender, found) = mpsc::channel();
+    (Watcher::start(folder, options, sender).unwrap(), found)
+}
+
+fn next(found: &Receiver<Found>) -> Found {
+    found
+        .recv_timeout(Duration::from_secs(20))
+        .expect("something is found")
+}
+
+fn nothing_more(found: &Receiver<Found>) {
+    assert_eq!(found.recv_timeout(SETTLE * 4).ok(), None);
+}
+
+/// A canonical temporary folder.
+fn folder() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().canonicalize().unwrap();
+    (dir, path)
+}
+
+#[test]
+fn a_slow_copy_is_reported_once_when_it_is_whole() {
+    for poll in [false, true] {
+        let (_dir, folder) = folder();
+        let (watcher, found) = watch(&folder, poll);
+        assert_eq!(
+            watcher.mode().starts_with("poll"),
+            poll,
+            "{}",
+            watcher.mode()
+        );
+        let path = folder.join("slow.clip");
+        let mut file = fs::File::create(&path).unwrap();
+        let began = Instant::now();
+        for _ in 0..8 {
+            file.write_all(b"some bytes").unwrap();
+            thread::sleep(SETTLE / 3);
+        }
+        file.write_all(b"END").unwrap();
+        drop(file);
+        let written = began.elapsed();
+        assert_eq!(next(&found), Found::Clip(path.clone()));
+        assert!(
+            began.elapsed() >= written + SETTLE / 2,
+            "reported too early"
+        );
+        // Touching changes no content; a new content is a new report.
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
+        nothing_more(&found);
+        fs::write(&path, "another END").unwrap();
+        assert_eq!(next(&found), Found::Clip(path));
+        nothing_more(&found);
+    }
+}
+
+#[test]
+fn renamed_in_truncated_and_foreign_files() {
+    let (_dir, folder) = folder();
+    let (_other, outside) = self::folder();
+    fs::write(folder.join("before.clip"), "was there END").unwrap();
+    let (_watcher, found) = watch(&folder, false);
+    assert_eq!(next(&found), Found::Clip(folder.join("before.clip")));
+    fs::write(outside.join("moved.clip"), "whole END").unwrap();
+    fs::rename(outside.join("moved.clip"), folder.join("moved.clip")).unwrap();
+    assert_eq!(next(&found), Found::Clip(folder.join("moved.clip")));
+    // A copy that died half way is refused once, with its reason, and taken when it is finished.
+    let half = folder.join("half.clip");
+    fs::write(&half, "only the beginning").unwrap();
+    assert_eq!(
+        next(&found),
+        Found::Refused {
+            path: half.clone(),
+            why: "its end is missing".into()
+        }
+    );
+    nothing_more(&found);
+    fs::OpenOptions::new()
+        .append(true)
+        .open(&half)
+        .unwrap()
+        .write_all(b" END")
+        .unwrap();
+    assert_eq!(next(&found), Found::Clip(half.clone()));
+    // Truncated and written again.
+    fs::File::create(&half).unwrap();
+    fs::write(&half, "anew END").unwrap();
+    assert_eq!(next(&found), Found::Clip(half));
+    // Not for us: text, hidden files, a folder inside a hidden one.
+    fs::write(folder.join("notes.txt"), "END").unwrap();
+    fs::write(folder.join(".part.clip"), "END").unwrap();
+    nothing_more(&found);
+    std::os::unix::fs::symlink("/etc/hostname", folder.join("link.clip")).unwrap();
+    assert!(matches!(next(&found), Found::Refused { why, .. } if why.contains("link")));
+}
+
+#[test]
+fn a_burst_and_folders_of_frames_are_found_whole() {
+    let (_dir, folder) = folder();
+    let (_watcher, found) = watch(&folder, false);
+    let mut wanted: BTreeMap<PathBuf, usize> = BTreeMap::new();
+    for i in 0..200 {
+        let path = folder.join(format!("{i:03}.clip"));
+        fs::write(&path, format!("{i} END")).unwrap();
+        wanted.insert(path, 0);
+    }
+    let frames = folder.join("patient 1/scan");
+    fs::create_dir_all(&frames).unwrap();
+    for i in 0..20 {
+        fs::write(frames.join(format!("{i:02}.png")), "frame END").unwrap();
+        thread::sleep(SETTLE / 10);
+    }
+    wanted.insert(frames.clone(), 0);
+    fs::write(folder.join("patient 1/single.clip"), "END").unwrap();
+    wanted.insert(folder.join("patient 1/single.clip"), 0);
+    let until = Instant::now() + Duration::from_secs(30);
+    while wanted.values().any(|&count| count == 0) && Instant::now() < until {
+        match found.recv_timeout(Duration::from_secs(10)) {
+            Ok(Found::Clip(path)) => *wanted.get_mut(&path).expect("only what was written") += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(wanted.values().all(|&count| count == 1), "{wanted:?}");
+    nothing_more(&found);
+    fs::write(frames.join("20.png"), "one more END").unwrap();
+    assert_eq!(next(&found), Found::Clip(frames));
+}
+
+#[test]
+fn the_folder_is_never_written() {
+    let (_dir, folder) = folder();
+    fs::write(folder.join("a.clip"), "END").unwrap();
+    let before = fs::metadata(&folder).unwrap().modified().unwrap();
+    let (watcher, found) = watch(&folder, false);
+    next(&found);
+    drop(watcher);
+    assert_eq!(fs::metadata(&folder).unwrap().modified().unwrap(), before);
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+    assert!(found.recv().is_err(), "the thread ended");
+}

@@ -1,0 +1,229 @@
+//! The whole workstation in a real pty, with a scripted network: keys in, pictures out, the
+//! journal written, a hang-up survived.
+//!
+//! The program in the terminal is the ignored test `child_workstation` of this file.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use sonomark::config::{Flags, Settings};
+use sonomark::domain::{Bitmap, FramePrompts, MaskSource};
+use sonomark::engine::{
+    Anchor, Decided, Direction, Image, SegmentError, Segmenter, SegmenterInfo, SegmenterSource,
+    Session,
+};
+use sonomark::project::load_read_only;
+use sonomark::tui::{Ended, Start, run};
+
+use crate::pty_harness::{Answers, Harness};
+
+const SECONDS: fn(u64) -> Duration = Duration::from_secs;
+
+fn clip() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/video/sonosite_eye.mp4")
+}
+
+/// Answers every frame with a disc after a while.
+struct Scripted {
+    pace: Duration,
+}
+
+impl Scripted {
+    fn disc(&self, image: Image<'_>, x: f32, y: f32) -> Decided {
+        std::thread::sleep(self.pace);
+        let (w, h) = (image.pixels.width_px, image.pixels.height_px);
+        let bitmap = Bitmap::from_fn(w, h, |i, j| (i as f32 - x).hypot(j as f32 - y) < 20.0);
+        Decided { bitmap, score: 0.9, object_score_logit: 5.0, encode_ms: 0.0, decode_ms: 1.0 }
+    }
+
+    fn middle(&self, image: Image<'_>) -> Decided {
+        let (w, h) = (image.pixels.width_px as f32, image.pixels.height_px as f32);
+        self.disc(image, w / 2.0, h / 2.0)
+    }
+}
+
+impl Segmenter for Scripted {
+    fn info(&self) -> SegmenterInfo {
+        SegmenterInfo { model: "scripted".into(), device: "no device".into() }
+    }
+    fn open_clip(&mut self, _frames: usize) {}
+    fn refresh(
+        &mut self,
+        image: Image<'_>,
+        prompts: &FramePrompts,
+    ) -> Result<Decided, SegmentError> {
+        let (_, at) = prompts.points[0];
+        Ok(self.disc(image, at.x, at.y))
+    }
+    fn begin_walk(&mut self, _windowed: bool) {}
+    fn anchor(&mut self, image: Image<'_>, _anchor: &Anchor) -> Result<Decided, SegmentError> {
+        Ok(self.middle(image))
+    }
+    fn follow(&mut self, image: Image<'_>, _direction: Direction) -> Result<Decided, SegmentError> {
+        Ok(self.middle(image))
+    }
+    fn encode_ahead(&mut self, _image: Image<'_>) -> Result<(), SegmentError> {
+        Ok(())
+    }
+}
+
+#[test]
+#[ignore = "the program inside the terminal of the tests below"]
+fn child_workstation() {
+    let project = PathBuf::from(std::env::var("TEST_PROJECT").unwrap());
+    let pace = Duration::from_millis(std::env::var("TEST_PACE_MS").unwrap().parse().unwrap());
+    let env = |name: &str| match name {
+        "HOME" | "XDG_CONFIG_HOME" => Some(project.join("home").display().to_string()),
+        _ => None,
+    };
+    let settings = Settings::load_with(&Flags::default(), &env).unwrap();
+    let ended = run(Start {
+        clips: vec![clip()],
+        open: Box::new(|path, inbox| {
+            let segmenter = SegmenterSource::Scripted(Box::new(Scripted { pace }));
+            Session::open(path, &project, segmenter, inbox)
+        }),
+        settings: &settings,
+        attach: None,
+    });
+    std::fs::write(project.join("ended"), format!("{ended:?}")).unwrap();
+    assert!(matches!(ended, Ok(Ended::Quit | Ended::HungUp)), "{ended:?}");
+}
+
+fn start(project: &Path, pace_ms: u64, answers: Answers) -> Harness {
+    let program = std::env::current_exe().unwrap();
+    let command = [
+        program.to_str().unwrap(),
+        "--exact",
+        "workstation::child_workstation",
+        "--ignored",
+        "--nocapture",
+        "--test-threads=1",
+    ];
+    let env = [
+        ("TEST_PROJECT", project.to_str().unwrap()),
+        ("TEST_PACE_MS", &pace_ms.to_string()),
+        ("COLORTERM", "truecolor"),
+        ("LANG", "C.UTF-8"),
+    ];
+    let terminal = Harness::start(&command, &env, 100, 40, (8, 16), answers);
+    assert!(terminal.wait_for("NORMAL", SECONDS(20)), "{}", terminal.screen_text());
+    assert!(terminal.wait_for("scripted on no device", SECONDS(10)), "{}", terminal.screen_text());
+    terminal.settle(300);
+    terminal
+}
+
+fn typed(terminal: &mut Harness, keys: &str) {
+    for key in keys.bytes() {
+        terminal.key(&[key]);
+    }
+}
+
+fn ended(project: &Path) -> String {
+    std::fs::read_to_string(project.join("ended")).unwrap_or_default()
+}
+
+/// The annotation of the only clip of a project, as its journals tell.
+fn annotation(project: &Path) -> sonomark::domain::Annotation {
+    let clips: Vec<_> = std::fs::read_dir(project.join("clips")).unwrap().collect();
+    assert_eq!(clips.len(), 1);
+    let hash = clips[0].as_ref().unwrap().file_name().into_string().unwrap();
+    let hash = sonomark::domain::ContentHash(hash);
+    load_read_only(project, &hash).unwrap().annotation
+}
+
+#[test]
+fn a_point_becomes_a_mask_and_a_propagation_and_is_there_after_quitting() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut terminal = start(folder.path(), 3, Answers::foot());
+    assert!(!terminal.sixels_since_mark().is_empty(), "the picture is there");
+
+    terminal.mark();
+    terminal.key(b"l");
+    terminal.settle(200);
+    let cursor_bytes = terminal.bytes_since_mark();
+    assert!(cursor_bytes < 20_000, "one move of the cursor sent {cursor_bytes} bytes");
+
+    terminal.mark();
+    let begun = Instant::now();
+    terminal.key(b"b");
+    assert!(terminal.wait_for("mask from points", SECONDS(5)), "{}", terminal.screen_text());
+    println!(
+        "point to mask {} ms, {} bytes",
+        begun.elapsed().as_millis(),
+        terminal.bytes_since_mark()
+    );
+    assert!(!terminal.sixels_since_mark().is_empty());
+
+    terminal.mark();
+    typed(&mut terminal, "w");
+    assert!(terminal.wait_for("window-start", SECONDS(5)));
+    terminal.settle(200);
+    assert_eq!(terminal.sixels_since_mark().len(), 0, "the which-key box costs no picture");
+    terminal.key(b"s");
+    typed(&mut terminal, ":5\rwe");
+    assert!(terminal.wait_for("visible in frames 1-5", SECONDS(5)), "{}", terminal.screen_text());
+    typed(&mut terminal, "pp");
+    assert!(terminal.wait_for("propagated 4 frames", SECONDS(10)), "{}", terminal.screen_text());
+    assert!(terminal.wait_for("5/5", SECONDS(5)), "{}", terminal.screen_text());
+    assert_eq!(terminal.faults(), [] as [String; 0]);
+
+    typed(&mut terminal, "q");
+    let exit = terminal.wait_exit(SECONDS(10));
+    assert!(exit.is_some_and(|status| status.success()), "{}", terminal.screen_text());
+    assert!(!terminal.alternate_screen(), "the terminal is as it was");
+    assert_eq!(ended(folder.path()), "Ok(Quit)");
+
+    let kept = annotation(folder.path());
+    let track = kept.tracks.values().next().unwrap();
+    assert_eq!(track.prompts[&0].len(), 1);
+    assert_eq!(track.masks.len(), 5);
+    assert_eq!(track.masks[&0].source, MaskSource::Prompted);
+
+    // Undo goes on where it was, and the place is remembered.
+    let mut terminal = start(folder.path(), 3, Answers::foot());
+    assert!(terminal.screen_text().contains("frame 5/"), "{}", terminal.screen_text());
+    typed(&mut terminal, "uuuu");
+    assert!(terminal.wait_for("none yet", SECONDS(5)), "{}", terminal.screen_text());
+    typed(&mut terminal, "q");
+    assert!(terminal.wait_exit(SECONDS(10)).is_some());
+    assert_eq!(annotation(folder.path()), Default::default());
+}
+
+#[test]
+fn after_a_hang_up_the_propagation_is_finished_and_journaled() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut terminal = start(folder.path(), 40, Answers::foot());
+    typed(&mut terminal, "b");
+    assert!(terminal.wait_for("mask from points", SECONDS(5)), "{}", terminal.screen_text());
+    typed(&mut terminal, ":window 1 20\r");
+    assert!(terminal.wait_for("visible in frames 1-20", SECONDS(5)), "{}", terminal.screen_text());
+    typed(&mut terminal, "pp");
+    assert!(terminal.wait_for("propagating", SECONDS(5)), "{}", terminal.screen_text());
+    terminal.hang_up();
+    let until = Instant::now() + SECONDS(15);
+    while ended(folder.path()).is_empty() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(ended(folder.path()), "Ok(HungUp)");
+    let kept = annotation(folder.path());
+    assert_eq!(kept.tracks.values().next().unwrap().masks.len(), 20);
+}
+
+#[test]
+fn a_terminal_without_pictures_gets_half_blocks_and_any_size() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut terminal = start(folder.path(), 3, Answers::plain());
+    assert!(terminal.screen_text().contains('▀'), "{}", terminal.screen_text());
+    assert!(terminal.sixels_since_mark().is_empty());
+    terminal.resize(20, 5, (8, 16));
+    assert!(terminal.wait_for("needs 40", SECONDS(5)), "{}", terminal.screen_text());
+    terminal.resize(80, 24, (8, 16));
+    assert!(terminal.wait_for("NORMAL", SECONDS(5)), "{}", terminal.screen_text());
+    typed(&mut terminal, "?");
+    assert!(terminal.wait_for("Keys (1-", SECONDS(5)), "{}", terminal.screen_text());
+    terminal.key(b"\x1b");
+    assert!(terminal.wait_for("▀", SECONDS(5)), "{}", terminal.screen_text());
+    typed(&mut terminal, "q");
+    assert!(terminal.wait_exit(SECONDS(10)).is_some());
+}

@@ -26,7 +26,10 @@ pub struct Limits {
 impl Default for Limits {
     /// xterm's default of 1000 x 1000 px.
     fn default() -> Self {
-        Self { max_width_px: 1000, max_height_px: 1000 }
+        Self {
+            max_width_px: 1000,
+            max_height_px: 1000,
+        }
     }
 }
 
@@ -98,7 +101,10 @@ impl Painter {
     /// A painter that has shown nothing yet.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self { limits, shown: None }
+        Self {
+            limits,
+            shown: None,
+        }
     }
 
     /// Forgets what is shown: after a resize, a clear, a suspend. The next picture is sent whole.
@@ -139,7 +145,8 @@ impl Painter {
         let old = self.shown.take().filter(|old| {
             (old.grid, old.area) == (grid, area)
                 && old.palette == *palette
-                && (old.picture.width_px, old.picture.height_px) == (picture.width_px, picture.height_px)
+                && (old.picture.width_px, old.picture.height_px)
+                    == (picture.width_px, picture.height_px)
         });
         let mut changed = tiles.changed(old.as_ref(), &picture);
         let mut lost = vec![false; changed.len()];
@@ -154,12 +161,21 @@ impl Painter {
                 lost[y as usize * area.width as usize + x as usize] = true;
             }
         }
-        let blocked: Vec<RectPx> = covered.iter().filter_map(|text| tiles.pixels_of(*text)).collect();
+        let blocked: Vec<RectPx> = covered
+            .iter()
+            .filter_map(|text| tiles.pixels_of(*text))
+            .collect();
         let mut sixels = Vec::new();
         for rectangle in tiles.gathered(&changed, &blocked) {
             self.send(&tiles, rectangle, &picture, palette, &mut sixels);
         }
-        self.shown = Some(Shown { picture, palette: palette.clone(), grid, area, lost });
+        self.shown = Some(Shown {
+            picture,
+            palette: palette.clone(),
+            grid,
+            area,
+            lost,
+        });
         sixels
     }
 
@@ -189,11 +205,23 @@ impl Painter {
             Some((area.width, half(area.height, tiles.cell.1)))
         };
         if let Some((width, height)) = cut {
-            let first = RectPx { width, height, ..area };
+            let first = RectPx {
+                width,
+                height,
+                ..area
+            };
             let rest = if width < area.width {
-                RectPx { x: area.x + width, width: area.width - width, ..area }
+                RectPx {
+                    x: area.x + width,
+                    width: area.width - width,
+                    ..area
+                }
             } else {
-                RectPx { y: area.y + height, height: area.height - height, ..area }
+                RectPx {
+                    y: area.y + height,
+                    height: area.height - height,
+                    ..area
+                }
             };
             self.send(tiles, first, picture, palette, out);
             self.send(tiles, rest, picture, palette, out);
@@ -211,10 +239,17 @@ struct Tiles {
 
 impl Tiles {
     fn new(grid: Grid, area: CellArea, picture: &Picture) -> Self {
-        let cell = (usize::from(grid.cell_px.0.max(1)), usize::from(grid.cell_px.1.max(1)));
+        let cell = (
+            usize::from(grid.cell_px.0.max(1)),
+            usize::from(grid.cell_px.1.max(1)),
+        );
         let width = picture.width_px.min(area.width as usize * cell.0);
         let height = picture.height_px.min(area.height as usize * cell.1);
-        Self { area, cell, size: (width, height) }
+        Self {
+            area,
+            cell,
+            size: (width, height),
+        }
     }
 
     fn is_empty(&self) -> bool {
@@ -235,7 +270,10 @@ impl Tiles {
     /// Pixels of the picture beneath an area of cells.
     fn pixels_of(&self, cells: CellArea) -> Option<RectPx> {
         let cells = cells.intersection(self.area);
-        let (column, row) = ((cells.x - self.area.x) as usize, (cells.y - self.area.y) as usize);
+        let (column, row) = (
+            (cells.x - self.area.x) as usize,
+            (cells.y - self.area.y) as usize,
+        );
         (cells.area() > 0).then(|| RectPx {
             x: column * self.cell.0,
             y: row * self.cell.1,
@@ -281,8 +319,13 @@ impl Tiles {
         let mut found: Vec<RectPx> = Vec::new();
         for (row, flags) in changed.chunks_exact(columns.max(1)).enumerate() {
             for column in (0..columns).filter(|&column| flags[column]) {
-                let Some(tile) = self.tile(column, row) else { continue };
-                match found.last_mut().filter(|last| last.y == tile.y && last.x + last.width == tile.x) {
+                let Some(tile) = self.tile(column, row) else {
+                    continue;
+                };
+                match found
+                    .last_mut()
+                    .filter(|last| last.y == tile.y && last.x + last.width == tile.x)
+                {
                     Some(last) => last.width += tile.width,
                     None => found.push(tile),
                 }
@@ -308,7 +351,8 @@ fn joined(runs: Vec<RectPx>, blocked: &[RectPx]) -> Vec<RectPx> {
         let mut done: Vec<RectPx> = Vec::with_capacity(before);
         for next in rectangles {
             let from = done.len().saturating_sub(LOOK_BACK);
-            let best = (from..done.len()).max_by_key(|&i| gain(&done[i], &next).map_or(0, |g| g + 1));
+            let best =
+                (from..done.len()).max_by_key(|&i| gain(&done[i], &next).map_or(0, |g| g + 1));
             match best.filter(|&i| gain(&done[i], &next).is_some()) {
                 Some(i) => done[i] = done[i].union(&next),
                 None => done.push(next),
@@ -327,7 +371,11 @@ fn without_overlap(rectangles: Vec<RectPx>) -> Vec<RectPx> {
     let mut kept: Vec<RectPx> = Vec::with_capacity(rectangles.len());
     for (i, each) in rectangles.iter().enumerate() {
         let later_twin = |j: usize, other: &RectPx| inside(each, other) && (each != other || j < i);
-        if !rectangles.iter().enumerate().any(|(j, other)| j != i && later_twin(j, other)) {
+        if !rectangles
+            .iter()
+            .enumerate()
+            .any(|(j, other)| j != i && later_twin(j, other))
+        {
             kept.push(*each);
         }
     }

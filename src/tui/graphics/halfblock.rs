@@ -63,10 +63,11 @@ pub fn render_halfblocks(
     let area = area.intersection(buffer.area);
     for row in 0..area.height as usize {
         for column in 0..(area.width as usize).min(picture.width_px) {
-            let pixel = |y: usize| {
-                (y < picture.height_px).then(|| palette.rgb(picture.row(y)[column]))
+            let pixel =
+                |y: usize| (y < picture.height_px).then(|| palette.rgb(picture.row(y)[column]));
+            let Some(upper) = pixel(2 * row) else {
+                continue;
             };
-            let Some(upper) = pixel(2 * row) else { continue };
             let lower = pixel(2 * row + 1).unwrap_or_default();
             let cell = &mut buffer[(area.x + column as u16, area.y + row as u16)];
             if depth == ColourDepth::Mono {
@@ -98,7 +99,11 @@ fn mono(upper: [u8; 3], lower: [u8; 3]) -> &'static str {
 /// The nearest of the 6x6x6 cube and the 24 grays.
 fn nearest_of_256(rgb: [u8; 3]) -> u8 {
     const STEPS: [u8; 6] = [0, 95, 135, 175, 215, 255];
-    let step = |v: u8| (0..6u8).min_by_key(|&i| STEPS[i as usize].abs_diff(v)).unwrap_or(0);
+    let step = |v: u8| {
+        (0..6u8)
+            .min_by_key(|&i| STEPS[i as usize].abs_diff(v))
+            .unwrap_or(0)
+    };
     let [r, g, b] = rgb.map(step);
     let cube = [r, g, b].map(|i| STEPS[i as usize]);
     let mean = (u16::from(rgb[0]) + u16::from(rgb[1]) + u16::from(rgb[2])) / 3;
@@ -135,7 +140,10 @@ fn nearest_named(rgb: [u8; 3]) -> Color {
 }
 
 fn distance(a: [u8; 3], b: [u8; 3]) -> u32 {
-    a.iter().zip(b).map(|(x, y)| u32::from(x.abs_diff(y)).pow(2)).sum()
+    a.iter()
+        .zip(b)
+        .map(|(x, y)| u32::from(x.abs_diff(y)).pow(2))
+        .sum()
 }
 
 #[cfg(test)]
@@ -146,9 +154,19 @@ mod tests {
     fn render(depth: ColourDepth) -> (Buffer, Palette) {
         let palette = Palette::new(32, &[[100, 0, 0]], 0, 256);
         let red = palette.overlay(Colour(0));
-        let picture = Picture { width_px: 2, height_px: 3, indices: vec![0, 31, 31, 0, red, 16] };
+        let picture = Picture {
+            width_px: 2,
+            height_px: 3,
+            indices: vec![0, 31, 31, 0, red, 16],
+        };
         let mut buffer = Buffer::empty(Rect::new(0, 0, 4, 3));
-        render_halfblocks(&picture, &palette, depth, Rect::new(1, 1, 9, 9), &mut buffer);
+        render_halfblocks(
+            &picture,
+            &palette,
+            depth,
+            Rect::new(1, 1, 9, 9),
+            &mut buffer,
+        );
         (buffer, palette)
     }
 
@@ -156,10 +174,16 @@ mod tests {
     fn each_cell_shows_two_pixels() {
         let (buffer, _) = render(ColourDepth::True);
         let cell = &buffer[(1, 1)];
-        assert_eq!((cell.symbol(), cell.fg, cell.bg), ("▀", Color::Rgb(0, 0, 0), Color::Rgb(255, 255, 255)));
+        assert_eq!(
+            (cell.symbol(), cell.fg, cell.bg),
+            ("▀", Color::Rgb(0, 0, 0), Color::Rgb(255, 255, 255))
+        );
         assert_eq!(buffer[(1, 2)].fg, Color::Rgb(255, 0, 0));
         assert_eq!(buffer[(3, 1)].symbol(), " ");
-        assert_eq!(render(ColourDepth::Indexed).0[(2, 1)].fg, Color::Indexed(231));
+        assert_eq!(
+            render(ColourDepth::Indexed).0[(2, 1)].fg,
+            Color::Indexed(231)
+        );
         assert_eq!(render(ColourDepth::Sixteen).0[(1, 2)].fg, Color::LightRed);
     }
 
@@ -168,15 +192,29 @@ mod tests {
         let (buffer, _) = render(ColourDepth::Mono);
         assert_eq!(buffer[(1, 1)].symbol(), "+");
         assert_eq!(buffer[(1, 2)].symbol(), "^");
-        assert!(buffer.content().iter().all(|cell| cell.fg == Color::Reset && cell.bg == Color::Reset));
+        assert!(
+            buffer
+                .content()
+                .iter()
+                .all(|cell| cell.fg == Color::Reset && cell.bg == Color::Reset)
+        );
     }
 
     #[test]
     fn the_environment_decides() {
         let depth = ColourDepth::from_env;
-        assert_eq!(depth(Some("1"), Some("truecolor"), Some("xterm")), ColourDepth::Mono);
-        assert_eq!(depth(Some(""), Some("truecolor"), Some("xterm")), ColourDepth::True);
-        assert_eq!(depth(None, None, Some("xterm-256color")), ColourDepth::Indexed);
+        assert_eq!(
+            depth(Some("1"), Some("truecolor"), Some("xterm")),
+            ColourDepth::Mono
+        );
+        assert_eq!(
+            depth(Some(""), Some("truecolor"), Some("xterm")),
+            ColourDepth::True
+        );
+        assert_eq!(
+            depth(None, None, Some("xterm-256color")),
+            ColourDepth::Indexed
+        );
         assert_eq!(depth(None, None, None), ColourDepth::Sixteen);
     }
 }

@@ -21,7 +21,9 @@ const HEIGHTS: std::ops::RangeInclusive<usize> = 6..=4096;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LibsixelError {
     /// The picture is too small, too large, or has not as many pixels as its size says.
-    #[error("libsixel is not given a picture of {width_px} x {height_px} px with {pixels} pixels; use the own encoder")]
+    #[error(
+        "libsixel is not given a picture of {width_px} x {height_px} px with {pixels} pixels; use the own encoder"
+    )]
     Size {
         /// Width, px.
         width_px: usize,
@@ -47,7 +49,11 @@ pub enum LibsixelError {
 pub fn encode(picture: &Picture, palette: &Palette) -> Result<Vec<u8>, LibsixelError> {
     let (width, height, pixels) = (picture.width_px, picture.height_px, picture.indices.len());
     if !WIDTHS.contains(&width) || !HEIGHTS.contains(&height) || pixels != width * height {
-        return Err(LibsixelError::Size { width_px: width, height_px: height, pixels });
+        return Err(LibsixelError::Size {
+            width_px: width,
+            height_px: height,
+            pixels,
+        });
     }
     // libsixel reads 256 entries of three bytes, however many are used.
     let mut colours = vec![0u8; 256 * 3];
@@ -56,20 +62,36 @@ pub fn encode(picture: &Picture, palette: &Palette) -> Result<Vec<u8>, LibsixelE
     }
     let mut indices = picture.indices.clone();
     let mut bytes: Vec<u8> = Vec::with_capacity(pixels / 2 + 4096);
-    let mut handles = Handles { output: null_mut(), dither: null_mut() };
+    let mut handles = Handles {
+        output: null_mut(),
+        dither: null_mut(),
+    };
     // SAFETY: `bytes`, `colours` and `indices` outlive every call that is given a pointer to
     // them, none of them is touched meanwhile, their lengths are those that libsixel derives
     // from width, height and number of colours; the handles are released by `Handles`.
     let status = unsafe {
         let sink = std::ptr::addr_of_mut!(bytes).cast::<c_void>();
-        check("make an output", sys::sixel_output_new(&mut handles.output, Some(collect), sink, null_mut()))?;
+        check(
+            "make an output",
+            sys::sixel_output_new(&mut handles.output, Some(collect), sink, null_mut()),
+        )?;
         sys::sixel_output_set_encode_policy(handles.output, sys::EncodePolicy::Size);
         let count = palette.registers().len() as c_int;
-        check("make a palette", sys::sixel_dither_new(&mut handles.dither, count, null_mut()))?;
+        check(
+            "make a palette",
+            sys::sixel_dither_new(&mut handles.dither, count, null_mut()),
+        )?;
         sys::sixel_dither_set_palette(handles.dither, colours.as_mut_ptr());
         sys::sixel_dither_set_pixelformat(handles.dither, sys::PixelFormat::Pal8);
         let (w, h) = (width as c_int, height as c_int);
-        sys::sixel_encode(indices.as_mut_ptr().cast::<c_uchar>(), w, h, 8, handles.dither, handles.output)
+        sys::sixel_encode(
+            indices.as_mut_ptr().cast::<c_uchar>(),
+            w,
+            h,
+            8,
+            handles.dither,
+            handles.output,
+        )
     };
     check("encode", status)?;
     drop(handles);
@@ -97,12 +119,18 @@ impl Drop for Handles {
 }
 
 fn check(what: &'static str, status: c_int) -> Result<(), LibsixelError> {
-    if status & 0x1000 == 0 { Ok(()) } else { Err(LibsixelError::Failed { what, status }) }
+    if status & 0x1000 == 0 {
+        Ok(())
+    } else {
+        Err(LibsixelError::Failed { what, status })
+    }
 }
 
 /// libsixel's writer: appends to the vector behind `sink`.
 unsafe extern "C" fn collect(data: *mut c_char, length: c_int, sink: *mut c_void) -> c_int {
-    let Ok(length) = usize::try_from(length) else { return -1 };
+    let Ok(length) = usize::try_from(length) else {
+        return -1;
+    };
     // SAFETY: `sink` is the vector that `encode` handed over, and libsixel passes `length`
     // readable bytes.
     unsafe {

@@ -21,13 +21,13 @@ mod shapes;
 pub mod sixel;
 mod viewport;
 
+pub use bench::{BenchRow, bench_rows, synthetic_frame};
 pub use compose::{
     BoxMark, Crosshair, LineMark, MaskLayer, MaskStyle, PointMark, Scene, Tone, compose,
 };
 pub use damage::{CellArea, Grid, Limits, Painter, PlacedSixel, cover, reserve};
 pub use halfblock::{ColourDepth, render_halfblocks};
 pub use palette::{Colour, Palette, percent_from_rgb};
-pub use bench::{BenchRow, bench_rows, synthetic_frame};
 pub use viewport::Viewport;
 
 /// An indexed picture: `width_px * height_px` registers of a [`Palette`], row by row.
@@ -45,7 +45,11 @@ impl Picture {
     /// A picture filled with one register.
     #[must_use]
     pub fn filled(width_px: usize, height_px: usize, index: u8) -> Self {
-        Self { width_px, height_px, indices: vec![index; width_px * height_px] }
+        Self {
+            width_px,
+            height_px,
+            indices: vec![index; width_px * height_px],
+        }
     }
 
     /// Row `y`.
@@ -61,7 +65,11 @@ impl Picture {
         for y in area.y..area.y + area.height {
             indices.extend_from_slice(&self.row(y)[area.x..area.x + area.width]);
         }
-        Picture { width_px: area.width, height_px: area.height, indices }
+        Picture {
+            width_px: area.width,
+            height_px: area.height,
+            indices,
+        }
     }
 }
 
@@ -91,7 +99,12 @@ impl RectPx {
         let (x, y) = (self.x.min(other.x), self.y.min(other.y));
         let right = (self.x + self.width).max(other.x + other.width);
         let bottom = (self.y + self.height).max(other.y + other.height);
-        Self { x, y, width: right - x, height: bottom - y }
+        Self {
+            x,
+            y,
+            width: right - x,
+            height: bottom - y,
+        }
     }
 
     /// True when the two share a pixel.

@@ -7,7 +7,8 @@ const RIM: u8 = 0;
 
 /// Sets one pixel if it lies inside.
 pub(super) fn plot(picture: &mut Picture, x: i64, y: i64, index: u8) {
-    let inside = (0..picture.width_px as i64).contains(&x) && (0..picture.height_px as i64).contains(&y);
+    let inside =
+        (0..picture.width_px as i64).contains(&x) && (0..picture.height_px as i64).contains(&y);
     if inside {
         picture.indices[y as usize * picture.width_px + x as usize] = index;
     }
@@ -44,7 +45,13 @@ pub(super) fn stamp(
 }
 
 /// A line of one pixel; with `dotted` every other run of three pixels is left out.
-pub(super) fn line(picture: &mut Picture, from: (f32, f32), to: (f32, f32), index: u8, dotted: bool) {
+pub(super) fn line(
+    picture: &mut Picture,
+    from: (f32, f32),
+    to: (f32, f32),
+    index: u8,
+    dotted: bool,
+) {
     let Some((from, to)) = clip(from, to, picture.width_px as f32, picture.height_px as f32) else {
         return;
     };
@@ -55,7 +62,12 @@ pub(super) fn line(picture: &mut Picture, from: (f32, f32), to: (f32, f32), inde
             continue;
         }
         let t = step as f32 / steps as f32;
-        plot(picture, (from.0 + dx * t).floor() as i64, (from.1 + dy * t).floor() as i64, index);
+        plot(
+            picture,
+            (from.0 + dx * t).floor() as i64,
+            (from.1 + dy * t).floor() as i64,
+            index,
+        );
     }
 }
 
@@ -70,7 +82,10 @@ pub(super) fn frame(
     let (w, h) = (picture.width_px as i64, picture.height_px as i64);
     let round = |v: f32, size: i64| (v.round() as i64).clamp(-thickness - 1, size + thickness);
     let (x0, y0) = (round(min.0, w), round(min.1, h));
-    let (x1, y1) = (round(max.0, w).max(x0 + 1) - 1, round(max.1, h).max(y0 + 1) - 1);
+    let (x1, y1) = (
+        round(max.0, w).max(x0 + 1) - 1,
+        round(max.1, h).max(y0 + 1) - 1,
+    );
     for inset in 0..thickness {
         for x in x0..=x1 {
             plot(picture, x, y0 + inset, index);
@@ -90,7 +105,12 @@ fn clip(a: (f32, f32), b: (f32, f32), width: f32, height: f32) -> Option<((f32, 
     }
     let (dx, dy) = (b.0 - a.0, b.1 - a.1);
     let (mut enter, mut leave) = (0.0f32, 1.0f32);
-    for (p, q) in [(-dx, a.0), (dx, width - a.0), (-dy, a.1), (dy, height - a.1)] {
+    for (p, q) in [
+        (-dx, a.0),
+        (dx, width - a.0),
+        (-dy, a.1),
+        (dy, height - a.1),
+    ] {
         if p == 0.0 {
             if q < 0.0 {
                 return None;
@@ -113,7 +133,12 @@ mod tests {
     fn marks_far_outside_cost_nothing_and_do_not_panic() {
         let mut picture = Picture::filled(20, 10, 7);
         let before = picture.clone();
-        for at in [(-1e9, 3.0), (5.0, 1e9), (f32::NAN, -400.0), (f32::INFINITY, 4.0)] {
+        for at in [
+            (-1e9, 3.0),
+            (5.0, 1e9),
+            (f32::NAN, -400.0),
+            (f32::INFINITY, 4.0),
+        ] {
             stamp(&mut picture, at, 5, 9, |_, _| true);
         }
         line(&mut picture, (-1e9, -3.0), (1e9, -3.0), 9, false);

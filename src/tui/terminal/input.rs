@@ -13,9 +13,9 @@ use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH};
 use signal_hook::iterator::Signals;
 
+use super::TerminalError;
 use super::screen::{Screen, Shared};
 use super::tty::{self, InputTty, Waited};
-use super::TerminalError;
 
 /// How long crossterm may look for an event whose bytes are there; with less it does not look.
 const LOOK: Duration = Duration::from_millis(1);
@@ -62,8 +62,14 @@ where
     let signals = Signals::new([SIGHUP, SIGTERM, SIGINT, SIGQUIT, SIGTSTP, SIGWINCH, SIGCONT])
         .map_err(TerminalError::io("watch signals"))?;
     let wake = screen.take_wake();
-    let outbox = Outbox { inbox, shared: Arc::clone(&screen.shared) };
-    let for_signals = Outbox { inbox: outbox.inbox.clone(), shared: Arc::clone(&screen.shared) };
+    let outbox = Outbox {
+        inbox,
+        shared: Arc::clone(&screen.shared),
+    };
+    let for_signals = Outbox {
+        inbox: outbox.inbox.clone(),
+        shared: Arc::clone(&screen.shared),
+    };
     let named = |name: &str| thread::Builder::new().name(name.to_owned());
     named("terminal-signals")
         .spawn(move || watch_signals(signals, &for_signals))
@@ -175,10 +181,14 @@ fn read_events<M: From<TerminalEvent>>(input: &InputTty, outbox: &Outbox<M>) -> 
     let waiting = tty::waiting_bytes(input.fd());
     let mut explained = 0;
     while crossterm::event::poll(LOOK).unwrap_or(false) {
-        let Ok(event) = crossterm::event::read() else { break };
+        let Ok(event) = crossterm::event::read() else {
+            break;
+        };
         explained += longest_encoding(&event);
         let heard = match event {
-            Event::Key(key) if key.kind != KeyEventKind::Release => outbox.send(TerminalEvent::Key(key)),
+            Event::Key(key) if key.kind != KeyEventKind::Release => {
+                outbox.send(TerminalEvent::Key(key))
+            }
             Event::Paste(text) => outbox.send(TerminalEvent::Paste(text)),
             // Sizes come by signal; mouse and focus are never asked for.
             _ => true,
@@ -194,17 +204,23 @@ fn read_events<M: From<TerminalEvent>>(input: &InputTty, outbox: &Outbox<M>) -> 
 /// missed, but keys are never mistaken for answers.
 fn longest_encoding(event: &Event) -> usize {
     match event {
-        Event::Key(KeyEvent { code: KeyCode::Char(c), modifiers, .. }) => {
-            c.len_utf8() + usize::from(modifiers.contains(KeyModifiers::ALT))
-        }
-        Event::Key(KeyEvent { code: KeyCode::Enter | KeyCode::Tab | KeyCode::Backspace, modifiers, .. })
-            if modifiers.is_empty() =>
-        {
-            1
-        }
-        Event::Key(KeyEvent { code, modifiers, .. })
-            if modifiers.is_empty()
-                && matches!(code, KeyCode::Up | KeyCode::Down | KeyCode::Left | KeyCode::Right) =>
+        Event::Key(KeyEvent {
+            code: KeyCode::Char(c),
+            modifiers,
+            ..
+        }) => c.len_utf8() + usize::from(modifiers.contains(KeyModifiers::ALT)),
+        Event::Key(KeyEvent {
+            code: KeyCode::Enter | KeyCode::Tab | KeyCode::Backspace,
+            modifiers,
+            ..
+        }) if modifiers.is_empty() => 1,
+        Event::Key(KeyEvent {
+            code, modifiers, ..
+        }) if modifiers.is_empty()
+            && matches!(
+                code,
+                KeyCode::Up | KeyCode::Down | KeyCode::Left | KeyCode::Right
+            ) =>
         {
             3
         }

@@ -37,10 +37,14 @@ pub use screen::Screen;
 #[derive(Debug, thiserror::Error)]
 pub enum TerminalError {
     /// Input or output is redirected.
-    #[error("the workstation needs a terminal and {0} is not one; start it in a terminal, or use the batch commands")]
+    #[error(
+        "the workstation needs a terminal and {0} is not one; start it in a terminal, or use the batch commands"
+    )]
     NotATerminal(&'static str),
     /// The terminal went away.
-    #[error("the terminal is gone (hang-up); everything acknowledged is in the journal, start again to go on")]
+    #[error(
+        "the terminal is gone (hang-up); everything acknowledged is in the journal, start again to go on"
+    )]
     HungUp,
     /// The operating system refused.
     #[error("the terminal refused to {what}: {source}; try another terminal or run `reset`")]

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::tty::{self, InputTty, Waited};
 use super::TerminalError;
+use super::tty::{self, InputTty, Waited};
 use crate::tui::graphics::{Grid, Limits};
 
 /// Device attributes, cell size, text area in px, registers, largest sixel, synchronised output,
@@ -63,7 +63,10 @@ impl Capabilities {
     /// Limits of one sixel.
     #[must_use]
     pub fn limits(&self) -> Limits {
-        Limits { max_width_px: self.max_width_px, max_height_px: self.max_height_px }
+        Limits {
+            max_width_px: self.max_width_px,
+            max_height_px: self.max_height_px,
+        }
     }
 
     /// The cells of the terminal as it is now; font and size can change at any time, so ask
@@ -77,7 +80,11 @@ impl Capabilities {
             (_, Some(answered)) => answered,
             _ => GUESSED_CELL_PX,
         };
-        Grid { columns, rows, cell_px }
+        Grid {
+            columns,
+            rows,
+            cell_px,
+        }
     }
 
     /// Takes in what the terminal answered.
@@ -125,7 +132,8 @@ pub fn probe(tmux: bool) -> Result<Capabilities, TerminalError> {
 
 fn ask(input: &InputTty, tmux: bool) -> Result<Capabilities, TerminalError> {
     let start = Instant::now();
-    tty::write_all(QUESTIONS, Some(start + SILENCE)).map_err(TerminalError::io("take a question"))?;
+    tty::write_all(QUESTIONS, Some(start + SILENCE))
+        .map_err(TerminalError::io("take a question"))?;
     let mut found = Capabilities::unknown(tmux);
     let (mut parser, mut taken, mut last) = (AnswerParser::default(), 0, start);
     let cells = tty::size();
@@ -208,7 +216,14 @@ impl AnswerParser {
             },
             State::Text => match byte {
                 0x07 | 0x18 | 0x1a => (State::Ground, None),
-                _ => (if escape { State::TextEscape } else { State::Text }, None),
+                _ => (
+                    if escape {
+                        State::TextEscape
+                    } else {
+                        State::Text
+                    },
+                    None,
+                ),
             },
             State::TextEscape => match byte {
                 b'[' => {
@@ -234,12 +249,17 @@ fn understood(text: &[u8], last: u8) -> Option<Answer> {
         Some(rest) => (rest, true),
         None => (text, false),
     };
-    let numbers: Vec<u32> = text.split(';').map(|n| n.parse().ok()).collect::<Option<_>>()?;
+    let numbers: Vec<u32> = text
+        .split(';')
+        .map(|n| n.parse().ok())
+        .collect::<Option<_>>()?;
     let px = |n: u32| u16::try_from(n).ok().filter(|&n| n > 0);
     match (private, dollar, last, numbers.as_slice()) {
         (true, false, b'c', all) => Some(Answer::Attributes(all.to_vec())),
         (false, false, b't', &[6, height, width]) => Some(Answer::CellPx(px(width)?, px(height)?)),
-        (false, false, b't', &[4, height, width]) => Some(Answer::TextAreaPx(px(width)?, px(height)?)),
+        (false, false, b't', &[4, height, width]) => {
+            Some(Answer::TextAreaPx(px(width)?, px(height)?))
+        }
         (true, false, b'S', &[1, 0, count]) => Some(Answer::Registers(count)),
         (true, false, b'S', &[2, 0, width, height]) => Some(Answer::LargestSixel(width, height)),
         (true, true, b'y', &[2026, state]) => Some(Answer::SyncOutput(matches!(state, 1..=3))),
@@ -267,8 +287,12 @@ mod tests {
             b"\x1b[?63;1;2;4;6;9;15;16;22;28c\x1b[6;17;8t\x1b[4;850;800t\x1b[?1;0;256S\x1b[?2;0;1000;1000S\x1b[?2026;0$y\x1b[0n",
         );
         assert!(xterm.sixel && xterm.fence && !xterm.sync_output);
-        assert_eq!((xterm.cell_px, xterm.max_width_px, xterm.registers), (Some((8, 17)), 1000, 256));
-        let foot = learned(b"\x1b[?62;4;22c\x1b[?1;0;1024S\x1b[?2;0;10000;10000S\x1b[?2026;2$y\x1b[0n");
+        assert_eq!(
+            (xterm.cell_px, xterm.max_width_px, xterm.registers),
+            (Some((8, 17)), 1000, 256)
+        );
+        let foot =
+            learned(b"\x1b[?62;4;22c\x1b[?1;0;1024S\x1b[?2;0;10000;10000S\x1b[?2026;2$y\x1b[0n");
         assert!(foot.sync_output && foot.registers == 256 && foot.max_height_px == 10_000);
         let mlterm = learned(b"\x1b[?63;1;2;3;4;7;29c\x1b[4;800;800t\x1b[?1;3;0S\x1b[0n");
         assert!(mlterm.sixel && mlterm.registers == 256 && mlterm.cell_px == Some((8, 16)));
@@ -280,7 +304,11 @@ mod tests {
             b"jk\x1bOA\x1bP>|XTerm(379) [?4c\x1b\\\x1b]11;rgb:0/0/0\x07\x1b[1;5A\x1b[?64;22c\xc3\xa9\x1b[0n",
         );
         assert!(!noisy.sixel && noisy.fence);
-        let hostile = [b"\x1b[?".to_vec(), vec![b'4'; 100_000], b"c\x1b[6;0;0t\x1b[6;99999;8t\x1b[?2;0;S".to_vec()];
+        let hostile = [
+            b"\x1b[?".to_vec(),
+            vec![b'4'; 100_000],
+            b"c\x1b[6;0;0t\x1b[6;99999;8t\x1b[?2;0;S".to_vec(),
+        ];
         assert_eq!(learned(&hostile.concat()), Capabilities::unknown(false));
     }
 

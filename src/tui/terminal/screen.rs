@@ -110,13 +110,19 @@ impl Screen {
             flow: Mutex::new(Flow::new()),
             gone: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
-            restorer: Restorer { entered: AtomicBool::new(false), input },
+            restorer: Restorer {
+                entered: AtomicBool::new(false),
+                input,
+            },
         });
         let text = TextBuffer::default();
         let terminal = quiet_terminal(&text)?;
         let (writer, jobs) = sync_channel(QUEUE);
-        let (wake, woken) = std::os::unix::net::UnixStream::pair().map_err(TerminalError::io("start"))?;
-        woken.set_nonblocking(true).map_err(TerminalError::io("start"))?;
+        let (wake, woken) =
+            std::os::unix::net::UnixStream::pair().map_err(TerminalError::io("start"))?;
+        woken
+            .set_nonblocking(true)
+            .map_err(TerminalError::io("start"))?;
         let panics = Arc::new(Mutex::new(Vec::new()));
         let previous_hook = install_hook(&shared, &panics);
         let screen = Self {
@@ -169,7 +175,10 @@ impl Screen {
     /// # Errors
     /// The size of the terminal cannot be read.
     pub fn draw(&mut self, render: impl FnOnce(&mut Frame<'_>)) -> Result<(), TerminalError> {
-        self.terminal.draw(render).map(|_| ()).map_err(TerminalError::io("draw text"))
+        self.terminal
+            .draw(render)
+            .map(|_| ())
+            .map_err(TerminalError::io("draw text"))
     }
 
     /// Sends text and pictures as one frame. With nothing to send, nothing is sent.
@@ -190,7 +199,9 @@ impl Screen {
             return Err(TerminalError::HungUp);
         }
         self.shared.flow().sent(frame.len(), Instant::now());
-        self.writer.send(Job::Frame(frame)).map_err(|_| TerminalError::HungUp)
+        self.writer
+            .send(Job::Frame(frame))
+            .map_err(|_| TerminalError::HungUp)
     }
 
     /// Ctrl-Z: restores the terminal, stops the process, and when it is continued enters the
@@ -275,7 +286,11 @@ fn install_hook(shared: &Arc<Shared>, panics: &Arc<Mutex<Vec<String>>>) -> Arc<P
     const KEPT: usize = 16;
     let previous: Arc<PanicHook> = Arc::from(std::panic::take_hook());
     let owner: ThreadId = thread::current().id();
-    let (shared, panics, chained) = (Arc::clone(shared), Arc::clone(panics), Arc::clone(&previous));
+    let (shared, panics, chained) = (
+        Arc::clone(shared),
+        Arc::clone(panics),
+        Arc::clone(&previous),
+    );
     std::panic::set_hook(Box::new(move |info| {
         if thread::current().id() == owner || !shared.restorer.is_entered() {
             shared.restorer.restore();
@@ -297,7 +312,11 @@ fn frame_bytes(text: &[u8], sixels: &[PlacedSixel], capabilities: &Capabilities)
     if !sixels.is_empty() {
         frame.extend_from_slice(b"\x1b7");
         for sixel in sixels {
-            let place = format!("\x1b[{};{}H", u32::from(sixel.row) + 1, u32::from(sixel.column) + 1);
+            let place = format!(
+                "\x1b[{};{}H",
+                u32::from(sixel.row) + 1,
+                u32::from(sixel.column) + 1
+            );
             frame.extend_from_slice(place.as_bytes());
             if capabilities.passthrough {
                 wrap_for_tmux(&sixel.bytes, &mut frame);
@@ -373,7 +392,10 @@ impl TextBuffer {
 
 impl Write for TextBuffer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -432,7 +454,10 @@ impl Backend for QuietBackend {
 
     fn window_size(&mut self) -> io::Result<WindowSize> {
         let [columns, rows, width, height] = tty::size().unwrap_or([80, 24, 0, 0]);
-        Ok(WindowSize { columns_rows: Size::new(columns, rows), pixels: Size::new(width, height) })
+        Ok(WindowSize {
+            columns_rows: Size::new(columns, rows),
+            pixels: Size::new(width, height),
+        })
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -445,7 +470,11 @@ mod tests {
     use super::*;
 
     fn sixel() -> PlacedSixel {
-        PlacedSixel { column: 4, row: 2, bytes: b"\x1bPq~\x1b\\".to_vec() }
+        PlacedSixel {
+            column: 4,
+            row: 2,
+            bytes: b"\x1bPq~\x1b\\".to_vec(),
+        }
     }
 
     #[test]
@@ -463,6 +492,10 @@ mod tests {
         capabilities.passthrough = true;
         let frame = frame_bytes(b"", &[sixel()], &capabilities);
         let wrapped = b"\x1b[3;5H\x1bPtmux;\x1b\x1bPq~\x1b\x1b\\\x1b\\\x1b8";
-        assert!(frame.windows(wrapped.len()).any(|part| part == wrapped), "{}", frame.escape_ascii());
+        assert!(
+            frame.windows(wrapped.len()).any(|part| part == wrapped),
+            "{}",
+            frame.escape_ascii()
+        );
     }
 }

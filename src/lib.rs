@@ -20,7 +20,7 @@
 //! # Invariants, kept by `tests/it/layers.rs`
 //!
 //! 1. `burn` is named only in net and learn; backends only in `net/device.rs`.
-//! 2. `ratatui` and `crossterm` are named only in tui; `clap` and `anyhow` only in cli.
+//! 2. `ratatui` and `crossterm` are named only in tui; `clap` only in cli.
 //! 3. An [`domain::Annotation`] changes only through `apply(&Edit)`; a refused edit changes
 //!    nothing.
 //! 4. The screen holds no tensor and reads no file; it waits for nothing but its inbox.

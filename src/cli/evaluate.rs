@@ -102,6 +102,9 @@ struct Video {
     /// Follow by memory alone, as SAM 2 does
     #[arg(long)]
     no_motion: bool,
+    /// How much of the network's correction of a carried contour is taken, 0 to 1
+    #[arg(long, value_name = "SHARE")]
+    correction: Option<f32>,
     /// Tell no windows: the object score decides, as in SAM 2
     #[arg(long)]
     no_windows: bool,
@@ -235,6 +238,9 @@ fn video(settings: &Settings, options: &Video) -> Done {
     plan.seed = options.seed;
     plan.rounds = options.rounds;
     plan.follow.motion = !options.no_motion;
+    if let Some(share) = options.correction {
+        plan.follow.correction = share.clamp(0.0, 1.0);
+    }
     plan.windowed = !options.no_windows;
     plan.limit = options.limit;
     let cancel = interrupt_flag()?;
@@ -264,7 +270,7 @@ fn video(settings: &Settings, options: &Video) -> Done {
         options.json.as_deref(),
         &json!({
             "judged": card.name, "noise_px": options.noise_px, "seed": options.seed,
-            "motion": plan.follow.motion, "windowed": plan.windowed,
+            "motion": plan.follow.motion, "correction": plan.follow.correction, "windowed": plan.windowed,
             "seconds": begun.elapsed().as_secs_f64(), "report": report,
         }),
     )

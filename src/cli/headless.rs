@@ -103,8 +103,8 @@ pub(super) fn decide_track(
         true => ControlFlow::Break(()),
         false => ControlFlow::Continue(()),
     };
-    let mut ended = walk(segmenter, &mut pixels_of, &plan, &mut between, &mut note)
-        .map_err(|error| Failure::ours(error))?;
+    let mut ended =
+        walk(segmenter, &mut pixels_of, &plan, &mut between, &mut note).map_err(Failure::ours)?;
     for frame in alone {
         if interrupted(cancel) {
             ended = Ended::Cancelled;

@@ -44,6 +44,9 @@ pub(super) struct Options {
     /// Folder for masks as PNG files, besides the project
     #[arg(long, value_name = "DIR", requires = "headless")]
     out: Option<PathBuf>,
+    /// How long a file must stay unchanged before it is taken
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
+    settle: f64,
     /// End when nothing new has come for so many seconds
     #[arg(long, value_name = "SECONDS", requires = "headless")]
     idle_exit: Option<f64>,
@@ -56,9 +59,11 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     }
     refuse_inside(&settings.project.value, &options.folder, "--project")?;
     let (sender, found) = channel();
-    let watching = WatchOptions::new(codec::looks_like_clip, |path| {
+    let mut watching = WatchOptions::new(codec::looks_like_clip, |path| {
         codec::is_complete(path).map_err(|error| error.to_string())
     });
+    watching.settle = Duration::try_from_secs_f64(options.settle)
+        .map_err(|_| Failure::Input("--settle must be 0 or more seconds".into()))?;
     let watcher = Watcher::start(&options.folder, watching, sender).map_err(Failure::input)?;
     tell(&format!(
         "watching {} by {}; Ctrl-C ends",

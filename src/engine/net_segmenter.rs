@@ -15,6 +15,7 @@ use crate::net::follow::{FollowOptions, Follower, Seen};
 use crate::net::letterbox::Letterbox;
 use crate::net::memory_bank;
 use crate::net::predict::Predictor;
+use crate::net::predict::Predictor;
 use crate::net::sam2::{ImageFeatures, Sam2};
 use crate::net::tracker::TrackError;
 
@@ -109,13 +110,14 @@ impl NetSegmenter {
         if prompts.is_empty() {
             return Err(SegmentError::NothingToFollow(image.frame));
         }
-        if let (Some(mask), true) = (&prompts.mask, prompts.points.is_empty()) {
+        if let (Some(mask), true, None) = (&prompts.mask, prompts.points.is_empty(), prompts.bounding_box) {
             return Ok(given(mask.to_bitmap()));
         }
         let (encoded, encode_ms) = self.encoded(image)?;
         let begun = Instant::now();
+        let Encoded { features, letterbox } = &encoded;
         let answer = Predictor::new(&self.sam)
-            .predict(&encoded.features, &encoded.letterbox, prompts)
+            .predict(features, letterbox, prompts)
             .map_err(SegmentError::Network)?;
         Ok(Decided {
             bitmap: answer.bitmap,

@@ -258,15 +258,10 @@ impl Gap {
 
 /// The gaps of `window` before, between and after its anchors.
 fn gaps(window: Window, anchors: &[FrameIndex]) -> Vec<Gap> {
-    let mut inside = anchors
-        .iter()
-        .copied()
-        .filter(|&a| window.contains(a))
-        .map(Some)
-        .peekable();
+    let inside = anchors.iter().copied().filter(|&a| window.contains(a));
     let mut found = Vec::new();
     let mut before = None;
-    while let Some(after) = inside.next() {
+    for after in inside.map(Some).chain([None]) {
         found.push(Gap {
             before,
             after,
@@ -274,11 +269,6 @@ fn gaps(window: Window, anchors: &[FrameIndex]) -> Vec<Gap> {
         });
         before = after;
     }
-    found.push(Gap {
-        before,
-        after: None,
-        window,
-    });
     found
 }
 

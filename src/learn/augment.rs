@@ -364,7 +364,9 @@ fn carried(mask: &Bitmap, rng: &mut fastrand::Rng) -> Vec<f32> {
     // Most walks are off by a few px of 256, some by much more.
     let most = if chance(rng, 0.15) { 0.04 } else { 0.012 };
     let shift = [0, 1].map(|_| gaussian(rng) * most * s);
-    let scale = (gaussian(rng) * 0.06).exp();
+    // Motion knows nothing of a cross-section that grows or shrinks out of the plane.
+    let growth = if chance(rng, 0.3) { 0.2 } else { 0.05 };
+    let scale = (gaussian(rng) * growth).clamp(-0.5, 0.5).exp();
     let bend = Bend::draw(0.4 * s, 1, rng).on(0);
     let centre = mask.bounds().map_or([s / 2.0; 2], |b| [(b.min.x + b.max.x) / 2.0, (b.min.y + b.max.y) / 2.0]);
     let grid = side / 4;

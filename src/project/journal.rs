@@ -145,49 +145,23 @@ fn decode(json: &[u8]) -> Option<(Line, Vec<String>)> {
             }
         };
         let prev = u32::from_str_radix(&read.prev, 16).ok()?;
-        return Some((
-            Line {
-                n: read.n,
-                lam: read.lam,
-                prev,
-                own,
-                record,
-            },
-            unknown,
-        ));
+        return Some((Line { n: read.n, lam: read.lam, prev, own, record }, unknown));
     }
     let read = serde_json::from_slice::<Read<Value, Value>>(json).ok()?;
     let prev = u32::from_str_radix(&read.prev, 16).ok()?;
     let mut unknown = Vec::new();
-    let mark = read
-        .mark
-        .and_then(|mark| serde_json::from_value::<Mark>(mark).ok());
+    let mark = read.mark.and_then(|mark| serde_json::from_value::<Mark>(mark).ok());
     let record = match (read.group, mark, read.edits) {
         (Some(group), Some(mark), Some(values)) => {
-            let edits = values
-                .into_iter()
-                .filter_map(|value| known_edit(value, &mut unknown));
-            Record::Step(Step {
-                group,
-                mark,
-                edits: edits.collect(),
-            })
+            let edits = values.into_iter().filter_map(|value| known_edit(value, &mut unknown));
+            Record::Step(Step { group, mark, edits: edits.collect() })
         }
         _ => {
             unknown.push("a step of a kind".to_owned());
             Record::Unknown
         }
     };
-    Some((
-        Line {
-            n: read.n,
-            lam: read.lam,
-            prev,
-            own,
-            record,
-        },
-        unknown,
-    ))
+    Some((Line { n: read.n, lam: read.lam, prev, own, record }, unknown))
 }
 
 fn known_edit(value: Value, unknown: &mut Vec<String>) -> Option<Edit> {
@@ -209,10 +183,7 @@ pub(super) fn scan(name: &str, bytes: &[u8], row: usize) -> Scan {
     let mut scan = Scan::default();
     let mut at = 0;
     while at < bytes.len() {
-        let end = bytes[at..]
-            .iter()
-            .position(|&b| b == b'\n')
-            .map(|length| at + length);
+        let end = bytes[at..].iter().position(|&b| b == b'\n').map(|length| at + length);
         let text = &bytes[at..end.unwrap_or(bytes.len())];
         let place = format!("{name} line {}", row + scan.rows + 1);
         if !scan.take(&place, text) {
@@ -236,9 +207,7 @@ impl Scan {
         let Some(cut) = text.len().checked_sub(9).filter(|&cut| text[cut] == b'\t') else {
             return false;
         };
-        let crc = std::str::from_utf8(&text[cut + 1..])
-            .ok()
-            .filter(|hex| is_lower_hex(hex));
+        let crc = std::str::from_utf8(&text[cut + 1..]).ok().filter(|hex| is_lower_hex(hex));
         let crc = crc.and_then(|hex| u32::from_str_radix(hex, 16).ok());
         if crc != Some(crc32fast::hash(&text[..cut])) {
             return false;
@@ -264,9 +233,7 @@ impl Scan {
             if tab < from || tab + 9 > text.len() {
                 continue;
             }
-            let nearest = text[from..tab]
-                .windows(LINE_START.len())
-                .rposition(|w| w == LINE_START);
+            let nearest = text[from..tab].windows(LINE_START.len()).rposition(|w| w == LINE_START);
             if let Some(start) = nearest.map(|start| from + start)
                 && self.take(place, &text[start..tab + 9])
             {
@@ -306,15 +273,8 @@ mod tests {
         let (mut bytes, mut prev) = (Vec::new(), 7);
         for n in 0..count {
             let content = Track::new(format!("t{n}"), 0);
-            let edits = vec![Edit::AddTrack {
-                track: TrackId(n),
-                content,
-            }];
-            let record = Record::Step(Step {
-                group: n,
-                mark: Mark::Do,
-                edits,
-            });
+            let edits = vec![Edit::AddTrack { track: TrackId(n), content }];
+            let record = Record::Step(Step { group: n, mark: Mark::Do, edits });
             let (line, own) = encode(n, n + 1, prev, 5, &record).expect("plain data");
             bytes.extend(line);
             prev = own;
@@ -336,10 +296,7 @@ mod tests {
                     found.damaged > 0 && !found.notes.is_empty(),
                     "byte {at} bit {bit} unnoticed"
                 );
-                let lost = all
-                    .iter()
-                    .filter(|line| !found.lines.contains(line))
-                    .count();
+                let lost = all.iter().filter(|line| !found.lines.contains(line)).count();
                 assert!(lost <= 1, "byte {at} bit {bit} cost {lost} lines");
                 assert!(found.lines.iter().all(|line| all.contains(line)));
             }
@@ -348,11 +305,7 @@ mod tests {
 
     #[test]
     fn a_number_that_is_none_is_not_written() {
-        let nowhere = View {
-            frame: 0,
-            cursor: PointPx::new(f32::NAN, 0.0),
-            track: None,
-        };
+        let nowhere = View { frame: 0, cursor: PointPx::new(f32::NAN, 0.0), track: None };
         assert!(encode(0, 1, 0, 0, &Record::View(nowhere)).is_none());
     }
 
@@ -362,9 +315,7 @@ mod tests {
         let mut bytes = json.to_vec();
         bytes.extend(format!("\t{:08x}\n", crc32fast::hash(json)).into_bytes());
         let found = scan("x", &bytes, 0);
-        let Record::Step(step) = &found.lines[0].record else {
-            unreachable!("a step was written")
-        };
+        let Record::Step(step) = &found.lines[0].record else { unreachable!("a step was written") };
         assert_eq!((step.edits.len(), found.damaged), (1, 0));
         assert!(found.notes[0].contains("set_ellipse"), "{:?}", found.notes);
     }

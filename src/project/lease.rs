@@ -55,11 +55,7 @@ impl Holder {
     /// A fresh session name and its random part: UTC stamp, user, host, process, 32 random bits.
     pub(super) fn new_session(&self, seed: u32) -> String {
         let (user, host) = (safe(&self.user), safe(&self.host));
-        format!(
-            "{}-{user}-{host}-{}-{seed:08x}",
-            stamp(self.since_ms),
-            self.pid
-        )
+        format!("{}-{user}-{host}-{}-{seed:08x}", stamp(self.since_ms), self.pid)
     }
 
     /// "anna on gpu1 since 10:12 UTC".
@@ -68,16 +64,8 @@ impl Holder {
         let clock = format!("{}:{} UTC", &stamp[9..11], &stamp[11..13]);
         let day = format!("{}-{}-{}", &stamp[..4], &stamp[4..6], &stamp[6..8]);
         let same_day = self.since_ms / 86_400_000 == now_ms / 86_400_000;
-        let since = if same_day {
-            clock
-        } else {
-            format!("{day} {clock}")
-        };
-        format!(
-            "{} on {} since {since}",
-            shown(&self.user),
-            shown(&self.host)
-        )
+        let since = if same_day { clock } else { format!("{day} {clock}") };
+        format!("{} on {} since {since}", shown(&self.user), shown(&self.host))
     }
 
     /// Whether the process on this machine still runs; `None` when it lives elsewhere.
@@ -91,9 +79,7 @@ impl Holder {
 /// The account's name.
 pub(super) fn user() -> String {
     let from = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    from("USER")
-        .or_else(|| from("LOGNAME"))
-        .unwrap_or_else(|| "unknown".to_owned())
+    from("USER").or_else(|| from("LOGNAME")).unwrap_or_else(|| "unknown".to_owned())
 }
 
 /// The user part of a session's name, as [`safe`] wrote it.
@@ -135,11 +121,7 @@ fn stamp(ms: u64) -> String {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
     let year = (year_of_era + era * 400 + u64::from(month <= 2)) % 10_000;
     let (hour, minute, second) = (s / 3600, s / 60 % 60, s % 60);
     format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
@@ -167,18 +149,9 @@ impl Lease {
         let bytes = serde_json::to_vec(holder)?;
         // Not for appending: the heartbeat writes the same bytes over again.
         let mut options = OpenOptions::new();
-        let file = options
-            .write(true)
-            .create_new(true)
-            .mode(modes.file)
-            .open(&path)?;
+        let file = options.write(true).create_new(true).mode(modes.file).open(&path)?;
         file.write_all_at(&bytes, 0)?;
-        Ok(Self {
-            path,
-            file,
-            bytes,
-            touched: Instant::now(),
-        })
+        Ok(Self { path, file, bytes, touched: Instant::now() })
     }
 
     /// Tells the others that this session lives; cheap, at most one write in 30 s.
@@ -210,11 +183,7 @@ pub(super) struct Alive {
 /// The sessions, other than `own`, that have the clip of `here` open. With `tidy`, files of
 /// processes that are known to have ended on this machine are removed (they hold no work).
 pub(super) fn alive(folder: &Path, own: &str, here: &Holder, tidy: bool) -> Vec<Alive> {
-    let touched = |path: &Path| {
-        fs::symlink_metadata(path)
-            .and_then(|meta| meta.modified())
-            .ok()
-    };
+    let touched = |path: &Path| fs::symlink_metadata(path).and_then(|meta| meta.modified()).ok();
     let now = touched(&folder.join(format!("{own}.json"))).unwrap_or_else(SystemTime::now);
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -223,9 +192,8 @@ pub(super) fn alive(folder: &Path, own: &str, here: &Holder, tidy: bool) -> Vec<
         let Some(session) = name.to_str().and_then(|name| name.strip_suffix(".json")) else {
             continue;
         };
-        let holder = read_regular(&path)
-            .ok()
-            .and_then(|b| serde_json::from_slice::<Holder>(&b).ok());
+        let holder =
+            read_regular(&path).ok().and_then(|b| serde_json::from_slice::<Holder>(&b).ok());
         let Some(holder) = holder.filter(|_| session != own) else {
             continue;
         };
@@ -242,10 +210,7 @@ pub(super) fn alive(folder: &Path, own: &str, here: &Holder, tidy: bool) -> Vec<
         };
         if runs.unwrap_or_else(fresh) {
             let text = holder.describe(here.since_ms);
-            found.push(Alive {
-                session: session.to_owned(),
-                text,
-            });
+            found.push(Alive { session: session.to_owned(), text });
         }
     }
     found.sort_by(|a, b| a.session.cmp(&b.session));
@@ -254,36 +219,21 @@ pub(super) fn alive(folder: &Path, own: &str, here: &Holder, tidy: bool) -> Vec<
 
 fn host() -> String {
     let kernel = fs::read_to_string("/proc/sys/kernel/hostname").ok();
-    let name = kernel
-        .or_else(|| std::env::var("HOSTNAME").ok())
-        .unwrap_or_default();
+    let name = kernel.or_else(|| std::env::var("HOSTNAME").ok()).unwrap_or_default();
     let name = name.trim();
-    if name.is_empty() {
-        "unknown".to_owned()
-    } else {
-        name.to_owned()
-    }
+    if name.is_empty() { "unknown".to_owned() } else { name.to_owned() }
 }
 
 fn boot() -> String {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let space = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
-    if boot.is_empty() {
-        boot
-    } else {
-        format!("{} {}", boot.trim(), space.display())
-    }
+    if boot.is_empty() { boot } else { format!("{} {}", boot.trim(), space.display()) }
 }
 
 /// Start of a running process (field 22 of its stat line); `None` when there is none.
 fn started_ticks(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?
-        .1
-        .split_whitespace()
-        .nth(19)?
-        .parse()
-        .ok()
+    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -301,11 +251,7 @@ mod tests {
     fn session_names_are_safe_and_tell_users_apart() {
         let holder = Holder::here("an-na/../x".into(), &ContentHash("a".repeat(64)), 0);
         let name = holder.new_session(0xdead_beef);
-        assert!(
-            name.bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"._=-".contains(&b)),
-            "{name}"
-        );
+        assert!(name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._=-".contains(&b)), "{name}");
         assert_eq!(user_of(&name), safe("an-na/../x"));
         assert_ne!(safe("an-na"), safe("an_na"));
         assert_eq!(seed_of(&name), Some(0xdead_beef));

@@ -92,15 +92,8 @@ impl Merged {
         if self.folded.as_ref().is_some_and(too_old) {
             return Err(TooOld);
         }
-        if self
-            .tail
-            .last()
-            .is_none_or(|last| first.order(last) == Ordering::Greater)
-        {
-            let effect = new
-                .iter()
-                .flat_map(|entry| apply(&mut self.now, &entry.step))
-                .collect();
+        if self.tail.last().is_none_or(|last| first.order(last) == Ordering::Greater) {
+            let effect = new.iter().flat_map(|entry| apply(&mut self.now, &entry.step)).collect();
             self.tail.extend(new);
             self.fold();
             return Ok(effect);
@@ -152,22 +145,13 @@ impl Authors {
     pub(super) fn note(&mut self, entry: &Entry, effect: &[Edit], user: &str) -> Vec<String> {
         let mut notes = Vec::new();
         for edit in effect {
-            let Edit::SetMask {
-                track,
-                frame,
-                before: met,
-                after,
-            } = edit
-            else {
+            let Edit::SetMask { track, frame, before: met, after } = edit else {
                 continue;
             };
             let seen = entry.step.edits.iter().find_map(|asked| match asked {
-                Edit::SetMask {
-                    track: t,
-                    frame: f,
-                    before,
-                    ..
-                } if (t, f) == (track, frame) => Some(before),
+                Edit::SetMask { track: t, frame: f, before, .. } if (t, f) == (track, frame) => {
+                    Some(before)
+                }
                 _ => None,
             });
             let earlier = self.0.insert((*track, *frame), user.to_owned());
@@ -191,8 +175,7 @@ impl Authors {
 }
 
 fn by_person(mask: &Option<FrameMask>) -> bool {
-    mask.as_ref()
-        .is_some_and(|mask| mask.source != MaskSource::Tracked)
+    mask.as_ref().is_some_and(|mask| mask.source != MaskSource::Tracked)
 }
 
 /// The edits that turn `from` into `to`.
@@ -200,18 +183,12 @@ pub(super) fn difference(from: &Annotation, to: &Annotation) -> Vec<Edit> {
     let mut edits = Vec::new();
     for (&track, content) in &from.tracks {
         if !to.tracks.contains_key(&track) {
-            edits.push(Edit::RemoveTrack {
-                track,
-                content: content.clone(),
-            });
+            edits.push(Edit::RemoveTrack { track, content: content.clone() });
         }
     }
     for (&track, wanted) in &to.tracks {
         match from.tracks.get(&track) {
-            None => edits.push(Edit::AddTrack {
-                track,
-                content: wanted.clone(),
-            }),
+            None => edits.push(Edit::AddTrack { track, content: wanted.clone() }),
             Some(held) if held != wanted => track_difference(track, held, wanted, &mut edits),
             Some(_) => {}
         }
@@ -222,46 +199,23 @@ pub(super) fn difference(from: &Annotation, to: &Annotation) -> Vec<Edit> {
 fn track_difference(track: TrackId, held: &Track, wanted: &Track, edits: &mut Vec<Edit>) {
     if held.info != wanted.info {
         let (before, after) = (held.info.clone(), wanted.info.clone());
-        edits.push(Edit::SetTrackInfo {
-            track,
-            before,
-            after,
-        });
+        edits.push(Edit::SetTrackInfo { track, before, after });
     }
     if held.windows != wanted.windows {
         let (before, after) = (held.windows.clone(), wanted.windows.clone());
-        edits.push(Edit::SetWindows {
-            track,
-            before,
-            after,
-        });
+        edits.push(Edit::SetWindows { track, before, after });
     }
-    let frames: BTreeSet<_> = held
-        .prompts
-        .keys()
-        .chain(wanted.prompts.keys())
-        .copied()
-        .collect();
+    let frames: BTreeSet<_> = held.prompts.keys().chain(wanted.prompts.keys()).copied().collect();
     for frame in frames {
         let list = |of: &Track| of.prompts.get(&frame).cloned().unwrap_or_default();
         prompt_difference(track, frame, list(held), &list(wanted), edits);
     }
-    let frames: BTreeSet<_> = held
-        .masks
-        .keys()
-        .chain(wanted.masks.keys())
-        .copied()
-        .collect();
+    let frames: BTreeSet<_> = held.masks.keys().chain(wanted.masks.keys()).copied().collect();
     for frame in frames {
         let (before, after) = (held.masks.get(&frame), wanted.masks.get(&frame));
         if before != after {
             let (before, after) = (before.cloned(), after.cloned());
-            edits.push(Edit::SetMask {
-                track,
-                frame,
-                before,
-                after,
-            });
+            edits.push(Edit::SetMask { track, frame, before, after });
         }
     }
 }
@@ -279,40 +233,19 @@ fn prompt_difference(
         }
         if let Some(held) = list.get_mut(at).filter(|held| held.id == placed.id) {
             let (before, after) = (held.prompt.clone(), placed.prompt.clone());
-            edits.push(Edit::MovePrompt {
-                track,
-                frame,
-                id: placed.id,
-                before,
-                after,
-            });
+            edits.push(Edit::MovePrompt { track, frame, id: placed.id, before, after });
             held.prompt = placed.prompt.clone();
             continue;
         }
         if let Some(later) = list.iter().position(|held| held.id == placed.id) {
             let moved = list.remove(later);
-            edits.push(Edit::RemovePrompt {
-                track,
-                frame,
-                at: later,
-                placed: moved,
-            });
+            edits.push(Edit::RemovePrompt { track, frame, at: later, placed: moved });
         }
         list.insert(at, placed.clone());
-        edits.push(Edit::AddPrompt {
-            track,
-            frame,
-            at,
-            placed: placed.clone(),
-        });
+        edits.push(Edit::AddPrompt { track, frame, at, placed: placed.clone() });
     }
     while list.len() > wanted.len() {
         let at = list.len() - 1;
-        edits.push(Edit::RemovePrompt {
-            track,
-            frame,
-            at,
-            placed: list.remove(at),
-        });
+        edits.push(Edit::RemovePrompt { track, frame, at, placed: list.remove(at) });
     }
 }

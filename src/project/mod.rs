@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! PROJECT/
-//!   FORMAT                         "sonomark 1"
+//!   FORMAT                         "sonomark 1", then a random line that tells projects apart
 //!   sessions/<session>.json        who has which clip open (a courtesy, never needed)
 //!   clips/<content hash>/
 //!     clip.json                    what the clip is; written once
@@ -95,30 +95,17 @@ pub enum ProjectError {
     BadHash { hash: String },
     /// Reading or creating failed.
     #[error("cannot {doing} {path}: {cause}; check the disk and the permissions, then try again")]
-    Io {
-        doing: &'static str,
-        path: String,
-        cause: String,
-    },
+    Io { doing: &'static str, path: String, cause: String },
     /// The disk refuses; the step counts, it is kept in memory and written as soon as possible.
     #[error(
         "{unwritten} step(s) are kept in memory because {path} cannot be written ({cause}); {rescue}; make room on the disk, work goes on"
     )]
-    KeptInMemory {
-        unwritten: usize,
-        path: String,
-        cause: String,
-        rescue: String,
-    },
+    KeptInMemory { unwritten: usize, path: String, cause: String, rescue: String },
     /// The disk took the steps but does not confirm them; they are kept in memory as well.
     #[error(
         "{unsynced} step(s) are not confirmed by the disk of {path} ({cause}); they are kept in memory and written again, do not switch the machine off"
     )]
-    NotSynced {
-        unsynced: usize,
-        path: String,
-        cause: String,
-    },
+    NotSynced { unsynced: usize, path: String, cause: String },
     /// A score or coordinate that is not a number: nothing was changed.
     #[error(
         "this step holds a number that cannot be stored; nothing was changed, please report it"
@@ -128,11 +115,7 @@ pub enum ProjectError {
 
 impl ProjectError {
     fn io(doing: &'static str, path: &Path, cause: &io::Error) -> Self {
-        Self::Io {
-            doing,
-            path: named(path),
-            cause: cause.to_string(),
-        }
+        Self::Io { doing, path: named(path), cause: cause.to_string() }
     }
 
     /// True when the step was taken all the same and only waits for the disk.
@@ -165,11 +148,7 @@ pub fn list_clips(project_root: &Path) -> Result<Vec<ClipSummary>, ProjectError>
         let info = read_regular(&folder.join("clip.json")).ok();
         let info = info.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let journals = journal_files(&folder.join("ops")).map_or(0, |files| files.len());
-        found.push(ClipSummary {
-            hash,
-            info,
-            journals,
-        });
+        found.push(ClipSummary { hash, info, journals });
     }
     found.sort_by(|a, b| a.hash.cmp(&b.hash));
     Ok(found)
@@ -184,18 +163,13 @@ fn named(path: &Path) -> String {
 fn checked(hash: &ContentHash) -> Result<ContentHash, ProjectError> {
     let fine =
         (8..=128).contains(&hash.0.len()) && hash.0.bytes().all(|b| b.is_ascii_alphanumeric());
-    fine.then(|| hash.clone())
-        .ok_or_else(|| ProjectError::BadHash {
-            hash: shown(&hash.0),
-        })
+    fine.then(|| hash.clone()).ok_or_else(|| ProjectError::BadHash { hash: shown(&hash.0) })
 }
 
 /// The journal files of a folder with their sessions and part labels, sorted.
 fn journal_files(ops: &Path) -> io::Result<Vec<JournalFile>> {
-    let mut files: Vec<JournalFile> = fs::read_dir(ops)?
-        .flatten()
-        .filter_map(|entry| JournalFile::parse(entry.path()))
-        .collect();
+    let mut files: Vec<JournalFile> =
+        fs::read_dir(ops)?.flatten().filter_map(|entry| JournalFile::parse(entry.path())).collect();
     files.sort();
     Ok(files)
 }
@@ -224,11 +198,7 @@ impl JournalFile {
             Some((session, tail)) if is_part(tail) => (session, tail),
             _ => (stem, ""),
         };
-        Some(Self {
-            session: session.to_owned(),
-            part: part.to_owned(),
-            path,
-        })
+        Some(Self { session: session.to_owned(), part: part.to_owned(), path })
     }
 }
 
@@ -243,15 +213,9 @@ fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
 /// Opens a regular file for reading; links, pipes and devices are refused.
 fn open_regular(path: &Path) -> io::Result<File> {
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags)
-        .open(path)?;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     if !file.metadata()?.is_file() {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "it is not a regular file",
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }
     Ok(file)
 }
@@ -265,17 +229,11 @@ struct Modes {
 }
 
 impl Modes {
-    const PRIVATE: Self = Self {
-        folder: 0o700,
-        file: 0o600,
-    };
+    const PRIVATE: Self = Self { folder: 0o700, file: 0o600 };
 
     fn of(root: &Path) -> Self {
         match fs::metadata(root).map(|meta| meta.permissions().mode()) {
-            Ok(mode) if mode & 0o020 != 0 => Self {
-                folder: 0o770 | (mode & 0o2000),
-                file: 0o660,
-            },
+            Ok(mode) if mode & 0o020 != 0 => Self { folder: 0o770 | (mode & 0o2000), file: 0o660 },
             _ => Self::PRIVATE,
         }
     }
@@ -285,10 +243,7 @@ impl Modes {
         if path.is_dir() {
             return Ok(());
         }
-        if let Some(parent) = path
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty())
-        {
+        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             self.make_folder(parent)?;
         }
         match DirBuilder::new().mode(self.folder & 0o777).create(path) {
@@ -302,12 +257,8 @@ impl Modes {
     fn create_new(self, path: &Path) -> io::Result<File> {
         let flags = libc::O_CLOEXEC | libc::O_NOFOLLOW;
         let mut options = OpenOptions::new();
-        let file = options
-            .append(true)
-            .create_new(true)
-            .mode(self.file)
-            .custom_flags(flags)
-            .open(path)?;
+        let file =
+            options.append(true).create_new(true).mode(self.file).custom_flags(flags).open(path)?;
         if self.file != Self::PRIVATE.file {
             file.set_permissions(fs::Permissions::from_mode(self.file))?;
         }
@@ -317,16 +268,10 @@ impl Modes {
     /// Writes a whole file so that it appears complete or not at all, durable on return.
     fn publish(self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "it has no name",
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it has no name"));
         };
-        let temporary = folder.join(format!(
-            ".{}.{:016x}",
-            name.to_string_lossy(),
-            fastrand::u64(..)
-        ));
+        let temporary =
+            folder.join(format!(".{}.{:016x}", name.to_string_lossy(), fastrand::u64(..)));
         let mut file = self.create_new(&temporary)?;
         let done = file
             .write_all(bytes)

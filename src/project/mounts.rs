@@ -37,10 +37,7 @@ pub(super) fn file_system(path: &Path) -> Option<String> {
 
 /// A mount point as the table writes it: blank, tab, line feed and backslash in octal.
 fn unescaped(text: &str) -> PathBuf {
-    let plain = text
-        .replace("\\040", " ")
-        .replace("\\011", "\t")
-        .replace("\\012", "\n");
+    let plain = text.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n");
     PathBuf::from(plain.replace("\\134", "\\"))
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::lease::{self, Alive};
 use super::{
-    FORMAT, Modes, ProjectError, journal, journal_files, named, read_regular, sync_folder,
+    FORMAT, Modes, ProjectError, checked, journal, journal_files, named, read_regular, sync_folder,
 };
 use crate::domain::{ClipInfo, ContentHash, shown};
 
@@ -44,7 +44,8 @@ pub(super) fn prepare(
         }
         let modes = Modes::of(root);
         if !root.join("FORMAT").exists() {
-            modes.publish(&root.join("FORMAT"), format!("{FORMAT}\n").as_bytes())?;
+            let text = format!("{FORMAT}\n{:032x}\n", fastrand::u128(..));
+            modes.publish(&root.join("FORMAT"), text.as_bytes())?;
         }
         modes.make_folder(&clip.join("ops"))?;
         let about = clip.join("clip.json");
@@ -52,10 +53,7 @@ pub(super) fn prepare(
         if let Ok(bytes) = &held
             && serde_json::from_slice::<ClipInfo>(bytes).is_err()
         {
-            fs::rename(
-                &about,
-                clip.join(format!("clip.damaged-{:08x}.json", fastrand::u32(..))),
-            )?;
+            fs::rename(&about, clip.join(format!("clip.damaged-{:08x}.json", fastrand::u32(..))))?;
             notes.push(format!(
                 "{}: it was damaged and is written anew, the old one is kept",
                 named(&about)
@@ -93,9 +91,8 @@ fn open_to_all(root: &Path) -> bool {
 fn check_format(root: &Path) -> Result<(), ProjectError> {
     match read_regular(&root.join("FORMAT")) {
         Ok(bytes) => {
-            let found = String::from_utf8_lossy(&bytes[..bytes.len().min(64)])
-                .trim()
-                .to_owned();
+            let found = String::from_utf8_lossy(&bytes[..bytes.len().min(64)]);
+            let found = found.lines().next().unwrap_or("").trim().to_owned();
             if found != FORMAT && found.starts_with("sonomark ") {
                 let (path, found) = (named(root), shown(&found));
                 return Err(ProjectError::Newer { path, found });
@@ -121,10 +118,7 @@ pub(super) fn unless_full(path: &Path, cause: &io::Error) -> Result<(), ProjectE
     match cause.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Ok(()),
         io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
-            Err(ProjectError::ReadOnly {
-                path: named(path),
-                cause: cause.to_string(),
-            })
+            Err(ProjectError::ReadOnly { path: named(path), cause: cause.to_string() })
         }
         _ => Err(ProjectError::io("create", path, cause)),
     }
@@ -132,31 +126,36 @@ pub(super) fn unless_full(path: &Path, cause: &io::Error) -> Result<(), ProjectE
 
 /// The note for a full disk.
 pub(super) fn full(root: &Path, cause: &io::Error) -> String {
-    format!(
-        "{}: {cause}; steps are kept in memory until there is room",
-        named(root)
-    )
+    format!("{}: {cause}; steps are kept in memory until there is room", named(root))
 }
 
-/// Where copies for this clip of this project go: two projects never share one.
+/// Where copies for this clip of this project go. The random second line of FORMAT tells projects
+/// apart, so that a new project in the place of an old one never finds the old one's steps.
 pub(super) fn rescue_folder(base: &Path, root: &Path, hash: &ContentHash) -> PathBuf {
-    let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
-    let project = journal::chain_hash(root.as_os_str().as_encoded_bytes());
-    base.join(format!("{project:08x}")).join(&hash.0)
+    let format = read_regular(&root.join("FORMAT")).unwrap_or_default();
+    let identity = String::from_utf8_lossy(&format);
+    let identity = identity.lines().nth(1).filter(|id| checked(&ContentHash((*id).into())).is_ok());
+    match identity {
+        Some(identity) => base.join(identity).join(&hash.0),
+        None => rescue_folder_by_path(base, root, hash),
+    }
+}
+
+/// The same for a project whose disk was too full even for its FORMAT.
+pub(super) fn rescue_folder_by_path(base: &Path, root: &Path, hash: &ContentHash) -> PathBuf {
+    let path = journal::chain_hash(root.as_os_str().as_encoded_bytes());
+    base.join(format!("path-{path:08x}")).join(&hash.0)
 }
 
 /// Copies rescued lines of ended sessions into the project, where it lacks them.
 pub(super) fn bring_home(
-    rescue: Option<&Path>,
+    rescue: &Path,
     ops: &Path,
     alive: &[Alive],
     modes: Modes,
     notes: &mut Vec<String>,
 ) {
-    let rescued = rescue
-        .and_then(|folder| journal_files(folder).ok())
-        .unwrap_or_default();
-    for file in rescued {
+    for file in journal_files(rescue).unwrap_or_default() {
         if alive.iter().any(|a| a.session == file.session) {
             continue;
         }
@@ -170,15 +169,9 @@ pub(super) fn bring_home(
             .collect();
         let copied = read_regular(&file.path).and_then(|bytes| {
             let lacking = |row: &&[u8]| {
-                journal::scan("", row, 0)
-                    .lines
-                    .iter()
-                    .any(|line| !at_home.contains(&line.n))
+                journal::scan("", row, 0).lines.iter().any(|line| !at_home.contains(&line.n))
             };
-            let rows: Vec<&[u8]> = bytes
-                .split_inclusive(|&b| b == b'\n')
-                .filter(lacking)
-                .collect();
+            let rows: Vec<&[u8]> = bytes.split_inclusive(|&b| b == b'\n').filter(lacking).collect();
             let name = (0..10_000)
                 .map(|k| ops.join(format!("{}.r{k}.jsonl", file.session)))
                 .find(|path| !path.exists());

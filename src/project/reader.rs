@@ -60,16 +60,11 @@ impl Known {
     ) -> Vec<Entry> {
         let mut files = journal_files(ops).unwrap_or_else(|cause| {
             if cause.kind() != io::ErrorKind::NotFound {
-                self.notes
-                    .push(ProjectError::io("read", ops, &cause).to_string());
+                self.notes.push(ProjectError::io("read", ops, &cause).to_string());
             }
             Vec::new()
         });
-        files.extend(
-            rescue
-                .and_then(|folder| journal_files(folder).ok())
-                .unwrap_or_default(),
-        );
+        files.extend(rescue.and_then(|folder| journal_files(folder).ok()).unwrap_or_default());
         files.sort();
         let mut entries = Vec::new();
         for same in files.chunk_by(|a, b| a.session == b.session) {
@@ -85,14 +80,12 @@ impl Known {
             let bytes = match read_regular(&file.path) {
                 Ok(bytes) => bytes,
                 Err(cause) => {
-                    self.notes
-                        .push(ProjectError::io("read", &file.path, &cause).to_string());
+                    self.notes.push(ProjectError::io("read", &file.path, &cause).to_string());
                     continue;
                 }
             };
             let scan = journal::scan(&named_file(&file.path), &bytes, 0);
-            self.files
-                .insert(file.path.clone(), (scan.consumed as u64, scan.rows));
+            self.files.insert(file.path.clone(), (scan.consumed as u64, scan.rows));
             // A session that is alive may be in the middle of a line.
             let open = scan.consumed < bytes.len() && alive.iter().any(|a| a.session == *session);
             let notes = scan.notes.len() - usize::from(open && scan.damaged > 0);
@@ -137,21 +130,13 @@ impl Known {
         // No honest clock comes near; a forged one must not overflow ours.
         let lam = line.lam.min(u64::MAX / 2);
         self.lam = self.lam.max(lam);
-        if !self
-            .seen
-            .entry(Arc::clone(session))
-            .or_default()
-            .insert(line.n)
-        {
+        if !self.seen.entry(Arc::clone(session)).or_default().insert(line.n) {
             return None;
         }
         match line.record {
-            Record::Step(step) => Some(Entry {
-                lam,
-                session: Arc::clone(session),
-                n: line.n,
-                step,
-            }),
+            Record::Step(step) => {
+                Some(Entry { lam, session: Arc::clone(session), n: line.n, step })
+            }
             Record::View(view) => {
                 self.views.push((lam, Arc::clone(session), line.n, view));
                 None
@@ -171,44 +156,21 @@ impl Known {
         let own = |session: &str| {
             lease::user_of(session) == me && alive.iter().all(|a| a.session != session)
         };
-        let (mut history, mut authors, mut notes) = (
-            History::default(),
-            Authors::default(),
-            std::mem::take(&mut self.notes),
-        );
+        let (mut history, mut authors, mut notes) =
+            (History::default(), Authors::default(), std::mem::take(&mut self.notes));
         let merged = Merged::replay(entries, |entry, effect| {
             let Step { group, mark, .. } = entry.step;
             if own(&entry.session) {
-                history.note(&Step {
-                    group,
-                    mark,
-                    edits: effect.to_vec(),
-                });
+                history.note(&Step { group, mark, edits: effect.to_vec() });
             }
             notes.extend(authors.note(entry, effect, lease::user_of(&entry.session)));
         });
-        self.views
-            .sort_by(|a, b| (a.0, &a.1, a.2).cmp(&(b.0, &b.1, b.2)));
-        let view = self
-            .views
-            .iter()
-            .rev()
-            .find(|(_, session, ..)| own(session))
-            .map(|v| v.3);
+        self.views.sort_by(|a, b| (a.0, &a.1, a.2).cmp(&(b.0, &b.1, b.2)));
+        let view = self.views.iter().rev().find(|(_, session, ..)| own(session)).map(|v| v.3);
         self.views.clear();
         let annotation = merged.now().clone();
         let others = alive.iter().map(|each| each.text.clone()).collect();
-        (
-            merged,
-            Loaded {
-                annotation,
-                history,
-                view,
-                notes,
-                session_seed: 0,
-                others,
-            },
-        )
+        (merged, Loaded { annotation, history, view, notes, session_seed: 0, others })
     }
 
     /// Complete new lines of every session but `own`.
@@ -233,15 +195,10 @@ impl Known {
             };
             bytes.truncate(last + 1);
             let scan = journal::scan(&named_file(&file.path), &bytes, row);
-            self.files
-                .insert(file.path, (from + scan.consumed as u64, row + scan.rows));
+            self.files.insert(file.path, (from + scan.consumed as u64, row + scan.rows));
             notes.extend(scan.notes);
             let session: Arc<str> = file.session.as_str().into();
-            entries.extend(
-                scan.lines
-                    .into_iter()
-                    .filter_map(|line| self.take(&session, line)),
-            );
+            entries.extend(scan.lines.into_iter().filter_map(|line| self.take(&session, line)));
         }
         self.views.clear();
         entries
@@ -259,6 +216,5 @@ fn read_from(path: &Path, from: u64) -> io::Result<Vec<u8>> {
 }
 
 fn named_file(path: &Path) -> String {
-    path.file_name()
-        .map_or_else(String::new, |name| named(Path::new(name)))
+    path.file_name().map_or_else(String::new, |name| named(Path::new(name)))
 }

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use super::journal::{self, Record};
 use super::lease::{self, Holder, Lease};
 use super::merge::{Entry, Merged, difference};
-use super::prepare::{bring_home, fresh_seed, full, prepare, rescue_folder, unless_full};
+use super::prepare::{
+    bring_home, fresh_seed, full, prepare, rescue_folder, rescue_folder_by_path, unless_full,
+};
 use super::reader::Known;
 use super::writer::Writer;
 use super::{ProjectError, Syncer, View, checked, named};
@@ -49,16 +51,10 @@ impl StoreOptions {
     /// The logged-in user and `$XDG_STATE_HOME/sonomark/rescue` (`~/.local/state/...`).
     #[must_use]
     pub fn from_env() -> Self {
-        let folder = |name: &str| {
-            std::env::var_os(name)
-                .map(PathBuf::from)
-                .filter(|p| p.is_absolute())
-        };
+        let folder =
+            |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
         let state = folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local/state")));
-        Self {
-            user: lease::user(),
-            rescue: state.map(|state| state.join("sonomark/rescue")),
-        }
+        Self { user: lease::user(), rescue: state.map(|state| state.join("sonomark/rescue")) }
     }
 }
 
@@ -117,17 +113,12 @@ impl ClipStore {
             }
         };
         let others = lease::alive(&sessions, &session, &holder, true);
-        let rescue = options
-            .rescue
-            .as_deref()
-            .map(|base| rescue_folder(base, root, &hash));
-        bring_home(
-            rescue.as_deref(),
-            &clip.join("ops"),
-            &others,
-            modes,
-            &mut notes,
-        );
+        let rescue = options.rescue.as_deref().map(|base| rescue_folder(base, root, &hash));
+        let early = options.rescue.as_deref();
+        let early = early.map(|base| rescue_folder_by_path(base, root, &hash));
+        for copies in [early.as_deref(), rescue.as_deref()].into_iter().flatten() {
+            bring_home(copies, &clip.join("ops"), &others, modes, &mut notes);
+        }
 
         let mut known = Known::default();
         let entries = known.read_all(&clip.join("ops"), rescue.as_deref(), &others);
@@ -174,12 +165,7 @@ impl ClipStore {
             journal::encode(n, lam, self.prev, now_ms, &record).ok_or(ProjectError::Unstorable)?;
         (self.lam, self.n, self.prev) = (lam, n + 1, own);
         if let Record::Step(step) = record {
-            self.merged.push(Entry {
-                lam,
-                session: Arc::clone(&self.session),
-                n,
-                step,
-            });
+            self.merged.push(Entry { lam, session: Arc::clone(&self.session), n, step });
         }
         if let Some(lease) = &mut self.lease {
             lease.beat();
@@ -249,22 +235,14 @@ impl ClipStore {
     fn reload(&mut self, ops: &Path) -> Vec<Edit> {
         let mut known = Known::default();
         let mut entries = known.read_all(ops, self.rescue.as_deref(), &[]);
-        let have: HashSet<(Arc<str>, u64)> = entries
-            .iter()
-            .map(|entry| (Arc::clone(&entry.session), entry.n))
-            .collect();
+        let have: HashSet<(Arc<str>, u64)> =
+            entries.iter().map(|entry| (Arc::clone(&entry.session), entry.n)).collect();
         let missing = |session: &Arc<str>, n: u64| !have.contains(&(Arc::clone(session), n));
-        let held = self
-            .writer
-            .kept()
-            .flat_map(|line| journal::scan("", line, 0).lines);
+        let held = self.writer.kept().flat_map(|line| journal::scan("", line, 0).lines);
         let own = held.filter_map(|line| match line.record {
-            Record::Step(step) if missing(&self.session, line.n) => Some(Entry {
-                lam: line.lam,
-                session: Arc::clone(&self.session),
-                n: line.n,
-                step,
-            }),
+            Record::Step(step) if missing(&self.session, line.n) => {
+                Some(Entry { lam: line.lam, session: Arc::clone(&self.session), n: line.n, step })
+            }
             _ => None,
         });
         let own: Vec<Entry> = own.collect();
@@ -296,15 +274,10 @@ pub fn load_read_only(project_root: &Path, hash: &ContentHash) -> Result<Loaded,
     }
     let options = StoreOptions::from_env();
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let now_ms = since.map_or(0, |since| {
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-    });
+    let now_ms = since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
     let holder = Holder::here(options.user, &hash, now_ms);
     let others = lease::alive(&project_root.join("sessions"), "", &holder, false);
-    let rescue = options
-        .rescue
-        .as_deref()
-        .map(|base| rescue_folder(base, project_root, &hash));
+    let rescue = options.rescue.as_deref().map(|base| rescue_folder(base, project_root, &hash));
     let mut known = Known::default();
     let entries = known.read_all(&clip.join("ops"), rescue.as_deref(), &others);
     let (_, mut loaded) = known.load(entries, &holder.user, &others);

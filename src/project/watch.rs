@@ -99,9 +99,7 @@ impl Watcher {
         options: WatchOptions,
         sender: Sender<Found>,
     ) -> Result<Self, ProjectError> {
-        let folder = folder
-            .canonicalize()
-            .map_err(|e| ProjectError::io("watch", folder, &e))?;
+        let folder = folder.canonicalize().map_err(|e| ProjectError::io("watch", folder, &e))?;
         fs::read_dir(&folder).map_err(|e| ProjectError::io("watch", &folder, &e))?;
         let (stop, inbox) = mpsc::channel();
         let mut options = options;
@@ -125,11 +123,7 @@ impl Watcher {
             None => "events".to_owned(),
         };
         let mut scout = Scout {
-            every: if polled.is_some() {
-                options.poll
-            } else {
-                options.rescan
-            },
+            every: if polled.is_some() { options.poll } else { options.rescan },
             folder: folder.clone(),
             options,
             sender,
@@ -143,11 +137,7 @@ impl Watcher {
         };
         let thread = thread::Builder::new().name("watch".into()).spawn(run);
         let thread = thread.map_err(|e| ProjectError::io("watch", &folder, &e))?;
-        Ok(Self {
-            stop,
-            thread: Some(thread),
-            mode,
-        })
+        Ok(Self { stop, thread: Some(thread), mode })
     }
 
     /// "events", or "poll 10 s (nfs4)".
@@ -234,16 +224,8 @@ impl Scout {
             if self.settle().is_err() {
                 return;
             }
-            let due = self
-                .waiting
-                .values()
-                .map(|w| w.due)
-                .min()
-                .unwrap_or(scan_at);
-            let pause = due
-                .min(scan_at)
-                .saturating_duration_since(Instant::now())
-                .max(crowd / 4);
+            let due = self.waiting.values().map(|w| w.due).min().unwrap_or(scan_at);
+            let pause = due.min(scan_at).saturating_duration_since(Instant::now()).max(crowd / 4);
             let mut changed = HashSet::new();
             let first = match inbox.recv_timeout(pause) {
                 Ok(input) => input,
@@ -266,12 +248,10 @@ impl Scout {
     fn look_at(&mut self, changed: HashSet<PathBuf>) {
         let mut clips: HashMap<PathBuf, bool> = HashMap::new();
         for path in changed {
-            let inside = path
-                .strip_prefix(&self.folder)
-                .is_ok_and(|rest| !rest.as_os_str().is_empty());
-            let Some(parent) = path
-                .parent()
-                .filter(|_| inside && !hidden_below(&self.folder, &path))
+            let inside =
+                path.strip_prefix(&self.folder).is_ok_and(|rest| !rest.as_os_str().is_empty());
+            let Some(parent) =
+                path.parent().filter(|_| inside && !hidden_below(&self.folder, &path))
             else {
                 continue;
             };
@@ -319,22 +299,11 @@ impl Scout {
             self.waiting.remove(&path);
             return;
         }
-        if self
-            .waiting
-            .get(&path)
-            .is_some_and(|waiting| waiting.look == look)
-        {
+        if self.waiting.get(&path).is_some_and(|waiting| waiting.look == look) {
             return;
         }
         let due = Instant::now() + self.options.settle;
-        self.waiting.insert(
-            path,
-            Waiting {
-                look,
-                due,
-                paused: false,
-            },
-        );
+        self.waiting.insert(path, Waiting { look, due, paused: false });
     }
 
     /// Reports the candidates whose wait is over.
@@ -366,20 +335,12 @@ impl Scout {
                 Verdict::Clip => Some(Found::Clip(path.clone())),
                 Verdict::Incomplete(_) if !waiting.paused => {
                     let due = Instant::now() + self.options.settle * 4;
-                    self.waiting.insert(
-                        path,
-                        Waiting {
-                            look: before,
-                            due,
-                            paused: true,
-                        },
-                    );
+                    self.waiting.insert(path, Waiting { look: before, due, paused: true });
                     continue;
                 }
-                Verdict::Incomplete(why) | Verdict::Refused(why) => Some(Found::Refused {
-                    path: path.clone(),
-                    why,
-                }),
+                Verdict::Incomplete(why) | Verdict::Refused(why) => {
+                    Some(Found::Refused { path: path.clone(), why })
+                }
             };
             self.told.insert(path, before.content);
             if let Some(found) = found {
@@ -420,22 +381,16 @@ enum Verdict {
 }
 
 fn hidden(path: &Path) -> bool {
-    path.file_name()
-        .is_none_or(|name| name.as_encoded_bytes().starts_with(b"."))
+    path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
 fn hidden_below(folder: &Path, path: &Path) -> bool {
-    path.strip_prefix(folder).is_ok_and(|rest| {
-        rest.iter()
-            .any(|part| part.as_encoded_bytes().starts_with(b"."))
-    })
+    path.strip_prefix(folder)
+        .is_ok_and(|rest| rest.iter().any(|part| part.as_encoded_bytes().starts_with(b".")))
 }
 
 fn is_frame(path: &Path) -> bool {
-    let ending = path
-        .extension()
-        .and_then(|e| e.to_str())
-        .map(str::to_ascii_lowercase);
+    let ending = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
     ending.is_some_and(|ending| FRAME_ENDINGS.contains(&ending.as_str()))
 }
 
@@ -443,13 +398,7 @@ fn is_frame(path: &Path) -> bool {
 fn look(path: &Path) -> io::Result<Look> {
     let (mut all, mut content) = (DefaultHasher::new(), DefaultHasher::new());
     let mut add = |meta: &Metadata| {
-        let what = (
-            meta.dev(),
-            meta.ino(),
-            meta.len(),
-            meta.mtime(),
-            meta.mtime_nsec(),
-        );
+        let what = (meta.dev(), meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec());
         what.hash(&mut content);
         (what, meta.ctime(), meta.ctime_nsec()).hash(&mut all);
     };
@@ -467,8 +416,5 @@ fn look(path: &Path) -> io::Result<Look> {
     } else {
         add(&meta);
     }
-    Ok(Look {
-        all: all.finish(),
-        content: content.finish(),
-    })
+    Ok(Look { all: all.finish(), content: content.finish() })
 }

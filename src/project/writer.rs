@@ -76,11 +76,7 @@ impl Syncer {
                 .sync_data()
                 .and_then(|()| folders.iter().try_for_each(|folder| sync_folder(folder)));
             let mut target = lock(&self.shared.target);
-            if target
-                .file
-                .as_ref()
-                .is_some_and(|current| Arc::ptr_eq(current, file))
-            {
+            if target.file.as_ref().is_some_and(|current| Arc::ptr_eq(current, file)) {
                 match result {
                     Ok(()) => {
                         target.durable = target.durable.max(upto);
@@ -98,11 +94,7 @@ impl Syncer {
 
     fn not_synced(&self, target: &Target, cause: String) -> ProjectError {
         let unsynced = usize::try_from(target.taken - target.durable).unwrap_or(usize::MAX);
-        ProjectError::NotSynced {
-            unsynced,
-            path: named(&self.shared.path),
-            cause,
-        }
+        ProjectError::NotSynced { unsynced, path: named(&self.shared.path), cause }
     }
 }
 
@@ -135,12 +127,7 @@ impl Writer {
             path: ops.join(format!("{session}.jsonl")),
         };
         Self {
-            rescue: Rescue {
-                folder: rescue,
-                session: session.to_owned(),
-                file: None,
-                upto: 0,
-            },
+            rescue: Rescue { folder: rescue, session: session.to_owned(), file: None, upto: 0 },
             session: session.to_owned(),
             ops,
             modes,
@@ -157,9 +144,7 @@ impl Writer {
 
     /// A handle for another thread.
     pub(super) fn syncer(&self) -> Syncer {
-        Syncer {
-            shared: Arc::clone(&self.shared),
-        }
+        Syncer { shared: Arc::clone(&self.shared) }
     }
 
     /// Lines held in memory, oldest first.
@@ -277,11 +262,7 @@ impl Writer {
         }
         self.modes.make_folder(&self.ops)?;
         let file = loop {
-            let part = if self.part == 0 {
-                String::new()
-            } else {
-                format!(".p{}", self.part)
-            };
+            let part = if self.part == 0 { String::new() } else { format!(".p{}", self.part) };
             let path = self.ops.join(format!("{}{part}.jsonl", self.session));
             self.part += 1;
             match self.modes.create_new(&path) {
@@ -316,10 +297,7 @@ impl Writer {
 
 /// Errors that go away by themselves and leave the file as good as before.
 fn waits_for_room(cause: &io::Error) -> bool {
-    matches!(
-        cause.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
+    matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// The copy of lines that the project's disk refuses.
@@ -344,17 +322,12 @@ impl Rescue {
             Modes::PRIVATE.make_folder(folder)?;
             // A copy whose writing failed is left as it is; the next one takes the next number.
             let free = (0..1000).find_map(|k| {
-                Modes::PRIVATE
-                    .create_new(&folder.join(format!("{}.r{k}.jsonl", self.session)))
-                    .ok()
+                Modes::PRIVATE.create_new(&folder.join(format!("{}.r{k}.jsonl", self.session))).ok()
             });
             self.file = Some(free.ok_or_else(|| io::Error::other("no file can be created there"))?);
         }
-        let fresh: Vec<u8> = kept
-            .iter()
-            .filter(|(n, _)| *n >= self.upto)
-            .flat_map(|(_, b)| b.clone())
-            .collect();
+        let fresh: Vec<u8> =
+            kept.iter().filter(|(n, _)| *n >= self.upto).flat_map(|(_, b)| b.clone()).collect();
         let Some(file) = &mut self.file else {
             return Ok(());
         };
@@ -386,28 +359,15 @@ mod tests {
         assert_eq!(writer.kept().count(), 0);
         writer.push(1, b"one\n".to_vec()).expect("written");
         // A device that swallows writes and does not know how to sync.
-        let null = Arc::new(
-            File::options()
-                .write(true)
-                .open("/dev/null")
-                .expect("a device"),
-        );
+        let null = Arc::new(File::options().write(true).open("/dev/null").expect("a device"));
         writer.file = Some(Arc::clone(&null));
         lock(&writer.shared.target).file = Some(null);
         writer.push(2, b"two\n".to_vec()).expect("swallowed");
         let other_thread = writer.syncer();
-        assert!(matches!(
-            other_thread.sync(),
-            Err(ProjectError::NotSynced { unsynced: 2, .. })
-        ));
-        assert!(
-            other_thread.sync().is_err(),
-            "the same file is not asked again"
-        );
+        assert!(matches!(other_thread.sync(), Err(ProjectError::NotSynced { unsynced: 2, .. })));
+        assert!(other_thread.sync().is_err(), "the same file is not asked again");
         assert_eq!(other_thread.unsynced(), 2);
-        writer
-            .push(3, b"three\n".to_vec())
-            .expect("written to a fresh file");
+        writer.push(3, b"three\n".to_vec()).expect("written to a fresh file");
         other_thread.sync().expect("the fresh file syncs");
         assert_eq!(other_thread.unsynced(), 0);
         assert_eq!(rows(&ops.join("s.jsonl")), ["zero", "one"]);
@@ -418,18 +378,10 @@ mod tests {
     fn what_a_full_device_refuses_is_copied_and_waits() {
         let dir = tempfile::tempdir().expect("a folder");
         let rescue = dir.path().join("rescue");
-        let mut writer = Writer::new(
-            dir.path().join("ops"),
-            "s",
-            Modes::PRIVATE,
-            Some(rescue.clone()),
-        );
-        writer.file = Some(Arc::new(
-            File::options()
-                .write(true)
-                .open("/dev/full")
-                .expect("a device"),
-        ));
+        let mut writer =
+            Writer::new(dir.path().join("ops"), "s", Modes::PRIVATE, Some(rescue.clone()));
+        writer.file =
+            Some(Arc::new(File::options().write(true).open("/dev/full").expect("a device")));
         for n in 0..3 {
             let refused = writer.push(n, format!("{n}\n").into_bytes());
             assert!(refused.is_err_and(|error| error.step_is_kept()));

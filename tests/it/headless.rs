@@ -350,6 +350,8 @@ fn watch_takes_clips_in_and_export_writes_them_out() {
         "--headless",
         "--out",
         text(&out),
+        "--settle",
+        "0.3",
         "--idle-exit",
         "5",
     ]);

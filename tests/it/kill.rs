@@ -37,6 +37,7 @@ fn spawn(root: &Path) -> Child {
         .args(["script", "--project"])
         .arg(root)
         .arg("--acks")
+        .env("XDG_STATE_HOME", root.join("../state"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

@@ -22,7 +22,6 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("ratatui::", &["tui"]),
     ("crossterm::", &["tui"]),
     ("clap::", &["cli"]),
-    ("anyhow", &["cli"]),
     ("std::fs", &["codec", "export", "project", "config", "net", "learn", "cli"]),
     ("SystemTime", &["project", "engine", "tui", "learn", "cli"]),
     ("Instant::now", &["engine", "project", "tui", "learn", "cli"]),

@@ -1,4 +1,24 @@
 //! Integration tests: one binary, one module per part of the program.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
+mod bindings;
+mod codec;
+mod damage;
+mod engine;
+mod export;
+mod golden_weights;
+mod graphics;
+mod headless;
+mod kill;
 mod layers;
+mod learn;
+mod net_image;
+mod net_model;
+mod net_video;
+mod project;
+mod pty;
+mod pty_harness;
+mod screen;
+mod update;
+mod watch;
+mod workstation;

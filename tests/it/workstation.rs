@@ -142,6 +142,7 @@ fn a_point_becomes_a_mask_and_a_propagation_and_is_there_after_quitting() {
     terminal.key(b"l");
     terminal.settle(200);
     let cursor_bytes = terminal.bytes_since_mark();
+    println!("one move of the cursor: {cursor_bytes} bytes");
     assert!(cursor_bytes < 20_000, "one move of the cursor sent {cursor_bytes} bytes");
 
     terminal.mark();
@@ -217,7 +218,7 @@ fn a_terminal_without_pictures_gets_half_blocks_and_any_size() {
     assert!(terminal.screen_text().contains('▀'), "{}", terminal.screen_text());
     assert!(terminal.sixels_since_mark().is_empty());
     terminal.resize(20, 5, (8, 16));
-    assert!(terminal.wait_for("needs 40", SECONDS(5)), "{}", terminal.screen_text());
+    assert!(terminal.wait_for("Enlarge it,", SECONDS(5)), "{}", terminal.screen_text());
     terminal.resize(80, 24, (8, 16));
     assert!(terminal.wait_for("NORMAL", SECONDS(5)), "{}", terminal.screen_text());
     typed(&mut terminal, "?");

@@ -105,7 +105,7 @@ pub fn synthetic_frame(width_px: u32, height_px: u32, seed: u64) -> GrayFrame {
         );
         let reflect = reflectivity(r, a * 2.0 - 1.0);
         let amplitude = (real[i].hypot(imaginary[i])) * reflect.sqrt() * (-1.3 * r).exp();
-        ((20.0 * (amplitude / 0.6 + 1e-6).log10() + 52.0) / 52.0)
+        ((20.0 * (amplitude / 6.0 + 1e-6).log10() + 52.0) / 52.0)
             .clamp(0.0, 1.0)
             .powf(1.35)
     };

@@ -1,11 +1,12 @@
 //! A scene becomes an indexed picture: image, masks, marks. Pure.
 
+use super::masks::draw_masks;
 use super::shapes::{frame, line, stamp};
 use super::{Colour, Palette, Picture, Viewport};
 use crate::domain::{Bitmap, BoxPx, GrayFrame, PointKind, PointPx};
 
 /// Screen px beyond the border that outlines look at.
-const MARGIN: i64 = 2;
+pub(super) const MARGIN: i64 = 2;
 
 /// Everything that is shown over one frame. Later entries of a list are drawn over earlier ones,
 /// except masks: the first listed is the one that matters and lies on top.
@@ -193,7 +194,7 @@ pub fn compose(scene: &Scene<'_>, palette: &Palette) -> Picture {
 
 /// Image column (`across`) or row of every screen column or row from `-MARGIN` to the size +
 /// `MARGIN`; outside the image too.
-fn source_cells(view: &Viewport, across: bool) -> Vec<i64> {
+pub(super) fn source_cells(view: &Viewport, across: bool) -> Vec<i64> {
     let size = if across {
         view.width_px
     } else {
@@ -332,140 +333,6 @@ fn averaged(image: &GrayFrame, view: &Viewport, table: &[u8; 256], picture: &mut
                 let gray = (sums[right] - sums[left] + count / 2) / count;
                 *index = table[gray.min(255) as usize];
             }
-        }
-    }
-}
-
-fn draw_masks(scene: &Scene<'_>, palette: &Palette, picture: &mut Picture) {
-    if scene
-        .masks
-        .iter()
-        .all(|mask| mask.style == MaskStyle::Hidden)
-    {
-        return;
-    }
-    let (columns, rows) = (
-        source_cells(&scene.view, true),
-        source_cells(&scene.view, false),
-    );
-    let seen: Vec<_> = scene
-        .masks
-        .iter()
-        .filter(|mask| mask.style != MaskStyle::Hidden)
-        .filter_map(|mask| Some((mask, ScreenMask::new(mask.bitmap, &columns, &rows)?)))
-        .collect();
-    for (mask, flags) in &seen {
-        if mask.style == MaskStyle::Current {
-            flags.tint(mask.colour, palette, picture);
-        }
-    }
-    for (mask, flags) in seen.iter().rev() {
-        let index = palette.overlay(mask.colour);
-        match mask.style {
-            MaskStyle::Current => flags.outline(2, |_, _| true, index, picture),
-            MaskStyle::Other => flags.outline(1, |_, _| true, index, picture),
-            MaskStyle::Stale => flags.outline(1, |x, y| (x + y) % 8 < 5, index, picture),
-            MaskStyle::Hidden => {}
-        }
-    }
-}
-
-/// A mask in screen pixels: flags of the rectangle around it, `MARGIN` px of surroundings
-/// included.
-struct ScreenMask {
-    left: i64,
-    top: i64,
-    width: usize,
-    flags: Vec<bool>,
-}
-
-impl ScreenMask {
-    /// `None` when nothing of the mask is on the screen.
-    fn new(bitmap: &Bitmap, columns: &[i64], rows: &[i64]) -> Option<Self> {
-        let bounds = bitmap.bounds()?;
-        let seen = |cells: &[i64], min: f32, max: f32| {
-            let inside = |&cell: &i64| cell as f32 >= min && (cell as f32) < max;
-            let first = cells.iter().position(inside)?;
-            let last = cells.iter().rposition(inside)?;
-            Some((
-                first.saturating_sub(MARGIN as usize),
-                (last + 1 + MARGIN as usize).min(cells.len()),
-            ))
-        };
-        let (x0, x1) = seen(columns, bounds.min.x, bounds.max.x)?;
-        let (y0, y1) = seen(rows, bounds.min.y, bounds.max.y)?;
-        let mut flags = Vec::with_capacity((x1 - x0) * (y1 - y0));
-        for &row in &rows[y0..y1] {
-            flags.extend(
-                columns[x0..x1]
-                    .iter()
-                    .map(|&column| bitmap.get(column, row)),
-            );
-        }
-        Some(Self {
-            left: x0 as i64 - MARGIN,
-            top: y0 as i64 - MARGIN,
-            width: x1 - x0,
-            flags,
-        })
-    }
-
-    /// Calls `visit(x, y, position in flags)` for every foreground pixel on the screen.
-    fn for_each(&self, picture: &Picture, mut visit: impl FnMut(usize, usize, usize)) {
-        for (row, line) in self.flags.chunks_exact(self.width).enumerate() {
-            let y = self.top + row as i64;
-            if !(0..picture.height_px as i64).contains(&y) {
-                continue;
-            }
-            for (column, _) in line.iter().enumerate().filter(|&(_, &inside)| inside) {
-                let x = self.left + column as i64;
-                if (0..picture.width_px as i64).contains(&x) {
-                    visit(x as usize, y as usize, row * self.width + column);
-                }
-            }
-        }
-    }
-
-    fn tint(&self, colour: Colour, palette: &Palette, picture: &mut Picture) {
-        let levels = palette.levels();
-        let table: Vec<u8> = (0..levels)
-            .map(|level| palette.tint(colour, level))
-            .collect();
-        let mut places = Vec::new();
-        self.for_each(picture, |x, y, _| places.push(y * picture.width_px + x));
-        for place in places {
-            // Pixels that another mask tinted already are no grays any more.
-            if let Some(&tinted) = table.get(picture.indices[place] as usize) {
-                picture.indices[place] = tinted;
-            }
-        }
-    }
-
-    /// Foreground pixels with background at most `thickness` px to a side. The rectangle's own
-    /// border counts as foreground beyond the screen and has been looked up inside it.
-    fn outline(
-        &self,
-        thickness: usize,
-        dash: impl Fn(usize, usize) -> bool,
-        index: u8,
-        picture: &mut Picture,
-    ) {
-        let height = self.flags.len() / self.width;
-        let mut places = Vec::new();
-        self.for_each(picture, |x, y, at| {
-            let (column, row) = (at % self.width, at / self.width);
-            let edge = (1..=thickness).any(|d| {
-                (column >= d && !self.flags[at - d])
-                    || (column + d < self.width && !self.flags[at + d])
-                    || (row >= d && !self.flags[at - d * self.width])
-                    || (row + d < height && !self.flags[at + d * self.width])
-            });
-            if edge && dash(x, y) {
-                places.push(y * picture.width_px + x);
-            }
-        });
-        for place in places {
-            picture.indices[place] = index;
         }
     }
 }

@@ -16,6 +16,7 @@ mod damage;
 mod halfblock;
 #[cfg(feature = "libsixel")]
 pub mod libsixel;
+mod masks;
 mod palette;
 mod shapes;
 pub mod sixel;

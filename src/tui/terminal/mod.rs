@@ -24,6 +24,7 @@
 //! thread of their own, so that a stuck terminal never stops the loop.
 
 mod flow;
+mod frame;
 mod input;
 mod probe;
 mod screen;

@@ -209,7 +209,7 @@ fn clicks(settings: &Settings, options: &Clicks) -> Done {
             row.join("  ")
         ));
         print(&format!(
-            "  clicks to .85: {:.2} ({:.0} % never)  to .90: {:.2} ({:.0} % never)",
+            "  clicks to IoU .85: {:.2} ({:.0} % never)  to .90: {:.2} ({:.0} % never)",
             table.noc85,
             100.0 * table.fail85,
             table.noc90,
@@ -220,13 +220,25 @@ fn clicks(settings: &Settings, options: &Clicks) -> Done {
         Prompted::Boundary => "boundary",
         Prompted::Region => "region",
     };
-    finish(
-        options.json.as_deref(),
-        &json!({
-            "judged": name, "prompt": prompt, "noise_px": options.noise_px, "seed": options.seed,
-            "seconds": begun.elapsed().as_secs_f64(), "sets": report,
-        }),
-    )
+    // The numbers of the one folder, or the mean of several, stand on top; each folder below.
+    let whole = if report.len() == 2 {
+        report.iter().find(|(set, _)| *set != "mean").map(|(_, table)| table)
+    } else {
+        report.get("mean")
+    };
+    let about = json!({
+        "judged": name, "prompt": prompt, "noise_px": options.noise_px, "seed": options.seed,
+        "seconds": begun.elapsed().as_secs_f64(), "sets": report,
+    });
+    finish(options.json.as_deref(), &with(json!(whole), about))
+}
+
+/// The fields of `about` beside those of `report`.
+fn with(mut report: Value, about: Value) -> Value {
+    if let (Some(fields), Value::Object(more)) = (report.as_object_mut(), about) {
+        fields.extend(more);
+    }
+    report
 }
 
 fn video(settings: &Settings, options: &Video) -> Done {
@@ -266,14 +278,12 @@ fn video(settings: &Settings, options: &Video) -> Done {
         "frames prompted by the annotator: {:.2}",
         report.prompted_frames
     ));
-    finish(
-        options.json.as_deref(),
-        &json!({
-            "judged": card.name, "noise_px": options.noise_px, "seed": options.seed,
-            "motion": plan.follow.motion, "correction": plan.follow.correction, "windowed": plan.windowed,
-            "seconds": begun.elapsed().as_secs_f64(), "report": report,
-        }),
-    )
+    let about = json!({
+        "judged": card.name, "noise_px": options.noise_px, "seed": options.seed,
+        "motion": plan.follow.motion, "correction": plan.follow.correction,
+        "windowed": plan.windowed, "seconds": begun.elapsed().as_secs_f64(),
+    });
+    finish(options.json.as_deref(), &with(json!(report), about))
 }
 
 fn noise(sd: f32) -> Result<f32, Failure> {

@@ -118,9 +118,9 @@ pub struct ClickReport {
     pub objects: usize,
     /// After 1, 2, ... points.
     pub points: BTreeMap<usize, Score>,
-    /// Mean clicks to a Dice of 0.85, 20 where it is never reached.
+    /// Mean clicks to an IoU of 0.85 (NoC@85), 20 where it is never reached.
     pub noc85: f64,
-    /// Mean clicks to a Dice of 0.90.
+    /// Mean clicks to an IoU of 0.90 (NoC@90).
     pub noc90: f64,
     /// Share of structures that never reach 0.85.
     pub fail85: f64,
@@ -169,7 +169,7 @@ fn summed_up(traces: &[Vec<Overlap>], options: &ClickOptions) -> ClickReport {
     let points =
         (1..=options.points).map(|k| (k, Score { dice: at(k, |o| o.dice), iou: at(k, |o| o.iou) })).collect();
     let reached = |goal: f64| -> Vec<Option<usize>> {
-        traces.iter().map(|t| t.iter().position(|o| o.dice >= goal).map(|i| i + 1)).collect()
+        traces.iter().map(|t| t.iter().position(|o| o.iou >= goal).map(|i| i + 1)).collect()
     };
     let clicks = |goal| reached(goal).iter().map(|r| r.unwrap_or(CLICKS_CAP) as f64).sum::<f64>() / n;
     let fails = |goal| reached(goal).iter().filter(|r| r.is_none()).count() as f64 / n;
@@ -242,7 +242,7 @@ impl<'a> Scene<'a> {
         let mut trace: Vec<Overlap> = Vec::with_capacity(clicks);
         for _ in 0..clicks {
             // Past the table only the number of clicks is of interest.
-            if trace.len() >= options.points && trace.iter().any(|o| o.dice >= 0.9) {
+            if trace.len() >= options.points && trace.iter().any(|o| o.iou >= 0.9) {
                 break;
             }
             let click = match options.placing {

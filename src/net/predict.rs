@@ -12,7 +12,7 @@ use super::sam2::{ImageFeatures, Sam2};
 use crate::domain::{Bitmap, FramePrompts, PointPx, curve_logits, snap_to_points};
 
 /// Share of the curve in the answer for 2, 3, 4, ... boundary points; the last entry holds for more.
-const CURVE_SHARE: [f32; 9] = [0.0, 0.15, 0.5, 0.7, 0.75, 0.8, 0.85, 0.85, 0.9];
+const CURVE_SHARE: [f32; 8] = [0.3, 0.5, 0.3, 0.5, 0.55, 0.6, 0.6, 0.7];
 /// The curve is computed on a grid of this many cells per side and read at every pixel.
 const CURVE_CELLS: usize = 128;
 /// Logit of a mask prompt inside and (negative) outside.

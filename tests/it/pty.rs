@@ -39,11 +39,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 fn viewer(answers: Answers) -> Harness {
     let terminal = start("child_viewer", &[], answers);
-    assert!(
-        terminal.wait_for("frames", PATIENCE),
-        "{}",
-        terminal.screen_text()
-    );
+    assert!(terminal.wait_for("frames", PATIENCE), "{}", terminal.screen_text());
     terminal.settle(250);
     terminal
 }
@@ -52,11 +48,7 @@ fn viewer(answers: Answers) -> Harness {
 fn press(terminal: &mut Harness, bytes: &[u8], keys: usize) {
     terminal.key(bytes);
     let part = format!("keys {keys} ");
-    assert!(
-        terminal.wait_for(&part, PATIENCE),
-        "{}",
-        terminal.screen_text()
-    );
+    assert!(terminal.wait_for(&part, PATIENCE), "{}", terminal.screen_text());
     terminal.settle(250);
 }
 
@@ -121,12 +113,7 @@ fn view(screen: &mut Screen, inbox: &Receiver<TerminalEvent>) -> TerminalEvent {
             dirty = false;
             frames += 1;
             let grid = screen.grid();
-            let area = Rect::new(
-                0,
-                1,
-                grid.columns.min(50),
-                grid.rows.saturating_sub(3).min(19),
-            );
+            let area = Rect::new(0, 1, grid.columns.min(50), grid.rows.saturating_sub(3).min(19));
             let (width, height) = (area.width as usize * 8, area.height as usize * 16);
             screen
                 .draw(|f| {
@@ -137,10 +124,7 @@ fn view(screen: &mut Screen, inbox: &Receiver<TerminalEvent>) -> TerminalEvent {
                 .expect("text");
             let mut scene = Scene::new(Some(&frame), Viewport::fit(400, 300, width, height));
             scene.tone = scene.tone.brighter(bright);
-            scene.crosshair = Some(Crosshair {
-                at: PointPx::new(x, y),
-                colour: Colour(0),
-            });
+            scene.crosshair = Some(Crosshair { at: PointPx::new(x, y), colour: Colour(0) });
             let sixels = if screen.capabilities().sixel {
                 painter.paint(compose(&scene, &palette), &palette, grid, area, &[])
             } else {
@@ -193,23 +177,16 @@ fn probed(answers: Answers) -> (u64, String) {
     let mut terminal = start("child_probe", &[], answers);
     assert!(terminal.wait_exit(PATIENCE).is_some());
     let text = terminal.screen_text().replace('\n', "");
-    let took = text
-        .split("took ")
-        .nth(1)
-        .and_then(|rest| rest.split(' ').next()?.parse().ok());
+    let took = text.split("took ").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
     (took.unwrap_or_else(|| panic!("{text}")), text)
 }
 
 #[test]
 fn the_probe_learns_what_the_terminal_says() {
     let (took, foot) = probed(Answers::foot());
-    for part in [
-        "sixel: true",
-        "max_width_px: 10000",
-        "Some((8, 16))",
-        "sync_output: true",
-        "fence: true",
-    ] {
+    for part in
+        ["sixel: true", "max_width_px: 10000", "Some((8, 16))", "sync_output: true", "fence: true"]
+    {
         assert!(foot.contains(part), "{part} in {foot}");
     }
     assert!(took < 900, "{took} ms");
@@ -219,28 +196,16 @@ fn the_probe_learns_what_the_terminal_says() {
         "{xterm}"
     );
     let (_, plain) = probed(Answers::plain());
-    assert!(
-        plain.contains("sixel: false") && plain.contains("fence: true"),
-        "{plain}"
-    );
+    assert!(plain.contains("sixel: false") && plain.contains("fence: true"), "{plain}");
 }
 
 #[test]
 fn a_silent_or_slow_terminal_costs_a_second_not_more() {
     let (took, silent) = probed(Answers::silent());
-    assert!(
-        silent.contains("sixel: false") && silent.contains("fence: false"),
-        "{silent}"
-    );
+    assert!(silent.contains("sixel: false") && silent.contains("fence: false"), "{silent}");
     assert!((900..2_900).contains(&took), "{took} ms");
-    let (_, slow) = probed(Answers {
-        delay: Duration::from_millis(400),
-        ..Answers::foot()
-    });
-    assert!(
-        slow.contains("sixel: true") && slow.contains("fence: true"),
-        "{slow}"
-    );
+    let (_, slow) = probed(Answers { delay: Duration::from_millis(400), ..Answers::foot() });
+    assert!(slow.contains("sixel: true") && slow.contains("fence: true"), "{slow}");
 }
 
 #[test]
@@ -258,10 +223,7 @@ fn the_picture_arrives_and_a_cursor_move_is_small() {
     terminal.mark();
     press(&mut terminal, b"l", 1);
     let (bytes, sixels) = (terminal.bytes_since_mark(), terminal.sixels_since_mark());
-    assert!(
-        bytes <= 6_000 && !sixels.is_empty(),
-        "{bytes} bytes, {sixels:?}"
-    );
+    assert!(bytes <= 6_000 && !sixels.is_empty(), "{bytes} bytes, {sixels:?}");
     assert!(yellow(&terminal.canvas(), 213));
     assert_eq!(terminal.faults(), Vec::<String>::new());
 }
@@ -294,44 +256,25 @@ fn assert_restored(terminal: &Harness) {
     );
     let all = terminal.everything();
     let last = |part: &[u8]| all.windows(part.len()).rposition(|w| w == part);
-    assert!(
-        last(b"\x1b[?2004l") > last(b"\x1b[?2004h"),
-        "pasted text is marked no more"
-    );
+    assert!(last(b"\x1b[?2004l") > last(b"\x1b[?2004h"), "pasted text is marked no more");
 }
 
 #[test]
 fn quitting_restores_the_terminal() {
     let mut terminal = viewer(Answers::foot());
     terminal.key(b"q");
-    assert!(
-        terminal
-            .wait_exit(PATIENCE)
-            .is_some_and(|status| status.success())
-    );
+    assert!(terminal.wait_exit(PATIENCE).is_some_and(|status| status.success()));
     assert_restored(&terminal);
-    assert!(
-        terminal.screen_text().contains("left: Key"),
-        "{}",
-        terminal.screen_text()
-    );
+    assert!(terminal.screen_text().contains("left: Key"), "{}", terminal.screen_text());
 }
 
 #[test]
 fn a_panic_restores_the_terminal_and_is_told() {
     let mut terminal = viewer(Answers::foot());
     terminal.key(b"p");
-    assert!(
-        terminal
-            .wait_exit(PATIENCE)
-            .is_some_and(|status| !status.success())
-    );
+    assert!(terminal.wait_exit(PATIENCE).is_some_and(|status| !status.success()));
     assert_restored(&terminal);
-    assert!(
-        terminal.screen_text().contains("on purpose"),
-        "{}",
-        terminal.screen_text()
-    );
+    assert!(terminal.screen_text().contains("on purpose"), "{}", terminal.screen_text());
 }
 
 #[test]
@@ -339,17 +282,10 @@ fn a_job_that_panics_does_not_touch_the_screen() {
     let mut terminal = viewer(Answers::foot());
     press(&mut terminal, b"w", 1);
     assert!(terminal.alternate_screen() && terminal.raw_mode());
-    assert!(
-        !terminal.screen_text().contains("in a job"),
-        "{}",
-        terminal.screen_text()
-    );
+    assert!(!terminal.screen_text().contains("in a job"), "{}", terminal.screen_text());
     terminal.key(b"q");
     assert!(terminal.wait_exit(PATIENCE).is_some());
-    assert!(
-        terminal.screen_text().contains("in a job"),
-        "told after the screen is gone"
-    );
+    assert!(terminal.screen_text().contains("in a job"), "told after the screen is gone");
 }
 
 #[test]
@@ -359,11 +295,7 @@ fn signals_restore_the_terminal() {
         terminal.signal(signal);
         assert!(terminal.wait_exit(PATIENCE).is_some(), "signal {signal}");
         assert_restored(&terminal);
-        assert!(
-            terminal.screen_text().contains("left: "),
-            "{}",
-            terminal.screen_text()
-        );
+        assert!(terminal.screen_text().contains("left: "), "{}", terminal.screen_text());
     }
 }
 
@@ -384,9 +316,7 @@ fn ctrl_z_stops_and_comes_back_with_the_picture() {
     wait_until("stops", || terminal.state() == Some('T'));
     terminal.mark();
     terminal.signal(libc::SIGCONT);
-    wait_until("drawn anew after a foreign stop too", || {
-        !terminal.sixels_since_mark().is_empty()
-    });
+    wait_until("drawn anew after a foreign stop too", || !terminal.sixels_since_mark().is_empty());
     wait_until("the picture is back", || terminal.canvas() == before);
 }
 
@@ -396,10 +326,7 @@ fn a_resize_draws_everything_anew() {
     terminal.mark();
     terminal.resize(60, 20, (8, 16));
     wait_until("a picture of the new size", || {
-        terminal
-            .sixels_since_mark()
-            .iter()
-            .any(|sixel| sixel.row == 1 && sixel.height_px == 272)
+        terminal.sixels_since_mark().iter().any(|sixel| sixel.row == 1 && sixel.height_px == 272)
     });
     assert!(terminal.screen_text().contains("frames"));
     assert_eq!(terminal.faults(), Vec::<String>::new());
@@ -421,10 +348,7 @@ fn a_hang_up_is_noticed_and_nothing_spins() {
         terminal.settle(250);
         let before = terminal.child_cpu_ms();
         terminal.hang_up();
-        assert!(
-            terminal.wait_exit(PATIENCE).is_some(),
-            "ends by itself (no_hup {no_hup})"
-        );
+        assert!(terminal.wait_exit(PATIENCE).is_some(), "ends by itself (no_hup {no_hup})");
         let text = std::fs::read_to_string(&report).expect("a report");
         let after: u64 = text
             .strip_prefix("hung up, ")
@@ -442,11 +366,8 @@ fn a_hang_up_is_noticed_and_nothing_spins() {
 #[test]
 fn on_a_slow_line_frames_are_skipped_and_keys_are_not() {
     // About 0.4 s for a full picture; each press changes the whole picture.
-    let slow = Answers {
-        bytes_per_s: Some(400_000),
-        delay: Duration::from_millis(20),
-        ..Answers::foot()
-    };
+    let slow =
+        Answers { bytes_per_s: Some(400_000), delay: Duration::from_millis(20), ..Answers::foot() };
     let mut terminal = viewer(slow);
     terminal.mark();
     let start = Instant::now();
@@ -475,29 +396,18 @@ fn on_a_slow_line_frames_are_skipped_and_keys_are_not() {
 
 #[test]
 fn an_answer_that_never_comes_does_not_stop_the_screen() {
-    let mut terminal = viewer(Answers {
-        sync: 0,
-        ..Answers::silent()
-    });
+    let mut terminal = viewer(Answers { sync: 0, ..Answers::silent() });
     for _ in 0..5 {
         terminal.key(b"l");
     }
-    assert!(
-        terminal.wait_for("keys 5", PATIENCE),
-        "{}",
-        terminal.screen_text()
-    );
+    assert!(terminal.wait_for("keys 5", PATIENCE), "{}", terminal.screen_text());
 }
 
 #[test]
 fn pasted_text_is_no_keys_and_arrows_are() {
     let mut terminal = viewer(Answers::foot());
     terminal.key(b"\x1b[200~qqq\x1b[201~");
-    assert!(
-        terminal.wait_for("keys 0 paste qqq", PATIENCE),
-        "{}",
-        terminal.screen_text()
-    );
+    assert!(terminal.wait_for("keys 0 paste qqq", PATIENCE), "{}", terminal.screen_text());
     press(&mut terminal, b"\x1b[C\x1b[D\xc3\xa4\x1b[1;5A", 4);
 }
 

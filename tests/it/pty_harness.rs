@@ -65,21 +65,12 @@ impl Answers {
 
     /// A terminal without pictures.
     pub(crate) fn plain() -> Self {
-        Self {
-            attributes: "\x1b[?62;22c",
-            largest_px: None,
-            ..Self::foot()
-        }
+        Self { attributes: "\x1b[?62;22c", largest_px: None, ..Self::foot() }
     }
 
     /// Answers nothing at all.
     pub(crate) fn silent() -> Self {
-        Self {
-            attributes: "",
-            cell_report: false,
-            status: false,
-            ..Self::plain()
-        }
+        Self { attributes: "", cell_report: false, status: false, ..Self::plain() }
     }
 }
 
@@ -93,11 +84,7 @@ pub(crate) struct Canvas {
 
 impl Canvas {
     fn new(width: usize, height: usize) -> Self {
-        Self {
-            width,
-            height,
-            rgb: vec![0; width * height * 3],
-        }
+        Self { width, height, rgb: vec![0; width * height * 3] }
     }
 
     /// The colour at column `x`, row `y`, px.
@@ -168,10 +155,7 @@ impl Harness {
         if let Ok(folder) = std::env::current_dir() {
             builder.cwd(folder);
         }
-        let child = pair
-            .slave
-            .spawn_command(builder)
-            .expect("the program starts");
+        let child = pair.slave.spawn_command(builder).expect("the program starts");
         drop(pair.slave);
         let canvas = Canvas::new(
             usize::from(columns) * usize::from(cell_px.0),
@@ -302,9 +286,7 @@ impl Harness {
             seen.canvas = Canvas::new(width, usize::from(rows) * usize::from(cell_px.1));
         }
         let master = self.master.as_ref().expect("the terminal is still there");
-        master
-            .resize(pty_size(columns, rows, cell_px))
-            .expect("resized");
+        master.resize(pty_size(columns, rows, cell_px)).expect("resized");
     }
 
     /// True while the terminal is in raw mode (no echo, no lines).
@@ -375,10 +357,7 @@ impl Drop for Harness {
 /// CPU time of a process, ms; 0 when it is gone.
 pub(crate) fn cpu_ms(pid: u32) -> u64 {
     let ticks = |fields: &[String], at: usize| {
-        fields
-            .get(at)
-            .and_then(|n| n.parse::<u64>().ok())
-            .unwrap_or(0)
+        fields.get(at).and_then(|n| n.parse::<u64>().ok()).unwrap_or(0)
     };
     // After the state: fields 14 and 15 of proc(5) are user and system time, 100 per second.
     stat(pid).map_or(0, |fields| (ticks(&fields, 11) + ticks(&fields, 12)) * 10)
@@ -403,11 +382,7 @@ fn pty_size(columns: u16, rows: u16, cell_px: (u16, u16)) -> PtySize {
 /// Width and height in the raster attributes of a sixel.
 fn raster_size(sequence: &[u8]) -> Option<(usize, usize)> {
     let text = String::from_utf8_lossy(&sequence[..sequence.len().min(60)]).into_owned();
-    let mut numbers = text
-        .split_once('"')?
-        .1
-        .split(|c: char| !c.is_ascii_digit())
-        .skip(2);
+    let mut numbers = text.split_once('"')?.1.split(|c: char| !c.is_ascii_digit()).skip(2);
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
@@ -418,11 +393,7 @@ fn duplicate(fd: i32) -> File {
 
 /// Reads for a moment and answers; false when the program has closed the terminal.
 fn pump(terminal: &mut File, seen: &Mutex<Seen>) -> bool {
-    let mut fd = libc::pollfd {
-        fd: terminal.as_raw_fd(),
-        events: libc::POLLIN,
-        revents: 0,
-    };
+    let mut fd = libc::pollfd { fd: terminal.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     // SAFETY: one valid pollfd.
     let ready = unsafe { libc::poll(&mut fd, 1, 2) };
     let mut buffer = [0; 16 * 1024];
@@ -498,9 +469,9 @@ impl Seen {
                 format!("\x1b[4;{};{}t", rows * cell_height, columns * cell_width)
             }
             b"?1;1;0S" if answers.largest_px.is_some() => "\x1b[?1;0;256S".to_owned(),
-            b"?2;4;0S" => answers
-                .largest_px
-                .map_or(String::new(), |(w, h)| format!("\x1b[?2;0;{w};{h}S")),
+            b"?2;4;0S" => {
+                answers.largest_px.map_or(String::new(), |(w, h)| format!("\x1b[?2;0;{w};{h}S"))
+            }
             b"?2026$p" if answers.status => format!("\x1b[?2026;{}$y", answers.sync),
             b"5n" if answers.status => "\x1b[0n".to_owned(),
             b"6n" if answers.status => {
@@ -516,8 +487,7 @@ impl Seen {
             }
         };
         if !reply.is_empty() {
-            self.due
-                .push((Instant::now() + self.answers.delay, reply.into_bytes()));
+            self.due.push((Instant::now() + self.answers.delay, reply.into_bytes()));
         }
     }
 
@@ -526,11 +496,8 @@ impl Seen {
         let image = match icy_sixel::SixelImage::decode(sequence) {
             Ok(image) => image,
             Err(error) => {
-                let start: String = sequence
-                    .iter()
-                    .take(40)
-                    .map(|b| b.escape_ascii().to_string())
-                    .collect();
+                let start: String =
+                    sequence.iter().take(40).map(|b| b.escape_ascii().to_string()).collect();
                 self.faults.push(format!("not a sixel ({error}): {start}"));
                 return;
             }
@@ -539,31 +506,16 @@ impl Seen {
         let (width, height) = raster_size(sequence).unwrap_or((image.width, image.height));
         let (width, height) = (width.min(image.width), height.min(image.height));
         let bytes = sequence.len();
-        let seen = SeenSixel {
-            column,
-            row,
-            width_px: width,
-            height_px: height,
-            bytes,
-        };
+        let seen = SeenSixel { column, row, width_px: width, height_px: height, bytes };
         self.sixels.push(seen);
-        if self
-            .answers
-            .largest_px
-            .is_none_or(|(w, h)| width > w || height > h)
-        {
-            self.faults
-                .push(format!("dropped by this terminal: {seen:?}"));
+        if self.answers.largest_px.is_none_or(|(w, h)| width > w || height > h) {
+            self.faults.push(format!("dropped by this terminal: {seen:?}"));
             return;
         }
-        let (left, top) = (
-            usize::from(column * self.cell.0),
-            usize::from(row * self.cell.1),
-        );
+        let (left, top) = (usize::from(column * self.cell.0), usize::from(row * self.cell.1));
         let last_row = self.canvas.height - usize::from(self.cell.1);
         if sequence.len() >= 1 << 20 || top + height > last_row {
-            self.faults
-                .push(format!("too long, or on the last row: {seen:?}"));
+            self.faults.push(format!("too long, or on the last row: {seen:?}"));
         }
         for y in 0..height.min(self.canvas.height.saturating_sub(top)) {
             for x in 0..width.min(self.canvas.width.saturating_sub(left)) {

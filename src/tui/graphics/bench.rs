@@ -22,10 +22,7 @@ pub struct BenchRow {
 /// every encoder of this build, `repeats` times.
 #[must_use]
 pub fn bench_rows(frames: &[(String, GrayFrame)], repeats: usize) -> Vec<BenchRow> {
-    let synthetic = (
-        "synthetic 1024x768".to_owned(),
-        synthetic_frame(1024, 768, 7),
-    );
+    let synthetic = ("synthetic 1024x768".to_owned(), synthetic_frame(1024, 768, 7));
     let mut rows = Vec::new();
     for (name, image) in std::iter::once(&synthetic).chain(frames) {
         for levels in [16, 32, 64] {
@@ -35,13 +32,7 @@ pub fn bench_rows(frames: &[(String, GrayFrame)], repeats: usize) -> Vec<BenchRo
             let picture = compose(&Scene::new(Some(image), view), &palette);
             let mut measure = |encoder, encode: &dyn Fn(&Picture, &Palette) -> Vec<u8>| {
                 let (bytes, cpu_ms) = timed(repeats, || encode(&picture, &palette).len());
-                rows.push(BenchRow {
-                    picture: name.clone(),
-                    levels,
-                    encoder,
-                    bytes,
-                    cpu_ms,
-                });
+                rows.push(BenchRow { picture: name.clone(), levels, encoder, bytes, cpu_ms });
             };
             measure("own", &sixel::encode);
             #[cfg(feature = "libsixel")]
@@ -68,10 +59,7 @@ fn timed(repeats: usize, mut job: impl FnMut() -> usize) -> (usize, f64) {
 
 /// CPU time of the process, ms.
 fn cpu_ms() -> f64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the clock exists on every Unix and `time` is a valid place for its answer.
     unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
     time.tv_sec as f64 * 1e3 + time.tv_nsec as f64 / 1e6
@@ -96,18 +84,13 @@ pub fn synthetic_frame(width_px: u32, height_px: u32, seed: u64) -> GrayFrame {
     };
     let mut field = || -> Vec<f32> { (0..ranges * angles).map(|_| noise()).collect() };
     let (real, imaginary) = (field(), field());
-    let smooth = |field: &[f32]| blurred(&blurred(field, angles, 2), angles, 1);
+    let smooth = |field: &[f32]| blurred(&blurred(field, angles, 2), angles, 2);
     let (real, imaginary) = (smooth(&real), smooth(&imaginary));
     let echo = |i: usize| {
-        let (r, a) = (
-            (i / angles) as f32 / ranges as f32,
-            (i % angles) as f32 / angles as f32,
-        );
+        let (r, a) = ((i / angles) as f32 / ranges as f32, (i % angles) as f32 / angles as f32);
         let reflect = reflectivity(r, a * 2.0 - 1.0);
         let amplitude = (real[i].hypot(imaginary[i])) * reflect.sqrt() * (-1.3 * r).exp();
-        ((20.0 * (amplitude / 6.0 + 1e-6).log10() + 52.0) / 52.0)
-            .clamp(0.0, 1.0)
-            .powf(1.35)
+        ((20.0 * (amplitude / 12.0 + 1e-6).log10() + 52.0) / 52.0).clamp(0.0, 1.0).powf(1.35)
     };
     let polar: Vec<f32> = (0..ranges * angles).map(echo).collect();
     let (w, h) = (width_px as f32, height_px as f32);
@@ -120,11 +103,7 @@ pub fn synthetic_frame(width_px: u32, height_px: u32, seed: u64) -> GrayFrame {
             pixels.push((sampled(&polar, angles, range, angle) * 255.0).round() as u8);
         }
     }
-    GrayFrame {
-        width_px,
-        height_px,
-        pixels,
-    }
+    GrayFrame { width_px, height_px, pixels }
 }
 
 fn reflectivity(r: f32, a: f32) -> f32 {
@@ -150,11 +129,7 @@ fn blurred(field: &[f32], width: usize, radius: usize) -> Vec<f32> {
                 let range = at.saturating_sub(radius)..(at + radius + 1).min(size);
                 let count = range.len() as f32;
                 let value = |k: usize| {
-                    if across {
-                        from[y * width + k]
-                    } else {
-                        from[k * width + x]
-                    }
+                    if across { from[y * width + k] } else { from[k * width + x] }
                 };
                 range.map(value).sum::<f32>() / count.sqrt()
             })
@@ -172,9 +147,7 @@ fn sampled(field: &[f32], width: usize, row: f32, column: f32) -> f32 {
     let (y, x) = (row as usize, column as usize);
     let (fy, fx) = (row - y as f32, column - x as f32);
     let at = |dy: usize, dx: usize| field[(y + dy) * width + x + dx];
-    let (top, bottom) = (
-        at(0, 0) * (1.0 - fx) + at(0, 1) * fx,
-        at(1, 0) * (1.0 - fx) + at(1, 1) * fx,
-    );
+    let (top, bottom) =
+        (at(0, 0) * (1.0 - fx) + at(0, 1) * fx, at(1, 0) * (1.0 - fx) + at(1, 1) * fx);
     top * (1.0 - fy) + bottom * fy
 }

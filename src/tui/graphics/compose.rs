@@ -65,10 +65,7 @@ pub struct Tone {
 
 impl Default for Tone {
     fn default() -> Self {
-        Self {
-            level: 127.5,
-            window: 255.0,
-        }
+        Self { level: 127.5, window: 255.0 }
     }
 }
 
@@ -76,19 +73,13 @@ impl Tone {
     /// Brighter or darker by `gray` values, limited so that something stays visible.
     #[must_use]
     pub fn brighter(self, gray: f32) -> Self {
-        Self {
-            level: (self.level - gray).clamp(0.0, 255.0),
-            ..self
-        }
+        Self { level: (self.level - gray).clamp(0.0, 255.0), ..self }
     }
 
     /// More contrast for `factor` above 1, less below.
     #[must_use]
     pub fn contrasted(self, factor: f32) -> Self {
-        Self {
-            window: (self.window / factor.max(0.01)).clamp(8.0, 1020.0),
-            ..self
-        }
+        Self { window: (self.window / factor.max(0.01)).clamp(8.0, 1020.0), ..self }
     }
 
     /// Level of the gray ramp for every gray value: windowing and quantisation in one table.
@@ -195,11 +186,7 @@ pub fn compose(scene: &Scene<'_>, palette: &Palette) -> Picture {
 /// Image column (`across`) or row of every screen column or row from `-MARGIN` to the size +
 /// `MARGIN`; outside the image too.
 pub(super) fn source_cells(view: &Viewport, across: bool) -> Vec<i64> {
-    let size = if across {
-        view.width_px
-    } else {
-        view.height_px
-    };
+    let size = if across { view.width_px } else { view.height_px };
     (-MARGIN..size as i64 + MARGIN)
         .map(|i| {
             let at = view.to_image(i as f32 + 0.5, i as f32 + 0.5);
@@ -213,11 +200,7 @@ fn nearest(image: &GrayFrame, view: &Viewport, table: &[u8; 256], picture: &mut 
     let (columns, rows) = (source_cells(view, true), source_cells(view, false));
     let columns = &columns[margin..margin + view.width_px];
     let (iw, ih) = (i64::from(image.width_px), i64::from(image.height_px));
-    for (y, line) in picture
-        .indices
-        .chunks_exact_mut(view.width_px.max(1))
-        .enumerate()
-    {
+    for (y, line) in picture.indices.chunks_exact_mut(view.width_px.max(1)).enumerate() {
         let row = rows[y + margin];
         if !(0..ih).contains(&row) {
             continue;
@@ -234,11 +217,7 @@ fn nearest(image: &GrayFrame, view: &Viewport, table: &[u8; 256], picture: &mut 
 /// For one screen axis: the two nearest image pixels and the share of the second in 1/256;
 /// `None` outside the image.
 fn between(view: &Viewport, across: bool) -> Vec<Option<(usize, usize, u32)>> {
-    let size = if across {
-        view.width_px
-    } else {
-        view.height_px
-    };
+    let size = if across { view.width_px } else { view.height_px };
     let image = view.image_px[usize::from(!across)];
     (0..size)
         .map(|i| {
@@ -255,24 +234,14 @@ fn between(view: &Viewport, across: bool) -> Vec<Option<(usize, usize, u32)>> {
 }
 
 fn interpolated(image: &GrayFrame, view: &Viewport, table: &[u8; 256], picture: &mut Picture) {
-    let view = Viewport {
-        image_px: [image.width_px, image.height_px],
-        ..*view
-    };
+    let view = Viewport { image_px: [image.width_px, image.height_px], ..*view };
     let (columns, rows) = (between(&view, true), between(&view, false));
     let iw = image.width_px as usize;
-    for (line, row) in picture
-        .indices
-        .chunks_exact_mut(view.width_px.max(1))
-        .zip(rows)
-    {
+    for (line, row) in picture.indices.chunks_exact_mut(view.width_px.max(1)).zip(rows) {
         let Some((upper, lower, below)) = row else {
             continue;
         };
-        let (upper, lower) = (
-            &image.pixels[upper * iw..][..iw],
-            &image.pixels[lower * iw..][..iw],
-        );
+        let (upper, lower) = (&image.pixels[upper * iw..][..iw], &image.pixels[lower * iw..][..iw]);
         for (index, column) in line.iter_mut().zip(&columns) {
             let Some((left, right, beside)) = *column else {
                 continue;
@@ -289,11 +258,7 @@ fn interpolated(image: &GrayFrame, view: &Viewport, table: &[u8; 256], picture: 
 
 /// For one screen axis: the image pixels under each screen px, as a range that may be empty.
 fn beneath(view: &Viewport, across: bool) -> Vec<(usize, usize)> {
-    let size = if across {
-        view.width_px
-    } else {
-        view.height_px
-    };
+    let size = if across { view.width_px } else { view.height_px };
     let image = view.image_px[usize::from(!across)] as f32;
     let edge = |i: usize| {
         let at = view.to_image(i as f32, i as f32);
@@ -303,18 +268,11 @@ fn beneath(view: &Viewport, across: bool) -> Vec<(usize, usize)> {
 }
 
 fn averaged(image: &GrayFrame, view: &Viewport, table: &[u8; 256], picture: &mut Picture) {
-    let view = Viewport {
-        image_px: [image.width_px, image.height_px],
-        ..*view
-    };
+    let view = Viewport { image_px: [image.width_px, image.height_px], ..*view };
     let (columns, rows) = (beneath(&view, true), beneath(&view, false));
     let iw = image.width_px as usize;
     let mut sums = vec![0u32; iw + 1];
-    for (line, (top, bottom)) in picture
-        .indices
-        .chunks_exact_mut(view.width_px.max(1))
-        .zip(rows)
-    {
+    for (line, (top, bottom)) in picture.indices.chunks_exact_mut(view.width_px.max(1)).zip(rows) {
         if top == bottom {
             continue;
         }
@@ -346,42 +304,26 @@ fn draw_marks(scene: &Scene<'_>, palette: &Palette, picture: &mut Picture) {
     }
     for each in &scene.boxes {
         let (min, max) = (view.to_screen(each.area.min), view.to_screen(each.area.max));
-        frame(
-            picture,
-            min,
-            max,
-            palette.overlay(each.colour),
-            if each.chosen { 2 } else { 1 },
-        );
+        frame(picture, min, max, palette.overlay(each.colour), if each.chosen { 2 } else { 1 });
     }
     for each in &scene.points {
-        let radius = if each.chosen {
-            size + (size / 2).max(1)
-        } else {
-            size
-        };
+        let radius = if each.chosen { size + (size / 2).max(1) } else { size };
         let thick = radius / 4;
         let (at, index) = (view.to_screen(each.at), palette.overlay(each.colour));
         match each.kind {
             PointKind::Boundary => {
-                stamp(picture, at, radius, index, |dx, dy| {
-                    dx.abs() + dy.abs() <= radius
-                });
+                stamp(picture, at, radius, index, |dx, dy| dx.abs() + dy.abs() <= radius);
             }
-            PointKind::Inside => stamp(picture, at, radius, index, |dx, dy| {
-                dx.abs() <= thick || dy.abs() <= thick
-            }),
+            PointKind::Inside => {
+                stamp(picture, at, radius, index, |dx, dy| dx.abs() <= thick || dy.abs() <= thick)
+            }
             PointKind::Outside => stamp(picture, at, radius, index, |_, dy| dy.abs() <= thick),
         }
     }
     if let Some(cross) = scene.crosshair {
         let (gap, arm) = (size / 2, size * 2 + size / 2);
-        stamp(
-            picture,
-            view.to_screen(cross.at),
-            arm,
-            palette.overlay(cross.colour),
-            |dx, dy| (dx == 0 && dy.abs() > gap) || (dy == 0 && dx.abs() > gap),
-        );
+        stamp(picture, view.to_screen(cross.at), arm, palette.overlay(cross.colour), |dx, dy| {
+            (dx == 0 && dy.abs() > gap) || (dy == 0 && dx.abs() > gap)
+        });
     }
 }

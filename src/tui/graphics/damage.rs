@@ -26,10 +26,7 @@ pub struct Limits {
 impl Default for Limits {
     /// xterm's default of 1000 x 1000 px.
     fn default() -> Self {
-        Self {
-            max_width_px: 1000,
-            max_height_px: 1000,
-        }
+        Self { max_width_px: 1000, max_height_px: 1000 }
     }
 }
 
@@ -101,10 +98,7 @@ impl Painter {
     /// A painter that has shown nothing yet.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self {
-            limits,
-            shown: None,
-        }
+        Self { limits, shown: None }
     }
 
     /// Forgets what is shown: after a resize, a clear, a suspend. The next picture is sent whole.
@@ -161,21 +155,13 @@ impl Painter {
                 lost[y as usize * area.width as usize + x as usize] = true;
             }
         }
-        let blocked: Vec<RectPx> = covered
-            .iter()
-            .filter_map(|text| tiles.pixels_of(*text))
-            .collect();
+        let blocked: Vec<RectPx> =
+            covered.iter().filter_map(|text| tiles.pixels_of(*text)).collect();
         let mut sixels = Vec::new();
         for rectangle in tiles.gathered(&changed, &blocked) {
             self.send(&tiles, rectangle, &picture, palette, &mut sixels);
         }
-        self.shown = Some(Shown {
-            picture,
-            palette: palette.clone(),
-            grid,
-            area,
-            lost,
-        });
+        self.shown = Some(Shown { picture, palette: palette.clone(), grid, area, lost });
         sixels
     }
 
@@ -205,23 +191,11 @@ impl Painter {
             Some((area.width, half(area.height, tiles.cell.1)))
         };
         if let Some((width, height)) = cut {
-            let first = RectPx {
-                width,
-                height,
-                ..area
-            };
+            let first = RectPx { width, height, ..area };
             let rest = if width < area.width {
-                RectPx {
-                    x: area.x + width,
-                    width: area.width - width,
-                    ..area
-                }
+                RectPx { x: area.x + width, width: area.width - width, ..area }
             } else {
-                RectPx {
-                    y: area.y + height,
-                    height: area.height - height,
-                    ..area
-                }
+                RectPx { y: area.y + height, height: area.height - height, ..area }
             };
             self.send(tiles, first, picture, palette, out);
             self.send(tiles, rest, picture, palette, out);
@@ -239,17 +213,10 @@ struct Tiles {
 
 impl Tiles {
     fn new(grid: Grid, area: CellArea, picture: &Picture) -> Self {
-        let cell = (
-            usize::from(grid.cell_px.0.max(1)),
-            usize::from(grid.cell_px.1.max(1)),
-        );
+        let cell = (usize::from(grid.cell_px.0.max(1)), usize::from(grid.cell_px.1.max(1)));
         let width = picture.width_px.min(area.width as usize * cell.0);
         let height = picture.height_px.min(area.height as usize * cell.1);
-        Self {
-            area,
-            cell,
-            size: (width, height),
-        }
+        Self { area, cell, size: (width, height) }
     }
 
     fn is_empty(&self) -> bool {
@@ -270,10 +237,7 @@ impl Tiles {
     /// Pixels of the picture beneath an area of cells.
     fn pixels_of(&self, cells: CellArea) -> Option<RectPx> {
         let cells = cells.intersection(self.area);
-        let (column, row) = (
-            (cells.x - self.area.x) as usize,
-            (cells.y - self.area.y) as usize,
-        );
+        let (column, row) = ((cells.x - self.area.x) as usize, (cells.y - self.area.y) as usize);
         (cells.area() > 0).then(|| RectPx {
             x: column * self.cell.0,
             y: row * self.cell.1,
@@ -371,11 +335,7 @@ fn without_overlap(rectangles: Vec<RectPx>) -> Vec<RectPx> {
     let mut kept: Vec<RectPx> = Vec::with_capacity(rectangles.len());
     for (i, each) in rectangles.iter().enumerate() {
         let later_twin = |j: usize, other: &RectPx| inside(each, other) && (each != other || j < i);
-        if !rectangles
-            .iter()
-            .enumerate()
-            .any(|(j, other)| j != i && later_twin(j, other))
-        {
+        if !rectangles.iter().enumerate().any(|(j, other)| j != i && later_twin(j, other)) {
             kept.push(*each);
         }
     }

@@ -99,11 +99,7 @@ fn mono(upper: [u8; 3], lower: [u8; 3]) -> &'static str {
 /// The nearest of the 6x6x6 cube and the 24 grays.
 fn nearest_of_256(rgb: [u8; 3]) -> u8 {
     const STEPS: [u8; 6] = [0, 95, 135, 175, 215, 255];
-    let step = |v: u8| {
-        (0..6u8)
-            .min_by_key(|&i| STEPS[i as usize].abs_diff(v))
-            .unwrap_or(0)
-    };
+    let step = |v: u8| (0..6u8).min_by_key(|&i| STEPS[i as usize].abs_diff(v)).unwrap_or(0);
     let [r, g, b] = rgb.map(step);
     let cube = [r, g, b].map(|i| STEPS[i as usize]);
     let mean = (u16::from(rgb[0]) + u16::from(rgb[1]) + u16::from(rgb[2])) / 3;
@@ -140,10 +136,7 @@ fn nearest_named(rgb: [u8; 3]) -> Color {
 }
 
 fn distance(a: [u8; 3], b: [u8; 3]) -> u32 {
-    a.iter()
-        .zip(b)
-        .map(|(x, y)| u32::from(x.abs_diff(y)).pow(2))
-        .sum()
+    a.iter().zip(b).map(|(x, y)| u32::from(x.abs_diff(y)).pow(2)).sum()
 }
 
 #[cfg(test)]
@@ -154,19 +147,9 @@ mod tests {
     fn render(depth: ColourDepth) -> (Buffer, Palette) {
         let palette = Palette::new(32, &[[100, 0, 0]], 0, 256);
         let red = palette.overlay(Colour(0));
-        let picture = Picture {
-            width_px: 2,
-            height_px: 3,
-            indices: vec![0, 31, 31, 0, red, 16],
-        };
+        let picture = Picture { width_px: 2, height_px: 3, indices: vec![0, 31, 31, 0, red, 16] };
         let mut buffer = Buffer::empty(Rect::new(0, 0, 4, 3));
-        render_halfblocks(
-            &picture,
-            &palette,
-            depth,
-            Rect::new(1, 1, 9, 9),
-            &mut buffer,
-        );
+        render_halfblocks(&picture, &palette, depth, Rect::new(1, 1, 9, 9), &mut buffer);
         (buffer, palette)
     }
 
@@ -180,10 +163,7 @@ mod tests {
         );
         assert_eq!(buffer[(1, 2)].fg, Color::Rgb(255, 0, 0));
         assert_eq!(buffer[(3, 1)].symbol(), " ");
-        assert_eq!(
-            render(ColourDepth::Indexed).0[(2, 1)].fg,
-            Color::Indexed(231)
-        );
+        assert_eq!(render(ColourDepth::Indexed).0[(2, 1)].fg, Color::Indexed(231));
         assert_eq!(render(ColourDepth::Sixteen).0[(1, 2)].fg, Color::LightRed);
     }
 
@@ -193,28 +173,16 @@ mod tests {
         assert_eq!(buffer[(1, 1)].symbol(), "+");
         assert_eq!(buffer[(1, 2)].symbol(), "^");
         assert!(
-            buffer
-                .content()
-                .iter()
-                .all(|cell| cell.fg == Color::Reset && cell.bg == Color::Reset)
+            buffer.content().iter().all(|cell| cell.fg == Color::Reset && cell.bg == Color::Reset)
         );
     }
 
     #[test]
     fn the_environment_decides() {
         let depth = ColourDepth::from_env;
-        assert_eq!(
-            depth(Some("1"), Some("truecolor"), Some("xterm")),
-            ColourDepth::Mono
-        );
-        assert_eq!(
-            depth(Some(""), Some("truecolor"), Some("xterm")),
-            ColourDepth::True
-        );
-        assert_eq!(
-            depth(None, None, Some("xterm-256color")),
-            ColourDepth::Indexed
-        );
+        assert_eq!(depth(Some("1"), Some("truecolor"), Some("xterm")), ColourDepth::Mono);
+        assert_eq!(depth(Some(""), Some("truecolor"), Some("xterm")), ColourDepth::True);
+        assert_eq!(depth(None, None, Some("xterm-256color")), ColourDepth::Indexed);
         assert_eq!(depth(None, None, None), ColourDepth::Sixteen);
     }
 }

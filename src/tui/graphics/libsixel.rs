@@ -49,11 +49,7 @@ pub enum LibsixelError {
 pub fn encode(picture: &Picture, palette: &Palette) -> Result<Vec<u8>, LibsixelError> {
     let (width, height, pixels) = (picture.width_px, picture.height_px, picture.indices.len());
     if !WIDTHS.contains(&width) || !HEIGHTS.contains(&height) || pixels != width * height {
-        return Err(LibsixelError::Size {
-            width_px: width,
-            height_px: height,
-            pixels,
-        });
+        return Err(LibsixelError::Size { width_px: width, height_px: height, pixels });
     }
     // libsixel reads 256 entries of three bytes, however many are used.
     let mut colours = vec![0u8; 256 * 3];
@@ -62,10 +58,7 @@ pub fn encode(picture: &Picture, palette: &Palette) -> Result<Vec<u8>, LibsixelE
     }
     let mut indices = picture.indices.clone();
     let mut bytes: Vec<u8> = Vec::with_capacity(pixels / 2 + 4096);
-    let mut handles = Handles {
-        output: null_mut(),
-        dither: null_mut(),
-    };
+    let mut handles = Handles { output: null_mut(), dither: null_mut() };
     // SAFETY: `bytes`, `colours` and `indices` outlive every call that is given a pointer to
     // them, none of them is touched meanwhile, their lengths are those that libsixel derives
     // from width, height and number of colours; the handles are released by `Handles`.
@@ -77,10 +70,7 @@ pub fn encode(picture: &Picture, palette: &Palette) -> Result<Vec<u8>, LibsixelE
         )?;
         sys::sixel_output_set_encode_policy(handles.output, sys::EncodePolicy::Size);
         let count = palette.registers().len() as c_int;
-        check(
-            "make a palette",
-            sys::sixel_dither_new(&mut handles.dither, count, null_mut()),
-        )?;
+        check("make a palette", sys::sixel_dither_new(&mut handles.dither, count, null_mut()))?;
         sys::sixel_dither_set_palette(handles.dither, colours.as_mut_ptr());
         sys::sixel_dither_set_pixelformat(handles.dither, sys::PixelFormat::Pal8);
         let (w, h) = (width as c_int, height as c_int);
@@ -119,11 +109,7 @@ impl Drop for Handles {
 }
 
 fn check(what: &'static str, status: c_int) -> Result<(), LibsixelError> {
-    if status & 0x1000 == 0 {
-        Ok(())
-    } else {
-        Err(LibsixelError::Failed { what, status })
-    }
+    if status & 0x1000 == 0 { Ok(()) } else { Err(LibsixelError::Failed { what, status }) }
 }
 
 /// libsixel's writer: appends to the vector behind `sink`.

@@ -6,17 +6,10 @@ use crate::domain::Bitmap;
 
 /// Tints and outlines of the masks of a scene.
 pub(super) fn draw_masks(scene: &Scene<'_>, palette: &Palette, picture: &mut Picture) {
-    if scene
-        .masks
-        .iter()
-        .all(|mask| mask.style == MaskStyle::Hidden)
-    {
+    if scene.masks.iter().all(|mask| mask.style == MaskStyle::Hidden) {
         return;
     }
-    let (columns, rows) = (
-        source_cells(&scene.view, true),
-        source_cells(&scene.view, false),
-    );
+    let (columns, rows) = (source_cells(&scene.view, true), source_cells(&scene.view, false));
     let seen: Vec<_> = scene
         .masks
         .iter()
@@ -65,18 +58,9 @@ impl ScreenMask {
         let (y0, y1) = seen(rows, bounds.min.y, bounds.max.y)?;
         let mut flags = Vec::with_capacity((x1 - x0) * (y1 - y0));
         for &row in &rows[y0..y1] {
-            flags.extend(
-                columns[x0..x1]
-                    .iter()
-                    .map(|&column| bitmap.get(column, row)),
-            );
+            flags.extend(columns[x0..x1].iter().map(|&column| bitmap.get(column, row)));
         }
-        Some(Self {
-            left: x0 as i64 - MARGIN,
-            top: y0 as i64 - MARGIN,
-            width: x1 - x0,
-            flags,
-        })
+        Some(Self { left: x0 as i64 - MARGIN, top: y0 as i64 - MARGIN, width: x1 - x0, flags })
     }
 
     /// Calls `visit(x, y, position in flags)` for every foreground pixel on the screen.
@@ -97,9 +81,7 @@ impl ScreenMask {
 
     fn tint(&self, colour: Colour, palette: &Palette, picture: &mut Picture) {
         let levels = palette.levels();
-        let table: Vec<u8> = (0..levels)
-            .map(|level| palette.tint(colour, level))
-            .collect();
+        let table: Vec<u8> = (0..levels).map(|level| palette.tint(colour, level)).collect();
         let mut places = Vec::new();
         self.for_each(picture, |x, y, _| places.push(y * picture.width_px + x));
         for place in places {

@@ -46,11 +46,7 @@ impl Picture {
     /// A picture filled with one register.
     #[must_use]
     pub fn filled(width_px: usize, height_px: usize, index: u8) -> Self {
-        Self {
-            width_px,
-            height_px,
-            indices: vec![index; width_px * height_px],
-        }
+        Self { width_px, height_px, indices: vec![index; width_px * height_px] }
     }
 
     /// Row `y`.
@@ -66,11 +62,7 @@ impl Picture {
         for y in area.y..area.y + area.height {
             indices.extend_from_slice(&self.row(y)[area.x..area.x + area.width]);
         }
-        Picture {
-            width_px: area.width,
-            height_px: area.height,
-            indices,
-        }
+        Picture { width_px: area.width, height_px: area.height, indices }
     }
 }
 
@@ -100,12 +92,7 @@ impl RectPx {
         let (x, y) = (self.x.min(other.x), self.y.min(other.y));
         let right = (self.x + self.width).max(other.x + other.width);
         let bottom = (self.y + self.height).max(other.y + other.height);
-        Self {
-            x,
-            y,
-            width: right - x,
-            height: bottom - y,
-        }
+        Self { x, y, width: right - x, height: bottom - y }
     }
 
     /// True when the two share a pixel.

@@ -38,17 +38,11 @@ impl Palette {
     pub fn new(levels: u8, overlay: &[[u8; 3]], tinted: usize, registers: usize) -> Self {
         let limit = registers.clamp(2, MAX_REGISTERS);
         let overlay = &overlay[..overlay.len().min(MAX_OVERLAY).min(limit - 2)];
-        let levels = levels
-            .clamp(2, 101)
-            .min((limit - overlay.len()).min(101) as u8);
+        let levels = levels.clamp(2, 101).min((limit - overlay.len()).min(101) as u8);
         let gray =
             |level: u8, of: u8| ((u32::from(level) * 200 / (u32::from(of) - 1)).div_ceil(2)) as u8;
         let mut all: Vec<[u8; 3]> = (0..levels).map(|level| [gray(level, levels); 3]).collect();
-        all.extend(
-            overlay
-                .iter()
-                .map(|colour| colour.map(|channel| channel.min(100))),
-        );
+        all.extend(overlay.iter().map(|colour| colour.map(|channel| channel.min(100))));
         let tint_levels = levels.min(MAX_TINT_LEVELS);
         let mut tints = 0u8;
         for colour in overlay.iter().take(tinted) {
@@ -60,13 +54,7 @@ impl Palette {
             );
             tints += 1;
         }
-        Self {
-            levels,
-            overlay: overlay.len() as u8,
-            tint_levels,
-            tints,
-            registers: all,
-        }
+        Self { levels, overlay: overlay.len() as u8, tint_levels, tints, registers: all }
     }
 
     /// Number of grays.
@@ -84,11 +72,7 @@ impl Palette {
     /// Register of an overlay colour; one that the palette does not have is drawn white.
     #[must_use]
     pub fn overlay(&self, colour: Colour) -> u8 {
-        if colour.0 < self.overlay {
-            self.levels + colour.0
-        } else {
-            self.levels - 1
-        }
+        if colour.0 < self.overlay { self.levels + colour.0 } else { self.levels - 1 }
     }
 
     /// True when `colour` has a tinted ramp.
@@ -114,11 +98,7 @@ impl Palette {
     /// A register as 8-bit RGB, for half blocks and tests; unknown registers are black.
     #[must_use]
     pub fn rgb(&self, index: u8) -> [u8; 3] {
-        let percent = self
-            .registers
-            .get(index as usize)
-            .copied()
-            .unwrap_or_default();
+        let percent = self.registers.get(index as usize).copied().unwrap_or_default();
         percent.map(|channel| ((u32::from(channel) * 255 + 50) / 100) as u8)
     }
 }
@@ -141,15 +121,10 @@ mod tests {
     fn the_ramp_is_uniform_from_black_to_white() {
         for levels in [2, 16, 32, 64, 101] {
             let palette = Palette::new(levels, &[[100, 0, 0]], 0, 256);
-            let ramp: Vec<u8> = palette.registers()[..levels as usize]
-                .iter()
-                .map(|c| c[0])
-                .collect();
+            let ramp: Vec<u8> =
+                palette.registers()[..levels as usize].iter().map(|c| c[0]).collect();
             assert_eq!((ramp[0], ramp[levels as usize - 1]), (0, 100));
-            assert!(
-                ramp.windows(2).all(|pair| pair[0] < pair[1]),
-                "{levels}: {ramp:?}"
-            );
+            assert!(ramp.windows(2).all(|pair| pair[0] < pair[1]), "{levels}: {ramp:?}");
             assert_eq!(palette.overlay(Colour(0)), levels);
         }
     }

@@ -62,12 +62,7 @@ pub(super) fn line(
             continue;
         }
         let t = step as f32 / steps as f32;
-        plot(
-            picture,
-            (from.0 + dx * t).floor() as i64,
-            (from.1 + dy * t).floor() as i64,
-            index,
-        );
+        plot(picture, (from.0 + dx * t).floor() as i64, (from.1 + dy * t).floor() as i64, index);
     }
 }
 
@@ -82,10 +77,7 @@ pub(super) fn frame(
     let (w, h) = (picture.width_px as i64, picture.height_px as i64);
     let round = |v: f32, size: i64| (v.round() as i64).clamp(-thickness - 1, size + thickness);
     let (x0, y0) = (round(min.0, w), round(min.1, h));
-    let (x1, y1) = (
-        round(max.0, w).max(x0 + 1) - 1,
-        round(max.1, h).max(y0 + 1) - 1,
-    );
+    let (x1, y1) = (round(max.0, w).max(x0 + 1) - 1, round(max.1, h).max(y0 + 1) - 1);
     for inset in 0..thickness {
         for x in x0..=x1 {
             plot(picture, x, y0 + inset, index);
@@ -105,12 +97,7 @@ fn clip(a: (f32, f32), b: (f32, f32), width: f32, height: f32) -> Option<((f32, 
     }
     let (dx, dy) = (b.0 - a.0, b.1 - a.1);
     let (mut enter, mut leave) = (0.0f32, 1.0f32);
-    for (p, q) in [
-        (-dx, a.0),
-        (dx, width - a.0),
-        (-dy, a.1),
-        (dy, height - a.1),
-    ] {
+    for (p, q) in [(-dx, a.0), (dx, width - a.0), (-dy, a.1), (dy, height - a.1)] {
         if p == 0.0 {
             if q < 0.0 {
                 return None;
@@ -133,12 +120,7 @@ mod tests {
     fn marks_far_outside_cost_nothing_and_do_not_panic() {
         let mut picture = Picture::filled(20, 10, 7);
         let before = picture.clone();
-        for at in [
-            (-1e9, 3.0),
-            (5.0, 1e9),
-            (f32::NAN, -400.0),
-            (f32::INFINITY, 4.0),
-        ] {
+        for at in [(-1e9, 3.0), (5.0, 1e9), (f32::NAN, -400.0), (f32::INFINITY, 4.0)] {
             stamp(&mut picture, at, 5, 9, |_, _| true);
         }
         line(&mut picture, (-1e9, -3.0), (1e9, -3.0), 9, false);

@@ -92,12 +92,7 @@ fn header(width: usize, height: usize, palette: &Palette, used: &Used) -> Vec<u8
         out.push(b'#');
         number(&mut out, register as usize);
         out.extend_from_slice(b";2");
-        for channel in palette
-            .registers()
-            .get(register as usize)
-            .copied()
-            .unwrap_or_default()
-        {
+        for channel in palette.registers().get(register as usize).copied().unwrap_or_default() {
             out.push(b';');
             number(&mut out, channel as usize);
         }
@@ -164,10 +159,7 @@ impl Band {
 /// One pass: the longest runs whose pattern has every pixel of this register (`pass`) and else
 /// only pixels that a later pass paints.
 fn write_pass(pass: &[u8], later: &[u8], out: &mut Vec<u8>) {
-    let end = pass
-        .iter()
-        .rposition(|&pattern| pattern != 0)
-        .map_or(0, |last| last + 1);
+    let end = pass.iter().rposition(|&pattern| pattern != 0).map_or(0, |last| last + 1);
     let mut x = 0;
     while x < end {
         let mut needed = pass[x];

@@ -44,9 +44,7 @@ impl Viewport {
     pub fn fit_scale(&self) -> f32 {
         let [iw, ih] = self.image_px;
         let across = self.width_px.max(1) as f32 / iw as f32;
-        across
-            .min(self.height_px.max(1) as f32 / ih as f32)
-            .min(MAX_SCALE)
+        across.min(self.height_px.max(1) as f32 / ih as f32).min(MAX_SCALE)
     }
 
     /// The same zoom and centre on a screen area of another size; a fitted view stays fitted.
@@ -56,12 +54,7 @@ impl Viewport {
         if fitted {
             return Self::fit(self.image_px[0], self.image_px[1], width_px, height_px);
         }
-        Self {
-            width_px,
-            height_px,
-            ..*self
-        }
-        .clamped()
+        Self { width_px, height_px, ..*self }.clamped()
     }
 
     /// Zoomed by `factor`, keeping the image position `anchor` where it is on the screen.
@@ -71,21 +64,13 @@ impl Viewport {
         let shrink = self.scale / scale;
         let keep = |centre: f32, at: f32| at + (centre - at) * shrink;
         let centre = PointPx::new(keep(self.centre.x, anchor.x), keep(self.centre.y, anchor.y));
-        Self {
-            scale,
-            centre,
-            ..*self
-        }
-        .clamped()
+        Self { scale, centre, ..*self }.clamped()
     }
 
     /// Moved so that the image shifts by `dx`, `dy` screen px towards the left and the top.
     #[must_use]
     pub fn panned(&self, dx: f32, dy: f32) -> Self {
-        let centre = PointPx::new(
-            self.centre.x + dx / self.scale,
-            self.centre.y + dy / self.scale,
-        );
+        let centre = PointPx::new(self.centre.x + dx / self.scale, self.centre.y + dy / self.scale);
         Self { centre, ..*self }.clamped()
     }
 
@@ -95,16 +80,9 @@ impl Viewport {
         let (x, y) = self.to_screen(at);
         let push = |at: f32, size: f32| {
             let margin = margin_px.min(size / 2.0);
-            if at < margin {
-                at - margin
-            } else {
-                (at - (size - margin)).max(0.0)
-            }
+            if at < margin { at - margin } else { (at - (size - margin)).max(0.0) }
         };
-        self.panned(
-            push(x, self.width_px as f32),
-            push(y, self.height_px as f32),
-        )
+        self.panned(push(x, self.width_px as f32), push(y, self.height_px as f32))
     }
 
     /// Screen position of an image position.
@@ -130,9 +108,7 @@ impl Viewport {
     /// Step of a cursor of about one text cell (`cell_px` wide or high), image px, whole.
     #[must_use]
     pub fn cell_step_px(&self, cell_px: u16) -> f32 {
-        (f32::from(cell_px) / self.scale)
-            .round()
-            .max(self.fine_step_px())
+        (f32::from(cell_px) / self.scale).round().max(self.fine_step_px())
     }
 
     /// Image position of the top left corner of the screen area, moved to a whole screen px so
@@ -148,11 +124,7 @@ impl Viewport {
     fn clamped(self) -> Self {
         let axis = |centre: f32, image: u32, screen: usize| {
             let (image, half) = (image as f32, screen as f32 / 2.0 / self.scale);
-            if half * 2.0 >= image {
-                image / 2.0
-            } else {
-                centre.clamp(half, image - half)
-            }
+            if half * 2.0 >= image { image / 2.0 } else { centre.clamp(half, image - half) }
         };
         let centre = PointPx::new(
             axis(self.centre.x, self.image_px[0], self.width_px),
@@ -172,19 +144,14 @@ mod tests {
 
     #[test]
     fn screen_and_image_are_each_others_inverse() {
-        for (zoom, dx, dy) in [
-            (1.0, 0.0, 0.0),
-            (3.7, 40.0, -20.0),
-            (0.2, 0.0, 0.0),
-            (50.0, 9.0, 9.0),
-        ] {
+        for (zoom, dx, dy) in
+            [(1.0, 0.0, 0.0), (3.7, 40.0, -20.0), (0.2, 0.0, 0.0), (50.0, 9.0, 9.0)]
+        {
             let view = Viewport::fit(640, 480, 1000, 700);
             let view = view.zoomed(zoom, PointPx::new(100.0, 333.0)).panned(dx, dy);
-            for at in [
-                PointPx::new(0.0, 0.0),
-                PointPx::new(99.5, 333.25),
-                PointPx::new(640.0, 480.0),
-            ] {
+            for at in
+                [PointPx::new(0.0, 0.0), PointPx::new(99.5, 333.25), PointPx::new(640.0, 480.0)]
+            {
                 let (x, y) = view.to_screen(at);
                 assert!(close(view.to_image(x, y), at), "{view:?} {at:?}");
             }
@@ -197,10 +164,7 @@ mod tests {
         let anchor = PointPx::new(300.0, 250.0);
         let (x, y) = view.to_screen(anchor);
         let (nx, ny) = view.zoomed(1.5, anchor).to_screen(anchor);
-        assert!(
-            (x - nx).abs() <= 1.0 && (y - ny).abs() <= 1.0,
-            "{x} {nx} {y} {ny}"
-        );
+        assert!((x - nx).abs() <= 1.0 && (y - ny).abs() <= 1.0, "{x} {nx} {y} {ny}");
     }
 
     #[test]
@@ -214,13 +178,9 @@ mod tests {
     fn the_view_never_loses_the_image_and_follows_the_cursor() {
         let view = Viewport::fit(640, 480, 800, 600).zoomed(8.0, PointPx::default());
         let far = view.panned(1e6, 1e6);
-        assert!(close(
-            far.to_image(800.0, 600.0),
-            PointPx::new(640.0, 480.0)
-        ));
-        let shown = far
-            .revealing(PointPx::new(10.0, 10.0), 40.0)
-            .to_screen(PointPx::new(10.0, 10.0));
+        assert!(close(far.to_image(800.0, 600.0), PointPx::new(640.0, 480.0)));
+        let shown =
+            far.revealing(PointPx::new(10.0, 10.0), 40.0).to_screen(PointPx::new(10.0, 10.0));
         assert!(shown.0 >= 39.0 && shown.1 >= 39.0, "{shown:?}");
     }
 

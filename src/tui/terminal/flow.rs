@@ -24,12 +24,7 @@ pub(super) struct Flow {
 
 impl Flow {
     pub(super) fn new() -> Self {
-        Self {
-            under_way: VecDeque::new(),
-            silent_bytes: 0,
-            slowest: FIRST_GUESS,
-            last: None,
-        }
+        Self { under_way: VecDeque::new(), silent_bytes: 0, slowest: FIRST_GUESS, last: None }
     }
 
     /// A frame leaves.
@@ -107,10 +102,7 @@ mod tests {
         assert!(flow.ready());
         flow.sent(400_000, now);
         assert!(!flow.ready());
-        assert!(
-            !flow.silent_input(8, now + 50 * MS),
-            "two small ones are acknowledged"
-        );
+        assert!(!flow.silent_input(8, now + 50 * MS), "two small ones are acknowledged");
         assert!(!flow.silent_input(3, now + 60 * MS), "a split answer");
         assert!(flow.silent_input(1, now + 90 * MS));
         assert_eq!(flow.last(), Some((400_000, 90 * MS)));
@@ -139,9 +131,6 @@ mod tests {
             assert!(flow.silent_input(4, now));
         }
         flow.sent(20_000, now);
-        assert!(
-            flow.expire(now + 260 * MS),
-            "a fast link is given up on soon"
-        );
+        assert!(flow.expire(now + 260 * MS), "a fast link is given up on soon");
     }
 }

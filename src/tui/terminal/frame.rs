@@ -16,11 +16,8 @@ pub(super) fn frame_bytes(
     if !sixels.is_empty() {
         frame.extend_from_slice(b"\x1b7");
         for sixel in sixels {
-            let place = format!(
-                "\x1b[{};{}H",
-                u32::from(sixel.row) + 1,
-                u32::from(sixel.column) + 1
-            );
+            let place =
+                format!("\x1b[{};{}H", u32::from(sixel.row) + 1, u32::from(sixel.column) + 1);
             frame.extend_from_slice(place.as_bytes());
             if capabilities.passthrough {
                 wrap_for_tmux(&sixel.bytes, &mut frame);
@@ -54,11 +51,7 @@ mod tests {
     use super::*;
 
     fn sixel() -> PlacedSixel {
-        PlacedSixel {
-            column: 4,
-            row: 2,
-            bytes: b"\x1bPq~\x1b\\".to_vec(),
-        }
+        PlacedSixel { column: 4, row: 2, bytes: b"\x1bPq~\x1b\\".to_vec() }
     }
 
     #[test]

@@ -62,14 +62,8 @@ where
     let signals = Signals::new([SIGHUP, SIGTERM, SIGINT, SIGQUIT, SIGTSTP, SIGWINCH, SIGCONT])
         .map_err(TerminalError::io("watch signals"))?;
     let wake = screen.take_wake();
-    let outbox = Outbox {
-        inbox,
-        shared: Arc::clone(&screen.shared),
-    };
-    let for_signals = Outbox {
-        inbox: outbox.inbox.clone(),
-        shared: Arc::clone(&screen.shared),
-    };
+    let outbox = Outbox { inbox, shared: Arc::clone(&screen.shared) };
+    let for_signals = Outbox { inbox: outbox.inbox.clone(), shared: Arc::clone(&screen.shared) };
     let named = |name: &str| thread::Builder::new().name(name.to_owned());
     named("terminal-signals")
         .spawn(move || watch_signals(signals, &for_signals))
@@ -204,23 +198,17 @@ fn read_events<M: From<TerminalEvent>>(input: &InputTty, outbox: &Outbox<M>) -> 
 /// missed, but keys are never mistaken for answers.
 fn longest_encoding(event: &Event) -> usize {
     match event {
-        Event::Key(KeyEvent {
-            code: KeyCode::Char(c),
-            modifiers,
-            ..
-        }) => c.len_utf8() + usize::from(modifiers.contains(KeyModifiers::ALT)),
+        Event::Key(KeyEvent { code: KeyCode::Char(c), modifiers, .. }) => {
+            c.len_utf8() + usize::from(modifiers.contains(KeyModifiers::ALT))
+        }
         Event::Key(KeyEvent {
             code: KeyCode::Enter | KeyCode::Tab | KeyCode::Backspace,
             modifiers,
             ..
         }) if modifiers.is_empty() => 1,
-        Event::Key(KeyEvent {
-            code, modifiers, ..
-        }) if modifiers.is_empty()
-            && matches!(
-                code,
-                KeyCode::Up | KeyCode::Down | KeyCode::Left | KeyCode::Right
-            ) =>
+        Event::Key(KeyEvent { code, modifiers, .. })
+            if modifiers.is_empty()
+                && matches!(code, KeyCode::Up | KeyCode::Down | KeyCode::Left | KeyCode::Right) =>
         {
             3
         }

@@ -63,10 +63,7 @@ impl Capabilities {
     /// Limits of one sixel.
     #[must_use]
     pub fn limits(&self) -> Limits {
-        Limits {
-            max_width_px: self.max_width_px,
-            max_height_px: self.max_height_px,
-        }
+        Limits { max_width_px: self.max_width_px, max_height_px: self.max_height_px }
     }
 
     /// The cells of the terminal as it is now; font and size can change at any time, so ask
@@ -80,11 +77,7 @@ impl Capabilities {
             (_, Some(answered)) => answered,
             _ => GUESSED_CELL_PX,
         };
-        Grid {
-            columns,
-            rows,
-            cell_px,
-        }
+        Grid { columns, rows, cell_px }
     }
 
     /// Takes in what the terminal answered.
@@ -216,14 +209,7 @@ impl AnswerParser {
             },
             State::Text => match byte {
                 0x07 | 0x18 | 0x1a => (State::Ground, None),
-                _ => (
-                    if escape {
-                        State::TextEscape
-                    } else {
-                        State::Text
-                    },
-                    None,
-                ),
+                _ => (if escape { State::TextEscape } else { State::Text }, None),
             },
             State::TextEscape => match byte {
                 b'[' => {
@@ -249,10 +235,7 @@ fn understood(text: &[u8], last: u8) -> Option<Answer> {
         Some(rest) => (rest, true),
         None => (text, false),
     };
-    let numbers: Vec<u32> = text
-        .split(';')
-        .map(|n| n.parse().ok())
-        .collect::<Option<_>>()?;
+    let numbers: Vec<u32> = text.split(';').map(|n| n.parse().ok()).collect::<Option<_>>()?;
     let px = |n: u32| u16::try_from(n).ok().filter(|&n| n > 0);
     match (private, dollar, last, numbers.as_slice()) {
         (true, false, b'c', all) => Some(Answer::Attributes(all.to_vec())),

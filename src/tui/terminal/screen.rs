@@ -111,19 +111,14 @@ impl Screen {
             flow: Mutex::new(Flow::new()),
             gone: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
-            restorer: Restorer {
-                entered: AtomicBool::new(false),
-                input,
-            },
+            restorer: Restorer { entered: AtomicBool::new(false), input },
         });
         let text = TextBuffer::default();
         let terminal = quiet_terminal(&text)?;
         let (writer, jobs) = sync_channel(QUEUE);
         let (wake, woken) =
             std::os::unix::net::UnixStream::pair().map_err(TerminalError::io("start"))?;
-        woken
-            .set_nonblocking(true)
-            .map_err(TerminalError::io("start"))?;
+        woken.set_nonblocking(true).map_err(TerminalError::io("start"))?;
         let panics = Arc::new(Mutex::new(Vec::new()));
         let previous_hook = install_hook(&shared, &panics);
         let screen = Self {
@@ -176,10 +171,7 @@ impl Screen {
     /// # Errors
     /// The size of the terminal cannot be read.
     pub fn draw(&mut self, render: impl FnOnce(&mut Frame<'_>)) -> Result<(), TerminalError> {
-        self.terminal
-            .draw(render)
-            .map(|_| ())
-            .map_err(TerminalError::io("draw text"))
+        self.terminal.draw(render).map(|_| ()).map_err(TerminalError::io("draw text"))
     }
 
     /// Sends text and pictures as one frame. With nothing to send, nothing is sent.
@@ -200,9 +192,7 @@ impl Screen {
             return Err(TerminalError::HungUp);
         }
         self.shared.flow().sent(frame.len(), Instant::now());
-        self.writer
-            .send(Job::Frame(frame))
-            .map_err(|_| TerminalError::HungUp)
+        self.writer.send(Job::Frame(frame)).map_err(|_| TerminalError::HungUp)
     }
 
     /// Ctrl-Z: restores the terminal, stops the process, and when it is continued enters the
@@ -287,11 +277,7 @@ fn install_hook(shared: &Arc<Shared>, panics: &Arc<Mutex<Vec<String>>>) -> Arc<P
     const KEPT: usize = 16;
     let previous: Arc<PanicHook> = Arc::from(std::panic::take_hook());
     let owner: ThreadId = thread::current().id();
-    let (shared, panics, chained) = (
-        Arc::clone(shared),
-        Arc::clone(panics),
-        Arc::clone(&previous),
-    );
+    let (shared, panics, chained) = (Arc::clone(shared), Arc::clone(panics), Arc::clone(&previous));
     std::panic::set_hook(Box::new(move |info| {
         if thread::current().id() == owner || !shared.restorer.is_entered() {
             shared.restorer.restore();
@@ -351,10 +337,7 @@ impl TextBuffer {
 
 impl Write for TextBuffer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend_from_slice(bytes);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -413,10 +396,7 @@ impl Backend for QuietBackend {
 
     fn window_size(&mut self) -> io::Result<WindowSize> {
         let [columns, rows, width, height] = tty::size().unwrap_or([80, 24, 0, 0]);
-        Ok(WindowSize {
-            columns_rows: Size::new(columns, rows),
-            pixels: Size::new(width, height),
-        })
+        Ok(WindowSize { columns_rows: Size::new(columns, rows), pixels: Size::new(width, height) })
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -19,11 +19,7 @@ impl InputTty {
         if is_terminal(libc::STDIN_FILENO) {
             return Ok(Self::Stdin);
         }
-        File::options()
-            .read(true)
-            .write(true)
-            .open("/dev/tty")
-            .map(Self::Device)
+        File::options().read(true).write(true).open("/dev/tty").map(Self::Device)
     }
 
     pub(super) fn fd(&self) -> RawFd {
@@ -42,10 +38,7 @@ impl InputTty {
 /// inherited description: the shell and standard output share that one.
 pub(super) fn own_input() -> bool {
     let mut options = File::options();
-    options
-        .read(true)
-        .write(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+    options.read(true).write(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
     let Ok(device) = options.open("/dev/tty") else {
         return false;
     };
@@ -70,11 +63,7 @@ pub(super) enum Waited {
 /// Waits for input on `fd` or `wake`, a hang-up, or the end of `timeout`. A hang-up wins: input
 /// that is still there cannot be read without crossterm spinning.
 pub(super) fn wait(fd: RawFd, wake: Option<RawFd>, timeout: Duration) -> Waited {
-    let entry = |fd| libc::pollfd {
-        fd,
-        events: libc::POLLIN,
-        revents: 0,
-    };
+    let entry = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
     // A negative descriptor is skipped by poll.
     let mut fds = [entry(fd), entry(wake.unwrap_or(-1))];
     let ms = timeout.as_millis().min(60_000) as libc::c_int;
@@ -98,11 +87,7 @@ pub(super) fn waiting_bytes(fd: RawFd) -> usize {
     let mut count: libc::c_int = 0;
     // SAFETY: FIONREAD writes one int.
     let result = unsafe { libc::ioctl(fd, libc::FIONREAD, &mut count) };
-    if result == 0 {
-        usize::try_from(count).unwrap_or(0)
-    } else {
-        0
-    }
+    if result == 0 { usize::try_from(count).unwrap_or(0) } else { 0 }
 }
 
 /// Bytes written that the other side has not taken yet; 0 where the system does not tell.
@@ -110,21 +95,12 @@ pub(super) fn unsent_bytes(fd: RawFd) -> usize {
     let mut count: libc::c_int = 0;
     // SAFETY: TIOCOUTQ writes one int.
     let result = unsafe { libc::ioctl(fd, libc::TIOCOUTQ, &mut count) };
-    if result == 0 {
-        usize::try_from(count).unwrap_or(0)
-    } else {
-        0
-    }
+    if result == 0 { usize::try_from(count).unwrap_or(0) } else { 0 }
 }
 
 /// Size of the terminal: columns, rows, width and height in px (0 where it does not tell).
 pub(super) fn size() -> Option<[u16; 4]> {
-    let mut size = libc::winsize {
-        ws_row: 0,
-        ws_col: 0,
-        ws_xpixel: 0,
-        ws_ypixel: 0,
-    };
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: TIOCGWINSZ writes one winsize.
     let result = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &mut size) };
     let known = result == 0 && size.ws_col > 0 && size.ws_row > 0;
@@ -151,14 +127,11 @@ pub(super) fn write_all(mut bytes: &[u8], until: Option<Instant>) -> io::Result<
             Ok(count) => bytes = &bytes[count..],
             Err(_) => match io::Error::last_os_error() {
                 e if e.kind() == io::ErrorKind::Interrupted => {}
-                e if e.kind() == io::ErrorKind::WouldBlock => wait_writable(Duration::from_secs(1))
-                    .or_else(|e| {
-                        if e.kind() == io::ErrorKind::TimedOut {
-                            Ok(())
-                        } else {
-                            Err(e)
-                        }
-                    })?,
+                e if e.kind() == io::ErrorKind::WouldBlock => {
+                    wait_writable(Duration::from_secs(1)).or_else(|e| {
+                        if e.kind() == io::ErrorKind::TimedOut { Ok(()) } else { Err(e) }
+                    })?
+                }
                 e => return Err(e),
             },
         }
@@ -167,11 +140,7 @@ pub(super) fn write_all(mut bytes: &[u8], until: Option<Instant>) -> io::Result<
 }
 
 fn wait_writable(timeout: Duration) -> io::Result<()> {
-    let mut fd = libc::pollfd {
-        fd: libc::STDOUT_FILENO,
-        events: libc::POLLOUT,
-        revents: 0,
-    };
+    let mut fd = libc::pollfd { fd: libc::STDOUT_FILENO, events: libc::POLLOUT, revents: 0 };
     let ms = timeout.as_millis().min(60_000) as libc::c_int;
     // SAFETY: one valid pollfd.
     match unsafe { libc::poll(&mut fd, 1, ms) } {

@@ -9,10 +9,8 @@ use serde_json::{Value, json};
 use crate::config::Settings;
 use crate::engine::load_network;
 use crate::learn::dataset::DataSource;
-use crate::learn::evaluate::{
-    ClickOptions, EvalError, Judged, Placing, Tracking, VideoOptions, evaluate_clicks,
-    evaluate_video,
-};
+use crate::learn::evaluate::{ClickOptions, EvalError, Judged, Placing, evaluate_clicks};
+use crate::learn::evaluate_video::{Tracking, VideoOptions, evaluate_video};
 use crate::net::config::ModelCard;
 use crate::net::device::{DeviceWant, Picked, pick};
 use crate::net::predict::PredictOptions;

@@ -15,7 +15,6 @@ use crate::net::follow::{FollowOptions, Follower, Seen};
 use crate::net::letterbox::Letterbox;
 use crate::net::memory_bank;
 use crate::net::predict::Predictor;
-use crate::net::predict::Predictor;
 use crate::net::sam2::{ImageFeatures, Sam2};
 use crate::net::tracker::TrackError;
 

@@ -28,7 +28,9 @@ pub fn next_boundary_click(
     exclude: f32,
 ) -> Option<usize> {
     let squared = |a: PointPx, b: PointPx| (a.x - b.x).powi(2) + (a.y - b.y).powi(2);
-    let to_nearest = |p: PointPx, set: &[PointPx]| set.iter().map(|q| squared(p, *q)).fold(f32::INFINITY, f32::min);
+    let to_nearest = |p: PointPx, set: &[PointPx]| {
+        set.iter().map(|q| squared(p, *q)).fold(f32::INFINITY, f32::min)
+    };
     let from_clicks: Vec<f32> = contour.iter().map(|p| to_nearest(*p, clicks)).collect();
     let mut distance = from_clicks.clone();
     if clicks.len() > 1 && !predicted.is_empty() {
@@ -38,7 +40,8 @@ pub fn next_boundary_click(
             distance = found;
         }
     }
-    let free: Vec<bool> = from_clicks.iter().map(|d| exclude <= 0.0 || *d > exclude * exclude).collect();
+    let free: Vec<bool> =
+        from_clicks.iter().map(|d| exclude <= 0.0 || *d > exclude * exclude).collect();
     let any_free = free.iter().any(|f| *f);
     let mut best: Option<usize> = None;
     for (i, d) in distance.iter().enumerate() {
@@ -71,7 +74,8 @@ pub fn region_click(truth: &Bitmap, predicted: Option<&Bitmap>) -> Option<(Point
 /// The pixel furthest from the background and that distance; the image edge counts as background.
 fn deepest(region: &Bitmap) -> Option<(f32, PointPx)> {
     let (w, h) = (region.width_px, region.height_px);
-    let framed = Bitmap::from_fn(w + 2, h + 2, |x, y| !region.get(i64::from(x) - 1, i64::from(y) - 1));
+    let framed =
+        Bitmap::from_fn(w + 2, h + 2, |x, y| !region.get(i64::from(x) - 1, i64::from(y) - 1));
     let depth = framed.distance_to_foreground();
     let mut best: Option<(f32, PointPx)> = None;
     for y in 0..h {
@@ -127,7 +131,8 @@ impl SimulatedUser {
         truth: &Bitmap,
         predicted: Option<&Bitmap>,
     ) -> Option<(PointKind, PointPx)> {
-        let wrong = |i: usize| predicted.map_or(truth.pixels[i], |p| p.pixels[i] != truth.pixels[i]);
+        let wrong =
+            |i: usize| predicted.map_or(truth.pixels[i], |p| p.pixels[i] != truth.pixels[i]);
         let errors: Vec<usize> = (0..truth.pixels.len()).filter(|i| wrong(*i)).collect();
         let at = *errors.get(self.rng.usize(..errors.len().max(1)))?;
         let (x, y) = (at as u32 % truth.width_px, at as u32 / truth.width_px);
@@ -209,7 +214,8 @@ mod tests {
         let click = |seed| SimulatedUser::new(seed).boundary_click(&line, &[], &[], 5.0);
         assert_eq!(click(7), click(7));
         let mut user = SimulatedUser::new(1);
-        let squares: f32 = (0..4000).map(|_| user.shaky(PointPx::new(0.0, 0.0), 3.5).x.powi(2)).sum();
+        let squares: f32 =
+            (0..4000).map(|_| user.shaky(PointPx::new(0.0, 0.0), 3.5).x.powi(2)).sum();
         assert!(((squares / 4000.0).sqrt() - 3.5).abs() < 0.15);
     }
 }

@@ -42,7 +42,10 @@ struct Affine {
 impl Affine {
     /// The map that takes `from` to `to` with linear part `a`.
     fn about(a: [[f32; 2]; 2], from: [f32; 2], to: [f32; 2]) -> Self {
-        let t = [to[0] - a[0][0] * from[0] - a[0][1] * from[1], to[1] - a[1][0] * from[0] - a[1][1] * from[1]];
+        let t = [
+            to[0] - a[0][0] * from[0] - a[0][1] * from[1],
+            to[1] - a[1][0] * from[0] - a[1][1] * from[1],
+        ];
         Self { a, t }
     }
 
@@ -87,7 +90,9 @@ fn bilinear(p: [f32; 2], w: i32, h: i32, value: impl Fn(usize) -> f32) -> f32 {
     }
     let (x0, y0) = (x.floor() as i32, y.floor() as i32);
     let (fx, fy) = (x - x0 as f32, y - y0 as f32);
-    let at = |x: i32, y: i32| if x >= 0 && y >= 0 && x < w && y < h { value((y * w + x) as usize) } else { 0.0 };
+    let at = |x: i32, y: i32| {
+        if x >= 0 && y >= 0 && x < w && y < h { value((y * w + x) as usize) } else { 0.0 }
+    };
     let top = at(x0, y0) * (1.0 - fx) + at(x0 + 1, y0) * fx;
     let bottom = at(x0, y0 + 1) * (1.0 - fx) + at(x0 + 1, y0 + 1) * fx;
     top * (1.0 - fy) + bottom * fy
@@ -95,7 +100,13 @@ fn bilinear(p: [f32; 2], w: i32, h: i32, value: impl Fn(usize) -> f32) -> f32 {
 
 /// The level of a still that is closest above the wanted scale, and that level's px per px of the first.
 fn level(still: &Still, scale: f32) -> (&GrayFrame, f32) {
-    let wanted = if scale < 0.3 { 2 } else if scale < 0.6 { 1 } else { 0 };
+    let wanted = if scale < 0.3 {
+        2
+    } else if scale < 0.6 {
+        1
+    } else {
+        0
+    };
     let at = wanted.min(still.levels.len() - 1);
     let level = &still.levels[at];
     (level, level.width_px as f32 / still.levels[0].width_px as f32)
@@ -178,8 +189,11 @@ struct Look {
 impl Look {
     fn draw(rng: &mut fastrand::Rng) -> Self {
         let gamma = if chance(rng, 0.7) { uniform(rng, -0.5, 0.5).exp() } else { 1.0 };
-        let (gain, offset) =
-            if chance(rng, 0.5) { (uniform(rng, 0.7, 1.3), uniform(rng, -0.08, 0.08)) } else { (1.0, 0.0) };
+        let (gain, offset) = if chance(rng, 0.5) {
+            (uniform(rng, 0.7, 1.3), uniform(rng, -0.08, 0.08))
+        } else {
+            (1.0, 0.0)
+        };
         let blur = if chance(rng, 0.2) { uniform(rng, 0.5, 1.5) } else { 0.0 };
         let speckle = if chance(rng, 0.5) { uniform(rng, 0.03, 0.25) } else { 0.0 };
         Self { gamma, gain, offset, blur, speckle, coarse: chance(rng, 0.5) }
@@ -207,7 +221,8 @@ impl Look {
 /// Gaussian blur with repeated borders.
 fn blurred(plane: &[f32], side: usize, sigma: f32) -> Vec<f32> {
     let reach = (3.0 * sigma).ceil() as i32;
-    let raw: Vec<f32> = (-reach..=reach).map(|d| (-0.5 * (d as f32 / sigma).powi(2)).exp()).collect();
+    let raw: Vec<f32> =
+        (-reach..=reach).map(|d| (-0.5 * (d as f32 / sigma).powi(2)).exp()).collect();
     let sum: f32 = raw.iter().sum();
     let pass = |from: &[f32], step: usize, other: usize| -> Vec<f32> {
         let mut out = vec![0.0; from.len()];
@@ -242,7 +257,8 @@ impl Sway {
     }
 
     fn at(&self, frame: usize) -> f32 {
-        let wave = |w: &[f32; 3]| w[0] * ((w[1] * frame as f32 + w[2]) * std::f32::consts::TAU).sin();
+        let wave =
+            |w: &[f32; 3]| w[0] * ((w[1] * frame as f32 + w[2]) * std::f32::consts::TAU).sin();
         self.waves.iter().map(wave).sum()
     }
 }
@@ -264,7 +280,10 @@ impl Bend {
 
     /// Strengths on a frame, so that each pixel costs three sines only.
     fn on(&self, frame: usize) -> Vec<([f32; 2], f32, [f32; 2])> {
-        self.modes.iter().map(|(wave, phase, sway)| (*wave, *phase, [sway[0].at(frame), sway[1].at(frame)])).collect()
+        self.modes
+            .iter()
+            .map(|(wave, phase, sway)| (*wave, *phase, [sway[0].at(frame), sway[1].at(frame)]))
+            .collect()
     }
 }
 
@@ -290,13 +309,22 @@ fn visibility(frames: usize, rng: &mut fastrand::Rng) -> Vec<f32> {
         .map(|f| {
             let z = depth * (-((f as f32 - centre) / reach).powi(2)).exp();
             let section = (1.0 - z * z).max(0.0).sqrt();
-            if f == 0 || section >= 0.25 { section.max(if f == 0 { 0.5 } else { 0.0 }) } else { 0.0 }
+            if f == 0 || section >= 0.25 {
+                section.max(if f == 0 { 0.5 } else { 0.0 })
+            } else {
+                0.0
+            }
         })
         .collect()
 }
 
 /// A clip of `frames` frames about one structure of a still, visible on the first; `None` when chance put it badly.
-pub fn clip_lesson(still: &Still, frames: usize, side: usize, rng: &mut fastrand::Rng) -> Option<ClipLesson> {
+pub fn clip_lesson(
+    still: &Still,
+    frames: usize,
+    side: usize,
+    rng: &mut fastrand::Rng,
+) -> Option<ClipLesson> {
     let object = still.objects[rng.usize(..still.objects.len())].to_bitmap();
     let bounds = object.bounds()?;
     let base = placement(still, &object.to_mask(), side, rng);
@@ -348,8 +376,11 @@ pub fn clip_lesson(still: &Still, frames: usize, side: usize, rng: &mut fastrand
     if (masks[0].area_px() as f32) < least {
         return None;
     }
-    let seen_before = |f: usize| f > 0 && masks[f - 1].pixels.contains(&true) && masks[f].pixels.contains(&true);
-    let carried = (0..frames).map(|f| (seen_before(f) && !chance(rng, 0.08)).then(|| carried(&masks[f], rng))).collect();
+    let seen_before =
+        |f: usize| f > 0 && masks[f - 1].pixels.contains(&true) && masks[f].pixels.contains(&true);
+    let carried = (0..frames)
+        .map(|f| (seen_before(f) && !chance(rng, 0.08)).then(|| carried(&masks[f], rng)))
+        .collect();
     Some(ClipLesson { frames: images, masks, carried })
 }
 
@@ -359,7 +390,8 @@ fn carried(mask: &Bitmap, rng: &mut fastrand::Rng) -> Vec<f32> {
     const LOGIT_LIMIT: f32 = 6.0;
     let side = mask.width_px as usize;
     let s = side as f32;
-    let (outside, inside) = (mask.distance_to_foreground(), mask.inverted().distance_to_foreground());
+    let (outside, inside) =
+        (mask.distance_to_foreground(), mask.inverted().distance_to_foreground());
     let distance = |i: usize| if outside[i] > 0.0 { 0.5 - outside[i] } else { inside[i] - 0.5 };
     // Most walks are off by a few px of 256, some by much more.
     let most = if chance(rng, 0.15) { 0.04 } else { 0.012 };
@@ -368,7 +400,9 @@ fn carried(mask: &Bitmap, rng: &mut fastrand::Rng) -> Vec<f32> {
     let growth = if chance(rng, 0.3) { 0.2 } else { 0.05 };
     let scale = (gaussian(rng) * growth).clamp(-0.5, 0.5).exp();
     let bend = Bend::draw(0.4 * s, 1, rng).on(0);
-    let centre = mask.bounds().map_or([s / 2.0; 2], |b| [(b.min.x + b.max.x) / 2.0, (b.min.y + b.max.y) / 2.0]);
+    let centre = mask
+        .bounds()
+        .map_or([s / 2.0; 2], |b| [(b.min.x + b.max.x) / 2.0, (b.min.y + b.max.y) / 2.0]);
     let grid = side / 4;
     let slope = LOGIT_PER_PX * 256.0 / s;
     (0..grid * grid)
@@ -376,7 +410,8 @@ fn carried(mask: &Bitmap, rng: &mut fastrand::Rng) -> Vec<f32> {
             let p = [4.0 * (i % grid) as f32 + 2.0, 4.0 * (i / grid) as f32 + 2.0];
             let q = bent([0, 1].map(|k| centre[k] + (p[k] - centre[k]) * scale + shift[k]), &bend);
             let q = q.map(|v| v.clamp(0.5, s - 0.5));
-            (slope * bilinear(q, side as i32, side as i32, distance)).clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
+            (slope * bilinear(q, side as i32, side as i32, distance))
+                .clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
         })
         .collect()
 }
@@ -396,7 +431,8 @@ impl Layer {
         let (w, h) = (object.width_px as f32, object.height_px as f32);
         let away = object.distance_to_foreground();
         let soft = away.iter().map(|d| (1.0 - d / 6.0).clamp(0.0, 1.0)).collect();
-        let (bw, bh) = object.bounds().map_or((0.0, 0.0), |b| (b.max.x - b.min.x, b.max.y - b.min.y));
+        let (bw, bh) =
+            object.bounds().map_or((0.0, 0.0), |b| (b.max.x - b.min.x, b.max.y - b.min.y));
         let centre = object.bounds().map_or(PointPx::default(), |b| {
             PointPx::new((b.min.x + b.max.x) / 2.0, (b.min.y + b.max.y) / 2.0)
         });
@@ -406,7 +442,11 @@ impl Layer {
             x > bw / 2.0 && y > bh / 2.0 && x < w - bw / 2.0 && y < h - bh / 2.0
         };
         let possible: Vec<[f32; 2]> = sides.into_iter().filter(fits).collect();
-        let shift = if possible.is_empty() { sides[rng.usize(..4)] } else { possible[rng.usize(..possible.len())] };
+        let shift = if possible.is_empty() {
+            sides[rng.usize(..4)]
+        } else {
+            possible[rng.usize(..possible.len())]
+        };
         let frame = still.frame();
         Self {
             width: object.width_px as i32,
@@ -429,7 +469,15 @@ impl Layer {
             return here;
         }
         // Beyond the edge of the still the tissue is mirrored.
-        let mirrored = |v: f32, limit: f32| if v < 0.0 { -v } else if v > limit { 2.0 * limit - v } else { v };
+        let mirrored = |v: f32, limit: f32| {
+            if v < 0.0 {
+                -v
+            } else if v > limit {
+                2.0 * limit - v
+            } else {
+                v
+            }
+        };
         let from = [0, 1].map(|k| mirrored(q[k] + self.shift[k], self.limits[k]));
         here + hole * (plain(from) - here)
     }

@@ -34,7 +34,9 @@ pub enum CheckpointError {
         cause: String,
     },
     /// The checkpoint belongs to another run.
-    #[error("the checkpoint belongs to another run: {0}; use the same card and seed, or another output folder")]
+    #[error(
+        "the checkpoint belongs to another run: {0}; use the same card and seed, or another output folder"
+    )]
     Foreign(String),
 }
 
@@ -69,7 +71,8 @@ impl Checkpoint {
     /// The state of a run after `step` steps.
     #[must_use]
     pub fn of(optimiser: &Optimiser, seed: u64, step: u64, images: u64, seconds: f64) -> Self {
-        let parts = |s: &Slot| [s.weights.clone(), s.mean.clone(), s.square.clone(), s.average.clone()];
+        let parts =
+            |s: &Slot| [s.weights.clone(), s.mean.clone(), s.square.clone(), s.average.clone()];
         let head = Head {
             magic: MAGIC.into(),
             step,
@@ -87,14 +90,22 @@ impl Checkpoint {
     /// # Errors
     /// When network or seed differ.
     pub fn restore(&self, optimiser: &mut Optimiser, seed: u64) -> Result<(), CheckpointError> {
-        let own: Vec<_> = optimiser.slots.iter().map(|s| (s.name.clone(), s.weights.len())).collect();
+        let own: Vec<_> =
+            optimiser.slots.iter().map(|s| (s.name.clone(), s.weights.len())).collect();
         if own != self.head.parameters {
-            return Err(CheckpointError::Foreign("its parameters are not those of the card's network".into()));
+            return Err(CheckpointError::Foreign(
+                "its parameters are not those of the card's network".into(),
+            ));
         }
         if seed != self.head.seed {
-            return Err(CheckpointError::Foreign(format!("its seed is {}, not {seed}", self.head.seed)));
+            return Err(CheckpointError::Foreign(format!(
+                "its seed is {}, not {seed}",
+                self.head.seed
+            )));
         }
-        for (slot, [weights, mean, square, average]) in optimiser.slots.iter_mut().zip(&self.numbers) {
+        for (slot, [weights, mean, square, average]) in
+            optimiser.slots.iter_mut().zip(&self.numbers)
+        {
             slot.weights.clone_from(weights);
             slot.mean.clone_from(mean);
             slot.square.clone_from(square);
@@ -124,9 +135,11 @@ impl Checkpoint {
     /// Unreadable or incomplete files.
     pub fn read(file: &Path) -> Result<Self, CheckpointError> {
         let bytes = std::fs::read(file).map_err(|e| io(file, e))?;
-        let damaged = |cause: &str| CheckpointError::Damaged { file: name(file), cause: cause.to_owned() };
+        let damaged =
+            |cause: &str| CheckpointError::Damaged { file: name(file), cause: cause.to_owned() };
         let end = bytes.iter().position(|b| *b == b'\n').ok_or_else(|| damaged("no header"))?;
-        let head: Head = serde_json::from_slice(&bytes[..end]).map_err(|e| damaged(&e.to_string()))?;
+        let head: Head =
+            serde_json::from_slice(&bytes[..end]).map_err(|e| damaged(&e.to_string()))?;
         let body = &bytes[end + 1..];
         let total: usize = head.parameters.iter().map(|(_, n)| n * 4).sum();
         if head.magic != MAGIC || body.len() != total * 4 {
@@ -135,7 +148,8 @@ impl Checkpoint {
         let (values, _) = body.as_chunks::<4>();
         let mut values = values.iter().map(|c| f32::from_le_bytes(*c));
         let mut take = |n: usize| -> Vec<f32> { values.by_ref().take(n).collect() };
-        let numbers = head.parameters.iter().map(|(_, n)| [take(*n), take(*n), take(*n), take(*n)]).collect();
+        let numbers =
+            head.parameters.iter().map(|(_, n)| [take(*n), take(*n), take(*n), take(*n)]).collect();
         Ok(Self { head, numbers })
     }
 }

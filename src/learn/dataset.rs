@@ -33,7 +33,9 @@ pub enum DataError {
         cause: String,
     },
     /// Image and mask do not belong together.
-    #[error("{file} is {found}, its image is {wanted} px; replace the mask by one of the same size")]
+    #[error(
+        "{file} is {found}, its image is {wanted} px; replace the mask by one of the same size"
+    )]
     Size {
         /// The mask.
         file: String,
@@ -43,7 +45,9 @@ pub enum DataError {
         wanted: String,
     },
     /// Nothing to learn from or to judge.
-    #[error("{file} holds no labelled structure; it needs NAME.png with NAME.mask.png, or clip folders and windows.yaml")]
+    #[error(
+        "{file} holds no labelled structure; it needs NAME.png with NAME.mask.png, or clip folders and windows.yaml"
+    )]
     Nothing {
         /// Which folder.
         file: String,
@@ -51,7 +55,10 @@ pub enum DataError {
 }
 
 fn unreadable(file: &Path, cause: impl std::fmt::Display) -> DataError {
-    DataError::Unreadable { file: shown(&file.display().to_string()), cause: shown(&cause.to_string()) }
+    DataError::Unreadable {
+        file: shown(&file.display().to_string()),
+        cause: shown(&cause.to_string()),
+    }
 }
 
 /// A folder of stills and, if wanted, the list that names the ones to use.
@@ -68,7 +75,9 @@ impl DataSource {
     #[must_use]
     pub fn parse(text: &str) -> Self {
         match text.rsplit_once(':') {
-            Some((dir, list)) if list.ends_with(".txt") => Self { dir: dir.into(), list: Some(list.into()) },
+            Some((dir, list)) if list.ends_with(".txt") => {
+                Self { dir: dir.into(), list: Some(list.into()) }
+            }
             _ => Self { dir: text.into(), list: None },
         }
     }
@@ -76,7 +85,8 @@ impl DataSource {
     /// Short name for tables: the folder's own name and the list without its ending.
     #[must_use]
     pub fn name(&self) -> String {
-        let dir = self.dir.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+        let dir =
+            self.dir.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
         match &self.list {
             Some(list) => shown(&format!("{dir}/{}", list.trim_end_matches(".txt"))),
             None => shown(&dir),
@@ -180,7 +190,8 @@ fn names(source: &DataSource) -> Result<Vec<String>, DataError> {
     }
     let entries = std::fs::read_dir(&source.dir).map_err(|e| unreadable(&source.dir, e))?;
     let files = entries.filter_map(|e| e.ok()?.file_name().into_string().ok());
-    let mut names: Vec<String> = files.filter_map(|f| Some(f.strip_suffix(".mask.png")?.to_owned())).collect();
+    let mut names: Vec<String> =
+        files.filter_map(|f| Some(f.strip_suffix(".mask.png")?.to_owned())).collect();
     names.sort();
     Ok(names)
 }
@@ -191,7 +202,8 @@ fn read(file: &Path, hash: &mut Sha256) -> Result<GrayFrame, DataError> {
     hash.update(&bytes);
     let image = image::load_from_memory(&bytes).map_err(|e| unreadable(file, e))?.into_luma8();
     let (w, h) = image.dimensions();
-    GrayFrame::new(w, h, image.into_raw()).ok_or_else(|| unreadable(file, "its size and its pixels disagree"))
+    GrayFrame::new(w, h, image.into_raw())
+        .ok_or_else(|| unreadable(file, "its size and its pixels disagree"))
 }
 
 fn same_size(file: &Path, mask: &GrayFrame, image: &GrayFrame) -> Result<(), DataError> {
@@ -208,7 +220,11 @@ fn resized(frame: &GrayFrame, w: u32, h: u32) -> GrayFrame {
     let plane: Vec<f32> = frame.pixels.iter().map(|v| f32::from(*v)).collect();
     let from = [frame.height_px as usize, frame.width_px as usize];
     let small = resize_plane(&plane, from, [h as usize, w as usize], Kernel::BilinearAa);
-    GrayFrame { width_px: w, height_px: h, pixels: small.iter().map(|v| v.round().clamp(0.0, 255.0) as u8).collect() }
+    GrayFrame {
+        width_px: w,
+        height_px: h,
+        pixels: small.iter().map(|v| v.round().clamp(0.0, 255.0) as u8).collect(),
+    }
 }
 
 fn shrink(image: &GrayFrame, labels: &GrayFrame, longest: u32) -> (GrayFrame, GrayFrame) {
@@ -219,8 +235,10 @@ fn shrink(image: &GrayFrame, labels: &GrayFrame, longest: u32) -> (GrayFrame, Gr
     }
     let side = |n: u32| ((f64::from(n) * scale).round() as u32).max(1);
     let (nw, nh) = (side(w), side(h));
-    let nearest = |i: u32, n: u32, of: u32| ((f64::from(i) + 0.5) * f64::from(of) / f64::from(n)) as i64;
-    let pixels = (0..nw * nh).map(|i| labels.at(nearest(i % nw, nw, w), nearest(i / nw, nh, h))).collect();
+    let nearest =
+        |i: u32, n: u32, of: u32| ((f64::from(i) + 0.5) * f64::from(of) / f64::from(n)) as i64;
+    let pixels =
+        (0..nw * nh).map(|i| labels.at(nearest(i % nw, nw, w), nearest(i / nw, nh, h))).collect();
     (resized(image, nw, nh), GrayFrame { width_px: nw, height_px: nh, pixels })
 }
 
@@ -253,7 +271,9 @@ fn objects_of(labels: &GrayFrame, pick: Pick) -> Vec<Mask> {
             Pick::LargestOfLabel => out.push(mask.largest_component().to_mask()),
             Pick::AllComponents => {
                 let parts = mask.components();
-                out.extend(parts.iter().filter(|p| p.area_px() >= LEAST_AREA_PX).map(Bitmap::to_mask));
+                out.extend(
+                    parts.iter().filter(|p| p.area_px() >= LEAST_AREA_PX).map(Bitmap::to_mask),
+                );
             }
         }
     }
@@ -301,7 +321,8 @@ struct DescribedObject {
 pub fn load_clips(dir: &Path) -> Result<(Vec<LabelledClip>, String), DataError> {
     let described = dir.join("windows.yaml");
     let yaml = text(&described)?;
-    let all: BTreeMap<String, Described> = serde_yaml::from_str(&yaml).map_err(|e| unreadable(&described, e))?;
+    let all: BTreeMap<String, Described> =
+        serde_yaml::from_str(&yaml).map_err(|e| unreadable(&described, e))?;
     let mut hash = Sha256::new();
     hash.update(yaml.as_bytes());
     let mut clips = Vec::new();
@@ -317,9 +338,15 @@ pub fn load_clips(dir: &Path) -> Result<(Vec<LabelledClip>, String), DataError> 
     Ok((clips, hex(hash)))
 }
 
-fn load_clip(dir: &Path, name: String, about: &Described, hash: &mut Sha256) -> Result<LabelledClip, DataError> {
+fn load_clip(
+    dir: &Path,
+    name: String,
+    about: &Described,
+    hash: &mut Sha256,
+) -> Result<LabelledClip, DataError> {
     let entries = std::fs::read_dir(dir).map_err(|e| unreadable(dir, e))?;
-    let mut files: Vec<String> = entries.filter_map(|e| e.ok()?.file_name().into_string().ok()).collect();
+    let mut files: Vec<String> =
+        entries.filter_map(|e| e.ok()?.file_name().into_string().ok()).collect();
     files.retain(|f| !f.ends_with(".mask.png") && (f.ends_with(".jpg") || f.ends_with(".png")));
     files.sort();
     let mut frames: Vec<GrayFrame> = Vec::with_capacity(files.len());
@@ -341,7 +368,11 @@ fn load_clip(dir: &Path, name: String, about: &Described, hash: &mut Sha256) -> 
     }
     let objects = labels_of.iter().zip(masks).map(|(label, masks)| ClipObject {
         label: *label,
-        windows: about.objects[label].windows.iter().map(|w| Window { first: w[0], last: w[1] }).collect(),
+        windows: about.objects[label]
+            .windows
+            .iter()
+            .map(|w| Window { first: w[0], last: w[1] })
+            .collect(),
         masks,
     });
     Ok(LabelledClip { name, objects: objects.collect(), frames })

@@ -6,18 +6,20 @@
 
 use burn::tensor::{Device, Tensor};
 
-use super::annotator::{SimulatedUser, contour, region_click};
+use super::annotator::SimulatedUser;
 use super::augment::{ClipLesson, Lesson, clip_lesson, lesson};
 use super::dataset::{Still, StillSet};
 use super::loss::{
-    BoundaryLoss, BoundaryLossConfig, ClickMass, LossWeights, Reading, actual_iou, cross_entropy, dice, focal, least_of,
+    BoundaryLoss, BoundaryLossConfig, ClickMass, LossWeights, Reading, actual_iou, cross_entropy,
+    dice, focal, least_of,
 };
 use super::optimise::numbers;
-use crate::domain::{Bitmap, PointKind, PointPx, closed_curve, curve_mask};
+use super::pupil::{Pupil, anchors};
+use crate::domain::{Bitmap, PointPx};
 use crate::net::blocks::constant;
 use crate::net::config::Preprocess;
 use crate::net::mask_decoder::Decoded;
-use crate::net::prompt_encoder::{PointBatch, PointLabel};
+use crate::net::prompt_encoder::PointBatch;
 use crate::net::resize::{Kernel, resize};
 use crate::net::sam2::{ImageFeatures, Prompts, Sam2};
 use crate::net::tracker::{MaskMemory, MaskScale, PointerMemory, Presence};
@@ -26,8 +28,6 @@ use crate::net::tracker::{MaskMemory, MaskScale, PointerMemory, Presence};
 const PER_STILL: usize = 2;
 /// Decoder passes per still.
 const ROUNDS: usize = 3;
-/// Clicks closer than this are not repeated, px of a 256 px image.
-const EXCLUDE: f32 = 3.0;
 /// Pointers of clips of this length or more are scaled alike; training clips stand for such clips.
 const LONG_CLIP: usize = 16;
 
@@ -180,9 +180,11 @@ impl Desk {
         let features = net.encode_image(self.images(&frames, plan.side)).for_prompts(m);
         let truth = self.truth(pupils.iter().map(|p| p.truth), plan.side / 2);
         let with_box = plan.subject == Subject::Region && user.rng().f32() < 0.4;
-        let opening = if plan.subject == Subject::Boundary && user.rng().f32() < 0.8 { 2 } else { 1 };
+        let opening =
+            if plan.subject == Subject::Boundary && user.rng().f32() < 0.8 { 2 } else { 1 };
         let leap = if user.rng().f32() < 0.4 { user.rng().usize(1..7) } else { 0 };
-        let noise = if user.rng().f32() < 0.25 { 4.0 * user.rng().f32() } else { 1.5 * user.rng().f32() };
+        let noise =
+            if user.rng().f32() < 0.25 { 4.0 * user.rng().f32() } else { 1.5 * user.rng().f32() };
         let noise = noise * plan.side as f32 / 256.0;
         let (mut total, mut marks) = (None, Marks { images: lessons.len(), ..Marks::default() });
         let mut previous: Option<Tensor<4>> = None;
@@ -249,19 +251,25 @@ impl Desk {
         let logits = resize(decoded.low_res_masks.clone(), [grid; 2], Kernel::Bilinear);
         let [m, c, _, _] = logits.dims();
         let target = truth.clone().expand([m, c, grid, grid]);
-        let mask_loss = focal(logits.clone(), target.clone()) * plan.focal + dice(logits.clone(), target.clone());
+        let mask_loss = focal(logits.clone(), target.clone()) * plan.focal
+            + dice(logits.clone(), target.clone());
         let choice = least_of(&mask_loss);
         let actual = actual_iou(logits.clone(), target);
         let iou_loss = (decoded.ious.clone() - actual.clone()).abs().mean_dim(1);
-        let mut rows = (mask_loss * choice.clone()).sum_dim(1) * self.weights.dice + iou_loss * self.weights.iou;
+        let mut rows = (mask_loss * choice.clone()).sum_dim(1) * self.weights.dice
+            + iou_loss * self.weights.iou;
         if plan.boundary > 0.0 && clicks.iter().any(|c| !c.is_empty()) {
-            let chosen = choice.clone().reshape([m, 1, c]).matmul(logits.reshape([m, c, grid * grid]));
+            let chosen =
+                choice.clone().reshape([m, 1, c]).matmul(logits.reshape([m, c, grid * grid]));
             let term = self.boundary_loss(grid).forward(chosen.reshape([m, grid, grid]), clicks);
-            let clicked: Vec<f32> = clicks.iter().map(|c| f32::from(u8::from(!c.is_empty()))).collect();
-            rows = rows + (term * constant(clicked, [m], &self.device)).reshape([m, 1]) * plan.boundary;
+            let clicked: Vec<f32> =
+                clicks.iter().map(|c| f32::from(u8::from(!c.is_empty()))).collect();
+            rows = rows
+                + (term * constant(clicked, [m], &self.device)).reshape([m, 1]) * plan.boundary;
         }
         let shown = constant(present.to_vec(), [m, 1], &self.device);
-        let class = cross_entropy(decoded.object_score_logits.clone(), shown.clone()) * self.weights.object;
+        let class =
+            cross_entropy(decoded.object_score_logits.clone(), shown.clone()) * self.weights.object;
         let loss = (rows * shown + class).mean();
         let picked: Vec<f32> = numbers((actual * choice).sum_dim(1));
         let visible: f32 = present.iter().sum();
@@ -271,7 +279,8 @@ impl Desk {
 
     fn clips(&mut self, net: &Sam2, plan: &Plan, clips: &[ClipLesson]) -> (Tensor<1>, Marks) {
         let (b, t) = (clips.len(), clips[0].frames.len());
-        let frames: Vec<&[f32]> = (0..t).flat_map(|f| clips.iter().map(move |c| &c.frames[f][..])).collect();
+        let frames: Vec<&[f32]> =
+            (0..t).flat_map(|f| clips.iter().map(move |c| &c.frames[f][..])).collect();
         let all = net.encode_image(self.images(&frames, plan.side));
         let mut user = SimulatedUser::new(plan.seed ^ 0xc11b);
         let corrected = if t > 2 && user.rng().f32() < 0.3 { user.rng().usize(2..t) } else { t };
@@ -280,7 +289,8 @@ impl Desk {
         let mut judged_frames = [0.0f32; 2];
         for f in 0..t {
             let masks: Vec<&Bitmap> = clips.iter().map(|c| &c.masks[f]).collect();
-            let present: Vec<f32> = masks.iter().map(|m| f32::from(u8::from(m.pixels.contains(&true)))).collect();
+            let present: Vec<f32> =
+                masks.iter().map(|m| f32::from(u8::from(m.pixels.contains(&true)))).collect();
             let shown = constant(present.clone(), [b, 1], &self.device);
             let here = rows_of(&all, f * b, b);
             let anchored = f == 0 || (f == corrected && present.iter().all(|p| *p > 0.0));
@@ -290,10 +300,19 @@ impl Desk {
                 net.decide_from_mask(here.pix_feat.clone(), &here.high_res, given, Presence::Given)
             } else {
                 let (memories, pointers) = bank.recall(f);
-                let read = net.condition(here.pix_feat.clone(), &memories, &pointers, LONG_CLIP).pix_feat;
+                let read =
+                    net.condition(here.pix_feat.clone(), &memories, &pointers, LONG_CLIP).pix_feat;
                 let carried = self.carried(clips, f);
-                let (none, alone) = (Prompts { points: PointBatch::none(b), mask: None }, carried.is_none());
-                let decided = net.decide_with_prior(read, &here.high_res, &none, carried, alone, Presence::Given);
+                let (none, alone) =
+                    (Prompts { points: PointBatch::none(b), mask: None }, carried.is_none());
+                let decided = net.decide_with_prior(
+                    read,
+                    &here.high_res,
+                    &none,
+                    carried,
+                    alone,
+                    Presence::Given,
+                );
                 let truth = self.truth(masks.iter().copied(), plan.side / 2);
                 let judged = self.judge(&decided.raw, &truth, plan, &[], &present);
                 total = Some(total.map_or(judged.loss.clone(), |sum: Tensor<1>| sum + judged.loss));
@@ -328,23 +347,6 @@ impl Desk {
     }
 }
 
-/// What a person leaves on an anchor frame: mostly the curve through a few shaky points, now and then the exact mask.
-fn anchors(masks: &[&Bitmap], plan: &Plan, user: &mut SimulatedUser) -> Vec<f32> {
-    let exact = user.rng().f32() < 0.35;
-    let noise = 2.0 * user.rng().f32() * plan.side as f32 / 256.0;
-    let mut values = Vec::with_capacity(masks.len() * plan.side * plan.side);
-    for mask in masks {
-        let mut pupil = Pupil::new(mask, plan, user);
-        let count = user.rng().usize(4..9);
-        pupil.boundary(count, noise, user);
-        let points: Vec<PointPx> = pupil.points.iter().map(|(p, _)| PointPx::new(p[0] + 0.5, p[1] + 0.5)).collect();
-        let drawn = if exact { (*mask).clone() } else { curve_mask(&points, mask.width_px, mask.height_px) };
-        let kept = if drawn.area_px() > 0 { &drawn } else { *mask };
-        values.extend(kept.pixels.iter().map(|p| f32::from(u8::from(*p))));
-    }
-    values
-}
-
 struct Judged {
     loss: Tensor<1>,
     iou: f32,
@@ -352,7 +354,10 @@ struct Judged {
 
 fn rows_of(all: &ImageFeatures, at: usize, n: usize) -> ImageFeatures {
     let part = |x: &Tensor<4>| x.clone().narrow(0, at, n);
-    ImageFeatures { pix_feat: part(&all.pix_feat), high_res: [part(&all.high_res[0]), part(&all.high_res[1])] }
+    ImageFeatures {
+        pix_feat: part(&all.pix_feat),
+        high_res: [part(&all.high_res[0]), part(&all.high_res[1])],
+    }
 }
 
 /// A training clip's memory, which follows the rules of `memory_bank` on a forward walk from frame 0.
@@ -373,104 +378,18 @@ impl Bank {
         let mut pointers = Vec::new();
         for (f, r) in self.seen.iter().enumerate().filter(|(_, r)| r.conditioning) {
             masks.push(MaskMemory { features: r.features.clone(), t_pos: 0 });
-            pointers.push(PointerMemory { obj_ptr: r.pointer.clone(), distance: (frame - f) as i64 });
+            pointers
+                .push(PointerMemory { obj_ptr: r.pointer.clone(), distance: (frame - f) as i64 });
         }
-        for (f, r) in self.seen.iter().enumerate().filter(|(f, r)| !r.conditioning && frame - f < self.rows) {
+        for (f, r) in
+            self.seen.iter().enumerate().filter(|(f, r)| !r.conditioning && frame - f < self.rows)
+        {
             masks.push(MaskMemory { features: r.features.clone(), t_pos: self.rows - (frame - f) });
         }
         for (f, r) in self.seen.iter().enumerate().rev().filter(|(_, r)| !r.conditioning) {
-            pointers.push(PointerMemory { obj_ptr: r.pointer.clone(), distance: (frame - f) as i64 });
+            pointers
+                .push(PointerMemory { obj_ptr: r.pointer.clone(), distance: (frame - f) as i64 });
         }
         (masks, pointers)
     }
 }
-
-/// One structure and the person who marks it.
-struct Pupil<'a> {
-    truth: &'a Bitmap,
-    contour: Vec<PointPx>,
-    half: Bitmap,
-    exclude: f32,
-    predicted: Vec<PointPx>,
-    guess: Option<Bitmap>,
-    clean: Vec<PointPx>,
-    points: Vec<([f32; 2], PointLabel)>,
-    uniform: bool,
-}
-
-impl<'a> Pupil<'a> {
-    fn new(truth: &'a Bitmap, plan: &Plan, user: &mut SimulatedUser) -> Self {
-        let boundary = plan.subject != Subject::Region;
-        let half = |x: u32, y: u32| truth.get(i64::from(2 * x), i64::from(2 * y));
-        let grid = plan.side as u32 / 2;
-        Self {
-            truth,
-            contour: if boundary { contour(truth) } else { Vec::new() },
-            half: Bitmap::from_fn(grid, grid, half),
-            exclude: EXCLUDE * plan.side as f32 / 256.0,
-            predicted: Vec::new(),
-            guess: None,
-            clean: Vec::new(),
-            points: Vec::new(),
-            uniform: user.rng().f32() < 0.5,
-        }
-    }
-
-    /// Adds boundary clicks. Only the first one of a round knows the prediction; the others go where the curve through
-    /// the clicks is worst, which costs no decoder pass.
-    fn boundary(&mut self, count: usize, noise: f32, user: &mut SimulatedUser) {
-        for i in 0..count {
-            if i > 0 && self.clean.len() >= 2 {
-                self.predicted = closed_curve(&self.clean);
-            }
-            let Some(at) = user.boundary_click(&self.contour, &self.predicted, &self.clean, self.exclude) else {
-                return;
-            };
-            self.clean.push(at);
-            let shaky = user.shaky(at, noise);
-            self.points.push(([shaky.x - 0.5, shaky.y - 0.5], PointLabel::Boundary));
-        }
-    }
-
-    fn region(&mut self, user: &mut SimulatedUser) {
-        let guess = self.guess.as_ref();
-        let first = guess.is_none();
-        let click = match self.uniform {
-            true => user.uniform_region_click(&self.half, guess),
-            false => region_click(&self.half, guess),
-        };
-        // A perfect guess (rare) is answered by one more click inside.
-        let click = click.or_else(|| region_click(&self.half, None));
-        let Some((kind, at)) = click else { return };
-        let label = match kind {
-            PointKind::Outside if !first => PointLabel::Outside,
-            _ => PointLabel::Inside,
-        };
-        self.points.push(([2.0 * at.x - 0.5, 2.0 * at.y - 0.5], label));
-    }
-
-    fn frame_it(&mut self, user: &mut SimulatedUser, most: f32) {
-        if let Some(b) = user.loose_box(self.truth, most) {
-            self.points.push(([b.min.x - 0.5, b.min.y - 0.5], PointLabel::BoxMin));
-            self.points.push(([b.max.x - 0.5, b.max.y - 0.5], PointLabel::BoxMax));
-        }
-    }
-
-    /// Takes note of the network's answer on the half-size grid.
-    fn saw(&mut self, logits: &[f32], plan: &Plan) {
-        let grid = plan.side as u32 / 2;
-        let guess = Bitmap::from_logits(grid, grid, logits);
-        if plan.subject == Subject::Region {
-            self.guess = Some(guess);
-        } else {
-            let doubled = |p: PointPx| PointPx::new(2.0 * p.x, 2.0 * p.y);
-            self.predicted = contour(&guess).into_iter().map(doubled).collect();
-        }
-    }
-
-    /// The true positions of the boundary clicks, on the half-size grid.
-    fn clean_on_half(&self) -> Vec<PointPx> {
-        self.clean.iter().map(|p| PointPx::new(p.x / 2.0, p.y / 2.0)).collect()
-    }
-}
-

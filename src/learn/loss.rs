@@ -75,7 +75,8 @@ pub fn actual_iou(logits: Tensor<4>, target: Tensor<4>) -> Tensor<2> {
 pub fn least_of(losses: &Tensor<2>) -> Tensor<2> {
     let [m, c] = losses.dims();
     let device = losses.device();
-    let values: Vec<f32> = losses.clone().detach().into_data().convert::<f32>().try_into_vec().unwrap_or_default();
+    let values: Vec<f32> =
+        losses.clone().detach().into_data().convert::<f32>().try_into_vec().unwrap_or_default();
     let mut picked = vec![0.0f32; m * c];
     for (row, out) in values.chunks(c).zip(picked.chunks_mut(c)) {
         let best = (1..c).fold(0, |best, i| if row[i] < row[best] { i } else { best });
@@ -122,7 +123,13 @@ pub struct BoundaryLossConfig {
 impl Default for BoundaryLossConfig {
     /// The paper's numbers, meant for the 1024 grid.
     fn default() -> Self {
-        Self { reading: Reading::Ridge, mass: ClickMass::Unit, taps: 7, passes: 20, click_sigma: 2.0 }
+        Self {
+            reading: Reading::Ridge,
+            mass: ClickMass::Unit,
+            taps: 7,
+            passes: 20,
+            click_sigma: 2.0,
+        }
     }
 }
 
@@ -162,8 +169,10 @@ impl BoundaryLoss {
     #[must_use]
     pub fn new(config: BoundaryLossConfig, [h, w]: [usize; 2], device: &Device) -> Self {
         let matrix = |n: usize| {
-            let values: Vec<f32> =
-                blur_operator(n, config.taps, config.passes).into_iter().map(|v| v as f32).collect();
+            let values: Vec<f32> = blur_operator(n, config.taps, config.passes)
+                .into_iter()
+                .map(|v| v as f32)
+                .collect();
             Tensor::from_data(TensorData::new(values, [n, n]), device)
         };
         Self { config, blur_y: matrix(h), blur_x: matrix(w) }
@@ -184,7 +193,8 @@ impl BoundaryLoss {
             Reading::Literal => s,
             Reading::Ridge => (s.clone() * (s.neg() + 1.0)) * 4.0,
             Reading::Edge => {
-                let variance = f64::from(self.config.passes) * ((self.config.taps.pow(2) - 1) as f64) / 12.0;
+                let variance =
+                    f64::from(self.config.passes) * ((self.config.taps.pow(2) - 1) as f64) / 12.0;
                 let (gy, gx) = (slope(s.clone(), 1), slope(s, 2));
                 let squares = gy.clone() * gy + gx.clone() * gx + 1e-12;
                 squares.sqrt() * (variance.sqrt() * std::f64::consts::TAU.sqrt())
@@ -202,9 +212,11 @@ impl BoundaryLoss {
         };
         let mut maps = Vec::with_capacity(clicks.len() * h * w);
         for points in clicks {
-            let profiles: Vec<_> = points.iter().map(|p| (profile(p.y, h), profile(p.x, w))).collect();
+            let profiles: Vec<_> =
+                points.iter().map(|p| (profile(p.y, h), profile(p.x, w))).collect();
             // Cut off at the image border first, then scaled: a click on the border counts as much as another.
-            let total: f64 = profiles.iter().map(|(y, x)| y.iter().sum::<f64>() * x.iter().sum::<f64>()).sum();
+            let total: f64 =
+                profiles.iter().map(|(y, x)| y.iter().sum::<f64>() * x.iter().sum::<f64>()).sum();
             let scale = match self.config.mass {
                 ClickMass::Unit => 1.0 / total.max(1e-6),
                 ClickMass::Amp1 => 1.0,
@@ -249,7 +261,7 @@ mod tests {
     use super::*;
 
     fn values<const D: usize>(x: Tensor<D>) -> Vec<f32> {
-        x.into_data().convert::<f32>().to_vec().expect("floats")
+        x.into_data().convert::<f32>().try_into_vec().expect("floats")
     }
 
     fn t4(v: Vec<f32>, shape: [usize; 4]) -> Tensor<4> {
@@ -268,7 +280,10 @@ mod tests {
     #[test]
     fn losses_of_extreme_logits_are_finite() {
         let (x, t) = (t4(vec![80.0, -80.0], [1, 1, 1, 2]), t4(vec![0.0, 1.0], [1, 1, 1, 2]));
-        assert!(values(focal(x.clone(), t.clone()))[0].is_finite() && values(dice(x, t))[0] < 1.0 + 1e-6);
+        assert!(
+            values(focal(x.clone(), t.clone()))[0].is_finite()
+                && values(dice(x, t))[0] < 1.0 + 1e-6
+        );
     }
 
     #[test]
@@ -276,7 +291,10 @@ mod tests {
         let x = t4(vec![1.0, 1.0, -1.0, -1.0, 1.0, -1.0, -1.0, -1.0], [1, 2, 2, 2]);
         let t = t4(vec![1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0], [1, 2, 2, 2]);
         assert_eq!(values(actual_iou(x, t)), [0.5, 1.0]);
-        let rows = Tensor::<2>::from_data(TensorData::new(vec![3.0f32, 1.0, 1.0, 2.0, 5.0, 4.0], [2, 3]), &Device::flex());
+        let rows = Tensor::<2>::from_data(
+            TensorData::new(vec![3.0f32, 1.0, 1.0, 2.0, 5.0, 4.0], [2, 3]),
+            &Device::flex(),
+        );
         assert_eq!(values(least_of(&rows)), [0.0, 1.0, 0.0, 1.0, 0.0, 0.0]);
     }
 
@@ -289,7 +307,11 @@ mod tests {
                 .collect();
             Tensor::from_data(TensorData::new(v, [1, 64, 64]), &device)
         };
-        let clicks = vec![vec![PointPx::new(52.0, 32.0), PointPx::new(12.0, 32.0), PointPx::new(32.0, 52.0)]];
+        let clicks = vec![vec![
+            PointPx::new(52.0, 32.0),
+            PointPx::new(12.0, 32.0),
+            PointPx::new(32.0, 52.0),
+        ]];
         let best = |reading| {
             let config = BoundaryLossConfig { reading, passes: 2, ..Default::default() };
             let loss = BoundaryLoss::new(config, [64, 64], &device);
@@ -304,7 +326,11 @@ mod tests {
     #[test]
     fn unit_mass_keeps_the_loss_between_its_bounds_even_at_the_border() {
         let device = Device::flex();
-        let loss = BoundaryLoss::new(BoundaryLossConfig { passes: 1, ..Default::default() }, [32, 32], &device);
+        let loss = BoundaryLoss::new(
+            BoundaryLossConfig { passes: 1, ..Default::default() },
+            [32, 32],
+            &device,
+        );
         let clicks = vec![vec![PointPx::new(0.0, 0.0), PointPx::new(31.5, 4.0)], vec![]];
         let sums = values(loss.click_map(&clicks).reshape([2, 1024]).sum_dim(1).reshape([2]));
         assert!((sums[0] - 1.0).abs() < 1e-4 && sums[1] == 0.0, "{sums:?}");

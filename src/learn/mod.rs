@@ -10,9 +10,12 @@ pub mod augment;
 pub mod checkpoint;
 pub mod dataset;
 pub mod evaluate;
+pub mod evaluate_video;
 pub mod lessons;
 pub mod loss;
 pub mod optimise;
+pub mod progress;
+mod pupil;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,9 +30,11 @@ use crate::net::sam2::Sam2;
 use crate::net::weights::{WeightsError, sha256_hex};
 use checkpoint::{Checkpoint, CheckpointError};
 use dataset::{DataError, DataSource, Pick, StillSet, TRAIN_SIDE_PX};
-use lessons::{Batch, Desk, Marks, Plan, Subject};
+use lessons::{Batch, Desk, Plan, Subject};
 use loss::LossWeights;
 use optimise::{AdamW, Optimiser};
+pub use progress::Progress;
+use progress::Tally;
 
 /// Steps over which the learning rate rises.
 const WARM_UP: u64 = 100;
@@ -123,7 +128,8 @@ impl TrainOptions {
         let (side, batch) = (self.sides[late], self.batches[late]);
         let ramp = ((step + 1) as f64 / LOSS_RAMP).min(1.0);
         let weights = LossWeights::default();
-        let (clip, region) = (rng.f32() < self.clip_share && used >= self.clips_from, rng.f32() < 0.2);
+        let (clip, region) =
+            (rng.f32() < self.clip_share && used >= self.clips_from, rng.f32() < 0.2);
         let (subject, batch) = match (clip, region) {
             (true, _) => (Subject::Clip { frames: self.clip_frames }, (batch / 4).max(1)),
             (false, true) => (Subject::Region, batch),
@@ -152,40 +158,12 @@ impl TrainOptions {
 
 /// Splitmix64: an unrelated seed for every step.
 fn mix(seed: u64, step: u64) -> u64 {
-    let mut z = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(step.wrapping_add(1).wrapping_mul(0xbf58_476d_1ce4_e5b9));
+    let mut z = seed
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        .wrapping_add(step.wrapping_add(1).wrapping_mul(0xbf58_476d_1ce4_e5b9));
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
-}
-
-/// How far a run is.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Progress {
-    /// Steps done.
-    pub step: u64,
-    /// Part of the budget used, 0..=1.
-    pub used: f64,
-    /// Images per second since the last line.
-    pub images_per_s: f64,
-    /// Mean loss of still and clip steps since the last line; NaN when there was none.
-    pub loss: [f32; 2],
-    /// Mean IoU after the first and the last round on stills, on the first and later frames of clips.
-    pub iou: [f32; 4],
-    /// Norm of the last gradient before clipping.
-    pub gradient: f32,
-    /// Input side, px.
-    pub side: usize,
-}
-
-impl std::fmt::Display for Progress {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "step {} ({:.1} %) {} px {:.1} images/s  stills: loss {:.3} iou {:.3} -> {:.3}  clips: loss {:.3} iou {:.3} -> {:.3}  |g| {:.2}",
-            self.step, 100.0 * self.used, self.side, self.images_per_s, self.loss[0], self.iou[0], self.iou[1],
-            self.loss[1], self.iou[2], self.iou[3], self.gradient,
-        )
-    }
 }
 
 /// What a run left behind.
@@ -226,7 +204,9 @@ pub enum TrainError {
         cause: String,
     },
     /// The loss stopped being a number.
-    #[error("the loss is not a number since step {0}; start again from the last checkpoint with a smaller learning rate")]
+    #[error(
+        "the loss is not a number since step {0}; start again from the last checkpoint with a smaller learning rate"
+    )]
     Diverged(u64),
 }
 
@@ -273,7 +253,13 @@ impl<'a> Run<'a> {
         device.seed(options.seed);
         let mut net = options.card.network.init(&device);
         if let Some(file) = &options.start_from {
-            net = net.load_file(file, &crate::net::config::WeightsOrigin { sha256: String::new(), ..options.card.weights.clone() })?;
+            net = net.load_file(
+                file,
+                &crate::net::config::WeightsOrigin {
+                    sha256: String::new(),
+                    ..options.card.weights.clone()
+                },
+            )?;
         } else {
             tie_projections(&mut net);
         }
@@ -285,7 +271,8 @@ impl<'a> Run<'a> {
         if options.resume && file.exists() {
             let kept = Checkpoint::read(&file)?;
             kept.restore(&mut run.optimiser, options.seed)?;
-            (run.step, run.images, run.before) = (kept.head.step, kept.head.images, Duration::from_secs_f64(kept.head.seconds));
+            (run.step, run.images, run.before) =
+                (kept.head.step, kept.head.images, Duration::from_secs_f64(kept.head.seconds));
             run.net = run.optimiser.write(run.net, false);
         }
         Ok(run)
@@ -294,7 +281,9 @@ impl<'a> Run<'a> {
     fn used(&self) -> f64 {
         match self.options.budget {
             Budget::Steps(n) => self.step as f64 / n.max(1) as f64,
-            Budget::Minutes(m) => (self.before + self.since.elapsed()).as_secs_f64() / (60.0 * m.max(1e-3)),
+            Budget::Minutes(m) => {
+                (self.before + self.since.elapsed()).as_secs_f64() / (60.0 * m.max(1e-3))
+            }
         }
     }
 
@@ -352,7 +341,12 @@ impl<'a> Run<'a> {
         self.finish(sets, cancelled)
     }
 
-    fn one_step(&mut self, plan: &Plan, batch: &Batch, tally: &mut Tally) -> Result<(), TrainError> {
+    fn one_step(
+        &mut self,
+        plan: &Plan,
+        batch: &Batch,
+        tally: &mut Tally,
+    ) -> Result<(), TrainError> {
         let rate = self.options.rate_at(self.step, self.used());
         let taught = self.desk.teach(&self.net, plan, batch);
         self.step += 1;
@@ -371,7 +365,8 @@ impl<'a> Run<'a> {
 
     fn save(&self) -> Result<(), TrainError> {
         let seconds = (self.before + self.since.elapsed()).as_secs_f64();
-        let kept = Checkpoint::of(&self.optimiser, self.options.seed, self.step, self.images, seconds);
+        let kept =
+            Checkpoint::of(&self.optimiser, self.options.seed, self.step, self.images, seconds);
         kept.write(&self.options.file("checkpoint"))?;
         self.write_weights().map(|_| ())
     }
@@ -384,7 +379,8 @@ impl<'a> Run<'a> {
 
     fn finish(self, sets: &[StillSet], cancelled: bool) -> Result<TrainReport, TrainError> {
         let sha256 = self.write_weights()?;
-        let data: Vec<(String, String)> = sets.iter().map(|s| (s.name.clone(), s.sha256.clone())).collect();
+        let data: Vec<(String, String)> =
+            sets.iter().map(|s| (s.name.clone(), s.sha256.clone())).collect();
         let mut card = self.options.card.clone();
         card.weights.file = format!("{}.safetensors", card.name);
         card.weights.sha256.clone_from(&sha256);
@@ -411,47 +407,6 @@ fn tie_projections(net: &mut Sam2) {
         let query = (attention.q_proj.weight.val() * GAIN).detach();
         for projection in [&mut attention.q_proj, &mut attention.k_proj] {
             projection.weight = projection.weight.clone().map(|_| query.clone().require_grad());
-        }
-    }
-}
-
-/// Sums since the last progress line.
-struct Tally {
-    since: Instant,
-    images: usize,
-    steps: [usize; 2],
-    loss: [f32; 2],
-    iou: [f32; 4],
-    gradient: f32,
-    side: usize,
-    bad: usize,
-}
-
-impl Tally {
-    fn new() -> Self {
-        Self { since: Instant::now(), images: 0, steps: [0; 2], loss: [0.0; 2], iou: [0.0; 4], gradient: 0.0, side: 0, bad: 0 }
-    }
-
-    fn add(&mut self, plan: &Plan, marks: &Marks, gradient: f32) {
-        let kind = usize::from(matches!(plan.subject, Subject::Clip { .. }));
-        self.images += marks.images;
-        self.steps[kind] += 1;
-        self.loss[kind] += marks.loss;
-        self.iou[2 * kind] += marks.iou[0];
-        self.iou[2 * kind + 1] += marks.iou[1];
-        (self.gradient, self.side) = (gradient, plan.side);
-    }
-
-    fn line(&self, step: u64, used: f64) -> Progress {
-        let mean = |sum: f32, kind: usize| sum / self.steps[kind] as f32;
-        Progress {
-            step,
-            used: used.min(1.0),
-            images_per_s: self.images as f64 / self.since.elapsed().as_secs_f64().max(1e-6),
-            loss: [mean(self.loss[0], 0), mean(self.loss[1], 1)],
-            iou: [mean(self.iou[0], 0), mean(self.iou[1], 0), mean(self.iou[2], 1), mean(self.iou[3], 1)],
-            gradient: self.gradient,
-            side: self.side,
         }
     }
 }

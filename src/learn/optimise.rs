@@ -106,7 +106,9 @@ struct Gather<'a> {
 
 impl ModuleVisitor for Gather<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let (Some(at), Some(grad)) = (self.index.get(&param.id), self.grads.remove::<D>(param.id)) {
+        if let (Some(at), Some(grad)) =
+            (self.index.get(&param.id), self.grads.remove::<D>(param.id))
+        {
             self.out[*at] = Some(numbers(grad));
         }
     }
@@ -139,7 +141,12 @@ impl Optimiser {
         let mut collect = Collect { path: Vec::new(), found: Vec::new() };
         net.visit(&mut collect);
         let index = collect.found.iter().enumerate().map(|(i, (id, _))| (*id, i)).collect();
-        Self { config, slots: collect.found.into_iter().map(|(_, slot)| slot).collect(), steps: 0, index }
+        Self {
+            config,
+            slots: collect.found.into_iter().map(|(_, slot)| slot).collect(),
+            steps: 0,
+            index,
+        }
     }
 
     /// One step with learning rate `rate`; returns the network with new weights and the norm of all gradients.

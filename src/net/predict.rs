@@ -82,7 +82,8 @@ impl<'a> Predictor<'a> {
         let points = letterbox.network_points(prompts);
         let side = letterbox.size / 4;
         let mask = prompts.mask.as_ref().map(|mask| {
-            let plane: Vec<f32> = mask.to_bitmap().pixels.iter().map(|p| f32::from(u8::from(*p))).collect();
+            let plane: Vec<f32> =
+                mask.to_bitmap().pixels.iter().map(|p| f32::from(u8::from(*p))).collect();
             let full = letterbox.plane_to_network(&plane, 0.0);
             let small = resize_plane(&full, [letterbox.size; 2], [side; 2], Kernel::BilinearAa);
             small.iter().map(|v| MASK_LOGIT * (2.0 * v - 1.0)).collect::<Vec<f32>>()
@@ -121,7 +122,12 @@ impl<'a> Predictor<'a> {
             .map(|[x, y]| PointPx::new(x, y))
             .collect();
         // The slope is stated for an input of 256 px, whatever the true one is.
-        let curve = curve_logits(&on_grid, CURVE_CELLS as u32, CURVE_CELLS as u32, 256.0 / CURVE_CELLS as f32);
+        let curve = curve_logits(
+            &on_grid,
+            CURVE_CELLS as u32,
+            CURVE_CELLS as u32,
+            256.0 / CURVE_CELLS as f32,
+        );
         let curve = letterbox.logits_to_image(&curve, CURVE_CELLS);
         for (logit, known) in logits.iter_mut().zip(curve) {
             *logit += share * (known - *logit);

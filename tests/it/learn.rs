@@ -10,9 +10,8 @@ use sonomark::domain::{Bitmap, FramePrompts, GrayFrame, PointKind, PointPx};
 use sonomark::learn::annotator::{contour, next_boundary_click};
 use sonomark::learn::checkpoint::{Checkpoint, CheckpointError};
 use sonomark::learn::dataset::{DataError, DataSource, Pick, StillSet, load_clips};
-use sonomark::learn::evaluate::{
-    ClickOptions, Judged, Placing, Tracking, VideoOptions, evaluate_clicks, evaluate_video,
-};
+use sonomark::learn::evaluate::{ClickOptions, Judged, Placing, evaluate_clicks};
+use sonomark::learn::evaluate_video::{Tracking, VideoOptions, evaluate_video};
 use sonomark::learn::lessons::{Batch, Desk, Plan, Subject};
 use sonomark::learn::loss::{BoundaryLoss, BoundaryLossConfig, ClickMass, LossWeights, Reading};
 use sonomark::learn::{Budget, TrainOptions, train};
@@ -56,11 +55,19 @@ impl Golden {
     }
 
     fn floats(&self, name: &str) -> Vec<f32> {
-        self.bytes(name).1.chunks_exact(4).map(|c| f32::from_le_bytes(c.try_into().unwrap())).collect()
+        self.bytes(name)
+            .1
+            .chunks_exact(4)
+            .map(|c| f32::from_le_bytes(c.try_into().unwrap()))
+            .collect()
     }
 
     fn ints(&self, name: &str) -> Vec<i32> {
-        self.bytes(name).1.chunks_exact(4).map(|c| i32::from_le_bytes(c.try_into().unwrap())).collect()
+        self.bytes(name)
+            .1
+            .chunks_exact(4)
+            .map(|c| i32::from_le_bytes(c.try_into().unwrap()))
+            .collect()
     }
 
     fn bitmap(&self, name: &str) -> Bitmap {
@@ -71,7 +78,12 @@ impl Golden {
 
     /// The clicks of the boundary-loss case; the reference counts from pixel centres.
     fn clicks(&self) -> Vec<Vec<PointPx>> {
-        vec![self.floats("bl.points").chunks(2).map(|p| PointPx::new(p[0] + 0.5, p[1] + 0.5)).collect()]
+        vec![
+            self.floats("bl.points")
+                .chunks(2)
+                .map(|p| PointPx::new(p[0] + 0.5, p[1] + 0.5))
+                .collect(),
+        ]
     }
 }
 
@@ -89,7 +101,9 @@ fn the_boundary_loss_and_its_gradient_are_the_references_in_every_reading() {
     let Some(golden) = Golden::open() else { return };
     let device = Device::flex().autodiff();
     let logits = golden.floats("bl.logits");
-    for (reading, name) in [(Reading::Literal, "literal"), (Reading::Ridge, "ridge"), (Reading::Edge, "edge")] {
+    for (reading, name) in
+        [(Reading::Literal, "literal"), (Reading::Ridge, "ridge"), (Reading::Edge, "edge")]
+    {
         for (mass, tag) in [(ClickMass::Unit, "unit"), (ClickMass::Amp1, "amp1")] {
             let config = BoundaryLossConfig { reading, mass, ..BoundaryLossConfig::default() };
             let loss = BoundaryLoss::new(config, [64, 80], &device);
@@ -97,11 +111,17 @@ fn the_boundary_loss_and_its_gradient_are_the_references_in_every_reading() {
             let x = Tensor::<3>::from_data(data, &device).require_grad();
             let exponent = values(loss.exponent(x.clone(), &golden.clicks()))[0];
             let wanted = golden.floats(&format!("bl.{name}.{tag}.exponent"))[0];
-            assert!((exponent - wanted).abs() < 1e-4 * wanted.abs().max(1.0), "{name} {tag}: {exponent} {wanted}");
+            assert!(
+                (exponent - wanted).abs() < 1e-4 * wanted.abs().max(1.0),
+                "{name} {tag}: {exponent} {wanted}"
+            );
             let out = loss.forward(x.clone(), &golden.clicks());
             let wanted = golden.floats(&format!("bl.{name}.{tag}.loss"))[0];
             let found = values(out.clone())[0];
-            assert!((found - wanted).abs() <= 1e-3 * wanted.abs() + 1e-12, "{name} {tag}: {found} {wanted}");
+            assert!(
+                (found - wanted).abs() <= 1e-3 * wanted.abs() + 1e-12,
+                "{name} {tag}: {found} {wanted}"
+            );
             let grads = out.backward();
             let gradient = values(x.grad(&grads).unwrap());
             let wanted = golden.floats(&format!("bl.{name}.{tag}.grad_logits"));
@@ -130,7 +150,8 @@ fn the_simulated_annotator_clicks_where_the_reference_does() {
     let mut clicks = vec![line[17]];
     let mut found = vec![17];
     for step in 1..sequence.len() {
-        let (seen, exclude) = if step == 1 { (Vec::new(), 0.0) } else { (contour(&predicted), 5.0) };
+        let (seen, exclude) =
+            if step == 1 { (Vec::new(), 0.0) } else { (contour(&predicted), 5.0) };
         let at = next_boundary_click(&line, &seen, &clicks, exclude).unwrap();
         found.push(at as i32);
         clicks.push(line[at]);
@@ -144,7 +165,8 @@ fn discs(dir: &Path, count: usize) -> DataSource {
     for i in 0..count {
         let (cx, cy, r) = (40.0 + 3.0 * i as f32, 36.0, 14.0 + i as f32);
         let inside = |x: u32, y: u32| (x as f32 + 0.5 - cx).hypot(y as f32 + 0.5 - cy) <= r;
-        let gray = |x: u32, y: u32| if inside(x, y) { 180 } else { 60 } + ((x * 7 + y * 13) % 23) as u8;
+        let gray =
+            |x: u32, y: u32| if inside(x, y) { 180 } else { 60 } + ((x * 7 + y * 13) % 23) as u8;
         let image = image::GrayImage::from_fn(96, 80, |x, y| image::Luma([gray(x, y)]));
         let mask = image::GrayImage::from_fn(96, 80, |x, y| image::Luma([u8::from(inside(x, y))]));
         image.save(dir.join(format!("d{i}.png"))).unwrap();
@@ -167,16 +189,23 @@ fn data_folders_say_what_is_wrong_and_what_they_hold() {
     assert_eq!((set.stills.len(), set.objects(), set.stills[0].frame().width_px), (3, 3, 96));
     let small = StillSet::load(&source, Some(48), Pick::LargestOfLabel).unwrap();
     assert_eq!((small.stills[0].frame().width_px, small.stills[0].frame().height_px), (48, 40));
-    let ratio = small.stills[0].objects[0].area_px() as f32 / set.stills[0].objects[0].area_px() as f32;
+    let ratio =
+        small.stills[0].objects[0].area_px() as f32 / set.stills[0].objects[0].area_px() as f32;
     assert!((ratio - 0.25).abs() < 0.02, "{ratio}");
     assert_eq!(set.sha256, small.sha256);
     std::fs::write(dir.path().join("all.txt"), "d0\nd1\n").unwrap();
     assert_ne!(StillSet::load(&source, None, Pick::AllComponents).unwrap().sha256, set.sha256);
     image::GrayImage::new(5, 5).save(dir.path().join("d1.mask.png")).unwrap();
     let refused = StillSet::load(&source, None, Pick::AllComponents);
-    assert!(matches!(&refused, Err(DataError::Size { file, .. }) if file.contains("d1.mask.png")), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(DataError::Size { file, .. }) if file.contains("d1.mask.png")),
+        "{refused:?}"
+    );
     std::fs::write(dir.path().join("all.txt"), "../d0\n").unwrap();
-    assert!(matches!(StillSet::load(&source, None, Pick::AllComponents), Err(DataError::Nothing { .. })));
+    assert!(matches!(
+        StillSet::load(&source, None, Pick::AllComponents),
+        Err(DataError::Nothing { .. })
+    ));
     assert_eq!(DataSource::parse("a/b:train.txt").name(), "b/train");
 }
 
@@ -184,7 +213,8 @@ fn data_folders_say_what_is_wrong_and_what_they_hold() {
 fn a_lesson_is_a_function_of_its_seed_and_its_masks_stay_exact() {
     let dir = tempfile::tempdir().unwrap();
     let sets = vec![StillSet::load(&discs(dir.path(), 3), None, Pick::AllComponents).unwrap()];
-    let plan = |subject, seed| Plan { subject, side: 64, batch: 3, focal: 20.0, boundary: 2.0, seed };
+    let plan =
+        |subject, seed| Plan { subject, side: 64, batch: 3, focal: 20.0, boundary: 2.0, seed };
     let stills = |seed| match plan(Subject::Boundary, seed).render(&sets) {
         Batch::Stills(lessons) => lessons,
         Batch::Clips(_) => panic!("stills were asked for"),
@@ -196,14 +226,20 @@ fn a_lesson_is_a_function_of_its_seed_and_its_masks_stay_exact() {
     let mut brighter = 0;
     for lesson in first.iter().chain(&other) {
         let mean = |inside: bool| {
-            let picked = lesson.image.iter().zip(&lesson.masks[0].pixels).filter(|(v, m)| **m == inside && **v > 0.0);
+            let picked = lesson
+                .image
+                .iter()
+                .zip(&lesson.masks[0].pixels)
+                .filter(|(v, m)| **m == inside && **v > 0.0);
             let (sum, n) = picked.fold((0.0, 0), |(s, n), (v, _)| (s + v, n + 1));
             sum / n.max(1) as f32
         };
         brighter += usize::from(mean(true) > mean(false));
     }
     assert_eq!(brighter, 6);
-    let Batch::Clips(clips) = plan(Subject::Clip { frames: 5 }, 9).render(&sets) else { panic!("clips") };
+    let Batch::Clips(clips) = plan(Subject::Clip { frames: 5 }, 9).render(&sets) else {
+        panic!("clips")
+    };
     assert_eq!(clips.len(), 3);
     for clip in &clips {
         assert_eq!((clip.frames.len(), clip.masks.len(), clip.carried.len()), (5, 5, 5));
@@ -246,7 +282,8 @@ fn a_resumed_run_is_the_uninterrupted_one_bit_for_bit() {
 
     let mut parts = options(source, &dir.path().join("parts"), &start);
     let stop = AtomicBool::new(false);
-    let stopped = train(&parts, &device, |p| stop.store(p.step == 3, Ordering::Relaxed), &stop).unwrap();
+    let stopped =
+        train(&parts, &device, |p| stop.store(p.step == 3, Ordering::Relaxed), &stop).unwrap();
     assert_eq!((stopped.steps, stopped.cancelled), (3, true));
     parts.resume = true;
     let resumed = train(&parts, &device, |_| {}, &never).unwrap();
@@ -258,7 +295,8 @@ fn a_resumed_run_is_the_uninterrupted_one_bit_for_bit() {
     a.head.seconds = b.head.seconds;
     assert!(a == b, "weights are equal but the optimiser's state is not");
 
-    let card = ModelCard::from_yaml(&std::fs::read_to_string(parts.out.join("tiny.yaml")).unwrap()).unwrap();
+    let card = ModelCard::from_yaml(&std::fs::read_to_string(parts.out.join("tiny.yaml")).unwrap())
+        .unwrap();
     assert_eq!((card.weights.sha256, card.weights.data.len()), (resumed.sha256, 1));
     parts.seed = 99;
     let refused = train(&parts, &device, |_| {}, &never).unwrap_err().to_string();
@@ -329,17 +367,25 @@ fn drifting_clip(dir: &Path) {
     for f in 0..8u32 {
         let cx = 40.0 + 1.5 * f as f32;
         let gone = f == 3 || f == 4;
-        let inside = |x: u32, y: u32| !gone && (x as f32 + 0.5 - cx).hypot(y as f32 + 0.5 - 48.0) <= 16.0;
+        let inside =
+            |x: u32, y: u32| !gone && (x as f32 + 0.5 - cx).hypot(y as f32 + 0.5 - 48.0) <= 16.0;
         let gray = |x: u32, y: u32| {
             let (u, v) = (x as f32 - 1.5 * f as f32, y as f32);
-            let texture = (0.31 * u).sin() + (0.23 * v + 0.1 * u).sin() + (0.17 * u - 0.37 * v).cos();
+            let texture =
+                (0.31 * u).sin() + (0.23 * v + 0.1 * u).sin() + (0.17 * u - 0.37 * v).cos();
             (110.0 + 20.0 * texture + if inside(x, y) { 40.0 } else { 0.0 }) as u8
         };
-        image::GrayImage::from_fn(96, 96, |x, y| image::Luma([gray(x, y)])).save(clip.join(format!("{f:05}.png"))).unwrap();
+        image::GrayImage::from_fn(96, 96, |x, y| image::Luma([gray(x, y)]))
+            .save(clip.join(format!("{f:05}.png")))
+            .unwrap();
         let mask = image::GrayImage::from_fn(96, 96, |x, y| image::Luma([u8::from(inside(x, y))]));
         mask.save(clip.join(format!("{f:05}.mask.png"))).unwrap();
     }
-    std::fs::write(dir.join("windows.yaml"), "drift:\n  objects:\n    1:\n      windows:\n      - [0, 2]\n      - [5, 7]\n").unwrap();
+    std::fs::write(
+        dir.join("windows.yaml"),
+        "drift:\n  objects:\n    1:\n      windows:\n      - [0, 2]\n      - [5, 7]\n",
+    )
+    .unwrap();
 }
 
 #[test]
@@ -376,9 +422,13 @@ fn boundary_points_end_on_the_contour_of_the_answer() {
     let features = sam.encode_image(input);
     let spots = [(30.5, 40.5), (80.5, 40.5), (55.5, 15.5), (55.5, 70.5), (75.5, 60.5)];
     let mut prompts = FramePrompts::default();
-    prompts.points = spots.iter().map(|(x, y)| (PointKind::Boundary, PointPx::new(*x, *y))).collect();
+    prompts.points =
+        spots.iter().map(|(x, y)| (PointKind::Boundary, PointPx::new(*x, *y))).collect();
     let answer = Predictor::new(&sam).predict(&features, &letterbox, &prompts).unwrap();
-    assert_eq!((answer.bitmap.width_px, answer.bitmap.height_px, answer.logits.len()), (120, 90, 120 * 90));
+    assert_eq!(
+        (answer.bitmap.width_px, answer.bitmap.height_px, answer.logits.len()),
+        (120, 90, 120 * 90)
+    );
     let line = contour(&answer.bitmap);
     for (x, y) in spots {
         let off = line.iter().map(|p| p.distance(PointPx::new(x, y))).fold(f32::INFINITY, f32::min);

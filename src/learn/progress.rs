@@ -1,0 +1,100 @@
+//! How far a run is: sums over the steps since the last line, and the line itself.
+
+use std::time::Instant;
+
+use super::lessons::{Marks, Plan, Subject};
+
+/// How far a run is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Progress {
+    /// Steps done.
+    pub step: u64,
+    /// Part of the budget used, 0..=1.
+    pub used: f64,
+    /// Images per second since the last line.
+    pub images_per_s: f64,
+    /// Mean loss of still and clip steps since the last line; NaN when there was none.
+    pub loss: [f32; 2],
+    /// Mean IoU after the first and the last round on stills, on the first and later frames of clips.
+    pub iou: [f32; 4],
+    /// Norm of the last gradient before clipping.
+    pub gradient: f32,
+    /// Input side, px.
+    pub side: usize,
+}
+
+impl std::fmt::Display for Progress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "step {} ({:.1} %) {} px {:.1} images/s  stills: loss {:.3} iou {:.3} -> {:.3}  clips: loss {:.3} iou {:.3} -> {:.3}  |g| {:.2}",
+            self.step,
+            100.0 * self.used,
+            self.side,
+            self.images_per_s,
+            self.loss[0],
+            self.iou[0],
+            self.iou[1],
+            self.loss[1],
+            self.iou[2],
+            self.iou[3],
+            self.gradient,
+        )
+    }
+}
+
+/// Sums since the last progress line.
+pub(super) struct Tally {
+    since: Instant,
+    images: usize,
+    steps: [usize; 2],
+    loss: [f32; 2],
+    iou: [f32; 4],
+    gradient: f32,
+    side: usize,
+    /// Steps whose loss was not a number.
+    pub bad: usize,
+}
+
+impl Tally {
+    pub(super) fn new() -> Self {
+        Self {
+            since: Instant::now(),
+            images: 0,
+            steps: [0; 2],
+            loss: [0.0; 2],
+            iou: [0.0; 4],
+            gradient: 0.0,
+            side: 0,
+            bad: 0,
+        }
+    }
+
+    pub(super) fn add(&mut self, plan: &Plan, marks: &Marks, gradient: f32) {
+        let kind = usize::from(matches!(plan.subject, Subject::Clip { .. }));
+        self.images += marks.images;
+        self.steps[kind] += 1;
+        self.loss[kind] += marks.loss;
+        self.iou[2 * kind] += marks.iou[0];
+        self.iou[2 * kind + 1] += marks.iou[1];
+        (self.gradient, self.side) = (gradient, plan.side);
+    }
+
+    pub(super) fn line(&self, step: u64, used: f64) -> Progress {
+        let mean = |sum: f32, kind: usize| sum / self.steps[kind] as f32;
+        Progress {
+            step,
+            used: used.min(1.0),
+            images_per_s: self.images as f64 / self.since.elapsed().as_secs_f64().max(1e-6),
+            loss: [mean(self.loss[0], 0), mean(self.loss[1], 1)],
+            iou: [
+                mean(self.iou[0], 0),
+                mean(self.iou[1], 0),
+                mean(self.iou[2], 1),
+                mean(self.iou[3], 1),
+            ],
+            gradient: self.gradient,
+            side: self.side,
+        }
+    }
+}

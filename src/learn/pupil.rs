@@ -1,0 +1,127 @@
+//! One structure of a lesson and the simulated person who marks it.
+//!
+//! What decides whether this file is right: the network gets the shaky clicks, the rules and the boundary loss the true
+//! ones; positions are corner-based px of the input, network points count from pixel centres.
+
+use super::annotator::{SimulatedUser, contour, region_click};
+use super::lessons::{Plan, Subject};
+use crate::domain::{Bitmap, PointKind, PointPx, closed_curve, curve_mask};
+use crate::net::prompt_encoder::PointLabel;
+
+/// Clicks closer than this are not repeated, px of a 256 px image.
+const EXCLUDE: f32 = 3.0;
+
+/// One structure and the person who marks it.
+pub(super) struct Pupil<'a> {
+    /// The structure.
+    pub truth: &'a Bitmap,
+    contour: Vec<PointPx>,
+    half: Bitmap,
+    exclude: f32,
+    predicted: Vec<PointPx>,
+    guess: Option<Bitmap>,
+    clean: Vec<PointPx>,
+    /// What the network is told.
+    pub points: Vec<([f32; 2], PointLabel)>,
+    uniform: bool,
+}
+
+impl<'a> Pupil<'a> {
+    pub(super) fn new(truth: &'a Bitmap, plan: &Plan, user: &mut SimulatedUser) -> Self {
+        let boundary = plan.subject != Subject::Region;
+        let half = |x: u32, y: u32| truth.get(i64::from(2 * x), i64::from(2 * y));
+        let grid = plan.side as u32 / 2;
+        Self {
+            truth,
+            contour: if boundary { contour(truth) } else { Vec::new() },
+            half: Bitmap::from_fn(grid, grid, half),
+            exclude: EXCLUDE * plan.side as f32 / 256.0,
+            predicted: Vec::new(),
+            guess: None,
+            clean: Vec::new(),
+            points: Vec::new(),
+            uniform: user.rng().f32() < 0.5,
+        }
+    }
+
+    /// Adds boundary clicks. Only the first one of a round knows the prediction; the others go where the curve through
+    /// the clicks is worst, which costs no decoder pass.
+    pub(super) fn boundary(&mut self, count: usize, noise: f32, user: &mut SimulatedUser) {
+        for i in 0..count {
+            if i > 0 && self.clean.len() >= 2 {
+                self.predicted = closed_curve(&self.clean);
+            }
+            let Some(at) =
+                user.boundary_click(&self.contour, &self.predicted, &self.clean, self.exclude)
+            else {
+                return;
+            };
+            self.clean.push(at);
+            let shaky = user.shaky(at, noise);
+            self.points.push(([shaky.x - 0.5, shaky.y - 0.5], PointLabel::Boundary));
+        }
+    }
+
+    pub(super) fn region(&mut self, user: &mut SimulatedUser) {
+        let guess = self.guess.as_ref();
+        let first = guess.is_none();
+        let click = match self.uniform {
+            true => user.uniform_region_click(&self.half, guess),
+            false => region_click(&self.half, guess),
+        };
+        // A perfect guess (rare) is answered by one more click inside.
+        let click = click.or_else(|| region_click(&self.half, None));
+        let Some((kind, at)) = click else { return };
+        let label = match kind {
+            PointKind::Outside if !first => PointLabel::Outside,
+            _ => PointLabel::Inside,
+        };
+        self.points.push(([2.0 * at.x - 0.5, 2.0 * at.y - 0.5], label));
+    }
+
+    pub(super) fn frame_it(&mut self, user: &mut SimulatedUser, most: f32) {
+        if let Some(b) = user.loose_box(self.truth, most) {
+            self.points.push(([b.min.x - 0.5, b.min.y - 0.5], PointLabel::BoxMin));
+            self.points.push(([b.max.x - 0.5, b.max.y - 0.5], PointLabel::BoxMax));
+        }
+    }
+
+    /// Takes note of the network's answer on the half-size grid.
+    pub(super) fn saw(&mut self, logits: &[f32], plan: &Plan) {
+        let grid = plan.side as u32 / 2;
+        let guess = Bitmap::from_logits(grid, grid, logits);
+        if plan.subject == Subject::Region {
+            self.guess = Some(guess);
+        } else {
+            let doubled = |p: PointPx| PointPx::new(2.0 * p.x, 2.0 * p.y);
+            self.predicted = contour(&guess).into_iter().map(doubled).collect();
+        }
+    }
+
+    /// The true positions of the boundary clicks, on the half-size grid.
+    pub(super) fn clean_on_half(&self) -> Vec<PointPx> {
+        self.clean.iter().map(|p| PointPx::new(p.x / 2.0, p.y / 2.0)).collect()
+    }
+}
+
+/// What a person leaves on an anchor frame: mostly the curve through a few shaky points, now and then the exact mask.
+pub(super) fn anchors(masks: &[&Bitmap], plan: &Plan, user: &mut SimulatedUser) -> Vec<f32> {
+    let exact = user.rng().f32() < 0.35;
+    let noise = 2.0 * user.rng().f32() * plan.side as f32 / 256.0;
+    let mut values = Vec::with_capacity(masks.len() * plan.side * plan.side);
+    for mask in masks {
+        let mut pupil = Pupil::new(mask, plan, user);
+        let count = user.rng().usize(4..9);
+        pupil.boundary(count, noise, user);
+        let points: Vec<PointPx> =
+            pupil.points.iter().map(|(p, _)| PointPx::new(p[0] + 0.5, p[1] + 0.5)).collect();
+        let drawn = if exact {
+            (*mask).clone()
+        } else {
+            curve_mask(&points, mask.width_px, mask.height_px)
+        };
+        let kept = if drawn.area_px() > 0 { &drawn } else { *mask };
+        values.extend(kept.pixels.iter().map(|p| f32::from(u8::from(*p))));
+    }
+    values
+}

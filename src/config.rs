@@ -115,15 +115,7 @@ pub struct Flags {
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct ConfigError(pub Vec<Faults>);
 
-const KEYS: [&str; 7] = [
-    "project",
-    "device",
-    "card",
-    "graphics",
-    "theme",
-    "keymap",
-    "on_hangup",
-];
+const KEYS: [&str; 7] = ["project", "device", "card", "graphics", "theme", "keymap", "on_hangup"];
 const GRAPHICS: [&str; 3] = ["auto", "sixel", "halfblock"];
 
 impl Settings {
@@ -132,9 +124,7 @@ impl Settings {
     /// # Errors
     /// All faults of file, environment and flags at once.
     pub fn load(flags: &Flags) -> Result<Self, ConfigError> {
-        Self::load_with(flags, &|name| {
-            std::env::var(name).ok().filter(|value| !value.is_empty())
-        })
+        Self::load_with(flags, &|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
     }
 
     /// The same with another environment.
@@ -156,11 +146,7 @@ impl Settings {
         let mut settings = raw.settings(&config_dir, &data_dir, &home, &mut faults);
         settings.keymap_text = read_override(&config_dir, "keymaps", &settings.keymap, &mut faults);
         settings.theme_text = read_override(&config_dir, "themes", &settings.theme, &mut faults);
-        if faults.is_empty() {
-            Ok(settings)
-        } else {
-            Err(ConfigError(faults))
-        }
+        if faults.is_empty() { Ok(settings) } else { Err(ConfigError(faults)) }
     }
 
     /// Every setting as name, value and origin, for `doctor`.
@@ -171,43 +157,15 @@ impl Settings {
             OnHangup::Finish => "finish",
             OnHangup::Stop => "stop",
         };
-        let card = self
-            .card
-            .value
-            .as_deref()
-            .map_or("shipped".to_owned(), path);
+        let card = self.card.value.as_deref().map_or("shipped".to_owned(), path);
         vec![
-            (
-                "project",
-                path(&self.project.value),
-                self.project.origin.to_string(),
-            ),
-            (
-                "device",
-                self.device.value.clone(),
-                self.device.origin.to_string(),
-            ),
+            ("project", path(&self.project.value), self.project.origin.to_string()),
+            ("device", self.device.value.clone(), self.device.origin.to_string()),
             ("card", card, self.card.origin.to_string()),
-            (
-                "graphics",
-                self.graphics.value.clone(),
-                self.graphics.origin.to_string(),
-            ),
-            (
-                "theme",
-                shown(&self.theme.value),
-                self.theme.origin.to_string(),
-            ),
-            (
-                "keymap",
-                shown(&self.keymap.value),
-                self.keymap.origin.to_string(),
-            ),
-            (
-                "on_hangup",
-                hangup.to_owned(),
-                self.on_hangup.origin.to_string(),
-            ),
+            ("graphics", self.graphics.value.clone(), self.graphics.origin.to_string()),
+            ("theme", shown(&self.theme.value), self.theme.origin.to_string()),
+            ("keymap", shown(&self.keymap.value), self.keymap.origin.to_string()),
+            ("on_hangup", hangup.to_owned(), self.on_hangup.origin.to_string()),
         ]
     }
 }
@@ -215,9 +173,7 @@ impl Settings {
 /// `$VARIABLE/sonomark`, or the usual place below home.
 fn xdg(env: &dyn Fn(&str) -> Option<String>, name: &str, home: &Path, usual: &str) -> PathBuf {
     // The standard says that relative values are to be ignored.
-    let given = env(name)
-        .map(PathBuf::from)
-        .filter(|path| path.is_absolute());
+    let given = env(name).map(PathBuf::from).filter(|path| path.is_absolute());
     given.unwrap_or_else(|| home.join(usual)).join("sonomark")
 }
 
@@ -297,10 +253,7 @@ impl Raw {
     ) -> Settings {
         let mut one = |key: &str, default: &str, check: &dyn Fn(&str) -> Option<String>| {
             let Some((value, origin)) = self.take(key) else {
-                return Setting {
-                    value: default.to_owned(),
-                    origin: Origin::Default,
-                };
+                return Setting { value: default.to_owned(), origin: Origin::Default };
             };
             if let Some(fault) = check(&value) {
                 let mut faults = Faults::new(origin.to_string());
@@ -310,25 +263,17 @@ impl Raw {
             Setting { value, origin }
         };
         let anything = |_: &str| None;
-        let project = one(
-            "project",
-            &data_dir.join("project").to_string_lossy(),
-            &anything,
-        );
+        let project = one("project", &data_dir.join("project").to_string_lossy(), &anything);
         let device = one("device", "auto", &device_fault);
         let card = one("card", "", &anything);
         let graphics = one("graphics", "auto", &|value| choice_fault(value, &GRAPHICS));
         let theme = one("theme", "dark", &name_fault);
         let keymap = one("keymap", "default", &name_fault);
-        let on_hangup = one("on_hangup", "finish", &|value| {
-            choice_fault(value, &["finish", "stop"])
-        });
+        let on_hangup =
+            one("on_hangup", "finish", &|value| choice_fault(value, &["finish", "stop"]));
         let finish = on_hangup.value != "stop";
         Settings {
-            project: Setting {
-                value: expanded(&project.value, home),
-                origin: project.origin,
-            },
+            project: Setting { value: expanded(&project.value, home), origin: project.origin },
             device,
             card: Setting {
                 value: (!card.value.is_empty()).then(|| expanded(&card.value, home)),
@@ -338,11 +283,7 @@ impl Raw {
             theme,
             keymap,
             on_hangup: Setting {
-                value: if finish {
-                    OnHangup::Finish
-                } else {
-                    OnHangup::Stop
-                },
+                value: if finish { OnHangup::Finish } else { OnHangup::Stop },
                 origin: on_hangup.origin,
             },
             keymap_text: None,
@@ -354,19 +295,12 @@ impl Raw {
 
 /// `~/` at the start is the home folder, also where no shell expands it.
 fn expanded(path: &str, home: &Path) -> PathBuf {
-    path.strip_prefix("~/")
-        .map_or_else(|| PathBuf::from(path), |rest| home.join(rest))
+    path.strip_prefix("~/").map_or_else(|| PathBuf::from(path), |rest| home.join(rest))
 }
 
 fn device_fault(value: &str) -> Option<String> {
-    let numbered = value
-        .strip_prefix("gpu:")
-        .is_some_and(|n| n.parse::<usize>().is_ok());
-    if numbered {
-        None
-    } else {
-        choice_fault(value, &["auto", "gpu", "gpu:N", "cpu"])
-    }
+    let numbered = value.strip_prefix("gpu:").is_some_and(|n| n.parse::<usize>().is_ok());
+    if numbered { None } else { choice_fault(value, &["auto", "gpu", "gpu:N", "cpu"]) }
 }
 
 fn choice_fault(value: &str, choices: &[&str]) -> Option<String> {
@@ -380,10 +314,8 @@ fn choice_fault(value: &str, choices: &[&str]) -> Option<String> {
 
 /// Names become file names below the folder of `config.yaml`.
 fn name_fault(value: &str) -> Option<String> {
-    let plain = !value.is_empty()
-        && value
-            .chars()
-            .all(|c| c.is_alphanumeric() || c == '-' || c == '_');
+    let plain =
+        !value.is_empty() && value.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_');
     (!plain).then(|| "a name has letters, digits, - and _ only".to_owned())
 }
 
@@ -422,20 +354,14 @@ mod tests {
         std::fs::write(dir.join("themes/mine.yaml"), "accent: red\n").expect("written");
         let env = |name: &str| match name {
             "HOME" => Some(home.path().to_string_lossy().into_owned()),
-            _ => vars
-                .iter()
-                .find(|(key, _)| *key == name)
-                .map(|(_, value)| (*value).to_owned()),
+            _ => vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()),
         };
         Settings::load_with(flags, &env)
     }
 
     #[test]
     fn later_sources_win_and_every_value_knows_its_own() {
-        let flags = Flags {
-            device: Some("cpu".into()),
-            ..Flags::default()
-        };
+        let flags = Flags { device: Some("cpu".into()), ..Flags::default() };
         let vars = [("SONOMARK_DEVICE", "gpu"), ("SONOMARK_GRAPHICS", "sixel")];
         let file = "# mine\ndevice: gpu:1\ntheme: mine\nproject: ~/marks\non_hangup: stop\n";
         let settings = load(file, &vars, &flags).expect("no fault");
@@ -453,34 +379,17 @@ mod tests {
     #[test]
     fn without_anything_there_are_defaults() {
         let settings = load("", &[], &Flags::default()).expect("no fault");
-        assert!(
-            settings
-                .project
-                .value
-                .ends_with(".local/share/sonomark/project")
-        );
+        assert!(settings.project.value.ends_with(".local/share/sonomark/project"));
         assert_eq!(settings.card.value, None);
-        assert!(
-            settings
-                .rows()
-                .iter()
-                .all(|(_, _, origin)| origin == "default")
-        );
+        assert!(settings.rows().iter().all(|(_, _, origin)| origin == "default"));
     }
 
     #[test]
     fn all_faults_of_all_sources_are_told_at_once() {
-        let vars = [
-            ("SONOMARK_ON_HANGUP", "finnish"),
-            ("SONOMARK_THEME", "../../etc/passwd"),
-        ];
-        let flags = Flags {
-            graphics: Some("sixl".into()),
-            ..Flags::default()
-        };
-        let error = load("devce: cpu\nkeymap: [a]\n", &vars, &flags)
-            .expect_err("faults")
-            .to_string();
+        let vars = [("SONOMARK_ON_HANGUP", "finnish"), ("SONOMARK_THEME", "../../etc/passwd")];
+        let flags = Flags { graphics: Some("sixl".into()), ..Flags::default() };
+        let error =
+            load("devce: cpu\nkeymap: [a]\n", &vars, &flags).expect_err("faults").to_string();
         for part in [
             "line 1: `devce` is unknown; did you mean `device`?",
             "line 2: `keymap` must be text, it is a list",

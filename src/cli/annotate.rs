@@ -30,19 +30,13 @@ impl Options {
 /// Runs it.
 pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     if options.is_empty() {
-        return Err(Failure::Input(
-            "give a clip to annotate, or try `sonomark demo`".into(),
-        ));
+        return Err(Failure::Input("give a clip to annotate, or try `sonomark demo`".into()));
     }
     if let Some(missing) = options.clips.iter().find(|path| !path.exists()) {
         let word = missing.to_string_lossy();
-        let hint = meant_command(&word).map_or("check the path".to_owned(), |name| {
-            format!("did you mean `sonomark {name}`?")
-        });
-        return Err(Failure::Input(format!(
-            "there is no {}; {hint}",
-            path_shown(missing)
-        )));
+        let hint = meant_command(&word)
+            .map_or("check the path".to_owned(), |name| format!("did you mean `sonomark {name}`?"));
+        return Err(Failure::Input(format!("there is no {}; {hint}", path_shown(missing))));
     }
     screen(settings, options.clips.clone(), None)
 }
@@ -60,10 +54,7 @@ pub(super) fn screen(settings: &Settings, clips: Vec<PathBuf>, attach: Option<At
     let start = Start {
         clips,
         open: Box::new(move |path, events| {
-            let net = SegmenterSource::Net {
-                card: card.clone(),
-                device: device.clone(),
-            };
+            let net = SegmenterSource::Net { card: card.clone(), device: device.clone() };
             Session::open(path, project, net, events)
         }),
         settings,

@@ -61,47 +61,31 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     for (name, value) in report.as_object().into_iter().flatten() {
         match value {
             Value::Array(rows) => rows.iter().for_each(|row| print(&row.to_string())),
-            Value::Number(number) => print(&format!(
-                "{name:<20} {:.1}",
-                number.as_f64().unwrap_or(f64::NAN)
-            )),
-            other => print(&format!(
-                "{name:<20} {}",
-                other.as_str().unwrap_or_default()
-            )),
+            Value::Number(number) => {
+                print(&format!("{name:<20} {:.1}", number.as_f64().unwrap_or(f64::NAN)))
+            }
+            other => print(&format!("{name:<20} {}", other.as_str().unwrap_or_default())),
         }
     }
     Ok(())
 }
 
 fn frames_of(clip: &Clip) -> Result<Vec<Arc<GrayFrame>>, Failure> {
-    (0..clip.info().frames)
-        .map(|frame| clip.frame(frame).map_err(Failure::input))
-        .collect()
+    (0..clip.info().frames).map(|frame| clip.frame(frame).map_err(Failure::input)).collect()
 }
 
 fn prompts() -> FramePrompts {
-    let points = demo::POINTS
-        .map(|(x, y)| (PointKind::Boundary, PointPx::new(x, y)))
-        .to_vec();
-    FramePrompts {
-        points,
-        ..FramePrompts::default()
-    }
+    let points = demo::POINTS.map(|(x, y)| (PointKind::Boundary, PointPx::new(x, y))).to_vec();
+    FramePrompts { points, ..FramePrompts::default() }
 }
 
 fn network(mut network: NetSegmenter, clip: &Clip) -> Result<Value, Failure> {
     let frames = frames_of(clip)?;
     let who = network.info();
-    let image = |frame: usize| Image {
-        frame,
-        pixels: &frames[frame],
-    };
+    let image = |frame: usize| Image { frame, pixels: &frames[frame] };
     // The first run compiles kernels and fills caches.
     network.open_clip(frames.len());
-    network
-        .refresh(image(0), &prompts())
-        .map_err(Failure::ours)?;
+    network.refresh(image(0), &prompts()).map_err(Failure::ours)?;
     let mut encode = Vec::new();
     for frame in (0..REPEATS).map(|i| i % frames.len()) {
         network.open_clip(frames.len());
@@ -113,9 +97,7 @@ fn network(mut network: NetSegmenter, clip: &Clip) -> Result<Value, Failure> {
     network.encode_ahead(image(5)).map_err(Failure::ours)?;
     for _ in 0..REPEATS {
         let begun = Instant::now();
-        network
-            .refresh(image(5), &prompts())
-            .map_err(Failure::ours)?;
+        network.refresh(image(5), &prompts()).map_err(Failure::ours)?;
         refresh.push(millis(begun));
     }
     let mut follow = Vec::new();
@@ -123,14 +105,10 @@ fn network(mut network: NetSegmenter, clip: &Clip) -> Result<Value, Failure> {
         follow.clear();
         network.open_clip(frames.len());
         network.begin_walk(true);
-        network
-            .anchor(image(0), &Anchor::Prompts(prompts()))
-            .map_err(Failure::ours)?;
+        network.anchor(image(0), &Anchor::Prompts(prompts())).map_err(Failure::ours)?;
         for frame in 1..frames.len() {
             let begun = Instant::now();
-            network
-                .follow(image(frame), Direction::Forward)
-                .map_err(Failure::ours)?;
+            network.follow(image(frame), Direction::Forward).map_err(Failure::ours)?;
             follow.push(millis(begun));
         }
     }
@@ -156,9 +134,7 @@ fn first_picture_ms(folder: &std::path::Path) -> Result<f64, Failure> {
             .map_err(Failure::input)?;
         session.want_frame(0);
         loop {
-            let event = inbox
-                .recv_timeout(Duration::from_secs(30))
-                .map_err(Failure::ours)?;
+            let event = inbox.recv_timeout(Duration::from_secs(30)).map_err(Failure::ours)?;
             if matches!(event, Event::Frame { .. }) {
                 break;
             }

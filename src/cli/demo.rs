@@ -118,13 +118,8 @@ fn headless(settings: &Settings, clip: &Path, out: &Path) -> Done {
     ));
     let mut hand = Hand::new(session, inbox, &opened);
     hand.session.want_frame(ANCHOR);
-    hand.wait("the first picture", |event| {
-        matches!(event, Event::Frame { .. }).then_some(())
-    })?;
-    print(&format!(
-        "first picture after {:.0} ms",
-        begun.elapsed().as_secs_f64() * 1e3
-    ));
+    hand.wait("the first picture", |event| matches!(event, Event::Frame { .. }).then_some(()))?;
+    print(&format!("first picture after {:.0} ms", begun.elapsed().as_secs_f64() * 1e3));
     let who = hand.wait("the network", |event| match event {
         Event::Ready(info) => Some(info),
         _ => None,
@@ -150,12 +145,7 @@ struct Hand {
 impl Hand {
     fn new(session: Session<Event>, inbox: Receiver<Event>, opened: &Opened) -> Self {
         let next = u64::from(opened.session_seed) << 32;
-        Self {
-            session,
-            inbox,
-            annotation: opened.annotation.clone(),
-            next,
-        }
+        Self { session, inbox, annotation: opened.annotation.clone(), next }
     }
 
     fn fresh(&mut self) -> u64 {
@@ -166,23 +156,14 @@ impl Hand {
     /// Applies and journals, as every key does.
     fn step(&mut self, group: u64, edits: Vec<Edit>) -> Result<(), Failure> {
         self.annotation.apply_all(&edits).map_err(Failure::ours)?;
-        self.session
-            .journal(&Step {
-                group,
-                mark: Mark::Do,
-                edits,
-            })
-            .map_err(Failure::input)
+        self.session.journal(&Step { group, mark: Mark::Do, edits }).map_err(Failure::input)
     }
 
     /// The first event that `wanted` takes; troubles of the engine end the wait.
     fn wait<T>(&self, what: &str, wanted: impl Fn(Event) -> Option<T>) -> Result<T, Failure> {
         loop {
             let event = self.inbox.recv_timeout(PATIENCE).map_err(|_| {
-                Failure::Ours(format!(
-                    "{what} did not come within {} s",
-                    PATIENCE.as_secs()
-                ))
+                Failure::Ours(format!("{what} did not come within {} s", PATIENCE.as_secs()))
             })?;
             match event {
                 Event::EngineFailed { why } => return Err(Failure::Configuration(why)),
@@ -206,36 +187,15 @@ impl Hand {
         self.step(
             group,
             vec![
-                Edit::AddTrack {
-                    track,
-                    content: Track::new("bone shadow", 0),
-                },
-                Edit::SetWindows {
-                    track,
-                    before: Vec::new(),
-                    after: windows,
-                },
+                Edit::AddTrack { track, content: Track::new("bone shadow", 0) },
+                Edit::SetWindows { track, before: Vec::new(), after: windows },
             ],
         )?;
         for (at, (x, y)) in POINTS.into_iter().enumerate() {
             let group = self.fresh();
-            let prompt = Prompt::Point {
-                kind: PointKind::Boundary,
-                at: PointPx::new(x, y),
-            };
-            let placed = PlacedPrompt {
-                id: PromptId(group),
-                prompt,
-            };
-            self.step(
-                group,
-                vec![Edit::AddPrompt {
-                    track,
-                    frame: ANCHOR,
-                    at,
-                    placed,
-                }],
-            )?;
+            let prompt = Prompt::Point { kind: PointKind::Boundary, at: PointPx::new(x, y) };
+            let placed = PlacedPrompt { id: PromptId(group), prompt };
+            self.step(group, vec![Edit::AddPrompt { track, frame: ANCHOR, at, placed }])?;
         }
         print(&format!(
             "{} boundary points on frame {}, window frames {} to {}",
@@ -255,38 +215,14 @@ impl Hand {
         source: MaskSource,
     ) -> Result<(), Failure> {
         let group = self.fresh();
-        let after = FrameMask {
-            mask: decided.bitmap.to_mask(),
-            source,
-            score: decided.score,
-        };
-        let before = self
-            .annotation
-            .tracks
-            .get(&track)
-            .and_then(|t| t.masks.get(&frame))
-            .cloned();
-        self.step(
-            group,
-            vec![Edit::SetMask {
-                track,
-                frame,
-                before,
-                after: Some(after),
-            }],
-        )
+        let after = FrameMask { mask: decided.bitmap.to_mask(), source, score: decided.score };
+        let before = self.annotation.tracks.get(&track).and_then(|t| t.masks.get(&frame)).cloned();
+        self.step(group, vec![Edit::SetMask { track, frame, before, after: Some(after) }])
     }
 
     fn refresh(&mut self, track: TrackId) -> Result<(), Failure> {
         let prompts = self.annotation.tracks[&track].frame_prompts(ANCHOR);
-        self.session.refresh(
-            Ticket {
-                track,
-                generation: 1,
-            },
-            ANCHOR,
-            prompts,
-        );
+        self.session.refresh(Ticket { track, generation: 1 }, ANCHOR, prompts);
         let decided = self.wait("the mask", |event| match event {
             Event::Refreshed { decided, .. } => Some(decided),
             _ => None,
@@ -303,22 +239,11 @@ impl Hand {
     }
 
     fn propagate(&mut self, track: TrackId) -> Result<(), Failure> {
-        let plan = plan(
-            &self.annotation.tracks[&track],
-            CLIP.len(),
-            ANCHOR,
-            Span::Both,
-        )
-        .map_err(Failure::ours)?;
+        let plan = plan(&self.annotation.tracks[&track], CLIP.len(), ANCHOR, Span::Both)
+            .map_err(Failure::ours)?;
         let begun = Instant::now();
         let total = plan.len();
-        self.session.propagate(
-            Ticket {
-                track,
-                generation: 2,
-            },
-            plan,
-        );
+        self.session.propagate(Ticket { track, generation: 2 }, plan);
         for _ in 0..total {
             let (frame, decided) = self.wait("a tracked frame", |event| match event {
                 Event::Tracked { frame, decided, .. } => Some((frame, decided)),
@@ -326,9 +251,7 @@ impl Hand {
             })?;
             self.set_mask(track, frame, &decided, MaskSource::Tracked)?;
         }
-        self.wait("the end", |event| {
-            matches!(event, Event::Finished { .. }).then_some(())
-        })?;
+        self.wait("the end", |event| matches!(event, Event::Finished { .. }).then_some(()))?;
         let seconds = begun.elapsed().as_secs_f64();
         print(&format!(
             "propagated {total} frames in {seconds:.1} s, {:.1} frames/s",
@@ -340,10 +263,7 @@ impl Hand {
     /// Masks, COCO, and one picture of it all.
     fn write(&self, clip: &Path, out: &Path) -> Result<(), Failure> {
         let info = self.session.info();
-        for (format, name) in [
-            (ExportFormat::Png, "masks"),
-            (ExportFormat::Coco, "coco.json"),
-        ] {
+        for (format, name) in [(ExportFormat::Png, "masks"), (ExportFormat::Coco, "coco.json")] {
             let what = export_clip(info, &self.annotation, format, &out.join(name))
                 .map_err(Failure::Input)?;
             print(&format!("{name}: {what}"));

@@ -38,11 +38,7 @@ pub(super) fn run(settings: Result<Settings, Failure>, options: &Options) -> Don
         Err(failure) => findings.push(fault("settings", failure.sentence().to_owned())),
     }
     for adapter in adapters() {
-        let kind = if adapter.software {
-            "software, not taken by auto"
-        } else {
-            "hardware"
-        };
+        let kind = if adapter.software { "software, not taken by auto" } else { "hardware" };
         findings.push(found(
             "adapter",
             format!("gpu:{} {} ({kind})", adapter.index, shown(&adapter.name)),
@@ -68,19 +64,11 @@ pub(super) fn run(settings: Result<Settings, Failure>, options: &Options) -> Don
 }
 
 fn found(what: &'static str, text: String) -> Finding {
-    Finding {
-        what,
-        text,
-        fine: true,
-    }
+    Finding { what, text, fine: true }
 }
 
 fn fault(what: &'static str, text: String) -> Finding {
-    Finding {
-        what,
-        text,
-        fine: false,
-    }
+    Finding { what, text, fine: false }
 }
 
 fn of_settings(settings: &Settings, findings: &mut Vec<Finding>) {
@@ -90,14 +78,10 @@ fn of_settings(settings: &Settings, findings: &mut Vec<Finding>) {
     findings.push(found("config", path_shown(&settings.config_dir)));
     let project = &settings.project.value;
     findings.push(match list_clips(project) {
-        Ok(clips) => found(
-            "project",
-            format!("{}: {} clips", path_shown(project), clips.len()),
-        ),
-        Err(_) if !project.exists() => found(
-            "project",
-            format!("{}: made on first use", path_shown(project)),
-        ),
+        Ok(clips) => found("project", format!("{}: {} clips", path_shown(project), clips.len())),
+        Err(_) if !project.exists() => {
+            found("project", format!("{}: made on first use", path_shown(project)))
+        }
         Err(error) => fault("project", error.to_string()),
     });
     let picked = settings.device.value.parse::<DeviceWant>().and_then(pick);
@@ -108,27 +92,17 @@ fn of_settings(settings: &Settings, findings: &mut Vec<Finding>) {
     findings.push(found("device", picked.description.clone()));
     let path = settings.card.value.as_deref();
     let card = path.map_or_else(shipped_card, read_card);
-    findings.push(
-        match card.and_then(|card| load_network(path, &picked).map(|_| card)) {
-            Ok(card) => {
-                let hash = card
-                    .weights
-                    .sha256
-                    .get(..12)
-                    .unwrap_or("not pinned")
-                    .to_owned();
-                let (name, licence) = (shown(&card.name), shown(&card.weights.licence));
-                found(
-                    "network",
-                    format!(
-                        "{name}, {} px, weights {hash}, {licence}",
-                        card.network.image_size
-                    ),
-                )
-            }
-            Err(error) => fault("network", error.to_string()),
-        },
-    );
+    findings.push(match card.and_then(|card| load_network(path, &picked).map(|_| card)) {
+        Ok(card) => {
+            let hash = card.weights.sha256.get(..12).unwrap_or("not pinned").to_owned();
+            let (name, licence) = (shown(&card.name), shown(&card.weights.licence));
+            found(
+                "network",
+                format!("{name}, {} px, weights {hash}, {licence}", card.network.image_size),
+            )
+        }
+        Err(error) => fault("network", error.to_string()),
+    });
 }
 
 fn terminal() -> Finding {
@@ -140,14 +114,8 @@ fn terminal() -> Finding {
     }
     match probe(std::env::var_os("TMUX").is_some()) {
         Ok(can) => {
-            let how = if can.sixel {
-                "sixel"
-            } else {
-                "half blocks (no sixel)"
-            };
-            let cell = can
-                .cell_px
-                .map_or("unknown".to_owned(), |(w, h)| format!("{w} x {h} px"));
+            let how = if can.sixel { "sixel" } else { "half blocks (no sixel)" };
+            let cell = can.cell_px.map_or("unknown".to_owned(), |(w, h)| format!("{w} x {h} px"));
             let sync = if can.sync_output { "yes" } else { "no" };
             found(
                 "terminal",
@@ -162,19 +130,13 @@ fn terminal() -> Finding {
 }
 
 fn tool(name: &'static str) -> Finding {
-    let run = Command::new(name)
-        .arg("-version")
-        .stdin(Stdio::null())
-        .output();
+    let run = Command::new(name).arg("-version").stdin(Stdio::null()).output();
     match run {
         Ok(output) if output.status.success() => {
             let text = String::from_utf8_lossy(&output.stdout);
             found(name, shown(text.lines().next().unwrap_or_default()))
         }
-        Ok(output) => fault(
-            name,
-            format!("ends with {}; videos cannot be opened", output.status),
-        ),
+        Ok(output) => fault(name, format!("ends with {}; videos cannot be opened", output.status)),
         Err(_) => fault(
             name,
             format!("not found; install {name} to open videos (all other clips open without)"),

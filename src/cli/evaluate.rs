@@ -123,11 +123,8 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
 }
 
 fn network(settings: &Settings) -> Result<(ModelCard, Sam2, Picked), Failure> {
-    let want: DeviceWant = settings
-        .device
-        .value
-        .parse()
-        .map_err(|e| Failure::Configuration(format!("{e}")))?;
+    let want: DeviceWant =
+        settings.device.value.parse().map_err(|e| Failure::Configuration(format!("{e}")))?;
     let picked = pick(want).map_err(|error| Failure::Configuration(error.to_string()))?;
     let (card, sam) = load_network(settings.card.value.as_deref(), &picked)
         .map_err(|error| Failure::Configuration(error.to_string()))?;
@@ -185,27 +182,14 @@ fn clicks(settings: &Settings, options: &Clicks) -> Done {
             };
             (card.name.clone(), evaluate_clicks(&judged, &plan, &cancel))
         }
-        Judge::Curve => (
-            "curve".to_owned(),
-            evaluate_clicks(&Judged::Curve, &plan, &cancel),
-        ),
-        Judge::Spline => (
-            "spline".to_owned(),
-            evaluate_clicks(&Judged::Spline, &plan, &cancel),
-        ),
+        Judge::Curve => ("curve".to_owned(), evaluate_clicks(&Judged::Curve, &plan, &cancel)),
+        Judge::Spline => ("spline".to_owned(), evaluate_clicks(&Judged::Spline, &plan, &cancel)),
     };
     let report = report.map_err(failure)?;
     for (set, table) in &report {
-        let row: Vec<String> = table
-            .points
-            .iter()
-            .map(|(n, score)| format!("{n}: {:.3}", score.dice))
-            .collect();
-        print(&format!(
-            "{set} ({} structures)  Dice at {}",
-            table.objects,
-            row.join("  ")
-        ));
+        let row: Vec<String> =
+            table.points.iter().map(|(n, score)| format!("{n}: {:.3}", score.dice)).collect();
+        print(&format!("{set} ({} structures)  Dice at {}", table.objects, row.join("  ")));
         print(&format!(
             "  clicks to IoU .85: {:.2} ({:.0} % never)  to .90: {:.2} ({:.0} % never)",
             table.noc85,
@@ -256,26 +240,16 @@ fn video(settings: &Settings, options: &Video) -> Done {
     let cancel = interrupt_flag()?;
     let (card, sam, picked) = network(settings)?;
     let begun = Instant::now();
-    let tracking = Tracking {
-        sam: &sam,
-        preprocess: &card.preprocess,
-        device: &picked.device,
-    };
+    let tracking = Tracking { sam: &sam, preprocess: &card.preprocess, device: &picked.device };
     let report = evaluate_video(&tracking, &plan, &cancel).map_err(failure)?;
-    let rounds: Vec<String> = report
-        .rounds
-        .iter()
-        .map(|score| format!("{:.3}", score.iou))
-        .collect();
+    let rounds: Vec<String> =
+        report.rounds.iter().map(|score| format!("{:.3}", score.iou)).collect();
     print(&format!(
         "{} structures  IoU after each propagation: {}",
         report.objects,
         rounds.join("  ")
     ));
-    print(&format!(
-        "frames prompted by the annotator: {:.2}",
-        report.prompted_frames
-    ));
+    print(&format!("frames prompted by the annotator: {:.2}", report.prompted_frames));
     let about = json!({
         "judged": card.name, "noise_px": options.noise_px, "seed": options.seed,
         "motion": plan.follow.motion, "correction": plan.follow.correction,
@@ -286,8 +260,7 @@ fn video(settings: &Settings, options: &Video) -> Done {
 
 fn noise(sd: f32) -> Result<f32, Failure> {
     let fine = sd.is_finite() && sd >= 0.0;
-    fine.then_some(sd)
-        .ok_or_else(|| Failure::Input("--noise-px must be 0 or more".into()))
+    fine.then_some(sd).ok_or_else(|| Failure::Input("--noise-px must be 0 or more".into()))
 }
 
 fn failure(error: EvalError) -> Failure {

@@ -33,13 +33,7 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     }
     let clip =
         codec::open(&options.source, &codec::OpenOptions::default()).map_err(Failure::input)?;
-    one(
-        &settings.project.value,
-        clip.info(),
-        options.format,
-        &options.out,
-    )
-    .map_err(Failure::Input)
+    one(&settings.project.value, clip.info(), options.format, &options.out).map_err(Failure::Input)
 }
 
 fn is_project(path: &Path) -> bool {
@@ -60,9 +54,7 @@ fn whole_project(options: &Options) -> Done {
     let clips = list_clips(&options.source).map_err(Failure::input)?;
     if clips.is_empty() {
         let project = path_shown(&options.source);
-        return Err(Failure::Input(format!(
-            "the project {project} holds no clip yet"
-        )));
+        return Err(Failure::Input(format!("the project {project} holds no clip yet")));
     }
     let mut failed = 0;
     for clip in &clips {
@@ -84,8 +76,5 @@ fn whole_project(options: &Options) -> Done {
     if failed == 0 {
         return Ok(());
     }
-    Err(Failure::Some(format!(
-        "{failed} of {} clips were not exported",
-        clips.len()
-    )))
+    Err(Failure::Some(format!("{failed} of {} clips were not exported", clips.len())))
 }

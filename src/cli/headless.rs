@@ -72,11 +72,8 @@ pub(super) fn decide_track(
         })?,
     };
     // A long list of anchors conditions a walk only in part; the others are decided alone.
-    let walked: Vec<FrameIndex> = plan
-        .walks
-        .iter()
-        .flat_map(|walk| walk.anchors.iter().map(|(frame, _)| *frame))
-        .collect();
+    let walked: Vec<FrameIndex> =
+        plan.walks.iter().flat_map(|walk| walk.anchors.iter().map(|(frame, _)| *frame)).collect();
     let alone: Vec<FrameIndex> = track
         .prompts
         .keys()
@@ -89,12 +86,7 @@ pub(super) fn decide_track(
     let mut note = |frame, role, decided| {
         let ms = since.elapsed().as_secs_f64() * 1e3;
         since = Instant::now();
-        let report = FrameReport {
-            frame,
-            role,
-            decided,
-            ms,
-        };
+        let report = FrameReport { frame, role, decided, ms };
         on_frame(&report, reports.len() + 1, total);
         reports.push(report);
     };
@@ -114,22 +106,14 @@ pub(super) fn decide_track(
         }
         let decided = match pixels(clip, frame) {
             Ok(pixels) => {
-                let image = Image {
-                    frame,
-                    pixels: &pixels,
-                };
-                Ok(segmenter
-                    .refresh(image, &track.frame_prompts(frame))
-                    .map_err(Failure::ours)?)
+                let image = Image { frame, pixels: &pixels };
+                Ok(segmenter.refresh(image, &track.frame_prompts(frame)).map_err(Failure::ours)?)
             }
             Err(why) => Err(why),
         };
         note(frame, Role::Anchor, decided);
     }
-    Ok(TrackReport {
-        frames: reports,
-        ended,
-    })
+    Ok(TrackReport { frames: reports, ended })
 }
 
 fn pixels(clip: &Clip, frame: FrameIndex) -> Result<Arc<GrayFrame>, String> {
@@ -146,14 +130,7 @@ pub(super) fn with_masks(track: &Track, report: &TrackReport) -> Track {
                 Role::Tracked => MaskSource::Tracked,
             };
             let mask = decided.bitmap.to_mask();
-            track.masks.insert(
-                each.frame,
-                FrameMask {
-                    mask,
-                    source,
-                    score: decided.score,
-                },
-            );
+            track.masks.insert(each.frame, FrameMask { mask, source, score: decided.score });
         }
     }
     track
@@ -169,11 +146,7 @@ pub(super) fn mask_path(folder: &Path, frame: FrameIndex) -> PathBuf {
 /// # Errors
 /// When the file cannot be written.
 pub(super) fn write_mask(path: &Path, bitmap: &Bitmap) -> Result<(), Failure> {
-    let gray = bitmap
-        .pixels
-        .iter()
-        .map(|&inside| if inside { 255 } else { 0 })
-        .collect();
+    let gray = bitmap.pixels.iter().map(|&inside| if inside { 255 } else { 0 }).collect();
     write_gray(path, bitmap.width_px, bitmap.height_px, gray)
 }
 
@@ -181,9 +154,7 @@ fn write_gray(path: &Path, width: u32, height: u32, gray: Vec<u8>) -> Result<(),
     let image = image::GrayImage::from_raw(width, height, gray)
         .ok_or_else(|| Failure::ours("a mask has another size than its image"))?;
     let mut bytes = std::io::Cursor::new(Vec::new());
-    image
-        .write_to(&mut bytes, image::ImageFormat::Png)
-        .map_err(Failure::ours)?;
+    image.write_to(&mut bytes, image::ImageFormat::Png).map_err(Failure::ours)?;
     write_atomic(path, bytes.get_ref()).map_err(Failure::input)
 }
 
@@ -203,10 +174,7 @@ pub(super) fn write_json(path: &Path, value: &Value) -> Result<(), Failure> {
 /// When it cannot be created.
 pub(super) fn make_folder(path: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(path).map_err(|cause| {
-        Failure::Input(format!(
-            "cannot create {}: {cause}; choose another --out",
-            path_shown(path)
-        ))
+        Failure::Input(format!("cannot create {}: {cause}; choose another --out", path_shown(path)))
     })
 }
 
@@ -232,10 +200,7 @@ pub(super) fn report_json(
 ) -> Value {
     let info = clip.info();
     let who = segmenter.info();
-    let list: Vec<Value> = tracks
-        .iter()
-        .map(|(track, report)| track_json(track, report))
-        .collect();
+    let list: Vec<Value> = tracks.iter().map(|(track, report)| track_json(track, report)).collect();
     json!({
         "clip": shown(&info.name),
         "content_hash": info.content_hash.0,
@@ -251,19 +216,12 @@ pub(super) fn report_json(
 
 fn track_json(track: &Track, report: &TrackReport) -> Value {
     // In time order, whatever order they were walked in.
-    let by_frame: BTreeMap<FrameIndex, &FrameReport> = report
-        .frames
-        .iter()
-        .map(|each| (each.frame, each))
-        .collect();
+    let by_frame: BTreeMap<FrameIndex, &FrameReport> =
+        report.frames.iter().map(|each| (each.frame, each)).collect();
     let frames: Vec<Value> = by_frame.values().map(|each| frame_json(each)).collect();
     let windows: Vec<[usize; 2]> = track.windows.iter().map(|w| [w.first, w.last]).collect();
     let ms: f64 = report.frames.iter().map(|each| each.ms).sum();
-    let fps = if ms > 0.0 {
-        report.frames.len() as f64 / ms * 1e3
-    } else {
-        0.0
-    };
+    let fps = if ms > 0.0 { report.frames.len() as f64 / ms * 1e3 } else { 0.0 };
     json!({
         "label": track.info.label,
         "windows": windows,
@@ -311,8 +269,6 @@ pub(super) fn numbers<const N: usize>(text: &str, form: &str) -> Result<[f32; N]
     let read = read.unwrap_or_default();
     match <[f32; N]>::try_from(read) {
         Ok(values) if values.iter().all(|v| v.is_finite()) => Ok(values),
-        _ => Err(format!(
-            "it must be {form}, numbers in pixels with commas between"
-        )),
+        _ => Err(format!("it must be {form}, numbers in pixels with commas between")),
     }
 }

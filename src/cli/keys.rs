@@ -20,24 +20,15 @@ pub(super) struct Options {
 /// Runs it.
 pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     let name = |text: &OverrideText| shown(&text.path.to_string_lossy());
-    let keys = settings
-        .keymap_text
-        .as_ref()
-        .map(|held| (name(held), held.text.as_str()));
-    let layers: Vec<Layer<'_>> = keys
-        .iter()
-        .map(|(name, text)| Layer { name, text })
-        .collect();
+    let keys = settings.keymap_text.as_ref().map(|held| (name(held), held.text.as_str()));
+    let layers: Vec<Layer<'_>> = keys.iter().map(|(name, text)| Layer { name, text }).collect();
     let (keymap, mut faults) = Keymap::layered(&layers);
     if !options.check {
         print(&keymap.to_markdown());
     }
     if let (true, Some(held)) = (options.check, &settings.theme_text) {
         let name = name(held);
-        let layer = Layer {
-            name: &name,
-            text: &held.text,
-        };
+        let layer = Layer { name: &name, text: &held.text };
         let (_, more) = Theme::layered("dark", &[layer]).map_err(Failure::Configuration)?;
         faults.extend(more);
     }

@@ -166,21 +166,15 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(failure) => {
             // A closed stderr is no reason to fail in another way.
-            let _ = write_line(
-                &mut std::io::stderr(),
-                &format!("sonomark: {}", failure.sentence()),
-            );
+            let _ =
+                write_line(&mut std::io::stderr(), &format!("sonomark: {}", failure.sentence()));
             ExitCode::from(failure.code())
         }
     }
 }
 
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
-    let Cli {
-        global,
-        command,
-        annotate: bare,
-    } = cli;
+    let Cli { global, command, annotate: bare } = cli;
     let flags = Flags {
         project: global.project,
         device: global.device,
@@ -200,9 +194,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let done = match command {
         None if bare.is_empty() => {
             let _ = Cli::command().print_help();
-            Err(Failure::Input(
-                "give a clip to annotate, or try `sonomark demo`".into(),
-            ))
+            Err(Failure::Input("give a clip to annotate, or try `sonomark demo`".into()))
         }
         None => annotate::run(&load()?, &bare),
         Some(Command::Annotate(options)) => annotate::run(&load()?, &options),

@@ -31,10 +31,7 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     for clip in &clips {
         let loaded = load_read_only(root, &clip.hash).map_err(Failure::input)?;
         let tracks = loaded.annotation.tracks.values();
-        let labels: Vec<String> = tracks
-            .clone()
-            .map(|track| shown(&track.info.label))
-            .collect();
+        let labels: Vec<String> = tracks.clone().map(|track| shown(&track.info.label)).collect();
         let masks: usize = tracks.map(|track| track.masks.len()).sum();
         if !options.json {
             loaded.notes.iter().for_each(|note| tell(note));
@@ -57,18 +54,8 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
 }
 
 fn line(clip: &ClipSummary, labels: &[String], masks: usize) -> String {
-    let name = clip
-        .info
-        .as_ref()
-        .map_or("(clip.json is unreadable)".into(), |i| shown(&i.name));
+    let name = clip.info.as_ref().map_or("(clip.json is unreadable)".into(), |i| shown(&i.name));
     let frames = clip.info.as_ref().map_or(0, |info| info.frames);
-    let labels = if labels.is_empty() {
-        "no structure".into()
-    } else {
-        labels.join(", ")
-    };
-    format!(
-        "{}  {name}  {frames} frames  {labels}  {masks} masks",
-        clip.hash.short()
-    )
+    let labels = if labels.is_empty() { "no structure".into() } else { labels.join(", ") };
+    format!("{}  {name}  {frames} frames  {labels}  {masks} masks", clip.hash.short())
 }

@@ -43,12 +43,7 @@ pub(crate) fn read(path: &Path, info: &ClipInfo) -> Result<Vec<Track>, Faults> {
 
 fn from_text(name: &str, text: &str, info: &ClipInfo, folder: &Path) -> Result<Vec<Track>, Faults> {
     let root = parse(name, text)?;
-    let mut reader = Reader {
-        info,
-        folder,
-        faults: Faults::new(name),
-        next_id: 0,
-    };
+    let mut reader = Reader { info, folder, faults: Faults::new(name), next_id: 0 };
     let mut tracks: Vec<Track> = Vec::new();
     if let Some(top) = Entries::of(&root, "", &["tracks"], &mut reader.faults) {
         let items = top.list("tracks", &mut reader.faults);
@@ -63,10 +58,9 @@ fn from_text(name: &str, text: &str, info: &ClipInfo, folder: &Path) -> Result<V
             if let Some(track) = reader.track(&path, node, tracks.len() as u8) {
                 if !labels.insert(track.info.label.clone()) {
                     let label = shown(&track.info.label);
-                    reader.faults.add(
-                        node.line,
-                        format!("`{path}.label` \"{label}\" is used twice"),
-                    );
+                    reader
+                        .faults
+                        .add(node.line, format!("`{path}.label` \"{label}\" is used twice"));
                 }
                 tracks.push(track);
             }
@@ -97,8 +91,7 @@ impl Reader<'_> {
             }
             None => {
                 if entries.get("label").is_none() {
-                    self.faults
-                        .add(entries.line(), format!("`{path}.label` is missing"));
+                    self.faults.add(entries.line(), format!("`{path}.label` is missing"));
                 }
                 String::new()
             }
@@ -123,15 +116,11 @@ impl Reader<'_> {
 
     fn window(&mut self, path: &str, node: &Node) -> Option<Window> {
         let ends = self.numbers::<2>(path, node, "[first, last]")?;
-        let [first, last] = [
-            self.frame(path, node.line, ends[0])?,
-            self.frame(path, node.line, ends[1])?,
-        ];
+        let [first, last] =
+            [self.frame(path, node.line, ends[0])?, self.frame(path, node.line, ends[1])?];
         if first > last {
-            self.faults.add(
-                node.line,
-                format!("`{path}` ends at {last}, before it begins at {first}"),
-            );
+            self.faults
+                .add(node.line, format!("`{path}` ends at {last}, before it begins at {first}"));
             return None;
         }
         Some(Window { first, last })
@@ -157,13 +146,9 @@ impl Reader<'_> {
             return;
         };
         let frame = match entries.get("frame") {
-            Some((
-                path,
-                Node {
-                    line,
-                    kind: Kind::Number(value),
-                },
-            )) => self.frame(&path, *line, *value),
+            Some((path, Node { line, kind: Kind::Number(value) })) => {
+                self.frame(&path, *line, *value)
+            }
             Some((path, other)) => {
                 self.faults.add(
                     other.line,
@@ -172,8 +157,7 @@ impl Reader<'_> {
                 None
             }
             None => {
-                self.faults
-                    .add(entries.line(), format!("`{path}.frame` is missing"));
+                self.faults.add(entries.line(), format!("`{path}.frame` is missing"));
                 None
             }
         };
@@ -198,25 +182,16 @@ impl Reader<'_> {
             found.extend(self.bounding_box(&path, node).map(Prompt::Box));
         }
         if let Some((file, line)) = entries.text("mask", &mut self.faults) {
-            found.extend(
-                self.mask(&format!("{path}.mask"), line, file)
-                    .map(Prompt::Mask),
-            );
+            found.extend(self.mask(&format!("{path}.mask"), line, file).map(Prompt::Mask));
         }
         let nothing = ["boundary", "inside", "outside", "box", "mask"];
         if nothing.iter().all(|key| entries.get(key).is_none()) {
-            self.faults.add(
-                entries.line(),
-                format!("`{path}` has no point, box or mask"),
-            );
+            self.faults.add(entries.line(), format!("`{path}` has no point, box or mask"));
         }
         if let Some(frame) = frame {
             let placed = found.into_iter().map(|prompt| {
                 self.next_id += 1;
-                PlacedPrompt {
-                    id: PromptId(self.next_id),
-                    prompt,
-                }
+                PlacedPrompt { id: PromptId(self.next_id), prompt }
             });
             track.prompts.entry(frame).or_default().extend(placed);
         }
@@ -232,10 +207,8 @@ impl Reader<'_> {
         if (0.0..=f64::from(w)).contains(&x) && (0.0..=f64::from(h)).contains(&y) {
             return Some(PointPx::new(x as f32, y as f32));
         }
-        self.faults.add(
-            line,
-            format!("`{path}` [{x}, {y}] lies outside the frame of {w} x {h} px"),
-        );
+        self.faults
+            .add(line, format!("`{path}` [{x}, {y}] lies outside the frame of {w} x {h} px"));
         None
     }
 
@@ -273,14 +246,7 @@ impl Reader<'_> {
             return None;
         }
         let flags = pixels.pixels.iter().map(|&gray| gray > 127).collect();
-        Some(
-            Bitmap {
-                width_px: wanted.0,
-                height_px: wanted.1,
-                pixels: flags,
-            }
-            .to_mask(),
-        )
+        Some(Bitmap { width_px: wanted.0, height_px: wanted.1, pixels: flags }.to_mask())
     }
 
     /// Exactly `N` finite numbers.
@@ -295,8 +261,7 @@ impl Reader<'_> {
         };
         let found = read.and_then(|values| <[f64; N]>::try_from(values).ok());
         if found.is_none() {
-            self.faults
-                .add(node.line, format!("`{path}` must be {form}"));
+            self.faults.add(node.line, format!("`{path}` must be {form}"));
         }
         found
     }
@@ -342,21 +307,12 @@ mod tests {
         .expect("no fault");
         assert_eq!(
             tracks[0].windows,
-            [
-                Window { first: 0, last: 9 },
-                Window {
-                    first: 20,
-                    last: 30
-                }
-            ]
+            [Window { first: 0, last: 9 }, Window { first: 20, last: 30 }]
         );
         let prompts = tracks[0].frame_prompts(3);
         assert_eq!(prompts.points.len(), 3);
         assert_eq!(prompts.points[2].0, PointKind::Outside);
-        assert_eq!(
-            prompts.bounding_box.expect("a box").min,
-            PointPx::new(10.0, 20.0)
-        );
+        assert_eq!(prompts.bounding_box.expect("a box").min, PointPx::new(10.0, 20.0));
         assert_eq!((tracks[1].info.colour, tracks[1].windows.len()), (1, 0));
     }
 
@@ -387,16 +343,9 @@ mod tests {
     fn prompts_outside_windows_and_labels_used_twice_are_faults() {
         let track =
             "  - label: a\n    windows: [[5, 9]]\n    prompts: [{frame: 2, inside: [[1, 1]]}]\n";
-        let all = read_text(&format!("tracks:\n{track}{track}"))
-            .expect_err("faults")
-            .to_string();
+        let all = read_text(&format!("tracks:\n{track}{track}")).expect_err("faults").to_string();
         assert!(all.contains("lies outside the windows of \"a\""), "{all}");
         assert!(all.contains("\"a\" is used twice"), "{all}");
-        assert!(
-            read_text("")
-                .expect_err("empty")
-                .to_string()
-                .contains("`tracks` is missing")
-        );
+        assert!(read_text("").expect_err("empty").to_string().contains("`tracks` is missing"));
     }
 }

@@ -53,30 +53,20 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
         .iter()
         .flat_map(|(track, report)| {
             let label = shown(&track.info.label);
-            report
-                .failures()
-                .map(move |(frame, why)| format!("\"{label}\" frame {frame}: {why}"))
+            report.failures().map(move |(frame, why)| format!("\"{label}\" frame {frame}: {why}"))
         })
         .collect();
     for failure in &failures {
         tell(failure);
     }
-    if reports
-        .iter()
-        .any(|(_, report)| report.ended == Ended::Cancelled)
-    {
+    if reports.iter().any(|(_, report)| report.ended == Ended::Cancelled) {
         let out = path_shown(&options.out);
-        return Err(Failure::Interrupted(format!(
-            "interrupted; the finished frames are in {out}"
-        )));
+        return Err(Failure::Interrupted(format!("interrupted; the finished frames are in {out}")));
     }
     if failures.is_empty() {
         return Ok(());
     }
-    Err(Failure::Some(format!(
-        "{} frames could not be decoded",
-        failures.len()
-    )))
+    Err(Failure::Some(format!("{} frames could not be decoded", failures.len())))
 }
 
 /// Decides every track and writes its masks below `out` as they come. Stops after the frame in
@@ -129,11 +119,7 @@ struct Progress {
 
 impl Progress {
     fn new(label: &str) -> Self {
-        Self {
-            label: shown(label),
-            live: std::io::stderr().is_terminal(),
-            told: 0,
-        }
+        Self { label: shown(label), live: std::io::stderr().is_terminal(), told: 0 }
     }
 
     fn show(&mut self, done: usize, total: usize) {

@@ -64,20 +64,13 @@ impl Script {
     /// Goes on from `annotation` and `history`; identities start at `seed` in the upper half.
     #[must_use]
     pub fn new(annotation: Annotation, history: History, seed: u32) -> Self {
-        Self {
-            annotation,
-            history,
-            next: u64::from(seed) << 32,
-        }
+        Self { annotation, history, next: u64::from(seed) << 32 }
     }
 
     /// The same annotator in a new session.
     #[must_use]
     pub fn with_seed(self, seed: u32) -> Self {
-        Self {
-            next: u64::from(seed) << 32,
-            ..self
-        }
+        Self { next: u64::from(seed) << 32, ..self }
     }
 
     /// The annotation after all steps done.
@@ -103,11 +96,7 @@ impl Script {
             ("view", &[frame, x, y]) => {
                 let (frame, cursor) = (frame as usize, PointPx::new(x, y));
                 let track = now.tracks.keys().next_back().copied();
-                return Ok(Command::View(View {
-                    frame,
-                    cursor,
-                    track,
-                }));
+                return Ok(Command::View(View { frame, cursor, track }));
             }
             ("undo", _) => self.history.undo(now),
             ("redo", _) => self.history.redo(now),
@@ -145,57 +134,25 @@ impl Script {
                 };
                 let frame = frame as usize;
                 let at = held.prompts.get(&frame).map_or(0, Vec::len);
-                let prompt = Prompt::Point {
-                    kind,
-                    at: PointPx::new(x, y),
-                };
-                let placed = PlacedPrompt {
-                    id: PromptId(self.fresh()),
-                    prompt,
-                };
-                Edit::AddPrompt {
-                    track,
-                    frame,
-                    at,
-                    placed,
-                }
+                let prompt = Prompt::Point { kind, at: PointPx::new(x, y) };
+                let placed = PlacedPrompt { id: PromptId(self.fresh()), prompt };
+                Edit::AddPrompt { track, frame, at, placed }
             }
             ("remove", &[frame, index]) => {
                 let (frame, at) = (frame as usize, index as usize);
-                let placed = held
-                    .prompts
-                    .get(&frame)
-                    .and_then(|list| list.get(at))
-                    .cloned();
-                return Some(placed.map(|placed| Edit::RemovePrompt {
-                    track,
-                    frame,
-                    at,
-                    placed,
-                }));
+                let placed = held.prompts.get(&frame).and_then(|list| list.get(at)).cloned();
+                return Some(placed.map(|placed| Edit::RemovePrompt { track, frame, at, placed }));
             }
             ("window", &[first, last]) => {
-                let window = Window {
-                    first: first as usize,
-                    last: last as usize,
-                };
+                let window = Window { first: first as usize, last: last as usize };
                 let (before, after) = (held.windows.clone(), insert_window(&held.windows, window));
-                Edit::SetWindows {
-                    track,
-                    before,
-                    after,
-                }
+                Edit::SetWindows { track, before, after }
             }
             ("mask", &[frame, cx, cy, r]) => {
                 let frame = frame as usize;
                 let (before, after) =
                     (held.masks.get(&frame).cloned(), Some(drawn_disc(cx, cy, r)));
-                Edit::SetMask {
-                    track,
-                    frame,
-                    before,
-                    after,
-                }
+                Edit::SetMask { track, frame, before, after }
             }
             _ => return None,
         };
@@ -210,11 +167,7 @@ impl Script {
     }
 
     fn step(&mut self, edit: Edit) -> Step {
-        Step {
-            group: self.fresh(),
-            mark: Mark::Do,
-            edits: vec![edit],
-        }
+        Step { group: self.fresh(), mark: Mark::Do, edits: vec![edit] }
     }
 
     fn fresh(&mut self) -> u64 {
@@ -227,11 +180,7 @@ fn drawn_disc(cx: f32, cy: f32, r: f32) -> FrameMask {
     let clip = clip();
     let inside = |x: u32, y: u32| PointPx::pixel_centre(x, y).distance(PointPx::new(cx, cy)) <= r;
     let bitmap = Bitmap::from_fn(clip.width_px, clip.height_px, inside);
-    FrameMask {
-        mask: bitmap.to_mask(),
-        source: MaskSource::Accepted,
-        score: 1.0,
-    }
+    FrameMask { mask: bitmap.to_mask(), source: MaskSource::Accepted, score: 1.0 }
 }
 
 /// Follows the lines of standard input in the project at `project_root`. With `acks`, prints
@@ -250,11 +199,7 @@ pub fn run(project_root: &Path, acks: bool) -> ExitCode {
         let _ = writeln!(err, "{note}");
     }
     let mut say = |text: String| {
-        if acks {
-            writeln!(out, "{text}").and_then(|()| out.flush())
-        } else {
-            Ok(())
-        }
+        if acks { writeln!(out, "{text}").and_then(|()| out.flush()) } else { Ok(()) }
     };
     if say(format!("open {}", loaded.session_seed)).is_err() {
         return ExitCode::SUCCESS;
@@ -303,8 +248,6 @@ fn follow(
 }
 
 fn now_ms() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

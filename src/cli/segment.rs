@@ -45,9 +45,7 @@ fn bounding_box(text: &str) -> Result<BoxPx, String> {
     let [x0, y0, x1, y1] = numbers(text, "X0,Y0,X1,Y1")?;
     let found = BoxPx::from_corners(PointPx::new(x0, y0), PointPx::new(x1, y1));
     let has_area = found.min.x < found.max.x && found.min.y < found.max.y;
-    has_area
-        .then_some(found)
-        .ok_or_else(|| "the box has no area".to_owned())
+    has_area.then_some(found).ok_or_else(|| "the box has no area".to_owned())
 }
 
 /// Runs it.
@@ -58,18 +56,12 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     let pixels = clip.frame(options.frame).map_err(Failure::input)?;
     let mut network = load_network(settings)?;
     network.open_clip(clip.info().frames);
-    let image = Image {
-        frame: options.frame,
-        pixels: &pixels,
-    };
+    let image = Image { frame: options.frame, pixels: &pixels };
     let decided = network.refresh(image, &prompts).map_err(Failure::ours)?;
     write_mask(&options.out, &decided.bitmap)?;
     let area = decided.bitmap.area_px();
     if options.json {
-        let bounds = decided
-            .bitmap
-            .bounds()
-            .map(|b| [b.min.x, b.min.y, b.max.x, b.max.y]);
+        let bounds = decided.bitmap.bounds().map(|b| [b.min.x, b.min.y, b.max.x, b.max.y]);
         let info = network.info();
         print_json(&json!({
             "image": path_shown(&options.image),
@@ -104,10 +96,8 @@ fn prompts_of(options: &Options, info: &ClipInfo) -> Result<FramePrompts, Failur
         (PointKind::Inside, &options.inside),
         (PointKind::Outside, &options.outside),
     ];
-    let points: Vec<_> = kinds
-        .iter()
-        .flat_map(|(kind, points)| points.iter().map(|at| (*kind, *at)))
-        .collect();
+    let points: Vec<_> =
+        kinds.iter().flat_map(|(kind, points)| points.iter().map(|at| (*kind, *at))).collect();
     let corners = options.bounding_box.iter().flat_map(|b| [b.min, b.max]);
     let (w, h) = (info.width_px as f32, info.height_px as f32);
     let beyond: Vec<String> = points
@@ -123,15 +113,9 @@ fn prompts_of(options: &Options, info: &ClipInfo) -> Result<FramePrompts, Failur
             beyond.join(" ")
         )));
     }
-    let prompts = FramePrompts {
-        points,
-        bounding_box: options.bounding_box,
-        mask: None,
-    };
+    let prompts = FramePrompts { points, bounding_box: options.bounding_box, mask: None };
     if prompts.is_empty() {
-        return Err(Failure::Input(
-            "no prompt: give two or more --boundary X,Y".into(),
-        ));
+        return Err(Failure::Input("no prompt: give two or more --boundary X,Y".into()));
     }
     Ok(prompts)
 }

@@ -48,23 +48,15 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
         None => shipped_card(),
     };
     let card = card.map_err(|error| Failure::Configuration(error.to_string()))?;
-    let want: DeviceWant = settings
-        .device
-        .value
-        .parse()
-        .map_err(|e| Failure::Configuration(format!("{e}")))?;
+    let want: DeviceWant =
+        settings.device.value.parse().map_err(|e| Failure::Configuration(format!("{e}")))?;
     let picked = pick(want).map_err(|error| Failure::Configuration(error.to_string()))?;
     if !options.minutes.is_finite() || options.minutes <= 0.0 {
         return Err(Failure::Input("--minutes must be above 0".into()));
     }
-    let sources: Vec<DataSource> = options
-        .data
-        .iter()
-        .map(|text| DataSource::parse(text))
-        .collect();
-    let budget = options
-        .steps
-        .map_or(Budget::Minutes(options.minutes), Budget::Steps);
+    let sources: Vec<DataSource> =
+        options.data.iter().map(|text| DataSource::parse(text)).collect();
+    let budget = options.steps.map_or(Budget::Minutes(options.minutes), Budget::Steps);
     super::headless::make_folder(&options.out)?;
     let mut plan = TrainOptions::new(sources, card, options.out.clone(), budget);
     plan.resume = options.resume;
@@ -72,21 +64,15 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     plan.seed = options.seed;
     plan.threads = options.threads;
     // What a reader needs to repeat it; paths of this machine are theirs to know.
-    plan.command = std::env::args()
-        .skip(1)
-        .fold("sonomark".into(), |all, word| format!("{all} {word}"));
+    plan.command =
+        std::env::args().skip(1).fold("sonomark".into(), |all, word| format!("{all} {word}"));
     tell(&format!("device: {}", picked.description));
     let cancel = interrupt_flag()?;
-    let report = train(
-        &plan,
-        &picked.device,
-        |progress| tell(&progress.to_string()),
-        &cancel,
-    )
-    .map_err(|error| match error {
-        TrainError::Diverged(_) => Failure::ours(error),
-        other => Failure::input(other),
-    })?;
+    let report = train(&plan, &picked.device, |progress| tell(&progress.to_string()), &cancel)
+        .map_err(|error| match error {
+            TrainError::Diverged(_) => Failure::ours(error),
+            other => Failure::input(other),
+        })?;
     tell(&format!(
         "{} steps, {} images, {} (SHA-256 {})",
         report.steps,

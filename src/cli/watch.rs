@@ -65,11 +65,7 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     watching.settle = Duration::try_from_secs_f64(options.settle)
         .map_err(|_| Failure::Input("--settle must be 0 or more seconds".into()))?;
     let watcher = Watcher::start(&options.folder, watching, sender).map_err(Failure::input)?;
-    tell(&format!(
-        "watching {} by {}; Ctrl-C ends",
-        path_shown(&options.folder),
-        watcher.mode()
-    ));
+    tell(&format!("watching {} by {}; Ctrl-C ends", path_shown(&options.folder), watcher.mode()));
     if options.headless {
         return headless(settings, options, &found);
     }
@@ -103,9 +99,7 @@ fn with_screen(settings: &Settings, found: Receiver<Found>) -> Done {
             }
             Err(RecvTimeoutError::Timeout) if !interrupted(&cancel) => {}
             Err(RecvTimeoutError::Timeout) => {
-                return Err(Failure::Interrupted(
-                    "interrupted before a clip came".into(),
-                ));
+                return Err(Failure::Interrupted("interrupted before a clip came".into()));
             }
             Err(RecvTimeoutError::Disconnected) => {
                 return Err(Failure::Ours("the watching thread ended".into()));
@@ -123,11 +117,7 @@ fn tell_screen(found: &Receiver<Found>, inbox: &Sender<Msg>) {
     while let Ok(found) = found.recv() {
         let event = match found {
             Found::Clip(path) => {
-                let name = path
-                    .file_name()
-                    .unwrap_or_default()
-                    .to_string_lossy()
-                    .into_owned();
+                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 Event::ClipArrived { path, name }
             }
             Found::Refused { path, why } => Event::ClipRefused { path, why },
@@ -140,13 +130,7 @@ fn tell_screen(found: &Receiver<Found>, inbox: &Sender<Msg>) {
 
 fn headless(settings: &Settings, options: &Options, found: &Receiver<Found>) -> Done {
     let cancel = interrupt_flag()?;
-    let mut desk = Desk {
-        settings,
-        options,
-        network: load_network(settings)?,
-        done: 0,
-        failed: 0,
-    };
+    let mut desk = Desk { settings, options, network: load_network(settings)?, done: 0, failed: 0 };
     // Clips whose prompts have not come, and the prompts that were tried in vain.
     let mut waiting: BTreeMap<PathBuf, Option<SystemTime>> = BTreeMap::new();
     let mut busy = Instant::now();
@@ -185,10 +169,7 @@ fn headless(settings: &Settings, options: &Options, found: &Receiver<Found>) -> 
             }
             busy = Instant::now();
         }
-        if options
-            .idle_exit
-            .is_some_and(|limit| busy.elapsed().as_secs_f64() >= limit)
-        {
+        if options.idle_exit.is_some_and(|limit| busy.elapsed().as_secs_f64() >= limit) {
             break;
         }
     }
@@ -198,10 +179,7 @@ fn headless(settings: &Settings, options: &Options, found: &Receiver<Found>) -> 
 /// `NAME.prompts.yaml` with and without the clip's ending.
 fn prompts_paths(clip: &Path) -> [PathBuf; 2] {
     let name = clip.file_name().unwrap_or_default().to_string_lossy();
-    [
-        clip.with_extension("prompts.yaml"),
-        clip.with_file_name(format!("{name}.prompts.yaml")),
-    ]
+    [clip.with_extension("prompts.yaml"), clip.with_file_name(format!("{name}.prompts.yaml"))]
 }
 
 /// The prompts of a clip and when they changed, once they have settled.
@@ -259,19 +237,11 @@ impl Desk<'_> {
                 "it changed while it was segmented; it is taken again when it settles".into(),
             ));
         }
-        write_json(
-            &out.join("report.json"),
-            &report_json(&clip, &self.network, &reports),
-        )?;
+        write_json(&out.join("report.json"), &report_json(&clip, &self.network, &reports))?;
         journal(&self.settings.project.value, &clip, &reports)?;
         let frames: usize = reports.iter().map(|(_, report)| report.frames.len()).sum();
-        if reports
-            .iter()
-            .any(|(_, report)| report.ended == Ended::Cancelled)
-        {
-            return Err(Failure::Interrupted(format!(
-                "interrupted; {frames} frames are kept"
-            )));
+        if reports.iter().any(|(_, report)| report.ended == Ended::Cancelled) {
+            return Err(Failure::Interrupted(format!("interrupted; {frames} frames are kept")));
         }
         Ok(format!("{} tracks, {frames} frames", reports.len()))
     }
@@ -283,10 +253,7 @@ impl Desk<'_> {
             return Err(Failure::Interrupted("interrupted".into()));
         }
         if self.failed > 0 {
-            return Err(Failure::Some(format!(
-                "{} of {total} clips failed",
-                self.failed
-            )));
+            return Err(Failure::Some(format!("{} of {total} clips failed", self.failed)));
         }
         Ok(())
     }
@@ -296,20 +263,12 @@ impl Desk<'_> {
 /// already is left alone: a person may have worked on it.
 fn journal(root: &Path, clip: &Clip, reports: &[(Track, TrackReport)]) -> Result<(), Failure> {
     let now_ms = || {
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     };
     let (mut store, loaded) =
         ClipStore::open(root, clip.info(), now_ms()).map_err(Failure::input)?;
-    let held = |label: &str| {
-        loaded
-            .annotation
-            .tracks
-            .values()
-            .any(|t| t.info.label == label)
-    };
+    let held = |label: &str| loaded.annotation.tracks.values().any(|t| t.info.label == label);
     let mut next = u64::from(loaded.session_seed) << 32;
     for (track, report) in reports.iter().filter(|(track, _)| !held(&track.info.label)) {
         next += 1;
@@ -318,15 +277,8 @@ fn journal(root: &Path, clip: &Clip, reports: &[(Track, TrackReport)]) -> Result
             next += 1;
             placed.id = crate::domain::PromptId(next);
         }
-        let edits = vec![Edit::AddTrack {
-            track: TrackId(next),
-            content,
-        }];
-        let step = Step {
-            group: next,
-            mark: Mark::Do,
-            edits,
-        };
+        let edits = vec![Edit::AddTrack { track: TrackId(next), content }];
+        let step = Step { group: next, mark: Mark::Do, edits };
         store.append(&step, now_ms()).map_err(Failure::input)?;
     }
     store.sync().map_err(Failure::input)

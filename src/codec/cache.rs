@@ -65,11 +65,7 @@ mod tests {
     use super::*;
 
     fn frame(value: u8) -> Arc<GrayFrame> {
-        Arc::new(GrayFrame {
-            width_px: 10,
-            height_px: 10,
-            pixels: vec![value; 100],
-        })
+        Arc::new(GrayFrame { width_px: 10, height_px: 10, pixels: vec![value; 100] })
     }
 
     #[test]

@@ -42,14 +42,10 @@ fn png(bytes: &[u8]) -> Result<(), Incomplete> {
 }
 
 fn bmp(bytes: &[u8]) -> Result<(), Incomplete> {
-    let declared = bytes
-        .get(2..6)
-        .map_or(u32::MAX, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+    let declared =
+        bytes.get(2..6).map_or(u32::MAX, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
     if declared as usize > bytes.len() {
-        return Err(format!(
-            "it declares {declared} bytes and has {}",
-            bytes.len()
-        ));
+        return Err(format!("it declares {declared} bytes and has {}", bytes.len()));
     }
     Ok(())
 }
@@ -118,9 +114,7 @@ fn jpeg_segments(bytes: &[u8], mut header: impl FnMut(JpegHeader) -> bool) -> Op
 }
 
 fn next_marker(bytes: &[u8]) -> Option<usize> {
-    bytes
-        .windows(2)
-        .position(|pair| pair[0] == 0xff && !matches!(pair[1], 0x00 | 0xff))
+    bytes.windows(2).position(|pair| pair[0] == 0xff && !matches!(pair[1], 0x00 | 0xff))
 }
 
 fn frame_header(marker: u8, segment: &[u8]) -> Option<JpegHeader> {
@@ -140,10 +134,7 @@ fn frame_header(marker: u8, segment: &[u8]) -> Option<JpegHeader> {
 /// that may end anywhere: they pass.
 pub(super) fn video(path: &Path) -> Result<(), CodecError> {
     let file = open_regular(path)?;
-    let size = file
-        .metadata()
-        .map_err(|e| CodecError::unreadable(path, e))?
-        .len();
+    let size = file.metadata().map_err(|e| CodecError::unreadable(path, e))?.len();
     let mut reader = BufReader::new(file);
     let mut head = [0u8; 12];
     if reader.read_exact(&mut head).is_err() {
@@ -164,11 +155,7 @@ pub(super) fn video(path: &Path) -> Result<(), CodecError> {
 }
 
 fn fits(end: u64, size: u64) -> Result<(), Incomplete> {
-    if end > size {
-        Err(format!("it declares {end} bytes and has {size}"))
-    } else {
-        Ok(())
-    }
+    if end > size { Err(format!("it declares {end} bytes and has {size}")) } else { Ok(()) }
 }
 
 /// Top-level boxes of ISO base media: all fit, and the index (`moov`) is there.
@@ -176,13 +163,9 @@ fn boxes(reader: &mut BufReader<File>, size: u64) -> Result<(), Incomplete> {
     let (mut at, mut index_found) = (0u64, false);
     while at + 8 <= size {
         let mut head = [0u8; 16];
-        reader
-            .seek(SeekFrom::Start(at))
-            .map_err(|e| e.to_string())?;
+        reader.seek(SeekFrom::Start(at)).map_err(|e| e.to_string())?;
         let wanted = 16.min((size - at) as usize);
-        reader
-            .read_exact(&mut head[..wanted])
-            .map_err(|e| e.to_string())?;
+        reader.read_exact(&mut head[..wanted]).map_err(|e| e.to_string())?;
         let short = u64::from(u32::from_be_bytes([head[0], head[1], head[2], head[3]]));
         let mut large = [0u8; 8];
         large.copy_from_slice(&head[8..16]);
@@ -195,35 +178,24 @@ fn boxes(reader: &mut BufReader<File>, size: u64) -> Result<(), Incomplete> {
             return Err("a box is shorter than its own header".into());
         }
         index_found |= &head[4..8] == b"moov";
-        at = at
-            .checked_add(length)
-            .ok_or("a box reaches beyond its end")?;
+        at = at.checked_add(length).ok_or("a box reaches beyond its end")?;
         fits(at, size)?;
     }
-    if index_found {
-        Ok(())
-    } else {
-        Err("its index (moov) is missing".into())
-    }
+    if index_found { Ok(()) } else { Err("its index (moov) is missing".into()) }
 }
 
 /// EBML header and segment: a segment of known size must fit.
 fn matroska(reader: &mut BufReader<File>, size: u64) -> Result<(), Incomplete> {
     let mut head = Vec::with_capacity(256);
     reader.seek(SeekFrom::Start(0)).map_err(|e| e.to_string())?;
-    reader
-        .take(256)
-        .read_to_end(&mut head)
-        .map_err(|e| e.to_string())?;
+    reader.take(256).read_to_end(&mut head).map_err(|e| e.to_string())?;
     let (header_length, used) = ebml_size(&head[4..]).ok_or("its header is cut off")?;
     let segment = 4 + used + header_length.unwrap_or(0) as usize;
     if head.get(segment..segment + 4) != Some(&[0x18, 0x53, 0x80, 0x67]) {
         return Err("its segment is missing".into());
     }
     let (length, used) = ebml_size(&head[segment + 4..]).ok_or("its segment is cut off")?;
-    length.map_or(Ok(()), |length| {
-        fits((segment + 4 + used) as u64 + length, size)
-    })
+    length.map_or(Ok(()), |length| fits((segment + 4 + used) as u64 + length, size))
 }
 
 /// An EBML length (`None` when unknown) and the bytes it takes.
@@ -234,9 +206,7 @@ fn ebml_size(bytes: &[u8]) -> Option<(Option<u64>, usize)> {
         return None;
     }
     let marker = 1u64 << (7 * used);
-    let raw = bytes[..used]
-        .iter()
-        .fold(0u64, |all, &b| (all << 8) | u64::from(b));
+    let raw = bytes[..used].iter().fold(0u64, |all, &b| (all << 8) | u64::from(b));
     let value = raw & (marker - 1);
     Some(((value != marker - 1).then_some(value), used))
 }
@@ -258,18 +228,10 @@ mod tests {
         let sof = [0xff, 0xc0, 0, 11, 8, 0, 2, 0, 3, 1, 1, 0x11, 0];
         let mut bytes = vec![0xff, 0xd8];
         bytes.extend(sof);
-        bytes.extend([
-            0xff, 0xda, 0, 3, 0, 0x12, 0xff, 0x00, 0x34, 0xff, 0xd0, 0x56,
-        ]);
+        bytes.extend([0xff, 0xda, 0, 3, 0, 0x12, 0xff, 0x00, 0x34, 0xff, 0xd0, 0x56]);
         assert!(jpeg(&bytes).is_err());
         bytes.extend([0xff, 0xd9]);
-        let header = JpegHeader {
-            precision: 8,
-            width: 3,
-            height: 2,
-            components: 1,
-            process: 0,
-        };
+        let header = JpegHeader { precision: 8, width: 3, height: 2, components: 1, process: 0 };
         assert_eq!(jpeg(&bytes), Ok(header));
         assert_eq!(jpeg_header(&bytes[..20]), Some(header));
         assert_eq!(jpeg_header(&bytes[..10]), None);

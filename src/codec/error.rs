@@ -105,33 +105,20 @@ pub enum CodecError {
 
 impl CodecError {
     pub(super) fn unreadable(path: &Path, cause: io::Error) -> Self {
-        Self::Unreadable {
-            name: name_of(path),
-            cause,
-        }
+        Self::Unreadable { name: name_of(path), cause }
     }
 
     pub(super) fn damaged(path: &Path, cause: impl std::fmt::Display) -> Self {
-        Self::Damaged {
-            name: name_of(path),
-            cause: brief(&cause.to_string()),
-        }
+        Self::Damaged { name: name_of(path), cause: brief(&cause.to_string()) }
     }
 
     pub(super) fn unsupported(path: &Path, cause: impl Into<String>, advice: &str) -> Self {
         let cause = brief(&cause.into());
-        Self::Unsupported {
-            name: name_of(path),
-            cause,
-            advice: advice.to_owned(),
-        }
+        Self::Unsupported { name: name_of(path), cause, advice: advice.to_owned() }
     }
 
     pub(super) fn too_large(path: &Path, cause: impl Into<String>) -> Self {
-        Self::TooLarge {
-            name: name_of(path),
-            cause: cause.into(),
-        }
+        Self::TooLarge { name: name_of(path), cause: cause.into() }
     }
 }
 
@@ -142,10 +129,7 @@ pub(super) fn name_of(path: &Path) -> String {
 
 /// The last part of a path as it is (not escaped), or the path itself.
 pub(super) fn short_name(path: &Path) -> String {
-    path.file_name()
-        .unwrap_or(path.as_os_str())
-        .to_string_lossy()
-        .into_owned()
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
 /// Foreign text on one line, escaped and at most 300 characters.

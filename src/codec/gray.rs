@@ -37,22 +37,12 @@ impl Ramp {
             low = low.min(value);
             high = high.max(value);
         }
-        if low <= high {
-            Self { low, high }
-        } else {
-            Self {
-                low: 0.0,
-                high: 1.0,
-            }
-        }
+        if low <= high { Self { low, high } } else { Self { low: 0.0, high: 1.0 } }
     }
 
     /// This ramp stretched over `other` as well.
     pub(super) fn joined(self, other: Self) -> Self {
-        Self {
-            low: self.low.min(other.low),
-            high: self.high.max(other.high),
-        }
+        Self { low: self.low.min(other.low), high: self.high.max(other.high) }
     }
 
     /// Gray of a value, 0..=255; what is no number is black.
@@ -72,9 +62,7 @@ pub(super) fn spread(frames: usize) -> Vec<usize> {
     if wanted < 2 {
         return (0..wanted).collect();
     }
-    (0..wanted)
-        .map(|i| i * (frames - 1) / (wanted - 1))
-        .collect()
+    (0..wanted).map(|i| i * (frames - 1) / (wanted - 1)).collect()
 }
 
 #[cfg(test)]
@@ -84,23 +72,14 @@ mod tests {
     #[test]
     fn luma_is_that_of_pillow() {
         assert_eq!(luma(255, 255, 255), 255);
-        assert_eq!(
-            (luma(255, 0, 0), luma(0, 255, 0), luma(0, 0, 255)),
-            (76, 150, 29)
-        );
+        assert_eq!((luma(255, 0, 0), luma(0, 255, 0), luma(0, 0, 255)), (76, 150, 29));
         assert_eq!(luma16(65_535, 65_535, 65_535), 65_535);
     }
 
     #[test]
     fn a_ramp_clamps_and_survives_strange_numbers() {
-        let ramp = Ramp {
-            low: 100.0,
-            high: 355.0,
-        };
-        assert_eq!(
-            [99.0, 100.0, 200.0, 355.0, 1e9].map(|v| ramp.gray(v)),
-            [0, 0, 100, 255, 255]
-        );
+        let ramp = Ramp { low: 100.0, high: 355.0 };
+        assert_eq!([99.0, 100.0, 200.0, 355.0, 1e9].map(|v| ramp.gray(v)), [0, 0, 100, 255, 255]);
         assert_eq!(ramp.gray(f64::NAN), 0);
         assert_eq!(Ramp::over([f64::NAN, 5.0].into_iter()).gray(5.0), 0);
         assert_eq!(Ramp::over(std::iter::empty()).gray(3.0), 255);

@@ -43,11 +43,7 @@ fn hash_file(file: &mut File) -> io::Result<ContentHash> {
         hasher.update(size.to_le_bytes());
         for i in 0..FILE_BLOCKS {
             let at = (size - FILE_BLOCK) / (FILE_BLOCKS - 1) * i;
-            let at = if i + 1 == FILE_BLOCKS {
-                size - FILE_BLOCK
-            } else {
-                at
-            };
+            let at = if i + 1 == FILE_BLOCKS { size - FILE_BLOCK } else { at };
             file.seek(SeekFrom::Start(at))?;
             io::copy(&mut file.by_ref().take(FILE_BLOCK), &mut hasher)?;
         }
@@ -67,11 +63,7 @@ pub(super) fn of_frames(frames: &[(PathBuf, u64)]) -> Result<ContentHash, CodecE
         })
         .collect::<Result<_, CodecError>>()?;
     let mut hasher = Sha256::new();
-    hasher.update(if whole {
-        "sonomark frames 1\0"
-    } else {
-        "sonomark sampled 1\0"
-    });
+    hasher.update(if whole { "sonomark frames 1\0" } else { "sonomark sampled 1\0" });
     for ((path, size), digest) in frames.iter().zip(digests) {
         let name = path.file_name().unwrap_or_default().as_encoded_bytes();
         hasher.update((name.len() as u64).to_le_bytes());
@@ -118,11 +110,7 @@ mod tests {
     fn large_files_are_sampled_and_a_changed_end_is_seen() {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let path = dir.path().join("sparse");
-        let mut file = File::options()
-            .create_new(true)
-            .read(true)
-            .write(true)
-            .open(&path);
+        let mut file = File::options().create_new(true).read(true).write(true).open(&path);
         let file = file.as_mut().expect("created");
         file.set_len(WHOLE_FILE_BYTES + 12_345).expect("sized");
         let before = hash_file(file).expect("hashed");

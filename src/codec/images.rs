@@ -59,17 +59,10 @@ pub(super) fn open_folder(path: &Path) -> Result<Opened, CodecError> {
             other_size: text(sizes[other].0),
         });
     }
-    let listed: Vec<(PathBuf, u64)> = frames
-        .iter()
-        .cloned()
-        .zip(sizes.iter().map(|(_, bytes)| *bytes))
-        .collect();
+    let listed: Vec<(PathBuf, u64)> =
+        frames.iter().cloned().zip(sizes.iter().map(|(_, bytes)| *bytes)).collect();
     let hash = identity::of_frames(&listed)?;
-    let kind = if frames.len() == 1 {
-        ClipKind::Still
-    } else {
-        ClipKind::Cine
-    };
+    let kind = if frames.len() == 1 { ClipKind::Still } else { ClipKind::Cine };
     describe(path, frames, first, hash, kind)
 }
 
@@ -83,21 +76,9 @@ fn describe(
     check_size(path, width_px, height_px, frames.len())?;
     let first = decode(&frames[0])?;
     let bits = if deep(&first) { 16 } else { 8 };
-    let ramp = if bits == 16 {
-        Some(range_of(&frames)?)
-    } else {
-        None
-    };
-    let ending = frames[0]
-        .extension()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .to_uppercase();
-    let colour = if first.color().has_color() {
-        "colour"
-    } else {
-        "gray"
-    };
+    let ramp = if bits == 16 { Some(range_of(&frames)?) } else { None };
+    let ending = frames[0].extension().unwrap_or_default().to_string_lossy().to_uppercase();
+    let colour = if first.color().has_color() { "colour" } else { "gray" };
     let folder = if path.is_dir() { "folder of " } else { "" };
     let info = ClipInfo {
         content_hash,
@@ -139,9 +120,7 @@ fn list(path: &Path) -> Result<Vec<PathBuf>, CodecError> {
         }
     }
     if frames.is_empty() {
-        return Err(CodecError::NoFrames {
-            name: super::error::name_of(path),
-        });
+        return Err(CodecError::NoFrames { name: super::error::name_of(path) });
     }
     // Names that natural order calls equal (001 and 1) still need one order everywhere.
     frames.sort_by(|a, b| natord::compare(&short_name(a), &short_name(b)).then_with(|| a.cmp(b)));
@@ -161,12 +140,9 @@ fn limits() -> Limits {
 fn header_size(path: &Path) -> Result<(u32, u32), CodecError> {
     let mut head = Vec::with_capacity(HEAD_BYTES);
     let mut file = open_regular(path)?.take(HEAD_BYTES as u64);
-    file.read_to_end(&mut head)
-        .map_err(|e| CodecError::unreadable(path, e))?;
-    let number = |at: usize| {
-        head.get(at..at + 4)
-            .map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]))
-    };
+    file.read_to_end(&mut head).map_err(|e| CodecError::unreadable(path, e))?;
+    let number =
+        |at: usize| head.get(at..at + 4).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]));
     if head.starts_with(b"\x89PNG") && head.get(12..16) == Some(b"IHDR") {
         if let (Some(width), Some(height)) = (number(16), number(20)) {
             return Ok((width, height));
@@ -182,17 +158,14 @@ fn header_size(path: &Path) -> Result<(u32, u32), CodecError> {
             .with_guessed_format()
             .map_err(|e| CodecError::unreadable(path, e))?;
         reader.limits(limits());
-        reader
-            .into_dimensions()
-            .map_err(|e| CodecError::damaged(path, e))
+        reader.into_dimensions().map_err(|e| CodecError::damaged(path, e))
     })
 }
 
 fn read_bytes(path: &Path) -> Result<Vec<u8>, CodecError> {
     let mut bytes = Vec::new();
     let mut file = open_regular(path)?.take(MAX_FILE_BYTES + 1);
-    file.read_to_end(&mut bytes)
-        .map_err(|e| CodecError::unreadable(path, e))?;
+    file.read_to_end(&mut bytes).map_err(|e| CodecError::unreadable(path, e))?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(CodecError::too_large(path, "it has more than 1 GiB"));
     }
@@ -208,14 +181,9 @@ fn decode(path: &Path) -> Result<DynamicImage, CodecError> {
             .with_guessed_format()
             .map_err(|e| CodecError::unreadable(path, e))?;
         reader.limits(limits());
-        let decoder = reader
-            .into_decoder()
-            .map_err(|e| CodecError::damaged(path, e))?;
+        let decoder = reader.into_decoder().map_err(|e| CodecError::damaged(path, e))?;
         if decoder.total_bytes() > MAX_DECODE_BYTES {
-            return Err(CodecError::too_large(
-                path,
-                "its pixels take more than 1 GiB",
-            ));
+            return Err(CodecError::too_large(path, "its pixels take more than 1 GiB"));
         }
         DynamicImage::from_decoder(decoder).map_err(|e| CodecError::damaged(path, e))
     })
@@ -231,11 +199,7 @@ fn refuse_pages(path: &Path, bytes: &[u8]) -> Result<(), CodecError> {
     let number = |at: usize, length: usize| -> Option<usize> {
         let raw = bytes.get(at..at.checked_add(length)?)?;
         let fold = |all: usize, b: &u8| (all << 8) | usize::from(*b);
-        Some(if little {
-            raw.iter().rev().fold(0, fold)
-        } else {
-            raw.iter().fold(0, fold)
-        })
+        Some(if little { raw.iter().rev().fold(0, fold) } else { raw.iter().fold(0, fold) })
     };
     let next_page = || {
         let directory = number(4, 4)?;
@@ -249,10 +213,7 @@ fn refuse_pages(path: &Path, bytes: &[u8]) -> Result<(), CodecError> {
             "it is a TIFF of several pages",
             "save its pages as single images into a folder and open the folder",
         )),
-        None => Err(CodecError::damaged(
-            path,
-            "its page directory lies beyond its end",
-        )),
+        None => Err(CodecError::damaged(path, "its page directory lies beyond its end")),
     }
 }
 
@@ -269,21 +230,14 @@ fn range_of(frames: &[PathBuf]) -> Result<Ramp, CodecError> {
         let next = Ramp::over(values.iter().map(|&v| f64::from(v)));
         range = Some(range.map_or(next, |r| r.joined(next)));
     }
-    Ok(range.unwrap_or(Ramp {
-        low: 0.0,
-        high: 65_535.0,
-    }))
+    Ok(range.unwrap_or(Ramp { low: 0.0, high: 65_535.0 }))
 }
 
 fn deep_luma(image: DynamicImage) -> Vec<u16> {
     match image {
         DynamicImage::ImageLuma16(gray) => gray.into_raw(),
         DynamicImage::ImageLumaA16(gray) => gray.pixels().map(|p| p.0[0]).collect(),
-        other => other
-            .to_rgb16()
-            .pixels()
-            .map(|p| luma16(p.0[0], p.0[1], p.0[2]))
-            .collect(),
+        other => other.to_rgb16().pixels().map(|p| luma16(p.0[0], p.0[1], p.0[2])).collect(),
     }
 }
 
@@ -293,18 +247,11 @@ fn to_gray(path: &Path, image: DynamicImage, ramp: Option<Ramp>) -> Result<GrayF
     let pixels = match (ramp, image) {
         (Some(ramp), image) => {
             // An 8-bit frame among 16-bit ones is stretched to 16 bits first.
-            deep_luma(image)
-                .iter()
-                .map(|&v| ramp.gray(f64::from(v)))
-                .collect()
+            deep_luma(image).iter().map(|&v| ramp.gray(f64::from(v))).collect()
         }
         (None, DynamicImage::ImageLuma8(gray)) => gray.into_raw(),
         (None, DynamicImage::ImageLumaA8(gray)) => gray.pixels().map(|p| p.0[0]).collect(),
-        (None, image) => image
-            .to_rgb8()
-            .pixels()
-            .map(|p| luma(p.0[0], p.0[1], p.0[2]))
-            .collect(),
+        (None, image) => image.to_rgb8().pixels().map(|p| luma(p.0[0], p.0[1], p.0[2])).collect(),
     };
     GrayFrame::new(width, height, pixels)
         .ok_or_else(|| CodecError::damaged(path, "its pixels do not fill the image"))
@@ -322,7 +269,5 @@ pub(super) fn still_complete(path: &Path) -> Result<(), CodecError> {
 
 /// Structural completeness of every frame of a folder.
 pub(super) fn folder_complete(path: &Path) -> Result<(), CodecError> {
-    list(path)?
-        .par_iter()
-        .try_for_each(|frame| still_complete(frame))
+    list(path)?.par_iter().try_for_each(|frame| still_complete(frame))
 }

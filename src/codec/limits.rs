@@ -21,15 +21,9 @@ pub(super) const MAX_DECODE_BYTES: u64 = 1 << 30;
 /// Opens a regular file for reading. Pipes and devices, which could block for ever, are refused.
 pub(super) fn open_regular(path: &Path) -> Result<File, CodecError> {
     let mut options = OpenOptions::new();
-    options
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC);
-    let file = options
-        .open(path)
-        .map_err(|e| CodecError::unreadable(path, e))?;
-    let meta = file
-        .metadata()
-        .map_err(|e| CodecError::unreadable(path, e))?;
+    options.read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC);
+    let file = options.open(path).map_err(|e| CodecError::unreadable(path, e))?;
+    let meta = file.metadata().map_err(|e| CodecError::unreadable(path, e))?;
     if !meta.is_file() {
         let cause = io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
         return Err(CodecError::unreadable(path, cause));
@@ -64,10 +58,6 @@ pub(super) fn guarded<T>(
     path: &Path,
     decode: impl FnOnce() -> Result<T, CodecError>,
 ) -> Result<T, CodecError> {
-    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| {
-        Err(CodecError::damaged(
-            path,
-            "its decoder gave up on the content",
-        ))
-    })
+    catch_unwind(AssertUnwindSafe(decode))
+        .unwrap_or_else(|_| Err(CodecError::damaged(path, "its decoder gave up on the content")))
 }

@@ -52,10 +52,7 @@ pub struct OpenOptions {
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self {
-            axis: None,
-            cache_mib: 256,
-        }
+        Self { axis: None, cache_mib: 256 }
     }
 }
 
@@ -96,11 +93,7 @@ impl Clip {
     pub fn frame(&self, index: FrameIndex) -> Result<Arc<GrayFrame>, CodecError> {
         if index >= self.info.frames {
             let (name, frames) = (error::name_of(&self.path), self.info.frames);
-            return Err(CodecError::NoSuchFrame {
-                name,
-                frame: index,
-                frames,
-            });
+            return Err(CodecError::NoSuchFrame { name, frame: index, frames });
         }
         if let Some(frame) = self.with_cache(|cache| cache.get(index)) {
             return Ok(frame);
@@ -145,18 +138,10 @@ impl Clip {
 pub fn open(path: &Path, options: &OpenOptions) -> Result<Clip, CodecError> {
     let meta = fs::metadata(path).map_err(|e| CodecError::unreadable(path, e))?;
     let cache_bytes = options.cache_mib.saturating_mul(1 << 20);
-    let kind = if meta.is_dir() {
-        Kind::Image
-    } else {
-        sniff::kind_of(path)?
-    };
+    let kind = if meta.is_dir() { Kind::Image } else { sniff::kind_of(path)? };
     if options.axis.is_some() && kind != Kind::Volume {
         let advice = "leave the axis out, it is for NIfTI volumes";
-        return Err(CodecError::unsupported(
-            path,
-            "it is no volume and has no axes",
-            advice,
-        ));
+        return Err(CodecError::unsupported(path, "it is no volume and has no axes", advice));
     }
     let (info, source): (ClipInfo, Box<dyn FrameSource>) = match kind {
         Kind::Image if meta.is_dir() => images::open_folder(path)?,
@@ -166,12 +151,7 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Clip, CodecError> {
         Kind::Volume => volume::open(path, options.axis.unwrap_or_default())?,
     };
     let cache = Mutex::new(FrameCache::new(cache_bytes));
-    let clip = Clip {
-        path: path.to_owned(),
-        info,
-        source,
-        cache,
-    };
+    let clip = Clip { path: path.to_owned(), info, source, cache };
     clip.frame(0)?;
     Ok(clip)
 }
@@ -180,14 +160,10 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Clip, CodecError> {
 /// name says nothing, and for folders by an image among their entries. Reads no more than that.
 #[must_use]
 pub fn looks_like_clip(path: &Path) -> bool {
-    let hidden = path
-        .file_name()
-        .is_some_and(|n| n.as_encoded_bytes().starts_with(b"."));
+    let hidden = path.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b"."));
     if path.is_dir() {
         let holds_frame = |entries: fs::ReadDir| {
-            entries
-                .flatten()
-                .any(|entry| sniff::is_frame_name(&entry.path()))
+            entries.flatten().any(|entry| sniff::is_frame_name(&entry.path()))
         };
         return !hidden && fs::read_dir(path).is_ok_and(holds_frame);
     }

@@ -30,17 +30,11 @@ const DICOM_NAMES: [&str; 3] = ["dcm", "dicom", "ima"];
 
 /// The lower-case extension, or "".
 fn extension(path: &Path) -> String {
-    path.extension()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .to_ascii_lowercase()
+    path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase()
 }
 
 fn file_name(path: &Path) -> String {
-    path.file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .to_ascii_lowercase()
+    path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase()
 }
 
 /// Whether the name is that of a frame: an image that is no mask (`NAME.mask.png`) and not hidden.
@@ -77,8 +71,7 @@ pub(super) fn promised_by_name(path: &Path) -> Option<bool> {
 pub(super) fn kind_of(path: &Path) -> Result<Kind, CodecError> {
     let mut head = Vec::with_capacity(512);
     let mut file = open_regular(path)?.take(512);
-    file.read_to_end(&mut head)
-        .map_err(|e| CodecError::unreadable(path, e))?;
+    file.read_to_end(&mut head).map_err(|e| CodecError::unreadable(path, e))?;
     if head.is_empty() {
         return Err(CodecError::damaged(path, "it is empty"));
     }
@@ -96,14 +89,9 @@ pub(super) fn kind_of(path: &Path) -> Result<Kind, CodecError> {
         return Ok(Kind::Video);
     }
     if is_frame_name(path) || name.ends_with(".nii") || name.ends_with(".nii.gz") {
-        return Err(CodecError::damaged(
-            path,
-            "its content is not what its name says",
-        ));
+        return Err(CodecError::damaged(path, "its content is not what its name says"));
     }
-    Err(CodecError::Unknown {
-        name: super::error::name_of(path),
-    })
+    Err(CodecError::Unknown { name: super::error::name_of(path) })
 }
 
 fn by_magic(head: &[u8]) -> Option<Kind> {
@@ -140,21 +128,15 @@ fn by_magic(head: &[u8]) -> Option<Kind> {
 fn starts_like_a_data_set(head: &[u8]) -> bool {
     let known_group = head.starts_with(&[2, 0]) || head.starts_with(&[8, 0]);
     let even_short_element = head.get(3).is_some_and(|&high| high < 0x40);
-    let length = head
-        .get(4..8)
-        .map_or(u32::MAX, |l| u32::from_le_bytes([l[0], l[1], l[2], l[3]]));
-    let explicit = head
-        .get(4..6)
-        .is_some_and(|vr| vr.iter().all(u8::is_ascii_uppercase));
+    let length = head.get(4..8).map_or(u32::MAX, |l| u32::from_le_bytes([l[0], l[1], l[2], l[3]]));
+    let explicit = head.get(4..6).is_some_and(|vr| vr.iter().all(u8::is_ascii_uppercase));
     known_group && even_short_element && (explicit || length < 1024)
 }
 
 fn gzip_holds_nifti(path: &Path) -> Result<bool, CodecError> {
     let mut head = Vec::with_capacity(352);
     // A damaged stream is looked at again, and named, when the volume is opened.
-    let _ = MultiGzDecoder::new(open_regular(path)?)
-        .take(352)
-        .read_to_end(&mut head);
+    let _ = MultiGzDecoder::new(open_regular(path)?).take(352).read_to_end(&mut head);
     let magic = head.get(344..348);
     Ok(magic == Some(b"n+1\0") || magic == Some(b"ni1\0"))
 }

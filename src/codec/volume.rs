@@ -49,21 +49,14 @@ pub(super) fn open(
         voxels.extend(values.iter().map(|&v| ramp.gray(v)));
     })?;
     if voxels.len() != size.iter().product::<usize>() {
-        return Err(CodecError::damaged(
-            path,
-            "it has fewer voxels than it declares",
-        ));
+        return Err(CodecError::damaged(path, "it has fewer voxels than it declares"));
     }
     let [across, down, _] = planes(axis, [0, 1, 2]);
     let spacing = spacing_mm(&header).map(|mm| [mm[across], mm[down]]);
     let info = ClipInfo {
         content_hash: identity::of_file(path)?,
         name: short_name(path),
-        kind: if frames == 1 {
-            ClipKind::Still
-        } else {
-            ClipKind::Volume
-        },
+        kind: if frames == 1 { ClipKind::Still } else { ClipKind::Volume },
         width_px: width as u32,
         height_px: height as u32,
         frames,
@@ -138,31 +131,20 @@ fn stream(path: &Path) -> Result<Box<dyn Read>, CodecError> {
     let mut file = open_regular(path)?;
     let mut magic = [0u8; 2];
     let gzip = file.read_exact(&mut magic).is_ok() && magic == [0x1f, 0x8b];
-    file.seek(SeekFrom::Start(0))
-        .map_err(|e| CodecError::unreadable(path, e))?;
+    file.seek(SeekFrom::Start(0)).map_err(|e| CodecError::unreadable(path, e))?;
     let file = BufReader::new(file);
-    Ok(if gzip {
-        Box::new(BufReader::new(MultiGzDecoder::new(file)))
-    } else {
-        Box::new(file)
-    })
+    Ok(if gzip { Box::new(BufReader::new(MultiGzDecoder::new(file))) } else { Box::new(file) })
 }
 
 fn read_header(path: &Path) -> Result<NiftiHeader, CodecError> {
     let mut bytes = [0u8; HEADER_BYTES];
-    stream(path)?
-        .read_exact(&mut bytes)
-        .map_err(|e| CodecError::damaged(path, e))?;
+    stream(path)?.read_exact(&mut bytes).map_err(|e| CodecError::damaged(path, e))?;
     let header = guarded(path, || {
         NiftiHeader::from_reader(&bytes[..]).map_err(|e| CodecError::damaged(path, e))
     })?;
     if &header.magic == b"ni1\0" {
         let advice = "join both into one .nii file first";
-        return Err(CodecError::unsupported(
-            path,
-            "its header and voxels are two files",
-            advice,
-        ));
+        return Err(CodecError::unsupported(path, "its header and voxels are two files", advice));
     }
     Ok(header)
 }
@@ -179,11 +161,7 @@ fn size_of(path: &Path, header: &NiftiHeader) -> Result<[usize; 3], CodecError> 
     }
     if more[..used].iter().any(|&n| n != 1) {
         let advice = "split it into single volumes first";
-        return Err(CodecError::unsupported(
-            path,
-            "it has more than three dimensions",
-            advice,
-        ));
+        return Err(CodecError::unsupported(path, "it has more than three dimensions", advice));
     }
     let voxels = u64::from(x) * u64::from(y) * u64::from(z);
     if voxels > MAX_VOXELS {
@@ -205,9 +183,7 @@ fn offset(header: &NiftiHeader) -> u64 {
 
 /// The type of the voxels; colours and complex numbers are refused.
 fn kind_of(path: &Path, header: &NiftiHeader) -> Result<NiftiType, CodecError> {
-    let kind = header
-        .data_type()
-        .map_err(|e| CodecError::damaged(path, e))?;
+    let kind = header.data_type().map_err(|e| CodecError::damaged(path, e))?;
     match kind {
         NiftiType::Uint8
         | NiftiType::Int8
@@ -245,10 +221,7 @@ fn display_range(path: &Path, header: &NiftiHeader) -> Result<Option<Ramp>, Code
     }
     let plain = header.scl_slope == 0.0 || (header.scl_slope == 1.0 && header.scl_inter == 0.0);
     let bytes = kind_of(path, header)? == NiftiType::Uint8 && plain;
-    Ok(bytes.then_some(Ramp {
-        low: 0.0,
-        high: 255.0,
-    }))
+    Ok(bytes.then_some(Ramp { low: 0.0, high: 255.0 }))
 }
 
 fn value_range(path: &Path, header: &NiftiHeader) -> Result<Ramp, CodecError> {
@@ -259,10 +232,7 @@ fn value_range(path: &Path, header: &NiftiHeader) -> Result<Ramp, CodecError> {
             range = Some(range.map_or(next, |r| r.joined(next)));
         }
     })?;
-    Ok(range.unwrap_or(Ramp {
-        low: 0.0,
-        high: 1.0,
-    }))
+    Ok(range.unwrap_or(Ramp { low: 0.0, high: 1.0 }))
 }
 
 /// Calls `act` with the values of every (x, y) plane in order, x fastest.
@@ -282,9 +252,7 @@ fn each_plane(
     let kind = kind_of(path, header)?;
     let mut plane = vec![0; x * y * kind.size_of()];
     for _ in 0..z {
-        reader
-            .read_exact(&mut plane)
-            .map_err(|e| CodecError::damaged(path, e))?;
+        reader.read_exact(&mut plane).map_err(|e| CodecError::damaged(path, e))?;
         act(&values(&plane, kind, header));
     }
     ends_well(path, &mut reader)
@@ -296,11 +264,7 @@ fn values(plane: &[u8], kind: NiftiType, header: &NiftiHeader) -> Vec<f64> {
     // Any number as the lowest `size` bytes of eight, little endian.
     let raw = |bytes: &[u8]| {
         let fold = |all: u64, b: &u8| (all << 8) | u64::from(*b);
-        if big {
-            bytes.iter().fold(0, fold)
-        } else {
-            bytes.iter().rev().fold(0, fold)
-        }
+        if big { bytes.iter().fold(0, fold) } else { bytes.iter().rev().fold(0, fold) }
     };
     let number = |bits: u64| match kind {
         NiftiType::Int8 => f64::from(bits as i8),
@@ -313,15 +277,8 @@ fn values(plane: &[u8], kind: NiftiType, header: &NiftiHeader) -> Vec<f64> {
     };
     let (slope, intercept) = (f64::from(header.scl_slope), f64::from(header.scl_inter));
     let scaled = slope != 0.0 && slope.is_finite() && intercept.is_finite();
-    let (slope, intercept) = if scaled {
-        (slope, intercept)
-    } else {
-        (1.0, 0.0)
-    };
-    plane
-        .chunks_exact(kind.size_of())
-        .map(|b| number(raw(b)) * slope + intercept)
-        .collect()
+    let (slope, intercept) = if scaled { (slope, intercept) } else { (1.0, 0.0) };
+    plane.chunks_exact(kind.size_of()).map(|b| number(raw(b)) * slope + intercept).collect()
 }
 
 #[cfg(test)]
@@ -330,25 +287,12 @@ mod tests {
 
     #[test]
     fn voxels_of_every_type_become_numbers() {
-        let mut header = NiftiHeader {
-            scl_slope: 2.0,
-            scl_inter: 1.0,
-            ..NiftiHeader::default()
-        };
+        let mut header = NiftiHeader { scl_slope: 2.0, scl_inter: 1.0, ..NiftiHeader::default() };
         header.endianness = Endianness::Little;
-        assert_eq!(
-            values(&[0xfe, 0xff, 3, 0], NiftiType::Int16, &header),
-            [-3.0, 7.0]
-        );
-        assert_eq!(
-            values(&1.5f32.to_le_bytes(), NiftiType::Float32, &header),
-            [4.0]
-        );
+        assert_eq!(values(&[0xfe, 0xff, 3, 0], NiftiType::Int16, &header), [-3.0, 7.0]);
+        assert_eq!(values(&1.5f32.to_le_bytes(), NiftiType::Float32, &header), [4.0]);
         header.endianness = Endianness::Big;
-        assert_eq!(
-            values(&2.5f64.to_be_bytes(), NiftiType::Float64, &header),
-            [6.0]
-        );
+        assert_eq!(values(&2.5f64.to_be_bytes(), NiftiType::Float64, &header), [6.0]);
         header.scl_slope = 0.0;
         assert_eq!(values(&[1, 0], NiftiType::Uint16, &header), [256.0]);
     }

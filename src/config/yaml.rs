@@ -38,10 +38,7 @@ impl Faults {
     /// No fault yet.
     #[must_use]
     pub fn new(file: impl Into<String>) -> Self {
-        Self {
-            file: file.into(),
-            list: Vec::new(),
-        }
+        Self { file: file.into(), list: Vec::new() }
     }
 
     /// Notes one.
@@ -55,11 +52,7 @@ impl Faults {
     /// When there is a fault.
     pub fn or<T>(mut self, value: T) -> Result<T, Self> {
         self.list.sort_by_key(|(line, _)| *line);
-        if self.list.is_empty() {
-            Ok(value)
-        } else {
-            Err(self)
-        }
+        if self.list.is_empty() { Ok(value) } else { Err(self) }
     }
 }
 
@@ -115,10 +108,7 @@ pub fn parse(file: &str, text: &str) -> Result<Node, Faults> {
         faults
     };
     if text.len() > BYTES_MAX {
-        return Err(refuse(
-            0,
-            format!("it is larger than {} MiB", BYTES_MAX >> 20),
-        ));
+        return Err(refuse(0, format!("it is larger than {} MiB", BYTES_MAX >> 20)));
     }
     let value: Value = serde_yaml::from_str(text).map_err(|error| {
         let line = error.location().map_or(0, |at| at.line());
@@ -128,12 +118,7 @@ pub fn parse(file: &str, text: &str) -> Result<Node, Faults> {
         Value::Null => Value::Mapping(serde_yaml::Mapping::new()),
         other => other,
     };
-    Ok(Walker {
-        text,
-        at: 0,
-        line: 1,
-    }
-    .node(value))
+    Ok(Walker { text, at: 0, line: 1 }.node(value))
 }
 
 /// Walks the text alongside the tree.
@@ -160,27 +145,20 @@ impl Walker<'_> {
                 for (key, value) in entries {
                     let key = match key {
                         Value::String(text) => text,
-                        other => serde_yaml::to_string(&other)
-                            .unwrap_or_default()
-                            .trim()
-                            .to_owned(),
+                        other => {
+                            serde_yaml::to_string(&other).unwrap_or_default().trim().to_owned()
+                        }
                     };
                     self.advance_to(&key);
                     read.push((key, self.node(value)));
                 }
                 // A mapping stands where its first key stands.
                 let line = read.first().map_or(line, |(_, first)| first.line);
-                return Node {
-                    line,
-                    kind: Kind::Map(read),
-                };
+                return Node { line, kind: Kind::Map(read) };
             }
             Value::Tagged(tagged) => return self.node(tagged.value),
         };
-        Node {
-            line: self.line.max(line),
-            kind,
-        }
+        Node { line: self.line.max(line), kind }
     }
 
     /// Passes the next `key:` outside comments; stays where it is when there is none (aliases).
@@ -220,11 +198,7 @@ impl<'a> Entries<'a> {
         faults: &mut Faults,
     ) -> Option<Self> {
         let Kind::Map(map) = &node.kind else {
-            let what = if path.is_empty() {
-                "the file".to_owned()
-            } else {
-                format!("`{path}`")
-            };
+            let what = if path.is_empty() { "the file".to_owned() } else { format!("`{path}`") };
             faults.add(
                 node.line,
                 format!(
@@ -242,22 +216,11 @@ impl<'a> Entries<'a> {
                         format!("did you mean `{near}`?")
                     });
                 let key = crate::domain::shown(key);
-                faults.add(
-                    value.line,
-                    format!("`{}` is unknown; {hint}", join(path, &key)),
-                );
+                faults.add(value.line, format!("`{}` is unknown; {hint}", join(path, &key)));
             }
         }
-        let entries = map
-            .iter()
-            .map(|(key, value)| (key.as_str(), value))
-            .collect();
-        Some(Self {
-            path: path.to_owned(),
-            line: node.line,
-            known,
-            entries,
-        })
+        let entries = map.iter().map(|(key, value)| (key.as_str(), value)).collect();
+        Some(Self { path: path.to_owned(), line: node.line, known, entries })
     }
 
     /// Line of the mapping.
@@ -280,10 +243,7 @@ impl<'a> Entries<'a> {
         match &node.kind {
             Kind::Text(text) => Some((text, node.line)),
             other => {
-                faults.add(
-                    node.line,
-                    format!("`{path}` must be text, it is {}", other.name()),
-                );
+                faults.add(node.line, format!("`{path}` must be text, it is {}", other.name()));
                 None
             }
         }
@@ -295,36 +255,21 @@ impl<'a> Entries<'a> {
             return Vec::new();
         };
         let Kind::List(items) = &node.kind else {
-            faults.add(
-                node.line,
-                format!("`{path}` must be a list, it is {}", node.kind.name()),
-            );
+            faults.add(node.line, format!("`{path}` must be a list, it is {}", node.kind.name()));
             return Vec::new();
         };
-        items
-            .iter()
-            .enumerate()
-            .map(|(i, item)| (format!("{path}[{i}]"), item))
-            .collect()
+        items.iter().enumerate().map(|(i, item)| (format!("{path}[{i}]"), item)).collect()
     }
 }
 
 fn join(path: &str, key: &str) -> String {
-    if path.is_empty() {
-        key.to_owned()
-    } else {
-        format!("{path}.{key}")
-    }
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
 /// `a`, `b` or `c`.
 #[must_use]
 pub fn listed(words: &[&str]) -> String {
-    words
-        .iter()
-        .map(|word| format!("`{word}`"))
-        .collect::<Vec<_>>()
-        .join(", ")
+    words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// The option nearest to `word`, if it is near enough to be a slip of the hand.
@@ -366,16 +311,12 @@ mod tests {
                         label: 'vessel: one'\n    \"prompts\":\n      - {frame: 3, boundary: [[1, 2]]}\n      - frame: 5\n";
 
     fn get<'a>(node: &'a Node, key: &str) -> &'a Node {
-        let Kind::Map(map) = &node.kind else {
-            panic!("{node:?}")
-        };
+        let Kind::Map(map) = &node.kind else { panic!("{node:?}") };
         &map.iter().find(|(name, _)| name == key).expect("key").1
     }
 
     fn item(node: &Node, i: usize) -> &Node {
-        let Kind::List(items) = &node.kind else {
-            panic!("{node:?}")
-        };
+        let Kind::List(items) = &node.kind else { panic!("{node:?}") };
         &items[i]
     }
 
@@ -398,18 +339,9 @@ mod tests {
         assert_eq!(entries.text("a", &mut faults), None);
         let all = faults.or(()).expect_err("four faults").to_string();
         assert_eq!(all.lines().count(), 5, "{all}");
-        assert!(
-            all.contains("line 1: `a` must be text, it is a number"),
-            "{all}"
-        );
-        assert!(
-            all.contains("line 2: `them` is unknown; did you mean `theme`?"),
-            "{all}"
-        );
-        assert!(
-            all.contains("line 3: `windws` is unknown; did you mean `windows`?"),
-            "{all}"
-        );
+        assert!(all.contains("line 1: `a` must be text, it is a number"), "{all}");
+        assert!(all.contains("line 2: `them` is unknown; did you mean `theme`?"), "{all}");
+        assert!(all.contains("line 3: `windws` is unknown; did you mean `windows`?"), "{all}");
         assert!(
             all.contains("line 4: `zzz` is unknown; known are `a`, `theme`, `windows`"),
             "{all}"
@@ -422,10 +354,7 @@ mod tests {
         assert!(parse("bomb", bomb).is_err());
         assert!(parse("deep", &"[".repeat(5000)).is_err());
         assert!(parse("big", &" ".repeat(BYTES_MAX + 1)).is_err());
-        assert_eq!(
-            parse("empty", "").expect("empty is fine").kind,
-            Kind::Map(vec![])
-        );
+        assert_eq!(parse("empty", "").expect("empty is fine").kind, Kind::Map(vec![]));
         assert!(parse("tab", "a:\n\t- b").is_err());
         let broken = parse("x.yaml", "a: [1\nb: 2\n").expect_err("not YAML");
         assert!(broken.list[0].0 >= 1 && broken.to_string().contains("not YAML"));

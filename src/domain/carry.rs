@@ -57,10 +57,9 @@ impl Carrier {
     /// walking order: the motion goes on from the frame carried last where that is nearest.
     pub fn follow(&mut self, frame: FrameIndex, image: &GrayFrame) -> Option<Vec<f32>> {
         let nearest = self.sources.keys().copied().min_by_key(|at| at.abs_diff(frame))?;
-        let chained = self
-            .last
-            .take()
-            .filter(|last| last.frame.abs_diff(frame) <= nearest.abs_diff(frame) && last.frame != frame);
+        let chained = self.last.take().filter(|last| {
+            last.frame.abs_diff(frame) <= nearest.abs_diff(frame) && last.frame != frame
+        });
         let here = Registrable::new(image);
         let last = chained.unwrap_or_else(|| Last {
             frame: nearest,
@@ -128,7 +127,8 @@ mod tests {
     fn tissue(shift: f32, gain: f32) -> GrayFrame {
         let (w, h) = (160u32, 120u32);
         let value = |x: f32, y: f32| {
-            let waves = [(0.31, 0.17, 0.3), (0.11, 0.43, 1.2), (0.51, 0.37, 2.1), (0.23, 0.61, 4.0)];
+            let waves =
+                [(0.31, 0.17, 0.3), (0.11, 0.43, 1.2), (0.51, 0.37, 2.1), (0.23, 0.61, 4.0)];
             waves.iter().map(|(a, b, c)| (a * x + b * y + c).sin()).sum::<f32>()
         };
         let pixels = (0..w * h)

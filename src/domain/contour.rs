@@ -68,9 +68,8 @@ fn ellipse(points: &[Xy]) -> Vec<Xy> {
     (0..ELLIPSE_VERTICES)
         .map(|i| {
             let (sin, cos) = (i as f64 / ELLIPSE_VERTICES as f64 * std::f64::consts::TAU).sin_cos();
-            let at = |axis: usize| {
-                centre[axis] + half * cos * along[axis] + width * sin * across[axis]
-            };
+            let at =
+                |axis: usize| centre[axis] + half * cos * along[axis] + width * sin * across[axis];
             [at(0), at(1)]
         })
         .collect()
@@ -122,11 +121,7 @@ fn closed_spline(points: &[Xy]) -> Vec<Xy> {
 pub fn curve_mask(points: &[PointPx], width_px: u32, height_px: u32) -> Bitmap {
     let curve = closed_curve(points);
     let distances = signed_distance(&curve, width_px, height_px);
-    Bitmap {
-        width_px,
-        height_px,
-        pixels: distances.iter().map(|&d| d >= -0.5).collect(),
-    }
+    Bitmap { width_px, height_px, pixels: distances.iter().map(|&d| d >= -0.5).collect() }
 }
 
 /// The curve as mask-prompt logits on a grid of `columns` x `rows` cells:

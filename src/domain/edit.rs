@@ -33,7 +33,12 @@ pub enum Edit {
     /// The windows change.
     SetWindows { track: TrackId, before: Vec<Window>, after: Vec<Window> },
     /// A frame's mask changes.
-    SetMask { track: TrackId, frame: FrameIndex, before: Option<FrameMask>, after: Option<FrameMask> },
+    SetMask {
+        track: TrackId,
+        frame: FrameIndex,
+        before: Option<FrameMask>,
+        after: Option<FrameMask>,
+    },
 }
 
 /// Why an edit was not applied. The annotation is unchanged.

@@ -129,8 +129,11 @@ mod tests {
         let (mut now, mut history) = (Annotation::default(), History::default());
         let id = TrackId(1);
         let add = Edit::AddTrack { track: id, content: Track::new("nerve", 0) };
-        let windows =
-            Edit::SetWindows { track: id, before: vec![], after: vec![Window { first: 1, last: 4 }] };
+        let windows = Edit::SetWindows {
+            track: id,
+            before: vec![],
+            after: vec![Window { first: 1, last: 4 }],
+        };
         for edit in [add, windows] {
             let done = step(7, Mark::Do, vec![edit]);
             now.apply_all(&done.edits).expect("applies");

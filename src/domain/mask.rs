@@ -10,7 +10,9 @@ use super::{BoxPx, PointPx};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MaskError {
     /// The runs do not add up to the image.
-    #[error("the runs of a mask add up to {found} pixels, its image has {expected}; the record is damaged")]
+    #[error(
+        "the runs of a mask add up to {found} pixels, its image has {expected}; the record is damaged"
+    )]
     Length {
         /// Pixels covered by the runs.
         found: u64,
@@ -287,7 +289,8 @@ mod tests {
 
     #[test]
     fn runs_and_bitmap_say_the_same() {
-        for bitmap in [disc(17, 11, 8.0, 5.0, 4.0), Bitmap::empty(5, 3), disc(4, 4, 1.0, 1.0, 9.0)] {
+        for bitmap in [disc(17, 11, 8.0, 5.0, 4.0), Bitmap::empty(5, 3), disc(4, 4, 1.0, 1.0, 9.0)]
+        {
             let mask = bitmap.to_mask();
             assert_eq!(mask.to_bitmap(), bitmap);
             assert_eq!(mask.area_px(), bitmap.area_px() as u64);

@@ -26,8 +26,5 @@ pub fn overlap(a: &Bitmap, b: &Bitmap) -> Overlap {
     if either == 0 {
         return Overlap { iou: 1.0, dice: 1.0 };
     }
-    Overlap {
-        iou: both as f64 / either as f64,
-        dice: 2.0 * both as f64 / (both + either) as f64,
-    }
+    Overlap { iou: both as f64 / either as f64, dice: 2.0 * both as f64 / (both + either) as f64 }
 }

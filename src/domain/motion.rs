@@ -77,7 +77,8 @@ fn shrink(frame: &GrayFrame, scale: f32) -> Level {
     let width = ((frame.width_px as f32 * scale).round() as usize).max(1);
     let height = ((frame.height_px as f32 * scale).round() as usize).max(1);
     let (wide, high) = (frame.width_px as usize, frame.height_px as usize);
-    let span = |i: usize, n: usize, from: usize| (i * from / n, ((i + 1) * from).div_ceil(n).min(from));
+    let span =
+        |i: usize, n: usize, from: usize| (i * from / n, ((i + 1) * from).div_ceil(n).min(from));
     let mut gray = Vec::with_capacity(width * height);
     for y in 0..height {
         let (y0, y1) = span(y, height, high);
@@ -104,15 +105,21 @@ impl Level {
         let (x0, y0) = (x as usize, y as usize);
         let (fx, fy) = (x - x0 as f32, y - y0 as f32);
         let (x1, y1) = ((x0 + 1).min(self.width - 1), (y0 + 1).min(self.height - 1));
-        let top = self.gray[y0 * self.width + x0] * (1.0 - fx) + self.gray[y0 * self.width + x1] * fx;
-        let low = self.gray[y1 * self.width + x0] * (1.0 - fx) + self.gray[y1 * self.width + x1] * fx;
+        let top =
+            self.gray[y0 * self.width + x0] * (1.0 - fx) + self.gray[y0 * self.width + x1] * fx;
+        let low =
+            self.gray[y1 * self.width + x0] * (1.0 - fx) + self.gray[y1 * self.width + x1] * fx;
         top * (1.0 - fy) + low * fy
     }
 
     fn mapped(&self, value: impl Fn(i32, i32) -> f32) -> Level {
         let rows = 0..self.height as i32;
         let gray = rows.flat_map(|y| (0..self.width as i32).map(move |x| (x, y)));
-        Level { width: self.width, height: self.height, gray: gray.map(|(x, y)| value(x, y)).collect() }
+        Level {
+            width: self.width,
+            height: self.height,
+            gray: gray.map(|(x, y)| value(x, y)).collect(),
+        }
     }
 
     /// Binomial 1-2-1 in both directions.

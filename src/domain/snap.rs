@@ -20,10 +20,8 @@ pub fn snap_to_points(logits: &mut [f32], width: u32, height: u32, points: &[Poi
     if logits.len() != width as usize * height as usize || width == 0 || height == 0 {
         return;
     }
-    let spread = points
-        .iter()
-        .flat_map(|p| points.iter().map(|q| p.distance(*q)))
-        .fold(0.0f32, f32::max);
+    let spread =
+        points.iter().flat_map(|p| points.iter().map(|q| p.distance(*q))).fold(0.0f32, f32::max);
     if spread < 1.0 {
         return;
     }
@@ -46,7 +44,8 @@ pub fn snap_to_points(logits: &mut [f32], width: u32, height: u32, points: &[Poi
 
 /// The logit half a pixel inside the contour, by the local slope.
 fn wanted(logits: &[f32], width: u32, height: u32, at: PointPx) -> f32 {
-    let value = |dx: f32, dy: f32| sample(logits, width, height, PointPx::new(at.x + dx, at.y + dy));
+    let value =
+        |dx: f32, dy: f32| sample(logits, width, height, PointPx::new(at.x + dx, at.y + dy));
     let slope_x = (value(1.0, 0.0) - value(-1.0, 0.0)) / 2.0;
     let slope_y = (value(0.0, 1.0) - value(0.0, -1.0)) / 2.0;
     0.5 * slope_x.hypot(slope_y)
@@ -87,7 +86,8 @@ fn add_bump(logits: &mut [f32], width: u32, height: u32, at: PointPx, sigma: f32
 fn solve(mut rows: Vec<Vec<f64>>) -> Vec<f64> {
     let n = rows.len();
     for k in 0..n {
-        let best = (k..n).max_by(|&a, &b| rows[a][k].abs().total_cmp(&rows[b][k].abs())).unwrap_or(k);
+        let best =
+            (k..n).max_by(|&a, &b| rows[a][k].abs().total_cmp(&rows[b][k].abs())).unwrap_or(k);
         rows.swap(k, best);
         let pivot = rows[k].clone();
         for row in rows.iter_mut().skip(k + 1) {

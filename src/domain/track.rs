@@ -31,10 +31,7 @@ impl Window {
 #[must_use]
 pub fn insert_window(windows: &[Window], window: Window) -> Vec<Window> {
     let mut all = windows.to_vec();
-    all.push(Window {
-        first: window.first.min(window.last),
-        last: window.first.max(window.last),
-    });
+    all.push(Window { first: window.first.min(window.last), last: window.first.max(window.last) });
     all.sort_unstable();
     let mut merged: Vec<Window> = Vec::with_capacity(all.len());
     for next in all {

@@ -28,30 +28,15 @@ pub enum Event {
     /// There is no network: drawing, windows and points go on working.
     EngineFailed { why: String },
     /// A frame asked for with [`super::Session::want_frame`].
-    Frame {
-        frame: FrameIndex,
-        pixels: Arc<GrayFrame>,
-    },
+    Frame { frame: FrameIndex, pixels: Arc<GrayFrame> },
     /// The frame cannot be decoded.
     FrameFailed { frame: FrameIndex, why: String },
     /// The mask of a frame from its own prompts.
-    Refreshed {
-        ticket: Ticket,
-        frame: FrameIndex,
-        decided: Decided,
-    },
+    Refreshed { ticket: Ticket, frame: FrameIndex, decided: Decided },
     /// A frame of a propagation, as it comes.
-    Tracked {
-        ticket: Ticket,
-        frame: FrameIndex,
-        decided: Decided,
-    },
+    Tracked { ticket: Ticket, frame: FrameIndex, decided: Decided },
     /// How far a propagation is, in frames to be decided.
-    Progress {
-        ticket: Ticket,
-        done: usize,
-        total: usize,
-    },
+    Progress { ticket: Ticket, done: usize, total: usize },
     /// A propagation ended; what was decided before a cancel stays.
     Finished { ticket: Ticket, cancelled: bool },
     /// A refresh or a propagation failed; the annotation is untouched.
@@ -108,11 +93,9 @@ pub enum SegmenterSource {
 impl fmt::Debug for SegmenterSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Net { card, device } => f
-                .debug_struct("Net")
-                .field("card", card)
-                .field("device", device)
-                .finish(),
+            Self::Net { card, device } => {
+                f.debug_struct("Net").field("card", card).field("device", device).finish()
+            }
             Self::Scripted(_) => f.write_str("Scripted"),
             Self::None => f.write_str("None"),
         }

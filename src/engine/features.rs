@@ -27,12 +27,7 @@ impl<K: Copy + Eq + Hash, V> Lru<K, V> {
     /// larger.
     #[must_use]
     pub fn new(budget_bytes: usize) -> Self {
-        Self {
-            held: HashMap::new(),
-            bytes: 0,
-            budget_bytes,
-            clock: 0,
-        }
+        Self { held: HashMap::new(), bytes: 0, budget_bytes, clock: 0 }
     }
 
     /// The value under `key`, which thereby becomes the most recently used.
@@ -53,23 +48,12 @@ impl<K: Copy + Eq + Hash, V> Lru<K, V> {
     /// the budget holds.
     pub fn insert(&mut self, key: K, value: V, bytes: usize) {
         self.clock += 1;
-        if let Some(old) = self.held.insert(
-            key,
-            Entry {
-                value,
-                bytes,
-                used: self.clock,
-            },
-        ) {
+        if let Some(old) = self.held.insert(key, Entry { value, bytes, used: self.clock }) {
             self.bytes -= old.bytes;
         }
         self.bytes += bytes;
         while self.bytes > self.budget_bytes && self.held.len() > 1 {
-            let oldest = self
-                .held
-                .iter()
-                .min_by_key(|(_, entry)| entry.used)
-                .map(|(key, _)| *key);
+            let oldest = self.held.iter().min_by_key(|(_, entry)| entry.used).map(|(key, _)| *key);
             if let Some(gone) = oldest.and_then(|key| self.held.remove(&key)) {
                 self.bytes -= gone.bytes;
             }
@@ -112,10 +96,7 @@ mod tests {
         cache.insert(1, 'b', 5);
         assert_eq!((cache.bytes(), cache.get(1)), (5, Some(&'b')));
         cache.insert(2, 'c', 100);
-        assert_eq!(
-            (cache.bytes(), cache.contains(1), cache.contains(2)),
-            (100, false, true)
-        );
+        assert_eq!((cache.bytes(), cache.contains(1), cache.contains(2)), (100, false, true));
         cache.clear();
         assert_eq!((cache.bytes(), cache.contains(2)), (0, false));
     }

@@ -30,10 +30,7 @@ impl Frames {
         count: usize,
         decode: impl Fn(FrameIndex) -> Result<Arc<GrayFrame>, String> + Send + Sync + 'static,
     ) -> Self {
-        Self {
-            count,
-            decode: Box::new(decode),
-        }
+        Self { count, decode: Box::new(decode) }
     }
 
     /// How many frames the clip has.
@@ -70,10 +67,7 @@ impl Reader {
         let thread = thread::Builder::new()
             .name("sonomark-frames".into())
             .spawn(move || read_on_demand(&frames, &wanted, &outbox))?;
-        Ok(Self {
-            wishes: Some(wishes),
-            thread: Some(thread),
-        })
+        Ok(Self { wishes: Some(wishes), thread: Some(thread) })
     }
 
     pub(super) fn want(&self, frame: FrameIndex) {
@@ -103,11 +97,7 @@ fn read_on_demand(frames: &Frames, wanted: &Receiver<FrameIndex>, outbox: &Outbo
                 Err(why) => Event::FrameFailed { frame, why },
             });
             // While nobody asks, the next frame in the direction of travel is decoded ahead.
-            let next = if frame >= last {
-                frame + 1
-            } else {
-                frame.saturating_sub(1)
-            };
+            let next = if frame >= last { frame + 1 } else { frame.saturating_sub(1) };
             last = frame;
             match wanted.try_iter().last() {
                 Some(newer) => frame = newer,
@@ -136,23 +126,14 @@ mod tests {
             if frame == 7 {
                 return Err("it is cut short".into());
             }
-            Ok(Arc::new(GrayFrame {
-                width_px: 2,
-                height_px: 1,
-                pixels: vec![frame as u8; 2],
-            }))
+            Ok(Arc::new(GrayFrame { width_px: 2, height_px: 1, pixels: vec![frame as u8; 2] }))
         })
     }
 
     #[test]
     fn a_frame_beyond_the_end_is_refused() {
         assert_eq!(frames().get(3).expect("decodes").pixels, [3, 3]);
-        assert!(
-            frames()
-                .get(9)
-                .expect_err("no such frame")
-                .contains("no frame 10")
-        );
+        assert!(frames().get(9).expect_err("no such frame").contains("no frame 10"));
     }
 
     #[test]
@@ -167,10 +148,7 @@ mod tests {
             reader.want(frame);
         }
         loop {
-            match events
-                .recv_timeout(std::time::Duration::from_secs(5))
-                .expect("an answer")
-            {
+            match events.recv_timeout(std::time::Duration::from_secs(5)).expect("an answer") {
                 Event::FrameFailed { frame, why } => {
                     assert_eq!((frame, why.as_str()), (7, "it is cut short"));
                     break;

@@ -65,11 +65,7 @@ impl Jobs {
     /// A new propagation of a track ends an older one of the same track, running or queued.
     pub(super) fn add_propagation(&self, ticket: Ticket, plan: Plan) {
         self.cancel(Some(ticket.track));
-        let propagation = Propagation {
-            ticket,
-            plan,
-            cancelled: Arc::default(),
-        };
+        let propagation = Propagation { ticket, plan, cancelled: Arc::default() };
         self.lock().propagations.push_back(propagation);
         self.arrived.notify_one();
     }
@@ -85,11 +81,7 @@ impl Jobs {
     pub(super) fn cancel(&self, track: Option<TrackId>) {
         let mailbox = self.lock();
         let concerned = |of: TrackId| track.is_none_or(|track| track == of);
-        for job in mailbox
-            .propagations
-            .iter()
-            .filter(|job| concerned(job.ticket.track))
-        {
+        for job in mailbox.propagations.iter().filter(|job| concerned(job.ticket.track)) {
             job.cancelled.store(true, Ordering::Relaxed);
         }
         if let Some((_, flag)) = mailbox.running.as_ref().filter(|(of, _)| concerned(*of)) {
@@ -130,10 +122,7 @@ impl Jobs {
             if let Some(frame) = mailbox.ahead.take() {
                 return Some(Work::EncodeAhead(frame));
             }
-            mailbox = self
-                .arrived
-                .wait(mailbox)
-                .unwrap_or_else(PoisonError::into_inner);
+            mailbox = self.arrived.wait(mailbox).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }

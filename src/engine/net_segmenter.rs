@@ -82,19 +82,11 @@ impl NetSegmenter {
         let begun = Instant::now();
         let size = self.card.network.image_size;
         let (input, letterbox) =
-            self.card
-                .preprocess
-                .frame(image.pixels, size, &self.picked.device);
+            self.card.preprocess.frame(image.pixels, size, &self.picked.device);
         let features = self.sam.encode_image(input);
         // Without this a GPU would still be computing, and the time would be counted elsewhere.
-        self.picked
-            .device
-            .sync()
-            .map_err(|error| SegmentError::Network(error.to_string()))?;
-        let encoded = Encoded {
-            features,
-            letterbox,
-        };
+        self.picked.device.sync().map_err(|error| SegmentError::Network(error.to_string()))?;
+        let encoded = Encoded { features, letterbox };
         let bytes = bytes_of(&encoded.features);
         self.cache.insert(image.frame, encoded.clone(), bytes);
         Ok((encoded, millis(begun)))
@@ -109,7 +101,9 @@ impl NetSegmenter {
         if prompts.is_empty() {
             return Err(SegmentError::NothingToFollow(image.frame));
         }
-        if let (Some(mask), true, None) = (&prompts.mask, prompts.points.is_empty(), prompts.bounding_box) {
+        if let (Some(mask), true, None) =
+            (&prompts.mask, prompts.points.is_empty(), prompts.bounding_box)
+        {
             return Ok(given(mask.to_bitmap()));
         }
         let (encoded, encode_ms) = self.encoded(image)?;
@@ -134,18 +128,13 @@ impl NetSegmenter {
             Follower::new(&self.sam, self.frames, false, self.follow_options.clone())
         });
         let seen = seen(image, &encoded);
-        follower
-            .anchor(&self.sam, seen, mask)
-            .map_err(|error| refused(image.frame, &error))
+        follower.anchor(&self.sam, seen, mask).map_err(|error| refused(image.frame, &error))
     }
 }
 
 impl Segmenter for NetSegmenter {
     fn info(&self) -> SegmenterInfo {
-        SegmenterInfo {
-            model: self.card.name.clone(),
-            device: self.picked.description.clone(),
-        }
+        SegmenterInfo { model: self.card.name.clone(), device: self.picked.description.clone() }
     }
 
     fn open_clip(&mut self, frames: usize) {
@@ -214,13 +203,7 @@ impl Segmenter for NetSegmenter {
 /// A person's own mask: certain, and untouched.
 fn given(bitmap: Bitmap) -> Decided {
     let object_score_logit = if bitmap.area_px() > 0 { 10.0 } else { -10.0 };
-    Decided {
-        bitmap,
-        score: 1.0,
-        object_score_logit,
-        encode_ms: 0.0,
-        decode_ms: 0.0,
-    }
+    Decided { bitmap, score: 1.0, object_score_logit, encode_ms: 0.0, decode_ms: 0.0 }
 }
 
 fn seen<'a>(image: Image<'a>, encoded: &'a Encoded) -> Seen<'a> {
@@ -246,15 +229,8 @@ fn refused(frame: FrameIndex, error: &TrackError) -> SegmentError {
 }
 
 fn bytes_of(features: &ImageFeatures) -> usize {
-    let tensors = [
-        &features.pix_feat,
-        &features.high_res[0],
-        &features.high_res[1],
-    ];
-    tensors
-        .iter()
-        .map(|t| 4 * t.dims().iter().product::<usize>())
-        .sum()
+    let tensors = [&features.pix_feat, &features.high_res[0], &features.high_res[1]];
+    tensors.iter().map(|t| 4 * t.dims().iter().product::<usize>()).sum()
 }
 
 fn millis(since: Instant) -> f32 {

@@ -52,9 +52,7 @@ pub struct Plan {
 impl Plan {
     /// Every frame that will be decided, in walking order.
     pub fn frames(&self) -> impl Iterator<Item = FrameIndex> + '_ {
-        self.walks
-            .iter()
-            .flat_map(|walk| walk.frames.iter().map(|(frame, _)| *frame))
+        self.walks.iter().flat_map(|walk| walk.frames.iter().map(|(frame, _)| *frame))
     }
 
     /// How many frames will be decided.
@@ -78,13 +76,7 @@ impl Plan {
             return Self::default();
         }
         let windowed = !track.windows.is_empty();
-        Self {
-            walks: vec![Walk {
-                anchors,
-                frames: Vec::new(),
-                windowed,
-            }],
-        }
+        Self { walks: vec![Walk { anchors, frames: Vec::new(), windowed }] }
     }
 }
 
@@ -133,11 +125,7 @@ pub fn plan(
     let mut anchors = anchors_of(track, &windows);
     if anchors.is_empty() {
         let first = track.anchors().first().copied();
-        return Err(
-            first.map_or(PlanError::NoAnchor, |frame| PlanError::AnchorsOutside {
-                frame,
-            }),
-        );
+        return Err(first.map_or(PlanError::NoAnchor, |frame| PlanError::AnchorsOutside { frame }));
     }
     let inside = windows.iter().find(|w| w.contains(from));
     if span == Span::ThisWindow && inside.is_none() {
@@ -148,9 +136,7 @@ pub fn plan(
         && let Some(held) = track.masks.get(&from)
         && !held.mask.is_empty()
     {
-        anchors
-            .entry(from)
-            .or_insert_with(|| Anchor::Mask(held.mask.clone()));
+        anchors.entry(from).or_insert_with(|| Anchor::Mask(held.mask.clone()));
     }
     let at: Vec<FrameIndex> = anchors.keys().copied().collect();
     let wanted = |frame: &(FrameIndex, Direction)| match span {
@@ -160,17 +146,11 @@ pub fn plan(
         Span::ThisWindow => inside.is_some_and(|w| w.contains(frame.0)),
     };
     // Windows with anchors come first: what they decide is the memory the others start from.
-    let (held, bare): (Vec<Window>, Vec<Window>) = windows
-        .iter()
-        .partition(|w| at.iter().any(|&a| w.contains(a)));
+    let (held, bare): (Vec<Window>, Vec<Window>) =
+        windows.iter().partition(|w| at.iter().any(|&a| w.contains(a)));
     let mut frames: Vec<(FrameIndex, Direction)> = Vec::new();
     for window in held {
-        frames.extend(
-            gaps(window, &at)
-                .iter()
-                .flat_map(|gap| gap.frames(span))
-                .filter(wanted),
-        );
+        frames.extend(gaps(window, &at).iter().flat_map(|gap| gap.frames(span)).filter(wanted));
     }
     for window in in_order_of_nearness(bare, &at) {
         frames.extend(enter(window, &at).into_iter().filter(wanted));
@@ -179,13 +159,7 @@ pub fn plan(
         return Err(PlanError::Nothing);
     }
     let anchors = nearest_anchors(anchors, &frames);
-    Ok(Plan {
-        walks: vec![Walk {
-            anchors,
-            frames,
-            windowed: !track.windows.is_empty(),
-        }],
-    })
+    Ok(Plan { walks: vec![Walk { anchors, frames, windowed: !track.windows.is_empty() }] })
 }
 
 /// The windows cut to the clip.
@@ -195,10 +169,7 @@ fn windows_of(track: &Track, clip_frames: usize) -> Vec<Window> {
         .windows_or_all(clip_frames)
         .into_iter()
         .filter(|w| w.first < clip_frames)
-        .map(|w| Window {
-            first: w.first,
-            last: w.last.min(last_frame),
-        })
+        .map(|w| Window { first: w.first, last: w.last.min(last_frame) })
         .collect()
 }
 
@@ -219,9 +190,7 @@ fn anchors_of(track: &Track, windows: &[Window]) -> BTreeMap<FrameIndex, Anchor>
                 found.insert(frame, Anchor::Mask(held.mask.clone()));
             }
             MaskSource::Prompted => {
-                found
-                    .entry(frame)
-                    .or_insert_with(|| Anchor::Mask(held.mask.clone()));
+                found.entry(frame).or_insert_with(|| Anchor::Mask(held.mask.clone()));
             }
             MaskSource::Tracked => {}
         }
@@ -250,9 +219,7 @@ impl Gap {
             (Some(a), Some(b), _) => (a + b) / 2 + 1,
         };
         let forward = (first..turn).map(|f| (f, Direction::Forward));
-        forward
-            .chain((turn..end).rev().map(|f| (f, Direction::Backward)))
-            .collect()
+        forward.chain((turn..end).rev().map(|f| (f, Direction::Backward))).collect()
     }
 }
 
@@ -262,11 +229,7 @@ fn gaps(window: Window, anchors: &[FrameIndex]) -> Vec<Gap> {
     let mut found = Vec::new();
     let mut before = None;
     for after in inside.map(Some).chain([None]) {
-        found.push(Gap {
-            before,
-            after,
-            window,
-        });
+        found.push(Gap { before, after, window });
         before = after;
     }
     found
@@ -274,11 +237,7 @@ fn gaps(window: Window, anchors: &[FrameIndex]) -> Vec<Gap> {
 
 /// Frames between `frame` and the nearest anchor.
 fn distance_to(frame: FrameIndex, anchors: &[FrameIndex]) -> usize {
-    anchors
-        .iter()
-        .map(|a| a.abs_diff(frame))
-        .min()
-        .unwrap_or(usize::MAX)
+    anchors.iter().map(|a| a.abs_diff(frame)).min().unwrap_or(usize::MAX)
 }
 
 /// A window without anchors, from its end nearer in time to an anchor (ties: from the start).
@@ -302,10 +261,8 @@ fn nearest_anchors(
     frames: &[(FrameIndex, Direction)],
 ) -> Vec<(FrameIndex, Anchor)> {
     let decided: Vec<FrameIndex> = frames.iter().map(|(frame, _)| *frame).collect();
-    let mut by_distance: Vec<_> = anchors
-        .into_iter()
-        .map(|(at, anchor)| (distance_to(at, &decided), at, anchor))
-        .collect();
+    let mut by_distance: Vec<_> =
+        anchors.into_iter().map(|(at, anchor)| (distance_to(at, &decided), at, anchor)).collect();
     by_distance.sort_by_key(|(distance, at, _)| (*distance, *at));
     let mut kept: Vec<_> = by_distance
         .into_iter()
@@ -380,10 +337,7 @@ pub fn walk(
             }
             match pixels_of(*frame) {
                 Ok(pixels) => {
-                    let image = Image {
-                        frame: *frame,
-                        pixels: &pixels,
-                    };
+                    let image = Image { frame: *frame, pixels: &pixels };
                     let decided = segmenter.anchor(image, anchor)?;
                     conditioned = true;
                     on_frame(*frame, Role::Anchor, Ok(decided));
@@ -402,13 +356,7 @@ pub fn walk(
                 return Ok(Ended::Cancelled);
             }
             let decided = match pixels_of(frame) {
-                Ok(pixels) => Ok(segmenter.follow(
-                    Image {
-                        frame,
-                        pixels: &pixels,
-                    },
-                    direction,
-                )?),
+                Ok(pixels) => Ok(segmenter.follow(Image { frame, pixels: &pixels }, direction)?),
                 Err(why) => Err(why),
             };
             on_frame(frame, Role::Tracked, decided);

@@ -9,40 +9,18 @@ const CLIP: usize = 40;
 
 fn track(windows: &[(usize, usize)], prompted: &[usize]) -> Track {
     let mut track = Track::new("nerve", 0);
-    track.info = TrackInfo {
-        label: "nerve".into(),
-        colour: 0,
-    };
-    track.windows = windows
-        .iter()
-        .map(|&(first, last)| Window { first, last })
-        .collect();
+    track.info = TrackInfo { label: "nerve".into(), colour: 0 };
+    track.windows = windows.iter().map(|&(first, last)| Window { first, last }).collect();
     for &frame in prompted {
-        let prompt = Prompt::Point {
-            kind: PointKind::Boundary,
-            at: PointPx::new(1.5, 2.5),
-        };
-        track.prompts.insert(
-            frame,
-            vec![PlacedPrompt {
-                id: PromptId(frame as u64),
-                prompt,
-            }],
-        );
+        let prompt = Prompt::Point { kind: PointKind::Boundary, at: PointPx::new(1.5, 2.5) };
+        track.prompts.insert(frame, vec![PlacedPrompt { id: PromptId(frame as u64), prompt }]);
     }
     track
 }
 
 fn hold(track: &mut Track, frame: usize, source: MaskSource) {
     let mask = Bitmap::from_fn(4, 4, |x, _| x < 2).to_mask();
-    track.masks.insert(
-        frame,
-        FrameMask {
-            mask,
-            source,
-            score: 0.5,
-        },
-    );
+    track.masks.insert(frame, FrameMask { mask, source, score: 0.5 });
 }
 
 /// The walk as `+5` (towards later) and `-5` (towards earlier frames).
@@ -50,19 +28,11 @@ fn order(track: &Track, from: usize, span: Span) -> Vec<String> {
     let plan = plan(track, CLIP, from, span).unwrap();
     assert_eq!(plan.walks.len(), 1);
     let sign = |d: &Direction| if *d == Direction::Forward { '+' } else { '-' };
-    plan.walks[0]
-        .frames
-        .iter()
-        .map(|(f, d)| format!("{}{f}", sign(d)))
-        .collect()
+    plan.walks[0].frames.iter().map(|(f, d)| format!("{}{f}", sign(d))).collect()
 }
 
 fn anchors(track: &Track, from: usize, span: Span) -> Vec<usize> {
-    plan(track, CLIP, from, span).unwrap().walks[0]
-        .anchors
-        .iter()
-        .map(|a| a.0)
-        .collect()
+    plan(track, CLIP, from, span).unwrap().walks[0].anchors.iter().map(|a| a.0).collect()
 }
 
 #[test]
@@ -76,13 +46,7 @@ fn from_one_anchor_both_ways_and_never_outside_the_window() {
 #[test]
 fn without_windows_the_whole_clip_is_walked() {
     let track = track(&[], &[0]);
-    assert_eq!(
-        plan(&track, 5, 0, Span::Both)
-            .unwrap()
-            .frames()
-            .collect::<Vec<_>>(),
-        [1, 2, 3, 4]
-    );
+    assert_eq!(plan(&track, 5, 0, Span::Both).unwrap().frames().collect::<Vec<_>>(), [1, 2, 3, 4]);
 }
 
 #[test]
@@ -102,14 +66,8 @@ fn two_anchors_meet_in_the_middle_and_are_not_decided_again() {
 #[test]
 fn a_direction_asked_for_is_kept_through_the_gap() {
     let track = track(&[(0, 10)], &[2, 7]);
-    assert_eq!(
-        order(&track, 2, Span::Forward),
-        ["+3", "+4", "+5", "+6", "+8", "+9", "+10"]
-    );
-    assert_eq!(
-        order(&track, 7, Span::Backward),
-        ["-1", "-0", "-6", "-5", "-4", "-3"]
-    );
+    assert_eq!(order(&track, 2, Span::Forward), ["+3", "+4", "+5", "+6", "+8", "+9", "+10"]);
+    assert_eq!(order(&track, 7, Span::Backward), ["-1", "-0", "-6", "-5", "-4", "-3"]);
 }
 
 #[test]
@@ -132,11 +90,8 @@ fn accepted_and_prompted_masks_are_barriers_and_tracked_ones_are_not() {
 fn an_accepted_mask_conditions_instead_of_the_prompts_below_it() {
     let mut track = track(&[(0, 3)], &[1]);
     hold(&mut track, 1, MaskSource::Prompted);
-    let of = |track: &Track| {
-        plan(track, CLIP, 1, Span::Both).unwrap().walks[0].anchors[0]
-            .1
-            .clone()
-    };
+    let of =
+        |track: &Track| plan(track, CLIP, 1, Span::Both).unwrap().walks[0].anchors[0].1.clone();
     assert!(matches!(of(&track), Anchor::Prompts(_)));
     hold(&mut track, 1, MaskSource::Accepted);
     assert!(matches!(of(&track), Anchor::Mask(_)));
@@ -146,12 +101,7 @@ fn an_accepted_mask_conditions_instead_of_the_prompts_below_it() {
 fn a_window_without_an_anchor_starts_at_the_end_nearer_to_one() {
     let track = track(&[(0, 3), (10, 13), (30, 33)], &[3, 30]);
     let all = order(&track, 3, Span::Both);
-    assert_eq!(
-        all,
-        [
-            "-2", "-1", "-0", "+31", "+32", "+33", "+10", "+11", "+12", "+13"
-        ]
-    );
+    assert_eq!(all, ["-2", "-1", "-0", "+31", "+32", "+33", "+10", "+11", "+12", "+13"]);
     let later = self::track(&[(10, 13), (18, 20)], &[18]);
     let walked = order(&later, 18, Span::Both);
     assert_eq!(walked, ["+19", "+20", "-13", "-12", "-11", "-10"]);
@@ -180,10 +130,7 @@ fn the_tracked_mask_one_looks_at_conditions_a_one_way_walk() {
 #[test]
 fn errors_say_what_to_do() {
     let none = plan(&track(&[(0, 3)], &[]), CLIP, 0, Span::Both).unwrap_err();
-    assert_eq!(
-        none.to_string(),
-        "no anchor: put boundary points on one frame of the window first"
-    );
+    assert_eq!(none.to_string(), "no anchor: put boundary points on one frame of the window first");
     let outside = plan(&track(&[(0, 3)], &[9]), CLIP, 0, Span::Both).unwrap_err();
     assert_eq!(outside, PlanError::AnchorsOutside { frame: 9 });
     assert!(outside.to_string().contains("frame 10"));
@@ -200,18 +147,13 @@ fn every_frame_of_the_windows_is_decided_exactly_once() {
         let mut windows = Vec::new();
         for _ in 0..random.usize(1..4) {
             let first = random.usize(0..CLIP);
-            let window = Window {
-                first,
-                last: first + random.usize(0..12),
-            };
+            let window = Window { first, last: first + random.usize(0..12) };
             windows = crate::domain::insert_window(&windows, window);
         }
-        let inside: Vec<usize> = (0..CLIP)
-            .filter(|&f| windows.iter().any(|w| w.contains(f)))
-            .collect();
-        let prompted: Vec<usize> = (0..random.usize(1..5))
-            .map(|_| inside[random.usize(0..inside.len())])
-            .collect();
+        let inside: Vec<usize> =
+            (0..CLIP).filter(|&f| windows.iter().any(|w| w.contains(f))).collect();
+        let prompted: Vec<usize> =
+            (0..random.usize(1..5)).map(|_| inside[random.usize(0..inside.len())]).collect();
         let mut track = track(&[], &prompted);
         track.windows = windows;
         let mut walked: Vec<usize> = match plan(&track, CLIP, inside[0], Span::Both) {
@@ -220,10 +162,7 @@ fn every_frame_of_the_windows_is_decided_exactly_once() {
             Err(other) => panic!("seed {seed}: {other}"),
         };
         walked.sort_unstable();
-        let due: Vec<usize> = inside
-            .into_iter()
-            .filter(|f| !prompted.contains(f))
-            .collect();
+        let due: Vec<usize> = inside.into_iter().filter(|f| !prompted.contains(f)).collect();
         assert_eq!(walked, due, "seed {seed}");
     }
 }
@@ -234,8 +173,5 @@ fn many_accepted_masks_do_not_all_condition() {
     for frame in 0..30 {
         hold(&mut track, frame, MaskSource::Accepted);
     }
-    assert_eq!(
-        anchors(&track, 29, Span::Forward),
-        [22, 23, 24, 25, 26, 27, 28, 29]
-    );
+    assert_eq!(anchors(&track, 29, Span::Forward), [22, 23, 24, 25, 26, 27, 28, 29]);
 }

@@ -54,7 +54,9 @@ pub enum SegmentError {
     #[error("frame {} has no prompt and no anchor to follow; put a boundary point first", .0 + 1)]
     NothingToFollow(FrameIndex),
     /// The network or its device failed.
-    #[error("the network failed: {0}; the annotation is untouched, try again or restart with --device cpu")]
+    #[error(
+        "the network failed: {0}; the annotation is untouched, try again or restart with --device cpu"
+    )]
     Network(String),
 }
 
@@ -79,7 +81,11 @@ pub trait Segmenter {
     ///
     /// # Errors
     /// No prompts, or a failing network.
-    fn refresh(&mut self, image: Image<'_>, prompts: &FramePrompts) -> Result<Decided, SegmentError>;
+    fn refresh(
+        &mut self,
+        image: Image<'_>,
+        prompts: &FramePrompts,
+    ) -> Result<Decided, SegmentError>;
 
     /// Starts a walk of one track with an empty memory. `windowed`: a person said by windows where
     /// the structure is visible, so the object score is reported and never obeyed; otherwise it

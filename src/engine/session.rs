@@ -109,10 +109,7 @@ impl<M: From<Event> + Send + 'static> Session<M> {
         &self,
         put: impl FnOnce(&mut ClipStore, u64) -> Result<(), ProjectError>,
     ) -> Result<(), SessionError> {
-        let store = self
-            .store
-            .as_ref()
-            .map_err(|why| SessionError::Project(why.clone()))?;
+        let store = self.store.as_ref().map_err(|why| SessionError::Project(why.clone()))?;
         let mut store = lock(store);
         let put = put(&mut store, now_ms());
         let unsynced = store.unsynced();
@@ -123,9 +120,7 @@ impl<M: From<Event> + Send + 'static> Session<M> {
         match put {
             Ok(()) => self.tell(Event::Saved { unsynced }),
             Err(error) if error.step_is_kept() => {
-                self.tell(Event::SaveFailed {
-                    why: error.to_string(),
-                });
+                self.tell(Event::SaveFailed { why: error.to_string() });
             }
             Err(error) => return Err(SessionError::Project(error.to_string())),
         }
@@ -162,18 +157,15 @@ impl<M: From<Event> + Send + 'static> Session<M> {
                 Err(why) => Event::ExportFailed { why },
             });
         };
-        match thread::Builder::new()
-            .name("sonomark-export".into())
-            .spawn(work)
-        {
+        match thread::Builder::new().name("sonomark-export".into()).spawn(work) {
             Ok(export) => {
                 let mut exports = self.exports.lock().unwrap_or_else(PoisonError::into_inner);
                 exports.retain(|export| !export.is_finished());
                 exports.push(export);
             }
-            Err(cause) => self.tell(Event::ExportFailed {
-                why: SessionError::Thread(cause).to_string(),
-            }),
+            Err(cause) => {
+                self.tell(Event::ExportFailed { why: SessionError::Thread(cause).to_string() })
+            }
         }
     }
 
@@ -191,9 +183,7 @@ impl<M: From<Event> + Send + 'static> Session<M> {
 
     /// Below `PROJECT/exports`, with the hash: two clips of the same name never meet.
     fn export_path(&self, format: ExportFormat) -> PathBuf {
-        self.project_root
-            .join("exports")
-            .join(export_name(self.clip.info(), format))
+        self.project_root.join("exports").join(export_name(self.clip.info(), format))
     }
 
     /// What is known of the clip.
@@ -216,10 +206,7 @@ impl<M: From<Event> + Send + 'static> Session<M> {
 
 impl<M> Drop for Session<M> {
     fn drop(&mut self) {
-        let exports = self
-            .exports
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner);
+        let exports = self.exports.get_mut().unwrap_or_else(PoisonError::into_inner);
         for export in exports.drain(..) {
             let _ = export.join();
         }
@@ -238,12 +225,9 @@ fn outbox<M: From<Event> + Send + 'static>(events: &Sender<M>) -> Outbox {
 /// The frames of `clip` for the engine's threads.
 pub(crate) fn frames_of(clip: &Arc<codec::Clip>) -> Frames {
     let clip = Arc::clone(clip);
-    Frames::new(
-        clip.info().frames,
-        move |frame| -> Result<Arc<GrayFrame>, String> {
-            clip.frame(frame).map_err(|error| error.to_string())
-        },
-    )
+    Frames::new(clip.info().frames, move |frame| -> Result<Arc<GrayFrame>, String> {
+        clip.frame(frame).map_err(|error| error.to_string())
+    })
 }
 
 fn builder(source: SegmenterSource) -> Builder {
@@ -289,30 +273,16 @@ pub fn format_named(name: &str) -> Result<ExportFormat, String> {
     match name {
         "png" => Ok(ExportFormat::Png),
         "coco" => Ok(ExportFormat::Coco),
-        other => Err(format!(
-            "\"{}\" is no export format; choose png or coco",
-            shown(other)
-        )),
+        other => Err(format!("\"{}\" is no export format; choose png or coco", shown(other))),
     }
 }
 
 /// Name of the folder (PNG) or file (COCO) that an export of a clip gets by default.
 #[must_use]
 pub fn export_name(info: &ClipInfo, format: ExportFormat) -> String {
-    let stem = Path::new(&info.name)
-        .file_stem()
-        .unwrap_or_default()
-        .to_string_lossy();
-    let safe: String = stem
-        .chars()
-        .map(|c| {
-            if c.is_alphanumeric() || c == '-' {
-                c
-            } else {
-                '_'
-            }
-        })
-        .collect();
+    let stem = Path::new(&info.name).file_stem().unwrap_or_default().to_string_lossy();
+    let safe: String =
+        stem.chars().map(|c| if c.is_alphanumeric() || c == '-' { c } else { '_' }).collect();
     let ending = match format {
         ExportFormat::Png => "",
         ExportFormat::Coco => ".json",
@@ -333,10 +303,7 @@ pub fn export_clip(
     let report = export::export(annotation, info, format, path).map_err(|e| e.to_string())?;
     let mut what = format!("{} masks in {} files", report.masks, report.files.len());
     if report.undecided > 0 {
-        what.push_str(&format!(
-            "; {} frames inside windows have no mask yet",
-            report.undecided
-        ));
+        what.push_str(&format!("; {} frames inside windows have no mask yet", report.undecided));
     }
     for (label, name) in &report.renamed {
         what.push_str(&format!("; \"{label}\" is in {name}"));
@@ -346,9 +313,7 @@ pub fn export_clip(
 
 /// Milliseconds since 1970; the one clock of the journal.
 fn now_ms() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -371,11 +336,7 @@ impl Keeper {
         let thread = thread::Builder::new()
             .name("sonomark-journal".into())
             .spawn(move || keep(&store, &woken, &inner, &outbox))?;
-        Ok(Self {
-            wake: Some(wake),
-            waiting,
-            thread: Some(thread),
-        })
+        Ok(Self { wake: Some(wake), waiting, thread: Some(thread) })
     }
 
     /// Something was written: make it durable soon.
@@ -430,25 +391,17 @@ fn keep(store: &Mutex<ClipStore>, woken: &Receiver<()>, waiting: &AtomicBool, ou
 /// True when everything is durable. The usual sync does not hold up the keys; after a refusal
 /// the store itself writes everything again.
 fn make_durable(store: &Mutex<ClipStore>, syncer: &Syncer, refused: bool, outbox: &Outbox) -> bool {
-    let mut synced = if refused {
-        lock(store).sync()
-    } else {
-        syncer.sync()
-    };
+    let mut synced = if refused { lock(store).sync() } else { syncer.sync() };
     if synced.is_err() && !refused {
         synced = lock(store).sync();
     }
     match synced {
         Ok(()) => {
-            outbox(Event::Saved {
-                unsynced: syncer.unsynced(),
-            });
+            outbox(Event::Saved { unsynced: syncer.unsynced() });
             true
         }
         Err(error) => {
-            outbox(Event::SaveFailed {
-                why: error.to_string(),
-            });
+            outbox(Event::SaveFailed { why: error.to_string() });
             false
         }
     }

@@ -42,10 +42,8 @@ pub enum CardFault {
 /// # Errors
 /// Never for the card that was compiled in and tested.
 pub fn shipped_card() -> Result<ModelCard, CardFault> {
-    ModelCard::from_yaml(CARD).map_err(|cause| CardFault::Card {
-        card: "(shipped)".to_owned(),
-        cause,
-    })
+    ModelCard::from_yaml(CARD)
+        .map_err(|cause| CardFault::Card { card: "(shipped)".to_owned(), cause })
 }
 
 /// Reads a card file.
@@ -54,10 +52,7 @@ pub fn shipped_card() -> Result<ModelCard, CardFault> {
 /// When it cannot be read or is faulty; all faults at once.
 pub fn read_card(path: &Path) -> Result<ModelCard, CardFault> {
     let card = || shown(&path.to_string_lossy());
-    ModelCard::read_file(path).map_err(|cause| CardFault::Card {
-        card: card(),
-        cause,
-    })
+    ModelCard::read_file(path).map_err(|cause| CardFault::Card { card: card(), cause })
 }
 
 /// Loads the network of the card file `card`, or the shipped one, onto the picked device.
@@ -69,9 +64,7 @@ pub fn load_network(card: Option<&Path>, picked: &Picked) -> Result<(ModelCard, 
     let Some(path) = card else {
         let card = shipped_card()?;
         if WEIGHTS.is_empty() {
-            return Err(CardFault::NoWeights {
-                card: "(shipped)".to_owned(),
-            });
+            return Err(CardFault::NoWeights { card: "(shipped)".to_owned() });
         }
         let sam = card.network.init(device);
         let sam = sam.load_bytes("(shipped)", WEIGHTS.to_vec(), &card.weights)?;
@@ -79,14 +72,9 @@ pub fn load_network(card: Option<&Path>, picked: &Picked) -> Result<(ModelCard, 
     };
     let card = read_card(path)?;
     if card.weights.file.is_empty() {
-        return Err(CardFault::NoWeights {
-            card: shown(&path.to_string_lossy()),
-        });
+        return Err(CardFault::NoWeights { card: shown(&path.to_string_lossy()) });
     }
-    let file = path
-        .parent()
-        .unwrap_or(Path::new("."))
-        .join(&card.weights.file);
+    let file = path.parent().unwrap_or(Path::new(".")).join(&card.weights.file);
     let sam = card.network.init(device).load_file(&file, &card.weights)?;
     Ok((card, sam))
 }

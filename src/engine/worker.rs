@@ -57,19 +57,12 @@ impl Worker {
                     refuse_all(&inner, &outbox, &why);
                 }
             })?;
-        Ok(Self {
-            jobs,
-            thread: Some(thread),
-        })
+        Ok(Self { jobs, thread: Some(thread) })
     }
 
     /// Asks for the mask of one frame from its own prompts.
     pub fn refresh(&self, ticket: Ticket, frame: FrameIndex, prompts: FramePrompts) {
-        self.jobs.add_refresh(Refresh {
-            ticket,
-            frame,
-            prompts,
-        });
+        self.jobs.add_refresh(Refresh { ticket, frame, prompts });
     }
 
     /// Queues a propagation; an older one of the same track ends.
@@ -113,13 +106,8 @@ fn serve_all(segmenter: &mut dyn Segmenter, frames: &Frames, jobs: &Jobs, outbox
                 // What fails here fails again, and is told, when the frame is asked for.
                 let _ = guarded(|| {
                     let pixels = frames.get(frame)?;
-                    let image = Image {
-                        frame,
-                        pixels: &pixels,
-                    };
-                    segmenter
-                        .encode_ahead(image)
-                        .map_err(|error| error.to_string())
+                    let image = Image { frame, pixels: &pixels };
+                    segmenter.encode_ahead(image).map_err(|error| error.to_string())
                 });
             }
         }
@@ -134,35 +122,19 @@ fn refuse_all(jobs: &Jobs, outbox: &Outbox, why: &str) {
             Work::Propagate(job) => job.ticket,
             Work::EncodeAhead(_) => continue,
         };
-        outbox(Event::JobFailed {
-            ticket,
-            why: why.to_owned(),
-        });
+        outbox(Event::JobFailed { ticket, why: why.to_owned() });
     }
 }
 
 fn serve(segmenter: &mut dyn Segmenter, frames: &Frames, outbox: &Outbox, refresh: Refresh) {
-    let Refresh {
-        ticket,
-        frame,
-        prompts,
-    } = refresh;
+    let Refresh { ticket, frame, prompts } = refresh;
     let decided = guarded(|| {
         let pixels = frames.get(frame)?;
-        let image = Image {
-            frame,
-            pixels: &pixels,
-        };
-        segmenter
-            .refresh(image, &prompts)
-            .map_err(|error| error.to_string())
+        let image = Image { frame, pixels: &pixels };
+        segmenter.refresh(image, &prompts).map_err(|error| error.to_string())
     });
     outbox(match decided {
-        Ok(decided) => Event::Refreshed {
-            ticket,
-            frame,
-            decided,
-        },
+        Ok(decided) => Event::Refreshed { ticket, frame, decided },
         Err(why) => Event::JobFailed { ticket, why },
     });
 }
@@ -181,46 +153,25 @@ fn propagate(
                 serve(segmenter, frames, outbox, refresh);
             }
             let stop = jobs.closed() || job.cancelled.load(Ordering::Relaxed);
-            if stop {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
+            if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let mut on_frame = |frame, role, decided| {
             match decided {
                 // The person already sees an anchor's mask.
                 Ok(_) if role == Role::Anchor => return,
-                Ok(decided) => outbox(Event::Tracked {
-                    ticket,
-                    frame,
-                    decided,
-                }),
+                Ok(decided) => outbox(Event::Tracked { ticket, frame, decided }),
                 Err(why) => outbox(Event::FrameFailed { frame, why }),
             }
             if role == Role::Tracked {
                 done += 1;
-                outbox(Event::Progress {
-                    ticket,
-                    done,
-                    total,
-                });
+                outbox(Event::Progress { ticket, done, total });
             }
         };
-        walk(
-            segmenter,
-            &mut |frame| frames.get(frame),
-            &job.plan,
-            &mut between,
-            &mut on_frame,
-        )
-        .map_err(|error| error.to_string())
+        walk(segmenter, &mut |frame| frames.get(frame), &job.plan, &mut between, &mut on_frame)
+            .map_err(|error| error.to_string())
     });
     outbox(match ended {
-        Ok(ended) => Event::Finished {
-            ticket,
-            cancelled: ended == Ended::Cancelled,
-        },
+        Ok(ended) => Event::Finished { ticket, cancelled: ended == Ended::Cancelled },
         Err(why) => Event::JobFailed { ticket, why },
     });
 }
@@ -233,8 +184,6 @@ fn guarded<T>(f: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
             .map(|text| (*text).to_owned())
             .or_else(|| cause.downcast_ref::<String>().cloned());
         let text = text.unwrap_or_else(|| "unknown cause".into());
-        Err(format!(
-            "the network stopped: {text}; the annotation is untouched, try again"
-        ))
+        Err(format!("the network stopped: {text}; the annotation is untouched, try again"))
     })
 }

@@ -17,9 +17,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), ExportError> {
     replace(path, bytes).map_err(|e| ExportError::write(path, e))?;
     match fs::read(path) {
         Ok(found) if found == bytes => Ok(()),
-        Ok(_) => Err(ExportError::Differs {
-            name: crate::domain::shown(&path.to_string_lossy()),
-        }),
+        Ok(_) => Err(ExportError::Differs { name: crate::domain::shown(&path.to_string_lossy()) }),
         Err(error) => Err(ExportError::write(path, error)),
     }
 }
@@ -27,10 +25,8 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), ExportError> {
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = folder_of(path);
     // The name says nothing of the content: temporary names are seen by others.
-    let mut file = tempfile::Builder::new()
-        .prefix(".sonomark-")
-        .suffix(".part")
-        .tempfile_in(folder)?;
+    let mut file =
+        tempfile::Builder::new().prefix(".sonomark-").suffix(".part").tempfile_in(folder)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     keep_mode(file.as_file(), path)?;
@@ -48,9 +44,7 @@ fn keep_mode(file: &File, path: &Path) -> io::Result<()> {
 }
 
 fn folder_of(path: &Path) -> &Path {
-    path.parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."))
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Creates a folder where there is none, and makes its entry durable.
@@ -80,9 +74,7 @@ mod tests {
         let path = dir.path().join("is-a-folder");
         fs::create_dir(&path).expect("created");
         fs::write(path.join("inside"), b"x").expect("written");
-        let error = write_atomic(&path, b"new")
-            .expect_err("a folder is no file")
-            .to_string();
+        let error = write_atomic(&path, b"new").expect_err("a folder is no file").to_string();
         assert!(error.contains("is-a-folder"), "{error}");
         assert_eq!(fs::read_dir(dir.path()).expect("listed").count(), 1);
         assert!(write_atomic(&dir.path().join("missing/a"), b"x").is_err());

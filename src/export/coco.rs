@@ -76,10 +76,8 @@ pub(super) fn write(
 ) -> Result<Report, ExportError> {
     let coco = gather(annotation, info);
     let name = || shown(&path.to_string_lossy());
-    let bytes = serde_json::to_vec(&coco).map_err(|e| ExportError::Encode {
-        name: name(),
-        cause: e.to_string(),
-    })?;
+    let bytes = serde_json::to_vec(&coco)
+        .map_err(|e| ExportError::Encode { name: name(), cause: e.to_string() })?;
     write_atomic(path, &bytes)?;
     // The bytes are on disk as they were; now that they say what the annotation says.
     let read: Option<Coco> = serde_json::from_slice(&bytes).ok();
@@ -87,26 +85,15 @@ pub(super) fn write(
     if !complete {
         return Err(ExportError::Differs { name: name() });
     }
-    let masks = annotation
-        .tracks
-        .values()
-        .map(|track| track.masks.len())
-        .sum();
-    Ok(Report {
-        files: vec![path.to_owned()],
-        masks,
-        ..Report::default()
-    })
+    let masks = annotation.tracks.values().map(|track| track.masks.len()).sum();
+    Ok(Report { files: vec![path.to_owned()], masks, ..Report::default() })
 }
 
 fn gather(annotation: &Annotation, info: &ClipInfo) -> Coco {
     let tracks = &annotation.tracks;
     let labels: BTreeSet<&str> = tracks.values().map(|t| t.info.label.as_str()).collect();
     let category: BTreeMap<&str, usize> = labels.into_iter().zip(1..).collect();
-    let frames: BTreeSet<usize> = tracks
-        .values()
-        .flat_map(|t| t.masks.keys().copied())
-        .collect();
+    let frames: BTreeSet<usize> = tracks.values().flat_map(|t| t.masks.keys().copied()).collect();
     let image = |&frame: &usize| Image {
         id: frame + 1,
         file_name: format!("{}#{frame:05}", info.name),
@@ -151,9 +138,7 @@ fn gather(annotation: &Annotation, info: &ClipInfo) -> Coco {
 
 /// x, y, width, height of the smallest box; zeros when the mask is empty.
 fn bbox(bitmap: &Bitmap) -> [u32; 4] {
-    let corners = bitmap
-        .bounds()
-        .map(|b| [b.min.x, b.min.y, b.max.x, b.max.y].map(|v| v as u32));
+    let corners = bitmap.bounds().map(|b| [b.min.x, b.min.y, b.max.x, b.max.y].map(|v| v as u32));
     corners.map_or([0; 4], |[x0, y0, x1, y1]| [x0, y0, x1 - x0, y1 - y0])
 }
 
@@ -164,18 +149,13 @@ impl Runs {
         });
         // The bitmap on its side: its rows are the columns of the image.
         let counts = columns.to_mask().runs().to_vec();
-        Self {
-            size: [bitmap.height_px, bitmap.width_px],
-            counts,
-        }
+        Self { size: [bitmap.height_px, bitmap.width_px], counts }
     }
 
     /// The mask, or `None` when the runs do not fill it.
     fn mask(&self) -> Option<Mask> {
         let [height, width] = self.size;
-        let columns = Mask::from_runs(height, width, self.counts.clone())
-            .ok()?
-            .to_bitmap();
+        let columns = Mask::from_runs(height, width, self.counts.clone()).ok()?.to_bitmap();
         let upright = |x: u32, y: u32| columns.pixels[x as usize * height as usize + y as usize];
         Some(Bitmap::from_fn(width, height, upright).to_mask())
     }

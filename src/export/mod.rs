@@ -96,10 +96,7 @@ pub enum ExportError {
 
 impl ExportError {
     fn write(path: &Path, cause: io::Error) -> Self {
-        Self::Write {
-            name: shown(&path.to_string_lossy()),
-            cause,
-        }
+        Self::Write { name: shown(&path.to_string_lossy()), cause }
     }
 }
 
@@ -117,10 +114,7 @@ pub fn export(
     path: &Path,
 ) -> Result<Report, ExportError> {
     check_sizes(annotation, info)?;
-    if let Some(folder) = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-    {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         atomic::ensure_folder(folder)?;
     }
     let mut report = match format {
@@ -137,13 +131,7 @@ fn check_sizes(annotation: &Annotation, info: &ClipInfo) -> Result<(), ExportErr
             let (width, height) = (held.mask.width_px(), held.mask.height_px());
             if (width, height) != (info.width_px, info.height_px) || frame >= info.frames {
                 let (label, clip) = (shown(&track.info.label), shown(&info.name));
-                return Err(ExportError::WrongSize {
-                    label,
-                    frame,
-                    width,
-                    height,
-                    clip,
-                });
+                return Err(ExportError::WrongSize { label, frame, width, height, clip });
             }
         }
     }
@@ -153,13 +141,8 @@ fn check_sizes(annotation: &Annotation, info: &ClipInfo) -> Result<(), ExportErr
 /// Frames inside set windows without a mask.
 fn undecided(annotation: &Annotation) -> usize {
     let of_track = |track: &crate::domain::Track| {
-        let frames = track
-            .windows
-            .iter()
-            .flat_map(|window| window.first..=window.last);
-        frames
-            .filter(|frame| !track.masks.contains_key(frame))
-            .count()
+        let frames = track.windows.iter().flat_map(|window| window.first..=window.last);
+        frames.filter(|frame| !track.masks.contains_key(frame)).count()
     };
     annotation.tracks.values().map(of_track).sum()
 }

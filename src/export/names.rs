@@ -10,19 +10,12 @@ const NUMBER_BYTES: usize = 8;
 /// "unnamed".
 fn safe(label: &str) -> String {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    let mut name: String = label
-        .chars()
-        .map(|c| if allowed(c) { c } else { '_' })
-        .collect();
+    let mut name: String = label.chars().map(|c| if allowed(c) { c } else { '_' }).collect();
     if name.starts_with(['.', '-']) {
         name.replace_range(..1, "_");
     }
     name.truncate(MAX_BYTES - NUMBER_BYTES);
-    if name.is_empty() {
-        "unnamed".to_owned()
-    } else {
-        name
-    }
+    if name.is_empty() { "unnamed".to_owned() } else { name }
 }
 
 /// A safe name for every label, in order; what collides (upper and lower case count as alike,
@@ -50,36 +43,12 @@ mod tests {
     #[test]
     fn hostile_labels_become_plain_names() {
         let long = "x".repeat(300);
-        let labels = [
-            "nerve",
-            "../../etc",
-            "-rf",
-            ".",
-            "",
-            "Nervus médianus",
-            "a/b",
-            "a_b",
-            "A_B",
-            &long,
-        ];
+        let labels =
+            ["nerve", "../../etc", "-rf", ".", "", "Nervus médianus", "a/b", "a_b", "A_B", &long];
         let names = safe_names(labels.into_iter());
-        assert_eq!(
-            names[..6],
-            [
-                "nerve",
-                "_._.._etc",
-                "_rf",
-                "_",
-                "unnamed",
-                "Nervus_m_dianus"
-            ]
-        );
+        assert_eq!(names[..6], ["nerve", "_._.._etc", "_rf", "_", "unnamed", "Nervus_m_dianus"]);
         assert_eq!(names[6..9], ["a_b", "a_b-2", "A_B-3"]);
-        assert!(
-            names
-                .iter()
-                .all(|n| n.len() <= MAX_BYTES && !n.starts_with(['.', '-']))
-        );
+        assert!(names.iter().all(|n| n.len() <= MAX_BYTES && !n.starts_with(['.', '-'])));
     }
 
     #[test]

@@ -28,22 +28,14 @@ impl RgbImage {
     #[must_use]
     pub fn black(width_px: u32, height_px: u32) -> Self {
         let pixels = vec![[0; 3]; width_px as usize * height_px as usize];
-        Self {
-            width_px,
-            height_px,
-            pixels,
-        }
+        Self { width_px, height_px, pixels }
     }
 
     /// A frame, gray as it is.
     #[must_use]
     pub fn of_frame(frame: &GrayFrame) -> Self {
         let pixels = frame.pixels.iter().map(|&v| [v; 3]).collect();
-        Self {
-            width_px: frame.width_px,
-            height_px: frame.height_px,
-            pixels,
-        }
+        Self { width_px: frame.width_px, height_px: frame.height_px, pixels }
     }
 
     /// Copies `other` with its top left corner to column `x`, row `y`; what lies outside is cut.
@@ -68,9 +60,7 @@ impl RgbImage {
                 for v in y * factor..((y + 1) * factor).min(self.height_px) {
                     for u in x * factor..((x + 1) * factor).min(self.width_px) {
                         let pixel = self.pixels[(v * self.width_px + u) as usize];
-                        sums.iter_mut()
-                            .zip(pixel)
-                            .for_each(|(sum, p)| *sum += u32::from(p));
+                        sums.iter_mut().zip(pixel).for_each(|(sum, p)| *sum += u32::from(p));
                         count += 1;
                     }
                 }
@@ -88,12 +78,7 @@ pub fn draw_mask(image: &mut RgbImage, mask: &Bitmap, colour: Rgb) {
     if (image.width_px, image.height_px) != (mask.width_px, mask.height_px) {
         return;
     }
-    for (pixel, _) in image
-        .pixels
-        .iter_mut()
-        .zip(&mask.pixels)
-        .filter(|&(_, &inside)| inside)
-    {
+    for (pixel, _) in image.pixels.iter_mut().zip(&mask.pixels).filter(|&(_, &inside)| inside) {
         for (value, tint) in pixel.iter_mut().zip(colour) {
             *value = ((u32::from(*value) * (256 - TINT) + u32::from(tint) * TINT) / 256) as u8;
         }
@@ -119,11 +104,7 @@ pub fn contact_sheet(images: &[RgbImage], columns: u32, longest_px: u32) -> RgbI
     let rows = (small.len() as u32).div_ceil(columns).max(1);
     let mut sheet = RgbImage::black(columns * (width + GAP) - GAP, rows * (height + GAP) - GAP);
     for (i, image) in (0u32..).zip(&small) {
-        sheet.paste(
-            image,
-            i % columns * (width + GAP),
-            i / columns * (height + GAP),
-        );
+        sheet.paste(image, i % columns * (width + GAP), i / columns * (height + GAP));
     }
     sheet
 }
@@ -141,9 +122,6 @@ pub fn png_bytes(image: &RgbImage) -> Result<Vec<u8>, ExportError> {
             image.height_px,
             ExtendedColorType::Rgb8,
         )
-        .map_err(|e| ExportError::Encode {
-            name: "a picture".to_owned(),
-            cause: e.to_string(),
-        })?;
+        .map_err(|e| ExportError::Encode { name: "a picture".to_owned(), cause: e.to_string() })?;
     Ok(bytes)
 }

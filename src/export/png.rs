@@ -15,15 +15,10 @@ use crate::domain::{Annotation, Mask, shown};
 
 pub(super) fn write(annotation: &Annotation, folder: &Path) -> Result<Report, ExportError> {
     let mut report = Report::default();
-    let labels = annotation
-        .tracks
-        .values()
-        .map(|track| track.info.label.as_str());
+    let labels = annotation.tracks.values().map(|track| track.info.label.as_str());
     for (track, name) in annotation.tracks.values().zip(safe_names(labels)) {
         if name != track.info.label {
-            report
-                .renamed
-                .push((shown(&track.info.label), name.clone()));
+            report.renamed.push((shown(&track.info.label), name.clone()));
         }
         if track.masks.is_empty() {
             continue;
@@ -43,20 +38,11 @@ pub(super) fn write(annotation: &Annotation, folder: &Path) -> Result<Report, Ex
 }
 
 fn encode(mask: &Mask, path: &Path) -> Result<Vec<u8>, ExportError> {
-    let pixels: Vec<u8> = mask
-        .to_bitmap()
-        .pixels
-        .iter()
-        .map(|&p| if p { 255 } else { 0 })
-        .collect();
+    let pixels: Vec<u8> =
+        mask.to_bitmap().pixels.iter().map(|&p| if p { 255 } else { 0 }).collect();
     let mut bytes = Vec::new();
     PngEncoder::new_with_quality(&mut bytes, CompressionType::Fast, FilterType::NoFilter)
-        .write_image(
-            &pixels,
-            mask.width_px(),
-            mask.height_px(),
-            ExtendedColorType::L8,
-        )
+        .write_image(&pixels, mask.width_px(), mask.height_px(), ExtendedColorType::L8)
         .map_err(|e| ExportError::Encode {
             name: shown(&path.to_string_lossy()),
             cause: e.to_string(),
@@ -70,17 +56,7 @@ fn says_the_same(bytes: &[u8], mask: &Mask, path: &Path) -> Result<(), ExportErr
         let gray = image.to_luma8();
         let bitmap = mask.to_bitmap();
         gray.dimensions() == (mask.width_px(), mask.height_px())
-            && gray
-                .as_raw()
-                .iter()
-                .zip(&bitmap.pixels)
-                .all(|(&g, &p)| g == if p { 255 } else { 0 })
+            && gray.as_raw().iter().zip(&bitmap.pixels).all(|(&g, &p)| g == if p { 255 } else { 0 })
     });
-    if same {
-        Ok(())
-    } else {
-        Err(ExportError::Differs {
-            name: shown(&path.to_string_lossy()),
-        })
-    }
+    if same { Ok(()) } else { Err(ExportError::Differs { name: shown(&path.to_string_lossy()) }) }
 }

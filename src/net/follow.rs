@@ -96,17 +96,32 @@ impl Follower {
     ///
     /// # Errors
     /// No anchor yet, a frame outside the clip, or a failing device.
-    pub fn follow(&mut self, sam: &Sam2, seen: Seen<'_>, direction: Direction) -> Result<Followed, TrackError> {
-        let carried = self.carrier.follow(seen.frame, seen.pixels).map(|distance| prior_logits(&distance, &seen));
+    pub fn follow(
+        &mut self,
+        sam: &Sam2,
+        seen: Seen<'_>,
+        direction: Direction,
+    ) -> Result<Followed, TrackError> {
+        let carried = self
+            .carrier
+            .follow(seen.frame, seen.pixels)
+            .map(|distance| prior_logits(&distance, &seen));
         let side = seen.letterbox.size / 4;
         let shown = carried.as_ref().map(|native| {
             let full = seen.letterbox.plane_to_network(native, -LOGIT_LIMIT);
             resize_plane(&full, [4 * side; 2], [side; 2], Kernel::BilinearAa)
         });
-        let out = self.tracker.step_with_prior(sam, seen.frame, seen.features, direction, shown.as_deref())?;
+        let out = self.tracker.step_with_prior(
+            sam,
+            seen.frame,
+            seen.features,
+            direction,
+            shown.as_deref(),
+        )?;
         let logits = match (carried, shown) {
             (Some(native), Some(shown)) if out.present => {
-                let correction: Vec<f32> = out.low_res_logits.iter().zip(&shown).map(|(out, was)| out - was).collect();
+                let correction: Vec<f32> =
+                    out.low_res_logits.iter().zip(&shown).map(|(out, was)| out - was).collect();
                 let correction = seen.letterbox.logits_to_image(&correction, side);
                 let weight = self.options.correction;
                 native.iter().zip(&correction).map(|(was, change)| was + weight * change).collect()

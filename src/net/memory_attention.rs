@@ -10,7 +10,10 @@ use burn::nn::{Dropout, DropoutConfig};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
-use super::blocks::{EPS_DEFAULT, LayerNorm, Linear, attend, constant, from_tokens, join_heads, sine_pe_2d, split_heads, to_tokens};
+use super::blocks::{
+    EPS_DEFAULT, LayerNorm, Linear, attend, constant, from_tokens, join_heads, sine_pe_2d,
+    split_heads, to_tokens,
+};
 
 /// Weight of the sine encoding added to the current frame's features.
 const POS_AT_INPUT: f64 = 0.1;
@@ -168,7 +171,14 @@ impl RopeAttention {
         }
     }
 
-    fn forward(&self, q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, rope: &AxialRope, unturned: usize) -> Tensor<3> {
+    fn forward(
+        &self,
+        q: Tensor<3>,
+        k: Tensor<3>,
+        v: Tensor<3>,
+        rope: &AxialRope,
+        unturned: usize,
+    ) -> Tensor<3> {
         let split = |x| split_heads(x, self.heads);
         let turn = |x: Tensor<4>, unturned| {
             let [b, heads, n, d] = x.dims();
@@ -224,7 +234,9 @@ impl AxialRope {
         let pairs = x.reshape([b, n, half, 2]);
         let even = pairs.clone().narrow(3, 0, 1).reshape([b, n, half]);
         let odd = pairs.narrow(3, 1, 1).reshape([b, n, half]);
-        let spatial = |part: Tensor<3>| part.narrow(1, 0, frames * tokens).reshape([b * frames, tokens, half]);
+        let spatial = |part: Tensor<3>| {
+            part.narrow(1, 0, frames * tokens).reshape([b * frames, tokens, half])
+        };
         let (re, im) = (spatial(even.clone()), spatial(odd.clone()));
         let turned = Tensor::cat(
             vec![

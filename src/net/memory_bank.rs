@@ -50,7 +50,13 @@ pub struct BankRules {
 
 impl Default for BankRules {
     fn default() -> Self {
-        Self { num_maskmem: 7, max_obj_ptrs: 16, max_cond_frames_in_attn: None, stride: 1, past_pointers_only: true }
+        Self {
+            num_maskmem: 7,
+            max_obj_ptrs: 16,
+            max_cond_frames_in_attn: None,
+            stride: 1,
+            past_pointers_only: true,
+        }
     }
 }
 
@@ -66,7 +72,13 @@ impl BankRules {
     }
 
     /// The frame that memory slot `t_pos` (1..num_maskmem) of `frame` looks at; `None` outside the clip.
-    fn slot(&self, frame: usize, t_pos: usize, direction: Direction, num_frames: usize) -> Option<usize> {
+    fn slot(
+        &self,
+        frame: usize,
+        t_pos: usize,
+        direction: Direction,
+        num_frames: usize,
+    ) -> Option<usize> {
         let back = (self.num_maskmem - t_pos) as i64;
         let (frame, stride) = (frame as i64, self.stride.max(1) as i64);
         let found = match direction {
@@ -122,7 +134,8 @@ pub fn recall(
     let spare = |f: usize| cond.contains(&f) && !selected.contains(&f);
     let has = |f: &usize| remembered(*f) || spare(*f);
 
-    let mut spatial: Vec<_> = selected.iter().map(|&frame| SpatialRecall { frame, t_pos: 0 }).collect();
+    let mut spatial: Vec<_> =
+        selected.iter().map(|&frame| SpatialRecall { frame, t_pos: 0 }).collect();
     for t_pos in 1..rules.num_maskmem {
         let slot = rules.slot(frame, t_pos, direction, num_frames).filter(has);
         spatial.extend(slot.map(|frame| SpatialRecall { frame, t_pos }));
@@ -297,8 +310,14 @@ mod tests {
     #[test]
     fn stride_takes_the_last_frame_then_every_rth() {
         let strided = BankRules { stride: 3, ..rules(5) };
-        assert_eq!(pairs(&recall(&strided, &[], |_| true, 12, Forward, 30)), [(3, 1), (6, 2), (9, 3), (11, 4)]);
-        assert_eq!(pairs(&recall(&strided, &[], |_| true, 12, Reverse, 30)), [(21, 1), (18, 2), (15, 3), (13, 4)]);
+        assert_eq!(
+            pairs(&recall(&strided, &[], |_| true, 12, Forward, 30)),
+            [(3, 1), (6, 2), (9, 3), (11, 4)]
+        );
+        assert_eq!(
+            pairs(&recall(&strided, &[], |_| true, 12, Reverse, 30)),
+            [(21, 1), (18, 2), (15, 3), (13, 4)]
+        );
     }
 
     #[test]
@@ -308,9 +327,11 @@ mod tests {
             let rules = BankRules { stride, ..rules(7) };
             for direction in [Forward, Reverse] {
                 for next in 0..n {
-                    let later: Vec<_> = (0..n).filter(|f| direction.distance(*f, next) >= 0).collect();
+                    let later: Vec<_> =
+                        (0..n).filter(|f| direction.distance(*f, next) >= 0).collect();
                     for stored in (0..n).filter(|f| direction.distance(next, *f) > 0) {
-                        let reads = |f: &usize| recall(&rules, &[], |g| g == stored, *f, direction, n);
+                        let reads =
+                            |f: &usize| recall(&rules, &[], |g| g == stored, *f, direction, n);
                         let all: Vec<_> = later.iter().map(reads).collect();
                         let expected = if all.iter().any(|r| !r.spatial.is_empty()) {
                             Retention::Whole
@@ -319,7 +340,11 @@ mod tests {
                         } else {
                             Retention::Nothing
                         };
-                        assert_eq!(retention(&rules, stored, next, direction, n), expected, "{stored} at {next}");
+                        assert_eq!(
+                            retention(&rules, stored, next, direction, n),
+                            expected,
+                            "{stored} at {next}"
+                        );
                     }
                 }
             }
@@ -328,7 +353,11 @@ mod tests {
 
     #[test]
     fn a_long_walk_keeps_a_bounded_number_of_memories() {
-        let kept = |next| (0..next).filter(|f| retention(&rules(7), *f, next, Forward, 5000) > Retention::Nothing).count();
+        let kept = |next| {
+            (0..next)
+                .filter(|f| retention(&rules(7), *f, next, Forward, 5000) > Retention::Nothing)
+                .count()
+        };
         assert_eq!((kept(100), kept(4000)), (15, 15));
     }
 

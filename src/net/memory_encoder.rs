@@ -38,7 +38,9 @@ impl MemoryEncoderConfig {
         MemoryEncoder {
             mask_downsampler: MaskDownSampler { encoder: MaskStages::init(d, device) },
             pix_feat_proj: conv([d, d], 1, 1, 0, 1, device),
-            fuser: Fuser { layers: (0..self.fuser_layers).map(|_| CxBlock::init(d, device)).collect() },
+            fuser: Fuser {
+                layers: (0..self.fuser_layers).map(|_| CxBlock::init(d, device)).collect(),
+            },
             out_proj: conv([d, self.mem_dim], 1, 1, 0, 1, device),
         }
     }
@@ -110,7 +112,12 @@ impl MaskStages {
 
     /// `[B, 1, 16h, 16w]` to `[B, d, h, w]`.
     fn forward(&self, mask: Tensor<4>) -> Tensor<4> {
-        let stages = [(&self.n0, &self.n1), (&self.n3, &self.n4), (&self.n6, &self.n7), (&self.n9, &self.n10)];
+        let stages = [
+            (&self.n0, &self.n1),
+            (&self.n3, &self.n4),
+            (&self.n6, &self.n7),
+            (&self.n9, &self.n10),
+        ];
         let mut x = mask;
         for (conv, norm) in stages {
             x = gelu(norm.forward(conv.forward(x)));

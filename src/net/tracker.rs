@@ -53,8 +53,11 @@ impl TrackerOptions {
     /// The defaults for a model: its own bank sizes, corrections as the card says, 64 MiB of memories.
     pub fn for_model(sam: &Sam2) -> Self {
         let memory = &sam.config().memory;
-        let rules =
-            BankRules { num_maskmem: memory.num_maskmem, max_obj_ptrs: memory.max_obj_ptrs, ..BankRules::default() };
+        let rules = BankRules {
+            num_maskmem: memory.num_maskmem,
+            max_obj_ptrs: memory.max_obj_ptrs,
+            ..BankRules::default()
+        };
         Self {
             rules,
             corrections_condition: memory.corrections_condition,
@@ -229,7 +232,8 @@ impl Tracker {
         let side = side_of(image);
         let mask = resize_plane(values, [h, w], [side, side], Kernel::BilinearAa);
         let mask: Vec<f32> = mask.into_iter().map(|v| f32::from(u8::from(v >= 0.5))).collect();
-        let mask = Tensor::from_data(TensorData::new(mask, [1, 1, side, side]), &image.pix_feat.device());
+        let mask =
+            Tensor::from_data(TensorData::new(mask, [1, 1, side, side]), &image.pix_feat.device());
         let presence = self.presence();
         let decided = sam.decide_from_mask(image.pix_feat.clone(), &image.high_res, mask, presence);
         self.keep_pending(frame, image, decided, presence)
@@ -245,7 +249,8 @@ impl Tracker {
             if let Some(low_res) = entry.low_res.clone() {
                 // Binary even for a mask prompt: upstream does so for every frame remembered here.
                 let present = self.presence().gate(&score);
-                entry.features = Some(self.remember(sam, pix_feat, low_res, MaskScale::Binary, present));
+                entry.features =
+                    Some(self.remember(sam, pix_feat, low_res, MaskScale::Binary, present));
             }
             if self.options.clear_stale {
                 let stale = stale_around(&self.options.rules, frame);
@@ -306,14 +311,23 @@ impl Tracker {
         let pix_feat = self.recall(sam, frame, image, direction);
         let unprompted = Prompts { points: PointBatch::none(1), mask: None };
         let device = pix_feat.device();
-        let given = prior.map(|p| Tensor::from_data(TensorData::new(p.to_vec(), [1, 1, side, side]), &device));
+        let given = prior
+            .map(|p| Tensor::from_data(TensorData::new(p.to_vec(), [1, 1, side, side]), &device));
         let multimask = given.is_none();
-        let decided = sam.decide_with_prior(pix_feat, &image.high_res, &unprompted, given, multimask, presence);
+        let decided = sam.decide_with_prior(
+            pix_feat,
+            &image.high_res,
+            &unprompted,
+            given,
+            multimask,
+            presence,
+        );
         self.note_decided(&decided);
         let mut entry = entry_of(&decided)?;
         let present = presence.gate(&decided.object_score_logits);
         let low_res = decided.low_res_masks;
-        entry.features = Some(self.remember(sam, image.pix_feat.clone(), low_res, MaskScale::Soft, present));
+        entry.features =
+            Some(self.remember(sam, image.pix_feat.clone(), low_res, MaskScale::Soft, present));
         let out = answer(frame, &entry, presence, false)?;
         self.store.insert(frame, entry, false);
         self.walked.insert(frame, direction);
@@ -357,7 +371,13 @@ impl Tracker {
         if self.windows.is_empty() { Presence::Scored } else { Presence::Given }
     }
 
-    fn recall(&mut self, sam: &Sam2, frame: usize, image: &ImageFeatures, direction: Direction) -> Tensor<4> {
+    fn recall(
+        &mut self,
+        sam: &Sam2,
+        frame: usize,
+        image: &ImageFeatures,
+        direction: Direction,
+    ) -> Tensor<4> {
         let rules = &self.options.rules;
         let (masks, pointers) = self.store.recall(rules, frame, direction, self.num_frames);
         let max_ptrs = rules.max_ptrs(self.num_frames);
@@ -452,7 +472,12 @@ fn scalar(x: &Tensor<2>) -> Result<f32, TrackError> {
     x.clone().try_into_scalar::<f32>().map_err(|e| TrackError::Device(e.to_string()))
 }
 
-fn answer(frame: usize, entry: &Entry, presence: Presence, conditioning: bool) -> Result<StepOut, TrackError> {
+fn answer(
+    frame: usize,
+    entry: &Entry,
+    presence: Presence,
+    conditioning: bool,
+) -> Result<StepOut, TrackError> {
     let (low_res_logits, side) = match &entry.low_res {
         Some(low_res) => {
             let read = low_res.clone().try_into_vec_as::<f32>();
@@ -468,5 +493,13 @@ fn answer(frame: usize, entry: &Entry, presence: Presence, conditioning: bool) -
 /// The empty answer of a frame outside the windows; nobody was asked, so its score is neutral.
 fn absent(frame: usize, side: usize) -> StepOut {
     let low_res_logits = vec![heads::ABSENT_LOGIT; side * side];
-    StepOut { frame, side, low_res_logits, iou: 0.0, object_score: 0.0, present: false, conditioning: false }
+    StepOut {
+        frame,
+        side,
+        low_res_logits,
+        iou: 0.0,
+        object_score: 0.0,
+        present: false,
+        conditioning: false,
+    }
 }

@@ -182,7 +182,8 @@ fn the_key_list_is_generated() {
 
 #[test]
 fn the_readme_holds_the_key_list() {
-    let readme = fs::read_to_string(Path::new(&root()).join("README.md")).expect("there is a README");
+    let readme =
+        fs::read_to_string(Path::new(&root()).join("README.md")).expect("there is a README");
     let missing: Vec<_> = table_markdown()
         .lines()
         .filter(|line| line.starts_with("| `") && !readme.contains(line))

@@ -30,9 +30,7 @@ fn refusal(path: &Path) -> String {
 
 /// The shared data folder beside the repository, where there is one.
 fn shared(under: &str) -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../shared/data")
-        .join(under);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(under);
     if !folder.is_dir() {
         println!("skipped: no {}", folder.display());
     }
@@ -51,10 +49,7 @@ fn has_ffmpeg() -> bool {
 
 fn sha256(bytes: &[u8]) -> String {
     use sha2::{Digest, Sha256};
-    Sha256::digest(bytes)
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect()
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }
 
 #[derive(Deserialize)]
@@ -81,10 +76,7 @@ fn compare(path: &Path, expected: &Expected) {
     );
     let last = clip.frame(info.frames - 1).unwrap();
     for (i, wanted) in expected.grid.iter().enumerate() {
-        let (x, y) = (
-            i % 8 * info.width_px as usize / 8,
-            i / 8 * info.height_px as usize / 8,
-        );
+        let (x, y) = (i % 8 * info.width_px as usize / 8, i / 8 * info.height_px as usize / 8);
         let found = last.pixels[y * info.width_px as usize + x];
         assert!(
             found.abs_diff(*wanted) <= expected.tolerance,
@@ -92,11 +84,7 @@ fn compare(path: &Path, expected: &Expected) {
         );
     }
     if let Some([first_hash, last_hash]) = &expected.sha256 {
-        assert_eq!(
-            &sha256(&clip.frame(0).unwrap().pixels),
-            first_hash,
-            "{name}"
-        );
+        assert_eq!(&sha256(&clip.frame(0).unwrap().pixels), first_hash, "{name}");
         assert_eq!(&sha256(&last.pixels), last_hash, "{name}");
     }
 }
@@ -116,11 +104,7 @@ fn frames_are_those_of_pydicom_pillow_and_nibabel() {
     }
     assert_eq!(compared, 7, "fixtures and table belong together");
     if let Some(folder) = shared("dicom") {
-        for name in [
-            "examples_palette.dcm",
-            "examples_rgb_color.dcm",
-            "emri_small_RLE.dcm",
-        ] {
+        for name in ["examples_palette.dcm", "examples_rgb_color.dcm", "emri_small_RLE.dcm"] {
             compare(&folder.join(name), &table[name]);
         }
     }
@@ -131,21 +115,13 @@ fn a_folder_of_frames_is_a_clip_without_its_masks() {
     let clip = opened(&data().join("clips/ultrabones"));
     let info = clip.info();
     assert_eq!((info.frames, info.width_px, info.height_px), (16, 475, 405));
-    assert_eq!(
-        (info.kind, info.name.as_str()),
-        (ClipKind::Cine, "ultrabones")
-    );
+    assert_eq!((info.kind, info.name.as_str()), (ClipKind::Cine, "ultrabones"));
     assert_eq!(
         clip.frame(3).unwrap(),
-        opened(&data().join("clips/ultrabones/00003.jpg"))
-            .frame(0)
-            .unwrap()
+        opened(&data().join("clips/ultrabones/00003.jpg")).frame(0).unwrap()
     );
     let error = clip.frame(16).unwrap_err().to_string();
-    assert!(
-        error.contains("16 frames") && error.contains("17"),
-        "{error}"
-    );
+    assert!(error.contains("16 frames") && error.contains("17"), "{error}");
     // The still folder holds one image and its mask.
     assert_eq!(opened(&data().join("stills")).info().kind, ClipKind::Still);
 }
@@ -158,12 +134,7 @@ fn frames_follow_in_natural_order_and_sizes_must_agree() {
             .save(dir.path().join(name))
             .unwrap();
     };
-    for (name, value) in [
-        ("f10.png", 10),
-        ("f2.bmp", 2),
-        ("f1.tif", 1),
-        ("f1.mask.png", 99),
-    ] {
+    for (name, value) in [("f10.png", 10), ("f2.bmp", 2), ("f1.tif", 1), ("f1.mask.png", 99)] {
         gray(name, 8, value);
     }
     fs::write(dir.path().join("notes.txt"), "no frame").unwrap();
@@ -172,10 +143,7 @@ fn frames_follow_in_natural_order_and_sizes_must_agree() {
     assert_eq!(values, [1, 2, 10]);
     gray("f11.png", 9, 11);
     let error = refusal(dir.path());
-    assert!(
-        error.contains("f11.png is 9 x 9") && error.contains("f1.tif is 8 x 8"),
-        "{error}"
-    );
+    assert!(error.contains("f11.png is 9 x 9") && error.contains("f1.tif is 8 x 8"), "{error}");
     let empty = tempfile::tempdir().unwrap();
     assert!(refusal(empty.path()).contains("holds no frames"));
 }
@@ -195,9 +163,7 @@ fn sixteen_bits_share_one_ramp_over_the_clip() {
 
 #[test]
 fn ultrasound_dicom_tells_spacing_and_time() {
-    let info = opened(&data().join("dicom/examples_ybr_color.dcm"))
-        .info()
-        .clone();
+    let info = opened(&data().join("dicom/examples_ybr_color.dcm")).info().clone();
     assert_eq!((info.frames, info.kind), (30, ClipKind::Cine));
     assert_eq!(info.format, "DICOM US, JPEG baseline");
     assert!((info.frame_time_ms.unwrap() - 33.333).abs() < 1e-6);
@@ -210,38 +176,18 @@ fn ultrasound_dicom_tells_spacing_and_time() {
 #[test]
 fn a_volume_is_sliced_along_any_axis() {
     let path = data().join("volumes/deepreg_case0.nii.gz");
-    let along = |axis| {
-        open(
-            &path,
-            &OpenOptions {
-                axis: Some(axis),
-                ..OpenOptions::default()
-            },
-        )
-        .unwrap()
-    };
+    let along =
+        |axis| open(&path, &OpenOptions { axis: Some(axis), ..OpenOptions::default() }).unwrap();
     let (x, y, z) = (along(Axis::X), along(Axis::Y), along(Axis::Z));
-    let size = |clip: &Clip| {
-        (
-            clip.info().width_px,
-            clip.info().height_px,
-            clip.info().frames,
-        )
-    };
-    assert_eq!(
-        (size(&x), size(&y), size(&z)),
-        ((59, 41, 44), (44, 41, 59), (44, 59, 41))
-    );
+    let size = |clip: &Clip| (clip.info().width_px, clip.info().height_px, clip.info().frames);
+    assert_eq!((size(&x), size(&y), size(&z)), ((59, 41, 44), (44, 41, 59), (44, 59, 41)));
     let [i, j, k] = [20usize, 30, 11];
     let voxel = z.frame(k).unwrap().at(i as i64, j as i64);
     assert_eq!(x.frame(i).unwrap().at(j as i64, k as i64), voxel);
     assert_eq!(y.frame(j).unwrap().at(i as i64, k as i64), voxel);
     let still = open(
         &data().join("stills"),
-        &OpenOptions {
-            axis: Some(Axis::X),
-            ..OpenOptions::default()
-        },
+        &OpenOptions { axis: Some(Axis::X), ..OpenOptions::default() },
     );
     assert!(matches!(still, Err(CodecError::Unsupported { .. })));
 }
@@ -249,20 +195,12 @@ fn a_volume_is_sliced_along_any_axis() {
 #[test]
 fn watch_folders_see_clips_and_nothing_else() {
     let d = data();
-    for name in [
-        "clips/ultrabones",
-        "dicom/MR_small_RLE.dcm",
-        "volumes/deepreg_case0.nii.gz",
-        "stills",
-    ] {
+    for name in
+        ["clips/ultrabones", "dicom/MR_small_RLE.dcm", "volumes/deepreg_case0.nii.gz", "stills"]
+    {
         assert!(looks_like_clip(&d.join(name)), "{name}");
     }
-    for name in [
-        "README.md",
-        "stills/usgra_0162.mask.png",
-        "codec_expected.json",
-        "missing.png",
-    ] {
+    for name in ["README.md", "stills/usgra_0162.mask.png", "codec_expected.json", "missing.png"] {
         assert!(!looks_like_clip(&d.join(name)), "{name}");
     }
     let dir = tempfile::tempdir().unwrap();
@@ -287,10 +225,7 @@ fn the_content_hash_follows_the_content() {
     fs::copy(source.join("00003.jpg"), dir.path().join("00002.jpg")).unwrap();
     assert_ne!(opened(dir.path()).info().content_hash, first);
     let still = source.join("00000.jpg");
-    assert_eq!(
-        opened(&still).info().content_hash.0,
-        sha256(&fs::read(&still).unwrap())
-    );
+    assert_eq!(opened(&still).info().content_hash.0, sha256(&fs::read(&still).unwrap()));
 }
 
 #[test]
@@ -305,23 +240,13 @@ fn ten_thousand_frames_open_at_once_and_take_bounded_memory() {
             dir.path().join(format!("{i}.jpg")),
         )
         .or_else(|_| {
-            fs::copy(
-                source.join(format!("{:05}.jpg", i % 16)),
-                dir.path().join(format!("{i}.jpg")),
-            )
-            .map(|_| ())
+            fs::copy(source.join(format!("{:05}.jpg", i % 16)), dir.path().join(format!("{i}.jpg")))
+                .map(|_| ())
         })
         .unwrap();
     }
     let started = Instant::now();
-    let clip = open(
-        dir.path(),
-        &OpenOptions {
-            axis: None,
-            cache_mib: 8,
-        },
-    )
-    .unwrap();
+    let clip = open(dir.path(), &OpenOptions { axis: None, cache_mib: 8 }).unwrap();
     let took = started.elapsed();
     println!("10,000 frames opened in {took:?}");
     assert_eq!(clip.info().frames, FRAMES);

@@ -16,15 +16,8 @@ fn a_log_cut_anywhere_is_a_prefix() {
     let (mut store, loaded) = open(dir.path(), "anna");
     let mut script = annotator(&loaded);
     let mut states = vec![text(&Annotation::default())];
-    let lines = [
-        "track a",
-        "boundary 1 2 3",
-        "mask 1 9 9 4",
-        "undo",
-        "window 1 5",
-        "track b",
-        "redo",
-    ];
+    let lines =
+        ["track a", "boundary 1 2 3", "mask 1 9 9 4", "undo", "window 1 5", "track b", "redo"];
     for line in lines {
         if follow(&mut store, &mut script, line) {
             states.push(text(script.annotation()));
@@ -41,27 +34,14 @@ fn a_log_cut_anywhere_is_a_prefix() {
         let steps = ends.iter().filter(|&&end| end <= cut).count();
         assert_eq!(text(&loaded.annotation), states[steps], "cut at {cut}");
         let clean = cut == 0 || ends.iter().any(|&end| cut == end + 1 || cut == end);
-        assert_eq!(
-            loaded.notes.is_empty(),
-            clean,
-            "cut at {cut}: {:?}",
-            loaded.notes
-        );
+        assert_eq!(loaded.notes.is_empty(), clean, "cut at {cut}: {:?}", loaded.notes);
     }
     fs::write(&file, &whole[..whole.len() - 20]).unwrap();
     let (mut store, loaded) = open(dir.path(), "anna");
-    assert!(
-        loaded.notes.iter().any(|note| note.contains("line 6")),
-        "{:?}",
-        loaded.notes
-    );
+    assert!(loaded.notes.iter().any(|note| note.contains("line 6")), "{:?}", loaded.notes);
     follow(&mut store, &mut annotator(&loaded), "track after");
     drop(store);
-    assert_eq!(
-        fs::read(&file).unwrap(),
-        &whole[..whole.len() - 20],
-        "a torn end is kept as it is"
-    );
+    assert_eq!(fs::read(&file).unwrap(), &whole[..whole.len() - 20], "a torn end is kept as it is");
     assert_eq!(journals(dir.path()).len(), 2);
 }
 
@@ -86,10 +66,7 @@ fn a_flipped_bit_costs_one_step_and_is_named() {
         assert!(loaded.annotation.tracks.len() >= 59, "byte {at} bit {bit}");
         let name = file.file_name().unwrap().to_str().unwrap();
         assert!(
-            loaded
-                .notes
-                .iter()
-                .any(|n| n.contains(name) && n.contains("line ")),
+            loaded.notes.iter().any(|n| n.contains(name) && n.contains("line ")),
             "{:?}",
             loaded.notes
         );
@@ -100,10 +77,7 @@ fn a_flipped_bit_costs_one_step_and_is_named() {
     let loaded = read(dir.path());
     assert_eq!(loaded.annotation.tracks.len(), 59);
     assert!(
-        loaded
-            .notes
-            .iter()
-            .any(|note| note.contains("1 step(s) are missing")),
+        loaded.notes.iter().any(|note| note.contains("1 step(s) are missing")),
         "{:?}",
         loaded.notes
     );
@@ -113,12 +87,7 @@ fn a_flipped_bit_costs_one_step_and_is_named() {
     drop(store);
     let foreign = fs::read(&journals(other.path())[0]).unwrap();
     fs::write(&file, [&foreign[..], &rows[1..].concat()].concat()).unwrap();
-    assert!(
-        read(dir.path())
-            .notes
-            .iter()
-            .any(|note| note.contains("does not follow"))
-    );
+    assert!(read(dir.path()).notes.iter().any(|note| note.contains("does not follow")));
 }
 
 #[test]
@@ -139,33 +108,14 @@ fn what_cannot_be_opened_says_why() {
     assert!(matches!(error, ProjectError::BadHash { .. }), "{error}");
     // A pipe that calls itself a journal must not hang anybody.
     fs::write(dir.path().join("FORMAT"), "sonomark 1\n").unwrap();
-    let ops = dir
-        .path()
-        .join("clips")
-        .join(&clip().content_hash.0)
-        .join("ops");
-    assert!(
-        Run::new("mkfifo")
-            .arg(ops.join("pipe.jsonl"))
-            .status()
-            .unwrap()
-            .success()
-    );
-    assert!(
-        open(dir.path(), "anna")
-            .1
-            .notes
-            .iter()
-            .any(|n| n.contains("not a regular file"))
-    );
+    let ops = dir.path().join("clips").join(&clip().content_hash.0).join("ops");
+    assert!(Run::new("mkfifo").arg(ops.join("pipe.jsonl")).status().unwrap().success());
+    assert!(open(dir.path(), "anna").1.notes.iter().any(|n| n.contains("not a regular file")));
     // Nor does a name act on a terminal, and a file under a foreign name is still read.
     let (mut store, loaded) = open(dir.path(), "anna");
     follow(&mut store, &mut annotator(&loaded), "track nerve");
     drop(store);
-    let own = journals(dir.path())
-        .into_iter()
-        .find(|path| !path.ends_with("pipe.jsonl"))
-        .unwrap();
+    let own = journals(dir.path()).into_iter().find(|path| !path.ends_with("pipe.jsonl")).unwrap();
     fs::rename(&own, ops.join("copy \u{1b}[2J of it.jsonl")).unwrap();
     let loaded = read(dir.path());
     assert_eq!(loaded.annotation.tracks.len(), 1);
@@ -183,13 +133,8 @@ impl Mounted {
     fn new(at: PathBuf, size: &str) -> Option<Self> {
         fs::create_dir_all(&at).unwrap();
         let size = format!("size={size},mode=0700");
-        let mount = Run::new("mount")
-            .args(["-t", "tmpfs", "-o", &size, "none"])
-            .arg(&at)
-            .output();
-        mount
-            .is_ok_and(|run| run.status.success())
-            .then_some(Self(at))
+        let mount = Run::new("mount").args(["-t", "tmpfs", "-o", &size, "none"]).arg(&at).output();
+        mount.is_ok_and(|run| run.status.success()).then_some(Self(at))
     }
 }
 
@@ -208,10 +153,7 @@ fn a_full_disk_stops_nobody_and_loses_nothing() {
     };
     let root = disk.0.join("project");
     let rescue = dir.path().join("rescue");
-    let options = StoreOptions {
-        user: "anna".into(),
-        rescue: Some(rescue.clone()),
-    };
+    let options = StoreOptions { user: "anna".into(), rescue: Some(rescue.clone()) };
     let start = || ClipStore::open_with(&root, &clip(), 0, &options).unwrap();
     let mut rng = fastrand::Rng::with_seed(6);
     let (mut store, loaded) = start();
@@ -233,10 +175,7 @@ fn a_full_disk_stops_nobody_and_loses_nothing() {
     assert_eq!(work(&mut store, &mut script, 20), 0);
     let ballast = disk.0.join("ballast");
     let _ = fs::write(&ballast, vec![1u8; 1 << 20]);
-    assert!(
-        work(&mut store, &mut script, 200) > 100,
-        "the disk was full"
-    );
+    assert!(work(&mut store, &mut script, 200) > 100, "the disk was full");
     assert!(store.sync().is_err() && store.unsynced() > 100);
     // Room again: everything goes out by itself.
     fs::remove_file(&ballast).unwrap();
@@ -256,11 +195,7 @@ fn a_full_disk_stops_nobody_and_loses_nothing() {
     }
     let (_store, loaded) = start();
     assert_eq!(text(&loaded.annotation), text(script.annotation()));
-    assert!(
-        loaded.notes.iter().any(|n| n.contains("brought back")),
-        "{:?}",
-        loaded.notes
-    );
+    assert!(loaded.notes.iter().any(|n| n.contains("brought back")), "{:?}", loaded.notes);
 }
 
 #[test]
@@ -275,14 +210,7 @@ fn a_read_only_project_opens_for_viewing() {
     let mut script = annotator(&loaded);
     follow(&mut store, &mut script, "track nerve");
     drop(store);
-    assert!(
-        Run::new("mount")
-            .args(["-o", "remount,ro"])
-            .arg(&disk.0)
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(Run::new("mount").args(["-o", "remount,ro"]).arg(&disk.0).status().unwrap().success());
     let error = ClipStore::open_with(&root, &clip(), 0, &as_user("anna")).unwrap_err();
     assert!(matches!(error, ProjectError::ReadOnly { .. }), "{error}");
     assert_eq!(text(&read(&root).annotation), text(script.annotation()));

@@ -32,22 +32,13 @@ impl Scripted {
         std::thread::sleep(self.pace);
         assert!(self.bad != Some(frame), "frame {frame} is unbearable");
         let bitmap = Bitmap::from_fn(8, 4, |x, _| x as usize == frame % 8);
-        Decided {
-            bitmap,
-            score: 0.5,
-            object_score_logit: 1.0,
-            encode_ms: 0.0,
-            decode_ms: 0.0,
-        }
+        Decided { bitmap, score: 0.5, object_score_logit: 1.0, encode_ms: 0.0, decode_ms: 0.0 }
     }
 }
 
 impl Segmenter for Scripted {
     fn info(&self) -> SegmenterInfo {
-        SegmenterInfo {
-            model: "scripted".into(),
-            device: "none".into(),
-        }
+        SegmenterInfo { model: "scripted".into(), device: "none".into() }
     }
     fn open_clip(&mut self, frames: usize) {
         assert_eq!(frames, FRAMES);
@@ -88,15 +79,9 @@ struct Rig {
 
 fn rig(pace_ms: u64, bad: Option<FrameIndex>) -> Rig {
     let asked = Asked::default();
-    let scripted = Scripted {
-        asked: Arc::clone(&asked),
-        pace: Duration::from_millis(pace_ms),
-        bad,
-    };
-    rig_of(
-        Box::new(move || Ok(Box::new(scripted) as Box<dyn Segmenter>)),
-        asked,
-    )
+    let scripted =
+        Scripted { asked: Arc::clone(&asked), pace: Duration::from_millis(pace_ms), bad };
+    rig_of(Box::new(move || Ok(Box::new(scripted) as Box<dyn Segmenter>)), asked)
 }
 
 fn rig_of(build: sonomark::engine::Builder, asked: Asked) -> Rig {
@@ -104,25 +89,17 @@ fn rig_of(build: sonomark::engine::Builder, asked: Asked) -> Rig {
         if frame == 13 {
             return Err("the file ends in the middle of the frame".into());
         }
-        Ok(Arc::new(
-            GrayFrame::new(8, 4, vec![frame as u8; 32]).unwrap(),
-        ))
+        Ok(Arc::new(GrayFrame::new(8, 4, vec![frame as u8; 32]).unwrap()))
     });
     let (sender, events): (Sender<Event>, _) = channel();
     let outbox = Box::new(move |event| drop(sender.send(event)));
     let worker = Worker::spawn(build, Arc::new(frames), outbox).unwrap();
-    Rig {
-        worker,
-        events,
-        asked,
-    }
+    Rig { worker, events, asked }
 }
 
 impl Rig {
     fn next(&self) -> Event {
-        self.events
-            .recv_timeout(Duration::from_secs(10))
-            .expect("an event within ten seconds")
+        self.events.recv_timeout(Duration::from_secs(10)).expect("an event within ten seconds")
     }
 
     /// Events up to and with the first that `wanted` accepts.
@@ -140,36 +117,19 @@ impl Rig {
 }
 
 fn ticket(track: u64, generation: u64) -> Ticket {
-    Ticket {
-        track: TrackId(track),
-        generation,
-    }
+    Ticket { track: TrackId(track), generation }
 }
 
 fn points(n: usize) -> FramePrompts {
-    let points = (0..n)
-        .map(|i| (PointKind::Boundary, PointPx::new(i as f32, 1.0)))
-        .collect();
-    FramePrompts {
-        points,
-        ..FramePrompts::default()
-    }
+    let points = (0..n).map(|i| (PointKind::Boundary, PointPx::new(i as f32, 1.0))).collect();
+    FramePrompts { points, ..FramePrompts::default() }
 }
 
 fn track(first: usize, last: usize, prompted: usize) -> Track {
     let mut track = Track::new("nerve", 0);
     track.windows = vec![Window { first, last }];
-    let prompt = Prompt::Point {
-        kind: PointKind::Boundary,
-        at: PointPx::new(1.0, 1.0),
-    };
-    track.prompts.insert(
-        prompted,
-        vec![PlacedPrompt {
-            id: PromptId(1),
-            prompt,
-        }],
-    );
+    let prompt = Prompt::Point { kind: PointKind::Boundary, at: PointPx::new(1.0, 1.0) };
+    track.prompts.insert(prompted, vec![PlacedPrompt { id: PromptId(1), prompt }]);
     track
 }
 
@@ -197,14 +157,7 @@ fn a_propagation_tells_every_frame_once_and_its_end() {
     let events = rig.until(finished);
     assert_eq!(tracked(&events), [1, 2, 3, 4, 5]);
     let last = &events[events.len() - 2..];
-    assert!(matches!(
-        last[0],
-        Event::Progress {
-            done: 5,
-            total: 5,
-            ..
-        }
-    ));
+    assert!(matches!(last[0], Event::Progress { done: 5, total: 5, .. }));
     assert!(
         matches!(last[1], Event::Finished { ticket: t, cancelled: false } if t == ticket(1, 4))
     );
@@ -220,8 +173,7 @@ fn the_newest_refresh_of_a_frame_wins_and_another_frame_is_not_lost() {
     // The thread is busy: these wait.
     rig.worker.refresh(ticket(1, 1), 7, points(5));
     for generation in 2..6 {
-        rig.worker
-            .refresh(ticket(1, generation), 3, points(generation as usize));
+        rig.worker.refresh(ticket(1, generation), 3, points(generation as usize));
     }
     let (mut generations, mut frames) = (Vec::new(), Vec::new());
     for _ in 0..2 {
@@ -242,10 +194,7 @@ fn a_propagation_yields_to_a_refresh_between_two_frames() {
     rig.until(|event| matches!(event, Event::Tracked { frame: 2, .. }));
     rig.worker.refresh(ticket(2, 1), 20, points(4));
     let events = rig.until(finished);
-    let at = events
-        .iter()
-        .position(|e| matches!(e, Event::Refreshed { .. }))
-        .unwrap();
+    let at = events.iter().position(|e| matches!(e, Event::Refreshed { .. })).unwrap();
     assert!(tracked(&events[..at]).len() <= 2, "{events:?}");
     assert_eq!(tracked(&events), [3, 4, 5, 6, 7, 8, 9]);
     let asked = rig.asked();
@@ -265,13 +214,7 @@ fn a_cancel_ends_within_a_frame_and_keeps_what_is_done() {
     let events = rig.until(finished);
     assert!(asked.elapsed() < Duration::from_millis(300));
     assert!(tracked(&events).len() <= 1);
-    assert!(matches!(
-        events.last(),
-        Some(Event::Finished {
-            cancelled: true,
-            ..
-        })
-    ));
+    assert!(matches!(events.last(), Some(Event::Finished { cancelled: true, .. })));
     // The other track's propagation is untouched.
     let other = rig.until(finished);
     assert_eq!(tracked(&other), [1, 2, 3]);
@@ -297,10 +240,7 @@ fn a_newer_propagation_of_a_track_ends_the_older_one() {
     );
     for event in &newer {
         if let Event::Tracked { ticket, .. } = event {
-            assert_eq!(
-                ticket.generation, 2,
-                "every answer says which question it belongs to"
-            );
+            assert_eq!(ticket.generation, 2, "every answer says which question it belongs to");
         }
     }
 }
@@ -312,9 +252,7 @@ fn a_panic_ends_the_job_and_not_the_thread() {
     rig.worker.propagate(ticket(1, 1), forward(9));
     let events = rig.until(finished);
     assert_eq!(tracked(&events), [1, 2, 3]);
-    let Some(Event::JobFailed { why, .. }) = events.last() else {
-        panic!("{events:?}")
-    };
+    let Some(Event::JobFailed { why, .. }) = events.last() else { panic!("{events:?}") };
     assert!(why.contains("frame 4 is unbearable"), "{why}");
     rig.worker.refresh(ticket(1, 2), 4, points(3));
     assert!(matches!(rig.next(), Event::JobFailed { .. }));
@@ -348,13 +286,7 @@ fn an_undecodable_frame_is_told_and_left_out() {
     assert!(events.iter().any(
         |e| matches!(e, Event::FrameFailed { frame: 13, why } if why.contains("ends in the middle"))
     ));
-    assert!(matches!(
-        events.last(),
-        Some(Event::Finished {
-            cancelled: false,
-            ..
-        })
-    ));
+    assert!(matches!(events.last(), Some(Event::Finished { cancelled: false, .. })));
     rig.worker.refresh(ticket(1, 1), 13, points(3));
     assert!(
         matches!(rig.next(), Event::JobFailed { why, .. } if why.contains("ends in the middle"))
@@ -399,11 +331,7 @@ fn closing_does_not_wait_for_the_whole_propagation() {
 /// A session on the shipped clip with the double, in a project of its own.
 fn session(
     project: &std::path::Path,
-) -> (
-    sonomark::engine::Session<Event>,
-    sonomark::engine::Opened,
-    Receiver<Event>,
-) {
+) -> (sonomark::engine::Session<Event>, sonomark::engine::Opened, Receiver<Event>) {
     let clip = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/clips/ultrabones");
     let (sender, events) = channel();
     let source = sonomark::engine::SegmenterSource::None;
@@ -415,15 +343,8 @@ fn session(
 fn add_track(seed: u32, label: &str) -> sonomark::domain::Step {
     let id = (u64::from(seed) << 32) + 1;
     let content = Track::new(label, 0);
-    let edits = vec![sonomark::domain::Edit::AddTrack {
-        track: TrackId(id),
-        content,
-    }];
-    sonomark::domain::Step {
-        group: id,
-        mark: sonomark::domain::Mark::Do,
-        edits,
-    }
+    let edits = vec![sonomark::domain::Edit::AddTrack { track: TrackId(id), content }];
+    sonomark::domain::Step { group: id, mark: sonomark::domain::Mark::Do, edits }
 }
 
 fn wait_for(events: &Receiver<Event>, wanted: impl Fn(&Event) -> bool) -> Event {
@@ -440,40 +361,20 @@ fn wait_for(events: &Receiver<Event>, wanted: impl Fn(&Event) -> bool) -> Event 
 fn a_step_is_durable_soon_and_there_again_after_reopening() {
     let project = tempfile::tempdir().unwrap();
     let (mut first, opened, events) = session(project.path());
-    assert_eq!(
-        (opened.info.frames, opened.annotation.tracks.len()),
-        (16, 0)
-    );
+    assert_eq!((opened.info.frames, opened.annotation.tracks.len()), (16, 0));
     let step = add_track(opened.session_seed, "nerve");
     let written = Instant::now();
     first.journal(&step).unwrap();
-    wait_for(&events, |event| {
-        matches!(event, Event::Saved { unsynced: 0 })
-    });
-    assert!(
-        written.elapsed() < Duration::from_secs(2),
-        "usually within 250 ms"
-    );
-    let view = sonomark::engine::View {
-        frame: 7,
-        cursor: PointPx::new(3.0, 4.0),
-        track: None,
-    };
+    wait_for(&events, |event| matches!(event, Event::Saved { unsynced: 0 }));
+    assert!(written.elapsed() < Duration::from_secs(2), "usually within 250 ms");
+    let view = sonomark::engine::View { frame: 7, cursor: PointPx::new(3.0, 4.0), track: None };
     first.journal_view(&view);
     first.close();
     let (second, opened, _events) = session(project.path());
-    let labels: Vec<_> = opened
-        .annotation
-        .tracks
-        .values()
-        .map(|t| t.info.label.clone())
-        .collect();
+    let labels: Vec<_> = opened.annotation.tracks.values().map(|t| t.info.label.clone()).collect();
     assert_eq!(labels, ["nerve"]);
     assert_eq!(opened.view, Some(view));
-    assert!(
-        opened.history.undo(&opened.annotation).is_some(),
-        "undo survives a restart"
-    );
+    assert!(opened.history.undo(&opened.annotation).is_some(), "undo survives a restart");
     second.close();
 }
 
@@ -483,22 +384,14 @@ fn two_sessions_on_one_clip_see_each_other() {
     let (mut first, one, _first_events) = session(project.path());
     let (second, two, second_events) = session(project.path());
     assert_ne!(one.session_seed, two.session_seed);
-    first
-        .journal(&add_track(one.session_seed, "vessel"))
-        .unwrap();
-    let event = wait_for(&second_events, |event| {
-        matches!(event, Event::Others { .. })
-    });
-    let Event::Others { edits } = event else {
-        unreachable!()
-    };
+    first.journal(&add_track(one.session_seed, "vessel")).unwrap();
+    let event = wait_for(&second_events, |event| matches!(event, Event::Others { .. }));
+    let Event::Others { edits } = event else { unreachable!() };
     let mut annotation = two.annotation;
     annotation.apply_all(&edits).unwrap();
-    assert_eq!(
-        annotation.tracks.values().next().unwrap().info.label,
-        "vessel"
-    );
-    (first.close(), second.close());
+    assert_eq!(annotation.tracks.values().next().unwrap().info.label, "vessel");
+    first.close();
+    second.close();
 }
 
 #[test]
@@ -512,9 +405,7 @@ fn pictures_come_without_a_network_and_exports_land_in_the_project() {
     let event = wait_for(&events, |event| {
         matches!(event, Event::Exported { .. } | Event::ExportFailed { .. })
     });
-    let Event::Exported { path, .. } = event else {
-        panic!("{event:?}")
-    };
+    let Event::Exported { path, .. } = event else { panic!("{event:?}") };
     assert!(path.starts_with(project.path().join("exports")) && path.is_file());
     session.export_named(&opened.annotation, "xyz", None);
     let event = wait_for(&events, |event| matches!(event, Event::ExportFailed { .. }));

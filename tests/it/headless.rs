@@ -8,9 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 fn data(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/data")
-        .join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
 }
 
 /// A home folder of its own, so that nothing of the person's is read or written.
@@ -31,10 +29,7 @@ impl Home {
             .env_clear()
             .env("HOME", self.0.path())
             .env("PATH", std::env::var_os("PATH").unwrap());
-        command
-            .env("SONOMARK_DEVICE", "cpu")
-            .args(words)
-            .stdin(Stdio::null());
+        command.env("SONOMARK_DEVICE", "cpu").args(words).stdin(Stdio::null());
         command
     }
 
@@ -56,13 +51,8 @@ fn json(bytes: &[u8]) -> Value {
 }
 
 fn mask(path: &Path) -> image::GrayImage {
-    let image = image::open(path)
-        .unwrap_or_else(|e| panic!("{}: {e}", path.display()))
-        .to_luma8();
-    assert!(
-        image.pixels().all(|p| p.0[0] == 0 || p.0[0] == 255),
-        "only 0 and 255"
-    );
+    let image = image::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display())).to_luma8();
+    assert!(image.pixels().all(|p| p.0[0] == 0 || p.0[0] == 255), "only 0 and 255");
     image
 }
 
@@ -119,15 +109,8 @@ fn points_outside_the_image_are_refused_with_exit_1() {
     let home = Home::new();
     let frame = data("clips/ultrabones/00005.jpg");
     let out = home.path("mask.png");
-    let output = home.run(&[
-        "segment",
-        text(&frame),
-        "--boundary",
-        "900,20",
-        "5,5",
-        "--out",
-        text(&out),
-    ]);
+    let output =
+        home.run(&["segment", text(&frame), "--boundary", "900,20", "5,5", "--out", text(&out)]);
     assert_eq!(output.status.code(), Some(1));
     assert!(
         told(&output).contains("outside the image of 475 x 405 px: 900,20"),
@@ -171,19 +154,9 @@ fn propagate_fills_the_window_and_leaves_the_rest_empty() {
         .collect();
     assert_eq!(
         kinds,
-        [
-            (3, "tracked"),
-            (4, "tracked"),
-            (5, "anchor"),
-            (6, "tracked"),
-            (7, "tracked")
-        ]
+        [(3, "tracked"), (4, "tracked"), (5, "anchor"), (6, "tracked"), (7, "tracked")]
     );
-    assert!(
-        frames
-            .iter()
-            .all(|f| f["score"].is_number() && f["ms"].is_number())
-    );
+    assert!(frames.iter().all(|f| f["score"].is_number() && f["ms"].is_number()));
     assert_eq!(report["tracks"][0]["windows"], serde_json::json!([[3, 7]]));
 }
 
@@ -232,10 +205,7 @@ fn ctrl_c_keeps_the_finished_frames_and_exits_130() {
     let folder = out.join("bone shadow");
     let started = Instant::now();
     while fs::read_dir(&folder).map_or(0, Iterator::count) < 2 {
-        assert!(
-            started.elapsed() < Duration::from_secs(60),
-            "no frame within a minute"
-        );
+        assert!(started.elapsed() < Duration::from_secs(60), "no frame within a minute");
         std::thread::sleep(Duration::from_millis(5));
     }
     unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
@@ -250,10 +220,7 @@ fn ctrl_c_keeps_the_finished_frames_and_exits_130() {
     for entry in fs::read_dir(&folder).unwrap() {
         assert!(area(&mask(&entry.unwrap().path())) > 0);
     }
-    assert_eq!(
-        json(&fs::read(out.join("report.json")).unwrap())["cancelled"],
-        true
-    );
+    assert_eq!(json(&fs::read(out.join("report.json")).unwrap())["cancelled"], true);
 }
 
 #[test]
@@ -266,10 +233,7 @@ fn faulty_settings_are_exit_2_and_doctor_shows_them() {
         let output = home.run(words);
         assert_eq!(output.status.code(), Some(2), "{words:?}");
         let told = told(&output);
-        assert!(
-            told.contains("line 1: `devce` is unknown; did you mean `device`?"),
-            "{told}"
-        );
+        assert!(told.contains("line 1: `devce` is unknown; did you mean `device`?"), "{told}");
         assert!(told.contains("did you mean sixel?"), "{told}");
     }
     assert!(String::from_utf8_lossy(&home.run(&["doctor"]).stdout).contains("ffmpeg"));
@@ -287,9 +251,7 @@ fn doctor_and_keys_answer() {
         .iter()
         .map(|f| f["what"].as_str().unwrap())
         .collect();
-    for needed in [
-        "device", "network", "terminal", "ffmpeg", "project", "setting",
-    ] {
+    for needed in ["device", "network", "terminal", "ffmpeg", "project", "setting"] {
         assert!(what.contains(&needed), "{needed} is missing in {what:?}");
     }
     let keys = home.run(&["keys"]);
@@ -302,19 +264,8 @@ fn missing_clips_and_mistyped_commands_are_exit_1() {
     let home = Home::new();
     let output = home.run(&["segmnt"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(
-        told(&output).contains("did you mean `sonomark segment`?"),
-        "{}",
-        told(&output)
-    );
-    let output = home.run(&[
-        "propagate",
-        "/no/such.mp4",
-        "--prompts",
-        "p.yaml",
-        "--out",
-        "o",
-    ]);
+    assert!(told(&output).contains("did you mean `sonomark segment`?"), "{}", told(&output));
+    let output = home.run(&["propagate", "/no/such.mp4", "--prompts", "p.yaml", "--out", "o"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(told(&output).contains("/no/such.mp4"));
     let card = home.run(&["--card", "/no/card.yaml", "bench"]);
@@ -323,16 +274,10 @@ fn missing_clips_and_mistyped_commands_are_exit_1() {
 }
 
 fn listing(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
-    let mut found: Vec<_> = fs::read_dir(folder)
-        .unwrap()
-        .map(|e| e.unwrap().path())
-        .filter(|p| p.is_file())
-        .collect();
+    let mut found: Vec<_> =
+        fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_file()).collect();
     found.sort();
-    found
-        .into_iter()
-        .map(|p| (p.clone(), fs::read(p).unwrap()))
-        .collect()
+    found.into_iter().map(|p| (p.clone(), fs::read(p).unwrap())).collect()
 }
 
 #[test]
@@ -355,55 +300,23 @@ fn watch_takes_clips_in_and_export_writes_them_out() {
         "--idle-exit",
         "5",
     ]);
-    assert_eq!(
-        output.status.code(),
-        Some(3),
-        "the broken image is refused: {}",
-        told(&output)
-    );
-    assert!(
-        told(&output).contains("two.png: refused"),
-        "{}",
-        told(&output)
-    );
+    assert_eq!(output.status.code(), Some(3), "the broken image is refused: {}", told(&output));
+    assert!(told(&output).contains("two.png: refused"), "{}", told(&output));
     assert_eq!(listing(&inbox), before, "the folder is read only to us");
     let written = fs::read_dir(&out).unwrap().next().unwrap().unwrap().path();
     assert!(area(&mask(&written.join("shadow/00000.png"))) > 0);
 
     let coco = home.path("coco.json");
     let clip = inbox.join("one.jpg");
-    let export = home.run(&[
-        "export",
-        text(&clip),
-        "--format",
-        "coco",
-        "--out",
-        text(&coco),
-    ]);
+    let export = home.run(&["export", text(&clip), "--format", "coco", "--out", text(&coco)]);
     assert!(export.status.success(), "{}", told(&export));
-    assert_eq!(
-        json(&fs::read(&coco).unwrap())["annotations"]
-            .as_array()
-            .unwrap()
-            .len(),
-        1
-    );
+    assert_eq!(json(&fs::read(&coco).unwrap())["annotations"].as_array().unwrap().len(), 1);
 
     let list = json(&home.run(&["project", "--json"]).stdout);
-    assert_eq!(
-        (&list[0]["labels"][0], &list[0]["masks"]),
-        (&"shadow".into(), &1.into())
-    );
+    assert_eq!((&list[0]["labels"][0], &list[0]["masks"]), (&"shadow".into(), &1.into()));
     let project = home.path(".local/share/sonomark/project");
     let all = home.path("all");
-    let export = home.run(&[
-        "export",
-        text(&project),
-        "--format",
-        "png",
-        "--out",
-        text(&all),
-    ]);
+    let export = home.run(&["export", text(&project), "--format", "png", "--out", text(&all)]);
     assert!(export.status.success(), "{}", told(&export));
     let clips: Vec<_> = fs::read_dir(&all).unwrap().collect();
     assert_eq!(clips.len(), 1);
@@ -412,19 +325,9 @@ fn watch_takes_clips_in_and_export_writes_them_out() {
 #[test]
 fn the_project_may_not_lie_in_the_watched_folder() {
     let home = Home::new();
-    let output = home.run(&[
-        "watch",
-        text(home.0.path()),
-        "--headless",
-        "--idle-exit",
-        "1",
-    ]);
+    let output = home.run(&["watch", text(home.0.path()), "--headless", "--idle-exit", "1"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(
-        told(&output).contains("lies in the watched folder"),
-        "{}",
-        told(&output)
-    );
+    assert!(told(&output).contains("lies in the watched folder"), "{}", told(&output));
 }
 
 #[test]
@@ -434,15 +337,9 @@ fn the_demo_runs_without_a_terminal() {
     let output = home.run(&["demo", "--headless", "--out", text(&out)]);
     assert!(output.status.success(), "{}", told(&output));
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(
-        said.contains("propagated") && said.contains("frames/s"),
-        "{said}"
-    );
+    assert!(said.contains("propagated") && said.contains("frames/s"), "{said}");
     let overlay = image::open(out.join("overlay.png")).unwrap().to_rgb8();
-    let green = overlay
-        .pixels()
-        .filter(|p| p.0[1] > p.0[0].saturating_add(40))
-        .count();
+    let green = overlay.pixels().filter(|p| p.0[1] > p.0[0].saturating_add(40)).count();
     assert!(green > 1000, "masks are drawn: {green} green pixels");
     assert_eq!(fs::read_dir(out.join("masks")).unwrap().count(), 1);
 }
@@ -478,8 +375,6 @@ fn curves_are_judged_without_a_network() {
     ]);
     assert!(output.status.success(), "{}", told(&output));
     let report = json(&fs::read(&table).unwrap());
-    let dice = report["sets"]["mean"]["points"]["6"]["dice"]
-        .as_f64()
-        .unwrap();
+    let dice = report["sets"]["mean"]["points"]["6"]["dice"].as_f64().unwrap();
     assert!(dice > 0.95, "six points on a disc: {dice}");
 }

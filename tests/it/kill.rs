@@ -75,14 +75,8 @@ fn feed_and_kill(root: &Path, lines: &[String], delay_us: u64, from_start: bool)
     let said = reader.join().unwrap();
     // A last answer without line feed was not given.
     let whole = &said[..said.rfind('\n').map_or(0, |end| end + 1)];
-    let seed = whole
-        .lines()
-        .next()
-        .and_then(|line| line.strip_prefix("open ")?.parse().ok());
-    Said {
-        seed,
-        answered: whole.lines().count().saturating_sub(1),
-    }
+    let seed = whole.lines().next().and_then(|line| line.strip_prefix("open ")?.parse().ok());
+    Said { seed, answered: whole.lines().count().saturating_sub(1) }
 }
 
 /// The annotator after the first `count` lines.
@@ -111,31 +105,18 @@ fn no_acknowledged_step_is_lost_to_a_kill() {
         let root = dir.path().join("p");
         let lines: Vec<String> = (0..1500).map(|_| random_line(&mut rng)).collect();
         let from_start = rng.u32(0..8) == 0;
-        let delay = if rng.u32(0..20) == 0 {
-            rng.u64(16_000..60_000)
-        } else {
-            rng.u64(1000..16_000)
-        };
+        let delay =
+            if rng.u32(0..20) == 0 { rng.u64(16_000..60_000) } else { rng.u64(1000..16_000) };
         let run = feed_and_kill(&root, &lines, delay, from_start);
         acknowledged += run.answered;
         let hash = clip().content_hash;
         let Ok(loaded) = load_read_only(&root, &hash) else {
-            assert_eq!(
-                run.answered, 0,
-                "kill {kill}: acknowledged steps without a clip"
-            );
+            assert_eq!(run.answered, 0, "kill {kill}: acknowledged steps without a clip");
             continue;
         };
-        torn += loaded
-            .notes
-            .iter()
-            .filter(|note| note.contains("cut off"))
-            .count();
-        let other: Vec<&String> = loaded
-            .notes
-            .iter()
-            .filter(|note| !note.contains("cut off"))
-            .collect();
+        torn += loaded.notes.iter().filter(|note| note.contains("cut off")).count();
+        let other: Vec<&String> =
+            loaded.notes.iter().filter(|note| !note.contains("cut off")).collect();
         assert!(other.is_empty(), "kill {kill}: {other:?}");
         let start = oracle.with_seed(run.seed.unwrap_or(0));
         let exact = after(&start, &lines, run.answered);
@@ -157,8 +138,5 @@ fn no_acknowledged_step_is_lost_to_a_kill() {
     println!(
         "{KILLS} kills: {acknowledged} lines acknowledged, 0 lost, {unacknowledged} states one step ahead, {torn} torn ends seen"
     );
-    assert!(
-        acknowledged > KILLS,
-        "the script hardly ran: {acknowledged} answers"
-    );
+    assert!(acknowledged > KILLS, "the script hardly ran: {acknowledged} answers");
 }

@@ -421,9 +421,8 @@ fn boundary_points_end_on_the_contour_of_the_answer() {
     let (input, letterbox) = card.preprocess.frame(&frame, 64, &device);
     let features = sam.encode_image(input);
     let spots = [(30.5, 40.5), (80.5, 40.5), (55.5, 15.5), (55.5, 70.5), (75.5, 60.5)];
-    let mut prompts = FramePrompts::default();
-    prompts.points =
-        spots.iter().map(|(x, y)| (PointKind::Boundary, PointPx::new(*x, *y))).collect();
+    let points = spots.iter().map(|(x, y)| (PointKind::Boundary, PointPx::new(*x, *y))).collect();
+    let prompts = FramePrompts { points, ..FramePrompts::default() };
     let answer = Predictor::new(&sam).predict(&features, &letterbox, &prompts).unwrap();
     assert_eq!(
         (answer.bitmap.width_px, answer.bitmap.height_px, answer.logits.len()),

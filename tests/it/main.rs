@@ -1,5 +1,5 @@
 //! Integration tests: one binary, one module per part of the program.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::needless_range_loop, missing_docs)]
 
 mod bindings;
 mod codec;

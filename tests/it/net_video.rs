@@ -14,7 +14,8 @@ use sonomark::net::prompt_encoder::{PointBatch, PointLabel};
 use sonomark::net::resize::{Kernel, resize_plane};
 use sonomark::net::sam2::{ImageFeatures, Prompts, Sam2};
 use sonomark::net::tracker::{
-    Decided, MaskMemory, MaskScale, PointerMemory, Presence, StepOut, TrackError, Tracker, TrackerOptions,
+    Decided, MaskMemory, MaskScale, PointerMemory, Presence, StepOut, TrackError, Tracker,
+    TrackerOptions,
 };
 
 use super::golden_weights::{Golden, TOLERANCE, fixture, full_set, golden_card, golden_model};
@@ -105,7 +106,10 @@ impl<'a> Check<'a> {
         });
         let missed: Vec<_> = missed.collect();
         assert!(missed.is_empty(), "never compared: {missed:?}");
-        assert!(self.compared.iter().any(|n| n.starts_with(prefix)), "nothing recorded under {prefix}");
+        assert!(
+            self.compared.iter().any(|n| n.starts_with(prefix)),
+            "nothing recorded under {prefix}"
+        );
     }
 
     fn done(self) {
@@ -113,7 +117,6 @@ impl<'a> Check<'a> {
         assert!(self.faults.is_empty(), "{:#?}", self.faults);
     }
 }
-
 
 /// One tracked object of a scenario, and what its frames were seen to leave behind.
 struct Run {
@@ -167,9 +170,15 @@ impl Scene {
         assert_eq!(shape, &[FRAMES, 128, 128, 3]);
         let (mean, std) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
         let images = (0..FRAMES).map(|t| {
-            let at = |c: usize, i: usize| (pixels[(t * 128 * 128 + i) * 3 + c] / 255.0 - mean[c]) / std[c];
-            let values: Vec<f32> = (0..3).flat_map(|c| (0..128 * 128).map(move |i| (c, i))).map(|(c, i)| at(c, i)).collect();
-            let input = Tensor::from_data(TensorData::new(values, [1, 3, 128, 128]), &Device::flex());
+            let at = |c: usize, i: usize| {
+                (pixels[(t * 128 * 128 + i) * 3 + c] / 255.0 - mean[c]) / std[c]
+            };
+            let values: Vec<f32> = (0..3)
+                .flat_map(|c| (0..128 * 128).map(move |i| (c, i)))
+                .map(|(c, i)| at(c, i))
+                .collect();
+            let input =
+                Tensor::from_data(TensorData::new(values, [1, 3, 128, 128]), &Device::flex());
             sam.encode_image(input)
         });
         let images = images.collect();
@@ -181,9 +190,19 @@ impl Scene {
     }
 
     /// Walks `order`, comparing each frame with `prefix.f{t}.*`.
-    fn walk(&self, run: &mut Run, check: &mut Check<'_>, prefix: &str, order: &[usize], direction: Direction) {
+    fn walk(
+        &self,
+        run: &mut Run,
+        check: &mut Check<'_>,
+        prefix: &str,
+        order: &[usize],
+        direction: Direction,
+    ) {
         for &t in order {
-            let out = run.tracker.step(&self.sam, t, &self.images[t], direction).expect("the walk goes on");
+            let out = run
+                .tracker
+                .step(&self.sam, t, &self.images[t], direction)
+                .expect("the walk goes on");
             let prefix = format!("{prefix}.f{t}");
             run.compare(check, &prefix, t);
             run.answer(check, &prefix, &out);
@@ -194,12 +213,20 @@ impl Scene {
     }
 
     /// The clicks on frame 0 and the first walk, then the correction of frame 2 (left pending).
-    fn clicks_walk_and_correction(&self, check: &mut Check<'_>, tag: &str, options: TrackerOptions) -> Run {
+    fn clicks_walk_and_correction(
+        &self,
+        check: &mut Check<'_>,
+        tag: &str,
+        options: TrackerOptions,
+    ) -> Run {
         let mut run = Run::new(FRAMES, 0, options);
         let first = (video_point(gt_point(0)), PointLabel::Inside);
         let second = (video_point([120.0 * 0.9, 96.0 * 0.1]), PointLabel::Outside);
         for (name, points) in [("click0", vec![first]), ("click1", vec![first, second])] {
-            let out = run.tracker.add_points(&self.sam, 0, &self.images[0], &points).expect("a prompt is admitted");
+            let out = run
+                .tracker
+                .add_points(&self.sam, 0, &self.images[0], &points)
+                .expect("a prompt is admitted");
             run.compare(check, &format!("{tag}.{name}"), 0);
             check.values(&format!("{tag}.{name}.video_masks"), &out.logits_at([96, 120]));
         }
@@ -210,7 +237,10 @@ impl Scene {
             (video_point(gt_point(2)), PointLabel::Inside),
             (video_point([120.0 * 0.05, 96.0 * 0.9]), PointLabel::Outside),
         ];
-        let out = run.tracker.add_points(&self.sam, 2, &self.images[2], &fix).expect("a correction is admitted");
+        let out = run
+            .tracker
+            .add_points(&self.sam, 2, &self.images[2], &fix)
+            .expect("a correction is admitted");
         run.compare(check, &format!("{tag}.corr"), 2);
         check.values(&format!("{tag}.corr.video_masks"), &out.logits_at([96, 120]));
         run
@@ -232,14 +262,17 @@ fn toy_mask(t: usize) -> Vec<f32> {
 
 /// The middle of the toy ellipse of frame `t`, rounded down, in video pixels.
 fn gt_point(t: usize) -> [f32; 2] {
-    let inside: Vec<usize> = toy_mask(t).iter().enumerate().filter(|(_, v)| **v > 0.0).map(|(i, _)| i).collect();
-    let mean = |f: &dyn Fn(usize) -> usize| inside.iter().map(|i| f(*i)).sum::<usize>() / inside.len();
+    let inside: Vec<usize> =
+        toy_mask(t).iter().enumerate().filter(|(_, v)| **v > 0.0).map(|(i, _)| i).collect();
+    let mean =
+        |f: &dyn Fn(usize) -> usize| inside.iter().map(|i| f(*i)).sum::<usize>() / inside.len();
     [mean(&|i| i % 120) as f32, mean(&|i| i / 120) as f32]
 }
 
 /// Pushes the object score far below 0, as the occlusion recording did.
 fn never_present(sam: &mut Sam2) {
-    let last = sam.sam_mask_decoder.pred_obj_score_head.layers.last_mut().expect("the head has layers");
+    let last =
+        sam.sam_mask_decoder.pred_obj_score_head.layers.last_mut().expect("the head has layers");
     last.bias = Param::from_tensor(last.bias.val() - 50.0);
 }
 
@@ -311,15 +344,25 @@ fn a_mask_prompt_and_a_box_on_two_objects_match() {
     let (sam, images) = (&scene.sam, &scene.images);
     let mut check = Check::new(&scene.golden, false);
     let mut runs = [0, 1].map(|object| Run::new(4, object, scene.options()));
-    runs[0].tracker.add_mask(sam, 0, &images[0], &toy_mask(0), [96, 120]).expect("a mask is admitted");
+    runs[0]
+        .tracker
+        .add_mask(sam, 0, &images[0], &toy_mask(0), [96, 120])
+        .expect("a mask is admitted");
     let pointer = runs[0].tracker.stages().remove("ptr").expect("a pointer is made");
     check.stage("vid.two.mask0.ptr", &pointer);
     // What the decoder itself thinks of the given mask is thrown away, but recorded.
     let mask = resize_plane(&toy_mask(0), [96, 120], [128, 128], Kernel::BilinearAa);
     let mask: Vec<f32> = mask.iter().map(|v| f32::from(u8::from(*v >= 0.5))).collect();
     let mask = Tensor::from_data(TensorData::new(mask, [1, 1, 128, 128]), &Device::flex());
-    let prompts = Prompts { points: PointBatch::none(1), mask: Some(sam.mask_downsample.forward(mask)) };
-    let made = sam.decide(images[0].pix_feat.clone(), &images[0].high_res, &prompts, false, Presence::Scored);
+    let prompts =
+        Prompts { points: PointBatch::none(1), mask: Some(sam.mask_downsample.forward(mask)) };
+    let made = sam.decide(
+        images[0].pix_feat.clone(),
+        &images[0].high_res,
+        &prompts,
+        false,
+        Presence::Scored,
+    );
     check.stage("vid.two.mask0.low_multi", &made.candidates.into_data());
     check.stage("vid.two.mask0.low", &made.low_res_masks.into_data());
     check.stage("vid.two.mask0.ious", &made.candidate_ious.into_data());
@@ -392,7 +435,10 @@ fn outside_the_windows_nothing_runs_and_inside_the_score_gates_nothing() {
         assert_eq!(out.present, inside);
         assert_eq!(out.low_res_logits.iter().all(|l| *l == -1024.0), !inside, "frame {t}");
     }
-    assert_eq!((tracker.conditioning_frames(), tracker.remembered_frames()), (vec![0], vec![1, 4, 5]));
+    assert_eq!(
+        (tracker.conditioning_frames(), tracker.remembered_frames()),
+        (vec![0], vec![1, 4, 5])
+    );
 }
 
 #[test]
@@ -403,8 +449,14 @@ fn an_object_inside_a_window_is_decided_as_if_its_score_were_high() {
         tracker.set_windows(windows);
         let point = [(video_point(gt_point(0)), PointLabel::Inside)];
         tracker.add_points(&scene.sam, 0, &scene.images[0], &point).expect("a prompt is admitted");
-        let outs: Vec<_> =
-            (0..3).map(|t| tracker.step(&scene.sam, t, &scene.images[t], Forward).expect("walks").low_res_logits).collect();
+        let outs: Vec<_> = (0..3)
+            .map(|t| {
+                tracker
+                    .step(&scene.sam, t, &scene.images[t], Forward)
+                    .expect("walks")
+                    .low_res_logits
+            })
+            .collect();
         outs
     };
     let scored_high = walk(&scene, Vec::new());
@@ -420,7 +472,12 @@ fn a_small_bank_keeps_what_the_walk_reads_and_changes_no_mask() {
         let point = [(video_point(gt_point(0)), PointLabel::Inside)];
         tracker.add_points(&scene.sam, 0, &scene.images[0], &point).expect("a prompt is admitted");
         let outs: Vec<_> = (0..30)
-            .map(|t| tracker.step(&scene.sam, t, &scene.images[t % FRAMES], Forward).expect("walks").low_res_logits)
+            .map(|t| {
+                tracker
+                    .step(&scene.sam, t, &scene.images[t % FRAMES], Forward)
+                    .expect("walks")
+                    .low_res_logits
+            })
             .collect();
         (outs, tracker.remembered_frames().len())
     };
@@ -433,11 +490,15 @@ fn a_small_bank_keeps_what_the_walk_reads_and_changes_no_mask() {
 fn clearing_stale_memories_drops_the_neighbours_of_a_correction() {
     let scene = Scene::new();
     let mut check = Check::new(&scene.golden, false);
-    let options = TrackerOptions { corrections_condition: true, clear_stale: true, ..scene.options() };
+    let options =
+        TrackerOptions { corrections_condition: true, clear_stale: true, ..scene.options() };
     let mut run = scene.clicks_walk_and_correction(&mut check, "vid.corrcond", options);
     assert_eq!(run.tracker.remembered_frames(), [1, 2, 3, 4, 5]);
     run.tracker.preflight(&scene.sam).expect("two frames condition");
-    assert_eq!((run.tracker.conditioning_frames(), run.tracker.remembered_frames()), (vec![0, 2], vec![]));
+    assert_eq!(
+        (run.tracker.conditioning_frames(), run.tracker.remembered_frames()),
+        (vec![0, 2], vec![])
+    );
 }
 
 #[test]
@@ -446,7 +507,10 @@ fn a_refused_call_says_why_and_leaves_the_tracker_as_it_was() {
     let (sam, image) = (&scene.sam, &scene.images[0]);
     let mut tracker = Tracker::new(FRAMES, scene.options());
     assert_eq!(tracker.step(sam, 0, image, Forward), Err(TrackError::NothingToFollow));
-    assert_eq!(tracker.step(sam, 6, image, Forward), Err(TrackError::NoSuchFrame { frame: 6, frames: 6 }));
+    assert_eq!(
+        tracker.step(sam, 6, image, Forward),
+        Err(TrackError::NoSuchFrame { frame: 6, frames: 6 })
+    );
     assert_eq!(tracker.add_points(sam, 0, image, &[]), Err(TrackError::NoPrompt(0)));
     let short = tracker.add_mask(sam, 0, image, &[1.0; 5], [2, 3]);
     assert_eq!(short, Err(TrackError::MaskSize { frame: 0, found: 5, wanted: 6 }));
@@ -489,9 +553,15 @@ fn a_batch_of_objects_is_decided_as_each_of_them_alone() {
         let present = Presence::Scored.gate(&first.object_score_logits);
         let features = sam.remember(many(&scene.images[0].pix_feat), mask, present);
         let pointers = [PointerMemory { obj_ptr: first.obj_ptr, distance: 1 }];
-        let read = sam.condition(many(&image.pix_feat), &[MaskMemory { features, t_pos: 0 }], &pointers, FRAMES);
+        let read = sam.condition(
+            many(&image.pix_feat),
+            &[MaskMemory { features, t_pos: 0 }],
+            &pointers,
+            FRAMES,
+        );
         let unprompted = Prompts { points: PointBatch::none(b), mask: None };
-        let decided = sam.decide(read.pix_feat, &image.high_res, &unprompted, true, Presence::Scored);
+        let decided =
+            sam.decide(read.pix_feat, &image.high_res, &unprompted, true, Presence::Scored);
         decided.low_res_masks.into_data().iter::<f32>().collect::<Vec<_>>()
     };
     let prompts = [
@@ -499,7 +569,8 @@ fn a_batch_of_objects_is_decided_as_each_of_them_alone() {
         vec![(video_point([100.0, 20.0]), PointLabel::Inside)],
     ];
     let together = second(first(&prompts));
-    let alone: Vec<f32> = prompts.iter().flat_map(|p| second(first(std::slice::from_ref(p)))).collect();
+    let alone: Vec<f32> =
+        prompts.iter().flat_map(|p| second(first(std::slice::from_ref(p)))).collect();
     let apart = together.iter().zip(&alone).fold(0f32, |m, (a, b)| m.max((a - b).abs()));
     assert!(apart < TOLERANCE && together.len() == alone.len(), "{apart}");
 }
@@ -510,7 +581,8 @@ fn gradients_reach_every_memory_parameter_through_a_clip() {
     let device = Device::flex().autodiff();
     let sam = scene.sam.clone().train();
     let pix = |t: usize| Tensor::<4>::from_data(scene.images[t].pix_feat.to_data(), &device);
-    let fine = scene.images[0].high_res.clone().map(|h| Tensor::<4>::from_data(h.to_data(), &device));
+    let fine =
+        scene.images[0].high_res.clone().map(|h| Tensor::<4>::from_data(h.to_data(), &device));
     let unprompted = Prompts { points: PointBatch::none(1), mask: None };
     let first = sam.decide(sam.without_memory(pix(0)), &fine, &unprompted, true, Presence::Given);
     let mask = sam.memory_mask(first.low_res_masks, MaskScale::Soft);
@@ -523,7 +595,8 @@ fn gradients_reach_every_memory_parameter_through_a_clip() {
     );
     let second = sam.decide(read.pix_feat, &fine, &unprompted, true, Presence::Given);
     let gradients = second.low_res_masks.powf_scalar(2.0).mean().backward();
-    let sum = |g: Option<Tensor<2>>| g.map(|g| g.abs().sum().into_scalar::<f32>()).unwrap_or_default();
+    let sum =
+        |g: Option<Tensor<2>>| g.map(|g| g.abs().sum().into_scalar::<f32>()).unwrap_or_default();
     let attention = &sam.memory_attention.layers[0].cross_attn_image;
     let reached = [
         ("keys of the memory attention", sum(attention.k_proj.weight.val().grad(&gradients))),
@@ -533,7 +606,13 @@ fn gradients_reach_every_memory_parameter_through_a_clip() {
     for (name, size) in reached {
         assert!(size > 0.0 && size.is_finite(), "{name}: {size}");
     }
-    let encoder = sam.memory_encoder.pix_feat_proj.weight.val().grad(&gradients).map(|g| g.abs().sum().into_scalar::<f32>());
+    let encoder = sam
+        .memory_encoder
+        .pix_feat_proj
+        .weight
+        .val()
+        .grad(&gradients)
+        .map(|g| g.abs().sum().into_scalar::<f32>());
     assert!(encoder.is_some_and(|g| g > 0.0), "memory encoder: {encoder:?}");
 }
 
@@ -545,12 +624,17 @@ fn write_subset() {
     assert!(golden.whole, "needs the whole recordings");
     let wanted = |name: &str| {
         let last = name.rsplit('.').next().unwrap_or(name);
-        let small = ["ious", "ptr", "obj", "n_ptr", "is_cond", "order", "object_score_logits"].contains(&last);
-        let maps = ["pred_masks", "maskmem_features", "memattn_out"].contains(&last) && !name.contains(".refwd.");
+        let small = ["ious", "ptr", "obj", "n_ptr", "is_cond", "order", "object_score_logits"]
+            .contains(&last);
+        let maps = ["pred_masks", "maskmem_features", "memattn_out"].contains(&last)
+            && !name.contains(".refwd.");
         let corrected = name.starts_with("vid.corrcond.refwd") && last == "pred_masks";
-        let tokens = ["vid.f32.fwd.f5", "vid.f32.rev.f0", "vid.two.fwd.f0"].iter().any(|p| name.starts_with(p));
+        let tokens = ["vid.f32.fwd.f5", "vid.f32.rev.f0", "vid.two.fwd.f0"]
+            .iter()
+            .any(|p| name.starts_with(p));
         let tokens = tokens && ["memory", "memory_pos", "curr_in", "low_multi"].contains(&last);
-        !name.starts_with("vid.bf16") && (small || maps || corrected || tokens || name == "vid.resized_u8")
+        !name.starts_with("vid.bf16")
+            && (small || maps || corrected || tokens || name == "vid.resized_u8")
     };
     let bytes = |name: &str, values: &[f32]| -> (Dtype, Vec<u8>) {
         if name == "vid.resized_u8" {
@@ -565,7 +649,11 @@ fn write_subset() {
         .map(|(name, (shape, values))| (name, shape, bytes(name, values)))
         .collect();
     let views = kept.iter().map(|(name, shape, (dtype, data))| {
-        (name.as_str(), TensorView::new(*dtype, (*shape).clone(), data).expect("the bytes fill the shape"))
+        (
+            name.as_str(),
+            TensorView::new(*dtype, (*shape).clone(), data).expect("the bytes fill the shape"),
+        )
     });
-    safetensors::serialize_to_file(views, None, &fixture(SUBSET)).expect("the subset can be written");
+    safetensors::serialize_to_file(views, None, &fixture(SUBSET))
+        .expect("the subset can be written");
 }

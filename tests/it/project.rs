@@ -12,10 +12,7 @@ use sonomark::domain::{
 use sonomark::project::{ClipStore, Loaded, StoreOptions, View, list_clips, load_read_only};
 
 pub(crate) fn as_user(user: &str) -> StoreOptions {
-    StoreOptions {
-        user: user.into(),
-        rescue: None,
-    }
+    StoreOptions { user: user.into(), rescue: None }
 }
 
 pub(crate) fn open(root: &Path, user: &str) -> (ClipStore, Loaded) {
@@ -27,11 +24,7 @@ pub(crate) fn read(root: &Path) -> Loaded {
 }
 
 pub(crate) fn annotator(loaded: &Loaded) -> Script {
-    Script::new(
-        loaded.annotation.clone(),
-        loaded.history.clone(),
-        loaded.session_seed,
-    )
+    Script::new(loaded.annotation.clone(), loaded.history.clone(), loaded.session_seed)
 }
 
 /// Follows one line; true when there was a step.
@@ -66,10 +59,7 @@ pub(crate) fn random_line(rng: &mut fastrand::Rng) -> String {
 
 pub(crate) fn journals(root: &Path) -> Vec<PathBuf> {
     let ops = root.join("clips").join(&clip().content_hash.0).join("ops");
-    let mut files: Vec<PathBuf> = fs::read_dir(ops)
-        .unwrap()
-        .map(|e| e.unwrap().path())
-        .collect();
+    let mut files: Vec<PathBuf> = fs::read_dir(ops).unwrap().map(|e| e.unwrap().path()).collect();
     files.sort();
     files
 }
@@ -91,20 +81,12 @@ pub(crate) fn text(annotation: &Annotation) -> String {
 }
 
 fn step(group: u64, edit: Edit) -> Step {
-    Step {
-        group,
-        mark: Mark::Do,
-        edits: vec![edit],
-    }
+    Step { group, mark: Mark::Do, edits: vec![edit] }
 }
 
 fn mask(source: MaskSource, r: u32) -> FrameMask {
     let mask = Bitmap::from_fn(64, 48, |x, y| x < r && y < r).to_mask();
-    FrameMask {
-        mask,
-        source,
-        score: 0.5,
-    }
+    FrameMask { mask, source, score: 0.5 }
 }
 
 #[test]
@@ -117,11 +99,7 @@ fn a_reopened_clip_is_as_it_was_left() {
     for _ in 0..300 {
         follow(&mut store, &mut script, &random_line(&mut rng));
     }
-    let view = View {
-        frame: 7,
-        cursor: PointPx::new(1.5, 2.25),
-        track: Some(TrackId(9)),
-    };
+    let view = View { frame: 7, cursor: PointPx::new(1.5, 2.25), track: Some(TrackId(9)) };
     store.append_view(&view, 0).unwrap();
     assert!(store.unsynced() > 0);
     store.syncer().sync().unwrap();
@@ -129,30 +107,15 @@ fn a_reopened_clip_is_as_it_was_left() {
     drop(store);
     let (_, again) = open(&root, "anna");
     assert_eq!(text(&again.annotation), text(script.annotation()));
-    assert_eq!(
-        (again.view, again.notes.len()),
-        (Some(view), 0),
-        "{:?}",
-        again.notes
-    );
+    assert_eq!((again.view, again.notes.len()), (Some(view), 0), "{:?}", again.notes);
     assert_ne!(again.session_seed, loaded.session_seed);
     let summary = list_clips(&root).unwrap();
     assert_eq!((summary.len(), summary[0].info.clone()), (1, Some(clip())));
     assert_eq!(summary[0].journals, 1, "looking creates no journal");
     for path in [root.clone(), root.join("clips"), root.join("sessions")] {
-        assert_eq!(
-            fs::metadata(path).unwrap().permissions().mode() & 0o777,
-            0o700
-        );
+        assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o700);
     }
-    assert_eq!(
-        fs::metadata(&journals(&root)[0])
-            .unwrap()
-            .permissions()
-            .mode()
-            & 0o777,
-        0o600
-    );
+    assert_eq!(fs::metadata(&journals(&root)[0]).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
 #[test]
@@ -163,10 +126,7 @@ fn undo_and_redo_go_on_across_restarts() {
     for _ in 0..12 {
         let (mut store, loaded) = open(dir.path(), "anna");
         let mut script = annotator(&loaded);
-        let mut kept = oracle
-            .take()
-            .unwrap_or_default()
-            .with_seed(loaded.session_seed);
+        let mut kept = oracle.take().unwrap_or_default().with_seed(loaded.session_seed);
         for _ in 0..40 {
             let line = random_line(&mut rng);
             follow(&mut store, &mut script, &line);
@@ -187,10 +147,7 @@ fn undo_and_redo_go_on_across_restarts() {
     );
     drop(store);
     let (mut store, loaded) = open(dir.path(), "ben");
-    assert!(
-        !follow(&mut store, &mut annotator(&loaded), "undo"),
-        "ben does not undo anna's work"
-    );
+    assert!(!follow(&mut store, &mut annotator(&loaded), "undo"), "ben does not undo anna's work");
 }
 
 #[test]
@@ -198,23 +155,12 @@ fn a_track_removed_with_everything_it_holds_comes_back() {
     let dir = tempfile::tempdir().unwrap();
     let (mut store, loaded) = open(dir.path(), "anna");
     let mut script = annotator(&loaded);
-    for line in [
-        "track nerve",
-        "boundary 3 1 2",
-        "mask 5 20 20 6",
-        "window 2 9",
-    ] {
+    for line in ["track nerve", "boundary 3 1 2", "mask 5 20 20 6", "window 2 9"] {
         assert!(follow(&mut store, &mut script, line));
     }
     let full = text(script.annotation());
     let (&track, content) = script.annotation().tracks.iter().next().unwrap();
-    let removal = step(
-        99,
-        Edit::RemoveTrack {
-            track,
-            content: content.clone(),
-        },
-    );
+    let removal = step(99, Edit::RemoveTrack { track, content: content.clone() });
     store.append(&removal, 0).unwrap();
     drop(store);
     let (mut store, loaded) = open(dir.path(), "anna");
@@ -232,11 +178,7 @@ fn two_live_sessions_converge_and_keep_both_works() {
         let mut rng = fastrand::Rng::with_seed(seed);
         let (mut a, loaded_a) = open(dir.path(), "anna");
         let (mut b, loaded_b) = open(dir.path(), "ben");
-        assert!(
-            loaded_b.others[0].starts_with("anna on "),
-            "{:?}",
-            loaded_b.others
-        );
+        assert!(loaded_b.others[0].starts_with("anna on "), "{:?}", loaded_b.others);
         let mut states = [loaded_a.annotation.clone(), loaded_b.annotation.clone()];
         let mut scripts = [annotator(&loaded_a), annotator(&loaded_b)];
         let mut made = 0;
@@ -246,11 +188,7 @@ fn two_live_sessions_converge_and_keep_both_works() {
             if rng.u32(0..4) == 0 {
                 for edit in store.poll_others() {
                     states[who].apply(&edit).expect("edits of others are exact");
-                    scripts[who].done(&Step {
-                        group: 0,
-                        mark: Mark::Redo,
-                        edits: vec![edit],
-                    });
+                    scripts[who].done(&Step { group: 0, mark: Mark::Redo, edits: vec![edit] });
                 }
                 continue;
             }
@@ -274,18 +212,8 @@ fn two_live_sessions_converge_and_keep_both_works() {
         }
         assert_eq!(text(&states[0]), text(&states[1]), "seed {seed}");
         drop((a, b));
-        assert_eq!(
-            text(&read(dir.path()).annotation),
-            text(&states[0]),
-            "seed {seed}"
-        );
-        let rows = |path: &PathBuf| {
-            fs::read(path)
-                .unwrap()
-                .iter()
-                .filter(|&&b| b == b'\n')
-                .count()
-        };
+        assert_eq!(text(&read(dir.path()).annotation), text(&states[0]), "seed {seed}");
+        let rows = |path: &PathBuf| fs::read(path).unwrap().iter().filter(|&&b| b == b'\n').count();
         assert_eq!(journals(dir.path()).iter().map(rows).sum::<usize>(), made);
     }
 }
@@ -316,16 +244,8 @@ fn copies_of_a_project_merge_by_copying_the_files_together() {
     copy_into(&one, &left);
     let (l, r) = (read(&left), read(&right));
     assert_eq!(text(&l.annotation), text(&r.annotation));
-    let labels: Vec<&str> = l
-        .annotation
-        .tracks
-        .values()
-        .map(|t| t.info.label.as_str())
-        .collect();
-    assert!(
-        labels.contains(&"of_anna") && labels.contains(&"of_ben"),
-        "{labels:?}"
-    );
+    let labels: Vec<&str> = l.annotation.tracks.values().map(|t| t.info.label.as_str()).collect();
+    assert!(labels.contains(&"of_anna") && labels.contains(&"of_ben"), "{labels:?}");
     assert_eq!(journals(&left).len(), 7);
 }
 
@@ -335,17 +255,7 @@ fn a_model_never_replaces_a_persons_frame_and_two_persons_are_named() {
         let dir = tempfile::tempdir().unwrap();
         let track = TrackId(1);
         let (mut anna, _) = open(dir.path(), "anna");
-        anna.append(
-            &step(
-                1,
-                Edit::AddTrack {
-                    track,
-                    content: Track::new("n", 0),
-                },
-            ),
-            0,
-        )
-        .unwrap();
+        anna.append(&step(1, Edit::AddTrack { track, content: Track::new("n", 0) }), 0).unwrap();
         let (mut batch, _) = open(dir.path(), "batch");
         let (mut ben, _) = open(dir.path(), "ben");
         let set = |source, r| Edit::SetMask {
@@ -377,12 +287,8 @@ fn a_model_never_replaces_a_persons_frame_and_two_persons_are_named() {
         }
         drop((anna, batch));
         let loaded = read(dir.path());
-        assert_eq!(
-            loaded.annotation.tracks[&track].masks[&4].source,
-            MaskSource::Accepted
-        );
-        ben.append(&step(8, set(MaskSource::Accepted, 7)), 0)
-            .unwrap();
+        assert_eq!(loaded.annotation.tracks[&track].masks[&4].source, MaskSource::Accepted);
+        ben.append(&step(8, set(MaskSource::Accepted, 7)), 0).unwrap();
         drop(ben);
         let loaded = read(dir.path());
         let told = loaded
@@ -404,10 +310,7 @@ fn a_step_far_behind_still_finds_its_place() {
         follow(&mut anna, &mut script, &format!("boundary {} 1 2", i % 32));
     }
     // Ben never looked: his clock says this came before nearly everything of Anna's.
-    let vein = Edit::AddTrack {
-        track: TrackId(7),
-        content: Track::new("vein", 1),
-    };
+    let vein = Edit::AddTrack { track: TrackId(7), content: Track::new("vein", 1) };
     ben.append(&step(1, vein.clone()), 0).unwrap();
     assert_eq!(anna.poll_others(), [vein]);
     assert_eq!(text(anna.annotation()), text(&read(dir.path()).annotation));
@@ -420,50 +323,34 @@ fn a_step_far_behind_still_finds_its_place() {
 fn clocks_may_jump() {
     let dir = tempfile::tempdir().unwrap();
     let mut script = Script::default();
-    for (i, now_ms) in [1_790_000_000_000, 0, u64::MAX, 2_105_000_000_000, 1]
-        .into_iter()
-        .enumerate()
+    for (i, now_ms) in
+        [1_790_000_000_000, 0, u64::MAX, 2_105_000_000_000, 1].into_iter().enumerate()
     {
         let (mut store, loaded) =
             ClipStore::open_with(dir.path(), &clip(), now_ms, &as_user("anna")).unwrap();
         assert_eq!(text(&loaded.annotation), text(script.annotation()));
         script = annotator(&loaded);
-        for line in [
-            format!("track t{i}"),
-            "boundary 1 2 3".into(),
-            "undo".into(),
-            "mask 1 9 9 3".into(),
-        ] {
+        for line in
+            [format!("track t{i}"), "boundary 1 2 3".into(), "undo".into(), "mask 1 9 9 3".into()]
+        {
             if let Command::Step(step) = script.command(&line).unwrap() {
                 store.append(&step, now_ms.wrapping_add(7)).unwrap();
                 script.done(&step);
             }
         }
     }
-    assert_eq!(
-        text(&read(dir.path()).annotation),
-        text(script.annotation())
-    );
+    assert_eq!(text(&read(dir.path()).annotation), text(script.annotation()));
 }
 
 /// Time this thread has spent on a CPU.
 fn on_cpu() -> Duration {
     let stat = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    Duration::from_nanos(
-        stat.split(' ')
-            .next()
-            .and_then(|ns| ns.parse().ok())
-            .unwrap_or(0),
-    )
+    Duration::from_nanos(stat.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0))
 }
 
 #[test]
 fn two_hundred_thousand_steps_replay_quickly() {
-    let steps: u64 = if cfg!(debug_assertions) {
-        20_000
-    } else {
-        200_000
-    };
+    let steps: u64 = if cfg!(debug_assertions) { 20_000 } else { 200_000 };
     let dir = tempfile::tempdir().unwrap();
     let (mut store, loaded) = open(dir.path(), "anna");
     let mut script = annotator(&loaded);

@@ -16,17 +16,11 @@ const SETTLE: Duration = Duration::from_millis(300);
 fn complete(path: &Path) -> Result<(), String> {
     let whole = |path: &Path| fs::read(path).is_ok_and(|bytes| bytes.ends_with(b"END"));
     let fine = if path.is_dir() {
-        fs::read_dir(path)
-            .unwrap()
-            .all(|entry| whole(&entry.unwrap().path()))
+        fs::read_dir(path).unwrap().all(|entry| whole(&entry.unwrap().path()))
     } else {
         whole(path)
     };
-    if fine {
-        Ok(())
-    } else {
-        Err("its end is missing".into())
-    }
+    if fine { Ok(()) } else { Err("its end is missing".into()) }
 }
 
 fn looks(path: &Path) -> bool {
@@ -47,9 +41,7 @@ fn watch(folder: &Path, poll: bool) -> (Watcher, Receiver<Found>) {
 }
 
 fn next(found: &Receiver<Found>) -> Found {
-    found
-        .recv_timeout(Duration::from_secs(20))
-        .expect("something is found")
+    found.recv_timeout(Duration::from_secs(20)).expect("something is found")
 }
 
 fn nothing_more(found: &Receiver<Found>) {
@@ -68,12 +60,7 @@ fn a_slow_copy_is_reported_once_when_it_is_whole() {
     for poll in [false, true] {
         let (_dir, folder) = folder();
         let (watcher, found) = watch(&folder, poll);
-        assert_eq!(
-            watcher.mode().starts_with("poll"),
-            poll,
-            "{}",
-            watcher.mode()
-        );
+        assert_eq!(watcher.mode().starts_with("poll"), poll, "{}", watcher.mode());
         let path = folder.join("slow.clip");
         let mut file = fs::File::create(&path).unwrap();
         let began = Instant::now();
@@ -85,10 +72,7 @@ fn a_slow_copy_is_reported_once_when_it_is_whole() {
         drop(file);
         let written = began.elapsed();
         assert_eq!(next(&found), Found::Clip(path.clone()));
-        assert!(
-            began.elapsed() >= written + SETTLE / 2,
-            "reported too early"
-        );
+        assert!(began.elapsed() >= written + SETTLE / 2, "reported too early");
         // Touching changes no content; a new content is a new report.
         fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
         nothing_more(&found);
@@ -113,18 +97,10 @@ fn renamed_in_truncated_and_foreign_files() {
     fs::write(&half, "only the beginning").unwrap();
     assert_eq!(
         next(&found),
-        Found::Refused {
-            path: half.clone(),
-            why: "its end is missing".into()
-        }
+        Found::Refused { path: half.clone(), why: "its end is missing".into() }
     );
     nothing_more(&found);
-    fs::OpenOptions::new()
-        .append(true)
-        .open(&half)
-        .unwrap()
-        .write_all(b" END")
-        .unwrap();
+    fs::OpenOptions::new().append(true).open(&half).unwrap().write_all(b" END").unwrap();
     assert_eq!(next(&found), Found::Clip(half.clone()));
     // Truncated and written again.
     fs::File::create(&half).unwrap();

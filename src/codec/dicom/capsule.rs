@@ -32,29 +32,15 @@ pub(super) fn decode(
 fn write(jpeg: &[u8], shape: &Shape, syntax: &str) -> Vec<u8> {
     let mut meta = Vec::new();
     long(&mut meta, 0x0002_0001, *b"OB", &[0, 1]);
-    short(
-        &mut meta,
-        0x0002_0002,
-        *b"UI",
-        b"1.2.840.10008.5.1.4.1.1.6.1",
-    );
+    short(&mut meta, 0x0002_0002, *b"UI", b"1.2.840.10008.5.1.4.1.1.6.1");
     short(&mut meta, 0x0002_0003, *b"UI", b"2.25.1");
     short(&mut meta, 0x0002_0010, *b"UI", syntax.as_bytes());
     short(&mut meta, 0x0002_0012, *b"UI", b"2.25.2");
     let mut out = vec![0; 128];
     out.extend(b"DICM");
-    short(
-        &mut out,
-        0x0002_0000,
-        *b"UL",
-        &(meta.len() as u32).to_le_bytes(),
-    );
+    short(&mut out, 0x0002_0000, *b"UL", &(meta.len() as u32).to_le_bytes());
     out.extend(meta);
-    let colour = if shape.samples() == 3 {
-        "YBR_FULL"
-    } else {
-        "MONOCHROME2"
-    };
+    let colour = if shape.samples() == 3 { "YBR_FULL" } else { "MONOCHROME2" };
     let word =
         |out: &mut Vec<u8>, tag: u32, value: u16| short(out, tag, *b"US", &value.to_le_bytes());
     word(&mut out, 0x0028_0002, shape.samples());
@@ -67,9 +53,7 @@ fn write(jpeg: &[u8], shape: &Shape, syntax: &str) -> Vec<u8> {
     word(&mut out, 0x0028_0101, shape.bits_allocated);
     word(&mut out, 0x0028_0102, shape.bits_allocated - 1);
     word(&mut out, 0x0028_0103, 0);
-    out.extend([
-        0xe0, 0x7f, 0x10, 0x00, b'O', b'B', 0, 0, 0xff, 0xff, 0xff, 0xff,
-    ]);
+    out.extend([0xe0, 0x7f, 0x10, 0x00, b'O', b'B', 0, 0, 0xff, 0xff, 0xff, 0xff]);
     out.extend([0xfe, 0xff, 0x00, 0xe0, 0, 0, 0, 0]);
     out.extend([0xfe, 0xff, 0x00, 0xe0]);
     out.extend((jpeg.len().next_multiple_of(2) as u32).to_le_bytes());
@@ -82,10 +66,7 @@ fn write(jpeg: &[u8], shape: &Shape, syntax: &str) -> Vec<u8> {
 }
 
 fn tag_bytes(tag: u32) -> [u8; 4] {
-    let ([g0, g1], [e0, e1]) = (
-        ((tag >> 16) as u16).to_le_bytes(),
-        (tag as u16).to_le_bytes(),
-    );
+    let ([g0, g1], [e0, e1]) = (((tag >> 16) as u16).to_le_bytes(), (tag as u16).to_le_bytes());
     [g0, g1, e0, e1]
 }
 

@@ -92,27 +92,18 @@ impl Shape {
         };
         let rows = set.word(tags::ROWS).ok_or_else(|| missing("Rows"))?;
         let columns = set.word(tags::COLUMNS).ok_or_else(|| missing("Columns"))?;
-        let bits_allocated = set
-            .word(tags::BITS_ALLOCATED)
-            .ok_or_else(|| missing("BitsAllocated"))?;
+        let bits_allocated =
+            set.word(tags::BITS_ALLOCATED).ok_or_else(|| missing("BitsAllocated"))?;
         let bits_stored = set.word(tags::BITS_STORED).unwrap_or(bits_allocated);
-        let high_bit = set
-            .word(tags::HIGH_BIT)
-            .unwrap_or(bits_stored.saturating_sub(1));
-        let count = set
-            .text(tags::FRAMES)
-            .map_or(Some(1), |text| text.parse().ok());
+        let high_bit = set.word(tags::HIGH_BIT).unwrap_or(bits_stored.saturating_sub(1));
+        let count = set.text(tags::FRAMES).map_or(Some(1), |text| text.parse().ok());
         let frames =
             count.ok_or_else(|| CodecError::damaged(path, "its number of frames is no number"))?;
         check_size(path, columns.into(), rows.into(), frames)?;
         let colour = colour(path, set)?;
         if !matches!(bits_allocated, 8 | 16) {
             let cause = format!("its pixels have {bits_allocated} bits");
-            return Err(CodecError::unsupported(
-                path,
-                cause,
-                "convert it to 8 or 16 bits",
-            ));
+            return Err(CodecError::unsupported(path, cause, "convert it to 8 or 16 bits"));
         }
         if bits_stored == 0
             || bits_stored > bits_allocated
@@ -145,10 +136,7 @@ impl Shape {
         }
         let all = shape.frame_bytes() as u128 * frames as u128;
         if all > MAX_DECODED_BYTES {
-            return Err(CodecError::too_large(
-                path,
-                "its frames take more than 64 GiB",
-            ));
+            return Err(CodecError::too_large(path, "its frames take more than 64 GiB"));
         }
         Ok(shape)
     }
@@ -162,11 +150,7 @@ impl Shape {
     }
 
     pub(super) fn samples_per_pixel(&self) -> usize {
-        if matches!(self.colour, Colour::Gray { .. } | Colour::Palette) {
-            1
-        } else {
-            3
-        }
+        if matches!(self.colour, Colour::Gray { .. } | Colour::Palette) { 1 } else { 3 }
     }
 
     pub(super) fn sample_bytes(&self) -> usize {
@@ -188,11 +172,7 @@ impl Shape {
             return Box::new(samples.bytes.iter().map(|&b| u16::from(b)));
         }
         Box::new(samples.bytes.chunks_exact(2).map(move |b| {
-            if big {
-                u16::from_be_bytes([b[0], b[1]])
-            } else {
-                u16::from_le_bytes([b[0], b[1]])
-            }
+            if big { u16::from_be_bytes([b[0], b[1]]) } else { u16::from_le_bytes([b[0], b[1]]) }
         }))
     }
 
@@ -213,9 +193,7 @@ impl Shape {
 
 fn colour(path: &Path, set: &DataSet) -> Result<Colour, CodecError> {
     let samples = set.word(tags::SAMPLES).unwrap_or(1);
-    let name = set
-        .text(tags::PHOTOMETRIC)
-        .unwrap_or_else(|| "MONOCHROME2".into());
+    let name = set.text(tags::PHOTOMETRIC).unwrap_or_else(|| "MONOCHROME2".into());
     match (name.as_str(), samples) {
         ("MONOCHROME2", 1) => Ok(Colour::Gray { inverted: false }),
         ("MONOCHROME1", 1) => Ok(Colour::Gray { inverted: true }),
@@ -226,11 +204,7 @@ fn colour(path: &Path, set: &DataSet) -> Result<Colour, CodecError> {
         ("YBR_FULL_422", 3) => Ok(Colour::Ybr422),
         _ => {
             let cause = format!("its colours are \"{name}\" with {samples} samples");
-            Err(CodecError::unsupported(
-                path,
-                cause,
-                "convert it to RGB or MONOCHROME2",
-            ))
+            Err(CodecError::unsupported(path, cause, "convert it to RGB or MONOCHROME2"))
         }
     }
 }
@@ -257,49 +231,29 @@ impl Layout {
         let jpeg = JPEG.iter().find(|&&uid| uid == syntax);
         match (&walked.pixels, native, jpeg) {
             (None, ..) => Err(CodecError::damaged(path, "it holds no pixel data")),
-            (
-                Some(Pixels::Native {
-                    offset,
-                    length,
-                    words,
-                }),
-                true,
-                _,
-            ) => {
+            (Some(Pixels::Native { offset, length, words }), true, _) => {
                 let needed = shape.frame_bytes() as u64 * shape.frames as u64;
                 if *length < needed {
                     let cause = format!("its frames need {needed} bytes and it holds {length}");
                     return Err(CodecError::damaged(path, cause));
                 }
                 let swapped = shape.big && *words && shape.bits_allocated == 8;
-                Ok(Self::Native {
-                    offset: *offset,
-                    swapped,
-                })
+                Ok(Self::Native { offset: *offset, swapped })
             }
             (Some(Pixels::Fragments(fragments)), _, Some(&uid)) => {
                 let frames = assign(path, input, &walked.set, fragments, shape.frames, true)?;
                 Ok(Self::Jpeg(uid, frames))
             }
-            (Some(Pixels::Fragments(fragments)), ..) if syntax == RLE => Ok(Self::Rle(assign(
-                path,
-                input,
-                &walked.set,
-                fragments,
-                shape.frames,
-                false,
-            )?)),
+            (Some(Pixels::Fragments(fragments)), ..) if syntax == RLE => {
+                Ok(Self::Rle(assign(path, input, &walked.set, fragments, shape.frames, false)?))
+            }
             (Some(Pixels::Fragments(_)), true, _)
-            | (Some(Pixels::Native { .. }), false, Some(_)) => Err(CodecError::damaged(
-                path,
-                "its pixel data is not stored as it declares",
-            )),
+            | (Some(Pixels::Native { .. }), false, Some(_)) => {
+                Err(CodecError::damaged(path, "its pixel data is not stored as it declares"))
+            }
             _ => Err(CodecError::unsupported(
                 path,
-                format!(
-                    "its frames are compressed as {} ({syntax})",
-                    syntax_name(syntax)
-                ),
+                format!("its frames are compressed as {} ({syntax})", syntax_name(syntax)),
                 "decompress it first, for example with \"gdcmconv --raw IN OUT\"",
             )),
         }
@@ -315,9 +269,7 @@ impl Layout {
     ) -> Result<Samples, CodecError> {
         let unreadable = |e| CodecError::unreadable(path, e);
         let gathered = |fragments: &[(u64, u32)]| {
-            let parts = fragments
-                .iter()
-                .map(|&(at, length)| input.bytes_at(at, length as usize));
+            let parts = fragments.iter().map(|&(at, length)| input.bytes_at(at, length as usize));
             parts
                 .collect::<std::io::Result<Vec<_>>>()
                 .map(|parts| parts.concat())
@@ -330,31 +282,19 @@ impl Layout {
                 // Swapped words may straddle a frame of odd length: read from an even offset.
                 let odd = if *swapped { (at - offset) % 2 } else { 0 };
                 let extra = odd as usize + (length + odd as usize) % 2 * usize::from(*swapped);
-                let mut bytes = input
-                    .bytes_at(at - odd, length + extra)
-                    .map_err(unreadable)?;
+                let mut bytes = input.bytes_at(at - odd, length + extra).map_err(unreadable)?;
                 if *swapped {
                     bytes.chunks_exact_mut(2).for_each(|pair| pair.swap(0, 1));
                     bytes.drain(..odd as usize);
                     bytes.truncate(length);
                 }
-                Ok(Samples {
-                    bytes,
-                    planar: shape.planar,
-                    big: shape.big,
-                    decoded_to_rgb: false,
-                })
+                Ok(Samples { bytes, planar: shape.planar, big: shape.big, decoded_to_rgb: false })
             }
             Self::Rle(frames) => {
                 let bytes = rle::unpack(&gathered(&frames[index])?, shape).map_err(|cause| {
                     CodecError::damaged(path, format!("frame {}: {cause}", index + 1))
                 })?;
-                Ok(Samples {
-                    bytes,
-                    planar: true,
-                    big: false,
-                    decoded_to_rgb: false,
-                })
+                Ok(Samples { bytes, planar: true, big: false, decoded_to_rgb: false })
             }
             Self::Jpeg(syntax, frames) => {
                 let bytes = gathered(&frames[index])?;
@@ -398,10 +338,7 @@ fn jpeg_samples(
     }
     let decoded = capsule::decode(path, &bytes, shape, syntax)?;
     if decoded.len() != shape.pixels() * shape.samples_per_pixel() * shape.sample_bytes() {
-        return Err(CodecError::damaged(
-            path,
-            format!("frame {frame} has too few pixels"),
-        ));
+        return Err(CodecError::damaged(path, format!("frame {frame} has too few pixels")));
     }
     Ok(decoded)
 }
@@ -427,27 +364,18 @@ fn assign(
     let table = input
         .bytes_at(table_at, table_length as usize)
         .map_err(|e| CodecError::unreadable(path, e))?;
-    let basic = table
-        .chunks_exact(4)
-        .map(|b| u64::from(u32::from_le_bytes([b[0], b[1], b[2], b[3]])));
-    let extended = set
-        .bytes(tags::EXTENDED_OFFSETS)
-        .unwrap_or_default()
-        .chunks_exact(8);
+    let basic =
+        table.chunks_exact(4).map(|b| u64::from(u32::from_le_bytes([b[0], b[1], b[2], b[3]])));
+    let extended = set.bytes(tags::EXTENDED_OFFSETS).unwrap_or_default().chunks_exact(8);
     let extended = extended.map(|b| b.iter().rev().fold(0, |all, &b| (all << 8) | u64::from(b)));
     let first = table_at + u64::from(table_length);
     // A frame's offset points at the item header, 8 bytes before its first fragment.
-    let mut starts: Vec<u64> = basic
-        .chain(extended)
-        .map(|o| o.saturating_add(first + 8))
-        .collect();
+    let mut starts: Vec<u64> = basic.chain(extended).map(|o| o.saturating_add(first + 8)).collect();
     if starts.len() != frames && jpeg {
         starts.clear();
         for &(at, _) in data {
             let mut mark = [0u8; 3];
-            input
-                .read_at(&mut mark, at)
-                .map_err(|e| CodecError::unreadable(path, e))?;
+            input.read_at(&mut mark, at).map_err(|e| CodecError::unreadable(path, e))?;
             starts.extend((mark == [0xff, 0xd8, 0xff]).then_some(at));
         }
     }

@@ -26,10 +26,7 @@ impl Input {
     /// Inflates everything from `start` on.
     pub(super) fn inflated(&self, start: u64) -> io::Result<Self> {
         let mut bytes = Vec::new();
-        let tail = Tail {
-            input: self,
-            at: start,
-        };
+        let tail = Tail { input: self, at: start };
         let mut decoder = DeflateDecoder::new(tail).take(MAX_INFLATED_BYTES + 1);
         decoder.read_to_end(&mut bytes)?;
         if bytes.len() as u64 > MAX_INFLATED_BYTES {

@@ -44,12 +44,7 @@ struct Parsed {
 
 /// Opens a DICOM file.
 pub(super) fn open(path: &Path) -> Result<(ClipInfo, Box<dyn FrameSource>), CodecError> {
-    let Parsed {
-        input,
-        walked,
-        syntax,
-        big,
-    } = parse(path)?;
+    let Parsed { input, walked, syntax, big } = parse(path)?;
     let shape = Shape::of(path, &walked.set, big)?;
     let layout = Layout::of(path, &input, &walked, &shape, &syntax)?;
     let info = ClipInfo {
@@ -63,13 +58,7 @@ pub(super) fn open(path: &Path) -> Result<(ClipInfo, Box<dyn FrameSource>), Code
         frame_time_ms: frame_time_ms(&walked.set),
         format: describe(&walked.set, &syntax),
     };
-    let mut clip = Dicom {
-        path: path.to_owned(),
-        input,
-        shape,
-        layout,
-        table: Vec::new(),
-    };
+    let mut clip = Dicom { path: path.to_owned(), input, shape, layout, table: Vec::new() };
     if matches!(clip.shape.colour, Colour::Gray { .. } | Colour::Palette) {
         clip.table = match tone::table(path, &clip.shape, &walked.set)? {
             Some(table) => table,
@@ -81,12 +70,7 @@ pub(super) fn open(path: &Path) -> Result<(ClipInfo, Box<dyn FrameSource>), Code
 
 /// Structural completeness: every length fits and the pixel data is as long as declared.
 pub(super) fn complete(path: &Path) -> Result<(), CodecError> {
-    let Parsed {
-        input,
-        walked,
-        syntax,
-        big,
-    } = parse(path)?;
+    let Parsed { input, walked, syntax, big } = parse(path)?;
     let shape = Shape::of(path, &walked.set, big)?;
     match Layout::of(path, &input, &walked, &shape, &syntax) {
         Err(CodecError::Unsupported { .. }) => Ok(()),
@@ -99,9 +83,7 @@ fn parse(path: &Path) -> Result<Parsed, CodecError> {
     let input = Input::of_file(file).map_err(|e| CodecError::unreadable(path, e))?;
     let damaged = |cause: String| CodecError::damaged(path, cause);
     let mut head = [0u8; 132];
-    let read = input
-        .read_at(&mut head, 0)
-        .map_err(|e| CodecError::unreadable(path, e))?;
+    let read = input.read_at(&mut head, 0).map_err(|e| CodecError::unreadable(path, e))?;
     let (mut start, mut syntax) = (0, None);
     let preamble = read == head.len() && &head[128..] == b"DICM";
     if preamble || head.starts_with(&[2, 0]) {
@@ -113,27 +95,15 @@ fn parse(path: &Path) -> Result<Parsed, CodecError> {
         Some(syntax) => syntax,
         None => guess_syntax(&input, start).map_err(|e| CodecError::unreadable(path, e))?,
     };
-    let encoding = Encoding {
-        explicit: syntax != frames::IMPLICIT,
-        big: syntax == frames::BIG_ENDIAN,
-    };
+    let encoding =
+        Encoding { explicit: syntax != frames::IMPLICIT, big: syntax == frames::BIG_ENDIAN };
     let (input, start) = if syntax == frames::DEFLATED {
-        (
-            input
-                .inflated(start)
-                .map_err(|e| CodecError::damaged(path, e))?,
-            0,
-        )
+        (input.inflated(start).map_err(|e| CodecError::damaged(path, e))?, 0)
     } else {
         (input, start)
     };
     let walked = reader::walk(&input, start, encoding).map_err(damaged)?;
-    Ok(Parsed {
-        input,
-        walked,
-        syntax,
-        big: encoding.big,
-    })
+    Ok(Parsed { input, walked, syntax, big: encoding.big })
 }
 
 /// Files without meta group: explicit when the first element has a type, else implicit.
@@ -141,22 +111,14 @@ fn guess_syntax(input: &Input, start: u64) -> std::io::Result<String> {
     let mut head = [0u8; 6];
     input.read_at(&mut head, start)?;
     let explicit = head[4..].iter().all(u8::is_ascii_uppercase);
-    Ok(if explicit {
-        frames::EXPLICIT
-    } else {
-        frames::IMPLICIT
-    }
-    .to_owned())
+    Ok(if explicit { frames::EXPLICIT } else { frames::IMPLICIT }.to_owned())
 }
 
 /// Ultrasound and timed objects are cines, other multi-frame objects volumes.
 fn kind_of(set: &DataSet, frames: usize) -> ClipKind {
     let modality = set.text(tags::MODALITY).unwrap_or_default();
     let timed = frame_time_ms(set).is_some()
-        || !matches!(
-            modality.as_str(),
-            "CT" | "MR" | "PT" | "NM" | "RTDOSE" | "SEG"
-        );
+        || !matches!(modality.as_str(), "CT" | "MR" | "PT" | "NM" | "RTDOSE" | "SEG");
     match (frames, timed) {
         (1, _) => ClipKind::Still,
         (_, true) => ClipKind::Cine,
@@ -179,37 +141,23 @@ fn spacing_mm(set: &DataSet) -> Option<[f64; 2]> {
         let delta = |tag| region.double(tag).map(|cm| cm.abs() * 10.0);
         usable([delta(tags::REGION_DELTA_X)?, delta(tags::REGION_DELTA_Y)?])
     });
-    of_region.or_else(|| {
-        match set
-            .group(tags::PIXEL_MEASURES)
-            .decimals(tags::PIXEL_SPACING)[..]
-        {
-            [y, x, ..] => usable([x, y]),
-            _ => None,
-        }
+    of_region.or_else(|| match set.group(tags::PIXEL_MEASURES).decimals(tags::PIXEL_SPACING)[..] {
+        [y, x, ..] => usable([x, y]),
+        _ => None,
     })
 }
 
 fn frame_time_ms(set: &DataSet) -> Option<f64> {
     let rate = || {
         let rates = [tags::CINE_RATE, tags::DISPLAY_RATE];
-        rates
-            .iter()
-            .find_map(|&tag| set.decimal(tag))
-            .map(|fps| 1000.0 / fps)
+        rates.iter().find_map(|&tag| set.decimal(tag)).map(|fps| 1000.0 / fps)
     };
-    set.decimal(tags::FRAME_TIME)
-        .or_else(rate)
-        .filter(|ms| ms.is_finite() && *ms > 0.0)
+    set.decimal(tags::FRAME_TIME).or_else(rate).filter(|ms| ms.is_finite() && *ms > 0.0)
 }
 
 fn describe(set: &DataSet, syntax: &str) -> String {
     let modality = set.text(tags::MODALITY).unwrap_or_default();
-    let modality: String = modality
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .take(8)
-        .collect();
+    let modality: String = modality.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
     let space = if modality.is_empty() { "" } else { " " };
     format!("DICOM{space}{modality}, {}", frames::syntax_name(syntax))
 }
@@ -223,15 +171,11 @@ impl Dicom {
             let next = Ramp::over(self.shape.stored_values(&samples));
             range = Some(range.map_or(next, |r| r.joined(next)));
         }
-        Ok(range.unwrap_or(Ramp {
-            low: 0.0,
-            high: 255.0,
-        }))
+        Ok(range.unwrap_or(Ramp { low: 0.0, high: 255.0 }))
     }
 
     fn samples(&self, index: FrameIndex) -> Result<Samples, CodecError> {
-        self.layout
-            .samples(&self.path, &self.input, &self.shape, index)
+        self.layout.samples(&self.path, &self.input, &self.shape, index)
     }
 }
 
@@ -248,27 +192,21 @@ impl FrameSource for Dicom {
                 let lookup = |value: u16| self.table.get(usize::from(value)).copied().unwrap_or(0);
                 self.shape.words(&samples).map(lookup).collect()
             }
-            (Colour::Rgb, _) | (_, true) if samples.planar => (0..count)
-                .map(|i| luma(bytes[i], bytes[count + i], bytes[2 * count + i]))
-                .collect(),
-            (Colour::Rgb, _) | (_, true) => bytes
-                .chunks_exact(3)
-                .map(|p| luma(p[0], p[1], p[2]))
-                .collect(),
+            (Colour::Rgb, _) | (_, true) if samples.planar => {
+                (0..count).map(|i| luma(bytes[i], bytes[count + i], bytes[2 * count + i])).collect()
+            }
+            (Colour::Rgb, _) | (_, true) => {
+                bytes.chunks_exact(3).map(|p| luma(p[0], p[1], p[2])).collect()
+            }
             (Colour::Ybr, false) if samples.planar => bytes[..count].to_vec(),
             (Colour::Ybr, false) => bytes.iter().step_by(3).copied().collect(),
             // Two pixels share four bytes: Y1 Y2 Cb Cr.
-            (Colour::Ybr422, false) => bytes
-                .chunks_exact(4)
-                .flat_map(|p| [p[0], p[1]])
-                .take(count)
-                .collect(),
+            (Colour::Ybr422, false) => {
+                bytes.chunks_exact(4).flat_map(|p| [p[0], p[1]]).take(count).collect()
+            }
         };
         GrayFrame::new(self.shape.columns, self.shape.rows, pixels).ok_or_else(|| {
-            CodecError::damaged(
-                &self.path,
-                format!("frame {} has too few pixels", index + 1),
-            )
+            CodecError::damaged(&self.path, format!("frame {} has too few pixels", index + 1))
         })
     }
 }

@@ -36,11 +36,7 @@ pub(super) struct DataSet {
 #[derive(Debug)]
 pub(super) enum Pixels {
     /// One run of bytes; `words` when stored as 16-bit words (OW).
-    Native {
-        offset: u64,
-        length: u64,
-        words: bool,
-    },
+    Native { offset: u64, length: u64, words: bool },
     /// Offset and length of every fragment; the first is the offset table.
     Fragments(Vec<(u64, u32)>),
 }
@@ -76,11 +72,7 @@ impl DataSet {
         let bytes = self.values.get(&tag).map_or(&[][..], Vec::as_slice);
         let word = |b: &[u8]| {
             let pair = [b[0], b[1]];
-            if self.big {
-                u16::from_be_bytes(pair)
-            } else {
-                u16::from_le_bytes(pair)
-            }
+            if self.big { u16::from_be_bytes(pair) } else { u16::from_le_bytes(pair) }
         };
         bytes.chunks_exact(2).map(word).collect()
     }
@@ -93,11 +85,7 @@ impl DataSet {
     /// The first 64-bit floating point number (FD).
     pub(super) fn double(&self, tag: Tag) -> Option<f64> {
         let bytes: [u8; 8] = self.values.get(&tag)?.get(..8)?.try_into().ok()?;
-        Some(if self.big {
-            f64::from_be_bytes(bytes)
-        } else {
-            f64::from_le_bytes(bytes)
-        })
+        Some(if self.big { f64::from_be_bytes(bytes) } else { f64::from_le_bytes(bytes) })
     }
 
     /// The raw bytes.
@@ -113,9 +101,7 @@ impl DataSet {
     /// The first item of a macro in the functional groups, or this set itself (older objects).
     pub(super) fn group(&self, tag: Tag) -> &DataSet {
         let groups = [tags::SHARED_GROUPS, tags::PER_FRAME_GROUPS];
-        let found = groups
-            .iter()
-            .find_map(|&g| self.items(g).first()?.items(tag).first());
+        let found = groups.iter().find_map(|&g| self.items(g).first()?.items(tag).first());
         found.unwrap_or(self)
     }
 }
@@ -124,19 +110,13 @@ impl DataSet {
 pub(super) fn walk(input: &Input, start: u64, encoding: Encoding) -> Result<Walked, String> {
     let mut walker = Walker::new(input, start);
     let set = walker.data_set(input.len(), false, encoding, 0)?;
-    Ok(Walked {
-        set,
-        pixels: walker.pixels,
-    })
+    Ok(Walked { set, pixels: walker.pixels })
 }
 
 /// Walks the file meta group (always explicit little endian) and gives it and where it ends.
 pub(super) fn walk_meta(input: &Input, start: u64) -> Result<(DataSet, u64), String> {
     let mut walker = Walker::new(input, start);
-    let encoding = Encoding {
-        explicit: true,
-        big: false,
-    };
+    let encoding = Encoding { explicit: true, big: false };
     let mut set = DataSet::default();
     while input.len() - walker.at >= 8 {
         let before = walker.at;
@@ -161,24 +141,13 @@ struct Walker<'a> {
 
 impl<'a> Walker<'a> {
     fn new(input: &'a Input, at: u64) -> Self {
-        Self {
-            input,
-            at,
-            elements: 0,
-            pixels: None,
-            buffer: Vec::new(),
-            buffer_at: 0,
-        }
+        Self { input, at, elements: 0, pixels: None, buffer: Vec::new(), buffer_at: 0 }
     }
 
     fn take<const N: usize>(&mut self) -> Result<[u8; N], String> {
         let inside = |walker: &Self| {
             let from = usize::try_from(walker.at.checked_sub(walker.buffer_at)?).ok()?;
-            walker
-                .buffer
-                .get(from..from.checked_add(N)?)?
-                .try_into()
-                .ok()
+            walker.buffer.get(from..from.checked_add(N)?)?.try_into().ok()
         };
         if let Some(bytes) = inside(self) {
             self.at += N as u64;
@@ -186,10 +155,7 @@ impl<'a> Walker<'a> {
         }
         let left = self.input.len().saturating_sub(self.at).min(8192) as usize;
         self.buffer_at = self.at;
-        self.buffer = self
-            .input
-            .bytes_at(self.at, left)
-            .map_err(|e| e.to_string())?;
+        self.buffer = self.input.bytes_at(self.at, left).map_err(|e| e.to_string())?;
         let bytes = inside(self).ok_or("it ends in the middle of an element")?;
         self.at += N as u64;
         Ok(bytes)
@@ -197,20 +163,12 @@ impl<'a> Walker<'a> {
 
     fn u16(&mut self, encoding: Encoding) -> Result<u16, String> {
         let bytes = self.take()?;
-        Ok(if encoding.big {
-            u16::from_be_bytes(bytes)
-        } else {
-            u16::from_le_bytes(bytes)
-        })
+        Ok(if encoding.big { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) })
     }
 
     fn u32(&mut self, encoding: Encoding) -> Result<u32, String> {
         let bytes = self.take()?;
-        Ok(if encoding.big {
-            u32::from_be_bytes(bytes)
-        } else {
-            u32::from_le_bytes(bytes)
-        })
+        Ok(if encoding.big { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
     }
 
     fn tag(&mut self, encoding: Encoding) -> Result<Tag, String> {
@@ -226,14 +184,9 @@ impl<'a> Walker<'a> {
         depth: usize,
     ) -> Result<DataSet, String> {
         if depth > MAX_DEPTH {
-            return Err(format!(
-                "its sequences are nested more than {MAX_DEPTH} deep"
-            ));
+            return Err(format!("its sequences are nested more than {MAX_DEPTH} deep"));
         }
-        let mut set = DataSet {
-            big: encoding.big,
-            ..DataSet::default()
-        };
+        let mut set = DataSet { big: encoding.big, ..DataSet::default() };
         loop {
             if self.at >= end {
                 let open = delimited.then(|| "an item of a sequence has no end".to_owned());
@@ -286,14 +239,7 @@ impl<'a> Walker<'a> {
             return Ok(());
         }
         // An unknown type of undefined length is a sequence in implicit encoding (PS3.5 6.2.2).
-        let inner = if &vr == b"UN" {
-            Encoding {
-                explicit: false,
-                big: false,
-            }
-        } else {
-            encoding
-        };
+        let inner = if &vr == b"UN" { Encoding { explicit: false, big: false } } else { encoding };
         if length == UNDEFINED {
             if tag >> 16 == 0xfffe {
                 return Err(named("is a marker where none belongs"));
@@ -304,26 +250,17 @@ impl<'a> Walker<'a> {
         }
         let (length, left) = (u64::from(length), end.saturating_sub(self.at));
         if length > left {
-            return Err(named(&format!(
-                "declares {length} bytes where {left} are left"
-            )));
+            return Err(named(&format!("declares {length} bytes where {left} are left")));
         }
         let value_end = self.at + length;
         if tag == tags::PIXELS && depth == 0 {
             let words = &vr == b"OW" || !encoding.explicit;
-            self.pixels = Some(Pixels::Native {
-                offset: self.at,
-                length,
-                words,
-            });
+            self.pixels = Some(Pixels::Native { offset: self.at, length, words });
         } else if &vr == b"SQ" || (&vr == b"  " && tags::SEQUENCES.contains(&tag)) {
             let items = self.sequence(value_end, false, encoding, depth)?;
             keep_items(set, tag, items);
         } else if tags::KEPT.contains(&tag) && length <= MAX_VALUE_BYTES {
-            let bytes = self
-                .input
-                .bytes_at(self.at, length as usize)
-                .map_err(|e| e.to_string())?;
+            let bytes = self.input.bytes_at(self.at, length as usize).map_err(|e| e.to_string())?;
             set.values.insert(tag, bytes);
         }
         self.at = value_end;
@@ -338,9 +275,7 @@ impl<'a> Walker<'a> {
         let vr: [u8; 2] = self.take()?;
         if !vr.iter().all(u8::is_ascii_uppercase) {
             let (group, element) = (tag >> 16, tag & 0xffff);
-            return Err(format!(
-                "element ({group:04x},{element:04x}) has no valid type"
-            ));
+            return Err(format!("element ({group:04x},{element:04x}) has no valid type"));
         }
         let long = matches!(
             &vr,

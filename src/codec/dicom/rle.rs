@@ -21,14 +21,9 @@ pub(super) fn unpack(bytes: &[u8], shape: &Shape) -> Result<Vec<u8>, String> {
     let mut out = vec![0; count * segments];
     for segment in 0..segments {
         let start = number(segment + 1).unwrap_or(usize::MAX);
-        let end = if segment + 1 < segments {
-            number(segment + 2).unwrap_or(0)
-        } else {
-            bytes.len()
-        };
-        let packed = bytes
-            .get(start..end)
-            .ok_or("its RLE segments lie beyond its end")?;
+        let end =
+            if segment + 1 < segments { number(segment + 2).unwrap_or(0) } else { bytes.len() };
+        let packed = bytes.get(start..end).ok_or("its RLE segments lie beyond its end")?;
         let (sample, byte) = (segment / width, segment % width);
         // Segments come with the high byte first.
         let at = |i: usize| (sample * count + i) * width + (width - 1 - byte);
@@ -80,10 +75,7 @@ mod tests {
     #[test]
     fn runs_and_literals_alternate() {
         // Three literals, 128 does nothing, a run of four.
-        assert_eq!(
-            unpacked(&[2, 7, 8, 9, 128, 253, 5], 7),
-            Ok(vec![7, 8, 9, 5, 5, 5, 5])
-        );
+        assert_eq!(unpacked(&[2, 7, 8, 9, 128, 253, 5], 7), Ok(vec![7, 8, 9, 5, 5, 5, 5]));
         // A run longer than the image is cut, one too short is refused.
         assert_eq!(unpacked(&[253, 5], 2), Ok(vec![5, 5]));
         assert!(unpacked(&[253, 5], 9).is_err() && unpacked(&[3, 1], 4).is_err());

@@ -24,30 +24,15 @@ pub(super) fn table(
     }
     let (slope, intercept) = rescale(set);
     if let Some(lut) = voi_lut(set) {
-        return Ok(Some(build(shape, |value| {
-            lut.gray(value * slope + intercept)
-        })));
+        return Ok(Some(build(shape, |value| lut.gray(value * slope + intercept))));
     }
     if let Some(window) = Window::of(set) {
-        return Ok(Some(build(shape, |value| {
-            window.gray(value * slope + intercept)
-        })));
+        return Ok(Some(build(shape, |value| window.gray(value * slope + intercept))));
     }
     if shape.bits_stored <= 8 {
         let steps = f64::from((1u32 << shape.bits_stored) - 1);
-        let low = if shape.signed {
-            -(steps + 1.0) / 2.0
-        } else {
-            0.0
-        };
-        return Ok(Some(ramp_table(
-            shape,
-            set,
-            Ramp {
-                low,
-                high: low + steps,
-            },
-        )));
+        let low = if shape.signed { -(steps + 1.0) / 2.0 } else { 0.0 };
+        return Ok(Some(ramp_table(shape, set, Ramp { low, high: low + steps })));
     }
     Ok(None)
 }
@@ -55,13 +40,7 @@ pub(super) fn table(
 /// The table of a ramp over stored values (before the modality rescale, which is linear).
 pub(super) fn ramp_table(shape: &Shape, set: &DataSet, ramp: Ramp) -> Vec<u8> {
     let falling = rescale(set).0 < 0.0;
-    build(shape, |value| {
-        if falling {
-            255 - ramp.gray(value)
-        } else {
-            ramp.gray(value)
-        }
-    })
+    build(shape, |value| if falling { 255 - ramp.gray(value) } else { ramp.gray(value) })
 }
 
 fn build(shape: &Shape, gray: impl Fn(f64) -> u8) -> Vec<u8> {
@@ -76,10 +55,7 @@ fn build(shape: &Shape, gray: impl Fn(f64) -> u8) -> Vec<u8> {
 
 fn rescale(set: &DataSet) -> (f64, f64) {
     let group = set.group(tags::PIXEL_TRANSFORM);
-    let slope = group
-        .decimal(tags::SLOPE)
-        .filter(|slope| *slope != 0.0)
-        .unwrap_or(1.0);
+    let slope = group.decimal(tags::SLOPE).filter(|slope| *slope != 0.0).unwrap_or(1.0);
     (slope, group.decimal(tags::INTERCEPT).unwrap_or(0.0))
 }
 
@@ -94,15 +70,9 @@ impl Window {
     fn of(set: &DataSet) -> Option<Self> {
         let group = set.group(tags::FRAME_VOI);
         let centre = group.decimal(tags::WINDOW_CENTRE)?;
-        let width = group
-            .decimal(tags::WINDOW_WIDTH)
-            .filter(|width| *width > 0.0)?;
+        let width = group.decimal(tags::WINDOW_WIDTH).filter(|width| *width > 0.0)?;
         let function = group.text(tags::VOI_FUNCTION).unwrap_or_default();
-        Some(Self {
-            centre,
-            width,
-            function,
-        })
+        Some(Self { centre, width, function })
     }
 
     fn gray(&self, value: f64) -> u8 {
@@ -130,33 +100,18 @@ impl Lut {
         let &[entries, first, bits] = descriptor else {
             return None;
         };
-        let entries = if entries == 0 {
-            65_536
-        } else {
-            usize::from(entries)
-        };
+        let entries = if entries == 0 { 65_536 } else { usize::from(entries) };
         let mut values = data;
         if bits <= 8 && values.len() == entries.div_ceil(2) && entries > 1 {
             // 8-bit entries packed two to a word, low byte first.
-            values = values
-                .iter()
-                .flat_map(|w| w.to_le_bytes().map(u16::from))
-                .collect();
+            values = values.iter().flat_map(|w| w.to_le_bytes().map(u16::from)).collect();
         }
         values.truncate(entries);
         if values.len() < entries || !(8..=16).contains(&bits) {
             return None;
         }
-        let first = if signed {
-            f64::from(first as i16)
-        } else {
-            f64::from(first)
-        };
-        Some(Self {
-            first,
-            bits,
-            values,
-        })
+        let first = if signed { f64::from(first as i16) } else { f64::from(first) };
+        Some(Self { first, bits, values })
     }
 
     /// True when the entries, whatever the descriptor says, are 8 bits deep.
@@ -173,10 +128,7 @@ impl Lut {
 
 fn voi_lut(set: &DataSet) -> Option<Lut> {
     let group = set.group(tags::FRAME_VOI);
-    let item = set
-        .items(tags::VOI_LUTS)
-        .first()
-        .or_else(|| group.items(tags::VOI_LUTS).first())?;
+    let item = set.items(tags::VOI_LUTS).first().or_else(|| group.items(tags::VOI_LUTS).first())?;
     // A negative first value is only possible for signed images; as 16 bits it is large.
     let descriptor = item.words(tags::LUT_DESCRIPTOR);
     let signed = descriptor.get(1).is_some_and(|&first| first >= 0x8000);
@@ -204,7 +156,5 @@ fn palette(path: &Path, shape: &Shape, set: &DataSet) -> Result<Vec<u8>, CodecEr
         channels.iter_mut().for_each(|channel| channel.bits = 8);
     }
     let [red, green, blue] = channels;
-    Ok(build(shape, |value| {
-        luma(red.gray(value), green.gray(value), blue.gray(value))
-    }))
+    Ok(build(shape, |value| luma(red.gray(value), green.gray(value), blue.gray(value))))
 }

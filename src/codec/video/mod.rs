@@ -58,11 +58,7 @@ pub(super) fn open(
     let info = ClipInfo {
         content_hash: identity::of_file(path)?,
         name: short_name(path),
-        kind: if frames == 1 {
-            ClipKind::Still
-        } else {
-            ClipKind::Cine
-        },
+        kind: if frames == 1 { ClipKind::Still } else { ClipKind::Cine },
         width_px: first.width_px,
         height_px: first.height_px,
         frames,
@@ -96,9 +92,7 @@ impl FrameSource for Video {
             *held = None;
             *held = Some(self.start_at(index.saturating_sub(back))?);
         }
-        let result = held
-            .as_mut()
-            .map(|stream| self.advance(stream, index, keep));
+        let result = held.as_mut().map(|stream| self.advance(stream, index, keep));
         match result {
             Some(Ok(frame)) => Ok(frame),
             Some(Err(error)) => {
@@ -164,10 +158,7 @@ impl Stream {
         if let Some(seconds) = seconds {
             command.args(["-ss", &format!("{seconds:.6}")]);
         }
-        command
-            .arg("-i")
-            .arg(input_argument(path))
-            .args(["-map", "0:v:0"]);
+        command.arg("-i").arg(input_argument(path)).args(["-map", "0:v:0"]);
         command.args(version.every_frame());
         command.args([
             "-vf",
@@ -178,24 +169,14 @@ impl Stream {
             "pgm",
         ]);
         command.arg("pipe:1");
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = command
-            .spawn()
-            .map_err(|e| not_started(path, "ffmpeg", &e))?;
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(|e| not_started(path, "ffmpeg", &e))?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let messages = stderr.map(|mut pipe| std::thread::spawn(move || first_messages(&mut pipe)));
         let Some(stdout) = stdout else {
             return Err(CodecError::damaged(path, "ffmpeg gives no frames"));
         };
-        Ok(Self {
-            child,
-            frames: BufReader::with_capacity(1 << 18, stdout),
-            messages,
-            next_index,
-        })
+        Ok(Self { child, frames: BufReader::with_capacity(1 << 18, stdout), messages, next_index })
     }
 
     fn next(&mut self, path: &Path) -> Result<GrayFrame, CodecError> {
@@ -212,23 +193,14 @@ impl Stream {
         // The process is ended first: its messages are complete only then.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let said = self
-            .messages
-            .take()
-            .and_then(|thread| thread.join().ok())
-            .unwrap_or_default();
+        let said = self.messages.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
         let frame = self.next_index + 1;
         let cause = if said.trim().is_empty() {
             format!("frame {frame} does not come ({error})")
         } else {
             format!("frame {frame} does not come: {}", brief(&said))
         };
-        CodecError::Tool {
-            name: name_of(path),
-            tool: "ffmpeg",
-            cause,
-            advice: REENCODE,
-        }
+        CodecError::Tool { name: name_of(path), tool: "ffmpeg", cause, advice: REENCODE }
     }
 }
 
@@ -242,12 +214,7 @@ impl Drop for Stream {
 
 /// Only real files, read by demuxers of real files: no network, no playlists.
 fn restrict(command: &mut Command) {
-    command.args([
-        "-protocol_whitelist",
-        "file,pipe",
-        "-format_whitelist",
-        CONTAINERS,
-    ]);
+    command.args(["-protocol_whitelist", "file,pipe", "-format_whitelist", CONTAINERS]);
 }
 
 /// The file as an argument that cannot be taken for an option or another protocol.
@@ -262,12 +229,7 @@ fn not_started(path: &Path, tool: &'static str, error: &io::Error) -> CodecError
         io::ErrorKind::NotFound => (format!("{tool} is not installed"), INSTALL),
         _ => (error.to_string(), "check that it can be started"),
     };
-    CodecError::Tool {
-        name: name_of(path),
-        tool,
-        cause,
-        advice,
-    }
+    CodecError::Tool { name: name_of(path), tool, cause, advice }
 }
 
 /// The first 4 KiB of what a child says; the rest is read and dropped so that it never blocks.
@@ -287,10 +249,7 @@ fn read_pgm(reader: &mut impl Read) -> io::Result<GrayFrame> {
     }
     for number in &mut numbers {
         let text = word(reader)?;
-        *number = std::str::from_utf8(&text)
-            .ok()
-            .and_then(|t| t.parse().ok())
-            .ok_or_else(bad)?;
+        *number = std::str::from_utf8(&text).ok().and_then(|t| t.parse().ok()).ok_or_else(bad)?;
     }
     let [width, height, top] = numbers;
     if top != 255 || width > MAX_SIDE_PX || height > MAX_SIDE_PX {
@@ -311,10 +270,7 @@ fn word(reader: &mut impl Read) -> io::Result<Vec<u8>> {
             return Ok(word);
         }
         if word.len() == 8 {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "not a PGM image",
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "not a PGM image"));
         }
         word.push(byte[0]);
     }
@@ -327,14 +283,8 @@ mod tests {
     #[test]
     fn pgm_images_follow_each_other() {
         let mut bytes = &b"P5\n2 1\n255\nabP5\n1 1\n255\nc"[..];
-        assert_eq!(
-            read_pgm(&mut bytes).map(|f| f.pixels).ok(),
-            Some(b"ab".to_vec())
-        );
-        assert_eq!(
-            read_pgm(&mut bytes).map(|f| f.pixels).ok(),
-            Some(b"c".to_vec())
-        );
+        assert_eq!(read_pgm(&mut bytes).map(|f| f.pixels).ok(), Some(b"ab".to_vec()));
+        assert_eq!(read_pgm(&mut bytes).map(|f| f.pixels).ok(), Some(b"c".to_vec()));
         assert!(read_pgm(&mut bytes).is_err());
         assert!(read_pgm(&mut &b"P5\n99999999 99999999\n255\n"[..]).is_err());
     }

@@ -18,17 +18,11 @@ pub(super) struct Version(u32, u32);
 impl Version {
     /// The option that passes every decoded frame on, none twice and none dropped.
     pub(super) fn every_frame(self) -> [&'static str; 2] {
-        if self < Version(5, 1) {
-            ["-vsync", "passthrough"]
-        } else {
-            ["-fps_mode", "passthrough"]
-        }
+        if self < Version(5, 1) { ["-vsync", "passthrough"] } else { ["-fps_mode", "passthrough"] }
     }
 
     fn parse(text: &str) -> Self {
-        let number = text
-            .trim_start_matches("ffmpeg version ")
-            .trim_start_matches('n');
+        let number = text.trim_start_matches("ffmpeg version ").trim_start_matches('n');
         let mut parts = number.split(|c: char| !c.is_ascii_digit());
         let mut next = || parts.next().and_then(|part| part.parse().ok());
         match (next(), next()) {
@@ -122,9 +116,7 @@ pub(super) fn probe(path: &Path) -> Result<Probed, CodecError> {
     let entries = "stream=codec_name,avg_frame_rate:format=format_name,start_time";
     let mut command = asking(path, entries);
     command.args(["-of", "json"]);
-    let output = command
-        .output()
-        .map_err(|e| not_started(path, "ffprobe", &e))?;
+    let output = command.output().map_err(|e| not_started(path, "ffprobe", &e))?;
     let fails = |cause: String| CodecError::Tool {
         name: name_of(path),
         tool: "ffprobe",
@@ -140,10 +132,7 @@ pub(super) fn probe(path: &Path) -> Result<Probed, CodecError> {
         return Err(fails("it holds no picture".to_owned()));
     };
     let container = format.format_name.unwrap_or_default();
-    let start = format
-        .start_time
-        .and_then(|t| t.parse().ok())
-        .unwrap_or(0.0);
+    let start = format.start_time.and_then(|t| t.parse().ok()).unwrap_or(0.0);
     let exact = ["mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"].contains(&container.as_str());
     let stamps = stamps(path)?;
     if stamps.is_empty() {
@@ -167,39 +156,21 @@ fn frame_time_ms(rate: &str) -> Option<f64> {
 
 fn asking(path: &Path, entries: &str) -> Command {
     let mut command = Command::new("ffprobe");
-    command.args([
-        "-v",
-        "error",
-        "-select_streams",
-        "v:0",
-        "-show_entries",
-        entries,
-    ]);
+    command.args(["-v", "error", "-select_streams", "v:0", "-show_entries", entries]);
     restrict(&mut command);
-    command
-        .arg("-i")
-        .arg(input_argument(path))
-        .stdin(Stdio::null());
+    command.arg("-i").arg(input_argument(path)).stdin(Stdio::null());
     command
 }
 
 /// Time stamps of all packets that become frames, in the order of the file.
 fn stamps(path: &Path) -> Result<Vec<Option<f64>>, CodecError> {
     let mut command = asking(path, "packet=pts_time,flags");
-    command
-        .args(["-of", "csv=print_section=0"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null());
-    let mut child = command
-        .spawn()
-        .map_err(|e| not_started(path, "ffprobe", &e))?;
+    command.args(["-of", "csv=print_section=0"]).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().map_err(|e| not_started(path, "ffprobe", &e))?;
     let mut stamps = Vec::new();
     if let Some(pipe) = child.stdout.take() {
         let limit = MAX_FRAMES as u64 * 64;
-        for line in BufReader::new(pipe.take(limit))
-            .lines()
-            .map_while(Result::ok)
-        {
+        for line in BufReader::new(pipe.take(limit)).lines().map_while(Result::ok) {
             let (time, flags) = line.split_once(',').unwrap_or((&line, ""));
             // "D": decoded for the sake of others and discarded (edit lists).
             if !time.is_empty() && !flags.contains('D') {
@@ -219,19 +190,10 @@ mod tests {
     #[test]
     fn versions_choose_the_option() {
         let option = |text: &str| Version::parse(text).every_frame()[0];
-        assert_eq!(
-            option("ffmpeg version 4.4.2-0ubuntu0.22.04.1 Copyright"),
-            "-vsync"
-        );
-        assert_eq!(
-            option("ffmpeg version 5.1.9-0+deb12u1 Copyright"),
-            "-fps_mode"
-        );
+        assert_eq!(option("ffmpeg version 4.4.2-0ubuntu0.22.04.1 Copyright"), "-vsync");
+        assert_eq!(option("ffmpeg version 5.1.9-0+deb12u1 Copyright"), "-fps_mode");
         assert_eq!(option("ffmpeg version n7.1 Copyright"), "-fps_mode");
-        assert_eq!(
-            option("ffmpeg version N-112345-gabcdef Copyright"),
-            "-fps_mode"
-        );
+        assert_eq!(option("ffmpeg version N-112345-gabcdef Copyright"), "-fps_mode");
     }
 
     #[test]
@@ -246,17 +208,8 @@ mod tests {
 
     #[test]
     fn missing_or_doubled_times_leave_the_count() {
-        assert_eq!(
-            Timeline::of(vec![Some(0.0), None], 0.0, true),
-            Timeline::Count(2)
-        );
-        assert_eq!(
-            Timeline::of(vec![Some(0.0), Some(0.0)], 0.0, true),
-            Timeline::Count(2)
-        );
-        assert_eq!(
-            Timeline::of(vec![Some(0.0), Some(1.0)], 0.0, false),
-            Timeline::Count(2)
-        );
+        assert_eq!(Timeline::of(vec![Some(0.0), None], 0.0, true), Timeline::Count(2));
+        assert_eq!(Timeline::of(vec![Some(0.0), Some(0.0)], 0.0, true), Timeline::Count(2));
+        assert_eq!(Timeline::of(vec![Some(0.0), Some(1.0)], 0.0, false), Timeline::Count(2));
     }
 }

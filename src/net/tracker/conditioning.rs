@@ -94,7 +94,8 @@ impl Sam2 {
         let mut memory = Vec::with_capacity(masks.len() + 1);
         let mut memory_pos = Vec::with_capacity(masks.len() + 1);
         for mask in masks {
-            let row = tpos.clone().narrow(0, rows.saturating_sub(mask.t_pos + 1), 1).unsqueeze::<3>();
+            let row =
+                tpos.clone().narrow(0, rows.saturating_sub(mask.t_pos + 1), 1).unsqueeze::<3>();
             memory.push(to_tokens(as_f32(mask.features.clone())));
             memory_pos.push((spatial_pos.clone() + row).expand([b, h * w, mem_dim]));
         }
@@ -108,11 +109,21 @@ impl Sam2 {
         if memory.is_empty() {
             let none = Tensor::zeros([b, 0, mem_dim], &device);
             let pix_feat = self.without_memory(pix_feat);
-            return Conditioned { pix_feat, memory: none.clone(), memory_pos: none, n_ptr_tokens: 0 };
+            return Conditioned {
+                pix_feat,
+                memory: none.clone(),
+                memory_pos: none,
+                n_ptr_tokens: 0,
+            };
         }
         let memory = Tensor::cat(memory, 1);
         let memory_pos = Tensor::cat(memory_pos, 1);
-        let pix_feat = self.memory_attention.forward(pix_feat, memory.clone(), memory_pos.clone(), n_ptr_tokens);
+        let pix_feat = self.memory_attention.forward(
+            pix_feat,
+            memory.clone(),
+            memory_pos.clone(),
+            n_ptr_tokens,
+        );
         Conditioned { pix_feat, memory, memory_pos, n_ptr_tokens }
     }
 

@@ -90,7 +90,10 @@ impl Sam2 {
         let [b, _, h, w] = mask.dims();
         let shown = mask.clone().reshape([b, h * w]).max_dim(1).greater_elem(0.0).float();
         let score = shown * 20.0 - 10.0;
-        let prompts = Prompts { points: PointBatch::none(b), mask: Some(self.mask_downsample.forward(mask.clone())) };
+        let prompts = Prompts {
+            points: PointBatch::none(b),
+            mask: Some(self.mask_downsample.forward(mask.clone())),
+        };
         let made = self.decide(pix_feat, high_res, &prompts, false, Presence::Given);
         // The decoder's own score gates its pointer first, then the mask's emptiness does, as upstream.
         let own = presence.gate(&made.object_score_logits);

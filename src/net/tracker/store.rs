@@ -118,7 +118,8 @@ impl Store {
         num_frames: usize,
     ) -> (Vec<MaskMemory>, Vec<PointerMemory>) {
         let has = |f| self.recent.contains_key(&f);
-        let Recall { spatial, pointers } = recall(rules, &self.cond_frames(), has, frame, direction, num_frames);
+        let Recall { spatial, pointers } =
+            recall(rules, &self.cond_frames(), has, frame, direction, num_frames);
         let entry = |f| self.cond(f).or_else(|| self.recent.get(&f));
         let masks = spatial.iter().filter_map(|s| {
             let features = entry(s.frame)?.features.clone()?;
@@ -133,9 +134,17 @@ impl Store {
 
     /// Brings the recent memories down to `most`, dropping the ones farthest behind first and only such as a walk in
     /// `direction` whose next frame is `next` can no longer read.
-    pub(super) fn trim(&mut self, rules: &BankRules, most: usize, next: usize, direction: Direction, num_frames: usize) {
+    pub(super) fn trim(
+        &mut self,
+        rules: &BankRules,
+        most: usize,
+        next: usize,
+        direction: Direction,
+        num_frames: usize,
+    ) {
         let left = |f: usize| retention(rules, f, next, direction, num_frames);
-        let mut whole: Vec<_> = self.recent.iter().filter(|(_, e)| e.features.is_some()).map(|(f, _)| *f).collect();
+        let mut whole: Vec<_> =
+            self.recent.iter().filter(|(_, e)| e.features.is_some()).map(|(f, _)| *f).collect();
         whole.sort_by_key(|f| std::cmp::Reverse(direction.distance(next, *f)));
         let surplus = whole.len().saturating_sub(most);
         for frame in whole.into_iter().filter(|f| left(*f) < Retention::Whole).take(surplus) {

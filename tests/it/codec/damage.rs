@@ -25,19 +25,10 @@ fn refusals_name_the_file_and_the_next_step() {
     assert!(written("a.png", b"hello, this is a text").contains("not what its name says"));
     assert!(written("e.dcm", b"").contains("it is empty"));
     let name = written("bad\u{1b}[2J.png", b"x");
-    assert!(
-        !name.contains('\u{1b}') && name.contains("\\u{1b}"),
-        "{name}"
-    );
+    assert!(!name.contains('\u{1b}') && name.contains("\\u{1b}"), "{name}");
     assert!(refusal(&dir.path().join("missing")).contains("cannot read"));
     let pipe = dir.path().join("pipe.png");
-    assert!(
-        Command::new("/usr/bin/mkfifo")
-            .arg(&pipe)
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(Command::new("/usr/bin/mkfifo").arg(&pipe).status().unwrap().success());
     assert!(refusal(&pipe).contains("not a regular file"));
     let pages = dir.path().join("pages.tif");
     image::GrayImage::new(4, 4).save(&pages).unwrap();
@@ -61,10 +52,7 @@ fn lies_about_size_are_refused_before_anything_is_allocated() {
     assert!(refusal(&path).contains("limit is 16384"));
     // An element that declares 4 GB, one frame count of billions.
     let dicom = fs::read(data().join("dicom/ExplVR_BigEnd.dcm")).unwrap();
-    let rows = dicom
-        .windows(8)
-        .position(|w| w == [0, 0x28, 0, 0x10, b'U', b'S', 0, 2])
-        .unwrap();
+    let rows = dicom.windows(8).position(|w| w == [0, 0x28, 0, 0x10, b'U', b'S', 0, 2]).unwrap();
     let mut long = dicom.clone();
     long[rows + 4..rows + 8].copy_from_slice(b"OB\0\0");
     long[rows + 8..rows + 12].copy_from_slice(&0xffff_fff0u32.to_be_bytes());
@@ -76,19 +64,10 @@ fn lies_about_size_are_refused_before_anything_is_allocated() {
 /// What became of a damaged file: it was refused, or every frame was decoded or refused.
 fn survives(path: &Path) -> bool {
     let _ = is_complete(path);
-    match open(
-        path,
-        &OpenOptions {
-            axis: None,
-            cache_mib: 1,
-        },
-    ) {
+    match open(path, &OpenOptions { axis: None, cache_mib: 1 }) {
         Err(error) => {
             let text = error.to_string();
-            assert!(
-                text.contains(';') && !text.chars().any(char::is_control),
-                "{text}"
-            );
+            assert!(text.contains(';') && !text.chars().any(char::is_control), "{text}");
             false
         }
         Ok(clip) => (0..clip.info().frames.min(4)).all(|i| clip.frame(i).is_ok()),
@@ -135,20 +114,13 @@ fn flipped_bytes_never_panic() {
     let mut random = fastrand::Rng::with_seed(7);
     let mut refused = 0;
     // JPEG frames inside DICOM, flipped all over, go through another decoder.
-    for source in fixtures()
-        .into_iter()
-        .chain([data().join("dicom/examples_ybr_color.dcm")])
-    {
+    for source in fixtures().into_iter().chain([data().join("dicom/examples_ybr_color.dcm")]) {
         let bytes = fs::read(&source).unwrap();
         let path = dir.path().join(source.file_name().unwrap());
         for round in 0..96 {
             let mut damaged = bytes.clone();
             // Headers decide more than pixels: most flips go there.
-            let reach = if round % 4 == 0 {
-                bytes.len()
-            } else {
-                bytes.len().min(1200)
-            };
+            let reach = if round % 4 == 0 { bytes.len() } else { bytes.len().min(1200) };
             for _ in 0..=round % 3 {
                 damaged[random.usize(..reach)] ^= 1 << random.u8(..8);
             }
@@ -156,8 +128,5 @@ fn flipped_bytes_never_panic() {
             refused += usize::from(!survives(&path));
         }
     }
-    assert!(
-        refused > 50,
-        "only {refused} of 672 damaged files were refused"
-    );
+    assert!(refused > 50, "only {refused} of 672 damaged files were refused");
 }

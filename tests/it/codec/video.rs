@@ -30,14 +30,7 @@ fn make_video(path: &Path, codec: &[&str]) -> bool {
 
 /// Reads all frames forwards, then again in an order of jumps, and compares.
 fn frames_are_exact(path: &Path) {
-    let forwards = open(
-        path,
-        &OpenOptions {
-            axis: None,
-            cache_mib: 256,
-        },
-    )
-    .unwrap();
+    let forwards = open(path, &OpenOptions { axis: None, cache_mib: 256 }).unwrap();
     let frames = forwards.info().frames;
     let all: Vec<_> = (0..frames).map(|i| forwards.frame(i).unwrap()).collect();
     let distinct: std::collections::HashSet<_> = all.iter().map(|f| f.pixels.clone()).collect();
@@ -47,32 +40,13 @@ fn frames_are_exact(path: &Path) {
         distinct.len(),
         forwards.info().format
     );
-    let jumping = open(
-        path,
-        &OpenOptions {
-            axis: None,
-            cache_mib: 0,
-        },
-    )
-    .unwrap();
-    for i in (0..frames)
-        .rev()
-        .step_by(13)
-        .chain([0, frames / 2, frames - 1, 1, frames / 3])
-    {
-        assert!(
-            jumping.frame(i).unwrap() == all[i],
-            "{} frame {i}",
-            path.display()
-        );
+    let jumping = open(path, &OpenOptions { axis: None, cache_mib: 0 }).unwrap();
+    for i in (0..frames).rev().step_by(13).chain([0, frames / 2, frames - 1, 1, frames / 3]) {
+        assert!(jumping.frame(i).unwrap() == all[i], "{} frame {i}", path.display());
     }
     let backwards = opened(path);
     for i in (0..frames).rev().take(30) {
-        assert!(
-            backwards.frame(i).unwrap() == all[i],
-            "{} frame {i} backwards",
-            path.display()
-        );
+        assert!(backwards.frame(i).unwrap() == all[i], "{} frame {i} backwards", path.display());
     }
 }
 
@@ -80,10 +54,7 @@ fn frames_are_exact(path: &Path) {
 fn video_frames_are_exact_wherever_one_jumps() {
     if !has_ffmpeg() {
         let sentence = refusal(&data().join("video/sonosite_eye.mp4"));
-        assert!(
-            sentence.contains("is not installed; install ffmpeg"),
-            "{sentence}"
-        );
+        assert!(sentence.contains("is not installed; install ffmpeg"), "{sentence}");
         return;
     }
     frames_are_exact(&data().join("video/sonosite_eye.mp4"));
@@ -92,10 +63,7 @@ fn video_frames_are_exact_wherever_one_jumps() {
         ("b.mp4", &["-c:v", "libx264", "-bf", "3", "-g", "20"]),
         ("b.mkv", &["-c:v", "libx264", "-bf", "2", "-g", "250"]),
         ("m.mov", &["-c:v", "mpeg4", "-bf", "2", "-g", "12"]),
-        (
-            "v.webm",
-            &["-c:v", "libvpx", "-g", "15", "-deadline", "realtime"],
-        ),
+        ("v.webm", &["-c:v", "libvpx", "-g", "15", "-deadline", "realtime"]),
         ("m.avi", &["-c:v", "mjpeg"]),
         ("-m.mpg", &["-c:v", "mpeg2video", "-bf", "2", "-g", "12"]),
     ];
@@ -123,11 +91,8 @@ fn truncated_videos_and_playlists_are_refused() {
     if has_ffmpeg() {
         let playlist = dir.path().join("list.mp4");
         let other = data().join("video/sonosite_eye.mp4");
-        fs::write(
-            &playlist,
-            format!("#EXTM3U\n#EXTINF:1,\n{}\n#EXT-X-ENDLIST\n", other.display()),
-        )
-        .unwrap();
+        fs::write(&playlist, format!("#EXTM3U\n#EXTINF:1,\n{}\n#EXT-X-ENDLIST\n", other.display()))
+            .unwrap();
         assert!(refusal(&playlist).contains("ffprobe"));
     }
 }

@@ -6,9 +6,17 @@ use crate::golden_weights::{
 };
 use crate::net_image::numbers;
 use burn::tensor::Device;
+#[cfg(feature = "gpu")]
+use burn::tensor::{Tensor, TensorData};
 use sonomark::net::config::{ModelCard, ModelConfig};
 use sonomark::net::device::{self, DeviceWant};
 use sonomark::net::weights::{WeightsError, sha256_hex};
+#[cfg(feature = "gpu")]
+use sonomark::net::{
+    prompt_encoder::{PointBatch, PointLabel},
+    sam2::Prompts,
+    tracker::{MaskMemory, MaskScale},
+};
 
 #[test]
 fn net_generated_weights_are_the_shipped_ones() {
@@ -206,6 +214,52 @@ fn net_a_named_gpu_passes_the_self_test() {
             || device::adapters().len() > 1
             || !device::pick(DeviceWant::Auto).expect("a device").gpu
     );
+}
+
+/// Encoder, decoder, memory encoder and memory attention at the smallest input, on a GPU against
+/// the CPU. A software GPU will do; there the compiling of kernels is what takes the time.
+#[cfg(feature = "gpu")]
+#[test]
+fn net_parts_agree_on_gpu_and_cpu() {
+    let Some(first) = device::adapters().into_iter().next() else {
+        println!("skipped: no Vulkan adapter");
+        return;
+    };
+    let gpu = device::pick(DeviceWant::Gpu(Some(first.index))).expect("the self-test").device;
+    let cpu = device::pick(DeviceWant::Cpu).expect("there is always a CPU").device;
+    let answers = [cpu, gpu].map(|device| small_parts(&device));
+    for ((name, expected), (_, found)) in answers[0].iter().zip(&answers[1]) {
+        let largest = expected.iter().zip(found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        let scale = expected.iter().map(|a| a.abs()).fold(1.0, f32::max);
+        println!("{name}: {:.1e} of {scale:.1}", largest);
+        assert_eq!(expected.len(), found.len(), "{name}");
+        assert!(largest <= 1e-4 * scale, "{name}: {largest} of {scale}");
+    }
+}
+
+#[cfg(feature = "gpu")]
+fn small_parts(device: &Device) -> Vec<(&'static str, Vec<f32>)> {
+    const SIDE: usize = 64;
+    let model = golden_model(&golden_card().network, device);
+    let wave = |i: usize| ((i % 977) as f32 * 0.37).sin() + ((i / SIDE) as f32 * 0.11).cos();
+    let pixels: Vec<f32> = (0..3 * SIDE * SIDE).map(wave).collect();
+    let image = TensorData::new(pixels, [1, 3, SIDE, SIDE]);
+    let features = model.encode_image(Tensor::from_data(image, device));
+    let points = vec![([20.0, 24.0], PointLabel::Inside), ([50.0, 9.0], PointLabel::Outside)];
+    let prompts = Prompts { points: PointBatch::new(&[points]), mask: None };
+    let decoded = model.decode(&features, &prompts, false);
+    let (best, _, _) = decoded.best();
+    let mask = model.memory_mask(best.clone(), MaskScale::Soft);
+    let present = Tensor::ones([1, 1], device);
+    let memory = model.remember(features.pix_feat.clone(), mask, present);
+    let remembered = [MaskMemory { features: memory.clone(), t_pos: 1 }];
+    let read = model.condition(features.pix_feat.clone(), &remembered, &[], 4);
+    vec![
+        ("pix_feat", numbers(features.pix_feat)),
+        ("masks", numbers(best)),
+        ("memory", numbers(memory)),
+        ("conditioned", numbers(read.pix_feat)),
+    ]
 }
 
 /// The still path on a GPU; a software one will do. Slow there: kernels are compiled and tuned.

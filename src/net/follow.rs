@@ -15,6 +15,9 @@ use crate::domain::{Bitmap, Carrier, FrameIndex, GrayFrame, Window};
 
 /// Logit per px (of a 256 px image) of distance to the carried contour.
 const LOGIT_PER_PX: f32 = 0.5;
+/// Share of the shipped network's correction that is taken: on the synthetic clips all of it did harm (mean IoU after
+/// corrections .837), none was best by a hair (.868, with .3: .863), and a share keeps a way back where speckle fails.
+const CORRECTION: f32 = 0.3;
 /// As for the curve through boundary points.
 const LOGIT_LIMIT: f32 = 6.0;
 
@@ -29,7 +32,7 @@ pub struct FollowOptions {
 
 impl Default for FollowOptions {
     fn default() -> Self {
-        Self { motion: true, correction: 1.0 }
+        Self { motion: true, correction: CORRECTION }
     }
 }
 

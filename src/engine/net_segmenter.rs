@@ -14,7 +14,7 @@ use crate::net::device::{DeviceWant, Picked, pick};
 use crate::net::follow::{FollowOptions, Follower, Seen};
 use crate::net::letterbox::Letterbox;
 use crate::net::memory_bank;
-use crate::net::predict::{Pixels, Predictor};
+use crate::net::predict::Predictor;
 use crate::net::sam2::{ImageFeatures, Sam2};
 use crate::net::tracker::TrackError;
 
@@ -109,13 +109,7 @@ impl NetSegmenter {
         let (encoded, encode_ms) = self.encoded(image)?;
         let begun = Instant::now();
         let Encoded { features, letterbox } = &encoded;
-        let pixels = Pixels {
-            frame: image.pixels,
-            preprocess: &self.card.preprocess,
-            device: &self.picked.device,
-        };
         let answer = Predictor::new(&self.sam)
-            .looking_closer(pixels)
             .predict(features, letterbox, prompts)
             .map_err(SegmentError::Network)?;
         Ok(Decided {

@@ -18,7 +18,7 @@ use crate::domain::{
 };
 use crate::net::config::Preprocess;
 use crate::net::letterbox::Letterbox;
-use crate::net::predict::{Pixels, PredictOptions, Predictor};
+use crate::net::predict::{PredictOptions, Predictor};
 use crate::net::sam2::{ImageFeatures, Sam2};
 
 /// Clicks after which a structure counts as not reached.
@@ -206,14 +206,13 @@ fn mean_of<'a>(reports: impl Iterator<Item = &'a ClickReport>) -> ClickReport {
 /// A frame with what is computed once for all its structures.
 struct Scene<'a> {
     judged: &'a Judged<'a>,
-    frame: &'a GrayFrame,
     width: u32,
     height: u32,
     encoded: Option<(ImageFeatures, Letterbox)>,
 }
 
 impl<'a> Scene<'a> {
-    fn new(judged: &'a Judged<'a>, frame: &'a GrayFrame) -> Self {
+    fn new(judged: &'a Judged<'a>, frame: &GrayFrame) -> Self {
         let encoded = match judged {
             Judged::Network { sam, preprocess, device, .. } => {
                 let (input, letterbox) = preprocess.frame(frame, sam.config().image_size, device);
@@ -221,16 +220,14 @@ impl<'a> Scene<'a> {
             }
             _ => None,
         };
-        Self { judged, frame, width: frame.width_px, height: frame.height_px, encoded }
+        Self { judged, width: frame.width_px, height: frame.height_px, encoded }
     }
 
     fn answer(&self, prompts: &FramePrompts) -> Result<Bitmap, EvalError> {
         let points = prompts.boundary_points();
         match (self.judged, &self.encoded) {
-            (Judged::Network { sam, preprocess, device, options }, Some((features, letterbox))) => {
-                let pixels = Pixels { frame: self.frame, preprocess, device };
-                let predictor =
-                    Predictor::with_options(sam, options.clone()).looking_closer(pixels);
+            (Judged::Network { sam, options, .. }, Some((features, letterbox))) => {
+                let predictor = Predictor::with_options(sam, options.clone());
                 let answer =
                     predictor.predict(features, letterbox, prompts).map_err(EvalError::Network)?;
                 Ok(answer.bitmap)

@@ -19,7 +19,7 @@ use crate::net::config::Preprocess;
 use crate::net::follow::{FollowOptions, Follower, Seen};
 use crate::net::letterbox::Letterbox;
 use crate::net::memory_bank::Direction;
-use crate::net::predict::{Pixels, Predictor};
+use crate::net::predict::Predictor;
 use crate::net::sam2::{ImageFeatures, Sam2};
 
 /// Points of a first prompt and of each correction.
@@ -196,9 +196,7 @@ impl Session<'_> {
         let truth = self.truth(frame);
         let line = contour(&truth);
         let (features, letterbox) = &self.encoded[frame];
-        let Tracking { sam, preprocess, device } = *self.tracking;
-        let pixels = Pixels { frame: &self.clip.frames[frame], preprocess, device };
-        let predictor = Predictor::new(sam).looking_closer(pixels);
+        let predictor = Predictor::new(self.tracking.sam);
         let (mut prompts, mut clean) = (FramePrompts::default(), Vec::new());
         let mut mask = shown.filter(|m| m.area_px() > 0).cloned();
         for _ in 0..CLIP_POINTS {

@@ -6,27 +6,15 @@
 //! is hard to beat, and the network's worth is at one to four points. The weights of that blend were chosen on the
 //! training stills.
 
-use super::config::Preprocess;
 use super::letterbox::Letterbox;
 use super::resize::{Kernel, resize_plane};
 use super::sam2::{ImageFeatures, Sam2};
-use crate::domain::{
-    Bitmap, FramePrompts, GrayFrame, PointKind, PointPx, closed_curve, curve_logits, snap_to_points,
-};
-use burn::tensor::Device;
+use crate::domain::{Bitmap, FramePrompts, PointPx, curve_logits, snap_to_points};
 
 /// Share of the curve in the answer for 2, 3, 4, ... boundary points; the last entry holds for more.
 const CURVE_SHARE: [f32; 8] = [0.3, 0.5, 0.3, 0.5, 0.55, 0.6, 0.6, 0.7];
 /// The curve is computed on a grid of this many cells per side and read at every pixel.
 const CURVE_CELLS: usize = 128;
-/// With more points than this a second look is not worth its time.
-const CLOSER_POINTS_MAX: usize = 3;
-/// Side of what is looked at, in sizes of the structure.
-const CLOSER_MARGIN: f32 = 1.9;
-/// A second look at more than this part of the frame would show nothing new.
-const CLOSER_MOST: f32 = 0.8;
-/// Share of the second look.
-const CLOSER_SHARE: f32 = 0.5;
 /// Logit of a mask prompt inside and (negative) outside.
 const MASK_LOGIT: f32 = 10.0;
 
@@ -62,42 +50,23 @@ pub struct Answer {
     pub object_score_logit: f32,
 }
 
-/// The pixels behind the features, for a second, closer look.
-#[derive(Clone, Copy)]
-pub struct Pixels<'a> {
-    /// The frame.
-    pub frame: &'a GrayFrame,
-    /// How frames become network input.
-    pub preprocess: &'a Preprocess,
-    /// Where the network lies.
-    pub device: &'a Device,
-}
-
 /// Asks a network about single frames.
 pub struct Predictor<'a> {
     sam: &'a Sam2,
     options: PredictOptions,
-    pixels: Option<Pixels<'a>>,
 }
 
 impl<'a> Predictor<'a> {
     /// With the shipped last steps.
     #[must_use]
     pub fn new(sam: &'a Sam2) -> Self {
-        Self::with_options(sam, PredictOptions::default())
+        Self { sam, options: PredictOptions::default() }
     }
 
     /// With other last steps, for measuring.
     #[must_use]
     pub fn with_options(sam: &'a Sam2, options: PredictOptions) -> Self {
-        Self { sam, options, pixels: None }
-    }
-
-    /// Lets it look twice where there are few points: also at the surroundings of the structure alone, at the full
-    /// size of the network input. Costs one more encoding.
-    #[must_use]
-    pub fn looking_closer(self, pixels: Pixels<'a>) -> Self {
-        Self { pixels: Some(pixels), ..self }
+        Self { sam, options }
     }
 
     /// The mask that `prompts` ask for on the frame whose features these are.
@@ -125,13 +94,6 @@ impl<'a> Predictor<'a> {
         let [width, height] = letterbox.image.map(|n| n as u32);
         let boundary = prompts.boundary_points();
         if boundary.len() >= 2 {
-            // The second look sees boundary points alone: where more was said it would forget it.
-            let all_said = boundary.len() == prompts.points.len()
-                && prompts.bounding_box.is_none()
-                && prompts.mask.is_none();
-            if all_said {
-                self.look_closer(&mut logits, &boundary)?;
-            }
             self.mix_in_curve(&mut logits, letterbox, &boundary);
             if self.options.snap {
                 snap_to_points(&mut logits, width, height, &boundary);
@@ -145,39 +107,6 @@ impl<'a> Predictor<'a> {
             score: found.iou,
             object_score_logit: found.object_score,
         })
-    }
-
-    /// Averages `logits` with those of a look at the surroundings of the points alone.
-    fn look_closer(&self, logits: &mut [f32], boundary: &[PointPx]) -> Result<(), String> {
-        let Some(Pixels { frame, preprocess, device }) = self.pixels else { return Ok(()) };
-        let Some([x0, y0, side]) =
-            surroundings(frame, boundary).filter(|_| boundary.len() <= CLOSER_POINTS_MAX)
-        else {
-            return Ok(());
-        };
-        let (x, y) = (x0 as i64, y0 as i64);
-        let cells =
-            (0..side * side).map(|i| frame.at(x + (i % side) as i64, y + (i / side) as i64));
-        let part =
-            GrayFrame { width_px: side as u32, height_px: side as u32, pixels: cells.collect() };
-        let (input, letterbox) = preprocess.frame(&part, self.sam.config().image_size, device);
-        let features = self.sam.encode_image(input);
-        let moved =
-            |p: &PointPx| (PointKind::Boundary, PointPx::new(p.x - x0 as f32, p.y - y0 as f32));
-        let prompts = FramePrompts {
-            points: boundary.iter().map(moved).collect(),
-            ..FramePrompts::default()
-        };
-        let found = self.sam.predict(&features, &letterbox.network_points(&prompts), None)?;
-        let closer = letterbox.logits_to_image(&found.low_res, found.side);
-        let width = frame.width_px as usize;
-        for (row, values) in closer.chunks_exact(side).enumerate() {
-            for (column, value) in values.iter().enumerate() {
-                let logit = &mut logits[(y0 + row) * width + x0 + column];
-                *logit += CLOSER_SHARE * (value - *logit);
-            }
-        }
-        Ok(())
     }
 
     fn mix_in_curve(&self, logits: &mut [f32], letterbox: &Letterbox, boundary: &[PointPx]) {
@@ -204,24 +133,4 @@ impl<'a> Predictor<'a> {
             *logit += share * (known - *logit);
         }
     }
-}
-
-/// Left, top and side of the square round the curve through the points, px, inside the frame; `None` where that is
-/// nearly the whole frame.
-fn surroundings(frame: &GrayFrame, boundary: &[PointPx]) -> Option<[usize; 3]> {
-    let curve = closed_curve(boundary);
-    let range = |value: fn(&PointPx) -> f32| {
-        let low = curve.iter().map(value).fold(f32::INFINITY, f32::min);
-        (low, curve.iter().map(value).fold(f32::NEG_INFINITY, f32::max))
-    };
-    let ((left, right), (top, bottom)) = (range(|p| p.x), range(|p| p.y));
-    let side = CLOSER_MARGIN * (right - left).max(bottom - top);
-    let least = frame.width_px.min(frame.height_px) as f32;
-    if !(side.is_finite() && side >= 16.0 && side <= CLOSER_MOST * least) {
-        return None;
-    }
-    let place = |low: f32, high: f32, size: u32| {
-        (0.5 * (low + high - side)).clamp(0.0, size as f32 - side).floor() as usize
-    };
-    Some([place(left, right, frame.width_px), place(top, bottom, frame.height_px), side as usize])
 }

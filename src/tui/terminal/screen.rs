@@ -54,6 +54,7 @@ impl Shared {
 pub(super) struct Restorer {
     entered: AtomicBool,
     input: InputTty,
+    quiet: Mutex<Option<tty::QuietStderr>>,
 }
 
 impl Restorer {
@@ -63,6 +64,7 @@ impl Restorer {
             let _ = tty::write_all(LEAVE, Some(Instant::now() + Duration::from_millis(300)));
             tty::drop_input(self.input.fd());
             let _ = crossterm::terminal::disable_raw_mode();
+            self.quiet.lock().unwrap_or_else(PoisonError::into_inner).take();
         }
     }
 
@@ -111,7 +113,7 @@ impl Screen {
             flow: Mutex::new(Flow::new()),
             gone: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
-            restorer: Restorer { entered: AtomicBool::new(false), input },
+            restorer: Restorer { entered: AtomicBool::new(false), input, quiet: Mutex::new(None) },
         });
         let text = TextBuffer::default();
         let terminal = quiet_terminal(&text)?;
@@ -235,7 +237,10 @@ impl Screen {
 
     fn switch_on(&self) -> Result<(), TerminalError> {
         crossterm::terminal::enable_raw_mode().map_err(TerminalError::io("enter raw mode"))?;
-        self.shared.restorer.entered.store(true, Ordering::SeqCst);
+        let restorer = &self.shared.restorer;
+        restorer.entered.store(true, Ordering::SeqCst);
+        let quiet = tty::QuietStderr::begin();
+        *restorer.quiet.lock().unwrap_or_else(PoisonError::into_inner) = quiet;
         let until = Instant::now() + Duration::from_secs(2);
         tty::write_all(ENTER, Some(until)).map_err(TerminalError::io("enter the alternate screen"))
     }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::{Duration, Instant};
 
@@ -44,6 +44,39 @@ pub(super) fn own_input() -> bool {
     };
     // SAFETY: both descriptors are open; standard input is replaced in one step.
     unsafe { libc::dup2(device.as_raw_fd(), libc::STDIN_FILENO) == libc::STDIN_FILENO }
+}
+
+/// Standard error turned away from the terminal while the screen is up.
+#[derive(Debug)]
+pub(super) struct QuietStderr(OwnedFd);
+
+impl QuietStderr {
+    /// Graphics drivers and C libraries write to standard error from any thread; on the screen
+    /// that would scroll the picture away. `None` where it is no terminal (a log file stays one).
+    pub(super) fn begin() -> Option<Self> {
+        if !is_terminal(libc::STDERR_FILENO) {
+            return None;
+        }
+        let nowhere = std::fs::OpenOptions::new().write(true).open("/dev/null").ok()?;
+        // SAFETY: dup and dup2 take descriptors that are open here and touch no memory.
+        let kept = unsafe { libc::dup(libc::STDERR_FILENO) };
+        if kept < 0 {
+            return None;
+        }
+        // SAFETY: `kept` was just made and belongs to nobody else; see above for dup2.
+        let kept = unsafe {
+            libc::dup2(nowhere.as_raw_fd(), libc::STDERR_FILENO);
+            OwnedFd::from_raw_fd(kept)
+        };
+        Some(Self(kept))
+    }
+}
+
+impl Drop for QuietStderr {
+    fn drop(&mut self) {
+        // SAFETY: both descriptors are open; dup2 touches no memory.
+        unsafe { libc::dup2(self.0.as_raw_fd(), libc::STDERR_FILENO) };
+    }
 }
 
 pub(super) fn is_terminal(fd: RawFd) -> bool {

@@ -54,8 +54,26 @@ pub struct Head {
     pub seed: u64,
     /// Wall clock used, s.
     pub seconds: f64,
+    /// Dice on the stills held back of the weights that were kept, if any were held back.
+    #[serde(default)]
+    pub best: Option<f64>,
     /// Parameter names and sizes in order.
     pub parameters: Vec<(String, usize)>,
+}
+
+/// Where a run stands, beside its numbers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Standing {
+    /// Seed of the run.
+    pub seed: u64,
+    /// Steps done.
+    pub step: u64,
+    /// Images encoded.
+    pub images: u64,
+    /// Wall clock used, s.
+    pub seconds: f64,
+    /// Dice of the weights that were kept, if stills are held back.
+    pub best: Option<f64>,
 }
 
 /// A whole checkpoint in memory.
@@ -68,18 +86,19 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// The state of a run after `step` steps.
+    /// The state of a run that stands at `at`.
     #[must_use]
-    pub fn of(optimiser: &Optimiser, seed: u64, step: u64, images: u64, seconds: f64) -> Self {
+    pub fn of(optimiser: &Optimiser, at: &Standing) -> Self {
         let parts =
             |s: &Slot| [s.weights.clone(), s.mean.clone(), s.square.clone(), s.average.clone()];
         let head = Head {
             magic: MAGIC.into(),
-            step,
+            step: at.step,
             optimiser_steps: optimiser.steps,
-            images,
-            seed,
-            seconds,
+            images: at.images,
+            seed: at.seed,
+            seconds: at.seconds,
+            best: at.best,
             parameters: optimiser.slots.iter().map(|s| (s.name.clone(), s.weights.len())).collect(),
         };
         Self { head, numbers: optimiser.slots.iter().map(parts).collect() }

@@ -137,11 +137,30 @@ pub fn evaluate_clicks(
     options: &ClickOptions,
     cancel: &AtomicBool,
 ) -> Result<BTreeMap<String, ClickReport>, EvalError> {
-    let mut out = BTreeMap::new();
+    let mut sets = Vec::with_capacity(options.sources.len());
     for source in &options.sources {
-        let set = StillSet::load(source, None, Pick::LargestOfLabel)?;
+        sets.push(StillSet::load(source, None, Pick::LargestOfLabel)?);
+    }
+    evaluate_sets(judged, &sets, options, cancel)
+}
+
+/// As [`evaluate_clicks`], on stills that are in memory already; the sources of `options` are not read.
+///
+/// # Errors
+/// A failing network, or the cancel flag.
+pub fn evaluate_sets(
+    judged: &Judged<'_>,
+    sets: &[StillSet],
+    options: &ClickOptions,
+    cancel: &AtomicBool,
+) -> Result<BTreeMap<String, ClickReport>, EvalError> {
+    let mut out = BTreeMap::new();
+    for set in sets {
         let mut traces = Vec::new();
         for still in &set.stills {
+            if options.limit.is_some_and(|most| traces.len() >= most) {
+                break;
+            }
             let scene = Scene::new(judged, still.frame());
             for object in &still.objects {
                 if cancel.load(Ordering::Relaxed) {
@@ -153,7 +172,7 @@ pub fn evaluate_clicks(
                 }
             }
         }
-        out.insert(set.name, summed_up(&traces, options));
+        out.insert(set.name.clone(), summed_up(&traces, options));
     }
     let mean = mean_of(out.values());
     out.insert("mean".into(), mean);

@@ -16,6 +16,7 @@ pub mod loss;
 pub mod optimise;
 pub mod progress;
 mod pupil;
+mod validate;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,16 +26,18 @@ use std::time::{Duration, Instant};
 use burn::optim::GradientsParams;
 use burn::tensor::Device;
 
+use crate::domain::shown;
 use crate::net::config::ModelCard;
 use crate::net::sam2::Sam2;
 use crate::net::weights::{WeightsError, sha256_hex};
-use checkpoint::{Checkpoint, CheckpointError};
+use checkpoint::{Checkpoint, CheckpointError, Standing};
 use dataset::{DataError, DataSource, Pick, StillSet, TRAIN_SIDE_PX};
 use lessons::{Batch, Desk, Plan, Subject};
 use loss::LossWeights;
 use optimise::{AdamW, Optimiser};
 pub use progress::Progress;
 use progress::Tally;
+use validate::Validation;
 
 /// Steps over which the learning rate rises.
 const WARM_UP: u64 = 100;
@@ -57,6 +60,8 @@ pub enum Budget {
 pub struct TrainOptions {
     /// Stills to learn from; never the lists that are judged on.
     pub sources: Vec<DataSource>,
+    /// Stills that tell during the run which weights are best; empty: the last ones are kept.
+    pub held_back: Vec<DataSource>,
     /// Sizes of the network; its `weights` part is filled in at the end.
     pub card: ModelCard,
     /// Folder of `NAME.safetensors`, `NAME.yaml` and `NAME.checkpoint`.
@@ -89,6 +94,8 @@ pub struct TrainOptions {
     pub save_every_min: f64,
     /// Steps between calls of the progress function.
     pub report_every: u64,
+    /// Steps between looks at the stills that were held back.
+    pub validate_every: u64,
     /// The command, for the card.
     pub command: String,
 }
@@ -99,6 +106,7 @@ impl TrainOptions {
     pub fn new(sources: Vec<DataSource>, card: ModelCard, out: PathBuf, budget: Budget) -> Self {
         Self {
             sources,
+            held_back: Vec::new(),
             card,
             out,
             resume: false,
@@ -115,6 +123,7 @@ impl TrainOptions {
             clip_frames: 6,
             save_every_min: 4.0,
             report_every: 50,
+            validate_every: 300,
             command: String::new(),
         }
     }
@@ -173,8 +182,10 @@ pub struct TrainReport {
     pub steps: u64,
     /// Images encoded in all sessions.
     pub images: u64,
-    /// True when the cancel flag ended the run; the weights are those reached by then.
+    /// True when the cancel flag ended the run; the weights are the best reached by then.
     pub cancelled: bool,
+    /// Dice of the weights on the stills that were held back, if there were any.
+    pub validation_dice: Option<f64>,
     /// The weight file.
     pub weights: PathBuf,
     /// Its SHA-256.
@@ -203,6 +214,9 @@ pub enum TrainError {
         /// What the system says.
         cause: String,
     },
+    /// Judging the stills that were held back.
+    #[error("cannot judge the network on the stills held back: {0}")]
+    Judge(String),
     /// The loss stopped being a number.
     #[error(
         "the loss is not a number since step {0}; start again from the last checkpoint with a smaller learning rate"
@@ -213,7 +227,7 @@ pub enum TrainError {
 /// Trains a network and writes weights, card and checkpoint below `options.out`.
 ///
 /// `device` is where to compute, without gradients; `progress` is called every few steps; when `cancel` becomes true
-/// the run ends after the current step and keeps what it has.
+/// the run ends after the current step and keeps the best it had.
 ///
 /// # Errors
 /// Unreadable data, a checkpoint of another run, files that cannot be written, a diverging loss.
@@ -232,12 +246,18 @@ pub fn train(
         .num_threads(options.threads.max(1))
         .build()
         .map_err(|e| TrainError::Threads { threads: options.threads, cause: e.to_string() })?;
-    pool.install(|| Run::start(options, device)?.go(&sets, &mut progress, cancel))
+    let validation = Validation::load(&options.held_back)?;
+    pool.install(|| Run::start(options, device, validation)?.go(&sets, &mut progress, cancel))
 }
 
 /// A run between two steps.
 struct Run<'a> {
     options: &'a TrainOptions,
+    /// Where to judge: without gradients.
+    device: Device,
+    validation: Option<Validation>,
+    /// Dice of the weight file as it stands.
+    best: Option<f64>,
     net: Sam2,
     optimiser: Optimiser,
     desk: Desk,
@@ -248,8 +268,12 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn start(options: &'a TrainOptions, device: &Device) -> Result<Self, TrainError> {
-        let device = device.clone().autodiff();
+    fn start(
+        options: &'a TrainOptions,
+        plain: &Device,
+        validation: Option<Validation>,
+    ) -> Result<Self, TrainError> {
+        let device = plain.clone().autodiff();
         device.seed(options.seed);
         let mut net = options.card.network.init(&device);
         if let Some(file) = &options.start_from {
@@ -266,13 +290,27 @@ impl<'a> Run<'a> {
         let optimiser = Optimiser::new(&net, AdamW::default());
         let desk = Desk::new(options.card.preprocess.clone(), LossWeights::default(), &device);
         let (before, since) = (Duration::ZERO, Instant::now());
-        let mut run = Self { options, net, optimiser, desk, step: 0, images: 0, before, since };
+        let mut run = Self {
+            options,
+            device: plain.clone(),
+            validation,
+            best: None,
+            net,
+            optimiser,
+            desk,
+            step: 0,
+            images: 0,
+            before,
+            since,
+        };
         let file = options.file("checkpoint");
         if options.resume && file.exists() {
             let kept = Checkpoint::read(&file)?;
             kept.restore(&mut run.optimiser, options.seed)?;
             (run.step, run.images, run.before) =
                 (kept.head.step, kept.head.images, Duration::from_secs_f64(kept.head.seconds));
+            // A best that is not on disk any more cannot be kept.
+            run.best = kept.head.best.filter(|_| options.file("safetensors").exists());
             run.net = run.optimiser.write(run.net, false);
         }
         Ok(run)
@@ -326,9 +364,13 @@ impl<'a> Run<'a> {
                 }
                 let Ok((plan, batch)) = batches.recv() else { break };
                 self.one_step(&plan, &batch, &mut tally)?;
+                if self.step.is_multiple_of(self.options.validate_every.max(1)) {
+                    self.validate(&mut tally)?;
+                }
                 if self.step.is_multiple_of(self.options.report_every.max(1)) {
-                    progress(&tally.line(self.step, self.used()));
-                    tally = Tally::new();
+                    let line = tally.line(self.step, self.used());
+                    progress(&Progress { best_dice: self.best, ..line });
+                    tally = tally.next();
                 }
                 if saved.elapsed().as_secs_f64() > 60.0 * self.options.save_every_min {
                     self.save()?;
@@ -337,7 +379,6 @@ impl<'a> Run<'a> {
             }
             Ok(())
         })?;
-        self.save()?;
         self.finish(sets, cancelled)
     }
 
@@ -364,21 +405,54 @@ impl<'a> Run<'a> {
     }
 
     fn save(&self) -> Result<(), TrainError> {
-        let seconds = (self.before + self.since.elapsed()).as_secs_f64();
-        let kept =
-            Checkpoint::of(&self.optimiser, self.options.seed, self.step, self.images, seconds);
-        kept.write(&self.options.file("checkpoint"))?;
-        self.write_weights().map(|_| ())
+        let head = Standing {
+            seed: self.options.seed,
+            step: self.step,
+            images: self.images,
+            seconds: (self.before + self.since.elapsed()).as_secs_f64(),
+            best: self.best,
+        };
+        Checkpoint::of(&self.optimiser, &head).write(&self.options.file("checkpoint"))?;
+        if self.validation.is_none() {
+            self.write_weights(&self.averaged()?)?;
+        }
+        Ok(())
     }
 
-    fn write_weights(&self) -> Result<String, TrainError> {
-        let bytes = self.optimiser.write(self.net.clone(), true).to_safetensors()?;
-        checkpoint::write_atomically(&self.options.file("safetensors"), &bytes)?;
-        Ok(sha256_hex(&bytes))
+    /// The averaged network as safetensors.
+    fn averaged(&self) -> Result<Vec<u8>, TrainError> {
+        Ok(self.optimiser.write(self.net.clone(), true).to_safetensors()?)
     }
 
-    fn finish(self, sets: &[StillSet], cancelled: bool) -> Result<TrainReport, TrainError> {
-        let sha256 = self.write_weights()?;
+    fn write_weights(&self, bytes: &[u8]) -> Result<(), TrainError> {
+        Ok(checkpoint::write_atomically(&self.options.file("safetensors"), bytes)?)
+    }
+
+    /// Looks at the stills held back and writes the averaged weights where they are the best so far.
+    fn validate(&mut self, tally: &mut Tally) -> Result<(), TrainError> {
+        let Some(validation) = &self.validation else { return Ok(()) };
+        let bytes = self.averaged()?;
+        let dice = validation.dice(&self.options.card, &bytes, &self.device)?;
+        tally.validation_dice = Some(dice);
+        if self.best.is_none_or(|best| dice > best) {
+            self.write_weights(&bytes)?;
+            self.best = Some(dice);
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, sets: &[StillSet], cancelled: bool) -> Result<TrainReport, TrainError> {
+        // A person who cancels wants the best there is, not another look.
+        if !(cancelled && self.best.is_some()) {
+            self.validate(&mut Tally::new())?;
+        }
+        self.save()?;
+        let weights = self.options.file("safetensors");
+        let bytes = std::fs::read(&weights).map_err(|cause| CheckpointError::Io {
+            file: shown(&weights.display().to_string()),
+            cause: cause.to_string(),
+        })?;
+        let sha256 = sha256_hex(&bytes);
         let data: Vec<(String, String)> =
             sets.iter().map(|s| (s.name.clone(), s.sha256.clone())).collect();
         let mut card = self.options.card.clone();
@@ -388,8 +462,8 @@ impl<'a> Run<'a> {
         card.weights.seed = self.options.seed;
         card.weights.data = data.iter().cloned().collect();
         checkpoint::write_atomically(&self.options.file("yaml"), card.to_yaml().as_bytes())?;
-        let weights = self.options.file("safetensors");
-        Ok(TrainReport { steps: self.step, images: self.images, cancelled, weights, sha256, data })
+        let (steps, images, validation_dice) = (self.step, self.images, self.best);
+        Ok(TrainReport { steps, images, cancelled, validation_dice, weights, sha256, data })
     }
 }
 

@@ -21,6 +21,10 @@ pub struct Progress {
     pub gradient: f32,
     /// Input side, px.
     pub side: usize,
+    /// Mean Dice at 2 to 5 boundary points on the stills held back, at the last look.
+    pub validation_dice: Option<f64>,
+    /// The best of all looks so far: that of the weights that are kept.
+    pub best_dice: Option<f64>,
 }
 
 impl std::fmt::Display for Progress {
@@ -39,7 +43,11 @@ impl std::fmt::Display for Progress {
             self.iou[2],
             self.iou[3],
             self.gradient,
-        )
+        )?;
+        match (self.validation_dice, self.best_dice) {
+            (Some(now), Some(best)) => write!(f, "  held back: Dice {now:.4} (best {best:.4})"),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -54,6 +62,8 @@ pub(super) struct Tally {
     side: usize,
     /// Steps whose loss was not a number.
     pub bad: usize,
+    /// Dice at the last look at the stills held back.
+    pub validation_dice: Option<f64>,
 }
 
 impl Tally {
@@ -67,7 +77,13 @@ impl Tally {
             gradient: 0.0,
             side: 0,
             bad: 0,
+            validation_dice: None,
         }
+    }
+
+    /// An empty tally that still knows the last look.
+    pub(super) fn next(&self) -> Self {
+        Self { validation_dice: self.validation_dice, ..Self::new() }
     }
 
     pub(super) fn add(&mut self, plan: &Plan, marks: &Marks, gradient: f32) {
@@ -95,6 +111,8 @@ impl Tally {
             ],
             gradient: self.gradient,
             side: self.side,
+            validation_dice: self.validation_dice,
+            best_dice: None,
         }
     }
 }

@@ -14,7 +14,7 @@ use sonomark::learn::evaluate::{ClickOptions, Judged, Placing, evaluate_clicks};
 use sonomark::learn::evaluate_video::{Tracking, VideoOptions, evaluate_video};
 use sonomark::learn::lessons::{Batch, Desk, Plan, Subject};
 use sonomark::learn::loss::{BoundaryLoss, BoundaryLossConfig, ClickMass, LossWeights, Reading};
-use sonomark::learn::{Budget, TrainOptions, train};
+use sonomark::learn::{Budget, Progress, TrainOptions, train};
 use sonomark::net::config::ModelCard;
 use sonomark::net::follow::FollowOptions;
 use sonomark::net::predict::Predictor;
@@ -275,20 +275,34 @@ fn a_resumed_run_is_the_uninterrupted_one_bit_for_bit() {
     let never = AtomicBool::new(false);
 
     let mut steps = Vec::new();
-    let whole = options(source.clone(), &dir.path().join("whole"), &start);
-    let report = train(&whole, &device, |p| steps.push((p.step, p.loss)), &never).unwrap();
+    let mut looks = Vec::new();
+    let mut whole = options(source.clone(), &dir.path().join("whole"), &start);
+    whole.held_back = vec![source.clone()];
+    whole.validate_every = 2;
+    let seen = |p: &Progress| {
+        steps.push((p.step, p.loss));
+        looks.push((p.validation_dice, p.best_dice));
+    };
+    let report = train(&whole, &device, seen, &never).unwrap();
     assert_eq!((report.steps, report.cancelled, steps.len()), (8, false, 8));
     assert!(steps.iter().any(|(_, loss)| loss[1].is_finite()), "no clip was shown: {steps:?}");
 
+    // The best of all looks is what was kept.
+    let best = looks.iter().filter_map(|(now, _)| *now).fold(0.0, f64::max);
+    assert_eq!((looks[0], looks[7].1), ((None, None), Some(best)));
+    assert_eq!(report.validation_dice, Some(best));
+
     let mut parts = options(source, &dir.path().join("parts"), &start);
+    (parts.held_back, parts.validate_every) = (whole.held_back.clone(), 2);
     let stop = AtomicBool::new(false);
     let stopped =
         train(&parts, &device, |p| stop.store(p.step == 3, Ordering::Relaxed), &stop).unwrap();
     assert_eq!((stopped.steps, stopped.cancelled), (3, true));
+    assert_eq!(stopped.validation_dice, looks[1].1, "a cancelled run keeps the best so far");
     parts.resume = true;
     let resumed = train(&parts, &device, |_| {}, &never).unwrap();
     assert_eq!((resumed.steps, resumed.images), (8, report.images));
-    assert_eq!(resumed.sha256, report.sha256);
+    assert_eq!((&resumed.sha256, resumed.validation_dice), (&report.sha256, Some(best)));
     let checkpoint = |o: &TrainOptions| Checkpoint::read(&o.out.join("tiny.checkpoint")).unwrap();
     let (mut a, b) = (checkpoint(&whole), checkpoint(&parts));
     assert_ne!(a.head.seconds, b.head.seconds);

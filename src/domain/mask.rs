@@ -95,6 +95,32 @@ impl Mask {
         self.area_px() == 0
     }
 
+    /// Number of pixels that are foreground here and in `other`, which has the same size; from
+    /// the runs alone.
+    #[must_use]
+    pub fn shared_px(&self, other: &Mask) -> u64 {
+        let (mut a, mut b) = (Spans::of(&self.runs), Spans::of(&other.runs));
+        let (mut this, mut that) = (a.next(), b.next());
+        let mut shared = 0;
+        while let (Some(x), Some(y)) = (this, that) {
+            shared += x.1.min(y.1).saturating_sub(x.0.max(y.0));
+            if x.1 <= y.1 {
+                this = a.next();
+            } else {
+                that = b.next();
+            }
+        }
+        shared
+    }
+
+    /// Intersection over union with `other`, which has the same size; two empty masks agree.
+    #[must_use]
+    pub fn iou(&self, other: &Mask) -> f32 {
+        let both = self.shared_px(other);
+        let either = self.area_px() + other.area_px() - both;
+        if either == 0 { 1.0 } else { both as f32 / either as f32 }
+    }
+
     /// The same mask, a flag per pixel.
     #[must_use]
     pub fn to_bitmap(&self) -> Bitmap {
@@ -103,6 +129,30 @@ impl Mask {
             pixels.resize(pixels.len() + run as usize, i % 2 == 1);
         }
         Bitmap { width_px: self.width_px, height_px: self.height_px, pixels }
+    }
+}
+
+/// The foreground runs of a mask as positions, first and one behind the last.
+struct Spans<'a> {
+    runs: std::slice::ChunksExact<'a, u32>,
+    at: u64,
+}
+
+impl<'a> Spans<'a> {
+    fn of(runs: &'a [u32]) -> Self {
+        // A last run of background has no partner and is left out.
+        Self { runs: runs.chunks_exact(2), at: 0 }
+    }
+}
+
+impl Iterator for Spans<'_> {
+    type Item = (u64, u64);
+
+    fn next(&mut self) -> Option<(u64, u64)> {
+        let pair = self.runs.next()?;
+        let start = self.at + u64::from(pair[0]);
+        self.at = start + u64::from(pair[1]);
+        Some((start, self.at))
     }
 }
 
@@ -297,6 +347,17 @@ mod tests {
             let text = serde_json::to_string(&mask).expect("serialises");
             assert_eq!(serde_json::from_str::<Mask>(&text).expect("reads back"), mask);
         }
+    }
+
+    #[test]
+    fn runs_alone_tell_what_two_masks_share() {
+        let (a, b) = (disc(31, 20, 12.0, 9.0, 7.0), disc(31, 20, 16.0, 8.0, 6.0));
+        let both = a.pixels.iter().zip(&b.pixels).filter(|(p, q)| **p && **q).count() as u64;
+        assert_eq!(a.to_mask().shared_px(&b.to_mask()), both);
+        let overlap = crate::domain::overlap(&a, &b).iou as f32;
+        assert!((a.to_mask().iou(&b.to_mask()) - overlap).abs() < 1e-6);
+        let empty = Bitmap::empty(31, 20).to_mask();
+        assert_eq!((a.to_mask().iou(&empty), empty.iou(&empty)), (0.0, 1.0));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! Pixel coordinates: origin at the top left corner of the top left pixel of the original image,
 //! so the centre of the pixel in column `i`, row `j` is `(i + 0.5, j + 0.5)`.
 
+mod bisect;
 mod carry;
 mod clip;
 mod contour;
@@ -11,13 +12,17 @@ mod edit;
 mod geometry;
 mod history;
 mod mask;
+mod mask_edit;
 mod metrics;
 mod motion;
 mod prompt;
+mod rays;
+pub mod review;
 mod shown;
 mod snap;
 mod track;
 
+pub use bisect::Bisection;
 pub use carry::Carrier;
 pub use clip::{ClipInfo, ClipKind, ContentHash, FrameIndex, GrayFrame};
 pub use contour::{closed_curve, curve_logits, curve_mask};
@@ -25,9 +30,13 @@ pub use edit::{Annotation, Edit, Refused};
 pub use geometry::{BoxPx, PointPx};
 pub use history::{History, Mark, Step};
 pub use mask::{Bitmap, Mask, MaskError};
+pub use mask_edit::{MaskEdit, between, brushed, edited};
 pub use metrics::{Overlap, overlap};
 pub use motion::{Motion, Registrable, register};
 pub use prompt::{FramePrompts, PlacedPrompt, PointKind, Prompt, PromptId};
+pub use rays::{
+    Edge, HOURS, Ray, centre_of, contour_radius, edges_along, least_certain, likeliest,
+};
 pub use shown::shown;
 pub use snap::snap_to_points;
 pub use track::{

@@ -141,6 +141,24 @@ impl Track {
         frames
     }
 
+    /// Barriers: frames whose mask a person accepted. What happens on one side of a barrier does
+    /// not concern the masks on the other.
+    #[must_use]
+    pub fn barriers(&self) -> Vec<FrameIndex> {
+        let accepted = self.masks.iter().filter(|(_, m)| m.source == MaskSource::Accepted);
+        accepted.map(|(frame, _)| *frame).collect()
+    }
+
+    /// The frames from the barrier before `frame` to the one behind it, both included; a barrier
+    /// is a span of its own. `barriers` are sorted.
+    #[must_use]
+    pub fn span_between(barriers: &[FrameIndex], frame: FrameIndex) -> Window {
+        let behind = barriers.partition_point(|&barrier| barrier < frame);
+        let last = barriers.get(behind).copied().unwrap_or(FrameIndex::MAX);
+        let before = behind.checked_sub(1).map_or(0, |at| barriers[at]);
+        Window { first: if last == frame { frame } else { before }, last }
+    }
+
     /// Whether the structure may be visible on `frame`: inside a window, or no window is set.
     #[must_use]
     pub fn visible(&self, frame: FrameIndex) -> bool {
@@ -170,6 +188,13 @@ mod tests {
     fn windows_that_touch_become_one() {
         assert_eq!(insert_window(&[w(0, 3), w(10, 12)], w(4, 8)), [w(0, 8), w(10, 12)]);
         assert_eq!(insert_window(&[], w(5, 2)), [w(2, 5)]);
+    }
+
+    #[test]
+    fn spans_lie_between_accepted_frames() {
+        let span = |frame| Track::span_between(&[4, 9], frame);
+        assert_eq!((span(2), span(4), span(6)), (w(0, 4), w(4, 4), w(4, 9)));
+        assert_eq!((span(9), span(12)), (w(9, 9), w(9, usize::MAX)));
     }
 
     #[test]

@@ -21,7 +21,9 @@ pub use event::{Event, Opened, SegmenterSource, SessionError, Ticket};
 pub use features::Lru;
 pub use frames::Frames;
 pub use net_segmenter::NetSegmenter;
-pub use propagate::{Ended, Plan, PlanError, Role, Span, Walk, WalkError, plan, walk};
+pub use propagate::{
+    Ended, Plan, PlanError, Role, Span, Walk, WalkError, plan, plan_both_passes, plan_where, walk,
+};
 pub use segmenter::{Anchor, Decided, Direction, Image, SegmentError, Segmenter, SegmenterInfo};
 pub use session::{Session, export_clip, export_name, format_named};
 pub use shipped::{CardFault, load_network, read_card, shipped_card};

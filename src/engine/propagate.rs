@@ -101,6 +101,12 @@ pub enum PlanError {
         /// The frame at hand.
         frame: FrameIndex,
     },
+    /// No two anchors with frames between them.
+    #[error(
+        "nothing to compare: no frame lies between two anchors; put boundary points on a second \
+         frame of the window"
+    )]
+    NothingBetween,
     /// Only frames that a person decided, or none at all.
     #[error(
         "nothing to propagate: no frame there is both inside a window and without points or an \
@@ -121,6 +127,20 @@ pub fn plan(
     from: FrameIndex,
     span: Span,
 ) -> Result<Plan, PlanError> {
+    plan_where(track, clip_frames, from, span, &|_| true)
+}
+
+/// As [`plan`], with only the frames that `wanted` names and those passed on the way to them.
+///
+/// # Errors
+/// When no frame can be decided; the sentence says what to do.
+pub fn plan_where(
+    track: &Track,
+    clip_frames: usize,
+    from: FrameIndex,
+    span: Span,
+    wanted: &dyn Fn(FrameIndex) -> bool,
+) -> Result<Plan, PlanError> {
     let windows = windows_of(track, clip_frames);
     let mut anchors = anchors_of(track, &windows);
     if anchors.is_empty() {
@@ -139,7 +159,7 @@ pub fn plan(
         anchors.entry(from).or_insert_with(|| Anchor::Mask(held.mask.clone()));
     }
     let at: Vec<FrameIndex> = anchors.keys().copied().collect();
-    let wanted = |frame: &(FrameIndex, Direction)| match span {
+    let in_span = |frame: &(FrameIndex, Direction)| match span {
         Span::Forward => frame.0 > from,
         Span::Backward => frame.0 < from,
         Span::Both => true,
@@ -149,17 +169,52 @@ pub fn plan(
     let (held, bare): (Vec<Window>, Vec<Window>) =
         windows.iter().partition(|w| at.iter().any(|&a| w.contains(a)));
     let mut frames: Vec<(FrameIndex, Direction)> = Vec::new();
-    for window in held {
-        frames.extend(gaps(window, &at).iter().flat_map(|gap| gap.frames(span)).filter(wanted));
+    let mut add = |way: Vec<(FrameIndex, Direction)>| {
+        let way: Vec<_> = way.into_iter().filter(in_span).collect();
+        let end = way.iter().rposition(|(frame, _)| wanted(*frame)).map_or(0, |last| last + 1);
+        frames.extend(way.into_iter().take(end));
+    };
+    for gap in held.into_iter().flat_map(|window| gaps(window, &at)) {
+        let (forward, backward): (Vec<_>, Vec<_>) =
+            gap.frames(span).into_iter().partition(|(_, way)| *way == Direction::Forward);
+        add(forward);
+        add(backward);
     }
     for window in in_order_of_nearness(bare, &at) {
-        frames.extend(enter(window, &at).into_iter().filter(wanted));
+        add(enter(window, &at));
     }
     if frames.is_empty() {
         return Err(PlanError::Nothing);
     }
     let anchors = nearest_anchors(anchors, &frames);
     Ok(Plan { walks: vec![Walk { anchors, frames, windowed: !track.windows.is_empty() }] })
+}
+
+/// Plans both passes through every gap between two anchors: first all forward, then all backward,
+/// each with a memory of its own, so that every frame is decided twice. Where the two agree, the
+/// mask is probably right.
+///
+/// # Errors
+/// When no frame lies between two anchors of one window.
+pub fn plan_both_passes(track: &Track, clip_frames: usize) -> Result<Plan, PlanError> {
+    let windows = windows_of(track, clip_frames);
+    let anchors = anchors_of(track, &windows);
+    let at: Vec<FrameIndex> = anchors.keys().copied().collect();
+    let between: Vec<Gap> = windows
+        .iter()
+        .flat_map(|window| gaps(*window, &at))
+        .filter(|gap| gap.before.is_some() && gap.after.is_some())
+        .collect();
+    let walks: Vec<Walk> = [Span::Forward, Span::Backward]
+        .into_iter()
+        .map(|span| {
+            let frames: Vec<_> = between.iter().flat_map(|gap| gap.frames(span)).collect();
+            let anchors = nearest_anchors(anchors.clone(), &frames);
+            Walk { anchors, frames, windowed: !track.windows.is_empty() }
+        })
+        .collect();
+    let plan = Plan { walks };
+    if plan.is_empty() { Err(PlanError::NothingBetween) } else { Ok(plan) }
 }
 
 /// The windows cut to the clip.

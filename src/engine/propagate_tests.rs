@@ -175,3 +175,26 @@ fn many_accepted_masks_do_not_all_condition() {
     }
     assert_eq!(anchors(&track, 29, Span::Forward), [22, 23, 24, 25, 26, 27, 28, 29]);
 }
+
+#[test]
+fn only_what_is_wanted_is_walked_and_what_lies_on_the_way_to_it() {
+    let track = track(&[(0, 20)], &[2, 12]);
+    let walked = |wanted: &dyn Fn(usize) -> bool| -> Vec<usize> {
+        plan_where(&track, CLIP, 2, Span::Both, wanted).unwrap().frames().collect()
+    };
+    assert_eq!(walked(&|f| f == 5 || f > 18), [3, 4, 5, 13, 14, 15, 16, 17, 18, 19, 20]);
+    assert_eq!(walked(&|f| f == 10), [11, 10], "from the nearer anchor");
+    assert_eq!(plan_where(&track, CLIP, 2, Span::Both, &|_| false), Err(PlanError::Nothing));
+}
+
+#[test]
+fn both_passes_go_through_every_gap_between_anchors_with_a_memory_each() {
+    let mut track = track(&[(0, 20), (30, 35)], &[2, 6]);
+    hold(&mut track, 9, MaskSource::Accepted);
+    let plan = plan_both_passes(&track, CLIP).unwrap();
+    let frames =
+        |walk: usize| plan.walks[walk].frames.iter().map(|(frame, _)| *frame).collect::<Vec<_>>();
+    assert_eq!((frames(0), frames(1)), (vec![3, 4, 5, 7, 8], vec![5, 4, 3, 8, 7]));
+    track.prompts.clear();
+    assert_eq!(plan_both_passes(&track, CLIP), Err(PlanError::NothingBetween));
+}

@@ -13,12 +13,20 @@ pub enum Group {
     Frames,
     /// Points and boxes: what the person tells the network.
     Prompts,
+    /// Points by direction.
+    Rays,
+    /// Masks changed by hand.
+    Masks,
     /// Windows of visibility.
     Windows,
     /// Structures.
     Tracks,
     /// What the network is asked to do.
     Network,
+    /// Frames that deserve a look.
+    Review,
+    /// Repeats, places, registers, macros.
+    Language,
     /// How the picture is shown.
     View,
     /// Files, help, leaving.
@@ -35,9 +43,13 @@ impl Group {
             Group::Cursor => "Cursor",
             Group::Frames => "Frames",
             Group::Prompts => "Points and boxes",
+            Group::Rays => "Clock rays",
+            Group::Masks => "Masks by hand",
             Group::Windows => "Windows of visibility",
             Group::Tracks => "Structures",
             Group::Network => "Network",
+            Group::Review => "Review",
+            Group::Language => "Repeats, places, registers, macros",
             Group::View => "Picture",
             Group::Program => "Program",
             Group::Dialogs => "Inside help and command line",
@@ -121,12 +133,56 @@ actions! {
         DeletePoint      "delete-point"       "delete the chosen point, or the one nearest to the cursor",
         ClearPoints      "clear-points"       "delete all points and boxes of this structure on this frame",
     }
+    Rays: {
+        ClockRays        "clock-rays"         "points by direction: a ray per clock hour from inside the structure",
+        Ray1             "ray-1"              "put a boundary point on the strongest edge towards 1 o'clock; again: the next edge",
+        Ray2             "ray-2"              "put a boundary point on the strongest edge towards 2 o'clock; again: the next edge",
+        Ray3             "ray-3"              "put a boundary point on the strongest edge towards 3 o'clock; again: the next edge",
+        Ray4             "ray-4"              "put a boundary point on the strongest edge towards 4 o'clock; again: the next edge",
+        Ray5             "ray-5"              "put a boundary point on the strongest edge towards 5 o'clock; again: the next edge",
+        Ray6             "ray-6"              "put a boundary point on the strongest edge towards 6 o'clock; again: the next edge",
+        Ray7             "ray-7"              "put a boundary point on the strongest edge towards 7 o'clock; again: the next edge",
+        Ray8             "ray-8"              "put a boundary point on the strongest edge towards 8 o'clock; again: the next edge",
+        Ray9             "ray-9"              "put a boundary point on the strongest edge towards 9 o'clock; again: the next edge",
+        Ray10            "ray-10"             "put a boundary point on the strongest edge towards 10 o'clock; again: the next edge",
+        Ray11            "ray-11"             "put a boundary point on the strongest edge towards 11 o'clock; again: the next edge",
+        Ray12            "ray-12"             "put a boundary point on the strongest edge towards 12 o'clock; again: the next edge",
+        RaySuggested     "ray-suggested"      "put a boundary point where the contour is least certain (the dotted ray)",
+        EdgeOuter        "edge-outer"         "move the last point to the next edge outwards",
+        EdgeInner        "edge-inner"         "move the last point to the next edge inwards",
+        RayOut           "ray-out"            "move the last point outwards by 1 px",
+        RayIn            "ray-in"             "move the last point inwards by 1 px",
+        RayOutMm         "ray-out-mm"         "move the last point outwards by 0.1 mm",
+        RayInMm          "ray-in-mm"          "move the last point inwards by 0.1 mm",
+        RayClockwise     "ray-clockwise"      "turn the last point's ray by half an hour, clockwise",
+        RayCounter       "ray-counter"        "turn the last point's ray by half an hour, the other way",
+        RayCentre        "ray-centre"         "let the rays start under the cursor",
+    }
+    Masks: {
+        Grow             "grow"               "grow the mask by 1 px, or by the count",
+        Shrink           "shrink"             "shrink the mask by 1 px, or by the count",
+        Smooth           "smooth"             "smooth the mask over 2 px, or the count",
+        FillHoles        "fill-holes"         "fill the holes of the mask",
+        KeepLargest      "keep-largest"       "keep only the largest part of the mask",
+        Cut              "cut"                "cut the mask along a line: once at either end, the smaller side goes",
+        Interpolate      "interpolate"        "fill the frames between the anchors on either side with shapes in between",
+        Brush            "brush"              "paint the mask along the cursor's path, or stop",
+        Eraser           "eraser"             "erase the mask along the cursor's path, or stop",
+        BrushLarger      "brush-larger"       "a larger brush (a count: px)",
+        BrushSmaller     "brush-smaller"      "a smaller brush (a count: px)",
+    }
     Windows: {
         WindowStart      "window-start"       "the structure is visible from this frame on",
         WindowEnd        "window-end"         "the structure is last visible on this frame",
         WindowNew        "window-new"         "the structure appears once more: a new window on this frame",
         WindowClear      "window-clear"       "forget the window that holds this frame",
         WindowsClear     "windows-clear"      "forget all windows of this structure",
+        WindowBisect     "window-bisect"      "find the window that holds this frame by questions: visible here?",
+        Visible          "visible"            "answer: the structure is visible on this frame",
+        NotVisible       "not-visible"        "answer: the structure is not visible on this frame",
+        AnswerBack       "answer-back"        "take the last answer back",
+        Tap              "tap"                "while the clip plays: the structure appears now; again: it goes now",
+        MeasureReaction  "measure-reaction"   "measure your reaction time, by which taps are corrected",
     }
     Tracks: {
         NewTrack         "new-track"          "start a new structure",
@@ -143,9 +199,25 @@ actions! {
         PropagateForward "propagate-forward"  "carry the mask to later frames",
         PropagateBackward "propagate-backward" "carry the mask to earlier frames",
         PropagateWindow  "propagate-window"   "carry the masks through the window that holds this frame",
+        PropagateAnew    "propagate-anew"     "carry the masks through all windows, also where nothing changed",
+        PropagateCheck   "propagate-check"    "compare what comes from the anchors on either side; masks stay",
         Cancel           "cancel"             "stop what is running, keep what is done; let go of the chosen point",
         AcceptFrame      "accept-frame"       "accept this frame's mask: nothing replaces it unasked",
         DiscardMask      "discard-mask"       "discard this frame's mask",
+    }
+    Review: {
+        WorstFrame       "worst-frame"        "go to the frame that most deserves a look; again: the next one",
+        AcceptQuiet      "accept-quiet"       "accept all masks around this frame up to where something is in doubt",
+        FlagFrame        "flag-frame"         "flag this frame for a look, or take the flag away",
+    }
+    Language: {
+        RepeatCorrection "repeat-correction"  "do the last correction again on the next flagged frame",
+        MarkPlace        "mark-place"         "call this frame by a letter",
+        GoPlace          "go-place"           "go to the frame called by a letter",
+        CopyMask         "copy-mask"          "copy the mask of this frame into a register (a letter)",
+        PasteMask        "paste-mask"         "paste the mask of a register here (a count: so many frames on)",
+        RecordMacro      "record-macro"       "record keys into a macro (a letter), or end the recording",
+        PlayMacro        "play-macro"         "play a macro (a letter), count times",
     }
     View: {
         ZoomIn           "zoom-in"            "enlarge the picture round the cursor",

@@ -2,10 +2,14 @@
 //!
 //! Every action of the table is a command. A few commands take words as well.
 
-use crate::domain::FrameIndex;
+use std::time::Duration;
+
+use crate::domain::{FrameIndex, PointKind, PointPx};
 
 use super::action::{Action, nearest};
+use super::key::Key;
 use super::keymap::Keymap;
+use super::range::{Condition, Over, Range, WindowsChange};
 
 /// A line being typed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,12 +47,26 @@ pub enum Command {
     Tone(f32, f32),
     /// Export in a format to a path.
     Export(String, Option<String>),
+    /// Put a point here, image px.
+    Point(PointKind, PointPx),
+    /// Move the cursor here, image px.
+    Cursor(PointPx),
+    /// Press these keys.
+    Keys(Vec<Key>),
+    /// The reaction time by which taps are corrected.
+    Reaction(Duration),
+    /// Change the windows of the structure with this label.
+    Windows(String, WindowsChange),
+    /// Do something to a range of frames.
+    Over(Range, Over),
+    /// Do something to the frames that fit a condition.
+    Where(Condition, Over),
     /// Everything is already saved.
     Write,
 }
 
 /// Commands that take words: name, words, what it does.
-pub const COMMANDS: [(&str, &str, &str); 9] = [
+pub const COMMANDS: [(&str, &str, &str); 16] = [
     ("frame", "N", "go to frame N (a number alone does it too)"),
     ("new", "LABEL", "start a structure with this label"),
     ("rename", "LABEL", "rename the structure"),
@@ -57,6 +75,13 @@ pub const COMMANDS: [(&str, &str, &str); 9] = [
     ("speed", "FACTOR", "play at this speed: 0.1 to 8"),
     ("tone", "GAIN LEVEL", "gain as a factor, level in gray values: 1 0 is as in the file"),
     ("export", "FORMAT [PATH]", "write the annotation in a format"),
+    ("boundary", "X Y", "put a boundary point at these px of the image"),
+    ("inside", "X Y", "put an inside point at these px of the image"),
+    ("outside", "X Y", "put an outside point at these px of the image"),
+    ("cursor", "X Y", "move the cursor to these px of the image"),
+    ("keys", "KEYS", "press keys, written as in a keymap with spaces between"),
+    ("reaction", "MS", "put taps back by this reaction time"),
+    ("windows", "LABEL add A,B", "windows of a structure by its label; also remove A,B, clear"),
     ("write", "", "nothing to do: everything is already saved"),
 ];
 
@@ -88,6 +113,9 @@ pub fn parse(text: &str, frames: usize) -> Result<Command, String> {
     }
     if text.bytes().all(|b| b.is_ascii_digit()) {
         return frame(text, frames).map(Command::Goto);
+    }
+    if let Some(command) = super::range::parse(text, frames) {
+        return command;
     }
     let (name, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
     let rest = rest.trim();
@@ -136,6 +164,19 @@ fn with_words(name: &str, rest: &str, frames: usize) -> Option<Result<Command, S
             let path = rest[format.len()..].trim();
             Ok(Command::Export((*format).to_owned(), Some(path.to_owned())))
         }
+        ("boundary", [x, y]) => place(x, y).map(|at| Command::Point(PointKind::Boundary, at)),
+        ("inside", [x, y]) => place(x, y).map(|at| Command::Point(PointKind::Inside, at)),
+        ("outside", [x, y]) => place(x, y).map(|at| Command::Point(PointKind::Outside, at)),
+        ("cursor", [x, y]) => place(x, y).map(Command::Cursor),
+        ("keys", [_, ..]) => words
+            .iter()
+            .map(|word| word.parse::<Key>())
+            .collect::<Result<_, _>>()
+            .map(Command::Keys),
+        ("reaction", [ms]) => match ms.parse::<u64>() {
+            Ok(ms) if ms <= 2000 => Ok(Command::Reaction(Duration::from_millis(ms))),
+            _ => Err("a reaction time lies between 0 and 2000 ms".to_owned()),
+        },
         ("write", []) => Ok(Command::Write),
         _ => {
             let (_, wanted, _) = COMMANDS.iter().find(|(known, _, _)| *known == name)?;
@@ -147,7 +188,15 @@ fn with_words(name: &str, rest: &str, frames: usize) -> Option<Result<Command, S
     })
 }
 
-fn frame(word: &str, frames: usize) -> Result<FrameIndex, String> {
+fn place(x: &str, y: &str) -> Result<PointPx, String> {
+    match (x.parse::<f32>(), y.parse::<f32>()) {
+        (Ok(x), Ok(y)) if x.is_finite() && y.is_finite() => Ok(PointPx::new(x, y)),
+        _ => Err(format!("`{x} {y}` is no place; give two numbers in px of the image")),
+    }
+}
+
+/// The frame of this number, from 1.
+pub(super) fn frame(word: &str, frames: usize) -> Result<FrameIndex, String> {
     match word.parse::<usize>() {
         Ok(n) if (1..=frames).contains(&n) => Ok(n - 1),
         _ => Err(format!("`{word}` is no frame of this clip; it has 1 to {frames}")),

@@ -24,6 +24,10 @@ pub enum KeyMode {
     /// The picture has the keys.
     #[default]
     Normal,
+    /// Points by direction; keys that are not bound are as in normal.
+    Rays,
+    /// Questions about visibility; keys that are not bound are as in normal.
+    Bisect,
     /// The help page is open.
     Help,
     /// The command line is open; keys that are not bound type.
@@ -32,13 +36,16 @@ pub enum KeyMode {
 
 impl KeyMode {
     /// All of them.
-    pub const ALL: [KeyMode; 3] = [KeyMode::Normal, KeyMode::Help, KeyMode::Command];
+    pub const ALL: [KeyMode; 5] =
+        [KeyMode::Normal, KeyMode::Rays, KeyMode::Bisect, KeyMode::Help, KeyMode::Command];
 
     /// Its name in keymaps.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             KeyMode::Normal => "normal",
+            KeyMode::Rays => "rays",
+            KeyMode::Bisect => "bisect",
             KeyMode::Help => "help",
             KeyMode::Command => "command",
         }
@@ -48,7 +55,8 @@ impl KeyMode {
     fn needed(self) -> &'static [Action] {
         match self {
             KeyMode::Normal => &[Action::CommandLine],
-            KeyMode::Help => &[Action::Close],
+            KeyMode::Rays | KeyMode::Help => &[Action::Close],
+            KeyMode::Bisect => &[Action::Close, Action::Visible, Action::NotVisible],
             KeyMode::Command => &[Action::Close, Action::LineRun],
         }
     }
@@ -131,9 +139,18 @@ impl Keymap {
         if reading.faults.is_empty() { Ok(reading.keymap) } else { Err(reading.faults) }
     }
 
-    /// What `keys` mean in `mode`.
+    /// What `keys` mean in `mode`; rays and questions lie over mode normal.
     #[must_use]
     pub fn find(&self, mode: KeyMode, keys: &[Key]) -> Found {
+        match (self.find_in(mode, keys), mode) {
+            (Found::Nothing, KeyMode::Rays | KeyMode::Bisect) => {
+                self.find_in(KeyMode::Normal, keys)
+            }
+            (found, _) => found,
+        }
+    }
+
+    fn find_in(&self, mode: KeyMode, keys: &[Key]) -> Found {
         let Some(table) = self.modes.get(&mode) else { return Found::Nothing };
         if let Some(actions) = table.get(keys) {
             return Found::Act(actions.clone());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::{
-    Annotation, ClipInfo, FrameIndex, GrayFrame, History, PointPx, PromptId, Track, TrackId,
+    Annotation, ClipInfo, FrameIndex, GrayFrame, History, PointPx, PromptId, Track, TrackId, review,
 };
 use crate::engine::{Opened, SegmenterInfo, Ticket, View};
 
@@ -14,7 +14,8 @@ use super::command::Line;
 use super::graphics::{Grid, Tone, Viewport};
 use super::key::Key;
 use super::keymap::{KeyMode, Keymap};
-use super::marks::Marks;
+use super::marks::{Marks, Signature};
+use super::tools::{Questions, ReactionTest, Tools};
 use super::view::Areas;
 
 pub use super::msg::{Effect, Msg};
@@ -72,11 +73,17 @@ pub struct Pending {
 }
 
 /// What the keys go to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum Mode {
     /// The picture.
     #[default]
     Normal,
+    /// Points by direction.
+    Rays,
+    /// Questions about visibility.
+    Bisect(Questions),
+    /// The reaction time is measured.
+    Reaction(ReactionTest),
     /// The help page, scrolled by so many lines.
     Help(usize),
     /// The last messages, scrolled by so many lines.
@@ -91,6 +98,8 @@ impl Mode {
     pub fn keys(&self) -> KeyMode {
         match self {
             Mode::Normal => KeyMode::Normal,
+            Mode::Rays => KeyMode::Rays,
+            Mode::Bisect(_) | Mode::Reaction(_) => KeyMode::Bisect,
             Mode::Help(_) | Mode::Messages(_) => KeyMode::Help,
             Mode::Command(_) => KeyMode::Command,
         }
@@ -101,6 +110,9 @@ impl Mode {
     pub fn word(&self) -> &'static str {
         match self {
             Mode::Normal => "NORMAL",
+            Mode::Rays => "RAYS",
+            Mode::Bisect(_) => "VISIBLE?",
+            Mode::Reaction(_) => "REACTION",
             Mode::Help(_) => "HELP",
             Mode::Messages(_) => "MESSAGES",
             Mode::Command(line) if line.palette => "PALETTE",
@@ -134,14 +146,16 @@ pub struct Asked {
 }
 
 /// A propagation on its way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Running {
     /// Which question.
     pub ticket: Ticket,
     /// The undo group of its masks.
     pub group: u64,
     /// The prompts it is based on.
-    pub signature: u64,
+    pub signature: Signature,
+    /// It compares passes; masks stay.
+    pub check: bool,
     /// Frames decided.
     pub done: usize,
     /// Frames to decide.
@@ -232,6 +246,8 @@ pub struct Model {
     pub jobs: Jobs,
     /// Undo groups that changed the prompts of a frame, oldest first.
     pub prompt_groups: BTreeMap<(TrackId, FrameIndex), Vec<u64>>,
+    /// What the person has in hand.
+    pub tools: Tools,
     /// Which keys do what.
     pub keymap: Keymap,
     /// Keys typed so far.
@@ -309,6 +325,7 @@ impl Model {
             network: Network::Loading,
             jobs: Jobs::default(),
             prompt_groups: BTreeMap::new(),
+            tools: Tools::default(),
             keymap,
             pending: Pending::default(),
             mode: Mode::Normal,
@@ -330,6 +347,8 @@ impl Model {
         model.cursor = model.inside_image(model.cursor);
         for (id, track) in &model.annotation.tracks {
             model.marks.learn(*id, track);
+            let doubts = review::doubts(track, &BTreeMap::new());
+            model.tools.review.doubts.insert(*id, doubts);
         }
         model.fit_viewport();
         for note in opened.notes.iter().rev() {
@@ -425,13 +444,29 @@ impl Model {
         !self.jobs.running.is_empty()
     }
 
+    /// What the keys go to when a dialog closes.
+    #[must_use]
+    pub fn home(&self) -> Mode {
+        if self.tools.rays.is_some() { Mode::Rays } else { Mode::Normal }
+    }
+
+    /// Whether the word of a reaction test stands on the screen.
+    #[must_use]
+    pub fn flashing(&self) -> bool {
+        matches!(&self.mode, Mode::Reaction(test) if test.shown)
+    }
+
     /// When the loop must come back without anything happening.
     #[must_use]
     pub fn wake_at(&self) -> Option<Duration> {
+        let flash = match &self.mode {
+            Mode::Reaction(test) if !test.shown => Some(test.due),
+            _ => None,
+        };
         let playing = self.cine.playing.then_some(self.cine.due);
         let ahead = self.encoded_ahead != Some(self.frame) && self.pixels().is_some();
         let idle = !self.cine.playing && (ahead || self.noted_view != Some(self.view()));
         let idle = idle.then_some(self.active_at + super::update::REST);
-        [playing, idle].into_iter().flatten().min()
+        [playing, idle, flash].into_iter().flatten().min()
     }
 }

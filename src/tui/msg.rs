@@ -15,6 +15,8 @@ use super::terminal::TerminalEvent;
 pub enum Msg {
     /// A key was pressed.
     Key(Key),
+    /// A command line, as a script or a test gives it.
+    Line(String),
     /// Text was pasted; only the command line takes it.
     Pasted(String),
     /// The terminal has another size, or other cells.

@@ -335,9 +335,9 @@ impl Loop<'_> {
             },
             other => other,
         };
-        let before = self.model.frame;
+        let before = (self.model.frame, self.model.flashing());
         let effects = update(&mut self.model, message);
-        self.dirty |= before != self.model.frame;
+        self.dirty |= before != (self.model.frame, self.model.flashing());
         self.carry_out(effects);
         if hung_up {
             self.hang_up();

@@ -75,18 +75,18 @@ fn sequences_wait_for_their_last_key() {
     let names: Vec<_> =
         rest.iter().map(|(keys, actions)| (keys[0].to_string(), actions[0])).collect();
     assert!(names.contains(&("e".to_owned(), Action::WindowEnd)));
-    assert_eq!(names.len(), 5);
+    assert_eq!(names.len(), 7);
     assert_eq!(find("w w"), Found::Nothing);
 }
 
 #[test]
 fn a_persons_file_is_laid_over_leaf_by_leaf() {
     let (keymap, faults) =
-        layered("normal:\n  b: undo\n  m m: [accept-frame, next-frame]\n  x: none\n");
+        layered("normal:\n  b: undo\n  J: none\n  J m: [accept-frame, next-frame]\n  x: none\n");
     assert_eq!(faults, [] as [String; 0]);
     let find = |text: &str| keymap.find(KeyMode::Normal, &keys(text));
     assert_eq!(find("b"), Found::Act(vec![Action::Undo]));
-    assert_eq!(find("m m"), Found::Act(vec![Action::AcceptFrame, Action::NextFrame]));
+    assert_eq!(find("J m"), Found::Act(vec![Action::AcceptFrame, Action::NextFrame]));
     assert_eq!(find("x"), Found::Nothing);
     assert_eq!(find("i"), Found::Act(vec![Action::AddInside]), "the rest is as shipped");
 }

@@ -19,6 +19,7 @@ mod project;
 mod pty;
 mod pty_harness;
 mod screen;
+mod tools;
 mod update;
 mod watch;
 mod workstation;

@@ -104,11 +104,30 @@ fn structures_masks_windows_and_the_timeline_are_shown() {
         press(&mut m, ",");
         has(&screen(&m), &["mask from points", "score 0.87", "1 boundary", "area 120.0 mm2"]);
         if columns == 150 {
-            has(&screen(&m), &["samusa-nano on cpu: no GPU", "mask 0 ms", "▇"]);
+            has(&screen(&m), &["samusa-nano on cpu: no GPU", "mask 0 ms"]);
         }
         press(&mut m, "p p");
         has(&screen(&m), &["propagating 0/19", "go on working"]);
     }
+}
+
+#[test]
+fn rays_questions_letters_and_doubts_are_explained_on_the_spot() {
+    let mut m = resized(80, 24);
+    let pixels: Vec<u8> = (0..64 * 48).map(|i| if i % 64 < 20 { 20 } else { 180 }).collect();
+    let frame = Arc::new(GrayFrame::new(64, 48, pixels).unwrap());
+    tell(&mut m, Event::Frame { frame: 0, pixels: frame });
+    press(&mut m, "enter 9");
+    let text = screen(&m);
+    has(&text, &["RAYS", "Clock rays", "the hours", "dotted ray", "edge 1 of 1", "9 o'clock"]);
+    press(&mut m, "esc w b");
+    has(&screen(&m), &["VISIBLE?", "visible here? y or n"]);
+    press(&mut m, "esc m");
+    has(&screen(&m), &["call this frame by a", "never mind"]);
+    press(&mut m, "esc F");
+    has(&screen(&m), &["█"]);
+    press(&mut m, "Q x");
+    has(&screen(&m), &["recording x"]);
 }
 
 #[test]

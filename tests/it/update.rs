@@ -74,12 +74,12 @@ pub(crate) fn tell(model: &mut Model, event: Event) -> Vec<Effect> {
     update(model, Msg::Engine(event))
 }
 
-fn decided(column: u32) -> Decided {
+pub(crate) fn decided(column: u32) -> Decided {
     let bitmap = Bitmap::from_fn(64, 48, |x, y| x >= column && x < column + 9 && y > 10 && y < 30);
     Decided { bitmap, score: 0.9, object_score_logit: 5.0, encode_ms: 0.0, decode_ms: 1.0 }
 }
 
-fn refresh_of(effects: &[Effect]) -> Option<(Ticket, FrameIndex)> {
+pub(crate) fn refresh_of(effects: &[Effect]) -> Option<(Ticket, FrameIndex)> {
     effects.iter().find_map(|effect| match effect {
         Effect::Refresh(ticket, frame, prompts) => {
             assert!(!prompts.is_empty());
@@ -89,7 +89,7 @@ fn refresh_of(effects: &[Effect]) -> Option<(Ticket, FrameIndex)> {
     })
 }
 
-fn steps(effects: &[Effect]) -> Vec<Step> {
+pub(crate) fn steps(effects: &[Effect]) -> Vec<Step> {
     effects
         .iter()
         .filter_map(|effect| match effect {
@@ -99,11 +99,11 @@ fn steps(effects: &[Effect]) -> Vec<Step> {
         .collect()
 }
 
-fn track(model: &Model) -> &Track {
+pub(crate) fn track(model: &Model) -> &Track {
     model.current().expect("a structure").1
 }
 
-fn propagation(model: &mut Model, keys: &str) -> (Ticket, Vec<FrameIndex>) {
+pub(crate) fn propagation(model: &mut Model, keys: &str) -> (Ticket, Vec<FrameIndex>) {
     let effects = press(model, keys);
     effects
         .iter()
@@ -115,7 +115,7 @@ fn propagation(model: &mut Model, keys: &str) -> (Ticket, Vec<FrameIndex>) {
 }
 
 /// A point on frame 0, answered.
-fn with_a_mask(model: &mut Model) -> TrackId {
+pub(crate) fn with_a_mask(model: &mut Model) -> TrackId {
     let effects = press(model, "b");
     let (ticket, frame) = refresh_of(&effects).expect("asked at once");
     tell(model, Event::Refreshed { ticket, frame, decided: decided(5) });

@@ -8,12 +8,16 @@ use crate::tui::graphics::Tone;
 use crate::tui::model::{Effect, Mode, Model, Saved};
 
 use super::motion::{self, Way};
-use super::{edits, keys, network, prompts, tracks, windows};
+use super::{
+    edits, keys, language, masks, network, prompts, questions, ranges, rays, review, tracks,
+    windows,
+};
 
 /// Does `action`, `count` times or by `count` where that makes sense.
 pub(super) fn act(model: &mut Model, fx: &mut Vec<Effect>, action: Action, count: Option<u32>) {
     use Action as A;
     let n = count.unwrap_or(1);
+    let from = model.cursor;
     match action {
         A::CursorLeft => motion::cursor(model, Way::Left, n as f32),
         A::CursorDown => motion::cursor(model, Way::Down, n as f32),
@@ -49,17 +53,29 @@ pub(super) fn act(model: &mut Model, fx: &mut Vec<Effect>, action: Action, count
         A::WindowNew => windows::new(model, fx),
         A::WindowClear => windows::clear(model, fx),
         A::WindowsClear => windows::clear_all(model, fx),
+        A::WindowBisect => questions::begin(model, fx),
         A::Refresh => network::refresh(model, fx),
         A::PropagateBoth => network::propagate(model, fx, Span::Both),
         A::PropagateForward => network::propagate(model, fx, Span::Forward),
         A::PropagateBackward => network::propagate(model, fx, Span::Backward),
         A::PropagateWindow => network::propagate(model, fx, Span::ThisWindow),
+        A::PropagateAnew => network::propagate_anew(model, fx),
+        A::PropagateCheck => network::check(model, fx),
         A::Cancel => cancel(model, fx),
+        _ if action.group() == Group::Rays => rays::act(model, fx, action),
+        _ if action.group() == Group::Masks => masks::act(model, fx, action, count),
+        _ if action.group() == Group::Windows => questions::act(model, fx, action),
+        A::RepeatCorrection => review::act(model, fx, action, count),
+        _ if action.group() == Group::Review => review::act(model, fx, action, count),
+        _ if action.group() == Group::Language => language::act(model, action, count),
         _ if action.group() == Group::Frames => frames(model, fx, action, count),
         _ if action.group() == Group::Tracks => structure(model, fx, action, n),
         _ if action.group() == Group::View => picture(model, fx, action, n),
         _ if action.group() == Group::Dialogs => keys::dialog(model, fx, action),
         _ => program(model, fx, action),
+    }
+    if action.group() == Group::Cursor {
+        masks::stroke(model, fx, from);
     }
 }
 
@@ -179,6 +195,20 @@ pub(super) fn command(model: &mut Model, fx: &mut Vec<Effect>, command: Command)
             model.say(format!("exporting {format}"));
             fx.push(Effect::Export { format, path: path.map(Into::into) });
         }
+        Command::Point(kind, at) => {
+            motion::put_cursor(model, at);
+            prompts::add_point(model, fx, kind);
+        }
+        Command::Cursor(at) => {
+            let from = model.cursor;
+            motion::put_cursor(model, at);
+            masks::stroke(model, fx, from);
+        }
+        Command::Keys(keys) => keys.into_iter().for_each(|key| keys::press(model, fx, key)),
+        Command::Reaction(time) => questions::set(model, time),
+        Command::Windows(label, change) => ranges::windows_of(model, fx, &label, change),
+        Command::Over(range, what) => ranges::over(model, fx, range, what),
+        Command::Where(condition, what) => ranges::matching(model, fx, condition, what),
         Command::Write => model.say(match &model.saved {
             Saved::Failed(why) => format!("not saved: {why}"),
             Saved::Solid | Saved::Unsynced(_) => "everything is already saved".to_owned(),
@@ -190,6 +220,15 @@ pub(super) fn command(model: &mut Model, fx: &mut Vec<Effect>, command: Command)
 fn cancel(model: &mut Model, fx: &mut Vec<Effect>) {
     if model.corner.take().is_some() {
         return model.say("no box");
+    }
+    if model.tools.cut.take().is_some() {
+        return model.say("no cut");
+    }
+    if model.tools.brush.take().is_some() {
+        return model.say("brush up");
+    }
+    if model.tools.taps.onset.take().is_some() {
+        return model.say("tap forgotten");
     }
     let held = model.chosen.take().is_some() || std::mem::take(&mut model.cine.playing);
     model.nudging = None;

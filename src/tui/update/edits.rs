@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::domain::{Edit, FrameIndex, Mark, PointKind, Prompt, Step, TrackId, shown};
+use crate::domain::{
+    Edit, FrameIndex, FrameMask, Mark, MaskSource, PointKind, Prompt, Step, TrackId, shown,
+};
 use crate::tui::model::{Effect, Model};
 
-use super::{motion, network};
+use super::{motion, network, review};
 
 /// Applies `edits` as part of `group` and journals them. False, with a sentence, when refused.
 pub(super) fn commit(
@@ -102,6 +104,7 @@ pub(super) fn prompted(edits: &[Edit]) -> BTreeSet<(TrackId, FrameIndex)> {
 
 /// Brings what is derived from the annotation up to date: stale masks and the selection.
 fn look_again(model: &mut Model, edits: &[Edit]) {
+    let mut moved_barriers = BTreeSet::new();
     for edit in edits {
         let id = edit.track();
         let Some(track) = model.annotation.tracks.get(&id) else {
@@ -109,10 +112,29 @@ fn look_again(model: &mut Model, edits: &[Edit]) {
             continue;
         };
         match edit {
-            Edit::SetMask { frame, .. } => model.marks.learn_frame(id, track, *frame),
+            Edit::SetMask { frame, before, after, .. } => {
+                // A barrier that comes or goes changes the spans on both sides.
+                let barrier = |mask: &Option<FrameMask>| {
+                    mask.as_ref().is_some_and(|mask| mask.source == MaskSource::Accepted)
+                };
+                if barrier(before) == barrier(after) {
+                    model.marks.learn_frame(id, track, *frame);
+                } else {
+                    moved_barriers.insert(id);
+                }
+                review::decided(model, id, *frame);
+            }
             Edit::SetTrackInfo { .. } | Edit::SetWindows { .. } => {}
             _ => model.marks.learn(id, track),
         }
+    }
+    for id in moved_barriers {
+        if let Some(track) = model.annotation.tracks.get(&id) {
+            model.marks.learn(id, track);
+        }
+    }
+    for id in edits.iter().map(Edit::track).collect::<BTreeSet<_>>() {
+        review::look(model, id);
     }
     let tracks = &model.annotation.tracks;
     model.hidden.retain(|id| tracks.contains_key(id));

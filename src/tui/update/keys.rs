@@ -1,19 +1,26 @@
 //! Keys: counts, sequences, the help page and the command line.
 
 use crate::tui::action::Action;
-use crate::tui::command::{self, Line};
+use crate::tui::command::Line;
 use crate::tui::key::{Code, Key, spell};
 use crate::tui::keymap::{Found, KeyMode};
 use crate::tui::model::{Effect, Mode, Model};
 use crate::tui::view::help_lines;
 
-use super::act;
+use super::{act, language, questions, ranges, rays};
 
 /// Larger counts are typing errors.
 const COUNT_MAX: u32 = 99_999;
 
 /// A key was pressed.
 pub(super) fn press(model: &mut Model, fx: &mut Vec<Effect>, key: Key) {
+    language::record(model, key);
+    if let Some(waiting) = model.tools.waiting.take() {
+        return language::letter(model, fx, waiting, key);
+    }
+    if matches!(model.mode, Mode::Reaction(_)) && key.code != Code::Named("esc") {
+        return questions::reacted(model);
+    }
     let mode = model.mode.keys();
     let typing = !model.pending.keys.is_empty() || model.pending.count.is_some();
     if typing && key.code == Code::Named("esc") {
@@ -40,7 +47,7 @@ pub(super) fn press(model: &mut Model, fx: &mut Vec<Effect>, key: Key) {
             match (&mut model.mode, key.typed()) {
                 (Mode::Command(line), Some(c)) if keys.len() == 1 => line.insert(c),
                 (Mode::Command(_), _) => {}
-                (Mode::Help(_) | Mode::Messages(_) | Mode::Normal, _) => {
+                _ => {
                     model.say(format!("`{}` does nothing here; `?` shows all keys", spell(&keys)));
                 }
             }
@@ -76,9 +83,9 @@ pub(super) fn open_line(model: &mut Model, text: &str) {
 pub(super) fn dialog(model: &mut Model, fx: &mut Vec<Effect>, action: Action) {
     let page = model.areas().map_or(10, |areas| areas.listing_rows());
     match (&mut model.mode, action) {
-        (Mode::Help(_) | Mode::Messages(_) | Mode::Command(_), Action::Close) => {
-            model.mode = Mode::Normal;
-        }
+        (Mode::Rays, Action::Close) => rays::leave(model),
+        (Mode::Normal, Action::Close) => {}
+        (_, Action::Close) => model.mode = model.home(),
         (Mode::Help(top), _) => scroll(top, action, help_lines(), page),
         (Mode::Messages(top), _) => scroll(top, action, model.log.len(), page),
         (Mode::Command(line), _) => match action {
@@ -97,7 +104,7 @@ pub(super) fn dialog(model: &mut Model, fx: &mut Vec<Effect>, action: Action) {
             Action::PageUp => choose(line, &model.keymap, -(page as isize)),
             _ => {}
         },
-        (Mode::Normal, _) => {}
+        (Mode::Normal | Mode::Rays | Mode::Bisect(_) | Mode::Reaction(_), _) => {}
     }
 }
 
@@ -136,9 +143,6 @@ fn run(model: &mut Model, fx: &mut Vec<Effect>) {
         *line = Line::with(chosen.name);
     }
     let text = std::mem::take(&mut line.text);
-    model.mode = Mode::Normal;
-    match command::parse(&text, model.clip.frames) {
-        Ok(command) => act::command(model, fx, command),
-        Err(why) => model.warn(why),
-    }
+    model.mode = model.home();
+    ranges::line(model, fx, &text);
 }

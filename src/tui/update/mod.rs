@@ -5,9 +5,15 @@
 mod act;
 mod edits;
 mod keys;
+mod language;
+mod masks;
 mod motion;
 mod network;
 mod prompts;
+mod questions;
+mod ranges;
+mod rays;
+mod review;
 mod tracks;
 mod windows;
 
@@ -25,6 +31,7 @@ pub const REST: Duration = Duration::from_millis(400);
 /// anything is drawn.
 pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
     let mut fx = Vec::new();
+    let looked_at = !matches!(msg, Msg::Tick(_));
     match msg {
         Msg::Key(key) => {
             model.active_at = model.now;
@@ -55,6 +62,10 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
             let name = model.queue.get(at).map_or_else(String::new, |clip| shown(&clip.name));
             model.warn(format!("{name} does not open: {why}"));
         }
+        Msg::Line(text) => ranges::line(model, &mut fx, &text),
+    }
+    if looked_at {
+        rays::look(model);
     }
     fx
 }
@@ -75,6 +86,7 @@ fn engine(model: &mut Model, fx: &mut Vec<Effect>, event: Event) {
         Event::Frame { frame, pixels } => {
             model.keep_frame(frame, pixels);
             want_neighbour(model, fx, frame);
+            review::seen(model, fx, frame);
         }
         Event::FrameFailed { frame, why } => {
             if frame == model.frame {
@@ -133,6 +145,7 @@ fn want_neighbour(model: &Model, fx: &mut Vec<Effect>, arrived: FrameIndex) {
 fn tick(model: &mut Model, fx: &mut Vec<Effect>, now: Duration) {
     model.now = now.max(model.now);
     motion::play(model, fx);
+    questions::tick(model);
     if model.now < model.active_at + REST || model.cine.playing {
         return;
     }
@@ -164,6 +177,11 @@ fn reopen(model: &mut Model, fx: &mut Vec<Effect>, opened: crate::engine::Opened
         // The new session tells when its network is ready.
         Network::Loading | Network::Ready(_) => Network::Loading,
     };
+    // Registers and macros belong to the person too; what names frames does not.
+    next.tools.macros = std::mem::take(&mut model.tools.macros);
+    next.tools.registers = std::mem::take(&mut model.tools.registers);
+    next.tools.taps.reaction = model.tools.taps.reaction;
+    next.tools.brush_px = model.tools.brush_px;
     next.now = model.now;
     next.active_at = model.now;
     if next.message.text.is_empty() {

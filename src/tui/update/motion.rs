@@ -73,6 +73,8 @@ pub(super) fn go_to(model: &mut Model, fx: &mut Vec<Effect>, frame: FrameIndex) 
     model.chosen = None;
     model.corner = None;
     model.nudging = None;
+    model.tools.cut = None;
+    model.tools.repeat_when_seen = false;
     if model.pixels().is_none() && !model.broken.contains_key(&frame) {
         fx.push(Effect::WantFrame(frame));
     }
@@ -131,6 +133,8 @@ pub(super) fn play_pause(model: &mut Model) {
         return model.say("a still has nothing to play");
     }
     model.cine.playing = !model.cine.playing;
+    model.tools.taps.shown.clear();
+    model.tools.taps.note(model.now, model.frame);
     model.cine.due = model.now + interval(model);
 }
 
@@ -164,6 +168,7 @@ pub(super) fn play(model: &mut Model, fx: &mut Vec<Effect>) {
     }
     let next = (model.frame + 1) % model.clip.frames.max(1);
     go_to(model, fx, next);
+    model.tools.taps.note(model.now, next);
     model.cine.due = (model.cine.due + interval(model)).max(model.now);
 }
 

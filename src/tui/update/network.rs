@@ -3,12 +3,14 @@
 //! Every question has a generation of its own; a new question about a frame takes the place of
 //! the old one, whose answer is then dropped.
 
-use crate::domain::{Edit, FrameIndex, FrameMask, MaskSource, TrackId};
-use crate::engine::{Decided, Span, Ticket, plan};
-use crate::tui::marks;
+use std::collections::BTreeSet;
+
+use crate::domain::{Edit, FrameIndex, FrameMask, MaskSource, Track, TrackId, Window};
+use crate::engine::{Decided, Plan, PlanError, Span, Ticket, plan, plan_both_passes, plan_where};
+use crate::tui::marks::{self, Signature};
 use crate::tui::model::{Asked, Effect, Model, Network, Running};
 
-use super::edits;
+use super::{edits, review};
 
 /// Asks for the mask of a frame from its prompts; the answer joins `group`.
 pub(super) fn ask(
@@ -67,7 +69,7 @@ pub(super) fn refreshed(
     let asked = model.jobs.asked.remove(at);
     model.latency = Some(model.now.saturating_sub(asked.since));
     let mask = decided.bitmap.to_mask();
-    model.marks.made_from(ticket.track, frame, &mask, asked.signature);
+    model.marks.made_from_frame(ticket.track, frame, &mask, asked.signature);
     let after = FrameMask { mask, source: MaskSource::Prompted, score: decided.score };
     set_mask(model, fx, asked.group, ticket.track, frame, after);
 }
@@ -80,9 +82,12 @@ pub(super) fn tracked(
     frame: FrameIndex,
     decided: &Decided,
 ) {
-    let Some(run) = model.jobs.running.iter().copied().find(|run| run.ticket == ticket) else {
+    let Some(run) = model.jobs.running.iter().find(|run| run.ticket == ticket).cloned() else {
         return;
     };
+    if run.check {
+        return review::compared(model, ticket.track, frame, decided.bitmap.to_mask());
+    }
     let Some(track) = model.annotation.tracks.get(&ticket.track) else { return };
     let persons = track.masks.get(&frame).is_some_and(|m| m.source > MaskSource::Tracked)
         || track.prompts.contains_key(&frame);
@@ -90,7 +95,7 @@ pub(super) fn tracked(
         return;
     }
     let mask = decided.bitmap.to_mask();
-    model.marks.made_from(ticket.track, frame, &mask, run.signature);
+    model.marks.made_from_track(ticket.track, frame, &mask, &run.signature);
     let after = FrameMask { mask, source: MaskSource::Tracked, score: decided.score };
     set_mask(model, fx, run.group, ticket.track, frame, after);
 }
@@ -118,27 +123,99 @@ fn set_mask(
     );
 }
 
-/// Carries masks through the windows.
+/// Carries masks through the windows: through the spans between accepted frames in which a mask
+/// is missing or older than the points.
 pub(super) fn propagate(model: &mut Model, fx: &mut Vec<Effect>, span: Span) {
+    let Some((id, track)) = model.current() else { return say_no_structure(model) };
+    let barriers = track.barriers();
+    let due = due_spans(model, id, track, &barriers);
+    let one_way = matches!(span, Span::Forward | Span::Backward);
+    let here = Track::span_between(&barriers, model.frame);
+    let wanted = |frame: FrameIndex| {
+        let span = Track::span_between(&barriers, frame);
+        due.contains(&span) || (one_way && (span == here || here.contains(frame)))
+    };
+    let planned = plan_where(track, model.clip.frames, model.frame, span, &wanted);
+    if planned == Err(PlanError::Nothing) && plan(track, model.clip.frames, 0, Span::Both).is_ok() {
+        return model.say("every mask is as new as its points; `p a` computes all of them anew");
+    }
+    run(model, fx, id, planned, false);
+}
+
+/// The spans between accepted frames that hold a frame without a mask, or with an old one.
+fn due_spans(
+    model: &Model,
+    id: TrackId,
+    track: &Track,
+    barriers: &[FrameIndex],
+) -> BTreeSet<Window> {
+    let due = |frame: &FrameIndex| {
+        let tracked = track.masks.get(frame).is_none_or(|m| m.source == MaskSource::Tracked);
+        let missing = !track.masks.contains_key(frame) || model.marks.is_stale(id, *frame);
+        tracked && missing && !track.prompts.contains_key(frame) && track.visible(*frame)
+    };
+    let frames = (0..model.clip.frames).filter(due);
+    frames.map(|frame| Track::span_between(barriers, frame)).collect()
+}
+
+/// Carries masks through all windows, also where nothing changed.
+pub(super) fn propagate_anew(model: &mut Model, fx: &mut Vec<Effect>) {
+    let Some((id, track)) = model.current() else { return say_no_structure(model) };
+    let planned = plan(track, model.clip.frames, model.frame, Span::Both);
+    run(model, fx, id, planned, false);
+}
+
+/// Carries masks to the frames of a range.
+pub(super) fn propagate_range(model: &mut Model, fx: &mut Vec<Effect>, range: Window, span: Span) {
+    let Some((id, track)) = model.current() else { return say_no_structure(model) };
+    let from = if span == Span::Backward { range.last + 1 } else { range.first };
+    // Both ends of the range belong to it, whichever way it is walked.
+    let from = if span == Span::Forward { from.saturating_sub(1) } else { from };
+    let wanted = |frame: FrameIndex| range.contains(frame);
+    let planned = plan_where(track, model.clip.frames, from, span, &wanted);
+    run(model, fx, id, planned, false);
+}
+
+/// Compares what comes from the anchors on either side.
+pub(super) fn check(model: &mut Model, fx: &mut Vec<Effect>) {
+    let Some((id, track)) = model.current() else { return say_no_structure(model) };
+    let planned = plan_both_passes(track, model.clip.frames);
+    model.tools.review.first_pass.clear();
+    run(model, fx, id, planned, true);
+}
+
+fn say_no_structure(model: &mut Model) {
+    model.say("no structure yet: `b` puts its first boundary point");
+}
+
+fn run(
+    model: &mut Model,
+    fx: &mut Vec<Effect>,
+    id: TrackId,
+    planned: Result<Plan, PlanError>,
+    check: bool,
+) {
     if let Network::Failed(why) = &model.network {
         let sentence = format!("nothing propagated: {why}");
         return model.warn(sentence);
     }
-    let Some((id, track)) = model.current() else {
-        return model.say("no structure yet: `b` puts its first boundary point");
+    let (plan, track) = match (planned, model.annotation.tracks.get(&id)) {
+        (Ok(plan), Some(track)) => (plan, track),
+        (Err(why), _) => return model.warn(why.to_string()),
+        (Ok(_), None) => return,
     };
-    let plan = match plan(track, model.clip.frames, model.frame, span) {
-        Ok(plan) => plan,
-        Err(why) => return model.warn(why.to_string()),
-    };
-    let (signature, total) = (marks::signature(track), plan.len());
+    let (signature, total) = (Signature::of(track), plan.len());
     // The engine ends an older propagation of the same structure.
     model.jobs.running.retain(|run| run.ticket.track != id);
     model.jobs.generation += 1;
     let ticket = Ticket { track: id, generation: model.jobs.generation };
     let group = model.fresh();
-    model.jobs.running.push(Running { ticket, group, signature, done: 0, total });
-    model.say(format!("propagating to {total} frames; go on working, esc stops it"));
+    model.jobs.running.push(Running { ticket, group, signature, check, done: 0, total });
+    model.say(if check {
+        format!("comparing the passes over {} frames; go on working, esc stops it", total / 2)
+    } else {
+        format!("propagating to {total} frames; go on working, esc stops it")
+    });
     fx.push(Effect::Propagate(ticket, plan));
 }
 
@@ -181,9 +258,13 @@ pub(super) fn finished(model: &mut Model, ticket: Ticket, cancelled: bool) {
         .annotation
         .tracks
         .get(&ticket.track)
-        .is_some_and(|track| marks::signature(track) != run.signature);
+        .is_some_and(|track| Signature::of(track) != run.signature);
     let total = run.total;
-    if cancelled {
+    if run.check {
+        model.tools.review.first_pass.clear();
+        review::look(model, ticket.track);
+        model.say("passes compared; `W` goes to the worst frame, `A` accepts the quiet span");
+    } else if cancelled {
         model.say(format!("propagation stopped; {} of {total} frames are kept", run.done));
     } else if outdated {
         model.say(format!("propagated {total} frames; the points changed meanwhile, `p p` again"));

@@ -1,15 +1,14 @@
 //! Points, boxes and accepted masks: what the person says about a frame.
 
 use crate::domain::{
-    BoxPx, Edit, FrameMask, MaskSource, PlacedPrompt, PointKind, PointPx, Prompt, PromptId, Track,
-    TrackId, Window, insert_window,
+    BoxPx, Edit, FrameIndex, FrameMask, MaskSource, PlacedPrompt, PointKind, PointPx, Prompt,
+    PromptId, Track, TrackId, Window, insert_window,
 };
-use crate::tui::marks;
 use crate::tui::model::{Effect, Model};
 
 use super::edits::{self, prompt_name};
 use super::motion::{self, Way};
-use super::{network, tracks};
+use super::{network, review, tracks};
 
 /// Puts a point under the cursor.
 pub(super) fn add_point(model: &mut Model, fx: &mut Vec<Effect>, kind: PointKind) {
@@ -18,7 +17,17 @@ pub(super) fn add_point(model: &mut Model, fx: &mut Vec<Effect>, kind: PointKind
     if placed(model).iter().any(|each| there(&each)) {
         return model.say("this point is there already");
     }
+    model.tools.correction = review::as_correction(model, kind).or(model.tools.correction);
     add(model, fx, Prompt::Point { kind, at });
+}
+
+/// Puts a point under the cursor, whatever is there already; its identity and undo group.
+pub(super) fn add_at_cursor(
+    model: &mut Model,
+    fx: &mut Vec<Effect>,
+    kind: PointKind,
+) -> Option<(PromptId, u64)> {
+    add(model, fx, Prompt::Point { kind, at: model.cursor })
 }
 
 /// Puts a corner of a box; the second completes it.
@@ -36,16 +45,14 @@ pub(super) fn add_corner(model: &mut Model, fx: &mut Vec<Effect>) {
 
 /// Places a prompt on the frame at hand, in one undo group with whatever it takes: a first
 /// structure, a wider window, and the propagated mask that it corrects.
-fn add(model: &mut Model, fx: &mut Vec<Effect>, prompt: Prompt) {
+fn add(model: &mut Model, fx: &mut Vec<Effect>, prompt: Prompt) -> Option<(PromptId, u64)> {
     let (frame, group) = (model.frame, model.fresh());
     let mut todo = Vec::new();
     let id = tracks::current_or_new(model, &mut todo);
     let held = model.annotation.tracks.get(&id).cloned().unwrap_or_else(|| Track::new("", 0));
     let mut sentence = format!("{} on frame {}", prompt_name(&prompt), frame + 1);
-    if !held.visible(frame) {
-        let after = stretched(&held.windows, frame);
+    if reach(id, &held, frame, &mut todo) {
         sentence.push_str(", the window now reaches here");
-        todo.push(Edit::SetWindows { track: id, before: held.windows.clone(), after });
     }
     let mut at = held.prompts.get(&frame).map_or(0, Vec::len);
     if let Some(mask) = corrected(&held, frame) {
@@ -53,7 +60,8 @@ fn add(model: &mut Model, fx: &mut Vec<Effect>, prompt: Prompt) {
         todo.push(Edit::AddPrompt { track: id, frame, at, placed });
         at += 1;
     }
-    let old_box = placed(model).iter().find(|each| matches!(each.prompt, Prompt::Box(_)));
+    let old_box = placed(model).iter().find(|each| matches!(each.prompt, Prompt::Box(_))).cloned();
+    let own = PromptId(model.fresh());
     match (&prompt, old_box) {
         // A frame has one box; a new one takes its place.
         (Prompt::Box(_), Some(old)) => {
@@ -62,17 +70,29 @@ fn add(model: &mut Model, fx: &mut Vec<Effect>, prompt: Prompt) {
             todo.push(Edit::MovePrompt { track: id, frame, id: id_of_box, before, after });
         }
         _ => {
-            let placed = PlacedPrompt { id: PromptId(model.fresh()), prompt };
+            let placed = PlacedPrompt { id: own, prompt };
             todo.push(Edit::AddPrompt { track: id, frame, at, placed });
         }
     }
-    if edits::commit(model, fx, group, todo) {
-        model.track = Some(id);
-        model.hidden.remove(&id);
-        model.nudging = None;
-        model.say(sentence);
-        network::ask(model, fx, id, frame, group);
+    if !edits::commit(model, fx, group, todo) {
+        return None;
     }
+    model.track = Some(id);
+    model.hidden.remove(&id);
+    model.nudging = None;
+    model.say(sentence);
+    network::ask(model, fx, id, frame, group);
+    Some((own, group))
+}
+
+/// Stretches the nearest window to hold `frame`, where it lies outside; true when it did.
+pub(super) fn reach(id: TrackId, track: &Track, frame: usize, todo: &mut Vec<Edit>) -> bool {
+    let outside = !track.visible(frame);
+    if outside {
+        let after = stretched(&track.windows, frame);
+        todo.push(Edit::SetWindows { track: id, before: track.windows.clone(), after });
+    }
+    outside
 }
 
 /// The propagated mask that a first point corrects: it becomes a prompt beside the point, since
@@ -225,19 +245,22 @@ pub(super) fn clear(model: &mut Model, fx: &mut Vec<Effect>) {
 
 /// Accepts the masks of this frame and the next ones, `count` in all.
 pub(super) fn accept(model: &mut Model, fx: &mut Vec<Effect>, count: usize) {
-    let Some((track, held)) = model.current() else { return tracks::say_none(model) };
     let frames = model.frame..(model.frame + count).min(model.clip.frames);
+    accept_frames(model, fx, &frames.collect::<Vec<_>>());
+}
+
+/// Accepts the masks of `frames`.
+pub(super) fn accept_frames(model: &mut Model, fx: &mut Vec<Effect>, frames: &[FrameIndex]) {
+    let Some((track, held)) = model.current() else { return tracks::say_none(model) };
     let asked = &model.jobs.asked;
     if asked.iter().any(|a| a.ticket.track == track && frames.contains(&a.frame)) {
         return model.say("a newer mask is being computed; accept it when it is there");
     }
     let mut todo = Vec::new();
-    let mut notes = Vec::new();
-    for frame in frames {
+    for &frame in frames {
         let Some(mask) = held.masks.get(&frame).filter(|_| held.visible(frame)) else { continue };
         if mask.source != MaskSource::Accepted {
             let after = FrameMask { source: MaskSource::Accepted, score: 1.0, ..mask.clone() };
-            notes.push((frame, after.mask.clone(), marks::frame_signature(held, frame)));
             let before = Some(mask.clone());
             todo.push(Edit::SetMask { track, frame, before, after: Some(after) });
         }
@@ -246,9 +269,6 @@ pub(super) fn accept(model: &mut Model, fx: &mut Vec<Effect>, count: usize) {
         return model.say("no mask here that is not accepted already");
     }
     let n = todo.len();
-    for (frame, mask, signature) in notes {
-        model.marks.made_from(track, frame, &mask, signature);
-    }
     let group = model.fresh();
     if edits::commit(model, fx, group, todo) {
         model.say(if n == 1 {

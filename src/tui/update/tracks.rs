@@ -40,7 +40,8 @@ pub(super) fn new(model: &mut Model, fx: &mut Vec<Effect>, label: Option<String>
     }
 }
 
-fn choose(model: &mut Model, id: TrackId) {
+/// Makes a structure the one at hand.
+pub(super) fn choose(model: &mut Model, id: TrackId) {
     model.track = Some(id);
     model.chosen = None;
     model.corner = None;

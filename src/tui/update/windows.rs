@@ -65,7 +65,12 @@ pub(super) fn clear_all(model: &mut Model, fx: &mut Vec<Effect>) {
     change(model, fx, |_| Vec::new());
 }
 
-fn change(model: &mut Model, fx: &mut Vec<Effect>, to: impl FnOnce(&[Window]) -> Vec<Window>) {
+/// Changes the windows as `to` says, starting a structure where there is none.
+pub(super) fn change(
+    model: &mut Model,
+    fx: &mut Vec<Effect>,
+    to: impl FnOnce(&[Window]) -> Vec<Window>,
+) {
     let mut todo = Vec::new();
     let group = model.fresh();
     let id = tracks::current_or_new(model, &mut todo);

@@ -8,8 +8,8 @@ use crate::tui::graphics::Grid;
 pub const SMALLEST: (u16, u16) = (40, 12);
 /// From this width on there is a side panel.
 const SIDE_FROM_COLUMNS: u16 = 60;
-/// From this height on the timeline also shows scores.
-const SCORES_FROM_ROWS: u16 = 30;
+/// From this height on the timeline also shows what is in doubt.
+const DOUBTS_FROM_ROWS: u16 = 24;
 
 /// Text cells of each part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct Areas {
     pub picture: Rect,
     /// Structures, points, which-key box, listing; absent on narrow terminals.
     pub side: Option<Rect>,
-    /// Windows, frames, and scores where there is room.
+    /// Windows, frames, and doubts where there is room.
     pub timeline: Rect,
     /// Mode, frame, device, saved.
     pub status: Rect,
@@ -35,7 +35,7 @@ impl Areas {
             return None;
         }
         let side = if columns >= SIDE_FROM_COLUMNS { (columns * 3 / 10).clamp(22, 38) } else { 0 };
-        let timeline = if rows >= SCORES_FROM_ROWS { 3 } else { 2 };
+        let timeline = if rows >= DOUBTS_FROM_ROWS { 3 } else { 2 };
         let above = rows - timeline - 2;
         Some(Areas {
             picture: Rect::new(0, 0, columns - side, above),

@@ -50,7 +50,7 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model, look: Look<'_>) -> Option<Rect
             help::messages(frame, whole, model, *top, look);
             return None;
         }
-        Mode::Normal | Mode::Command(_) => {}
+        Mode::Normal | Mode::Rays | Mode::Bisect(_) | Mode::Reaction(_) | Mode::Command(_) => {}
     }
     if let Some(side) = areas.side {
         side::draw(frame, side, model, look);

@@ -1,12 +1,13 @@
 //! The picture of the model as a scene, and the colours it needs.
 
-use crate::domain::{Bitmap, FrameIndex, Prompt, Track, TrackId};
+use crate::domain::{Bitmap, FrameIndex, PointPx, Prompt, Track, TrackId};
 use crate::tui::graphics::{
-    BoxMark, Colour, Crosshair, MaskLayer, MaskStyle, Palette, Picture, PointMark, Scene, compose,
-    percent_from_rgb,
+    BoxMark, Colour, Crosshair, LineMark, MaskLayer, MaskStyle, Palette, Picture, PointMark, Scene,
+    compose, percent_from_rgb,
 };
 use crate::tui::model::Model;
 use crate::tui::theme::Theme;
+use crate::tui::tools::RayTool;
 
 /// Grays: 32 look as good as more and cost half the bytes (TERMINAL notes: 43 dB).
 const LEVELS: u8 = 32;
@@ -138,5 +139,39 @@ fn marks(model: &Model, scene: &mut Scene<'_>) {
         let area = crate::domain::BoxPx::from_corners(corner, model.cursor);
         scene.boxes.push(BoxMark { area, colour: BOX, chosen: true });
     }
+    if let Some(tool) = &model.tools.rays {
+        rays(tool, scene);
+    }
+    if let Some(from) = model.tools.cut {
+        scene.lines.push(LineMark { from, to: model.cursor, colour: CHOSEN, dotted: false });
+    }
     scene.crosshair = Some(Crosshair { at: model.cursor, colour: CURSOR });
+}
+
+/// Half the length of the ticks on a ray, screen px.
+const TICK_PX: f32 = 4.0;
+
+/// The centre of the rays, the edges on the ray of the last point, and the suggested ray.
+fn rays(tool: &RayTool, scene: &mut Scene<'_>) {
+    let half = TICK_PX / scene.view.scale;
+    let mut tick = |ray: crate::domain::Ray, at: PointPx, colour: Colour| {
+        let (dx, dy) = ray.step();
+        let from = PointPx::new(at.x - dy * half, at.y + dx * half);
+        let to = PointPx::new(at.x + dy * half, at.y - dx * half);
+        scene.lines.push(LineMark { from, to, colour, dotted: false });
+    };
+    for hour in [1.5, 4.5] {
+        tick(crate::domain::Ray { centre: tool.centre, hour }, tool.centre, CURSOR);
+    }
+    if let Some(last) = &tool.last {
+        for (i, edge) in last.edges.iter().enumerate() {
+            let colour = if last.on == Some(i) { CHOSEN } else { BOUNDARY };
+            tick(last.ray, last.ray.at(edge.radius_px), colour);
+        }
+    }
+    if let Some((ray, at)) = tool.suggested {
+        tick(ray, at, CURSOR);
+        let from = tool.centre;
+        scene.lines.push(LineMark { from, to: at, colour: CURSOR, dotted: true });
+    }
 }

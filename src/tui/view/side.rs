@@ -7,11 +7,13 @@ use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph};
 
+use crate::domain::review::FLAGGED;
 use crate::domain::{FrameMask, MaskSource, PointKind, Prompt, Track, TrackId, shown};
 use crate::tui::command;
 use crate::tui::key::spell;
 use crate::tui::keymap::Found;
 use crate::tui::model::{Mode, Model};
+use crate::tui::tools::Waiting;
 
 use super::{Look, cells, cut, key_line, wrapped};
 
@@ -23,6 +25,13 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, look: Look<
     let lines = match &model.mode {
         Mode::Command(line) => listing(line, model, width, rows, look),
         _ if !model.pending.keys.is_empty() => which_key(model, width, look),
+        _ if model.tools.waiting.is_some() => letters(model, width, look),
+        Mode::Rays => {
+            let mut lines = rays(model, width, look);
+            lines.extend(overview(model, width, rows.saturating_sub(lines.len()), look));
+            lines
+        }
+        Mode::Reaction(test) => flash(test.shown, rows, look),
         _ => overview(model, width, rows, look),
     };
     frame.render_widget(Paragraph::new(lines), area);
@@ -40,6 +49,74 @@ fn which_key<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<'a>> {
         }
     }
     lines.push(key_line("esc", "never mind", 4, width, look));
+    lines
+}
+
+/// What letters already stand for.
+fn letters<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<'a>> {
+    let theme = look.theme;
+    let tools = &model.tools;
+    let Some(waiting) = tools.waiting else { return Vec::new() };
+    let mut lines: Vec<Line<'a>> = wrapped(waiting.told(), width)
+        .into_iter()
+        .map(|part| Line::styled(part, theme.strong(theme.title)))
+        .collect();
+    let known: Vec<(char, String)> = match waiting {
+        Waiting::MarkPlace | Waiting::GoPlace => {
+            tools.places.iter().map(|(c, frame)| (*c, format!("frame {}", frame + 1))).collect()
+        }
+        Waiting::CopyMask | Waiting::PasteMask(_) => tools
+            .registers
+            .iter()
+            .map(|(c, mask)| (*c, format!("mask of {} px", mask.area_px())))
+            .collect(),
+        Waiting::RecordMacro | Waiting::PlayMacro(_) => {
+            tools.macros.iter().map(|(c, keys)| (*c, shown(&spell(keys)))).collect()
+        }
+    };
+    lines.extend(known.iter().map(|(c, what)| key_line(&c.to_string(), what, 4, width, look)));
+    lines.push(key_line("esc", "never mind", 4, width, look));
+    lines
+}
+
+/// The ray of the last point and the keys of the mode.
+fn rays<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<'a>> {
+    let theme = look.theme;
+    let mut lines = vec![Line::styled("Clock rays", theme.strong(theme.title))];
+    let last = model.tools.rays.as_ref().and_then(|tool| tool.last.as_ref());
+    let told = last.map_or("no point yet".to_owned(), |last| match last.on {
+        Some(at) => format!(
+            "edge {} of {} ({:.0})",
+            at + 1,
+            last.edges.len(),
+            last.edges.get(at).map_or(0.0, |edge| edge.contrast)
+        ),
+        None => format!("{:.1} px from the centre", last.radius_px),
+    });
+    lines.push(Line::styled(cut(&told, width, look), theme.style(theme.text)));
+    let keys = [
+        ("1..9 0 - =", "the hours"),
+        ("enter", "dotted ray"),
+        ("] [", "other edge"),
+        ("up down", "by 1 px"),
+        ("left right", "turn it"),
+        ("c", "start here"),
+        ("esc", "done"),
+    ];
+    lines.extend(keys.iter().map(|(keys, what)| key_line(keys, what, 11, width, look)));
+    lines.push(Line::default());
+    lines
+}
+
+/// The word of the reaction test, in the middle of the panel.
+fn flash<'a>(shown: bool, rows: usize, look: Look<'_>) -> Vec<Line<'a>> {
+    let mut lines = vec![Line::default(); rows / 3];
+    if shown {
+        lines.extend((0..5).map(|i| {
+            let word = if i == 2 { "        NOW        " } else { "                   " };
+            Line::styled(word, look.theme.banner())
+        }));
+    }
     lines
 }
 
@@ -193,6 +270,10 @@ fn this_frame<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<'a>> 
     lines.extend(wrapped(&mask, width).into_iter().map(|part| Line::styled(part, style)));
     if let Some(mask) = track.masks.get(&model.frame).filter(|_| track.visible(model.frame)) {
         lines.push(Line::styled(format!("score {:.2}", mask.score), style));
+        lines.extend(
+            doubt(model, id)
+                .map(|words| Line::styled(cut(&words, width, look), theme.strong(theme.alarm))),
+        );
         lines.push(Line::styled(cut(&area(model, mask), width, look), style));
     }
     let placed = track.prompts.get(&model.frame).map_or(&[][..], Vec::as_slice);
@@ -211,6 +292,16 @@ fn this_frame<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<'a>> 
         lines.push(Line::styled(cut(&format!("{n} {name}"), width, look), theme.style(role)));
     }
     lines
+}
+
+/// Why this frame deserves a look, if it does.
+fn doubt(model: &Model, id: TrackId) -> Option<String> {
+    let review = &model.tools.review;
+    if review.flags.contains(&(id, model.frame)) {
+        return Some("flagged".to_owned());
+    }
+    let doubt = review.doubts.get(&id)?.get(&model.frame)?;
+    (doubt.worst() >= FLAGGED).then(|| doubt.reason().to_owned())
 }
 
 fn area(model: &Model, mask: &FrameMask) -> String {

@@ -73,6 +73,9 @@ fn status<'a>(model: &Model, width: usize, look: Look<'_>) -> Line<'a> {
         Span::styled(format!(" {} ", model.mode.word()), theme.strong(theme.title)),
         Span::styled(format!("frame {}/{}", model.frame + 1, model.clip.frames), text),
     ];
+    if let Some((letter, _)) = &model.tools.recording {
+        parts.push(Span::styled(format!("recording {letter}"), theme.strong(theme.alarm)));
+    }
     let pending = pending(model);
     if !pending.is_empty() {
         parts.push(Span::styled(pending, theme.strong(theme.key)));

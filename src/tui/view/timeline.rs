@@ -8,6 +8,7 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
+use crate::domain::review::FLAGGED;
 use crate::domain::{FrameIndex, MaskSource, Track};
 use crate::tui::model::Model;
 
@@ -31,7 +32,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, look: Look<
     let track = model.current().map(|(_, track)| track);
     let mut lines = vec![windows(&spread, model, track, look), signs(&spread, model, look)];
     if area.height > 2 {
-        lines.push(scores(&spread, track, look));
+        lines.push(doubts(&spread, model, look));
     }
     frame.render_widget(Paragraph::new(lines), area);
 }
@@ -130,22 +131,31 @@ fn each_frame(model: &Model) -> Vec<Sign> {
     signs
 }
 
-/// The network's own estimate of its IoU, the worst frame of each column.
-fn scores<'a>(spread: &Spread, track: Option<&Track>, look: Look<'_>) -> Line<'a> {
+/// How much each frame deserves a look, the worst frame of each column; what is flagged stands
+/// out.
+fn doubts<'a>(spread: &Spread, model: &Model, look: Look<'_>) -> Line<'a> {
     const RICH: [&str; 8] = ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"];
     const PLAIN: [&str; 8] = ["1", "2", "3", "4", "5", "6", "7", "8"];
-    let mut text = String::with_capacity(spread.used() * 3);
+    let theme = look.theme;
+    let review = &model.tools.review;
+    let id = model.current().map(|(id, _)| id);
+    let of_track = id.and_then(|id| review.doubts.get(&id));
+    let mut spans = Vec::with_capacity(spread.used());
     for column in 0..spread.used() {
         let (from, to) = spread.frames_of(column);
-        let masks = track.map(|track| track.masks.range(from..to));
-        let worst = masks.into_iter().flatten().map(|(_, mask)| mask.score).reduce(f32::min);
-        text.push_str(match worst {
-            Some(score) => {
-                let step = ((score.clamp(0.0, 1.0) * 8.0) as usize).min(7);
-                if look.ascii { PLAIN[step] } else { RICH[step] }
-            }
-            None => " ",
+        let doubts = of_track.into_iter().flat_map(|doubts| doubts.range(from..to));
+        let worst = doubts.map(|(_, doubt)| doubt.worst()).reduce(f32::max);
+        let flagged = (from..to).any(|f| id.is_some_and(|id| review.flags.contains(&(id, f))));
+        let value = if flagged { Some(1.0) } else { worst };
+        let sign = value.map_or(" ", |value| {
+            let step = ((value.clamp(0.0, 1.0) * 8.0) as usize).min(7);
+            if look.ascii { PLAIN[step] } else { RICH[step] }
         });
+        let style = match value {
+            Some(value) if value >= FLAGGED => theme.strong(theme.alarm),
+            _ => theme.style(theme.faint),
+        };
+        spans.push(Span::styled(sign, style));
     }
-    Line::styled(text, look.theme.style(look.theme.faint))
+    Line::from(spans)
 }

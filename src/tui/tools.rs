@@ -1,0 +1,209 @@
+//! What the person has in hand beside the cursor: rays, a brush, questions, registers, macros,
+//! and what the review knows. Plain data of the screen alone; nothing here is journaled.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use crate::domain::review::Doubt;
+use crate::domain::{
+    Bisection, Edge, FrameIndex, Mask, MaskEdit, PointKind, PointPx, PromptId, Ray, TrackId,
+};
+
+use super::key::Key;
+
+/// Everything in hand.
+#[derive(Clone, Debug, Default)]
+pub struct Tools {
+    /// Points by direction, while they are in use.
+    pub rays: Option<RayTool>,
+    /// The brush, while it is down.
+    pub brush: Option<Brush>,
+    /// Radius of the brush, px; 0 before the first use.
+    pub brush_px: f32,
+    /// First end of a cut.
+    pub cut: Option<PointPx>,
+    /// A key that waits for a letter.
+    pub waiting: Option<Waiting>,
+    /// Frames by letter.
+    pub places: BTreeMap<char, FrameIndex>,
+    /// Masks by letter.
+    pub registers: BTreeMap<char, Mask>,
+    /// Keys by letter.
+    pub macros: BTreeMap<char, Vec<Key>>,
+    /// The macro being recorded.
+    pub recording: Option<(char, Vec<Key>)>,
+    /// Macros being played inside each other.
+    pub playing: usize,
+    /// Keys played since the outermost macro began.
+    pub played: usize,
+    /// What was done last to correct a mask.
+    pub correction: Option<Correction>,
+    /// The correction waits for the pixels of the frame at hand.
+    pub repeat_when_seen: bool,
+    /// What the review knows.
+    pub review: Review,
+    /// Taps while the clip plays.
+    pub taps: Taps,
+}
+
+/// The polar cursor.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RayTool {
+    /// Where the rays start.
+    pub centre: PointPx,
+    /// The frame for which the rest was looked up.
+    pub frame: FrameIndex,
+    /// The ray of the last point and what lies on it.
+    pub last: Option<RayPoint>,
+    /// The ray on which the contour is least certain, and where its point would lie.
+    pub suggested: Option<(Ray, PointPx)>,
+}
+
+/// A point that was put by direction.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RayPoint {
+    /// Its ray.
+    pub ray: Ray,
+    /// The edges on the ray, from the centre outwards.
+    pub edges: Vec<Edge>,
+    /// The edge it was put on; `None` where there was none, or after a nudge.
+    pub on: Option<usize>,
+    /// The edge that was taken for the likeliest.
+    pub first: Option<usize>,
+    /// Distance from the centre, px.
+    pub radius_px: f32,
+    /// The prompt.
+    pub id: PromptId,
+    /// Its undo group.
+    pub group: u64,
+}
+
+/// A brush that is down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Brush {
+    /// Takes away instead of painting.
+    pub erase: bool,
+    /// Undo group of the stroke.
+    pub group: u64,
+    /// The frame it was put down on.
+    pub frame: FrameIndex,
+}
+
+/// What the next letter is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// Call this frame by it.
+    MarkPlace,
+    /// Go to the frame called so.
+    GoPlace,
+    /// Copy the mask into this register.
+    CopyMask,
+    /// Paste this register, so many frames on.
+    PasteMask(usize),
+    /// Record this macro.
+    RecordMacro,
+    /// Play this macro so many times.
+    PlayMacro(u32),
+}
+
+impl Waiting {
+    /// What it asks for, for people.
+    #[must_use]
+    pub fn told(self) -> &'static str {
+        match self {
+            Self::MarkPlace => "call this frame by a letter",
+            Self::GoPlace => "go to the frame called by a letter",
+            Self::CopyMask => "copy the mask into a register: a letter",
+            Self::PasteMask(_) => "paste the mask of a register: a letter",
+            Self::RecordMacro => "record a macro: a letter",
+            Self::PlayMacro(_) => "play a macro: a letter",
+        }
+    }
+}
+
+/// What corrected a mask, in terms that fit another frame too.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Correction {
+    /// A boundary point in this direction, so many edges beyond the likeliest.
+    Ray {
+        /// The clock hour.
+        hour: f32,
+        /// Edges outwards (or inwards) from the likeliest.
+        edges_on: isize,
+    },
+    /// A point at this offset from the middle of the mask, in radii of a circle of its area.
+    Point {
+        /// What it says.
+        kind: PointKind,
+        /// To the right, radii.
+        right: f32,
+        /// Down, radii.
+        down: f32,
+    },
+    /// The whole mask changed.
+    Mask(MaskEdit),
+}
+
+/// What the review knows about the masks.
+#[derive(Clone, Debug, Default)]
+pub struct Review {
+    /// Doubts by structure and frame.
+    pub doubts: BTreeMap<TrackId, BTreeMap<FrameIndex, Doubt>>,
+    /// Overlap (IoU) of the masks that came from the anchors on either side.
+    pub agreement: BTreeMap<TrackId, BTreeMap<FrameIndex, f32>>,
+    /// Masks of the first pass of a comparison that is on its way.
+    pub first_pass: BTreeMap<FrameIndex, Mask>,
+    /// Frames flagged by the person.
+    pub flags: BTreeSet<(TrackId, FrameIndex)>,
+}
+
+/// Taps at the moment when something appears or goes.
+#[derive(Clone, Debug, Default)]
+pub struct Taps {
+    /// The frame at which the first tap put the appearance.
+    pub onset: Option<FrameIndex>,
+    /// The person's own reaction time, once measured.
+    pub reaction: Option<Duration>,
+    /// Frames shown lately and since when, oldest first.
+    pub shown: VecDeque<(Duration, FrameIndex)>,
+}
+
+/// Frames kept for taps: more than anybody's reaction takes.
+const SHOWN: usize = 256;
+
+impl Taps {
+    /// Notes that `frame` is shown from `now` on.
+    pub fn note(&mut self, now: Duration, frame: FrameIndex) {
+        self.shown.push_back((now, frame));
+        if self.shown.len() > SHOWN {
+            self.shown.pop_front();
+        }
+    }
+
+    /// The frame that was shown at `then`, or the oldest known.
+    #[must_use]
+    pub fn frame_at(&self, then: Duration) -> Option<FrameIndex> {
+        let shown = self.shown.iter().rev().find(|(since, _)| *since <= then);
+        shown.or_else(|| self.shown.front()).map(|(_, frame)| *frame)
+    }
+}
+
+/// Questions about visibility under way; earlier states for taking answers back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Questions {
+    /// What is known.
+    pub search: Bisection,
+    /// What was known before each answer.
+    pub before: Vec<Bisection>,
+}
+
+/// A measurement of the reaction time: a word appears, any key answers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReactionTest {
+    /// When the word appears.
+    pub due: Duration,
+    /// Whether it stands there.
+    pub shown: bool,
+    /// The times so far.
+    pub times: Vec<Duration>,
+}

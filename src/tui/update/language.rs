@@ -1,0 +1,131 @@
+//! Letters after a key: places, registers of masks, macros.
+
+use crate::tui::action::Action;
+use crate::tui::key::Key;
+use crate::tui::model::{Effect, Model};
+use crate::tui::tools::Waiting;
+
+use super::{keys, masks, motion, tracks};
+
+/// Macros inside macros.
+const DEPTH: usize = 8;
+/// Keys of a macro.
+const LENGTH: usize = 4096;
+/// Keys that one press may play in all.
+const PLAYED: usize = 50_000;
+/// Times a macro is played at most.
+const TIMES: u32 = 1000;
+
+/// Actions of the group that want a letter.
+pub(super) fn act(model: &mut Model, action: Action, count: Option<u32>) {
+    if action == Action::RecordMacro && end_recording(model) {
+        return;
+    }
+    let waiting = match action {
+        Action::MarkPlace => Waiting::MarkPlace,
+        Action::GoPlace => Waiting::GoPlace,
+        Action::CopyMask => Waiting::CopyMask,
+        Action::PasteMask => Waiting::PasteMask(count.unwrap_or(0) as usize),
+        Action::RecordMacro => Waiting::RecordMacro,
+        Action::PlayMacro => Waiting::PlayMacro(count.unwrap_or(1).clamp(1, TIMES)),
+        _ => return,
+    };
+    model.tools.waiting = Some(waiting);
+    model.say(waiting.told());
+}
+
+/// Ends the recording of a macro; false when there was none.
+fn end_recording(model: &mut Model) -> bool {
+    let Some((letter, mut keys)) = model.tools.recording.take() else { return false };
+    // The key that ends the recording is no part of it.
+    keys.pop();
+    model.say(format!("macro {letter}: {} keys; `@ {letter}` plays them", keys.len()));
+    model.tools.macros.insert(letter, keys);
+    true
+}
+
+/// Notes a key for the macro being recorded; not those that a macro plays.
+pub(super) fn record(model: &mut Model, key: Key) {
+    if model.tools.playing == 0
+        && let Some((_, keys)) = &mut model.tools.recording
+        && keys.len() < LENGTH
+    {
+        keys.push(key);
+    }
+}
+
+/// The letter that was waited for.
+pub(super) fn letter(model: &mut Model, fx: &mut Vec<Effect>, waiting: Waiting, key: Key) {
+    let Some(letter) = key.typed().filter(|c| c.is_alphanumeric()) else {
+        return model.say("no letter, nothing done");
+    };
+    match waiting {
+        Waiting::MarkPlace => {
+            model.tools.places.insert(letter, model.frame);
+            model.say(format!("frame {} is called {letter}", model.frame + 1));
+        }
+        Waiting::GoPlace => match model.tools.places.get(&letter).copied() {
+            Some(frame) => motion::go_to(model, fx, frame),
+            None => model.say(format!("no frame is called {letter}; `m {letter}` calls one so")),
+        },
+        Waiting::CopyMask => copy(model, letter),
+        Waiting::PasteMask(on) => paste(model, fx, letter, on),
+        Waiting::RecordMacro => {
+            model.tools.recording = Some((letter, Vec::new()));
+            model.say(format!("recording macro {letter}; the same key ends it"));
+        }
+        Waiting::PlayMacro(times) => play(model, fx, letter, times),
+    }
+}
+
+fn copy(model: &mut Model, letter: char) {
+    let Some((_, track)) = model.current() else { return tracks::say_none(model) };
+    let Some(held) = track.masks.get(&model.frame).filter(|held| !held.mask.is_empty()) else {
+        return model.say("no mask on this frame");
+    };
+    let mask = held.mask.clone();
+    model.tools.registers.insert(letter, mask);
+    model.say(format!("mask copied to {letter}; `P {letter}` pastes it"));
+}
+
+fn paste(model: &mut Model, fx: &mut Vec<Effect>, letter: char, on: usize) {
+    let Some(mask) = model.tools.registers.get(&letter).map(crate::domain::Mask::to_bitmap) else {
+        return model.say(format!("register {letter} is empty; `y {letter}` fills it"));
+    };
+    if (mask.width_px, mask.height_px) != (model.clip.width_px, model.clip.height_px) {
+        return model.say("that mask comes from a clip of another size");
+    }
+    let Some((id, _)) = model.current() else { return tracks::say_none(model) };
+    let frame = model.frame + on;
+    if frame >= model.clip.frames {
+        return model.say("the clip ends before that");
+    }
+    motion::go_to(model, fx, frame);
+    let group = model.fresh();
+    if masks::draw(model, fx, group, (id, frame), &mask) {
+        model.say(format!("mask of {letter} pasted on frame {}", frame + 1));
+    }
+}
+
+fn play(model: &mut Model, fx: &mut Vec<Effect>, letter: char, times: u32) {
+    let Some(keys) = model.tools.macros.get(&letter).cloned() else {
+        return model.say(format!("no macro {letter}; `Q {letter}` records one"));
+    };
+    if model.tools.playing >= DEPTH {
+        return model.warn(format!("macro {letter} plays itself without end; stopped"));
+    }
+    if model.tools.playing == 0 {
+        model.tools.played = 0;
+    }
+    model.tools.playing += 1;
+    for key in (0..times).flat_map(|_| &keys) {
+        model.tools.played += 1;
+        // Macros inside macros multiply.
+        if model.tools.played > PLAYED {
+            model.warn(format!("macro {letter} stopped after {PLAYED} keys"));
+            break;
+        }
+        keys::press(model, fx, *key);
+    }
+    model.tools.playing -= 1;
+}

@@ -1,0 +1,231 @@
+//! Masks changed by hand.
+//!
+//! A drawn mask is a person's word: it is accepted, and it is a mask prompt of its frame, so that
+//! it conditions the others, outdates what was propagated before, and stays part of what the
+//! network is told when points follow.
+
+use crate::domain::{
+    Bitmap, Edit, FrameIndex, FrameMask, MaskEdit, MaskSource, PlacedPrompt, PointPx, Prompt,
+    PromptId, TrackId, between, brushed, edited,
+};
+use crate::tui::action::Action;
+use crate::tui::model::{Effect, Model};
+use crate::tui::tools::{Brush, Correction};
+
+use super::{edits, network, prompts, tracks};
+
+/// Brush before anything else was asked for, and its limits, px.
+const BRUSH_PX: f32 = 4.0;
+const BRUSH_RANGE: std::ops::RangeInclusive<f32> = 1.0..=100.0;
+/// Smoothing without a count, px.
+const SMOOTH_PX: u32 = 2;
+/// Largest step of a whole mask, px.
+const STEP_MAX: u32 = 200;
+
+/// Actions of the group.
+pub(super) fn act(model: &mut Model, fx: &mut Vec<Effect>, action: Action, count: Option<u32>) {
+    let px = |default: u32| count.unwrap_or(default).clamp(1, STEP_MAX) as f32;
+    match action {
+        Action::Grow => change(model, fx, MaskEdit::Grow(px(1))),
+        Action::Shrink => change(model, fx, MaskEdit::Shrink(px(1))),
+        Action::Smooth => change(model, fx, MaskEdit::Smooth(px(SMOOTH_PX))),
+        Action::FillHoles => change(model, fx, MaskEdit::Fill),
+        Action::KeepLargest => change(model, fx, MaskEdit::KeepLargest),
+        Action::Cut => cut(model, fx),
+        Action::Interpolate => interpolate(model, fx),
+        Action::Brush => take_brush(model, fx, false),
+        Action::Eraser => take_brush(model, fx, true),
+        Action::BrushLarger => resize(model, count.unwrap_or(1) as f32),
+        Action::BrushSmaller => resize(model, -(count.unwrap_or(1) as f32)),
+        _ => {}
+    }
+}
+
+/// The mask of the structure at hand on this frame.
+fn held(model: &mut Model) -> Option<(TrackId, Bitmap)> {
+    let frame = model.frame;
+    let Some((id, track)) = model.current() else {
+        tracks::say_none(model);
+        return None;
+    };
+    let mask = track.masks.get(&frame).filter(|held| track.visible(frame) && !held.mask.is_empty());
+    let found = mask.map(|held| (id, held.mask.to_bitmap()));
+    if found.is_none() {
+        model.say("no mask on this frame to change; put points, or paint one with `s b`");
+    }
+    found
+}
+
+/// Changes the mask of the frame at hand.
+pub(super) fn change(model: &mut Model, fx: &mut Vec<Effect>, edit: MaskEdit) {
+    let Some((id, mask)) = held(model) else { return };
+    let after = edited(&mask, edit);
+    if after == mask {
+        return model.say("nothing of the mask changes by that");
+    }
+    let group = model.fresh();
+    let frame = model.frame;
+    if draw(model, fx, group, (id, frame), &after) {
+        model.tools.correction = Some(Correction::Mask(edit));
+        model.say(format!("{}; `u` takes it back", edit.told()));
+    }
+}
+
+/// Gives a frame a mask drawn by the person. False, with a sentence, when refused.
+pub(super) fn draw(
+    model: &mut Model,
+    fx: &mut Vec<Effect>,
+    group: u64,
+    (id, frame): (TrackId, FrameIndex),
+    bitmap: &Bitmap,
+) -> bool {
+    if bitmap.area_px() == 0 {
+        model.say("nothing of the mask would be left; `D` discards it");
+        return false;
+    }
+    let mut todo = Vec::new();
+    let fresh = PromptId(model.fresh());
+    let Some(track) = model.annotation.tracks.get(&id) else { return false };
+    prompts::reach(id, track, frame, &mut todo);
+    let mask = bitmap.to_mask();
+    let placed = track.prompts.get(&frame).map_or(&[][..], Vec::as_slice);
+    let drawn = Prompt::Mask(mask.clone());
+    match placed.iter().find(|each| matches!(each.prompt, Prompt::Mask(_))) {
+        Some(old) if old.prompt == drawn => {}
+        Some(old) => todo.push(Edit::MovePrompt {
+            track: id,
+            frame,
+            id: old.id,
+            before: old.prompt.clone(),
+            after: drawn,
+        }),
+        None => {
+            let placed_now = PlacedPrompt { id: fresh, prompt: drawn };
+            todo.push(Edit::AddPrompt { track: id, frame, at: placed.len(), placed: placed_now });
+        }
+    }
+    let before = track.masks.get(&frame).cloned();
+    let after = Some(FrameMask { mask, source: MaskSource::Accepted, score: 1.0 });
+    todo.push(Edit::SetMask { track: id, frame, before, after });
+    // A mask still on its way would replace what was just drawn.
+    network::drop_question(model, id, frame);
+    edits::commit(model, fx, group, todo)
+}
+
+/// One end of a cut; the second makes it.
+fn cut(model: &mut Model, fx: &mut Vec<Effect>) {
+    let Some(from) = model.tools.cut.take() else {
+        if held(model).is_some() {
+            model.tools.cut = Some(model.cursor);
+            model.say("first end of the cut; go to the other one and press again, esc gives up");
+        }
+        return;
+    };
+    if from.distance(model.cursor) < 1.0 {
+        return model.say("the two ends must lie apart");
+    }
+    change(model, fx, MaskEdit::Cut(from, model.cursor));
+}
+
+/// Fills the frames between the anchors on either side.
+pub(super) fn interpolate(model: &mut Model, fx: &mut Vec<Effect>) {
+    let Some((_, track)) = model.current() else { return tracks::say_none(model) };
+    let anchors = track.anchors();
+    let before = anchors.iter().rev().find(|&&f| f <= model.frame).copied();
+    let behind = anchors.iter().find(|&&f| f > model.frame).copied();
+    match (before, behind) {
+        (Some(before), Some(behind)) => interpolate_between(model, fx, before, behind),
+        _ => model.say("this frame does not lie between two anchors"),
+    }
+}
+
+/// Fills the frames between two frames with masks.
+pub(super) fn interpolate_between(
+    model: &mut Model,
+    fx: &mut Vec<Effect>,
+    before: FrameIndex,
+    behind: FrameIndex,
+) {
+    let Some((id, track)) = model.current() else { return tracks::say_none(model) };
+    let mask = |frame| track.masks.get(&frame).map(|held| held.mask.to_bitmap());
+    let (Some(from), Some(to)) = (mask(before), mask(behind)) else {
+        return model.say("one of the two frames has no mask yet; wait for it, or press `R` there");
+    };
+    let mut todo = Vec::new();
+    for frame in before + 1..behind {
+        let old = track.masks.get(&frame).cloned();
+        if !track.visible(frame) || old.as_ref().is_some_and(|m| m.source != MaskSource::Tracked) {
+            continue;
+        }
+        let share = (frame - before) as f32 / (behind - before) as f32;
+        let mask = between(&from, &to, share).to_mask();
+        // No network judged it: no score.
+        let after = FrameMask { mask, source: MaskSource::Tracked, score: 0.0 };
+        todo.push(Edit::SetMask { track: id, frame, before: old, after: Some(after) });
+    }
+    if todo.is_empty() {
+        return model.say("no frame between the two is free: a person decided them all");
+    }
+    let (n, group) = (todo.len(), model.fresh());
+    if edits::commit(model, fx, group, todo) {
+        model.say(format!("{n} frames between {} and {} filled", before + 1, behind + 1));
+    }
+}
+
+/// Puts the brush down, or takes it up.
+fn take_brush(model: &mut Model, fx: &mut Vec<Effect>, erase: bool) {
+    if model.tools.brush.take().is_some_and(|brush| brush.erase == erase) {
+        return model.say("brush up");
+    }
+    let (group, frame) = (model.fresh(), model.frame);
+    model.tools.brush = Some(Brush { erase, group, frame });
+    if model.tools.brush_px < *BRUSH_RANGE.start() {
+        model.tools.brush_px = BRUSH_PX;
+    }
+    let what = if erase { "erasing" } else { "painting" };
+    model.say(format!(
+        "{what} with a brush of {} px: move the cursor; ( and ) change it, again or esc stops",
+        model.tools.brush_px
+    ));
+    stroke(model, fx, model.cursor);
+}
+
+fn resize(model: &mut Model, by: f32) {
+    let now = if model.tools.brush_px > 0.0 { model.tools.brush_px } else { BRUSH_PX };
+    let px = (now + by).clamp(*BRUSH_RANGE.start(), *BRUSH_RANGE.end());
+    model.tools.brush_px = px;
+    model.say(format!("brush of {px} px"));
+}
+
+/// Paints from `from` to the cursor while the brush is down.
+pub(super) fn stroke(model: &mut Model, fx: &mut Vec<Effect>, from: PointPx) {
+    let Some(brush) = model.tools.brush else { return };
+    if brush.frame != model.frame {
+        model.tools.brush = None;
+        return model.say("brush up: another frame");
+    }
+    let (frame, group, to, radius) = (model.frame, brush.group, model.cursor, model.tools.brush_px);
+    if model.current().is_none() {
+        let mut todo = Vec::new();
+        let id = tracks::current_or_new(model, &mut todo);
+        if !edits::commit(model, fx, group, todo) {
+            return;
+        }
+        model.track = Some(id);
+    }
+    let Some((id, track)) = model.current() else { return };
+    let before = track.masks.get(&frame).filter(|_| track.visible(frame)).map_or_else(
+        || Bitmap::empty(model.clip.width_px, model.clip.height_px),
+        |held| held.mask.to_bitmap(),
+    );
+    let steps = (from.distance(to) / (radius / 2.0).max(0.5)).ceil().max(1.0);
+    let mut after = before.clone();
+    for step in 0..=steps as usize {
+        let share = step as f32 / steps;
+        let at = PointPx::new(from.x + (to.x - from.x) * share, from.y + (to.y - from.y) * share);
+        after = brushed(&after, at, radius, brush.erase);
+    }
+    if after != before {
+        draw(model, fx, group, (id, frame), &after);
+    }
+}

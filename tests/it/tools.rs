@@ -1,0 +1,437 @@
+//! Rays, masks by hand, questions, taps, review, repeats, registers, macros, ranges: keys to
+//! edits through the pure `update`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sonomark::domain::{
+    Annotation, Bitmap, GrayFrame, MaskSource, PointKind, PointPx, Prompt, Track, Window,
+};
+use sonomark::engine::{Decided, Event};
+use sonomark::tui::model::{Effect, Mode, Model, Msg};
+use sonomark::tui::update;
+
+use crate::update::{kind, model, press, propagation, refresh_of, steps, tell, track, with_a_mask};
+
+const FRAMES: usize = 40;
+const CENTRE: PointPx = PointPx { x: 32.5, y: 24.5 };
+
+/// A dark disc of radius 10 with a bright ring from 16 to 18 round it.
+fn see(model: &mut Model, frame: usize) -> Vec<Effect> {
+    let pixels = (0..64 * 48u32)
+        .map(|i| {
+            let r = PointPx::pixel_centre(i % 64, i / 64).distance(CENTRE);
+            if r < 10.0 {
+                30
+            } else if (16.0..18.0).contains(&r) {
+                160
+            } else {
+                120
+            }
+        })
+        .collect();
+    let pixels = Arc::new(GrayFrame::new(64, 48, pixels).unwrap());
+    tell(model, Event::Frame { frame, pixels })
+}
+
+fn points(model: &Model) -> Vec<PointPx> {
+    let placed = model.current().and_then(|(_, track)| track.prompts.get(&model.frame));
+    let at = |prompt: &Prompt| match prompt {
+        Prompt::Point { kind: PointKind::Boundary, at } => Some(*at),
+        _ => None,
+    };
+    placed.into_iter().flatten().filter_map(|each| at(&each.prompt)).collect()
+}
+
+fn near(at: PointPx, x: f32, y: f32) -> bool {
+    at.distance(PointPx::new(x, y)) <= 2.0
+}
+
+fn run(model: &mut Model, line: &str) -> Vec<Effect> {
+    update(model, Msg::Line(line.to_owned()))
+}
+
+fn disc(x: f32, r: f32) -> Bitmap {
+    Bitmap::from_fn(64, 48, |i, j| PointPx::pixel_centre(i, j).distance(PointPx::new(x, 24.5)) <= r)
+}
+
+fn answer(bitmap: Bitmap, score: f32) -> Decided {
+    Decided { bitmap, score, object_score_logit: 5.0, encode_ms: 0.0, decode_ms: 1.0 }
+}
+
+/// Points on frame 0 and masks propagated to all others, of the given radius.
+fn propagated(model: &mut Model, radius: impl Fn(usize) -> f32) {
+    let (ticket, frame) = refresh_of(&press(model, "b")).unwrap();
+    tell(model, Event::Refreshed { ticket, frame, decided: answer(disc(32.5, 10.0), 0.9) });
+    let (ticket, frames) = propagation(model, "p p");
+    for frame in frames {
+        let decided = answer(disc(32.5, radius(frame)), 0.9);
+        tell(model, Event::Tracked { ticket, frame, decided });
+    }
+    tell(model, Event::Finished { ticket, cancelled: false });
+}
+
+#[test]
+fn a_key_per_boundary_point_and_the_same_key_again_for_the_next_edge() {
+    let mut m = model(FRAMES);
+    press(&mut m, "enter");
+    assert!(m.mode == Mode::Normal && m.message.text.contains("decoded"), "{:?}", m.message);
+    see(&mut m, 0);
+    let effects = press(&mut m, "enter 3");
+    assert!(refresh_of(&effects).is_some(), "the mask follows at once");
+    press(&mut m, "9 6 =");
+    let four = points(&m);
+    assert_eq!(four.len(), 4, "one key each");
+    let right = [(42.0, 24.5), (23.0, 24.5), (32.5, 34.0), (32.5, 15.0)];
+    assert!(four.iter().zip(right).all(|(at, (x, y))| near(*at, x, y)), "{four:?}");
+
+    // The same hour again is the next edge, inwards comes back; one undo for both.
+    press(&mut m, "=");
+    assert!(points(&m)[3].y < 10.5, "{:?}", points(&m));
+    press(&mut m, "[");
+    assert!(near(points(&m)[3], 32.5, 15.0));
+    press(&mut m, "up");
+    assert!((points(&m)[3].y - 14.0).abs() < 1.1);
+    press(&mut m, "S-up");
+    let fine = points(&m)[3].y;
+    press(&mut m, "S-down");
+    assert!((points(&m)[3].y - fine - 0.2).abs() < 1e-3, "0.1 mm is 0.2 px here");
+    press(&mut m, "u");
+    assert_eq!(points(&m).len(), 3);
+    press(&mut m, "esc");
+    assert_eq!(m.mode, Mode::Normal);
+}
+
+#[test]
+fn the_suggestion_comes_from_the_mask_and_goes_where_points_are_missing() {
+    let mut m = model(FRAMES);
+    see(&mut m, 0);
+    press(&mut m, "enter 3");
+    // The network fills the disc, but for a bite on the left.
+    let bitten = Bitmap::from_fn(64, 48, |x, y| disc(32.5, 10.0).get(x.into(), y.into()) && x > 27);
+    let asked = m.jobs.asked[0];
+    let decided = answer(bitten, 0.9);
+    tell(&mut m, Event::Refreshed { ticket: asked.ticket, frame: 0, decided });
+    let (ray, at) = m.tools.rays.as_ref().unwrap().suggested.expect("a suggestion");
+    assert!((7.0..=11.0).contains(&ray.hour) && at.x < 32.0, "{ray:?}");
+    press(&mut m, "enter");
+    assert!(points(&m)[1].x < 28.0, "{:?}", points(&m));
+    // Where keys are not bound they are as in normal: the next frame, undo.
+    press(&mut m, ".");
+    assert_eq!((m.frame, m.mode.clone()), (1, Mode::Rays));
+    press(&mut m, "6");
+    assert!(m.message.text.contains("decoded"), "{:?}", m.message);
+}
+
+#[test]
+fn without_spacing_mm_are_refused_with_the_reason() {
+    let mut m = model(FRAMES);
+    m.clip.pixel_spacing_mm = None;
+    see(&mut m, 0);
+    press(&mut m, "enter 3");
+    let before = points(&m);
+    press(&mut m, "S-up");
+    assert_eq!(points(&m), before);
+    assert!(m.message.text.contains("no spacing"), "{:?}", m.message);
+}
+
+#[test]
+fn a_drawn_mask_is_accepted_journaled_conditions_the_others_and_is_one_undo() {
+    let mut m = model(FRAMES);
+    propagated(&mut m, |_| 10.0);
+    let id = m.track.unwrap();
+    press(&mut m, "5 .");
+    let area = track(&m).masks[&5].mask.area_px();
+    let effects = press(&mut m, "2 s g");
+    assert_eq!(steps(&effects).len(), 1);
+    let held = &track(&m).masks[&5];
+    assert!(held.mask.area_px() > area && held.source == MaskSource::Accepted);
+    assert!(!m.marks.is_stale(id, 5) && m.marks.is_stale(id, 6) && m.marks.is_stale(id, 3));
+    assert!(track(&m).frame_prompts(5).mask.is_some(), "the network is told");
+    press(&mut m, "u");
+    assert_eq!(track(&m).masks[&5].mask.area_px(), area);
+    assert_eq!(m.marks.stale(id).unwrap().len(), 0, "valid again");
+
+    // A mask still on its way does not replace what was drawn.
+    press(&mut m, "g g L b");
+    let asked = m.jobs.asked[0];
+    press(&mut m, "s s");
+    let late = answer(disc(10.0, 3.0), 0.9);
+    tell(&mut m, Event::Refreshed { ticket: asked.ticket, frame: 0, decided: late });
+    assert!(track(&m).masks[&0].mask.to_bitmap().get(32, 24));
+}
+
+#[test]
+fn holes_islands_cuts_and_what_changes_nothing() {
+    let mut m = model(FRAMES);
+    press(&mut m, "s g");
+    assert!(m.message.text.contains("no structure"), "{:?}", m.message);
+    with_a_mask(&mut m);
+    press(&mut m, "s f");
+    assert!(m.message.text.contains("nothing"), "{:?}", m.message);
+    // The mask spans columns 5 to 13: cut at column 9 along a vertical line.
+    run(&mut m, "cursor 9 0");
+    press(&mut m, "s c");
+    run(&mut m, "cursor 9 47");
+    press(&mut m, "s c");
+    let cut = track(&m).masks[&0].mask.to_bitmap();
+    assert!(cut.get(12, 20) && !cut.get(6, 20), "the smaller side is gone");
+    press(&mut m, "9 9 s s");
+    assert!(m.message.text.contains("nothing of the mask would be left"), "{:?}", m.message);
+}
+
+#[test]
+fn the_brush_paints_the_cursors_path_and_is_one_undo() {
+    let mut m = model(FRAMES);
+    press(&mut m, "s b 2 0 l esc l");
+    let painted = track(&m).masks[&0].mask.to_bitmap();
+    assert!(painted.get(32, 24) && painted.get(42, 24) && painted.get(52, 24), "without gaps");
+    assert!(!painted.get(32, 30) && !painted.get(58, 24), "and only while it is down");
+    let before = painted.area_px();
+    press(&mut m, "s e 8 h esc");
+    assert!(track(&m).masks[&0].mask.area_px() < before as u64);
+    press(&mut m, "u u");
+    assert_eq!(m.annotation, Annotation::default());
+    press(&mut m, "3 )");
+    assert_eq!(m.tools.brush_px, 7.0);
+}
+
+#[test]
+fn frames_between_two_anchors_are_filled_with_shapes_between() {
+    let mut m = model(FRAMES);
+    with_a_mask(&mut m);
+    press(&mut m, "a 4 . L b");
+    let asked = m.jobs.asked[0];
+    let decided = answer(disc(40.0, 8.0), 0.9);
+    tell(&mut m, Event::Refreshed { ticket: asked.ticket, frame: 4, decided });
+    press(&mut m, "2 , s i");
+    let held = track(&m);
+    assert_eq!(held.masks.keys().copied().collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+    let x = |frame: usize| {
+        let bounds = held.masks[&frame].mask.to_bitmap().bounds().unwrap();
+        bounds.min.x + bounds.max.x
+    };
+    assert!((0..4).all(|frame| x(frame) < x(frame + 1)));
+    assert_eq!(held.masks[&2].source, MaskSource::Tracked);
+    press(&mut m, "u");
+    assert_eq!(track(&m).masks.len(), 2);
+}
+
+#[test]
+fn a_window_is_found_by_answers() {
+    let mut m = model(FRAMES);
+    press(&mut m, "1 2 .");
+    press(&mut m, "w b");
+    let mut answers = 0;
+    while matches!(m.mode, Mode::Bisect(_)) {
+        let visible = (7..=29).contains(&m.frame);
+        if answers == 2 {
+            // A wrong answer, taken back.
+            press(&mut m, if visible { "n u" } else { "y u" });
+        }
+        press(&mut m, if visible { "y" } else { "n" });
+        answers += 1;
+        assert!(answers < 20);
+    }
+    assert_eq!(track(&m).windows, [Window { first: 7, last: 29 }]);
+    assert!(answers <= 11, "{answers}");
+    press(&mut m, "w b esc");
+    assert_eq!(m.mode, Mode::Normal, "and may be given up");
+}
+
+#[test]
+fn taps_are_put_back_by_the_measured_reaction_time() {
+    let ms = Duration::from_millis;
+    let mut m = model(FRAMES);
+    for frame in 0..FRAMES {
+        see(&mut m, frame);
+    }
+    update(&mut m, Msg::Tick(ms(1000)));
+    press(&mut m, "w t");
+    for trial in 0..5 {
+        let Mode::Reaction(test) = &m.mode else { panic!("{trial}: {:?}", m.mode) };
+        let due = test.due;
+        assert!(due > m.now + ms(800) && m.wake_at().is_some_and(|at| at <= due));
+        update(&mut m, Msg::Tick(due));
+        assert!(m.flashing());
+        update(&mut m, Msg::Tick(due + ms(200 + 10 * trial)));
+        press(&mut m, "space");
+    }
+    assert_eq!((m.mode.clone(), m.tools.taps.reaction), (Mode::Normal, Some(ms(220))));
+
+    // 50 ms a frame: 220 ms are a little more than four frames.
+    let start = m.now;
+    press(&mut m, "space");
+    let mut tapped = 0;
+    for tick in 1..=30 {
+        update(&mut m, Msg::Tick(start + ms(50 * tick)));
+        if m.frame == 10 || m.frame == 25 {
+            press(&mut m, "T");
+            tapped += 1;
+        }
+    }
+    assert_eq!(tapped, 2);
+    assert_eq!(track(&m).windows, [Window { first: 5, last: 20 }]);
+}
+
+#[test]
+fn the_worst_frame_comes_first_and_the_quiet_span_is_accepted_with_one_key() {
+    let mut m = model(FRAMES);
+    propagated(&mut m, |frame| if frame == 20 { 16.0 } else { 10.0 });
+    press(&mut m, "W");
+    assert_eq!(m.frame, 20);
+    assert!(m.message.text.contains("area"), "{:?}", m.message);
+    press(&mut m, "A");
+    assert_eq!(track(&m).masks[&20].source, MaskSource::Tracked, "it is in doubt");
+    press(&mut m, "3 ,");
+    let effects = press(&mut m, "A");
+    assert_eq!(steps(&effects).len(), 1);
+    let accepted = |m: &Model, frame: usize| track(m).masks[&frame].source == MaskSource::Accepted;
+    assert!((0..20).all(|f| accepted(&m, f)) && !(20..FRAMES).any(|f| accepted(&m, f)));
+
+    // Accepted frames are barriers: a point behind them outdates nothing before them.
+    let id = m.track.unwrap();
+    press(&mut m, "3 0 G b");
+    let stale: Vec<usize> = m.marks.stale(id).unwrap().iter().copied().collect();
+    assert_eq!(stale.first(), Some(&20));
+    assert_eq!(stale.last(), Some(&39));
+    let (_, frames) = propagation(&mut m, "p p");
+    assert!(frames.iter().all(|frame| *frame >= 20), "{frames:?}");
+    press(&mut m, "u");
+    assert!(m.marks.stale(id).unwrap().is_empty());
+    press(&mut m, "p p");
+    assert!(m.message.text.contains("`p a`"), "{:?}", m.message);
+    let (_, frames) = propagation(&mut m, "p a");
+    assert!(frames.contains(&30));
+}
+
+#[test]
+fn passes_from_both_sides_are_compared_and_masks_stay() {
+    let mut m = model(FRAMES);
+    propagated(&mut m, |_| 10.0);
+    press(&mut m, "G b");
+    let asked = m.jobs.asked[0];
+    let decided = answer(disc(32.5, 10.0), 0.9);
+    tell(&mut m, Event::Refreshed { ticket: asked.ticket, frame: 39, decided });
+    let before = track(&m).masks.clone();
+    let (ticket, frames) = propagation(&mut m, "p c");
+    assert_eq!(frames.len(), 2 * 38);
+    for (i, frame) in frames.iter().enumerate() {
+        // The passes differ on frame 12 only.
+        let radius = if *frame == 12 && i < 38 { 3.0 } else { 10.0 };
+        let decided = answer(disc(32.5, radius), 0.9);
+        tell(&mut m, Event::Tracked { ticket, frame: *frame, decided });
+    }
+    tell(&mut m, Event::Finished { ticket, cancelled: false });
+    assert_eq!(track(&m).masks, before);
+    press(&mut m, "W");
+    assert_eq!(m.frame, 12);
+    assert!(m.message.text.contains("disagree"), "{:?}", m.message);
+}
+
+#[test]
+fn a_correction_is_repeated_on_the_next_flagged_frame() {
+    let mut m = model(FRAMES);
+    propagated(&mut m, |_| 10.0);
+    press(&mut m, ";");
+    assert!(m.message.text.contains("nothing was corrected"), "{:?}", m.message);
+    // One up from the middle of the mask, ten to the right.
+    press(&mut m, ". 9 l k b");
+    run(&mut m, "g/doubt>-1/unflag");
+    run(&mut m, "9 flag");
+    press(&mut m, ";");
+    assert_eq!(m.frame, 8);
+    assert_eq!(points(&m), [PointPx::new(41.5, 23.5)]);
+    // A ray is repeated once the picture is there.
+    see(&mut m, 8);
+    press(&mut m, "enter 6 esc");
+    run(&mut m, "15 flag");
+    press(&mut m, ";");
+    assert_eq!((m.frame, points(&m).len()), (14, 0));
+    see(&mut m, 14);
+    assert!(near(points(&m)[0], 32.5, 34.0), "{:?}", points(&m));
+}
+
+#[test]
+fn places_registers_and_macros_by_letters() {
+    let mut m = model(FRAMES);
+    with_a_mask(&mut m);
+    press(&mut m, "m a y q");
+    // Copy from here, paste three frames on.
+    press(&mut m, "3 P q");
+    assert_eq!(
+        (m.frame, track(&m).masks[&3].mask.area_px()),
+        (3, track(&m).masks[&0].mask.area_px())
+    );
+    press(&mut m, "' a");
+    assert_eq!(m.frame, 0);
+    press(&mut m, "' z");
+    assert!(m.message.text.contains("no frame is called z"));
+    // A macro: next frame, flag it.
+    press(&mut m, "Q m . F Q 2 @ m");
+    assert_eq!(m.frame, 3);
+    assert_eq!(m.tools.review.flags.len(), 3);
+    // One that plays itself ends.
+    press(&mut m, "Q w @ w Q @ w");
+    assert!(
+        m.tools.playing == 0
+            && !m.keymap.keys_of(sonomark::tui::action::Action::PlayMacro).is_empty()
+    );
+    press(&mut m, "y ;");
+    assert!(m.message.text.contains("no letter"), "{:?}", m.message);
+}
+
+#[test]
+fn lines_over_ranges_and_conditions() {
+    let mut m = model(FRAMES);
+    propagated(&mut m, |_| 10.0);
+    run(&mut m, "rename lesion");
+    run(&mut m, "windows lesion add 3,30");
+    run(&mut m, "windows lesion remove 10,12");
+    let windows = [Window { first: 2, last: 8 }, Window { first: 12, last: 29 }];
+    assert_eq!(track(&m).windows, windows);
+    run(&mut m, "windows nerve add 1,2");
+    assert!(m.message.text.contains("there are: lesion"), "{:?}", m.message);
+    run(&mut m, "windows lesion clear");
+    run(&mut m, "5,8 accept");
+    let sources = |track: &Track, source: MaskSource| {
+        track.masks.iter().filter(|(_, m)| m.source == source).map(|(f, _)| *f).collect::<Vec<_>>()
+    };
+    assert_eq!(sources(track(&m), MaskSource::Accepted), [4, 5, 6, 7]);
+    let area = track(&m).masks[&20].mask.area_px();
+    run(&mut m, "21,22 grow 2");
+    assert!(
+        track(&m).masks[&20].mask.area_px() > area && track(&m).masks[&22].mask.area_px() == area
+    );
+    run(&mut m, "g/score<0.95/flag");
+    assert!(m.tools.review.flags.len() > 30);
+    run(&mut m, "g/accepted/unflag");
+    run(&mut m, "30,$ discard");
+    assert_eq!(track(&m).masks.keys().next_back(), Some(&28));
+    let effects = run(&mut m, "32,35 propagate both");
+    let plan = effects.iter().find_map(|e| match e {
+        Effect::Propagate(_, plan) => Some(plan.frames().collect::<Vec<_>>()),
+        _ => None,
+    });
+    let frames = plan.unwrap_or_else(|| panic!("{:?}", m.message));
+    assert_eq!((frames.first(), frames.last()), (Some(&22), Some(&34)), "from the nearest anchor");
+    for (line, told) in [
+        ("3,99 accept", "it has 1 to 40"),
+        ("3,9", "what about them"),
+        ("3,9 paint", "cannot be done to a range"),
+        ("g/score/flag", "no condition"),
+        ("g/stale", "write `g/CONDITION/COMMAND`"),
+        ("windows lesion add", "needs LABEL"),
+        ("1,9 grow 900", "no distance"),
+        ("g/accepted/propagate", "needs a range"),
+    ] {
+        run(&mut m, line);
+        assert!(m.message.text.contains(told), "{line}: {:?}", m.message);
+    }
+    kind(&mut m, ":.,'x accept");
+    press(&mut m, "enter");
+    assert!(m.message.text.contains("no frame is called x"));
+    let mut empty = model(3);
+    run(&mut empty, "% accept");
+    assert_eq!(empty.annotation, Annotation::default());
+}

@@ -9,7 +9,7 @@
 //! |---|---|---|
 //! | [`domain`] | clips, masks, prompts, tracks, edits, history; no I/O, clock, thread or tensor | nothing |
 //! | [`codec`] | bytes of stills, folders, DICOM, video and volumes -> frames | domain |
-//! | [`export`] | annotation -> files, read back and compared | domain |
+//! | [`export`] | annotation -> files, read back and compared; files of others -> masks | domain, codec |
 //! | [`project`] | the journal: one writer per file, merged on reading; the watched folder | domain, codec |
 //! | [`net`] | the SAM 2.1 network and what SAMUSA changes; burn lives here and in learn | domain |
 //! | [`learn`] | losses, simulated annotator, training, evaluation | the above |

@@ -21,7 +21,9 @@ use crate::domain::{
 use crate::engine::{
     Decided, Event, Opened, SegmenterSource, Session, Span, Ticket, export_clip, plan,
 };
-use crate::export::{ExportFormat, RgbImage, contact_sheet, draw_mask, png_bytes, write_atomic};
+use crate::export::{
+    ExportFormat, Job, RgbImage, contact_sheet, draw_mask, png_bytes, write_atomic,
+};
 
 use super::annotate::screen;
 use super::headless::make_folder;
@@ -264,7 +266,7 @@ impl Hand {
     fn write(&self, clip: &Path, out: &Path) -> Result<(), Failure> {
         let info = self.session.info();
         for (format, name) in [(ExportFormat::Png, "masks"), (ExportFormat::Coco, "coco.json")] {
-            let what = export_clip(info, &self.annotation, format, &out.join(name))
+            let what = export_clip(&Job::new(&self.annotation, info), format, &out.join(name))
                 .map_err(Failure::Input)?;
             print(&format!("{name}: {what}"));
         }

@@ -6,9 +6,9 @@ use clap::Args;
 
 use crate::codec;
 use crate::config::Settings;
-use crate::domain::{ClipInfo, shown};
+use crate::domain::{ClipInfo, DicomOrigin, shown};
 use crate::engine::{export_clip, export_name, format_named};
-use crate::export::ExportFormat;
+use crate::export::{ExportFormat, FrameReader, Job};
 use crate::project::{list_clips, load_read_only};
 
 use super::{Done, Failure, path_shown, tell};
@@ -18,8 +18,8 @@ use super::{Done, Failure, path_shown, tell};
 pub(super) struct Options {
     /// A clip, or a project folder for everything in it
     source: PathBuf,
-    /// What to write: png (folder of masks) or coco (one JSON file)
-    #[arg(long, value_parser = format_named)]
+    /// What to write
+    #[arg(long, value_parser = format_named, long_help = formats_help())]
     format: ExportFormat,
     /// File or folder to write; of a project: folder with one entry for each clip
     #[arg(long, value_name = "PATH")]
@@ -33,19 +33,38 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     }
     let clip =
         codec::open(&options.source, &codec::OpenOptions::default()).map_err(Failure::input)?;
-    one(&settings.project.value, clip.info(), options.format, &options.out).map_err(Failure::Input)
+    let frames = |frame| clip.frame(frame).map_err(|error| error.to_string());
+    let frames: Option<&FrameReader> = Some(&frames);
+    let source = Source { info: clip.info(), frames, origin: clip.dicom_origin() };
+    one(&settings.project.value, source, options.format, &options.out).map_err(Failure::Input)
+}
+
+/// The table of formats.
+pub(super) fn formats_help() -> String {
+    let rows = ExportFormat::all().map(|(_, name, about)| format!("\n  {name:<14} {about}"));
+    format!("What to write:{}", rows.collect::<String>())
 }
 
 fn is_project(path: &Path) -> bool {
     path.join("FORMAT").is_file() && path.join("clips").is_dir()
 }
 
-fn one(project: &Path, info: &ClipInfo, format: ExportFormat, out: &Path) -> Result<(), String> {
+/// A clip, as much of it as is at hand.
+struct Source<'a> {
+    info: &'a ClipInfo,
+    frames: Option<&'a FrameReader<'a>>,
+    origin: Option<DicomOrigin>,
+}
+
+fn one(project: &Path, source: Source, format: ExportFormat, out: &Path) -> Result<(), String> {
+    let Source { info, frames, origin } = source;
     let loaded = load_read_only(project, &info.content_hash).map_err(|error| error.to_string())?;
     for note in &loaded.notes {
         tell(note);
     }
-    let what = export_clip(info, &loaded.annotation, format, out)?;
+    let position = Some(loaded.position);
+    let job = Job { position, frames, origin, ..Job::new(&loaded.annotation, info) };
+    let what = export_clip(&job, format, out)?;
     tell(&format!("{}: {what}", path_shown(out)));
     Ok(())
 }
@@ -61,7 +80,12 @@ fn whole_project(options: &Options) -> Done {
         let done = match &clip.info {
             Some(info) => {
                 let out = options.out.join(export_name(info, options.format));
-                one(&options.source, info, options.format, &out)
+                one(
+                    &options.source,
+                    Source { info, frames: None, origin: None },
+                    options.format,
+                    &out,
+                )
             }
             None => Err(format!(
                 "{}: its clip.json cannot be read; open the clip once with sonomark to write it anew",

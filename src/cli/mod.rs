@@ -11,6 +11,7 @@ mod doctor;
 mod evaluate;
 mod export;
 mod headless;
+mod import;
 mod keys;
 mod project;
 mod prompts;
@@ -79,6 +80,8 @@ enum Command {
     Propagate(propagate::Options),
     /// Write annotations of a clip or of the whole project
     Export(export::Options),
+    /// Take over annotations that another program made of a clip
+    Import(import::Options),
     /// List the clips of the project
     Project(project::Options),
     /// Take in every clip that lands in a folder
@@ -201,6 +204,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Segment(options)) => segment::run(&load()?, &options),
         Some(Command::Propagate(options)) => propagate::run(&load()?, &options),
         Some(Command::Export(options)) => export::run(&load()?, &options),
+        Some(Command::Import(options)) => import::run(&load()?, &options),
         Some(Command::Project(options)) => project::run(&load()?, &options),
         Some(Command::Watch(options)) => watch::run(&load()?, &options),
         // Doctor shows faulty settings instead of failing on them.

@@ -291,6 +291,7 @@ mod tests {
             frames: 50,
             pixel_spacing_mm: None,
             frame_time_ms: None,
+            placement: None,
             format: "test".into(),
         }
     }

@@ -34,6 +34,7 @@ pub fn clip() -> ClipInfo {
         frames: 32,
         pixel_spacing_mm: None,
         frame_time_ms: None,
+        placement: None,
         format: "no pixels, for tests".into(),
     }
 }

@@ -13,14 +13,14 @@ use rayon::prelude::*;
 
 use super::error::short_name;
 use super::gray::{Ramp, luma, luma16, spread};
-use super::limits::{MAX_DECODE_BYTES, MAX_FRAMES, MAX_SIDE_PX, check_size, guarded, open_regular};
+use super::limits::{
+    MAX_DECODE_BYTES, MAX_FRAMES, MAX_SIDE_PX, check_size, guarded, open_regular, read_file,
+};
 use super::{CodecError, FrameSource, complete, identity, sniff};
 use crate::domain::{ClipInfo, ClipKind, FrameIndex, GrayFrame};
 
 /// First bytes of an image in which its size is looked for.
 const HEAD_BYTES: usize = 4 << 10;
-/// Bytes of an image file, at most.
-const MAX_FILE_BYTES: u64 = 1 << 30;
 
 struct Images {
     frames: Vec<PathBuf>,
@@ -89,6 +89,7 @@ fn describe(
         frames: frames.len(),
         pixel_spacing_mm: None,
         frame_time_ms: None,
+        placement: None,
         format: crate::domain::shown(&format!("{folder}{ending}, {bits}-bit {colour}")),
     };
     Ok((info, Box::new(Images { frames, ramp })))
@@ -102,6 +103,11 @@ impl FrameSource for Images {
     ) -> Result<GrayFrame, CodecError> {
         let image = decode(&self.frames[index])?;
         to_gray(&self.frames[index], image, self.ramp)
+    }
+
+    fn frame_names(&self) -> Vec<String> {
+        let stem = |path: &PathBuf| path.file_stem().unwrap_or_default().to_string_lossy().into();
+        self.frames.iter().map(stem).collect()
     }
 }
 
@@ -162,18 +168,8 @@ fn header_size(path: &Path) -> Result<(u32, u32), CodecError> {
     })
 }
 
-fn read_bytes(path: &Path) -> Result<Vec<u8>, CodecError> {
-    let mut bytes = Vec::new();
-    let mut file = open_regular(path)?.take(MAX_FILE_BYTES + 1);
-    file.read_to_end(&mut bytes).map_err(|e| CodecError::unreadable(path, e))?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(CodecError::too_large(path, "it has more than 1 GiB"));
-    }
-    Ok(bytes)
-}
-
 fn decode(path: &Path) -> Result<DynamicImage, CodecError> {
-    let bytes = read_bytes(path)?;
+    let bytes = read_file(path)?;
     complete::image(path, &bytes)?;
     refuse_pages(path, &bytes)?;
     guarded(path, || {
@@ -259,7 +255,7 @@ fn to_gray(path: &Path, image: DynamicImage, ramp: Option<Ramp>) -> Result<GrayF
 
 /// Structural completeness of one image.
 pub(super) fn still_complete(path: &Path) -> Result<(), CodecError> {
-    let bytes = read_bytes(path)?;
+    let bytes = read_file(path)?;
     complete::image(path, &bytes)?;
     if bytes.starts_with(b"II*\0") || bytes.starts_with(b"MM\0*") {
         decode(path)?;

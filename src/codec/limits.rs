@@ -4,7 +4,7 @@
 //! other people run behind [`guarded`], because many image decoders panic on hostile bytes.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -15,6 +15,8 @@ use super::CodecError;
 pub(super) const MAX_SIDE_PX: u32 = 16_384;
 /// Frames of a clip.
 pub(super) const MAX_FRAMES: usize = 100_000;
+/// Bytes of a file that is read as a whole.
+const MAX_FILE_BYTES: u64 = 1 << 30;
 /// Bytes a still-image decoder may allocate.
 pub(super) const MAX_DECODE_BYTES: u64 = 1 << 30;
 
@@ -29,6 +31,17 @@ pub(super) fn open_regular(path: &Path) -> Result<File, CodecError> {
         return Err(CodecError::unreadable(path, cause));
     }
     Ok(file)
+}
+
+/// The bytes of a file that is read as a whole.
+pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, CodecError> {
+    let mut bytes = Vec::new();
+    let mut file = open_regular(path)?.take(MAX_FILE_BYTES + 1);
+    file.read_to_end(&mut bytes).map_err(|e| CodecError::unreadable(path, e))?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(CodecError::too_large(path, "it has more than 1 GiB"));
+    }
+    Ok(bytes)
 }
 
 /// Checks a declared frame size and count.

@@ -24,10 +24,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::domain::{ClipInfo, FrameIndex, GrayFrame};
+use crate::domain::{ClipInfo, DicomOrigin, FrameIndex, GrayFrame};
 use cache::FrameCache;
+pub use dicom::{SegmentFrame, Segmentation};
 pub use error::CodecError;
+pub(crate) use limits::read_file;
 use sniff::Kind;
+pub use volume::LabelVolume;
 
 /// Axis of a volume along which its frames follow each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,6 +66,16 @@ trait FrameSource: Send + Sync {
         index: FrameIndex,
         keep: &mut dyn FnMut(FrameIndex, GrayFrame),
     ) -> Result<GrayFrame, CodecError>;
+
+    /// Which DICOM objects the frames come from.
+    fn dicom_origin(&self) -> Option<DicomOrigin> {
+        None
+    }
+
+    /// Names of the frames' own files without ending, in order; empty where they have none.
+    fn frame_names(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// An opened clip. Frames may be asked for from several threads.
@@ -118,6 +131,19 @@ impl Clip {
         Ok(frame)
     }
 
+    /// Names of the frames' own files without ending, in order (not escaped); empty for clips
+    /// that are one file.
+    #[must_use]
+    pub fn frame_names(&self) -> Vec<String> {
+        self.source.frame_names()
+    }
+
+    /// Which DICOM objects the clip is made of; `None` for other clips.
+    #[must_use]
+    pub fn dicom_origin(&self) -> Option<DicomOrigin> {
+        self.source.dicom_origin()
+    }
+
     /// Bytes of decoded pixels held by the cache now.
     #[must_use]
     pub fn cached_bytes(&self) -> usize {
@@ -140,7 +166,7 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Clip, CodecError> {
     let cache_bytes = options.cache_mib.saturating_mul(1 << 20);
     let kind = if meta.is_dir() { Kind::Image } else { sniff::kind_of(path)? };
     if options.axis.is_some() && kind != Kind::Volume {
-        let advice = "leave the axis out, it is for NIfTI volumes";
+        let advice = "leave the axis out, it is for volumes";
         return Err(CodecError::unsupported(path, "it is no volume and has no axes", advice));
     }
     let (info, source): (ClipInfo, Box<dyn FrameSource>) = match kind {

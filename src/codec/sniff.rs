@@ -17,7 +17,7 @@ pub(super) enum Kind {
     Dicom,
     /// Anything ffmpeg reads.
     Video,
-    /// NIfTI-1 in one file, plain or gzip.
+    /// NIfTI, NRRD or MetaImage.
     Volume,
 }
 
@@ -26,6 +26,7 @@ const VIDEO_NAMES: [&str; 16] = [
     "mp4", "m4v", "mov", "avi", "mkv", "webm", "wmv", "asf", "mpg", "mpeg", "ts", "m2ts", "flv",
     "ogv", "3gp", "gif",
 ];
+const VOLUME_NAMES: [&str; 5] = ["nii", "nrrd", "nhdr", "mha", "mhd"];
 const DICOM_NAMES: [&str; 3] = ["dcm", "dicom", "ima"];
 
 /// The lower-case extension, or "".
@@ -54,7 +55,7 @@ pub(super) fn promised_by_name(path: &Path) -> Option<bool> {
     let known = is_frame_name(path)
         || VIDEO_NAMES.contains(&ending.as_str())
         || DICOM_NAMES.contains(&ending.as_str())
-        || name.ends_with(".nii")
+        || VOLUME_NAMES.contains(&ending.as_str())
         || name.ends_with(".nii.gz");
     // Files of DICOM media carry names such as IM_0001 or 1.2.840.113619: no extension, or digits.
     let silent = ending.is_empty() || ending.chars().all(|c| c.is_ascii_digit());
@@ -88,7 +89,8 @@ pub(super) fn kind_of(path: &Path) -> Result<Kind, CodecError> {
     if VIDEO_NAMES.contains(&ending.as_str()) {
         return Ok(Kind::Video);
     }
-    if is_frame_name(path) || name.ends_with(".nii") || name.ends_with(".nii.gz") {
+    let volume = VOLUME_NAMES.contains(&ending.as_str()) || name.ends_with(".nii.gz");
+    if is_frame_name(path) || volume {
         return Err(CodecError::damaged(path, "its content is not what its name says"));
     }
     Err(CodecError::Unknown { name: super::error::name_of(path) })
@@ -107,7 +109,11 @@ fn by_magic(head: &[u8]) -> Option<Kind> {
     if image {
         return Some(Kind::Image);
     }
-    if at(344, b"n+1\0") || at(344, b"ni1\0") {
+    if at(344, b"n+1\0")
+        || at(344, b"ni1\0")
+        || at(4, b"n+2\0\r\n")
+        || super::volume::is_text_header(head)
+    {
         return Some(Kind::Volume);
     }
     let video = at(4, b"ftyp")
@@ -138,7 +144,7 @@ fn gzip_holds_nifti(path: &Path) -> Result<bool, CodecError> {
     // A damaged stream is looked at again, and named, when the volume is opened.
     let _ = MultiGzDecoder::new(open_regular(path)?).take(352).read_to_end(&mut head);
     let magic = head.get(344..348);
-    Ok(magic == Some(b"n+1\0") || magic == Some(b"ni1\0"))
+    Ok(magic == Some(b"n+1\0") || magic == Some(b"ni1\0") || head.get(4..10) == Some(b"n+2\0\r\n"))
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::Placement;
+
 /// Index of a frame within its clip, from 0; people see it from 1.
 pub type FrameIndex = usize;
 
@@ -56,8 +58,38 @@ pub struct ClipInfo {
     pub pixel_spacing_mm: Option<[f64; 2]>,
     /// Time between frames, ms, where the file tells it.
     pub frame_time_ms: Option<f64>,
+    /// Where the frames of a volume lie in the patient, where the file tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<Placement>,
     /// How the file stores it, for people: "DICOM US, JPEG baseline", "H.264 in MP4".
     pub format: String,
+}
+
+/// Which DICOM objects a clip is made of, for files that refer to them. Nothing in here names a
+/// person; unique identifiers still lead to one for whoever has the archive.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DicomOrigin {
+    /// SOP class of the objects.
+    pub class_uid: String,
+    /// SOP instances: one for all frames, or one for each.
+    pub instance_uids: Vec<String>,
+    /// Study.
+    pub study_uid: String,
+    /// Series.
+    pub series_uid: String,
+    /// Frame of reference, where there is one.
+    pub space_uid: Option<String>,
+}
+
+impl DicomOrigin {
+    /// The instance that holds a frame, and the frame's number in it, from 1.
+    #[must_use]
+    pub fn of_frame(&self, frame: FrameIndex) -> Option<(&str, usize)> {
+        match &self.instance_uids[..] {
+            [one] => Some((one, frame + 1)),
+            all => all.get(frame).map(|uid| (uid.as_str(), 1)),
+        }
+    }
 }
 
 /// One decoded frame: 8-bit gray, row by row.

@@ -24,10 +24,10 @@ mod track;
 
 pub use bisect::Bisection;
 pub use carry::Carrier;
-pub use clip::{ClipInfo, ClipKind, ContentHash, FrameIndex, GrayFrame};
+pub use clip::{ClipInfo, ClipKind, ContentHash, DicomOrigin, FrameIndex, GrayFrame};
 pub use contour::{closed_curve, curve_logits, curve_mask};
 pub use edit::{Annotation, Edit, Refused};
-pub use geometry::{BoxPx, PointPx};
+pub use geometry::{BoxPx, GridMap, Placement, PointPx};
 pub use history::{History, Mark, Step};
 pub use mask::{Bitmap, Mask, MaskError};
 pub use mask_edit::{MaskEdit, between, brushed, edited};

@@ -11,7 +11,7 @@ use crate::codec;
 use crate::domain::{
     Annotation, ClipInfo, FrameIndex, FramePrompts, GrayFrame, Step, TrackId, shown,
 };
-use crate::export::{self, ExportFormat};
+use crate::export::{self, ExportFormat, FrameReader, Job};
 use crate::project::{ClipStore, Loaded, ProjectError, Syncer, View, load_read_only};
 
 use super::frames::Reader;
@@ -151,8 +151,12 @@ impl<M: From<Event> + Send + 'static> Session<M> {
     pub fn export(&self, annotation: &Annotation, format: ExportFormat, path: &Path) {
         let (clip, annotation) = (Arc::clone(&self.clip), annotation.clone());
         let (path, outbox) = (path.to_owned(), outbox(&self.events));
+        let position = self.store.as_ref().ok().map(|store| lock(store).position());
         let work = move || {
-            outbox(match export_clip(clip.info(), &annotation, format, &path) {
+            let frames = |frame| clip.frame(frame).map_err(|error| error.to_string());
+            let (frames, origin) = (Some(&frames as &FrameReader), clip.dicom_origin());
+            let job = Job { position, frames, origin, ..Job::new(&annotation, clip.info()) };
+            outbox(match export_clip(&job, format, &path) {
                 Ok(what) => Event::Exported { path, what },
                 Err(why) => Event::ExportFailed { why },
             });
@@ -265,45 +269,45 @@ fn open_store(root: &Path, info: &ClipInfo) -> Result<(Store, Loaded), SessionEr
     }
 }
 
-/// The format called `png` or `coco`.
+/// The format of that name.
 ///
 /// # Errors
 /// A sentence that names the formats.
 pub fn format_named(name: &str) -> Result<ExportFormat, String> {
-    match name {
-        "png" => Ok(ExportFormat::Png),
-        "coco" => Ok(ExportFormat::Coco),
-        other => Err(format!("\"{}\" is no export format; choose png or coco", shown(other))),
-    }
+    ExportFormat::named(name).ok_or_else(|| {
+        let known: Vec<&str> = ExportFormat::all().map(|(_, name, _)| name).collect();
+        format!("\"{}\" is no export format; choose {}", shown(name), known.join(", "))
+    })
 }
 
-/// Name of the folder (PNG) or file (COCO) that an export of a clip gets by default.
+/// Name of the folder or file that an export of a clip gets by default.
 #[must_use]
 pub fn export_name(info: &ClipInfo, format: ExportFormat) -> String {
     let stem = Path::new(&info.name).file_stem().unwrap_or_default().to_string_lossy();
     let safe: String =
         stem.chars().map(|c| if c.is_alphanumeric() || c == '-' { c } else { '_' }).collect();
-    let ending = match format {
-        ExportFormat::Png => "",
-        ExportFormat::Coco => ".json",
-    };
-    format!("{safe}-{}{ending}", info.content_hash.short())
+    format!("{safe}-{}{}", info.content_hash.short(), format.ending())
 }
 
 /// Writes an annotation, creating the folder above `path`; says what was written.
 ///
 /// # Errors
 /// A sentence, when a file cannot be written or reads back differently.
-pub fn export_clip(
-    info: &ClipInfo,
-    annotation: &Annotation,
-    format: ExportFormat,
-    path: &Path,
-) -> Result<String, String> {
-    let report = export::export(annotation, info, format, path).map_err(|e| e.to_string())?;
+pub fn export_clip(job: &Job, format: ExportFormat, path: &Path) -> Result<String, String> {
+    let report = export::export(job, format, path).map_err(|e| e.to_string())?;
     let mut what = format!("{} masks in {} files", report.masks, report.files.len());
+    if let Some(position) = job.position {
+        what.push_str(&format!(", up to journal position {position}"));
+    }
     if report.undecided > 0 {
         what.push_str(&format!("; {} frames inside windows have no mask yet", report.undecided));
+    }
+    if report.covered_px > 0 {
+        what.push_str(&format!(
+            "; {} pixels belong to several structures and the file keeps the last of them \
+             (png, coco and seg.nrrd keep all)",
+            report.covered_px
+        ));
     }
     for (label, name) in &report.renamed {
         what.push_str(&format!("; \"{label}\" is in {name}"));

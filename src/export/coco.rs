@@ -1,10 +1,11 @@
 //! Masks as COCO: one JSON file with images, annotations and categories.
 //!
 //! * `images`: one entry per frame that has a mask, `id` = frame index + 1, `file_name` = the
-//!   clip's name, `#` and the frame from 0 with five digits.
+//!   start of the clip's content hash, `#` and the frame from 0 with five digits.
 //! * `annotations`: one per track and frame with a non-empty mask; `segmentation` is COCO's
-//!   uncompressed run-length code, column by column, background first; `bbox` is x, y, width,
-//!   height; `iscrowd` is 1, COCO's mark of run-length masks; `track_id` tells tracks apart.
+//!   uncompressed run-length code, column by column, background first, and `iscrowd` 1, COCO's
+//!   mark of run-length masks; or polygons along the edges of pixels, with holes joined to their
+//!   outline, and `iscrowd` 0. `bbox` is x, y, width, height; `track_id` tells tracks apart.
 //!   COCO has no empty annotation: a frame whose mask is empty has an image entry and no more.
 //! * `categories`: one per label, `id` from 1 in the order of labels.
 
@@ -12,12 +13,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::atomic::write_atomic;
-use super::{ExportError, Report};
-use crate::domain::{Annotation, Bitmap, ClipInfo, Mask, MaskSource, shown};
+use super::content::{Content, Gather};
+use super::raster::{Rule, fill};
+use super::read::{Frames, ReadError, Target, stem};
+use super::{ExportError, Job, Report, rle, trace};
+use crate::codec;
+use crate::domain::{Bitmap, FrameIndex, MaskSource};
 
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Serialize)]
 struct Coco {
     info: Info,
     images: Vec<Image>,
@@ -25,15 +31,16 @@ struct Coco {
     categories: Vec<Category>,
 }
 
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Serialize)]
 struct Info {
     description: String,
     clip_sha256: String,
     frames: usize,
     pixel_spacing_mm: Option<[f64; 2]>,
+    journal_position: Option<u64>,
 }
 
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Serialize)]
 struct Image {
     id: usize,
     file_name: String,
@@ -42,7 +49,7 @@ struct Image {
     frame: usize,
 }
 
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Serialize)]
 struct Object {
     id: usize,
     image_id: usize,
@@ -51,52 +58,55 @@ struct Object {
     iscrowd: u8,
     area: u64,
     bbox: [u32; 4],
-    segmentation: Runs,
+    segmentation: Shape,
     source: MaskSource,
 }
 
-/// Uncompressed run-length code: size is [height, width], runs go down the columns.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-struct Runs {
-    size: [u32; 2],
-    counts: Vec<u32>,
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Shape {
+    /// Uncompressed run-length code: size is [height, width], runs go down the columns.
+    Runs {
+        size: [u32; 2],
+        counts: Vec<u32>,
+    },
+    Polygons(Vec<Vec<i32>>),
 }
 
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Serialize)]
 struct Category {
     id: usize,
     name: String,
     supercategory: String,
 }
 
-pub(super) fn write(
-    annotation: &Annotation,
-    info: &ClipInfo,
-    path: &Path,
-) -> Result<Report, ExportError> {
-    let coco = gather(annotation, info);
-    let name = || shown(&path.to_string_lossy());
-    let bytes = serde_json::to_vec(&coco)
-        .map_err(|e| ExportError::Encode { name: name(), cause: e.to_string() })?;
+/// Writes masks as runs.
+pub(super) fn write(job: &Job, path: &Path) -> Result<Report, ExportError> {
+    put(job, path, false)
+}
+
+/// Writes masks as polygons.
+pub(super) fn write_polygons(job: &Job, path: &Path) -> Result<Report, ExportError> {
+    put(job, path, true)
+}
+
+fn put(job: &Job, path: &Path, polygons: bool) -> Result<Report, ExportError> {
+    let coco = gather(job, polygons);
+    let bytes = serde_json::to_vec(&coco).map_err(|e| ExportError::encode(path, e))?;
     write_atomic(path, &bytes)?;
-    // The bytes are on disk as they were; now that they say what the annotation says.
-    let read: Option<Coco> = serde_json::from_slice(&bytes).ok();
-    let complete = read.is_some_and(|read| read == coco && says_the_same(&read, annotation));
-    if !complete {
-        return Err(ExportError::Differs { name: name() });
-    }
-    let masks = annotation.tracks.values().map(|track| track.masks.len()).sum();
+    let masks = job.annotation.tracks.values().map(|track| track.masks.len()).sum();
     Ok(Report { files: vec![path.to_owned()], masks, ..Report::default() })
 }
 
-fn gather(annotation: &Annotation, info: &ClipInfo) -> Coco {
-    let tracks = &annotation.tracks;
+fn gather(job: &Job, polygons: bool) -> Coco {
+    let (tracks, info) = (&job.annotation.tracks, job.info);
     let labels: BTreeSet<&str> = tracks.values().map(|t| t.info.label.as_str()).collect();
     let category: BTreeMap<&str, usize> = labels.into_iter().zip(1..).collect();
     let frames: BTreeSet<usize> = tracks.values().flat_map(|t| t.masks.keys().copied()).collect();
+    let clip = info.content_hash.short();
     let image = |&frame: &usize| Image {
         id: frame + 1,
-        file_name: format!("{}#{frame:05}", info.name),
+        file_name: format!("{clip}#{frame:05}"),
         width: info.width_px,
         height: info.height_px,
         frame,
@@ -110,10 +120,10 @@ fn gather(annotation: &Annotation, info: &ClipInfo) -> Coco {
                 image_id: frame + 1,
                 category_id: category[track.info.label.as_str()],
                 track_id: id.0,
-                iscrowd: 1,
+                iscrowd: u8::from(!polygons),
                 area: held.mask.area_px(),
                 bbox: bbox(&bitmap),
-                segmentation: Runs::of(&bitmap),
+                segmentation: if polygons { outlines(&bitmap) } else { runs(&bitmap) },
                 source: held.source,
             });
         }
@@ -129,6 +139,7 @@ fn gather(annotation: &Annotation, info: &ClipInfo) -> Coco {
             clip_sha256: info.content_hash.to_string(),
             frames: info.frames,
             pixel_spacing_mm: info.pixel_spacing_mm,
+            journal_position: job.position,
         },
         images: frames.iter().map(image).collect(),
         annotations,
@@ -142,58 +153,171 @@ fn bbox(bitmap: &Bitmap) -> [u32; 4] {
     corners.map_or([0; 4], |[x0, y0, x1, y1]| [x0, y0, x1 - x0, y1 - y0])
 }
 
-impl Runs {
-    fn of(bitmap: &Bitmap) -> Self {
-        let columns = Bitmap::from_fn(bitmap.height_px, bitmap.width_px, |y, x| {
-            bitmap.pixels[y as usize * bitmap.width_px as usize + x as usize]
-        });
-        // The bitmap on its side: its rows are the columns of the image.
-        let counts = columns.to_mask().runs().to_vec();
-        Self { size: [bitmap.height_px, bitmap.width_px], counts }
-    }
-
-    /// The mask, or `None` when the runs do not fill it.
-    fn mask(&self) -> Option<Mask> {
-        let [height, width] = self.size;
-        let columns = Mask::from_runs(height, width, self.counts.clone()).ok()?.to_bitmap();
-        let upright = |x: u32, y: u32| columns.pixels[x as usize * height as usize + y as usize];
-        Some(Bitmap::from_fn(width, height, upright).to_mask())
-    }
+fn runs(bitmap: &Bitmap) -> Shape {
+    Shape::Runs { size: [bitmap.height_px, bitmap.width_px], counts: rle::by_columns(bitmap) }
 }
 
-/// Every non-empty mask of the annotation, and no other, is in the file pixel by pixel.
-fn says_the_same(coco: &Coco, annotation: &Annotation) -> bool {
-    let masks = annotation.tracks.iter().flat_map(|(id, track)| {
-        let held = track.masks.iter().filter(|(_, held)| !held.mask.is_empty());
-        held.map(move |(&frame, held)| (id.0, frame + 1, &held.mask))
-    });
-    let mut objects = coco.annotations.iter();
-    let all_found = masks.into_iter().all(|(track, image, mask)| {
-        objects.next().is_some_and(|object| {
-            let same_place = (object.track_id, object.image_id) == (track, image);
-            let read = object.segmentation.mask().map(|m| m.to_bitmap());
-            same_place && read == Some(mask.to_bitmap())
-        })
-    });
-    all_found && objects.next().is_none()
+fn outlines(bitmap: &Bitmap) -> Shape {
+    let flat = |polygon: Vec<(i32, i32)>| polygon.into_iter().flat_map(|(x, y)| [x, y]).collect();
+    Shape::Polygons(trace::cracks(bitmap).into_iter().map(flat).collect())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+#[derive(Deserialize)]
+struct ReadCoco {
+    #[serde(default)]
+    info: Value,
+    images: Vec<ReadImage>,
+    annotations: Vec<ReadObject>,
+    #[serde(default)]
+    categories: Vec<ReadCategory>,
+}
 
-    #[test]
-    fn runs_go_down_the_columns() {
-        // . #
-        // # #   columns: (. #), (# #), (. .) -> 1 background, 3 structure, 2 background
-        let bitmap = Bitmap {
-            width_px: 3,
-            height_px: 2,
-            pixels: vec![false, true, false, true, true, false],
+#[derive(Deserialize)]
+struct ReadImage {
+    id: u64,
+    #[serde(default)]
+    file_name: String,
+    width: Option<u32>,
+    height: Option<u32>,
+    frame: Option<usize>,
+}
+
+#[derive(Deserialize)]
+struct ReadObject {
+    image_id: u64,
+    category_id: u64,
+    track_id: Option<u64>,
+    #[serde(default)]
+    segmentation: ReadShape,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(untagged)]
+enum ReadShape {
+    Runs {
+        size: [u32; 2],
+        counts: Vec<u32>,
+    },
+    Compressed {
+        size: [u32; 2],
+        counts: String,
+    },
+    Polygons(Vec<Vec<f64>>),
+    #[default]
+    None,
+}
+
+#[derive(Deserialize)]
+struct ReadCategory {
+    id: u64,
+    name: String,
+}
+
+/// Reads runs (compressed or not) and polygons of the images that are frames of the clip.
+pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
+    let bytes = codec::read_file(path)?;
+    let coco: ReadCoco =
+        serde_json::from_slice(&bytes).map_err(|e| ReadError::malformed(path, e))?;
+    let frames = frames(path, &coco, target)?;
+    let names: BTreeMap<u64, &str> =
+        coco.categories.iter().map(|c| (c.id, c.name.as_str())).collect();
+    let info = target.info;
+    let (mut gather, mut elsewhere, mut without) = (Gather::default(), 0, 0);
+    for object in &coco.annotations {
+        let Some(&frame) = frames.get(&object.image_id) else {
+            elsewhere += 1;
+            continue;
         };
-        let runs = Runs::of(&bitmap);
-        assert_eq!((runs.size, &runs.counts[..]), ([2, 3], &[1, 3, 2][..]));
-        assert_eq!(runs.mask(), Some(bitmap.to_mask()));
-        assert_eq!(bbox(&bitmap), [0, 0, 2, 2]);
+        let bitmap = match &object.segmentation {
+            ReadShape::Runs { size, counts } => from_runs(target, *size, Some(counts.clone())),
+            ReadShape::Compressed { size, counts } => {
+                from_runs(target, *size, rle::decompressed(counts))
+            }
+            ReadShape::Polygons(polygons) if !polygons.is_empty() => {
+                let mut bitmap = Bitmap::empty(info.width_px, info.height_px);
+                for flat in polygons {
+                    let points: Vec<[f64; 2]> =
+                        flat.chunks_exact(2).map(|p| [p[0], p[1]]).collect();
+                    fill(&mut bitmap, &points, Rule::Centres);
+                }
+                Some(bitmap)
+            }
+            ReadShape::Polygons(_) | ReadShape::None => {
+                without += 1;
+                continue;
+            }
+        };
+        let Some(bitmap) = bitmap else {
+            let cause = format!("the runs of a mask do not fill image {}", object.image_id);
+            return Err(ReadError::malformed(path, cause));
+        };
+        let number = object.category_id;
+        let label =
+            names.get(&number).map_or_else(|| format!("category {number}"), |n| (*n).into());
+        gather.put(&label, object.track_id.unwrap_or(0), frame, &bitmap);
     }
+    let mut notes = Vec::new();
+    if elsewhere > 0 {
+        notes.push(format!("{elsewhere} annotations of other images were left out"));
+    }
+    if without > 0 {
+        notes.push(format!("{without} boxes without outline were left out"));
+    }
+    Ok(gather.content(notes))
+}
+
+fn from_runs(target: &Target, [height, width]: [u32; 2], runs: Option<Vec<u32>>) -> Option<Bitmap> {
+    let info = target.info;
+    if (width, height) != (info.width_px, info.height_px) {
+        return None;
+    }
+    rle::from_columns(width, height, runs?)
+}
+
+/// Which frame every image is: by its number in our files; else the image of the clip's name, or
+/// those named like its frames, or by the numbers in their names.
+fn frames(
+    path: &Path,
+    coco: &ReadCoco,
+    target: &Target,
+) -> Result<BTreeMap<u64, FrameIndex>, ReadError> {
+    let info = target.info;
+    let ours = coco.info.get("clip_sha256").is_some();
+    let name = |image: &ReadImage| {
+        let last = image.file_name.rsplit(['/', '\\']).next().unwrap_or_default();
+        last.to_owned()
+    };
+    let stems: Vec<String> =
+        coco.images.iter().map(|image| stem(Path::new(&name(image)))).collect();
+    let by_number = Frames::of(target, &stems, ours);
+    let of_clip = |image: &ReadImage| name(image) == info.name;
+    // A data set of many images: those that are no frames of the clip are none of ours.
+    let named = |stem: &String| target.frame_names.contains(stem);
+    let by_name = coco.images.len() > info.frames || stems.iter().any(named);
+    let mut found = BTreeMap::new();
+    for (image, stem) in coco.images.iter().zip(&stems) {
+        let frame = match image.frame.filter(|_| ours) {
+            Some(frame) if frame < info.frames => frame,
+            Some(frame) => {
+                let cause = format!("frame {frame} (from 0) of a clip of {} frames", info.frames);
+                return Err(ReadError::other_clip(path, cause));
+            }
+            None if of_clip(image) && info.frames == 1 => 0,
+            None if by_name => match target.frame_names.iter().position(|known| known == stem) {
+                Some(frame) => frame,
+                None => continue,
+            },
+            None => by_number.index(path, stem)?,
+        };
+        let size = (image.width.unwrap_or(info.width_px), image.height.unwrap_or(info.height_px));
+        if size != (info.width_px, info.height_px) {
+            let cause = format!("an image is {} x {} pixels", size.0, size.1);
+            return Err(ReadError::other_clip(path, cause));
+        }
+        found.insert(image.id, frame);
+    }
+    if found.is_empty() && !coco.images.is_empty() {
+        return Err(ReadError::other_clip(path, "none of its images is a frame of the clip"));
+    }
+    Ok(found)
 }

@@ -1,4 +1,6 @@
-//! Names of files made from labels: `A-Z a-z 0-9 . _ -`, at most 100 bytes, no two alike.
+//! Labels as other programs can take them.
+//!
+//! Names of files are made of `A-Z a-z 0-9 . _ -`, at most 100 bytes, no two alike.
 
 use std::collections::BTreeSet;
 
@@ -16,6 +18,18 @@ fn safe(label: &str) -> String {
     }
     name.truncate(MAX_BYTES - NUMBER_BYTES);
     if name.is_empty() { "unnamed".to_owned() } else { name }
+}
+
+/// A label without characters that lines of text or XML cannot hold.
+pub(super) fn plain(label: &str) -> String {
+    let barred = |c: char| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}');
+    label.chars().map(|c| if barred(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// A label as DICOM's "long string" holds it.
+pub(super) fn dicom(label: &str) -> String {
+    let short: String = plain(label).replace('\\', "/").trim().chars().take(64).collect();
+    if short.trim().is_empty() { "unnamed".to_owned() } else { short.trim().to_owned() }
 }
 
 /// A safe name for every label, in order; what collides (upper and lower case count as alike,

@@ -1,10 +1,13 @@
 //! Pictures for people: a mask drawn on its frame, and contact sheets of several.
 
+use std::path::Path;
+
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 
-use super::ExportError;
-use crate::domain::{Bitmap, GrayFrame};
+use super::atomic::{ensure_folder, write_atomic};
+use super::{ExportError, Job, Report};
+use crate::domain::{Bitmap, FrameIndex, GrayFrame};
 
 /// Red, green, blue.
 pub type Rgb = [u8; 3];
@@ -123,5 +126,30 @@ pub fn png_bytes(image: &RgbImage) -> Result<Vec<u8>, ExportError> {
             ExtendedColorType::Rgb8,
         )
         .map_err(|e| ExportError::Encode { name: "a picture".to_owned(), cause: e.to_string() })?;
+    Ok(bytes)
+}
+
+/// Writes `FOLDER/00003.png`, the frame itself, and notes it; nothing without the clip at hand.
+pub(super) fn put_frame(
+    job: &Job,
+    report: &mut Report,
+    folder: &Path,
+    frame: FrameIndex,
+) -> Result<(), ExportError> {
+    let Some(frames) = job.frames else { return Ok(()) };
+    ensure_folder(folder)?;
+    let path = folder.join(format!("{frame:05}.png"));
+    let pixels = frames(frame).map_err(|why| ExportError::unfit(&path, why, "mend the clip"))?;
+    let bytes = gray_png(&path, &pixels)?;
+    write_atomic(&path, &bytes)?;
+    report.files.push(path);
+    Ok(())
+}
+
+fn gray_png(path: &Path, frame: &GrayFrame) -> Result<Vec<u8>, ExportError> {
+    let mut bytes = Vec::new();
+    PngEncoder::new(&mut bytes)
+        .write_image(&frame.pixels, frame.width_px, frame.height_px, ExtendedColorType::L8)
+        .map_err(|e| ExportError::encode(path, e))?;
     Ok(bytes)
 }

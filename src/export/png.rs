@@ -9,17 +9,15 @@ use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
 
 use super::atomic::{ensure_folder, write_atomic};
-use super::names::safe_names;
-use super::{ExportError, Report};
-use crate::domain::{Annotation, Mask, shown};
+use super::content::{Content, Gather, Names, names_of};
+use super::read::{Frames, ReadError, Target, list, list_ending, stem};
+use super::{ExportError, Job, Report, indexed};
+use crate::domain::{Bitmap, Mask, shown};
 
-pub(super) fn write(annotation: &Annotation, folder: &Path) -> Result<Report, ExportError> {
+pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
+    let annotation = job.annotation;
     let mut report = Report::default();
-    let labels = annotation.tracks.values().map(|track| track.info.label.as_str());
-    for (track, name) in annotation.tracks.values().zip(safe_names(labels)) {
-        if name != track.info.label {
-            report.renamed.push((shown(&track.info.label), name.clone()));
-        }
+    for (track, name) in annotation.tracks.values().zip(names_of(annotation, Names::Safe)) {
         if track.masks.is_empty() {
             continue;
         }
@@ -29,7 +27,6 @@ pub(super) fn write(annotation: &Annotation, folder: &Path) -> Result<Report, Ex
             let path = folder.join(format!("{frame:05}.png"));
             let bytes = encode(&held.mask, &path)?;
             write_atomic(&path, &bytes)?;
-            says_the_same(&bytes, &held.mask, &path)?;
             report.files.push(path);
             report.masks += 1;
         }
@@ -50,13 +47,24 @@ fn encode(mask: &Mask, path: &Path) -> Result<Vec<u8>, ExportError> {
     Ok(bytes)
 }
 
-/// The bytes on disk equal `bytes`; here they are decoded and compared with the mask itself.
-fn says_the_same(bytes: &[u8], mask: &Mask, path: &Path) -> Result<(), ExportError> {
-    let same = image::load_from_memory(bytes).is_ok_and(|image| {
-        let gray = image.to_luma8();
-        let bitmap = mask.to_bitmap();
-        gray.dimensions() == (mask.width_px(), mask.height_px())
-            && gray.as_raw().iter().zip(&bitmap.pixels).all(|(&g, &p)| g == if p { 255 } else { 0 })
-    });
-    if same { Ok(()) } else { Err(ExportError::Differs { name: shown(&path.to_string_lossy()) }) }
+/// Reads a folder of folders, one for each structure: whatever is not black is inside.
+pub(super) fn read(folder: &Path, target: &Target) -> Result<Content, ReadError> {
+    let info = target.info;
+    let mut gather = Gather::default();
+    for (number, structure) in (0..).zip(list(folder)?.iter().filter(|entry| entry.is_dir())) {
+        let files = list_ending(structure, "png")?;
+        let stems: Vec<String> = files.iter().map(|file| stem(file)).collect();
+        // Ours are numbered with five digits, whatever the frames of the clip are called.
+        let ours = stems.iter().all(|s| s.len() >= 5 && s.bytes().all(|b| b.is_ascii_digit()));
+        let frames = Frames::of(target, &stems, ours);
+        let label = structure.file_name().unwrap_or_default().to_string_lossy();
+        for (file, stem) in files.iter().zip(&stems) {
+            let frame = frames.index(file, stem)?;
+            let image = indexed::decode(file, (info.width_px, info.height_px))?;
+            let pixels = image.numbers.iter().map(|&n| n != 0).collect();
+            let bitmap = Bitmap { width_px: info.width_px, height_px: info.height_px, pixels };
+            gather.put(&label, number, frame, &bitmap);
+        }
+    }
+    Ok(gather.content(Vec::new()))
 }

@@ -170,7 +170,8 @@ impl Known {
         self.views.clear();
         let annotation = merged.now().clone();
         let others = alive.iter().map(|each| each.text.clone()).collect();
-        (merged, Loaded { annotation, history, view, notes, session_seed: 0, others })
+        let position = self.lam;
+        (merged, Loaded { annotation, history, view, notes, position, session_seed: 0, others })
     }
 
     /// Complete new lines of every session but `own`.

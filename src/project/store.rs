@@ -30,6 +30,8 @@ pub struct Loaded {
     pub view: Option<View>,
     /// Damage, gaps, unknown records and replaced masks, ready to show.
     pub notes: Vec<String>,
+    /// Lamport time of the newest line of any journal: what the annotation contains.
+    pub position: u64,
     /// 32 bits of this session that no other session of the clip has. Groups of steps and
     /// identities of tracks and prompts must be unique across sessions: start them at
     /// `u64::from(session_seed) << 32`.
@@ -199,6 +201,12 @@ impl ClipStore {
     #[must_use]
     pub fn annotation(&self) -> &Annotation {
         self.merged.now()
+    }
+
+    /// Lamport time of the newest line known: what [`annotation`](Self::annotation) contains.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.lam
     }
 
     /// Name of this session, safe as a file name.

@@ -409,6 +409,6 @@ fn pictures_come_without_a_network_and_exports_land_in_the_project() {
     assert!(path.starts_with(project.path().join("exports")) && path.is_file());
     session.export_named(&opened.annotation, "xyz", None);
     let event = wait_for(&events, |event| matches!(event, Event::ExportFailed { .. }));
-    assert!(matches!(event, Event::ExportFailed { why } if why.contains("choose png or coco")));
+    assert!(matches!(event, Event::ExportFailed { why } if why.contains("choose png, coco")));
     session.close();
 }

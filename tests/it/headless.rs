@@ -314,6 +314,30 @@ fn watch_takes_clips_in_and_export_writes_them_out() {
 
     let list = json(&home.run(&["project", "--json"]).stdout);
     assert_eq!((&list[0]["labels"][0], &list[0]["masks"]), (&"shadow".into(), &1.into()));
+
+    // What was exported becomes tracks of the same clip in another project.
+    let other = home.path("other");
+    let import = home.run(&["--project", text(&other), "import", text(&clip), text(&coco)]);
+    assert!(import.status.success(), "{}", told(&import));
+    assert!(told(&import).contains("\"shadow\" on 1 frames"), "{}", told(&import));
+    let again = home.path("again.json");
+    let export = home.run(&[
+        "--project",
+        text(&other),
+        "export",
+        text(&clip),
+        "--format",
+        "coco",
+        "--out",
+        text(&again),
+    ]);
+    assert!(export.status.success(), "{}", told(&export));
+    let runs = |file: &Path| {
+        json(&fs::read(file).unwrap())["annotations"][0]["segmentation"]["counts"].clone()
+    };
+    assert_eq!(runs(&again), runs(&coco));
+    let wrong = home.run(&["import", text(&clip), text(&inbox)]);
+    assert_eq!(wrong.status.code(), Some(1), "{}", told(&wrong));
     let project = home.path(".local/share/sonomark/project");
     let all = home.path("all");
     let export = home.run(&["export", text(&project), "--format", "png", "--out", text(&all)]);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("codec", &["domain"]),
-    ("export", &["domain"]),
+    ("export", &["domain", "codec"]),
     ("net", &["domain"]),
     ("project", &["domain", "codec"]),
     ("engine", &["domain", "codec", "export", "project", "net"]),

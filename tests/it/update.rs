@@ -27,6 +27,7 @@ pub(crate) fn opened(frames: usize) -> Opened {
             frames,
             pixel_spacing_mm: Some([0.5, 0.5]),
             frame_time_ms: Some(50.0),
+            placement: None,
             format: "test".into(),
         },
         annotation: Annotation::default(),

@@ -11,6 +11,7 @@ mod frames;
 mod input;
 mod reader;
 mod rle;
+mod segmentation;
 mod tags;
 mod tone;
 
@@ -20,10 +21,11 @@ use super::error::short_name;
 use super::gray::{Ramp, luma, spread};
 use super::limits::open_regular;
 use super::{CodecError, FrameSource, identity};
-use crate::domain::{ClipInfo, ClipKind, FrameIndex, GrayFrame};
+use crate::domain::{ClipInfo, ClipKind, DicomOrigin, FrameIndex, GrayFrame};
 use frames::{Colour, Layout, Samples, Shape};
 use input::Input;
 use reader::{DataSet, Encoding, Walked};
+pub use segmentation::{SegmentFrame, Segmentation};
 
 struct Dicom {
     path: PathBuf,
@@ -32,6 +34,7 @@ struct Dicom {
     layout: Layout,
     /// Gray for every stored value; empty for colour.
     table: Vec<u8>,
+    origin: DicomOrigin,
 }
 
 /// A walked file with everything that depends on its transfer syntax.
@@ -56,9 +59,11 @@ pub(super) fn open(path: &Path) -> Result<(ClipInfo, Box<dyn FrameSource>), Code
         frames: shape.frames,
         pixel_spacing_mm: spacing_mm(&walked.set),
         frame_time_ms: frame_time_ms(&walked.set),
+        placement: None,
         format: describe(&walked.set, &syntax),
     };
-    let mut clip = Dicom { path: path.to_owned(), input, shape, layout, table: Vec::new() };
+    let origin = origin(&walked.set);
+    let mut clip = Dicom { path: path.to_owned(), input, shape, layout, table: Vec::new(), origin };
     if matches!(clip.shape.colour, Colour::Gray { .. } | Colour::Palette) {
         clip.table = match tone::table(path, &clip.shape, &walked.set)? {
             Some(table) => table,
@@ -66,6 +71,22 @@ pub(super) fn open(path: &Path) -> Result<(ClipInfo, Box<dyn FrameSource>), Code
         };
     }
     Ok((info, Box::new(clip)))
+}
+
+fn origin(set: &DataSet) -> DicomOrigin {
+    let uid = |tag| set.text(tag).filter(|uid| is_uid(uid));
+    DicomOrigin {
+        class_uid: uid(tags::SOP_CLASS).unwrap_or_default(),
+        instance_uids: uid(tags::SOP_INSTANCE).into_iter().collect(),
+        study_uid: uid(tags::STUDY).unwrap_or_default(),
+        series_uid: uid(tags::SERIES).unwrap_or_default(),
+        space_uid: uid(tags::SPACE),
+    }
+}
+
+/// Digits and dots only: what stands in other tags by mistake never goes on as an identifier.
+fn is_uid(text: &str) -> bool {
+    text.len() <= 64 && text.contains('.') && text.bytes().all(|b| b.is_ascii_digit() || b == b'.')
 }
 
 /// Structural completeness: every length fits and the pixel data is as long as declared.
@@ -180,6 +201,10 @@ impl Dicom {
 }
 
 impl FrameSource for Dicom {
+    fn dicom_origin(&self) -> Option<DicomOrigin> {
+        Some(self.origin.clone())
+    }
+
     fn read(
         &self,
         index: FrameIndex,

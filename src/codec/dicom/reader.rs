@@ -14,6 +14,8 @@ const MAX_DEPTH: usize = 64;
 const MAX_ELEMENTS: usize = 1_000_000;
 const MAX_VALUE_BYTES: u64 = 1 << 20;
 const MAX_ITEMS: usize = 64;
+/// Items of the sequences that have one for every frame or segment.
+const MAX_FRAME_ITEMS: usize = 100_000;
 const MAX_FRAGMENTS: usize = 1_000_000;
 const UNDEFINED: u32 = u32::MAX;
 
@@ -82,6 +84,12 @@ impl DataSet {
         self.words(tag).first().copied()
     }
 
+    /// The first 32-bit number (UL).
+    pub(super) fn long(&self, tag: Tag) -> Option<u32> {
+        let bytes: [u8; 4] = self.values.get(&tag)?.get(..4)?.try_into().ok()?;
+        Some(if self.big { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
+    }
+
     /// The first 64-bit floating point number (FD).
     pub(super) fn double(&self, tag: Tag) -> Option<f64> {
         let bytes: [u8; 8] = self.values.get(&tag)?.get(..8)?.try_into().ok()?;
@@ -93,7 +101,7 @@ impl DataSet {
         self.values.get(&tag).map(Vec::as_slice)
     }
 
-    /// Items of a sequence (the first 64 are kept).
+    /// Items of a sequence (the first 64 are kept, of frames and segments all).
     pub(super) fn items(&self, tag: Tag) -> &[DataSet] {
         self.items.get(&tag).map_or(&[], Vec::as_slice)
     }
@@ -244,7 +252,7 @@ impl<'a> Walker<'a> {
             if tag >> 16 == 0xfffe {
                 return Err(named("is a marker where none belongs"));
             }
-            let items = self.sequence(end, true, inner, depth)?;
+            let items = self.sequence(tag, end, true, inner, depth)?;
             keep_items(set, tag, items);
             return Ok(());
         }
@@ -257,7 +265,7 @@ impl<'a> Walker<'a> {
             let words = &vr == b"OW" || !encoding.explicit;
             self.pixels = Some(Pixels::Native { offset: self.at, length, words });
         } else if &vr == b"SQ" || (&vr == b"  " && tags::SEQUENCES.contains(&tag)) {
-            let items = self.sequence(value_end, false, encoding, depth)?;
+            let items = self.sequence(tag, value_end, false, encoding, depth)?;
             keep_items(set, tag, items);
         } else if tags::KEPT.contains(&tag) && length <= MAX_VALUE_BYTES {
             let bytes = self.input.bytes_at(self.at, length as usize).map_err(|e| e.to_string())?;
@@ -302,12 +310,15 @@ impl<'a> Walker<'a> {
 
     fn sequence(
         &mut self,
+        sequence: Tag,
         end: u64,
         delimited: bool,
         encoding: Encoding,
         depth: usize,
     ) -> Result<Vec<DataSet>, String> {
         let mut items = Vec::new();
+        let each = [tags::PER_FRAME_GROUPS, tags::SEGMENTS].contains(&sequence);
+        let most = if each { MAX_FRAME_ITEMS } else { MAX_ITEMS };
         loop {
             if !delimited && self.at >= end {
                 return Ok(items);
@@ -334,7 +345,7 @@ impl<'a> Walker<'a> {
                 }
                 _ => return Err("a sequence holds something that is no item".into()),
             };
-            if items.len() < MAX_ITEMS {
+            if items.len() < most {
                 items.push(item);
             }
         }

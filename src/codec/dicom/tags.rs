@@ -4,9 +4,17 @@
 pub(super) type Tag = u32;
 
 pub(super) const TRANSFER_SYNTAX: Tag = 0x0002_0010;
+pub(super) const SOP_CLASS: Tag = 0x0008_0016;
+pub(super) const SOP_INSTANCE: Tag = 0x0008_0018;
 pub(super) const MODALITY: Tag = 0x0008_0060;
+pub(super) const REFERENCED_INSTANCE: Tag = 0x0008_1155;
+pub(super) const REFERENCED_FRAME: Tag = 0x0008_1160;
+pub(super) const SOURCE_IMAGES: Tag = 0x0008_2112;
 pub(super) const DISPLAY_RATE: Tag = 0x0008_2144;
+pub(super) const DERIVATION: Tag = 0x0008_9124;
 pub(super) const CINE_RATE: Tag = 0x0018_0040;
+pub(super) const SLICE_THICKNESS: Tag = 0x0018_0050;
+pub(super) const SLICE_SPACING: Tag = 0x0018_0088;
 pub(super) const FRAME_TIME: Tag = 0x0018_1063;
 pub(super) const REGIONS: Tag = 0x0018_6011;
 pub(super) const REGION_FORMAT: Tag = 0x0018_6012;
@@ -14,6 +22,15 @@ pub(super) const REGION_UNIT_X: Tag = 0x0018_6024;
 pub(super) const REGION_UNIT_Y: Tag = 0x0018_6026;
 pub(super) const REGION_DELTA_X: Tag = 0x0018_602c;
 pub(super) const REGION_DELTA_Y: Tag = 0x0018_602e;
+pub(super) const STUDY: Tag = 0x0020_000d;
+pub(super) const SERIES: Tag = 0x0020_000e;
+pub(super) const POSITION: Tag = 0x0020_0032;
+pub(super) const ORIENTATION: Tag = 0x0020_0037;
+pub(super) const SPACE: Tag = 0x0020_0052;
+pub(super) const IN_STACK: Tag = 0x0020_9057;
+pub(super) const FRAME_CONTENT: Tag = 0x0020_9111;
+pub(super) const PLANE_POSITION: Tag = 0x0020_9113;
+pub(super) const PLANE_ORIENTATION: Tag = 0x0020_9116;
 pub(super) const SAMPLES: Tag = 0x0028_0002;
 pub(super) const PHOTOMETRIC: Tag = 0x0028_0004;
 pub(super) const PLANAR: Tag = 0x0028_0006;
@@ -42,6 +59,13 @@ pub(super) const VOI_LUTS: Tag = 0x0028_3010;
 pub(super) const PIXEL_MEASURES: Tag = 0x0028_9110;
 pub(super) const FRAME_VOI: Tag = 0x0028_9132;
 pub(super) const PIXEL_TRANSFORM: Tag = 0x0028_9145;
+pub(super) const SEGMENTATION_TYPE: Tag = 0x0062_0001;
+pub(super) const SEGMENTS: Tag = 0x0062_0002;
+pub(super) const SEGMENT_NUMBER: Tag = 0x0062_0004;
+pub(super) const SEGMENT_LABEL: Tag = 0x0062_0005;
+pub(super) const SEGMENT_ID: Tag = 0x0062_000a;
+pub(super) const REFERENCED_SEGMENT: Tag = 0x0062_000b;
+pub(super) const MAXIMUM_FRACTION: Tag = 0x0062_000e;
 pub(super) const SHARED_GROUPS: Tag = 0x5200_9229;
 pub(super) const PER_FRAME_GROUPS: Tag = 0x5200_9230;
 pub(super) const EXTENDED_OFFSETS: Tag = 0x7fe0_0001;
@@ -51,17 +75,29 @@ pub(super) const ITEM_END: Tag = 0xfffe_e00d;
 pub(super) const SEQUENCE_END: Tag = 0xfffe_e0dd;
 
 /// Elements whose values are kept.
-pub(super) const KEPT: [Tag; 35] = [
+pub(super) const KEPT: [Tag; 52] = [
     TRANSFER_SYNTAX,
+    SOP_CLASS,
+    SOP_INSTANCE,
     MODALITY,
+    REFERENCED_INSTANCE,
+    REFERENCED_FRAME,
     DISPLAY_RATE,
     CINE_RATE,
+    SLICE_THICKNESS,
+    SLICE_SPACING,
     FRAME_TIME,
     REGION_FORMAT,
     REGION_UNIT_X,
     REGION_UNIT_Y,
     REGION_DELTA_X,
     REGION_DELTA_Y,
+    STUDY,
+    SERIES,
+    POSITION,
+    ORIENTATION,
+    SPACE,
+    IN_STACK,
     SAMPLES,
     PHOTOMETRIC,
     PLANAR,
@@ -86,16 +122,28 @@ pub(super) const KEPT: [Tag; 35] = [
     BLUE,
     LUT_DESCRIPTOR,
     LUT_DATA,
+    SEGMENTATION_TYPE,
+    SEGMENT_NUMBER,
+    SEGMENT_LABEL,
+    REFERENCED_SEGMENT,
+    MAXIMUM_FRACTION,
     EXTENDED_OFFSETS,
 ];
 
 /// Sequences whose items are kept (also when an implicit syntax does not name them as such).
-pub(super) const SEQUENCES: [Tag; 7] = [
+pub(super) const SEQUENCES: [Tag; 14] = [
+    SOURCE_IMAGES,
+    DERIVATION,
     REGIONS,
+    FRAME_CONTENT,
+    PLANE_POSITION,
+    PLANE_ORIENTATION,
     VOI_LUTS,
     PIXEL_MEASURES,
     FRAME_VOI,
     PIXEL_TRANSFORM,
+    SEGMENTS,
+    SEGMENT_ID,
     SHARED_GROUPS,
     PER_FRAME_GROUPS,
 ];

@@ -64,6 +64,7 @@ pub(super) fn open(
         frames,
         pixel_spacing_mm: None,
         frame_time_ms: probed.frame_time_ms,
+        placement: None,
         format: probed.format,
     };
     let fit = cache_bytes / 2 / first.pixels.len().max(1);

@@ -1,0 +1,140 @@
+//! MetaImage: `.mha`, or `.mhd` with its voxels beside it; raw or zlib.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
+use super::voxels::{Number, Packing, Place, Voxels, beside};
+use crate::codec::CodecError;
+use crate::codec::limits::open_regular;
+use crate::domain::Placement;
+
+const MAX_HEADER_BYTES: u64 = 1 << 20;
+
+pub(super) fn read(path: &Path) -> Result<Voxels, CodecError> {
+    let (fields, header_bytes) = header(path)?;
+    let damaged = |cause: &str| CodecError::damaged(path, cause);
+    let field = |name: &str| fields.get(name).map(String::as_str);
+    let numbers = |name: &str| -> Vec<f64> {
+        let words = field(name).unwrap_or_default().split_whitespace();
+        words.map_while(|word| word.parse().ok()).filter(|v: &f64| v.is_finite()).collect()
+    };
+    let yes = |name: &str| field(name).is_some_and(|v| v.eq_ignore_ascii_case("true"));
+    let sizes: Vec<usize> = numbers("DimSize").iter().map(|&n| n as usize).collect();
+    let rank: usize = field("NDims").and_then(|n| n.parse().ok()).unwrap_or(0);
+    if rank != sizes.len() || rank < 2 {
+        return Err(damaged("its DimSize does not match its NDims"));
+    }
+    if rank > 3 && sizes[3..].iter().any(|&n| n != 1) {
+        let advice = "split it into single volumes first";
+        return Err(CodecError::unsupported(path, "it has more than three dimensions", advice));
+    }
+    let named = field("ElementDataFile").unwrap_or_default();
+    let (file, start) = match named {
+        "LOCAL" | "Local" | "local" => (path.to_owned(), header_bytes),
+        "LIST" => {
+            let cause = "its slices are files of their own";
+            return Err(CodecError::unsupported(path, cause, "save it as one volume"));
+        }
+        name => (beside(path, name)?, 0),
+    };
+    let packing = if yes("CompressedData") { Packing::Zlib } else { Packing::Raw };
+    if field("BinaryData").is_some_and(|v| v.eq_ignore_ascii_case("false")) {
+        return Err(CodecError::unsupported(path, "its voxels are text", "save it as binary"));
+    }
+    let mut voxels = Voxels {
+        what: "MetaImage",
+        size: [sizes[0], sizes[1], sizes.get(2).copied().unwrap_or(1)],
+        components: field("ElementNumberOfChannels").map_or(Ok(1), str::parse).unwrap_or(0),
+        number: number_of(path, field("ElementType").unwrap_or_default())?,
+        big: yes("BinaryDataByteOrderMSB") || yes("ElementByteOrderMSB"),
+        scale: (1.0, 0.0),
+        display: None,
+        spacing_mm: spacing(&numbers("ElementSpacing"), rank),
+        placement: None,
+        time_ms: None,
+        place: Place { file, skip: start, skip_unpacked: 0, packing },
+        texts: BTreeMap::new(),
+    }
+    .checked(path)?;
+    match field("HeaderSize").map_or(Ok(0), str::parse::<i64>) {
+        Ok(0) => {}
+        // The voxels are the end of their file.
+        Ok(-1) if packing == Packing::Raw => {
+            let length = open_regular(&voxels.place.file)?
+                .metadata()
+                .map_err(|e| CodecError::unreadable(path, e))?
+                .len();
+            let start = length.checked_sub(voxels.bytes());
+            voxels.place.skip = start.ok_or_else(|| damaged("it is too short for its voxels"))?;
+        }
+        Ok(bytes) if bytes > 0 => voxels.place.skip += bytes as u64,
+        _ => return Err(damaged("its HeaderSize is impossible")),
+    }
+    let turn = ["TransformMatrix", "Rotation", "Orientation"].map(numbers);
+    let origin = ["Offset", "Position", "Origin"].map(numbers);
+    let spacing = voxels.spacing_mm;
+    voxels.placement = placement(spacing, first(turn), first(origin));
+    Ok(voxels)
+}
+
+fn first(lists: [Vec<f64>; 3]) -> Vec<f64> {
+    lists.into_iter().find(|list| !list.is_empty()).unwrap_or_default()
+}
+
+fn header(path: &Path) -> Result<(BTreeMap<String, String>, u64), CodecError> {
+    let mut reader = BufReader::new(open_regular(path)?).take(MAX_HEADER_BYTES);
+    let (mut fields, mut bytes) = (BTreeMap::new(), 0);
+    loop {
+        let mut line = Vec::new();
+        let read = reader.read_until(b'\n', &mut line);
+        let read = read.map_err(|e| CodecError::unreadable(path, e))?;
+        bytes += read as u64;
+        let line = String::from_utf8_lossy(&line);
+        let Some((name, value)) = line.split_once('=').filter(|_| read > 0) else {
+            return Err(CodecError::damaged(path, "its header names no voxels"));
+        };
+        let name = name.trim().to_owned();
+        // It is the last line: the voxels begin right after it.
+        let last = name == "ElementDataFile";
+        fields.insert(name, value.trim().to_owned());
+        if last {
+            return Ok((fields, bytes));
+        }
+    }
+}
+
+fn number_of(path: &Path, name: &str) -> Result<Number, CodecError> {
+    Ok(match name {
+        "MET_UCHAR" => Number::U8,
+        "MET_CHAR" => Number::I8,
+        "MET_USHORT" => Number::U16,
+        "MET_SHORT" => Number::I16,
+        "MET_UINT" | "MET_ULONG" => Number::U32,
+        "MET_INT" | "MET_LONG" => Number::I32,
+        "MET_ULONG_LONG" => Number::U64,
+        "MET_LONG_LONG" => Number::I64,
+        "MET_FLOAT" => Number::F32,
+        "MET_DOUBLE" => Number::F64,
+        _ => {
+            let advice = "convert it to integers or floating point numbers";
+            return Err(CodecError::unsupported(path, "its type of voxel is unknown", advice));
+        }
+    })
+}
+
+fn spacing(numbers: &[f64], rank: usize) -> Option<[f64; 3]> {
+    let of = |i: usize| if i < rank { numbers.get(i).copied() } else { Some(1.0) };
+    let mm = [of(0)?.abs(), of(1)?.abs(), of(2)?.abs()];
+    mm.iter().all(|v| *v > 0.0).then_some(mm)
+}
+
+/// MetaIO keeps the direction of the first axis in the first three numbers, and so on; its
+/// patient axes are those of ITK.
+fn placement(spacing: Option<[f64; 3]>, turn: Vec<f64>, origin: Vec<f64>) -> Option<Placement> {
+    let turn: [f64; 9] = turn.try_into().ok()?;
+    let (mm, origin_mm) = (spacing?, origin.try_into().ok()?);
+    let steps_mm = [0, 1, 2].map(|axis| [0, 1, 2].map(|i| turn[axis * 3 + i] * mm[axis]));
+    let placement = Placement { origin_mm, steps_mm };
+    placement.is_sound().then_some(placement)
+}

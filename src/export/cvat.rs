@@ -1,0 +1,282 @@
+//! CVAT's XML: written as "CVAT for video 1.1", read as that or "CVAT for images 1.1".
+//!
+//! Every track is a `<track>` with a `<mask>` on each frame that it has; a frame further on that
+//! has none gets the same mask with `outside="1"`, which is how CVAT says that a track pauses.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use roxmltree::{Document, Node, ParsingOptions};
+
+use super::atomic::write_atomic;
+use super::colours::colour;
+use super::content::{Content, Gather, Names, names_of};
+use super::raster::{Rule, fill};
+use super::read::{ReadError, Target, stem};
+use super::{ExportError, Job, Report, rle};
+use crate::codec;
+use crate::domain::{Bitmap, FrameIndex, Track};
+
+const MAX_NODES: u32 = 50_000_000;
+
+pub(super) fn write(job: &Job, path: &Path) -> Result<Report, ExportError> {
+    let (mut text, mut masks) = (String::new(), 0);
+    let encode = |e: std::fmt::Error| ExportError::encode(path, e);
+    let names = names_of(job.annotation, Names::Plain);
+    head(job, &names, &mut text).map_err(encode)?;
+    let tracks = job.annotation.tracks.values().zip(&names);
+    let drawn = tracks.filter(|(track, _)| track.masks.values().any(|m| !m.mask.is_empty()));
+    for (id, (track, name)) in drawn.enumerate() {
+        masks += put_track(job, id, track, name, &mut text).map_err(encode)?;
+    }
+    text.push_str("</annotations>\n");
+    write_atomic(path, text.as_bytes())?;
+    Ok(Report { files: vec![path.to_owned()], masks, ..Report::default() })
+}
+
+fn head(job: &Job, names: &[String], text: &mut String) -> std::fmt::Result {
+    let info = job.info;
+    write!(
+        text,
+        "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<!-- {} -->\n<annotations>\n\
+         <version>1.1</version>\n<meta>\n<task>\n<name>{}</name>\n<size>{}</size>\n\
+         <mode>interpolation</mode>\n<start_frame>0</start_frame>\n\
+         <stop_frame>{}</stop_frame>\n<labels>\n",
+        job.about(),
+        info.content_hash.short(),
+        info.frames,
+        info.frames.saturating_sub(1),
+    )?;
+    let mut labels: Vec<&String> = names.iter().collect();
+    labels.sort_unstable();
+    labels.dedup();
+    for (number, label) in (1..).zip(labels) {
+        let [r, g, b] = colour(number);
+        writeln!(
+            text,
+            "<label><name>{}</name><color>#{r:02x}{g:02x}{b:02x}</color><type>mask</type>\
+             <attributes></attributes></label>",
+            escaped(label)
+        )?;
+    }
+    writeln!(
+        text,
+        "</labels>\n<original_size><width>{}</width><height>{}</height></original_size>\n\
+         </task>\n</meta>",
+        info.width_px, info.height_px
+    )
+}
+
+fn put_track(
+    job: &Job,
+    id: usize,
+    track: &Track,
+    name: &str,
+    text: &mut String,
+) -> Result<usize, std::fmt::Error> {
+    let label = escaped(name);
+    writeln!(text, "<track id=\"{id}\" label=\"{label}\" source=\"manual\">")?;
+    let mut masks = 0;
+    for (&frame, held) in &track.masks {
+        let Some((place, runs)) = rle::of_box(&held.mask.to_bitmap()) else { continue };
+        masks += 1;
+        put_mask(text, frame, false, place, &runs)?;
+        let next = frame + 1;
+        let goes_on = track.masks.get(&next).is_some_and(|held| !held.mask.is_empty());
+        if !goes_on && next < job.info.frames {
+            put_mask(text, next, true, place, &runs)?;
+        }
+    }
+    writeln!(text, "</track>")?;
+    Ok(masks)
+}
+
+fn put_mask(
+    text: &mut String,
+    frame: FrameIndex,
+    outside: bool,
+    [left, top, width, height]: [u32; 4],
+    runs: &[u32],
+) -> std::fmt::Result {
+    let runs: Vec<String> = runs.iter().map(u32::to_string).collect();
+    writeln!(
+        text,
+        "<mask frame=\"{frame}\" keyframe=\"1\" outside=\"{}\" occluded=\"0\" rle=\"{}\" \
+         left=\"{left}\" top=\"{top}\" width=\"{width}\" height=\"{height}\" z_order=\"0\"></mask>",
+        u8::from(outside),
+        runs.join(", "),
+    )
+}
+
+/// A plain label as text of an attribute or element.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// Reads masks, polygons and boxes of tracks and images.
+pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
+    let bytes = codec::read_file(path)?;
+    let text = std::str::from_utf8(&bytes).map_err(|e| ReadError::malformed(path, e))?;
+    let options = ParsingOptions { nodes_limit: MAX_NODES, ..ParsingOptions::default() };
+    let document =
+        Document::parse_with_options(text, options).map_err(|e| ReadError::malformed(path, e))?;
+    let root = document.root_element();
+    if !root.has_tag_name("annotations") {
+        return Err(ReadError::malformed(path, "it is no annotation of CVAT"));
+    }
+    check_size(path, root, target)?;
+    let mut reader = Reader { path, target, gather: Gather::default(), left_out: 0 };
+    for (number, node) in (0..).zip(root.children().filter(Node::is_element)) {
+        match node.tag_name().name() {
+            "track" => reader.track(number, node)?,
+            "image" => reader.image(node)?,
+            _ => {}
+        }
+    }
+    let left_out = reader.left_out;
+    let note = format!("{left_out} shapes that are no masks, polygons or boxes were left out");
+    Ok(reader.gather.content(if left_out > 0 { vec![note] } else { Vec::new() }))
+}
+
+fn check_size(path: &Path, root: Node, target: &Target) -> Result<(), ReadError> {
+    let number = |name: &str| {
+        let size = root.descendants().find(|node| node.has_tag_name("original_size"))?;
+        size.children().find(|node| node.has_tag_name(name))?.text()?.trim().parse::<u32>().ok()
+    };
+    let info = target.info;
+    match (number("width"), number("height")) {
+        (Some(w), Some(h)) if (w, h) != (info.width_px, info.height_px) => {
+            let (width, height) = (info.width_px, info.height_px);
+            let cause =
+                format!("it was drawn on {w} x {h} pixels, the clip has {width} x {height}");
+            Err(ReadError::other_clip(path, cause))
+        }
+        _ => Ok(()),
+    }
+}
+
+struct Reader<'a> {
+    path: &'a Path,
+    target: &'a Target<'a>,
+    gather: Gather,
+    left_out: usize,
+}
+
+impl Reader<'_> {
+    fn track(&mut self, number: u64, track: Node) -> Result<(), ReadError> {
+        let label = track.attribute("label").unwrap_or_default();
+        for shape in track.children().filter(Node::is_element) {
+            if shape.attribute("outside") == Some("1") {
+                continue;
+            }
+            let frame = self.number(shape, "frame")? as FrameIndex;
+            self.shape(label, number, frame, shape)?;
+        }
+        Ok(())
+    }
+
+    fn image(&mut self, image: Node) -> Result<(), ReadError> {
+        let name = stem(Path::new(image.attribute("name").unwrap_or_default()));
+        let named = self.target.frame_names.iter().position(|known| *known == name);
+        let frame = match named {
+            Some(frame) => frame,
+            None if self.target.info.frames == 1 => 0,
+            None => self.number(image, "id")? as FrameIndex,
+        };
+        for shape in image.children().filter(Node::is_element) {
+            let label = shape.attribute("label").unwrap_or_default();
+            // Shapes of images are no tracks: those of one label are one structure.
+            self.shape(label, u64::MAX, frame, shape)?;
+        }
+        Ok(())
+    }
+
+    fn number(&self, node: Node, name: &str) -> Result<u32, ReadError> {
+        let value = node.attribute(name).and_then(|text| text.trim().parse().ok());
+        value.ok_or_else(|| {
+            let cause = format!("a <{}> has no number {name}", node.tag_name().name());
+            ReadError::malformed(self.path, cause)
+        })
+    }
+
+    fn shape(
+        &mut self,
+        label: &str,
+        number: u64,
+        frame: FrameIndex,
+        shape: Node,
+    ) -> Result<(), ReadError> {
+        let info = self.target.info;
+        if frame >= info.frames {
+            let cause = format!("frame {frame} (from 0) of a clip of {} frames", info.frames);
+            return Err(ReadError::other_clip(self.path, cause));
+        }
+        let mut bitmap = Bitmap::empty(info.width_px, info.height_px);
+        match shape.tag_name().name() {
+            "mask" => {
+                let runs = shape.attribute("rle").unwrap_or_default().split(',');
+                let runs: Option<Vec<u32>> = runs.map(|run| run.trim().parse().ok()).collect();
+                let place = [
+                    self.number(shape, "left")?,
+                    self.number(shape, "top")?,
+                    self.number(shape, "width")?,
+                    self.number(shape, "height")?,
+                ];
+                if !runs.is_some_and(|runs| rle::put_box(&mut bitmap, place, runs)) {
+                    let cause = format!("a mask on frame {frame} (from 0) does not fill its box");
+                    return Err(ReadError::malformed(self.path, cause));
+                }
+            }
+            "polygon" => {
+                let points = shape.attribute("points").unwrap_or_default().split(';');
+                let points: Vec<[f64; 2]> = points.filter_map(pair).collect();
+                fill(&mut bitmap, &points, Rule::Centres);
+            }
+            "box" => {
+                let side = |name: &str| shape.attribute(name).and_then(|v| v.parse::<f64>().ok());
+                let sides = (side("xtl"), side("ytl"), side("xbr"), side("ybr"));
+                if let (Some(x0), Some(y0), Some(x1), Some(y1)) = sides {
+                    let points = [[x0, y0], [x1, y0], [x1, y1], [x0, y1]];
+                    fill(&mut bitmap, &points, Rule::Centres);
+                }
+            }
+            "attribute" | "tag" => return Ok(()),
+            _ => {
+                self.left_out += 1;
+                return Ok(());
+            }
+        }
+        self.gather.put(label, number, frame, &bitmap);
+        Ok(())
+    }
+}
+
+/// "12.50,7.00"
+fn pair(text: &str) -> Option<[f64; 2]> {
+    let (x, y) = text.split_once(',')?;
+    Some([x.trim().parse().ok()?, y.trim().parse().ok()?])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_whole_again_after_xml() {
+        for label in ["nerve", "<a> & \"b\" 'c'", "Ähre"] {
+            let text = format!("<a label=\"{}\"/>", escaped(label));
+            let document = Document::parse(&text).expect("well-formed");
+            assert_eq!(document.root_element().attribute("label"), Some(label));
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Indexed PNGs in the layout of DAVIS and YouTube-VOS.
+//!
+//! `Annotations/CLIP/00003.png` for every frame that has a mask, pixels 0 for none and 1, 2, ...
+//! for structures; `meta.json` as YouTube-VOS has it (categories and frames of the objects), with
+//! the clip and the journal position besides. CLIP is the start of the content hash.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::atomic::ensure_folder;
+use super::content::{Content, Gather};
+use super::labelmap::LabelMap;
+use super::read::{Frames, ReadError, Target, fallback_label, list, list_ending, stem};
+use super::{ExportError, ExportFormat, Job, Report, indexed};
+use crate::codec;
+use crate::domain::Bitmap;
+
+pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
+    let map = LabelMap::of(job.annotation, ExportFormat::Davis.row().keeps);
+    if map.names.len() > 255 {
+        let cause = format!("{} structures, an indexed PNG holds 255", map.names.len());
+        return Err(ExportError::unfit(folder, cause, "choose coco or seg.nrrd"));
+    }
+    let info = job.info;
+    let mut report = Report { covered_px: map.covered_px, ..Report::default() };
+    let clip = info.content_hash.short().to_owned();
+    let images = folder.join("Annotations").join(&clip);
+    ensure_folder(&images)?;
+    for (frame, numbers) in &map.frames {
+        let path = images.join(format!("{frame:05}.png"));
+        let bytes = indexed::encode(&path, (info.width_px, info.height_px), numbers)?;
+        indexed::put(&mut report, &path, &bytes)?;
+    }
+    let found = map.structures();
+    report.masks = found.iter().map(|structure| structure.masks.len()).sum();
+    let objects: BTreeMap<String, Value> = (1..)
+        .zip(&map.names)
+        .map(|(number, name): (usize, &String)| {
+            let structure = map.frames.iter().filter(|(_, n)| n.contains(&(number as u16)));
+            let frames: Vec<String> = structure.map(|(frame, _)| format!("{frame:05}")).collect();
+            (number.to_string(), json!({ "category": name, "frames": frames }))
+        })
+        .collect();
+    let videos = BTreeMap::from([(clip, json!({ "objects": objects }))]);
+    let meta = json!({
+        "videos": videos,
+        "sonomark": {
+            "clip_sha256": info.content_hash.0,
+            "journal_position": job.position,
+            "frames": "numbered from 00000",
+        },
+    });
+    let path = folder.join("meta.json");
+    let bytes = serde_json::to_vec_pretty(&meta).map_err(|e| ExportError::encode(&path, e))?;
+    indexed::put(&mut report, &path, &bytes)?;
+    Ok(report)
+}
+
+/// Reads a folder of PNGs (or the one below `Annotations`), or a single PNG.
+pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
+    let (files, meta) =
+        if path.is_dir() { images(path)? } else { (vec![path.to_owned()], Meta::default()) };
+    if files.is_empty() {
+        return Err(ReadError::malformed(path, "it holds no PNG images"));
+    }
+    let stems: Vec<String> = files.iter().map(|file| stem(file)).collect();
+    let frames = Frames::of(target, &stems, meta.ours);
+    let info = target.info;
+    let mut gather = Gather::default();
+    for (file, stem) in files.iter().zip(&stems) {
+        let frame = frames.index(file, stem)?;
+        let image = indexed::decode(file, (info.width_px, info.height_px))?;
+        let mut labels: Vec<u32> = image.numbers.iter().copied().filter(|&n| n != 0).collect();
+        labels.sort_unstable();
+        labels.dedup();
+        if labels.len() > 255 {
+            let cause = "it has more than 255 different values: a picture, not labels";
+            return Err(ReadError::malformed(file, cause));
+        }
+        for label in labels {
+            let pixels = image.numbers.iter().map(|&n| n == label).collect();
+            let bitmap = Bitmap { width_px: info.width_px, height_px: info.height_px, pixels };
+            let name = match meta.names.get(&label) {
+                Some(name) => name.clone(),
+                None if image.coloured => format!("#{label:06x}"),
+                None => fallback_label(label),
+            };
+            gather.put(&name, u64::from(label), frame, &bitmap);
+        }
+    }
+    Ok(gather.content(Vec::new()))
+}
+
+/// What `meta.json` says.
+#[derive(Default)]
+struct Meta {
+    names: BTreeMap<u32, String>,
+    /// Written by this program: frames count from 0.
+    ours: bool,
+}
+
+/// The images of a sequence: in the folder itself, or in the one folder below it.
+fn images(path: &Path) -> Result<(Vec<PathBuf>, Meta), ReadError> {
+    let mut folder = path.to_owned();
+    for _ in 0..4 {
+        let here = list_ending(&folder, "png")?;
+        if !here.is_empty() {
+            return Ok((here, meta(path, &folder)));
+        }
+        let below = if folder.join("Annotations").is_dir() {
+            vec![folder.join("Annotations")]
+        } else {
+            list(&folder)?.into_iter().filter(|entry| entry.is_dir()).collect()
+        };
+        match &below[..] {
+            [one] => folder = one.clone(),
+            [] => return Ok((Vec::new(), Meta::default())),
+            _ => {
+                let cause = "it holds several sequences; give the folder of one of them";
+                return Err(ReadError::malformed(&folder, cause));
+            }
+        }
+    }
+    Ok((Vec::new(), Meta::default()))
+}
+
+/// `meta.json` of YouTube-VOS beside or above the images; a missing or strange one is nothing.
+fn meta(top: &Path, images: &Path) -> Meta {
+    let above = images.ancestors().take(4).filter(|folder| folder.starts_with(top));
+    let file = above.map(|folder| folder.join("meta.json")).find(|file| file.is_file());
+    let bytes = file.and_then(|file| codec::read_file(&file).ok()).unwrap_or_default();
+    let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    let sequence = stem(images);
+    let objects = &value["videos"][&sequence]["objects"];
+    let named = |(number, object): (&String, &Value)| {
+        Some((number.parse().ok()?, object["category"].as_str()?.to_owned()))
+    };
+    let names = objects.as_object().map(|all| all.iter().filter_map(named).collect());
+    Meta { names: names.unwrap_or_default(), ours: value.get("sonomark").is_some() }
+}

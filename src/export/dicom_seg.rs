@@ -1,0 +1,478 @@
+//! DICOM Segmentation (PS3.3 A.51): binary, one frame for every mask, referring to the frame of
+//! the image that it was drawn on by its number, so that multi-frame ultrasound is covered.
+//!
+//! Of the clip's own DICOM object nothing but its identifiers is taken over: no name, date or
+//! description of a patient. Without a DICOM clip the identifiers are made from the content hash.
+
+use std::path::Path;
+
+use dicom_core::value::DataSetSequence;
+use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
+use dicom_dictionary_std::tags;
+use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
+use sha2::{Digest, Sha256};
+
+use super::atomic::write_atomic;
+use super::colours::colour;
+use super::content::{Content, Structure, expected};
+use super::labelmap::placement;
+use super::read::{ReadError, Target};
+use super::{ExportError, ExportFormat, Job, Report};
+use crate::codec::{SegmentFrame, Segmentation};
+use crate::domain::{Bitmap, ClipInfo, ClipKind, FrameIndex, GridMap, Mask, Placement};
+
+const CLASS: &str = "1.2.840.10008.5.1.4.1.1.66.4";
+const EXPLICIT_LITTLE: &str = "1.2.840.10008.1.2.1";
+/// Ultrasound multi-frame image: what a clip without DICOM is said to be.
+const ULTRASOUND: &str = "1.2.840.10008.5.1.4.1.1.3.1";
+
+type Item = InMemDicomObject;
+
+pub(super) fn write(job: &Job, path: &Path) -> Result<Report, ExportError> {
+    let structures = expected(job.annotation, ExportFormat::DicomSeg.row().keeps).structures;
+    if structures.is_empty() {
+        let cause = "there is no mask yet, and a segmentation without frames is none";
+        return Err(ExportError::unfit(path, cause, "draw one first"));
+    }
+    let mut set = Item::new_empty();
+    let uids = Uids::of(job, &structures);
+    header(&mut set, job, &uids);
+    segments(&mut set, &structures);
+    let frames = geometry(&mut set, job, &structures, &uids);
+    put(&mut set, tags::NUMBER_OF_FRAMES, VR::IS, frames.to_string());
+    put(&mut set, tags::PIXEL_DATA, VR::OB, PrimitiveValue::U8(packed(&structures).into()));
+    let meta = FileMetaTableBuilder::new()
+        .transfer_syntax(EXPLICIT_LITTLE)
+        .media_storage_sop_class_uid(CLASS)
+        .media_storage_sop_instance_uid(&uids.instance);
+    let object = set.with_meta(meta).map_err(|e| ExportError::encode(path, e))?;
+    let mut bytes = Vec::new();
+    object.write_all(&mut bytes).map_err(|e| ExportError::encode(path, e))?;
+    write_atomic(path, &bytes)?;
+    Ok(Report { files: vec![path.to_owned()], masks: frames, ..Report::default() })
+}
+
+/// Identifiers of the new object and of what it refers to.
+struct Uids {
+    instance: String,
+    series: String,
+    study: String,
+    space: String,
+    dimension: String,
+    source_class: String,
+    source_series: String,
+    sources: Vec<String>,
+}
+
+impl Uids {
+    fn of(job: &Job, structures: &[Structure]) -> Self {
+        let clip = &job.info.content_hash.0;
+        let made = |what: &str| uid(&[clip.as_bytes(), what.as_bytes()]);
+        let origin = job.origin.clone().unwrap_or_default();
+        let known = |uid: &str, what: &str| match uid {
+            "" => made(what),
+            uid => uid.to_owned(),
+        };
+        // Two exports of the same masks are the same object, of others another.
+        let content: Vec<u8> = structures
+            .iter()
+            .flat_map(|s| s.masks.iter().map(move |(frame, mask)| (&s.label, frame, mask)))
+            .flat_map(|(label, frame, mask)| {
+                let runs = mask.runs().iter().flat_map(|run| run.to_le_bytes());
+                let head = label.bytes().chain(frame.to_le_bytes());
+                head.chain(runs).collect::<Vec<u8>>()
+            })
+            .collect();
+        let sources = match origin.instance_uids.is_empty() {
+            true => vec![made("image")],
+            false => origin.instance_uids,
+        };
+        Self {
+            instance: uid(&[clip.as_bytes(), b"segmentation", &content]),
+            series: uid(&[clip.as_bytes(), b"series of segmentations", &content]),
+            study: known(&origin.study_uid, "study"),
+            space: origin.space_uid.unwrap_or_else(|| made("space")),
+            dimension: made("dimensions"),
+            source_class: match origin.class_uid.as_str() {
+                "" => ULTRASOUND.to_owned(),
+                class => class.to_owned(),
+            },
+            source_series: known(&origin.series_uid, "series"),
+            sources,
+        }
+    }
+
+    /// The instance that holds a frame, and its number there, from 1.
+    fn source(&self, frame: FrameIndex) -> (&str, usize) {
+        match &self.sources[..] {
+            [one] => (one, frame + 1),
+            all => (all.get(frame).map_or("", String::as_str), 1),
+        }
+    }
+}
+
+/// A UID of the root 2.25 from the hash of `parts`.
+fn uid(parts: &[&[u8]]) -> String {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    let digest = hasher.finalize();
+    let number = digest.iter().take(16).fold(0u128, |all, byte| all << 8 | u128::from(*byte));
+    format!("2.25.{number}")
+}
+
+fn put(set: &mut Item, tag: Tag, vr: VR, value: impl Into<PrimitiveValue>) {
+    set.put(DataElement::new(tag, vr, value.into()));
+}
+
+fn nest(set: &mut Item, tag: Tag, items: Vec<Item>) {
+    set.put(DataElement::new(tag, VR::SQ, DataSetSequence::from(items)));
+}
+
+fn code(value: &str, scheme: &str, meaning: &str) -> Item {
+    let mut item = Item::new_empty();
+    put(&mut item, tags::CODE_VALUE, VR::SH, value);
+    put(&mut item, tags::CODING_SCHEME_DESIGNATOR, VR::SH, scheme);
+    put(&mut item, tags::CODE_MEANING, VR::LO, meaning);
+    item
+}
+
+fn header(set: &mut Item, job: &Job, uids: &Uids) {
+    let info = job.info;
+    let texts = [
+        (tags::SPECIFIC_CHARACTER_SET, VR::CS, "ISO_IR 192"),
+        (tags::IMAGE_TYPE, VR::CS, "DERIVED\\PRIMARY"),
+        (tags::SOP_CLASS_UID, VR::UI, CLASS),
+        (tags::SOP_INSTANCE_UID, VR::UI, uids.instance.as_str()),
+        (tags::STUDY_INSTANCE_UID, VR::UI, uids.study.as_str()),
+        (tags::SERIES_INSTANCE_UID, VR::UI, uids.series.as_str()),
+        (tags::FRAME_OF_REFERENCE_UID, VR::UI, uids.space.as_str()),
+        (tags::POSITION_REFERENCE_INDICATOR, VR::LO, ""),
+        (tags::MODALITY, VR::CS, "SEG"),
+        (tags::MANUFACTURER, VR::LO, "sonomark"),
+        (tags::MANUFACTURER_MODEL_NAME, VR::LO, "sonomark"),
+        (tags::DEVICE_SERIAL_NUMBER, VR::LO, "0"),
+        (tags::SOFTWARE_VERSIONS, VR::LO, env!("CARGO_PKG_VERSION")),
+        (tags::SERIES_DESCRIPTION, VR::LO, "Segmentation"),
+        (tags::CONTENT_LABEL, VR::CS, "SEGMENTATION"),
+        (tags::CONTENT_CREATOR_NAME, VR::PN, ""),
+        (tags::PATIENT_NAME, VR::PN, ""),
+        (tags::PATIENT_ID, VR::LO, ""),
+        (tags::PATIENT_BIRTH_DATE, VR::DA, ""),
+        (tags::PATIENT_SEX, VR::CS, ""),
+        (tags::STUDY_DATE, VR::DA, ""),
+        (tags::STUDY_TIME, VR::TM, ""),
+        (tags::STUDY_ID, VR::SH, ""),
+        (tags::ACCESSION_NUMBER, VR::SH, ""),
+        (tags::REFERRING_PHYSICIAN_NAME, VR::PN, ""),
+        (tags::CONTENT_DATE, VR::DA, ""),
+        (tags::CONTENT_TIME, VR::TM, ""),
+        (tags::SERIES_NUMBER, VR::IS, "1"),
+        (tags::INSTANCE_NUMBER, VR::IS, "1"),
+        (tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME2"),
+        (tags::SEGMENTATION_TYPE, VR::CS, "BINARY"),
+        (tags::LOSSY_IMAGE_COMPRESSION, VR::CS, "00"),
+        (tags::BURNED_IN_ANNOTATION, VR::CS, "NO"),
+    ];
+    for (tag, vr, text) in texts {
+        put(set, tag, vr, text);
+    }
+    let about = job.about();
+    put(set, tags::CONTENT_DESCRIPTION, VR::LO, &about[..about.len().min(64)]);
+    let words = [
+        (tags::SAMPLES_PER_PIXEL, 1),
+        (tags::ROWS, info.height_px as u16),
+        (tags::COLUMNS, info.width_px as u16),
+        (tags::BITS_ALLOCATED, 1),
+        (tags::BITS_STORED, 1),
+        (tags::HIGH_BIT, 0),
+        (tags::PIXEL_REPRESENTATION, 0),
+    ];
+    for (tag, word) in words {
+        put(set, tag, VR::US, word);
+    }
+    let instance = |uid: &String| {
+        let mut item = Item::new_empty();
+        put(&mut item, tags::REFERENCED_SOP_CLASS_UID, VR::UI, uids.source_class.as_str());
+        put(&mut item, tags::REFERENCED_SOP_INSTANCE_UID, VR::UI, uid.as_str());
+        item
+    };
+    let mut series = Item::new_empty();
+    put(&mut series, tags::SERIES_INSTANCE_UID, VR::UI, uids.source_series.as_str());
+    nest(
+        &mut series,
+        tags::REFERENCED_INSTANCE_SEQUENCE,
+        uids.sources.iter().map(instance).collect(),
+    );
+    nest(set, tags::REFERENCED_SERIES_SEQUENCE, vec![series]);
+}
+
+fn segments(set: &mut Item, structures: &[Structure]) {
+    let segment = |(number, structure): (u16, &Structure)| {
+        let mut item = Item::new_empty();
+        put(&mut item, tags::SEGMENT_NUMBER, VR::US, number);
+        put(&mut item, tags::SEGMENT_LABEL, VR::LO, structure.label.as_str());
+        put(&mut item, tags::SEGMENT_ALGORITHM_TYPE, VR::CS, "SEMIAUTOMATIC");
+        put(&mut item, tags::SEGMENT_ALGORITHM_NAME, VR::LO, "sonomark");
+        let lab = cie_lab(colour(usize::from(number)));
+        let lab = PrimitiveValue::U16(lab.as_slice().into());
+        put(&mut item, tags::RECOMMENDED_DISPLAY_CIE_LAB_VALUE, VR::US, lab);
+        // Nobody has said what it is: tissue.
+        let tissue = || vec![code("85756007", "SCT", "Tissue")];
+        nest(&mut item, tags::SEGMENTED_PROPERTY_CATEGORY_CODE_SEQUENCE, tissue());
+        nest(&mut item, tags::SEGMENTED_PROPERTY_TYPE_CODE_SEQUENCE, tissue());
+        item
+    };
+    nest(set, tags::SEGMENT_SEQUENCE, (1..).zip(structures).map(segment).collect());
+}
+
+/// Dimensions, what all frames share and what each has; gives the number of frames.
+fn geometry(set: &mut Item, job: &Job, structures: &[Structure], uids: &Uids) -> usize {
+    let info = job.info;
+    let index = |pointer: Tag, group: Tag| {
+        let mut item = Item::new_empty();
+        put(&mut item, tags::DIMENSION_ORGANIZATION_UID, VR::UI, uids.dimension.as_str());
+        put(
+            &mut item,
+            tags::DIMENSION_INDEX_POINTER,
+            VR::AT,
+            PrimitiveValue::Tags([pointer].as_slice().into()),
+        );
+        put(
+            &mut item,
+            tags::FUNCTIONAL_GROUP_POINTER,
+            VR::AT,
+            PrimitiveValue::Tags([group].as_slice().into()),
+        );
+        item
+    };
+    let mut organization = Item::new_empty();
+    put(&mut organization, tags::DIMENSION_ORGANIZATION_UID, VR::UI, uids.dimension.as_str());
+    nest(set, tags::DIMENSION_ORGANIZATION_SEQUENCE, vec![organization]);
+    let indices = vec![
+        index(tags::REFERENCED_SEGMENT_NUMBER, tags::SEGMENT_IDENTIFICATION_SEQUENCE),
+        index(tags::IN_STACK_POSITION_NUMBER, tags::FRAME_CONTENT_SEQUENCE),
+    ];
+    nest(set, tags::DIMENSION_INDEX_SEQUENCE, indices);
+
+    let place = placement(info);
+    let [across, down, along] = place.spacing_mm();
+    let mut measures = Item::new_empty();
+    put(&mut measures, tags::PIXEL_SPACING, VR::DS, decimals(&[down, across]));
+    put(&mut measures, tags::SLICE_THICKNESS, VR::DS, decimals(&[along]));
+    let mut shared = Item::new_empty();
+    if info.placement.is_some() {
+        put(&mut measures, tags::SPACING_BETWEEN_SLICES, VR::DS, decimals(&[along]));
+    }
+    nest(&mut shared, tags::PIXEL_MEASURES_SEQUENCE, vec![measures]);
+    if info.placement.is_some() {
+        let [row, column, _] = place.steps_mm;
+        let cosines: Vec<f64> =
+            row.iter().map(|v| v / across).chain(column.iter().map(|v| v / down)).collect();
+        let mut orientation = Item::new_empty();
+        put(&mut orientation, tags::IMAGE_ORIENTATION_PATIENT, VR::DS, decimals(&cosines));
+        nest(&mut shared, tags::PLANE_ORIENTATION_SEQUENCE, vec![orientation]);
+    }
+    nest(set, tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, vec![shared]);
+
+    let mut frames = Vec::new();
+    for (number, structure) in (1..).zip(structures) {
+        for &frame in structure.masks.keys() {
+            frames.push(frame_item(info, uids, &place, number, frame));
+        }
+    }
+    let count = frames.len();
+    nest(set, tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, frames);
+    count
+}
+
+fn frame_item(
+    info: &ClipInfo,
+    uids: &Uids,
+    place: &Placement,
+    segment: u16,
+    frame: FrameIndex,
+) -> Item {
+    let stack = frame as u32 + 1;
+    let mut content = Item::new_empty();
+    put(&mut content, tags::STACK_ID, VR::SH, "1");
+    put(&mut content, tags::IN_STACK_POSITION_NUMBER, VR::UL, stack);
+    let indices = PrimitiveValue::U32([u32::from(segment), stack].as_slice().into());
+    put(&mut content, tags::DIMENSION_INDEX_VALUES, VR::UL, indices);
+
+    let (instance, number) = uids.source(frame);
+    let mut source = Item::new_empty();
+    put(&mut source, tags::REFERENCED_SOP_CLASS_UID, VR::UI, uids.source_class.as_str());
+    put(&mut source, tags::REFERENCED_SOP_INSTANCE_UID, VR::UI, instance);
+    if uids.sources.len() == 1 {
+        put(&mut source, tags::REFERENCED_FRAME_NUMBER, VR::IS, number.to_string());
+    }
+    let purpose = code("121322", "DCM", "Source image for image processing operation");
+    nest(&mut source, tags::PURPOSE_OF_REFERENCE_CODE_SEQUENCE, vec![purpose]);
+    let mut derivation = Item::new_empty();
+    nest(&mut derivation, tags::SOURCE_IMAGE_SEQUENCE, vec![source]);
+    nest(
+        &mut derivation,
+        tags::DERIVATION_CODE_SEQUENCE,
+        vec![code("113076", "DCM", "Segmentation")],
+    );
+
+    let mut identification = Item::new_empty();
+    put(&mut identification, tags::REFERENCED_SEGMENT_NUMBER, VR::US, segment);
+
+    let mut item = Item::new_empty();
+    nest(&mut item, tags::FRAME_CONTENT_SEQUENCE, vec![content]);
+    nest(&mut item, tags::DERIVATION_IMAGE_SEQUENCE, vec![derivation]);
+    nest(&mut item, tags::SEGMENT_IDENTIFICATION_SEQUENCE, vec![identification]);
+    if info.placement.is_some() {
+        let mut position = Item::new_empty();
+        put(
+            &mut position,
+            tags::IMAGE_POSITION_PATIENT,
+            VR::DS,
+            decimals(&position_of(place, frame)),
+        );
+        nest(&mut item, tags::PLANE_POSITION_SEQUENCE, vec![position]);
+    }
+    item
+}
+
+fn position_of(place: &Placement, frame: FrameIndex) -> [f64; 3] {
+    [0, 1, 2].map(|i| place.origin_mm[i] + place.steps_mm[2][i] * frame as f64)
+}
+
+/// Numbers as text of at most 16 characters each, as precise as that allows.
+fn decimals(numbers: &[f64]) -> String {
+    let text = |v: &f64| {
+        let v = if v.abs() < 1e-12 { 0.0 } else { *v };
+        (0..=15)
+            .rev()
+            .map(|digits| format!("{v:.digits$}"))
+            .find(|t| t.len() <= 16)
+            .unwrap_or_else(|| format!("{v:.8e}"))
+    };
+    numbers.iter().map(text).collect::<Vec<String>>().join("\\")
+}
+
+/// All frames, one bit a pixel, lowest bit first, without gaps.
+fn packed(structures: &[Structure]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut at = 0usize;
+    for mask in structures.iter().flat_map(|structure| structure.masks.values()) {
+        for (i, &run) in mask.runs().iter().enumerate() {
+            let end = at + run as usize;
+            bytes.resize(end.div_ceil(8), 0u8);
+            if i % 2 == 1 {
+                (at..end).for_each(|bit| bytes[bit / 8] |= 1 << (bit % 8));
+            }
+            at = end;
+        }
+    }
+    if bytes.len() % 2 == 1 {
+        bytes.push(0);
+    }
+    bytes
+}
+
+/// PS3.3 C.10.7.1.1: L from 0 to 100, a and b from -128 to 127, each over 16 bits.
+fn cie_lab(rgb: [u8; 3]) -> [u16; 3] {
+    let linear = |v: u8| {
+        let v = f64::from(v) / 255.0;
+        if v <= 0.040_45 { v / 12.92 } else { ((v + 0.055) / 1.055).powf(2.4) }
+    };
+    let [r, g, b] = rgb.map(linear);
+    let f = |t: f64| {
+        if t > 216.0 / 24_389.0 { t.cbrt() } else { (24_389.0 / 27.0 * t + 16.0) / 116.0 }
+    };
+    let x = f((0.412_456 * r + 0.357_576 * g + 0.180_437 * b) / 0.950_47);
+    let y = f(0.212_673 * r + 0.715_152 * g + 0.072_175 * b);
+    let z = f((0.019_334 * r + 0.119_192 * g + 0.950_304 * b) / 1.088_83);
+    let share = |v: f64, low: f64, high: f64| {
+        ((v - low) / (high - low) * 65_535.0).round().clamp(0.0, 65_535.0) as u16
+    };
+    [
+        share(116.0 * y - 16.0, 0.0, 100.0),
+        share(500.0 * (x - y), -128.0, 127.0),
+        share(200.0 * (y - z), -128.0, 127.0),
+    ]
+}
+
+/// Reads binary and fractional segmentations of the clip.
+pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
+    let file = Segmentation::open(path)?;
+    let info = target.info;
+    if file.size() != (info.width_px, info.height_px) {
+        let (w, h) = file.size();
+        let cause = format!("it is {w} x {h}, the clip {} x {}", info.width_px, info.height_px);
+        return Err(ReadError::other_clip(path, cause));
+    }
+    let mut structures: Vec<(u16, Structure)> = file
+        .labels()
+        .iter()
+        .map(|(&number, label)| {
+            (number, Structure { label: label.clone(), masks: Default::default() })
+        })
+        .collect();
+    for (i, frame) in file.frames().iter().enumerate() {
+        let Some((_, structure)) = structures.iter_mut().find(|(n, _)| *n == frame.segment) else {
+            let cause = format!("frame {} is of segment {}, which is none", i + 1, frame.segment);
+            return Err(ReadError::malformed(path, cause));
+        };
+        let Some(at) = index_of(frame, target).filter(|&at| at < info.frames) else {
+            let cause = format!("its frame {} is of no frame of the clip", i + 1);
+            return Err(ReadError::other_clip(path, cause));
+        };
+        let pixels = file.pixels(i)?;
+        let bitmap = Bitmap { width_px: info.width_px, height_px: info.height_px, pixels };
+        let mask: Mask = bitmap.to_mask();
+        if !mask.is_empty() {
+            structure.join(at, mask);
+        }
+    }
+    let structures = structures.into_iter().map(|(_, structure)| structure);
+    let structures = structures.filter(|structure| !structure.masks.is_empty()).collect();
+    Ok(Content { structures, notes: Vec::new() })
+}
+
+/// The frame of the clip: by the image it refers to, by where it lies, by its place in a stack.
+fn index_of(frame: &SegmentFrame, target: &Target) -> Option<FrameIndex> {
+    let info = target.info;
+    if let (Some(origin), Some(uid)) = (target.origin, &frame.instance_uid)
+        && let Some(at) = origin.instance_uids.iter().position(|known| known == uid)
+    {
+        let one = origin.instance_uids.len() == 1;
+        return if one { frame.referenced_frame.unwrap_or(1).checked_sub(1) } else { Some(at) };
+    }
+    if let (Some(place), Some(origin_mm)) = (info.placement, frame.position_mm)
+        && info.kind == ClipKind::Volume
+    {
+        let here = Placement { origin_mm, ..place };
+        let map: Option<GridMap> = here.grid_in(&place);
+        return map.and_then(|map| match map.start {
+            [0, 0, at] => usize::try_from(at).ok(),
+            _ => None,
+        });
+    }
+    frame.referenced_frame.or(frame.in_stack).unwrap_or(1).checked_sub(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_and_numbers_are_as_the_standard_wants_them() {
+        // White and black of sRGB.
+        let white = cie_lab([255; 3]);
+        assert!(white[0] > 65_500 && white[1].abs_diff(32_896) < 40, "{white:?}");
+        assert_eq!(cie_lab([0; 3])[0], 0);
+        assert_eq!(
+            decimals(&[0.1, -1.0 / 3.0, 0.0]),
+            "0.10000000000000\\-0.3333333333333\\0.00000000000000"
+        );
+        assert!(decimals(&[-123_456.789_012_345, 1e-7]).split('\\').all(|t| t.len() <= 16));
+        assert!(uid(&[b"a", b"b"]) != uid(&[b"ab", b""]) && uid(&[b"a"]).len() <= 64);
+    }
+}

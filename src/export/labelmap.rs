@@ -1,0 +1,187 @@
+//! One structure at every pixel: numbers from 1 on, 0 for none; and volumes of such numbers.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::content::{Content, Keeps, Structure, names_of};
+use super::read::{ReadError, Target, fallback_label};
+use crate::codec::LabelVolume;
+use crate::domain::{Annotation, Bitmap, ClipInfo, FrameIndex, GridMap, Mask, Placement};
+
+/// Masks laid over each other. Where several structures claim a pixel, the last one has it.
+pub(super) struct LabelMap {
+    /// Names of the numbers 1, 2, ...
+    pub(super) names: Vec<String>,
+    /// Numbers of the frames that have any.
+    pub(super) frames: BTreeMap<FrameIndex, Vec<u16>>,
+    /// Pixels that were claimed several times.
+    pub(super) covered_px: u64,
+    size: (u32, u32),
+}
+
+impl LabelMap {
+    /// The masks of `annotation`, for a format that keeps so much of names and classes.
+    pub(super) fn of(annotation: &Annotation, keeps: Keeps) -> Self {
+        let mut map =
+            Self { names: Vec::new(), frames: BTreeMap::new(), covered_px: 0, size: (0, 0) };
+        for (track, name) in annotation.tracks.values().zip(names_of(annotation, keeps.names)) {
+            let known = map.names.iter().position(|known| keeps.classes && *known == name);
+            let at = known.unwrap_or_else(|| {
+                map.names.push(name);
+                map.names.len() - 1
+            });
+            // More than 65,535 structures are refused by every format before it writes.
+            let number = u16::try_from(at + 1).unwrap_or(u16::MAX);
+            for (&frame, held) in track.masks.iter().filter(|(_, held)| !held.mask.is_empty()) {
+                map.lay(frame, &held.mask, number);
+            }
+        }
+        map
+    }
+
+    fn lay(&mut self, frame: FrameIndex, mask: &Mask, number: u16) {
+        let size = (mask.width_px(), mask.height_px());
+        self.size = size;
+        let empty = || vec![0; size.0 as usize * size.1 as usize];
+        let numbers = self.frames.entry(frame).or_insert_with(empty);
+        let mut at = 0usize;
+        for (i, &run) in mask.runs().iter().enumerate() {
+            let end = at + run as usize;
+            if i % 2 == 1 {
+                for slot in &mut numbers[at..end] {
+                    self.covered_px += u64::from(*slot != 0 && *slot != number);
+                    *slot = number;
+                }
+            }
+            at = end;
+        }
+    }
+
+    /// What a reader must find.
+    pub(super) fn structures(&self) -> Vec<Structure> {
+        let (width, height) = self.size;
+        let named = |(i, label): (usize, &String)| {
+            let number = i + 1;
+            let masks = self.frames.iter().filter_map(|(&frame, numbers)| {
+                let pixels: Vec<bool> = numbers.iter().map(|&n| usize::from(n) == number).collect();
+                let any = pixels.contains(&true);
+                let bitmap = Bitmap { width_px: width, height_px: height, pixels };
+                any.then(|| (frame, bitmap.to_mask()))
+            });
+            Structure { label: label.clone(), masks: masks.collect() }
+        };
+        let all = self.names.iter().enumerate().map(named);
+        all.filter(|structure| !structure.masks.is_empty()).collect()
+    }
+}
+
+/// Where the voxels of a label volume of a clip lie: where the clip's do, else upright with the
+/// clip's spacing (1 where unknown) at the origin.
+pub(super) fn placement(info: &ClipInfo) -> Placement {
+    info.placement.unwrap_or_else(|| {
+        let [x, y] = info.pixel_spacing_mm.unwrap_or([1.0; 2]);
+        Placement::upright([x, y, 1.0])
+    })
+}
+
+/// What a segment of a Slicer segmentation is called, by layer and number.
+type Segments = BTreeMap<(usize, u32), String>;
+
+/// Reads a label volume: NIfTI, NRRD, a Slicer segmentation, MetaImage.
+pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
+    let volume = LabelVolume::open(path)?;
+    let (map, mut notes) = grid(path, &volume, target.info)?;
+    let segments = segments(&volume);
+    let names = super::nifti::label_names(path);
+    let info = target.info;
+    let (width, height) = (info.width_px, info.height_px);
+    let ([columns, _, _], layers) = (volume.size(), volume.layers());
+    let mut found: BTreeMap<(usize, u32), BTreeMap<FrameIndex, Bitmap>> = BTreeMap::new();
+    let mut outside = 0u64;
+    volume.each_slice(|slice, labels| {
+        for (i, &label) in labels.iter().enumerate().filter(|(_, label)| **label != 0) {
+            let (layer, at) = (i % layers, i / layers);
+            let [x, y, frame] = map.voxel([at % columns, at / columns, slice]);
+            let inside = (0..i64::from(width)).contains(&x)
+                && (0..i64::from(height)).contains(&y)
+                && (0..info.frames as i64).contains(&frame);
+            if !inside {
+                outside += 1;
+                continue;
+            }
+            let masks = found.entry((layer, label)).or_default();
+            let mask = masks.entry(frame as usize).or_insert_with(|| Bitmap::empty(width, height));
+            mask.pixels[y as usize * width as usize + x as usize] = true;
+        }
+    })?;
+    if outside > 0 {
+        notes.push(format!("{outside} voxels lie outside the clip and were left out"));
+    }
+    let name = |key: &(usize, u32)| {
+        let known = segments.get(key).or_else(|| names.get(&key.1));
+        known.cloned().unwrap_or_else(|| fallback_label(key.1))
+    };
+    let structure = |(key, masks): ((usize, u32), BTreeMap<FrameIndex, Bitmap>)| Structure {
+        label: name(&key),
+        masks: masks.into_iter().map(|(frame, bitmap)| (frame, bitmap.to_mask())).collect(),
+    };
+    Ok(Content { structures: found.into_iter().map(structure).collect(), notes })
+}
+
+/// How the voxels of the file are counted in the clip: by where both lie in the patient, else
+/// one by one.
+fn grid(
+    path: &Path,
+    volume: &LabelVolume,
+    info: &ClipInfo,
+) -> Result<(GridMap, Vec<String>), ReadError> {
+    let size = [info.width_px as usize, info.height_px as usize, info.frames];
+    if let (Some(of_file), Some(of_clip)) = (volume.placement(), info.placement) {
+        if let Some(map) = of_file.grid_in(&of_clip) {
+            return Ok((map, Vec::new()));
+        }
+        if volume.size() == size {
+            let note = "the file says that it lies elsewhere than the clip; it has the clip's \
+                        size and was taken voxel by voxel";
+            return Ok((GridMap::same(), vec![note.to_owned()]));
+        }
+    }
+    let mut map = GridMap::same();
+    if let Some(offset) = volume.texts().get("Segmentation_ReferenceImageExtentOffset") {
+        let parts = offset.split_whitespace().map(str::parse::<i64>);
+        let parts: Vec<i64> = parts.map_while(Result::ok).collect();
+        map.start = parts.try_into().unwrap_or([0; 3]);
+    }
+    let fits = (0..3).all(|i| {
+        let end = map.start[i].checked_add(volume.size()[i] as i64);
+        map.start[i] >= 0 && end.is_some_and(|end| end <= size[i] as i64)
+    });
+    if fits && (map.start != [0; 3] || volume.size() == size) {
+        return Ok((map, Vec::new()));
+    }
+    let text = |[x, y, z]: [usize; 3]| format!("{x} x {y} x {z}");
+    let cause = format!("it has {} voxels, the clip {}", text(volume.size()), text(size));
+    Err(ReadError::other_clip(path, cause))
+}
+
+/// Names of the segments from the keys of a Slicer segmentation, or of our own volumes.
+fn segments(volume: &LabelVolume) -> Segments {
+    let texts = volume.texts();
+    let key = |i: usize, what: &str| texts.get(&format!("Segment{i}_{what}"));
+    let mut found = Segments::new();
+    for i in 0.. {
+        let Some(name) = key(i, "Name").or_else(|| key(i, "ID")) else {
+            return found;
+        };
+        let number = |what: &str, default: usize| {
+            key(i, what).and_then(|text| text.trim().parse().ok()).unwrap_or(default)
+        };
+        // Before layers there was one segment in each component, numbered 1.
+        let (layer, value) = match key(i, "LabelValue") {
+            Some(_) => (number("Layer", 0), number("LabelValue", i + 1)),
+            None => (i, 1),
+        };
+        found.insert((layer, value as u32), name.clone());
+    }
+    found
+}

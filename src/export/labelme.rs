@@ -1,0 +1,176 @@
+//! labelme: `00003.json` for every frame that has a mask.
+//!
+//! Masks are shapes of the kind "mask" (labelme 5.3 and later): a box and a PNG of its pixels, so
+//! holes and single pixels are kept. `group_id` tells tracks of one label apart. With the clip at
+//! hand the frames are written beside, where `imagePath` points.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::atomic::ensure_folder;
+use super::content::{Content, Gather};
+use super::raster::{Rule, fill};
+use super::read::{Frames, ReadError, Target, list_ending, stem};
+use super::{ExportError, Job, Report, indexed, overlay, rle};
+use crate::codec;
+use crate::domain::{Bitmap, FrameIndex, Mask};
+
+pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
+    ensure_folder(folder)?;
+    let mut report = Report::default();
+    let mut shapes: BTreeMap<FrameIndex, Vec<Value>> = BTreeMap::new();
+    for (group, track) in (1u64..).zip(job.annotation.tracks.values()) {
+        for (&frame, held) in &track.masks {
+            let shapes = shapes.entry(frame).or_default();
+            if let Some(shape) = shape(&held.mask, &track.info.label, group, folder)? {
+                shapes.push(shape);
+                report.masks += 1;
+            }
+        }
+    }
+    for (frame, shapes) in shapes {
+        let path = folder.join(format!("{frame:05}.json"));
+        let value = json!({
+            "version": "5.5.0",
+            "flags": {},
+            "shapes": shapes,
+            "imagePath": format!("{frame:05}.png"),
+            "imageData": null,
+            "imageHeight": job.info.height_px,
+            "imageWidth": job.info.width_px,
+            "sonomark": job.about(),
+        });
+        let bytes = serde_json::to_vec_pretty(&value).map_err(|e| ExportError::encode(&path, e))?;
+        indexed::put(&mut report, &path, &bytes)?;
+        overlay::put_frame(job, &mut report, folder, frame)?;
+    }
+    Ok(report)
+}
+
+/// `None` for an empty mask, which labelme has not.
+fn shape(
+    mask: &Mask,
+    label: &str,
+    group: u64,
+    folder: &Path,
+) -> Result<Option<Value>, ExportError> {
+    let Some(([left, top, width, height], runs)) = rle::of_box(&mask.to_bitmap()) else {
+        return Ok(None);
+    };
+    let cut = Mask::from_runs(width, height, runs).map_err(|e| ExportError::encode(folder, e))?;
+    let pixels: Vec<u16> = cut.to_bitmap().pixels.iter().map(|&p| u16::from(p)).collect();
+    let png = indexed::encode_gray(folder, (width, height), &pixels)?;
+    Ok(Some(json!({
+        "label": label,
+        "points": [[left, top], [left + width - 1, top + height - 1]],
+        "group_id": group,
+        "description": "",
+        "shape_type": "mask",
+        "flags": {},
+        "mask": STANDARD.encode(png),
+    })))
+}
+
+#[derive(Deserialize)]
+struct File {
+    shapes: Vec<Shape>,
+    #[serde(rename = "imageHeight")]
+    height: Option<u32>,
+    #[serde(rename = "imageWidth")]
+    width: Option<u32>,
+    sonomark: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Shape {
+    label: String,
+    points: Vec<[f64; 2]>,
+    group_id: Option<u64>,
+    #[serde(default)]
+    shape_type: Option<String>,
+    mask: Option<String>,
+}
+
+/// Reads one file or a folder of them: masks, polygons, rectangles and circles.
+pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
+    let files: Vec<PathBuf> =
+        if path.is_dir() { list_ending(path, "json")? } else { vec![path.to_owned()] };
+    let stems: Vec<String> = files.iter().map(|file| stem(file)).collect();
+    let info = target.info;
+    let (mut gather, mut left_out) = (Gather::default(), 0);
+    for (path, stem) in files.iter().zip(&stems) {
+        let bytes = codec::read_file(path)?;
+        let file: File =
+            serde_json::from_slice(&bytes).map_err(|e| ReadError::malformed(path, e))?;
+        let (width, height) = (info.width_px, info.height_px);
+        if file.width.is_some_and(|w| w != width) || file.height.is_some_and(|h| h != height) {
+            let cause = format!("its image is not {width} x {height} pixels");
+            return Err(ReadError::other_clip(path, cause));
+        }
+        let frame = Frames::of(target, &stems, file.sonomark.is_some()).index(path, stem)?;
+        for shape in file.shapes {
+            let mut bitmap = Bitmap::empty(width, height);
+            if put(path, &shape, &mut bitmap)? {
+                gather.put(&shape.label, shape.group_id.unwrap_or(0), frame, &bitmap);
+            } else {
+                left_out += 1;
+            }
+        }
+    }
+    let note = format!("{left_out} points and lines, which enclose nothing, were left out");
+    Ok(gather.content(if left_out > 0 { vec![note] } else { Vec::new() }))
+}
+
+/// Adds the pixels of a shape; false for kinds that have no inside.
+fn put(path: &Path, shape: &Shape, bitmap: &mut Bitmap) -> Result<bool, ReadError> {
+    match (shape.shape_type.as_deref().unwrap_or("polygon"), &shape.points[..]) {
+        ("polygon", points) => fill(bitmap, points, Rule::Centres),
+        ("rectangle", &[[x0, y0], [x1, y1]]) => {
+            fill(bitmap, &[[x0, y0], [x1, y0], [x1, y1], [x0, y1]], Rule::Centres);
+        }
+        ("circle", &[[x, y], [u, v]]) => {
+            const CORNERS: u32 = 720;
+            let radius = (u - x).hypot(v - y);
+            let corner = |i: u32| {
+                let angle = f64::from(i) / f64::from(CORNERS) * std::f64::consts::TAU;
+                [x + radius * angle.cos(), y + radius * angle.sin()]
+            };
+            fill(bitmap, &(0..CORNERS).map(corner).collect::<Vec<_>>(), Rule::Centres);
+        }
+        ("mask", &[[x0, y0], [x1, y1]]) => put_mask(path, shape, [x0, y0, x1, y1], bitmap)?,
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+fn put_mask(
+    path: &Path,
+    shape: &Shape,
+    [x0, y0, x1, y1]: [f64; 4],
+    bitmap: &mut Bitmap,
+) -> Result<(), ReadError> {
+    let inside = x0 >= 0.0
+        && y0 >= 0.0
+        && x1 >= x0
+        && y1 >= y0
+        && x1 < f64::from(bitmap.width_px)
+        && y1 < f64::from(bitmap.height_px);
+    if !inside {
+        return Err(ReadError::malformed(path, "a mask lies outside its image"));
+    }
+    let [left, top, right, low] = [x0, y0, x1, y1].map(|v| v as u32);
+    let size = (right - left + 1, low - top + 1);
+    let png = STANDARD.decode(shape.mask.as_deref().unwrap_or_default());
+    let png = png.map_err(|e| ReadError::malformed(path, format!("a mask is no base64: {e}")))?;
+    let image = indexed::decode_bytes(path, &png, size)?;
+    for (i, _) in image.numbers.iter().enumerate().filter(|(_, n)| **n != 0) {
+        let (x, y) = (i as u32 % size.0 + left, i as u32 / size.0 + top);
+        bitmap.pixels[y as usize * bitmap.width_px as usize + x as usize] = true;
+    }
+    Ok(())
+}

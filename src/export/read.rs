@@ -1,0 +1,250 @@
+//! Files of other programs, read as structures and masks of a clip.
+
+use std::path::{Path, PathBuf};
+
+use super::content::Content;
+use super::{ExportFormat, FORMATS, coco, cvat, davis, dicom_seg, labelmap, labelme, png, yolo};
+use crate::codec::{self, CodecError};
+use crate::domain::{ClipInfo, DicomOrigin, FrameIndex, shown};
+
+/// The clip that a file is read for.
+pub struct Target<'a> {
+    /// What is known of the clip.
+    pub info: &'a ClipInfo,
+    /// Names of its frames' files without ending, where it is a folder of images.
+    pub frame_names: &'a [String],
+    /// The DICOM objects that it is made of.
+    pub origin: Option<&'a DicomOrigin>,
+}
+
+/// Why nothing was read. Names are safe to show.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The file cannot be read, or is damaged.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// A folder cannot be listed.
+    #[error("cannot read {name}: {cause}; check that it exists and that you may read it")]
+    Unreadable {
+        /// The folder.
+        name: String,
+        /// What the system says.
+        cause: std::io::Error,
+    },
+    /// The content is not what it should be.
+    #[error("{name} cannot be imported: {cause}; check which program wrote it, or save it anew")]
+    Malformed {
+        /// The file.
+        name: String,
+        /// What does not fit.
+        cause: String,
+    },
+    /// Masks of something else.
+    #[error("{name} does not fit the clip: {cause}; import it with the clip it was drawn on")]
+    OtherClip {
+        /// The file.
+        name: String,
+        /// What does not fit.
+        cause: String,
+    },
+    /// No format is recognised.
+    #[error(
+        "{name} is no annotation that this program knows; name its format with --format ({known})"
+    )]
+    Unknown {
+        /// The file.
+        name: String,
+        /// Names of the formats.
+        known: String,
+    },
+}
+
+impl ReadError {
+    pub(super) fn malformed(path: &Path, cause: impl std::fmt::Display) -> Self {
+        let cause: String = cause.to_string().chars().take(300).collect();
+        Self::Malformed { name: shown(&path.to_string_lossy()), cause: shown(&cause) }
+    }
+
+    pub(super) fn other_clip(path: &Path, cause: impl Into<String>) -> Self {
+        Self::OtherClip { name: shown(&path.to_string_lossy()), cause: shown(&cause.into()) }
+    }
+}
+
+/// Reads the masks of a file or folder; without a format, by what it is.
+///
+/// # Errors
+/// When it cannot be read, is not of that format, or belongs to another clip.
+pub fn read(
+    path: &Path,
+    format: Option<ExportFormat>,
+    target: &Target,
+) -> Result<Content, ReadError> {
+    let read = match format {
+        Some(format) => format.row().read,
+        None => recognised(path)?,
+    };
+    let mut content = read(path, target)?;
+    content.structures.retain(|structure| !structure.masks.is_empty());
+    Ok(content)
+}
+
+type Reader = fn(&Path, &Target) -> Result<Content, ReadError>;
+
+fn recognised(path: &Path) -> Result<Reader, ReadError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
+    if path.is_dir() {
+        return folder(path);
+    }
+    if ends(&[".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd"]) {
+        return Ok(labelmap::read);
+    }
+    if ends(&[".dcm"]) {
+        return Ok(dicom_seg::read);
+    }
+    if ends(&[".png"]) {
+        return Ok(davis::read);
+    }
+    if ends(&[".xml"]) {
+        return Ok(cvat::read);
+    }
+    if ends(&[".txt"]) {
+        return Ok(yolo::read);
+    }
+    if ends(&[".json"]) {
+        let bytes = codec::read_file(path)?;
+        let value: serde_json::Value =
+            serde_json::from_slice(&bytes).map_err(|e| ReadError::malformed(path, e))?;
+        if value.get("shapes").is_some() {
+            return Ok(labelme::read);
+        }
+        if value.get("annotations").is_some() {
+            return Ok(coco::read);
+        }
+    }
+    Err(unknown(path))
+}
+
+/// A folder is of the first kind of file that it holds.
+fn folder(path: &Path) -> Result<Reader, ReadError> {
+    let holds = |folder: &Path, ending: &str| {
+        list(folder).is_ok_and(|all| all.iter().any(|file| has_ending(file, ending)))
+    };
+    if path.join("data.yaml").is_file() || holds(path, "txt") || holds(&path.join("labels"), "txt")
+    {
+        return Ok(yolo::read);
+    }
+    if holds(path, "json") && !path.join("meta.json").is_file() {
+        return Ok(labelme::read);
+    }
+    if path.join("Annotations").is_dir() || holds(path, "png") {
+        return Ok(davis::read);
+    }
+    let folders = list(path)?;
+    if folders.iter().any(|folder| folder.is_dir() && holds(folder, "png")) {
+        return Ok(png::read);
+    }
+    Err(unknown(path))
+}
+
+fn unknown(path: &Path) -> ReadError {
+    let known: Vec<&str> = FORMATS.iter().filter(|r| r.keeps.masks).map(|r| r.name).collect();
+    ReadError::Unknown { name: shown(&path.to_string_lossy()), known: known.join(", ") }
+}
+
+/// The entries of a folder, sorted by name in natural order; hidden ones are left out.
+pub(super) fn list(folder: &Path) -> Result<Vec<PathBuf>, ReadError> {
+    let unreadable =
+        |cause| ReadError::Unreadable { name: shown(&folder.to_string_lossy()), cause };
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if !file_name(&path).starts_with('.') {
+            found.push(path);
+        }
+    }
+    found.sort_by(|a, b| natord::compare(&file_name(a), &file_name(b)).then_with(|| a.cmp(b)));
+    Ok(found)
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The entries with an ending ("png").
+pub(super) fn list_ending(folder: &Path, ending: &str) -> Result<Vec<PathBuf>, ReadError> {
+    Ok(list(folder)?.into_iter().filter(|path| has_ending(path, ending)).collect())
+}
+
+fn has_ending(path: &Path, ending: &str) -> bool {
+    path.extension().is_some_and(|e| e.eq_ignore_ascii_case(ending))
+}
+
+/// The name without its last ending.
+pub(super) fn stem(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The label of a structure that has none but a number.
+pub(super) fn fallback_label(number: u32) -> String {
+    format!("structure {number}")
+}
+
+/// Which frames files belong to.
+pub(super) struct Frames<'a> {
+    target: &'a Target<'a>,
+    by_name: bool,
+}
+
+impl<'a> Frames<'a> {
+    /// Files named like the frames of the clip belong to those; all others by the last number in
+    /// their name, which counts from 0. Our own exports always count.
+    pub(super) fn of(target: &'a Target<'a>, stems: &[String], ours: bool) -> Self {
+        let named = |stem: &String| target.frame_names.contains(stem);
+        Self { target, by_name: !ours && !stems.is_empty() && stems.iter().all(named) }
+    }
+
+    /// The frame of a file, by its stem.
+    pub(super) fn index(&self, path: &Path, stem: &str) -> Result<FrameIndex, ReadError> {
+        let frames = self.target.info.frames;
+        let index = if self.by_name {
+            self.target.frame_names.iter().position(|name| name == stem)
+        } else {
+            last_number(stem).or((frames == 1).then_some(0))
+        };
+        match index {
+            Some(index) if index < frames => Ok(index),
+            // A still has one frame, whatever its file is called.
+            Some(_) if frames == 1 => Ok(0),
+            Some(index) => {
+                let cause = format!("frame {index} (from 0) of a clip of {frames} frames");
+                Err(ReadError::other_clip(path, cause))
+            }
+            None => Err(ReadError::malformed(path, "its name holds no number of a frame")),
+        }
+    }
+}
+
+fn last_number(stem: &str) -> Option<usize> {
+    let digits = |c: char| c.is_ascii_digit();
+    let end = stem.rfind(digits)? + 1;
+    let start = stem[..end]
+        .rfind(|c: char| !digits(c))
+        .map_or(0, |at| at + stem[at..].chars().next().map_or(1, char::len_utf8));
+    stem[start..end].parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_found_by_number_in_names() {
+        for (stem, number) in
+            [("00012", Some(12)), ("frame_7", Some(7)), ("a1b02x", Some(2)), ("é5", Some(5))]
+        {
+            assert_eq!(last_number(stem), number, "{stem}");
+        }
+        assert_eq!((last_number("mask"), last_number("")), (None, None));
+    }
+}

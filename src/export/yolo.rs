@@ -1,0 +1,163 @@
+//! YOLO segmentation: `labels/00003.txt`, a line for every part, and `data.yaml`.
+//!
+//! A line is the number of the class (tracks of one label are one class) and the corners of a
+//! polygon as shares of width and height. Corners are centres of the outermost pixels, which is
+//! where Ultralytics puts them and from which its reader colours exactly the pixels of the mask;
+//! holes are joined to their outline by a line walked there and back. With the clip at hand the
+//! frames are written as `images/00003.png`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::atomic::ensure_folder;
+use super::content::{Content, Gather, expected};
+use super::raster::{Rule, fill};
+use super::read::{Frames, ReadError, Target, list_ending, stem};
+use super::{ExportError, ExportFormat, Job, Report, indexed, overlay, trace};
+use crate::codec;
+use crate::domain::{Bitmap, FrameIndex};
+
+/// Bytes of `data.yaml`, at most.
+const MAX_YAML_BYTES: usize = 1 << 20;
+
+pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
+    let info = job.info;
+    let mut report = Report::default();
+    let classes = expected(job.annotation, ExportFormat::Yolo.row().keeps).structures;
+    let labels = folder.join("labels");
+    ensure_folder(&labels)?;
+    // A frame on which everything was found absent is a picture of background.
+    let tracks = job.annotation.tracks.values();
+    let mut lines: BTreeMap<FrameIndex, String> =
+        tracks.flat_map(|t| t.masks.keys()).map(|&frame| (frame, String::new())).collect();
+    for (class, structure) in classes.iter().enumerate() {
+        for (&frame, mask) in &structure.masks {
+            let text = lines.entry(frame).or_default();
+            for polygon in trace::centres(&mask.to_bitmap()) {
+                put_line(text, class, &polygon, (info.width_px, info.height_px))
+                    .map_err(|e| ExportError::encode(folder, e))?;
+            }
+            report.masks += 1;
+        }
+    }
+    for (frame, text) in &lines {
+        indexed::put(&mut report, &labels.join(format!("{frame:05}.txt")), text.as_bytes())?;
+        overlay::put_frame(job, &mut report, &folder.join("images"), *frame)?;
+    }
+    let mut yaml = format!("# {}\npath: .\ntrain: images\nval: images\nnames:\n", job.about());
+    for (class, structure) in classes.iter().enumerate() {
+        // A string of JSON is one of YAML.
+        let name = serde_json::Value::String(structure.label.clone());
+        yaml += &format!("  {class}: {name}\n");
+    }
+    if classes.is_empty() {
+        yaml += "  {}\n";
+    }
+    indexed::put(&mut report, &folder.join("data.yaml"), yaml.as_bytes())?;
+    Ok(report)
+}
+
+fn put_line(
+    text: &mut String,
+    class: usize,
+    polygon: &[(i32, i32)],
+    (width, height): (u32, u32),
+) -> std::fmt::Result {
+    write!(text, "{class}")?;
+    // A polygon has three corners at least: a pixel or a line walks back.
+    let corners = polygon.iter().cycle().take(polygon.len().max(3));
+    for (x, y) in corners {
+        let share = |v: i32, all: u32| (f64::from(v) + 0.5) / f64::from(all);
+        write!(text, " {:.8} {:.8}", share(*x, width), share(*y, height))?;
+    }
+    writeln!(text)
+}
+
+/// Reads one text file, a folder of them, or a data set with `labels` and `data.yaml`.
+pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
+    let (files, data) = if path.is_dir() {
+        let labels = path.join("labels");
+        let folder = if labels.is_dir() { labels } else { path.to_owned() };
+        (list_ending(&folder, "txt")?, path.join("data.yaml"))
+    } else {
+        let folder = path.parent().and_then(Path::parent).map(Path::to_owned);
+        (vec![path.to_owned()], folder.unwrap_or_default().join("data.yaml"))
+    };
+    let files: Vec<PathBuf> = files.into_iter().filter(|file| stem(file) != "classes").collect();
+    let (names, ours) = names(&data)?;
+    let stems: Vec<String> = files.iter().map(|file| stem(file)).collect();
+    let frames = Frames::of(target, &stems, ours);
+    let mut gather = Gather::default();
+    let mut boxes = 0;
+    for (file, stem) in files.iter().zip(&stems) {
+        let frame = frames.index(file, stem)?;
+        let bytes = codec::read_file(file)?;
+        let text = String::from_utf8_lossy(&bytes);
+        for (row, line) in text.lines().enumerate() {
+            let malformed = || {
+                let cause = format!("line {} is no class with a polygon", row + 1);
+                ReadError::malformed(file, cause)
+            };
+            let mut words = line.split_whitespace();
+            let Some(class) = words.next() else { continue };
+            let class: u32 = class.parse().map_err(|_| malformed())?;
+            let numbers: Result<Vec<f64>, _> = words.map(str::parse).collect();
+            let numbers = numbers.map_err(|_| malformed())?;
+            if numbers.len() == 4 {
+                boxes += 1;
+                continue;
+            }
+            if numbers.len() < 6 || numbers.len() % 2 != 0 {
+                return Err(malformed());
+            }
+            let label = names.get(&class).cloned().unwrap_or_else(|| format!("class {class}"));
+            gather.put(&label, u64::from(class), frame, &filled(&numbers, target));
+        }
+    }
+    let note = format!("{boxes} boxes without outline were left out");
+    Ok(gather.content(if boxes > 0 { vec![note] } else { Vec::new() }))
+}
+
+fn filled(shares: &[f64], target: &Target) -> Bitmap {
+    let (width, height) = (target.info.width_px, target.info.height_px);
+    let points: Vec<[f64; 2]> = shares
+        .chunks_exact(2)
+        .map(|p| [p[0] * f64::from(width), p[1] * f64::from(height)])
+        .collect();
+    let mut bitmap = Bitmap::empty(width, height);
+    fill(&mut bitmap, &points, Rule::CentresAndOutline);
+    bitmap
+}
+
+#[derive(Deserialize)]
+struct Data {
+    names: Option<ClassNames>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ClassNames {
+    List(Vec<String>),
+    Numbered(BTreeMap<u32, String>),
+}
+
+/// Names of the classes, and whether this program wrote them; nothing where there is no file.
+fn names(path: &Path) -> Result<(BTreeMap<u32, String>, bool), ReadError> {
+    if !path.is_file() {
+        return Ok((BTreeMap::new(), false));
+    }
+    let bytes = codec::read_file(path)?;
+    if bytes.len() > MAX_YAML_BYTES {
+        return Err(ReadError::malformed(path, "it has more than 1 MiB"));
+    }
+    let data: Data = serde_yaml::from_slice(&bytes).map_err(|e| ReadError::malformed(path, e))?;
+    let names = match data.names {
+        Some(ClassNames::List(list)) => (0..).zip(list).collect(),
+        Some(ClassNames::Numbered(names)) => names,
+        None => BTreeMap::new(),
+    };
+    Ok((names, bytes.starts_with(b"# sonomark")))
+}

@@ -11,7 +11,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::domain::shown;
-use yaml::{Entries, Faults, nearest};
+use yaml::{Entries, Faults, Kind, Node, nearest};
 
 /// Where a value is from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +83,8 @@ pub struct Settings {
     pub keymap: Setting<String>,
     /// What a hang-up does to a running propagation.
     pub on_hangup: Setting<OnHangup>,
+    /// Memory for the features of visited frames, MiB.
+    pub features_mib: Setting<usize>,
     /// `keymaps/NAME.yaml` of the person, if there is one.
     pub keymap_text: Option<OverrideText>,
     /// `themes/NAME.yaml` of the person, if there is one.
@@ -115,7 +117,8 @@ pub struct Flags {
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct ConfigError(pub Vec<Faults>);
 
-const KEYS: [&str; 7] = ["project", "device", "card", "graphics", "theme", "keymap", "on_hangup"];
+const KEYS: [&str; 8] =
+    ["project", "device", "card", "graphics", "theme", "keymap", "on_hangup", "features_mib"];
 const GRAPHICS: [&str; 3] = ["auto", "sixel", "halfblock"];
 
 impl Settings {
@@ -166,6 +169,11 @@ impl Settings {
             ("theme", shown(&self.theme.value), self.theme.origin.to_string()),
             ("keymap", shown(&self.keymap.value), self.keymap.origin.to_string()),
             ("on_hangup", hangup.to_owned(), self.on_hangup.origin.to_string()),
+            (
+                "features_mib",
+                self.features_mib.value.to_string(),
+                self.features_mib.origin.to_string(),
+            ),
         ]
     }
 }
@@ -207,8 +215,15 @@ impl Raw {
             let mut faults = Faults::new(&name);
             if let Some(entries) = Entries::of(&root, "", &KEYS, &mut faults) {
                 for key in KEYS {
-                    if let Some((value, line)) = entries.text(key, &mut faults) {
-                        self.set(key, value.to_owned(), Origin::File(path.to_owned(), line));
+                    let value = match entries.get(key) {
+                        // A number needs no quotes.
+                        Some((_, Node { line, kind: Kind::Number(n) })) => {
+                            Some((n.to_string(), *line))
+                        }
+                        _ => entries.text(key, &mut faults).map(|(text, at)| (text.to_owned(), at)),
+                    };
+                    if let Some((value, line)) = value {
+                        self.set(key, value, Origin::File(path.to_owned(), line));
                     }
                 }
             }
@@ -272,6 +287,10 @@ impl Raw {
         let on_hangup =
             one("on_hangup", "finish", &|value| choice_fault(value, &["finish", "stop"]));
         let finish = on_hangup.value != "stop";
+        let features_mib = one("features_mib", "512", &|value| {
+            let whole = value.parse::<usize>().is_ok_and(|mib| (1..=1 << 20).contains(&mib));
+            (!whole).then(|| "give whole MiB, 1 or more".to_owned())
+        });
         Settings {
             project: Setting { value: expanded(&project.value, home), origin: project.origin },
             device,
@@ -285,6 +304,10 @@ impl Raw {
             on_hangup: Setting {
                 value: if finish { OnHangup::Finish } else { OnHangup::Stop },
                 origin: on_hangup.origin,
+            },
+            features_mib: Setting {
+                value: features_mib.value.parse().unwrap_or(1),
+                origin: features_mib.origin,
             },
             keymap_text: None,
             theme_text: None,
@@ -363,7 +386,8 @@ mod tests {
     fn later_sources_win_and_every_value_knows_its_own() {
         let flags = Flags { device: Some("cpu".into()), ..Flags::default() };
         let vars = [("SONOMARK_DEVICE", "gpu"), ("SONOMARK_GRAPHICS", "sixel")];
-        let file = "# mine\ndevice: gpu:1\ntheme: mine\nproject: ~/marks\non_hangup: stop\n";
+        let file = "# mine\ndevice: gpu:1\ntheme: mine\nproject: ~/marks\non_hangup: stop\n\
+                    features_mib: 64\n";
         let settings = load(file, &vars, &flags).expect("no fault");
         assert_eq!(settings.device.value, "cpu");
         assert_eq!(settings.device.origin, Origin::Flag("device".into()));
@@ -371,6 +395,7 @@ mod tests {
         assert!(matches!(settings.theme.origin, Origin::File(_, 3)));
         assert!(settings.project.value.is_absolute() && settings.project.value.ends_with("marks"));
         assert_eq!(settings.on_hangup.value, OnHangup::Stop);
+        assert_eq!(settings.features_mib.value, 64);
         assert_eq!(settings.keymap.origin, Origin::Default);
         assert_eq!(settings.theme_text.expect("read").text, "accent: red\n");
         assert_eq!(settings.keymap_text, None);
@@ -388,8 +413,9 @@ mod tests {
     fn all_faults_of_all_sources_are_told_at_once() {
         let vars = [("SONOMARK_ON_HANGUP", "finnish"), ("SONOMARK_THEME", "../../etc/passwd")];
         let flags = Flags { graphics: Some("sixl".into()), ..Flags::default() };
-        let error =
-            load("devce: cpu\nkeymap: [a]\n", &vars, &flags).expect_err("faults").to_string();
+        let error = load("devce: cpu\nkeymap: [a]\nfeatures_mib: 0\n", &vars, &flags)
+            .expect_err("faults")
+            .to_string();
         for part in [
             "line 1: `devce` is unknown; did you mean `device`?",
             "line 2: `keymap` must be text, it is a list",
@@ -397,6 +423,7 @@ mod tests {
             "did you mean finish?",
             "--graphics has 1 fault",
             "did you mean sixel?",
+            "`features_mib` is \"0\"; give whole MiB",
             "a name has letters, digits",
         ] {
             assert!(error.contains(part), "{part} is missing in\n{error}");

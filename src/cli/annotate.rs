@@ -50,11 +50,12 @@ pub(super) type Attach<'a> = Box<dyn FnOnce(Sender<Msg>) + 'a>;
 /// No clip opens, or there is no terminal.
 pub(super) fn screen(settings: &Settings, clips: Vec<PathBuf>, attach: Option<Attach<'_>>) -> Done {
     let (project, card) = (&settings.project.value, &settings.card.value);
-    let device = &settings.device.value;
+    let (device, features_mib) = (&settings.device.value, settings.features_mib.value);
     let start = Start {
         clips,
         open: Box::new(move |path, events| {
-            let net = SegmenterSource::Net { card: card.clone(), device: device.clone() };
+            let (card, device) = (card.clone(), device.clone());
+            let net = SegmenterSource::Net { card, device, features_mib };
             Session::open(path, project, net, events)
         }),
         settings,

@@ -17,7 +17,7 @@ use crate::engine::{
 use crate::tui::graphics::bench_rows;
 
 use super::headless::{load_network, write_json};
-use super::{Done, Failure, demo, print};
+use super::{Done, Failure, bench_memory, bench_stages, demo, print};
 
 const REPEATS: usize = 9;
 
@@ -28,6 +28,10 @@ enum What {
     Network,
     /// The sixel encoders
     Sixel,
+    /// The network part by part, in processor and wall seconds
+    Stages,
+    /// Resident memory along a long clip
+    Memory,
 }
 
 /// Arguments.
@@ -39,6 +43,9 @@ pub(super) struct Options {
     /// Also write the numbers here
     #[arg(long, value_name = "OUT")]
     json: Option<PathBuf>,
+    /// Frames to track for `memory`
+    #[arg(long, value_name = "N", default_value_t = 5000)]
+    frames: usize,
 }
 
 /// Runs it.
@@ -54,6 +61,10 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
             report
         }
         What::Sixel => sixel(&clip)?,
+        What::Stages => bench_stages::report(settings)?,
+        What::Memory => {
+            bench_memory::report(load_network(settings)?, &frames_of(&clip)?, options.frames)?
+        }
     };
     if let Some(path) = &options.json {
         write_json(path, &report)?;
@@ -62,8 +73,9 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
         match value {
             Value::Array(rows) => rows.iter().for_each(|row| print(&row.to_string())),
             Value::Number(number) => {
-                print(&format!("{name:<20} {:.1}", number.as_f64().unwrap_or(f64::NAN)))
+                print(&format!("{name:<20} {:.3}", number.as_f64().unwrap_or(f64::NAN)))
             }
+            Value::Object(_) => print(&format!("{name:<20} {value}")),
             other => print(&format!("{name:<20} {}", other.as_str().unwrap_or_default())),
         }
     }
@@ -74,7 +86,7 @@ fn frames_of(clip: &Clip) -> Result<Vec<Arc<GrayFrame>>, Failure> {
     (0..clip.info().frames).map(|frame| clip.frame(frame).map_err(Failure::input)).collect()
 }
 
-fn prompts() -> FramePrompts {
+pub(super) fn prompts() -> FramePrompts {
     let points = demo::POINTS.map(|(x, y)| (PointKind::Boundary, PointPx::new(x, y))).to_vec();
     FramePrompts { points, ..FramePrompts::default() }
 }
@@ -163,7 +175,7 @@ fn millis(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1e3
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+pub(super) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }

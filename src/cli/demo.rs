@@ -107,6 +107,7 @@ fn headless(settings: &Settings, clip: &Path, out: &Path) -> Done {
     let net = SegmenterSource::Net {
         card: settings.card.value.clone(),
         device: settings.device.value.clone(),
+        features_mib: settings.features_mib.value,
     };
     let (events, inbox) = channel::<Event>();
     let project = out.join("project");

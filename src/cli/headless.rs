@@ -25,7 +25,10 @@ use super::{Failure, interrupted, path_shown};
 /// A card, weights or device that cannot be used.
 pub(super) fn load_network(settings: &Settings) -> Result<NetSegmenter, Failure> {
     let card = settings.card.value.as_deref();
-    NetSegmenter::load(card, &settings.device.value).map_err(Failure::Configuration)
+    let mut network =
+        NetSegmenter::load(card, &settings.device.value).map_err(Failure::Configuration)?;
+    network.set_feature_budget(settings.features_mib.value);
+    Ok(network)
 }
 
 /// One frame of one track, decided.

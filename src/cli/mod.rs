@@ -6,6 +6,8 @@
 
 mod annotate;
 mod bench;
+mod bench_memory;
+mod bench_stages;
 mod demo;
 mod doctor;
 mod evaluate;

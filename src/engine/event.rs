@@ -83,6 +83,8 @@ pub enum SegmenterSource {
         card: Option<PathBuf>,
         /// As given with `--device`.
         device: String,
+        /// Memory for the features of visited frames, MiB.
+        features_mib: usize,
     },
     /// A double.
     Scripted(Box<dyn Segmenter + Send>),
@@ -93,9 +95,12 @@ pub enum SegmenterSource {
 impl fmt::Debug for SegmenterSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Net { card, device } => {
-                f.debug_struct("Net").field("card", card).field("device", device).finish()
-            }
+            Self::Net { card, device, features_mib } => f
+                .debug_struct("Net")
+                .field("card", card)
+                .field("device", device)
+                .field("features_mib", features_mib)
+                .finish(),
             Self::Scripted(_) => f.write_str("Scripted"),
             Self::None => f.write_str("None"),
         }

@@ -22,6 +22,9 @@ pub(super) struct Propagation {
     pub(super) cancelled: Arc<AtomicBool>,
 }
 
+/// How far to either side of the cursor frames are encoded ahead.
+const AHEAD_FRAMES: usize = 4;
+
 /// The next thing to do.
 pub(super) enum Work {
     Refresh(Refresh),
@@ -35,7 +38,8 @@ struct Mailbox {
     refreshes: Vec<Refresh>,
     propagations: VecDeque<Propagation>,
     running: Option<(TrackId, Arc<AtomicBool>)>,
-    ahead: Option<FrameIndex>,
+    /// Frames to encode while there is nothing else to do, the nearest first.
+    ahead: VecDeque<FrameIndex>,
     closed: bool,
 }
 
@@ -70,9 +74,9 @@ impl Jobs {
         self.arrived.notify_one();
     }
 
-    /// Only the newest frame to be encoded ahead is remembered.
-    pub(super) fn set_ahead(&self, frame: FrameIndex) {
-        self.lock().ahead = Some(frame);
+    /// `frame` and its neighbours among `count` frames are to be encoded ahead; an older wish is forgotten.
+    pub(super) fn set_ahead(&self, frame: FrameIndex, count: usize) {
+        self.lock().ahead = around(frame, count).collect();
         self.arrived.notify_one();
     }
 
@@ -119,10 +123,40 @@ impl Jobs {
                 mailbox.running = Some((job.ticket.track, Arc::clone(&job.cancelled)));
                 return Some(Work::Propagate(job));
             }
-            if let Some(frame) = mailbox.ahead.take() {
+            if let Some(frame) = mailbox.ahead.pop_front() {
                 return Some(Work::EncodeAhead(frame));
             }
             mailbox = self.arrived.wait(mailbox).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+}
+
+/// `frame`, then its neighbours within [`AHEAD_FRAMES`], the nearest first and later ones before earlier ones.
+fn around(frame: FrameIndex, count: usize) -> impl Iterator<Item = FrameIndex> {
+    let beside = (1..=AHEAD_FRAMES).flat_map(move |n| [frame.checked_add(n), frame.checked_sub(n)]);
+    std::iter::once(Some(frame)).chain(beside).flatten().filter(move |frame| *frame < count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_frames_are_encoded_first_and_none_outside_the_clip() {
+        assert_eq!(around(3, 6).collect::<Vec<_>>(), [3, 4, 2, 5, 1, 0]);
+        assert_eq!(around(0, 1).collect::<Vec<_>>(), [0]);
+    }
+
+    #[test]
+    fn a_new_place_of_the_cursor_replaces_what_was_to_be_encoded() {
+        let jobs = Jobs::default();
+        jobs.set_ahead(0, 100);
+        jobs.set_ahead(50, 100);
+        let next = || match jobs.wait() {
+            Some(Work::EncodeAhead(frame)) => frame,
+            _ => usize::MAX,
+        };
+        let frames: Vec<_> = (0..3).map(|_| next()).collect();
+        assert_eq!(frames, [50, 51, 49]);
     }
 }

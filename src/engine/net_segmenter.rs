@@ -21,8 +21,8 @@ use crate::net::tracker::TrackError;
 use super::shipped::load_network;
 use super::{Anchor, Decided, Direction, Image, Lru, SegmentError, Segmenter, SegmenterInfo};
 
-/// Features kept: some hundred frames of the shipped network, some ten of SAM 2's at 1024 px.
-const FEATURE_BYTES: usize = 512 << 20;
+/// Features kept by default: two thousand frames of the shipped network, 120 of SAM 2's at 512 px, 30 at 1024 px.
+const FEATURES_MIB: usize = 512;
 
 /// What is kept of a frame.
 #[derive(Clone)]
@@ -62,11 +62,30 @@ impl NetSegmenter {
             card,
             sam,
             picked,
-            cache: Lru::new(FEATURE_BYTES),
+            cache: Lru::new(FEATURES_MIB << 20),
             frames: 1,
             follower: None,
             follow_options: FollowOptions::default(),
         }
+    }
+
+    /// Keeps features of at most `mib` MiB; those of the frames visited last.
+    pub fn set_feature_budget(&mut self, mib: usize) {
+        self.cache = Lru::new(mib << 20);
+    }
+
+    /// Keeps the features of at most `frames` frames like `image`.
+    ///
+    /// # Errors
+    /// A failing network.
+    pub fn keep_features_of(
+        &mut self,
+        frames: usize,
+        image: Image<'_>,
+    ) -> Result<(), SegmentError> {
+        let (encoded, _) = self.encoded(image)?;
+        self.cache = Lru::new(frames * bytes_of(&encoded.features));
+        Ok(())
     }
 
     /// Follows with other options than the usual ones; for measuring.

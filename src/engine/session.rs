@@ -142,7 +142,7 @@ impl<M: From<Event> + Send + 'static> Session<M> {
         self.worker.cancel(track);
     }
 
-    /// Computes the features of a frame while there is nothing else to do.
+    /// Computes the features of a frame and of its neighbours while there is nothing else to do.
     pub fn encode_ahead(&self, frame: FrameIndex) {
         self.worker.encode_ahead(frame);
     }
@@ -236,8 +236,9 @@ pub(crate) fn frames_of(clip: &Arc<codec::Clip>) -> Frames {
 
 fn builder(source: SegmenterSource) -> Builder {
     match source {
-        SegmenterSource::Net { card, device } => Box::new(move || {
-            let net = NetSegmenter::load(card.as_deref(), &device)?;
+        SegmenterSource::Net { card, device, features_mib } => Box::new(move || {
+            let mut net = NetSegmenter::load(card.as_deref(), &device)?;
+            net.set_feature_budget(features_mib);
             Ok(Box::new(net) as Box<dyn Segmenter>)
         }),
         SegmenterSource::Scripted(double) => Box::new(move || {

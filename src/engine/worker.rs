@@ -32,6 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub struct Worker {
     jobs: Arc<Jobs>,
     thread: Option<JoinHandle<()>>,
+    frames: usize,
 }
 
 impl Worker {
@@ -43,6 +44,7 @@ impl Worker {
     pub fn spawn(build: Builder, frames: Arc<Frames>, outbox: Outbox) -> std::io::Result<Self> {
         let jobs = Arc::<Jobs>::default();
         let inner = Arc::clone(&jobs);
+        let count = frames.count();
         let thread = thread::Builder::new()
             .name("sonomark-network".into())
             .stack_size(STACK_BYTES)
@@ -57,7 +59,7 @@ impl Worker {
                     refuse_all(&inner, &outbox, &why);
                 }
             })?;
-        Ok(Self { jobs, thread: Some(thread) })
+        Ok(Self { jobs, thread: Some(thread), frames: count })
     }
 
     /// Asks for the mask of one frame from its own prompts.
@@ -75,9 +77,9 @@ impl Worker {
         self.jobs.cancel(track);
     }
 
-    /// Computes the features of `frame` when there is nothing else to do.
+    /// Computes the features of `frame` and of its neighbours when there is nothing else to do.
     pub fn encode_ahead(&self, frame: FrameIndex) {
-        self.jobs.set_ahead(frame);
+        self.jobs.set_ahead(frame, self.frames);
     }
 }
 

@@ -55,7 +55,7 @@ pub struct LayerNorm {
     pub weight: Param<Tensor<1>>,
     /// Shift `[d]`.
     pub bias: Param<Tensor<1>>,
-    epsilon: f64,
+    pub(super) epsilon: f64,
 }
 
 impl LayerNorm {
@@ -299,20 +299,30 @@ fn wavelength(j: usize, n: usize) -> f64 {
 /// even channels sine, odd channels cosine.
 pub fn sine_pe_2d(channels: usize, [h, w]: [usize; 2], device: &Device) -> Tensor<4> {
     let half = channels / 2;
-    let turn = |i: usize, n: usize| (i + 1) as f64 / (n as f64 + 1e-6) * std::f64::consts::TAU;
-    let wave = |at: f64, j: usize| {
-        let phase = at / wavelength(j, half);
-        (if j.is_multiple_of(2) { phase.sin() } else { phase.cos() }) as f32
-    };
+    let [down, across] = sine_axes(channels, [h, w]);
     let mut out = Vec::with_capacity(channels * h * w);
-    for c in 0..channels {
-        for y in 0..h {
-            for x in 0..w {
-                out.push(if c < half { wave(turn(y, h), c) } else { wave(turn(x, w), c - half) });
-            }
-        }
+    for c in 0..half {
+        (0..h).for_each(|y| out.extend(std::iter::repeat_n(down[y * half + c], w)));
+    }
+    for c in 0..half {
+        let row: Vec<f32> = (0..w).map(|x| across[x * half + c]).collect();
+        (0..h).for_each(|_| out.extend_from_slice(&row));
     }
     constant(out, [1, channels, h, w], device)
+}
+
+/// What [`sine_pe_2d`] is made of: the first half of the channels of each row `[h, channels / 2]` and the second half of
+/// each column `[w, channels / 2]`.
+pub(super) fn sine_axes(channels: usize, size: [usize; 2]) -> [Vec<f32>; 2] {
+    let half = channels / 2;
+    size.map(|n| {
+        let turn = |i: usize| (i + 1) as f64 / (n as f64 + 1e-6) * std::f64::consts::TAU;
+        let wave = |at: f64, j: usize| {
+            let phase = at / wavelength(j, half);
+            (if j.is_multiple_of(2) { phase.sin() } else { phase.cos() }) as f32
+        };
+        (0..n).flat_map(|i| (0..half).map(move |j| wave(turn(i), j))).collect()
+    })
 }
 
 /// 1-D sine encoding `[n, dim]` of positions (`get_1d_sine_pe`): all sines, then all cosines.

@@ -8,6 +8,7 @@ use super::blocks::{attend, constant};
 use burn::tensor::module::{conv2d, layer_norm};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor};
+use burn_flex::{Flex, FlexTensor};
 use std::fmt;
 use std::str::FromStr;
 
@@ -138,6 +139,30 @@ fn gpu(index: Option<usize>, software: bool) -> Result<Picked, String> {
         self_test(&device).map_err(|why| format!("{} failed the self-test: {why}", chosen.name))?;
     let description = format!("GPU {}: self-test error {error:.0e}", chosen.name);
     Ok(Picked { device, description, gpu: true })
+}
+
+/// The numbers of a tensor of the CPU, shared with it instead of copied.
+#[derive(Clone)]
+pub(super) struct Host(FlexTensor);
+
+impl Host {
+    /// The numbers of an f32 tensor that lies on the CPU and follows no gradients; `None` for every other.
+    pub(super) fn of<const D: usize>(x: &Tensor<D>) -> Option<Self> {
+        if x.device().is_autodiff() {
+            return None;
+        }
+        let held = x.clone().try_into_primitive::<Flex>().ok()?.to_contiguous();
+        held.as_slice::<f32>().is_some().then_some(Self(held))
+    }
+}
+
+impl std::ops::Deref for Host {
+    type Target = [f32];
+
+    /// Row by row, whatever views the tensor went through.
+    fn deref(&self) -> &[f32] {
+        self.0.as_slice().unwrap_or_default()
+    }
 }
 
 /// Runs small operations on `device` and on the CPU; the largest difference, or why it is too large.

@@ -52,7 +52,7 @@ pub struct Hiera {
     pub blocks: Vec<HieraBlock>,
     /// Last block of each stage.
     #[module(skip)]
-    stage_ends: Vec<usize>,
+    pub(super) stage_ends: Vec<usize>,
 }
 
 /// The stem convolution.
@@ -142,9 +142,9 @@ pub struct HieraBlock {
     /// Widens the shortcut where the width changes.
     pub proj: Option<Linear>,
     /// Window side, 0 = global.
-    window: usize,
+    pub(super) window: usize,
     /// Whether this block halves the grid.
-    pool: bool,
+    pub(super) pool: bool,
 }
 
 impl HieraBlock {
@@ -205,7 +205,7 @@ pub struct HieraAttention {
     pub qkv: Linear,
     /// C' to C'.
     pub proj: Linear,
-    heads: usize,
+    pub(super) heads: usize,
 }
 
 impl HieraAttention {
@@ -265,7 +265,7 @@ pub struct FpnNeck {
     /// 1x1 convolutions, the deepest stage first.
     pub convs: Vec<NeckConv>,
     #[module(skip)]
-    top_down: Vec<usize>,
+    pub(super) top_down: Vec<usize>,
 }
 
 /// One lateral convolution.

@@ -10,6 +10,7 @@ use super::blocks::{
     conv, from_tokens, join_heads, split_heads, to_tokens,
 };
 use super::config::ModelConfig;
+use super::cpu;
 use burn::module::Module;
 use burn::nn::conv::Conv2d;
 use burn::tensor::activation::gelu;
@@ -192,7 +193,7 @@ impl MaskDecoder {
         let tokens = self.tokens(sparse);
         let b = tokens.dims()[0];
         let (tokens, image) = self.transformer.forward(to_tokens(src), to_tokens(pe), tokens);
-        let upscaled = self.output_upscaling.forward(from_tokens(image, [h, w]), high_res);
+        let upscaled = self.upscaled(image, [h, w], high_res);
         let mask_tokens = tokens.clone().narrow(1, 2, MASKS);
         let hyper = self.output_hypernetworks_mlps.iter().enumerate();
         let hyper =
@@ -208,6 +209,17 @@ impl MaskDecoder {
         }
     }
 
+    /// Image tokens `[B, h * w, d]` to `[B, d / 8, 4 h, 4 w]`, with the fine features.
+    pub fn upscaled(
+        &self,
+        image: Tensor<3>,
+        size: [usize; 2],
+        high_res: [Tensor<4>; 2],
+    ) -> Tensor<4> {
+        cpu::upscale(&self.output_upscaling, &image, size, &high_res)
+            .unwrap_or_else(|| self.output_upscaling.forward(from_tokens(image, size), high_res))
+    }
+
     /// Object score, IoU and mask tokens before the prompt tokens: `[B, 6 + T, d]`.
     pub fn tokens(&self, sparse: Tensor<3>) -> Tensor<3> {
         let [b, _, d] = sparse.dims();
@@ -221,13 +233,14 @@ impl MaskDecoder {
 /// s16 to s4 in two steps, with the fine features; numbered as in the `nn.Sequential`.
 #[derive(Module, Debug)]
 pub struct Upscaling {
-    n0: Deconv2x2,
-    n1: LayerNorm2d,
-    n3: Deconv2x2,
+    pub(super) n0: Deconv2x2,
+    pub(super) n1: LayerNorm2d,
+    pub(super) n3: Deconv2x2,
 }
 
 impl Upscaling {
-    fn forward(&self, src: Tensor<4>, [s4, s8]: [Tensor<4>; 2]) -> Tensor<4> {
+    /// `[B, d, h, w]` to `[B, d / 8, 4 h, 4 w]`, in Burn's operations.
+    pub fn forward(&self, src: Tensor<4>, [s4, s8]: [Tensor<4>; 2]) -> Tensor<4> {
         let x = gelu(self.n1.forward(self.n0.forward(src) + s8));
         gelu(self.n3.forward(x) + s4)
     }
@@ -263,6 +276,17 @@ impl TwoWayTransformer {
         image_pe: Tensor<3>,
         tokens: Tensor<3>,
     ) -> (Tensor<3>, Tensor<3>) {
+        cpu::two_way(self, &image, &image_pe, &tokens)
+            .unwrap_or_else(|| self.forward_by_parts(image, image_pe, tokens))
+    }
+
+    /// As [`Self::forward`], in Burn's operations on every device: the way with gradients and on a GPU.
+    pub fn forward_by_parts(
+        &self,
+        image: Tensor<3>,
+        image_pe: Tensor<3>,
+        tokens: Tensor<3>,
+    ) -> (Tensor<3>, Tensor<3>) {
         let pe = tokens.clone();
         let (mut tokens, mut image) = (tokens, image);
         for layer in &self.layers {
@@ -277,17 +301,17 @@ impl TwoWayTransformer {
 /// One layer (`TwoWayAttentionBlock`), post-norm.
 #[derive(Module, Debug)]
 pub struct TwoWayLayer {
-    self_attn: TwoWayAttention,
-    norm1: LayerNorm,
+    pub(super) self_attn: TwoWayAttention,
+    pub(super) norm1: LayerNorm,
     /// Public so that training can tie its projections.
     pub cross_attn_token_to_image: TwoWayAttention,
-    norm2: LayerNorm,
-    mlp: Mlp,
-    norm3: LayerNorm,
-    norm4: LayerNorm,
+    pub(super) norm2: LayerNorm,
+    pub(super) mlp: Mlp,
+    pub(super) norm3: LayerNorm,
+    pub(super) norm4: LayerNorm,
     /// Public so that training can tie its projections.
     pub cross_attn_image_to_token: TwoWayAttention,
-    first: bool,
+    pub(super) first: bool,
 }
 
 impl TwoWayLayer {
@@ -344,7 +368,7 @@ pub struct TwoWayAttention {
     pub v_proj: Linear,
     /// inner to d.
     pub out_proj: Linear,
-    heads: usize,
+    pub(super) heads: usize,
 }
 
 impl TwoWayAttention {

@@ -14,9 +14,10 @@ use super::blocks::{
     EPS_DEFAULT, LayerNorm, Linear, attend, constant, from_tokens, join_heads, sine_pe_2d,
     split_heads, to_tokens,
 };
+use super::cpu;
 
 /// Weight of the sine encoding added to the current frame's features.
-const POS_AT_INPUT: f64 = 0.1;
+pub(super) const POS_AT_INPUT: f64 = 0.1;
 
 /// Sizes of a [`MemoryAttention`].
 #[derive(Clone, Debug, PartialEq)]
@@ -61,8 +62,8 @@ pub struct MemoryAttention {
     pub layers: Vec<MemoryAttentionLayer>,
     /// The closing norm.
     pub norm: LayerNorm,
-    heads: usize,
-    rope_theta: f64,
+    pub(super) heads: usize,
+    pub(super) rope_theta: f64,
 }
 
 impl MemoryAttention {
@@ -71,6 +72,18 @@ impl MemoryAttention {
     ///
     /// The last `n_ptr_tokens` of the `M` tokens are object pointers; the others are whole frames of `h * w` tokens each.
     pub fn forward(
+        &self,
+        curr: Tensor<4>,
+        memory: Tensor<3>,
+        memory_pos: Tensor<3>,
+        n_ptr_tokens: usize,
+    ) -> Tensor<4> {
+        cpu::read_memory(self, &curr, &memory, &memory_pos, n_ptr_tokens)
+            .unwrap_or_else(|| self.forward_by_parts(curr, memory, memory_pos, n_ptr_tokens))
+    }
+
+    /// As [`Self::forward`], in Burn's operations on every device: the way with gradients and on a GPU.
+    pub fn forward_by_parts(
         &self,
         curr: Tensor<4>,
         memory: Tensor<3>,
@@ -201,6 +214,13 @@ pub struct AxialRope {
 impl AxialRope {
     /// Tables for `d` channels on a `[h, w]` grid, computed in f64.
     pub fn new(d: usize, [h, w]: [usize; 2], theta: f64, device: &Device) -> Self {
+        let cpu::Turns { cos, sin, half } = Self::tables(d, [h, w], theta);
+        let shape = [1, h * w, half];
+        Self { cos: constant(cos, shape, device), sin: constant(sin, shape, device) }
+    }
+
+    /// The numbers of [`AxialRope::new`].
+    pub(super) fn tables(d: usize, [h, w]: [usize; 2], theta: f64) -> cpu::Turns {
         let quarter = d / 4;
         let angle = |at: usize, j: usize| at as f64 * theta.powf(-((4 * j) as f64) / d as f64);
         // Only h + w rows differ, so sines are taken once per coordinate.
@@ -219,8 +239,7 @@ impl AxialRope {
                 }
             }
         }
-        let shape = [1, h * w, 2 * quarter];
-        Self { cos: constant(cos, shape, device), sin: constant(sin, shape, device) }
+        cpu::Turns { cos, sin, half: 2 * quarter }
     }
 
     /// Turns `[B, n, d]`, the table repeating every `h * w` tokens; the last `unturned` tokens are left as they are.

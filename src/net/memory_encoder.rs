@@ -11,6 +11,7 @@ use burn::tensor::activation::gelu;
 use burn::tensor::{Device, Tensor};
 
 use super::blocks::{LayerNorm2d, Linear, conv, nchw, nhwc};
+use super::cpu;
 
 /// Channels after each of the four halvings of the mask; the same in every SAM 2.1 whatever its width.
 const MASK_CHANNELS: [usize; 5] = [1, 4, 16, 64, 256];
@@ -63,6 +64,12 @@ impl MemoryEncoder {
     /// `pix_feat` `[B, d, h, w]` (not conditioned on memory) and `mask` `[B, 1, 16h, 16w]` in -10..10 to a memory
     /// `[B, mem_dim, h, w]`. Its place encoding is `sine_pe_2d(mem_dim, [h, w])`.
     pub fn forward(&self, pix_feat: Tensor<4>, mask: Tensor<4>) -> Tensor<4> {
+        cpu::encode_memory(self, &pix_feat, &mask)
+            .unwrap_or_else(|| self.forward_by_parts(pix_feat, mask))
+    }
+
+    /// As [`Self::forward`], in Burn's operations on every device: the way with gradients and on a GPU.
+    pub fn forward_by_parts(&self, pix_feat: Tensor<4>, mask: Tensor<4>) -> Tensor<4> {
         let mask = self.mask_downsampler.encoder.forward(mask);
         let mut x = self.pix_feat_proj.forward(pix_feat) + mask;
         for layer in &self.fuser.layers {
@@ -110,19 +117,25 @@ impl MaskStages {
         }
     }
 
-    /// `[B, 1, 16h, 16w]` to `[B, d, h, w]`.
-    fn forward(&self, mask: Tensor<4>) -> Tensor<4> {
-        let stages = [
+    /// The four halvings, each with its norm, and the last convolution.
+    pub(super) fn parts(&self) -> ([(&Conv2d, &LayerNorm2d); 4], &Conv2d) {
+        let halvings = [
             (&self.n0, &self.n1),
             (&self.n3, &self.n4),
             (&self.n6, &self.n7),
             (&self.n9, &self.n10),
         ];
+        (halvings, &self.n12)
+    }
+
+    /// `[B, 1, 16h, 16w]` to `[B, d, h, w]`.
+    fn forward(&self, mask: Tensor<4>) -> Tensor<4> {
+        let (halvings, widen) = self.parts();
         let mut x = mask;
-        for (conv, norm) in stages {
+        for (conv, norm) in halvings {
             x = gelu(norm.forward(conv.forward(x)));
         }
-        self.n12.forward(x)
+        widen.forward(x)
     }
 }
 
@@ -136,11 +149,11 @@ pub struct Fuser {
 /// A ConvNeXt block: depthwise 7x7, norm, a wide pointwise layer and back, scaled per channel (`CXBlock`).
 #[derive(Module, Debug)]
 pub struct CxBlock {
-    dwconv: Conv2d,
-    norm: LayerNorm2d,
-    pwconv1: Linear,
-    pwconv2: Linear,
-    gamma: Param<Tensor<1>>,
+    pub(super) dwconv: Conv2d,
+    pub(super) norm: LayerNorm2d,
+    pub(super) pwconv1: Linear,
+    pub(super) pwconv2: Linear,
+    pub(super) gamma: Param<Tensor<1>>,
 }
 
 impl CxBlock {

@@ -28,6 +28,7 @@
 pub mod blocks;
 mod card_reader;
 pub mod config;
+mod cpu;
 pub mod device;
 pub mod follow;
 pub mod image_encoder;
@@ -40,5 +41,6 @@ pub mod predict;
 pub mod prompt_encoder;
 pub mod resize;
 pub mod sam2;
+pub mod stages;
 pub mod tracker;
 pub mod weights;

@@ -6,6 +6,7 @@
 
 use super::blocks::{Embedding, LayerNorm2d, constant, conv};
 use super::config::ModelConfig;
+use super::cpu;
 use super::resize::{Kernel, resize};
 use burn::module::{Initializer, Module, Param};
 use burn::nn::conv::Conv2d;
@@ -94,7 +95,13 @@ impl RandomPe {
     }
 
     /// The encoding of every cell centre of a grid, `[1, d, h, w]`.
-    pub fn dense(&self, [h, w]: [usize; 2]) -> Tensor<4> {
+    pub fn dense(&self, size: [usize; 2]) -> Tensor<4> {
+        cpu::dense_place(&self.positional_encoding_gaussian_matrix.val(), size)
+            .unwrap_or_else(|| self.dense_by_parts(size))
+    }
+
+    /// As [`Self::dense`], in Burn's operations on every device.
+    pub fn dense_by_parts(&self, [h, w]: [usize; 2]) -> Tensor<4> {
         let device = self.positional_encoding_gaussian_matrix.val().device();
         let centre = |i: usize, n: usize| (i as f32 + 0.5) / n as f32;
         let unit = (0..h * w).flat_map(|i| [centre(i % w, w), centre(i / w, h)]).collect();

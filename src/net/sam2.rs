@@ -6,6 +6,7 @@
 
 use super::blocks::{Activation, Linear, Mlp, constant, conv};
 use super::config::ModelConfig;
+use super::cpu;
 use super::image_encoder::ImageEncoder;
 use super::mask_decoder::{Decoded, MaskDecoder};
 use super::memory_attention::{MemoryAttention, MemoryAttentionConfig};
@@ -144,6 +145,11 @@ impl Sam2 {
 
     /// Normalised images `[B, 3, S, S]`, S any multiple of 32 that the first window divides (`forward_image`).
     pub fn encode_image(&self, x: Tensor<4>) -> ImageFeatures {
+        cpu::encode(self, &x).unwrap_or_else(|| self.encode_by_parts(x))
+    }
+
+    /// As [`Self::encode_image`], in Burn's operations on every device: the way with gradients and on a GPU.
+    pub fn encode_by_parts(&self, x: Tensor<4>) -> ImageFeatures {
         let pyramid = self.image_encoder.forward(x);
         let decoder = &self.sam_mask_decoder;
         ImageFeatures {

@@ -183,7 +183,8 @@ fn the_newest_refresh_of_a_frame_wins_and_another_frame_is_not_lost() {
         }
     }
     assert_eq!((frames, generations), (vec![3, 7], vec![5, 1]));
-    assert_eq!(rig.asked(), ["encode 9", "refresh 3", "refresh 7"]);
+    // Only then do the frames around the cursor have their turn.
+    assert_eq!(rig.asked()[..3], ["encode 9", "refresh 3", "refresh 7"]);
 }
 
 #[test]

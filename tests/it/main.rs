@@ -12,6 +12,7 @@ mod headless;
 mod kill;
 mod layers;
 mod learn;
+mod net_cpu;
 mod net_image;
 mod net_model;
 mod net_video;

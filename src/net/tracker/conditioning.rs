@@ -10,6 +10,7 @@ use burn::tensor::activation::sigmoid;
 use burn::tensor::{DType, Tensor};
 
 use crate::net::blocks::{sine_pe_1d, sine_pe_2d, to_tokens};
+use crate::net::cpu;
 use crate::net::resize::{Kernel, resize};
 use crate::net::sam2::Sam2;
 
@@ -148,6 +149,9 @@ impl Sam2 {
 
     /// The memory encoder's mask input `[B, 1, 4h, 4w]` for low-resolution logits `[B, 1, h, w]`.
     pub fn memory_mask(&self, low_res: Tensor<4>, scale: MaskScale) -> Tensor<4> {
+        if let Some(mask) = cpu::memory_mask(&low_res, scale == MaskScale::Soft) {
+            return mask;
+        }
         let [_, _, h, w] = low_res.dims();
         let logits = resize(low_res, [4 * h, 4 * w], Kernel::Bilinear);
         let mask = match scale {

@@ -1,0 +1,66 @@
+//! `sonomark bench stages`: the network part by part, in processor seconds and in wall seconds; medians.
+//!
+//! `tests/peer/network.py` puts these numbers beside those of the PyTorch original.
+
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use crate::config::Settings;
+use crate::engine::load_network;
+use crate::net::device::{DeviceWant, pick};
+use crate::net::stages::{Stage, Stages};
+
+use super::Failure;
+use super::bench::median;
+
+/// Runs of the shortest stage; longer ones run until [`ENOUGH_S`] have passed, three times at least.
+const MOST_RUNS: usize = 15;
+/// Seconds after which a stage was measured long enough.
+const ENOUGH_S: f64 = 4.0;
+
+/// Measures every stage of the network that the settings name.
+pub(super) fn report(settings: &Settings) -> Result<Value, Failure> {
+    let want: DeviceWant = settings.device.value.parse().map_err(configuration)?;
+    let picked = pick(want).map_err(configuration)?;
+    let (card, sam) =
+        load_network(settings.card.value.as_deref(), &picked).map_err(configuration)?;
+    let mut stages = Stages::new(&card, sam, &picked.device).map_err(Failure::ours)?;
+    let mut report = json!({
+        "model": card.name, "device": picked.description, "pixels": card.network.image_size,
+        "threads": std::thread::available_parallelism().map_or(1, |n| n.get()),
+    });
+    let mut cpu = Vec::new();
+    for stage in Stage::ALL {
+        // The first run fills caches and, on a GPU, compiles kernels.
+        stages.run(stage).map_err(Failure::ours)?;
+        let (mut cpu_s, mut wall_s) = (Vec::new(), Vec::new());
+        let begun = Instant::now();
+        while wall_s.len() < 3
+            || (wall_s.len() < MOST_RUNS && begun.elapsed().as_secs_f64() < ENOUGH_S)
+        {
+            let (cpu, wall) = (cpu_seconds(), Instant::now());
+            stages.run(stage).map_err(Failure::ours)?;
+            cpu_s.push(cpu_seconds() - cpu);
+            wall_s.push(wall.elapsed().as_secs_f64());
+        }
+        cpu.push(median(cpu_s));
+        report[stage.name()] = json!({ "cpu_s": cpu.last(), "wall_s": median(wall_s) });
+    }
+    if let [.., frame, second] = cpu[..] {
+        report["second_track_share"] = json!(second / frame);
+    }
+    Ok(report)
+}
+
+fn configuration(cause: impl std::fmt::Display) -> Failure {
+    Failure::Configuration(cause.to_string())
+}
+
+/// Processor seconds (user and system, all threads) of this process so far.
+fn cpu_seconds() -> f64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call only writes the struct it is given.
+    let result = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut now) };
+    if result == 0 { now.tv_sec as f64 + now.tv_nsec as f64 * 1e-9 } else { f64::NAN }
+}

@@ -1,0 +1,251 @@
+//! How a frame reads its memory, a few queries at a time from the attention to the feed-forward layers.
+//!
+//! What decides whether this file is right: weights sum to one, so values may be mixed before they are projected, and
+//! a memory has a quarter of the features' channels; value and output projection then are one matrix. A score does not
+//! care about the order of channels, so queries and keys hold the even channels first. Everything else is
+//! `MemoryAttention::forward`, and the test compares the two.
+
+use burn::tensor::Tensor;
+use rayon::prelude::*;
+
+use super::attention::{self, attend};
+use super::layers::{Affine, Norm, Pair, affine, in_blocks, room, rows_each, turned};
+use super::maths;
+use super::product::{Mat, product};
+use crate::net::blocks::{constant, sine_axes};
+use crate::net::device::Host;
+use crate::net::memory_attention::{
+    AxialRope, MemoryAttention, MemoryAttentionLayer, POS_AT_INPUT, RopeAttention,
+};
+
+/// A projection of own numbers.
+struct Matrix {
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    inputs: usize,
+}
+
+/// One layer.
+struct Layer {
+    norm1: Norm,
+    query: Matrix,
+    key: Matrix,
+    value: Affine,
+    out: Affine,
+    norm2: Norm,
+    memory_query: Matrix,
+    memory_key: Matrix,
+    /// Value and output projection of the memory, `[d, mem_dim]`.
+    memory_out: Matrix,
+    norm3: Norm,
+    feed_forward: Pair,
+}
+
+/// Working space of one thread.
+#[derive(Default)]
+struct Scratch {
+    normed: Vec<f32>,
+    queries: Vec<f32>,
+    mixed: Vec<f32>,
+    hidden: Vec<f32>,
+    attention: attention::Scratch,
+}
+
+/// What a frame reads.
+struct Memory<'a> {
+    /// Tokens `[m, mem_dim]`, the values.
+    tokens: &'a [f32],
+    /// Tokens with their encoding, of which keys are made.
+    placed: Vec<f32>,
+    mem_dim: usize,
+    /// How many of the first tokens lie on a grid.
+    spatial: usize,
+}
+
+/// `MemoryAttention::forward` on the CPU; `None` where anything lies elsewhere, or with several heads.
+pub(in crate::net) fn read_memory(
+    attention: &MemoryAttention,
+    curr: &Tensor<4>,
+    memory: &Tensor<3>,
+    memory_pos: &Tensor<3>,
+    n_ptr_tokens: usize,
+) -> Option<Tensor<4>> {
+    let [b, d, h, w] = curr.dims();
+    let [_, m, mem_dim] = memory.dims();
+    if attention.heads != 1 {
+        return None;
+    }
+    let (features, tokens, places) = (Host::of(curr)?, Host::of(memory)?, Host::of(memory_pos)?);
+    let layers: Vec<Layer> = attention.layers.iter().map(Layer::of).collect::<Option<_>>()?;
+    let norm = Norm::of(&attention.norm)?;
+    let rope = AxialRope::tables(d, [h, w], attention.rope_theta);
+    let position = sine_axes(d, [h, w]);
+    let mut out = Vec::with_capacity(b * d * h * w);
+    for i in 0..b {
+        let part = i * m * mem_dim..(i + 1) * m * mem_dim;
+        let mut placed = tokens[part.clone()].to_vec();
+        maths::add(&mut placed, &places[part.clone()]);
+        let tokens = &tokens[part];
+        let memory = Memory { tokens, placed, mem_dim, spatial: m - n_ptr_tokens };
+        let mut x = turned(&features[i * d * h * w..][..d * h * w], h * w);
+        x.par_chunks_mut(w * d).enumerate().for_each(|(y, row)| {
+            for (x, token) in row.chunks_exact_mut(d).enumerate() {
+                let (above, beside) = token.split_at_mut(d / 2);
+                maths::add_scaled(above, &position[0][y * d / 2..], POS_AT_INPUT as f32);
+                maths::add_scaled(beside, &position[1][x * d / 2..], POS_AT_INPUT as f32);
+            }
+        });
+        for layer in &layers {
+            x = layer.forward(x, &memory, &rope);
+        }
+        x.par_chunks_mut(rows_each(h * w) * d).for_each(|rows| norm.apply_to(rows));
+        out.extend(turned(&x, d));
+    }
+    Some(constant(out, [b, d, h, w], &curr.device()))
+}
+
+impl Matrix {
+    /// A projection whose even outputs come first, then the odd ones.
+    fn even_first(layer: &crate::net::blocks::Linear) -> Option<Self> {
+        let layer = Affine::of(layer)?;
+        let order = || (0..layer.outputs).step_by(2).chain((1..layer.outputs).step_by(2));
+        Some(Self {
+            weight: order().flat_map(|i| layer.weight_row(i).to_vec()).collect(),
+            bias: order().map(|i| layer.bias()[i]).collect(),
+            inputs: layer.inputs,
+        })
+    }
+
+    /// The value projection of `of` followed by its output projection.
+    fn value_then_out(of: &RopeAttention) -> Option<Self> {
+        let (value, out) = (Affine::of(&of.v_proj)?, Affine::of(&of.out_proj)?);
+        let mut weight = vec![0.0; out.outputs * value.inputs];
+        product(out.weight(), value.weight(), 1.0, false, &mut weight, value.inputs);
+        let mut bias = out.bias().to_vec();
+        product(out.weight(), Mat::new(value.bias(), value.outputs, 1), 1.0, true, &mut bias, 1);
+        Some(Self { weight, bias, inputs: value.inputs })
+    }
+
+    fn weight(&self) -> Mat<'_> {
+        Mat::new(&self.weight, self.bias.len(), self.inputs)
+    }
+
+    fn apply(&self, x: Mat<'_>, out: &mut [f32]) {
+        affine(self.weight(), &self.bias, x, out);
+    }
+}
+
+impl Layer {
+    fn of(layer: &MemoryAttentionLayer) -> Option<Self> {
+        let (own, cross) = (&layer.self_attn, &layer.cross_attn_image);
+        Some(Self {
+            norm1: Norm::of(&layer.norm1)?,
+            query: Matrix::even_first(&own.q_proj)?,
+            key: Matrix::even_first(&own.k_proj)?,
+            value: Affine::of(&own.v_proj)?,
+            out: Affine::of(&own.out_proj)?,
+            norm2: Norm::of(&layer.norm2)?,
+            memory_query: Matrix::even_first(&cross.q_proj)?,
+            memory_key: Matrix::even_first(&cross.k_proj)?,
+            memory_out: Matrix::value_then_out(cross)?,
+            norm3: Norm::of(&layer.norm3)?,
+            feed_forward: Pair {
+                into: Affine::of(&layer.linear1)?,
+                out: Affine::of(&layer.linear2)?,
+                activation: maths::relu,
+            },
+        })
+    }
+
+    /// Tokens `[n, d]` to the same shape.
+    fn forward(&self, mut x: Vec<f32>, memory: &Memory<'_>, rope: &Turns) -> Vec<f32> {
+        let d = self.out.outputs;
+        let n = x.len() / d;
+        let each = rows_each(n);
+        let (mut queries, mut keys, mut values) = (x.clone(), vec![0.0; n * d], vec![0.0; n * d]);
+        let parts = queries.par_chunks_mut(each * d).zip(keys.par_chunks_mut(each * d));
+        let parts = parts.zip(values.par_chunks_mut(each * d)).enumerate();
+        parts.for_each_init(Vec::new, |normed, (i, ((queries, keys), values))| {
+            let normed = room(normed, queries.len());
+            self.norm1.apply(queries, normed);
+            let normed = Mat::new(normed, queries.len() / d, d);
+            self.query.apply(normed, queries);
+            self.key.apply(normed, keys);
+            self.value.apply(normed, values);
+            rope.turn(queries, i * each);
+            rope.turn(keys, i * each);
+        });
+        let m = memory.tokens.len() / memory.mem_dim;
+        let memory_keys = self.memory_keys(memory, m, rope);
+        let scale = 1.0 / (d as f32).sqrt();
+        let own = [&queries, &keys, &values].map(|part| Mat::new(part, n, d));
+        let read = [Mat::new(&memory_keys, m, d), Mat::new(memory.tokens, m, memory.mem_dim)];
+        let parts = x.par_chunks_mut(each * d).enumerate();
+        parts.for_each_init(Scratch::default, |scratch, (i, x)| {
+            let count = x.len() / d;
+            let Scratch { normed, queries, mixed, hidden, attention } = scratch;
+            let mixed_own = room(mixed, count * d);
+            let q = own[0].some_rows(i * each, count);
+            attend([q, own[1], own[2]], scale, 1, mixed_own, d, attention);
+            self.out.add(Mat::new(mixed_own, count, d), x);
+
+            let normed = room(normed, count * d);
+            self.norm2.apply(x, normed);
+            let queries = room(queries, count * d);
+            self.memory_query.apply(Mat::new(normed, count, d), queries);
+            rope.turn(queries, i * each);
+            let mixed = room(mixed, count * memory.mem_dim);
+            let q = Mat::new(queries, count, d);
+            attend([q, read[0], read[1]], scale, 1, mixed, memory.mem_dim, attention);
+            maths::add_to_rows(x, &self.memory_out.bias);
+            let mixed = Mat::new(mixed, count, memory.mem_dim);
+            product(mixed, self.memory_out.weight().turned(), 1.0, true, x, d);
+
+            self.norm3.apply(x, normed);
+            self.feed_forward.add(Mat::new(normed, count, d), hidden, x);
+        });
+        x
+    }
+
+    /// The keys of all remembered tokens, turned by their places; pointers have none.
+    fn memory_keys(&self, memory: &Memory<'_>, m: usize, rope: &Turns) -> Vec<f32> {
+        let d = self.out.outputs;
+        let mut keys = in_blocks(&memory.placed, memory.mem_dim, d, |x, out| {
+            self.memory_key.apply(x, out);
+        });
+        let each = rows_each(m) * d;
+        keys[..memory.spatial * d].par_chunks_mut(each).enumerate().for_each(|(i, keys)| {
+            rope.turn(keys, i * each / d);
+        });
+        keys
+    }
+}
+
+/// Cosines and sines of every place, `[places, d / 2]` each.
+pub(in crate::net) struct Turns {
+    /// Cosines.
+    pub(in crate::net) cos: Vec<f32>,
+    /// Sines.
+    pub(in crate::net) sin: Vec<f32>,
+    /// d / 2.
+    pub(in crate::net) half: usize,
+}
+
+impl Turns {
+    /// Turns rows whose first is token `first`; the places repeat.
+    fn turn(&self, rows: &mut [f32], first: usize) {
+        let half = self.half;
+        let places = self.cos.len() / half;
+        maths::wide(
+            #[inline(always)]
+            || {
+                for (i, row) in rows.chunks_exact_mut(2 * half).enumerate() {
+                    let at = (first + i) % places * half;
+                    let (even, odd) = row.split_at_mut(half);
+                    let (cos, sin) = (&self.cos[at..at + half], &self.sin[at..at + half]);
+                    maths::turn_pairs(even, odd, cos, sin);
+                }
+            },
+        );
+    }
+}

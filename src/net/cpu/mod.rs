@@ -1,0 +1,25 @@
+//! The stages of the network as kernels for the CPU: what inference without a GPU runs.
+//!
+//! The network is written once, in Burn's operations, in the files beside this folder; those run on a GPU and in
+//! training. Each function here does what one of them does, on plain slices, and gives `None` wherever a weight or an
+//! input is not on the CPU or follows gradients: the caller then takes Burn's way. What the kernels gain by: products
+//! in blocks that stay in the cache from norm to residual; attention without its score matrix; windows, pooling and
+//! padding without copies of the map; pairs of linear maps merged into one.
+//!
+//! What decides whether this folder is right: every stage equals Burn's to 1e-4 (`tests/it/net_cpu.rs`), and so the
+//! reference (`net_image.rs`, `net_video.rs`).
+
+mod attention;
+mod decoder;
+mod encoder;
+mod layers;
+mod maths;
+mod memory_attention;
+mod memory_encoder;
+mod product;
+mod trunk;
+
+pub(super) use decoder::{dense_place, two_way, upscale};
+pub(super) use encoder::encode;
+pub(super) use memory_attention::{Turns, read_memory};
+pub(super) use memory_encoder::{encode_memory, memory_mask};

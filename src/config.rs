@@ -73,7 +73,7 @@ pub struct Settings {
     pub project: Setting<PathBuf>,
     /// `auto`, `gpu`, `gpu:N` or `cpu`.
     pub device: Setting<String>,
-    /// A model card; `None` is the shipped one.
+    /// A model card, or the name of an imported network; `None` is the shipped one.
     pub card: Setting<Option<PathBuf>>,
     /// How pictures are drawn: `auto`, `sixel` or `halfblock`.
     pub graphics: Setting<String>,
@@ -91,6 +91,8 @@ pub struct Settings {
     pub theme_text: Option<OverrideText>,
     /// The folder of `config.yaml`, for `doctor`.
     pub config_dir: PathBuf,
+    /// The folder of imported networks.
+    pub models_dir: PathBuf,
 }
 
 /// What the command line says; `None` where it says nothing.
@@ -312,6 +314,7 @@ impl Raw {
             keymap_text: None,
             theme_text: None,
             config_dir: config_dir.to_owned(),
+            models_dir: data_dir.join("models"),
         }
     }
 }

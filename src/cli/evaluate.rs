@@ -231,7 +231,6 @@ fn video(settings: &Settings, options: &Video) -> Done {
     plan.noise_px = noise(options.noise_px)?;
     plan.seed = options.seed;
     plan.rounds = options.rounds;
-    plan.follow.motion = !options.no_motion;
     if let Some(share) = options.correction {
         plan.follow.correction = share.clamp(0.0, 1.0);
     }
@@ -239,6 +238,7 @@ fn video(settings: &Settings, options: &Video) -> Done {
     plan.limit = options.limit;
     let cancel = interrupt_flag()?;
     let (card, sam, picked) = network(settings)?;
+    plan.follow.motion = card.tracking.motion && !options.no_motion;
     let begun = Instant::now();
     let tracking = Tracking { sam: &sam, preprocess: &card.preprocess, device: &picked.device };
     let report = evaluate_video(&tracking, &plan, &cancel).map_err(failure)?;

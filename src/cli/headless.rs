@@ -212,6 +212,7 @@ pub(super) fn report_json(
         "frames": info.frames,
         "model": who.model,
         "device": who.device,
+        "bridged": who.bridged,
         "cancelled": tracks.iter().any(|(_, report)| report.ended == Ended::Cancelled),
         "tracks": list,
     })

@@ -15,6 +15,8 @@ mod export;
 mod headless;
 mod import;
 mod keys;
+mod models;
+mod models_import;
 mod project;
 mod prompts;
 mod propagate;
@@ -33,6 +35,9 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use crate::config::yaml::nearest;
 use crate::config::{Flags, Settings};
 use crate::domain::shown;
+use crate::engine::shipped_card;
+use crate::net::cards;
+use crate::net::library::Library;
 
 /// Annotate ultrasound in the terminal: boundary points, windows of visibility, propagation.
 #[derive(Debug, Parser)]
@@ -55,8 +60,8 @@ struct Global {
     /// What computes: auto, gpu, gpu:N or cpu [default: auto]
     #[arg(long, global = true)]
     device: Option<String>,
-    /// Model card of another network; its weights lie beside it
-    #[arg(long, global = true, value_name = "FILE")]
+    /// Another network: the name of an imported one, or the path of a card with its weights beside it
+    #[arg(long, global = true, value_name = "CARD")]
     card: Option<PathBuf>,
     /// How pictures are drawn: auto, sixel or halfblock [default: auto]
     #[arg(long, global = true, value_name = "HOW")]
@@ -92,6 +97,8 @@ enum Command {
     Doctor(doctor::Options),
     /// Print every key
     Keys(keys::Options),
+    /// Import networks, list, check and remove them
+    Models(models::Options),
     /// Try everything on a shipped clip
     Demo(demo::Options),
     /// Train a network
@@ -195,7 +202,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
                 .into(),
         ));
     }
-    let load = || Settings::load(&flags).map_err(|error| Failure::Configuration(error.to_string()));
+    let read = || Settings::load(&flags).map_err(|error| Failure::Configuration(error.to_string()));
+    let load = || read().and_then(with_card_found);
     let done = match command {
         None if bare.is_empty() => {
             let _ = Cli::command().print_help();
@@ -211,6 +219,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Watch(options)) => watch::run(&load()?, &options),
         // Doctor shows faulty settings instead of failing on them.
         Some(Command::Doctor(options)) => doctor::run(load(), &options),
+        // An import names a card that need not be here.
+        Some(Command::Models(options)) => models::run(&read()?, &options),
         Some(Command::Keys(options)) => keys::run(&load()?, &options),
         Some(Command::Demo(options)) => demo::run(&load()?, &options),
         Some(Command::Train(options)) => train::run(&load()?, &options),
@@ -221,6 +231,41 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         }
     };
     done.map(|()| ExitCode::SUCCESS)
+}
+
+/// The settings with the path of the card in the place of an imported network's name.
+///
+/// # Errors
+/// A bare word that is neither a file nor a network that is here.
+fn with_card_found(mut settings: Settings) -> Result<Settings, Failure> {
+    let Some(given) = settings.card.value.clone() else { return Ok(settings) };
+    let word = given.to_str().filter(|text| !text.contains('/') && !given.exists());
+    let Some(word) = word else { return Ok(settings) };
+    let library = Library::new(settings.models_dir.clone());
+    let shipped = shipped_card().map_err(Failure::ours)?.name;
+    settings.card.value = match library.find(word) {
+        Ok(held) => Some(held.card_path),
+        Err(_) if word == shipped => None,
+        Err(absent) => {
+            let names = library.names();
+            let mut all: Vec<&str> = names.iter().map(String::as_str).collect();
+            all.push(&shipped);
+            for known in cards::names() {
+                all.push(known);
+            }
+            let hint = match cards::known(word) {
+                Some(_) => format!("import its weights: sonomark models import FILE --card {word}"),
+                None => nearest(word, &all).map_or_else(
+                    || "`sonomark models list` shows what there is".to_owned(),
+                    |near| format!("did you mean {near}?"),
+                ),
+            };
+            return Err(Failure::Configuration(format!(
+                "--card: {absent}, and no such file; {hint}"
+            )));
+        }
+    };
+    Ok(settings)
 }
 
 /// The command that a path which does not exist was probably meant to be.

@@ -77,6 +77,7 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
             "decode_ms": decided.decode_ms,
             "model": info.model,
             "device": info.device,
+            "bridged": info.bridged,
         }));
     } else {
         tell(&format!(

@@ -299,6 +299,30 @@ impl Bitmap {
         parts
     }
 
+    /// The 4-connected components that do not reach the edge of the image: of a background, the holes.
+    #[must_use]
+    pub fn enclosed(&self) -> Bitmap {
+        let labels = self.labels(Connectivity::Four);
+        let mut open = vec![false; labels.iter().max().map_or(0, |&max| max as usize) + 1];
+        let (w, h) = (self.width_px as usize, self.height_px as usize);
+        for (i, &label) in labels.iter().enumerate() {
+            let (x, y) = (i % w, i / w);
+            open[label as usize] |= x == 0 || y == 0 || x + 1 == w || y + 1 == h;
+        }
+        let inside = |&label: &u32| label != 0 && !open[label as usize];
+        Bitmap { pixels: labels.iter().map(inside).collect(), ..self.clone() }
+    }
+
+    /// The 8-connected components of at most `most` pixels.
+    #[must_use]
+    pub fn specks(&self, most: usize) -> Bitmap {
+        let labels = self.labels(Connectivity::Eight);
+        let mut areas = vec![0usize; labels.iter().max().map_or(0, |&max| max as usize) + 1];
+        labels.iter().for_each(|&label| areas[label as usize] += 1);
+        let small = |&label: &u32| label != 0 && areas[label as usize] <= most;
+        Bitmap { pixels: labels.iter().map(small).collect(), ..self.clone() }
+    }
+
     fn labels(&self, connectivity: Connectivity) -> Vec<u32> {
         let image = self.to_luma();
         connected_components(&image, connectivity, image::Luma([0u8])).into_raw()
@@ -378,6 +402,7 @@ mod tests {
         let two = Bitmap::from_fn(20, 10, |x, y| (x < 3 && y < 3) || (x > 9 && y > 4));
         assert_eq!(two.largest_component().area_px(), 50);
         assert_eq!(two.components().len(), 2);
+        assert_eq!((two.specks(9).area_px(), two.specks(8).area_px()), (9, 0));
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod bisect;
 mod carry;
 mod clip;
 mod contour;
+mod distance;
 mod edit;
 mod geometry;
 mod history;

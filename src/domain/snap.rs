@@ -1,158 +1,165 @@
 //! The last step of every decoding: the contour goes through the boundary points.
 //!
-//! A person who puts a point on the edge expects the edge there. The network's logits get a
-//! smooth correction field, Gaussian bumps at the points, solved so that the contour (logit 0)
-//! lies half a pixel outside each point: the pixel under the point is the last one inside.
+//! A person who puts a point on the edge expects the edge there. The contour is moved by a smooth field, in pixels, that
+//! is what is missing at each point and nothing far from all of them. What decides whether this file is right: it works on
+//! the distance to the contour and never on logits, which are steep here and flat there, so the same contour moves alike
+//! whatever its logits; a point far from the contour pulls on a wider stretch of it, so that there is neither spike nor
+//! island; a hole stays a hole and has an edge of its own that points may lie on.
 
-use super::PointPx;
+use super::distance::signed_distance;
+use super::{Bitmap, PointPx, curve_mask};
 
-/// Width of a bump relative to the largest distance between two points.
+/// How far a correction reaches along the contour (standard deviation) relative to the largest distance between points.
 const WIDTH_OF_SPREAD: f32 = 0.10;
-/// Keeps the system solvable when points nearly coincide; they then share the correction.
-const RIDGE: f64 = 1e-3;
-/// Beyond this many widths a bump is left out (exp(-8) = 3e-4 of its height).
+/// And at least, relative to the correction: above exp(-1/2) the way from contour to point falls steadily.
+const WIDTH_OF_MOVE: f32 = 0.65;
+/// Beyond this many widths a correction ends (exp(-8) = 3e-4 of it).
 const REACH: f32 = 4.0;
+/// The pixel under a point is the last one inside: the contour lies half a pixel farther out.
+const INSIDE_PX: f32 = 0.5;
+/// Smaller holes keep their place but hold no point.
+const HOLE_PX: usize = 16;
 
-/// Adds to `logits` (`width` x `height`, row by row, positive inside) the correction that makes
-/// the contour pass through `points`, in pixels of the same grid. With fewer than two distinct
-/// points nothing is changed, since there is no scale to correct on.
+/// Moves the contour of `logits` (`width` x `height`, row by row, positive inside) through `points`, in pixels of the same
+/// grid. Where the contour moves, the logits become distances to it; elsewhere nothing changes. Without any contour the
+/// closed curve through the points becomes the mask. With fewer than two distinct points nothing is changed, since
+/// there is no scale to correct on.
 pub fn snap_to_points(logits: &mut [f32], width: u32, height: u32, points: &[PointPx]) {
-    if logits.len() != width as usize * height as usize || width == 0 || height == 0 {
+    let (w, h) = (width as usize, height as usize);
+    if logits.len() != w * h || w == 0 || h == 0 {
         return;
     }
     let spread =
         points.iter().flat_map(|p| points.iter().map(|q| p.distance(*q))).fold(0.0f32, f32::max);
-    if spread < 1.0 {
+    if spread < 1.0 || !spread.is_finite() {
         return;
     }
-    let sigma = (WIDTH_OF_SPREAD * spread).max(1.0);
-    let kernel = |d: f32| (-0.5 * f64::from(d / sigma).powi(2)).exp();
-    let n = points.len();
-    let mut system = vec![vec![0.0f64; n + 1]; n];
-    for (i, row) in system.iter_mut().enumerate() {
-        for (j, q) in points.iter().enumerate() {
-            row[j] = kernel(points[i].distance(*q)) + if i == j { RIDGE } else { 0.0 };
+    let holes = holes_of(logits, width, height);
+    let solid: Vec<f32> = logits
+        .iter()
+        .zip(&holes.all.pixels)
+        .map(|(l, hole)| if *hole { 1.0 } else { *l })
+        .collect();
+    let Some(outer) = signed_distance(&solid, w, h) else {
+        let curve = curve_mask(points, width, height);
+        for (logit, inside) in logits.iter_mut().zip(&curve.pixels) {
+            *logit = if *inside { 1.0 } else { -1.0 };
         }
-        row[n] = f64::from(wanted(logits, width, height, points[i]))
-            - f64::from(sample(logits, width, height, points[i]));
-    }
-    let heights = solve(system);
-    for (p, height_of_bump) in points.iter().zip(heights) {
-        add_bump(logits, width, height, *p, sigma, height_of_bump as f32);
+        return;
+    };
+    let inner = holes.edges(logits).and_then(|field| signed_distance(&field, w, h));
+    let read = |field: &[f32], p: &PointPx| sample(field, w, h, *p);
+    // Each point moves the edge that is nearer: the outer one or that of a hole.
+    let (on_hole, on_outer): (Vec<PointPx>, Vec<PointPx>) = points.iter().copied().partition(|p| {
+        inner.as_ref().is_some_and(|inner| read(inner, p).abs() < read(&outer, p).abs())
+    });
+    let moves = |field: &[f32], points: &[PointPx], wanted: f32| {
+        let each = points.iter().map(|p| Move::new(*p, wanted - read(field, p), spread));
+        Moves(each.collect()).field(w, h)
+    };
+    let outer_moves = moves(&outer, &on_outer, INSIDE_PX);
+    let hole_moves = inner.as_ref().map(|inner| moves(inner, &on_hole, -INSIDE_PX));
+    for (i, logit) in logits.iter_mut().enumerate() {
+        let hole_move = hole_moves.as_ref().map_or(0.0, |moved| moved[i]);
+        if (outer_moves[i] == 0.0 && hole_move == 0.0) || holes.small.pixels[i] {
+            continue;
+        }
+        let depth = outer[i] + outer_moves[i];
+        *logit = inner.as_ref().map_or(depth, |inner| depth.min(-inner[i] - hole_move));
     }
 }
 
-/// The logit half a pixel inside the contour, by the local slope.
-fn wanted(logits: &[f32], width: u32, height: u32, at: PointPx) -> f32 {
-    let value =
-        |dx: f32, dy: f32| sample(logits, width, height, PointPx::new(at.x + dx, at.y + dy));
-    let slope_x = (value(1.0, 0.0) - value(-1.0, 0.0)) / 2.0;
-    let slope_y = (value(0.0, 1.0) - value(0.0, -1.0)) / 2.0;
-    0.5 * slope_x.hypot(slope_y)
+/// Background enclosed by the mask.
+struct Holes {
+    all: Bitmap,
+    small: Bitmap,
+}
+
+fn holes_of(logits: &[f32], width: u32, height: u32) -> Holes {
+    let background = Bitmap::from_logits(width, height, logits).inverted();
+    let all = background.enclosed();
+    let small = all.specks(HOLE_PX);
+    Holes { all, small }
+}
+
+impl Holes {
+    /// Logits that are positive in the large holes, with their edges where those of `logits` are.
+    fn edges(&self, logits: &[f32]) -> Option<Vec<f32>> {
+        let large = |i: usize| self.all.pixels[i] && !self.small.pixels[i];
+        (0..logits.len()).any(large).then(|| {
+            // Inside the mask a logit says how near the edge is; everything else outside is far.
+            let value = |(i, l): (usize, &f32)| match (large(i), *l > 0.0) {
+                (true, _) => (-l).max(f32::MIN_POSITIVE),
+                (false, true) => -l,
+                (false, false) => -1.0,
+            };
+            logits.iter().enumerate().map(value).collect()
+        })
+    }
+}
+
+/// One point and how far the contour has to go there.
+struct Move {
+    at: PointPx,
+    /// Outwards, px.
+    way: f32,
+    /// Standard deviation of its reach, px.
+    width: f32,
+}
+
+impl Move {
+    fn new(at: PointPx, way: f32, spread: f32) -> Self {
+        let width = (WIDTH_OF_SPREAD * spread).max(WIDTH_OF_MOVE * way.abs()).max(1.0);
+        Self { at, way, width }
+    }
+}
+
+/// All moves of one edge.
+struct Moves(Vec<Move>);
+
+impl Moves {
+    /// How far the edge moves at every pixel: exactly what each point asks for at that point, between points a mean of
+    /// what they ask for (never more than the most), and 0 out of reach of all.
+    fn field(&self, width: usize, height: usize) -> Vec<f32> {
+        // Per pixel: weights, weighted ways, and how much of the pixel is out of everybody's reach.
+        let mut sums = vec![(0.0f32, 0.0f32, 1.0f32); width * height];
+        for Move { at, way, width: sigma } in &self.0 {
+            let range = |centre: f32, size: usize| {
+                let low = (centre - REACH * sigma).floor().clamp(0.0, size as f32) as usize;
+                let high = (centre + REACH * sigma).ceil().clamp(0.0, size as f32) as usize;
+                low..high
+            };
+            for y in range(at.y, height) {
+                for x in range(at.x, width) {
+                    let square = (x as f32 + 0.5 - at.x).powi(2) + (y as f32 + 0.5 - at.y).powi(2);
+                    let reach = (-0.5 * square / (sigma * sigma)).exp();
+                    let weight = reach / (square + 1e-2);
+                    let (all, asked, free) = &mut sums[y * width + x];
+                    *all += weight;
+                    *asked += weight * way;
+                    *free *= 1.0 - reach;
+                }
+            }
+        }
+        sums.iter()
+            .map(|(all, asked, free)| if *all > 0.0 { asked / all * (1.0 - free) } else { 0.0 })
+            .collect()
+    }
 }
 
 /// Bilinear value at a position, pixel centres at half-integers, edges extended.
-fn sample(logits: &[f32], width: u32, height: u32, at: PointPx) -> f32 {
+fn sample(field: &[f32], width: usize, height: usize, at: PointPx) -> f32 {
     let x = (at.x - 0.5).clamp(0.0, width as f32 - 1.0);
     let y = (at.y - 0.5).clamp(0.0, height as f32 - 1.0);
     let (x0, y0) = (x.floor() as usize, y.floor() as usize);
-    let (x1, y1) = ((x0 + 1).min(width as usize - 1), (y0 + 1).min(height as usize - 1));
+    let (x1, y1) = ((x0 + 1).min(width - 1), (y0 + 1).min(height - 1));
     let (fx, fy) = (x - x0 as f32, y - y0 as f32);
-    let value = |x: usize, y: usize| logits[y * width as usize + x];
+    let value = |x: usize, y: usize| field[y * width + x];
     let top = value(x0, y0) * (1.0 - fx) + value(x1, y0) * fx;
     let bottom = value(x0, y1) * (1.0 - fx) + value(x1, y1) * fx;
     top * (1.0 - fy) + bottom * fy
 }
 
-fn add_bump(logits: &mut [f32], width: u32, height: u32, at: PointPx, sigma: f32, bump: f32) {
-    let range = |centre: f32, size: u32| {
-        let low = (centre - REACH * sigma).floor().clamp(0.0, size as f32) as u32;
-        let high = (centre + REACH * sigma).ceil().clamp(0.0, size as f32) as u32;
-        low..high
-    };
-    let falls = |offset: f32| (-0.5 * (offset / sigma).powi(2)).exp();
-    let columns: Vec<(u32, f32)> =
-        range(at.x, width).map(|x| (x, falls(x as f32 + 0.5 - at.x))).collect();
-    for y in range(at.y, height) {
-        let row = bump * falls(y as f32 + 0.5 - at.y);
-        for &(x, column) in &columns {
-            logits[(y * width + x) as usize] += row * column;
-        }
-    }
-}
-
-/// Gauss elimination with partial pivoting of an augmented symmetric system; the ridge keeps
-/// every pivot away from zero.
-fn solve(mut rows: Vec<Vec<f64>>) -> Vec<f64> {
-    let n = rows.len();
-    for k in 0..n {
-        let best =
-            (k..n).max_by(|&a, &b| rows[a][k].abs().total_cmp(&rows[b][k].abs())).unwrap_or(k);
-        rows.swap(k, best);
-        let pivot = rows[k].clone();
-        for row in rows.iter_mut().skip(k + 1) {
-            let factor = row[k] / pivot[k];
-            for (value, above) in row.iter_mut().zip(&pivot).skip(k) {
-                *value -= factor * above;
-            }
-        }
-    }
-    let mut x = vec![0.0; n];
-    for k in (0..n).rev() {
-        let known: f64 = (k + 1..n).map(|j| rows[k][j] * x[j]).sum();
-        x[k] = (rows[k][n] - known) / rows[k][k];
-    }
-    x
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Logits of a disc of radius `r` round the middle of a 100 px square, slope 0.3 per px.
-    fn disc(r: f32) -> Vec<f32> {
-        (0..10_000)
-            .map(|i| {
-                let (x, y) = ((i % 100) as f32 + 0.5, (i / 100) as f32 + 0.5);
-                0.3 * (r - (x - 50.0).hypot(y - 50.0))
-            })
-            .collect()
-    }
-
-    #[test]
-    fn the_pixel_under_each_point_is_the_last_one_inside() {
-        let mut logits = disc(20.0);
-        let points = [(74.5, 50.5), (50.5, 32.5), (30.5, 50.5), (50.5, 76.5), (66.5, 66.5)];
-        let points = points.map(|(x, y)| PointPx::new(x, y));
-        snap_to_points(&mut logits, 100, 100, &points);
-        for p in points {
-            let (dx, dy) = (p.x - 50.0, p.y - 50.0);
-            let outwards = 1.5 / dx.hypot(dy);
-            let beyond = PointPx::new(p.x + dx * outwards, p.y + dy * outwards);
-            assert!(sample(&logits, 100, 100, p) > 0.0, "{p:?} is outside");
-            assert!(sample(&logits, 100, 100, beyond) < 0.05, "{beyond:?} is inside");
-        }
-    }
-
-    #[test]
-    fn far_from_the_points_nothing_changes() {
-        let (before, mut logits) = (disc(20.0), disc(20.0));
-        let points = [PointPx::new(50.5, 30.5), PointPx::new(55.5, 31.5)];
-        snap_to_points(&mut logits, 100, 100, &points);
-        assert_eq!(before[80 * 100 + 50], logits[80 * 100 + 50]);
-    }
-
-    #[test]
-    fn coinciding_and_single_points_do_no_harm() {
-        let before = disc(20.0);
-        for points in [vec![PointPx::new(50.0, 30.0)], vec![PointPx::new(50.0, 30.0); 3], vec![]] {
-            let mut logits = before.clone();
-            snap_to_points(&mut logits, 100, 100, &points);
-            assert_eq!(logits, before);
-        }
-        let near = [(50.0, 25.0), (50.1, 25.0), (60.0, 60.0), (60.0, 60.05)];
-        let mut logits = before.clone();
-        snap_to_points(&mut logits, 100, 100, &near.map(|(x, y)| PointPx::new(x, y)));
-        assert!(logits.iter().all(|l| l.is_finite() && l.abs() < 100.0));
-    }
-}
+#[path = "snap_tests.rs"]
+mod tests;

@@ -7,6 +7,7 @@
 //! recognised by its [`Ticket`].
 
 mod event;
+mod failing;
 mod features;
 mod frames;
 mod jobs;
@@ -18,6 +19,7 @@ mod shipped;
 mod worker;
 
 pub use event::{Event, Opened, SegmenterSource, SessionError, Ticket};
+pub use failing::Start;
 pub use features::Lru;
 pub use frames::Frames;
 pub use net_segmenter::NetSegmenter;

@@ -9,16 +9,17 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::domain::{Bitmap, FrameIndex, FramePrompts, GrayFrame};
+use crate::net::budget::{Budget, free_bytes};
 use crate::net::config::ModelCard;
 use crate::net::device::{DeviceWant, Picked, pick};
-use crate::net::follow::{FollowOptions, Follower, Seen};
+use crate::net::follow::{FollowOptions, Followed, Follower, Seen};
 use crate::net::letterbox::Letterbox;
 use crate::net::memory_bank;
 use crate::net::predict::Predictor;
 use crate::net::sam2::{ImageFeatures, Sam2};
 use crate::net::tracker::TrackError;
 
-use super::shipped::load_network;
+use super::shipped::{load_network, read_card, shipped_card};
 use super::{Anchor, Decided, Direction, Image, Lru, SegmentError, Segmenter, SegmenterInfo};
 
 /// Features kept by default: two thousand frames of the shipped network, 120 of SAM 2's at 512 px, 30 at 1024 px.
@@ -37,6 +38,8 @@ pub struct NetSegmenter {
     sam: Sam2,
     picked: Picked,
     cache: Lru<FrameIndex, Encoded>,
+    /// What the machine has left for features.
+    room_bytes: usize,
     frames: usize,
     follower: Option<Follower>,
     follow_options: FollowOptions,
@@ -51,27 +54,42 @@ impl NetSegmenter {
     pub fn load(card: Option<&Path>, device: &str) -> Result<Self, String> {
         let want: DeviceWant = device.parse().map_err(|error| format!("{error}"))?;
         let picked = pick(want).map_err(|error| error.to_string())?;
+        // A GPU does not say how much of its memory is free; there the first job that fails does.
+        let room_bytes = match free_bytes().filter(|_| !picked.gpu) {
+            Some(free) => {
+                let card = card.map_or_else(shipped_card, read_card);
+                let card = card.map_err(|fault| fault.to_string())?;
+                Budget::of(&card.network).cache_bytes(&card, free, usize::MAX)?
+            }
+            None => usize::MAX,
+        };
         let (card, sam) = load_network(card, &picked).map_err(|fault| fault.to_string())?;
-        Ok(Self::new(card, sam, picked))
+        let mut network = Self { room_bytes, ..Self::new(card, sam, picked) };
+        network.set_feature_budget(FEATURES_MIB);
+        Ok(network)
     }
 
     /// A network that is already there.
     #[must_use]
     pub fn new(card: ModelCard, sam: Sam2, picked: Picked) -> Self {
+        let follow_options =
+            FollowOptions { motion: card.tracking.motion, ..FollowOptions::default() };
         Self {
             card,
             sam,
             picked,
             cache: Lru::new(FEATURES_MIB << 20),
+            room_bytes: usize::MAX,
             frames: 1,
             follower: None,
-            follow_options: FollowOptions::default(),
+            follow_options,
         }
     }
 
-    /// Keeps features of at most `mib` MiB; those of the frames visited last.
+    /// Keeps features of at most `mib` MiB, and of no more than the machine has room for; those of the frames visited
+    /// last.
     pub fn set_feature_budget(&mut self, mib: usize) {
-        self.cache = Lru::new(mib << 20);
+        self.cache = Lru::new((mib << 20).min(self.room_bytes));
     }
 
     /// Keeps the features of at most `frames` frames like `image`.
@@ -143,17 +161,43 @@ impl NetSegmenter {
     /// Conditions the walk at hand on `mask`.
     fn condition(&mut self, image: Image<'_>, mask: &Bitmap) -> Result<(), SegmentError> {
         let (encoded, _) = self.encoded(image)?;
-        let follower = self.follower.get_or_insert_with(|| {
-            Follower::new(&self.sam, self.frames, false, self.follow_options.clone())
-        });
         let seen = seen(image, &encoded);
+        let follower = follower(&mut self.follower, &self.sam, self.frames, &self.follow_options);
         follower.anchor(&self.sam, seen, mask).map_err(|error| refused(image.frame, &error))
+    }
+
+    /// Whether the walk is conditioned on the points themselves, as SAM 2's video predictor does: weights as published,
+    /// and prompts that they understand without a bridge.
+    fn conditions_on(&self, prompts: &FramePrompts) -> bool {
+        let understood = prompts.mask.is_none() && prompts.boundary_points().is_empty();
+        self.sam.bridges() && understood && !prompts.is_empty()
+    }
+
+    /// Conditions the walk at hand on the points and the box of `prompts`, and decides the frame.
+    fn prompt(
+        &mut self,
+        image: Image<'_>,
+        prompts: &FramePrompts,
+    ) -> Result<Decided, SegmentError> {
+        let (encoded, encode_ms) = self.encoded(image)?;
+        let begun = Instant::now();
+        let points = encoded.letterbox.network_points(prompts);
+        let seen = seen(image, &encoded);
+        let follower = follower(&mut self.follower, &self.sam, self.frames, &self.follow_options);
+        let found = follower
+            .prompt(&self.sam, seen, &points)
+            .map_err(|error| refused(image.frame, &error))?;
+        Ok(decided(found, encode_ms, begun))
     }
 }
 
 impl Segmenter for NetSegmenter {
     fn info(&self) -> SegmenterInfo {
-        SegmenterInfo { model: self.card.name.clone(), device: self.picked.description.clone() }
+        SegmenterInfo {
+            model: self.card.name.clone(),
+            device: self.picked.description.clone(),
+            bridged: self.sam.bridges(),
+        }
     }
 
     fn open_clip(&mut self, frames: usize) {
@@ -177,6 +221,9 @@ impl Segmenter for NetSegmenter {
 
     fn anchor(&mut self, image: Image<'_>, anchor: &Anchor) -> Result<Decided, SegmentError> {
         let mut decided = match anchor {
+            Anchor::Prompts(prompts) if self.conditions_on(prompts) => {
+                return self.prompt(image, prompts);
+            }
             Anchor::Prompts(prompts) => self.decide(image, prompts)?,
             Anchor::Mask(mask) => given(mask.to_bitmap()),
         };
@@ -205,17 +252,31 @@ impl Segmenter for NetSegmenter {
         let followed = follower
             .follow(&self.sam, seen(image, &encoded), direction)
             .map_err(|error| refused(image.frame, &error))?;
-        Ok(Decided {
-            bitmap: followed.bitmap,
-            score: followed.score,
-            object_score_logit: followed.object_score_logit,
-            encode_ms,
-            decode_ms: millis(begun),
-        })
+        Ok(decided(followed, encode_ms, begun))
     }
 
     fn encode_ahead(&mut self, image: Image<'_>) -> Result<(), SegmentError> {
         self.encoded(image).map(|_| ())
+    }
+}
+
+/// The follower of the walk at hand; one begins where none was begun.
+fn follower<'a>(
+    held: &'a mut Option<Follower>,
+    sam: &Sam2,
+    frames: usize,
+    options: &FollowOptions,
+) -> &'a mut Follower {
+    held.get_or_insert_with(|| Follower::new(sam, frames, false, options.clone()))
+}
+
+fn decided(found: Followed, encode_ms: f32, begun: Instant) -> Decided {
+    Decided {
+        bitmap: found.bitmap,
+        score: found.score,
+        object_score_logit: found.object_score_logit,
+        encode_ms,
+        decode_ms: millis(begun),
     }
 }
 

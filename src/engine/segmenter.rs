@@ -45,6 +45,8 @@ pub struct SegmenterInfo {
     pub model: String,
     /// Device and why it was chosen.
     pub device: String,
+    /// The weights know no boundary point: the curve through them is given instead.
+    pub bridged: bool,
 }
 
 /// Why there is no answer.

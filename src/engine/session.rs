@@ -17,7 +17,7 @@ use crate::project::{ClipStore, Loaded, ProjectError, Syncer, View, load_read_on
 use super::frames::Reader;
 use super::{
     Builder, Event, Frames, NetSegmenter, Opened, Outbox, Plan, Segmenter, SegmenterSource,
-    SessionError, Ticket, Worker,
+    SessionError, Start, Ticket, Worker,
 };
 
 /// Steps of one moment share an `fdatasync`; together with it this stays below 250 ms.
@@ -236,17 +236,21 @@ pub(crate) fn frames_of(clip: &Arc<codec::Clip>) -> Frames {
 
 fn builder(source: SegmenterSource) -> Builder {
     match source {
-        SegmenterSource::Net { card, device, features_mib } => Box::new(move || {
-            let mut net = NetSegmenter::load(card.as_deref(), &device)?;
+        SegmenterSource::Net { card, device, features_mib } => Box::new(move |start| {
+            let device = if start == Start::OnCpu { "cpu" } else { &device };
+            let mut net = NetSegmenter::load(card.as_deref(), device)?;
             net.set_feature_budget(features_mib);
             Ok(Box::new(net) as Box<dyn Segmenter>)
         }),
-        SegmenterSource::Scripted(double) => Box::new(move || {
-            let double: Box<dyn Segmenter> = double;
-            Ok(double)
-        }),
+        SegmenterSource::Scripted(double) => {
+            let mut double = Some(double);
+            Box::new(move |_| match double.take() {
+                Some(double) => Ok(double as Box<dyn Segmenter>),
+                None => Err("the script has ended".into()),
+            })
+        }
         SegmenterSource::None => {
-            Box::new(|| Err("no network was asked for; points and windows go on".into()))
+            Box::new(|_| Err("no network was asked for; points and windows go on".into()))
         }
     }
 }

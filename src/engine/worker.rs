@@ -3,7 +3,7 @@
 //! Two kinds of work, one owner. A *refresh* answers a key press: only the newest of a track and
 //! frame matters. A *propagation* walks many frames: between two frames it serves the waiting
 //! refreshes and looks at its cancel flag. A panic inside the network or its driver ends the
-//! job, never the thread.
+//! job, never the thread; where the device is to blame, the network is built anew (`failing`).
 
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,14 +14,15 @@ use std::time::{Duration, Instant};
 
 use crate::domain::{FrameIndex, FramePrompts, TrackId};
 
+use super::failing::{Start, Trouble, next_start, sentence, trouble, what};
 use super::jobs::{Jobs, Propagation, Refresh, Work};
 use super::propagate::{Ended, Role, walk};
-use super::{Event, Frames, Image, Plan, Segmenter, Ticket};
+use super::{Event, Frames, Image, Plan, Segmenter, SegmenterInfo, Ticket};
 
 /// Where the events of a thread go.
 pub type Outbox = Box<dyn Fn(Event) + Send>;
-/// Makes the segmenter, on the thread that will own it.
-pub type Builder = Box<dyn FnOnce() -> Result<Box<dyn Segmenter>, String> + Send>;
+/// Makes the segmenter, on the thread that will own it; asked again when its device fails.
+pub type Builder = Box<dyn FnMut(Start) -> Result<Box<dyn Segmenter>, String> + Send>;
 
 /// Deep call chains of the tensor library overflow the usual 2 MiB in debug builds.
 const STACK_BYTES: usize = 64 << 20;
@@ -41,22 +42,35 @@ impl Worker {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn spawn(build: Builder, frames: Arc<Frames>, outbox: Outbox) -> std::io::Result<Self> {
+    pub fn spawn(mut build: Builder, frames: Arc<Frames>, outbox: Outbox) -> std::io::Result<Self> {
         let jobs = Arc::<Jobs>::default();
         let inner = Arc::clone(&jobs);
         let count = frames.count();
         let thread = thread::Builder::new()
             .name("sonomark-network".into())
             .stack_size(STACK_BYTES)
-            .spawn(move || match guarded(build) {
-                Ok(mut segmenter) => {
-                    segmenter.open_clip(frames.count());
-                    outbox(Event::Ready(segmenter.info()));
-                    serve_all(&mut *segmenter, &frames, &inner, &outbox);
-                }
-                Err(why) => {
-                    outbox(Event::EngineFailed { why: why.clone() });
-                    refuse_all(&inner, &outbox, &why);
+            .spawn(move || {
+                let mut start = Start::Asked;
+                let mut struck = Struck::default();
+                loop {
+                    let built = guarded(|| build(start));
+                    let ended = match built {
+                        Ok(mut segmenter) => {
+                            segmenter.open_clip(frames.count());
+                            outbox(Event::Ready(struck.told(segmenter.info())));
+                            serve_all(&mut *segmenter, &frames, &inner, &outbox, &mut struck)
+                        }
+                        Err(why) => {
+                            outbox(Event::EngineFailed { why: why.clone() });
+                            refuse_all(&inner, &outbox, &why);
+                            None
+                        }
+                    };
+                    // The failed network is gone before the next one is built: it may hold all the memory.
+                    match ended {
+                        Some(next) => start = next,
+                        None => break,
+                    }
                 }
             })?;
         Ok(Self { jobs, thread: Some(thread), frames: count })
@@ -99,11 +113,18 @@ impl Drop for Worker {
     }
 }
 
-fn serve_all(segmenter: &mut dyn Segmenter, frames: &Frames, jobs: &Jobs, outbox: &Outbox) {
+/// Serves until the mailbox is closed (`None`) or the device fails: then how to start again.
+fn serve_all(
+    segmenter: &mut dyn Segmenter,
+    frames: &Frames,
+    jobs: &Jobs,
+    outbox: &Outbox,
+    struck: &mut Struck,
+) -> Option<Start> {
     while let Some(work) = jobs.wait() {
-        match work {
-            Work::Refresh(refresh) => serve(segmenter, frames, outbox, refresh),
-            Work::Propagate(job) => propagate(segmenter, frames, jobs, outbox, &job),
+        let next = match work {
+            Work::Refresh(refresh) => serve(segmenter, frames, outbox, refresh, struck),
+            Work::Propagate(job) => propagate(segmenter, frames, jobs, outbox, &job, struck),
             Work::EncodeAhead(frame) => {
                 // What fails here fails again, and is told, when the frame is asked for.
                 let _ = guarded(|| {
@@ -111,8 +132,42 @@ fn serve_all(segmenter: &mut dyn Segmenter, frames: &Frames, jobs: &Jobs, outbox
                     let image = Image { frame, pixels: &pixels };
                     segmenter.encode_ahead(image).map_err(|error| error.to_string())
                 });
+                None
             }
+        };
+        if next.is_some() {
+            return next;
         }
+    }
+    None
+}
+
+/// What the devices of this thread did so far.
+#[derive(Default)]
+struct Struck {
+    times: u32,
+    last: Option<(Trouble, Start)>,
+}
+
+impl Struck {
+    /// The sentence for a failed job, and how the network starts again where its device is to blame.
+    fn judge(&mut self, segmenter: &dyn Segmenter, why: String) -> (String, Option<Start>) {
+        // Without a device of its own there is nothing to start again on.
+        let found = trouble(&why).filter(|_| !segmenter.info().device.starts_with("CPU"));
+        let Some(found) = found else { return (why, None) };
+        self.times += 1;
+        let start = next_start(found, self.times);
+        self.last = Some((found, start));
+        (sentence(found, start, &why), Some(start))
+    }
+
+    /// Who answers from now on; after a failure with its reason in the place of the usual one.
+    fn told(&self, mut info: SegmenterInfo) -> SegmenterInfo {
+        if let Some((trouble, _)) = self.last {
+            let device = info.device.split(':').next().unwrap_or_default().to_owned();
+            info.device = format!("{device}: {}", what(trouble));
+        }
+        info
     }
 }
 
@@ -128,17 +183,28 @@ fn refuse_all(jobs: &Jobs, outbox: &Outbox, why: &str) {
     }
 }
 
-fn serve(segmenter: &mut dyn Segmenter, frames: &Frames, outbox: &Outbox, refresh: Refresh) {
+fn serve(
+    segmenter: &mut dyn Segmenter,
+    frames: &Frames,
+    outbox: &Outbox,
+    refresh: Refresh,
+    struck: &mut Struck,
+) -> Option<Start> {
     let Refresh { ticket, frame, prompts } = refresh;
     let decided = guarded(|| {
         let pixels = frames.get(frame)?;
         let image = Image { frame, pixels: &pixels };
         segmenter.refresh(image, &prompts).map_err(|error| error.to_string())
     });
-    outbox(match decided {
-        Ok(decided) => Event::Refreshed { ticket, frame, decided },
-        Err(why) => Event::JobFailed { ticket, why },
-    });
+    let (event, next) = match decided {
+        Ok(decided) => (Event::Refreshed { ticket, frame, decided }, None),
+        Err(why) => {
+            let (why, next) = struck.judge(segmenter, why);
+            (Event::JobFailed { ticket, why }, next)
+        }
+    };
+    outbox(event);
+    next
 }
 
 fn propagate(
@@ -147,12 +213,19 @@ fn propagate(
     jobs: &Jobs,
     outbox: &Outbox,
     job: &Propagation,
-) {
+    struck: &mut Struck,
+) -> Option<Start> {
     let (ticket, total, mut done) = (job.ticket, job.plan.len(), 0);
+    let mut next = None;
     let ended = guarded(|| {
         let mut between = |segmenter: &mut dyn Segmenter| {
-            while let Some(refresh) = jobs.take_refresh() {
-                serve(segmenter, frames, outbox, refresh);
+            while next.is_none()
+                && let Some(refresh) = jobs.take_refresh()
+            {
+                next = serve(segmenter, frames, outbox, refresh, struck);
+            }
+            if next.is_some() {
+                return ControlFlow::Break(());
             }
             let stop = jobs.closed() || job.cancelled.load(Ordering::Relaxed);
             if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -174,8 +247,13 @@ fn propagate(
     });
     outbox(match ended {
         Ok(ended) => Event::Finished { ticket, cancelled: ended == Ended::Cancelled },
-        Err(why) => Event::JobFailed { ticket, why },
+        Err(why) => {
+            let (why, start) = struck.judge(segmenter, why);
+            next = next.or(start);
+            Event::JobFailed { ticket, why }
+        }
     });
+    next
 }
 
 /// Runs `f`, turning a panic in the network or its driver into an ordinary failure.

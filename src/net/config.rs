@@ -19,6 +19,8 @@ pub struct ModelCard {
     pub network: ModelConfig,
     /// How a grey image becomes network input.
     pub preprocess: Preprocess,
+    /// How a structure is followed through a clip.
+    pub tracking: Tracking,
     /// Where the weights lie and where they come from.
     pub weights: WeightsOrigin,
     /// Measured scores, any tree of names and numbers.
@@ -113,8 +115,21 @@ pub struct MemoryConfig {
     pub attention_heads: usize,
     /// ConvNeXt blocks in the memory encoder.
     pub fuser_layers: usize,
+    /// Most conditioning frames attended to: the nearest before, the nearest after, then the next nearest. 0 = all.
+    pub max_cond_frames: usize,
     /// Corrected frames become conditioning frames, as in training (upstream's default loses corrections).
     pub corrections_condition: bool,
+    /// Other memories near a corrected frame are dropped: they may carry the mistake it corrects.
+    pub clear_stale: bool,
+    /// Holes of up to so many cells of the low-resolution mask are filled; 0 = none. Upstream's video default is 8.
+    pub fill_hole_area: usize,
+}
+
+/// What helps the memory to follow a structure.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Tracking {
+    /// The contour is carried by the motion of the tissue. `false` is SAM 2 as published: memory alone.
+    pub motion: bool,
 }
 
 /// How a grey image becomes network input.
@@ -187,6 +202,7 @@ impl ModelCard {
         let scores = top.or("scores", Mapping::new(), mapping_of);
         let network = top.section("network");
         let preprocess = top.section("preprocess");
+        let tracking = top.section("tracking");
         let weights = top.section("weights");
         top.end();
         let card = Self {
@@ -194,6 +210,7 @@ impl ModelCard {
             description,
             network: ModelConfig::read(network, &mut faults),
             preprocess: Preprocess::read(preprocess, &mut faults),
+            tracking: Tracking::read(tracking, &mut faults),
             weights: WeightsOrigin::read(weights, &mut faults),
             scores: scores
                 .into_iter()
@@ -267,7 +284,10 @@ impl ModelConfig {
             attention_ffn: s.need("attention_ffn", size_of),
             attention_heads: s.or("attention_heads", 1, size_of),
             fuser_layers: s.or("fuser_layers", 2, size_of),
+            max_cond_frames: s.or("max_cond_frames", 0, size_of),
             corrections_condition: s.or("corrections_condition", true, Value::as_bool),
+            clear_stale: s.or("clear_stale", true, Value::as_bool),
+            fill_hole_area: s.or("fill_hole_area", 0, size_of),
         };
         s.end();
         Self { image_size, trunk, neck, prompts, decoder, memory }
@@ -389,6 +409,15 @@ impl Preprocess {
         {
             faults.push("`preprocess.mean` and `std` must be finite, `std` above 0".into());
         }
+        out
+    }
+}
+
+impl Tracking {
+    fn read(map: Mapping, faults: &mut Vec<String>) -> Self {
+        let mut s = Section::new(map, "tracking.".into(), faults);
+        let out = Self { motion: s.or("motion", true, Value::as_bool) };
+        s.end();
         out
     }
 }

@@ -173,10 +173,15 @@ pub fn self_test(device: &Device) -> Result<f32, String> {
     let want = probe(&Device::flex())?;
     let got = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| probe(device)));
     let got = got.map_err(|_| "it could not run a kernel".to_owned())??;
+    compared(&want, &got)
+}
+
+/// The largest difference, or why it is too large.
+fn compared(want: &[f32], got: &[f32]) -> Result<f32, String> {
     if got.len() != want.len() {
         return Err("an operation gave another number of values".into());
     }
-    let error = got.iter().zip(&want).map(|(a, b)| (a - b).abs());
+    let error = got.iter().zip(want).map(|(a, b)| (a - b).abs());
     // `max` would lose a NaN.
     let error = error.fold(0.0, |a: f32, e| if e.is_nan() || e > a { e } else { a });
     if error <= SELF_TEST_TOLERANCE {
@@ -289,5 +294,24 @@ mod with_gpu {
             Poll::Ready(value) => Some(value),
             Poll::Pending => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_numbers_at_the_self_test_are_seen_and_named() {
+        let want = [1.0, -2.0, 0.5];
+        assert_eq!(compared(&want, &want), Ok(0.0));
+        assert!(compared(&want, &[1.0, -2.0005, 0.5]).is_ok_and(|error| error > 4e-4));
+        for wrong in [[1.0, -2.0, 0.6], [1.0, f32::NAN, 0.5], [f32::INFINITY, -2.0, 0.5]] {
+            let why = compared(&want, &wrong).expect_err("it is off");
+            assert!(why.contains("differ from the CPU's"), "{why}");
+        }
+        assert!(compared(&want, &want[..2]).is_err());
+        // What `auto` makes of it: the CPU, with the reason for the status line.
+        assert!(cpu("it failed the self-test").description.ends_with("it failed the self-test"));
     }
 }

@@ -6,6 +6,7 @@
 //! answer is a correction of it. What decides whether this file is right: without a carried contour a step is exactly
 //! SAM 2's; the carried contour enters at full resolution, so a silent network leaves it untouched.
 
+use super::bridge::NetworkPoint;
 use super::letterbox::Letterbox;
 use super::memory_bank::Direction;
 use super::resize::{Kernel, resize_plane};
@@ -93,6 +94,26 @@ impl Follower {
             self.carrier.anchor(seen.frame, seen.pixels, mask);
         }
         Ok(())
+    }
+
+    /// Conditions the walk on a frame's points (network px, box corners first), as SAM 2's video predictor does: the
+    /// network's own mask and pointer are remembered.
+    ///
+    /// # Errors
+    /// No point, a frame outside the clip, or a failing device.
+    pub fn prompt(
+        &mut self,
+        sam: &Sam2,
+        seen: Seen<'_>,
+        points: &[NetworkPoint],
+    ) -> Result<Followed, TrackError> {
+        let out = self.tracker.add_points(sam, seen.frame, seen.features, points)?;
+        let logits = seen.letterbox.logits_to_image(&out.low_res_logits, out.side);
+        let bitmap = Bitmap::from_logits(seen.pixels.width_px, seen.pixels.height_px, &logits);
+        if self.options.motion {
+            self.carrier.anchor(seen.frame, seen.pixels, &bitmap);
+        }
+        Ok(Followed { bitmap, score: out.iou, object_score_logit: out.object_score })
     }
 
     /// Decides a frame from what the walk remembers.

@@ -26,13 +26,18 @@
 //! encodings), `resize` (bilinear, antialiased, bicubic as matrices), the rest as in SAM 2.
 
 pub mod blocks;
+pub mod bridge;
+pub mod budget;
 mod card_reader;
+pub mod cards;
 pub mod config;
 mod cpu;
 pub mod device;
 pub mod follow;
 pub mod image_encoder;
+pub mod import;
 pub mod letterbox;
+pub mod library;
 pub mod mask_decoder;
 pub mod memory_attention;
 pub mod memory_bank;

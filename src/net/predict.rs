@@ -6,6 +6,7 @@
 //! is hard to beat, and the network's worth is at one to four points. The weights of that blend were chosen on the
 //! training stills.
 
+use super::bridge::{Bridged, bridge};
 use super::letterbox::Letterbox;
 use super::resize::{Kernel, resize_plane};
 use super::sam2::{ImageFeatures, Sam2};
@@ -88,6 +89,10 @@ impl<'a> Predictor<'a> {
             let small = resize_plane(&full, [letterbox.size; 2], [side; 2], Kernel::BilinearAa);
             small.iter().map(|v| MASK_LOGIT * (2.0 * v - 1.0)).collect::<Vec<f32>>()
         });
+        let (points, mask) = match self.sam.bridges().then(|| bridge(&points, letterbox.size)) {
+            Some(Some(Bridged { points, mask: curve })) => (points, curve.or(mask)),
+            _ => (points, mask),
+        };
         let mask = mask.as_ref().map(|m| (&m[..], side));
         let found = self.sam.predict(features, &points, mask)?;
         let mut logits = letterbox.logits_to_image(&found.low_res, found.side);

@@ -143,6 +143,11 @@ impl Sam2 {
         &self.config
     }
 
+    /// Whether boundary points have to be bridged ([`super::bridge`]): these weights know none.
+    pub fn bridges(&self) -> bool {
+        !self.config.prompts.boundary_embedding
+    }
+
     /// Normalised images `[B, 3, S, S]`, S any multiple of 32 that the first window divides (`forward_image`).
     pub fn encode_image(&self, x: Tensor<4>) -> ImageFeatures {
         cpu::encode(self, &x).unwrap_or_else(|| self.encode_by_parts(x))

@@ -9,6 +9,7 @@
 //! forgets them at the next walk, issue 731), and windows set by a person override the object score.
 //! Objects are independent: use one [`Tracker`] each over the same image features.
 
+mod answer;
 mod conditioning;
 mod heads;
 mod store;
@@ -17,6 +18,7 @@ use std::collections::BTreeMap;
 
 use burn::tensor::{DType, Tensor, TensorData};
 
+pub use answer::{StepOut, TrackError};
 pub use conditioning::{Conditioned, MaskMemory, MaskScale, PointerMemory, Presence};
 pub use heads::Decided;
 
@@ -25,6 +27,7 @@ use super::prompt_encoder::{PointBatch, PointLabel};
 use super::resize::{Kernel, resize_plane};
 use super::sam2::{ImageFeatures, Prompts, Sam2};
 use crate::domain::Window;
+use answer::{absent, answer, entry_of, fill_holes};
 use store::{Entry, Pending, Store};
 
 /// Previous logits are clamped to this before they re-enter as a mask prompt.
@@ -42,6 +45,8 @@ pub struct TrackerOptions {
     pub corrections_condition: bool,
     /// Drop this object's other memories near a frame with new input: they may carry the mistake it corrects.
     pub clear_stale: bool,
+    /// Holes of up to so many cells of the answer are filled; 0 = none.
+    pub fill_hole_area: usize,
     /// Store mask memories in bf16, as upstream does; halves their size and moves logits by some 1e-3.
     pub bf16_memory: bool,
     /// Bytes of mask memories to keep before those that a walk cannot read again are dropped. A clip that fits is never
@@ -50,83 +55,24 @@ pub struct TrackerOptions {
 }
 
 impl TrackerOptions {
-    /// The defaults for a model: its own bank sizes, corrections as the card says, 64 MiB of memories.
+    /// The defaults for a model: what its card says, and 64 MiB of memories.
     pub fn for_model(sam: &Sam2) -> Self {
         let memory = &sam.config().memory;
         let rules = BankRules {
             num_maskmem: memory.num_maskmem,
             max_obj_ptrs: memory.max_obj_ptrs,
+            max_cond_frames_in_attn: (memory.max_cond_frames > 0).then_some(memory.max_cond_frames),
             ..BankRules::default()
         };
         Self {
             rules,
             corrections_condition: memory.corrections_condition,
-            clear_stale: false,
+            clear_stale: memory.clear_stale,
+            fill_hole_area: memory.fill_hole_area,
             bf16_memory: false,
             bank_bytes: 64 << 20,
         }
     }
-}
-
-/// The answer for one frame, in plain numbers.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StepOut {
-    /// Which frame.
-    pub frame: usize,
-    /// Side of the square of logits.
-    pub side: usize,
-    /// `side * side` logits over the square network input, row-major; above 0 is inside, all -1024 when absent.
-    pub low_res_logits: Vec<f32>,
-    /// The network's own estimate of the IoU, 0..=1.
-    pub iou: f32,
-    /// Raw object score, above 0 = present. Inside a window it gates nothing and is reported only.
-    pub object_score: f32,
-    /// Whether the object counts as present here: the windows say so, or the score does.
-    pub present: bool,
-    /// Whether the frame conditions the others.
-    pub conditioning: bool,
-}
-
-impl StepOut {
-    /// Logits at `[h, w]` pixels over the square network input (bilinear, as upstream's video masks).
-    pub fn logits_at(&self, to: [usize; 2]) -> Vec<f32> {
-        resize_plane(&self.low_res_logits, [self.side, self.side], to, Kernel::Bilinear)
-    }
-}
-
-/// Why there is no answer for a frame. The tracker is unchanged.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TrackError {
-    /// The frame does not exist.
-    #[error("frame {} does not exist: the clip has {frames} frames", .frame + 1)]
-    NoSuchFrame {
-        /// The frame asked for, from 0.
-        frame: usize,
-        /// Frames of the clip.
-        frames: usize,
-    },
-    /// The frame lies in no window.
-    #[error("frame {} lies outside the windows of this structure; extend a window first", .0 + 1)]
-    OutsideWindows(usize),
-    /// Neither point, box nor mask.
-    #[error("frame {} has no prompt; give a point, a box or a mask", .0 + 1)]
-    NoPrompt(usize),
-    /// A mask whose numbers do not fill its size.
-    #[error("the mask for frame {} has {found} values, its size asks for {wanted}", .frame + 1)]
-    MaskSize {
-        /// The frame, from 0.
-        frame: usize,
-        /// Values given.
-        found: usize,
-        /// Values its size asks for.
-        wanted: usize,
-    },
-    /// Nothing conditions the walk.
-    #[error("no frame conditions the others; prompt one first")]
-    NothingToFollow,
-    /// The device failed.
-    #[error("the device failed: {0}; try again, or run with --device cpu")]
-    Device(String),
 }
 
 /// Follows one object.
@@ -328,7 +274,9 @@ impl Tracker {
         let low_res = decided.low_res_masks;
         entry.features =
             Some(self.remember(sam, image.pix_feat.clone(), low_res, MaskScale::Soft, present));
-        let out = answer(frame, &entry, presence, false)?;
+        let mut out = answer(frame, &entry, presence, false)?;
+        // After the memory was made, as upstream: what is remembered is the raw mask.
+        fill_holes(&mut out, &mut entry, self.options.fill_hole_area);
         self.store.insert(frame, entry, false);
         self.walked.insert(frame, direction);
         self.trim(frame, direction);
@@ -420,9 +368,10 @@ impl Tracker {
         presence: Presence,
     ) -> Result<StepOut, TrackError> {
         self.note_decided(&decided);
-        let entry = entry_of(&decided)?;
+        let mut entry = entry_of(&decided)?;
         let conditioning = self.options.corrections_condition || !self.walked.contains_key(&frame);
-        let out = answer(frame, &entry, presence, conditioning)?;
+        let mut out = answer(frame, &entry, presence, conditioning)?;
+        fill_holes(&mut out, &mut entry, self.options.fill_hole_area);
         let (pix_feat, score) = (image.pix_feat.clone(), decided.object_score_logits);
         self.store.pending.insert(frame, Pending { entry, conditioning, pix_feat, score });
         Ok(out)
@@ -456,50 +405,4 @@ impl Tracker {
 /// Side of the square network input that `image` was made from.
 fn side_of(image: &ImageFeatures) -> usize {
     16 * image.pix_feat.dims()[3]
-}
-
-fn entry_of(decided: &Decided) -> Result<Entry, TrackError> {
-    Ok(Entry {
-        features: None,
-        low_res: Some(decided.low_res_masks.clone()),
-        obj_ptr: decided.obj_ptr.clone(),
-        iou: scalar(&decided.iou)?,
-        object_score: scalar(&decided.object_score_logits)?,
-    })
-}
-
-fn scalar(x: &Tensor<2>) -> Result<f32, TrackError> {
-    x.clone().try_into_scalar::<f32>().map_err(|e| TrackError::Device(e.to_string()))
-}
-
-fn answer(
-    frame: usize,
-    entry: &Entry,
-    presence: Presence,
-    conditioning: bool,
-) -> Result<StepOut, TrackError> {
-    let (low_res_logits, side) = match &entry.low_res {
-        Some(low_res) => {
-            let read = low_res.clone().try_into_vec_as::<f32>();
-            (read.map_err(|e| TrackError::Device(e.to_string()))?, low_res.dims()[3])
-        }
-        None => (Vec::new(), 0),
-    };
-    let present = presence == Presence::Given || entry.object_score > 0.0;
-    let (iou, object_score) = (entry.iou, entry.object_score);
-    Ok(StepOut { frame, side, low_res_logits, iou, object_score, present, conditioning })
-}
-
-/// The empty answer of a frame outside the windows; nobody was asked, so its score is neutral.
-fn absent(frame: usize, side: usize) -> StepOut {
-    let low_res_logits = vec![heads::ABSENT_LOGIT; side * side];
-    StepOut {
-        frame,
-        side,
-        low_res_logits,
-        iou: 0.0,
-        object_score: 0.0,
-        present: false,
-        conditioning: false,
-    }
 }

@@ -7,11 +7,14 @@
 
 use super::config::WeightsOrigin;
 use super::sam2::Sam2;
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::store::burn_pack::Tensor as Stored;
 use burn::store::{FloatCastAdapter, ModuleSnapshot, ModuleStore, PytorchStore, SafetensorsStore};
-use burn::tensor::DType;
+use burn::tensor::{DType, Tensor};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
 /// Tensors of SAMUSA that official files lack; they keep their initial values, the boundary embedding starts from the
@@ -100,8 +103,34 @@ impl std::fmt::Display for Differences {
 }
 
 impl Differences {
-    fn none(&self) -> bool {
-        self.missing.is_empty() && self.unexpected.is_empty() && self.misshapen.is_empty()
+    /// How a file with `tensors` differs from a network with the keys and shapes `wanted`.
+    pub(super) fn between(mut wanted: BTreeMap<String, Vec<usize>>, tensors: &[Stored]) -> Self {
+        let mut out = Self::default();
+        for tensor in tensors {
+            match wanted.remove(&tensor.name) {
+                None => out.unexpected.push(tensor.name.clone()),
+                Some(shape) if !tensor.dtype.is_float() || shape != tensor.shape.to_vec() => {
+                    let found = format!("{:?} {:?}", tensor.shape.to_vec(), tensor.dtype);
+                    out.misshapen.push((tensor.name.clone(), format!("{shape:?}"), found));
+                }
+                Some(_) => {}
+            }
+        }
+        let absent_is_fine = |key: &str| MAY_BE_ABSENT.iter().any(|start| key.starts_with(start));
+        out.missing = wanted.into_keys().filter(|key| !absent_is_fine(key)).collect();
+        out.unexpected.sort();
+        out.misshapen.sort();
+        out
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.missing.len() + self.unexpected.len() + self.misshapen.len()
+    }
+
+    /// Whether the file fits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }
 
@@ -131,30 +160,101 @@ fn path_of(key: &str) -> String {
 
 /// SHA-256 in lower-case hex.
 pub fn sha256_hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+    hex(&Sha256::digest(bytes))
+}
+
+/// SHA-256 of a file in lower-case hex; the file is read in pieces.
+///
+/// # Errors
+/// What the system says.
+pub fn sha256_of_file(path: &Path) -> io::Result<String> {
+    let (mut file, mut hash) = (File::open(path)?, Sha256::new());
+    let mut piece = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(hex(&hash.finalize())),
+            n => hash.update(&piece[..n]),
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// The tensors of a safetensors or PyTorch file, told apart by content. Their bytes stay unread, and nothing that a
+/// pickle would call is called: the reader knows how tensors are rebuilt and takes everything else as opaque.
+pub(super) fn tensors_in(path: &Path) -> Result<Vec<Stored>, WeightsError> {
+    let name = path.display().to_string();
+    let unreadable = |cause: String| WeightsError::Unreadable { name: name.clone(), cause };
+    if is_safetensors(path).map_err(|e| unreadable(e.to_string()))? {
+        let mut store = SafetensorsStore::from_file(path);
+        let tensors = store.get_all_tensors().map_err(|e| unreadable(e.to_string()))?;
+        return Ok(tensors.values().cloned().collect());
+    }
+    // Published files and trainers' checkpoints nest the network, some exports are the bare network.
+    let mut refused = String::new();
+    for nested in [Some("model"), Some("state_dict"), None] {
+        let mut store = PytorchStore::from_file(path).map_indices_contiguous(false);
+        if let Some(key) = nested {
+            store = store.with_top_level_key(key);
+        }
+        match store.get_all_tensors() {
+            Ok(tensors) if !tensors.is_empty() => return Ok(tensors.values().cloned().collect()),
+            Ok(_) => refused = "it holds no tensor".into(),
+            Err(error) => refused = error.to_string(),
+        }
+    }
+    Err(unreadable(refused))
+}
+
+/// A safetensors file opens with the length of its header and the header's brace.
+fn is_safetensors(path: &Path) -> io::Result<bool> {
+    let mut start = Vec::new();
+    File::open(path)?.take(9).read_to_end(&mut start)?;
+    Ok(start.len() == 9 && start[8] == b'{')
+}
+
+/// The keys and shapes of a module, found without making any of its tensors.
+#[derive(Default)]
+struct Keys {
+    path: Vec<String>,
+    found: BTreeMap<String, Vec<usize>>,
+}
+
+impl ModuleVisitor for Keys {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.found.insert(key_of(&self.path.join(".")), param.lazy_shape().to_vec());
+    }
 }
 
 impl Sam2 {
     /// Every key with its shape, sorted; what a weight file must hold.
     pub fn keys(&self) -> BTreeMap<String, Vec<usize>> {
-        let tensors = self.collect(None, None, false);
-        tensors.iter().map(|t| (key_of(&t.name), t.shape.to_vec())).collect()
+        let mut keys = Keys::default();
+        self.visit(&mut keys);
+        keys.found
     }
 
     /// Loads a `.safetensors` or official `.pt` file, checking it against the card's hash where there is one.
     pub fn load_file(self, path: &Path, origin: &WeightsOrigin) -> Result<Self, WeightsError> {
         let name = path.display().to_string();
-        let unreadable = |cause: String| WeightsError::Unreadable { name: name.clone(), cause };
-        let bytes = std::fs::read(path).map_err(|e| unreadable(e.to_string()))?;
-        if path.extension().is_some_and(|e| e == "safetensors") {
-            return self.load_bytes(&name, bytes, origin);
+        if !origin.sha256.is_empty() {
+            let found = sha256_of_file(path).map_err(|e| WeightsError::Unreadable {
+                name: name.clone(),
+                cause: e.to_string(),
+            })?;
+            check_hash(&name, found, origin)?;
         }
-        check_hash(&name, &bytes, origin)?;
-        let mut store =
-            PytorchStore::from_file(path).with_top_level_key("model").map_indices_contiguous(false);
-        let tensors = store.get_all_tensors().map_err(|e| unreadable(e.to_string()))?;
-        let tensors = tensors.values().cloned().collect();
-        self.filled(&name, tensors)
+        self.filled(&name, tensors_in(path)?)
     }
 
     /// Loads the bytes of a safetensors file, for embedded weights; `name` is only for messages.
@@ -164,7 +264,9 @@ impl Sam2 {
         bytes: Vec<u8>,
         origin: &WeightsOrigin,
     ) -> Result<Self, WeightsError> {
-        check_hash(name, &bytes, origin)?;
+        if !origin.sha256.is_empty() {
+            check_hash(name, sha256_hex(&bytes), origin)?;
+        }
         let mut store = SafetensorsStore::from_bytes(Some(bytes));
         let tensors = store.get_all_tensors().map_err(|e| WeightsError::Unreadable {
             name: name.to_owned(),
@@ -186,8 +288,8 @@ impl Sam2 {
     }
 
     fn filled(mut self, name: &str, mut tensors: Vec<Stored>) -> Result<Self, WeightsError> {
-        let differences = self.compare(&tensors);
-        if !differences.none() {
+        let differences = Differences::between(self.keys(), &tensors);
+        if !differences.is_empty() {
             return Err(WeightsError::Unfit { name: name.to_owned(), differences });
         }
         let has_boundary = tensors.iter().any(|t| t.name.starts_with(MAY_BE_ABSENT[0]));
@@ -207,33 +309,15 @@ impl Sam2 {
         }
         Ok(self)
     }
-
-    fn compare(&self, tensors: &[Stored]) -> Differences {
-        let mut wanted = self.keys();
-        let mut out = Differences::default();
-        for tensor in tensors {
-            match wanted.remove(&tensor.name) {
-                None => out.unexpected.push(tensor.name.clone()),
-                Some(shape) if !tensor.dtype.is_float() || shape != tensor.shape.to_vec() => {
-                    let found = format!("{:?} {:?}", tensor.shape.to_vec(), tensor.dtype);
-                    out.misshapen.push((tensor.name.clone(), format!("{shape:?}"), found));
-                }
-                Some(_) => {}
-            }
-        }
-        let absent_is_fine = |key: &str| MAY_BE_ABSENT.iter().any(|start| key.starts_with(start));
-        out.missing = wanted.into_keys().filter(|key| !absent_is_fine(key)).collect();
-        out.unexpected.sort();
-        out
-    }
 }
 
-fn check_hash(name: &str, bytes: &[u8], origin: &WeightsOrigin) -> Result<(), WeightsError> {
+/// `found`, the hash of a file, against that of its card.
+pub(super) fn check_hash(
+    name: &str,
+    found: String,
+    origin: &WeightsOrigin,
+) -> Result<(), WeightsError> {
     let wanted = origin.sha256.to_ascii_lowercase();
-    if wanted.is_empty() {
-        return Ok(());
-    }
-    let found = sha256_hex(bytes);
     if found == wanted {
         return Ok(());
     }

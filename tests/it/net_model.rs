@@ -8,6 +8,7 @@ use crate::net_image::numbers;
 use burn::tensor::Device;
 #[cfg(feature = "gpu")]
 use burn::tensor::{Tensor, TensorData};
+use sonomark::net::cards;
 use sonomark::net::config::{ModelCard, ModelConfig};
 use sonomark::net::device::{self, DeviceWant};
 use sonomark::net::weights::{WeightsError, sha256_hex};
@@ -150,16 +151,14 @@ fn net_a_bad_card_names_all_its_faults() {
 
 /// Official card, keys and parameters of its checkpoint.
 const OFFICIAL: [(&str, usize, usize); 4] = [
-    ("tiny", 471, 38_962_754),
-    ("small", 519, 46_060_610),
-    ("base_plus", 615, 80_850_434),
-    ("large", 903, 224_446_898),
+    ("sam2.1-tiny", 471, 38_962_754),
+    ("sam2.1-small", 519, 46_060_610),
+    ("sam2.1-base-plus", 615, 80_850_434),
+    ("sam2.1-large", 903, 224_446_898),
 ];
 
 fn check_official((name, keys, parameters): (&str, usize, usize)) {
-    let path = fixture(&format!("official/sam2.1_hiera_{name}.yaml"));
-    let card =
-        ModelCard::from_yaml(&std::fs::read_to_string(path).expect("card")).expect("a good card");
+    let card = cards::known(name).expect("a card of that name");
     let found = card.network.init(&Device::flex()).keys();
     let total: usize = found.values().map(|shape| shape.iter().product::<usize>()).sum();
     println!("{name}: {} keys, {total} parameters", found.len());
@@ -169,13 +168,11 @@ fn check_official((name, keys, parameters): (&str, usize, usize)) {
 
 #[test]
 fn net_official_sizes_are_only_cards() {
-    OFFICIAL[..2].iter().for_each(|each| check_official(*each));
-}
-
-#[test]
-#[ignore = "builds 300 million parameters"]
-fn net_official_large_sizes_are_only_cards() {
-    OFFICIAL[2..].iter().for_each(|each| check_official(*each));
+    OFFICIAL.iter().for_each(|each| check_official(*each));
+    for (name, _, _) in OFFICIAL {
+        let small = cards::known(&format!("{name}-512")).expect("the same at 512 px").network;
+        assert_eq!(small, cards::known(name).expect("a card").network.at_size(512));
+    }
 }
 
 #[test]

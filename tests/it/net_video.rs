@@ -26,7 +26,7 @@ const TOLERANCE_BF16: f32 = 8e-3;
 /// What one such step in a single memory value may make of everything computed from it.
 const TOLERANCE_AFTER_BF16: f32 = 1e-3;
 const SUBSET: &str = "mem_nano_vid.safetensors";
-const FRAMES: usize = 6;
+pub(crate) const FRAMES: usize = 6;
 
 /// Recorded tensors by name: of all recordings, or of the subset.
 struct Recorded {
@@ -156,14 +156,14 @@ impl Run {
 }
 
 /// The recorded network on its frames.
-struct Scene {
+pub(crate) struct Scene {
     golden: Recorded,
-    sam: Sam2,
-    images: Vec<ImageFeatures>,
+    pub(crate) sam: Sam2,
+    pub(crate) images: Vec<ImageFeatures>,
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let golden = Recorded::load();
         let sam = golden_model(&golden_card().network, &Device::flex());
         let (shape, pixels) = &golden.tensors["vid.resized_u8"];
@@ -185,7 +185,7 @@ impl Scene {
         Self { golden, sam, images }
     }
 
-    fn options(&self) -> TrackerOptions {
+    pub(crate) fn options(&self) -> TrackerOptions {
         TrackerOptions { corrections_condition: false, ..TrackerOptions::for_model(&self.sam) }
     }
 
@@ -248,12 +248,12 @@ impl Scene {
 }
 
 /// Video pixels to network pixels, as the video predictor does it (aspect ratio not kept).
-fn video_point([x, y]: [f32; 2]) -> [f32; 2] {
+pub(crate) fn video_point([x, y]: [f32; 2]) -> [f32; 2] {
     [x / 120.0 * 128.0, y / 96.0 * 128.0]
 }
 
 /// The toy ellipse of frame `t`, 96 rows of 120 (`make_golden.py`, `toy_frame`).
-fn toy_mask(t: usize) -> Vec<f32> {
+pub(crate) fn toy_mask(t: usize) -> Vec<f32> {
     let (w, h, t) = (120.0f64, 96.0f64, t as f64);
     let (cx, cy, a, b) = (w * (0.42 + 0.04 * t), h * (0.55 - 0.02 * t), w * 0.20, h * 0.24);
     let inside = |x: f64, y: f64| ((x - cx) / a).powi(2) + ((y - cy) / b).powi(2) <= 1.0;
@@ -261,7 +261,7 @@ fn toy_mask(t: usize) -> Vec<f32> {
 }
 
 /// The middle of the toy ellipse of frame `t`, rounded down, in video pixels.
-fn gt_point(t: usize) -> [f32; 2] {
+pub(crate) fn gt_point(t: usize) -> [f32; 2] {
     let inside: Vec<usize> =
         toy_mask(t).iter().enumerate().filter(|(_, v)| **v > 0.0).map(|(i, _)| i).collect();
     let mean =
@@ -270,7 +270,7 @@ fn gt_point(t: usize) -> [f32; 2] {
 }
 
 /// Pushes the object score far below 0, as the occlusion recording did.
-fn never_present(sam: &mut Sam2) {
+pub(crate) fn never_present(sam: &mut Sam2) {
     let last =
         sam.sam_mask_decoder.pred_obj_score_head.layers.last_mut().expect("the head has layers");
     last.bias = Param::from_tensor(last.bias.val() - 50.0);

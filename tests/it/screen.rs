@@ -91,6 +91,7 @@ fn structures_masks_windows_and_the_timeline_are_shown() {
             Event::Ready(SegmenterInfo {
                 model: "samusa-nano".into(),
                 device: "cpu: no GPU".into(),
+                bridged: columns == 150,
             }),
         );
         with_mask(&mut m);
@@ -104,7 +105,7 @@ fn structures_masks_windows_and_the_timeline_are_shown() {
         press(&mut m, ",");
         has(&screen(&m), &["mask from points", "score 0.87", "1 boundary", "area 120.0 mm2"]);
         if columns == 150 {
-            has(&screen(&m), &["samusa-nano on cpu: no GPU", "mask 0 ms"]);
+            has(&screen(&m), &["samusa-nano (points bridged) on cpu: no GPU", "mask 0 ms"]);
         }
         press(&mut m, "p p");
         has(&screen(&m), &["propagating 0/19", "go on working"]);

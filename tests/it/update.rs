@@ -476,7 +476,10 @@ fn without_a_network_points_and_windows_go_on() {
     assert_eq!(steps(&effects).len(), 2);
     assert!(press(&mut m, "p p").is_empty());
     assert!(m.message.text.contains("no card"));
-    tell(&mut m, Event::Ready(SegmenterInfo { model: "nano".into(), device: "cpu".into() }));
+    tell(
+        &mut m,
+        Event::Ready(SegmenterInfo { model: "nano".into(), device: "cpu".into(), bridged: false }),
+    );
     assert!(refresh_of(&press(&mut m, "R")).is_some());
 }
 

@@ -44,7 +44,7 @@ impl Scripted {
 
 impl Segmenter for Scripted {
     fn info(&self) -> SegmenterInfo {
-        SegmenterInfo { model: "scripted".into(), device: "no device".into() }
+        SegmenterInfo { model: "scripted".into(), device: "no device".into(), bridged: false }
     }
     fn open_clip(&mut self, _frames: usize) {}
     fn refresh(

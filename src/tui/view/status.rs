@@ -89,7 +89,11 @@ fn status<'a>(model: &Model, width: usize, look: Look<'_>) -> Line<'a> {
         Network::Loading => Span::styled("network loading", theme.style(theme.faint)),
         Network::Failed(_) => Span::styled("no network", theme.strong(theme.alarm)),
         Network::Ready(info) => {
-            Span::styled(format!("{} on {}", shown(&info.model), shown(&info.device)), text)
+            let bridged = if info.bridged { " (points bridged)" } else { "" };
+            Span::styled(
+                format!("{}{bridged} on {}", shown(&info.model), shown(&info.device)),
+                text,
+            )
         }
     });
     if let Some(latency) = model.latency {

@@ -1,0 +1,235 @@
+//! `sonomark models import`: a stranger's file of weights, read in a child that may take only so much.
+//!
+//! What decides whether this file is right: this process never reads a byte of the file; the child has limits on memory
+//! and time before it opens it, answers in one line of JSON, and whatever else it does (a signal, a panic, silence) is a
+//! refusal that leaves nothing behind.
+
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::config::{Origin, Settings};
+use crate::domain::shown;
+use crate::net::cards;
+use crate::net::config::ModelCard;
+use crate::net::import::{Converted, convert};
+use crate::net::library::{Held, Library, LibraryError, check_name};
+
+use super::{Done, Failure, path_shown, print, print_json};
+
+/// What the child may take beside twice the size of the file: the program, its tables, the largest tensor.
+const CHILD_BYTES: u64 = 1 << 30;
+/// CPU time after which the child is ended, s; the largest published file takes some ten.
+const CHILD_CPU_S: u64 = 600;
+
+/// Arguments of `models import`.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// Weights in SAM 2.1's layout: FILE.pt or FILE.safetensors
+    file: PathBuf,
+    /// Name to give it [default: that of the file]
+    #[arg(long)]
+    name: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Arguments of the child.
+#[derive(Debug, Args)]
+pub(super) struct ChildOptions {
+    source: PathBuf,
+    out: PathBuf,
+}
+
+/// What the child says.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Said {
+    Converted(Converted),
+    Refused(String),
+}
+
+/// Imports a file into `library`.
+pub(super) fn run(settings: &Settings, library: &Library, options: &Options) -> Done {
+    let card = flagged_card(settings);
+    let bytes = file_bytes(&options.file)?;
+    let name = match &options.name {
+        Some(name) => name.clone(),
+        None => name_of(&options.file),
+    };
+    check_name(&name).map_err(Failure::input)?;
+    if library.find(&name).is_ok() {
+        return Err(Failure::input(LibraryError::Taken(name)));
+    }
+    let wanted = card.map(card_named).transpose()?;
+    let staged = library.stage().map_err(Failure::input)?;
+    let said = ask_child(&options.file, staged.path(), card, bytes)?;
+    let converted = match said {
+        Said::Converted(converted) => converted,
+        Said::Refused(why) => return Err(Failure::Input(shown_lines(&why))),
+    };
+    let card = wanted.or_else(|| cards::known(&converted.card));
+    let mut card = card.ok_or_else(|| Failure::ours("the child named a card that is unknown"))?;
+    card.name = name;
+    card.weights.sha256 = converted.sha256.clone();
+    let file = options.file.file_name().unwrap_or_default().to_string_lossy();
+    let origin = format!("{} (SHA-256 {})", shown(&file), converted.source_sha256);
+    card.weights.lineage = match card.weights.lineage.as_str() {
+        "" => origin,
+        before => format!("{before}; {origin}"),
+    };
+    let held = library.install(staged, card).map_err(Failure::input)?;
+    tell_imported(&held, &converted, options.json);
+    Ok(())
+}
+
+fn tell_imported(held: &Held, converted: &Converted, as_json: bool) {
+    if as_json {
+        return print_json(&json!({
+            "name": held.name,
+            "recognised": converted.card,
+            "card": path_shown(&held.card_path),
+            "weights": path_shown(&held.weights_path),
+            "bytes": held.bytes,
+            "sha256": converted.sha256,
+            "source_sha256": converted.source_sha256,
+            "tensors": converted.tensors,
+            "parameters": converted.parameters,
+        }));
+    }
+    print(&format!(
+        "{}: {} with {} tensors, {:.1} M parameters; use it with --card {}",
+        held.name,
+        converted.card,
+        converted.tensors,
+        converted.parameters as f64 / 1e6,
+        held.name
+    ));
+}
+
+/// The child: limits first, then the file. Always one line on stdout.
+pub(super) fn run_child(settings: &Settings, options: &ChildOptions) -> Done {
+    let bytes = file_bytes(&options.source)?;
+    limit(libc::RLIMIT_AS, memory_limit(bytes)).map_err(Failure::ours)?;
+    limit(libc::RLIMIT_CPU, CHILD_CPU_S).map_err(Failure::ours)?;
+    limit(libc::RLIMIT_CORE, 0).map_err(Failure::ours)?;
+    let wanted = flagged_card(settings).map(card_named).transpose()?;
+    let said = match convert(&options.source, wanted.as_ref(), &options.out) {
+        Ok(converted) => Said::Converted(converted),
+        Err(error) => Said::Refused(error.to_string()),
+    };
+    print(&serde_json::to_string(&said).map_err(Failure::ours)?);
+    Ok(())
+}
+
+/// The card of the command line; the one of the environment or the configuration file is not meant for this file.
+fn flagged_card(settings: &Settings) -> Option<&Path> {
+    let flagged = matches!(settings.card.origin, Origin::Flag(_));
+    settings.card.value.as_deref().filter(|_| flagged)
+}
+
+fn memory_limit(file_bytes: u64) -> u64 {
+    CHILD_BYTES.saturating_add(file_bytes.saturating_mul(2))
+}
+
+fn limit(resource: libc::__rlimit_resource_t, most: u64) -> io::Result<()> {
+    let wanted = libc::rlimit { rlim_cur: most, rlim_max: most };
+    // SAFETY: the call reads one struct that lives until it returns.
+    match unsafe { libc::setrlimit(resource, &raw const wanted) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn ask_child(source: &Path, out: &Path, card: Option<&Path>, bytes: u64) -> Result<Said, Failure> {
+    let program = std::env::current_exe().map_err(Failure::ours)?;
+    let mut child = Command::new(program);
+    child.args(["models", "convert"]);
+    if let Some(card) = card {
+        child.arg("--card").arg(card);
+    }
+    child.arg("--").arg(source).arg(out);
+    let output =
+        child.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).output().map_err(
+            |cause| Failure::Ours(format!("cannot start the reader of weights: {cause}")),
+        )?;
+    let said = serde_json::from_slice(&output.stdout).ok().filter(|_| output.status.success());
+    said.ok_or_else(|| {
+        let told = String::from_utf8_lossy(&output.stderr);
+        let last = told.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no word");
+        Failure::Input(format!(
+            "{} could not be read within {} MiB and {CHILD_CPU_S} s: the reader {} ({}); nothing was imported",
+            path_shown(source),
+            memory_limit(bytes) >> 20,
+            ending(output.status),
+            shown(last.trim())
+        ))
+    })
+}
+
+fn ending(status: ExitStatus) -> String {
+    match status.signal() {
+        Some(signal) => format!("was ended by signal {signal}"),
+        None => format!("ended with {}", status.code().unwrap_or(-1)),
+    }
+}
+
+/// Size of a regular file.
+fn file_bytes(path: &Path) -> Result<u64, Failure> {
+    match std::fs::metadata(path) {
+        Ok(meta) if meta.is_file() => Ok(meta.len()),
+        Ok(_) => Err(Failure::Input(format!("{} is no file", path_shown(path)))),
+        Err(cause) => Err(Failure::Input(format!("cannot read {}: {cause}", path_shown(path)))),
+    }
+}
+
+/// The name of a file without its ending and without what no name may have.
+fn name_of(path: &Path) -> String {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') { c } else { '-' };
+    stem.trim_start_matches('.').chars().map(plain).take(64).collect()
+}
+
+/// The card of that known name or path.
+fn card_named(card: &Path) -> Result<ModelCard, Failure> {
+    if let Some(known) = card.to_str().and_then(cards::known) {
+        return Ok(known);
+    }
+    ModelCard::read_file(card).map_err(|error| {
+        let known: Vec<&str> = cards::names().collect();
+        Failure::Configuration(format!(
+            "{}: {error}; --card is the path of a card or one of {}",
+            path_shown(card),
+            known.join(", ")
+        ))
+    })
+}
+
+/// A sentence of several lines without control characters in any.
+fn shown_lines(text: &str) -> String {
+    text.lines().map(shown).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_gives_a_name_that_is_allowed() {
+        for (file, name) in [
+            ("/x/sam2.1_hiera_tiny.pt", "sam2.1-hiera-tiny"),
+            ("MedSAM2 latest.pt", "MedSAM2-latest"),
+            ("..hidden.safetensors", "hidden"),
+        ] {
+            assert_eq!(name_of(Path::new(file)), name);
+            assert!(check_name(name).is_ok());
+        }
+        assert!(check_name(&name_of(Path::new("/"))).is_err());
+    }
+}

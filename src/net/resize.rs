@@ -5,7 +5,8 @@
 //! A matrix product has the same value and the same gradient on every backend, and antialiasing costs nothing extra;
 //! Burn's own interpolation has neither (no antialias; its backward panics on some backends).
 
-use burn::tensor::{Device, Tensor, TensorData};
+use super::traffic::upload;
+use burn::tensor::{Device, Tensor};
 
 /// How a coarse grid is read between its points.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +86,7 @@ pub fn resize_matrix(from: usize, to: usize, kernel: Kernel, device: &Device) ->
         let at = row * from + tap.first;
         dense[at..at + tap.weights.len()].copy_from_slice(&tap.weights);
     }
-    Tensor::from_data(TensorData::new(dense, [to, from]), device)
+    upload(dense, [to, from], device)
 }
 
 /// Resizes `[B, C, h, w]` to `[B, C, H, W]`; differentiable on every backend.

@@ -26,8 +26,9 @@ use super::memory_bank::{BankRules, Direction, stale_around};
 use super::prompt_encoder::{PointBatch, PointLabel};
 use super::resize::{Kernel, resize_plane};
 use super::sam2::{ImageFeatures, Prompts, Sam2};
+use super::traffic::upload;
 use crate::domain::Window;
-use answer::{absent, answer, entry_of, fill_holes};
+use answer::{absent, answer, entry_of, fill_holes, stored_logits};
 use store::{Entry, Pending, Store};
 
 /// Previous logits are clamped to this before they re-enter as a mask prompt.
@@ -178,8 +179,7 @@ impl Tracker {
         let side = side_of(image);
         let mask = resize_plane(values, [h, w], [side, side], Kernel::BilinearAa);
         let mask: Vec<f32> = mask.into_iter().map(|v| f32::from(u8::from(v >= 0.5))).collect();
-        let mask =
-            Tensor::from_data(TensorData::new(mask, [1, 1, side, side]), &image.pix_feat.device());
+        let mask = upload(mask, [1, 1, side, side], &image.pix_feat.device());
         let presence = self.presence();
         let decided = sam.decide_from_mask(image.pix_feat.clone(), &image.high_res, mask, presence);
         self.keep_pending(frame, image, decided, presence)
@@ -250,15 +250,14 @@ impl Tracker {
         }
         let presence = self.presence();
         if let Some(entry) = self.store.cond(frame) {
-            let out = answer(frame, entry, presence, true)?;
+            let out = answer(frame, entry, stored_logits(entry)?, presence, true);
             self.walked.insert(frame, direction);
             return Ok(out);
         }
         let pix_feat = self.recall(sam, frame, image, direction);
         let unprompted = Prompts { points: PointBatch::none(1), mask: None };
         let device = pix_feat.device();
-        let given = prior
-            .map(|p| Tensor::from_data(TensorData::new(p.to_vec(), [1, 1, side, side]), &device));
+        let given = prior.map(|p| upload(p.to_vec(), [1, 1, side, side], &device));
         let multimask = given.is_none();
         let decided = sam.decide_with_prior(
             pix_feat,
@@ -269,12 +268,14 @@ impl Tracker {
             presence,
         );
         self.note_decided(&decided);
-        let mut entry = entry_of(&decided)?;
         let present = presence.gate(&decided.object_score_logits);
-        let low_res = decided.low_res_masks;
-        entry.features =
-            Some(self.remember(sam, image.pix_feat.clone(), low_res, MaskScale::Soft, present));
-        let mut out = answer(frame, &entry, presence, false)?;
+        let low_res = decided.low_res_masks.clone();
+        let features =
+            self.remember(sam, image.pix_feat.clone(), low_res, MaskScale::Soft, present);
+        // Nothing is waited for before the whole frame is on its way.
+        let (mut entry, logits) = entry_of(&decided)?;
+        entry.features = Some(features);
+        let mut out = answer(frame, &entry, logits, presence, false);
         // After the memory was made, as upstream: what is remembered is the raw mask.
         fill_holes(&mut out, &mut entry, self.options.fill_hole_area);
         self.store.insert(frame, entry, false);
@@ -368,9 +369,9 @@ impl Tracker {
         presence: Presence,
     ) -> Result<StepOut, TrackError> {
         self.note_decided(&decided);
-        let mut entry = entry_of(&decided)?;
+        let (mut entry, logits) = entry_of(&decided)?;
         let conditioning = self.options.corrections_condition || !self.walked.contains_key(&frame);
-        let mut out = answer(frame, &entry, presence, conditioning)?;
+        let mut out = answer(frame, &entry, logits, presence, conditioning);
         fill_holes(&mut out, &mut entry, self.options.fill_hole_area);
         let (pix_feat, score) = (image.pix_feat.clone(), decided.object_score_logits);
         self.store.pending.insert(frame, Pending { entry, conditioning, pix_feat, score });

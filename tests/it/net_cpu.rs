@@ -3,8 +3,11 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use sonomark::net::config::{ModelCard, ModelConfig};
+use sonomark::net::memory_bank::Direction;
+use sonomark::net::prompt_encoder::PointLabel;
 use sonomark::net::sam2::Sam2;
-use sonomark::net::tracker::MaskScale;
+use sonomark::net::tracker::{MaskScale, Tracker, TrackerOptions};
+use sonomark::net::traffic::traffic;
 
 use super::golden_weights::{assert_close, golden_card, golden_model, uniforms};
 use super::net_image::numbers;
@@ -104,5 +107,30 @@ fn net_cpu_decoder_equals_burns_operations() {
             let want = decoder.output_upscaling.forward(map, [s4, s8]);
             assert_close("upscaled", &numbers(got), &numbers(want));
         }
+    }
+}
+
+/// With gradients Burn's operations run, the same as on a GPU.
+#[test]
+fn net_a_late_frame_crosses_to_the_device_as_often_as_an_early_one() {
+    for device in [Device::flex(), Device::flex().autodiff()] {
+        let card = golden_card();
+        let sam = golden_model(&card.network, &device);
+        let size = card.network.image_size;
+        let image = made_up("image", [1, 3, size, size], &device);
+        let mut tracker = Tracker::new(40, TrackerOptions::for_model(&sam));
+        let features = sam.encode_image(image.clone());
+        tracker.add_points(&sam, 0, &features, &[([60.0, 60.0], PointLabel::Inside)]).expect("ok");
+        let mut crossings = Vec::new();
+        for frame in 1..30 {
+            let before = traffic();
+            let features = sam.encode_image(image.clone());
+            tracker.step(&sam, frame, &features, Direction::Forward).expect("decided");
+            crossings.push(traffic().since(before));
+        }
+        // The first one also remembers the prompted frame.
+        let later = &crossings[1..];
+        assert!(later.iter().all(|c| *c == later[0]), "{later:?}");
+        assert_eq!(later[0].read_backs, 1, "mask, IoU and score come in one transfer");
     }
 }

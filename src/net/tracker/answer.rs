@@ -3,13 +3,14 @@
 //! What decides whether this file is right: numbers are read back from the device once per frame, and what is stored of a
 //! frame is what was answered, filled holes included.
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 
 use super::conditioning::Presence;
 use super::heads::{ABSENT_LOGIT, Decided};
 use super::store::Entry;
 use crate::domain::Bitmap;
 use crate::net::resize::{Kernel, resize_plane};
+use crate::net::traffic::{read_back, upload};
 
 /// Logit of a filled hole.
 const FILLED_LOGIT: f32 = 0.1;
@@ -75,38 +76,52 @@ pub enum TrackError {
     Device(String),
 }
 
-/// What is kept of a decided frame, before its memory is made.
-pub(super) fn entry_of(decided: &Decided) -> Result<Entry, TrackError> {
-    Ok(Entry {
+/// What is kept of a decided frame, without its memory, and its logits; all numbers come in one transfer.
+pub(super) fn entry_of(decided: &Decided) -> Result<(Entry, Vec<f32>), TrackError> {
+    let low_res = &decided.low_res_masks;
+    let parts = vec![
+        flat(low_res.clone()),
+        flat(decided.iou.clone()),
+        flat(decided.object_score_logits.clone()),
+    ];
+    let mut numbers = read_back(Tensor::cat(parts, 0)).map_err(TrackError::Device)?;
+    let object_score = numbers.pop().unwrap_or(f32::NAN);
+    let iou = numbers.pop().unwrap_or(f32::NAN);
+    let entry = Entry {
         features: None,
-        low_res: Some(decided.low_res_masks.clone()),
+        low_res: Some(low_res.clone()),
         obj_ptr: decided.obj_ptr.clone(),
-        iou: scalar(&decided.iou)?,
-        object_score: scalar(&decided.object_score_logits)?,
-    })
+        iou,
+        object_score,
+    };
+    Ok((entry, numbers))
 }
 
-fn scalar(x: &Tensor<2>) -> Result<f32, TrackError> {
-    x.clone().try_into_scalar::<f32>().map_err(|e| TrackError::Device(e.to_string()))
+fn flat<const D: usize>(x: Tensor<D>) -> Tensor<1> {
+    let count = x.shape().num_elements();
+    x.reshape([count])
 }
 
-/// The answer that `entry` is.
+/// The logits of a frame decided earlier; none once trimmed.
+pub(super) fn stored_logits(entry: &Entry) -> Result<Vec<f32>, TrackError> {
+    match &entry.low_res {
+        Some(low_res) => read_back(flat(low_res.clone())).map_err(TrackError::Device),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// The answer that `entry` is, with its logits.
 pub(super) fn answer(
     frame: usize,
     entry: &Entry,
+    low_res_logits: Vec<f32>,
     presence: Presence,
     conditioning: bool,
-) -> Result<StepOut, TrackError> {
-    let (low_res_logits, side) = match &entry.low_res {
-        Some(low_res) => {
-            let read = low_res.clone().try_into_vec_as::<f32>();
-            (read.map_err(|e| TrackError::Device(e.to_string()))?, low_res.dims()[3])
-        }
-        None => (Vec::new(), 0),
-    };
+) -> StepOut {
+    let side = entry.low_res.as_ref().map_or(0, |low_res| low_res.dims()[3]);
     let present = presence == Presence::Given || entry.object_score > 0.0;
     let (iou, object_score) = (entry.iou, entry.object_score);
-    Ok(StepOut { frame, side, low_res_logits, iou, object_score, present, conditioning })
+    StepOut { frame, side, low_res_logits, iou, object_score, present, conditioning }
 }
 
 /// The empty answer of a frame outside the windows; nobody was asked, so its score is neutral.
@@ -138,7 +153,6 @@ pub(super) fn fill_holes(out: &mut StepOut, entry: &mut Entry, most: usize) {
         *logit = FILLED_LOGIT;
     }
     if let Some(stored) = &mut entry.low_res {
-        let data = TensorData::new(out.low_res_logits.clone(), stored.dims());
-        *stored = Tensor::from_data(data, &stored.device());
+        *stored = upload(out.low_res_logits.clone(), stored.dims(), &stored.device());
     }
 }

@@ -1,0 +1,59 @@
+//! How often numbers cross between program and device.
+//!
+//! On a GPU every crossing waits for all the work before it, so their number per frame is a property worth holding
+//! constant: a frame late in a clip must not cost more crossings than an early one. What decides whether this file is
+//! right: everything in `net` that uploads or reads back in a tracked frame goes through it; the counts are of this thread,
+//! because one thread owns the network.
+
+use std::cell::Cell;
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+/// Crossings of this thread so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Tensors made from numbers of the program.
+    pub uploads: usize,
+    /// Tensors whose numbers came back.
+    pub read_backs: usize,
+}
+
+impl Traffic {
+    /// The crossings since `earlier`.
+    pub fn since(self, earlier: Self) -> Self {
+        Self {
+            uploads: self.uploads - earlier.uploads,
+            read_backs: self.read_backs - earlier.read_backs,
+        }
+    }
+}
+
+thread_local! {
+    static COUNTED: Cell<Traffic> = const { Cell::new(Traffic { uploads: 0, read_backs: 0 }) };
+}
+
+/// What crossed on this thread so far.
+pub fn traffic() -> Traffic {
+    COUNTED.get()
+}
+
+/// A tensor from numbers of the program.
+pub(super) fn upload<const D: usize>(
+    values: Vec<f32>,
+    shape: [usize; D],
+    device: &Device,
+) -> Tensor<D> {
+    let so_far = COUNTED.get();
+    COUNTED.set(Traffic { uploads: so_far.uploads + 1, ..so_far });
+    Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+/// The numbers of a tensor, once everything before it is computed.
+///
+/// # Errors
+/// A failing device.
+pub(super) fn read_back(x: Tensor<1>) -> Result<Vec<f32>, String> {
+    let so_far = COUNTED.get();
+    COUNTED.set(Traffic { read_backs: so_far.read_backs + 1, ..so_far });
+    x.try_into_vec_as::<f32>().map_err(|error| error.to_string())
+}

@@ -49,6 +49,23 @@ pub(super) type Attach<'a> = Box<dyn FnOnce(Sender<Msg>) + 'a>;
 /// # Errors
 /// No clip opens, or there is no terminal.
 pub(super) fn screen(settings: &Settings, clips: Vec<PathBuf>, attach: Option<Attach<'_>>) -> Done {
+    run_screen(settings, clips, attach, false)
+}
+
+/// Runs the screen with the lesson beside the picture.
+///
+/// # Errors
+/// The clip does not open, or there is no terminal.
+pub(super) fn lesson(settings: &Settings, clip: PathBuf) -> Done {
+    run_screen(settings, vec![clip], None, true)
+}
+
+fn run_screen(
+    settings: &Settings,
+    clips: Vec<PathBuf>,
+    attach: Option<Attach<'_>>,
+    lesson: bool,
+) -> Done {
     let (project, card) = (&settings.project.value, &settings.card.value);
     let (device, features_mib) = (&settings.device.value, settings.features_mib.value);
     let start = Start {
@@ -59,6 +76,7 @@ pub(super) fn screen(settings: &Settings, clips: Vec<PathBuf>, attach: Option<At
             Session::open(path, project, net, events)
         }),
         settings,
+        lesson,
         attach,
     };
     match tui::run(start) {

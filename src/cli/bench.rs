@@ -1,6 +1,6 @@
 //! `sonomark bench`: how fast this machine is, on the shipped clip. Medians.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
@@ -14,10 +14,11 @@ use crate::domain::{FramePrompts, GrayFrame, PointKind, PointPx};
 use crate::engine::{
     Anchor, Direction, Event, Image, NetSegmenter, Segmenter, SegmenterSource, Session,
 };
-use crate::tui::graphics::bench_rows;
+use crate::tui::graphics::{BenchRow, bench_rows, synthetic_frame};
 
-use super::headless::{load_network, write_json};
-use super::{Done, Failure, bench_memory, bench_stages, demo, print};
+use super::headless::{load_network, make_folder, write_gray, write_json};
+use super::pty::Terminal;
+use super::{Done, Failure, annotator, bench_memory, bench_stages, demo, print};
 
 const REPEATS: usize = 9;
 
@@ -32,6 +33,10 @@ enum What {
     Stages,
     /// Resident memory along a long clip
     Memory,
+    /// The screen in a terminal: bytes, and time from a key to the last byte it changes
+    Screen,
+    /// Keys, bytes and seconds of a scripted annotator at the real program
+    Annotator,
 }
 
 /// Arguments.
@@ -40,6 +45,12 @@ pub(super) struct Options {
     /// What to measure
     #[arg(value_enum, default_value = "network")]
     what: What,
+    /// Folder with images/usgra and images/busi (annotator)
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Only so many stills of each set (annotator)
+    #[arg(long, default_value_t = 10)]
+    limit: usize,
     /// Also write the numbers here
     #[arg(long, value_name = "OUT")]
     json: Option<PathBuf>,
@@ -64,6 +75,13 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
         What::Stages => bench_stages::report(settings)?,
         What::Memory => {
             bench_memory::report(load_network(settings)?, &frames_of(&clip)?, options.frames)?
+        }
+        What::Screen => screen(&scratch.path().join("screen"))?,
+        What::Annotator => {
+            let data = options.data.as_deref().ok_or_else(|| {
+                Failure::Input("give --data DIR, the folder that holds images/usgra".into())
+            })?;
+            annotator::run(settings, data, options.limit, scratch.path())?
         }
     };
     if let Some(path) = &options.json {
@@ -159,7 +177,8 @@ fn first_picture_ms(folder: &std::path::Path) -> Result<f64, Failure> {
 
 fn sixel(clip: &Clip) -> Result<Value, Failure> {
     let frame = clip.frame(5).map_err(Failure::input)?;
-    let rows: Vec<Value> = bench_rows(&[("shipped clip".to_owned(), (*frame).clone())], REPEATS)
+    let all = bench_rows(&[("shipped clip".to_owned(), (*frame).clone())], REPEATS);
+    let rows: Vec<Value> = all
         .iter()
         .map(|row| {
             json!({
@@ -168,7 +187,68 @@ fn sixel(clip: &Clip) -> Result<Value, Failure> {
             })
         })
         .collect();
-    Ok(json!({ "sixel": rows }))
+    Ok(json!({ "sixel": rows, "levels": ratios(&all) }))
+}
+
+/// Ours over libsixel's, on the synthetic picture, by number of levels.
+fn ratios(rows: &[BenchRow]) -> Value {
+    let mut levels = serde_json::Map::new();
+    let of = |encoder: &str, level: u8| {
+        rows.iter().find(|row| {
+            row.encoder == encoder && row.levels == level && row.picture.starts_with("synthetic")
+        })
+    };
+    for own in rows.iter().filter(|row| row.encoder == "own") {
+        let entry = match (of("own", own.levels), of("libsixel", own.levels)) {
+            (Some(own), Some(other)) => json!({
+                "bytes_ratio": own.bytes as f64 / other.bytes as f64,
+                "cpu_ratio": own.cpu_ms / other.cpu_ms,
+            }),
+            _ => json!({
+                "bytes_ratio": null,
+                "cpu_ratio": null,
+                "why": "libsixel is not in this build; build with --features libsixel",
+            }),
+        };
+        levels.insert(own.levels.to_string(), entry);
+    }
+    Value::Object(levels)
+}
+
+/// The terminal in which the picture has 1024 x 768 px.
+const TERMINAL: (u16, u16) = (166, 53);
+
+/// The program in a terminal, on a synthetic still of 1024 x 768 px.
+fn screen(folder: &Path) -> Result<Value, Failure> {
+    make_folder(folder)?;
+    let still = folder.join("still.png");
+    let frame = synthetic_frame(1024, 768, 7);
+    write_gray(&still, frame.width_px, frame.height_px, frame.pixels)?;
+    let program = std::env::current_exe().map_err(Failure::ours)?;
+    let project = folder.join("project").into_os_string();
+    let arguments = ["annotate".into(), "--project".into(), project, still.into_os_string()];
+    let mut terminal = Terminal::start(&program, &arguments, TERMINAL).map_err(Failure::ours)?;
+    let (quiet, most) = (Duration::from_millis(400), Duration::from_secs(60));
+    let settled = terminal.settle(quiet, most) && terminal.running();
+    if !settled {
+        return Err(Failure::ours("the screen did not come to rest; try `sonomark annotate`"));
+    }
+    let full = terminal.frames().iter().map(|frame| frame.bytes).max().unwrap_or(0);
+    let (mut times, mut bytes) = (Vec::new(), Vec::new());
+    for i in 0..REPEATS * 4 {
+        terminal.mark();
+        let begun = Instant::now();
+        terminal.key(if i % 8 < 4 { b"l" } else { b"j" }).map_err(Failure::ours)?;
+        terminal.settle(Duration::from_millis(80), most);
+        let took = terminal.last_byte().saturating_duration_since(begun);
+        times.push(took.as_secs_f64() * 1e3);
+        bytes.push(terminal.frames().iter().map(|frame| frame.bytes).sum::<usize>() as f64);
+    }
+    Ok(json!({
+        "full_frame_bytes": full,
+        "cursor_move_bytes": median(bytes),
+        "cursor_move_ms": median(times),
+    }))
 }
 
 fn millis(since: Instant) -> f64 {

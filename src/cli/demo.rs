@@ -25,7 +25,7 @@ use crate::export::{
     ExportFormat, Job, RgbImage, contact_sheet, draw_mask, png_bytes, write_atomic,
 };
 
-use super::annotate::screen;
+use super::annotate::{lesson, screen};
 use super::headless::make_folder;
 use super::{Done, Failure, path_shown, print, tell};
 
@@ -89,6 +89,18 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     settings.project.value = scratch.path().join("project");
     screen(&settings, vec![clip], None)?;
     tell("the demo's project is thrown away; annotate a clip of yours with `sonomark CLIP`");
+    Ok(())
+}
+
+/// The lesson on the shipped clip, in a project that is thrown away.
+pub(super) fn tutor(settings: &Settings) -> Done {
+    let scratch = tempfile::tempdir().map_err(Failure::input)?;
+    let clip = scratch.path().join("lower-leg sweep");
+    write_clip(&clip)?;
+    let mut settings = settings.clone();
+    settings.project.value = scratch.path().join("project");
+    lesson(&settings, clip)?;
+    tell("the lesson's project is thrown away; annotate a clip of yours with `sonomark CLIP`");
     Ok(())
 }
 

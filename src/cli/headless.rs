@@ -153,7 +153,16 @@ pub(super) fn write_mask(path: &Path, bitmap: &Bitmap) -> Result<(), Failure> {
     write_gray(path, bitmap.width_px, bitmap.height_px, gray)
 }
 
-fn write_gray(path: &Path, width: u32, height: u32, gray: Vec<u8>) -> Result<(), Failure> {
+/// Writes an 8-bit gray picture, whole or not at all.
+///
+/// # Errors
+/// When the file cannot be written.
+pub(super) fn write_gray(
+    path: &Path,
+    width: u32,
+    height: u32,
+    gray: Vec<u8>,
+) -> Result<(), Failure> {
     let image = image::GrayImage::from_raw(width, height, gray)
         .ok_or_else(|| Failure::ours("a mask has another size than its image"))?;
     let mut bytes = std::io::Cursor::new(Vec::new());

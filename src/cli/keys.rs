@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::config::{OverrideText, Settings};
 use crate::domain::shown;
-use crate::tui::keymap::{Keymap, Layer};
+use crate::tui::keymap::{Keymap, Layer, shipped_layer};
 use crate::tui::theme::Theme;
 
 use super::{Done, Failure, print};
@@ -21,7 +21,9 @@ pub(super) struct Options {
 pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     let name = |text: &OverrideText| shown(&text.path.to_string_lossy());
     let keys = settings.keymap_text.as_ref().map(|held| (name(held), held.text.as_str()));
-    let layers: Vec<Layer<'_>> = keys.iter().map(|(name, text)| Layer { name, text }).collect();
+    let own = keys.iter().map(|(name, text)| Layer { name, text });
+    let layers: Vec<Layer<'_>> =
+        shipped_layer(&settings.keymap.value).into_iter().chain(own).collect();
     let (keymap, mut faults) = Keymap::layered(&layers);
     if !options.check {
         print(&keymap.to_markdown());

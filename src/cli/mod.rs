@@ -5,6 +5,7 @@
 //! 130 interrupted.
 
 mod annotate;
+mod annotator;
 mod bench;
 mod bench_memory;
 mod bench_stages;
@@ -20,6 +21,8 @@ mod models_import;
 mod project;
 mod prompts;
 mod propagate;
+pub mod pty;
+mod run;
 pub mod script;
 mod segment;
 mod train;
@@ -69,7 +72,7 @@ struct Global {
     /// Theme: dark, light, mono or one of yours
     #[arg(long, global = true, value_name = "NAME")]
     theme: Option<String>,
-    /// Keymap: default or one of yours
+    /// Keymap: default, vim, left-hand, colemak or one of yours
     #[arg(long, global = true, value_name = "NAME")]
     keymap: Option<String>,
     /// What a lost terminal does to a running propagation: finish or stop [default: finish]
@@ -85,6 +88,8 @@ enum Command {
     Segment(segment::Options),
     /// Carry prompts from a file through the windows of a clip
     Propagate(propagate::Options),
+    /// Do the command lines of a script on a clip, without a screen
+    Run(run::Options),
     /// Write annotations of a clip or of the whole project
     Export(export::Options),
     /// Take over annotations that another program made of a clip
@@ -101,6 +106,8 @@ enum Command {
     Models(models::Options),
     /// Try everything on a shipped clip
     Demo(demo::Options),
+    /// Learn the keys in ten steps on a shipped clip
+    Tutor,
     /// Train a network
     Train(train::Options),
     /// Measure a network with a simulated annotator
@@ -213,6 +220,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Annotate(options)) => annotate::run(&load()?, &options),
         Some(Command::Segment(options)) => segment::run(&load()?, &options),
         Some(Command::Propagate(options)) => propagate::run(&load()?, &options),
+        Some(Command::Run(options)) => run::run(&load()?, &options),
         Some(Command::Export(options)) => export::run(&load()?, &options),
         Some(Command::Import(options)) => import::run(&load()?, &options),
         Some(Command::Project(options)) => project::run(&load()?, &options),
@@ -223,6 +231,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Models(options)) => models::run(&read()?, &options),
         Some(Command::Keys(options)) => keys::run(&load()?, &options),
         Some(Command::Demo(options)) => demo::run(&load()?, &options),
+        Some(Command::Tutor) => demo::tutor(&load()?),
         Some(Command::Train(options)) => train::run(&load()?, &options),
         Some(Command::Evaluate(options)) => evaluate::run(&load()?, &options),
         Some(Command::Bench(options)) => bench::run(&load()?, &options),

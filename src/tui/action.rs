@@ -237,6 +237,8 @@ actions! {
         ToggleTint       "toggle-tint"        "tint the inside of the chosen mask, or do not",
         ToggleSmooth     "toggle-smooth"      "smooth enlarged pixels, or show them square",
         TogglePoints     "toggle-points"      "draw points, boxes and the crosshair, or do not",
+        Caliper          "caliper"            "measure a distance: once at either end, again takes it away",
+        ToggleArea       "toggle-area"        "show the area over time under the timeline instead of doubts",
         Redraw           "redraw"             "draw everything again",
     }
     Program: {

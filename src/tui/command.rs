@@ -61,12 +61,14 @@ pub enum Command {
     Over(Range, Over),
     /// Do something to the frames that fit a condition.
     Where(Condition, Over),
+    /// Tell what is known of the line.
+    Link,
     /// Everything is already saved.
     Write,
 }
 
 /// Commands that take words: name, words, what it does.
-pub const COMMANDS: [(&str, &str, &str); 16] = [
+pub const COMMANDS: [(&str, &str, &str); 17] = [
     ("frame", "N", "go to frame N (a number alone does it too)"),
     ("new", "LABEL", "start a structure with this label"),
     ("rename", "LABEL", "rename the structure"),
@@ -81,6 +83,7 @@ pub const COMMANDS: [(&str, &str, &str); 16] = [
     ("cursor", "X Y", "move the cursor to these px of the image"),
     ("keys", "KEYS", "press keys, written as in a keymap with spaces between"),
     ("reaction", "MS", "put taps back by this reaction time"),
+    ("link", "", "bytes and time of the last picture, grays in use"),
     ("windows", "LABEL add A,B", "windows of a structure by its label; also remove A,B, clear"),
     ("write", "", "nothing to do: everything is already saved"),
 ];
@@ -177,6 +180,7 @@ fn with_words(name: &str, rest: &str, frames: usize) -> Option<Result<Command, S
             Ok(ms) if ms <= 2000 => Ok(Command::Reaction(Duration::from_millis(ms))),
             _ => Err("a reaction time lies between 0 and 2000 ms".to_owned()),
         },
+        ("link", []) => Ok(Command::Link),
         ("write", []) => Ok(Command::Write),
         _ => {
             let (_, wanted, _) = COMMANDS.iter().find(|(known, _, _)| *known == name)?;

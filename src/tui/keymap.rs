@@ -18,6 +18,20 @@ pub use super::yaml::Fault;
 /// The shipped keys.
 pub const DEFAULT: &str = include_str!("../../keymaps/default.yaml");
 
+/// Shipped variants, each laid over the default.
+pub const VARIANTS: [(&str, &str); 3] = [
+    ("vim", include_str!("../../keymaps/vim.yaml")),
+    ("left-hand", include_str!("../../keymaps/left-hand.yaml")),
+    ("colemak", include_str!("../../keymaps/colemak.yaml")),
+];
+
+/// The shipped variant of this name; the default needs none.
+#[must_use]
+pub fn shipped_layer(name: &str) -> Option<Layer<'static>> {
+    let found = VARIANTS.iter().find(|(known, _)| *known == name);
+    found.map(|&(name, text)| Layer { name, text })
+}
+
 /// What keys are for at the moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum KeyMode {

@@ -24,9 +24,10 @@ mod run;
 pub mod terminal;
 pub mod theme;
 pub mod tools;
+pub mod tutor;
 mod update;
 pub mod view;
 mod yaml;
 
-pub use run::{Ended, OpenClip, Start, TuiError, run};
+pub use run::{Ended, OpenClip, Start, TuiError, hand_over, run};
 pub use update::{REST, begin, update};

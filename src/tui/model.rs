@@ -11,7 +11,7 @@ use crate::domain::{
 use crate::engine::{Opened, SegmenterInfo, Ticket, View};
 
 use super::command::Line;
-use super::graphics::{Grid, Tone, Viewport};
+use super::graphics::{Grid, Link, Tone, Viewport};
 use super::key::Key;
 use super::keymap::{KeyMode, Keymap};
 use super::marks::{Marks, Signature};
@@ -199,6 +199,8 @@ pub struct Picture {
     pub tint: bool,
     /// Draw points, boxes, crosshair.
     pub points: bool,
+    /// Show the area over time instead of doubts.
+    pub area: bool,
 }
 
 /// Everything the screen knows.
@@ -262,6 +264,10 @@ pub struct Model {
     pub log: VecDeque<Message>,
     /// From the last prompt to its mask.
     pub latency: Option<Duration>,
+    /// The step of the lesson, while there is one.
+    pub lesson: Option<usize>,
+    /// The line to the terminal.
+    pub link: Link,
     /// Now.
     pub now: Duration,
     /// Last time the person did something.
@@ -319,6 +325,7 @@ impl Model {
                 masks: true,
                 tint: true,
                 points: true,
+                area: false,
             },
             grid,
             cine: Cine { playing: false, speed: 1.0, due: Duration::ZERO },
@@ -333,6 +340,8 @@ impl Model {
             message: Message::default(),
             log: VecDeque::new(),
             latency: None,
+            lesson: None,
+            link: Link::default(),
             now: Duration::ZERO,
             active_at: Duration::ZERO,
             noted_view: view,
@@ -430,6 +439,18 @@ impl Model {
             Some(viewport) => viewport.resized(width, height),
             None => Viewport::fit(self.clip.width_px, self.clip.height_px, width, height),
         });
+    }
+
+    /// Distance between two positions with its unit: mm where the clip tells its spacing.
+    #[must_use]
+    pub fn distance(&self, a: PointPx, b: PointPx) -> String {
+        match self.clip.pixel_spacing_mm {
+            Some([x, y]) => {
+                let (dx, dy) = (f64::from(b.x - a.x) * x, f64::from(b.y - a.y) * y);
+                format!("{:.1} mm", dx.hypot(dy))
+            }
+            None => format!("{:.1} px (no mm: this clip tells no spacing)", a.distance(b)),
+        }
     }
 
     /// Where the person is, for the journal.

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::config::{OnHangup, Settings};
-use crate::domain::shown;
+use crate::domain::{Annotation, FrameIndex, shown};
 use crate::engine::{Event, Opened, Session, SessionError};
 
 use super::graphics::{ColourDepth, Grid, Painter, Palette, render_halfblocks, reserve};
@@ -29,6 +29,8 @@ pub struct Start<'a> {
     pub open: OpenClip<'a>,
     /// Graphics, theme, keys, what a hang-up does.
     pub settings: &'a Settings,
+    /// Begin with the lesson.
+    pub lesson: bool,
     /// Is given the inbox before the loop starts: a watched folder tells its clips there.
     pub attach: Option<Box<dyn FnOnce(Sender<Msg>) + 'a>>,
 }
@@ -61,7 +63,7 @@ pub enum TuiError {
 /// # Errors
 /// No clip opens, or the terminal cannot be used. Later troubles are sentences on the screen.
 pub fn run(start: Start<'_>) -> Result<Ended, TuiError> {
-    let Start { clips, mut open, settings, attach } = start;
+    let Start { clips, mut open, settings, lesson, attach } = start;
     let (inbox, messages) = channel();
     let environment = Environment::here();
     let capabilities = probe(environment.tmux)?;
@@ -75,6 +77,7 @@ pub fn run(start: Start<'_>) -> Result<Ended, TuiError> {
     let output = Output::new(&screen, settings, theme, &environment);
     let queue: Vec<Queued> = clips.into_iter().map(queued).collect();
     let mut model = Model::new(opened, queue, at, keymap, output.grid(screen.grid()));
+    model.lesson = lesson.then_some(0);
     for sentence in refused.into_iter().chain(faults) {
         model.warn(sentence);
     }
@@ -174,10 +177,12 @@ fn bindings(settings: &Settings, environment: &Environment) -> (Keymap, Theme, V
         held.iter().cloned().collect()
     };
     let (keys, colours) = (layer(&keys), layer(&colours));
+    let named = super::keymap::shipped_layer(&settings.keymap.value);
     fn layers(held: &[(String, String)]) -> Vec<Layer<'_>> {
         held.iter().map(|(name, text)| Layer { name, text }).collect()
     }
-    let (keymap, mut faults) = Keymap::layered(&layers(&keys));
+    let keys: Vec<Layer<'_>> = named.into_iter().chain(layers(&keys)).collect();
+    let (keymap, mut faults) = Keymap::layered(&keys);
     let mut sentences = Vec::new();
     let wanted = &settings.theme.value;
     let base = if colours.is_empty() || super::theme::SHIPPED.iter().any(|(name, _)| name == wanted)
@@ -210,6 +215,9 @@ struct Output {
     sixel: bool,
     depth: ColourDepth,
     palette: Palette,
+    registers: usize,
+    /// The frame of the last picture.
+    shown_frame: Option<FrameIndex>,
     painter: Painter,
     canvas: Canvas,
 }
@@ -222,12 +230,15 @@ impl Output {
             "halfblock" => false,
             _ => capabilities.sixel,
         };
-        let palette = view::palette(&theme, if sixel { capabilities.registers } else { 256 });
+        let registers = if sixel { capabilities.registers } else { 256 };
+        let palette = view::palette(&theme, registers, view::LEVELS);
         Self {
             ascii: !environment.utf8,
             sixel,
             depth: environment.depth(),
             palette,
+            registers,
+            shown_frame: None,
             painter: Painter::new(capabilities.limits()),
             canvas: Canvas::default(),
             theme,
@@ -239,7 +250,17 @@ impl Output {
         if self.sixel { grid } else { Grid { cell_px: (1, 2), ..grid } }
     }
 
+    /// Takes as many grays as the line carries; only where the whole picture is sent anyway.
+    fn fit_to_line(&mut self, model: &Model) {
+        let other = self.shown_frame.replace(model.frame) != Some(model.frame);
+        let levels = model.link.wanted(model.cine.playing);
+        if self.sixel && other && levels != self.palette.levels() {
+            self.palette = view::palette(&self.theme, self.registers, levels);
+        }
+    }
+
     fn draw(&mut self, screen: &mut Screen, model: &Model) -> Result<(), TerminalError> {
+        self.fit_to_line(model);
         let mark_px = if self.sixel { (model.grid.cell_px.0 / 2).max(3) } else { 1 };
         let picture = self.canvas.compose(model, &self.palette, mark_px);
         let look = Look { theme: &self.theme, ascii: self.ascii };
@@ -365,6 +386,10 @@ impl Loop<'_> {
             return;
         }
         self.dirty = false;
+        if let Some((bytes, took)) = screen.last_frame() {
+            self.model.link.note(bytes, took);
+        }
+        self.model.link.levels = self.output.palette.levels();
         match self.output.draw(screen, &self.model) {
             Ok(()) => {}
             Err(TerminalError::HungUp) => {
@@ -388,25 +413,10 @@ impl Loop<'_> {
 
     fn with_session(&mut self, effect: Effect) {
         let Some(session) = &mut self.session else { return };
-        match effect {
-            Effect::Journal(step) => {
-                if let Err(error) = session.journal(&step) {
-                    let why = error.to_string();
-                    // At once, not by the inbox: the banner belongs to this very edit.
-                    let effects = update(&mut self.model, Msg::Engine(Event::SaveFailed { why }));
-                    self.carry_out(effects);
-                }
-            }
-            Effect::JournalView(view) => session.journal_view(&view),
-            Effect::WantFrame(frame) => session.want_frame(frame),
-            Effect::Refresh(ticket, frame, prompts) => session.refresh(ticket, frame, prompts),
-            Effect::Propagate(ticket, plan) => session.propagate(ticket, plan),
-            Effect::Cancel(track) => session.cancel(track),
-            Effect::EncodeAhead(frame) => session.encode_ahead(frame),
-            Effect::Export { format, path } => {
-                session.export_named(&self.model.annotation, &format, path.as_deref());
-            }
-            Effect::OpenClip(_) | Effect::Suspend | Effect::Redraw | Effect::Quit => {}
+        if let Some(fault) = hand_over(session, &self.model.annotation, effect) {
+            // At once, not by the inbox: the banner belongs to this very edit.
+            let effects = update(&mut self.model, fault);
+            self.carry_out(effects);
         }
     }
 
@@ -454,6 +464,32 @@ impl Loop<'_> {
         self.carry_out(effects);
         self.dirty = true;
     }
+}
+
+/// Has the session do what is its part of an effect; what it leaves is the loop's. Returns the
+/// message that a step could not be journaled.
+pub fn hand_over(
+    session: &mut Session<Msg>,
+    annotation: &Annotation,
+    effect: Effect,
+) -> Option<Msg> {
+    match effect {
+        Effect::Journal(step) => {
+            let error = session.journal(&step).err()?;
+            return Some(Msg::Engine(Event::SaveFailed { why: error.to_string() }));
+        }
+        Effect::JournalView(view) => session.journal_view(&view),
+        Effect::WantFrame(frame) => session.want_frame(frame),
+        Effect::Refresh(ticket, frame, prompts) => session.refresh(ticket, frame, prompts),
+        Effect::Propagate(ticket, plan) => session.propagate(ticket, plan),
+        Effect::Cancel(track) => session.cancel(track),
+        Effect::EncodeAhead(frame) => session.encode_ahead(frame),
+        Effect::Export { format, path } => {
+            session.export_named(annotation, &format, path.as_deref());
+        }
+        Effect::OpenClip(_) | Effect::Suspend | Effect::Redraw | Effect::Quit => {}
+    }
+    None
 }
 
 /// A sender whose messages reach `inbox` with the number of their clip: what an old clip still

@@ -22,6 +22,8 @@ pub struct Tools {
     pub brush_px: f32,
     /// First end of a cut.
     pub cut: Option<PointPx>,
+    /// Ends of the distance being measured; the second follows the cursor until it is set.
+    pub caliper: Option<(PointPx, Option<PointPx>)>,
     /// A key that waits for a letter.
     pub waiting: Option<Waiting>,
     /// Frames by letter.

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::needless_range_loop, missing_docs)]
 
 mod bindings;
+mod budgets;
 mod codec;
 mod damage;
 mod engine;

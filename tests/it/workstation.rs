@@ -84,6 +84,7 @@ fn child_workstation() {
             Session::open(path, &project, segmenter, inbox)
         }),
         settings: &settings,
+        lesson: false,
         attach: None,
     });
     std::fs::write(project.join("ended"), format!("{ended:?}")).unwrap();

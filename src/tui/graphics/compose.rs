@@ -1,6 +1,9 @@
 //! A scene becomes an indexed picture: image, masks, marks. Pure.
 
+use std::ops::Range;
+
 use super::masks::draw_masks;
+use super::quantise::quantise;
 use super::shapes::{frame, line, stamp};
 use super::{Colour, Palette, Picture, Viewport};
 use crate::domain::{Bitmap, BoxPx, GrayFrame, PointKind, PointPx};
@@ -86,11 +89,13 @@ impl Tone {
     #[must_use]
     pub fn table(&self, levels: u8) -> [u8; 256] {
         let top = f32::from(levels.max(1) - 1);
+        std::array::from_fn(|gray| (self.bright(gray as f32) * top).round() as u8)
+    }
+
+    /// Brightness of a gray value, 0 black to 1 white.
+    pub(super) fn bright(&self, gray: f32) -> f32 {
         let low = self.level - self.window.max(1.0) / 2.0;
-        std::array::from_fn(|gray| {
-            let bright = (gray as f32 - low) / self.window.max(1.0);
-            (bright.clamp(0.0, 1.0) * top).round() as u8
-        })
+        ((gray - low) / self.window.max(1.0)).clamp(0.0, 1.0)
     }
 }
 
@@ -169,14 +174,14 @@ pub struct Crosshair {
 pub fn compose(scene: &Scene<'_>, palette: &Palette) -> Picture {
     let mut picture = Picture::filled(scene.view.width_px, scene.view.height_px, 0);
     if let Some(image) = scene.frame {
-        let table = scene.tone.table(palette.levels());
-        if scene.view.scale < 1.0 {
-            averaged(image, &scene.view, &table, &mut picture);
+        let (columns, rows) = if scene.view.scale < 1.0 {
+            averaged(image, &scene.view, &mut picture)
         } else if scene.smooth && scene.view.scale > 1.0 {
-            interpolated(image, &scene.view, &table, &mut picture);
+            interpolated(image, &scene.view, &mut picture)
         } else {
-            nearest(image, &scene.view, &table, &mut picture);
-        }
+            nearest(image, &scene.view, &mut picture)
+        };
+        quantise(&mut picture, columns, rows, &scene.tone, palette.levels());
     }
     draw_masks(scene, palette, &mut picture);
     draw_marks(scene, palette, &mut picture);
@@ -195,7 +200,17 @@ pub(super) fn source_cells(view: &Viewport, across: bool) -> Vec<i64> {
         .collect()
 }
 
-fn nearest(image: &GrayFrame, view: &Viewport, table: &[u8; 256], picture: &mut Picture) {
+/// Columns and rows of a picture.
+type Painted = (Range<usize>, Range<usize>);
+
+/// The run of places for which `inside` holds; these lie side by side.
+fn run_of<T>(all: &[T], inside: impl Fn(&T) -> bool) -> Range<usize> {
+    let first = all.iter().position(&inside).unwrap_or(0);
+    first..all.iter().rposition(&inside).map_or(first, |last| last + 1)
+}
+
+/// Paints gray values, as do the next two; returns where.
+fn nearest(image: &GrayFrame, view: &Viewport, picture: &mut Picture) -> Painted {
     let margin = MARGIN as usize;
     let (columns, rows) = (source_cells(view, true), source_cells(view, false));
     let columns = &columns[margin..margin + view.width_px];
@@ -208,10 +223,12 @@ fn nearest(image: &GrayFrame, view: &Viewport, table: &[u8; 256], picture: &mut 
         let source = &image.pixels[(row * iw) as usize..((row + 1) * iw) as usize];
         for (index, &column) in line.iter_mut().zip(columns) {
             if (0..iw).contains(&column) {
-                *index = table[source[column as usize] as usize];
+                *index = source[column as usize];
             }
         }
     }
+    let rows = &rows[margin..margin + view.height_px];
+    (run_of(columns, |column| (0..iw).contains(column)), run_of(rows, |row| (0..ih).contains(row)))
 }
 
 /// For one screen axis: the two nearest image pixels and the share of the second in 1/256;
@@ -233,12 +250,12 @@ fn between(view: &Viewport, across: bool) -> Vec<Option<(usize, usize, u32)>> {
         .collect()
 }
 
-fn interpolated(image: &GrayFrame, view: &Viewport, table: &[u8; 256], picture: &mut Picture) {
+fn interpolated(image: &GrayFrame, view: &Viewport, picture: &mut Picture) -> Painted {
     let view = Viewport { image_px: [image.width_px, image.height_px], ..*view };
     let (columns, rows) = (between(&view, true), between(&view, false));
     let iw = image.width_px as usize;
-    for (line, row) in picture.indices.chunks_exact_mut(view.width_px.max(1)).zip(rows) {
-        let Some((upper, lower, below)) = row else {
+    for (line, row) in picture.indices.chunks_exact_mut(view.width_px.max(1)).zip(&rows) {
+        let Some((upper, lower, below)) = *row else {
             continue;
         };
         let (upper, lower) = (&image.pixels[upper * iw..][..iw], &image.pixels[lower * iw..][..iw]);
@@ -251,9 +268,10 @@ fn interpolated(image: &GrayFrame, view: &Viewport, table: &[u8; 256], picture: 
             let top = mix(upper[left], upper[right], beside);
             let bottom = mix(lower[left], lower[right], beside);
             let gray = (top * (256 - below) + bottom * below + 32_768) >> 16;
-            *index = table[gray.min(255) as usize];
+            *index = gray.min(255) as u8;
         }
     }
+    (run_of(&columns, Option::is_some), run_of(&rows, Option::is_some))
 }
 
 /// For one screen axis: the image pixels under each screen px, as a range that may be empty.
@@ -267,12 +285,13 @@ fn beneath(view: &Viewport, across: bool) -> Vec<(usize, usize)> {
     (0..size).map(|i| (edge(i), edge(i + 1))).collect()
 }
 
-fn averaged(image: &GrayFrame, view: &Viewport, table: &[u8; 256], picture: &mut Picture) {
+fn averaged(image: &GrayFrame, view: &Viewport, picture: &mut Picture) -> Painted {
     let view = Viewport { image_px: [image.width_px, image.height_px], ..*view };
     let (columns, rows) = (beneath(&view, true), beneath(&view, false));
     let iw = image.width_px as usize;
     let mut sums = vec![0u32; iw + 1];
-    for (line, (top, bottom)) in picture.indices.chunks_exact_mut(view.width_px.max(1)).zip(rows) {
+    for (line, &(top, bottom)) in picture.indices.chunks_exact_mut(view.width_px.max(1)).zip(&rows)
+    {
         if top == bottom {
             continue;
         }
@@ -289,10 +308,12 @@ fn averaged(image: &GrayFrame, view: &Viewport, table: &[u8; 256], picture: &mut
             if left < right {
                 let count = ((right - left) * (bottom - top)) as u32;
                 let gray = (sums[right] - sums[left] + count / 2) / count;
-                *index = table[gray.min(255) as usize];
+                *index = gray.min(255) as u8;
             }
         }
     }
+    let shown = |&(from, to): &(usize, usize)| from < to;
+    (run_of(&columns, shown), run_of(&rows, shown))
 }
 
 fn draw_marks(scene: &Scene<'_>, palette: &Palette, picture: &mut Picture) {

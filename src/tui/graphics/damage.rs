@@ -158,7 +158,7 @@ impl Painter {
         let blocked: Vec<RectPx> =
             covered.iter().filter_map(|text| tiles.pixels_of(*text)).collect();
         let mut sixels = Vec::new();
-        for rectangle in tiles.gathered(&changed, &blocked) {
+        for rectangle in tiles.gathered(&changed, &blocked, &picture) {
             self.send(&tiles, rectangle, &picture, palette, &mut sixels);
         }
         self.shown = Some(Shown { picture, palette: palette.clone(), grid, area, lost });
@@ -278,7 +278,7 @@ impl Tiles {
 
     /// Changed cells as few rectangles: runs of each row, joined with earlier ones wherever that
     /// is cheaper than another sixel and does not paint over `blocked`.
-    fn gathered(&self, changed: &[bool], blocked: &[RectPx]) -> Vec<RectPx> {
+    fn gathered(&self, changed: &[bool], blocked: &[RectPx], picture: &Picture) -> Vec<RectPx> {
         let columns = self.area.width as usize;
         let mut found: Vec<RectPx> = Vec::new();
         for (row, flags) in changed.chunks_exact(columns.max(1)).enumerate() {
@@ -295,19 +295,57 @@ impl Tiles {
                 }
             }
         }
-        joined(found, blocked)
+        joined(found, blocked, &Worth::of(self, picture))
+    }
+}
+
+/// What sending a part of the picture costs, in px: cells of one colour cost next to nothing.
+struct Worth {
+    cell: (usize, usize),
+    columns: usize,
+    /// Sums over all cells above and to the left, one row and column more than there are cells.
+    sums: Vec<usize>,
+}
+
+impl Worth {
+    fn of(tiles: &Tiles, picture: &Picture) -> Self {
+        let (columns, rows) = (tiles.area.width as usize, tiles.area.height as usize);
+        let mut sums = vec![0; (columns + 1) * (rows + 1)];
+        for row in 0..rows {
+            let mut line = 0;
+            for column in 0..columns {
+                line += tiles.tile(column, row).map_or(0, |tile| {
+                    let first = picture.row(tile.y)[tile.x];
+                    let flat = (tile.y..tile.y + tile.height).all(|y| {
+                        picture.row(y)[tile.x..tile.x + tile.width].iter().all(|&i| i == first)
+                    });
+                    if flat { 0 } else { tile.area() }
+                });
+                let above = sums[row * (columns + 1) + column + 1];
+                sums[(row + 1) * (columns + 1) + column + 1] = above + line;
+            }
+        }
+        Self { cell: tiles.cell, columns, sums }
+    }
+
+    fn of_rectangle(&self, area: &RectPx) -> usize {
+        let (left, top) = (area.x / self.cell.0, area.y / self.cell.1);
+        let right = (area.x + area.width).div_ceil(self.cell.0);
+        let bottom = (area.y + area.height).div_ceil(self.cell.1);
+        let at = |row: usize, column: usize| self.sums[row * (self.columns + 1) + column];
+        (at(bottom, right) + at(top, left)) - (at(top, right) + at(bottom, left))
     }
 }
 
 /// Joins rectangles while that saves more than it costs. Rows come in order, so a rectangle is
 /// only compared with the few before it that can still touch it.
-fn joined(runs: Vec<RectPx>, blocked: &[RectPx]) -> Vec<RectPx> {
+fn joined(runs: Vec<RectPx>, blocked: &[RectPx], worth: &Worth) -> Vec<RectPx> {
     const LOOK_BACK: usize = 16;
     let gain = |a: &RectPx, b: &RectPx| {
         let union = a.union(b);
         let free = !blocked.iter().any(|text| text.intersects(&union));
-        (free && union.area() <= a.area() + b.area() + RECTANGLE_COST_PX)
-            .then(|| a.area() + b.area() + RECTANGLE_COST_PX - union.area())
+        let apart = worth.of_rectangle(a) + worth.of_rectangle(b) + RECTANGLE_COST_PX;
+        free.then(|| apart.checked_sub(worth.of_rectangle(&union))).flatten()
     };
     let mut rectangles = runs;
     loop {

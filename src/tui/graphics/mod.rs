@@ -16,8 +16,10 @@ mod damage;
 mod halfblock;
 #[cfg(feature = "libsixel")]
 pub mod libsixel;
+mod link;
 mod masks;
 mod palette;
+mod quantise;
 mod shapes;
 pub mod sixel;
 mod viewport;
@@ -28,6 +30,7 @@ pub use compose::{
 };
 pub use damage::{CellArea, Grid, Limits, Painter, PlacedSixel, cover, reserve};
 pub use halfblock::{ColourDepth, render_halfblocks};
+pub use link::Link;
 pub use palette::{Colour, Palette, percent_from_rgb};
 pub use viewport::Viewport;
 

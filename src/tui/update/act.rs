@@ -123,7 +123,27 @@ fn structure(model: &mut Model, fx: &mut Vec<Effect>, action: Action, n: u32) {
     }
 }
 
+/// One end of a distance, the other, or neither any more.
+fn caliper(model: &mut Model) {
+    let at = model.cursor;
+    model.tools.caliper = match model.tools.caliper {
+        None => {
+            model.say("first end of the distance; go to the other one and press again");
+            Some((at, None))
+        }
+        Some((from, None)) => {
+            let sentence = format!("distance {}", model.distance(from, at));
+            model.say(sentence);
+            Some((from, Some(at)))
+        }
+        Some((_, Some(_))) => None,
+    };
+}
+
 fn picture(model: &mut Model, fx: &mut Vec<Effect>, action: Action, n: u32) {
+    if action == Action::Caliper {
+        return caliper(model);
+    }
     let picture = &mut model.picture;
     let grays = 8.0 * n as f32;
     let factor = 1.15f32.powi(n.min(40) as i32);
@@ -145,6 +165,7 @@ fn picture(model: &mut Model, fx: &mut Vec<Effect>, action: Action, n: u32) {
         Action::ToggleTint => picture.tint = !picture.tint,
         Action::ToggleSmooth => picture.smooth = !picture.smooth,
         Action::TogglePoints => picture.points = !picture.points,
+        Action::ToggleArea => picture.area = !picture.area,
         Action::Redraw => fx.push(Effect::Redraw),
         _ => {}
     }
@@ -209,6 +230,7 @@ pub(super) fn command(model: &mut Model, fx: &mut Vec<Effect>, command: Command)
         Command::Windows(label, change) => ranges::windows_of(model, fx, &label, change),
         Command::Over(range, what) => ranges::over(model, fx, range, what),
         Command::Where(condition, what) => ranges::matching(model, fx, condition, what),
+        Command::Link => model.say(model.link.told()),
         Command::Write => model.say(match &model.saved {
             Saved::Failed(why) => format!("not saved: {why}"),
             Saved::Solid | Saved::Unsynced(_) => "everything is already saved".to_owned(),

@@ -23,6 +23,7 @@ use crate::domain::{FrameIndex, shown};
 use crate::engine::Event;
 
 use super::model::{Effect, Model, Msg, Network, Queued, Saved};
+use super::tutor;
 
 /// After this much quiet the place is noted and the frame at hand is encoded ahead.
 pub const REST: Duration = Duration::from_millis(400);
@@ -66,6 +67,7 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
     }
     if looked_at {
         rays::look(model);
+        model.lesson = model.lesson.map(|at| tutor::step(at, model));
     }
     fx
 }
@@ -182,6 +184,7 @@ fn reopen(model: &mut Model, fx: &mut Vec<Effect>, opened: crate::engine::Opened
     next.tools.registers = std::mem::take(&mut model.tools.registers);
     next.tools.taps.reaction = model.tools.taps.reaction;
     next.tools.brush_px = model.tools.brush_px;
+    next.link = model.link;
     next.now = model.now;
     next.active_at = model.now;
     if next.message.text.is_empty() {

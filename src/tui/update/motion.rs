@@ -74,6 +74,7 @@ pub(super) fn go_to(model: &mut Model, fx: &mut Vec<Effect>, frame: FrameIndex) 
     model.corner = None;
     model.nudging = None;
     model.tools.cut = None;
+    model.tools.caliper = None;
     model.tools.repeat_when_seen = false;
     if model.pixels().is_none() && !model.broken.contains_key(&frame) {
         fx.push(Effect::WantFrame(frame));

@@ -138,6 +138,12 @@ pub(super) fn look(model: &mut Model) {
         placed.is_some_and(|placed| placed.iter().any(|each| each.id == id))
     };
     tool.last = tool.last.filter(|last| there(last.id));
+    // Until the mask of the newest point is there the suggestion would only jump about.
+    let coming = model.jobs.asked.iter().any(|asked| asked.frame == model.frame);
+    if coming && tool.suggested.is_some() {
+        model.tools.rays = Some(tool);
+        return;
+    }
     tool.suggested = Known::of(model).and_then(|known| {
         let ray = least_certain(&known.pixels, known.mask.as_ref(), tool.centre, &known.points);
         let expected = known.expected(ray);

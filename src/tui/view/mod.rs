@@ -15,7 +15,7 @@ use unicode_width::UnicodeWidthChar;
 
 pub use help::help_lines;
 pub use layout::Areas;
-pub use picture::{Canvas, palette};
+pub use picture::{Canvas, LEVELS, palette};
 
 use super::model::{Mode, Model};
 use super::theme::Theme;

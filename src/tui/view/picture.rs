@@ -9,8 +9,8 @@ use crate::tui::model::Model;
 use crate::tui::theme::Theme;
 use crate::tui::tools::RayTool;
 
-/// Grays: 32 look as good as more and cost half the bytes (TERMINAL notes: 43 dB).
-const LEVELS: u8 = 32;
+/// Grays before the line is known: 32 look as good as more and cost half the bytes.
+pub const LEVELS: u8 = 32;
 /// Track colours come first, since these have tinted ramps.
 const TRACKS: u8 = 8;
 const TINTED: usize = 5;
@@ -22,9 +22,9 @@ const BOX: Colour = Colour(TRACKS + 4);
 const CHOSEN: Colour = Colour(TRACKS + 5);
 const CURSOR: Colour = Colour(TRACKS + 6);
 
-/// The registers for a theme on a terminal with so many of them.
+/// The registers for a theme on a terminal with so many of them, with `levels` grays.
 #[must_use]
-pub fn palette(theme: &Theme, registers: usize) -> Palette {
+pub fn palette(theme: &Theme, registers: usize, levels: u8) -> Palette {
     let tracks = (0..TRACKS).map(|number| theme.track(number));
     let marks = [
         theme.stale,
@@ -37,7 +37,7 @@ pub fn palette(theme: &Theme, registers: usize) -> Palette {
     ];
     let overlay: Vec<[u8; 3]> =
         tracks.chain(marks).map(|colour| percent_from_rgb(colour.in_picture())).collect();
-    Palette::new(LEVELS, &overlay, TINTED, registers)
+    Palette::new(levels, &overlay, TINTED, registers)
 }
 
 /// Draws pictures; remembers the bitmaps of the frame at hand.
@@ -89,7 +89,11 @@ impl Canvas {
         for (id, _, bitmap) in &self.bitmaps {
             let Some(track) = model.annotation.tracks.get(id) else { continue };
             let at_hand = model.track == Some(*id);
-            let stale = model.marks.is_stale(*id, model.frame);
+            // While a new mask is on its way the old one stays as it is: what is about to change
+            // is not sent twice.
+            let asked = &model.jobs.asked;
+            let coming = asked.iter().any(|a| (a.ticket.track, a.frame) == (*id, model.frame));
+            let stale = !coming && model.marks.is_stale(*id, model.frame);
             let own = Colour(track.info.colour % TRACKS);
             let (colour, style) = match (stale, at_hand && model.picture.tint) {
                 (true, _) => (STALE, MaskStyle::Stale),
@@ -142,6 +146,10 @@ fn marks(model: &Model, scene: &mut Scene<'_>) {
     if let Some(tool) = &model.tools.rays {
         rays(tool, scene);
     }
+    if let Some((from, to)) = model.tools.caliper {
+        let to = to.unwrap_or(model.cursor);
+        scene.lines.push(LineMark { from, to, colour: CHOSEN, dotted: true });
+    }
     if let Some(from) = model.tools.cut {
         scene.lines.push(LineMark { from, to: model.cursor, colour: CHOSEN, dotted: false });
     }
@@ -150,6 +158,10 @@ fn marks(model: &Model, scene: &mut Scene<'_>) {
 
 /// Half the length of the ticks on a ray, screen px.
 const TICK_PX: f32 = 4.0;
+/// Edges marked to either side of the one that the point lies on.
+const TICKS: usize = 2;
+/// Where the suggested ray begins, as a share of its length.
+const SUGGESTED_FROM: f32 = 0.75;
 
 /// The centre of the rays, the edges on the ray of the last point, and the suggested ray.
 fn rays(tool: &RayTool, scene: &mut Scene<'_>) {
@@ -164,14 +176,17 @@ fn rays(tool: &RayTool, scene: &mut Scene<'_>) {
         tick(crate::domain::Ray { centre: tool.centre, hour }, tool.centre, CURSOR);
     }
     if let Some(last) = &tool.last {
-        for (i, edge) in last.edges.iter().enumerate() {
+        // All edges of a ray would be many: those that a key or two reaches.
+        let reached = |&(i, _): &(usize, _)| last.on.is_none_or(|on| on.abs_diff(i) <= TICKS);
+        for (i, edge) in last.edges.iter().enumerate().filter(reached) {
             let colour = if last.on == Some(i) { CHOSEN } else { BOUNDARY };
             tick(last.ray, last.ray.at(edge.radius_px), colour);
         }
     }
     if let Some((ray, at)) = tool.suggested {
         tick(ray, at, CURSOR);
-        let from = tool.centre;
+        // Its outer part is enough to see it, and costs a quarter on the line.
+        let from = ray.at(at.distance(tool.centre) * SUGGESTED_FROM);
         scene.lines.push(LineMark { from, to: at, colour: CURSOR, dotted: true });
     }
 }

@@ -8,12 +8,13 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph};
 
 use crate::domain::review::FLAGGED;
-use crate::domain::{FrameMask, MaskSource, PointKind, Prompt, Track, TrackId, shown};
+use crate::domain::{FrameMask, MaskSource, PointKind, Prompt, Track, TrackId, measured, shown};
 use crate::tui::command;
 use crate::tui::key::spell;
 use crate::tui::keymap::Found;
 use crate::tui::model::{Mode, Model};
 use crate::tui::tools::Waiting;
+use crate::tui::tutor;
 
 use super::{Look, cells, cut, key_line, wrapped};
 
@@ -22,7 +23,16 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, look: Look<
     // One column stays free between picture and words.
     let area = Rect { x: area.x + 1, width: area.width.saturating_sub(1), ..area };
     let (width, rows) = (usize::from(area.width), usize::from(area.height));
-    let lines = match &model.mode {
+    let lesson = model.lesson.filter(|_| !matches!(model.mode, Mode::Command(_)));
+    let mut lines: Vec<Line<'_>> = lesson
+        .map(|at| wrapped(&tutor::text(at, &model.keymap), width))
+        .unwrap_or_default()
+        .into_iter()
+        .map(|part| Line::styled(part, look.theme.strong(look.theme.key)))
+        .chain(lesson.map(|_| Line::default()))
+        .collect();
+    let rows = rows.saturating_sub(lines.len());
+    lines.extend(match &model.mode {
         Mode::Command(line) => listing(line, model, width, rows, look),
         _ if !model.pending.keys.is_empty() => which_key(model, width, look),
         _ if model.tools.waiting.is_some() => letters(model, width, look),
@@ -33,7 +43,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, look: Look<
         }
         Mode::Reaction(test) => flash(test.shown, rows, look),
         _ => overview(model, width, rows, look),
-    };
+    });
     frame.render_widget(Paragraph::new(lines), area);
 }
 
@@ -274,7 +284,9 @@ fn this_frame<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<'a>> 
             doubt(model, id)
                 .map(|words| Line::styled(cut(&words, width, look), theme.strong(theme.alarm))),
         );
-        lines.push(Line::styled(cut(&area(model, mask), width, look), style));
+        for words in sizes(model, mask) {
+            lines.push(Line::styled(cut(&words, width, look), style));
+        }
     }
     let placed = track.prompts.get(&model.frame).map_or(&[][..], Vec::as_slice);
     let count = |wanted: PointKind| {
@@ -304,10 +316,21 @@ fn doubt(model: &Model, id: TrackId) -> Option<String> {
     (doubt.worst() >= FLAGGED).then(|| doubt.reason().to_owned())
 }
 
-fn area(model: &Model, mask: &FrameMask) -> String {
-    let px = mask.mask.area_px();
-    match model.clip.pixel_spacing_mm {
-        Some([x, y]) => format!("area {:.1} mm2", px as f64 * x * y),
-        None => format!("area {px} px"),
+/// Area, diameters and perimeter, in mm where the clip tells its spacing; the distance between
+/// the calipers.
+fn sizes(model: &Model, mask: &FrameMask) -> Vec<String> {
+    let spacing = model.clip.pixel_spacing_mm;
+    let unit = if spacing.is_some() { "mm" } else { "px" };
+    let mut words = Vec::new();
+    if let Some(sizes) = measured(&mask.mask.to_bitmap(), spacing.unwrap_or([1.0, 1.0])) {
+        let square = if spacing.is_some() { "mm2" } else { "px" };
+        let area = if spacing.is_some() { 1 } else { 0 };
+        words.push(format!("area {:.area$} {square}", sizes.area));
+        words.push(format!("{:.1} x {:.1} {unit}", sizes.long, sizes.short));
+        words.push(format!("perimeter {:.1} {unit}", sizes.perimeter));
     }
+    if let Some((from, to)) = model.tools.caliper {
+        words.push(format!("distance {}", model.distance(from, to.unwrap_or(model.cursor))));
+    }
+    words
 }

@@ -32,7 +32,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, look: Look<
     let track = model.current().map(|(_, track)| track);
     let mut lines = vec![windows(&spread, model, track, look), signs(&spread, model, look)];
     if area.height > 2 {
-        lines.push(doubts(&spread, model, look));
+        lines.push(match model.picture.area {
+            true => areas(&spread, track, look),
+            false => doubts(&spread, model, look),
+        });
     }
     frame.render_widget(Paragraph::new(lines), area);
 }
@@ -134,8 +137,6 @@ fn each_frame(model: &Model) -> Vec<Sign> {
 /// How much each frame deserves a look, the worst frame of each column; what is flagged stands
 /// out.
 fn doubts<'a>(spread: &Spread, model: &Model, look: Look<'_>) -> Line<'a> {
-    const RICH: [&str; 8] = ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"];
-    const PLAIN: [&str; 8] = ["1", "2", "3", "4", "5", "6", "7", "8"];
     let theme = look.theme;
     let review = &model.tools.review;
     let id = model.current().map(|(id, _)| id);
@@ -147,10 +148,7 @@ fn doubts<'a>(spread: &Spread, model: &Model, look: Look<'_>) -> Line<'a> {
         let worst = doubts.map(|(_, doubt)| doubt.worst()).reduce(f32::max);
         let flagged = (from..to).any(|f| id.is_some_and(|id| review.flags.contains(&(id, f))));
         let value = if flagged { Some(1.0) } else { worst };
-        let sign = value.map_or(" ", |value| {
-            let step = ((value.clamp(0.0, 1.0) * 8.0) as usize).min(7);
-            if look.ascii { PLAIN[step] } else { RICH[step] }
-        });
+        let sign = value.map_or(" ", |value| bar(value, look));
         let style = match value {
             Some(value) if value >= FLAGGED => theme.strong(theme.alarm),
             _ => theme.style(theme.faint),
@@ -158,4 +156,27 @@ fn doubts<'a>(spread: &Spread, model: &Model, look: Look<'_>) -> Line<'a> {
         spans.push(Span::styled(sign, style));
     }
     Line::from(spans)
+}
+
+/// A bar of a curve for a value 0..=1.
+fn bar(value: f32, look: Look<'_>) -> &'static str {
+    const RICH: [&str; 8] = ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"];
+    const PLAIN: [&str; 8] = ["1", "2", "3", "4", "5", "6", "7", "8"];
+    let step = ((value.clamp(0.0, 1.0) * 8.0) as usize).min(7);
+    if look.ascii { PLAIN[step] } else { RICH[step] }
+}
+
+/// The area of the structure over time, as a share of its largest; the mean of each column.
+fn areas<'a>(spread: &Spread, track: Option<&Track>, look: Look<'_>) -> Line<'a> {
+    let Some(track) = track else { return Line::default() };
+    let largest = track.masks.values().map(|held| held.mask.area_px()).max().unwrap_or(0).max(1);
+    let mut text = String::with_capacity(spread.used() * 3);
+    for column in 0..spread.used() {
+        let (from, to) = spread.frames_of(column);
+        let shown = track.masks.range(from..to).filter(|(frame, _)| track.visible(**frame));
+        let areas: Vec<u64> = shown.map(|(_, held)| held.mask.area_px()).collect();
+        let mean = areas.iter().sum::<u64>() as f32 / areas.len().max(1) as f32;
+        text.push_str(if areas.is_empty() { " " } else { bar(mean / largest as f32, look) });
+    }
+    Line::styled(text, look.theme.style(look.theme.decided))
 }

@@ -1,0 +1,165 @@
+//! `sonomark run`: command lines from a file, on a clip, without a screen.
+//!
+//! The lines are those of the screen's command line and mean the same, by the same code; each is
+//! finished, masks and exports included, before the next begins.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+
+use crate::config::Settings;
+use crate::domain::shown;
+use crate::engine::{Event, SegmenterSource, Session};
+use crate::tui::graphics::Grid;
+use crate::tui::keymap::Keymap;
+use crate::tui::model::{Effect, Model, Msg, Weight};
+use crate::tui::{begin, hand_over, update};
+
+use super::{Done, Failure, path_shown, print, tell};
+
+/// Longest script, bytes.
+const SCRIPT_MAX: u64 = 1 << 20;
+/// What a line may take.
+const PATIENCE: Duration = Duration::from_secs(24 * 3600);
+/// The screen that the keys of a script think they have.
+const GRID: Grid = Grid { columns: 120, rows: 40, cell_px: (8, 16) };
+
+/// Arguments.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// Command lines, one a line; # begins a comment; - reads standard input
+    script: PathBuf,
+    /// The clip
+    clip: PathBuf,
+    /// Say nothing but faults
+    #[arg(long)]
+    quiet: bool,
+}
+
+/// Runs it.
+pub(super) fn run(settings: &Settings, options: &Options) -> Done {
+    let script = read_script(&options.script)?;
+    let (inbox, messages) = channel::<Msg>();
+    let net = SegmenterSource::Net {
+        card: settings.card.value.clone(),
+        device: settings.device.value.clone(),
+        features_mib: settings.features_mib.value,
+    };
+    let (session, opened) = Session::open(&options.clip, &settings.project.value, net, inbox)
+        .map_err(Failure::input)?;
+    let model = Model::new(opened, Vec::new(), 0, Keymap::shipped(), GRID);
+    let mut runner = Runner { model, session, messages, exports: 0, quit: false };
+    if runner.model.message.weight == Weight::Warning {
+        tell(&shown(&runner.model.message.text));
+    }
+    let first = begin(&runner.model);
+    runner.carry_out(first);
+    let result = runner.all(&script, options);
+    runner.session.close();
+    result
+}
+
+fn read_script(path: &Path) -> Result<String, Failure> {
+    let fault = |cause: std::io::Error| {
+        Failure::Input(format!("cannot read the script {}: {cause}", path_shown(path)))
+    };
+    let mut text = String::new();
+    if path.as_os_str() == "-" {
+        std::io::stdin().take(SCRIPT_MAX + 1).read_to_string(&mut text).map_err(fault)?;
+    } else {
+        let file = std::fs::File::open(path).map_err(fault)?;
+        file.take(SCRIPT_MAX + 1).read_to_string(&mut text).map_err(fault)?;
+    }
+    if text.len() as u64 > SCRIPT_MAX {
+        return Err(Failure::Input(format!(
+            "the script {} is longer than 1 MiB; split it",
+            path_shown(path)
+        )));
+    }
+    Ok(text)
+}
+
+/// A model and a session without a screen.
+struct Runner {
+    model: Model,
+    session: Session<Msg>,
+    messages: Receiver<Msg>,
+    /// Exports on their way.
+    exports: usize,
+    quit: bool,
+}
+
+impl Runner {
+    fn all(&mut self, script: &str, options: &Options) -> Done {
+        self.finish(None)?;
+        for (number, line) in script.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let place = format!("{}:{}", path_shown(&options.script), number + 1);
+            self.model.message = Default::default();
+            let effects = update(&mut self.model, Msg::Line(line.to_owned()));
+            self.carry_out(effects);
+            self.finish(Some(&place))?;
+            let told = shown(&self.model.message.text);
+            if self.model.message.weight == Weight::Warning {
+                return Err(Failure::Input(format!(
+                    "{place}: {told}; the lines before it are done and saved"
+                )));
+            }
+            if !options.quiet {
+                print(&format!("{place}: {told}"));
+            }
+            if self.quit {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes messages until nothing is on its way any more.
+    fn finish(&mut self, place: Option<&str>) -> Done {
+        let begun = Instant::now();
+        while self.busy() {
+            let left = PATIENCE.saturating_sub(begun.elapsed());
+            let Ok(message) = self.messages.recv_timeout(left) else {
+                let place = place.unwrap_or("opening the clip");
+                return Err(Failure::ours(format!("{place}: no answer any more")));
+            };
+            if let Msg::Engine(Event::Exported { .. } | Event::ExportFailed { .. }) = &message {
+                self.exports = self.exports.saturating_sub(1);
+            }
+            let effects = update(&mut self.model, message);
+            self.carry_out(effects);
+        }
+        Ok(())
+    }
+
+    fn busy(&self) -> bool {
+        let model = &self.model;
+        let unseen = model.pixels().is_none() && !model.broken.contains_key(&model.frame);
+        unseen || !model.jobs.asked.is_empty() || model.propagating() || self.exports > 0
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Quit => self.quit = true,
+                Effect::OpenClip(_) | Effect::Suspend | Effect::Redraw => {}
+                effect => {
+                    self.exports += usize::from(matches!(effect, Effect::Export { .. }));
+                    if let Some(fault) =
+                        hand_over(&mut self.session, &self.model.annotation, effect)
+                    {
+                        let effects = update(&mut self.model, fault);
+                        self.carry_out(effects);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The lesson: ten steps on the shipped clip, each over when it was done. Pure.
+
+use crate::domain::{MaskSource, Track};
+
+use super::action::Action;
+use super::keymap::Keymap;
+use super::model::{Mode, Model};
+
+/// A step: what to do, with `{action}` where the key of an action belongs, and when it is done.
+struct Step {
+    text: &'static str,
+    done: fn(&Model) -> bool,
+}
+
+fn track(model: &Model) -> Option<&Track> {
+    model.current().map(|(_, track)| track)
+}
+
+fn prompted(model: &Model) -> usize {
+    track(model).map_or(0, |track| track.prompts.values().map(Vec::len).sum())
+}
+
+fn masks(model: &Model, source: MaskSource) -> usize {
+    track(model).map_or(0, |t| t.masks.values().filter(|mask| mask.source == source).count())
+}
+
+const STEPS: [Step; 10] = [
+    Step {
+        text: "You see a bone and, below it, its shadow. Go to frame 6: type a 6 and then \
+               {last-frame}. Any number before a key is its count.",
+        done: |model| model.frame == 5,
+    },
+    Step {
+        text: "Move the crosshair into the dark shadow, about the middle of the picture: \
+               {cursor-far-down} and {cursor-far-left} go 8 px, the arrows 1 px.",
+        done: |model| {
+            (205.0..295.0).contains(&model.cursor.x) && (270.0..400.0).contains(&model.cursor.y)
+        },
+    },
+    Step {
+        text: "Points by direction: {clock-rays} starts rays from the crosshair.",
+        done: |model| model.mode == Mode::Rays,
+    },
+    Step {
+        text: "The digits are a clock: {ray-3} puts a boundary point on the edge towards three \
+               o'clock, {ray-9} towards nine. Is one wrong? {edge-outer} and {edge-inner} take \
+               another edge.",
+        done: |model| prompted(model) >= 2,
+    },
+    Step {
+        text: "The mask is there and follows each point. {ray-suggested} puts a point where the \
+               contour is least certain (the dotted ray). Two more, then leave with {close}.",
+        done: |model| prompted(model) >= 4 && model.mode == Mode::Normal,
+    },
+    Step {
+        text: "When is the shadow visible? {window-bisect} asks, {visible} and {not-visible} \
+               answer; nothing is wrong here, answer as you see it.",
+        done: |model| track(model).is_some_and(|track| !track.windows.is_empty()),
+    },
+    Step {
+        text: "{propagate-both} carries the mask through the window. Go on working meanwhile.",
+        done: |model| masks(model, MaskSource::Tracked) > 0 && !model.propagating(),
+    },
+    Step {
+        text: "{worst-frame} goes to the frame that most deserves a look. Put a point there if it \
+               is wrong ({add-boundary} puts one under the crosshair), or accept it: \
+               {accept-frame}.",
+        done: |model| masks(model, MaskSource::Accepted) > 0 || prompted(model) > 4,
+    },
+    Step {
+        text: "{accept-quiet} accepts everything around a good frame, up to where something is in \
+               doubt.",
+        done: |model| masks(model, MaskSource::Accepted) > 1,
+    },
+    Step {
+        text: "{undo} takes back whatever came last, without limit, also tomorrow. There is no \
+               save key. {help} shows all keys, {palette} searches them, {quit} leaves. That was \
+               the lesson.",
+        done: |_| false,
+    },
+];
+
+/// What the lesson says at step `at`, from 0, with the keys as they are now.
+#[must_use]
+pub fn text(at: usize, keymap: &Keymap) -> String {
+    let step = &STEPS[at.min(STEPS.len() - 1)];
+    let mut text = format!("Lesson, {} of {}: ", at.min(STEPS.len() - 1) + 1, STEPS.len());
+    for (i, part) in step.text.split(['{', '}']).enumerate() {
+        // Every second part stood in braces.
+        match Action::from_name(part) {
+            Ok(action) if i % 2 == 1 => {
+                let keys = keymap.keys_of(action);
+                text.push_str(keys.first().map_or(part, String::as_str));
+            }
+            _ => text.push_str(part),
+        }
+    }
+    text
+}
+
+/// The step to show now: the next one where this one is done.
+#[must_use]
+pub fn step(at: usize, model: &Model) -> usize {
+    let here = at.min(STEPS.len() - 1);
+    if (STEPS[here].done)(model) { (here + 1).min(STEPS.len() - 1) } else { here }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_step_names_keys_that_exist() {
+        let keymap = Keymap::shipped();
+        for (at, step) in STEPS.iter().enumerate() {
+            for name in step.text.split(['{', '}']).skip(1).step_by(2) {
+                assert!(Action::from_name(name).is_ok(), "{name}");
+            }
+            assert!(!text(at, &keymap).contains(['{', '}']));
+        }
+        assert!(text(2, &keymap).contains("enter starts rays"));
+        assert!(text(99, &keymap).contains("10 of 10"));
+    }
+}

@@ -1,0 +1,128 @@
+//! What the real program sends to a terminal, in bytes; and its command lines without one.
+
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use sonomark::cli::pty::{SentFrame, Terminal};
+use sonomark::domain::{Annotation, ContentHash, MaskSource};
+use sonomark::project::load_read_only;
+use sonomark::tui::graphics::synthetic_frame;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_sonomark");
+/// The picture of this terminal has 1024 x 768 px.
+const CELLS: (u16, u16) = (166, 53);
+const QUIET: Duration = Duration::from_millis(400);
+const MOST: Duration = Duration::from_secs(60);
+
+fn still(folder: &Path) -> std::path::PathBuf {
+    let path = folder.join("still.png");
+    let frame = synthetic_frame(1024, 768, 7);
+    let image = image::GrayImage::from_raw(1024, 768, frame.pixels).unwrap();
+    image.save(&path).unwrap();
+    path
+}
+
+fn typed(terminal: &mut Terminal, keys: &str) -> Vec<SentFrame> {
+    terminal.mark();
+    terminal.key(keys.as_bytes()).unwrap();
+    // On a busy machine the answer may take longer than a pause inside it.
+    let begun = Instant::now();
+    while terminal.frames().iter().all(|frame| frame.sixels.is_empty()) && begun.elapsed() < MOST {
+        assert!(terminal.settle(QUIET, MOST));
+    }
+    assert!(terminal.settle(QUIET, MOST));
+    terminal.frames()
+}
+
+/// Bytes up to the first picture: a point is drawn at once, its mask comes later.
+fn at_once(frames: &[SentFrame]) -> usize {
+    let until = frames.iter().position(|frame| !frame.sixels.is_empty()).unwrap();
+    bytes(&frames[..=until])
+}
+
+fn bytes(frames: &[SentFrame]) -> usize {
+    frames.iter().map(|frame| frame.bytes).sum()
+}
+
+#[test]
+fn full_frames_moves_and_points_keep_to_their_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = still(folder.path());
+    let arguments = ["--project".into(), folder.path().join("p").into(), path.into_os_string()];
+    let mut terminal = Terminal::start(Path::new(PROGRAM), &arguments, CELLS).unwrap();
+    assert!(terminal.settle(QUIET, MOST) && terminal.running());
+    let first = terminal.frames();
+    // Before the image is decoded an empty picture is shown.
+    let full = first.iter().max_by_key(|frame| frame.bytes).unwrap();
+    println!("full frame: {} bytes, {:?}", full.bytes, full.sixels);
+    assert!(full.bytes <= 420_000, "{}", full.bytes);
+
+    let mut largest = 0;
+    for keys in ["l", "j", "L", "\x1b[1;5C", "12k"] {
+        let frames = typed(&mut terminal, keys);
+        assert!(frames.iter().any(|frame| !frame.sixels.is_empty()), "{keys} moves the cursor");
+        largest = largest.max(bytes(&frames));
+    }
+    println!("largest cursor move: {largest} bytes");
+    assert!(largest <= 6_000, "{largest}");
+
+    // A point first, its mask later.
+    let frames = typed(&mut terminal, "b");
+    println!("point: {} bytes, then {} in all", at_once(&frames), bytes(&frames));
+    assert!(at_once(&frames) <= 12_000, "{frames:?}");
+    typed(&mut terminal, "\r");
+    let frames = typed(&mut terminal, "3");
+    println!("point by direction: {} bytes, then {} in all", at_once(&frames), bytes(&frames));
+    assert!(at_once(&frames) <= 12_000, "{frames:?}");
+    let after = frames.last().unwrap();
+    let area: usize = after.sixels.iter().map(|(w, h)| w * h).sum();
+    assert!(area < 1024 * 768 / 2, "the mask's surroundings alone: {:?}", after.sixels);
+    terminal.key(b"\x1bq").unwrap();
+}
+
+fn annotation(project: &Path) -> Annotation {
+    let clip = std::fs::read_dir(project.join("clips")).unwrap().next().unwrap().unwrap();
+    let hash = ContentHash(clip.file_name().into_string().unwrap());
+    load_read_only(project, &hash).unwrap().annotation
+}
+
+fn run(project: &Path, script: &str, clip: &Path) -> Output {
+    let path = project.with_extension("script");
+    std::fs::write(&path, script).unwrap();
+    Command::new(PROGRAM)
+        .args(["run", "--device", "cpu", "--project"])
+        .args([project, &path, clip])
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn a_script_does_what_the_command_line_does_and_names_the_line_that_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/clips/ultrabones");
+    let project = folder.path().join("p");
+    let out = folder.path().join("masks");
+    let script = format!(
+        "# round the shadow of the bone\nnew shadow\nframe 6\nboundary 243 236\n\
+         boundary 291 345\nboundary 262 398\nboundary 206 290\nwindows shadow add 5,8\n\
+         5,8 propagate both\nkeys . a\nexport png {}\n",
+        out.display()
+    );
+    let done = run(&project, &script, &clip);
+    let (told, faults) =
+        (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(done.status.success(), "{told}{faults}");
+    assert!(told.contains("propagated 3 frames") && told.contains("exported"), "{told}");
+    let kept = annotation(&project);
+    let track = kept.tracks.values().next().unwrap();
+    assert_eq!(track.info.label, "shadow");
+    assert_eq!(track.masks.keys().copied().collect::<Vec<_>>(), [4, 5, 6, 7]);
+    assert_eq!(track.masks[&6].source, MaskSource::Accepted);
+    assert!(out.is_dir());
+
+    let failed = run(&project, "1 accept\nframe 99\n2 accept\n", &clip);
+    let faults = String::from_utf8_lossy(&failed.stderr);
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(faults.contains("script:2") && faults.contains("it has 1 to 16"), "{faults}");
+}

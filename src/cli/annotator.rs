@@ -32,6 +32,8 @@ const CELLS: (u16, u16) = (166, 53);
 const POINTS_MAX: usize = 12;
 /// Keys spent on bringing one point to the contour; one that needs more is deleted.
 const FIXES_MAX: usize = 7;
+/// Pixels of a large step along a ray.
+const FAR_PX: f32 = 4.0;
 /// A point this near to the contour is good, px of an image of 256 px.
 const GOOD_PX: f32 = 1.5;
 /// Keystroke-level model (Card, Moran and Newell 1980), s: a key, pointing with a mouse, a click,
@@ -382,8 +384,20 @@ impl Session {
         }
         let rest = (wanted - reached).abs();
         if rest > good {
-            let key = if wanted > reached { "\x1b[A" } else { "\x1b[B" };
-            keys.extend(std::iter::repeat_n(key, (rest - good).ceil() as usize));
+            let (far, near) = match wanted > reached {
+                true => ("\x1b[5~", "\x1b[A"),
+                false => ("\x1b[6~", "\x1b[B"),
+            };
+            let fars = (rest / FAR_PX).round();
+            keys.extend(std::iter::repeat_n(far, fars as usize));
+            let left = ((rest - fars * FAR_PX).abs() - good).max(0.0).ceil();
+            // Where the large steps went too far, the small ones come back.
+            let near = match (rest >= fars * FAR_PX, wanted > reached) {
+                (true, _) => near,
+                (false, true) => "\x1b[B",
+                (false, false) => "\x1b[A",
+            };
+            keys.extend(std::iter::repeat_n(near, left as usize));
         }
         if keys.len() > FIXES_MAX {
             // Cheaper elsewhere: the point goes.

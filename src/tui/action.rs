@@ -152,6 +152,8 @@ actions! {
         EdgeInner        "edge-inner"         "move the last point to the next edge inwards",
         RayOut           "ray-out"            "move the last point outwards by 1 px",
         RayIn            "ray-in"             "move the last point inwards by 1 px",
+        RayOutFar        "ray-out-far"        "move the last point outwards by 4 px",
+        RayInFar         "ray-in-far"         "move the last point inwards by 4 px",
         RayOutMm         "ray-out-mm"         "move the last point outwards by 0.1 mm",
         RayInMm          "ray-in-mm"          "move the last point inwards by 0.1 mm",
         RayClockwise     "ray-clockwise"      "turn the last point's ray by half an hour, clockwise",

@@ -92,7 +92,7 @@ fn a_key_per_boundary_point_and_the_same_key_again_for_the_next_edge() {
     assert!(near(points(&m)[3], 32.5, 15.0));
     press(&mut m, "up");
     assert!((points(&m)[3].y - 14.0).abs() < 1.1);
-    press(&mut m, "S-up");
+    press(&mut m, "pageup pagedown S-up");
     let fine = points(&m)[3].y;
     press(&mut m, "S-down");
     assert!((points(&m)[3].y - fine - 0.2).abs() < 1e-3, "0.1 mm is 0.2 px here");

@@ -172,6 +172,14 @@ pub struct Crosshair {
 /// The picture of a scene; has the size of the viewport.
 #[must_use]
 pub fn compose(scene: &Scene<'_>, palette: &Palette) -> Picture {
+    let mut picture = compose_image(scene, palette);
+    compose_over(scene, palette, &mut picture);
+    picture
+}
+
+/// The image of a scene alone: what stays while cursor, points and masks change.
+#[must_use]
+pub fn compose_image(scene: &Scene<'_>, palette: &Palette) -> Picture {
     let mut picture = Picture::filled(scene.view.width_px, scene.view.height_px, 0);
     if let Some(image) = scene.frame {
         let (columns, rows) = if scene.view.scale < 1.0 {
@@ -183,9 +191,13 @@ pub fn compose(scene: &Scene<'_>, palette: &Palette) -> Picture {
         };
         quantise(&mut picture, columns, rows, &scene.tone, palette.levels());
     }
-    draw_masks(scene, palette, &mut picture);
-    draw_marks(scene, palette, &mut picture);
     picture
+}
+
+/// Masks and marks of a scene over its image.
+pub fn compose_over(scene: &Scene<'_>, palette: &Palette, picture: &mut Picture) {
+    draw_masks(scene, palette, picture);
+    draw_marks(scene, palette, picture);
 }
 
 /// Image column (`across`) or row of every screen column or row from `-MARGIN` to the size +

@@ -295,6 +295,9 @@ impl Tiles {
                 }
             }
         }
+        if found.len() < 2 {
+            return found;
+        }
         joined(found, blocked, &Worth::of(self, picture))
     }
 }

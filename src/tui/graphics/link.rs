@@ -113,9 +113,7 @@ mod tests {
         assert_eq!(link.wanted(false), USUAL);
         link.note(400_000, MS * 600);
         assert_eq!(link.wanted(false), USUAL);
-        link.note(400_000, MS * 601);
-        link.note(400_000, MS * 602);
-        link.note(400_000, MS * 603);
+        (601..611).for_each(|ms| link.note(400_000, MS * ms));
         assert_eq!(link.wanted(false), COARSE);
     }
 }

@@ -27,6 +27,7 @@ mod viewport;
 pub use bench::{BenchRow, bench_rows, synthetic_frame};
 pub use compose::{
     BoxMark, Crosshair, LineMark, MaskLayer, MaskStyle, PointMark, Scene, Tone, compose,
+    compose_image, compose_over,
 };
 pub use damage::{CellArea, Grid, Limits, Painter, PlacedSixel, cover, reserve};
 pub use halfblock::{ColourDepth, render_halfblocks};

@@ -18,6 +18,8 @@ use super::{edits, motion, network, prompts};
 
 /// Fine step where the clip tells its spacing, mm.
 const FINE_MM: f64 = 0.1;
+/// Large step, px.
+const FAR_PX: f32 = 4.0;
 /// Half an hour.
 const TURN_HOURS: f32 = 0.5;
 
@@ -34,6 +36,8 @@ pub(super) fn act(model: &mut Model, fx: &mut Vec<Effect>, action: Action) {
         A::EdgeInner => next_edge(model, fx, -1),
         A::RayOut => slide(model, fx, 1.0),
         A::RayIn => slide(model, fx, -1.0),
+        A::RayOutFar => slide(model, fx, FAR_PX),
+        A::RayInFar => slide(model, fx, -FAR_PX),
         A::RayOutMm => slide_mm(model, fx, FINE_MM),
         A::RayInMm => slide_mm(model, fx, -FINE_MM),
         A::RayClockwise => turn(model, fx, TURN_HOURS),

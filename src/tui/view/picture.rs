@@ -1,9 +1,11 @@
 //! The picture of the model as a scene, and the colours it needs.
 
-use crate::domain::{Bitmap, FrameIndex, PointPx, Prompt, Track, TrackId};
+use std::sync::Arc;
+
+use crate::domain::{Bitmap, FrameIndex, GrayFrame, PointPx, Prompt, Track, TrackId};
 use crate::tui::graphics::{
     BoxMark, Colour, Crosshair, LineMark, MaskLayer, MaskStyle, Palette, Picture, PointMark, Scene,
-    compose, percent_from_rgb,
+    Tone, Viewport, compose_image, compose_over, percent_from_rgb,
 };
 use crate::tui::model::Model;
 use crate::tui::theme::Theme;
@@ -40,10 +42,34 @@ pub fn palette(theme: &Theme, registers: usize, levels: u8) -> Palette {
     Palette::new(levels, &overlay, TINTED, registers)
 }
 
-/// Draws pictures; remembers the bitmaps of the frame at hand.
+/// Draws pictures; remembers the bitmaps of the frame at hand, and its image as it was last shown.
 #[derive(Debug, Default)]
 pub struct Canvas {
+    image: Option<ShownImage>,
     bitmaps: Vec<(TrackId, crate::domain::Mask, Bitmap)>,
+}
+
+/// An image in the grays of the screen, and what it was made from.
+#[derive(Debug)]
+struct ShownImage {
+    pixels: Option<Arc<GrayFrame>>,
+    view: Viewport,
+    tone: Tone,
+    smooth: bool,
+    levels: u8,
+    picture: Picture,
+}
+
+impl ShownImage {
+    fn shows(&self, pixels: Option<&Arc<GrayFrame>>, scene: &Scene<'_>, levels: u8) -> bool {
+        let same = match (&self.pixels, pixels) {
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            (None, None) => true,
+            _ => false,
+        };
+        same && (self.view, self.tone, self.smooth, self.levels)
+            == (scene.view, scene.tone, scene.smooth, levels)
+    }
 }
 
 impl Canvas {
@@ -55,6 +81,7 @@ impl Canvas {
         let pixels = model.pixels();
         let held = pixels.or_else(|| model.frames.back().map(|(_, pixels)| pixels));
         self.bitmaps_of(model);
+        let kept = self.image.take();
         let mut scene = Scene::new(held.map(|pixels| pixels.as_ref()), view);
         scene.tone = model.picture.tone;
         scene.smooth = model.picture.smooth;
@@ -67,7 +94,23 @@ impl Canvas {
                 marks(model, &mut scene);
             }
         }
-        Some(compose(&scene, palette))
+        let levels = palette.levels();
+        let shown = match kept.filter(|image| image.shows(held, &scene, levels)) {
+            Some(image) => image,
+            None => ShownImage {
+                pixels: held.cloned(),
+                view,
+                tone: scene.tone,
+                smooth: scene.smooth,
+                levels,
+                picture: compose_image(&scene, palette),
+            },
+        };
+        let mut picture = shown.picture.clone();
+        compose_over(&scene, palette, &mut picture);
+        drop(scene);
+        self.image = Some(shown);
+        Some(picture)
     }
 
     fn bitmaps_of(&mut self, model: &Model) {

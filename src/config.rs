@@ -85,6 +85,9 @@ pub struct Settings {
     pub on_hangup: Setting<OnHangup>,
     /// Memory for the features of visited frames, MiB.
     pub features_mib: Setting<usize>,
+    /// Whether pixels outside the ultrasound regions of a DICOM clip, where names are burned in,
+    /// are black everywhere: on the screen, for the network, in exports.
+    pub hide_outside: Setting<bool>,
     /// `keymaps/NAME.yaml` of the person, if there is one.
     pub keymap_text: Option<OverrideText>,
     /// `themes/NAME.yaml` of the person, if there is one.
@@ -112,6 +115,8 @@ pub struct Flags {
     pub keymap: Option<String>,
     /// `--on-hangup`
     pub on_hangup: Option<String>,
+    /// `--outside`
+    pub outside: Option<String>,
 }
 
 /// Why the settings cannot be used: every fault of every source.
@@ -119,8 +124,17 @@ pub struct Flags {
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct ConfigError(pub Vec<Faults>);
 
-const KEYS: [&str; 8] =
-    ["project", "device", "card", "graphics", "theme", "keymap", "on_hangup", "features_mib"];
+const KEYS: [&str; 9] = [
+    "project",
+    "device",
+    "card",
+    "graphics",
+    "theme",
+    "keymap",
+    "on_hangup",
+    "features_mib",
+    "outside",
+];
 const GRAPHICS: [&str; 3] = ["auto", "sixel", "halfblock"];
 
 impl Settings {
@@ -162,6 +176,7 @@ impl Settings {
             OnHangup::Finish => "finish",
             OnHangup::Stop => "stop",
         };
+        let outside = if self.hide_outside.value { "hide" } else { "show" };
         let card = self.card.value.as_deref().map_or("shipped".to_owned(), path);
         vec![
             ("project", path(&self.project.value), self.project.origin.to_string()),
@@ -176,6 +191,7 @@ impl Settings {
                 self.features_mib.value.to_string(),
                 self.features_mib.origin.to_string(),
             ),
+            ("outside", outside.to_owned(), self.hide_outside.origin.to_string()),
         ]
     }
 }
@@ -253,6 +269,7 @@ impl Raw {
             ("theme", flags.theme.clone()),
             ("keymap", flags.keymap.clone()),
             ("on_hangup", flags.on_hangup.clone()),
+            ("outside", flags.outside.clone()),
         ];
         for (key, value) in given {
             if let Some(value) = value {
@@ -293,6 +310,7 @@ impl Raw {
             let whole = value.parse::<usize>().is_ok_and(|mib| (1..=1 << 20).contains(&mib));
             (!whole).then(|| "give whole MiB, 1 or more".to_owned())
         });
+        let outside = one("outside", "show", &|value| choice_fault(value, &["show", "hide"]));
         Settings {
             project: Setting { value: expanded(&project.value, home), origin: project.origin },
             device,
@@ -311,6 +329,7 @@ impl Raw {
                 value: features_mib.value.parse().unwrap_or(1),
                 origin: features_mib.origin,
             },
+            hide_outside: Setting { value: outside.value == "hide", origin: outside.origin },
             keymap_text: None,
             theme_text: None,
             config_dir: config_dir.to_owned(),

@@ -5,6 +5,7 @@ use std::sync::mpsc::Sender;
 
 use clap::Args;
 
+use crate::codec::OpenOptions;
 use crate::config::Settings;
 use crate::engine::{SegmenterSource, Session};
 use crate::tui::model::Msg;
@@ -73,7 +74,9 @@ fn run_screen(
         open: Box::new(move |path, events| {
             let (card, device) = (card.clone(), device.clone());
             let net = SegmenterSource::Net { card, device, features_mib };
-            Session::open(path, project, net, events)
+            let hide_outside = settings.hide_outside.value;
+            let options = OpenOptions { hide_outside, ..OpenOptions::default() };
+            Session::open_with(path, &options, project, net, events)
         }),
         settings,
         lesson,

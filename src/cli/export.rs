@@ -4,14 +4,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::codec;
 use crate::config::Settings;
 use crate::domain::{ClipInfo, DicomOrigin, shown};
 use crate::engine::{export_clip, export_name, format_named};
 use crate::export::{ExportFormat, FrameReader, Job};
 use crate::project::{list_clips, load_read_only};
 
-use super::{Done, Failure, path_shown, tell};
+use super::{Done, Failure, open_clip, path_shown, tell};
 
 /// Arguments.
 #[derive(Debug, Args)]
@@ -31,8 +30,7 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     if is_project(&options.source) {
         return whole_project(options);
     }
-    let clip =
-        codec::open(&options.source, &codec::OpenOptions::default()).map_err(Failure::input)?;
+    let clip = open_clip(settings, &options.source)?;
     let frames = |frame| clip.frame(frame).map_err(|error| error.to_string());
     let frames: Option<&FrameReader> = Some(&frames);
     let source = Source { info: clip.info(), frames, origin: clip.dicom_origin() };

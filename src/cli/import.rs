@@ -5,14 +5,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 
-use crate::codec;
 use crate::config::Settings;
 use crate::domain::{Annotation, Edit, FrameMask, Mark, MaskSource, Step, Track, TrackId, shown};
 use crate::engine::format_named;
 use crate::export::{Content, ExportFormat, Structure, Target, read};
 use crate::project::{ClipStore, ProjectError};
 
-use super::{Done, Failure, path_shown, tell};
+use super::{Done, Failure, open_clip, path_shown, tell};
 
 /// Colours that themes have for tracks.
 const COLOURS: usize = 8;
@@ -35,8 +34,7 @@ pub(super) struct Options {
 /// Runs it. Every structure becomes a new track with accepted masks; nothing that the project
 /// holds is replaced, and one undo takes the whole import back.
 pub(super) fn run(settings: &Settings, options: &Options) -> Done {
-    let clip =
-        codec::open(&options.clip, &codec::OpenOptions::default()).map_err(Failure::input)?;
+    let clip = open_clip(settings, &options.clip)?;
     let names = clip.frame_names();
     let origin = clip.dicom_origin();
     let target = Target { info: clip.info(), frame_names: &names, origin: origin.as_ref() };

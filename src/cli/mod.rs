@@ -35,6 +35,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use crate::codec::{self, Clip, OpenOptions};
 use crate::config::yaml::nearest;
 use crate::config::{Flags, Settings};
 use crate::domain::shown;
@@ -78,6 +79,10 @@ struct Global {
     /// What a lost terminal does to a running propagation: finish or stop [default: finish]
     #[arg(long, global = true, value_name = "WHAT")]
     on_hangup: Option<String>,
+    /// Pixels outside the ultrasound regions of a DICOM clip, where names are burned in: show or
+    /// hide (black on the screen, for the network and in exports) [default: show]
+    #[arg(long, global = true, value_name = "WHAT")]
+    outside: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -202,6 +207,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         theme: global.theme,
         keymap: global.keymap,
         on_hangup: global.on_hangup,
+        outside: global.outside,
     };
     if command.is_some() && !bare.is_empty() {
         return Err(Failure::Input(
@@ -275,6 +281,16 @@ fn with_card_found(mut settings: Settings) -> Result<Settings, Failure> {
         }
     };
     Ok(settings)
+}
+
+/// Opens a clip as the settings say.
+pub(crate) fn open_clip(settings: &Settings, path: &std::path::Path) -> Result<Clip, Failure> {
+    codec::open(path, &clip_options(settings)).map_err(Failure::input)
+}
+
+/// How the settings want clips opened.
+pub(crate) fn clip_options(settings: &Settings) -> OpenOptions {
+    OpenOptions { hide_outside: settings.hide_outside.value, ..OpenOptions::default() }
 }
 
 /// The command that a path which does not exist was probably meant to be.

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 
-use crate::codec::{self, Clip};
+use crate::codec::Clip;
 use crate::config::Settings;
 use crate::domain::{Track, shown};
 use crate::engine::{Ended, Segmenter};
@@ -16,7 +16,7 @@ use super::headless::{
     TrackReport, decide_track, load_network, make_folder, mask_path, report_json, write_absent,
     write_json, write_mask,
 };
-use super::{Done, Failure, interrupt_flag, path_shown, print_json, prompts, tell};
+use super::{Done, Failure, interrupt_flag, open_clip, path_shown, print_json, prompts, tell};
 
 /// Arguments.
 #[derive(Debug, Args)]
@@ -36,8 +36,7 @@ pub(super) struct Options {
 
 /// Runs it.
 pub(super) fn run(settings: &Settings, options: &Options) -> Done {
-    let clip =
-        codec::open(&options.clip, &codec::OpenOptions::default()).map_err(Failure::input)?;
+    let clip = open_clip(settings, &options.clip)?;
     let clip = Arc::new(clip);
     let tracks = prompts::read(&options.prompts, clip.info()).map_err(Failure::input)?;
     make_folder(&options.out)?;

@@ -18,7 +18,7 @@ use crate::tui::keymap::Keymap;
 use crate::tui::model::{Effect, Model, Msg, Weight};
 use crate::tui::{begin, hand_over, update};
 
-use super::{Done, Failure, path_shown, print, tell};
+use super::{Done, Failure, clip_options, path_shown, print, tell};
 
 /// Longest script, bytes.
 const SCRIPT_MAX: u64 = 1 << 20;
@@ -48,8 +48,14 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
         device: settings.device.value.clone(),
         features_mib: settings.features_mib.value,
     };
-    let (session, opened) = Session::open(&options.clip, &settings.project.value, net, inbox)
-        .map_err(Failure::input)?;
+    let (session, opened) = Session::open_with(
+        &options.clip,
+        &clip_options(settings),
+        &settings.project.value,
+        net,
+        inbox,
+    )
+    .map_err(Failure::input)?;
     let model = Model::new(opened, Vec::new(), 0, Keymap::shipped(), GRID);
     let mut runner = Runner { model, session, messages, exports: 0, quit: false };
     if runner.model.message.weight == Weight::Warning {

@@ -5,13 +5,12 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use crate::codec;
 use crate::config::Settings;
 use crate::domain::{BoxPx, ClipInfo, FramePrompts, PointKind, PointPx};
 use crate::engine::{Image, Segmenter};
 
 use super::headless::{load_network, numbers, point, write_mask};
-use super::{Done, Failure, path_shown, print_json, tell};
+use super::{Done, Failure, open_clip, path_shown, print_json, tell};
 
 /// Arguments.
 #[derive(Debug, Args)]
@@ -50,8 +49,7 @@ fn bounding_box(text: &str) -> Result<BoxPx, String> {
 
 /// Runs it.
 pub(super) fn run(settings: &Settings, options: &Options) -> Done {
-    let clip =
-        codec::open(&options.image, &codec::OpenOptions::default()).map_err(Failure::input)?;
+    let clip = open_clip(settings, &options.image)?;
     let prompts = prompts_of(options, clip.info())?;
     let pixels = clip.frame(options.frame).map_err(Failure::input)?;
     let mut network = load_network(settings)?;

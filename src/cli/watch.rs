@@ -27,7 +27,7 @@ use super::headless::{
     TrackReport, load_network, make_folder, report_json, with_masks, write_json,
 };
 use super::propagate::decide_clip;
-use super::{Done, Failure, interrupt_flag, interrupted, path_shown, prompts, tell};
+use super::{Done, Failure, interrupt_flag, interrupted, open_clip, path_shown, prompts, tell};
 
 /// A prompts file must be as old as this: it may still be being written.
 const PROMPTS_SETTLE: Duration = Duration::from_secs(1);
@@ -222,7 +222,7 @@ impl Desk<'_> {
         prompts: &Path,
         cancel: &AtomicBool,
     ) -> Result<String, Failure> {
-        let open = || codec::open(path, &codec::OpenOptions::default()).map_err(Failure::input);
+        let open = || open_clip(self.settings, path);
         let clip = Arc::new(open()?);
         let tracks = prompts::read(prompts, clip.info()).map_err(Failure::input)?;
         let scratch = tempfile::tempdir().map_err(Failure::input)?;

@@ -51,11 +51,14 @@ pub struct OpenOptions {
     pub axis: Option<Axis>,
     /// Bound of the cache of decoded frames, MiB. The newest frame is kept whatever the bound.
     pub cache_mib: usize,
+    /// Makes pixels outside the ultrasound regions that a DICOM clip names black: names and dates
+    /// are burned in there. Refused for DICOM clips that name none.
+    pub hide_outside: bool,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { axis: None, cache_mib: 256 }
+        Self { axis: None, cache_mib: 256, hide_outside: false }
     }
 }
 
@@ -66,6 +69,11 @@ trait FrameSource: Send + Sync {
         index: FrameIndex,
         keep: &mut dyn FnMut(FrameIndex, GrayFrame),
     ) -> Result<GrayFrame, CodecError>;
+
+    /// What the file says of patient data in it.
+    fn privacy(&self) -> Privacy {
+        Privacy::default()
+    }
 
     /// Which DICOM objects the frames come from.
     fn dicom_origin(&self) -> Option<DicomOrigin> {
@@ -78,11 +86,40 @@ trait FrameSource: Send + Sync {
     }
 }
 
+/// What a clip says of patient data in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Privacy {
+    /// The file is of a kind that is made to hold patient data.
+    pub medical: bool,
+    /// The file itself says that identities were removed and that none are burned in.
+    pub says_none: bool,
+    /// Where ultrasound is shown: first column and row, last column and row.
+    pub regions: Vec<[u32; 4]>,
+}
+
+impl Privacy {
+    /// What to tell a person before the first picture; `None` when the file is not of a kind that
+    /// holds patient data, or says that there is none.
+    #[must_use]
+    pub fn badge(&self) -> Option<&'static str> {
+        match (!self.medical || self.says_none, self.regions.is_empty()) {
+            (true, _) => None,
+            (false, true) => Some("may contain patient data"),
+            (false, false) => Some(
+                "may contain patient data; --outside hide makes everything outside its ultrasound \
+                 regions black",
+            ),
+        }
+    }
+}
+
 /// An opened clip. Frames may be asked for from several threads.
 pub struct Clip {
     path: PathBuf,
     info: ClipInfo,
     source: Box<dyn FrameSource>,
+    /// What stays visible; empty when everything does.
+    shown_regions: Vec<[u32; 4]>,
     cache: Mutex<FrameCache>,
 }
 
@@ -111,10 +148,13 @@ impl Clip {
         if let Some(frame) = self.with_cache(|cache| cache.get(index)) {
             return Ok(frame);
         }
-        let mut keep = |at: FrameIndex, frame: GrayFrame| {
+        let mut keep = |at: FrameIndex, mut frame: GrayFrame| {
+            hide_outside(&mut frame, &self.shown_regions);
             self.with_cache(|cache| cache.put(at, Arc::new(frame)));
         };
-        let frame = Arc::new(self.source.read(index, &mut keep)?);
+        let mut frame = self.source.read(index, &mut keep)?;
+        hide_outside(&mut frame, &self.shown_regions);
+        let frame = Arc::new(frame);
         let expected = (self.info.width_px, self.info.height_px);
         if (frame.width_px, frame.height_px) != expected {
             let cause = format!(
@@ -136,6 +176,12 @@ impl Clip {
     #[must_use]
     pub fn frame_names(&self) -> Vec<String> {
         self.source.frame_names()
+    }
+
+    /// What the clip says of patient data in it.
+    #[must_use]
+    pub fn privacy(&self) -> Privacy {
+        self.source.privacy()
     }
 
     /// Which DICOM objects the clip is made of; `None` for other clips.
@@ -176,10 +222,37 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Clip, CodecError> {
         Kind::Video => video::open(path, cache_bytes)?,
         Kind::Volume => volume::open(path, options.axis.unwrap_or_default())?,
     };
+    let mut shown_regions = Vec::new();
+    if options.hide_outside && kind == Kind::Dicom {
+        shown_regions = source.privacy().regions;
+        if shown_regions.is_empty() {
+            let cause =
+                "what lies outside its ultrasound regions is to be hidden, and it names none";
+            return Err(CodecError::unsupported(path, cause, "open it with --outside show"));
+        }
+    }
     let cache = Mutex::new(FrameCache::new(cache_bytes));
-    let clip = Clip { path: path.to_owned(), info, source, cache };
+    let clip = Clip { path: path.to_owned(), info, source, shown_regions, cache };
     clip.frame(0)?;
     Ok(clip)
+}
+
+/// Blackens what lies in none of the regions; nothing when there are none.
+fn hide_outside(frame: &mut GrayFrame, regions: &[[u32; 4]]) {
+    if regions.is_empty() {
+        return;
+    }
+    let width = frame.width_px.max(1) as usize;
+    for (row, pixels) in (0u32..).zip(frame.pixels.chunks_mut(width)) {
+        for (column, pixel) in (0u32..).zip(pixels) {
+            let inside = |[x0, y0, x1, y1]: &[u32; 4]| {
+                (*x0..=*x1).contains(&column) && (*y0..=*y1).contains(&row)
+            };
+            if !regions.iter().any(inside) {
+                *pixel = 0;
+            }
+        }
+    }
 }
 
 /// Whether a path may be a clip, for watch folders: by its name, by the first bytes of files whose

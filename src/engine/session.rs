@@ -50,10 +50,25 @@ impl<M: From<Event> + Send + 'static> Session<M> {
         segmenter: SegmenterSource,
         events: Sender<M>,
     ) -> Result<(Self, Opened), SessionError> {
-        let clip = codec::open(path, &codec::OpenOptions::default())
-            .map_err(|error| SessionError::Clip(error.to_string()))?;
+        Self::open_with(path, &codec::OpenOptions::default(), project_root, segmenter, events)
+    }
+
+    /// The same with options for the clip.
+    ///
+    /// # Errors
+    /// When the clip or the project cannot be read.
+    pub fn open_with(
+        path: &Path,
+        options: &codec::OpenOptions,
+        project_root: &Path,
+        segmenter: SegmenterSource,
+        events: Sender<M>,
+    ) -> Result<(Self, Opened), SessionError> {
+        let clip =
+            codec::open(path, options).map_err(|error| SessionError::Clip(error.to_string()))?;
         let clip = Arc::new(clip);
-        let (store, loaded) = open_store(project_root, clip.info())?;
+        let (store, mut loaded) = open_store(project_root, clip.info())?;
+        loaded.notes.extend(clip.privacy().badge().map(str::to_owned));
         let frames = Arc::new(frames_of(&clip));
         let reader = Reader::spawn(Arc::clone(&frames), outbox(&events));
         let worker = Worker::spawn(builder(segmenter), frames, outbox(&events));
@@ -285,13 +300,11 @@ pub fn format_named(name: &str) -> Result<ExportFormat, String> {
     })
 }
 
-/// Name of the folder or file that an export of a clip gets by default.
+/// Name of the folder or file that an export of a clip gets by default: by its content, since
+/// names of files are often names of patients.
 #[must_use]
 pub fn export_name(info: &ClipInfo, format: ExportFormat) -> String {
-    let stem = Path::new(&info.name).file_stem().unwrap_or_default().to_string_lossy();
-    let safe: String =
-        stem.chars().map(|c| if c.is_alphanumeric() || c == '-' { c } else { '_' }).collect();
-    format!("{safe}-{}{}", info.content_hash.short(), format.ending())
+    format!("{}{}", info.content_hash.short(), format.ending())
 }
 
 /// Writes an annotation, creating the folder above `path`; says what was written.

@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
+use tempfile::NamedTempFile;
+
 use super::ExportError;
 
 /// Writes `bytes` to `path` so that a crash at any moment leaves the old file or the new one:
@@ -23,15 +25,31 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), ExportError> {
 }
 
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = folder_of(path);
-    // The name says nothing of the content: temporary names are seen by others.
-    let mut file =
-        tempfile::Builder::new().prefix(".sonomark-").suffix(".part").tempfile_in(folder)?;
+    let mut file = temporary(path)?;
     file.write_all(bytes)?;
+    put_in_place(file, path)
+}
+
+fn temporary(path: &Path) -> io::Result<NamedTempFile> {
+    // The name says nothing of the content: temporary names are seen by others.
+    tempfile::Builder::new().prefix(".sonomark-").suffix(".part").tempfile_in(folder_of(path))
+}
+
+fn put_in_place(file: NamedTempFile, path: &Path) -> io::Result<()> {
     file.as_file().sync_all()?;
     keep_mode(file.as_file(), path)?;
     file.persist(path).map_err(|e| e.error)?;
-    File::open(folder)?.sync_all()
+    File::open(folder_of(path))?.sync_all()
+}
+
+/// An empty temporary file beside `path`, for another program to fill.
+pub(super) fn part_beside(path: &Path) -> Result<NamedTempFile, ExportError> {
+    temporary(path).map_err(|e| ExportError::write(path, e))
+}
+
+/// Syncs what was filled, and renames it to `path`.
+pub(super) fn publish(part: NamedTempFile, path: &Path) -> Result<(), ExportError> {
+    put_in_place(part, path).map_err(|e| ExportError::write(path, e))
 }
 
 /// A replaced file keeps its permissions; a new one is its owner's alone, as masks may be of

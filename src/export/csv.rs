@@ -4,8 +4,6 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::atomic::write_atomic;
-use super::content::Content;
-use super::read::{ReadError, Target};
 use super::{ExportError, Job, Report};
 use crate::domain::{FrameIndex, FrameMask, MaskSource, Track};
 
@@ -82,11 +80,6 @@ fn row(
 fn cell(label: &str) -> String {
     let guard = if label.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
     format!("\"{guard}{}\"", label.replace('"', "\"\""))
-}
-
-/// A table of measures holds no masks.
-pub(super) fn read(path: &Path, _target: &Target) -> Result<Content, ReadError> {
-    Err(ReadError::malformed(path, "a table of measures holds no masks"))
 }
 
 #[cfg(test)]

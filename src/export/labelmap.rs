@@ -89,10 +89,18 @@ type Segments = BTreeMap<(usize, u32), String>;
 
 /// Reads a label volume: NIfTI, NRRD, a Slicer segmentation, MetaImage.
 pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
+    read_named(path, target, &super::nifti::label_names(path))
+}
+
+/// The same, with the names of the numbers given.
+pub(super) fn read_named(
+    path: &Path,
+    target: &Target,
+    names: &BTreeMap<u32, String>,
+) -> Result<Content, ReadError> {
     let volume = LabelVolume::open(path)?;
     let (map, mut notes) = grid(path, &volume, target.info)?;
     let segments = segments(&volume);
-    let names = super::nifti::label_names(path);
     let info = target.info;
     let (width, height) = (info.width_px, info.height_px);
     let ([columns, _, _], layers) = (volume.size(), volume.layers());

@@ -26,8 +26,10 @@ mod dicom_seg;
 mod indexed;
 mod labelmap;
 mod labelme;
+mod movie;
 mod names;
 mod nifti;
+mod nnunet;
 mod nrrd;
 mod overlay;
 mod png;
@@ -79,6 +81,12 @@ pub enum ExportFormat {
     SegNrrd,
     /// One DICOM Segmentation object.
     DicomSeg,
+    /// A data set folder of nnU-Net.
+    NnUnet,
+    /// The clip with its masks drawn, as a video.
+    Mp4,
+    /// The clip with its masks drawn, as an animation.
+    Gif,
 }
 
 /// What is exported: the masks of `annotation`, drawn on the clip `info`.
@@ -126,7 +134,7 @@ struct Row {
 }
 
 /// Every format.
-static FORMATS: [Row; 12] = [
+static FORMATS: [Row; 15] = [
     Row {
         format: ExportFormat::Png,
         name: "png",
@@ -197,7 +205,7 @@ static FORMATS: [Row; 12] = [
         about: "table of measures: area, box, centre of every mask",
         keeps: Keeps::NOTHING,
         write: csv::write,
-        read: csv::read,
+        read: read::nothing,
     },
     Row {
         format: ExportFormat::Nifti,
@@ -234,6 +242,33 @@ static FORMATS: [Row; 12] = [
         keeps: Keeps { names: Names::Dicom, ..Keeps::ALL },
         write: dicom_seg::write,
         read: dicom_seg::read,
+    },
+    Row {
+        format: ExportFormat::NnUnet,
+        name: "nnunet",
+        ending: "",
+        about: "data set folder of nnU-Net, pictures included",
+        keeps: Keeps { classes: true, ..Keeps::ONE_PER_PIXEL },
+        write: nnunet::write,
+        read: nnunet::read,
+    },
+    Row {
+        format: ExportFormat::Mp4,
+        name: "mp4",
+        ending: ".mp4",
+        about: "the clip with its masks drawn, as a video (needs ffmpeg)",
+        keeps: Keeps::NOTHING,
+        write: movie::write_mp4,
+        read: read::nothing,
+    },
+    Row {
+        format: ExportFormat::Gif,
+        name: "gif",
+        ending: ".gif",
+        about: "the clip with its masks drawn, as an animation (needs ffmpeg)",
+        keeps: Keeps::NOTHING,
+        write: movie::write_gif,
+        read: read::nothing,
     },
 ];
 
@@ -456,6 +491,9 @@ mod tests {
             F::Nrrd,
             F::SegNrrd,
             F::DicomSeg,
+            F::NnUnet,
+            F::Mp4,
+            F::Gif,
         ];
         assert_eq!(all.len(), FORMATS.len());
         for format in all {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use flate2::write::GzEncoder;
 use flate2::{Compression, GzBuilder};
 
 use super::atomic::write_atomic;
@@ -17,30 +18,58 @@ use crate::codec;
 use crate::domain::ClipInfo;
 
 const HEADER_BYTES: usize = 352;
+/// Intent codes: what the numbers mean.
+const LABELS: i16 = 1002;
+const NO_INTENT: i16 = 0;
 /// Sides of a NIfTI-1 volume are 16-bit numbers with sign.
 const MAX_SIDE: usize = i16::MAX as usize;
 
 pub(super) fn write(job: &Job, path: &Path) -> Result<Report, ExportError> {
     let map = LabelMap::of(job.annotation, ExportFormat::Nifti.row().keeps);
-    let info = job.info;
-    let sides = [info.width_px as usize, info.height_px as usize, info.frames];
-    if sides.iter().any(|&side| side > MAX_SIDE) {
-        let cause = format!("a side has more than {MAX_SIDE} voxels, more than NIfTI-1 holds");
-        return Err(ExportError::unfit(path, cause, "choose nrrd or seg.nrrd"));
-    }
-    let wide = wide(&map, path)?;
-    let mut bytes = GzBuilder::new().write(Vec::new(), Compression::default());
-    let written = bytes
-        .write_all(&header(job, wide))
-        .and_then(|()| each_frame(info, &map, wide, |voxels| bytes.write_all(voxels)))
-        .and_then(|()| bytes.finish());
-    let bytes = written.map_err(|e| ExportError::encode(path, e))?;
+    let bytes = label_volume(job, &map, path)?;
     write_atomic(path, &bytes)?;
     let names = names_path(path);
     write_atomic(&names, label_table(&map.names).as_bytes())?;
     let masks = map.structures().iter().map(|structure| structure.masks.len()).sum();
     let files = vec![path.to_owned(), names];
     Ok(Report { files, masks, covered_px: map.covered_px, ..Report::default() })
+}
+
+/// The bytes of a label volume.
+pub(super) fn label_volume(job: &Job, map: &LabelMap, path: &Path) -> Result<Vec<u8>, ExportError> {
+    let wide = wide(map, path)?;
+    let mut bytes = start(job, path, wide, LABELS)?;
+    each_frame(job.info, map, wide, |voxels| bytes.write_all(voxels))
+        .and_then(|()| bytes.finish())
+        .map_err(|e| ExportError::encode(path, e))
+}
+
+/// The bytes of the clip's own gray as a volume.
+pub(super) fn gray_volume(job: &Job, path: &Path) -> Result<Vec<u8>, ExportError> {
+    let mut bytes = start(job, path, false, NO_INTENT)?;
+    for frame in 0..job.info.frames {
+        let Some(frames) = job.frames else { continue };
+        let pixels = frames(frame).map_err(|why| ExportError::unfit(path, why, "mend the clip"))?;
+        bytes.write_all(&pixels.pixels).map_err(|e| ExportError::encode(path, e))?;
+    }
+    bytes.finish().map_err(|e| ExportError::encode(path, e))
+}
+
+fn start(
+    job: &Job,
+    path: &Path,
+    wide: bool,
+    intent: i16,
+) -> Result<GzEncoder<Vec<u8>>, ExportError> {
+    let info = job.info;
+    let sides = [info.width_px as usize, info.height_px as usize, info.frames];
+    if sides.iter().any(|&side| side > MAX_SIDE) {
+        let cause = format!("a side has more than {MAX_SIDE} voxels, more than NIfTI-1 holds");
+        return Err(ExportError::unfit(path, cause, "choose nrrd or seg.nrrd"));
+    }
+    let mut bytes = GzBuilder::new().write(Vec::new(), Compression::default());
+    bytes.write_all(&header(job, wide, intent)).map_err(|e| ExportError::encode(path, e))?;
+    Ok(bytes)
 }
 
 /// Whether numbers need 16 bits.
@@ -74,10 +103,9 @@ pub(super) fn each_frame(
 }
 
 /// The header of nifti1.h, and four bytes that say that no extension follows.
-fn header(job: &Job, wide: bool) -> [u8; HEADER_BYTES] {
+fn header(job: &Job, wide: bool, intent: i16) -> [u8; HEADER_BYTES] {
     const UINT8: i16 = 2;
     const UINT16: i16 = 512;
-    const LABELS: i16 = 1002;
     const MILLIMETRES: u8 = 2;
     let mut header = [0u8; HEADER_BYTES];
     let mut at = |offset: usize, bytes: &[u8]| {
@@ -92,7 +120,7 @@ fn header(job: &Job, wide: bool) -> [u8; HEADER_BYTES] {
     for (i, side) in sides.into_iter().chain([1; 4]).enumerate() {
         at(42 + 2 * i, &(side as i16).to_le_bytes());
     }
-    at(68, &LABELS.to_le_bytes());
+    at(68, &intent.to_le_bytes());
     at(70, &(if wide { UINT16 } else { UINT8 }).to_le_bytes());
     at(72, &(if wide { 16i16 } else { 8 }).to_le_bytes());
     for (i, mm) in [1.0, spacing_x, spacing_y, spacing_z, 1.0, 1.0, 1.0, 1.0].iter().enumerate() {

@@ -136,13 +136,25 @@ pub(super) fn put_frame(
     folder: &Path,
     frame: FrameIndex,
 ) -> Result<(), ExportError> {
-    let Some(frames) = job.frames else { return Ok(()) };
+    if job.frames.is_none() {
+        return Ok(());
+    }
     ensure_folder(folder)?;
-    let path = folder.join(format!("{frame:05}.png"));
-    let pixels = frames(frame).map_err(|why| ExportError::unfit(&path, why, "mend the clip"))?;
-    let bytes = gray_png(&path, &pixels)?;
-    write_atomic(&path, &bytes)?;
-    report.files.push(path);
+    put_frame_as(job, report, &folder.join(format!("{frame:05}.png")), frame)
+}
+
+/// The same under another name.
+pub(super) fn put_frame_as(
+    job: &Job,
+    report: &mut Report,
+    path: &Path,
+    frame: FrameIndex,
+) -> Result<(), ExportError> {
+    let Some(frames) = job.frames else { return Ok(()) };
+    let pixels = frames(frame).map_err(|why| ExportError::unfit(path, why, "mend the clip"))?;
+    let bytes = gray_png(path, &pixels)?;
+    write_atomic(path, &bytes)?;
+    report.files.push(path.to_owned());
     Ok(())
 }
 

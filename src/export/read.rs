@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::content::Content;
-use super::{ExportFormat, FORMATS, coco, cvat, davis, dicom_seg, labelmap, labelme, png, yolo};
+use super::{
+    ExportFormat, FORMATS, coco, cvat, davis, dicom_seg, labelmap, labelme, nnunet, png, yolo,
+};
 use crate::codec::{self, CodecError};
 use crate::domain::{ClipInfo, DicomOrigin, FrameIndex, shown};
 
@@ -88,6 +90,11 @@ pub fn read(
     Ok(content)
 }
 
+/// For formats that hold no masks.
+pub(super) fn nothing(path: &Path, _target: &Target) -> Result<Content, ReadError> {
+    Err(ReadError::malformed(path, "files of this format hold no masks"))
+}
+
 type Reader = fn(&Path, &Target) -> Result<Content, ReadError>;
 
 fn recognised(path: &Path) -> Result<Reader, ReadError> {
@@ -133,6 +140,9 @@ fn folder(path: &Path) -> Result<Reader, ReadError> {
     if path.join("data.yaml").is_file() || holds(path, "txt") || holds(&path.join("labels"), "txt")
     {
         return Ok(yolo::read);
+    }
+    if path.join("dataset.json").is_file() && path.join("labelsTr").is_dir() {
+        return Ok(nnunet::read);
     }
     if holds(path, "json") && !path.join("meta.json").is_file() {
         return Ok(labelme::read);

@@ -186,7 +186,9 @@ fn noisy(frames: &[usize]) -> Annotation {
 }
 
 fn formats() -> impl Iterator<Item = (ExportFormat, &'static str)> {
-    ExportFormat::all().map(|(format, name, _)| (format, name)).filter(|(_, name)| *name != "csv")
+    ExportFormat::all()
+        .map(|(format, name, _)| (format, name))
+        .filter(|(_, name)| !["csv", "mp4", "gif", "nnunet"].contains(name))
 }
 
 fn target_of(dir: &Path, name: &str, format: ExportFormat) -> PathBuf {
@@ -329,4 +331,45 @@ fn frames_are_found_by_the_names_of_the_clip() {
         (frames.as_slice(), found.structures[0].label.as_str()),
         (&[1, 2][..], "structure 3")
     );
+}
+
+/// Copies of `bytes` that are cut, or have bytes changed.
+fn damaged(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut random = fastrand::Rng::with_seed(bytes.len() as u64);
+    let mut copies: Vec<Vec<u8>> =
+        (0..24).map(|i| bytes[..bytes.len() * i / 24].to_vec()).collect();
+    for _ in 0..60 {
+        let mut copy = bytes.to_vec();
+        for _ in 0..random.usize(1..6) {
+            // Headers stand at the beginning: half of the changes go there.
+            let reach = if random.bool() { copy.len().min(600) } else { copy.len() };
+            let at = random.usize(..reach);
+            copy[at] = [random.u8(..), b'9', 0, 255][random.usize(..4)];
+        }
+        copies.push(copy);
+    }
+    copies
+}
+
+#[test]
+fn damaged_files_are_refused_or_read_and_never_more() {
+    let dir = tempfile::tempdir().unwrap();
+    for (format, name) in formats() {
+        let path = target_of(dir.path(), name, format);
+        let report = export(&noisy(&[2, 3]), &info(), format, &path).unwrap();
+        for file in &report.files {
+            let whole = fs::read(file).unwrap();
+            for copy in damaged(&whole) {
+                fs::write(file, &copy).unwrap();
+                // Whatever it is taken for, it ends with content or with a sentence.
+                let target = Target { info: &info(), frame_names: &[], origin: None };
+                if let Err(error) = read(&path, Some(format), &target) {
+                    let error = error.to_string();
+                    assert!(error.len() > 20 && !error.contains('\u{1b}'), "{name}: {error}");
+                }
+                let _ = open(file, &OpenOptions::default());
+            }
+            fs::write(file, &whole).unwrap();
+        }
+    }
 }

@@ -20,6 +20,7 @@ mod net_image;
 mod net_model;
 mod net_semantics;
 mod net_video;
+mod private;
 mod project;
 mod pty;
 mod pty_harness;

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use super::error::short_name;
 use super::gray::{Ramp, luma, spread};
 use super::limits::open_regular;
-use super::{CodecError, FrameSource, identity};
+use super::{CodecError, FrameSource, Privacy, identity};
 use crate::domain::{ClipInfo, ClipKind, DicomOrigin, FrameIndex, GrayFrame};
 use frames::{Colour, Layout, Samples, Shape};
 use input::Input;
@@ -35,6 +35,7 @@ struct Dicom {
     /// Gray for every stored value; empty for colour.
     table: Vec<u8>,
     origin: DicomOrigin,
+    privacy: Privacy,
 }
 
 /// A walked file with everything that depends on its transfer syntax.
@@ -63,7 +64,9 @@ pub(super) fn open(path: &Path) -> Result<(ClipInfo, Box<dyn FrameSource>), Code
         format: describe(&walked.set, &syntax),
     };
     let origin = origin(&walked.set);
-    let mut clip = Dicom { path: path.to_owned(), input, shape, layout, table: Vec::new(), origin };
+    let privacy = privacy(&walked.set, &shape);
+    let (path_held, table) = (path.to_owned(), Vec::new());
+    let mut clip = Dicom { path: path_held, input, shape, layout, table, origin, privacy };
     if matches!(clip.shape.colour, Colour::Gray { .. } | Colour::Palette) {
         clip.table = match tone::table(path, &clip.shape, &walked.set)? {
             Some(table) => table,
@@ -81,6 +84,23 @@ fn origin(set: &DataSet) -> DicomOrigin {
         study_uid: uid(tags::STUDY).unwrap_or_default(),
         series_uid: uid(tags::SERIES).unwrap_or_default(),
         space_uid: uid(tags::SPACE),
+    }
+}
+
+/// Regions are clipped to the image; such that lie outside are none.
+fn privacy(set: &DataSet, shape: &Shape) -> Privacy {
+    let says = |tag, word: &str| set.text(tag).is_some_and(|text| text == word);
+    let region = |item: &DataSet| {
+        let at = |tag| item.long(tag);
+        let (x0, y0) = (at(tags::REGION_X0)?, at(tags::REGION_Y0)?);
+        let (x1, y1) = (at(tags::REGION_X1)?, at(tags::REGION_Y1)?);
+        let inside = x0 <= x1 && y0 <= y1 && x0 < shape.columns && y0 < shape.rows;
+        inside.then(|| [x0, y0, x1.min(shape.columns - 1), y1.min(shape.rows - 1)])
+    };
+    Privacy {
+        medical: true,
+        says_none: says(tags::IDENTITY_REMOVED, "YES") && says(tags::BURNED_IN, "NO"),
+        regions: set.items(tags::REGIONS).iter().filter_map(region).collect(),
     }
 }
 
@@ -201,6 +221,10 @@ impl Dicom {
 }
 
 impl FrameSource for Dicom {
+    fn privacy(&self) -> Privacy {
+        self.privacy.clone()
+    }
+
     fn dicom_origin(&self) -> Option<DicomOrigin> {
         Some(self.origin.clone())
     }

@@ -12,12 +12,17 @@ pub(super) const REFERENCED_FRAME: Tag = 0x0008_1160;
 pub(super) const SOURCE_IMAGES: Tag = 0x0008_2112;
 pub(super) const DISPLAY_RATE: Tag = 0x0008_2144;
 pub(super) const DERIVATION: Tag = 0x0008_9124;
+pub(super) const IDENTITY_REMOVED: Tag = 0x0012_0062;
 pub(super) const CINE_RATE: Tag = 0x0018_0040;
 pub(super) const SLICE_THICKNESS: Tag = 0x0018_0050;
 pub(super) const SLICE_SPACING: Tag = 0x0018_0088;
 pub(super) const FRAME_TIME: Tag = 0x0018_1063;
 pub(super) const REGIONS: Tag = 0x0018_6011;
 pub(super) const REGION_FORMAT: Tag = 0x0018_6012;
+pub(super) const REGION_X0: Tag = 0x0018_6018;
+pub(super) const REGION_Y0: Tag = 0x0018_601a;
+pub(super) const REGION_X1: Tag = 0x0018_601c;
+pub(super) const REGION_Y1: Tag = 0x0018_601e;
 pub(super) const REGION_UNIT_X: Tag = 0x0018_6024;
 pub(super) const REGION_UNIT_Y: Tag = 0x0018_6026;
 pub(super) const REGION_DELTA_X: Tag = 0x0018_602c;
@@ -42,6 +47,7 @@ pub(super) const BITS_ALLOCATED: Tag = 0x0028_0100;
 pub(super) const BITS_STORED: Tag = 0x0028_0101;
 pub(super) const HIGH_BIT: Tag = 0x0028_0102;
 pub(super) const SIGNED: Tag = 0x0028_0103;
+pub(super) const BURNED_IN: Tag = 0x0028_0301;
 pub(super) const WINDOW_CENTRE: Tag = 0x0028_1050;
 pub(super) const WINDOW_WIDTH: Tag = 0x0028_1051;
 pub(super) const INTERCEPT: Tag = 0x0028_1052;
@@ -75,7 +81,7 @@ pub(super) const ITEM_END: Tag = 0xfffe_e00d;
 pub(super) const SEQUENCE_END: Tag = 0xfffe_e0dd;
 
 /// Elements whose values are kept.
-pub(super) const KEPT: [Tag; 52] = [
+pub(super) const KEPT: [Tag; 58] = [
     TRANSFER_SYNTAX,
     SOP_CLASS,
     SOP_INSTANCE,
@@ -83,11 +89,16 @@ pub(super) const KEPT: [Tag; 52] = [
     REFERENCED_INSTANCE,
     REFERENCED_FRAME,
     DISPLAY_RATE,
+    IDENTITY_REMOVED,
     CINE_RATE,
     SLICE_THICKNESS,
     SLICE_SPACING,
     FRAME_TIME,
     REGION_FORMAT,
+    REGION_X0,
+    REGION_Y0,
+    REGION_X1,
+    REGION_Y1,
     REGION_UNIT_X,
     REGION_UNIT_Y,
     REGION_DELTA_X,
@@ -109,6 +120,7 @@ pub(super) const KEPT: [Tag; 52] = [
     BITS_STORED,
     HIGH_BIT,
     SIGNED,
+    BURNED_IN,
     WINDOW_CENTRE,
     WINDOW_WIDTH,
     INTERCEPT,

@@ -64,7 +64,7 @@ fn lies_about_size_are_refused_before_anything_is_allocated() {
 /// What became of a damaged file: it was refused, or every frame was decoded or refused.
 fn survives(path: &Path) -> bool {
     let _ = is_complete(path);
-    match open(path, &OpenOptions { axis: None, cache_mib: 1 }) {
+    match open(path, &OpenOptions { axis: None, cache_mib: 1, hide_outside: false }) {
         Err(error) => {
             let text = error.to_string();
             assert!(text.contains(';') && !text.chars().any(char::is_control), "{text}");

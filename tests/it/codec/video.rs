@@ -30,7 +30,8 @@ fn make_video(path: &Path, codec: &[&str]) -> bool {
 
 /// Reads all frames forwards, then again in an order of jumps, and compares.
 fn frames_are_exact(path: &Path) {
-    let forwards = open(path, &OpenOptions { axis: None, cache_mib: 256 }).unwrap();
+    let forwards =
+        open(path, &OpenOptions { axis: None, cache_mib: 256, hide_outside: false }).unwrap();
     let frames = forwards.info().frames;
     let all: Vec<_> = (0..frames).map(|i| forwards.frame(i).unwrap()).collect();
     let distinct: std::collections::HashSet<_> = all.iter().map(|f| f.pixels.clone()).collect();
@@ -40,7 +41,8 @@ fn frames_are_exact(path: &Path) {
         distinct.len(),
         forwards.info().format
     );
-    let jumping = open(path, &OpenOptions { axis: None, cache_mib: 0 }).unwrap();
+    let jumping =
+        open(path, &OpenOptions { axis: None, cache_mib: 0, hide_outside: false }).unwrap();
     for i in (0..frames).rev().step_by(13).chain([0, frames / 2, frames - 1, 1, frames / 3]) {
         assert!(jumping.frame(i).unwrap() == all[i], "{} frame {i}", path.display());
     }

@@ -1,0 +1,121 @@
+//! A data set of nnU-Net (version 2): `imagesTr`, `labelsTr` and `dataset.json`.
+//!
+//! A volume is one case (NIfTI); of a cine or still every frame that has a mask is one (PNG).
+//! Cases are named by the start of the clip's content hash, so that folders of several clips can
+//! be put together. Tracks of one label are one class.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::atomic::{ensure_folder, write_atomic};
+use super::content::{Content, Gather};
+use super::labelmap::{self, LabelMap};
+use super::read::{Frames, ReadError, Target, fallback_label, list, list_ending, stem};
+use super::{ExportError, ExportFormat, Job, Report, indexed, nifti, overlay};
+use crate::codec;
+use crate::domain::{Bitmap, ClipKind};
+
+pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
+    let map = LabelMap::of(job.annotation, ExportFormat::NnUnet.row().keeps);
+    if map.names.len() > 255 || map.names.iter().any(|name| name == "background") {
+        let cause = "there are more than 255 labels, or one is called \"background\"";
+        return Err(ExportError::unfit(folder, cause, "rename it, or choose coco"));
+    }
+    if job.frames.is_none() {
+        let cause = "a data set holds pictures, and the clip is not at hand";
+        return Err(ExportError::unfit(folder, cause, "export the clip instead of the project"));
+    }
+    let (images, labels) = (folder.join("imagesTr"), folder.join("labelsTr"));
+    ensure_folder(&images)?;
+    ensure_folder(&labels)?;
+    let mut report = Report { covered_px: map.covered_px, ..Report::default() };
+    let case = job.info.content_hash.short();
+    let volume = job.info.kind == ClipKind::Volume;
+    let cases = if volume {
+        let image = images.join(format!("{case}_0000.nii.gz"));
+        indexed::put(&mut report, &image, &nifti::gray_volume(job, &image)?)?;
+        let label = labels.join(format!("{case}.nii.gz"));
+        indexed::put(&mut report, &label, &nifti::label_volume(job, &map, &label)?)?;
+        1
+    } else {
+        let size = (job.info.width_px, job.info.height_px);
+        for (frame, numbers) in &map.frames {
+            overlay::put_frame_as(
+                job,
+                &mut report,
+                &images.join(format!("{case}_{frame:05}_0000.png")),
+                *frame,
+            )?;
+            let label = labels.join(format!("{case}_{frame:05}.png"));
+            indexed::put(&mut report, &label, &indexed::encode_gray(&label, size, numbers)?)?;
+        }
+        map.frames.len()
+    };
+    report.masks = map.structures().iter().map(|structure| structure.masks.len()).sum();
+    let path = folder.join("dataset.json");
+    let bytes = serde_json::to_vec_pretty(&about(job, &map, cases, volume))
+        .map_err(|e| ExportError::encode(&path, e))?;
+    write_atomic(&path, &bytes)?;
+    report.files.push(path);
+    Ok(report)
+}
+
+fn about(job: &Job, map: &LabelMap, cases: usize, volume: bool) -> Value {
+    let mut labels = Map::from_iter([("background".to_owned(), json!(0))]);
+    labels.extend((1..).zip(&map.names).map(|(n, name): (usize, _)| (name.clone(), json!(n))));
+    json!({
+        "channel_names": { "0": "ultrasound" },
+        "labels": labels,
+        "numTraining": cases,
+        "file_ending": if volume { ".nii.gz" } else { ".png" },
+        "description": job.about(),
+    })
+}
+
+#[derive(Deserialize)]
+struct About {
+    labels: BTreeMap<String, Value>,
+}
+
+/// Reads the labels of the one clip whose cases the folder holds.
+pub(super) fn read(folder: &Path, target: &Target) -> Result<Content, ReadError> {
+    let path = folder.join("dataset.json");
+    let bytes = codec::read_file(&path)?;
+    let about: About =
+        serde_json::from_slice(&bytes).map_err(|e| ReadError::malformed(&path, e))?;
+    let numbered = |(name, n): (&String, &Value)| Some((n.as_u64()? as u32, name.clone()));
+    let names: BTreeMap<u32, String> = about.labels.iter().filter_map(numbered).collect();
+    let labels = folder.join("labelsTr");
+    let files = list_ending(&labels, "png")?;
+    if files.is_empty() {
+        return match &list(&labels)?[..] {
+            [one] => labelmap::read_named(one, target, &names),
+            _ => {
+                let cause = "it holds several volumes; give one of labelsTr";
+                Err(ReadError::malformed(&labels, cause))
+            }
+        };
+    }
+    let info = target.info;
+    let stems: Vec<String> = files.iter().map(|file| stem(file)).collect();
+    let frames = Frames::of(target, &stems, true);
+    let mut gather = Gather::default();
+    for (file, stem) in files.iter().zip(&stems) {
+        let frame = frames.index(file, stem)?;
+        let image = indexed::decode(file, (info.width_px, info.height_px))?;
+        for number in 1..=255 {
+            let pixels: Vec<bool> = image.numbers.iter().map(|&n| n == number).collect();
+            if pixels.contains(&true) {
+                let label = names.get(&number).cloned();
+                let label = label.unwrap_or_else(|| fallback_label(number));
+                let (width_px, height_px) = (info.width_px, info.height_px);
+                let bitmap = Bitmap { width_px, height_px, pixels };
+                gather.put(&label, u64::from(number), frame, &bitmap);
+            }
+        }
+    }
+    Ok(gather.content(Vec::new()))
+}

@@ -1,0 +1,185 @@
+//! Patient data stays where it is: sixty canaries in the tags of a clip appear in nothing that the
+//! program writes or says, and what lies outside the ultrasound regions can be made black.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use sonomark::codec::{OpenOptions, open};
+
+const SIDE: u16 = 24;
+
+fn element(out: &mut Vec<u8>, group: u16, element: u16, vr: &[u8; 2], value: &[u8]) {
+    out.extend(group.to_le_bytes());
+    out.extend(element.to_le_bytes());
+    out.extend(vr);
+    let even = value.len().next_multiple_of(2);
+    let pad = if vr == b"UI" { 0 } else { b' ' };
+    if matches!(vr, b"OB" | b"SQ" | b"UT" | b"UN") {
+        out.extend([0, 0]);
+        out.extend((even as u32).to_le_bytes());
+    } else {
+        out.extend((even as u16).to_le_bytes());
+    }
+    out.extend(value);
+    out.resize(out.len() + even - value.len(), pad);
+}
+
+fn canary(number: usize) -> String {
+    format!("CANARY{number:02}ZQ")
+}
+
+/// An ultrasound image with sixty canaries in text tags, private ones included, and one region.
+fn clip(regions: bool) -> Vec<u8> {
+    let mut out = vec![0; 128];
+    out.extend(b"DICM");
+    let mut meta = Vec::new();
+    element(&mut meta, 2, 0x10, b"UI", b"1.2.840.10008.1.2.1");
+    element(&mut out, 2, 0, b"UL", &(meta.len() as u32).to_le_bytes());
+    out.extend(meta);
+    element(&mut out, 8, 0x16, b"UI", b"1.2.840.10008.5.1.4.1.1.6.1");
+    element(&mut out, 8, 0x18, b"UI", b"1.2.3.4.5");
+    // Names, places, people, descriptions.
+    let mut number = 0;
+    let mut plant = |out: &mut Vec<u8>, group: u16, elements: &[u16], vr: &[u8; 2]| {
+        for &each in elements {
+            element(out, group, each, vr, canary(number).as_bytes());
+            number += 1;
+        }
+    };
+    plant(&mut out, 8, &[0x50, 0x60], b"SH");
+    plant(&mut out, 8, &[0x80, 0x81, 0x90, 0x1010, 0x1030, 0x103e, 0x1040, 0x1048, 0x1050], b"LO");
+    plant(&mut out, 8, &[0x1060, 0x1070, 0x1080, 0x1090, 0x2111], b"LO");
+    plant(&mut out, 9, &[0x10, 0x1001, 0x1002, 0x1003], b"LO");
+    plant(&mut out, 0x10, &[0x10, 0x20, 0x21, 0x30, 0x32, 0x40, 0x1000, 0x1001, 0x1005], b"LO");
+    plant(&mut out, 0x10, &[0x1010, 0x1040, 0x1060, 0x1080, 0x1090, 0x2000, 0x2110, 0x2150], b"LO");
+    plant(&mut out, 0x10, &[0x2152, 0x2154, 0x2160, 0x2180, 0x21b0, 0x4000], b"LO");
+    plant(&mut out, 0x18, &[0x15, 0x1000, 0x1012, 0x1020, 0x1030, 0x4000], b"LO");
+    if regions {
+        element(&mut out, 0x18, 0x6011, b"SQ", &region());
+    }
+    plant(&mut out, 0x20, &[0x0d, 0x0e, 0x10, 0x4000], b"LO");
+    for (tag, value) in [(0x02, 1), (0x10, SIDE), (0x11, SIDE), (0x100, 8), (0x101, 8), (0x102, 7)]
+    {
+        if tag == 0x10 {
+            element(&mut out, 0x28, 0x04, b"CS", b"MONOCHROME2");
+        }
+        element(&mut out, 0x28, tag, b"US", &value.to_le_bytes());
+    }
+    plant(&mut out, 0x32, &[0x1032, 0x1033, 0x1060, 0x1070, 0x4000], b"LO");
+    plant(&mut out, 0x40, &[0x242, 0x254], b"LO");
+    assert_eq!(number, 60, "sixty canaries");
+    element(&mut out, 0x7fe0, 0x10, b"OB", &[200; SIDE as usize * SIDE as usize]);
+    out
+}
+
+/// Columns 4 to 15, rows 6 to 20.
+fn region() -> Vec<u8> {
+    let mut item = Vec::new();
+    element(&mut item, 0x18, 0x6012, b"US", &1u16.to_le_bytes());
+    for (tag, value) in [(0x6018, 4u32), (0x601a, 6), (0x601c, 15), (0x601e, 20)] {
+        element(&mut item, 0x18, tag, b"UL", &value.to_le_bytes());
+    }
+    let mut sequence = vec![0xfe, 0xff, 0x00, 0xe0];
+    sequence.extend((item.len() as u32).to_le_bytes());
+    sequence.extend(item);
+    sequence
+}
+
+struct Home(tempfile::TempDir);
+
+impl Home {
+    fn run(&self, words: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sonomark"));
+        command
+            .env_clear()
+            .env("HOME", self.0.path())
+            .env("PATH", std::env::var_os("PATH").unwrap());
+        command.env("RUST_LOG", "trace").env("RUST_BACKTRACE", "1").args(words).output().unwrap()
+    }
+}
+
+fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { files(&path, found) } else { found.push(path) }
+    }
+}
+
+#[test]
+fn canaries_of_a_clip_are_in_nothing_that_is_written_or_said() {
+    let (home, inbox) = (Home(tempfile::tempdir().unwrap()), tempfile::tempdir().unwrap());
+    let path = inbox.path().join("FILECANARY^JOHN.dcm");
+    fs::write(&path, clip(true)).unwrap();
+    let text = path.to_str().unwrap();
+    let out = home.0.path().join("out");
+    let label = inbox.path().join("label.png");
+    let image = image::GrayImage::from_fn(SIDE.into(), SIDE.into(), |x, y| {
+        image::Luma([u8::from((6..12).contains(&x) && y > 8)])
+    });
+    image.save(&label).unwrap();
+    let mut said = Vec::new();
+    let mut run = |words: &[&str], fine: bool| {
+        let output = home.run(words);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.success(), fine, "{words:?}: {told}");
+        said.extend(output.stdout);
+        said.extend(output.stderr);
+    };
+    run(&["import", text, label.to_str().unwrap()], true);
+    for (_, name, _) in sonomark::export::ExportFormat::all() {
+        let needs_ffmpeg = ["mp4", "gif"].contains(&name);
+        if needs_ffmpeg && Command::new("ffmpeg").arg("-version").output().is_err() {
+            continue;
+        }
+        let target = out.join(name);
+        run(&["export", text, "--format", name, "--out", target.to_str().unwrap()], true);
+    }
+    let project = home.0.path().join(".local/share/sonomark/project");
+    run(
+        &["export", project.to_str().unwrap(), "--format", "coco", "--out", out.to_str().unwrap()],
+        true,
+    );
+    run(&["project", "--json"], true);
+    run(&["doctor"], true);
+    // A refusal must not quote what it refuses.
+    let broken = inbox.path().join("broken.dcm");
+    let whole = clip(true);
+    fs::write(&broken, &whole[..whole.len() - 100]).unwrap();
+    run(&["import", broken.to_str().unwrap(), label.to_str().unwrap()], false);
+
+    let mut written = Vec::new();
+    files(home.0.path(), &mut written);
+    assert!(written.len() > 20, "{} files", written.len());
+    // `clip.json` keeps the name of the file, for people to find the clip again.
+    let holds = |bytes: &[u8], word: &str| bytes.windows(word.len()).any(|w| w == word.as_bytes());
+    for number in 0..60 {
+        assert!(!holds(&said, &canary(number)), "canary {number} is on the terminal");
+    }
+    for file in written {
+        let bytes = fs::read(&file).unwrap();
+        assert!(!holds(&bytes, "CANARY") || file.ends_with("clip.json"), "{}", file.display());
+        assert!(!file.to_string_lossy().contains("FILECANARY"), "{}", file.display());
+    }
+}
+
+#[test]
+fn pixels_outside_the_regions_are_black_when_they_are_to_be_hidden() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.dcm");
+    fs::write(&path, clip(true)).unwrap();
+    let shown = open(&path, &OpenOptions::default()).unwrap();
+    assert!(shown.privacy().badge().unwrap().starts_with("may contain patient data"));
+    assert!(shown.frame(0).unwrap().pixels.iter().all(|&v| v == 200));
+    let options = OpenOptions { hide_outside: true, ..OpenOptions::default() };
+    let frame = open(&path, &options).unwrap().frame(0).unwrap();
+    for y in 0..i64::from(SIDE) {
+        for x in 0..i64::from(SIDE) {
+            let inside = (4..=15).contains(&x) && (6..=20).contains(&y);
+            assert_eq!(frame.at(x, y), if inside { 200 } else { 0 }, "{x}, {y}");
+        }
+    }
+    fs::write(&path, clip(false)).unwrap();
+    let refused = open(&path, &options).err().unwrap().to_string();
+    assert!(refused.contains("names none") && refused.contains("--outside show"), "{refused}");
+}

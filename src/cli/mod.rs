@@ -26,6 +26,7 @@ mod run;
 pub mod script;
 mod segment;
 mod train;
+mod warmup;
 mod watch;
 
 use std::path::PathBuf;
@@ -119,6 +120,8 @@ enum Command {
     Evaluate(evaluate::Options),
     /// Measure the speed of this machine
     Bench(bench::Options),
+    /// Run every part of the network once, before anybody waits for it
+    Warmup(warmup::Options),
     /// Apply a script of edits (for crash tests)
     #[command(hide = true)]
     Script(ScriptOptions),
@@ -241,6 +244,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Train(options)) => train::run(&load()?, &options),
         Some(Command::Evaluate(options)) => evaluate::run(&load()?, &options),
         Some(Command::Bench(options)) => bench::run(&load()?, &options),
+        Some(Command::Warmup(options)) => warmup::run(&load()?, &options),
         Some(Command::Script(options)) => {
             return Ok(script::run(&load()?.project.value, options.acks));
         }

@@ -1,0 +1,48 @@
+//! `sonomark warmup`: every part of the network once, so that nobody's first mask waits for a compiler.
+//!
+//! On a GPU the driver compiles a kernel at its first use and keeps it in its own cache on disk; a run here fills that
+//! cache. The CPU has nothing to compile, there this only shows that everything runs.
+
+use std::time::Instant;
+
+use clap::Args;
+
+use crate::config::Settings;
+use crate::engine::load_network;
+use crate::net::device::{DeviceWant, pick};
+use crate::net::stages::{Stage, Stages};
+
+use super::{Done, Failure, print};
+
+/// Arguments: none of its own, `--device` and `--card` say what is warmed up.
+#[derive(Debug, Args)]
+pub(super) struct Options {}
+
+/// Runs it.
+///
+/// # Errors
+/// A card, weights or device that cannot be used.
+pub(super) fn run(settings: &Settings, _: &Options) -> Done {
+    let configuration = |cause: String| Failure::Configuration(cause);
+    let want: DeviceWant =
+        settings.device.value.parse().map_err(|cause| configuration(format!("{cause}")))?;
+    let picked = pick(want).map_err(|cause| configuration(cause.to_string()))?;
+    let (card, sam) = load_network(settings.card.value.as_deref(), &picked)
+        .map_err(|cause| configuration(cause.to_string()))?;
+    print(&format!("{} at {} px on {}", card.name, card.network.image_size, picked.description));
+    let count = Stage::ALL.len() + 1;
+    let begun = Instant::now();
+    let told = |done: usize, what: &str, since: Instant| {
+        print(&format!("{done}/{count} {what}: {:.1} s", since.elapsed().as_secs_f64()));
+    };
+    // Each number of remembered frames has shapes of its own.
+    let mut stages = Stages::new(&card, sam, &picked.device).map_err(Failure::ours)?;
+    told(1, "a prompt and a filling memory", begun);
+    for (i, stage) in Stage::ALL.into_iter().enumerate() {
+        let since = Instant::now();
+        stages.run(stage).map_err(Failure::ours)?;
+        told(i + 2, &stage.name().replace('_', " "), since);
+    }
+    print(&format!("ready after {:.1} s", begun.elapsed().as_secs_f64()));
+    Ok(())
+}

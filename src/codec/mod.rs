@@ -17,6 +17,7 @@ mod identity;
 mod images;
 mod limits;
 mod sniff;
+mod tool;
 mod video;
 mod volume;
 
@@ -216,7 +217,10 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Clip, CodecError> {
         return Err(CodecError::unsupported(path, "it is no volume and has no axes", advice));
     }
     let (info, source): (ClipInfo, Box<dyn FrameSource>) = match kind {
-        Kind::Image if meta.is_dir() => images::open_folder(path)?,
+        Kind::Image if meta.is_dir() => match images::open_folder(path) {
+            Err(none @ CodecError::NoFrames { .. }) => dicom::open_folder(path, none)?,
+            other => other?,
+        },
         Kind::Image => images::open_still(path)?,
         Kind::Dicom => dicom::open(path)?,
         Kind::Video => video::open(path, cache_bytes)?,

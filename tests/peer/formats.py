@@ -216,6 +216,30 @@ def read_highdicom(file, shape):
     return found
 
 
+def read_nnunet(folder, shape):
+    about, found = json.loads((folder / "dataset.json").read_text()), {}
+    names = {n: l for l, n in about["labels"].items()}
+    for file in (folder / "labelsTr").iterdir():
+        case = file.name[:-len(about["file_ending"])]
+        image = folder / "imagesTr" / f"{case}_0000{about['file_ending']}"
+        if file.suffix == ".png":
+            numbers, picture = np.asarray(Image.open(file)), np.asarray(Image.open(image))
+            assert picture.shape == numbers.shape
+            for n in np.unique(numbers[numbers > 0]):
+                found.setdefault(names[int(n)], {})[int(case[-5:])] = numbers == n
+        else:
+            assert nibabel.load(image).shape == shape[::-1]
+            found = from_stack(np.asarray(nibabel.load(file).dataobj).T, names)
+    assert about["numTraining"] == len(list((folder / "labelsTr").iterdir()))
+    return found
+
+
+def counted(file):
+    words = ["ffprobe", "-v", "error", "-count_frames", "-select_streams", "v:0", "-show_entries",
+             "stream=nb_read_frames,width,height", "-of", "csv=p=0"]
+    return tuple(int(v) for v in subprocess.run([*words, file], capture_output=True, text=True).stdout.strip().split(","))
+
+
 def exports(name, clip, shape, held, project, out):
     def export(form, target):
         said = run("--project", project, "export", clip, "--format", form, "--out", out / target)
@@ -241,6 +265,10 @@ def exports(name, clip, shape, held, project, out):
     seg = export("dicom-seg", "a.seg.dcm")
     check(f"{name}: dicom-seg by pydicom", equal(held, read_dicom(seg, clip)))
     check(f"{name}: dicom-seg by highdicom", equal(held, read_highdicom(seg, shape)))
+    check(f"{name}: nnunet by Pillow and nibabel", equal(one, read_nnunet(export("nnunet", "nnunet"), shape)))
+    even = tuple(n + n % 2 for n in shape[:0:-1])
+    check(f"{name}: mp4 by ffprobe", counted(export("mp4", "a.mp4")) == (*even, shape[0]))
+    check(f"{name}: gif by ffprobe", counted(export("gif", "a.gif")) == (*shape[:0:-1], shape[0]))
     rows = list(csv.DictReader(export("csv", "a.csv").open(newline="")))
     areas = sorted((r["label"], int(r["frame"]), int(r["area_px"])) for r in rows)
     check(f"{name}: csv", areas == sorted((l, f, int(m.sum())) for l, fs in held.items() for f, m in fs.items()))
@@ -326,7 +354,51 @@ def imports(name, clip, shape, held, out):
     comes_in("a labelme polygon", labelme, {"square": square})
 
 
+def series(out):
+    """A folder of DICOM images in no order: SimpleITK's volume is ours, and a label volume falls into place."""
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    random, folder = np.random.default_rng(2), out / "series"
+    folder.mkdir()
+    volume = random.integers(0, 255, (9, 20, 30), np.uint8)
+    names = random.permutation(9)
+    for z, plane in enumerate(volume):
+        meta = FileMetaDataset()
+        meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = "1.2.840.10008.1.2.1", "1.2.840.10008.5.1.4.1.1.2"
+        meta.MediaStorageSOPInstanceUID = f"1.2.3.{z + 1}"
+        d = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+        d.SOPClassUID, d.SOPInstanceUID, d.Modality = meta.MediaStorageSOPClassUID, f"1.2.3.{z + 1}", "CT"
+        d.StudyInstanceUID, d.SeriesInstanceUID, d.FrameOfReferenceUID = "1.2.4", "1.2.5", "1.2.6"
+        d.ImagePositionPatient, d.ImageOrientationPatient = [5, -7, 11 + 2.5 * z], [1, 0, 0, 0, 1, 0]
+        d.PixelSpacing, d.InstanceNumber = [0.5, 0.25], int(names[z])
+        d.SamplesPerPixel, d.PhotometricInterpretation, d.Rows, d.Columns = 1, "MONOCHROME2", 20, 30
+        d.BitsAllocated, d.BitsStored, d.HighBit, d.PixelRepresentation = 8, 8, 7, 0
+        d.PixelData = plane.tobytes()
+        d.save_as(folder / f"IM{names[z]:04}", enforce_file_format=True)
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
+    image = reader.Execute()
+    held = {"structure 1": {z: volume[z] > 200 for z in range(2, 7)}}
+    label = sitk.GetImageFromArray(stack(held, volume.shape))
+    label.CopyInformation(image)
+    sitk.WriteImage(sitk.DICOMOrient(label, "RAI"), str(out / "label.nii.gz"))
+    run("--project", out / "project", "import", folder, out / "label.nii.gz")
+    for form, target in (("coco", "c.json"), ("nrrd", "l.nrrd"), ("nnunet", "n"), ("dicom-seg", "s.dcm")):
+        run("--project", out / "project", "export", folder, "--format", form, "--out", out / target)
+    check("series: labels by SimpleITK", equal(held, read_coco(out / "c.json")))
+    ours = sitk.ReadImage(str(out / "l.nrrd"))
+    far = np.subtract(image.GetOrigin() + image.GetDirection() + image.GetSpacing(),
+                      ours.GetOrigin() + ours.GetDirection() + ours.GetSpacing())
+    check("series: lies where SimpleITK puts it", np.abs(far).max() < 1e-6)
+    picture = nibabel.load(next((out / "n/imagesTr").iterdir()))
+    check("series: pixels in order", np.array_equal(np.asarray(picture.dataobj).T, volume))
+    d = pydicom.dcmread(out / "s.dcm")
+    sources = [g.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
+               for g in d.PerFrameFunctionalGroupsSequence]
+    check("series: dicom-seg refers to its slices", sources == [f"1.2.3.{z + 1}" for z in range(2, 7)])
+
+
 with tempfile.TemporaryDirectory() as temporary:
+    series(pathlib.Path(temporary))
     for name, clip, shape, held in clips():
         out = pathlib.Path(temporary) / name
         out.mkdir()

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::foreign::{self, Kind};
 use super::input::Input;
 use super::reader::{DataSet, Pixels, Walked};
 use super::{capsule, rle, tags};
@@ -217,6 +218,8 @@ pub(super) enum Layout {
     Rle(Vec<Vec<(u64, u32)>>),
     /// JPEG of the given transfer syntax.
     Jpeg(&'static str, Vec<Vec<(u64, u32)>>),
+    /// What ffmpeg decodes.
+    Foreign(Kind, Vec<Vec<(u64, u32)>>),
 }
 
 impl Layout {
@@ -229,6 +232,12 @@ impl Layout {
     ) -> Result<Self, CodecError> {
         let native = [IMPLICIT, EXPLICIT, DEFLATED, BIG_ENDIAN].contains(&syntax);
         let jpeg = JPEG.iter().find(|&&uid| uid == syntax);
+        if let (Some(kind), Some(Pixels::Fragments(fragments))) =
+            (Kind::of_syntax(syntax), &walked.pixels)
+        {
+            let frames = assign(path, input, &walked.set, fragments, shape.frames, false)?;
+            return Ok(Self::Foreign(kind, frames));
+        }
         match (&walked.pixels, native, jpeg) {
             (None, ..) => Err(CodecError::damaged(path, "it holds no pixel data")),
             (Some(Pixels::Native { offset, length, words }), true, _) => {
@@ -296,6 +305,12 @@ impl Layout {
                 })?;
                 Ok(Samples { bytes, planar: true, big: false, decoded_to_rgb: false })
             }
+            Self::Foreign(kind, frames) => {
+                let bytes = foreign::decode(path, &gathered(&frames[index])?, shape, *kind, index)?;
+                let decoded_to_rgb = shape.samples_per_pixel() == 3;
+                let big = cfg!(target_endian = "big");
+                Ok(Samples { bytes, planar: false, big, decoded_to_rgb })
+            }
             Self::Jpeg(syntax, frames) => {
                 let bytes = gathered(&frames[index])?;
                 let bytes = jpeg_samples(path, bytes, shape, syntax, index)?;
@@ -332,9 +347,7 @@ fn jpeg_samples(
         return Err(CodecError::damaged(path, cause));
     }
     if header.process < 3 && header.precision != 8 {
-        let cause = format!("its frames are JPEG of {} bits", header.precision);
-        let advice = "decompress it first, for example with \"dcmdjpeg IN OUT\"";
-        return Err(CodecError::unsupported(path, cause, advice));
+        return foreign::decode(path, &bytes, shape, Kind::Jpeg12, index);
     }
     let decoded = capsule::decode(path, &bytes, shape, syntax)?;
     if decoded.len() != shape.pixels() * shape.samples_per_pixel() * shape.sample_bytes() {

@@ -4,14 +4,19 @@
 //! asked for, so a long cine takes no memory. Read natively: uncompressed (implicit and explicit,
 //! little and big endian, deflated) and RLE. JPEG baseline and lossless frames go to dicom-rs as
 //! small single-frame objects that this program writes itself (`capsule.rs`), after their headers
-//! were compared with what the file declares.
+//! were compared with what the file declares. JPEG-LS, JPEG 2000 and JPEG of 12 bits go to ffmpeg
+//! frame by frame (`foreign.rs`). A folder of single images of one series is a volume (`series.rs`).
 
 mod capsule;
+mod foreign;
 mod frames;
+
 mod input;
+mod place;
 mod reader;
 mod rle;
 mod segmentation;
+mod series;
 mod tags;
 mod tone;
 
@@ -26,6 +31,7 @@ use frames::{Colour, Layout, Samples, Shape};
 use input::Input;
 use reader::{DataSet, Encoding, Walked};
 pub use segmentation::{SegmentFrame, Segmentation};
+pub(super) use series::open_folder;
 
 struct Dicom {
     path: PathBuf,
@@ -48,32 +54,47 @@ struct Parsed {
 
 /// Opens a DICOM file.
 pub(super) fn open(path: &Path) -> Result<(ClipInfo, Box<dyn FrameSource>), CodecError> {
-    let Parsed { input, walked, syntax, big } = parse(path)?;
-    let shape = Shape::of(path, &walked.set, big)?;
-    let layout = Layout::of(path, &input, &walked, &shape, &syntax)?;
+    let (clip, set, syntax) = Dicom::load(path, None)?;
+    let shape = clip.shape;
+    let kind = kind_of(&set, shape.frames);
+    let places: Vec<place::Plane> =
+        (0..shape.frames).map_while(|frame| place::Plane::of_frame(&set, frame)).collect();
+    let volume = kind == ClipKind::Volume && places.len() == shape.frames;
     let info = ClipInfo {
         content_hash: identity::of_file(path)?,
         name: short_name(path),
-        kind: kind_of(&walked.set, shape.frames),
+        kind,
         width_px: shape.columns,
         height_px: shape.rows,
         frames: shape.frames,
-        pixel_spacing_mm: spacing_mm(&walked.set),
-        frame_time_ms: frame_time_ms(&walked.set),
-        placement: None,
-        format: describe(&walked.set, &syntax),
+        pixel_spacing_mm: spacing_mm(&set),
+        frame_time_ms: frame_time_ms(&set),
+        placement: if volume { place::placement(&places, spacing_mm(&set)) } else { None },
+        format: describe(&set, &syntax),
     };
-    let origin = origin(&walked.set);
-    let privacy = privacy(&walked.set, &shape);
-    let (path_held, table) = (path.to_owned(), Vec::new());
-    let mut clip = Dicom { path: path_held, input, shape, layout, table, origin, privacy };
-    if matches!(clip.shape.colour, Colour::Gray { .. } | Colour::Palette) {
-        clip.table = match tone::table(path, &clip.shape, &walked.set)? {
-            Some(table) => table,
-            None => tone::ramp_table(&clip.shape, &walked.set, clip.range()?),
-        };
-    }
     Ok((info, Box::new(clip)))
+}
+
+impl Dicom {
+    /// A file ready to give frames; with what is known of it besides and its transfer syntax.
+    /// `ramp` is that of the whole series, for a file without a window of its own.
+    fn load(path: &Path, ramp: Option<Ramp>) -> Result<(Self, DataSet, String), CodecError> {
+        let Parsed { input, walked, syntax, big } = parse(path)?;
+        let shape = Shape::of(path, &walked.set, big)?;
+        let layout = Layout::of(path, &input, &walked, &shape, &syntax)?;
+        let set = walked.set;
+        let (origin, privacy) = (origin(&set), privacy(&set, &shape));
+        let (held, table) = (path.to_owned(), Vec::new());
+        let mut clip = Self { path: held, input, shape, layout, table, origin, privacy };
+        if matches!(shape.colour, Colour::Gray { .. } | Colour::Palette) {
+            clip.table = match (tone::table(path, &shape, &set)?, ramp) {
+                (Some(table), _) => table,
+                (None, Some(ramp)) => tone::ramp_table(&shape, &set, ramp),
+                (None, None) => tone::ramp_table(&shape, &set, clip.range()?),
+            };
+        }
+        Ok((clip, set, syntax))
+    }
 }
 
 fn origin(set: &DataSet) -> DicomOrigin {

@@ -14,8 +14,6 @@ pub(super) const DISPLAY_RATE: Tag = 0x0008_2144;
 pub(super) const DERIVATION: Tag = 0x0008_9124;
 pub(super) const IDENTITY_REMOVED: Tag = 0x0012_0062;
 pub(super) const CINE_RATE: Tag = 0x0018_0040;
-pub(super) const SLICE_THICKNESS: Tag = 0x0018_0050;
-pub(super) const SLICE_SPACING: Tag = 0x0018_0088;
 pub(super) const FRAME_TIME: Tag = 0x0018_1063;
 pub(super) const REGIONS: Tag = 0x0018_6011;
 pub(super) const REGION_FORMAT: Tag = 0x0018_6012;
@@ -29,6 +27,7 @@ pub(super) const REGION_DELTA_X: Tag = 0x0018_602c;
 pub(super) const REGION_DELTA_Y: Tag = 0x0018_602e;
 pub(super) const STUDY: Tag = 0x0020_000d;
 pub(super) const SERIES: Tag = 0x0020_000e;
+pub(super) const INSTANCE_NUMBER: Tag = 0x0020_0013;
 pub(super) const POSITION: Tag = 0x0020_0032;
 pub(super) const ORIENTATION: Tag = 0x0020_0037;
 pub(super) const SPACE: Tag = 0x0020_0052;
@@ -81,7 +80,7 @@ pub(super) const ITEM_END: Tag = 0xfffe_e00d;
 pub(super) const SEQUENCE_END: Tag = 0xfffe_e0dd;
 
 /// Elements whose values are kept.
-pub(super) const KEPT: [Tag; 58] = [
+pub(super) const KEPT: [Tag; 57] = [
     TRANSFER_SYNTAX,
     SOP_CLASS,
     SOP_INSTANCE,
@@ -91,8 +90,6 @@ pub(super) const KEPT: [Tag; 58] = [
     DISPLAY_RATE,
     IDENTITY_REMOVED,
     CINE_RATE,
-    SLICE_THICKNESS,
-    SLICE_SPACING,
     FRAME_TIME,
     REGION_FORMAT,
     REGION_X0,
@@ -105,6 +102,7 @@ pub(super) const KEPT: [Tag; 58] = [
     REGION_DELTA_Y,
     STUDY,
     SERIES,
+    INSTANCE_NUMBER,
     POSITION,
     ORIENTATION,
     SPACE,

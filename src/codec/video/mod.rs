@@ -17,12 +17,10 @@ use std::thread::JoinHandle;
 
 use super::error::{brief, name_of, short_name};
 use super::limits::{MAX_SIDE_PX, check_size, open_regular};
-use super::{CodecError, FrameSource, complete, identity};
+use super::{CodecError, FrameSource, complete, identity, tool};
 use crate::domain::{ClipInfo, ClipKind, FrameIndex, GrayFrame};
 use probe::{Timeline, Version};
 
-const INSTALL: &str = "install ffmpeg (for example \"apt install ffmpeg\"), or convert the video \
-                       to a folder of PNG images elsewhere";
 const REENCODE: &str = "re-encode it, for example with \"ffmpeg -i IN -c:v ffv1 OUT.mkv\"";
 /// Frames further ahead than this are reached by seeking rather than by decoding up to them.
 const SKIP_FRAMES: usize = 64;
@@ -153,7 +151,7 @@ impl Stream {
         seconds: Option<f64>,
         next_index: FrameIndex,
     ) -> Result<Self, CodecError> {
-        let mut command = Command::new("ffmpeg");
+        let mut command = tool::limited("ffmpeg", tool::VIDEO);
         command.args(["-nostdin", "-v", "error", "-threads", "2"]);
         restrict(&mut command);
         if let Some(seconds) = seconds {
@@ -171,7 +169,7 @@ impl Stream {
         ]);
         command.arg("pipe:1");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().map_err(|e| not_started(path, "ffmpeg", &e))?;
+        let mut child = command.spawn().map_err(|e| tool::not_started(path, "ffmpeg", &e))?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let messages = stderr.map(|mut pipe| std::thread::spawn(move || first_messages(&mut pipe)));
         let Some(stdout) = stdout else {
@@ -223,14 +221,6 @@ fn input_argument(path: &Path) -> std::ffi::OsString {
     let mut argument = std::ffi::OsString::from("file:");
     argument.push(path);
     argument
-}
-
-fn not_started(path: &Path, tool: &'static str, error: &io::Error) -> CodecError {
-    let (cause, advice) = match error.kind() {
-        io::ErrorKind::NotFound => (format!("{tool} is not installed"), INSTALL),
-        _ => (error.to_string(), "check that it can be started"),
-    };
-    CodecError::Tool { name: name_of(path), tool, cause, advice }
 }
 
 /// The first 4 KiB of what a child says; the rest is read and dropped so that it never blocks.

@@ -6,10 +6,11 @@ use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 
-use super::{input_argument, not_started, restrict};
+use super::{input_argument, restrict};
 use crate::codec::CodecError;
 use crate::codec::error::{brief, name_of};
 use crate::codec::limits::MAX_FRAMES;
+use crate::codec::tool;
 
 /// Version of ffmpeg; builds from a repository count as the newest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,7 +39,7 @@ pub(super) fn version(path: &Path) -> Result<Version, CodecError> {
         .arg("-version")
         .stdin(Stdio::null())
         .output()
-        .map_err(|e| not_started(path, "ffmpeg", &e))?;
+        .map_err(|e| tool::not_started(path, "ffmpeg", &e))?;
     Ok(Version::parse(&String::from_utf8_lossy(&output.stdout)))
 }
 
@@ -116,7 +117,7 @@ pub(super) fn probe(path: &Path) -> Result<Probed, CodecError> {
     let entries = "stream=codec_name,avg_frame_rate:format=format_name,start_time";
     let mut command = asking(path, entries);
     command.args(["-of", "json"]);
-    let output = command.output().map_err(|e| not_started(path, "ffprobe", &e))?;
+    let output = command.output().map_err(|e| tool::not_started(path, "ffprobe", &e))?;
     let fails = |cause: String| CodecError::Tool {
         name: name_of(path),
         tool: "ffprobe",
@@ -155,7 +156,7 @@ fn frame_time_ms(rate: &str) -> Option<f64> {
 }
 
 fn asking(path: &Path, entries: &str) -> Command {
-    let mut command = Command::new("ffprobe");
+    let mut command = tool::limited("ffprobe", tool::VIDEO);
     command.args(["-v", "error", "-select_streams", "v:0", "-show_entries", entries]);
     restrict(&mut command);
     command.arg("-i").arg(input_argument(path)).stdin(Stdio::null());
@@ -166,7 +167,7 @@ fn asking(path: &Path, entries: &str) -> Command {
 fn stamps(path: &Path) -> Result<Vec<Option<f64>>, CodecError> {
     let mut command = asking(path, "packet=pts_time,flags");
     command.args(["-of", "csv=print_section=0"]).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = command.spawn().map_err(|e| not_started(path, "ffprobe", &e))?;
+    let mut child = command.spawn().map_err(|e| tool::not_started(path, "ffprobe", &e))?;
     let mut stamps = Vec::new();
     if let Some(pipe) = child.stdout.take() {
         let limit = MAX_FRAMES as u64 * 64;

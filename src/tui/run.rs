@@ -250,11 +250,14 @@ impl Output {
         if self.sixel { grid } else { Grid { cell_px: (1, 2), ..grid } }
     }
 
-    /// Takes as many grays as the line carries; only where the whole picture is sent anyway.
+    /// Takes as many grays as the line carries: where the whole picture is sent anyway, and more
+    /// of them when a clip comes to rest.
     fn fit_to_line(&mut self, model: &Model) {
         let other = self.shown_frame.replace(model.frame) != Some(model.frame);
         let levels = model.link.wanted(model.cine.playing);
-        if self.sixel && other && levels != self.palette.levels() {
+        let coarse = self.palette.levels() < view::LEVELS;
+        let finer = coarse && !model.cine.playing && levels > self.palette.levels();
+        if self.sixel && (finer || (other && levels != self.palette.levels())) {
             self.palette = view::palette(&self.theme, self.registers, levels);
         }
     }

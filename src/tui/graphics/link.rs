@@ -1,8 +1,8 @@
 //! How many gray levels the line carries. Pure.
 //!
 //! Every frame ends with a question that the terminal answers, so bytes and time of the way there
-//! and back are known. From them follows what a whole picture would take: a slow line gets fewer
-//! grays, and fewest while a clip plays.
+//! and back are known. From them follows what a whole picture would take: over a slow line a clip
+//! plays with fewer grays; at rest a picture is never coarse.
 
 use std::time::Duration;
 
@@ -14,8 +14,7 @@ const FINE: u8 = 64;
 const WHOLE: [(u8, f64); 3] = [(COARSE, 220e3), (USUAL, 416e3), (FINE, 690e3)];
 /// Smaller frames tell the delay of the line, not what it carries.
 const TELLING_BYTES: usize = 8 * 1024;
-/// A whole picture may take so long at rest, and so long while a clip plays.
-const PATIENCE_MS: f64 = 500.0;
+/// A whole picture may take so long while a clip plays.
 const PLAYING_MS: f64 = 120.0;
 /// More grays only where they come this fast, so that nobody notices.
 const LEISURE_MS: f64 = 60.0;
@@ -55,10 +54,9 @@ impl Link {
     /// Grays for the next whole picture.
     #[must_use]
     pub fn wanted(&self, playing: bool) -> u8 {
-        let patience = if playing { PLAYING_MS } else { PATIENCE_MS };
         match () {
             () if self.rate <= 0.0 => USUAL,
-            () if self.whole_ms(USUAL) > patience => COARSE,
+            () if playing && self.whole_ms(USUAL) > PLAYING_MS => COARSE,
             () if !playing && self.whole_ms(FINE) < LEISURE_MS => FINE,
             () => USUAL,
         }
@@ -97,7 +95,7 @@ mod tests {
         assert_eq!(Link::default().wanted(true), USUAL, "nothing is known yet");
         // Over 5 Mbit/s a picture takes 0.7 s.
         let slow = after(400_000, 640);
-        assert_eq!((slow.wanted(false), slow.wanted(true)), (COARSE, COARSE));
+        assert_eq!((slow.wanted(false), slow.wanted(true)), (USUAL, COARSE));
         // Over 20 Mbit/s it is bearable, but not while playing.
         let fair = after(400_000, 160);
         assert_eq!((fair.wanted(false), fair.wanted(true)), (USUAL, COARSE));
@@ -108,12 +106,12 @@ mod tests {
 
     #[test]
     fn small_frames_tell_nothing_and_one_slow_one_does_not_decide() {
-        let mut link = after(400_000, 100);
+        let mut link = after(400_000, 60);
         link.note(2_000, MS * 400);
-        assert_eq!(link.wanted(false), USUAL);
+        assert_eq!(link.wanted(true), USUAL);
         link.note(400_000, MS * 600);
-        assert_eq!(link.wanted(false), USUAL);
+        assert_eq!(link.wanted(true), USUAL);
         (601..611).for_each(|ms| link.note(400_000, MS * ms));
-        assert_eq!(link.wanted(false), COARSE);
+        assert_eq!((link.wanted(false), link.wanted(true)), (USUAL, COARSE));
     }
 }

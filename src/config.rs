@@ -10,8 +10,8 @@ pub mod yaml;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::domain::shown;
-use yaml::{Entries, Faults, Kind, Node, nearest};
+use crate::domain::{nearest_word, shown};
+use yaml::{Entries, Faults, Kind, Node};
 
 /// Where a value is from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -352,8 +352,8 @@ fn choice_fault(value: &str, choices: &[&str]) -> Option<String> {
     if choices.contains(&value) && value != "gpu:N" {
         return None;
     }
-    let hint =
-        nearest(value, choices).map_or(String::new(), |near| format!(", did you mean {near}?"));
+    let hint = nearest_word(value, choices.iter().copied())
+        .map_or(String::new(), |near| format!(", did you mean {near}?"));
     Some(format!("choose one of {}{hint}", choices.join(", ")))
 }
 

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use crate::config::yaml::Faults;
 use crate::config::{OverrideText, Settings};
 use crate::domain::shown;
 use crate::tui::keymap::{Keymap, Layer, shipped_layer};
@@ -37,6 +38,6 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     if faults.is_empty() {
         return Ok(());
     }
-    let list: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    let list: Vec<String> = faults.iter().flat_map(Faults::sentences).collect();
     Err(Failure::Configuration(list.join("\n")))
 }

@@ -37,9 +37,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::codec::{self, Clip, OpenOptions};
-use crate::config::yaml::nearest;
 use crate::config::{Flags, Settings};
-use crate::domain::shown;
+use crate::domain::{nearest_word, shown};
 use crate::engine::shipped_card;
 use crate::net::cards;
 use crate::net::library::Library;
@@ -305,7 +304,7 @@ pub(crate) fn meant_command(word: &str) -> Option<String> {
         .filter(|c| !c.is_hide_set())
         .map(clap::Command::get_name)
         .collect();
-    nearest(word, &names).map(str::to_owned)
+    nearest_word(word, names).map(str::to_owned)
 }
 
 /// A flag that Ctrl-C raises; a second Ctrl-C ends the process at once.

@@ -1,12 +1,16 @@
 //! YAML that people write by hand: read with lines, checked as a whole.
 //!
-//! `serde_yaml` forgets where a value stood as soon as it is read. A document's keys come in the
-//! order of the text, so the tree is walked along the text and every key finds its line again.
-//! Size is capped here, depth and aliases by `serde_yaml` itself.
+//! The one reader of settings, prompts, keymaps and themes. `serde_yaml` forgets where a value
+//! stood as soon as it is read, and drops or refuses repeated keys. Here repeated keys stay
+//! visible, and since a document's keys come in the order of the text, the tree is walked along
+//! the text and every key finds its line again. Size is capped here, depth and aliases by
+//! `serde_yaml` itself.
 
 use std::fmt;
 
-use serde_yaml::Value;
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use crate::domain::nearest_word;
 
 /// A larger file is refused unread.
 const BYTES_MAX: usize = 4 << 20;
@@ -44,6 +48,14 @@ impl Faults {
     /// Notes one.
     pub fn add(&mut self, line: usize, fault: impl Into<String>) {
         self.list.push((line, fault.into()));
+    }
+
+    /// Each fault as one line that names the file.
+    pub fn sentences(&self) -> impl Iterator<Item = String> + '_ {
+        self.list.iter().map(|(line, fault)| match line {
+            0 => format!("{}: {fault}", self.file),
+            _ => format!("{}:{line}: {fault}", self.file),
+        })
     }
 
     /// `value`, or all faults in order of the text.
@@ -95,6 +107,82 @@ impl Kind {
             Self::Map(_) => "a mapping",
         }
     }
+
+    /// A scalar as text.
+    #[must_use]
+    pub fn word(&self) -> Option<String> {
+        match self {
+            Self::Bool(flag) => Some(flag.to_string()),
+            Self::Number(number) => Some(number.to_string()),
+            Self::Text(text) => Some(text.clone()),
+            Self::Null | Self::List(_) | Self::Map(_) => None,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Lines are found in a second walk, see `Walker`.
+        deserializer.deserialize_any(AnyNode).map(|kind| Node { line: 0, kind })
+    }
+}
+
+struct AnyNode;
+
+impl<'de> Visitor<'de> for AnyNode {
+    type Value = Kind;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("text, a number, a list or a mapping")
+    }
+
+    fn visit_unit<E>(self) -> Result<Kind, E> {
+        Ok(Kind::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Kind, E> {
+        Ok(Kind::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Kind, E> {
+        Ok(Kind::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Kind, E> {
+        Ok(Kind::Number(value as f64))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Kind, E> {
+        Ok(Kind::Number(value as f64))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Kind, E> {
+        Ok(Kind::Number(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Kind, E> {
+        Ok(Kind::Text(value.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Kind, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element()? {
+            items.push(item);
+        }
+        Ok(Kind::List(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Kind, A::Error> {
+        let mut entries = Vec::new();
+        while let Some((key, value)) = map.next_entry::<Node, Node>()? {
+            let key = match key.kind {
+                Kind::Null => "~".to_owned(),
+                other => other.word().ok_or_else(|| de::Error::custom("a key must be a word"))?,
+            };
+            entries.push((key, value));
+        }
+        Ok(Kind::Map(entries))
+    }
 }
 
 /// Reads `text`; `file` is only for messages. An empty text is an empty mapping.
@@ -110,15 +198,15 @@ pub fn parse(file: &str, text: &str) -> Result<Node, Faults> {
     if text.len() > BYTES_MAX {
         return Err(refuse(0, format!("it is larger than {} MiB", BYTES_MAX >> 20)));
     }
-    let value: Value = serde_yaml::from_str(text).map_err(|error| {
+    let mut root: Node = serde_yaml::from_str(text).map_err(|error| {
         let line = error.location().map_or(0, |at| at.line());
         refuse(line, format!("it is not YAML: {error}"))
     })?;
-    let value = match value {
-        Value::Null => Value::Mapping(serde_yaml::Mapping::new()),
-        other => other,
-    };
-    Ok(Walker { text, at: 0, line: 1 }.node(value))
+    if root.kind == Kind::Null {
+        root.kind = Kind::Map(Vec::new());
+    }
+    Walker { text, at: 0, line: 1 }.place(&mut root);
+    Ok(root)
 }
 
 /// Walks the text alongside the tree.
@@ -130,35 +218,20 @@ struct Walker<'a> {
 }
 
 impl Walker<'_> {
-    fn node(&mut self, value: Value) -> Node {
-        let line = self.line;
-        let kind = match value {
-            Value::Null => Kind::Null,
-            Value::Bool(flag) => Kind::Bool(flag),
-            Value::Number(number) => Kind::Number(number.as_f64().unwrap_or(f64::NAN)),
-            Value::String(text) => Kind::Text(text),
-            Value::Sequence(items) => {
-                Kind::List(items.into_iter().map(|item| self.node(item)).collect())
-            }
-            Value::Mapping(entries) => {
-                let mut read = Vec::with_capacity(entries.len());
-                for (key, value) in entries {
-                    let key = match key {
-                        Value::String(text) => text,
-                        other => {
-                            serde_yaml::to_string(&other).unwrap_or_default().trim().to_owned()
-                        }
-                    };
-                    self.advance_to(&key);
-                    read.push((key, self.node(value)));
+    fn place(&mut self, node: &mut Node) {
+        node.line = self.line;
+        match &mut node.kind {
+            Kind::List(items) => items.iter_mut().for_each(|item| self.place(item)),
+            Kind::Map(entries) => {
+                for (key, value) in &mut *entries {
+                    self.advance_to(key);
+                    self.place(value);
                 }
                 // A mapping stands where its first key stands.
-                let line = read.first().map_or(line, |(_, first)| first.line);
-                return Node { line, kind: Kind::Map(read) };
+                node.line = entries.first().map_or(node.line, |(_, first)| first.line);
             }
-            Value::Tagged(tagged) => return self.node(tagged.value),
-        };
-        Node { line: self.line.max(line), kind }
+            _ => {}
+        }
     }
 
     /// Passes the next `key:` outside comments; stays where it is when there is none (aliases).
@@ -209,9 +282,13 @@ impl<'a> Entries<'a> {
             );
             return None;
         };
-        for (key, value) in map {
+        for (i, (key, value)) in map.iter().enumerate() {
+            if map[..i].iter().any(|(earlier, _)| earlier == key) {
+                let key = crate::domain::shown(key);
+                faults.add(value.line, format!("`{}` is set twice", join(path, &key)));
+            }
             if !known.contains(&key.as_str()) {
-                let hint = nearest(key, known)
+                let hint = nearest_word(key, known.iter().copied())
                     .map_or(format!("known are {}", listed(known)), |near| {
                         format!("did you mean `{near}`?")
                     });
@@ -272,37 +349,6 @@ pub fn listed(words: &[&str]) -> String {
     words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// The option nearest to `word`, if it is near enough to be a slip of the hand.
-#[must_use]
-pub fn nearest<'a>(word: &str, options: &[&'a str]) -> Option<&'a str> {
-    let limit = (word.chars().count() / 3).clamp(1, 3);
-    options
-        .iter()
-        .map(|option| (steps_between(word, option), *option))
-        .filter(|(steps, _)| *steps <= limit)
-        .min_by_key(|(steps, _)| *steps)
-        .map(|(_, option)| option)
-}
-
-/// Levenshtein distance, a swap of neighbours counting as one.
-fn steps_between(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let change = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut best = change.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(rows[i - 2][j - 2] + 1);
-            }
-            row.push(best);
-        }
-        rows.push(row);
-    }
-    rows[a.len()][b.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -333,15 +379,16 @@ mod tests {
 
     #[test]
     fn all_faults_are_told_with_line_and_suggestion() {
-        let root = parse("x.yaml", "a: 1\nthem: dark\nwindws: 3\nzzz: 1\n").expect("reads");
+        let root = parse("x.yaml", "a: 1\nthem: dark\nwindws: 3\nzzz: 1\na: 2\n").expect("reads");
         let mut faults = Faults::new("x.yaml");
         let entries = Entries::of(&root, "", &["a", "theme", "windows"], &mut faults).expect("map");
         assert_eq!(entries.text("a", &mut faults), None);
-        let all = faults.or(()).expect_err("four faults").to_string();
-        assert_eq!(all.lines().count(), 5, "{all}");
+        let all = faults.or(()).expect_err("five faults").to_string();
+        assert_eq!(all.lines().count(), 6, "{all}");
         assert!(all.contains("line 1: `a` must be text, it is a number"), "{all}");
         assert!(all.contains("line 2: `them` is unknown; did you mean `theme`?"), "{all}");
         assert!(all.contains("line 3: `windws` is unknown; did you mean `windows`?"), "{all}");
+        assert!(all.contains("line 5: `a` is set twice"), "{all}");
         assert!(
             all.contains("line 4: `zzz` is unknown; known are `a`, `theme`, `windows`"),
             "{all}"
@@ -358,12 +405,5 @@ mod tests {
         assert!(parse("tab", "a:\n\t- b").is_err());
         let broken = parse("x.yaml", "a: [1\nb: 2\n").expect_err("not YAML");
         assert!(broken.list[0].0 >= 1 && broken.to_string().contains("not YAML"));
-    }
-
-    #[test]
-    fn slips_of_the_hand_are_recognised() {
-        assert_eq!(nearest("boundry", &["boundary", "box"]), Some("boundary"));
-        assert_eq!(nearest("lable", &["label"]), Some("label"));
-        assert_eq!(nearest("colour", &["frame", "mask"]), None);
     }
 }

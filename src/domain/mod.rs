@@ -23,11 +23,12 @@ pub mod review;
 mod shown;
 mod snap;
 mod track;
+mod words;
 
 pub use bisect::Bisection;
 pub use carry::Carrier;
 pub use clip::{ClipInfo, ClipKind, ContentHash, DicomOrigin, FrameIndex, GrayFrame};
-pub use contour::{closed_curve, curve_logits, curve_mask};
+pub use contour::{closed_catmull_rom, closed_curve, curve_logits, filled};
 pub use edit::{Annotation, Edit, Refused};
 pub use geometry::{BoxPx, GridMap, Placement, PointPx};
 pub use history::{History, Mark, Step};
@@ -45,3 +46,4 @@ pub use snap::snap_to_points;
 pub use track::{
     FrameMask, MaskSource, Track, TrackId, TrackInfo, Window, insert_window, remove_from_windows,
 };
+pub use words::nearest_word;

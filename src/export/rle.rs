@@ -107,8 +107,8 @@ mod tests {
 
     #[test]
     fn compressed_runs_are_those_of_pycocotools() {
-        // pycocotools: encode(asfortranarray) of rows 0011, 0110, 1100 -> counts "211010N"
-        assert_eq!(decompressed("211010N"), Some(vec![2, 1, 1, 2, 1, 2, 1]));
+        // pycocotools: encode(asfortranarray) of rows 0011, 0110, 1100 -> counts "21130M1"
+        assert_eq!(decompressed("21130M1"), Some(vec![2, 1, 1, 4, 1, 1, 2]));
         assert_eq!(decompressed(""), Some(Vec::new()));
         assert_eq!(decompressed("!"), None);
         assert_eq!(decompressed("oooooooooooooooo"), None);

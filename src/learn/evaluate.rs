@@ -14,7 +14,8 @@ pub use super::evaluate_video::{Tracking, VideoOptions, VideoReport, evaluate_vi
 use super::annotator::{EXCLUDE_PX, SimulatedUser, contour, region_click};
 use super::dataset::{DataError, DataSource, Pick, StillSet};
 use crate::domain::{
-    Bitmap, FramePrompts, GrayFrame, Overlap, PointKind, PointPx, closed_curve, curve_mask, overlap,
+    Bitmap, FramePrompts, GrayFrame, Overlap, PointKind, PointPx, closed_catmull_rom, filled,
+    overlap,
 };
 use crate::net::config::Preprocess;
 use crate::net::letterbox::Letterbox;
@@ -252,7 +253,7 @@ impl<'a> Scene<'a> {
                 Ok(answer.bitmap)
             }
             (Judged::Spline, _) => Ok(spline_mask(&points, self.width, self.height)),
-            _ => Ok(curve_mask(&points, self.width, self.height)),
+            _ => Ok(filled(&closed_catmull_rom(&points), self.width, self.height)),
         }
     }
 
@@ -310,13 +311,9 @@ fn spline_mask(points: &[PointPx], width: u32, height: u32) -> Bitmap {
                 let at = |p: f32, q: f32, far: f32| 0.5625 * (p + q) - 0.125 * far;
                 PointPx::new(at(p.x, q.x, far.x), at(p.y, q.y, far.y))
             };
-            curve_mask(
-                &[*a, bulge(*a, *b, *c), *b, bulge(*b, *c, *a), *c, bulge(*c, *a, *b)],
-                width,
-                height,
-            )
+            let six = [*a, bulge(*a, *b, *c), *b, bulge(*b, *c, *a), *c, bulge(*c, *a, *b)];
+            filled(&closed_catmull_rom(&six), width, height)
         }
-        more if closed_curve(more).is_empty() => Bitmap::empty(width, height),
-        more => curve_mask(more, width, height),
+        more => filled(&closed_catmull_rom(more), width, height),
     }
 }

@@ -5,7 +5,7 @@
 
 use super::annotator::{SimulatedUser, contour, region_click};
 use super::lessons::{Plan, Subject};
-use crate::domain::{Bitmap, PointKind, PointPx, closed_curve, curve_mask};
+use crate::domain::{Bitmap, PointKind, PointPx, closed_curve, filled};
 use crate::net::prompt_encoder::PointLabel;
 
 /// Clicks closer than this are not repeated, px of a 256 px image.
@@ -118,7 +118,7 @@ pub(super) fn anchors(masks: &[&Bitmap], plan: &Plan, user: &mut SimulatedUser) 
         let drawn = if exact {
             (*mask).clone()
         } else {
-            curve_mask(&points, mask.width_px, mask.height_px)
+            filled(&closed_curve(&points), mask.width_px, mask.height_px)
         };
         let kept = if drawn.area_px() > 0 { &drawn } else { *mask };
         values.extend(kept.pixels.iter().map(|p| f32::from(u8::from(*p))));

@@ -4,6 +4,8 @@
 
 use serde_yaml::{Mapping, Value};
 
+use crate::domain::nearest_word;
+
 /// What stands in for a value that could not be read; the card is refused anyway.
 pub(super) trait Blank {
     /// The stand-in.
@@ -78,11 +80,7 @@ impl<'a> Section<'a> {
     pub(super) fn end(self) {
         for key in self.map.keys() {
             let key = key.as_str().unwrap_or("?");
-            let near = self
-                .asked
-                .iter()
-                .min_by_key(|a| distance(a, key))
-                .filter(|a| distance(a, key) <= 3);
+            let near = nearest_word(key, self.asked.iter().map(String::as_str));
             let hint = near.map(|a| format!(", did you mean `{a}`?")).unwrap_or_default();
             self.faults.push(format!("`{}{key}` is unknown{hint}", self.path));
         }
@@ -93,22 +91,6 @@ fn unfit(value: &Value) -> String {
     let shown = serde_yaml::to_string(value).unwrap_or_default();
     let shown: String = shown.trim().replace('\n', " ").chars().take(40).collect();
     format!("cannot be `{shown}`")
-}
-
-/// Edits between two keys (Levenshtein), for "did you mean".
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, cb) in b.iter().enumerate() {
-            let next = (diagonal + usize::from(ca != *cb)).min(row[j] + 1).min(row[j + 1] + 1);
-            diagonal = row[j + 1];
-            row[j + 1] = next;
-        }
-    }
-    row[b.len()]
 }
 
 /// A string; numbers and booleans count as their text.

@@ -281,29 +281,8 @@ impl Action {
     /// The name that was probably meant, where one is near.
     pub fn from_name(name: &str) -> Result<Action, Option<&'static str>> {
         let found = Action::ALL.iter().find(|action| action.name() == name);
-        found.copied().ok_or_else(|| nearest(name, Action::ALL.iter().map(|action| action.name())))
+        found.copied().ok_or_else(|| {
+            crate::domain::nearest_word(name, Action::ALL.iter().map(|action| action.name()))
+        })
     }
-}
-
-/// The known word closest to `word`, if one is close enough to be what was meant.
-#[must_use]
-pub(crate) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let (distance, best) = known.map(|k| (distance(word, k), k)).min()?;
-    (distance <= word.chars().count() / 3 + 1).then_some(best)
-}
-
-/// Levenshtein distance in characters.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, cb) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(ca != *cb);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }

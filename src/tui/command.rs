@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use crate::domain::{FrameIndex, PointKind, PointPx};
+use crate::domain::{FrameIndex, PointKind, PointPx, nearest_word};
 
-use super::action::{Action, nearest};
+use super::action::Action;
 use super::key::Key;
 use super::keymap::Keymap;
 use super::range::{Condition, Over, Range, WindowsChange};
@@ -132,7 +132,7 @@ pub fn parse(text: &str, frames: usize) -> Result<Command, String> {
             .parse()
             .map(|count| Command::Act(action, Some(count)))
             .map_err(|_| format!("`{name}` takes a count or nothing, not `{rest}`")),
-        Err(_) => Err(match nearest(name, names()) {
+        Err(_) => Err(match nearest_word(name, names()) {
             Some(meant) => format!("`{name}` is no command; did you mean `{meant}`?"),
             None => format!("`{name}` is no command; F2 searches all of them"),
         }),

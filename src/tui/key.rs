@@ -143,7 +143,7 @@ impl FromStr for Key {
 }
 
 fn not_a_key(text: &str, rest: &str) -> String {
-    match super::action::nearest(rest, NAMED.iter().copied()) {
+    match crate::domain::nearest_word(rest, NAMED.iter().copied()) {
         Some(meant) if rest.chars().count() > 2 => {
             format!("`{text}` is not a key; did you mean `{meant}`?")
         }

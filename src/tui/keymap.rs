@@ -7,13 +7,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::domain::shown;
+use crate::config::yaml::{Faults, Kind, Node, parse};
+use crate::domain::{nearest_word, shown};
 
-use super::action::{Action, Group, nearest};
+use super::action::{Action, Group};
 use super::key::{Code, Key, spell};
-use super::yaml::{self, Node};
-
-pub use super::yaml::Fault;
 
 /// The shipped keys.
 pub const DEFAULT: &str = include_str!("../../keymaps/default.yaml");
@@ -114,14 +112,14 @@ impl Keymap {
     /// The shipped keys with `files` laid over them, and all faults. A file with faults is left
     /// out.
     #[must_use]
-    pub fn layered(files: &[Layer<'_>]) -> (Keymap, Vec<Fault>) {
+    pub fn layered(files: &[Layer<'_>]) -> (Keymap, Vec<Faults>) {
         let mut keymap = Keymap::default();
         let mut faults = Vec::new();
         let shipped = Layer { name: "keymaps/default.yaml", text: DEFAULT };
         for layer in std::iter::once(&shipped).chain(files) {
             match keymap.with(layer) {
                 Ok(merged) => keymap = merged,
-                Err(found) => faults.extend(found),
+                Err(found) => faults.push(found),
             }
         }
         (keymap, faults)
@@ -131,26 +129,29 @@ impl Keymap {
     ///
     /// # Errors
     /// Every fault of the file.
-    pub fn with(&self, layer: &Layer<'_>) -> Result<Keymap, Vec<Fault>> {
-        let sections = yaml::read(layer.name, layer.text).map_err(|fault| vec![fault])?;
-        let mut reading = Reading { layer, keymap: self.clone(), faults: Vec::new() };
+    pub fn with(&self, layer: &Layer<'_>) -> Result<Keymap, Faults> {
+        let root = parse(layer.name, layer.text)?;
+        let mut reading = Reading { keymap: self.clone(), faults: Faults::new(layer.name) };
+        let Kind::Map(sections) = root.kind else {
+            reading.faults.add(root.line, "is not a mapping of modes to keys");
+            return Err(reading.faults);
+        };
         let mut modes = 0;
         for (name, node) in sections {
             match KeyMode::ALL.into_iter().find(|mode| mode.name() == name) {
                 Some(mode) => {
                     modes |= 1 << mode as u32;
-                    reading.mode(mode, node);
+                    reading.mode(mode, &node);
                 }
-                None => reading.unknown_mode(&name),
+                None => reading.unknown_mode(&name, node.line),
             }
         }
-        if reading.faults.is_empty() {
+        if reading.faults.list.is_empty() {
             for mode in KeyMode::ALL.into_iter().filter(|&mode| modes & (1 << mode as u32) != 0) {
                 reading.needed(mode);
             }
         }
-        reading.faults.sort_by_key(|fault| fault.line);
-        if reading.faults.is_empty() { Ok(reading.keymap) } else { Err(reading.faults) }
+        reading.faults.or(reading.keymap)
     }
 
     /// What `keys` mean in `mode`; rays and questions lie over mode normal.
@@ -225,68 +226,60 @@ pub fn table_markdown() -> String {
     Keymap::shipped().to_markdown()
 }
 
-struct Reading<'a> {
-    layer: &'a Layer<'a>,
+struct Reading {
     keymap: Keymap,
-    faults: Vec<Fault>,
+    faults: Faults,
 }
 
-impl Reading<'_> {
-    fn fault(&mut self, path: &[&str], nth: usize, what: String) {
-        let line = yaml::line_of(self.layer.text, path, nth);
-        self.faults.push(Fault { file: self.layer.name.to_owned(), line, what });
-    }
-
-    fn unknown_mode(&mut self, name: &str) {
+impl Reading {
+    fn unknown_mode(&mut self, name: &str, line: usize) {
         let known = KeyMode::ALL.map(KeyMode::name);
-        let meant = match nearest(name, known.into_iter()) {
+        let meant = match nearest_word(name, known) {
             Some(meant) => format!("did you mean `{meant}`?"),
             None => format!("the modes are {}", known.join(", ")),
         };
-        self.fault(&[name], 0, format!("`{}` is not a mode; {meant}", shown(name)));
+        self.faults.add(line, format!("`{}` is not a mode; {meant}", shown(name)));
     }
 
-    fn mode(&mut self, mode: KeyMode, node: Node) {
-        let entries = match node {
-            Node::Map(entries) => entries,
-            Node::Null => return,
+    fn mode(&mut self, mode: KeyMode, node: &Node) {
+        let entries = match &node.kind {
+            Kind::Map(entries) => entries,
+            Kind::Null => return,
             _ => {
                 let what = format!("`{}` must hold lines of `key: action`", mode.name());
-                return self.fault(&[mode.name()], 0, what);
+                return self.faults.add(node.line, what);
             }
         };
         let base = self.keymap.modes.get(&mode).cloned().unwrap_or_default();
         let mut own: Vec<(Vec<Key>, String, usize)> = Vec::new();
         let mut merged = base;
-        for (i, (written, node)) in entries.iter().enumerate() {
-            let nth = entries[..i].iter().filter(|(earlier, _)| earlier == written).count();
-            let path = [mode.name(), written.as_str()];
+        for (written, node) in entries {
             let (sequence, actions) = match (sequence(mode, written), actions(node)) {
                 (Ok(sequence), Ok(actions)) => (sequence, actions),
                 (keys, actions) => {
                     for what in [keys.err(), actions.err()].into_iter().flatten() {
-                        self.fault(&path, nth, what);
+                        self.faults.add(node.line, what);
                     }
                     continue;
                 }
             };
             if own.iter().any(|(other, _, _)| *other == sequence) {
-                self.fault(&path, nth, format!("`{}` is bound twice", shown(written)));
+                self.faults.add(node.line, format!("`{}` is bound twice", shown(written)));
                 continue;
             }
             match actions {
                 Some(actions) => drop(merged.insert(sequence.clone(), actions)),
                 None => drop(merged.remove(&sequence)),
             }
-            own.push((sequence, written.clone(), nth));
+            own.push((sequence, written.clone(), node.line));
         }
-        self.hidden(mode, &merged, &own);
+        self.hidden(&merged, &own);
         self.keymap.modes.insert(mode, merged);
     }
 
     /// A sequence that begins another one would never let it be typed.
-    fn hidden(&mut self, mode: KeyMode, merged: &Table, own: &[(Vec<Key>, String, usize)]) {
-        for (i, (sequence, written, nth)) in own.iter().enumerate() {
+    fn hidden(&mut self, merged: &Table, own: &[(Vec<Key>, String, usize)]) {
+        for (i, (sequence, written, line)) in own.iter().enumerate() {
             if !merged.contains_key(sequence) {
                 continue;
             }
@@ -300,7 +293,7 @@ impl Reading<'_> {
                 let advice = if mine { "" } else { " (shipped; free it with `none`)" };
                 let what =
                     format!("`{}` and `{}`{advice} hide each other", shown(written), spell(other));
-                self.fault(&[mode.name(), written], *nth, what);
+                self.faults.add(*line, what);
             }
         }
     }
@@ -311,7 +304,7 @@ impl Reading<'_> {
             if !table.values().any(|actions| actions.contains(&action)) {
                 let what =
                     format!("no key is left for `{}` in mode {}", action.name(), mode.name());
-                self.fault(&[mode.name()], 0, what);
+                self.faults.add(0, what);
             }
         }
     }
@@ -336,20 +329,20 @@ fn sequence(mode: KeyMode, written: &str) -> Result<Vec<Key>, String> {
 
 /// The actions of a binding; `None` frees the key.
 fn actions(node: &Node) -> Result<Option<Vec<Action>>, String> {
-    let one = |node: &Node| match node {
-        Node::Word(word) => Action::from_name(word).map_err(|meant| match meant {
+    let one = |node: &Node| match node.kind.word() {
+        Some(word) => Action::from_name(&word).map_err(|meant| match meant {
             Some(meant) => {
-                format!("`{}` is not an action; did you mean `{meant}`?", shown(word))
+                format!("`{}` is not an action; did you mean `{meant}`?", shown(&word))
             }
-            None => format!("`{}` is not an action; `sonomark keys` lists them", shown(word)),
+            None => format!("`{}` is not an action; `sonomark keys` lists them", shown(&word)),
         }),
-        _ => Err("a binding is an action, a list of actions, or none".to_owned()),
+        None => Err("a binding is an action, a list of actions, or none".to_owned()),
     };
-    match node {
-        Node::Null => Ok(None),
-        Node::Word(word) if word == "none" => Ok(None),
-        Node::List(nodes) if nodes.is_empty() => Ok(None),
-        Node::List(nodes) => nodes.iter().map(one).collect::<Result<Vec<_>, _>>().map(Some),
-        Node::Word(_) | Node::Map(_) => one(node).map(|action| Some(vec![action])),
+    match &node.kind {
+        Kind::Null => Ok(None),
+        Kind::Text(word) if word == "none" => Ok(None),
+        Kind::List(nodes) if nodes.is_empty() => Ok(None),
+        Kind::List(nodes) => nodes.iter().map(one).collect::<Result<Vec<_>, _>>().map(Some),
+        _ => one(node).map(|action| Some(vec![action])),
     }
 }

@@ -27,7 +27,6 @@ pub mod tools;
 pub mod tutor;
 mod update;
 pub mod view;
-mod yaml;
 
 pub use run::{Ended, OpenClip, Start, TuiError, hand_over, run};
 pub use update::{REST, begin, update};

@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::config::yaml::Faults;
 use crate::config::{OnHangup, Settings};
 use crate::domain::{Annotation, FrameIndex, shown};
 use crate::engine::{Event, Opened, Session, SessionError};
@@ -197,9 +198,11 @@ fn bindings(settings: &Settings, environment: &Environment) -> (Keymap, Theme, V
     });
     let (theme, more) = theme.expect("the dark theme is shipped, kept by a test");
     faults.extend(more);
-    sentences.extend(faults.iter().map(ToString::to_string));
-    if !faults.is_empty() {
-        let (n, plural) = (faults.len(), if faults.len() == 1 { "" } else { "s" });
+    let told: Vec<String> = faults.iter().flat_map(Faults::sentences).collect();
+    let n = told.len();
+    sentences.extend(told);
+    if n > 0 {
+        let plural = if n == 1 { "" } else { "s" };
         sentences.push(format!(
             "{n} fault{plural} in your keys or colours: the shipped ones are used, `:messages` tells all"
         ));

@@ -7,11 +7,10 @@ use std::collections::BTreeMap;
 
 use ratatui::style::{Color, Modifier, Style};
 
-use crate::domain::shown;
+use crate::config::yaml::{Faults, Kind, Node, parse};
+use crate::domain::{nearest_word, shown};
 
-use super::action::nearest;
 use super::keymap::Layer;
-use super::yaml::{self, Fault, Node};
 
 /// Red, green, blue.
 pub type Rgb = [u8; 3];
@@ -156,10 +155,10 @@ impl Theme {
     ///
     /// # Errors
     /// When no shipped theme is called `base`.
-    pub fn layered(base: &str, files: &[Layer<'_>]) -> Result<(Theme, Vec<Fault>), String> {
+    pub fn layered(base: &str, files: &[Layer<'_>]) -> Result<(Theme, Vec<Faults>), String> {
         let known = || SHIPPED.iter().map(|(name, _)| *name);
         let Some((name, text)) = SHIPPED.iter().find(|(name, _)| *name == base) else {
-            let meant = nearest(base, known()).unwrap_or("dark");
+            let meant = nearest_word(base, known()).unwrap_or("dark");
             return Err(format!(
                 "no theme is called `{}`; did you mean `{meant}`? Shipped are {}",
                 shown(base),
@@ -172,7 +171,7 @@ impl Theme {
         for layer in std::iter::once(&shipped).chain(files) {
             match sheet.with(layer) {
                 Ok(merged) => sheet = merged,
-                Err(found) => faults.extend(found),
+                Err(found) => faults.push(found),
             }
         }
         let theme = build(sheet.colours, sheet.tracks);
@@ -213,28 +212,30 @@ impl Theme {
 }
 
 impl Sheet {
-    fn with(&self, layer: &Layer<'_>) -> Result<Sheet, Vec<Fault>> {
-        let entries = yaml::read(layer.name, layer.text).map_err(|fault| vec![fault])?;
+    fn with(&self, layer: &Layer<'_>) -> Result<Sheet, Faults> {
+        let root = parse(layer.name, layer.text)?;
         let mut sheet = self.clone();
-        let mut faults = Vec::new();
+        let mut faults = Faults::new(layer.name);
+        let Kind::Map(entries) = &root.kind else {
+            faults.add(root.line, "is not a mapping of roles to colours");
+            return Err(faults);
+        };
         for (i, (role, node)) in entries.iter().enumerate() {
-            let nth = entries[..i].iter().filter(|(earlier, _)| earlier == role).count();
-            let result = if nth > 0 {
+            let result = if entries[..i].iter().any(|(earlier, _)| earlier == role) {
                 Err(format!("`{}` is set twice", shown(role)))
             } else {
                 sheet.set(role, node)
             };
             if let Err(what) = result {
-                let line = yaml::line_of(layer.text, &[role], nth);
-                faults.push(Fault { file: layer.name.to_owned(), line, what });
+                faults.add(node.line, what);
             }
         }
-        if faults.is_empty() { Ok(sheet) } else { Err(faults) }
+        faults.or(sheet)
     }
 
     fn set(&mut self, role: &str, node: &Node) -> Result<(), String> {
         if role == "tracks" {
-            let Node::List(nodes) = node else {
+            let Kind::List(nodes) = &node.kind else {
                 return Err("`tracks` must be a list of colours".to_owned());
             };
             let tracks: Result<Vec<Colour>, String> =
@@ -250,7 +251,7 @@ impl Sheet {
         let field = if role == "box" { "box_" } else { role };
         if !ROLES.contains(&field) || role == "box_" {
             let known = ROLES.iter().map(|r| r.trim_end_matches('_')).chain(["tracks"]);
-            return Err(match nearest(role, known) {
+            return Err(match nearest_word(role, known) {
                 Some(meant) => format!("`{}` is no role; did you mean `{meant}`?", shown(role)),
                 None => format!("`{}` is no role", shown(role)),
             });
@@ -261,15 +262,15 @@ impl Sheet {
 }
 
 fn colour(role: &str, node: &Node) -> Result<Colour, String> {
-    let Node::Word(word) = node else {
+    let Some(word) = node.kind.word() else {
         return Err(format!("`{role}` must be a colour like `#e69f00` or `light-blue`"));
     };
-    Colour::parse(word).ok_or_else(|| {
+    Colour::parse(&word).ok_or_else(|| {
         let known = NAMES.iter().map(|(name, _)| *name).chain(["default"]);
-        let meant = match nearest(word, known) {
+        let meant = match nearest_word(&word, known) {
             Some(meant) if !word.starts_with('#') => format!("; did you mean `{meant}`?"),
             _ => " like `#e69f00` or `light-blue`".to_owned(),
         };
-        format!("`{role}` is `{}`, not a colour{meant}", shown(word))
+        format!("`{role}` is `{}`, not a colour{meant}", shown(&word))
     })
 }

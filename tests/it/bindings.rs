@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use sonomark::config::yaml::Faults;
 use sonomark::tui::action::Action;
 use sonomark::tui::command::{Command, Line, parse};
 use sonomark::tui::key::Key;
@@ -23,7 +24,7 @@ fn keys(text: &str) -> Vec<Key> {
 
 fn layered(text: &str) -> (Keymap, Vec<String>) {
     let (keymap, faults) = Keymap::layered(&[Layer { name: "mine.yaml", text }]);
-    (keymap, faults.iter().map(ToString::to_string).collect())
+    (keymap, faults.iter().flat_map(Faults::sentences).collect())
 }
 
 #[test]
@@ -146,9 +147,9 @@ fn all_faults_of_a_file_are_told_at_once_with_their_lines() {
 
 #[test]
 fn files_that_are_too_large_or_bombs_are_refused() {
-    let large = format!("normal:\n  b: undo\n{}", "# padding\n".repeat(120_000));
+    let large = format!("normal:\n  b: undo\n{}", "# padding\n".repeat(500_000));
     let (_, faults) = layered(&large);
-    assert!(faults[0].contains("more than the limit"), "{faults:?}");
+    assert!(faults[0].contains("larger than 4 MiB"), "{faults:?}");
     let mut bomb = "a: &a [x,x,x,x,x,x,x,x,x]\n".to_owned();
     for (from, to) in [("a", "b"), ("b", "c"), ("c", "d"), ("d", "e"), ("e", "f"), ("f", "g")] {
         bomb.push_str(&format!("{to}: &{to} [*{from},*{from},*{from},*{from},*{from},*{from}]\n"));

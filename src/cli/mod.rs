@@ -273,7 +273,7 @@ fn with_card_found(mut settings: Settings) -> Result<Settings, Failure> {
             }
             let hint = match cards::known(word) {
                 Some(_) => format!("import its weights: sonomark models import FILE --card {word}"),
-                None => nearest(word, &all).map_or_else(
+                None => nearest_word(word, all).map_or_else(
                     || "`sonomark models list` shows what there is".to_owned(),
                     |near| format!("did you mean {near}?"),
                 ),

@@ -7,7 +7,7 @@
 //! island; a hole stays a hole and has an edge of its own that points may lie on.
 
 use super::distance::signed_distance;
-use super::{Bitmap, PointPx, curve_mask};
+use super::{Bitmap, PointPx, closed_curve, filled};
 
 /// How far a correction reaches along the contour (standard deviation) relative to the largest distance between points.
 const WIDTH_OF_SPREAD: f32 = 0.10;
@@ -41,7 +41,7 @@ pub fn snap_to_points(logits: &mut [f32], width: u32, height: u32, points: &[Poi
         .map(|(l, hole)| if *hole { 1.0 } else { *l })
         .collect();
     let Some(outer) = signed_distance(&solid, w, h) else {
-        let curve = curve_mask(points, width, height);
+        let curve = filled(&closed_curve(points), width, height);
         for (logit, inside) in logits.iter_mut().zip(&curve.pixels) {
             *logit = if *inside { 1.0 } else { -1.0 };
         }

@@ -54,7 +54,7 @@ fn outline(mask: &Bitmap) -> usize {
 
 #[test]
 fn the_pixel_under_each_point_is_the_last_one_inside() {
-    let points = [(0.0, 24.5), (1.57, 17.5), (3.14, 19.5), (4.71, 26.0), (0.78, 22.6)];
+    let points = [(0.0, 24.5), (1.6, 17.5), (3.1, 19.5), (4.71, 26.0), (0.78, 22.6)];
     let points = ring(&points);
     let mask = snapped(&disc(20.0, 0.3), &points);
     for p in &points {

@@ -6,7 +6,7 @@
 //! for itself. Nothing of a boundary point's label reaches the network.
 
 use super::prompt_encoder::PointLabel;
-use crate::domain::{Bitmap, PointPx, closed_curve, curve_mask};
+use crate::domain::{Bitmap, PointPx, closed_curve, filled};
 
 /// Logit of the mask prompt inside the curve, and (negative) outside: that of a mask given by a person.
 const CURVE_LOGIT: f32 = 10.0;
@@ -44,7 +44,7 @@ pub fn bridge(points: &[NetworkPoint], size: usize) -> Option<Bridged> {
         return Some(Bridged { points: points.iter().map(inside).collect(), mask: None });
     }
     let side = size / 4;
-    let mask = curve_mask(&cells, side as u32, side as u32);
+    let mask = filled(&closed_curve(&cells), side as u32, side as u32);
     let is_corner = |label: PointLabel| matches!(label, PointLabel::BoxMin | PointLabel::BoxMax);
     let (corners, own): (Vec<NetworkPoint>, Vec<NetworkPoint>) = points
         .iter()

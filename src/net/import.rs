@@ -53,7 +53,7 @@ pub enum ImportError {
         /// The card that fits best.
         nearest: String,
         /// All differences from it.
-        differences: Differences,
+        differences: Box<Differences>,
     },
     /// A tensor holds infinities or no numbers.
     #[error("{name}: tensor {key} {cause}; the file is damaged, fetch it again")]
@@ -121,7 +121,12 @@ fn recognised(name: &str, tensors: &[Stored]) -> Result<String, ImportError> {
     if differences.is_empty() {
         return Ok(nearest);
     }
-    Err(ImportError::Unknown { name: name.to_owned(), found: tensors.len(), nearest, differences })
+    Err(ImportError::Unknown {
+        name: name.to_owned(),
+        found: tensors.len(),
+        nearest,
+        differences: Box::new(differences),
+    })
 }
 
 fn write(name: &str, tensors: &[Stored], out: &Path) -> Result<(), ImportError> {

@@ -136,9 +136,8 @@ impl Attention {
         let d = inner / self.heads;
         let scale = 1.0 / (d as f32).sqrt();
         for head in 0..self.heads {
-            let part =
-                |x| Mat::strided(&<[f32]>::split_at(x, head * d).1, x.len() / inner, d, inner);
-            let parts = [part(queries), part(keys), part(values)];
+            let parts = [queries, keys, values]
+                .map(|x| Mat::strided(&x[head * d..], x.len() / inner, d, inner));
             attend(parts, scale, 1, &mut out[head * d..], inner, scratch);
         }
     }

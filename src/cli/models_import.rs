@@ -155,6 +155,10 @@ fn ask_child(source: &Path, out: &Path, card: Option<&Path>, bytes: u64) -> Resu
         child.arg("--card").arg(card);
     }
     child.arg("--").arg(source).arg(out);
+    // Copies that the reader needs are as large as the file: they belong where there is room for the result.
+    if let Some(folder) = out.parent() {
+        child.env("TMPDIR", folder);
+    }
     let output =
         child.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).output().map_err(
             |cause| Failure::Ours(format!("cannot start the reader of weights: {cause}")),

@@ -47,6 +47,7 @@ pub mod prompt_encoder;
 pub mod resize;
 pub mod sam2;
 pub mod stages;
+mod torch_zip;
 pub mod tracker;
 pub mod traffic;
 pub mod weights;

@@ -7,6 +7,7 @@
 
 use super::config::WeightsOrigin;
 use super::sam2::Sam2;
+use super::torch_zip::without_zip64;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::store::burn_pack::Tensor as Stored;
 use burn::store::{FloatCastAdapter, ModuleSnapshot, ModuleStore, PytorchStore, SafetensorsStore};
@@ -192,6 +193,17 @@ pub(super) fn tensors_in(path: &Path) -> Result<Vec<Stored>, WeightsError> {
         let tensors = store.get_all_tensors().map_err(|e| unreadable(e.to_string()))?;
         return Ok(tensors.values().cloned().collect());
     }
+    let refused = match nested_tensors(path) {
+        Ok(tensors) => return Ok(tensors),
+        Err(refused) => refused,
+    };
+    // The open copy is read after its name is gone.
+    let copy = without_zip64(path).map_err(|e| unreadable(e.to_string()))?;
+    copy.map_or(Err(refused), |copy| nested_tensors(copy.path())).map_err(unreadable)
+}
+
+/// The tensors of a PyTorch file, or why there are none.
+fn nested_tensors(path: &Path) -> Result<Vec<Stored>, String> {
     // Published files and trainers' checkpoints nest the network, some exports are the bare network.
     let mut refused = String::new();
     for nested in [Some("model"), Some("state_dict"), None] {
@@ -205,7 +217,7 @@ pub(super) fn tensors_in(path: &Path) -> Result<Vec<Stored>, WeightsError> {
             Err(error) => refused = error.to_string(),
         }
     }
-    Err(unreadable(refused))
+    Err(refused)
 }
 
 /// A safetensors file opens with the length of its header and the header's brace.

@@ -12,14 +12,12 @@ use super::import::keys_of;
 
 /// Bytes of a number.
 const F32: u64 = 4;
-/// Copies of the weights while they are loaded.
-const LOADING: u64 = 2;
-/// Full-size maps of the first stage alive at once in its widest block (fused projections, the four times wider MLP).
-const STAGE_MAPS: u64 = 22;
+/// Maps of the first stage, the largest there are, alive at once.
+const STAGE_MAPS: u64 = 6;
 /// Attention scores held at once, their copies included.
-const SCORES_BYTES: u64 = 256 << 20;
+const SCORES_BYTES: u64 = 64 << 20;
 /// The program itself, frames, screen.
-const PROGRAM_BYTES: u64 = 160 << 20;
+const PROGRAM_BYTES: u64 = 64 << 20;
 /// Memories of tracked frames ([`super::tracker::TrackerOptions::bank_bytes`]).
 const BANK_BYTES: u64 = 64 << 20;
 /// Features are worth keeping from so many frames on.
@@ -28,9 +26,9 @@ const FEATURE_FRAMES_MIN: u64 = 2;
 /// What a network needs on the CPU, bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
-    /// The weights, with what loading them takes.
+    /// The weights.
     pub weights: u64,
-    /// Everything alive while one frame is computed.
+    /// Everything else alive while one frame is computed; while the weights are loaded, their second copy takes its place.
     pub work: u64,
     /// The features of one frame, kept for later.
     pub features: u64,
@@ -44,10 +42,15 @@ impl Budget {
         let parameters: usize = keys.values().map(|shape| shape.iter().product::<usize>()).sum();
         let (side, d) = (network.image_size as u64, network.neck.d_model as u64);
         let cells = |shrink: u64| (side / shrink).pow(2);
+        let memory = &network.memory;
         let first = cells(4) * network.trunk.embed_dim as u64;
+        // Keys and values of every remembered frame in every layer.
+        let read = 2 * d * cells(16) * (memory.num_maskmem * memory.attention_layers) as u64;
+        let weights = F32 * parameters as u64;
+        let work = F32 * (STAGE_MAPS * first + read) + SCORES_BYTES + BANK_BYTES;
         Self {
-            weights: LOADING * F32 * parameters as u64,
-            work: F32 * STAGE_MAPS * first + SCORES_BYTES + BANK_BYTES + PROGRAM_BYTES,
+            weights,
+            work: work.max(weights) + PROGRAM_BYTES,
             features: F32 * d * (cells(4) / 8 + cells(8) / 4 + cells(16)),
         }
     }

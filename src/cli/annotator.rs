@@ -55,6 +55,9 @@ enum Way {
     Suggested,
 }
 
+/// Boundary points and mask of the frame on the screen.
+type Shown = (Vec<PointPx>, Option<Bitmap>);
+
 impl Way {
     const ALL: [(Way, &'static str); 3] =
         [(Way::Cursor, "cursor"), (Way::Rays, "rays"), (Way::Suggested, "suggested")];
@@ -294,7 +297,7 @@ impl Session {
         &mut self,
         cursor: &mut PointPx,
         state: &(Vec<PointPx>, Option<Bitmap>),
-    ) -> Result<Option<(Vec<PointPx>, Option<Bitmap>)>, Failure> {
+    ) -> Result<Option<Shown>, Failure> {
         let Some(at) = next_point(&self.truth, state) else { return Ok(None) };
         self.move_cursor(cursor, at)?;
         self.press(&["b"])?;
@@ -307,7 +310,7 @@ impl Session {
         centre: PointPx,
         state: &(Vec<PointPx>, Option<Bitmap>),
         tried: &mut Vec<f32>,
-    ) -> Result<Option<(Vec<PointPx>, Option<Bitmap>)>, Failure> {
+    ) -> Result<Option<Shown>, Failure> {
         let truth = |hour: f32| contour_radius(&self.truth, Ray { centre, hour }).unwrap_or(0.0);
         let off = |hour: f32| {
             let drawn = state.1.as_ref().and_then(|m| contour_radius(m, Ray { centre, hour }));
@@ -341,7 +344,7 @@ impl Session {
         &mut self,
         centre: PointPx,
         state: &(Vec<PointPx>, Option<Bitmap>),
-    ) -> Result<Option<(Vec<PointPx>, Option<Bitmap>)>, Failure> {
+    ) -> Result<Option<Shown>, Failure> {
         // Where the tool would go: seen as the dotted ray.
         let ray = least_certain(&self.frame, state.1.as_ref(), centre, &state.0);
         if contour_radius(&self.truth, ray).is_none() {

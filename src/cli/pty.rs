@@ -163,7 +163,7 @@ impl Drop for Terminal {
 }
 
 fn open_pty(columns: u16, rows: u16) -> Result<(OwnedFd, OwnedFd), String> {
-    let mut size = libc::winsize {
+    let size = libc::winsize {
         ws_row: rows,
         ws_col: columns,
         ws_xpixel: columns * CELL_PX.0,
@@ -172,7 +172,7 @@ fn open_pty(columns: u16, rows: u16) -> Result<(OwnedFd, OwnedFd), String> {
     let (mut master, mut slave) = (-1, -1);
     let (none, nothing) = (std::ptr::null_mut(), std::ptr::null_mut());
     // SAFETY: the two numbers and the size are valid places; null asks for defaults.
-    let result = unsafe { libc::openpty(&mut master, &mut slave, none, nothing, &mut size) };
+    let result = unsafe { libc::openpty(&mut master, &mut slave, none, nothing, &size) };
     if result < 0 {
         return Err(format!("the system gives no terminal: {}", std::io::Error::last_os_error()));
     }

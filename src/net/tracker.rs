@@ -31,6 +31,10 @@ use crate::domain::Window;
 use answer::{absent, answer, entry_of, fill_holes, stored_logits};
 use store::{Entry, Pending, Store};
 
+/// Frames remembered at most, whatever their size: attention reads about twenty round the one in hand, the rest serves
+/// walks that start again near by, and a clip of any length shall need what one of this length needs.
+const BANK_FRAMES: usize = 400;
+
 /// Previous logits are clamped to this before they re-enter as a mask prompt.
 const PREVIOUS_LOGIT_MAX: f32 = 32.0;
 
@@ -380,7 +384,7 @@ impl Tracker {
 
     fn trim(&mut self, frame: usize, direction: Direction) {
         let each = self.store.newest(frame).map_or(0, Entry::bytes);
-        let most = self.options.bank_bytes / each.max(1);
+        let most = (self.options.bank_bytes / each.max(1)).min(BANK_FRAMES);
         let next = match direction {
             Direction::Forward => frame + 1,
             Direction::Reverse => frame.saturating_sub(1),

@@ -236,6 +236,9 @@ impl Walker<'_> {
 
     /// Passes the next `key:` outside comments; stays where it is when there is none (aliases).
     fn advance_to(&mut self, key: &str) {
+        if key.is_empty() {
+            return;
+        }
         let mut from = self.at;
         while let Some(found) = self.text[from..].find(key) {
             let (start, end) = (from + found, from + found + key.len());
@@ -402,6 +405,7 @@ mod tests {
         assert!(parse("deep", &"[".repeat(5000)).is_err());
         assert!(parse("big", &" ".repeat(BYTES_MAX + 1)).is_err());
         assert_eq!(parse("empty", "").expect("empty is fine").kind, Kind::Map(vec![]));
+        assert!(parse("an empty key", "\"\": 1\na: 2\n").is_ok());
         assert!(parse("tab", "a:\n\t- b").is_err());
         let broken = parse("x.yaml", "a: [1\nb: 2\n").expect_err("not YAML");
         assert!(broken.list[0].0 >= 1 && broken.to_string().contains("not YAML"));

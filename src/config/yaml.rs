@@ -205,7 +205,7 @@ pub fn parse(file: &str, text: &str) -> Result<Node, Faults> {
     if root.kind == Kind::Null {
         root.kind = Kind::Map(Vec::new());
     }
-    Walker { text, at: 0, line: 1 }.place(&mut root);
+    Walker { text, at: 0, line: 1 }.place(&mut root, false);
     Ok(root)
 }
 
@@ -218,17 +218,20 @@ struct Walker<'a> {
 }
 
 impl Walker<'_> {
-    fn place(&mut self, node: &mut Node) {
+    /// `named`: the value of a key, which stands where the key stands.
+    fn place(&mut self, node: &mut Node, named: bool) {
         node.line = self.line;
         match &mut node.kind {
-            Kind::List(items) => items.iter_mut().for_each(|item| self.place(item)),
+            Kind::List(items) => items.iter_mut().for_each(|item| self.place(item, false)),
             Kind::Map(entries) => {
                 for (key, value) in &mut *entries {
                     self.advance_to(key);
-                    self.place(value);
+                    self.place(value, true);
                 }
-                // A mapping stands where its first key stands.
-                node.line = entries.first().map_or(node.line, |(_, first)| first.line);
+                // An item of a list stands where its first key stands.
+                if let (false, Some((_, first))) = (named, entries.first()) {
+                    node.line = first.line;
+                }
             }
             _ => {}
         }
@@ -236,9 +239,7 @@ impl Walker<'_> {
 
     /// Passes the next `key:` outside comments; stays where it is when there is none (aliases).
     fn advance_to(&mut self, key: &str) {
-        if key.is_empty() {
-            return;
-        }
+        let key = if key.is_empty() { "\"\"" } else { key };
         let mut from = self.at;
         while let Some(found) = self.text[from..].find(key) {
             let (start, end) = (from + found, from + found + key.len());

@@ -136,19 +136,19 @@ impl Keymap {
             reading.faults.add(root.line, "is not a mapping of modes to keys");
             return Err(reading.faults);
         };
-        let mut modes = 0;
+        let mut modes = Vec::new();
         for (name, node) in sections {
             match KeyMode::ALL.into_iter().find(|mode| mode.name() == name) {
                 Some(mode) => {
-                    modes |= 1 << mode as u32;
+                    modes.push((mode, node.line));
                     reading.mode(mode, &node);
                 }
                 None => reading.unknown_mode(&name, node.line),
             }
         }
         if reading.faults.list.is_empty() {
-            for mode in KeyMode::ALL.into_iter().filter(|&mode| modes & (1 << mode as u32) != 0) {
-                reading.needed(mode);
+            for (mode, line) in modes {
+                reading.needed(mode, line);
             }
         }
         reading.faults.or(reading.keymap)
@@ -298,13 +298,13 @@ impl Reading {
         }
     }
 
-    fn needed(&mut self, mode: KeyMode) {
+    fn needed(&mut self, mode: KeyMode, line: usize) {
         let table = self.keymap.modes.get(&mode).cloned().unwrap_or_default();
         for &action in mode.needed() {
             if !table.values().any(|actions| actions.contains(&action)) {
                 let what =
                     format!("no key is left for `{}` in mode {}", action.name(), mode.name());
-                self.faults.add(0, what);
+                self.faults.add(line, what);
             }
         }
     }

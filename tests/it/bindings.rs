@@ -135,7 +135,7 @@ fn all_faults_of_a_file_are_told_at_once_with_their_lines() {
             .filter_map(|line| line.strip_prefix("# fault: "))
             .map(|fault| format!("{name}:{fault}"))
             .collect();
-        let found: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        let found: Vec<String> = faults.iter().flat_map(Faults::sentences).collect();
         assert_eq!(found.len(), wanted.len(), "{name}: {found:#?}");
         for wanted in wanted {
             // YAML's own words may go on behind what is expected.

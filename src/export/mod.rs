@@ -3,7 +3,8 @@
 //! Every file is written beside its target, synced, renamed into place, read back and compared
 //! (`atomic.rs`); then the whole is read by the same code that `sonomark import` uses and
 //! compared with the annotation pixel by pixel; only then does [`export`] report it. One row of
-//! [`FORMATS`] is one format: how it is called, what it can keep, how it is written and read.
+//! the table in `formats.rs` is one format: how it is called, what it can keep, how it is written
+//! and read.
 //! What was decided for every format:
 //!
 //! * A track counts on a frame when it is visible there (inside a window, or no window is set)
@@ -23,6 +24,8 @@ mod csv;
 mod cvat;
 mod davis;
 mod dicom_seg;
+mod error;
+mod formats;
 mod indexed;
 mod labelmap;
 mod labelme;
@@ -41,7 +44,6 @@ mod yolo;
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -49,45 +51,12 @@ use crate::domain::{Annotation, ClipInfo, DicomOrigin, FrameIndex, GrayFrame, sh
 
 pub use atomic::write_atomic;
 pub use content::{Content, Structure};
+pub use error::ExportError;
+pub use formats::ExportFormat;
 pub use overlay::{Rgb, RgbImage, contact_sheet, draw_mask, png_bytes};
 pub use read::{ReadError, Target, read};
 
-use content::{Keeps, Names};
-
-/// File formats of annotations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExportFormat {
-    /// A folder of `LABEL/FRAME.png` masks, 0 and 255, in the size of the clip; frames from 00000.
-    Png,
-    /// One JSON file in COCO's format, masks as uncompressed column-major runs.
-    Coco,
-    /// COCO with polygons, for tools that read no runs.
-    CocoPolygons,
-    /// Indexed PNGs as DAVIS and YouTube-VOS lay them out.
-    Davis,
-    /// A text file of polygons for every frame, and `data.yaml`.
-    Yolo,
-    /// A JSON file for every frame, as labelme writes them.
-    Labelme,
-    /// One XML file, "CVAT for video 1.1".
-    Cvat,
-    /// A table of measures.
-    Csv,
-    /// One NIfTI label volume.
-    Nifti,
-    /// One NRRD label volume.
-    Nrrd,
-    /// One 3D Slicer segmentation.
-    SegNrrd,
-    /// One DICOM Segmentation object.
-    DicomSeg,
-    /// A data set folder of nnU-Net.
-    NnUnet,
-    /// The clip with its masks drawn, as a video.
-    Mp4,
-    /// The clip with its masks drawn, as an animation.
-    Gif,
-}
+use formats::Row;
 
 /// What is exported: the masks of `annotation`, drawn on the clip `info`.
 pub struct Job<'a> {
@@ -121,181 +90,6 @@ impl<'a> Job<'a> {
     }
 }
 
-/// A format of the table.
-struct Row {
-    format: ExportFormat,
-    name: &'static str,
-    /// Ending of the file, or "" for a folder.
-    ending: &'static str,
-    about: &'static str,
-    keeps: Keeps,
-    write: fn(&Job, &Path) -> Result<Report, ExportError>,
-    read: fn(&Path, &Target) -> Result<Content, ReadError>,
-}
-
-/// Every format.
-static FORMATS: [Row; 15] = [
-    Row {
-        format: ExportFormat::Png,
-        name: "png",
-        ending: "",
-        about: "folder of black and white masks, one folder for each structure",
-        keeps: Keeps { empties: true, names: Names::Safe, ..Keeps::ALL },
-        write: png::write,
-        read: png::read,
-    },
-    Row {
-        format: ExportFormat::Coco,
-        name: "coco",
-        ending: ".json",
-        about: "COCO JSON, masks as runs",
-        keeps: Keeps::ALL,
-        write: coco::write,
-        read: coco::read,
-    },
-    Row {
-        format: ExportFormat::CocoPolygons,
-        name: "coco-polygons",
-        ending: ".json",
-        about: "COCO JSON, masks as polygons",
-        keeps: Keeps::ALL,
-        write: coco::write_polygons,
-        read: coco::read,
-    },
-    Row {
-        format: ExportFormat::Davis,
-        name: "davis",
-        ending: "",
-        about: "indexed PNGs, laid out as DAVIS and YouTube-VOS do",
-        keeps: Keeps::ONE_PER_PIXEL,
-        write: davis::write,
-        read: davis::read,
-    },
-    Row {
-        format: ExportFormat::Yolo,
-        name: "yolo",
-        ending: "",
-        about: "YOLO segmentation: a text file of polygons for each frame",
-        keeps: Keeps { classes: true, ..Keeps::ALL },
-        write: yolo::write,
-        read: yolo::read,
-    },
-    Row {
-        format: ExportFormat::Labelme,
-        name: "labelme",
-        ending: "",
-        about: "labelme: a JSON file for each frame",
-        keeps: Keeps::ALL,
-        write: labelme::write,
-        read: labelme::read,
-    },
-    Row {
-        format: ExportFormat::Cvat,
-        name: "cvat",
-        ending: ".xml",
-        about: "XML \"CVAT for video 1.1\", masks as runs",
-        keeps: Keeps { names: Names::Plain, ..Keeps::ALL },
-        write: cvat::write,
-        read: cvat::read,
-    },
-    Row {
-        format: ExportFormat::Csv,
-        name: "csv",
-        ending: ".csv",
-        about: "table of measures: area, box, centre of every mask",
-        keeps: Keeps::NOTHING,
-        write: csv::write,
-        read: read::nothing,
-    },
-    Row {
-        format: ExportFormat::Nifti,
-        name: "nifti",
-        ending: ".nii.gz",
-        about: "NIfTI label volume, and its label names for ITK-SNAP",
-        keeps: Keeps { names: Names::Plain, ..Keeps::ONE_PER_PIXEL },
-        write: nifti::write,
-        read: labelmap::read,
-    },
-    Row {
-        format: ExportFormat::Nrrd,
-        name: "nrrd",
-        ending: ".nrrd",
-        about: "NRRD label volume",
-        keeps: Keeps { names: Names::Plain, ..Keeps::ONE_PER_PIXEL },
-        write: nrrd::write_plain,
-        read: labelmap::read,
-    },
-    Row {
-        format: ExportFormat::SegNrrd,
-        name: "seg.nrrd",
-        ending: ".seg.nrrd",
-        about: "3D Slicer segmentation with names, colours and terminology",
-        keeps: Keeps { names: Names::Plain, ..Keeps::ALL },
-        write: nrrd::write_segmentation,
-        read: labelmap::read,
-    },
-    Row {
-        format: ExportFormat::DicomSeg,
-        name: "dicom-seg",
-        ending: ".seg.dcm",
-        about: "DICOM Segmentation, binary, by referenced frame number",
-        keeps: Keeps { names: Names::Dicom, ..Keeps::ALL },
-        write: dicom_seg::write,
-        read: dicom_seg::read,
-    },
-    Row {
-        format: ExportFormat::NnUnet,
-        name: "nnunet",
-        ending: "",
-        about: "data set folder of nnU-Net, pictures included",
-        keeps: Keeps { classes: true, ..Keeps::ONE_PER_PIXEL },
-        write: nnunet::write,
-        read: nnunet::read,
-    },
-    Row {
-        format: ExportFormat::Mp4,
-        name: "mp4",
-        ending: ".mp4",
-        about: "the clip with its masks drawn, as a video (needs ffmpeg)",
-        keeps: Keeps::NOTHING,
-        write: movie::write_mp4,
-        read: read::nothing,
-    },
-    Row {
-        format: ExportFormat::Gif,
-        name: "gif",
-        ending: ".gif",
-        about: "the clip with its masks drawn, as an animation (needs ffmpeg)",
-        keeps: Keeps::NOTHING,
-        write: movie::write_gif,
-        read: read::nothing,
-    },
-];
-
-impl ExportFormat {
-    fn row(self) -> &'static Row {
-        // Every format has its row: `tests::every_format_has_its_row`.
-        FORMATS.iter().find(|row| row.format == self).unwrap_or(&FORMATS[0])
-    }
-
-    /// Every format with its name and what it is, for help.
-    pub fn all() -> impl Iterator<Item = (Self, &'static str, &'static str)> {
-        FORMATS.iter().map(|row| (row.format, row.name, row.about))
-    }
-
-    /// The format of that name.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        FORMATS.iter().find(|row| row.name == name).map(|row| row.format)
-    }
-
-    /// Ending of the file that it writes, with its dot; "" when it writes a folder.
-    #[must_use]
-    pub fn ending(self) -> &'static str {
-        self.row().ending
-    }
-}
-
 /// What was written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
@@ -309,83 +103,6 @@ pub struct Report {
     pub renamed: Vec<(String, String)>,
     /// Pixels that belong to several structures, of which the format keeps one.
     pub covered_px: u64,
-}
-
-/// Why nothing, or not everything, was exported.
-#[derive(Debug, thiserror::Error)]
-pub enum ExportError {
-    /// A file or folder cannot be written.
-    #[error(
-        "cannot write {name}: {cause}; choose another place or free some space, the annotation itself is safe in the project"
-    )]
-    Write {
-        /// The file or folder.
-        name: String,
-        /// What the system says.
-        cause: io::Error,
-    },
-    /// What was read back is not what was written.
-    #[error(
-        "{name} reads back differently from what was written; do not use it, check the disk and export again"
-    )]
-    Differs {
-        /// The file.
-        name: String,
-    },
-    /// A mask that does not belong to the clip.
-    #[error(
-        "the mask of \"{label}\" on frame {} is {width} x {height} pixels, the clip {clip} is not; \
-         export it with the clip it was drawn on", .frame + 1
-    )]
-    WrongSize {
-        /// The label, escaped.
-        label: String,
-        /// The frame, from 0.
-        frame: usize,
-        /// Width of the mask, px.
-        width: u32,
-        /// Height of the mask, px.
-        height: u32,
-        /// Name of the clip, escaped.
-        clip: String,
-    },
-    /// The format cannot hold this annotation.
-    #[error("{name} was not written: {cause}; {advice}")]
-    Unfit {
-        /// The file or folder.
-        name: String,
-        /// What does not fit.
-        cause: String,
-        /// What to do instead.
-        advice: String,
-    },
-    /// An image that cannot be encoded.
-    #[error("cannot encode {name}: {cause}; this is a fault of this program, please report it")]
-    Encode {
-        /// The file.
-        name: String,
-        /// What the encoder says.
-        cause: String,
-    },
-}
-
-impl ExportError {
-    fn write(path: &Path, cause: io::Error) -> Self {
-        Self::Write { name: shown(&path.to_string_lossy()), cause }
-    }
-
-    fn differs(path: &Path) -> Self {
-        Self::Differs { name: shown(&path.to_string_lossy()) }
-    }
-
-    fn encode(path: &Path, cause: impl std::fmt::Display) -> Self {
-        Self::Encode { name: shown(&path.to_string_lossy()), cause: cause.to_string() }
-    }
-
-    fn unfit(path: &Path, cause: impl Into<String>, advice: impl Into<String>) -> Self {
-        let name = shown(&path.to_string_lossy());
-        Self::Unfit { name, cause: cause.into(), advice: advice.into() }
-    }
 }
 
 /// Exports `job` to `path`: a folder or a file, as [`ExportFormat::ending`] says. Existing files
@@ -469,36 +186,4 @@ fn undecided(annotation: &Annotation) -> usize {
         frames.filter(|frame| !track.masks.contains_key(frame)).count()
     };
     annotation.tracks.values().map(of_track).sum()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_format_has_its_row() {
-        use ExportFormat as F;
-        let all = [
-            F::Png,
-            F::Coco,
-            F::CocoPolygons,
-            F::Davis,
-            F::Yolo,
-            F::Labelme,
-            F::Cvat,
-            F::Csv,
-            F::Nifti,
-            F::Nrrd,
-            F::SegNrrd,
-            F::DicomSeg,
-            F::NnUnet,
-            F::Mp4,
-            F::Gif,
-        ];
-        assert_eq!(all.len(), FORMATS.len());
-        for format in all {
-            assert_eq!(format.row().format, format);
-            assert_eq!(ExportFormat::named(format.row().name), Some(format));
-        }
-    }
 }

@@ -3,9 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::content::Content;
-use super::{
-    ExportFormat, FORMATS, coco, cvat, davis, dicom_seg, labelmap, labelme, nnunet, png, yolo,
-};
+use super::formats::FORMATS;
+use super::{ExportFormat, coco, cvat, davis, dicom_seg, labelmap, labelme, nnunet, png, yolo};
 use crate::codec::{self, CodecError};
 use crate::domain::{ClipInfo, DicomOrigin, FrameIndex, shown};
 

@@ -1,0 +1,253 @@
+//! The table of formats: one row is how a format is called, what it can keep, how it is written
+//! and read.
+
+use std::path::Path;
+
+use super::content::{Content, Keeps, Names};
+use super::read::{self, ReadError, Target};
+use super::{
+    ExportError, Job, Report, coco, csv, cvat, davis, dicom_seg, labelmap, labelme, movie, nifti,
+    nnunet, nrrd, png, yolo,
+};
+
+/// File formats of annotations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExportFormat {
+    /// A folder of `LABEL/FRAME.png` masks, 0 and 255, in the size of the clip; frames from 00000.
+    Png,
+    /// One JSON file in COCO's format, masks as uncompressed column-major runs.
+    Coco,
+    /// COCO with polygons, for tools that read no runs.
+    CocoPolygons,
+    /// Indexed PNGs as DAVIS and YouTube-VOS lay them out.
+    Davis,
+    /// A text file of polygons for every frame, and `data.yaml`.
+    Yolo,
+    /// A JSON file for every frame, as labelme writes them.
+    Labelme,
+    /// One XML file, "CVAT for video 1.1".
+    Cvat,
+    /// A table of measures.
+    Csv,
+    /// One NIfTI label volume.
+    Nifti,
+    /// One NRRD label volume.
+    Nrrd,
+    /// One 3D Slicer segmentation.
+    SegNrrd,
+    /// One DICOM Segmentation object.
+    DicomSeg,
+    /// A data set folder of nnU-Net.
+    NnUnet,
+    /// The clip with its masks drawn, as a video.
+    Mp4,
+    /// The clip with its masks drawn, as an animation.
+    Gif,
+}
+
+/// A format of the table.
+pub(super) struct Row {
+    pub(super) format: ExportFormat,
+    pub(super) name: &'static str,
+    /// Ending of the file, or "" for a folder.
+    ending: &'static str,
+    about: &'static str,
+    pub(super) keeps: Keeps,
+    pub(super) write: fn(&Job, &Path) -> Result<Report, ExportError>,
+    pub(super) read: fn(&Path, &Target) -> Result<Content, ReadError>,
+}
+
+/// Every format.
+pub(super) static FORMATS: [Row; 15] = [
+    Row {
+        format: ExportFormat::Png,
+        name: "png",
+        ending: "",
+        about: "folder of black and white masks, one folder for each structure",
+        keeps: Keeps { empties: true, names: Names::Safe, ..Keeps::ALL },
+        write: png::write,
+        read: png::read,
+    },
+    Row {
+        format: ExportFormat::Coco,
+        name: "coco",
+        ending: ".json",
+        about: "COCO JSON, masks as runs",
+        keeps: Keeps::ALL,
+        write: coco::write,
+        read: coco::read,
+    },
+    Row {
+        format: ExportFormat::CocoPolygons,
+        name: "coco-polygons",
+        ending: ".json",
+        about: "COCO JSON, masks as polygons",
+        keeps: Keeps::ALL,
+        write: coco::write_polygons,
+        read: coco::read,
+    },
+    Row {
+        format: ExportFormat::Davis,
+        name: "davis",
+        ending: "",
+        about: "indexed PNGs, laid out as DAVIS and YouTube-VOS do",
+        keeps: Keeps::ONE_PER_PIXEL,
+        write: davis::write,
+        read: davis::read,
+    },
+    Row {
+        format: ExportFormat::Yolo,
+        name: "yolo",
+        ending: "",
+        about: "YOLO segmentation: a text file of polygons for each frame",
+        keeps: Keeps { classes: true, ..Keeps::ALL },
+        write: yolo::write,
+        read: yolo::read,
+    },
+    Row {
+        format: ExportFormat::Labelme,
+        name: "labelme",
+        ending: "",
+        about: "labelme: a JSON file for each frame",
+        keeps: Keeps::ALL,
+        write: labelme::write,
+        read: labelme::read,
+    },
+    Row {
+        format: ExportFormat::Cvat,
+        name: "cvat",
+        ending: ".xml",
+        about: "XML \"CVAT for video 1.1\", masks as runs",
+        keeps: Keeps { names: Names::Plain, ..Keeps::ALL },
+        write: cvat::write,
+        read: cvat::read,
+    },
+    Row {
+        format: ExportFormat::Csv,
+        name: "csv",
+        ending: ".csv",
+        about: "table of measures: area, box, centre of every mask",
+        keeps: Keeps::NOTHING,
+        write: csv::write,
+        read: read::nothing,
+    },
+    Row {
+        format: ExportFormat::Nifti,
+        name: "nifti",
+        ending: ".nii.gz",
+        about: "NIfTI label volume, and its label names for ITK-SNAP",
+        keeps: Keeps { names: Names::Plain, ..Keeps::ONE_PER_PIXEL },
+        write: nifti::write,
+        read: labelmap::read,
+    },
+    Row {
+        format: ExportFormat::Nrrd,
+        name: "nrrd",
+        ending: ".nrrd",
+        about: "NRRD label volume",
+        keeps: Keeps { names: Names::Plain, ..Keeps::ONE_PER_PIXEL },
+        write: nrrd::write_plain,
+        read: labelmap::read,
+    },
+    Row {
+        format: ExportFormat::SegNrrd,
+        name: "seg.nrrd",
+        ending: ".seg.nrrd",
+        about: "3D Slicer segmentation with names, colours and terminology",
+        keeps: Keeps { names: Names::Plain, ..Keeps::ALL },
+        write: nrrd::write_segmentation,
+        read: labelmap::read,
+    },
+    Row {
+        format: ExportFormat::DicomSeg,
+        name: "dicom-seg",
+        ending: ".seg.dcm",
+        about: "DICOM Segmentation, binary, by referenced frame number",
+        keeps: Keeps { names: Names::Dicom, ..Keeps::ALL },
+        write: dicom_seg::write,
+        read: dicom_seg::read,
+    },
+    Row {
+        format: ExportFormat::NnUnet,
+        name: "nnunet",
+        ending: "",
+        about: "data set folder of nnU-Net, pictures included",
+        keeps: Keeps { classes: true, ..Keeps::ONE_PER_PIXEL },
+        write: nnunet::write,
+        read: nnunet::read,
+    },
+    Row {
+        format: ExportFormat::Mp4,
+        name: "mp4",
+        ending: ".mp4",
+        about: "the clip with its masks drawn, as a video (needs ffmpeg)",
+        keeps: Keeps::NOTHING,
+        write: movie::write_mp4,
+        read: read::nothing,
+    },
+    Row {
+        format: ExportFormat::Gif,
+        name: "gif",
+        ending: ".gif",
+        about: "the clip with its masks drawn, as an animation (needs ffmpeg)",
+        keeps: Keeps::NOTHING,
+        write: movie::write_gif,
+        read: read::nothing,
+    },
+];
+
+impl ExportFormat {
+    pub(super) fn row(self) -> &'static Row {
+        // Every format has its row: `tests::every_format_has_its_row`.
+        FORMATS.iter().find(|row| row.format == self).unwrap_or(&FORMATS[0])
+    }
+
+    /// Every format with its name and what it is, for help.
+    pub fn all() -> impl Iterator<Item = (Self, &'static str, &'static str)> {
+        FORMATS.iter().map(|row| (row.format, row.name, row.about))
+    }
+
+    /// The format of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        FORMATS.iter().find(|row| row.name == name).map(|row| row.format)
+    }
+
+    /// Ending of the file that it writes, with its dot; "" when it writes a folder.
+    #[must_use]
+    pub fn ending(self) -> &'static str {
+        self.row().ending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_format_has_its_row() {
+        use ExportFormat as F;
+        let all = [
+            F::Png,
+            F::Coco,
+            F::CocoPolygons,
+            F::Davis,
+            F::Yolo,
+            F::Labelme,
+            F::Cvat,
+            F::Csv,
+            F::Nifti,
+            F::Nrrd,
+            F::SegNrrd,
+            F::DicomSeg,
+            F::NnUnet,
+            F::Mp4,
+            F::Gif,
+        ];
+        assert_eq!(all.len(), FORMATS.len());
+        for format in all {
+            assert_eq!(format.row().format, format);
+            assert_eq!(ExportFormat::named(format.row().name), Some(format));
+        }
+    }
+}

@@ -5,12 +5,14 @@
 //! `themes/NAME.yaml` override the shipped ones leaf by leaf (their texts are read here and
 //! understood by the screen). All faults of all sources are told at once.
 
+pub mod schema;
 pub mod yaml;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::domain::{nearest_word, shown};
+use schema::Schema;
 use yaml::{Entries, Faults, Kind, Node};
 
 /// Where a value is from.
@@ -88,6 +90,10 @@ pub struct Settings {
     /// Whether pixels outside the ultrasound regions of a DICOM clip, where names are burned in,
     /// are black everywhere: on the screen, for the network, in exports.
     pub hide_outside: Setting<bool>,
+    /// A file of labels and attributes; `None`: `schema.yaml` beside `config.yaml`, if there.
+    pub schema: Setting<Option<PathBuf>>,
+    /// What it says.
+    pub asked: Schema,
     /// `keymaps/NAME.yaml` of the person, if there is one.
     pub keymap_text: Option<OverrideText>,
     /// `themes/NAME.yaml` of the person, if there is one.
@@ -117,6 +123,8 @@ pub struct Flags {
     pub on_hangup: Option<String>,
     /// `--outside`
     pub outside: Option<String>,
+    /// `--schema`
+    pub schema: Option<PathBuf>,
 }
 
 /// Why the settings cannot be used: every fault of every source.
@@ -124,7 +132,7 @@ pub struct Flags {
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct ConfigError(pub Vec<Faults>);
 
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 10] = [
     "project",
     "device",
     "card",
@@ -134,6 +142,7 @@ const KEYS: [&str; 9] = [
     "on_hangup",
     "features_mib",
     "outside",
+    "schema",
 ];
 const GRAPHICS: [&str; 3] = ["auto", "sixel", "halfblock"];
 
@@ -165,6 +174,7 @@ impl Settings {
         let mut settings = raw.settings(&config_dir, &data_dir, &home, &mut faults);
         settings.keymap_text = read_override(&config_dir, "keymaps", &settings.keymap, &mut faults);
         settings.theme_text = read_override(&config_dir, "themes", &settings.theme, &mut faults);
+        settings.asked = schema::load(&settings.schema, &config_dir, &mut faults);
         if faults.is_empty() { Ok(settings) } else { Err(ConfigError(faults)) }
     }
 
@@ -178,6 +188,12 @@ impl Settings {
         };
         let outside = if self.hide_outside.value { "hide" } else { "show" };
         let card = self.card.value.as_deref().map_or("shipped".to_owned(), path);
+        let (labels, attributes) = (self.asked.labels.len(), self.asked.attributes.len());
+        let schema = self.schema.value.as_deref().map_or("schema.yaml".to_owned(), path);
+        let schema = match self.asked.is_empty() {
+            true => "none".to_owned(),
+            false => format!("{schema}: {labels} labels, {attributes} attributes"),
+        };
         vec![
             ("project", path(&self.project.value), self.project.origin.to_string()),
             ("device", self.device.value.clone(), self.device.origin.to_string()),
@@ -192,6 +208,7 @@ impl Settings {
                 self.features_mib.origin.to_string(),
             ),
             ("outside", outside.to_owned(), self.hide_outside.origin.to_string()),
+            ("schema", schema, self.schema.origin.to_string()),
         ]
     }
 }
@@ -270,6 +287,7 @@ impl Raw {
             ("keymap", flags.keymap.clone()),
             ("on_hangup", flags.on_hangup.clone()),
             ("outside", flags.outside.clone()),
+            ("schema", text(&flags.schema)),
         ];
         for (key, value) in given {
             if let Some(value) = value {
@@ -311,13 +329,12 @@ impl Raw {
             (!whole).then(|| "give whole MiB, 1 or more".to_owned())
         });
         let outside = one("outside", "show", &|value| choice_fault(value, &["show", "hide"]));
+        let schema = one("schema", "", &anything);
+        let place = |value: &str| (!value.is_empty()).then(|| expanded(value, home));
         Settings {
             project: Setting { value: expanded(&project.value, home), origin: project.origin },
             device,
-            card: Setting {
-                value: (!card.value.is_empty()).then(|| expanded(&card.value, home)),
-                origin: card.origin,
-            },
+            card: Setting { value: place(&card.value), origin: card.origin },
             graphics,
             theme,
             keymap,
@@ -330,6 +347,8 @@ impl Raw {
                 origin: features_mib.origin,
             },
             hide_outside: Setting { value: outside.value == "hide", origin: outside.origin },
+            schema: Setting { value: place(&schema.value), origin: schema.origin },
+            asked: Schema::default(),
             keymap_text: None,
             theme_text: None,
             config_dir: config_dir.to_owned(),

@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::codec::OpenOptions;
 use crate::config::Settings;
-use crate::engine::{SegmenterSource, Session};
+use crate::engine::{SegmenterSource, Session, Shelf};
 use crate::tui::model::Msg;
 use crate::tui::{self, Start, TuiError};
 
@@ -69,11 +69,13 @@ fn run_screen(
 ) -> Done {
     let (project, card) = (&settings.project.value, &settings.card.value);
     let (device, features_mib) = (&settings.device.value, settings.features_mib.value);
+    let shelf = Shelf::default();
     let start = Start {
         clips,
         open: Box::new(move |path, events| {
             let (card, device) = (card.clone(), device.clone());
-            let net = SegmenterSource::Net { card, device, features_mib };
+            let shelf = shelf.clone();
+            let net = SegmenterSource::Net { card, device, features_mib, shelf };
             let hide_outside = settings.hide_outside.value;
             let options = OpenOptions { hide_outside, ..OpenOptions::default() };
             Session::open_with(path, &options, project, net, events)

@@ -19,7 +19,7 @@ use crate::domain::{
     Prompt, PromptId, Step, Track, TrackId, Window,
 };
 use crate::engine::{
-    Decided, Event, Opened, SegmenterSource, Session, Span, Ticket, export_clip, plan,
+    Decided, Event, Opened, SegmenterSource, Session, Shelf, Span, Ticket, export_clip, plan,
 };
 use crate::export::{
     ExportFormat, Job, RgbImage, contact_sheet, draw_mask, png_bytes, write_atomic,
@@ -120,6 +120,7 @@ fn headless(settings: &Settings, clip: &Path, out: &Path) -> Done {
         card: settings.card.value.clone(),
         device: settings.device.value.clone(),
         features_mib: settings.features_mib.value,
+        shelf: Shelf::default(),
     };
     let (events, inbox) = channel::<Event>();
     let project = out.join("project");

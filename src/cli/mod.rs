@@ -83,6 +83,9 @@ struct Global {
     /// hide (black on the screen, for the network and in exports) [default: show]
     #[arg(long, global = true, value_name = "WHAT")]
     outside: Option<String>,
+    /// Labels and attributes with their keys and colours [default: schema.yaml beside config.yaml]
+    #[arg(long, global = true, value_name = "FILE")]
+    schema: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -210,6 +213,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         keymap: global.keymap,
         on_hangup: global.on_hangup,
         outside: global.outside,
+        schema: global.schema,
     };
     if command.is_some() && !bare.is_empty() {
         return Err(Failure::Input(

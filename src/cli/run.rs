@@ -12,7 +12,7 @@ use clap::Args;
 
 use crate::config::Settings;
 use crate::domain::shown;
-use crate::engine::{Event, SegmenterSource, Session};
+use crate::engine::{Event, SegmenterSource, Session, Shelf};
 use crate::tui::graphics::Grid;
 use crate::tui::keymap::Keymap;
 use crate::tui::model::{Effect, Model, Msg, Weight};
@@ -47,6 +47,7 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
         card: settings.card.value.clone(),
         device: settings.device.value.clone(),
         features_mib: settings.features_mib.value,
+        shelf: Shelf::default(),
     };
     let (session, opened) = Session::open_with(
         &options.clip,

@@ -39,6 +39,14 @@ pub enum Edit {
         before: Option<FrameMask>,
         after: Option<FrameMask>,
     },
+    /// An attribute of the structure, or of it on one frame, is set, changed or taken away.
+    SetAttribute {
+        track: TrackId,
+        frame: Option<FrameIndex>,
+        name: String,
+        before: Option<String>,
+        after: Option<String>,
+    },
 }
 
 /// Why an edit was not applied. The annotation is unchanged.
@@ -87,6 +95,9 @@ impl Edit {
             Edit::SetMask { track, frame, before, after } => {
                 Edit::SetMask { track, frame, before: after, after: before }
             }
+            Edit::SetAttribute { track, frame, name, before, after } => {
+                Edit::SetAttribute { track, frame, name, before: after, after: before }
+            }
         }
     }
 
@@ -101,7 +112,8 @@ impl Edit {
             | Edit::RemovePrompt { track, .. }
             | Edit::MovePrompt { track, .. }
             | Edit::SetWindows { track, .. }
-            | Edit::SetMask { track, .. } => *track,
+            | Edit::SetMask { track, .. }
+            | Edit::SetAttribute { track, .. } => *track,
         }
     }
 
@@ -143,6 +155,9 @@ impl Edit {
                     return None;
                 }
                 *before = current;
+            }
+            Edit::SetAttribute { frame, name, before, .. } => {
+                *before = held?.attribute(*frame, name).map(str::to_owned);
             }
         }
         Some(edit)
@@ -207,6 +222,10 @@ impl Annotation {
                     Some(mask) => masks.insert(*frame, mask.clone()),
                     None => masks.remove(frame),
                 };
+            }
+            Edit::SetAttribute { track, frame, name, before, after } => {
+                let held = self.held(*track)?;
+                held.set_attribute(*frame, name, before.as_deref(), after.as_deref())?;
             }
         }
         Ok(())

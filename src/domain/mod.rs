@@ -44,6 +44,7 @@ pub use rays::{
 pub use shown::shown;
 pub use snap::snap_to_points;
 pub use track::{
-    FrameMask, MaskSource, Track, TrackId, TrackInfo, Window, insert_window, remove_from_windows,
+    Attributes, FrameMask, MaskSource, Track, TrackId, TrackInfo, Window, insert_window,
+    remove_from_windows,
 };
 pub use words::nearest_word;

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FrameIndex, FramePrompts, Mask, PlacedPrompt};
+use super::{FrameIndex, FramePrompts, Mask, PlacedPrompt, Refused};
+
+/// What is said of a structure: attribute to value, as a schema names them.
+pub type Attributes = BTreeMap<String, String>;
 
 /// Identity of a track: unique across sessions and annotators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -109,6 +112,12 @@ pub struct Track {
     /// Masks by frame.
     #[serde(default)]
     pub masks: BTreeMap<FrameIndex, FrameMask>,
+    /// What is said of the structure as a whole.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: Attributes,
+    /// What is said of it on single frames; no frame holds an empty map.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub frame_attributes: BTreeMap<FrameIndex, Attributes>,
 }
 
 impl Track {
@@ -120,7 +129,59 @@ impl Track {
             windows: Vec::new(),
             prompts: BTreeMap::new(),
             masks: BTreeMap::new(),
+            attributes: Attributes::new(),
+            frame_attributes: BTreeMap::new(),
         }
+    }
+
+    /// The value of an attribute of the whole structure, or of it on one frame.
+    #[must_use]
+    pub fn attribute(&self, frame: Option<FrameIndex>, name: &str) -> Option<&str> {
+        let held = match frame {
+            None => Some(&self.attributes),
+            Some(frame) => self.frame_attributes.get(&frame),
+        };
+        held?.get(name).map(String::as_str)
+    }
+
+    /// Everything that is said of the structure on `frame`; what is said of the frame itself
+    /// stands before what is said of the whole.
+    #[must_use]
+    pub fn attributes_on(&self, frame: FrameIndex) -> Attributes {
+        let mut all = self.attributes.clone();
+        all.extend(self.frame_attributes.get(&frame).cloned().unwrap_or_default());
+        all
+    }
+
+    /// Sets, changes or takes away an attribute that is `before` now.
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub(super) fn set_attribute(
+        &mut self,
+        frame: Option<FrameIndex>,
+        name: &str,
+        before: Option<&str>,
+        after: Option<&str>,
+    ) -> Result<(), Refused> {
+        if self.attribute(frame, name) != before {
+            return Err(Refused::Stale);
+        }
+        let held = match frame {
+            None => &mut self.attributes,
+            Some(frame) => self.frame_attributes.entry(frame).or_default(),
+        };
+        match after {
+            Some(value) => held.insert(name.to_owned(), value.to_owned()),
+            None => held.remove(name),
+        };
+        if let Some(frame) = frame.filter(|_| after.is_none()) {
+            let empty = self.frame_attributes.get(&frame).is_some_and(Attributes::is_empty);
+            if empty {
+                self.frame_attributes.remove(&frame);
+            }
+        }
+        Ok(())
     }
 
     /// The prompts of `frame`, gathered for the network.

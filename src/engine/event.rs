@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::domain::{Annotation, ClipInfo, Edit, FrameIndex, GrayFrame, History, TrackId};
 use crate::project::View;
 
-use super::{Decided, Segmenter, SegmenterInfo};
+use super::{Decided, Segmenter, SegmenterInfo, Shelf};
 
 /// Which question an answer belongs to. The asker raises the generation with every change of the
 /// track and drops answers of older generations.
@@ -47,6 +47,8 @@ pub enum Event {
     SaveFailed { why: String },
     /// Edits of another session on the same clip; fit them with [`Edit::rebased`].
     Others { edits: Vec<Edit> },
+    /// What is wrong with journals of the clip, found while it is open: ready to show.
+    JournalNotes { notes: Vec<String> },
     /// An export was written and read back.
     Exported { path: PathBuf, what: String },
     /// An export was not written.
@@ -85,6 +87,8 @@ pub enum SegmenterSource {
         device: String,
         /// Memory for the features of visited frames, MiB.
         features_mib: usize,
+        /// Where the network waits between clips.
+        shelf: Shelf,
     },
     /// A double.
     Scripted(Box<dyn Segmenter + Send>),
@@ -95,7 +99,7 @@ pub enum SegmenterSource {
 impl fmt::Debug for SegmenterSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Net { card, device, features_mib } => f
+            Self::Net { card, device, features_mib, .. } => f
                 .debug_struct("Net")
                 .field("card", card)
                 .field("device", device)

@@ -15,6 +15,7 @@ mod net_segmenter;
 pub mod propagate;
 mod segmenter;
 mod session;
+mod shelf;
 mod shipped;
 mod worker;
 
@@ -28,6 +29,7 @@ pub use propagate::{
 };
 pub use segmenter::{Anchor, Decided, Direction, Image, SegmentError, Segmenter, SegmenterInfo};
 pub use session::{Session, export_clip, export_name, format_named};
+pub use shelf::{Lent, Shelf};
 pub use shipped::{CardFault, load_network, read_card, shipped_card};
 pub use worker::{Builder, Outbox, Worker};
 

@@ -251,12 +251,22 @@ pub(crate) fn frames_of(clip: &Arc<codec::Clip>) -> Frames {
 
 fn builder(source: SegmenterSource) -> Builder {
     match source {
-        SegmenterSource::Net { card, device, features_mib } => Box::new(move |start| {
-            let device = if start == Start::OnCpu { "cpu" } else { &device };
-            let mut net = NetSegmenter::load(card.as_deref(), device)?;
-            net.set_feature_budget(features_mib);
-            Ok(Box::new(net) as Box<dyn Segmenter>)
-        }),
+        SegmenterSource::Net { card, device, features_mib, shelf } => {
+            let mut failed = false;
+            Box::new(move |start| {
+                // Asked again: what lies on the shelf is what just failed.
+                if std::mem::replace(&mut failed, true) {
+                    shelf.clear();
+                }
+                let lent = shelf.lend(|| {
+                    let device = if start == Start::OnCpu { "cpu" } else { &device };
+                    let mut net = NetSegmenter::load(card.as_deref(), device)?;
+                    net.set_feature_budget(features_mib);
+                    Ok(Box::new(net))
+                });
+                Ok(Box::new(lent?) as Box<dyn Segmenter>)
+            })
+        }
         SegmenterSource::Scripted(double) => {
             let mut double = Some(double);
             Box::new(move |_| match double.take() {
@@ -402,9 +412,14 @@ fn keep(store: &Mutex<ClipStore>, woken: &Receiver<()>, waiting: &AtomicBool, ou
         }
         if looked.elapsed() >= LOOK_AROUND {
             looked = Instant::now();
-            let edits = lock(store).poll_others();
+            let mut held = lock(store);
+            let (edits, notes) = (held.poll_others(), held.take_notes());
+            drop(held);
             if !edits.is_empty() {
                 outbox(Event::Others { edits });
+            }
+            if !notes.is_empty() {
+                outbox(Event::JournalNotes { notes });
             }
         }
     }

@@ -7,6 +7,7 @@
 //!   mark of run-length masks; or polygons along the edges of pixels, with holes joined to their
 //!   outline, and `iscrowd` 0. `bbox` is x, y, width, height; `track_id` tells tracks apart.
 //!   COCO has no empty annotation: a frame whose mask is empty has an image entry and no more.
+//!   `attributes`, as CVAT writes them, hold what is said of the structure and of the frame.
 //! * `categories`: one per label, `id` from 1 in the order of labels.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +22,7 @@ use super::raster::{Rule, fill};
 use super::read::{Frames, ReadError, Target, stem};
 use super::{ExportError, Job, Report, rle, trace};
 use crate::codec;
-use crate::domain::{Bitmap, FrameIndex, MaskSource};
+use crate::domain::{Attributes, Bitmap, FrameIndex, MaskSource};
 
 #[derive(Serialize)]
 struct Coco {
@@ -60,6 +61,8 @@ struct Object {
     bbox: [u32; 4],
     segmentation: Shape,
     source: MaskSource,
+    #[serde(skip_serializing_if = "Attributes::is_empty")]
+    attributes: Attributes,
 }
 
 #[derive(Serialize)]
@@ -125,6 +128,7 @@ fn gather(job: &Job, polygons: bool) -> Coco {
                 bbox: bbox(&bitmap),
                 segmentation: if polygons { outlines(&bitmap) } else { runs(&bitmap) },
                 source: held.source,
+                attributes: track.attributes_on(frame),
             });
         }
     }

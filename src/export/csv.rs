@@ -1,5 +1,6 @@
-//! Measures as a table: one row for every mask.
+//! Measures as a table: one row for every mask, with a column for every attribute in use.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -8,16 +9,31 @@ use super::{ExportError, Job, Report};
 use crate::domain::{FrameIndex, FrameMask, MaskSource, Track};
 
 const HEAD: &str = "track,label,frame,time_ms,source,score,area_px,area_mm2,left_px,top_px,\
-                    width_px,height_px,centre_x_px,centre_y_px,clip,journal_position\r\n";
+                    width_px,height_px,centre_x_px,centre_y_px,clip,journal_position";
 
 /// Frames count from 0. Lengths in mm are there where the clip tells its spacing.
 pub(super) fn write(job: &Job, path: &Path) -> Result<Report, ExportError> {
     let mut text = HEAD.to_owned();
+    let tracks = job.annotation.tracks.values();
+    let whole = tracks.clone().flat_map(|track| track.attributes.keys());
+    let frames =
+        tracks.flat_map(|track| track.frame_attributes.values().flat_map(|all| all.keys()));
+    let names: BTreeSet<&String> = whole.chain(frames).collect();
+    for name in &names {
+        text.push_str(&format!(",{}", cell(name)));
+    }
+    text.push_str("\r\n");
     let mut masks = 0;
     for (number, track) in (1..).zip(job.annotation.tracks.values()) {
         for (&frame, held) in &track.masks {
             row(job, &mut text, number, track, frame, held)
                 .map_err(|e| ExportError::encode(path, e))?;
+            let said = track.attributes_on(frame);
+            for name in &names {
+                let value = said.get(*name).map_or(String::new(), |value| cell(value));
+                text.push_str(&format!(",{value}"));
+            }
+            text.push_str("\r\n");
             masks += 1;
         }
     }
@@ -73,7 +89,7 @@ fn row(
         None => text.push_str(",,,,,"),
     }
     let position = job.position.map(|at| at.to_string()).unwrap_or_default();
-    write!(text, ",{},{position}\r\n", info.content_hash.short())
+    write!(text, ",{},{position}", info.content_hash.short())
 }
 
 /// A label as a cell: quoted, and never the beginning of a formula.

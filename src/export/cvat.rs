@@ -2,7 +2,10 @@
 //!
 //! Every track is a `<track>` with a `<mask>` on each frame that it has; a frame further on that
 //! has none gets the same mask with `outside="1"`, which is how CVAT says that a track pauses.
+//! Attributes are declared with their label (those of frames as mutable, with the values in use)
+//! and stand in every mask, as CVAT itself writes them.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
 
@@ -11,11 +14,12 @@ use roxmltree::{Document, Node, ParsingOptions};
 use super::atomic::write_atomic;
 use super::colours::colour;
 use super::content::{Content, Gather, Names, names_of};
+use super::names::plain;
 use super::raster::{Rule, fill};
 use super::read::{ReadError, Target, stem};
 use super::{ExportError, Job, Report, rle};
 use crate::codec;
-use crate::domain::{Bitmap, FrameIndex, Track};
+use crate::domain::{Attributes, Bitmap, FrameIndex, Track};
 
 const MAX_NODES: u32 = 50_000_000;
 
@@ -52,12 +56,15 @@ fn head(job: &Job, names: &[String], text: &mut String) -> std::fmt::Result {
     labels.dedup();
     for (number, label) in (1..).zip(labels) {
         let [r, g, b] = colour(number);
-        writeln!(
+        write!(
             text,
             "<label><name>{}</name><color>#{r:02x}{g:02x}{b:02x}</color><type>mask</type>\
-             <attributes></attributes></label>",
+             <attributes>",
             escaped(label)
         )?;
+        let tracks = job.annotation.tracks.values().zip(names);
+        declare(tracks.filter(|(_, name)| *name == label).map(|(track, _)| track), text)?;
+        text.push_str("</attributes></label>\n");
     }
     writeln!(
         text,
@@ -65,6 +72,38 @@ fn head(job: &Job, names: &[String], text: &mut String) -> std::fmt::Result {
          </task>\n</meta>",
         info.width_px, info.height_px
     )
+}
+
+/// Declares the attributes that tracks of one label have.
+fn declare<'a>(tracks: impl Iterator<Item = &'a Track>, text: &mut String) -> std::fmt::Result {
+    let mut used: BTreeMap<&str, (bool, BTreeSet<&str>)> = BTreeMap::new();
+    for track in tracks {
+        let whole = track.attributes.iter().map(|pair| (false, pair));
+        let frames = track.frame_attributes.values().flatten().map(|pair| (true, pair));
+        for (mutable, (name, value)) in whole.chain(frames) {
+            let entry = used.entry(name).or_default();
+            entry.0 |= mutable;
+            entry.1.insert(value);
+        }
+    }
+    for (name, (mutable, values)) in used {
+        let values: Vec<String> = values.into_iter().map(escaped_value).collect();
+        write!(
+            text,
+            "<attribute><name>{}</name><mutable>{}</mutable><input_type>select</input_type>\
+             <default_value></default_value><values>{}</values></attribute>",
+            escaped_value(name),
+            if mutable { "True" } else { "False" },
+            values.join("\n"),
+        )?;
+    }
+    Ok(())
+}
+
+/// A name or value of an attribute, which the person may have typed: without control characters,
+/// which XML cannot hold.
+fn escaped_value(text: &str) -> String {
+    escaped(&plain(text))
 }
 
 fn put_track(
@@ -80,11 +119,12 @@ fn put_track(
     for (&frame, held) in &track.masks {
         let Some((place, runs)) = rle::of_box(&held.mask.to_bitmap()) else { continue };
         masks += 1;
-        put_mask(text, frame, false, place, &runs)?;
+        let said = track.attributes_on(frame);
+        put_mask(text, frame, false, place, &runs, &said)?;
         let next = frame + 1;
         let goes_on = track.masks.get(&next).is_some_and(|held| !held.mask.is_empty());
         if !goes_on && next < job.info.frames {
-            put_mask(text, next, true, place, &runs)?;
+            put_mask(text, next, true, place, &runs, &said)?;
         }
     }
     writeln!(text, "</track>")?;
@@ -97,15 +137,22 @@ fn put_mask(
     outside: bool,
     [left, top, width, height]: [u32; 4],
     runs: &[u32],
+    said: &Attributes,
 ) -> std::fmt::Result {
     let runs: Vec<String> = runs.iter().map(u32::to_string).collect();
-    writeln!(
+    write!(
         text,
         "<mask frame=\"{frame}\" keyframe=\"1\" outside=\"{}\" occluded=\"0\" rle=\"{}\" \
-         left=\"{left}\" top=\"{top}\" width=\"{width}\" height=\"{height}\" z_order=\"0\"></mask>",
+         left=\"{left}\" top=\"{top}\" width=\"{width}\" height=\"{height}\" z_order=\"0\">",
         u8::from(outside),
         runs.join(", "),
-    )
+    )?;
+    for (name, value) in said {
+        let (name, value) = (escaped_value(name), escaped_value(value));
+        write!(text, "<attribute name=\"{name}\">{value}</attribute>")?;
+    }
+    text.push_str("</mask>\n");
+    Ok(())
 }
 
 /// A plain label as text of an attribute or element.

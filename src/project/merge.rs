@@ -218,6 +218,29 @@ fn track_difference(track: TrackId, held: &Track, wanted: &Track, edits: &mut Ve
             edits.push(Edit::SetMask { track, frame, before, after });
         }
     }
+    attribute_difference(track, held, wanted, edits);
+}
+
+fn attribute_difference(track: TrackId, held: &Track, wanted: &Track, edits: &mut Vec<Edit>) {
+    let places = |of: &Track| -> BTreeSet<(Option<FrameIndex>, String)> {
+        let whole = of.attributes.keys().map(|name| (None, name.clone()));
+        let frames = of.frame_attributes.iter();
+        let frames = frames.flat_map(|(&f, all)| all.keys().map(move |n| (Some(f), n.clone())));
+        whole.chain(frames).collect()
+    };
+    for (frame, name) in places(held).union(&places(wanted)) {
+        let value = |of: &Track| of.attribute(*frame, name).map(str::to_owned);
+        let (before, after) = (value(held), value(wanted));
+        if before != after {
+            edits.push(Edit::SetAttribute {
+                track,
+                frame: *frame,
+                name: name.clone(),
+                before,
+                after,
+            });
+        }
+    }
 }
 
 fn prompt_difference(

@@ -57,6 +57,9 @@ pub struct View {
     pub cursor: PointPx,
     /// Selected track.
     pub track: Option<TrackId>,
+    /// Whether the annotator called the clip finished, and changed nothing since.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub finished: bool,
 }
 
 /// A clip that a project holds work on.

@@ -194,6 +194,9 @@ actions! {
         RecolourTrack    "recolour-track"     "give the structure the next colour",
         HideTrack        "hide-track"         "hide the structure (in brackets then), or show it again",
         DeleteTrack      "delete-track"       "delete the structure with its points and masks",
+        ChooseLabel      "choose-label"       "go to the structure with a label of the schema (its key), or start it",
+        SetLabel         "set-label"          "give the structure a label of the schema (its key)",
+        SetAttribute     "set-attribute"      "set an attribute of the structure or frame (its key, then the value's)",
     }
     Network: {
         Refresh          "refresh"            "compute the mask of this frame from its points again",
@@ -248,6 +251,7 @@ actions! {
         Redo             "redo"               "do the change again that was taken back",
         Export           "export"             "export on the command line",
         NextClip         "next-clip"          "open the next clip of the queue",
+        FinishClip       "finish-clip"        "this clip is finished: open the next one that is not",
         PreviousClip     "previous-clip"      "open the previous clip of the queue",
         Help             "help"               "show all keys",
         Messages         "messages"           "show the last messages again",

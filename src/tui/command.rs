@@ -37,6 +37,8 @@ pub enum Command {
     NewTrack(String),
     /// Rename the structure.
     Rename(String),
+    /// Set an attribute of the structure or frame, or take it away.
+    Attribute(String, Option<String>),
     /// Give the structure colour number so and so, from 0.
     Colour(u8),
     /// Add a window, both ends included.
@@ -68,10 +70,15 @@ pub enum Command {
 }
 
 /// Commands that take words: name, words, what it does.
-pub const COMMANDS: [(&str, &str, &str); 17] = [
+pub const COMMANDS: [(&str, &str, &str); 18] = [
     ("frame", "N", "go to frame N (a number alone does it too)"),
     ("new", "LABEL", "start a structure with this label"),
     ("rename", "LABEL", "rename the structure"),
+    (
+        "attribute",
+        "NAME [VALUE]",
+        "set an attribute of the structure or frame; without VALUE take it away",
+    ),
     ("colour", "N", "give the structure colour N"),
     ("window", "FIRST LAST", "the structure is visible in these frames"),
     ("speed", "FACTOR", "play at this speed: 0.1 to 8"),
@@ -145,6 +152,11 @@ fn with_words(name: &str, rest: &str, frames: usize) -> Option<Result<Command, S
         ("frame", [n]) => frame(n, frames).map(Command::Goto),
         ("new", [_, ..]) => label(rest).map(Command::NewTrack),
         ("rename", [_, ..]) => label(rest).map(Command::Rename),
+        ("attribute", [name]) => label(name).map(|name| Command::Attribute(name, None)),
+        ("attribute", [name, ..]) => {
+            let value = rest[name.len()..].trim().to_owned();
+            label(name).map(|name| Command::Attribute(name, Some(value)))
+        }
         ("colour" | "color", [n]) => match n.parse::<u8>() {
             Ok(n) if n > 0 => Ok(Command::Colour(n - 1)),
             _ => Err("colours are numbered from 1".to_owned()),

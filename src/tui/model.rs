@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::schema::Schema;
 use crate::domain::{
     Annotation, ClipInfo, FrameIndex, GrayFrame, History, PointPx, PromptId, Track, TrackId, review,
 };
@@ -128,6 +129,8 @@ pub struct Queued {
     pub path: PathBuf,
     /// Its name for people (not escaped).
     pub name: String,
+    /// The person called it finished, as far as this session knows.
+    pub finished: bool,
 }
 
 /// A refresh on its way.
@@ -276,6 +279,10 @@ pub struct Model {
     pub noted_view: Option<View>,
     /// The frame last encoded ahead.
     pub encoded_ahead: Option<FrameIndex>,
+    /// Labels and attributes that the study asks for.
+    pub schema: Schema,
+    /// The person called the clip finished, and changed nothing since.
+    pub finished: bool,
     /// All clips.
     pub queue: Vec<Queued>,
     /// Which of them is at hand.
@@ -346,6 +353,8 @@ impl Model {
             active_at: Duration::ZERO,
             noted_view: view,
             encoded_ahead: None,
+            schema: Schema::default(),
+            finished: view.is_some_and(|view| view.finished),
             queue,
             at,
             opening: None,
@@ -354,6 +363,10 @@ impl Model {
             clip,
         };
         model.cursor = model.inside_image(model.cursor);
+        let finished = model.finished;
+        if let Some(clip) = model.queue.get_mut(at) {
+            clip.finished = finished;
+        }
         for (id, track) in &model.annotation.tracks {
             model.marks.learn(*id, track);
             let doubts = review::doubts(track, &BTreeMap::new());
@@ -456,7 +469,8 @@ impl Model {
     /// Where the person is, for the journal.
     #[must_use]
     pub fn view(&self) -> View {
-        View { frame: self.frame, cursor: self.cursor, track: self.track }
+        let finished = self.finished;
+        View { frame: self.frame, cursor: self.cursor, track: self.track, finished }
     }
 
     /// Whether a propagation is on its way.

@@ -29,7 +29,7 @@ pub struct Range {
 }
 
 /// What is done to the frames of a range, or to those that fit a condition.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Over {
     /// Carry masks to them.
     Propagate(Span),
@@ -47,6 +47,8 @@ pub enum Over {
     Interpolate,
     /// Change their masks.
     Mask(MaskEdit),
+    /// Set an attribute of the frames, or take it away.
+    Attribute(String, Option<String>),
 }
 
 /// A number that is known of a mask.
@@ -133,7 +135,8 @@ fn end(word: &str, frames: usize) -> Result<End, String> {
 }
 
 const OVER: &str = "propagate [both|forward|backward], accept, discard, flag, unflag, window, \
-                    interpolate, grow PX, shrink PX, smooth PX, fill-holes or keep-largest";
+                    interpolate, attribute NAME [VALUE], grow PX, shrink PX, smooth PX, fill-holes or \
+                    keep-largest";
 
 fn over(what: &str) -> Result<Over, String> {
     let words: Vec<&str> = what.split_whitespace().collect();
@@ -151,6 +154,11 @@ fn over(what: &str) -> Result<Over, String> {
         ["unflag"] => Over::Unflag,
         ["window"] => Over::Window,
         ["interpolate"] => Over::Interpolate,
+        ["attribute", name] => Over::Attribute((*name).to_owned(), None),
+        ["attribute", name, ..] => {
+            let value = what["attribute".len()..].trim_start()[name.len()..].trim();
+            Over::Attribute((*name).to_owned(), Some(value.to_owned()))
+        }
         ["grow", by] => Over::Mask(MaskEdit::Grow(px(by)?)),
         ["shrink", by] => Over::Mask(MaskEdit::Shrink(px(by)?)),
         ["smooth", by] => Over::Mask(MaskEdit::Smooth(px(by)?)),

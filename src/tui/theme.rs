@@ -186,6 +186,16 @@ impl Theme {
         mono
     }
 
+    /// The theme with other colours for some structures, by number; red, green, blue.
+    #[must_use]
+    pub fn with_tracks(mut self, colours: &[Option<Rgb>]) -> Theme {
+        if colours.iter().any(Option::is_some) {
+            let of = |(i, rgb): (usize, &Option<Rgb>)| rgb.map_or(self.track(i as u8), Colour::Rgb);
+            self.tracks = colours.iter().enumerate().map(of).collect();
+        }
+        self
+    }
+
     /// Words in a role.
     #[must_use]
     pub fn style(&self, role: Colour) -> Style {

@@ -106,6 +106,15 @@ pub enum Waiting {
     RecordMacro,
     /// Play this macro so many times.
     PlayMacro(u32),
+    /// Go to the structure with the label of this key, or call the one at hand so.
+    Label {
+        /// The structure at hand gets the label.
+        rename: bool,
+    },
+    /// Set the attribute of this key.
+    Attribute,
+    /// Give attribute number so and so of the schema the value of this key.
+    Value(usize),
 }
 
 impl Waiting {
@@ -119,6 +128,10 @@ impl Waiting {
             Self::PasteMask(_) => "paste the mask of a register: a letter",
             Self::RecordMacro => "record a macro: a letter",
             Self::PlayMacro(_) => "play a macro: a letter",
+            Self::Label { rename: false } => "go to a structure, or start it: its label's key",
+            Self::Label { rename: true } => "call this structure: the label's key",
+            Self::Attribute => "set an attribute: its key",
+            Self::Value(_) => "set the attribute: a value's key, 0 takes it away",
         }
     }
 }

@@ -372,7 +372,8 @@ fn a_step_is_durable_soon_and_there_again_after_reopening() {
     first.journal(&step).unwrap();
     wait_for(&events, |event| matches!(event, Event::Saved { unsynced: 0 }));
     assert!(written.elapsed() < Duration::from_secs(2), "usually within 250 ms");
-    let view = sonomark::engine::View { frame: 7, cursor: PointPx::new(3.0, 4.0), track: None };
+    let cursor = PointPx::new(3.0, 4.0);
+    let view = sonomark::engine::View { frame: 7, cursor, track: None, finished: true };
     first.journal_view(&view);
     first.close();
     let (second, opened, _events) = session(project.path());
@@ -395,6 +396,13 @@ fn two_sessions_on_one_clip_see_each_other() {
     let mut annotation = two.annotation;
     annotation.apply_all(&edits).unwrap();
     assert_eq!(annotation.tracks.values().next().unwrap().info.label, "vessel");
+    // A journal that breaks while the clip is open is named at once, not at the next opening.
+    let clips = std::fs::read_dir(project.path().join("clips")).unwrap().flatten();
+    let ops = clips.map(|clip| clip.path().join("ops")).next().unwrap();
+    std::fs::write(ops.join("stranger-000000ff.jsonl"), b"{\"v\":1 torn\n").unwrap();
+    let event = wait_for(&second_events, |event| matches!(event, Event::JournalNotes { .. }));
+    let Event::JournalNotes { notes } = event else { unreachable!() };
+    assert!(notes[0].contains("stranger-000000ff.jsonl line 1: damaged"), "{notes:?}");
     first.close();
     second.close();
 }

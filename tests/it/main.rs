@@ -24,6 +24,7 @@ mod private;
 mod project;
 mod pty;
 mod pty_harness;
+mod schema;
 mod screen;
 mod tools;
 mod update;

@@ -99,7 +99,8 @@ fn a_reopened_clip_is_as_it_was_left() {
     for _ in 0..300 {
         follow(&mut store, &mut script, &random_line(&mut rng));
     }
-    let view = View { frame: 7, cursor: PointPx::new(1.5, 2.25), track: Some(TrackId(9)) };
+    let cursor = PointPx::new(1.5, 2.25);
+    let view = View { frame: 7, cursor, track: Some(TrackId(9)), finished: true };
     store.append_view(&view, 0).unwrap();
     assert!(store.unsynced() > 0);
     store.syncer().sync().unwrap();

@@ -39,11 +39,11 @@ fn drawn(model: &Model, theme: &Theme, ascii: bool) -> (String, bool) {
     (text.join("\n"), area.is_some())
 }
 
-fn screen(model: &Model) -> String {
+pub(crate) fn screen(model: &Model) -> String {
     drawn(model, &Theme::shipped("dark").unwrap(), false).0
 }
 
-fn has(text: &str, wanted: &[&str]) {
+pub(crate) fn has(text: &str, wanted: &[&str]) {
     for each in wanted {
         assert!(text.contains(each), "`{each}` is missing:\n{text}");
     }

@@ -46,8 +46,8 @@ pub(crate) fn model(frames: usize) -> Model {
 pub(crate) fn model_with(frames: usize, keymap: Keymap) -> Model {
     let grid = Grid { columns: 80, rows: 24, cell_px: (8, 16) };
     let queue = vec![
-        Queued { path: "cine.dcm".into(), name: "cine.dcm".into() },
-        Queued { path: "other.dcm".into(), name: "other.dcm".into() },
+        Queued { path: "cine.dcm".into(), name: "cine.dcm".into(), finished: false },
+        Queued { path: "other.dcm".into(), name: "other.dcm".into(), finished: false },
     ];
     Model::new(opened(frames), queue, 0, keymap, grid)
 }

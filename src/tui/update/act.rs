@@ -9,8 +9,8 @@ use crate::tui::model::{Effect, Mode, Model, Saved};
 
 use super::motion::{self, Way};
 use super::{
-    edits, keys, language, masks, network, prompts, questions, ranges, rays, review, tracks,
-    windows,
+    edits, keys, labels, language, masks, network, prompts, questions, queue, ranges, rays, review,
+    tracks, windows,
 };
 
 /// Does `action`, `count` times or by `count` where that makes sense.
@@ -119,6 +119,7 @@ fn structure(model: &mut Model, fx: &mut Vec<Effect>, action: Action, n: u32) {
         }),
         Action::HideTrack => tracks::hide(model),
         Action::DeleteTrack => tracks::delete(model, fx),
+        Action::ChooseLabel | Action::SetLabel | Action::SetAttribute => labels::act(model, action),
         _ => {}
     }
 }
@@ -174,14 +175,15 @@ fn picture(model: &mut Model, fx: &mut Vec<Effect>, action: Action, n: u32) {
 fn program(model: &mut Model, fx: &mut Vec<Effect>, action: Action) {
     match action {
         Action::Export => keys::open_line(model, "export "),
-        Action::NextClip => open_clip(model, fx, 1),
-        Action::PreviousClip => open_clip(model, fx, -1),
+        Action::NextClip => queue::step(model, fx, 1),
+        Action::PreviousClip => queue::step(model, fx, -1),
+        Action::FinishClip => queue::finish(model, fx),
         Action::Help => model.mode = Mode::Help(0),
         Action::Messages => model.mode = Mode::Messages(0),
         Action::CommandLine => keys::open_line(model, ""),
         Action::Palette => model.mode = Mode::Command(Line::search()),
         Action::Suspend => fx.push(Effect::Suspend),
-        Action::Quit if may_leave(model) => {
+        Action::Quit if queue::may_leave(model) => {
             fx.push(Effect::JournalView(model.view()));
             fx.push(Effect::Quit);
         }
@@ -197,6 +199,7 @@ pub(super) fn command(model: &mut Model, fx: &mut Vec<Effect>, command: Command)
         Command::Goto(frame) => motion::go_to(model, fx, frame),
         Command::NewTrack(label) => tracks::new(model, fx, Some(label)),
         Command::Rename(label) => tracks::set_info(model, fx, |info| TrackInfo { label, ..info }),
+        Command::Attribute(name, value) => labels::by_name(model, fx, &name, value),
         Command::Colour(colour) => {
             tracks::set_info(model, fx, |info| TrackInfo {
                 colour: colour % tracks::COLOURS,
@@ -257,38 +260,4 @@ fn cancel(model: &mut Model, fx: &mut Vec<Effect>) {
     if !network::cancel(model, fx) && !held {
         model.say("nothing is running");
     }
-}
-
-fn open_clip(model: &mut Model, fx: &mut Vec<Effect>, by: isize) {
-    let to = model.at.checked_add_signed(by).filter(|&to| to < model.queue.len());
-    match to {
-        None => model.say(if by > 0 { "this is the last clip" } else { "this is the first clip" }),
-        Some(to) if may_leave(model) => {
-            fx.push(Effect::JournalView(model.view()));
-            fx.push(Effect::OpenClip(to));
-            model.opening = Some(to);
-        }
-        Some(_) => {}
-    }
-}
-
-/// Whether leaving this clip loses nothing, or the person asked twice.
-fn may_leave(model: &mut Model) -> bool {
-    if model.leave_asked {
-        return true;
-    }
-    if let Saved::Failed(why) = &model.saved {
-        let sentence =
-            format!("the newest edits are NOT saved ({why}); again leaves and loses them");
-        model.warn(sentence);
-        model.leave_asked = true;
-        return false;
-    }
-    if model.propagating() {
-        model
-            .warn("a propagation is running; again leaves and stops it (what is decided is saved)");
-        model.leave_asked = true;
-        return false;
-    }
-    true
 }

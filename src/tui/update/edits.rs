@@ -29,6 +29,8 @@ pub(super) fn commit(
             groups.push(group);
         }
     }
+    // What changes after the end is work again.
+    model.finished = false;
     let step = Step { group, mark: Mark::Do, edits };
     model.history.note(&step);
     look_again(model, &step.edits);
@@ -124,7 +126,7 @@ fn look_again(model: &mut Model, edits: &[Edit]) {
                 }
                 review::decided(model, id, *frame);
             }
-            Edit::SetTrackInfo { .. } | Edit::SetWindows { .. } => {}
+            Edit::SetTrackInfo { .. } | Edit::SetWindows { .. } | Edit::SetAttribute { .. } => {}
             _ => model.marks.learn(id, track),
         }
     }
@@ -160,7 +162,8 @@ fn follow(model: &mut Model, fx: &mut Vec<Effect>, edits: &[Edit]) {
         .filter_map(|edit| match edit {
             Edit::AddPrompt { frame, .. }
             | Edit::RemovePrompt { frame, .. }
-            | Edit::MovePrompt { frame, .. } => Some(*frame),
+            | Edit::MovePrompt { frame, .. }
+            | Edit::SetAttribute { frame: Some(frame), .. } => Some(*frame),
             _ => None,
         })
         .chain(edits.iter().filter_map(|edit| match edit {
@@ -207,6 +210,10 @@ fn describe(edits: &[Edit], back: bool) -> Option<String> {
             format!("move of a {} {}", prompt_name(after), on(frame))
         }
         Some(Edit::SetWindows { .. }) => "windows".to_owned(),
+        Some(Edit::SetAttribute { name, frame, .. }) => match frame {
+            Some(frame) => format!("{} {}", shown(name), on(frame)),
+            None => shown(name),
+        },
         Some(Edit::SetMask { .. }) => return None,
     };
     Some(match masks {

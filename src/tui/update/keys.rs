@@ -36,7 +36,8 @@ pub(super) fn press(model: &mut Model, fx: &mut Vec<Effect>, key: Key) {
         Found::Act(actions) => {
             let count = std::mem::take(&mut model.pending).count;
             for action in actions {
-                if !matches!(action, Action::Quit | Action::NextClip | Action::PreviousClip) {
+                use Action as A;
+                if !matches!(action, A::Quit | A::NextClip | A::PreviousClip | A::FinishClip) {
                     model.leave_asked = false;
                 }
                 act::act(model, fx, action, count);

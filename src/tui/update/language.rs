@@ -5,7 +5,7 @@ use crate::tui::key::Key;
 use crate::tui::model::{Effect, Model};
 use crate::tui::tools::Waiting;
 
-use super::{keys, masks, motion, tracks};
+use super::{keys, labels, masks, motion, tracks};
 
 /// Macros inside macros.
 const DEPTH: usize = 8;
@@ -75,6 +75,9 @@ pub(super) fn letter(model: &mut Model, fx: &mut Vec<Effect>, waiting: Waiting, 
             model.say(format!("recording macro {letter}; the same key ends it"));
         }
         Waiting::PlayMacro(times) => play(model, fx, letter, times),
+        Waiting::Label { rename } => labels::label(model, fx, letter, rename),
+        Waiting::Attribute => labels::attribute(model, letter),
+        Waiting::Value(at) => labels::value(model, fx, at, letter),
     }
 }
 

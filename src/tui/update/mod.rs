@@ -5,12 +5,14 @@
 mod act;
 mod edits;
 mod keys;
+mod labels;
 mod language;
 mod masks;
 mod motion;
 mod network;
 mod prompts;
 mod questions;
+mod queue;
 mod ranges;
 mod rays;
 mod review;
@@ -109,6 +111,14 @@ fn engine(model: &mut Model, fx: &mut Vec<Effect>, event: Event) {
         Event::Saved { unsynced } => model.saved = Saved::Unsynced(unsynced),
         Event::SaveFailed { why } => model.saved = Saved::Failed(why),
         Event::Others { edits } => edits::from_others(model, &edits),
+        Event::JournalNotes { notes } => {
+            let more = notes.len().saturating_sub(1);
+            notes.iter().rev().for_each(|note| model.warn(note.as_str()));
+            if more > 0 {
+                let first = &model.message.text;
+                model.message.text = format!("{first} (and {more} more: `M` shows all)");
+            }
+        }
         Event::Exported { path, what } => {
             model.say(format!("exported {what} to {}", shown(&path.display().to_string())));
         }
@@ -116,7 +126,7 @@ fn engine(model: &mut Model, fx: &mut Vec<Effect>, event: Event) {
         Event::ClipArrived { path, name } => {
             if !model.queue.iter().any(|clip| clip.path == path) {
                 model.say(format!("{} arrived; it waits in the queue", shown(&name)));
-                model.queue.push(Queued { path, name });
+                model.queue.push(Queued { path, name, finished: false });
             }
         }
         Event::ClipRefused { path, why } => {
@@ -185,10 +195,12 @@ fn reopen(model: &mut Model, fx: &mut Vec<Effect>, opened: crate::engine::Opened
     next.tools.taps.reaction = model.tools.taps.reaction;
     next.tools.brush_px = model.tools.brush_px;
     next.link = model.link;
+    next.schema = std::mem::take(&mut model.schema);
     next.now = model.now;
     next.active_at = model.now;
     if next.message.text.is_empty() {
-        next.say(format!("clip {} of {}", at + 1, next.queue.len()));
+        let before = if next.finished { ", finished before" } else { "" };
+        next.say(format!("clip {} of {}{before}", at + 1, next.queue.len()));
     }
     *model = next;
     fx.extend(begin(model));

@@ -7,7 +7,7 @@ use crate::tui::command;
 use crate::tui::model::{Effect, Model};
 use crate::tui::range::{Condition, End, Field, Over, Range, WindowsChange};
 
-use super::{act, edits, masks, motion, network, prompts, review, tracks, windows};
+use super::{act, edits, labels, masks, motion, network, prompts, review, tracks, windows};
 
 /// Does a command line, or says what is wrong with it.
 pub(super) fn line(model: &mut Model, fx: &mut Vec<Effect>, text: &str) {
@@ -145,6 +145,9 @@ fn each(model: &mut Model, fx: &mut Vec<Effect>, frames: Vec<FrameIndex>, what: 
                 }
             }
             model.say(format!("{n} masks {}; one `u` takes it back", edit.told()));
+        }
+        Over::Attribute(name, value) => {
+            labels::set_on(model, fx, &frames, &name, value.as_deref());
         }
         Over::Propagate(_) | Over::Window | Over::Interpolate => {}
     }

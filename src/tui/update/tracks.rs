@@ -20,12 +20,16 @@ fn start(model: &mut Model, todo: &mut Vec<Edit>, label: Option<String>) -> Trac
     let id = TrackId(model.fresh());
     let tracks = &model.annotation.tracks;
     let used = |label: &str| tracks.values().any(|track| track.info.label == label);
-    let label = label.unwrap_or_else(|| {
+    let only = (model.schema.labels.len() == 1).then(|| model.schema.labels[0].name.clone());
+    // One label in the whole study needs no asking.
+    let label = label.or(only).unwrap_or_else(|| {
         let numbered = (1..).map(|n| format!("structure {n}"));
         numbered.into_iter().find(|label| !used(label)).unwrap_or_default()
     });
+    let asked = model.schema.label(&label).map(|label| label.colour);
     let taken = |colour: &u8| tracks.values().any(|track| track.info.colour == *colour);
-    let colour = (0..COLOURS).find(|colour| !taken(colour)).unwrap_or(tracks.len() as u8 % COLOURS);
+    let free = || (0..COLOURS).find(|colour| !taken(colour));
+    let colour = asked.or_else(free).unwrap_or(tracks.len() as u8 % COLOURS);
     todo.push(Edit::AddTrack { track: id, content: Track::new(label, colour) });
     id
 }

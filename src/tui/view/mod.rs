@@ -1,6 +1,7 @@
 //! What the model looks like: text cells here, the picture as a [`Scene`] in [`picture`].
 
 mod help;
+mod labels;
 pub mod layout;
 mod picture;
 mod side;

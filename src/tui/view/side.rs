@@ -16,7 +16,7 @@ use crate::tui::model::{Mode, Model};
 use crate::tui::tools::Waiting;
 use crate::tui::tutor;
 
-use super::{Look, cells, cut, key_line, wrapped};
+use super::{Look, cells, cut, key_line, labels, wrapped};
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, look: Look<'_>) {
     frame.render_widget(Clear, area);
@@ -82,6 +82,9 @@ fn letters<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<'a>> {
             .collect(),
         Waiting::RecordMacro | Waiting::PlayMacro(_) => {
             tools.macros.iter().map(|(c, keys)| (*c, shown(&spell(keys)))).collect()
+        }
+        Waiting::Label { .. } | Waiting::Attribute | Waiting::Value(_) => {
+            labels::choices(model, waiting)
         }
     };
     lines.extend(known.iter().map(|(c, what)| key_line(&c.to_string(), what, 4, width, look)));
@@ -176,11 +179,12 @@ fn overview<'a>(model: &Model, width: usize, rows: usize, look: Look<'_>) -> Vec
         Line::styled(
             cut(
                 &format!(
-                    "{} x {} px  clip {}/{}",
+                    "{} x {} px  clip {}/{}{}",
                     model.clip.width_px,
                     model.clip.height_px,
                     model.at + 1,
-                    model.queue.len().max(1)
+                    model.queue.len().max(1),
+                    if model.finished { " finished" } else { "" }
                 ),
                 width,
                 look,
@@ -303,6 +307,7 @@ fn this_frame<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<'a>> 
     for (n, name, role) in counts.into_iter().filter(|(n, ..)| *n > 0) {
         lines.push(Line::styled(cut(&format!("{n} {name}"), width, look), theme.style(role)));
     }
+    lines.extend(labels::said(model, track, width, look));
     lines
 }
 

@@ -1,0 +1,155 @@
+//! The screen from beginning to end: what it starts with, and how it ended.
+
+mod output;
+mod turn;
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+use std::time::Instant;
+
+use crate::config::Settings;
+use crate::domain::shown;
+use crate::engine::{Opened, Session, SessionError};
+
+use super::model::{Model, Msg, Queued};
+use super::terminal::{Screen, TerminalError, probe, spawn_input};
+use super::update::begin;
+use output::{Environment, Output, bindings};
+use turn::Loop;
+
+pub use turn::hand_over;
+
+/// Opens a clip; its events go to the inbox.
+pub type OpenClip<'a> =
+    Box<dyn FnMut(&Path, Sender<Msg>) -> Result<(Session<Msg>, Opened), SessionError> + 'a>;
+
+/// What the screen starts with.
+pub struct Start<'a> {
+    /// Clips, at least one; the first that opens is shown.
+    pub clips: Vec<PathBuf>,
+    /// How a clip is opened.
+    pub open: OpenClip<'a>,
+    /// Graphics, theme, keys, what a hang-up does.
+    pub settings: &'a Settings,
+    /// Begin with the lesson.
+    pub lesson: bool,
+    /// Is given the inbox before the loop starts: a watched folder tells its clips there.
+    pub attach: Option<Box<dyn FnOnce(Sender<Msg>) + 'a>>,
+}
+
+/// How the screen ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The person left.
+    Quit,
+    /// The terminal went away; what was running is finished or stopped, as set.
+    HungUp,
+}
+
+/// Why there is no screen.
+#[derive(Debug, thiserror::Error)]
+pub enum TuiError {
+    /// Nothing to show.
+    #[error("no clip was given; name a file, a folder of frames or a DICOM file")]
+    NoClip,
+    /// No clip opens: the first reason.
+    #[error(transparent)]
+    Clip(#[from] SessionError),
+    /// The terminal cannot be used.
+    #[error(transparent)]
+    Terminal(#[from] TerminalError),
+}
+
+/// Runs the screen until the person leaves or the terminal goes away.
+///
+/// # Errors
+/// No clip opens, or the terminal cannot be used. Later troubles are sentences on the screen.
+pub fn run(start: Start<'_>) -> Result<Ended, TuiError> {
+    let Start { clips, mut open, settings, lesson, attach } = start;
+    let (inbox, messages) = channel();
+    let environment = Environment::here();
+    let capabilities = probe(environment.tmux)?;
+    let (keymap, theme, faults) = bindings(settings, &environment);
+    let (session, opened, at, refused) = first_clip(&clips, &mut open, &inbox)?;
+    let mut screen = Screen::enter(capabilities)?;
+    spawn_input(&mut screen, inbox.clone())?;
+    if let Some(attach) = attach {
+        attach(inbox.clone());
+    }
+    let output = Output::new(&screen, settings, theme, &environment);
+    let queue: Vec<Queued> = clips.into_iter().map(queued).collect();
+    let mut model = Model::new(opened, queue, at, keymap, output.grid(screen.grid()));
+    model.lesson = lesson.then_some(0);
+    model.schema = settings.asked.clone();
+    for sentence in refused.into_iter().chain(faults) {
+        model.warn(sentence);
+    }
+    let effects = begin(&model);
+    let mut looping = Loop {
+        model,
+        session: Some(session),
+        screen: Some(screen),
+        output,
+        open,
+        inbox,
+        messages,
+        started: Instant::now(),
+        on_hangup: settings.on_hangup.value,
+        dirty: true,
+        epoch: 0,
+        ended: None,
+    };
+    looping.carry_out(effects);
+    let ended = looping.turn();
+    if let Some(session) = looping.session.take() {
+        session.close();
+    }
+    Ok(ended)
+}
+
+fn queued(path: PathBuf) -> Queued {
+    let name = path
+        .file_name()
+        .map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned());
+    Queued { path, name, finished: false }
+}
+
+/// The first clip that opens, its place, and why those before it do not.
+fn first_clip(
+    clips: &[PathBuf],
+    open: &mut OpenClip<'_>,
+    inbox: &Sender<Msg>,
+) -> Result<(Session<Msg>, Opened, usize, Vec<String>), TuiError> {
+    let mut first = None;
+    let mut refused = Vec::new();
+    for (at, path) in clips.iter().enumerate() {
+        match open(path, tagged(0, inbox)) {
+            Ok((session, opened)) => return Ok((session, opened, at, refused)),
+            Err(error) => {
+                refused
+                    .push(format!("{} does not open: {error}", shown(&path.display().to_string())));
+                first.get_or_insert(error);
+            }
+        }
+    }
+    Err(first.map_or(TuiError::NoClip, TuiError::Clip))
+}
+
+/// A sender whose messages reach `inbox` with the number of their clip: what an old clip still
+/// has to say must never be taken for the new one's.
+fn tagged(epoch: u64, inbox: &Sender<Msg>) -> Sender<Msg> {
+    let (sender, own) = channel::<Msg>();
+    let inbox = inbox.clone();
+    let forward = move || {
+        for message in own {
+            if inbox.send(Msg::OfClip(epoch, Box::new(message))).is_err() {
+                return;
+            }
+        }
+    };
+    // Without the thread the clip is silent: pictures stay away, and the session tells nothing
+    // wrong.
+    let _ = thread::Builder::new().name("clip-events".to_owned()).spawn(forward);
+    sender
+}

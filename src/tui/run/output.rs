@@ -1,0 +1,187 @@
+//! Keys, colours and the way to the terminal: from settings and environment.
+
+use crate::config::yaml::Faults;
+use crate::config::{OverrideText, Settings};
+use crate::domain::{FrameIndex, shown};
+use crate::tui::graphics::{ColourDepth, Grid, Painter, Palette, render_halfblocks, reserve};
+use crate::tui::keymap::{self, Keymap, Layer};
+use crate::tui::model::Model;
+use crate::tui::terminal::{Capabilities, Screen, TerminalError};
+use crate::tui::theme::{self, Theme};
+use crate::tui::view::{self, Canvas, Look};
+
+/// What the environment promises about the terminal.
+pub(super) struct Environment {
+    /// Runs inside tmux.
+    pub(super) tmux: bool,
+    no_color: Option<String>,
+    colorterm: Option<String>,
+    term: Option<String>,
+    utf8: bool,
+}
+
+impl Environment {
+    pub(super) fn here() -> Self {
+        let get = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let locale = get("LC_ALL").or_else(|| get("LC_CTYPE")).or_else(|| get("LANG"));
+        Self {
+            tmux: get("TMUX").is_some(),
+            no_color: get("NO_COLOR"),
+            colorterm: get("COLORTERM"),
+            term: get("TERM"),
+            // An unset locale on a server says nothing about the terminal at the other end.
+            utf8: locale.is_none_or(|l| {
+                let l = l.to_ascii_lowercase();
+                l.contains("utf-8") || l.contains("utf8") || l == "c" || l == "posix"
+            }),
+        }
+    }
+
+    fn depth(&self) -> ColourDepth {
+        ColourDepth::from_env(
+            self.no_color.as_deref(),
+            self.colorterm.as_deref(),
+            self.term.as_deref(),
+        )
+    }
+}
+
+/// Keys and colours, and sentences about what is wrong with the person's files.
+pub(super) fn bindings(
+    settings: &Settings,
+    environment: &Environment,
+) -> (Keymap, Theme, Vec<String>) {
+    let text = |text: &Option<OverrideText>| {
+        text.as_ref().map(|held| (shown(&held.path.display().to_string()), held.text.clone()))
+    };
+    let (keys, colours) = (text(&settings.keymap_text), text(&settings.theme_text));
+    let layer = |held: &Option<(String, String)>| -> Vec<(String, String)> {
+        held.iter().cloned().collect()
+    };
+    let (keys, colours) = (layer(&keys), layer(&colours));
+    let named = keymap::shipped_layer(&settings.keymap.value);
+    fn layers(held: &[(String, String)]) -> Vec<Layer<'_>> {
+        held.iter().map(|(name, text)| Layer { name, text }).collect()
+    }
+    let keys: Vec<Layer<'_>> = named.into_iter().chain(layers(&keys)).collect();
+    let (keymap, mut faults) = Keymap::layered(&keys);
+    let mut sentences = Vec::new();
+    let wanted = &settings.theme.value;
+    let base = if colours.is_empty() || theme::SHIPPED.iter().any(|(name, _)| name == wanted) {
+        wanted.as_str()
+    } else {
+        "dark"
+    };
+    let theme = Theme::layered(base, &layers(&colours)).or_else(|why| {
+        sentences.push(why);
+        Theme::layered("dark", &[])
+    });
+    let (theme, more) = theme.expect("the dark theme is shipped, kept by a test");
+    faults.extend(more);
+    let told: Vec<String> = faults.iter().flat_map(Faults::sentences).collect();
+    let n = told.len();
+    sentences.extend(told);
+    if n > 0 {
+        let plural = if n == 1 { "" } else { "s" };
+        sentences.push(format!(
+            "{n} fault{plural} in your keys or colours: the shipped ones are used, `:messages` tells all"
+        ));
+    }
+    let theme = match environment.no_color {
+        Some(_) => theme.without_colours(),
+        // Who chose a theme without colours wants none.
+        None if wanted == "mono" => theme,
+        None => theme.with_tracks(&settings.asked.colours),
+    };
+    (keymap, theme, sentences)
+}
+
+/// How pictures get to the terminal.
+pub(super) struct Output {
+    theme: Theme,
+    ascii: bool,
+    sixel: bool,
+    depth: ColourDepth,
+    pub(super) palette: Palette,
+    registers: usize,
+    /// The frame of the last picture.
+    shown_frame: Option<FrameIndex>,
+    pub(super) painter: Painter,
+    canvas: Canvas,
+}
+
+impl Output {
+    pub(super) fn new(
+        screen: &Screen,
+        settings: &Settings,
+        theme: Theme,
+        environment: &Environment,
+    ) -> Self {
+        let capabilities: &Capabilities = screen.capabilities();
+        let sixel = match settings.graphics.value.as_str() {
+            "sixel" => true,
+            "halfblock" => false,
+            _ => capabilities.sixel,
+        };
+        let registers = if sixel { capabilities.registers } else { 256 };
+        let palette = view::palette(&theme, registers, view::LEVELS);
+        Self {
+            ascii: !environment.utf8,
+            sixel,
+            depth: environment.depth(),
+            palette,
+            registers,
+            shown_frame: None,
+            painter: Painter::new(capabilities.limits()),
+            canvas: Canvas::default(),
+            theme,
+        }
+    }
+
+    /// Half blocks have two pixels in a cell.
+    pub(super) fn grid(&self, grid: Grid) -> Grid {
+        if self.sixel { grid } else { Grid { cell_px: (1, 2), ..grid } }
+    }
+
+    /// Takes as many grays as the line carries: where the whole picture is sent anyway, and more
+    /// of them when a clip comes to rest.
+    fn fit_to_line(&mut self, model: &Model) {
+        let other = self.shown_frame.replace(model.frame) != Some(model.frame);
+        let levels = model.link.wanted(model.cine.playing);
+        let coarse = self.palette.levels() < view::LEVELS;
+        let finer = coarse && !model.cine.playing && levels > self.palette.levels();
+        if self.sixel && (finer || (other && levels != self.palette.levels())) {
+            self.palette = view::palette(&self.theme, self.registers, levels);
+        }
+    }
+
+    pub(super) fn draw(&mut self, screen: &mut Screen, model: &Model) -> Result<(), TerminalError> {
+        self.fit_to_line(model);
+        let mark_px = if self.sixel { (model.grid.cell_px.0 / 2).max(3) } else { 1 };
+        let picture = self.canvas.compose(model, &self.palette, mark_px);
+        let look = Look { theme: &self.theme, ascii: self.ascii };
+        let mut area = None;
+        let (sixel, depth, palette) = (self.sixel, self.depth, &self.palette);
+        screen.draw(|frame| {
+            area = view::draw(frame, model, look);
+            match (area, &picture) {
+                (Some(area), _) if sixel => reserve(frame.buffer_mut(), area),
+                (Some(area), Some(picture)) => {
+                    render_halfblocks(picture, palette, depth, area, frame.buffer_mut());
+                }
+                _ => {}
+            }
+        })?;
+        let sixels = match (area, picture) {
+            (Some(area), Some(picture)) if sixel => {
+                self.painter.paint(picture, &self.palette, model.grid, area, &[])
+            }
+            _ => {
+                // Text lies where the picture was.
+                self.painter.damage_all();
+                Vec::new()
+            }
+        };
+        screen.present(&sixels)
+    }
+}

@@ -1,0 +1,218 @@
+//! The loop: messages in, the model changed, effects carried out, one drawing.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use crate::config::OnHangup;
+use crate::domain::Annotation;
+use crate::engine::{Event, Session};
+use crate::tui::model::{Effect, Model, Msg};
+use crate::tui::terminal::{Screen, TerminalError};
+use crate::tui::update::update;
+
+use super::output::Output;
+use super::{Ended, OpenClip, tagged};
+
+/// The screen at work: one inbox, one session, one terminal.
+pub(super) struct Loop<'a> {
+    pub(super) model: Model,
+    pub(super) session: Option<Session<Msg>>,
+    pub(super) screen: Option<Screen>,
+    pub(super) output: Output,
+    pub(super) open: OpenClip<'a>,
+    pub(super) inbox: Sender<Msg>,
+    pub(super) messages: Receiver<Msg>,
+    pub(super) started: Instant,
+    pub(super) on_hangup: OnHangup,
+    pub(super) dirty: bool,
+    /// Number of the clip at hand; messages of others are dropped.
+    pub(super) epoch: u64,
+    pub(super) ended: Option<Ended>,
+}
+
+/// Longest wait for the inbox.
+const IDLE: Duration = Duration::from_secs(1);
+
+impl Loop<'_> {
+    /// Takes messages and draws until the end.
+    pub(super) fn turn(&mut self) -> Ended {
+        loop {
+            if let Some(ended) = self.ended {
+                return ended;
+            }
+            self.draw();
+            let wait = match self.model.wake_at() {
+                Some(due) => due.saturating_sub(self.started.elapsed()).min(IDLE),
+                None => IDLE,
+            };
+            let first = match self.messages.recv_timeout(wait) {
+                Ok(message) => Some(message),
+                Err(RecvTimeoutError::Timeout) => None,
+                // Cannot happen while this loop holds a sender; leaving is the safe answer.
+                Err(RecvTimeoutError::Disconnected) => return Ended::Quit,
+            };
+            self.take(Msg::Tick(self.started.elapsed()));
+            if let Some(message) = first {
+                self.take(message);
+            }
+            while self.ended.is_none()
+                && let Ok(message) = self.messages.try_recv()
+            {
+                self.take(message);
+            }
+        }
+    }
+
+    fn take(&mut self, message: Msg) {
+        let message = match message {
+            Msg::OfClip(epoch, inner) if epoch == self.epoch => *inner,
+            Msg::OfClip(..) => return,
+            other => other,
+        };
+        let hung_up = matches!(message, Msg::HungUp);
+        self.dirty |= !matches!(message, Msg::Tick(_) | Msg::Nothing);
+        let message = match message {
+            Msg::SizeChanged => match &self.screen {
+                Some(screen) => {
+                    self.output.painter.damage_all();
+                    Msg::Resized(self.output.grid(screen.grid()))
+                }
+                None => return,
+            },
+            other => other,
+        };
+        let before = (self.model.frame, self.model.flashing());
+        let effects = update(&mut self.model, message);
+        self.dirty |= before != (self.model.frame, self.model.flashing());
+        self.carry_out(effects);
+        if hung_up {
+            self.hang_up();
+        }
+        if self.screen.is_none() && self.ended.is_none() && !self.model.propagating() {
+            self.ended = Some(Ended::HungUp);
+        }
+    }
+
+    /// The screen goes at once; what is running is finished without it, or stopped.
+    fn hang_up(&mut self) {
+        self.screen = None;
+        if self.on_hangup == OnHangup::Stop {
+            self.ended = Some(Ended::HungUp);
+        }
+    }
+
+    fn draw(&mut self) {
+        let Some(screen) = self.screen.as_mut().filter(|screen| screen.ready()) else { return };
+        for panic in screen.take_panics() {
+            self.model.warn(format!("a job failed: {panic}; everything goes on"));
+            self.dirty = true;
+        }
+        if !self.dirty {
+            return;
+        }
+        self.dirty = false;
+        if let Some((bytes, took)) = screen.last_frame() {
+            self.model.link.note(bytes, took);
+        }
+        self.model.link.levels = self.output.palette.levels();
+        match self.output.draw(screen, &self.model) {
+            Ok(()) => {}
+            Err(TerminalError::HungUp) => {
+                let _ = self.inbox.send(Msg::HungUp);
+            }
+            Err(error) => self.model.warn(error.to_string()),
+        }
+    }
+
+    pub(super) fn carry_out(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Quit => self.ended = Some(Ended::Quit),
+                Effect::Suspend => self.suspend(),
+                Effect::Redraw => self.redraw(),
+                Effect::OpenClip(at) => self.open_clip(at),
+                other => self.with_session(other),
+            }
+        }
+    }
+
+    fn with_session(&mut self, effect: Effect) {
+        let Some(session) = &mut self.session else { return };
+        if let Some(fault) = hand_over(session, &self.model.annotation, effect) {
+            // At once, not by the inbox: the banner belongs to this very edit.
+            let effects = update(&mut self.model, fault);
+            self.carry_out(effects);
+        }
+    }
+
+    fn suspend(&mut self) {
+        if let Some(screen) = &mut self.screen {
+            if let Err(error) = screen.suspend() {
+                self.model.warn(error.to_string());
+            }
+            self.output.painter.damage_all();
+            let grid = self.output.grid(screen.grid());
+            let effects = update(&mut self.model, Msg::Resized(grid));
+            self.carry_out(effects);
+            self.dirty = true;
+        }
+    }
+
+    fn redraw(&mut self) {
+        if let Some(screen) = &mut self.screen {
+            if let Err(error) = screen.reenter() {
+                self.model.warn(error.to_string());
+            }
+            self.output.painter.damage_all();
+            let grid = self.output.grid(screen.grid());
+            let effects = update(&mut self.model, Msg::Resized(grid));
+            self.carry_out(effects);
+            self.dirty = true;
+        }
+    }
+
+    /// The old clip is closed only when the new one is open.
+    fn open_clip(&mut self, at: usize) {
+        let Some(path) = self.model.queue.get(at).map(|clip| clip.path.clone()) else { return };
+        let next = self.epoch + 1;
+        let message = match (self.open)(&path, tagged(next, &self.inbox)) {
+            Ok((session, opened)) => {
+                self.epoch = next;
+                if let Some(old) = self.session.replace(session) {
+                    old.close();
+                }
+                Msg::Opened(Box::new(opened))
+            }
+            Err(error) => Msg::NotOpened { at, why: error.to_string() },
+        };
+        let effects = update(&mut self.model, message);
+        self.carry_out(effects);
+        self.dirty = true;
+    }
+}
+
+/// Has the session do what is its part of an effect; what it leaves is the loop's. Returns the
+/// message that a step could not be journaled.
+pub fn hand_over(
+    session: &mut Session<Msg>,
+    annotation: &Annotation,
+    effect: Effect,
+) -> Option<Msg> {
+    match effect {
+        Effect::Journal(step) => {
+            let error = session.journal(&step).err()?;
+            return Some(Msg::Engine(Event::SaveFailed { why: error.to_string() }));
+        }
+        Effect::JournalView(view) => session.journal_view(&view),
+        Effect::WantFrame(frame) => session.want_frame(frame),
+        Effect::Refresh(ticket, frame, prompts) => session.refresh(ticket, frame, prompts),
+        Effect::Propagate(ticket, plan) => session.propagate(ticket, plan),
+        Effect::Cancel(track) => session.cancel(track),
+        Effect::EncodeAhead(frame) => session.encode_ahead(frame),
+        Effect::Export { format, path } => {
+            session.export_named(annotation, &format, path.as_deref());
+        }
+        Effect::OpenClip(_) | Effect::Suspend | Effect::Redraw | Effect::Quit => {}
+    }
+    None
+}

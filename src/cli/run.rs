@@ -137,7 +137,14 @@ impl Runner {
                 let place = place.unwrap_or("opening the clip");
                 return Err(Failure::ours(format!("{place}: no answer any more")));
             };
-            if let Msg::Engine(Event::Exported { .. } | Event::ExportFailed { .. }) = &message {
+            use Event as V;
+            if let Msg::Engine(
+                V::Exported { .. }
+                | V::ExportFailed { .. }
+                | V::Overlay { .. }
+                | V::OverlayFailed { .. },
+            ) = &message
+            {
                 self.exports = self.exports.saturating_sub(1);
             }
             let effects = update(&mut self.model, message);
@@ -158,7 +165,10 @@ impl Runner {
                 Effect::Quit => self.quit = true,
                 Effect::OpenClip(_) | Effect::Suspend | Effect::Redraw => {}
                 effect => {
-                    self.exports += usize::from(matches!(effect, Effect::Export { .. }));
+                    use Effect as E;
+                    let written =
+                        matches!(effect, E::Export { .. } | E::Picture { .. } | E::Overlay(_));
+                    self.exports += usize::from(written);
                     if let Some(fault) =
                         hand_over(&mut self.session, &self.model.annotation, effect)
                     {

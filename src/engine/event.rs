@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::domain::{Annotation, ClipInfo, Edit, FrameIndex, GrayFrame, History, TrackId};
+use crate::export::Structure;
 use crate::project::View;
 
 use super::{Decided, Segmenter, SegmenterInfo, Shelf};
@@ -53,6 +54,10 @@ pub enum Event {
     Exported { path: PathBuf, what: String },
     /// An export was not written.
     ExportFailed { why: String },
+    /// What somebody else made of the clip, asked for with [`super::Session::overlay`].
+    Overlay { name: String, structures: Vec<Structure> },
+    /// It cannot be read.
+    OverlayFailed { why: String },
     /// A watched folder received a complete clip.
     ClipArrived { path: PathBuf, name: String },
     /// A watched folder received something that is no clip.

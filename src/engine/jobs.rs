@@ -19,6 +19,8 @@ pub(super) struct Refresh {
 pub(super) struct Propagation {
     pub(super) ticket: Ticket,
     pub(super) plan: Plan,
+    /// Nobody asked for it yet: it yields to everything else.
+    pub(super) ahead: bool,
     pub(super) cancelled: Arc<AtomicBool>,
 }
 
@@ -67,9 +69,9 @@ impl Jobs {
     }
 
     /// A new propagation of a track ends an older one of the same track, running or queued.
-    pub(super) fn add_propagation(&self, ticket: Ticket, plan: Plan) {
+    pub(super) fn add_propagation(&self, ticket: Ticket, plan: Plan, ahead: bool) {
         self.cancel(Some(ticket.track));
-        let propagation = Propagation { ticket, plan, cancelled: Arc::default() };
+        let propagation = Propagation { ticket, plan, ahead, cancelled: Arc::default() };
         self.lock().propagations.push_back(propagation);
         self.arrived.notify_one();
     }
@@ -106,6 +108,11 @@ impl Jobs {
     /// A refresh that waits, the newest first.
     pub(super) fn take_refresh(&self) -> Option<Refresh> {
         self.lock().refreshes.pop()
+    }
+
+    /// A frame that is to be encoded ahead, the nearest first.
+    pub(super) fn take_ahead(&self) -> Option<FrameIndex> {
+        self.lock().ahead.pop_front()
     }
 
     /// The next piece of work, or `None` once the mailbox is closed.

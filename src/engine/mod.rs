@@ -33,5 +33,5 @@ pub use shelf::{Lent, Shelf};
 pub use shipped::{CardFault, load_network, read_card, shipped_card};
 pub use worker::{Builder, Outbox, Worker};
 
-pub use crate::export::ExportFormat;
+pub use crate::export::{ExportFormat, Structure};
 pub use crate::project::View;

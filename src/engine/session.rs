@@ -1,5 +1,7 @@
 //! One open clip: its frames, its journal, its network thread.
 
+mod files;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -8,10 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::codec;
-use crate::domain::{
-    Annotation, ClipInfo, FrameIndex, FramePrompts, GrayFrame, Step, TrackId, shown,
-};
-use crate::export::{self, ExportFormat, FrameReader, Job};
+use crate::domain::{ClipInfo, FrameIndex, FramePrompts, GrayFrame, Step, TrackId};
 use crate::project::{ClipStore, Loaded, ProjectError, Syncer, View, load_read_only};
 
 use super::frames::Reader;
@@ -19,6 +18,8 @@ use super::{
     Builder, Event, Frames, NetSegmenter, Opened, Outbox, Plan, Segmenter, SegmenterSource,
     SessionError, Start, Ticket, Worker,
 };
+
+pub use files::{export_clip, export_name, format_named};
 
 /// Steps of one moment share an `fdatasync`; together with it this stays below 250 ms.
 const BATCH: Duration = Duration::from_millis(100);
@@ -152,6 +153,11 @@ impl<M: From<Event> + Send + 'static> Session<M> {
         self.worker.propagate(ticket, plan);
     }
 
+    /// The same before anybody asked for it: it yields to everything else.
+    pub fn propagate_ahead(&self, ticket: Ticket, plan: Plan) {
+        self.worker.propagate_ahead(ticket, plan);
+    }
+
     /// Ends the propagations of a track, or all of them, after the frame in hand.
     pub fn cancel(&self, track: Option<TrackId>) {
         self.worker.cancel(track);
@@ -160,49 +166,6 @@ impl<M: From<Event> + Send + 'static> Session<M> {
     /// Computes the features of a frame and of its neighbours while there is nothing else to do.
     pub fn encode_ahead(&self, frame: FrameIndex) {
         self.worker.encode_ahead(frame);
-    }
-
-    /// Writes the annotation to `path` on a thread of its own.
-    pub fn export(&self, annotation: &Annotation, format: ExportFormat, path: &Path) {
-        let (clip, annotation) = (Arc::clone(&self.clip), annotation.clone());
-        let (path, outbox) = (path.to_owned(), outbox(&self.events));
-        let position = self.store.as_ref().ok().map(|store| lock(store).position());
-        let work = move || {
-            let frames = |frame| clip.frame(frame).map_err(|error| error.to_string());
-            let (frames, origin) = (Some(&frames as &FrameReader), clip.dicom_origin());
-            let job = Job { position, frames, origin, ..Job::new(&annotation, clip.info()) };
-            outbox(match export_clip(&job, format, &path) {
-                Ok(what) => Event::Exported { path, what },
-                Err(why) => Event::ExportFailed { why },
-            });
-        };
-        match thread::Builder::new().name("sonomark-export".into()).spawn(work) {
-            Ok(export) => {
-                let mut exports = self.exports.lock().unwrap_or_else(PoisonError::into_inner);
-                exports.retain(|export| !export.is_finished());
-                exports.push(export);
-            }
-            Err(cause) => {
-                self.tell(Event::ExportFailed { why: SessionError::Thread(cause).to_string() })
-            }
-        }
-    }
-
-    /// As [`export`](Self::export), with the format by name, and by default into the project's
-    /// folder `exports`.
-    pub fn export_named(&self, annotation: &Annotation, format: &str, path: Option<&Path>) {
-        match format_named(format) {
-            Ok(format) => {
-                let path = path.map_or_else(|| self.export_path(format), Path::to_owned);
-                self.export(annotation, format, &path);
-            }
-            Err(why) => self.tell(Event::ExportFailed { why }),
-        }
-    }
-
-    /// Below `PROJECT/exports`, with the hash: two clips of the same name never meet.
-    fn export_path(&self, format: ExportFormat) -> PathBuf {
-        self.project_root.join("exports").join(export_name(self.clip.info(), format))
     }
 
     /// What is known of the clip.
@@ -297,50 +260,6 @@ fn open_store(root: &Path, info: &ClipInfo) -> Result<(Store, Loaded), SessionEr
         }
         Err(error) => Err(SessionError::Project(error.to_string())),
     }
-}
-
-/// The format of that name.
-///
-/// # Errors
-/// A sentence that names the formats.
-pub fn format_named(name: &str) -> Result<ExportFormat, String> {
-    ExportFormat::named(name).ok_or_else(|| {
-        let known: Vec<&str> = ExportFormat::all().map(|(_, name, _)| name).collect();
-        format!("\"{}\" is no export format; choose {}", shown(name), known.join(", "))
-    })
-}
-
-/// Name of the folder or file that an export of a clip gets by default: by its content, since
-/// names of files are often names of patients.
-#[must_use]
-pub fn export_name(info: &ClipInfo, format: ExportFormat) -> String {
-    format!("{}{}", info.content_hash.short(), format.ending())
-}
-
-/// Writes an annotation, creating the folder above `path`; says what was written.
-///
-/// # Errors
-/// A sentence, when a file cannot be written or reads back differently.
-pub fn export_clip(job: &Job, format: ExportFormat, path: &Path) -> Result<String, String> {
-    let report = export::export(job, format, path).map_err(|e| e.to_string())?;
-    let mut what = format!("{} masks in {} files", report.masks, report.files.len());
-    if let Some(position) = job.position {
-        what.push_str(&format!(", up to journal position {position}"));
-    }
-    if report.undecided > 0 {
-        what.push_str(&format!("; {} frames inside windows have no mask yet", report.undecided));
-    }
-    if report.covered_px > 0 {
-        what.push_str(&format!(
-            "; {} pixels belong to several structures and the file keeps the last of them \
-             (png, coco and seg.nrrd keep all)",
-            report.covered_px
-        ));
-    }
-    for (label, name) in &report.renamed {
-        what.push_str(&format!("; \"{label}\" is in {name}"));
-    }
-    Ok(what)
 }
 
 /// Milliseconds since 1970; the one clock of the journal.

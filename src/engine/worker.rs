@@ -83,7 +83,12 @@ impl Worker {
 
     /// Queues a propagation; an older one of the same track ends.
     pub fn propagate(&self, ticket: Ticket, plan: Plan) {
-        self.jobs.add_propagation(ticket, plan);
+        self.jobs.add_propagation(ticket, plan, false);
+    }
+
+    /// The same before anybody asked for it: it yields to everything else.
+    pub fn propagate_ahead(&self, ticket: Ticket, plan: Plan) {
+        self.jobs.add_propagation(ticket, plan, true);
     }
 
     /// Ends the propagations of `track`, or all of them, after the frame in hand.
@@ -126,12 +131,7 @@ fn serve_all(
             Work::Refresh(refresh) => serve(segmenter, frames, outbox, refresh, struck),
             Work::Propagate(job) => propagate(segmenter, frames, jobs, outbox, &job, struck),
             Work::EncodeAhead(frame) => {
-                // What fails here fails again, and is told, when the frame is asked for.
-                let _ = guarded(|| {
-                    let pixels = frames.get(frame)?;
-                    let image = Image { frame, pixels: &pixels };
-                    segmenter.encode_ahead(image).map_err(|error| error.to_string())
-                });
+                encode_ahead(segmenter, frames, frame);
                 None
             }
         };
@@ -140,6 +140,15 @@ fn serve_all(
         }
     }
     None
+}
+
+fn encode_ahead(segmenter: &mut dyn Segmenter, frames: &Frames, frame: FrameIndex) {
+    // What fails here fails again, and is told, when the frame is asked for.
+    let _ = guarded(|| {
+        let pixels = frames.get(frame)?;
+        let image = Image { frame, pixels: &pixels };
+        segmenter.encode_ahead(image).map_err(|error| error.to_string())
+    });
 }
 
 /// What the devices of this thread did so far.
@@ -226,6 +235,9 @@ fn propagate(
             }
             if next.is_some() {
                 return ControlFlow::Break(());
+            }
+            if let Some(frame) = job.ahead.then(|| jobs.take_ahead()).flatten() {
+                encode_ahead(segmenter, frames, frame);
             }
             let stop = jobs.closed() || job.cancelled.load(Ordering::Relaxed);
             if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

@@ -156,7 +156,7 @@ fn put_mask(
 }
 
 /// A plain label as text of an attribute or element.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -25,6 +25,7 @@ mod cvat;
 mod davis;
 mod dicom_seg;
 mod error;
+mod figure;
 mod formats;
 mod indexed;
 mod labelmap;
@@ -52,6 +53,7 @@ use crate::domain::{Annotation, ClipInfo, DicomOrigin, FrameIndex, GrayFrame, sh
 pub use atomic::write_atomic;
 pub use content::{Content, Structure};
 pub use error::ExportError;
+pub use figure::{Pictured, write_figure, write_report};
 pub use formats::ExportFormat;
 pub use overlay::{Rgb, RgbImage, contact_sheet, draw_mask, png_bytes};
 pub use read::{ReadError, Target, read};

@@ -51,9 +51,19 @@ impl RgbImage {
         }
     }
 
+    /// The image `factor` times as large, with square pixels.
+    pub(super) fn enlarged(&self, factor: u32) -> Self {
+        let mut large = Self::black(self.width_px * factor, self.height_px * factor);
+        for (at, pixel) in (0u32..).zip(large.pixels.iter_mut()) {
+            let (x, y) = (at % (self.width_px * factor), at / (self.width_px * factor));
+            *pixel = self.pixels[(y / factor * self.width_px + x / factor) as usize];
+        }
+        large
+    }
+
     /// The image in `1 / factor` of its size, by averaging squares of pixels.
     #[must_use]
-    fn reduced(&self, factor: u32) -> Self {
+    pub(super) fn reduced(&self, factor: u32) -> Self {
         let (width, height) = (self.width_px / factor, self.height_px / factor);
         let mut small = Self::black(width.max(1), height.max(1));
         for y in 0..small.height_px {

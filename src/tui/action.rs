@@ -170,6 +170,7 @@ actions! {
         Interpolate      "interpolate"        "fill the frames between the anchors on either side with shapes in between",
         Brush            "brush"              "paint the mask along the cursor's path, or stop",
         Eraser           "eraser"             "erase the mask along the cursor's path, or stop",
+        TakeOverlay      "take-overlay"       "take the mask of the overlay (another rater's) on this frame",
         BrushLarger      "brush-larger"       "a larger brush (a count: px)",
         BrushSmaller     "brush-smaller"      "a smaller brush (a count: px)",
     }
@@ -238,6 +239,8 @@ actions! {
         LevelUp          "level-up"           "brighter",
         LevelDown        "level-down"         "darker",
         GainReset        "gain-reset"         "gain and level as in the file",
+        ToggleClahe      "toggle-clahe"       "even the contrast out (CLAHE), or show the frame as it is",
+        ToggleOverlay    "toggle-overlay"     "show the overlay (another rater's masks, dashed), or do not",
         ToggleMasks      "toggle-masks"       "draw masks, or do not",
         ToggleTint       "toggle-tint"        "tint the inside of the chosen mask, or do not",
         ToggleSmooth     "toggle-smooth"      "smooth enlarged pixels, or show them square",
@@ -262,6 +265,7 @@ actions! {
     }
     Dialogs: {
         Close            "close"              "close the help or the command line",
+        FindHelp         "find-help"          "search the help page",
         ScrollDown       "scroll-down"        "scroll down, or choose the next line",
         ScrollUp         "scroll-up"          "scroll up, or choose the previous line",
         PageDown         "page-down"          "scroll down by a page",

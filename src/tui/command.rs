@@ -49,6 +49,10 @@ pub enum Command {
     Tone(f32, f32),
     /// Export in a format to a path.
     Export(String, Option<String>),
+    /// Write a picture of the frame (true) or a contact sheet of the clip to a path.
+    Picture(bool, Option<String>),
+    /// Lay over it what somebody else made of the clip, or take that away.
+    Overlay(Option<String>),
     /// Put a point here, image px.
     Point(PointKind, PointPx),
     /// Move the cursor here, image px.
@@ -70,7 +74,7 @@ pub enum Command {
 }
 
 /// Commands that take words: name, words, what it does.
-pub const COMMANDS: [(&str, &str, &str); 18] = [
+pub const COMMANDS: [(&str, &str, &str); 20] = [
     ("frame", "N", "go to frame N (a number alone does it too)"),
     ("new", "LABEL", "start a structure with this label"),
     ("rename", "LABEL", "rename the structure"),
@@ -83,7 +87,17 @@ pub const COMMANDS: [(&str, &str, &str); 18] = [
     ("window", "FIRST LAST", "the structure is visible in these frames"),
     ("speed", "FACTOR", "play at this speed: 0.1 to 8"),
     ("tone", "GAIN LEVEL", "gain as a factor, level in gray values: 1 0 is as in the file"),
-    ("export", "FORMAT [PATH]", "write the annotation in a format"),
+    (
+        "export",
+        "FORMAT [PATH]",
+        "write the annotation in a format; figure: this frame as PNG or SVG",
+    ),
+    ("report", "[PATH]", "write a contact sheet of the clip (SVG)"),
+    (
+        "overlay",
+        "[PATH]",
+        "lay another rater's masks over the clip: a project or file; without PATH take them away",
+    ),
     ("boundary", "X Y", "put a boundary point at these px of the image"),
     ("inside", "X Y", "put an inside point at these px of the image"),
     ("outside", "X Y", "put an outside point at these px of the image"),
@@ -174,6 +188,9 @@ fn with_words(name: &str, rest: &str, frames: usize) -> Option<Result<Command, S
             }
             _ => Err("gain lies between 0.25 and 32, level between -255 and 255".to_owned()),
         },
+        ("export", ["figure", ..]) => Ok(Command::Picture(true, path(&rest["figure".len()..]))),
+        ("report", _) => Ok(Command::Picture(false, path(rest))),
+        ("overlay", _) => Ok(Command::Overlay(path(rest))),
         ("export", [format]) => Ok(Command::Export((*format).to_owned(), None)),
         ("export", [format, ..]) => {
             let path = rest[format.len()..].trim();
@@ -202,6 +219,11 @@ fn with_words(name: &str, rest: &str, frames: usize) -> Option<Result<Command, S
             ))
         }
     })
+}
+
+/// The rest of a line as a path, where there is something.
+fn path(rest: &str) -> Option<String> {
+    Some(rest.trim()).filter(|path| !path.is_empty()).map(str::to_owned)
 }
 
 fn place(x: &str, y: &str) -> Result<PointPx, String> {

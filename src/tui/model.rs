@@ -1,7 +1,6 @@
 //! Everything the screen knows. Plain data: [`super::update`] changes it, [`super::view`] shows it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,202 +8,19 @@ use crate::config::schema::Schema;
 use crate::domain::{
     Annotation, ClipInfo, FrameIndex, GrayFrame, History, PointPx, PromptId, Track, TrackId, review,
 };
-use crate::engine::{Opened, SegmenterInfo, Ticket, View};
+use crate::engine::{Event, Opened, View};
 
-use super::command::Line;
 use super::graphics::{Grid, Link, Tone, Viewport};
-use super::key::Key;
-use super::keymap::{KeyMode, Keymap};
-use super::marks::{Marks, Signature};
-use super::tools::{Questions, ReactionTest, Tools};
+use super::keymap::Keymap;
+use super::marks::Marks;
+use super::tools::Tools;
 use super::view::Areas;
 
 pub use super::msg::{Effect, Msg};
-
-/// Where the network is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Network {
-    /// Being loaded in the background.
-    #[default]
-    Loading,
-    /// At work.
-    Ready(SegmenterInfo),
-    /// Not available; points, windows and pictures go on.
-    Failed(String),
-}
-
-/// Whether the journal holds everything.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Saved {
-    /// Everything is on the disk.
-    #[default]
-    Solid,
-    /// So many steps are written and a power cut could still take them.
-    Unsynced(usize),
-    /// The journal cannot be written.
-    Failed(String),
-}
-
-/// How important a message is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Weight {
-    /// For information.
-    #[default]
-    Info,
-    /// Something did not work.
-    Warning,
-}
-
-/// The last sentence for the person.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Message {
-    /// The sentence.
-    pub text: String,
-    /// How important.
-    pub weight: Weight,
-}
-
-/// Keys typed so far of a sequence, and the count before them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Pending {
-    /// The count.
-    pub count: Option<u32>,
-    /// The keys.
-    pub keys: Vec<Key>,
-}
-
-/// What the keys go to.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub enum Mode {
-    /// The picture.
-    #[default]
-    Normal,
-    /// Points by direction.
-    Rays,
-    /// Questions about visibility.
-    Bisect(Questions),
-    /// The reaction time is measured.
-    Reaction(ReactionTest),
-    /// The help page, scrolled by so many lines.
-    Help(usize),
-    /// The last messages, scrolled by so many lines.
-    Messages(usize),
-    /// The command line or the palette.
-    Command(Line),
-}
-
-impl Mode {
-    /// Which table of the keymap counts.
-    #[must_use]
-    pub fn keys(&self) -> KeyMode {
-        match self {
-            Mode::Normal => KeyMode::Normal,
-            Mode::Rays => KeyMode::Rays,
-            Mode::Bisect(_) | Mode::Reaction(_) => KeyMode::Bisect,
-            Mode::Help(_) | Mode::Messages(_) => KeyMode::Help,
-            Mode::Command(_) => KeyMode::Command,
-        }
-    }
-
-    /// The word on the status line.
-    #[must_use]
-    pub fn word(&self) -> &'static str {
-        match self {
-            Mode::Normal => "NORMAL",
-            Mode::Rays => "RAYS",
-            Mode::Bisect(_) => "VISIBLE?",
-            Mode::Reaction(_) => "REACTION",
-            Mode::Help(_) => "HELP",
-            Mode::Messages(_) => "MESSAGES",
-            Mode::Command(line) if line.palette => "PALETTE",
-            Mode::Command(_) => "COMMAND",
-        }
-    }
-}
-
-/// A clip of the queue.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Queued {
-    /// Where it lies.
-    pub path: PathBuf,
-    /// Its name for people (not escaped).
-    pub name: String,
-    /// The person called it finished, as far as this session knows.
-    pub finished: bool,
-}
-
-/// A refresh on its way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asked {
-    /// Which question.
-    pub ticket: Ticket,
-    /// Which frame.
-    pub frame: FrameIndex,
-    /// The undo group of the edit that caused it.
-    pub group: u64,
-    /// The prompts it is asked about.
-    pub signature: u64,
-    /// When.
-    pub since: Duration,
-}
-
-/// A propagation on its way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Running {
-    /// Which question.
-    pub ticket: Ticket,
-    /// The undo group of its masks.
-    pub group: u64,
-    /// The prompts it is based on.
-    pub signature: Signature,
-    /// It compares passes; masks stay.
-    pub check: bool,
-    /// Frames decided.
-    pub done: usize,
-    /// Frames to decide.
-    pub total: usize,
-}
-
-/// What the network was asked.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Jobs {
-    /// Refreshes, at most one per track and frame.
-    pub asked: Vec<Asked>,
-    /// Propagations, in order.
-    pub running: Vec<Running>,
-    /// Last generation given.
-    pub generation: u64,
-}
-
-/// How fast the clip plays.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Cine {
-    /// Whether it plays.
-    pub playing: bool,
-    /// Times its own speed.
-    pub speed: f32,
-    /// When the next frame is due.
-    pub due: Duration,
-}
-
-/// How the picture is shown.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Picture {
-    /// Zoom and pan; `None` before the first size of the terminal.
-    pub viewport: Option<Viewport>,
-    /// Gain and level.
-    pub tone: Tone,
-    /// Smooth instead of square pixels when enlarged.
-    pub smooth: bool,
-    /// Draw masks.
-    pub masks: bool,
-    /// Tint the inside of the chosen structure's mask.
-    pub tint: bool,
-    /// Draw points, boxes, crosshair.
-    pub points: bool,
-    /// Show the area over time instead of doubts.
-    pub area: bool,
-}
+pub use super::parts::{
+    Asked, Cine, HelpPage, Jobs, Message, Mode, Network, Pending, Picture, Queued, Running, Saved,
+    Weight,
+};
 
 /// Everything the screen knows.
 #[derive(Debug)]
@@ -328,6 +144,7 @@ impl Model {
             picture: Picture {
                 viewport: None,
                 tone: Tone::default(),
+                even: false,
                 smooth: false,
                 masks: true,
                 tint: true,
@@ -477,6 +294,20 @@ impl Model {
     #[must_use]
     pub fn propagating(&self) -> bool {
         !self.jobs.running.is_empty()
+    }
+
+    /// Whether a message tells of masks computed ahead, which nobody sees yet.
+    #[must_use]
+    pub fn computes_ahead(&self, message: &Msg) -> bool {
+        let ticket = match message {
+            Msg::Engine(
+                Event::Tracked { ticket, .. }
+                | Event::Progress { ticket, .. }
+                | Event::Finished { ticket, .. },
+            ) => ticket,
+            _ => return false,
+        };
+        self.tools.ahead.as_ref().is_some_and(|ahead| ahead.ticket == *ticket)
     }
 
     /// What the keys go to when a dialog closes.

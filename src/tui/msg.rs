@@ -88,6 +88,8 @@ pub enum Effect {
     Refresh(Ticket, FrameIndex, FramePrompts),
     /// Decide the frames of a plan.
     Propagate(Ticket, Plan),
+    /// Decide the frames of a plan before anybody asked for them.
+    PropagateAhead(Ticket, Plan),
     /// Stop a track's jobs, or all.
     Cancel(Option<TrackId>),
     /// Compute the features of a frame ahead of time.
@@ -99,6 +101,17 @@ pub enum Effect {
         /// Where to, or the project's export folder.
         path: Option<PathBuf>,
     },
+    /// Write a picture of a frame at print size, or a contact sheet of the clip.
+    Picture {
+        /// The frame, or none for the contact sheet.
+        frame: Option<FrameIndex>,
+        /// Where to, or the project's export folder.
+        path: Option<PathBuf>,
+        /// Colours of structures in the place of the usual ones, by number.
+        colours: [Option<[u8; 3]>; 8],
+    },
+    /// Read what somebody else made of the clip.
+    Overlay(PathBuf),
     /// Open a clip of the queue instead.
     OpenClip(usize),
     /// Put the program to sleep.

@@ -6,10 +6,14 @@ use std::time::Duration;
 
 use crate::domain::review::Doubt;
 use crate::domain::{
-    Bisection, Edge, FrameIndex, Mask, MaskEdit, PointKind, PointPx, PromptId, Ray, TrackId,
+    Bisection, Edge, FrameIndex, FrameMask, Mask, MaskEdit, PointKind, PointPx, PromptId, Ray,
+    TrackId,
 };
 
+use crate::engine::{Plan, Structure, Ticket};
+
 use super::key::Key;
+use super::marks::Signature;
 
 /// Everything in hand.
 #[derive(Clone, Debug, Default)]
@@ -46,6 +50,48 @@ pub struct Tools {
     pub review: Review,
     /// Taps while the clip plays.
     pub taps: Taps,
+    /// A propagation that nobody asked for yet.
+    pub ahead: Option<Ahead>,
+    /// What another rater made of the clip.
+    pub other: Option<Other>,
+    /// The network is too slow here for computing ahead.
+    pub slow: bool,
+}
+
+/// What another rater or model made of the clip.
+#[derive(Clone, Debug)]
+pub struct Other {
+    /// Where it is from, for people (not escaped).
+    pub name: String,
+    /// Its masks, in the size of the clip.
+    pub structures: Vec<Structure>,
+    /// Not drawn.
+    pub hidden: bool,
+}
+
+impl Other {
+    /// Its mask of the structure with this label; where it knows one structure only, of that.
+    #[must_use]
+    pub fn mask(&self, label: &str, frame: FrameIndex) -> Option<&Mask> {
+        let same = self.structures.iter().find(|each| each.label == label);
+        let only = || self.structures.first().filter(|_| self.structures.len() == 1);
+        same.or_else(only)?.masks.get(&frame)
+    }
+}
+
+/// Masks decided before they are asked for.
+#[derive(Clone, Debug)]
+pub struct Ahead {
+    /// Which question.
+    pub ticket: Ticket,
+    /// What it decides.
+    pub plan: Plan,
+    /// The prompts it is based on.
+    pub signature: Signature,
+    /// What is decided so far.
+    pub masks: Vec<(FrameIndex, FrameMask)>,
+    /// It is through.
+    pub ended: bool,
 }
 
 /// The polar cursor.

@@ -1,9 +1,11 @@
 //! Integration tests: one binary, one module per part of the program.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::needless_range_loop, missing_docs)]
 
+mod ahead;
 mod bindings;
 mod budgets;
 mod codec;
+mod compare;
 mod damage;
 mod engine;
 mod export;

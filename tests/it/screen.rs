@@ -122,7 +122,10 @@ fn rays_questions_letters_and_doubts_are_explained_on_the_spot() {
     let text = screen(&m);
     has(&text, &["RAYS", "Clock rays", "the hours", "dotted ray", "edge 1 of 1", "9 o'clock"]);
     press(&mut m, "esc w b");
-    has(&screen(&m), &["VISIBLE?", "visible here? y or n"]);
+    has(
+        &screen(&m),
+        &["VISIBLE?", "visible here? y or n", "Visible on this frame?", "stop asking"],
+    );
     press(&mut m, "esc m");
     has(&screen(&m), &["call this frame by a", "never mind"]);
     press(&mut m, "esc F");
@@ -169,6 +172,30 @@ fn the_help_page_shows_every_group_and_scrolls_to_its_end() {
         &["Windows of visibility", "Structures", "Network", "Program", "erase the command line"],
     );
     press(&mut m, "esc");
+    has(&screen(&m), &["NORMAL"]);
+}
+
+#[test]
+fn the_help_page_is_searched_by_words_and_keys() {
+    let mut m = resized(80, 24);
+    press(&mut m, "? /");
+    kind(&mut m, "undo jq");
+    press(&mut m, "backspace backspace backspace");
+    let text = screen(&m);
+    has(&text, &["SEARCH", "Keys with: undo_", "Program"]);
+    assert!(!text.contains("undo jq"), "typed letters do not scroll or close");
+    press(&mut m, "C-u");
+    kind(&mut m, "take back");
+    press(&mut m, "enter");
+    let text = screen(&m);
+    has(&text, &["HELP", "Keys with \"take back\" (1-", "last change"]);
+    assert!(!text.contains("enlarge the picture"));
+    press(&mut m, "esc");
+    has(&screen(&m), &["HELP", "/ searches"]);
+    press(&mut m, "/");
+    kind(&mut m, "xyzzy");
+    has(&screen(&m), &["nothing holds these words"]);
+    press(&mut m, "esc esc");
     has(&screen(&m), &["NORMAL"]);
 }
 

@@ -11,6 +11,7 @@
 //! colours. Units: `_px` are pixels of the screen unless "image px" is said.
 
 mod bench;
+mod clahe;
 mod compose;
 mod damage;
 mod halfblock;
@@ -25,6 +26,7 @@ pub mod sixel;
 mod viewport;
 
 pub use bench::{BenchRow, bench_rows, synthetic_frame};
+pub use clahe::evened;
 pub use compose::{
     BoxMark, Crosshair, LineMark, MaskLayer, MaskStyle, PointMark, Scene, Tone, compose,
     compose_image, compose_over,

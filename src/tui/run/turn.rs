@@ -70,7 +70,8 @@ impl Loop<'_> {
             other => other,
         };
         let hung_up = matches!(message, Msg::HungUp);
-        self.dirty |= !matches!(message, Msg::Tick(_) | Msg::Nothing);
+        let unseen = matches!(message, Msg::Tick(_) | Msg::Nothing);
+        self.dirty |= !unseen && !self.model.computes_ahead(&message);
         let message = match message {
             Msg::SizeChanged => match &self.screen {
                 Some(screen) => {
@@ -207,11 +208,16 @@ pub fn hand_over(
         Effect::WantFrame(frame) => session.want_frame(frame),
         Effect::Refresh(ticket, frame, prompts) => session.refresh(ticket, frame, prompts),
         Effect::Propagate(ticket, plan) => session.propagate(ticket, plan),
+        Effect::PropagateAhead(ticket, plan) => session.propagate_ahead(ticket, plan),
         Effect::Cancel(track) => session.cancel(track),
         Effect::EncodeAhead(frame) => session.encode_ahead(frame),
         Effect::Export { format, path } => {
             session.export_named(annotation, &format, path.as_deref());
         }
+        Effect::Picture { frame, path, colours } => {
+            session.picture(annotation, frame, path.as_deref(), colours);
+        }
+        Effect::Overlay(path) => session.overlay(&path),
         Effect::OpenClip(_) | Effect::Suspend | Effect::Redraw | Effect::Quit => {}
     }
     None

@@ -5,12 +5,12 @@ use crate::engine::Span;
 use crate::tui::action::{Action, Group};
 use crate::tui::command::{Command, Line};
 use crate::tui::graphics::Tone;
-use crate::tui::model::{Effect, Mode, Model, Saved};
+use crate::tui::model::{Effect, HelpPage, Mode, Model, Saved};
 
 use super::motion::{self, Way};
 use super::{
-    edits, keys, labels, language, masks, network, prompts, questions, queue, ranges, rays, review,
-    tracks, windows,
+    edits, keys, labels, language, masks, network, overlay, prompts, questions, queue, ranges,
+    rays, review, tracks, windows,
 };
 
 /// Does `action`, `count` times or by `count` where that makes sense.
@@ -167,6 +167,8 @@ fn picture(model: &mut Model, fx: &mut Vec<Effect>, action: Action, n: u32) {
         Action::ToggleSmooth => picture.smooth = !picture.smooth,
         Action::TogglePoints => picture.points = !picture.points,
         Action::ToggleArea => picture.area = !picture.area,
+        Action::ToggleOverlay => overlay::toggle(model),
+        Action::ToggleClahe => picture.even = !picture.even,
         Action::Redraw => fx.push(Effect::Redraw),
         _ => {}
     }
@@ -178,7 +180,7 @@ fn program(model: &mut Model, fx: &mut Vec<Effect>, action: Action) {
         Action::NextClip => queue::step(model, fx, 1),
         Action::PreviousClip => queue::step(model, fx, -1),
         Action::FinishClip => queue::finish(model, fx),
-        Action::Help => model.mode = Mode::Help(0),
+        Action::Help => model.mode = Mode::Help(HelpPage::default()),
         Action::Messages => model.mode = Mode::Messages(0),
         Action::CommandLine => keys::open_line(model, ""),
         Action::Palette => model.mode = Mode::Command(Line::search()),
@@ -219,6 +221,13 @@ pub(super) fn command(model: &mut Model, fx: &mut Vec<Effect>, command: Command)
             model.say(format!("exporting {format}"));
             fx.push(Effect::Export { format, path: path.map(Into::into) });
         }
+        Command::Picture(figure, path) => {
+            let frame = figure.then_some(model.frame);
+            let colours = model.schema.colours;
+            model.say(if figure { "drawing the figure" } else { "drawing the report" });
+            fx.push(Effect::Picture { frame, path: path.map(Into::into), colours });
+        }
+        Command::Overlay(path) => overlay::open(model, fx, path),
         Command::Point(kind, at) => {
             motion::put_cursor(model, at);
             prompts::add_point(model, fx, kind);

@@ -7,7 +7,7 @@ use crate::domain::{
 };
 use crate::tui::model::{Effect, Model};
 
-use super::{motion, network, review};
+use super::{ahead, motion, network, review};
 
 /// Applies `edits` as part of `group` and journals them. False, with a sentence, when refused.
 pub(super) fn commit(
@@ -29,6 +29,7 @@ pub(super) fn commit(
             groups.push(group);
         }
     }
+    ahead::outdated(model, fx, &edits);
     // What changes after the end is work again.
     model.finished = false;
     let step = Step { group, mark: Mark::Do, edits };
@@ -53,6 +54,7 @@ pub(super) fn travel(model: &mut Model, fx: &mut Vec<Effect>, back: bool) -> boo
         model.warn(format!("not done: {refused}"));
         return false;
     }
+    ahead::outdated(model, fx, &step.edits);
     model.history.note(&step);
     model.chosen = None;
     model.nudging = None;
@@ -77,7 +79,7 @@ pub(super) fn travel(model: &mut Model, fx: &mut Vec<Effect>, back: bool) -> boo
 }
 
 /// Takes in what another session did to the same clip.
-pub(super) fn from_others(model: &mut Model, edits: &[Edit]) {
+pub(super) fn from_others(model: &mut Model, fx: &mut Vec<Effect>, edits: &[Edit]) {
     let mut done = Vec::new();
     for edit in edits {
         if let Some(edit) = edit.rebased(&model.annotation)
@@ -87,6 +89,7 @@ pub(super) fn from_others(model: &mut Model, edits: &[Edit]) {
         }
     }
     look_again(model, &done);
+    ahead::outdated(model, fx, &done);
     if !done.is_empty() {
         let plural = if done.len() == 1 { "" } else { "s" };
         model.say(format!("another session made {} change{plural} here", done.len()));

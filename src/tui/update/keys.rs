@@ -4,7 +4,7 @@ use crate::tui::action::Action;
 use crate::tui::command::Line;
 use crate::tui::key::{Code, Key, spell};
 use crate::tui::keymap::{Found, KeyMode};
-use crate::tui::model::{Effect, Mode, Model};
+use crate::tui::model::{Effect, HelpPage, Mode, Model};
 use crate::tui::view::help_lines;
 
 use super::{act, language, questions, ranges, rays};
@@ -46,6 +46,10 @@ pub(super) fn press(model: &mut Model, fx: &mut Vec<Effect>, key: Key) {
         Found::Nothing => {
             let keys = std::mem::take(&mut model.pending).keys;
             match (&mut model.mode, key.typed()) {
+                (Mode::Help(page), Some(c)) if page.typing && keys.len() == 1 => {
+                    (page.top, page.find) = (0, format!("{}{c}", page.find));
+                }
+                (Mode::Help(page), _) if page.typing => {}
                 (Mode::Command(line), Some(c)) if keys.len() == 1 => line.insert(c),
                 (Mode::Command(_), _) => {}
                 _ => {
@@ -86,8 +90,19 @@ pub(super) fn dialog(model: &mut Model, fx: &mut Vec<Effect>, action: Action) {
     match (&mut model.mode, action) {
         (Mode::Rays, Action::Close) => rays::leave(model),
         (Mode::Normal, Action::Close) => {}
+        // Once for the search, once for the page.
+        (Mode::Help(held), Action::Close) if held.typing || !held.find.is_empty() => {
+            *held = HelpPage::default();
+        }
         (_, Action::Close) => model.mode = model.home(),
-        (Mode::Help(top), _) => scroll(top, action, help_lines(), page),
+        (Mode::Help(held), Action::FindHelp) => held.typing = true,
+        (Mode::Help(held), Action::LineRun) => held.typing = false,
+        (Mode::Help(held), Action::LineErase) => (held.top, _) = (0, held.find.pop()),
+        (Mode::Help(held), Action::LineEraseAll | Action::LineEraseWord) => held.find.clear(),
+        (Mode::Help(held), _) => {
+            let lines = help_lines(&held.find, &model.keymap);
+            scroll(&mut held.top, action, lines, page);
+        }
         (Mode::Messages(top), _) => scroll(top, action, model.log.len(), page),
         (Mode::Command(line), _) => match action {
             Action::LineRun => run(model, fx),

@@ -12,7 +12,7 @@ use crate::tui::action::Action;
 use crate::tui::model::{Effect, Model};
 use crate::tui::tools::{Brush, Correction};
 
-use super::{edits, network, prompts, tracks};
+use super::{edits, network, overlay, prompts, tracks};
 
 /// Brush before anything else was asked for, and its limits, px.
 const BRUSH_PX: f32 = 4.0;
@@ -35,6 +35,7 @@ pub(super) fn act(model: &mut Model, fx: &mut Vec<Effect>, action: Action, count
         Action::Interpolate => interpolate(model, fx),
         Action::Brush => take_brush(model, fx, false),
         Action::Eraser => take_brush(model, fx, true),
+        Action::TakeOverlay => overlay::take_over(model, fx),
         Action::BrushLarger => resize(model, count.unwrap_or(1) as f32),
         Action::BrushSmaller => resize(model, -(count.unwrap_or(1) as f32)),
         _ => {}

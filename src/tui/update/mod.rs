@@ -3,6 +3,7 @@
 //! Nothing here reads a clock, a file or a terminal. Time comes with [`Msg::Tick`].
 
 mod act;
+mod ahead;
 mod edits;
 mod keys;
 mod labels;
@@ -10,6 +11,7 @@ mod language;
 mod masks;
 mod motion;
 mod network;
+mod overlay;
 mod prompts;
 mod questions;
 mod queue;
@@ -102,15 +104,19 @@ fn engine(model: &mut Model, fx: &mut Vec<Effect>, event: Event) {
             network::refreshed(model, fx, ticket, frame, &decided);
         }
         Event::Tracked { ticket, frame, decided } => {
-            network::tracked(model, fx, ticket, frame, &decided);
+            if !ahead::tracked(model, fx, ticket, frame, &decided) {
+                network::tracked(model, fx, ticket, frame, &decided);
+            }
         }
         Event::Progress { ticket, done, total } => network::progress(model, ticket, done, total),
+        Event::Finished { ticket, .. } if ahead::ended(model, ticket, false) => {}
         Event::Finished { ticket, cancelled } => network::finished(model, ticket, cancelled),
+        Event::JobFailed { ticket, .. } if ahead::ended(model, ticket, true) => {}
         Event::JobFailed { ticket, why } => network::job_failed(model, ticket, &why),
         Event::Saved { unsynced: 0 } => model.saved = Saved::Solid,
         Event::Saved { unsynced } => model.saved = Saved::Unsynced(unsynced),
         Event::SaveFailed { why } => model.saved = Saved::Failed(why),
-        Event::Others { edits } => edits::from_others(model, &edits),
+        Event::Others { edits } => edits::from_others(model, fx, &edits),
         Event::JournalNotes { notes } => {
             let more = notes.len().saturating_sub(1);
             notes.iter().rev().for_each(|note| model.warn(note.as_str()));
@@ -123,6 +129,8 @@ fn engine(model: &mut Model, fx: &mut Vec<Effect>, event: Event) {
             model.say(format!("exported {what} to {}", shown(&path.display().to_string())));
         }
         Event::ExportFailed { why, .. } => model.warn(format!("not exported: {why}")),
+        Event::Overlay { name, structures } => overlay::take(model, name, structures),
+        Event::OverlayFailed { why } => model.warn(format!("no overlay: {why}")),
         Event::ClipArrived { path, name } => {
             if !model.queue.iter().any(|clip| clip.path == path) {
                 model.say(format!("{} arrived; it waits in the queue", shown(&name)));
@@ -168,6 +176,7 @@ fn tick(model: &mut Model, fx: &mut Vec<Effect>, now: Duration) {
             fx.push(Effect::EncodeAhead(model.frame));
         }
     }
+    ahead::begin(model, fx);
 }
 
 fn note_view(model: &mut Model, fx: &mut Vec<Effect>) {
@@ -194,6 +203,7 @@ fn reopen(model: &mut Model, fx: &mut Vec<Effect>, opened: crate::engine::Opened
     next.tools.registers = std::mem::take(&mut model.tools.registers);
     next.tools.taps.reaction = model.tools.taps.reaction;
     next.tools.brush_px = model.tools.brush_px;
+    next.tools.slow = model.tools.slow;
     next.link = model.link;
     next.schema = std::mem::take(&mut model.schema);
     next.now = model.now;

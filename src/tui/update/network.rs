@@ -10,7 +10,7 @@ use crate::engine::{Decided, Plan, PlanError, Span, Ticket, plan, plan_both_pass
 use crate::tui::marks::{self, Signature};
 use crate::tui::model::{Asked, Effect, Model, Network, Running};
 
-use super::{edits, review};
+use super::{ahead, edits, review};
 
 /// Asks for the mask of a frame from its prompts; the answer joins `group`.
 pub(super) fn ask(
@@ -89,15 +89,20 @@ pub(super) fn tracked(
         return review::compared(model, ticket.track, frame, decided.bitmap.to_mask());
     }
     let Some(track) = model.annotation.tracks.get(&ticket.track) else { return };
-    let persons = track.masks.get(&frame).is_some_and(|m| m.source > MaskSource::Tracked)
-        || track.prompts.contains_key(&frame);
-    if persons || !track.visible(frame) {
+    if !may_track(track, frame) {
         return;
     }
     let mask = decided.bitmap.to_mask();
     model.marks.made_from_track(ticket.track, frame, &mask, &run.signature);
     let after = FrameMask { mask, source: MaskSource::Tracked, score: decided.score };
     set_mask(model, fx, run.group, ticket.track, frame, after);
+}
+
+/// Whether a propagated mask may lie on a frame: inside the windows, where no person decided.
+pub(super) fn may_track(track: &Track, frame: FrameIndex) -> bool {
+    let persons = track.masks.get(&frame).is_some_and(|m| m.source > MaskSource::Tracked)
+        || track.prompts.contains_key(&frame);
+    !persons && track.visible(frame)
 }
 
 fn set_mask(
@@ -127,6 +132,25 @@ fn set_mask(
 /// is missing or older than the points.
 pub(super) fn propagate(model: &mut Model, fx: &mut Vec<Effect>, span: Span) {
     let Some((id, track)) = model.current() else { return say_no_structure(model) };
+    let planned = planned(model, id, track, span);
+    if planned == Err(PlanError::Nothing) && plan(track, model.clip.frames, 0, Span::Both).is_ok() {
+        return model.say("every mask is as new as its points; `p a` computes all of them anew");
+    }
+    if let Ok(plan) = &planned
+        && ahead::adopt(model, fx, id, plan)
+    {
+        return;
+    }
+    run(model, fx, id, planned, false);
+}
+
+/// What carrying masks through the windows would do now.
+pub(super) fn planned(
+    model: &Model,
+    id: TrackId,
+    track: &Track,
+    span: Span,
+) -> Result<Plan, PlanError> {
     let barriers = track.barriers();
     let due = due_spans(model, id, track, &barriers);
     let one_way = matches!(span, Span::Forward | Span::Backward);
@@ -135,11 +159,7 @@ pub(super) fn propagate(model: &mut Model, fx: &mut Vec<Effect>, span: Span) {
         let span = Track::span_between(&barriers, frame);
         due.contains(&span) || (one_way && (span == here || here.contains(frame)))
     };
-    let planned = plan_where(track, model.clip.frames, model.frame, span, &wanted);
-    if planned == Err(PlanError::Nothing) && plan(track, model.clip.frames, 0, Span::Both).is_ok() {
-        return model.say("every mask is as new as its points; `p a` computes all of them anew");
-    }
-    run(model, fx, id, planned, false);
+    plan_where(track, model.clip.frames, model.frame, span, &wanted)
 }
 
 /// The spans between accepted frames that hold a frame without a mask, or with an old one.
@@ -205,6 +225,7 @@ fn run(
         (Ok(_), None) => return,
     };
     let (signature, total) = (Signature::of(track), plan.len());
+    ahead::forget(model, fx);
     // The engine ends an older propagation of the same structure.
     model.jobs.running.retain(|run| run.ticket.track != id);
     model.jobs.generation += 1;
@@ -289,6 +310,7 @@ pub(super) fn job_failed(model: &mut Model, ticket: Ticket, why: &str) {
 pub(super) fn failed(model: &mut Model, why: String) {
     model.jobs.asked.clear();
     model.jobs.running.clear();
+    model.tools.ahead = None;
     model.warn(format!("no network: {why}"));
     model.network = Network::Failed(why);
 }

@@ -8,7 +8,7 @@ use ratatui::widgets::Paragraph;
 use crate::domain::shown;
 use crate::tui::action::{Action, Group};
 use crate::tui::keymap::Keymap;
-use crate::tui::model::{Model, Weight};
+use crate::tui::model::{HelpPage, Model, Weight};
 
 use super::{Look, key_line, wrapped};
 
@@ -21,10 +21,19 @@ enum Entry {
     Act(Action),
 }
 
-fn entries() -> Vec<Entry> {
+/// The lines of the page: actions that hold every word of `find` in key, name or explanation.
+fn entries(find: &str, keymap: &Keymap) -> Vec<Entry> {
     let mut all = Vec::new();
     let mut group = None;
-    for &action in Action::ALL {
+    let find = find.to_lowercase();
+    let fits = |action: &Action| {
+        let keys = keymap.keys_of(*action).join(" ");
+        let (name, doc) = (action.name(), action.doc().to_lowercase());
+        let title = action.group().title().to_lowercase();
+        let held = |word: &str| [name, &doc, &title].iter().any(|text| text.contains(word));
+        find.split_whitespace().all(|word| held(word) || keys.split(' ').any(|key| key == word))
+    };
+    for &action in Action::ALL.iter().filter(|action| find.is_empty() || fits(action)) {
         if group != Some(action.group()) {
             if group.is_some() {
                 all.push(Entry::Gap);
@@ -39,26 +48,36 @@ fn entries() -> Vec<Entry> {
 
 /// How many lines the help page has.
 #[must_use]
-pub fn help_lines() -> usize {
-    entries().len()
+pub fn help_lines(find: &str, keymap: &Keymap) -> usize {
+    entries(find, keymap).len()
 }
 
 /// Draws the page from line `top` on.
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, keymap: &Keymap, top: usize, look: Look<'_>) {
+pub(super) fn draw(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    keymap: &Keymap,
+    page: &HelpPage,
+    look: Look<'_>,
+) {
     let theme = look.theme;
     let width = usize::from(area.width);
     let rows = usize::from(area.height).saturating_sub(2);
-    let all = entries();
+    let all = entries(&page.find, keymap);
+    let top = page.top.min(all.len().saturating_sub(1));
     let last = (top + rows).min(all.len());
-    let mut lines = vec![Line::styled(
-        format!(
-            "Keys ({}-{last} of {}; j k scroll, esc closes; a count goes before a key: 12l, 40G)",
-            top + 1,
-            all.len()
+    let place = format!("{}-{last} of {}", (top + 1).min(last), all.len());
+    let title = match (page.typing, page.find.as_str()) {
+        (true, find) => format!("Keys with: {}_   (enter: done, esc: all)", shown(find)),
+        (false, "") => format!(
+            "Keys ({place}; / searches, j k scroll, esc closes; a count goes before a key: 12l)"
         ),
-        theme.strong(theme.title),
-    )];
-    lines.push(Line::default());
+        (false, find) => format!("Keys with \"{}\" ({place}; esc: all keys)", shown(find)),
+    };
+    let mut lines = vec![Line::styled(title, theme.strong(theme.title)), Line::default()];
+    if all.is_empty() {
+        lines.push(Line::styled("nothing holds these words", theme.style(theme.faint)));
+    }
     for entry in all.iter().skip(top).take(rows) {
         lines.push(match entry {
             Entry::Gap => Line::default(),

@@ -41,9 +41,9 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model, look: Look<'_>) -> Option<Rect
     status::draw(frame, areas, model, look);
     let whole = Rect { width: frame.area().width, ..areas.picture };
     match &model.mode {
-        Mode::Help(top) => {
+        Mode::Help(page) => {
             frame.render_widget(Clear, whole);
-            help::draw(frame, whole, &model.keymap, *top, look);
+            help::draw(frame, whole, &model.keymap, page, look);
             return None;
         }
         Mode::Messages(top) => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::domain::{Bitmap, FrameIndex, GrayFrame, PointPx, Prompt, Track, TrackId};
 use crate::tui::graphics::{
     BoxMark, Colour, Crosshair, LineMark, MaskLayer, MaskStyle, Palette, Picture, PointMark, Scene,
-    Tone, Viewport, compose_image, compose_over, percent_from_rgb,
+    Tone, Viewport, compose_image, compose_over, evened, percent_from_rgb,
 };
 use crate::tui::model::Model;
 use crate::tui::theme::Theme;
@@ -46,6 +46,8 @@ pub fn palette(theme: &Theme, registers: usize, levels: u8) -> Palette {
 #[derive(Debug, Default)]
 pub struct Canvas {
     image: Option<ShownImage>,
+    /// A frame and what it looks like with its contrast evened out.
+    even: Option<[Arc<GrayFrame>; 2]>,
     bitmaps: Vec<(TrackId, crate::domain::Mask, Bitmap)>,
 }
 
@@ -80,7 +82,10 @@ impl Canvas {
         // While a frame is being decoded the last one stays, without marks that are not its own.
         let pixels = model.pixels();
         let held = pixels.or_else(|| model.frames.back().map(|(_, pixels)| pixels));
+        let held = held.map(|held| self.toned(held, model.picture.even));
+        let held = held.as_ref();
         self.bitmaps_of(model);
+        let others = others(model);
         let kept = self.image.take();
         let mut scene = Scene::new(held.map(|pixels| pixels.as_ref()), view);
         scene.tone = model.picture.tone;
@@ -89,6 +94,9 @@ impl Canvas {
         if pixels.is_some() || held.is_none() {
             if model.picture.masks {
                 scene.masks = self.masks(model);
+                let dashed = |bitmap| MaskLayer { bitmap, colour: CURSOR, style: MaskStyle::Stale };
+                // They lie on top: what is compared must be seen.
+                scene.masks.splice(0..0, others.iter().map(dashed));
             }
             if model.picture.points {
                 marks(model, &mut scene);
@@ -109,8 +117,25 @@ impl Canvas {
         let mut picture = shown.picture.clone();
         compose_over(&scene, palette, &mut picture);
         drop(scene);
+        drop(others);
         self.image = Some(shown);
         Some(picture)
+    }
+
+    /// The frame as it is to be shown.
+    fn toned(&mut self, frame: &Arc<GrayFrame>, even: bool) -> Arc<GrayFrame> {
+        if !even {
+            self.even = None;
+            return Arc::clone(frame);
+        }
+        match &self.even {
+            Some([from, to]) if Arc::ptr_eq(from, frame) => Arc::clone(to),
+            _ => {
+                let to = Arc::new(evened(frame));
+                self.even = Some([Arc::clone(frame), Arc::clone(&to)]);
+                to
+            }
+        }
     }
 
     fn bitmaps_of(&mut self, model: &Model) {
@@ -155,6 +180,14 @@ fn shown_tracks(model: &Model) -> impl Iterator<Item = (&TrackId, &Track)> {
     model.annotation.tracks.iter().filter(move |(id, _)| !hidden.contains(id))
 }
 
+/// What another rater has on the frame at hand.
+fn others(model: &Model) -> Vec<Bitmap> {
+    let other = model.tools.other.as_ref().filter(|other| !other.hidden);
+    let structures = other.map_or(&[][..], |other| &other.structures);
+    let here = structures.iter().filter_map(|each| each.masks.get(&model.frame));
+    here.map(crate::domain::Mask::to_bitmap).collect()
+}
+
 /// Outside the windows a mask is empty by definition.
 fn mask_of(track: &Track, frame: FrameIndex) -> Option<&crate::domain::Mask> {
     track.masks.get(&frame).filter(|_| track.visible(frame)).map(|held| &held.mask)
@@ -192,6 +225,10 @@ fn marks(model: &Model, scene: &mut Scene<'_>) {
     if let Some((from, to)) = model.tools.caliper {
         let to = to.unwrap_or(model.cursor);
         scene.lines.push(LineMark { from, to, colour: CHOSEN, dotted: true });
+        caliper_ends(from, to, scene);
+    }
+    if model.tools.brush.is_some() {
+        circle(model.cursor, model.tools.brush_px, scene);
     }
     if let Some(from) = model.tools.cut {
         scene.lines.push(LineMark { from, to: model.cursor, colour: CHOSEN, dotted: false });
@@ -199,6 +236,36 @@ fn marks(model: &Model, scene: &mut Scene<'_>) {
     scene.crosshair = Some(Crosshair { at: model.cursor, colour: CURSOR });
 }
 
+/// A short stroke across either end of a distance, so that the ends are seen on speckle.
+fn caliper_ends(from: PointPx, to: PointPx, scene: &mut Scene<'_>) {
+    let (dx, dy) = (to.x - from.x, to.y - from.y);
+    let length = dx.hypot(dy);
+    let half = CALIPER_PX / scene.view.scale;
+    // A distance of nothing has its strokes upright.
+    let (dx, dy) = if length > 0.0 { (dx / length, dy / length) } else { (1.0, 0.0) };
+    for end in [from, to] {
+        let from = PointPx::new(end.x - dy * half, end.y + dx * half);
+        let to = PointPx::new(end.x + dy * half, end.y - dx * half);
+        scene.lines.push(LineMark { from, to, colour: CHOSEN, dotted: false });
+    }
+}
+
+/// What the brush covers.
+fn circle(middle: PointPx, radius_px: f32, scene: &mut Scene<'_>) {
+    let on = |i: usize| {
+        let (sin, cos) = (i as f32 * std::f32::consts::TAU / CIRCLE as f32).sin_cos();
+        PointPx::new(middle.x + radius_px * cos, middle.y + radius_px * sin)
+    };
+    for i in 0..CIRCLE {
+        let (from, to) = (on(i), on(i + 1));
+        scene.lines.push(LineMark { from, to, colour: CHOSEN, dotted: false });
+    }
+}
+
+/// Half the length of the strokes at the ends of a distance, screen px.
+const CALIPER_PX: f32 = 7.0;
+/// Lines that make a circle.
+const CIRCLE: usize = 24;
 /// Half the length of the ticks on a ray, screen px.
 const TICK_PX: f32 = 4.0;
 /// Edges marked to either side of the one that the point lies on.

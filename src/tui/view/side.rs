@@ -42,6 +42,11 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, look: Look<
             lines
         }
         Mode::Reaction(test) => flash(test.shown, rows, look),
+        Mode::Bisect(_) => {
+            let mut lines = visible(width, look);
+            lines.extend(overview(model, width, rows.saturating_sub(lines.len()), look));
+            lines
+        }
         _ => overview(model, width, rows, look),
     });
     frame.render_widget(Paragraph::new(lines), area);
@@ -119,6 +124,14 @@ fn rays<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<'a>> {
     lines.extend(keys.iter().map(|(keys, what)| key_line(keys, what, 11, width, look)));
     lines.push(Line::default());
     lines
+}
+
+/// The answers to a question about visibility.
+fn visible<'a>(width: usize, look: Look<'_>) -> Vec<Line<'a>> {
+    let title = Line::styled("Visible on this frame?", look.theme.strong(look.theme.title));
+    let keys = [("y", "yes"), ("n", "no"), ("u", "answer back"), ("esc", "stop asking")];
+    let keys = keys.iter().map(|(keys, what)| key_line(keys, what, 4, width, look));
+    std::iter::once(title).chain(keys).chain([Line::default()]).collect()
 }
 
 /// The word of the reaction test, in the middle of the panel.
@@ -292,6 +305,7 @@ fn this_frame<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<'a>> 
             lines.push(Line::styled(cut(&words, width, look), style));
         }
     }
+    lines.extend(compared(model, track).map(|words| Line::styled(cut(&words, width, look), style)));
     let placed = track.prompts.get(&model.frame).map_or(&[][..], Vec::as_slice);
     let count = |wanted: PointKind| {
         let is = |p: &Prompt| matches!(p, Prompt::Point { kind, .. } if *kind == wanted);
@@ -309,6 +323,23 @@ fn this_frame<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<'a>> 
     }
     lines.extend(labels::said(model, track, width, look));
     lines
+}
+
+/// How far the mask agrees with another rater's.
+fn compared(model: &Model, track: &Track) -> Option<String> {
+    let other = model.tools.other.as_ref()?;
+    let name = shown(&other.name);
+    let theirs = other.mask(&track.info.label, model.frame);
+    let ours = track.masks.get(&model.frame).filter(|_| track.visible(model.frame));
+    Some(match (ours, theirs) {
+        (Some(ours), Some(theirs)) => {
+            let iou = ours.mask.iou(theirs);
+            format!("Dice {:.3} IoU {iou:.3} with {name}", 2.0 * iou / (1.0 + iou))
+        }
+        (None, Some(_)) => format!("only {name} has a mask"),
+        (Some(_), None) => format!("{name} has no mask"),
+        (None, None) => return None,
+    })
 }
 
 /// Why this frame deserves a look, if it does.
@@ -335,7 +366,9 @@ fn sizes(model: &Model, mask: &FrameMask) -> Vec<String> {
         words.push(format!("perimeter {:.1} {unit}", sizes.perimeter));
     }
     if let Some((from, to)) = model.tools.caliper {
-        words.push(format!("distance {}", model.distance(from, to.unwrap_or(model.cursor))));
+        let told = model.distance(from, to.unwrap_or(model.cursor));
+        // Why there are no mm was said when it was measured.
+        words.push(format!("distance {}", told.split(" (").next().unwrap_or_default()));
     }
     words
 }

@@ -70,7 +70,7 @@ fn status<'a>(model: &Model, width: usize, look: Look<'_>) -> Line<'a> {
     let theme = look.theme;
     let text = theme.style(theme.text);
     let mut parts: Vec<Span<'a>> = vec![
-        Span::styled(format!(" {} ", model.mode.word()), theme.strong(theme.title)),
+        Span::styled(format!(" {} ", word(model)), theme.strong(theme.title)),
         Span::styled(format!("frame {}/{}", model.frame + 1, model.clip.frames), text),
     ];
     if let Some((letter, _)) = &model.tools.recording {
@@ -117,6 +117,17 @@ fn status<'a>(model: &Model, width: usize, look: Look<'_>) -> Line<'a> {
         spans.push(Span::raw("  "));
     }
     Line::from(spans)
+}
+
+/// The mode, or what the cursor does on its way.
+fn word(model: &Model) -> String {
+    match (&model.mode, model.tools.brush) {
+        (Mode::Normal, Some(brush)) => {
+            let what = if brush.erase { "ERASER" } else { "BRUSH" };
+            format!("{what} {:.0} px", model.tools.brush_px)
+        }
+        (mode, _) => mode.word().to_owned(),
+    }
 }
 
 fn pending(model: &Model) -> String {

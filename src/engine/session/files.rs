@@ -1,0 +1,168 @@
+//! What a session reads and writes beside its journal, on threads of their own: exports, pictures,
+//! another rater's masks.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
+use std::thread;
+
+use crate::codec;
+use crate::domain::{Annotation, ClipInfo, FrameIndex, Track, shown};
+use crate::export::{
+    self, ExportFormat, FrameReader, Job, Pictured, Structure, Target, write_figure, write_report,
+};
+use crate::project::load_read_only;
+
+use super::{Event, Session, SessionError, lock, outbox};
+
+impl<M: From<Event> + Send + 'static> Session<M> {
+    /// Writes the annotation to `path` on a thread of its own.
+    pub fn export(&self, annotation: &Annotation, format: ExportFormat, path: &Path) {
+        let (clip, annotation) = (Arc::clone(&self.clip), annotation.clone());
+        let (path, outbox) = (path.to_owned(), outbox(&self.events));
+        let position = self.store.as_ref().ok().map(|store| lock(store).position());
+        self.aside(move || {
+            let frames = |frame| clip.frame(frame).map_err(|error| error.to_string());
+            let (frames, origin) = (Some(&frames as &FrameReader), clip.dicom_origin());
+            let job = Job { position, frames, origin, ..Job::new(&annotation, clip.info()) };
+            outbox(match export_clip(&job, format, &path) {
+                Ok(what) => Event::Exported { path, what },
+                Err(why) => Event::ExportFailed { why },
+            });
+        });
+    }
+
+    /// Writes a picture of a frame at print size, or without a frame a contact sheet of the clip;
+    /// by default into the project's folder `exports`. `colours` take the place of the usual ones.
+    pub fn picture(
+        &self,
+        annotation: &Annotation,
+        frame: Option<FrameIndex>,
+        path: Option<&Path>,
+        colours: [Option<[u8; 3]>; 8],
+    ) {
+        let (clip, annotation) = (Arc::clone(&self.clip), annotation.clone());
+        let hash = clip.info().content_hash.short().to_owned();
+        let name = frame.map_or(format!("{hash}-report.svg"), |frame| {
+            format!("{hash}-frame-{:05}.png", frame + 1)
+        });
+        let usual = || self.project_root.join("exports").join(name);
+        let (path, outbox) = (path.map_or_else(usual, Path::to_owned), outbox(&self.events));
+        self.aside(move || {
+            let frames = |frame| clip.frame(frame).map_err(|error| error.to_string());
+            let (annotation, info) = (&annotation, clip.info());
+            let what = Pictured { annotation, info, frames: &frames, colours };
+            let done = match frame {
+                Some(frame) => write_figure(&what, frame, &path),
+                None => write_report(&what, &path),
+            };
+            outbox(match done {
+                Ok(what) => Event::Exported { path, what },
+                Err(error) => Event::ExportFailed { why: error.to_string() },
+            });
+        });
+    }
+
+    /// Reads what somebody else made of the clip, to lie over it: another project, or a file of
+    /// another program. It comes as [`Event::Overlay`]; nothing of it is journaled.
+    pub fn overlay(&self, path: &Path) {
+        let (clip, path, outbox) = (Arc::clone(&self.clip), path.to_owned(), outbox(&self.events));
+        self.aside(move || {
+            let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+            outbox(match structures_of(&clip, &path) {
+                Ok(structures) => Event::Overlay { name, structures },
+                Err(why) => Event::OverlayFailed { why },
+            });
+        });
+    }
+
+    /// Does `work` on a thread of its own, which closing waits for.
+    fn aside(&self, work: impl FnOnce() + Send + 'static) {
+        match thread::Builder::new().name("sonomark-files".into()).spawn(work) {
+            Ok(export) => {
+                let mut exports = self.exports.lock().unwrap_or_else(PoisonError::into_inner);
+                exports.retain(|export| !export.is_finished());
+                exports.push(export);
+            }
+            Err(cause) => {
+                self.tell(Event::ExportFailed { why: SessionError::Thread(cause).to_string() })
+            }
+        }
+    }
+
+    /// As [`export`](Self::export), with the format by name, and by default into the project's
+    /// folder `exports`.
+    pub fn export_named(&self, annotation: &Annotation, format: &str, path: Option<&Path>) {
+        match format_named(format) {
+            Ok(format) => {
+                let path = path.map_or_else(|| self.export_path(format), Path::to_owned);
+                self.export(annotation, format, &path);
+            }
+            Err(why) => self.tell(Event::ExportFailed { why }),
+        }
+    }
+
+    /// Below `PROJECT/exports`, with the hash: two clips of the same name never meet.
+    fn export_path(&self, format: ExportFormat) -> PathBuf {
+        self.project_root.join("exports").join(export_name(self.clip.info(), format))
+    }
+}
+
+/// What another project, or a file of another program, holds of the clip.
+fn structures_of(clip: &codec::Clip, path: &Path) -> Result<Vec<Structure>, String> {
+    if path.join("FORMAT").is_file() {
+        let loaded = load_read_only(path, &clip.info().content_hash).map_err(|e| e.to_string())?;
+        let masks = |track: &Track| {
+            let held = track.masks.iter().filter(|(frame, _)| track.visible(**frame));
+            held.map(|(frame, held)| (*frame, held.mask.clone())).collect()
+        };
+        let of = |track: &Track| Structure { label: track.info.label.clone(), masks: masks(track) };
+        return Ok(loaded.annotation.tracks.values().map(of).collect());
+    }
+    let (names, origin) = (clip.frame_names(), clip.dicom_origin());
+    let target = Target { info: clip.info(), frame_names: &names, origin: origin.as_ref() };
+    Ok(export::read(path, None, &target).map_err(|error| error.to_string())?.structures)
+}
+
+/// The format of that name.
+///
+/// # Errors
+/// A sentence that names the formats.
+pub fn format_named(name: &str) -> Result<ExportFormat, String> {
+    ExportFormat::named(name).ok_or_else(|| {
+        let known: Vec<&str> = ExportFormat::all().map(|(_, name, _)| name).collect();
+        format!("\"{}\" is no export format; choose {}", shown(name), known.join(", "))
+    })
+}
+
+/// Name of the folder or file that an export of a clip gets by default: by its content, since
+/// names of files are often names of patients.
+#[must_use]
+pub fn export_name(info: &ClipInfo, format: ExportFormat) -> String {
+    format!("{}{}", info.content_hash.short(), format.ending())
+}
+
+/// Writes an annotation, creating the folder above `path`; says what was written.
+///
+/// # Errors
+/// A sentence, when a file cannot be written or reads back differently.
+pub fn export_clip(job: &Job, format: ExportFormat, path: &Path) -> Result<String, String> {
+    let report = export::export(job, format, path).map_err(|e| e.to_string())?;
+    let mut what = format!("{} masks in {} files", report.masks, report.files.len());
+    if let Some(position) = job.position {
+        what.push_str(&format!(", up to journal position {position}"));
+    }
+    if report.undecided > 0 {
+        what.push_str(&format!("; {} frames inside windows have no mask yet", report.undecided));
+    }
+    if report.covered_px > 0 {
+        what.push_str(&format!(
+            "; {} pixels belong to several structures and the file keeps the last of them \
+             (png, coco and seg.nrrd keep all)",
+            report.covered_px
+        ));
+    }
+    for (label, name) in &report.renamed {
+        what.push_str(&format!("; \"{label}\" is in {name}"));
+    }
+    Ok(what)
+}

@@ -1,0 +1,214 @@
+//! What the model is made of: where the network is, what the keys go to, what was asked, ...
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::domain::FrameIndex;
+use crate::engine::{SegmenterInfo, Ticket};
+
+use super::command::Line;
+use super::graphics::{Tone, Viewport};
+use super::key::Key;
+use super::keymap::KeyMode;
+use super::marks::Signature;
+use super::tools::{Questions, ReactionTest};
+
+/// Where the network is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Network {
+    /// Being loaded in the background.
+    #[default]
+    Loading,
+    /// At work.
+    Ready(SegmenterInfo),
+    /// Not available; points, windows and pictures go on.
+    Failed(String),
+}
+
+/// Whether the journal holds everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Saved {
+    /// Everything is on the disk.
+    #[default]
+    Solid,
+    /// So many steps are written and a power cut could still take them.
+    Unsynced(usize),
+    /// The journal cannot be written.
+    Failed(String),
+}
+
+/// How important a message is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Weight {
+    /// For information.
+    #[default]
+    Info,
+    /// Something did not work.
+    Warning,
+}
+
+/// The last sentence for the person.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Message {
+    /// The sentence.
+    pub text: String,
+    /// How important.
+    pub weight: Weight,
+}
+
+/// Keys typed so far of a sequence, and the count before them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pending {
+    /// The count.
+    pub count: Option<u32>,
+    /// The keys.
+    pub keys: Vec<Key>,
+}
+
+/// What the keys go to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Mode {
+    /// The picture.
+    #[default]
+    Normal,
+    /// Points by direction.
+    Rays,
+    /// Questions about visibility.
+    Bisect(Questions),
+    /// The reaction time is measured.
+    Reaction(ReactionTest),
+    /// The help page.
+    Help(HelpPage),
+    /// The last messages, scrolled by so many lines.
+    Messages(usize),
+    /// The command line or the palette.
+    Command(Line),
+}
+
+impl Mode {
+    /// Which table of the keymap counts.
+    #[must_use]
+    pub fn keys(&self) -> KeyMode {
+        match self {
+            Mode::Normal => KeyMode::Normal,
+            Mode::Rays => KeyMode::Rays,
+            Mode::Bisect(_) | Mode::Reaction(_) => KeyMode::Bisect,
+            Mode::Help(page) if !page.typing => KeyMode::Help,
+            Mode::Messages(_) => KeyMode::Help,
+            Mode::Help(_) | Mode::Command(_) => KeyMode::Command,
+        }
+    }
+
+    /// The word on the status line.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Mode::Normal => "NORMAL",
+            Mode::Rays => "RAYS",
+            Mode::Bisect(_) => "VISIBLE?",
+            Mode::Reaction(_) => "REACTION",
+            Mode::Help(page) if page.typing => "SEARCH",
+            Mode::Help(_) => "HELP",
+            Mode::Messages(_) => "MESSAGES",
+            Mode::Command(line) if line.palette => "PALETTE",
+            Mode::Command(_) => "COMMAND",
+        }
+    }
+}
+
+/// Where the help page is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HelpPage {
+    /// Scrolled by so many lines.
+    pub top: usize,
+    /// Words that every line shown holds.
+    pub find: String,
+    /// Words are being typed.
+    pub typing: bool,
+}
+
+/// A clip of the queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queued {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Its name for people (not escaped).
+    pub name: String,
+    /// The person called it finished, as far as this session knows.
+    pub finished: bool,
+}
+
+/// A refresh on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Which question.
+    pub ticket: Ticket,
+    /// Which frame.
+    pub frame: FrameIndex,
+    /// The undo group of the edit that caused it.
+    pub group: u64,
+    /// The prompts it is asked about.
+    pub signature: u64,
+    /// When.
+    pub since: Duration,
+}
+
+/// A propagation on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Running {
+    /// Which question.
+    pub ticket: Ticket,
+    /// The undo group of its masks.
+    pub group: u64,
+    /// The prompts it is based on.
+    pub signature: Signature,
+    /// It compares passes; masks stay.
+    pub check: bool,
+    /// Frames decided.
+    pub done: usize,
+    /// Frames to decide.
+    pub total: usize,
+}
+
+/// What the network was asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Jobs {
+    /// Refreshes, at most one per track and frame.
+    pub asked: Vec<Asked>,
+    /// Propagations, in order.
+    pub running: Vec<Running>,
+    /// Last generation given.
+    pub generation: u64,
+}
+
+/// How fast the clip plays.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cine {
+    /// Whether it plays.
+    pub playing: bool,
+    /// Times its own speed.
+    pub speed: f32,
+    /// When the next frame is due.
+    pub due: Duration,
+}
+
+/// How the picture is shown.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Picture {
+    /// Zoom and pan; `None` before the first size of the terminal.
+    pub viewport: Option<Viewport>,
+    /// Gain and level.
+    pub tone: Tone,
+    /// Contrast evened out over the frame.
+    pub even: bool,
+    /// Smooth instead of square pixels when enlarged.
+    pub smooth: bool,
+    /// Draw masks.
+    pub masks: bool,
+    /// Tint the inside of the chosen structure's mask.
+    pub tint: bool,
+    /// Draw points, boxes, crosshair.
+    pub points: bool,
+    /// Show the area over time instead of doubts.
+    pub area: bool,
+}

@@ -1,0 +1,128 @@
+//! Masks computed before they are asked for.
+//!
+//! While the person reads a frame, what `propagate-both` would decide now is decided already, and
+//! kept aside: nothing of it is shown or journaled. When it is asked for, what is there appears at
+//! once and the rest goes on. Any change of what it was planned from throws it away. The network
+//! yields to a point after the frame in hand, so this begins only where a frame is quick.
+
+use crate::domain::{Edit, FrameIndex, FrameMask, MaskSource, TrackId};
+use crate::engine::{Decided, Plan, Span, Ticket};
+use crate::tui::marks::Signature;
+use crate::tui::model::{Effect, Model, Network, Running};
+use crate::tui::tools::Ahead;
+
+use super::{edits, network};
+
+/// A point may have to wait for so long, ms; where a frame takes longer nothing is computed ahead.
+const QUICK_MS: f32 = 250.0;
+/// Longer plans are computed when asked for: their masks would be many.
+const FRAMES_MAX: usize = 2000;
+/// Masks in one line of the journal.
+const LINE: usize = 64;
+
+/// The person rests: what they will probably ask for next is begun.
+pub(super) fn begin(model: &mut Model, fx: &mut Vec<Effect>) {
+    let of_other = |ahead: &Ahead| model.track != Some(ahead.ticket.track);
+    if model.tools.ahead.as_ref().is_some_and(of_other) {
+        forget(model, fx);
+    }
+    let idle = matches!(model.network, Network::Ready(_))
+        && model.jobs.asked.is_empty()
+        && !model.propagating()
+        && model.tools.ahead.is_none()
+        && !model.tools.slow;
+    let Some((id, track)) = model.current().filter(|_| idle) else { return };
+    let Ok(plan) = network::planned(model, id, track, Span::Both) else { return };
+    if plan.len() > FRAMES_MAX {
+        return;
+    }
+    let signature = Signature::of(track);
+    model.jobs.generation += 1;
+    let ticket = Ticket { track: id, generation: model.jobs.generation };
+    fx.push(Effect::PropagateAhead(ticket, plan.clone()));
+    model.tools.ahead = Some(Ahead { ticket, plan, signature, masks: Vec::new(), ended: false });
+}
+
+/// A frame that was computed ahead. False when it belongs to something else.
+pub(super) fn tracked(
+    model: &mut Model,
+    fx: &mut Vec<Effect>,
+    ticket: Ticket,
+    frame: FrameIndex,
+    decided: &Decided,
+) -> bool {
+    let Some(ahead) = model.tools.ahead.as_mut().filter(|ahead| ahead.ticket == ticket) else {
+        return false;
+    };
+    let mask = decided.bitmap.to_mask();
+    ahead
+        .masks
+        .push((frame, FrameMask { mask, source: MaskSource::Tracked, score: decided.score }));
+    if decided.encode_ms + decided.decode_ms > QUICK_MS {
+        model.tools.slow = true;
+        forget(model, fx);
+    }
+    true
+}
+
+/// It is through, or failed. False when it was something else.
+pub(super) fn ended(model: &mut Model, ticket: Ticket, failed: bool) -> bool {
+    let Some(ahead) = model.tools.ahead.as_mut().filter(|ahead| ahead.ticket == ticket) else {
+        return false;
+    };
+    ahead.ended = true;
+    if failed {
+        // The same question would fail again; when it is really asked, the reason is told.
+        model.tools.slow = true;
+        model.tools.ahead = None;
+    }
+    true
+}
+
+/// Throws away what these edits make wrong.
+pub(super) fn outdated(model: &mut Model, fx: &mut Vec<Effect>, edits: &[Edit]) {
+    let said = |edit: &Edit| matches!(edit, Edit::SetAttribute { .. } | Edit::SetTrackInfo { .. });
+    let track = model.tools.ahead.as_ref().map(|ahead| ahead.ticket.track);
+    if edits.iter().any(|edit| Some(edit.track()) == track && !said(edit)) {
+        forget(model, fx);
+    }
+}
+
+/// Throws it away.
+pub(super) fn forget(model: &mut Model, fx: &mut Vec<Effect>) {
+    if let Some(ahead) = model.tools.ahead.take().filter(|ahead| !ahead.ended) {
+        fx.push(Effect::Cancel(Some(ahead.ticket.track)));
+    }
+}
+
+/// What was computed ahead is asked for: it appears, and the rest goes on. False when it is not
+/// what is asked for.
+pub(super) fn adopt(model: &mut Model, fx: &mut Vec<Effect>, id: TrackId, plan: &Plan) -> bool {
+    let fits = |ahead: &Ahead| ahead.ticket.track == id && ahead.plan == *plan;
+    if !model.tools.ahead.as_ref().is_some_and(fits) {
+        return false;
+    }
+    let Some(ahead) = model.tools.ahead.take() else { return false };
+    let (group, total, done) = (model.fresh(), plan.len(), ahead.masks.len());
+    let Ahead { ticket, signature, masks, ended, .. } = ahead;
+    let mut todo = Vec::with_capacity(done);
+    for (frame, after) in masks {
+        let Some(track) = model.annotation.tracks.get(&id) else { return true };
+        if network::may_track(track, frame) {
+            let before = track.masks.get(&frame).cloned();
+            model.marks.made_from_track(id, frame, &after.mask, &signature);
+            todo.push(Edit::SetMask { track: id, frame, before, after: Some(after) });
+        }
+    }
+    for line in todo.chunks(LINE) {
+        edits::commit(model, fx, group, line.to_vec());
+    }
+    if ended {
+        model.say(format!("propagated {total} frames, computed while you looked"));
+    } else {
+        let run = Running { ticket, group, signature, check: false, done, total };
+        model.jobs.running.push(run);
+        model.say(format!("propagating to {total} frames, {done} of them are there already"));
+    }
+    true
+}

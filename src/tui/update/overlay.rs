@@ -1,0 +1,58 @@
+//! What another rater or model made of the clip: laid over it, compared, taken over.
+
+use crate::domain::shown;
+use crate::engine::Structure;
+use crate::tui::model::{Effect, Model};
+use crate::tui::tools::Other;
+
+use super::{masks, tracks};
+
+/// Asks for it, or takes it away.
+pub(super) fn open(model: &mut Model, fx: &mut Vec<Effect>, path: Option<String>) {
+    match path {
+        Some(path) => fx.push(Effect::Overlay(path.into())),
+        None if model.tools.other.take().is_some() => model.say("overlay taken away"),
+        None => model.say("`:overlay PATH` lays a project or a file of masks over the clip"),
+    }
+}
+
+/// It was read.
+pub(super) fn take(model: &mut Model, name: String, structures: Vec<Structure>) {
+    let size = (model.clip.width_px, model.clip.height_px);
+    let mut all = structures.iter().flat_map(|each| each.masks.values());
+    if all.any(|mask| (mask.width_px(), mask.height_px()) != size) {
+        return model.warn(format!("{} has masks of another size", shown(&name)));
+    }
+    let masks: usize = structures.iter().map(|each| each.masks.len()).sum();
+    if masks == 0 {
+        return model.warn(format!("{} holds no masks of this clip", shown(&name)));
+    }
+    let labels: Vec<String> = structures.iter().map(|each| shown(&each.label)).collect();
+    model.say(format!(
+        "{}: {masks} masks of {}; dashed; `v o` hides them, `s o` takes one over",
+        shown(&name),
+        labels.join(", ")
+    ));
+    model.tools.other = Some(Other { name, structures, hidden: false });
+}
+
+/// Hides it, or shows it again.
+pub(super) fn toggle(model: &mut Model) {
+    match &mut model.tools.other {
+        Some(other) => other.hidden = !other.hidden,
+        None => model.say("no overlay; `:overlay PATH` lays a project or a file over the clip"),
+    }
+}
+
+/// The other's mask becomes the one of the structure at hand on this frame, accepted.
+pub(super) fn take_over(model: &mut Model, fx: &mut Vec<Effect>) {
+    let Some((id, track)) = model.current() else { return tracks::say_none(model) };
+    let other = model.tools.other.as_ref();
+    let Some(mask) = other.and_then(|other| other.mask(&track.info.label, model.frame)) else {
+        return model.say("the overlay has no mask of this structure here");
+    };
+    let (bitmap, group) = (mask.to_bitmap(), model.fresh());
+    if masks::draw(model, fx, group, (id, model.frame), &bitmap) {
+        model.say("the other's mask taken over; `u` brings yours back");
+    }
+}

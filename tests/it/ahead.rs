@@ -1,0 +1,97 @@
+//! Masks computed before they are asked for: there at once when they are, gone without a trace
+//! when the question changes.
+
+use std::time::Duration;
+
+use sonomark::domain::{FrameIndex, MaskSource};
+use sonomark::engine::{Event, SegmenterInfo, Ticket};
+use sonomark::tui::model::{Effect, Model, Msg};
+use sonomark::tui::update;
+
+use crate::update::{decided, model, press, steps, tell, track, with_a_mask};
+
+/// A mask on frame 0 of eight, a network, and a person who looks at it for a second.
+fn resting() -> (Model, Ticket, Vec<FrameIndex>) {
+    let mut m = model(8);
+    let info = SegmenterInfo { model: "m".into(), device: "CPU".into(), bridged: false };
+    tell(&mut m, Event::Ready(info));
+    with_a_mask(&mut m);
+    let (ticket, frames) = begun(&rest(&mut m, 1)).expect("begun without being asked");
+    (m, ticket, frames)
+}
+
+fn rest(m: &mut Model, seconds: u64) -> Vec<Effect> {
+    update(m, Msg::Tick(Duration::from_secs(seconds)))
+}
+
+fn begun(effects: &[Effect]) -> Option<(Ticket, Vec<FrameIndex>)> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::PropagateAhead(ticket, plan) => Some((*ticket, plan.frames().collect())),
+        _ => None,
+    })
+}
+
+fn come(m: &mut Model, ticket: Ticket, frames: &[FrameIndex]) -> Vec<Effect> {
+    let come =
+        |frame: &FrameIndex| tell(m, Event::Tracked { ticket, frame: *frame, decided: decided(5) });
+    frames.iter().flat_map(come).collect()
+}
+
+#[test]
+fn what_was_computed_while_the_person_looked_is_there_at_once() {
+    let (mut m, ticket, frames) = resting();
+    assert_eq!(frames, [1, 2, 3, 4, 5, 6, 7]);
+    assert_eq!(
+        come(&mut m, ticket, &frames[..5]),
+        [],
+        "nothing is journaled before it is asked for"
+    );
+    assert_eq!((track(&m).masks.len(), m.propagating()), (1, false));
+    assert!(begun(&rest(&mut m, 2)).is_none(), "once is enough");
+
+    let effects = press(&mut m, "p p");
+    assert!(!effects.iter().any(|e| matches!(e, Effect::Propagate(..))), "it goes on, not anew");
+    assert_eq!(steps(&effects)[0].edits.len(), 5);
+    assert!(m.propagating());
+    assert!(m.message.text.contains("5 of them are there already"), "{}", m.message.text);
+    come(&mut m, ticket, &frames[5..]);
+    tell(&mut m, Event::Finished { ticket, cancelled: false });
+    assert_eq!(track(&m).masks.len(), 8);
+    assert_eq!(track(&m).masks[&4].source, MaskSource::Tracked);
+    assert!(!m.marks.is_stale(ticket.track, 4));
+    press(&mut m, "u");
+    assert_eq!(track(&m).masks.len(), 1, "one undo takes all of it back");
+}
+
+#[test]
+fn a_change_of_the_points_throws_it_away() {
+    for change in ["l b", "X", "w s", "u"] {
+        let (mut m, ticket, frames) = resting();
+        come(&mut m, ticket, &frames[..2]);
+        let effects = press(&mut m, change);
+        let cancelled = Effect::Cancel(Some(ticket.track));
+        assert!(effects.contains(&cancelled), "{change}: {effects:?}");
+        assert_eq!(come(&mut m, ticket, &frames[2..3]), [], "{change}: too late");
+        let held = m.annotation.tracks.values().map(|track| track.masks.len()).sum::<usize>();
+        assert!(held <= 1, "{change}: nothing of it was kept");
+    }
+}
+
+#[test]
+fn other_questions_and_slow_machines_do_not_meet_it() {
+    let (mut m, ticket, frames) = resting();
+    tell(&mut m, Event::Tracked { ticket, frame: frames[0], decided: decided(5) });
+    // Forward from another frame is another question.
+    let effects = press(&mut m, ". . p f");
+    let at = |wanted: fn(&Effect) -> bool| effects.iter().position(wanted);
+    let cancelled = at(|e| matches!(e, Effect::Cancel(Some(_))));
+    assert!(cancelled.is_some() && cancelled < at(|e| matches!(e, Effect::Propagate(..))));
+
+    let (mut m, ticket, frames) = resting();
+    let slow = sonomark::engine::Decided { encode_ms: 900.0, ..decided(5) };
+    let effects = tell(&mut m, Event::Tracked { ticket, frame: frames[0], decided: slow });
+    assert_eq!(effects, [Effect::Cancel(Some(ticket.track))]);
+    press(&mut m, "l b");
+    m.jobs.asked.clear();
+    assert!(begun(&rest(&mut m, 9)).is_none(), "a point would have to wait too long");
+}

@@ -1,0 +1,185 @@
+//! Another rater's masks over one's own; pictures for papers.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+use sonomark::domain::{
+    Annotation, Bitmap, Edit, FrameMask, GrayFrame, Mark, MaskSource, Step, Track, TrackId,
+};
+use sonomark::engine::{Event, SegmenterSource, Session, Structure};
+use sonomark::export::{Pictured, write_figure, write_report};
+use sonomark::tui::graphics::{Grid, evened};
+use sonomark::tui::model::{Effect, Msg};
+use sonomark::tui::theme::Theme;
+use sonomark::tui::update;
+use sonomark::tui::view::{self, Canvas, palette};
+
+use crate::screen::{has, screen};
+use crate::update::{model, opened, press, steps, tell, track, with_a_mask};
+
+fn mask(columns: std::ops::Range<u32>) -> sonomark::domain::Mask {
+    Bitmap::from_fn(64, 48, |x, y| columns.contains(&x) && y > 10 && y < 30).to_mask()
+}
+
+#[test]
+fn another_raters_masks_lie_over_ones_own_are_compared_and_taken_over() {
+    let mut m = model(8);
+    update(&mut m, Msg::Resized(Grid { columns: 120, rows: 40, cell_px: (8, 16) }));
+    let frame = Arc::new(GrayFrame::new(64, 48, vec![90; 64 * 48]).unwrap());
+    tell(&mut m, Event::Frame { frame: 0, pixels: frame });
+    with_a_mask(&mut m);
+    let effects = update(&mut m, Msg::Line("overlay /data/anna".into()));
+    assert_eq!(effects, [Effect::Overlay("/data/anna".into())]);
+    let theirs = Structure { label: "lesion".into(), masks: [(0, mask(8..17))].into() };
+    let colours = palette(&Theme::shipped("dark").unwrap(), 256, view::LEVELS);
+    let mut canvas = Canvas::default();
+    let before = canvas.compose(&m, &colours, 4).unwrap();
+    tell(&mut m, Event::Overlay { name: "anna".into(), structures: vec![theirs] });
+    // Nine columns each, six of them shared.
+    has(&screen(&m), &["anna: 1 masks of lesion", "Dice 0.667 IoU 0.500 with anna"]);
+    assert_ne!(canvas.compose(&m, &colours, 4).unwrap(), before);
+    press(&mut m, "v o");
+    assert_eq!(canvas.compose(&m, &colours, 4).unwrap(), before);
+
+    let taken = steps(&press(&mut m, "s o"));
+    assert!(!taken.is_empty());
+    let held = &track(&m).masks[&0];
+    assert_eq!((held.source, &held.mask), (MaskSource::Accepted, &mask(8..17)));
+    press(&mut m, "u .");
+    has(&screen(&m), &["anna: 1 masks of lesion"].map(|_| "no mask"));
+    let other = Structure { label: "x".into(), masks: [(0, Bitmap::empty(3, 3).to_mask())].into() };
+    tell(&mut m, Event::Overlay { name: "b".into(), structures: vec![other] });
+    has(&screen(&m), &["b has masks of another size"]);
+}
+
+/// A session without network on the shipped clip, and its next event that is wanted.
+fn with_session<T>(
+    project: &Path,
+    ask: impl FnOnce(&mut Session<Event>),
+    wanted: impl Fn(Event) -> Option<T>,
+) -> T {
+    let clip = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/clips/ultrabones");
+    let (sender, events) = channel();
+    let (mut session, _) = Session::open(&clip, project, SegmenterSource::None, sender).unwrap();
+    ask(&mut session);
+    let until = Instant::now() + Duration::from_secs(20);
+    while let Ok(event) = events.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        if let Some(found) = wanted(event) {
+            session.close();
+            return found;
+        }
+    }
+    panic!("the event did not come")
+}
+
+#[test]
+fn a_project_of_another_rater_is_an_overlay() {
+    let folder = tempfile::tempdir().unwrap();
+    let (theirs, ours) = (folder.path().join("theirs"), folder.path().join("ours"));
+    let mut content = Track::new("nerve", 0);
+    let drawn = Bitmap::from_fn(475, 405, |x, y| x < 90 && y < 50).to_mask();
+    let held = FrameMask { mask: drawn, source: MaskSource::Accepted, score: 1.0 };
+    content.masks.insert(3, held);
+    let step = Step {
+        group: 1,
+        mark: Mark::Do,
+        edits: vec![Edit::AddTrack { track: TrackId(1), content: content.clone() }],
+    };
+    with_session(
+        &theirs,
+        |s| s.journal(&step).unwrap(),
+        |event| matches!(event, Event::Saved { unsynced: 0 }).then_some(()),
+    );
+    let structures = with_session(
+        &ours,
+        |s| s.overlay(&theirs),
+        |event| match event {
+            Event::Overlay { name, structures } => Some((name, structures)),
+            _ => None,
+        },
+    );
+    let expected =
+        Structure { label: "nerve".into(), masks: [(3, content.masks[&3].mask.clone())].into() };
+    assert_eq!(structures, ("theirs".to_owned(), vec![expected]));
+    let why = with_session(
+        &ours,
+        |s| s.overlay(&folder.path().join("none.json")),
+        |event| match event {
+            Event::OverlayFailed { why } => Some(why),
+            _ => None,
+        },
+    );
+    assert!(why.contains("none.json"), "{why}");
+}
+
+#[test]
+fn figures_have_print_size_and_reports_say_what_they_show() {
+    let folder = tempfile::tempdir().unwrap();
+    let info = opened(40).info;
+    let mut annotation = Annotation::default();
+    let mut nerve = Track::new("<nerve>", 1);
+    nerve.attributes.insert("side".into(), "left".into());
+    for frame in 0..30 {
+        let held = FrameMask { mask: mask(5..14), source: MaskSource::Accepted, score: 1.0 };
+        nerve.masks.insert(frame, held);
+    }
+    annotation.tracks.insert(TrackId(1), nerve);
+    let frames = |_| Ok(Arc::new(GrayFrame::new(64, 48, vec![100; 64 * 48]).unwrap()));
+    let mut colours = [None; 8];
+    colours[1] = Some([1, 2, 3]);
+    let what = Pictured { annotation: &annotation, info: &info, frames: &frames, colours };
+
+    let path = folder.path().join("new/figure.png");
+    let told = write_figure(&what, 2, &path).unwrap();
+    assert!(told.contains("frame 3 as 1024 x 768 px, 85 mm wide, the bar is 10 mm"), "{told}");
+    let image = image::open(&path).unwrap().to_rgb8();
+    assert_eq!((image.dimensions(), image.get_pixel(0, 0).0), ((1024, 768), [100; 3]));
+    assert_eq!(image.get_pixel(5 * 16 + 3, 20 * 16).0, [1, 2, 3], "the contour");
+    let bytes = std::fs::read(&path).unwrap();
+    let phys = bytes.windows(4).position(|w| w == b"pHYs").unwrap();
+    let per_m = u32::from_be_bytes(bytes[phys + 4..phys + 8].try_into().unwrap());
+    assert_eq!((f64::from(per_m) * 0.085).round(), 1024.0);
+
+    let svg = folder.path().join("figure.svg");
+    write_figure(&what, 2, &svg).unwrap();
+    let text = std::fs::read_to_string(svg).unwrap();
+    for part in ["width=\"85mm\"", "stroke=\"#010203\"", "M5 11L14 11L14 30L5 30Z", ">10 mm</text>"]
+    {
+        assert!(text.contains(part), "{part} is missing in {text}");
+    }
+    let report = folder.path().join("report.svg");
+    let told = write_report(&what, &report).unwrap();
+    assert!(told.contains("24 of 40 frames"), "{told}");
+    let text = std::fs::read_to_string(report).unwrap();
+    assert_eq!(text.matches("<image ").count(), 24);
+    for part in [
+        "frame 30",
+        "&lt;nerve&gt;: accepted, 42.8 mm\u{b2}, side left",
+        "40 frames, 1 structures, 30 masks",
+    ] {
+        assert!(text.contains(part), "{part} is missing");
+    }
+    roxmltree::Document::parse(&text).unwrap();
+    assert!(!text.contains("cine.dcm"), "names of files may be names of patients");
+}
+
+#[test]
+fn evened_contrast_is_for_the_eye_alone_and_comes_and_goes_with_a_key() {
+    let mut m = model(8);
+    update(&mut m, Msg::Resized(Grid { columns: 120, rows: 40, cell_px: (8, 16) }));
+    let pixels: Vec<u8> = (0..64 * 48).map(|i| 40 + (i * 7 % 16) as u8).collect();
+    let frame = Arc::new(GrayFrame::new(64, 48, pixels).unwrap());
+    tell(&mut m, Event::Frame { frame: 0, pixels: Arc::clone(&frame) });
+    let colours = palette(&Theme::shipped("dark").unwrap(), 256, view::LEVELS);
+    let mut canvas = Canvas::default();
+    let plain = canvas.compose(&m, &colours, 4).unwrap();
+    press(&mut m, "v e");
+    let even = canvas.compose(&m, &colours, 4).unwrap();
+    assert_ne!(even, plain);
+    assert_eq!(m.pixels().unwrap(), &frame, "the network sees the frame as it is");
+    assert_ne!(evened(&frame), *frame);
+    press(&mut m, "v e");
+    assert_eq!(canvas.compose(&m, &colours, 4).unwrap(), plain);
+}

@@ -13,6 +13,7 @@
 //! | [`project`] | the journal: one writer per file, merged on reading; the watched folder | domain, codec |
 //! | [`net`] | the SAM 2.1 network and what SAMUSA changes; burn lives here and in learn | domain |
 //! | [`learn`] | losses, simulated annotator, training, evaluation | the above |
+//! | [`study`] | simulated and real studies: statistics, STAPLE, tables and figures | the above, config, engine |
 //! | [`engine`] | the worker thread that owns the network, propagation plans, a clip's session | the above, not learn |
 //! | [`tui`] | keys, model, pure update, views, sixel | domain, engine, config |
 //! | [`cli`] | one file per command | everything |
@@ -37,4 +38,5 @@ pub mod export;
 pub mod learn;
 pub mod net;
 pub mod project;
+pub mod study;
 pub mod tui;

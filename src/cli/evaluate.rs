@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::config::Settings;
 use crate::engine::load_network;
+use crate::learn::baselines::Baseline;
 use crate::learn::dataset::DataSource;
 use crate::learn::evaluate::{ClickOptions, EvalError, Judged, Placing, evaluate_clicks};
 use crate::learn::evaluate_video::{Tracking, VideoOptions, evaluate_video};
@@ -50,6 +51,10 @@ enum Judge {
     Curve,
     /// A circle, then a spline; never looks at the image
     Spline,
+    /// Straight lines between the points; never looks at the image
+    Polygon,
+    /// The path along edges near the curve that passes through the points
+    Geodesic,
 }
 
 #[derive(Debug, Args)]
@@ -166,11 +171,14 @@ fn clicks(settings: &Settings, options: &Clicks) -> Done {
     plan.limit = options.limit;
     if options.judge != Judge::Network && plan.placing == Placing::Region {
         return Err(Failure::Input(
-            "curves need boundary points; leave --prompt region out".into(),
+            "everything but the network needs boundary points; leave --prompt region out".into(),
         ));
     }
     let cancel = interrupt_flag()?;
     let begun = Instant::now();
+    let baseline = |name: &str, which: Baseline| {
+        (name.to_owned(), evaluate_clicks(&Judged::Baseline(which), &plan, &cancel))
+    };
     let (name, report) = match options.judge {
         Judge::Network => {
             let (card, sam, picked) = network(settings)?;
@@ -182,8 +190,10 @@ fn clicks(settings: &Settings, options: &Clicks) -> Done {
             };
             (card.name.clone(), evaluate_clicks(&judged, &plan, &cancel))
         }
-        Judge::Curve => ("curve".to_owned(), evaluate_clicks(&Judged::Curve, &plan, &cancel)),
-        Judge::Spline => ("spline".to_owned(), evaluate_clicks(&Judged::Spline, &plan, &cancel)),
+        Judge::Curve => baseline("curve", Baseline::Curve),
+        Judge::Spline => baseline("spline", Baseline::Spline),
+        Judge::Polygon => baseline("polygon", Baseline::Polygon),
+        Judge::Geodesic => baseline("geodesic", Baseline::Geodesic),
     };
     let report = report.map_err(failure)?;
     for (set, table) in &report {

@@ -25,6 +25,7 @@ pub mod pty;
 mod run;
 pub mod script;
 mod segment;
+mod study;
 mod train;
 mod warmup;
 mod watch;
@@ -120,6 +121,8 @@ enum Command {
     Train(train::Options),
     /// Measure a network with a simulated annotator
     Evaluate(evaluate::Options),
+    /// Repeat the paper's comparison, on simulated annotators or with people
+    Study(study::Options),
     /// Measure the speed of this machine
     Bench(bench::Options),
     /// Run every part of the network once, before anybody waits for it
@@ -246,6 +249,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Tutor) => demo::tutor(&load()?),
         Some(Command::Train(options)) => train::run(&load()?, &options),
         Some(Command::Evaluate(options)) => evaluate::run(&load()?, &options),
+        Some(Command::Study(options)) => study::run(&load()?, &options),
         Some(Command::Bench(options)) => bench::run(&load()?, &options),
         Some(Command::Warmup(options)) => warmup::run(&load()?, &options),
         Some(Command::Script(options)) => {

@@ -7,23 +7,21 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::tensor::Device;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use super::evaluate_video::{Tracking, VideoOptions, VideoReport, evaluate_video};
 
 use super::annotator::{EXCLUDE_PX, SimulatedUser, contour, region_click};
+use super::baselines::Baseline;
 use super::dataset::{DataError, DataSource, Pick, StillSet};
-use crate::domain::{
-    Bitmap, FramePrompts, GrayFrame, Overlap, PointKind, PointPx, closed_catmull_rom, filled,
-    overlap,
-};
+use crate::domain::{Bitmap, FramePrompts, GrayFrame, PointKind, overlap};
 use crate::net::config::Preprocess;
 use crate::net::letterbox::Letterbox;
 use crate::net::predict::{PredictOptions, Predictor};
 use crate::net::sam2::{ImageFeatures, Sam2};
 
 /// Clicks after which a structure counts as not reached.
-const CLICKS_CAP: usize = 20;
+pub const CLICKS_CAP: usize = 20;
 
 /// Why an evaluation gives no report.
 #[derive(Debug, thiserror::Error)]
@@ -52,10 +50,8 @@ pub enum Judged<'a> {
         /// Last steps.
         options: PredictOptions,
     },
-    /// Circle through two points, closed spline through more; never looks at the image.
-    Spline,
-    /// Ellipse through two or three points, then the spline; never looks at the image.
-    Curve,
+    /// Something that was never trained.
+    Baseline(Baseline),
 }
 
 /// What the annotator places.
@@ -129,6 +125,35 @@ pub struct ClickReport {
     pub fail90: f64,
 }
 
+/// What the clicks on one structure led to.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ObjectTrace {
+    /// Name of the still.
+    pub still: String,
+    /// Which of its structures, from 0.
+    pub object: usize,
+    /// Dice after 1, 2, ... clicks; ends when nothing is left to click or to find out.
+    pub dice: Vec<f64>,
+    /// IoU likewise.
+    pub iou: Vec<f64>,
+}
+
+impl ObjectTrace {
+    /// Overlap after `clicks` clicks; the last one when fewer were needed.
+    #[must_use]
+    pub fn after(&self, clicks: usize) -> Score {
+        let at =
+            |all: &[f64]| all.get(clicks.max(1) - 1).or(all.last()).copied().unwrap_or_default();
+        Score { dice: at(&self.dice), iou: at(&self.iou) }
+    }
+
+    /// Clicks until the IoU was `goal`, if it ever was.
+    #[must_use]
+    pub fn clicks_to(&self, goal: f64) -> Option<usize> {
+        self.iou.iter().position(|iou| *iou >= goal).map(|at| at + 1)
+    }
+}
+
 /// Judges clicks on all structures of all sources, each source alone and the mean of the sources last (`"mean"`).
 ///
 /// # Errors
@@ -157,51 +182,63 @@ pub fn evaluate_sets(
 ) -> Result<BTreeMap<String, ClickReport>, EvalError> {
     let mut out = BTreeMap::new();
     for set in sets {
-        let mut traces = Vec::new();
-        for still in &set.stills {
-            if options.limit.is_some_and(|most| traces.len() >= most) {
-                break;
-            }
-            let scene = Scene::new(judged, still.frame());
-            for object in &still.objects {
-                if cancel.load(Ordering::Relaxed) {
-                    return Err(EvalError::Cancelled);
-                }
-                if options.limit.is_none_or(|most| traces.len() < most) {
-                    let seed = options.seed.wrapping_add(1000 * traces.len() as u64);
-                    traces.push(scene.click_through(&object.to_bitmap(), options, seed)?);
-                }
-            }
-        }
-        out.insert(set.name.clone(), summed_up(&traces, options));
+        let traces = trace_set(judged, set, options, cancel, &mut |_| {})?;
+        out.insert(set.name.clone(), ClickReport::of(&traces, options.points));
     }
     let mean = mean_of(out.values());
     out.insert("mean".into(), mean);
     Ok(out)
 }
 
-fn summed_up(traces: &[Vec<Overlap>], options: &ClickOptions) -> ClickReport {
-    let n = traces.len().max(1) as f64;
-    let at = |k: usize, value: fn(&Overlap) -> f64| {
-        let last = |t: &Vec<Overlap>| t.get(k - 1).or(t.last()).map_or(0.0, value);
-        traces.iter().map(last).sum::<f64>() / n
-    };
-    let points = (1..=options.points)
-        .map(|k| (k, Score { dice: at(k, |o| o.dice), iou: at(k, |o| o.iou) }))
-        .collect();
-    let reached = |goal: f64| -> Vec<Option<usize>> {
-        traces.iter().map(|t| t.iter().position(|o| o.iou >= goal).map(|i| i + 1)).collect()
-    };
-    let clicks =
-        |goal| reached(goal).iter().map(|r| r.unwrap_or(CLICKS_CAP) as f64).sum::<f64>() / n;
-    let fails = |goal| reached(goal).iter().filter(|r| r.is_none()).count() as f64 / n;
-    ClickReport {
-        objects: traces.len(),
-        points,
-        noc85: clicks(0.85),
-        noc90: clicks(0.90),
-        fail85: fails(0.85),
-        fail90: fails(0.90),
+/// Clicks through every structure of one set, in order; `done` hears how many are finished.
+///
+/// # Errors
+/// A failing network, or the cancel flag.
+pub fn trace_set(
+    judged: &Judged<'_>,
+    set: &StillSet,
+    options: &ClickOptions,
+    cancel: &AtomicBool,
+    done: &mut dyn FnMut(usize),
+) -> Result<Vec<ObjectTrace>, EvalError> {
+    let mut traces = Vec::new();
+    for still in &set.stills {
+        if options.limit.is_some_and(|most| traces.len() >= most) {
+            break;
+        }
+        let scene = Scene::new(judged, still.frame());
+        for (object, truth) in still.objects.iter().enumerate() {
+            if cancel.load(Ordering::Relaxed) {
+                return Err(EvalError::Cancelled);
+            }
+            if options.limit.is_none_or(|most| traces.len() < most) {
+                let seed = options.seed.wrapping_add(1000 * traces.len() as u64);
+                let (dice, iou) = scene.click_through(&truth.to_bitmap(), options, seed)?;
+                traces.push(ObjectTrace { still: still.name.clone(), object, dice, iou });
+                done(traces.len());
+            }
+        }
+    }
+    Ok(traces)
+}
+
+impl ClickReport {
+    /// The table of `traces` for 1 to `points` points.
+    #[must_use]
+    pub fn of(traces: &[ObjectTrace], points: usize) -> Self {
+        let n = traces.len().max(1) as f64;
+        let mean = |value: &dyn Fn(&ObjectTrace) -> f64| traces.iter().map(value).sum::<f64>() / n;
+        let score = |k| Score { dice: mean(&|t| t.after(k).dice), iou: mean(&|t| t.after(k).iou) };
+        let clicks = |goal| mean(&|t| t.clicks_to(goal).unwrap_or(CLICKS_CAP) as f64);
+        let fails = |goal| mean(&|t| f64::from(u8::from(t.clicks_to(goal).is_none())));
+        Self {
+            objects: traces.len(),
+            points: (1..=points).map(|k| (k, score(k))).collect(),
+            noc85: clicks(0.85),
+            noc90: clicks(0.90),
+            fail85: fails(0.85),
+            fail90: fails(0.90),
+        }
     }
 }
 
@@ -229,18 +266,19 @@ struct Scene<'a> {
     width: u32,
     height: u32,
     encoded: Option<(ImageFeatures, Letterbox)>,
+    edges: Vec<f32>,
 }
 
 impl<'a> Scene<'a> {
     fn new(judged: &'a Judged<'a>, frame: &GrayFrame) -> Self {
-        let encoded = match judged {
+        let (encoded, edges) = match judged {
             Judged::Network { sam, preprocess, device, .. } => {
                 let (input, letterbox) = preprocess.frame(frame, sam.config().image_size, device);
-                Some((sam.encode_image(input), letterbox))
+                (Some((sam.encode_image(input), letterbox)), Vec::new())
             }
-            _ => None,
+            Judged::Baseline(baseline) => (None, baseline.edges(frame)),
         };
-        Self { judged, width: frame.width_px, height: frame.height_px, encoded }
+        Self { judged, width: frame.width_px, height: frame.height_px, encoded, edges }
     }
 
     fn answer(&self, prompts: &FramePrompts) -> Result<Bitmap, EvalError> {
@@ -252,27 +290,29 @@ impl<'a> Scene<'a> {
                     predictor.predict(features, letterbox, prompts).map_err(EvalError::Network)?;
                 Ok(answer.bitmap)
             }
-            (Judged::Spline, _) => Ok(spline_mask(&points, self.width, self.height)),
-            _ => Ok(filled(&closed_catmull_rom(&points), self.width, self.height)),
+            (Judged::Baseline(baseline), _) => {
+                Ok(baseline.mask(&points, self.width, self.height, &self.edges))
+            }
+            (Judged::Network { .. }, None) => Ok(Bitmap::empty(self.width, self.height)),
         }
     }
 
-    /// Overlap after each click.
+    /// Dice and IoU after each click.
     fn click_through(
         &self,
         truth: &Bitmap,
         options: &ClickOptions,
         seed: u64,
-    ) -> Result<Vec<Overlap>, EvalError> {
+    ) -> Result<(Vec<f64>, Vec<f64>), EvalError> {
         let mut user = SimulatedUser::new(seed);
         let line = contour(truth);
         let (mut prompts, mut clean) = (FramePrompts::default(), Vec::new());
         let mut mask: Option<Bitmap> = None;
         let clicks = if options.clicks_to_goal { CLICKS_CAP } else { options.points };
-        let mut trace: Vec<Overlap> = Vec::with_capacity(clicks);
+        let (mut dice, mut iou) = (Vec::with_capacity(clicks), Vec::with_capacity(clicks));
         for _ in 0..clicks {
             // Past the table only the number of clicks is of interest.
-            if trace.len() >= options.points && trace.iter().any(|o| o.iou >= 0.9) {
+            if iou.len() >= options.points && iou.iter().any(|v: &f64| *v >= 0.9) {
                 break;
             }
             let click = match options.placing {
@@ -288,32 +328,11 @@ impl<'a> Scene<'a> {
             let shaky = user.shaky(at, options.noise_px).clamped(self.width, self.height);
             prompts.points.push((kind, shaky));
             let answer = self.answer(&prompts)?;
-            trace.push(overlap(&answer, truth));
+            let found = overlap(&answer, truth);
+            dice.push(found.dice);
+            iou.push(found.iou);
             mask = Some(answer);
         }
-        Ok(trace)
-    }
-}
-
-/// The simplest curve: a circle on two points, then a closed Catmull-Rom spline in angular order.
-fn spline_mask(points: &[PointPx], width: u32, height: u32) -> Bitmap {
-    match points {
-        [a, b] => {
-            let (centre, radius) =
-                (PointPx::new((a.x + b.x) / 2.0, (a.y + b.y) / 2.0), a.distance(*b) / 2.0);
-            Bitmap::from_fn(width, height, |x, y| {
-                PointPx::pixel_centre(x, y).distance(centre) <= radius + 0.5
-            })
-        }
-        [a, b, c] => {
-            // The middle of each side, pushed out as a uniform Catmull-Rom spline through three points does.
-            let bulge = |p: PointPx, q: PointPx, far: PointPx| {
-                let at = |p: f32, q: f32, far: f32| 0.5625 * (p + q) - 0.125 * far;
-                PointPx::new(at(p.x, q.x, far.x), at(p.y, q.y, far.y))
-            };
-            let six = [*a, bulge(*a, *b, *c), *b, bulge(*b, *c, *a), *c, bulge(*c, *a, *b)];
-            filled(&closed_catmull_rom(&six), width, height)
-        }
-        more => filled(&closed_catmull_rom(more), width, height),
+        Ok((dice, iou))
     }
 }

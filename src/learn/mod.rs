@@ -7,6 +7,7 @@
 
 pub mod annotator;
 pub mod augment;
+pub mod baselines;
 pub mod checkpoint;
 pub mod dataset;
 pub mod evaluate;
@@ -88,6 +89,8 @@ pub struct TrainOptions {
     pub clips_from: f64,
     /// Share of clip steps after that.
     pub clip_share: f32,
+    /// Share of the steps on stills that teach inside and outside points instead of boundary points, 0..=1.
+    pub region_share: f32,
     /// Frames of a training clip.
     pub clip_frames: usize,
     /// Minutes between checkpoints.
@@ -120,6 +123,7 @@ impl TrainOptions {
             batches: [8, 4],
             clips_from: 0.35,
             clip_share: 0.25,
+            region_share: 0.2,
             clip_frames: 6,
             save_every_min: 4.0,
             report_every: 50,
@@ -138,7 +142,7 @@ impl TrainOptions {
         let ramp = ((step + 1) as f64 / LOSS_RAMP).min(1.0);
         let weights = LossWeights::default();
         let (clip, region) =
-            (rng.f32() < self.clip_share && used >= self.clips_from, rng.f32() < 0.2);
+            (rng.f32() < self.clip_share && used >= self.clips_from, rng.f32() < self.region_share);
         let (subject, batch) = match (clip, region) {
             (true, _) => (Subject::Clip { frames: self.clip_frames }, (batch / 4).max(1)),
             (false, true) => (Subject::Region, batch),

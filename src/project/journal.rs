@@ -37,6 +37,8 @@ pub(super) struct Line {
     pub(super) n: u64,
     /// Lamport time.
     pub(super) lam: u64,
+    /// Wall clock of the annotator, ms since 1970.
+    pub(super) t: u64,
     /// Hash of the line before, as written.
     pub(super) prev: u32,
     /// Hash of this line.
@@ -82,6 +84,8 @@ struct Read<E, M> {
     n: u64,
     lam: u64,
     prev: String,
+    #[serde(default)]
+    t: u64,
     group: Option<u64>,
     mark: Option<M>,
     edits: Option<Vec<E>>,
@@ -145,7 +149,7 @@ fn decode(json: &[u8]) -> Option<(Line, Vec<String>)> {
             }
         };
         let prev = u32::from_str_radix(&read.prev, 16).ok()?;
-        return Some((Line { n: read.n, lam: read.lam, prev, own, record }, unknown));
+        return Some((Line { n: read.n, lam: read.lam, t: read.t, prev, own, record }, unknown));
     }
     let read = serde_json::from_slice::<Read<Value, Value>>(json).ok()?;
     let prev = u32::from_str_radix(&read.prev, 16).ok()?;
@@ -161,7 +165,7 @@ fn decode(json: &[u8]) -> Option<(Line, Vec<String>)> {
             Record::Unknown
         }
     };
-    Some((Line { n: read.n, lam: read.lam, prev, own, record }, unknown))
+    Some((Line { n: read.n, lam: read.lam, t: read.t, prev, own, record }, unknown))
 }
 
 fn known_edit(value: Value, unknown: &mut Vec<String>) -> Option<Edit> {
@@ -306,7 +310,7 @@ mod tests {
     #[test]
     fn a_number_that_is_none_is_not_written() {
         let cursor = PointPx::new(f32::NAN, 0.0);
-        let nowhere = View { frame: 0, cursor, track: None, finished: false };
+        let nowhere = View { frame: 0, cursor, track: None, finished: false, keys: 0 };
         assert!(encode(0, 1, 0, 0, &Record::View(nowhere)).is_none());
     }
 

@@ -127,6 +127,22 @@ fn stamp(ms: u64) -> String {
     format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
 }
 
+/// When a session was opened, by the stamp in its name, ms since 1970; whole seconds.
+pub(super) fn opened_ms(session: &str) -> Option<u64> {
+    let stamp = session.split('-').next().filter(|s| s.len() == 16 && s.is_ascii())?;
+    let part = |from: usize, to: usize| stamp.get(from..to)?.parse::<u64>().ok();
+    let (year, month, day) = (part(0, 4)?, part(4, 6)?, part(6, 8)?);
+    let shifted = (month.checked_sub(1)? + 10) % 12;
+    // The inverse of `stamp`: years starting in March.
+    let year = year.checked_sub(u64::from(month <= 2))?;
+    let (era, year_of_era) = (year / 400, year % 400);
+    let day_of_year = (153 * shifted + 2) / 5 + day.checked_sub(1)?;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    let days = (era * 146_097 + day_of_era).checked_sub(719_468)?;
+    let seconds = part(9, 11)? * 3600 + part(11, 13)? * 60 + part(13, 15)?;
+    Some((days * 86_400 + seconds) * 1000)
+}
+
 /// The own file under `sessions/`; removed when dropped.
 #[derive(Debug)]
 pub(super) struct Lease {
@@ -245,6 +261,12 @@ mod tests {
         assert_eq!(stamp(0), "19700101T000000Z");
         assert_eq!(stamp(1_709_210_096_789), "20240229T123456Z");
         assert_eq!(stamp(4_102_444_799_000), "20991231T235959Z");
+        for ms in [0, 1_709_210_096_000, 4_102_444_799_000] {
+            assert_eq!(opened_ms(&format!("{}-anna-gpu1-7-00000000", stamp(ms))), Some(ms));
+        }
+        for odd in ["", "anna", "20240229T1234-x", "00000000T000000Z-x"] {
+            assert_eq!(opened_ms(odd), None);
+        }
     }
 
     #[test]

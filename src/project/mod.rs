@@ -29,6 +29,7 @@ mod mounts;
 mod prepare;
 mod reader;
 mod store;
+mod timeline;
 mod watch;
 mod writer;
 
@@ -42,6 +43,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{ClipInfo, ContentHash, FrameIndex, PointPx, TrackId, shown};
 
 pub use store::{ClipStore, Loaded, StoreOptions, load_read_only};
+pub use timeline::{Visit, timeline};
 pub use watch::{Found, WatchOptions, Watcher};
 pub use writer::Syncer;
 
@@ -60,6 +62,14 @@ pub struct View {
     /// Whether the annotator called the clip finished, and changed nothing since.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub finished: bool,
+    /// Keys pressed since the clip was opened; 0 where nobody counted.
+    #[serde(default, skip_serializing_if = "no_keys")]
+    pub keys: u64,
+}
+
+/// Lines without keys stay as they always were.
+fn no_keys(keys: &u64) -> bool {
+    *keys == 0
 }
 
 /// A clip that a project holds work on.

@@ -91,6 +91,8 @@ pub struct Model {
     pub now: Duration,
     /// Last time the person did something.
     pub active_at: Duration,
+    /// Keys pressed since the clip was opened.
+    pub keys: u64,
     /// The view last noted in the journal.
     pub noted_view: Option<View>,
     /// The frame last encoded ahead.
@@ -168,7 +170,9 @@ impl Model {
             link: Link::default(),
             now: Duration::ZERO,
             active_at: Duration::ZERO,
-            noted_view: view,
+            keys: 0,
+            // Keys of an earlier session are not counted on.
+            noted_view: view.map(|view| View { keys: 0, ..view }),
             encoded_ahead: None,
             schema: Schema::default(),
             finished: view.is_some_and(|view| view.finished),
@@ -287,7 +291,13 @@ impl Model {
     #[must_use]
     pub fn view(&self) -> View {
         let finished = self.finished;
-        View { frame: self.frame, cursor: self.cursor, track: self.track, finished }
+        View {
+            frame: self.frame,
+            cursor: self.cursor,
+            track: self.track,
+            finished,
+            keys: self.keys,
+        }
     }
 
     /// Whether a propagation is on its way.

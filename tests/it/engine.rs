@@ -373,7 +373,7 @@ fn a_step_is_durable_soon_and_there_again_after_reopening() {
     wait_for(&events, |event| matches!(event, Event::Saved { unsynced: 0 }));
     assert!(written.elapsed() < Duration::from_secs(2), "usually within 250 ms");
     let cursor = PointPx::new(3.0, 4.0);
-    let view = sonomark::engine::View { frame: 7, cursor, track: None, finished: true };
+    let view = sonomark::engine::View { frame: 7, cursor, track: None, finished: true, keys: 9 };
     first.journal_view(&view);
     first.close();
     let (second, opened, _events) = session(project.path());

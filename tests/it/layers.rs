@@ -13,6 +13,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("engine", &["domain", "codec", "export", "project", "net"]),
     ("learn", &["domain", "codec", "export", "project", "net"]),
     ("config", &["domain"]),
+    ("study", &["domain", "codec", "export", "project", "net", "engine", "learn", "config"]),
     ("tui", &["domain", "engine", "config"]),
 ];
 
@@ -22,7 +23,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("ratatui::", &["tui"]),
     ("crossterm::", &["tui"]),
     ("clap::", &["cli"]),
-    ("std::fs", &["codec", "export", "project", "config", "net", "learn", "cli"]),
+    ("std::fs", &["codec", "export", "project", "config", "net", "learn", "study", "cli"]),
     ("SystemTime", &["project", "engine", "tui", "learn", "cli"]),
     ("Instant::now", &["engine", "project", "tui", "learn", "cli"]),
 ];

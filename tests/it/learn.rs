@@ -8,6 +8,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::SafeTensors;
 use sonomark::domain::{Bitmap, FramePrompts, GrayFrame, PointKind, PointPx};
 use sonomark::learn::annotator::{contour, next_boundary_click};
+use sonomark::learn::baselines::Baseline;
 use sonomark::learn::checkpoint::{Checkpoint, CheckpointError};
 use sonomark::learn::dataset::{DataError, DataSource, Pick, StillSet, load_clips};
 use sonomark::learn::evaluate::{ClickOptions, Judged, Placing, evaluate_clicks};
@@ -354,24 +355,24 @@ fn the_curve_finds_discs_and_the_report_has_its_shape() {
     let mut options = ClickOptions::new(vec![discs(dir.path(), 3)]);
     options.points = 6;
     let cancel = AtomicBool::new(false);
-    let reports = evaluate_clicks(&Judged::Curve, &options, &cancel).unwrap();
+    let reports = evaluate_clicks(&Judged::Baseline(Baseline::Curve), &options, &cancel).unwrap();
     let mean = &reports["mean"];
     assert_eq!((mean.objects, mean.points.len()), (3, 6));
     assert!(mean.points[&1].dice < 0.2 && mean.points[&6].dice > 0.95, "{mean:?}");
     assert!(mean.noc90 <= 4.0 && mean.fail90 == 0.0);
     let json = serde_json::to_value(mean).unwrap();
     assert!(json["points"]["6"]["iou"].as_f64().unwrap() > 0.9 && json["noc85"].is_number());
-    let spline = evaluate_clicks(&Judged::Spline, &options, &cancel).unwrap();
+    let spline = evaluate_clicks(&Judged::Baseline(Baseline::Spline), &options, &cancel).unwrap();
     // A circle through two opposite points of a disc is the disc.
     assert!(spline["mean"].points[&2].dice > 0.95);
     options.noise_px = 3.5;
-    let shaky = evaluate_clicks(&Judged::Curve, &options, &cancel).unwrap();
+    let shaky = evaluate_clicks(&Judged::Baseline(Baseline::Curve), &options, &cancel).unwrap();
     assert!(shaky["mean"].points[&6].dice < mean.points[&6].dice);
     options.placing = Placing::Region;
-    let blind = evaluate_clicks(&Judged::Curve, &options, &cancel).unwrap();
+    let blind = evaluate_clicks(&Judged::Baseline(Baseline::Curve), &options, &cancel).unwrap();
     assert_eq!(blind["mean"].points[&6].dice, 0.0);
     cancel.store(true, Ordering::Relaxed);
-    assert!(evaluate_clicks(&Judged::Curve, &options, &cancel).is_err());
+    assert!(evaluate_clicks(&Judged::Baseline(Baseline::Curve), &options, &cancel).is_err());
 }
 
 /// A disc that drifts over texture for eight frames, gone on frames 3 and 4.

@@ -28,6 +28,7 @@ mod pty;
 mod pty_harness;
 mod schema;
 mod screen;
+mod study;
 mod tools;
 mod update;
 mod watch;

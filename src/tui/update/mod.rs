@@ -40,6 +40,7 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
     match msg {
         Msg::Key(key) => {
             model.active_at = model.now;
+            model.keys += 1;
             keys::press(model, &mut fx, key);
         }
         Msg::Pasted(text) => keys::paste(model, &text),

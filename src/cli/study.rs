@@ -1,0 +1,247 @@
+//! `sonomark study`: the paper's comparison, on simulated annotators and on people.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+
+use crate::config::{Origin, Setting, Settings};
+use crate::domain::shown;
+use crate::net::device::{DeviceWant, pick};
+use crate::net::library::Library;
+use crate::project::{list_clips, load_read_only};
+use crate::study::analyse::analyse;
+use crate::study::plan::{self, Block, Wanted};
+use crate::study::questionnaire::{self, Questionnaire};
+use crate::study::simulate::{Place, simulate};
+use crate::study::tables::Tables;
+use crate::study::{StudyError, config, people, report, sessions};
+
+use super::headless::make_folder;
+use super::{Done, Failure, annotate, interrupt_flag, path_shown, print, tell, with_card_found};
+
+/// Answers of the raters, in the folder of a study.
+const QUESTIONNAIRE: &str = "questionnaire.yaml";
+
+/// Arguments.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Compare networks and other ways to draw on simulated annotators
+    Simulate(Simulate),
+    /// Set up a study of people: who annotates what with which model, in which order
+    New(New),
+    /// Lead a rater through their part of a study, on the screen
+    Lead(Lead),
+    /// Time, work and agreement of the raters of a study
+    Analyse(Analyse),
+}
+
+#[derive(Debug, Args)]
+struct New {
+    /// Clips to annotate
+    #[arg(required = true, value_name = "CLIP")]
+    clips: Vec<PathBuf>,
+    /// Name of a rater; repeat for more
+    #[arg(long = "rater", required = true, value_name = "NAME")]
+    raters: Vec<String>,
+    /// A model and its card (`shipped`, an imported network, or a path); give two
+    #[arg(long = "model", required = true, value_name = "NAME=CARD", value_parser = model)]
+    models: Vec<(String, String)>,
+    /// Clips for practice, taken out of the others
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    warm_up: usize,
+    /// Clips that every rater does a second time with each model, without being told
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    repeats: usize,
+    /// Seed of order and choice
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// New folder for plan and work
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+/// `NAME=CARD`
+fn model(text: &str) -> Result<(String, String), String> {
+    let found = text.split_once('=').map(|(name, card)| (name.to_owned(), card.to_owned()));
+    found.ok_or_else(|| "write NAME=CARD, for instance SAMUSA=shipped".to_owned())
+}
+
+#[derive(Debug, Args)]
+struct Lead {
+    /// Folder of the study
+    #[arg(value_name = "STUDY")]
+    study: PathBuf,
+    /// Who sits at the screen
+    #[arg(long, value_name = "NAME")]
+    rater: String,
+}
+
+#[derive(Debug, Args)]
+struct Analyse {
+    /// Folder of the study, or of folders RATER/MODEL
+    #[arg(value_name = "SESSIONS")]
+    sessions: PathBuf,
+    /// Where report and tables go
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// What raters answered, YAML [default: questionnaire.yaml in SESSIONS]
+    #[arg(long, value_name = "FILE")]
+    questionnaire: Option<PathBuf>,
+    /// Nobody is at the screen in the rest of a longer gap
+    #[arg(long, default_value_t = 60.0, value_name = "SECONDS")]
+    pause: f64,
+}
+
+#[derive(Debug, Args)]
+struct Simulate {
+    /// What to compare on which data, YAML
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Where report, tables, figures and trained networks go; a study that was interrupted goes on here
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+/// Runs it.
+pub(super) fn run(settings: &Settings, options: &Options) -> Done {
+    match &options.what {
+        What::Simulate(options) => simulated(settings, options),
+        What::New(options) => new(options),
+        What::Lead(options) => lead(settings, options),
+        What::Analyse(options) => analysed(options),
+    }
+}
+
+fn simulated(settings: &Settings, options: &Simulate) -> Done {
+    let study = config::read(&options.config)
+        .map_err(|faults| Failure::Configuration(faults.to_string()))?;
+    let want: DeviceWant =
+        settings.device.value.parse().map_err(|e| Failure::Configuration(format!("{e}")))?;
+    let picked = pick(want).map_err(|error| Failure::Configuration(error.to_string()))?;
+    tell(&format!("device: {}", picked.description));
+    for folder in [options.out.clone(), options.out.join("kept")] {
+        make_folder(&folder)?;
+    }
+    let library = Library::new(settings.models_dir.clone());
+    let place = Place { picked: &picked, library: &library, out: &options.out };
+    let cancel = interrupt_flag()?;
+    let outcome = simulate(&study, &place, &mut |line| tell(line), &cancel).map_err(failure)?;
+    let tables = Tables::of(&study, &outcome);
+    let files = report::write(&study, &outcome, &tables, &options.out).map_err(failure)?;
+    for file in files {
+        print(&path_shown(&file));
+    }
+    Ok(())
+}
+
+fn new(options: &New) -> Done {
+    let models = <[(String, String); 2]>::try_from(options.models.clone()).map_err(|given| {
+        Failure::Input(format!("give --model twice, it is there {} times", given.len()))
+    })?;
+    let wanted = Wanted {
+        raters: options.raters.clone(),
+        models,
+        clips: options.clips.clone(),
+        warm_up: options.warm_up,
+        repeats: options.repeats,
+        seed: options.seed,
+    };
+    let blocks = plan::create(&wanted, &options.out).map_err(failure)?;
+    let clips: usize = blocks.iter().map(|b| b.clips.len()).sum();
+    tell(&format!("{} blocks, {clips} clips to annotate", blocks.len()));
+    for rater in &options.raters {
+        print(&format!("sonomark study lead {} --rater {rater}", path_shown(&options.out)));
+    }
+    Ok(())
+}
+
+fn lead(settings: &Settings, options: &Lead) -> Done {
+    let blocks =
+        plan::read(&options.study).map_err(|faults| Failure::Configuration(faults.to_string()))?;
+    let mine: Vec<&Block> = blocks.iter().filter(|b| b.rater == options.rater).collect();
+    if mine.is_empty() {
+        let mut raters: Vec<String> = blocks.iter().map(|b| shown(&b.rater)).collect();
+        raters.dedup();
+        let (rater, raters) = (shown(&options.rater), raters.join(", "));
+        return Err(Failure::Input(format!("the plan has no rater {rater}; it has {raters}")));
+    }
+    for (at, block) in (1..).zip(&mine) {
+        let project = options.study.join(&block.project);
+        let open = |path: &PathBuf| !annotated(&project, path);
+        let left = || -> Vec<PathBuf> {
+            block.clips.iter().filter(|c| open(c)).map(|c| options.study.join(c)).collect()
+        };
+        let clips = left();
+        if clips.is_empty() {
+            continue;
+        }
+        let (count, model) = (clips.len(), shown(&block.model));
+        tell(&format!("block {at} of {}: {count} clips with {model}", mine.len()));
+        let origin = || Origin::Flag("study".into());
+        let card = (block.card != "shipped").then(|| PathBuf::from(&block.card));
+        let project = Setting { value: project.clone(), origin: origin() };
+        let card = Setting { value: card, origin: origin() };
+        let settings = with_card_found(Settings { project, card, ..settings.clone() })?;
+        annotate::screen(&settings, clips, None)?;
+        let clips = left();
+        if !clips.is_empty() {
+            tell(&format!(
+                "{} clips of this block have no mask yet; the same command goes on here",
+                clips.len()
+            ));
+            return Ok(());
+        }
+    }
+    tell("everything is annotated, thank you");
+    Ok(())
+}
+
+/// Whether the project holds a mask on the clip of that name, or its rater called it finished without one.
+fn annotated(project: &Path, clip: &Path) -> bool {
+    let name = clip.file_name().map(|name| name.to_string_lossy().into_owned());
+    let clips = list_clips(project).unwrap_or_default();
+    let named = clips.iter().filter(|c| c.info.as_ref().map(|i| &i.name) == name.as_ref());
+    named.filter_map(|c| load_read_only(project, &c.hash).ok()).any(|loaded| {
+        let finished = loaded.view.is_some_and(|view| view.finished);
+        finished || loaded.annotation.tracks.values().any(|track| !track.masks.is_empty())
+    })
+}
+
+fn analysed(options: &Analyse) -> Done {
+    if !(options.pause.is_finite() && options.pause > 0.0) {
+        return Err(Failure::Input("--pause must be above 0 s".into()));
+    }
+    let beside = options.sessions.join(QUESTIONNAIRE);
+    let file = options.questionnaire.clone().or_else(|| beside.is_file().then_some(beside));
+    let asked = match file {
+        Some(file) => questionnaire::read(&file)
+            .map_err(|faults| Failure::Configuration(faults.to_string()))?,
+        None => Questionnaire::default(),
+    };
+    let pieces = sessions::read(&options.sessions, options.pause, &mut |note| tell(note))
+        .map_err(failure)?;
+    let analysis = analyse(pieces).map_err(|error| failure(error.into()))?;
+    make_folder(&options.out)?;
+    let files = people::write(&analysis, &asked, options.pause, &options.out).map_err(failure)?;
+    for file in files {
+        print(&path_shown(&file));
+    }
+    Ok(())
+}
+
+fn failure(error: StudyError) -> Failure {
+    match error {
+        StudyError::Cancelled => Failure::Interrupted(
+            "interrupted; what was finished is kept, the same command goes on".into(),
+        ),
+        StudyError::Card(_) | StudyError::Library(_) => Failure::Configuration(error.to_string()),
+        StudyError::Network(_) | StudyError::Figure(_) => Failure::ours(error),
+        _ => Failure::input(error),
+    }
+}

@@ -1,0 +1,179 @@
+//! What the paper claims of simulated points on stills (section 3.2), held against the figures of a study.
+//!
+//! What decides whether this file is right: a claim fails where the data say the opposite, and stays uncertain where
+//! the interval holds both.
+
+use super::config::StudyConfig;
+use super::simulate::Setting;
+use super::tables::{Tables, Versus};
+
+/// Advantage at two points that the paper states for sets the networks never saw, IoU.
+const ZERO_SHOT_LEAD: f64 = 0.10;
+/// The lowest Dice of its Table 4 for boundary points, supervised and zero-shot.
+const TABLE_4: [f64; 2] = [0.95, 0.90];
+
+/// How a claim fares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The whole interval agrees with it.
+    Holds,
+    /// The mean agrees, the interval not wholly.
+    NotShown,
+    /// The mean says the opposite.
+    Fails,
+}
+
+/// A claim and what the data say.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Claim {
+    /// The claim.
+    pub sentence: String,
+    /// How it fares.
+    pub verdict: Verdict,
+    /// The figures.
+    pub evidence: String,
+}
+
+/// The claims that the study can test.
+#[must_use]
+pub fn judged(config: &StudyConfig, tables: &Tables) -> Vec<Claim> {
+    let Some(arms) = config.compare else { return Vec::new() };
+    let set = (config.data.len() == 1).then_some(0);
+    let mut claims = Vec::new();
+    for setting in &tables.settings {
+        let here: Vec<&Versus> = tables
+            .versus
+            .iter()
+            .filter(|v| v.setting == *setting && v.set == set && v.arms == arms)
+            .filter(|v| v.points.is_some())
+            .collect();
+        claims.extend(everywhere(*setting, &here));
+        if let (Setting::ZeroShot, Some(two)) =
+            (*setting, here.iter().find(|v| v.points == Some(2)))
+        {
+            claims.push(lead_at_two(two));
+        }
+        if let Some(ten) = tables.row(*setting, set, arms[0], Some(10)) {
+            let least = TABLE_4[usize::from(*setting == Setting::ZeroShot)];
+            let dice = ten.dice;
+            claims.push(Claim {
+                sentence: format!(
+                    "after ten boundary points Dice is {least:.2} or more ({})",
+                    setting.name()
+                ),
+                verdict: verdict(dice.mean, dice.low, least),
+                evidence: format!("{:.3} [{:.3}, {:.3}]", dice.mean, dice.low, dice.high),
+            });
+        }
+    }
+    claims
+}
+
+fn verdict(mean: f64, low: f64, least: f64) -> Verdict {
+    match (mean >= least, low >= least) {
+        (false, _) => Verdict::Fails,
+        (true, false) => Verdict::NotShown,
+        (true, true) => Verdict::Holds,
+    }
+}
+
+/// Fig. 2: boundary points are ahead whatever their number.
+fn everywhere(setting: Setting, versus: &[&Versus]) -> Option<Claim> {
+    let lead = |v: &&&Versus| v.difference.mean > 0.0;
+    let certain = |v: &&&Versus| v.difference.low > 0.0;
+    let (ahead, sure) = (versus.iter().filter(lead).count(), versus.iter().filter(certain).count());
+    let verdict = match versus.len() {
+        0 => return None,
+        n if n == sure => Verdict::Holds,
+        n if n == ahead => Verdict::NotShown,
+        _ => Verdict::Fails,
+    };
+    let telling = |v: &&&Versus| match verdict {
+        Verdict::Holds => true,
+        Verdict::NotShown => v.difference.low <= 0.0,
+        Verdict::Fails => v.difference.mean <= 0.0,
+    };
+    let listed: Vec<String> = versus
+        .iter()
+        .filter(telling)
+        .map(|v| {
+            let (k, d) = (v.points.unwrap_or_default(), v.difference);
+            format!("{k}: {:+.3} [{:+.3}, {:+.3}]", d.mean, d.low, d.high)
+        })
+        .collect();
+    let open: Vec<String> = versus
+        .iter()
+        .filter(|v| verdict == Verdict::Fails && lead(v) && !certain(v))
+        .filter_map(|v| Some(v.points?.to_string()))
+        .collect();
+    let open = match open.is_empty() {
+        true => String::new(),
+        false => format!("; ahead but not certain at {}", open.join(", ")),
+    };
+    let sentence = format!(
+        "boundary points have a higher IoU than region points at every number of points ({})",
+        setting.name()
+    );
+    Some(Claim {
+        sentence,
+        verdict,
+        evidence: format!("difference at {}{open}", listed.join(", ")),
+    })
+}
+
+/// Section 3.2: ten per cent ahead with two clicks, zero-shot.
+fn lead_at_two(two: &Versus) -> Claim {
+    let d = two.difference;
+    Claim {
+        sentence: format!(
+            "with two points boundary points are {ZERO_SHOT_LEAD:.2} IoU ahead of region points (zero-shot)"
+        ),
+        verdict: verdict(d.mean, d.low, ZERO_SHOT_LEAD),
+        evidence: format!("{:+.3} [{:+.3}, {:+.3}]", d.mean, d.low, d.high),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::config::from_text;
+    use super::super::stats::Interval;
+    use super::super::tables::Row;
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn a_claim_fails_where_the_mean_says_the_opposite() {
+        let text = "data: [{name: a, test: x}]\npoints: 2\narms: [{name: o, prompt: boundary, card: shipped}, {name: r, \
+                    prompt: region, card: shipped}]\n";
+        let config = from_text("t", text, Path::new("/")).expect("no fault");
+        let versus = |points, mean: f64, low| Versus {
+            setting: Setting::ZeroShot,
+            set: Some(0),
+            arms: [0, 1],
+            points: Some(points),
+            difference: Interval { mean, low, high: mean + 0.1 },
+            tested: None,
+        };
+        let row = |dice: f64| Row {
+            setting: Setting::ZeroShot,
+            set: Some(0),
+            arm: 0,
+            points: Some(10),
+            dice: Interval { mean: dice, low: dice - 0.01, high: dice },
+            iou: Interval::default(),
+        };
+        let verdicts = |one: (f64, f64), two: (f64, f64), dice| {
+            let tables = Tables {
+                settings: vec![Setting::ZeroShot],
+                rows: vec![row(dice)],
+                versus: vec![versus(1, one.0, one.1), versus(2, two.0, two.1)],
+                ..Tables::default()
+            };
+            judged(&config, &tables).iter().map(|c| c.verdict).collect::<Vec<_>>()
+        };
+        use Verdict::{Fails, Holds, NotShown};
+        assert_eq!(verdicts((0.1, 0.05), (0.2, 0.15), 0.95), [Holds, Holds, Holds]);
+        assert_eq!(verdicts((0.1, -0.05), (0.12, 0.05), 0.905), [NotShown, NotShown, NotShown]);
+        assert_eq!(verdicts((-0.1, -0.2), (0.05, 0.01), 0.89), [Fails, Fails, Fails]);
+    }
+}

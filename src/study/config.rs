@@ -1,0 +1,494 @@
+//! The file of a simulated study: which data, which arms, how many points.
+//!
+//! ```yaml
+//! data:
+//!   - {name: usgra, train: images/usgra:train.txt, test: images/usgra:val.txt}
+//!   - {name: busi, train: images/busi:train.txt, test: images/busi:val.txt}
+//! training: {minutes: 30, seed: 0}
+//! arms:
+//!   - {name: SAMUSA, prompt: boundary, train: true}
+//!   - {name: SAMUSA without contour step, prompt: boundary, train: true, contour_step: false}
+//!   - {name: SAM2-US, prompt: region, train: true}
+//!   - {name: SAM2, prompt: region, card: sam2.1-hiera-tiny, trained_on: []}
+//!   - {name: closed spline, baseline: spline}
+//! ```
+//! Paths are relative to the file. What decides whether this file is right: all faults are told at once with their
+//! lines, and nothing that was written is ignored.
+
+use std::path::{Path, PathBuf};
+
+use crate::config::yaml::{Entries, Faults, Kind, Node, listed, parse};
+use crate::domain::{nearest_word, shown};
+use crate::learn::Budget;
+use crate::learn::baselines::Baseline;
+use crate::learn::dataset::DataSource;
+use crate::learn::evaluate::{CLICKS_CAP, Placing};
+
+const TOP: [&str; 9] =
+    ["data", "training", "arms", "points", "noise_px", "seed", "limit", "bootstrap", "compare"];
+const DATA: [&str; 3] = ["name", "train", "test"];
+const TRAINING: [&str; 5] = ["card", "minutes", "steps", "seed", "threads"];
+const ARM: [&str; 9] =
+    ["name", "prompt", "train", "card", "trained_on", "cards", "baseline", "contour_step", "curve"];
+const CARD: [&str; 2] = ["card", "trained_on"];
+
+/// A study, as its file says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StudyConfig {
+    /// Sets of stills, at least one.
+    pub data: Vec<DataSet>,
+    /// How arms with `train: true` are trained.
+    pub training: Training,
+    /// What is compared, at least one.
+    pub arms: Vec<Arm>,
+    /// Points of the tables, 1..=20.
+    pub points: usize,
+    /// Standard deviation of every click, px of the image.
+    pub noise_px: f32,
+    /// Seeds clicks and resampling.
+    pub seed: u64,
+    /// Structures judged of each set; all without.
+    pub limit: Option<usize>,
+    /// Resampled means of an interval.
+    pub bootstrap: usize,
+    /// The arms of the paper's claims: boundary points, region points.
+    pub compare: Option<[usize; 2]>,
+}
+
+/// A set of stills.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DataSet {
+    /// Its name in tables.
+    pub name: String,
+    /// What arms learn from.
+    pub train: Option<DataSource>,
+    /// What they are judged on.
+    pub test: DataSource,
+}
+
+/// The training that all learning arms get.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Training {
+    /// Card whose sizes are used; the shipped one without.
+    pub card: Option<String>,
+    /// How long.
+    pub budget: Budget,
+    /// Seeds weights, images and clicks.
+    pub seed: u64,
+    /// Worker threads of the CPU.
+    pub threads: usize,
+}
+
+/// One line of the tables.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Arm {
+    /// Its name in tables.
+    pub name: String,
+    /// What answers.
+    pub kind: ArmKind,
+}
+
+/// What answers the points.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ArmKind {
+    /// Something that was never trained.
+    Baseline(Baseline),
+    /// A network.
+    Network {
+        /// What is placed.
+        placing: Placing,
+        /// Whether the contour is made to pass through boundary points.
+        contour_step: bool,
+        /// Whether the curve through boundary points is mixed into the answer.
+        curve: bool,
+        /// Where the network comes from.
+        source: NetworkSource,
+    },
+}
+
+/// Where a network comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum NetworkSource {
+    /// Trained by the study: on all sets, and for each set on all others.
+    Trained,
+    /// Networks that are there, with the sets that each was trained on; for a set and a setting the first counts.
+    Cards(Vec<(String, Vec<usize>)>),
+}
+
+/// Reads the file of a study.
+///
+/// # Errors
+/// All faults at once.
+pub fn read(path: &Path) -> Result<StudyConfig, Faults> {
+    let name = shown(&path.to_string_lossy());
+    let text = std::fs::read_to_string(path).map_err(|cause| {
+        let mut faults = Faults::new(&name);
+        faults.add(0, format!("it cannot be read: {cause}; check the path and the rights"));
+        faults
+    })?;
+    from_text(&name, &text, path.parent().unwrap_or(Path::new(".")))
+}
+
+/// As [`read`]; `folder` is what paths are relative to.
+///
+/// # Errors
+/// All faults at once.
+pub fn from_text(name: &str, text: &str, folder: &Path) -> Result<StudyConfig, Faults> {
+    let root = parse(name, text)?;
+    let mut reader = Reader { folder, faults: Faults::new(name), sets: Vec::new() };
+    let config = reader.study(&root);
+    match config {
+        Some(config) => reader.faults.or(config),
+        // Without a mapping there is always a fault.
+        None => Err(reader.faults),
+    }
+}
+
+struct Reader<'a> {
+    folder: &'a Path,
+    faults: Faults,
+    /// Names of the sets so far.
+    sets: Vec<String>,
+}
+
+impl Reader<'_> {
+    fn study(&mut self, root: &Node) -> Option<StudyConfig> {
+        let top = Entries::of(root, "", &TOP, &mut self.faults)?;
+        let mut data = Vec::new();
+        for (path, node) in self.some(&top, "data", "give sets of stills with `name` and `test`") {
+            if let Some(set) = self.data(&path, node) {
+                self.sets.push(set.name.clone());
+                data.push(set);
+            }
+        }
+        let training = self.training(&top);
+        let mut arms: Vec<Arm> = Vec::new();
+        let mut lines = Vec::new();
+        for (path, node) in self.some(&top, "arms", "give at least one with `name`") {
+            if let Some(arm) = self.arm(&path, node) {
+                if arms.iter().any(|a| a.name == arm.name) {
+                    self.fault(node, &format!("{path}.name"), "is used twice");
+                }
+                arms.push(arm);
+                lines.push(node.line);
+            }
+        }
+        let learns =
+            |a: &Arm| matches!(&a.kind, ArmKind::Network { source: NetworkSource::Trained, .. });
+        if let Some(at) = arms.iter().position(learns) {
+            for set in data.iter().filter(|set| set.train.is_none()) {
+                let set = shown(&set.name);
+                let fault = format!("`train` of set {set} is missing, this arm learns from it");
+                self.faults.add(lines[at], fault);
+            }
+        }
+        let compare = self.compare(&top, &arms);
+        Some(StudyConfig {
+            data,
+            training,
+            compare,
+            arms,
+            points: self.number(&top, "points", 10.0, (1.0, CLICKS_CAP as f64), true) as usize,
+            noise_px: self.number(&top, "noise_px", 0.0, (0.0, 100.0), false) as f32,
+            seed: self.number(&top, "seed", 1.0, (0.0, 1e15), true) as u64,
+            limit: top
+                .get("limit")
+                .map(|_| self.number(&top, "limit", 1.0, (1.0, 1e9), true) as usize),
+            bootstrap: self.number(&top, "bootstrap", 2000.0, (1.0, 1e6), true) as usize,
+        })
+    }
+
+    fn fault(&mut self, node: &Node, path: &str, what: &str) {
+        self.faults.add(node.line, format!("`{path}` {what}"));
+    }
+
+    /// The items of a list that must hold one.
+    fn some<'n>(&mut self, top: &Entries<'n>, key: &str, advice: &str) -> Vec<(String, &'n Node)> {
+        let items = top.list(key, &mut self.faults);
+        if items.is_empty() {
+            self.faults.add(top.line(), format!("`{key}` is missing or empty; {advice}"));
+        }
+        items
+    }
+
+    fn number(
+        &mut self,
+        entries: &Entries<'_>,
+        key: &str,
+        default: f64,
+        (least, most): (f64, f64),
+        whole: bool,
+    ) -> f64 {
+        let Some((path, node)) = entries.get(key) else { return default };
+        match node.kind {
+            Kind::Number(n) if (least..=most).contains(&n) && (!whole || n.fract() == 0.0) => n,
+            _ => {
+                let kind = if whole { "a whole number" } else { "a number" };
+                self.fault(node, &path, &format!("must be {kind} from {least} to {most}"));
+                default
+            }
+        }
+    }
+
+    fn flag(&mut self, entries: &Entries<'_>, key: &str, default: bool) -> bool {
+        let Some((path, node)) = entries.get(key) else { return default };
+        let Kind::Bool(flag) = node.kind else {
+            self.fault(node, &path, "must be true or false");
+            return default;
+        };
+        flag
+    }
+
+    /// Text that must be there and not empty.
+    fn needed(&mut self, entries: &Entries<'_>, path: &str, key: &str) -> Option<String> {
+        if entries.get(key).is_none() {
+            self.faults.add(entries.line(), format!("`{path}.{key}` is missing"));
+        }
+        entries.text(key, &mut self.faults).map(|(text, _)| text.to_owned())
+    }
+
+    fn source(&self, text: &str) -> DataSource {
+        let source = DataSource::parse(text);
+        DataSource { dir: self.folder.join(&source.dir), ..source }
+    }
+
+    fn data(&mut self, path: &str, node: &Node) -> Option<DataSet> {
+        let entries = Entries::of(node, path, &DATA, &mut self.faults)?;
+        let name = self.needed(&entries, path, "name");
+        let test = self.needed(&entries, path, "test");
+        let train = entries.text("train", &mut self.faults).map(|(text, _)| self.source(text));
+        let (name, test) = (name?, test?);
+        if self.sets.contains(&name) {
+            self.fault(node, &format!("{path}.name"), "is used twice");
+        }
+        Some(DataSet { test: self.source(&test), name, train })
+    }
+
+    fn training(&mut self, top: &Entries<'_>) -> Training {
+        let mut training = Training {
+            card: None,
+            budget: Budget::Minutes(30.0),
+            seed: 0,
+            threads: std::thread::available_parallelism().map_or(2, usize::from),
+        };
+        let Some((path, node)) = top.get("training") else { return training };
+        let Some(entries) = Entries::of(node, &path, &TRAINING, &mut self.faults) else {
+            return training;
+        };
+        training.card = entries.text("card", &mut self.faults).map(|(card, _)| self.card(card));
+        let minutes = self.number(&entries, "minutes", 30.0, (0.01, 1e5), false);
+        training.budget = match entries.get("steps") {
+            Some(_) if entries.get("minutes").is_some() => {
+                self.fault(node, &path, "has `minutes` and `steps`; give one of them");
+                training.budget
+            }
+            Some(_) => Budget::Steps(self.number(&entries, "steps", 1.0, (1.0, 1e9), true) as u64),
+            None => Budget::Minutes(minutes),
+        };
+        training.seed = self.number(&entries, "seed", 0.0, (0.0, 1e15), true) as u64;
+        let threads = training.threads as f64;
+        training.threads = self.number(&entries, "threads", threads, (1.0, 1024.0), true) as usize;
+        training
+    }
+
+    /// A card's path from here, or the name of an imported network as it is.
+    fn card(&self, text: &str) -> String {
+        let path: PathBuf = self.folder.join(text);
+        if text.contains('/') || path.is_file() {
+            return path.to_string_lossy().into_owned();
+        }
+        text.to_owned()
+    }
+
+    fn arm(&mut self, path: &str, node: &Node) -> Option<Arm> {
+        let entries = Entries::of(node, path, &ARM, &mut self.faults)?;
+        let name = self.needed(&entries, path, "name");
+        let given: Vec<&str> = ["train", "card", "cards", "baseline"]
+            .into_iter()
+            .filter(|k| entries.get(k).is_some())
+            .collect();
+        if given.len() != 1 {
+            let keys = listed(&["train", "card", "cards", "baseline"]);
+            self.fault(node, path, &format!("needs exactly one of {keys}"));
+            return None;
+        }
+        let kind = match given[0] {
+            "baseline" => {
+                for key in ["prompt", "trained_on", "contour_step", "curve"] {
+                    if let Some((path, node)) = entries.get(key) {
+                        self.fault(node, &path, "means nothing for a baseline; leave it out");
+                    }
+                }
+                let (word, line) = entries.text("baseline", &mut self.faults)?;
+                let found = Baseline::named(word);
+                if found.is_none() {
+                    self.choice(line, &format!("{path}.baseline"), word, &Baseline::NAMES);
+                }
+                ArmKind::Baseline(found?)
+            }
+            from => {
+                let source = self.network(path, &entries, from);
+                let placing = self.placing(path, &entries);
+                let boundary = placing != Some(Placing::Region);
+                for key in ["contour_step", "curve"] {
+                    if let (false, Some((path, node))) = (boundary, entries.get(key)) {
+                        self.fault(
+                            node,
+                            &path,
+                            "needs boundary points; region points are not on the contour",
+                        );
+                    }
+                }
+                let contour_step = self.flag(&entries, "contour_step", boundary);
+                let curve = self.flag(&entries, "curve", boundary);
+                ArmKind::Network { placing: placing?, contour_step, curve, source: source? }
+            }
+        };
+        Some(Arm { name: name?, kind })
+    }
+
+    fn choice(&mut self, line: usize, path: &str, word: &str, choices: &[&str]) {
+        let hint = nearest_word(word, choices.iter().copied())
+            .map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+        let word = shown(word);
+        self.faults
+            .add(line, format!("`{path}` is \"{word}\"; choose one of {}{hint}", listed(choices)));
+    }
+
+    fn placing(&mut self, path: &str, entries: &Entries<'_>) -> Option<Placing> {
+        let word = self.needed(entries, path, "prompt")?;
+        match word.as_str() {
+            "boundary" => Some(Placing::Boundary),
+            "region" => Some(Placing::Region),
+            other => {
+                let line = entries.get("prompt").map_or(0, |(_, node)| node.line);
+                self.choice(line, &format!("{path}.prompt"), other, &["boundary", "region"]);
+                None
+            }
+        }
+    }
+
+    fn network(&mut self, path: &str, entries: &Entries<'_>, from: &str) -> Option<NetworkSource> {
+        if let (true, Some((path, node))) = (from != "card", entries.get("trained_on")) {
+            self.fault(node, &path, "belongs beside `card`");
+        }
+        match from {
+            "train" => {
+                if !self.flag(entries, "train", true) {
+                    self.faults
+                        .add(entries.line(), format!("`{path}.train` is false; give a `card`"));
+                }
+                Some(NetworkSource::Trained)
+            }
+            "card" => Some(NetworkSource::Cards(vec![self.known_card(path, entries)?])),
+            _ => {
+                let mut cards = Vec::new();
+                for (path, node) in entries.list("cards", &mut self.faults) {
+                    let entries = Entries::of(node, &path, &CARD, &mut self.faults);
+                    cards.extend(entries.and_then(|e| self.known_card(&path, &e)));
+                }
+                if cards.is_empty() {
+                    self.faults.add(entries.line(), format!("`{path}.cards` is empty"));
+                }
+                Some(NetworkSource::Cards(cards))
+            }
+        }
+    }
+
+    /// A card and the sets that its network was trained on; all of them when nothing is said.
+    fn known_card(&mut self, path: &str, entries: &Entries<'_>) -> Option<(String, Vec<usize>)> {
+        let card = self.needed(entries, path, "card")?;
+        if entries.get("trained_on").is_none() {
+            return Some((self.card(&card), (0..self.sets.len()).collect()));
+        }
+        let mut sets = Vec::new();
+        for (path, node) in entries.list("trained_on", &mut self.faults) {
+            let word = node.kind.word().unwrap_or_default();
+            match self.sets.iter().position(|set| *set == word) {
+                Some(at) => sets.push(at),
+                None => {
+                    let names = self.sets.clone();
+                    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                    self.choice(node.line, &path, &word, &names);
+                }
+            }
+        }
+        Some((self.card(&card), sets))
+    }
+
+    /// The two arms of the paper's claims: as written, or the first of each kind.
+    fn compare(&mut self, top: &Entries<'_>, arms: &[Arm]) -> Option<[usize; 2]> {
+        if top.get("compare").is_none() {
+            let first = |wanted: Placing| {
+                arms.iter().position(
+                    |a| matches!(&a.kind, ArmKind::Network { placing, .. } if *placing == wanted),
+                )
+            };
+            return Some([first(Placing::Boundary)?, first(Placing::Region)?]);
+        }
+        let mut found = Vec::new();
+        for (path, node) in top.list("compare", &mut self.faults) {
+            let word = node.kind.word().unwrap_or_default();
+            match arms.iter().position(|a| a.name == word) {
+                Some(at) => found.push(at),
+                None => {
+                    let names: Vec<&str> = arms.iter().map(|a| a.name.as_str()).collect();
+                    self.choice(node.line, &path, &word, &names);
+                }
+            }
+        }
+        let two = <[usize; 2]>::try_from(found).ok();
+        if two.is_none() {
+            let line = top.get("compare").map_or(0, |(_, node)| node.line);
+            self.faults.add(
+                line,
+                "`compare` must name two arms: [with boundary points, with region points]",
+            );
+        }
+        two
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_study_reads_as_it_is_written() {
+        let text = "data:\n  - {name: a, train: x/a:train.txt, test: x/a:val.txt}\n  - {name: b, test: /b}\n\
+                    training: {steps: 40}\npoints: 5\narms:\n  - {name: ours, prompt: boundary, card: shipped}\n  - name: both\n    \
+                    prompt: region\n    cards: [{card: nets/a.yaml, trained_on: [a]}, {card: nets/b.yaml, trained_on: []}]\n  - \
+                    {name: flat, baseline: polygon}\n";
+        let study = from_text("s.yaml", text, Path::new("/here")).expect("no fault");
+        assert_eq!(study.data[0].test, DataSource::parse("/here/x/a:val.txt"));
+        assert_eq!((study.points, study.training.budget), (5, Budget::Steps(40)));
+        let ArmKind::Network { source: NetworkSource::Cards(cards), contour_step, .. } =
+            &study.arms[1].kind
+        else {
+            panic!("{:?}", study.arms[1]);
+        };
+        assert_eq!(cards[0], ("/here/nets/a.yaml".to_owned(), vec![0]));
+        assert_eq!((cards[1].1.len(), *contour_step), (0, false));
+        assert_eq!(study.arms[2].kind, ArmKind::Baseline(Baseline::Polygon));
+        assert_eq!(study.compare, Some([0, 1]));
+    }
+
+    #[test]
+    fn all_faults_are_told_with_their_lines() {
+        let text = "data:\n  - {name: a, tset: x}\npoints: 21\narms:\n  - {name: x, prompt: bundary, card: c}\n  - {name: x, \
+                    prompt: region, train: true, curve: true}\n  - {name: y, baseline: polygn}\n  - {name: z}\ncompare: [x]\n";
+        let all = from_text("s.yaml", text, Path::new("/")).expect_err("faults").to_string();
+        for part in [
+            "line 2: `data[0].tset` is unknown; did you mean `test`?",
+            "line 2: `data[0].test` is missing",
+            "line 3: `points` must be a whole number from 1 to 20",
+            "line 5: `arms[0].prompt` is \"bundary\"; choose one of `boundary`, `region`; did you mean",
+            "line 6: `arms[1].curve` needs boundary points",
+            "line 7: `arms[2].baseline` is \"polygn\"",
+            "line 8: `arms[3]` needs exactly one of",
+            "line 9: `compare` must name two arms",
+        ] {
+            assert!(all.contains(part), "{part} is missing in\n{all}");
+        }
+    }
+}

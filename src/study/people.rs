@@ -1,0 +1,205 @@
+//! What the analysis of a user study writes: a report in Markdown and tables as CSV.
+//!
+//! What decides whether this file is right: every figure of the report is in the tables, and a test that has too little
+//! to go on is left blank instead of guessed.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use super::StudyError;
+use super::analyse::{Analysis, Means, Measured};
+use super::questionnaire::Questionnaire;
+use super::report::{cell, p_value};
+use super::sheets::quoted;
+use super::stats::{Tested, mean};
+use crate::export::write_atomic;
+
+/// Writes `report.md`, `clips.csv` and `raters.csv` into `out`, each whole or not at all; gives their paths.
+///
+/// # Errors
+/// A folder that cannot be written.
+pub fn write(
+    analysis: &Analysis,
+    asked: &Questionnaire,
+    pause_s: f64,
+    out: &Path,
+) -> Result<Vec<PathBuf>, StudyError> {
+    let files = [
+        ("report.md", markdown(analysis, asked, pause_s)),
+        ("clips.csv", clips_csv(&analysis.measured)),
+        ("raters.csv", raters_csv(&analysis.means)),
+    ];
+    let mut paths = Vec::new();
+    for (name, text) in files {
+        let path = out.join(name);
+        write_atomic(&path, text.as_bytes())?;
+        paths.push(path);
+    }
+    Ok(paths)
+}
+
+fn p_of(tested: Option<Tested>) -> String {
+    tested.map_or_else(|| "-".to_owned(), |t| p_value(t.p))
+}
+
+fn or_dash(value: Option<f64>, digits: usize) -> String {
+    value.map_or_else(|| "-".to_owned(), |v| format!("{v:.digits$}"))
+}
+
+fn markdown(analysis: &Analysis, asked: &Questionnaire, pause_s: f64) -> String {
+    let mut text = String::from("# User study\n\n");
+    for compared in analysis.compared.iter().filter(|c| c.rater.is_none()) {
+        let [a, b] = &compared.models;
+        let seconds = |model: &String| {
+            let of = analysis.means.iter().filter(|m| m.model == *model).map(|m| m.seconds);
+            mean(&of.collect::<Vec<_>>())
+        };
+        let (first, second) = (seconds(a), seconds(b));
+        let (fast, slow, least, most) =
+            if first <= second { (a, b, first, second) } else { (b, a, second, first) };
+        let saved = if most > 0.0 { 100.0 * (1.0 - least / most) } else { 0.0 };
+        let certain = compared.seconds.is_some_and(|t| t.p < 0.05);
+        let word = if certain { "" } else { " This is not certain." };
+        let _ = writeln!(
+            text,
+            "With {} raters took {saved:.1} % less time than with {} ({least:.1} s against {most:.1} s per clip; paired t-test \
+             between {} raters: p = {} for time, {} for Dice).{word}\n",
+            cell(fast),
+            cell(slow),
+            compared.pairs,
+            p_of(compared.seconds),
+            p_of(compared.dice)
+        );
+    }
+    if analysis.compared.is_empty() {
+        text += "No rater worked with two models on the same clip: nothing is compared.\n\n";
+    }
+    rater_table(&mut text, &analysis.means);
+    tests_table(&mut text, analysis);
+    answers_table(&mut text, analysis, asked);
+    let _ = writeln!(
+        text,
+        "Time runs from opening a clip to the last step; a gap longer than {pause_s} s counts as {pause_s} s. Steps are \
+         points placed, moved and taken away, windows, and masks accepted or drawn; keys are known where sessions told \
+         them. Dice is against STAPLE (Warfield 2004) of everybody who annotated the clip, one's own work included, as in \
+         the paper. Within a rater: Wilcoxon's signed-rank test over clips, two-sided; between raters: paired t-test over \
+         their means."
+    );
+    text
+}
+
+fn rater_table(text: &mut String, means: &[Means]) {
+    text.push_str("## Raters\n\n| rater | model | clips | time (s) | Dice | steps per frame | keys per frame | Dice of repeats |\n");
+    text.push_str("|---|---|---|---|---|---|---|---|\n");
+    for m in means {
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {:.1} | {:.3} | {:.2} | {} | {} |",
+            cell(&m.rater),
+            cell(&m.model),
+            m.clips,
+            m.seconds,
+            m.dice,
+            m.steps_per_frame,
+            or_dash(m.keys_per_frame, 2),
+            or_dash(m.repeat_dice, 3)
+        );
+    }
+    text.push('\n');
+}
+
+fn tests_table(text: &mut String, analysis: &Analysis) {
+    if analysis.compared.is_empty() {
+        return;
+    }
+    text.push_str("## Models against each other\n\n| rater | models | pairs | difference of time (s) | p | difference of Dice | p |\n");
+    text.push_str("|---|---|---|---|---|---|---|\n");
+    for c in &analysis.compared {
+        let difference = |t: Option<Tested>, digits| or_dash(t.map(|t| t.mean_difference), digits);
+        let [a, b] = &c.models;
+        let _ = writeln!(
+            text,
+            "| {} | {} - {} | {} | {} | {} | {} | {} |",
+            c.rater.as_deref().map_or_else(|| "between raters".to_owned(), cell),
+            cell(a),
+            cell(b),
+            c.pairs,
+            difference(c.seconds, 1),
+            p_of(c.seconds),
+            difference(c.dice, 3),
+            p_of(c.dice)
+        );
+    }
+    text.push('\n');
+}
+
+fn answers_table(text: &mut String, analysis: &Analysis, asked: &Questionnaire) {
+    let mut models: Vec<&String> = analysis.means.iter().map(|m| &m.model).collect();
+    models.sort();
+    models.dedup();
+    let rows: Vec<(&String, Vec<f64>)> =
+        models.into_iter().filter_map(|m| Some((m, asked.means(m)?))).collect();
+    if rows.is_empty() {
+        return;
+    }
+    let questions: Vec<String> = asked.questions.iter().map(|q| cell(q)).collect();
+    let _ = writeln!(
+        text,
+        "## Questionnaire\n\n| model | {} |\n|---|{}",
+        questions.join(" | "),
+        "---|".repeat(questions.len())
+    );
+    for (model, means) in rows {
+        let values: Vec<String> = means.iter().map(|v| format!("{v:.2}")).collect();
+        let _ = writeln!(text, "| {} | {} |", cell(model), values.join(" | "));
+    }
+    text.push('\n');
+}
+
+fn clips_csv(measured: &[Measured]) -> String {
+    let mut text = String::from(
+        "rater,model,clip,name,frames,repeat,seconds,steps,keys,dice,dice_of_repeat\r\n",
+    );
+    let blank = |v: Option<f64>| v.map_or_else(String::new, |v| format!("{v:.6}"));
+    for m in measured {
+        let p = &m.piece;
+        let keys = p.keys.map_or_else(String::new, |k| k.to_string());
+        let _ = write!(
+            text,
+            "{},{},{},{},{},{},{:.3},{},{keys},{},{}\r\n",
+            quoted(&p.rater),
+            quoted(&p.model),
+            quoted(&p.clip),
+            quoted(&p.name),
+            p.frames,
+            u8::from(p.repeat),
+            p.seconds,
+            p.steps,
+            blank(m.dice),
+            blank(m.repeat_dice)
+        );
+    }
+    text
+}
+
+fn raters_csv(means: &[Means]) -> String {
+    let mut text = String::from(
+        "rater,model,clips,seconds,dice,steps_per_frame,keys_per_frame,dice_of_repeats\r\n",
+    );
+    let blank = |v: Option<f64>| v.map_or_else(String::new, |v| format!("{v:.6}"));
+    for m in means {
+        let _ = write!(
+            text,
+            "{},{},{},{:.3},{:.6},{:.4},{},{}\r\n",
+            quoted(&m.rater),
+            quoted(&m.model),
+            m.clips,
+            m.seconds,
+            m.dice,
+            m.steps_per_frame,
+            blank(m.keys_per_frame),
+            blank(m.repeat_dice)
+        );
+    }
+    text
+}

@@ -1,0 +1,241 @@
+//! Studies end to end, on stills made here and networks of three steps.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use sonomark::cli::script::clip;
+use sonomark::domain::{
+    Bitmap, ClipInfo, ContentHash, Edit, FrameMask, Mark, MaskSource, PointPx, Step, Track, TrackId,
+};
+use sonomark::net::device::pick;
+use sonomark::net::library::Library;
+use sonomark::project::{ClipStore, StoreOptions, View};
+use sonomark::study::simulate::{Place, Setting, simulate};
+use sonomark::study::{StudyError, config};
+
+const CARD: &str = "
+name: tiny
+network:
+  image_size: 64
+  trunk: {embed_dim: 8, num_heads: 1, stages: [1, 1, 1, 1], global_att_blocks: [3], window_spec: [8, 4, 4, 2], window_pos_embed_bkg_spatial_size: [4, 4]}
+  neck: {d_model: 16}
+  prompts: {mask_in_chans: 8, boundary_embedding: true, curve_prior: true, click_heat: true}
+  decoder: {depth: 1, num_heads: 2, mlp_dim: 16, iou_head_hidden_dim: 8, dynamic_multimask: false}
+  memory: {mem_dim: 8, attention_layers: 1, attention_ffn: 16, fuser_layers: 1}
+preprocess: {fit: letterbox}
+weights: {licence: CC0-1.0}
+";
+const CONFIG: &str = "
+data:
+  - {name: round, train: 'round:train.txt', test: 'round:val.txt'}
+  - {name: long, train: 'long:train.txt', test: 'long:val.txt'}
+training: {card: tiny.yaml, steps: 3, threads: 1}
+points: 3
+bootstrap: 50
+arms:
+  - {name: polygon, baseline: polygon}
+  - {name: SAMUSA, prompt: boundary, train: true}
+  - {name: no step, prompt: boundary, train: true, contour_step: false, curve: false}
+  - {name: SAM2-US, prompt: region, train: true}
+";
+
+/// A set of bright ellipses `long` times as wide as high: two to learn from, two to judge on.
+fn set(folder: &Path, long: f32) {
+    fs::create_dir_all(folder).unwrap();
+    for i in 0..4u32 {
+        let inside = |x: u32, y: u32| {
+            let (dx, dy) = (x as f32 - 38.0 - i as f32, y as f32 - 30.0);
+            (dx / long).hypot(dy) <= 12.0 + i as f32
+        };
+        let shade = |x, y| if inside(x, y) { 180 } else { 40 + ((x * 7 + y * 13) % 23) as u8 };
+        let image = image::GrayImage::from_fn(80, 64, |x, y| image::Luma([shade(x, y)]));
+        let mask = image::GrayImage::from_fn(80, 64, |x, y| image::Luma([u8::from(inside(x, y))]));
+        image.save(folder.join(format!("s{i}.png"))).unwrap();
+        mask.save(folder.join(format!("s{i}.mask.png"))).unwrap();
+    }
+    fs::write(folder.join("train.txt"), "s0\ns1\n").unwrap();
+    fs::write(folder.join("val.txt"), "s2\ns3\n").unwrap();
+}
+
+fn sonomark(home: &Path, words: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sonomark"));
+    command.args(words).env("HOME", home).env_remove("XDG_CONFIG_HOME").env_remove("XDG_DATA_HOME");
+    command.output().unwrap()
+}
+
+fn rows(path: &Path) -> Vec<Vec<String>> {
+    let text = fs::read_to_string(path).unwrap();
+    text.lines().map(|line| line.split(',').map(str::to_owned).collect()).collect()
+}
+
+#[test]
+fn a_simulated_study_resumes_and_writes_report_tables_and_figures() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("study.yaml");
+    fs::write(&file, CONFIG).unwrap();
+    fs::write(home.path().join("tiny.yaml"), CARD).unwrap();
+    set(&home.path().join("round"), 1.0);
+    set(&home.path().join("long"), 1.8);
+
+    // Interrupted when the first network is about to be judged.
+    let (out, cancel) = (home.path().join("out"), AtomicBool::new(false));
+    fs::create_dir_all(out.join("kept")).unwrap();
+    let (library, picked) =
+        (Library::new(home.path().join("none")), pick("cpu".parse().unwrap()).unwrap());
+    let place = Place { picked: &picked, library: &library, out: &out };
+    let study = config::read(&file).unwrap();
+    let mut heard = |line: &str| {
+        if line.starts_with("SAMUSA on round") {
+            cancel.store(true, Ordering::Relaxed);
+        }
+    };
+    let stopped = simulate(&study, &place, &mut heard, &cancel);
+    assert!(matches!(stopped, Err(StudyError::Cancelled)), "{stopped:?}");
+
+    let run = || {
+        let (file, out) = (file.to_str().unwrap(), out.to_str().unwrap());
+        let done = sonomark(
+            home.path(),
+            &["study", "simulate", "--config", file, "--out", out, "--device", "cpu"],
+        );
+        let told = String::from_utf8(done.stderr).unwrap();
+        assert!(done.status.success(), "{told}");
+        told
+    };
+    let told = run();
+    assert!(!told.contains("polygon on"), "what was finished is kept: {told}");
+    assert!(!told.contains("SAMUSA on round") || told.contains("SAMUSA on long"), "{told}");
+    // One network on both sets and one without each, for two ways to prompt.
+    assert_eq!(fs::read_dir(out.join("networks")).unwrap().count(), 6);
+
+    let report = fs::read_to_string(out.join("report.md")).unwrap();
+    let first = report.split("\n\n").nth(1).unwrap();
+    assert!(first.contains("of the paper"), "{first}");
+    assert!(first.contains("difference at") && first.contains("zero-shot"), "{first}");
+    // Four arms, three numbers of points and their mean, two sets and their mean, two settings.
+    assert_eq!(rows(&out.join("overlap.csv")).len(), 1 + 4 * 4 * 3 * 2);
+    assert_eq!(rows(&out.join("tests.csv")).len(), 1 + 6 * 4 * 3 * 2);
+    // Two structures of each set: once for the polygon, in both settings for the networks.
+    let objects = rows(&out.join("objects.csv"));
+    let of = |arm: &str| objects.iter().filter(|r| r[2] == arm && r[5] == "1").count();
+    assert_eq!([of("polygon"), of("SAMUSA"), of("no step"), of("SAM2-US")], [4, 8, 8, 8]);
+    for setting in Setting::ALL {
+        let png = fs::read(out.join(format!("iou-{}.png", setting.name()))).unwrap();
+        assert!(image::load_from_memory(&png).unwrap().width() > 1000);
+        let svg = fs::read_to_string(out.join(format!("dice-{}.svg", setting.name()))).unwrap();
+        assert!(svg.contains("SAM2-US"));
+    }
+
+    // Nothing is computed twice, and one damaged file is computed again.
+    let kept: Vec<PathBuf> =
+        fs::read_dir(out.join("kept")).unwrap().map(|e| e.unwrap().path()).collect();
+    fs::write(&kept[0], "[{").unwrap();
+    let told = run();
+    assert_eq!(told.lines().filter(|line| line.contains("structures")).count(), 1, "{told}");
+    assert!(!told.contains("training"), "{told}");
+    assert_eq!(fs::read_to_string(out.join("report.md")).unwrap(), report);
+
+    // A fault of the file is told with its line and changes nothing.
+    fs::write(&file, CONFIG.replace("prompt: region", "prompt: regoin")).unwrap();
+    let (file, out) = (file.to_str().unwrap(), out.to_str().unwrap());
+    let done = sonomark(home.path(), &["study", "simulate", "--config", file, "--out", out]);
+    let told = String::from_utf8(done.stderr).unwrap();
+    assert_eq!(done.status.code(), Some(2), "{told}");
+    assert!(told.contains("line 12: `arms[3].prompt` is \"regoin\""), "{told}");
+}
+
+/// One clip annotated by one rater: opened at `t`, a square of `side` px, done after `seconds` and eight keys.
+fn annotate(project: &Path, user: &str, image: usize, t: u64, seconds: f64, side: u32) {
+    let hash = ContentHash(format!("{image:064x}"));
+    let info = ClipInfo { content_hash: hash, name: format!("{image}.png"), frames: 1, ..clip() };
+    let options = StoreOptions { user: user.into(), rescue: None };
+    let (mut store, loaded) = ClipStore::open_with(project, &info, t, &options).unwrap();
+    let group = u64::from(loaded.session_seed) << 32;
+    let track = TrackId(group);
+    let mut step = |by: u64, after_ms: u64, edit| {
+        let step = Step { group: group + by, mark: Mark::Do, edits: vec![edit] };
+        store.append(&step, t + after_ms).unwrap();
+    };
+    step(1, 1000, Edit::AddTrack { track, content: Track::new("mass", 0) });
+    let mask = Bitmap::from_fn(64, 48, |x, y| x < side && y < side).to_mask();
+    let after = Some(FrameMask { mask, source: MaskSource::Accepted, score: 1.0 });
+    step(2, 2500, Edit::SetMask { track, frame: 0, before: None, after });
+    let view =
+        View { frame: 0, cursor: PointPx::new(1.0, 1.0), track: None, finished: true, keys: 8 };
+    store.append_view(&view, t + (1000.0 * seconds) as u64).unwrap();
+}
+
+#[test]
+fn real_sessions_become_the_tables_of_the_paper() {
+    let home = tempfile::tempdir().unwrap();
+    let study = home.path().join("study");
+    for (r, rater) in ["ann", "bob", "cyd"].into_iter().enumerate() {
+        for (m, model) in ["samusa", "sam2"].into_iter().enumerate() {
+            let project = study.join("raters").join(rater).join(model);
+            for image in 0..6 {
+                // The second model takes 4 + i (1 + r / 2) s longer, and cyd draws larger with it.
+                let more = 4.0 + image as f64 * (1.0 + 0.5 * r as f64);
+                let seconds = 10.0 + image as f64 + m as f64 * more;
+                let side = 20 + image as u32 + if r == 2 && m == 1 { 2 } else { 0 };
+                let t = 1_790_000_000_000 + 100_000 * (image + 10 * m) as u64;
+                annotate(&project, rater, image, t, seconds, side);
+            }
+        }
+    }
+    let raters = study.join("raters");
+    annotate(&raters.join("ann/samusa.repeat"), "ann", 3, 1_790_009_000_000, 9.0, 22);
+    annotate(&raters.join("ann/samusa.warm-up"), "ann", 9, 1_789_000_000_000, 500.0, 40);
+    let asked = "questions: [rating]\nanswers:\n  - {rater: ann, model: samusa, values: [5]}\n  - {rater: bob, model: samusa, \
+                 values: [4]}\n";
+    fs::write(study.join("questionnaire.yaml"), asked).unwrap();
+
+    let out = home.path().join("out");
+    let (from, to) = (study.to_str().unwrap(), out.to_str().unwrap());
+    let done = sonomark(home.path(), &["study", "analyse", from, "--out", to]);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let raters = rows(&out.join("raters.csv"));
+    let of = |rater: &str, model: &str| {
+        raters.iter().find(|r| r[0] == rater && r[1] == model).unwrap()[2..].to_vec()
+    };
+    // Six clips of 12.5 s on average, one step and eight keys on a frame; 2 * 22^2 / (22^2 + 23^2) for the repeat.
+    let wanted = ["6", "12.500", "1.000000", "1.0000", "8.000000", "0.955577"];
+    assert_eq!(of("ann", "samusa"), wanted);
+    assert_eq!(of("bob", "sam2")[1], "20.250");
+    assert!(of("cyd", "sam2")[2].parse::<f64>().unwrap() < 0.96, "{:?}", of("cyd", "sam2"));
+    assert_eq!(rows(&out.join("clips.csv")).len(), 1 + 36 + 1);
+    let report = fs::read_to_string(out.join("report.md")).unwrap();
+    // scipy.stats.wilcoxon of six differences of one sign: 0.03125; ttest_rel of the means 6.5, 7.75 and 9: 0.00856.
+    for part in [
+        "With samusa raters took 38.3 % less time than with sam2",
+        "p = 0.009 for time",
+        "| ann | sam2 - samusa | 6 | 6.5 | 0.031 | - | - |",
+        "| between raters | sam2 - samusa | 3 | 7.8 | 0.009 |",
+        "| samusa | 4.50 |",
+    ] {
+        assert!(report.contains(part), "{part} is missing in\n{report}");
+    }
+}
+
+#[test]
+fn a_study_of_people_is_set_up_and_names_its_raters() {
+    let home = tempfile::tempdir().unwrap();
+    set(&home.path().join("clips"), 1.0);
+    let clips: Vec<String> =
+        (0..4).map(|i| home.path().join(format!("clips/s{i}.png")).display().to_string()).collect();
+    let out = home.path().join("study").display().to_string();
+    let mut words = vec!["study", "new", "--rater", "ann", "--rater", "bob", "--out", &out];
+    words.extend(["--model", "samusa=shipped", "--model", "sam2=stock", "--warm-up", "1"]);
+    words.extend(clips.iter().map(String::as_str));
+    let done = sonomark(home.path(), &words);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let told = String::from_utf8(done.stdout).unwrap();
+    assert!(told.contains("study lead") && told.contains("--rater bob"), "{told}");
+    let done = sonomark(home.path(), &["study", "lead", &out, "--rater", "cyd"]);
+    let told = String::from_utf8(done.stderr).unwrap();
+    assert_eq!(done.status.code(), Some(1), "{told}");
+    assert!(told.contains("the plan has no rater cyd; it has ann, bob"), "{told}");
+    // A second study does not go over the first.
+    assert_eq!(sonomark(home.path(), &words).status.code(), Some(1));
+}

@@ -8,7 +8,7 @@ use crate::config::{Origin, Setting, Settings};
 use crate::domain::shown;
 use crate::net::device::{DeviceWant, pick};
 use crate::net::library::Library;
-use crate::project::{list_clips, load_read_only};
+use crate::project::{Loaded, list_clips, load_read_only, timeline};
 use crate::study::analyse::analyse;
 use crate::study::plan::{self, Block, Wanted};
 use crate::study::questionnaire::{self, Questionnaire};
@@ -182,7 +182,7 @@ fn lead(settings: &Settings, options: &Lead) -> Done {
             continue;
         }
         let (count, model) = (clips.len(), shown(&block.model));
-        tell(&format!("block {at} of {}: {count} clips with {model}", mine.len()));
+        tell(&format!("block {at} of {}: {model}, clips to do: {count}", mine.len()));
         let origin = || Origin::Flag("study".into());
         let card = (block.card != "shipped").then(|| PathBuf::from(&block.card));
         let project = Setting { value: project.clone(), origin: origin() };
@@ -192,7 +192,7 @@ fn lead(settings: &Settings, options: &Lead) -> Done {
         let clips = left();
         if !clips.is_empty() {
             tell(&format!(
-                "{} clips of this block have no mask yet; the same command goes on here",
+                "not annotated yet in this block: {}; the same command goes on here",
                 clips.len()
             ));
             return Ok(());
@@ -206,11 +206,16 @@ fn lead(settings: &Settings, options: &Lead) -> Done {
 fn annotated(project: &Path, clip: &Path) -> bool {
     let name = clip.file_name().map(|name| name.to_string_lossy().into_owned());
     let clips = list_clips(project).unwrap_or_default();
-    let named = clips.iter().filter(|c| c.info.as_ref().map(|i| &i.name) == name.as_ref());
-    named.filter_map(|c| load_read_only(project, &c.hash).ok()).any(|loaded| {
-        let finished = loaded.view.is_some_and(|view| view.finished);
-        finished || loaded.annotation.tracks.values().any(|track| !track.masks.is_empty())
+    let mut named = clips.iter().filter(|c| c.info.as_ref().map(|i| &i.name) == name.as_ref());
+    named.any(|clip| {
+        let visits = timeline(project, &clip.hash).unwrap_or_default();
+        let masks = || load_read_only(project, &clip.hash).is_ok_and(|held| has_mask(&held));
+        visits.iter().any(|visit| visit.finished) || masks()
     })
+}
+
+fn has_mask(held: &Loaded) -> bool {
+    held.annotation.tracks.values().any(|track| !track.masks.is_empty())
 }
 
 fn analysed(options: &Analyse) -> Done {

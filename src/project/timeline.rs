@@ -15,12 +15,15 @@ use crate::domain::{ContentHash, Edit, Mark, MaskSource};
 pub struct Visit {
     /// Account of the annotator, as session names write it.
     pub user: String,
-    /// Times of opening and of every line, in order, ms since 1970 by the annotator's clock.
+    /// Times of opening and of every line, in order, ms since 1970 by the annotator's clock; until the clip was called
+    /// finished, where it was and nothing was changed after.
     pub times_ms: Vec<u64>,
     /// Groups of edits in which a person placed, moved or removed something, undone ones too.
     pub steps: usize,
     /// Keys pressed; 0 where the session does not tell.
     pub keys: u64,
+    /// Whether the clip was called finished and not changed after.
+    pub finished: bool,
 }
 
 impl Visit {
@@ -60,8 +63,13 @@ fn visit(session: &str, lines: &[journal::Line]) -> Visit {
     let user = lease::user_of(session).to_owned();
     let mut visit = Visit { user, ..Visit::default() };
     let mut groups = Vec::new();
+    let mut end = None;
     for line in lines {
         visit.times_ms.push(line.t);
+        end = match &line.record {
+            Record::View(view) if view.finished => end.or(Some(visit.times_ms.len())),
+            _ => None,
+        };
         match &line.record {
             Record::Step(step) if step.mark == Mark::Do && step.edits.iter().any(by_hand) => {
                 groups.push(step.group);
@@ -70,6 +78,8 @@ fn visit(session: &str, lines: &[journal::Line]) -> Visit {
             _ => {}
         }
     }
+    visit.finished = end.is_some();
+    visit.times_ms.truncate(end.unwrap_or(usize::MAX));
     groups.sort_unstable();
     groups.dedup();
     visit.steps = groups.len();

@@ -126,7 +126,9 @@ pub fn read(path: &Path) -> Result<StudyConfig, Faults> {
         faults.add(0, format!("it cannot be read: {cause}; check the path and the rights"));
         faults
     })?;
-    from_text(&name, &text, path.parent().unwrap_or(Path::new(".")))
+    // A file here has an empty parent; "./" tells paths from names of networks.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    from_text(&name, &text, folder.unwrap_or(Path::new(".")))
 }
 
 /// As [`read`]; `folder` is what paths are relative to.

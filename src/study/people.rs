@@ -60,15 +60,20 @@ fn markdown(analysis: &Analysis, asked: &Questionnaire, pause_s: f64) -> String 
         let saved = if most > 0.0 { 100.0 * (1.0 - least / most) } else { 0.0 };
         let certain = compared.seconds.is_some_and(|t| t.p < 0.05);
         let word = if certain { "" } else { " This is not certain." };
+        let tested = match compared.pairs {
+            1 => "one rater, so there is no test between raters".to_owned(),
+            n => format!(
+                "paired t-test between {n} raters: p = {} for time, {} for Dice",
+                p_of(compared.seconds),
+                p_of(compared.dice)
+            ),
+        };
         let _ = writeln!(
             text,
-            "With {} raters took {saved:.1} % less time than with {} ({least:.1} s against {most:.1} s per clip; paired t-test \
-             between {} raters: p = {} for time, {} for Dice).{word}\n",
+            "With {} raters took {saved:.1} % less time than with {} ({least:.1} s against {most:.1} s per clip; \
+             {tested}).{word}\n",
             cell(fast),
-            cell(slow),
-            compared.pairs,
-            p_of(compared.seconds),
-            p_of(compared.dice)
+            cell(slow)
         );
     }
     if analysis.compared.is_empty() {
@@ -79,7 +84,7 @@ fn markdown(analysis: &Analysis, asked: &Questionnaire, pause_s: f64) -> String 
     answers_table(&mut text, analysis, asked);
     let _ = writeln!(
         text,
-        "Time runs from opening a clip to the last step; a gap longer than {pause_s} s counts as {pause_s} s. Steps are \
+        "Time runs from opening a clip to calling it finished, or to the last step; a gap longer than {pause_s} s counts as {pause_s} s. Steps are \
          points placed, moved and taken away, windows, and masks accepted or drawn; keys are known where sessions told \
          them. Dice is against STAPLE (Warfield 2004) of everybody who annotated the clip, one's own work included, as in \
          the paper. Within a rater: Wilcoxon's signed-rank test over clips, two-sided; between raters: paired t-test over \

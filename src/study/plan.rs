@@ -107,7 +107,7 @@ fn check(wanted: &Wanted) -> Result<(), StudyError> {
     let left = wanted.clips.len().saturating_sub(wanted.warm_up);
     if left < 2 || wanted.repeats > left {
         return refuse(format!(
-            "{} clips are too few: without those for practice it needs two, and as many as are repeated",
+            "{} are too few clips: without those for practice it needs two, and as many as are repeated",
             wanted.clips.len()
         ));
     }

@@ -186,7 +186,7 @@ impl Report<'_> {
                     (rival.1 > own).then(than)
                 })
                 .collect();
-            if plain.is_empty() {
+            if plain.is_empty() || at(ours, 1).is_none() {
                 continue;
             }
             let (name, setting) = (self.arm(ours), setting.name());

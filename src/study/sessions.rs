@@ -6,7 +6,8 @@
 //! STUDY/raters/RATER/MODEL.warm-up/   practice, left out
 //! ```
 //! Without a folder `raters` the raters' folders lie in STUDY itself. What decides whether this file is right: nothing
-//! is written, whatever cannot be read is told, and a frame without a mask counts as empty.
+//! is written, whatever cannot be read is told, a clip without a mask counts once it was
+//! called finished, and a frame without a mask counts as empty.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -69,8 +70,15 @@ pub fn read(
                 let loaded = load_read_only(&project, &clip.hash)?;
                 loaded.notes.iter().for_each(|note| tell(note));
                 let visits = timeline(&project, &clip.hash)?;
+                let tracks = || loaded.annotation.tracks.values();
+                // Who only looked, or is not there yet, has not annotated.
+                let left =
+                    visits.iter().any(|v| v.finished) || tracks().any(|t| !t.masks.is_empty());
+                if !left {
+                    continue;
+                }
                 let mut masks = BTreeMap::new();
-                for track in loaded.annotation.tracks.values() {
+                for track in tracks() {
                     for (frame, held) in &track.masks {
                         let key = (track.info.label.clone(), *frame);
                         let one = held.mask.to_bitmap();
@@ -102,7 +110,7 @@ pub fn read(
 
 /// Keys of all visits; unknown where one of them does not tell.
 fn keys(visits: &[Visit]) -> Option<u64> {
-    visits.iter().all(|v| v.keys > 0).then(|| visits.iter().map(|v| v.keys).sum())
+    visits.iter().all(|v| v.keys > 0 || v.steps == 0).then(|| visits.iter().map(|v| v.keys).sum())
 }
 
 fn join(all: &mut Bitmap, more: &Bitmap) {

@@ -164,7 +164,20 @@ fn annotate(project: &Path, user: &str, image: usize, t: u64, seconds: f64, side
     step(2, 2500, Edit::SetMask { track, frame: 0, before: None, after });
     let view =
         View { frame: 0, cursor: PointPx::new(1.0, 1.0), track: None, finished: true, keys: 8 };
-    store.append_view(&view, t + (1000.0 * seconds) as u64).unwrap();
+    let done = t + (1000.0 * seconds) as u64;
+    store.append_view(&view, done).unwrap();
+    store.append_view(&view, done + 30_000).unwrap();
+}
+
+/// A clip that was opened and left again at once.
+fn look(project: &Path, user: &str, image: usize, t: u64) {
+    let hash = ContentHash(format!("{image:064x}"));
+    let info = ClipInfo { content_hash: hash, name: format!("{image}.png"), frames: 1, ..clip() };
+    let options = StoreOptions { user: user.into(), rescue: None };
+    let (mut store, _) = ClipStore::open_with(project, &info, t, &options).unwrap();
+    let cursor = PointPx::new(1.0, 1.0);
+    let view = View { frame: 0, cursor, track: None, finished: false, keys: 0 };
+    store.append_view(&view, t).unwrap();
 }
 
 #[test]
@@ -185,6 +198,9 @@ fn real_sessions_become_the_tables_of_the_paper() {
         }
     }
     let raters = study.join("raters");
+    // A clip that was only opened does not count, and nothing after it was called finished.
+    look(&raters.join("ann/samusa"), "ann", 7, 1_790_002_000_000);
+    look(&raters.join("bob/samusa"), "bob", 0, 1_790_020_000_000);
     annotate(&raters.join("ann/samusa.repeat"), "ann", 3, 1_790_009_000_000, 9.0, 22);
     annotate(&raters.join("ann/samusa.warm-up"), "ann", 9, 1_789_000_000_000, 500.0, 40);
     let asked = "questions: [rating]\nanswers:\n  - {rater: ann, model: samusa, values: [5]}\n  - {rater: bob, model: samusa, \

@@ -12,7 +12,7 @@
 //! | [`export`] | annotation -> files, read back and compared; files of others -> masks | domain, codec |
 //! | [`project`] | the journal: one writer per file, merged on reading; the watched folder | domain, codec |
 //! | [`net`] | the SAM 2.1 network and what SAMUSA changes; burn lives here and in learn | domain |
-//! | [`learn`] | losses, simulated annotator, training, evaluation | the above |
+//! | [`learn`] | data sets, losses, simulated annotator, training, evaluation | the above; of config the YAML reader |
 //! | [`study`] | simulated and real studies: statistics, STAPLE, tables and figures | the above, config, engine |
 //! | [`engine`] | the worker thread that owns the network, propagation plans, a clip's session | the above, not learn |
 //! | [`tui`] | keys, model, pure update, views, sixel | domain, engine, config |

@@ -59,10 +59,10 @@ enum Judge {
 
 #[derive(Debug, Args)]
 struct Clicks {
-    /// Folder of NAME.png and NAME.mask.png, or FOLDER:LIST.txt; repeat for more
+    /// Folder of NAME.png and NAME.mask.png, or FOLDER:LIST.txt, or a manifest, or MANIFEST:SPLIT; repeat for more
     #[arg(long, required = true, value_name = "DIR")]
     data: Vec<String>,
-    /// List of file stems; a name inside each --data folder, or a path
+    /// List of file stems; a name inside each --data folder, or a path; of manifests a split
     #[arg(long, value_name = "FILE")]
     split: Option<PathBuf>,
     /// What the annotator places
@@ -90,7 +90,7 @@ struct Clicks {
 
 #[derive(Debug, Args)]
 struct Video {
-    /// Folder of clip folders with windows.yaml
+    /// Folder of clip folders with windows.yaml, or a manifest of clips and volumes, or MANIFEST:SPLIT
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
     /// Standard deviation of every click, px of the image
@@ -141,7 +141,10 @@ fn sources(options: &Clicks) -> Vec<DataSource> {
     let source = |text: &String| {
         let mut source = DataSource::parse(text);
         if let Some(split) = &options.split {
-            source.list = Some(list_in(&source.dir, split));
+            source.list = Some(match source.is_manifest() {
+                true => split.to_string_lossy().trim_end_matches(".txt").to_owned(),
+                false => list_in(&source.dir, split),
+            });
         }
         source
     };

@@ -9,6 +9,7 @@ mod annotator;
 mod bench;
 mod bench_memory;
 mod bench_stages;
+mod data;
 mod demo;
 mod doctor;
 mod evaluate;
@@ -117,6 +118,8 @@ enum Command {
     Demo(demo::Options),
     /// Learn the keys in ten steps on a shipped clip
     Tutor,
+    /// Import published data sets and check manifests of data
+    Data(data::Options),
     /// Train a network
     Train(train::Options),
     /// Measure a network with a simulated annotator
@@ -247,6 +250,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Keys(options)) => keys::run(&load()?, &options),
         Some(Command::Demo(options)) => demo::run(&load()?, &options),
         Some(Command::Tutor) => demo::tutor(&load()?),
+        Some(Command::Data(options)) => data::run(&options),
         Some(Command::Train(options)) => train::run(&load()?, &options),
         Some(Command::Evaluate(options)) => evaluate::run(&load()?, &options),
         Some(Command::Study(options)) => study::run(&load()?, &options),

@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::config::Settings;
 use crate::engine::{read_card, shipped_card};
+use crate::learn::data::manifest::Manifest;
 use crate::learn::dataset::DataSource;
 use crate::learn::{Budget, TrainError, TrainOptions, train};
 use crate::net::device::{DeviceWant, pick};
@@ -19,11 +20,11 @@ const VAL_LIST: &str = "val.txt";
 #[derive(Debug, Args)]
 pub(super) struct Options {
     /// Folder of NAME.png and NAME.mask.png, or FOLDER:LIST.txt for the stems of a list (train.txt where there is
-    /// one); repeat for more
+    /// one), or a manifest, or MANIFEST:SPLIT (train); repeat for more
     #[arg(long, required = true, value_name = "DIR")]
     data: Vec<String>,
     /// Stills that tell which weights are best and are never learned from; repeat for more [default: val.txt of the
-    /// --data folders]
+    /// --data folders, the split val of manifests]
     #[arg(long, value_name = "DIR")]
     val: Vec<String>,
     /// Where NAME.safetensors, NAME.yaml and NAME.checkpoint go
@@ -68,6 +69,15 @@ pub(super) struct Options {
 /// is for training: nothing else of it is learned from.
 fn split(text: &str) -> (DataSource, Option<DataSource>) {
     let mut learned = DataSource::parse(text);
+    if learned.is_manifest() {
+        let list = |split: &str| DataSource { list: Some(split.into()), ..learned.clone() };
+        if learned.list.as_deref().is_some_and(|split| split != "train") {
+            return (learned, None);
+        }
+        let held_back =
+            Manifest::read(&learned.dir).is_ok_and(|m| m.of(Some("val")).next().is_some());
+        return (list("train"), held_back.then(|| list("val")));
+    }
     if learned.list.is_none() && learned.dir.join(TRAIN_LIST).is_file() {
         learned.list = Some(TRAIN_LIST.into());
     }
@@ -164,6 +174,15 @@ mod tests {
         let both = (listed(TRAIN_LIST), Some(listed(VAL_LIST)));
         assert_eq!(split(&text), both);
         assert_eq!(split(&format!("{text}:{TRAIN_LIST}")), both);
+        // A manifest says the same of itself.
+        let manifest = dir.path().join("m.yaml");
+        let item = |split: &str| format!("  - {{image: a, mask: b, split: {split}}}\n");
+        std::fs::write(&manifest, format!("name: m\nitems:\n{}{}", item("train"), item("val")))
+            .expect("a manifest");
+        let words = manifest.to_string_lossy();
+        let of = |split: &str| DataSource::parse(&format!("{words}:{split}"));
+        assert_eq!(split(&words), (of("train"), Some(of("val"))));
+        assert_eq!(split(&format!("{words}:test")), (of("test"), None));
         // Whoever names another list knows better.
         assert_eq!(split(&format!("{text}:{VAL_LIST}")), (listed(VAL_LIST), None));
     }

@@ -1,6 +1,6 @@
 //! YAML that people write by hand: read with lines, checked as a whole.
 //!
-//! The one reader of settings, prompts, keymaps and themes. `serde_yaml` forgets where a value
+//! The one reader of settings, prompts, keymaps, themes and manifests of data. `serde_yaml` forgets where a value
 //! stood as soon as it is read, and drops or refuses repeated keys. Here repeated keys stay
 //! visible, and since a document's keys come in the order of the text, the tree is walked along
 //! the text and every key finds its line again. Size is capped here, depth and aliases by

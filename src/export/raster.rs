@@ -47,6 +47,12 @@ pub(super) fn fill(bitmap: &mut Bitmap, points: &[[f64; 2]], rule: Rule) {
     }
 }
 
+/// Adds the pixels whose centre lies inside a closed outline, by the even-odd rule. Coordinates have their origin at the
+/// corner of the first pixel.
+pub fn fill_outline(bitmap: &mut Bitmap, points: &[[f64; 2]]) {
+    fill(bitmap, points, Rule::Centres);
+}
+
 /// Adds the pixels through whose centre a line runs.
 fn draw(bitmap: &mut Bitmap, a: [f64; 2], b: [f64; 2]) {
     // Walked along its longer side: one pixel in every column (or row).

@@ -3,7 +3,8 @@
 //! A folder holds `NAME.png` beside `NAME.mask.png` (0 = nothing, k = label k), and lists such as `train.txt` with one
 //! name per line; or clip folders of `NNNNN.jpg` beside `NNNNN.mask.png`, described by `windows.yaml` one level up.
 //! What decides whether this file is right: masks are shrunk by the nearest pixel only, stills keep to their list, and
-//! the hash covers every byte that was read, so a score names its data.
+//! the hash covers every byte that was read, so a score names its data. A manifest of a whole data set
+//! ([`super::data::manifest`]) stands wherever a folder does.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use super::data::{load, manifest::is_manifest};
+use crate::codec::CodecError;
+use crate::config::yaml::Faults;
 use crate::domain::{Bitmap, GrayFrame, Mask, Window, shown};
 use crate::net::resize::{Kernel, resize_plane};
 
@@ -44,9 +48,16 @@ pub enum DataError {
         /// The image's size.
         wanted: String,
     },
+    /// A manifest that cannot be used.
+    #[error(transparent)]
+    Manifest(#[from] Faults),
+    /// An image, clip or volume that cannot be decoded.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
     /// Nothing to learn from or to judge.
     #[error(
-        "{file} holds no labelled structure; it needs NAME.png with NAME.mask.png, or clip folders and windows.yaml"
+        "{file} holds no labelled structure; it needs NAME.png with NAME.mask.png, clip folders and windows.yaml, or a \
+         manifest with items of that split"
     )]
     Nothing {
         /// Which folder.
@@ -54,39 +65,46 @@ pub enum DataError {
     },
 }
 
-fn unreadable(file: &Path, cause: impl std::fmt::Display) -> DataError {
+pub(super) fn unreadable(file: &Path, cause: impl std::fmt::Display) -> DataError {
     DataError::Unreadable {
         file: shown(&file.display().to_string()),
         cause: shown(&cause.to_string()),
     }
 }
 
-/// A folder of stills and, if wanted, the list that names the ones to use.
+/// A folder of stills and, if wanted, the list that names the ones to use; or a manifest and one of its splits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DataSource {
-    /// The folder.
+    /// The folder, or the manifest.
     pub dir: PathBuf,
-    /// A list file inside it; none takes every pair.
+    /// A list file inside it, or a split of the manifest; none takes everything.
     pub list: Option<String>,
 }
 
 impl DataSource {
-    /// `DIR` or `DIR:LIST`, for instance `images/busi:train.txt`.
+    /// `DIR` or `DIR:LIST`, for instance `images/busi:train.txt`; `MANIFEST` or `MANIFEST:SPLIT`, for instance
+    /// `busi.yaml:val`.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         match text.rsplit_once(':') {
-            Some((dir, list)) if list.ends_with(".txt") => {
+            Some((dir, list)) if list.ends_with(".txt") || is_manifest(Path::new(dir)) => {
                 Self { dir: dir.into(), list: Some(list.into()) }
             }
             _ => Self { dir: text.into(), list: None },
         }
     }
 
-    /// Short name for tables: the folder's own name and the list without its ending.
+    /// Whether this is a manifest.
+    #[must_use]
+    pub fn is_manifest(&self) -> bool {
+        is_manifest(&self.dir)
+    }
+
+    /// Short name for tables: the own name of folder or manifest and the list without its ending.
     #[must_use]
     pub fn name(&self) -> String {
-        let dir =
-            self.dir.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+        let last = if self.is_manifest() { self.dir.file_stem() } else { self.dir.file_name() };
+        let dir = last.map_or_else(String::new, |n| n.to_string_lossy().into_owned());
         match &self.list {
             Some(list) => shown(&format!("{dir}/{}", list.trim_end_matches(".txt"))),
             None => shown(&dir),
@@ -139,6 +157,9 @@ impl StillSet {
     /// # Errors
     /// Unreadable files, masks of another size, and folders without a structure.
     pub fn load(source: &DataSource, longest: Option<u32>, pick: Pick) -> Result<Self, DataError> {
+        if source.is_manifest() {
+            return load::stills(source, longest, pick);
+        }
         let mut hash = Sha256::new();
         let mut stills = Vec::new();
         for name in names(source)? {
@@ -168,7 +189,7 @@ impl StillSet {
     }
 }
 
-fn hex(hash: Sha256) -> String {
+pub(super) fn hex(hash: Sha256) -> String {
     hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
 }
 
@@ -227,7 +248,11 @@ fn resized(frame: &GrayFrame, w: u32, h: u32) -> GrayFrame {
     }
 }
 
-fn shrink(image: &GrayFrame, labels: &GrayFrame, longest: u32) -> (GrayFrame, GrayFrame) {
+pub(super) fn shrink(
+    image: &GrayFrame,
+    labels: &GrayFrame,
+    longest: u32,
+) -> (GrayFrame, GrayFrame) {
     let (w, h) = (image.width_px, image.height_px);
     let scale = f64::from(longest) / f64::from(w.max(h));
     if scale >= 1.0 {
@@ -242,7 +267,7 @@ fn shrink(image: &GrayFrame, labels: &GrayFrame, longest: u32) -> (GrayFrame, Gr
     (resized(image, nw, nh), GrayFrame { width_px: nw, height_px: nh, pixels })
 }
 
-fn pyramid(image: GrayFrame) -> Vec<GrayFrame> {
+pub(super) fn pyramid(image: GrayFrame) -> Vec<GrayFrame> {
     let mut levels = vec![image];
     for _ in 0..2 {
         let last = &levels[levels.len() - 1];
@@ -255,12 +280,12 @@ fn pyramid(image: GrayFrame) -> Vec<GrayFrame> {
     levels
 }
 
-fn label_mask(labels: &GrayFrame, label: u8) -> Bitmap {
+pub(super) fn label_mask(labels: &GrayFrame, label: u8) -> Bitmap {
     let pixels = labels.pixels.iter().map(|p| *p == label).collect();
     Bitmap { width_px: labels.width_px, height_px: labels.height_px, pixels }
 }
 
-fn objects_of(labels: &GrayFrame, pick: Pick) -> Vec<Mask> {
+pub(super) fn objects_of(labels: &GrayFrame, pick: Pick) -> Vec<Mask> {
     let mut present: Vec<u8> = labels.pixels.iter().copied().filter(|p| *p > 0).collect();
     present.sort_unstable();
     present.dedup();
@@ -314,11 +339,16 @@ struct DescribedObject {
     windows: Vec<[usize; 2]>,
 }
 
-/// Reads all clip folders below `dir` that `windows.yaml` names, and the hash of what was read.
+/// Reads all clip folders below `dir` that `windows.yaml` names, or the clips and volumes of a manifest (`MANIFEST` or
+/// `MANIFEST:SPLIT`), and the hash of what was read.
 ///
 /// # Errors
 /// Unreadable or contradicting files, and folders without a clip.
 pub fn load_clips(dir: &Path) -> Result<(Vec<LabelledClip>, String), DataError> {
+    let source = DataSource::parse(&dir.to_string_lossy());
+    if source.is_manifest() {
+        return load::clips(&source);
+    }
     let described = dir.join("windows.yaml");
     let yaml = text(&described)?;
     let all: BTreeMap<String, Described> =

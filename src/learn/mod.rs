@@ -9,6 +9,7 @@ pub mod annotator;
 pub mod augment;
 pub mod baselines;
 pub mod checkpoint;
+pub mod data;
 pub mod dataset;
 pub mod evaluate;
 pub mod evaluate_video;

@@ -11,7 +11,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("net", &["domain"]),
     ("project", &["domain", "codec"]),
     ("engine", &["domain", "codec", "export", "project", "net"]),
-    ("learn", &["domain", "codec", "export", "project", "net"]),
+    ("learn", &["domain", "codec", "export", "project", "net", "config"]),
     ("config", &["domain"]),
     ("study", &["domain", "codec", "export", "project", "net", "engine", "learn", "config"]),
     ("tui", &["domain", "engine", "config"]),

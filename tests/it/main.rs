@@ -7,6 +7,7 @@ mod budgets;
 mod codec;
 mod compare;
 mod damage;
+mod data;
 mod engine;
 mod export;
 mod golden_sizes;

@@ -71,4 +71,22 @@ impl LabelVolume {
         }
         Ok(())
     }
+
+    /// Calls `act` with every slice in order: its index, and 1 for every voxel above `level`, else 0; any numbers are
+    /// masks in this way.
+    ///
+    /// # Errors
+    /// When the file is damaged.
+    pub fn each_slice_above(
+        &self,
+        level: f64,
+        mut act: impl FnMut(usize, &[u32]),
+    ) -> Result<(), CodecError> {
+        let mut slice = 0;
+        self.voxels.each_plane(|values| {
+            let labels: Vec<u32> = values.iter().map(|v| u32::from(*v > level)).collect();
+            act(slice, &labels);
+            slice += 1;
+        })
+    }
 }

@@ -1,0 +1,120 @@
+//! `sonomark data`: data sets as manifests.
+
+use std::path::PathBuf;
+
+use clap::builder::PossibleValue;
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use crate::domain::shown;
+use crate::learn::data::check::{CheckReport, Near, check};
+use crate::learn::data::import::import;
+use crate::learn::data::layouts::{LAYOUTS, named};
+use crate::learn::data::manifest::Manifest;
+
+use super::{Done, Failure, path_shown, print, print_json, tell};
+
+/// Near-duplicates that are listed; all of them are in the JSON.
+const LISTED: usize = 20;
+
+/// Arguments.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Read a data set as its authors publish it into one manifest for train and evaluate
+    Import {
+        /// Which set
+        #[arg(value_parser = kinds())]
+        kind: String,
+        /// Where it was unpacked
+        path: PathBuf,
+        /// Where KIND.yaml goes
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+    /// Look at every file of a manifest: hashes, sizes, labels, patients, near-duplicates
+    Check {
+        /// The manifest
+        manifest: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+fn kinds() -> PossibleValuesParser {
+    LAYOUTS.iter().map(|layout| PossibleValue::new(layout.kind).help(layout.about)).into()
+}
+
+/// Runs it.
+pub(super) fn run(options: &Options) -> Done {
+    match &options.what {
+        What::Import { kind, path, out } => imported(kind, path, out),
+        What::Check { manifest, json } => checked(manifest, *json),
+    }
+}
+
+fn imported(kind: &str, path: &std::path::Path, out: &std::path::Path) -> Done {
+    let layout = named(kind).ok_or_else(|| Failure::Input(format!("{kind} is no known set")))?;
+    let found = import(layout, path, out).map_err(Failure::input)?;
+    for note in &found.notes {
+        tell(note);
+    }
+    if found.without_mask > 0 {
+        tell(&format!("{} images have no mask and are left out", found.without_mask));
+    }
+    if found.torn > 0 {
+        tell(&format!(
+            "{} patients were in two of the authors' splits; each is now in the more careful one",
+            found.torn
+        ));
+    }
+    tell_near(&found.near);
+    print(&found.sentence());
+    for refused in &found.refused {
+        tell(refused);
+    }
+    match found.refused.len() {
+        0 => Ok(()),
+        n => Err(Failure::Some(format!("{n} items could not be read and are left out"))),
+    }
+}
+
+fn checked(path: &std::path::Path, as_json: bool) -> Done {
+    let manifest = Manifest::read(path).map_err(Failure::input)?;
+    let report: CheckReport = check(&manifest);
+    if as_json {
+        print_json(&json!({ "name": manifest.name, "report": report, "across": report.across() }));
+    } else {
+        for (split, count) in &report.splits {
+            print(&format!(
+                "{split}: {} items, {} structures, {} patients, {} without a label",
+                count.items, count.structures, count.patients, count.empty
+            ));
+        }
+    }
+    tell_near(&report.near);
+    report.faults.iter().for_each(|fault| tell(fault));
+    match report.faults.len() {
+        0 => Ok(()),
+        n => Err(Failure::Input(format!("{} has {n} faults", path_shown(path)))),
+    }
+}
+
+fn tell_near(near: &[Near]) {
+    if near.is_empty() {
+        return;
+    }
+    let across = near.iter().filter(|pair| pair.splits[0] != pair.splits[1]).count();
+    tell(&format!("{} pairs of near-duplicates, {across} of them across splits", near.len()));
+    for pair in near.iter().take(LISTED) {
+        let [a, b] = [0, 1].map(|i| format!("{} ({})", shown(&pair.files[i]), pair.splits[i]));
+        tell(&format!("  {a} and {b}"));
+    }
+}

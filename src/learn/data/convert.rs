@@ -1,0 +1,46 @@
+//! Masks that are no image, made into images of labels.
+
+use std::path::Path;
+
+use super::layouts::Special;
+use crate::domain::{Bitmap, GrayFrame};
+use crate::export::fill_outline;
+use crate::learn::dataset::{DataError, unreadable};
+
+/// A longer outline file is none.
+const BYTES_MAX: u64 = 16 << 20;
+
+/// The labels that the files `masks` (label and file) give an image of `size_px`.
+pub(super) fn labels(
+    special: Special,
+    size_px: [u32; 2],
+    masks: &[(u8, &Path)],
+) -> Result<GrayFrame, DataError> {
+    let [width_px, height_px] = size_px;
+    let mut pixels = vec![0; width_px as usize * height_px as usize];
+    for (label, file) in masks {
+        let mut mask = Bitmap::empty(width_px, height_px);
+        match special {
+            Special::None => {}
+            Special::Outlines => fill_outline(&mut mask, &outline(file)?),
+        }
+        for (out, inside) in pixels.iter_mut().zip(&mask.pixels) {
+            if *inside {
+                *out = *label;
+            }
+        }
+    }
+    Ok(GrayFrame { width_px, height_px, pixels })
+}
+
+/// The corners in a JSON file `[[x, y], ...]`, pixels counted from their centres.
+fn outline(file: &Path) -> Result<Vec<[f64; 2]>, DataError> {
+    let size = std::fs::metadata(file).map_err(|e| unreadable(file, e))?.len();
+    if size > BYTES_MAX {
+        return Err(unreadable(file, format!("it is larger than {} MiB", BYTES_MAX >> 20)));
+    }
+    let text = std::fs::read_to_string(file).map_err(|e| unreadable(file, e))?;
+    let corners: Vec<[f64; 2]> = serde_json::from_str(&text)
+        .map_err(|e| unreadable(file, format!("it is no list of corners: {e}")))?;
+    Ok(corners.into_iter().map(|[x, y]| [x + 0.5, y + 0.5]).collect())
+}

@@ -1,0 +1,323 @@
+//! A published data set becomes a manifest.
+//!
+//! Files are never copied or changed: the manifest names them where they lie. Only masks that are no image are written
+//! anew, as PNG of labels beside the manifest. What decides whether this file is right: an image meets the masks whose
+//! holes hold the same numbers under the same folder; what cannot be read is left out and told; whole patients (or, where
+//! nobody knows them, groups of near-duplicates) are drawn for a split.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::check::{Looked, Near, look, near};
+use super::convert;
+use super::layouts::{Layout, Part, Patient, Special};
+use super::likeness::near_pairs;
+use super::manifest::{Item, Manifest, SPLITS};
+use super::pattern::{Found, find, holes, plain};
+use super::splits::{Written, settle};
+use crate::domain::shown;
+use crate::export::write_atomic;
+use crate::learn::dataset::{DataError, unreadable};
+
+/// Folders below the given one that are looked into.
+const DEPTH_MAX: usize = 12;
+/// A larger tree is not one data set.
+const FILES_MAX: usize = 1_000_000;
+
+/// What an import found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Imported {
+    /// The manifest that was written.
+    pub file: PathBuf,
+    /// Its content.
+    pub manifest: Manifest,
+    /// Images without a mask, which are left out.
+    pub without_mask: usize,
+    /// Patients that the authors' split tore apart and that are now in one split.
+    pub torn: usize,
+    /// Near-duplicates, those across splits first.
+    pub near: Vec<Near>,
+    /// Items that could not be read, one sentence each.
+    pub refused: Vec<String>,
+    /// What else a person should know.
+    pub notes: Vec<String>,
+}
+
+/// An image on its way into the manifest.
+struct Draft {
+    item: Item,
+    found: Found,
+    key: String,
+    part: usize,
+}
+
+/// Reads the set in `path` and writes `OUT/KIND.yaml`.
+///
+/// # Errors
+/// When the folder is not laid out as that set, or nothing can be written.
+pub fn import(layout: &Layout, path: &Path, out: &Path) -> Result<Imported, DataError> {
+    let folder = std::fs::canonicalize(path).map_err(|e| unreadable(path, e))?;
+    let files = tree(&folder)?;
+    let mut notes = Vec::new();
+    let (mut drafts, without_mask) = drafts(layout, &files);
+    if drafts.is_empty() {
+        let part = layout.parts.first().map_or("", |part| part.image);
+        let mask = layout.parts.first().and_then(|part| part.masks.first()).unwrap_or(&"");
+        let cause = format!(
+            "no image of {} with a mask is in it; the set has files like {part} and {mask}",
+            layout.kind
+        );
+        return Err(unreadable(path, cause));
+    }
+    std::fs::create_dir_all(out).map_err(|e| unreadable(out, e))?;
+    let mut manifest = Manifest {
+        name: layout.kind.to_owned(),
+        about: layout.about.to_owned(),
+        root: folder.clone(),
+        rule: layout.rule,
+        labels: layout.labels.iter().map(|(label, name)| (*label, (*name).to_owned())).collect(),
+        items: Vec::new(),
+    };
+    let mut refused = Vec::new();
+    if layout.special != Special::None {
+        converted(layout, &manifest, &mut drafts, out, &mut refused)?;
+    }
+    let looked: Vec<Result<Looked, DataError>> =
+        drafts.par_iter().map(|draft| look(&manifest, &draft.item)).collect();
+    let mut kept: Vec<(Draft, Looked)> = Vec::new();
+    for (draft, looked) in drafts.into_iter().zip(looked) {
+        match looked {
+            Ok(looked) => kept.push((draft, looked)),
+            Err(error) => refused.push(error.to_string()),
+        }
+    }
+    for (draft, looked) in &mut kept {
+        draft.item.sha256.clone_from(&looked.sha256);
+        draft.item.spacing_mm = looked.spacing_mm;
+    }
+    name_patients(layout.patient, &mut kept);
+    let torn = assign(layout, &folder, &files, &mut kept, &mut notes)?;
+    let pairs: Vec<(&Item, u64)> = kept.iter().map(|(d, l)| (&d.item, l.likeness)).collect();
+    let near = near(&pairs);
+    manifest.items = kept.into_iter().map(|(draft, _)| draft.item).collect();
+    let file = out.join(format!("{}.yaml", layout.kind));
+    write_atomic(&file, manifest.to_yaml().as_bytes()).map_err(|e| unreadable(&file, e))?;
+    Ok(Imported { file, manifest, without_mask, torn, near, refused, notes })
+}
+
+/// All files below a folder in natural order, named from it, with `/` between folders. Hidden ones and links are left
+/// out.
+fn tree(folder: &Path) -> Result<Vec<String>, DataError> {
+    let mut out = Vec::new();
+    let mut todo = vec![(folder.to_owned(), String::new(), 0)];
+    while let Some((dir, name, depth)) = todo.pop() {
+        for entry in std::fs::read_dir(&dir).map_err(|e| unreadable(&dir, e))? {
+            let entry = entry.map_err(|e| unreadable(&dir, e))?;
+            let Ok(last) = entry.file_name().into_string() else { continue };
+            let kind = entry.file_type().map_err(|e| unreadable(&dir, e))?;
+            if last.starts_with('.') {
+                continue;
+            }
+            let full = if name.is_empty() { last } else { format!("{name}/{last}") };
+            if kind.is_dir() && depth < DEPTH_MAX {
+                todo.push((entry.path(), full, depth + 1));
+            } else if kind.is_file() {
+                out.push(full);
+            }
+            if out.len() > FILES_MAX {
+                return Err(unreadable(folder, format!("it holds more than {FILES_MAX} files")));
+            }
+        }
+    }
+    out.sort_by(|a, b| natord::compare(a, b));
+    Ok(out)
+}
+
+/// Where a mask belongs: its folder and the numbers that it shares with its image.
+fn joint(found: &Found, shared: &[&str]) -> (String, Vec<String>) {
+    let texts = shared.iter().map(|name| plain(found.get(name).unwrap_or_default()));
+    (found.root.to_lowercase(), texts.collect())
+}
+
+/// Images with their masks, and how many images have none.
+fn drafts(layout: &Layout, files: &[String]) -> (Vec<Draft>, usize) {
+    let (mut out, mut without) = (Vec::new(), 0);
+    for (number, part) in layout.parts.iter().enumerate() {
+        let indices: Vec<_> = part.masks.iter().map(|mask| masks_of(part, mask, files)).collect();
+        for file in files {
+            let Some(found) = find(part.image, file) else { continue };
+            let mut masks = Vec::new();
+            for (shared, index) in &indices {
+                masks.extend(index.get(&joint(&found, shared)).into_iter().flatten().cloned());
+            }
+            if masks.is_empty() {
+                without += 1;
+                continue;
+            }
+            let key = found.fill(part.key).unwrap_or_default();
+            let item = Item {
+                image: file.clone(),
+                masks,
+                patient: None,
+                split: SPLITS[0],
+                spacing_mm: None,
+                sha256: Vec::new(),
+                line: 0,
+            };
+            out.push(Draft { item, found, key, part: number });
+        }
+    }
+    (out, without)
+}
+
+type MaskIndex = HashMap<(String, Vec<String>), Vec<String>>;
+
+/// The files of a mask pattern by what they share with their images.
+fn masks_of<'a>(part: &'a Part, mask: &str, files: &[String]) -> (Vec<&'a str>, MaskIndex) {
+    let own = holes(mask);
+    let shared: Vec<&str> =
+        holes(part.image).into_iter().filter(|name| own.contains(name)).collect();
+    let mut index = MaskIndex::new();
+    for file in files {
+        if let Some(found) = find(mask, file) {
+            index.entry(joint(&found, &shared)).or_default().push(file.clone());
+        }
+    }
+    (shared, index)
+}
+
+/// Writes label images for masks that are none; items whose masks cannot be read leave.
+fn converted(
+    layout: &Layout,
+    manifest: &Manifest,
+    drafts: &mut Vec<Draft>,
+    out: &Path,
+    refused: &mut Vec<String>,
+) -> Result<(), DataError> {
+    let folder = out.join(format!("{}-masks", layout.kind));
+    std::fs::create_dir_all(&folder).map_err(|e| unreadable(&folder, e))?;
+    let folder = std::fs::canonicalize(&folder).map_err(|e| unreadable(&folder, e))?;
+    let mut kept = Vec::new();
+    for mut draft in std::mem::take(drafts) {
+        let image = manifest.path(&draft.item.image);
+        let part = &layout.parts[draft.part];
+        let label_of = |mask: &String| {
+            part.masks.iter().position(|p| find(p, mask).is_some()).map_or(1, |i| i as u8 + 1)
+        };
+        let paths: Vec<(u8, PathBuf)> =
+            draft.item.masks.iter().map(|m| (label_of(m), manifest.path(m))).collect();
+        let paths: Vec<(u8, &Path)> = paths.iter().map(|(l, p)| (*l, p.as_path())).collect();
+        let labels = image::image_dimensions(&image)
+            .map_err(|e| unreadable(&image, e))
+            .and_then(|(w, h)| convert::labels(layout.special, [w, h], &paths));
+        let labels = match labels {
+            Ok(labels) => labels,
+            Err(error) => {
+                refused.push(error.to_string());
+                continue;
+            }
+        };
+        let name: Vec<String> = draft.found.fields.iter().map(|(_, text)| plain(text)).collect();
+        let file = folder.join(format!("{}.png", name.join("_")));
+        let picture = image::GrayImage::from_raw(labels.width_px, labels.height_px, labels.pixels)
+            .ok_or_else(|| unreadable(&file, "its size and its pixels disagree"))?;
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        picture.write_to(&mut bytes, image::ImageFormat::Png).map_err(|e| unreadable(&file, e))?;
+        write_atomic(&file, bytes.get_ref()).map_err(|e| unreadable(&file, e))?;
+        draft.item.masks = vec![file.to_string_lossy().into_owned()];
+        kept.push(draft);
+    }
+    *drafts = kept;
+    Ok(())
+}
+
+fn name_patients(rule: Patient, kept: &mut [(Draft, Looked)]) {
+    let (mut run, mut size) = (0, None);
+    for (draft, looked) in kept {
+        draft.item.patient = match rule {
+            Patient::Unknown => None,
+            Patient::Template(template) => draft.found.fill(template),
+            Patient::RunsOfSize => {
+                run += usize::from(size != Some(looked.size_px));
+                size = Some(looked.size_px);
+                Some(format!("run {run}"))
+            }
+        };
+    }
+}
+
+/// Gives every item its split; returns how many groups the authors' lists had torn apart.
+fn assign(
+    layout: &Layout,
+    folder: &Path,
+    files: &[String],
+    kept: &mut [(Draft, Looked)],
+    notes: &mut Vec<String>,
+) -> Result<usize, DataError> {
+    let written: Vec<Written> = layout
+        .parts
+        .iter()
+        .map(|part| Written::read(part.splits, folder, files, notes))
+        .collect::<Result<_, _>>()?;
+    let said: Vec<Option<&'static str>> =
+        kept.iter().map(|(draft, _)| written[draft.part].of(&draft.key)).collect();
+    let alike = alike(kept);
+    let group = |(i, (draft, _)): (usize, &(Draft, Looked))| match (&draft.item.patient, said[i]) {
+        (Some(patient), _) => format!("patient {patient}"),
+        // Near-duplicates keep together where nobody said otherwise.
+        (None, None) => format!("like {}", kept[alike[i]].0.item.image),
+        (None, Some(_)) => format!("image {}", draft.item.image),
+    };
+    let groups: Vec<String> = kept.iter().enumerate().map(group).collect();
+    let (splits, torn) = settle(layout.kind, &groups, &said);
+    for ((draft, _), split) in kept.iter_mut().zip(splits) {
+        draft.item.split = split;
+    }
+    if layout.patient == Patient::Unknown {
+        notes.push(
+            "the set does not say whose images are whose: a patient may be in two splits".into(),
+        );
+    }
+    Ok(torn)
+}
+
+/// For each item the first of those that look alike, directly or through others.
+fn alike(kept: &[(Draft, Looked)]) -> Vec<usize> {
+    let hashes: Vec<u64> = kept.iter().map(|(_, looked)| looked.likeness).collect();
+    let mut first: Vec<usize> = (0..kept.len()).collect();
+    for (i, j) in near_pairs(&hashes) {
+        let (a, b) = (root_of(&first, i), root_of(&first, j));
+        first[a.max(b)] = a.min(b);
+    }
+    (0..kept.len()).map(|i| root_of(&first, i)).collect()
+}
+
+fn root_of(first: &[usize], mut at: usize) -> usize {
+    while first[at] != at {
+        at = first[at];
+    }
+    at
+}
+
+impl Imported {
+    /// Items by split.
+    #[must_use]
+    pub fn counts(&self) -> BTreeMap<&'static str, usize> {
+        let mut out = BTreeMap::new();
+        for item in &self.manifest.items {
+            *out.entry(item.split).or_insert(0) += 1;
+        }
+        out
+    }
+
+    /// One line for a person.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let counts: Vec<String> =
+            self.counts().iter().map(|(split, n)| format!("{split} {n}")).collect();
+        let file = shown(&self.file.to_string_lossy());
+        format!("{file}: {} items ({})", self.manifest.items.len(), counts.join(", "))
+    }
+}

@@ -1,0 +1,129 @@
+//! A manifest as training and evaluation want it.
+
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use super::manifest::{Item, Manifest};
+use super::pixels::{Opened, sha256};
+use crate::domain::{Mask, Window, shown};
+use crate::learn::dataset::{
+    ClipObject, DataError, DataSource, LabelledClip, Pick, Still, StillSet, hex, label_mask,
+    objects_of, pyramid, shrink, unreadable,
+};
+
+/// Frames of one clip or volume that become stills, evenly over those with a label: neighbours teach little more.
+const STILLS_PER_CLIP: usize = 8;
+
+/// The stills of a split.
+pub(in crate::learn) fn stills(
+    source: &DataSource,
+    longest: Option<u32>,
+    pick: Pick,
+) -> Result<StillSet, DataError> {
+    let manifest = Manifest::read(&source.dir)?;
+    let mut hash = Sha256::new();
+    let mut stills = Vec::new();
+    for item in manifest.of(source.list.as_deref()) {
+        digest(&manifest, item, &mut hash)?;
+        let opened = Opened::open(&manifest, item)?;
+        let labelled = opened.labelled();
+        let step = labelled.len().div_ceil(STILLS_PER_CLIP).max(1);
+        let single = opened.clip.info().frames == 1;
+        for frame in labelled.into_iter().step_by(step) {
+            let image = opened.clip.frame(frame)?;
+            let labels = opened.labels(frame);
+            let (image, labels) = match longest {
+                Some(longest) => shrink(&image, &labels, longest),
+                None => (image.as_ref().clone(), labels),
+            };
+            let objects = objects_of(&labels, pick);
+            let name = match single {
+                true => item.name().to_owned(),
+                false => format!("{}/{frame}", item.name()),
+            };
+            if !objects.is_empty() {
+                stills.push(Still { name, levels: pyramid(image), objects });
+            }
+        }
+    }
+    if stills.is_empty() {
+        return Err(nothing(source));
+    }
+    Ok(StillSet { name: source.name(), stills, sha256: hex(hash) })
+}
+
+/// The clips and volumes of a split, and the hash of what was read. Windows are the runs of frames with a mask.
+pub(in crate::learn) fn clips(
+    source: &DataSource,
+) -> Result<(Vec<LabelledClip>, String), DataError> {
+    let manifest = Manifest::read(&source.dir)?;
+    let mut hash = Sha256::new();
+    let mut clips = Vec::new();
+    for item in manifest.of(source.list.as_deref()) {
+        let opened = Opened::open(&manifest, item)?;
+        let count = opened.clip.info().frames;
+        if count < 2 {
+            continue;
+        }
+        digest(&manifest, item, &mut hash)?;
+        let mut frames = Vec::with_capacity(count);
+        for frame in 0..count {
+            frames.push(opened.clip.frame(frame)?.as_ref().clone());
+        }
+        let objects = opened.present().into_iter().map(|label| {
+            let mask = |frame: usize| label_mask(&opened.labels(frame), label).to_mask();
+            let masks: Vec<Mask> = (0..count).map(mask).collect();
+            ClipObject { label, windows: runs(&masks), masks }
+        });
+        clips.push(LabelledClip {
+            name: item.name().to_owned(),
+            objects: objects.collect(),
+            frames,
+        });
+    }
+    if clips.is_empty() {
+        return Err(nothing(source));
+    }
+    Ok((clips, hex(hash)))
+}
+
+fn nothing(source: &DataSource) -> DataError {
+    DataError::Nothing { file: shown(&source.dir.display().to_string()) }
+}
+
+/// Feeds the hashes of an item's files on; refuses files that are not those the manifest was made from.
+fn digest(manifest: &Manifest, item: &Item, hash: &mut Sha256) -> Result<(), DataError> {
+    for (i, file) in item.files().enumerate() {
+        let path = manifest.path(file);
+        let found = sha256(&path)?;
+        changed(&path, item.sha256.get(i), &found)?;
+        hash.update(found.as_bytes());
+    }
+    Ok(())
+}
+
+/// Refuses a file whose hash is not the one that was written.
+pub(super) fn changed(path: &Path, written: Option<&String>, found: &str) -> Result<(), DataError> {
+    match written {
+        Some(written) if written != found => Err(unreadable(
+            path,
+            format!(
+                "its SHA-256 is {found}, the manifest says {written}: it is another file than the manifest was made from"
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Runs of masks that are not empty.
+fn runs(masks: &[Mask]) -> Vec<Window> {
+    let mut out: Vec<Window> = Vec::new();
+    for (frame, _) in masks.iter().enumerate().filter(|(_, mask)| !mask.is_empty()) {
+        match out.last_mut() {
+            Some(window) if window.last + 1 == frame => window.last = frame,
+            _ => out.push(Window { first: frame, last: frame }),
+        }
+    }
+    out
+}

@@ -1,0 +1,149 @@
+//! The pixels of an item: frames through the decoders, masks by the manifest's rule.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use super::layouts::Rule;
+use super::manifest::{Item, Manifest};
+use crate::codec::{self, Clip, LabelVolume, OpenOptions};
+use crate::domain::{GrayFrame, shown};
+use crate::learn::dataset::{DataError, hex, unreadable};
+
+/// Endings of label volumes; all other masks are images.
+const VOLUMES: [&str; 6] = [".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd"];
+
+/// An item, opened.
+pub(super) struct Opened {
+    /// Its frames.
+    pub clip: Clip,
+    /// The label of every pixel of every frame.
+    labels: Vec<u8>,
+}
+
+impl Opened {
+    /// Opens image and masks of an item.
+    pub(super) fn open(manifest: &Manifest, item: &Item) -> Result<Self, DataError> {
+        let clip = codec::open(&manifest.path(&item.image), &OpenOptions::default())?;
+        let info = clip.info();
+        let frame_px = info.width_px as usize * info.height_px as usize;
+        let mut opened = Self { labels: vec![0; frame_px * info.frames], clip };
+        for mask in &item.masks {
+            opened.add(&manifest.path(mask), manifest.rule)?;
+        }
+        Ok(opened)
+    }
+
+    /// Width, height and number of frames.
+    fn size(&self) -> [usize; 3] {
+        let info = self.clip.info();
+        [info.width_px as usize, info.height_px as usize, info.frames]
+    }
+
+    fn add(&mut self, file: &Path, rule: Rule) -> Result<(), DataError> {
+        let name = file.to_string_lossy().to_lowercase();
+        if VOLUMES.iter().any(|ending| name.ends_with(ending)) {
+            return self.add_volume(file, rule);
+        }
+        let image = image::open(file).map_err(|e| unreadable(file, e))?;
+        self.same_size(file, [image.width() as usize, image.height() as usize, 1])?;
+        let values = match (rule, image) {
+            (Rule::Above(level), image) => {
+                let above = |v: &u8| u8::from(f64::from(*v) > level);
+                image.into_luma8().iter().map(above).collect()
+            }
+            (Rule::Values, image::DynamicImage::ImageLuma8(labels)) => labels.into_raw(),
+            (Rule::Values, _) => {
+                let cause = "its pixels are no 8-bit labels; where masks are black and white, say `above: 127` in the \
+                             manifest";
+                return Err(unreadable(file, cause));
+            }
+        };
+        self.put(0, values.into_iter());
+        Ok(())
+    }
+
+    fn add_volume(&mut self, file: &Path, rule: Rule) -> Result<(), DataError> {
+        let volume = LabelVolume::open(file)?;
+        self.same_size(file, volume.size())?;
+        let mut large = false;
+        let put = |slice: usize, labels: &[u32]| {
+            large |= labels.iter().any(|l| *l > 255);
+            self.put(slice, labels.iter().map(|l| u8::try_from(*l).unwrap_or(0)));
+        };
+        match rule {
+            Rule::Above(level) => volume.each_slice_above(level, put)?,
+            Rule::Values => volume.each_slice(put)?,
+        }
+        if large {
+            return Err(unreadable(file, "it has labels above 255"));
+        }
+        Ok(())
+    }
+
+    /// Later masks win where they have a label.
+    fn put(&mut self, frame: usize, labels: impl Iterator<Item = u8>) {
+        let [width, height, _] = self.size();
+        let at = (frame * width * height).min(self.labels.len());
+        for (out, label) in self.labels[at..].iter_mut().zip(labels) {
+            if label > 0 {
+                *out = label;
+            }
+        }
+    }
+
+    fn same_size(&self, file: &Path, found: [usize; 3]) -> Result<(), DataError> {
+        let wanted = self.size();
+        let words = |[w, h, n]: [usize; 3]| match n {
+            1 => format!("{w} x {h}"),
+            _ => format!("{w} x {h} x {n}"),
+        };
+        if found == wanted {
+            return Ok(());
+        }
+        let file = shown(&file.display().to_string());
+        Err(DataError::Size { file, found: words(found), wanted: words(wanted) })
+    }
+
+    /// The labels of a frame.
+    pub(super) fn labels(&self, frame: usize) -> GrayFrame {
+        let info = self.clip.info();
+        let pixels = info.width_px as usize * info.height_px as usize;
+        GrayFrame {
+            width_px: info.width_px,
+            height_px: info.height_px,
+            pixels: self.labels[frame * pixels..][..pixels].to_vec(),
+        }
+    }
+
+    /// Labels that come anywhere, in order.
+    pub(super) fn present(&self) -> Vec<u8> {
+        let mut seen = [false; 256];
+        self.labels.iter().for_each(|l| seen[usize::from(*l)] = true);
+        (1..=255u8).filter(|l| seen[usize::from(*l)]).collect()
+    }
+
+    /// Frames on which something is labelled.
+    pub(super) fn labelled(&self) -> Vec<usize> {
+        let [width, height, frames] = self.size();
+        let pixels = width * height;
+        let any = |frame: &usize| self.labels[frame * pixels..][..pixels].iter().any(|l| *l > 0);
+        (0..frames).filter(any).collect()
+    }
+}
+
+/// SHA-256 of a file in lower-case hex.
+pub(super) fn sha256(file: &Path) -> Result<String, DataError> {
+    let mut reader = File::open(file).map_err(|e| unreadable(file, e))?;
+    let mut hash = Sha256::new();
+    let mut block = vec![0u8; 1 << 16];
+    loop {
+        let read = reader.read(&mut block).map_err(|e| unreadable(file, e))?;
+        if read == 0 {
+            return Ok(hex(hash));
+        }
+        hash.update(&block[..read]);
+    }
+}

@@ -1,18 +1,27 @@
-//! `sonomark train`: a network from stills with masks.
+//! `sonomark train`: a network from stills with masks, or a network fine-tuned on a person's own annotations.
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::config::Settings;
-use crate::engine::{read_card, shipped_card};
+use crate::engine::{load_network, read_card, shipped_card};
+use crate::learn::agree::{MOST_APART, gradient_gap};
 use crate::learn::data::manifest::Manifest;
 use crate::learn::dataset::DataSource;
-use crate::learn::{Budget, TrainError, TrainOptions, train};
-use crate::net::device::{DeviceWant, pick};
+use crate::learn::loss::{ClickMass, Reading};
+use crate::learn::own::{OwnStills, accepted_stills};
+use crate::learn::{Budget, Progress, TrainError, TrainOptions, train, train_on};
+use crate::net::config::ModelCard;
+use crate::net::device::{DeviceWant, Picked, pick};
+use crate::net::weights::sha256_hex;
 
 use super::{Done, Failure, interrupt_flag, path_shown, tell};
 
+/// Peak learning rate where a trained network goes on: it must not forget.
+const FINE_RATE: f32 = 2e-4;
+/// Stills of a step without an encoder.
+const FINE_BATCH: usize = 8;
 const TRAIN_LIST: &str = "train.txt";
 const VAL_LIST: &str = "val.txt";
 
@@ -21,8 +30,23 @@ const VAL_LIST: &str = "val.txt";
 pub(super) struct Options {
     /// Folder of NAME.png and NAME.mask.png, or FOLDER:LIST.txt for the stems of a list (train.txt where there is
     /// one), or a manifest, or MANIFEST:SPLIT (train); repeat for more
-    #[arg(long, required = true, value_name = "DIR")]
+    #[arg(long, required_unless_present = "from", value_name = "DIR")]
     data: Vec<String>,
+    /// Go on from this network (its card, or the name of one): without --data on the accepted frames of --project
+    #[arg(long, value_name = "CARD", conflicts_with = "start_from")]
+    from: Option<PathBuf>,
+    /// Where the clips of the project lie: clips or folders of clips; repeat for more
+    #[arg(long, value_name = "PATH", requires = "from")]
+    clips: Vec<PathBuf>,
+    /// Name of the network that --from becomes [default: its name and -own]
+    #[arg(long, requires = "from")]
+    name: Option<String>,
+    /// With --from: the encoder learns too, which costs several times as much
+    #[arg(long, requires = "from")]
+    learn_encoder: bool,
+    /// With --from: how often each still is varied and encoded ahead
+    #[arg(long, default_value_t = 8, value_name = "N")]
+    views: usize,
     /// Stills that tell which weights are best and are never learned from; repeat for more [default: val.txt of the
     /// --data folders, the split val of manifests]
     #[arg(long, value_name = "DIR")]
@@ -48,9 +72,18 @@ pub(super) struct Options {
     /// Worker threads of the CPU
     #[arg(long, default_value_t = 2)]
     threads: usize,
-    /// Peak learning rate
-    #[arg(long, default_value_t = 1e-3)]
-    rate: f32,
+    /// Peak learning rate [default: 0.001, with --from 0.0002]
+    #[arg(long)]
+    rate: Option<f32>,
+    /// How the boundary loss (Eq. 1 of the method) is read
+    #[arg(long, value_enum, default_value = "ridge")]
+    boundary_loss: BoundaryLoss,
+    /// How its clicks weigh
+    #[arg(long, value_enum, default_value = "unit")]
+    click_mass: ClickWeight,
+    /// Its weight
+    #[arg(long, default_value_t = 2.0)]
+    lambda: f64,
     /// Part of the budget after which the large input is used, 0 to 1
     #[arg(long, default_value_t = 0.6, value_name = "PART")]
     switch_at: f64,
@@ -87,16 +120,72 @@ fn split(text: &str) -> (DataSource, Option<DataSource>) {
     (learned, held_back)
 }
 
-/// Runs it. The card comes from the global `--card`.
-pub(super) fn run(settings: &Settings, options: &Options) -> Done {
-    let card = match settings.card.value.as_deref() {
-        Some(path) => read_card(path),
-        None => shipped_card(),
+/// How Eq. 1 is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum BoundaryLoss {
+    /// Highest where the blurred mask is one half
+    Ridge,
+    /// The slope of the blurred mask
+    Gradient,
+    /// The blurred mask itself, as printed
+    Literal,
+    /// The blurred mask over its largest value
+    LiteralMax,
+    /// None
+    Off,
+}
+
+/// How the clicks of Eq. 1 weigh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ClickWeight {
+    /// All clicks of a mask together weigh 1
+    Unit,
+    /// Every click has height 1, as printed
+    Each,
+}
+
+/// What learns, and from what it starts.
+struct Start {
+    card: ModelCard,
+    /// Weights as the bytes of a safetensors file; `None` starts from random ones or a file.
+    weights: Option<Vec<u8>>,
+}
+
+/// Random weights for the card of the global `--card`, or the network of `--from`, whose line goes into the new card.
+fn start(settings: &Settings, options: &Options, picked: &Picked) -> Result<Start, Failure> {
+    let Some(from) = &options.from else {
+        let card = match settings.card.value.as_deref() {
+            Some(path) => read_card(path),
+            None => shipped_card(),
+        };
+        let card = card.map_err(|error| Failure::Configuration(error.to_string()))?;
+        return Ok(Start { card, weights: None });
     };
-    let card = card.map_err(|error| Failure::Configuration(error.to_string()))?;
-    let want: DeviceWant =
-        settings.device.value.parse().map_err(|e| Failure::Configuration(format!("{e}")))?;
-    let picked = pick(want).map_err(|error| Failure::Configuration(error.to_string()))?;
+    let mut asked = settings.clone();
+    asked.card.value = Some(from.clone());
+    let asked = super::with_card_found(asked)?;
+    let loaded = load_network(asked.card.value.as_deref(), picked);
+    let (mut card, net) = loaded.map_err(|error| Failure::Configuration(error.to_string()))?;
+    let weights = net.to_safetensors().map_err(Failure::ours)?;
+    let parent = &card.weights;
+    let hash = match parent.sha256.as_str() {
+        "" => sha256_hex(&weights),
+        pinned => pinned.to_owned(),
+    };
+    let before = match parent.lineage.as_str() {
+        "" => String::new(),
+        older => format!("; that one: {older}"),
+    };
+    card.weights.lineage = format!("{}, SHA-256 {hash}{before}", card.name);
+    card.name = options.name.clone().unwrap_or_else(|| format!("{}-own", card.name));
+    card.description = "fine-tuned on own annotations".into();
+    // What the parent scored says nothing of its child.
+    card.scores.clear();
+    Ok(Start { card, weights: Some(weights) })
+}
+
+/// Refuses numbers that mean nothing.
+fn sound(options: &Options) -> Done {
     if !options.minutes.is_finite() || options.minutes <= 0.0 {
         return Err(Failure::Input("--minutes must be above 0".into()));
     }
@@ -109,37 +198,95 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
             return Err(Failure::Input(format!("{flag} must be from 0 to 1")));
         }
     }
-    if !options.rate.is_finite() || options.rate <= 0.0 {
+    if options.rate.is_some_and(|rate| !rate.is_finite() || rate <= 0.0) {
         return Err(Failure::Input("--rate must be above 0".into()));
     }
+    if !options.lambda.is_finite() || options.lambda < 0.0 {
+        return Err(Failure::Input("--lambda must be 0 or more".into()));
+    }
+    let plain =
+        |name: &String| !name.is_empty() && !name.contains(['/', '\\']) && !name.starts_with('.');
+    if options.name.as_ref().is_some_and(|name| !plain(name)) {
+        return Err(Failure::Input("--name must be a plain file name".into()));
+    }
+    Ok(())
+}
+
+/// The run that the options describe.
+fn planned(start: Start, options: &Options) -> TrainOptions {
     let (sources, beside): (Vec<_>, Vec<_>) = options.data.iter().map(|text| split(text)).unzip();
     let held_back = match options.val.is_empty() {
         true => beside.into_iter().flatten().collect(),
         false => options.val.iter().map(|text| DataSource::parse(text)).collect(),
     };
     let budget = options.steps.map_or(Budget::Minutes(options.minutes), Budget::Steps);
-    super::headless::make_folder(&options.out)?;
-    let mut plan = TrainOptions::new(sources, card, options.out.clone(), budget);
+    let side = start.card.network.image_size;
+    let fine_tuned = start.weights.is_some();
+    let mut plan = TrainOptions::new(sources, start.card, options.out.clone(), budget);
     plan.held_back = held_back;
     plan.resume = options.resume;
     plan.start_from.clone_from(&options.start_from);
+    plan.start = start.weights;
     plan.seed = options.seed;
     plan.threads = options.threads;
-    plan.rate = options.rate;
+    plan.rate = options.rate.unwrap_or(if fine_tuned { FINE_RATE } else { plan.rate });
     plan.switch_at = options.switch_at;
     plan.clips_from = options.clips_from;
     plan.clip_share = options.clip_share;
     plan.validate_every = options.validate_every;
+    if fine_tuned && !options.learn_encoder {
+        plan.frozen_views = Some(options.views);
+        // Only stills are encoded ahead, at one size.
+        (plan.sides, plan.batches, plan.clip_share) = ([side; 2], [FINE_BATCH; 2], 0.0);
+    }
+    plan.weights.boundary = match options.boundary_loss {
+        BoundaryLoss::Off => 0.0,
+        _ => options.lambda,
+    };
+    let reading = match options.boundary_loss {
+        BoundaryLoss::Ridge | BoundaryLoss::Off => Reading::Ridge,
+        BoundaryLoss::Gradient => Reading::Edge,
+        BoundaryLoss::Literal => Reading::Literal,
+        BoundaryLoss::LiteralMax => Reading::LiteralMax,
+    };
+    let mass = match options.click_mass {
+        ClickWeight::Unit => ClickMass::Unit,
+        ClickWeight::Each => ClickMass::Amp1,
+    };
+    plan.boundary_reading = (reading, mass);
     // What a reader needs to repeat it; paths of this machine are theirs to know.
     plan.command =
         std::env::args().skip(1).fold("sonomark".into(), |all, word| format!("{all} {word}"));
+    plan
+}
+
+/// Runs it. The card comes from the global `--card`, own annotations from the global `--project`.
+pub(super) fn run(settings: &Settings, options: &Options) -> Done {
+    sound(options)?;
+    let want: DeviceWant =
+        settings.device.value.parse().map_err(|e| Failure::Configuration(format!("{e}")))?;
+    let picked = pick(want).map_err(|error| Failure::Configuration(error.to_string()))?;
+    let start = start(settings, options, &picked)?;
+    let own = match options.data.is_empty() {
+        true => Some(own_stills(settings, options)?),
+        false => None,
+    };
+    super::headless::make_folder(&options.out)?;
     tell(&format!("device: {}", picked.description));
+    if picked.gpu {
+        compare_gradients(&start, &picked)?;
+    }
+    let plan = planned(start, options);
     let cancel = interrupt_flag()?;
-    let report = train(&plan, &picked.device, |progress| tell(&progress.to_string()), &cancel)
-        .map_err(|error| match error {
-            TrainError::Diverged(_) => Failure::ours(error),
-            other => Failure::input(other),
-        })?;
+    let progress = |progress: &Progress| tell(&progress.to_string());
+    let report = match own {
+        Some(own) => train_on(&[own.set], &plan, &picked.device, progress, &cancel),
+        None => train(&plan, &picked.device, progress, &cancel),
+    };
+    let report = report.map_err(|error| match error {
+        TrainError::Diverged(_) => Failure::ours(error),
+        other => Failure::input(other),
+    })?;
     let dice = report
         .validation_dice
         .map_or_else(String::new, |dice| format!(", Dice {dice:.4} on the stills held back"));
@@ -156,6 +303,39 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
         ));
     }
     Ok(())
+}
+
+/// Refuses a GPU whose gradients are not those of the CPU.
+fn compare_gradients(start: &Start, picked: &Picked) -> Done {
+    let cpu = pick(DeviceWant::Cpu).map_err(|error| Failure::Configuration(error.to_string()))?;
+    let weights = match &start.weights {
+        Some(weights) => weights.clone(),
+        None => start.card.network.init(&cpu.device).to_safetensors().map_err(Failure::ours)?,
+    };
+    let gap = gradient_gap(&start.card, &weights, [&cpu.device, &picked.device]);
+    let gap = gap.map_err(Failure::ours)?;
+    let words = format!(
+        "gradients of {} parameters: GPU and CPU differ by at most {:.1e} of the largest ({})",
+        gap.parameters, gap.apart, gap.parameter
+    );
+    if gap.apart > MOST_APART {
+        return Err(Failure::Ours(format!(
+            "{words}; that is no rounding, train with --device cpu"
+        )));
+    }
+    tell(&words);
+    Ok(())
+}
+
+/// The accepted frames of the project.
+fn own_stills(settings: &Settings, options: &Options) -> Result<OwnStills, Failure> {
+    let project = &settings.project.value;
+    let own = accepted_stills(project, &options.clips, &super::clip_options(settings))
+        .map_err(Failure::input)?;
+    own.notes.iter().for_each(|note| tell(note));
+    let (stills, structures) = (own.set.stills.len(), own.set.objects());
+    tell(&format!("{structures} accepted masks on {stills} frames of {} clips", own.clips));
+    Ok(own)
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ use crate::net::sam2::{ImageFeatures, Prompts, Sam2};
 use crate::net::tracker::{MaskMemory, MaskScale, PointerMemory, Presence};
 
 /// Structures asked about per still.
-const PER_STILL: usize = 2;
+pub(super) const PER_STILL: usize = 2;
 /// Decoder passes per still.
 const ROUNDS: usize = 3;
 /// Pointers of clips of this length or more are scaled alike; training clips stand for such clips.
@@ -69,6 +69,8 @@ pub enum Batch {
     Stills(Vec<Lesson>),
     /// Clips of equal length.
     Clips(Vec<ClipLesson>),
+    /// Stills whose features are known already, one row for each.
+    Encoded(Vec<Lesson>, ImageFeatures),
 }
 
 impl Plan {
@@ -121,8 +123,10 @@ pub struct Marks {
 pub struct Desk {
     /// The network's input.
     pub preprocess: Preprocess,
-    /// Weights of IoU and object terms; the ramped ones come with the plan.
+    /// Weights of Dice, IoU and object terms; the ramped ones come with the plan.
     pub weights: LossWeights,
+    /// How Eq. 1 is read, and how its clicks weigh.
+    pub boundary_reading: (Reading, ClickMass),
     device: Device,
     boundary: Vec<(usize, BoundaryLoss)>,
 }
@@ -131,28 +135,24 @@ impl Desk {
     /// A desk on an autodiff device.
     #[must_use]
     pub fn new(preprocess: Preprocess, weights: LossWeights, device: &Device) -> Self {
-        Self { preprocess, weights, device: device.clone(), boundary: Vec::new() }
+        let boundary_reading = (Reading::Ridge, ClickMass::Unit);
+        Self { preprocess, weights, boundary_reading, device: device.clone(), boundary: Vec::new() }
     }
 
     /// Eq. 1 on the half-size grid. The paper's blur (20 means of 7 px at 1024) is about a pixel there: one mean of 7
     /// (5 for small inputs) keeps its shape and lets the gradient reach a few pixels further.
     fn boundary_loss(&mut self, grid: usize) -> &BoundaryLoss {
+        let (reading, mass) = self.boundary_reading;
         let at = self.boundary.iter().position(|(g, _)| *g == grid).unwrap_or_else(|| {
             let taps = if grid >= 128 { 7 } else { 5 };
-            let config = BoundaryLossConfig {
-                reading: Reading::Ridge,
-                mass: ClickMass::Unit,
-                taps,
-                passes: 1,
-                click_sigma: 1.0,
-            };
+            let config = BoundaryLossConfig { reading, mass, taps, passes: 1, click_sigma: 1.0 };
             self.boundary.push((grid, BoundaryLoss::new(config, [grid; 2], &self.device)));
             self.boundary.len() - 1
         });
         &self.boundary[at].1
     }
 
-    fn images(&self, frames: &[&[f32]], side: usize) -> Tensor<4> {
+    pub(super) fn images(&self, frames: &[&[f32]], side: usize) -> Tensor<4> {
         let mut values = Vec::with_capacity(frames.len() * 3 * side * side);
         for frame in frames {
             for (mean, std) in self.preprocess.mean.iter().zip(&self.preprocess.std) {
@@ -165,19 +165,29 @@ impl Desk {
     /// Loss of one step, to be differentiated, and what to report.
     pub fn teach(&mut self, net: &Sam2, plan: &Plan, batch: &Batch) -> Option<(Tensor<1>, Marks)> {
         match batch {
-            Batch::Stills(lessons) if !lessons.is_empty() => Some(self.stills(net, plan, lessons)),
+            Batch::Stills(lessons) if !lessons.is_empty() => {
+                let frames: Vec<&[f32]> = lessons.iter().map(|l| &l.image[..]).collect();
+                let features = net.encode_image(self.images(&frames, plan.side));
+                Some(self.stills(net, plan, lessons, &features))
+            }
+            Batch::Encoded(lessons, features) => Some(self.stills(net, plan, lessons, features)),
             Batch::Clips(clips) if !clips.is_empty() => Some(self.clips(net, plan, clips)),
             _ => None,
         }
     }
 
-    fn stills(&mut self, net: &Sam2, plan: &Plan, lessons: &[Lesson]) -> (Tensor<1>, Marks) {
-        let frames: Vec<&[f32]> = lessons.iter().map(|l| &l.image[..]).collect();
+    fn stills(
+        &mut self,
+        net: &Sam2,
+        plan: &Plan,
+        lessons: &[Lesson],
+        features: &ImageFeatures,
+    ) -> (Tensor<1>, Marks) {
         let mut user = SimulatedUser::new(plan.seed ^ 0x5eed);
         let mut pupils: Vec<Pupil> =
             lessons.iter().flat_map(|l| &l.masks).map(|m| Pupil::new(m, plan, &mut user)).collect();
         let m = pupils.len();
-        let features = net.encode_image(self.images(&frames, plan.side)).for_prompts(m);
+        let features = features.for_prompts(m);
         let truth = self.truth(pupils.iter().map(|p| p.truth), plan.side / 2);
         let with_box = plan.subject == Subject::Region && user.rng().f32() < 0.4;
         let opening =

@@ -4,7 +4,7 @@
 //! candidate with the least mask loss alone carries the mask gradient; and Eq. 1 is computed on the *soft* mask in
 //! f32 with replicated borders. Its printed form has no minimum at the boundary (blurred foreground grows towards the
 //! inside), so the reading is an option: `Ridge` (product of blurred foreground and background, the default), `Edge`
-//! (slope of the blurred foreground) and `Literal`. Golden `bl.*`, `loss.*`.
+//! (slope of the blurred foreground), `Literal` and `LiteralMax`. Golden `bl.*`, `loss.*`.
 
 use burn::tensor::activation::{relu, sigmoid, softplus};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -90,6 +90,8 @@ pub fn least_of(losses: &Tensor<2>) -> Tensor<2> {
 pub enum Reading {
     /// The blurred foreground itself, as printed.
     Literal,
+    /// The blurred foreground, "normalized" by its largest value.
+    LiteralMax,
     /// `4 S (1 - S)`: 1 where the blurred foreground is one half.
     Ridge,
     /// Slope of the blurred foreground, 1 on a straight edge.
@@ -191,6 +193,11 @@ impl BoundaryLoss {
         let s = self.smooth(logits);
         match self.config.reading {
             Reading::Literal => s,
+            Reading::LiteralMax => {
+                let [m, h, w] = s.dims();
+                let largest = s.clone().reshape([m, h * w]).max_dim(1).clamp_min(1e-6);
+                s / largest.reshape([m, 1, 1])
+            }
             Reading::Ridge => (s.clone() * (s.neg() + 1.0)) * 4.0,
             Reading::Edge => {
                 let variance =
@@ -334,5 +341,57 @@ mod tests {
         let clicks = vec![vec![PointPx::new(0.0, 0.0), PointPx::new(31.5, 4.0)], vec![]];
         let sums = values(loss.click_map(&clicks).reshape([2, 1024]).sum_dim(1).reshape([2]));
         assert!((sums[0] - 1.0).abs() < 1e-4 && sums[1] == 0.0, "{sums:?}");
+    }
+
+    /// A mask of 3/4, 1/2, 1/4 from left to right, blurred once over 3 px, has S = 2/3, 1/2, 1/3; a click is as good as a
+    /// single pixel.
+    fn worked(reading: Reading, mass: ClickMass, clicks: &[PointPx]) -> (f32, Vec<f32>) {
+        let device = Device::flex().autodiff();
+        let config = BoundaryLossConfig { reading, mass, taps: 3, passes: 1, click_sigma: 0.1 };
+        let loss = BoundaryLoss::new(config, [3, 3], &device);
+        let row = [3f32.ln(), 0.0, -(3f32.ln())];
+        let logits = TensorData::new([row; 3].concat(), [1, 3, 3]);
+        let x = Tensor::<3>::from_data(logits, &device).require_grad();
+        let out = loss.forward(x.clone(), &[clicks.to_vec()]);
+        let grads = out.backward();
+        (values(out)[0], values(x.grad(&grads).expect("a gradient"))[..3].to_vec())
+    }
+
+    #[test]
+    fn every_reading_of_eq_1_as_worked_by_hand() {
+        let (left, middle) = (PointPx::new(0.5, 1.5), PointPx::new(1.5, 1.5));
+        // Slopes of the sigmoid at the three columns.
+        let [a, b] = [3.0 / 16.0, 1.0 / 4.0];
+        // The slope's unit: sigma sqrt(2 pi) with sigma^2 = (3^2 - 1) / 12.
+        let unit = (2f32 / 3.0).sqrt() * std::f32::consts::TAU.sqrt();
+        // Reading, click, exponent E, and dE over the logits of the first row; each row has the same.
+        let cases = [
+            (Reading::Literal, middle, 0.5, [a / 9.0, b / 9.0, a / 9.0]),
+            (Reading::Ridge, middle, 1.0, [0.0; 3]),
+            (Reading::Ridge, left, 8.0 / 9.0, [-8.0 / 27.0 * a, -4.0 / 27.0 * b, 0.0]),
+            (Reading::Edge, middle, unit / 6.0, [unit * a / 9.0, 0.0, -unit * a / 9.0]),
+        ];
+        for (reading, click, exponent, slopes) in cases {
+            let (loss, gradient) = worked(reading, ClickMass::Unit, &[click]);
+            let wanted = (-exponent).exp();
+            assert!((loss - wanted).abs() < 1e-5, "{reading:?}: {loss} {wanted}");
+            for (found, slope) in gradient.iter().zip(slopes) {
+                assert!(
+                    (found + wanted * slope).abs() < 1e-5,
+                    "{reading:?}: {gradient:?} {slopes:?}"
+                );
+            }
+        }
+        // 1/2 of the largest, 2/3.
+        assert!(
+            (worked(Reading::LiteralMax, ClickMass::Unit, &[middle]).0 - (-0.75f32).exp()).abs()
+                < 1e-5
+        );
+        // As printed every click adds its own mass; with unit mass two clicks weigh as one.
+        let twice = [middle, middle];
+        assert!((worked(Reading::Literal, ClickMass::Amp1, &twice).0 - (-1f32).exp()).abs() < 1e-5);
+        assert!(
+            (worked(Reading::Literal, ClickMass::Unit, &twice).0 - (-0.5f32).exp()).abs() < 1e-5
+        );
     }
 }

@@ -5,6 +5,7 @@
 //! step depends on the seed, its number and the state alone, so a resumed run continues bit for bit on the CPU; a
 //! cancelled run keeps what it has; what is written is the averaged network.
 
+pub mod agree;
 pub mod annotator;
 pub mod augment;
 pub mod baselines;
@@ -16,30 +17,34 @@ pub mod evaluate_video;
 pub mod lessons;
 pub mod loss;
 pub mod optimise;
+pub mod own;
 pub mod progress;
 mod pupil;
 mod validate;
+mod views;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::Device;
 
 use crate::domain::shown;
-use crate::net::config::ModelCard;
+use crate::net::config::{ModelCard, WeightsOrigin};
 use crate::net::sam2::Sam2;
 use crate::net::weights::{WeightsError, sha256_hex};
 use checkpoint::{Checkpoint, CheckpointError, Standing};
 use dataset::{DataError, DataSource, Pick, StillSet, TRAIN_SIDE_PX};
 use lessons::{Batch, Desk, Plan, Subject};
-use loss::LossWeights;
+use loss::{ClickMass, LossWeights, Reading};
 use optimise::{AdamW, Optimiser};
 pub use progress::Progress;
 use progress::Tally;
 use validate::Validation;
+use views::Views;
 
 /// Steps over which the learning rate rises.
 const WARM_UP: u64 = 100;
@@ -72,6 +77,15 @@ pub struct TrainOptions {
     pub resume: bool,
     /// Safetensors to start from instead of random weights.
     pub start_from: Option<PathBuf>,
+    /// The same as the bytes of such a file, for weights that are in memory.
+    pub start: Option<Vec<u8>>,
+    /// The encoder stays as it is: so many views of every still are encoded once, and what comes after the encoder learns
+    /// from those. `None`: everything learns.
+    pub frozen_views: Option<usize>,
+    /// Weights of the losses; focal and boundary loss rise to them.
+    pub weights: LossWeights,
+    /// How Eq. 1 is read, and how its clicks weigh.
+    pub boundary_reading: (Reading, ClickMass),
     /// When to stop.
     pub budget: Budget,
     /// Seeds weights, images and clicks.
@@ -115,6 +129,10 @@ impl TrainOptions {
             out,
             resume: false,
             start_from: None,
+            start: None,
+            frozen_views: None,
+            weights: LossWeights::default(),
+            boundary_reading: (Reading::Ridge, ClickMass::Unit),
             budget,
             seed: 0,
             threads: 2,
@@ -141,7 +159,7 @@ impl TrainOptions {
         let late = usize::from(used >= self.switch_at);
         let (side, batch) = (self.sides[late], self.batches[late]);
         let ramp = ((step + 1) as f64 / LOSS_RAMP).min(1.0);
-        let weights = LossWeights::default();
+        let weights = self.weights;
         let (clip, region) =
             (rng.f32() < self.clip_share && used >= self.clips_from, rng.f32() < self.region_share);
         let (subject, batch) = match (clip, region) {
@@ -239,7 +257,7 @@ pub enum TrainError {
 pub fn train(
     options: &TrainOptions,
     device: &Device,
-    mut progress: impl FnMut(&Progress) + Send,
+    progress: impl FnMut(&Progress) + Send,
     cancel: &AtomicBool,
 ) -> Result<TrainReport, TrainError> {
     let sets = options
@@ -247,12 +265,26 @@ pub fn train(
         .iter()
         .map(|s| StillSet::load(s, Some(TRAIN_SIDE_PX), Pick::AllComponents))
         .collect::<Result<Vec<_>, _>>()?;
+    train_on(&sets, options, device, progress, cancel)
+}
+
+/// As [`train`], on stills that are in memory already; the sources of `options` are not read.
+///
+/// # Errors
+/// As [`train`].
+pub fn train_on(
+    sets: &[StillSet],
+    options: &TrainOptions,
+    device: &Device,
+    mut progress: impl FnMut(&Progress) + Send,
+    cancel: &AtomicBool,
+) -> Result<TrainReport, TrainError> {
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(options.threads.max(1))
         .build()
         .map_err(|e| TrainError::Threads { threads: options.threads, cause: e.to_string() })?;
     let validation = Validation::load(&options.held_back)?;
-    pool.install(|| Run::start(options, device, validation)?.go(&sets, &mut progress, cancel))
+    pool.install(|| Run::start(options, device, validation)?.go(sets, &mut progress, cancel))
 }
 
 /// A run between two steps.
@@ -281,19 +313,20 @@ impl<'a> Run<'a> {
         let device = plain.clone().autodiff();
         device.seed(options.seed);
         let mut net = options.card.network.init(&device);
-        if let Some(file) = &options.start_from {
-            net = net.load_file(
-                file,
-                &crate::net::config::WeightsOrigin {
-                    sha256: String::new(),
-                    ..options.card.weights.clone()
-                },
-            )?;
+        let unhashed = WeightsOrigin { sha256: String::new(), ..options.card.weights.clone() };
+        if let Some(bytes) = &options.start {
+            net = net.load_bytes("the network to start from", bytes.clone(), &unhashed)?;
+        } else if let Some(file) = &options.start_from {
+            net = net.load_file(file, &unhashed)?;
         } else {
             tie_projections(&mut net);
         }
+        if options.frozen_views.is_some() {
+            net.image_encoder = net.image_encoder.no_grad();
+        }
         let optimiser = Optimiser::new(&net, AdamW::default());
-        let desk = Desk::new(options.card.preprocess.clone(), LossWeights::default(), &device);
+        let mut desk = Desk::new(options.card.preprocess.clone(), options.weights, &device);
+        desk.boundary_reading = options.boundary_reading;
         let (before, since) = (Duration::ZERO, Instant::now());
         let mut run = Self {
             options,
@@ -337,12 +370,22 @@ impl<'a> Run<'a> {
         cancel: &AtomicBool,
     ) -> Result<TrainReport, TrainError> {
         let mut cancelled = false;
+        let [_, side] = self.options.sides;
+        let views = self.options.frozen_views.map(|count| {
+            Views::of(&self.net, &self.desk, sets, count.max(1), side, self.options.seed)
+        });
+        if views.as_ref().is_some_and(Views::is_empty) {
+            return Err(DataError::Nothing { file: "the stills to learn from".into() }.into());
+        }
         std::thread::scope(|scope| -> Result<(), TrainError> {
             let (orders, inbox) = mpsc::channel::<Plan>();
             let (ready, batches) = mpsc::sync_channel::<(Plan, Batch)>(AHEAD);
             scope.spawn(move || {
                 for plan in inbox {
-                    let batch = plan.render(sets);
+                    let batch = match &views {
+                        Some(views) => views.draw(&plan),
+                        None => plan.render(sets),
+                    };
                     if ready.send((plan, batch)).is_err() {
                         break;
                     }

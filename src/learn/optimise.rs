@@ -149,14 +149,19 @@ impl Optimiser {
         }
     }
 
+    /// The gradient of each parameter in the order of the slots; `None` where the loss does not reach.
+    pub(super) fn gather(&self, net: &Sam2, grads: GradientsParams) -> Vec<Option<Vec<f32>>> {
+        let mut gather = Gather { index: &self.index, grads, out: vec![None; self.slots.len()] };
+        net.visit(&mut gather);
+        gather.out
+    }
+
     /// One step with learning rate `rate`; returns the network with new weights and the norm of all gradients.
     ///
     /// A step whose gradients are not finite changes nothing.
     #[must_use]
     pub fn step(&mut self, net: Sam2, grads: GradientsParams, rate: f32) -> (Sam2, f32) {
-        let mut gather = Gather { index: &self.index, grads, out: vec![None; self.slots.len()] };
-        net.visit(&mut gather);
-        let grads = gather.out;
+        let grads = self.gather(&net, grads);
         let squares = grads.iter().flatten().flat_map(|g| g.iter().map(|v| f64::from(*v).powi(2)));
         let norm = squares.sum::<f64>().sqrt() as f32;
         if !norm.is_finite() {

@@ -6,7 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::SafeTensors;
-use sonomark::domain::{Bitmap, FramePrompts, GrayFrame, PointKind, PointPx};
+use sonomark::codec::{self, OpenOptions};
+use sonomark::domain::{
+    Bitmap, Edit, FrameMask, FramePrompts, GrayFrame, Mark, MaskSource, PointKind, PointPx, Step,
+    Track, TrackId,
+};
 use sonomark::learn::annotator::{contour, next_boundary_click};
 use sonomark::learn::baselines::Baseline;
 use sonomark::learn::checkpoint::{Checkpoint, CheckpointError};
@@ -15,10 +19,12 @@ use sonomark::learn::evaluate::{ClickOptions, Judged, Placing, evaluate_clicks};
 use sonomark::learn::evaluate_video::{Tracking, VideoOptions, evaluate_video};
 use sonomark::learn::lessons::{Batch, Desk, Plan, Subject};
 use sonomark::learn::loss::{BoundaryLoss, BoundaryLossConfig, ClickMass, LossWeights, Reading};
-use sonomark::learn::{Budget, Progress, TrainOptions, train};
+use sonomark::learn::own::accepted_stills;
+use sonomark::learn::{Budget, Progress, TrainOptions, train, train_on};
 use sonomark::net::config::ModelCard;
 use sonomark::net::follow::FollowOptions;
 use sonomark::net::predict::Predictor;
+use sonomark::project::{ClipStore, StoreOptions};
 
 const TINY: &str = "
 name: tiny
@@ -102,9 +108,12 @@ fn the_boundary_loss_and_its_gradient_are_the_references_in_every_reading() {
     let Some(golden) = Golden::open() else { return };
     let device = Device::flex().autodiff();
     let logits = golden.floats("bl.logits");
-    for (reading, name) in
-        [(Reading::Literal, "literal"), (Reading::Ridge, "ridge"), (Reading::Edge, "edge")]
-    {
+    for (reading, name) in [
+        (Reading::Literal, "literal"),
+        (Reading::LiteralMax, "literal_max"),
+        (Reading::Ridge, "ridge"),
+        (Reading::Edge, "edge"),
+    ] {
         for (mass, tag) in [(ClickMass::Unit, "unit"), (ClickMass::Amp1, "amp1")] {
             let config = BoundaryLossConfig { reading, mass, ..BoundaryLossConfig::default() };
             let loss = BoundaryLoss::new(config, [64, 80], &device);
@@ -218,7 +227,7 @@ fn a_lesson_is_a_function_of_its_seed_and_its_masks_stay_exact() {
         |subject, seed| Plan { subject, side: 64, batch: 3, focal: 20.0, boundary: 2.0, seed };
     let stills = |seed| match plan(Subject::Boundary, seed).render(&sets) {
         Batch::Stills(lessons) => lessons,
-        Batch::Clips(_) => panic!("stills were asked for"),
+        _ => panic!("stills were asked for"),
     };
     let (first, again, other) = (stills(5), stills(5), stills(6));
     assert_eq!(first[0].image, again[0].image);
@@ -449,4 +458,79 @@ fn boundary_points_end_on_the_contour_of_the_answer() {
         assert!(off <= 2.0, "({x}, {y}) is {off} px from the contour");
     }
     assert!((0.0..=1.0).contains(&answer.score) && answer.object_score_logit.is_finite());
+}
+
+/// A project of four stills with an accepted disc each, made as the screen makes one, and the folder of the stills.
+fn own_project(dir: &Path) -> (PathBuf, PathBuf) {
+    let (project, clips) = (dir.join("project"), dir.join("clips"));
+    std::fs::create_dir_all(&clips).unwrap();
+    for i in 0..4u64 {
+        let (cx, cy, r) = (44.0 + 2.0 * i as f32, 38.0, 15.0 + i as f32);
+        let inside = |x: u32, y: u32| (x as f32 + 0.5 - cx).hypot(y as f32 + 0.5 - cy) <= r;
+        let gray = |x: u32, y: u32| {
+            if inside(x, y) { 170 } else { 50 + ((x * 5 + y * (9 + i as u32)) % 31) as u8 }
+        };
+        let file = clips.join(format!("c{i}.png"));
+        image::GrayImage::from_fn(96, 80, |x, y| image::Luma([gray(x, y)])).save(&file).unwrap();
+        let clip = codec::open(&file, &OpenOptions::default()).unwrap();
+        let options = StoreOptions { user: "anna".into(), rescue: None };
+        let (mut store, loaded) = ClipStore::open_with(&project, clip.info(), 0, &options).unwrap();
+        // What the network decided is not a person's word.
+        let source = if i == 3 { MaskSource::Prompted } else { MaskSource::Accepted };
+        let mask = Bitmap::from_fn(96, 80, inside).to_mask();
+        let mut content = Track::new("disc", 0);
+        content.masks.insert(0, FrameMask { mask, source, score: 1.0 });
+        let group = u64::from(loaded.session_seed) << 32 | 1;
+        let edits = vec![Edit::AddTrack { track: TrackId(group), content }];
+        store.append(&Step { group, mark: Mark::Do, edits }, 0).unwrap();
+    }
+    (project, clips)
+}
+
+#[test]
+fn a_network_goes_on_from_own_accepted_frames_with_a_frozen_encoder() {
+    let dir = tempfile::tempdir().unwrap();
+    let (project, clips) = own_project(dir.path());
+    let own =
+        accepted_stills(&project, std::slice::from_ref(&clips), &OpenOptions::default()).unwrap();
+    assert_eq!((own.set.stills.len(), own.clips, own.notes.len()), (3, 3, 0));
+    let missing =
+        accepted_stills(&project, &[dir.path().join("elsewhere")], &OpenOptions::default());
+    assert!(
+        missing.unwrap_err().to_string().contains("no accepted frame whose clip is among --clips")
+    );
+
+    let device = Device::flex();
+    let before = tiny().network.init(&device).to_safetensors().unwrap();
+    let mut options =
+        options(DataSource::parse("unused"), &dir.path().join("out"), Path::new("unused"));
+    options.start_from = None;
+    options.start = Some(before.clone());
+    options.frozen_views = Some(3);
+    options.clip_share = 0.0;
+    options.budget = Budget::Steps(120);
+    options.rate = 3e-3;
+    let sets = [own.set];
+    let report = train_on(&sets, &options, &device, |_| {}, &AtomicBool::new(false)).unwrap();
+    let autodiff = device.autodiff();
+    let (subject, card) = (Subject::Boundary, tiny());
+    let plan = Plan { subject, side: 64, batch: 4, focal: 20.0, boundary: 2.0, seed: 77 };
+    let batch = plan.render(&sets);
+    let loss = |weights: Vec<u8>| {
+        let net = card.network.init(&autodiff).load_bytes("one", weights, &card.weights).unwrap();
+        let mut desk = Desk::new(card.preprocess.clone(), LossWeights::default(), &autodiff);
+        desk.teach(&net, &plan, &batch).unwrap().1.loss
+    };
+    let losses = [loss(before.clone()), loss(std::fs::read(&report.weights).unwrap())];
+    assert!(losses[1] < 0.95 * losses[0], "{losses:?}");
+    // The encoder is what it was, bit for bit; the decoder is not.
+    let after = std::fs::read(&report.weights).unwrap();
+    let [before, after] = [&before, &after].map(|bytes| SafeTensors::deserialize(bytes).unwrap());
+    let mut changed = 0;
+    for (name, tensor) in before.iter() {
+        let same = tensor.data() == after.tensor(name).unwrap().data();
+        assert!(same || !name.starts_with("image_encoder"), "{name} is frozen");
+        changed += usize::from(!same && name.starts_with("sam_mask_decoder"));
+    }
+    assert!(changed > 10);
 }

@@ -19,6 +19,7 @@ mod layers;
 mod learn;
 mod models;
 mod net_cpu;
+mod net_gradients;
 mod net_image;
 mod net_model;
 mod net_semantics;

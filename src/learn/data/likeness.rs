@@ -2,8 +2,8 @@
 //!
 //! A hash of 63 bits says whether each slow wave of the picture is stronger than the median one: it survives scaling,
 //! compression and changes of gain, not a turn or a crop. Up to [`NEAR_BITS`] different bits count as a near-duplicate;
-//! on 657 stills of two public sets all 163 pairs under that bound correlate at 0.91 or more, and pairs that have
-//! nothing to do with each other begin at 12 bits.
+//! on 657 stills of two public sets all 163 pairs within that bound correlate at 0.91 or more; pairs that have nothing
+//! to do with each other appear from 11 bits on.
 
 use crate::domain::GrayFrame;
 use crate::net::resize::{Kernel, resize_plane};

@@ -1,0 +1,140 @@
+//! A person's own annotations as stills to learn from.
+//!
+//! What decides whether this file is right: only masks that a person accepted are taken, never the network's own; a
+//! project knows its clips by their content alone, so clips are opened where they lie and recognised by their hash.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::dataset::{
+    DataError, LEAST_AREA_PX, Still, StillSet, TRAIN_SIDE_PX, hex, pyramid, shrink, unreadable,
+};
+use crate::codec::{self, Clip, OpenOptions, looks_like_clip};
+use crate::domain::{Annotation, Bitmap, FrameIndex, GrayFrame, Mask, MaskSource, shown};
+use crate::project::{list_clips, load_read_only};
+
+/// Accepted frames of a project, and what a person should know of the others.
+#[derive(Debug, Clone)]
+pub struct OwnStills {
+    /// The frames.
+    pub set: StillSet,
+    /// Clips that the frames come from.
+    pub clips: usize,
+    /// Clips with accepted frames that are nowhere in the given places, and clips that cannot be read.
+    pub notes: Vec<String>,
+}
+
+/// The accepted frames of the project in `root`, with their images from clips in `places` (clips, or folders of clips).
+///
+/// # Errors
+/// A project that cannot be read, or without an accepted frame whose clip is there.
+pub fn accepted_stills(
+    root: &Path,
+    places: &[PathBuf],
+    options: &OpenOptions,
+) -> Result<OwnStills, DataError> {
+    let summaries = list_clips(root).map_err(|e| unreadable(root, e))?;
+    let mut notes = Vec::new();
+    let at = clips_by_hash(places, options, &mut notes);
+    let mut hash = Sha256::new();
+    let (mut stills, mut clips) = (Vec::new(), 0);
+    for summary in &summaries {
+        let loaded = load_read_only(root, &summary.hash).map_err(|e| unreadable(root, e))?;
+        let frames = accepted(&loaded.annotation);
+        if frames.is_empty() {
+            continue;
+        }
+        let Some(clip) = at.get(&summary.hash.0) else {
+            let name = summary.info.as_ref().map_or("a clip", |info| info.name.as_str());
+            notes.push(format!(
+                "{} ({}) has {} accepted frames and is not among --clips; it is left out",
+                shown(name),
+                summary.hash.short(),
+                frames.len()
+            ));
+            continue;
+        };
+        clips += 1;
+        hash.update(summary.hash.0.as_bytes());
+        for (frame, masks) in frames {
+            let image = clip.frame(frame)?;
+            hash.update(frame.to_le_bytes());
+            masks.iter().flat_map(|m| m.runs()).for_each(|run| hash.update(run.to_le_bytes()));
+            stills.extend(still(format!("{}/{frame}", summary.hash.short()), &image, &masks));
+        }
+    }
+    if stills.is_empty() {
+        let cause = "it has no accepted frame whose clip is among --clips; accept masks first, and give the folder of the clips";
+        return Err(unreadable(root, cause));
+    }
+    let set = StillSet { name: "accepted".into(), stills, sha256: hex(hash) };
+    Ok(OwnStills { set, clips, notes })
+}
+
+/// Frames with accepted masks, and these.
+fn accepted(annotation: &Annotation) -> Vec<(FrameIndex, Vec<Mask>)> {
+    let mut frames: std::collections::BTreeMap<FrameIndex, Vec<Mask>> = Default::default();
+    for track in annotation.tracks.values() {
+        for (frame, held) in &track.masks {
+            if held.source == MaskSource::Accepted && held.mask.area_px() as usize >= LEAST_AREA_PX
+            {
+                frames.entry(*frame).or_default().push(held.mask.clone());
+            }
+        }
+    }
+    frames.into_iter().collect()
+}
+
+/// Structures may overlap, so each is shrunk alone.
+fn still(name: String, image: &GrayFrame, masks: &[Mask]) -> Option<Still> {
+    let mut small = image.clone();
+    let mut objects = Vec::new();
+    for mask in masks {
+        let bitmap = mask.to_bitmap();
+        if (bitmap.width_px, bitmap.height_px) != (image.width_px, image.height_px) {
+            continue;
+        }
+        let labels = GrayFrame {
+            width_px: image.width_px,
+            height_px: image.height_px,
+            pixels: bitmap.pixels.iter().map(|inside| u8::from(*inside)).collect(),
+        };
+        let (shrunk, labels) = shrink(image, &labels, TRAIN_SIDE_PX);
+        let pixels = labels.pixels.iter().map(|l| *l > 0).collect();
+        let shape = Bitmap { width_px: labels.width_px, height_px: labels.height_px, pixels };
+        small = shrunk;
+        objects.push(shape.to_mask());
+    }
+    (!objects.is_empty()).then(|| Still { name, levels: pyramid(small), objects })
+}
+
+/// The clips in `places` by content; what cannot be opened is noted.
+fn clips_by_hash(
+    places: &[PathBuf],
+    options: &OpenOptions,
+    notes: &mut Vec<String>,
+) -> HashMap<String, Clip> {
+    let mut paths: Vec<PathBuf> = Vec::new();
+    for place in places {
+        if looks_like_clip(place) {
+            paths.push(place.clone());
+        }
+        // A folder of stills is a clip, and each still may be one too.
+        let Ok(entries) = std::fs::read_dir(place) else { continue };
+        let mut inside: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        inside.sort();
+        paths.extend(inside.into_iter().filter(|path| looks_like_clip(path)));
+    }
+    let mut out = HashMap::new();
+    for path in paths {
+        match codec::open(&path, options) {
+            Ok(clip) => {
+                out.entry(clip.info().content_hash.0.clone()).or_insert(clip);
+            }
+            Err(error) => notes.push(error.to_string()),
+        }
+    }
+    out
+}

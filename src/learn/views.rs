@@ -1,0 +1,80 @@
+//! Encoded views of a few stills, for learning with a frozen encoder.
+//!
+//! The encoder is most of a step. When it does not learn, its answer to an image is always the same, so every still is
+//! placed and varied a few times, encoded once, and only what comes after the encoder is computed in each step. What
+//! decides whether this file is right: the features carry no gradient, and a step is still a function of its seed.
+
+use burn::tensor::Tensor;
+
+use super::augment::{Lesson, lesson};
+use super::dataset::{Still, StillSet};
+use super::lessons::{Batch, Desk, PER_STILL, Plan};
+use crate::net::sam2::{ImageFeatures, Sam2};
+
+/// Encoded at once.
+const CHUNK: usize = 4;
+
+/// Views with their features.
+pub(super) struct Views {
+    views: Vec<(Lesson, ImageFeatures)>,
+}
+
+impl Views {
+    /// `count` views of every still, `side` px, encoded by `net`.
+    pub(super) fn of(
+        net: &Sam2,
+        desk: &Desk,
+        sets: &[StillSet],
+        count: usize,
+        side: usize,
+        seed: u64,
+    ) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed ^ 0x71e5);
+        let stills: Vec<&Still> = sets.iter().flat_map(|set| &set.stills).collect();
+        let mut lessons: Vec<Lesson> = Vec::with_capacity(stills.len() * count);
+        for still in stills {
+            for _ in 0..count {
+                lessons.extend(lesson(still, PER_STILL, side, &mut rng));
+            }
+        }
+        let mut views = Vec::with_capacity(lessons.len());
+        let mut lessons = lessons.into_iter();
+        loop {
+            let chunk: Vec<Lesson> = lessons.by_ref().take(CHUNK).collect();
+            if chunk.is_empty() {
+                return Self { views };
+            }
+            let frames: Vec<&[f32]> = chunk.iter().map(|l| &l.image[..]).collect();
+            let all = net.encode_image(desk.images(&frames, side));
+            for (i, lesson) in chunk.into_iter().enumerate() {
+                let part = |x: &Tensor<4>| x.clone().narrow(0, i, 1).detach();
+                let features = ImageFeatures {
+                    pix_feat: part(&all.pix_feat),
+                    high_res: [part(&all.high_res[0]), part(&all.high_res[1])],
+                };
+                // The picture is in the features now.
+                views.push((Lesson { image: Vec::new(), ..lesson }, features));
+            }
+        }
+    }
+
+    /// No still could be placed so that its structure is seen.
+    pub(super) fn is_empty(&self) -> bool {
+        self.views.is_empty()
+    }
+
+    /// The views of one step; there must be some.
+    pub(super) fn draw(&self, plan: &Plan) -> Batch {
+        let mut rng = fastrand::Rng::with_seed(plan.seed);
+        let drawn: Vec<&(Lesson, ImageFeatures)> =
+            (0..plan.batch.max(1)).map(|_| &self.views[rng.usize(..self.views.len())]).collect();
+        let join = |part: fn(&ImageFeatures) -> &Tensor<4>| {
+            Tensor::cat(drawn.iter().map(|(_, f)| part(f).clone()).collect(), 0)
+        };
+        let features = ImageFeatures {
+            pix_feat: join(|f| &f.pix_feat),
+            high_res: [join(|f| &f.high_res[0]), join(|f| &f.high_res[1])],
+        };
+        Batch::Encoded(drawn.into_iter().map(|(lesson, _)| lesson.clone()).collect(), features)
+    }
+}

@@ -18,7 +18,7 @@ use crate::tui::graphics::{BenchRow, bench_rows, synthetic_frame};
 
 use super::headless::{load_network, make_folder, write_gray, write_json};
 use super::pty::Terminal;
-use super::{Done, Failure, annotator, bench_memory, bench_stages, demo, print};
+use super::{Done, Failure, annotator, bench_memory, bench_stages, bench_train, demo, print};
 
 const REPEATS: usize = 9;
 
@@ -37,6 +37,8 @@ enum What {
     Screen,
     /// Keys, bytes and seconds of a scripted annotator at the real program
     Annotator,
+    /// Images per second of the training loop
+    Train,
 }
 
 /// Arguments.
@@ -54,6 +56,18 @@ pub(super) struct Options {
     /// Also write the numbers here
     #[arg(long, value_name = "OUT")]
     json: Option<PathBuf>,
+    /// Steps that are counted (train)
+    #[arg(long, default_value_t = 20)]
+    steps: u64,
+    /// Side of the input, px (train)
+    #[arg(long, default_value_t = 256, value_name = "PX")]
+    side: usize,
+    /// Stills of a step (train)
+    #[arg(long, default_value_t = 4)]
+    batch: usize,
+    /// Worker threads of the CPU (train)
+    #[arg(long, default_value_t = 2)]
+    threads: usize,
     /// Frames to track for `memory`
     #[arg(long, value_name = "N", default_value_t = 5000)]
     frames: usize,
@@ -77,6 +91,11 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
             bench_memory::report(load_network(settings)?, &frames_of(&clip)?, options.frames)?
         }
         What::Screen => screen(&scratch.path().join("screen"))?,
+        What::Train => {
+            let Options { steps, side, batch, threads, .. } = *options;
+            let load = bench_train::Load { steps, side, batch, threads };
+            bench_train::report(settings, load, scratch.path())?
+        }
         What::Annotator => {
             let data = options.data.as_deref().ok_or_else(|| {
                 Failure::Input("give --data DIR, the folder that holds images/usgra".into())

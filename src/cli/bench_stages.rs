@@ -58,7 +58,7 @@ fn configuration(cause: impl std::fmt::Display) -> Failure {
 }
 
 /// Processor seconds (user and system, all threads) of this process so far.
-fn cpu_seconds() -> f64 {
+pub(super) fn cpu_seconds() -> f64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the call only writes the struct it is given.
     let result = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut now) };

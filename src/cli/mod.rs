@@ -9,6 +9,7 @@ mod annotator;
 mod bench;
 mod bench_memory;
 mod bench_stages;
+mod bench_train;
 mod data;
 mod demo;
 mod doctor;

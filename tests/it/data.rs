@@ -104,6 +104,53 @@ fn text(dir: &Path, file: &str, text: &str) {
     fs::write(path, text).unwrap();
 }
 
+/// What `numpy.save` makes of `{"image": ..., "structures": {"artery": disc, "vein": nothing}}`: a pickle of protocol 3.
+fn pickled(seed: u64) -> Vec<u8> {
+    fn text(out: &mut Vec<u8>, text: &str) {
+        out.push(b'X');
+        out.extend((text.len() as u32).to_le_bytes());
+        out.extend(text.as_bytes());
+    }
+    fn array(out: &mut Vec<u8>, kind: &str, shape: &[u8], data: impl FnOnce(&mut Vec<u8>)) {
+        out.extend(
+            b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R(K\x01",
+        );
+        shape.iter().for_each(|n| out.extend([b'K', *n]));
+        out.push([b')', 0x85, 0x86][shape.len()]);
+        out.extend(b"cnumpy\ndtype\n");
+        text(out, kind);
+        out.extend(b"\x89\x88\x87R(K\x03X\x01\x00\x00\x00|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89");
+        data(out);
+        out.extend(b"tb");
+    }
+    let plane = |out: &mut Vec<u8>, value: &dyn Fn(u32, u32) -> u8| {
+        array(out, "u1", &[SIZE.1 as u8, SIZE.0 as u8], |out| {
+            out.push(b'B');
+            out.extend((SIZE.0 * SIZE.1).to_le_bytes());
+            out.extend((0..SIZE.0 * SIZE.1).map(|i| value(i % SIZE.0, i / SIZE.0)));
+        });
+    };
+    let mut out = b"\x93NUMPY\x01\x00".to_vec();
+    let header = "{'descr': '|O', 'fortran_order': False, 'shape': (), }\n";
+    out.extend((header.len() as u16).to_le_bytes());
+    out.extend(header.as_bytes());
+    out.extend(b"\x80\x03");
+    array(&mut out, "O8", &[], |out| {
+        out.extend(b"]q\x00}q\x01(");
+        text(out, "image");
+        plane(out, &|x, y| gray(seed, x, y));
+        text(out, "structures");
+        out.extend(b"}q\x02(");
+        text(out, "artery");
+        plane(out, &|x, y| u8::from(inside(seed, x, y)));
+        text(out, "vein");
+        plane(out, &|_, _| 0);
+        out.extend(b"uua");
+    });
+    out.push(b'.');
+    out
+}
+
 /// The set `kind` as its authors publish it, a few images of it.
 fn miniature(kind: &str, dir: &Path) {
     match kind {
@@ -252,6 +299,37 @@ fn miniature(kind: &str, dir: &Path) {
                 text(dir, &format!("database_split/subgroup_{list}.txt"), &format!("{name}\n"));
             }
         }
+        "fass" => {
+            for (patient, n) in [(1, 1), (1, 2), (14, 1)] {
+                let stem = format!("P{patient:02}_IMG{n}");
+                let seed = 10 * patient + n;
+                save(&dir.join(format!("IMAGES/{stem}.png")), SIZE, |x, y| gray(seed, x, y));
+                fs::create_dir_all(dir.join("ARRAY_FORMAT")).unwrap();
+                fs::write(dir.join(format!("ARRAY_FORMAT/{stem}.npy")), pickled(seed)).unwrap();
+            }
+        }
+        "thyroid_cine" => {
+            let names = ["7_1", "7_1", "7_1", "7_2", "7_2", "9_"];
+            let all = |value: &dyn Fn(u64, u32, u32) -> u8| -> Vec<u8> {
+                let pixels = SIZE.0 * SIZE.1;
+                let frames = 0..names.len() as u64;
+                frames
+                    .flat_map(|f| (0..pixels).map(move |i| (f, i % SIZE.0, i / SIZE.0)))
+                    .map(|(f, x, y)| value(f, x, y))
+                    .collect()
+            };
+            let shape = [names.len() as u64, u64::from(SIZE.1), u64::from(SIZE.0)];
+            let mut file = hdf5_pure::FileBuilder::new();
+            file.create_dataset("image")
+                .with_u8_data(&all(&|f, x, y| gray(90 + f, x, y)))
+                .with_shape(&shape);
+            let mask = |f, x, y| if inside(90 + f, x, y) { 255 } else { 0 };
+            file.create_dataset("mask").with_u8_data(&all(&mask)).with_shape(&shape);
+            file.create_dataset("annot_id").with_vlen_strings(&names);
+            fs::create_dir_all(dir).unwrap();
+            file.write(dir.join("dataset.hdf5")).unwrap();
+            text(dir, "metadata.csv", "annot_id,age\n");
+        }
         "usgra" => {
             for n in 0..3 {
                 pair(
@@ -304,6 +382,7 @@ fn every_published_set_becomes_a_manifest_that_training_reads() {
     let wanted: &[(&str, usize, usize, &[u8])] = &[
         ("liver", 3, 0, &[1]),
         ("aul", 3, 3, &[1, 2]),
+        ("fass", 3, 2, &[1]),
         ("busbra", 8, 4, &[1]),
         ("tg3k", 6, 2, &[1]),
         ("tn3k", 4, 0, &[1]),
@@ -313,6 +392,7 @@ fn every_published_set_becomes_a_manifest_that_training_reads() {
         ("trusted", 4, 3, &[1]),
         ("segthy", 3, 2, &[1]),
         ("camus", 4, 3, &[2]),
+        ("thyroid_cine", 3, 2, &[1]),
         ("usgra", 3, 0, &[2]),
         ("busi", 2, 0, &[1]),
         ("pairs", 3, 0, &[1]),
@@ -337,8 +417,13 @@ fn every_published_set_becomes_a_manifest_that_training_reads() {
         );
         let source = DataSource { dir: found.file.clone(), list: None };
         let set = StillSet::load(&source, None, Pick::LargestOfLabel).unwrap();
-        let clips = found.manifest.items.iter().any(|i| i.image.contains(".nii"));
-        assert_eq!(set.stills.len(), items * if clips { 3 } else { 1 }, "{kind}");
+        // Volumes are labelled on three planes; of the three clips 3, 2 and 1 frames are.
+        let stills = match *kind {
+            "thyroid_cine" => 6,
+            _ if found.manifest.items[0].image.contains(".nii") => 3 * items,
+            _ => *items,
+        };
+        assert_eq!(set.stills.len(), stills, "{kind}");
         for mask in set.stills.iter().flat_map(|s| &s.objects).filter(|_| *kind != "aul") {
             assert!((330..=410).contains(&mask.area_px()), "{kind}: {} px of 380", mask.area_px());
         }

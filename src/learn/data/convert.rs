@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use super::layouts::Special;
-use crate::domain::{Bitmap, GrayFrame};
+use super::layouts::{Layout, Special};
+use super::pickle;
+use crate::domain::{Bitmap, GrayFrame, shown};
 use crate::export::fill_outline;
 use crate::learn::dataset::{DataError, unreadable};
 
@@ -12,22 +13,45 @@ const BYTES_MAX: u64 = 16 << 20;
 
 /// The labels that the files `masks` (label and file) give an image of `size_px`.
 pub(super) fn labels(
-    special: Special,
+    layout: &Layout,
     size_px: [u32; 2],
     masks: &[(u8, &Path)],
 ) -> Result<GrayFrame, DataError> {
     let [width_px, height_px] = size_px;
     let mut pixels = vec![0; width_px as usize * height_px as usize];
-    for (label, file) in masks {
-        let mut mask = Bitmap::empty(width_px, height_px);
-        match special {
-            Special::None => {}
-            Special::Outlines => fill_outline(&mut mask, &outline(file)?),
-        }
-        for (out, inside) in pixels.iter_mut().zip(&mask.pixels) {
+    let mut put = |label: u8, set: &[bool]| {
+        for (out, inside) in pixels.iter_mut().zip(set) {
             if *inside {
-                *out = *label;
+                *out = label;
             }
+        }
+    };
+    for (label, file) in masks {
+        match layout.special {
+            Special::Outlines => {
+                let mut mask = Bitmap::empty(width_px, height_px);
+                fill_outline(&mut mask, &outline(file)?);
+                put(*label, &mask.pixels);
+            }
+            Special::Arrays => {
+                for (name, array) in pickle::arrays(file, "structures")? {
+                    if [array.width, array.height] != size_px.map(|side| side as usize) {
+                        let cause = format!(
+                            "its arrays are {} x {}, the image is {width_px} x {height_px}",
+                            array.width, array.height
+                        );
+                        return Err(unreadable(file, cause));
+                    }
+                    let known = layout.labels.iter().find(|(_, known)| *known == name);
+                    let Some((label, _)) = known else {
+                        let cause =
+                            format!("it holds a structure {}, which is not known", shown(&name));
+                        return Err(unreadable(file, cause));
+                    };
+                    put(*label, &array.set);
+                }
+            }
+            Special::None | Special::CineHdf5 => {}
         }
     }
     Ok(GrayFrame { width_px, height_px, pixels })

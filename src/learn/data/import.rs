@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::check::{Looked, Near, look, near};
+use super::cine::{Unpacked, unpack};
 use super::convert;
 use super::layouts::{Layout, Part, Patient, Special};
 use super::likeness::near_pairs;
@@ -61,7 +62,10 @@ pub fn import(layout: &Layout, path: &Path, out: &Path) -> Result<Imported, Data
     let folder = std::fs::canonicalize(path).map_err(|e| unreadable(path, e))?;
     let files = tree(&folder)?;
     let mut notes = Vec::new();
-    let (mut drafts, without_mask) = drafts(layout, &files);
+    let (mut drafts, without_mask) = match layout.special {
+        Special::CineHdf5 => (clips_of_hdf5(layout, &folder, &files, out)?, 0),
+        _ => drafts(layout, &files),
+    };
     if drafts.is_empty() {
         let part = layout.parts.first().map_or("", |part| part.image);
         let mask = layout.parts.first().and_then(|part| part.masks.first()).unwrap_or(&"");
@@ -81,7 +85,7 @@ pub fn import(layout: &Layout, path: &Path, out: &Path) -> Result<Imported, Data
         items: Vec::new(),
     };
     let mut refused = Vec::new();
-    if layout.special != Special::None {
+    if matches!(layout.special, Special::Outlines | Special::Arrays) {
         converted(layout, &manifest, &mut drafts, out, &mut refused)?;
     }
     let looked: Vec<Result<Looked, DataError>> =
@@ -188,6 +192,42 @@ fn masks_of<'a>(part: &'a Part, mask: &str, files: &[String]) -> (Vec<&'a str>, 
     (shared, index)
 }
 
+/// The clips of a set that is one HDF5 file, unpacked below `out`. A clip is named by its patient, an underscore and
+/// what tells the lesions of one patient apart.
+fn clips_of_hdf5(
+    layout: &Layout,
+    folder: &Path,
+    files: &[String],
+    out: &Path,
+) -> Result<Vec<Draft>, DataError> {
+    let Some(file) =
+        layout.parts.iter().find_map(|p| files.iter().find(|f| find(p.image, f).is_some()))
+    else {
+        return Ok(Vec::new());
+    };
+    let place = out.join(layout.kind);
+    std::fs::create_dir_all(&place).map_err(|e| unreadable(&place, e))?;
+    let place = std::fs::canonicalize(&place).map_err(|e| unreadable(&place, e))?;
+    let draft = |clip: Unpacked| {
+        let patient = clip.name.split('_').next().unwrap_or_default().to_owned();
+        Draft {
+            item: Item {
+                image: clip.frames.to_string_lossy().into_owned(),
+                masks: vec![clip.masks.to_string_lossy().into_owned()],
+                patient: None,
+                split: SPLITS[0],
+                spacing_mm: None,
+                sha256: Vec::new(),
+                line: 0,
+            },
+            found: Found { root: String::new(), fields: vec![("patient".into(), patient)] },
+            key: clip.name,
+            part: 0,
+        }
+    };
+    Ok(unpack(&folder.join(file), &place)?.into_iter().map(draft).collect())
+}
+
 /// Writes label images for masks that are none; items whose masks cannot be read leave.
 fn converted(
     layout: &Layout,
@@ -211,7 +251,7 @@ fn converted(
         let paths: Vec<(u8, &Path)> = paths.iter().map(|(l, p)| (*l, p.as_path())).collect();
         let labels = image::image_dimensions(&image)
             .map_err(|e| unreadable(&image, e))
-            .and_then(|(w, h)| convert::labels(layout.special, [w, h], &paths));
+            .and_then(|(w, h)| convert::labels(layout, [w, h], &paths));
         let labels = match labels {
             Ok(labels) => labels,
             Err(error) => {

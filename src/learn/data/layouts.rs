@@ -18,6 +18,10 @@ pub enum Special {
     None,
     /// JSON lists of the corners of one outline, label by the order of the mask patterns.
     Outlines,
+    /// NumPy files that hold a pickled mapping, in it `structures` of label name to array.
+    Arrays,
+    /// One HDF5 file with all frames of all clips, which becomes folders of frames.
+    CineHdf5,
 }
 
 /// Where the authors wrote who is in which split.
@@ -121,6 +125,20 @@ pub const LAYOUTS: &[Layout] = &[
         special: Special::Outlines,
         labels: &[(1, "liver"), (2, "mass")],
         patient: Patient::Template("{class}-{n}"),
+    },
+    Layout {
+        kind: "fass",
+        about: "Fetal Abdominal Structures Segmentation Dataset, Da Correggio et al. 2023, doi 10.17632/4gcpm9dsc3.1",
+        parts: &[stills(
+            "IMAGES/P{patient#}_IMG{n#}.png",
+            &["ARRAY_FORMAT/P{patient#}_IMG{n#}.npy"],
+            "P{patient}_IMG{n}",
+            Splits::Drawn,
+        )],
+        rule: Rule::Values,
+        special: Special::Arrays,
+        labels: &[(1, "artery"), (2, "liver"), (3, "stomach"), (4, "vein")],
+        patient: Patient::Template("{patient}"),
     },
     Layout {
         kind: "busbra",
@@ -267,6 +285,15 @@ pub const LAYOUTS: &[Layout] = &[
         rule: Rule::Values,
         special: Special::None,
         labels: &[(1, "left ventricle"), (2, "myocardium"), (3, "left atrium")],
+        patient: Patient::Template("{patient}"),
+    },
+    Layout {
+        kind: "thyroid_cine",
+        about: "Thyroid Ultrasound Cine-clip, Stanford AIMI 2021, doi 10.71718/7m5n-rh16",
+        parts: &[stills("dataset.hdf5", &[], "", Splits::Drawn)],
+        rule: BINARY,
+        special: Special::CineHdf5,
+        labels: &[(1, "thyroid nodule")],
         patient: Patient::Template("{patient}"),
     },
     Layout {

@@ -10,7 +10,7 @@
 //!
 //! Besides: `about`, a sentence; `root`, the folder that files are named from (else that of the manifest); `above: 127`
 //! where masks are black and white (label 1 above that value) instead of numbers of labels. An item may have several
-//! masks (`mask: [a, b]`), its pixel size `spacing_mm: [x, y]`, and `sha256`, one hash for the image and one for each
+//! masks (`mask: [a, b]`); a clip may be a folder of frames with a folder of masks; then its pixel size `spacing_mm: [x, y]`, and `sha256`, one hash for the image and one for each
 //! mask, as `sha256sum` prints them. A split is `train`, `val` or `test`; without one an item is for training. All
 //! faults are told at once, with their lines.
 

@@ -8,6 +8,7 @@
 //! ([`likeness`]), and what [`check`] passes is what training and evaluation read.
 
 pub mod check;
+mod cine;
 mod convert;
 pub mod import;
 pub mod layouts;
@@ -15,5 +16,6 @@ pub mod likeness;
 pub(super) mod load;
 pub mod manifest;
 pub mod pattern;
+mod pickle;
 mod pixels;
 mod splits;

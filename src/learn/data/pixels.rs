@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
@@ -47,21 +47,13 @@ impl Opened {
         if VOLUMES.iter().any(|ending| name.ends_with(ending)) {
             return self.add_volume(file, rule);
         }
-        let image = image::open(file).map_err(|e| unreadable(file, e))?;
-        self.same_size(file, [image.width() as usize, image.height() as usize, 1])?;
-        let values = match (rule, image) {
-            (Rule::Above(level), image) => {
-                let above = |v: &u8| u8::from(f64::from(*v) > level);
-                image.into_luma8().iter().map(above).collect()
-            }
-            (Rule::Values, image::DynamicImage::ImageLuma8(labels)) => labels.into_raw(),
-            (Rule::Values, _) => {
-                let cause = "its pixels are no 8-bit labels; where masks are black and white, say `above: 127` in the \
-                             manifest";
-                return Err(unreadable(file, cause));
-            }
-        };
-        self.put(0, values.into_iter());
+        let folder = file.is_dir();
+        let images = if folder { images_in(file)? } else { vec![file.to_owned()] };
+        for (frame, image) in images.iter().enumerate() {
+            let ([width, height], values) = labels_of(image, rule)?;
+            self.same_size(image, [width, height, images.len()])?;
+            self.put(frame, values.into_iter());
+        }
         Ok(())
     }
 
@@ -134,8 +126,44 @@ impl Opened {
     }
 }
 
-/// SHA-256 of a file in lower-case hex.
+/// Size and labels of a mask that is an image.
+fn labels_of(file: &Path, rule: Rule) -> Result<([usize; 2], Vec<u8>), DataError> {
+    let image = image::open(file).map_err(|e| unreadable(file, e))?;
+    let size = [image.width() as usize, image.height() as usize];
+    let labels = match (rule, image) {
+        (Rule::Above(level), image) => {
+            let above = |v: &u8| u8::from(f64::from(*v) > level);
+            image.into_luma8().iter().map(above).collect()
+        }
+        (Rule::Values, image::DynamicImage::ImageLuma8(labels)) => labels.into_raw(),
+        (Rule::Values, _) => {
+            let cause = "its pixels are no 8-bit labels; where masks are black and white, say `above: 127` in the \
+                         manifest";
+            return Err(unreadable(file, cause));
+        }
+    };
+    Ok((size, labels))
+}
+
+/// The files of a folder in natural order, as the frames of a clip are.
+fn images_in(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let entries = std::fs::read_dir(folder).map_err(|e| unreadable(folder, e))?;
+    let mut names: Vec<String> =
+        entries.filter_map(|e| e.ok()?.file_name().into_string().ok()).collect();
+    names.retain(|name| !name.starts_with('.'));
+    names.sort_by(|a, b| natord::compare(a, b));
+    Ok(names.into_iter().map(|name| folder.join(name)).collect())
+}
+
+/// SHA-256 of a file in lower-case hex; of a folder that of the hashes of its files.
 pub(super) fn sha256(file: &Path) -> Result<String, DataError> {
+    if file.is_dir() {
+        let mut hash = Sha256::new();
+        for image in images_in(file)? {
+            hash.update(sha256(&image)?);
+        }
+        return Ok(hex(hash));
+    }
     let mut reader = File::open(file).map_err(|e| unreadable(file, e))?;
     let mut hash = Sha256::new();
     let mut block = vec![0u8; 1 << 16];

@@ -1,0 +1,93 @@
+//! Clips that lie frame by frame in one HDF5 file become folders of frames and of masks.
+
+use std::path::{Path, PathBuf};
+
+use hdf5_pure::File;
+
+use crate::export::write_atomic;
+use crate::learn::dataset::{DataError, unreadable};
+
+/// Frames that are read at once.
+const ROWS: u64 = 8;
+
+/// A clip, unpacked.
+pub(super) struct Unpacked {
+    /// Its name in the file.
+    pub name: String,
+    /// Folder of its frames.
+    pub frames: PathBuf,
+    /// Folder of their masks.
+    pub masks: PathBuf,
+}
+
+/// Unpacks the data sets `image` and `mask` `[N, H, W]` below `out`; the rows of one `annot_id` are one clip, in the
+/// order of the file. The file is read piece by piece: the published one has 36 GB.
+pub(super) fn unpack(file: &Path, out: &Path) -> Result<Vec<Unpacked>, DataError> {
+    let fault = |e: hdf5_pure::Error| unreadable(file, e);
+    let odd = |cause: &str| unreadable(file, cause);
+    let hdf5 = File::open_streaming(file).map_err(fault)?;
+    let [image, mask] =
+        [hdf5.dataset("image").map_err(fault)?, hdf5.dataset("mask").map_err(fault)?];
+    let names = hdf5.dataset("annot_id").and_then(|ids| ids.read_string()).map_err(fault)?;
+    let shape = image.shape().map_err(fault)?;
+    let [rows, height, width] = shape[..] else {
+        return Err(odd("`image` must have three axes: frame, row, column"));
+    };
+    if mask.shape().map_err(fault)? != shape || names.len() as u64 != rows {
+        return Err(odd("`image`, `mask` and `annot_id` differ in length"));
+    }
+    let sides =
+        [width, height].map(|side| u32::try_from(side).ok().filter(|s| (1..=16_384).contains(s)));
+    let [Some(width), Some(height)] = sides else {
+        return Err(odd("its frames have no size that an image can have"));
+    };
+    let pixels = width as usize * height as usize;
+    let mut clips: Vec<(Unpacked, usize)> = Vec::new();
+    for start in (0..rows).step_by(ROWS as usize) {
+        let count = ROWS.min(rows - start);
+        let images = image.read_u8_rows(start, count).map_err(fault)?;
+        let masks = mask.read_u8_rows(start, count).map_err(fault)?;
+        let frames = images.chunks_exact(pixels).zip(masks.chunks_exact(pixels));
+        for (name, (image, mask)) in names[start as usize..].iter().zip(frames) {
+            let clip = clip_of(&mut clips, name, out)?;
+            let file = format!("{:05}.png", clip.1);
+            clip.1 += 1;
+            write(&clip.0.frames.join(&file), [width, height], image)?;
+            write(&clip.0.masks.join(&file), [width, height], mask)?;
+        }
+    }
+    Ok(clips.into_iter().map(|(clip, _)| clip).collect())
+}
+
+/// The clip of that name with the number of its next frame; its folders are made when it is new.
+fn clip_of<'a>(
+    clips: &'a mut Vec<(Unpacked, usize)>,
+    name: &str,
+    out: &Path,
+) -> Result<&'a mut (Unpacked, usize), DataError> {
+    let at = match clips.iter().position(|(clip, _)| clip.name == name) {
+        Some(at) => at,
+        None => {
+            // The name comes from a file: it must not lead out of the folder.
+            let safe = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
+            let folder: String = name.chars().take(64).map(safe).collect();
+            let folder = format!("{}_{folder}", clips.len());
+            let (frames, masks) =
+                (out.join("frames").join(&folder), out.join("masks").join(&folder));
+            for dir in [&frames, &masks] {
+                std::fs::create_dir_all(dir).map_err(|e| unreadable(dir, e))?;
+            }
+            clips.push((Unpacked { name: name.to_owned(), frames, masks }, 0));
+            clips.len() - 1
+        }
+    };
+    Ok(&mut clips[at])
+}
+
+fn write(file: &Path, [width, height]: [u32; 2], pixels: &[u8]) -> Result<(), DataError> {
+    let picture = image::GrayImage::from_raw(width, height, pixels.to_vec())
+        .ok_or_else(|| unreadable(file, "its size and its pixels disagree"))?;
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    picture.write_to(&mut bytes, image::ImageFormat::Png).map_err(|e| unreadable(file, e))?;
+    write_atomic(file, bytes.get_ref()).map_err(|e| unreadable(file, e))
+}

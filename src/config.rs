@@ -77,7 +77,7 @@ pub struct Settings {
     pub device: Setting<String>,
     /// A model card, or the name of an imported network; `None` is the shipped one.
     pub card: Setting<Option<PathBuf>>,
-    /// How pictures are drawn: `auto`, `sixel` or `halfblock`.
+    /// How pictures are drawn: `auto`, `sixel`, `kitty` or `halfblock`.
     pub graphics: Setting<String>,
     /// Name of the theme.
     pub theme: Setting<String>,
@@ -144,7 +144,7 @@ const KEYS: [&str; 10] = [
     "outside",
     "schema",
 ];
-const GRAPHICS: [&str; 3] = ["auto", "sixel", "halfblock"];
+const GRAPHICS: [&str; 4] = ["auto", "sixel", "kitty", "halfblock"];
 
 impl Settings {
     /// Reads the settings of this process: its environment, its home folder and `flags`.

@@ -114,7 +114,11 @@ fn terminal() -> Finding {
     }
     match probe(std::env::var_os("TMUX").is_some()) {
         Ok(can) => {
-            let how = if can.sixel { "sixel" } else { "half blocks (no sixel)" };
+            let how = match (can.sixel, can.kitty) {
+                (true, _) => "sixel",
+                (false, true) => "kitty's images (no sixel)",
+                (false, false) => "half blocks (neither sixel nor kitty's images)",
+            };
             let cell = can.cell_px.map_or("unknown".to_owned(), |(w, h)| format!("{w} x {h} px"));
             let sync = if can.sync_output { "yes" } else { "no" };
             found(

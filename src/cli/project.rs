@@ -35,7 +35,9 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
         let masks: usize = tracks.map(|track| track.masks.len()).sum();
         if !options.json {
             loaded.notes.iter().for_each(|note| tell(note));
-            print(&line(clip, &labels, masks));
+            let finished = loaded.view.is_some_and(|view| view.finished);
+            let end = if finished { "  finished" } else { "" };
+            print(&format!("{}{end}", line(clip, &labels, masks)));
         }
         rows.push(json!({
             "content_hash": clip.hash.0,
@@ -43,6 +45,7 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
             "frames": clip.info.as_ref().map(|info| info.frames),
             "labels": labels,
             "masks": masks,
+            "finished": loaded.view.is_some_and(|view| view.finished),
             "journals": clip.journals,
             "notes": loaded.notes,
         }));

@@ -22,6 +22,7 @@ mod rays;
 pub mod review;
 mod shown;
 mod snap;
+mod strip;
 mod track;
 mod words;
 
@@ -43,6 +44,7 @@ pub use rays::{
 };
 pub use shown::shown;
 pub use snap::snap_to_points;
+pub use strip::{crossings, sampled};
 pub use track::{
     Attributes, FrameMask, MaskSource, Track, TrackId, TrackInfo, Window, insert_window,
     remove_from_windows,

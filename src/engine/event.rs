@@ -54,6 +54,8 @@ pub enum Event {
     Exported { path: PathBuf, what: String },
     /// An export was not written.
     ExportFailed { why: String },
+    /// Columns of an M-mode strip from frame `first` on; one that cannot be decoded is empty.
+    Strip { number: u64, first: FrameIndex, columns: Vec<Vec<u8>> },
     /// What somebody else made of the clip, asked for with [`super::Session::overlay`].
     Overlay { name: String, structures: Vec<Structure> },
     /// It cannot be read.

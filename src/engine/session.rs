@@ -3,7 +3,7 @@
 mod files;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -35,6 +35,8 @@ pub struct Session<M> {
     worker: Worker,
     reader: Reader,
     exports: Mutex<Vec<JoinHandle<()>>>,
+    /// Number of the M-mode strip that is wanted; 0: none.
+    strip: Arc<AtomicU64>,
     events: Sender<M>,
 }
 
@@ -96,6 +98,7 @@ impl<M: From<Event> + Send + 'static> Session<M> {
             worker: worker.map_err(SessionError::Thread)?,
             reader: reader.map_err(SessionError::Thread)?,
             exports: Mutex::default(),
+            strip: Arc::default(),
             events,
         };
         Ok((session, opened))
@@ -188,6 +191,7 @@ impl<M: From<Event> + Send + 'static> Session<M> {
 
 impl<M> Drop for Session<M> {
     fn drop(&mut self) {
+        self.strip.store(0, Ordering::Relaxed);
         let exports = self.exports.get_mut().unwrap_or_else(PoisonError::into_inner);
         for export in exports.drain(..) {
             let _ = export.join();

@@ -9,6 +9,8 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use image::codecs::jpeg::JpegEncoder;
+use image::{ExtendedColorType, ImageEncoder};
 
 use super::atomic::{ensure_folder, write_atomic};
 use super::cvat::escaped;
@@ -26,6 +28,8 @@ const SHEET: usize = 24;
 const ACROSS: usize = 4;
 /// A picture of a report is at most so wide, px.
 const SMALL_PX: u32 = 480;
+/// Of its JPEG pictures, 1 to 100.
+const QUALITY: u8 = 85;
 /// Okabe and Ito's colours, as the themes have them.
 const COLOURS: [Rgb; 8] = [
     [230, 159, 0],
@@ -73,15 +77,21 @@ impl Pictured<'_> {
         })
     }
 
-    /// A frame and its contours as a group of SVG, in px of the image.
+    /// A frame and its contours as a group of SVG, in px of the image; the frame as PNG, or where
+    /// it is to be small as JPEG.
     fn group(&self, path: &Path, frame: FrameIndex, widest_px: u32) -> Result<String, ExportError> {
         let (width, height) = (self.info.width_px, self.info.height_px);
-        let image = RgbImage::of_frame(&*self.pixels(path, frame)?);
-        let image = image.reduced(width.div_ceil(widest_px.max(1)).max(1));
-        let data = STANDARD.encode(png_bytes(&image)?);
+        let pixels = self.pixels(path, frame)?;
+        let image = RgbImage::of_frame(&pixels);
+        let small = image.reduced(width.div_ceil(widest_px.max(1)).max(1));
+        let (kind, bytes) = match widest_px {
+            u32::MAX => ("png", png_bytes(&small)?),
+            _ => ("jpeg", jpeg_bytes(path, &small)?),
+        };
+        let data = STANDARD.encode(bytes);
         let mut text = format!(
             "<image width=\"{width}\" height=\"{height}\" preserveAspectRatio=\"none\" \
-             style=\"image-rendering:pixelated\" href=\"data:image/png;base64,{data}\"/>\n"
+             style=\"image-rendering:pixelated\" href=\"data:image/{kind};base64,{data}\"/>\n"
         );
         for (track, bitmap) in self.drawn(frame) {
             let [r, g, b] = self.colour(track);
@@ -133,7 +143,8 @@ fn png_figure(
     frame: FrameIndex,
     path: &Path,
 ) -> Result<(Vec<u8>, String), ExportError> {
-    let mut image = RgbImage::of_frame(&*what.pixels(path, frame)?);
+    let pixels = what.pixels(path, frame)?;
+    let mut image = RgbImage::of_frame(&pixels);
     for (track, bitmap) in what.drawn(frame) {
         draw_mask(&mut image, &bitmap, what.colour(track));
     }
@@ -230,6 +241,17 @@ pub fn write_report(what: &Pictured<'_>, path: &Path) -> Result<String, ExportEr
     text.push_str("</svg>\n");
     put(path, text.as_bytes())?;
     Ok(format!("a contact sheet of {} of {} frames", frames.len(), what.info.frames))
+}
+
+/// A gray picture as JPEG: a quarter of the bytes of PNG, good enough for looking over.
+fn jpeg_bytes(path: &Path, image: &RgbImage) -> Result<Vec<u8>, ExportError> {
+    let gray: Vec<u8> = image.pixels.iter().map(|pixel| pixel[0]).collect();
+    let mut bytes = Vec::new();
+    let (width, height) = (image.width_px, image.height_px);
+    JpegEncoder::new_with_quality(&mut bytes, QUALITY)
+        .write_image(&gray, width, height, ExtendedColorType::L8)
+        .map_err(|e| ExportError::encode(path, e))?;
+    Ok(bytes)
 }
 
 /// What is known of each structure on a frame: label, who decided, area, what is said of it.

@@ -240,6 +240,7 @@ actions! {
         LevelDown        "level-down"         "darker",
         GainReset        "gain-reset"         "gain and level as in the file",
         ToggleClahe      "toggle-clahe"       "even the contrast out (CLAHE), or show the frame as it is",
+        MMode            "m-mode"             "M-mode: the last ray (or straight down) over time, or not any more",
         ToggleOverlay    "toggle-overlay"     "show the overlay (another rater's masks, dashed), or do not",
         ToggleMasks      "toggle-masks"       "draw masks, or do not",
         ToggleTint       "toggle-tint"        "tint the inside of the chosen mask, or do not",

@@ -269,10 +269,21 @@ impl Model {
     pub fn fit_viewport(&mut self) {
         let Some(areas) = self.areas() else { return };
         let (width, height) = areas.picture_px(self.grid);
+        let height = height - self.strip_px();
         self.picture.viewport = Some(match self.picture.viewport {
             Some(viewport) => viewport.resized(width, height),
             None => Viewport::fit(self.clip.width_px, self.clip.height_px, width, height),
         });
+    }
+
+    /// Height of the M-mode strip below the picture, screen px; 0 without one.
+    #[must_use]
+    pub fn strip_px(&self) -> usize {
+        let cell = usize::from(self.grid.cell_px.1.max(1));
+        match (&self.tools.strip, self.areas()) {
+            (Some(_), Some(areas)) => areas.picture_px(self.grid).1 / 3 / cell * cell,
+            _ => 0,
+        }
     }
 
     /// Distance between two positions with its unit: mm where the clip tells its spacing.

@@ -52,10 +52,38 @@ pub struct Tools {
     pub taps: Taps,
     /// A propagation that nobody asked for yet.
     pub ahead: Option<Ahead>,
+    /// A line through the clip over time.
+    pub strip: Option<Strip>,
     /// What another rater made of the clip.
     pub other: Option<Other>,
     /// The network is too slow here for computing ahead.
     pub slow: bool,
+}
+
+/// Gray values along the line of an M-mode strip.
+pub const STRIP_SAMPLES: usize = 256;
+
+/// A line through the clip over time.
+#[derive(Clone, Debug)]
+pub struct Strip {
+    /// Which question.
+    pub number: u64,
+    /// Upper end of the strip, image px.
+    pub from: PointPx,
+    /// Lower end, image px.
+    pub to: PointPx,
+    /// Gray values by frame, [`STRIP_SAMPLES`] each; empty where nothing is known yet.
+    pub columns: Vec<Vec<u8>>,
+}
+
+impl Strip {
+    /// How far along the line the place nearest to `at` lies, 0..=1.
+    #[must_use]
+    pub fn share(&self, at: PointPx) -> f32 {
+        let (dx, dy) = (self.to.x - self.from.x, self.to.y - self.from.y);
+        let along = (at.x - self.from.x) * dx + (at.y - self.from.y) * dy;
+        (along / (dx * dx + dy * dy).max(f32::MIN_POSITIVE)).clamp(0.0, 1.0)
+    }
 }
 
 /// What another rater or model made of the clip.

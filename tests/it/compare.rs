@@ -48,7 +48,7 @@ fn another_raters_masks_lie_over_ones_own_are_compared_and_taken_over() {
     let held = &track(&m).masks[&0];
     assert_eq!((held.source, &held.mask), (MaskSource::Accepted, &mask(8..17)));
     press(&mut m, "u .");
-    has(&screen(&m), &["anna: 1 masks of lesion"].map(|_| "no mask"));
+    has(&screen(&m), &["no mask"]);
     let other = Structure { label: "x".into(), masks: [(0, Bitmap::empty(3, 3).to_mask())].into() };
     tell(&mut m, Event::Overlay { name: "b".into(), structures: vec![other] });
     has(&screen(&m), &["b has masks of another size"]);
@@ -181,5 +181,43 @@ fn evened_contrast_is_for_the_eye_alone_and_comes_and_goes_with_a_key() {
     assert_eq!(m.pixels().unwrap(), &frame, "the network sees the frame as it is");
     assert_ne!(evened(&frame), *frame);
     press(&mut m, "v e");
+    assert_eq!(canvas.compose(&m, &colours, 4).unwrap(), plain);
+}
+
+#[test]
+fn an_m_mode_strip_shows_a_line_over_time_and_where_masks_cross_it() {
+    let mut m = model(8);
+    update(&mut m, Msg::Resized(Grid { columns: 120, rows: 40, cell_px: (8, 16) }));
+    let frame = Arc::new(GrayFrame::new(64, 48, vec![90; 64 * 48]).unwrap());
+    tell(&mut m, Event::Frame { frame: 0, pixels: frame });
+    with_a_mask(&mut m);
+    let colours = palette(&Theme::shipped("dark").unwrap(), 256, view::LEVELS);
+    let mut canvas = Canvas::default();
+    let plain = canvas.compose(&m, &colours, 4).unwrap();
+    update(&mut m, Msg::Line("cursor 8 20".into()));
+    let effects = press(&mut m, "v x");
+    let [Effect::Strip(number, from, to)] = effects[..] else { panic!("{effects:?}") };
+    assert_eq!((from.x, from.y, to.x, to.y), (8.5, 0.0, 8.5, 48.0));
+    let empty = canvas.compose(&m, &colours, 4).unwrap();
+    assert_eq!((empty.width_px, empty.height_px), (plain.width_px, plain.height_px));
+    tell(&mut m, Event::Strip { number: number + 1, first: 0, columns: vec![vec![200; 256]; 8] });
+    assert_eq!(canvas.compose(&m, &colours, 4).unwrap(), empty, "of a line that is gone");
+    tell(&mut m, Event::Strip { number, first: 4, columns: vec![vec![200; 256]; 4] });
+    let half = canvas.compose(&m, &colours, 4).unwrap();
+    let (x, y) = (half.width_px, half.height_px - 20);
+    assert_ne!(half.indices[y * x + x * 3 / 4], empty.indices[y * x + x * 3 / 4]);
+    assert_eq!(half.indices[y * x + x * 3 / 8], empty.indices[y * x + x * 3 / 8], "not read yet");
+    // Rows 11 to 29 of the 48 belong to the mask of frame 0: two borders in its columns.
+    let column: Vec<u8> = (0..half.height_px).map(|y| half.indices[y * x + x / 50]).collect();
+    let strip = &column[half.height_px - m.strip_px()..];
+    let own = colours.overlay(sonomark::tui::graphics::Colour(0));
+    let rows: Vec<f32> = (0..strip.len())
+        .filter(|at| strip[*at] == own)
+        .map(|at| at as f32 / strip.len() as f32 * 48.0)
+        .collect();
+    assert_eq!(rows.len(), 2, "{rows:?}");
+    assert!((rows[0] - 11.0).abs() < 0.7 && (rows[1] - 30.0).abs() < 0.7, "{rows:?}");
+    assert!(matches!(press(&mut m, "v x")[..], [Effect::Strip(0, ..)]));
+    update(&mut m, Msg::Line("cursor 32 24".into()));
     assert_eq!(canvas.compose(&m, &colours, 4).unwrap(), plain);
 }

@@ -6,7 +6,8 @@ use ratatui::layout::Rect;
 use sonomark::domain::{Bitmap, BoxPx, GrayFrame, PointKind, PointPx};
 use sonomark::tui::graphics::{
     BoxMark, Colour, Crosshair, Grid, Limits, LineMark, MaskLayer, MaskStyle, Painter, Palette,
-    Picture, PlacedSixel, PointMark, Scene, Tone, Viewport, compose, sixel, synthetic_frame,
+    Picture, PlacedSixel, PointMark, Protocol, Scene, Tone, Viewport, compose, sixel,
+    synthetic_frame,
 };
 
 const GRID: Grid = Grid { columns: 160, rows: 60, cell_px: (8, 16) };
@@ -464,4 +465,19 @@ fn libsixel_draws_the_same_pixels() {
     assert!(libsixel::encode(&Picture::filled(1, 1, 0), &palette).is_err());
     let broken = Picture { width_px: 30, height_px: 30, indices: vec![0; 8] };
     assert!(libsixel::encode(&broken, &palette).is_err(), "a short buffer is refused");
+}
+
+#[test]
+fn kitty_images_take_less_than_three_fifths_of_the_bytes_of_sixels() {
+    let (frame, palette) = (synthetic_frame(1024, 768, 3), palette(32));
+    let picture = compose(&Scene::new(Some(&frame), Viewport::fit(1024, 768, 1024, 768)), &palette);
+    let limits = Limits { max_width_px: 4096, max_height_px: 4096 };
+    let bytes = |protocol: Protocol| {
+        let mut painter = Painter::by(protocol, limits);
+        let sent = painter.paint(picture.clone(), &palette, GRID, AREA, &[]);
+        sent.iter().map(|each| each.bytes.len()).sum::<usize>()
+    };
+    let (sixel, kitty) = (bytes(Protocol::Sixel), bytes(Protocol::Kitty));
+    println!("sixel {sixel} bytes, kitty {kitty} bytes");
+    assert!(kitty * 5 < sixel * 3, "{kitty} of {sixel}");
 }

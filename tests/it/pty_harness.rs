@@ -31,6 +31,8 @@ pub(crate) struct Answers {
     pub(crate) cell_report: bool,
     /// Answer to the question for mode 2026.
     pub(crate) sync: u8,
+    /// Knows kitty's images.
+    pub(crate) kitty: bool,
     /// Answers `CSI 5 n` and `CSI 6 n`.
     pub(crate) status: bool,
     /// Every answer is late by this, as over a slow line.
@@ -47,6 +49,7 @@ impl Answers {
             largest_px: Some((10_000, 10_000)),
             cell_report: true,
             sync: 2,
+            kitty: false,
             status: true,
             delay: Duration::ZERO,
             bytes_per_s: None,
@@ -66,6 +69,11 @@ impl Answers {
     /// A terminal without pictures.
     pub(crate) fn plain() -> Self {
         Self { attributes: "\x1b[?62;22c", largest_px: None, ..Self::foot() }
+    }
+
+    /// kitty: its own images, no sixel.
+    pub(crate) fn kitty() -> Self {
+        Self { kitty: true, ..Self::plain() }
     }
 
     /// Answers nothing at all.
@@ -117,6 +125,10 @@ struct Seen {
     last: Instant,
     /// The control sequence or string that is not complete yet.
     pending: Vec<u8>,
+    /// Base64 of the kitty image that is not complete yet.
+    coming: Vec<u8>,
+    /// Numbers of the kitty images on the screen.
+    images: Vec<String>,
     everything: Vec<u8>,
     due: Vec<(Instant, Vec<u8>)>,
 }
@@ -172,6 +184,8 @@ impl Harness {
             faults: Vec::new(),
             last: Instant::now(),
             pending: Vec::new(),
+            coming: Vec::new(),
+            images: Vec::new(),
             everything: Vec::new(),
             due: Vec::new(),
         }));
@@ -263,6 +277,11 @@ impl Harness {
     /// Sixels that arrived since the mark.
     pub(crate) fn sixels_since_mark(&self) -> Vec<SeenSixel> {
         self.seen().sixels.clone()
+    }
+
+    /// How many kitty images lie on the screen.
+    pub(crate) fn images(&self) -> usize {
+        self.seen().images.len()
     }
 
     /// What a terminal would have choked on: undecodable or too large sixels, pictures on the
@@ -450,6 +469,7 @@ impl Seen {
             match sequence[1] {
                 b'P' => self.picture(&sequence),
                 b'[' => self.control(&sequence),
+                b'_' => self.image(&sequence[2..sequence.len() - 2]),
                 _ => self.text.process(&sequence),
             }
         }
@@ -488,6 +508,60 @@ impl Seen {
         };
         if !reply.is_empty() {
             self.due.push((Instant::now() + self.answers.delay, reply.into_bytes()));
+        }
+    }
+
+    /// An image of kitty's, a question for them, or a deletion: `G`, keys, `;`, base64.
+    fn image(&mut self, body: &[u8]) {
+        use base64::Engine;
+        if !self.answers.kitty || body.first() != Some(&b'G') {
+            return;
+        }
+        let text = String::from_utf8_lossy(&body[1..]).into_owned();
+        let (keys, data) = text.split_once(';').unwrap_or((&text, ""));
+        let key = |name: &str| {
+            keys.split(',')
+                .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+                .unwrap_or("")
+        };
+        match key("a") {
+            "q" => {
+                let reply = format!("\x1b_Gi={};OK\x1b\\", key("i"));
+                return self.due.push((Instant::now() + self.answers.delay, reply.into_bytes()));
+            }
+            "d" if key("d") == "A" => {
+                self.images.clear();
+                return self.canvas.rgb.fill(0);
+            }
+            "d" => return self.images.retain(|number| number != key("i")),
+            "T" => {
+                if (key("C"), key("q"), key("f")) != ("1", "2", "100") {
+                    self.faults.push(format!("an image that moves the cursor or talks: {keys}"));
+                }
+                self.images.push(key("i").to_owned());
+                self.coming.clear();
+            }
+            _ => {}
+        }
+        if data.len() > 4096 {
+            self.faults.push(format!("a chunk of {} bytes", data.len()));
+        }
+        self.coming.extend_from_slice(data.as_bytes());
+        if key("m") == "1" {
+            return;
+        }
+        let bytes = base64::engine::general_purpose::STANDARD.decode(&self.coming).unwrap();
+        let picture = image::load_from_memory(&bytes).unwrap().to_rgb8();
+        let (row, column) = self.text.screen().cursor_position();
+        let (left, top) = (usize::from(column * self.cell.0), usize::from(row * self.cell.1));
+        let (width, height) = (picture.width() as usize, picture.height() as usize);
+        if left + width > self.canvas.width || top + height > self.canvas.height {
+            self.faults.push("an image beyond the screen".to_owned());
+            return;
+        }
+        for (x, y, pixel) in picture.enumerate_pixels() {
+            let to = ((top + y as usize) * self.canvas.width + left + x as usize) * 3;
+            self.canvas.rgb[to..to + 3].copy_from_slice(&pixel.0);
         }
     }
 

@@ -229,3 +229,38 @@ fn a_terminal_without_pictures_gets_half_blocks_and_any_size() {
     typed(&mut terminal, "q");
     assert!(terminal.wait_exit(SECONDS(10)).is_some());
 }
+
+#[test]
+fn a_terminal_with_kittys_images_alone_shows_the_same_pixels_and_never_a_pile_of_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut with_sixel = start(folder.path(), 3, Answers::foot());
+    let reference = with_sixel.canvas();
+    typed(&mut with_sixel, "q");
+    assert!(with_sixel.wait_exit(SECONDS(10)).is_some());
+    let mut terminal = start(folder.path(), 3, Answers::kitty());
+    // Black first, then the frame between black margins.
+    assert!((1..=3).contains(&terminal.images()), "{} images", terminal.images());
+    assert_eq!(terminal.sixels_since_mark(), []);
+    let off = |a: &[u8], b: &[u8]| a.iter().zip(b).filter(|(a, b)| a.abs_diff(**b) > 3).count();
+    let canvas = terminal.canvas();
+    assert_eq!(off(&canvas.rgb, &reference.rgb), 0, "the same picture");
+    for _ in 0..60 {
+        typed(&mut terminal, "l");
+        terminal.settle(10);
+    }
+    terminal.settle(200);
+    assert!(terminal.images() < 60, "{} images", terminal.images());
+    typed(&mut terminal, "60h");
+    terminal.settle(300);
+    assert_eq!(off(&terminal.canvas().rgb, &canvas.rgb), 0, "nothing of the way is left");
+    terminal.key(b"?");
+    assert!(terminal.wait_for("Keys (1-", SECONDS(5)), "{}", terminal.screen_text());
+    terminal.settle(200);
+    assert_eq!(terminal.images(), 0, "images would lie over the words");
+    terminal.key(b"q");
+    terminal.settle(300);
+    assert_eq!(terminal.images(), 1);
+    assert_eq!(terminal.faults(), [] as [String; 0]);
+    typed(&mut terminal, "q");
+    assert!(terminal.wait_exit(SECONDS(10)).is_some());
+}

@@ -2,17 +2,21 @@
 //! another rater's masks.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::thread;
 
 use crate::codec;
-use crate::domain::{Annotation, ClipInfo, FrameIndex, Track, shown};
+use crate::domain::{Annotation, ClipInfo, FrameIndex, PointPx, Track, sampled, shown};
 use crate::export::{
     self, ExportFormat, FrameReader, Job, Pictured, Structure, Target, write_figure, write_report,
 };
 use crate::project::load_read_only;
 
 use super::{Event, Session, SessionError, lock, outbox};
+
+/// Frames of an M-mode strip that are told at once.
+const STRIP_PIECE: usize = 16;
 
 impl<M: From<Event> + Send + 'static> Session<M> {
     /// Writes the annotation to `path` on a thread of its own.
@@ -72,6 +76,31 @@ impl<M: From<Event> + Send + 'static> Session<M> {
                 Ok(structures) => Event::Overlay { name, structures },
                 Err(why) => Event::OverlayFailed { why },
             });
+        });
+    }
+
+    /// Reads `count` gray values along a line in every frame. They come as [`Event::Strip`] of this
+    /// number, in pieces; a newer number, or 0, ends an older one.
+    pub fn strip(&self, number: u64, from: PointPx, to: PointPx, count: usize) {
+        self.strip.store(number, Ordering::Relaxed);
+        if number == 0 {
+            return;
+        }
+        let (clip, wanted) = (Arc::clone(&self.clip), Arc::clone(&self.strip));
+        let outbox = outbox(&self.events);
+        self.aside(move || {
+            let frames: Vec<FrameIndex> = (0..clip.info().frames).collect();
+            for piece in frames.chunks(STRIP_PIECE) {
+                if wanted.load(Ordering::Relaxed) != number {
+                    return;
+                }
+                let column = |&frame: &FrameIndex| match clip.frame(frame) {
+                    Ok(pixels) => sampled(&pixels, from, to, count),
+                    Err(_) => Vec::new(),
+                };
+                let columns = piece.iter().map(column).collect();
+                outbox(Event::Strip { number, first: piece[0], columns });
+            }
         });
     }
 

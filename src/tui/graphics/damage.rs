@@ -7,6 +7,7 @@
 use ratatui::buffer::{Buffer, CellDiffOption};
 use ratatui::layout::Rect;
 
+use super::kitty::Pile;
 use super::{Palette, Picture, RectPx, sixel};
 
 /// Bytes that another rectangle costs beside its pixels (header, palette), in pixels.
@@ -41,17 +42,27 @@ pub struct Grid {
     pub cell_px: (u16, u16),
 }
 
+/// How pixels reach the terminal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// Sixels, the reference.
+    #[default]
+    Sixel,
+    /// Kitty's images.
+    Kitty,
+}
+
 /// A rectangle of text cells, from the top left corner of the terminal.
 pub type CellArea = Rect;
 
-/// A sixel and the cell of its top left corner (from 0).
+/// A picture and the cell of its top left corner (from 0).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlacedSixel {
     /// Column, from 0.
     pub column: u16,
     /// Row, from 0.
     pub row: u16,
-    /// The control sequence, `ESC P` to `ESC \`.
+    /// The control sequences: of a sixel, `ESC P` to `ESC \`.
     pub bytes: Vec<u8>,
 }
 
@@ -81,6 +92,8 @@ fn set_option(buffer: &mut Buffer, area: CellArea, option: CellDiffOption) {
 #[derive(Debug, Default)]
 pub struct Painter {
     limits: Limits,
+    protocol: Protocol,
+    pile: Pile,
     shown: Option<Shown>,
 }
 
@@ -98,7 +111,22 @@ impl Painter {
     /// A painter that has shown nothing yet.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self { limits, shown: None }
+        Self { limits, ..Self::default() }
+    }
+
+    /// The same by another protocol; only sixels have limits.
+    #[must_use]
+    pub fn by(protocol: Protocol, limits: Limits) -> Self {
+        let endless = Limits { max_width_px: usize::MAX, max_height_px: usize::MAX };
+        let limits = if protocol == Protocol::Sixel { limits } else { endless };
+        Self { limits, protocol, ..Self::default() }
+    }
+
+    /// No picture is shown any more, as text takes its place: what is to be sent for that.
+    pub fn take_away(&mut self) -> Vec<PlacedSixel> {
+        self.shown = None;
+        let bytes = self.pile.clear();
+        if bytes.is_empty() { Vec::new() } else { vec![PlacedSixel { column: 0, row: 0, bytes }] }
     }
 
     /// Forgets what is shown: after a resize, a clear, a suspend. The next picture is sent whole.
@@ -136,7 +164,8 @@ impl Painter {
             self.shown = None;
             return Vec::new();
         }
-        let old = self.shown.take().filter(|old| {
+        let high = self.pile.is_high();
+        let old = self.shown.take().filter(|_| !high).filter(|old| {
             (old.grid, old.area) == (grid, area)
                 && old.palette == *palette
                 && (old.picture.width_px, old.picture.height_px)
@@ -157,7 +186,8 @@ impl Painter {
         }
         let blocked: Vec<RectPx> =
             covered.iter().filter_map(|text| tiles.pixels_of(*text)).collect();
-        let mut sixels = Vec::new();
+        // What lies elsewhere, or is from before a resize, would stay for ever.
+        let mut sixels = if old.is_none() { self.take_away() } else { Vec::new() };
         for rectangle in tiles.gathered(&changed, &blocked, &picture) {
             self.send(&tiles, rectangle, &picture, palette, &mut sixels);
         }
@@ -167,7 +197,7 @@ impl Painter {
 
     /// Encodes one rectangle, cut into what the terminal takes.
     fn send(
-        &self,
+        &mut self,
         tiles: &Tiles,
         area: RectPx,
         picture: &Picture,
@@ -183,8 +213,13 @@ impl Painter {
         } else if area.height > max_height {
             Some((area.width, max_height))
         } else {
-            let bytes = sixel::encode(&picture.crop(area), palette);
-            if bytes.len() < MAX_SIXEL_BYTES || area.height <= tiles.cell.1 {
+            let part = picture.crop(area);
+            let bytes = match self.protocol {
+                Protocol::Sixel => sixel::encode(&part, palette),
+                Protocol::Kitty => self.pile.put(&part, area, palette),
+            };
+            let fits = bytes.len() < MAX_SIXEL_BYTES || area.height <= tiles.cell.1;
+            if fits || self.protocol == Protocol::Kitty {
                 out.push(tiles.placed(area, bytes));
                 return;
             }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Scene --compose--> Picture (palette indices) --Painter--> opaque sixel rectangles --Screen--> terminal
+//!                                              |-> kitty images, for terminals without sixel
 //!                                              \-halfblock-> cells of a ratatui buffer
 //! ```
 //!
@@ -15,6 +16,7 @@ mod clahe;
 mod compose;
 mod damage;
 mod halfblock;
+mod kitty;
 #[cfg(feature = "libsixel")]
 pub mod libsixel;
 mod link;
@@ -31,7 +33,7 @@ pub use compose::{
     BoxMark, Crosshair, LineMark, MaskLayer, MaskStyle, PointMark, Scene, Tone, compose,
     compose_image, compose_over,
 };
-pub use damage::{CellArea, Grid, Limits, Painter, PlacedSixel, cover, reserve};
+pub use damage::{CellArea, Grid, Limits, Painter, PlacedSixel, Protocol, cover, reserve};
 pub use halfblock::{ColourDepth, render_halfblocks};
 pub use link::Link;
 pub use palette::{Colour, Palette, percent_from_rgb};

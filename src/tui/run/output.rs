@@ -3,7 +3,9 @@
 use crate::config::yaml::Faults;
 use crate::config::{OverrideText, Settings};
 use crate::domain::{FrameIndex, shown};
-use crate::tui::graphics::{ColourDepth, Grid, Painter, Palette, render_halfblocks, reserve};
+use crate::tui::graphics::{
+    ColourDepth, Grid, Painter, Palette, Protocol, render_halfblocks, reserve,
+};
 use crate::tui::keymap::{self, Keymap, Layer};
 use crate::tui::model::Model;
 use crate::tui::terminal::{Capabilities, Screen, TerminalError};
@@ -100,7 +102,8 @@ pub(super) fn bindings(
 pub(super) struct Output {
     theme: Theme,
     ascii: bool,
-    sixel: bool,
+    /// How pixels are drawn; `None`: half blocks.
+    protocol: Option<Protocol>,
     depth: ColourDepth,
     pub(super) palette: Palette,
     registers: usize,
@@ -118,21 +121,24 @@ impl Output {
         environment: &Environment,
     ) -> Self {
         let capabilities: &Capabilities = screen.capabilities();
-        let sixel = match settings.graphics.value.as_str() {
-            "sixel" => true,
-            "halfblock" => false,
-            _ => capabilities.sixel,
+        let protocol = match settings.graphics.value.as_str() {
+            "sixel" => Some(Protocol::Sixel),
+            "kitty" => Some(Protocol::Kitty),
+            "halfblock" => None,
+            _ if capabilities.sixel => Some(Protocol::Sixel),
+            _ => capabilities.kitty.then_some(Protocol::Kitty),
         };
+        let sixel = protocol == Some(Protocol::Sixel);
         let registers = if sixel { capabilities.registers } else { 256 };
         let palette = view::palette(&theme, registers, view::LEVELS);
         Self {
             ascii: !environment.utf8,
-            sixel,
+            protocol,
             depth: environment.depth(),
             palette,
             registers,
             shown_frame: None,
-            painter: Painter::new(capabilities.limits()),
+            painter: Painter::by(protocol.unwrap_or_default(), capabilities.limits()),
             canvas: Canvas::default(),
             theme,
         }
@@ -140,7 +146,7 @@ impl Output {
 
     /// Half blocks have two pixels in a cell.
     pub(super) fn grid(&self, grid: Grid) -> Grid {
-        if self.sixel { grid } else { Grid { cell_px: (1, 2), ..grid } }
+        if self.protocol.is_some() { grid } else { Grid { cell_px: (1, 2), ..grid } }
     }
 
     /// Takes as many grays as the line carries: where the whole picture is sent anyway, and more
@@ -150,22 +156,23 @@ impl Output {
         let levels = model.link.wanted(model.cine.playing);
         let coarse = self.palette.levels() < view::LEVELS;
         let finer = coarse && !model.cine.playing && levels > self.palette.levels();
-        if self.sixel && (finer || (other && levels != self.palette.levels())) {
+        if self.protocol.is_some() && (finer || (other && levels != self.palette.levels())) {
             self.palette = view::palette(&self.theme, self.registers, levels);
         }
     }
 
     pub(super) fn draw(&mut self, screen: &mut Screen, model: &Model) -> Result<(), TerminalError> {
         self.fit_to_line(model);
-        let mark_px = if self.sixel { (model.grid.cell_px.0 / 2).max(3) } else { 1 };
+        let pixels = self.protocol.is_some();
+        let mark_px = if pixels { (model.grid.cell_px.0 / 2).max(3) } else { 1 };
         let picture = self.canvas.compose(model, &self.palette, mark_px);
         let look = Look { theme: &self.theme, ascii: self.ascii };
         let mut area = None;
-        let (sixel, depth, palette) = (self.sixel, self.depth, &self.palette);
+        let (depth, palette) = (self.depth, &self.palette);
         screen.draw(|frame| {
             area = view::draw(frame, model, look);
             match (area, &picture) {
-                (Some(area), _) if sixel => reserve(frame.buffer_mut(), area),
+                (Some(area), _) if pixels => reserve(frame.buffer_mut(), area),
                 (Some(area), Some(picture)) => {
                     render_halfblocks(picture, palette, depth, area, frame.buffer_mut());
                 }
@@ -173,13 +180,12 @@ impl Output {
             }
         })?;
         let sixels = match (area, picture) {
-            (Some(area), Some(picture)) if sixel => {
+            (Some(area), Some(picture)) if pixels => {
                 self.painter.paint(picture, &self.palette, model.grid, area, &[])
             }
             _ => {
                 // Text lies where the picture was.
-                self.painter.damage_all();
-                Vec::new()
+                self.painter.take_away()
             }
         };
         screen.present(&sixels)

@@ -8,6 +8,7 @@ use crate::domain::Annotation;
 use crate::engine::{Event, Session};
 use crate::tui::model::{Effect, Model, Msg};
 use crate::tui::terminal::{Screen, TerminalError};
+use crate::tui::tools::STRIP_SAMPLES;
 use crate::tui::update::update;
 
 use super::output::Output;
@@ -218,6 +219,7 @@ pub fn hand_over(
             session.picture(annotation, frame, path.as_deref(), colours);
         }
         Effect::Overlay(path) => session.overlay(&path),
+        Effect::Strip(number, from, to) => session.strip(number, from, to, STRIP_SAMPLES),
         Effect::OpenClip(_) | Effect::Suspend | Effect::Redraw | Effect::Quit => {}
     }
     None

@@ -6,9 +6,11 @@ use super::TerminalError;
 use super::tty::{self, InputTty, Waited};
 use crate::tui::graphics::{Grid, Limits};
 
-/// Device attributes, cell size, text area in px, registers, largest sixel, synchronised output,
-/// and last the status report whose answer ends the probe.
-const QUESTIONS: &[u8] = b"\x1b[c\x1b[16t\x1b[14t\x1b[?1;1;0S\x1b[?2;4;0S\x1b[?2026$p\x1b[5n";
+/// Kitty's images (terminals that know none skip such strings), device attributes, cell size, text
+/// area in px, registers, largest sixel, synchronised output, and last the status report whose
+/// answer ends the probe.
+const QUESTIONS: &[u8] = b"\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\\x1b[c\x1b[16t\x1b[14t\
+                           \x1b[?1;1;0S\x1b[?2;4;0S\x1b[?2026$p\x1b[5n";
 /// Longest silence and longest probe.
 const SILENCE: Duration = Duration::from_millis(1000);
 const WHOLE: Duration = Duration::from_millis(3000);
@@ -23,6 +25,8 @@ const GUESSED_CELL_PX: (u16, u16) = (10, 20);
 pub struct Capabilities {
     /// Shows sixel pictures (attribute 4), or will through tmux when `passthrough` is set.
     pub sixel: bool,
+    /// Shows kitty's images.
+    pub kitty: bool,
     /// Widest sixel, px.
     pub max_width_px: usize,
     /// Highest sixel, px.
@@ -49,6 +53,7 @@ impl Capabilities {
         let limits = Limits::default();
         Self {
             sixel: false,
+            kitty: false,
             max_width_px: limits.max_width_px,
             max_height_px: limits.max_height_px,
             registers: 256,
@@ -84,6 +89,7 @@ impl Capabilities {
     fn learn(&mut self, answer: &Answer, cells: Option<[u16; 4]>) {
         match *answer {
             Answer::Attributes(ref all) => self.sixel = all.contains(&4),
+            Answer::Kitty => self.kitty = true,
             Answer::CellPx(width, height) => self.cell_px = Some((width, height)),
             Answer::TextAreaPx(width, height) => {
                 if let (None, Some([columns, rows, ..])) = (self.cell_px, cells) {
@@ -158,6 +164,7 @@ fn ask(input: &InputTty, tmux: bool) -> Result<Capabilities, TerminalError> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Answer {
     Attributes(Vec<u32>),
+    Kitty,
     CellPx(u16, u16),
     TextAreaPx(u16, u16),
     Registers(u32),
@@ -194,7 +201,11 @@ impl AnswerParser {
                     self.text.clear();
                     (State::Csi, None)
                 }
-                b'P' | b']' | b'_' | b'^' | b'X' => (State::Text, None),
+                b'P' | b']' | b'_' | b'^' | b'X' => {
+                    self.text.clear();
+                    self.text.push(byte);
+                    (State::Text, None)
+                }
                 0x1b => (State::Escape, None),
                 _ => (State::Ground, None),
             },
@@ -209,9 +220,17 @@ impl AnswerParser {
             },
             State::Text => match byte {
                 0x07 | 0x18 | 0x1a => (State::Ground, None),
-                _ => (if escape { State::TextEscape } else { State::Text }, None),
+                _ => {
+                    if self.text.len() < MAX_ANSWER {
+                        self.text.push(byte);
+                    }
+                    (if escape { State::TextEscape } else { State::Text }, None)
+                }
             },
             State::TextEscape => match byte {
+                b'\\' if self.text.starts_with(b"_Gi=31;OK") => {
+                    (State::Ground, Some(Answer::Kitty))
+                }
                 b'[' => {
                     self.text.clear();
                     (State::Csi, None)
@@ -279,6 +298,14 @@ mod tests {
         assert!(foot.sync_output && foot.registers == 256 && foot.max_height_px == 10_000);
         let mlterm = learned(b"\x1b[?63;1;2;3;4;7;29c\x1b[4;800;800t\x1b[?1;3;0S\x1b[0n");
         assert!(mlterm.sixel && mlterm.registers == 256 && mlterm.cell_px == Some((8, 16)));
+    }
+
+    #[test]
+    fn kitty_says_ok_and_others_something_else_or_nothing() {
+        assert!(learned(b"\x1b_Gi=31;OK\x1b\\\x1b[?62;c\x1b[0n").kitty);
+        let refused =
+            learned(b"\x1b_Gi=31;ENOTSUPPORTED\x1b\\\x1bP_Gi=31;OK\x1b\\\x1b[?62;22c\x1b[0n");
+        assert!(!refused.kitty && refused.fence);
     }
 
     #[test]

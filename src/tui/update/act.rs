@@ -10,7 +10,7 @@ use crate::tui::model::{Effect, HelpPage, Mode, Model, Saved};
 use super::motion::{self, Way};
 use super::{
     edits, keys, labels, language, masks, network, overlay, prompts, questions, queue, ranges,
-    rays, review, tracks, windows,
+    rays, review, strip, tracks, windows,
 };
 
 /// Does `action`, `count` times or by `count` where that makes sense.
@@ -168,6 +168,7 @@ fn picture(model: &mut Model, fx: &mut Vec<Effect>, action: Action, n: u32) {
         Action::TogglePoints => picture.points = !picture.points,
         Action::ToggleArea => picture.area = !picture.area,
         Action::ToggleOverlay => overlay::toggle(model),
+        Action::MMode => strip::toggle(model, fx),
         Action::ToggleClahe => picture.even = !picture.even,
         Action::Redraw => fx.push(Effect::Redraw),
         _ => {}

@@ -18,6 +18,7 @@ mod queue;
 mod ranges;
 mod rays;
 mod review;
+mod strip;
 mod tracks;
 mod windows;
 
@@ -130,6 +131,7 @@ fn engine(model: &mut Model, fx: &mut Vec<Effect>, event: Event) {
             model.say(format!("exported {what} to {}", shown(&path.display().to_string())));
         }
         Event::ExportFailed { why, .. } => model.warn(format!("not exported: {why}")),
+        Event::Strip { number, first, columns } => strip::take(model, number, first, columns),
         Event::Overlay { name, structures } => overlay::take(model, name, structures),
         Event::OverlayFailed { why } => model.warn(format!("no overlay: {why}")),
         Event::ClipArrived { path, name } => {

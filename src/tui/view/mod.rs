@@ -6,6 +6,7 @@ pub mod layout;
 mod picture;
 mod side;
 mod status;
+mod strip;
 mod timeline;
 
 use ratatui::Frame;

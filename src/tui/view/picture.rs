@@ -11,6 +11,8 @@ use crate::tui::model::Model;
 use crate::tui::theme::Theme;
 use crate::tui::tools::RayTool;
 
+use super::strip;
+
 /// Grays before the line is known: 32 look as good as more and cost half the bytes.
 pub const LEVELS: u8 = 32;
 /// Track colours come first, since these have tinted ramps.
@@ -119,6 +121,9 @@ impl Canvas {
         drop(scene);
         drop(others);
         self.image = Some(shown);
+        let own = |track: &Track| Colour(track.info.colour % TRACKS);
+        let tracks = shown_tracks(model).map(|(_, track)| (track, own(track)));
+        strip::append(&mut picture, model, tracks, CURSOR, palette);
         Some(picture)
     }
 
@@ -226,6 +231,10 @@ fn marks(model: &Model, scene: &mut Scene<'_>) {
         let to = to.unwrap_or(model.cursor);
         scene.lines.push(LineMark { from, to, colour: CHOSEN, dotted: true });
         caliper_ends(from, to, scene);
+    }
+    if let Some(strip) = &model.tools.strip {
+        let (from, to) = (strip.from, strip.to);
+        scene.lines.push(LineMark { from, to, colour: CURSOR, dotted: true });
     }
     if model.tools.brush.is_some() {
         circle(model.cursor, model.tools.brush_px, scene);

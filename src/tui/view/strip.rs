@@ -1,0 +1,78 @@
+//! The M-mode strip below the picture: one column for every frame, depth downwards.
+
+use crate::domain::{Track, crossings};
+use crate::tui::graphics::{Colour, Palette, Picture};
+use crate::tui::model::Model;
+use crate::tui::tools::{STRIP_SAMPLES, Strip};
+
+/// Rows that set it off from the picture, px.
+const GAP_PX: usize = 3;
+
+/// Adds the strip to the picture above it. `cursor` marks the frame at hand and the place of the
+/// cursor on the line; `tracks` are drawn where their masks cross it.
+pub(super) fn append<'a>(
+    picture: &mut Picture,
+    model: &Model,
+    tracks: impl Iterator<Item = (&'a Track, Colour)>,
+    cursor: Colour,
+    palette: &Palette,
+) {
+    let (Some(strip), rows) = (&model.tools.strip, model.strip_px()) else { return };
+    let (width, top) = (picture.width_px, picture.height_px);
+    if rows <= GAP_PX || width == 0 {
+        return;
+    }
+    picture.indices.resize(width * (top + rows), 0);
+    picture.height_px += rows;
+    let place = Place { width, top: top + GAP_PX, rows: rows - GAP_PX };
+    let frames = strip.columns.len().max(1);
+    let shades = model.picture.tone.table(palette.levels());
+    for x in 0..width {
+        let Some(column) = strip.columns.get(x * frames / width).filter(|c| !c.is_empty()) else {
+            continue;
+        };
+        for row in 0..place.rows {
+            let gray = column[row * column.len() / place.rows];
+            picture.indices[place.at(x, row)] = shades[usize::from(gray)];
+        }
+    }
+    for (track, colour) in tracks {
+        contour(picture, &place, strip, track, palette.overlay(colour));
+    }
+    let here = (2 * model.frame + 1) * width / (2 * frames);
+    let row = ((strip.share(model.cursor) * place.rows as f32) as usize).min(place.rows - 1);
+    let index = palette.overlay(cursor);
+    for at in (0..place.rows).filter(|at| at % 6 < 2) {
+        picture.indices[place.at(here, at)] = index;
+    }
+    for x in here.saturating_sub(6)..(here + 7).min(width) {
+        picture.indices[place.at(x, row)] = index;
+    }
+}
+
+/// Where the strip lies in the picture.
+struct Place {
+    width: usize,
+    top: usize,
+    rows: usize,
+}
+
+impl Place {
+    fn at(&self, x: usize, row: usize) -> usize {
+        (self.top + row) * self.width + x
+    }
+}
+
+/// Where the masks of a structure cross the line, over the width of their frames.
+fn contour(picture: &mut Picture, place: &Place, strip: &Strip, track: &Track, index: u8) {
+    let (width, frames) = (picture.width_px, strip.columns.len().max(1));
+    for (frame, held) in track.masks.iter().filter(|(frame, _)| track.visible(**frame)) {
+        let (first, last) = (frame * width / frames, ((frame + 1) * width / frames).min(width));
+        for border in crossings(&held.mask, strip.from, strip.to, STRIP_SAMPLES) {
+            let row = (border * place.rows / STRIP_SAMPLES).min(place.rows - 1);
+            for x in first..last.max(first + 1).min(width) {
+                picture.indices[place.at(x, row)] = index;
+            }
+        }
+    }
+}

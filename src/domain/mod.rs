@@ -23,6 +23,7 @@ pub mod review;
 mod shown;
 mod snap;
 mod strip;
+mod touch;
 mod track;
 mod words;
 
@@ -45,6 +46,7 @@ pub use rays::{
 pub use shown::shown;
 pub use snap::snap_to_points;
 pub use strip::{crossings, sampled};
+pub use touch::moved_through;
 pub use track::{
     Attributes, FrameMask, MaskSource, Track, TrackId, TrackInfo, Window, insert_window,
     remove_from_windows,

@@ -8,7 +8,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use crate::domain::{Bitmap, FrameIndex, FramePrompts, GrayFrame};
+use crate::domain::{Bitmap, FrameIndex, FramePrompts, GrayFrame, moved_through};
 use crate::net::budget::{Budget, free_bytes};
 use crate::net::config::ModelCard;
 use crate::net::device::{DeviceWant, Picked, pick};
@@ -142,6 +142,9 @@ impl NetSegmenter {
             (&prompts.mask, prompts.points.is_empty(), prompts.bounding_box)
         {
             return Ok(given(mask.to_bitmap()));
+        }
+        if let Some(bitmap) = corrected(image, prompts) {
+            return Ok(given(bitmap));
         }
         let (encoded, encode_ms) = self.encoded(image)?;
         let begun = Instant::now();
@@ -278,6 +281,19 @@ fn decided(found: Followed, encode_ms: f32, begun: Instant) -> Decided {
         encode_ms,
         decode_ms: millis(begun),
     }
+}
+
+/// A mask at hand that a person corrects by boundary points alone: it is moved through them.
+///
+/// Asked about a mask and so few points the network throws away what was right. Measured on 16
+/// synthetic clips, mean IoU of a propagated mask and after 1, 2, 3, 4 points on its worst places:
+/// .770, then .116, .351, .440, .645 by the shipped network.
+fn corrected(image: Image<'_>, prompts: &FramePrompts) -> Option<Bitmap> {
+    let mask = prompts.mask.as_ref().filter(|mask| !mask.is_empty())?;
+    let points = prompts.boundary_points();
+    let alone = prompts.bounding_box.is_none() && points.len() == prompts.points.len();
+    let bitmap = mask.to_bitmap();
+    (alone && fits(&bitmap, image.pixels)).then(|| moved_through(&bitmap, &points))
 }
 
 /// A person's own mask: certain, and untouched.

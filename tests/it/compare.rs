@@ -6,9 +6,12 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use sonomark::domain::{
-    Annotation, Bitmap, Edit, FrameMask, GrayFrame, Mark, MaskSource, Step, Track, TrackId,
+    Annotation, Bitmap, Edit, FrameMask, FramePrompts, GrayFrame, Mark, MaskSource, PointKind,
+    PointPx, Step, Track, TrackId,
 };
-use sonomark::engine::{Event, SegmenterSource, Session, Structure};
+use sonomark::engine::{
+    Event, Image, NetSegmenter, Segmenter, SegmenterSource, Session, Structure,
+};
 use sonomark::export::{Pictured, write_figure, write_report};
 use sonomark::tui::graphics::{Grid, evened};
 use sonomark::tui::model::{Effect, Msg};
@@ -220,4 +223,21 @@ fn an_m_mode_strip_shows_a_line_over_time_and_where_masks_cross_it() {
     assert!(matches!(press(&mut m, "v x")[..], [Effect::Strip(0, ..)]));
     update(&mut m, Msg::Line("cursor 32 24".into()));
     assert_eq!(canvas.compose(&m, &colours, 4).unwrap(), plain);
+}
+
+#[test]
+fn one_boundary_point_corrects_a_mask_and_does_not_throw_it_away() {
+    let mut network = NetSegmenter::load(None, "cpu").unwrap();
+    let pixels = (0..200 * 150).map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 25) as u8).collect();
+    let pixels = GrayFrame::new(200, 150, pixels).unwrap();
+    let disc = Bitmap::from_fn(200, 150, |x, y| (x as f32 - 90.0).hypot(y as f32 - 70.0) < 35.0);
+    let at = PointPx::new(131.5, 70.5);
+    let prompts = FramePrompts {
+        points: vec![(PointKind::Boundary, at)],
+        mask: Some(disc.to_mask()),
+        ..FramePrompts::default()
+    };
+    let decided = network.refresh(Image { frame: 0, pixels: &pixels }, &prompts).unwrap();
+    assert!(decided.bitmap.to_mask().iou(&disc.to_mask()) > 0.85);
+    assert!(decided.bitmap.get(131, 70) && !decided.bitmap.get(135, 70), "the contour is there");
 }

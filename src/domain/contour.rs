@@ -15,7 +15,7 @@ const ELLIPSE_VERTICES: usize = 64;
 /// Exponents of the chord length for 4, 5, ... points of the round spline (1 chord-length, 0.5
 /// centripetal), chosen on the `val` stills: at four points Dice of the bare curve .85 to .90. The
 /// more points, the nearer to centripetal: a sudden change would throw the next point off.
-const ROUND_ALPHA: [f64; 5] = [1.0, 0.75, 0.6, 0.6, 0.6];
+const ROUND_ALPHA: [f64; 5] = [1.0, 0.75, 0.75, 0.7, 0.6];
 const VERTICES_PER_SPAN: usize = 16;
 /// Logit per px (on a 256 px image) of signed distance and boundary point.
 const LOGIT_PER_PX: f32 = 0.05;

@@ -70,7 +70,7 @@ pub enum Batch {
     /// Clips of equal length.
     Clips(Vec<ClipLesson>),
     /// Stills whose features are known already, one row for each.
-    Encoded(Vec<Lesson>, ImageFeatures),
+    Encoded(Vec<Lesson>, Box<ImageFeatures>),
 }
 
 impl Plan {

@@ -75,6 +75,9 @@ impl Views {
             pix_feat: join(|f| &f.pix_feat),
             high_res: [join(|f| &f.high_res[0]), join(|f| &f.high_res[1])],
         };
-        Batch::Encoded(drawn.into_iter().map(|(lesson, _)| lesson.clone()).collect(), features)
+        Batch::Encoded(
+            drawn.into_iter().map(|(lesson, _)| lesson.clone()).collect(),
+            Box::new(features),
+        )
     }
 }

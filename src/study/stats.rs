@@ -132,7 +132,8 @@ pub fn bootstrap(sets: &[Vec<Vec<f64>>], rounds: usize, seed: u64) -> Interval {
         let (sum, n) = images.fold((0.0, 0), |(sum, n), (s, k)| (sum + s, n + k));
         sum / n as f64
     };
-    let whole = |draw: &mut dyn FnMut(&[(f64, usize)]) -> f64| {
+    type Draw<'a> = dyn FnMut(&[(f64, usize)]) -> f64 + 'a;
+    let whole = |draw: &mut Draw| {
         let means: Vec<f64> = sets.iter().map(|set| draw(set)).collect();
         mean(&means)
     };

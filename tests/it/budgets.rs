@@ -67,6 +67,12 @@ fn full_frames_moves_and_points_keep_to_their_bytes() {
     println!("largest cursor move: {largest} bytes");
     assert!(largest <= 6_000, "{largest}");
 
+    // At rest nothing is sent: a frame without a change would be answered by the terminal, which would ask for the
+    // next one.
+    let sent = terminal.bytes();
+    std::thread::sleep(Duration::from_millis(700));
+    assert_eq!(terminal.bytes(), sent, "bytes while nothing happens");
+
     // A point first, its mask later.
     let frames = typed(&mut terminal, "b");
     println!("point: {} bytes, then {} in all", at_once(&frames), bytes(&frames));

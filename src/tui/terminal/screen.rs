@@ -352,13 +352,18 @@ impl Write for TextBuffer {
 }
 
 fn quiet_terminal(text: &TextBuffer) -> Result<Terminal<QuietBackend>, TerminalError> {
-    Terminal::new(QuietBackend(CrosstermBackend::new(text.clone())))
-        .map_err(TerminalError::io("tell its size"))
+    let inner = CrosstermBackend::new(text.clone());
+    Terminal::new(QuietBackend { inner, hidden: false }).map_err(TerminalError::io("tell its size"))
 }
 
-/// crossterm's backend, except that it never asks the terminal anything: the answer would be
-/// waited for on this thread and taken from the input thread.
-struct QuietBackend(CrosstermBackend<TextBuffer>);
+/// crossterm's backend, except that it never asks the terminal anything (the answer would be
+/// waited for on this thread and taken from the input thread), and that drawing the same text
+/// again writes nothing, so that no frame is sent.
+struct QuietBackend {
+    inner: CrosstermBackend<TextBuffer>,
+    /// The cursor was hidden and not shown since.
+    hidden: bool,
+}
 
 impl Backend for QuietBackend {
     type Error = io::Error;
@@ -367,15 +372,23 @@ impl Backend for QuietBackend {
     where
         I: Iterator<Item = (u16, u16, &'a Cell)>,
     {
-        self.0.draw(content)
+        let mut content = content.peekable();
+        if content.peek().is_none() {
+            return Ok(());
+        }
+        self.inner.draw(content)
     }
 
     fn hide_cursor(&mut self) -> io::Result<()> {
-        self.0.hide_cursor()
+        if std::mem::replace(&mut self.hidden, true) {
+            return Ok(());
+        }
+        self.inner.hide_cursor()
     }
 
     fn show_cursor(&mut self) -> io::Result<()> {
-        self.0.show_cursor()
+        self.hidden = false;
+        self.inner.show_cursor()
     }
 
     fn get_cursor_position(&mut self) -> io::Result<Position> {
@@ -383,15 +396,15 @@ impl Backend for QuietBackend {
     }
 
     fn set_cursor_position<P: Into<Position>>(&mut self, position: P) -> io::Result<()> {
-        self.0.set_cursor_position(position)
+        self.inner.set_cursor_position(position)
     }
 
     fn clear(&mut self) -> io::Result<()> {
-        self.0.clear()
+        self.inner.clear()
     }
 
     fn clear_region(&mut self, region: ClearType) -> io::Result<()> {
-        self.0.clear_region(region)
+        self.inner.clear_region(region)
     }
 
     fn size(&self) -> io::Result<Size> {
@@ -405,6 +418,24 @@ impl Backend for QuietBackend {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Backend::flush(&mut self.0)
+        Backend::flush(&mut self.inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_text_again_writes_nothing() {
+        let text = TextBuffer::default();
+        let mut terminal = quiet_terminal(&text).expect("it has a size");
+        let mut drawn = |words: &'static str| {
+            terminal.draw(|frame| frame.render_widget(words, frame.area())).expect("it is memory");
+            text.take().len()
+        };
+        assert!(drawn("frame 1") > 0);
+        assert_eq!(drawn("frame 1"), 0);
+        assert!(drawn("frame 2") > 0);
     }
 }

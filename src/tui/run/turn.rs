@@ -148,29 +148,24 @@ impl Loop<'_> {
     }
 
     fn suspend(&mut self) {
-        if let Some(screen) = &mut self.screen {
-            if let Err(error) = screen.suspend() {
-                self.model.warn(error.to_string());
-            }
-            self.output.painter.damage_all();
-            let grid = self.output.grid(screen.grid());
-            let effects = update(&mut self.model, Msg::Resized(grid));
-            self.carry_out(effects);
-            self.dirty = true;
-        }
+        self.enter_again(Screen::suspend);
     }
 
     fn redraw(&mut self) {
-        if let Some(screen) = &mut self.screen {
-            if let Err(error) = screen.reenter() {
-                self.model.warn(error.to_string());
-            }
-            self.output.painter.damage_all();
-            let grid = self.output.grid(screen.grid());
-            let effects = update(&mut self.model, Msg::Resized(grid));
-            self.carry_out(effects);
-            self.dirty = true;
+        self.enter_again(Screen::reenter);
+    }
+
+    /// After `enter` nothing is known of what the terminal shows, nor of its size.
+    fn enter_again(&mut self, enter: fn(&mut Screen) -> Result<(), TerminalError>) {
+        let Some(screen) = &mut self.screen else { return };
+        if let Err(error) = enter(screen) {
+            self.model.warn(error.to_string());
         }
+        self.output.painter.damage_all();
+        let grid = self.output.grid(screen.grid());
+        let effects = update(&mut self.model, Msg::Resized(grid));
+        self.carry_out(effects);
+        self.dirty = true;
     }
 
     /// The old clip is closed only when the new one is open.

@@ -4,7 +4,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use sonomark::cli::script::clip;
 use sonomark::domain::{
@@ -12,11 +11,9 @@ use sonomark::domain::{
 };
 use sonomark::net::device::pick;
 use sonomark::net::library::Library;
-use sonomark::project::{ClipStore, StoreOptions, View, list_clips, timeline};
+use sonomark::project::{ClipStore, StoreOptions, View};
 use sonomark::study::simulate::{Place, Setting, simulate};
 use sonomark::study::{StudyError, config};
-
-use crate::pty_harness::{Answers, Harness};
 
 const CARD: &str = "
 name: tiny
@@ -257,53 +254,4 @@ fn a_study_of_people_is_set_up_and_names_its_raters() {
     assert!(told.contains("the plan has no rater cyd; it has ann, bob"), "{told}");
     // A second study does not go over the first.
     assert_eq!(sonomark(home.path(), &words).status.code(), Some(1));
-}
-
-#[test]
-fn a_rater_is_led_from_block_to_block() {
-    let home = tempfile::tempdir().unwrap();
-    set(&home.path().join("clips"), 1.0);
-    let clips = ["clips/s0.png", "clips/s1.png"].map(|c| home.path().join(c).display().to_string());
-    let study = home.path().join("study");
-    let out = study.display().to_string();
-    let mut words = vec!["study", "new", "--rater", "ann", "--out", &out, "--warm-up", "0"];
-    words.extend(["--model", "one=shipped", "--model", "two=shipped", &clips[0], &clips[1]]);
-    assert!(sonomark(home.path(), &words).status.success());
-    let program = env!("CARGO_BIN_EXE_sonomark");
-    let command = [
-        program,
-        "study",
-        "lead",
-        &out,
-        "--rater",
-        "ann",
-        "--device",
-        "cpu",
-        "--graphics",
-        "halfblock",
-    ];
-    let at_home = home.path().display().to_string();
-    let env = [("HOME", at_home.as_str())];
-    let mut terminal = Harness::start(&command, &env, 100, 40, (8, 16), Answers::plain());
-    let patience = Duration::from_secs(20);
-    let shows = |terminal: &Harness, part: &str| {
-        assert!(terminal.wait_for(part, patience), "{part}: {}", terminal.screen_text());
-    };
-    shows(&terminal, "001.png");
-    // Its message would take the place of the next one.
-    shows(&terminal, "network ready");
-    terminal.key(b"E");
-    shows(&terminal, "`q` leaves");
-    terminal.key(b"q");
-    shows(&terminal, "002.png");
-    terminal.key(b"q");
-    assert!(terminal.wait_exit(patience).is_some(), "{}", terminal.screen_text());
-    let told = String::from_utf8_lossy(&terminal.everything()).into_owned();
-    for part in ["block 1 of 4: one", "block 2 of 4: two", "not annotated yet in this block: 1"] {
-        assert!(told.contains(part), "{part} is missing in {told}");
-    }
-    let project = study.join("raters/ann/one");
-    let clip = &list_clips(&project).unwrap()[0];
-    let visits = timeline(&project, &clip.hash).unwrap();
-    assert!(visits[0].finished && visits[0].keys >= 1, "{visits:?}");
 }

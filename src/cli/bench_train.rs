@@ -61,7 +61,7 @@ pub(super) fn report(settings: &Settings, load: Load, scratch: &Path) -> Result<
         wall.push(Instant::now());
         cpu.push(cpu_seconds());
     };
-    train_on(&[set], &options, &picked.device, seen, &AtomicBool::new(false))
+    train_on(&[set], &options, &picked.shares(load.threads), seen, &AtomicBool::new(false))
         .map_err(Failure::ours)?;
     let first = WARM as usize - 1;
     let (Some(begun), Some(ended)) = (wall.get(first), wall.last()) else {

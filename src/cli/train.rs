@@ -13,7 +13,7 @@ use crate::learn::loss::{ClickMass, Reading};
 use crate::learn::own::{OwnStills, accepted_stills};
 use crate::learn::{Budget, Progress, TrainError, TrainOptions, train, train_on};
 use crate::net::config::ModelCard;
-use crate::net::device::{DeviceWant, Picked, pick};
+use crate::net::device::{DeviceError, DeviceWant, Picked, pick};
 use crate::net::weights::sha256_hex;
 
 use super::{Done, Failure, interrupt_flag, path_shown, tell};
@@ -69,9 +69,13 @@ pub(super) struct Options {
     /// Weights to start from instead of random ones
     #[arg(long, value_name = "FILE.safetensors")]
     start_from: Option<PathBuf>,
-    /// Worker threads of the CPU
+    /// Worker threads of the CPU; each takes a share of every step
     #[arg(long, default_value_t = 2)]
     threads: usize,
+    /// Several GPUs, each taking a share of every step: their numbers as `sonomark doctor` lists them (0,1), or names as
+    /// in --device; instead of --device
+    #[arg(long, value_delimiter = ',', value_name = "LIST")]
+    devices: Vec<String>,
     /// Peak learning rate [default: 0.001, with --from 0.0002]
     #[arg(long)]
     rate: Option<f32>,
@@ -260,28 +264,48 @@ fn planned(start: Start, options: &Options) -> TrainOptions {
     plan
 }
 
+/// The devices of `--devices`, or the one of the settings.
+fn devices(settings: &Settings, options: &Options) -> Result<Vec<Picked>, Failure> {
+    let configuration = |error: DeviceError| Failure::Configuration(error.to_string());
+    let wanted = match &options.devices[..] {
+        [] => vec![settings.device.value.parse()],
+        names => names.iter().map(|name| numbered(name.trim())).collect(),
+    };
+    wanted.into_iter().map(|want| want.and_then(pick).map_err(configuration)).collect()
+}
+
+/// A device by its name or, for a GPU, by its number alone.
+fn numbered(name: &str) -> Result<DeviceWant, DeviceError> {
+    name.parse::<usize>().map_or_else(|_| name.parse(), |index| Ok(DeviceWant::Gpu(Some(index))))
+}
+
 /// Runs it. The card comes from the global `--card`, own annotations from the global `--project`.
 pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     sound(options)?;
-    let want: DeviceWant =
-        settings.device.value.parse().map_err(|e| Failure::Configuration(format!("{e}")))?;
-    let picked = pick(want).map_err(|error| Failure::Configuration(error.to_string()))?;
-    let start = start(settings, options, &picked)?;
+    let all = devices(settings, options)?;
+    let picked = &all[0];
+    let start = start(settings, options, picked)?;
     let own = match options.data.is_empty() {
         true => Some(own_stills(settings, options)?),
         false => None,
     };
     super::headless::make_folder(&options.out)?;
-    tell(&format!("device: {}", picked.description));
-    if picked.gpu {
-        compare_gradients(&start, &picked)?;
+    for picked in &all {
+        tell(&format!("device: {}", picked.description));
+        if picked.gpu {
+            compare_gradients(&start, picked)?;
+        }
     }
+    let shares = match &all[..] {
+        [one] => one.shares(options.threads),
+        several => several.iter().map(|picked| picked.device.clone()).collect(),
+    };
     let plan = planned(start, options);
     let cancel = interrupt_flag()?;
     let progress = |progress: &Progress| tell(&progress.to_string());
     let report = match own {
-        Some(own) => train_on(&[own.set], &plan, &picked.device, progress, &cancel),
-        None => train(&plan, &picked.device, progress, &cancel),
+        Some(own) => train_on(&[own.set], &plan, &shares, progress, &cancel),
+        None => train(&plan, &shares, progress, &cancel),
     };
     let report = report.map_err(|error| match error {
         TrainError::Diverged(_) => Failure::ours(error),

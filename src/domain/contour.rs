@@ -227,34 +227,40 @@ pub fn curve_logits(points: &[PointPx], columns: u32, rows: u32, cell_px: f32) -
 }
 
 /// Distance of every pixel centre to the closed polygon `curve`, positive inside (even-odd).
+///
+/// Row by row and edge by edge, so that the inner loop has neither a division nor a branch: the network asks for this
+/// at every point that a person sets.
 fn signed_distance(curve: &[PointPx], width: u32, height: u32) -> Vec<f32> {
-    let mut out = Vec::with_capacity(width as usize * height as usize);
-    for y in 0..height {
-        for x in 0..width {
-            out.push(signed_distance_at(curve, x as f32 + 0.5, y as f32 + 0.5));
+    let pixels = width as usize * height as usize;
+    let Some(last) = curve.last() else { return vec![f32::NEG_INFINITY; pixels] };
+    let mut out = vec![f32::INFINITY; pixels];
+    let mut crossings: Vec<f32> = Vec::new();
+    for (y, row) in out.chunks_exact_mut(width.max(1) as usize).enumerate() {
+        let y = y as f32 + 0.5;
+        crossings.clear();
+        let mut from = *last;
+        for &to in curve {
+            let (dx, dy) = (to.x - from.x, to.y - from.y);
+            let inverse = 1.0 / (dx * dx + dy * dy).max(1e-12);
+            let below = y - from.y;
+            for (x, nearest) in row.iter_mut().enumerate() {
+                let right = x as f32 + 0.5 - from.x;
+                let along = ((right * dx + below * dy) * inverse).clamp(0.0, 1.0);
+                let (ex, ey) = (right - along * dx, below - along * dy);
+                let squared = ex * ex + ey * ey;
+                *nearest = if squared < *nearest { squared } else { *nearest };
+            }
+            if (to.y > y) != (from.y > y) {
+                crossings.push(from.x + below / dy * dx);
+            }
+            from = to;
+        }
+        for (x, d) in row.iter_mut().enumerate() {
+            let right_of_it = crossings.iter().filter(|c| x as f32 + 0.5 < **c).count();
+            *d = if right_of_it % 2 == 1 { d.sqrt() } else { -d.sqrt() };
         }
     }
     out
-}
-
-fn signed_distance_at(curve: &[PointPx], x: f32, y: f32) -> f32 {
-    let (mut nearest, mut inside) = (f32::INFINITY, false);
-    let mut from = match curve.last() {
-        Some(last) => *last,
-        None => return f32::NEG_INFINITY,
-    };
-    for &to in curve {
-        let (dx, dy) = (to.x - from.x, to.y - from.y);
-        let along = ((x - from.x) * dx + (y - from.y) * dy) / (dx * dx + dy * dy).max(1e-12);
-        let along = along.clamp(0.0, 1.0);
-        let (ex, ey) = (x - from.x - along * dx, y - from.y - along * dy);
-        nearest = nearest.min(ex * ex + ey * ey);
-        if (to.y > y) != (from.y > y) && x < from.x + (y - from.y) / (to.y - from.y) * dx {
-            inside = !inside;
-        }
-        from = to;
-    }
-    if inside { nearest.sqrt() } else { -nearest.sqrt() }
 }
 
 #[cfg(test)]

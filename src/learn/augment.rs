@@ -18,6 +18,8 @@ pub struct Lesson {
     pub image: Vec<f32>,
     /// The structures, `side` x `side`.
     pub masks: Vec<Bitmap>,
+    /// Seeds the person who marks them.
+    pub person: u64,
 }
 
 /// One training clip about one structure.
@@ -162,7 +164,7 @@ pub fn lesson(still: &Still, count: usize, side: usize, rng: &mut fastrand::Rng)
     let (source, ratio) = level(still, place.scale());
     let mut image = render(side, |p| sample(source, back.at(p).map(|v| v * ratio)) / 255.0);
     Look::draw(rng).apply(&mut image, side, rng);
-    Some(Lesson { image, masks })
+    Some(Lesson { image, masks, person: rng.u64(..) })
 }
 
 fn render(side: usize, value: impl Fn([f32; 2]) -> f32) -> Vec<f32> {

@@ -107,6 +107,44 @@ fn fill<T>(count: usize, mut draw: impl FnMut() -> Option<T>) -> Vec<T> {
     out
 }
 
+impl Batch {
+    /// Stills or clips.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Stills(lessons) | Self::Encoded(lessons, _) => lessons.len(),
+            Self::Clips(clips) => clips.len(),
+        }
+    }
+
+    /// Nothing to learn.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// At most `count` parts of nearly the same size, none empty.
+    #[must_use]
+    pub fn split(self, count: usize) -> Vec<Self> {
+        let each = self.len().div_ceil(count.max(1)).max(1);
+        match self {
+            Self::Stills(lessons) => {
+                lessons.chunks(each).map(|part| Self::Stills(part.to_vec())).collect()
+            }
+            Self::Clips(clips) => {
+                clips.chunks(each).map(|part| Self::Clips(part.to_vec())).collect()
+            }
+            Self::Encoded(lessons, features) => {
+                let parts = lessons.chunks(each).enumerate().map(|(i, part)| {
+                    let features = rows_of(&features, i * each, part.len());
+                    Self::Encoded(part.to_vec(), Box::new(features))
+                });
+                parts.collect()
+            }
+        }
+    }
+}
+
 /// What a step found, for the progress line.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Marks {
@@ -117,6 +155,8 @@ pub struct Marks {
     pub iou: [f32; 2],
     /// Images that went through the encoder.
     pub images: usize,
+    /// Structures that the loss is a mean of.
+    pub structures: usize,
 }
 
 /// Tables that depend on the input size alone.
@@ -183,9 +223,16 @@ impl Desk {
         lessons: &[Lesson],
         features: &ImageFeatures,
     ) -> (Tensor<1>, Marks) {
+        // What all of a step share comes from the plan, the rest from each still: a batch may be split at will.
         let mut user = SimulatedUser::new(plan.seed ^ 0x5eed);
-        let mut pupils: Vec<Pupil> =
-            lessons.iter().flat_map(|l| &l.masks).map(|m| Pupil::new(m, plan, &mut user)).collect();
+        let mut pupils: Vec<Pupil> = Vec::new();
+        for lesson in lessons {
+            let mut person = SimulatedUser::new(plan.seed ^ lesson.person);
+            for mask in &lesson.masks {
+                let own = SimulatedUser::new(person.rng().u64(..));
+                pupils.push(Pupil::new(mask, plan, own));
+            }
+        }
         let m = pupils.len();
         let features = features.for_prompts(m);
         let truth = self.truth(pupils.iter().map(|p| p.truth), plan.side / 2);
@@ -196,17 +243,18 @@ impl Desk {
         let noise =
             if user.rng().f32() < 0.25 { 4.0 * user.rng().f32() } else { 1.5 * user.rng().f32() };
         let noise = noise * plan.side as f32 / 256.0;
-        let (mut total, mut marks) = (None, Marks { images: lessons.len(), ..Marks::default() });
+        let (mut total, mut marks) =
+            (None, Marks { images: lessons.len(), structures: m, ..Marks::default() });
         let mut previous: Option<Tensor<4>> = None;
         for round in 0..ROUNDS {
             let count = if round == 0 { opening } else { 1 + if round == 1 { leap } else { 0 } };
             for pupil in &mut pupils {
                 if with_box && round == 0 {
-                    pupil.frame_it(&mut user, plan.side as f32 * 0.05);
+                    pupil.frame_it(plan.side as f32 * 0.05);
                 } else if plan.subject == Subject::Region {
-                    pupil.region(&mut user);
+                    pupil.region();
                 } else {
-                    pupil.boundary(count, noise, &mut user);
+                    pupil.boundary(count, noise);
                 }
             }
             let multimask = pupils[0].points.len() == 1;
@@ -295,7 +343,8 @@ impl Desk {
         let mut user = SimulatedUser::new(plan.seed ^ 0xc11b);
         let corrected = if t > 2 && user.rng().f32() < 0.3 { user.rng().usize(2..t) } else { t };
         let mut bank = Bank { rows: net.config().memory.num_maskmem, seen: Vec::new() };
-        let (mut total, mut marks) = (None, Marks { images: b * t, ..Marks::default() });
+        let (mut total, mut marks) =
+            (None, Marks { images: b * t, structures: b, ..Marks::default() });
         let mut judged_frames = [0.0f32; 2];
         for f in 0..t {
             let masks: Vec<&Bitmap> = clips.iter().map(|c| &c.masks[f]).collect();

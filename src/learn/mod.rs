@@ -10,6 +10,7 @@ pub mod annotator;
 pub mod augment;
 pub mod baselines;
 pub mod checkpoint;
+mod crew;
 pub mod data;
 pub mod dataset;
 pub mod evaluate;
@@ -30,7 +31,6 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use burn::module::Module;
-use burn::optim::GradientsParams;
 use burn::tensor::Device;
 
 use crate::domain::shown;
@@ -38,6 +38,7 @@ use crate::net::config::WeightsOrigin;
 use crate::net::sam2::Sam2;
 use crate::net::weights::{WeightsError, sha256_hex};
 use checkpoint::{Checkpoint, CheckpointError, Standing};
+use crew::Crew;
 use dataset::{DataError, Pick, StillSet, TRAIN_SIDE_PX};
 use lessons::{Batch, Desk, Plan};
 use optimise::{AdamW, Optimiser};
@@ -81,6 +82,9 @@ pub enum TrainError {
     /// The weights.
     #[error(transparent)]
     Weights(#[from] WeightsError),
+    /// Nothing to compute on.
+    #[error("there is no device to train on; name one")]
+    NoDevice,
     /// The CPU's worker threads.
     #[error("cannot start {threads} worker threads: {cause}; ask for fewer with --threads")]
     Threads {
@@ -101,14 +105,15 @@ pub enum TrainError {
 
 /// Trains a network and writes weights, card and checkpoint below `options.out`.
 ///
-/// `device` is where to compute, without gradients; `progress` is called every few steps; when `cancel` becomes true
+/// `devices` is where to compute, without gradients: every step is shared out among them. On the CPU one that stands there
+/// several times keeps as many cores busy, up to `options.threads`. `progress` is called every few steps; when `cancel` becomes true
 /// the run ends after the current step and keeps the best it had.
 ///
 /// # Errors
 /// Unreadable data, a checkpoint of another run, files that cannot be written, a diverging loss.
 pub fn train(
     options: &TrainOptions,
-    device: &Device,
+    devices: &[Device],
     progress: impl FnMut(&Progress) + Send,
     cancel: &AtomicBool,
 ) -> Result<TrainReport, TrainError> {
@@ -117,7 +122,7 @@ pub fn train(
         .iter()
         .map(|s| StillSet::load(s, Some(TRAIN_SIDE_PX), Pick::AllComponents))
         .collect::<Result<Vec<_>, _>>()?;
-    train_on(&sets, options, device, progress, cancel)
+    train_on(&sets, options, devices, progress, cancel)
 }
 
 /// As [`train`], on stills that are in memory already; the sources of `options` are not read.
@@ -127,16 +132,16 @@ pub fn train(
 pub fn train_on(
     sets: &[StillSet],
     options: &TrainOptions,
-    device: &Device,
+    devices: &[Device],
     mut progress: impl FnMut(&Progress) + Send,
     cancel: &AtomicBool,
 ) -> Result<TrainReport, TrainError> {
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(options.threads.max(1))
-        .build()
-        .map_err(|e| TrainError::Threads { threads: options.threads, cause: e.to_string() })?;
+    let Some(device) = devices.first() else { return Err(TrainError::NoDevice) };
+    let pool = crew::pool(options.threads)?;
     let validation = Validation::load(&options.held_back)?;
-    pool.install(|| Run::start(options, device, validation)?.go(sets, &mut progress, cancel))
+    pool.install(|| {
+        Run::start(options, device, devices, validation)?.go(sets, &mut progress, cancel)
+    })
 }
 
 /// A run between two steps.
@@ -147,9 +152,8 @@ struct Run<'a> {
     validation: Option<Validation>,
     /// Dice of the weight file as it stands.
     best: Option<f64>,
-    net: Sam2,
+    crew: Crew,
     optimiser: Optimiser,
-    desk: Desk,
     step: u64,
     images: u64,
     before: Duration,
@@ -160,6 +164,7 @@ impl<'a> Run<'a> {
     fn start(
         options: &'a TrainOptions,
         plain: &Device,
+        devices: &[Device],
         validation: Option<Validation>,
     ) -> Result<Self, TrainError> {
         let device = plain.clone().autodiff();
@@ -177,17 +182,19 @@ impl<'a> Run<'a> {
             net.image_encoder = net.image_encoder.no_grad();
         }
         let optimiser = Optimiser::new(&net, AdamW::default());
-        let mut desk = Desk::new(options.card.preprocess.clone(), options.weights, &device);
-        desk.boundary_reading = options.boundary_reading;
+        let crew = Crew::new(&net, devices, options.threads, |device| {
+            let mut desk = Desk::new(options.card.preprocess.clone(), options.weights, device);
+            desk.boundary_reading = options.boundary_reading;
+            desk
+        })?;
         let (before, since) = (Duration::ZERO, Instant::now());
         let mut run = Self {
             options,
             device: plain.clone(),
             validation,
             best: None,
-            net,
+            crew,
             optimiser,
-            desk,
             step: 0,
             images: 0,
             before,
@@ -201,8 +208,8 @@ impl<'a> Run<'a> {
                 (kept.head.step, kept.head.images, Duration::from_secs_f64(kept.head.seconds));
             // A best that is not on disk any more cannot be kept.
             run.best = kept.head.best.filter(|_| options.file("safetensors").exists());
-            run.net = run.optimiser.write(run.net, false);
         }
+        run.crew.take(&run.optimiser);
         Ok(run)
     }
 
@@ -224,7 +231,14 @@ impl<'a> Run<'a> {
         let mut cancelled = false;
         let [_, side] = self.options.sides;
         let views = self.options.frozen_views.map(|count| {
-            Views::of(&self.net, &self.desk, sets, count.max(1), side, self.options.seed)
+            Views::of(
+                self.crew.net(),
+                self.crew.desk(),
+                sets,
+                count.max(1),
+                side,
+                self.options.seed,
+            )
         });
         if views.as_ref().is_some_and(Views::is_empty) {
             return Err(DataError::Nothing { file: "the stills to learn from".into() }.into());
@@ -263,7 +277,7 @@ impl<'a> Run<'a> {
                     ordered += 1;
                 }
                 let Ok((plan, batch)) = batches.recv() else { break };
-                self.one_step(&plan, &batch, &mut tally)?;
+                self.one_step(&plan, batch, &mut tally)?;
                 if self.step.is_multiple_of(self.options.validate_every.max(1)) {
                     self.validate(&mut tally)?;
                 }
@@ -282,23 +296,17 @@ impl<'a> Run<'a> {
         self.finish(sets, cancelled)
     }
 
-    fn one_step(
-        &mut self,
-        plan: &Plan,
-        batch: &Batch,
-        tally: &mut Tally,
-    ) -> Result<(), TrainError> {
+    fn one_step(&mut self, plan: &Plan, batch: Batch, tally: &mut Tally) -> Result<(), TrainError> {
         let rate = self.options.rate_at(self.step, self.used());
-        let taught = self.desk.teach(&self.net, plan, batch);
+        let taught = self.crew.teach(&self.optimiser, plan, batch);
         self.step += 1;
-        let Some((loss, marks)) = taught else { return Ok(()) };
+        let Some((grads, marks)) = taught else { return Ok(()) };
         if !marks.loss.is_finite() {
             tally.bad += 1;
             return if tally.bad > 20 { Err(TrainError::Diverged(self.step)) } else { Ok(()) };
         }
-        let grads = GradientsParams::from_grads(loss.backward(), &self.net);
-        let (net, norm) = self.optimiser.step(self.net.clone(), grads, rate);
-        self.net = net;
+        let norm = self.optimiser.step(&grads, rate);
+        self.crew.take(&self.optimiser);
         self.images += marks.images as u64;
         tally.add(plan, &marks, norm);
         Ok(())
@@ -321,7 +329,7 @@ impl<'a> Run<'a> {
 
     /// The averaged network as safetensors.
     fn averaged(&self) -> Result<Vec<u8>, TrainError> {
-        Ok(self.optimiser.write(self.net.clone(), true).to_safetensors()?)
+        Ok(self.optimiser.write(self.crew.net().clone(), true).to_safetensors()?)
     }
 
     fn write_weights(&self, bytes: &[u8]) -> Result<(), TrainError> {

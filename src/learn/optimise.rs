@@ -156,21 +156,19 @@ impl Optimiser {
         gather.out
     }
 
-    /// One step with learning rate `rate`; returns the network with new weights and the norm of all gradients.
+    /// One step with learning rate `rate` along `grads`, in the order of the slots; returns the norm of all gradients.
     ///
     /// A step whose gradients are not finite changes nothing.
-    #[must_use]
-    pub fn step(&mut self, net: Sam2, grads: GradientsParams, rate: f32) -> (Sam2, f32) {
-        let grads = self.gather(&net, grads);
+    pub fn step(&mut self, grads: &[Option<Vec<f32>>], rate: f32) -> f32 {
         let squares = grads.iter().flatten().flat_map(|g| g.iter().map(|v| f64::from(*v).powi(2)));
         let norm = squares.sum::<f64>().sqrt() as f32;
         if !norm.is_finite() {
-            return (net, norm);
+            return norm;
         }
         let scale = (self.config.clip / (norm + 1e-6)).min(1.0);
         self.steps += 1;
         let keep = self.config.average.min((1 + self.steps) as f32 / (10 + self.steps) as f32);
-        for (slot, grad) in self.slots.iter_mut().zip(&grads) {
+        for (slot, grad) in self.slots.iter_mut().zip(grads) {
             if let Some(grad) = grad {
                 slot.descend(grad, scale, rate, self.steps, &self.config);
             }
@@ -178,7 +176,7 @@ impl Optimiser {
                 *a += (1.0 - keep) * (w - *a);
             }
         }
-        (self.write(net, false), norm)
+        norm
     }
 
     /// `net` with the current or the averaged weights.

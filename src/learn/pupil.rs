@@ -24,10 +24,11 @@ pub(super) struct Pupil<'a> {
     /// What the network is told.
     pub points: Vec<([f32; 2], PointLabel)>,
     uniform: bool,
+    user: SimulatedUser,
 }
 
 impl<'a> Pupil<'a> {
-    pub(super) fn new(truth: &'a Bitmap, plan: &Plan, user: &mut SimulatedUser) -> Self {
+    pub(super) fn new(truth: &'a Bitmap, plan: &Plan, mut user: SimulatedUser) -> Self {
         let boundary = plan.subject != Subject::Region;
         let half = |x: u32, y: u32| truth.get(i64::from(2 * x), i64::from(2 * y));
         let grid = plan.side as u32 / 2;
@@ -41,32 +42,33 @@ impl<'a> Pupil<'a> {
             clean: Vec::new(),
             points: Vec::new(),
             uniform: user.rng().f32() < 0.5,
+            user,
         }
     }
 
     /// Adds boundary clicks. Only the first one of a round knows the prediction; the others go where the curve through
     /// the clicks is worst, which costs no decoder pass.
-    pub(super) fn boundary(&mut self, count: usize, noise: f32, user: &mut SimulatedUser) {
+    pub(super) fn boundary(&mut self, count: usize, noise: f32) {
         for i in 0..count {
             if i > 0 && self.clean.len() >= 2 {
                 self.predicted = closed_curve(&self.clean);
             }
             let Some(at) =
-                user.boundary_click(&self.contour, &self.predicted, &self.clean, self.exclude)
+                self.user.boundary_click(&self.contour, &self.predicted, &self.clean, self.exclude)
             else {
                 return;
             };
             self.clean.push(at);
-            let shaky = user.shaky(at, noise);
+            let shaky = self.user.shaky(at, noise);
             self.points.push(([shaky.x - 0.5, shaky.y - 0.5], PointLabel::Boundary));
         }
     }
 
-    pub(super) fn region(&mut self, user: &mut SimulatedUser) {
+    pub(super) fn region(&mut self) {
         let guess = self.guess.as_ref();
         let first = guess.is_none();
         let click = match self.uniform {
-            true => user.uniform_region_click(&self.half, guess),
+            true => self.user.uniform_region_click(&self.half, guess),
             false => region_click(&self.half, guess),
         };
         // A perfect guess (rare) is answered by one more click inside.
@@ -79,8 +81,8 @@ impl<'a> Pupil<'a> {
         self.points.push(([2.0 * at.x - 0.5, 2.0 * at.y - 0.5], label));
     }
 
-    pub(super) fn frame_it(&mut self, user: &mut SimulatedUser, most: f32) {
-        if let Some(b) = user.loose_box(self.truth, most) {
+    pub(super) fn frame_it(&mut self, most: f32) {
+        if let Some(b) = self.user.loose_box(self.truth, most) {
             self.points.push(([b.min.x - 0.5, b.min.y - 0.5], PointLabel::BoxMin));
             self.points.push(([b.max.x - 0.5, b.max.y - 0.5], PointLabel::BoxMax));
         }
@@ -110,9 +112,9 @@ pub(super) fn anchors(masks: &[&Bitmap], plan: &Plan, user: &mut SimulatedUser) 
     let noise = 2.0 * user.rng().f32() * plan.side as f32 / 256.0;
     let mut values = Vec::with_capacity(masks.len() * plan.side * plan.side);
     for mask in masks {
-        let mut pupil = Pupil::new(mask, plan, user);
         let count = user.rng().usize(4..9);
-        pupil.boundary(count, noise, user);
+        let mut pupil = Pupil::new(mask, plan, SimulatedUser::new(user.rng().u64(..)));
+        pupil.boundary(count, noise);
         let points: Vec<PointPx> =
             pupil.points.iter().map(|(p, _)| PointPx::new(p[0] + 0.5, p[1] + 0.5)).collect();
         let drawn = if exact {

@@ -8,11 +8,12 @@
 use burn::module::{Initializer, Module, Param};
 use burn::nn::PaddingConfig2d;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::tensor::activation::{gelu, relu, sigmoid, softmax};
+use burn::tensor::activation::{self, relu, sigmoid};
 use burn::tensor::module::{attention, layer_norm, linear};
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Device, Tensor};
 
+use super::cpu;
 use super::traffic::upload;
 
 /// Epsilon of the norms in Hiera, `LayerNorm2d` and the memory encoder.
@@ -50,6 +51,22 @@ impl Linear {
     }
 }
 
+fn normed<const D: usize>(
+    x: Tensor<D>,
+    weight: &Param<Tensor<1>>,
+    bias: &Param<Tensor<1>>,
+    epsilon: f64,
+) -> Tensor<D> {
+    let (weight, bias) = (weight.val(), bias.val());
+    cpu::norm(&x, &weight, &bias, epsilon)
+        .unwrap_or_else(|| layer_norm(x, weight, Some(bias), epsilon))
+}
+
+/// Exact (erf) GELU.
+pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    cpu::gelu(&x).unwrap_or_else(|| activation::gelu(x))
+}
+
 /// Normalisation over the last axis.
 #[derive(Module, Debug)]
 pub struct LayerNorm {
@@ -72,7 +89,7 @@ impl LayerNorm {
 
     /// `[..., d]` to `[..., d]`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        layer_norm(x, self.weight.val(), Some(self.bias.val()), self.epsilon)
+        normed(x, &self.weight, &self.bias, self.epsilon)
     }
 }
 
@@ -96,8 +113,7 @@ impl LayerNorm2d {
 
     /// `[B, C, H, W]` to the same shape.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let last = layer_norm(nhwc(x), self.weight.val(), Some(self.bias.val()), EPS_FINE);
-        nchw(last)
+        nchw(normed(nhwc(x), &self.weight, &self.bias, EPS_FINE))
     }
 }
 
@@ -134,6 +150,11 @@ pub fn conv(
         .with_padding(PaddingConfig2d::Explicit(pad, pad, pad, pad))
         .with_groups(groups)
         .init(device)
+}
+
+/// `[B, C, H, W]` through a convolution.
+pub fn convolved(by: &Conv2d, x: Tensor<4>) -> Tensor<4> {
+    cpu::convolve(by, &x).unwrap_or_else(|| by.forward(x))
 }
 
 /// Transposed convolution, kernel 2, stride 2: without overlap it is one matrix product and a pixel shuffle.
@@ -284,7 +305,8 @@ pub fn attend(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<4> {
 }
 
 fn plain_attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, scale: f64) -> Tensor<4> {
-    softmax((q * scale).matmul(k.transpose()), 3).matmul(v)
+    let scores = (q * scale).matmul(k.transpose());
+    cpu::softmax(&scores).unwrap_or_else(|| activation::softmax(scores, 3)).matmul(v)
 }
 
 /// A tensor from numbers computed on the CPU.

@@ -78,6 +78,14 @@ pub struct Picked {
     pub gpu: bool,
 }
 
+impl Picked {
+    /// Where the shares of a training step are computed: on a GPU all of it, on the CPU one share for each thread.
+    #[must_use]
+    pub fn shares(&self, threads: usize) -> Vec<Device> {
+        vec![self.device.clone(); if self.gpu { 1 } else { threads.max(1) }]
+    }
+}
+
 /// A graphics adapter of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Adapter {

@@ -5,9 +5,11 @@
 //! softmax; queries, not keys, are pooled inside each window; only the two coarse levels get top-down input.
 
 use super::blocks::{
-    Activation, EPS_FINE, LayerNorm, Linear, Mlp, attend, conv, join_heads, nchw, nhwc, split_heads,
+    Activation, EPS_FINE, LayerNorm, Linear, Mlp, attend, conv, convolved, join_heads, nchw, nhwc,
+    split_heads,
 };
 use super::config::{ModelConfig, NeckConfig, TrunkConfig};
+use super::cpu;
 use super::resize::{Kernel, nearest2x, resize};
 use burn::module::{Initializer, Module, Param};
 use burn::nn::conv::Conv2d;
@@ -122,7 +124,7 @@ impl Hiera {
 
     /// Image `[B, 3, S, S]` to tokens with positions `[B, S/4, S/4, C]`.
     pub fn embed(&self, image: Tensor<4>) -> Tensor<4> {
-        let x = nhwc(self.patch_embed.proj.forward(image));
+        let x = nhwc(convolved(&self.patch_embed.proj, image));
         let [_, h, w, _] = x.dims();
         x + self.position([h, w])
     }
@@ -229,6 +231,9 @@ impl HieraAttention {
 
 /// Max of each 2x2 cell: `[B, h, w, C]` to `[B, h/2, w/2, C]`.
 fn pool_nhwc(x: Tensor<4>) -> Tensor<4> {
+    if let Some(pooled) = cpu::pool(&x) {
+        return pooled;
+    }
     let options = MaxPoolOptions { stride: [2, 2], ..MaxPoolOptions::new([2, 2]) };
     nhwc(max_pool2d(nchw(x), options))
 }
@@ -292,7 +297,7 @@ impl FpnNeck {
         let mut levels: Vec<Tensor<4>> = Vec::with_capacity(maps.len());
         let last = maps.len() - 1;
         for (k, map) in maps.into_iter().enumerate().rev() {
-            let lateral = self.convs[last - k].conv.forward(map);
+            let lateral = convolved(&self.convs[last - k].conv, map);
             levels.push(match levels.last() {
                 Some(coarser) if self.top_down.contains(&k) => lateral + nearest2x(coarser.clone()),
                 _ => lateral,

@@ -7,13 +7,12 @@
 
 use super::blocks::{
     Activation, Deconv2x2, EPS_DEFAULT, Embedding, LayerNorm, LayerNorm2d, Linear, Mlp, attend,
-    conv, from_tokens, join_heads, split_heads, to_tokens,
+    conv, from_tokens, gelu, join_heads, split_heads, to_tokens,
 };
 use super::config::ModelConfig;
 use super::cpu;
 use burn::module::Module;
 use burn::nn::conv::Conv2d;
-use burn::tensor::activation::gelu;
 use burn::tensor::{Device, Tensor};
 
 /// Masks the decoder always computes: one single mask and three candidates.

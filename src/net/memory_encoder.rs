@@ -7,10 +7,9 @@
 
 use burn::module::{Initializer, Module, Param};
 use burn::nn::conv::Conv2d;
-use burn::tensor::activation::gelu;
 use burn::tensor::{Device, Tensor};
 
-use super::blocks::{LayerNorm2d, Linear, conv, nchw, nhwc};
+use super::blocks::{LayerNorm2d, Linear, conv, convolved, gelu, nchw, nhwc};
 use super::cpu;
 
 /// Channels after each of the four halvings of the mask; the same in every SAM 2.1 whatever its width.
@@ -71,11 +70,11 @@ impl MemoryEncoder {
     /// As [`Self::forward`], in Burn's operations on every device: the way with gradients and on a GPU.
     pub fn forward_by_parts(&self, pix_feat: Tensor<4>, mask: Tensor<4>) -> Tensor<4> {
         let mask = self.mask_downsampler.encoder.forward(mask);
-        let mut x = self.pix_feat_proj.forward(pix_feat) + mask;
+        let mut x = convolved(&self.pix_feat_proj, pix_feat) + mask;
         for layer in &self.fuser.layers {
             x = layer.forward(x);
         }
-        self.out_proj.forward(x)
+        convolved(&self.out_proj, x)
     }
 }
 
@@ -133,9 +132,9 @@ impl MaskStages {
         let (halvings, widen) = self.parts();
         let mut x = mask;
         for (conv, norm) in halvings {
-            x = gelu(norm.forward(conv.forward(x)));
+            x = gelu(norm.forward(convolved(conv, x)));
         }
-        widen.forward(x)
+        convolved(widen, x)
     }
 }
 

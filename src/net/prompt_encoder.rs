@@ -4,13 +4,12 @@
 //! replaces the whole embedding (position too); one -1 point at the origin is always appended; boxes are two points put
 //! before the clicks; the mask prompt is antialiased when its size differs.
 
-use super::blocks::{Embedding, LayerNorm2d, constant, conv};
+use super::blocks::{Embedding, LayerNorm2d, constant, conv, convolved, gelu};
 use super::config::ModelConfig;
 use super::cpu;
 use super::resize::{Kernel, resize};
 use burn::module::{Initializer, Module, Param};
 use burn::nn::conv::Conv2d;
-use burn::tensor::activation::gelu;
 use burn::tensor::{Device, Tensor};
 use std::f64::consts::TAU;
 
@@ -208,9 +207,9 @@ impl MaskDownscaling {
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let x = gelu(self.n1.forward(self.n0.forward(x)));
-        let x = gelu(self.n4.forward(self.n3.forward(x)));
-        self.n6.forward(x)
+        let x = gelu(self.n1.forward(convolved(&self.n0, x)));
+        let x = gelu(self.n4.forward(convolved(&self.n3, x)));
+        convolved(&self.n6, x)
     }
 }
 
@@ -233,7 +232,7 @@ impl ClickBranch {
 
     /// Heat `[B, 1, s4, s4]` to `[B, channels, s4/shrink, s4/shrink]`.
     pub fn forward(&self, heat: Tensor<4>) -> Tensor<4> {
-        self.n2.forward(gelu(self.n0.forward(heat)))
+        convolved(&self.n2, gelu(convolved(&self.n0, heat)))
     }
 }
 

@@ -4,7 +4,7 @@
 //! when no memory attends; the input side comes from the tensor, never from the card, so one set of weights runs at any
 //! size; the curve prior is both mask prompt and residual, the click heat enters at all three decoder resolutions.
 
-use super::blocks::{Activation, Linear, Mlp, constant, conv};
+use super::blocks::{Activation, Linear, Mlp, constant, conv, convolved};
 use super::config::ModelConfig;
 use super::cpu;
 use super::image_encoder::ImageEncoder;
@@ -159,8 +159,8 @@ impl Sam2 {
         let decoder = &self.sam_mask_decoder;
         ImageFeatures {
             high_res: [
-                decoder.conv_s0.forward(pyramid[0].clone()),
-                decoder.conv_s1.forward(pyramid[1].clone()),
+                convolved(&decoder.conv_s0, pyramid[0].clone()),
+                convolved(&decoder.conv_s1, pyramid[1].clone()),
             ],
             pix_feat: pyramid[2].clone(),
         }

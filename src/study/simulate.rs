@@ -359,7 +359,7 @@ impl<'a> Run<'a> {
             tell(&format!("training {name}"));
             let report = train(
                 &plan,
-                &self.place.picked.device,
+                &self.place.picked.shares(training.threads),
                 |progress| tell(&format!("training {name}: {progress}")),
                 self.cancel,
             )?;

@@ -293,7 +293,7 @@ fn a_resumed_run_is_the_uninterrupted_one_bit_for_bit() {
         steps.push((p.step, p.loss));
         looks.push((p.validation_dice, p.best_dice));
     };
-    let report = train(&whole, &device, seen, &never).unwrap();
+    let report = train(&whole, std::slice::from_ref(&device), seen, &never).unwrap();
     assert_eq!((report.steps, report.cancelled, steps.len()), (8, false, 8));
     assert!(steps.iter().any(|(_, loss)| loss[1].is_finite()), "no clip was shown: {steps:?}");
 
@@ -305,12 +305,17 @@ fn a_resumed_run_is_the_uninterrupted_one_bit_for_bit() {
     let mut parts = options(source, &dir.path().join("parts"), &start);
     (parts.held_back, parts.validate_every) = (whole.held_back.clone(), 2);
     let stop = AtomicBool::new(false);
-    let stopped =
-        train(&parts, &device, |p| stop.store(p.step == 3, Ordering::Relaxed), &stop).unwrap();
+    let stopped = train(
+        &parts,
+        std::slice::from_ref(&device),
+        |p| stop.store(p.step == 3, Ordering::Relaxed),
+        &stop,
+    )
+    .unwrap();
     assert_eq!((stopped.steps, stopped.cancelled), (3, true));
     assert_eq!(stopped.validation_dice, looks[1].1, "a cancelled run keeps the best so far");
     parts.resume = true;
-    let resumed = train(&parts, &device, |_| {}, &never).unwrap();
+    let resumed = train(&parts, std::slice::from_ref(&device), |_| {}, &never).unwrap();
     assert_eq!((resumed.steps, resumed.images), (8, report.images));
     assert_eq!((&resumed.sha256, resumed.validation_dice), (&report.sha256, Some(best)));
     let checkpoint = |o: &TrainOptions| Checkpoint::read(&o.out.join("tiny.checkpoint")).unwrap();
@@ -323,7 +328,8 @@ fn a_resumed_run_is_the_uninterrupted_one_bit_for_bit() {
         .unwrap();
     assert_eq!((card.weights.sha256, card.weights.data.len()), (resumed.sha256, 1));
     parts.seed = 99;
-    let refused = train(&parts, &device, |_| {}, &never).unwrap_err().to_string();
+    let refused =
+        train(&parts, std::slice::from_ref(&device), |_| {}, &never).unwrap_err().to_string();
     assert!(refused.contains("seed is 0, not 99"), "{refused}");
     let file = parts.out.join("tiny.checkpoint");
     let bytes = std::fs::read(&file).unwrap();
@@ -341,7 +347,8 @@ fn training_lowers_the_loss() {
     let sets = vec![StillSet::load(&source, None, Pick::AllComponents).unwrap()];
     let mut options = options(source, &dir.path().join("out"), &start);
     options.budget = Budget::Steps(160);
-    let report = train(&options, &device, |_| {}, &AtomicBool::new(false)).unwrap();
+    let report =
+        train(&options, std::slice::from_ref(&device), |_| {}, &AtomicBool::new(false)).unwrap();
     // The same fixed lessons before and after; clips and both kinds of points.
     let device = device.autodiff();
     let card = tiny();
@@ -511,7 +518,9 @@ fn a_network_goes_on_from_own_accepted_frames_with_a_frozen_encoder() {
     options.budget = Budget::Steps(120);
     options.rate = 3e-3;
     let sets = [own.set];
-    let report = train_on(&sets, &options, &device, |_| {}, &AtomicBool::new(false)).unwrap();
+    let report =
+        train_on(&sets, &options, std::slice::from_ref(&device), |_| {}, &AtomicBool::new(false))
+            .unwrap();
     let autodiff = device.autodiff();
     let (subject, card) = (Subject::Boundary, tiny());
     let plan = Plan { subject, side: 64, batch: 4, focal: 20.0, boundary: 2.0, seed: 77 };

@@ -212,7 +212,7 @@ impl Patches<'_> {
     }
 
     /// The patches of output row `y`, one per pixel: channel by channel, kernel row by kernel row.
-    fn row(&self, y: usize, out: &mut [f32]) {
+    pub(super) fn row(&self, y: usize, out: &mut [f32]) {
         let [h, w] = self.size;
         let k = self.kernel;
         let channels = self.planes.len() / (h * w);
@@ -236,6 +236,30 @@ impl Patches<'_> {
                                 let from = (x * self.stride + kx).checked_sub(self.pad);
                                 *tap = from.and_then(|i| row.get(i)).copied().unwrap_or(0.0);
                             }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Adds the patches of output row `y` to the places of `planes` that [`Patches::row`] reads them from.
+    pub(super) fn spread(&self, y: usize, patches: &[f32], planes: &mut [f32]) {
+        let [h, w] = self.size;
+        let k = self.kernel;
+        let per = planes.len() / (h * w) * k * k;
+        let columns = self.out_size()[1];
+        for (at, plane) in planes.chunks_exact_mut(h * w).enumerate() {
+            for ky in 0..k {
+                let row = (y * self.stride + ky).checked_sub(self.pad).filter(|row| *row < h);
+                let Some(row) = row else { continue };
+                let row = &mut plane[row * w..][..w];
+                let first = at * k * k + ky * k;
+                for (x, patch) in patches.chunks_exact(per).take(columns).enumerate() {
+                    for (kx, tap) in patch[first..first + k].iter().enumerate() {
+                        let to = (x * self.stride + kx).checked_sub(self.pad);
+                        if let Some(pixel) = to.and_then(|i| row.get_mut(i)) {
+                            *pixel += tap;
                         }
                     }
                 }

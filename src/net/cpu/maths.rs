@@ -57,6 +57,18 @@ fn sum(row: &[f32], f: impl Fn(f32) -> f32) -> f32 {
 }
 
 #[inline(always)]
+fn sum_of_products(a: &[f32], b: &[f32]) -> f32 {
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    let mut lanes = [0.0f32; LANES];
+    for (a, b) in a.iter().zip(b) {
+        for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
+            *lane += a * b;
+        }
+    }
+    lanes.iter().sum::<f32>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
+}
+
+#[inline(always)]
 fn largest(row: &[f32]) -> f32 {
     let (chunks, rest) = row.as_chunks::<LANES>();
     let mut lanes = [f32::MIN; LANES];
@@ -137,6 +149,98 @@ pub(super) fn gelu(values: &mut [f32]) {
                 let x = *v;
                 let size = x.abs();
                 *v = 0.5 * (x + size * erf(size * std::f32::consts::FRAC_1_SQRT_2));
+            }
+        },
+    );
+}
+
+/// The gradient before a GELU, from the one behind it and the numbers `x` that went in.
+pub(super) fn gelu_slope(x: &[f32], grad: &mut [f32]) {
+    const DENSITY: f32 = 0.398_942_28;
+    wide(
+        #[inline(always)]
+        || {
+            for (g, x) in grad.iter_mut().zip(x) {
+                let size = x.abs() * std::f32::consts::FRAC_1_SQRT_2;
+                let below = 0.5 * (1.0 + erf(size).copysign(*x));
+                *g *= below + x * DENSITY * exp(-size * size);
+            }
+        },
+    );
+}
+
+/// Softmax of each row of `width` numbers.
+pub(super) fn softmax(values: &mut [f32], width: usize) {
+    wide(
+        #[inline(always)]
+        || {
+            for row in values.chunks_exact_mut(width) {
+                let peak = largest(row);
+                for v in row.iter_mut() {
+                    *v = exp(*v - peak);
+                }
+                let inverse = 1.0 / sum(row, |v| v);
+                for v in row.iter_mut() {
+                    *v *= inverse;
+                }
+            }
+        },
+    );
+}
+
+/// The gradient before a softmax, from the one behind it and the weights `p` that came out.
+pub(super) fn softmax_slope(p: &[f32], grad: &mut [f32], width: usize) {
+    wide(
+        #[inline(always)]
+        || {
+            for (p, grad) in p.chunks_exact(width).zip(grad.chunks_exact_mut(width)) {
+                let pull = sum_of_products(p, grad);
+                for (g, p) in grad.iter_mut().zip(p) {
+                    *g = p * (*g - pull);
+                }
+            }
+        },
+    );
+}
+
+/// The gradients of [`norm`] from the one behind it: `grad` becomes that of `x`, those of scale and shift are added to
+/// `slopes`.
+pub(super) fn norm_slope(
+    x: &[f32],
+    grad: &mut [f32],
+    scale: &[f32],
+    epsilon: f32,
+    slopes: [&mut [f32]; 2],
+) {
+    let d = scale.len();
+    let [by_scale, by_shift] = slopes;
+    wide(
+        #[inline(always)]
+        || {
+            let mut hat = vec![0.0f32; d];
+            for (row, grad) in x.chunks_exact(d).zip(grad.chunks_exact_mut(d)) {
+                let mean = sum(row, |v| v) / d as f32;
+                let variance = sum(row, |v| (v - mean) * (v - mean)) / d as f32;
+                let inverse = 1.0 / (variance + epsilon).sqrt();
+                for (h, v) in hat.iter_mut().zip(row) {
+                    *h = (v - mean) * inverse;
+                }
+                for ((((g, h), s), a), b) in grad
+                    .iter_mut()
+                    .zip(&hat)
+                    .zip(scale)
+                    .zip(by_scale.iter_mut())
+                    .zip(by_shift.iter_mut())
+                {
+                    *a += *g * h;
+                    *b += *g;
+                    *g *= s;
+                }
+                let level = sum(grad, |v| v) / d as f32;
+                let tilt = sum_of_products(&hat, grad) / d as f32;
+                for (g, h) in grad.iter_mut().zip(&hat) {
+                    *g = inverse * (*g - level - h * tilt);
+                }
             }
         },
     );

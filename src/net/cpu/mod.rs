@@ -2,7 +2,8 @@
 //!
 //! The network is written once, in Burn's operations, in the files beside this folder; those run on a GPU and in
 //! training. Each function here does what one of them does, on plain slices, and gives `None` wherever a weight or an
-//! input is not on the CPU or follows gradients: the caller then takes Burn's way. What the kernels gain by: products
+//! input is not on the CPU or follows gradients: the caller then takes Burn's way (`learning` holds what has gradients of
+//! its own). What the kernels gain by: products
 //! in blocks that stay in the cache from norm to residual; attention without its score matrix; windows, pooling and
 //! padding without copies of the map; pairs of linear maps merged into one.
 //!
@@ -13,6 +14,7 @@ mod attention;
 mod decoder;
 mod encoder;
 mod layers;
+mod learning;
 mod maths;
 mod memory_attention;
 mod memory_encoder;
@@ -21,5 +23,6 @@ mod trunk;
 
 pub(super) use decoder::{dense_place, two_way, upscale};
 pub(super) use encoder::encode;
+pub(super) use learning::{convolve, gelu, norm, pool, softmax};
 pub(super) use memory_attention::{Turns, read_memory};
 pub(super) use memory_encoder::{encode_memory, memory_mask};

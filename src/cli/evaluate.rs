@@ -254,7 +254,7 @@ fn video(settings: &Settings, options: &Video) -> Done {
     plan.follow.motion = card.tracking.motion && !options.no_motion;
     let begun = Instant::now();
     let tracking = Tracking { sam: &sam, preprocess: &card.preprocess, device: &picked.device };
-    let report = evaluate_video(&tracking, &plan, &cancel).map_err(failure)?;
+    let report = evaluate_video(tracking, &plan, &cancel).map_err(failure)?;
     let rounds: Vec<String> =
         report.rounds.iter().map(|score| format!("{:.3}", score.iou)).collect();
     print(&format!(

@@ -100,7 +100,7 @@ impl ClickOptions {
 }
 
 /// Mean overlap.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Score {
     /// Mean Dice.
     pub dice: f64,

@@ -4,17 +4,20 @@
 //! neither; a correction is propagated forward from its frame, earlier masks stay; a finished clip keeps its last
 //! value in later rounds. The same seed gives the same clicks.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use burn::tensor::Device;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::annotator::{EXCLUDE_PX, SimulatedUser, contour};
+use super::annotator::{EXCLUDE_PX, SimulatedUser, contour, region_click};
+use super::baselines::Baseline;
 use super::dataset::{ClipObject, LabelledClip, load_clips};
-use super::evaluate::{EvalError, Score};
-use crate::domain::{Bitmap, FramePrompts, PointKind, PointPx, Window, overlap};
+use super::evaluate::{EvalError, Placing, Score};
+use crate::domain::{Bitmap, Carrier, FramePrompts, PointKind, PointPx, Window, overlap};
 use crate::net::config::Preprocess;
 use crate::net::follow::{FollowOptions, Follower, Seen};
 use crate::net::letterbox::Letterbox;
@@ -34,6 +37,8 @@ const CORRECT_BELOW: f64 = 0.75;
 pub struct VideoOptions {
     /// Folder with clip folders and `windows.yaml`.
     pub dir: PathBuf,
+    /// What is placed on a prompted frame.
+    pub placing: Placing,
     /// Standard deviation of the clicks, px of the image.
     pub noise_px: f32,
     /// Seeds first clicks and noise.
@@ -54,6 +59,7 @@ impl VideoOptions {
     pub fn new(dir: &Path) -> Self {
         Self {
             dir: dir.to_owned(),
+            placing: Placing::Boundary,
             noise_px: 0.0,
             seed: 1,
             rounds: 1 + CORRECTIONS,
@@ -88,66 +94,139 @@ pub struct Tracking<'a> {
     pub device: &'a Device,
 }
 
+/// What carries a mask through a clip without having learned anything; prompted frames get the curve through their
+/// points.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClipBaseline {
+    /// The mask of the prompted frame before, as it is.
+    Copy,
+    /// That mask, moved by the registration of the pixels.
+    Motion,
+}
+
+impl ClipBaseline {
+    /// Names as people write them.
+    pub const NAMES: [&'static str; 2] = ["copy", "motion"];
+
+    /// The baseline of a name in [`ClipBaseline::NAMES`].
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let all = [Self::Copy, Self::Motion];
+        Self::NAMES.iter().position(|n| *n == name).map(|i| all[i])
+    }
+}
+
+/// Who propagates.
+pub enum ClipJudged<'a> {
+    /// A network, by itself or with motion ([`VideoOptions::follow`]).
+    Network(Tracking<'a>),
+    /// Something that was never trained; knows the windows.
+    Baseline(ClipBaseline),
+}
+
+/// What the protocol led to on one structure.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ClipTrace {
+    /// Name of the clip.
+    pub clip: String,
+    /// The structure's label.
+    pub label: u8,
+    /// Overlap after the first propagation and after each correction.
+    pub rounds: Vec<Score>,
+    /// Frames that a person prompted.
+    pub prompted: usize,
+    /// Frames decided by propagation, in all rounds together.
+    pub decided: usize,
+    /// Frames outside the true windows that have a mask at the end.
+    pub false_frames: usize,
+    /// Wall clock of encoding, prompts and propagation, s.
+    pub seconds: f64,
+}
+
 /// Judges propagation and corrections on all structures of all clips.
 ///
 /// # Errors
 /// Unreadable data, a failing network, or the cancel flag.
 pub fn evaluate_video(
-    tracking: &Tracking<'_>,
+    tracking: Tracking<'_>,
     options: &VideoOptions,
     cancel: &AtomicBool,
 ) -> Result<VideoReport, EvalError> {
     let (clips, _) = load_clips(&options.dir)?;
-    let mut report =
-        VideoReport { rounds: vec![Score::default(); options.rounds], ..VideoReport::default() };
-    let mut prompted = 0;
-    for clip in &clips {
-        if options.limit.is_some_and(|most| report.objects >= most) {
-            break;
-        }
-        let encoded: Vec<(ImageFeatures, Letterbox)> = clip
-            .frames
-            .iter()
-            .map(|frame| {
-                let size = tracking.sam.config().image_size;
-                let (input, letterbox) = tracking.preprocess.frame(frame, size, tracking.device);
-                (tracking.sam.encode_image(input), letterbox)
-            })
-            .collect();
+    let traces = trace_clips(&ClipJudged::Network(tracking), &clips, options, cancel, &mut |_| {})?;
+    let n = traces.len().max(1) as f64;
+    let mean = |of: &dyn Fn(&ClipTrace) -> f64| traces.iter().map(of).sum::<f64>() / n;
+    let rounds = (0..options.rounds)
+        .map(|k| Score { dice: mean(&|t| t.rounds[k].dice), iou: mean(&|t| t.rounds[k].iou) });
+    let ends =
+        |t: &ClipTrace| [t.rounds.first(), t.rounds.last()].map(|s| s.map_or(0.0, |s| s.iou));
+    Ok(VideoReport {
+        objects: traces.len(),
+        rounds: rounds.collect(),
+        prompted_frames: mean(&|t| t.prompted as f64),
+        by_object: traces.iter().map(|t| (format!("{}/{}", t.clip, t.label), ends(t))).collect(),
+    })
+}
+
+/// The protocol on every structure of `clips` (those of `options.dir`); `done` hears how many structures are through.
+///
+/// # Errors
+/// A failing network, or the cancel flag.
+pub fn trace_clips(
+    judged: &ClipJudged<'_>,
+    clips: &[LabelledClip],
+    options: &VideoOptions,
+    cancel: &AtomicBool,
+    done: &mut dyn FnMut(usize),
+) -> Result<Vec<ClipTrace>, EvalError> {
+    let mut traces: Vec<ClipTrace> = Vec::new();
+    for clip in clips {
+        let encoded: Vec<Encoded> = clip.frames.iter().map(|_| OnceCell::new()).collect();
         for object in &clip.objects {
-            let seed = options.seed.wrapping_add(1000 * report.objects as u64);
+            if options.limit.is_some_and(|most| traces.len() >= most) {
+                return Ok(traces);
+            }
+            let seed = options.seed.wrapping_add(1000 * traces.len() as u64);
             let mut session = Session {
-                tracking,
+                judged,
                 options,
                 clip,
                 object,
                 encoded: &encoded,
                 anchors: BTreeMap::new(),
+                decided: 0,
             };
-            let rounds = session.correct_through(seed, cancel)?;
-            for (sum, score) in report.rounds.iter_mut().zip(&rounds) {
-                (sum.dice, sum.iou) = (sum.dice + score.dice, sum.iou + score.iou);
-            }
-            let ends = [rounds.first(), rounds.last()].map(|s| s.map_or(0.0, |s| s.iou));
-            report.by_object.insert(format!("{}/{}", clip.name, object.label), ends);
-            report.objects += 1;
-            prompted += session.anchors.len();
+            let begun = Instant::now();
+            let (rounds, masks) = session.correct_through(seed, cancel)?;
+            let outside = |f: &usize| !object.windows.iter().any(|w| w.contains(*f));
+            let shown = masks.iter().filter(|(f, mask)| outside(f) && mask.area_px() > 0);
+            traces.push(ClipTrace {
+                clip: clip.name.clone(),
+                label: object.label,
+                rounds,
+                prompted: session.anchors.len(),
+                decided: session.decided,
+                false_frames: shown.count(),
+                seconds: begun.elapsed().as_secs_f64(),
+            });
+            done(traces.len());
         }
     }
-    let n = report.objects.max(1) as f64;
-    report.rounds.iter_mut().for_each(|s| *s = Score { dice: s.dice / n, iou: s.iou / n });
-    report.prompted_frames = prompted as f64 / n;
-    Ok(report)
+    Ok(traces)
 }
+
+/// A frame's features, once somebody asked for them: frames outside the windows cost nothing where nobody does.
+type Encoded = OnceCell<(ImageFeatures, Letterbox)>;
 
 /// One structure of one clip under correction.
 struct Session<'a> {
-    tracking: &'a Tracking<'a>,
+    judged: &'a ClipJudged<'a>,
     options: &'a VideoOptions,
     clip: &'a LabelledClip,
     object: &'a ClipObject,
-    encoded: &'a [(ImageFeatures, Letterbox)],
+    encoded: &'a [Encoded],
     anchors: BTreeMap<usize, Bitmap>,
+    decided: usize,
 }
 
 impl Session<'_> {
@@ -159,12 +238,26 @@ impl Session<'_> {
         self.object.masks[frame].to_bitmap()
     }
 
-    fn correct_through(&mut self, seed: u64, cancel: &AtomicBool) -> Result<Vec<Score>, EvalError> {
+    fn seen(&self, tracking: &Tracking<'_>, frame: usize) -> Seen<'_> {
+        let pixels = &self.clip.frames[frame];
+        let (features, letterbox) = self.encoded[frame].get_or_init(|| {
+            let size = tracking.sam.config().image_size;
+            let (input, letterbox) = tracking.preprocess.frame(pixels, size, tracking.device);
+            (tracking.sam.encode_image(input), letterbox)
+        });
+        Seen { frame, pixels, features, letterbox }
+    }
+
+    fn correct_through(
+        &mut self,
+        seed: u64,
+        cancel: &AtomicBool,
+    ) -> Result<(Vec<Score>, BTreeMap<usize, Bitmap>), EvalError> {
         let mut user = SimulatedUser::new(seed);
-        let Some(start) = self.windows().first().map(|w| w.first) else {
-            return Ok(vec![Score { dice: 1.0, iou: 1.0 }; self.options.rounds]);
-        };
         let mut masks: BTreeMap<usize, Bitmap> = BTreeMap::new();
+        let Some(start) = self.windows().first().map(|w| w.first) else {
+            return Ok((vec![Score { dice: 1.0, iou: 1.0 }; self.options.rounds], masks));
+        };
         let mut rounds: Vec<Score> = Vec::new();
         let mut from = Some(start);
         while rounds.len() < self.options.rounds {
@@ -183,10 +276,10 @@ impl Session<'_> {
             rounds.push(score);
             from = worst;
         }
-        Ok(rounds)
+        Ok((rounds, masks))
     }
 
-    /// Five boundary points with the decoder's answer in between, starting from the mask at hand.
+    /// Five points with the answer shown in between, starting from the mask at hand.
     fn prompt(
         &self,
         frame: usize,
@@ -195,56 +288,97 @@ impl Session<'_> {
     ) -> Result<Bitmap, EvalError> {
         let truth = self.truth(frame);
         let line = contour(&truth);
-        let (features, letterbox) = &self.encoded[frame];
-        let predictor = Predictor::new(self.tracking.sam);
+        let size = (truth.width_px, truth.height_px);
         let (mut prompts, mut clean) = (FramePrompts::default(), Vec::new());
         let mut mask = shown.filter(|m| m.area_px() > 0).cloned();
         for _ in 0..CLIP_POINTS {
-            let seen = mask.as_ref().map_or_else(Vec::new, contour);
-            // With a mask at hand the first click already goes where it is worst.
-            let at = match (clean.is_empty(), seen.is_empty()) {
-                (true, false) => worst_of(&line, &seen),
-                _ => user.boundary_click(&line, &seen, &clean, EXCLUDE_PX),
+            let click = match self.options.placing {
+                Placing::Boundary => {
+                    let seen = mask.as_ref().map_or_else(Vec::new, contour);
+                    // With a mask at hand the first click already goes where it is worst.
+                    let at = match (clean.is_empty(), seen.is_empty()) {
+                        (true, false) => worst_of(&line, &seen),
+                        _ => user.boundary_click(&line, &seen, &clean, EXCLUDE_PX),
+                    };
+                    at.map(|at| (PointKind::Boundary, at))
+                }
+                Placing::Region => region_click(&truth, mask.as_ref()),
             };
-            let Some(at) = at else { break };
+            let Some((kind, at)) = click else { break };
             clean.push(at);
-            let size = (truth.width_px, truth.height_px);
             let shaky = user.shaky(at, self.options.noise_px).clamped(size.0, size.1);
-            prompts.points.push((PointKind::Boundary, shaky));
-            mask = Some(
-                predictor
-                    .predict(features, letterbox, &prompts)
-                    .map_err(EvalError::Network)?
-                    .bitmap,
-            );
+            prompts.points.push((kind, shaky));
+            mask = Some(self.answer(frame, &prompts)?);
         }
-        Ok(mask.unwrap_or_else(|| Bitmap::empty(truth.width_px, truth.height_px)))
+        Ok(mask.unwrap_or_else(|| Bitmap::empty(size.0, size.1)))
+    }
+
+    fn answer(&self, frame: usize, prompts: &FramePrompts) -> Result<Bitmap, EvalError> {
+        match self.judged {
+            ClipJudged::Network(tracking) => {
+                let seen = self.seen(tracking, frame);
+                let predictor = Predictor::new(tracking.sam);
+                let predicted = predictor.predict(seen.features, seen.letterbox, prompts);
+                Ok(predicted.map_err(EvalError::Network)?.bitmap)
+            }
+            ClipJudged::Baseline(_) => {
+                let points: Vec<PointPx> = prompts.points.iter().map(|(_, at)| *at).collect();
+                let pixels = &self.clip.frames[frame];
+                Ok(Baseline::Curve.mask(&points, pixels.width_px, pixels.height_px, &[]))
+            }
+        }
     }
 
     /// Decides all later frames of the windows anew; anchors keep their masks.
-    fn propagate(&self, from: usize, masks: &mut BTreeMap<usize, Bitmap>) -> Result<(), EvalError> {
-        let failed = |e: crate::net::tracker::TrackError| EvalError::Network(e.to_string());
-        let sam = self.tracking.sam;
-        let frames = self.clip.frames.len();
-        let mut follower =
-            Follower::new(sam, frames, self.options.windowed, self.options.follow.clone());
-        let seen = |frame: usize| Seen {
-            frame,
-            pixels: &self.clip.frames[frame],
-            features: &self.encoded[frame].0,
-            letterbox: &self.encoded[frame].1,
-        };
-        for (frame, mask) in &self.anchors {
-            follower.anchor(sam, seen(*frame), mask).map_err(failed)?;
-        }
-        let inside =
-            |f: &usize| !self.options.windowed || self.windows().iter().any(|w| w.contains(*f));
-        for frame in (from + 1..frames).filter(inside) {
-            if self.anchors.contains_key(&frame) {
-                continue;
+    fn propagate(
+        &mut self,
+        from: usize,
+        masks: &mut BTreeMap<usize, Bitmap>,
+    ) -> Result<(), EvalError> {
+        let asked: Vec<usize> = (from + 1..self.clip.frames.len())
+            .filter(|f| !self.options.windowed || self.windows().iter().any(|w| w.contains(*f)))
+            .filter(|f| !self.anchors.contains_key(f))
+            .collect();
+        self.decided += asked.len();
+        match self.judged {
+            ClipJudged::Network(tracking) => {
+                let failed = |e: crate::net::tracker::TrackError| EvalError::Network(e.to_string());
+                let sam = tracking.sam;
+                let mut follower = Follower::new(
+                    sam,
+                    self.clip.frames.len(),
+                    self.options.windowed,
+                    self.options.follow.clone(),
+                );
+                for (frame, mask) in &self.anchors {
+                    follower.anchor(sam, self.seen(tracking, *frame), mask).map_err(failed)?;
+                }
+                for frame in asked {
+                    let seen = self.seen(tracking, frame);
+                    let followed =
+                        follower.follow(sam, seen, Direction::Forward).map_err(failed)?;
+                    masks.insert(frame, followed.bitmap);
+                }
             }
-            let followed = follower.follow(sam, seen(frame), Direction::Forward).map_err(failed)?;
-            masks.insert(frame, followed.bitmap);
+            ClipJudged::Baseline(ClipBaseline::Copy) => {
+                for frame in asked {
+                    let before = self.anchors.range(..frame).next_back();
+                    masks.extend(before.map(|(_, mask)| (frame, mask.clone())));
+                }
+            }
+            ClipJudged::Baseline(ClipBaseline::Motion) => {
+                let mut carrier = Carrier::new();
+                for (frame, mask) in &self.anchors {
+                    carrier.anchor(*frame, &self.clip.frames[*frame], mask);
+                }
+                for frame in asked {
+                    let pixels = &self.clip.frames[frame];
+                    let carried = carrier.follow(frame, pixels).map(|distance| {
+                        Bitmap::from_logits(pixels.width_px, pixels.height_px, &distance)
+                    });
+                    masks.extend(carried.map(|mask| (frame, mask)));
+                }
+            }
         }
         Ok(())
     }

@@ -69,7 +69,8 @@ pub fn judged(config: &StudyConfig, tables: &Tables) -> Vec<Claim> {
     claims
 }
 
-fn verdict(mean: f64, low: f64, least: f64) -> Verdict {
+/// Whether a figure reaches `least`, and whether its whole interval does.
+pub(super) fn verdict(mean: f64, low: f64, least: f64) -> Verdict {
     match (mean >= least, low >= least) {
         (false, _) => Verdict::Fails,
         (true, false) => Verdict::NotShown,

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::StudyError;
 use super::claims::{Verdict, judged};
+use super::clips;
 use super::config::{ArmKind, StudyConfig};
 use super::figure::{Figure, Line};
 use super::sheets::Sheets;
@@ -50,6 +51,13 @@ pub fn write(
             files.push((format!("{stem}.png"), figure.png()?));
         }
     }
+    if !config.clips.is_empty() {
+        files.push(("clips.csv".to_owned(), clips::report::csv(config, outcome).into_bytes()));
+    }
+    for (stem, figure) in clips::report::figures(config, outcome) {
+        files.push((format!("{stem}.svg"), figure.svg()?.into_bytes()));
+        files.push((format!("{stem}.png"), figure.png()?));
+    }
     let mut paths = Vec::with_capacity(files.len());
     for (name, bytes) in files {
         let path = out.join(name);
@@ -68,16 +76,16 @@ fn stem(setting: Setting, measure: &str) -> String {
 }
 
 /// A cell of a Markdown table.
-pub(super) fn cell(text: &str) -> String {
+pub(in crate::study) fn cell(text: &str) -> String {
     shown(text).replace('|', "\\|")
 }
 
-fn with_interval(i: Interval) -> String {
+pub(in crate::study) fn with_interval(i: Interval) -> String {
     format!("{:.3} [{:.3}, {:.3}]", i.mean, i.low, i.high)
 }
 
 /// A probability as people print it.
-pub(super) fn p_value(p: f64) -> String {
+pub(in crate::study) fn p_value(p: f64) -> String {
     if p < 0.001 { format!("{p:.1e}") } else { format!("{p:.3}") }
 }
 
@@ -124,13 +132,15 @@ impl Report<'_> {
             self.clicks_table(&mut text, *setting);
             self.tests_table(&mut text, *setting);
         }
+        text += &clips::report::markdown(self.config, self.outcome);
         text += &self.method();
         text
     }
 
     /// The first paragraph.
     fn verdict(&self) -> String {
-        let claims = judged(self.config, self.tables);
+        let mut claims = judged(self.config, self.tables);
+        claims.extend(clips::report::claims(self.config, self.outcome));
         if claims.is_empty() {
             return "No claim of the paper was tested: that needs one arm with boundary points and one with region \
                     points.\n\n"

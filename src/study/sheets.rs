@@ -9,7 +9,7 @@ use super::simulate::{Outcome, Setting};
 use super::tables::Tables;
 
 /// A field of a CSV line.
-pub(super) fn quoted(text: &str) -> String {
+pub(in crate::study) fn quoted(text: &str) -> String {
     if text.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", text.replace('"', "\"\""))
     } else {

@@ -11,6 +11,7 @@ use std::sync::atomic::AtomicBool;
 use serde_json::{Value, json};
 
 use super::StudyError;
+use super::clips::ClipCell;
 use super::config::{ArmKind, NetworkSource, StudyConfig};
 use crate::domain::shown;
 use crate::engine::{load_network, read_card, shipped_card};
@@ -26,7 +27,7 @@ use crate::net::predict::PredictOptions;
 use crate::net::weights::{sha256_hex, sha256_of_file};
 
 /// Changes whenever the same inputs would give other figures.
-const EDITION: u32 = 1;
+pub(super) const EDITION: u32 = 1;
 /// The word for the network inside the program.
 const SHIPPED: &str = "shipped";
 /// Side below which nothing is learned from, px.
@@ -83,12 +84,16 @@ pub struct Cell {
 }
 
 /// All figures of a study.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Outcome {
     /// Arm by arm, as they were judged.
     pub cells: Vec<Cell>,
     /// SHA-256 of each set that was judged on, in lower-case hex.
     pub hashes: Vec<String>,
+    /// The figures on clips, arm by arm.
+    pub clips: Vec<ClipCell>,
+    /// SHA-256 of each set of clips.
+    pub clip_hashes: Vec<String>,
 }
 
 /// Runs the study; `tell` hears sentences on how far it is.
@@ -122,7 +127,9 @@ pub fn simulate(
             }
         }
     }
-    Ok(Outcome { cells, hashes: sets.iter().map(|set| set.sha256.clone()).collect() })
+    let (clips, clip_hashes) = run.clips()?;
+    let hashes = sets.iter().map(|set| set.sha256.clone()).collect();
+    Ok(Outcome { cells, hashes, clips, clip_hashes })
 }
 
 /// A network that an arm needs.
@@ -133,12 +140,12 @@ struct Task<'a> {
     trained_on: Vec<usize>,
 }
 
-struct Run<'a> {
-    config: &'a StudyConfig,
-    place: &'a Place<'a>,
+pub(super) struct Run<'a> {
+    pub(super) config: &'a StudyConfig,
+    pub(super) place: &'a Place<'a>,
     sets: &'a [StillSet],
-    tell: &'a mut (dyn FnMut(&str) + Send),
-    cancel: &'a AtomicBool,
+    pub(super) tell: &'a mut (dyn FnMut(&str) + Send),
+    pub(super) cancel: &'a AtomicBool,
     /// Hashes of what arms learn from, once they were needed.
     learned: Option<Vec<String>>,
 }
@@ -276,17 +283,22 @@ impl<'a> Run<'a> {
             "about": about, "region": placing == Placing::Region, "points": c.points,
             "noise": c.noise_px, "seed": c.seed, "limit": c.limit,
         });
+        self.keeping(&inputs)
+    }
+
+    /// The file that keeps what depends on `inputs`.
+    pub(super) fn keeping(&self, inputs: &Value) -> PathBuf {
         let name = sha256_hex(inputs.to_string().as_bytes());
         self.place.out.join("kept").join(format!("{}.json", &name[..24]))
     }
 
     /// What was kept under that name; a file that cannot be used counts as none.
-    fn kept(&self, key: &Path) -> Option<Vec<ObjectTrace>> {
+    pub(super) fn kept<T: serde::de::DeserializeOwned>(&self, key: &Path) -> Option<T> {
         serde_json::from_slice(&std::fs::read(key).ok()?).ok()
     }
 
     /// The network of a card: the shipped one, a file, or one that was imported.
-    fn named(&self, word: &str) -> Result<Network, StudyError> {
+    pub(super) fn named(&self, word: &str) -> Result<Network, StudyError> {
         if word == SHIPPED {
             let card = shipped_card()?;
             return Ok(Network { identity: card.to_yaml(), name: card.name, card: None });
@@ -306,7 +318,11 @@ impl<'a> Run<'a> {
 
     /// The network that learned from `sets` by points of that kind; trained when it is not there, and on from where
     /// it stopped.
-    fn trained(&mut self, placing: Placing, sets: &[usize]) -> Result<Network, StudyError> {
+    pub(super) fn trained(
+        &mut self,
+        placing: Placing,
+        sets: &[usize],
+    ) -> Result<Network, StudyError> {
         let hashes = self.learned()?;
         let training = &self.config.training;
         let card = match &training.card {
@@ -335,7 +351,7 @@ impl<'a> Run<'a> {
         let learned: Vec<&String> = sets.iter().map(|set| &hashes[*set]).collect();
         let inputs = json!({
             "edition": EDITION, "card": card.to_yaml(), "learned": learned, "region": region,
-            "budget": budget, "seed": training.seed,
+            "budget": budget, "seed": training.seed, "clips": training.clip_share,
         });
         let names: Vec<String> = sets.iter().map(|set| self.set_name(*set)).collect();
         let name =
@@ -351,8 +367,7 @@ impl<'a> Run<'a> {
             plan.sides = [(side / 2).max(SIDE_LEAST), side];
             plan.seed = training.seed;
             plan.threads = training.threads;
-            // Stills are compared: clips would teach boundary points to one arm and nothing to the other.
-            plan.clip_share = 0.0;
+            plan.clip_share = training.clip_share;
             plan.region_share = if region { 1.0 } else { 0.0 };
             plan.command = format!("sonomark study simulate ({name})");
             let tell = &mut *self.tell;
@@ -388,11 +403,11 @@ impl<'a> Run<'a> {
 }
 
 /// A network, not yet loaded.
-struct Network {
+pub(super) struct Network {
     /// Its card's path; the shipped one without.
-    card: Option<PathBuf>,
+    pub(super) card: Option<PathBuf>,
     /// For people.
-    name: String,
+    pub(super) name: String,
     /// Differs for networks that answer differently.
-    identity: String,
+    pub(super) identity: String,
 }

@@ -242,7 +242,7 @@ mod tests {
             [cell(arm, 0, a), cell(arm, 1, vec![trace("1", &[0.0, up])])]
         };
         let cells = [both(0, 0.5), both(1, 0.4), both(2, 0.6)].concat();
-        let tables = Tables::of(&config, &Outcome { cells, hashes: Vec::new() });
+        let tables = Tables::of(&config, &Outcome { cells, ..Outcome::default() });
         assert_eq!(tables.settings, [Setting::Supervised]);
         let iou = |set, arm, points| {
             tables.row(Setting::Supervised, set, arm, points).expect("a row").iou.mean

@@ -392,7 +392,7 @@ fn the_curve_finds_discs_and_the_report_has_its_shape() {
 }
 
 /// A disc that drifts over texture for eight frames, gone on frames 3 and 4.
-fn drifting_clip(dir: &Path) {
+pub(crate) fn drifting_clip(dir: &Path) {
     let clip = dir.join("drift");
     std::fs::create_dir_all(&clip).unwrap();
     for f in 0..8u32 {
@@ -433,7 +433,7 @@ fn a_clip_is_judged_inside_its_windows_and_without_prompted_frames() {
     // An untrained network must not spoil what motion knows.
     options.follow = FollowOptions { correction: 0.0, ..FollowOptions::default() };
     let cancel = AtomicBool::new(false);
-    let report = evaluate_video(&tracking, &options, &cancel).unwrap();
+    let report = evaluate_video(tracking, &options, &cancel).unwrap();
     assert_eq!((report.objects, report.rounds.len()), (1, 8));
     assert!(report.rounds[0].iou > 0.75, "{report:?}");
     assert!(report.rounds[7].iou >= report.rounds[0].iou - 1e-9 && report.prompted_frames >= 1.0);

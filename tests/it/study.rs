@@ -15,6 +15,8 @@ use sonomark::project::{ClipStore, StoreOptions, View};
 use sonomark::study::simulate::{Place, Setting, simulate};
 use sonomark::study::{StudyError, config};
 
+use crate::learn::drifting_clip;
+
 const CARD: &str = "
 name: tiny
 network:
@@ -39,6 +41,14 @@ arms:
   - {name: SAMUSA, prompt: boundary, train: true}
   - {name: no step, prompt: boundary, train: true, contour_step: false, curve: false}
   - {name: SAM2-US, prompt: region, train: true}
+clips:
+  - {name: drift, path: clips}
+clip_arms:
+  - {name: ours, prompt: boundary, train: true}
+  - {name: plain, prompt: region, windows: false, train: true}
+  - {name: told, prompt: region, train: true}
+  - {name: copy, baseline: copy}
+  - {name: motion, baseline: motion}
 ";
 
 /// A set of bright ellipses `long` times as wide as high: two to learn from, two to judge on.
@@ -78,6 +88,9 @@ fn a_simulated_study_resumes_and_writes_report_tables_and_figures() {
     fs::write(home.path().join("tiny.yaml"), CARD).unwrap();
     set(&home.path().join("round"), 1.0);
     set(&home.path().join("long"), 1.8);
+    let clips = home.path().join("clips");
+    fs::create_dir_all(&clips).unwrap();
+    drifting_clip(&clips);
 
     // Interrupted when the first network is about to be judged.
     let (out, cancel) = (home.path().join("out"), AtomicBool::new(false));
@@ -127,6 +140,19 @@ fn a_simulated_study_resumes_and_writes_report_tables_and_figures() {
         let svg = fs::read_to_string(out.join(format!("dice-{}.svg", setting.name()))).unwrap();
         assert!(svg.contains("SAM2-US"));
     }
+
+    // One structure, eight propagations; what moves with the tissue is ahead of what stays, and only a network without
+    // windows decides frames outside them.
+    let clips = rows(&out.join("clips.csv"));
+    assert_eq!(clips.len(), 1 + 5 * 8);
+    let last = |arm: &str, column: usize| -> f64 {
+        let row = clips.iter().rfind(|r| r[1] == arm).unwrap();
+        row[column].parse().unwrap()
+    };
+    assert!(last("motion", 6) > 0.75 && last("motion", 7) <= last("copy", 7), "{clips:?}");
+    assert!(last("plain", 8) > last("told", 8) && last("told", 9) == 0.0, "{clips:?}");
+    assert!(report.contains("## Clips: drift") && first.contains("windows help region points"));
+    assert!(fs::read_to_string(out.join("clips-1.svg")).unwrap().contains("motion"));
 
     // Nothing is computed twice, and one damaged file is computed again.
     let kept: Vec<PathBuf> =

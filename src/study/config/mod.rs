@@ -11,9 +11,17 @@
 //!   - {name: SAM2-US, prompt: region, train: true}
 //!   - {name: SAM2, prompt: region, card: sam2.1-hiera-tiny, trained_on: []}
 //!   - {name: closed spline, baseline: spline}
+//! clips:
+//!   - {name: synthetic, path: clips_synth}
+//! clip_arms:
+//!   - {name: SAMUSA, prompt: boundary, windows: true, train: true}
+//!   - {name: SAM2-US, prompt: region, windows: false, train: true}
+//!   - {name: copy, baseline: copy}
 //! ```
 //! Paths are relative to the file. What decides whether this file is right: all faults are told at once with their
 //! lines, and nothing that was written is ignored.
+
+mod arms;
 
 use std::path::{Path, PathBuf};
 
@@ -23,14 +31,24 @@ use crate::learn::Budget;
 use crate::learn::baselines::Baseline;
 use crate::learn::dataset::DataSource;
 use crate::learn::evaluate::{CLICKS_CAP, Placing};
+use crate::learn::evaluate_video::ClipBaseline;
 
-const TOP: [&str; 9] =
-    ["data", "training", "arms", "points", "noise_px", "seed", "limit", "bootstrap", "compare"];
+const TOP: [&str; 11] = [
+    "data",
+    "training",
+    "arms",
+    "clips",
+    "clip_arms",
+    "points",
+    "noise_px",
+    "seed",
+    "limit",
+    "bootstrap",
+    "compare",
+];
 const DATA: [&str; 3] = ["name", "train", "test"];
-const TRAINING: [&str; 5] = ["card", "minutes", "steps", "seed", "threads"];
-const ARM: [&str; 9] =
-    ["name", "prompt", "train", "card", "trained_on", "cards", "baseline", "contour_step", "curve"];
-const CARD: [&str; 2] = ["card", "trained_on"];
+const TRAINING: [&str; 6] = ["card", "minutes", "steps", "seed", "threads", "clip_share"];
+const CLIPS: [&str; 2] = ["name", "path"];
 
 /// A study, as its file says.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,6 +59,10 @@ pub struct StudyConfig {
     pub training: Training,
     /// What is compared, at least one.
     pub arms: Vec<Arm>,
+    /// Sets of clips.
+    pub clips: Vec<ClipSet>,
+    /// What is compared on them, at least one where there are clips.
+    pub clip_arms: Vec<ClipArm>,
     /// Points of the tables, 1..=20.
     pub points: usize,
     /// Standard deviation of every click, px of the image.
@@ -66,6 +88,42 @@ pub struct DataSet {
     pub test: DataSource,
 }
 
+/// A set of labelled clips.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClipSet {
+    /// Its name in tables.
+    pub name: String,
+    /// A folder of clip folders with `windows.yaml`, or a manifest.
+    pub path: PathBuf,
+}
+
+/// One line of the tables on clips.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClipArm {
+    /// Its name in tables.
+    pub name: String,
+    /// What propagates.
+    pub kind: ClipArmKind,
+}
+
+/// What propagates through clips.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ClipArmKind {
+    /// Something that was never trained.
+    Baseline(ClipBaseline),
+    /// A network.
+    Network {
+        /// What is placed on prompted frames.
+        placing: Placing,
+        /// Whether it is told where the structure is visible.
+        windows: bool,
+        /// Whether the contour is carried by the motion of the tissue beside the network's memory.
+        motion: bool,
+        /// Its card; without one it is the arm that the study trains on all sets.
+        card: Option<String>,
+    },
+}
+
 /// The training that all learning arms get.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Training {
@@ -77,6 +135,8 @@ pub struct Training {
     pub seed: u64,
     /// Worker threads of the CPU.
     pub threads: usize,
+    /// Share of the steps that teach clips, 0..=1. They start from masks, so they teach every arm the same.
+    pub clip_share: f32,
 }
 
 /// One line of the tables.
@@ -175,13 +235,18 @@ impl Reader<'_> {
                 lines.push(node.line);
             }
         }
+        let clips = self.clips(&top);
+        let clip_arms = self.clip_arms(&top);
         let learns =
             |a: &Arm| matches!(&a.kind, ArmKind::Network { source: NetworkSource::Trained, .. });
-        if let Some(at) = arms.iter().position(learns) {
+        let learning = arms.iter().position(learns).map(|at| lines[at]);
+        let on_clips = |a: &ClipArm| matches!(&a.kind, ClipArmKind::Network { card: None, .. });
+        let learning = learning.or(clip_arms.iter().any(on_clips).then_some(top.line()));
+        if let Some(line) = learning {
             for set in data.iter().filter(|set| set.train.is_none()) {
                 let set = shown(&set.name);
-                let fault = format!("`train` of set {set} is missing, this arm learns from it");
-                self.faults.add(lines[at], fault);
+                let fault = format!("`train` of set {set} is missing, an arm learns from it");
+                self.faults.add(line, fault);
             }
         }
         let compare = self.compare(&top, &arms);
@@ -190,6 +255,8 @@ impl Reader<'_> {
             training,
             compare,
             arms,
+            clips,
+            clip_arms,
             points: self.number(&top, "points", 10.0, (1.0, CLICKS_CAP as f64), true) as usize,
             noise_px: self.number(&top, "noise_px", 0.0, (0.0, 100.0), false) as f32,
             seed: self.number(&top, "seed", 1.0, (0.0, 1e15), true) as u64,
@@ -266,12 +333,30 @@ impl Reader<'_> {
         Some(DataSet { test: self.source(&test), name, train })
     }
 
+    fn clips(&mut self, top: &Entries<'_>) -> Vec<ClipSet> {
+        let mut sets: Vec<ClipSet> = Vec::new();
+        for (path, node) in top.list("clips", &mut self.faults) {
+            let Some(entries) = Entries::of(node, &path, &CLIPS, &mut self.faults) else {
+                continue;
+            };
+            let (name, folder) =
+                (self.needed(&entries, &path, "name"), self.needed(&entries, &path, "path"));
+            let (Some(name), Some(folder)) = (name, folder) else { continue };
+            if sets.iter().any(|set| set.name == name) {
+                self.fault(node, &format!("{path}.name"), "is used twice");
+            }
+            sets.push(ClipSet { name, path: self.folder.join(folder) });
+        }
+        sets
+    }
+
     fn training(&mut self, top: &Entries<'_>) -> Training {
         let mut training = Training {
             card: None,
             budget: Budget::Minutes(30.0),
             seed: 0,
             threads: std::thread::available_parallelism().map_or(2, usize::from),
+            clip_share: 0.0,
         };
         let Some((path, node)) = top.get("training") else { return training };
         let Some(entries) = Entries::of(node, &path, &TRAINING, &mut self.faults) else {
@@ -290,6 +375,8 @@ impl Reader<'_> {
         training.seed = self.number(&entries, "seed", 0.0, (0.0, 1e15), true) as u64;
         let threads = training.threads as f64;
         training.threads = self.number(&entries, "threads", threads, (1.0, 1024.0), true) as usize;
+        let share = self.number(&entries, "clip_share", 0.0, (0.0, 1.0), false);
+        training.clip_share = share as f32;
         training
     }
 
@@ -302,152 +389,12 @@ impl Reader<'_> {
         text.to_owned()
     }
 
-    fn arm(&mut self, path: &str, node: &Node) -> Option<Arm> {
-        let entries = Entries::of(node, path, &ARM, &mut self.faults)?;
-        let name = self.needed(&entries, path, "name");
-        let given: Vec<&str> = ["train", "card", "cards", "baseline"]
-            .into_iter()
-            .filter(|k| entries.get(k).is_some())
-            .collect();
-        if given.len() != 1 {
-            let keys = listed(&["train", "card", "cards", "baseline"]);
-            self.fault(node, path, &format!("needs exactly one of {keys}"));
-            return None;
-        }
-        let kind = match given[0] {
-            "baseline" => {
-                for key in ["prompt", "trained_on", "contour_step", "curve"] {
-                    if let Some((path, node)) = entries.get(key) {
-                        self.fault(node, &path, "means nothing for a baseline; leave it out");
-                    }
-                }
-                let (word, line) = entries.text("baseline", &mut self.faults)?;
-                let found = Baseline::named(word);
-                if found.is_none() {
-                    self.choice(line, &format!("{path}.baseline"), word, &Baseline::NAMES);
-                }
-                ArmKind::Baseline(found?)
-            }
-            from => {
-                let source = self.network(path, &entries, from);
-                let placing = self.placing(path, &entries);
-                let boundary = placing != Some(Placing::Region);
-                for key in ["contour_step", "curve"] {
-                    if let (false, Some((path, node))) = (boundary, entries.get(key)) {
-                        self.fault(
-                            node,
-                            &path,
-                            "needs boundary points; region points are not on the contour",
-                        );
-                    }
-                }
-                let contour_step = self.flag(&entries, "contour_step", boundary);
-                let curve = self.flag(&entries, "curve", boundary);
-                ArmKind::Network { placing: placing?, contour_step, curve, source: source? }
-            }
-        };
-        Some(Arm { name: name?, kind })
-    }
-
     fn choice(&mut self, line: usize, path: &str, word: &str, choices: &[&str]) {
         let hint = nearest_word(word, choices.iter().copied())
             .map_or(String::new(), |near| format!("; did you mean `{near}`?"));
         let word = shown(word);
         self.faults
             .add(line, format!("`{path}` is \"{word}\"; choose one of {}{hint}", listed(choices)));
-    }
-
-    fn placing(&mut self, path: &str, entries: &Entries<'_>) -> Option<Placing> {
-        let word = self.needed(entries, path, "prompt")?;
-        match word.as_str() {
-            "boundary" => Some(Placing::Boundary),
-            "region" => Some(Placing::Region),
-            other => {
-                let line = entries.get("prompt").map_or(0, |(_, node)| node.line);
-                self.choice(line, &format!("{path}.prompt"), other, &["boundary", "region"]);
-                None
-            }
-        }
-    }
-
-    fn network(&mut self, path: &str, entries: &Entries<'_>, from: &str) -> Option<NetworkSource> {
-        if let (true, Some((path, node))) = (from != "card", entries.get("trained_on")) {
-            self.fault(node, &path, "belongs beside `card`");
-        }
-        match from {
-            "train" => {
-                if !self.flag(entries, "train", true) {
-                    self.faults
-                        .add(entries.line(), format!("`{path}.train` is false; give a `card`"));
-                }
-                Some(NetworkSource::Trained)
-            }
-            "card" => Some(NetworkSource::Cards(vec![self.known_card(path, entries)?])),
-            _ => {
-                let mut cards = Vec::new();
-                for (path, node) in entries.list("cards", &mut self.faults) {
-                    let entries = Entries::of(node, &path, &CARD, &mut self.faults);
-                    cards.extend(entries.and_then(|e| self.known_card(&path, &e)));
-                }
-                if cards.is_empty() {
-                    self.faults.add(entries.line(), format!("`{path}.cards` is empty"));
-                }
-                Some(NetworkSource::Cards(cards))
-            }
-        }
-    }
-
-    /// A card and the sets that its network was trained on; all of them when nothing is said.
-    fn known_card(&mut self, path: &str, entries: &Entries<'_>) -> Option<(String, Vec<usize>)> {
-        let card = self.needed(entries, path, "card")?;
-        if entries.get("trained_on").is_none() {
-            return Some((self.card(&card), (0..self.sets.len()).collect()));
-        }
-        let mut sets = Vec::new();
-        for (path, node) in entries.list("trained_on", &mut self.faults) {
-            let word = node.kind.word().unwrap_or_default();
-            match self.sets.iter().position(|set| *set == word) {
-                Some(at) => sets.push(at),
-                None => {
-                    let names = self.sets.clone();
-                    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-                    self.choice(node.line, &path, &word, &names);
-                }
-            }
-        }
-        Some((self.card(&card), sets))
-    }
-
-    /// The two arms of the paper's claims: as written, or the first of each kind.
-    fn compare(&mut self, top: &Entries<'_>, arms: &[Arm]) -> Option<[usize; 2]> {
-        if top.get("compare").is_none() {
-            let first = |wanted: Placing| {
-                arms.iter().position(
-                    |a| matches!(&a.kind, ArmKind::Network { placing, .. } if *placing == wanted),
-                )
-            };
-            return Some([first(Placing::Boundary)?, first(Placing::Region)?]);
-        }
-        let mut found = Vec::new();
-        for (path, node) in top.list("compare", &mut self.faults) {
-            let word = node.kind.word().unwrap_or_default();
-            match arms.iter().position(|a| a.name == word) {
-                Some(at) => found.push(at),
-                None => {
-                    let names: Vec<&str> = arms.iter().map(|a| a.name.as_str()).collect();
-                    self.choice(node.line, &path, &word, &names);
-                }
-            }
-        }
-        let two = <[usize; 2]>::try_from(found).ok();
-        if two.is_none() {
-            let line = top.get("compare").map_or(0, |(_, node)| node.line);
-            self.faults.add(
-                line,
-                "`compare` must name two arms: [with boundary points, with region points]",
-            );
-        }
-        two
     }
 }
 
@@ -460,7 +407,8 @@ mod tests {
         let text = "data:\n  - {name: a, train: x/a:train.txt, test: x/a:val.txt}\n  - {name: b, test: /b}\n\
                     training: {steps: 40}\npoints: 5\narms:\n  - {name: ours, prompt: boundary, card: shipped}\n  - name: both\n    \
                     prompt: region\n    cards: [{card: nets/a.yaml, trained_on: [a]}, {card: nets/b.yaml, trained_on: []}]\n  - \
-                    {name: flat, baseline: polygon}\n";
+                    {name: flat, baseline: polygon}\nclips: [{name: c, path: clips}]\nclip_arms:\n  - {name: t, prompt: region, \
+                    card: shipped, windows: false}\n  - {name: m, baseline: motion}\n";
         let study = from_text("s.yaml", text, Path::new("/here")).expect("no fault");
         assert_eq!(study.data[0].test, DataSource::parse("/here/x/a:val.txt"));
         assert_eq!((study.points, study.training.budget), (5, Budget::Steps(40)));
@@ -473,6 +421,11 @@ mod tests {
         assert_eq!((cards[1].1.len(), *contour_step), (0, false));
         assert_eq!(study.arms[2].kind, ArmKind::Baseline(Baseline::Polygon));
         assert_eq!(study.compare, Some([0, 1]));
+        assert_eq!(study.clips[0].path, Path::new("/here/clips"));
+        let (placing, card) = (Placing::Region, Some("shipped".to_owned()));
+        let told = ClipArmKind::Network { placing, windows: false, motion: true, card };
+        assert_eq!(study.clip_arms[0].kind, told);
+        assert_eq!(study.clip_arms[1].kind, ClipArmKind::Baseline(ClipBaseline::Motion));
     }
 
     #[test]

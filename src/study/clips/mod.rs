@@ -1,0 +1,146 @@
+//! The video protocol of a simulated study (Table 5 and Figure 3 of the paper): five points on the first frame,
+//! propagation, a correction where IoU first falls below .75, up to seven times.
+//!
+//! What decides whether this file is right: all arms meet the same structures with the same seed; frames that were
+//! prompted do not count; a structure is one piece of evidence.
+
+pub(super) mod report;
+
+use serde_json::json;
+
+use super::StudyError;
+use super::config::{ClipArmKind, StudyConfig};
+use super::simulate::{EDITION, Network, Run};
+use super::stats::{Interval, Tested, bootstrap, mean, wilcoxon};
+use crate::domain::shown;
+use crate::engine::load_network;
+use crate::export::write_atomic;
+use crate::learn::dataset::{LabelledClip, load_clips};
+use crate::learn::evaluate::Placing;
+use crate::learn::evaluate_video::{
+    ClipBaseline, ClipJudged, ClipTrace, Tracking, VideoOptions, trace_clips,
+};
+use crate::net::follow::FollowOptions;
+
+/// What an arm did on a set of clips.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClipCell {
+    /// Which of the arms on clips.
+    pub arm: usize,
+    /// Which set of clips.
+    pub set: usize,
+    /// What propagated, for people.
+    pub network: String,
+    /// Every structure, in the order of the set.
+    pub traces: Vec<ClipTrace>,
+}
+
+impl ClipCell {
+    fn per_structure(&self, of: impl Fn(&ClipTrace) -> f64) -> Vec<Vec<f64>> {
+        self.traces.iter().map(|trace| vec![of(trace)]).collect()
+    }
+
+    /// Mean over the structures.
+    #[must_use]
+    pub fn mean(&self, of: impl Fn(&ClipTrace) -> f64) -> f64 {
+        mean(&self.traces.iter().map(of).collect::<Vec<_>>())
+    }
+
+    /// Mean over the structures with its interval.
+    #[must_use]
+    pub fn interval(&self, config: &StudyConfig, of: impl Fn(&ClipTrace) -> f64) -> Interval {
+        bootstrap(&[self.per_structure(of)], config.bootstrap, config.seed)
+    }
+}
+
+/// Mean IoU of a structure over its propagations, the figure of Table 5.
+#[must_use]
+pub fn mean_iou(trace: &ClipTrace) -> f64 {
+    mean(&trace.rounds.iter().map(|s| s.iou).collect::<Vec<_>>())
+}
+
+/// One arm against another on a set of clips, IoU over all propagations.
+#[must_use]
+pub fn against(config: &StudyConfig, a: &ClipCell, b: &ClipCell) -> (Interval, Option<Tested>) {
+    let [x, y] = [a, b].map(|cell| cell.traces.iter().map(mean_iou).collect::<Vec<_>>());
+    let differences = x.iter().zip(&y).map(|(x, y)| vec![x - y]).collect();
+    (bootstrap(&[differences], config.bootstrap, config.seed), wilcoxon(&x, &y))
+}
+
+/// What an arm propagates with.
+enum Means {
+    Network(Network),
+    Baseline(ClipBaseline),
+}
+
+impl Run<'_> {
+    /// Every arm on every set of clips, and the hashes of the sets.
+    pub(super) fn clips(&mut self) -> Result<(Vec<ClipCell>, Vec<String>), StudyError> {
+        let (mut cells, mut hashes) = (Vec::new(), Vec::new());
+        for set in 0..self.config.clips.len() {
+            let (clips, hash) = load_clips(&self.config.clips[set].path)?;
+            for arm in 0..self.config.clip_arms.len() {
+                cells.push(self.clip_arm(arm, set, &clips, &hash)?);
+            }
+            hashes.push(hash);
+        }
+        Ok((cells, hashes))
+    }
+
+    fn clip_arm(
+        &mut self,
+        arm: usize,
+        set: usize,
+        clips: &[LabelledClip],
+        hash: &str,
+    ) -> Result<ClipCell, StudyError> {
+        let c = self.config;
+        let mut options = VideoOptions::new(&c.clips[set].path);
+        (options.noise_px, options.seed, options.limit) = (c.noise_px, c.seed, c.limit);
+        let kind = &c.clip_arms[arm].kind;
+        let means = match kind {
+            ClipArmKind::Baseline(baseline) => Means::Baseline(*baseline),
+            ClipArmKind::Network { placing, windows, motion, card } => {
+                (options.placing, options.windowed) = (*placing, *windows);
+                options.follow = FollowOptions { motion: *motion, ..FollowOptions::default() };
+                Means::Network(match card {
+                    Some(card) => self.named(card)?,
+                    None => self.trained(*placing, &(0..c.data.len()).collect::<Vec<_>>())?,
+                })
+            }
+        };
+        let (identity, name) = match &means {
+            Means::Network(network) => (network.identity.clone(), network.name.clone()),
+            Means::Baseline(baseline) => (format!("{baseline:?}"), "none".into()),
+        };
+        let key = self.keeping(&json!({
+            "edition": EDITION, "version": env!("CARGO_PKG_VERSION"), "clips": hash,
+            "about": identity, "region": options.placing == Placing::Region,
+            "windows": options.windowed, "motion": options.follow.motion,
+            "correction": options.follow.correction, "noise": c.noise_px, "seed": c.seed,
+            "limit": c.limit,
+        }));
+        if let Some(traces) = self.kept(&key) {
+            return Ok(ClipCell { arm, set, network: name, traces });
+        }
+        let what = format!("{} on {}", shown(&c.clip_arms[arm].name), shown(&c.clips[set].name));
+        let whole = clips.iter().map(|clip| clip.objects.len()).sum::<usize>();
+        let (tell, cancel) = (&mut *self.tell, self.cancel);
+        let mut done = |count: usize| tell(&format!("{what}: {count} of {whole} structures"));
+        let traces = match means {
+            Means::Network(network) => {
+                let (card, sam) = load_network(network.card.as_deref(), self.place.picked)?;
+                let device = &self.place.picked.device;
+                let tracking = Tracking { sam: &sam, preprocess: &card.preprocess, device };
+                let judged = ClipJudged::Network(tracking);
+                trace_clips(&judged, clips, &options, cancel, &mut done)?
+            }
+            Means::Baseline(baseline) => {
+                trace_clips(&ClipJudged::Baseline(baseline), clips, &options, cancel, &mut done)?
+            }
+        };
+        let text = serde_json::to_vec(&traces).map_err(|e| StudyError::io(&key, e))?;
+        write_atomic(&key, &text)?;
+        Ok(ClipCell { arm, set, network: name, traces })
+    }
+}

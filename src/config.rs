@@ -102,6 +102,8 @@ pub struct Settings {
     pub config_dir: PathBuf,
     /// The folder of imported networks.
     pub models_dir: PathBuf,
+    /// The folder of what can be found out again.
+    pub cache_dir: PathBuf,
 }
 
 /// What the command line says; `None` where it says nothing.
@@ -174,6 +176,7 @@ impl Settings {
         let mut settings = raw.settings(&config_dir, &data_dir, &home, &mut faults);
         settings.keymap_text = read_override(&config_dir, "keymaps", &settings.keymap, &mut faults);
         settings.theme_text = read_override(&config_dir, "themes", &settings.theme, &mut faults);
+        settings.cache_dir = xdg(env, "XDG_CACHE_HOME", &home, ".cache");
         settings.asked = schema::load(&settings.schema, &config_dir, &mut faults);
         if faults.is_empty() { Ok(settings) } else { Err(ConfigError(faults)) }
     }
@@ -353,6 +356,7 @@ impl Raw {
             theme_text: None,
             config_dir: config_dir.to_owned(),
             models_dir: data_dir.join("models"),
+            cache_dir: PathBuf::new(),
         }
     }
 }

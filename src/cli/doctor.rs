@@ -76,6 +76,7 @@ fn of_settings(settings: &Settings, findings: &mut Vec<Finding>) {
         findings.push(found("setting", format!("{name} = {value} ({origin})")));
     }
     findings.push(found("config", path_shown(&settings.config_dir)));
+    findings.push(found("cache", path_shown(&settings.cache_dir)));
     let project = &settings.project.value;
     findings.push(match list_clips(project) {
         Ok(clips) => found("project", format!("{}: {} clips", path_shown(project), clips.len())),

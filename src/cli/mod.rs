@@ -32,7 +32,7 @@ mod train;
 mod warmup;
 mod watch;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,6 +44,7 @@ use crate::config::{Flags, Settings};
 use crate::domain::{nearest_word, shown};
 use crate::engine::shipped_card;
 use crate::net::cards;
+use crate::net::findings;
 use crate::net::library::Library;
 
 /// Annotate ultrasound in the terminal: boundary points, windows of visibility, propagation.
@@ -228,7 +229,12 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
                 .into(),
         ));
     }
-    let read = || Settings::load(&flags).map_err(|error| Failure::Configuration(error.to_string()));
+    let read = || {
+        let settings = Settings::load(&flags);
+        let settings = settings.map_err(|error| Failure::Configuration(error.to_string()))?;
+        keep_findings_in(&settings.cache_dir);
+        Ok(settings)
+    };
     let load = || read().and_then(with_card_found);
     let done = match command {
         None if bare.is_empty() => {
@@ -262,6 +268,16 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         }
     };
     done.map(|()| ExitCode::SUCCESS)
+}
+
+/// What GPU runtimes and Mesa's drivers find out and compile goes to one folder of ours; NVIDIA's driver has its own.
+fn keep_findings_in(folder: &Path) {
+    const MESA: &str = "MESA_SHADER_CACHE_DIR";
+    findings::keep_in(folder);
+    if std::env::var_os(MESA).is_none() {
+        // SAFETY: settings are read before this process starts its first thread.
+        unsafe { std::env::set_var(MESA, folder) };
+    }
 }
 
 /// The settings with the path of the card in the place of an imported network's name.

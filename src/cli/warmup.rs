@@ -1,7 +1,8 @@
 //! `sonomark warmup`: every part of the network once, so that nobody's first mask waits for a compiler.
 //!
-//! On a GPU the driver compiles a kernel at its first use and keeps it in its own cache on disk; a run here fills that
-//! cache. The CPU has nothing to compile, there this only shows that everything runs.
+//! On a GPU the driver compiles a kernel at its first use and keeps it on disk, and in builds with the feature `persist` so
+//! do the trials of which kernel is fastest (`net::findings`); a run here fills both. The CPU has nothing to
+//! compile, there this only shows that everything runs.
 
 use std::time::Instant;
 

@@ -2,7 +2,9 @@
 //!
 //! What decides whether this file is right: the person reads one sentence without a backtrace that says what happened and
 //! what happens next; a device that is out of memory gets a second chance, a lost one none (its runtime stays broken for
-//! the life of the process), and then the CPU takes over and says so, whatever device was asked for.
+//! the life of the process) and one that hangs none, and then the CPU takes over and says so, whatever device was asked for.
+
+use super::SegmenterInfo;
 
 /// How a job failed, as far as it matters to the jobs after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +13,8 @@ pub(super) enum Trouble {
     Memory,
     /// The device is gone, or nothing it says can be trusted.
     Lost,
+    /// A call into the device does not come back.
+    Hung,
 }
 
 /// How the network is built.
@@ -45,7 +49,7 @@ pub(super) fn trouble(why: &str) -> Option<Trouble> {
 pub(super) fn next_start(trouble: Trouble, times: u32) -> Start {
     match trouble {
         Trouble::Memory if times < 2 => Start::Asked,
-        Trouble::Memory | Trouble::Lost => Start::OnCpu,
+        Trouble::Memory | Trouble::Lost | Trouble::Hung => Start::OnCpu,
     }
 }
 
@@ -67,7 +71,15 @@ pub(super) fn what(trouble: Trouble) -> &'static str {
     match trouble {
         Trouble::Memory => "the device's memory is full",
         Trouble::Lost => "the device was lost",
+        Trouble::Hung => "the device did not answer",
     }
+}
+
+/// Who answers after `trouble`, with it in the place of the usual reason for the device.
+pub(super) fn because(mut info: SegmenterInfo, trouble: Trouble) -> SegmenterInfo {
+    let device = info.device.split(':').next().unwrap_or_default();
+    info.device = format!("{device}: {}", what(trouble));
+    info
 }
 
 /// The first line that says something; backtraces are for nobody here.

@@ -3,8 +3,8 @@
 //! A screen or a batch run owns a [`Session`]. It asks (frames, refreshes, propagations,
 //! exports) and returns to its work at once; everything that happens comes back as an [`Event`]
 //! through the inbox that it gave. What decides whether this is right: nothing here waits for
-//! the screen, a panic ends a job and never a thread, and an answer to an older question is
-//! recognised by its [`Ticket`].
+//! the screen, a panic ends a job and never a thread, a device that hangs costs its thread and
+//! never the clip, and an answer to an older question is recognised by its [`Ticket`].
 
 mod event;
 mod failing;
@@ -17,6 +17,7 @@ mod segmenter;
 mod session;
 mod shelf;
 mod shipped;
+mod watch;
 mod worker;
 
 pub use event::{Event, Opened, SegmenterSource, SessionError, Ticket};
@@ -31,6 +32,7 @@ pub use segmenter::{Anchor, Decided, Direction, Image, SegmentError, Segmenter, 
 pub use session::{Session, export_clip, export_name, format_named};
 pub use shelf::{Lent, Shelf};
 pub use shipped::{CardFault, load_network, read_card, shipped_card};
+pub use watch::Limits;
 pub use worker::{Builder, Outbox, Worker};
 
 pub use crate::export::{ExportFormat, Structure};

@@ -15,8 +15,8 @@ use crate::project::{ClipStore, Loaded, ProjectError, Syncer, View, load_read_on
 
 use super::frames::Reader;
 use super::{
-    Builder, Event, Frames, NetSegmenter, Opened, Outbox, Plan, Segmenter, SegmenterSource,
-    SessionError, Start, Ticket, Worker,
+    Builder, Event, Frames, Limits, NetSegmenter, Opened, Outbox, Plan, Segmenter, SegmenterSource,
+    SessionError, Shelf, Start, Ticket, Worker,
 };
 
 pub use files::{export_clip, export_name, format_named};
@@ -74,7 +74,7 @@ impl<M: From<Event> + Send + 'static> Session<M> {
         loaded.notes.extend(clip.privacy().badge().map(str::to_owned));
         let frames = Arc::new(frames_of(&clip));
         let reader = Reader::spawn(Arc::clone(&frames), outbox(&events));
-        let worker = Worker::spawn(builder(segmenter), frames, outbox(&events));
+        let worker = Worker::spawn(builder(segmenter), frames, outbox(&events), Limits::default());
         let opened = Opened {
             info: clip.info().clone(),
             annotation: loaded.annotation,
@@ -216,34 +216,57 @@ pub(crate) fn frames_of(clip: &Arc<codec::Clip>) -> Frames {
     })
 }
 
-fn builder(source: SegmenterSource) -> Builder {
+fn builder(source: SegmenterSource) -> Box<dyn Builder> {
     match source {
         SegmenterSource::Net { card, device, features_mib, shelf } => {
-            let mut failed = false;
-            Box::new(move |start| {
-                // Asked again: what lies on the shelf is what just failed.
-                if std::mem::replace(&mut failed, true) {
-                    shelf.clear();
-                }
-                let lent = shelf.lend(|| {
-                    let device = if start == Start::OnCpu { "cpu" } else { &device };
-                    let mut net = NetSegmenter::load(card.as_deref(), device)?;
-                    net.set_feature_budget(features_mib);
-                    Ok(Box::new(net))
-                });
-                Ok(Box::new(lent?) as Box<dyn Segmenter>)
-            })
+            let (number, failed) = (AtomicU64::new(0), AtomicBool::new(false));
+            Box::new(FromShelf { card, device, features_mib, shelf, number, failed })
         }
         SegmenterSource::Scripted(double) => {
-            let mut double = Some(double);
-            Box::new(move |_| match double.take() {
-                Some(double) => Ok(double as Box<dyn Segmenter>),
-                None => Err("the script has ended".into()),
+            let double = Mutex::new(Some(double));
+            Box::new(move |_: Start| {
+                match double.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                    Some(double) => Ok(double as Box<dyn Segmenter>),
+                    None => Err("the script has ended".into()),
+                }
             })
         }
         SegmenterSource::None => {
-            Box::new(|_| Err("no network was asked for; points and windows go on".into()))
+            Box::new(
+                |_: Start| Err("no network was asked for; points and windows go on".to_owned()),
+            )
         }
+    }
+}
+
+/// The network of a card, from the shelf or loaded.
+struct FromShelf {
+    card: Option<PathBuf>,
+    device: String,
+    features_mib: usize,
+    shelf: Shelf,
+    /// Of the newest lending.
+    number: AtomicU64,
+    failed: AtomicBool,
+}
+
+impl Builder for FromShelf {
+    fn build(&self, start: Start) -> Result<Box<dyn Segmenter>, String> {
+        // Asked again: what lies on the shelf is what just failed.
+        if self.failed.swap(true, Ordering::Relaxed) {
+            self.shelf.clear();
+        }
+        let lent = self.shelf.lend(start, &self.number, |start| {
+            let device = if start == Start::OnCpu { "cpu" } else { &self.device };
+            let mut net = NetSegmenter::load(self.card.as_deref(), device)?;
+            net.set_feature_budget(self.features_mib);
+            Ok(Box::new(net))
+        });
+        Ok(Box::new(lent?))
+    }
+
+    fn write_off(&self) {
+        self.shelf.write_off(self.number.load(Ordering::Relaxed));
     }
 }
 

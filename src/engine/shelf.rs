@@ -3,12 +3,15 @@
 //! Loading a network costs from a tenth of a second to minutes (weights, kernels of a GPU), and
 //! two at once may not fit into the memory of the device. So the next clip waits for the network
 //! of the one before it, which is free after the frame in hand. A network whose device failed is
-//! not passed on.
+//! not passed on. One whose device hangs never comes back: it is written off, and the next one is
+//! loaded onto the CPU, because for this process the device is of no more use.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::domain::FramePrompts;
 
+use super::failing::{Start, Trouble, because};
 use super::{Anchor, Decided, Direction, Image, SegmentError, Segmenter, SegmenterInfo};
 
 /// A segmenter that may change threads.
@@ -16,7 +19,16 @@ type Movable = Box<dyn Segmenter + Send>;
 
 /// Where the network is between clips. Clones are the same shelf.
 #[derive(Clone, Default)]
-pub struct Shelf(Arc<(Mutex<Place>, Condvar)>);
+pub struct Shelf(Arc<(Mutex<Held>, Condvar)>);
+
+#[derive(Default)]
+struct Held {
+    place: Place,
+    /// Number of the newest lending, from 1.
+    lending: u64,
+    /// A device hung: nothing is loaded onto it again.
+    hung: bool,
+}
 
 #[derive(Default)]
 enum Place {
@@ -30,41 +42,58 @@ enum Place {
 }
 
 impl Shelf {
-    fn lock(&self) -> MutexGuard<'_, Place> {
+    fn lock(&self) -> MutexGuard<'_, Held> {
         self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn put(&self, place: Place) {
-        *self.lock() = place;
-        self.0.1.notify_all();
-    }
-
     /// The network that lies here, as soon as nobody has it; the first time, or after a failure,
-    /// the one that `load` gives. It comes back when what is returned is dropped.
+    /// the one that `load` gives, told how to start: as `start` says, or on the CPU where a device
+    /// hung. It comes back when what is returned is dropped. `number` becomes the number of this
+    /// lending before anything is loaded, for [`Shelf::write_off`].
     ///
     /// # Errors
     /// What `load` says.
-    pub fn lend(&self, load: impl FnOnce() -> Result<Movable, String>) -> Result<Lent, String> {
-        let mut place = self.lock();
-        while matches!(*place, Place::Lent) {
-            place = self.0.1.wait(place).unwrap_or_else(PoisonError::into_inner);
+    pub fn lend(
+        &self,
+        start: Start,
+        number: &AtomicU64,
+        load: impl FnOnce(Start) -> Result<Movable, String>,
+    ) -> Result<Lent, String> {
+        let mut held = self.lock();
+        while matches!(held.place, Place::Lent) {
+            held = self.0.1.wait(held).unwrap_or_else(PoisonError::into_inner);
         }
-        let held = std::mem::replace(&mut *place, Place::Lent);
-        drop(place);
+        held.lending += 1;
+        number.store(held.lending, Ordering::Relaxed);
+        let place = std::mem::replace(&mut held.place, Place::Lent);
+        let hung = held.hung;
+        let start = if hung { Start::OnCpu } else { start };
         // Also when loading panics, the shelf must not count as lent for ever.
-        let mut lent = Lent { inner: None, shelf: self.clone() };
-        lent.inner = Some(match held {
+        let mut lent = Lent { inner: None, shelf: self.clone(), number: held.lending, hung };
+        drop(held);
+        lent.inner = Some(match place {
             Place::Here(segmenter) => segmenter,
-            Place::Empty | Place::Lent => load()?,
+            Place::Empty | Place::Lent => load(start)?,
         });
         Ok(lent)
     }
 
     /// Whatever lies here is not to be used again.
     pub fn clear(&self) {
-        let mut place = self.lock();
-        if matches!(*place, Place::Here(_)) {
-            *place = Place::Empty;
+        let mut held = self.lock();
+        if matches!(held.place, Place::Here(_)) {
+            held.place = Place::Empty;
+        }
+    }
+
+    /// The network of the lending `number` hangs and will not come back: who waits for it loads
+    /// one of their own, on the CPU. Of another lending's network nothing is changed.
+    pub fn write_off(&self, number: u64) {
+        let mut held = self.lock();
+        if held.lending == number && matches!(held.place, Place::Lent) {
+            // Should it come back after all, it is not the newest lending's.
+            *held = Held { place: Place::Empty, lending: number + 1, hung: true };
+            self.0.1.notify_all();
         }
     }
 }
@@ -74,6 +103,9 @@ pub struct Lent {
     /// Always there but while it is loaded and dropped.
     inner: Option<Movable>,
     shelf: Shelf,
+    number: u64,
+    /// It was loaded onto the CPU because a device hung.
+    hung: bool,
 }
 
 impl Lent {
@@ -84,21 +116,27 @@ impl Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        self.shelf.put(match self.inner.take() {
+        let place = match self.inner.take() {
             Some(mut segmenter) => {
                 // Features of a clip that is left would only take room.
                 segmenter.open_clip(1);
                 Place::Here(segmenter)
             }
             None => Place::Empty,
-        });
+        };
+        let mut held = self.shelf.lock();
+        if held.lending == self.number {
+            held.place = place;
+            self.shelf.0.1.notify_all();
+        }
     }
 }
 
 impl Segmenter for Lent {
     fn info(&self) -> SegmenterInfo {
         let none = || SegmenterInfo { model: String::new(), device: String::new(), bridged: false };
-        self.inner.as_ref().map_or_else(none, |inner| inner.info())
+        let info = self.inner.as_ref().map_or_else(none, |inner| inner.info());
+        if self.hung { because(info, Trouble::Hung) } else { info }
     }
 
     fn open_clip(&mut self, frames: usize) {
@@ -179,13 +217,13 @@ mod tests {
         let (shelf, loads) = (Shelf::default(), Arc::new(AtomicUsize::new(0)));
         let lend = |shelf: &Shelf, loads: &AtomicUsize| {
             let number = loads.fetch_add(1, Ordering::SeqCst) + 1;
-            shelf.lend(|| Ok(Box::new(Numbered(number, 0))))
+            shelf.lend(Start::Asked, &AtomicU64::new(0), |_| Ok(Box::new(Numbered(number, 0))))
         };
         let mut first = lend(&shelf, &loads).expect("loads");
         first.open_clip(700);
         let (other, count) = (shelf.clone(), Arc::clone(&loads));
         let next = thread::spawn(move || {
-            let lent = other.lend(|| {
+            let lent = other.lend(Start::Asked, &AtomicU64::new(0), |_| {
                 count.fetch_add(1, Ordering::SeqCst);
                 Ok(Box::new(Numbered(99, 0)))
             });
@@ -203,7 +241,41 @@ mod tests {
     #[test]
     fn a_network_that_does_not_load_leaves_the_shelf_free() {
         let shelf = Shelf::default();
-        assert_eq!(shelf.lend(|| Err("no weights".into())).err().as_deref(), Some("no weights"));
-        assert!(shelf.lend(|| Ok(Box::new(Numbered(1, 0)))).is_ok());
+        let number = AtomicU64::new(0);
+        let lent = shelf.lend(Start::Asked, &number, |_| Err("no weights".into()));
+        assert_eq!(lent.err().as_deref(), Some("no weights"));
+        assert!(shelf.lend(Start::Asked, &number, |_| Ok(Box::new(Numbered(1, 0)))).is_ok());
+    }
+
+    #[test]
+    fn who_waits_for_a_network_that_hangs_gets_one_on_the_cpu() {
+        let (shelf, number) = (Shelf::default(), AtomicU64::new(0));
+        let hung = shelf.lend(Start::Asked, &number, |_| Ok(Box::new(Numbered(1, 0))));
+        let hung = hung.expect("loads");
+        let other = shelf.clone();
+        let next = thread::spawn(move || {
+            let lent = other.lend(Start::Asked, &AtomicU64::new(0), |start| {
+                assert_eq!(start, Start::OnCpu);
+                Ok(Box::new(Numbered(2, 0)))
+            });
+            lent.expect("loads").info()
+        });
+        thread::sleep(Duration::from_millis(30));
+        shelf.write_off(number.load(Ordering::Relaxed) + 1);
+        thread::sleep(Duration::from_millis(10));
+        assert!(!next.is_finished(), "another lending is another's business");
+        shelf.write_off(number.load(Ordering::Relaxed));
+        let info = next.join().expect("ends");
+        assert_eq!(
+            (&*info.model, &*info.device),
+            ("number 2 for 0", "CPU: the device did not answer")
+        );
+        drop(hung);
+        let after = shelf.lend(Start::Asked, &number, |_| Err("it is there".into()));
+        assert_eq!(
+            after.expect("lies there").info().model,
+            "number 2 for 1",
+            "the hung one is gone"
+        );
     }
 }

@@ -3,26 +3,46 @@
 //! Two kinds of work, one owner. A *refresh* answers a key press: only the newest of a track and
 //! frame matters. A *propagation* walks many frames: between two frames it serves the waiting
 //! refreshes and looks at its cancel flag. A panic inside the network or its driver ends the
-//! job, never the thread; where the device is to blame, the network is built anew (`failing`).
+//! job, never the thread; where the device is to blame, the network is built anew (`failing`). A
+//! second thread watches the first: where a call into the device does not come back (`watch`), that
+//! thread is left to itself, heard no more, and another takes its place.
 
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::domain::{FrameIndex, FramePrompts, TrackId};
 
-use super::failing::{Start, Trouble, next_start, sentence, trouble, what};
+use super::failing::{Start, Trouble, because, next_start, sentence, trouble};
 use super::jobs::{Jobs, Propagation, Refresh, Work};
 use super::propagate::{Ended, Role, walk};
-use super::{Event, Frames, Image, Plan, Segmenter, SegmenterInfo, Ticket};
+use super::watch::{Overdue, Pulse, Watched};
+use super::{Event, Frames, Image, Limits, Plan, Segmenter, SegmenterInfo, Ticket};
 
 /// Where the events of a thread go.
 pub type Outbox = Box<dyn Fn(Event) + Send>;
-/// Makes the segmenter, on the thread that will own it; asked again when its device fails.
-pub type Builder = Box<dyn FnMut(Start) -> Result<Box<dyn Segmenter>, String> + Send>;
+
+/// Makes the segmenter.
+pub trait Builder: Send + Sync {
+    /// On the thread that will own it; asked again when its device fails, and on another thread
+    /// when it hangs.
+    ///
+    /// # Errors
+    /// A sentence for the person.
+    fn build(&self, start: Start) -> Result<Box<dyn Segmenter>, String>;
+
+    /// The segmenter made last, or being made, hangs: nobody shall wait for it.
+    fn write_off(&self) {}
+}
+
+impl<F: Fn(Start) -> Result<Box<dyn Segmenter>, String> + Send + Sync> Builder for F {
+    fn build(&self, start: Start) -> Result<Box<dyn Segmenter>, String> {
+        self(start)
+    }
+}
 
 /// Deep call chains of the tensor library overflow the usual 2 MiB in debug builds.
 const STACK_BYTES: usize = 64 << 20;
@@ -32,47 +52,33 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// The network thread. Dropping it stops it after the frame in hand.
 pub struct Worker {
     jobs: Arc<Jobs>,
+    /// The thread that watches it, which ends after it.
     thread: Option<JoinHandle<()>>,
     frames: usize,
 }
 
 impl Worker {
     /// Starts the thread; `build` runs on it, so the caller never waits for the network. Work
-    /// may be asked for at once and is served when the network is there.
+    /// may be asked for at once and is served when the network is there. A device that does not
+    /// answer within `limits` is given up and the CPU takes over.
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn spawn(mut build: Builder, frames: Arc<Frames>, outbox: Outbox) -> std::io::Result<Self> {
+    pub fn spawn(
+        build: Box<dyn Builder>,
+        frames: Arc<Frames>,
+        outbox: Outbox,
+        limits: Limits,
+    ) -> std::io::Result<Self> {
         let jobs = Arc::<Jobs>::default();
-        let inner = Arc::clone(&jobs);
         let count = frames.count();
+        let outbox = Arc::new(Mutex::new(outbox));
+        let post = Post { outbox, jobs: Arc::clone(&jobs), frames, pulse: Arc::default() };
+        let crew = Crew { build: Arc::from(build), limits };
+        let first = crew.start(&post, Start::Asked, Struck::default())?;
         let thread = thread::Builder::new()
-            .name("sonomark-network".into())
-            .stack_size(STACK_BYTES)
-            .spawn(move || {
-                let mut start = Start::Asked;
-                let mut struck = Struck::default();
-                loop {
-                    let built = guarded(|| build(start));
-                    let ended = match built {
-                        Ok(mut segmenter) => {
-                            segmenter.open_clip(frames.count());
-                            outbox(Event::Ready(struck.told(segmenter.info())));
-                            serve_all(&mut *segmenter, &frames, &inner, &outbox, &mut struck)
-                        }
-                        Err(why) => {
-                            outbox(Event::EngineFailed { why: why.clone() });
-                            refuse_all(&inner, &outbox, &why);
-                            None
-                        }
-                    };
-                    // The failed network is gone before the next one is built: it may hold all the memory.
-                    match ended {
-                        Some(next) => start = next,
-                        None => break,
-                    }
-                }
-            })?;
+            .name("sonomark-watch".into())
+            .spawn(move || crew.watch(post, first))?;
         Ok(Self { jobs, thread: Some(thread), frames: count })
     }
 
@@ -118,20 +124,124 @@ impl Drop for Worker {
     }
 }
 
-/// Serves until the mailbox is closed (`None`) or the device fails: then how to start again.
-fn serve_all(
-    segmenter: &mut dyn Segmenter,
-    frames: &Frames,
-    jobs: &Jobs,
-    outbox: &Outbox,
-    struck: &mut Struck,
-) -> Option<Start> {
-    while let Some(work) = jobs.wait() {
+/// What every thread of a worker needs to start.
+struct Crew {
+    build: Arc<dyn Builder>,
+    limits: Limits,
+}
+
+impl Crew {
+    fn start(&self, post: &Post, start: Start, struck: Struck) -> std::io::Result<JoinHandle<()>> {
+        let (build, limits, post) = (Arc::clone(&self.build), self.limits, post.clone());
+        thread::Builder::new().name("sonomark-network".into()).stack_size(STACK_BYTES).spawn(
+            move || {
+                let pulse = Arc::clone(&post.pulse);
+                let _closes = Closes(&pulse);
+                run(&*build, limits, &post, start, struck);
+            },
+        )
+    }
+
+    /// Watches the thread at work until it ends, and puts another in the place of one that hangs.
+    fn watch(self, mut post: Post, mut at_work: JoinHandle<()>) {
+        while let Some(Overdue { mut in_hand, limit }) = post.pulse.overdue(self.limits) {
+            self.build.write_off();
+            // The old thread keeps its own pulse and is never heard again.
+            post.pulse = Arc::default();
+            let start = next_start(Trouble::Hung, 1);
+            let why = format!("for {} s", limit.as_secs_f32());
+            if let Some(ticket) = in_hand.pop() {
+                let why = sentence(Trouble::Hung, start, &why);
+                post.tell(Event::JobFailed { ticket, why });
+            }
+            for ticket in in_hand.into_iter().rev() {
+                post.tell(Event::Finished { ticket, cancelled: true });
+            }
+            if post.jobs.closed() {
+                return;
+            }
+            let struck = Struck { times: 1, last: Some((Trouble::Hung, start)) };
+            match self.start(&post, start, struck) {
+                Ok(thread) => at_work = thread,
+                Err(cause) => {
+                    let why = format!(
+                        "cannot start a thread ({cause}); close other programs and open the clip again"
+                    );
+                    post.tell(Event::EngineFailed { why: why.clone() });
+                    return refuse_all(&post, &why);
+                }
+            }
+        }
+        let _ = at_work.join();
+    }
+}
+
+/// Tells the watching thread that the watched one has ended, however it ends.
+struct Closes<'a>(&'a Pulse);
+
+impl Drop for Closes<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// What a network thread works from and where its answers go.
+#[derive(Clone)]
+struct Post {
+    outbox: Arc<Mutex<Outbox>>,
+    jobs: Arc<Jobs>,
+    frames: Arc<Frames>,
+    pulse: Arc<Pulse>,
+}
+
+impl Post {
+    /// Nothing is told any more by a thread that was given up: its questions have their answer.
+    fn tell(&self, event: Event) {
+        if !self.pulse.given_up() {
+            self.outbox.lock().unwrap_or_else(PoisonError::into_inner)(event);
+        }
+    }
+}
+
+/// The life of a network thread.
+fn run(build: &dyn Builder, limits: Limits, post: &Post, mut start: Start, mut struck: Struck) {
+    loop {
+        // On the CPU weights may come over a slow network, and there is nothing else to go to.
+        let limit = (start == Start::Asked).then_some(limits.first);
+        let built = post.pulse.during(limit, || guarded(|| build.build(start)));
+        let ended = match built {
+            Ok(segmenter) => {
+                let mut segmenter = Watched::new(segmenter, Arc::clone(&post.pulse), limits);
+                segmenter.open_clip(post.frames.count());
+                post.tell(Event::Ready(struck.told(segmenter.info())));
+                serve_all(&mut segmenter, post, &mut struck)
+            }
+            Err(why) => {
+                post.tell(Event::EngineFailed { why: why.clone() });
+                refuse_all(post, &why);
+                None
+            }
+        };
+        // The failed network is gone before the next one is built: it may hold all the memory.
+        match ended {
+            Some(next) => start = next,
+            None => break,
+        }
+    }
+}
+
+/// Serves until the mailbox is closed or this thread is given up (`None`), or the device fails: then how to start again.
+fn serve_all(segmenter: &mut dyn Segmenter, post: &Post, struck: &mut Struck) -> Option<Start> {
+    while !post.pulse.given_up()
+        && let Some(work) = post.jobs.wait()
+    {
         let next = match work {
-            Work::Refresh(refresh) => serve(segmenter, frames, outbox, refresh, struck),
-            Work::Propagate(job) => propagate(segmenter, frames, jobs, outbox, &job, struck),
+            Work::Refresh(refresh) => serve(segmenter, post, refresh, struck),
+            Work::Propagate(job) => {
+                post.pulse.working_for(job.ticket, || propagate(segmenter, post, &job, struck))
+            }
             Work::EncodeAhead(frame) => {
-                encode_ahead(segmenter, frames, frame);
+                encode_ahead(segmenter, &post.frames, frame);
                 None
             }
         };
@@ -171,39 +281,41 @@ impl Struck {
     }
 
     /// Who answers from now on; after a failure with its reason in the place of the usual one.
-    fn told(&self, mut info: SegmenterInfo) -> SegmenterInfo {
-        if let Some((trouble, _)) = self.last {
-            let device = info.device.split(':').next().unwrap_or_default().to_owned();
-            info.device = format!("{device}: {}", what(trouble));
+    fn told(&self, info: SegmenterInfo) -> SegmenterInfo {
+        match self.last {
+            Some((trouble, _)) => because(info, trouble),
+            None => info,
         }
-        info
     }
 }
 
 /// Without a network every question is answered with the reason.
-fn refuse_all(jobs: &Jobs, outbox: &Outbox, why: &str) {
-    while let Some(work) = jobs.wait() {
+fn refuse_all(post: &Post, why: &str) {
+    while !post.pulse.given_up()
+        && let Some(work) = post.jobs.wait()
+    {
         let ticket = match work {
             Work::Refresh(refresh) => refresh.ticket,
             Work::Propagate(job) => job.ticket,
             Work::EncodeAhead(_) => continue,
         };
-        outbox(Event::JobFailed { ticket, why: why.to_owned() });
+        post.tell(Event::JobFailed { ticket, why: why.to_owned() });
     }
 }
 
 fn serve(
     segmenter: &mut dyn Segmenter,
-    frames: &Frames,
-    outbox: &Outbox,
+    post: &Post,
     refresh: Refresh,
     struck: &mut Struck,
 ) -> Option<Start> {
     let Refresh { ticket, frame, prompts } = refresh;
-    let decided = guarded(|| {
-        let pixels = frames.get(frame)?;
-        let image = Image { frame, pixels: &pixels };
-        segmenter.refresh(image, &prompts).map_err(|error| error.to_string())
+    let decided = post.pulse.working_for(ticket, || {
+        guarded(|| {
+            let pixels = post.frames.get(frame)?;
+            let image = Image { frame, pixels: &pixels };
+            segmenter.refresh(image, &prompts).map_err(|error| error.to_string())
+        })
     });
     let (event, next) = match decided {
         Ok(decided) => (Event::Refreshed { ticket, frame, decided }, None),
@@ -212,28 +324,28 @@ fn serve(
             (Event::JobFailed { ticket, why }, next)
         }
     };
-    outbox(event);
+    post.tell(event);
     next
 }
 
 fn propagate(
     segmenter: &mut dyn Segmenter,
-    frames: &Frames,
-    jobs: &Jobs,
-    outbox: &Outbox,
+    post: &Post,
     job: &Propagation,
     struck: &mut Struck,
 ) -> Option<Start> {
     let (ticket, total, mut done) = (job.ticket, job.plan.len(), 0);
+    let Post { jobs, frames, pulse, .. } = post;
     let mut next = None;
     let ended = guarded(|| {
         let mut between = |segmenter: &mut dyn Segmenter| {
             while next.is_none()
+                && !pulse.given_up()
                 && let Some(refresh) = jobs.take_refresh()
             {
-                next = serve(segmenter, frames, outbox, refresh, struck);
+                next = serve(segmenter, post, refresh, struck);
             }
-            if next.is_some() {
+            if next.is_some() || pulse.given_up() {
                 return ControlFlow::Break(());
             }
             if let Some(frame) = job.ahead.then(|| jobs.take_ahead()).flatten() {
@@ -246,18 +358,18 @@ fn propagate(
             match decided {
                 // The person already sees an anchor's mask.
                 Ok(_) if role == Role::Anchor => return,
-                Ok(decided) => outbox(Event::Tracked { ticket, frame, decided }),
-                Err(why) => outbox(Event::FrameFailed { frame, why }),
+                Ok(decided) => post.tell(Event::Tracked { ticket, frame, decided }),
+                Err(why) => post.tell(Event::FrameFailed { frame, why }),
             }
             if role == Role::Tracked {
                 done += 1;
-                outbox(Event::Progress { ticket, done, total });
+                post.tell(Event::Progress { ticket, done, total });
             }
         };
         walk(segmenter, &mut |frame| frames.get(frame), &job.plan, &mut between, &mut on_frame)
             .map_err(|error| error.to_string())
     });
-    outbox(match ended {
+    post.tell(match ended {
         Ok(ended) => Event::Finished { ticket, cancelled: ended == Ended::Cancelled },
         Err(why) => {
             let (why, start) = struck.judge(segmenter, why);

@@ -33,6 +33,7 @@ pub mod cards;
 pub mod config;
 mod cpu;
 pub mod device;
+pub mod findings;
 pub mod follow;
 pub mod image_encoder;
 pub mod import;

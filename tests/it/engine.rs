@@ -10,20 +10,20 @@ use sonomark::domain::{
     PromptId, Track, TrackId, Window,
 };
 use sonomark::engine::{
-    Anchor, Decided, Direction, Event, Frames, Image, SegmentError, Segmenter, SegmenterInfo, Span,
-    Start, Ticket, Worker, plan,
+    Anchor, Builder, Decided, Direction, Event, Frames, Image, Limits, SegmentError, Segmenter,
+    SegmenterInfo, Span, Start, Ticket, Worker, plan,
 };
 
 const FRAMES: usize = 30;
 
 /// What the double was asked, in order.
-type Asked = Arc<Mutex<Vec<String>>>;
+pub(crate) type Asked = Arc<Mutex<Vec<String>>>;
 
 /// A segmenter that notes every call, takes `pace` for each and panics on `bad`.
-struct Scripted {
-    asked: Asked,
-    pace: Duration,
-    bad: Option<FrameIndex>,
+pub(crate) struct Scripted {
+    pub(crate) asked: Asked,
+    pub(crate) pace: Duration,
+    pub(crate) bad: Option<FrameIndex>,
 }
 
 impl Scripted {
@@ -71,9 +71,9 @@ impl Segmenter for Scripted {
     }
 }
 
-struct Rig {
-    worker: Worker,
-    events: Receiver<Event>,
+pub(crate) struct Rig {
+    pub(crate) worker: Worker,
+    pub(crate) events: Receiver<Event>,
     asked: Asked,
 }
 
@@ -81,14 +81,18 @@ fn rig(pace_ms: u64, bad: Option<FrameIndex>) -> Rig {
     let asked = Asked::default();
     let scripted =
         Scripted { asked: Arc::clone(&asked), pace: Duration::from_millis(pace_ms), bad };
-    let mut scripted = Some(scripted);
+    let scripted = Mutex::new(Some(scripted));
     let build = move |_: Start| -> Result<Box<dyn Segmenter>, String> {
-        Ok(Box::new(scripted.take().expect("built once")))
+        Ok(Box::new(scripted.lock().unwrap().take().expect("built once")))
     };
     rig_of(Box::new(build), asked)
 }
 
-fn rig_of(build: sonomark::engine::Builder, asked: Asked) -> Rig {
+fn rig_of(build: Box<dyn Builder>, asked: Asked) -> Rig {
+    rig_within(Limits::default(), build, asked)
+}
+
+pub(crate) fn rig_within(limits: Limits, build: Box<dyn Builder>, asked: Asked) -> Rig {
     let frames = Frames::new(FRAMES, |frame| {
         if frame == 13 {
             return Err("the file ends in the middle of the frame".into());
@@ -97,7 +101,7 @@ fn rig_of(build: sonomark::engine::Builder, asked: Asked) -> Rig {
     });
     let (sender, events): (Sender<Event>, _) = channel();
     let outbox = Box::new(move |event| drop(sender.send(event)));
-    let worker = Worker::spawn(build, Arc::new(frames), outbox).unwrap();
+    let worker = Worker::spawn(build, Arc::new(frames), outbox, limits).unwrap();
     Rig { worker, events, asked }
 }
 
@@ -107,7 +111,7 @@ impl Rig {
     }
 
     /// Events up to and with the first that `wanted` accepts.
-    fn until(&self, wanted: impl Fn(&Event) -> bool) -> Vec<Event> {
+    pub(crate) fn until(&self, wanted: impl Fn(&Event) -> bool) -> Vec<Event> {
         let mut seen = Vec::new();
         while !seen.last().is_some_and(&wanted) {
             seen.push(self.next());
@@ -120,11 +124,11 @@ impl Rig {
     }
 }
 
-fn ticket(track: u64, generation: u64) -> Ticket {
+pub(crate) fn ticket(track: u64, generation: u64) -> Ticket {
     Ticket { track: TrackId(track), generation }
 }
 
-fn points(n: usize) -> FramePrompts {
+pub(crate) fn points(n: usize) -> FramePrompts {
     let points = (0..n).map(|i| (PointKind::Boundary, PointPx::new(i as f32, 1.0))).collect();
     FramePrompts { points, ..FramePrompts::default() }
 }
@@ -137,15 +141,15 @@ fn track(first: usize, last: usize, prompted: usize) -> Track {
     track
 }
 
-fn forward(last: usize) -> sonomark::engine::Plan {
+pub(crate) fn forward(last: usize) -> sonomark::engine::Plan {
     plan(&track(0, last, 0), FRAMES, 0, Span::Both).unwrap()
 }
 
-fn finished(event: &Event) -> bool {
+pub(crate) fn finished(event: &Event) -> bool {
     matches!(event, Event::Finished { .. } | Event::JobFailed { .. })
 }
 
-fn tracked(events: &[Event]) -> Vec<FrameIndex> {
+pub(crate) fn tracked(events: &[Event]) -> Vec<FrameIndex> {
     let frame = |event: &Event| match event {
         Event::Tracked { frame, .. } => Some(*frame),
         _ => None,
@@ -310,8 +314,8 @@ fn no_prompts_is_a_sentence() {
 
 #[test]
 fn without_a_network_every_question_is_answered() {
-    let broken: sonomark::engine::Builder = Box::new(|_| Err("no such card".into()));
-    let panicking: sonomark::engine::Builder = Box::new(|_| panic!("no driver"));
+    let broken: Box<dyn Builder> = Box::new(|_: Start| Err("no such card".to_owned()));
+    let panicking: Box<dyn Builder> = Box::new(|_: Start| panic!("no driver"));
     for (build, word) in [(broken, "no such card"), (panicking, "no driver")] {
         let rig = rig_of(build, Asked::default());
         assert!(matches!(rig.next(), Event::EngineFailed { why } if why.contains(word)));
@@ -424,106 +428,4 @@ fn pictures_come_without_a_network_and_exports_land_in_the_project() {
     let event = wait_for(&events, |event| matches!(event, Event::ExportFailed { .. }));
     assert!(matches!(event, Event::ExportFailed { why } if why.contains("choose png, coco")));
     session.close();
-}
-
-/// A network on a GPU that fails with `words` on frame 5, until it is on the CPU.
-struct OnDevice {
-    start: Start,
-    words: &'static str,
-    inner: Scripted,
-}
-
-impl Segmenter for OnDevice {
-    fn info(&self) -> SegmenterInfo {
-        let device = match self.start {
-            Start::Asked => "GPU of the test: fine",
-            Start::OnCpu => "CPU (2 cores): asked for",
-        };
-        SegmenterInfo { device: device.into(), ..self.inner.info() }
-    }
-    fn open_clip(&mut self, frames: usize) {
-        self.inner.open_clip(frames);
-    }
-    fn refresh(
-        &mut self,
-        image: Image<'_>,
-        prompts: &FramePrompts,
-    ) -> Result<Decided, SegmentError> {
-        self.inner.refresh(image, prompts)
-    }
-    fn begin_walk(&mut self, windowed: bool) {
-        self.inner.begin_walk(windowed);
-    }
-    fn anchor(&mut self, image: Image<'_>, anchor: &Anchor) -> Result<Decided, SegmentError> {
-        self.inner.anchor(image, anchor)
-    }
-    fn follow(&mut self, image: Image<'_>, way: Direction) -> Result<Decided, SegmentError> {
-        if image.frame == 5 && self.start == Start::Asked {
-            return Err(SegmentError::Network(self.words.into()));
-        }
-        self.inner.follow(image, way)
-    }
-    fn encode_ahead(&mut self, image: Image<'_>) -> Result<(), SegmentError> {
-        self.inner.encode_ahead(image)
-    }
-}
-
-fn on_device(words: &'static str) -> (Rig, Arc<Mutex<Vec<Start>>>) {
-    let (starts, asked) = (Arc::<Mutex<Vec<Start>>>::default(), Asked::default());
-    let (noted, inner) = (Arc::clone(&starts), Arc::clone(&asked));
-    let build = move |start: Start| -> Result<Box<dyn Segmenter>, String> {
-        noted.lock().unwrap().push(start);
-        let inner = Scripted { asked: Arc::clone(&inner), pace: Duration::ZERO, bad: None };
-        Ok(Box::new(OnDevice { start, words, inner }))
-    };
-    (rig_of(Box::new(build), asked), starts)
-}
-
-fn failed(events: &[Event]) -> String {
-    match events.last() {
-        Some(Event::JobFailed { why, .. }) => why.clone(),
-        other => panic!("{other:?}"),
-    }
-}
-
-/// Where the network is, after the next time it is ready.
-fn ready(rig: &Rig) -> String {
-    match rig.until(|event| matches!(event, Event::Ready(_))).pop() {
-        Some(Event::Ready(info)) => info.device,
-        other => panic!("{other:?}"),
-    }
-}
-
-#[test]
-fn a_full_device_is_tried_once_more_and_then_the_cpu_goes_on() {
-    let (rig, starts) = on_device("out of device memory allocating 9 bytes\n0: backtrace");
-    assert_eq!(ready(&rig), "GPU of the test: fine");
-    for (generation, next, device) in [
-        (1, "starts again", "GPU of the test: the device's memory is full"),
-        (2, "moves to the CPU", "CPU (2 cores): the device's memory is full"),
-    ] {
-        rig.worker.propagate(ticket(1, generation), forward(8));
-        let events = rig.until(|event| matches!(event, Event::JobFailed { .. }));
-        let decided = events.iter().filter(|e| matches!(e, Event::Tracked { .. })).count();
-        assert_eq!(decided, 4, "what was decided before stays");
-        let why = failed(&events);
-        assert!(why.contains("memory is full") && why.contains(next), "{why}");
-        assert!(!why.contains("backtrace"), "{why}");
-        assert_eq!(ready(&rig), device);
-    }
-    rig.worker.propagate(ticket(1, 3), forward(8));
-    rig.until(finished);
-    assert_eq!(*starts.lock().unwrap(), [Start::Asked, Start::Asked, Start::OnCpu]);
-}
-
-#[test]
-fn a_lost_device_is_not_tried_again() {
-    let (rig, starts) = on_device("Validation Error: Parent device is lost");
-    rig.worker.propagate(ticket(1, 1), forward(8));
-    let why = failed(&rig.until(|event| matches!(event, Event::JobFailed { .. })));
-    assert!(why.contains("the device was lost") && why.contains("moves to the CPU"), "{why}");
-    assert_eq!(ready(&rig), "CPU (2 cores): the device was lost");
-    rig.worker.propagate(ticket(1, 2), forward(8));
-    rig.until(finished);
-    assert_eq!(*starts.lock().unwrap(), [Start::Asked, Start::OnCpu]);
 }

@@ -8,6 +8,7 @@ mod codec;
 mod compare;
 mod damage;
 mod data;
+mod devices;
 mod engine;
 mod export;
 mod golden_sizes;

@@ -1,0 +1,268 @@
+//! Devices that never answer: every call into the network is timed from outside.
+//!
+//! What decides whether this file is right: a thread that was given up takes no further work and is never heard again;
+//! honest slow work is never given up. So only devices other than the CPU are timed: on the CPU there is no driver that
+//! could hang, and a frame of a large network may take minutes there. On a GPU a call like none before it has
+//! [`Limits::first`], because that is when kernels are compiled and tried; only its like is held to [`Limits::usual`].
+//! Time in which this process was stopped or the machine slept does not count.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::domain::FramePrompts;
+
+use super::{Anchor, Decided, Direction, Image, SegmentError, Segmenter, SegmenterInfo, Ticket};
+
+/// How long a device other than the CPU may take to answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// For a call like one that it has answered.
+    pub usual: Duration,
+    /// For loading the network, and for a call like none before it.
+    pub first: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { usual: Duration::from_secs(30), first: Duration::from_secs(600) }
+    }
+}
+
+/// Looks per [`Limits::usual`]: a call is given up between one and one and a quarter times its limit.
+const LOOKS: u32 = 4;
+
+/// What one network thread is doing, seen by the thread that watches it.
+#[derive(Default)]
+pub(super) struct Pulse {
+    state: Mutex<State>,
+    closed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    calls: u64,
+    /// The call in hand, where it is timed.
+    call: Option<(u64, Duration)>,
+    /// The jobs in hand, the innermost last.
+    in_hand: Vec<Ticket>,
+    given_up: bool,
+    closed: bool,
+}
+
+/// A call that was not answered.
+pub(super) struct Overdue {
+    /// The jobs that wait for it, the innermost last.
+    pub(super) in_hand: Vec<Ticket>,
+    pub(super) limit: Duration,
+}
+
+impl Pulse {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `call`, which may take as long as `limit`; without one it is not timed.
+    pub(super) fn during<T>(&self, limit: Option<Duration>, call: impl FnOnce() -> T) -> T {
+        let mut state = self.lock();
+        state.calls += 1;
+        state.call = limit.map(|limit| (state.calls, limit));
+        drop(state);
+        let _done = Done(self, |state| state.call = None);
+        call()
+    }
+
+    /// Runs `job` as the work for `ticket`.
+    pub(super) fn working_for<T>(&self, ticket: Ticket, job: impl FnOnce() -> T) -> T {
+        self.lock().in_hand.push(ticket);
+        let _done =
+            Done(self, |state| state.in_hand.truncate(state.in_hand.len().saturating_sub(1)));
+        job()
+    }
+
+    /// Whether this thread was given up, which happens only inside [`Pulse::during`].
+    pub(super) fn given_up(&self) -> bool {
+        self.lock().given_up
+    }
+
+    /// The thread has ended.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.closed.notify_all();
+    }
+
+    /// Waits for a call that takes too long and gives its thread up, or for the end of the thread (`None`).
+    pub(super) fn overdue(&self, limits: Limits) -> Option<Overdue> {
+        let pause = (limits.usual / LOOKS).max(Duration::from_millis(1));
+        let (mut call, mut looks) = (0, 0);
+        let mut state = self.lock();
+        loop {
+            let waited = self.closed.wait_timeout_while(state, pause, |state| !state.closed);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            if state.closed {
+                return None;
+            }
+            let Some((number, limit)) = state.call else { continue };
+            // Looks are counted, not time: however long this process was stopped, that is one look.
+            looks = if number == call { looks + 1 } else { 0 };
+            call = number;
+            if pause * looks >= limit {
+                state.given_up = true;
+                return Some(Overdue { in_hand: state.in_hand.clone(), limit });
+            }
+        }
+    }
+}
+
+/// Changes the state when it goes, also when a call panics.
+struct Done<'a>(&'a Pulse, fn(&mut State));
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        (self.1)(&mut self.0.lock());
+    }
+}
+
+/// What calls have in common that run the same kernels: the kind of call and what decides the sizes of its tensors.
+type Like = (&'static str, usize, usize);
+
+/// After so many frames of a walk the sizes of its memory stay as they are.
+const SETTLED: usize = 16;
+
+/// A segmenter whose calls are timed.
+pub(super) struct Watched {
+    /// There until it is dropped.
+    inner: Option<Box<dyn Segmenter>>,
+    pulse: Arc<Pulse>,
+    /// `None` on the CPU.
+    limits: Option<Limits>,
+    answered: HashSet<Like>,
+    anchors: usize,
+    followed: usize,
+}
+
+impl Watched {
+    pub(super) fn new(inner: Box<dyn Segmenter>, pulse: Arc<Pulse>, limits: Limits) -> Self {
+        let limits = Some(limits).filter(|_| !inner.info().device.starts_with("CPU"));
+        let answered = HashSet::new();
+        Self { inner: Some(inner), pulse, limits, answered, anchors: 0, followed: 0 }
+    }
+
+    fn call<T>(
+        &mut self,
+        like: Like,
+        call: impl FnOnce(&mut dyn Segmenter) -> Result<T, SegmentError>,
+    ) -> Result<T, SegmentError> {
+        let known = self.answered.contains(&like);
+        let limit = self.limits.map(|limits| if known { limits.usual } else { limits.first });
+        let Some(inner) = &mut self.inner else {
+            return Err(SegmentError::Network("it is gone".into()));
+        };
+        let answer = self.pulse.during(limit, || call(&mut **inner))?;
+        self.answered.insert(like);
+        Ok(answer)
+    }
+
+    /// Calls that change no kernel: what they let go of may still wait for the device.
+    fn tell(&mut self, call: impl FnOnce(&mut dyn Segmenter)) {
+        let limit = self.limits.map(|limits| limits.usual);
+        if let Some(inner) = &mut self.inner {
+            self.pulse.during(limit, || call(&mut **inner));
+        }
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        let (limit, inner) = (self.limits.map(|limits| limits.usual), self.inner.take());
+        self.pulse.during(limit, || drop(inner));
+    }
+}
+
+fn like(kind: &'static str, prompts: &FramePrompts) -> Like {
+    let besides =
+        2 * usize::from(prompts.mask.is_some()) + usize::from(prompts.bounding_box.is_some());
+    (kind, prompts.points.len(), besides)
+}
+
+impl Segmenter for Watched {
+    fn info(&self) -> SegmenterInfo {
+        let none = || SegmenterInfo { model: String::new(), device: String::new(), bridged: false };
+        self.inner.as_ref().map_or_else(none, |inner| inner.info())
+    }
+
+    fn open_clip(&mut self, frames: usize) {
+        self.tell(|inner| inner.open_clip(frames));
+    }
+
+    fn refresh(
+        &mut self,
+        image: Image<'_>,
+        prompts: &FramePrompts,
+    ) -> Result<Decided, SegmentError> {
+        self.call(like("refresh", prompts), |inner| inner.refresh(image, prompts))
+    }
+
+    fn begin_walk(&mut self, windowed: bool) {
+        (self.anchors, self.followed) = (0, 0);
+        self.tell(|inner| inner.begin_walk(windowed));
+    }
+
+    fn anchor(&mut self, image: Image<'_>, anchor: &Anchor) -> Result<Decided, SegmentError> {
+        self.anchors += 1;
+        let like = match anchor {
+            Anchor::Prompts(prompts) => like("anchor", prompts),
+            Anchor::Mask(_) => ("given mask", 0, 0),
+        };
+        self.call(like, |inner| inner.anchor(image, anchor))
+    }
+
+    fn follow(&mut self, image: Image<'_>, direction: Direction) -> Result<Decided, SegmentError> {
+        let like = ("follow", self.anchors, self.followed.min(SETTLED));
+        self.followed += 1;
+        self.call(like, |inner| inner.follow(image, direction))
+    }
+
+    fn encode_ahead(&mut self, image: Image<'_>) -> Result<(), SegmentError> {
+        self.call(("encode", 0, 0), |inner| inner.encode_ahead(image))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    const SHORT: Limits =
+        Limits { usual: Duration::from_millis(40), first: Duration::from_secs(3600) };
+
+    #[test]
+    fn only_a_timed_call_beyond_its_limit_is_given_up() {
+        let pulse = Arc::<Pulse>::default();
+        let watching = Arc::clone(&pulse);
+        let watcher = thread::spawn(move || watching.overdue(SHORT).map(|found| found.limit));
+        for limit in [None, Some(SHORT.first)] {
+            pulse.during(limit, || thread::sleep(4 * SHORT.usual));
+            assert!(!pulse.given_up(), "{limit:?} is more than it took");
+        }
+        // Many short calls are no long one.
+        for _ in 0..40 {
+            pulse.during(Some(SHORT.usual), || thread::sleep(SHORT.usual / 20));
+        }
+        assert!(!pulse.given_up());
+        pulse.during(Some(SHORT.usual), || {
+            while !pulse.given_up() {
+                thread::sleep(Duration::from_millis(2));
+            }
+        });
+        assert_eq!(watcher.join().expect("ends"), Some(SHORT.usual));
+    }
+
+    #[test]
+    fn a_thread_that_ends_is_not_watched_any_longer() {
+        let pulse = Pulse::default();
+        pulse.close();
+        assert!(pulse.overdue(SHORT).is_none());
+    }
+}

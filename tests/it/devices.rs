@@ -1,0 +1,288 @@
+//! Devices that fail under the network thread: out of memory, lost, never answering. And what they write to disk.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use sonomark::domain::{FramePrompts, TrackId};
+use sonomark::engine::{
+    Anchor, Decided, Direction, Event, Image, Limits, SegmentError, Segmenter, SegmenterInfo, Start,
+};
+use sonomark::net::device;
+
+use crate::engine::{Asked, Rig, Scripted, finished, forward, points, rig_within, ticket, tracked};
+
+/// A network on a GPU that fails with `words` on frame 5, until it is on the CPU.
+struct OnDevice {
+    start: Start,
+    words: &'static str,
+    inner: Scripted,
+}
+
+impl Segmenter for OnDevice {
+    fn info(&self) -> SegmenterInfo {
+        let device = match self.start {
+            Start::Asked => "GPU of the test: fine",
+            Start::OnCpu => "CPU (2 cores): asked for",
+        };
+        SegmenterInfo { device: device.into(), ..self.inner.info() }
+    }
+    fn open_clip(&mut self, frames: usize) {
+        self.inner.open_clip(frames);
+    }
+    fn refresh(
+        &mut self,
+        image: Image<'_>,
+        prompts: &FramePrompts,
+    ) -> Result<Decided, SegmentError> {
+        self.inner.refresh(image, prompts)
+    }
+    fn begin_walk(&mut self, windowed: bool) {
+        self.inner.begin_walk(windowed);
+    }
+    fn anchor(&mut self, image: Image<'_>, anchor: &Anchor) -> Result<Decided, SegmentError> {
+        self.inner.anchor(image, anchor)
+    }
+    fn follow(&mut self, image: Image<'_>, way: Direction) -> Result<Decided, SegmentError> {
+        if image.frame == 5 && self.start == Start::Asked {
+            return Err(SegmentError::Network(self.words.into()));
+        }
+        self.inner.follow(image, way)
+    }
+    fn encode_ahead(&mut self, image: Image<'_>) -> Result<(), SegmentError> {
+        self.inner.encode_ahead(image)
+    }
+}
+
+fn on_device(words: &'static str) -> (Rig, Arc<Mutex<Vec<Start>>>) {
+    let (starts, asked) = (Arc::<Mutex<Vec<Start>>>::default(), Asked::default());
+    let (noted, inner) = (Arc::clone(&starts), Arc::clone(&asked));
+    let build = move |start: Start| -> Result<Box<dyn Segmenter>, String> {
+        noted.lock().unwrap().push(start);
+        let inner = Scripted { asked: Arc::clone(&inner), pace: Duration::ZERO, bad: None };
+        Ok(Box::new(OnDevice { start, words, inner }))
+    };
+    (rig_within(Limits::default(), Box::new(build), asked), starts)
+}
+
+fn failed(events: &[Event]) -> String {
+    match events.last() {
+        Some(Event::JobFailed { why, .. }) => why.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Where the network is, after the next time it is ready.
+fn ready(rig: &Rig) -> String {
+    match rig.until(|event| matches!(event, Event::Ready(_))).pop() {
+        Some(Event::Ready(info)) => info.device,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_full_device_is_tried_once_more_and_then_the_cpu_goes_on() {
+    let (rig, starts) = on_device("out of device memory allocating 9 bytes\n0: backtrace");
+    assert_eq!(ready(&rig), "GPU of the test: fine");
+    for (generation, next, device) in [
+        (1, "starts again", "GPU of the test: the device's memory is full"),
+        (2, "moves to the CPU", "CPU (2 cores): the device's memory is full"),
+    ] {
+        rig.worker.propagate(ticket(1, generation), forward(8));
+        let events = rig.until(|event| matches!(event, Event::JobFailed { .. }));
+        let decided = events.iter().filter(|e| matches!(e, Event::Tracked { .. })).count();
+        assert_eq!(decided, 4, "what was decided before stays");
+        let why = failed(&events);
+        assert!(why.contains("memory is full") && why.contains(next), "{why}");
+        assert!(!why.contains("backtrace"), "{why}");
+        assert_eq!(ready(&rig), device);
+    }
+    rig.worker.propagate(ticket(1, 3), forward(8));
+    rig.until(finished);
+    assert_eq!(*starts.lock().unwrap(), [Start::Asked, Start::Asked, Start::OnCpu]);
+}
+
+#[test]
+fn a_lost_device_is_not_tried_again() {
+    let (rig, starts) = on_device("Validation Error: Parent device is lost");
+    rig.worker.propagate(ticket(1, 1), forward(8));
+    let why = failed(&rig.until(|event| matches!(event, Event::JobFailed { .. })));
+    assert!(why.contains("the device was lost") && why.contains("moves to the CPU"), "{why}");
+    assert_eq!(ready(&rig), "CPU (2 cores): the device was lost");
+    rig.worker.propagate(ticket(1, 2), forward(8));
+    rig.until(finished);
+    assert_eq!(*starts.lock().unwrap(), [Start::Asked, Start::OnCpu]);
+}
+
+/// A network whose GPU hangs on frame 5 of a walk and on refreshes of frame 9, until `release`d.
+struct Hanging {
+    start: Start,
+    release: Arc<AtomicBool>,
+    inner: Scripted,
+}
+
+impl Hanging {
+    fn hang(&self, bad: bool) {
+        while bad && self.start == Start::Asked && !self.release.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Segmenter for Hanging {
+    fn info(&self) -> SegmenterInfo {
+        let device = match self.start {
+            Start::Asked => "GPU of the test: fine",
+            Start::OnCpu => "CPU (2 cores): asked for",
+        };
+        SegmenterInfo { device: device.into(), ..self.inner.info() }
+    }
+    fn open_clip(&mut self, frames: usize) {
+        self.inner.open_clip(frames);
+    }
+    fn refresh(&mut self, image: Image<'_>, p: &FramePrompts) -> Result<Decided, SegmentError> {
+        self.hang(image.frame == 9);
+        self.inner.refresh(image, p)
+    }
+    fn begin_walk(&mut self, windowed: bool) {
+        self.inner.begin_walk(windowed);
+    }
+    fn anchor(&mut self, image: Image<'_>, anchor: &Anchor) -> Result<Decided, SegmentError> {
+        self.inner.anchor(image, anchor)
+    }
+    fn follow(&mut self, image: Image<'_>, way: Direction) -> Result<Decided, SegmentError> {
+        self.hang(image.frame == 5);
+        self.inner.follow(image, way)
+    }
+    fn encode_ahead(&mut self, image: Image<'_>) -> Result<(), SegmentError> {
+        self.inner.encode_ahead(image)
+    }
+}
+
+/// A worker on such a network, the flag that lets it go on, and how networks were started.
+fn hanging(limits: Limits, pace: Duration) -> (Rig, Arc<AtomicBool>, Arc<Mutex<Vec<Start>>>) {
+    let (starts, asked) = (Arc::<Mutex<Vec<Start>>>::default(), Asked::default());
+    let release = Arc::<AtomicBool>::default();
+    let (noted, inner, flag) = (Arc::clone(&starts), Arc::clone(&asked), Arc::clone(&release));
+    let build = move |start: Start| -> Result<Box<dyn Segmenter>, String> {
+        noted.lock().unwrap().push(start);
+        let inner = Scripted { asked: Arc::clone(&inner), pace, bad: None };
+        Ok(Box::new(Hanging { start, release: Arc::clone(&flag), inner }))
+    };
+    let rig = rig_within(limits, Box::new(build), asked);
+    assert_eq!(ready(&rig), "GPU of the test: fine");
+    (rig, release, starts)
+}
+
+const SHORT: Duration = Duration::from_millis(150);
+
+#[test]
+fn a_device_that_hangs_ends_the_job_with_a_sentence_and_is_never_heard_again() {
+    let (rig, release, starts) = hanging(Limits { usual: SHORT, first: SHORT }, Duration::ZERO);
+    rig.worker.propagate(ticket(1, 1), forward(8));
+    let events = rig.until(finished);
+    assert_eq!(tracked(&events), [1, 2, 3, 4], "what was decided before stays");
+    let why = failed(&events);
+    assert!(
+        why.contains("did not answer (for 0.15 s)") && why.contains("moves to the CPU"),
+        "{why}"
+    );
+    assert_eq!(ready(&rig), "CPU (2 cores): the device did not answer");
+    // The driver comes back while the next thread is at work: nobody must hear it.
+    rig.worker.propagate(ticket(1, 2), forward(8));
+    release.store(true, Ordering::Relaxed);
+    let events = rig.until(finished);
+    assert_eq!(tracked(&events), [1, 2, 3, 4, 5, 6, 7, 8]);
+    assert!(matches!(events.last(), Some(Event::Finished { cancelled: false, .. })));
+    std::thread::sleep(SHORT);
+    let late: Vec<Event> = rig.events.try_iter().collect();
+    assert!(late.is_empty(), "{late:?}");
+    assert_eq!(*starts.lock().unwrap(), [Start::Asked, Start::OnCpu]);
+}
+
+#[test]
+fn a_refresh_that_hangs_inside_a_propagation_ends_both() {
+    let (rig, _release, _) = hanging(Limits { usual: SHORT, first: SHORT }, SHORT / 10);
+    rig.worker.propagate(ticket(1, 1), forward(4));
+    rig.worker.refresh(ticket(2, 7), 9, points(3));
+    let events = rig.until(|event| matches!(event, Event::Ready(_)));
+    let of = |wanted: u64| {
+        let ended = |event: &&Event| match event {
+            Event::JobFailed { ticket, .. } | Event::Finished { ticket, .. } => {
+                ticket.track == TrackId(wanted)
+            }
+            _ => false,
+        };
+        events.iter().filter(ended).collect::<Vec<_>>()
+    };
+    assert!(matches!(of(2)[..], [Event::JobFailed { .. }]), "{events:?}");
+    assert!(of(1).len() <= 1, "told once: {events:?}");
+    rig.worker.refresh(ticket(2, 8), 9, points(3));
+    assert!(
+        rig.until(|e| matches!(e, Event::Refreshed { .. }))
+            .iter()
+            .all(|e| !matches!(e, Event::JobFailed { .. }))
+    );
+}
+
+#[test]
+fn kernels_may_be_compiled_for_longer_than_a_frame_may_take() {
+    let (rig, release, starts) =
+        hanging(Limits { usual: SHORT, first: Duration::from_secs(60) }, Duration::ZERO);
+    rig.worker.propagate(ticket(1, 1), forward(8));
+    rig.until(|event| matches!(event, Event::Progress { done: 4, .. }));
+    // Frame 5 is the first of its kind.
+    std::thread::sleep(2 * SHORT);
+    release.store(true, Ordering::Relaxed);
+    let events = rig.until(finished);
+    assert!(matches!(events.last(), Some(Event::Finished { cancelled: false, .. })), "{events:?}");
+    release.store(false, Ordering::Relaxed);
+    rig.worker.propagate(ticket(1, 2), forward(8));
+    assert!(failed(&rig.until(finished)).contains("did not answer"));
+    assert_eq!(ready(&rig), "CPU (2 cores): the device did not answer");
+    release.store(true, Ordering::Relaxed);
+    assert_eq!(*starts.lock().unwrap(), [Start::Asked, Start::OnCpu]);
+}
+
+/// All files below `folder`.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .flat_map(|entry| match entry.path() {
+            path if path.is_dir() => files(&path),
+            path => vec![path],
+        })
+        .collect()
+}
+
+#[test]
+fn what_a_gpu_compiles_lies_in_our_cache_and_a_strangers_project_is_left_alone() {
+    let Some(software) = device::adapters().into_iter().find(|adapter| adapter.software) else {
+        println!("skipped: no software Vulkan driver is installed");
+        return;
+    };
+    let home = tempfile::tempdir().unwrap();
+    let theirs = home.path().join("theirs");
+    std::fs::create_dir_all(&theirs).unwrap();
+    std::fs::create_dir(home.path().join(".cache")).unwrap();
+    std::fs::write(theirs.join("Cargo.toml"), "[package]\nname = \"theirs\"\n").unwrap();
+    let log = "[autotune.logger]\nlevel = \"full\"\nfile = \"theirs.log\"\n";
+    std::fs::write(theirs.join("cubecl.toml"), log).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_sonomark"))
+        .env_clear()
+        .env("HOME", home.path())
+        .env("SONOMARK_DEVICE", format!("gpu:{}", software.index))
+        .current_dir(&theirs)
+        .arg("doctor")
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(told.contains(&format!("GPU {}", software.name)), "{told}");
+    let (ours, elsewhere): (Vec<_>, Vec<_>) = files(home.path())
+        .into_iter()
+        .partition(|p| p.starts_with(home.path().join(".cache/sonomark")));
+    assert!(!ours.is_empty(), "the driver keeps its kernels");
+    assert_eq!(elsewhere.len(), 2, "{elsewhere:?}");
+}

@@ -13,11 +13,12 @@ use crate::codec::Clip;
 use crate::config::Settings;
 use crate::domain::{Bitmap, FrameIndex, FrameMask, GrayFrame, MaskSource, PointPx, Track, shown};
 use crate::engine::{
-    Decided, Ended, Image, NetSegmenter, Plan, PlanError, Role, Segmenter, Span, plan, walk,
+    Decided, Ended, Image, Limits, NetSegmenter, Plan, PlanError, Role, Segmenter, Span, plan,
+    timed, walk,
 };
 use crate::export::write_atomic;
 
-use super::{Failure, interrupted, path_shown};
+use super::{Failure, interrupted, path_shown, tell};
 
 /// Loads the network that the settings name.
 ///
@@ -29,6 +30,27 @@ pub(super) fn load_network(settings: &Settings) -> Result<NetSegmenter, Failure>
         NetSegmenter::load(card, &settings.device.value).map_err(Failure::Configuration)?;
     network.set_feature_budget(settings.features_mib.value);
     Ok(network)
+}
+
+/// The same for work without a screen. Where the device does not answer the program ends with a sentence.
+///
+/// # Errors
+/// A card, weights or device that cannot be used.
+pub(super) fn load_timed(settings: &Settings) -> Result<Box<dyn Segmenter>, Failure> {
+    if settings.device.value == "cpu" {
+        return Ok(Box::new(load_network(settings)?));
+    }
+    let build = || match load_network(settings) {
+        Ok(network) => Ok(Box::new(network) as Box<dyn Segmenter>),
+        Err(failure) => Err(failure.sentence().to_owned()),
+    };
+    timed(Limits::default(), build, |why| {
+        let failure = Failure::Ours(why);
+        tell(&format!("sonomark: {}", failure.sentence()));
+        // SAFETY: nothing of this process is used after it. A usual exit would wait for the driver.
+        unsafe { libc::_exit(i32::from(failure.code())) }
+    })
+    .map_err(Failure::Configuration)
 }
 
 /// One frame of one track, decided.

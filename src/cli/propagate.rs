@@ -13,7 +13,7 @@ use crate::domain::{Track, shown};
 use crate::engine::{Ended, Segmenter};
 
 use super::headless::{
-    TrackReport, decide_track, load_network, make_folder, mask_path, report_json, write_absent,
+    TrackReport, decide_track, load_timed, make_folder, mask_path, report_json, write_absent,
     write_json, write_mask,
 };
 use super::{Done, Failure, interrupt_flag, open_clip, path_shown, print_json, prompts, tell};
@@ -41,9 +41,9 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     let tracks = prompts::read(&options.prompts, clip.info()).map_err(Failure::input)?;
     make_folder(&options.out)?;
     let cancel = interrupt_flag()?;
-    let mut network = load_network(settings)?;
-    let reports = decide_clip(&mut network, &clip, &tracks, &options.out, &cancel)?;
-    let report = report_json(&clip, &network, &reports);
+    let mut network = load_timed(settings)?;
+    let reports = decide_clip(&mut *network, &clip, &tracks, &options.out, &cancel)?;
+    let report = report_json(&clip, &*network, &reports);
     write_json(&options.out.join("report.json"), &report)?;
     if options.json {
         print_json(&report);

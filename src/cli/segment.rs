@@ -7,9 +7,9 @@ use serde_json::json;
 
 use crate::config::Settings;
 use crate::domain::{BoxPx, ClipInfo, FramePrompts, PointKind, PointPx};
-use crate::engine::{Image, Segmenter};
+use crate::engine::Image;
 
-use super::headless::{load_network, numbers, point, write_mask};
+use super::headless::{load_timed, numbers, point, write_mask};
 use super::{Done, Failure, open_clip, path_shown, print_json, tell};
 
 /// Arguments.
@@ -52,7 +52,7 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     let clip = open_clip(settings, &options.image)?;
     let prompts = prompts_of(options, clip.info())?;
     let pixels = clip.frame(options.frame).map_err(Failure::input)?;
-    let mut network = load_network(settings)?;
+    let mut network = load_timed(settings)?;
     network.open_clip(clip.info().frames);
     let image = Image { frame: options.frame, pixels: &pixels };
     let decided = network.refresh(image, &prompts).map_err(Failure::ours)?;

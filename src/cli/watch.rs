@@ -17,15 +17,13 @@ use clap::Args;
 use crate::codec::{self, Clip};
 use crate::config::Settings;
 use crate::domain::{Edit, Mark, Step, Track, TrackId, shown};
-use crate::engine::{Ended, Event, NetSegmenter, export_name};
+use crate::engine::{Ended, Event, Segmenter, export_name};
 use crate::export::ExportFormat;
 use crate::project::{ClipStore, Found, WatchOptions, Watcher};
 use crate::tui::model::Msg;
 
 use super::annotate::screen;
-use super::headless::{
-    TrackReport, load_network, make_folder, report_json, with_masks, write_json,
-};
+use super::headless::{TrackReport, load_timed, make_folder, report_json, with_masks, write_json};
 use super::propagate::decide_clip;
 use super::{Done, Failure, interrupt_flag, interrupted, open_clip, path_shown, prompts, tell};
 
@@ -130,7 +128,7 @@ fn tell_screen(found: &Receiver<Found>, inbox: &Sender<Msg>) {
 
 fn headless(settings: &Settings, options: &Options, found: &Receiver<Found>) -> Done {
     let cancel = interrupt_flag()?;
-    let mut desk = Desk { settings, options, network: load_network(settings)?, done: 0, failed: 0 };
+    let mut desk = Desk { settings, options, network: load_timed(settings)?, done: 0, failed: 0 };
     // Clips whose prompts have not come, and the prompts that were tried in vain.
     let mut waiting: BTreeMap<PathBuf, Option<SystemTime>> = BTreeMap::new();
     let mut busy = Instant::now();
@@ -194,7 +192,7 @@ fn ready_prompts(clip: &Path) -> Option<(PathBuf, SystemTime)> {
 struct Desk<'a> {
     settings: &'a Settings,
     options: &'a Options,
-    network: NetSegmenter,
+    network: Box<dyn Segmenter>,
     done: usize,
     failed: usize,
 }
@@ -231,13 +229,13 @@ impl Desk<'_> {
             None => scratch.path().to_owned(),
         };
         make_folder(&out)?;
-        let reports = decide_clip(&mut self.network, &clip, &tracks, &out, cancel)?;
+        let reports = decide_clip(&mut *self.network, &clip, &tracks, &out, cancel)?;
         if open()?.info().content_hash != clip.info().content_hash {
             return Err(Failure::Input(
                 "it changed while it was segmented; it is taken again when it settles".into(),
             ));
         }
-        write_json(&out.join("report.json"), &report_json(&clip, &self.network, &reports))?;
+        write_json(&out.join("report.json"), &report_json(&clip, &*self.network, &reports))?;
         journal(&self.settings.project.value, &clip, &reports)?;
         let frames: usize = reports.iter().map(|(_, report)| report.frames.len()).sum();
         if reports.iter().any(|(_, report)| report.ended == Ended::Cancelled) {

@@ -32,7 +32,7 @@ pub use segmenter::{Anchor, Decided, Direction, Image, SegmentError, Segmenter, 
 pub use session::{Session, export_clip, export_name, format_named};
 pub use shelf::{Lent, Shelf};
 pub use shipped::{CardFault, load_network, read_card, shipped_card};
-pub use watch::Limits;
+pub use watch::{Limits, timed};
 pub use worker::{Builder, Outbox, Worker};
 
 pub use crate::export::{ExportFormat, Structure};

@@ -8,10 +8,12 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use crate::domain::FramePrompts;
 
+use super::failing::{Trouble, what};
 use super::{Anchor, Decided, Direction, Image, SegmentError, Segmenter, SegmenterInfo, Ticket};
 
 /// How long a device other than the CPU may take to answer.
@@ -139,13 +141,51 @@ pub(super) struct Watched {
     answered: HashSet<Like>,
     anchors: usize,
     followed: usize,
+    /// Nobody uses the pulse after this segmenter.
+    closes: bool,
+}
+
+/// The segmenter that `build` makes, with its calls and its making timed, for work without a [`super::Worker`]. Where one is
+/// not answered `hung` is told a sentence, on another thread; the call itself does not come back.
+///
+/// # Errors
+/// What `build` says, or that the system gives no thread.
+pub fn timed(
+    limits: Limits,
+    build: impl FnOnce() -> Result<Box<dyn Segmenter>, String>,
+    hung: impl FnOnce(String) + Send + 'static,
+) -> Result<Box<dyn Segmenter>, String> {
+    let pulse = Arc::<Pulse>::default();
+    let watching = Arc::clone(&pulse);
+    let watch = move || {
+        if let Some(Overdue { limit, .. }) = watching.overdue(limits) {
+            let (what, limit) = (what(Trouble::Hung), limit.as_secs_f32());
+            hung(format!(
+                "{what} for {limit} s; what was written so far stays, run it again with --device cpu"
+            ));
+        }
+    };
+    thread::Builder::new().name("sonomark-watch".into()).spawn(watch).map_err(|cause| {
+        format!("cannot start a thread ({cause}); close other programs and try again")
+    })?;
+    match pulse.during(Some(limits.first), build) {
+        Ok(segmenter) => {
+            let mut watched = Watched::new(segmenter, pulse, limits);
+            watched.closes = true;
+            Ok(Box::new(watched))
+        }
+        Err(why) => {
+            pulse.close();
+            Err(why)
+        }
+    }
 }
 
 impl Watched {
     pub(super) fn new(inner: Box<dyn Segmenter>, pulse: Arc<Pulse>, limits: Limits) -> Self {
         let limits = Some(limits).filter(|_| !inner.info().device.starts_with("CPU"));
-        let answered = HashSet::new();
-        Self { inner: Some(inner), pulse, limits, answered, anchors: 0, followed: 0 }
+        let (inner, answered) = (Some(inner), HashSet::new());
+        Self { inner, pulse, limits, answered, anchors: 0, followed: 0, closes: false }
     }
 
     fn call<T>(
@@ -176,6 +216,9 @@ impl Drop for Watched {
     fn drop(&mut self) {
         let (limit, inner) = (self.limits.map(|limits| limits.usual), self.inner.take());
         self.pulse.during(limit, || drop(inner));
+        if self.closes {
+            self.pulse.close();
+        }
     }
 }
 
@@ -230,7 +273,7 @@ impl Segmenter for Watched {
 
 #[cfg(test)]
 mod tests {
-    use std::thread;
+    use std::sync::mpsc::channel;
 
     use super::*;
 
@@ -257,6 +300,16 @@ mod tests {
             }
         });
         assert_eq!(watcher.join().expect("ends"), Some(SHORT.usual));
+    }
+
+    #[test]
+    fn without_a_worker_the_sentence_is_told_on_another_thread() {
+        let (told, heard) = channel();
+        let limits = Limits { first: SHORT.usual, ..SHORT };
+        // The call hangs until somebody was told.
+        let call = move || Err(heard.recv_timeout(Duration::from_secs(10)).expect("is told"));
+        let why = timed(limits, call, move |why| drop(told.send(why))).err().expect("hangs");
+        assert!(why.contains("did not answer for 0.04 s") && why.contains("--device cpu"), "{why}");
     }
 
     #[test]

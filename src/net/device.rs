@@ -5,6 +5,7 @@
 //! it is named. Which device was taken, and why, is a sentence for the status line.
 
 use super::blocks::{attend, constant};
+#[cfg(feature = "gpu")]
 use super::findings;
 use burn::tensor::module::{conv2d, layer_norm};
 use burn::tensor::ops::ConvOptions;
@@ -96,11 +97,9 @@ pub struct Adapter {
     pub name: String,
     /// A program on the CPU that pretends to be a GPU.
     pub software: bool,
-    /// Reached by CUDA instead of Vulkan.
-    cuda: bool,
     /// Lower is better: discrete, integrated, virtual, software.
     rank: usize,
-    /// Position among adapters of the same rank and runtime.
+    /// Position among adapters of the same rank.
     nth: usize,
 }
 
@@ -137,10 +136,9 @@ fn gpu(index: Option<usize>, software: bool) -> Result<Picked, String> {
         })?,
         None => {
             let usable =
-                all.iter().filter(|a| software || !a.software).min_by_key(|a| (a.rank, a.index));
+                all.iter().filter(|a| software || !a.software).min_by_key(|a| (a.rank, a.nth));
             usable.ok_or_else(|| match all.first() {
                 None if cfg!(feature = "gpu") => "no Vulkan adapter found".to_owned(),
-                None if cfg!(feature = "cuda") => "no CUDA device found".to_owned(),
                 None => "this build has no GPU support".to_owned(),
                 Some(first) => format!("only software adapters found ({})", first.name),
             })?
@@ -215,69 +213,25 @@ fn probe(device: &Device) -> Result<Vec<f32>, String> {
     mixed.try_into_vec_as::<f32>().map_err(|e| e.to_string())
 }
 
-/// The graphics adapters of this machine, software ones included; none in a build without GPU support.
+/// The graphics adapters of this machine, software ones included; empty without the `gpu` feature.
+#[cfg(not(feature = "gpu"))]
 pub fn adapters() -> Vec<Adapter> {
-    #[allow(unused_mut, reason = "a build may lack one of the two or both")]
-    let mut all: Vec<Adapter> = Vec::new();
-    #[cfg(feature = "cuda")]
-    all.extend(with_cuda::adapters());
-    #[cfg(feature = "gpu")]
-    all.extend(with_gpu::adapters());
-    for (index, adapter) in all.iter_mut().enumerate() {
-        adapter.index = index;
-    }
-    all
+    Vec::new()
 }
 
-/// Starts the runtime on the adapter.
-fn open(adapter: &Adapter) -> Result<Device, String> {
-    findings::keep_none();
-    #[cfg(feature = "cuda")]
-    if adapter.cuda {
-        return with_cuda::open(adapter);
-    }
-    #[cfg(feature = "gpu")]
-    if !adapter.cuda {
-        return with_gpu::open(adapter);
-    }
-    Err(format!("this build has no way to {}", adapter.name))
-}
-
-#[cfg(feature = "cuda")]
-mod with_cuda {
-    use super::Adapter;
-    use burn::tensor::{Device, DeviceType};
-    use std::panic::{AssertUnwindSafe, catch_unwind};
-
-    /// NVIDIA's devices, none where its driver is not installed.
-    pub(super) fn adapters() -> Vec<Adapter> {
-        // Whatever is wrong with its libraries, the other runtimes can still be used.
-        let count = catch_unwind(|| Device::enumerate(DeviceType::Cuda).len()).unwrap_or(0);
-        let adapter = |nth| Adapter {
-            index: nth,
-            name: format!("CUDA device {nth}"),
-            software: false,
-            cuda: true,
-            rank: 0,
-            nth,
-        };
-        (0..count).map(adapter).collect()
-    }
-
-    /// Its libraries panic where something is missing.
-    pub(super) fn open(adapter: &Adapter) -> Result<Device, String> {
-        let open = || {
-            let device = Device::cuda(adapter.nth);
-            device.sync().map(|()| device).map_err(|error| error.to_string())
-        };
-        catch_unwind(AssertUnwindSafe(open))
-            .unwrap_or_else(|_| Err("a library of CUDA is missing or too old".to_owned()))
-    }
+#[cfg(not(feature = "gpu"))]
+fn open(_: &Adapter) -> Result<Device, String> {
+    Err("this build has no GPU support".into())
 }
 
 #[cfg(feature = "gpu")]
+pub use with_gpu::adapters;
+#[cfg(feature = "gpu")]
+use with_gpu::open;
+
+#[cfg(feature = "gpu")]
 mod with_gpu {
-    use super::Adapter;
+    use super::{Adapter, findings};
     use burn::tensor::{Device, DeviceKind};
     use burn_wgpu::WgpuInitError;
     use std::future::Future;
@@ -293,8 +247,8 @@ mod with_gpu {
         DeviceType::Cpu,
     ];
 
-    /// What Vulkan reaches, or Metal.
-    pub(super) fn adapters() -> Vec<Adapter> {
+    /// The graphics adapters of this machine, software ones included.
+    pub fn adapters() -> Vec<Adapter> {
         let api = if cfg!(target_os = "macos") { Backends::METAL } else { Backends::VULKAN };
         let _alone = alone();
         let instance = Instance::new(InstanceDescriptor {
@@ -313,7 +267,6 @@ mod with_gpu {
                     .trim()
                     .to_owned(),
                 software: info.device_type == DeviceType::Cpu,
-                cuda: false,
                 rank,
                 nth: seen[rank],
             });
@@ -330,6 +283,7 @@ mod with_gpu {
             2 => DeviceKind::VirtualGpu(adapter.nth),
             _ => DeviceKind::Cpu,
         };
+        findings::keep_none();
         let _alone = alone();
         match Device::wgpu_options().device_kind(kind.clone()).init() {
             Ok(device) => Ok(device),

@@ -13,14 +13,15 @@ pub fn keep_in(folder: &Path) {
 }
 
 /// Keeps nothing, unless a folder was named before.
+#[cfg(feature = "gpu")]
 pub(super) fn keep_none() {
     configure(None);
 }
 
-#[cfg(not(any(feature = "gpu", feature = "cuda")))]
+#[cfg(not(feature = "gpu"))]
 fn configure(_: Option<&Path>) {}
 
-#[cfg(any(feature = "gpu", feature = "cuda"))]
+#[cfg(feature = "gpu")]
 fn configure(folder: Option<&Path>) {
     use cubecl::config::cache::CacheConfig;
     use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};

@@ -50,7 +50,10 @@ fn net_cpu_memory_equals_burns_operations() {
     let device = Device::flex();
     for (config, sam) in networks(&device) {
         let (d, m) = (config.neck.d_model, config.memory.mem_dim);
-        for (batch, side, remembered, pointers) in [(1, 8, 3, 5), (2, 6, 1, 0), (1, 5, 2, 1)] {
+        // Few remembered places meet projected keys, many the queries carried to them.
+        let few = [(1, 8, 3, 5), (2, 6, 1, 0), (1, 5, 2, 1)];
+        let many = [(1, 17, 7, 5), (2, 16, 10, 0)];
+        for (batch, side, remembered, pointers) in few.into_iter().chain(many) {
             let pointers = pointers * d / m;
             let tokens = remembered * side * side + pointers;
             let pix_feat = made_up("pix_feat", [batch, d, side, side], &device);

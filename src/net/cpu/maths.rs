@@ -16,7 +16,7 @@ pub(super) fn wide<R>(f: impl FnOnce() -> R) -> R {
 
 /// e^x to some 2e-7 of itself; below -87 it stays at e^-87.
 #[inline(always)]
-fn exp(x: f32) -> f32 {
+pub(super) fn exp(x: f32) -> f32 {
     // Adding this number leaves the nearest integer in the lowest bits.
     const ROUND: f32 = 12_582_912.0;
     let x = x.clamp(-87.3, 88.0);

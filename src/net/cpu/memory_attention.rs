@@ -2,8 +2,10 @@
 //!
 //! What decides whether this file is right: weights sum to one, so values may be mixed before they are projected, and
 //! a memory has a quarter of the features' channels; value and output projection then are one matrix. A score does not
-//! care about the order of channels, so queries and keys hold the even channels first. Everything else is
-//! `MemoryAttention::forward`, and the test compares the two.
+//! care about the order of channels, so queries and keys hold the even channels first. From some remembered frames on
+//! keys are not made at all (`placed`). Everything else is `MemoryAttention::forward`, and the test compares the two.
+
+mod placed;
 
 use burn::tensor::Tensor;
 use rayon::prelude::*;
@@ -17,6 +19,7 @@ use crate::net::device::Host;
 use crate::net::memory_attention::{
     AxialRope, MemoryAttention, MemoryAttentionLayer, POS_AT_INPUT, RopeAttention,
 };
+use placed::{Keys, QUERIES, Remembered, pays};
 
 /// A projection of own numbers.
 struct Matrix {
@@ -49,6 +52,7 @@ struct Scratch {
     mixed: Vec<f32>,
     hidden: Vec<f32>,
     attention: attention::Scratch,
+    placed: placed::Scratch,
 }
 
 /// What a frame reads.
@@ -56,10 +60,20 @@ struct Memory<'a> {
     /// Tokens `[m, mem_dim]`, the values.
     tokens: &'a [f32],
     /// Tokens with their encoding, of which keys are made.
-    placed: Vec<f32>,
+    placed: &'a [f32],
     mem_dim: usize,
     /// How many of the first tokens lie on a grid.
     spatial: usize,
+    /// The same place by place, where that is the cheaper way.
+    by_place: Option<Remembered<'a>>,
+}
+
+/// How the queries of a layer meet the memory.
+enum Read<'a> {
+    /// Keys of every token, `[m, d]`.
+    Keys(Vec<f32>),
+    /// Queries carried to the tokens.
+    Carried(Keys, &'a Remembered<'a>),
 }
 
 /// `MemoryAttention::forward` on the CPU; `None` where anything lies elsewhere, or with several heads.
@@ -86,7 +100,10 @@ pub(in crate::net) fn read_memory(
         let mut placed = tokens[part.clone()].to_vec();
         maths::add(&mut placed, &places[part.clone()]);
         let tokens = &tokens[part];
-        let memory = Memory { tokens, placed, mem_dim, spatial: m - n_ptr_tokens };
+        let spatial = m - n_ptr_tokens;
+        let by_place = pays(spatial / (h * w), [h, w], mem_dim, d)
+            .then(|| Remembered::new([tokens, &placed], spatial, mem_dim, [h, w]));
+        let memory = Memory { tokens, placed: &placed, mem_dim, spatial, by_place };
         let mut x = turned(&features[i * d * h * w..][..d * h * w], h * w);
         x.par_chunks_mut(w * d).enumerate().for_each(|(y, row)| {
             for (x, token) in row.chunks_exact_mut(d).enumerate() {
@@ -96,7 +113,7 @@ pub(in crate::net) fn read_memory(
             }
         });
         for layer in &layers {
-            x = layer.forward(x, &memory, &rope);
+            x = layer.forward(x, &memory, &rope, [h, w]);
         }
         x.par_chunks_mut(rows_each(h * w) * d).for_each(|rows| norm.apply_to(rows));
         out.extend(turned(&x, d));
@@ -158,7 +175,13 @@ impl Layer {
     }
 
     /// Tokens `[n, d]` to the same shape.
-    fn forward(&self, mut x: Vec<f32>, memory: &Memory<'_>, rope: &Turns) -> Vec<f32> {
+    fn forward(
+        &self,
+        mut x: Vec<f32>,
+        memory: &Memory<'_>,
+        rope: &Turns,
+        size: [usize; 2],
+    ) -> Vec<f32> {
         let d = self.out.outputs;
         let n = x.len() / d;
         let each = rows_each(n);
@@ -175,15 +198,18 @@ impl Layer {
             rope.turn(queries, i * each);
             rope.turn(keys, i * each);
         });
-        let m = memory.tokens.len() / memory.mem_dim;
-        let memory_keys = self.memory_keys(memory, m, rope);
         let scale = 1.0 / (d as f32).sqrt();
+        let read = match &memory.by_place {
+            Some(by_place) => {
+                Read::Carried(Keys::new(&self.memory_key, rope, size, scale), by_place)
+            }
+            None => Read::Keys(self.memory_keys(memory, rope)),
+        };
         let own = [&queries, &keys, &values].map(|part| Mat::new(part, n, d));
-        let read = [Mat::new(&memory_keys, m, d), Mat::new(memory.tokens, m, memory.mem_dim)];
         let parts = x.par_chunks_mut(each * d).enumerate();
         parts.for_each_init(Scratch::default, |scratch, (i, x)| {
             let count = x.len() / d;
-            let Scratch { normed, queries, mixed, hidden, attention } = scratch;
+            let Scratch { normed, queries, mixed, hidden, attention, placed } = scratch;
             let mixed_own = room(mixed, count * d);
             let q = own[0].some_rows(i * each, count);
             attend([q, own[1], own[2]], scale, 1, mixed_own, d, attention);
@@ -195,8 +221,20 @@ impl Layer {
             self.memory_query.apply(Mat::new(normed, count, d), queries);
             rope.turn(queries, i * each);
             let mixed = room(mixed, count * memory.mem_dim);
-            let q = Mat::new(queries, count, d);
-            attend([q, read[0], read[1]], scale, 1, mixed, memory.mem_dim, attention);
+            match &read {
+                Read::Keys(keys) => {
+                    let m = keys.len() / d;
+                    let values = Mat::new(memory.tokens, m, memory.mem_dim);
+                    let all = [Mat::new(queries, count, d), Mat::new(keys, m, d), values];
+                    attend(all, scale, 1, mixed, memory.mem_dim, attention);
+                }
+                Read::Carried(keys, by_place) => {
+                    let parts = queries.chunks(QUERIES * d);
+                    for (q, mixed) in parts.zip(mixed.chunks_mut(QUERIES * memory.mem_dim)) {
+                        placed::attend(keys, by_place, q, mixed, placed);
+                    }
+                }
+            }
             maths::add_to_rows(x, &self.memory_out.bias);
             let mixed = Mat::new(mixed, count, memory.mem_dim);
             product(mixed, self.memory_out.weight().turned(), 1.0, true, x, d);
@@ -208,12 +246,12 @@ impl Layer {
     }
 
     /// The keys of all remembered tokens, turned by their places; pointers have none.
-    fn memory_keys(&self, memory: &Memory<'_>, m: usize, rope: &Turns) -> Vec<f32> {
+    fn memory_keys(&self, memory: &Memory<'_>, rope: &Turns) -> Vec<f32> {
         let d = self.out.outputs;
-        let mut keys = in_blocks(&memory.placed, memory.mem_dim, d, |x, out| {
+        let mut keys = in_blocks(memory.placed, memory.mem_dim, d, |x, out| {
             self.memory_key.apply(x, out);
         });
-        let each = rows_each(m) * d;
+        let each = rows_each(keys.len() / d) * d;
         keys[..memory.spatial * d].par_chunks_mut(each).enumerate().for_each(|(i, keys)| {
             rope.turn(keys, i * each / d);
         });

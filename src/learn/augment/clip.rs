@@ -1,0 +1,211 @@
+//! Short clips in which a still drifts, bends, changes its gain and lets a structure fade out of the plane.
+//!
+//! What decides whether this file is right: picture and mask go through one mapping on every frame, and a structure that
+//! has faded has no mask.
+
+use super::bend::{Bend, Sway, bent};
+use super::{
+    Affine, LEAST_AREA_PX, Look, bilinear, chance, gaussian, level, placement, render, sample,
+    uniform, warp_mask,
+};
+use crate::domain::{Bitmap, PointPx};
+use crate::learn::dataset::Still;
+
+/// One training clip about one structure.
+#[derive(Debug, Clone)]
+pub struct ClipLesson {
+    /// Frames of `side * side` gray values in 0..=1.
+    pub frames: Vec<Vec<f32>>,
+    /// The structure on each frame; empty where it is out of plane.
+    pub masks: Vec<Bitmap>,
+    /// What the motion of the tissue would have carried here, slightly wrong, as logits on the s4 grid
+    /// (`net::follow`); none where nothing could be carried.
+    pub carried: Vec<Option<Vec<f32>>>,
+}
+
+/// How much of the structure's cross-section is left on each frame, 0..=1; often all of it on every frame.
+fn visibility(frames: usize, rng: &mut fastrand::Rng) -> Vec<f32> {
+    if frames < 3 || chance(rng, 0.5) {
+        return vec![1.0; frames];
+    }
+    // The plane passes away from the structure's middle and comes back.
+    let centre = uniform(rng, 1.5, frames as f32);
+    let reach = uniform(rng, 0.3, 0.5 * frames as f32);
+    let depth = uniform(rng, 0.5, 1.6);
+    (0..frames)
+        .map(|f| {
+            let z = depth * (-((f as f32 - centre) / reach).powi(2)).exp();
+            let section = (1.0 - z * z).max(0.0).sqrt();
+            if f == 0 || section >= 0.25 {
+                section.max(if f == 0 { 0.5 } else { 0.0 })
+            } else {
+                0.0
+            }
+        })
+        .collect()
+}
+
+/// A clip of `frames` frames about one structure of a still, visible on the first; `None` when chance put it badly.
+pub fn clip_lesson(
+    still: &Still,
+    frames: usize,
+    side: usize,
+    rng: &mut fastrand::Rng,
+) -> Option<ClipLesson> {
+    let object = still.objects[rng.usize(..still.objects.len())].to_bitmap();
+    let bounds = object.bounds()?;
+    let base = placement(still, &object.to_mask(), side, rng);
+    let layer = Layer::cut(still, &object, rng);
+    let centre = [(bounds.min.x + bounds.max.x) / 2.0, (bounds.min.y + bounds.max.y) / 2.0];
+    let s = side as f32;
+    let drift = [0, 1].map(|_| Sway::draw(0.10 * s, frames, rng));
+    let (turn, zoom) = (Sway::draw(0.15, frames, rng), Sway::draw(0.10, frames, rng));
+    let bend = Bend::draw(s, frames, rng);
+    let seen = visibility(frames, rng);
+    let look = Look::draw(rng);
+    let gain = Sway::draw(0.15, frames, rng);
+    let (source, ratio) = level(still, base.scale());
+    let (mut images, mut masks) = (Vec::with_capacity(frames), Vec::with_capacity(frames));
+    for (f, section) in seen.iter().enumerate() {
+        let modes = bend.on(f);
+        let (sin, cos) = turn.at(f).sin_cos();
+        let z = zoom.at(f).exp();
+        let motion = Affine::about(
+            [[z * cos, -z * sin], [z * sin, z * cos]],
+            [s / 2.0, s / 2.0],
+            [s / 2.0 + drift[0].at(f), s / 2.0 + drift[1].at(f)],
+        );
+        let (undo, back) = (motion.inverse(), base.inverse());
+        let to_still = |p: [f32; 2]| back.at(undo.at(bent(p, &modes)));
+        let into = |q: [f32; 2]| [0, 1].map(|k| centre[k] + (q[k] - centre[k]) / section.max(1e-3));
+        let mut image = render(side, |p| {
+            let q = to_still(p);
+            let plain = |q: [f32; 2]| sample(source, q.map(|v| v * ratio)) / 255.0;
+            if *section >= 1.0 {
+                return plain(q);
+            }
+            let inside = if *section > 0.0 { layer.alpha(into(q)) } else { 0.0 };
+            let behind = layer.background(q, &plain);
+            behind + inside * (plain(into(q)) - behind)
+        });
+        let mask = match *section > 0.0 {
+            true => warp_mask(&object, side, |p| into(to_still(p))),
+            false => Bitmap::empty(side as u32, side as u32),
+        };
+        Look { gain: look.gain * (1.0 + gain.at(f)), ..look }.apply(&mut image, side, rng);
+        images.push(image);
+        masks.push(mask);
+    }
+    let least = LEAST_AREA_PX * (s / 256.0).powi(2);
+    for mask in masks.iter_mut().skip(1).filter(|m| (m.area_px() as f32) < 0.5 * least) {
+        *mask = Bitmap::empty(side as u32, side as u32);
+    }
+    if (masks[0].area_px() as f32) < least {
+        return None;
+    }
+    let seen_before =
+        |f: usize| f > 0 && masks[f - 1].pixels.contains(&true) && masks[f].pixels.contains(&true);
+    let carried = (0..frames)
+        .map(|f| (seen_before(f) && !chance(rng, 0.08)).then(|| carried(&masks[f], rng)))
+        .collect();
+    Some(ClipLesson { frames: images, masks, carried })
+}
+
+/// The contour of `mask` after a walk that lost it a little: shifted, scaled and bent, as logits on the s4 grid.
+fn carried(mask: &Bitmap, rng: &mut fastrand::Rng) -> Vec<f32> {
+    const LOGIT_PER_PX: f32 = 0.5;
+    const LOGIT_LIMIT: f32 = 6.0;
+    let side = mask.width_px as usize;
+    let s = side as f32;
+    let (outside, inside) =
+        (mask.distance_to_foreground(), mask.inverted().distance_to_foreground());
+    let distance = |i: usize| if outside[i] > 0.0 { 0.5 - outside[i] } else { inside[i] - 0.5 };
+    // Most walks are off by a few px of 256, some by much more.
+    let most = if chance(rng, 0.15) { 0.04 } else { 0.012 };
+    let shift = [0, 1].map(|_| gaussian(rng) * most * s);
+    // Motion knows nothing of a cross-section that grows or shrinks out of the plane.
+    let growth = if chance(rng, 0.3) { 0.2 } else { 0.05 };
+    let scale = (gaussian(rng) * growth).clamp(-0.5, 0.5).exp();
+    let bend = Bend::draw(0.4 * s, 1, rng).on(0);
+    let centre = mask
+        .bounds()
+        .map_or([s / 2.0; 2], |b| [(b.min.x + b.max.x) / 2.0, (b.min.y + b.max.y) / 2.0]);
+    let grid = side / 4;
+    let slope = LOGIT_PER_PX * 256.0 / s;
+    (0..grid * grid)
+        .map(|i| {
+            let p = [4.0 * (i % grid) as f32 + 2.0, 4.0 * (i / grid) as f32 + 2.0];
+            let q = bent([0, 1].map(|k| centre[k] + (p[k] - centre[k]) * scale + shift[k]), &bend);
+            let q = q.map(|v| v.clamp(0.5, s - 0.5));
+            (slope * bilinear(q, side as i32, side as i32, distance))
+                .clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
+        })
+        .collect()
+}
+
+/// A structure cut out of its still, and what to show where it was.
+struct Layer {
+    width: i32,
+    height: i32,
+    soft: Vec<f32>,
+    shift: [f32; 2],
+    limits: [f32; 2],
+}
+
+impl Layer {
+    /// Neighbouring tissue, one structure's size away, will fill the hole.
+    fn cut(still: &Still, object: &Bitmap, rng: &mut fastrand::Rng) -> Self {
+        let (w, h) = (object.width_px as f32, object.height_px as f32);
+        let away = object.distance_to_foreground();
+        let soft = away.iter().map(|d| (1.0 - d / 6.0).clamp(0.0, 1.0)).collect();
+        let (bw, bh) =
+            object.bounds().map_or((0.0, 0.0), |b| (b.max.x - b.min.x, b.max.y - b.min.y));
+        let centre = object.bounds().map_or(PointPx::default(), |b| {
+            PointPx::new((b.min.x + b.max.x) / 2.0, (b.min.y + b.max.y) / 2.0)
+        });
+        let sides = [[bw + 8.0, 0.0], [-bw - 8.0, 0.0], [0.0, bh + 8.0], [0.0, -bh - 8.0]];
+        let fits = |d: &[f32; 2]| {
+            let (x, y) = (centre.x + d[0], centre.y + d[1]);
+            x > bw / 2.0 && y > bh / 2.0 && x < w - bw / 2.0 && y < h - bh / 2.0
+        };
+        let possible: Vec<[f32; 2]> = sides.into_iter().filter(fits).collect();
+        let shift = if possible.is_empty() {
+            sides[rng.usize(..4)]
+        } else {
+            possible[rng.usize(..possible.len())]
+        };
+        let frame = still.frame();
+        Self {
+            width: object.width_px as i32,
+            height: object.height_px as i32,
+            soft,
+            shift,
+            limits: [frame.width_px as f32, frame.height_px as f32],
+        }
+    }
+
+    /// 1 on the structure, falling to 0 six pixels outside.
+    fn alpha(&self, q: [f32; 2]) -> f32 {
+        bilinear(q, self.width, self.height, |i| self.soft[i])
+    }
+
+    fn background(&self, q: [f32; 2], plain: &impl Fn([f32; 2]) -> f32) -> f32 {
+        let hole = self.alpha(q);
+        let here = plain(q);
+        if hole <= 0.0 {
+            return here;
+        }
+        // Beyond the edge of the still the tissue is mirrored.
+        let mirrored = |v: f32, limit: f32| {
+            if v < 0.0 {
+                -v
+            } else if v > limit {
+                2.0 * limit - v
+            } else {
+                v
+            }
+        };
+        let from = [0, 1].map(|k| mirrored(q[k] + self.shift[k], self.limits[k]));
+        here + hole * (plain(from) - here)
+    }
+}

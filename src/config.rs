@@ -11,7 +11,7 @@ pub mod yaml;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::domain::{nearest_word, shown};
+use crate::domain::{Region, nearest_word, shown};
 use schema::Schema;
 use yaml::{Entries, Faults, Kind, Node};
 
@@ -69,7 +69,7 @@ pub struct OverrideText {
 }
 
 /// Everything that can be set.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// The folder that holds everything written.
     pub project: Setting<PathBuf>,
@@ -90,6 +90,10 @@ pub struct Settings {
     /// Whether pixels outside the ultrasound regions of a DICOM clip, where names are burned in,
     /// are black everywhere: on the screen, for the network, in exports.
     pub hide_outside: Setting<bool>,
+    /// What stays visible, where a person named it.
+    pub region: Option<Region>,
+    /// Which clip of a DICOM folder or DICOMDIR that holds several, from 1 on.
+    pub series: Option<usize>,
     /// A file of labels and attributes; `None`: `schema.yaml` beside `config.yaml`, if there.
     pub schema: Setting<Option<PathBuf>>,
     /// What it says.
@@ -189,7 +193,10 @@ impl Settings {
             OnHangup::Finish => "finish",
             OnHangup::Stop => "stop",
         };
-        let outside = if self.hide_outside.value { "hide" } else { "show" };
+        let outside = match (self.region, self.hide_outside.value) {
+            (Some(region), _) => region.to_string(),
+            (None, hide) => if hide { "hide" } else { "show" }.to_owned(),
+        };
         let card = self.card.value.as_deref().map_or("shipped".to_owned(), path);
         let (labels, attributes) = (self.asked.labels.len(), self.asked.attributes.len());
         let schema = self.schema.value.as_deref().map_or("schema.yaml".to_owned(), path);
@@ -210,7 +217,7 @@ impl Settings {
                 self.features_mib.value.to_string(),
                 self.features_mib.origin.to_string(),
             ),
-            ("outside", outside.to_owned(), self.hide_outside.origin.to_string()),
+            ("outside", outside, self.hide_outside.origin.to_string()),
             ("schema", schema, self.schema.origin.to_string()),
         ]
     }
@@ -331,7 +338,7 @@ impl Raw {
             let whole = value.parse::<usize>().is_ok_and(|mib| (1..=1 << 20).contains(&mib));
             (!whole).then(|| "give whole MiB, 1 or more".to_owned())
         });
-        let outside = one("outside", "show", &|value| choice_fault(value, &["show", "hide"]));
+        let outside = one("outside", "show", &outside_fault);
         let schema = one("schema", "", &anything);
         let place = |value: &str| (!value.is_empty()).then(|| expanded(value, home));
         Settings {
@@ -349,7 +356,9 @@ impl Raw {
                 value: features_mib.value.parse().unwrap_or(1),
                 origin: features_mib.origin,
             },
-            hide_outside: Setting { value: outside.value == "hide", origin: outside.origin },
+            region: outside.value.parse().ok(),
+            series: None,
+            hide_outside: Setting { value: outside.value != "show", origin: outside.origin },
             schema: Setting { value: place(&schema.value), origin: schema.origin },
             asked: Schema::default(),
             keymap_text: None,
@@ -369,6 +378,13 @@ fn expanded(path: &str, home: &Path) -> PathBuf {
 fn device_fault(value: &str) -> Option<String> {
     let numbered = value.strip_prefix("gpu:").is_some_and(|n| n.parse::<usize>().is_ok());
     if numbered { None } else { choice_fault(value, &["auto", "gpu", "gpu:N", "cpu"]) }
+}
+
+fn outside_fault(value: &str) -> Option<String> {
+    if value.contains(':') {
+        return value.parse::<Region>().err().map(|error| error.to_string());
+    }
+    choice_fault(value, &["show", "hide"])
 }
 
 fn choice_fault(value: &str, choices: &[&str]) -> Option<String> {

@@ -5,13 +5,13 @@ use std::sync::mpsc::Sender;
 
 use clap::Args;
 
-use crate::codec::OpenOptions;
+use crate::codec::clips_of;
 use crate::config::Settings;
 use crate::engine::{SegmenterSource, Session, Shelf};
 use crate::tui::model::Msg;
 use crate::tui::{self, Start, TuiError};
 
-use super::{Done, Failure, meant_command, path_shown};
+use super::{Done, Failure, clip_options, meant_command, path_shown};
 
 /// Arguments.
 #[derive(Debug, Args)]
@@ -39,7 +39,11 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
             .map_or("check the path".to_owned(), |name| format!("did you mean `sonomark {name}`?"));
         return Err(Failure::Input(format!("there is no {}; {hint}", path_shown(missing))));
     }
-    screen(settings, options.clips.clone(), None)
+    let listed = |path: &PathBuf| match settings.series {
+        Some(_) => vec![path.clone()],
+        None => clips_of(path),
+    };
+    screen(settings, options.clips.iter().flat_map(listed).collect(), None)
 }
 
 /// Something that wants to tell the screen of new clips.
@@ -76,9 +80,7 @@ fn run_screen(
             let (card, device) = (card.clone(), device.clone());
             let shelf = shelf.clone();
             let net = SegmenterSource::Net { card, device, features_mib, shelf };
-            let hide_outside = settings.hide_outside.value;
-            let options = OpenOptions { hide_outside, ..OpenOptions::default() };
-            Session::open_with(path, &options, project, net, events)
+            Session::open_with(path, &clip_options(settings), project, net, events)
         }),
         settings,
         lesson,

@@ -7,8 +7,8 @@ use clap::Args;
 use crate::config::Settings;
 use crate::domain::{ClipInfo, DicomOrigin, shown};
 use crate::engine::{export_clip, export_name, format_named};
-use crate::export::{ExportFormat, FrameReader, Job};
-use crate::project::{list_clips, load_read_only};
+use crate::export::{Anonymous, ExportFormat, FrameReader, Job, mapped};
+use crate::project::{ProjectError, list_clips, load_read_only, uid_key};
 
 use super::{Done, Failure, open_clip, path_shown, tell};
 
@@ -23,6 +23,9 @@ pub(super) struct Options {
     /// File or folder to write; of a project: folder with one entry for each clip
     #[arg(long, value_name = "PATH")]
     out: PathBuf,
+    /// Map DICOM identifiers as the project's de-identified clips (dicom) have them
+    #[arg(long)]
+    deidentify: bool,
 }
 
 /// Runs it.
@@ -31,10 +34,19 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
         return whole_project(options);
     }
     let clip = open_clip(settings, &options.source)?;
+    let project = &settings.project.value;
     let frames = |frame| clip.frame(frame).map_err(|error| error.to_string());
     let frames: Option<&FrameReader> = Some(&frames);
-    let source = Source { info: clip.info(), frames, origin: clip.dicom_origin() };
-    one(&settings.project.value, source, options.format, &options.out).map_err(Failure::Input)
+    let (mut origin, mut anonymous) = (clip.dicom_origin(), None);
+    if matches!(options.format, ExportFormat::Dicom | ExportFormat::Frames) {
+        let key = uid_key(project).map_err(Failure::input)?;
+        anonymous = Some(Anonymous { key, privacy: clip.privacy() });
+    } else if options.deidentify {
+        let key = uid_key(project).map_err(Failure::input)?;
+        origin = origin.map(|origin| mapped(&origin, &key));
+    }
+    let source = Source { info: clip.info(), frames, origin, anonymous };
+    one(project, source, options.format, &options.out).map_err(Failure::Input)
 }
 
 /// The table of formats.
@@ -52,16 +64,21 @@ struct Source<'a> {
     info: &'a ClipInfo,
     frames: Option<&'a FrameReader<'a>>,
     origin: Option<DicomOrigin>,
+    anonymous: Option<Anonymous>,
 }
 
 fn one(project: &Path, source: Source, format: ExportFormat, out: &Path) -> Result<(), String> {
-    let Source { info, frames, origin } = source;
-    let loaded = load_read_only(project, &info.content_hash).map_err(|error| error.to_string())?;
-    for note in &loaded.notes {
-        tell(note);
-    }
-    let position = Some(loaded.position);
-    let job = Job { position, frames, origin, ..Job::new(&loaded.annotation, info) };
+    let Source { info, frames, origin, anonymous } = source;
+    let (annotation, position) = match load_read_only(project, &info.content_hash) {
+        Ok(loaded) => {
+            loaded.notes.iter().for_each(|note| tell(note));
+            (loaded.annotation, Some(loaded.position))
+        }
+        // The clip itself needs no work on it.
+        Err(ProjectError::NoSuchClip { .. }) if anonymous.is_some() => Default::default(),
+        Err(error) => return Err(error.to_string()),
+    };
+    let job = Job { position, frames, origin, anonymous, ..Job::new(&annotation, info) };
     let what = export_clip(&job, format, out)?;
     tell(&format!("{}: {what}", path_shown(out)));
     Ok(())
@@ -80,7 +97,7 @@ fn whole_project(options: &Options) -> Done {
                 let out = options.out.join(export_name(info, options.format));
                 one(
                     &options.source,
-                    Source { info, frames: None, origin: None },
+                    Source { info, frames: None, origin: None, anonymous: None },
                     options.format,
                     &out,
                 )

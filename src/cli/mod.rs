@@ -83,10 +83,15 @@ struct Global {
     /// What a lost terminal does to a running propagation: finish or stop [default: finish]
     #[arg(long, global = true, value_name = "WHAT")]
     on_hangup: Option<String>,
-    /// Pixels outside the ultrasound regions of a DICOM clip, where names are burned in: show or
-    /// hide (black on the screen, for the network and in exports) [default: show]
+    /// Pixels outside the ultrasound regions, where names are burned in: show, hide (black on the
+    /// screen, for the network and in exports; regions as the file names them, else as found in the
+    /// pixels), or what stays visible: box:LEFT,TOP,RIGHT,BOTTOM in px, or
+    /// fan:X,Y,NEAR,FAR,LEFT,RIGHT in px and degrees [default: show]
     #[arg(long, global = true, value_name = "WHAT")]
     outside: Option<String>,
+    /// Which clip of a DICOM folder or DICOMDIR that holds several, from 1 on
+    #[arg(long, global = true, value_name = "NUMBER")]
+    series: Option<usize>,
     /// Labels and attributes with their keys and colours [default: schema.yaml beside config.yaml]
     #[arg(long, global = true, value_name = "FILE")]
     schema: Option<PathBuf>,
@@ -132,6 +137,9 @@ enum Command {
     Bench(bench::Options),
     /// Run every part of the network once, before anybody waits for it
     Warmup(warmup::Options),
+    /// Decode pictures that come over a pipe (started by this program, with limits)
+    #[command(hide = true)]
+    DecodePictures,
     /// Apply a script of edits (for crash tests)
     #[command(hide = true)]
     Script(ScriptOptions),
@@ -229,11 +237,12 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
                 .into(),
         ));
     }
+    let series = global.series;
     let read = || {
         let settings = Settings::load(&flags);
         let settings = settings.map_err(|error| Failure::Configuration(error.to_string()))?;
         keep_findings_in(&settings.cache_dir);
-        Ok(settings)
+        Ok(Settings { series, ..settings })
     };
     let load = || read().and_then(with_card_found);
     let done = match command {
@@ -263,6 +272,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Study(options)) => study::run(&load()?, &options),
         Some(Command::Bench(options)) => bench::run(&load()?, &options),
         Some(Command::Warmup(options)) => warmup::run(&load()?, &options),
+        Some(Command::DecodePictures) => codec::serve_decoder().map_err(Failure::input),
         Some(Command::Script(options)) => {
             return Ok(script::run(&load()?.project.value, options.acks));
         }
@@ -322,7 +332,13 @@ pub(crate) fn open_clip(settings: &Settings, path: &std::path::Path) -> Result<C
 
 /// How the settings want clips opened.
 pub(crate) fn clip_options(settings: &Settings) -> OpenOptions {
-    OpenOptions { hide_outside: settings.hide_outside.value, ..OpenOptions::default() }
+    let hide_outside = settings.hide_outside.value;
+    OpenOptions {
+        hide_outside,
+        region: settings.region,
+        series: settings.series,
+        ..OpenOptions::default()
+    }
 }
 
 /// The command that a path which does not exist was probably meant to be.

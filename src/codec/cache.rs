@@ -54,6 +54,11 @@ impl FrameCache {
         }
     }
 
+    /// The bound, bytes.
+    pub(super) fn limit_bytes(&self) -> usize {
+        self.limit_bytes
+    }
+
     /// Bytes of pixels held now.
     pub(super) fn held_bytes(&self) -> usize {
         self.held_bytes

@@ -1,40 +1,61 @@
-//! Stills and folders of frames: PNG, JPEG, TIFF and BMP of 8 or 16 bits, gray or colour.
+//! Stills and folders of frames: PNG, JPEG, TIFF and BMP of 8 or 16 bits, gray or colour; the pages
+//! of a TIFF are frames.
 //!
 //! The frames of a folder are its images in natural order of their names (2 before 10). Masks
 //! (`NAME.mask.png`), hidden files and other files are left out. Sizes are read from all headers
 //! when the folder is opened; pixels only when a frame is asked for.
 
 use std::fs;
-use std::io::{BufReader, Cursor, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 use rayon::prelude::*;
 
+use super::cage::Cage;
+use super::decoder::{Decoded, Pixels, Want};
 use super::error::short_name;
-use super::gray::{Ramp, luma, luma16, spread};
-use super::limits::{
-    MAX_DECODE_BYTES, MAX_FRAMES, MAX_SIDE_PX, check_size, guarded, open_regular, read_file,
-};
-use super::{CodecError, FrameSource, complete, identity, sniff};
+use super::gray::{Ramp, spread};
+use super::limits::{MAX_DECODE_BYTES, MAX_FRAMES, check_size, open_regular, read_file};
+use super::{CodecError, FrameSource, Opened, complete, identity, sniff, tiff};
 use crate::domain::{ClipInfo, ClipKind, FrameIndex, GrayFrame};
 
 /// First bytes of an image in which its size is looked for.
 const HEAD_BYTES: usize = 4 << 10;
+/// Bytes of a pixel as it comes from its decoder, at most.
+const PIXEL_BYTES: u64 = 2;
 
-struct Images {
-    frames: Vec<PathBuf>,
-    /// For images of 16 bits: one ramp for all frames.
-    ramp: Option<Ramp>,
+/// One frame.
+struct Picture {
+    path: PathBuf,
+    /// Where the directory of its page lies, of a TIFF of several pages.
+    page: Option<u32>,
 }
 
-type Opened = (ClipInfo, Box<dyn FrameSource>);
+struct Images {
+    frames: Vec<Picture>,
+    size: (u32, u32),
+    /// For images of 16 bits: one ramp for all frames.
+    ramp: Option<Ramp>,
+    cage: Cage,
+}
 
-/// Opens a single image.
+/// Opens a single image, or a TIFF of several pages.
 pub(super) fn open_still(path: &Path) -> Result<Opened, CodecError> {
-    let size = header_size(path)?;
-    let hash = identity::of_file(path)?;
-    describe(path, vec![path.to_owned()], size, hash, ClipKind::Still)
+    let picture = |page| Picture { path: path.to_owned(), page };
+    let (mut frames, mut size) = (vec![picture(None)], None);
+    if tiff::is_tiff(&head(path)?) {
+        let pages = pages(path, &read_file(path)?)?;
+        size = pages.first().map(|page| page.size);
+        frames = pages.iter().map(|page| picture(Some(page.directory))).collect();
+        if let Some(other) = pages.iter().position(|page| Some(page.size) != size) {
+            let cause = format!("its pages 1 and {} differ in size", other + 1);
+            let advice = "save its pages as single images and open them one by one";
+            return Err(CodecError::unsupported(path, cause, advice));
+        }
+    }
+    let size = size.map_or_else(|| header_size(path), Ok)?;
+    let kind = if frames.len() == 1 { ClipKind::Still } else { ClipKind::Cine };
+    describe(path, frames, size, identity::of_file(path)?, kind)
 }
 
 /// Opens a folder of frames.
@@ -63,36 +84,84 @@ pub(super) fn open_folder(path: &Path) -> Result<Opened, CodecError> {
         frames.iter().cloned().zip(sizes.iter().map(|(_, bytes)| *bytes)).collect();
     let hash = identity::of_frames(&listed)?;
     let kind = if frames.len() == 1 { ClipKind::Still } else { ClipKind::Cine };
-    describe(path, frames, first, hash, kind)
+    let stem = |path: &PathBuf| path.file_stem().unwrap_or_default().to_string_lossy().into();
+    let frame_names = frames.iter().map(stem).collect();
+    let frames = frames.into_iter().map(|path| Picture { path, page: None }).collect();
+    Ok(Opened { frame_names, ..describe(path, frames, first, hash, kind)? })
 }
 
 fn describe(
     path: &Path,
-    frames: Vec<PathBuf>,
-    (width_px, height_px): (u32, u32),
+    frames: Vec<Picture>,
+    size: (u32, u32),
     content_hash: crate::domain::ContentHash,
     kind: ClipKind,
 ) -> Result<Opened, CodecError> {
-    check_size(path, width_px, height_px, frames.len())?;
-    let first = decode(&frames[0])?;
-    let bits = if deep(&first) { 16 } else { 8 };
-    let ramp = if bits == 16 { Some(range_of(&frames)?) } else { None };
-    let ending = frames[0].extension().unwrap_or_default().to_string_lossy().to_uppercase();
-    let colour = if first.color().has_color() { "colour" } else { "gray" };
+    check_size(path, size.0, size.1, frames.len())?;
+    let cage = Cage::new(frames.len());
+    let mut images = Images { frames, size, ramp: None, cage };
+    let first = images.decode(0, Want::Stored)?;
+    let deep = matches!(first.pixels, Pixels::Sixteen(_));
+    if deep {
+        images.ramp = Some(images.range()?);
+    }
+    let file = &images.frames[0].path;
+    let ending = file.extension().unwrap_or_default().to_string_lossy().to_uppercase();
+    let colour = if first.colour { "colour" } else { "gray" };
     let folder = if path.is_dir() { "folder of " } else { "" };
+    let bits = if deep { 16 } else { 8 };
+    let frame_names = match images.frames.len() {
+        1 => vec![file.file_stem().unwrap_or_default().to_string_lossy().into_owned()],
+        _ => Vec::new(),
+    };
     let info = ClipInfo {
         content_hash,
         name: short_name(path),
         kind,
-        width_px,
-        height_px,
-        frames: frames.len(),
+        width_px: size.0,
+        height_px: size.1,
+        frames: images.frames.len(),
         pixel_spacing_mm: None,
         frame_time_ms: None,
         placement: None,
         format: crate::domain::shown(&format!("{folder}{ending}, {bits}-bit {colour}")),
     };
-    Ok((info, Box::new(Images { frames, ramp })))
+    Ok(Opened { frame_names, ..Opened::new(info, images) })
+}
+
+impl Images {
+    fn decode(&self, index: FrameIndex, want: Want) -> Result<Decoded, CodecError> {
+        let Picture { path, page } = &self.frames[index];
+        let bytes = read_file(path)?;
+        complete::image(path, &bytes)?;
+        let bytes = match page {
+            Some(directory) => tiff::turned_to(bytes, *directory),
+            None => {
+                refuse_pages(path, &bytes)?;
+                bytes
+            }
+        };
+        let most = u64::from(self.size.0) * u64::from(self.size.1) * PIXEL_BYTES;
+        let decoded = self.cage.decode(path, want, &bytes, most)?;
+        if decoded.size != self.size {
+            let ((w, h), (wide, high)) = (decoded.size, self.size);
+            let cause = format!("it is {w} x {h} pixels and its header says {wide} x {high}");
+            return Err(CodecError::damaged(path, cause));
+        }
+        Ok(decoded)
+    }
+
+    /// The range of values of up to 16 evenly spaced frames.
+    fn range(&self) -> Result<Ramp, CodecError> {
+        let mut range: Option<Ramp> = None;
+        for index in spread(self.frames.len()) {
+            if let Pixels::Sixteen(values) = self.decode(index, Want::Sixteen)?.pixels {
+                let next = Ramp::over(values.iter().map(|&v| f64::from(v)));
+                range = Some(range.map_or(next, |r| r.joined(next)));
+            }
+        }
+        Ok(range.unwrap_or(Ramp { low: 0.0, high: 65_535.0 }))
+    }
 }
 
 impl FrameSource for Images {
@@ -101,13 +170,17 @@ impl FrameSource for Images {
         index: FrameIndex,
         _keep: &mut dyn FnMut(FrameIndex, GrayFrame),
     ) -> Result<GrayFrame, CodecError> {
-        let image = decode(&self.frames[index])?;
-        to_gray(&self.frames[index], image, self.ramp)
-    }
-
-    fn frame_names(&self) -> Vec<String> {
-        let stem = |path: &PathBuf| path.file_stem().unwrap_or_default().to_string_lossy().into();
-        self.frames.iter().map(stem).collect()
+        let want = if self.ramp.is_some() { Want::Sixteen } else { Want::Eight };
+        let Decoded { size: (width, height), pixels, .. } = self.decode(index, want)?;
+        let ramp = self.ramp.unwrap_or(Ramp { low: 0.0, high: 65_535.0 });
+        let pixels = match pixels {
+            Pixels::Eight(values) => values,
+            Pixels::Sixteen(values) => values.iter().map(|&v| ramp.gray(f64::from(v))).collect(),
+        };
+        GrayFrame::new(width, height, pixels).ok_or_else(|| {
+            let cause = "its pixels do not fill the image";
+            CodecError::damaged(&self.frames[index].path, cause)
+        })
     }
 }
 
@@ -133,132 +206,65 @@ fn list(path: &Path) -> Result<Vec<PathBuf>, CodecError> {
     Ok(frames)
 }
 
-fn limits() -> Limits {
-    let mut limits = Limits::default();
-    limits.max_image_width = Some(MAX_SIDE_PX);
-    limits.max_image_height = Some(MAX_SIDE_PX);
-    limits.max_alloc = Some(MAX_DECODE_BYTES);
-    limits
-}
-
-/// Width and height from the header. PNG and JPEG, which nearly all folders are, tell them in
-/// their first bytes; others ask their decoder.
-fn header_size(path: &Path) -> Result<(u32, u32), CodecError> {
+fn head(path: &Path) -> Result<Vec<u8>, CodecError> {
     let mut head = Vec::with_capacity(HEAD_BYTES);
     let mut file = open_regular(path)?.take(HEAD_BYTES as u64);
     file.read_to_end(&mut head).map_err(|e| CodecError::unreadable(path, e))?;
-    let number =
+    Ok(head)
+}
+
+/// Width and height from the header, which is read here and not by a decoder.
+fn header_size(path: &Path) -> Result<(u32, u32), CodecError> {
+    let head = head(path)?;
+    let big =
         |at: usize| head.get(at..at + 4).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]));
-    if head.starts_with(b"\x89PNG") && head.get(12..16) == Some(b"IHDR") {
-        if let (Some(width), Some(height)) = (number(16), number(20)) {
-            return Ok((width, height));
-        }
-    } else if head.starts_with(&[0xff, 0xd8])
-        && let Some(header) = complete::jpeg_header(&head)
-    {
-        return Ok((header.width.into(), header.height.into()));
-    }
-    let file = open_regular(path)?;
-    guarded(path, || {
-        let mut reader = ImageReader::new(BufReader::new(file))
-            .with_guessed_format()
-            .map_err(|e| CodecError::unreadable(path, e))?;
-        reader.limits(limits());
-        reader.into_dimensions().map_err(|e| CodecError::damaged(path, e))
-    })
+    let little =
+        |at: usize| head.get(at..at + 4).map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+    let found = if head.starts_with(b"\x89PNG") && head.get(12..16) == Some(b"IHDR") {
+        big(16).zip(big(20))
+    } else if head.starts_with(&[0xff, 0xd8]) {
+        // A header may lie behind a long preview.
+        let header = match complete::jpeg_header(&head) {
+            None => complete::jpeg_header(&read_file(path)?),
+            found => found,
+        };
+        header.map(|header| (header.width.into(), header.height.into()))
+    } else if head.starts_with(b"BM") {
+        // Rows from the top down have a negative height.
+        little(18).zip(little(22)).map(|(w, h)| (w.unsigned_abs(), h.unsigned_abs()))
+    } else if tiff::is_tiff(&head) {
+        pages(path, &read_file(path)?)?.first().map(|page| page.size)
+    } else {
+        None
+    };
+    found.ok_or_else(|| CodecError::damaged(path, "its header tells no size"))
 }
 
-fn decode(path: &Path) -> Result<DynamicImage, CodecError> {
-    let bytes = read_file(path)?;
-    complete::image(path, &bytes)?;
-    refuse_pages(path, &bytes)?;
-    guarded(path, || {
-        let mut reader = ImageReader::new(Cursor::new(&bytes))
-            .with_guessed_format()
-            .map_err(|e| CodecError::unreadable(path, e))?;
-        reader.limits(limits());
-        let decoder = reader.into_decoder().map_err(|e| CodecError::damaged(path, e))?;
-        if decoder.total_bytes() > MAX_DECODE_BYTES {
-            return Err(CodecError::too_large(path, "its pixels take more than 1 GiB"));
-        }
-        DynamicImage::from_decoder(decoder).map_err(|e| CodecError::damaged(path, e))
-    })
+fn pages(path: &Path, bytes: &[u8]) -> Result<Vec<tiff::Page>, CodecError> {
+    tiff::pages(bytes).map_err(|why| CodecError::damaged(path, why))
 }
 
-/// A TIFF of several pages would silently lose all but the first: it is refused instead.
+/// In a folder of images a TIFF of several pages would silently lose all but the first.
 fn refuse_pages(path: &Path, bytes: &[u8]) -> Result<(), CodecError> {
-    let little = match bytes {
-        [b'I', b'I', b'*', 0, ..] => true,
-        [b'M', b'M', 0, b'*', ..] => false,
-        _ => return Ok(()),
-    };
-    let number = |at: usize, length: usize| -> Option<usize> {
-        let raw = bytes.get(at..at.checked_add(length)?)?;
-        let fold = |all: usize, b: &u8| (all << 8) | usize::from(*b);
-        Some(if little { raw.iter().rev().fold(0, fold) } else { raw.iter().fold(0, fold) })
-    };
-    let next_page = || {
-        let directory = number(4, 4)?;
-        let entries = number(directory, 2)?;
-        number(directory + 2 + entries * 12, 4)
-    };
-    match next_page() {
-        Some(0) => Ok(()),
-        Some(_) => Err(CodecError::unsupported(
-            path,
-            "it is a TIFF of several pages",
-            "save its pages as single images into a folder and open the folder",
-        )),
-        None => Err(CodecError::damaged(path, "its page directory lies beyond its end")),
+    if tiff::is_tiff(bytes) && pages(path, bytes)?.len() > 1 {
+        let cause = "it is a TIFF of several pages in a folder of images";
+        let advice = "open it alone, or save its pages as single images";
+        return Err(CodecError::unsupported(path, cause, advice));
     }
-}
-
-fn deep(image: &DynamicImage) -> bool {
-    let color = image.color();
-    color.bytes_per_pixel() / color.channel_count() > 1
-}
-
-/// The range of values of up to 16 evenly spaced frames.
-fn range_of(frames: &[PathBuf]) -> Result<Ramp, CodecError> {
-    let mut range: Option<Ramp> = None;
-    for index in spread(frames.len()) {
-        let values = deep_luma(decode(&frames[index])?);
-        let next = Ramp::over(values.iter().map(|&v| f64::from(v)));
-        range = Some(range.map_or(next, |r| r.joined(next)));
-    }
-    Ok(range.unwrap_or(Ramp { low: 0.0, high: 65_535.0 }))
-}
-
-fn deep_luma(image: DynamicImage) -> Vec<u16> {
-    match image {
-        DynamicImage::ImageLuma16(gray) => gray.into_raw(),
-        DynamicImage::ImageLumaA16(gray) => gray.pixels().map(|p| p.0[0]).collect(),
-        other => other.to_rgb16().pixels().map(|p| luma16(p.0[0], p.0[1], p.0[2])).collect(),
-    }
-}
-
-/// 8-bit gray. Alpha is ignored: ultrasound has none, and screenshots have it opaque.
-fn to_gray(path: &Path, image: DynamicImage, ramp: Option<Ramp>) -> Result<GrayFrame, CodecError> {
-    let (width, height) = (image.width(), image.height());
-    let pixels = match (ramp, image) {
-        (Some(ramp), image) => {
-            // An 8-bit frame among 16-bit ones is stretched to 16 bits first.
-            deep_luma(image).iter().map(|&v| ramp.gray(f64::from(v))).collect()
-        }
-        (None, DynamicImage::ImageLuma8(gray)) => gray.into_raw(),
-        (None, DynamicImage::ImageLumaA8(gray)) => gray.pixels().map(|p| p.0[0]).collect(),
-        (None, image) => image.to_rgb8().pixels().map(|p| luma(p.0[0], p.0[1], p.0[2])).collect(),
-    };
-    GrayFrame::new(width, height, pixels)
-        .ok_or_else(|| CodecError::damaged(path, "its pixels do not fill the image"))
+    Ok(())
 }
 
 /// Structural completeness of one image.
 pub(super) fn still_complete(path: &Path) -> Result<(), CodecError> {
     let bytes = read_file(path)?;
     complete::image(path, &bytes)?;
-    if bytes.starts_with(b"II*\0") || bytes.starts_with(b"MM\0*") {
-        decode(path)?;
+    if tiff::is_tiff(&bytes) {
+        let pages = pages(path, &bytes)?;
+        let cage = Cage::new(pages.len());
+        for index in spread(pages.len()) {
+            let bytes = tiff::turned_to(bytes.clone(), pages[index].directory);
+            cage.decode(path, Want::Stored, &bytes, MAX_DECODE_BYTES)?;
+        }
     }
     Ok(())
 }

@@ -6,17 +6,22 @@
 //! memory. Files are never written to, and nothing here knows the time.
 //!
 //! All frames are 8-bit gray: see `gray.rs` for the rules of colour and deep samples,
-//! `identity.rs` for the content hash, `limits.rs` for what no file may exceed.
+//! `identity.rs` for the content hash, `limits.rs` for what no file may exceed. Decoders of other
+//! people work in children with limits: `cage.rs` for stills and JPEG frames, `tool.rs` for ffmpeg.
 
 mod cache;
+mod cage;
 mod complete;
+mod decoder;
 mod dicom;
 mod error;
 mod gray;
 mod identity;
 mod images;
 mod limits;
+mod region;
 mod sniff;
+mod tiff;
 mod tool;
 mod video;
 mod volume;
@@ -25,8 +30,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::domain::{ClipInfo, DicomOrigin, FrameIndex, GrayFrame};
+use crate::domain::{ClipInfo, ClipKind, DicomOrigin, FrameIndex, GrayFrame, Region};
 use cache::FrameCache;
+pub use decoder::serve_decoder;
 pub use dicom::{SegmentFrame, Segmentation};
 pub use error::CodecError;
 pub(crate) use limits::read_file;
@@ -46,20 +52,25 @@ pub enum Axis {
 }
 
 /// How to open a clip.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct OpenOptions {
     /// Slicing axis of a volume; `None` is [`Axis::Z`]. Refused for clips that are no volume.
     pub axis: Option<Axis>,
     /// Bound of the cache of decoded frames, MiB. The newest frame is kept whatever the bound.
     pub cache_mib: usize,
-    /// Makes pixels outside the ultrasound regions that a DICOM clip names black: names and dates
-    /// are burned in there. Refused for DICOM clips that name none.
+    /// Makes pixels outside the ultrasound regions black: names and dates are burned in there. The
+    /// regions are those that a DICOM clip names, else they are found in the pixels; clips in
+    /// which nothing is found are refused. Volumes without tags have nothing burned in.
     pub hide_outside: bool,
+    /// What stays visible when the outside is hidden, instead of what the file names.
+    pub region: Option<Region>,
+    /// Which clip of a DICOM folder or DICOMDIR that holds several, from 1 on.
+    pub series: Option<usize>,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { axis: None, cache_mib: 256, hide_outside: false }
+        Self { axis: None, cache_mib: 256, hide_outside: false, region: None, series: None }
     }
 }
 
@@ -70,45 +81,75 @@ trait FrameSource: Send + Sync {
         index: FrameIndex,
         keep: &mut dyn FnMut(FrameIndex, GrayFrame),
     ) -> Result<GrayFrame, CodecError>;
+}
 
+/// A clip as its reader hands it over.
+struct Opened {
+    info: ClipInfo,
+    source: Box<dyn FrameSource>,
     /// What the file says of patient data in it.
-    fn privacy(&self) -> Privacy {
-        Privacy::default()
-    }
-
+    privacy: Privacy,
     /// Which DICOM objects the frames come from.
-    fn dicom_origin(&self) -> Option<DicomOrigin> {
-        None
-    }
-
+    origin: Option<DicomOrigin>,
     /// Names of the frames' own files without ending, in order; empty where they have none.
-    fn frame_names(&self) -> Vec<String> {
-        Vec::new()
+    frame_names: Vec<String>,
+}
+
+impl Opened {
+    fn new(info: ClipInfo, source: impl FrameSource + 'static) -> Self {
+        let (source, privacy) = (Box::new(source), Privacy::default());
+        Self { info, source, privacy, origin: None, frame_names: Vec::new() }
     }
 }
 
-/// What a clip says of patient data in it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What is known of patient data in a clip.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Privacy {
     /// The file is of a kind that is made to hold patient data.
     pub medical: bool,
     /// The file itself says that identities were removed and that none are burned in.
     pub says_none: bool,
-    /// Where ultrasound is shown: first column and row, last column and row.
+    /// The file itself says that nothing is burned into its pixels.
+    pub clean_pixels: bool,
+    /// Where ultrasound is shown, as the file names it: first column and row, last column and row.
     pub regions: Vec<[u32; 4]>,
+    /// What of the pixels outside is visible.
+    pub outside: Outside,
+    badge: Option<String>,
+}
+
+/// What became of the pixels outside the ultrasound regions.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Outside {
+    /// They are as stored.
+    #[default]
+    Shown,
+    /// They are black, by regions that the file or a person named.
+    Hidden,
+    /// They are black, by a region that was found in the pixels and that nobody has confirmed.
+    HiddenAsFound(Region),
 }
 
 impl Privacy {
     /// What to tell a person before the first picture; `None` when the file is not of a kind that
     /// holds patient data, or says that there is none.
     #[must_use]
-    pub fn badge(&self) -> Option<&'static str> {
-        match (!self.medical || self.says_none, self.regions.is_empty()) {
-            (true, _) => None,
-            (false, true) => Some("may contain patient data"),
-            (false, false) => Some(
+    pub fn badge(&self) -> Option<&str> {
+        self.badge.as_deref()
+    }
+
+    fn sentence(&self) -> Option<String> {
+        match self.outside {
+            Outside::HiddenAsFound(region) => Some(format!(
+                "black outside a region found in the pixels; if several frames show no text and \
+                 miss no tissue, confirm it with --outside {region}"
+            )),
+            _ if !self.medical || self.says_none => None,
+            Outside::Hidden => Some("may contain patient data in what is not black".to_owned()),
+            Outside::Shown => Some(
                 "may contain patient data; --outside hide makes everything outside its ultrasound \
-                 regions black",
+                 regions black"
+                    .to_owned(),
             ),
         }
     }
@@ -119,8 +160,11 @@ pub struct Clip {
     path: PathBuf,
     info: ClipInfo,
     source: Box<dyn FrameSource>,
-    /// What stays visible; empty when everything does.
-    shown_regions: Vec<[u32; 4]>,
+    /// What stays visible; `None` when everything does.
+    window: Option<Window>,
+    privacy: Privacy,
+    origin: Option<DicomOrigin>,
+    frame_names: Vec<String>,
     cache: Mutex<FrameCache>,
 }
 
@@ -150,11 +194,11 @@ impl Clip {
             return Ok(frame);
         }
         let mut keep = |at: FrameIndex, mut frame: GrayFrame| {
-            hide_outside(&mut frame, &self.shown_regions);
+            self.hide_outside(&mut frame);
             self.with_cache(|cache| cache.put(at, Arc::new(frame)));
         };
         let mut frame = self.source.read(index, &mut keep)?;
-        hide_outside(&mut frame, &self.shown_regions);
+        self.hide_outside(&mut frame);
         let frame = Arc::new(frame);
         let expected = (self.info.width_px, self.info.height_px);
         if (frame.width_px, frame.height_px) != expected {
@@ -176,25 +220,31 @@ impl Clip {
     /// that are one file.
     #[must_use]
     pub fn frame_names(&self) -> Vec<String> {
-        self.source.frame_names()
+        self.frame_names.clone()
     }
 
-    /// What the clip says of patient data in it.
+    /// What is known of patient data in the clip.
     #[must_use]
     pub fn privacy(&self) -> Privacy {
-        self.source.privacy()
+        self.privacy.clone()
     }
 
     /// Which DICOM objects the clip is made of; `None` for other clips.
     #[must_use]
     pub fn dicom_origin(&self) -> Option<DicomOrigin> {
-        self.source.dicom_origin()
+        self.origin.clone()
     }
 
     /// Bytes of decoded pixels held by the cache now.
     #[must_use]
     pub fn cached_bytes(&self) -> usize {
         self.with_cache(|cache| cache.held_bytes())
+    }
+
+    fn hide_outside(&self, frame: &mut GrayFrame) {
+        if let Some(window) = &self.window {
+            window.hide_outside(frame);
+        }
     }
 
     fn with_cache<T>(&self, act: impl FnOnce(&mut FrameCache) -> T) -> T {
@@ -216,47 +266,92 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Clip, CodecError> {
         let advice = "leave the axis out, it is for volumes";
         return Err(CodecError::unsupported(path, "it is no volume and has no axes", advice));
     }
-    let (info, source): (ClipInfo, Box<dyn FrameSource>) = match kind {
+    let opened = match kind {
         Kind::Image if meta.is_dir() => match images::open_folder(path) {
-            Err(none @ CodecError::NoFrames { .. }) => dicom::open_folder(path, none)?,
+            Err(none @ CodecError::NoFrames { .. }) => {
+                dicom::open_folder(path, none, options.series, cache_bytes)?
+            }
             other => other?,
         },
         Kind::Image => images::open_still(path)?,
-        Kind::Dicom => dicom::open(path)?,
+        Kind::Dicom => dicom::open(path, options.series, cache_bytes)?,
         Kind::Video => video::open(path, cache_bytes)?,
         Kind::Volume => volume::open(path, options.axis.unwrap_or_default())?,
     };
-    let mut shown_regions = Vec::new();
-    if options.hide_outside && kind == Kind::Dicom {
-        shown_regions = source.privacy().regions;
-        if shown_regions.is_empty() {
-            let cause =
-                "what lies outside its ultrasound regions is to be hidden, and it names none";
-            return Err(CodecError::unsupported(path, cause, "open it with --outside show"));
-        }
-    }
     let cache = Mutex::new(FrameCache::new(cache_bytes));
-    let clip = Clip { path: path.to_owned(), info, source, shown_regions, cache };
+    let Opened { info, source, privacy, origin, frame_names } = opened;
+    let (path, window) = (path.to_owned(), None);
+    let mut clip = Clip { path, info, source, window, privacy, origin, frame_names, cache };
     clip.frame(0)?;
+    let untagged_volume = !clip.privacy.medical && clip.info.kind == ClipKind::Volume;
+    if options.hide_outside && !untagged_volume {
+        clip.hide_all_but(options.region)?;
+    }
+    clip.privacy.badge = clip.privacy.sentence();
     Ok(clip)
 }
 
-/// Blackens what lies in none of the regions; nothing when there are none.
-fn hide_outside(frame: &mut GrayFrame, regions: &[[u32; 4]]) {
-    if regions.is_empty() {
-        return;
-    }
-    let width = frame.width_px.max(1) as usize;
-    for (row, pixels) in (0u32..).zip(frame.pixels.chunks_mut(width)) {
-        for (column, pixel) in (0u32..).zip(pixels) {
-            let inside = |[x0, y0, x1, y1]: &[u32; 4]| {
-                (*x0..=*x1).contains(&column) && (*y0..=*y1).contains(&row)
-            };
-            if !regions.iter().any(inside) {
-                *pixel = 0;
+impl Clip {
+    /// Hides what lies outside `given`, outside the regions that the file names, or outside a
+    /// region found in the pixels.
+    fn hide_all_but(&mut self, given: Option<Region>) -> Result<(), CodecError> {
+        let named: Vec<Region> = self.privacy.regions.iter().copied().map(Region::Box).collect();
+        let (regions, outside) = match given {
+            Some(region) => (vec![region], Outside::Hidden),
+            None if !named.is_empty() => (named, Outside::Hidden),
+            None => {
+                let found = self.find_region()?;
+                (vec![found], Outside::HiddenAsFound(found))
             }
+        };
+        self.privacy.outside = outside;
+        self.window = Some(Window::of(&regions, self.info.width_px, self.info.height_px));
+        // What was decoded before is as stored.
+        let bound = self.with_cache(|cache| cache.limit_bytes());
+        self.cache = Mutex::new(FrameCache::new(bound));
+        Ok(())
+    }
+
+    fn find_region(&self) -> Result<Region, CodecError> {
+        let indices = gray::spread(self.info.frames).into_iter();
+        let frames = indices.map(|i| self.frame(i)).collect::<Result<Vec<_>, _>>()?;
+        region::find(&frames).ok_or_else(|| {
+            let cause = "what lies outside its ultrasound regions is to be hidden; it names none, \
+                         and none is found in its pixels";
+            let advice = "name it with --outside box:LEFT,TOP,RIGHT,BOTTOM (px), or open it with \
+                          --outside show";
+            CodecError::unsupported(&self.path, cause, advice)
+        })
+    }
+}
+
+/// Which pixels stay visible.
+struct Window(Vec<bool>);
+
+impl Window {
+    fn of(regions: &[Region], width_px: u32, height_px: u32) -> Self {
+        let rows = (0..height_px).flat_map(|row| (0..width_px).map(move |column| (column, row)));
+        Self(rows.map(|(column, row)| regions.iter().any(|r| r.contains(column, row))).collect())
+    }
+
+    /// Blackens the others.
+    fn hide_outside(&self, frame: &mut GrayFrame) {
+        for (pixel, _) in frame.pixels.iter_mut().zip(&self.0).filter(|(_, visible)| !**visible) {
+            *pixel = 0;
         }
     }
+}
+
+/// The clips of a path, for lists: the files of a DICOM folder or DICOMDIR that holds several
+/// clips of one file each, in order; else the path itself.
+#[must_use]
+pub fn clips_of(path: &Path) -> Vec<PathBuf> {
+    let listed = if path.is_dir() || dicom::is_directory_name(path) {
+        dicom::single_files(path)
+    } else {
+        Vec::new()
+    };
+    if listed.is_empty() { vec![path.to_owned()] } else { listed }
 }
 
 /// Whether a path may be a clip, for watch folders: by its name, by the first bytes of files whose
@@ -270,7 +365,10 @@ pub fn looks_like_clip(path: &Path) -> bool {
         };
         return !hidden && fs::read_dir(path).is_ok_and(holds_frame);
     }
-    path.is_file() && sniff::promised_by_name(path).unwrap_or_else(|| sniff::kind_of(path).is_ok())
+    // The clips that a DICOMDIR lists come by themselves.
+    path.is_file()
+        && !dicom::is_directory_name(path)
+        && sniff::promised_by_name(path).unwrap_or_else(|| sniff::kind_of(path).is_ok())
 }
 
 /// Checks that a file or folder is structurally complete: trailers present, declared lengths fit.

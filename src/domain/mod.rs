@@ -19,6 +19,7 @@ mod metrics;
 mod motion;
 mod prompt;
 mod rays;
+mod region;
 pub mod review;
 mod shown;
 mod snap;
@@ -43,6 +44,7 @@ pub use prompt::{FramePrompts, PlacedPrompt, PointKind, Prompt, PromptId};
 pub use rays::{
     Edge, HOURS, Ray, centre_of, contour_radius, edges_along, least_certain, likeliest,
 };
+pub use region::{Fan, NoRegion, Region};
 pub use shown::shown;
 pub use snap::snap_to_points;
 pub use strip::{crossings, sampled};

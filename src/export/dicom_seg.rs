@@ -1,4 +1,4 @@
-//! DICOM Segmentation (PS3.3 A.51): binary, one frame for every mask, referring to the frame of
+//! DICOM Segmentation (PS3.3 A.51): binary or fractional, one frame for every mask, referring to the frame of
 //! the image that it was drawn on by its number, so that multi-frame ultrasound is covered.
 //!
 //! Of the clip's own DICOM object nothing but its identifiers is taken over: no name, date or
@@ -22,13 +22,30 @@ use crate::codec::{SegmentFrame, Segmentation};
 use crate::domain::{Bitmap, ClipInfo, ClipKind, FrameIndex, GridMap, Mask, Placement};
 
 const CLASS: &str = "1.2.840.10008.5.1.4.1.1.66.4";
-const EXPLICIT_LITTLE: &str = "1.2.840.10008.1.2.1";
+pub(super) const EXPLICIT_LITTLE: &str = "1.2.840.10008.1.2.1";
 /// Ultrasound multi-frame image: what a clip without DICOM is said to be.
 const ULTRASOUND: &str = "1.2.840.10008.5.1.4.1.1.3.1";
 
-type Item = InMemDicomObject;
+pub(super) type Item = InMemDicomObject;
+
+/// How pixels are stored: one bit each, or one byte that is 0 or 255.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    Binary,
+    Fractional,
+}
 
 pub(super) fn write(job: &Job, path: &Path) -> Result<Report, ExportError> {
+    write_as(job, path, Depth::Binary)
+}
+
+/// For programs that take fractional segmentations only. A mask says of no pixel how much of it is
+/// inside, so all are 0 or all of it.
+pub(super) fn write_fractional(job: &Job, path: &Path) -> Result<Report, ExportError> {
+    write_as(job, path, Depth::Fractional)
+}
+
+fn write_as(job: &Job, path: &Path, depth: Depth) -> Result<Report, ExportError> {
     let structures = expected(job.annotation, ExportFormat::DicomSeg.row().keeps).structures;
     if structures.is_empty() {
         let cause = "there is no mask yet, and a segmentation without frames is none";
@@ -37,10 +54,15 @@ pub(super) fn write(job: &Job, path: &Path) -> Result<Report, ExportError> {
     let mut set = Item::new_empty();
     let uids = Uids::of(job, &structures);
     header(&mut set, job, &uids);
+    describe_pixels(&mut set, job, depth);
     segments(&mut set, &structures);
     let frames = geometry(&mut set, job, &structures, &uids);
     put(&mut set, tags::NUMBER_OF_FRAMES, VR::IS, frames.to_string());
-    put(&mut set, tags::PIXEL_DATA, VR::OB, PrimitiveValue::U8(packed(&structures).into()));
+    let pixels = match depth {
+        Depth::Binary => packed(&structures),
+        Depth::Fractional => bytes(&structures),
+    };
+    put(&mut set, tags::PIXEL_DATA, VR::OB, PrimitiveValue::U8(pixels.into()));
     let meta = FileMetaTableBuilder::new()
         .transfer_syntax(EXPLICIT_LITTLE)
         .media_storage_sop_class_uid(CLASS)
@@ -112,7 +134,7 @@ impl Uids {
 }
 
 /// A UID of the root 2.25 from the hash of `parts`.
-fn uid(parts: &[&[u8]]) -> String {
+pub(super) fn uid(parts: &[&[u8]]) -> String {
     let mut hasher = Sha256::new();
     for part in parts {
         hasher.update((part.len() as u64).to_le_bytes());
@@ -123,15 +145,15 @@ fn uid(parts: &[&[u8]]) -> String {
     format!("2.25.{number}")
 }
 
-fn put(set: &mut Item, tag: Tag, vr: VR, value: impl Into<PrimitiveValue>) {
+pub(super) fn put(set: &mut Item, tag: Tag, vr: VR, value: impl Into<PrimitiveValue>) {
     set.put(DataElement::new(tag, vr, value.into()));
 }
 
-fn nest(set: &mut Item, tag: Tag, items: Vec<Item>) {
+pub(super) fn nest(set: &mut Item, tag: Tag, items: Vec<Item>) {
     set.put(DataElement::new(tag, VR::SQ, DataSetSequence::from(items)));
 }
 
-fn code(value: &str, scheme: &str, meaning: &str) -> Item {
+pub(super) fn code(value: &str, scheme: &str, meaning: &str) -> Item {
     let mut item = Item::new_empty();
     put(&mut item, tags::CODE_VALUE, VR::SH, value);
     put(&mut item, tags::CODING_SCHEME_DESIGNATOR, VR::SH, scheme);
@@ -140,7 +162,6 @@ fn code(value: &str, scheme: &str, meaning: &str) -> Item {
 }
 
 fn header(set: &mut Item, job: &Job, uids: &Uids) {
-    let info = job.info;
     let texts = [
         (tags::SPECIFIC_CHARACTER_SET, VR::CS, "ISO_IR 192"),
         (tags::IMAGE_TYPE, VR::CS, "DERIVED\\PRIMARY"),
@@ -172,7 +193,6 @@ fn header(set: &mut Item, job: &Job, uids: &Uids) {
         (tags::SERIES_NUMBER, VR::IS, "1"),
         (tags::INSTANCE_NUMBER, VR::IS, "1"),
         (tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME2"),
-        (tags::SEGMENTATION_TYPE, VR::CS, "BINARY"),
         (tags::LOSSY_IMAGE_COMPRESSION, VR::CS, "00"),
         (tags::BURNED_IN_ANNOTATION, VR::CS, "NO"),
     ];
@@ -181,18 +201,6 @@ fn header(set: &mut Item, job: &Job, uids: &Uids) {
     }
     let about = job.about();
     put(set, tags::CONTENT_DESCRIPTION, VR::LO, &about[..about.len().min(64)]);
-    let words = [
-        (tags::SAMPLES_PER_PIXEL, 1),
-        (tags::ROWS, info.height_px as u16),
-        (tags::COLUMNS, info.width_px as u16),
-        (tags::BITS_ALLOCATED, 1),
-        (tags::BITS_STORED, 1),
-        (tags::HIGH_BIT, 0),
-        (tags::PIXEL_REPRESENTATION, 0),
-    ];
-    for (tag, word) in words {
-        put(set, tag, VR::US, word);
-    }
     let instance = |uid: &String| {
         let mut item = Item::new_empty();
         put(&mut item, tags::REFERENCED_SOP_CLASS_UID, VR::UI, uids.source_class.as_str());
@@ -207,6 +215,33 @@ fn header(set: &mut Item, job: &Job, uids: &Uids) {
         uids.sources.iter().map(instance).collect(),
     );
     nest(set, tags::REFERENCED_SERIES_SEQUENCE, vec![series]);
+}
+
+fn describe_pixels(set: &mut Item, job: &Job, depth: Depth) {
+    let bits = match depth {
+        Depth::Binary => {
+            put(set, tags::SEGMENTATION_TYPE, VR::CS, "BINARY");
+            1
+        }
+        Depth::Fractional => {
+            put(set, tags::SEGMENTATION_TYPE, VR::CS, "FRACTIONAL");
+            put(set, tags::SEGMENTATION_FRACTIONAL_TYPE, VR::CS, "OCCUPANCY");
+            put(set, tags::MAXIMUM_FRACTIONAL_VALUE, VR::US, 255u16);
+            8
+        }
+    };
+    let words = [
+        (tags::SAMPLES_PER_PIXEL, 1),
+        (tags::ROWS, job.info.height_px as u16),
+        (tags::COLUMNS, job.info.width_px as u16),
+        (tags::BITS_ALLOCATED, bits),
+        (tags::BITS_STORED, bits),
+        (tags::HIGH_BIT, bits - 1),
+        (tags::PIXEL_REPRESENTATION, 0),
+    ];
+    for (tag, word) in words {
+        put(set, tag, VR::US, word);
+    }
 }
 
 fn segments(set: &mut Item, structures: &[Structure]) {
@@ -344,7 +379,7 @@ fn position_of(place: &Placement, frame: FrameIndex) -> [f64; 3] {
 }
 
 /// Numbers as text of at most 16 characters each, as precise as that allows.
-fn decimals(numbers: &[f64]) -> String {
+pub(super) fn decimals(numbers: &[f64]) -> String {
     let text = |v: &f64| {
         let v = if v.abs() < 1e-12 { 0.0 } else { *v };
         (0..=15)
@@ -354,6 +389,20 @@ fn decimals(numbers: &[f64]) -> String {
             .unwrap_or_else(|| format!("{v:.8e}"))
     };
     numbers.iter().map(text).collect::<Vec<String>>().join("\\")
+}
+
+/// All frames, one byte a pixel.
+fn bytes(structures: &[Structure]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for mask in structures.iter().flat_map(|structure| structure.masks.values()) {
+        for (i, &run) in mask.runs().iter().enumerate() {
+            bytes.resize(bytes.len() + run as usize, if i % 2 == 1 { 255 } else { 0 });
+        }
+    }
+    if bytes.len() % 2 == 1 {
+        bytes.push(0);
+    }
+    bytes
 }
 
 /// All frames, one bit a pixel, lowest bit first, without gaps.

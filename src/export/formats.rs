@@ -6,8 +6,8 @@ use std::path::Path;
 use super::content::{Content, Keeps, Names};
 use super::read::{self, ReadError, Target};
 use super::{
-    ExportError, Job, Report, coco, csv, cvat, davis, dicom_seg, labelmap, labelme, movie, nifti,
-    nnunet, nrrd, png, yolo,
+    ExportError, Job, Report, coco, csv, cvat, davis, deidentified, dicom_seg, labelmap, labelme,
+    movie, nifti, nnunet, nrrd, png, yolo,
 };
 
 /// File formats of annotations.
@@ -37,8 +37,14 @@ pub enum ExportFormat {
     SegNrrd,
     /// One DICOM Segmentation object.
     DicomSeg,
+    /// The same with a byte for every pixel.
+    DicomSegFractional,
     /// A data set folder of nnU-Net.
     NnUnet,
+    /// The clip itself without patient data, as DICOM.
+    Dicom,
+    /// The clip itself without patient data, as images.
+    Frames,
     /// The clip with its masks drawn, as a video.
     Mp4,
     /// The clip with its masks drawn, as an animation.
@@ -58,7 +64,7 @@ pub(super) struct Row {
 }
 
 /// Every format.
-pub(super) static FORMATS: [Row; 15] = [
+pub(super) static FORMATS: [Row; 18] = [
     Row {
         format: ExportFormat::Png,
         name: "png",
@@ -168,6 +174,15 @@ pub(super) static FORMATS: [Row; 15] = [
         read: dicom_seg::read,
     },
     Row {
+        format: ExportFormat::DicomSegFractional,
+        name: "dicom-seg-fractional",
+        ending: ".seg.dcm",
+        about: "the same, fractional: how much of each pixel is taken, here 0 or 255 of 255",
+        keeps: Keeps { names: Names::Dicom, ..Keeps::ALL },
+        write: dicom_seg::write_fractional,
+        read: dicom_seg::read,
+    },
+    Row {
         format: ExportFormat::NnUnet,
         name: "nnunet",
         ending: "",
@@ -175,6 +190,24 @@ pub(super) static FORMATS: [Row; 15] = [
         keeps: Keeps { classes: true, ..Keeps::ONE_PER_PIXEL },
         write: nnunet::write,
         read: nnunet::read,
+    },
+    Row {
+        format: ExportFormat::Dicom,
+        name: "dicom",
+        ending: ".dcm",
+        about: "the clip itself as DICOM ultrasound without patient data (gray, 8 bits)",
+        keeps: Keeps::NOTHING,
+        write: deidentified::write_dicom,
+        read: read::nothing,
+    },
+    Row {
+        format: ExportFormat::Frames,
+        name: "frames",
+        ending: "",
+        about: "the clip itself as PNG images without patient data (gray, 8 bits)",
+        keeps: Keeps::NOTHING,
+        write: deidentified::write_frames,
+        read: read::nothing,
     },
     Row {
         format: ExportFormat::Mp4,
@@ -240,6 +273,9 @@ mod tests {
             F::Nrrd,
             F::SegNrrd,
             F::DicomSeg,
+            F::DicomSegFractional,
+            F::Dicom,
+            F::Frames,
             F::NnUnet,
             F::Mp4,
             F::Gif,

@@ -23,6 +23,7 @@ mod content;
 mod csv;
 mod cvat;
 mod davis;
+mod deidentified;
 mod dicom_seg;
 mod error;
 mod figure;
@@ -52,6 +53,7 @@ use crate::domain::{Annotation, ClipInfo, DicomOrigin, FrameIndex, GrayFrame, sh
 
 pub use atomic::write_atomic;
 pub use content::{Content, Structure};
+pub use deidentified::{Anonymous, mapped};
 pub use error::ExportError;
 pub use figure::{Pictured, write_figure, write_report};
 pub use formats::ExportFormat;
@@ -73,6 +75,8 @@ pub struct Job<'a> {
     pub frames: Option<&'a FrameReader<'a>>,
     /// The DICOM objects that the clip is made of.
     pub origin: Option<DicomOrigin>,
+    /// For formats that hold the clip itself without patient data.
+    pub anonymous: Option<Anonymous>,
 }
 
 /// Gives the pixels of a frame, or a sentence why not.
@@ -82,7 +86,7 @@ impl<'a> Job<'a> {
     /// Masks without a journal position and without pictures.
     #[must_use]
     pub fn new(annotation: &'a Annotation, info: &'a ClipInfo) -> Self {
-        Self { annotation, info, position: None, frames: None, origin: None }
+        Self { annotation, info, position: None, frames: None, origin: None, anonymous: None }
     }
 
     /// "sonomark, clip 0123456789ab, journal position 17": for fields of comment.

@@ -3,6 +3,7 @@
 //! ```text
 //! PROJECT/
 //!   FORMAT                         "sonomark 1", then a random line that tells projects apart
+//!   .uids.key                      secret by which identifiers are mapped, see `key`
 //!   sessions/<session>.json        who has which clip open (a courtesy, never needed)
 //!   clips/<content hash>/
 //!     clip.json                    what the clip is; written once
@@ -23,6 +24,7 @@
 //! not be trusted would only add a way to be wrong.
 
 mod journal;
+mod key;
 mod lease;
 mod merge;
 mod mounts;
@@ -42,6 +44,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{ClipInfo, ContentHash, FrameIndex, PointPx, TrackId, shown};
 
+pub use key::uid_key;
 pub use store::{ClipStore, Loaded, StoreOptions, load_read_only};
 pub use timeline::{Visit, timeline};
 pub use watch::{Found, WatchOptions, Watcher};

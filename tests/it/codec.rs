@@ -1,6 +1,7 @@
 //! Clips of every kind open, decode like the reference readers, and never take the process down.
 
 mod damage;
+mod medium;
 mod video;
 
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ use serde::Deserialize;
 use sonomark::codec::{Axis, Clip, CodecError, OpenOptions, is_complete, looks_like_clip, open};
 use sonomark::domain::ClipKind;
 
-fn data() -> PathBuf {
+pub(crate) fn data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data")
 }
 
@@ -250,8 +251,7 @@ fn ten_thousand_frames_open_at_once_and_take_bounded_memory() {
         .unwrap();
     }
     let started = Instant::now();
-    let clip =
-        open(dir.path(), &OpenOptions { axis: None, cache_mib: 8, hide_outside: false }).unwrap();
+    let clip = open(dir.path(), &OpenOptions { cache_mib: 8, ..OpenOptions::default() }).unwrap();
     let took = started.elapsed();
     println!("10,000 frames opened in {took:?}");
     assert_eq!(clip.info().frames, FRAMES);

@@ -16,7 +16,7 @@ use sonomark::export::{
 
 const SIZE: (u32, u32) = (31, 23);
 
-fn info() -> ClipInfo {
+pub(crate) fn info() -> ClipInfo {
     ClipInfo {
         content_hash: ContentHash("ab".repeat(32)),
         name: "clip".into(),
@@ -169,7 +169,7 @@ fn overlays_tint_the_inside_and_draw_the_boundary() {
 }
 
 /// Noise with holes, lone pixels and parts that touch in corners; two structures overlap.
-fn noisy(frames: &[usize]) -> Annotation {
+pub(crate) fn noisy(frames: &[usize]) -> Annotation {
     let mut random = fastrand::Rng::with_seed(3);
     let mut annotation = Annotation::default();
     for (id, label) in [(3, "Nervus \"medianus\" <1>"), (5, "vessel"), (9, "vessel")] {
@@ -188,7 +188,8 @@ fn noisy(frames: &[usize]) -> Annotation {
 fn formats() -> impl Iterator<Item = (ExportFormat, &'static str)> {
     ExportFormat::all()
         .map(|(format, name, _)| (format, name))
-        .filter(|(_, name)| !["csv", "mp4", "gif", "nnunet"].contains(name))
+        // Those hold no masks or need pictures.
+        .filter(|(_, name)| !["csv", "mp4", "gif", "nnunet", "dicom", "frames"].contains(name))
 }
 
 fn target_of(dir: &Path, name: &str, format: ExportFormat) -> PathBuf {

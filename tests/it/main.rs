@@ -15,6 +15,7 @@ mod golden_sizes;
 mod golden_weights;
 mod graphics;
 mod headless;
+mod hostile;
 mod kill;
 mod layers;
 mod learn;

@@ -1,15 +1,19 @@
 //! Patient data stays where it is: sixty canaries in the tags of a clip appear in nothing that the
-//! program writes or says, and what lies outside the ultrasound regions can be made black.
+//! program writes or says, what lies outside the ultrasound regions can be made black, and clips
+//! are exported without patient data.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
 
-use sonomark::codec::{OpenOptions, open};
+use sonomark::codec::{Clip, OpenOptions, open};
+
+use crate::pty_harness::{Answers, Harness};
 
 const SIDE: u16 = 24;
 
-fn element(out: &mut Vec<u8>, group: u16, element: u16, vr: &[u8; 2], value: &[u8]) {
+pub(crate) fn element(out: &mut Vec<u8>, group: u16, element: u16, vr: &[u8; 2], value: &[u8]) {
     out.extend(group.to_le_bytes());
     out.extend(element.to_le_bytes());
     out.extend(vr);
@@ -133,7 +137,12 @@ fn canaries_of_a_clip_are_in_nothing_that_is_written_or_said() {
             continue;
         }
         let target = out.join(name);
-        run(&["export", text, "--format", name, "--out", target.to_str().unwrap()], true);
+        let words = ["export", text, "--format", name, "--out", target.to_str().unwrap()];
+        let holds_the_clip = ["dicom", "frames"].contains(&name);
+        run(&words, !holds_the_clip);
+        if holds_the_clip {
+            run(&[&words[..], &["--outside", "hide"]].concat(), true);
+        }
     }
     let project = home.0.path().join(".local/share/sonomark/project");
     run(
@@ -148,6 +157,7 @@ fn canaries_of_a_clip_are_in_nothing_that_is_written_or_said() {
     fs::write(&broken, &whole[..whole.len() - 100]).unwrap();
     run(&["import", broken.to_str().unwrap(), label.to_str().unwrap()], false);
 
+    said.extend(screen(&home, text));
     let mut written = Vec::new();
     files(home.0.path(), &mut written);
     assert!(written.len() > 20, "{} files", written.len());
@@ -161,6 +171,113 @@ fn canaries_of_a_clip_are_in_nothing_that_is_written_or_said() {
         assert!(!holds(&bytes, "CANARY") || file.ends_with("clip.json"), "{}", file.display());
         assert!(!file.to_string_lossy().contains("FILECANARY"), "{}", file.display());
     }
+}
+
+/// Everything that a terminal gets, titles included, when the clip is opened in it.
+fn screen(home: &Home, clip: &str) -> Vec<u8> {
+    let command = [env!("CARGO_BIN_EXE_sonomark"), "--device", "cpu", clip];
+    let folder = home.0.path().to_str().unwrap();
+    let mut terminal =
+        Harness::start(&command, &[("HOME", folder)], 100, 30, (8, 16), Answers::xterm());
+    let patience = Duration::from_secs(30);
+    assert!(terminal.wait_for("may contain patient data", patience), "{}", terminal.screen_text());
+    terminal.signal(15);
+    terminal.wait_exit(patience).unwrap();
+    terminal.everything()
+}
+
+fn shown_of(path: &Path) -> Clip {
+    open(path, &OpenOptions::default()).unwrap()
+}
+
+#[test]
+fn a_clip_without_patient_data_is_a_clip_of_mapped_identifiers() {
+    let (home, inbox) = (Home(tempfile::tempdir().unwrap()), tempfile::tempdir().unwrap());
+    let at = |name: &str| inbox.path().join(name).to_str().unwrap().to_owned();
+    fs::write(at("a.dcm"), clip(true)).unwrap();
+    let export = |project: &str, format: &str, out: &str| {
+        let words = ["--project", project, "--outside", "hide", "export", &at("a.dcm")];
+        let more = ["--format", format, "--deidentify", "--out", out];
+        let output = home.run(&[&words[..], &more].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        PathBuf::from(out)
+    };
+    let one = shown_of(&export(&at("p"), "dicom", &at("one.dcm")));
+    let options = OpenOptions { hide_outside: true, ..OpenOptions::default() };
+    let hidden = open(Path::new(&at("a.dcm")), &options).unwrap();
+    assert_eq!(one.frame(0).unwrap(), hidden.frame(0).unwrap());
+    assert!(one.privacy().says_none && one.privacy().badge().is_none());
+    let uids = one.dicom_origin().unwrap();
+    assert!(uids.instance_uids[0].starts_with("2.25."), "{uids:?}");
+    let again = shown_of(&export(&at("p"), "dicom", &at("again.dcm"))).dicom_origin().unwrap();
+    let other = shown_of(&export(&at("q"), "dicom", &at("other.dcm"))).dicom_origin().unwrap();
+    assert_eq!(uids, again, "one project maps an identifier in one way");
+    assert_ne!(uids.instance_uids, other.instance_uids, "another project in another");
+    // A segmentation for the exported clip refers to it, and to nothing else.
+    let label = image::GrayImage::from_fn(SIDE.into(), SIDE.into(), |x, y| {
+        image::Luma([u8::from((6..12).contains(&x) && y > 8)])
+    });
+    label.save(at("label.png")).unwrap();
+    let words = ["--project", &at("p"), "import", &at("a.dcm"), &at("label.png")];
+    assert!(home.run(&words).status.success());
+    let bytes = fs::read(export(&at("p"), "dicom-seg", &at("a.seg.dcm"))).unwrap();
+    let holds = |uid: &str| bytes.windows(uid.len()).any(|w| w == uid.as_bytes());
+    assert!(holds(&uids.instance_uids[0]) && !holds("1.2.3.4.5"));
+}
+
+/// Six frames in which a fan moves under text that stands still; the file names no region.
+fn moving() -> Vec<u8> {
+    let (width, height) = (120u16, 90u16);
+    let mut random = fastrand::Rng::with_seed(9);
+    let fan: sonomark::domain::Region = "fan:60,-5,15,85,-40,40".parse().unwrap();
+    let mut out = vec![0; 128];
+    out.extend(b"DICM");
+    let mut meta = Vec::new();
+    element(&mut meta, 2, 0x10, b"UI", b"1.2.840.10008.1.2.1");
+    element(&mut out, 2, 0, b"UL", &(meta.len() as u32).to_le_bytes());
+    out.extend(meta);
+    element(&mut out, 8, 0x16, b"UI", b"1.2.840.10008.5.1.4.1.1.3.1");
+    element(&mut out, 0x28, 0x04, b"CS", b"MONOCHROME2");
+    element(&mut out, 0x28, 0x08, b"IS", b"6");
+    for (tag, value) in [(0x10, height), (0x11, width), (0x100, 8), (0x101, 8), (0x102, 7)] {
+        element(&mut out, 0x28, tag, b"US", &value.to_le_bytes());
+    }
+    let places = (0..height).flat_map(|y| (0..width).map(move |x| (u32::from(x), u32::from(y))));
+    let one = places.cycle().take(usize::from(width) * usize::from(height) * 6);
+    let pixel = |(x, y)| match (fan.contains(x, y), x < 30 && y < 12) {
+        (true, _) => random.u8(..90),
+        (_, true) => 255 * u8::from((x + y) % 3 == 0),
+        _ => 0,
+    };
+    let pixels: Vec<u8> = one.map(pixel).collect();
+    element(&mut out, 0x7fe0, 0x10, b"OB", &pixels);
+    out
+}
+
+#[test]
+fn a_region_found_in_the_pixels_is_confirmed_before_the_clip_leaves() {
+    let (home, inbox) = (Home(tempfile::tempdir().unwrap()), tempfile::tempdir().unwrap());
+    let at = |name: &str| inbox.path().join(name).to_str().unwrap().to_owned();
+    fs::write(at("m.dcm"), moving()).unwrap();
+    let export = |outside: &str, out: &str| {
+        let words = ["export", &at("m.dcm"), "--format", "dicom", "--outside", outside];
+        let output = home.run(&[&words[..], &["--out", &at(out)]].concat());
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (done, why) = export("show", "no.dcm");
+    assert!(!done && why.contains("may be burned into"), "{why}");
+    let (done, why) = export("hide", "no.dcm");
+    assert!(!done && why.contains("nobody has confirmed"), "{why}");
+    assert!(!Path::new(&at("no.dcm")).exists());
+    let region = why.rsplit("--outside ").next().unwrap().trim();
+    assert!(region.starts_with("fan:"), "{why}");
+    let (done, why) = export(region, "yes.dcm");
+    assert!(done, "{why}");
+    let clip = shown_of(Path::new(&at("yes.dcm")));
+    let frame = clip.frame(5).unwrap();
+    assert!((0..12).all(|y| (0..30).all(|x| frame.at(x, y) == 0)), "the text is gone");
+    assert!((30..60).any(|y| frame.at(60, y) > 0), "the picture is there");
+    assert!(export("fan:1,2", "no.dcm").1.contains("fan:X,Y,NEAR,FAR"));
 }
 
 #[test]
@@ -182,4 +299,7 @@ fn pixels_outside_the_regions_are_black_when_they_are_to_be_hidden() {
     fs::write(&path, clip(false)).unwrap();
     let refused = open(&path, &options).err().unwrap().to_string();
     assert!(refused.contains("names none") && refused.contains("--outside show"), "{refused}");
+    let region = "box:1,2,3,4".parse().ok();
+    let named = open(&path, &OpenOptions { region, ..options }).unwrap();
+    assert_eq!(named.frame(0).unwrap().pixels.iter().filter(|&&v| v == 200).count(), 9);
 }

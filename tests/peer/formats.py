@@ -265,6 +265,11 @@ def exports(name, clip, shape, held, project, out):
     seg = export("dicom-seg", "a.seg.dcm")
     check(f"{name}: dicom-seg by pydicom", equal(held, read_dicom(seg, clip)))
     check(f"{name}: dicom-seg by highdicom", equal(held, read_highdicom(seg, shape)))
+    part = pydicom.dcmread(export("dicom-seg-fractional", "f.seg.dcm"))
+    check(f"{name}: fractional dicom-seg by pydicom", part.SegmentationType == "FRACTIONAL" and np.array_equal(
+        part.pixel_array, pydicom.dcmread(seg).pixel_array.astype(np.uint8) * 255))
+    check(f"{name}: fractional dicom-seg by highdicom", equal(held, read_highdicom(out / "f.seg.dcm", shape)))
+    anonymous(name, clip, shape, project, out)
     check(f"{name}: nnunet by Pillow and nibabel", equal(one, read_nnunet(export("nnunet", "nnunet"), shape)))
     even = tuple(n + n % 2 for n in shape[:0:-1])
     check(f"{name}: mp4 by ffprobe", counted(export("mp4", "a.mp4")) == (*even, shape[0]))
@@ -279,6 +284,34 @@ def exports(name, clip, shape, held, project, out):
         far = np.abs(np.subtract(place.GetOrigin() + place.GetDirection() + place.GetSpacing(),
                                  ours.GetOrigin() + ours.GetDirection() + ours.GetSpacing())).max()
         check("volume: nrrd lies where the clip lies", far < 1e-6)
+
+
+ALLOWED = """SOPClassUID SOPInstanceUID StudyInstanceUID SeriesInstanceUID ImageType Modality SeriesNumber InstanceNumber
+DerivationDescription PatientIdentityRemoved LongitudinalTemporalInformationModified BurnedInAnnotation PatientName PatientID
+PatientBirthDate PatientSex StudyDate StudyTime StudyID AccessionNumber ReferringPhysicianName Manufacturer
+DeidentificationMethod DeidentificationMethodCodeSequence PhotometricInterpretation SamplesPerPixel Rows Columns BitsAllocated
+BitsStored HighBit PixelRepresentation NumberOfFrames FrameTime FrameIncrementPointer SequenceOfUltrasoundRegions PixelData
+""".split()
+
+
+def anonymous(name, clip, shape, project, out):
+    """The clip itself without patient data: by pydicom, whole and with a box, and the images by Pillow."""
+    if name == "volume":
+        return
+    whole, box = f"box:0,0,{shape[2] - 1},{shape[1] - 1}", f"box:20,30,{shape[2] - 41},{shape[1] - 51}"
+    for outside, target in ((whole, "whole"), (box, "boxed")):
+        run("--project", project, "export", clip, "--format", "dicom", "--outside", outside, "--out", out / f"{target}.dcm")
+    d, part = pydicom.dcmread(out / "whole.dcm"), pydicom.dcmread(out / "boxed.dcm").pixel_array.reshape(shape).copy()
+    check(f"{name}: only allowed tags", {e.keyword for e in d} <= set(ALLOWED))
+    check(f"{name}: nobody's name", not any(d.get(k) for k in ("PatientName", "PatientID", "StudyDate", "AccessionNumber")))
+    pixels = d.pixel_array.reshape(shape)
+    run("--project", project, "export", clip, "--format", "frames", "--outside", whole, "--out", out / "frames")
+    images = [np.asarray(Image.open(out / "frames" / f"{f:05}.png")) for f in range(shape[0])]
+    check(f"{name}: frames by Pillow", np.array_equal(pixels, images))
+    inside = np.s_[:, 30:shape[1] - 50, 20:shape[2] - 40]
+    check(f"{name}: inside a box as stored", np.array_equal(part[inside], pixels[inside]))
+    part[inside] = 0
+    check(f"{name}: black outside of it", not part.any())
 
 
 # ---- writers

@@ -1,15 +1,14 @@
-//! Hands one JPEG frame to dicom-rs as a DICOM object of our own making.
+//! Hands one JPEG frame to dicom-rs, in a process with limits, as a DICOM object of our own making.
 //!
 //! dicom-rs never sees a byte of the file's header, only this well-formed capsule with sizes that
 //! were checked, so its codecs are used and its parser is not exposed.
 
 use std::path::Path;
 
-use dicom_pixeldata::PixelDecoder;
-
 use super::frames::Shape;
 use crate::codec::CodecError;
-use crate::codec::limits::guarded;
+use crate::codec::cage::Cage;
+use crate::codec::decoder::{Pixels, Want};
 
 /// The samples of the JPEG frame `jpeg`: pixel by pixel, 16-bit samples in this machine's order.
 pub(super) fn decode(
@@ -17,16 +16,14 @@ pub(super) fn decode(
     jpeg: &[u8],
     shape: &Shape,
     syntax: &str,
+    cage: &Cage,
 ) -> Result<Vec<u8>, CodecError> {
     let bytes = write(jpeg, shape, syntax);
-    guarded(path, || {
-        let object =
-            dicom_object::from_reader(&bytes[..]).map_err(|e| CodecError::damaged(path, e))?;
-        let decoded = object.decode_pixel_data_frame(0).map_err(|e| {
-            CodecError::damaged(path, format!("a JPEG frame does not decode ({e})"))
-        })?;
-        Ok(decoded.into_data())
-    })
+    let wanted = shape.pixels() * shape.samples_per_pixel() * shape.sample_bytes();
+    match cage.decode(path, Want::Samples, &bytes, wanted as u64)?.pixels {
+        Pixels::Eight(samples) if samples.len() == wanted => Ok(samples),
+        _ => Err(CodecError::damaged(path, "one of its JPEG frames has too few pixels")),
+    }
 }
 
 fn write(jpeg: &[u8], shape: &Shape, syntax: &str) -> Vec<u8> {

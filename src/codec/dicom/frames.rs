@@ -7,6 +7,7 @@ use super::input::Input;
 use super::reader::{DataSet, Pixels, Walked};
 use super::{capsule, rle, tags};
 use crate::codec::CodecError;
+use crate::codec::cage::Cage;
 use crate::codec::complete;
 use crate::codec::limits::check_size;
 
@@ -200,8 +201,8 @@ fn colour(path: &Path, set: &DataSet) -> Result<Colour, CodecError> {
         ("MONOCHROME1", 1) => Ok(Colour::Gray { inverted: true }),
         ("PALETTE COLOR", 1) => Ok(Colour::Palette),
         ("RGB", 3) => Ok(Colour::Rgb),
-        // The JPEG 2000 kinds are refused by their syntax, with a better sentence.
-        ("YBR_FULL" | "YBR_ICT" | "YBR_RCT", 3) => Ok(Colour::Ybr),
+        // Those of JPEG 2000 and of video come out of their decoders as RGB or gray.
+        ("YBR_FULL" | "YBR_ICT" | "YBR_RCT" | "YBR_PARTIAL_420", 3) => Ok(Colour::Ybr),
         ("YBR_FULL_422", 3) => Ok(Colour::Ybr422),
         _ => {
             let cause = format!("its colours are \"{name}\" with {samples} samples");
@@ -275,6 +276,7 @@ impl Layout {
         input: &Input,
         shape: &Shape,
         index: usize,
+        cage: &Cage,
     ) -> Result<Samples, CodecError> {
         let unreadable = |e| CodecError::unreadable(path, e);
         let gathered = |fragments: &[(u64, u32)]| {
@@ -313,7 +315,7 @@ impl Layout {
             }
             Self::Jpeg(syntax, frames) => {
                 let bytes = gathered(&frames[index])?;
-                let bytes = jpeg_samples(path, bytes, shape, syntax, index)?;
+                let bytes = jpeg_samples(path, bytes, shape, syntax, index, cage)?;
                 let decoded_to_rgb = shape.samples_per_pixel() == 3;
                 Ok(Samples {
                     bytes,
@@ -333,6 +335,7 @@ fn jpeg_samples(
     shape: &Shape,
     syntax: &str,
     index: usize,
+    cage: &Cage,
 ) -> Result<Vec<u8>, CodecError> {
     let frame = index + 1;
     let header = complete::jpeg(&bytes)
@@ -349,11 +352,7 @@ fn jpeg_samples(
     if header.process < 3 && header.precision != 8 {
         return foreign::decode(path, &bytes, shape, Kind::Jpeg12, index);
     }
-    let decoded = capsule::decode(path, &bytes, shape, syntax)?;
-    if decoded.len() != shape.pixels() * shape.samples_per_pixel() * shape.sample_bytes() {
-        return Err(CodecError::damaged(path, format!("frame {frame} has too few pixels")));
-    }
-    Ok(decoded)
+    capsule::decode(path, &bytes, shape, syntax, cage)
 }
 
 /// Which fragments belong to which frame: one each, by the offset tables, or by JPEG starts.

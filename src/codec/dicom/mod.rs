@@ -2,15 +2,17 @@
 //!
 //! The file is walked by `reader.rs`; frames are read from their place in the file when they are
 //! asked for, so a long cine takes no memory. Read natively: uncompressed (implicit and explicit,
-//! little and big endian, deflated) and RLE. JPEG baseline and lossless frames go to dicom-rs as
-//! small single-frame objects that this program writes itself (`capsule.rs`), after their headers
-//! were compared with what the file declares. JPEG-LS, JPEG 2000 and JPEG of 12 bits go to ffmpeg
-//! frame by frame (`foreign.rs`). A folder of single images of one series is a volume (`series.rs`).
+//! little and big endian, deflated) and RLE. JPEG baseline and lossless frames go to dicom-rs, in a
+//! process with limits, as small single-frame objects that this program writes itself (`capsule.rs`),
+//! after their headers were compared with what the file declares. JPEG-LS, JPEG 2000 and JPEG of 12 bits go to ffmpeg
+//! frame by frame (`foreign.rs`), video as a whole (`film.rs`). A folder of single images of one series
+//! is a volume, a folder or DICOMDIR of several clips gives one of them (`series.rs`).
 
 mod capsule;
+mod directory;
+mod film;
 mod foreign;
 mod frames;
-
 mod input;
 mod place;
 mod reader;
@@ -21,17 +23,20 @@ mod tags;
 mod tone;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::cage::Cage;
 use super::error::short_name;
 use super::gray::{Ramp, luma, spread};
 use super::limits::open_regular;
-use super::{CodecError, FrameSource, Privacy, identity};
+use super::{CodecError, FrameSource, Opened, Privacy, identity};
 use crate::domain::{ClipInfo, ClipKind, DicomOrigin, FrameIndex, GrayFrame};
+pub(super) use directory::is_directory_name;
 use frames::{Colour, Layout, Samples, Shape};
 use input::Input;
 use reader::{DataSet, Encoding, Walked};
 pub use segmentation::{SegmentFrame, Segmentation};
-pub(super) use series::open_folder;
+pub(super) use series::{open_folder, single_files};
 
 struct Dicom {
     path: PathBuf,
@@ -40,8 +45,7 @@ struct Dicom {
     layout: Layout,
     /// Gray for every stored value; empty for colour.
     table: Vec<u8>,
-    origin: DicomOrigin,
-    privacy: Privacy,
+    cage: Arc<Cage>,
 }
 
 /// A walked file with everything that depends on its transfer syntax.
@@ -52,40 +56,79 @@ struct Parsed {
     big: bool,
 }
 
-/// Opens a DICOM file.
-pub(super) fn open(path: &Path) -> Result<(ClipInfo, Box<dyn FrameSource>), CodecError> {
-    let (clip, set, syntax) = Dicom::load(path, None)?;
-    let shape = clip.shape;
-    let kind = kind_of(&set, shape.frames);
+/// Opens a DICOM file, or of a DICOMDIR the clip with the number `series`.
+pub(super) fn open(
+    path: &Path,
+    series: Option<usize>,
+    cache_bytes: usize,
+) -> Result<Opened, CodecError> {
+    let parsed = parse(path)?;
+    if directory::is_directory(&parsed.walked.set) {
+        return series::open_listed(
+            path,
+            directory::files(path, &parsed.walked.set)?,
+            series,
+            cache_bytes,
+        );
+    }
+    open_parsed(path, parsed, cache_bytes)
+}
+
+/// Opens a walked file.
+fn open_parsed(path: &Path, parsed: Parsed, cache_bytes: usize) -> Result<Opened, CodecError> {
+    if film::is_film(&parsed.syntax) {
+        return film::open(path, &parsed, cache_bytes);
+    }
+    let (clip, set, syntax) = Dicom::of(path, parsed, None)?;
+    let info = clip_info(path, &set, &clip.shape, &syntax)?;
+    let (origin, privacy) = (Some(origin(&set)), privacy(&set, &clip.shape));
+    Ok(Opened { origin, privacy, ..Opened::new(info, clip) })
+}
+
+/// What is known of the clip in a file.
+fn clip_info(
+    path: &Path,
+    set: &DataSet,
+    shape: &Shape,
+    syntax: &str,
+) -> Result<ClipInfo, CodecError> {
+    let kind = kind_of(set, shape.frames);
     let places: Vec<place::Plane> =
-        (0..shape.frames).map_while(|frame| place::Plane::of_frame(&set, frame)).collect();
+        (0..shape.frames).map_while(|frame| place::Plane::of_frame(set, frame)).collect();
     let volume = kind == ClipKind::Volume && places.len() == shape.frames;
-    let info = ClipInfo {
+    Ok(ClipInfo {
         content_hash: identity::of_file(path)?,
         name: short_name(path),
         kind,
         width_px: shape.columns,
         height_px: shape.rows,
         frames: shape.frames,
-        pixel_spacing_mm: spacing_mm(&set),
-        frame_time_ms: frame_time_ms(&set),
-        placement: if volume { place::placement(&places, spacing_mm(&set)) } else { None },
-        format: describe(&set, &syntax),
-    };
-    Ok((info, Box::new(clip)))
+        pixel_spacing_mm: spacing_mm(set),
+        frame_time_ms: frame_time_ms(set),
+        placement: if volume { place::placement(&places, spacing_mm(set)) } else { None },
+        format: describe(set, syntax),
+    })
 }
 
 impl Dicom {
     /// A file ready to give frames; with what is known of it besides and its transfer syntax.
     /// `ramp` is that of the whole series, for a file without a window of its own.
     fn load(path: &Path, ramp: Option<Ramp>) -> Result<(Self, DataSet, String), CodecError> {
-        let Parsed { input, walked, syntax, big } = parse(path)?;
+        Self::of(path, parse(path)?, ramp)
+    }
+
+    fn of(
+        path: &Path,
+        parsed: Parsed,
+        ramp: Option<Ramp>,
+    ) -> Result<(Self, DataSet, String), CodecError> {
+        let Parsed { input, walked, syntax, big } = parsed;
         let shape = Shape::of(path, &walked.set, big)?;
         let layout = Layout::of(path, &input, &walked, &shape, &syntax)?;
         let set = walked.set;
-        let (origin, privacy) = (origin(&set), privacy(&set, &shape));
         let (held, table) = (path.to_owned(), Vec::new());
-        let mut clip = Self { path: held, input, shape, layout, table, origin, privacy };
+        let cage = Arc::new(Cage::new(shape.frames));
+        let mut clip = Self { path: held, input, shape, layout, table, cage };
         if matches!(shape.colour, Colour::Gray { .. } | Colour::Palette) {
             clip.table = match (tone::table(path, &shape, &set)?, ramp) {
                 (Some(table), _) => table,
@@ -121,7 +164,9 @@ fn privacy(set: &DataSet, shape: &Shape) -> Privacy {
     Privacy {
         medical: true,
         says_none: says(tags::IDENTITY_REMOVED, "YES") && says(tags::BURNED_IN, "NO"),
+        clean_pixels: says(tags::BURNED_IN, "NO"),
         regions: set.items(tags::REGIONS).iter().filter_map(region).collect(),
+        ..Privacy::default()
     }
 }
 
@@ -133,6 +178,9 @@ fn is_uid(text: &str) -> bool {
 /// Structural completeness: every length fits and the pixel data is as long as declared.
 pub(super) fn complete(path: &Path) -> Result<(), CodecError> {
     let Parsed { input, walked, syntax, big } = parse(path)?;
+    if directory::is_directory(&walked.set) {
+        return Ok(());
+    }
     let shape = Shape::of(path, &walked.set, big)?;
     match Layout::of(path, &input, &walked, &shape, &syntax) {
         Err(CodecError::Unsupported { .. }) => Ok(()),
@@ -237,19 +285,11 @@ impl Dicom {
     }
 
     fn samples(&self, index: FrameIndex) -> Result<Samples, CodecError> {
-        self.layout.samples(&self.path, &self.input, &self.shape, index)
+        self.layout.samples(&self.path, &self.input, &self.shape, index, &self.cage)
     }
 }
 
 impl FrameSource for Dicom {
-    fn privacy(&self) -> Privacy {
-        self.privacy.clone()
-    }
-
-    fn dicom_origin(&self) -> Option<DicomOrigin> {
-        Some(self.origin.clone())
-    }
-
     fn read(
         &self,
         index: FrameIndex,

@@ -14,7 +14,7 @@ const MAX_DEPTH: usize = 64;
 const MAX_ELEMENTS: usize = 1_000_000;
 const MAX_VALUE_BYTES: u64 = 1 << 20;
 const MAX_ITEMS: usize = 64;
-/// Items of the sequences that have one for every frame or segment.
+/// Items of the sequences that have one for every frame, segment or file.
 const MAX_FRAME_ITEMS: usize = 100_000;
 const MAX_FRAGMENTS: usize = 1_000_000;
 const UNDEFINED: u32 = u32::MAX;
@@ -101,7 +101,7 @@ impl DataSet {
         self.values.get(&tag).map(Vec::as_slice)
     }
 
-    /// Items of a sequence (the first 64 are kept, of frames and segments all).
+    /// Items of a sequence (the first 64 are kept, of frames, segments and files all).
     pub(super) fn items(&self, tag: Tag) -> &[DataSet] {
         self.items.get(&tag).map_or(&[], Vec::as_slice)
     }
@@ -317,7 +317,8 @@ impl<'a> Walker<'a> {
         depth: usize,
     ) -> Result<Vec<DataSet>, String> {
         let mut items = Vec::new();
-        let each = [tags::PER_FRAME_GROUPS, tags::SEGMENTS].contains(&sequence);
+        let listed = [tags::PER_FRAME_GROUPS, tags::SEGMENTS, tags::DIRECTORY_RECORDS];
+        let each = listed.contains(&sequence);
         let most = if each { MAX_FRAME_ITEMS } else { MAX_ITEMS };
         loop {
             if !delimited && self.at >= end {

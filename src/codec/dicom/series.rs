@@ -1,52 +1,209 @@
-//! A folder of single DICOM images of one series: a volume, or a cine where images have no place.
+//! DICOM files that belong together: a folder, or what a DICOMDIR lists.
 //!
-//! The order is that of the places in the patient along the normal of the planes; without places
-//! that of the instance numbers; without those that of the names.
+//! Single images of one series are one clip: a volume, or a cine where images have no place in the
+//! patient. Their order is that of the places along the normal of the planes; without places that of
+//! the instance numbers; without those that of the names. In a series that holds a cine or images of
+//! several sizes every file is a clip. Of several clips one is asked for by its number: studies as
+//! they are met, series by their numbers, files by theirs.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::frames::Shape;
 use super::place::{Plane, depths_mm, placement};
-use super::{Dicom, describe, frame_time_ms, spacing_mm, tags};
-use crate::codec::error::{name_of, short_name};
+use super::reader::DataSet;
+use super::{
+    Dicom, Parsed, describe, directory, film, frame_time_ms, origin, parse, privacy, spacing_mm,
+    tags,
+};
+use crate::codec::cage::Cage;
+use crate::codec::error::short_name;
 use crate::codec::gray::{Ramp, spread};
 use crate::codec::limits::{MAX_FRAMES, check_size};
 use crate::codec::sniff::{self, Kind};
-use crate::codec::{CodecError, FrameSource, Privacy, identity};
+use crate::codec::{CodecError, FrameSource, Opened, Privacy, identity};
 use crate::domain::{ClipInfo, ClipKind, DicomOrigin, FrameIndex, GrayFrame};
 
-type Opened = (ClipInfo, Box<dyn FrameSource>);
+/// Clips that a refusal lists.
+const LISTED: usize = 6;
 
 /// The images of a series, opened one by one when they are asked for: a folder may hold more
 /// than there are file handles.
 struct Series {
     files: Vec<PathBuf>,
     ramp: Option<Ramp>,
-    origin: DicomOrigin,
-    privacy: Privacy,
+    cage: Arc<Cage>,
 }
 
-/// What is known of an image before all are in order.
+/// What is known of a file before all are in order.
 struct Member {
     path: PathBuf,
     bytes: u64,
     size: (u32, u32),
     frames: usize,
+    film: bool,
     origin: DicomOrigin,
     privacy: Privacy,
     plane: Option<Plane>,
+    series: f64,
     number: Option<f64>,
+}
+
+impl Member {
+    fn of(path: &Path) -> Result<Self, CodecError> {
+        let bytes = std::fs::metadata(path).map_err(|e| CodecError::unreadable(path, e))?.len();
+        let Parsed { walked, syntax, big, .. } = parse(path)?;
+        let set: &DataSet = &walked.set;
+        let shape = Shape::of(path, set, big)?;
+        Ok(Self {
+            path: path.to_owned(),
+            bytes,
+            size: (shape.columns, shape.rows),
+            frames: shape.frames,
+            film: film::is_film(&syntax),
+            origin: origin(set),
+            privacy: privacy(set, &shape),
+            plane: Plane::of(set),
+            series: set.decimal(tags::SERIES_NUMBER).unwrap_or(0.0),
+            number: set.decimal(tags::INSTANCE_NUMBER),
+        })
+    }
+
+    fn is_cine(&self) -> bool {
+        self.film || self.frames > 1
+    }
 }
 
 /// Opens a folder that holds no frames of other kinds; `none` is the error of one that holds no
 /// DICOM either.
-pub(in crate::codec) fn open_folder(path: &Path, none: CodecError) -> Result<Opened, CodecError> {
-    let mut members = members(path)?;
-    let Some(first) = members.first() else { return Err(none) };
-    if members.len() == 1 {
-        return super::open(&first.path.clone());
+pub(in crate::codec) fn open_folder(
+    path: &Path,
+    none: CodecError,
+    wanted: Option<usize>,
+    cache_bytes: usize,
+) -> Result<Opened, CodecError> {
+    let files = files(path)?;
+    if files.is_empty() {
+        return Err(none);
     }
-    refuse_mixtures(path, &members)?;
-    sort(&mut members);
+    open_listed(path, files, wanted, cache_bytes)
+}
+
+/// Opens the clip with the number `wanted` (from 1 on) of those in `files`, or the only one.
+pub(super) fn open_listed(
+    path: &Path,
+    files: Vec<PathBuf>,
+    wanted: Option<usize>,
+    cache_bytes: usize,
+) -> Result<Opened, CodecError> {
+    if let ([one], None | Some(1)) = (&files[..], wanted) {
+        return super::open_parsed(one, parse(one)?, cache_bytes);
+    }
+    let mut clips = clips(&files)?;
+    let at = match (wanted, clips.len()) {
+        (None, 1) => 0,
+        (Some(number), count) if (1..=count).contains(&number) => number - 1,
+        _ => return Err(choose(path, &clips)),
+    };
+    let members = clips.swap_remove(at);
+    match &members[..] {
+        [one] => super::open_parsed(&one.path, parse(&one.path)?, cache_bytes),
+        _ => open_series(path, members),
+    }
+}
+
+/// The files of a folder or DICOMDIR that holds several clips, when each is one file.
+pub(in crate::codec) fn single_files(path: &Path) -> Vec<PathBuf> {
+    let listed = match path.is_dir() {
+        true => files(path),
+        false => parse(path).and_then(|parsed| directory::files(path, &parsed.walked.set)),
+    };
+    let clips = listed.and_then(|files| clips(&files)).unwrap_or_default();
+    if clips.len() < 2 || clips.iter().any(|members| members.len() > 1) {
+        return Vec::new();
+    }
+    clips.into_iter().flatten().map(|member| member.path).collect()
+}
+
+/// The DICOM files of a folder; where it has none, those that its DICOMDIR lists.
+fn files(folder: &Path) -> Result<Vec<PathBuf>, CodecError> {
+    let (mut files, mut listing) = (Vec::new(), None);
+    for entry in std::fs::read_dir(folder).map_err(|e| CodecError::unreadable(folder, e))? {
+        let entry = entry.map_err(|e| CodecError::unreadable(folder, e))?;
+        let path = entry.path();
+        if directory::is_directory_name(&path) {
+            listing = Some(path);
+            continue;
+        }
+        let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        if hidden || !path.is_file() || sniff::kind_of(&path).ok() != Some(Kind::Dicom) {
+            continue;
+        }
+        files.push(path);
+        if files.len() > MAX_FRAMES {
+            let cause = format!("it holds more than {MAX_FRAMES} images");
+            return Err(CodecError::too_large(folder, cause));
+        }
+    }
+    files.sort_by(|a, b| natord::compare(&short_name(a), &short_name(b)).then_with(|| a.cmp(b)));
+    match listing {
+        Some(listing) if files.is_empty() => {
+            directory::files(&listing, &parse(&listing)?.walked.set)
+        }
+        _ => Ok(files),
+    }
+}
+
+/// The clips that files make up, in order.
+fn clips(files: &[PathBuf]) -> Result<Vec<Vec<Member>>, CodecError> {
+    let mut series: Vec<Vec<Member>> = Vec::new();
+    let mut studies: Vec<String> = Vec::new();
+    for file in files {
+        let member = Member::of(file)?;
+        if !studies.contains(&member.origin.study_uid) {
+            studies.push(member.origin.study_uid.clone());
+        }
+        let same = |held: &Vec<Member>| held[0].origin.series_uid == member.origin.series_uid;
+        match series.iter_mut().find(|held| same(held)) {
+            Some(held) => held.push(member),
+            None => series.push(vec![member]),
+        }
+    }
+    let study = |m: &Member| studies.iter().position(|uid| *uid == m.origin.study_uid);
+    series
+        .sort_by(|a, b| study(&a[0]).cmp(&study(&b[0])).then(a[0].series.total_cmp(&b[0].series)));
+    let mut clips = Vec::new();
+    for mut members in series {
+        let apart = members.iter().any(|m| m.is_cine() || m.size != members[0].size);
+        sort(&mut members);
+        if apart {
+            clips.extend(members.into_iter().map(|member| vec![member]));
+        } else {
+            clips.push(members);
+        }
+    }
+    Ok(clips)
+}
+
+/// A refusal that lists what there is.
+fn choose(path: &Path, clips: &[Vec<Member>]) -> CodecError {
+    let line = |(number, members): (usize, &Vec<Member>)| {
+        let frames: usize = members.iter().map(|member| member.frames).sum();
+        let (width, height) = members[0].size;
+        format!("{number}: {frames} x {width}x{height}")
+    };
+    let lines: Vec<String> = (1..).zip(clips).map(line).take(LISTED).collect();
+    let more = if clips.len() > LISTED { ", ..." } else { "" };
+    let cause = format!("it holds {} DICOM clips ({}{more})", clips.len(), lines.join(", "));
+    CodecError::unsupported(
+        path,
+        cause,
+        "choose one with --series NUMBER, or open one of the files",
+    )
+}
+
+/// Opens single images of one series and one size.
+fn open_series(path: &Path, members: Vec<Member>) -> Result<Opened, CodecError> {
     let files: Vec<PathBuf> = members.iter().map(|member| member.path.clone()).collect();
     let (_, set, syntax) = Dicom::load(&files[0], None)?;
     let planes: Option<Vec<Plane>> = members.iter().map(|member| member.plane).collect();
@@ -73,64 +230,10 @@ pub(in crate::codec) fn open_folder(path: &Path, none: CodecError) -> Result<Ope
     };
     // One image that says nothing is enough to be careful.
     let says_none = members.iter().all(|member| member.privacy.says_none);
-    let privacy = Privacy { says_none, ..members[0].privacy.clone() };
-    Ok((info, Box::new(Series { files, ramp, origin, privacy })))
-}
-
-fn members(folder: &Path) -> Result<Vec<Member>, CodecError> {
-    let mut members = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(|e| CodecError::unreadable(folder, e))? {
-        let entry = entry.map_err(|e| CodecError::unreadable(folder, e))?;
-        let path = entry.path();
-        let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-        let directory = entry.file_name().eq_ignore_ascii_case("DICOMDIR");
-        if hidden || directory || !path.is_file() || sniff::kind_of(&path).ok() != Some(Kind::Dicom)
-        {
-            continue;
-        }
-        let (clip, set, _) = Dicom::load(&path, Some(Ramp { low: 0.0, high: 1.0 }))?;
-        members.push(Member {
-            bytes: entry.metadata().map_err(|e| CodecError::unreadable(&path, e))?.len(),
-            size: (clip.shape.columns, clip.shape.rows),
-            frames: clip.shape.frames,
-            origin: clip.origin,
-            privacy: clip.privacy,
-            plane: Plane::of(&set),
-            number: set.decimal(tags::INSTANCE_NUMBER),
-            path,
-        });
-        if members.len() > MAX_FRAMES {
-            let cause = format!("it holds more than {MAX_FRAMES} images");
-            return Err(CodecError::too_large(folder, cause));
-        }
-    }
-    Ok(members)
-}
-
-fn refuse_mixtures(folder: &Path, members: &[Member]) -> Result<(), CodecError> {
-    let mut series: Vec<&str> = members.iter().map(|m| m.origin.series_uid.as_str()).collect();
-    series.sort_unstable();
-    series.dedup();
-    if series.len() > 1 {
-        let cause = format!("it holds {} DICOM series", series.len());
-        let advice = "put each series into a folder of its own, or open one of the files";
-        return Err(CodecError::unsupported(folder, cause, advice));
-    }
-    if members.iter().any(|member| member.frames > 1) {
-        let cause = "it holds several DICOM clips";
-        return Err(CodecError::unsupported(folder, cause, "open them one by one"));
-    }
-    let text = |(w, h): (u32, u32)| format!("{w} x {h}");
-    match members.iter().find(|member| member.size != members[0].size) {
-        None => Ok(()),
-        Some(other) => Err(CodecError::MixedSizes {
-            name: name_of(folder),
-            first: crate::domain::shown(&short_name(&members[0].path)),
-            first_size: text(members[0].size),
-            other: crate::domain::shown(&short_name(&other.path)),
-            other_size: text(other.size),
-        }),
-    }
+    let clean_pixels = members.iter().all(|member| member.privacy.clean_pixels);
+    let privacy = Privacy { says_none, clean_pixels, ..members[0].privacy.clone() };
+    let cage = Arc::new(Cage::new(files.len()));
+    Ok(Opened { origin: Some(origin), privacy, ..Opened::new(info, Series { files, ramp, cage }) })
 }
 
 fn sort(members: &mut Vec<Member>) {
@@ -162,20 +265,13 @@ fn common_ramp(files: &[PathBuf]) -> Result<Option<Ramp>, CodecError> {
 }
 
 impl FrameSource for Series {
-    fn privacy(&self) -> Privacy {
-        self.privacy.clone()
-    }
-
-    fn dicom_origin(&self) -> Option<DicomOrigin> {
-        Some(self.origin.clone())
-    }
-
     fn read(
         &self,
         index: FrameIndex,
         keep: &mut dyn FnMut(FrameIndex, GrayFrame),
     ) -> Result<GrayFrame, CodecError> {
-        let (clip, ..) = Dicom::load(&self.files[index], self.ramp)?;
+        let (mut clip, ..) = Dicom::load(&self.files[index], self.ramp)?;
+        clip.cage = Arc::clone(&self.cage);
         clip.read(0, keep)
     }
 }

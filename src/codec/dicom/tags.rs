@@ -4,6 +4,9 @@
 pub(super) type Tag = u32;
 
 pub(super) const TRANSFER_SYNTAX: Tag = 0x0002_0010;
+pub(super) const DIRECTORY_RECORDS: Tag = 0x0004_1220;
+pub(super) const RECORD_TYPE: Tag = 0x0004_1430;
+pub(super) const FILE_ID: Tag = 0x0004_1500;
 pub(super) const SOP_CLASS: Tag = 0x0008_0016;
 pub(super) const SOP_INSTANCE: Tag = 0x0008_0018;
 pub(super) const MODALITY: Tag = 0x0008_0060;
@@ -27,6 +30,7 @@ pub(super) const REGION_DELTA_X: Tag = 0x0018_602c;
 pub(super) const REGION_DELTA_Y: Tag = 0x0018_602e;
 pub(super) const STUDY: Tag = 0x0020_000d;
 pub(super) const SERIES: Tag = 0x0020_000e;
+pub(super) const SERIES_NUMBER: Tag = 0x0020_0011;
 pub(super) const INSTANCE_NUMBER: Tag = 0x0020_0013;
 pub(super) const POSITION: Tag = 0x0020_0032;
 pub(super) const ORIENTATION: Tag = 0x0020_0037;
@@ -80,8 +84,10 @@ pub(super) const ITEM_END: Tag = 0xfffe_e00d;
 pub(super) const SEQUENCE_END: Tag = 0xfffe_e0dd;
 
 /// Elements whose values are kept.
-pub(super) const KEPT: [Tag; 57] = [
+pub(super) const KEPT: [Tag; 60] = [
     TRANSFER_SYNTAX,
+    RECORD_TYPE,
+    FILE_ID,
     SOP_CLASS,
     SOP_INSTANCE,
     MODALITY,
@@ -102,6 +108,7 @@ pub(super) const KEPT: [Tag; 57] = [
     REGION_DELTA_Y,
     STUDY,
     SERIES,
+    SERIES_NUMBER,
     INSTANCE_NUMBER,
     POSITION,
     ORIENTATION,
@@ -141,7 +148,8 @@ pub(super) const KEPT: [Tag; 57] = [
 ];
 
 /// Sequences whose items are kept (also when an implicit syntax does not name them as such).
-pub(super) const SEQUENCES: [Tag; 14] = [
+pub(super) const SEQUENCES: [Tag; 15] = [
+    DIRECTORY_RECORDS,
     SOURCE_IMAGES,
     DERIVATION,
     REGIONS,

@@ -9,7 +9,9 @@
 
 mod probe;
 
+use std::fs::File;
 use std::io::{self, BufReader, Read};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -17,7 +19,7 @@ use std::thread::JoinHandle;
 
 use super::error::{brief, name_of, short_name};
 use super::limits::{MAX_SIDE_PX, check_size, open_regular};
-use super::{CodecError, FrameSource, complete, identity, tool};
+use super::{CodecError, FrameSource, Opened, Privacy, complete, identity, tool};
 use crate::domain::{ClipInfo, ClipKind, FrameIndex, GrayFrame};
 use probe::{Timeline, Version};
 
@@ -30,8 +32,47 @@ const BACKWARD_FRAMES: usize = 24;
 const CONTAINERS: &str = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,asf,\
                           flv,ogg,gif";
 
-struct Video {
-    path: PathBuf,
+/// Streams without a container, which DICOM objects hold.
+const BARE_STREAMS: &str = ",h264,hevc";
+
+/// A video: what ffmpeg reads, and what it is called in messages.
+pub(super) struct Reel {
+    shown: PathBuf,
+    read: PathBuf,
+    demuxers: String,
+    /// Keeps a file without a name alive.
+    _held: Option<File>,
+}
+
+impl Reel {
+    /// A file.
+    fn file(path: &Path) -> Self {
+        let (shown, read) = (path.to_owned(), path.to_owned());
+        Self { shown, read, demuxers: CONTAINERS.to_owned(), _held: None }
+    }
+
+    /// The content of an open file, taken from the file `shown`. Children reach it through this
+    /// process, which keeps it open.
+    pub(super) fn stream(shown: &Path, held: File) -> Self {
+        let read = format!("/proc/{}/fd/{}", std::process::id(), held.as_raw_fd()).into();
+        let demuxers = format!("{CONTAINERS}{BARE_STREAMS}");
+        Self { shown: shown.to_owned(), read, demuxers, _held: Some(held) }
+    }
+
+    /// What a tool says, without the name by which it knows the content.
+    fn cleaned(&self, said: &str) -> String {
+        brief(&said.replace(&format!("file:{}", self.read.display()), "its content"))
+    }
+
+    /// Only real files, read by demuxers of real files: no network, no playlists.
+    fn restrict(&self, command: &mut Command) {
+        command.args(["-protocol_whitelist", "file,pipe", "-format_whitelist", &self.demuxers]);
+    }
+}
+
+/// Frames of a running or restarted ffmpeg.
+pub(super) struct Video {
+    reel: Reel,
     timeline: Timeline,
     version: Version,
     /// Frames worth keeping before one that lies behind: what fits into half of the cache.
@@ -40,40 +81,61 @@ struct Video {
 }
 
 /// Opens a video.
-pub(super) fn open(
-    path: &Path,
-    cache_bytes: usize,
-) -> Result<(ClipInfo, Box<dyn FrameSource>), CodecError> {
+pub(super) fn open(path: &Path, cache_bytes: usize) -> Result<Opened, CodecError> {
     complete::video(path)?;
     drop(open_regular(path)?);
-    let version = probe::version(path)?;
-    let probed = probe::probe(path)?;
-    // The first frame tells the size as it comes out of ffmpeg, rotation included.
-    let mut stream = Stream::start(path, version, None, 0)?;
-    let first = stream.next(path)?;
-    let frames = probed.timeline.frames();
-    check_size(path, first.width_px, first.height_px, frames)?;
+    let (found, video) = open_reel(Reel::file(path), cache_bytes)?;
     let info = ClipInfo {
         content_hash: identity::of_file(path)?,
         name: short_name(path),
-        kind: if frames == 1 { ClipKind::Still } else { ClipKind::Cine },
+        kind: if found.frames == 1 { ClipKind::Still } else { ClipKind::Cine },
+        width_px: found.width_px,
+        height_px: found.height_px,
+        frames: found.frames,
+        pixel_spacing_mm: None,
+        frame_time_ms: found.frame_time_ms,
+        placement: None,
+        format: found.format,
+    };
+    // What scanners and capture cards record has names burned in as a rule.
+    let privacy = Privacy { medical: true, ..Privacy::default() };
+    Ok(Opened { privacy, ..Opened::new(info, video) })
+}
+
+/// What is known of a video after its first frame.
+pub(super) struct Found {
+    pub(super) width_px: u32,
+    pub(super) height_px: u32,
+    pub(super) frames: usize,
+    pub(super) frame_time_ms: Option<f64>,
+    format: String,
+}
+
+/// Opens what ffmpeg reads.
+pub(super) fn open_reel(reel: Reel, cache_bytes: usize) -> Result<(Found, Video), CodecError> {
+    let version = probe::version(&reel.shown)?;
+    let probed = probe::probe(&reel)?;
+    // The first frame tells the size as it comes out of ffmpeg, rotation included.
+    let mut stream = Stream::start(&reel, version, None, 0)?;
+    let first = stream.next(&reel)?;
+    let frames = probed.timeline.frames();
+    check_size(&reel.shown, first.width_px, first.height_px, frames)?;
+    let found = Found {
         width_px: first.width_px,
         height_px: first.height_px,
         frames,
-        pixel_spacing_mm: None,
         frame_time_ms: probed.frame_time_ms,
-        placement: None,
         format: probed.format,
     };
     let fit = cache_bytes / 2 / first.pixels.len().max(1);
     let video = Video {
-        path: path.to_owned(),
+        reel,
         timeline: probed.timeline,
         version,
         backward_frames: fit.min(BACKWARD_FRAMES),
         stream: Mutex::new(None),
     };
-    Ok((info, Box::new(video)))
+    Ok((found, video))
 }
 
 impl FrameSource for Video {
@@ -106,8 +168,8 @@ impl FrameSource for Video {
 impl Video {
     fn start_at(&self, index: FrameIndex) -> Result<Stream, CodecError> {
         match self.timeline.seek_seconds(index) {
-            Some(seconds) => Stream::start(&self.path, self.version, Some(seconds), index),
-            None => Stream::start(&self.path, self.version, None, 0),
+            Some(seconds) => Stream::start(&self.reel, self.version, Some(seconds), index),
+            None => Stream::start(&self.reel, self.version, None, 0),
         }
     }
 
@@ -120,7 +182,7 @@ impl Video {
     ) -> Result<GrayFrame, CodecError> {
         loop {
             let at = stream.next_index;
-            let frame = stream.next(&self.path)?;
+            let frame = stream.next(&self.reel)?;
             if at == index {
                 return Ok(frame);
             }
@@ -131,7 +193,7 @@ impl Video {
     }
 
     fn ended(&self, index: FrameIndex) -> CodecError {
-        CodecError::damaged(&self.path, format!("frame {} cannot be reached", index + 1))
+        CodecError::damaged(&self.reel.shown, format!("frame {} cannot be reached", index + 1))
     }
 }
 
@@ -146,18 +208,19 @@ struct Stream {
 impl Stream {
     /// Starts decoding at a time, which is that of frame `next_index`.
     fn start(
-        path: &Path,
+        reel: &Reel,
         version: Version,
         seconds: Option<f64>,
         next_index: FrameIndex,
     ) -> Result<Self, CodecError> {
+        let path = &reel.shown;
         let mut command = tool::limited("ffmpeg", tool::VIDEO);
         command.args(["-nostdin", "-v", "error", "-threads", "2"]);
-        restrict(&mut command);
+        reel.restrict(&mut command);
         if let Some(seconds) = seconds {
             command.args(["-ss", &format!("{seconds:.6}")]);
         }
-        command.arg("-i").arg(input_argument(path)).args(["-map", "0:v:0"]);
+        command.arg("-i").arg(input_argument(&reel.read)).args(["-map", "0:v:0"]);
         command.args(version.every_frame());
         command.args([
             "-vf",
@@ -178,17 +241,17 @@ impl Stream {
         Ok(Self { child, frames: BufReader::with_capacity(1 << 18, stdout), messages, next_index })
     }
 
-    fn next(&mut self, path: &Path) -> Result<GrayFrame, CodecError> {
+    fn next(&mut self, reel: &Reel) -> Result<GrayFrame, CodecError> {
         match read_pgm(&mut self.frames) {
             Ok(frame) => {
                 self.next_index += 1;
                 Ok(frame)
             }
-            Err(error) => Err(self.failure(path, &error)),
+            Err(error) => Err(self.failure(reel, &error)),
         }
     }
 
-    fn failure(&mut self, path: &Path, error: &io::Error) -> CodecError {
+    fn failure(&mut self, reel: &Reel, error: &io::Error) -> CodecError {
         // The process is ended first: its messages are complete only then.
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -197,9 +260,9 @@ impl Stream {
         let cause = if said.trim().is_empty() {
             format!("frame {frame} does not come ({error})")
         } else {
-            format!("frame {frame} does not come: {}", brief(&said))
+            format!("frame {frame} does not come: {}", reel.cleaned(&said))
         };
-        CodecError::Tool { name: name_of(path), tool: "ffmpeg", cause, advice: REENCODE }
+        CodecError::Tool { name: name_of(&reel.shown), tool: "ffmpeg", cause, advice: REENCODE }
     }
 }
 
@@ -209,11 +272,6 @@ impl Drop for Stream {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Only real files, read by demuxers of real files: no network, no playlists.
-fn restrict(command: &mut Command) {
-    command.args(["-protocol_whitelist", "file,pipe", "-format_whitelist", CONTAINERS]);
 }
 
 /// The file as an argument that cannot be taken for an option or another protocol.

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 
-use super::{input_argument, restrict};
+use super::{Reel, input_argument};
 use crate::codec::CodecError;
 use crate::codec::error::{brief, name_of};
 use crate::codec::limits::MAX_FRAMES;
@@ -113,9 +113,10 @@ struct FormatReport {
 }
 
 /// Asks ffprobe about the first video stream and all its packets.
-pub(super) fn probe(path: &Path) -> Result<Probed, CodecError> {
+pub(super) fn probe(reel: &Reel) -> Result<Probed, CodecError> {
+    let path = &reel.shown;
     let entries = "stream=codec_name,avg_frame_rate:format=format_name,start_time";
-    let mut command = asking(path, entries);
+    let mut command = asking(reel, entries);
     command.args(["-of", "json"]);
     let output = command.output().map_err(|e| tool::not_started(path, "ffprobe", &e))?;
     let fails = |cause: String| CodecError::Tool {
@@ -125,7 +126,7 @@ pub(super) fn probe(path: &Path) -> Result<Probed, CodecError> {
         advice: super::REENCODE,
     };
     if !output.status.success() {
-        return Err(fails(brief(&String::from_utf8_lossy(&output.stderr))));
+        return Err(fails(reel.cleaned(&String::from_utf8_lossy(&output.stderr))));
     }
     let report: Report = serde_json::from_slice(&output.stdout)
         .map_err(|e| fails(format!("its report is not understood ({e})")))?;
@@ -135,7 +136,7 @@ pub(super) fn probe(path: &Path) -> Result<Probed, CodecError> {
     let container = format.format_name.unwrap_or_default();
     let start = format.start_time.and_then(|t| t.parse().ok()).unwrap_or(0.0);
     let exact = ["mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"].contains(&container.as_str());
-    let stamps = stamps(path)?;
+    let stamps = stamps(reel)?;
     if stamps.is_empty() {
         return Err(fails("it holds no frames".to_owned()));
     }
@@ -155,19 +156,19 @@ fn frame_time_ms(rate: &str) -> Option<f64> {
     (ms.is_finite() && ms > 0.0).then_some(ms)
 }
 
-fn asking(path: &Path, entries: &str) -> Command {
+fn asking(reel: &Reel, entries: &str) -> Command {
     let mut command = tool::limited("ffprobe", tool::VIDEO);
     command.args(["-v", "error", "-select_streams", "v:0", "-show_entries", entries]);
-    restrict(&mut command);
-    command.arg("-i").arg(input_argument(path)).stdin(Stdio::null());
+    reel.restrict(&mut command);
+    command.arg("-i").arg(input_argument(&reel.read)).stdin(Stdio::null());
     command
 }
 
 /// Time stamps of all packets that become frames, in the order of the file.
-fn stamps(path: &Path) -> Result<Vec<Option<f64>>, CodecError> {
-    let mut command = asking(path, "packet=pts_time,flags");
+fn stamps(reel: &Reel) -> Result<Vec<Option<f64>>, CodecError> {
+    let mut command = asking(reel, "packet=pts_time,flags");
     command.args(["-of", "csv=print_section=0"]).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = command.spawn().map_err(|e| tool::not_started(path, "ffprobe", &e))?;
+    let mut child = command.spawn().map_err(|e| tool::not_started(&reel.shown, "ffprobe", &e))?;
     let mut stamps = Vec::new();
     if let Some(pipe) = child.stdout.take() {
         let limit = MAX_FRAMES as u64 * 64;

@@ -20,7 +20,7 @@ use std::path::Path;
 use super::error::short_name;
 use super::gray::Ramp;
 use super::limits::{check_size, open_regular};
-use super::{Axis, CodecError, FrameSource, identity};
+use super::{Axis, CodecError, FrameSource, Opened, identity};
 use crate::domain::{ClipInfo, ClipKind, ContentHash, FrameIndex, GrayFrame};
 pub use labels::LabelVolume;
 use voxels::{Number, Voxels, ends_well};
@@ -55,10 +55,7 @@ fn read_header(path: &Path) -> Result<Voxels, CodecError> {
 }
 
 /// Opens a volume.
-pub(super) fn open(
-    path: &Path,
-    axis: Axis,
-) -> Result<(ClipInfo, Box<dyn FrameSource>), CodecError> {
+pub(super) fn open(path: &Path, axis: Axis) -> Result<Opened, CodecError> {
     let header = read_header(path)?;
     if header.components != 1 {
         let cause = format!("its voxels have {} components", header.components);
@@ -91,7 +88,7 @@ pub(super) fn open(
         placement: header.placement.map(|placement| placement.with_axes(order)),
         format: format!("{}, {:?} along {axis:?}", header.what, header.number),
     };
-    Ok((info, Box::new(Volume { axis, size: header.size, voxels })))
+    Ok(Opened::new(info, Volume { axis, size: header.size, voxels }))
 }
 
 /// Of the header and, where they are apart, the voxels.

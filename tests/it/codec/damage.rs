@@ -30,16 +30,6 @@ fn refusals_name_the_file_and_the_next_step() {
     let pipe = dir.path().join("pipe.png");
     assert!(Command::new("/usr/bin/mkfifo").arg(&pipe).status().unwrap().success());
     assert!(refusal(&pipe).contains("not a regular file"));
-    let pages = dir.path().join("pages.tif");
-    image::GrayImage::new(4, 4).save(&pages).unwrap();
-    let mut tiff = fs::read(&pages).unwrap();
-    let directory = u32::from_le_bytes(tiff[4..8].try_into().unwrap()) as usize;
-    let next = directory
-        + 2
-        + 12 * usize::from(u16::from_le_bytes([tiff[directory], tiff[directory + 1]]));
-    tiff[next] = 8;
-    fs::write(&pages, tiff).unwrap();
-    assert!(refusal(&pages).contains("TIFF of several pages"));
 }
 
 #[test]
@@ -64,7 +54,7 @@ fn lies_about_size_are_refused_before_anything_is_allocated() {
 /// What became of a damaged file: it was refused, or every frame was decoded or refused.
 fn survives(path: &Path) -> bool {
     let _ = is_complete(path);
-    match open(path, &OpenOptions { axis: None, cache_mib: 1, hide_outside: false }) {
+    match open(path, &OpenOptions { cache_mib: 1, ..OpenOptions::default() }) {
         Err(error) => {
             let text = error.to_string();
             assert!(text.contains(';') && !text.chars().any(char::is_control), "{text}");

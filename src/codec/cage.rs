@@ -1,0 +1,147 @@
+//! Decoders of other people at work in processes with limits (`decoder.rs` is the other end).
+//!
+//! A file of a few hundred bytes can make a decoder take gigabytes, hang or abort; here that ends a
+//! child and becomes a sentence. The child is this program itself, so nothing has to be installed; it
+//! may take 1 GiB of memory, no file but its pipes, and 5 s for a picture. One child serves picture
+//! after picture, further ones are started when threads ask at the same time.
+
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::sync::{Mutex, PoisonError};
+
+use super::decoder::{Decoded, HELLO, MAX_INPUT, Want, decode, read_reply};
+use super::limits::guarded;
+use super::{CodecError, tool};
+
+/// Children that wait for the next picture.
+const IDLE: usize = 4;
+/// The hidden command that serves.
+const COMMAND: &str = "decode-pictures";
+const NAME: &str = "sonomark";
+
+/// Children that decode.
+pub(super) struct Cage {
+    idle: Mutex<Vec<Worker>>,
+    /// How many may wait.
+    keep: usize,
+}
+
+struct Worker {
+    child: Child,
+    requests: ChildStdin,
+    replies: ChildStdout,
+}
+
+impl Cage {
+    /// For a clip of so many pictures: children wait for the next one if there can be one.
+    pub(super) fn new(pictures: usize) -> Self {
+        Self { idle: Mutex::default(), keep: if pictures > 1 { IDLE } else { 0 } }
+    }
+
+    /// Decodes a picture of at most `most` bytes of pixels.
+    pub(super) fn decode(
+        &self,
+        path: &Path,
+        want: Want,
+        bytes: &[u8],
+        most: u64,
+    ) -> Result<Decoded, CodecError> {
+        if bytes.len() as u64 > MAX_INPUT {
+            let cause = "one of its pictures comes in a file of more than 256 MiB";
+            return Err(CodecError::too_large(path, cause));
+        }
+        let waiting = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut worker = match waiting.map_or_else(Worker::start, |worker| Ok(Some(worker))) {
+            Ok(Some(worker)) => worker,
+            // A program of another name that uses the library: its own process decodes.
+            Ok(None) => {
+                let damaged = |why: String| CodecError::damaged(path, why);
+                return guarded(path, || decode(want, bytes).map_err(damaged));
+            }
+            Err(error) => {
+                let cause = format!("its decoder cannot be started ({error})");
+                let advice = "free some memory or processes and open it again";
+                return Err(CodecError::unsupported(path, cause, advice));
+            }
+        };
+        match worker.ask(want, bytes, most) {
+            Ok(reply) => {
+                let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+                if idle.len() < self.keep {
+                    idle.push(worker);
+                }
+                reply.map_err(|why| CodecError::damaged(path, why))
+            }
+            Err(_) => {
+                let cause = "its decoder ended: it needs more than 1 GiB of memory, or its \
+                             content is made to break decoders";
+                let advice = "save it anew with the program that it is from";
+                Err(CodecError::unsupported(path, cause, advice))
+            }
+        }
+    }
+}
+
+impl Worker {
+    /// A child that has said hello; `None` where there is no program to start.
+    fn start() -> io::Result<Option<Self>> {
+        let (program, own) = match program() {
+            Some(found) => found,
+            None => return Ok(None),
+        };
+        match Self::spawn(&program) {
+            Ok(worker) => Ok(Some(worker)),
+            // What lies beside another program may be older than this library.
+            Err(_) if !own => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn spawn(program: &Path) -> io::Result<Self> {
+        let mut command = tool::limited(program, tool::DECODER);
+        command.arg(COMMAND).env_clear();
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn()?;
+        let (Some(requests), Some(replies)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        };
+        let mut worker = Self { child, requests, replies };
+        let mut hello = [0; HELLO.len()];
+        worker.replies.read_exact(&mut hello)?;
+        if &hello != HELLO {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        Ok(worker)
+    }
+
+    fn ask(&mut self, want: Want, bytes: &[u8], most: u64) -> io::Result<Result<Decoded, String>> {
+        self.requests.write_all(&[want.byte()])?;
+        self.requests.write_all(&(bytes.len() as u64).to_le_bytes())?;
+        self.requests.write_all(bytes)?;
+        self.requests.flush()?;
+        read_reply(&mut self.replies, most)
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // A child that has already ended cannot be killed, which is as well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// This program, and whether it is this very process's: else (tests) the one that was built beside.
+fn program() -> Option<(PathBuf, bool)> {
+    let own = std::env::current_exe().ok()?;
+    let called = own.file_name()?.to_string_lossy().into_owned();
+    if called == NAME || called.starts_with(&format!("{NAME} (")) {
+        // By the process: the file may have been replaced by an update meanwhile.
+        let link = PathBuf::from(format!("/proc/{}/exe", std::process::id()));
+        return Some((if link.exists() { link } else { own }, true));
+    }
+    let folders = [own.parent(), own.parent().and_then(Path::parent)];
+    let beside = folders.into_iter().flatten().map(|folder| folder.join(NAME));
+    beside.into_iter().find(|path| path.is_file()).map(|path| (path, false))
+}

@@ -1,0 +1,246 @@
+//! The decoders of other people, as a process of their own (`cage.rs` is the other end).
+//!
+//! Pictures come in over a pipe, pixels go out; nothing else is open. A decoder that panics, hangs
+//! or grows ends this process at most, which has limits of memory and files and no name to read.
+
+use std::borrow::Cow;
+use std::io::{self, Cursor, Read, Write};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
+
+use dicom_pixeldata::PixelDecoder;
+use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
+
+use super::gray::{luma, luma16};
+use super::limits::MAX_SIDE_PX;
+
+/// What the process says first.
+pub(super) const HELLO: &[u8; 8] = b"SONODEC1";
+/// Bytes of one picture as it comes in.
+pub(super) const MAX_INPUT: u64 = 256 << 20;
+/// Bytes that a decoder may take for one picture; with the input they fit into the process.
+const MAX_DECODED: u64 = 448 << 20;
+/// What one picture may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What is wanted of a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Want {
+    /// A still as gray, 8 or 16 bits as it is stored.
+    Stored,
+    /// A still as gray of 8 bits.
+    Eight,
+    /// A still as gray of 16 bits.
+    Sixteen,
+    /// The samples of the one frame of a DICOM object.
+    Samples,
+}
+
+impl Want {
+    pub(super) fn byte(self) -> u8 {
+        match self {
+            Self::Stored => b'N',
+            Self::Eight => b'8',
+            Self::Sixteen => b'F',
+            Self::Samples => b'D',
+        }
+    }
+
+    fn of(byte: u8) -> Option<Self> {
+        [Self::Stored, Self::Eight, Self::Sixteen, Self::Samples]
+            .into_iter()
+            .find(|w| w.byte() == byte)
+    }
+}
+
+/// A decoded picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Decoded {
+    /// Columns and rows; of samples their number and 1.
+    pub(super) size: (u32, u32),
+    /// Whether it was stored in colour.
+    pub(super) colour: bool,
+    /// Row by row.
+    pub(super) pixels: Pixels,
+}
+
+/// Values of a picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Pixels {
+    Eight(Vec<u8>),
+    Sixteen(Vec<u16>),
+}
+
+/// Decodes one picture.
+///
+/// # Errors
+/// Why not, as the decoder says it.
+pub(super) fn decode(want: Want, bytes: &[u8]) -> Result<Decoded, String> {
+    if want == Want::Samples {
+        let object = dicom_object::from_reader(bytes).map_err(|e| e.to_string())?;
+        let decoded = object
+            .decode_pixel_data_frame(0)
+            .map_err(|e| format!("a JPEG frame does not decode ({e})"))?;
+        let samples = decoded.into_data();
+        let count = u32::try_from(samples.len()).map_err(|e| e.to_string())?;
+        return Ok(Decoded { size: (count, 1), colour: false, pixels: Pixels::Eight(samples) });
+    }
+    let mut reader =
+        ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| e.to_string())?;
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(MAX_SIDE_PX);
+    limits.max_image_height = Some(MAX_SIDE_PX);
+    limits.max_alloc = Some(MAX_DECODED);
+    reader.limits(limits);
+    let decoder = reader.into_decoder().map_err(|e| e.to_string())?;
+    if decoder.total_bytes() > MAX_DECODED {
+        return Err("its pixels take more than 448 MiB".to_owned());
+    }
+    let image = DynamicImage::from_decoder(decoder).map_err(|e| e.to_string())?;
+    let (size, kind) = ((image.width(), image.height()), image.color());
+    let deep = kind.bytes_per_pixel() / kind.channel_count() > 1;
+    let sixteen = want == Want::Sixteen || (want == Want::Stored && deep);
+    let pixels = if sixteen { Pixels::Sixteen(gray16(image)) } else { Pixels::Eight(gray8(image)) };
+    Ok(Decoded { size, colour: kind.has_color(), pixels })
+}
+
+/// Alpha is ignored: ultrasound has none, and screenshots have it opaque.
+fn gray8(image: DynamicImage) -> Vec<u8> {
+    match image {
+        DynamicImage::ImageLuma8(gray) => gray.into_raw(),
+        DynamicImage::ImageLumaA8(gray) => gray.pixels().map(|p| p.0[0]).collect(),
+        image => image.to_rgb8().pixels().map(|p| luma(p.0[0], p.0[1], p.0[2])).collect(),
+    }
+}
+
+/// Pictures of 8 bits are stretched to 16.
+fn gray16(image: DynamicImage) -> Vec<u16> {
+    match image {
+        DynamicImage::ImageLuma16(gray) => gray.into_raw(),
+        DynamicImage::ImageLumaA16(gray) => gray.pixels().map(|p| p.0[0]).collect(),
+        other => other.to_rgb16().pixels().map(|p| luma16(p.0[0], p.0[1], p.0[2])).collect(),
+    }
+}
+
+/// Answers requests on stdin until it is closed. This is the whole of the hidden command
+/// `decode-pictures`, which is started with limits and by nobody else.
+///
+/// # Errors
+/// When a pipe breaks: the other end has gone.
+pub fn serve_decoder() -> io::Result<()> {
+    let (mut input, mut output) = (io::stdin().lock(), io::stdout().lock());
+    output.write_all(HELLO)?;
+    output.flush()?;
+    let mut head = [0u8; 9];
+    while input.read_exact(&mut head).is_ok() {
+        let [kind, length @ ..] = head;
+        let length = u64::from_le_bytes(length);
+        let Some(want) = Want::of(kind).filter(|_| length <= MAX_INPUT) else {
+            return Err(io::ErrorKind::InvalidData.into());
+        };
+        let mut bytes = vec![0; length as usize];
+        input.read_exact(&mut bytes)?;
+        let (sender, answer) = channel();
+        thread::spawn(move || sender.send(decode(want, &bytes)));
+        let (reply, ended) = match answer.recv_timeout(PATIENCE) {
+            Ok(reply) => (reply, false),
+            // Its thread panicked.
+            Err(RecvTimeoutError::Disconnected) => {
+                (Err("its decoder gave up on the content".to_owned()), false)
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                (Err("its decoder takes longer than 5 s".to_owned()), true)
+            }
+        };
+        write_reply(&mut output, &reply)?;
+        if ended {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+fn write_reply(to: &mut impl Write, reply: &Result<Decoded, String>) -> io::Result<()> {
+    match reply {
+        Err(why) => {
+            let why: String = why.chars().take(300).collect();
+            to.write_all(b"-")?;
+            to.write_all(&(why.len() as u64).to_le_bytes())?;
+            to.write_all(why.as_bytes())?;
+        }
+        Ok(Decoded { size: (width, height), colour, pixels }) => {
+            let (kind, bytes): (u8, Cow<[u8]>) = match pixels {
+                Pixels::Eight(values) => (b'8', Cow::Borrowed(values)),
+                Pixels::Sixteen(values) => {
+                    (b'F', values.iter().flat_map(|v| v.to_le_bytes()).collect())
+                }
+            };
+            to.write_all(&[b'+', kind, u8::from(*colour)])?;
+            to.write_all(&width.to_le_bytes())?;
+            to.write_all(&height.to_le_bytes())?;
+            to.write_all(&(bytes.len() as u64).to_le_bytes())?;
+            to.write_all(&bytes)?;
+        }
+    }
+    to.flush()
+}
+
+/// Reads a reply; pixels of more than `most` bytes, or not as many as the size says, are an error.
+pub(super) fn read_reply(from: &mut impl Read, most: u64) -> io::Result<Result<Decoded, String>> {
+    let invalid = || io::Error::from(io::ErrorKind::InvalidData);
+    let length = |from: &mut dyn Read| -> io::Result<u64> {
+        let mut length = [0; 8];
+        from.read_exact(&mut length)?;
+        Ok(u64::from_le_bytes(length))
+    };
+    let mut kind = [0];
+    from.read_exact(&mut kind)?;
+    if kind == *b"-" {
+        let mut why = vec![0; length(from)?.min(1200) as usize];
+        from.read_exact(&mut why)?;
+        return Ok(Err(String::from_utf8_lossy(&why).into_owned()));
+    }
+    let mut head = [0; 10];
+    from.read_exact(&mut head)?;
+    let [depth, colour, w0, w1, w2, w3, h0, h1, h2, h3] = head;
+    let size = (u32::from_le_bytes([w0, w1, w2, w3]), u32::from_le_bytes([h0, h1, h2, h3]));
+    let count = u64::from(size.0) * u64::from(size.1);
+    let bytes = length(from)?;
+    let wide = if depth == b'F' { 2 } else { 1 };
+    if kind != *b"+" || bytes > most || Some(bytes) != count.checked_mul(wide) {
+        return Err(invalid());
+    }
+    let mut values = vec![0; bytes as usize];
+    from.read_exact(&mut values)?;
+    let pixels = match depth {
+        b'8' => Pixels::Eight(values),
+        b'F' => {
+            let pairs = values.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]));
+            Pixels::Sixteen(pairs.collect())
+        }
+        _ => return Err(invalid()),
+    };
+    Ok(Ok(Decoded { size, colour: colour == 1, pixels }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replies_come_through_the_pipe_as_they_are_and_lies_do_not() {
+        let deep = Pixels::Sixteen(vec![1, 256, 65_535, 7, 8, 9]);
+        let decoded = Decoded { size: (3, 2), colour: true, pixels: deep };
+        for reply in [Ok(decoded), Err("no".to_owned())] {
+            let mut bytes = Vec::new();
+            write_reply(&mut bytes, &reply).expect("written");
+            assert_eq!(read_reply(&mut &bytes[..], 12).expect("read"), reply);
+            if reply.is_ok() {
+                assert!(read_reply(&mut &bytes[..], 11).is_err(), "more than was agreed");
+                bytes[3] = 200;
+                assert!(read_reply(&mut &bytes[..], 12).is_err(), "another size");
+            }
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The part of a frame in which a scanner shows ultrasound; names are burned in outside of it.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A box or a fan of pixels.
+///
+/// As text (`--outside`): `box:LEFT,TOP,RIGHT,BOTTOM` in px, both ends included, or
+/// `fan:X,Y,NEAR,FAR,LEFT,RIGHT` with the apex and the two radii in px and the two edges in degrees
+/// from straight down, positive to the right.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Region {
+    /// First column and row, last column and row.
+    Box([u32; 4]),
+    /// A sector of a ring.
+    Fan(Fan),
+}
+
+/// What a phased or curved array shows: everything between two radii and two angles at an apex.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Fan {
+    /// Column and row of the apex, px; it may lie outside the frame.
+    pub apex_px: [f64; 2],
+    /// Radii of the upper and the lower end, px.
+    pub radii_px: [f64; 2],
+    /// Left and right edge, degrees from straight down.
+    pub edges_degrees: [f64; 2],
+}
+
+impl Fan {
+    /// Whether a place, px, lies in it.
+    #[must_use]
+    pub fn contains(&self, x: f64, y: f64) -> bool {
+        let (dx, dy) = (x - self.apex_px[0], y - self.apex_px[1]);
+        let (radius, angle) = (dx.hypot(dy), dx.atan2(dy).to_degrees());
+        (self.radii_px[0]..=self.radii_px[1]).contains(&radius)
+            && (self.edges_degrees[0]..=self.edges_degrees[1]).contains(&angle)
+    }
+}
+
+impl Region {
+    /// Whether a pixel, by column and row, belongs to it.
+    #[must_use]
+    pub fn contains(&self, column: u32, row: u32) -> bool {
+        match self {
+            Self::Box([x0, y0, x1, y1]) => {
+                (*x0..=*x1).contains(&column) && (*y0..=*y1).contains(&row)
+            }
+            Self::Fan(fan) => fan.contains(f64::from(column) + 0.5, f64::from(row) + 0.5),
+        }
+    }
+
+    /// First column and row, last column and row of its pixels in a frame of this size; `None`
+    /// when it has no pixel there.
+    #[must_use]
+    pub fn bounds(&self, width_px: u32, height_px: u32) -> Option<[u32; 4]> {
+        let mut bounds: Option<[u32; 4]> = None;
+        for row in 0..height_px {
+            for column in (0..width_px).filter(|&column| self.contains(column, row)) {
+                let [x0, y0, x1, _] = bounds.unwrap_or([column, row, column, row]);
+                bounds = Some([x0.min(column), y0, x1.max(column), row]);
+            }
+        }
+        bounds
+    }
+}
+
+impl fmt::Display for Region {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Box([x0, y0, x1, y1]) => write!(f, "box:{x0},{y0},{x1},{y1}"),
+            Self::Fan(Fan { apex_px: [x, y], radii_px: [near, far], edges_degrees: [l, r] }) => {
+                write!(f, "fan:{x:.1},{y:.1},{near:.1},{far:.1},{l:.1},{r:.1}")
+            }
+        }
+    }
+}
+
+/// What a region is written like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a region is box:LEFT,TOP,RIGHT,BOTTOM in px, or fan:X,Y,NEAR,FAR,LEFT,RIGHT in px and degrees \
+     from straight down"
+)]
+pub struct NoRegion;
+
+impl FromStr for Region {
+    type Err = NoRegion;
+
+    fn from_str(text: &str) -> Result<Self, NoRegion> {
+        let (kind, numbers) = text.split_once(':').ok_or(NoRegion)?;
+        let parts = numbers.split(',').map(str::trim);
+        match kind {
+            "box" => {
+                let whole: Result<Vec<u32>, _> = parts.map(str::parse).collect();
+                let sides: Option<[u32; 4]> = whole.ok().and_then(|all| all.try_into().ok());
+                let sound = sides.filter(|[x0, y0, x1, y1]| x0 <= x1 && y0 <= y1);
+                sound.map(Self::Box).ok_or(NoRegion)
+            }
+            "fan" => {
+                let all: Result<Vec<f64>, _> = parts.map(str::parse).collect();
+                let all: Option<[f64; 6]> = all.ok().and_then(|all| all.try_into().ok());
+                let [x, y, near, far, left, right] = all.ok_or(NoRegion)?;
+                let sound = [x, y, near, far, left, right].iter().all(|v: &f64| v.abs() < 1e6)
+                    && (0.0..far).contains(&near)
+                    && left < right;
+                let fan =
+                    Fan { apex_px: [x, y], radii_px: [near, far], edges_degrees: [left, right] };
+                sound.then_some(Self::Fan(fan)).ok_or(NoRegion)
+            }
+            _ => Err(NoRegion),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn regions_are_read_as_they_are_written() {
+        for text in ["box:4,6,15,20", "fan:170.0,-4.0,22.0,207.5,-39.7,40.7"] {
+            let region: Region = text.parse().expect("a region");
+            assert_eq!(region.to_string(), text);
+        }
+        for text in ["", "box:1,2,3", "box:5,0,4,9", "fan:0,0,9,8,-1,1", "fan:0,0,0,NaN,-1,1"] {
+            assert_eq!(text.parse::<Region>(), Err(NoRegion), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_fan_lies_below_its_apex_between_its_radii_and_edges() {
+        let region: Region = "fan:50,0,10,40,-45,30".parse().expect("a region");
+        assert!(region.contains(50, 20) && region.contains(32, 22) && region.contains(59, 20));
+        assert!(!region.contains(50, 5) && !region.contains(50, 45) && !region.contains(66, 20));
+        let [x0, y0, x1, y1] = region.bounds(100, 100).expect("pixels");
+        assert_eq!((x0, y0, x1, y1), (22, 7, 69, 39));
+        assert_eq!(region.bounds(20, 5), None);
+    }
+}

@@ -1,0 +1,256 @@
+//! The clip itself without patient data: as DICOM ultrasound, or as images.
+//!
+//! The DICOM object is made anew, not stripped: it holds what the list in [`write_dicom`] names
+//! (geometry, timing, the pixels as gray of 8 bits) and nothing that was copied from the source.
+//! That fulfils the Basic Application Level Confidentiality Profile (PS3.15 annex E), and the
+//! object says so; "Clean Pixel Data" it says only when the outside of the ultrasound regions is
+//! black. Pixels that may show a name are not exported at all: the file must say that nothing is
+//! burned in, or a person must have named or confirmed what stays visible.
+//!
+//! Identifiers are mapped with the secret of the project: objects of one series stay one series,
+//! and a segmentation exported with the mapped identifiers refers to the exported clip.
+
+use std::path::Path;
+
+use dicom_core::{PrimitiveValue, VR};
+use dicom_dictionary_std::tags;
+use dicom_object::FileMetaTableBuilder;
+
+use super::atomic::{ensure_folder, write_atomic};
+use super::dicom_seg::{EXPLICIT_LITTLE, Item, code, decimals, nest, put, uid};
+use super::{ExportError, Job, Report, overlay};
+use crate::codec::{self, OpenOptions, Outside, Privacy};
+use crate::domain::{ClipKind, DicomOrigin};
+
+const ULTRASOUND: &str = "1.2.840.10008.5.1.4.1.1.6.1";
+const ULTRASOUND_FRAMES: &str = "1.2.840.10008.5.1.4.1.1.3.1";
+/// Pixels of an object that is made in memory.
+const MAX_BYTES: usize = 1 << 30;
+
+/// What an export without patient data needs.
+#[derive(Clone, Debug)]
+pub struct Anonymous {
+    /// The secret of the project, by which identifiers are mapped.
+    pub key: [u8; 32],
+    /// What is known of patient data in the clip, and what of it is hidden.
+    pub privacy: Privacy,
+}
+
+/// The identifiers of a clip as its de-identified objects have them. The class stays; an absent
+/// identifier stays absent.
+#[must_use]
+pub fn mapped(origin: &DicomOrigin, key: &[u8; 32]) -> DicomOrigin {
+    let map = |held: &str| match held {
+        "" => String::new(),
+        held => uid(&[key, held.as_bytes()]),
+    };
+    DicomOrigin {
+        class_uid: origin.class_uid.clone(),
+        // One object for all frames is written, whatever they came from.
+        instance_uids: match &origin.instance_uids[..] {
+            [] => Vec::new(),
+            all => vec![map(&all.join("\\"))],
+        },
+        study_uid: map(&origin.study_uid),
+        series_uid: map(&origin.series_uid),
+        space_uid: origin.space_uid.as_deref().map(map),
+    }
+}
+
+/// Refuses pixels that may show a name.
+fn checked<'a>(job: &'a Job, path: &Path) -> Result<&'a Anonymous, ExportError> {
+    let unfit = |cause: &str, advice: &str| Err(ExportError::unfit(path, cause, advice));
+    if job.frames.is_none() {
+        let cause = "it holds the pictures, and the clip is not at hand";
+        return unfit(cause, "export the clip instead of the project");
+    }
+    let Some(anonymous) = &job.anonymous else {
+        let cause = "it takes the project's map of identifiers, which is not at hand here";
+        return unfit(cause, "export it by the command `sonomark export`");
+    };
+    let privacy = &anonymous.privacy;
+    let untagged_volume = job.info.kind == ClipKind::Volume && !privacy.medical;
+    match privacy.outside {
+        Outside::Hidden => Ok(anonymous),
+        Outside::HiddenAsFound(region) => unfit(
+            "nobody has confirmed the region that was found in its pixels",
+            &format!(
+                "look at several frames with `sonomark --outside hide CLIP`; if they show no text \
+                 and miss no tissue, export with --outside {region}"
+            ),
+        ),
+        Outside::Shown if privacy.clean_pixels || untagged_volume => Ok(anonymous),
+        Outside::Shown => unfit(
+            "names may be burned into its pixels, and the file does not say that there are none",
+            "give --outside hide, or what is to stay visible (--help)",
+        ),
+    }
+}
+
+/// A folder of `00000.png`, ...
+pub(super) fn write_frames(job: &Job, folder: &Path) -> Result<Report, ExportError> {
+    checked(job, folder)?;
+    ensure_folder(folder)?;
+    let mut report = Report::default();
+    for frame in 0..job.info.frames {
+        overlay::put_frame(job, &mut report, folder, frame)?;
+    }
+    Ok(report)
+}
+
+/// One DICOM object of the ultrasound classes.
+pub(super) fn write_dicom(job: &Job, path: &Path) -> Result<Report, ExportError> {
+    let anonymous = checked(job, path)?;
+    let info = job.info;
+    if info.kind == ClipKind::Volume {
+        let cause = "it is a volume, and ultrasound objects hold stills and cines";
+        return Err(ExportError::unfit(path, cause, "choose nnunet, whose volumes hold no tags"));
+    }
+    let bytes = info.width_px as usize * info.height_px as usize * info.frames;
+    if bytes > MAX_BYTES {
+        let cause = "its pixels take more than 1 GiB";
+        return Err(ExportError::unfit(path, cause, "choose frames"));
+    }
+    let class = if info.frames > 1 { ULTRASOUND_FRAMES } else { ULTRASOUND };
+    // A clip that was no DICOM object gets identifiers from its content.
+    let hash = info.content_hash.0.as_bytes();
+    let origin = mapped(&job.origin.clone().unwrap_or_default(), &anonymous.key);
+    let or_made = |held: &str, what: &str| match held {
+        "" => uid(&[&anonymous.key, hash, what.as_bytes()]),
+        held => held.to_owned(),
+    };
+    let instance = or_made(origin.instance_uids.first().map_or("", String::as_str), "instance");
+    let mut set = Item::new_empty();
+    for (tag, vr, text) in [
+        (tags::SOP_CLASS_UID, VR::UI, class),
+        (tags::SOP_INSTANCE_UID, VR::UI, &instance),
+        (tags::STUDY_INSTANCE_UID, VR::UI, &or_made(&origin.study_uid, "study")),
+        (tags::SERIES_INSTANCE_UID, VR::UI, &or_made(&origin.series_uid, "series")),
+        (tags::IMAGE_TYPE, VR::CS, "DERIVED\\PRIMARY"),
+        (tags::MODALITY, VR::CS, "US"),
+        (tags::SERIES_NUMBER, VR::IS, "1"),
+        (tags::INSTANCE_NUMBER, VR::IS, "1"),
+        (tags::DERIVATION_DESCRIPTION, VR::ST, "gray of 8 bits"),
+        (tags::PATIENT_IDENTITY_REMOVED, VR::CS, "YES"),
+        (tags::LONGITUDINAL_TEMPORAL_INFORMATION_MODIFIED, VR::CS, "REMOVED"),
+        (tags::BURNED_IN_ANNOTATION, VR::CS, "NO"),
+        // The standard wants these and lets them be empty.
+        (tags::PATIENT_NAME, VR::PN, ""),
+        (tags::PATIENT_ID, VR::LO, ""),
+        (tags::PATIENT_BIRTH_DATE, VR::DA, ""),
+        (tags::PATIENT_SEX, VR::CS, ""),
+        (tags::STUDY_DATE, VR::DA, ""),
+        (tags::STUDY_TIME, VR::TM, ""),
+        (tags::STUDY_ID, VR::SH, ""),
+        (tags::ACCESSION_NUMBER, VR::SH, ""),
+        (tags::REFERRING_PHYSICIAN_NAME, VR::PN, ""),
+        (tags::MANUFACTURER, VR::LO, ""),
+    ] {
+        put(&mut set, tag, vr, text);
+    }
+    describe_removal(&mut set, anonymous);
+    describe_pixels(&mut set, job);
+    let pixels = pixels(job, path, bytes)?;
+    put(&mut set, tags::PIXEL_DATA, VR::OB, PrimitiveValue::U8(pixels.into()));
+    let meta = FileMetaTableBuilder::new()
+        .transfer_syntax(EXPLICIT_LITTLE)
+        .media_storage_sop_class_uid(class)
+        .media_storage_sop_instance_uid(&instance);
+    let object = set.with_meta(meta).map_err(|e| ExportError::encode(path, e))?;
+    let mut bytes = Vec::new();
+    object.write_all(&mut bytes).map_err(|e| ExportError::encode(path, e))?;
+    write_atomic(path, &bytes)?;
+    compare(job, path)?;
+    Ok(Report { files: vec![path.to_owned()], ..Report::default() })
+}
+
+fn describe_removal(set: &mut Item, anonymous: &Anonymous) {
+    let version = concat!("sonomark ", env!("CARGO_PKG_VERSION"), ", object made anew");
+    put(set, tags::DEIDENTIFICATION_METHOD, VR::LO, version);
+    let profile = ("113100", "Basic Application Confidentiality Profile");
+    let clean = ("113101", "Clean Pixel Data Option");
+    let hidden = anonymous.privacy.outside != Outside::Shown;
+    let done = [Some(profile), hidden.then_some(clean)];
+    let items = done.into_iter().flatten().map(|(value, meaning)| code(value, "DCM", meaning));
+    nest(set, tags::DEIDENTIFICATION_METHOD_CODE_SEQUENCE, items.collect());
+}
+
+/// Size, depth, time between frames and size of a pixel.
+fn describe_pixels(set: &mut Item, job: &Job) {
+    let info = job.info;
+    put(set, tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME2");
+    let words = [
+        (tags::SAMPLES_PER_PIXEL, 1),
+        (tags::ROWS, info.height_px as u16),
+        (tags::COLUMNS, info.width_px as u16),
+        (tags::BITS_ALLOCATED, 8),
+        (tags::BITS_STORED, 8),
+        (tags::HIGH_BIT, 7),
+        (tags::PIXEL_REPRESENTATION, 0),
+    ];
+    for (tag, word) in words {
+        put(set, tag, VR::US, word);
+    }
+    if info.frames > 1 {
+        put(set, tags::NUMBER_OF_FRAMES, VR::IS, info.frames.to_string());
+    }
+    if let Some(ms) = info.frame_time_ms.filter(|_| info.frames > 1) {
+        put(set, tags::FRAME_TIME, VR::DS, decimals(&[ms]));
+        let pointer = PrimitiveValue::Tags([tags::FRAME_TIME].as_slice().into());
+        put(set, tags::FRAME_INCREMENT_POINTER, VR::AT, pointer);
+    }
+    let Some(spacing_mm) = info.pixel_spacing_mm else { return };
+    let mut region = Item::new_empty();
+    // A two-dimensional picture of tissue, in cm.
+    for (tag, word) in [
+        (tags::REGION_SPATIAL_FORMAT, 1),
+        (tags::REGION_DATA_TYPE, 1),
+        (tags::PHYSICAL_UNITS_X_DIRECTION, 3),
+        (tags::PHYSICAL_UNITS_Y_DIRECTION, 3),
+    ] {
+        put(&mut region, tag, VR::US, word as u16);
+    }
+    for (tag, long) in [
+        (tags::REGION_FLAGS, 0),
+        (tags::REGION_LOCATION_MIN_X0, 0),
+        (tags::REGION_LOCATION_MIN_Y0, 0),
+        (tags::REGION_LOCATION_MAX_X1, info.width_px - 1),
+        (tags::REGION_LOCATION_MAX_Y1, info.height_px - 1),
+    ] {
+        put(&mut region, tag, VR::UL, long);
+    }
+    let deltas = [(tags::PHYSICAL_DELTA_X, 0), (tags::PHYSICAL_DELTA_Y, 1)];
+    for (tag, axis) in deltas {
+        put(&mut region, tag, VR::FD, spacing_mm[axis] / 10.0);
+    }
+    nest(set, tags::SEQUENCE_OF_ULTRASOUND_REGIONS, vec![region]);
+}
+
+fn pixels(job: &Job, path: &Path, bytes: usize) -> Result<Vec<u8>, ExportError> {
+    let Some(frames) = job.frames else { return Ok(Vec::new()) };
+    let mut pixels = Vec::with_capacity(bytes + 1);
+    for frame in 0..job.info.frames {
+        let held = frames(frame).map_err(|why| ExportError::unfit(path, why, "mend the clip"))?;
+        pixels.extend(&held.pixels);
+    }
+    if pixels.len() % 2 == 1 {
+        pixels.push(0);
+    }
+    Ok(pixels)
+}
+
+/// Opens what was written as any clip is opened, and compares every frame.
+fn compare(job: &Job, path: &Path) -> Result<(), ExportError> {
+    let differs = || ExportError::differs(path);
+    let clip = codec::open(path, &OpenOptions::default()).map_err(|_| differs())?;
+    let Some(frames) = job.frames.filter(|_| clip.info().frames == job.info.frames) else {
+        return Err(differs());
+    };
+    for frame in 0..job.info.frames {
+        let (held, found) = (frames(frame), clip.frame(frame));
+        if !matches!((held, found), (Ok(held), Ok(found)) if held == found) {
+            return Err(differs());
+        }
+    }
+    Ok(())
+}

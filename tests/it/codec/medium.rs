@@ -1,0 +1,281 @@
+//! What lies on media and in archives: video in DICOM, DICOMDIR, TIFF of several pages.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use sonomark::codec::{Clip, OpenOptions, clips_of, is_complete, open};
+use sonomark::domain::ClipKind;
+
+use super::{has_ffmpeg, opened, refusal};
+use crate::private::element;
+
+const EXPLICIT: &[u8] = b"1.2.840.10008.1.2.1";
+
+/// What tells one DICOM image from another.
+struct Image<'a> {
+    syntax: &'a [u8],
+    colour: &'a [u8],
+    series: &'a str,
+    number: &'a str,
+    frames: usize,
+    size: (u16, u16),
+}
+
+/// A DICOM image up to its pixels.
+fn head(image: &Image) -> Vec<u8> {
+    let mut meta = Vec::new();
+    element(&mut meta, 2, 0x10, b"UI", image.syntax);
+    let mut out = vec![0; 128];
+    out.extend(b"DICM");
+    element(&mut out, 2, 0, b"UL", &(meta.len() as u32).to_le_bytes());
+    out.extend(meta);
+    element(&mut out, 8, 0x60, b"CS", b"US");
+    element(&mut out, 0x20, 0x0d, b"UI", b"1.2.3");
+    element(&mut out, 0x20, 0x0e, b"UI", format!("1.2.{}", image.series).as_bytes());
+    element(&mut out, 0x20, 0x11, b"IS", image.series.as_bytes());
+    element(&mut out, 0x20, 0x13, b"IS", image.number.as_bytes());
+    let samples: u16 = if image.colour.starts_with(b"MONO") { 1 } else { 3 };
+    element(&mut out, 0x28, 0x02, b"US", &samples.to_le_bytes());
+    element(&mut out, 0x28, 0x04, b"CS", image.colour);
+    element(&mut out, 0x28, 0x08, b"IS", image.frames.to_string().as_bytes());
+    for (tag, value) in
+        [(0x10, image.size.1), (0x11, image.size.0), (0x100, 8), (0x101, 8), (0x102, 7)]
+    {
+        element(&mut out, 0x28, tag, b"US", &value.to_le_bytes());
+    }
+    out
+}
+
+/// The bytes of a video as two fragments.
+fn film(syntax: &[u8], frames: usize, video: &[u8]) -> Vec<u8> {
+    let colour = b"YBR_PARTIAL_420";
+    let image = Image { syntax, colour, series: "1", number: "1", frames, size: (64, 48) };
+    let middle = video.len() / 4 * 2;
+    with_fragments(head(&image), &[&video[..middle], &video[middle..]])
+}
+
+/// Compressed pixels after an empty offset table.
+fn with_fragments(mut out: Vec<u8>, fragments: &[&[u8]]) -> Vec<u8> {
+    out.extend([0xe0, 0x7f, 0x10, 0, b'O', b'B', 0, 0, 0xff, 0xff, 0xff, 0xff]);
+    for part in std::iter::once(&&[][..]).chain(fragments) {
+        out.extend([0xfe, 0xff, 0, 0xe0]);
+        out.extend((part.len().next_multiple_of(2) as u32).to_le_bytes());
+        out.extend(*part);
+        out.resize(out.len() + part.len() % 2, 0);
+    }
+    out.extend([0xfe, 0xff, 0xdd, 0xe0, 0, 0, 0, 0]);
+    out
+}
+
+fn pictures(clip: &Clip) -> Vec<Vec<u8>> {
+    // Backwards, so that seeking is needed.
+    let mut all: Vec<Vec<u8>> =
+        (0..clip.info().frames).rev().map(|i| clip.frame(i).unwrap().pixels.clone()).collect();
+    all.reverse();
+    all
+}
+
+#[test]
+fn video_in_dicom_has_the_frames_of_the_video() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let ffmpeg = |words: &[&str], out: &Path| -> bool {
+        let mut command = Command::new("ffmpeg");
+        command.args(["-v", "error", "-y"]).args(words).arg(out).status().unwrap().success()
+    };
+    let source = ["-f", "lavfi", "-i", "testsrc2=size=64x48:rate=10:duration=1.3"];
+    let kinds = [
+        ("mpeg2video", "ts", "1.2.840.10008.1.2.4.100"),
+        ("libx264", "mp4", "1.2.840.10008.1.2.4.102"),
+        ("libx265", "mp4", "1.2.840.10008.1.2.4.107"),
+    ];
+    for (encoder, container, syntax) in kinds {
+        let video = at(&format!("{encoder}.{container}"));
+        let encoded = ["-c:v", encoder, "-pix_fmt", "yuv420p", "-x265-params", "log-level=none"];
+        if !ffmpeg(&[&source[..], &encoded].concat(), &video) {
+            println!("skipped: no encoder {encoder}");
+            continue;
+        }
+        let expected = opened(&video);
+        assert_eq!(expected.info().frames, 13, "{encoder}");
+        let mut streams = vec![fs::read(&video).unwrap()];
+        if encoder == "libx264" {
+            // The bare stream, without a container.
+            let bare = at("bare.h264");
+            let input = video.to_str().unwrap();
+            assert!(ffmpeg(&["-i", input, "-c", "copy", "-bsf:v", "h264_mp4toannexb"], &bare));
+            streams.push(fs::read(&bare).unwrap());
+        }
+        for stream in streams {
+            let path = at("film.dcm");
+            fs::write(&path, film(syntax.as_bytes(), 13, &stream)).unwrap();
+            is_complete(&path).unwrap();
+            let clip = opened(&path);
+            let info = clip.info();
+            assert_eq!((info.kind, info.frames), (ClipKind::Cine, 13), "{encoder}");
+            assert!(info.format.contains("video") && clip.privacy().badge().is_some());
+            assert!(pictures(&clip) == pictures(&expected), "{encoder}");
+            fs::write(&path, film(syntax.as_bytes(), 14, &stream)).unwrap();
+            let why = refusal(&path);
+            assert!(why.contains("declares 14 frames and holds 13"), "{why}");
+            // The name in a sentence is the file's, not that of what ffmpeg reads.
+            fs::write(&path, film(syntax.as_bytes(), 13, &[7; 4000])).unwrap();
+            let why = refusal(&path);
+            assert!(why.contains("film.dcm") && !why.contains("/proc/"), "{why}");
+        }
+    }
+}
+
+/// (7 x + 13 y + x y) mod 256 of 12 x 8 px by OpenJPH 0.26.3, lossless.
+const HIGH_THROUGHPUT: &str = "\
+    ff4fff51002940000000000c0000000800000000000000000000000c0000000800000000000000000001070101ff50\
+    0008000200000002ff52000c00020001000504044001ff5c00132048505050505050505050505050484848ff640017\
+    00014f70656e4a50482056657220302e32362e332eff90000a00000000006a0001ff93c025f50087740000c012809e\
+    01077400c0124013401180fd27730076c400423400006300c01340151004a09efc800b74003a05fc00e4775500f400\
+    8dc400c02a20157009000c00c5c43db25500980141ece00f6089ecb700fef04300ffd9";
+
+#[test]
+fn high_throughput_jpeg_2000_is_read_exactly() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let listed = Command::new("ffmpeg").args(["-v", "quiet", "-decoders"]).output().unwrap();
+    if !String::from_utf8_lossy(&listed.stdout).contains("libopenjpeg") {
+        println!("skipped: this ffmpeg has no OpenJPEG");
+        return;
+    }
+    let byte = |at: usize| u8::from_str_radix(&HIGH_THROUGHPUT[at..at + 2], 16).unwrap();
+    let stream: Vec<u8> = (0..HIGH_THROUGHPUT.len()).step_by(2).map(byte).collect();
+    let (syntax, colour) = (b"1.2.840.10008.1.2.4.201", b"MONOCHROME2");
+    let image = Image { syntax, colour, series: "1", number: "1", frames: 1, size: (12, 8) };
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ht.dcm");
+    fs::write(&path, with_fragments(head(&image), &[&stream])).unwrap();
+    let frame = opened(&path).frame(0).unwrap();
+    let expected = (0..96).map(|i| (i % 12, i / 12)).map(|(x, y)| (7 * x + 13 * y + x * y) as u8);
+    assert_eq!(frame.pixels, expected.collect::<Vec<u8>>());
+    fs::write(&path, with_fragments(head(&image), &[&stream[..150]])).unwrap();
+    let why = refusal(&path);
+    assert!(why.contains("ht.dcm") && why.contains("decompress it first"), "{why}");
+}
+
+/// A file of `frames` frames whose pixels all are `value`.
+fn write_image(path: &Path, series: &str, number: &str, frames: usize, value: u8) {
+    let (colour, size) = (b"MONOCHROME2", (8, 6));
+    let image = Image { syntax: EXPLICIT, colour, series, number, frames, size };
+    let mut out = head(&image);
+    element(&mut out, 0x7fe0, 0x10, b"OB", &vec![value; 48 * frames]);
+    fs::write(path, out).unwrap();
+}
+
+fn write_listing(path: &Path, names: &[&str]) {
+    let mut records = Vec::new();
+    for name in names {
+        let mut record = Vec::new();
+        element(&mut record, 4, 0x1430, b"CS", b"IMAGE");
+        element(&mut record, 4, 0x1500, b"CS", name.as_bytes());
+        records.extend([0xfe, 0xff, 0, 0xe0]);
+        records.extend((record.len() as u32).to_le_bytes());
+        records.extend(record);
+    }
+    let mut meta = Vec::new();
+    element(&mut meta, 2, 0x10, b"UI", EXPLICIT);
+    let mut out = vec![0; 128];
+    out.extend(b"DICM");
+    element(&mut out, 2, 0, b"UL", &(meta.len() as u32).to_le_bytes());
+    out.extend(meta);
+    element(&mut out, 4, 0x1220, b"SQ", &records);
+    fs::write(path, out).unwrap();
+}
+
+#[test]
+fn a_dicomdir_gives_its_clips_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let images = dir.path().join("images");
+    fs::create_dir(&images).unwrap();
+    // Series 2: three stills, one clip. Series 10: a cine and a still, two clips.
+    write_image(&images.join("a"), "10", "2", 1, 50);
+    write_image(&images.join("b"), "2", "3", 1, 30);
+    write_image(&images.join("c"), "2", "1", 1, 10);
+    write_image(&images.join("d"), "10", "1", 4, 40);
+    write_image(&images.join("e"), "2", "2", 1, 20);
+    let listing = dir.path().join("DICOMDIR");
+    write_listing(&listing, &["IMAGES\\A", "IMAGES\\B", "IMAGES\\C", "IMAGES\\D", "IMAGES\\E"]);
+    let why = refusal(&listing);
+    assert!(why.contains("3 DICOM clips") && why.contains("--series NUMBER"), "{why}");
+    // The folder of the list, the list, and the folder of the files hold the same.
+    for path in [dir.path(), &listing, &images] {
+        let clip = |number| open(path, &OpenOptions { series: Some(number), ..Default::default() });
+        let values = |number| -> Vec<u8> {
+            let clip = clip(number).unwrap();
+            (0..clip.info().frames).map(|i| clip.frame(i).unwrap().pixels[0]).collect()
+        };
+        assert_eq!(values(1), [10, 20, 30], "{}", path.display());
+        assert_eq!((values(2), values(3)), (vec![40; 4], vec![50]), "{}", path.display());
+        assert!(clip(4).is_err() && clip(0).is_err());
+        assert_eq!(clips_of(path), [path]);
+    }
+    // Clips of one file each are listed one by one.
+    write_listing(&listing, &["IMAGES\\A", "IMAGES\\D"]);
+    let listed: Vec<PathBuf> = ["d", "a"].iter().map(|name| images.join(name)).collect();
+    assert_eq!(clips_of(&listing), listed);
+    write_listing(&listing, &["IMAGES\\A", "..\\SECRET"]);
+    assert!(refusal(&listing).contains("lists \"..\\SECRET\", which is not there"));
+}
+
+/// A TIFF of gray pages of 16 bits, 5 x 4, filled with the given values.
+fn pages(values: &[u16]) -> Vec<u8> {
+    let (pixels, directory) = (40, 2 + 9 * 12 + 4);
+    let mut out = b"II*\0".to_vec();
+    out.extend((8 + pixels as u32).to_le_bytes());
+    for (i, value) in values.iter().enumerate() {
+        let start = out.len();
+        out.extend(value.to_le_bytes().repeat(20));
+        let entries: [(u16, u32); 9] = [
+            (256, 5),
+            (257, 4),
+            (258, 16),
+            (259, 1),
+            (262, 1),
+            (273, start as u32),
+            (277, 1),
+            (278, 4),
+            (279, 40),
+        ];
+        out.extend(9u16.to_le_bytes());
+        for (tag, value) in entries {
+            out.extend(tag.to_le_bytes());
+            out.extend([4, 0, 1, 0, 0, 0]);
+            out.extend(value.to_le_bytes());
+        }
+        let next = start + directory + 2 * pixels;
+        out.extend((next as u32 * u32::from(i + 1 < values.len())).to_le_bytes());
+    }
+    out
+}
+
+#[test]
+fn the_pages_of_a_tiff_are_frames() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("stack.tif");
+    fs::write(&path, pages(&[1000, 3000, 2000])).unwrap();
+    is_complete(&path).unwrap();
+    let clip = opened(&path);
+    let info = clip.info();
+    assert_eq!((info.kind, info.frames, info.width_px, info.height_px), (ClipKind::Cine, 3, 5, 4));
+    let values: Vec<u8> = (0..3).map(|i| clip.frame(i).unwrap().pixels[19]).collect();
+    assert_eq!(values, [0, 255, 128], "one ramp for all pages");
+    assert!(refusal(dir.path()).contains("several pages in a folder"));
+    // The last page points to the first, or is cut off.
+    let mut circle = pages(&[1, 2]);
+    let end = circle.len();
+    circle[end - 4..].copy_from_slice(&48u32.to_le_bytes());
+    fs::write(&path, circle).unwrap();
+    assert!(refusal(&path).contains("circle"));
+    fs::write(&path, &pages(&[1, 2])[..250]).unwrap();
+    assert!(refusal(&path).contains("beyond its end"));
+}

@@ -18,10 +18,13 @@ use super::super::maths;
 use super::super::product::{Mat, product};
 use super::{Matrix, Turns};
 
-/// Queries that are answered together: two AVX-512 registers.
-pub(super) const QUERIES: usize = 32;
+/// Queries that are answered together, so that the memory, too large for a cache, is read once for all of them.
+pub(super) const QUERIES: usize = 64;
 /// Remembered frames that meet a query together: their sums fit into the registers of AVX-512.
 const TOGETHER: usize = 8;
+
+/// Columns that are gone through row by row: what the queries became for so many stays in the second-level cache.
+const COLUMNS: usize = 16;
 
 /// Whether this way costs less than projected keys, for `frames` remembered frames of `[h, w]` tokens of `mem_dim`
 /// channels and queries of `d`.
@@ -178,14 +181,17 @@ pub(super) fn attend(
     mixed.fill(0.0);
     let mut state = Running { peak: [f32::MIN; QUERIES], total: [0.0; QUERIES] };
     for group in &memory.groups {
-        let count = w * group.frames;
-        let scores = room(scores, count * QUERIES);
-        let keys = group.keys.chunks_exact(count * mem_dim);
-        for ((row, keys), values) in
-            rows.chunks_exact(each).zip(keys).zip(group.values.chunks_exact(count * mem_dim))
-        {
-            meet(columns, row, keys, group.frames, scores);
-            state.take(scores, values, mem_dim, mixed);
+        let of_place = group.frames * mem_dim;
+        for (nth, columns) in columns.chunks(COLUMNS * each).enumerate() {
+            let width = columns.len() / each;
+            let scores = room(scores, width * group.frames * QUERIES);
+            for (y, row) in rows.chunks_exact(each).enumerate() {
+                let part = (y * w + nth * COLUMNS) * of_place..;
+                let [keys, values] =
+                    [&group.keys, &group.values].map(|all| &all[part.clone()][..width * of_place]);
+                meet(columns, row, keys, group.frames, scores);
+                state.take(scores, values, mem_dim, mixed);
+            }
         }
     }
     let [values, placeless] = memory.pointers;

@@ -510,7 +510,7 @@ fn record(random: &mut Rng, number: usize) -> (OsString, Vec<u8>) {
             ("config.yaml".into(), yaml.into_bytes())
         }
         1 => {
-            let deep = [100, 1_000, 5_000][random.usize(..3)];
+            let deep = [100, 5_000, 200_000][random.usize(..3)];
             ("config.yaml".into(), format!("theme: {}", "[".repeat(deep)).into_bytes())
         }
         2 => {

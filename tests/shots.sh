@@ -70,14 +70,15 @@ shot() { grab; convert "xwd:$tmp/now.xwd" "$out/$1.png"; echo "$out/$1.png"; }
 
 sleep 0.7; settle; shot 01-opened
 keys =6G Return; shot 02-where-the-rays-start
-keys =s =x; shot 03-a-leap-nearer
+keys =x; shot 03-a-leap-nearer
 keys =3; shot 04-a-point-and-its-letters
-keys =g; shot 05-moved-by-a-letter
+keys =m; shot 05-moved-by-a-letter
 keys =9 =6 equal; shot 06-four-points
 keys Return; shot 07-the-suggestion-taken
 keys Escape =w; shot 08-keys-that-can-follow
 keys =b; shot 09-visible-here
-keys =y =y =y =y =y =y =y =y; shot 10-window-found
+# From frame 6 of 16: three answers to its first frame, four to its last.
+keys =n =y =n =n =y =y =n; shot 10-window-found
 keys =pp; sleep 3; settle; shot 11-propagated
 keys =W; shot 12-worst-frame
 keys =vb period period; shot 13-side-by-side

@@ -1,27 +1,54 @@
 //! Letters drawn into a picture: names of places that a key reaches.
 //!
-//! Sixteen lines of bits instead of a font: they must be read at ten pixels, over speckle.
+//! A table of bits instead of a font: they must be read at seven pixels, over speckle.
 
 use super::Picture;
 use super::shapes::stamp;
 
-/// Three columns by five rows, from the top row on, one octal digit each, 'a' to 'z'.
-const GLYPHS: [u16; 26] = [
-    0o25755, 0o65656, 0o34443, 0o65556, 0o74647, 0o74644, 0o34553, 0o55755, 0o72227, 0o11152,
-    0o55655, 0o44447, 0o57755, 0o65555, 0o25552, 0o65644, 0o25563, 0o65655, 0o34216, 0o72222,
-    0o55557, 0o55522, 0o55775, 0o55255, 0o55222, 0o71247,
+/// Seven rows of five columns, from the top row on, the left column the highest bit, 'a' to 'z'.
+#[rustfmt::skip]
+const GLYPHS: [[u8; ROWS as usize]; 26] = [
+    [0x0e, 0x11, 0x11, 0x1f, 0x11, 0x11, 0x11],
+    [0x1e, 0x11, 0x11, 0x1e, 0x11, 0x11, 0x1e],
+    [0x0f, 0x10, 0x10, 0x10, 0x10, 0x10, 0x0f],
+    [0x1e, 0x11, 0x11, 0x11, 0x11, 0x11, 0x1e],
+    [0x1f, 0x10, 0x10, 0x1e, 0x10, 0x10, 0x1f],
+    [0x1f, 0x10, 0x10, 0x1e, 0x10, 0x10, 0x10],
+    [0x0f, 0x10, 0x10, 0x13, 0x11, 0x11, 0x0f],
+    [0x11, 0x11, 0x11, 0x1f, 0x11, 0x11, 0x11],
+    [0x0e, 0x04, 0x04, 0x04, 0x04, 0x04, 0x0e],
+    [0x07, 0x02, 0x02, 0x02, 0x02, 0x12, 0x0c],
+    [0x11, 0x12, 0x14, 0x18, 0x14, 0x12, 0x11],
+    [0x10, 0x10, 0x10, 0x10, 0x10, 0x10, 0x1f],
+    [0x11, 0x1b, 0x15, 0x15, 0x11, 0x11, 0x11],
+    [0x11, 0x19, 0x19, 0x15, 0x13, 0x13, 0x11],
+    [0x0e, 0x11, 0x11, 0x11, 0x11, 0x11, 0x0e],
+    [0x1e, 0x11, 0x11, 0x1e, 0x10, 0x10, 0x10],
+    [0x0e, 0x11, 0x11, 0x11, 0x15, 0x12, 0x0d],
+    [0x1e, 0x11, 0x11, 0x1e, 0x14, 0x12, 0x11],
+    [0x0f, 0x10, 0x10, 0x0e, 0x01, 0x01, 0x1e],
+    [0x1f, 0x04, 0x04, 0x04, 0x04, 0x04, 0x04],
+    [0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x0e],
+    [0x11, 0x11, 0x11, 0x11, 0x11, 0x0a, 0x04],
+    [0x11, 0x11, 0x11, 0x15, 0x15, 0x1b, 0x11],
+    [0x11, 0x11, 0x0a, 0x04, 0x0a, 0x11, 0x11],
+    [0x11, 0x11, 0x0a, 0x04, 0x04, 0x04, 0x04],
+    [0x1f, 0x01, 0x02, 0x04, 0x08, 0x10, 0x1f],
 ];
-const COLUMNS: i64 = 3;
-const ROWS: i64 = 5;
+const COLUMNS: i64 = 5;
+const ROWS: i64 = 7;
 
 /// Half the height of a letter in a picture with marks of half the size `mark_px`, px.
 pub(super) fn half_height(mark_px: i64) -> i64 {
     ROWS * enlarged(mark_px) / 2
 }
 
+/// Cells this wide (twice the size of a mark) are of displays with small pixels.
+const WIDE_PX: i64 = 7;
+
 /// Pixels of the screen for one of the letter.
 fn enlarged(mark_px: i64) -> i64 {
-    if mark_px > 2 { 2 } else { 1 }
+    1 + mark_px / WIDE_PX
 }
 
 /// Draws a letter with a dark rim, its middle at `at`; other characters than letters are none.
@@ -30,10 +57,10 @@ pub(super) fn letter(picture: &mut Picture, at: (f32, f32), letter: char, mark_p
     let Some(glyph) = GLYPHS.get(number) else { return };
     let (zoom, half) = (enlarged(mark_px), half_height(mark_px));
     stamp(picture, at, half + 1, index, |dx, dy| {
-        let (column, row) =
-            ((dx + COLUMNS * zoom / 2).div_euclid(zoom), (dy + half).div_euclid(zoom));
+        let column = (dx + COLUMNS * zoom / 2).div_euclid(zoom);
+        let row = (dy + half).div_euclid(zoom);
         let inside = (0..COLUMNS).contains(&column) && (0..ROWS).contains(&row);
-        inside && glyph >> (3 * (ROWS - 1 - row) + COLUMNS - 1 - column) & 1 == 1
+        inside && glyph[row as usize] >> (COLUMNS - 1 - column) & 1 == 1
     });
 }
 
@@ -51,10 +78,10 @@ mod tests {
         let rows = |c: char| -> Vec<String> {
             let picture = drawn(c);
             let row = |y| picture.row(y).iter().map(|i| if *i == 9 { '#' } else { '.' }).collect();
-            (2..12).step_by(2).map(row).collect()
+            (4..11).map(row).collect()
         };
-        let l = ["...##.......", "...##.......", "...##.......", "...##.......", "...######..."];
-        assert_eq!(rows('l'), l);
+        let f = ["....#####...", "....#.......", "....#.......", "....####....", "....#......."];
+        assert_eq!(rows('f')[..5], f);
         let all: std::collections::BTreeSet<_> = ('a'..='z').map(rows).collect();
         assert_eq!(all.len(), 26);
         assert_eq!(drawn('?'), Picture::filled(12, 14, 7));

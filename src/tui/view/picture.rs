@@ -244,7 +244,9 @@ fn marks(model: &Model, scene: &mut Scene<'_>) {
     if let Some(from) = model.tools.cut {
         scene.lines.push(LineMark { from, to: model.cursor, colour: CHOSEN, dotted: false });
     }
-    scene.crosshair = Some(Crosshair { at: model.cursor, colour: CURSOR });
+    // A point on a ray is marked by itself; the crosshair would hide the letters next to it.
+    let pointing = model.tools.rays.as_ref().is_some_and(|tool| tool.last.is_some());
+    scene.crosshair = (!pointing).then_some(Crosshair { at: model.cursor, colour: CURSOR });
 }
 
 /// A short stroke across either end of a distance, so that the ends are seen on speckle.

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::domain::{Bitmap, BoxPx, FrameIndex, GrayFrame, PointPx, Prompt, Track, TrackId};
+use crate::domain::{
+    Bitmap, BoxPx, FrameIndex, GrayFrame, MARKS_ASIDE, PointPx, Prompt, Track, TrackId,
+};
 use crate::tui::action::Action;
 use crate::tui::graphics::{
     BoxMark, Colour, Crosshair, LetterMark, LineMark, MaskLayer, MaskStyle, Palette, Picture,
@@ -279,6 +281,8 @@ fn circle(middle: PointPx, radius_px: f32, scene: &mut Scene<'_>) {
 const CALIPER_PX: f32 = 7.0;
 /// Lines that make a circle.
 const CIRCLE: usize = 24;
+/// Letters on either side of a new point that do not wait for its mask.
+const AT_ONCE: usize = 2;
 /// Half the length of the ticks on a ray, screen px.
 const TICK_PX: f32 = 4.0;
 /// Where the suggested ray begins, as a share of its length.
@@ -303,7 +307,12 @@ fn rays(model: &Model, tool: &RayTool, scene: &mut Scene<'_>) {
     let marks = tool.marks(model.clip.width_px, model.clip.height_px, letters.len());
     if let Some(last) = &tool.last {
         let (dx, dy) = last.ray.step();
-        for mark in &marks {
+        // A point is to be seen at once over a slow line: the letters next to it come with it, the
+        // others with its mask.
+        let coming = model.jobs.asked.iter().any(|asked| asked.frame == model.frame);
+        let middle = letters.len().min(2 * MARKS_ASIDE) / 2;
+        let at_once = middle.saturating_sub(AT_ONCE)..middle + AT_ONCE;
+        for mark in marks.iter().filter(|mark| !coming || at_once.contains(&mark.slot)) {
             let at = last.ray.at(mark.radius_px);
             tick(last.ray, at, if mark.on.is_some() { BOUNDARY } else { CURSOR });
             // Marks lie close: their letters stand on either side in turn.

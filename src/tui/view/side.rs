@@ -115,7 +115,7 @@ fn rays<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<'a>> {
     let leaping = [("letters", "leap there"), ("1..9 0 - =", "first point"), ("esc", "done")];
     let pointing = [
         ("1..9 0 - =", "the hours"),
-        ("letters", "move it there"),
+        ("letters", "move it"),
         ("enter", "dotted ray"),
         ("] [", "other edge"),
         ("up down", "by 1 px"),

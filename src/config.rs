@@ -77,12 +77,14 @@ pub struct Settings {
     pub device: Setting<String>,
     /// A model card, or the name of an imported network; `None` is the shipped one.
     pub card: Setting<Option<PathBuf>>,
-    /// How pictures are drawn: `auto`, `sixel`, `kitty` or `halfblock`.
+    /// How pictures are drawn: `auto`, `sixel`, `kitty`, `iterm` or `halfblock`.
     pub graphics: Setting<String>,
     /// Name of the theme.
     pub theme: Setting<String>,
     /// Name of the keymap.
     pub keymap: Setting<String>,
+    /// Whether masks are computed while the person looks, before they ask.
+    pub ahead: Setting<bool>,
     /// What a hang-up does to a running propagation.
     pub on_hangup: Setting<OnHangup>,
     /// Memory for the features of visited frames, MiB.
@@ -138,19 +140,20 @@ pub struct Flags {
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct ConfigError(pub Vec<Faults>);
 
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "project",
     "device",
     "card",
     "graphics",
     "theme",
     "keymap",
+    "ahead",
     "on_hangup",
     "features_mib",
     "outside",
     "schema",
 ];
-const GRAPHICS: [&str; 4] = ["auto", "sixel", "kitty", "halfblock"];
+const GRAPHICS: [&str; 5] = ["auto", "sixel", "kitty", "iterm", "halfblock"];
 
 impl Settings {
     /// Reads the settings of this process: its environment, its home folder and `flags`.
@@ -211,6 +214,11 @@ impl Settings {
             ("graphics", self.graphics.value.clone(), self.graphics.origin.to_string()),
             ("theme", shown(&self.theme.value), self.theme.origin.to_string()),
             ("keymap", shown(&self.keymap.value), self.keymap.origin.to_string()),
+            (
+                "ahead",
+                if self.ahead.value { "on" } else { "off" }.to_owned(),
+                self.ahead.origin.to_string(),
+            ),
             ("on_hangup", hangup.to_owned(), self.on_hangup.origin.to_string()),
             (
                 "features_mib",
@@ -333,6 +341,7 @@ impl Raw {
         let keymap = one("keymap", "default", &name_fault);
         let on_hangup =
             one("on_hangup", "finish", &|value| choice_fault(value, &["finish", "stop"]));
+        let ahead = one("ahead", "on", &|value| choice_fault(value, &["on", "off"]));
         let finish = on_hangup.value != "stop";
         let features_mib = one("features_mib", "512", &|value| {
             let whole = value.parse::<usize>().is_ok_and(|mib| (1..=1 << 20).contains(&mib));
@@ -348,6 +357,7 @@ impl Raw {
             graphics,
             theme,
             keymap,
+            ahead: Setting { value: ahead.value != "off", origin: ahead.origin },
             on_hangup: Setting {
                 value: if finish { OnHangup::Finish } else { OnHangup::Stop },
                 origin: on_hangup.origin,

@@ -115,10 +115,11 @@ fn terminal() -> Finding {
     }
     match probe(std::env::var_os("TMUX").is_some()) {
         Ok(can) => {
-            let how = match (can.sixel, can.kitty) {
-                (true, _) => "sixel",
-                (false, true) => "kitty's images (no sixel)",
-                (false, false) => "half blocks (neither sixel nor kitty's images)",
+            let how = match (can.iterm, can.sixel, can.kitty) {
+                (true, ..) => "iTerm2's inline images",
+                (_, true, _) => "sixel",
+                (_, false, true) => "kitty's images (no sixel)",
+                (_, false, false) => "half blocks (neither sixel nor kitty's images)",
             };
             let cell = can.cell_px.map_or("unknown".to_owned(), |(w, h)| format!("{w} x {h} px"));
             let sync = if can.sync_output { "yes" } else { "no" };

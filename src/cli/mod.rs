@@ -71,7 +71,7 @@ struct Global {
     /// Another network: the name of an imported one, or the path of a card with its weights beside it
     #[arg(long, global = true, value_name = "CARD")]
     card: Option<PathBuf>,
-    /// How pictures are drawn: auto, sixel, kitty or halfblock [default: auto]
+    /// How pictures are drawn: auto, sixel, kitty, iterm or halfblock [default: auto]
     #[arg(long, global = true, value_name = "HOW")]
     graphics: Option<String>,
     /// Theme: dark, light, mono or one of yours

@@ -58,6 +58,19 @@ impl BoxPx {
     }
 }
 
+impl BoxPx {
+    /// One of nine equal parts: `column` and `row` 0..3.
+    #[must_use]
+    pub fn ninth(self, column: u8, row: u8) -> Self {
+        let third = |low: f32, high: f32, at: u8| low + (high - low) * f32::from(at) / 3.0;
+        let corner = |column: u8, row: u8| {
+            let x = third(self.min.x, self.max.x, column);
+            PointPx::new(x, third(self.min.y, self.max.y, row))
+        };
+        Self { min: corner(column, row), max: corner(column + 1, row + 1) }
+    }
+}
+
 /// Where the voxels of a volume lie, mm, in the axes of DICOM and ITK (LPS): x to the patient's
 /// left, y to the back, z to the head.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

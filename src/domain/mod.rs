@@ -21,6 +21,7 @@ mod prompt;
 mod rays;
 mod region;
 pub mod review;
+mod ruler;
 mod shown;
 mod snap;
 mod strip;
@@ -45,6 +46,7 @@ pub use rays::{
     Edge, HOURS, Ray, centre_of, contour_radius, edges_along, least_certain, likeliest,
 };
 pub use region::{Fan, NoRegion, Region};
+pub use ruler::{MARKS_ASIDE, RayMark, marks_along};
 pub use shown::shown;
 pub use snap::snap_to_points;
 pub use strip::{crossings, sampled};

@@ -25,6 +25,9 @@ const BELIEF_FLOOR: f32 = 0.1;
 /// Where nothing is expected, an edge this far out counts a quarter: structures are small, and
 /// the strongest edges of an image mostly belong to others.
 const NEARBY_PX: f32 = 120.0;
+/// With fewer points the mask is a guess, and points all round tell more than its doubts: mean IoU
+/// .80 instead of .70 at four points, on 18 stills of `val` that the table of keys does not use.
+const FEW_POINTS: usize = 4;
 /// How much a contour that contradicts the image, or lies on no edge, adds to the distance from
 /// the nearest point.
 const DISAGREEMENT: f32 = 2.0;
@@ -212,8 +215,8 @@ pub fn centre_of(mask: &Bitmap) -> Option<PointPx> {
 
 /// The ray on which a further boundary point tells most: where the contour is far from every
 /// point, contradicts the image, or lies on no edge. `points` are the boundary points there are.
-/// Without a mask it is the middle of the widest gap between the points, and straight up without
-/// points.
+/// With few points, or without a mask, it is the middle of the widest gap between the points, and
+/// straight up without points.
 #[must_use]
 pub fn least_certain(
     frame: &GrayFrame,
@@ -226,7 +229,7 @@ pub fn least_certain(
         .collect::<Vec<_>>();
     let looked: Vec<Looked> = rays.iter().map(|ray| Looked::along(frame, mask, *ray)).collect();
     let radii: Vec<f32> = looked.iter().filter_map(|look| look.contour).collect();
-    if radii.len() < CHOICES / 2 {
+    if points.len() < FEW_POINTS || radii.len() < CHOICES / 2 {
         return widest_gap(centre, points);
     }
     let size = (radii.iter().sum::<f32>() / radii.len() as f32).max(1.0);

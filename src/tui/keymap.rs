@@ -38,6 +38,8 @@ pub enum KeyMode {
     Normal,
     /// Points by direction; keys that are not bound are as in normal.
     Rays,
+    /// The place from which rays start is being said; keys that are not bound are as in rays.
+    Leap,
     /// Questions about visibility; keys that are not bound are as in normal.
     Bisect,
     /// The help page is open.
@@ -48,8 +50,14 @@ pub enum KeyMode {
 
 impl KeyMode {
     /// All of them.
-    pub const ALL: [KeyMode; 5] =
-        [KeyMode::Normal, KeyMode::Rays, KeyMode::Bisect, KeyMode::Help, KeyMode::Command];
+    pub const ALL: [KeyMode; 6] = [
+        KeyMode::Normal,
+        KeyMode::Rays,
+        KeyMode::Leap,
+        KeyMode::Bisect,
+        KeyMode::Help,
+        KeyMode::Command,
+    ];
 
     /// Its name in keymaps.
     #[must_use]
@@ -57,6 +65,7 @@ impl KeyMode {
         match self {
             KeyMode::Normal => "normal",
             KeyMode::Rays => "rays",
+            KeyMode::Leap => "leap",
             KeyMode::Bisect => "bisect",
             KeyMode::Help => "help",
             KeyMode::Command => "command",
@@ -67,6 +76,8 @@ impl KeyMode {
     fn needed(self) -> &'static [Action] {
         match self {
             KeyMode::Normal => &[Action::CommandLine],
+            // Leaving is a key of the mode beneath.
+            KeyMode::Leap => &[],
             KeyMode::Rays | KeyMode::Help => &[Action::Close],
             KeyMode::Bisect => &[Action::Close, Action::Visible, Action::NotVisible],
             KeyMode::Command => &[Action::Close, Action::LineRun],
@@ -154,10 +165,11 @@ impl Keymap {
         reading.faults.or(reading.keymap)
     }
 
-    /// What `keys` mean in `mode`; rays and questions lie over mode normal.
+    /// What `keys` mean in `mode`; rays and questions lie over mode normal, leaps over rays.
     #[must_use]
     pub fn find(&self, mode: KeyMode, keys: &[Key]) -> Found {
         match (self.find_in(mode, keys), mode) {
+            (Found::Nothing, KeyMode::Leap) => self.find(KeyMode::Rays, keys),
             (Found::Nothing, KeyMode::Rays | KeyMode::Bisect) => {
                 self.find_in(KeyMode::Normal, keys)
             }
@@ -177,6 +189,20 @@ impl Keymap {
         if rest.is_empty() { Found::Nothing } else { Found::More(rest) }
     }
 
+    /// Letters that name marks on a ray, in the order of the alphabet: those that mode rays does
+    /// not bind, but for undoing, deleting and leaving.
+    #[must_use]
+    pub fn mark_letters(&self) -> Vec<char> {
+        let kept = [Action::Undo, Action::Redo, Action::DeletePoint, Action::Quit];
+        let free = |c: &char| {
+            let key = [Key { code: Code::Char(*c), ctrl: false, alt: false, shift: false }];
+            let own = self.find_in(KeyMode::Rays, &key) != Found::Nothing;
+            let below = self.find_in(KeyMode::Normal, &key);
+            !own && !matches!(below, Found::Act(all) if kept.iter().any(|each| all.contains(each)))
+        };
+        ('a'..='z').filter(free).collect()
+    }
+
     /// The sequences that do `action` alone, in whichever mode, shortest first.
     #[must_use]
     pub fn keys_of(&self, action: Action) -> Vec<String> {
@@ -188,6 +214,17 @@ impl Keymap {
         keys.sort();
         keys.dedup();
         keys.into_iter().map(|(_, spelled)| spelled).collect()
+    }
+
+    /// The fewest keys that do `action` alone in `mode`.
+    #[must_use]
+    pub fn sequence(&self, mode: KeyMode, action: Action) -> Option<Vec<Key>> {
+        let all = self.modes.values().flatten();
+        let does = |(keys, _): &(&Vec<Key>, &Vec<Action>)| {
+            self.find(mode, keys) == Found::Act(vec![action])
+        };
+        let found = all.filter(|(_, actions)| **actions == [action]).filter(does);
+        found.map(|(keys, _)| keys).min_by_key(|keys| keys.len()).cloned()
     }
 
     /// Actions no key reaches in any mode.

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use crate::config::schema::Schema;
 use crate::domain::{
-    Annotation, ClipInfo, FrameIndex, GrayFrame, History, PointPx, PromptId, Track, TrackId, review,
+    Annotation, BoxPx, ClipInfo, FrameIndex, GrayFrame, History, PointPx, PromptId, Track, TrackId,
+    review,
 };
 use crate::engine::{Event, Opened, View};
 
 use super::graphics::{Grid, Link, Tone, Viewport};
-use super::keymap::Keymap;
+use super::keymap::{KeyMode, Keymap};
 use super::marks::Marks;
 use super::tools::Tools;
 use super::view::Areas;
@@ -269,11 +270,18 @@ impl Model {
     pub fn fit_viewport(&mut self) {
         let Some(areas) = self.areas() else { return };
         let (width, height) = areas.picture_px(self.grid);
-        let height = height - self.strip_px();
+        let (width, height) = (width - self.beside_px(width), height - self.strip_px());
         self.picture.viewport = Some(match self.picture.viewport {
             Some(viewport) => viewport.resized(width, height),
             None => Viewport::fit(self.clip.width_px, self.clip.height_px, width, height),
         });
+    }
+
+    /// Width of the frame beside the one at hand, of `width` screen px for both; 0 without one.
+    #[must_use]
+    pub fn beside_px(&self, width: usize) -> usize {
+        let cell = usize::from(self.grid.cell_px.0.max(1));
+        self.tools.beside.as_ref().map_or(0, |_| width / 2 / cell * cell)
     }
 
     /// Height of the M-mode strip below the picture, screen px; 0 without one.
@@ -335,6 +343,21 @@ impl Model {
     #[must_use]
     pub fn home(&self) -> Mode {
         if self.tools.rays.is_some() { Mode::Rays } else { Mode::Normal }
+    }
+
+    /// Which table of the keymap counts.
+    #[must_use]
+    pub fn key_mode(&self) -> KeyMode {
+        match self.mode.keys() {
+            KeyMode::Rays if self.leap().is_some() => KeyMode::Leap,
+            mode => mode,
+        }
+    }
+
+    /// The region that the next leap divides, while the place of the rays is being said.
+    #[must_use]
+    pub fn leap(&self) -> Option<BoxPx> {
+        self.tools.rays.as_ref().and_then(|tool| tool.leap)
     }
 
     /// Whether the word of a reaction test stands on the screen.

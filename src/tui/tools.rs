@@ -2,12 +2,13 @@
 //! and what the review knows. Plain data of the screen alone; nothing here is journaled.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::review::Doubt;
 use crate::domain::{
-    Bisection, Edge, FrameIndex, FrameMask, Mask, MaskEdit, PointKind, PointPx, PromptId, Ray,
-    TrackId,
+    Bisection, BoxPx, Edge, FrameIndex, FrameMask, GrayFrame, Mask, MaskEdit, PointKind, PointPx,
+    PromptId, Ray, RayMark, TrackId, marks_along,
 };
 
 use crate::engine::{Plan, Structure, Ticket};
@@ -56,6 +57,10 @@ pub struct Tools {
     pub strip: Option<Strip>,
     /// What another rater made of the clip.
     pub other: Option<Other>,
+    /// A frame that is shown beside the one at hand.
+    pub beside: Option<Beside>,
+    /// The person wants nothing computed before it is asked for.
+    pub never_ahead: bool,
     /// The network is too slow here for computing ahead.
     pub slow: bool,
 }
@@ -84,6 +89,15 @@ impl Strip {
         let along = (at.x - self.from.x) * dx + (at.y - self.from.y) * dy;
         (along / (dx * dx + dy * dy).max(f32::MIN_POSITIVE)).clamp(0.0, 1.0)
     }
+}
+
+/// A frame that is shown beside the one at hand.
+#[derive(Clone, Debug)]
+pub struct Beside {
+    /// Which.
+    pub frame: FrameIndex,
+    /// Its pixels, kept as long as it is shown.
+    pub pixels: Arc<GrayFrame>,
 }
 
 /// What another rater or model made of the clip.
@@ -133,6 +147,19 @@ pub struct RayTool {
     pub last: Option<RayPoint>,
     /// The ray on which the contour is least certain, and where its point would lie.
     pub suggested: Option<(Ray, PointPx)>,
+    /// While the place of the centre is being said: the region that leaps divide.
+    pub leap: Option<BoxPx>,
+}
+
+impl RayTool {
+    /// The marks round the last point on a frame of `width` x `height` px, for keymaps with so
+    /// many letters for them; none before the first point.
+    #[must_use]
+    pub fn marks(&self, width: u32, height: u32, letters: usize) -> Vec<RayMark> {
+        let Some(last) = &self.last else { return Vec::new() };
+        let reach = last.ray.reach(width, height);
+        marks_along(&last.edges, last.radius_px, width.min(height), reach, letters / 2)
+    }
 }
 
 /// A point that was put by direction.

@@ -43,8 +43,8 @@ const STEPS: [Step; 10] = [
     },
     Step {
         text: "The digits are a clock: {ray-3} puts a boundary point on the edge towards three \
-               o'clock, {ray-9} towards nine. Is one wrong? {edge-outer} and {edge-inner} take \
-               another edge.",
+               o'clock, {ray-9} towards nine. Is one wrong? The letter at the right place on \
+               the ray moves it there.",
         done: |model| prompted(model) >= 2,
     },
     Step {

@@ -94,4 +94,10 @@ fn other_questions_and_slow_machines_do_not_meet_it() {
     press(&mut m, "l b");
     m.jobs.asked.clear();
     assert!(begun(&rest(&mut m, 9)).is_none(), "a point would have to wait too long");
+
+    m.tools.slow = false;
+    m.tools.never_ahead = true;
+    assert!(begun(&rest(&mut m, 12)).is_none(), "the settings say so");
+    m.tools.never_ahead = false;
+    assert!(begun(&rest(&mut m, 15)).is_some());
 }

@@ -468,7 +468,7 @@ fn libsixel_draws_the_same_pixels() {
 }
 
 #[test]
-fn kitty_images_take_less_than_three_fifths_of_the_bytes_of_sixels() {
+fn images_as_png_take_less_than_three_fifths_of_the_bytes_of_sixels() {
     let (frame, palette) = (synthetic_frame(1024, 768, 3), palette(32));
     let picture = compose(&Scene::new(Some(&frame), Viewport::fit(1024, 768, 1024, 768)), &palette);
     let limits = Limits { max_width_px: 4096, max_height_px: 4096 };
@@ -478,6 +478,42 @@ fn kitty_images_take_less_than_three_fifths_of_the_bytes_of_sixels() {
         sent.iter().map(|each| each.bytes.len()).sum::<usize>()
     };
     let (sixel, kitty) = (bytes(Protocol::Sixel), bytes(Protocol::Kitty));
-    println!("sixel {sixel} bytes, kitty {kitty} bytes");
-    assert!(kitty * 5 < sixel * 3, "{kitty} of {sixel}");
+    let iterm = bytes(Protocol::Iterm);
+    println!("sixel {sixel} bytes, kitty {kitty} bytes, iTerm2 {iterm} bytes");
+    assert!(kitty.max(iterm) * 5 < sixel * 3, "{kitty} and {iterm} of {sixel}");
+}
+
+/// The picture in iTerm2's sequence, and the cells that it names.
+fn inline(bytes: &[u8]) -> (Vec<u8>, [usize; 2]) {
+    use base64::Engine;
+    let text = std::str::from_utf8(bytes).unwrap();
+    let body = text.strip_prefix("\x1b]1337;File=inline=1;").unwrap().strip_suffix('\x07').unwrap();
+    let (head, data) = body.split_once(':').unwrap();
+    let told = |name: &str| -> usize {
+        head.split(';').find_map(|part| part.strip_prefix(name)).unwrap().parse().unwrap()
+    };
+    let data = base64::engine::general_purpose::STANDARD.decode(data).unwrap();
+    assert_eq!(told("size="), data.len());
+    (data, [told("width="), told("height=")])
+}
+
+#[test]
+fn inline_images_hold_the_same_pixels_and_name_whole_cells() {
+    let mut random = fastrand::Rng::with_seed(8);
+    let palette = palette(32);
+    let picture = random_picture(&mut random, &palette, 83, 40);
+    let mut painter = Painter::by(Protocol::Iterm, Limits::default());
+    let sent = painter.paint(picture.clone(), &palette, GRID, AREA, &[]);
+    assert_eq!(sent.len(), 1);
+    let (data, cells) = inline(&sent[0].bytes);
+    let cell = GRID.cell_px;
+    let wanted = [83usize.div_ceil(cell.0.into()), 40usize.div_ceil(cell.1.into())];
+    assert_eq!(cells, wanted);
+    let image = image::load_from_memory(&data).unwrap().to_rgb8();
+    assert_eq!(image.width() as usize, cells[0] * usize::from(cell.0));
+    assert_eq!(image.height() as usize, cells[1] * usize::from(cell.1));
+    for (i, index) in picture.indices.iter().enumerate() {
+        assert_eq!(image.get_pixel(i as u32 % 83, i as u32 / 83).0, palette.rgb(*index));
+    }
+    assert_eq!(painter.paint(picture, &palette, GRID, AREA, &[]), [], "nothing changed");
 }

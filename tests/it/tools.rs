@@ -8,8 +8,11 @@ use sonomark::domain::{
     Annotation, Bitmap, GrayFrame, MaskSource, PointKind, PointPx, Prompt, Track, Window,
 };
 use sonomark::engine::{Decided, Event};
+use sonomark::tui::graphics::Grid;
 use sonomark::tui::model::{Effect, Mode, Model, Msg};
+use sonomark::tui::theme::Theme;
 use sonomark::tui::update;
+use sonomark::tui::view::{Canvas, palette};
 
 use crate::update::{kind, model, press, propagation, refresh_of, steps, tell, track, with_a_mask};
 
@@ -100,6 +103,70 @@ fn a_key_per_boundary_point_and_the_same_key_again_for_the_next_edge() {
     assert_eq!(points(&m).len(), 3);
     press(&mut m, "esc");
     assert_eq!(m.mode, Mode::Normal);
+}
+
+#[test]
+fn leaps_say_where_rays_start_and_letters_where_a_point_lies() {
+    let mut m = model(FRAMES);
+    update(&mut m, Msg::Resized(Grid { columns: 100, rows: 40, cell_px: (8, 16) }));
+    see(&mut m, 0);
+    press(&mut m, "enter w");
+    assert!(near(m.cursor, 32.0, 8.0), "the upper ninth: {:?}", m.cursor);
+    press(&mut m, "c");
+    assert!(near(m.cursor, 39.0, 13.0), "the lower right ninth of that: {:?}", m.cursor);
+    press(&mut m, "C s 3");
+    assert!(near(points(&m)[0], 42.0, 24.5), "{:?}", points(&m));
+    // The letters, from the innermost mark on: a b d e f g, then i m n o p r.
+    let x = points(&m)[0].x;
+    press(&mut m, "i");
+    assert!((points(&m)[0].x - x - 1.25).abs() < 0.6, "one step out: {:?}", points(&m));
+    press(&mut m, "g");
+    assert!((points(&m)[0].x - x).abs() < 0.6, "and back: {:?}", points(&m));
+    press(&mut m, "o");
+    assert!((points(&m)[0].x - 48.0).abs() < 1.1, "onto the ring: {:?}", points(&m));
+    press(&mut m, "9 3");
+    assert_eq!(points(&m).len(), 2, "a ray that has a point takes it up again");
+    let x = points(&m)[0].x;
+    press(&mut m, "g");
+    assert!(points(&m)[0].x < x, "{:?}", points(&m));
+    press(&mut m, "u u u");
+    assert_eq!(points(&m).len(), 0, "a point and what moved it at once are one undo");
+    // A letter that names no mark does nothing else either.
+    press(&mut m, "3 a");
+    assert!(m.message.text.contains("no mark") && !m.propagating(), "{:?}", m.message);
+}
+
+#[test]
+fn a_frame_with_an_inside_point_alone_is_a_persons_and_stays() {
+    let mut m = model(FRAMES);
+    propagated(&mut m, |_| 10.0);
+    let (ticket, frame) = refresh_of(&press(&mut m, ". i")).unwrap();
+    tell(&mut m, Event::Refreshed { ticket, frame, decided: answer(disc(20.0, 5.0), 0.9) });
+    let (ticket, frames) = propagation(&mut m, "p a");
+    assert!(!frames.contains(&1), "{frames:?}");
+    let stale = answer(disc(32.5, 10.0), 0.9);
+    tell(&mut m, Event::Tracked { ticket, frame: 1, decided: stale });
+    let held = &track(&m).masks[&1];
+    assert_eq!((held.source, held.mask.to_bitmap()), (MaskSource::Prompted, disc(20.0, 5.0)));
+}
+
+#[test]
+fn a_frame_stays_beside_the_others_at_the_same_zoom() {
+    let mut m = model(FRAMES);
+    update(&mut m, Msg::Resized(Grid { columns: 100, rows: 40, cell_px: (8, 16) }));
+    for (frame, gray) in [(0, 0), (1, 255)] {
+        let pixels = Arc::new(GrayFrame::new(64, 48, vec![gray; 64 * 48]).unwrap());
+        tell(&mut m, Event::Frame { frame, pixels });
+    }
+    let palette = palette(&Theme::shipped("dark").unwrap(), 256, 32);
+    press(&mut m, "v b .");
+    let picture = Canvas::default().compose(&m, &palette, 4).unwrap();
+    let (width, height) = m.areas().unwrap().picture_px(m.grid);
+    assert_eq!((picture.width_px, picture.height_px), (width, height));
+    let at = |share: usize| picture.row(height * 2 / 5)[width * share / 16];
+    assert!(at(3) == 31 && at(13) == 0, "{} beside {}", at(3), at(13));
+    press(&mut m, "v b");
+    assert_eq!(m.picture.viewport.unwrap().width_px, width);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::letters::{half_height, letter};
 use super::masks::draw_masks;
 use super::quantise::quantise;
 use super::shapes::{frame, line, stamp};
@@ -30,6 +31,8 @@ pub struct Scene<'a> {
     pub masks: Vec<MaskLayer<'a>>,
     /// Lines: rays of the cursor, contours.
     pub lines: Vec<LineMark>,
+    /// Letters beside lines.
+    pub letters: Vec<LetterMark>,
     /// Boxes.
     pub boxes: Vec<BoxMark>,
     /// Points.
@@ -50,6 +53,7 @@ impl<'a> Scene<'a> {
             mark_px: 4,
             masks: Vec::new(),
             lines: Vec::new(),
+            letters: Vec::new(),
             boxes: Vec::new(),
             points: Vec::new(),
             crosshair: None,
@@ -158,6 +162,20 @@ pub struct LineMark {
     pub colour: Colour,
     /// Dotted instead of solid.
     pub dotted: bool,
+}
+
+/// A letter beside a place.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LetterMark {
+    /// The place, image px.
+    pub at: PointPx,
+    /// On which side of it the letter stands: one step, x to the right and y down; (0, 0) stands
+    /// on it.
+    pub aside: (f32, f32),
+    /// The letter, a to z.
+    pub letter: char,
+    /// Its colour.
+    pub colour: Colour,
 }
 
 /// The cursor: four short arms around a gap, so that the pixel beneath stays visible.
@@ -334,6 +352,12 @@ fn draw_marks(scene: &Scene<'_>, palette: &Palette, picture: &mut Picture) {
     for each in &scene.lines {
         let (from, to) = (view.to_screen(each.from), view.to_screen(each.to));
         line(picture, from, to, palette.overlay(each.colour), each.dotted);
+    }
+    for each in &scene.letters {
+        let (at, index) = (view.to_screen(each.at), palette.overlay(each.colour));
+        let away = (half_height(size) + size / 2 + 2) as f32;
+        let at = (at.0 + each.aside.0 * away, at.1 + each.aside.1 * away);
+        letter(picture, at, each.letter, size, index);
     }
     for each in &scene.boxes {
         let (min, max) = (view.to_screen(each.area.min), view.to_screen(each.area.max));

@@ -8,7 +8,7 @@ use ratatui::buffer::{Buffer, CellDiffOption};
 use ratatui::layout::Rect;
 
 use super::kitty::Pile;
-use super::{Palette, Picture, RectPx, sixel};
+use super::{Palette, Picture, RectPx, iterm, sixel};
 
 /// Bytes that another rectangle costs beside its pixels (header, palette), in pixels.
 const RECTANGLE_COST_PX: usize = 512;
@@ -50,6 +50,8 @@ pub enum Protocol {
     Sixel,
     /// Kitty's images.
     Kitty,
+    /// iTerm2's inline images.
+    Iterm,
 }
 
 /// A rectangle of text cells, from the top left corner of the terminal.
@@ -217,6 +219,7 @@ impl Painter {
             let bytes = match self.protocol {
                 Protocol::Sixel => sixel::encode(&part, palette),
                 Protocol::Kitty => self.pile.put(&part, area, palette),
+                Protocol::Iterm => iterm::encode(&part, palette, tiles.cell),
             };
             let fits = bytes.len() < MAX_SIXEL_BYTES || area.height <= tiles.cell.1;
             if fits || self.protocol == Protocol::Kitty {

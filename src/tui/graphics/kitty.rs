@@ -64,7 +64,7 @@ impl Pile {
 }
 
 /// An indexed PNG with only the registers that are needed; none for a picture without pixels.
-fn png(picture: &Picture, palette: &Palette) -> Option<Vec<u8>> {
+pub(super) fn png(picture: &Picture, palette: &Palette) -> Option<Vec<u8>> {
     let most = *picture.indices.iter().max()?;
     let mut bytes = Vec::new();
     let (width, height) = (picture.width_px as u32, picture.height_px as u32);

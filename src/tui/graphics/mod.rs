@@ -16,7 +16,9 @@ mod clahe;
 mod compose;
 mod damage;
 mod halfblock;
+mod iterm;
 mod kitty;
+mod letters;
 #[cfg(feature = "libsixel")]
 pub mod libsixel;
 mod link;
@@ -30,8 +32,8 @@ mod viewport;
 pub use bench::{BenchRow, bench_rows, synthetic_frame};
 pub use clahe::evened;
 pub use compose::{
-    BoxMark, Crosshair, LineMark, MaskLayer, MaskStyle, PointMark, Scene, Tone, compose,
-    compose_image, compose_over,
+    BoxMark, Crosshair, LetterMark, LineMark, MaskLayer, MaskStyle, PointMark, Scene, Tone,
+    compose, compose_image, compose_over,
 };
 pub use damage::{CellArea, Grid, Limits, Painter, PlacedSixel, Protocol, cover, reserve};
 pub use halfblock::{ColourDepth, render_halfblocks};

@@ -82,6 +82,7 @@ pub fn run(start: Start<'_>) -> Result<Ended, TuiError> {
     let mut model = Model::new(opened, queue, at, keymap, output.grid(screen.grid()));
     model.lesson = lesson.then_some(0);
     model.schema = settings.asked.clone();
+    model.tools.never_ahead = !settings.ahead.value;
     for sentence in refused.into_iter().chain(faults) {
         model.warn(sentence);
     }

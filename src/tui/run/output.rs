@@ -124,7 +124,10 @@ impl Output {
         let protocol = match settings.graphics.value.as_str() {
             "sixel" => Some(Protocol::Sixel),
             "kitty" => Some(Protocol::Kitty),
+            "iterm" => Some(Protocol::Iterm),
             "halfblock" => None,
+            // They know sixels too, but these take three times the bytes there.
+            _ if capabilities.iterm => Some(Protocol::Iterm),
             _ if capabilities.sixel => Some(Protocol::Sixel),
             _ => capabilities.kitty.then_some(Protocol::Kitty),
         };

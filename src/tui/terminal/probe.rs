@@ -6,10 +6,10 @@ use super::TerminalError;
 use super::tty::{self, InputTty, Waited};
 use crate::tui::graphics::{Grid, Limits};
 
-/// Kitty's images (terminals that know none skip such strings), device attributes, cell size, text
-/// area in px, registers, largest sixel, synchronised output, and last the status report whose
-/// answer ends the probe.
-const QUESTIONS: &[u8] = b"\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\\x1b[c\x1b[16t\x1b[14t\
+/// Kitty's images (terminals that know none skip such strings), name and version, device
+/// attributes, cell size, text area in px, registers, largest sixel, synchronised output, and last
+/// the status report whose answer ends the probe.
+const QUESTIONS: &[u8] = b"\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\\x1b[>q\x1b[c\x1b[16t\x1b[14t\
                            \x1b[?1;1;0S\x1b[?2;4;0S\x1b[?2026$p\x1b[5n";
 /// Longest silence and longest probe.
 const SILENCE: Duration = Duration::from_millis(1000);
@@ -17,6 +17,8 @@ const WHOLE: Duration = Duration::from_millis(3000);
 /// Bounds of the parser: bytes of one answer, bytes of all.
 const MAX_ANSWER: usize = 64;
 const MAX_INPUT: usize = 4096;
+/// Terminals that show iTerm2's inline images where text would stand, by the name they answer.
+const ITERM: [&[u8]; 2] = [b"iTerm2", b"WezTerm"];
 /// Cell size where nobody tells (Windows Terminal always has it).
 const GUESSED_CELL_PX: (u16, u16) = (10, 20);
 
@@ -27,6 +29,8 @@ pub struct Capabilities {
     pub sixel: bool,
     /// Shows kitty's images.
     pub kitty: bool,
+    /// Shows iTerm2's inline images.
+    pub iterm: bool,
     /// Widest sixel, px.
     pub max_width_px: usize,
     /// Highest sixel, px.
@@ -54,6 +58,7 @@ impl Capabilities {
         Self {
             sixel: false,
             kitty: false,
+            iterm: false,
             max_width_px: limits.max_width_px,
             max_height_px: limits.max_height_px,
             registers: 256,
@@ -90,6 +95,8 @@ impl Capabilities {
         match *answer {
             Answer::Attributes(ref all) => self.sixel = all.contains(&4),
             Answer::Kitty => self.kitty = true,
+            // tmux would keep such images for itself.
+            Answer::Iterm => self.iterm = !self.tmux,
             Answer::CellPx(width, height) => self.cell_px = Some((width, height)),
             Answer::TextAreaPx(width, height) => {
                 if let (None, Some([columns, rows, ..])) = (self.cell_px, cells) {
@@ -165,6 +172,7 @@ fn ask(input: &InputTty, tmux: bool) -> Result<Capabilities, TerminalError> {
 enum Answer {
     Attributes(Vec<u32>),
     Kitty,
+    Iterm,
     CellPx(u16, u16),
     TextAreaPx(u16, u16),
     Registers(u32),
@@ -228,9 +236,7 @@ impl AnswerParser {
                 }
             },
             State::TextEscape => match byte {
-                b'\\' if self.text.starts_with(b"_Gi=31;OK") => {
-                    (State::Ground, Some(Answer::Kitty))
-                }
+                b'\\' => (State::Ground, told(&self.text)),
                 b'[' => {
                     self.text.clear();
                     (State::Csi, None)
@@ -241,6 +247,15 @@ impl AnswerParser {
         self.state = next;
         answer
     }
+}
+
+/// The meaning of a string; it begins with the byte after the escape.
+fn told(text: &[u8]) -> Option<Answer> {
+    if text.starts_with(b"_Gi=31;OK") {
+        return Some(Answer::Kitty);
+    }
+    let name = text.strip_prefix(b"P>|")?;
+    ITERM.iter().any(|known| name.starts_with(known)).then_some(Answer::Iterm)
 }
 
 /// The meaning of `CSI text last`.
@@ -306,6 +321,16 @@ mod tests {
         let refused =
             learned(b"\x1b_Gi=31;ENOTSUPPORTED\x1b\\\x1bP_Gi=31;OK\x1b\\\x1b[?62;22c\x1b[0n");
         assert!(!refused.kitty && refused.fence);
+    }
+
+    #[test]
+    fn inline_images_are_for_terminals_that_say_a_known_name() {
+        let named = |name: &str| {
+            learned(format!("\x1bP>|{name}\x1b\\\x1b[?62;4;22c\x1b[0n").as_bytes()).iterm
+        };
+        assert!(named("iTerm2 3.5.11") && named("WezTerm 20240203-110809-5046fc22"));
+        assert!(!named("XTerm(379)") && !named("foot(1.13.1)") && !named("tmux 3.4"));
+        assert!(!learned(b"\x1b]1337;iTerm2\x1b\\\x1b_iTerm2\x1b\\\x1b[0n").iterm);
     }
 
     #[test]

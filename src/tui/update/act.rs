@@ -6,6 +6,7 @@ use crate::tui::action::{Action, Group};
 use crate::tui::command::{Command, Line};
 use crate::tui::graphics::Tone;
 use crate::tui::model::{Effect, HelpPage, Mode, Model, Saved};
+use crate::tui::tools::Beside;
 
 use super::motion::{self, Way};
 use super::{
@@ -141,9 +142,29 @@ fn caliper(model: &mut Model) {
     };
 }
 
+/// The frame at hand is kept beside those that are gone to, or not any more.
+fn beside(model: &mut Model) {
+    let frame = model.frame;
+    model.tools.beside = match (model.tools.beside.take(), model.pixels().cloned()) {
+        (None, Some(pixels)) => {
+            model.say(format!("frame {} stays on the right; go to another one", frame + 1));
+            Some(Beside { frame, pixels })
+        }
+        (None, None) => return model.say("this frame is still being decoded; try again"),
+        (Some(_), _) => {
+            model.say("one frame at a time");
+            None
+        }
+    };
+    model.picture.viewport = None;
+    model.fit_viewport();
+}
+
 fn picture(model: &mut Model, fx: &mut Vec<Effect>, action: Action, n: u32) {
-    if action == Action::Caliper {
-        return caliper(model);
+    match action {
+        Action::Caliper => return caliper(model),
+        Action::ToggleBeside => return beside(model),
+        _ => {}
     }
     let picture = &mut model.picture;
     let grays = 8.0 * n as f32;

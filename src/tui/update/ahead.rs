@@ -30,7 +30,8 @@ pub(super) fn begin(model: &mut Model, fx: &mut Vec<Effect>) {
         && model.jobs.asked.is_empty()
         && !model.propagating()
         && model.tools.ahead.is_none()
-        && !model.tools.slow;
+        && !model.tools.slow
+        && !model.tools.never_ahead;
     let Some((id, track)) = model.current().filter(|_| idle) else { return };
     let Ok(plan) = network::planned(model, id, track, Span::Both) else { return };
     if plan.len() > FRAMES_MAX {

@@ -7,7 +7,7 @@ use crate::tui::keymap::{Found, KeyMode};
 use crate::tui::model::{Effect, HelpPage, Mode, Model};
 use crate::tui::view::help_lines;
 
-use super::{act, language, questions, ranges, rays};
+use super::{act, language, leap, questions, ranges, rays};
 
 /// Larger counts are typing errors.
 const COUNT_MAX: u32 = 99_999;
@@ -21,7 +21,10 @@ pub(super) fn press(model: &mut Model, fx: &mut Vec<Effect>, key: Key) {
     if matches!(model.mode, Mode::Reaction(_)) && key.code != Code::Named("esc") {
         return questions::reacted(model);
     }
-    let mode = model.mode.keys();
+    if model.pending.keys.is_empty() && leap::letter(model, fx, key) {
+        return;
+    }
+    let mode = model.key_mode();
     let typing = !model.pending.keys.is_empty() || model.pending.count.is_some();
     if typing && key.code == Code::Named("esc") {
         model.pending = Default::default();

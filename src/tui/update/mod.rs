@@ -8,6 +8,7 @@ mod edits;
 mod keys;
 mod labels;
 mod language;
+mod leap;
 mod masks;
 mod motion;
 mod network;
@@ -207,6 +208,7 @@ fn reopen(model: &mut Model, fx: &mut Vec<Effect>, opened: crate::engine::Opened
     next.tools.taps.reaction = model.tools.taps.reaction;
     next.tools.brush_px = model.tools.brush_px;
     next.tools.slow = model.tools.slow;
+    next.tools.never_ahead = model.tools.never_ahead;
     next.link = model.link;
     next.schema = std::mem::take(&mut model.schema);
     next.now = model.now;

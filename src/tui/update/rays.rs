@@ -14,7 +14,7 @@ use crate::tui::action::Action;
 use crate::tui::model::{Effect, Mode, Model};
 use crate::tui::tools::{Correction, RayPoint, RayTool};
 
-use super::{edits, motion, network, prompts};
+use super::{edits, leap, motion, network, prompts};
 
 /// Fine step where the clip tells its spacing, mm.
 const FINE_MM: f64 = 0.1;
@@ -43,11 +43,12 @@ pub(super) fn act(model: &mut Model, fx: &mut Vec<Effect>, action: Action) {
         A::RayClockwise => turn(model, fx, TURN_HOURS),
         A::RayCounter => turn(model, fx, -TURN_HOURS),
         A::RayCentre => start_at(model, model.cursor),
-        other => {
-            if let Some(hour) = hour_of(other) {
-                towards(model, fx, hour);
-            }
-        }
+        A::Leap => leap::begin(model),
+        other => match (leap::ninth_of(other), hour_of(other)) {
+            (Some(ninth), _) => leap::into(model, ninth),
+            (_, Some(hour)) => towards(model, fx, hour),
+            _ => {}
+        },
     }
 }
 
@@ -63,10 +64,14 @@ fn enter(model: &mut Model) -> bool {
         model.say("this frame is still being decoded; try again when it is shown");
         return false;
     }
-    let centre = natural_centre(model).unwrap_or(model.cursor);
+    let natural = natural_centre(model);
     model.mode = Mode::Rays;
-    start_at(model, centre);
-    model.say("rays: 1 to 12 o'clock on the digits' row, enter takes the dotted one, esc leaves");
+    start_at(model, natural.unwrap_or(model.cursor));
+    if natural.is_none() {
+        leap::begin(model);
+    } else {
+        model.say("rays: 1 to 12 o'clock on the digits' row, enter takes the dotted one");
+    }
     true
 }
 
@@ -76,9 +81,10 @@ pub(super) fn leave(model: &mut Model) {
     model.mode = Mode::Normal;
 }
 
-fn start_at(model: &mut Model, centre: PointPx) {
+/// Rays start at `centre`, with no point at hand.
+pub(super) fn start_at(model: &mut Model, centre: PointPx) {
     let frame = model.frame;
-    model.tools.rays = Some(RayTool { centre, frame, last: None, suggested: None });
+    model.tools.rays = Some(RayTool { centre, frame, last: None, suggested: None, leap: None });
     look(model);
 }
 
@@ -134,7 +140,7 @@ pub(super) fn look(model: &mut Model) {
     let Some(mut tool) = model.tools.rays.take() else { return };
     if tool.frame != model.frame {
         tool.frame = model.frame;
-        tool.last = None;
+        (tool.last, tool.leap) = (None, None);
         tool.centre = natural_centre(model).unwrap_or(tool.centre);
     }
     let there = |id| {
@@ -165,7 +171,7 @@ fn towards(model: &mut Model, fx: &mut Vec<Effect>, hour: f32) {
     let ray = Ray { centre: tool.centre, hour };
     if again {
         next_edge(model, fx, 1);
-    } else {
+    } else if !leap::take_up(model, ray) {
         place(model, fx, ray, 0);
     }
 }
@@ -197,9 +203,10 @@ fn place(model: &mut Model, fx: &mut Vec<Effect>, ray: Ray, edges_on: isize) {
     let (number, of) = (on.map_or(0, |at| at + 1), edges.len());
     let last = RayPoint { ray, edges, on, first, radius_px, id, group };
     if let Some(tool) = &mut model.tools.rays {
-        tool.last = Some(last);
+        (tool.last, tool.leap) = (Some(last), None);
     }
-    model.say(format!("boundary point at {}, edge {number} of {of}", told(ray.hour)));
+    let hour = told(ray.hour);
+    model.say(format!("boundary point at {hour}, edge {number} of {of}; a letter moves it"));
 }
 
 /// Puts the last correction's point on the frame at hand, from its own centre.
@@ -211,7 +218,7 @@ pub(super) fn again(model: &mut Model, fx: &mut Vec<Effect>, hour: f32, edges_on
 }
 
 /// "7 o'clock", "half past 3".
-fn told(hour: f32) -> String {
+pub(super) fn told(hour: f32) -> String {
     let whole = hour.floor();
     let name = if whole == 0.0 { 12.0 } else { whole };
     match hour - whole {
@@ -283,7 +290,7 @@ fn last(model: &mut Model) -> Option<RayPoint> {
 }
 
 /// Moves the last point to where `to` says, as part of its undo group.
-fn put(model: &mut Model, fx: &mut Vec<Effect>, to: RayPoint) -> bool {
+pub(super) fn put(model: &mut Model, fx: &mut Vec<Effect>, to: RayPoint) -> bool {
     let Some((track, held)) = model.current() else { return false };
     let frame = model.frame;
     let placed = held.prompts.get(&frame).and_then(|all| all.iter().find(|each| each.id == to.id));

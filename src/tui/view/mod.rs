@@ -1,5 +1,6 @@
 //! What the model looks like: text cells here, the picture as a [`Scene`] in [`picture`].
 
+mod beside;
 mod help;
 mod labels;
 pub mod layout;

@@ -2,21 +2,24 @@
 
 use std::sync::Arc;
 
-use crate::domain::{Bitmap, FrameIndex, GrayFrame, PointPx, Prompt, Track, TrackId};
+use crate::domain::{
+    Bitmap, BoxPx, FrameIndex, GrayFrame, MARKS_ASIDE, PointPx, Prompt, Track, TrackId,
+};
+use crate::tui::action::Action;
 use crate::tui::graphics::{
-    BoxMark, Colour, Crosshair, LineMark, MaskLayer, MaskStyle, Palette, Picture, PointMark, Scene,
-    Tone, Viewport, compose_image, compose_over, evened, percent_from_rgb,
+    BoxMark, Colour, Crosshair, LetterMark, LineMark, MaskLayer, MaskStyle, Palette, Picture,
+    PointMark, Scene, Tone, Viewport, compose_image, compose_over, evened, percent_from_rgb,
 };
 use crate::tui::model::Model;
 use crate::tui::theme::Theme;
 use crate::tui::tools::RayTool;
 
-use super::strip;
+use super::{beside, strip};
 
 /// Grays before the line is known: 32 look as good as more and cost half the bytes.
 pub const LEVELS: u8 = 32;
 /// Track colours come first, since these have tinted ramps.
-const TRACKS: u8 = 8;
+pub(super) const TRACKS: u8 = 8;
 const TINTED: usize = 5;
 const STALE: Colour = Colour(TRACKS);
 const BOUNDARY: Colour = Colour(TRACKS + 1);
@@ -121,6 +124,7 @@ impl Canvas {
         drop(scene);
         drop(others);
         self.image = Some(shown);
+        beside::append(&mut picture, model, CURSOR, mark_px, palette);
         let own = |track: &Track| Colour(track.info.colour % TRACKS);
         let tracks = shown_tracks(model).map(|(_, track)| (track, own(track)));
         strip::append(&mut picture, model, tracks, CURSOR, palette);
@@ -180,7 +184,7 @@ impl Canvas {
     }
 }
 
-fn shown_tracks(model: &Model) -> impl Iterator<Item = (&TrackId, &Track)> {
+pub(super) fn shown_tracks(model: &Model) -> impl Iterator<Item = (&TrackId, &Track)> {
     let hidden = &model.hidden;
     model.annotation.tracks.iter().filter(move |(id, _)| !hidden.contains(id))
 }
@@ -194,7 +198,7 @@ fn others(model: &Model) -> Vec<Bitmap> {
 }
 
 /// Outside the windows a mask is empty by definition.
-fn mask_of(track: &Track, frame: FrameIndex) -> Option<&crate::domain::Mask> {
+pub(super) fn mask_of(track: &Track, frame: FrameIndex) -> Option<&crate::domain::Mask> {
     track.masks.get(&frame).filter(|_| track.visible(frame)).map(|held| &held.mask)
 }
 
@@ -225,7 +229,7 @@ fn marks(model: &Model, scene: &mut Scene<'_>) {
         scene.boxes.push(BoxMark { area, colour: BOX, chosen: true });
     }
     if let Some(tool) = &model.tools.rays {
-        rays(tool, scene);
+        rays(model, tool, scene);
     }
     if let Some((from, to)) = model.tools.caliper {
         let to = to.unwrap_or(model.cursor);
@@ -242,7 +246,9 @@ fn marks(model: &Model, scene: &mut Scene<'_>) {
     if let Some(from) = model.tools.cut {
         scene.lines.push(LineMark { from, to: model.cursor, colour: CHOSEN, dotted: false });
     }
-    scene.crosshair = Some(Crosshair { at: model.cursor, colour: CURSOR });
+    // A point on a ray is marked by itself; the crosshair would hide the letters next to it.
+    let pointing = model.tools.rays.as_ref().is_some_and(|tool| tool.last.is_some());
+    scene.crosshair = (!pointing).then_some(Crosshair { at: model.cursor, colour: CURSOR });
 }
 
 /// A short stroke across either end of a distance, so that the ends are seen on speckle.
@@ -275,15 +281,18 @@ fn circle(middle: PointPx, radius_px: f32, scene: &mut Scene<'_>) {
 const CALIPER_PX: f32 = 7.0;
 /// Lines that make a circle.
 const CIRCLE: usize = 24;
+/// Letters on either side of a new point that do not wait for its mask.
+const AT_ONCE: usize = 2;
 /// Half the length of the ticks on a ray, screen px.
 const TICK_PX: f32 = 4.0;
-/// Edges marked to either side of the one that the point lies on.
-const TICKS: usize = 2;
 /// Where the suggested ray begins, as a share of its length.
 const SUGGESTED_FROM: f32 = 0.75;
 
-/// The centre of the rays, the edges on the ray of the last point, and the suggested ray.
-fn rays(tool: &RayTool, scene: &mut Scene<'_>) {
+/// The centre of the rays, the marks on the ray of the last point, and the suggested ray.
+fn rays(model: &Model, tool: &RayTool, scene: &mut Scene<'_>) {
+    if let Some(region) = tool.leap {
+        ninths(model, region, scene);
+    }
     let half = TICK_PX / scene.view.scale;
     let mut tick = |ray: crate::domain::Ray, at: PointPx, colour: Colour| {
         let (dx, dy) = ray.step();
@@ -294,12 +303,27 @@ fn rays(tool: &RayTool, scene: &mut Scene<'_>) {
     for hour in [1.5, 4.5] {
         tick(crate::domain::Ray { centre: tool.centre, hour }, tool.centre, CURSOR);
     }
+    let letters = model.keymap.mark_letters();
+    let marks = tool.marks(model.clip.width_px, model.clip.height_px, letters.len());
     if let Some(last) = &tool.last {
-        // All edges of a ray would be many: those that a key or two reaches.
-        let reached = |&(i, _): &(usize, _)| last.on.is_none_or(|on| on.abs_diff(i) <= TICKS);
-        for (i, edge) in last.edges.iter().enumerate().filter(reached) {
-            let colour = if last.on == Some(i) { CHOSEN } else { BOUNDARY };
-            tick(last.ray, last.ray.at(edge.radius_px), colour);
+        let (dx, dy) = last.ray.step();
+        // A point is to be seen at once over a slow line: the letters next to it come with it, the
+        // others with its mask.
+        let coming = model.jobs.asked.iter().any(|asked| asked.frame == model.frame);
+        let middle = letters.len().min(2 * MARKS_ASIDE) / 2;
+        let at_once = middle.saturating_sub(AT_ONCE)..middle + AT_ONCE;
+        for mark in marks.iter().filter(|mark| !coming || at_once.contains(&mark.slot)) {
+            let at = last.ray.at(mark.radius_px);
+            tick(last.ray, at, if mark.on.is_some() { BOUNDARY } else { CURSOR });
+            // Marks lie close: their letters stand on either side in turn.
+            let side = if mark.slot % 2 == 0 { 1.0 } else { -1.0 };
+            let aside = (-dy * side, dx * side);
+            scene.letters.extend(letters.get(mark.slot).map(|&letter| LetterMark {
+                at,
+                aside,
+                letter,
+                colour: CURSOR,
+            }));
         }
     }
     if let Some((ray, at)) = tool.suggested {
@@ -309,3 +333,37 @@ fn rays(tool: &RayTool, scene: &mut Scene<'_>) {
         scene.lines.push(LineMark { from, to: at, colour: CURSOR, dotted: true });
     }
 }
+
+/// The ninths into which a leap goes, with their keys.
+fn ninths(model: &Model, region: BoxPx, scene: &mut Scene<'_>) {
+    for at in [1, 2] {
+        let part = region.ninth(at, at);
+        let lines = [
+            (PointPx::new(part.min.x, region.min.y), PointPx::new(part.min.x, region.max.y)),
+            (PointPx::new(region.min.x, part.min.y), PointPx::new(region.max.x, part.min.y)),
+        ];
+        let dotted = |(from, to)| LineMark { from, to, colour: CURSOR, dotted: true };
+        scene.lines.extend(lines.map(dotted));
+    }
+    for (i, action) in LEAPS.into_iter().enumerate() {
+        let part = region.ninth(i as u8 % 3, i as u8 / 3);
+        let at = PointPx::new((part.min.x + part.max.x) / 2.0, (part.min.y + part.max.y) / 2.0);
+        let keys = model.keymap.keys_of(action);
+        let key = keys.iter().find_map(|key| key.parse().ok());
+        let aside = (0.0, 0.0);
+        scene.letters.extend(key.map(|letter| LetterMark { at, aside, letter, colour: CURSOR }));
+    }
+}
+
+/// Leaps in the order of reading.
+const LEAPS: [Action; 9] = [
+    Action::LeapNorthWest,
+    Action::LeapNorth,
+    Action::LeapNorthEast,
+    Action::LeapWest,
+    Action::LeapMiddle,
+    Action::LeapEast,
+    Action::LeapSouthWest,
+    Action::LeapSouth,
+    Action::LeapSouthEast,
+];

@@ -57,7 +57,7 @@ fn which_key<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<'a>> {
     let theme = look.theme;
     let typed = spell(&model.pending.keys);
     let mut lines = vec![Line::styled(format!("{typed} ..."), theme.strong(theme.title))];
-    if let Found::More(rest) = model.keymap.find(model.mode.keys(), &model.pending.keys) {
+    if let Found::More(rest) = model.keymap.find(model.key_mode(), &model.pending.keys) {
         for (keys, actions) in rest {
             let names: Vec<&str> = actions.iter().map(|action| action.name()).collect();
             lines.push(key_line(&spell(&keys), &names.join(", "), 4, width, look));
@@ -112,8 +112,10 @@ fn rays<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<'a>> {
         None => format!("{:.1} px from the centre", last.radius_px),
     });
     lines.push(Line::styled(cut(&told, width, look), theme.style(theme.text)));
-    let keys = [
+    let leaping = [("letters", "leap there"), ("1..9 0 - =", "first point"), ("esc", "done")];
+    let pointing = [
         ("1..9 0 - =", "the hours"),
+        ("letters", "move it"),
         ("enter", "dotted ray"),
         ("] [", "other edge"),
         ("up down", "by 1 px"),
@@ -121,6 +123,7 @@ fn rays<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<'a>> {
         ("c", "start here"),
         ("esc", "done"),
     ];
+    let keys = if model.leap().is_some() { &leaping[..] } else { &pointing[..] };
     lines.extend(keys.iter().map(|(keys, what)| key_line(keys, what, 11, width, look)));
     lines.push(Line::default());
     lines

@@ -73,6 +73,9 @@ fn status<'a>(model: &Model, width: usize, look: Look<'_>) -> Line<'a> {
         Span::styled(format!(" {} ", word(model)), theme.strong(theme.title)),
         Span::styled(format!("frame {}/{}", model.frame + 1, model.clip.frames), text),
     ];
+    if let Some(beside) = &model.tools.beside {
+        parts.push(Span::styled(format!("beside {}", beside.frame + 1), theme.strong(theme.key)));
+    }
     if let Some((letter, _)) = &model.tools.recording {
         parts.push(Span::styled(format!("recording {letter}"), theme.strong(theme.alarm)));
     }

@@ -108,7 +108,7 @@ fn all() -> bool {
 #[ignore = "started by the test below"]
 fn child_corpus() {
     // One of every sixteen, another one each time: the kinds within a class alternate.
-    let chosen = |index: &usize| all() || (index * 7 + index / STRIDE) % STRIDE == 0;
+    let chosen = |index: &usize| all() || (index * 7 + index / STRIDE).is_multiple_of(STRIDE);
     let mut counts: BTreeMap<Class, (usize, usize)> = BTreeMap::new();
     let (mut slowest, mut slowest_file) = (Duration::ZERO, 0);
     for index in (0..FILES).filter(chosen) {

@@ -156,7 +156,7 @@ pub(super) fn gelu(values: &mut [f32]) {
 
 /// The gradient before a GELU, from the one behind it and the numbers `x` that went in.
 pub(super) fn gelu_slope(x: &[f32], grad: &mut [f32]) {
-    const DENSITY: f32 = 0.398_942_28;
+    const DENSITY: f32 = 0.398_942_3;
     wide(
         #[inline(always)]
         || {

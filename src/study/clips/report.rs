@@ -15,6 +15,11 @@ use crate::study::report::{cell, p_value, with_interval};
 use crate::study::sheets::quoted;
 use crate::study::simulate::Outcome;
 
+/// Fewer cannot differ significantly whatever they show: six pairs are the least for a p below .05.
+const LEAST_STRUCTURES: usize = 6;
+/// A smaller lead is rounding, IoU.
+const LEAST_LEAD: f64 = 1e-6;
+
 /// The part of the report on clips; empty without any.
 pub(in crate::study) fn markdown(config: &StudyConfig, outcome: &Outcome) -> String {
     let mut text = String::new();
@@ -150,9 +155,11 @@ pub(in crate::study) fn claims(config: &StudyConfig, outcome: &Outcome) -> Vec<C
         let mut claim = |a: Option<usize>, b: Option<usize>, sentence: &str| {
             let (Some(a), Some(b)) = (of(a), of(b)) else { return };
             let (d, _) = against(config, a, b);
+            // No difference is no lead, and a handful of structures proves nothing.
+            let certain = if a.traces.len() < LEAST_STRUCTURES { 0.0 } else { d.low };
             claims.push(Claim {
                 sentence: format!("{sentence} ({})", shown(&clips.name)),
-                verdict: verdict(d.mean, d.low, 0.0),
+                verdict: verdict(d.mean, certain, LEAST_LEAD),
                 evidence: format!("IoU {:+.3} [{:+.3}, {:+.3}]", d.mean, d.low, d.high),
             });
         };

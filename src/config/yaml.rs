@@ -10,12 +10,10 @@ use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use crate::domain::nearest_word;
+use crate::domain::{TOO_DEEP, nearest_word, too_deep};
 
 /// A larger file is refused unread.
 const BYTES_MAX: usize = 4 << 20;
-/// Brackets open at once; those in texts and comments count, so it is far above what nests.
-const OPEN_MAX: usize = 1000;
 
 /// Everything that is wrong with one file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -201,7 +199,7 @@ pub fn parse(file: &str, text: &str) -> Result<Node, Faults> {
         return Err(refuse(0, format!("it is larger than {} MiB", BYTES_MAX >> 20)));
     }
     if let Some(line) = too_deep(text) {
-        return Err(refuse(line, format!("more than {OPEN_MAX} brackets are open")));
+        return Err(refuse(line, TOO_DEEP.into()));
     }
     let mut root: Node = serde_yaml::from_str(text).map_err(|error| {
         let line = error.location().map_or(0, |at| at.line());
@@ -212,24 +210,6 @@ pub fn parse(file: &str, text: &str) -> Result<Node, Faults> {
     }
     Walker { text, at: 0, line: 1 }.place(&mut root, false);
     Ok(root)
-}
-
-/// The line in which too many brackets are open: the reader's time grows with their square, long
-/// before its own limit of depth is asked.
-fn too_deep(text: &str) -> Option<usize> {
-    let (mut open, mut line) = (0usize, 1);
-    for byte in text.bytes() {
-        match byte {
-            b'[' | b'{' => open += 1,
-            b']' | b'}' => open = open.saturating_sub(1),
-            b'\n' => line += 1,
-            _ => {}
-        }
-        if open > OPEN_MAX {
-            return Some(line);
-        }
-    }
-    None
 }
 
 /// Walks the text alongside the tree.

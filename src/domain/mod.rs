@@ -55,4 +55,4 @@ pub use track::{
     Attributes, FrameMask, MaskSource, Track, TrackId, TrackInfo, Window, insert_window,
     remove_from_windows,
 };
-pub use words::nearest_word;
+pub use words::{TOO_DEEP, nearest_word, too_deep};

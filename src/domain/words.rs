@@ -1,4 +1,4 @@
-//! What a word that is not known was probably meant to be.
+//! Words of files that people write: what an unknown one was probably meant to be, and what is no use reading.
 
 /// The word of `known` nearest to `word`, if it is near enough to be a slip of the hand: one edit
 /// or swap of neighbours for every three letters, at least one and at most three.
@@ -13,14 +13,44 @@ pub fn nearest_word<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, option)| option)
 }
 
+/// Brackets of a YAML text open at once; those in strings and comments count, so it is far above what nests.
+const OPEN_MAX: usize = 1000;
+/// What is wrong where [`too_deep`] finds a line.
+pub const TOO_DEEP: &str = "more than 1000 brackets are open; close them";
+
+/// The line of a YAML text in which too many brackets are open: its reader's time grows with their square, long before
+/// its own limit of depth is asked.
+#[must_use]
+pub fn too_deep(text: &str) -> Option<usize> {
+    let (mut open, mut line) = (0usize, 1);
+    for byte in text.bytes() {
+        match byte {
+            b'[' | b'{' => open += 1,
+            b']' | b'}' => open = open.saturating_sub(1),
+            b'\n' => line += 1,
+            _ => {}
+        }
+        if open > OPEN_MAX {
+            return Some(line);
+        }
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
-    use super::nearest_word;
+    use super::{nearest_word, too_deep};
 
     #[test]
     fn slips_of_the_hand_are_recognised() {
         assert_eq!(nearest_word("boundry", ["boundary", "box"]), Some("boundary"));
         assert_eq!(nearest_word("lable", ["label"]), Some("label"));
         assert_eq!(nearest_word("colour", ["frame", "mask"]), None);
+    }
+
+    #[test]
+    fn only_what_nests_beyond_reason_is_too_deep() {
+        assert_eq!(too_deep(&format!("a: 1\n{}", "[".repeat(1001))), Some(2));
+        assert_eq!(too_deep(&"[{a: 1}]\n".repeat(5000)), None);
     }
 }

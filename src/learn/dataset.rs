@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use super::data::{load, manifest::is_manifest};
 use crate::codec::CodecError;
 use crate::config::yaml::Faults;
-use crate::domain::{Bitmap, GrayFrame, Mask, Window, shown};
+use crate::domain::{Bitmap, GrayFrame, Mask, TOO_DEEP, Window, shown, too_deep};
 use crate::net::resize::{Kernel, resize_plane};
 
 /// Components smaller than this are noise of the labelling, px; not trained on.
@@ -351,6 +351,9 @@ pub fn load_clips(dir: &Path) -> Result<(Vec<LabelledClip>, String), DataError> 
     }
     let described = dir.join("windows.yaml");
     let yaml = text(&described)?;
+    if let Some(line) = too_deep(&yaml) {
+        return Err(unreadable(&described, format!("line {line}: {TOO_DEEP}")));
+    }
     let all: BTreeMap<String, Described> =
         serde_yaml::from_str(&yaml).map_err(|e| unreadable(&described, e))?;
     let mut hash = Sha256::new();

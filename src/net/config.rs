@@ -4,6 +4,7 @@
 //! official SAM 2.1 sizes are only other cards), and a bad card is refused with all its faults at once.
 
 use super::card_reader::{Section, mapping_of, size_of, sizes_of, text_of, triple_of};
+use crate::domain::{TOO_DEEP, too_deep};
 use serde::Serialize;
 use serde_yaml::{Mapping, Value};
 use std::collections::BTreeMap;
@@ -189,6 +190,9 @@ impl ModelCard {
         let refuse = |fault: String| CardError { faults: vec![fault] };
         if text.len() > CARD_BYTES_MAX {
             return Err(refuse(format!("it is larger than {CARD_BYTES_MAX} bytes")));
+        }
+        if let Some(line) = too_deep(text) {
+            return Err(refuse(format!("line {line}: {TOO_DEEP}")));
         }
         let value: Value =
             serde_yaml::from_str(text).map_err(|e| refuse(format!("it is not YAML: {e}")))?;

@@ -135,6 +135,8 @@ fn net_a_bad_card_names_all_its_faults() {
         .replace("image_size: 128", "image_size: 100")
         .replace("fit: stretch", "fit: bend")
         .replace("mlp_dim: 64, ", "");
+    let deep = ModelCard::from_yaml(&"[".repeat(200_000)).expect_err("must be refused at once");
+    assert!(deep.to_string().contains("line 1: more than 1000 brackets"), "{deep}");
     let faults = ModelCard::from_yaml(&bad).expect_err("must be refused").faults.join("\n");
     for word in [
         "embed_dim` is missing",

@@ -155,7 +155,7 @@ pub enum Fit {
 }
 
 /// Where weights come from.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct WeightsOrigin {
     /// File name beside the card; empty = no weights yet.
     pub file: String,

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::codec;
-use crate::config::yaml::{Entries, Faults, Kind, Node, parse};
+use crate::config::yaml::{Entries, Faults, Kind, Node, parse, text_of};
 use crate::domain::{
     Bitmap, BoxPx, ClipInfo, FrameIndex, Mask, PlacedPrompt, PointKind, PointPx, Prompt, PromptId,
     Track, Window, insert_window, shown,
@@ -31,12 +31,7 @@ const PROMPTS: [&str; 6] = ["frame", "boundary", "inside", "outside", "box", "ma
 /// # Errors
 /// All faults at once.
 pub(crate) fn read(path: &Path, info: &ClipInfo) -> Result<Vec<Track>, Faults> {
-    let name = shown(&path.to_string_lossy());
-    let text = std::fs::read_to_string(path).map_err(|cause| {
-        let mut faults = Faults::new(&name);
-        faults.add(0, format!("it cannot be read: {cause}"));
-        faults
-    })?;
+    let (name, text) = text_of(path)?;
     let folder = path.parent().unwrap_or(Path::new("."));
     from_text(&name, &text, info, folder)
 }

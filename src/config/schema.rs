@@ -15,7 +15,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Setting;
-use super::yaml::{Entries, Faults, Node, parse};
+use super::yaml::{self, Entries, Faults, Node, parse};
 use crate::domain::{FrameIndex, nearest_word, shown};
 
 /// Colours that a picture has for structures.
@@ -180,18 +180,18 @@ pub(super) fn load(
     all: &mut Vec<Faults>,
 ) -> Schema {
     let path = given.value.clone().unwrap_or_else(|| config_dir.join("schema.yaml"));
-    let name = shown(&path.to_string_lossy());
-    let read = match std::fs::read_to_string(&path) {
-        Ok(text) => Schema::read(&name, &text),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound && given.value.is_none() => {
-            Ok(Schema::default())
-        }
-        Err(error) => {
-            let mut faults = Faults::new(name);
-            faults.add(0, format!("it cannot be read: {error} (named by {})", given.origin));
-            Err(faults)
-        }
+    let text = match given.value {
+        // A file that was named must be there.
+        Some(_) => yaml::text_of(&path).map(Some).map_err(|mut faults| {
+            faults.add(0, format!("it is named by {}", given.origin));
+            faults
+        }),
+        None => yaml::text_if_there(&path),
     };
+    let read = text.and_then(|text| match text {
+        Some((name, text)) => Schema::read(&name, &text),
+        None => Ok(Schema::default()),
+    });
     read.unwrap_or_else(|faults| {
         all.push(faults);
         Schema::default()

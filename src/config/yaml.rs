@@ -7,10 +7,11 @@
 //! `serde_yaml` itself.
 
 use std::fmt;
+use std::path::Path;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use crate::domain::{TOO_DEEP, nearest_word, too_deep};
+use crate::domain::{TOO_DEEP, nearest_word, shown, too_deep};
 
 /// A larger file is refused unread.
 const BYTES_MAX: usize = 4 << 20;
@@ -66,6 +67,36 @@ impl Faults {
         self.list.sort_by_key(|(line, _)| *line);
         if self.list.is_empty() { Ok(value) } else { Err(self) }
     }
+}
+
+/// The name of a file as people read it, and its text; `None` where there is no such file.
+///
+/// # Errors
+/// A file that is there and cannot be read.
+pub fn text_if_there(path: &Path) -> Result<Option<(String, String)>, Faults> {
+    match std::fs::read_to_string(path) {
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        read => read.map(|text| Some((named(path), text))).map_err(|cause| unread(path, cause)),
+    }
+}
+
+/// The name of a file as people read it, and its text.
+///
+/// # Errors
+/// A file that cannot be read, or is not there.
+pub fn text_of(path: &Path) -> Result<(String, String), Faults> {
+    let read = std::fs::read_to_string(path);
+    read.map(|text| (named(path), text)).map_err(|cause| unread(path, cause))
+}
+
+fn named(path: &Path) -> String {
+    shown(&path.to_string_lossy())
+}
+
+fn unread(path: &Path, cause: std::io::Error) -> Faults {
+    let mut faults = Faults::new(named(path));
+    faults.add(0, format!("it cannot be read: {cause}; check the path and the rights"));
+    faults
 }
 
 /// A value and the line on which it (or the key above it) stands.

@@ -17,7 +17,9 @@ use dicom_dictionary_std::tags;
 use dicom_object::FileMetaTableBuilder;
 
 use super::atomic::{ensure_folder, write_atomic};
-use super::dicom_seg::{EXPLICIT_LITTLE, Item, code, decimals, nest, put, uid};
+use super::dicom_item::{
+    EXPLICIT_LITTLE, Item, code, decimals, leave_patient_empty, nest, put, uid,
+};
 use super::{ExportError, Job, Report, overlay};
 use crate::codec::{self, OpenOptions, Outside, Privacy};
 use crate::domain::{ClipKind, DicomOrigin};
@@ -134,20 +136,11 @@ pub(super) fn write_dicom(job: &Job, path: &Path) -> Result<Report, ExportError>
         (tags::PATIENT_IDENTITY_REMOVED, VR::CS, "YES"),
         (tags::LONGITUDINAL_TEMPORAL_INFORMATION_MODIFIED, VR::CS, "REMOVED"),
         (tags::BURNED_IN_ANNOTATION, VR::CS, "NO"),
-        // The standard wants these and lets them be empty.
-        (tags::PATIENT_NAME, VR::PN, ""),
-        (tags::PATIENT_ID, VR::LO, ""),
-        (tags::PATIENT_BIRTH_DATE, VR::DA, ""),
-        (tags::PATIENT_SEX, VR::CS, ""),
-        (tags::STUDY_DATE, VR::DA, ""),
-        (tags::STUDY_TIME, VR::TM, ""),
-        (tags::STUDY_ID, VR::SH, ""),
-        (tags::ACCESSION_NUMBER, VR::SH, ""),
-        (tags::REFERRING_PHYSICIAN_NAME, VR::PN, ""),
         (tags::MANUFACTURER, VR::LO, ""),
     ] {
         put(&mut set, tag, vr, text);
     }
+    leave_patient_empty(&mut set);
     describe_removal(&mut set, anonymous);
     describe_pixels(&mut set, job);
     let pixels = pixels(job, path, bytes)?;

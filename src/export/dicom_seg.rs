@@ -6,15 +6,16 @@
 
 use std::path::Path;
 
-use dicom_core::value::DataSetSequence;
-use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
+use dicom_core::{PrimitiveValue, Tag, VR};
 use dicom_dictionary_std::tags;
-use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
-use sha2::{Digest, Sha256};
+use dicom_object::FileMetaTableBuilder;
 
 use super::atomic::write_atomic;
-use super::colours::colour;
+use super::colours::{cie_lab, colour};
 use super::content::{Content, Structure, expected};
+use super::dicom_item::{
+    EXPLICIT_LITTLE, Item, code, decimals, leave_patient_empty, nest, put, uid,
+};
 use super::labelmap::placement;
 use super::read::{ReadError, Target};
 use super::{ExportError, ExportFormat, Job, Report};
@@ -22,11 +23,8 @@ use crate::codec::{SegmentFrame, Segmentation};
 use crate::domain::{Bitmap, ClipInfo, ClipKind, FrameIndex, GridMap, Mask, Placement};
 
 const CLASS: &str = "1.2.840.10008.5.1.4.1.1.66.4";
-pub(super) const EXPLICIT_LITTLE: &str = "1.2.840.10008.1.2.1";
 /// Ultrasound multi-frame image: what a clip without DICOM is said to be.
 const ULTRASOUND: &str = "1.2.840.10008.5.1.4.1.1.3.1";
-
-pub(super) type Item = InMemDicomObject;
 
 /// How pixels are stored: one bit each, or one byte that is 0 or 255.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -133,34 +131,6 @@ impl Uids {
     }
 }
 
-/// A UID of the root 2.25 from the hash of `parts`.
-pub(super) fn uid(parts: &[&[u8]]) -> String {
-    let mut hasher = Sha256::new();
-    for part in parts {
-        hasher.update((part.len() as u64).to_le_bytes());
-        hasher.update(part);
-    }
-    let digest = hasher.finalize();
-    let number = digest.iter().take(16).fold(0u128, |all, byte| all << 8 | u128::from(*byte));
-    format!("2.25.{number}")
-}
-
-pub(super) fn put(set: &mut Item, tag: Tag, vr: VR, value: impl Into<PrimitiveValue>) {
-    set.put(DataElement::new(tag, vr, value.into()));
-}
-
-pub(super) fn nest(set: &mut Item, tag: Tag, items: Vec<Item>) {
-    set.put(DataElement::new(tag, VR::SQ, DataSetSequence::from(items)));
-}
-
-pub(super) fn code(value: &str, scheme: &str, meaning: &str) -> Item {
-    let mut item = Item::new_empty();
-    put(&mut item, tags::CODE_VALUE, VR::SH, value);
-    put(&mut item, tags::CODING_SCHEME_DESIGNATOR, VR::SH, scheme);
-    put(&mut item, tags::CODE_MEANING, VR::LO, meaning);
-    item
-}
-
 fn header(set: &mut Item, job: &Job, uids: &Uids) {
     let texts = [
         (tags::SPECIFIC_CHARACTER_SET, VR::CS, "ISO_IR 192"),
@@ -179,15 +149,6 @@ fn header(set: &mut Item, job: &Job, uids: &Uids) {
         (tags::SERIES_DESCRIPTION, VR::LO, "Segmentation"),
         (tags::CONTENT_LABEL, VR::CS, "SEGMENTATION"),
         (tags::CONTENT_CREATOR_NAME, VR::PN, ""),
-        (tags::PATIENT_NAME, VR::PN, ""),
-        (tags::PATIENT_ID, VR::LO, ""),
-        (tags::PATIENT_BIRTH_DATE, VR::DA, ""),
-        (tags::PATIENT_SEX, VR::CS, ""),
-        (tags::STUDY_DATE, VR::DA, ""),
-        (tags::STUDY_TIME, VR::TM, ""),
-        (tags::STUDY_ID, VR::SH, ""),
-        (tags::ACCESSION_NUMBER, VR::SH, ""),
-        (tags::REFERRING_PHYSICIAN_NAME, VR::PN, ""),
         (tags::CONTENT_DATE, VR::DA, ""),
         (tags::CONTENT_TIME, VR::TM, ""),
         (tags::SERIES_NUMBER, VR::IS, "1"),
@@ -199,6 +160,7 @@ fn header(set: &mut Item, job: &Job, uids: &Uids) {
     for (tag, vr, text) in texts {
         put(set, tag, vr, text);
     }
+    leave_patient_empty(set);
     let about = job.about();
     put(set, tags::CONTENT_DESCRIPTION, VR::LO, &about[..about.len().min(64)]);
     let instance = |uid: &String| {
@@ -378,19 +340,6 @@ fn position_of(place: &Placement, frame: FrameIndex) -> [f64; 3] {
     [0, 1, 2].map(|i| place.origin_mm[i] + place.steps_mm[2][i] * frame as f64)
 }
 
-/// Numbers as text of at most 16 characters each, as precise as that allows.
-pub(super) fn decimals(numbers: &[f64]) -> String {
-    let text = |v: &f64| {
-        let v = if v.abs() < 1e-12 { 0.0 } else { *v };
-        (0..=15)
-            .rev()
-            .map(|digits| format!("{v:.digits$}"))
-            .find(|t| t.len() <= 16)
-            .unwrap_or_else(|| format!("{v:.8e}"))
-    };
-    numbers.iter().map(text).collect::<Vec<String>>().join("\\")
-}
-
 /// All frames, one byte a pixel.
 fn bytes(structures: &[Structure]) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -423,29 +372,6 @@ fn packed(structures: &[Structure]) -> Vec<u8> {
         bytes.push(0);
     }
     bytes
-}
-
-/// PS3.3 C.10.7.1.1: L from 0 to 100, a and b from -128 to 127, each over 16 bits.
-fn cie_lab(rgb: [u8; 3]) -> [u16; 3] {
-    let linear = |v: u8| {
-        let v = f64::from(v) / 255.0;
-        if v <= 0.040_45 { v / 12.92 } else { ((v + 0.055) / 1.055).powf(2.4) }
-    };
-    let [r, g, b] = rgb.map(linear);
-    let f = |t: f64| {
-        if t > 216.0 / 24_389.0 { t.cbrt() } else { (24_389.0 / 27.0 * t + 16.0) / 116.0 }
-    };
-    let x = f((0.412_456 * r + 0.357_576 * g + 0.180_437 * b) / 0.950_47);
-    let y = f(0.212_673 * r + 0.715_152 * g + 0.072_175 * b);
-    let z = f((0.019_334 * r + 0.119_192 * g + 0.950_304 * b) / 1.088_83);
-    let share = |v: f64, low: f64, high: f64| {
-        ((v - low) / (high - low) * 65_535.0).round().clamp(0.0, 65_535.0) as u16
-    };
-    [
-        share(116.0 * y - 16.0, 0.0, 100.0),
-        share(500.0 * (x - y), -128.0, 127.0),
-        share(200.0 * (y - z), -128.0, 127.0),
-    ]
 }
 
 /// Reads binary and fractional segmentations of the clip.
@@ -505,23 +431,4 @@ fn index_of(frame: &SegmentFrame, target: &Target) -> Option<FrameIndex> {
         });
     }
     frame.referenced_frame.or(frame.in_stack).unwrap_or(1).checked_sub(1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn colours_and_numbers_are_as_the_standard_wants_them() {
-        // White and black of sRGB.
-        let white = cie_lab([255; 3]);
-        assert!(white[0] > 65_500 && white[1].abs_diff(32_896) < 40, "{white:?}");
-        assert_eq!(cie_lab([0; 3])[0], 0);
-        assert_eq!(
-            decimals(&[0.1, -1.0 / 3.0, 0.0]),
-            "0.10000000000000\\-0.3333333333333\\0.00000000000000"
-        );
-        assert!(decimals(&[-123_456.789_012_345, 1e-7]).split('\\').all(|t| t.len() <= 16));
-        assert!(uid(&[b"a", b"b"]) != uid(&[b"ab", b""]) && uid(&[b"a"]).len() <= 64);
-    }
 }

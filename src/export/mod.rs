@@ -24,6 +24,7 @@ mod csv;
 mod cvat;
 mod davis;
 mod deidentified;
+mod dicom_item;
 mod dicom_seg;
 mod error;
 mod figure;

@@ -9,7 +9,7 @@
 
 use std::path::Path;
 
-use crate::config::yaml::{Entries, Faults, Kind, parse};
+use crate::config::yaml::{Entries, Faults, Kind, parse, text_of};
 use crate::domain::shown;
 
 const TOP: [&str; 2] = ["questions", "answers"];
@@ -40,12 +40,7 @@ impl Questionnaire {
 /// # Errors
 /// All faults at once.
 pub fn read(path: &Path) -> Result<Questionnaire, Faults> {
-    let name = shown(&path.to_string_lossy());
-    let text = std::fs::read_to_string(path).map_err(|cause| {
-        let mut faults = Faults::new(&name);
-        faults.add(0, format!("it cannot be read: {cause}; check the path and the rights"));
-        faults
-    })?;
+    let (name, text) = text_of(path)?;
     from_text(&name, &text)
 }
 

@@ -88,6 +88,21 @@ macro_rules! actions {
     };
 }
 
+impl Action {
+    /// Leaps into the ninths of the picture, in the order of reading.
+    pub const LEAPS: [Self; 9] = [
+        Self::LeapNorthWest,
+        Self::LeapNorth,
+        Self::LeapNorthEast,
+        Self::LeapWest,
+        Self::LeapMiddle,
+        Self::LeapEast,
+        Self::LeapSouthWest,
+        Self::LeapSouth,
+        Self::LeapSouthEast,
+    ];
+}
+
 actions! {
     Cursor: {
         CursorLeft       "cursor-left"        "move the cursor left by 1 px, or by the count",

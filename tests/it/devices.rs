@@ -14,6 +14,14 @@ use sonomark::net::device;
 
 use crate::engine::{Asked, Rig, Scripted, finished, forward, points, rig_within, ticket, tracked};
 
+fn info_of(start: Start, inner: &Scripted) -> SegmenterInfo {
+    let device = match start {
+        Start::Asked => "GPU of the test: fine",
+        Start::OnCpu => "CPU (2 cores): asked for",
+    };
+    SegmenterInfo { device: device.into(), ..inner.info() }
+}
+
 /// A network on a GPU that fails with `words` on frame 5, until it is on the CPU.
 struct OnDevice {
     start: Start,
@@ -23,11 +31,7 @@ struct OnDevice {
 
 impl Segmenter for OnDevice {
     fn info(&self) -> SegmenterInfo {
-        let device = match self.start {
-            Start::Asked => "GPU of the test: fine",
-            Start::OnCpu => "CPU (2 cores): asked for",
-        };
-        SegmenterInfo { device: device.into(), ..self.inner.info() }
+        info_of(self.start, &self.inner)
     }
     fn open_clip(&mut self, frames: usize) {
         self.inner.open_clip(frames);
@@ -133,11 +137,7 @@ impl Hanging {
 
 impl Segmenter for Hanging {
     fn info(&self) -> SegmenterInfo {
-        let device = match self.start {
-            Start::Asked => "GPU of the test: fine",
-            Start::OnCpu => "CPU (2 cores): asked for",
-        };
-        SegmenterInfo { device: device.into(), ..self.inner.info() }
+        info_of(self.start, &self.inner)
     }
     fn open_clip(&mut self, frames: usize) {
         self.inner.open_clip(frames);

@@ -33,14 +33,20 @@ fn canary(number: usize) -> String {
     format!("CANARY{number:02}ZQ")
 }
 
-/// An ultrasound image with sixty canaries in text tags, private ones included, and one region.
-fn clip(regions: bool) -> Vec<u8> {
+/// The beginning of a DICOM file, explicit little endian.
+fn head() -> Vec<u8> {
     let mut out = vec![0; 128];
     out.extend(b"DICM");
     let mut meta = Vec::new();
     element(&mut meta, 2, 0x10, b"UI", b"1.2.840.10008.1.2.1");
     element(&mut out, 2, 0, b"UL", &(meta.len() as u32).to_le_bytes());
     out.extend(meta);
+    out
+}
+
+/// An ultrasound image with sixty canaries in text tags, private ones included, and one region.
+fn clip(regions: bool) -> Vec<u8> {
+    let mut out = head();
     element(&mut out, 8, 0x16, b"UI", b"1.2.840.10008.5.1.4.1.1.6.1");
     element(&mut out, 8, 0x18, b"UI", b"1.2.3.4.5");
     // Names, places, people, descriptions.
@@ -230,12 +236,7 @@ fn moving() -> Vec<u8> {
     let (width, height) = (120u16, 90u16);
     let mut random = fastrand::Rng::with_seed(9);
     let fan: sonomark::domain::Region = "fan:60,-5,15,85,-40,40".parse().unwrap();
-    let mut out = vec![0; 128];
-    out.extend(b"DICM");
-    let mut meta = Vec::new();
-    element(&mut meta, 2, 0x10, b"UI", b"1.2.840.10008.1.2.1");
-    element(&mut out, 2, 0, b"UL", &(meta.len() as u32).to_le_bytes());
-    out.extend(meta);
+    let mut out = head();
     element(&mut out, 8, 0x16, b"UI", b"1.2.840.10008.5.1.4.1.1.3.1");
     element(&mut out, 0x28, 0x04, b"CS", b"MONOCHROME2");
     element(&mut out, 0x28, 0x08, b"IS", b"6");

@@ -142,7 +142,10 @@ fn view(screen: &mut Screen, inbox: &Receiver<TerminalEvent>) -> TerminalEvent {
             TerminalEvent::HungUp | TerminalEvent::Terminate => return event,
             TerminalEvent::Resize { .. } => painter.damage_all(),
             TerminalEvent::Continued => {
-                screen.reenter().expect("back again");
+                // A hang-up brings SIGCONT too, and it may come first.
+                if screen.reenter().is_err() {
+                    return TerminalEvent::HungUp;
+                }
                 painter.damage_all();
             }
             TerminalEvent::Paste(text) => pasted = text,

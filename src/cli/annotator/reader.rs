@@ -263,7 +263,7 @@ impl Reader {
             let third = |at: f32, low: f32, high: f32| (3.0 * (at - low) / (high - low)) as u8;
             let column = third(wanted.x, region.min.x, region.max.x).min(2);
             let row = third(wanted.y, region.min.y, region.max.y).min(2);
-            self.act(LEAPS[usize::from(row * 3 + column)], None)?;
+            self.act(Action::LEAPS[usize::from(row * 3 + column)], None)?;
             region = region.ninth(column, row);
             let middle = |low: f32, high: f32| ((low + high) / 2.0).floor() + 0.5;
             centre = PointPx::new(
@@ -355,19 +355,6 @@ const HOURS: [Action; 12] = [
     Action::Ray9,
     Action::Ray10,
     Action::Ray11,
-];
-
-/// Leaps in the order of reading.
-const LEAPS: [Action; 9] = [
-    Action::LeapNorthWest,
-    Action::LeapNorth,
-    Action::LeapNorthEast,
-    Action::LeapWest,
-    Action::LeapMiddle,
-    Action::LeapEast,
-    Action::LeapSouthWest,
-    Action::LeapSouth,
-    Action::LeapSouthEast,
 ];
 
 /// What a terminal sends for a key.

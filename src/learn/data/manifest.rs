@@ -19,7 +19,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use super::layouts::Rule;
-use crate::config::yaml::{Entries, Faults, Kind, Node, parse};
+use crate::config::yaml::{Entries, Faults, Kind, Node, parse, text_of};
 use crate::domain::shown;
 
 const TOP: [&str; 6] = ["name", "about", "root", "above", "labels", "items"];
@@ -96,12 +96,7 @@ impl Manifest {
     /// # Errors
     /// All faults at once.
     pub fn read(path: &Path) -> Result<Self, Faults> {
-        let name = shown(&path.to_string_lossy());
-        let text = std::fs::read_to_string(path).map_err(|cause| {
-            let mut faults = Faults::new(&name);
-            faults.add(0, format!("it cannot be read: {cause}"));
-            faults
-        })?;
+        let (name, text) = text_of(path)?;
         let folder = path.parent().unwrap_or(Path::new(""));
         Self::from_text(&name, &text, folder)
     }

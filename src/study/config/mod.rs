@@ -25,7 +25,7 @@ mod arms;
 
 use std::path::{Path, PathBuf};
 
-use crate::config::yaml::{Entries, Faults, Kind, Node, listed, parse};
+use crate::config::yaml::{Entries, Faults, Kind, Node, listed, parse, text_of};
 use crate::domain::{nearest_word, shown};
 use crate::learn::Budget;
 use crate::learn::baselines::Baseline;
@@ -180,12 +180,7 @@ pub enum NetworkSource {
 /// # Errors
 /// All faults at once.
 pub fn read(path: &Path) -> Result<StudyConfig, Faults> {
-    let name = shown(&path.to_string_lossy());
-    let text = std::fs::read_to_string(path).map_err(|cause| {
-        let mut faults = Faults::new(&name);
-        faults.add(0, format!("it cannot be read: {cause}; check the path and the rights"));
-        faults
-    })?;
+    let (name, text) = text_of(path)?;
     // A file here has an empty parent; "./" tells paths from names of networks.
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     from_text(&name, &text, folder.unwrap_or(Path::new(".")))

@@ -345,7 +345,7 @@ fn ninths(model: &Model, region: BoxPx, scene: &mut Scene<'_>) {
         let dotted = |(from, to)| LineMark { from, to, colour: CURSOR, dotted: true };
         scene.lines.extend(lines.map(dotted));
     }
-    for (i, action) in LEAPS.into_iter().enumerate() {
+    for (i, action) in Action::LEAPS.into_iter().enumerate() {
         let part = region.ninth(i as u8 % 3, i as u8 / 3);
         let at = PointPx::new((part.min.x + part.max.x) / 2.0, (part.min.y + part.max.y) / 2.0);
         let keys = model.keymap.keys_of(action);
@@ -354,16 +354,3 @@ fn ninths(model: &Model, region: BoxPx, scene: &mut Scene<'_>) {
         scene.letters.extend(key.map(|letter| LetterMark { at, aside, letter, colour: CURSOR }));
     }
 }
-
-/// Leaps in the order of reading.
-const LEAPS: [Action; 9] = [
-    Action::LeapNorthWest,
-    Action::LeapNorth,
-    Action::LeapNorthEast,
-    Action::LeapWest,
-    Action::LeapMiddle,
-    Action::LeapEast,
-    Action::LeapSouthWest,
-    Action::LeapSouth,
-    Action::LeapSouthEast,
-];

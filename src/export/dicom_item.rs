@@ -1,0 +1,88 @@
+//! What every DICOM object that is written here is made of: elements, sequences, codes, identifiers, numbers as text.
+//!
+//! What decides whether this file is right: values have the lengths of their representations (PS3.5 6.2), and nothing of a
+//! patient can come in by a default.
+
+use dicom_core::value::DataSetSequence;
+use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
+use dicom_dictionary_std::tags;
+use dicom_object::InMemDicomObject;
+use sha2::{Digest, Sha256};
+
+/// Explicit VR little endian.
+pub(super) const EXPLICIT_LITTLE: &str = "1.2.840.10008.1.2.1";
+
+pub(super) type Item = InMemDicomObject;
+
+/// A UID of the root 2.25 from the hash of `parts`.
+pub(super) fn uid(parts: &[&[u8]]) -> String {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    let digest = hasher.finalize();
+    let number = digest.iter().take(16).fold(0u128, |all, byte| all << 8 | u128::from(*byte));
+    format!("2.25.{number}")
+}
+
+pub(super) fn put(set: &mut Item, tag: Tag, vr: VR, value: impl Into<PrimitiveValue>) {
+    set.put(DataElement::new(tag, vr, value.into()));
+}
+
+pub(super) fn nest(set: &mut Item, tag: Tag, items: Vec<Item>) {
+    set.put(DataElement::new(tag, VR::SQ, DataSetSequence::from(items)));
+}
+
+pub(super) fn code(value: &str, scheme: &str, meaning: &str) -> Item {
+    let mut item = Item::new_empty();
+    put(&mut item, tags::CODE_VALUE, VR::SH, value);
+    put(&mut item, tags::CODING_SCHEME_DESIGNATOR, VR::SH, scheme);
+    put(&mut item, tags::CODE_MEANING, VR::LO, meaning);
+    item
+}
+
+/// What the standard wants of patient and study and lets be empty.
+pub(super) fn leave_patient_empty(set: &mut Item) {
+    for (tag, vr) in [
+        (tags::PATIENT_NAME, VR::PN),
+        (tags::PATIENT_ID, VR::LO),
+        (tags::PATIENT_BIRTH_DATE, VR::DA),
+        (tags::PATIENT_SEX, VR::CS),
+        (tags::STUDY_DATE, VR::DA),
+        (tags::STUDY_TIME, VR::TM),
+        (tags::STUDY_ID, VR::SH),
+        (tags::ACCESSION_NUMBER, VR::SH),
+        (tags::REFERRING_PHYSICIAN_NAME, VR::PN),
+    ] {
+        put(set, tag, vr, "");
+    }
+}
+
+/// Numbers as text of at most 16 characters each, as precise as that allows.
+pub(super) fn decimals(numbers: &[f64]) -> String {
+    let text = |v: &f64| {
+        let v = if v.abs() < 1e-12 { 0.0 } else { *v };
+        (0..=15)
+            .rev()
+            .map(|digits| format!("{v:.digits$}"))
+            .find(|t| t.len() <= 16)
+            .unwrap_or_else(|| format!("{v:.8e}"))
+    };
+    numbers.iter().map(text).collect::<Vec<String>>().join("\\")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_identifiers_have_the_lengths_of_the_standard() {
+        assert_eq!(
+            decimals(&[0.1, -1.0 / 3.0, 0.0]),
+            "0.10000000000000\\-0.3333333333333\\0.00000000000000"
+        );
+        assert!(decimals(&[-123_456.789_012_345, 1e-7]).split('\\').all(|t| t.len() <= 16));
+        assert!(uid(&[b"a", b"b"]) != uid(&[b"ab", b""]) && uid(&[b"a"]).len() <= 64);
+    }
+}

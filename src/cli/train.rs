@@ -9,7 +9,7 @@ use crate::engine::{load_network, read_card, shipped_card};
 use crate::learn::agree::{MOST_APART, gradient_gap};
 use crate::learn::data::manifest::Manifest;
 use crate::learn::dataset::DataSource;
-use crate::learn::loss::{ClickMass, Reading};
+use crate::learn::loss::{BoundaryTerm, ClickMass, Reading};
 use crate::learn::own::{OwnStills, accepted_stills};
 use crate::learn::{Budget, Progress, TrainError, TrainOptions, train, train_on};
 use crate::net::config::ModelCard;
@@ -243,25 +243,27 @@ fn planned(start: Start, options: &Options) -> TrainOptions {
         // Only stills are encoded ahead, at one size.
         (plan.sides, plan.batches, plan.clip_share) = ([side; 2], [FINE_BATCH; 2], 0.0);
     }
-    plan.weights.boundary = match options.boundary_loss {
-        BoundaryLoss::Off => 0.0,
-        _ => options.lambda,
-    };
-    let reading = match options.boundary_loss {
-        BoundaryLoss::Ridge | BoundaryLoss::Off => Reading::Ridge,
-        BoundaryLoss::Gradient => Reading::Edge,
-        BoundaryLoss::Literal => Reading::Literal,
-        BoundaryLoss::LiteralMax => Reading::LiteralMax,
+    plan.with_boundary(boundary_term(options));
+    // What a reader needs to repeat it; paths of this machine are theirs to know.
+    plan.command =
+        std::env::args().skip(1).fold("sonomark".into(), |all, word| format!("{all} {word}"));
+    plan
+}
+
+/// Eq. 1 as the options say.
+fn boundary_term(options: &Options) -> BoundaryTerm {
+    let (reading, lambda) = match options.boundary_loss {
+        BoundaryLoss::Ridge => (Reading::Ridge, options.lambda),
+        BoundaryLoss::Gradient => (Reading::Edge, options.lambda),
+        BoundaryLoss::Literal => (Reading::Literal, options.lambda),
+        BoundaryLoss::LiteralMax => (Reading::LiteralMax, options.lambda),
+        BoundaryLoss::Off => (Reading::Ridge, 0.0),
     };
     let mass = match options.click_mass {
         ClickWeight::Unit => ClickMass::Unit,
         ClickWeight::Each => ClickMass::Amp1,
     };
-    plan.boundary_reading = (reading, mass);
-    // What a reader needs to repeat it; paths of this machine are theirs to know.
-    plan.command =
-        std::env::args().skip(1).fold("sonomark".into(), |all, word| format!("{all} {word}"));
-    plan
+    BoundaryTerm { reading, mass, lambda }
 }
 
 /// The devices of `--devices`, or the one of the settings.

@@ -107,6 +107,55 @@ pub enum ClickMass {
     Amp1,
 }
 
+/// Eq. 1 as a run uses it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BoundaryTerm {
+    /// Which map.
+    pub reading: Reading,
+    /// Which scale of the clicks.
+    pub mass: ClickMass,
+    /// Its weight beside the other losses; 0 switches it off.
+    pub lambda: f64,
+}
+
+impl Default for BoundaryTerm {
+    fn default() -> Self {
+        let lambda = LossWeights::default().boundary;
+        Self { reading: Reading::Ridge, mass: ClickMass::Unit, lambda }
+    }
+}
+
+impl BoundaryTerm {
+    /// What people write for the readings; the last one is none at all.
+    pub const NAMES: [&str; 5] = ["ridge", "gradient", "literal", "literal-max", "off"];
+
+    /// The default with the reading of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let plain = Self::default();
+        Some(match name {
+            "ridge" => plain,
+            "gradient" => Self { reading: Reading::Edge, ..plain },
+            "literal" => Self { reading: Reading::Literal, ..plain },
+            "literal-max" => Self { reading: Reading::LiteralMax, ..plain },
+            "off" => Self { lambda: 0.0, ..plain },
+            _ => return None,
+        })
+    }
+
+    /// The name of the reading.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self.reading {
+            _ if self.lambda == 0.0 => "off",
+            Reading::Ridge => "ridge",
+            Reading::Edge => "gradient",
+            Reading::Literal => "literal",
+            Reading::LiteralMax => "literal-max",
+        }
+    }
+}
+
 /// Sizes of Eq. 1 on one grid.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BoundaryLossConfig {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use super::dataset::DataSource;
 use super::lessons::{Plan, Subject};
-use super::loss::{ClickMass, LossWeights, Reading};
+use super::loss::{BoundaryTerm, ClickMass, LossWeights, Reading};
 use crate::net::config::ModelCard;
 
 /// Steps over which the learning rate rises.
@@ -111,6 +111,12 @@ impl TrainOptions {
             validate_every: 300,
             command: String::new(),
         }
+    }
+
+    /// Eq. 1 as `term` says.
+    pub fn with_boundary(&mut self, term: BoundaryTerm) {
+        self.weights.boundary = term.lambda;
+        self.boundary_reading = (term.reading, term.mass);
     }
 
     /// The plan of step `step` when `used` (0..=1) of the budget is gone.

@@ -1,6 +1,6 @@
 //! Studies: the paper's comparison on simulated annotators, and what real sessions say.
 //!
-//! [`config`] reads what to compare, [`simulate`] clicks through it and [`clips`] propagates, [`tables`] sums up with the measures of [`stats`],
+//! [`config`] reads what to compare, [`simulate`] clicks through it with what `networks` finds or trains, and [`clips`] propagates, [`tables`] sums up with the measures of [`stats`],
 //! [`claims`] holds the paper against the figures, [`report`] and [`figure`] are what people see; [`staple`] makes a
 //! reference of several raters. [`plan`] sets up a study of people, [`sessions`] and [`questionnaire`] read what they left,
 //! [`analyse`] and [`people`] say what it means. What decides whether this layer is right: a figure names the data and the seed it comes
@@ -11,6 +11,7 @@ pub mod claims;
 pub mod clips;
 pub mod config;
 pub mod figure;
+mod networks;
 pub mod people;
 pub mod plan;
 pub mod questionnaire;

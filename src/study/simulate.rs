@@ -4,7 +4,6 @@
 //! was judged before is taken from the folder as long as nothing it depends on has changed; a training run that was
 //! interrupted goes on; what an arm must not have seen it has not seen.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -14,24 +13,19 @@ use super::StudyError;
 use super::clips::ClipCell;
 use super::config::{ArmKind, NetworkSource, StudyConfig};
 use crate::domain::shown;
-use crate::engine::{load_network, read_card, shipped_card};
+use crate::engine::load_network;
 use crate::export::write_atomic;
 use crate::learn::baselines::Baseline;
-use crate::learn::dataset::{DataSource, Pick, StillSet, TRAIN_SIDE_PX};
+use crate::learn::dataset::{Pick, StillSet};
 use crate::learn::evaluate::{ClickOptions, Judged, ObjectTrace, Placing, trace_set};
-use crate::learn::{Budget, TrainOptions, train};
-use crate::net::config::{ModelCard, WeightsOrigin};
+use crate::learn::loss::BoundaryTerm;
 use crate::net::device::Picked;
 use crate::net::library::Library;
 use crate::net::predict::PredictOptions;
-use crate::net::weights::{sha256_hex, sha256_of_file};
+use crate::net::weights::sha256_hex;
 
 /// Changes whenever the same inputs would give other figures.
 pub(super) const EDITION: u32 = 1;
-/// The word for the network inside the program.
-const SHIPPED: &str = "shipped";
-/// Side below which nothing is learned from, px.
-const SIDE_LEAST: usize = 64;
 /// Structures between two lines of progress.
 const TELL_EVERY: usize = 10;
 
@@ -114,14 +108,14 @@ pub fn simulate(
     for (at, arm) in config.arms.iter().enumerate() {
         match &arm.kind {
             ArmKind::Baseline(baseline) => run.baseline(at, *baseline, &mut cells)?,
-            ArmKind::Network { source: NetworkSource::Trained, .. } => {
-                for task in run.lessons() {
+            ArmKind::Network { source: NetworkSource::Trained(term), .. } => {
+                for task in run.lessons(*term) {
                     run.network(at, &task, &mut cells)?;
                 }
             }
             ArmKind::Network { source: NetworkSource::Cards(cards), .. } => {
                 for (card, trained_on) in cards {
-                    let task = Task { card: Some(card), trained_on: trained_on.clone() };
+                    let task = Task { from: From::Card(card), trained_on: trained_on.clone() };
                     run.network(at, &task, &mut cells)?;
                 }
             }
@@ -132,10 +126,18 @@ pub fn simulate(
     Ok(Outcome { cells, hashes, clips, clip_hashes })
 }
 
+/// Where a network comes from.
+#[derive(Clone, Copy)]
+enum From<'a> {
+    /// The card that names it.
+    Card(&'a str),
+    /// Training with Eq. 1 in this form.
+    Training(BoundaryTerm),
+}
+
 /// A network that an arm needs.
 struct Task<'a> {
-    /// The card that names it; without one it is trained.
-    card: Option<&'a str>,
+    from: From<'a>,
     /// Sets that it knows.
     trained_on: Vec<usize>,
 }
@@ -147,17 +149,18 @@ pub(super) struct Run<'a> {
     pub(super) tell: &'a mut (dyn FnMut(&str) + Send),
     pub(super) cancel: &'a AtomicBool,
     /// Hashes of what arms learn from, once they were needed.
-    learned: Option<Vec<String>>,
+    pub(super) learned: Option<Vec<String>>,
 }
 
 impl<'a> Run<'a> {
     /// The networks that a learning arm trains: one on everything, and one on all sets but each.
-    fn lessons(&self) -> Vec<Task<'a>> {
+    fn lessons(&self, term: BoundaryTerm) -> Vec<Task<'a>> {
         let all: Vec<usize> = (0..self.sets.len()).collect();
-        let mut tasks = vec![Task { card: None, trained_on: all.clone() }];
-        if all.len() > 1 {
+        let from = From::Training(term);
+        let mut tasks = vec![Task { from, trained_on: all.clone() }];
+        if self.config.zero_shot && all.len() > 1 {
             tasks.extend(all.iter().map(|left_out| Task {
-                card: None,
+                from,
                 trained_on: all.iter().copied().filter(|set| set != left_out).collect(),
             }));
         }
@@ -208,9 +211,9 @@ impl<'a> Run<'a> {
         if wanted.is_empty() {
             return Ok(());
         }
-        let file = match task.card {
-            Some(card) => self.named(card)?,
-            None => self.trained(placing, &task.trained_on)?,
+        let file = match task.from {
+            From::Card(card) => self.named(card)?,
+            From::Training(term) => self.trained(placing, term, &task.trained_on)?,
         };
         let curve_share = if curve { PredictOptions::default().curve_share } else { Vec::new() };
         let options = PredictOptions { snap: contour_step, curve_share };
@@ -271,7 +274,7 @@ impl<'a> Run<'a> {
         Ok(traces)
     }
 
-    fn set_name(&self, set: usize) -> String {
+    pub(super) fn set_name(&self, set: usize) -> String {
         shown(&self.config.data[set].name)
     }
 
@@ -296,118 +299,4 @@ impl<'a> Run<'a> {
     pub(super) fn kept<T: serde::de::DeserializeOwned>(&self, key: &Path) -> Option<T> {
         serde_json::from_slice(&std::fs::read(key).ok()?).ok()
     }
-
-    /// The network of a card: the shipped one, a file, or one that was imported.
-    pub(super) fn named(&self, word: &str) -> Result<Network, StudyError> {
-        if word == SHIPPED {
-            let card = shipped_card()?;
-            return Ok(Network { identity: card.to_yaml(), name: card.name, card: None });
-        }
-        let path = match word.contains('/') {
-            true => PathBuf::from(word),
-            false => self.place.library.find(word)?.card_path,
-        };
-        let card = read_card(&path)?;
-        let mut identity = card.to_yaml();
-        if card.weights.sha256.is_empty() && !card.weights.file.is_empty() {
-            let weights = path.parent().unwrap_or(Path::new(".")).join(&card.weights.file);
-            identity += &sha256_of_file(&weights).map_err(|e| StudyError::io(&weights, e))?;
-        }
-        Ok(Network { identity, name: shown(&card.name), card: Some(path) })
-    }
-
-    /// The network that learned from `sets` by points of that kind; trained when it is not there, and on from where
-    /// it stopped.
-    pub(super) fn trained(
-        &mut self,
-        placing: Placing,
-        sets: &[usize],
-    ) -> Result<Network, StudyError> {
-        let hashes = self.learned()?;
-        let training = &self.config.training;
-        let card = match &training.card {
-            Some(word) => match self.named(word)?.card {
-                Some(path) => read_card(&path)?,
-                None => shipped_card()?,
-            },
-            None => shipped_card()?,
-        };
-        // Of the card the sizes alone count: other weights in it change nothing that is trained here.
-        let weights = WeightsOrigin {
-            licence: card.weights.licence,
-            lineage: "random weights".into(),
-            ..WeightsOrigin::default()
-        };
-        let description = "an arm of a simulated study".into();
-        let (name, scores) = ("network".into(), BTreeMap::new());
-        let card = ModelCard { name, description, weights, scores, ..card };
-        let sources: Vec<DataSource> =
-            sets.iter().filter_map(|set| self.config.data[*set].train.clone()).collect();
-        let region = placing == Placing::Region;
-        let budget = match training.budget {
-            Budget::Minutes(minutes) => json!({ "minutes": minutes }),
-            Budget::Steps(steps) => json!({ "steps": steps }),
-        };
-        let learned: Vec<&String> = sets.iter().map(|set| &hashes[*set]).collect();
-        let inputs = json!({
-            "edition": EDITION, "card": card.to_yaml(), "learned": learned, "region": region,
-            "budget": budget, "seed": training.seed, "clips": training.clip_share,
-        });
-        let names: Vec<String> = sets.iter().map(|set| self.set_name(*set)).collect();
-        let name =
-            format!("{} on {}", if region { "region" } else { "boundary" }, names.join(", "));
-        let hash = sha256_hex(inputs.to_string().as_bytes());
-        let folder = self.place.out.join("networks").join(&hash[..24]);
-        let (path, finished) = (folder.join("network.yaml"), folder.join("finished"));
-        if !finished.is_file() {
-            std::fs::create_dir_all(&folder).map_err(|e| StudyError::io(&folder, e))?;
-            let mut plan = TrainOptions::new(sources, card, folder, training.budget);
-            plan.resume = true;
-            let side = plan.card.network.image_size;
-            plan.sides = [(side / 2).max(SIDE_LEAST), side];
-            plan.seed = training.seed;
-            plan.threads = training.threads;
-            plan.clip_share = training.clip_share;
-            plan.region_share = if region { 1.0 } else { 0.0 };
-            plan.command = format!("sonomark study simulate ({name})");
-            let tell = &mut *self.tell;
-            tell(&format!("training {name}"));
-            let report = train(
-                &plan,
-                &self.place.picked.shares(training.threads),
-                |progress| tell(&format!("training {name}: {progress}")),
-                self.cancel,
-            )?;
-            if report.cancelled {
-                return Err(StudyError::Cancelled);
-            }
-            write_atomic(&finished, report.sha256.as_bytes())?;
-        }
-        let identity = read_card(&path)?.to_yaml();
-        Ok(Network { identity, name, card: Some(path) })
-    }
-
-    /// Hashes of what the sets teach.
-    fn learned(&mut self) -> Result<Vec<String>, StudyError> {
-        if let Some(hashes) = &self.learned {
-            return Ok(hashes.clone());
-        }
-        let mut hashes = Vec::new();
-        for source in self.config.data.iter().filter_map(|set| set.train.as_ref()) {
-            let set = StillSet::load(source, Some(TRAIN_SIDE_PX), Pick::AllComponents)?;
-            hashes.push(set.sha256);
-        }
-        self.learned = Some(hashes.clone());
-        Ok(hashes)
-    }
-}
-
-/// A network, not yet loaded.
-pub(super) struct Network {
-    /// Its card's path; the shipped one without.
-    pub(super) card: Option<PathBuf>,
-    /// For people.
-    pub(super) name: String,
-    /// Differs for networks that answer differently.
-    pub(super) identity: String,
 }

@@ -10,7 +10,8 @@ use serde_json::json;
 
 use super::StudyError;
 use super::config::{ClipArmKind, StudyConfig};
-use super::simulate::{EDITION, Network, Run};
+use super::networks::Network;
+use super::simulate::{EDITION, Run};
 use super::stats::{Interval, Tested, bootstrap, mean, wilcoxon};
 use crate::domain::shown;
 use crate::engine::load_network;
@@ -20,6 +21,7 @@ use crate::learn::evaluate::Placing;
 use crate::learn::evaluate_video::{
     ClipBaseline, ClipJudged, ClipTrace, Tracking, VideoOptions, trace_clips,
 };
+use crate::learn::loss::BoundaryTerm;
 use crate::net::follow::FollowOptions;
 
 /// What an arm did on a set of clips.
@@ -105,7 +107,11 @@ impl Run<'_> {
                 options.follow = FollowOptions { motion: *motion, ..FollowOptions::default() };
                 Means::Network(match card {
                     Some(card) => self.named(card)?,
-                    None => self.trained(*placing, &(0..c.data.len()).collect::<Vec<_>>())?,
+                    None => self.trained(
+                        *placing,
+                        BoundaryTerm::default(),
+                        &(0..c.data.len()).collect::<Vec<_>>(),
+                    )?,
                 })
             }
         };

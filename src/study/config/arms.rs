@@ -7,9 +7,26 @@ use crate::config::yaml::{Entries, Node, listed};
 use crate::learn::baselines::Baseline;
 use crate::learn::evaluate::Placing;
 use crate::learn::evaluate_video::ClipBaseline;
+use crate::learn::loss::{BoundaryTerm, ClickMass};
 
-const ARM: [&str; 9] =
-    ["name", "prompt", "train", "card", "trained_on", "cards", "baseline", "contour_step", "curve"];
+const ARM: [&str; 12] = [
+    "name",
+    "prompt",
+    "train",
+    "card",
+    "trained_on",
+    "cards",
+    "baseline",
+    "contour_step",
+    "curve",
+    "boundary_loss",
+    "lambda",
+    "click_mass",
+];
+/// Keys that say how an arm learns.
+const LEARNING: [&str; 3] = ["boundary_loss", "lambda", "click_mass"];
+/// How the clicks of Eq. 1 weigh: together 1, or each 1.
+const MASSES: [&str; 2] = ["unit", "each"];
 const CLIP_ARM: [&str; 7] = ["name", "prompt", "train", "card", "baseline", "windows", "motion"];
 const CARD: [&str; 2] = ["card", "trained_on"];
 
@@ -18,6 +35,11 @@ impl Reader<'_> {
         let entries = Entries::of(node, path, &ARM, &mut self.faults)?;
         let name = self.needed(&entries, path, "name");
         let from = self.one_of(path, node, &entries, &["train", "card", "cards", "baseline"])?;
+        for (path, node) in
+            LEARNING.iter().filter(|_| from != "train").filter_map(|key| entries.get(key))
+        {
+            self.fault(node, &path, "says how an arm learns; it belongs beside `train: true`");
+        }
         let kind = match from {
             "baseline" => {
                 for key in ["prompt", "trained_on", "contour_step", "curve"] {
@@ -36,7 +58,7 @@ impl Reader<'_> {
                 let source = self.network(path, &entries, from);
                 let placing = self.placing(path, &entries);
                 let boundary = placing != Some(Placing::Region);
-                for key in ["contour_step", "curve"] {
+                for key in ["contour_step", "curve"].into_iter().chain(LEARNING) {
                     if let (false, Some((path, node))) = (boundary, entries.get(key)) {
                         self.fault(
                             node,
@@ -76,7 +98,7 @@ impl Reader<'_> {
                     self.faults
                         .add(entries.line(), format!("`{path}.train` is false; give a `card`"));
                 }
-                Some(NetworkSource::Trained)
+                Some(NetworkSource::Trained(self.boundary_term(path, entries)))
             }
             "card" => Some(NetworkSource::Cards(vec![self.known_card(path, entries)?])),
             _ => {
@@ -91,6 +113,29 @@ impl Reader<'_> {
                 Some(NetworkSource::Cards(cards))
             }
         }
+    }
+
+    /// Eq. 1 as an arm learns with it.
+    fn boundary_term(&mut self, path: &str, entries: &Entries<'_>) -> BoundaryTerm {
+        let mut term = BoundaryTerm::default();
+        if let Some((word, line)) = entries.text("boundary_loss", &mut self.faults) {
+            match BoundaryTerm::named(word) {
+                Some(named) => term = named,
+                None => {
+                    let path = format!("{path}.boundary_loss");
+                    self.choice(line, &path, word, &BoundaryTerm::NAMES);
+                }
+            }
+        }
+        term.lambda = self.number(entries, "lambda", term.lambda, (0.0, 1e3), false);
+        if let Some((word, line)) = entries.text("click_mass", &mut self.faults) {
+            match word {
+                "unit" => term.mass = ClickMass::Unit,
+                "each" => term.mass = ClickMass::Amp1,
+                _ => self.choice(line, &format!("{path}.click_mass"), word, &MASSES),
+            }
+        }
+        term
     }
 
     /// A card and the sets that its network was trained on; all of them when nothing is said.
@@ -209,5 +254,35 @@ impl Reader<'_> {
         }
         self.fault(node, path, &format!("needs exactly one of {}", listed(keys)));
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::{ArmKind, NetworkSource, from_text};
+    use crate::learn::loss::{BoundaryTerm, ClickMass, Reading};
+
+    #[test]
+    fn arms_learn_with_the_form_of_eq_1_that_they_name() {
+        let text = "data: [{name: a, train: a, test: b}]\narms:\n  - {name: plain, prompt: boundary, train: true}\n  - {name: \
+                    printed, prompt: boundary, train: true, boundary_loss: literal, lambda: 5, click_mass: each}\n  - {name: \
+                    none, prompt: boundary, train: true, boundary_loss: off}\n";
+        let study = from_text("s.yaml", text, Path::new("/")).expect("no fault");
+        let terms: Vec<BoundaryTerm> = study
+            .arms
+            .iter()
+            .map(|arm| match arm.kind {
+                ArmKind::Network { source: NetworkSource::Trained(term), .. } => term,
+                ref other => panic!("{other:?}"),
+            })
+            .collect();
+        let printed =
+            BoundaryTerm { reading: Reading::Literal, mass: ClickMass::Amp1, lambda: 5.0 };
+        assert_eq!(terms[..2], [BoundaryTerm::default(), printed]);
+        assert_eq!(terms[2].lambda, 0.0);
+        let names: Vec<&str> = terms.iter().map(BoundaryTerm::name).collect();
+        assert_eq!(names, ["ridge", "literal", "off"]);
     }
 }

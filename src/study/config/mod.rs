@@ -6,11 +6,12 @@
 //!   - {name: busi, train: images/busi:train.txt, test: images/busi:val.txt}
 //! training: {minutes: 30, seed: 0}
 //! arms:
-//!   - {name: SAMUSA, prompt: boundary, train: true}
+//!   - {name: SAMUSA, prompt: boundary, train: true, boundary_loss: ridge, lambda: 2}
 //!   - {name: SAMUSA without contour step, prompt: boundary, train: true, contour_step: false}
 //!   - {name: SAM2-US, prompt: region, train: true}
 //!   - {name: SAM2, prompt: region, card: sam2.1-hiera-tiny, trained_on: []}
 //!   - {name: closed spline, baseline: spline}
+//! zero_shot: true
 //! clips:
 //!   - {name: synthetic, path: clips_synth}
 //! clip_arms:
@@ -32,8 +33,9 @@ use crate::learn::baselines::Baseline;
 use crate::learn::dataset::DataSource;
 use crate::learn::evaluate::{CLICKS_CAP, Placing};
 use crate::learn::evaluate_video::ClipBaseline;
+use crate::learn::loss::BoundaryTerm;
 
-const TOP: [&str; 11] = [
+const TOP: [&str; 12] = [
     "data",
     "training",
     "arms",
@@ -45,6 +47,7 @@ const TOP: [&str; 11] = [
     "limit",
     "bootstrap",
     "compare",
+    "zero_shot",
 ];
 const DATA: [&str; 3] = ["name", "train", "test"];
 const TRAINING: [&str; 6] = ["card", "minutes", "steps", "seed", "threads", "clip_share"];
@@ -73,6 +76,8 @@ pub struct StudyConfig {
     pub limit: Option<usize>,
     /// Resampled means of an interval.
     pub bootstrap: usize,
+    /// Whether learning arms are also trained without each set and judged on it.
+    pub zero_shot: bool,
     /// The arms of the paper's claims: boundary points, region points.
     pub compare: Option<[usize; 2]>,
 }
@@ -169,8 +174,8 @@ pub enum ArmKind {
 /// Where a network comes from.
 #[derive(Debug, Clone, PartialEq)]
 pub enum NetworkSource {
-    /// Trained by the study: on all sets, and for each set on all others.
-    Trained,
+    /// Trained by the study, with Eq. 1 in this form: on all sets, and for each set on all others.
+    Trained(BoundaryTerm),
     /// Networks that are there, with the sets that each was trained on; for a set and a setting the first counts.
     Cards(Vec<(String, Vec<usize>)>),
 }
@@ -233,7 +238,7 @@ impl Reader<'_> {
         let clips = self.clips(&top);
         let clip_arms = self.clip_arms(&top);
         let learns =
-            |a: &Arm| matches!(&a.kind, ArmKind::Network { source: NetworkSource::Trained, .. });
+            |a: &Arm| matches!(&a.kind, ArmKind::Network { source: NetworkSource::Trained(_), .. });
         let learning = arms.iter().position(learns).map(|at| lines[at]);
         let on_clips = |a: &ClipArm| matches!(&a.kind, ClipArmKind::Network { card: None, .. });
         let learning = learning.or(clip_arms.iter().any(on_clips).then_some(top.line()));
@@ -245,9 +250,11 @@ impl Reader<'_> {
             }
         }
         let compare = self.compare(&top, &arms);
+        let zero_shot = self.flag(&top, "zero_shot", true);
         Some(StudyConfig {
             data,
             training,
+            zero_shot,
             compare,
             arms,
             clips,
@@ -403,7 +410,7 @@ mod tests {
                     training: {steps: 40}\npoints: 5\narms:\n  - {name: ours, prompt: boundary, card: shipped}\n  - name: both\n    \
                     prompt: region\n    cards: [{card: nets/a.yaml, trained_on: [a]}, {card: nets/b.yaml, trained_on: []}]\n  - \
                     {name: flat, baseline: polygon}\nclips: [{name: c, path: clips}]\nclip_arms:\n  - {name: t, prompt: region, \
-                    card: shipped, windows: false}\n  - {name: m, baseline: motion}\n";
+                    card: shipped, windows: false}\n  - {name: m, baseline: motion}\nzero_shot: false\n";
         let study = from_text("s.yaml", text, Path::new("/here")).expect("no fault");
         assert_eq!(study.data[0].test, DataSource::parse("/here/x/a:val.txt"));
         assert_eq!((study.points, study.training.budget), (5, Budget::Steps(40)));
@@ -415,7 +422,7 @@ mod tests {
         assert_eq!(cards[0], ("/here/nets/a.yaml".to_owned(), vec![0]));
         assert_eq!((cards[1].1.len(), *contour_step), (0, false));
         assert_eq!(study.arms[2].kind, ArmKind::Baseline(Baseline::Polygon));
-        assert_eq!(study.compare, Some([0, 1]));
+        assert_eq!((study.compare, study.zero_shot), (Some([0, 1]), false));
         assert_eq!(study.clips[0].path, Path::new("/here/clips"));
         let (placing, card) = (Placing::Region, Some("shipped".to_owned()));
         let told = ClipArmKind::Network { placing, windows: false, motion: true, card };
@@ -426,7 +433,8 @@ mod tests {
     #[test]
     fn all_faults_are_told_with_their_lines() {
         let text = "data:\n  - {name: a, tset: x}\npoints: 21\narms:\n  - {name: x, prompt: bundary, card: c}\n  - {name: x, \
-                    prompt: region, train: true, curve: true}\n  - {name: y, baseline: polygn}\n  - {name: z}\ncompare: [x]\n";
+                    prompt: region, train: true, curve: true}\n  - {name: y, baseline: polygn}\n  - {name: z}\n  - {name: l, prompt: boundary, train: true, \
+                    boundary_loss: rigde}\n  - {name: k, prompt: boundary, card: c, lambda: 3}\ncompare: [x]\n";
         let all = from_text("s.yaml", text, Path::new("/")).expect_err("faults").to_string();
         for part in [
             "line 2: `data[0].tset` is unknown; did you mean `test`?",
@@ -436,7 +444,9 @@ mod tests {
             "line 6: `arms[1].curve` needs boundary points",
             "line 7: `arms[2].baseline` is \"polygn\"",
             "line 8: `arms[3]` needs exactly one of",
-            "line 9: `compare` must name two arms",
+            "line 9: `arms[4].boundary_loss` is \"rigde\"; choose one of `ridge`, `gradient`",
+            "line 10: `arms[5].lambda` says how an arm learns",
+            "line 11: `compare` must name two arms",
         ] {
             assert!(all.contains(part), "{part} is missing in\n{all}");
         }

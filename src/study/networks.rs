@@ -1,0 +1,149 @@
+//! The networks of a simulated study: those of cards, and those that its arms train.
+//!
+//! What decides whether this file is right: a trained network lies under a name that is the hash of all it depends on,
+//! so it is found again when nothing of that has changed, and never otherwise.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::StudyError;
+use super::simulate::{EDITION, Run};
+use crate::domain::shown;
+use crate::engine::{read_card, shipped_card};
+use crate::export::write_atomic;
+use crate::learn::dataset::{DataSource, Pick, StillSet, TRAIN_SIDE_PX};
+use crate::learn::evaluate::Placing;
+use crate::learn::loss::{BoundaryTerm, ClickMass};
+use crate::learn::{Budget, TrainOptions, train};
+use crate::net::config::{ModelCard, WeightsOrigin};
+use crate::net::weights::{sha256_hex, sha256_of_file};
+
+/// The word for the network inside the program.
+const SHIPPED: &str = "shipped";
+/// Side below which nothing is learned from, px.
+const SIDE_LEAST: usize = 64;
+
+impl Run<'_> {
+    /// The network of a card: the shipped one, a file, or one that was imported.
+    pub(super) fn named(&self, word: &str) -> Result<Network, StudyError> {
+        if word == SHIPPED {
+            let card = shipped_card()?;
+            return Ok(Network { identity: card.to_yaml(), name: card.name, card: None });
+        }
+        let path = match word.contains('/') {
+            true => PathBuf::from(word),
+            false => self.place.library.find(word)?.card_path,
+        };
+        let card = read_card(&path)?;
+        let mut identity = card.to_yaml();
+        if card.weights.sha256.is_empty() && !card.weights.file.is_empty() {
+            let weights = path.parent().unwrap_or(Path::new(".")).join(&card.weights.file);
+            identity += &sha256_of_file(&weights).map_err(|e| StudyError::io(&weights, e))?;
+        }
+        Ok(Network { identity, name: shown(&card.name), card: Some(path) })
+    }
+
+    /// The network that learned from `sets` by points of that kind and Eq. 1 in that form; trained when it is not there, and on from where
+    /// it stopped.
+    pub(super) fn trained(
+        &mut self,
+        placing: Placing,
+        term: BoundaryTerm,
+        sets: &[usize],
+    ) -> Result<Network, StudyError> {
+        let hashes = self.learned()?;
+        let training = &self.config.training;
+        let card = match &training.card {
+            Some(word) => match self.named(word)?.card {
+                Some(path) => read_card(&path)?,
+                None => shipped_card()?,
+            },
+            None => shipped_card()?,
+        };
+        // Of the card the sizes alone count: other weights in it change nothing that is trained here.
+        let weights = WeightsOrigin {
+            licence: card.weights.licence,
+            lineage: "random weights".into(),
+            ..WeightsOrigin::default()
+        };
+        let description = "an arm of a simulated study".into();
+        let (name, scores) = ("network".into(), BTreeMap::new());
+        let card = ModelCard { name, description, weights, scores, ..card };
+        let sources: Vec<DataSource> =
+            sets.iter().filter_map(|set| self.config.data[*set].train.clone()).collect();
+        let region = placing == Placing::Region;
+        let budget = match training.budget {
+            Budget::Minutes(minutes) => json!({ "minutes": minutes }),
+            Budget::Steps(steps) => json!({ "steps": steps }),
+        };
+        let learned: Vec<&String> = sets.iter().map(|set| &hashes[*set]).collect();
+        let mut inputs = json!({
+            "edition": EDITION, "card": card.to_yaml(), "learned": learned, "region": region,
+            "budget": budget, "seed": training.seed, "clips": training.clip_share,
+        });
+        let mut points = if region { "region" } else { "boundary" }.to_owned();
+        if term != BoundaryTerm::default() {
+            let (reading, lambda, mass) = (term.name(), term.lambda, term.mass);
+            inputs["boundary"] = json!([reading, lambda, mass == ClickMass::Unit]);
+            points += &format!(" ({reading}, lambda {lambda}, {mass:?})");
+        }
+        let names: Vec<String> = sets.iter().map(|set| self.set_name(*set)).collect();
+        let name = format!("{points} on {}", names.join(", "));
+        let hash = sha256_hex(inputs.to_string().as_bytes());
+        let folder = self.place.out.join("networks").join(&hash[..24]);
+        let (path, finished) = (folder.join("network.yaml"), folder.join("finished"));
+        if !finished.is_file() {
+            std::fs::create_dir_all(&folder).map_err(|e| StudyError::io(&folder, e))?;
+            let mut plan = TrainOptions::new(sources, card, folder, training.budget);
+            plan.resume = true;
+            let side = plan.card.network.image_size;
+            plan.sides = [(side / 2).max(SIDE_LEAST), side];
+            plan.seed = training.seed;
+            plan.threads = training.threads;
+            plan.clip_share = training.clip_share;
+            plan.with_boundary(term);
+            plan.region_share = if region { 1.0 } else { 0.0 };
+            plan.command = format!("sonomark study simulate ({name})");
+            let tell = &mut *self.tell;
+            tell(&format!("training {name}"));
+            let report = train(
+                &plan,
+                &self.place.picked.shares(training.threads),
+                |progress| tell(&format!("training {name}: {progress}")),
+                self.cancel,
+            )?;
+            if report.cancelled {
+                return Err(StudyError::Cancelled);
+            }
+            write_atomic(&finished, report.sha256.as_bytes())?;
+        }
+        let identity = read_card(&path)?.to_yaml();
+        Ok(Network { identity, name, card: Some(path) })
+    }
+
+    /// Hashes of what the sets teach.
+    fn learned(&mut self) -> Result<Vec<String>, StudyError> {
+        if let Some(hashes) = &self.learned {
+            return Ok(hashes.clone());
+        }
+        let mut hashes = Vec::new();
+        for source in self.config.data.iter().filter_map(|set| set.train.as_ref()) {
+            let set = StillSet::load(source, Some(TRAIN_SIDE_PX), Pick::AllComponents)?;
+            hashes.push(set.sha256);
+        }
+        self.learned = Some(hashes.clone());
+        Ok(hashes)
+    }
+}
+
+/// A network, not yet loaded.
+pub(super) struct Network {
+    /// Its card's path; the shipped one without.
+    pub(super) card: Option<PathBuf>,
+    /// For people.
+    pub(super) name: String,
+    /// Differs for networks that answer differently.
+    pub(super) identity: String,
+}

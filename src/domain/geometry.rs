@@ -59,6 +59,18 @@ impl BoxPx {
 }
 
 impl BoxPx {
+    /// The smallest box around points; `None` without any.
+    #[must_use]
+    pub fn of(points: impl IntoIterator<Item = PointPx>) -> Option<Self> {
+        points.into_iter().fold(None, |found: Option<Self>, at| {
+            let Self { min, max } = found.unwrap_or(Self { min: at, max: at });
+            Some(Self {
+                min: PointPx::new(min.x.min(at.x), min.y.min(at.y)),
+                max: PointPx::new(max.x.max(at.x), max.y.max(at.y)),
+            })
+        })
+    }
+
     /// One of nine equal parts: `column` and `row` 0..3.
     #[must_use]
     pub fn ninth(self, column: u8, row: u8) -> Self {

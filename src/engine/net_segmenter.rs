@@ -15,7 +15,7 @@ use crate::net::device::{DeviceWant, Picked, pick};
 use crate::net::follow::{FollowOptions, Followed, Follower, Seen};
 use crate::net::letterbox::Letterbox;
 use crate::net::memory_bank;
-use crate::net::predict::Predictor;
+use crate::net::predict::{Predictor, View};
 use crate::net::sam2::{ImageFeatures, Sam2};
 use crate::net::tracker::TrackError;
 
@@ -149,9 +149,10 @@ impl NetSegmenter {
         let (encoded, encode_ms) = self.encoded(image)?;
         let begun = Instant::now();
         let Encoded { features, letterbox } = &encoded;
-        let answer = Predictor::new(&self.sam)
-            .predict(features, letterbox, prompts)
-            .map_err(SegmentError::Network)?;
+        let (preprocess, device) = (&self.card.preprocess, &self.picked.device);
+        let view = View { frame: image.pixels, preprocess, device, features, letterbox };
+        let answer =
+            Predictor::new(&self.sam).predict(view, prompts).map_err(SegmentError::Network)?;
         Ok(Decided {
             bitmap: answer.bitmap,
             score: answer.score,

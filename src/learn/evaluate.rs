@@ -17,7 +17,7 @@ use super::dataset::{DataError, DataSource, Pick, StillSet};
 use crate::domain::{Bitmap, FramePrompts, GrayFrame, PointKind, overlap};
 use crate::net::config::Preprocess;
 use crate::net::letterbox::Letterbox;
-use crate::net::predict::{PredictOptions, Predictor};
+use crate::net::predict::{PredictOptions, Predictor, View};
 use crate::net::sam2::{ImageFeatures, Sam2};
 
 /// Clicks after which a structure counts as not reached.
@@ -263,14 +263,13 @@ fn mean_of<'a>(reports: impl Iterator<Item = &'a ClickReport>) -> ClickReport {
 /// A frame with what is computed once for all its structures.
 struct Scene<'a> {
     judged: &'a Judged<'a>,
-    width: u32,
-    height: u32,
+    frame: &'a GrayFrame,
     encoded: Option<(ImageFeatures, Letterbox)>,
     edges: Vec<f32>,
 }
 
 impl<'a> Scene<'a> {
-    fn new(judged: &'a Judged<'a>, frame: &GrayFrame) -> Self {
+    fn new(judged: &'a Judged<'a>, frame: &'a GrayFrame) -> Self {
         let (encoded, edges) = match judged {
             Judged::Network { sam, preprocess, device, .. } => {
                 let (input, letterbox) = preprocess.frame(frame, sam.config().image_size, device);
@@ -278,22 +277,23 @@ impl<'a> Scene<'a> {
             }
             Judged::Baseline(baseline) => (None, baseline.edges(frame)),
         };
-        Self { judged, width: frame.width_px, height: frame.height_px, encoded, edges }
+        Self { judged, frame, encoded, edges }
     }
 
     fn answer(&self, prompts: &FramePrompts) -> Result<Bitmap, EvalError> {
         let points = prompts.boundary_points();
+        let (width, height) = (self.frame.width_px, self.frame.height_px);
         match (self.judged, &self.encoded) {
-            (Judged::Network { sam, options, .. }, Some((features, letterbox))) => {
+            (Judged::Network { sam, options, preprocess, device }, Some((features, letterbox))) => {
                 let predictor = Predictor::with_options(sam, options.clone());
-                let answer =
-                    predictor.predict(features, letterbox, prompts).map_err(EvalError::Network)?;
+                let view = View { frame: self.frame, preprocess, device, features, letterbox };
+                let answer = predictor.predict(view, prompts).map_err(EvalError::Network)?;
                 Ok(answer.bitmap)
             }
             (Judged::Baseline(baseline), _) => {
-                Ok(baseline.mask(&points, self.width, self.height, &self.edges))
+                Ok(baseline.mask(&points, width, height, &self.edges))
             }
-            (Judged::Network { .. }, None) => Ok(Bitmap::empty(self.width, self.height)),
+            (Judged::Network { .. }, None) => Ok(Bitmap::empty(width, height)),
         }
     }
 
@@ -325,7 +325,8 @@ impl<'a> Scene<'a> {
             };
             let Some((kind, at)) = click else { break };
             clean.push(at);
-            let shaky = user.shaky(at, options.noise_px).clamped(self.width, self.height);
+            let shaky =
+                user.shaky(at, options.noise_px).clamped(self.frame.width_px, self.frame.height_px);
             prompts.points.push((kind, shaky));
             let answer = self.answer(&prompts)?;
             let found = overlap(&answer, truth);

@@ -22,7 +22,7 @@ use crate::net::config::Preprocess;
 use crate::net::follow::{FollowOptions, Follower, Seen};
 use crate::net::letterbox::Letterbox;
 use crate::net::memory_bank::Direction;
-use crate::net::predict::Predictor;
+use crate::net::predict::{Predictor, View};
 use crate::net::sam2::{ImageFeatures, Sam2};
 
 /// Points of a first prompt and of each correction.
@@ -317,8 +317,14 @@ impl Session<'_> {
         match self.judged {
             ClipJudged::Network(tracking) => {
                 let seen = self.seen(tracking, frame);
-                let predictor = Predictor::new(tracking.sam);
-                let predicted = predictor.predict(seen.features, seen.letterbox, prompts);
+                let view = View {
+                    frame: &self.clip.frames[frame],
+                    preprocess: tracking.preprocess,
+                    device: tracking.device,
+                    features: seen.features,
+                    letterbox: seen.letterbox,
+                };
+                let predicted = Predictor::new(tracking.sam).predict(view, prompts);
                 Ok(predicted.map_err(EvalError::Network)?.bitmap)
             }
             ClipJudged::Baseline(_) => {

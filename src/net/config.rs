@@ -82,6 +82,9 @@ pub struct PromptConfig {
     pub curve_prior: bool,
     /// A signed heat map of the clicks enters the dense prompt and both fine feature maps.
     pub click_heat: bool,
+    /// The part of a still around the structure is encoded and asked again, filling the input: for weights that learned
+    /// from close views, and small enough to encode while a person waits.
+    pub closer_look: bool,
 }
 
 /// Mask decoder (`sam/mask_decoder.py`, `sam/transformer.py`).
@@ -268,6 +271,7 @@ impl ModelConfig {
             boundary_embedding: s.or("boundary_embedding", false, Value::as_bool),
             curve_prior: s.or("curve_prior", false, Value::as_bool),
             click_heat: s.or("click_heat", false, Value::as_bool),
+            closer_look: s.or("closer_look", false, Value::as_bool),
         };
         s.end();
         let mut s = Section::new(decoder, "network.decoder.".into(), faults);

@@ -30,6 +30,7 @@ pub mod bridge;
 pub mod budget;
 mod card_reader;
 pub mod cards;
+pub mod closer;
 pub mod config;
 mod cpu;
 pub mod device;

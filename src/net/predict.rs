@@ -4,18 +4,26 @@
 //! What decides whether this file is right: boundary prompts end on the contour (`snap_to_points`), and the more points
 //! a person gives the less the network may contradict the curve through them: from five exact points on, geometry alone
 //! is hard to beat, and the network's worth is at one to four points. The weights of that blend were chosen on the
-//! training stills.
+//! training stills. Networks that learned from close views look at a structure twice: once to find it, once closely.
+
+use burn::tensor::Device;
 
 use super::bridge::{Bridged, bridge};
+use super::closer::CloserBox;
+use super::config::Preprocess;
 use super::letterbox::Letterbox;
 use super::resize::{Kernel, resize_plane};
-use super::sam2::{ImageFeatures, Sam2};
-use crate::domain::{Bitmap, FramePrompts, PointPx, curve_logits, snap_to_points};
+use super::sam2::{ImageFeatures, Prediction, Sam2};
+use crate::domain::{
+    Bitmap, BoxPx, FramePrompts, GrayFrame, PointKind, PointPx, curve_logits, snap_to_points,
+};
 
 /// Share of the curve in the answer for 2, 3, 4, ... boundary points; the last entry holds for more.
 const CURVE_SHARE: [f32; 8] = [0.3, 0.5, 0.3, 0.5, 0.55, 0.6, 0.6, 0.7];
 /// The curve is computed on a grid of this many cells per side and read at every pixel.
 const CURVE_CELLS: usize = 128;
+/// Share of the closer look in the answer, inside its box.
+const CLOSER_SHARE: f32 = 0.6;
 /// Logit of a mask prompt inside and (negative) outside.
 const MASK_LOGIT: f32 = 10.0;
 
@@ -26,11 +34,13 @@ pub struct PredictOptions {
     pub snap: bool,
     /// Share of the curve in the answer for 2, 3, ... boundary points; empty for none.
     pub curve_share: Vec<f32>,
+    /// Share of a second, closer look of networks that have one, 0..=1; 0 for none.
+    pub closer_share: f32,
 }
 
 impl Default for PredictOptions {
     fn default() -> Self {
-        Self { snap: true, curve_share: CURVE_SHARE.to_vec() }
+        Self { snap: true, curve_share: CURVE_SHARE.to_vec(), closer_share: CLOSER_SHARE }
     }
 }
 
@@ -49,6 +59,21 @@ pub struct Answer {
     pub score: f32,
     /// Raw object score logit.
     pub object_score_logit: f32,
+}
+
+/// A frame whose features are there, with what it takes to encode a part of it.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    /// The frame.
+    pub frame: &'a GrayFrame,
+    /// How frames enter the network.
+    pub preprocess: &'a Preprocess,
+    /// Where the network lies.
+    pub device: &'a Device,
+    /// Features of the whole frame.
+    pub features: &'a ImageFeatures,
+    /// How the frame lies in the input.
+    pub letterbox: &'a Letterbox,
 }
 
 /// Asks a network about single frames.
@@ -70,34 +95,17 @@ impl<'a> Predictor<'a> {
         Self { sam, options }
     }
 
-    /// The mask that `prompts` ask for on the frame whose features these are.
+    /// The mask that `prompts` ask for on that frame.
     ///
     /// # Errors
     /// A failing device.
-    pub fn predict(
-        &self,
-        features: &ImageFeatures,
-        letterbox: &Letterbox,
-        prompts: &FramePrompts,
-    ) -> Result<Answer, String> {
-        let points = letterbox.network_points(prompts);
-        let side = letterbox.size / 4;
-        let mask = prompts.mask.as_ref().map(|mask| {
-            let plane: Vec<f32> =
-                mask.to_bitmap().pixels.iter().map(|p| f32::from(u8::from(*p))).collect();
-            let full = letterbox.plane_to_network(&plane, 0.0);
-            let small = resize_plane(&full, [letterbox.size; 2], [side; 2], Kernel::BilinearAa);
-            small.iter().map(|v| MASK_LOGIT * (2.0 * v - 1.0)).collect::<Vec<f32>>()
-        });
-        let (points, mask) = match self.sam.bridges().then(|| bridge(&points, letterbox.size)) {
-            Some(Some(Bridged { points, mask: curve })) => (points, curve.or(mask)),
-            _ => (points, mask),
-        };
-        let mask = mask.as_ref().map(|m| (&m[..], side));
-        let found = self.sam.predict(features, &points, mask)?;
+    pub fn predict(&self, view: View<'_>, prompts: &FramePrompts) -> Result<Answer, String> {
+        let letterbox = view.letterbox;
+        let found = self.look(view.features, letterbox, prompts)?;
         let mut logits = letterbox.logits_to_image(&found.low_res, found.side);
         let [width, height] = letterbox.image.map(|n| n as u32);
         let boundary = prompts.boundary_points();
+        self.look_closer(view, prompts, &mut logits)?;
         if boundary.len() >= 2 {
             self.mix_in_curve(&mut logits, letterbox, &boundary);
             if self.options.snap {
@@ -112,6 +120,59 @@ impl<'a> Predictor<'a> {
             score: found.iou,
             object_score_logit: found.object_score,
         })
+    }
+
+    /// What the network itself says to `prompts`.
+    fn look(
+        &self,
+        features: &ImageFeatures,
+        letterbox: &Letterbox,
+        prompts: &FramePrompts,
+    ) -> Result<Prediction, String> {
+        let points = letterbox.network_points(prompts);
+        let side = letterbox.size / 4;
+        let mask = prompts.mask.as_ref().map(|mask| {
+            let plane: Vec<f32> =
+                mask.to_bitmap().pixels.iter().map(|p| f32::from(u8::from(*p))).collect();
+            let full = letterbox.plane_to_network(&plane, 0.0);
+            let small = resize_plane(&full, [letterbox.size; 2], [side; 2], Kernel::BilinearAa);
+            small.iter().map(|v| MASK_LOGIT * (2.0 * v - 1.0)).collect::<Vec<f32>>()
+        });
+        let (points, mask) = match self.sam.bridges().then(|| bridge(&points, letterbox.size)) {
+            Some(Some(Bridged { points, mask: curve })) => (points, curve.or(mask)),
+            _ => (points, mask),
+        };
+        let mask = mask.as_ref().map(|m| (&m[..], side));
+        self.sam.predict(features, &points, mask)
+    }
+
+    /// Looks again at what `logits` show and at the points on and in it, filling the input, and mixes that in. A mask
+    /// that a person gave needs no second look.
+    fn look_closer(
+        &self,
+        view: View<'_>,
+        prompts: &FramePrompts,
+        logits: &mut [f32],
+    ) -> Result<(), String> {
+        let config = self.sam.config();
+        let share = self.options.closer_share;
+        if !config.prompts.closer_look || share <= 0.0 || prompts.mask.is_some() {
+            return Ok(());
+        }
+        let frame = view.frame;
+        let shown = Bitmap::from_logits(frame.width_px, frame.height_px, logits).bounds();
+        let corners = shown.into_iter().flat_map(|b| [b.min, b.max]);
+        let on_it = prompts.points.iter().filter(|(kind, _)| *kind != PointKind::Outside);
+        let on_it = on_it.map(|(_, at)| *at);
+        let Some(extent) = BoxPx::of(on_it.chain(corners)) else { return Ok(()) };
+        let Some(closer) = CloserBox::around(extent, frame) else { return Ok(()) };
+        let (input, letterbox) =
+            view.preprocess.frame(&closer.cut(frame), config.image_size, view.device);
+        let features = self.sam.encode_image(input);
+        let found = self.look(&features, &letterbox, &closer.moved(prompts))?;
+        let seen = letterbox.logits_to_image(&found.low_res, found.side);
+        closer.mix(logits, frame.width_px as usize, &seen, share);
+        Ok(())
     }
 
     fn mix_in_curve(&self, logits: &mut [f32], letterbox: &Letterbox, boundary: &[PointPx]) {

@@ -193,7 +193,8 @@ impl<'a> Run<'a> {
         task: &Task<'_>,
         cells: &mut Vec<Cell>,
     ) -> Result<(), StudyError> {
-        let ArmKind::Network { placing, contour_step, curve, .. } = self.config.arms[arm].kind
+        let ArmKind::Network { placing, contour_step, curve, closer_look, .. } =
+            self.config.arms[arm].kind
         else {
             return Ok(());
         };
@@ -216,8 +217,9 @@ impl<'a> Run<'a> {
             From::Training(term) => self.trained(placing, term, &task.trained_on)?,
         };
         let curve_share = if curve { PredictOptions::default().curve_share } else { Vec::new() };
-        let options = PredictOptions { snap: contour_step, curve_share };
-        let about = json!([file.identity, options.snap, options.curve_share]);
+        let closer_share = if closer_look { PredictOptions::default().closer_share } else { 0.0 };
+        let options = PredictOptions { snap: contour_step, curve_share, closer_share };
+        let about = json!([file.identity, options.snap, options.curve_share, closer_share]);
         let mut loaded = None;
         for (set, setting) in wanted {
             let key = self.key(set, placing, &about);

@@ -23,7 +23,7 @@ use sonomark::learn::own::accepted_stills;
 use sonomark::learn::{Budget, Progress, TrainOptions, train, train_on};
 use sonomark::net::config::ModelCard;
 use sonomark::net::follow::FollowOptions;
-use sonomark::net::predict::Predictor;
+use sonomark::net::predict::{Predictor, View};
 use sonomark::project::{ClipStore, StoreOptions};
 
 const TINY: &str = "
@@ -32,7 +32,7 @@ network:
   image_size: 64
   trunk: {embed_dim: 8, num_heads: 1, stages: [1, 1, 1, 1], global_att_blocks: [3], window_spec: [8, 4, 4, 2], window_pos_embed_bkg_spatial_size: [4, 4]}
   neck: {d_model: 16}
-  prompts: {mask_in_chans: 8, boundary_embedding: true, curve_prior: true, click_heat: true}
+  prompts: {mask_in_chans: 8, boundary_embedding: true, curve_prior: true, click_heat: true, closer_look: true}
   decoder: {depth: 1, num_heads: 2, mlp_dim: 16, iou_head_hidden_dim: 8, dynamic_multimask: false}
   memory: {mem_dim: 8, attention_layers: 1, attention_ffn: 16, fuser_layers: 1}
 preprocess: {fit: letterbox}
@@ -454,7 +454,14 @@ fn boundary_points_end_on_the_contour_of_the_answer() {
     let spots = [(30.5, 40.5), (80.5, 40.5), (55.5, 15.5), (55.5, 70.5), (75.5, 60.5)];
     let points = spots.iter().map(|(x, y)| (PointKind::Boundary, PointPx::new(*x, *y))).collect();
     let prompts = FramePrompts { points, ..FramePrompts::default() };
-    let answer = Predictor::new(&sam).predict(&features, &letterbox, &prompts).unwrap();
+    let view = View {
+        frame: &frame,
+        preprocess: &card.preprocess,
+        device: &device,
+        features: &features,
+        letterbox: &letterbox,
+    };
+    let answer = Predictor::new(&sam).predict(view, &prompts).unwrap();
     assert_eq!(
         (answer.bitmap.width_px, answer.bitmap.height_px, answer.logits.len()),
         (120, 90, 120 * 90)

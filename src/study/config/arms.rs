@@ -9,7 +9,7 @@ use crate::learn::evaluate::Placing;
 use crate::learn::evaluate_video::ClipBaseline;
 use crate::learn::loss::{BoundaryTerm, ClickMass};
 
-const ARM: [&str; 12] = [
+const ARM: [&str; 13] = [
     "name",
     "prompt",
     "train",
@@ -19,6 +19,7 @@ const ARM: [&str; 12] = [
     "baseline",
     "contour_step",
     "curve",
+    "closer_look",
     "boundary_loss",
     "lambda",
     "click_mass",
@@ -42,7 +43,7 @@ impl Reader<'_> {
         }
         let kind = match from {
             "baseline" => {
-                for key in ["prompt", "trained_on", "contour_step", "curve"] {
+                for key in ["prompt", "trained_on", "contour_step", "curve", "closer_look"] {
                     if let Some((path, node)) = entries.get(key) {
                         self.fault(node, &path, "means nothing for a baseline; leave it out");
                     }
@@ -69,7 +70,9 @@ impl Reader<'_> {
                 }
                 let contour_step = self.flag(&entries, "contour_step", boundary);
                 let curve = self.flag(&entries, "curve", boundary);
-                ArmKind::Network { placing: placing?, contour_step, curve, source: source? }
+                let closer_look = self.flag(&entries, "closer_look", true);
+                let (placing, source) = (placing?, source?);
+                ArmKind::Network { placing, contour_step, curve, closer_look, source }
             }
         };
         Some(Arm { name: name?, kind })

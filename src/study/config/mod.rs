@@ -166,6 +166,8 @@ pub enum ArmKind {
         contour_step: bool,
         /// Whether the curve through boundary points is mixed into the answer.
         curve: bool,
+        /// Whether a network that can looks at the structure a second time, closely.
+        closer_look: bool,
         /// Where the network comes from.
         source: NetworkSource,
     },

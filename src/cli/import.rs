@@ -1,5 +1,6 @@
-//! `sonomark import`: masks of other programs become tracks of a clip.
+//! `sonomark import`: masks of other programs become tracks of a clip, with their attributes.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,6 +12,7 @@ use crate::engine::format_named;
 use crate::export::{Content, ExportFormat, Structure, Target, read};
 use crate::project::{ClipStore, ProjectError};
 
+use super::attributes::{self, Said};
 use super::{Done, Failure, open_clip, path_shown, tell};
 
 /// Colours that themes have for tracks.
@@ -39,15 +41,24 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     let origin = clip.dicom_origin();
     let target = Target { info: clip.info(), frame_names: &names, origin: origin.as_ref() };
     let content = read(&options.file, options.format, &target).map_err(Failure::input)?;
-    for note in &content.notes {
-        tell(&format!("{}: {}", path_shown(&options.file), shown(note)));
-    }
+    let mut notes: BTreeSet<String> = content.notes.iter().cloned().collect();
+    let sort = |each: &Structure, notes: &mut BTreeSet<String>| {
+        attributes::sorted_out(each, &content.changeable, &settings.asked, notes)
+    };
+    let said: Vec<Said> = content.structures.iter().map(|each| sort(each, &mut notes)).collect();
+    let tell_all = |notes: &BTreeSet<String>| {
+        for note in notes {
+            tell(&format!("{}: {}", path_shown(&options.file), shown(note)));
+        }
+    };
     if content.structures.is_empty() {
+        tell_all(&notes);
         let file = path_shown(&options.file);
         return Err(Failure::Input(format!("{file} holds no masks; nothing was imported")));
     }
     if options.dry_run {
-        tell(&format!("would import {}", summary(&content)));
+        tell_all(&notes);
+        tell(&format!("would import {}", summary(&content, &said)));
         return Ok(());
     }
     let root = &settings.project.value;
@@ -56,41 +67,82 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     for note in &loaded.notes {
         tell(note);
     }
-    let steps = steps(&content, &loaded.annotation, loaded.session_seed);
+    let before = &loaded.annotation;
+    let places = places(&content, before, loaded.session_seed);
+    let steps = steps(&content, &said, &places, before, loaded.session_seed, &mut notes);
+    tell_all(&notes);
+    if steps.is_empty() {
+        tell("everything that it says is in the project already; nothing was imported");
+        return Ok(());
+    }
     for step in &steps {
         kept(store.append(step, now_ms()))?;
     }
     kept(store.sync())?;
-    check(&store, &content, loaded.session_seed)?;
+    check(&store, &content, &said, &places, before)?;
     tell(&format!(
         "imported {} into {}, journal position {}",
-        summary(&content),
+        summary(&content, &said),
         path_shown(root),
         store.position()
     ));
     Ok(())
 }
 
-fn summary(content: &Content) -> String {
+fn summary(content: &Content, said: &[Said]) -> String {
     let masks: usize = content.structures.iter().map(|s| s.masks.len()).sum();
+    let values: usize = said.iter().map(Said::count).sum();
     let labels: Vec<String> = content
         .structures
         .iter()
-        .map(|s| format!("\"{}\" on {} frames", shown(&s.label), s.masks.len()))
+        .map(|s| format!("\"{}\" on {} frames", shown(&s.label), s.masks.len().max(s.said.len())))
         .collect();
-    format!("{masks} masks: {}", labels.join(", "))
+    let values =
+        if values > 0 { format!(", {values} values of attributes") } else { String::new() };
+    format!("{masks} masks{values}: {}", labels.join(", "))
+}
+
+/// Which track every structure becomes: a new one where it has masks, else the one of the clip
+/// that it speaks of.
+fn places(content: &Content, now: &Annotation, seed: u32) -> Vec<Option<TrackId>> {
+    let first = u64::from(seed) << 32;
+    let meant = attributes::meant(content, now);
+    let of = |(number, (structure, meant)): (u64, (&Structure, Option<TrackId>))| {
+        if structure.masks.is_empty() { meant } else { Some(TrackId(first + number)) }
+    };
+    (1..).zip(content.structures.iter().zip(meant)).map(of).collect()
 }
 
 /// One step for every line of the journal, all of one group.
-fn steps(content: &Content, now: &Annotation, seed: u32) -> Vec<Step> {
-    let first = u64::from(seed) << 32;
-    let step = |edit| Step { group: first, mark: Mark::Do, edits: vec![edit] };
+fn steps(
+    content: &Content,
+    said: &[Said],
+    places: &[Option<TrackId>],
+    now: &Annotation,
+    seed: u32,
+    notes: &mut BTreeSet<String>,
+) -> Vec<Step> {
+    let group = u64::from(seed) << 32;
+    let step = |edit| Step { group, mark: Mark::Do, edits: vec![edit] };
     let mut steps = Vec::new();
-    for (number, structure) in (1..).zip(&content.structures) {
-        let track = TrackId(first + number);
-        let colour = (now.tracks.len() + number as usize - 1) % COLOURS;
-        let content = Track::new(structure.label.clone(), colour as u8);
-        steps.push(step(Edit::AddTrack { track, content }));
+    for (at, (structure, said)) in content.structures.iter().zip(said).enumerate() {
+        let Some(track) = places[at] else {
+            let label = &structure.label;
+            notes.insert(format!(
+                "the clip has no structure \"{label}\" for this row; what is said of it was left \
+                 out"
+            ));
+            continue;
+        };
+        if let Some(held) = now.tracks.get(&track) {
+            steps.extend(attributes::edits(track, held, said, notes).into_iter().map(step));
+            continue;
+        }
+        let mut new =
+            Track::new(structure.label.clone(), ((now.tracks.len() + at) % COLOURS) as u8);
+        new.attributes = said.whole.clone();
+        new.frame_attributes = said.frames.clone();
+        steps.push(step(Edit::AddTrack { track, content: new }));
         for (&frame, mask) in &structure.masks {
             let after = FrameMask { mask: mask.clone(), source: MaskSource::Accepted, score: 1.0 };
             steps.push(step(Edit::SetMask { track, frame, before: None, after: Some(after) }));
@@ -100,15 +152,21 @@ fn steps(content: &Content, now: &Annotation, seed: u32) -> Vec<Step> {
 }
 
 /// What the store holds of the import is what was read.
-fn check(store: &ClipStore, content: &Content, seed: u32) -> Done {
-    let first = u64::from(seed) << 32;
-    let same = |(number, structure): (u64, &Structure)| {
-        store.annotation().tracks.get(&TrackId(first + number)).is_some_and(|track| {
+fn check(
+    store: &ClipStore,
+    content: &Content,
+    said: &[Said],
+    places: &[Option<TrackId>],
+    before: &Annotation,
+) -> Done {
+    let same = |((structure, said), place): ((&Structure, &Said), &Option<TrackId>)| {
+        let Some(id) = place.filter(|id| !before.tracks.contains_key(id)) else { return true };
+        store.annotation().tracks.get(&id).is_some_and(|track| {
             let held = track.masks.iter().map(|(&frame, held)| (frame, &held.mask));
-            held.eq(structure.masks.iter().map(|(&frame, mask)| (frame, mask)))
+            held.eq(structure.masks.iter().map(|(&frame, mask)| (frame, mask))) && said.is_in(track)
         })
     };
-    if (1..).zip(&content.structures).all(same) {
+    if content.structures.iter().zip(said).zip(places).all(same) {
         return Ok(());
     }
     Err(Failure::ours("the project holds something else than was imported; please report it"))
@@ -136,18 +194,19 @@ mod tests {
     fn an_import_is_one_group_that_undo_takes_back() {
         let mask = Bitmap::from_fn(4, 4, |x, _| x > 1).to_mask();
         let masks = [(0, mask.clone()), (3, mask)].into();
-        let content = Content {
-            structures: vec![Structure { label: "nerve".into(), masks }],
-            notes: Vec::new(),
-        };
+        let structures = vec![Structure::new("nerve", masks)];
+        let content = Content { structures, ..Content::default() };
         let (mut now, mut history) = (Annotation::default(), History::default());
-        let steps = steps(&content, &now, 7);
+        let (places, mut notes) = (places(&content, &now, 7), BTreeSet::new());
+        let said = [Said { whole: [("side".into(), "left".into())].into(), ..Said::default() }];
+        let steps = steps(&content, &said, &places, &now, 7, &mut notes);
         assert_eq!(steps.len(), 3);
         for step in &steps {
             now.apply_all(&step.edits).expect("fits");
             history.note(step);
         }
-        assert_eq!(now.tracks[&TrackId((7 << 32) + 1)].anchors(), [0, 3]);
+        let track = &now.tracks[&TrackId((7 << 32) + 1)];
+        assert_eq!((track.anchors(), track.attribute(None, "side")), (vec![0, 3], Some("left")));
         let undo = history.undo(&now).expect("something to undo");
         now.apply_all(&undo.edits).expect("fits");
         assert_eq!(now, Annotation::default());

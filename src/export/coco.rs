@@ -193,6 +193,8 @@ struct ReadObject {
     track_id: Option<u64>,
     #[serde(default)]
     segmentation: ReadShape,
+    #[serde(default)]
+    attributes: BTreeMap<String, Value>,
 }
 
 #[derive(Default, Deserialize)]
@@ -227,6 +229,7 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
         coco.categories.iter().map(|c| (c.id, c.name.as_str())).collect();
     let info = target.info;
     let (mut gather, mut elsewhere, mut without) = (Gather::default(), 0, 0);
+    let mut unread = BTreeSet::new();
     for object in &coco.annotations {
         let Some(&frame) = frames.get(&object.image_id) else {
             elsewhere += 1;
@@ -258,9 +261,23 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
         let number = object.category_id;
         let label =
             names.get(&number).map_or_else(|| format!("category {number}"), |n| (*n).into());
-        gather.put(&label, object.track_id.unwrap_or(0), frame, &bitmap);
+        let track = object.track_id.unwrap_or(0);
+        gather.put(&label, track, frame, &bitmap);
+        let said = object.attributes.iter().filter_map(|(name, value)| match value {
+            Value::String(text) => Some((name.clone(), text.clone())),
+            Value::Number(_) | Value::Bool(_) => Some((name.clone(), value.to_string())),
+            Value::Null => None,
+            Value::Array(_) | Value::Object(_) => {
+                unread.insert(name.as_str());
+                None
+            }
+        });
+        gather.say(&label, track, frame, said);
     }
-    let mut notes = Vec::new();
+    let mut notes: Vec<String> = unread
+        .into_iter()
+        .map(|name| format!("attribute \"{name}\" holds no text or number and was left out"))
+        .collect();
     if elsewhere > 0 {
         notes.push(format!("{elsewhere} annotations of other images were left out"));
     }

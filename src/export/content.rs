@@ -1,10 +1,10 @@
 //! What a file holds: structures and their masks, without the rest of an annotation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::labelmap::LabelMap;
 use super::names::{dicom, plain, safe_names};
-use crate::domain::{Annotation, Bitmap, FrameIndex, Mask};
+use crate::domain::{Annotation, Attributes, Bitmap, FrameIndex, Mask, Track};
 
 /// A structure as a file names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +13,16 @@ pub struct Structure {
     pub label: String,
     /// Its masks, in the size of the clip.
     pub masks: BTreeMap<FrameIndex, Mask>,
+    /// Attributes as the file says them, by frame; empty where a format has none.
+    pub said: BTreeMap<FrameIndex, Attributes>,
+}
+
+impl Structure {
+    /// A structure of which nothing is said.
+    #[must_use]
+    pub fn new(label: impl Into<String>, masks: BTreeMap<FrameIndex, Mask>) -> Self {
+        Self { label: label.into(), masks, said: BTreeMap::new() }
+    }
 }
 
 /// Everything that was read from a file.
@@ -22,6 +32,8 @@ pub struct Content {
     pub structures: Vec<Structure>,
     /// What was left out or assumed, ready to show.
     pub notes: Vec<String>,
+    /// Names of attributes that the file itself calls changeable from frame to frame.
+    pub changeable: BTreeSet<String>,
 }
 
 impl Content {
@@ -60,12 +72,20 @@ pub(super) struct Keeps {
     pub(super) names: Names,
     /// Masks at all.
     pub(super) masks: bool,
+    /// Attributes of structures, on frames with a mask.
+    pub(super) attributes: bool,
 }
 
 impl Keeps {
     /// All masks with pixels in them, tracks apart.
-    pub(super) const ALL: Self =
-        Self { empties: false, overlaps: true, classes: false, names: Names::Labels, masks: true };
+    pub(super) const ALL: Self = Self {
+        empties: false,
+        overlaps: true,
+        classes: false,
+        names: Names::Labels,
+        masks: true,
+        attributes: false,
+    };
     /// One structure at every pixel.
     pub(super) const ONE_PER_PIXEL: Self = Self { overlaps: false, ..Self::ALL };
     /// Numbers instead of masks.
@@ -87,7 +107,7 @@ pub(super) fn names_of(annotation: &Annotation, names: Names) -> Vec<String> {
 pub(super) fn expected(annotation: &Annotation, keeps: Keeps) -> Content {
     if !keeps.overlaps {
         let map = LabelMap::of(annotation, keeps);
-        return Content { structures: map.structures(), notes: Vec::new() };
+        return Content { structures: map.structures(), ..Content::default() };
     }
     let tracks = annotation.tracks.values();
     let names = names_of(annotation, keeps.names);
@@ -99,11 +119,28 @@ pub(super) fn expected(annotation: &Annotation, keeps: Keeps) -> Content {
         let known = structures.iter_mut().find(|known| keeps.classes && known.label == label);
         match known {
             Some(known) => masks.into_iter().for_each(|(frame, mask)| known.join(frame, mask)),
-            None => structures.push(Structure { label, masks }),
+            None => {
+                let mut structure = Structure::new(label, masks);
+                if keeps.attributes {
+                    structure.said = said_of(track, &structure, keeps.names);
+                }
+                structures.push(structure);
+            }
         }
     }
     structures.retain(|structure| !structure.masks.is_empty());
-    Content { structures, notes: Vec::new() }
+    Content { structures, ..Content::default() }
+}
+
+/// Attributes on the frames on which a structure has a mask, as a format can hold them.
+fn said_of(track: &Track, structure: &Structure, names: Names) -> BTreeMap<FrameIndex, Attributes> {
+    let written = |text: &String| if names == Names::Plain { plain(text) } else { text.clone() };
+    let on = |&frame: &FrameIndex| {
+        let all = track.attributes_on(frame);
+        let all = all.iter().map(|(name, value)| (written(name), written(value)));
+        (frame, all.filter(|(_, value)| !value.is_empty()).collect::<Attributes>())
+    };
+    structure.masks.keys().map(on).filter(|(_, said)| !said.is_empty()).collect()
 }
 
 impl Structure {
@@ -135,16 +172,33 @@ pub(super) struct Gather {
 impl Gather {
     /// Adds a mask to the structure of that label and number.
     pub(super) fn put(&mut self, label: &str, number: u64, frame: FrameIndex, bitmap: &Bitmap) {
+        self.of(label, number).join(frame, bitmap.to_mask());
+    }
+
+    /// Adds what is said of the structure on a frame; empty values say nothing.
+    pub(super) fn say(
+        &mut self,
+        label: &str,
+        number: u64,
+        frame: FrameIndex,
+        said: impl IntoIterator<Item = (String, String)>,
+    ) {
+        let mut said = said.into_iter().filter(|(_, value)| !value.is_empty()).peekable();
+        if said.peek().is_some() {
+            self.of(label, number).said.entry(frame).or_default().extend(said);
+        }
+    }
+
+    fn of(&mut self, label: &str, number: u64) -> &mut Structure {
         let next = self.structures.len();
         let at = *self.index.entry((label.to_owned(), number)).or_insert(next);
         if at == next {
-            let masks = BTreeMap::new();
-            self.structures.push(Structure { label: label.to_owned(), masks });
+            self.structures.push(Structure::new(label, BTreeMap::new()));
         }
-        self.structures[at].join(frame, bitmap.to_mask());
+        &mut self.structures[at]
     }
 
     pub(super) fn content(self, notes: Vec<String>) -> Content {
-        Content { structures: self.structures, notes }
+        Content { structures: self.structures, notes, changeable: BTreeSet::new() }
     }
 }

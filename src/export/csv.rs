@@ -1,13 +1,21 @@
-//! Measures as a table: one row for every mask, with a column for every attribute in use.
+//! Measures as a table: one row for every mask, with a column for every attribute in use. Read,
+//! it gives the attributes back, and no masks.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
 
-use super::atomic::write_atomic;
-use super::{ExportError, Job, Report};
-use crate::domain::{FrameIndex, FrameMask, MaskSource, Track};
+use csv_core::ReadRecordResult;
 
+use super::atomic::write_atomic;
+use super::content::{Content, Structure};
+use super::read::{ReadError, Target};
+use super::{ExportError, Job, Report};
+use crate::codec;
+use crate::domain::{Attributes, FrameIndex, FrameMask, MaskSource, Track, shown};
+
+/// More columns than anybody has attributes.
+const MAX_COLUMNS: usize = 4096;
 const HEAD: &str = "track,label,frame,time_ms,source,score,area_px,area_mm2,left_px,top_px,\
                     width_px,height_px,centre_x_px,centre_y_px,clip,journal_position";
 
@@ -92,10 +100,98 @@ fn row(
     write!(text, ",{},{position}", info.content_hash.short())
 }
 
+/// What programs of tables take for the beginning of a formula.
+const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
+
 /// A label as a cell: quoted, and never the beginning of a formula.
 fn cell(label: &str) -> String {
-    let guard = if label.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
+    let guard = if label.starts_with(FORMULA) { "'" } else { "" };
     format!("\"{guard}{}\"", label.replace('"', "\"\""))
+}
+
+/// The text that [`cell`] made a cell of.
+fn text_of(cell: &str) -> &str {
+    cell.strip_prefix('\'').filter(|text| text.starts_with(FORMULA)).unwrap_or(cell)
+}
+
+/// The rows of a table, the head included.
+fn records(path: &Path, bytes: &[u8]) -> Result<Vec<Vec<String>>, ReadError> {
+    let mut reader = csv_core::Reader::new();
+    // No row holds more text than the file.
+    let (mut text, mut ends) = (vec![0; bytes.len() + 1], vec![0; MAX_COLUMNS]);
+    let (mut input, mut rows) = (bytes, Vec::new());
+    loop {
+        let (mut written, mut fields) = (0, 0);
+        let row = loop {
+            let (result, used, more, ended) =
+                reader.read_record(input, &mut text[written..], &mut ends[fields..]);
+            (input, written, fields) = (&input[used..], written + more, fields + ended);
+            match result {
+                // Asked again with nothing left, it gives the last row.
+                ReadRecordResult::InputEmpty => {}
+                ReadRecordResult::Record => break &ends[..fields],
+                ReadRecordResult::End => return Ok(rows),
+                ReadRecordResult::OutputFull | ReadRecordResult::OutputEndsFull => {
+                    let cause = format!("row {} has too many columns", rows.len() + 1);
+                    return Err(ReadError::malformed(path, cause));
+                }
+            }
+        };
+        let starts = std::iter::once(&0).chain(row);
+        let cells = starts.zip(row).map(|(&from, &to)| String::from_utf8_lossy(&text[from..to]));
+        rows.push(cells.map(std::borrow::Cow::into_owned).collect());
+    }
+}
+
+/// Reads what a table says of structures: everything in columns that hold no measures. A table
+/// without rows of the clip's frames is another clip's.
+pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
+    let bytes = codec::read_file(path)?;
+    let mut records = records(path, &bytes)?.into_iter();
+    let head: Vec<String> = records.next().unwrap_or_default();
+    let head: Vec<String> = head.iter().map(|name| text_of(name).to_owned()).collect();
+    let column = |name: &str| head.iter().position(|held| held == name);
+    let (Some(track), Some(label), Some(frame)) =
+        (column("track"), column("label"), column("frame"))
+    else {
+        let cause = "it has no columns track, label and frame";
+        return Err(ReadError::malformed(path, cause));
+    };
+    let clip = column("clip");
+    let measures: BTreeSet<&str> = HEAD.split(',').map(str::trim).collect();
+    let asked: Vec<(usize, &String)> =
+        head.iter().enumerate().filter(|(_, name)| !measures.contains(name.as_str())).collect();
+    let mut structures: BTreeMap<(u64, String), Structure> = BTreeMap::new();
+    for (row, record) in (2..).zip(records) {
+        let cell = |at: usize| text_of(record.get(at).map_or("", String::as_str));
+        let hash = &target.info.content_hash.0;
+        if let Some(other) =
+            clip.map(cell).filter(|held| !held.is_empty() && !hash.starts_with(held))
+        {
+            return Err(ReadError::other_clip(
+                path,
+                format!("row {row} is of clip {}", shown(other)),
+            ));
+        }
+        let (Ok(number), Ok(at)) = (cell(track).parse::<u64>(), cell(frame).parse::<FrameIndex>())
+        else {
+            let cause = format!("row {row} has no number of a track and a frame");
+            return Err(ReadError::malformed(path, cause));
+        };
+        if at >= target.info.frames {
+            let cause = format!("frame {at} (from 0) of a clip of {} frames", target.info.frames);
+            return Err(ReadError::other_clip(path, cause));
+        }
+        let said = asked.iter().map(|&(column, name)| (name.clone(), cell(column).to_owned()));
+        let said: Attributes = said.filter(|(_, value)| !value.is_empty()).collect();
+        let name = cell(label).to_owned();
+        let new = || Structure::new(name.clone(), BTreeMap::new());
+        // Also rows that say nothing: an attribute of the whole stands in every row.
+        structures.entry((number, name.clone())).or_insert_with(new).said.insert(at, said);
+    }
+    let structures = structures.into_values();
+    let structures = structures.filter(|each| each.said.values().any(|said| !said.is_empty()));
+    Ok(Content { structures: structures.collect(), ..Content::default() })
 }
 
 #[cfg(test)]
@@ -106,5 +202,6 @@ mod tests {
     fn labels_are_cells_and_no_formulas() {
         assert_eq!(cell("a, \"b\""), "\"a, \"\"b\"\"\"");
         assert_eq!(cell("=cmd()"), "\"'=cmd()\"");
+        assert_eq!((text_of("'=cmd()"), text_of("'quoted'")), ("=cmd()", "'quoted'"));
     }
 }

@@ -192,7 +192,22 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
     }
     let left_out = reader.left_out;
     let note = format!("{left_out} shapes that are no masks, polygons or boxes were left out");
-    Ok(reader.gather.content(if left_out > 0 { vec![note] } else { Vec::new() }))
+    let mut content = reader.gather.content(if left_out > 0 { vec![note] } else { Vec::new() });
+    content.changeable = changeable(root);
+    Ok(content)
+}
+
+/// Names of the attributes that are declared as mutable.
+fn changeable(root: Node) -> BTreeSet<String> {
+    let declared = root.descendants().filter(|node| node.has_tag_name("attribute"));
+    let text = |node: &Node, name: &str| {
+        let child = node.children().find(|child| child.has_tag_name(name))?;
+        Some(child.text()?.trim().to_owned())
+    };
+    declared
+        .filter(|node| text(node, "mutable").is_some_and(|word| word.eq_ignore_ascii_case("true")))
+        .filter_map(|node| text(&node, "name"))
+        .collect()
 }
 
 fn check_size(path: &Path, root: Node, target: &Target) -> Result<(), ReadError> {
@@ -304,6 +319,10 @@ impl Reader<'_> {
             }
         }
         self.gather.put(label, number, frame, &bitmap);
+        let said = shape.children().filter(|node| node.has_tag_name("attribute"));
+        let said = said.filter_map(|node| Some((node.attribute("name")?, node.text()?)));
+        let said = said.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        self.gather.say(label, number, frame, said);
         Ok(())
     }
 }

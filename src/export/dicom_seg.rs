@@ -386,9 +386,7 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
     let mut structures: Vec<(u16, Structure)> = file
         .labels()
         .iter()
-        .map(|(&number, label)| {
-            (number, Structure { label: label.clone(), masks: Default::default() })
-        })
+        .map(|(&number, label)| (number, Structure::new(label.clone(), Default::default())))
         .collect();
     for (i, frame) in file.frames().iter().enumerate() {
         let Some((_, structure)) = structures.iter_mut().find(|(n, _)| *n == frame.segment) else {
@@ -408,7 +406,7 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
     }
     let structures = structures.into_iter().map(|(_, structure)| structure);
     let structures = structures.filter(|structure| !structure.masks.is_empty()).collect();
-    Ok(Content { structures, notes: Vec::new() })
+    Ok(Content { structures, ..Content::default() })
 }
 
 /// The frame of the clip: by the image it refers to, by where it lies, by its place in a stack.

@@ -68,7 +68,7 @@ impl LabelMap {
                 let bitmap = Bitmap { width_px: width, height_px: height, pixels };
                 any.then(|| (frame, bitmap.to_mask()))
             });
-            Structure { label: label.clone(), masks: masks.collect() }
+            Structure::new(label.clone(), masks.collect())
         };
         let all = self.names.iter().enumerate().map(named);
         all.filter(|structure| !structure.masks.is_empty()).collect()
@@ -129,11 +129,12 @@ pub(super) fn read_named(
         let known = segments.get(key).or_else(|| names.get(&key.1));
         known.cloned().unwrap_or_else(|| fallback_label(key.1))
     };
-    let structure = |(key, masks): ((usize, u32), BTreeMap<FrameIndex, Bitmap>)| Structure {
-        label: name(&key),
-        masks: masks.into_iter().map(|(frame, bitmap)| (frame, bitmap.to_mask())).collect(),
+    let structure = |(key, masks): ((usize, u32), BTreeMap<FrameIndex, Bitmap>)| {
+        let masks = masks.into_iter().map(|(frame, bitmap)| (frame, bitmap.to_mask()));
+        Structure::new(name(&key), masks.collect())
     };
-    Ok(Content { structures: found.into_iter().map(structure).collect(), notes })
+    let structures = found.into_iter().map(structure).collect();
+    Ok(Content { structures, notes, ..Content::default() })
 }
 
 /// How the voxels of the file are counted in the clip: by where both lie in the patient, else

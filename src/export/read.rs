@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::content::Content;
 use super::formats::FORMATS;
-use super::{ExportFormat, coco, cvat, davis, dicom_seg, labelmap, labelme, nnunet, png, yolo};
+use super::{
+    ExportFormat, coco, csv, cvat, davis, dicom_seg, labelmap, labelme, nnunet, png, yolo,
+};
 use crate::codec::{self, CodecError};
 use crate::domain::{ClipInfo, DicomOrigin, FrameIndex, shown};
 
@@ -85,7 +87,7 @@ pub fn read(
         None => recognised(path)?,
     };
     let mut content = read(path, target)?;
-    content.structures.retain(|structure| !structure.masks.is_empty());
+    content.structures.retain(|each| !each.masks.is_empty() || !each.said.is_empty());
     Ok(content)
 }
 
@@ -110,6 +112,9 @@ fn recognised(path: &Path) -> Result<Reader, ReadError> {
     }
     if ends(&[".png"]) {
         return Ok(davis::read);
+    }
+    if ends(&[".csv"]) {
+        return Ok(csv::read);
     }
     if ends(&[".xml"]) {
         return Ok(cvat::read);

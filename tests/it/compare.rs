@@ -35,7 +35,7 @@ fn another_raters_masks_lie_over_ones_own_are_compared_and_taken_over() {
     with_a_mask(&mut m);
     let effects = update(&mut m, Msg::Line("overlay /data/anna".into()));
     assert_eq!(effects, [Effect::Overlay("/data/anna".into())]);
-    let theirs = Structure { label: "lesion".into(), masks: [(0, mask(8..17))].into() };
+    let theirs = Structure::new("lesion", [(0, mask(8..17))].into());
     let colours = palette(&Theme::shipped("dark").unwrap(), 256, view::LEVELS);
     let mut canvas = Canvas::default();
     let before = canvas.compose(&m, &colours, 4).unwrap();
@@ -52,7 +52,7 @@ fn another_raters_masks_lie_over_ones_own_are_compared_and_taken_over() {
     assert_eq!((held.source, &held.mask), (MaskSource::Accepted, &mask(8..17)));
     press(&mut m, "u .");
     has(&screen(&m), &["no mask"]);
-    let other = Structure { label: "x".into(), masks: [(0, Bitmap::empty(3, 3).to_mask())].into() };
+    let other = Structure::new("x", [(0, Bitmap::empty(3, 3).to_mask())].into());
     tell(&mut m, Event::Overlay { name: "b".into(), structures: vec![other] });
     has(&screen(&m), &["b has masks of another size"]);
 }
@@ -103,8 +103,7 @@ fn a_project_of_another_rater_is_an_overlay() {
             _ => None,
         },
     );
-    let expected =
-        Structure { label: "nerve".into(), masks: [(3, content.masks[&3].mask.clone())].into() };
+    let expected = Structure::new("nerve", [(3, content.masks[&3].mask.clone())].into());
     assert_eq!(structures, ("theirs".to_owned(), vec![expected]));
     let why = with_session(
         &ours,

@@ -218,9 +218,9 @@ fn every_format_gives_back_what_it_was_given() {
     let held: Vec<Structure> = annotation
         .tracks
         .values()
-        .map(|track| Structure {
-            label: track.info.label.clone(),
-            masks: track.masks.iter().map(|(&f, held)| (f, held.mask.clone())).collect(),
+        .map(|track| {
+            let masks = track.masks.iter().map(|(&f, held)| (f, held.mask.clone()));
+            Structure::new(track.info.label.clone(), masks.collect())
         })
         .collect();
     for (format, name) in formats() {

@@ -1,12 +1,14 @@
 //! Labels and attributes of a schema: from keys to the journal, the screen and other programs.
 
 use std::path::Path;
+use std::process::Command;
 
+use sonomark::codec::{OpenOptions, open};
 use sonomark::config::schema::Schema;
 use sonomark::domain::{Annotation, Bitmap, Edit, FrameMask, MaskSource, Track, TrackId, Window};
 use sonomark::engine::Event;
 use sonomark::export::{ExportFormat, Job, export};
-use sonomark::project::ClipStore;
+use sonomark::project::{ClipStore, load_read_only};
 use sonomark::tui::graphics::Grid;
 use sonomark::tui::model::{Effect, Model, Msg, Weight};
 use sonomark::tui::theme::{Colour, Theme};
@@ -215,4 +217,58 @@ fn coco_cvat_and_csv_carry_attributes() {
     assert!(rows[0].ends_with("journal_position,\"quality\",\"side\""), "{}", rows[0]);
     assert!(rows[1].ends_with(",,\"left\""), "{}", rows[1]);
     assert!(rows[2].ends_with(",\"<poor> & \"\"odd\"\"\",\"left\""), "{}", rows[2]);
+}
+
+#[test]
+fn attributes_of_files_come_in_again_by_import() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::create_dir(at("clip")).unwrap();
+    for frame in 0..4u8 {
+        let image = image::GrayImage::from_pixel(64, 48, image::Luma([40 * frame]));
+        image.save(at("clip").join(format!("{frame}.png"))).unwrap();
+    }
+    let info = open(&at("clip"), &OpenOptions::default()).unwrap().info().clone();
+    let (mut annotation, nerve) = said();
+    let write = |annotation: &Annotation, format, name: &str| {
+        export(&Job::new(annotation, &info), format, &at(name)).unwrap();
+    };
+    let import = |project: &str, name: &str, more: &[&str]| {
+        let (project, clip, file) = (at(project), at("clip"), at(name));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sonomark"));
+        command.env("HOME", folder.path()).args(["--project", project.to_str().unwrap()]);
+        command.args(["import", clip.to_str().unwrap(), file.to_str().unwrap()]).args(more);
+        let output = command.output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{name}: {told}");
+        let loaded = load_read_only(&project, &info.content_hash).unwrap();
+        (loaded.annotation.tracks.into_values().next().unwrap(), told)
+    };
+    let same = |(track, told): (Track, String)| {
+        assert_eq!(track.attributes, nerve.attributes, "{told}");
+        assert_eq!(track.frame_attributes, nerve.frame_attributes, "{told}");
+    };
+    use ExportFormat as F;
+    for (format, name) in
+        [(F::Coco, "a.json"), (F::CocoPolygons, "b.json"), (F::Cvat, "c.xml"), (F::Csv, "d.csv")]
+    {
+        write(&annotation, format, name);
+        if format != F::Csv {
+            same(import(&format!("of-{name}"), name, &[]));
+        }
+    }
+    // A table has no masks: it speaks of structures that are there.
+    let schema = at("s.yaml");
+    std::fs::write(&schema, "attributes:\n  - {name: side, values: [left, right]}\n").unwrap();
+    let (track, told) = import("one", "a.json", &["--schema", schema.to_str().unwrap()]);
+    assert!(told.contains("the schema has no attribute \"quality\" for \"nerve\""), "{told}");
+    assert_eq!((track.attributes.len(), track.frame_attributes.len()), (1, 0));
+    same(import("one", "d.csv", &[]));
+    // What is said stays, whatever another table says.
+    let right = annotation.tracks.get_mut(&TrackId(3)).unwrap();
+    right.attributes.insert("side".into(), "right".into());
+    write(&annotation, F::Csv, "e.csv");
+    let (track, told) = import("one", "e.csv", &[]);
+    assert!(told.contains("is \"left\" already"), "{told}");
+    same((track, told));
 }

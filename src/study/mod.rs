@@ -9,6 +9,7 @@
 pub mod analyse;
 pub mod claims;
 pub mod clips;
+mod columns;
 pub mod config;
 pub mod figure;
 mod networks;

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use super::StudyError;
 use super::analyse::{Analysis, Means, Measured};
+use super::columns::{self, Column, Field};
 use super::questionnaire::Questionnaire;
 use super::report::{cell, p_value};
-use super::sheets::quoted;
 use super::stats::{Tested, mean};
 use crate::export::write_atomic;
 
@@ -26,8 +26,8 @@ pub fn write(
 ) -> Result<Vec<PathBuf>, StudyError> {
     let files = [
         ("report.md", markdown(analysis, asked, pause_s)),
-        ("clips.csv", clips_csv(&analysis.measured)),
-        ("raters.csv", raters_csv(&analysis.means)),
+        ("clips.csv", columns::csv(&CLIPS, &analysis.measured)),
+        ("raters.csv", columns::csv(&RATERS, &analysis.means)),
     ];
     let mut paths = Vec::new();
     for (name, text) in files {
@@ -79,7 +79,8 @@ fn markdown(analysis: &Analysis, asked: &Questionnaire, pause_s: f64) -> String 
     if analysis.compared.is_empty() {
         text += "No rater worked with two models on the same clip: nothing is compared.\n\n";
     }
-    rater_table(&mut text, &analysis.means);
+    let raters = columns::markdown(&RATERS, &analysis.means);
+    let _ = writeln!(text, "## Raters\n\n{raters}");
     tests_table(&mut text, analysis);
     answers_table(&mut text, analysis, asked);
     let _ = writeln!(
@@ -91,26 +92,6 @@ fn markdown(analysis: &Analysis, asked: &Questionnaire, pause_s: f64) -> String 
          their means."
     );
     text
-}
-
-fn rater_table(text: &mut String, means: &[Means]) {
-    text.push_str("## Raters\n\n| rater | model | clips | time (s) | Dice | steps per frame | keys per frame | Dice of repeats |\n");
-    text.push_str("|---|---|---|---|---|---|---|---|\n");
-    for m in means {
-        let _ = writeln!(
-            text,
-            "| {} | {} | {} | {:.1} | {:.3} | {:.2} | {} | {} |",
-            cell(&m.rater),
-            cell(&m.model),
-            m.clips,
-            m.seconds,
-            m.dice,
-            m.steps_per_frame,
-            or_dash(m.keys_per_frame, 2),
-            or_dash(m.repeat_dice, 3)
-        );
-    }
-    text.push('\n');
 }
 
 fn tests_table(text: &mut String, analysis: &Analysis) {
@@ -161,50 +142,49 @@ fn answers_table(text: &mut String, analysis: &Analysis, asked: &Questionnaire) 
     text.push('\n');
 }
 
-fn clips_csv(measured: &[Measured]) -> String {
-    let mut text = String::from(
-        "rater,model,clip,name,frames,repeat,seconds,steps,keys,dice,dice_of_repeat\r\n",
-    );
-    let blank = |v: Option<f64>| v.map_or_else(String::new, |v| format!("{v:.6}"));
-    for m in measured {
-        let p = &m.piece;
-        let keys = p.keys.map_or_else(String::new, |k| k.to_string());
-        let _ = write!(
-            text,
-            "{},{},{},{},{},{},{:.3},{},{keys},{},{}\r\n",
-            quoted(&p.rater),
-            quoted(&p.model),
-            quoted(&p.clip),
-            quoted(&p.name),
-            p.frames,
-            u8::from(p.repeat),
-            p.seconds,
-            p.steps,
-            blank(m.dice),
-            blank(m.repeat_dice)
-        );
-    }
-    text
-}
+/// What is told of a rater with a model.
+const RATERS: [Column<Means>; 8] = [
+    Column { name: "rater", title: Some("rater"), field: |m| Field::Text(m.rater.clone()) },
+    Column { name: "model", title: Some("model"), field: |m| Field::Text(m.model.clone()) },
+    Column { name: "clips", title: Some("clips"), field: |m| Field::Whole(m.clips) },
+    Column {
+        name: "seconds",
+        title: Some("time (s)"),
+        field: |m| Field::Real(Some(m.seconds), 1, 3),
+    },
+    Column { name: "dice", title: Some("Dice"), field: |m| Field::Real(Some(m.dice), 3, 6) },
+    Column {
+        name: "steps_per_frame",
+        title: Some("steps per frame"),
+        field: |m| Field::Real(Some(m.steps_per_frame), 2, 4),
+    },
+    Column {
+        name: "keys_per_frame",
+        title: Some("keys per frame"),
+        field: |m| Field::Real(m.keys_per_frame, 2, 6),
+    },
+    Column {
+        name: "dice_of_repeats",
+        title: Some("Dice of repeats"),
+        field: |m| Field::Real(m.repeat_dice, 3, 6),
+    },
+];
 
-fn raters_csv(means: &[Means]) -> String {
-    let mut text = String::from(
-        "rater,model,clips,seconds,dice,steps_per_frame,keys_per_frame,dice_of_repeats\r\n",
-    );
-    let blank = |v: Option<f64>| v.map_or_else(String::new, |v| format!("{v:.6}"));
-    for m in means {
-        let _ = write!(
-            text,
-            "{},{},{},{:.3},{:.6},{:.4},{},{}\r\n",
-            quoted(&m.rater),
-            quoted(&m.model),
-            m.clips,
-            m.seconds,
-            m.dice,
-            m.steps_per_frame,
-            blank(m.keys_per_frame),
-            blank(m.repeat_dice)
-        );
-    }
-    text
-}
+/// What is told of one clip of a rater; the report sums it up.
+const CLIPS: [Column<Measured>; 11] = [
+    Column { name: "rater", title: None, field: |m| Field::Text(m.piece.rater.clone()) },
+    Column { name: "model", title: None, field: |m| Field::Text(m.piece.model.clone()) },
+    Column { name: "clip", title: None, field: |m| Field::Text(m.piece.clip.clone()) },
+    Column { name: "name", title: None, field: |m| Field::Text(m.piece.name.clone()) },
+    Column { name: "frames", title: None, field: |m| Field::Whole(m.piece.frames) },
+    Column { name: "repeat", title: None, field: |m| Field::Whole(m.piece.repeat.into()) },
+    Column { name: "seconds", title: None, field: |m| Field::Real(Some(m.piece.seconds), 1, 3) },
+    Column { name: "steps", title: None, field: |m| Field::Whole(m.piece.steps) },
+    Column {
+        name: "keys",
+        title: None,
+        field: |m| Field::Real(m.piece.keys.map(|keys| keys as f64), 0, 0),
+    },
+    Column { name: "dice", title: None, field: |m| Field::Real(m.dice, 3, 6) },
+    Column { name: "dice_of_repeat", title: None, field: |m| Field::Real(m.repeat_dice, 3, 6) },
+];

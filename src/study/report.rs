@@ -35,7 +35,7 @@ pub fn write(
     out: &Path,
 ) -> Result<Vec<PathBuf>, StudyError> {
     let report = Report { config, outcome, tables };
-    let sheets = Sheets { config, outcome, tables };
+    let sheets = report.sheets();
     let mut files = vec![
         ("report.md".to_owned(), report.markdown().into_bytes()),
         ("overlap.csv".to_owned(), sheets.overlap().into_bytes()),
@@ -247,47 +247,26 @@ impl Report<'_> {
 
     fn clicks_table(&self, text: &mut String, setting: Setting) {
         text.push_str("### Points to an IoU of .85 and .90\n\nAt most 20; in brackets the share that never gets there.\n\n");
-        text.push_str("| set | arm | NoC@85 | NoC@90 |\n|---|---|---|---|\n");
-        for needs in self.tables.needs.iter().filter(|n| n.setting == setting) {
-            let r = &needs.report;
-            let _ = writeln!(
-                text,
-                "| {} | {} | {:.2} ({:.0} %) | {:.2} ({:.0} %) |",
-                self.set(Some(needs.set)),
-                self.arm(needs.arm),
-                r.noc85,
-                100.0 * r.fail85,
-                r.noc90,
-                100.0 * r.fail90
-            );
-        }
-        text.push('\n');
+        let _ = writeln!(text, "{}", self.sheets().clicks_in_report(setting));
+    }
+
+    fn sheets(&self) -> Sheets<'_> {
+        Sheets { config: self.config, outcome: self.outcome, tables: self.tables }
     }
 
     /// The arm of interest against all others; all pairs are in the CSV.
     fn tests_table(&self, text: &mut String, setting: Setting) {
         let reference = self.config.compare.map_or(0, |[ours, _]| ours);
         let columns = self.columns();
-        let mut lines = String::new();
-        let wanted = |v: &&Versus| {
+        let wanted = |v: &Versus| {
             v.setting == setting
                 && v.set == self.sets()[0]
                 && v.arms.contains(&reference)
                 && columns.contains(&v.points)
         };
-        for versus in self.tables.versus.iter().filter(wanted) {
-            let points = versus.points.map_or_else(|| "mean".to_owned(), |k| k.to_string());
-            let p = versus.tested.map_or_else(|| "no difference".to_owned(), |t| p_value(t.p));
-            let [a, b] = versus.arms.map(|arm| self.arm(arm));
-            let difference = with_interval(versus.difference);
-            let _ = writeln!(lines, "| {a} - {b} | {points} | {difference} | {p} |");
-        }
-        if !lines.is_empty() {
-            let _ = write!(
-                text,
-                "### Differences of IoU, {}\n\n| arms | points | difference [95 %] | p |\n|---|---|---|---|\n{lines}\n",
-                self.set(self.sets()[0])
-            );
+        if let Some(table) = self.sheets().tests_in_report(&wanted) {
+            let _ =
+                writeln!(text, "### Differences of IoU, {}\n\n{table}", self.set(self.sets()[0]));
         }
     }
 

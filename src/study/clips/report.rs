@@ -9,10 +9,10 @@ use super::{ClipCell, against, mean_iou};
 use crate::domain::shown;
 use crate::learn::evaluate::Placing;
 use crate::study::claims::{Claim, verdict};
+use crate::study::columns::quoted;
 use crate::study::config::{ClipArmKind, StudyConfig};
 use crate::study::figure::{Figure, Line};
 use crate::study::report::{cell, p_value, with_interval};
-use crate::study::sheets::quoted;
 use crate::study::simulate::Outcome;
 
 /// Fewer cannot differ significantly whatever they show: six pairs are the least for a p below .05.

@@ -18,7 +18,7 @@ use crate::net::predict::PredictOptions;
 use crate::net::sam2::Sam2;
 
 use super::headless::write_json;
-use super::{Done, Failure, interrupt_flag, print, tell};
+use super::{Done, Failure, STILLS, interrupt_flag, print, tell};
 
 /// Arguments.
 #[derive(Debug, Args)]
@@ -57,10 +57,26 @@ enum Judge {
     Geodesic,
 }
 
+/// What both ways of judging take.
+#[derive(Debug, Args)]
+struct Judging {
+    /// Standard deviation of every click, px of the image
+    #[arg(long, default_value_t = 0.0, value_name = "SD")]
+    noise_px: f32,
+    /// Seed of first clicks and noise
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Judge only so many structures, of clicks in each folder
+    #[arg(long)]
+    limit: Option<usize>,
+    /// Also write the numbers here
+    #[arg(long, value_name = "OUT")]
+    json: Option<PathBuf>,
+}
+
 #[derive(Debug, Args)]
 struct Clicks {
-    /// Folder of NAME.png and NAME.mask.png, or FOLDER:LIST.txt, or a manifest, or MANIFEST:SPLIT; repeat for more
-    #[arg(long, required = true, value_name = "DIR")]
+    #[arg(long, required = true, value_name = "DIR", help = STILLS)]
     data: Vec<String>,
     /// List of file stems; a name inside each --data folder, or a path; of manifests a split
     #[arg(long, value_name = "FILE")]
@@ -71,21 +87,11 @@ struct Clicks {
     /// Clicks of the table, up to 20
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=20))]
     clicks: u8,
-    /// Standard deviation of every click, px of the image
-    #[arg(long, default_value_t = 0.0, value_name = "SD")]
-    noise_px: f32,
-    /// Seed of first clicks and noise
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
     /// Who answers the clicks
     #[arg(long, value_enum, default_value = "network")]
     judge: Judge,
-    /// Judge only so many structures of each folder
-    #[arg(long)]
-    limit: Option<usize>,
-    /// Also write the numbers here
-    #[arg(long, value_name = "OUT")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    judging: Judging,
 }
 
 #[derive(Debug, Args)]
@@ -93,12 +99,6 @@ struct Video {
     /// Folder of clip folders with windows.yaml, or a manifest of clips and volumes, or MANIFEST:SPLIT
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
-    /// Standard deviation of every click, px of the image
-    #[arg(long, default_value_t = 0.0, value_name = "SD")]
-    noise_px: f32,
-    /// Seed of first clicks and noise
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
     /// Propagations per structure: one, and one after each correction
     #[arg(long, default_value_t = 8)]
     rounds: usize,
@@ -111,12 +111,8 @@ struct Video {
     /// Tell no windows: the object score decides, as in SAM 2
     #[arg(long)]
     no_windows: bool,
-    /// Judge only so many structures
-    #[arg(long)]
-    limit: Option<usize>,
-    /// Also write the numbers here
-    #[arg(long, value_name = "OUT")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    judging: Judging,
 }
 
 /// Runs it. The card comes from the global `--card`.
@@ -169,9 +165,9 @@ fn clicks(settings: &Settings, options: &Clicks) -> Done {
         Prompted::Region => Placing::Region,
     };
     plan.points = usize::from(options.clicks);
-    plan.noise_px = noise(options.noise_px)?;
-    plan.seed = options.seed;
-    plan.limit = options.limit;
+    plan.noise_px = noise(options.judging.noise_px)?;
+    plan.seed = options.judging.seed;
+    plan.limit = options.judging.limit;
     if options.judge != Judge::Network && plan.placing == Placing::Region {
         return Err(Failure::Input(
             "everything but the network needs boundary points; leave --prompt region out".into(),
@@ -222,10 +218,10 @@ fn clicks(settings: &Settings, options: &Clicks) -> Done {
         report.get("mean")
     };
     let about = json!({
-        "judged": name, "prompt": prompt, "noise_px": options.noise_px, "seed": options.seed,
+        "judged": name, "prompt": prompt, "noise_px": options.judging.noise_px, "seed": options.judging.seed,
         "seconds": begun.elapsed().as_secs_f64(), "sets": report,
     });
-    finish(options.json.as_deref(), &with(json!(whole), about))
+    finish(options.judging.json.as_deref(), &with(json!(whole), about))
 }
 
 /// The fields of `about` beside those of `report`.
@@ -241,14 +237,14 @@ fn video(settings: &Settings, options: &Video) -> Done {
         return Err(Failure::Input("--rounds must be from 1 to 50".into()));
     }
     let mut plan = VideoOptions::new(&options.data);
-    plan.noise_px = noise(options.noise_px)?;
-    plan.seed = options.seed;
+    plan.noise_px = noise(options.judging.noise_px)?;
+    plan.seed = options.judging.seed;
     plan.rounds = options.rounds;
     if let Some(share) = options.correction {
         plan.follow.correction = share.clamp(0.0, 1.0);
     }
     plan.windowed = !options.no_windows;
-    plan.limit = options.limit;
+    plan.limit = options.judging.limit;
     let cancel = interrupt_flag()?;
     let (card, sam, picked) = network(settings)?;
     plan.follow.motion = card.tracking.motion && !options.no_motion;
@@ -264,11 +260,11 @@ fn video(settings: &Settings, options: &Video) -> Done {
     ));
     print(&format!("frames prompted by the annotator: {:.2}", report.prompted_frames));
     let about = json!({
-        "judged": card.name, "noise_px": options.noise_px, "seed": options.seed,
+        "judged": card.name, "noise_px": options.judging.noise_px, "seed": options.judging.seed,
         "motion": plan.follow.motion, "correction": plan.follow.correction,
         "windowed": plan.windowed, "seconds": begun.elapsed().as_secs_f64(),
     });
-    finish(options.json.as_deref(), &with(json!(report), about))
+    finish(options.judging.json.as_deref(), &with(json!(report), about))
 }
 
 fn noise(sd: f32) -> Result<f32, Failure> {

@@ -16,7 +16,7 @@ use crate::net::config::ModelCard;
 use crate::net::device::{DeviceError, DeviceWant, Picked, pick};
 use crate::net::weights::sha256_hex;
 
-use super::{Done, Failure, interrupt_flag, path_shown, tell};
+use super::{Done, Failure, STILLS, interrupt_flag, path_shown, tell};
 
 /// Peak learning rate where a trained network goes on: it must not forget.
 const FINE_RATE: f32 = 2e-4;
@@ -28,9 +28,12 @@ const VAL_LIST: &str = "val.txt";
 /// Arguments.
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// Folder of NAME.png and NAME.mask.png, or FOLDER:LIST.txt for the stems of a list (train.txt where there is
-    /// one), or a manifest, or MANIFEST:SPLIT (train); repeat for more
-    #[arg(long, required_unless_present = "from", value_name = "DIR")]
+    #[arg(
+        long,
+        required_unless_present = "from",
+        value_name = "DIR",
+        help = format!("{STILLS} [without LIST or SPLIT: train.txt where there is one, the split train]")
+    )]
     data: Vec<String>,
     /// Go on from this network (its card, or the name of one): without --data on the accepted frames of --project
     #[arg(long, value_name = "CARD", conflicts_with = "start_from")]

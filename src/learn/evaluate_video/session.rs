@@ -1,0 +1,217 @@
+//! One structure of one clip: prompted, propagated, corrected where it first went wrong.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::{ClipBaseline, ClipJudged, Encoded, Tracking, VideoOptions};
+use crate::domain::{Bitmap, Carrier, FramePrompts, PointKind, PointPx, Window, overlap};
+use crate::learn::annotator::{EXCLUDE_PX, SimulatedUser, contour, region_click};
+use crate::learn::baselines::Baseline;
+use crate::learn::dataset::{ClipObject, LabelledClip};
+use crate::learn::evaluate::{EvalError, Placing, Score};
+use crate::net::follow::{Follower, Seen};
+use crate::net::memory_bank::Direction;
+use crate::net::predict::{Predictor, View};
+
+/// Points of a first prompt and of each correction.
+const CLIP_POINTS: usize = 5;
+/// IoU below which a frame is corrected.
+const CORRECT_BELOW: f64 = 0.75;
+
+/// One structure of one clip under correction.
+pub(super) struct Session<'a> {
+    pub(super) judged: &'a ClipJudged<'a>,
+    pub(super) options: &'a VideoOptions,
+    pub(super) clip: &'a LabelledClip,
+    pub(super) object: &'a ClipObject,
+    pub(super) encoded: &'a [Encoded],
+    pub(super) anchors: BTreeMap<usize, Bitmap>,
+    pub(super) decided: usize,
+}
+
+impl Session<'_> {
+    fn windows(&self) -> &[Window] {
+        &self.object.windows
+    }
+
+    fn truth(&self, frame: usize) -> Bitmap {
+        self.object.masks[frame].to_bitmap()
+    }
+
+    fn seen(&self, tracking: &Tracking<'_>, frame: usize) -> Seen<'_> {
+        let pixels = &self.clip.frames[frame];
+        let (features, letterbox) = self.encoded[frame].get_or_init(|| {
+            let size = tracking.sam.config().image_size;
+            let (input, letterbox) = tracking.preprocess.frame(pixels, size, tracking.device);
+            (tracking.sam.encode_image(input), letterbox)
+        });
+        Seen { frame, pixels, features, letterbox }
+    }
+
+    pub(super) fn correct_through(
+        &mut self,
+        seed: u64,
+        cancel: &AtomicBool,
+    ) -> Result<(Vec<Score>, BTreeMap<usize, Bitmap>), EvalError> {
+        let mut user = SimulatedUser::new(seed);
+        let mut masks: BTreeMap<usize, Bitmap> = BTreeMap::new();
+        let Some(start) = self.windows().first().map(|w| w.first) else {
+            return Ok((vec![Score { dice: 1.0, iou: 1.0 }; self.options.rounds], masks));
+        };
+        let mut rounds: Vec<Score> = Vec::new();
+        let mut from = Some(start);
+        while rounds.len() < self.options.rounds {
+            if cancel.load(Ordering::Relaxed) {
+                return Err(EvalError::Cancelled);
+            }
+            let Some(frame) = from else {
+                rounds.push(rounds.last().copied().unwrap_or_default());
+                continue;
+            };
+            let anchor = self.prompt(frame, masks.get(&frame), &mut user)?;
+            masks.insert(frame, anchor.clone());
+            self.anchors.insert(frame, anchor);
+            self.propagate(frame, &mut masks)?;
+            let (score, worst) = self.judge(&masks);
+            rounds.push(score);
+            from = worst;
+        }
+        Ok((rounds, masks))
+    }
+
+    /// Five points with the answer shown in between, starting from the mask at hand.
+    fn prompt(
+        &self,
+        frame: usize,
+        shown: Option<&Bitmap>,
+        user: &mut SimulatedUser,
+    ) -> Result<Bitmap, EvalError> {
+        let truth = self.truth(frame);
+        let line = contour(&truth);
+        let size = (truth.width_px, truth.height_px);
+        let (mut prompts, mut clean) = (FramePrompts::default(), Vec::new());
+        let mut mask = shown.filter(|m| m.area_px() > 0).cloned();
+        for _ in 0..CLIP_POINTS {
+            let click = match self.options.placing {
+                Placing::Boundary => {
+                    let seen = mask.as_ref().map_or_else(Vec::new, contour);
+                    // With a mask at hand the first click already goes where it is worst.
+                    let at = match (clean.is_empty(), seen.is_empty()) {
+                        (true, false) => worst_of(&line, &seen),
+                        _ => user.boundary_click(&line, &seen, &clean, EXCLUDE_PX),
+                    };
+                    at.map(|at| (PointKind::Boundary, at))
+                }
+                Placing::Region => region_click(&truth, mask.as_ref()),
+            };
+            let Some((kind, at)) = click else { break };
+            clean.push(at);
+            let shaky = user.shaky(at, self.options.noise_px).clamped(size.0, size.1);
+            prompts.points.push((kind, shaky));
+            mask = Some(self.answer(frame, &prompts)?);
+        }
+        Ok(mask.unwrap_or_else(|| Bitmap::empty(size.0, size.1)))
+    }
+
+    fn answer(&self, frame: usize, prompts: &FramePrompts) -> Result<Bitmap, EvalError> {
+        match self.judged {
+            ClipJudged::Network(tracking) => {
+                let seen = self.seen(tracking, frame);
+                let view = View {
+                    frame: &self.clip.frames[frame],
+                    preprocess: tracking.preprocess,
+                    device: tracking.device,
+                    features: seen.features,
+                    letterbox: seen.letterbox,
+                };
+                let predicted = Predictor::new(tracking.sam).predict(view, prompts);
+                Ok(predicted.map_err(EvalError::Network)?.bitmap)
+            }
+            ClipJudged::Baseline(_) => {
+                let points: Vec<PointPx> = prompts.points.iter().map(|(_, at)| *at).collect();
+                let pixels = &self.clip.frames[frame];
+                Ok(Baseline::Curve.mask(&points, pixels.width_px, pixels.height_px, &[]))
+            }
+        }
+    }
+
+    /// Decides all later frames of the windows anew; anchors keep their masks.
+    fn propagate(
+        &mut self,
+        from: usize,
+        masks: &mut BTreeMap<usize, Bitmap>,
+    ) -> Result<(), EvalError> {
+        let asked: Vec<usize> = (from + 1..self.clip.frames.len())
+            .filter(|f| !self.options.windowed || self.windows().iter().any(|w| w.contains(*f)))
+            .filter(|f| !self.anchors.contains_key(f))
+            .collect();
+        self.decided += asked.len();
+        match self.judged {
+            ClipJudged::Network(tracking) => {
+                let failed = |e: crate::net::tracker::TrackError| EvalError::Network(e.to_string());
+                let sam = tracking.sam;
+                let mut follower = Follower::new(
+                    sam,
+                    self.clip.frames.len(),
+                    self.options.windowed,
+                    self.options.follow.clone(),
+                );
+                for (frame, mask) in &self.anchors {
+                    follower.anchor(sam, self.seen(tracking, *frame), mask).map_err(failed)?;
+                }
+                for frame in asked {
+                    let seen = self.seen(tracking, frame);
+                    let followed =
+                        follower.follow(sam, seen, Direction::Forward).map_err(failed)?;
+                    masks.insert(frame, followed.bitmap);
+                }
+            }
+            ClipJudged::Baseline(ClipBaseline::Copy) => {
+                for frame in asked {
+                    let before = self.anchors.range(..frame).next_back();
+                    masks.extend(before.map(|(_, mask)| (frame, mask.clone())));
+                }
+            }
+            ClipJudged::Baseline(ClipBaseline::Motion) => {
+                let mut carrier = Carrier::new();
+                for (frame, mask) in &self.anchors {
+                    carrier.anchor(*frame, &self.clip.frames[*frame], mask);
+                }
+                for frame in asked {
+                    let pixels = &self.clip.frames[frame];
+                    let carried = carrier.follow(frame, pixels).map(|distance| {
+                        Bitmap::from_logits(pixels.width_px, pixels.height_px, &distance)
+                    });
+                    masks.extend(carried.map(|mask| (frame, mask)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Mean overlap of the frames nobody prompted, and the first that needs a person.
+    fn judge(&self, masks: &BTreeMap<usize, Bitmap>) -> (Score, Option<usize>) {
+        let (mut sum, mut n, mut worst) = (Score::default(), 0usize, None);
+        for frame in self.windows().iter().flat_map(|w| w.first..=w.last) {
+            if self.anchors.contains_key(&frame) || frame >= self.clip.frames.len() {
+                continue;
+            }
+            let truth = self.truth(frame);
+            let empty = Bitmap::empty(truth.width_px, truth.height_px);
+            let found = overlap(masks.get(&frame).unwrap_or(&empty), &truth);
+            (sum.dice, sum.iou, n) = (sum.dice + found.dice, sum.iou + found.iou, n + 1);
+            if found.iou < CORRECT_BELOW && worst.is_none() {
+                worst = Some(frame);
+            }
+        }
+        if n == 0 {
+            return (Score { dice: 1.0, iou: 1.0 }, None);
+        }
+        (Score { dice: sum.dice / n as f64, iou: sum.iou / n as f64 }, worst)
+    }
+}
+
+fn worst_of(line: &[PointPx], seen: &[PointPx]) -> Option<PointPx> {
+    let nearest = |p: &PointPx| seen.iter().map(|q| p.distance(*q)).fold(f32::INFINITY, f32::min);
+    line.iter().copied().reduce(|best, p| if nearest(&p) > nearest(&best) { p } else { best })
+}

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use sonomark::cli::script::clip;
 use sonomark::domain::{
@@ -16,6 +17,10 @@ use sonomark::study::simulate::{Place, Setting, simulate};
 use sonomark::study::{StudyError, config};
 
 use crate::learn::drifting_clip;
+use crate::pty_harness::{Answers, Harness};
+
+/// Long enough for a machine that compiles meanwhile.
+const PATIENCE: Duration = Duration::from_secs(40);
 
 const CARD: &str = "
 name: tiny
@@ -188,8 +193,14 @@ fn annotate(project: &Path, user: &str, image: usize, t: u64, seconds: f64, side
     let mask = Bitmap::from_fn(64, 48, |x, y| x < side && y < side).to_mask();
     let after = Some(FrameMask { mask, source: MaskSource::Accepted, score: 1.0 });
     step(2, 2500, Edit::SetMask { track, frame: 0, before: None, after });
-    let view =
-        View { frame: 0, cursor: PointPx::new(1.0, 1.0), track: None, finished: true, keys: 8 };
+    let view = View {
+        frame: 0,
+        cursor: PointPx::new(1.0, 1.0),
+        track: None,
+        finished: true,
+        keys: 8,
+        outside: None,
+    };
     let done = t + (1000.0 * seconds) as u64;
     store.append_view(&view, done).unwrap();
     store.append_view(&view, done + 30_000).unwrap();
@@ -202,7 +213,7 @@ fn look(project: &Path, user: &str, image: usize, t: u64) {
     let options = StoreOptions { user: user.into(), rescue: None };
     let (mut store, _) = ClipStore::open_with(project, &info, t, &options).unwrap();
     let cursor = PointPx::new(1.0, 1.0);
-    let view = View { frame: 0, cursor, track: None, finished: false, keys: 0 };
+    let view = View { frame: 0, cursor, track: None, finished: false, keys: 0, outside: None };
     store.append_view(&view, t).unwrap();
 }
 
@@ -280,4 +291,65 @@ fn a_study_of_people_is_set_up_and_names_its_raters() {
     assert!(told.contains("the plan has no rater cyd; it has ann, bob"), "{told}");
     // A second study does not go over the first.
     assert_eq!(sonomark(home.path(), &words).status.code(), Some(1));
+}
+
+/// Waits for what stays on the screen: messages are replaced by others.
+fn until(terminal: &Harness, what: &str, done: &dyn Fn(&str) -> bool) {
+    let begun = Instant::now();
+    while !done(&terminal.screen_text()) {
+        assert!(begun.elapsed() < PATIENCE, "{what}\n{}", terminal.screen_text());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_rater_is_led_from_clip_to_clip_and_the_analysis_reads_what_was_left() {
+    let home = tempfile::tempdir().unwrap();
+    set(&home.path().join("clips"), 1.0);
+    let clips: Vec<String> =
+        (0..4).map(|i| home.path().join(format!("clips/s{i}.png")).display().to_string()).collect();
+    let study = home.path().join("study").display().to_string();
+    let mut words = vec!["study", "new", "--rater", "ann", "--warm-up", "0", "--out", &study];
+    words.extend(["--model", "one=shipped", "--model", "two=shipped"]);
+    words.extend(clips.iter().map(String::as_str));
+    assert!(sonomark(home.path(), &words).status.success());
+
+    let folder = home.path().to_str().unwrap();
+    let command = [env!("CARGO_BIN_EXE_sonomark"), "--device", "cpu", "study", "lead", &study];
+    let command = [&command[..], &["--rater", "ann"]].concat();
+    let mut terminal =
+        Harness::start(&command, &[("HOME", folder)], 100, 30, (8, 16), Answers::xterm());
+    // Four clips: a block of two with each model, then the other halves. In the order of the plan.
+    for (at, name) in [(1, "001.png"), (2, "002.png")] {
+        let here = format!("clip {at}/2");
+        until(&terminal, name, &|text| text.contains(name) && text.contains(&here));
+        terminal.key(b":boundary 27 30\r:boundary 51 30\r");
+        until(&terminal, "the mask", &|text| {
+            text.contains("2 boundary")
+                && text.contains("mask from points")
+                && !text.contains("STALE")
+                && !text.contains("computing")
+        });
+        terminal.key(b"a");
+        until(&terminal, "accepted", &|text| text.contains("mask accepted"));
+        terminal.key(b"E");
+    }
+    until(&terminal, "the block", &|text| text.contains("clip 2/2 finished"));
+    terminal.key(b"q");
+    until(&terminal, "the next block", &|text| text.contains("003.png"));
+    terminal.key(b"q");
+    assert!(terminal.wait_exit(PATIENCE).unwrap().success());
+    until(&terminal, "the farewell", &|text| text.contains("not annotated yet in this block: 2"));
+
+    let out = home.path().join("out").display().to_string();
+    let done = sonomark(home.path(), &["study", "analyse", &study, "--out", &out]);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let clips = rows(&Path::new(&out).join("clips.csv"));
+    let mut told: Vec<_> = clips[1..].iter().map(|r| (&*r[0], &*r[1], &*r[3], &*r[4])).collect();
+    told.sort_unstable();
+    assert_eq!(told, [("ann", "one", "001.png", "1"), ("ann", "one", "002.png", "1")]);
+    // Two points and the mask accepted, by as many keys as were pressed; nobody else did these clips.
+    let keys = |row: &Vec<String>| row[8].parse::<u32>().unwrap();
+    assert!(clips[1..].iter().all(|row| row[7] == "3" && keys(row) > 30), "{clips:?}");
+    assert!(clips[1..].iter().all(|row| row[9].is_empty()), "{clips:?}");
 }

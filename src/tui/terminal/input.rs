@@ -19,6 +19,8 @@ use super::tty::{self, InputTty, Waited};
 
 /// How long crossterm may look for an event whose bytes are there; with less it does not look.
 const LOOK: Duration = Duration::from_millis(1);
+/// How long what comes after this screen may take to end.
+const GRACE: Duration = Duration::from_secs(2);
 /// How often overdue answers are given up on.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -112,13 +114,17 @@ fn watch_signals<M: From<TerminalEvent>>(mut signals: Signals, outbox: &Outbox<M
             }
             SIGHUP if !outbox.shared.is_gone() => outbox.hung_up(),
             SIGHUP => {}
+            _ if !asked && outbox.send(TerminalEvent::Terminate) => asked = true,
             // Asked twice, or nobody listens any more: the loop had its chance, and every
             // acknowledged edit is in the journal.
-            _ if asked || !outbox.send(TerminalEvent::Terminate) => {
+            _ => {
+                if !asked && outbox.shared.is_gone() {
+                    // This screen is over, and perhaps there is another one, which hears it too.
+                    thread::sleep(GRACE);
+                }
                 outbox.shared.restorer.restore();
                 std::process::exit(128 + signal);
             }
-            _ => asked = true,
         }
     }
 }

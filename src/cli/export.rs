@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::config::Settings;
 use crate::domain::{ClipInfo, DicomOrigin, shown};
-use crate::engine::{export_clip, export_name, format_named};
+use crate::engine::{anonymous_for, export_clip, export_name, format_named};
 use crate::export::{Anonymous, ExportFormat, FrameReader, Job, mapped};
 use crate::project::{ProjectError, list_clips, load_read_only, uid_key};
 
@@ -37,11 +37,9 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     let project = &settings.project.value;
     let frames = |frame| clip.frame(frame).map_err(|error| error.to_string());
     let frames: Option<&FrameReader> = Some(&frames);
-    let (mut origin, mut anonymous) = (clip.dicom_origin(), None);
-    if matches!(options.format, ExportFormat::Dicom | ExportFormat::Frames) {
-        let key = uid_key(project).map_err(Failure::input)?;
-        anonymous = Some(Anonymous { key, privacy: clip.privacy() });
-    } else if options.deidentify {
+    let mut origin = clip.dicom_origin();
+    let anonymous = anonymous_for(options.format, &clip, project).map_err(Failure::Input)?;
+    if options.deidentify && anonymous.is_none() {
         let key = uid_key(project).map_err(Failure::input)?;
         origin = origin.map(|origin| mapped(&origin, &key));
     }

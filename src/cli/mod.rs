@@ -6,6 +6,7 @@
 
 mod annotate;
 mod annotator;
+mod attributes;
 mod bench;
 mod bench_memory;
 mod bench_stages;
@@ -40,9 +41,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::codec::{self, Clip, OpenOptions};
-use crate::config::{Flags, Settings};
-use crate::domain::{nearest_word, shown};
-use crate::engine::shipped_card;
+use crate::config::{Flags, Origin, Settings};
+use crate::domain::{nearest_word, panic_told, shown};
+use crate::engine::{decided, shipped_card};
 use crate::net::cards;
 use crate::net::findings;
 use crate::net::library::Library;
@@ -58,6 +59,10 @@ struct Cli {
     #[command(flatten)]
     annotate: annotate::Options,
 }
+
+/// What `--data` of commands that read labelled stills names.
+pub(crate) const STILLS: &str = "Folder of NAME.png and NAME.mask.png, or FOLDER:LIST.txt for the \
+                                 stems of a list, or a manifest, or MANIFEST:SPLIT; repeat for more";
 
 /// Flags of every command; they win over environment and configuration file.
 #[derive(Debug, Args)]
@@ -86,7 +91,8 @@ struct Global {
     /// Pixels outside the ultrasound regions, where names are burned in: show, hide (black on the
     /// screen, for the network and in exports; regions as the file names them, else as found in the
     /// pixels), or what stays visible: box:LEFT,TOP,RIGHT,BOTTOM in px, or
-    /// fan:X,Y,NEAR,FAR,LEFT,RIGHT in px and degrees [default: show]
+    /// fan:X,Y,NEAR,FAR,LEFT,RIGHT in px and degrees [default: show, until a region that was found
+    /// in the pixels is accepted on the screen]
     #[arg(long, global = true, value_name = "WHAT")]
     outside: Option<String>,
     /// Which clip of a DICOM folder or DICOMDIR that holds several, from 1 on
@@ -206,6 +212,7 @@ pub(crate) type Done = Result<(), Failure>;
 /// Runs the program with the arguments of this process.
 #[must_use]
 pub fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(tell_panic));
     let cli = Cli::parse();
     match run(cli) {
         Ok(code) => code,
@@ -215,6 +222,17 @@ pub fn main() -> ExitCode {
                 write_line(&mut std::io::stderr(), &format!("sonomark: {}", failure.sentence()));
             ExitCode::from(failure.code())
         }
+    }
+}
+
+/// Says where this program broke, without what it was reading; the calls that led there where
+/// RUST_BACKTRACE asks for them.
+fn tell_panic(info: &std::panic::PanicHookInfo<'_>) {
+    let mut stderr = std::io::stderr();
+    let _ = write_line(&mut stderr, &format!("sonomark: {}; please report it", panic_told(info)));
+    let calls = std::backtrace::Backtrace::capture();
+    if calls.status() == std::backtrace::BacktraceStatus::Captured {
+        let _ = write_line(&mut stderr, &calls.to_string());
     }
 }
 
@@ -327,7 +345,9 @@ fn with_card_found(mut settings: Settings) -> Result<Settings, Failure> {
 
 /// Opens a clip as the settings say.
 pub(crate) fn open_clip(settings: &Settings, path: &std::path::Path) -> Result<Clip, Failure> {
-    codec::open(path, &clip_options(settings)).map_err(Failure::input)
+    let options = clip_options(settings);
+    let clip = codec::open(path, &options).map_err(Failure::input)?;
+    Ok(decided(clip, &options, &settings.project.value))
 }
 
 /// How the settings want clips opened.
@@ -336,6 +356,7 @@ pub(crate) fn clip_options(settings: &Settings) -> OpenOptions {
     OpenOptions {
         hide_outside,
         region: settings.region,
+        ask: settings.hide_outside.origin == Origin::Default,
         series: settings.series,
         ..OpenOptions::default()
     }

@@ -58,7 +58,8 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     )
     .map_err(Failure::input)?;
     let model = Model::new(opened, Vec::new(), 0, Keymap::shipped(), GRID);
-    let mut runner = Runner { model, session, messages, exports: 0, quit: false };
+    let regions = script.contains("accept-region");
+    let mut runner = Runner { model, session, messages, exports: 0, regions, quit: false };
     if runner.model.message.weight == Weight::Warning {
         tell(&shown(&runner.model.message.text));
     }
@@ -94,8 +95,10 @@ struct Runner {
     model: Model,
     session: Session<Msg>,
     messages: Receiver<Msg>,
-    /// Exports on their way.
+    /// Exports on their way, and what else the session answers once.
     exports: usize,
+    /// The script says something of the ultrasound region, so it is looked for.
+    regions: bool,
     quit: bool,
 }
 
@@ -142,7 +145,9 @@ impl Runner {
                 V::Exported { .. }
                 | V::ExportFailed { .. }
                 | V::Overlay { .. }
-                | V::OverlayFailed { .. },
+                | V::OverlayFailed { .. }
+                | V::RegionFound { .. }
+                | V::OutsideChanged { .. },
             ) = &message
             {
                 self.exports = self.exports.saturating_sub(1);
@@ -164,14 +169,22 @@ impl Runner {
             match effect {
                 Effect::Quit => self.quit = true,
                 Effect::OpenClip(_) | Effect::Suspend | Effect::Redraw => {}
+                Effect::FindRegion if !self.regions => {}
                 effect => {
                     use Effect as E;
-                    let written =
-                        matches!(effect, E::Export { .. } | E::Picture { .. } | E::Overlay(_));
-                    self.exports += usize::from(written);
+                    let answered = matches!(
+                        effect,
+                        E::Export { .. }
+                            | E::Picture { .. }
+                            | E::Overlay(_)
+                            | E::FindRegion
+                            | E::Outside(_)
+                    );
+                    self.exports += usize::from(answered);
                     if let Some(fault) =
                         hand_over(&mut self.session, &self.model.annotation, effect)
                     {
+                        self.exports -= usize::from(answered);
                         let effects = update(&mut self.model, fault);
                         self.carry_out(effects);
                     }

@@ -97,7 +97,14 @@ impl Script {
             ("view", &[frame, x, y]) => {
                 let (frame, cursor) = (frame as usize, PointPx::new(x, y));
                 let track = now.tracks.keys().next_back().copied();
-                return Ok(Command::View(View { frame, cursor, track, finished: false, keys: 0 }));
+                return Ok(Command::View(View {
+                    frame,
+                    cursor,
+                    track,
+                    finished: false,
+                    keys: 0,
+                    outside: None,
+                }));
             }
             ("undo", _) => self.history.undo(now),
             ("redo", _) => self.history.redo(now),

@@ -19,6 +19,7 @@ mod gray;
 mod identity;
 mod images;
 mod limits;
+mod privacy;
 mod region;
 mod sniff;
 mod tiff;
@@ -30,12 +31,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::domain::{ClipInfo, ClipKind, DicomOrigin, FrameIndex, GrayFrame, Region};
+use crate::domain::{ClipInfo, DicomOrigin, FrameIndex, GrayFrame, Region};
 use cache::FrameCache;
 pub use decoder::serve_decoder;
 pub use dicom::{SegmentFrame, Segmentation};
 pub use error::CodecError;
 pub(crate) use limits::read_file;
+use privacy::Window;
+pub use privacy::{Outside, Privacy};
 use sniff::Kind;
 pub use volume::LabelVolume;
 
@@ -64,13 +67,23 @@ pub struct OpenOptions {
     pub hide_outside: bool,
     /// What stays visible when the outside is hidden, instead of what the file names.
     pub region: Option<Region>,
+    /// Neither was asked for: what a person decided of this clip counts, and who has not decided
+    /// is asked.
+    pub ask: bool,
     /// Which clip of a DICOM folder or DICOMDIR that holds several, from 1 on.
     pub series: Option<usize>,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { axis: None, cache_mib: 256, hide_outside: false, region: None, series: None }
+        Self {
+            axis: None,
+            cache_mib: 256,
+            hide_outside: false,
+            region: None,
+            ask: false,
+            series: None,
+        }
     }
 }
 
@@ -102,64 +115,11 @@ impl Opened {
     }
 }
 
-/// What is known of patient data in a clip.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Privacy {
-    /// The file is of a kind that is made to hold patient data.
-    pub medical: bool,
-    /// The file itself says that identities were removed and that none are burned in.
-    pub says_none: bool,
-    /// The file itself says that nothing is burned into its pixels.
-    pub clean_pixels: bool,
-    /// Where ultrasound is shown, as the file names it: first column and row, last column and row.
-    pub regions: Vec<[u32; 4]>,
-    /// What of the pixels outside is visible.
-    pub outside: Outside,
-    badge: Option<String>,
-}
-
-/// What became of the pixels outside the ultrasound regions.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub enum Outside {
-    /// They are as stored.
-    #[default]
-    Shown,
-    /// They are black, by regions that the file or a person named.
-    Hidden,
-    /// They are black, by a region that was found in the pixels and that nobody has confirmed.
-    HiddenAsFound(Region),
-}
-
-impl Privacy {
-    /// What to tell a person before the first picture; `None` when the file is not of a kind that
-    /// holds patient data, or says that there is none.
-    #[must_use]
-    pub fn badge(&self) -> Option<&str> {
-        self.badge.as_deref()
-    }
-
-    fn sentence(&self) -> Option<String> {
-        match self.outside {
-            Outside::HiddenAsFound(region) => Some(format!(
-                "black outside a region found in the pixels; if several frames show no text and \
-                 miss no tissue, confirm it with --outside {region}"
-            )),
-            _ if !self.medical || self.says_none => None,
-            Outside::Hidden => Some("may contain patient data in what is not black".to_owned()),
-            Outside::Shown => Some(
-                "may contain patient data; --outside hide makes everything outside its ultrasound \
-                 regions black"
-                    .to_owned(),
-            ),
-        }
-    }
-}
-
 /// An opened clip. Frames may be asked for from several threads.
 pub struct Clip {
     path: PathBuf,
     info: ClipInfo,
-    source: Box<dyn FrameSource>,
+    source: Arc<dyn FrameSource>,
     /// What stays visible; `None` when everything does.
     window: Option<Window>,
     privacy: Privacy,
@@ -280,66 +240,14 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Clip, CodecError> {
     };
     let cache = Mutex::new(FrameCache::new(cache_bytes));
     let Opened { info, source, privacy, origin, frame_names } = opened;
-    let (path, window) = (path.to_owned(), None);
+    let (path, window, source) = (path.to_owned(), None, Arc::from(source));
     let mut clip = Clip { path, info, source, window, privacy, origin, frame_names, cache };
     clip.frame(0)?;
-    let untagged_volume = !clip.privacy.medical && clip.info.kind == ClipKind::Volume;
-    if options.hide_outside && !untagged_volume {
+    if options.hide_outside && !clip.is_untagged_volume() {
         clip.hide_all_but(options.region)?;
     }
-    clip.privacy.badge = clip.privacy.sentence();
+    clip.privacy.badge = clip.badge();
     Ok(clip)
-}
-
-impl Clip {
-    /// Hides what lies outside `given`, outside the regions that the file names, or outside a
-    /// region found in the pixels.
-    fn hide_all_but(&mut self, given: Option<Region>) -> Result<(), CodecError> {
-        let named: Vec<Region> = self.privacy.regions.iter().copied().map(Region::Box).collect();
-        let (regions, outside) = match given {
-            Some(region) => (vec![region], Outside::Hidden),
-            None if !named.is_empty() => (named, Outside::Hidden),
-            None => {
-                let found = self.find_region()?;
-                (vec![found], Outside::HiddenAsFound(found))
-            }
-        };
-        self.privacy.outside = outside;
-        self.window = Some(Window::of(&regions, self.info.width_px, self.info.height_px));
-        // What was decoded before is as stored.
-        let bound = self.with_cache(|cache| cache.limit_bytes());
-        self.cache = Mutex::new(FrameCache::new(bound));
-        Ok(())
-    }
-
-    fn find_region(&self) -> Result<Region, CodecError> {
-        let indices = gray::spread(self.info.frames).into_iter();
-        let frames = indices.map(|i| self.frame(i)).collect::<Result<Vec<_>, _>>()?;
-        region::find(&frames).ok_or_else(|| {
-            let cause = "what lies outside its ultrasound regions is to be hidden; it names none, \
-                         and none is found in its pixels";
-            let advice = "name it with --outside box:LEFT,TOP,RIGHT,BOTTOM (px), or open it with \
-                          --outside show";
-            CodecError::unsupported(&self.path, cause, advice)
-        })
-    }
-}
-
-/// Which pixels stay visible.
-struct Window(Vec<bool>);
-
-impl Window {
-    fn of(regions: &[Region], width_px: u32, height_px: u32) -> Self {
-        let rows = (0..height_px).flat_map(|row| (0..width_px).map(move |column| (column, row)));
-        Self(rows.map(|(column, row)| regions.iter().any(|r| r.contains(column, row))).collect())
-    }
-
-    /// Blackens the others.
-    fn hide_outside(&self, frame: &mut GrayFrame) {
-        for (pixel, _) in frame.pixels.iter_mut().zip(&self.0).filter(|(_, visible)| !**visible) {
-            *pixel = 0;
-        }
-    }
 }
 
 /// The clips of a path, for lists: the files of a DICOM folder or DICOMDIR that holds several

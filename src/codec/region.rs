@@ -29,13 +29,18 @@ const HALVES: [f64; 4] = [20.0, 35.0, 50.0, 65.0];
 const HEIGHTS: [f64; 5] = [0.0, 0.3, 0.8, 1.6, 3.0];
 
 /// The region, from frames spread over the clip; `None` for a still, when nothing moves, or when
-/// what moves has no simple shape. A clip in which everything moves is one box.
-pub(super) fn find(frames: &[Arc<GrayFrame>]) -> Option<Region> {
+/// what moves has no simple shape. A clip in which everything moves is one box. Its numbers are
+/// whole tenths, so that it reads back as it is written; `stop` is looked at now and then, and
+/// ends the search.
+pub(super) fn find(frames: &[Arc<GrayFrame>], stop: &dyn Fn() -> bool) -> Option<Region> {
     let first = frames.first().filter(|_| frames.len() > 1)?;
     let mut whole = None;
     for change in CHANGES {
         let Some(shape) = Shape::of(frames, change) else { continue };
-        let (fitted, overlap) = shape.fitted();
+        let (fitted, overlap) = shape.fitted(stop);
+        if stop() {
+            return None;
+        }
         let region = shape.in_px(fitted, first);
         let share = shape.count() as f64 / shape.cells.len() as f64;
         if overlap < GOOD || share < SMALL {
@@ -68,17 +73,6 @@ enum Candidate {
 }
 
 impl Candidate {
-    fn contains(&self, x: f64, y: f64) -> bool {
-        match *self {
-            Self::Box([x0, y0, x1, y1]) => (x0..=x1).contains(&x) && (y0..=y1).contains(&y),
-            Self::Fan([ax, ay, near, far, left, right]) => {
-                let fan =
-                    Fan { apex_px: [ax, ay], radii_px: [near, far], edges_degrees: [left, right] };
-                fan.contains(x, y)
-            }
-        }
-    }
-
     fn numbers(&mut self) -> &mut [f64] {
         match self {
             Self::Box(numbers) => numbers,
@@ -165,18 +159,40 @@ impl Shape {
     }
 
     fn overlap(&self, candidate: &Candidate) -> f64 {
+        match *candidate {
+            Candidate::Box([x0, y0, x1, y1]) => {
+                self.overlap_of(|x, y| (x0..=x1).contains(&x) && (y0..=y1).contains(&y))
+            }
+            // What `Fan::contains` says of fans of less than half a turn, without an angle a cell.
+            Candidate::Fan([ax, ay, near, far, left, right]) => {
+                let (near, far) = (near.max(0.0), far.max(0.0));
+                let (lsin, lcos) = left.to_radians().sin_cos();
+                let (rsin, rcos) = right.to_radians().sin_cos();
+                self.overlap_of(|x, y| {
+                    let (dx, dy) = (x - ax, y - ay);
+                    let square = dx * dx + dy * dy;
+                    (near * near..=far * far).contains(&square)
+                        && dx * lcos - dy * lsin >= 0.0
+                        && dy * rsin - dx * rcos >= 0.0
+                })
+            }
+        }
+    }
+
+    fn overlap_of(&self, contains: impl Fn(f64, f64) -> bool) -> f64 {
         let (mut both, mut either) = (0u32, 0u32);
-        for (at, &busy) in self.cells.iter().enumerate() {
-            let (x, y) = ((at % self.columns) as f64 + 0.5, (at / self.columns) as f64 + 0.5);
-            let inside = candidate.contains(x, y);
-            both += u32::from(inside && busy);
-            either += u32::from(inside || busy);
+        for (y, row) in self.cells.chunks_exact(self.columns).enumerate() {
+            for (x, &busy) in row.iter().enumerate() {
+                let inside = contains(x as f64 + 0.5, y as f64 + 0.5);
+                both += u32::from(inside && busy);
+                either += u32::from(inside || busy);
+            }
         }
         f64::from(both) / f64::from(either.max(1))
     }
 
     /// The best candidate and its overlap.
-    fn fitted(&self) -> (Candidate, f64) {
+    fn fitted(&self, stop: &dyn Fn() -> bool) -> (Candidate, f64) {
         let busy = || (0..self.cells.len()).filter(|&at| self.cells[at]);
         let x = || busy().map(|at| (at % self.columns) as f64);
         let y = || busy().map(|at| (at / self.columns) as f64);
@@ -185,6 +201,9 @@ impl Shape {
         let mut best = self.climb(Candidate::Box([x0, y0, x1, y1]), &[2.0; 4]);
         for half in HALVES {
             for height in HEIGHTS {
+                if stop() {
+                    return best;
+                }
                 let apex = y0 - height * (y1 - y0);
                 let fan = [(x0 + x1) / 2.0, apex, y0 - apex, y1 - apex, -half, half];
                 let found = self.climb(Candidate::Fan(fan), &[2.0, 2.0, 2.0, 2.0, 6.0, 6.0]);
@@ -234,12 +253,16 @@ impl Shape {
                 Region::Box([x0, y0, end(x1, x0, last_x), end(y1, y0, last_y)])
             }
             Candidate::Fan([x, y, near, far, left, right]) => Region::Fan(Fan {
-                apex_px: [x * side, y * side],
-                radii_px: [near.max(0.0) * side, far * side],
-                edges_degrees: [left, right],
+                apex_px: [x * side, y * side].map(tenths),
+                radii_px: [near.max(0.0) * side, far * side].map(tenths),
+                edges_degrees: [left, right].map(tenths),
             }),
         }
     }
+}
+
+fn tenths(v: f64) -> f64 {
+    (v * 10.0).round() / 10.0
 }
 
 /// How often each pixel changes by `change` or more from one of the frames to the next.
@@ -291,7 +314,8 @@ mod tests {
         for text in ["fan:170,10,20,200,-40,38", "fan:150,-120,150,340,-24,24", "box:90,40,270,220"]
         {
             let truth: Region = text.parse().expect("a region");
-            let found = find(&clip(&truth)).expect("found");
+            let found = find(&clip(&truth), &|| false).expect("found");
+            assert_eq!(found.to_string().parse(), Ok(found), "it reads back as it is written");
             assert!(overlap(&truth, &found) > 0.9, "{text}: {found}");
             assert!((0..30).all(|y| (0..70).all(|x| !found.contains(x, y))), "{found} shows text");
         }
@@ -301,7 +325,8 @@ mod tests {
     fn stills_and_frozen_clips_have_none() {
         let truth: Region = "box:90,40,270,220".parse().expect("a region");
         let frames = clip(&truth);
-        assert_eq!(find(&frames[..1]), None);
-        assert_eq!(find(&[Arc::clone(&frames[0]), Arc::clone(&frames[0])]), None);
+        assert_eq!(find(&frames[..1], &|| false), None);
+        assert_eq!(find(&frames, &|| true), None, "nobody waits for it any more");
+        assert_eq!(find(&[Arc::clone(&frames[0]), Arc::clone(&frames[0])], &|| false), None);
     }
 }

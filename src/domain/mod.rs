@@ -45,9 +45,9 @@ pub use prompt::{FramePrompts, PlacedPrompt, PointKind, Prompt, PromptId};
 pub use rays::{
     Edge, HOURS, Ray, centre_of, contour_radius, edges_along, least_certain, likeliest,
 };
-pub use region::{Fan, NoRegion, Region};
+pub use region::{Fan, NoRegion, OutsideChoice, Region};
 pub use ruler::{MARKS_ASIDE, RayMark, marks_along};
-pub use shown::shown;
+pub use shown::{panic_told, shown};
 pub use snap::snap_to_points;
 pub use strip::{crossings, sampled};
 pub use touch::moved_through;

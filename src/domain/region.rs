@@ -3,6 +3,13 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
+use super::PointPx;
+
+/// Pieces of an arc of an outline.
+const ARC: usize = 32;
+
 /// A box or a fan of pixels.
 ///
 /// As text (`--outside`): `box:LEFT,TOP,RIGHT,BOTTOM` in px, both ends included, or
@@ -62,6 +69,69 @@ impl Region {
             }
         }
         bounds
+    }
+}
+
+impl Region {
+    /// The word for people.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Box(_) => "box",
+            Self::Fan(_) => "fan",
+        }
+    }
+
+    /// Its border as a closed line, px of the image; parts of it may lie outside the frame.
+    #[must_use]
+    pub fn outline(&self) -> Vec<PointPx> {
+        match self {
+            Self::Box([x0, y0, x1, y1]) => {
+                let (x0, y0) = (*x0 as f32, *y0 as f32);
+                let (x1, y1) = (*x1 as f32 + 1.0, *y1 as f32 + 1.0);
+                [(x0, y0), (x1, y0), (x1, y1), (x0, y1)].map(|(x, y)| PointPx::new(x, y)).into()
+            }
+            Self::Fan(fan) => {
+                let [near, far] = fan.radii_px;
+                let [left, right] = fan.edges_degrees;
+                let on = |radius: f64, part: usize| {
+                    let angle = left + (right - left) * part as f64 / ARC as f64;
+                    let (sin, cos) = angle.to_radians().sin_cos();
+                    let [x, y] = fan.apex_px;
+                    PointPx::new((x + radius * sin) as f32, (y + radius * cos) as f32)
+                };
+                let there = (0..=ARC).map(|part| on(near, part));
+                there.chain((0..=ARC).rev().map(|part| on(far, part))).collect()
+            }
+        }
+    }
+}
+
+/// What a person decided about the pixels outside a region that was found in a clip's pixels. As
+/// text: `show`, or the region whose outside is hidden.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum OutsideChoice {
+    /// Everything is shown.
+    Show,
+    /// What lies outside this region is black.
+    HideAllBut(Region),
+}
+
+impl From<OutsideChoice> for String {
+    fn from(choice: OutsideChoice) -> Self {
+        match choice {
+            OutsideChoice::Show => "show".to_owned(),
+            OutsideChoice::HideAllBut(region) => region.to_string(),
+        }
+    }
+}
+
+impl TryFrom<String> for OutsideChoice {
+    type Error = NoRegion;
+
+    fn try_from(text: String) -> Result<Self, NoRegion> {
+        if text == "show" { Ok(Self::Show) } else { text.parse().map(Self::HideAllBut) }
     }
 }
 
@@ -133,6 +203,12 @@ mod tests {
         let region: Region = "fan:50,0,10,40,-45,30".parse().expect("a region");
         assert!(region.contains(50, 20) && region.contains(32, 22) && region.contains(59, 20));
         assert!(!region.contains(50, 5) && !region.contains(50, 45) && !region.contains(66, 20));
+        for at in region.outline() {
+            let (dx, dy) = (f64::from(at.x) - 50.0, f64::from(at.y));
+            let (radius, angle) = (dx.hypot(dy), dx.atan2(dy).to_degrees());
+            assert!((radius - 10.0).abs() < 1e-3 || (radius - 40.0).abs() < 1e-3, "{at:?}");
+            assert!((-45.01..30.01).contains(&angle), "{at:?}");
+        }
         let [x0, y0, x1, y1] = region.bounds(100, 100).expect("pixels");
         assert_eq!((x0, y0, x1, y1), (22, 7, 69, 39));
         assert_eq!(region.bounds(20, 5), None);

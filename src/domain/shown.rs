@@ -1,5 +1,7 @@
 //! Text from files, made safe for terminals and logs.
 
+use std::panic::PanicHookInfo;
+
 /// `text` with everything a terminal could act on made visible: control characters, escape
 /// codes, bidirectional overrides, zero-width and tag characters appear as `\u{..}`.
 ///
@@ -15,6 +17,19 @@ pub fn shown(text: &str) -> String {
         }
     }
     out
+}
+
+/// A panic in words that hold nothing of a file: where it was, and its text where that is part of
+/// the program. A text that was put together may quote what was being read, a patient's name
+/// among it, and is left out.
+#[must_use]
+pub fn panic_told(info: &PanicHookInfo<'_>) -> String {
+    let place =
+        info.location().map_or_else(String::new, |at| format!(" at {}:{}", at.file(), at.line()));
+    match info.payload().downcast_ref::<&'static str>() {
+        Some(text) => format!("a defect{place}: {}", shown(text).replace('\n', " ")),
+        None => format!("a defect{place} (its text may quote a file and is left out)"),
+    }
 }
 
 fn acts_on_a_terminal(c: char) -> bool {

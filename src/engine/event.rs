@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::domain::{Annotation, ClipInfo, Edit, FrameIndex, GrayFrame, History, TrackId};
+use crate::domain::{Annotation, ClipInfo, Edit, FrameIndex, GrayFrame, History, Region, TrackId};
 use crate::export::Structure;
 use crate::project::View;
 
@@ -50,6 +50,14 @@ pub enum Event {
     Others { edits: Vec<Edit> },
     /// What is wrong with journals of the clip, found while it is open: ready to show.
     JournalNotes { notes: Vec<String> },
+    /// A region was found in the pixels of a clip that names none; `None`: there is none, or
+    /// nothing is to be seen outside of it.
+    RegionFound { region: Option<Region> },
+    /// What lies outside this region is black from now on; `None`: everything is shown. Frames
+    /// that come later are such frames, and the network starts anew.
+    OutsideChanged { region: Option<Region> },
+    /// How far an export is that reads frames.
+    Exporting { done: usize, total: usize },
     /// An export was written and read back.
     Exported { path: PathBuf, what: String },
     /// An export was not written.
@@ -66,6 +74,22 @@ pub enum Event {
     ClipRefused { path: PathBuf, why: String },
 }
 
+/// What becomes of the pixels outside a region that no file names.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Surround {
+    /// Nobody is to be asked: the file or the settings say it.
+    #[default]
+    Given,
+    /// It is still to be looked for a region in the pixels, or there is none.
+    Open,
+    /// This one was found, and a person is to say whether it is the ultrasound.
+    Found(Region),
+    /// Somebody wants to see everything.
+    Shown,
+    /// It is black: somebody said that this is the ultrasound.
+    Black(Region),
+}
+
 /// What is known when a clip was opened.
 #[derive(Clone, Debug)]
 pub struct Opened {
@@ -77,6 +101,8 @@ pub struct Opened {
     pub history: History,
     /// Where the last session stopped.
     pub view: Option<View>,
+    /// What becomes of the pixels outside the ultrasound.
+    pub surround: Surround,
     /// Sentences for the person: damage found, another session open, ...
     pub notes: Vec<String>,
     /// Unique among all sessions of this clip: shift it into the high 32 bits of new track,

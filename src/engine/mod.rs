@@ -20,7 +20,7 @@ mod shipped;
 mod watch;
 mod worker;
 
-pub use event::{Event, Opened, SegmenterSource, SessionError, Ticket};
+pub use event::{Event, Opened, SegmenterSource, SessionError, Surround, Ticket};
 pub use failing::Start;
 pub use features::Lru;
 pub use frames::Frames;
@@ -29,7 +29,7 @@ pub use propagate::{
     Ended, Plan, PlanError, Role, Span, Walk, WalkError, plan, plan_both_passes, plan_where, walk,
 };
 pub use segmenter::{Anchor, Decided, Direction, Image, SegmentError, Segmenter, SegmenterInfo};
-pub use session::{Session, export_clip, export_name, format_named};
+pub use session::{Session, anonymous_for, decided, export_clip, export_name, format_named};
 pub use shelf::{Lent, Shelf};
 pub use shipped::{CardFault, load_network, read_card, shipped_card};
 pub use watch::{Limits, timed};

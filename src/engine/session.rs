@@ -1,6 +1,7 @@
 //! One open clip: its frames, its journal, its network thread.
 
 mod files;
+mod outside;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -19,7 +20,8 @@ use super::{
     SessionError, Shelf, Start, Ticket, Worker,
 };
 
-pub use files::{export_clip, export_name, format_named};
+pub use files::{anonymous_for, export_clip, export_name, format_named};
+pub use outside::decided;
 
 /// Steps of one moment share an `fdatasync`; together with it this stays below 250 ms.
 const BATCH: Duration = Duration::from_millis(100);
@@ -34,9 +36,12 @@ pub struct Session<M> {
     keeper: Option<Keeper>,
     worker: Worker,
     reader: Reader,
+    builder: Arc<dyn Builder>,
     exports: Mutex<Vec<JoinHandle<()>>>,
     /// Number of the M-mode strip that is wanted; 0: none.
     strip: Arc<AtomicU64>,
+    /// The clip is being closed: nobody waits any more for what is looked for in it.
+    closing: Arc<AtomicBool>,
     events: Sender<M>,
 }
 
@@ -69,17 +74,21 @@ impl<M: From<Event> + Send + 'static> Session<M> {
     ) -> Result<(Self, Opened), SessionError> {
         let clip =
             codec::open(path, options).map_err(|error| SessionError::Clip(error.to_string()))?;
-        let clip = Arc::new(clip);
         let (store, mut loaded) = open_store(project_root, clip.info())?;
+        let (clip, surround) = outside::applied(clip, options, loaded.outside);
+        let clip = Arc::new(clip);
         loaded.notes.extend(clip.privacy().badge().map(str::to_owned));
         let frames = Arc::new(frames_of(&clip));
         let reader = Reader::spawn(Arc::clone(&frames), outbox(&events));
-        let worker = Worker::spawn(builder(segmenter), frames, outbox(&events), Limits::default());
+        let builder = builder(segmenter);
+        let worker =
+            Worker::spawn(Arc::clone(&builder), frames, outbox(&events), Limits::default());
         let opened = Opened {
             info: clip.info().clone(),
             annotation: loaded.annotation,
             history: loaded.history,
             view: loaded.view,
+            surround,
             notes: loaded.notes,
             session_seed: loaded.session_seed,
         };
@@ -97,8 +106,10 @@ impl<M: From<Event> + Send + 'static> Session<M> {
             keeper,
             worker: worker.map_err(SessionError::Thread)?,
             reader: reader.map_err(SessionError::Thread)?,
+            builder,
             exports: Mutex::default(),
             strip: Arc::default(),
+            closing: Arc::default(),
             events,
         };
         Ok((session, opened))
@@ -192,6 +203,7 @@ impl<M: From<Event> + Send + 'static> Session<M> {
 impl<M> Drop for Session<M> {
     fn drop(&mut self) {
         self.strip.store(0, Ordering::Relaxed);
+        self.closing.store(true, Ordering::Relaxed);
         let exports = self.exports.get_mut().unwrap_or_else(PoisonError::into_inner);
         for export in exports.drain(..) {
             let _ = export.join();
@@ -216,15 +228,15 @@ pub(crate) fn frames_of(clip: &Arc<codec::Clip>) -> Frames {
     })
 }
 
-fn builder(source: SegmenterSource) -> Box<dyn Builder> {
+fn builder(source: SegmenterSource) -> Arc<dyn Builder> {
     match source {
         SegmenterSource::Net { card, device, features_mib, shelf } => {
             let (number, failed) = (AtomicU64::new(0), AtomicBool::new(false));
-            Box::new(FromShelf { card, device, features_mib, shelf, number, failed })
+            Arc::new(FromShelf { card, device, features_mib, shelf, number, failed })
         }
         SegmenterSource::Scripted(double) => {
             let double = Mutex::new(Some(double));
-            Box::new(move |_: Start| {
+            Arc::new(move |_: Start| {
                 match double.lock().unwrap_or_else(PoisonError::into_inner).take() {
                     Some(double) => Ok(double as Box<dyn Segmenter>),
                     None => Err("the script has ended".into()),
@@ -232,7 +244,7 @@ fn builder(source: SegmenterSource) -> Box<dyn Builder> {
             })
         }
         SegmenterSource::None => {
-            Box::new(
+            Arc::new(
                 |_: Start| Err("no network was asked for; points and windows go on".to_owned()),
             )
         }

@@ -65,7 +65,7 @@ impl Worker {
     /// # Errors
     /// When the system gives no thread.
     pub fn spawn(
-        build: Box<dyn Builder>,
+        build: Arc<dyn Builder>,
         frames: Arc<Frames>,
         outbox: Outbox,
         limits: Limits,
@@ -74,7 +74,7 @@ impl Worker {
         let count = frames.count();
         let outbox = Arc::new(Mutex::new(outbox));
         let post = Post { outbox, jobs: Arc::clone(&jobs), frames, pulse: Arc::default() };
-        let crew = Crew { build: Arc::from(build), limits };
+        let crew = Crew { build, limits };
         let first = crew.start(&post, Start::Asked, Struck::default())?;
         let thread = thread::Builder::new()
             .name("sonomark-watch".into())

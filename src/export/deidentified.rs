@@ -67,8 +67,8 @@ fn checked<'a>(job: &'a Job, path: &Path) -> Result<&'a Anonymous, ExportError> 
         return unfit(cause, "export the clip instead of the project");
     }
     let Some(anonymous) = &job.anonymous else {
-        let cause = "it takes the project's map of identifiers, which is not at hand here";
-        return unfit(cause, "export it by the command `sonomark export`");
+        let cause = "it takes the project's map of identifiers, which is not at hand";
+        return unfit(cause, "export the clip instead of the project");
     };
     let privacy = &anonymous.privacy;
     let untagged_volume = job.info.kind == ClipKind::Volume && !privacy.medical;
@@ -77,14 +77,16 @@ fn checked<'a>(job: &'a Job, path: &Path) -> Result<&'a Anonymous, ExportError> 
         Outside::HiddenAsFound(region) => unfit(
             "nobody has confirmed the region that was found in its pixels",
             &format!(
-                "look at several frames with `sonomark --outside hide CLIP`; if they show no text \
-                 and miss no tissue, export with --outside {region}"
+                "open the clip and accept the region, or look at several frames with `sonomark \
+                 --outside hide CLIP`; if they show no text and miss no tissue, export with \
+                 --outside {region}"
             ),
         ),
         Outside::Shown if privacy.clean_pixels || untagged_volume => Ok(anonymous),
         Outside::Shown => unfit(
             "names may be burned into its pixels, and the file does not say that there are none",
-            "give --outside hide, or what is to stay visible (--help)",
+            "accept the region that is found in its pixels when it is opened (accept-region), give \
+             --outside hide, or say what is to stay visible (--help)",
         ),
     }
 }

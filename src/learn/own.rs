@@ -37,7 +37,7 @@ pub fn accepted_stills(
 ) -> Result<OwnStills, DataError> {
     let summaries = list_clips(root).map_err(|e| unreadable(root, e))?;
     let mut notes = Vec::new();
-    let at = clips_by_hash(places, options, &mut notes);
+    let mut at = clips_by_hash(places, options, &mut notes);
     let mut hash = Sha256::new();
     let (mut stills, mut clips) = (Vec::new(), 0);
     for summary in &summaries {
@@ -46,7 +46,7 @@ pub fn accepted_stills(
         if frames.is_empty() {
             continue;
         }
-        let Some(clip) = at.get(&summary.hash.0) else {
+        let Some(clip) = at.remove(&summary.hash.0) else {
             let name = summary.info.as_ref().map_or("a clip", |info| info.name.as_str());
             notes.push(format!(
                 "{} ({}) has {} accepted frames and is not among --clips; it is left out",
@@ -56,6 +56,7 @@ pub fn accepted_stills(
             ));
             continue;
         };
+        let clip = clip.as_decided(options, loaded.outside);
         clips += 1;
         hash.update(summary.hash.0.as_bytes());
         for (frame, masks) in frames {

@@ -42,7 +42,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{ClipInfo, ContentHash, FrameIndex, PointPx, TrackId, shown};
+use crate::domain::{ClipInfo, ContentHash, FrameIndex, OutsideChoice, PointPx, TrackId, shown};
 
 pub use key::uid_key;
 pub use store::{ClipStore, Loaded, StoreOptions, load_read_only};
@@ -68,6 +68,10 @@ pub struct View {
     /// Keys pressed since the clip was opened; 0 where nobody counted.
     #[serde(default, skip_serializing_if = "no_keys")]
     pub keys: u64,
+    /// What was decided here about the pixels outside a region found in the clip; once, not with
+    /// every line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outside: Option<OutsideChoice>,
 }
 
 /// Lines without keys stay as they always were.

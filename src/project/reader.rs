@@ -167,11 +167,14 @@ impl Known {
         });
         self.views.sort_by(|a, b| (a.0, &a.1, a.2).cmp(&(b.0, &b.1, b.2)));
         let view = self.views.iter().rev().find(|(_, session, ..)| own(session)).map(|v| v.3);
+        let outside = self.views.iter().rev().find_map(|(.., view)| view.outside);
         self.views.clear();
         let annotation = merged.now().clone();
         let others = alive.iter().map(|each| each.text.clone()).collect();
-        let position = self.lam;
-        (merged, Loaded { annotation, history, view, notes, position, session_seed: 0, others })
+        let (position, session_seed) = (self.lam, 0);
+        let loaded =
+            Loaded { annotation, history, view, outside, notes, position, session_seed, others };
+        (merged, loaded)
     }
 
     /// Complete new lines of every session but `own`.

@@ -13,7 +13,7 @@ use super::prepare::{
 use super::reader::Known;
 use super::writer::Writer;
 use super::{ProjectError, Syncer, View, checked, named};
-use crate::domain::{Annotation, ClipInfo, ContentHash, Edit, History, Step};
+use crate::domain::{Annotation, ClipInfo, ContentHash, Edit, History, OutsideChoice, Step};
 
 /// Notes beyond this number are counted, not listed.
 const MAX_NOTES: usize = 200;
@@ -28,6 +28,8 @@ pub struct Loaded {
     pub history: History,
     /// Where the same user looked last.
     pub view: Option<View>,
+    /// The last decision, of whomever, about the pixels outside a region found in the clip.
+    pub outside: Option<OutsideChoice>,
     /// Damage, gaps, unknown records and replaced masks, ready to show.
     pub notes: Vec<String>,
     /// Lamport time of the newest line of any journal: what the annotation contains.

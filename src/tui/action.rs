@@ -274,6 +274,8 @@ actions! {
         TogglePoints     "toggle-points"      "draw points, boxes and the crosshair, or do not",
         Caliper          "caliper"            "measure a distance: once at either end, again takes it away",
         ToggleArea       "toggle-area"        "show the area over time under the timeline instead of doubts",
+        AcceptRegion     "accept-region"      "the outlined region is the ultrasound: everything outside it becomes black",
+        RejectRegion     "reject-region"      "the outlined region is not the ultrasound: everything is shown",
         Redraw           "redraw"             "draw everything again",
     }
     Program: {

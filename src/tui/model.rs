@@ -9,7 +9,7 @@ use crate::domain::{
     Annotation, BoxPx, ClipInfo, FrameIndex, GrayFrame, History, PointPx, PromptId, Track, TrackId,
     review,
 };
-use crate::engine::{Event, Opened, View};
+use crate::engine::{Event, Opened, Surround, View};
 
 use super::graphics::{Grid, Link, Tone, Viewport};
 use super::keymap::{KeyMode, Keymap};
@@ -58,6 +58,8 @@ pub struct Model {
     pub broken: BTreeMap<FrameIndex, String>,
     /// How it is shown.
     pub picture: Picture,
+    /// What becomes of the pixels outside the ultrasound.
+    pub surround: Surround,
     /// Size of the terminal.
     pub grid: Grid,
     /// Playing.
@@ -154,6 +156,7 @@ impl Model {
                 points: true,
                 area: false,
             },
+            surround: opened.surround,
             grid,
             cine: Cine { playing: false, speed: 1.0, due: Duration::ZERO },
             network: Network::Loading,
@@ -173,7 +176,7 @@ impl Model {
             active_at: Duration::ZERO,
             keys: 0,
             // Keys of an earlier session are not counted on.
-            noted_view: view.map(|view| View { keys: 0, ..view }),
+            noted_view: view.map(|view| View { keys: 0, outside: None, ..view }),
             encoded_ahead: None,
             schema: Schema::default(),
             finished: view.is_some_and(|view| view.finished),
@@ -316,6 +319,7 @@ impl Model {
             track: self.track,
             finished,
             keys: self.keys,
+            outside: None,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::domain::{FrameIndex, FramePrompts, PointPx, Step, TrackId};
+use crate::domain::{FrameIndex, FramePrompts, PointPx, Region, Step, TrackId};
 use crate::engine::{Event, Opened, Plan, Ticket, View};
 
 use super::graphics::Grid;
@@ -110,6 +110,10 @@ pub enum Effect {
         /// Colours of structures in the place of the usual ones, by number.
         colours: [Option<[u8; 3]>; 8],
     },
+    /// Look for the ultrasound region in the pixels.
+    FindRegion,
+    /// Make everything outside this region black, or show everything.
+    Outside(Option<Region>),
     /// Read gray values along a line in every frame; number 0: not any more.
     Strip(u64, PointPx, PointPx),
     /// Read what somebody else made of the clip.

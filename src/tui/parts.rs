@@ -179,6 +179,8 @@ pub struct Jobs {
     pub running: Vec<Running>,
     /// Last generation given.
     pub generation: u64,
+    /// How far an export is: done of total.
+    pub export: Option<(usize, usize)>,
 }
 
 /// How fast the clip plays.

@@ -68,7 +68,7 @@ fn on_device(words: &'static str) -> (Rig, Arc<Mutex<Vec<Start>>>) {
         let inner = Scripted { asked: Arc::clone(&inner), pace: Duration::ZERO, bad: None };
         Ok(Box::new(OnDevice { start, words, inner }))
     };
-    (rig_within(Limits::default(), Box::new(build), asked), starts)
+    (rig_within(Limits::default(), Arc::new(build), asked), starts)
 }
 
 fn failed(events: &[Event]) -> String {
@@ -171,7 +171,7 @@ fn hanging(limits: Limits, pace: Duration) -> (Rig, Arc<AtomicBool>, Arc<Mutex<V
         let inner = Scripted { asked: Arc::clone(&inner), pace, bad: None };
         Ok(Box::new(Hanging { start, release: Arc::clone(&flag), inner }))
     };
-    let rig = rig_within(limits, Box::new(build), asked);
+    let rig = rig_within(limits, Arc::new(build), asked);
     assert_eq!(ready(&rig), "GPU of the test: fine");
     (rig, release, starts)
 }

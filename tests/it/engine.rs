@@ -85,14 +85,14 @@ fn rig(pace_ms: u64, bad: Option<FrameIndex>) -> Rig {
     let build = move |_: Start| -> Result<Box<dyn Segmenter>, String> {
         Ok(Box::new(scripted.lock().unwrap().take().expect("built once")))
     };
-    rig_of(Box::new(build), asked)
+    rig_of(Arc::new(build), asked)
 }
 
-fn rig_of(build: Box<dyn Builder>, asked: Asked) -> Rig {
+fn rig_of(build: Arc<dyn Builder>, asked: Asked) -> Rig {
     rig_within(Limits::default(), build, asked)
 }
 
-pub(crate) fn rig_within(limits: Limits, build: Box<dyn Builder>, asked: Asked) -> Rig {
+pub(crate) fn rig_within(limits: Limits, build: Arc<dyn Builder>, asked: Asked) -> Rig {
     let frames = Frames::new(FRAMES, |frame| {
         if frame == 13 {
             return Err("the file ends in the middle of the frame".into());
@@ -314,8 +314,8 @@ fn no_prompts_is_a_sentence() {
 
 #[test]
 fn without_a_network_every_question_is_answered() {
-    let broken: Box<dyn Builder> = Box::new(|_: Start| Err("no such card".to_owned()));
-    let panicking: Box<dyn Builder> = Box::new(|_: Start| panic!("no driver"));
+    let broken: Arc<dyn Builder> = Arc::new(|_: Start| Err("no such card".to_owned()));
+    let panicking: Arc<dyn Builder> = Arc::new(|_: Start| panic!("no driver"));
     for (build, word) in [(broken, "no such card"), (panicking, "no driver")] {
         let rig = rig_of(build, Asked::default());
         assert!(matches!(rig.next(), Event::EngineFailed { why } if why.contains(word)));
@@ -377,7 +377,14 @@ fn a_step_is_durable_soon_and_there_again_after_reopening() {
     wait_for(&events, |event| matches!(event, Event::Saved { unsynced: 0 }));
     assert!(written.elapsed() < Duration::from_secs(2), "usually within 250 ms");
     let cursor = PointPx::new(3.0, 4.0);
-    let view = sonomark::engine::View { frame: 7, cursor, track: None, finished: true, keys: 9 };
+    let view = sonomark::engine::View {
+        frame: 7,
+        cursor,
+        track: None,
+        finished: true,
+        keys: 9,
+        outside: None,
+    };
     first.journal_view(&view);
     first.close();
     let (second, opened, _events) = session(project.path());

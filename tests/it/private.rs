@@ -8,6 +8,11 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use sonomark::codec::{Clip, OpenOptions, open};
+use sonomark::config::{Flags, Settings};
+use sonomark::domain::OutsideChoice;
+use sonomark::engine::{SegmenterSource, Session};
+use sonomark::project::load_read_only;
+use sonomark::tui::{Ended, Start, run};
 
 use crate::pty_harness::{Answers, Harness};
 
@@ -170,26 +175,93 @@ fn canaries_of_a_clip_are_in_nothing_that_is_written_or_said() {
     // `clip.json` keeps the name of the file, for people to find the clip again.
     let holds = |bytes: &[u8], word: &str| bytes.windows(word.len()).any(|w| w == word.as_bytes());
     for number in 0..60 {
-        assert!(!holds(&said, &canary(number)), "canary {number} is on the terminal");
+        assert!(!holds(&said, &canary(number)[..8]), "canary {number} is on the terminal");
     }
     for file in written {
         let bytes = fs::read(&file).unwrap();
-        assert!(!holds(&bytes, "CANARY") || file.ends_with("clip.json"), "{}", file.display());
+        let tags = (0..60).any(|number| holds(&bytes, &canary(number)[..8]));
+        let name = holds(&bytes, "FILECANARY") && !file.ends_with("clip.json");
+        assert!(!tags && !name, "{}", file.display());
         assert!(!file.to_string_lossy().contains("FILECANARY"), "{}", file.display());
     }
 }
 
-/// Everything that a terminal gets, titles included, when the clip is opened in it.
-fn screen(home: &Home, clip: &str) -> Vec<u8> {
+fn start(home: &Home, clip: &str) -> Harness {
     let command = [env!("CARGO_BIN_EXE_sonomark"), "--device", "cpu", clip];
     let folder = home.0.path().to_str().unwrap();
-    let mut terminal =
-        Harness::start(&command, &[("HOME", folder)], 100, 30, (8, 16), Answers::xterm());
+    Harness::start(&command, &[("HOME", folder)], 100, 30, (8, 16), Answers::xterm())
+}
+
+/// Everything that a terminal gets, titles included, when the clip is opened in it.
+fn screen(home: &Home, clip: &str) -> Vec<u8> {
+    let mut terminal = start(home, clip);
     let patience = Duration::from_secs(30);
     assert!(terminal.wait_for("may contain patient data", patience), "{}", terminal.screen_text());
     terminal.signal(15);
     terminal.wait_exit(patience).unwrap();
     terminal.everything()
+}
+
+/// The screen on the clip `TEST_CLIP`, in which a job fails over everything that it holds: the
+/// bytes of the file and its path.
+#[test]
+#[ignore = "the program inside the terminal of the test below"]
+fn child_job_panics() {
+    let at = |name: &str| PathBuf::from(std::env::var(name).unwrap());
+    let (path, project) = (at("TEST_CLIP"), at("TEST_PROJECT"));
+    let env = |name: &str| (name == "HOME").then(|| project.display().to_string());
+    let settings = Settings::load_with(&Flags::default(), &env).unwrap();
+    let held = (path.clone(), fs::read(&path).unwrap());
+    let fails = move |_| {
+        let job = move || panic!("{}: {}", held.0.display(), String::from_utf8_lossy(&held.1));
+        let _ = std::thread::spawn(job).join();
+    };
+    let ended = run(Start {
+        clips: vec![path],
+        open: Box::new(|path, inbox| Session::open(path, &project, SegmenterSource::None, inbox)),
+        settings: &settings,
+        lesson: false,
+        attach: Some(Box::new(fails)),
+    });
+    assert_eq!(ended.ok(), Some(Ended::Quit));
+}
+
+#[test]
+fn a_job_that_fails_over_a_clip_tells_nothing_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let inbox = folder.path().join("FOLDERCANARY");
+    fs::create_dir(&inbox).unwrap();
+    fs::write(inbox.join("a.dcm"), clip(true)).unwrap();
+    let program = std::env::current_exe().unwrap();
+    let child = ["--exact", "private::child_job_panics", "--ignored", "--nocapture"];
+    let command = [&[program.to_str().unwrap()], &child[..]].concat();
+    let (path, project) = (inbox.join("a.dcm"), folder.path().join("project"));
+    let env = [
+        ("TEST_CLIP", path.to_str().unwrap()),
+        ("TEST_PROJECT", project.to_str().unwrap()),
+        ("RUST_BACKTRACE", "1"),
+    ];
+    let mut terminal = Harness::start(&command, &env, 200, 30, (8, 16), Answers::xterm());
+    let patience = Duration::from_secs(30);
+    // Where others do not take its place.
+    assert!(terminal.wait_for("Structures", patience), "{}", terminal.screen_text());
+    terminal.key(b"M");
+    let told = "a job failed: a defect at tests/it/private.rs";
+    assert!(terminal.wait_for(told, patience), "{}", terminal.screen_text());
+    terminal.key(b"qq");
+    terminal.wait_exit(patience).unwrap();
+    let all = terminal.everything();
+    let said = |word: &str| all.windows(word.len()).any(|w| w == word.as_bytes());
+    assert!(!said("FOLDERCANARY"), "the path of the clip is on the terminal");
+    for number in 0..60 {
+        assert!(!said(&canary(number)[..8]), "canary {number} is on the terminal");
+    }
+    let mut written = Vec::new();
+    files(&project, &mut written);
+    for file in written {
+        let bytes = fs::read(&file).unwrap();
+        assert!(!bytes.windows(6).any(|w| w == b"CANARY"), "{}", file.display());
+    }
 }
 
 fn shown_of(path: &Path) -> Clip {
@@ -279,6 +351,84 @@ fn a_region_found_in_the_pixels_is_confirmed_before_the_clip_leaves() {
     assert!((0..12).all(|y| (0..30).all(|x| frame.at(x, y) == 0)), "the text is gone");
     assert!((30..60).any(|y| frame.at(60, y) > 0), "the picture is there");
     assert!(export("fan:1,2", "no.dcm").1.contains("fan:X,Y,NEAR,FAR"));
+}
+
+#[test]
+fn a_region_found_in_the_pixels_is_asked_for_once_and_kept_with_the_clip() {
+    let (home, inbox) = (Home(tempfile::tempdir().unwrap()), tempfile::tempdir().unwrap());
+    let at = |name: &str| inbox.path().join(name).to_str().unwrap().to_owned();
+    fs::write(at("m.dcm"), moving()).unwrap();
+    let project = home.0.path().join(".local/share/sonomark/project");
+    let hash = shown_of(Path::new(&at("m.dcm"))).info().content_hash.clone();
+    let decided = || load_read_only(&project, &hash).ok().and_then(|loaded| loaded.outside);
+    let patience = Duration::from_secs(30);
+    let until = |what: &str, done: &dyn Fn() -> bool| {
+        let begun = std::time::Instant::now();
+        while !done() {
+            assert!(begun.elapsed() < patience, "{what}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    };
+    let has = |terminal: &Harness, part: &str| {
+        assert!(terminal.wait_for(part, patience), "{part}\n{}", terminal.screen_text());
+    };
+
+    let mut terminal = start(&home, &at("m.dcm"));
+    has(&terminal, "fan? v y black outside, v n show");
+    // Its message would take the place of the one that is waited for.
+    has(&terminal, "samusa-nano on CPU");
+    let export = format!(":export dicom {}\r", at("screen.dcm"));
+    terminal.key(export.as_bytes());
+    has(&terminal, "not exported");
+    terminal.key(b"vy");
+    has(&terminal, "black outside the fan");
+    let Some(OutsideChoice::HideAllBut(region)) = decided() else { panic!("{:?}", decided()) };
+    // The same key path writes the clip itself now, without leaving the screen.
+    terminal.key(export.as_bytes());
+    until("the export", &|| Path::new(&at("screen.dcm")).is_file());
+    terminal.key(b"q");
+    terminal.wait_exit(patience).unwrap();
+    let black = |name: &str| {
+        let frame = shown_of(Path::new(&at(name))).frame(5).unwrap();
+        assert!((0..12).all(|y| (0..30).all(|x| frame.at(x, y) == 0)), "the text is gone");
+        assert!((30..60).any(|y| frame.at(60, y) > 0), "the picture is there");
+    };
+    black("screen.dcm");
+
+    // Commands without a screen do as was decided, unless they are told otherwise.
+    let run = |more: &[&str], out: &str| {
+        let words = ["export", &at("m.dcm"), "--format", "dicom", "--out", &at(out)];
+        home.run(&[&words[..], more].concat()).status.success()
+    };
+    assert!(run(&[], "headless.dcm"));
+    black("headless.dcm");
+    assert!(!run(&["--outside", "show"], "no.dcm"));
+
+    // It is not asked again; the other key takes it back.
+    let mut terminal = start(&home, &at("m.dcm"));
+    has(&terminal, "black outside the fan");
+    assert!(!terminal.screen_text().contains("fan?"));
+    terminal.key(b"vn");
+    until("it is shown", &|| !terminal.screen_text().contains("black outside the fan"));
+    assert_eq!(decided(), Some(OutsideChoice::Show));
+    terminal.key(b"vy");
+    has(&terminal, "fan? v y black outside");
+    terminal.key(b"q");
+    terminal.wait_exit(patience).unwrap();
+    assert!(!run(&[], "no.dcm"));
+    // The same by a script; what was found is what was accepted.
+    fs::write(at("lines"), "accept-region\naccept-region\n").unwrap();
+    assert!(home.run(&["run", &at("lines"), &at("m.dcm"), "--device", "cpu"]).status.success());
+    assert_eq!(decided(), Some(OutsideChoice::HideAllBut(region)));
+}
+
+#[test]
+fn every_clip_whose_file_does_not_say_otherwise_opens_with_the_badge() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    for name in ["clips/ultrabones", "stills/usgra_0162.png", "volumes/deepreg_case0.nii.gz"] {
+        let badge = shown_of(&data.join(name)).privacy().badge().map(str::to_owned);
+        assert!(badge.unwrap_or_default().starts_with("may contain patient data"), "{name}");
+    }
 }
 
 #[test]

@@ -100,7 +100,8 @@ fn a_reopened_clip_is_as_it_was_left() {
         follow(&mut store, &mut script, &random_line(&mut rng));
     }
     let cursor = PointPx::new(1.5, 2.25);
-    let view = View { frame: 7, cursor, track: Some(TrackId(9)), finished: true, keys: 3 };
+    let view =
+        View { frame: 7, cursor, track: Some(TrackId(9)), finished: true, keys: 3, outside: None };
     store.append_view(&view, 0).unwrap();
     assert!(store.unsynced() > 0);
     store.syncer().sync().unwrap();

@@ -7,7 +7,7 @@ use sonomark::domain::{
     Annotation, Bitmap, BoxPx, ClipInfo, ClipKind, ContentHash, Edit, FrameIndex, GrayFrame,
     History, Mark, MaskSource, PointKind, PointPx, Prompt, Step, Track, TrackId, Window,
 };
-use sonomark::engine::{Decided, Event, Opened, SegmenterInfo, Ticket};
+use sonomark::engine::{Decided, Event, Opened, SegmenterInfo, Surround, Ticket};
 use sonomark::tui::action::Action;
 use sonomark::tui::graphics::Grid;
 use sonomark::tui::keymap::Keymap;
@@ -33,6 +33,7 @@ pub(crate) fn opened(frames: usize) -> Opened {
         annotation: Annotation::default(),
         history: History::default(),
         view: None,
+        surround: Surround::default(),
         notes: Vec::new(),
         session_seed: 7,
     }

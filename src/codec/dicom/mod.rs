@@ -265,11 +265,16 @@ fn frame_time_ms(set: &DataSet) -> Option<f64> {
     set.decimal(tags::FRAME_TIME).or_else(rate).filter(|ms| ms.is_finite() && *ms > 0.0)
 }
 
+/// Modalities that a clip is described by.
+const MODALITIES: [&str; 12] =
+    ["US", "IVUS", "CT", "MR", "XA", "RF", "CR", "DX", "MG", "ES", "PT", "OT"];
+
 fn describe(set: &DataSet, syntax: &str) -> String {
-    let modality = set.text(tags::MODALITY).unwrap_or_default();
-    let modality: String = modality.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
-    let space = if modality.is_empty() { "" } else { " " };
-    format!("DICOM{space}{modality}, {}", frames::syntax_name(syntax))
+    let held = set.text(tags::MODALITY).unwrap_or_default();
+    // Anything else in the tag may be a text of a person, and this goes into the project.
+    let modality = MODALITIES.iter().find(|known| **known == held.trim());
+    let modality = modality.map_or_else(String::new, |known| format!(" {known}"));
+    format!("DICOM{modality}, {}", frames::syntax_name(syntax))
 }
 
 impl Dicom {

@@ -1,6 +1,7 @@
 //! What a session reads and writes beside its journal, on threads of their own: exports, pictures,
 //! another rater's masks.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -9,12 +10,15 @@ use std::thread;
 use crate::codec;
 use crate::domain::{Annotation, ClipInfo, FrameIndex, PointPx, Track, sampled, shown};
 use crate::export::{
-    self, ExportFormat, FrameReader, Job, Pictured, Structure, Target, write_figure, write_report,
+    self, Anonymous, ExportFormat, FrameReader, Job, Pictured, Structure, Target, write_figure,
+    write_report,
 };
-use crate::project::load_read_only;
+use crate::project::{load_read_only, uid_key};
 
 use super::{Event, Session, SessionError, lock, outbox};
 
+/// How often the progress of an export is told.
+const PROGRESS_STEPS: usize = 50;
 /// Frames of an M-mode strip that are told at once.
 const STRIP_PIECE: usize = 16;
 
@@ -24,10 +28,24 @@ impl<M: From<Event> + Send + 'static> Session<M> {
         let (clip, annotation) = (Arc::clone(&self.clip), annotation.clone());
         let (path, outbox) = (path.to_owned(), outbox(&self.events));
         let position = self.store.as_ref().ok().map(|store| lock(store).position());
+        let anonymous = match anonymous_for(format, &clip, &self.project_root) {
+            Ok(anonymous) => anonymous,
+            Err(why) => return self.tell(Event::ExportFailed { why }),
+        };
         self.aside(move || {
-            let frames = |frame| clip.frame(frame).map_err(|error| error.to_string());
+            let total = clip.info().frames * passes(format);
+            let (read, step) = (Cell::new(0_usize), (total / PROGRESS_STEPS).max(1));
+            let frames = |frame| {
+                let done = read.get() + 1;
+                read.set(done);
+                if done.is_multiple_of(step) && done < total {
+                    outbox(Event::Exporting { done, total });
+                }
+                clip.frame(frame).map_err(|error| error.to_string())
+            };
             let (frames, origin) = (Some(&frames as &FrameReader), clip.dicom_origin());
-            let job = Job { position, frames, origin, ..Job::new(&annotation, clip.info()) };
+            let new = Job::new(&annotation, clip.info());
+            let job = Job { position, frames, origin, anonymous, ..new };
             outbox(match export_clip(&job, format, &path) {
                 Ok(what) => Event::Exported { path, what },
                 Err(why) => Event::ExportFailed { why },
@@ -105,7 +123,7 @@ impl<M: From<Event> + Send + 'static> Session<M> {
     }
 
     /// Does `work` on a thread of its own, which closing waits for.
-    fn aside(&self, work: impl FnOnce() + Send + 'static) {
+    pub(super) fn aside(&self, work: impl FnOnce() + Send + 'static) {
         match thread::Builder::new().name("sonomark-files".into()).spawn(work) {
             Ok(export) => {
                 let mut exports = self.exports.lock().unwrap_or_else(PoisonError::into_inner);
@@ -144,12 +162,34 @@ fn structures_of(clip: &codec::Clip, path: &Path) -> Result<Vec<Structure>, Stri
             let held = track.masks.iter().filter(|(frame, _)| track.visible(**frame));
             held.map(|(frame, held)| (*frame, held.mask.clone())).collect()
         };
-        let of = |track: &Track| Structure { label: track.info.label.clone(), masks: masks(track) };
+        let of = |track: &Track| Structure::new(track.info.label.clone(), masks(track));
         return Ok(loaded.annotation.tracks.values().map(of).collect());
     }
     let (names, origin) = (clip.frame_names(), clip.dicom_origin());
     let target = Target { info: clip.info(), frame_names: &names, origin: origin.as_ref() };
     Ok(export::read(path, None, &target).map_err(|error| error.to_string())?.structures)
+}
+
+/// How often an export reads the whole clip.
+fn passes(format: ExportFormat) -> usize {
+    // Once to write it and once to compare what was written.
+    if format == ExportFormat::Dicom { 2 } else { 1 }
+}
+
+/// What the formats that hold the clip itself need to leave patient data out; none for others.
+///
+/// # Errors
+/// When the project's map of identifiers cannot be read or made.
+pub fn anonymous_for(
+    format: ExportFormat,
+    clip: &codec::Clip,
+    project_root: &Path,
+) -> Result<Option<Anonymous>, String> {
+    if !matches!(format, ExportFormat::Dicom | ExportFormat::Frames) {
+        return Ok(None);
+    }
+    let key = uid_key(project_root).map_err(|error| error.to_string())?;
+    Ok(Some(Anonymous { key, privacy: clip.privacy() }))
 }
 
 /// The format of that name.

@@ -188,8 +188,8 @@ impl Loop<'_> {
     }
 }
 
-/// Has the session do what is its part of an effect; what it leaves is the loop's. Returns the
-/// message that a step could not be journaled.
+/// Has the session do what is its part of an effect; what it leaves is the loop's. Returns what to
+/// tell when it could not: a step was not journaled, there is no thread.
 pub fn hand_over(
     session: &mut Session<Msg>,
     annotation: &Annotation,
@@ -214,6 +214,11 @@ pub fn hand_over(
             session.picture(annotation, frame, path.as_deref(), colours);
         }
         Effect::Overlay(path) => session.overlay(&path),
+        Effect::FindRegion => session.find_region(),
+        Effect::Outside(region) => {
+            let error = session.set_outside(region).err()?;
+            return Some(Msg::Notice(error.to_string()));
+        }
         Effect::Strip(number, from, to) => session.strip(number, from, to, STRIP_SAMPLES),
         Effect::OpenClip(_) | Effect::Suspend | Effect::Redraw | Effect::Quit => {}
     }

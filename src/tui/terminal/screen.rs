@@ -16,7 +16,7 @@ use super::flow::Flow;
 use super::frame::frame_bytes;
 use super::tty::{self, InputTty};
 use super::{Capabilities, TerminalError};
-use crate::domain::shown;
+use crate::domain::panic_told;
 use crate::tui::graphics::{Grid, PlacedSixel};
 
 /// Alternate screen, hidden cursor, pasted text marked as such (or it would act as keys).
@@ -273,6 +273,8 @@ impl Drop for Screen {
         for message in self.take_panics() {
             let _ = writeln!(io::stderr(), "{message}");
         }
+        // The input thread must not take a key that is meant for the next screen.
+        self.shared.gone.store(true, Ordering::SeqCst);
     }
 }
 
@@ -289,7 +291,7 @@ fn install_hook(shared: &Arc<Shared>, panics: &Arc<Mutex<Vec<String>>>) -> Arc<P
             chained(info);
         } else if let Ok(mut panics) = panics.lock() {
             panics.truncate(KEPT - 1);
-            panics.push(shown(&info.to_string().replace('\n', " ")));
+            panics.push(panic_told(info));
         }
     }));
     previous

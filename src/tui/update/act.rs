@@ -11,7 +11,7 @@ use crate::tui::tools::Beside;
 use super::motion::{self, Way};
 use super::{
     edits, keys, labels, language, masks, network, overlay, prompts, questions, queue, ranges,
-    rays, review, strip, tracks, windows,
+    rays, region, review, strip, tracks, windows,
 };
 
 /// Does `action`, `count` times or by `count` where that makes sense.
@@ -164,6 +164,8 @@ fn picture(model: &mut Model, fx: &mut Vec<Effect>, action: Action, n: u32) {
     match action {
         Action::Caliper => return caliper(model),
         Action::ToggleBeside => return beside(model),
+        Action::AcceptRegion => return region::accept(model, fx),
+        Action::RejectRegion => return region::reject(model, fx),
         _ => {}
     }
     let picture = &mut model.picture;

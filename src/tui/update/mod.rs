@@ -18,6 +18,7 @@ mod questions;
 mod queue;
 mod ranges;
 mod rays;
+mod region;
 mod review;
 mod strip;
 mod tracks;
@@ -26,7 +27,9 @@ mod windows;
 use std::time::Duration;
 
 use crate::domain::{FrameIndex, shown};
-use crate::engine::Event;
+use crate::engine::{Event, Surround};
+
+pub(super) use region::region_keys;
 
 use super::model::{Effect, Model, Msg, Network, Queued, Saved};
 use super::tutor;
@@ -79,10 +82,14 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
     fx
 }
 
-/// What a model needs first: the picture of its frame.
+/// What a model needs first: the picture of its frame, and where the ultrasound is.
 #[must_use]
 pub fn begin(model: &Model) -> Vec<Effect> {
-    vec![Effect::WantFrame(model.frame)]
+    let mut fx = vec![Effect::WantFrame(model.frame)];
+    if model.surround == Surround::Open {
+        fx.push(Effect::FindRegion);
+    }
+    fx
 }
 
 fn engine(model: &mut Model, fx: &mut Vec<Effect>, event: Event) {
@@ -128,10 +135,17 @@ fn engine(model: &mut Model, fx: &mut Vec<Effect>, event: Event) {
                 model.message.text = format!("{first} (and {more} more: `M` shows all)");
             }
         }
+        Event::RegionFound { region } => region::found(model, region),
+        Event::OutsideChanged { region } => region::changed(model, fx, region),
+        Event::Exporting { done, total } => model.jobs.export = Some((done, total)),
         Event::Exported { path, what } => {
+            model.jobs.export = None;
             model.say(format!("exported {what} to {}", shown(&path.display().to_string())));
         }
-        Event::ExportFailed { why, .. } => model.warn(format!("not exported: {why}")),
+        Event::ExportFailed { why, .. } => {
+            model.jobs.export = None;
+            model.warn(format!("not exported: {why}"));
+        }
         Event::Strip { number, first, columns } => strip::take(model, number, first, columns),
         Event::Overlay { name, structures } => overlay::take(model, name, structures),
         Event::OverlayFailed { why } => model.warn(format!("no overlay: {why}")),

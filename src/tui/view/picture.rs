@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use crate::domain::{
-    Bitmap, BoxPx, FrameIndex, GrayFrame, MARKS_ASIDE, PointPx, Prompt, Track, TrackId,
+    Bitmap, BoxPx, FrameIndex, GrayFrame, MARKS_ASIDE, PointPx, Prompt, Region, Track, TrackId,
 };
+use crate::engine::Surround;
 use crate::tui::action::Action;
 use crate::tui::graphics::{
     BoxMark, Colour, Crosshair, LetterMark, LineMark, MaskLayer, MaskStyle, Palette, Picture,
@@ -105,6 +106,10 @@ impl Canvas {
             }
             if model.picture.points {
                 marks(model, &mut scene);
+            }
+            // A question is shown whatever else is.
+            if let Surround::Found(region) = model.surround {
+                outline(region, &mut scene);
             }
         }
         let levels = palette.levels();
@@ -249,6 +254,14 @@ fn marks(model: &Model, scene: &mut Scene<'_>) {
     // A point on a ray is marked by itself; the crosshair would hide the letters next to it.
     let pointing = model.tools.rays.as_ref().is_some_and(|tool| tool.last.is_some());
     scene.crosshair = (!pointing).then_some(Crosshair { at: model.cursor, colour: CURSOR });
+}
+
+/// The border of a region that was found, as a closed line.
+fn outline(region: Region, scene: &mut Scene<'_>) {
+    let corners = region.outline();
+    let next = corners.iter().cycle().skip(1);
+    let line = |(&from, &to)| LineMark { from, to, colour: CHOSEN, dotted: false };
+    scene.lines.extend(corners.iter().zip(next).map(line));
 }
 
 /// A short stroke across either end of a distance, so that the ends are seen on speckle.

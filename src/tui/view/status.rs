@@ -6,7 +6,10 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph};
 
 use crate::domain::shown;
+use crate::engine::Surround;
 use crate::tui::model::{Mode, Model, Network, Saved, Weight};
+
+use crate::tui::update::region_keys;
 
 use super::{Areas, Look, cells, cut};
 
@@ -73,6 +76,11 @@ fn status<'a>(model: &Model, width: usize, look: Look<'_>) -> Line<'a> {
         Span::styled(format!(" {} ", word(model)), theme.strong(theme.title)),
         Span::styled(format!("frame {}/{}", model.frame + 1, model.clip.frames), text),
     ];
+    if let Surround::Found(region) = model.surround {
+        let [yes, no] = region_keys(model);
+        let question = format!("{}? {yes} black outside, {no} show", region.word());
+        parts.push(Span::styled(question, theme.strong(theme.alarm)));
+    }
     if let Some(beside) = &model.tools.beside {
         parts.push(Span::styled(format!("beside {}", beside.frame + 1), theme.strong(theme.key)));
     }
@@ -84,6 +92,10 @@ fn status<'a>(model: &Model, width: usize, look: Look<'_>) -> Line<'a> {
         parts.push(Span::styled(pending, theme.strong(theme.key)));
     }
     parts.push(saved(model, look));
+    if let Surround::Black(region) = model.surround {
+        let told = format!("black outside the {}", region.word());
+        parts.push(Span::styled(told, theme.style(theme.faint)));
+    }
     if let Some(progress) = progress(model) {
         parts.push(Span::styled(progress, theme.strong(theme.key)));
     }
@@ -155,6 +167,9 @@ fn progress(model: &Model) -> Option<String> {
         .fold((0, 0), |(done, total), run| (done + run.done, total + run.total));
     if model.propagating() {
         return Some(format!("propagating {done}/{total}"));
+    }
+    if let Some((done, total)) = model.jobs.export {
+        return Some(format!("exporting {done}/{total}"));
     }
     (!model.jobs.asked.is_empty()).then(|| "computing".to_owned())
 }

@@ -1,0 +1,197 @@
+//! What a clip may hold of patient data, and the part of its pixels that stays visible.
+
+use std::sync::{Arc, Mutex};
+
+use super::cache::FrameCache;
+use super::{Clip, CodecError, OpenOptions, gray, region};
+use crate::domain::{ClipKind, GrayFrame, OutsideChoice, Region};
+
+/// Share of the frame that must lie outside a region for it to be worth a question.
+const WORTH_ASKING: f64 = 0.05;
+/// A pixel as bright as this is seen on a screen, and so many of them may be a letter.
+const SEEN: u8 = 16;
+const LETTER_PX: usize = 16;
+
+/// What is known of patient data in a clip.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Privacy {
+    /// The file is of a kind that is made to hold patient data.
+    pub medical: bool,
+    /// The file itself says that identities were removed and that none are burned in.
+    pub says_none: bool,
+    /// The file itself says that nothing is burned into its pixels.
+    pub clean_pixels: bool,
+    /// Where ultrasound is shown, as the file names it: first column and row, last column and row.
+    pub regions: Vec<[u32; 4]>,
+    /// What of the pixels outside is visible.
+    pub outside: Outside,
+    pub(super) badge: Option<String>,
+}
+
+/// What became of the pixels outside the ultrasound regions.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Outside {
+    /// They are as stored.
+    #[default]
+    Shown,
+    /// They are black, by regions that the file or a person named.
+    Hidden,
+    /// They are black, by a region that was found in the pixels and that nobody has confirmed.
+    HiddenAsFound(Region),
+}
+
+impl Privacy {
+    /// What to tell a person before the first picture; `None` when the file itself says that there
+    /// is no patient data in it.
+    #[must_use]
+    pub fn badge(&self) -> Option<&str> {
+        self.badge.as_deref()
+    }
+}
+
+impl Clip {
+    /// A volume of a format without tags: nothing is burned into it.
+    pub(super) fn is_untagged_volume(&self) -> bool {
+        !self.privacy.medical && self.info.kind == ClipKind::Volume
+    }
+
+    /// What to tell before the first picture.
+    pub(super) fn badge(&self) -> Option<String> {
+        let privacy = &self.privacy;
+        let told = match privacy.outside {
+            Outside::HiddenAsFound(region) => {
+                return Some(format!(
+                    "black outside a region found in the pixels; if several frames show no text \
+                     and miss no tissue, confirm it with --outside {region}"
+                ));
+            }
+            _ if privacy.says_none => return None,
+            Outside::Hidden => "may contain patient data in what is not black",
+            Outside::Shown if self.is_untagged_volume() => {
+                "may contain patient data; its file does not say that it was de-identified"
+            }
+            // Only the file or a person can tell: nothing moves in a still.
+            Outside::Shown if privacy.regions.is_empty() && self.info.frames == 1 => {
+                "may contain patient data; --outside box:LEFT,TOP,RIGHT,BOTTOM (px) makes \
+                 everything else black"
+            }
+            Outside::Shown => {
+                "may contain patient data; --outside hide makes everything outside its ultrasound \
+                 regions black"
+            }
+        };
+        Some(told.to_owned())
+    }
+
+    /// Whether nobody said what stays visible: not the file, not the options that it was opened
+    /// with. Then a region may be looked for in the pixels.
+    #[must_use]
+    pub fn may_be_asked(&self) -> bool {
+        let privacy = &self.privacy;
+        privacy.outside == Outside::Shown
+            && privacy.regions.is_empty()
+            && !privacy.clean_pixels
+            && !self.is_untagged_volume()
+    }
+
+    /// The same clip with everything outside `region` black, or as stored; it starts with an empty
+    /// cache, and frames of this one stay as they are.
+    #[must_use]
+    pub fn with_outside(&self, region: Option<Region>) -> Self {
+        let outside = if region.is_some() { Outside::Hidden } else { Outside::Shown };
+        let bound = self.with_cache(|cache| cache.limit_bytes());
+        let size = (self.info.width_px, self.info.height_px);
+        let mut clip = Self {
+            path: self.path.clone(),
+            info: self.info.clone(),
+            source: Arc::clone(&self.source),
+            window: region.map(|region| Window::of(&[region], size.0, size.1)),
+            privacy: Privacy { outside, ..self.privacy.clone() },
+            origin: self.origin.clone(),
+            frame_names: self.frame_names.clone(),
+            cache: Mutex::new(FrameCache::new(bound)),
+        };
+        clip.privacy.badge = clip.badge();
+        clip
+    }
+
+    /// The clip as somebody decided that it is to be shown, where the options leave that open.
+    #[must_use]
+    pub fn as_decided(self, options: &OpenOptions, choice: Option<OutsideChoice>) -> Self {
+        match choice {
+            Some(OutsideChoice::HideAllBut(region)) if options.ask && self.may_be_asked() => {
+                self.with_outside(Some(region))
+            }
+            _ => self,
+        }
+    }
+
+    /// The region that is found in the pixels, where something is to be seen outside of it. `stop`
+    /// ends the search. Takes a second or two for large frames.
+    #[must_use]
+    pub fn region_in_pixels(&self, stop: &dyn Fn() -> bool) -> Option<Region> {
+        let mut frames = Vec::new();
+        for index in gray::spread(self.info.frames) {
+            if stop() {
+                return None;
+            }
+            frames.push(self.frame(index).ok()?);
+        }
+        let found = region::find(&frames, stop)?;
+        let visible = Window::of(&[found], self.info.width_px, self.info.height_px);
+        let outside = || visible.0.iter().enumerate().filter(|(_, visible)| !**visible);
+        let worth = outside().count() as f64 >= WORTH_ASKING * visible.0.len() as f64;
+        let seen = |at: usize| frames.iter().any(|frame| frame.pixels[at] >= SEEN);
+        let letter = outside().filter(|(at, _)| seen(*at)).nth(LETTER_PX - 1).is_some();
+        (worth && letter).then_some(found)
+    }
+
+    /// Hides what lies outside `given`, outside the regions that the file names, or outside a
+    /// region found in the pixels.
+    pub(super) fn hide_all_but(&mut self, given: Option<Region>) -> Result<(), CodecError> {
+        let named: Vec<Region> = self.privacy.regions.iter().copied().map(Region::Box).collect();
+        let (regions, outside) = match given {
+            Some(region) => (vec![region], Outside::Hidden),
+            None if !named.is_empty() => (named, Outside::Hidden),
+            None => {
+                let found = self.find_region()?;
+                (vec![found], Outside::HiddenAsFound(found))
+            }
+        };
+        self.privacy.outside = outside;
+        self.window = Some(Window::of(&regions, self.info.width_px, self.info.height_px));
+        // What was decoded before is as stored.
+        let bound = self.with_cache(|cache| cache.limit_bytes());
+        self.cache = Mutex::new(FrameCache::new(bound));
+        Ok(())
+    }
+
+    fn find_region(&self) -> Result<Region, CodecError> {
+        let indices = gray::spread(self.info.frames).into_iter();
+        let frames = indices.map(|i| self.frame(i)).collect::<Result<Vec<_>, _>>()?;
+        region::find(&frames, &|| false).ok_or_else(|| {
+            let cause = "what lies outside its ultrasound regions is to be hidden; it names none, \
+                         and none is found in its pixels";
+            let advice = "name it with --outside box:LEFT,TOP,RIGHT,BOTTOM (px), or open it with \
+                          --outside show";
+            CodecError::unsupported(&self.path, cause, advice)
+        })
+    }
+}
+
+/// Which pixels stay visible.
+pub(super) struct Window(Vec<bool>);
+
+impl Window {
+    pub(super) fn of(regions: &[Region], width_px: u32, height_px: u32) -> Self {
+        let rows = (0..height_px).flat_map(|row| (0..width_px).map(move |column| (column, row)));
+        Self(rows.map(|(column, row)| regions.iter().any(|r| r.contains(column, row))).collect())
+    }
+
+    /// Blackens the others.
+    pub(super) fn hide_outside(&self, frame: &mut GrayFrame) {
+        for (pixel, _) in frame.pixels.iter_mut().zip(&self.0).filter(|(_, visible)| !**visible) {
+            *pixel = 0;
+        }
+    }
+}

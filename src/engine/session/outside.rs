@@ -1,0 +1,74 @@
+//! What lies outside the ultrasound of a clip whose file does not say where that is: looked for in
+//! the pixels, shown for confirmation, black once a person said so.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::codec::{Clip, OpenOptions};
+use crate::domain::{OutsideChoice, Region};
+use crate::engine::frames::Reader;
+use crate::engine::{Event, Limits, Session, SessionError, Surround, Worker};
+use crate::project::load_read_only;
+
+use super::{frames_of, outbox};
+
+/// The clip as it was decided to be shown, where the options leave that to the project.
+pub(super) fn applied(
+    clip: Clip,
+    options: &OpenOptions,
+    choice: Option<OutsideChoice>,
+) -> (Clip, Surround) {
+    if !options.ask || !clip.may_be_asked() {
+        return (clip, Surround::Given);
+    }
+    let surround = match choice {
+        None => Surround::Open,
+        Some(OutsideChoice::Show) => Surround::Shown,
+        Some(OutsideChoice::HideAllBut(region)) => Surround::Black(region),
+    };
+    (clip.as_decided(options, choice), surround)
+}
+
+/// The clip as somebody decided in the project that it is to be shown; for commands without a
+/// screen.
+#[must_use]
+pub fn decided(clip: Clip, options: &OpenOptions, project_root: &Path) -> Clip {
+    let choice = || load_read_only(project_root, &clip.info().content_hash).ok()?.outside;
+    let choice = if options.ask { choice() } else { None };
+    clip.as_decided(options, choice)
+}
+
+impl<M: From<Event> + Send + 'static> Session<M> {
+    /// Looks for the ultrasound region in the pixels; the answer is [`Event::RegionFound`].
+    pub fn find_region(&self) {
+        let (clip, closing) = (Arc::clone(&self.clip), Arc::clone(&self.closing));
+        let outbox = outbox(&self.events);
+        self.aside(move || {
+            let region = clip.region_in_pixels(&|| closing.load(Ordering::Relaxed));
+            outbox(Event::RegionFound { region });
+        });
+    }
+
+    /// Makes everything outside `region` black, or shows everything again: for the screen, the
+    /// network and exports. What runs is stopped after the frame in hand, and this waits for that;
+    /// [`Event::OutsideChanged`] comes after the last frame of before.
+    ///
+    /// # Errors
+    /// When the system gives no thread: then the clip has to be opened again.
+    pub fn set_outside(&mut self, region: Option<Region>) -> Result<(), SessionError> {
+        let clip = Arc::new(self.clip.with_outside(region));
+        let frames = Arc::new(frames_of(&clip));
+        // A strip in the making is of the old pixels.
+        self.strip.store(0, Ordering::Relaxed);
+        let reader = Reader::spawn(Arc::clone(&frames), outbox(&self.events));
+        // The old one ends here, and its last frame is on its way.
+        self.reader = reader.map_err(SessionError::Thread)?;
+        self.clip = clip;
+        let (builder, outbox) = (Arc::clone(&self.builder), outbox(&self.events));
+        let worker = Worker::spawn(builder, frames, outbox, Limits::default());
+        self.worker = worker.map_err(SessionError::Thread)?;
+        self.tell(Event::OutsideChanged { region });
+        Ok(())
+    }
+}

@@ -8,9 +8,10 @@ use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::SafeTensors;
 use sonomark::codec::{self, OpenOptions};
 use sonomark::domain::{
-    Bitmap, Edit, FrameMask, FramePrompts, GrayFrame, Mark, MaskSource, PointKind, PointPx, Step,
-    Track, TrackId,
+    Bitmap, BoxPx, Edit, FrameMask, FramePrompts, GrayFrame, Mark, MaskSource, PointKind, PointPx,
+    Step, Track, TrackId,
 };
+use sonomark::engine::load_network;
 use sonomark::learn::annotator::{contour, next_boundary_click};
 use sonomark::learn::baselines::Baseline;
 use sonomark::learn::checkpoint::{Checkpoint, CheckpointError};
@@ -21,9 +22,11 @@ use sonomark::learn::lessons::{Batch, Desk, Plan, Subject};
 use sonomark::learn::loss::{BoundaryLoss, BoundaryLossConfig, ClickMass, LossWeights, Reading};
 use sonomark::learn::own::accepted_stills;
 use sonomark::learn::{Budget, Progress, TrainOptions, train, train_on};
+use sonomark::net::closer::CloserBox;
 use sonomark::net::config::ModelCard;
+use sonomark::net::device::{DeviceWant, pick};
 use sonomark::net::follow::FollowOptions;
-use sonomark::net::predict::{Predictor, View};
+use sonomark::net::predict::{PredictOptions, Predictor, View};
 use sonomark::project::{ClipStore, StoreOptions};
 
 const TINY: &str = "
@@ -472,6 +475,43 @@ fn boundary_points_end_on_the_contour_of_the_answer() {
         assert!(off <= 2.0, "({x}, {y}) is {off} px from the contour");
     }
     assert!((0.0..=1.0).contains(&answer.score) && answer.object_score_logit.is_finite());
+}
+
+/// Curve and snap are off, which would hide where a change comes from. What the look is worth is a matter of many stills:
+/// see the model card.
+#[test]
+fn the_closer_look_changes_its_box_alone() {
+    let picked = pick(DeviceWant::Cpu).unwrap();
+    let (card, sam) = load_network(None, &picked).unwrap();
+    assert!(card.network.prompts.closer_look);
+    let stills = DataSource::parse(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/stills"));
+    let set = StillSet::load(&stills, None, Pick::LargestOfLabel).unwrap();
+    let (still, truth) = (&set.stills[0], set.stills[0].objects[0].to_bitmap());
+    let line = contour(&truth);
+    let points = [0, line.len() / 3, 2 * line.len() / 3].map(|i| (PointKind::Boundary, line[i]));
+    let prompts = FramePrompts { points: points.to_vec(), ..FramePrompts::default() };
+    let (frame, device) = (still.frame(), &picked.device);
+    let (input, letterbox) = card.preprocess.frame(frame, card.network.image_size, device);
+    let features = sam.encode_image(input);
+    let (preprocess, features, letterbox) = (&card.preprocess, &features, &letterbox);
+    let view = View { frame, preprocess, device, features, letterbox };
+    let ask = |closer_share| {
+        let options = PredictOptions { snap: false, curve_share: Vec::new(), closer_share };
+        Predictor::with_options(&sam, options).predict(view, &prompts).unwrap()
+    };
+    let (once, twice) = (ask(0.0), ask(0.6));
+    let shown = once.bitmap.bounds().unwrap();
+    let extent = points.map(|(_, at)| at).into_iter().chain([shown.min, shown.max]);
+    let look = CloserBox::around(BoxPx::of(extent).unwrap(), frame).expect("room to look closer");
+    let width = frame.width_px as usize;
+    for (i, (a, b)) in once.logits.iter().zip(&twice.logits).enumerate() {
+        let (x, y) = (i % width, i / width);
+        let inside = (look.left..look.left + look.width).contains(&x)
+            && (look.top..look.top + look.height).contains(&y);
+        assert!(inside || a == b, "({x}, {y}) is outside and changed");
+    }
+    let changed = once.logits.iter().zip(&twice.logits).filter(|(a, b)| a != b).count();
+    assert!(changed > look.width * look.height / 2, "{changed} pixels changed");
 }
 
 /// A project of four stills with an accepted disc each, made as the screen makes one, and the folder of the stills.

@@ -31,6 +31,7 @@ mod private;
 mod project;
 mod pty;
 mod pty_harness;
+mod region;
 mod schema;
 mod screen;
 mod screens;

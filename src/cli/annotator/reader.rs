@@ -90,6 +90,8 @@ impl Reader {
         if let Some(card) = &settings.card.value {
             arguments.extend(["--card".into(), card.into()]);
         }
+        // Masks are counted here, not what hides names.
+        arguments.extend(["--outside".into(), "show".into()]);
         arguments.push(clip.into());
         let program = std::env::current_exe().map_err(Failure::ours)?;
         let mut terminal = Terminal::start(&program, &arguments, CELLS).map_err(Failure::ours)?;

@@ -24,6 +24,9 @@ pub(super) enum Field {
     Test(Option<Tested>),
 }
 
+/// What is read from a row.
+type Read<T> = fn(&T) -> Field;
+
 /// A column of a table of `T`.
 pub(super) struct Column<T> {
     /// Name in the CSV; several where the field is several columns there.
@@ -31,7 +34,7 @@ pub(super) struct Column<T> {
     /// Head in the report; `None` when it stands in the CSV alone.
     pub(super) title: Option<&'static str>,
     /// What it holds.
-    pub(super) field: fn(&T) -> Field,
+    pub(super) field: Read<T>,
 }
 
 /// The table as CSV.
@@ -50,7 +53,7 @@ pub(super) fn markdown<'a, T: 'a>(
     columns: &[Column<T>],
     rows: impl IntoIterator<Item = &'a T>,
 ) -> String {
-    let told: Vec<(&str, fn(&T) -> Field)> =
+    let told: Vec<(&str, Read<T>)> =
         columns.iter().filter_map(|column| Some((column.title?, column.field))).collect();
     let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
     let head = line(told.iter().map(|(title, _)| (*title).to_owned()).collect());

@@ -372,6 +372,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn readings_of_eq_1_have_the_names_of_studies() {
+        let names: Vec<String> = BoundaryLoss::value_variants()
+            .iter()
+            .filter_map(|value| Some(value.to_possible_value()?.get_name().to_owned()))
+            .collect();
+        assert_eq!(names, BoundaryTerm::NAMES);
+    }
+
+    #[test]
     fn a_folder_with_lists_is_learned_from_by_its_train_list_alone() {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let text = dir.path().to_string_lossy().into_owned();

@@ -217,8 +217,8 @@ fn command_lines_are_read_or_explained() {
     assert_eq!(read("rename left  vagus nerve"), Ok(Command::Rename("left  vagus nerve".into())));
     assert_eq!(read("window 3 9"), Ok(Command::Window(2, 8)));
     assert_eq!(
-        read("export nifti /tmp/a b.nii"),
-        Ok(Command::Export("nifti".into(), Some("/tmp/a b.nii".into())))
+        read("export nifti masks/a b.nii"),
+        Ok(Command::Export("nifti".into(), Some("masks/a b.nii".into())))
     );
     for (text, told) in [
         ("41", "it has 1 to 40"),

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use crate::config::Settings;
 use crate::engine::load_network;
 use crate::net::device::{DeviceWant, pick};
+use crate::net::half::compared;
 use crate::net::stages::{Stage, Stages};
+use crate::net::tracker::TrackError;
 
 use super::Failure;
 use super::bench::median;
@@ -25,32 +27,51 @@ pub(super) fn report(settings: &Settings) -> Result<Value, Failure> {
     let picked = pick(want).map_err(configuration)?;
     let (card, sam) =
         load_network(settings.card.value.as_deref(), &picked).map_err(configuration)?;
+    let half = sam.half().is_none().then(|| compared(&sam, &picked));
     let mut stages = Stages::new(&card, sam, &picked.device).map_err(Failure::ours)?;
     let mut report = json!({
         "model": card.name, "device": picked.description, "pixels": card.network.image_size,
         "threads": std::thread::available_parallelism().map_or(1, |n| n.get()),
     });
-    let mut cpu = Vec::new();
+    let mut told = Vec::new();
     for stage in Stage::ALL {
-        // The first run fills caches and, on a GPU, compiles kernels.
-        stages.run(stage).map_err(Failure::ours)?;
-        let (mut cpu_s, mut wall_s) = (Vec::new(), Vec::new());
-        let begun = Instant::now();
-        while wall_s.len() < 3
-            || (wall_s.len() < MOST_RUNS && begun.elapsed().as_secs_f64() < ENOUGH_S)
-        {
-            let (cpu, wall) = (cpu_seconds(), Instant::now());
-            stages.run(stage).map_err(Failure::ours)?;
-            cpu_s.push(cpu_seconds() - cpu);
-            wall_s.push(wall.elapsed().as_secs_f64());
-        }
-        cpu.push(median(cpu_s));
-        report[stage.name()] = json!({ "cpu_s": cpu.last(), "wall_s": median(wall_s) });
+        let (cpu_s, wall_s) = measured(|| stages.run(stage))?;
+        // A card leaves the processor nothing to count.
+        told.push(if picked.gpu { wall_s } else { cpu_s });
+        report[stage.name()] = json!({ "cpu_s": cpu_s, "wall_s": wall_s });
     }
-    if let [.., frame, second] = cpu[..] {
+    // What the card's `encoder_f16` would bring here.
+    match half {
+        Some(Ok((half, changed))) => {
+            let mut stages = Stages::new(&card, half, &picked.device).map_err(Failure::ours)?;
+            let (cpu_s, wall_s) = measured(|| stages.run(Stage::Encoder))?;
+            report["encoder_f16"] = json!({
+                "cpu_s": cpu_s, "wall_s": wall_s, "mask_pixels_changed": changed,
+            });
+        }
+        Some(Err(why)) if picked.gpu => report["encoder_f16"] = json!(why),
+        _ => {}
+    }
+    if let [.., frame, second] = told[..] {
         report["second_track_share"] = json!(second / frame);
     }
     Ok(report)
+}
+
+/// Medians of processor and wall seconds of a run.
+fn measured(mut run: impl FnMut() -> Result<(), TrackError>) -> Result<(f64, f64), Failure> {
+    // The first run fills caches and, on a GPU, compiles kernels.
+    run().map_err(Failure::ours)?;
+    let (mut cpu_s, mut wall_s) = (Vec::new(), Vec::new());
+    let begun = Instant::now();
+    while wall_s.len() < 3 || (wall_s.len() < MOST_RUNS && begun.elapsed().as_secs_f64() < ENOUGH_S)
+    {
+        let (cpu, wall) = (cpu_seconds(), Instant::now());
+        run().map_err(Failure::ours)?;
+        cpu_s.push(cpu_seconds() - cpu);
+        wall_s.push(wall.elapsed().as_secs_f64());
+    }
+    Ok((median(cpu_s), median(wall_s)))
 }
 
 fn configuration(cause: impl std::fmt::Display) -> Failure {

@@ -43,7 +43,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use crate::codec::{self, Clip, OpenOptions};
 use crate::config::{Flags, Origin, Settings};
 use crate::domain::{nearest_word, panic_told, shown};
-use crate::engine::{decided, shipped_card};
+use crate::engine::{decided, gpu_at_work, shipped_card};
 use crate::net::cards;
 use crate::net::findings;
 use crate::net::library::Library;
@@ -214,15 +214,21 @@ pub(crate) type Done = Result<(), Failure>;
 pub fn main() -> ExitCode {
     std::panic::set_hook(Box::new(tell_panic));
     let cli = Cli::parse();
-    match run(cli) {
+    let code = match run(cli) {
         Ok(code) => code,
         Err(failure) => {
             // A closed stderr is no reason to fail in another way.
             let _ =
                 write_line(&mut std::io::stderr(), &format!("sonomark: {}", failure.sentence()));
-            ExitCode::from(failure.code())
+            failure.code()
         }
+    };
+    if gpu_at_work() {
+        let _ = std::io::Write::flush(&mut std::io::stdout());
+        // SAFETY: nothing of this process is used after it. A usual exit would end the driver under a thread that is in it.
+        unsafe { libc::_exit(i32::from(code)) }
     }
+    ExitCode::from(code)
 }
 
 /// Says where this program broke, without what it was reading; the calls that led there where
@@ -236,7 +242,7 @@ fn tell_panic(info: &std::panic::PanicHookInfo<'_>) {
     }
 }
 
-fn run(cli: Cli) -> Result<ExitCode, Failure> {
+fn run(cli: Cli) -> Result<u8, Failure> {
     let Cli { global, command, annotate: bare } = cli;
     let flags = Flags {
         project: global.project,
@@ -295,7 +301,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             return Ok(script::run(&load()?.project.value, options.acks));
         }
     };
-    done.map(|()| ExitCode::SUCCESS)
+    done.map(|()| 0)
 }
 
 /// What GPU runtimes and Mesa's drivers find out and compile goes to one folder of ours; NVIDIA's driver has its own.

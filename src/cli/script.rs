@@ -12,7 +12,6 @@
 
 use std::io::{self, BufRead, Write};
 use std::path::Path;
-use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::domain::{
@@ -194,13 +193,13 @@ fn drawn_disc(cx: f32, cy: f32, r: f32) -> FrameMask {
 /// Follows the lines of standard input in the project at `project_root`. With `acks`, prints
 /// `open SEED`, then one line per line read: `ack N`, `none N`, or `kept N` for a step that waits
 /// in memory. Exit codes: 0 done, 1 a line was not understood, 2 the project cannot be opened.
-pub fn run(project_root: &Path, acks: bool) -> ExitCode {
+pub fn run(project_root: &Path, acks: bool) -> u8 {
     let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
     let (mut store, loaded) = match ClipStore::open(project_root, &clip(), now_ms()) {
         Ok(opened) => opened,
         Err(error) => {
             let _ = writeln!(err, "{error}");
-            return ExitCode::from(2);
+            return 2;
         }
     };
     for note in &loaded.notes {
@@ -210,10 +209,10 @@ pub fn run(project_root: &Path, acks: bool) -> ExitCode {
         if acks { writeln!(out, "{text}").and_then(|()| out.flush()) } else { Ok(()) }
     };
     if say(format!("open {}", loaded.session_seed)).is_err() {
-        return ExitCode::SUCCESS;
+        return 0;
     }
     let mut script = Script::new(loaded.annotation, loaded.history, loaded.session_seed);
-    let mut code = ExitCode::SUCCESS;
+    let mut code = 0;
     for (i, line) in io::stdin().lock().lines().map_while(Result::ok).enumerate() {
         let answer = match script.command(&line) {
             Ok(command) => match follow(&mut store, &mut script, command) {
@@ -225,7 +224,7 @@ pub fn run(project_root: &Path, acks: bool) -> ExitCode {
             },
             Err(why) => {
                 let _ = writeln!(err, "{why}");
-                code = ExitCode::from(1);
+                code = 1;
                 "none"
             }
         };

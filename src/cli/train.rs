@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use crate::config::Settings;
-use crate::engine::{load_network, read_card, shipped_card};
+use crate::engine::{load_exact, read_card, shipped_card};
 use crate::learn::agree::{MOST_APART, gradient_gap};
 use crate::learn::data::manifest::Manifest;
 use crate::learn::dataset::DataSource;
@@ -171,7 +171,7 @@ fn start(settings: &Settings, options: &Options, picked: &Picked) -> Result<Star
     let mut asked = settings.clone();
     asked.card.value = Some(from.clone());
     let asked = super::with_card_found(asked)?;
-    let loaded = load_network(asked.card.value.as_deref(), picked);
+    let loaded = load_exact(asked.card.value.as_deref(), picked);
     let (mut card, net) = loaded.map_err(|error| Failure::Configuration(error.to_string()))?;
     let weights = net.to_safetensors().map_err(Failure::ours)?;
     let parent = &card.weights;

@@ -1,8 +1,9 @@
 //! `sonomark warmup`: every part of the network once, so that nobody's first mask waits for a compiler.
 //!
 //! On a GPU the driver compiles a kernel at its first use and keeps it on disk, and in builds with the feature `persist` so
-//! do the trials of which kernel is fastest (`net::findings`); a run here fills both. The CPU has nothing to
-//! compile, there this only shows that everything runs.
+//! do the trials of which kernel is fastest (`net::findings`); a run here fills both. What comes before the driver is done
+//! anew by every process, and on an H100 that was nearly all: a second run took as long as the first. The CPU has nothing
+//! to compile, there this only shows that everything runs.
 
 use std::time::Instant;
 

@@ -32,6 +32,8 @@ pub(super) enum Work {
     Refresh(Refresh),
     Propagate(Propagation),
     EncodeAhead(FrameIndex),
+    /// Nothing but to see what else has changed.
+    LookUp,
 }
 
 #[derive(Default)]
@@ -42,6 +44,7 @@ struct Mailbox {
     running: Option<(TrackId, Arc<AtomicBool>)>,
     /// Frames to encode while there is nothing else to do, the nearest first.
     ahead: VecDeque<FrameIndex>,
+    look_up: bool,
     closed: bool,
 }
 
@@ -73,6 +76,17 @@ impl Jobs {
         self.cancel(Some(ticket.track));
         let propagation = Propagation { ticket, plan, ahead, cancelled: Arc::default() };
         self.lock().propagations.push_back(propagation);
+        self.arrived.notify_one();
+    }
+
+    /// A propagation that was taken comes next again.
+    pub(super) fn put_back(&self, propagation: Propagation) {
+        self.lock().propagations.push_front(propagation);
+    }
+
+    /// Lets a thread that waits look up from waiting.
+    pub(super) fn look_up(&self) {
+        self.lock().look_up = true;
         self.arrived.notify_one();
     }
 
@@ -122,6 +136,9 @@ impl Jobs {
         loop {
             if mailbox.closed {
                 return None;
+            }
+            if std::mem::take(&mut mailbox.look_up) {
+                return Some(Work::LookUp);
             }
             if let Some(refresh) = mailbox.refreshes.pop() {
                 return Some(Work::Refresh(refresh));

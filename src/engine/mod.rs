@@ -11,6 +11,7 @@ mod failing;
 mod features;
 mod frames;
 mod jobs;
+mod meanwhile;
 mod net_segmenter;
 pub mod propagate;
 mod segmenter;
@@ -24,6 +25,7 @@ pub use event::{Event, Opened, SegmenterSource, SessionError, Surround, Ticket};
 pub use failing::Start;
 pub use features::Lru;
 pub use frames::Frames;
+pub use meanwhile::gpu_at_work;
 pub use net_segmenter::NetSegmenter;
 pub use propagate::{
     Ended, Plan, PlanError, Role, Span, Walk, WalkError, plan, plan_both_passes, plan_where, walk,
@@ -31,7 +33,7 @@ pub use propagate::{
 pub use segmenter::{Anchor, Decided, Direction, Image, SegmentError, Segmenter, SegmenterInfo};
 pub use session::{Session, anonymous_for, decided, export_clip, export_name, format_named};
 pub use shelf::{Lent, Shelf};
-pub use shipped::{CardFault, load_network, read_card, shipped_card};
+pub use shipped::{CardFault, load_exact, load_network, read_card, shipped_card};
 pub use watch::{Limits, timed};
 pub use worker::{Builder, Outbox, Worker};
 

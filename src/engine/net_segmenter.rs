@@ -53,7 +53,14 @@ impl NetSegmenter {
     /// A sentence: what is wrong with card, weights or device, and what to do.
     pub fn load(card: Option<&Path>, device: &str) -> Result<Self, String> {
         let want: DeviceWant = device.parse().map_err(|error| format!("{error}"))?;
-        let picked = pick(want).map_err(|error| error.to_string())?;
+        Self::load_on(card, pick(want).map_err(|error| error.to_string())?)
+    }
+
+    /// The same onto a device that is picked already.
+    ///
+    /// # Errors
+    /// A sentence: what is wrong with card or weights, and what to do.
+    pub fn load_on(card: Option<&Path>, picked: Picked) -> Result<Self, String> {
         // A GPU does not say how much of its memory is free; there the first job that fails does.
         let room_bytes = match free_bytes().filter(|_| !picked.gpu) {
             Some(free) => {
@@ -199,7 +206,10 @@ impl Segmenter for NetSegmenter {
     fn info(&self) -> SegmenterInfo {
         SegmenterInfo {
             model: self.card.name.clone(),
-            device: self.picked.description.clone(),
+            device: match self.sam.half() {
+                Some(half) => format!("{}; {half}", self.picked.description),
+                None => self.picked.description.clone(),
+            },
             bridged: self.sam.bridges(),
         }
     }

@@ -15,6 +15,7 @@ use crate::domain::{ClipInfo, FrameIndex, FramePrompts, GrayFrame, Step, TrackId
 use crate::project::{ClipStore, Loaded, ProjectError, Syncer, View, load_read_only};
 
 use super::frames::Reader;
+use super::meanwhile::{Wake, Wanted};
 use super::{
     Builder, Event, Frames, Limits, NetSegmenter, Opened, Outbox, Plan, Segmenter, SegmenterSource,
     SessionError, Shelf, Start, Ticket, Worker,
@@ -230,10 +231,13 @@ pub(crate) fn frames_of(clip: &Arc<codec::Clip>) -> Frames {
 
 fn builder(source: SegmenterSource) -> Arc<dyn Builder> {
     match source {
-        SegmenterSource::Net { card, device, features_mib, shelf } => {
-            let (number, failed) = (AtomicU64::new(0), AtomicBool::new(false));
-            Arc::new(FromShelf { card, device, features_mib, shelf, number, failed })
-        }
+        SegmenterSource::Net { card, device, features_mib, shelf } => Arc::new(FromShelf {
+            wanted: Wanted { card, features_mib },
+            device,
+            shelf,
+            number: AtomicU64::new(0),
+            failed: AtomicBool::new(false),
+        }),
         SegmenterSource::Scripted(double) => {
             let double = Mutex::new(Some(double));
             Arc::new(move |_: Start| {
@@ -253,9 +257,8 @@ fn builder(source: SegmenterSource) -> Arc<dyn Builder> {
 
 /// The network of a card, from the shelf or loaded.
 struct FromShelf {
-    card: Option<PathBuf>,
+    wanted: Wanted,
     device: String,
-    features_mib: usize,
     shelf: Shelf,
     /// Of the newest lending.
     number: AtomicU64,
@@ -268,10 +271,14 @@ impl Builder for FromShelf {
         if self.failed.swap(true, Ordering::Relaxed) {
             self.shelf.clear();
         }
+        let Wanted { card, features_mib } = &self.wanted;
         let lent = self.shelf.lend(start, &self.number, |start| {
+            if start == Start::Asked && self.device == "auto" {
+                return self.shelf.meanwhile().load(&self.wanted);
+            }
             let device = if start == Start::OnCpu { "cpu" } else { &self.device };
-            let mut net = NetSegmenter::load(self.card.as_deref(), device)?;
-            net.set_feature_budget(self.features_mib);
+            let mut net = NetSegmenter::load(card.as_deref(), device)?;
+            net.set_feature_budget(*features_mib);
             Ok(Box::new(net))
         });
         Ok(Box::new(lent?))
@@ -279,6 +286,14 @@ impl Builder for FromShelf {
 
     fn write_off(&self) {
         self.shelf.write_off(self.number.load(Ordering::Relaxed));
+    }
+
+    fn news(&self) -> bool {
+        self.shelf.meanwhile().news()
+    }
+
+    fn tells(&self, wake: Wake) {
+        self.shelf.meanwhile().tells(wake);
     }
 }
 

@@ -12,14 +12,15 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use crate::domain::FramePrompts;
 
 use super::failing::{Start, Trouble, because};
+use super::meanwhile::Meanwhile;
 use super::{Anchor, Decided, Direction, Image, SegmentError, Segmenter, SegmenterInfo};
 
 /// A segmenter that may change threads.
-type Movable = Box<dyn Segmenter + Send>;
+pub(super) type Movable = Box<dyn Segmenter + Send>;
 
 /// Where the network is between clips. Clones are the same shelf.
 #[derive(Clone, Default)]
-pub struct Shelf(Arc<(Mutex<Held>, Condvar)>);
+pub struct Shelf(Arc<(Mutex<Held>, Condvar)>, Meanwhile);
 
 #[derive(Default)]
 struct Held {
@@ -44,6 +45,11 @@ enum Place {
 impl Shelf {
     fn lock(&self) -> MutexGuard<'_, Held> {
         self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The GPU of those who use this shelf.
+    pub(super) fn meanwhile(&self) -> &Meanwhile {
+        &self.1
     }
 
     /// The network that lies here, as soon as nobody has it; the first time, or after a failure,

@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::domain::shown;
 use crate::net::config::{CardError, ModelCard};
 use crate::net::device::Picked;
+use crate::net::half::halved_where_safe;
 use crate::net::sam2::Sam2;
 use crate::net::weights::WeightsError;
 
@@ -55,11 +56,22 @@ pub fn read_card(path: &Path) -> Result<ModelCard, CardFault> {
     ModelCard::read_file(path).map_err(|cause| CardFault::Card { card: card(), cause })
 }
 
-/// Loads the network of the card file `card`, or the shipped one, onto the picked device.
+/// Loads the network of the card file `card`, or the shipped one, onto the picked device, its encoder in f16 where the card
+/// asks for that and no mask changes.
 ///
 /// # Errors
 /// A card or weights that cannot be used.
 pub fn load_network(card: Option<&Path>, picked: &Picked) -> Result<(ModelCard, Sam2), CardFault> {
+    let (card, sam) = load_exact(card, picked)?;
+    let sam = if card.network.encoder_f16 { halved_where_safe(sam, picked) } else { sam };
+    Ok((card, sam))
+}
+
+/// As [`load_network`], all of it in f32: what training goes on from.
+///
+/// # Errors
+/// A card or weights that cannot be used.
+pub fn load_exact(card: Option<&Path>, picked: &Picked) -> Result<(ModelCard, Sam2), CardFault> {
     let device = &picked.device;
     let Some(path) = card else {
         let card = shipped_card()?;

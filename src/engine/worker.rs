@@ -36,6 +36,15 @@ pub trait Builder: Send + Sync {
 
     /// The segmenter made last, or being made, hangs: nobody shall wait for it.
     fn write_off(&self) {}
+
+    /// Whether the next segmenter would be another than the last one, on a better device: it is then made between two
+    /// frames.
+    fn news(&self) -> bool {
+        false
+    }
+
+    /// `wake` is to be called when [`Builder::news`] becomes true.
+    fn tells(&self, _wake: Arc<dyn Fn() + Send + Sync>) {}
 }
 
 impl<F: Fn(Start) -> Result<Box<dyn Segmenter>, String> + Send + Sync> Builder for F {
@@ -71,6 +80,12 @@ impl Worker {
         limits: Limits,
     ) -> std::io::Result<Self> {
         let jobs = Arc::<Jobs>::default();
+        let waits = Arc::downgrade(&jobs);
+        build.tells(Arc::new(move || {
+            if let Some(jobs) = waits.upgrade() {
+                jobs.look_up();
+            }
+        }));
         let count = frames.count();
         let outbox = Arc::new(Mutex::new(outbox));
         let post = Post { outbox, jobs: Arc::clone(&jobs), frames, pulse: Arc::default() };
@@ -214,7 +229,7 @@ fn run(build: &dyn Builder, limits: Limits, post: &Post, mut start: Start, mut s
                 let mut segmenter = Watched::new(segmenter, Arc::clone(&post.pulse), limits);
                 segmenter.open_clip(post.frames.count());
                 post.tell(Event::Ready(struck.told(segmenter.info())));
-                serve_all(&mut segmenter, post, &mut struck)
+                serve_all(build, &mut segmenter, post, &mut struck)
             }
             Err(why) => {
                 post.tell(Event::EngineFailed { why: why.clone() });
@@ -230,16 +245,25 @@ fn run(build: &dyn Builder, limits: Limits, post: &Post, mut start: Start, mut s
     }
 }
 
-/// Serves until the mailbox is closed or this thread is given up (`None`), or the device fails: then how to start again.
-fn serve_all(segmenter: &mut dyn Segmenter, post: &Post, struck: &mut Struck) -> Option<Start> {
-    while !post.pulse.given_up()
-        && let Some(work) = post.jobs.wait()
-    {
+/// Serves until the mailbox is closed or this thread is given up (`None`), the device fails or there is a better one: then
+/// how to start again.
+fn serve_all(
+    build: &dyn Builder,
+    segmenter: &mut dyn Segmenter,
+    post: &Post,
+    struck: &mut Struck,
+) -> Option<Start> {
+    while !post.pulse.given_up() {
+        if build.news() {
+            return Some(Start::Asked);
+        }
+        let work = post.jobs.wait()?;
         let next = match work {
             Work::Refresh(refresh) => serve(segmenter, post, refresh, struck),
-            Work::Propagate(job) => {
-                post.pulse.working_for(job.ticket, || propagate(segmenter, post, &job, struck))
-            }
+            Work::Propagate(job) => post
+                .pulse
+                .working_for(job.ticket, || propagate(build, segmenter, post, job, struck)),
+            Work::LookUp => None,
             Work::EncodeAhead(frame) => {
                 encode_ahead(segmenter, &post.frames, frame);
                 None
@@ -297,7 +321,7 @@ fn refuse_all(post: &Post, why: &str) {
         let ticket = match work {
             Work::Refresh(refresh) => refresh.ticket,
             Work::Propagate(job) => job.ticket,
-            Work::EncodeAhead(_) => continue,
+            Work::EncodeAhead(_) | Work::LookUp => continue,
         };
         post.tell(Event::JobFailed { ticket, why: why.to_owned() });
     }
@@ -329,12 +353,14 @@ fn serve(
 }
 
 fn propagate(
+    build: &dyn Builder,
     segmenter: &mut dyn Segmenter,
     post: &Post,
-    job: &Propagation,
+    job: Propagation,
     struck: &mut Struck,
 ) -> Option<Start> {
     let (ticket, total, mut done) = (job.ticket, job.plan.len(), 0);
+    let mut better = false;
     let Post { jobs, frames, pulse, .. } = post;
     let mut next = None;
     let ended = guarded(|| {
@@ -352,7 +378,8 @@ fn propagate(
                 encode_ahead(segmenter, frames, frame);
             }
             let stop = jobs.closed() || job.cancelled.load(Ordering::Relaxed);
-            if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            better = !stop && build.news();
+            if stop || better { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let mut on_frame = |frame, role, decided| {
             match decided {
@@ -369,6 +396,11 @@ fn propagate(
         walk(segmenter, &mut |frame| frames.get(frame), &job.plan, &mut between, &mut on_frame)
             .map_err(|error| error.to_string())
     });
+    if better && ended.is_ok() {
+        // The walk begins anew on the better device; what is decided is decided again.
+        jobs.put_back(job);
+        return Some(Start::Asked);
+    }
     post.tell(match ended {
         Ok(ended) => Event::Finished { ticket, cancelled: ended == Ended::Cancelled },
         Err(why) => {

@@ -11,7 +11,7 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::tensor::activation::{self, relu, sigmoid};
 use burn::tensor::module::{attention, layer_norm, linear};
 use burn::tensor::ops::AttentionModuleOptions;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 
 use super::cpu;
 use super::traffic::upload;
@@ -58,8 +58,18 @@ fn normed<const D: usize>(
     epsilon: f64,
 ) -> Tensor<D> {
     let (weight, bias) = (weight.val(), bias.val());
-    cpu::norm(&x, &weight, &bias, epsilon)
-        .unwrap_or_else(|| layer_norm(x, weight, Some(bias), epsilon))
+    if let Some(normed) = cpu::norm(&x, &weight, &bias, epsilon) {
+        return normed;
+    }
+    // Squares of a half-precision map do not fit into half precision.
+    let (own, full) = (x.dtype(), DType::F32);
+    let (x, weight, bias) = (in_dtype(x, full), in_dtype(weight, full), in_dtype(bias, full));
+    in_dtype(layer_norm(x, weight, Some(bias), epsilon), own)
+}
+
+/// The same numbers in another precision; nothing where they have it.
+pub(super) fn in_dtype<const D: usize>(x: Tensor<D>, dtype: DType) -> Tensor<D> {
+    if x.dtype() == dtype { x } else { x.cast(dtype) }
 }
 
 /// Exact (erf) GELU.

@@ -43,6 +43,8 @@ pub struct ModelConfig {
     pub decoder: DecoderConfig,
     /// Memory attention, memory encoder and bank.
     pub memory: MemoryConfig,
+    /// The image encoder computes in f16 on GPUs that can, where that changes no mask ([`super::half`]).
+    pub encoder_f16: bool,
 }
 
 /// Hiera (`backbones/hieradet.py`).
@@ -245,6 +247,7 @@ impl ModelConfig {
     fn read(map: Mapping, faults: &mut Vec<String>) -> Self {
         let mut s = Section::new(map, "network.".into(), faults);
         let image_size = s.need("image_size", size_of);
+        let encoder_f16 = s.or("encoder_f16", false, Value::as_bool);
         let parts = ["trunk", "neck", "prompts", "decoder", "memory"].map(|name| s.section(name));
         s.end();
         let [trunk, neck, prompts, decoder, memory] = parts;
@@ -298,7 +301,7 @@ impl ModelConfig {
             fill_hole_area: s.or("fill_hole_area", 0, size_of),
         };
         s.end();
-        Self { image_size, trunk, neck, prompts, decoder, memory }
+        Self { image_size, trunk, neck, prompts, decoder, memory, encoder_f16 }
     }
 
     /// The same network for another input size; the weights fit both.

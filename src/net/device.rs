@@ -88,7 +88,8 @@ impl Picked {
     }
 }
 
-/// A graphics adapter of this machine.
+/// A way to a GPU of this machine: a graphics adapter, or one of CUDA's devices in builds with the feature `cuda`. The same
+/// card can be there twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Adapter {
     /// Its number in `gpu:N`.
@@ -97,10 +98,21 @@ pub struct Adapter {
     pub name: String,
     /// A program on the CPU that pretends to be a GPU.
     pub software: bool,
-    /// Lower is better: discrete, integrated, virtual, software.
-    rank: usize,
-    /// Position among adapters of the same rank.
+    kind: Kind,
+    /// Position among adapters of the same kind.
     nth: usize,
+}
+
+/// What an adapter is; earlier ones are preferred.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(not(feature = "gpu"), expect(dead_code, reason = "such builds find no adapter"))]
+enum Kind {
+    Discrete,
+    Integrated,
+    Virtual,
+    /// The way round a Vulkan that is blocked.
+    Cuda,
+    Software,
 }
 
 /// Takes the device that `want` names.
@@ -116,7 +128,9 @@ pub fn pick(want: DeviceWant) -> Result<Picked, DeviceError> {
     }
 }
 
-fn cpu(why: &str) -> Picked {
+/// The CPU, with `why` behind its name in the status line.
+#[must_use]
+pub fn cpu(why: &str) -> Picked {
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     Picked {
         device: Device::flex(),
@@ -125,29 +139,47 @@ fn cpu(why: &str) -> Picked {
     }
 }
 
-/// The best adapter, or the numbered one, after its self-test.
+/// Whether `auto` would try a GPU; asking opens none.
+#[must_use]
+pub fn gpu_in_sight() -> bool {
+    adapters().iter().any(|adapter| !adapter.software)
+}
+
+/// The best adapter that passes its self-test, or the numbered one.
 fn gpu(index: Option<usize>, software: bool) -> Result<Picked, String> {
     let all = adapters();
-    let chosen = match index {
-        Some(index) => all.iter().find(|a| a.index == index).ok_or_else(|| {
+    if let Some(index) = index {
+        let chosen = all.iter().find(|a| a.index == index).ok_or_else(|| {
             let known: Vec<String> =
                 all.iter().map(|a| format!("gpu:{} {}", a.index, a.name)).collect();
             format!("there is no gpu:{index}, only [{}]", known.join(", "))
-        })?,
-        None => {
-            let usable =
-                all.iter().filter(|a| software || !a.software).min_by_key(|a| (a.rank, a.nth));
-            usable.ok_or_else(|| match all.first() {
-                None if cfg!(feature = "gpu") => "no Vulkan adapter found".to_owned(),
-                None => "this build has no GPU support".to_owned(),
-                Some(first) => format!("only software adapters found ({})", first.name),
-            })?
+        })?;
+        return tested(chosen);
+    }
+    let mut usable: Vec<&Adapter> = all.iter().filter(|a| software || !a.software).collect();
+    usable.sort_by_key(|a| (a.kind, a.nth));
+    let mut faults = Vec::new();
+    for adapter in usable {
+        match tested(adapter) {
+            Ok(picked) => return Ok(picked),
+            Err(why) => faults.push(why),
         }
-    };
-    let device = open(chosen).map_err(|why| format!("{} cannot be opened: {why}", chosen.name))?;
-    let error =
-        self_test(&device).map_err(|why| format!("{} failed the self-test: {why}", chosen.name))?;
-    let description = format!("GPU {}: self-test error {error:.0e}", chosen.name);
+    }
+    Err(match all.first() {
+        _ if !faults.is_empty() => faults.join("; "),
+        None if cfg!(feature = "gpu") => "no Vulkan adapter found".to_owned(),
+        None => "this build has no GPU support".to_owned(),
+        Some(first) => format!("only software adapters found ({})", first.name),
+    })
+}
+
+/// The adapter, after its self-test.
+fn tested(adapter: &Adapter) -> Result<Picked, String> {
+    let device =
+        open(adapter).map_err(|why| format!("{} cannot be opened: {why}", adapter.name))?;
+    let error = self_test(&device)
+        .map_err(|why| format!("{} failed the self-test: {why}", adapter.name))?;
+    let description = format!("GPU {}: self-test error {error:.0e}", adapter.name);
     Ok(Picked { device, description, gpu: true })
 }
 
@@ -213,7 +245,7 @@ fn probe(device: &Device) -> Result<Vec<f32>, String> {
     mixed.try_into_vec_as::<f32>().map_err(|e| e.to_string())
 }
 
-/// The graphics adapters of this machine, software ones included; empty without the `gpu` feature.
+/// The ways to the GPUs of this machine, software ones included; empty without the `gpu` feature.
 #[cfg(not(feature = "gpu"))]
 pub fn adapters() -> Vec<Adapter> {
     Vec::new()
@@ -231,7 +263,7 @@ use with_gpu::open;
 
 #[cfg(feature = "gpu")]
 mod with_gpu {
-    use super::{Adapter, findings};
+    use super::{Adapter, Kind, findings};
     use burn::tensor::{Device, DeviceKind};
     use burn_wgpu::WgpuInitError;
     use std::future::Future;
@@ -240,50 +272,70 @@ mod with_gpu {
     use std::task::{Context, Poll, Waker};
     use wgpu::{Backends, DeviceType, Instance, InstanceDescriptor};
 
-    const KINDS: [DeviceType; 4] = [
-        DeviceType::DiscreteGpu,
-        DeviceType::IntegratedGpu,
-        DeviceType::VirtualGpu,
-        DeviceType::Cpu,
-    ];
-
-    /// The graphics adapters of this machine, software ones included.
+    /// The ways to the GPUs of this machine, software ones included.
     pub fn adapters() -> Vec<Adapter> {
+        let mut out = graphics_adapters();
+        out.extend((0..cuda_devices()).map(|nth| (Kind::Cuda, nth, format!("CUDA device {nth}"))));
+        let numbered = out.into_iter().enumerate();
+        numbered
+            .map(|(index, (kind, nth, name))| Adapter {
+                index,
+                name,
+                software: kind == Kind::Software,
+                kind,
+                nth,
+            })
+            .collect()
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_devices() -> usize {
+        Device::enumerate(burn::tensor::DeviceType::Cuda).into_vec().len()
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    fn cuda_devices() -> usize {
+        0
+    }
+
+    fn graphics_adapters() -> Vec<(Kind, usize, String)> {
         let api = if cfg!(target_os = "macos") { Backends::METAL } else { Backends::VULKAN };
         let _alone = alone();
         let instance = Instance::new(InstanceDescriptor {
             backends: api,
             ..InstanceDescriptor::new_without_display_handle()
         });
-        let mut seen = [0usize; KINDS.len()];
-        let mut out = Vec::new();
+        let mut out: Vec<(Kind, usize, String)> = Vec::new();
         for adapter in ready(instance.enumerate_adapters(api)).unwrap_or_default() {
             let info = adapter.get_info();
-            // Unclassified adapters cannot be named to the runtime.
-            let Some(rank) = KINDS.iter().position(|k| *k == info.device_type) else { continue };
-            out.push(Adapter {
-                index: out.len(),
-                name: format!("{} ({} {})", info.name, info.driver, info.driver_info)
-                    .trim()
-                    .to_owned(),
-                software: info.device_type == DeviceType::Cpu,
-                rank,
-                nth: seen[rank],
-            });
-            seen[rank] += 1;
+            let kind = match info.device_type {
+                DeviceType::DiscreteGpu => Kind::Discrete,
+                DeviceType::IntegratedGpu => Kind::Integrated,
+                DeviceType::VirtualGpu => Kind::Virtual,
+                DeviceType::Cpu => Kind::Software,
+                // Unclassified adapters cannot be named to the runtime.
+                DeviceType::Other => continue,
+            };
+            let nth = out.iter().filter(|(other, ..)| *other == kind).count();
+            let name = format!("{} ({} {})", info.name, info.driver, info.driver_info);
+            out.push((kind, nth, name.trim().to_owned()));
         }
         out
     }
 
     /// Starts the runtime on the adapter.
     pub(super) fn open(adapter: &Adapter) -> Result<Device, String> {
-        let kind = match adapter.rank {
-            0 => DeviceKind::DiscreteGpu(adapter.nth),
-            1 => DeviceKind::IntegratedGpu(adapter.nth),
-            2 => DeviceKind::VirtualGpu(adapter.nth),
-            _ => DeviceKind::Cpu,
-        };
         findings::keep_none();
+        let kind = match adapter.kind {
+            Kind::Discrete => DeviceKind::DiscreteGpu(adapter.nth),
+            Kind::Integrated => DeviceKind::IntegratedGpu(adapter.nth),
+            Kind::Virtual => DeviceKind::VirtualGpu(adapter.nth),
+            Kind::Software => DeviceKind::Cpu,
+            #[cfg(feature = "cuda")]
+            Kind::Cuda => return Ok(Device::cuda(adapter.nth)),
+            #[cfg(not(feature = "cuda"))]
+            Kind::Cuda => return Err("this build has no CUDA".into()),
+        };
         let _alone = alone();
         match Device::wgpu_options().device_kind(kind.clone()).init() {
             Ok(device) => Ok(device),

@@ -5,8 +5,8 @@
 //! softmax; queries, not keys, are pooled inside each window; only the two coarse levels get top-down input.
 
 use super::blocks::{
-    Activation, EPS_FINE, LayerNorm, Linear, Mlp, attend, conv, convolved, join_heads, nchw, nhwc,
-    split_heads,
+    Activation, EPS_FINE, LayerNorm, Linear, Mlp, attend, conv, convolved, in_dtype, join_heads,
+    nchw, nhwc, split_heads,
 };
 use super::config::{ModelConfig, NeckConfig, TrunkConfig};
 use super::cpu;
@@ -15,7 +15,7 @@ use burn::module::{Initializer, Module, Param};
 use burn::nn::conv::Conv2d;
 use burn::tensor::module::max_pool2d;
 use burn::tensor::ops::MaxPoolOptions;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 
 /// Trunk and neck.
 #[derive(Module, Debug)]
@@ -35,9 +35,17 @@ impl ImageEncoder {
         }
     }
 
-    /// Image `[B, 3, S, S]` to the pyramid, finest first: `[B, d, S/4, S/4]`, `/8`, `/16`, `/32`.
+    /// Image `[B, 3, S, S]` to the pyramid, finest first: `[B, d, S/4, S/4]`, `/8`, `/16`, `/32`. Computed in the
+    /// precision of the weights (see [`super::half`]), handed on in that of the image.
     pub fn forward(&self, image: Tensor<4>) -> Vec<Tensor<4>> {
-        self.neck.forward(self.trunk.forward(image))
+        let (outer, own) = (image.dtype(), self.dtype());
+        let pyramid = self.neck.forward(self.trunk.forward(in_dtype(image, own)));
+        pyramid.into_iter().map(|level| in_dtype(level, outer)).collect()
+    }
+
+    /// The precision of its weights.
+    pub fn dtype(&self) -> DType {
+        self.trunk.patch_embed.proj.weight.val().dtype()
     }
 }
 
@@ -101,12 +109,13 @@ impl Hiera {
         }
     }
 
-    /// What is added to the tokens once: `[1, h, w, C]`.
+    /// What is added to the tokens once: `[1, h, w, C]`, in full precision.
     pub fn position(&self, [h, w]: [usize; 2]) -> Tensor<4> {
-        let window = self.pos_embed_window.val();
+        let window = in_dtype(self.pos_embed_window.val(), DType::F32);
         let side = window.dims()[2];
         let tiled = window.repeat(&[1, 1, h / side, w / side]);
-        nhwc(resize(self.pos_embed.val(), [h, w], Kernel::Bicubic) + tiled)
+        let whole = in_dtype(self.pos_embed.val(), DType::F32);
+        nhwc(resize(whole, [h, w], Kernel::Bicubic) + tiled)
     }
 
     /// Image `[B, 3, S, S]` to one map per stage, finest first: `[B, C 2^k, S/2^(k+2), S/2^(k+2)]`.
@@ -126,7 +135,8 @@ impl Hiera {
     pub fn embed(&self, image: Tensor<4>) -> Tensor<4> {
         let x = nhwc(convolved(&self.patch_embed.proj, image));
         let [_, h, w, _] = x.dims();
-        x + self.position([h, w])
+        let position = in_dtype(self.position([h, w]), x.dtype());
+        x + position
     }
 }
 
@@ -242,10 +252,10 @@ fn pool_nhwc(x: Tensor<4>) -> Tensor<4> {
 fn pad_to_windows(x: Tensor<4>, window: usize) -> Tensor<4> {
     let [b, h, w, c] = x.dims();
     let (ph, pw) = (h.next_multiple_of(window) - h, w.next_multiple_of(window) - w);
-    let device = x.device();
-    let x =
-        if ph == 0 { x } else { Tensor::cat(vec![x, Tensor::zeros([b, ph, w, c], &device)], 1) };
-    if pw == 0 { x } else { Tensor::cat(vec![x, Tensor::zeros([b, h + ph, pw, c], &device)], 2) }
+    let (device, dtype) = (x.device(), x.dtype());
+    let more = |shape: [usize; 4]| in_dtype(Tensor::zeros(shape, &device), dtype);
+    let x = if ph == 0 { x } else { Tensor::cat(vec![x, more([b, ph, w, c])], 1) };
+    if pw == 0 { x } else { Tensor::cat(vec![x, more([b, h + ph, pw, c])], 2) }
 }
 
 /// `[B, h, w, C]` to `[B * windows, side, side, C]`; h and w are multiples of the side.

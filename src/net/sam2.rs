@@ -7,6 +7,7 @@
 use super::blocks::{Activation, Linear, Mlp, constant, conv, convolved};
 use super::config::ModelConfig;
 use super::cpu;
+use super::half::Half;
 use super::image_encoder::ImageEncoder;
 use super::mask_decoder::{Decoded, MaskDecoder};
 use super::memory_attention::{MemoryAttention, MemoryAttentionConfig};
@@ -54,6 +55,9 @@ pub struct Sam2 {
     pub click64: Option<ClickBranch>,
     #[module(skip)]
     config: ModelConfig,
+    /// What became of the wish for an encoder in f16.
+    #[module(skip)]
+    pub(super) half: Option<Half>,
 }
 
 /// What the encoder leaves of an image.
@@ -113,6 +117,7 @@ impl ModelConfig {
             click32: click(2, d / 4),
             click64: click(1, d / 8),
             config: self.clone(),
+            half: None,
         }
     }
 }
@@ -141,6 +146,11 @@ impl Sam2 {
     /// The sizes it was made from.
     pub fn config(&self) -> &ModelConfig {
         &self.config
+    }
+
+    /// What became of the card's wish for an encoder in f16; `None` where it has none.
+    pub fn half(&self) -> Option<&Half> {
+        self.half.as_ref()
     }
 
     /// Whether boundary points have to be bridged ([`super::bridge`]): these weights know none.

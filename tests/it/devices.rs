@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use sonomark::domain::{FramePrompts, TrackId};
 use sonomark::engine::{
-    Anchor, Decided, Direction, Event, Image, Limits, SegmentError, Segmenter, SegmenterInfo, Start,
+    Anchor, Builder, Decided, Direction, Event, Image, Limits, SegmentError, Segmenter,
+    SegmenterInfo, Start,
 };
 use sonomark::net::device;
 
@@ -25,13 +26,15 @@ fn info_of(start: Start, inner: &Scripted) -> SegmenterInfo {
 /// A network on a GPU that fails with `words` on frame 5, until it is on the CPU.
 struct OnDevice {
     start: Start,
+    /// For the status line.
+    device: String,
     words: &'static str,
     inner: Scripted,
 }
 
 impl Segmenter for OnDevice {
     fn info(&self) -> SegmenterInfo {
-        info_of(self.start, &self.inner)
+        SegmenterInfo { device: self.device.clone(), ..self.inner.info() }
     }
     fn open_clip(&mut self, frames: usize) {
         self.inner.open_clip(frames);
@@ -66,7 +69,8 @@ fn on_device(words: &'static str) -> (Rig, Arc<Mutex<Vec<Start>>>) {
     let build = move |start: Start| -> Result<Box<dyn Segmenter>, String> {
         noted.lock().unwrap().push(start);
         let inner = Scripted { asked: Arc::clone(&inner), pace: Duration::ZERO, bad: None };
-        Ok(Box::new(OnDevice { start, words, inner }))
+        let device = info_of(start, &inner).device;
+        Ok(Box::new(OnDevice { start, device, words, inner }))
     };
     (rig_within(Limits::default(), Arc::new(build), asked), starts)
 }
@@ -118,6 +122,64 @@ fn a_lost_device_is_not_tried_again() {
     rig.worker.propagate(ticket(1, 2), forward(8));
     rig.until(finished);
     assert_eq!(*starts.lock().unwrap(), [Start::Asked, Start::OnCpu]);
+}
+
+/// A CPU that answers until a GPU is ready.
+#[derive(Default)]
+struct Warming {
+    asked: Asked,
+    ready: AtomicBool,
+    starts: Mutex<Vec<&'static str>>,
+    wake: Mutex<Option<Arc<dyn Fn() + Send + Sync>>>,
+}
+
+impl Builder for Warming {
+    fn build(&self, _: Start) -> Result<Box<dyn Segmenter>, String> {
+        let gpu = self.ready.load(Ordering::SeqCst);
+        let name = if gpu { "GPU of the test" } else { "CPU (2 cores): until the GPU is ready" };
+        self.starts.lock().unwrap().push(name);
+        let pace = if gpu { Duration::ZERO } else { Duration::from_millis(20) };
+        let inner = Scripted { asked: Arc::clone(&self.asked), pace, bad: None };
+        Ok(Box::new(OnDevice { start: Start::OnCpu, device: name.into(), words: "", inner }))
+    }
+    fn news(&self) -> bool {
+        self.ready.load(Ordering::SeqCst) && self.starts.lock().unwrap().len() < 2
+    }
+    fn tells(&self, wake: Arc<dyn Fn() + Send + Sync>) {
+        *self.wake.lock().unwrap() = Some(wake);
+    }
+}
+
+#[test]
+fn a_walk_begins_anew_on_the_device_that_became_ready() {
+    let build = Arc::<Warming>::default();
+    let rig = rig_within(
+        Limits::default(),
+        Arc::clone(&build) as Arc<dyn Builder>,
+        Arc::clone(&build.asked),
+    );
+    assert_eq!(ready(&rig), "CPU (2 cores): until the GPU is ready");
+    rig.worker.propagate(ticket(1, 1), forward(8));
+    rig.until(|event| matches!(event, Event::Tracked { frame: 2, .. }));
+    build.ready.store(true, Ordering::SeqCst);
+    assert_eq!(ready(&rig), "GPU of the test");
+    let events = rig.until(finished);
+    assert_eq!(tracked(&events), (1..=8).collect::<Vec<_>>(), "all of it, none left out");
+    assert!(matches!(events.last(), Some(Event::Finished { cancelled: false, .. })));
+}
+
+#[test]
+fn a_device_that_became_ready_is_taken_while_nothing_is_asked() {
+    let build = Arc::<Warming>::default();
+    let rig = rig_within(
+        Limits::default(),
+        Arc::clone(&build) as Arc<dyn Builder>,
+        Arc::clone(&build.asked),
+    );
+    assert_eq!(ready(&rig), "CPU (2 cores): until the GPU is ready");
+    build.ready.store(true, Ordering::SeqCst);
+    build.wake.lock().unwrap().as_ref().expect("who is to be told")();
+    assert_eq!(ready(&rig), "GPU of the test");
 }
 
 /// A network whose GPU hangs on frame 5 of a walk and on refreshes of frame 9, until `release`d.

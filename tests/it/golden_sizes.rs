@@ -1,4 +1,5 @@
-//! SAM 2.1 at its published sizes against the reference, stage by stage: `SONOMARK_GOLDEN=DIR cargo test --release golden -- --nocapture`.
+//! SAM 2.1 at its published sizes against the reference, stage by stage: `SONOMARK_GOLDEN=DIR cargo test --release golden -- --nocapture`
+//! (on the CPU, or on what `SONOMARK_GOLDEN_DEVICE` names as in `--device`).
 //!
 //! DIR, or folders in it, hold what the recorder wrote for a size (`golden_hiera_t_img.safetensors`, ...). The nano network
 //! is always checked (`net_image`, `net_video`); without DIR this file checks nothing. Large tensors are recorded as
@@ -11,6 +12,7 @@ use burn::module::Param;
 use burn::tensor::{Device, Tensor};
 use sonomark::net::blocks;
 use sonomark::net::cards;
+use sonomark::net::device::pick;
 use sonomark::net::memory_bank::Direction::{self, Forward, Reverse};
 use sonomark::net::prompt_encoder::PointLabel::{self, Inside, Outside};
 use sonomark::net::sam2::{ImageFeatures, Sam2};
@@ -33,6 +35,14 @@ const SIZES: [(&str, &str); 4] = [
     ("hiera_b+", "sam2.1-base-plus"),
     ("hiera_l", "sam2.1-large"),
 ];
+
+/// What `SONOMARK_GOLDEN_DEVICE` names as in `--device`, else the CPU.
+fn chosen_device() -> Device {
+    let name = std::env::var("SONOMARK_GOLDEN_DEVICE").unwrap_or_else(|_| "cpu".into());
+    let picked = pick(name.parse().expect("a device name")).expect("the device");
+    println!("{}", picked.description);
+    picked.device
+}
 
 /// Folders with recordings of the published sizes.
 fn recordings() -> Vec<(PathBuf, &'static str, &'static str)> {
@@ -143,7 +153,7 @@ fn golden_stills_of_the_published_sizes_match() {
         let mut check = Check::open(&dir, file, &["img"], TOLERANCE);
         let up = check.values("img.up")[0] as usize;
         let side = FRAME * up;
-        let device = Device::flex();
+        let device = chosen_device();
         let network = cards::known(card).expect("a card").network.at_size(side);
         let sam = golden_model(&network, &device);
         let image = input(check.values("img.input_u8"), up, &device);
@@ -295,7 +305,7 @@ fn golden_clips_of_the_published_sizes_match() {
         let check = Check::open(&dir, file, &parts, TOLERANCE_VIDEO);
         let up = check.values("vid.up")[0] as usize;
         let side = FRAME * up;
-        let device = Device::flex();
+        let device = chosen_device();
         let network = cards::known(card).expect("a card").network.at_size(side);
         let sam = golden_model(&network, &device);
         let frames = check.values("vid.gt").len() / (FRAME * FRAME);

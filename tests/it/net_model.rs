@@ -11,6 +11,8 @@ use burn::tensor::{Tensor, TensorData};
 use sonomark::net::cards;
 use sonomark::net::config::{ModelCard, ModelConfig};
 use sonomark::net::device::{self, DeviceWant};
+#[cfg(feature = "gpu")]
+use sonomark::net::half;
 use sonomark::net::weights::{WeightsError, sha256_hex};
 #[cfg(feature = "gpu")]
 use sonomark::net::{
@@ -239,11 +241,17 @@ fn net_parts_agree_on_gpu_and_cpu() {
 #[cfg(feature = "gpu")]
 fn small_parts(device: &Device) -> Vec<(&'static str, Vec<f32>)> {
     const SIDE: usize = 64;
-    let model = golden_model(&golden_card().network, device);
     let wave = |i: usize| ((i % 977) as f32 * 0.37).sin() + ((i / SIDE) as f32 * 0.11).cos();
     let pixels: Vec<f32> = (0..3 * SIDE * SIDE).map(wave).collect();
     let image = TensorData::new(pixels, [1, 3, SIDE, SIDE]);
-    let features = model.encode_image(Tensor::from_data(image, device));
+    // Loaded and run on one thread, used on another: as a session takes over a GPU that got ready beside it.
+    let other = device.clone();
+    let ready = std::thread::spawn(move || {
+        let model = golden_model(&golden_card().network, &other);
+        let features = model.encode_image(Tensor::from_data(image, &other));
+        (model, features)
+    });
+    let (model, features) = ready.join().expect("no panic");
     let points = vec![([20.0, 24.0], PointLabel::Inside), ([50.0, 9.0], PointLabel::Outside)];
     let prompts = Prompts { points: PointBatch::new(&[points]), mask: None };
     let decoded = model.decode(&features, &prompts, false);
@@ -259,6 +267,30 @@ fn small_parts(device: &Device) -> Vec<(&'static str, Vec<f32>)> {
         ("memory", numbers(memory)),
         ("conditioned", numbers(read.pix_feat)),
     ]
+}
+
+/// The encoder in f16; a software GPU will do. Whether it changes masks is found out, not assumed.
+#[cfg(feature = "gpu")]
+#[test]
+#[ignore = "needs a Vulkan driver and minutes"]
+fn net_an_encoder_in_f16_is_used_or_refused_with_a_reason() {
+    let Some(first) = device::adapters().into_iter().next() else { return };
+    let picked = device::pick(DeviceWant::Gpu(Some(first.index))).expect("the self-test");
+    let model = golden_model(&golden_card().network.at_size(64), &picked.device);
+    match half::compared(&model, &picked) {
+        Err(why) => println!("{}: {why}", picked.description),
+        Ok((halved, changed)) => {
+            println!("{}: {:.3} % of mask pixels differ", picked.description, changed * 100.0);
+            let image = || Tensor::ones([1, 3, 64, 64], &picked.device) * 0.3;
+            let full = numbers(model.encode_image(image()).pix_feat);
+            let half = numbers(halved.encode_image(image()).pix_feat);
+            let scale = full.iter().fold(0f32, |m, v| m.max(v.abs()));
+            let apart = full.iter().zip(&half).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            println!("features differ by {:.1e} of their largest", apart / scale);
+            // Half precision has eleven bits: other than f32's numbers, and not far from them.
+            assert!(apart > 0.0 && apart < 0.05 * scale, "{apart} of {scale}");
+        }
+    }
 }
 
 /// The still path on a GPU; a software one will do. Slow there: kernels are compiled and tuned.

@@ -7,7 +7,9 @@ Installs `torch` and `sam2` (CPU, about 5 GB) into a virtual environment under $
 --python names an interpreter that has them. Weights are generated from a seed there, once, in the official layout;
 both sides read the same file. Each round runs `sonomark bench stages`, then the original, with --threads threads; a
 stage's number is the median of its rounds, a round's the median of its repetitions after a first one that is not
-counted. Ratios are of processor seconds (user and system), which another program's load disturbs least.
+counted. Ratios are of processor seconds (user and system), which another program's load disturbs least; with
+--device gpu both run on the graphics card (ours through Vulkan, the original through CUDA with PyTorch's defaults) and
+ratios are of wall seconds.
 
 Writes {"tiny-512": {"frame": {"ours_s", "theirs_s", "ratio", "ours_wall_s", "theirs_wall_s"}, "encoder": ..}, ..}.
 """
@@ -30,6 +32,8 @@ STAGES = ["encoder", "prompt_decoder", "memory_attention", "memory_encoder", "fr
 PACKAGES = ["torch==2.5.1", "torchvision==0.20.1", "numpy<2.3", "safetensors", "hydra-core", "iopath", "pillow", "tqdm",
             "setuptools", "wheel"]
 SEED = 58
+# Where the original runs; its own process reads it.
+DEVICE = "cuda" if os.environ.get("SONOMARK_PEER_DEVICE") == "gpu" else "cpu"
 ENOUGH_S = 4.0
 
 
@@ -72,7 +76,7 @@ def build(size, pixels):
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     config = f"configs/sam2.1/sam2.1_hiera_{SIZES[size]}.yaml"
     extra = [f"++model.image_size={pixels}"]
-    return build_sam2_video_predictor(config, None, device="cpu", hydra_overrides_extra=extra).eval()
+    return build_sam2_video_predictor(config, None, device=DEVICE, hydra_overrides_extra=extra).eval()
 
 
 def write_weights(size, path):
@@ -99,11 +103,19 @@ def write_weights(size, path):
 
 
 def measured(run):
-    run()
+    import torch
+
+    wait = torch.cuda.synchronize if DEVICE == "cuda" else lambda: None
+
+    def run_to_end():
+        run()
+        wait()
+
+    run_to_end()
     cpu, wall, begun = [], [], time.perf_counter()
     while len(wall) < 3 or (len(wall) < 15 and time.perf_counter() - begun < ENOUGH_S):
         c, w = time.process_time(), time.perf_counter()
-        run()
+        run_to_end()
         cpu.append(time.process_time() - c)
         wall.append(time.perf_counter() - w)
     return {"cpu_s": statistics.median(cpu), "wall_s": statistics.median(wall)}
@@ -115,10 +127,11 @@ def original(size, pixels, weights):
 
     model = build(size, pixels)
     model.load_state_dict(load_file(weights))
-    image = torch.sin(torch.arange(3 * pixels * pixels) * 0.37).reshape(1, 3, pixels, pixels)
-    mask = torch.sin(torch.arange(pixels * pixels) * 0.11).reshape(1, 1, pixels, pixels) * 10
     side = pixels // 16
-    with torch.inference_mode():
+    with torch.inference_mode(), torch.device(DEVICE):
+        image = torch.sin(torch.arange(3 * pixels * pixels) * 0.37).reshape(1, 3, pixels, pixels)
+        mask = torch.sin(torch.arange(pixels * pixels) * 0.11).reshape(1, 1, pixels, pixels) * 10
+
         def encode():
             return model.forward_image(image)
 
@@ -190,6 +203,7 @@ def main():
     ask.add_argument("--only", default=DEFAULT, help="sizes, separated by commas")
     ask.add_argument("--rounds", type=int, default=3)
     ask.add_argument("--threads", type=int, default=2)
+    ask.add_argument("--device", choices=["cpu", "gpu"], default="cpu")
     ask.add_argument("--python", help="an interpreter that has torch and sam2")
     ask.add_argument("--cards", type=pathlib.Path, default=CARDS, help="folder of the model cards")
     ask.add_argument("--original", nargs=3, metavar=("SIZE", "PIXELS", "WEIGHTS"), help=argparse.SUPPRESS)
@@ -204,7 +218,8 @@ def main():
     folder = cache_folder()
     python = given.python or interpreter(folder)
     env = {**os.environ, "OMP_NUM_THREADS": str(given.threads), "RAYON_NUM_THREADS": str(given.threads),
-           "OMP_WAIT_POLICY": "PASSIVE", "TQDM_DISABLE": "1"}
+           "OMP_WAIT_POLICY": "PASSIVE", "TQDM_DISABLE": "1", "SONOMARK_PEER_DEVICE": given.device}
+    clock = "cpu_s" if given.device == "cpu" else "wall_s"
     table = {}
     for name in given.only.split(","):
         size, pixels = split(name)
@@ -217,7 +232,7 @@ def main():
         ours, theirs = [], []
         for _ in range(given.rounds):
             numbers = folder / "ours.json"
-            subprocess.run([given.sonomark, "--device", "cpu", "--card", str(card), "bench", "stages", "--json",
+            subprocess.run([given.sonomark, "--device", given.device, "--card", str(card), "bench", "stages", "--json",
                             str(numbers)], check=True, env=env, stdout=subprocess.DEVNULL)
             ours.append(json.loads(numbers.read_text()))
             done = subprocess.run([python, str(HERE), "--original", size, str(pixels), str(weights)], check=True,
@@ -226,11 +241,15 @@ def main():
         table[name] = {}
         for stage in STAGES:
             middle = lambda side, what: statistics.median(run[stage][what] for run in side)
-            cpu, wall = ([middle(side, what) for side in (ours, theirs)] for what in ("cpu_s", "wall_s"))
-            table[name][stage] = {"ours_s": cpu[0], "theirs_s": cpu[1], "ratio": cpu[0] / cpu[1],
+            told, wall = ([middle(side, what) for side in (ours, theirs)] for what in (clock, "wall_s"))
+            table[name][stage] = {"ours_s": told[0], "theirs_s": told[1], "ratio": told[0] / told[1],
                                   "ours_wall_s": wall[0], "theirs_wall_s": wall[1]}
-            print(f"{name:<16} {stage:<18} ours {cpu[0]:8.3f} s  theirs {cpu[1]:8.3f} s  ratio {cpu[0] / cpu[1]:.2f}"
-                  f"   wall {wall[0]:.3f} / {wall[1]:.3f} s", flush=True)
+            print(f"{name:<16} {stage:<18} ours {told[0]:8.4f} s  theirs {told[1]:8.4f} s  ratio "
+                  f"{told[0] / told[1]:.2f}   wall {wall[0]:.4f} / {wall[1]:.4f} s", flush=True)
+        halves = [run["encoder_f16"] for run in ours if "encoder_f16" in run]
+        if halves:
+            table[name]["encoder_f16"] = halves[-1]
+            print(f"{name:<16} encoder in f16: {halves[-1]}", flush=True)
         table[name]["second_track_share"] = statistics.median(run["second_track_share"] for run in ours)
         print(f"{name:<16} a second track costs {table[name]['second_track_share']:.2f} of the first", flush=True)
         if given.json:

@@ -9,7 +9,7 @@
 use burn::tensor::activation::sigmoid;
 use burn::tensor::{DType, Tensor};
 
-use crate::net::blocks::{sine_pe_1d, sine_pe_2d, to_tokens};
+use crate::net::blocks::{in_dtype, sine_pe_1d, sine_pe_2d, to_tokens};
 use crate::net::cpu;
 use crate::net::resize::{Kernel, resize};
 use crate::net::sam2::Sam2;
@@ -97,7 +97,7 @@ impl Sam2 {
         for mask in masks {
             let row =
                 tpos.clone().narrow(0, rows.saturating_sub(mask.t_pos + 1), 1).unsqueeze::<3>();
-            memory.push(to_tokens(as_f32(mask.features.clone())));
+            memory.push(to_tokens(in_dtype(mask.features.clone(), DType::F32)));
             memory_pos.push((spatial_pos.clone() + row).expand([b, h * w, mem_dim]));
         }
         let mut n_ptr_tokens = 0;
@@ -171,8 +171,4 @@ impl Sam2 {
         let absent = (present.neg() + 1.0).reshape([b, 1, 1, 1]);
         features + absent * self.no_obj_embed_spatial.val().reshape([1, mem_dim, 1, 1])
     }
-}
-
-fn as_f32(x: Tensor<4>) -> Tensor<4> {
-    if x.dtype() == DType::F32 { x } else { x.cast(DType::F32) }
 }

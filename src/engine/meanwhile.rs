@@ -1,0 +1,258 @@
+//! The CPU answers while a GPU gets ready.
+//!
+//! A GPU compiles and tries its kernels in every process anew: the shipped network's first mask took 45 s on an H100, and
+//! 24 ms on two cores. Nobody shall wait for that: with `--device auto` the CPU's network is loaded at once, the GPU's on a
+//! thread of its own, and the network thread changes over between two frames (`worker`). What decides whether this file is
+//! right: the GPU's network has run everything that a session asks of it before it counts as ready, and one that fails
+//! leaves the CPU at work with the reason in the status line.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use crate::domain::{FramePrompts, GrayFrame, PointKind, PointPx};
+use crate::net::device::{self, DeviceWant, Picked};
+
+use super::shelf::Movable;
+use super::{Anchor, Direction, Image, NetSegmenter, Segmenter};
+
+/// Deep call chains of the tensor library need more than a thread usually has.
+const STACK_BYTES: usize = 64 << 20;
+/// Why the CPU is at work.
+const UNTIL: &str = "until the GPU is ready";
+/// Side of the made-up frame, px; networks see every frame at their own size.
+const SIDE: usize = 256;
+/// Points of the frames that are asked: kernels depend on their number only roughly.
+const POINTS: [usize; 4] = [2, 4, 6, 9];
+/// Frames of a walk until its memory is full.
+const WALK: usize = 9;
+
+/// Which network.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub(super) card: Option<PathBuf>,
+    pub(super) features_mib: usize,
+}
+
+impl Wanted {
+    fn on(&self, picked: Picked) -> Result<NetSegmenter, String> {
+        let mut net = NetSegmenter::load_on(self.card.as_deref(), picked)?;
+        net.set_feature_budget(self.features_mib);
+        Ok(net)
+    }
+}
+
+/// How far the GPU of this process is.
+#[derive(Default)]
+enum Gpu {
+    #[default]
+    Untried,
+    Warming,
+    Ready(Movable),
+    /// There is none, or it is or was at work.
+    Taken,
+    Useless {
+        why: String,
+        /// Whether the network at work says so.
+        told: bool,
+    },
+}
+
+#[derive(Default)]
+struct State {
+    gpu: Gpu,
+    /// Calls the thread that is to change over.
+    wake: Option<Wake>,
+}
+
+/// Tells a network thread to look up from waiting.
+pub(super) type Wake = Arc<dyn Fn() + Send + Sync>;
+
+/// The GPU of a session and of those after it; clones are the same.
+#[derive(Clone, Default)]
+pub(super) struct Meanwhile(Arc<Mutex<State>>);
+
+/// Threads that get a GPU ready.
+static AT_WORK: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether a thread still gets a GPU ready. A program that ends now must not let the driver's own end come in between.
+pub fn gpu_at_work() -> bool {
+    AT_WORK.load(Ordering::SeqCst) > 0
+}
+
+impl Meanwhile {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether [`Meanwhile::load`] has another answer than before: the GPU is ready, or turned out to be of no use.
+    pub(super) fn news(&self) -> bool {
+        matches!(self.lock().gpu, Gpu::Ready(_) | Gpu::Useless { told: false, .. })
+    }
+
+    /// From now on `wake` is called when there are news.
+    pub(super) fn tells(&self, wake: Wake) {
+        self.lock().wake = Some(wake);
+    }
+
+    /// The network that can answer at once: the GPU's where it is ready, else the CPU's, and the GPU begins to get ready.
+    /// Where there is no GPU, or not enough memory for both, as `--device auto` always does.
+    ///
+    /// # Errors
+    /// A sentence: what is wrong with the card, the weights or the memory.
+    pub(super) fn load(&self, wanted: &Wanted) -> Result<Movable, String> {
+        let mut state = self.lock();
+        let picked = match std::mem::take(&mut state.gpu) {
+            Gpu::Ready(net) => {
+                state.gpu = Gpu::Taken;
+                return Ok(net);
+            }
+            Gpu::Useless { why, .. } => {
+                let picked = device::cpu(&why);
+                state.gpu = Gpu::Useless { why, told: true };
+                Some(picked)
+            }
+            Gpu::Warming => {
+                state.gpu = Gpu::Warming;
+                Some(device::cpu(UNTIL))
+            }
+            Gpu::Untried if device::gpu_in_sight() => {
+                if let Ok(net) = wanted.on(device::cpu(UNTIL)) {
+                    state.gpu = Gpu::Warming;
+                    drop(state);
+                    self.warm(wanted.clone());
+                    return Ok(Box::new(net));
+                }
+                state.gpu = Gpu::Taken;
+                None
+            }
+            Gpu::Untried | Gpu::Taken => {
+                state.gpu = Gpu::Taken;
+                None
+            }
+        };
+        drop(state);
+        let picked = match picked {
+            Some(picked) => picked,
+            None => device::pick(DeviceWant::Auto).map_err(|error| error.to_string())?,
+        };
+        Ok(Box::new(wanted.on(picked)?))
+    }
+
+    /// Begins to get the GPU ready.
+    fn warm(&self, wanted: Wanted) {
+        let here = self.clone();
+        let work = move || {
+            let found = std::panic::catch_unwind(|| warmed(&wanted));
+            let found = found.unwrap_or_else(|_| Err("the GPU stopped while it got ready".into()));
+            AT_WORK.fetch_sub(1, Ordering::SeqCst);
+            here.found(found);
+        };
+        AT_WORK.fetch_add(1, Ordering::SeqCst);
+        let thread = thread::Builder::new().name("sonomark-warm".into()).stack_size(STACK_BYTES);
+        if let Err(cause) = thread.spawn(work) {
+            AT_WORK.fetch_sub(1, Ordering::SeqCst);
+            self.found(Err(format!("no thread to get the GPU ready ({cause})")));
+        }
+    }
+
+    fn found(&self, found: Result<NetSegmenter, String>) {
+        let mut state = self.lock();
+        state.gpu = match found {
+            Ok(net) => Gpu::Ready(Box::new(net)),
+            Err(why) => Gpu::Useless { why, told: false },
+        };
+        let wake = state.wake.clone();
+        drop(state);
+        if let Some(wake) = wake {
+            wake();
+        }
+    }
+}
+
+/// The network on the GPU, after it did all that a session asks of it.
+fn warmed(wanted: &Wanted) -> Result<NetSegmenter, String> {
+    let picked = device::pick(DeviceWant::Auto).map_err(|error| error.to_string())?;
+    if !picked.gpu {
+        // `CPU (2 cores): why`.
+        let why = picked.description;
+        return Err(why.split_once(": ").map_or(why.clone(), |(_, why)| why.to_owned()));
+    }
+    let mut net = wanted.on(picked)?;
+    run_through(&mut net).map_err(|error| error.to_string())?;
+    Ok(net)
+}
+
+/// Everything once, on a made-up frame.
+fn run_through(net: &mut dyn Segmenter) -> Result<(), super::SegmentError> {
+    let pixels = (0..SIDE * SIDE).map(|i| (i * 37 % 251) as u8).collect();
+    let pixels = GrayFrame { width_px: SIDE as u32, height_px: SIDE as u32, pixels };
+    let image = |frame| Image { frame, pixels: &pixels };
+    net.open_clip(WALK + 1);
+    for points in POINTS {
+        net.refresh(image(0), &on_a_circle(points))?;
+    }
+    net.begin_walk(true);
+    net.anchor(image(0), &Anchor::Prompts(on_a_circle(4)))?;
+    for frame in 1..=WALK {
+        net.follow(image(frame), Direction::Forward)?;
+    }
+    net.open_clip(1);
+    Ok(())
+}
+
+fn on_a_circle(points: usize) -> FramePrompts {
+    let middle = SIDE as f32 / 2.0;
+    let at = |i: usize| {
+        let angle = i as f32 / points as f32 * std::f32::consts::TAU;
+        PointPx::new(middle + 60.0 * angle.cos(), middle + 50.0 * angle.sin())
+    };
+    let points = (0..points).map(|i| (PointKind::Boundary, at(i))).collect();
+    FramePrompts { points, ..FramePrompts::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted() -> Wanted {
+        Wanted { card: None, features_mib: 64 }
+    }
+
+    fn at(gpu: Gpu) -> Meanwhile {
+        Meanwhile(Arc::new(Mutex::new(State { gpu, wake: None })))
+    }
+
+    fn device_of(gpu: &Meanwhile) -> String {
+        gpu.load(&wanted()).expect("the shipped network").info().device
+    }
+
+    #[test]
+    fn a_gpu_that_is_of_no_use_leaves_the_cpu_with_the_reason() {
+        let gpu = at(Gpu::Warming);
+        let (told, heard) = std::sync::mpsc::channel();
+        gpu.tells(Arc::new(move || told.send(()).unwrap_or_default()));
+        assert!(device_of(&gpu).ends_with(": until the GPU is ready") && !gpu.news());
+        gpu.found(Err("it failed".into()));
+        assert!(heard.try_recv().is_ok() && gpu.news());
+        for _ in 0..2 {
+            assert!(device_of(&gpu).ends_with(": it failed") && !gpu.news());
+        }
+    }
+
+    #[test]
+    fn the_network_that_is_ready_is_taken_once() {
+        let gpu = at(Gpu::Warming);
+        gpu.found(wanted().on(device::cpu("stands for a GPU")));
+        assert!(gpu.news());
+        assert!(device_of(&gpu).ends_with("stands for a GPU"));
+        assert!(!gpu.news() && matches!(gpu.lock().gpu, Gpu::Taken));
+    }
+
+    #[test]
+    fn getting_ready_runs_through_the_shipped_network() {
+        let mut net = wanted().on(device::cpu("a test")).expect("the shipped network");
+        run_through(&mut net).expect("every call answers");
+    }
+}

@@ -55,7 +55,12 @@ pub(super) fn report(settings: &Settings, load: Load, scratch: &Path) -> Result<
     (options.sides, options.batches) = ([load.side; 2], [load.batch; 2]);
     (options.clip_share, options.report_every, options.threads) = (0.0, 1, load.threads);
     options.region_share = 0.0;
-    let set = StillSet { name: "made up".into(), stills: stills(), sha256: String::new() };
+    let set = StillSet {
+        name: "made up".into(),
+        stills: stills(),
+        clips: Vec::new(),
+        sha256: String::new(),
+    };
     let (mut wall, mut cpu) = (Vec::new(), Vec::new());
     let seen = |_: &_| {
         wall.push(Instant::now());

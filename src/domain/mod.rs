@@ -50,7 +50,7 @@ pub use ruler::{MARKS_ASIDE, RayMark, marks_along};
 pub use shown::{panic_told, shown};
 pub use snap::snap_to_points;
 pub use strip::{crossings, sampled};
-pub use touch::moved_through;
+pub use touch::{moved_through, off_by};
 pub use track::{
     Attributes, FrameMask, MaskSource, Track, TrackId, TrackInfo, Window, insert_window,
     remove_from_windows,

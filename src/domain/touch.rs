@@ -19,9 +19,34 @@ pub fn moved_through(mask: &Bitmap, points: &[PointPx]) -> Bitmap {
     Bitmap::from_logits(mask.width_px, mask.height_px, &logits)
 }
 
+/// How far `points` are off the contour of `mask`: the farthest one's distance as a part of the radius that a disc of the
+/// mask's area has. Infinite for an empty mask, 0 without points.
+#[must_use]
+pub fn off_by(mask: &Bitmap, points: &[PointPx]) -> f32 {
+    let contour = mask.boundary();
+    let contour = || contour.iter().map(|(x, y)| PointPx::pixel_centre(*x, *y));
+    let away = |at: &PointPx| contour().map(|p| p.distance(*at)).fold(f32::INFINITY, f32::min);
+    let farthest = points.iter().map(away).fold(0.0, f32::max);
+    farthest / (mask.area_px() as f32 / std::f32::consts::PI).sqrt()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn points_are_off_by_a_part_of_the_radius() {
+        let disc =
+            Bitmap::from_fn(120, 100, |x, y| (x as f32 - 60.0).hypot(y as f32 - 50.0) < 30.0);
+        let off = |points: &[(f32, f32)]| {
+            off_by(&disc, &points.iter().map(|(x, y)| PointPx::new(*x, *y)).collect::<Vec<_>>())
+        };
+        assert_eq!(off(&[]), 0.0);
+        assert!(off(&[(90.5, 50.5), (60.5, 20.5)]) < 0.05);
+        let farthest = off(&[(90.5, 50.5), (60.5, 95.5)]);
+        assert!((farthest - 0.5).abs() < 0.05, "{farthest}");
+        assert_eq!(off_by(&Bitmap::empty(9, 9), &[PointPx::new(1.0, 1.0)]), f32::INFINITY);
+    }
 
     #[test]
     fn one_point_moves_the_contour_near_it_and_leaves_the_rest() {

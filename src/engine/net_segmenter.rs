@@ -8,7 +8,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use crate::domain::{Bitmap, FrameIndex, FramePrompts, GrayFrame, moved_through};
+use crate::domain::{Bitmap, FrameIndex, FramePrompts, GrayFrame, between, moved_through, off_by};
 use crate::net::budget::{Budget, free_bytes};
 use crate::net::config::ModelCard;
 use crate::net::device::{DeviceWant, Picked, pick};
@@ -150,9 +150,25 @@ impl NetSegmenter {
         {
             return Ok(given(mask.to_bitmap()));
         }
-        if let Some(bitmap) = corrected(image, prompts) {
-            return Ok(given(bitmap));
+        match corrected(image, prompts) {
+            Some(Corrected::Moved(bitmap)) => Ok(given(bitmap)),
+            Some(Corrected::Lost(moved)) => {
+                let points = prompts.boundary_points();
+                let alone = FramePrompts { mask: None, ..prompts.clone() };
+                let mut decided = self.ask(image, &alone)?;
+                // Two points say little; what the mask knows still counts for half.
+                if points.len() <= 2 && decided.bitmap.area_px() > 0 {
+                    let middle = between(&moved, &decided.bitmap, 0.5);
+                    decided.bitmap = moved_through(&middle, &points);
+                }
+                Ok(decided)
+            }
+            None => self.ask(image, prompts),
         }
+    }
+
+    /// Asks the network about a frame.
+    fn ask(&mut self, image: Image<'_>, prompts: &FramePrompts) -> Result<Decided, SegmentError> {
         let (encoded, encode_ms) = self.encoded(image)?;
         let begun = Instant::now();
         let Encoded { features, letterbox } = &encoded;
@@ -294,17 +310,37 @@ fn decided(found: Followed, encode_ms: f32, begun: Instant) -> Decided {
     }
 }
 
-/// A mask at hand that a person corrects by boundary points alone: it is moved through them.
+/// A mask at hand that a person corrects by boundary points alone, moved through them.
+enum Corrected {
+    /// It was nearly right.
+    Moved(Bitmap),
+    /// The points are so far from it that the network should look again.
+    Lost(Bitmap),
+}
+
+/// A mask is lost when a point is off it by this part of its radius ([`off_by`]); a single point has to be off by more,
+/// because the network knows little from one.
+const LOST: f32 = 0.3;
+const LOST_BY_ONE: f32 = 0.4;
+
+/// What becomes of a mask at hand and boundary points.
 ///
-/// Asked about a mask and so few points the shipped network throws away what was right. Measured on
-/// 9 synthetic clips, mean IoU of a propagated mask and after 1, 2, 3, 4 points on its worst places:
-/// .712, then .092, .262, .292, .569 by the network and .795, .817, .830, .852 by moving it.
-fn corrected(image: Image<'_>, prompts: &FramePrompts) -> Option<Bitmap> {
+/// Measured on 16 synthetic clips, 147 propagated frames, points on their worst places, mean IoU before and after 1, 2, 3,
+/// 4, 5, 6 points. Masks below .6 (23): moved .377, .413, .420, .457, .473, .508, .516; the network where they count as
+/// lost .377, .532, .636, .741, .836, .800, .842. Masks above .85 (98): moved .900, .916, .917, .928, .936, .941, .944; the
+/// network from the points alone .900, .549, .764, .825, .887, .910, .933. Asked about the mask and the points at once it
+/// throws away what was right.
+fn corrected(image: Image<'_>, prompts: &FramePrompts) -> Option<Corrected> {
     let mask = prompts.mask.as_ref().filter(|mask| !mask.is_empty())?;
     let points = prompts.boundary_points();
     let alone = prompts.bounding_box.is_none() && points.len() == prompts.points.len();
     let bitmap = mask.to_bitmap();
-    (alone && fits(&bitmap, image.pixels)).then(|| moved_through(&bitmap, &points))
+    (alone && fits(&bitmap, image.pixels)).then(|| {
+        let moved = moved_through(&bitmap, &points);
+        let enough = if points.len() == 1 { LOST_BY_ONE } else { LOST };
+        let lost = off_by(&bitmap, &points) > enough;
+        if lost { Corrected::Lost(moved) } else { Corrected::Moved(moved) }
+    })
 }
 
 /// A person's own mask: certain, and untouched.

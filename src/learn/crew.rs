@@ -203,6 +203,7 @@ mod tests {
         StillSet {
             name: "discs".into(),
             stills: (0..6).map(still).collect(),
+            clips: Vec::new(),
             sha256: String::new(),
         }
     }

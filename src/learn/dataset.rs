@@ -147,6 +147,8 @@ pub struct StillSet {
     pub name: String,
     /// In the order of the list.
     pub stills: Vec<Still>,
+    /// Pieces of labelled clips, for training on clips; see [`StillSet::load_clips`].
+    pub clips: Vec<LabelledClip>,
     /// SHA-256 over the bytes of every file read, in lower-case hex.
     pub sha256: String,
 }
@@ -179,7 +181,17 @@ impl StillSet {
         if stills.is_empty() {
             return Err(DataError::Nothing { file: shown(&source.dir.display().to_string()) });
         }
-        Ok(Self { name: source.name(), stills, sha256: hex(hash) })
+        Ok(Self { name: source.name(), stills, clips: Vec::new(), sha256: hex(hash) })
+    }
+
+    /// Adds the clips and volumes of a manifest to its stills, thinned to what training needs; folders of stills have
+    /// none. `longest` caps the longer side, px.
+    ///
+    /// # Errors
+    /// As [`StillSet::load`].
+    pub fn load_clips(self, source: &DataSource, longest: Option<u32>) -> Result<Self, DataError> {
+        let clips = if source.is_manifest() { load::pieces(source, longest)? } else { Vec::new() };
+        Ok(Self { clips, ..self })
     }
 
     /// Structures of all stills.
@@ -267,7 +279,7 @@ pub(super) fn shrink(
     (resized(image, nw, nh), GrayFrame { width_px: nw, height_px: nh, pixels })
 }
 
-pub(super) fn pyramid(image: GrayFrame) -> Vec<GrayFrame> {
+pub(in crate::learn) fn pyramid(image: GrayFrame) -> Vec<GrayFrame> {
     let mut levels = vec![image];
     for _ in 0..2 {
         let last = &levels[levels.len() - 1];

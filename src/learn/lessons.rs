@@ -7,7 +7,7 @@
 use burn::tensor::{Device, Tensor};
 
 use super::annotator::SimulatedUser;
-use super::augment::{ClipLesson, Lesson, clip_lesson, lesson};
+use super::augment::{ClipLesson, Lesson, clip_lesson, lesson, real_clip_lesson};
 use super::dataset::{Still, StillSet};
 use super::loss::{
     BoundaryLoss, BoundaryLossConfig, ClickMass, LossWeights, Reading, actual_iou, cross_entropy,
@@ -78,17 +78,24 @@ impl Plan {
     #[must_use]
     pub fn render(&self, sets: &[StillSet]) -> Batch {
         let mut rng = fastrand::Rng::with_seed(self.seed);
-        let mut draw = || -> Option<(fastrand::Rng, &Still)> {
+        let mut draw = || -> (fastrand::Rng, &StillSet, &Still) {
             let set = &sets[rng.usize(..sets.len())];
-            Some((rng.fork(), &set.stills[rng.usize(..set.stills.len())]))
+            (rng.fork(), set, &set.stills[rng.usize(..set.stills.len())])
         };
         match self.subject {
             Subject::Clip { frames } => Batch::Clips(fill(self.batch, || {
-                let (mut own, still) = draw()?;
-                clip_lesson(still, frames, self.side, &mut own)
+                let (mut own, set, still) = draw();
+                // Real clips show how tissue moves, moved stills more structures: half and half where there are both.
+                match set.clips.is_empty() || own.bool() {
+                    true => clip_lesson(still, frames, self.side, &mut own),
+                    false => {
+                        let clip = &set.clips[own.usize(..set.clips.len())];
+                        real_clip_lesson(clip, frames, self.side, &mut own)
+                    }
+                }
             })),
             _ => Batch::Stills(fill(self.batch, || {
-                let (mut own, still) = draw()?;
+                let (mut own, _, still) = draw();
                 lesson(still, PER_STILL, self.side, &mut own)
             })),
         }

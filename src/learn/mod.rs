@@ -120,7 +120,13 @@ pub fn train(
     let sets = options
         .sources
         .iter()
-        .map(|s| StillSet::load(s, Some(TRAIN_SIDE_PX), Pick::AllComponents))
+        .map(|s| {
+            let stills = StillSet::load(s, Some(TRAIN_SIDE_PX), Pick::AllComponents)?;
+            match options.clip_share > 0.0 && options.clips_from < 1.0 {
+                true => stills.load_clips(s, Some(TRAIN_SIDE_PX)),
+                false => Ok(stills),
+            }
+        })
         .collect::<Result<Vec<_>, _>>()?;
     train_on(&sets, options, devices, progress, cancel)
 }

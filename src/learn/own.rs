@@ -70,7 +70,7 @@ pub fn accepted_stills(
         let cause = "it has no accepted frame whose clip is among --clips; accept masks first, and give the folder of the clips";
         return Err(unreadable(root, cause));
     }
-    let set = StillSet { name: "accepted".into(), stills, sha256: hex(hash) };
+    let set = StillSet { name: "accepted".into(), stills, clips: Vec::new(), sha256: hex(hash) };
     Ok(OwnStills { set, clips, notes })
 }
 

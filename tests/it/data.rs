@@ -486,6 +486,19 @@ fn clips_of_a_manifest_have_the_windows_of_their_masks() {
     let object = &clips[0].objects[0];
     assert_eq!((object.label, object.windows[0].first, object.windows[0].last), (2, 1, 3));
     assert!(object.masks[0].is_empty() && object.masks[2].area_px() > 330);
+    // What training on clips draws from: the labelled frames in a row, no larger than asked.
+    let source = DataSource::parse(&text);
+    let set = StillSet::load(&source, Some(40), Pick::AllComponents).unwrap();
+    assert!(set.clips.is_empty());
+    let set = set.load_clips(&source, Some(40)).unwrap();
+    let [piece] = &set.clips[..] else { panic!("{} clips", set.clips.len()) };
+    assert_eq!((piece.frames.len(), piece.objects[0].masks.len()), (3, 3));
+    assert!(piece.frames.iter().all(|f| f.width_px.max(f.height_px) == 40));
+    let first = &piece.objects[0].masks[0];
+    assert!(
+        (first.width_px(), first.height_px())
+            == (piece.frames[0].width_px, piece.frames[0].height_px)
+    );
 }
 
 #[test]

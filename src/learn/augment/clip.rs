@@ -1,4 +1,5 @@
-//! Short clips in which a still drifts, bends, changes its gain and lets a structure fade out of the plane.
+//! Short clips: in which a still drifts, bends, changes its gain and lets a structure fade out of the plane, and pieces of
+//! real ones.
 //!
 //! What decides whether this file is right: picture and mask go through one mapping on every frame, and a structure that
 //! has faded has no mask.
@@ -9,7 +10,7 @@ use super::{
     uniform, warp_mask,
 };
 use crate::domain::{Bitmap, PointPx};
-use crate::learn::dataset::Still;
+use crate::learn::dataset::{LabelledClip, Still, pyramid};
 
 /// One training clip about one structure.
 #[derive(Debug, Clone)]
@@ -54,7 +55,7 @@ pub fn clip_lesson(
 ) -> Option<ClipLesson> {
     let object = still.objects[rng.usize(..still.objects.len())].to_bitmap();
     let bounds = object.bounds()?;
-    let base = placement(still, &object.to_mask(), side, rng);
+    let base = placement(&object.to_mask(), side, rng);
     let layer = Layer::cut(still, &object, rng);
     let centre = [(bounds.min.x + bounds.max.x) / 2.0, (bounds.min.y + bounds.max.y) / 2.0];
     let s = side as f32;
@@ -64,7 +65,7 @@ pub fn clip_lesson(
     let seen = visibility(frames, rng);
     let look = Look::draw(rng);
     let gain = Sway::draw(0.15, frames, rng);
-    let (source, ratio) = level(still, base.scale());
+    let (source, ratio) = level(&still.levels, base.scale());
     let (mut images, mut masks) = (Vec::with_capacity(frames), Vec::with_capacity(frames));
     for (f, section) in seen.iter().enumerate() {
         let modes = bend.on(f);
@@ -96,16 +97,68 @@ pub fn clip_lesson(
         images.push(image);
         masks.push(mask);
     }
-    let least = LEAST_AREA_PX * (s / 256.0).powi(2);
+    marked(images, masks, rng)
+}
+
+/// Frames apart that follow each other in a lesson from a real clip.
+const STRIDES: std::ops::RangeInclusive<usize> = 1..=3;
+
+/// `frames` frames of a real clip about one of its structures, visible on the first: every first, second or third frame,
+/// forwards or backwards, and back again where the clip ends. `None` when chance put it badly.
+pub fn real_clip_lesson(
+    clip: &LabelledClip,
+    frames: usize,
+    side: usize,
+    rng: &mut fastrand::Rng,
+) -> Option<ClipLesson> {
+    let object = &clip.objects[rng.usize(..clip.objects.len().max(1))..].first()?;
+    let seen: Vec<usize> =
+        (0..clip.frames.len()).filter(|frame| !object.masks[*frame].is_empty()).collect();
+    let start = *rng.choice(&seen)?;
+    let (stride, backwards) = (rng.usize(STRIDES), chance(rng, 0.5));
+    let shown: Vec<usize> =
+        (0..frames).map(|i| to_and_fro(start, i * stride, backwards, clip.frames.len())).collect();
+    let place = placement(&object.masks[start], side, rng);
+    let undo = place.inverse();
+    let look = Look::draw(rng);
+    let (mut images, mut masks) = (Vec::with_capacity(frames), Vec::with_capacity(frames));
+    for frame in shown {
+        let levels = pyramid(clip.frames[frame].clone());
+        let (source, ratio) = level(&levels, place.scale());
+        let mut image = render(side, |p| sample(source, undo.at(p).map(|v| v * ratio)) / 255.0);
+        look.apply(&mut image, side, rng);
+        images.push(image);
+        masks.push(warp_mask(&object.masks[frame].to_bitmap(), side, |p| undo.at(p)));
+    }
+    marked(images, masks, rng)
+}
+
+/// The frame `steps` after `start` of `count`, turning round at both ends.
+fn to_and_fro(start: usize, steps: usize, backwards: bool, count: usize) -> usize {
+    let period = (2 * count).saturating_sub(2).max(1);
+    // A walk backwards is the way back of a round trip.
+    let phase = if backwards { period - start % period } else { start };
+    let at = (phase + steps) % period;
+    at.min(period - at).min(count - 1)
+}
+
+/// The lesson of drawn frames; `None` where too little of the structure is on the first.
+fn marked(
+    images: Vec<Vec<f32>>,
+    mut masks: Vec<Bitmap>,
+    rng: &mut fastrand::Rng,
+) -> Option<ClipLesson> {
+    let side = masks.first()?.width_px;
+    let least = LEAST_AREA_PX * (side as f32 / 256.0).powi(2);
     for mask in masks.iter_mut().skip(1).filter(|m| (m.area_px() as f32) < 0.5 * least) {
-        *mask = Bitmap::empty(side as u32, side as u32);
+        *mask = Bitmap::empty(side, side);
     }
     if (masks[0].area_px() as f32) < least {
         return None;
     }
     let seen_before =
         |f: usize| f > 0 && masks[f - 1].pixels.contains(&true) && masks[f].pixels.contains(&true);
-    let carried = (0..frames)
+    let carried = (0..masks.len())
         .map(|f| (seen_before(f) && !chance(rng, 0.08)).then(|| carried(&masks[f], rng)))
         .collect();
     Some(ClipLesson { frames: images, masks, carried })
@@ -207,5 +260,73 @@ impl Layer {
         };
         let from = [0, 1].map(|k| mirrored(q[k] + self.shift[k], self.limits[k]));
         here + hole * (plain(from) - here)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{GrayFrame, Window};
+    use crate::learn::dataset::ClipObject;
+
+    #[test]
+    fn a_clip_is_walked_to_and_fro() {
+        let walk = |start, backwards| -> Vec<usize> {
+            (0..7).map(|i| to_and_fro(start, i, backwards, 4)).collect()
+        };
+        assert_eq!(walk(1, false), [1, 2, 3, 2, 1, 0, 1]);
+        assert_eq!(walk(1, true), [1, 0, 1, 2, 3, 2, 1]);
+        assert_eq!(to_and_fro(0, 5, true, 1), 0);
+    }
+
+    /// A bright disc that moves to the right, on black.
+    fn moving_disc() -> LabelledClip {
+        let at = |frame: u32| {
+            Bitmap::from_fn(160, 120, move |x, y| {
+                (x as f32 - 50.0 - 8.0 * frame as f32).hypot(y as f32 - 60.0) < 18.0
+            })
+        };
+        let masks: Vec<Bitmap> = (0..7).map(at).collect();
+        let gray = |mask: &Bitmap| GrayFrame {
+            width_px: 160,
+            height_px: 120,
+            pixels: mask.pixels.iter().map(|inside| if *inside { 220 } else { 20 }).collect(),
+        };
+        LabelledClip {
+            name: "disc".into(),
+            frames: masks.iter().map(gray).collect(),
+            objects: vec![ClipObject {
+                label: 1,
+                windows: vec![Window { first: 0, last: 6 }],
+                masks: masks.iter().map(Bitmap::to_mask).collect(),
+            }],
+        }
+    }
+
+    #[test]
+    fn picture_and_mask_of_a_real_clip_stay_together() {
+        let clip = moving_disc();
+        let mut moved = 0;
+        for seed in 0..20 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let Some(lesson) = real_clip_lesson(&clip, 6, 64, &mut rng) else { continue };
+            assert_eq!((lesson.frames.len(), lesson.masks.len()), (6, 6));
+            for (image, mask) in lesson.frames.iter().zip(&lesson.masks) {
+                let mean = |inside: bool| {
+                    let values: Vec<f32> = image
+                        .iter()
+                        .zip(&mask.pixels)
+                        .filter(|(_, p)| **p == inside)
+                        .map(|(v, _)| *v)
+                        .collect();
+                    values.iter().sum::<f32>() / values.len().max(1) as f32
+                };
+                if mask.area_px() > 0 && mask.area_px() < 64 * 64 {
+                    assert!(mean(true) > mean(false) + 0.2, "seed {seed}");
+                }
+            }
+            moved += usize::from(lesson.masks[0] != lesson.masks[1]);
+        }
+        assert!(moved > 10, "{moved} of 20 move");
     }
 }

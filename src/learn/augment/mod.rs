@@ -11,7 +11,7 @@ use super::annotator::gaussian;
 use super::dataset::Still;
 use crate::domain::{Bitmap, GrayFrame, Mask};
 use bend::{bent, folds};
-pub use clip::{ClipLesson, clip_lesson};
+pub use clip::{ClipLesson, clip_lesson, real_clip_lesson};
 
 /// Structures smaller than this (on a 256 px image, px) are not worth a lesson.
 const LEAST_AREA_PX: f32 = 60.0;
@@ -93,8 +93,8 @@ fn bilinear(p: [f32; 2], w: i32, h: i32, value: impl Fn(usize) -> f32) -> f32 {
     top * (1.0 - fy) + bottom * fy
 }
 
-/// The level of a still that is closest above the wanted scale, and that level's px per px of the first.
-fn level(still: &Still, scale: f32) -> (&GrayFrame, f32) {
+/// The level of an image that is closest above the wanted scale, and that level's px per px of the first.
+fn level(levels: &[GrayFrame], scale: f32) -> (&GrayFrame, f32) {
     let wanted = if scale < 0.3 {
         2
     } else if scale < 0.6 {
@@ -102,14 +102,13 @@ fn level(still: &Still, scale: f32) -> (&GrayFrame, f32) {
     } else {
         0
     };
-    let at = wanted.min(still.levels.len() - 1);
-    let level = &still.levels[at];
-    (level, level.width_px as f32 / still.levels[0].width_px as f32)
+    let level = &levels[wanted.min(levels.len() - 1)];
+    (level, level.width_px as f32 / levels[0].width_px as f32)
 }
 
-/// Where a lesson looks: on the whole still or close to one structure.
-fn placement(still: &Still, object: &Mask, side: usize, rng: &mut fastrand::Rng) -> Affine {
-    let (w, h) = (still.frame().width_px as f32, still.frame().height_px as f32);
+/// Where a lesson looks: on the whole image or close to one structure, whose mask has the image's size.
+fn placement(object: &Mask, side: usize, rng: &mut fastrand::Rng) -> Affine {
+    let (w, h) = (object.width_px() as f32, object.height_px() as f32);
     let (side, fit) = (side as f32, side as f32 / w.max(h));
     let bounds = object.to_bitmap().bounds();
     let (mut scale, mut from, mut to) = (0.0, [w / 2.0, h / 2.0], [0.0; 2]);
@@ -140,7 +139,7 @@ fn placement(still: &Still, object: &Mask, side: usize, rng: &mut fastrand::Rng)
 pub fn lesson(still: &Still, count: usize, side: usize, rng: &mut fastrand::Rng) -> Option<Lesson> {
     let mut order: Vec<usize> = (0..still.objects.len()).collect();
     rng.shuffle(&mut order);
-    let place = placement(still, &still.objects[order[0]], side, rng);
+    let place = placement(&still.objects[order[0]], side, rng);
     let (undo, modes) = (place.inverse(), folds(side as f32, rng));
     let from: Vec<[f32; 2]> = pixels(side).map(|p| undo.at(bent(p, &modes))).collect();
     let back = |p: [f32; 2]| from[p[1] as usize * side + p[0] as usize];
@@ -156,7 +155,7 @@ pub fn lesson(still: &Still, count: usize, side: usize, rng: &mut fastrand::Rng)
     while masks.len() < count {
         masks.push(first.clone());
     }
-    let (source, ratio) = level(still, place.scale());
+    let (source, ratio) = level(&still.levels, place.scale());
     let mut image = render(side, |p| sample(source, back(p).map(|v| v * ratio)) / 255.0);
     shade(&mut image, side, rng);
     Look::draw(rng).apply(&mut image, side, rng);

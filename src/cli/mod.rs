@@ -43,7 +43,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use crate::codec::{self, Clip, OpenOptions};
 use crate::config::{Flags, Origin, Settings};
 use crate::domain::{nearest_word, panic_told, shown};
-use crate::engine::{decided, gpu_at_work, shipped_card};
+use crate::engine::{decided, gpu_warming, shipped_card};
 use crate::net::cards;
 use crate::net::findings;
 use crate::net::library::Library;
@@ -223,7 +223,7 @@ pub fn main() -> ExitCode {
             failure.code()
         }
     };
-    if gpu_at_work() {
+    if gpu_warming() {
         let _ = std::io::Write::flush(&mut std::io::stdout());
         // SAFETY: nothing of this process is used after it. A usual exit would end the driver under a thread that is in it.
         unsafe { libc::_exit(i32::from(code)) }

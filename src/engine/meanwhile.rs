@@ -74,11 +74,11 @@ pub(super) type Wake = Arc<dyn Fn() + Send + Sync>;
 pub(super) struct Meanwhile(Arc<Mutex<State>>);
 
 /// Threads that get a GPU ready.
-static AT_WORK: AtomicUsize = AtomicUsize::new(0);
+static WARMING: AtomicUsize = AtomicUsize::new(0);
 
 /// Whether a thread still gets a GPU ready. A program that ends now must not let the driver's own end come in between.
-pub fn gpu_at_work() -> bool {
-    AT_WORK.load(Ordering::SeqCst) > 0
+pub fn gpu_warming() -> bool {
+    WARMING.load(Ordering::SeqCst) > 0
 }
 
 impl Meanwhile {
@@ -146,13 +146,13 @@ impl Meanwhile {
         let work = move || {
             let found = std::panic::catch_unwind(|| warmed(&wanted));
             let found = found.unwrap_or_else(|_| Err("the GPU stopped while it got ready".into()));
-            AT_WORK.fetch_sub(1, Ordering::SeqCst);
+            WARMING.fetch_sub(1, Ordering::SeqCst);
             here.found(found);
         };
-        AT_WORK.fetch_add(1, Ordering::SeqCst);
+        WARMING.fetch_add(1, Ordering::SeqCst);
         let thread = thread::Builder::new().name("sonomark-warm".into()).stack_size(STACK_BYTES);
         if let Err(cause) = thread.spawn(work) {
-            AT_WORK.fetch_sub(1, Ordering::SeqCst);
+            WARMING.fetch_sub(1, Ordering::SeqCst);
             self.found(Err(format!("no thread to get the GPU ready ({cause})")));
         }
     }

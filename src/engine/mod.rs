@@ -25,7 +25,7 @@ pub use event::{Event, Opened, SegmenterSource, SessionError, Surround, Ticket};
 pub use failing::Start;
 pub use features::Lru;
 pub use frames::Frames;
-pub use meanwhile::gpu_at_work;
+pub use meanwhile::gpu_warming;
 pub use net_segmenter::NetSegmenter;
 pub use propagate::{
     Ended, Plan, PlanError, Role, Span, Walk, WalkError, plan, plan_both_passes, plan_where, walk,

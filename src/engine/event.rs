@@ -103,6 +103,8 @@ pub struct Opened {
     pub view: Option<View>,
     /// What becomes of the pixels outside the ultrasound.
     pub surround: Surround,
+    /// The clip may hold patient data: its file does not say that it was de-identified.
+    pub private: bool,
     /// Sentences for the person: damage found, another session open, ...
     pub notes: Vec<String>,
     /// Unique among all sessions of this clip: shift it into the high 32 bits of new track,

@@ -90,6 +90,7 @@ impl<M: From<Event> + Send + 'static> Session<M> {
             history: loaded.history,
             view: loaded.view,
             surround,
+            private: clip.privacy().badge().is_some(),
             notes: loaded.notes,
             session_seed: loaded.session_seed,
         };

@@ -60,6 +60,8 @@ pub struct Model {
     pub picture: Picture,
     /// What becomes of the pixels outside the ultrasound.
     pub surround: Surround,
+    /// The clip may hold patient data.
+    pub private: bool,
     /// Size of the terminal.
     pub grid: Grid,
     /// Playing.
@@ -157,6 +159,7 @@ impl Model {
                 area: false,
             },
             surround: opened.surround,
+            private: opened.private,
             grid,
             cine: Cine { playing: false, speed: 1.0, due: Duration::ZERO },
             network: Network::Loading,

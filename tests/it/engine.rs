@@ -370,6 +370,7 @@ fn wait_for(events: &Receiver<Event>, wanted: impl Fn(&Event) -> bool) -> Event 
 fn a_step_is_durable_soon_and_there_again_after_reopening() {
     let project = tempfile::tempdir().unwrap();
     let (mut first, opened, events) = session(project.path());
+    assert!(opened.private, "a folder of frames says nothing of patients");
     assert_eq!((opened.info.frames, opened.annotation.tracks.len()), (16, 0));
     let step = add_track(opened.session_seed, "nerve");
     let written = Instant::now();

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
-use sonomark::domain::{Bitmap, GrayFrame};
-use sonomark::engine::{Decided, Event, SegmenterInfo};
+use sonomark::domain::{Bitmap, GrayFrame, Region};
+use sonomark::engine::{Decided, Event, SegmenterInfo, Surround};
 use sonomark::tui::graphics::Grid;
 use sonomark::tui::keymap::Keymap;
 use sonomark::tui::model::{Effect, Model, Msg};
@@ -80,6 +80,19 @@ fn an_untouched_clip_says_what_to_do() {
         );
         has(&text, &["network loading", "(32, 24)"]);
     }
+}
+
+#[test]
+fn what_may_hold_patient_data_is_told_for_as_long_as_it_does() {
+    const BADGE: &str = "may contain patient data";
+    let mut m = resized(120, 40);
+    assert!(!screen(&m).contains(BADGE));
+    m.private = true;
+    press(&mut m, "l l l b");
+    has(&screen(&m), &[BADGE]);
+    let region = Region::Box([4, 4, 60, 40]);
+    m.surround = Surround::Black(region);
+    has(&screen(&m), &[BADGE, "not black"]);
 }
 
 #[test]

@@ -34,6 +34,7 @@ pub(crate) fn opened(frames: usize) -> Opened {
         history: History::default(),
         view: None,
         surround: Surround::default(),
+        private: false,
         notes: Vec::new(),
         session_seed: 7,
     }

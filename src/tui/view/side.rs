@@ -9,6 +9,7 @@ use ratatui::widgets::{Clear, Paragraph};
 
 use crate::domain::review::FLAGGED;
 use crate::domain::{FrameMask, MaskSource, PointKind, Prompt, Track, TrackId, measured, shown};
+use crate::engine::Surround;
 use crate::tui::command;
 use crate::tui::key::spell;
 use crate::tui::keymap::Found;
@@ -207,9 +208,18 @@ fn overview<'a>(model: &Model, width: usize, rows: usize, look: Look<'_>) -> Vec
             ),
             faint,
         ),
-        Line::default(),
-        Line::styled("Structures", theme.strong(theme.title)),
     ];
+    // Stays: the sentence that says the same gives way to the next message.
+    if model.private {
+        let told = match model.surround {
+            Surround::Black(_) => "may contain patient data in what is not black",
+            _ => "may contain patient data",
+        };
+        let told = wrapped(told, width).into_iter();
+        lines.extend(told.map(|part| Line::styled(part, theme.style(theme.alarm))));
+    }
+    lines.push(Line::default());
+    lines.push(Line::styled("Structures", theme.strong(theme.title)));
     if model.annotation.tracks.is_empty() {
         lines.extend(first_steps(width, look));
         return lines;

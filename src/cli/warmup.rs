@@ -2,8 +2,8 @@
 //!
 //! On a GPU the driver compiles a kernel at its first use and keeps it on disk, and in builds with the feature `persist` so
 //! do the trials of which kernel is fastest (`net::findings`); a run here fills both. What comes before the driver is done
-//! anew by every process, and on an H100 that was nearly all: a second run took as long as the first. The CPU has nothing
-//! to compile, there this only shows that everything runs.
+//! anew by every process: with the driver's cache filled an H100 still took 48 s. The CPU has nothing to compile, there
+//! this only shows that everything runs.
 
 use std::time::Instant;
 

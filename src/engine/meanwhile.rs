@@ -1,7 +1,7 @@
 //! The CPU answers while a GPU gets ready.
 //!
-//! A GPU compiles and tries its kernels in every process anew: the shipped network's first mask took 45 s on an H100, and
-//! 24 ms on two cores. Nobody shall wait for that: with `--device auto` the CPU's network is loaded at once, the GPU's on a
+//! A GPU compiles and tries its kernels in every process anew: the shipped network took 38 s and more to get ready on
+//! an H100, and needs 24 ms for a mask on two cores. Nobody shall wait for that: with `--device auto` the CPU's network is loaded at once, the GPU's on a
 //! thread of its own, and the network thread changes over between two frames (`worker`). What decides whether this file is
 //! right: the GPU's network has run everything that a session asks of it before it counts as ready, and one that fails
 //! leaves the CPU at work with the reason in the status line.
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use crate::domain::{FramePrompts, GrayFrame, PointKind, PointPx};
-use crate::net::device::{self, DeviceWant, Picked};
+use crate::net::device::{self, DeviceError, DeviceWant, Picked};
 
 use super::shelf::Movable;
 use super::{Anchor, Direction, Image, NetSegmenter, Segmenter};
@@ -173,12 +173,10 @@ impl Meanwhile {
 
 /// The network on the GPU, after it did all that a session asks of it.
 fn warmed(wanted: &Wanted) -> Result<NetSegmenter, String> {
-    let picked = device::pick(DeviceWant::Auto).map_err(|error| error.to_string())?;
-    if !picked.gpu {
-        // `CPU (2 cores): why`.
-        let why = picked.description;
-        return Err(why.split_once(": ").map_or(why.clone(), |(_, why)| why.to_owned()));
-    }
+    let picked = device::pick(DeviceWant::Gpu(None)).map_err(|error| match error {
+        DeviceError::NoGpu(why) => why,
+        other => other.to_string(),
+    })?;
     let mut net = wanted.on(picked)?;
     run_through(&mut net).map_err(|error| error.to_string())?;
     Ok(net)

@@ -2,8 +2,8 @@
 //!
 //! What decides whether this file is right: pixels, prompts and logits move by the same whole number of pixels; what the
 //! closer look says counts inside its box alone; and a structure that fills the frame anyway has no box. On `val` the
-//! second look saves the shipped network one click in ten (to an IoU of 0.90: 6.2 to 5.7, with shaky clicks to 0.85: 6.5
-//! to 5.8); a box of 1.3 and shares from .5 to 1 were tried and were no better.
+//! second look saves the shipped network one click in fifteen (to an IoU of 0.90: 5.9 to 5.5, with shaky clicks to 0.85:
+//! 6.3 to 5.8); with the weights before, a box of 1.3 and shares from .5 to 1 were tried and were no better.
 
 use crate::domain::{BoxPx, FramePrompts, GrayFrame, PointPx};
 

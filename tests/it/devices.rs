@@ -150,8 +150,8 @@ impl Builder for Warming {
     }
 }
 
-#[test]
-fn a_walk_begins_anew_on_the_device_that_became_ready() {
+/// A rig on whose CPU a walk can begin.
+fn warming() -> (Rig, Arc<Warming>) {
     let build = Arc::<Warming>::default();
     let rig = rig_within(
         Limits::default(),
@@ -159,6 +159,12 @@ fn a_walk_begins_anew_on_the_device_that_became_ready() {
         Arc::clone(&build.asked),
     );
     assert_eq!(ready(&rig), "CPU (2 cores): until the GPU is ready");
+    (rig, build)
+}
+
+#[test]
+fn a_walk_begins_anew_on_the_device_that_became_ready() {
+    let (rig, build) = warming();
     rig.worker.propagate(ticket(1, 1), forward(8));
     rig.until(|event| matches!(event, Event::Tracked { frame: 2, .. }));
     build.ready.store(true, Ordering::SeqCst);
@@ -170,13 +176,7 @@ fn a_walk_begins_anew_on_the_device_that_became_ready() {
 
 #[test]
 fn a_device_that_became_ready_is_taken_while_nothing_is_asked() {
-    let build = Arc::<Warming>::default();
-    let rig = rig_within(
-        Limits::default(),
-        Arc::clone(&build) as Arc<dyn Builder>,
-        Arc::clone(&build.asked),
-    );
-    assert_eq!(ready(&rig), "CPU (2 cores): until the GPU is ready");
+    let (rig, build) = warming();
     build.ready.store(true, Ordering::SeqCst);
     build.wake.lock().unwrap().as_ref().expect("who is to be told")();
     assert_eq!(ready(&rig), "GPU of the test");

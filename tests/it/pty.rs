@@ -112,12 +112,14 @@ fn view(screen: &mut Screen, inbox: &Receiver<TerminalEvent>) -> TerminalEvent {
         if dirty && screen.ready() {
             dirty = false;
             frames += 1;
+            let (acked, _) = screen.last_frame().unwrap_or_default();
             let grid = screen.grid();
             let area = Rect::new(0, 1, grid.columns.min(50), grid.rows.saturating_sub(3).min(19));
             let (width, height) = (area.width as usize * 8, area.height as usize * 16);
             screen
                 .draw(|f| {
-                    let status = format!("frames {frames} keys {keys} paste {pasted}");
+                    let status =
+                        format!("frames {frames} keys {keys} acked {acked} paste {pasted}");
                     f.render_widget(Paragraph::new(status), Rect::new(0, 0, f.area().width, 1));
                     reserve(f.buffer_mut(), area);
                 })
@@ -406,11 +408,31 @@ fn an_answer_that_never_comes_does_not_stop_the_screen() {
     assert!(terminal.wait_for("keys 5", PATIENCE), "{}", terminal.screen_text());
 }
 
+/// The viewer's word for how large the frame was that the terminal took last.
+fn acknowledged(terminal: &Harness) -> String {
+    let text = terminal.screen_text();
+    text.split("acked ").nth(1).and_then(|rest| rest.split(' ').next()).expect("a number").into()
+}
+
+#[test]
+fn an_answer_behind_an_escape_is_no_keys_and_is_counted() {
+    let mut terminal = viewer(Answers::foot());
+    terminal.answer_reports(false);
+    terminal.key(b"b");
+    assert!(terminal.wait_for("keys 1 ", PATIENCE), "{}", terminal.screen_text());
+    let before = acknowledged(&terminal);
+    terminal.key(b"\x1b\x1b[0n");
+    assert!(terminal.wait_for("keys 2 ", PATIENCE), "{}", terminal.screen_text());
+    assert_ne!(acknowledged(&terminal), before, "given up on instead of counted");
+    terminal.answer_reports(true);
+    press(&mut terminal, b"\x1b", 3);
+}
+
 #[test]
 fn pasted_text_is_no_keys_and_arrows_are() {
     let mut terminal = viewer(Answers::foot());
     terminal.key(b"\x1b[200~qqq\x1b[201~");
-    assert!(terminal.wait_for("keys 0 paste qqq", PATIENCE), "{}", terminal.screen_text());
+    assert!(terminal.wait_for("paste qqq", PATIENCE), "{}", terminal.screen_text());
     press(&mut terminal, b"\x1b[C\x1b[D\xc3\xa4\x1b[1;5A", 4);
 }
 

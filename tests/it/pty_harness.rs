@@ -210,6 +210,11 @@ impl Harness {
         self.seen.lock().expect("the reader does not panic")
     }
 
+    /// From now on `CSI 5 n` is answered, or is not.
+    pub(crate) fn answer_reports(&self, status: bool) {
+        self.seen().answers.status = status;
+    }
+
     /// Types bytes.
     pub(crate) fn key(&mut self, bytes: &[u8]) {
         let keys = self.keys.as_mut().expect("the terminal is still there");

@@ -7,8 +7,6 @@ use std::time::{Duration, Instant};
 /// stay fluent on links with a long way, but no second picture.
 const WINDOW_BYTES: usize = 16 * 1024;
 const WINDOW_FRAMES: usize = 6;
-/// Length of the answer `ESC [ 0 n`.
-const ANSWER_BYTES: usize = 4;
 const FIRST_GUESS: Duration = Duration::from_millis(400);
 const PATIENCE: Duration = Duration::from_millis(200);
 const MOST_PATIENCE: Duration = Duration::from_secs(3);
@@ -17,14 +15,13 @@ const MOST_PATIENCE: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(super) struct Flow {
     under_way: VecDeque<(usize, Instant)>,
-    silent_bytes: usize,
     slowest: Duration,
     last: Option<(usize, Duration)>,
 }
 
 impl Flow {
     pub(super) fn new() -> Self {
-        Self { under_way: VecDeque::new(), silent_bytes: 0, slowest: FIRST_GUESS, last: None }
+        Self { under_way: VecDeque::new(), slowest: FIRST_GUESS, last: None }
     }
 
     /// A frame leaves.
@@ -41,18 +38,6 @@ impl Flow {
     /// True when every frame is acknowledged.
     pub(super) fn idle(&self) -> bool {
         self.under_way.is_empty()
-    }
-
-    /// `bytes` of input became no event; true when that ended a wait for [`Flow::ready`].
-    pub(super) fn silent_input(&mut self, bytes: usize, now: Instant) -> bool {
-        if self.idle() {
-            self.silent_bytes = 0;
-            return false;
-        }
-        self.silent_bytes += bytes;
-        let answers = self.silent_bytes / ANSWER_BYTES;
-        self.silent_bytes %= ANSWER_BYTES;
-        self.acknowledged(answers, now)
     }
 
     /// The terminal answered `answers` times; true when that ended a wait.
@@ -78,7 +63,6 @@ impl Flow {
         }
         let waited = !self.ready();
         self.under_way.clear();
-        self.silent_bytes = 0;
         waited
     }
 
@@ -102,9 +86,9 @@ mod tests {
         assert!(flow.ready());
         flow.sent(400_000, now);
         assert!(!flow.ready());
-        assert!(!flow.silent_input(8, now + 50 * MS), "two small ones are acknowledged");
-        assert!(!flow.silent_input(3, now + 60 * MS), "a split answer");
-        assert!(flow.silent_input(1, now + 90 * MS));
+        assert!(!flow.acknowledged(2, now + 50 * MS), "two small ones are acknowledged");
+        assert!(!flow.acknowledged(0, now + 60 * MS));
+        assert!(flow.acknowledged(1, now + 90 * MS));
         assert_eq!(flow.last(), Some((400_000, 90 * MS)));
         assert!(flow.ready() && flow.idle());
     }
@@ -117,9 +101,9 @@ mod tests {
         assert!(flow.expire(now + MOST_PATIENCE));
         assert!(flow.ready());
         assert!(!flow.expire(now + 2 * MOST_PATIENCE), "only once");
-        assert!(!flow.silent_input(40, now), "late answers are nothing");
+        assert!(!flow.acknowledged(10, now), "late answers are nothing");
         flow.sent(400_000, now);
-        assert!(!flow.silent_input(3, now), "and are not counted later");
+        assert!(!flow.ready(), "and are not counted later");
     }
 
     #[test]
@@ -128,7 +112,7 @@ mod tests {
         for _ in 0..40 {
             flow.sent(20_000, now);
             now += 5 * MS;
-            assert!(flow.silent_input(4, now));
+            assert!(flow.acknowledged(1, now));
         }
         flow.sent(20_000, now);
         assert!(flow.expire(now + 260 * MS), "a fast link is given up on soon");

@@ -1,6 +1,6 @@
 //! Keys and signals, each on a thread of its own, delivered to the inbox of the loop.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -9,16 +9,17 @@ use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use crossterm::event::KeyEvent;
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH};
 use signal_hook::iterator::Signals;
 
 use super::TerminalError;
+use super::decode::{Decoder, Heard};
 use super::screen::{Screen, Shared};
 use super::tty::{self, InputTty, Waited};
 
-/// How long crossterm may look for an event whose bytes are there; with less it does not look.
-const LOOK: Duration = Duration::from_millis(1);
+/// An escape after which so long nothing comes is the key and not the start of an answer.
+const LONE_ESCAPE: Duration = Duration::from_millis(50);
 /// How long what comes after this screen may take to end.
 const GRACE: Duration = Duration::from_secs(2);
 /// How often overdue answers are given up on.
@@ -134,8 +135,10 @@ fn watch_input<M: From<TerminalEvent>>(
     mut wake: Option<UnixStream>,
     outbox: &Outbox<M>,
 ) {
+    let mut decoder = Decoder::default();
     loop {
-        let waited = tty::wait(input.fd(), wake.as_ref().map(AsRawFd::as_raw_fd), TICK);
+        let patience = if decoder.undecided() { LONE_ESCAPE } else { TICK };
+        let waited = tty::wait(input.fd(), wake.as_ref().map(AsRawFd::as_raw_fd), patience);
         if outbox.shared.is_gone() {
             return;
         }
@@ -144,8 +147,8 @@ fn watch_input<M: From<TerminalEvent>>(
                 outbox.hung_up();
                 return;
             }
-            Waited::Input => match read_events(input, outbox) {
-                Some(silent) => outbox.shared.flow().silent_input(silent, Instant::now()),
+            Waited::Input => match read_input(input, &mut decoder, outbox) {
+                Some(ready) => ready,
                 None => return,
             },
             Waited::Woken => {
@@ -155,7 +158,12 @@ fn watch_input<M: From<TerminalEvent>>(
                 }
                 true
             }
-            Waited::TimedOut => outbox.shared.flow().expire(Instant::now()),
+            Waited::TimedOut => {
+                if deliver(decoder.silence(), outbox).is_none() {
+                    return;
+                }
+                outbox.shared.flow().expire(Instant::now())
+            }
         };
         if now_ready && !outbox.send(TerminalEvent::Ready) {
             return;
@@ -175,50 +183,46 @@ fn drained(wake: &mut UnixStream) -> bool {
     }
 }
 
-/// Delivers the events that wait; returns how many bytes of input became no event, or `None`
-/// when nobody listens.
-fn read_events<M: From<TerminalEvent>>(input: &InputTty, outbox: &Outbox<M>) -> Option<usize> {
-    let waiting = tty::waiting_bytes(input.fd());
-    let mut explained = 0;
-    while crossterm::event::poll(LOOK).unwrap_or(false) {
-        let Ok(event) = crossterm::event::read() else {
-            break;
-        };
-        explained += longest_encoding(&event);
-        let heard = match event {
-            Event::Key(key) if key.kind != KeyEventKind::Release => {
-                outbox.send(TerminalEvent::Key(key))
+/// Reads what is there and delivers keys and pastes; true when an answer ended a wait for
+/// [`Screen::ready`], `None` when nobody listens or the terminal is gone.
+fn read_input<M: From<TerminalEvent>>(
+    input: &InputTty,
+    decoder: &mut Decoder,
+    outbox: &Outbox<M>,
+) -> Option<bool> {
+    let mut bytes = [0; 4096];
+    let count = match tty::read(input.fd(), &mut bytes) {
+        Ok(0) => {
+            outbox.hung_up();
+            return None;
+        }
+        Ok(count) => count,
+        Err(e) if matches!(e.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => 0,
+        Err(_) => {
+            outbox.hung_up();
+            return None;
+        }
+    };
+    deliver(decoder.take(&bytes[..count]), outbox)
+}
+
+fn deliver<M: From<TerminalEvent>>(
+    heard: impl IntoIterator<Item = Heard>,
+    outbox: &Outbox<M>,
+) -> Option<bool> {
+    let mut answers = 0;
+    for each in heard {
+        let listening = match each {
+            Heard::Key(key) => outbox.send(TerminalEvent::Key(key)),
+            Heard::Paste(text) => outbox.send(TerminalEvent::Paste(text)),
+            Heard::Answer => {
+                answers += 1;
+                true
             }
-            Event::Paste(text) => outbox.send(TerminalEvent::Paste(text)),
-            // Sizes come by signal; mouse and focus are never asked for.
-            _ => true,
         };
-        if !heard {
+        if !listening {
             return None;
         }
     }
-    Some(waiting.saturating_sub(explained))
-}
-
-/// Bytes that an event took at most: answers that come in one read with long keys may be
-/// missed, but keys are never mistaken for answers.
-fn longest_encoding(event: &Event) -> usize {
-    match event {
-        Event::Key(KeyEvent { code: KeyCode::Char(c), modifiers, .. }) => {
-            c.len_utf8() + usize::from(modifiers.contains(KeyModifiers::ALT))
-        }
-        Event::Key(KeyEvent {
-            code: KeyCode::Enter | KeyCode::Tab | KeyCode::Backspace,
-            modifiers,
-            ..
-        }) if modifiers.is_empty() => 1,
-        Event::Key(KeyEvent { code, modifiers, .. })
-            if modifiers.is_empty()
-                && matches!(code, KeyCode::Up | KeyCode::Down | KeyCode::Left | KeyCode::Right) =>
-        {
-            3
-        }
-        Event::Paste(text) => text.len() + 12,
-        _ => 8,
-    }
+    Some(outbox.shared.flow().acknowledged(answers, Instant::now()))
 }

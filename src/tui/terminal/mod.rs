@@ -10,19 +10,17 @@
 //! loop keeps its model up to date, draws nothing, and draws once when
 //! [`TerminalEvent::Ready`] arrives. Frames are skipped, never queued.
 //!
-//! crossterm reads all input and drops `CSI 0 n` without telling; the input thread counts the
-//! bytes that wait before crossterm reads them, and bytes that became no event are the answer.
-//! A miscount is harmless: an answer seen too early lets one frame more go, an answer missed
-//! costs a short time-out. For that standard input becomes a description of its own that does
-//! not block: crossterm would otherwise wait for the next key after an answer. `cursor::position()` is no way out: it writes for itself, holds back
-//! keys, and on a dead terminal it spins for ever.
+//! # Input
+//! The input thread reads and decodes for itself. crossterm's reader drops `CSI 0 n` without
+//! telling, types an answer that comes right behind an Esc as keys, spins when the terminal is
+//! gone, and its `cursor::position()` writes for itself and holds back keys. An answer is never a
+//! key, wherever reads cut it; a lone escape waits a moment for what it may begin.
 //!
 //! # Hang-up
-//! crossterm 0.29 spins when the terminal is gone. The input thread therefore polls the
-//! terminal itself and calls crossterm only when there is input and no hang-up, for at most a
-//! millisecond; on `POLLHUP` it says [`TerminalEvent::HungUp`] and ends. Writes happen on a
-//! thread of their own, so that a stuck terminal never stops the loop.
+//! The input thread polls the terminal; on `POLLHUP` it says [`TerminalEvent::HungUp`] and ends.
+//! Writes happen on a thread of their own, so that a stuck terminal never stops the loop.
 
+mod decode;
 mod flow;
 mod frame;
 mod input;

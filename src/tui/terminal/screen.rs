@@ -102,12 +102,10 @@ impl Screen {
     ///
     /// # Errors
     /// Not a terminal, or it refuses.
-    pub fn enter(mut capabilities: Capabilities) -> Result<Self, TerminalError> {
+    pub fn enter(capabilities: Capabilities) -> Result<Self, TerminalError> {
         if !tty::is_terminal(libc::STDOUT_FILENO) {
             return Err(TerminalError::NotATerminal("standard output"));
         }
-        // Without it the input thread cannot see answers.
-        capabilities.fence &= tty::own_input();
         let input = InputTty::open().map_err(|_| TerminalError::NotATerminal("standard input"))?;
         let shared = Arc::new(Shared {
             flow: Mutex::new(Flow::new()),

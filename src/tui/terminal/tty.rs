@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::OpenOptionsExt;
 use std::time::{Duration, Instant};
 
 /// Where input comes from: standard input if that is a terminal, else `/dev/tty`; the same
@@ -28,22 +27,6 @@ impl InputTty {
             Self::Device(file) => file.as_raw_fd(),
         }
     }
-}
-
-/// Makes standard input a file description of our own on the controlling terminal that never
-/// blocks; false when there is no controlling terminal.
-///
-/// crossterm reads on after bytes that are no event, so on a blocking terminal its `poll` would
-/// wait in `read` for the next key, whatever its time-out. The flag must not be set on the
-/// inherited description: the shell and standard output share that one.
-pub(super) fn own_input() -> bool {
-    let mut options = File::options();
-    options.read(true).write(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
-    let Ok(device) = options.open("/dev/tty") else {
-        return false;
-    };
-    // SAFETY: both descriptors are open; standard input is replaced in one step.
-    unsafe { libc::dup2(device.as_raw_fd(), libc::STDIN_FILENO) == libc::STDIN_FILENO }
 }
 
 /// Standard error turned away from the terminal while the screen is up.
@@ -93,8 +76,8 @@ pub(super) enum Waited {
     TimedOut,
 }
 
-/// Waits for input on `fd` or `wake`, a hang-up, or the end of `timeout`. A hang-up wins: input
-/// that is still there cannot be read without crossterm spinning.
+/// Waits for input on `fd` or `wake`, a hang-up, or the end of `timeout`. A hang-up wins: nobody
+/// waits for what was typed before it.
 pub(super) fn wait(fd: RawFd, wake: Option<RawFd>, timeout: Duration) -> Waited {
     let entry = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
     // A negative descriptor is skipped by poll.
@@ -113,14 +96,6 @@ pub(super) fn wait(fd: RawFd, wake: Option<RawFd>, timeout: Duration) -> Waited 
     } else {
         Waited::Woken
     }
-}
-
-/// Bytes that can be read without waiting.
-pub(super) fn waiting_bytes(fd: RawFd) -> usize {
-    let mut count: libc::c_int = 0;
-    // SAFETY: FIONREAD writes one int.
-    let result = unsafe { libc::ioctl(fd, libc::FIONREAD, &mut count) };
-    if result == 0 { usize::try_from(count).unwrap_or(0) } else { 0 }
 }
 
 /// Bytes written that the other side has not taken yet; 0 where the system does not tell.

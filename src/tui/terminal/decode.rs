@@ -1,0 +1,371 @@
+//! Bytes of the terminal to keys, pasted text and answers. Pure.
+//!
+//! Not crossterm's reader: that takes `ESC ESC` for one key, so that an answer right behind an Esc
+//! would be typed (`[`, `0`, `n`) and not be counted, and it takes the first byte of an answer that
+//! comes in two reads for the Esc key.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+/// Answer to the status report that ends a frame.
+const ANSWER: &[u8] = b"\x1b[0n";
+const PASTE_END: &[u8] = b"\x1b[201~";
+/// Longer parameters and strings are nobody's; of longer pastes the rest is left out.
+const MAX_PARAMETERS: usize = 64;
+const MAX_PASTE: usize = 1 << 20;
+
+/// What the bytes say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// A key.
+    Key(KeyEvent),
+    /// Pasted text.
+    Paste(String),
+    /// The terminal has taken a frame.
+    Answer,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Ground,
+    Escape,
+    /// `ESC [`, parameters in `text`.
+    Control,
+    /// `ESC O`.
+    Single,
+    /// A string answer (`ESC P`, `ESC _`) up to `ESC \`.
+    Words,
+    /// An escape inside a string.
+    WordsEscape,
+    /// Pasted text up to [`PASTE_END`].
+    Paste,
+    /// A character of several bytes, so many in all; Alt held.
+    Character(usize, bool),
+}
+
+/// Keeps what is not complete yet from one read to the next.
+#[derive(Debug, Default)]
+pub(super) struct Decoder {
+    state: State,
+    text: Vec<u8>,
+}
+
+impl Decoder {
+    /// What `bytes` complete, in order.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> Vec<Heard> {
+        let mut heard = Vec::new();
+        for &byte in bytes {
+            self.push(byte, &mut heard);
+        }
+        heard
+    }
+
+    /// True while what came last may be a key by itself or the start of something longer: call
+    /// [`Decoder::silence`] when nothing follows.
+    pub(super) fn undecided(&self) -> bool {
+        match self.state {
+            State::Escape | State::Single => true,
+            State::Control => self.text.is_empty(),
+            State::Words => self.text.len() == 1,
+            _ => false,
+        }
+    }
+
+    /// Nothing followed: the key that the bytes are by themselves.
+    pub(super) fn silence(&mut self) -> Option<Heard> {
+        if !self.undecided() {
+            return None;
+        }
+        let lone = match std::mem::take(&mut self.state) {
+            State::Control => '[',
+            State::Single => 'O',
+            State::Words => char::from(self.text[0]),
+            _ => return Some(Heard::Key(KeyCode::Esc.into())),
+        };
+        Some(Heard::Key(KeyEvent::new(KeyCode::Char(lone), KeyModifiers::ALT)))
+    }
+
+    fn push(&mut self, byte: u8, heard: &mut Vec<Heard>) {
+        match self.state {
+            State::Ground => self.ground(byte, false, heard),
+            State::Escape => self.after_escape(byte, heard),
+            State::Control => self.control(byte, heard),
+            State::Single => {
+                self.state = State::Ground;
+                heard.extend(letter_key(byte, KeyModifiers::NONE).map(Heard::Key));
+            }
+            State::Words => self.words(byte, heard),
+            State::WordsEscape if byte == b'\\' => self.state = State::Ground,
+            State::WordsEscape => self.after_escape(byte, heard),
+            State::Paste => self.paste(byte, heard),
+            State::Character(length, alt) => self.character(byte, length, alt, heard),
+        }
+    }
+
+    /// Outside every sequence; `alt` when an escape stood before.
+    fn ground(&mut self, byte: u8, alt: bool, heard: &mut Vec<Heard>) {
+        let length = match byte {
+            0x1b => return self.state = State::Escape,
+            0xc2..=0xdf => 2,
+            0xe0..=0xef => 3,
+            0xf0..=0xf4 => 4,
+            // No character begins so.
+            0x80.. => return self.state = State::Ground,
+            _ => 1,
+        };
+        if length > 1 {
+            self.text = vec![byte];
+            return self.state = State::Character(length, alt);
+        }
+        self.state = State::Ground;
+        let mut key = plain_key(byte);
+        if alt {
+            key.modifiers |= KeyModifiers::ALT;
+        }
+        heard.push(Heard::Key(key));
+    }
+
+    fn after_escape(&mut self, byte: u8, heard: &mut Vec<Heard>) {
+        self.text.clear();
+        self.state = State::Escape;
+        match byte {
+            // The one before was a key; this one may begin an answer.
+            0x1b => heard.push(Heard::Key(KeyCode::Esc.into())),
+            b'[' => self.state = State::Control,
+            b'O' => self.state = State::Single,
+            b'P' | b'_' => {
+                self.text.push(byte);
+                self.state = State::Words;
+            }
+            _ => self.ground(byte, true, heard),
+        }
+    }
+
+    fn control(&mut self, byte: u8, heard: &mut Vec<Heard>) {
+        match byte {
+            0x20..=0x3f => {
+                if self.text.len() < MAX_PARAMETERS {
+                    self.text.push(byte);
+                }
+            }
+            // The Linux console's F1 to F5: `ESC [ [ A`.
+            b'[' if self.text.is_empty() => self.text.push(byte),
+            0x40..=0x7e => {
+                let parameters = std::mem::take(&mut self.text);
+                self.state = State::Ground;
+                match (parameters.as_slice(), byte) {
+                    (b"0", b'n') => heard.push(Heard::Answer),
+                    (b"200", b'~') => self.state = State::Paste,
+                    (parameters, last) => {
+                        heard.extend(sequence_key(parameters, last).map(Heard::Key));
+                    }
+                }
+            }
+            _ => self.ground(byte, false, heard),
+        }
+    }
+
+    fn words(&mut self, byte: u8, heard: &mut Vec<Heard>) {
+        match byte {
+            0x1b => {
+                let key = self.silence();
+                self.state = if key.is_some() { State::Escape } else { State::WordsEscape };
+                heard.extend(key);
+            }
+            0x07 | 0x18 | 0x1a => self.state = State::Ground,
+            _ if self.text.len() < MAX_PARAMETERS => self.text.push(byte),
+            _ => {}
+        }
+    }
+
+    fn paste(&mut self, byte: u8, heard: &mut Vec<Heard>) {
+        if self.text.len() >= MAX_PASTE && !PASTE_END.contains(&byte) {
+            return;
+        }
+        self.text.push(byte);
+        // Answers come whenever they come.
+        if self.text.ends_with(ANSWER) {
+            self.text.truncate(self.text.len() - ANSWER.len());
+            heard.push(Heard::Answer);
+        } else if self.text.ends_with(PASTE_END) {
+            self.text.truncate(self.text.len() - PASTE_END.len());
+            let text = std::mem::take(&mut self.text);
+            heard.push(Heard::Paste(String::from_utf8_lossy(&text).into_owned()));
+            self.state = State::Ground;
+        }
+    }
+
+    fn character(&mut self, byte: u8, length: usize, alt: bool, heard: &mut Vec<Heard>) {
+        if !(0x80..0xc0).contains(&byte) {
+            // It was cut off.
+            return self.ground(byte, false, heard);
+        }
+        self.text.push(byte);
+        if self.text.len() < length {
+            return;
+        }
+        self.state = State::Ground;
+        let character = std::str::from_utf8(&self.text).ok().and_then(|text| text.chars().next());
+        let modifiers = if alt { KeyModifiers::ALT } else { KeyModifiers::NONE };
+        heard.extend(character.map(|c| Heard::Key(KeyEvent::new(KeyCode::Char(c), modifiers))));
+    }
+}
+
+/// The key of one byte below 128.
+fn plain_key(byte: u8) -> KeyEvent {
+    let control = |c: u8| KeyEvent::new(KeyCode::Char(char::from(c)), KeyModifiers::CONTROL);
+    match byte {
+        b'\r' => KeyCode::Enter.into(),
+        b'\t' => KeyCode::Tab.into(),
+        0x7f => KeyCode::Backspace.into(),
+        0 => control(b' '),
+        0x01..=0x1a => control(byte - 1 + b'a'),
+        0x1b => KeyCode::Esc.into(),
+        0x1c..=0x1f => control(byte - 0x1c + b'4'),
+        _ => KeyCode::Char(char::from(byte)).into(),
+    }
+}
+
+/// The key of a sequence that ends in a letter.
+fn letter_key(last: u8, modifiers: KeyModifiers) -> Option<KeyEvent> {
+    let code = match last {
+        b'A' => KeyCode::Up,
+        b'B' => KeyCode::Down,
+        b'C' => KeyCode::Right,
+        b'D' => KeyCode::Left,
+        b'H' => KeyCode::Home,
+        b'F' => KeyCode::End,
+        b'P'..=b'S' => KeyCode::F(last - b'P' + 1),
+        b'Z' => return Some(KeyEvent::new(KeyCode::BackTab, modifiers | KeyModifiers::SHIFT)),
+        _ => return None,
+    };
+    Some(KeyEvent::new(code, modifiers))
+}
+
+/// The key of `ESC [ parameters last`; `None` for late answers and whatever else is no key.
+fn sequence_key(parameters: &[u8], last: u8) -> Option<KeyEvent> {
+    let text = std::str::from_utf8(parameters).ok()?;
+    if text == "[" {
+        return matches!(last, b'A'..=b'E').then(|| KeyCode::F(last - b'A' + 1).into());
+    }
+    let mut parts = text.split(';');
+    let number =
+        |part: &str| -> Option<u32> { if part.is_empty() { Some(1) } else { part.parse().ok() } };
+    let first = number(parts.next()?.split(':').next()?)?;
+    let mut second = parts.next().unwrap_or_default().split(':');
+    let held = number(second.next()?)?.checked_sub(1)?;
+    // Released keys are told only where they are asked for; they are never presses.
+    if second.next() == Some("3") {
+        return None;
+    }
+    let mut modifiers = KeyModifiers::NONE;
+    for (bit, modifier) in
+        [(1, KeyModifiers::SHIFT), (2, KeyModifiers::ALT), (4, KeyModifiers::CONTROL)]
+    {
+        if held & bit != 0 {
+            modifiers |= modifier;
+        }
+    }
+    let code = match (last, first) {
+        (b'~', 1 | 7) => KeyCode::Home,
+        (b'~', 2) => KeyCode::Insert,
+        (b'~', 3) => KeyCode::Delete,
+        (b'~', 4 | 8) => KeyCode::End,
+        (b'~', 5) => KeyCode::PageUp,
+        (b'~', 6) => KeyCode::PageDown,
+        (b'~', 11..=15) => KeyCode::F(first as u8 - 10),
+        (b'~', 17..=21) => KeyCode::F(first as u8 - 11),
+        (b'~', 23 | 24) => KeyCode::F(first as u8 - 12),
+        (b'u', _) => match char::from_u32(first)? {
+            c if c.is_ascii() => {
+                let key = plain_key(first as u8);
+                return Some(KeyEvent::new(key.code, key.modifiers | modifiers));
+            }
+            c => KeyCode::Char(c),
+        },
+        // A place (`CSI row ; column R`) is no key.
+        (_, 1) => return letter_key(last, modifiers),
+        _ => return None,
+    };
+    Some(KeyEvent::new(code, modifiers))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Keys as a keymap writes them, `!` for an answer, `"..."` for a paste.
+    fn heard(decoder: &mut Decoder, bytes: &[u8]) -> String {
+        let told = |each: &Heard| match each {
+            Heard::Key(key) => {
+                crate::tui::key::Key::from_event(key).map_or("?".into(), |key| key.to_string())
+            }
+            Heard::Paste(text) => format!("{text:?}"),
+            Heard::Answer => "!".to_owned(),
+        };
+        decoder.take(bytes).iter().map(told).collect::<Vec<_>>().join(" ")
+    }
+
+    fn alone(bytes: &[u8]) -> String {
+        heard(&mut Decoder::default(), bytes)
+    }
+
+    #[test]
+    fn answers_are_counted_and_never_typed_wherever_they_are_cut() {
+        let input = b"\x1b\x1b[0nj\x1b[0n\x1b[0n\x1b[A\x1b[0n\xc3\xa4\x1b[0n\x1b[200~a\x1b[0nb\x1b[201~\x1b[0n\x1b\x1b[0n";
+        let whole = "esc ! j ! ! up ! ä ! ! \"ab\" ! esc !";
+        assert_eq!(alone(input), whole);
+        for cut in 1..input.len() {
+            let mut decoder = Decoder::default();
+            let parts = [heard(&mut decoder, &input[..cut]), heard(&mut decoder, &input[cut..])];
+            assert_eq!(parts.join(" ").trim(), whole, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn an_escape_is_the_key_when_nothing_follows() {
+        let mut decoder = Decoder::default();
+        for (bytes, key) in [("\x1b", "esc"), ("\x1b[", "A-["), ("\x1bO", "A-O"), ("\x1bP", "A-P")]
+        {
+            assert_eq!(heard(&mut decoder, bytes.as_bytes()), "");
+            assert!(decoder.undecided());
+            let Some(Heard::Key(event)) = decoder.silence() else { panic!("{key}") };
+            assert_eq!(crate::tui::key::Key::from_event(&event).unwrap().to_string(), key);
+            assert!(!decoder.undecided() && decoder.silence().is_none());
+        }
+        // An answer that is under way stays one, however long its rest takes.
+        assert_eq!(heard(&mut decoder, b"\x1b[0"), "");
+        assert_eq!(decoder.silence(), None);
+        assert_eq!(heard(&mut decoder, b"n"), "!");
+    }
+
+    #[test]
+    fn keys_are_those_of_xterm_and_the_console() {
+        assert_eq!(
+            alone(b"jG \r\t\x7f\x01\x1b[Z\x1bh\x1b\x12"),
+            "j G space enter tab backspace C-a backtab A-h C-A-r"
+        );
+        assert_eq!(
+            alone(b"\x1bOA\x1bOP\x1b[[E\x1b[15~\x1b[17~\x1b[24~\x1b[3~"),
+            "up f1 f5 f5 f6 f12 delete"
+        );
+        assert_eq!(
+            alone(b"\x1b[1;2A\x1b[1;3D\x1b[5;5~\x1b[97;5u\x1b[13u\x1b[1;5:3A"),
+            "S-up A-left C-pageup C-a enter"
+        );
+        assert_eq!(alone("ä\u{1b}ö€😀".as_bytes()), "ä A-ö € 😀");
+    }
+
+    #[test]
+    fn late_answers_of_the_probe_and_nonsense_type_nothing() {
+        let late = b"\x1bP>|XTerm(379)\x1b\\\x1b_Gi=31;OK\x1b\\\x1b[?62;4;22c\x1b[6;16;8t\x1b[?2026;2$y\x1b[12;40R";
+        assert_eq!(alone(late), "");
+        let mut state = 1u32;
+        let mut decoder = Decoder::default();
+        for _ in 0..100_000 {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            decoder.take(&[b"\x1b[OP_;:0192~AuRn\\\xc3\xa4\xff"[(state >> 24) as usize % 20]]);
+            assert!(decoder.text.len() <= MAX_PASTE + PASTE_END.len());
+        }
+    }
+}

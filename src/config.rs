@@ -5,6 +5,7 @@
 //! `themes/NAME.yaml` override the shipped ones leaf by leaf (their texts are read here and
 //! understood by the screen). All faults of all sources are told at once.
 
+pub mod looks;
 pub mod schema;
 mod sources;
 pub mod yaml;
@@ -13,6 +14,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::domain::{Region, shown};
+use looks::Preset;
 use schema::Schema;
 use sources::{Raw, name_fault};
 use yaml::Faults;
@@ -102,6 +104,10 @@ pub struct Settings {
     pub schema: Setting<Option<PathBuf>>,
     /// What it says.
     pub asked: Schema,
+    /// `auto` or the name of the look that every clip is shown with.
+    pub look: Setting<String>,
+    /// The looks there are.
+    pub looks: Vec<Preset>,
     /// `keymaps/NAME.yaml` of the person, if there is one.
     pub keymap_text: Option<OverrideText>,
     /// `themes/NAME.yaml` of the person, if there is one.
@@ -214,6 +220,7 @@ impl Settings {
             ),
             ("outside", outside, self.hide_outside.origin.to_string()),
             ("schema", schema, self.schema.origin.to_string()),
+            ("look", shown(&self.look.value), self.look.origin.to_string()),
         ]
     }
 }

@@ -103,6 +103,7 @@ impl Script {
                     finished: false,
                     keys: 0,
                     outside: None,
+                    look: None,
                 }));
             }
             ("undo", _) => self.history.undo(now),

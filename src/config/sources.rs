@@ -4,12 +4,13 @@
 
 use std::path::{Path, PathBuf};
 
+use super::looks::{self, Preset};
 use super::schema::Schema;
 use super::yaml::{self, Entries, Faults, Kind, Node};
 use super::{Flags, OnHangup, Origin, Setting, Settings};
 use crate::domain::{Region, nearest_word, shown};
 
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 13] = [
     "project",
     "device",
     "card",
@@ -21,21 +22,33 @@ const KEYS: [&str; 11] = [
     "features_mib",
     "outside",
     "schema",
+    "look",
+    LOOKS,
 ];
+/// The one key whose value is no text; only the file has it.
+const LOOKS: &str = "looks";
+
+/// Keys whose value is a text.
+fn texts() -> impl Iterator<Item = &'static str> {
+    KEYS.into_iter().filter(|key| *key != LOOKS)
+}
 const GRAPHICS: [&str; 5] = ["auto", "sixel", "kitty", "iterm", "halfblock"];
 
 /// The newest text for each key, with its origin.
 #[derive(Default)]
-pub(super) struct Raw(Vec<(&'static str, String, Origin)>);
+pub(super) struct Raw {
+    texts: Vec<(&'static str, String, Origin)>,
+    looks: Option<Vec<Preset>>,
+}
 
 impl Raw {
     fn set(&mut self, key: &'static str, value: String, origin: Origin) {
-        self.0.retain(|(held, _, _)| *held != key);
-        self.0.push((key, value, origin));
+        self.texts.retain(|(held, _, _)| *held != key);
+        self.texts.push((key, value, origin));
     }
 
     fn take(&self, key: &str) -> Option<(String, Origin)> {
-        let found = self.0.iter().find(|(held, _, _)| *held == key)?;
+        let found = self.texts.iter().find(|(held, _, _)| *held == key)?;
         Some((found.1.clone(), found.2.clone()))
     }
 
@@ -48,7 +61,7 @@ impl Raw {
         let read = yaml::parse(&name, &text).and_then(|root| {
             let mut faults = Faults::new(&name);
             if let Some(entries) = Entries::of(&root, "", &KEYS, &mut faults) {
-                for key in KEYS {
+                for key in texts() {
                     let value = match entries.get(key) {
                         // A number needs no quotes.
                         Some((_, Node { line, kind: Kind::Number(n) })) => {
@@ -60,6 +73,7 @@ impl Raw {
                         self.set(key, value, Origin::File(path.to_owned(), line));
                     }
                 }
+                self.looks = entries.get(LOOKS).map(|(_, node)| looks::read(node, &mut faults));
             }
             faults.or(())
         });
@@ -67,7 +81,7 @@ impl Raw {
     }
 
     pub(super) fn read_environment(&mut self, env: &dyn Fn(&str) -> Option<String>) {
-        for key in KEYS {
+        for key in texts() {
             let name = format!("SONOMARK_{}", key.to_uppercase());
             if let Some(value) = env(&name) {
                 self.set(key, value, Origin::Environment(name));
@@ -130,6 +144,8 @@ impl Raw {
         });
         let outside = one("outside", "show", &outside_fault);
         let schema = one("schema", "", &anything);
+        let looks = self.looks.clone().unwrap_or_else(looks::shipped);
+        let look = one("look", looks::AUTOMATIC, &|value| looks::name_fault(value, &looks));
         let place = |value: &str| (!value.is_empty()).then(|| expanded(value, home));
         Settings {
             project: Setting { value: expanded(&project.value, home), origin: project.origin },
@@ -152,6 +168,8 @@ impl Raw {
             hide_outside: Setting { value: outside.value != "show", origin: outside.origin },
             schema: Setting { value: place(&schema.value), origin: schema.origin },
             asked: Schema::default(),
+            look,
+            looks,
             keymap_text: None,
             theme_text: None,
             config_dir: config_dir.to_owned(),

@@ -310,8 +310,15 @@ mod tests {
     #[test]
     fn a_number_that_is_none_is_not_written() {
         let cursor = PointPx::new(f32::NAN, 0.0);
-        let nowhere =
-            View { frame: 0, cursor, track: None, finished: false, keys: 0, outside: None };
+        let nowhere = View {
+            frame: 0,
+            cursor,
+            track: None,
+            finished: false,
+            keys: 0,
+            outside: None,
+            look: None,
+        };
         assert!(encode(0, 1, 0, 0, &Record::View(nowhere)).is_none());
     }
 

@@ -42,7 +42,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{ClipInfo, ContentHash, FrameIndex, OutsideChoice, PointPx, TrackId, shown};
+use crate::domain::{
+    ClipInfo, ContentHash, FrameIndex, OutsideChoice, PictureLook, PointPx, TrackId, shown,
+};
 
 pub use key::uid_key;
 pub use store::{ClipStore, Loaded, StoreOptions, load_read_only};
@@ -72,6 +74,9 @@ pub struct View {
     /// every line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outside: Option<OutsideChoice>,
+    /// How the picture is shown, where a person changed that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub look: Option<PictureLook>,
 }
 
 /// Lines without keys stay as they always were.

@@ -45,8 +45,10 @@ pub enum Command {
     Window(FrameIndex, FrameIndex),
     /// Play at this speed.
     Speed(f32),
-    /// Gain as a factor and level in gray values.
-    Tone(f32, f32),
+    /// Gain as a factor, level in gray values, perhaps gamma.
+    Tone(f32, f32, Option<f32>),
+    /// Show the picture with the look of this name, or tell which there are.
+    Look(Option<String>),
     /// Export in a format to a path.
     Export(String, Option<String>),
     /// Write a picture of the frame (true) or a contact sheet of the clip to a path.
@@ -74,7 +76,7 @@ pub enum Command {
 }
 
 /// Commands that take words: name, words, what it does.
-pub const COMMANDS: [(&str, &str, &str); 20] = [
+pub const COMMANDS: [(&str, &str, &str); 21] = [
     ("frame", "N", "go to frame N (a number alone does it too)"),
     ("new", "LABEL", "start a structure with this label"),
     ("rename", "LABEL", "rename the structure"),
@@ -86,7 +88,12 @@ pub const COMMANDS: [(&str, &str, &str); 20] = [
     ("colour", "N", "give the structure colour N"),
     ("window", "FIRST LAST", "the structure is visible in these frames"),
     ("speed", "FACTOR", "play at this speed: 0.1 to 8"),
-    ("tone", "GAIN LEVEL", "gain as a factor, level in gray values: 1 0 is as in the file"),
+    (
+        "tone",
+        "GAIN LEVEL [GAMMA]",
+        "gain as a factor, level in gray values: 1 0 1 is as in the file",
+    ),
+    ("look", "[NAME]", "show the picture with this look; without NAME tell which there are"),
     (
         "export",
         "FORMAT [PATH]",
@@ -182,12 +189,10 @@ fn with_words(name: &str, rest: &str, frames: usize) -> Option<Result<Command, S
             Ok(factor) if (0.1..=8.0).contains(&factor) => Ok(Command::Speed(factor)),
             _ => Err("a speed lies between 0.1 and 8".to_owned()),
         },
-        ("tone", [gain, level]) => match (gain.parse::<f32>(), level.parse::<f32>()) {
-            (Ok(gain), Ok(level)) if (0.25..=32.0).contains(&gain) && level.abs() <= 255.0 => {
-                Ok(Command::Tone(gain, level))
-            }
-            _ => Err("gain lies between 0.25 and 32, level between -255 and 255".to_owned()),
-        },
+        ("tone", [gain, level]) => tone(gain, level, None),
+        ("tone", [gain, level, gamma]) => tone(gain, level, Some(gamma)),
+        ("look", []) => Ok(Command::Look(None)),
+        ("look", [name]) => Ok(Command::Look(Some((*name).to_owned()))),
         ("export", ["figure", ..]) => Ok(Command::Picture(true, path(&rest["figure".len()..]))),
         ("report", _) => Ok(Command::Picture(false, path(rest))),
         ("overlay", _) => Ok(Command::Overlay(path(rest))),
@@ -219,6 +224,21 @@ fn with_words(name: &str, rest: &str, frames: usize) -> Option<Result<Command, S
             ))
         }
     })
+}
+
+fn tone(gain: &str, level: &str, gamma: Option<&str>) -> Result<Command, String> {
+    let number = |word: &str, low: f32, high: f32| {
+        word.parse::<f32>().ok().filter(|value| (low..=high).contains(value))
+    };
+    let gamma = gamma.map(|word| number(word, 0.2, 5.0));
+    match (number(gain, 0.25, 32.0), number(level, -255.0, 255.0), gamma) {
+        (Some(gain), Some(level), None) => Ok(Command::Tone(gain, level, None)),
+        (Some(gain), Some(level), Some(Some(gamma))) => Ok(Command::Tone(gain, level, Some(gamma))),
+        _ => Err(
+            "gain lies between 0.25 and 32, level between -255 and 255, gamma between 0.2 and 5"
+                .to_owned(),
+        ),
+    }
 }
 
 /// The rest of a line as a path, where there is something.

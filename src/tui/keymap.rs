@@ -42,6 +42,8 @@ pub enum KeyMode {
     Leap,
     /// Questions about visibility; keys that are not bound are as in normal.
     Bisect,
+    /// A line over time is shown; keys that are not bound are as in normal.
+    MMode,
     /// The help page is open.
     Help,
     /// The command line is open; keys that are not bound type.
@@ -50,11 +52,12 @@ pub enum KeyMode {
 
 impl KeyMode {
     /// All of them.
-    pub const ALL: [KeyMode; 6] = [
+    pub const ALL: [KeyMode; 7] = [
         KeyMode::Normal,
         KeyMode::Rays,
         KeyMode::Leap,
         KeyMode::Bisect,
+        KeyMode::MMode,
         KeyMode::Help,
         KeyMode::Command,
     ];
@@ -67,6 +70,7 @@ impl KeyMode {
             KeyMode::Rays => "rays",
             KeyMode::Leap => "leap",
             KeyMode::Bisect => "bisect",
+            KeyMode::MMode => "m-mode",
             KeyMode::Help => "help",
             KeyMode::Command => "command",
         }
@@ -78,6 +82,7 @@ impl KeyMode {
             KeyMode::Normal => &[Action::CommandLine],
             // Leaving is a key of the mode beneath.
             KeyMode::Leap => &[],
+            KeyMode::MMode => &[Action::MMode],
             KeyMode::Rays | KeyMode::Help => &[Action::Close],
             KeyMode::Bisect => &[Action::Close, Action::Visible, Action::NotVisible],
             KeyMode::Command => &[Action::Close, Action::LineRun],
@@ -165,12 +170,12 @@ impl Keymap {
         reading.faults.or(reading.keymap)
     }
 
-    /// What `keys` mean in `mode`; rays and questions lie over mode normal, leaps over rays.
+    /// What `keys` mean in `mode`; rays, questions and M-mode lie over mode normal, leaps over rays.
     #[must_use]
     pub fn find(&self, mode: KeyMode, keys: &[Key]) -> Found {
         match (self.find_in(mode, keys), mode) {
             (Found::Nothing, KeyMode::Leap) => self.find(KeyMode::Rays, keys),
-            (Found::Nothing, KeyMode::Rays | KeyMode::Bisect) => {
+            (Found::Nothing, KeyMode::Rays | KeyMode::Bisect | KeyMode::MMode) => {
                 self.find_in(KeyMode::Normal, keys)
             }
             (found, _) => found,
@@ -355,7 +360,7 @@ fn sequence(mode: KeyMode, written: &str) -> Result<Vec<Key>, String> {
         return Err("a binding needs at least one key".to_owned());
     };
     let digit = matches!(first.code, Code::Char('0'..='9')) && !first.ctrl && !first.alt;
-    if mode == KeyMode::Normal && digit {
+    if matches!(mode, KeyMode::Normal | KeyMode::MMode) && digit {
         return Err(format!("`{}` begins a count; take another key", shown(written)));
     }
     if mode == KeyMode::Command && first.typed().is_some() {

@@ -11,7 +11,7 @@ use crate::domain::{
 };
 use crate::engine::{Event, Opened, Surround, View};
 
-use super::graphics::{Grid, Link, Tone, Viewport};
+use super::graphics::{Grid, Link, Viewport};
 use super::keymap::{KeyMode, Keymap};
 use super::marks::Marks;
 use super::tools::Tools;
@@ -19,8 +19,8 @@ use super::view::Areas;
 
 pub use super::msg::{Effect, Msg};
 pub use super::parts::{
-    Asked, Cine, HelpPage, Jobs, Message, Mode, Network, Pending, Picture, Queued, Running, Saved,
-    Weight,
+    Asked, Cine, HelpPage, Jobs, Looks, Message, Mode, Network, Pending, Picture, Queued, Running,
+    Saved, Weight,
 };
 
 /// Everything the screen knows.
@@ -58,6 +58,8 @@ pub struct Model {
     pub broken: BTreeMap<FrameIndex, String>,
     /// How it is shown.
     pub picture: Picture,
+    /// Looks to choose from.
+    pub looks: Looks,
     /// What becomes of the pixels outside the ultrasound.
     pub surround: Surround,
     /// The clip may hold patient data.
@@ -150,13 +152,17 @@ impl Model {
             broken: BTreeMap::new(),
             picture: Picture {
                 viewport: None,
-                tone: Tone::default(),
-                even: false,
+                look: view.as_ref().and_then(|view| view.look).unwrap_or_default().limited(),
+                range: None,
                 smooth: false,
                 masks: true,
                 tint: true,
                 points: true,
                 area: false,
+            },
+            looks: Looks {
+                own: view.as_ref().is_some_and(|view| view.look.is_some()),
+                ..Looks::default()
             },
             surround: opened.surround,
             private: opened.private,
@@ -323,6 +329,7 @@ impl Model {
             finished,
             keys: self.keys,
             outside: None,
+            look: self.looks.own.then_some(self.picture.look),
         }
     }
 
@@ -357,6 +364,7 @@ impl Model {
     pub fn key_mode(&self) -> KeyMode {
         match self.mode.keys() {
             KeyMode::Rays if self.leap().is_some() => KeyMode::Leap,
+            KeyMode::Normal if self.tools.strip.is_some() => KeyMode::MMode,
             mode => mode,
         }
     }

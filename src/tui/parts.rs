@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::domain::FrameIndex;
+use crate::config::looks::{self, Preset};
+use crate::domain::{FrameIndex, PictureLook, Region};
 use crate::engine::{SegmenterInfo, Ticket};
 
 use super::command::Line;
@@ -199,10 +200,10 @@ pub struct Cine {
 pub struct Picture {
     /// Zoom and pan; `None` before the first size of the terminal.
     pub viewport: Option<Viewport>,
-    /// Gain and level.
-    pub tone: Tone,
-    /// Contrast evened out over the frame.
-    pub even: bool,
+    /// How gray values are shown.
+    pub look: PictureLook,
+    /// Darkest and brightest gray value worth showing, once measured, and of which region.
+    pub range: Option<(Option<Region>, [u8; 2])>,
     /// Smooth instead of square pixels when enlarged.
     pub smooth: bool,
     /// Draw masks.
@@ -213,4 +214,35 @@ pub struct Picture {
     pub points: bool,
     /// Show the area over time instead of doubts.
     pub area: bool,
+}
+
+impl Picture {
+    /// The gray values that an automatic look stretches; `None`: all of them.
+    #[must_use]
+    pub fn stretched(&self) -> Option<[u8; 2]> {
+        self.range.map(|(_, range)| range).filter(|_| self.look.automatic)
+    }
+
+    /// Window, level and gamma for gray values as they are in the file.
+    #[must_use]
+    pub fn tone(&self) -> Tone {
+        Tone::of(&self.look, self.stretched())
+    }
+}
+
+/// Looks to choose from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Looks {
+    /// All of them, in the order of the cycle.
+    pub presets: Vec<Preset>,
+    /// The name of the one for every clip, where the settings say so.
+    pub always: Option<String>,
+    /// The person chose or changed the look of this clip: the journal keeps it.
+    pub own: bool,
+}
+
+impl Default for Looks {
+    fn default() -> Self {
+        Self { presets: looks::shipped(), always: None, own: false }
+    }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::domain::review::Doubt;
 use crate::domain::{
-    Bisection, BoxPx, Edge, FrameIndex, FrameMask, GrayFrame, Mask, MaskEdit, PointKind, PointPx,
-    PromptId, Ray, RayMark, TrackId, marks_along,
+    Bisection, BoxPx, Edge, FrameIndex, FrameMask, GrayFrame, HOURS, Mask, MaskEdit, PointKind,
+    PointPx, PromptId, Ray, RayMark, TrackId, marks_along,
 };
 
 use crate::engine::{Plan, Structure, Ticket};
@@ -73,21 +73,68 @@ pub const STRIP_SAMPLES: usize = 256;
 pub struct Strip {
     /// Which question.
     pub number: u64,
+    /// Its direction, and what it turns about.
+    pub ray: Ray,
+    /// It goes both ways from there, instead of beginning there.
+    pub through: bool,
     /// Upper end of the strip, image px.
     pub from: PointPx,
     /// Lower end, image px.
     pub to: PointPx,
+    /// The place on the line, px from its upper end, while the cursor is where it was `seen`.
+    pub depth_px: f32,
+    /// The cursor, at the pixel of that place.
+    pub seen: PointPx,
     /// Gray values by frame, [`STRIP_SAMPLES`] each; empty where nothing is known yet.
     pub columns: Vec<Vec<u8>>,
 }
 
 impl Strip {
-    /// How far along the line the place nearest to `at` lies, 0..=1.
+    /// A strip of a clip of `size_px` along `ray` as far as a point can lie, the place being
+    /// `depth_px` from its centre; without that along the whole line through the centre, the place
+    /// being there.
     #[must_use]
-    pub fn share(&self, at: PointPx) -> f32 {
-        let (dx, dy) = (self.to.x - self.from.x, self.to.y - self.from.y);
-        let along = (at.x - self.from.x) * dx + (at.y - self.from.y) * dy;
-        (along / (dx * dx + dy * dy).max(f32::MIN_POSITIVE)).clamp(0.0, 1.0)
+    pub fn along(
+        number: u64,
+        ray: Ray,
+        depth_px: Option<f32>,
+        size_px: [u32; 2],
+        columns: Vec<Vec<u8>>,
+    ) -> Self {
+        // Points lie between the centres of the outermost pixels.
+        let centre = PointPx::new(ray.centre.x - 0.5, ray.centre.y - 0.5);
+        let [width, height] = size_px.map(|size| size.saturating_sub(1));
+        let reach = |ray: Ray| Ray { centre, ..ray }.reach(width, height);
+        let (forward, back) = (reach(ray), reach(ray.turned(HOURS / 2.0)));
+        let through = depth_px.is_none();
+        let from = if through { ray.at(-back) } else { ray.centre };
+        let depth_px = depth_px.map_or(back, |depth| depth.min(forward));
+        Self { number, ray, through, from, to: ray.at(forward), depth_px, seen: from, columns }
+    }
+
+    /// Length of the line, px.
+    #[must_use]
+    pub fn length_px(&self) -> f32 {
+        self.from.distance(self.to)
+    }
+
+    /// The position so many px down the line.
+    #[must_use]
+    pub fn at(&self, depth_px: f32) -> PointPx {
+        let (dx, dy) = self.ray.step();
+        PointPx::new(self.from.x + dx * depth_px, self.from.y + dy * depth_px)
+    }
+
+    /// The place on the line, px from its upper end: where keys went along it, or nearest to a
+    /// cursor that was moved otherwise.
+    #[must_use]
+    pub fn depth_at(&self, cursor: PointPx) -> f32 {
+        if cursor == self.seen {
+            return self.depth_px;
+        }
+        let (dx, dy) = self.ray.step();
+        let along = (cursor.x - self.from.x) * dx + (cursor.y - self.from.y) * dy;
+        along.clamp(0.0, self.length_px())
     }
 }
 

@@ -385,6 +385,7 @@ fn a_step_is_durable_soon_and_there_again_after_reopening() {
         finished: true,
         keys: 9,
         outside: None,
+        look: None,
     };
     first.journal_view(&view);
     first.close();

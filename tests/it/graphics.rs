@@ -257,7 +257,7 @@ fn text_over_the_picture_is_left_alone_until_it_goes() {
     let mut painter = Painter::new(Limits { max_width_px: 4096, max_height_px: 4096 });
     let popup = Rect::new(20, 10, 30, 12);
     painter.paint(compose(&scene, &palette), &palette, GRID, AREA, &[]);
-    scene.tone = Tone::default().brighter(20.0);
+    scene.tone = Tone { level: 107.5, ..Tone::default() };
     let covered = painter.paint(compose(&scene, &palette), &palette, GRID, AREA, &[popup]);
     for sixel in &covered {
         let (width, height, _) = decoded(&sixel.bytes);
@@ -301,10 +301,10 @@ fn window_and_level_are_one_table() {
     assert_eq!((table[0], table[255]), (0, 31));
     assert!(table.windows(2).all(|pair| pair[0] <= pair[1]));
     assert_eq!(table.iter().collect::<HashSet<_>>().len(), 32);
-    let narrow = Tone { level: 100.0, window: 20.0 }.table(32);
+    let narrow = Tone { level: 100.0, window: 20.0, gamma: 1.0 }.table(32);
     assert_eq!((narrow[89], narrow[111]), (0, 31));
-    assert!(Tone::default().brighter(40.0).table(32)[100] > table[100]);
-    let steep = Tone::default().contrasted(2.0).table(32);
+    assert!(Tone { level: 87.5, ..Tone::default() }.table(32)[100] > table[100]);
+    let steep = Tone { window: 127.5, ..Tone::default() }.table(32);
     assert!(steep[60] < table[60] && steep[200] > table[200]);
 }
 

@@ -20,6 +20,7 @@ mod job;
 mod kill;
 mod layers;
 mod learn;
+mod looks;
 mod models;
 mod net_cpu;
 mod net_gradients;

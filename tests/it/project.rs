@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use sonomark::cli::script::{Command, Script, clip};
 use sonomark::domain::{
-    Annotation, Bitmap, Edit, FrameMask, Mark, MaskSource, PointPx, Step, Track, TrackId,
+    Annotation, Bitmap, Edit, FrameMask, Mark, MaskSource, PictureLook, PointPx, Step, Track,
+    TrackId,
 };
 use sonomark::project::{ClipStore, Loaded, StoreOptions, View, list_clips, load_read_only};
 
@@ -100,8 +101,15 @@ fn a_reopened_clip_is_as_it_was_left() {
         follow(&mut store, &mut script, &random_line(&mut rng));
     }
     let cursor = PointPx::new(1.5, 2.25);
-    let view =
-        View { frame: 7, cursor, track: Some(TrackId(9)), finished: true, keys: 3, outside: None };
+    let view = View {
+        frame: 7,
+        cursor,
+        track: Some(TrackId(9)),
+        finished: true,
+        keys: 3,
+        outside: None,
+        look: Some(PictureLook { gamma: 0.8, ..PictureLook::default() }),
+    };
     store.append_view(&view, 0).unwrap();
     assert!(store.unsynced() > 0);
     store.syncer().sync().unwrap();

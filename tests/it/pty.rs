@@ -125,7 +125,7 @@ fn view(screen: &mut Screen, inbox: &Receiver<TerminalEvent>) -> TerminalEvent {
                 })
                 .expect("text");
             let mut scene = Scene::new(Some(&frame), Viewport::fit(400, 300, width, height));
-            scene.tone = scene.tone.brighter(bright);
+            scene.tone.level -= bright;
             scene.crosshair = Some(Crosshair { at: PointPx::new(x, y), colour: Colour(0) });
             let sixels = if screen.capabilities().sixel {
                 painter.paint(compose(&scene, &palette), &palette, grid, area, &[])

@@ -200,6 +200,7 @@ fn annotate(project: &Path, user: &str, image: usize, t: u64, seconds: f64, side
         finished: true,
         keys: 8,
         outside: None,
+        look: None,
     };
     let done = t + (1000.0 * seconds) as u64;
     store.append_view(&view, done).unwrap();
@@ -213,7 +214,8 @@ fn look(project: &Path, user: &str, image: usize, t: u64) {
     let options = StoreOptions { user: user.into(), rescue: None };
     let (mut store, _) = ClipStore::open_with(project, &info, t, &options).unwrap();
     let cursor = PointPx::new(1.0, 1.0);
-    let view = View { frame: 0, cursor, track: None, finished: false, keys: 0, outside: None };
+    let view =
+        View { frame: 0, cursor, track: None, finished: false, keys: 0, outside: None, look: None };
     store.append_view(&view, t).unwrap();
 }
 

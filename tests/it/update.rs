@@ -619,7 +619,7 @@ fn zoom_and_steps_of_a_cell_follow_each_other() {
     press(&mut m, "=");
     assert_eq!(m.picture.viewport.unwrap(), fit);
     press(&mut m, "v l v k");
-    let tone = m.picture.tone;
+    let tone = m.picture.tone();
     assert!(tone.window < 255.0 && tone.level < 127.5);
 }
 

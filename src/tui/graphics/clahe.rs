@@ -13,6 +13,18 @@ const TILES: usize = 8;
 /// A gray counts at most so many times as often as if all were equally frequent.
 const LIMIT: f32 = 2.5;
 
+/// The frame with its gray values from `low` to `high` stretched over all.
+#[must_use]
+pub fn stretched(frame: &GrayFrame, [low, high]: [u8; 2]) -> GrayFrame {
+    let width = f32::from(high.saturating_sub(low).max(1));
+    let table: [u8; 256] = std::array::from_fn(|gray| {
+        ((gray as f32 - f32::from(low)) / width * 255.0).round().clamp(0.0, 255.0) as u8
+    });
+    let mut out = frame.clone();
+    out.pixels.iter_mut().for_each(|gray| *gray = table[usize::from(*gray)]);
+    out
+}
+
 /// The frame with its contrast evened out.
 #[must_use]
 pub fn evened(frame: &GrayFrame) -> GrayFrame {

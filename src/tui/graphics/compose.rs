@@ -7,7 +7,7 @@ use super::masks::draw_masks;
 use super::quantise::quantise;
 use super::shapes::{frame, line, stamp};
 use super::{Colour, Palette, Picture, Viewport};
-use crate::domain::{Bitmap, BoxPx, GrayFrame, PointKind, PointPx};
+use crate::domain::{Bitmap, BoxPx, GrayFrame, PictureLook, PointKind, PointPx};
 
 /// Screen px beyond the border that outlines look at.
 pub(super) const MARGIN: i64 = 2;
@@ -61,32 +61,33 @@ impl<'a> Scene<'a> {
     }
 }
 
-/// Window and level as on an ultrasound machine, in gray values 0..=255.
+/// Window, level and gamma as on an ultrasound machine, in gray values 0..=255.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tone {
     /// Gray value shown half bright.
     pub level: f32,
     /// Width of the range of gray values between black and white, at least 1.
     pub window: f32,
+    /// Middle grays brighter above 1, darker below.
+    pub gamma: f32,
 }
 
 impl Default for Tone {
     fn default() -> Self {
-        Self { level: 127.5, window: 255.0 }
+        Self { level: 127.5, window: 255.0, gamma: 1.0 }
     }
 }
 
 impl Tone {
-    /// Brighter or darker by `gray` values, limited so that something stays visible.
+    /// What a look does to gray values, of which those from `range[0]` to `range[1]` are
+    /// stretched over all first.
     #[must_use]
-    pub fn brighter(self, gray: f32) -> Self {
-        Self { level: (self.level - gray).clamp(0.0, 255.0), ..self }
-    }
-
-    /// More contrast for `factor` above 1, less below.
-    #[must_use]
-    pub fn contrasted(self, factor: f32) -> Self {
-        Self { window: (self.window / factor.max(0.01)).clamp(8.0, 1020.0), ..self }
+    pub fn of(look: &PictureLook, range: Option<[u8; 2]>) -> Self {
+        let [low, high] = range.unwrap_or([0, 255]).map(f32::from);
+        let share = (high - low).max(1.0) / 255.0;
+        let level = (127.5 - look.level).clamp(0.0, 255.0);
+        let window = (255.0 / look.gain.max(0.01)).clamp(8.0, 1020.0);
+        Self { level: low + level * share, window: window * share, gamma: look.gamma }
     }
 
     /// Level of the gray ramp for every gray value: windowing and quantisation in one table.
@@ -99,7 +100,8 @@ impl Tone {
     /// Brightness of a gray value, 0 black to 1 white.
     pub(super) fn bright(&self, gray: f32) -> f32 {
         let low = self.level - self.window.max(1.0) / 2.0;
-        ((gray - low) / self.window.max(1.0)).clamp(0.0, 1.0)
+        let straight = ((gray - low) / self.window.max(1.0)).clamp(0.0, 1.0);
+        if self.gamma == 1.0 { straight } else { straight.powf(1.0 / self.gamma.max(0.01)) }
     }
 }
 

@@ -30,7 +30,7 @@ pub mod sixel;
 mod viewport;
 
 pub use bench::{BenchRow, bench_rows, synthetic_frame};
-pub use clahe::evened;
+pub use clahe::{evened, stretched};
 pub use compose::{
     BoxMark, Crosshair, LetterMark, LineMark, MaskLayer, MaskStyle, PointMark, Scene, Tone,
     compose, compose_image, compose_over,

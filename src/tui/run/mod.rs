@@ -8,13 +8,13 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::Instant;
 
-use crate::config::Settings;
+use crate::config::{Settings, looks};
 use crate::domain::shown;
 use crate::engine::{Opened, Session, SessionError};
 
 use super::model::{Model, Msg, Queued};
 use super::terminal::{Screen, TerminalError, probe, spawn_input};
-use super::update::begin;
+use super::update::{begin, fit_look};
 use output::{Environment, Output, bindings};
 use turn::Loop;
 
@@ -82,6 +82,10 @@ pub fn run(start: Start<'_>) -> Result<Ended, TuiError> {
     let mut model = Model::new(opened, queue, at, keymap, output.grid(screen.grid()));
     model.lesson = lesson.then_some(0);
     model.schema = settings.asked.clone();
+    model.looks.presets = settings.looks.clone();
+    let wanted = &settings.look.value;
+    model.looks.always = (wanted != looks::AUTOMATIC).then(|| wanted.clone());
+    fit_look(&mut model);
     model.tools.never_ahead = !settings.ahead.value;
     for sentence in refused.into_iter().chain(faults) {
         model.warn(sentence);

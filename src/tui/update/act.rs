@@ -4,14 +4,13 @@ use crate::domain::{PointKind, TrackInfo};
 use crate::engine::Span;
 use crate::tui::action::{Action, Group};
 use crate::tui::command::{Command, Line};
-use crate::tui::graphics::Tone;
 use crate::tui::model::{Effect, HelpPage, Mode, Model, Saved};
 use crate::tui::tools::Beside;
 
 use super::motion::{self, Way};
 use super::{
-    edits, keys, labels, language, masks, network, overlay, prompts, questions, queue, ranges,
-    rays, region, review, strip, tracks, windows,
+    edits, keys, labels, language, look, masks, network, overlay, prompts, questions, queue,
+    ranges, rays, region, review, strip, tracks, windows,
 };
 
 /// Does `action`, `count` times or by `count` where that makes sense.
@@ -161,6 +160,9 @@ fn beside(model: &mut Model) {
 }
 
 fn picture(model: &mut Model, fx: &mut Vec<Effect>, action: Action, n: u32) {
+    if look::act(model, action, n) || strip::act(model, fx, action, n) {
+        return;
+    }
     match action {
         Action::Caliper => return caliper(model),
         Action::ToggleBeside => return beside(model),
@@ -168,9 +170,6 @@ fn picture(model: &mut Model, fx: &mut Vec<Effect>, action: Action, n: u32) {
         Action::RejectRegion => return region::reject(model, fx),
         _ => {}
     }
-    let picture = &mut model.picture;
-    let grays = 8.0 * n as f32;
-    let factor = 1.15f32.powi(n.min(40) as i32);
     match action {
         Action::ZoomIn => motion::zoom(model, 1.5f32.powi(n.min(12) as i32)),
         Action::ZoomOut => motion::zoom(model, 1.5f32.powi(-(n.min(12) as i32))),
@@ -180,22 +179,35 @@ fn picture(model: &mut Model, fx: &mut Vec<Effect>, action: Action, n: u32) {
         Action::PanDown => motion::pan(model, Way::Down, n),
         Action::PanUp => motion::pan(model, Way::Up, n),
         Action::PanRight => motion::pan(model, Way::Right, n),
-        Action::GainUp => picture.tone = picture.tone.contrasted(factor),
-        Action::GainDown => picture.tone = picture.tone.contrasted(1.0 / factor),
-        Action::LevelUp => picture.tone = picture.tone.brighter(grays),
-        Action::LevelDown => picture.tone = picture.tone.brighter(-grays),
-        Action::GainReset => picture.tone = Tone::default(),
-        Action::ToggleMasks => picture.masks = !picture.masks,
-        Action::ToggleTint => picture.tint = !picture.tint,
-        Action::ToggleSmooth => picture.smooth = !picture.smooth,
-        Action::TogglePoints => picture.points = !picture.points,
-        Action::ToggleArea => picture.area = !picture.area,
         Action::ToggleOverlay => overlay::toggle(model),
-        Action::MMode => strip::toggle(model, fx),
-        Action::ToggleClahe => picture.even = !picture.even,
         Action::Redraw => fx.push(Effect::Redraw),
-        _ => {}
+        _ => switch(model, action),
     }
+}
+
+/// What is drawn and what is not.
+fn switch(model: &mut Model, action: Action) {
+    let picture = &mut model.picture;
+    let (switch, on, off) = match action {
+        Action::ToggleMasks => (&mut picture.masks, "masks are drawn", "masks are not drawn"),
+        Action::ToggleTint => (&mut picture.tint, "the mask is tinted", "the mask is not tinted"),
+        Action::ToggleSmooth => {
+            (&mut picture.smooth, "enlarged pixels are smoothed", "enlarged pixels are square")
+        }
+        Action::TogglePoints => {
+            (&mut picture.points, "points and crosshair are drawn", "points are not drawn")
+        }
+        Action::ToggleArea => (
+            &mut picture.area,
+            "the area over time, under the timeline",
+            "doubts under the timeline instead of the area",
+        ),
+        _ => return,
+    };
+    *switch = !*switch;
+    let said = if *switch { on } else { off };
+    model.say(said);
+    model.fit_viewport();
 }
 
 fn program(model: &mut Model, fx: &mut Vec<Effect>, action: Action) {
@@ -237,10 +249,8 @@ pub(super) fn command(model: &mut Model, fx: &mut Vec<Effect>, command: Command)
             model.cine.speed = speed;
             model.say(format!("plays {speed} times as fast as recorded"));
         }
-        Command::Tone(gain, level) => {
-            let tone = Tone { window: 255.0 / gain, ..Tone::default() };
-            model.picture.tone = tone.brighter(level);
-        }
+        Command::Tone(gain, level, gamma) => look::set_tone(model, gain, level, gamma),
+        Command::Look(name) => look::by_name(model, name.as_deref()),
         Command::Export(format, path) => {
             model.say(format!("exporting {format}"));
             fx.push(Effect::Export { format, path: path.map(Into::into) });

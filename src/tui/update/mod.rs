@@ -9,6 +9,7 @@ mod keys;
 mod labels;
 mod language;
 mod leap;
+mod look;
 mod masks;
 mod motion;
 mod network;
@@ -29,6 +30,7 @@ use std::time::Duration;
 use crate::domain::{FrameIndex, shown};
 use crate::engine::{Event, Surround};
 
+pub use look::fit_look;
 pub(super) use region::region_keys;
 
 use super::model::{Effect, Model, Msg, Network, Queued, Saved};
@@ -77,6 +79,7 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
     }
     if looked_at {
         rays::look(model);
+        look::measure(model);
         model.lesson = model.lesson.map(|at| tutor::step(at, model));
     }
     fx
@@ -210,7 +213,8 @@ fn reopen(model: &mut Model, fx: &mut Vec<Effect>, opened: crate::engine::Opened
     let at = model.opening.take().unwrap_or(model.at);
     let queue = std::mem::take(&mut model.queue);
     let mut next = Model::new(opened, queue, at, model.keymap.clone(), model.grid);
-    next.picture = super::model::Picture { viewport: next.picture.viewport, ..model.picture };
+    let (own, viewport) = (next.picture.look, next.picture.viewport);
+    next.picture = super::model::Picture { viewport, look: own, range: None, ..model.picture };
     next.network = match &model.network {
         Network::Failed(why) => Network::Failed(why.clone()),
         // The new session tells when its network is ready.
@@ -224,7 +228,16 @@ fn reopen(model: &mut Model, fx: &mut Vec<Effect>, opened: crate::engine::Opened
     next.tools.slow = model.tools.slow;
     next.tools.never_ahead = model.tools.never_ahead;
     next.link = model.link;
+    let kind = look::fitting(model);
     next.schema = std::mem::take(&mut model.schema);
+    next.looks.presets = std::mem::take(&mut model.looks.presets);
+    next.looks.always = model.looks.always.take();
+    // Another clip of the same kind looks as this one was left.
+    if next.looks.own || look::fitting(&next) != kind {
+        fit_look(&mut next);
+    } else {
+        next.picture.look = model.picture.look;
+    }
     next.now = model.now;
     next.active_at = model.now;
     if next.message.text.is_empty() {

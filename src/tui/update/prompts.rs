@@ -12,7 +12,9 @@ use super::{network, review, tracks};
 
 /// Puts a point under the cursor.
 pub(super) fn add_point(model: &mut Model, fx: &mut Vec<Effect>, kind: PointKind) {
-    let at = model.cursor;
+    // In M-mode exactly on the line, also between pixels.
+    let on_line = model.tools.strip.as_ref().map(|strip| strip.at(strip.depth_at(model.cursor)));
+    let at = on_line.unwrap_or(model.cursor);
     let there = |each: &&PlacedPrompt| each.prompt == Prompt::Point { kind, at };
     if placed(model).iter().any(|each| there(&each)) {
         return model.say("this point is there already");

@@ -1,8 +1,8 @@
 //! Another frame beside the one at hand, at the same place and zoom: for comparing two moments.
 
-use crate::domain::Bitmap;
+use crate::domain::{Bitmap, GrayFrame};
 use crate::tui::graphics::{Colour, Crosshair, MaskLayer, MaskStyle, Palette, Picture};
-use crate::tui::graphics::{Scene, compose};
+use crate::tui::graphics::{Scene, Tone, compose};
 use crate::tui::model::Model;
 
 use super::picture::{TRACKS, mask_of, shown_tracks};
@@ -10,18 +10,20 @@ use super::picture::{TRACKS, mask_of, shown_tracks};
 /// Columns that part the two pictures, px.
 const GAP_PX: usize = 2;
 
-/// Widens `picture`, which shows the frame at hand, by the frame that was put beside it; `cursor`
+/// Widens `picture`, which shows the frame at hand, by the frame that was put beside it, its `pixels`
+/// and how they are toned; `cursor`
 /// marks the place of the crosshair there too.
 pub(super) fn append(
     picture: &mut Picture,
     model: &Model,
+    (pixels, tone): (&GrayFrame, Tone),
     cursor: Colour,
     mark_px: u16,
     palette: &Palette,
 ) {
     let (Some(beside), Some(view)) = (&model.tools.beside, model.picture.viewport) else { return };
-    let mut scene = Scene::new(Some(beside.pixels.as_ref()), view);
-    scene.tone = model.picture.tone;
+    let mut scene = Scene::new(Some(pixels), view);
+    scene.tone = tone;
     scene.smooth = model.picture.smooth;
     scene.mark_px = mark_px;
     let masks: Vec<(Bitmap, Colour)> = shown_tracks(model)

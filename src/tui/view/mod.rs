@@ -4,11 +4,13 @@ mod beside;
 mod help;
 mod labels;
 pub mod layout;
+mod m_mode;
 mod picture;
 mod side;
 mod status;
 mod strip;
 mod timeline;
+mod which_key;
 
 use ratatui::Frame;
 use ratatui::layout::Rect;

@@ -10,8 +10,9 @@ use crate::tui::action::Action;
 use crate::tui::graphics::{
     BoxMark, Colour, Crosshair, LetterMark, LineMark, MaskLayer, MaskStyle, Palette, Picture,
     PointMark, Scene, Tone, Viewport, compose_image, compose_over, evened, percent_from_rgb,
+    stretched,
 };
-use crate::tui::model::Model;
+use crate::tui::model::{self, Model};
 use crate::tui::theme::Theme;
 use crate::tui::tools::RayTool;
 
@@ -52,9 +53,17 @@ pub fn palette(theme: &Theme, registers: usize, levels: u8) -> Palette {
 #[derive(Debug, Default)]
 pub struct Canvas {
     image: Option<ShownImage>,
-    /// A frame and what it looks like with its contrast evened out.
-    even: Option<[Arc<GrayFrame>; 2]>,
+    /// The last frames with their contrast evened out.
+    even: Vec<Evened>,
     bitmaps: Vec<(TrackId, crate::domain::Mask, Bitmap)>,
+}
+
+/// A frame, which of its grays were stretched, and how it looks with its contrast evened out.
+#[derive(Debug)]
+struct Evened {
+    from: Arc<GrayFrame>,
+    range: Option<[u8; 2]>,
+    to: Arc<GrayFrame>,
 }
 
 /// An image in the grays of the screen, and what it was made from.
@@ -66,6 +75,11 @@ struct ShownImage {
     smooth: bool,
     levels: u8,
     picture: Picture,
+}
+
+/// Window, level and gamma; a stretch comes before the contrast is evened out.
+fn tone_of(picture: &model::Picture) -> Tone {
+    if picture.look.clahe { Tone::of(&picture.look, None) } else { picture.tone() }
 }
 
 impl ShownImage {
@@ -88,13 +102,16 @@ impl Canvas {
         // While a frame is being decoded the last one stays, without marks that are not its own.
         let pixels = model.pixels();
         let held = pixels.or_else(|| model.frames.back().map(|(_, pixels)| pixels));
-        let held = held.map(|held| self.toned(held, model.picture.even));
+        let tone = tone_of(&model.picture);
+        let held = held.map(|held| self.toned(held, &model.picture));
         let held = held.as_ref();
+        let aside = model.tools.beside.as_ref();
+        let aside = aside.map(|beside| self.toned(&beside.pixels, &model.picture));
         self.bitmaps_of(model);
         let others = others(model);
         let kept = self.image.take();
         let mut scene = Scene::new(held.map(|pixels| pixels.as_ref()), view);
-        scene.tone = model.picture.tone;
+        scene.tone = tone;
         scene.smooth = model.picture.smooth;
         scene.mark_px = mark_px;
         if pixels.is_some() || held.is_none() {
@@ -129,7 +146,9 @@ impl Canvas {
         drop(scene);
         drop(others);
         self.image = Some(shown);
-        beside::append(&mut picture, model, CURSOR, mark_px, palette);
+        if let Some(pixels) = &aside {
+            beside::append(&mut picture, model, (pixels, tone), CURSOR, mark_px, palette);
+        }
         let own = |track: &Track| Colour(track.info.colour % TRACKS);
         let tracks = shown_tracks(model).map(|(_, track)| (track, own(track)));
         strip::append(&mut picture, model, tracks, CURSOR, palette);
@@ -137,19 +156,24 @@ impl Canvas {
     }
 
     /// The frame as it is to be shown.
-    fn toned(&mut self, frame: &Arc<GrayFrame>, even: bool) -> Arc<GrayFrame> {
-        if !even {
-            self.even = None;
+    fn toned(&mut self, frame: &Arc<GrayFrame>, picture: &model::Picture) -> Arc<GrayFrame> {
+        if !picture.look.clahe {
+            self.even.clear();
             return Arc::clone(frame);
         }
-        match &self.even {
-            Some([from, to]) if Arc::ptr_eq(from, frame) => Arc::clone(to),
-            _ => {
-                let to = Arc::new(evened(frame));
-                self.even = Some([Arc::clone(frame), Arc::clone(&to)]);
-                to
-            }
+        let range = picture.stretched();
+        let same = |each: &&Evened| Arc::ptr_eq(&each.from, frame) && each.range == range;
+        if let Some(known) = self.even.iter().find(same) {
+            return Arc::clone(&known.to);
         }
+        let to = Arc::new(match range {
+            Some(range) => evened(&stretched(frame, range)),
+            None => evened(frame),
+        });
+        // One for the frame at hand, one for the frame beside it.
+        self.even.truncate(1);
+        self.even.insert(0, Evened { from: Arc::clone(frame), range, to: Arc::clone(&to) });
+        to
     }
 
     fn bitmaps_of(&mut self, model: &Model) {

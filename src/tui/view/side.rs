@@ -12,12 +12,11 @@ use crate::domain::{FrameMask, MaskSource, PointKind, Prompt, Track, TrackId, me
 use crate::engine::Surround;
 use crate::tui::command;
 use crate::tui::key::spell;
-use crate::tui::keymap::Found;
 use crate::tui::model::{Mode, Model};
 use crate::tui::tools::Waiting;
 use crate::tui::tutor;
 
-use super::{Look, cells, cut, key_line, labels, wrapped};
+use super::{Look, cells, cut, key_line, labels, m_mode, which_key, wrapped};
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, look: Look<'_>) {
     frame.render_widget(Clear, area);
@@ -35,7 +34,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, look: Look<
     let rows = rows.saturating_sub(lines.len());
     lines.extend(match &model.mode {
         Mode::Command(line) => listing(line, model, width, rows, look),
-        _ if !model.pending.keys.is_empty() => which_key(model, width, look),
+        _ if !model.pending.keys.is_empty() => which_key::lines(model, width, rows, look),
         _ if model.tools.waiting.is_some() => letters(model, width, look),
         Mode::Rays => {
             let mut lines = rays(model, width, look);
@@ -43,6 +42,11 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, look: Look<
             lines
         }
         Mode::Reaction(test) => flash(test.shown, rows, look),
+        Mode::Normal if model.tools.strip.is_some() => {
+            let mut lines = m_mode::lines(model, width, look);
+            lines.extend(overview(model, width, rows.saturating_sub(lines.len()), look));
+            lines
+        }
         Mode::Bisect(_) => {
             let mut lines = visible(width, look);
             lines.extend(overview(model, width, rows.saturating_sub(lines.len()), look));
@@ -50,21 +54,21 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, look: Look<
         }
         _ => overview(model, width, rows, look),
     });
-    frame.render_widget(Paragraph::new(lines), area);
+    frame.render_widget(Paragraph::new(fitted(lines, usize::from(area.height), look)), area);
 }
 
-/// Keys that can follow what was typed.
-fn which_key<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<'a>> {
-    let theme = look.theme;
-    let typed = spell(&model.pending.keys);
-    let mut lines = vec![Line::styled(format!("{typed} ..."), theme.strong(theme.title))];
-    if let Found::More(rest) = model.keymap.find(model.key_mode(), &model.pending.keys) {
-        for (keys, actions) in rest {
-            let names: Vec<&str> = actions.iter().map(|action| action.name()).collect();
-            lines.push(key_line(&spell(&keys), &names.join(", "), 4, width, look));
-        }
+/// `lines` in so many `rows`, with a sign where something is missing.
+fn fitted<'a>(mut lines: Vec<Line<'a>>, rows: usize, look: Look<'_>) -> Vec<Line<'a>> {
+    while lines.last().is_some_and(|line| line.width() == 0) {
+        lines.pop();
     }
-    lines.push(key_line("esc", "never mind", 4, width, look));
+    if lines.len() > rows {
+        let left_out = lines.len() + 1 - rows;
+        lines.truncate(rows.saturating_sub(1));
+        let sign = if look.ascii { "~" } else { "…" };
+        let told = format!("{sign} {left_out} more lines");
+        lines.push(Line::styled(told, look.theme.strong(look.theme.key)));
+    }
     lines
 }
 
@@ -188,8 +192,18 @@ fn listing<'a>(
     lines
 }
 
+/// Lines that clip, structures and the frame at hand need to be told in full.
+const ROOMY: usize = 14;
+
 fn overview<'a>(model: &Model, width: usize, rows: usize, look: Look<'_>) -> Vec<Line<'a>> {
     let theme = look.theme;
+    let current = model.current().filter(|_| rows < ROOMY);
+    if let Some((id, track)) = current {
+        let mut lines = private(model, width, look);
+        lines.push(structure(model, id, track, width, look));
+        lines.extend(this_frame(model, width, look));
+        return lines;
+    }
     let faint = theme.style(theme.faint);
     let mut lines = vec![
         Line::styled(cut(&shown(&model.clip.name), width, look), theme.strong(theme.title)),
@@ -209,15 +223,7 @@ fn overview<'a>(model: &Model, width: usize, rows: usize, look: Look<'_>) -> Vec
             faint,
         ),
     ];
-    // Stays: the sentence that says the same gives way to the next message.
-    if model.private {
-        let told = match model.surround {
-            Surround::Black(_) => "may contain patient data in what is not black",
-            _ => "may contain patient data",
-        };
-        let told = wrapped(told, width).into_iter();
-        lines.extend(told.map(|part| Line::styled(part, theme.style(theme.alarm))));
-    }
+    lines.extend(private(model, width, look));
     lines.push(Line::default());
     lines.push(Line::styled("Structures", theme.strong(theme.title)));
     if model.annotation.tracks.is_empty() {
@@ -234,6 +240,17 @@ fn overview<'a>(model: &Model, width: usize, rows: usize, look: Look<'_>) -> Vec
     lines.push(Line::default());
     lines.extend(this_frame(model, width, look));
     lines
+}
+
+/// Stays: the sentence that says the same gives way to the next message.
+fn private<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<'a>> {
+    let told = match model.surround {
+        _ if !model.private => return Vec::new(),
+        Surround::Black(_) => "may contain patient data in what is not black",
+        _ => "may contain patient data",
+    };
+    let told = wrapped(told, width).into_iter();
+    told.map(|part| Line::styled(part, look.theme.style(look.theme.alarm))).collect()
 }
 
 fn first_steps<'a>(width: usize, look: Look<'_>) -> Vec<Line<'a>> {

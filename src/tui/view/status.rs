@@ -92,6 +92,9 @@ fn status<'a>(model: &Model, width: usize, look: Look<'_>) -> Line<'a> {
         parts.push(Span::styled(pending, theme.strong(theme.key)));
     }
     parts.push(saved(model, look));
+    if let Some(told) = looked_at_with(model) {
+        parts.push(Span::styled(told, theme.strong(theme.key)));
+    }
     if let Surround::Black(region) = model.surround {
         let told = format!("black outside the {}", region.word());
         parts.push(Span::styled(told, theme.style(theme.faint)));
@@ -141,8 +144,18 @@ fn word(model: &Model) -> String {
             let what = if brush.erase { "ERASER" } else { "BRUSH" };
             format!("{what} {:.0} px", model.tools.brush_px)
         }
+        (Mode::Normal, None) if model.tools.strip.is_some() => "M-MODE".to_owned(),
         (mode, _) => mode.word().to_owned(),
     }
+}
+
+/// The look and what it changes, unless grays are as in the file.
+fn looked_at_with(model: &Model) -> Option<String> {
+    let look = &model.picture.look;
+    let told = look.told();
+    let known = model.looks.presets.iter().find(|each| each.look == *look);
+    let name = known.map_or("own look".to_owned(), |each| shown(&each.name));
+    (!told.is_empty()).then(|| format!("{name}: {told}"))
 }
 
 fn pending(model: &Model) -> String {

@@ -7,9 +7,11 @@ use crate::tui::tools::{STRIP_SAMPLES, Strip};
 
 /// Rows that set it off from the picture, px.
 const GAP_PX: usize = 3;
+/// From dot to dot of the line that marks the depth, px.
+const MARKER_PX: usize = 12;
 
-/// Adds the strip to the picture above it. `cursor` marks the frame at hand and the place of the
-/// cursor on the line; `tracks` are drawn where their masks cross it.
+/// Adds the strip to the picture above it. `cursor` marks the frame at hand and the place on
+/// the line; `tracks` are drawn where their masks cross it.
 pub(super) fn append<'a>(
     picture: &mut Picture,
     model: &Model,
@@ -26,7 +28,7 @@ pub(super) fn append<'a>(
     picture.height_px += rows;
     let place = Place { width, top: top + GAP_PX, rows: rows - GAP_PX };
     let frames = strip.columns.len().max(1);
-    let shades = model.picture.tone.table(palette.levels());
+    let shades = model.picture.tone().table(palette.levels());
     for x in 0..width {
         let Some(column) = strip.columns.get(x * frames / width).filter(|c| !c.is_empty()) else {
             continue;
@@ -40,8 +42,13 @@ pub(super) fn append<'a>(
         contour(picture, &place, strip, track, palette.overlay(colour));
     }
     let here = (2 * model.frame + 1) * width / (2 * frames);
-    let row = ((strip.share(model.cursor) * place.rows as f32) as usize).min(place.rows - 1);
+    let share = strip.depth_at(model.cursor) / strip.length_px().max(1.0);
+    let row = ((share * place.rows as f32) as usize).min(place.rows - 1);
     let index = palette.overlay(cursor);
+    // The place on the line: dotted through all frames, solid on the one at hand.
+    for x in (0..width).filter(|x| x % MARKER_PX < 2) {
+        picture.indices[place.at(x, row)] = index;
+    }
     for at in (0..place.rows).filter(|at| at % 6 < 2) {
         picture.indices[place.at(here, at)] = index;
     }

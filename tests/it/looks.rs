@@ -1,0 +1,198 @@
+//! Looks and M-mode: what is shown changes, and what a key says; what the network, rays and exports
+//! see does not.
+
+use std::sync::Arc;
+
+use sonomark::domain::{GrayFrame, PictureLook, PointKind, PointPx, Prompt, Region};
+use sonomark::engine::{Event, Surround};
+use sonomark::tui::graphics::{Grid, Picture};
+use sonomark::tui::model::{Effect, Mode, Model, Msg};
+use sonomark::tui::theme::Theme;
+use sonomark::tui::view::{self, Canvas, palette};
+use sonomark::tui::{REST, fit_look, update};
+
+use crate::screen::{has, screen};
+use crate::update::{model, opened, press, tell, track};
+
+/// A dark disc in texture of grays 60 to 99, beside a bright border that is no ultrasound.
+fn frame() -> Arc<GrayFrame> {
+    let gray = |i: u32| {
+        let (x, y) = (i % 64, i / 64);
+        let far = PointPx::pixel_centre(x, y).distance(PointPx::new(32.5, 24.5));
+        match far {
+            _ if x < 8 => 230,
+            far if far < 10.0 => 60,
+            _ => 80 + (x * 7 + y * 3) as u8 % 20,
+        }
+    };
+    Arc::new(GrayFrame::new(64, 48, (0..64 * 48).map(gray).collect()).unwrap())
+}
+
+fn seen(frames: usize) -> Model {
+    let mut m = model(frames);
+    update(&mut m, Msg::Resized(Grid { columns: 160, rows: 40, cell_px: (8, 16) }));
+    tell(&mut m, Event::Frame { frame: 0, pixels: frame() });
+    m
+}
+
+fn shown(m: &Model) -> Picture {
+    let colours = palette(&Theme::shipped("dark").unwrap(), 256, view::LEVELS);
+    Canvas::default().compose(m, &colours, 4).unwrap()
+}
+
+#[test]
+fn a_look_changes_what_is_shown_and_nothing_that_is_sent_or_asked() {
+    let (mut plain, mut changed) = (seen(8), seen(8));
+    let before = shown(&changed);
+    let looked = press(&mut changed, "v l v k v u v d v e");
+    assert_eq!(looked, [], "nobody is told but the screen");
+    assert_ne!(shown(&changed), before);
+    has(&screen(&changed), &["own look: gain 1.15, level +8, gamma 0.87, auto, CLAHE"]);
+    assert_eq!(changed.pixels().unwrap(), &frame(), "the frame is as it was decoded");
+    // The same keys ask the network the same, and rays find the same edges.
+    let keys = "b enter 3 9 6 p p esc";
+    assert_eq!(press(&mut changed, keys), press(&mut plain, keys));
+    assert_eq!(track(&changed).prompts, track(&plain).prompts);
+    press(&mut changed, "v v");
+    press(&mut plain, "v v");
+    assert_eq!(shown(&changed), shown(&plain));
+    assert!(!screen(&changed).contains("look:"), "nothing is changed any more");
+}
+
+#[test]
+fn an_automatic_look_stretches_what_lies_inside_the_region_and_stays_for_the_clip() {
+    let mut m = seen(8);
+    press(&mut m, "v d");
+    let (_, [low, high]) = m.picture.range.unwrap();
+    assert_eq!((low, high), (60, 230), "no region is known");
+    m.surround = Surround::Found(Region::Box([8, 0, 63, 47]));
+    press(&mut m, "c");
+    assert_eq!(m.picture.range.unwrap().1, [60, 99]);
+    let tone = m.picture.tone();
+    assert!((tone.level - 79.5).abs() < 0.1 && (tone.window - 39.0).abs() < 0.1, "{tone:?}");
+    // A brighter frame is shown with the range of the first: a cine does not flicker.
+    press(&mut m, ".");
+    let bright = Arc::new(GrayFrame::new(64, 48, vec![240; 64 * 48]).unwrap());
+    tell(&mut m, Event::Frame { frame: 1, pixels: bright });
+    assert_eq!(m.picture.range.unwrap().1, [60, 99]);
+    press(&mut m, "v d");
+    assert_eq!(m.picture.tone().window, 255.0);
+}
+
+#[test]
+fn looks_come_by_key_name_label_and_journal() {
+    let mut m = seen(8);
+    let names: Vec<String> = m.looks.presets.iter().map(|each| each.name.clone()).collect();
+    assert_eq!(names, ["raw", "vessel", "nerve", "breast", "heart"]);
+    press(&mut m, "v g");
+    assert!(m.message.text.starts_with("look vessel: gamma 0.8, auto"), "{:?}", m.message);
+    has(&screen(&m), &["vessel: gamma 0.8, auto"]);
+    press(&mut m, "2 v g");
+    assert!(m.message.text.contains("look breast"), "a count: {:?}", m.message);
+    update(&mut m, Msg::Line("look nerv".into()));
+    assert!(m.message.text.contains("did you mean nerve?"), "{:?}", m.message);
+    update(&mut m, Msg::Line("look nerve".into()));
+    assert!(m.picture.look.clahe);
+    // The place is noted with the look, and opening the clip again brings it back.
+    let effects = update(&mut m, Msg::Tick(REST * 2));
+    let noted = effects.iter().find_map(|effect| match effect {
+        Effect::JournalView(view) => Some(*view),
+        _ => None,
+    });
+    assert_eq!(noted.unwrap().look, Some(m.picture.look));
+    let mut again = opened(8);
+    again.view = noted;
+    update(&mut m, Msg::Line("look raw".into()));
+    m.opening = Some(1);
+    update(&mut m, Msg::Opened(Box::new(again)));
+    assert!(m.picture.look.clahe && m.looks.own);
+
+    // Nobody chose yet: a label of the clip's structures decides, and a setting before it.
+    let mut fresh = model(8);
+    press(&mut fresh, "b");
+    update(&mut fresh, Msg::Line("rename carotid artery".into()));
+    fit_look(&mut fresh);
+    assert_eq!((fresh.picture.look.gamma, fresh.looks.own), (0.8, false));
+    assert_eq!(fresh.view().look, None, "what was not chosen is not kept");
+    fresh.looks.always = Some("raw".into());
+    fit_look(&mut fresh);
+    assert_eq!(fresh.picture.look, PictureLook::default());
+}
+
+/// The boundary points of the frame at hand.
+fn boundary(m: &Model) -> Vec<PointPx> {
+    let placed = m.current().and_then(|(_, track)| track.prompts.get(&m.frame));
+    let of = |prompt: &Prompt| match prompt {
+        Prompt::Point { kind: PointKind::Boundary, at } => Some(*at),
+        _ => None,
+    };
+    placed.into_iter().flatten().filter_map(|each| of(&each.prompt)).collect()
+}
+
+/// How far a place lies beside the line of the strip, px.
+fn beside(m: &Model, at: PointPx) -> f32 {
+    let strip = m.tools.strip.as_ref().unwrap();
+    let (dx, dy) = strip.ray.step();
+    ((at.x - strip.from.x) * dy - (at.y - strip.from.y) * dx).abs()
+}
+
+#[test]
+fn m_mode_takes_the_ray_at_hand_and_points_lie_exactly_on_it() {
+    let mut m = seen(8);
+    press(&mut m, "enter 2");
+    let ray = m.tools.rays.as_ref().unwrap().last.as_ref().unwrap().ray;
+    let first = boundary(&m)[0];
+    let effects = update(&mut m, Msg::Line("m-mode".into()));
+    let strip = m.tools.strip.clone().unwrap();
+    assert_eq!((strip.ray, m.mode.clone()), (ray, Mode::Normal));
+    assert_eq!(effects, [Effect::Strip(strip.number, ray.centre, strip.to)]);
+    has(&screen(&m), &["M-MODE", "along the line", "depth"]);
+    assert!((strip.depth_px - first.distance(ray.centre)).abs() < 0.8, "at the ray's point");
+
+    press(&mut m, "down 3 down");
+    assert!(m.message.text.contains("down the line of"), "{:?}", m.message);
+    let depth = strip.depth_px + 4.0;
+    press(&mut m, "b");
+    let at = boundary(&m)[1];
+    assert!(beside(&m, at) < 1e-3 && (at.distance(ray.centre) - depth).abs() < 1e-3, "{at:?}");
+    assert!((at.x - at.x.floor() - 0.5).abs() > 0.01, "between pixels, not at the cursor's");
+
+    // Left and right are frames here, and the place on the line stays.
+    press(&mut m, "right b");
+    assert_eq!(m.frame, 1);
+    assert!(boundary(&m)[0].distance(at) < 1e-3);
+    press(&mut m, "up esc");
+    assert!(m.tools.strip.is_none() && m.message.text.contains("no M-mode"), "{:?}", m.message);
+}
+
+#[test]
+fn without_a_ray_the_line_goes_through_the_cursor_and_turns_by_keys() {
+    let mut m = seen(8);
+    update(&mut m, Msg::Line("cursor 20 30".into()));
+    let cursor = m.cursor;
+    press(&mut m, "v x");
+    assert_eq!(m.tools.strip.as_ref().unwrap().ray.hour, 6.0);
+    let before = shown(&m);
+    let effects = press(&mut m, "4 ]");
+    let strip = m.tools.strip.clone().unwrap();
+    assert_eq!(effects, [Effect::Strip(strip.number, strip.from, strip.to)], "read anew");
+    assert_eq!((strip.ray.hour, m.cursor), (7.0, cursor));
+    assert!(m.message.text.contains("+30.0 degrees"), "{:?}", m.message);
+    assert!(beside(&m, cursor) < 1e-3 && strip.from.y < strip.to.y);
+    // Turned past level the upper end is still the upper end.
+    press(&mut m, "1 2 ]");
+    let turned = m.tools.strip.clone().unwrap();
+    assert!(turned.from.y <= turned.to.y && beside(&m, cursor) < 1e-3, "{turned:?}");
+    press(&mut m, "1 6 [");
+    // The marker of the depth: a row of the strip, further down after going down.
+    let row = |m: &Model| {
+        let (now, top) = (shown(m), before.height_px - m.strip_px());
+        let mark = palette(&Theme::shipped("dark").unwrap(), 256, view::LEVELS);
+        let mark = mark.overlay(sonomark::tui::graphics::Colour(14));
+        (top + 3..now.height_px).find(|y| now.row(*y)[..2] == [mark; 2]).unwrap()
+    };
+    let (strip_px, there) = (m.strip_px() as f32, row(&m));
+    press(&mut m, "1 2 down");
+    let further = (row(&m) - there) as f32;
+    assert!((further - 12.0 / 47.0 * strip_px).abs() < 3.0, "{further} of {strip_px}");
+}

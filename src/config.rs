@@ -6,6 +6,7 @@
 //! understood by the screen). All faults of all sources are told at once.
 
 pub mod looks;
+pub mod person;
 pub mod schema;
 mod sources;
 pub mod yaml;
@@ -118,6 +119,8 @@ pub struct Settings {
     pub models_dir: PathBuf,
     /// The folder of what can be found out again.
     pub cache_dir: PathBuf,
+    /// What is kept of the person, see [`person`].
+    pub person_file: PathBuf,
 }
 
 /// What the command line says; `None` where it says nothing.
@@ -176,6 +179,8 @@ impl Settings {
         let mut settings = raw.settings(&config_dir, &data_dir, &home, &mut faults);
         settings.keymap_text = read_override(&config_dir, "keymaps", &settings.keymap, &mut faults);
         settings.theme_text = read_override(&config_dir, "themes", &settings.theme, &mut faults);
+        settings.person_file =
+            xdg(env, "XDG_STATE_HOME", &home, ".local/state").join("person.yaml");
         settings.cache_dir = xdg(env, "XDG_CACHE_HOME", &home, ".cache");
         settings.asked = schema::load(&settings.schema, &config_dir, &mut faults);
         if faults.is_empty() { Ok(settings) } else { Err(ConfigError(faults)) }

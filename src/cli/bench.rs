@@ -50,9 +50,12 @@ pub(super) struct Options {
     /// Folder with images/usgra and images/busi (annotator)
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Only so many stills of each set (annotator)
+    /// Only so many stills of each set, and so many clips (annotator)
     #[arg(long, default_value_t = 10)]
     limit: usize,
+    /// Only this way of putting points, in the shipped keymap of --keymap (annotator)
+    #[arg(long, value_enum)]
+    way: Option<annotator::Way>,
     /// Also write the numbers here
     #[arg(long, value_name = "OUT")]
     json: Option<PathBuf>,
@@ -100,7 +103,7 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
             let data = options.data.as_deref().ok_or_else(|| {
                 Failure::Input("give --data DIR, the folder that holds images/usgra".into())
             })?;
-            annotator::run(settings, data, options.limit, scratch.path())?
+            annotator::run(settings, data, options.limit, options.way, scratch.path())?
         }
     };
     if let Some(path) = &options.json {

@@ -6,7 +6,8 @@
 //! ```text
 //! track NAME              boundary|inside|outside FRAME X Y     remove FRAME INDEX
 //! window FIRST LAST       mask FRAME CX CY R (a drawn disc)     undo   redo
-//! view FRAME X Y          sync
+//! view FRAME X Y          sync                            flag FRAME (or not any more)
+//! place LETTER FRAME
 //! ```
 //! Commands act on the track with the highest identity. Nothing to do answers `none N`.
 
@@ -112,6 +113,14 @@ impl Script {
                 let (track, content) = (TrackId(self.fresh()), Track::new(words[1], 0));
                 Some(self.step(Edit::AddTrack { track, content }))
             }
+            ("place", _) if words.len() == 3 => {
+                let place = words[1].chars().next().zip(words[2].parse().ok());
+                let edit = place.map(|(letter, frame): (char, usize)| {
+                    let before = now.places.get(&letter).copied();
+                    Edit::SetPlace { letter, before, after: Some(frame) }
+                });
+                edit.map(|edit| self.step(edit))
+            }
             (word, numbers) => match self.edit(word, numbers) {
                 Some(edit) => edit.map(|edit| self.step(edit)),
                 None => {
@@ -130,7 +139,7 @@ impl Script {
     fn edit(&mut self, word: &str, numbers: &[f32]) -> Option<Option<Edit>> {
         let newest = self.annotation.tracks.iter().next_back();
         let Some((&track, held)) = newest else {
-            let known = ["boundary", "inside", "outside", "remove", "window", "mask"];
+            let known = ["boundary", "inside", "outside", "remove", "window", "mask", "flag"];
             return known.contains(&word).then_some(None);
         };
         let edit = match (word, numbers) {
@@ -161,6 +170,10 @@ impl Script {
                 let (before, after) =
                     (held.masks.get(&frame).cloned(), Some(drawn_disc(cx, cy, r)));
                 Edit::SetMask { track, frame, before, after }
+            }
+            ("flag", &[frame]) => {
+                let (frame, before) = (frame as usize, held.flags.contains(&(frame as usize)));
+                Edit::SetFlag { track, frame, before, after: !before }
             }
             _ => return None,
         };

@@ -175,6 +175,7 @@ impl Raw {
             config_dir: config_dir.to_owned(),
             models_dir: data_dir.join("models"),
             cache_dir: PathBuf::new(),
+            person_file: PathBuf::new(),
         }
     }
 }

@@ -47,6 +47,10 @@ pub enum Edit {
         before: Option<String>,
         after: Option<String>,
     },
+    /// A frame of the structure is flagged for a look, or not any more.
+    SetFlag { track: TrackId, frame: FrameIndex, before: bool, after: bool },
+    /// A frame of the clip is called by a letter.
+    SetPlace { letter: char, before: Option<FrameIndex>, after: Option<FrameIndex> },
 }
 
 /// Why an edit was not applied. The annotation is unchanged.
@@ -63,11 +67,14 @@ pub enum Refused {
     Stale,
 }
 
-/// The tracks of a clip.
+/// The tracks of a clip, and the frames that have a name.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Annotation {
     /// Tracks by identity.
     pub tracks: BTreeMap<TrackId, Track>,
+    /// Frames by letter.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub places: BTreeMap<char, FrameIndex>,
 }
 
 impl Edit {
@@ -98,13 +105,20 @@ impl Edit {
             Edit::SetAttribute { track, frame, name, before, after } => {
                 Edit::SetAttribute { track, frame, name, before: after, after: before }
             }
+            Edit::SetFlag { track, frame, before, after } => {
+                Edit::SetFlag { track, frame, before: after, after: before }
+            }
+            Edit::SetPlace { letter, before, after } => {
+                Edit::SetPlace { letter, before: after, after: before }
+            }
         }
     }
 
-    /// The track it concerns.
+    /// The track it concerns; none where it says something of the clip.
     #[must_use]
-    pub fn track(&self) -> TrackId {
+    pub fn track(&self) -> Option<TrackId> {
         match self {
+            Edit::SetPlace { .. } => None,
             Edit::AddTrack { track, .. }
             | Edit::RemoveTrack { track, .. }
             | Edit::SetTrackInfo { track, .. }
@@ -113,7 +127,8 @@ impl Edit {
             | Edit::MovePrompt { track, .. }
             | Edit::SetWindows { track, .. }
             | Edit::SetMask { track, .. }
-            | Edit::SetAttribute { track, .. } => *track,
+            | Edit::SetAttribute { track, .. }
+            | Edit::SetFlag { track, .. } => Some(*track),
         }
     }
 
@@ -123,7 +138,7 @@ impl Edit {
     /// edit becomes `None`, as does one whose track or prompt is gone.
     #[must_use]
     pub fn rebased(&self, now: &Annotation) -> Option<Edit> {
-        let held = now.tracks.get(&self.track());
+        let held = self.track().and_then(|track| now.tracks.get(&track));
         let mut edit = self.clone();
         match &mut edit {
             Edit::AddTrack { .. } => return held.is_none().then_some(edit),
@@ -159,6 +174,8 @@ impl Edit {
             Edit::SetAttribute { frame, name, before, .. } => {
                 *before = held?.attribute(*frame, name).map(str::to_owned);
             }
+            Edit::SetFlag { frame, before, .. } => *before = held?.flags.contains(frame),
+            Edit::SetPlace { letter, before, .. } => *before = now.places.get(letter).copied(),
         }
         Some(edit)
     }
@@ -226,6 +243,26 @@ impl Annotation {
             Edit::SetAttribute { track, frame, name, before, after } => {
                 let held = self.held(*track)?;
                 held.set_attribute(*frame, name, before.as_deref(), after.as_deref())?;
+            }
+            Edit::SetFlag { track, frame, before, after } => {
+                let flags = &mut self.held(*track)?.flags;
+                if flags.contains(frame) != *before {
+                    return Err(Refused::Stale);
+                }
+                if *after {
+                    flags.insert(*frame);
+                } else {
+                    flags.remove(frame);
+                }
+            }
+            Edit::SetPlace { letter, before, after } => {
+                if self.places.get(letter) != before.as_ref() {
+                    return Err(Refused::Stale);
+                }
+                match after {
+                    Some(frame) => self.places.insert(*letter, *frame),
+                    None => self.places.remove(letter),
+                };
             }
         }
         Ok(())

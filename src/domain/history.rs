@@ -75,6 +75,12 @@ impl History {
         }
     }
 
+    /// The group that would be undone next.
+    #[must_use]
+    pub fn newest(&self) -> Option<u64> {
+        self.done.last().map(|(group, _)| *group)
+    }
+
     /// Takes a group off the done ones; newest first, where it nearly always is.
     fn take_done(&mut self, wanted: u64) -> Vec<Edit> {
         if !self.done_groups.remove(&wanted) {

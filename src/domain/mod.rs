@@ -26,6 +26,7 @@ mod ruler;
 mod shown;
 mod snap;
 mod strip;
+mod tidy;
 mod touch;
 mod track;
 mod words;
@@ -52,6 +53,7 @@ pub use ruler::{MARKS_ASIDE, RayMark, marks_along};
 pub use shown::{panic_told, shown};
 pub use snap::snap_to_points;
 pub use strip::{crossings, sampled};
+pub use tidy::tidied;
 pub use touch::{moved_through, off_by};
 pub use track::{
     Attributes, FrameMask, MaskSource, Track, TrackId, TrackInfo, Window, insert_window,

@@ -1,6 +1,6 @@
 //! One structure followed through a clip.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -118,6 +118,9 @@ pub struct Track {
     /// What is said of it on single frames; no frame holds an empty map.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub frame_attributes: BTreeMap<FrameIndex, Attributes>,
+    /// Frames that a person flagged for a look.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub flags: BTreeSet<FrameIndex>,
 }
 
 impl Track {
@@ -131,6 +134,7 @@ impl Track {
             masks: BTreeMap::new(),
             attributes: Attributes::new(),
             frame_attributes: BTreeMap::new(),
+            flags: BTreeSet::new(),
         }
     }
 

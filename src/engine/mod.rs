@@ -28,7 +28,8 @@ pub use frames::Frames;
 pub use meanwhile::gpu_warming;
 pub use net_segmenter::NetSegmenter;
 pub use propagate::{
-    Ended, Plan, PlanError, Role, Span, Walk, WalkError, plan, plan_both_passes, plan_where, walk,
+    Ended, Plan, PlanError, Role, Span, Walk, WalkError, plan, plan_both_passes,
+    plan_both_passes_where, plan_where, walk,
 };
 pub use segmenter::{Anchor, Decided, Direction, Image, SegmentError, Segmenter, SegmenterInfo};
 pub use session::{Session, anonymous_for, decided, export_clip, export_name, format_named};

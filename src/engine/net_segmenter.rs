@@ -8,7 +8,9 @@
 use std::path::Path;
 use std::time::Instant;
 
-use crate::domain::{Bitmap, FrameIndex, FramePrompts, GrayFrame, between, moved_through, off_by};
+use crate::domain::{
+    Bitmap, FrameIndex, FramePrompts, GrayFrame, between, moved_through, off_by, tidied,
+};
 use crate::net::budget::{Budget, free_bytes};
 use crate::net::config::ModelCard;
 use crate::net::device::{DeviceWant, Picked, pick};
@@ -177,7 +179,7 @@ impl NetSegmenter {
         let answer =
             Predictor::new(&self.sam).predict(view, prompts).map_err(SegmentError::Network)?;
         Ok(Decided {
-            bitmap: answer.bitmap,
+            bitmap: tidied(answer.bitmap, prompts),
             score: answer.score,
             object_score_logit: answer.object_score_logit,
             encode_ms,

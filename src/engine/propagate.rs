@@ -197,6 +197,18 @@ pub fn plan_where(
 /// # Errors
 /// When no frame lies between two anchors of one window.
 pub fn plan_both_passes(track: &Track, clip_frames: usize) -> Result<Plan, PlanError> {
+    plan_both_passes_where(track, clip_frames, &|_| true)
+}
+
+/// As [`plan_both_passes`], with only the gaps that hold a frame which `wanted` names.
+///
+/// # Errors
+/// When there is no such gap.
+pub fn plan_both_passes_where(
+    track: &Track,
+    clip_frames: usize,
+    wanted: &dyn Fn(FrameIndex) -> bool,
+) -> Result<Plan, PlanError> {
     let windows = windows_of(track, clip_frames);
     let anchors = anchors_of(track, &windows);
     let at: Vec<FrameIndex> = anchors.keys().copied().collect();
@@ -204,6 +216,7 @@ pub fn plan_both_passes(track: &Track, clip_frames: usize) -> Result<Plan, PlanE
         .iter()
         .flat_map(|window| gaps(*window, &at))
         .filter(|gap| gap.before.is_some() && gap.after.is_some())
+        .filter(|gap| gap.frames(Span::Forward).iter().any(|(frame, _)| wanted(*frame)))
         .collect();
     let walks: Vec<Walk> = [Span::Forward, Span::Backward]
         .into_iter()

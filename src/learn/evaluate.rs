@@ -14,7 +14,7 @@ pub use super::evaluate_video::{Tracking, VideoOptions, VideoReport, evaluate_vi
 use super::annotator::{EXCLUDE_PX, SimulatedUser, contour, region_click};
 use super::baselines::Baseline;
 use super::dataset::{DataError, DataSource, Pick, StillSet};
-use crate::domain::{Bitmap, FramePrompts, GrayFrame, PointKind, overlap};
+use crate::domain::{Bitmap, FramePrompts, GrayFrame, PointKind, overlap, tidied};
 use crate::net::config::Preprocess;
 use crate::net::letterbox::Letterbox;
 use crate::net::predict::{PredictOptions, Predictor, View};
@@ -288,7 +288,8 @@ impl<'a> Scene<'a> {
                 let predictor = Predictor::with_options(sam, options.clone());
                 let view = View { frame: self.frame, preprocess, device, features, letterbox };
                 let answer = predictor.predict(view, prompts).map_err(EvalError::Network)?;
-                Ok(answer.bitmap)
+                // Without the last steps the network's own answer is judged.
+                Ok(if options.snap { tidied(answer.bitmap, prompts) } else { answer.bitmap })
             }
             (Judged::Baseline(baseline), _) => {
                 Ok(baseline.mask(&points, width, height, &self.edges))

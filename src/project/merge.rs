@@ -193,6 +193,12 @@ pub(super) fn difference(from: &Annotation, to: &Annotation) -> Vec<Edit> {
             Some(_) => {}
         }
     }
+    for &letter in from.places.keys().chain(to.places.keys()).collect::<BTreeSet<_>>() {
+        let (before, after) = (from.places.get(&letter).copied(), to.places.get(&letter).copied());
+        if before != after {
+            edits.push(Edit::SetPlace { letter, before, after });
+        }
+    }
     edits
 }
 
@@ -219,6 +225,10 @@ fn track_difference(track: TrackId, held: &Track, wanted: &Track, edits: &mut Ve
         }
     }
     attribute_difference(track, held, wanted, edits);
+    for &frame in held.flags.symmetric_difference(&wanted.flags) {
+        let before = held.flags.contains(&frame);
+        edits.push(Edit::SetFlag { track, frame, before, after: !before });
+    }
 }
 
 fn attribute_difference(track: TrackId, held: &Track, wanted: &Track, edits: &mut Vec<Edit>) {

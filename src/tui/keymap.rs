@@ -229,7 +229,8 @@ impl Keymap {
             self.find(mode, keys) == Found::Act(vec![action])
         };
         let found = all.filter(|(_, actions)| **actions == [action]).filter(does);
-        found.map(|(keys, _)| keys).min_by_key(|keys| keys.len()).cloned()
+        let held = |keys: &&Vec<Key>| keys.iter().filter(|key| key.ctrl || key.alt).count();
+        found.map(|(keys, _)| keys).min_by_key(|keys| (keys.len(), held(keys))).cloned()
     }
 
     /// Actions no key reaches in any mode.

@@ -30,4 +30,4 @@ mod update;
 pub mod view;
 
 pub use run::{Ended, OpenClip, Start, TuiError, hand_over, run};
-pub use update::{REST, begin, fit_look, update};
+pub use update::{REST, begin, fit_look, recall, update};

@@ -342,15 +342,16 @@ impl Model {
     /// Whether a message tells of masks computed ahead, which nobody sees yet.
     #[must_use]
     pub fn computes_ahead(&self, message: &Msg) -> bool {
-        let ticket = match message {
-            Msg::Engine(
-                Event::Tracked { ticket, .. }
-                | Event::Progress { ticket, .. }
-                | Event::Finished { ticket, .. },
-            ) => ticket,
+        let (ticket, end) = match message {
+            Msg::Engine(Event::Finished { ticket, .. }) => (ticket, true),
+            Msg::Engine(Event::Tracked { ticket, .. } | Event::Progress { ticket, .. }) => {
+                (ticket, false)
+            }
             _ => return false,
         };
-        self.tools.ahead.as_ref().is_some_and(|ahead| ahead.ticket == *ticket)
+        // What a comparison found is shown when it is through.
+        let ahead = self.tools.ahead.as_ref().filter(|ahead| ahead.ticket == *ticket);
+        ahead.is_some_and(|ahead| !(end && ahead.check))
     }
 
     /// What the keys go to when a dialog closes.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config::person::Learned;
 use crate::domain::{FrameIndex, FramePrompts, PointPx, Region, Step, TrackId};
 use crate::engine::{Event, Opened, Plan, Ticket, View};
 
@@ -118,6 +119,8 @@ pub enum Effect {
     Strip(u64, PointPx, PointPx),
     /// Read what somebody else made of the clip.
     Overlay(PathBuf),
+    /// Keep something about the person for the next time.
+    Remember(Learned),
     /// Open a clip of the queue instead.
     OpenClip(usize),
     /// Put the program to sleep.

@@ -1,7 +1,8 @@
 //! What the person has in hand beside the cursor: rays, a brush, questions, registers, macros,
-//! and what the review knows. Plain data of the screen alone; nothing here is journaled.
+//! and what the review knows. Plain data of the screen alone: nothing here is in the journal, and the
+//! reaction time and macros alone outlive the session (`config::person`).
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,8 +32,6 @@ pub struct Tools {
     pub caliper: Option<(PointPx, Option<PointPx>)>,
     /// A key that waits for a letter.
     pub waiting: Option<Waiting>,
-    /// Frames by letter.
-    pub places: BTreeMap<char, FrameIndex>,
     /// Masks by letter.
     pub registers: BTreeMap<char, Mask>,
     /// Keys by letter.
@@ -181,6 +180,8 @@ pub struct Ahead {
     pub masks: Vec<(FrameIndex, FrameMask)>,
     /// It is through.
     pub ended: bool,
+    /// Both passes between anchors are compared; the masks themselves are not wanted.
+    pub check: bool,
 }
 
 /// The polar cursor.
@@ -316,8 +317,8 @@ pub struct Review {
     pub agreement: BTreeMap<TrackId, BTreeMap<FrameIndex, f32>>,
     /// Masks of the first pass of a comparison that is on its way.
     pub first_pass: BTreeMap<FrameIndex, Mask>,
-    /// Frames flagged by the person.
-    pub flags: BTreeSet<(TrackId, FrameIndex)>,
+    /// The comparison that was made unasked last: what it left open, it would leave open again.
+    pub tried: Option<(TrackId, Plan)>,
 }
 
 /// Taps at the moment when something appears or goes.
@@ -327,6 +328,8 @@ pub struct Taps {
     pub onset: Option<FrameIndex>,
     /// The person's own reaction time, once measured.
     pub reaction: Option<Duration>,
+    /// The day on which that was, where it was not today (as the file says it, not escaped).
+    pub measured: Option<String>,
     /// Frames shown lately and since when, oldest first.
     pub shown: VecDeque<(Duration, FrameIndex)>,
 }

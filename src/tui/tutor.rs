@@ -3,12 +3,15 @@
 use crate::domain::{MaskSource, Track};
 
 use super::action::Action;
-use super::keymap::Keymap;
+use super::key::spell;
+use super::keymap::{KeyMode, Keymap};
 use super::model::{Mode, Model};
 
 /// A step: what to do, with `{action}` where the key of an action belongs, and when it is done.
 struct Step {
     text: &'static str,
+    /// Where the keys that it names are pressed.
+    mode: KeyMode,
     done: fn(&Model) -> bool,
 }
 
@@ -28,54 +31,64 @@ const STEPS: [Step; 10] = [
     Step {
         text: "You see a bone and, below it, its shadow. Go to frame 6: type a 6 and then \
                {last-frame}. Any number before a key is its count.",
+        mode: KeyMode::Normal,
         done: |model| model.frame == 5,
     },
     Step {
         text: "Move the crosshair into the dark shadow, about the middle of the picture: \
                {cursor-far-down} and {cursor-far-left} go 8 px, the arrows 1 px.",
+        mode: KeyMode::Normal,
         done: |model| {
             (205.0..295.0).contains(&model.cursor.x) && (270.0..400.0).contains(&model.cursor.y)
         },
     },
     Step {
         text: "Points by direction: {clock-rays} starts rays from the crosshair.",
+        mode: KeyMode::Normal,
         done: |model| model.mode == Mode::Rays,
     },
     Step {
         text: "The digits are a clock: {ray-3} puts a boundary point on the edge towards three \
                o'clock, {ray-9} towards nine. Is one wrong? The letter at the right place on \
                the ray moves it there.",
+        mode: KeyMode::Rays,
         done: |model| prompted(model) >= 2,
     },
     Step {
         text: "The mask is there and follows each point. {ray-suggested} puts a point where the \
                contour is least certain (the dotted ray). Two more, then leave with {close}.",
+        mode: KeyMode::Rays,
         done: |model| prompted(model) >= 4 && model.mode == Mode::Normal,
     },
     Step {
         text: "When is the shadow visible? {window-bisect} asks, {visible} and {not-visible} \
                answer; nothing is wrong here, answer as you see it.",
+        mode: KeyMode::Bisect,
         done: |model| track(model).is_some_and(|track| !track.windows.is_empty()),
     },
     Step {
         text: "{propagate-both} carries the mask through the window. Go on working meanwhile.",
+        mode: KeyMode::Normal,
         done: |model| masks(model, MaskSource::Tracked) > 0 && !model.propagating(),
     },
     Step {
         text: "{worst-frame} goes to the frame that most deserves a look. Put a point there if it \
                is wrong ({add-boundary} puts one under the crosshair), or accept it: \
                {accept-frame}.",
+        mode: KeyMode::Normal,
         done: |model| masks(model, MaskSource::Accepted) > 0 || prompted(model) > 4,
     },
     Step {
         text: "{accept-quiet} accepts everything around a good frame, up to where something is in \
                doubt.",
+        mode: KeyMode::Normal,
         done: |model| masks(model, MaskSource::Accepted) > 1,
     },
     Step {
         text: "{undo} takes back whatever came last, without limit, also tomorrow. There is no \
                save key. {help} shows all keys, {palette} searches them, {quit} leaves. That was \
                the lesson.",
+        mode: KeyMode::Normal,
         done: |_| false,
     },
 ];
@@ -89,8 +102,8 @@ pub fn text(at: usize, keymap: &Keymap) -> String {
         // Every second part stood in braces.
         match Action::from_name(part) {
             Ok(action) if i % 2 == 1 => {
-                let keys = keymap.keys_of(action);
-                text.push_str(keys.first().map_or(part, String::as_str));
+                let keys = keymap.sequence(step.mode, action).map(|keys| spell(&keys));
+                text.push_str(keys.as_deref().unwrap_or(part));
             }
             _ => text.push_str(part),
         }
@@ -118,6 +131,7 @@ mod tests {
             }
             assert!(!text(at, &keymap).contains(['{', '}']));
         }
+        assert!(text(4, &keymap).contains("leave with q"), "not the key that closes the help");
         assert!(text(2, &keymap).contains("enter starts rays"));
         assert!(text(99, &keymap).contains("10 of 10"));
     }

@@ -8,7 +8,7 @@ use sonomark::engine::{Event, SegmenterInfo, Ticket};
 use sonomark::tui::model::{Effect, Model, Msg};
 use sonomark::tui::update;
 
-use crate::update::{decided, model, press, steps, tell, track, with_a_mask};
+use crate::update::{decided, model, press, propagation, steps, tell, track, with_a_mask};
 
 /// A mask on frame 0 of eight, a network, and a person who looks at it for a second.
 fn resting() -> (Model, Ticket, Vec<FrameIndex>) {
@@ -100,4 +100,68 @@ fn other_questions_and_slow_machines_do_not_meet_it() {
     assert!(begun(&rest(&mut m, 12)).is_none(), "the settings say so");
     m.tools.never_ahead = false;
     assert!(begun(&rest(&mut m, 15)).is_some());
+}
+
+/// Two anchors, everything between them propagated, and a person who rests: what begins.
+fn between_two_anchors() -> (Model, Ticket, Vec<FrameIndex>) {
+    let (mut m, ticket, frames) = resting();
+    press(&mut m, "G b");
+    let asked = m.jobs.asked[0];
+    tell(&mut m, Event::Refreshed { ticket: asked.ticket, frame: 7, decided: decided(5) });
+    assert!(frames.len() == 7 && m.tools.ahead.as_ref().is_none_or(|a| a.ticket != ticket));
+    let (ticket, frames) = propagation(&mut m, "p p");
+    come(&mut m, ticket, &frames);
+    tell(&mut m, Event::Finished { ticket, cancelled: false });
+    let (ticket, frames) = begun(&rest(&mut m, 3)).expect("a comparison nobody asked for");
+    (m, ticket, frames)
+}
+
+#[test]
+fn passes_from_both_sides_are_compared_while_the_person_looks() {
+    let (mut m, ticket, frames) = between_two_anchors();
+    assert_eq!(frames, [1, 2, 3, 4, 5, 6, 6, 5, 4, 3, 2, 1], "each from either side");
+    let (id, before) = (ticket.track, track(&m).masks.clone());
+    let doubt = |m: &Model| m.tools.review.doubts[&id][&4].disagreement;
+    assert_eq!(doubt(&m), 0.0);
+    for (i, frame) in frames.iter().enumerate() {
+        let decided = decided(if *frame == 4 && i > 5 { 40 } else { 5 });
+        assert_eq!(tell(&mut m, Event::Tracked { ticket, frame: *frame, decided }), []);
+    }
+    let end = Msg::Engine(Event::Finished { ticket, cancelled: false });
+    assert!(!m.computes_ahead(&end), "the end is drawn");
+    update(&mut m, end);
+    assert_eq!((&track(&m).masks, doubt(&m) > 0.9), (&before, true));
+    assert!(begun(&rest(&mut m, 6)).is_none(), "once is enough");
+    press(&mut m, "W");
+    assert_eq!(m.frame, 4);
+    assert!(m.message.text.contains("disagree"), "{:?}", m.message);
+
+    // Another point: what was compared on its span does not count any more.
+    press(&mut m, "b");
+    assert_eq!(m.tools.review.agreement[&id].len(), 0);
+    assert_eq!(m.tools.review.doubts[&id].get(&5).map_or(0.0, |d| d.disagreement), 0.0);
+}
+
+#[test]
+fn a_comparison_nobody_asked_for_gives_way() {
+    for change in ["l b", "w s", "u", "p c"] {
+        let (mut m, ticket, frames) = between_two_anchors();
+        come(&mut m, ticket, &frames[..2]);
+        assert_eq!(m.tools.review.first_pass.len(), 2);
+        let effects = press(&mut m, change);
+        assert!(effects.contains(&Effect::Cancel(Some(ticket.track))), "{change}: {effects:?}");
+        assert!(m.tools.review.first_pass.is_empty() && m.tools.ahead.is_none(), "{change}");
+        come(&mut m, ticket, &frames[2..3]);
+        assert!(m.tools.review.first_pass.is_empty(), "{change}: too late");
+    }
+    // A frame that cannot be decoded is left out, and not asked for over and over.
+    let (mut m, ticket, _) = between_two_anchors();
+    tell(&mut m, Event::Finished { ticket, cancelled: false });
+    assert!(begun(&rest(&mut m, 6)).is_none());
+    // Where a frame is slow nothing is compared unasked.
+    let (mut m, ticket, frames) = between_two_anchors();
+    let slow = sonomark::engine::Decided { encode_ms: 900.0, ..decided(5) };
+    let effects = tell(&mut m, Event::Tracked { ticket, frame: frames[0], decided: slow });
+    assert_eq!(effects, [Effect::Cancel(Some(ticket.track))]);
+    assert!(begun(&rest(&mut m, 6)).is_none());
 }

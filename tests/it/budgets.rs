@@ -112,7 +112,8 @@ fn a_script_does_what_the_command_line_does_and_names_the_line_that_fails() {
     let script = format!(
         "# round the shadow of the bone\nnew shadow\nframe 6\nboundary 243 236\n\
          boundary 291 345\nboundary 262 398\nboundary 206 290\nwindows shadow add 5,8\n\
-         5,8 propagate both\nkeys . a\nexport png {}\n",
+         5,8 propagate both\n\
+         g/propagated/flag\n8 unflag\nframe 6\nkeys m q\nkeys . a\nexport png {}\n",
         out.display()
     );
     let done = run(&project, &script, &clip);
@@ -123,6 +124,8 @@ fn a_script_does_what_the_command_line_does_and_names_the_line_that_fails() {
     let kept = annotation(&project);
     let track = kept.tracks.values().next().unwrap();
     assert_eq!(track.info.label, "shadow");
+    assert_eq!(track.flags.iter().copied().collect::<Vec<_>>(), [4, 6]);
+    assert_eq!(kept.places[&'q'], 5);
     assert_eq!(track.masks.keys().copied().collect::<Vec<_>>(), [4, 5, 6, 7]);
     assert_eq!(track.masks[&6].source, MaskSource::Accepted);
     assert!(out.is_dir());

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::needless_range_loop, missing_docs)]
 
 mod ahead;
+mod annotator;
 mod bindings;
 mod budgets;
 mod codec;
@@ -20,6 +21,7 @@ mod job;
 mod kill;
 mod layers;
 mod learn;
+mod lesson;
 mod looks;
 mod models;
 mod net_cpu;

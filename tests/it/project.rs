@@ -46,7 +46,7 @@ pub(crate) fn follow(store: &mut ClipStore, script: &mut Script, line: &str) -> 
 
 pub(crate) fn random_line(rng: &mut fastrand::Rng) -> String {
     let (frame, x, y) = (rng.u32(0..32), rng.u32(0..64), rng.u32(0..48));
-    match rng.u32(0..12) {
+    match rng.u32(0..14) {
         0 => format!("track t{x}"),
         1..=4 => format!("boundary {frame} {x}.25 {y}.5"),
         5 => format!("outside {frame} {x} {y}"),
@@ -54,6 +54,8 @@ pub(crate) fn random_line(rng: &mut fastrand::Rng) -> String {
         7 => format!("window {frame} {}", frame + 3),
         8 => format!("mask {frame} {x} {y} {}", rng.u32(2..20)),
         9 | 10 => "undo".into(),
+        11 => format!("flag {frame}"),
+        12 => format!("place {} {frame}", char::from(b'a' + (x % 3) as u8)),
         _ => "redo".into(),
     }
 }

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sonomark::config::person::{Learned, Person};
 use sonomark::domain::{
-    Annotation, Bitmap, GrayFrame, MaskSource, PointKind, PointPx, Prompt, Track, Window,
+    Annotation, Bitmap, Edit, GrayFrame, MaskSource, PointKind, PointPx, Prompt, Track, Window,
 };
 use sonomark::engine::{Decided, Event};
 use sonomark::tui::graphics::Grid;
@@ -420,6 +421,66 @@ fn a_correction_is_repeated_on_the_next_flagged_frame() {
 }
 
 #[test]
+fn flags_and_marks_are_in_the_journal_and_come_back_with_an_undo() {
+    let mut m = model(FRAMES);
+    propagated(&mut m, |_| 10.0);
+    let journaled = |effects: &[Effect]| -> Vec<Edit> {
+        steps(effects).into_iter().flat_map(|step| step.edits).collect()
+    };
+    let id = m.track.unwrap();
+    let flag = |frame, before| Edit::SetFlag { track: id, frame, before, after: !before };
+    press(&mut m, "6 G");
+    assert_eq!(journaled(&press(&mut m, "F")), [flag(5, false)]);
+    assert_eq!(journaled(&press(&mut m, "F")), [flag(5, true)]);
+    press(&mut m, "g g");
+    press(&mut m, "u");
+    assert_eq!((m.frame, track(&m).flags.contains(&5)), (5, true), "{:?}", m.message);
+    assert!(m.message.text.contains("flag on frame 6"), "{:?}", m.message);
+    assert_eq!(journaled(&run(&mut m, "5,7 flag")), [flag(4, false), flag(6, false)]);
+    let place = Edit::SetPlace { letter: 'k', before: None, after: Some(5) };
+    assert_eq!(journaled(&press(&mut m, "m k")), [place]);
+    assert!(press(&mut m, "m k").is_empty(), "it is so already");
+    press(&mut m, "u u");
+    assert!(m.annotation.places.is_empty() && track(&m).flags.len() == 1);
+    // A correction that is repeated takes the flag with it, and its undo brings both back.
+    press(&mut m, "g g 5 l b");
+    run(&mut m, "g/doubt>-1/unflag");
+    run(&mut m, "6 flag");
+    press(&mut m, ";");
+    assert_eq!((m.frame, points(&m).len(), track(&m).flags.len()), (5, 1, 0));
+    press(&mut m, "u");
+    assert_eq!((points(&m).len(), track(&m).flags.len()), (0, 1), "{:?}", m.message);
+}
+
+#[test]
+fn what_belongs_to_the_person_is_kept_and_comes_back() {
+    let mut m = model(FRAMES);
+    with_a_mask(&mut m);
+    let mut kept = press(&mut m, "Q m . S-left Q");
+    kept.extend(run(&mut m, "reaction 243"));
+    let kept: Vec<_> = kept
+        .into_iter()
+        .filter_map(|effect| match effect {
+            Effect::Remember(learned) => Some(learned),
+            _ => None,
+        })
+        .collect();
+    let time = Duration::from_millis(243);
+    assert_eq!(kept, [Learned::Macro('m', ". S-left".into()), Learned::Reaction(time)]);
+
+    let mut m = model(FRAMES);
+    let macros = [('m', ". S-left"), ('x', ". no-key")].map(|(c, keys)| (c, keys.to_owned()));
+    let reaction = Some((time, "2026-11-02".to_owned()));
+    sonomark::tui::recall(&mut m, Person { reaction, macros: macros.into() });
+    assert!(m.message.text.contains("macro x"), "{:?}", m.message);
+    press(&mut m, "2 @ m");
+    assert_eq!((m.frame, m.cursor.x), (2, 16.5));
+    with_a_mask(&mut m);
+    press(&mut m, "space T");
+    assert!(m.message.text.contains("243 ms back, measured 2026-11-02"), "{:?}", m.message);
+}
+
+#[test]
 fn places_registers_and_macros_by_letters() {
     let mut m = model(FRAMES);
     with_a_mask(&mut m);
@@ -437,7 +498,7 @@ fn places_registers_and_macros_by_letters() {
     // A macro: next frame, flag it.
     press(&mut m, "Q m . F Q 2 @ m");
     assert_eq!(m.frame, 3);
-    assert_eq!(m.tools.review.flags.len(), 3);
+    assert_eq!(track(&m).flags.len(), 3);
     // One that plays itself ends.
     press(&mut m, "Q w @ w Q @ w");
     assert!(
@@ -471,7 +532,7 @@ fn lines_over_ranges_and_conditions() {
         track(&m).masks[&20].mask.area_px() > area && track(&m).masks[&22].mask.area_px() == area
     );
     run(&mut m, "g/score<0.95/flag");
-    assert!(m.tools.review.flags.len() > 30);
+    assert!(track(&m).flags.len() > 30);
     run(&mut m, "g/accepted/unflag");
     run(&mut m, "30,$ discard");
     assert_eq!(track(&m).masks.keys().next_back(), Some(&28));

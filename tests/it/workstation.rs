@@ -169,6 +169,8 @@ fn a_point_becomes_a_mask_and_a_propagation_and_is_there_after_quitting() {
     assert!(terminal.wait_for("propagated 4 frames", SECONDS(10)), "{}", terminal.screen_text());
     assert!(terminal.wait_for("5/5", SECONDS(5)), "{}", terminal.screen_text());
     assert_eq!(terminal.faults(), [] as [String; 0]);
+    typed(&mut terminal, "Qm,Q:reaction 243\r");
+    assert!(terminal.wait_for("243 ms back", SECONDS(5)), "{}", terminal.screen_text());
 
     typed(&mut terminal, "q");
     let exit = terminal.wait_exit(SECONDS(10));
@@ -184,7 +186,13 @@ fn a_point_becomes_a_mask_and_a_propagation_and_is_there_after_quitting() {
 
     // Undo goes on where it was, and the place is remembered.
     let mut terminal = start(folder.path(), 3, Answers::foot());
-    assert!(terminal.screen_text().contains("frame 5/"), "{}", terminal.screen_text());
+    assert!(terminal.screen_text().contains("frame 4/"), "{}", terminal.screen_text());
+    // So are the macro and the reaction time.
+    typed(&mut terminal, "@m");
+    assert!(terminal.wait_for("frame 3/", SECONDS(5)), "{}", terminal.screen_text());
+    let person = folder.path().join("home/.local/state/sonomark/person.yaml");
+    let person = sonomark::config::person::Person::load(&person).unwrap();
+    assert_eq!(person.reaction.map(|(time, day)| (time.as_millis(), day.len())), Some((243, 10)));
     typed(&mut terminal, "uuuu");
     assert!(terminal.wait_for("none yet", SECONDS(5)), "{}", terminal.screen_text());
     typed(&mut terminal, "q");

@@ -1,8 +1,9 @@
 //! Clips: a structure from its first point to masks on every frame on which it is visible.
 //!
 //! The reader puts points on a frame in the middle of each window, answers the questions by which
-//! a window is found, propagates, and then, as long as the clip is not good enough, plays it, goes
-//! to the worst frame and puts points there.
+//! a window is found, propagates, and then, as long as the clip is not good enough, goes to the worst
+//! frame and puts points there: where the tool leads to (`W`), as long as what it shows deserves it,
+//! else where it saw the worst while the clip played.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -18,13 +19,16 @@ use crate::tui::keymap::KeyMode;
 use super::super::headless::{make_folder, write_gray};
 use super::super::{Failure, tell};
 use super::reader::{Reader, Sight};
-use super::{GOALS, KEY_S, THOUGHT_S, judge, statistics};
+use super::{GOALS, Hand, Manner, Reached, Spent, Table, statistics};
 
 /// Points on one frame, and rounds of correction, before the reader gives up.
 const POINTS_MAX: usize = 6;
 const ROUNDS_MAX: usize = 8;
 /// A frame this good needs no further point.
 const FRAME_GOOD: f64 = 0.88;
+/// Frames that the tool is asked for before the reader looks for itself, and what deserves points.
+const LOOKS_MAX: usize = 2;
+const FRAME_POOR: f64 = 0.85;
 /// A propagation takes no longer.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -36,47 +40,61 @@ struct Cost {
     bytes: usize,
     iou: f64,
     /// Keys and seconds until the mean IoU of its frames met each goal.
-    goals: [Option<(usize, f64)>; 2],
+    goals: [Option<Spent>; 2],
+    /// Until the reader ended, met or not.
+    spent: Spent,
 }
 
-/// The first structure of each of the first `limit` clips below `dir`.
+/// The first structure of each of the first `limit` clips below `dir`, in every manner.
 pub(super) fn run(
     settings: &Settings,
     dir: &Path,
     limit: usize,
+    manners: &[Manner],
     scratch: &Path,
 ) -> Result<Value, Failure> {
     let (clips, _) = load_clips(dir).map_err(Failure::input)?;
-    let (mut costs, mut log) = (Vec::new(), Vec::new());
-    for clip in clips.iter().take(limit) {
-        let Some(object) = clip.objects.first() else { continue };
-        let folder = scratch.join(format!("clip-{}", clip.name));
-        let cost = annotate(settings, &folder, clip, object)?;
-        tell(&format!(
-            "clip {}: {} frames, {} points, keys to .85 {:?}, IoU {:.3}",
-            clip.name, cost.frames, cost.points, cost.goals[0], cost.iou
-        ));
-        log.push(json!({
-            "clip": clip.name, "frames": cost.frames, "points": cost.points,
-            "rounds": cost.rounds, "bytes": cost.bytes, "iou": cost.iou,
-            "keys_085": cost.goals[0].map(|g| g.0), "keys_090": cost.goals[1].map(|g| g.0),
-        }));
-        costs.push(cost);
+    let (mut table, mut log) = (Table::default(), Vec::new());
+    for &manner in manners {
+        let mut costs = Vec::new();
+        for clip in clips.iter().take(limit) {
+            let Some(object) = clip.objects.first() else { continue };
+            let (way, keymap) = (manner.way.name(), manner.keymap);
+            let folder = scratch.join(format!("clip-{way}-{keymap}-{}", clip.name));
+            let cost = annotate(settings, &folder, clip, object, manner)?;
+            tell(&format!(
+                "clip {}, {way}, {keymap}: {} frames, {} points, to .85 {:?}, IoU {:.3}",
+                clip.name, cost.frames, cost.points, cost.goals[0], cost.iou
+            ));
+            log.push(json!({
+                "way": way, "keymap": keymap, "clip": clip.name, "frames": cost.frames,
+                "points": cost.points, "rounds": cost.rounds, "bytes": cost.bytes,
+                "iou": cost.iou, "keys": cost.spent.keys,
+                "keys_085": cost.goals[0].map(|g| g.keys), "keys_090": cost.goals[1].map(|g| g.keys),
+            }));
+            costs.push(cost);
+        }
+        table.insert(manner, summary(&costs));
     }
-    let mut out = json!({ "clips": costs.len(), "log": log });
+    Ok(json!({ "ways": table.ways, "keymaps": table.keymaps, "log": log }))
+}
+
+fn summary(costs: &[Cost]) -> Value {
+    let mut out = json!({ "clips": costs.len() });
     for (i, (name, _)) in GOALS.iter().enumerate() {
-        let goal = |cost: &Cost| cost.goals[i];
-        let per_frame: Vec<_> = costs
-            .iter()
-            .map(|cost| goal(cost).map(|g| g.0 as f64 / cost.frames.max(1) as f64))
-            .collect();
-        let keys: Vec<_> = costs.iter().map(|cost| goal(cost).map(|g| g.0 as f64)).collect();
-        let seconds: Vec<_> = costs.iter().map(|cost| goal(cost).map(|g| g.1)).collect();
-        out[*name] = statistics(&keys);
-        out[name.replace("keys", "keys_per_frame")] = statistics(&per_frame);
-        out[name.replace("keys", "seconds")] = statistics(&seconds);
+        let each = |of: &dyn Fn(&Cost, Spent) -> f64| -> Value {
+            let reached = |cost: &Cost| Reached {
+                met: cost.goals[i].map(|spent| of(cost, spent)),
+                given_up: of(cost, cost.spent),
+            };
+            statistics(&costs.iter().map(reached).collect::<Vec<_>>())
+        };
+        out[*name] = each(&|_, spent| spent.keys);
+        out[name.replace("keys", "keys_per_frame")] =
+            each(&|cost, spent| spent.keys / cost.frames.max(1) as f64);
+        out[name.replace("keys", "seconds")] = each(&|_, spent| spent.seconds);
     }
-    Ok(out)
+    out
 }
 
 fn annotate(
@@ -84,6 +102,7 @@ fn annotate(
     folder: &Path,
     clip: &LabelledClip,
     object: &ClipObject,
+    manner: Manner,
 ) -> Result<Cost, Failure> {
     let frames = folder.join("frames");
     make_folder(&frames)?;
@@ -93,8 +112,9 @@ fn annotate(
     }
     let truth: Vec<Bitmap> = object.masks.iter().map(|mask| mask.to_bitmap()).collect();
     let windows = &object.windows;
-    let reader = Reader::start(settings, folder, &frames, "default")?;
-    let mut work = Work { reader, clip, truth, windows, thoughts: 0, at: 0 };
+    let reader = Reader::start(settings, folder, &frames, manner.keymap)?;
+    let hand = Hand::new(manner.way, &clip.frames[0]);
+    let mut work = Work { reader, hand, clip, truth, windows, thoughts: 0, at: 0 };
     let count = |window: &Window| window.last + 1 - window.first;
     let mut cost = Cost {
         frames: windows.iter().map(count).sum(),
@@ -103,6 +123,7 @@ fn annotate(
         bytes: 0,
         iou: 0.0,
         goals: [None; 2],
+        spent: Spent::default(),
     };
     for window in windows {
         work.go_to(window.first + (window.last - window.first) / 2)?;
@@ -110,27 +131,21 @@ fn annotate(
         work.window()?;
     }
     loop {
-        let mut masks = work.propagate()?;
+        let masks = work.propagate()?;
         cost.iou = masks.iter().map(|(_, iou)| iou).sum::<f64>() / masks.len().max(1) as f64;
-        let reader = &work.reader;
-        let seconds = reader.keys as f64 * KEY_S
-            + work.thoughts as f64 * THOUGHT_S
-            + reader.waited.as_secs_f64();
+        cost.spent = Spent::by(&work.reader, work.thoughts);
         for (goal, (_, wanted)) in cost.goals.iter_mut().zip(GOALS) {
             if goal.is_none() && cost.iou >= wanted {
-                *goal = Some((reader.keys, seconds));
+                *goal = Some(cost.spent);
             }
         }
         if cost.goals[1].is_some() || cost.rounds >= ROUNDS_MAX {
             break;
         }
         cost.rounds += 1;
-        masks.sort_by(|a, b| a.1.total_cmp(&b.1));
-        let Some(&(worst, _)) = masks.first() else { break };
-        // Played once to see where it is worst: start and stop.
-        work.reader.act(Action::PlayPause, None)?;
-        work.reader.act(Action::PlayPause, None)?;
-        work.go_to(worst)?;
+        if !work.to_the_worst(&masks)? {
+            break;
+        }
         cost.points += work.points()?;
     }
     cost.bytes = work.reader.bytes();
@@ -140,6 +155,7 @@ fn annotate(
 /// A clip at hand.
 struct Work<'a> {
     reader: Reader,
+    hand: Hand,
     clip: &'a LabelledClip,
     truth: Vec<Bitmap>,
     windows: &'a [Window],
@@ -162,18 +178,38 @@ impl Work<'_> {
         Ok(())
     }
 
+    /// Goes to where points are needed most; false where nothing is. `masks` as they were judged.
+    fn to_the_worst(&mut self, masks: &[(FrameIndex, f64)]) -> Result<bool, Failure> {
+        self.reader.leave_rays()?;
+        for _ in 0..LOOKS_MAX {
+            self.reader.act(Action::WorstFrame, None)?;
+            self.thoughts += 1;
+            let Some(at) = self.reader.frame() else { break };
+            if masks.iter().any(|(frame, iou)| *frame == at && *iou < FRAME_POOR) {
+                self.at = at;
+                return Ok(true);
+            }
+        }
+        let worst = masks.iter().min_by(|a, b| a.1.total_cmp(&b.1));
+        let Some(&(worst, _)) = worst else { return Ok(false) };
+        // Played once to see where it is worst: start and stop.
+        self.reader.act(Action::PlayPause, None)?;
+        self.reader.act(Action::PlayPause, None)?;
+        self.go_to(worst)?;
+        Ok(true)
+    }
+
     /// Points on the frame at hand until its mask is good; how many.
     fn points(&mut self) -> Result<usize, Failure> {
         let truth = self.truth[self.at].clone();
         let sight = Sight { frame: self.at, pixels: &self.clip.frames[self.at], truth: &truth };
-        let centre = self.reader.open_rays(sight)?;
+        self.hand.open(&mut self.reader, sight)?;
         let before = self.reader.shown(self.at);
-        let (mut now, mut tried) = (before.clone(), Vec::new());
+        let mut now = before.clone();
         for _ in 0..POINTS_MAX {
-            let Some(hour) = judge::worst_hour(&truth, centre, &now, &tried) else { break };
-            tried.push(hour);
+            let Some(after) = self.hand.point(&mut self.reader, sight, &now)? else { break };
+            now = after;
             self.thoughts += 1;
-            now = self.reader.by_hour(sight, centre, hour, &now)?;
             if now.iou(&truth) >= FRAME_GOOD {
                 break;
             }

@@ -11,7 +11,7 @@ use crate::domain::{
     Annotation, Bitmap, BoxPx, ContentHash, FrameIndex, GrayFrame, PointPx, Ray, Track, centre_of,
     contour_radius, edges_along, least_certain, marks_along, overlap,
 };
-use crate::project::load_read_only;
+use crate::project::{Loaded, load_read_only};
 use crate::tui::action::Action;
 use crate::tui::key::{Code, Key};
 use crate::tui::keymap::{KeyMode, Keymap, shipped_layer};
@@ -32,6 +32,8 @@ const GOOD_PX: f32 = 1.5;
 const LEAPS_MAX: usize = 4;
 /// A mask that has not changed for this long is the answer to the newest point.
 const QUIET: Duration = Duration::from_millis(200);
+/// A program at rest has noted where it is after this.
+const NOTED: Duration = Duration::from_millis(1300);
 /// No mask changes after this.
 const PATIENCE: Duration = Duration::from_millis(2500);
 
@@ -155,11 +157,19 @@ impl Reader {
     }
 
     fn annotation(&self) -> Annotation {
+        self.loaded().map(|loaded| loaded.annotation).unwrap_or_default()
+    }
+
+    /// The frame at hand, once the program has rested and noted it.
+    pub(super) fn frame(&self) -> Option<FrameIndex> {
+        std::thread::sleep(NOTED);
+        self.loaded()?.view.map(|view| view.frame)
+    }
+
+    fn loaded(&self) -> Option<Loaded> {
         let clips = std::fs::read_dir(self.project.join("clips")).into_iter().flatten().flatten();
         let hash = clips.filter_map(|clip| clip.file_name().into_string().ok()).next();
         hash.and_then(|hash| load_read_only(&self.project, &ContentHash(hash)).ok())
-            .map(|loaded| loaded.annotation)
-            .unwrap_or_default()
     }
 
     /// What a frame shows.

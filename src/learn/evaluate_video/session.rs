@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{ClipBaseline, ClipJudged, Encoded, Tracking, VideoOptions};
-use crate::domain::{Bitmap, Carrier, FramePrompts, PointKind, PointPx, Window, overlap};
+use crate::domain::{Bitmap, Carrier, FramePrompts, PointKind, PointPx, Window, overlap, tidied};
 use crate::learn::annotator::{EXCLUDE_PX, SimulatedUser, contour, region_click};
 use crate::learn::baselines::Baseline;
 use crate::learn::dataset::{ClipObject, LabelledClip};
@@ -125,7 +125,7 @@ impl Session<'_> {
                     letterbox: seen.letterbox,
                 };
                 let predicted = Predictor::new(tracking.sam).predict(view, prompts);
-                Ok(predicted.map_err(EvalError::Network)?.bitmap)
+                Ok(tidied(predicted.map_err(EvalError::Network)?.bitmap, prompts))
             }
             ClipJudged::Baseline(_) => {
                 let points: Vec<PointPx> = prompts.points.iter().map(|(_, at)| *at).collect();

@@ -8,13 +8,14 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::Instant;
 
+use crate::config::person::Person;
 use crate::config::{Settings, looks};
 use crate::domain::shown;
 use crate::engine::{Opened, Session, SessionError};
 
 use super::model::{Model, Msg, Queued};
 use super::terminal::{Screen, TerminalError, probe, spawn_input};
-use super::update::{begin, fit_look};
+use super::update::{begin, fit_look, recall};
 use output::{Environment, Output, bindings};
 use turn::Loop;
 
@@ -87,6 +88,10 @@ pub fn run(start: Start<'_>) -> Result<Ended, TuiError> {
     model.looks.always = (wanted != looks::AUTOMATIC).then(|| wanted.clone());
     fit_look(&mut model);
     model.tools.never_ahead = !settings.ahead.value;
+    match Person::load(&settings.person_file) {
+        Ok(person) => recall(&mut model, person),
+        Err(faults) => faults.sentences().for_each(|sentence| model.warn(sentence)),
+    }
     for sentence in refused.into_iter().chain(faults) {
         model.warn(sentence);
     }
@@ -101,6 +106,7 @@ pub fn run(start: Start<'_>) -> Result<Ended, TuiError> {
         messages,
         started: Instant::now(),
         on_hangup: settings.on_hangup.value,
+        person_file: settings.person_file.clone(),
         dirty: true,
         epoch: 0,
         ended: None,

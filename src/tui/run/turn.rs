@@ -1,9 +1,11 @@
 //! The loop: messages in, the model changed, effects carried out, one drawing.
 
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::config::OnHangup;
+use crate::config::person::{Learned, Person};
 use crate::domain::Annotation;
 use crate::engine::{Event, Session};
 use crate::tui::model::{Effect, Model, Msg};
@@ -25,6 +27,8 @@ pub(super) struct Loop<'a> {
     pub(super) messages: Receiver<Msg>,
     pub(super) started: Instant,
     pub(super) on_hangup: OnHangup,
+    /// What is kept of the person.
+    pub(super) person_file: PathBuf,
     pub(super) dirty: bool,
     /// Number of the clip at hand; messages of others are dropped.
     pub(super) epoch: u64,
@@ -133,6 +137,7 @@ impl Loop<'_> {
                 Effect::Suspend => self.suspend(),
                 Effect::Redraw => self.redraw(),
                 Effect::OpenClip(at) => self.open_clip(at),
+                Effect::Remember(learned) => self.remember(&learned),
                 other => self.with_session(other),
             }
         }
@@ -144,6 +149,14 @@ impl Loop<'_> {
             // At once, not by the inbox: the banner belongs to this very edit.
             let effects = update(&mut self.model, fault);
             self.carry_out(effects);
+        }
+    }
+
+    fn remember(&mut self, learned: &Learned) {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        if let Err(why) = Person::keep(&self.person_file, learned, now_ms) {
+            self.model.warn(why);
         }
     }
 
@@ -220,7 +233,11 @@ pub fn hand_over(
             return Some(Msg::Notice(error.to_string()));
         }
         Effect::Strip(number, from, to) => session.strip(number, from, to, STRIP_SAMPLES),
-        Effect::OpenClip(_) | Effect::Suspend | Effect::Redraw | Effect::Quit => {}
+        Effect::Remember(_)
+        | Effect::OpenClip(_)
+        | Effect::Suspend
+        | Effect::Redraw
+        | Effect::Quit => {}
     }
     None
 }

@@ -67,7 +67,7 @@ pub(super) fn act(model: &mut Model, fx: &mut Vec<Effect>, action: Action, count
         _ if action.group() == Group::Windows => questions::act(model, fx, action),
         A::RepeatCorrection => review::act(model, fx, action, count),
         _ if action.group() == Group::Review => review::act(model, fx, action, count),
-        _ if action.group() == Group::Language => language::act(model, action, count),
+        _ if action.group() == Group::Language => language::act(model, fx, action, count),
         _ if action.group() == Group::Frames => frames(model, fx, action, count),
         _ if action.group() == Group::Tracks => structure(model, fx, action, n),
         _ if action.group() == Group::View => picture(model, fx, action, n),
@@ -272,7 +272,7 @@ pub(super) fn command(model: &mut Model, fx: &mut Vec<Effect>, command: Command)
             masks::stroke(model, fx, from);
         }
         Command::Keys(keys) => keys.into_iter().for_each(|key| keys::press(model, fx, key)),
-        Command::Reaction(time) => questions::set(model, time),
+        Command::Reaction(time) => questions::set(model, fx, time),
         Command::Windows(label, change) => ranges::windows_of(model, fx, &label, change),
         Command::Over(range, what) => ranges::over(model, fx, range, what),
         Command::Where(condition, what) => ranges::matching(model, fx, condition, what),

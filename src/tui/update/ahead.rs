@@ -2,16 +2,17 @@
 //!
 //! While the person reads a frame, what `propagate-both` would decide now is decided already, and
 //! kept aside: nothing of it is shown or journaled. When it is asked for, what is there appears at
-//! once and the rest goes on. Any change of what it was planned from throws it away. The network
+//! once and the rest goes on. Where everything is decided, the passes from the anchors on either side
+//! are compared, for the review. Any change of what it was planned from throws it away. The network
 //! yields to a point after the frame in hand, so this begins only where a frame is quick.
 
 use crate::domain::{Edit, FrameIndex, FrameMask, MaskSource, TrackId};
-use crate::engine::{Decided, Plan, Span, Ticket};
+use crate::engine::{Decided, Plan, PlanError, Span, Ticket};
 use crate::tui::marks::Signature;
 use crate::tui::model::{Effect, Model, Network, Running};
 use crate::tui::tools::Ahead;
 
-use super::{edits, network};
+use super::{edits, network, review};
 
 /// A point may have to wait for so long, ms; where a frame takes longer nothing is computed ahead.
 const QUICK_MS: f32 = 250.0;
@@ -33,7 +34,15 @@ pub(super) fn begin(model: &mut Model, fx: &mut Vec<Effect>) {
         && !model.tools.slow
         && !model.tools.never_ahead;
     let Some((id, track)) = model.current().filter(|_| idle) else { return };
-    let Ok(plan) = network::planned(model, id, track, Span::Both) else { return };
+    let (plan, check) = match network::planned(model, id, track, Span::Both) {
+        Ok(plan) => (plan, false),
+        // Everything is decided: where does what comes from both sides disagree?
+        Err(PlanError::Nothing) => match review::unmade(model, id, track) {
+            Some(plan) => (plan, true),
+            None => return,
+        },
+        Err(_) => return,
+    };
     if plan.len() > FRAMES_MAX {
         return;
     }
@@ -41,7 +50,8 @@ pub(super) fn begin(model: &mut Model, fx: &mut Vec<Effect>) {
     model.jobs.generation += 1;
     let ticket = Ticket { track: id, generation: model.jobs.generation };
     fx.push(Effect::PropagateAhead(ticket, plan.clone()));
-    model.tools.ahead = Some(Ahead { ticket, plan, signature, masks: Vec::new(), ended: false });
+    let (masks, ended) = (Vec::new(), false);
+    model.tools.ahead = Some(Ahead { ticket, plan, signature, masks, ended, check });
 }
 
 /// A frame that was computed ahead. False when it belongs to something else.
@@ -56,9 +66,12 @@ pub(super) fn tracked(
         return false;
     };
     let mask = decided.bitmap.to_mask();
-    ahead
-        .masks
-        .push((frame, FrameMask { mask, source: MaskSource::Tracked, score: decided.score }));
+    if ahead.check {
+        review::compared(model, ticket.track, frame, mask);
+    } else {
+        let held = FrameMask { mask, source: MaskSource::Tracked, score: decided.score };
+        ahead.masks.push((frame, held));
+    }
     if decided.encode_ms + decided.decode_ms > QUICK_MS {
         model.tools.slow = true;
         forget(model, fx);
@@ -72,34 +85,50 @@ pub(super) fn ended(model: &mut Model, ticket: Ticket, failed: bool) -> bool {
         return false;
     };
     ahead.ended = true;
+    if ahead.check {
+        model.tools.review.tried = Some((ticket.track, ahead.plan.clone()));
+        drop_it(model);
+        review::look(model, ticket.track);
+    }
     if failed {
         // The same question would fail again; when it is really asked, the reason is told.
         model.tools.slow = true;
-        model.tools.ahead = None;
+        drop_it(model);
     }
     true
 }
 
 /// Throws away what these edits make wrong.
 pub(super) fn outdated(model: &mut Model, fx: &mut Vec<Effect>, edits: &[Edit]) {
-    let said = |edit: &Edit| matches!(edit, Edit::SetAttribute { .. } | Edit::SetTrackInfo { .. });
+    let said = |edit: &Edit| {
+        matches!(edit, Edit::SetAttribute { .. } | Edit::SetTrackInfo { .. } | Edit::SetFlag { .. })
+    };
     let track = model.tools.ahead.as_ref().map(|ahead| ahead.ticket.track);
-    if edits.iter().any(|edit| Some(edit.track()) == track && !said(edit)) {
+    if edits.iter().any(|edit| edit.track().is_some() && edit.track() == track && !said(edit)) {
         forget(model, fx);
     }
 }
 
 /// Throws it away.
 pub(super) fn forget(model: &mut Model, fx: &mut Vec<Effect>) {
-    if let Some(ahead) = model.tools.ahead.take().filter(|ahead| !ahead.ended) {
+    if let Some(ahead) = drop_it(model).filter(|ahead| !ahead.ended) {
         fx.push(Effect::Cancel(Some(ahead.ticket.track)));
     }
+}
+
+/// The same where nothing runs any more.
+pub(super) fn drop_it(model: &mut Model) -> Option<Ahead> {
+    let ahead = model.tools.ahead.take()?;
+    if ahead.check {
+        model.tools.review.first_pass.clear();
+    }
+    Some(ahead)
 }
 
 /// What was computed ahead is asked for: it appears, and the rest goes on. False when it is not
 /// what is asked for.
 pub(super) fn adopt(model: &mut Model, fx: &mut Vec<Effect>, id: TrackId, plan: &Plan) -> bool {
-    let fits = |ahead: &Ahead| ahead.ticket.track == id && ahead.plan == *plan;
+    let fits = |ahead: &Ahead| !ahead.check && ahead.ticket.track == id && ahead.plan == *plan;
     if !model.tools.ahead.as_ref().is_some_and(fits) {
         return false;
     }

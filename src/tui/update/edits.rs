@@ -111,7 +111,7 @@ pub(super) fn prompted(edits: &[Edit]) -> BTreeSet<(TrackId, FrameIndex)> {
 fn look_again(model: &mut Model, edits: &[Edit]) {
     let mut moved_barriers = BTreeSet::new();
     for edit in edits {
-        let id = edit.track();
+        let Some(id) = edit.track() else { continue };
         let Some(track) = model.annotation.tracks.get(&id) else {
             model.marks.forget(id);
             continue;
@@ -129,16 +129,22 @@ fn look_again(model: &mut Model, edits: &[Edit]) {
                 }
                 review::decided(model, id, *frame);
             }
-            Edit::SetTrackInfo { .. } | Edit::SetWindows { .. } | Edit::SetAttribute { .. } => {}
+            Edit::SetTrackInfo { .. }
+            | Edit::SetWindows { .. }
+            | Edit::SetAttribute { .. }
+            | Edit::SetFlag { .. } => {}
             _ => model.marks.learn(id, track),
         }
+    }
+    for (id, frame) in prompted(edits) {
+        review::prompted(model, id, frame);
     }
     for id in moved_barriers {
         if let Some(track) = model.annotation.tracks.get(&id) {
             model.marks.learn(id, track);
         }
     }
-    for id in edits.iter().map(Edit::track).collect::<BTreeSet<_>>() {
+    for id in edits.iter().filter_map(Edit::track).collect::<BTreeSet<_>>() {
         review::look(model, id);
     }
     let tracks = &model.annotation.tracks;
@@ -157,8 +163,8 @@ fn look_again(model: &mut Model, edits: &[Edit]) {
 /// Goes to where a step happened, so that the person sees it.
 fn follow(model: &mut Model, fx: &mut Vec<Effect>, edits: &[Edit]) {
     let Some(edit) = edits.first() else { return };
-    if model.annotation.tracks.contains_key(&edit.track()) {
-        model.track = Some(edit.track());
+    if let Some(id) = edit.track().filter(|id| model.annotation.tracks.contains_key(id)) {
+        model.track = Some(id);
     }
     let frames: Vec<FrameIndex> = edits
         .iter()
@@ -166,6 +172,7 @@ fn follow(model: &mut Model, fx: &mut Vec<Effect>, edits: &[Edit]) {
             Edit::AddPrompt { frame, .. }
             | Edit::RemovePrompt { frame, .. }
             | Edit::MovePrompt { frame, .. }
+            | Edit::SetFlag { frame, .. }
             | Edit::SetAttribute { frame: Some(frame), .. } => Some(*frame),
             _ => None,
         })
@@ -185,14 +192,24 @@ fn follow(model: &mut Model, fx: &mut Vec<Effect>, edits: &[Edit]) {
 /// the edits are inverses.
 fn describe(edits: &[Edit], back: bool) -> Option<String> {
     let masks = edits.iter().filter(|edit| matches!(edit, Edit::SetMask { .. })).count();
-    let mut others = edits.iter().filter(|edit| !matches!(edit, Edit::SetMask { .. }));
+    let flags = edits.iter().filter(|edit| matches!(edit, Edit::SetFlag { .. })).count();
+    let only_flags = flags == edits.len();
+    let mut others = edits.iter().filter(|edit| match edit {
+        Edit::SetMask { .. } => false,
+        // A flag that a correction took away goes without saying.
+        Edit::SetFlag { .. } => only_flags,
+        _ => true,
+    });
     // What the person meant was done last, and so is taken back first.
     let main = if back { others.next() } else { others.next_back() };
     let on = |frame: &FrameIndex| format!("on frame {}", frame + 1);
     let what = match main {
         None if masks == 0 => return None,
         None => {
-            let Some(Edit::SetMask { frame, .. }) = edits.first() else { return None };
+            let frame = edits.iter().find_map(|edit| match edit {
+                Edit::SetMask { frame, .. } => Some(frame),
+                _ => None,
+            })?;
             return Some(if masks == 1 {
                 format!("mask {}", on(frame))
             } else {
@@ -217,6 +234,9 @@ fn describe(edits: &[Edit], back: bool) -> Option<String> {
             Some(frame) => format!("{} {}", shown(name), on(frame)),
             None => shown(name),
         },
+        Some(Edit::SetFlag { .. }) if flags > 1 => format!("flags of {flags} frames"),
+        Some(Edit::SetFlag { frame, .. }) => format!("flag {}", on(frame)),
+        Some(Edit::SetPlace { letter, .. }) => format!("mark {}", shown(&letter.to_string())),
         Some(Edit::SetMask { .. }) => return None,
     };
     Some(match masks {

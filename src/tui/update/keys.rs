@@ -19,7 +19,7 @@ pub(super) fn press(model: &mut Model, fx: &mut Vec<Effect>, key: Key) {
         return language::letter(model, fx, waiting, key);
     }
     if matches!(model.mode, Mode::Reaction(_)) && key.code != Code::Named("esc") {
-        return questions::reacted(model);
+        return questions::reacted(model, fx);
     }
     if model.pending.keys.is_empty() && leap::letter(model, fx, key) {
         return;

@@ -1,11 +1,13 @@
 //! Letters after a key: places, registers of masks, macros.
 
+use crate::config::person::{Learned, Person};
+use crate::domain::{Edit, shown};
 use crate::tui::action::Action;
-use crate::tui::key::Key;
+use crate::tui::key::{Key, spell};
 use crate::tui::model::{Effect, Model};
 use crate::tui::tools::Waiting;
 
-use super::{keys, labels, masks, motion, tracks};
+use super::{edits, keys, labels, masks, motion, tracks};
 
 /// Macros inside macros.
 const DEPTH: usize = 8;
@@ -17,8 +19,8 @@ const PLAYED: usize = 50_000;
 const TIMES: u32 = 1000;
 
 /// Actions of the group that want a letter.
-pub(super) fn act(model: &mut Model, action: Action, count: Option<u32>) {
-    if action == Action::RecordMacro && end_recording(model) {
+pub(super) fn act(model: &mut Model, fx: &mut Vec<Effect>, action: Action, count: Option<u32>) {
+    if action == Action::RecordMacro && end_recording(model, fx) {
         return;
     }
     let waiting = match action {
@@ -34,12 +36,37 @@ pub(super) fn act(model: &mut Model, action: Action, count: Option<u32>) {
     model.say(waiting.told());
 }
 
+/// Takes over what is known of the person from earlier sessions.
+pub fn recall(model: &mut Model, person: Person) {
+    for (letter, spelled) in person.macros {
+        let keys: Result<Vec<Key>, String> =
+            spelled.split(' ').filter(|key| !key.is_empty()).map(str::parse).collect();
+        match keys {
+            Ok(mut keys) => {
+                keys.truncate(LENGTH);
+                model.tools.macros.insert(letter, keys);
+            }
+            Err(why) => model.warn(format!("macro {letter} is left out: {}", shown(&why))),
+        }
+    }
+    if let Some((time, day)) = person.reaction {
+        model.tools.taps.reaction = Some(time);
+        let told = if day.is_empty() { String::new() } else { format!(" on {}", shown(&day)) };
+        model.tools.taps.measured = (!day.is_empty()).then_some(day);
+        if model.message.text.is_empty() {
+            let ms = time.as_millis();
+            model.say(format!("taps are put {ms} ms back, as measured{told}; `w t` measures anew"));
+        }
+    }
+}
+
 /// Ends the recording of a macro; false when there was none.
-fn end_recording(model: &mut Model) -> bool {
+fn end_recording(model: &mut Model, fx: &mut Vec<Effect>) -> bool {
     let Some((letter, mut keys)) = model.tools.recording.take() else { return false };
     // The key that ends the recording is no part of it.
     keys.pop();
     model.say(format!("macro {letter}: {} keys; `@ {letter}` plays them", keys.len()));
+    fx.push(Effect::Remember(Learned::Macro(letter, spell(&keys))));
     model.tools.macros.insert(letter, keys);
     true
 }
@@ -61,10 +88,15 @@ pub(super) fn letter(model: &mut Model, fx: &mut Vec<Effect>, waiting: Waiting, 
     };
     match waiting {
         Waiting::MarkPlace => {
-            model.tools.places.insert(letter, model.frame);
-            model.say(format!("frame {} is called {letter}", model.frame + 1));
+            let (before, after) = (model.annotation.places.get(&letter).copied(), model.frame);
+            if before != Some(after) {
+                let group = model.fresh();
+                let edit = Edit::SetPlace { letter, before, after: Some(after) };
+                edits::commit(model, fx, group, vec![edit]);
+            }
+            model.say(format!("frame {} is called {letter}", after + 1));
         }
-        Waiting::GoPlace => match model.tools.places.get(&letter).copied() {
+        Waiting::GoPlace => match model.annotation.places.get(&letter).copied() {
             Some(frame) => motion::go_to(model, fx, frame),
             None => model.say(format!("no frame is called {letter}; `m {letter}` calls one so")),
         },

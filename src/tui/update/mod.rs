@@ -85,6 +85,8 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
     fx
 }
 
+pub use language::recall;
+
 /// What a model needs first: the picture of its frame, and where the ultrasound is.
 #[must_use]
 pub fn begin(model: &Model) -> Vec<Effect> {
@@ -224,6 +226,7 @@ fn reopen(model: &mut Model, fx: &mut Vec<Effect>, opened: crate::engine::Opened
     next.tools.macros = std::mem::take(&mut model.tools.macros);
     next.tools.registers = std::mem::take(&mut model.tools.registers);
     next.tools.taps.reaction = model.tools.taps.reaction;
+    next.tools.taps.measured = model.tools.taps.measured.take();
     next.tools.brush_px = model.tools.brush_px;
     next.tools.slow = model.tools.slow;
     next.tools.never_ahead = model.tools.never_ahead;

@@ -310,7 +310,7 @@ pub(super) fn job_failed(model: &mut Model, ticket: Ticket, why: &str) {
 pub(super) fn failed(model: &mut Model, why: String) {
     model.jobs.asked.clear();
     model.jobs.running.clear();
-    model.tools.ahead = None;
+    ahead::drop_it(model);
     model.warn(format!("no network: {why}"));
     model.network = Network::Failed(why);
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::domain::Bisection;
+use crate::config::person::Learned;
+use crate::domain::{Bisection, shown};
 use crate::tui::action::Action;
 use crate::tui::model::{Effect, Mode, Model};
 use crate::tui::tools::{Questions, ReactionTest};
@@ -83,7 +84,11 @@ fn tap(model: &mut Model, fx: &mut Vec<Effect>) {
     let Some(onset) = model.tools.taps.onset.take() else {
         model.tools.taps.onset = Some(frame);
         let corrected = match reaction {
-            Some(time) if model.cine.playing => format!(" ({} ms back)", time.as_millis()),
+            Some(time) if model.cine.playing => {
+                let day = model.tools.taps.measured.as_deref();
+                let day = day.map_or(String::new(), |day| format!(", measured {}", shown(day)));
+                format!(" ({} ms back{day})", time.as_millis())
+            }
             None if model.cine.playing => " (not corrected: `w t` measures your reaction)".into(),
             _ => String::new(),
         };
@@ -124,7 +129,7 @@ pub(super) fn tick(model: &mut Model) {
 }
 
 /// A key during the test.
-pub(super) fn reacted(model: &mut Model) {
+pub(super) fn reacted(model: &mut Model, fx: &mut Vec<Effect>) {
     let now = model.now;
     let Mode::Reaction(test) = &mut model.mode else { return };
     let early = !test.shown;
@@ -145,13 +150,15 @@ pub(super) fn reacted(model: &mut Model) {
         return model.say(sentence);
     }
     times.sort_unstable();
-    set(model, times[TRIALS / 2]);
+    set(model, fx, times[TRIALS / 2]);
     model.mode = model.home();
 }
 
-/// Takes a reaction time over.
-pub(super) fn set(model: &mut Model, reaction: Duration) {
+/// Takes a reaction time over, for the next sessions too.
+pub(super) fn set(model: &mut Model, fx: &mut Vec<Effect>, reaction: Duration) {
     model.tools.taps.reaction = Some(reaction);
+    model.tools.taps.measured = None;
+    fx.push(Effect::Remember(Learned::Reaction(reaction)));
     model.say(format!(
         "taps are put {} ms back (your reaction and the line to here)",
         reaction.as_millis()

@@ -58,7 +58,7 @@ fn still_open(model: &Model) -> Option<String> {
         bare += windows.filter(|frame| !track.masks.contains_key(frame)).count();
         for frame in track.masks.keys().filter(|&&frame| track.visible(frame)) {
             stale += usize::from(model.marks.is_stale(*id, *frame));
-            doubtful += usize::from(model.tools.review.flags.contains(&(*id, *frame)));
+            doubtful += usize::from(track.flags.contains(frame));
         }
     }
     let unsaid = unsaid(model);

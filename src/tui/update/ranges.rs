@@ -24,7 +24,7 @@ pub(super) fn over(model: &mut Model, fx: &mut Vec<Effect>, range: Range, what: 
         End::Here => Ok(model.frame),
         End::Last => Ok(model.clip.frames.saturating_sub(1)),
         End::Place(letter) => model
-            .tools
+            .annotation
             .places
             .get(&letter)
             .copied()
@@ -121,16 +121,10 @@ fn each(model: &mut Model, fx: &mut Vec<Effect>, frames: Vec<FrameIndex>, what: 
             }
         }
         Over::Flag | Over::Unflag => {
-            let flags = &mut model.tools.review.flags;
-            for frame in &frames {
-                if what == Over::Flag {
-                    flags.insert((id, *frame));
-                } else {
-                    flags.remove(&(id, *frame));
-                }
-            }
+            let group = model.fresh();
+            let n = review::set_flags(model, fx, group, &frames, what == Over::Flag);
             let done = if what == Over::Flag { "flagged" } else { "no longer flagged" };
-            model.say(format!("{} frames {done}", frames.len()));
+            model.say(format!("{n} frames {done}"));
         }
         Over::Mask(edit) => {
             let group = model.fresh();

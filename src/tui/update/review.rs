@@ -1,19 +1,25 @@
 //! Review: which frames deserve a look, and how to be done with the others.
 
 use crate::domain::review::{FLAGGED, doubts};
-use crate::domain::{FrameIndex, Mask, MaskSource, PointKind, PointPx, TrackId, centre_of};
+use crate::domain::{
+    Edit, FrameIndex, Mask, MaskSource, PointKind, PointPx, Track, TrackId, centre_of,
+};
+use crate::engine::{Plan, plan_both_passes_where};
 use crate::tui::action::Action;
 use crate::tui::model::{Effect, Model};
 use crate::tui::tools::Correction;
 
-use super::{masks, motion, prompts, rays, tracks};
+use super::{edits, masks, motion, prompts, rays, tracks};
+
+/// Frames compared from one look at all of them to the next.
+const LOOK_EVERY: usize = 16;
 
 /// Actions of the group, and the repeat.
 pub(super) fn act(model: &mut Model, fx: &mut Vec<Effect>, action: Action, count: Option<u32>) {
     match action {
         Action::WorstFrame => worst(model, fx),
         Action::AcceptQuiet => accept_quiet(model, fx),
-        Action::FlagFrame => flag(model),
+        Action::FlagFrame => flag(model, fx),
         Action::RepeatCorrection => {
             for _ in 0..count.unwrap_or(1).min(100) {
                 if !repeat(model, fx) {
@@ -38,9 +44,33 @@ pub(super) fn look(model: &mut Model, id: TrackId) {
 
 /// A frame was decided anew: what was compared before does not count for it.
 pub(super) fn decided(model: &mut Model, id: TrackId, frame: FrameIndex) {
-    if let Some(agreement) = model.tools.review.agreement.get_mut(&id) {
+    let review = &mut model.tools.review;
+    review.tried = None;
+    if let Some(agreement) = review.agreement.get_mut(&id) {
         agreement.remove(&frame);
     }
+}
+
+/// The points of a frame changed: nothing counts any more that was compared up to the accepted
+/// frames on either side.
+pub(super) fn prompted(model: &mut Model, id: TrackId, frame: FrameIndex) {
+    let Some(track) = model.annotation.tracks.get(&id) else { return };
+    let span = Track::span_between(&track.barriers(), frame);
+    if let Some(agreement) = model.tools.review.agreement.get_mut(&id) {
+        agreement.retain(|frame, _| !span.contains(*frame));
+    }
+}
+
+/// The comparison of both passes through the spans between anchors where it was not made yet.
+pub(super) fn unmade(model: &Model, id: TrackId, track: &Track) -> Option<Plan> {
+    let known = model.tools.review.agreement.get(&id);
+    let unknown = |frame: FrameIndex| {
+        let tracked = track.masks.get(&frame).is_some_and(|m| m.source == MaskSource::Tracked);
+        tracked && known.is_none_or(|known| !known.contains_key(&frame))
+    };
+    let plan = plan_both_passes_where(track, model.clip.frames, &unknown).ok()?;
+    let tried = model.tools.review.tried.as_ref();
+    tried.is_none_or(|(of, tried)| (*of, tried) != (id, &plan)).then_some(plan)
 }
 
 /// A frame of a comparison: the first pass is kept, the second compared with it.
@@ -49,8 +79,12 @@ pub(super) fn compared(model: &mut Model, id: TrackId, frame: FrameIndex, mask: 
     match review.first_pass.remove(&frame) {
         Some(first) => {
             let iou = first.iou(&mask);
-            review.agreement.entry(id).or_default().insert(frame, iou);
-            look(model, id);
+            let agreement = review.agreement.entry(id).or_default();
+            agreement.insert(frame, iou);
+            // Judging goes through all masks: now and then, and at the end.
+            if agreement.len().is_multiple_of(LOOK_EVERY) {
+                look(model, id);
+            }
         }
         None => drop(review.first_pass.insert(frame, mask)),
     }
@@ -58,12 +92,33 @@ pub(super) fn compared(model: &mut Model, id: TrackId, frame: FrameIndex, mask: 
 
 /// How much a frame of the structure at hand deserves a look, 0..=1; 0 where a person decided.
 pub(super) fn doubt(model: &Model, id: TrackId, frame: FrameIndex) -> f32 {
-    let review = &model.tools.review;
-    if review.flags.contains(&(id, frame)) {
+    if flagged(model, id, frame) {
         return 1.0;
     }
-    let doubts = review.doubts.get(&id).and_then(|doubts| doubts.get(&frame));
+    let doubts = model.tools.review.doubts.get(&id).and_then(|doubts| doubts.get(&frame));
     doubts.map_or(0.0, |doubt| doubt.worst())
+}
+
+/// Whether a person flagged the frame.
+fn flagged(model: &Model, id: TrackId, frame: FrameIndex) -> bool {
+    model.annotation.tracks.get(&id).is_some_and(|track| track.flags.contains(&frame))
+}
+
+/// Flags frames of the structure at hand as part of `group`, or takes their flags away; returns
+/// how many were otherwise before.
+pub(super) fn set_flags(
+    model: &mut Model,
+    fx: &mut Vec<Effect>,
+    group: u64,
+    frames: &[FrameIndex],
+    after: bool,
+) -> usize {
+    let Some((track, held)) = model.current() else { return 0 };
+    let others = frames.iter().filter(|frame| held.flags.contains(frame) != after);
+    let edit = |&frame: &FrameIndex| Edit::SetFlag { track, frame, before: !after, after };
+    let todo: Vec<Edit> = others.map(edit).collect();
+    let n = todo.len();
+    if edits::commit(model, fx, group, todo) { n } else { 0 }
 }
 
 /// Frames in doubt, the worst first.
@@ -87,7 +142,7 @@ fn worst(model: &mut Model, fx: &mut Vec<Effect>) {
     };
     motion::go_to(model, fx, frame);
     let value = doubt(model, id, frame);
-    let reason = if model.tools.review.flags.contains(&(id, frame)) {
+    let reason = if flagged(model, id, frame) {
         "flagged"
     } else {
         let doubts = model.tools.review.doubts.get(&id).and_then(|all| all.get(&frame));
@@ -122,13 +177,14 @@ fn accept_quiet(model: &mut Model, fx: &mut Vec<Effect>) {
     prompts::accept_frames(model, fx, &frames);
 }
 
-fn flag(model: &mut Model) {
+fn flag(model: &mut Model, fx: &mut Vec<Effect>) {
     let Some((id, _)) = model.current() else { return tracks::say_none(model) };
-    let at = (id, model.frame);
-    if model.tools.review.flags.remove(&at) {
+    let (frame, group) = (model.frame, model.fresh());
+    if flagged(model, id, frame) {
+        set_flags(model, fx, group, &[frame], false);
         model.say("flag taken away");
     } else {
-        model.tools.review.flags.insert(at);
+        set_flags(model, fx, group, &[frame], true);
         model.say("flagged for a look: `W` and `;` come here");
     }
 }
@@ -175,9 +231,15 @@ pub(super) fn seen(model: &mut Model, fx: &mut Vec<Effect>, frame: FrameIndex) {
 fn repeat_here(model: &mut Model, fx: &mut Vec<Effect>) {
     model.tools.repeat_when_seen = false;
     let Some(correction) = model.tools.correction else { return };
-    if let Some((id, _)) = model.current() {
-        model.tools.review.flags.remove(&(id, model.frame));
+    let (frame, before) = (model.frame, model.history.newest());
+    correct(model, fx, correction);
+    // The flag goes with the correction, and comes back with its undo.
+    if let Some(group) = model.history.newest().filter(|group| Some(*group) != before) {
+        set_flags(model, fx, group, &[frame], false);
     }
+}
+
+fn correct(model: &mut Model, fx: &mut Vec<Effect>, correction: Correction) {
     match correction {
         Correction::Ray { hour, edges_on } => rays::again(model, fx, hour, edges_on),
         Correction::Mask(edit) => masks::change(model, fx, edit),

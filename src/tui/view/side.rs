@@ -83,7 +83,8 @@ fn letters<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<'a>> {
         .collect();
     let known: Vec<(char, String)> = match waiting {
         Waiting::MarkPlace | Waiting::GoPlace => {
-            tools.places.iter().map(|(c, frame)| (*c, format!("frame {}", frame + 1))).collect()
+            let places = &model.annotation.places;
+            places.iter().map(|(c, frame)| (*c, format!("frame {}", frame + 1))).collect()
         }
         Waiting::CopyMask | Waiting::PasteMask(_) => tools
             .registers
@@ -374,11 +375,10 @@ fn compared(model: &Model, track: &Track) -> Option<String> {
 
 /// Why this frame deserves a look, if it does.
 fn doubt(model: &Model, id: TrackId) -> Option<String> {
-    let review = &model.tools.review;
-    if review.flags.contains(&(id, model.frame)) {
+    if model.annotation.tracks.get(&id)?.flags.contains(&model.frame) {
         return Some("flagged".to_owned());
     }
-    let doubt = review.doubts.get(&id)?.get(&model.frame)?;
+    let doubt = model.tools.review.doubts.get(&id)?.get(&model.frame)?;
     (doubt.worst() >= FLAGGED).then(|| doubt.reason().to_owned())
 }
 

@@ -139,14 +139,15 @@ fn each_frame(model: &Model) -> Vec<Sign> {
 fn doubts<'a>(spread: &Spread, model: &Model, look: Look<'_>) -> Line<'a> {
     let theme = look.theme;
     let review = &model.tools.review;
-    let id = model.current().map(|(id, _)| id);
-    let of_track = id.and_then(|id| review.doubts.get(&id));
+    let current = model.current();
+    let flags = current.map(|(_, track)| &track.flags);
+    let of_track = current.and_then(|(id, _)| review.doubts.get(&id));
     let mut spans = Vec::with_capacity(spread.used());
     for column in 0..spread.used() {
         let (from, to) = spread.frames_of(column);
         let doubts = of_track.into_iter().flat_map(|doubts| doubts.range(from..to));
         let worst = doubts.map(|(_, doubt)| doubt.worst()).reduce(f32::max);
-        let flagged = (from..to).any(|f| id.is_some_and(|id| review.flags.contains(&(id, f))));
+        let flagged = flags.is_some_and(|flags| flags.range(from..to).next().is_some());
         let value = if flagged { Some(1.0) } else { worst };
         let sign = value.map_or(" ", |value| bar(value, look));
         let style = match value {

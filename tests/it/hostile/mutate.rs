@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use sonomark::codec::{LabelVolume, OpenOptions, Segmentation, is_complete, open};
+use sonomark::config::person::Person;
 use sonomark::config::{Flags, Settings};
 use sonomark::domain::Region;
 use sonomark::export::{ExportFormat, Job, Target, export, read};
@@ -136,6 +137,11 @@ fn schema(folder: &Path, bytes: &[u8]) -> Option<String> {
     settings(folder, "schema.yaml", bytes)
 }
 
+fn person(_: &Path, bytes: &[u8]) -> Option<String> {
+    let faults = Person::read("person.yaml", &String::from_utf8_lossy(bytes)).err()?.to_string();
+    faults.lines().next().map(str::to_owned)
+}
+
 fn card(_: &Path, bytes: &[u8]) -> Option<String> {
     let faults = ModelCard::from_yaml(&String::from_utf8_lossy(bytes)).err()?.to_string();
     faults.lines().next().map(str::to_owned)
@@ -179,6 +185,7 @@ fn parsers(folder: &Path) -> Vec<Parser> {
     let own = session.file_name().unwrap().to_owned();
     let config_seed = b"theme: dark\nkeymap: vim\nfeatures_mib: 64\noutside: fan:1,2,3,4,5,6\n";
     let schema_seed = b"labels:\n  - nerve\n  - artery\n";
+    let person_seed = b"reaction_ms: 243\nmeasured: 2026-11-26\nmacros:\n  m: . F\n";
     written(ExportFormat::Davis, "davis", "meta.json");
     let png = format!("davis/Annotations/{}/00001.png", clip.content_hash.short());
     let png = fs::read(folder.join(png)).unwrap();
@@ -200,6 +207,7 @@ fn parsers(folder: &Path) -> Vec<Parser> {
         ),
         parser("config", vec![config_seed.to_vec()], config),
         parser("schema", vec![schema_seed.to_vec()], schema),
+        parser("person", vec![person_seed.to_vec()], person),
         parser("card", vec![bytes("golden/card.yaml")], card),
     ]
 }

@@ -17,7 +17,7 @@ use super::cvat::escaped;
 use super::names::plain;
 use super::overlay::{Rgb, RgbImage, draw_mask, png_bytes};
 use super::{ExportError, FrameReader, trace};
-use crate::domain::{Annotation, ClipInfo, FrameIndex, GrayFrame, MaskSource, Track};
+use crate::domain::{Annotation, ClipInfo, FrameIndex, GrayFrame, MaskSource, Track, shown};
 
 /// Width of a column of a journal, mm.
 const COLUMN_MM: f64 = 85.0;
@@ -30,16 +30,16 @@ const ACROSS: usize = 4;
 const SMALL_PX: u32 = 480;
 /// Of its JPEG pictures, 1 to 100.
 const QUALITY: u8 = 85;
-/// Okabe and Ito's colours, as the themes have them.
+/// Colours of structures as the themes have them.
 const COLOURS: [Rgb; 8] = [
     [230, 159, 0],
     [86, 180, 233],
-    [0, 158, 115],
+    [0, 156, 92],
     [240, 228, 66],
     [0, 114, 178],
     [213, 94, 0],
-    [204, 121, 167],
-    [153, 153, 153],
+    [168, 123, 171],
+    [73, 251, 208],
 ];
 
 /// What is pictured.
@@ -121,16 +121,33 @@ impl Pictured<'_> {
     }
 }
 
-/// Writes a frame with its masks: SVG where the name ends so, else PNG. Says what was written.
+/// The one of `endings` that a path has.
 ///
 /// # Errors
-/// When the frame cannot be decoded or the file cannot be written.
+/// A sentence that names them: a file must hold what its name says.
+fn ending(path: &Path, endings: &[&'static str]) -> Result<&'static str, ExportError> {
+    let given = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    let known = endings.iter().find(|known| given.eq_ignore_ascii_case(known));
+    known.copied().ok_or_else(|| {
+        let named: Vec<String> = endings.iter().map(|known| format!(".{known}")).collect();
+        let cause = match given {
+            "" => "its name has no ending that says what is to be in it".to_owned(),
+            other => format!("`.{}` is nothing that is drawn here", shown(other)),
+        };
+        ExportError::unfit(path, cause, format!("name a file that ends in {}", named.join(" or ")))
+    })
+}
+
+/// Writes a frame with its masks, PNG or SVG by the ending of the name. Says what was written.
+///
+/// # Errors
+/// When the name ends otherwise, the frame cannot be decoded or the file cannot be written.
 pub fn write_figure(
     what: &Pictured<'_>,
     frame: FrameIndex,
     path: &Path,
 ) -> Result<String, ExportError> {
-    let svg = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("svg"));
+    let svg = ending(path, &["png", "svg"])? == "svg";
     let bar = what.bar().map(|(mm, _)| format!(", the bar is {mm} mm")).unwrap_or_default();
     let (bytes, size) =
         if svg { svg_figure(what, frame, path)? } else { png_figure(what, frame, path)? };
@@ -201,8 +218,9 @@ fn svg_figure(
 /// Writes a contact sheet of the clip as one SVG page. Says what was written.
 ///
 /// # Errors
-/// When a frame cannot be decoded or the file cannot be written.
+/// When the name does not end in .svg, a frame cannot be decoded or the file cannot be written.
 pub fn write_report(what: &Pictured<'_>, path: &Path) -> Result<String, ExportError> {
+    ending(path, &["svg"])?;
     let frames = chosen(what.annotation, what.info.frames);
     let (width, height) = (f64::from(what.info.width_px.max(1)), f64::from(what.info.height_px));
     let lines = what.annotation.tracks.len().min(4) + 1;

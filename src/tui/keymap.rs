@@ -208,10 +208,14 @@ impl Keymap {
         ('a'..='z').filter(free).collect()
     }
 
-    /// The sequences that do `action` alone, in whichever mode, shortest first.
+    /// The sequences that do `action` alone, in whichever mode, shortest first. Keys of
+    /// M-mode count for what is done there alone.
     #[must_use]
     pub fn keys_of(&self, action: Action) -> Vec<String> {
-        let all = self.modes.values().flatten();
+        let normal = self.modes.get(&KeyMode::Normal);
+        let reached = normal.is_some_and(|table| table.values().any(|all| *all == [action]));
+        let counts = |mode: &KeyMode| *mode != KeyMode::MMode || !reached;
+        let all = self.modes.iter().filter(|(mode, _)| counts(mode)).flat_map(|(_, table)| table);
         let mut keys: Vec<(usize, String)> = all
             .filter(|(_, actions)| **actions == [action])
             .map(|(sequence, _)| (sequence.len(), spell(sequence)))

@@ -28,6 +28,7 @@ pub mod tools;
 pub mod tutor;
 mod update;
 pub mod view;
+pub mod vision;
 
 pub use run::{Ended, OpenClip, Start, TuiError, hand_over, run};
 pub use update::{REST, begin, fit_look, recall, update};

@@ -275,7 +275,7 @@ impl Model {
     /// Where things lie on the screen.
     #[must_use]
     pub fn areas(&self) -> Option<Areas> {
-        Areas::of(self.grid)
+        Areas::of(self.grid, self.picture.area)
     }
 
     /// Fits the viewport to the size of the terminal.

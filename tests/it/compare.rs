@@ -168,6 +168,33 @@ fn figures_have_print_size_and_reports_say_what_they_show() {
 }
 
 #[test]
+fn a_picture_never_holds_anything_else_than_its_name_says() {
+    let folder = tempfile::tempdir().unwrap();
+    for (frame, name, wanted) in [
+        (
+            Some(0),
+            "x.pdf",
+            "`.pdf` is nothing that is drawn here; name a file that ends in .png or .svg",
+        ),
+        (Some(0), "x", "no ending that says what is to be in it"),
+        (None, "x.png", "`.png` is nothing that is drawn here; name a file that ends in .svg"),
+    ] {
+        let path = folder.path().join(name);
+        let why = with_session(
+            &folder.path().join("project"),
+            |s| s.picture(&Annotation::default(), frame, Some(path.as_path()), [None; 8]),
+            |event| match event {
+                Event::ExportFailed { why } => Some(why),
+                Event::Exported { what, .. } => Some(what),
+                _ => None,
+            },
+        );
+        assert!(why.contains(wanted) && why.contains(name), "{why}");
+        assert!(!path.exists());
+    }
+}
+
+#[test]
 fn evened_contrast_is_for_the_eye_alone_and_comes_and_goes_with_a_key() {
     let mut m = model(8);
     update(&mut m, Msg::Resized(Grid { columns: 120, rows: 40, cell_px: (8, 16) }));

@@ -1,10 +1,11 @@
-//! Looks and M-mode: what is shown changes, and what a key says; what the network, rays and exports
-//! see does not.
+//! What there is to look at: looks, M-mode, the area over time, distances, a wide timeline, letters
+//! as text. What is shown changes, and what a key says; what the network, rays and exports see does
+//! not.
 
 use std::sync::Arc;
 
-use sonomark::domain::{GrayFrame, PictureLook, PointKind, PointPx, Prompt, Region};
-use sonomark::engine::{Event, Surround};
+use sonomark::domain::{Bitmap, GrayFrame, PictureLook, PointKind, PointPx, Prompt, Region};
+use sonomark::engine::{Decided, Event, Surround};
 use sonomark::tui::graphics::{Grid, Picture};
 use sonomark::tui::model::{Effect, Mode, Model, Msg};
 use sonomark::tui::theme::Theme;
@@ -12,7 +13,7 @@ use sonomark::tui::view::{self, Canvas, palette};
 use sonomark::tui::{REST, fit_look, update};
 
 use crate::screen::{has, screen};
-use crate::update::{model, opened, press, tell, track};
+use crate::update::{model, opened, press, propagation, refresh_of, tell, track};
 
 /// A dark disc in texture of grays 60 to 99, beside a bright border that is no ultrasound.
 fn frame() -> Arc<GrayFrame> {
@@ -195,4 +196,95 @@ fn without_a_ray_the_line_goes_through_the_cursor_and_turns_by_keys() {
     press(&mut m, "1 2 down");
     let further = (row(&m) - there) as f32;
     assert!((further - 12.0 / 47.0 * strip_px).abs() < 3.0, "{further} of {strip_px}");
+}
+
+/// 20 columns by so many rows.
+fn bar(rows: u32) -> Decided {
+    let bitmap = Bitmap::from_fn(64, 48, |x, y| x < 20 && y < rows);
+    Decided { bitmap, score: 0.9, object_score_logit: 5.0, encode_ms: 0.0, decode_ms: 1.0 }
+}
+
+#[test]
+fn the_area_over_time_is_a_curve_from_the_least_to_the_most_with_both_numbers() {
+    let mut m = model(16);
+    tell(&mut m, Event::Frame { frame: 0, pixels: frame() });
+    press(&mut m, "v a");
+    has(&screen(&m), &["no masks yet, so no area over time"]);
+    press(&mut m, "v a");
+    let (ticket, frame) = refresh_of(&press(&mut m, "b")).unwrap();
+    tell(&mut m, Event::Refreshed { ticket, frame, decided: bar(30) });
+    let (ticket, frames) = propagation(&mut m, "p p");
+    for frame in frames.into_iter().filter(|frame| *frame != 8) {
+        // A tenth more from the first frame to the last.
+        tell(&mut m, Event::Tracked { ticket, frame, decided: bar(30 + frame as u32 / 5) });
+    }
+    tell(&mut m, Event::Finished { ticket, cancelled: true });
+    press(&mut m, "v a");
+    let top = usize::from(m.areas().unwrap().timeline.y) + 2;
+    let text = screen(&m);
+    let curve: Vec<Vec<char>> =
+        text.lines().skip(top).take(4).map(|l| l.chars().collect()).collect();
+    let ends = |row: usize| curve[row].iter().collect::<String>();
+    assert!(ends(0).ends_with(" 165.0 mm2") && ends(3).ends_with(" 150.0 mm2"), "{text}");
+    let is_drawn = |sign: &char| ('\u{2801}'..='\u{28ff}').contains(sign);
+    let drawn = |row: usize, column: usize| curve[row].get(column).is_some_and(is_drawn);
+    // Frame f begins at column f * 70 / 16: the numbers take ten of the 80.
+    let lowest = |column: usize| (0..4).rev().find(|row| drawn(*row, column));
+    assert_eq!((lowest(1), lowest(68)), (Some(3), Some(0)), "{text}");
+    assert!(lowest(30) < Some(3) && lowest(30) > Some(0), "a step in between: {text}");
+    assert_eq!([36, 37, 38].map(lowest), [None; 3], "frame 9 is not decided: {text}");
+    m.clip.pixel_spacing_mm = None;
+    has(&screen(&m), &[" 660 px", " 600 px"]);
+}
+
+#[test]
+fn a_distance_is_in_mm_and_without_spacing_refused_with_the_reason() {
+    let mut m = model(8);
+    m.clip.pixel_spacing_mm = Some([0.5, 0.25]);
+    let measure = |m: &mut Model| {
+        update(m, Msg::Line("cursor 10 10".into()));
+        press(m, "v c");
+        update(m, Msg::Line("cursor 20 34".into()));
+        press(m, "v c");
+        m.message.text.clone()
+    };
+    // 10 px of 0.5 mm across, 24 of 0.25 mm down.
+    assert_eq!(measure(&mut m), "distance 7.8 mm");
+    press(&mut m, "v c");
+    m.clip.pixel_spacing_mm = None;
+    assert_eq!(measure(&mut m), "distance 26.0 px (no mm: this clip tells no spacing)");
+}
+
+#[test]
+fn a_short_clip_fills_a_wide_timeline_and_its_frames_can_be_counted() {
+    for (columns, rows, wide) in [(80, 24, 78), (300, 80, 298)] {
+        let mut m = model(16);
+        update(&mut m, Msg::Resized(Grid { columns, rows, cell_px: (8, 16) }));
+        let at = usize::from(m.areas().unwrap().timeline.y) + 1;
+        let signs = screen(&m).lines().nth(at).unwrap().to_owned();
+        assert!(signs.trim_end().chars().count() >= wide, "{signs:?}");
+        assert_eq!(signs.split_whitespace().count(), 16, "{signs:?}");
+    }
+}
+
+#[test]
+fn in_half_blocks_letters_are_text_and_none_hides_another() {
+    let mut m = model(8);
+    update(&mut m, Msg::Resized(Grid { columns: 80, rows: 24, cell_px: (1, 2) }));
+    tell(&mut m, Event::Frame { frame: 0, pixels: frame() });
+    press(&mut m, "enter 3");
+    let colours = palette(&Theme::shipped("dark").unwrap(), 256, view::LEVELS);
+    let mut canvas = Canvas::default();
+    let picture = canvas.compose(&m, &colours, 1).unwrap();
+    let area = m.areas().unwrap().picture;
+    let cells: std::collections::BTreeSet<_> =
+        canvas.letters().iter().map(|each| (each.column, each.row)).collect();
+    assert_eq!(cells.len(), canvas.letters().len(), "each has a cell of its own");
+    assert!(cells.len() >= 4 && cells.iter().all(|(x, y)| *x < area.width && *y < area.height));
+    let mark = colours.overlay(sonomark::tui::graphics::Colour(14));
+    let marked = picture.indices.iter().filter(|index| **index == mark).count();
+    assert!(marked < 60, "{marked} px of the picture are marks");
+    // With pixels they are part of the picture.
+    canvas.compose(&m, &colours, 4);
+    assert!(canvas.letters().is_empty());
 }

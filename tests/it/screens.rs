@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
-use sonomark::domain::{Bitmap, GrayFrame};
-use sonomark::engine::{Decided, Event, SegmenterInfo};
+use sonomark::config::schema::Schema;
+use sonomark::domain::{Bitmap, GrayFrame, Region};
+use sonomark::engine::{Decided, Event, SegmenterInfo, Structure, Surround};
 use sonomark::tui::graphics::Grid;
 use sonomark::tui::model::{Effect, Model, Msg};
 use sonomark::tui::theme::Theme;
@@ -35,6 +36,51 @@ const SCREENS: [(&str, &str); 13] = [
     ("structures", "t n t n N a"),
     ("propagating", "p p"),
 ];
+
+/// Screens that are looked at in the small terminal alone.
+const SMALL: [(&str, &str); 14] = [
+    ("crowded keys that can follow", "v"),
+    ("line", ": e x p"),
+    ("help search", "? / m a s k"),
+    ("labels", "f"),
+    ("attributes", "f n d"),
+    ("values", "f n d s"),
+    ("M-mode", "v x 4 down ]"),
+    ("overlay", ""),
+    ("region question", ""),
+    ("tutor", ""),
+    ("distance and area over time", "v c L L v c v a"),
+    ("recording", "Q a l"),
+    ("look", "v g v l v e"),
+    ("too small", ""),
+];
+
+/// What a screen needs beside keys.
+fn prepare(name: &str, m: &mut Model) {
+    match name {
+        "labels" | "attributes" | "values" => {
+            let text = "labels:\n  - nerve\n  - {name: vessel, attributes: [side]}\nattributes:\n  \
+                        - {name: side, values: [left, right]}\n  \
+                        - {name: quality, of: frame, values: [good, poor]}\n";
+            m.schema = Schema::read("schema.yaml", text).unwrap();
+        }
+        "overlay" => {
+            let theirs = Bitmap::from_fn(64, 48, |x, y| (12..30).contains(&x) && y > 8 && y < 40);
+            let structures = vec![Structure::new("structure 1", [(0, theirs.to_mask())].into())];
+            tell(m, Event::Overlay { name: "anna".into(), structures });
+        }
+        "region question" => {
+            m.surround = Surround::Open;
+            let region = Some(Region::Box([4, 4, 60, 44]));
+            tell(m, Event::RegionFound { region });
+        }
+        "tutor" => m.lesson = Some(0),
+        "too small" => {
+            update(m, Msg::Resized(Grid { columns: 38, rows: 9, cell_px: (8, 16) }));
+        }
+        _ => {}
+    }
+}
 
 fn begun(columns: u16, rows: u16) -> Model {
     let mut m = model(40);
@@ -81,8 +127,10 @@ fn every_screen_is_as_it_was_looked_at() {
     let looked = std::env::var_os("SONOMARK_LOOKED").is_some();
     for (columns, rows) in [(80, 24), (300, 80)] {
         let mut all = String::new();
-        for (name, keys) in SCREENS {
+        let small = if columns == 80 { &SMALL[..] } else { &[] };
+        for (name, keys) in SCREENS.iter().chain(small) {
             let mut m = begun(columns, rows);
+            prepare(name, &mut m);
             if !keys.is_empty() {
                 press(&mut m, keys);
             }

@@ -16,6 +16,7 @@ use crate::engine::{Opened, Session, SessionError};
 use super::model::{Model, Msg, Queued};
 use super::terminal::{Screen, TerminalError, probe, spawn_input};
 use super::update::{begin, fit_look, recall};
+use super::vision;
 use output::{Environment, Output, bindings};
 use turn::Loop;
 
@@ -71,7 +72,10 @@ pub fn run(start: Start<'_>) -> Result<Ended, TuiError> {
     let (inbox, messages) = channel();
     let environment = Environment::here();
     let capabilities = probe(environment.tmux)?;
-    let (keymap, theme, faults) = bindings(settings, &environment);
+    let (keymap, theme, mut faults) = bindings(settings, &environment);
+    if settings.theme.value != "mono" && theme.coloured {
+        faults.extend(vision::confusions(&settings.asked, &theme));
+    }
     let (session, opened, at, refused) = first_clip(&clips, &mut open, &inbox)?;
     let mut screen = Screen::enter(capabilities)?;
     spawn_input(&mut screen, inbox.clone())?;

@@ -172,12 +172,14 @@ impl Output {
         let look = Look { theme: &self.theme, ascii: self.ascii };
         let mut area = None;
         let (depth, palette) = (self.depth, &self.palette);
+        let letters = self.canvas.letters();
         screen.draw(|frame| {
             area = view::draw(frame, model, look);
             match (area, &picture) {
                 (Some(area), _) if pixels => reserve(frame.buffer_mut(), area),
                 (Some(area), Some(picture)) => {
                     render_halfblocks(picture, palette, depth, area, frame.buffer_mut());
+                    view::draw_letters(letters, area, frame.buffer_mut(), look);
                 }
                 _ => {}
             }

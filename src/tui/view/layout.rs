@@ -10,6 +10,8 @@ pub const SMALLEST: (u16, u16) = (40, 12);
 const SIDE_FROM_COLUMNS: u16 = 60;
 /// From this height on the timeline also shows what is in doubt.
 const DOUBTS_FROM_ROWS: u16 = 24;
+/// Rows of the area over time, where there is more room and where there is less.
+const CURVE_ROWS: [u16; 2] = [4, 3];
 
 /// Text cells of each part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +20,7 @@ pub struct Areas {
     pub picture: Rect,
     /// Structures, points, which-key box, listing; absent on narrow terminals.
     pub side: Option<Rect>,
-    /// Windows, frames, and doubts where there is room.
+    /// Windows, frames, and doubts where there is room, or the area over time.
     pub timeline: Rect,
     /// Mode, frame, device, saved.
     pub status: Rect,
@@ -27,15 +29,21 @@ pub struct Areas {
 }
 
 impl Areas {
-    /// The parts of a terminal, or `None` when it is too small.
+    /// The parts of a terminal, with room for a `curve` under the timeline or without; `None` when
+    /// it is too small.
     #[must_use]
-    pub fn of(grid: Grid) -> Option<Areas> {
+    pub fn of(grid: Grid, curve: bool) -> Option<Areas> {
         let (columns, rows) = (grid.columns, grid.rows);
         if columns < SMALLEST.0 || rows < SMALLEST.1 {
             return None;
         }
         let side = if columns >= SIDE_FROM_COLUMNS { (columns * 3 / 10).clamp(22, 38) } else { 0 };
-        let timeline = if rows >= DOUBTS_FROM_ROWS { 3 } else { 2 };
+        let roomy = rows >= DOUBTS_FROM_ROWS;
+        let timeline = match (curve, roomy) {
+            (true, _) => 2 + CURVE_ROWS[usize::from(!roomy)],
+            (false, true) => 3,
+            (false, false) => 2,
+        };
         let above = rows - timeline - 2;
         Some(Areas {
             picture: Rect::new(0, 0, columns - side, above),

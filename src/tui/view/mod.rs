@@ -1,9 +1,11 @@
 //! What the model looks like: text cells here, the picture as a [`Scene`] in [`picture`].
 
+mod area;
 mod beside;
 mod help;
 mod labels;
 pub mod layout;
+mod letters;
 mod m_mode;
 mod picture;
 mod side;
@@ -20,6 +22,7 @@ use unicode_width::UnicodeWidthChar;
 
 pub use help::help_lines;
 pub use layout::Areas;
+pub use letters::draw_letters;
 pub use picture::{Canvas, LEVELS, palette};
 
 use super::model::{Mode, Model};

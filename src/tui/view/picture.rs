@@ -16,6 +16,7 @@ use crate::tui::model::{self, Model};
 use crate::tui::theme::Theme;
 use crate::tui::tools::RayTool;
 
+use super::letters::{self, CellLetter};
 use super::{beside, strip};
 
 /// Grays before the line is known: 32 look as good as more and cost half the bytes.
@@ -56,7 +57,11 @@ pub struct Canvas {
     /// The last frames with their contrast evened out.
     even: Vec<Evened>,
     bitmaps: Vec<(TrackId, crate::domain::Mask, Bitmap)>,
+    letters: Vec<CellLetter>,
 }
+
+/// Half the size of a mark where a text cell has two pixels.
+const HALF_BLOCK_PX: u16 = 1;
 
 /// A frame, which of its grays were stretched, and how it looks with its contrast evened out.
 #[derive(Debug)]
@@ -129,6 +134,10 @@ impl Canvas {
                 outline(region, &mut scene);
             }
         }
+        let as_text = match mark_px {
+            HALF_BLOCK_PX => letters::placed(&std::mem::take(&mut scene.letters), &view),
+            _ => Vec::new(),
+        };
         let levels = palette.levels();
         let shown = match kept.filter(|image| image.shows(held, &scene, levels)) {
             Some(image) => image,
@@ -145,6 +154,7 @@ impl Canvas {
         compose_over(&scene, palette, &mut picture);
         drop(scene);
         drop(others);
+        self.letters = as_text;
         self.image = Some(shown);
         if let Some(pixels) = &aside {
             beside::append(&mut picture, model, (pixels, tone), CURSOR, mark_px, palette);
@@ -153,6 +163,12 @@ impl Canvas {
         let tracks = shown_tracks(model).map(|(_, track)| (track, own(track)));
         strip::append(&mut picture, model, tracks, CURSOR, palette);
         Some(picture)
+    }
+
+    /// Letters of the last picture, where they are to be written in text cells.
+    #[must_use]
+    pub fn letters(&self) -> &[CellLetter] {
+        &self.letters
     }
 
     /// The frame as it is to be shown.
@@ -330,7 +346,8 @@ fn rays(model: &Model, tool: &RayTool, scene: &mut Scene<'_>) {
     if let Some(region) = tool.leap {
         ninths(model, region, scene);
     }
-    let half = TICK_PX / scene.view.scale;
+    // Shorter where pixels are as large as cells.
+    let half = TICK_PX.min(f32::from(scene.mark_px)) / scene.view.scale;
     let mut tick = |ray: crate::domain::Ray, at: PointPx, colour: Colour| {
         let (dx, dy) = ray.step();
         let from = PointPx::new(at.x - dy * half, at.y + dx * half);

@@ -13,6 +13,7 @@ use crate::domain::{FrameIndex, MaskSource, Track};
 use crate::tui::model::Model;
 
 use super::Look;
+use super::area::Curve;
 
 /// What a column of the timeline shows; later ones win where several frames share a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,59 +27,73 @@ enum Sign {
 }
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, look: Look<'_>) {
-    let frames = model.clip.frames;
-    let columns = usize::from(area.width);
-    let spread = Spread { columns, frames };
+    let curve = model.picture.area.then(|| Curve::of(model)).flatten();
+    let axis = curve.as_ref().map_or(0, Curve::axis);
+    let spread = Spread::of(usize::from(area.width).saturating_sub(axis), model.clip.frames);
     let track = model.current().map(|(_, track)| track);
     let mut lines = vec![windows(&spread, model, track, look), signs(&spread, model, look)];
-    if area.height > 2 {
-        lines.push(match model.picture.area {
-            true => areas(&spread, track, look),
-            false => doubts(&spread, model, look),
-        });
+    let room = usize::from(area.height).saturating_sub(lines.len());
+    match curve {
+        Some(curve) => {
+            let frames_of = |dot, dots| spread.shared(dot, dots);
+            lines.extend(curve.lines(spread.used, room, frames_of, look));
+        }
+        None if model.picture.area => {
+            let told = "no masks yet, so no area over time";
+            lines.push(Line::styled(told, look.theme.style(look.theme.faint)));
+        }
+        None if room > 0 => lines.push(doubts(&spread, model, look)),
+        None => {}
     }
     frame.render_widget(Paragraph::new(lines), area);
 }
 
+/// Most columns of a frame: the few frames of a short clip are not told apart any better by more.
+const WIDEST: usize = 24;
+/// From so many columns of a frame on, the last one stays free, so that frames can be counted.
+const PARTED: usize = 3;
+
 /// Frames over columns.
 struct Spread {
-    columns: usize,
+    /// Columns in use.
+    used: usize,
     frames: usize,
 }
 
 impl Spread {
-    /// Cells each frame gets in a short clip; a long clip shares columns.
-    fn wide(&self) -> usize {
-        (self.columns / self.frames.max(1)).clamp(1, 4)
+    fn of(columns: usize, frames: usize) -> Self {
+        Self { used: columns.min(frames * WIDEST), frames }
     }
 
-    /// Columns in use.
-    fn used(&self) -> usize {
-        if self.frames >= self.columns { self.columns } else { self.frames * self.wide() }
+    /// Frames that share part `at` of `parts` equal ones, first and one behind the last.
+    fn shared(&self, at: usize, parts: usize) -> (FrameIndex, FrameIndex) {
+        let of = |at: usize| at * self.frames / parts.max(1);
+        (of(at), of(at + 1).max(of(at) + 1))
     }
 
     /// Frames that share a column, first and one behind the last.
     fn frames_of(&self, column: usize) -> (FrameIndex, FrameIndex) {
-        if self.frames >= self.columns {
-            let at = |column: usize| column * self.frames / self.columns.max(1);
-            (at(column), at(column + 1).max(at(column) + 1))
-        } else {
-            (column / self.wide(), column / self.wide() + 1)
-        }
+        self.shared(column, self.used)
+    }
+
+    /// Whether a column is the free one behind a frame.
+    fn parts(&self, column: usize) -> bool {
+        let next = self.frames_of(column + 1).0;
+        self.used >= self.frames * PARTED && next != self.frames_of(column).0
     }
 
     /// Whether a column shows this frame.
     fn shows(&self, column: usize, frame: FrameIndex) -> bool {
         let (from, to) = self.frames_of(column);
-        (from..to).contains(&frame)
+        (from..to).contains(&frame) && !self.parts(column)
     }
 }
 
 fn windows<'a>(spread: &Spread, model: &Model, track: Option<&Track>, look: Look<'_>) -> Line<'a> {
     let theme = look.theme;
     let windows = track.map(|track| track.windows.clone()).unwrap_or_default();
-    let mut spans = Vec::with_capacity(spread.used());
-    for column in 0..spread.used() {
+    let mut spans = Vec::with_capacity(spread.used);
+    for column in 0..spread.used {
         let (from, to) = spread.frames_of(column);
         let inside = windows.iter().any(|w| w.first < to && w.last >= from);
         if spread.shows(column, model.frame) {
@@ -96,10 +111,11 @@ fn windows<'a>(spread: &Spread, model: &Model, track: Option<&Track>, look: Look
 fn signs<'a>(spread: &Spread, model: &Model, look: Look<'_>) -> Line<'a> {
     let theme = look.theme;
     let of = each_frame(model);
-    let mut spans = Vec::with_capacity(spread.used());
-    for column in 0..spread.used() {
+    let mut spans = Vec::with_capacity(spread.used);
+    for column in 0..spread.used {
         let (from, to) = spread.frames_of(column);
         let sign = of[from..to.min(of.len())].iter().max().copied().unwrap_or(Sign::Outside);
+        let sign = if spread.parts(column) { Sign::Outside } else { sign };
         let (rich, plain, role) = match sign {
             Sign::Outside => (" ", " ", theme.faint),
             Sign::Undecided => ("·", ".", theme.faint),
@@ -142,13 +158,13 @@ fn doubts<'a>(spread: &Spread, model: &Model, look: Look<'_>) -> Line<'a> {
     let current = model.current();
     let flags = current.map(|(_, track)| &track.flags);
     let of_track = current.and_then(|(id, _)| review.doubts.get(&id));
-    let mut spans = Vec::with_capacity(spread.used());
-    for column in 0..spread.used() {
+    let mut spans = Vec::with_capacity(spread.used);
+    for column in 0..spread.used {
         let (from, to) = spread.frames_of(column);
         let doubts = of_track.into_iter().flat_map(|doubts| doubts.range(from..to));
         let worst = doubts.map(|(_, doubt)| doubt.worst()).reduce(f32::max);
         let flagged = flags.is_some_and(|flags| flags.range(from..to).next().is_some());
-        let value = if flagged { Some(1.0) } else { worst };
+        let value = if flagged { Some(1.0) } else { worst }.filter(|_| !spread.parts(column));
         let sign = value.map_or(" ", |value| bar(value, look));
         let style = match value {
             Some(value) if value >= FLAGGED => theme.strong(theme.alarm),
@@ -165,19 +181,4 @@ fn bar(value: f32, look: Look<'_>) -> &'static str {
     const PLAIN: [&str; 8] = ["1", "2", "3", "4", "5", "6", "7", "8"];
     let step = ((value.clamp(0.0, 1.0) * 8.0) as usize).min(7);
     if look.ascii { PLAIN[step] } else { RICH[step] }
-}
-
-/// The area of the structure over time, as a share of its largest; the mean of each column.
-fn areas<'a>(spread: &Spread, track: Option<&Track>, look: Look<'_>) -> Line<'a> {
-    let Some(track) = track else { return Line::default() };
-    let largest = track.masks.values().map(|held| held.mask.area_px()).max().unwrap_or(0).max(1);
-    let mut text = String::with_capacity(spread.used() * 3);
-    for column in 0..spread.used() {
-        let (from, to) = spread.frames_of(column);
-        let shown = track.masks.range(from..to).filter(|(frame, _)| track.visible(**frame));
-        let areas: Vec<u64> = shown.map(|(_, held)| held.mask.area_px()).collect();
-        let mean = areas.iter().sum::<u64>() as f32 / areas.len().max(1) as f32;
-        text.push_str(if areas.is_empty() { " " } else { bar(mean / largest as f32, look) });
-    }
-    Line::styled(text, look.theme.style(look.theme.decided))
 }

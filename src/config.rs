@@ -14,7 +14,7 @@ pub mod yaml;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::domain::{Region, shown};
+use crate::domain::{Cut, Region, shown};
 use looks::Preset;
 use schema::Schema;
 use sources::{Raw, name_fault};
@@ -101,6 +101,8 @@ pub struct Settings {
     pub region: Option<Region>,
     /// Which clip of a DICOM folder or DICOMDIR that holds several, from 1 on.
     pub series: Option<usize>,
+    /// Which part of a volume is shown, and along which axis.
+    pub cut: Cut,
     /// A file of labels and attributes; `None`: `schema.yaml` beside `config.yaml`, if there.
     pub schema: Setting<Option<PathBuf>>,
     /// What it says.

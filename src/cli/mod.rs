@@ -42,7 +42,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::codec::{self, Clip, OpenOptions};
 use crate::config::{Flags, Origin, Settings};
-use crate::domain::{nearest_word, panic_told, shown};
+use crate::domain::{Axis, Cut, nearest_word, panic_told, shown};
 use crate::engine::{decided, gpu_warming, shipped_card};
 use crate::net::cards;
 use crate::net::findings;
@@ -98,6 +98,17 @@ struct Global {
     /// Which clip of a DICOM folder or DICOMDIR that holds several, from 1 on
     #[arg(long, global = true, value_name = "NUMBER")]
     series: Option<usize>,
+    /// Axis along which the slices of a volume follow each other: x, y or z as stored, or sagittal,
+    /// coronal or axial where the volume tells how it lies; masks of each axis are kept apart
+    /// [default: z]
+    #[arg(long, global = true, value_name = "AXIS")]
+    axis: Option<Axis>,
+    /// Of volumes over time: which slice plays, from 1 on [default: the middle one]
+    #[arg(long, global = true, value_name = "NUMBER")]
+    slice: Option<usize>,
+    /// Of volumes over time: the moment whose volume is shown, from 1 on
+    #[arg(long, global = true, value_name = "NUMBER")]
+    time: Option<usize>,
     /// Labels and attributes with their keys and colours [default: schema.yaml beside config.yaml]
     #[arg(long, global = true, value_name = "FILE")]
     schema: Option<PathBuf>,
@@ -262,11 +273,12 @@ fn run(cli: Cli) -> Result<u8, Failure> {
         ));
     }
     let series = global.series;
+    let cut = Cut { axis: global.axis, slice: global.slice, time: global.time };
     let read = || {
         let settings = Settings::load(&flags);
         let settings = settings.map_err(|error| Failure::Configuration(error.to_string()))?;
         keep_findings_in(&settings.cache_dir);
-        Ok(Settings { series, ..settings })
+        Ok(Settings { series, cut, ..settings })
     };
     let load = || read().and_then(with_card_found);
     let done = match command {
@@ -353,6 +365,7 @@ fn with_card_found(mut settings: Settings) -> Result<Settings, Failure> {
 pub(crate) fn open_clip(settings: &Settings, path: &std::path::Path) -> Result<Clip, Failure> {
     let options = clip_options(settings);
     let clip = codec::open(path, &options).map_err(Failure::input)?;
+    clip.notes().iter().for_each(|note| tell(&format!("{}: {note}", path_shown(path))));
     Ok(decided(clip, &options, &settings.project.value))
 }
 
@@ -364,6 +377,9 @@ pub(crate) fn clip_options(settings: &Settings) -> OpenOptions {
         region: settings.region,
         ask: settings.hide_outside.origin == Origin::Default,
         series: settings.series,
+        axis: settings.cut.axis,
+        slice: settings.cut.slice,
+        time: settings.cut.time,
         ..OpenOptions::default()
     }
 }

@@ -285,7 +285,9 @@ mod tests {
             height_px: 480,
             frames: 50,
             pixel_spacing_mm: None,
+            scales: Vec::new(),
             frame_time_ms: None,
+            frame_times_ms: Vec::new(),
             placement: None,
             format: "test".into(),
         }

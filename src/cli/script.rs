@@ -33,7 +33,9 @@ pub fn clip() -> ClipInfo {
         height_px: 48,
         frames: 32,
         pixel_spacing_mm: None,
+        scales: Vec::new(),
         frame_time_ms: None,
+        frame_times_ms: Vec::new(),
         placement: None,
         format: "no pixels, for tests".into(),
     }

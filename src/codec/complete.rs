@@ -8,7 +8,7 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use super::CodecError;
-use super::limits::open_regular;
+use super::limits::{open_regular, read_file};
 
 /// Why a structure is not complete.
 pub(super) type Incomplete = String;
@@ -130,8 +130,8 @@ fn frame_header(marker: u8, segment: &[u8]) -> Option<JpegHeader> {
     })
 }
 
-/// Checks the outer structure of MP4/MOV, Matroska/WebM and AVI. Other containers are streams
-/// that may end anywhere: they pass.
+/// Checks the outer structure of MP4/MOV, Matroska/WebM, AVI and animated PNG. Other containers are
+/// streams that may end anywhere: they pass.
 pub(super) fn video(path: &Path) -> Result<(), CodecError> {
     let file = open_regular(path)?;
     let size = file.metadata().map_err(|e| CodecError::unreadable(path, e))?.len();
@@ -149,6 +149,7 @@ pub(super) fn video(path: &Path) -> Result<(), CodecError> {
             fits(declared, size)
         }
         [0x1a, 0x45, 0xdf, 0xa3, ..] => matroska(&mut reader, size),
+        [0x89, b'P', b'N', b'G', ..] => return image(path, &read_file(path)?),
         _ => Ok(()),
     };
     verdict.map_err(|cause| CodecError::damaged(path, cause))

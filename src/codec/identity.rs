@@ -8,6 +8,9 @@
 //!   last 4 KiB instead of all bytes. Compressed frames whose pixels differ practically never agree in size and
 //!   in all of these. Names count because they decide the order; the folder's own name does not.
 //!
+//! * A volume along another axis than stored, or a part of volumes over time: SHA-256 of a label,
+//!   the hash of the file and a word for what is shown, so that masks of each are kept apart.
+//!
 //! The labels keep the kinds apart: two clips with one hash were read by the same rule.
 
 use std::fs::File;
@@ -49,6 +52,15 @@ fn hash_file(file: &mut File) -> io::Result<ContentHash> {
         }
     }
     Ok(finished(hasher))
+}
+
+/// Hash of a part of a clip that is shown as a clip of its own: along another axis, at a moment.
+pub(super) fn of_view(whole: &ContentHash, view: &str) -> ContentHash {
+    let mut hasher = Sha256::new();
+    hasher.update("sonomark view 1\0");
+    hasher.update(&whole.0);
+    hasher.update(view);
+    finished(hasher)
 }
 
 /// Hash of a folder of frames, `frames` in order with their sizes in bytes.

@@ -6,7 +6,7 @@
 //! when the folder is opened; pixels only when a frame is asked for.
 
 use std::fs;
-use std::io::Read;
+use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -16,7 +16,7 @@ use super::decoder::{Decoded, Pixels, Want};
 use super::error::short_name;
 use super::gray::{Ramp, spread};
 use super::limits::{MAX_DECODE_BYTES, MAX_FRAMES, check_size, open_regular, read_file};
-use super::{CodecError, FrameSource, Opened, complete, identity, sniff, tiff};
+use super::{CodecError, FrameSource, Opened, complete, identity, png, sniff, tiff};
 use crate::domain::{ClipInfo, ClipKind, FrameIndex, GrayFrame};
 
 /// First bytes of an image in which its size is looked for.
@@ -122,7 +122,9 @@ fn describe(
         height_px: size.1,
         frames: images.frames.len(),
         pixel_spacing_mm: None,
+        scales: Vec::new(),
         frame_time_ms: None,
+        frame_times_ms: Vec::new(),
         placement: None,
         format: crate::domain::shown(&format!("{folder}{ending}, {bits}-bit {colour}")),
     };
@@ -244,8 +246,14 @@ fn pages(path: &Path, bytes: &[u8]) -> Result<Vec<tiff::Page>, CodecError> {
     tiff::pages(bytes).map_err(|why| CodecError::damaged(path, why))
 }
 
-/// In a folder of images a TIFF of several pages would silently lose all but the first.
+/// In a folder of images a TIFF of several pages, or an animated PNG, would silently lose all but
+/// the first.
 fn refuse_pages(path: &Path, bytes: &[u8]) -> Result<(), CodecError> {
+    if png::is_animated(Cursor::new(bytes)) {
+        let cause = "it is an animated PNG in a folder of images";
+        let advice = "open it alone, or save its frames as single images";
+        return Err(CodecError::unsupported(path, cause, advice));
+    }
     if tiff::is_tiff(bytes) && pages(path, bytes)?.len() > 1 {
         let cause = "it is a TIFF of several pages in a folder of images";
         let advice = "open it alone, or save its pages as single images";

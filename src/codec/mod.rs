@@ -19,6 +19,8 @@ mod gray;
 mod identity;
 mod images;
 mod limits;
+mod pace;
+mod png;
 mod privacy;
 mod region;
 mod sniff;
@@ -31,7 +33,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::domain::{ClipInfo, DicomOrigin, FrameIndex, GrayFrame, Region};
+pub use crate::domain::Axis;
+use crate::domain::{ClipInfo, Cut, DicomOrigin, FrameIndex, GrayFrame, Region};
 use cache::FrameCache;
 pub use decoder::serve_decoder;
 pub use dicom::{SegmentFrame, Segmentation};
@@ -40,25 +43,18 @@ pub(crate) use limits::read_file;
 use privacy::Window;
 pub use privacy::{Outside, Privacy};
 use sniff::Kind;
-pub use volume::LabelVolume;
-
-/// Axis of a volume along which its frames follow each other.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Axis {
-    /// Frames are (y, z) planes.
-    X,
-    /// Frames are (x, z) planes.
-    Y,
-    /// Frames are (x, y) planes, as stored.
-    #[default]
-    Z,
-}
+pub use volume::{LabelVolume, NIFTI_2};
 
 /// How to open a clip.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OpenOptions {
-    /// Slicing axis of a volume; `None` is [`Axis::Z`]. Refused for clips that are no volume.
+    /// Slicing axis of a volume; `None` is [`Axis::Z`]. Refused, as the next two, for clips that
+    /// are no volume.
     pub axis: Option<Axis>,
+    /// Of volumes over time: the slice along the axis that plays over time, from 1 on.
+    pub slice: Option<usize>,
+    /// Of volumes over time: the moment whose volume is shown, from 1 on.
+    pub time: Option<usize>,
     /// Bound of the cache of decoded frames, MiB. The newest frame is kept whatever the bound.
     pub cache_mib: usize,
     /// Makes pixels outside the ultrasound regions black: names and dates are burned in there. The
@@ -78,6 +74,8 @@ impl Default for OpenOptions {
     fn default() -> Self {
         Self {
             axis: None,
+            slice: None,
+            time: None,
             cache_mib: 256,
             hide_outside: false,
             region: None,
@@ -106,12 +104,15 @@ struct Opened {
     origin: Option<DicomOrigin>,
     /// Names of the frames' own files without ending, in order; empty where they have none.
     frame_names: Vec<String>,
+    /// Sentences on what is shown of the file, where that is not all of it or not as stored.
+    notes: Vec<String>,
 }
 
 impl Opened {
     fn new(info: ClipInfo, source: impl FrameSource + 'static) -> Self {
         let (source, privacy) = (Box::new(source), Privacy::default());
-        Self { info, source, privacy, origin: None, frame_names: Vec::new() }
+        let (frame_names, notes) = (Vec::new(), Vec::new());
+        Self { info, source, privacy, origin: None, frame_names, notes }
     }
 }
 
@@ -125,6 +126,7 @@ pub struct Clip {
     privacy: Privacy,
     origin: Option<DicomOrigin>,
     frame_names: Vec<String>,
+    notes: Vec<String>,
     cache: Mutex<FrameCache>,
 }
 
@@ -183,6 +185,12 @@ impl Clip {
         self.frame_names.clone()
     }
 
+    /// Sentences on what is shown of the file, where that is not all of it or not as stored.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
     /// What is known of patient data in the clip.
     #[must_use]
     pub fn privacy(&self) -> Privacy {
@@ -222,9 +230,11 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Clip, CodecError> {
     let meta = fs::metadata(path).map_err(|e| CodecError::unreadable(path, e))?;
     let cache_bytes = options.cache_mib.saturating_mul(1 << 20);
     let kind = if meta.is_dir() { Kind::Image } else { sniff::kind_of(path)? };
-    if options.axis.is_some() && kind != Kind::Volume {
-        let advice = "leave the axis out, it is for volumes";
-        return Err(CodecError::unsupported(path, "it is no volume and has no axes", advice));
+    let cut = Cut { axis: options.axis, slice: options.slice, time: options.time };
+    if !cut.is_open() && kind != Kind::Volume {
+        let cause = "it is no NIfTI, NRRD or MetaImage volume, and only those are sliced";
+        let advice = "leave --axis, --slice and --time out, or convert it to a volume";
+        return Err(CodecError::unsupported(path, cause, advice));
     }
     let opened = match kind {
         Kind::Image if meta.is_dir() => match images::open_folder(path) {
@@ -236,12 +246,12 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Clip, CodecError> {
         Kind::Image => images::open_still(path)?,
         Kind::Dicom => dicom::open(path, options.series, cache_bytes)?,
         Kind::Video => video::open(path, cache_bytes)?,
-        Kind::Volume => volume::open(path, options.axis.unwrap_or_default())?,
+        Kind::Volume => volume::open(path, cut)?,
     };
     let cache = Mutex::new(FrameCache::new(cache_bytes));
-    let Opened { info, source, privacy, origin, frame_names } = opened;
+    let Opened { info, source, privacy, origin, frame_names, notes } = opened;
     let (path, window, source) = (path.to_owned(), None, Arc::from(source));
-    let mut clip = Clip { path, info, source, window, privacy, origin, frame_names, cache };
+    let mut clip = Clip { path, info, source, window, privacy, origin, frame_names, notes, cache };
     clip.frame(0)?;
     if options.hide_outside && !clip.is_untagged_volume() {
         clip.hide_all_but(options.region)?;

@@ -52,7 +52,8 @@ impl Privacy {
 impl Clip {
     /// A volume of a format without tags: nothing is burned into it.
     pub(super) fn is_untagged_volume(&self) -> bool {
-        !self.privacy.medical && self.info.kind == ClipKind::Volume
+        let info = &self.info;
+        !self.privacy.medical && (info.kind == ClipKind::Volume || info.is_plane_over_time())
     }
 
     /// What to tell before the first picture.
@@ -109,6 +110,7 @@ impl Clip {
             privacy: Privacy { outside, ..self.privacy.clone() },
             origin: self.origin.clone(),
             frame_names: self.frame_names.clone(),
+            notes: self.notes.clone(),
             cache: Mutex::new(FrameCache::new(bound)),
         };
         clip.privacy.badge = clip.badge();

@@ -22,10 +22,13 @@ pub(super) enum Kind {
 }
 
 const IMAGE_NAMES: [&str; 6] = ["png", "jpg", "jpeg", "tif", "tiff", "bmp"];
-const VIDEO_NAMES: [&str; 16] = [
-    "mp4", "m4v", "mov", "avi", "mkv", "webm", "wmv", "asf", "mpg", "mpeg", "ts", "m2ts", "flv",
-    "ogv", "3gp", "gif",
+const VIDEO_NAMES: [&str; 38] = [
+    "mp4", "m4v", "mov", "avi", "mkv", "webm", "wmv", "asf", "mpg", "mpeg", "ts", "m2ts", "mts",
+    "flv", "f4v", "ogv", "3gp", "3g2", "gif", "apng", "vob", "divx", "mxf", "y4m", "m1v", "m2v",
+    "nut", "dv", "ivf", "rm", "rmvb", "wtv", "swf", "mjpeg", "mjpg", "h264", "hevc", "h265",
 ];
+/// JPEG after JPEG without a container: only the name tells them from a still.
+const MOTION_JPEG_NAMES: [&str; 2] = ["mjpeg", "mjpg"];
 const VOLUME_NAMES: [&str; 5] = ["nii", "nrrd", "nhdr", "mha", "mhd"];
 const DICOM_NAMES: [&str; 3] = ["dcm", "dicom", "ima"];
 
@@ -76,8 +79,10 @@ pub(super) fn kind_of(path: &Path) -> Result<Kind, CodecError> {
     if head.is_empty() {
         return Err(CodecError::damaged(path, "it is empty"));
     }
-    if let Some(kind) = by_magic(&head) {
-        return Ok(kind);
+    match by_magic(&head) {
+        Some(Kind::Image) if moves(path)? => return Ok(Kind::Video),
+        Some(kind) => return Ok(kind),
+        None => {}
     }
     if head.starts_with(&[0x1f, 0x8b]) && gzip_holds_nifti(path)? {
         return Ok(Kind::Volume);
@@ -94,6 +99,12 @@ pub(super) fn kind_of(path: &Path) -> Result<Kind, CodecError> {
         return Err(CodecError::damaged(path, "its content is not what its name says"));
     }
     Err(CodecError::Unknown { name: super::error::name_of(path) })
+}
+
+/// Whether what begins like a still is an animated PNG or motion JPEG.
+fn moves(path: &Path) -> Result<bool, CodecError> {
+    let named = MOTION_JPEG_NAMES.contains(&extension(path).as_str());
+    Ok(named || super::png::is_animated(std::io::BufReader::new(open_regular(path)?)))
 }
 
 fn by_magic(head: &[u8]) -> Option<Kind> {
@@ -124,6 +135,13 @@ fn by_magic(head: &[u8]) -> Option<Kind> {
         || at(0, b"OggS")
         || at(0, b"FLV\x01")
         || at(0, b"GIF8")
+        || at(0, &[0x06, 0x0e, 0x2b, 0x34])
+        || at(0, b"YUV4MPEG2 ")
+        || at(0, b"nut/multimedia container")
+        || at(0, b"DKIF")
+        || at(0, b".RMF")
+        || at(0, &[0xb7, 0xd8, 0x00, 0x20, 0x37, 0x49, 0xda, 0x11])
+        || at(0, &[0, 0, 1, 0xb3])
         || at(0, &[0x30, 0x26, 0xb2, 0x75, 0x8e, 0x66, 0xcf, 0x11])
         || at(0, &[0, 0, 1, 0xba])
         || (at(0, b"G") && at(188, b"G") && at(376, b"G"));
@@ -154,7 +172,7 @@ mod tests {
     #[test]
     fn names_promise_clips() {
         let promised = |name: &str| promised_by_name(Path::new(name));
-        for name in ["a.PNG", "b.mp4", "c.dcm", "d.nii.gz", "e.Tiff"] {
+        for name in ["a.PNG", "b.mp4", "b.apng", "b.y4m", "b.h265", "c.dcm", "d.nii.gz", "e.Tiff"] {
             assert_eq!(promised(name), Some(true), "{name}");
         }
         for name in ["a.mask.png", ".a.png", "b.txt", "c.png.part", "d.gz"] {

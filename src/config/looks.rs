@@ -204,7 +204,9 @@ mod tests {
             height_px: 1,
             frames: 1,
             pixel_spacing_mm: None,
+            scales: Vec::new(),
             frame_time_ms: None,
+            frame_times_ms: Vec::new(),
             placement: None,
             format: "DICOM US, JPEG baseline".into(),
         }

@@ -8,7 +8,7 @@ use super::looks::{self, Preset};
 use super::schema::Schema;
 use super::yaml::{self, Entries, Faults, Kind, Node};
 use super::{Flags, OnHangup, Origin, Setting, Settings};
-use crate::domain::{Region, nearest_word, shown};
+use crate::domain::{Cut, Region, nearest_word, shown};
 
 const KEYS: [&str; 13] = [
     "project",
@@ -165,6 +165,7 @@ impl Raw {
             },
             region: outside.value.parse().ok(),
             series: None,
+            cut: Cut::default(),
             hide_outside: Setting { value: outside.value != "show", origin: outside.origin },
             schema: Setting { value: place(&schema.value), origin: schema.origin },
             asked: Schema::default(),

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::Placement;
+use super::{Placement, Scale};
 
 /// Index of a frame within its clip, from 0; people see it from 1.
 pub type FrameIndex = usize;
@@ -54,15 +54,49 @@ pub struct ClipInfo {
     pub height_px: u32,
     /// Number of frames, at least 1.
     pub frames: usize,
-    /// Size of a pixel (x, y), mm, where the file tells it.
+    /// Size of a pixel (x, y), mm, where the file tells one that holds for all of the tissue.
     pub pixel_spacing_mm: Option<[f64; 2]>,
-    /// Time between frames, ms, where the file tells it.
+    /// The regions of the frame, where they differ in scale; else empty. [`ClipInfo::scale_of`]
+    /// and [`ClipInfo::scale_between`] know the scale of a place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scales: Vec<Scale>,
+    /// Time between frames, ms, where the file tells it; the mean where it varies.
     pub frame_time_ms: Option<f64>,
+    /// When each frame is shown, ms from the first, ascending, where the time between frames
+    /// varies; else empty. [`ClipInfo::time_ms`] knows both.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub frame_times_ms: Vec<f64>,
     /// Where the frames of a volume lie in the patient, where the file tells it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placement: Option<Placement>,
     /// How the file stores it, for people: "DICOM US, JPEG baseline", "H.264 in MP4".
     pub format: String,
+}
+
+impl ClipInfo {
+    /// When a frame is shown, ms from the first; `None` where the file does not tell.
+    #[must_use]
+    pub fn time_ms(&self, frame: FrameIndex) -> Option<f64> {
+        let varying = self.frame_times_ms.get(frame).copied();
+        varying.or_else(|| self.frame_time_ms.map(|ms| ms * frame as f64))
+    }
+
+    /// How long a frame is shown, ms: until the next one, the last as long as the one before it.
+    #[must_use]
+    pub fn shown_ms(&self, frame: FrameIndex) -> Option<f64> {
+        let times = &self.frame_times_ms;
+        let until_next = |at: usize| Some(times.get(at + 1)? - times.get(at)?);
+        until_next(frame)
+            .or_else(|| until_next(frame.checked_sub(1)?))
+            .or(self.frame_time_ms)
+            .filter(|ms| ms.is_finite() && *ms > 0.0)
+    }
+
+    /// Whether the frames are one plane of a volume over time: a cine that has a place.
+    #[must_use]
+    pub fn is_plane_over_time(&self) -> bool {
+        self.kind == ClipKind::Cine && self.placement.is_some()
+    }
 }
 
 /// Which DICOM objects a clip is made of, for files that refer to them. Nothing in here names a
@@ -79,6 +113,8 @@ pub struct DicomOrigin {
     pub series_uid: String,
     /// Frame of reference, where there is one.
     pub space_uid: Option<String>,
+    /// For every frame of the clip its index in the one instance, where that is another order.
+    pub frame_order: Vec<usize>,
 }
 
 impl DicomOrigin {
@@ -86,8 +122,17 @@ impl DicomOrigin {
     #[must_use]
     pub fn of_frame(&self, frame: FrameIndex) -> Option<(&str, usize)> {
         match &self.instance_uids[..] {
-            [one] => Some((one, frame + 1)),
+            [one] => Some((one, self.frame_order.get(frame).copied().unwrap_or(frame) + 1)),
             all => all.get(frame).map(|uid| (uid.as_str(), 1)),
+        }
+    }
+
+    /// The frame of the clip that is the frame `stored` (from 0) of the one instance.
+    #[must_use]
+    pub fn frame_of(&self, stored: usize) -> Option<FrameIndex> {
+        match &self.frame_order[..] {
+            [] => Some(stored),
+            order => order.iter().position(|&held| held == stored),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! Pixel coordinates: origin at the top left corner of the top left pixel of the original image,
 //! so the centre of the pixel in column `i`, row `j` is `(i + 0.5, j + 0.5)`.
 
+mod axis;
 mod bisect;
 mod carry;
 mod clip;
@@ -23,6 +24,7 @@ mod rays;
 mod region;
 pub mod review;
 mod ruler;
+mod scale;
 mod shown;
 mod snap;
 mod strip;
@@ -31,6 +33,7 @@ mod touch;
 mod track;
 mod words;
 
+pub use axis::{Axis, Cut};
 pub use bisect::Bisection;
 pub use carry::Carrier;
 pub use clip::{ClipInfo, ClipKind, ContentHash, DicomOrigin, FrameIndex, GrayFrame};
@@ -50,6 +53,7 @@ pub use rays::{
 };
 pub use region::{Fan, NoRegion, OutsideChoice, Region};
 pub use ruler::{MARKS_ASIDE, RayMark, marks_along};
+pub use scale::{NoMm, Scale, same_scale};
 pub use shown::{panic_told, shown};
 pub use snap::snap_to_points;
 pub use strip::{crossings, sampled};

@@ -79,6 +79,7 @@ impl<M: From<Event> + Send + 'static> Session<M> {
         let (clip, surround) = outside::applied(clip, options, loaded.outside);
         let clip = Arc::new(clip);
         loaded.notes.extend(clip.privacy().badge().map(str::to_owned));
+        loaded.notes.extend(clip.notes().iter().cloned());
         let frames = Arc::new(frames_of(&clip));
         let reader = Reader::spawn(Arc::clone(&frames), outbox(&events));
         let builder = builder(segmenter);

@@ -17,9 +17,10 @@ use crate::domain::{Attributes, FrameIndex, FrameMask, MaskSource, Track, shown}
 /// More columns than anybody has attributes.
 const MAX_COLUMNS: usize = 4096;
 const HEAD: &str = "track,label,frame,time_ms,source,score,area_px,area_mm2,left_px,top_px,\
-                    width_px,height_px,centre_x_px,centre_y_px,clip,journal_position";
+                    width_px,height_px,centre_x_px,centre_y_px,no_mm,clip,journal_position";
 
-/// Frames count from 0. Lengths in mm are there where the clip tells its spacing.
+/// Frames count from 0. Areas in mm2 are there where the clip tells the scale of the place, else
+/// the column `no_mm` says why not.
 pub(super) fn write(job: &Job, path: &Path) -> Result<Report, ExportError> {
     let mut text = HEAD.to_owned();
     let tracks = job.annotation.tracks.values();
@@ -59,8 +60,10 @@ fn row(
 ) -> std::fmt::Result {
     let info = job.info;
     let area = held.mask.area_px();
-    let time = info.frame_time_ms.map(|ms| format!("{:.3}", ms * frame as f64));
-    let area_mm2 = info.pixel_spacing_mm.map(|[x, y]| format!("{:.4}", area as f64 * x * y));
+    let time = info.time_ms(frame).map(|ms| format!("{ms:.3}"));
+    let bitmap = held.mask.to_bitmap();
+    let scale = info.scale_of(&bitmap);
+    let area_mm2 = scale.map(|[x, y]| format!("{:.4}", area as f64 * x * y));
     let source = match held.source {
         MaskSource::Tracked => "tracked",
         MaskSource::Prompted => "prompted",
@@ -74,7 +77,6 @@ fn row(
         held.score,
         area_mm2.unwrap_or_default(),
     )?;
-    let bitmap = held.mask.to_bitmap();
     match bitmap.bounds() {
         Some(b) => {
             let inside = bitmap.pixels.iter().enumerate().filter(|(_, p)| **p);
@@ -97,7 +99,8 @@ fn row(
         None => text.push_str(",,,,,"),
     }
     let position = job.position.map(|at| at.to_string()).unwrap_or_default();
-    write!(text, ",{},{position}", info.content_hash.short())
+    let no_mm = scale.err().map(|why| cell(&why.to_string())).unwrap_or_default();
+    write!(text, ",{no_mm},{},{position}", info.content_hash.short())
 }
 
 /// What programs of tables take for the beginning of a formula.

@@ -22,7 +22,7 @@ use super::dicom_item::{
 };
 use super::{ExportError, Job, Report, overlay};
 use crate::codec::{self, OpenOptions, Outside, Privacy};
-use crate::domain::{ClipKind, DicomOrigin};
+use crate::domain::{ClipKind, DicomOrigin, Scale};
 
 const ULTRASOUND: &str = "1.2.840.10008.5.1.4.1.1.6.1";
 const ULTRASOUND_FRAMES: &str = "1.2.840.10008.5.1.4.1.1.3.1";
@@ -56,6 +56,8 @@ pub fn mapped(origin: &DicomOrigin, key: &[u8; 32]) -> DicomOrigin {
         study_uid: map(&origin.study_uid),
         series_uid: map(&origin.series_uid),
         space_uid: origin.space_uid.as_deref().map(map),
+        // It is written in the order of the clip.
+        frame_order: Vec::new(),
     }
 }
 
@@ -190,35 +192,59 @@ fn describe_pixels(set: &mut Item, job: &Job) {
         put(set, tags::NUMBER_OF_FRAMES, VR::IS, info.frames.to_string());
     }
     if let Some(ms) = info.frame_time_ms.filter(|_| info.frames > 1) {
-        put(set, tags::FRAME_TIME, VR::DS, decimals(&[ms]));
-        let pointer = PrimitiveValue::Tags([tags::FRAME_TIME].as_slice().into());
+        let steps = info.frame_times_ms.windows(2).map(|pair| pair[1] - pair[0]);
+        let steps: Vec<f64> = std::iter::once(0.0).chain(steps).collect();
+        // To a microsecond; text of more than 64 KiB has no place in the element.
+        let vector = decimals(&steps.iter().map(|ms| (ms * 1e3).round() / 1e3).collect::<Vec<_>>());
+        let fits = steps.len() == info.frames && vector.len() < usize::from(u16::MAX);
+        let (tag, text) = match fits {
+            true => (tags::FRAME_TIME_VECTOR, vector),
+            false => (tags::FRAME_TIME, decimals(&[ms])),
+        };
+        put(set, tag, VR::DS, text);
+        let pointer = PrimitiveValue::Tags([tag].as_slice().into());
         put(set, tags::FRAME_INCREMENT_POINTER, VR::AT, pointer);
     }
-    let Some(spacing_mm) = info.pixel_spacing_mm else { return };
+    let whole = [0, 0, info.width_px - 1, info.height_px - 1];
+    let scales = match (&info.scales[..], info.pixel_spacing_mm) {
+        ([], None) => return,
+        ([], mm) => vec![Scale { at: whole, mm }],
+        (scales, _) => scales.to_vec(),
+    };
+    let regions = scales.iter().map(region).collect();
+    nest(set, tags::SEQUENCE_OF_ULTRASOUND_REGIONS, regions);
+}
+
+/// An ultrasound region: of tissue, in cm, or of something whose axes are no lengths.
+fn region(scale: &Scale) -> Item {
+    const TISSUE: u16 = 1;
+    const SPECTRUM: u16 = 3;
+    const CENTIMETRES: u16 = 3;
     let mut region = Item::new_empty();
-    // A two-dimensional picture of tissue, in cm.
+    let (shape, units) = if scale.mm.is_some() { (TISSUE, CENTIMETRES) } else { (SPECTRUM, 0) };
     for (tag, word) in [
-        (tags::REGION_SPATIAL_FORMAT, 1),
-        (tags::REGION_DATA_TYPE, 1),
-        (tags::PHYSICAL_UNITS_X_DIRECTION, 3),
-        (tags::PHYSICAL_UNITS_Y_DIRECTION, 3),
+        (tags::REGION_SPATIAL_FORMAT, shape),
+        (tags::REGION_DATA_TYPE, shape),
+        (tags::PHYSICAL_UNITS_X_DIRECTION, units),
+        (tags::PHYSICAL_UNITS_Y_DIRECTION, units),
     ] {
-        put(&mut region, tag, VR::US, word as u16);
+        put(&mut region, tag, VR::US, word);
     }
+    let [x0, y0, x1, y1] = scale.at;
     for (tag, long) in [
         (tags::REGION_FLAGS, 0),
-        (tags::REGION_LOCATION_MIN_X0, 0),
-        (tags::REGION_LOCATION_MIN_Y0, 0),
-        (tags::REGION_LOCATION_MAX_X1, info.width_px - 1),
-        (tags::REGION_LOCATION_MAX_Y1, info.height_px - 1),
+        (tags::REGION_LOCATION_MIN_X0, x0),
+        (tags::REGION_LOCATION_MIN_Y0, y0),
+        (tags::REGION_LOCATION_MAX_X1, x1),
+        (tags::REGION_LOCATION_MAX_Y1, y1),
     ] {
         put(&mut region, tag, VR::UL, long);
     }
-    let deltas = [(tags::PHYSICAL_DELTA_X, 0), (tags::PHYSICAL_DELTA_Y, 1)];
-    for (tag, axis) in deltas {
-        put(&mut region, tag, VR::FD, spacing_mm[axis] / 10.0);
+    let [x, y] = scale.mm.unwrap_or_default();
+    for (tag, mm) in [(tags::PHYSICAL_DELTA_X, x), (tags::PHYSICAL_DELTA_Y, y)] {
+        put(&mut region, tag, VR::FD, mm / 10.0);
     }
-    nest(set, tags::SEQUENCE_OF_ULTRASOUND_REGIONS, vec![region]);
+    region
 }
 
 fn pixels(job: &Job, path: &Path, bytes: usize) -> Result<Vec<u8>, ExportError> {

@@ -82,6 +82,7 @@ struct Uids {
     source_class: String,
     source_series: String,
     sources: Vec<String>,
+    frame_order: Vec<usize>,
 }
 
 impl Uids {
@@ -103,6 +104,7 @@ impl Uids {
                 head.chain(runs).collect::<Vec<u8>>()
             })
             .collect();
+        let frame_order = origin.frame_order;
         let sources = match origin.instance_uids.is_empty() {
             true => vec![made("image")],
             false => origin.instance_uids,
@@ -119,13 +121,14 @@ impl Uids {
             },
             source_series: known(&origin.series_uid, "series"),
             sources,
+            frame_order,
         }
     }
 
     /// The instance that holds a frame, and its number there, from 1.
     fn source(&self, frame: FrameIndex) -> (&str, usize) {
         match &self.sources[..] {
-            [one] => (one, frame + 1),
+            [one] => (one, self.frame_order.get(frame).copied().unwrap_or(frame) + 1),
             all => (all.get(frame).map_or("", String::as_str), 1),
         }
     }
@@ -416,7 +419,8 @@ fn index_of(frame: &SegmentFrame, target: &Target) -> Option<FrameIndex> {
         && let Some(at) = origin.instance_uids.iter().position(|known| known == uid)
     {
         let one = origin.instance_uids.len() == 1;
-        return if one { frame.referenced_frame.unwrap_or(1).checked_sub(1) } else { Some(at) };
+        let stored = || frame.referenced_frame.unwrap_or(1).checked_sub(1);
+        return if one { origin.frame_of(stored()?) } else { Some(at) };
     }
     if let (Some(place), Some(origin_mm)) = (info.placement, frame.position_mm)
         && info.kind == ClipKind::Volume

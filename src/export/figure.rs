@@ -274,7 +274,6 @@ fn jpeg_bytes(path: &Path, image: &RgbImage) -> Result<Vec<u8>, ExportError> {
 
 /// What is known of each structure on a frame: label, who decided, area, what is said of it.
 fn captions(what: &Pictured<'_>, frame: FrameIndex) -> impl Iterator<Item = String> {
-    let spacing = what.info.pixel_spacing_mm;
     let told = move |track: &Track| {
         let label = plain(&track.info.label);
         let Some(held) = track.masks.get(&frame).filter(|_| track.visible(frame)) else {
@@ -287,8 +286,10 @@ fn captions(what: &Pictured<'_>, frame: FrameIndex) -> impl Iterator<Item = Stri
             MaskSource::Accepted => "accepted",
         };
         let area = held.mask.area_px() as f64;
-        let area =
-            spacing.map_or(format!("{area} px"), |[x, y]| format!("{:.1} mm\u{b2}", area * x * y));
+        let area = match what.info.scale_of(&held.mask.to_bitmap()) {
+            Ok([x, y]) => format!("{:.1} mm\u{b2}", area * x * y),
+            Err(_) => format!("{area} px"),
+        };
         let said: String = track
             .attributes_on(frame)
             .iter()

@@ -121,6 +121,18 @@ pub struct Report {
 /// something that the format cannot hold. Files reported nowhere may have been written before.
 pub fn export(job: &Job, format: ExportFormat, path: &Path) -> Result<Report, ExportError> {
     check_sizes(job.annotation, job.info)?;
+    let in_space = matches!(
+        format,
+        ExportFormat::Nrrd
+            | ExportFormat::SegNrrd
+            | ExportFormat::DicomSeg
+            | ExportFormat::DicomSegFractional
+    );
+    if job.info.is_plane_over_time() && in_space {
+        let cause = "the clip is one plane of a volume over time, and this format would lay its \
+                     moments beside each other in space";
+        return Err(ExportError::unfit(path, cause, "choose nifti, png or coco"));
+    }
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         atomic::ensure_folder(folder)?;
     }

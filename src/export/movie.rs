@@ -13,24 +13,36 @@ const INSTALL: &str = "install ffmpeg (for example \"apt install ffmpeg\")";
 /// Where the clip does not tell how fast it is.
 const FRAMES_PER_S: f64 = 20.0;
 
-/// How a kind of file is encoded: arguments of ffmpeg, tried in order until one works.
+/// Frames at varying times lie on a grid of milliseconds.
+const GRID_PER_S: f64 = 1000.0;
+/// Steps of time that a filter is given, at most.
+const STEPS: usize = 2000;
+
+/// What ffmpeg is asked for frames at a constant rate: nothing.
+const AT_A_RATE: [&[&str]; 1] = [&[]];
+/// Asks ffmpeg to leave frames at their times: from 5.1 on, and before.
+const AT_THEIR_TIMES: [&[&str]; 2] = [&["-fps_mode", "passthrough"], &["-vsync", "passthrough"]];
+
+/// How a kind of file is encoded: a filter, and arguments of ffmpeg, tried in order until one works.
 struct Kind {
     container: &'static str,
+    filter: &'static str,
     encoders: &'static [&'static [&'static str]],
 }
 
 const MP4: Kind = Kind {
     container: "mp4",
+    // Sides of such videos are even.
+    filter: "pad=ceil(iw/2)*2:ceil(ih/2)*2",
     encoders: &[
-        &["-vf", EVEN, "-c:v", "libx264", "-crf", "18", "-pix_fmt", "yuv420p"],
-        &["-vf", EVEN, "-c:v", "mpeg4", "-q:v", "3", "-pix_fmt", "yuv420p"],
+        &["-c:v", "libx264", "-crf", "18", "-pix_fmt", "yuv420p"],
+        &["-c:v", "mpeg4", "-q:v", "3", "-pix_fmt", "yuv420p"],
     ],
 };
-/// Sides of such videos are even.
-const EVEN: &str = "pad=ceil(iw/2)*2:ceil(ih/2)*2";
 const GIF: Kind = Kind {
     container: "gif",
-    encoders: &[&["-filter_complex", "split[a][b];[a]palettegen[p];[b][p]paletteuse"]],
+    filter: "split[a][b];[a]palettegen[p];[b][p]paletteuse",
+    encoders: &[&[]],
 };
 
 pub(super) fn write_mp4(job: &Job, path: &Path) -> Result<Report, ExportError> {
@@ -43,9 +55,13 @@ pub(super) fn write_gif(job: &Job, path: &Path) -> Result<Report, ExportError> {
 
 fn write(job: &Job, path: &Path, kind: &Kind) -> Result<Report, ExportError> {
     let mut said = String::new();
-    for arguments in kind.encoders {
+    let even = job.info.frame_times_ms.is_empty();
+    let ways: &[&[&str]] = if even { &AT_A_RATE } else { &AT_THEIR_TIMES };
+    let all = kind.encoders.iter().flat_map(|encoder| ways.iter().map(move |way| (way, encoder)));
+    for (way, encoder) in all {
+        let arguments = [*way, *encoder].concat();
         let part = atomic::part_beside(path)?;
-        match encode(job, path, part.path(), kind.container, arguments)? {
+        match encode(job, path, part.path(), kind, &arguments)? {
             None => {
                 check(job, path, part.path())?;
                 atomic::publish(part, path)?;
@@ -64,16 +80,21 @@ fn encode(
     job: &Job,
     path: &Path,
     part: &Path,
-    container: &str,
+    kind: &Kind,
     arguments: &[&str],
 ) -> Result<Option<String>, ExportError> {
     let info = job.info;
-    let rate = info.frame_time_ms.map_or(FRAMES_PER_S, |ms| 1000.0 / ms).clamp(0.1, 1000.0);
+    let (rate, times) = match &info.frame_times_ms[..] {
+        [] => (info.frame_time_ms.map_or(FRAMES_PER_S, |ms| 1000.0 / ms), String::new()),
+        times => (GRID_PER_S, format!("setpts='({})/1000/TB+0.5',", time_of_frame(times))),
+    };
+    let rate = rate.clamp(0.1, 1000.0);
     let mut command = Command::new("ffmpeg");
     command.args(["-nostdin", "-v", "error", "-y", "-f", "rawvideo", "-pix_fmt", "rgb24"]);
     command.args(["-s", &format!("{}x{}", info.width_px, info.height_px)]);
-    command.args(["-r", &format!("{rate:.6}"), "-i", "pipe:0"]).args(arguments);
-    command.args(["-metadata", &format!("comment={}", job.about()), "-f", container]);
+    command.args(["-r", &format!("{rate:.6}"), "-i", "pipe:0"]);
+    command.args(["-filter_complex", &format!("{times}{}", kind.filter)]).args(arguments);
+    command.args(["-metadata", &format!("comment={}", job.about()), "-f", kind.container]);
     let mut target = std::ffi::OsString::from("file:");
     target.push(part);
     command.arg(target).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -86,6 +107,56 @@ fn encode(
     fed?;
     let said = String::from_utf8_lossy(&ended.stderr).chars().take(300).collect();
     Ok((!ended.status.success()).then_some(said))
+}
+
+/// The time of frame `N`, ms, as an expression of ffmpeg: steady stretches, found by halving, so
+/// that no expression nests deep. Exact to a millisecond; of clips with thousands of uneven steps
+/// as exactly as [`STEPS`] stretches allow.
+fn time_of_frame(times_ms: &[f64]) -> String {
+    let mut slack_ms = 0.5;
+    let mut stretches = stretches(times_ms, slack_ms);
+    while stretches.len() > STEPS {
+        slack_ms *= 2.0;
+        stretches = self::stretches(times_ms, slack_ms);
+    }
+    halved(&stretches)
+}
+
+/// A frame, its time and the time from one frame to the next until the next stretch, ms.
+type Stretch = (FrameIndex, f64, f64);
+
+/// Times as stretches of a constant step, off by `slack_ms` at most.
+fn stretches(times_ms: &[f64], slack_ms: f64) -> Vec<Stretch> {
+    let (mut found, mut first) = (Vec::new(), 0);
+    while first < times_ms.len() {
+        let start = times_ms[first];
+        // The steps that still pass every frame of the stretch closely enough.
+        let (mut low, mut high, mut next) = (0.0f64, f64::INFINITY, first + 1);
+        while let Some(time) = times_ms.get(next) {
+            let count = (next - first) as f64;
+            let lower = low.max((time - start - slack_ms) / count);
+            let upper = high.min((time - start + slack_ms) / count);
+            if lower > upper {
+                break;
+            }
+            (low, high, next) = (lower, upper, next + 1);
+        }
+        let step = if high.is_finite() { (low + high) / 2.0 } else { 0.0 };
+        found.push((first, start, step));
+        first = next;
+    }
+    found
+}
+
+fn halved(stretches: &[Stretch]) -> String {
+    match stretches {
+        [] => "0".to_owned(),
+        [(first, start, step)] => format!("{start:.3}+{step:.4}*(N-{first})"),
+        more => {
+            let (before, after) = more.split_at(more.len() / 2);
+            format!("if(lt(N,{}),{},{})", after[0].0, halved(before), halved(after))
+        }
+    }
 }
 
 fn feed(job: &Job, path: &Path, pipe: &mut impl Write) -> Result<(), ExportError> {
@@ -134,4 +205,24 @@ fn check(job: &Job, path: &Path, part: &Path) -> Result<(), ExportError> {
 
 fn not_started(path: &Path, cause: &std::io::Error) -> ExportError {
     ExportError::unfit(path, format!("ffmpeg cannot be started ({cause})"), INSTALL)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uneven_times_are_steady_stretches() {
+        let times = [0.0, 40.0, 80.0, 120.0, 500.0, 510.0, 520.0];
+        let found = stretches(&times, 0.5);
+        assert_eq!(found.iter().map(|each| each.0).collect::<Vec<_>>(), [0, 4]);
+        for (frame, time) in times.iter().enumerate() {
+            let (first, start, step) =
+                found.iter().rev().find(|each| each.0 <= frame).copied().expect("from 0 on");
+            assert!((start + step * (frame - first) as f64 - time).abs() <= 0.5);
+        }
+        assert!(time_of_frame(&times).starts_with("if(lt(N,4),0.000+40."));
+        let wild: Vec<f64> = (0..9000).map(|i| f64::from(i * 20 + i % 7 * (i % 3))).collect();
+        assert!(time_of_frame(&wild).len() < 100_000, "an argument holds 128 KiB");
+    }
 }

@@ -1,7 +1,12 @@
-//! Label volumes as NIfTI-1: `NAME.nii.gz`, and `NAME.labels.txt` as ITK-SNAP reads it.
+//! Label volumes as NIfTI: `NAME.nii.gz`, and `NAME.labels.txt` as ITK-SNAP reads it.
 //!
 //! Voxels are columns, rows and frames of the clip, as they are: a viewer that knows the clip's
-//! volume lays them exactly on it. A clip without a place in the patient lies at the origin.
+//! volume lays them exactly on it. A clip without a place in the patient lies at the origin; a plane
+//! that plays over time is a volume of one slice with a fourth axis.
+//!
+//! NIfTI-1 holds geometry in 32 bits, and SimpleITK reads nothing else. NIfTI-2 is written for a
+//! clip that is NIfTI-2 itself and whose geometry 32 bits do not hold to 1e-6, and for sides that
+//! 16 bits do not hold.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -17,7 +22,13 @@ use super::{ExportError, ExportFormat, Job, Report};
 use crate::codec;
 use crate::domain::ClipInfo;
 
-const HEADER_BYTES: usize = 352;
+/// Of the headers of nifti1.h and nifti2.h, with four bytes that say that no extension follows.
+const FIRST_BYTES: usize = 352;
+const SECOND_BYTES: usize = 544;
+const UINT8: i16 = 2;
+const UINT16: i16 = 512;
+const MILLIMETRES: u8 = 2;
+const MILLISECONDS: u8 = 16;
 /// Intent codes: what the numbers mean.
 const LABELS: i16 = 1002;
 const NO_INTENT: i16 = 0;
@@ -61,14 +72,10 @@ fn start(
     wide: bool,
     intent: i16,
 ) -> Result<GzEncoder<Vec<u8>>, ExportError> {
-    let info = job.info;
-    let sides = [info.width_px as usize, info.height_px as usize, info.frames];
-    if sides.iter().any(|&side| side > MAX_SIDE) {
-        let cause = format!("a side has more than {MAX_SIDE} voxels, more than NIfTI-1 holds");
-        return Err(ExportError::unfit(path, cause, "choose nrrd or seg.nrrd"));
-    }
     let mut bytes = GzBuilder::new().write(Vec::new(), Compression::default());
-    bytes.write_all(&header(job, wide, intent)).map_err(|e| ExportError::encode(path, e))?;
+    bytes
+        .write_all(&Head::of(job, wide, intent).bytes())
+        .map_err(|e| ExportError::encode(path, e))?;
     Ok(bytes)
 }
 
@@ -102,44 +109,115 @@ pub(super) fn each_frame(
     Ok(())
 }
 
-/// The header of nifti1.h, and four bytes that say that no extension follows.
-fn header(job: &Job, wide: bool, intent: i16) -> [u8; HEADER_BYTES] {
-    const UINT8: i16 = 2;
-    const UINT16: i16 = 512;
-    const MILLIMETRES: u8 = 2;
-    let mut header = [0u8; HEADER_BYTES];
-    let mut at = |offset: usize, bytes: &[u8]| {
-        header[offset..offset + bytes.len()].copy_from_slice(bytes);
-    };
-    let info = job.info;
-    let placement = placement(info);
-    let sides = [info.width_px as usize, info.height_px as usize, info.frames];
-    let [spacing_x, spacing_y, spacing_z] = placement.spacing_mm();
-    at(0, &348i32.to_le_bytes());
-    at(40, &3i16.to_le_bytes());
-    for (i, side) in sides.into_iter().chain([1; 4]).enumerate() {
-        at(42 + 2 * i, &(side as i16).to_le_bytes());
-    }
-    at(68, &intent.to_le_bytes());
-    at(70, &(if wide { UINT16 } else { UINT8 }).to_le_bytes());
-    at(72, &(if wide { 16i16 } else { 8 }).to_le_bytes());
-    for (i, mm) in [1.0, spacing_x, spacing_y, spacing_z, 1.0, 1.0, 1.0, 1.0].iter().enumerate() {
-        at(76 + 4 * i, &(*mm as f32).to_le_bytes());
-    }
-    at(108, &(HEADER_BYTES as f32).to_le_bytes());
-    at(112, &1f32.to_le_bytes());
-    at(123, &[MILLIMETRES]);
-    let origin = job.about();
-    at(148, &origin.as_bytes()[..origin.len().min(79)]);
-    // A matrix, in scanner coordinates; no quaternion, which cannot hold every matrix.
-    at(254, &1i16.to_le_bytes());
-    for (i, row) in placement.to_ras().iter().enumerate() {
-        for (j, value) in row.iter().enumerate() {
-            at(280 + 16 * i + 4 * j, &(*value as f32).to_le_bytes());
+/// What a header says.
+struct Head {
+    rank: usize,
+    sides: [usize; 4],
+    /// Along x, y, z in mm, and time in ms.
+    steps: [f64; 4],
+    units: u8,
+    intent: i16,
+    wide: bool,
+    matrix: [[f64; 4]; 3],
+    about: String,
+    second: bool,
+}
+
+impl Head {
+    fn of(job: &Job, wide: bool, intent: i16) -> Self {
+        let info = job.info;
+        let place = placement(info);
+        let [x, y, z] = place.spacing_mm();
+        let (width, height) = (info.width_px as usize, info.height_px as usize);
+        let timed = info.is_plane_over_time();
+        let sides =
+            if timed { [width, height, 1, info.frames] } else { [width, height, info.frames, 1] };
+        let step_ms = info.frame_time_ms.unwrap_or(1.0);
+        let matrix = place.to_ras();
+        let held = |v: &f64| (*v - f64::from(*v as f32)).abs() <= 1e-6;
+        let loses = !matrix.as_flattened().iter().chain(&[x, y, z]).all(held);
+        let second = loses && info.format.starts_with(codec::NIFTI_2);
+        Self {
+            rank: if timed { 4 } else { 3 },
+            sides,
+            steps: [x, y, z, step_ms],
+            units: if timed { MILLIMETRES + MILLISECONDS } else { MILLIMETRES },
+            intent,
+            wide,
+            matrix,
+            about: job.about().chars().take(79).collect(),
+            second: second || sides.iter().any(|&side| side > MAX_SIDE),
         }
     }
-    at(344, b"n+1\0");
-    header
+
+    fn bytes(&self) -> Vec<u8> {
+        if self.second { self.second() } else { self.first() }
+    }
+
+    /// Type and bits of a voxel.
+    fn number(&self) -> (i16, i16) {
+        if self.wide { (UINT16, 16) } else { (UINT8, 8) }
+    }
+
+    /// nifti1.h. A matrix, in scanner coordinates; no quaternion, which cannot hold every matrix.
+    fn first(&self) -> Vec<u8> {
+        let mut header = vec![0u8; FIRST_BYTES];
+        let mut at = |offset: usize, bytes: &[u8]| {
+            header[offset..offset + bytes.len()].copy_from_slice(bytes);
+        };
+        let (number, bits) = self.number();
+        at(0, &348i32.to_le_bytes());
+        at(40, &(self.rank as i16).to_le_bytes());
+        for (i, side) in self.sides.into_iter().chain([1; 3]).enumerate() {
+            at(42 + 2 * i, &(side as i16).to_le_bytes());
+        }
+        at(68, &self.intent.to_le_bytes());
+        at(70, &number.to_le_bytes());
+        at(72, &bits.to_le_bytes());
+        for (i, step) in [1.0].iter().chain(&self.steps).chain(&[1.0; 3]).enumerate() {
+            at(76 + 4 * i, &(*step as f32).to_le_bytes());
+        }
+        at(108, &(FIRST_BYTES as f32).to_le_bytes());
+        at(112, &1f32.to_le_bytes());
+        at(123, &[self.units]);
+        at(148, self.about.as_bytes());
+        at(254, &1i16.to_le_bytes());
+        for (i, value) in self.matrix.as_flattened().iter().enumerate() {
+            at(280 + 4 * i, &(*value as f32).to_le_bytes());
+        }
+        at(344, b"n+1\0");
+        header
+    }
+
+    /// nifti2.h: the same, wider and in another order.
+    fn second(&self) -> Vec<u8> {
+        let mut header = vec![0u8; SECOND_BYTES];
+        let mut at = |offset: usize, bytes: &[u8]| {
+            header[offset..offset + bytes.len()].copy_from_slice(bytes);
+        };
+        let (number, bits) = self.number();
+        at(0, &540i32.to_le_bytes());
+        at(4, b"n+2\0\r\n\x1a\n");
+        at(12, &number.to_le_bytes());
+        at(14, &bits.to_le_bytes());
+        at(16, &(self.rank as i64).to_le_bytes());
+        for (i, side) in self.sides.into_iter().chain([1; 3]).enumerate() {
+            at(24 + 8 * i, &(side as i64).to_le_bytes());
+        }
+        for (i, step) in [1.0].iter().chain(&self.steps).chain(&[1.0; 3]).enumerate() {
+            at(104 + 8 * i, &step.to_le_bytes());
+        }
+        at(168, &(SECOND_BYTES as i64).to_le_bytes());
+        at(176, &1f64.to_le_bytes());
+        at(240, self.about.as_bytes());
+        at(348, &1i32.to_le_bytes());
+        for (i, value) in self.matrix.as_flattened().iter().enumerate() {
+            at(400 + 8 * i, &value.to_le_bytes());
+        }
+        at(500, &i32::from(self.units).to_le_bytes());
+        at(504, &i32::from(self.intent).to_le_bytes());
+        header
+    }
 }
 
 /// `NAME.labels.txt` beside `NAME.nii.gz`.

@@ -309,12 +309,12 @@ impl Model {
     /// Distance between two positions with its unit: mm where the clip tells its spacing.
     #[must_use]
     pub fn distance(&self, a: PointPx, b: PointPx) -> String {
-        match self.clip.pixel_spacing_mm {
-            Some([x, y]) => {
+        match self.clip.scale_between(a, b) {
+            Ok([x, y]) => {
                 let (dx, dy) = (f64::from(b.x - a.x) * x, f64::from(b.y - a.y) * y);
                 format!("{:.1} mm", dx.hypot(dy))
             }
-            None => format!("{:.1} px (no mm: this clip tells no spacing)", a.distance(b)),
+            Err(why) => format!("{:.1} px (no mm: {why})", a.distance(b)),
         }
     }
 

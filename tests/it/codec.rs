@@ -2,6 +2,7 @@
 
 mod damage;
 mod medium;
+mod reading;
 mod video;
 
 use std::collections::BTreeMap;

@@ -25,7 +25,9 @@ pub(crate) fn info() -> ClipInfo {
         height_px: SIZE.1,
         frames: 10,
         pixel_spacing_mm: Some([0.2, 0.2]),
+        scales: Vec::new(),
         frame_time_ms: None,
+        frame_times_ms: Vec::new(),
         placement: None,
         format: "test".into(),
     }

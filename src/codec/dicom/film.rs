@@ -38,9 +38,11 @@ pub(super) fn open(path: &Path, parsed: &Parsed, cache_bytes: usize) -> Result<O
     }
     let mut shape = shape;
     shape.frames = found.frames;
-    let info = clip_info(path, set, &shape, &parsed.syntax)?;
-    let frame_time_ms = info.frame_time_ms.or(found.frame_time_ms);
-    let info = ClipInfo { frame_time_ms, ..info };
+    let mut info = clip_info(path, set, &shape, &[], &parsed.syntax)?;
+    if info.frame_time_ms.is_none() {
+        info =
+            ClipInfo { frame_time_ms: found.frame_time_ms, frame_times_ms: found.times_ms, ..info };
+    }
     let (origin, privacy) = (Some(origin(set)), privacy(set, &shape));
     Ok(Opened { origin, privacy, ..Opened::new(info, video) })
 }

@@ -100,6 +100,21 @@ fn jpeg_ls(frame: &[u8]) -> Option<Header> {
     }
 }
 
+/// Whether the colours of a JPEG-LS stream follow each other sample by sample (ILV 2 in the scan
+/// header), which ffmpeg decodes to wrong colours without a word.
+fn interleaves_samples(frame: &[u8]) -> bool {
+    let mut at = 2usize;
+    while let Some(&[0xff, marker, high, low]) = frame.get(at..at + 4) {
+        if marker == 0xda {
+            // Number of components, two bytes for each, NEAR, ILV.
+            let components = frame.get(at + 4).map_or(0, |&count| usize::from(count));
+            return frame.get(at + 6 + 2 * components) == Some(&2);
+        }
+        at += 2 + usize::from(u16::from_be_bytes([high, low]));
+    }
+    false
+}
+
 /// The size marker (SIZ) of a JPEG 2000 codestream, which comes first.
 fn jpeg_2000(frame: &[u8]) -> Option<Header> {
     let long =
@@ -140,6 +155,12 @@ pub(super) fn decode(
     }
     if header.signed || (shape.bits_allocated == 16 && header.precision <= 8) {
         let cause = "its samples have a sign of their own, or fewer bits than their place";
+        let advice = "decompress it first, for example with \"gdcmconv --raw IN OUT\"";
+        return Err(CodecError::unsupported(path, cause, advice));
+    }
+    if kind == Kind::JpegLs && interleaves_samples(frame) {
+        let cause = "its JPEG-LS frames interleave their colours sample by sample (ILV 2), which \
+                     ffmpeg decodes wrongly";
         let advice = "decompress it first, for example with \"gdcmconv --raw IN OUT\"";
         return Err(CodecError::unsupported(path, cause, advice));
     }
@@ -196,6 +217,18 @@ fn run(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn colours_sample_by_sample_are_seen_in_the_scan_header() {
+        let stream = |ilv| {
+            let mut bytes = vec![0xff, 0xd8, 0xff, 0xf7, 0, 17, 8, 0, 2, 0, 2, 3];
+            bytes.extend([1, 0x11, 0, 2, 0x11, 0, 3, 0x11, 0]);
+            bytes.extend([0xff, 0xda, 0, 12, 3, 1, 0, 2, 0, 3, 0, 0, ilv, 0]);
+            bytes
+        };
+        assert_eq!([0, 1, 2].map(|ilv| interleaves_samples(&stream(ilv))), [false, false, true]);
+        assert!(!interleaves_samples(&stream(2)[..22]) && !interleaves_samples(&[]));
+    }
 
     #[test]
     fn headers_are_read_and_lies_are_none() {

@@ -14,6 +14,7 @@ mod film;
 mod foreign;
 mod frames;
 mod input;
+mod measures;
 mod place;
 mod reader;
 mod rle;
@@ -34,6 +35,7 @@ use crate::domain::{ClipInfo, ClipKind, DicomOrigin, FrameIndex, GrayFrame};
 pub(super) use directory::is_directory_name;
 use frames::{Colour, Layout, Samples, Shape};
 use input::Input;
+use measures::{frame_steps_ms, frame_time_ms, pace, region_px, spacing_mm};
 use reader::{DataSet, Encoding, Walked};
 pub use segmentation::{SegmentFrame, Segmentation};
 pub(super) use series::{open_folder, single_files};
@@ -43,6 +45,8 @@ struct Dicom {
     input: Input,
     shape: Shape,
     layout: Layout,
+    /// Where frames are shown in another order than they are stored: their places in the file.
+    order: Vec<usize>,
     /// Gray for every stored value; empty for colour.
     table: Vec<u8>,
     cage: Arc<Cage>,
@@ -79,10 +83,13 @@ fn open_parsed(path: &Path, parsed: Parsed, cache_bytes: usize) -> Result<Opened
     if film::is_film(&parsed.syntax) {
         return film::open(path, &parsed, cache_bytes);
     }
-    let (clip, set, syntax) = Dicom::of(path, parsed, None)?;
-    let info = clip_info(path, &set, &clip.shape, &syntax)?;
-    let (origin, privacy) = (Some(origin(&set)), privacy(&set, &clip.shape));
-    Ok(Opened { origin, privacy, ..Opened::new(info, clip) })
+    let (mut clip, set, syntax) = Dicom::of(path, parsed, None)?;
+    clip.order = place::frame_order(&set, clip.shape.frames);
+    let info = clip_info(path, &set, &clip.shape, &clip.order, &syntax)?;
+    let privacy = privacy(&set, &clip.shape);
+    let origin = Some(DicomOrigin { frame_order: clip.order.clone(), ..origin(&set) });
+    let notes = place::order_note(&info, &clip.order, &set).into_iter().collect();
+    Ok(Opened { origin, privacy, notes, ..Opened::new(info, clip) })
 }
 
 /// What is known of the clip in a file.
@@ -90,12 +97,16 @@ fn clip_info(
     path: &Path,
     set: &DataSet,
     shape: &Shape,
+    order: &[usize],
     syntax: &str,
 ) -> Result<ClipInfo, CodecError> {
     let kind = kind_of(set, shape.frames);
-    let places: Vec<place::Plane> =
-        (0..shape.frames).map_while(|frame| place::Plane::of_frame(set, frame)).collect();
-    let volume = kind == ClipKind::Volume && places.len() == shape.frames;
+    let mut places = place::planes(set, shape.frames).filter(|_| kind == ClipKind::Volume);
+    if let Some(places) = places.as_mut().filter(|_| !order.is_empty()) {
+        *places = order.iter().map(|&at| places[at]).collect();
+    }
+    let spacing = spacing_mm(set, shape);
+    let (frame_time_ms, frame_times_ms) = pace(set, shape.frames);
     Ok(ClipInfo {
         content_hash: identity::of_file(path)?,
         name: short_name(path),
@@ -103,9 +114,11 @@ fn clip_info(
         width_px: shape.columns,
         height_px: shape.rows,
         frames: shape.frames,
-        pixel_spacing_mm: spacing_mm(set),
-        frame_time_ms: frame_time_ms(set),
-        placement: if volume { place::placement(&places, spacing_mm(set)) } else { None },
+        pixel_spacing_mm: spacing.whole,
+        scales: spacing.scales,
+        frame_time_ms,
+        frame_times_ms,
+        placement: places.and_then(|places| place::placement(&places, spacing.whole)),
         format: describe(set, syntax),
     })
 }
@@ -128,7 +141,8 @@ impl Dicom {
         let set = walked.set;
         let (held, table) = (path.to_owned(), Vec::new());
         let cage = Arc::new(Cage::new(shape.frames));
-        let mut clip = Self { path: held, input, shape, layout, table, cage };
+        let order = Vec::new();
+        let mut clip = Self { path: held, input, shape, layout, order, table, cage };
         if matches!(shape.colour, Colour::Gray { .. } | Colour::Palette) {
             clip.table = match (tone::table(path, &shape, &set)?, ramp) {
                 (Some(table), _) => table,
@@ -148,19 +162,13 @@ fn origin(set: &DataSet) -> DicomOrigin {
         study_uid: uid(tags::STUDY).unwrap_or_default(),
         series_uid: uid(tags::SERIES).unwrap_or_default(),
         space_uid: uid(tags::SPACE),
+        frame_order: Vec::new(),
     }
 }
 
-/// Regions are clipped to the image; such that lie outside are none.
 fn privacy(set: &DataSet, shape: &Shape) -> Privacy {
     let says = |tag, word: &str| set.text(tag).is_some_and(|text| text == word);
-    let region = |item: &DataSet| {
-        let at = |tag| item.long(tag);
-        let (x0, y0) = (at(tags::REGION_X0)?, at(tags::REGION_Y0)?);
-        let (x1, y1) = (at(tags::REGION_X1)?, at(tags::REGION_Y1)?);
-        let inside = x0 <= x1 && y0 <= y1 && x0 < shape.columns && y0 < shape.rows;
-        inside.then(|| [x0, y0, x1.min(shape.columns - 1), y1.min(shape.rows - 1)])
-    };
+    let region = |item: &DataSet| region_px(item, shape);
     Privacy {
         medical: true,
         says_none: says(tags::IDENTITY_REMOVED, "YES") && says(tags::BURNED_IN, "NO"),
@@ -228,41 +236,13 @@ fn guess_syntax(input: &Input, start: u64) -> std::io::Result<String> {
 fn kind_of(set: &DataSet, frames: usize) -> ClipKind {
     let modality = set.text(tags::MODALITY).unwrap_or_default();
     let timed = frame_time_ms(set).is_some()
+        || frame_steps_ms(set, frames).is_some()
         || !matches!(modality.as_str(), "CT" | "MR" | "PT" | "NM" | "RTDOSE" | "SEG");
     match (frames, timed) {
         (1, _) => ClipKind::Still,
         (_, true) => ClipKind::Cine,
         (_, false) => ClipKind::Volume,
     }
-}
-
-/// Size of a pixel (x, y): of the first 2-D tissue region in cm, else PixelSpacing (row distance
-/// first, so y, x).
-fn spacing_mm(set: &DataSet) -> Option<[f64; 2]> {
-    const CENTIMETRES: Option<u16> = Some(3);
-    const TWO_DIMENSIONAL: Option<u16> = Some(1);
-    let usable = |mm: [f64; 2]| mm.iter().all(|v| v.is_finite() && *v > 0.0).then_some(mm);
-    let region = set.items(tags::REGIONS).iter().find(|region| {
-        region.word(tags::REGION_FORMAT) == TWO_DIMENSIONAL
-            && region.word(tags::REGION_UNIT_X) == CENTIMETRES
-            && region.word(tags::REGION_UNIT_Y) == CENTIMETRES
-    });
-    let of_region = region.and_then(|region| {
-        let delta = |tag| region.double(tag).map(|cm| cm.abs() * 10.0);
-        usable([delta(tags::REGION_DELTA_X)?, delta(tags::REGION_DELTA_Y)?])
-    });
-    of_region.or_else(|| match set.group(tags::PIXEL_MEASURES).decimals(tags::PIXEL_SPACING)[..] {
-        [y, x, ..] => usable([x, y]),
-        _ => None,
-    })
-}
-
-fn frame_time_ms(set: &DataSet) -> Option<f64> {
-    let rate = || {
-        let rates = [tags::CINE_RATE, tags::DISPLAY_RATE];
-        rates.iter().find_map(|&tag| set.decimal(tag)).map(|fps| 1000.0 / fps)
-    };
-    set.decimal(tags::FRAME_TIME).or_else(rate).filter(|ms| ms.is_finite() && *ms > 0.0)
 }
 
 /// Modalities that a clip is described by.
@@ -300,7 +280,7 @@ impl FrameSource for Dicom {
         index: FrameIndex,
         _keep: &mut dyn FnMut(FrameIndex, GrayFrame),
     ) -> Result<GrayFrame, CodecError> {
-        let samples = self.samples(index)?;
+        let samples = self.samples(self.order.get(index).copied().unwrap_or(index))?;
         let (bytes, count) = (&samples.bytes, self.shape.pixels());
         let pixels: Vec<u8> = match (self.shape.colour, samples.decoded_to_rgb) {
             (Colour::Gray { .. } | Colour::Palette, _) => {

@@ -1,11 +1,13 @@
 //! Where the planes of a volume lie in the patient.
 
 use super::reader::DataSet;
-use super::tags;
-use crate::domain::Placement;
+use super::{kind_of, tags};
+use crate::domain::{ClipInfo, ClipKind, Placement};
 
 /// How far a plane may lie from where even spacing puts it, mm.
 const UNEVEN_MM: f64 = 0.1;
+/// Planes closer than this lie in one place, mm.
+const SAME_MM: f64 = 1e-4;
 
 /// One plane: centre of its first pixel and directions of rows and columns.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,6 +48,45 @@ impl Plane {
     }
 }
 
+/// Places of all frames of an enhanced volume, in the order of the file.
+pub(super) fn planes(set: &DataSet, frames: usize) -> Option<Vec<Plane>> {
+    (0..frames).map(|frame| Plane::of_frame(set, frame)).collect()
+}
+
+/// The frames of a volume by place: along the normal of their planes, else by their numbers in the
+/// stack. Empty where the file has them in order already, in either direction.
+pub(super) fn frame_order(set: &DataSet, frames: usize) -> Vec<usize> {
+    if kind_of(set, frames) != ClipKind::Volume {
+        return Vec::new();
+    }
+    let in_stack = || -> Option<Vec<f64>> {
+        let number = |item: &DataSet| item.items(tags::FRAME_CONTENT).first()?.long(tags::IN_STACK);
+        let items = set.items(tags::PER_FRAME_GROUPS).iter().take(frames);
+        let numbers: Vec<f64> = items.map_while(|item| number(item).map(f64::from)).collect();
+        (numbers.len() == frames).then_some(numbers)
+    };
+    let depths = match planes(set, frames) {
+        Some(planes) => depths_mm(&planes),
+        None => in_stack(),
+    };
+    depths.and_then(|depths| order(&depths)).unwrap_or_default()
+}
+
+/// What a person should know of the order of frames.
+pub(super) fn order_note(info: &ClipInfo, order: &[usize], set: &DataSet) -> Option<String> {
+    if !order.is_empty() {
+        let told = "the file stores its frames in another order; they are shown in that of their \
+                    places in the patient";
+        return Some(told.to_owned());
+    }
+    let placed = planes(set, info.frames).is_some() && info.pixel_spacing_mm.is_some();
+    (info.kind == ClipKind::Volume && placed && info.placement.is_none()).then(|| {
+        "its frames are no even stack of planes (several stacks, times or gaps); they are shown in \
+         the order of the file and exported without a place in the patient"
+            .to_owned()
+    })
+}
+
 /// Distances along the normal of the first plane, mm; `None` when planes are not parallel.
 pub(super) fn depths_mm(planes: &[Plane]) -> Option<Vec<f64>> {
     let first = planes.first()?;
@@ -56,6 +97,16 @@ pub(super) fn depths_mm(planes: &[Plane]) -> Option<Vec<f64>> {
         plane.parallel(first).then_some(along)
     };
     planes.iter().map(depth).collect()
+}
+
+/// Order of the numbers from the smallest to the largest, where they neither ascend nor descend
+/// already; `None` also where two are the same.
+fn order(depths: &[f64]) -> Option<Vec<usize>> {
+    let mut order: Vec<usize> = (0..depths.len()).collect();
+    order.sort_by(|&a, &b| depths[a].total_cmp(&depths[b]));
+    let distinct = order.windows(2).all(|pair| depths[pair[1]] - depths[pair[0]] > SAME_MM);
+    let sorted = order.is_sorted() || order.is_sorted_by(|a, b| a > b);
+    (distinct && !sorted).then_some(order)
 }
 
 /// The placement of planes in order; `None` when they are not evenly spaced, or pixels have no
@@ -76,4 +127,17 @@ pub(super) fn placement(planes: &[Plane], spacing_mm: Option<[f64; 2]>) -> Optio
     let steps_mm = [first.across.map(|v| v * x), first.down.map(|v| v * y), along];
     let placement = Placement { origin_mm: first.position_mm, steps_mm };
     (even && placement.is_sound()).then_some(placement)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_shuffled_stack_is_put_in_order() {
+        assert_eq!(order(&[4.0, 0.0, 6.0, 2.0]), Some(vec![1, 3, 0, 2]));
+        for kept in [&[0.0, 1.0, 2.0][..], &[2.0, 1.0, 0.0], &[1.0, 0.0, 1.0], &[3.0], &[]] {
+            assert_eq!(order(kept), None, "{kept:?}");
+        }
+    }
 }

@@ -10,12 +10,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::frames::Shape;
+use super::measures::{frame_time_ms, spacing_mm};
 use super::place::{Plane, depths_mm, placement};
 use super::reader::DataSet;
-use super::{
-    Dicom, Parsed, describe, directory, film, frame_time_ms, origin, parse, privacy, spacing_mm,
-    tags,
-};
+use super::{Dicom, Parsed, describe, directory, film, origin, parse, privacy, tags};
 use crate::codec::cage::Cage;
 use crate::codec::error::short_name;
 use crate::codec::gray::{Ramp, spread};
@@ -205,7 +203,8 @@ fn choose(path: &Path, clips: &[Vec<Member>]) -> CodecError {
 /// Opens single images of one series and one size.
 fn open_series(path: &Path, members: Vec<Member>) -> Result<Opened, CodecError> {
     let files: Vec<PathBuf> = members.iter().map(|member| member.path.clone()).collect();
-    let (_, set, syntax) = Dicom::load(&files[0], None)?;
+    let (first, set, syntax) = Dicom::load(&files[0], None)?;
+    let spacing = spacing_mm(&set, &first.shape);
     let planes: Option<Vec<Plane>> = members.iter().map(|member| member.plane).collect();
     let listed: Vec<(PathBuf, u64)> =
         members.iter().map(|member| (member.path.clone(), member.bytes)).collect();
@@ -218,9 +217,11 @@ fn open_series(path: &Path, members: Vec<Member>) -> Result<Opened, CodecError> 
         width_px,
         height_px,
         frames: files.len(),
-        pixel_spacing_mm: spacing_mm(&set),
+        pixel_spacing_mm: spacing.whole,
+        scales: spacing.scales,
         frame_time_ms: if planes.is_some() { None } else { frame_time_ms(&set) },
-        placement: planes.and_then(|planes| placement(&planes, spacing_mm(&set))),
+        frame_times_ms: Vec::new(),
+        placement: planes.and_then(|planes| placement(&planes, spacing.whole)),
         format: format!("series of {}", describe(&set, &syntax)),
     };
     let ramp = common_ramp(&files)?;

@@ -18,6 +18,7 @@ pub(super) const DERIVATION: Tag = 0x0008_9124;
 pub(super) const IDENTITY_REMOVED: Tag = 0x0012_0062;
 pub(super) const CINE_RATE: Tag = 0x0018_0040;
 pub(super) const FRAME_TIME: Tag = 0x0018_1063;
+pub(super) const FRAME_TIME_VECTOR: Tag = 0x0018_1065;
 pub(super) const REGIONS: Tag = 0x0018_6011;
 pub(super) const REGION_FORMAT: Tag = 0x0018_6012;
 pub(super) const REGION_X0: Tag = 0x0018_6018;
@@ -43,6 +44,7 @@ pub(super) const SAMPLES: Tag = 0x0028_0002;
 pub(super) const PHOTOMETRIC: Tag = 0x0028_0004;
 pub(super) const PLANAR: Tag = 0x0028_0006;
 pub(super) const FRAMES: Tag = 0x0028_0008;
+pub(super) const FRAME_POINTER: Tag = 0x0028_0009;
 pub(super) const ROWS: Tag = 0x0028_0010;
 pub(super) const COLUMNS: Tag = 0x0028_0011;
 pub(super) const PIXEL_SPACING: Tag = 0x0028_0030;
@@ -84,7 +86,7 @@ pub(super) const ITEM_END: Tag = 0xfffe_e00d;
 pub(super) const SEQUENCE_END: Tag = 0xfffe_e0dd;
 
 /// Elements whose values are kept.
-pub(super) const KEPT: [Tag; 60] = [
+pub(super) const KEPT: [Tag; 62] = [
     TRANSFER_SYNTAX,
     RECORD_TYPE,
     FILE_ID,
@@ -97,6 +99,7 @@ pub(super) const KEPT: [Tag; 60] = [
     IDENTITY_REMOVED,
     CINE_RATE,
     FRAME_TIME,
+    FRAME_TIME_VECTOR,
     REGION_FORMAT,
     REGION_X0,
     REGION_Y0,
@@ -118,6 +121,7 @@ pub(super) const KEPT: [Tag; 60] = [
     PHOTOMETRIC,
     PLANAR,
     FRAMES,
+    FRAME_POINTER,
     ROWS,
     COLUMNS,
     PIXEL_SPACING,

@@ -29,17 +29,15 @@ const SKIP_FRAMES: usize = 64;
 /// How far before a frame that lies behind decoding starts again.
 const BACKWARD_FRAMES: usize = 24;
 /// Demuxers of real files only: playlists and scripts (hls, concat, ...) could name other files.
+/// The last ones are streams without a container, which DICOM objects hold, too.
 const CONTAINERS: &str = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,asf,\
-                          flv,ogg,gif";
-
-/// Streams without a container, which DICOM objects hold.
-const BARE_STREAMS: &str = ",h264,hevc";
+                          flv,ogg,gif,apng,mxf,nut,ivf,dv,rm,wtv,swf,yuv4mpegpipe,mjpeg,jpeg_pipe,\
+                          h264,hevc";
 
 /// A video: what ffmpeg reads, and what it is called in messages.
 pub(super) struct Reel {
     shown: PathBuf,
     read: PathBuf,
-    demuxers: String,
     /// Keeps a file without a name alive.
     _held: Option<File>,
 }
@@ -48,15 +46,14 @@ impl Reel {
     /// A file.
     fn file(path: &Path) -> Self {
         let (shown, read) = (path.to_owned(), path.to_owned());
-        Self { shown, read, demuxers: CONTAINERS.to_owned(), _held: None }
+        Self { shown, read, _held: None }
     }
 
     /// The content of an open file, taken from the file `shown`. Children reach it through this
     /// process, which keeps it open.
     pub(super) fn stream(shown: &Path, held: File) -> Self {
         let read = format!("/proc/{}/fd/{}", std::process::id(), held.as_raw_fd()).into();
-        let demuxers = format!("{CONTAINERS}{BARE_STREAMS}");
-        Self { shown: shown.to_owned(), read, demuxers, _held: Some(held) }
+        Self { shown: shown.to_owned(), read, _held: Some(held) }
     }
 
     /// What a tool says, without the name by which it knows the content.
@@ -65,8 +62,8 @@ impl Reel {
     }
 
     /// Only real files, read by demuxers of real files: no network, no playlists.
-    fn restrict(&self, command: &mut Command) {
-        command.args(["-protocol_whitelist", "file,pipe", "-format_whitelist", &self.demuxers]);
+    fn restrict(command: &mut Command) {
+        command.args(["-protocol_whitelist", "file,pipe", "-format_whitelist", CONTAINERS]);
     }
 }
 
@@ -93,7 +90,9 @@ pub(super) fn open(path: &Path, cache_bytes: usize) -> Result<Opened, CodecError
         height_px: found.height_px,
         frames: found.frames,
         pixel_spacing_mm: None,
+        scales: Vec::new(),
         frame_time_ms: found.frame_time_ms,
+        frame_times_ms: found.times_ms,
         placement: None,
         format: found.format,
     };
@@ -108,6 +107,8 @@ pub(super) struct Found {
     pub(super) height_px: u32,
     pub(super) frames: usize,
     pub(super) frame_time_ms: Option<f64>,
+    /// When each frame is shown, ms from the first, where that is not at a constant rate.
+    pub(super) times_ms: Vec<f64>,
     format: String,
 }
 
@@ -125,6 +126,7 @@ pub(super) fn open_reel(reel: Reel, cache_bytes: usize) -> Result<(Found, Video)
         height_px: first.height_px,
         frames,
         frame_time_ms: probed.frame_time_ms,
+        times_ms: probed.times_ms,
         format: probed.format,
     };
     let fit = cache_bytes / 2 / first.pixels.len().max(1);
@@ -216,7 +218,7 @@ impl Stream {
         let path = &reel.shown;
         let mut command = tool::limited("ffmpeg", tool::VIDEO);
         command.args(["-nostdin", "-v", "error", "-threads", "2"]);
-        reel.restrict(&mut command);
+        Reel::restrict(&mut command);
         if let Some(seconds) = seconds {
             command.args(["-ss", &format!("{seconds:.6}")]);
         }

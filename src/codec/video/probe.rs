@@ -10,7 +10,11 @@ use super::{Reel, input_argument};
 use crate::codec::CodecError;
 use crate::codec::error::{brief, name_of};
 use crate::codec::limits::MAX_FRAMES;
+use crate::codec::pace::uneven;
 use crate::codec::tool;
+
+/// Containers round the times of frames, Matroska to whole milliseconds.
+const ROUNDING_MS: f64 = 1.001;
 
 /// Version of ffmpeg; builds from a repository count as the newest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,6 +94,8 @@ impl Timeline {
 pub(super) struct Probed {
     pub(super) timeline: Timeline,
     pub(super) frame_time_ms: Option<f64>,
+    /// When each frame is shown, ms from the first, where that is not at a constant rate.
+    pub(super) times_ms: Vec<f64>,
     pub(super) format: String,
 }
 
@@ -140,13 +146,28 @@ pub(super) fn probe(reel: &Reel) -> Result<Probed, CodecError> {
     if stamps.is_empty() {
         return Err(fails("it holds no frames".to_owned()));
     }
+    let varying = varying(&stamps);
+    let frame_time_ms = match &varying {
+        Some((_, mean)) => Some(*mean),
+        None => stream.avg_frame_rate.as_deref().and_then(frame_time_ms),
+    };
     let codec = stream.codec_name.as_deref().unwrap_or("unknown codec");
     let short = container.split(',').next().unwrap_or_default();
     Ok(Probed {
         timeline: Timeline::of(stamps, start, exact),
-        frame_time_ms: stream.avg_frame_rate.as_deref().and_then(frame_time_ms),
+        frame_time_ms,
+        times_ms: varying.map(|(times, _)| times).unwrap_or_default(),
         format: brief(&format!("video, {codec} in {short}")),
     })
+}
+
+/// Times of frames that keep no constant rate, and their mean step, ms: also where they are not
+/// exact enough to be sought by.
+fn varying(stamps: &[Option<f64>]) -> Option<(Vec<f64>, f64)> {
+    let mut times: Vec<f64> =
+        stamps.iter().map(|stamp| stamp.map(|s| s * 1000.0)).collect::<Option<_>>()?;
+    times.sort_by(f64::total_cmp);
+    uneven(&times, ROUNDING_MS)
 }
 
 /// "30000/1001" to ms.
@@ -159,7 +180,7 @@ fn frame_time_ms(rate: &str) -> Option<f64> {
 fn asking(reel: &Reel, entries: &str) -> Command {
     let mut command = tool::limited("ffprobe", tool::VIDEO);
     command.args(["-v", "error", "-select_streams", "v:0", "-show_entries", entries]);
-    reel.restrict(&mut command);
+    Reel::restrict(&mut command);
     command.arg("-i").arg(input_argument(&reel.read)).stdin(Stdio::null());
     command
 }

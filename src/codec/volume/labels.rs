@@ -20,6 +20,11 @@ impl LabelVolume {
     /// When it cannot be read, is no volume, or is too large.
     pub fn open(path: &Path) -> Result<Self, CodecError> {
         let voxels = read_header(path)?;
+        if voxels.times > 1 {
+            let cause = format!("it holds {} volumes over time", voxels.times);
+            let advice = "save the volume of one moment, or one slice over time";
+            return Err(CodecError::unsupported(path, cause, advice));
+        }
         Ok(Self { voxels })
     }
 

@@ -25,10 +25,12 @@ pub(super) fn read(path: &Path) -> Result<Voxels, CodecError> {
     if rank != sizes.len() || rank < 2 {
         return Err(damaged("its DimSize does not match its NDims"));
     }
-    if rank > 3 && sizes[3..].iter().any(|&n| n != 1) {
+    if rank > 4 && sizes[4..].iter().any(|&n| n != 1) {
+        let cause = "it has more dimensions than space and time";
         let advice = "split it into single volumes first";
-        return Err(CodecError::unsupported(path, "it has more than three dimensions", advice));
+        return Err(CodecError::unsupported(path, cause, advice));
     }
+    let times = sizes.get(3).copied().unwrap_or(1);
     let named = field("ElementDataFile").unwrap_or_default();
     let (file, start) = match named {
         "LOCAL" | "Local" | "local" => (path.to_owned(), header_bytes),
@@ -45,6 +47,7 @@ pub(super) fn read(path: &Path) -> Result<Voxels, CodecError> {
     let mut voxels = Voxels {
         what: "MetaImage",
         size: [sizes[0], sizes[1], sizes.get(2).copied().unwrap_or(1)],
+        times,
         components: field("ElementNumberOfChannels").map_or(Ok(1), str::parse).unwrap_or(0),
         number: number_of(path, field("ElementType").unwrap_or_default())?,
         big: yes("BinaryDataByteOrderMSB") || yes("ElementByteOrderMSB"),
@@ -52,7 +55,7 @@ pub(super) fn read(path: &Path) -> Result<Voxels, CodecError> {
         display: None,
         spacing_mm: spacing(&numbers("ElementSpacing"), rank),
         placement: None,
-        time_ms: None,
+        time_ms: (times > 1).then_some(0.0),
         place: Place { file, skip: start, skip_unpacked: 0, packing },
         texts: BTreeMap::new(),
     }
@@ -74,7 +77,10 @@ pub(super) fn read(path: &Path) -> Result<Voxels, CodecError> {
     let turn = ["TransformMatrix", "Rotation", "Orientation"].map(numbers);
     let origin = ["Offset", "Position", "Origin"].map(numbers);
     let spacing = voxels.spacing_mm;
-    voxels.placement = placement(spacing, first(turn), first(origin));
+    // One frame over time has no third step in space.
+    if voxels.times == times {
+        voxels.placement = placement(spacing, first(turn), first(origin));
+    }
     Ok(voxels)
 }
 
@@ -131,7 +137,16 @@ fn spacing(numbers: &[f64], rank: usize) -> Option<[f64; 3]> {
 
 /// MetaIO keeps the direction of the first axis in the first three numbers, and so on; its
 /// patient axes are those of ITK.
-fn placement(spacing: Option<[f64; 3]>, turn: Vec<f64>, origin: Vec<f64>) -> Option<Placement> {
+fn placement(
+    spacing: Option<[f64; 3]>,
+    mut turn: Vec<f64>,
+    mut origin: Vec<f64>,
+) -> Option<Placement> {
+    // With time: four rows of four, of which the last of each is that of time.
+    if (turn.len(), origin.len()) == (16, 4) {
+        turn = turn.chunks(4).take(3).flat_map(|row| row[..3].to_vec()).collect();
+        origin.truncate(3);
+    }
     let turn: [f64; 9] = turn.try_into().ok()?;
     let (mm, origin_mm) = (spacing?, origin.try_into().ok()?);
     let steps_mm = [0, 1, 2].map(|axis| [0, 1, 2].map(|i| turn[axis * 3 + i] * mm[axis]));

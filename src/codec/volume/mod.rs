@@ -1,4 +1,5 @@
-//! Volumes (NIfTI, NRRD, MetaImage), sliced along an axis.
+//! Volumes (NIfTI, NRRD, MetaImage), sliced along an axis; of volumes over time one slice that
+//! plays, or the volume of one moment (`view.rs`).
 //!
 //! Frames are planes of the voxels as they are stored, without turning or flipping: along Z a
 //! frame has x to the right and y downwards, along Y x and z, along X y and z; where they lie in
@@ -12,6 +13,7 @@ mod labels;
 mod metaimage;
 mod nifti;
 mod nrrd;
+mod view;
 mod voxels;
 
 use std::io::Read;
@@ -20,14 +22,17 @@ use std::path::Path;
 use super::error::short_name;
 use super::gray::Ramp;
 use super::limits::{check_size, open_regular};
-use super::{Axis, CodecError, FrameSource, Opened, identity};
-use crate::domain::{ClipInfo, ClipKind, ContentHash, FrameIndex, GrayFrame};
+use super::{CodecError, FrameSource, Opened, identity};
+use crate::domain::{ClipInfo, ClipKind, ContentHash, Cut, FrameIndex, GrayFrame};
 pub use labels::LabelVolume;
+pub use nifti::NIFTI_2;
+use view::{Part, View, axis_of};
 use voxels::{Number, Voxels, ends_well};
 
 struct Volume {
-    axis: Axis,
-    /// Size along x, y, z.
+    /// The axis along which its frames follow each other, 0 to 2.
+    axis: usize,
+    /// Size along x, y, z; of a slice over time its columns, rows and moments.
     size: [usize; 3],
     /// Gray voxels, x fastest.
     voxels: Vec<u8>,
@@ -55,25 +60,37 @@ fn read_header(path: &Path) -> Result<Voxels, CodecError> {
 }
 
 /// Opens a volume.
-pub(super) fn open(path: &Path, axis: Axis) -> Result<Opened, CodecError> {
+pub(super) fn open(path: &Path, cut: Cut) -> Result<Opened, CodecError> {
     let header = read_header(path)?;
     if header.components != 1 {
         let cause = format!("its voxels have {} components", header.components);
         let advice = "save one of them as a volume; layers of a segmentation are for `import`";
         return Err(CodecError::unsupported(path, cause, advice));
     }
-    let [width, height, frames] = planes(axis, header.size);
+    let view = View::of(path, &header, cut)?;
+    let [width, height, slices] = view.turned(header.size);
+    let plays = matches!(view.part, Part::Slice(_));
+    let frames = if plays { header.times } else { slices };
     check_size(path, width as u32, height as u32, frames)?;
     let ramp = match display_range(&header) {
         Some(ramp) => ramp,
         None => value_range(&header)?,
     };
-    let mut voxels = Vec::new();
-    header.each_plane(|values| voxels.extend(values.iter().map(|&v| ramp.gray(v))))?;
-    let timed = header.time_ms.is_some() && axis == Axis::Z;
-    let order = planes(axis, [0, 1, 2]);
+    let (mut voxels, mut plane) = (Vec::new(), 0);
+    header.each_plane(|values| {
+        let kept = view.kept(plane, values, header.size);
+        voxels.extend(kept.iter().map(|&v| ramp.gray(v)));
+        plane += 1;
+    })?;
+    // The third axis of a file, or the frames that are picked from volumes over time.
+    let timed = plays || (header.time_ms.is_some() && header.times == 1 && view.axis == 2);
+    let whole = hash_of(path, &header)?;
+    let order = view.turned([0, 1, 2]);
     let info = ClipInfo {
-        content_hash: hash_of(path, &header)?,
+        content_hash: match view.word(header.times) {
+            Some(word) => identity::of_view(&whole, &word),
+            None => whole,
+        },
         name: short_name(path),
         kind: match (frames, timed) {
             (1, _) => ClipKind::Still,
@@ -84,11 +101,18 @@ pub(super) fn open(path: &Path, axis: Axis) -> Result<Opened, CodecError> {
         height_px: height as u32,
         frames,
         pixel_spacing_mm: header.spacing_mm.map(|mm| [mm[order[0]], mm[order[1]]]),
+        scales: Vec::new(),
         frame_time_ms: header.time_ms.filter(|ms| timed && *ms > 0.0),
-        placement: header.placement.map(|placement| placement.with_axes(order)),
-        format: format!("{}, {:?} along {axis:?}", header.what, header.number),
+        frame_times_ms: Vec::new(),
+        placement: header.placement.map(|placement| view.placement(placement)),
+        format: format!("{}, {:?} along {:?}", header.what, header.number, axis_of(view.axis)),
     };
-    Ok(Opened::new(info, Volume { axis, size: header.size, voxels }))
+    let notes = view.note(&header).into_iter().collect();
+    let volume = match plays {
+        true => Volume { axis: 2, size: [width, height, frames], voxels },
+        false => Volume { axis: view.axis, size: header.size, voxels },
+    };
+    Ok(Opened { notes, ..Opened::new(info, volume) })
 }
 
 /// Of the header and, where they are apart, the voxels.
@@ -104,15 +128,6 @@ fn hash_of(path: &Path, header: &Voxels) -> Result<ContentHash, CodecError> {
     identity::of_frames(&[(path.to_owned(), size(path)?), (data.clone(), size(data)?)])
 }
 
-/// What belongs to columns, rows and frames of the planes along an axis.
-fn planes<T: Copy>(axis: Axis, [x, y, z]: [T; 3]) -> [T; 3] {
-    match axis {
-        Axis::X => [y, z, x],
-        Axis::Y => [x, z, y],
-        Axis::Z => [x, y, z],
-    }
-}
-
 impl FrameSource for Volume {
     fn read(
         &self,
@@ -120,12 +135,17 @@ impl FrameSource for Volume {
         _keep: &mut dyn FnMut(FrameIndex, GrayFrame),
     ) -> Result<GrayFrame, CodecError> {
         let [nx, ny, _] = self.size;
-        let [width, height, _] = planes(self.axis, self.size);
+        let [sx, sy, sz] = self.size;
+        let (width, height) = match self.axis {
+            0 => (sy, sz),
+            1 => (sx, sz),
+            _ => (sx, sy),
+        };
         let voxel = |column: usize, row: usize| {
             let [x, y, z] = match self.axis {
-                Axis::X => [index, column, row],
-                Axis::Y => [column, index, row],
-                Axis::Z => [column, row, index],
+                0 => [index, column, row],
+                1 => [column, index, row],
+                _ => [column, row, index],
             };
             self.voxels[(z * ny + y) * nx + x]
         };

@@ -14,6 +14,8 @@ use crate::codec::limits::{guarded, open_regular};
 use crate::domain::Placement;
 
 const MAX_OFFSET: f64 = (1 << 24) as f64;
+/// How the formats of clips begin that are NIfTI-2 volumes.
+pub const NIFTI_2: &str = "NIfTI-2";
 const FIRST_BYTES: usize = 348;
 const SECOND_BYTES: usize = 540;
 
@@ -40,7 +42,7 @@ pub(super) fn read(path: &Path) -> Result<Voxels, CodecError> {
         Some(b"n+2\0") => second(path, &head)?,
         _ => first(path, &head)?,
     };
-    let (size, time_ms) = size_of(path, &fields)?;
+    let (size, times) = size_of(path, &fields)?;
     if !(0.0..=MAX_OFFSET).contains(&fields.offset) {
         return Err(CodecError::damaged(path, "its voxels begin nowhere"));
     }
@@ -58,16 +60,17 @@ pub(super) fn read(path: &Path) -> Result<Voxels, CodecError> {
         packing: if gzip { Packing::Gzip } else { Packing::Raw },
     };
     Voxels {
-        what: "NIfTI",
+        what: if fields.header_bytes == SECOND_BYTES { NIFTI_2 } else { "NIfTI" },
         size,
+        times,
         components: 1,
         number,
         big: fields.big,
         scale,
         display: asked.then_some(Ramp { low, high }),
         spacing_mm: fields.spacing_mm(),
-        placement: if time_ms.is_none() { fields.placement() } else { None },
-        time_ms,
+        placement: fields.placement(),
+        time_ms: (times > 1).then(|| fields.time_ms()),
         place,
         texts: BTreeMap::new(),
     }
@@ -155,8 +158,8 @@ fn second(path: &Path, head: &[u8]) -> Result<Fields, CodecError> {
     })
 }
 
-/// Size along three axes; one frame over time is a volume whose third axis is time.
-fn size_of(path: &Path, fields: &Fields) -> Result<([usize; 3], Option<f64>), CodecError> {
+/// Size along three axes, and the number of moments.
+fn size_of(path: &Path, fields: &Fields) -> Result<([usize; 3], usize), CodecError> {
     let [rank, x, y, z, t, more @ ..] = fields.dim;
     let impossible =
         || CodecError::damaged(path, format!("its dimensions {:?} are impossible", fields.dim));
@@ -166,13 +169,13 @@ fn size_of(path: &Path, fields: &Fields) -> Result<([usize; 3], Option<f64>), Co
     if !(2..=7).contains(&rank) || [x, y, z, t].iter().any(|&n| n < 1) {
         return Err(impossible());
     }
-    if rest.into_iter().any(|n| n != 1) || (z > 1 && t > 1) {
+    if rest.into_iter().any(|n| n != 1) {
+        let cause = "it has more dimensions than space and time";
         let advice = "split it into single volumes first";
-        return Err(CodecError::unsupported(path, "it has more than three dimensions", advice));
+        return Err(CodecError::unsupported(path, cause, advice));
     }
     let side = |n: i64| usize::try_from(n).map_err(|_| impossible());
-    let time_ms = (t > 1).then(|| fields.time_ms());
-    Ok(([side(x)?, side(y)?, side(z.max(t))?], time_ms))
+    Ok(([side(x)?, side(y)?, side(z)?], side(t)?))
 }
 
 fn number_of(path: &Path, datatype: i16) -> Result<Number, CodecError> {

@@ -37,6 +37,7 @@ pub(super) fn read(path: &Path) -> Result<Voxels, CodecError> {
     Voxels {
         what: "NRRD",
         size,
+        times: axes.time.map_or(1, |axis| sizes[axis]),
         components: axes.components.map_or(1, |axis| sizes[axis]),
         number,
         big: field("endian") == Some("big"),
@@ -44,7 +45,7 @@ pub(super) fn read(path: &Path) -> Result<Voxels, CodecError> {
         display: None,
         spacing_mm: spacing(&header, &axes),
         placement: placement(&header, &axes),
-        time_ms: None,
+        time_ms: axes.time.map(|_| 0.0),
         place,
         texts: header.texts,
     }
@@ -102,10 +103,11 @@ fn unescaped(value: &str) -> String {
     out
 }
 
-/// Which stored axis holds the components, and which are columns, rows and slices.
+/// Which stored axis holds the components, which are columns, rows and slices, and which is time.
 struct Axes {
     components: Option<usize>,
     spatial: Vec<usize>,
+    time: Option<usize>,
 }
 
 fn axes(path: &Path, header: &Header, sizes: &[usize]) -> Result<Axes, CodecError> {
@@ -117,17 +119,24 @@ fn axes(path: &Path, header: &Header, sizes: &[usize]) -> Result<Axes, CodecErro
             !matches!(kind.as_str(), "domain" | "space" | "time" | "???" | "none")
         })
     };
-    let lists: Vec<usize> = (0..sizes.len()).filter(|&axis| is_list(axis)).collect();
+    let last = sizes.len().saturating_sub(1);
+    let mut lists: Vec<usize> = (0..sizes.len()).filter(|&axis| is_list(axis)).collect();
+    // A list after columns, rows and slices is one of volumes.
+    let listed = kinds.get(last).is_some_and(|kind| kind.eq_ignore_ascii_case("list"));
+    let mut time = lists.pop_if(|axis| listed && last == 3 && *axis == last);
     // Axes of one element carry nothing; what is left must be two or three.
-    let spatial: Vec<usize> = (0..sizes.len())
+    let mut spatial: Vec<usize> = (0..sizes.len())
         .filter(|&axis| !is_list(axis) && (axis < 3 + lists.len() || sizes[axis] != 1))
         .collect();
+    if spatial.len() == 4 && time.is_none() {
+        time = spatial.pop();
+    }
     let fits = (2..=3).contains(&spatial.len()) && matches!(lists[..], [] | [0]);
     if !fits {
         let cause = format!("its {} axes are not columns, rows and slices", sizes.len());
         return Err(CodecError::unsupported(path, cause, "save it as single volumes first"));
     }
-    Ok(Axes { components: lists.first().copied(), spatial })
+    Ok(Axes { components: lists.first().copied(), spatial, time })
 }
 
 fn number_of(path: &Path, name: &str) -> Result<Number, CodecError> {

@@ -84,6 +84,8 @@ pub(super) struct Voxels {
     pub(super) what: &'static str,
     /// Along the stored axes, fastest first.
     pub(super) size: [usize; 3],
+    /// Such volumes after each other: moments.
+    pub(super) times: usize,
     /// Numbers at every voxel, before the first axis.
     pub(super) components: usize,
     pub(super) number: Number,
@@ -94,7 +96,8 @@ pub(super) struct Voxels {
     pub(super) display: Option<Ramp>,
     pub(super) spacing_mm: Option<[f64; 3]>,
     pub(super) placement: Option<Placement>,
-    /// Set when the third axis is time: milliseconds from one to the next, 0 where unknown.
+    /// Set when the third axis is time, or there are several moments: milliseconds from one to the
+    /// next, 0 where unknown.
     pub(super) time_ms: Option<f64>,
     pub(super) place: Place,
     /// What the header says besides, by key.
@@ -103,7 +106,12 @@ pub(super) struct Voxels {
 
 impl Voxels {
     /// Checks the declared size before anything is allocated for it.
-    pub(super) fn checked(self, path: &Path) -> Result<Self, CodecError> {
+    pub(super) fn checked(mut self, path: &Path) -> Result<Self, CodecError> {
+        if self.size[2] == 1 && self.times > 1 {
+            // One frame over time: its third axis is time.
+            self.size[2] = std::mem::replace(&mut self.times, 1);
+            self.placement = None;
+        }
         let [x, y, z] = self.size;
         let side = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         if !(1..=MAX_COMPONENTS).contains(&self.components) {
@@ -111,7 +119,8 @@ impl Voxels {
             return Err(CodecError::unsupported(path, cause, "save it as a volume of numbers"));
         }
         check_size(path, side(x), side(y), z.min(MAX_FRAMES + 1))?;
-        let voxels = self.size.iter().try_fold(self.components as u64, |all, &n| {
+        check_size(path, 1, 1, self.times.min(MAX_FRAMES + 1))?;
+        let voxels = [x, y, z, self.times].iter().try_fold(self.components as u64, |all, &n| {
             all.checked_mul(n as u64).filter(|&all| all <= MAX_VOXELS)
         });
         if voxels.is_none() {
@@ -127,7 +136,7 @@ impl Voxels {
     /// Bytes of all numbers, unpacked.
     pub(super) fn bytes(&self) -> u64 {
         let count: usize = self.size.iter().product();
-        (count * self.components * self.number.bytes()) as u64
+        (count * self.times * self.components * self.number.bytes()) as u64
     }
 
     /// The unpacked bytes from the first number on.
@@ -169,14 +178,14 @@ impl Voxels {
         Ok(numbers.iter().flat_map(|v| v.to_ne_bytes()).collect())
     }
 
-    /// Calls `act` with the values of every plane of the first two axes, fastest axis first,
-    /// components before it.
+    /// Calls `act` with the values of every plane of the first two axes, moment after moment, fastest
+    /// axis first, components before it.
     pub(super) fn each_plane(&self, mut act: impl FnMut(&[f64])) -> Result<(), CodecError> {
         let path = &self.place.file;
         let mut reader = self.reader()?;
         let [x, y, z] = self.size;
         let mut plane = vec![0; x * y * self.components * self.stored().bytes()];
-        for _ in 0..z {
+        for _ in 0..z * self.times {
             reader.read_exact(&mut plane).map_err(|e| match e.kind() {
                 io::ErrorKind::UnexpectedEof => {
                     CodecError::damaged(path, "it has fewer voxels than it declares")
@@ -232,6 +241,7 @@ mod tests {
         Voxels {
             what: "test",
             size: [1, 1, 1],
+            times: 1,
             components: 1,
             number,
             big,

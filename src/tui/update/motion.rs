@@ -152,7 +152,7 @@ pub(super) fn faster(model: &mut Model, faster: bool) {
 }
 
 fn interval(model: &Model) -> Duration {
-    let ms = model.clip.frame_time_ms.filter(|ms| *ms > 0.0 && ms.is_finite()).unwrap_or(FRAME_MS);
+    let ms = model.clip.shown_ms(model.frame).unwrap_or(FRAME_MS);
     let ms = (ms / f64::from(model.cine.speed)).clamp(5.0, 10_000.0);
     Duration::from_secs_f64(ms / 1000.0)
 }

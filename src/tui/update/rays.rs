@@ -250,10 +250,12 @@ fn next_edge(model: &mut Model, fx: &mut Vec<Effect>, by: isize) {
 
 /// Moves the last point along its ray by mm, where the clip tells its spacing.
 fn slide_mm(model: &mut Model, fx: &mut Vec<Effect>, by_mm: f64) {
-    match model.clip.pixel_spacing_mm {
-        Some([x, y]) if x > 0.0 && y > 0.0 => slide(model, fx, (by_mm * 2.0 / (x + y)) as f32),
-        _ => {
-            model.say("this clip tells no spacing, so there are no mm; the arrow keys move by 1 px")
+    let Some(centre) = last(model).map(|last| last.ray.centre) else { return };
+    match model.clip.scale_between(centre, centre) {
+        Ok([x, y]) if x > 0.0 && y > 0.0 => slide(model, fx, (by_mm * 2.0 / (x + y)) as f32),
+        Ok(_) => model.say("there are no mm here; the arrow keys move by 1 px"),
+        Err(why) => {
+            model.say(format!("{why}, so there are no mm; the arrow keys move by 1 px"));
         }
     }
 }

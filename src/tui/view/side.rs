@@ -8,7 +8,9 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph};
 
 use crate::domain::review::FLAGGED;
-use crate::domain::{FrameMask, MaskSource, PointKind, Prompt, Track, TrackId, measured, shown};
+use crate::domain::{
+    FrameMask, MaskSource, NoMm, PointKind, Prompt, Track, TrackId, measured, shown,
+};
 use crate::engine::Surround;
 use crate::tui::command;
 use crate::tui::key::spell;
@@ -385,15 +387,22 @@ fn doubt(model: &Model, id: TrackId) -> Option<String> {
 /// Area, diameters and perimeter, in mm where the clip tells its spacing; the distance between
 /// the calipers.
 fn sizes(model: &Model, mask: &FrameMask) -> Vec<String> {
-    let spacing = model.clip.pixel_spacing_mm;
+    let bitmap = mask.mask.to_bitmap();
+    let scale = model.clip.scale_of(&bitmap);
+    let spacing = scale.ok();
     let unit = if spacing.is_some() { "mm" } else { "px" };
     let mut words = Vec::new();
-    if let Some(sizes) = measured(&mask.mask.to_bitmap(), spacing.unwrap_or([1.0, 1.0])) {
+    if let Some(sizes) = measured(&bitmap, spacing.unwrap_or([1.0, 1.0])) {
         let square = if spacing.is_some() { "mm2" } else { "px" };
         let area = if spacing.is_some() { 1 } else { 0 };
         words.push(format!("area {:.area$} {square}", sizes.area));
         words.push(format!("{:.1} x {:.1} {unit}", sizes.long, sizes.short));
         words.push(format!("perimeter {:.1} {unit}", sizes.perimeter));
+    }
+    if let Err(why) = scale
+        && why != NoMm::Untold
+    {
+        words.push(format!("no mm: {why}"));
     }
     if let Some((from, to)) = model.tools.caliper {
         let told = model.distance(from, to.unwrap_or(model.cursor));

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use sonomark::codec::{OpenOptions, is_complete, open};
 
+use super::reading::decoded_elsewhere;
 use super::{data, has_ffmpeg, opened, refusal};
 
 /// Makes a video of 60 distinct frames with ffmpeg, the codec and container by arguments.
@@ -28,11 +29,15 @@ fn make_video(path: &Path, codec: &[&str]) -> bool {
     status.is_ok_and(|s| s.success())
 }
 
-/// Reads all frames forwards, then again in an order of jumps, and compares.
+/// Reads all frames forwards and compares them with a run of ffmpeg of its own, then again in an
+/// order of jumps.
 fn frames_are_exact(path: &Path) {
     let forwards = open(path, &OpenOptions { cache_mib: 256, ..OpenOptions::default() }).unwrap();
     let frames = forwards.info().frames;
     let all: Vec<_> = (0..frames).map(|i| forwards.frame(i).unwrap()).collect();
+    let elsewhere = decoded_elsewhere(path);
+    let own = all.iter().flat_map(|frame| &frame.pixels);
+    assert!(own.eq(&elsewhere), "{}: ffmpeg decodes other frames", path.display());
     let distinct: std::collections::HashSet<_> = all.iter().map(|f| f.pixels.clone()).collect();
     println!(
         "{}: {frames} frames, {} distinct, {}",

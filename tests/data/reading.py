@@ -1,0 +1,152 @@
+"""Writes reading/: tiny DICOM and NIfTI files, one per way of storing, and reading.json: what other readers make of them.
+
+    python3 reading.py       (pip install pydicom numpy nibabel pyjpegls; the files are new, same licence as the code)
+
+Gray by the rules of src/codec/gray.rs, from the values that pydicom and nibabel give, not from those that were put in.
+"""
+import json, pathlib, warnings
+import nibabel, numpy as np, pydicom
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
+from pydicom.sequence import Sequence
+
+warnings.simplefilter("ignore")
+HERE = pathlib.Path(__file__).parent
+OUT = HERE / "reading"
+OUT.mkdir(exist_ok=True)
+IMPLICIT, EXPLICIT, DEFLATED, JPEG_LS = (f"1.2.840.10008.1.2{n}" for n in ("", ".1", ".1.99", ".4.80"))
+W, H = 12, 10
+y, x = np.mgrid[:H, :W]
+RGB = np.stack([x * 20 + y, 255 - x * 13 - y, y * 25 + x], -1).astype(np.uint8)
+table = {}
+
+
+def luma(rgb):
+    r, g, b = (rgb[..., i].astype(np.uint64) for i in range(3))
+    return ((r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16).astype(np.uint8)
+
+
+def ramp(values):
+    values = values.astype(float)
+    return np.clip(np.round((values - values.min()) / (values.max() - values.min()) * 255), 0, 255)
+
+
+def image(syntax, kind, pixels, bits=8, samples=1, frames=1, modality="US", **more):
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = syntax
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.3.1", "1.2.3.4"
+    ds = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+    ds.SOPClassUID, ds.SOPInstanceUID, ds.Modality = meta.MediaStorageSOPClassUID, "1.2.3.4", modality
+    ds.StudyInstanceUID, ds.SeriesInstanceUID = "1.2.4", "1.2.5"
+    ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.Rows, ds.Columns = samples, kind, H, W
+    if samples == 3:
+        ds.PlanarConfiguration = 0
+    if frames > 1:
+        ds.NumberOfFrames = frames
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = (16 if bits > 8 else 8), bits, bits - 1, 0
+    for name, value in more.items():
+        setattr(ds, name, value)
+    ds.PixelData = encapsulate([pixels]) if syntax == JPEG_LS else pixels
+    ds["PixelData"].VR = "OW" if bits > 8 else "OB"
+    return ds
+
+
+def save(name, ds, gray=None, tolerance=0):
+    path = OUT / f"{name}.dcm"
+    ds.save_as(path, enforce_file_format=True)
+    if gray is not None:
+        found = gray(pydicom.dcmread(path))
+        table[path.name] = {"tolerance": tolerance, "gray": np.asarray(found).astype(int).ravel().tolist()}
+
+
+def item(**values):
+    ds = Dataset()
+    for name, value in values.items():
+        setattr(ds, name, value)
+    return ds
+
+
+G8 = (x * 17 + y * 7 % 60).astype(np.uint8)
+for name, syntax in (("implicit", IMPLICIT), ("deflated", DEFLATED)):
+    save(name, image(syntax, "MONOCHROME2", G8.tobytes()), lambda d: d.pixel_array)
+save("monochrome1", image(EXPLICIT, "MONOCHROME1", G8.tobytes()), lambda d: 255 - d.pixel_array)
+# Of YBR the first sample is the gray.
+pairs = RGB.reshape(-1, 2, 3)
+f422 = np.stack([pairs[:, 0, 0], pairs[:, 1, 0], pairs[:, 0, 1], pairs[:, 0, 2]], -1)
+ybr = lambda d: pydicom.pixels.pixel_array(OUT / "ybr_full_422.dcm", raw=True)[..., 0]
+save("ybr_full_422", image(EXPLICIT, "YBR_FULL_422", f422.tobytes(), samples=3), ybr)
+save("ybr_full", image(EXPLICIT, "YBR_FULL", RGB.tobytes(), samples=3),
+     lambda d: pydicom.pixels.pixel_array(OUT / "ybr_full.dcm", raw=True)[..., 0])
+for bits in (9, 10, 12, 14):
+    deep = ((x * 5461 + y * 331) >> (16 - bits)).astype(np.uint16)
+    save(f"bits_{bits}", image(EXPLICIT, "MONOCHROME2", deep.tobytes(), bits), lambda d: ramp(d.pixel_array), 1)
+deep = (x * 340 + y * 30).astype(np.uint16)
+lut = item(LUTDescriptor=[4096, 0, 16], LUTData=((4095 - np.arange(4096)) * 16).astype(np.uint16).tobytes())
+lut["LUTData"].VR = "OW"
+ds = image(EXPLICIT, "MONOCHROME2", deep.tobytes(), 12, VOILUTSequence=Sequence([lut]))
+save("voi_lut", ds, lambda d: np.round(apply_voi_lut(apply_modality_lut(d.pixel_array, d), d) / 65535 * 255), 1)
+ds = image(EXPLICIT, "PALETTE COLOR", G8.tobytes())
+for i, name in enumerate(("Red", "Green", "Blue")):
+    colours = ((np.arange(256) * (3 + 2 * i) + 40 * i) % 256).astype(np.uint8)
+    setattr(ds, f"{name}PaletteColorLookupTableDescriptor", [256, 0, 8])
+    ds[f"{name}PaletteColorLookupTableDescriptor"].VR = "US"
+    setattr(ds, f"{name}PaletteColorLookupTableData", colours.tobytes())
+save("palette_8", ds, lambda d: luma(apply_color_lut(d.pixel_array, d)))
+import jpeg_ls
+
+for mode, name in ((0, "planes"), (1, "lines"), (2, "samples")):
+    stored = RGB if mode else RGB.transpose(2, 0, 1).copy()
+    coded = bytes(jpeg_ls.encode_array(stored, interleave_mode=mode))
+    # Samples one by one are refused.
+    save(f"jpeg_ls_{name}", image(JPEG_LS, "RGB", coded, samples=3), None if mode == 2 else lambda d: luma(d.pixel_array))
+
+# Frames at uneven times; two regions of different scale; stacks of planes in order and shuffled.
+cine = np.stack([G8 + i for i in range(4)]).astype(np.uint8)
+save("frame_time_vector", image(EXPLICIT, "MONOCHROME2", cine.tobytes(), frames=4,
+                                FrameTimeVector=[0, 40, 60, 120], FrameIncrementPointer=0x00181065))
+
+
+def region(x0, x1, shape, unit, delta):
+    return item(RegionSpatialFormat=shape, RegionDataType=1, RegionFlags=0, RegionLocationMinX0=x0,
+                RegionLocationMinY0=0, RegionLocationMaxX1=x1, RegionLocationMaxY1=H - 1,
+                PhysicalUnitsXDirection=unit, PhysicalUnitsYDirection=unit, PhysicalDeltaX=delta, PhysicalDeltaY=delta)
+
+
+parts = Sequence([region(0, 4, 1, 3, 0.01), region(5, 9, 1, 3, 0.02), region(10, 10, 3, 4, 0.5)])
+save("two_scales", image(EXPLICIT, "MONOCHROME2", G8.tobytes(), SequenceOfUltrasoundRegions=parts))
+
+
+def enhanced(name, order, modality="MR", positions=True):
+    kind = "1.2.840.10008.5.1.4.1.1.4.1" if modality == "MR" else "1.2.840.10008.5.1.4.1.1.2.1"
+    ds = image(EXPLICIT, "MONOCHROME2", cine[order].tobytes(), frames=4, modality=modality)
+    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID = kind
+    ds.SharedFunctionalGroupsSequence = Sequence([item(
+        PixelMeasuresSequence=Sequence([item(PixelSpacing=[0.5, 0.25], SliceThickness=2)]),
+        PlaneOrientationSequence=Sequence([item(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])]))])
+    frames = []
+    for z in order:
+        content = Sequence([item(StackID="1", InStackPositionNumber=z + 1)])
+        frames.append(item(FrameContentSequence=content))
+        if positions:
+            frames[-1].PlanePositionSequence = Sequence([item(ImagePositionPatient=[1, 2, 3 + 2.0 * z])])
+    ds.PerFrameFunctionalGroupsSequence = Sequence(frames)
+    save(name, ds)
+
+
+enhanced("enhanced_in_order", [0, 1, 2, 3])
+enhanced("enhanced_downwards", [3, 2, 1, 0], "CT")
+enhanced("enhanced_shuffled", [2, 0, 3, 1], "CT")
+enhanced("enhanced_by_number", [2, 0, 3, 1], positions=False)
+
+# Five moments of a volume of 4 x 3 x 2 voxels: voxel (x, y, z) at t has the value x + 10 y + 30 z + 60 t.
+v = np.fromfunction(lambda x, y, z, t: x + 10 * y + 30 * z + 60 * t, (4, 3, 2, 4)).astype(np.uint8)
+affine = np.array([[0.0, 0.5, 0, 108.123456789], [0.25, 0, 0, -33.3333333], [0, 0, 2.0, 7.7777777], [0, 0, 0, 1]])
+four = nibabel.Nifti1Image(v, affine)
+four.header.set_zooms((0.25, 0.5, 2.0, 40.0))
+four.header.set_xyzt_units("mm", "msec")
+nibabel.save(four, OUT / "four.nii")
+nibabel.save(nibabel.Nifti2Image(v[..., 0], affine), OUT / "second.nii")
+table["second.nii"] = {"tolerance": 0, "gray": nibabel.load(OUT / "second.nii").get_fdata()[..., -1].T.astype(int).ravel().tolist()}
+lines = [f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in sorted(table.items())]
+(HERE / "reading.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")

@@ -172,6 +172,9 @@ fn network(mut network: NetSegmenter, clip: &Clip) -> Result<Value, Failure> {
         "refresh_ms": median(refresh),
         "propagate_ms": follow,
         "propagate_fps": 1e3 / follow,
+        "rss_mib": bench_memory::resident_mib()?,
+        // Everybody's on that card, as its driver counts.
+        "gpu_used_mib": network.gpu_memory().map(|memory| memory.used >> 20),
     }))
 }
 

@@ -58,8 +58,8 @@ pub(super) fn report(
     }))
 }
 
-/// Resident set of this process.
-fn resident_mib() -> Result<f64, Failure> {
+/// Resident set of this process, MiB.
+pub(super) fn resident_mib() -> Result<f64, Failure> {
     let status = std::fs::read_to_string("/proc/self/status").map_err(|cause| {
         Failure::Input(format!(
             "cannot read /proc/self/status: {cause}; this measurement needs Linux"

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use crate::config::Settings;
 use crate::domain::shown;
 use crate::engine::{load_network, read_card, shipped_card};
-use crate::net::device::{DeviceWant, adapters, pick};
+use crate::net::device::{Adapter, DeviceWant, adapters, pick};
+use crate::net::gpu_memory::GpuMemory;
 use crate::project::list_clips;
 use crate::tui::terminal::probe;
 
@@ -41,7 +42,7 @@ pub(super) fn run(settings: Result<Settings, Failure>, options: &Options) -> Don
         let kind = if adapter.software { "software, not taken by auto" } else { "hardware" };
         findings.push(found(
             "adapter",
-            format!("gpu:{} {} ({kind})", adapter.index, shown(&adapter.name)),
+            format!("gpu:{} {} ({kind}{})", adapter.index, shown(&adapter.name), room(&adapter)),
         ));
     }
     findings.push(terminal());
@@ -61,6 +62,14 @@ pub(super) fn run(settings: Result<Settings, Failure>, options: &Options) -> Don
         }
     }
     settings.map(|_| ())
+}
+
+/// Its memory, where the driver tells.
+fn room(adapter: &Adapter) -> String {
+    let gib = |bytes: u64| format!("{:.1}", bytes as f64 / (1u64 << 30) as f64);
+    GpuMemory::at(&adapter.pci).map_or_else(String::new, |memory| {
+        format!(", {} of {} GiB free", gib(memory.free()), gib(memory.total))
+    })
 }
 
 fn found(what: &'static str, text: String) -> Finding {

@@ -90,6 +90,9 @@ struct Clicks {
     /// Who answers the clicks
     #[arg(long, value_enum, default_value = "network")]
     judge: Judge,
+    /// Leave the last step out, which draws the contour through the boundary points
+    #[arg(long)]
+    no_contour_step: bool,
     #[command(flatten)]
     judging: Judging,
 }
@@ -105,6 +108,9 @@ struct Video {
     /// Follow by memory alone, as SAM 2 does
     #[arg(long)]
     no_motion: bool,
+    /// Give prompted frames their true mask instead of one from five points
+    #[arg(long)]
+    exact: bool,
     /// How much of the network's correction of a carried contour is taken, 0 to 1
     #[arg(long, value_name = "SHARE")]
     correction: Option<f32>,
@@ -185,7 +191,10 @@ fn clicks(settings: &Settings, options: &Clicks) -> Done {
                 sam: &sam,
                 preprocess: &card.preprocess,
                 device: &picked.device,
-                options: PredictOptions::default(),
+                options: PredictOptions {
+                    snap: !options.no_contour_step,
+                    ..PredictOptions::default()
+                },
             };
             (card.name.clone(), evaluate_clicks(&judged, &plan, &cancel))
         }
@@ -244,6 +253,7 @@ fn video(settings: &Settings, options: &Video) -> Done {
         plan.follow.correction = share.clamp(0.0, 1.0);
     }
     plan.windowed = !options.no_windows;
+    plan.exact = options.exact;
     plan.limit = options.judging.limit;
     let cancel = interrupt_flag()?;
     let (card, sam, picked) = network(settings)?;

@@ -62,7 +62,8 @@ struct Cli {
 
 /// What `--data` of commands that read labelled stills names.
 pub(crate) const STILLS: &str = "Folder of NAME.png and NAME.mask.png, or FOLDER:LIST.txt for the \
-                                 stems of a list, or a manifest, or MANIFEST:SPLIT; repeat for more";
+                                 stems of a list, or a manifest, or MANIFEST:SPLIT (train, val, test, or of five parts \
+                                 without the test fold-2of5 and rest-2of5); repeat for more";
 
 /// Flags of every command; they win over environment and configuration file.
 #[derive(Debug, Args)]

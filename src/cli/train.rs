@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use crate::config::Settings;
 use crate::engine::{load_exact, read_card, shipped_card};
 use crate::learn::agree::{MOST_APART, gradient_gap};
-use crate::learn::data::manifest::Manifest;
+use crate::learn::data::manifest::{Fold, Manifest};
 use crate::learn::dataset::DataSource;
 use crate::learn::loss::{BoundaryTerm, ClickMass, Reading};
 use crate::learn::own::{OwnStills, accepted_stills};
@@ -100,6 +100,9 @@ pub(super) struct Options {
     /// Share of steps that teach clips after that, 0 to 1
     #[arg(long, default_value_t = 0.25, value_name = "SHARE")]
     clip_share: f32,
+    /// Frames of a clip that is taught
+    #[arg(long, default_value_t = 6, value_name = "N", value_parser = clap::value_parser!(u8).range(2..=8))]
+    clip_frames: u8,
     /// Steps between looks at the stills held back
     #[arg(long, default_value_t = 300, value_name = "STEPS")]
     validate_every: u64,
@@ -111,8 +114,10 @@ fn split(text: &str) -> (DataSource, Option<DataSource>) {
     let mut learned = DataSource::parse(text);
     if learned.is_manifest() {
         let list = |split: &str| DataSource { list: Some(split.into()), ..learned.clone() };
-        if learned.list.as_deref().is_some_and(|split| split != "train") {
-            return (learned, None);
+        if let Some(split) = learned.list.as_deref().filter(|split| *split != "train") {
+            let held_back = Fold::other(split).filter(|_| split.starts_with("rest"));
+            let held_back = held_back.map(|fold| list(&fold));
+            return (learned, held_back);
         }
         let held_back =
             Manifest::read(&learned.dir).is_ok_and(|m| m.of(Some("val")).next().is_some());
@@ -240,6 +245,7 @@ fn planned(start: Start, options: &Options) -> TrainOptions {
     plan.switch_at = options.switch_at;
     plan.clips_from = options.clips_from;
     plan.clip_share = options.clip_share;
+    plan.clip_frames = usize::from(options.clip_frames);
     plan.validate_every = options.validate_every;
     if fine_tuned && !options.learn_encoder {
         plan.frozen_views = Some(options.views);

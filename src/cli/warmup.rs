@@ -37,7 +37,6 @@ pub(super) fn run(settings: &Settings, _: &Options) -> Done {
     let told = |done: usize, what: &str, since: Instant| {
         print(&format!("{done}/{count} {what}: {:.1} s", since.elapsed().as_secs_f64()));
     };
-    // Each number of remembered frames has shapes of its own.
     let mut stages = Stages::new(&card, sam, &picked.device).map_err(Failure::ours)?;
     told(1, "a prompt and a filling memory", begun);
     for (i, stage) in Stage::ALL.into_iter().enumerate() {

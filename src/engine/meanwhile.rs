@@ -25,8 +25,8 @@ const UNTIL: &str = "until the GPU is ready";
 const SIDE: usize = 256;
 /// Points of the frames that are asked: kernels depend on their number only roughly.
 const POINTS: [usize; 4] = [2, 4, 6, 9];
-/// Frames of a walk until its memory is full.
-const WALK: usize = 9;
+/// Frames of a walk: the first one that is followed has the shapes of all later ones.
+const WALK: usize = 3;
 
 /// Which network.
 #[derive(Clone, Debug)]

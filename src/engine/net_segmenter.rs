@@ -15,6 +15,7 @@ use crate::net::budget::{Budget, free_bytes};
 use crate::net::config::ModelCard;
 use crate::net::device::{DeviceWant, Picked, pick};
 use crate::net::follow::{FollowOptions, Followed, Follower, Seen};
+use crate::net::gpu_memory::GpuMemory;
 use crate::net::letterbox::Letterbox;
 use crate::net::memory_bank;
 use crate::net::predict::{Predictor, View};
@@ -63,12 +64,21 @@ impl NetSegmenter {
     /// # Errors
     /// A sentence: what is wrong with card or weights, and what to do.
     pub fn load_on(card: Option<&Path>, picked: Picked) -> Result<Self, String> {
-        // A GPU does not say how much of its memory is free; there the first job that fails does.
-        let room_bytes = match free_bytes().filter(|_| !picked.gpu) {
+        // Where a GPU's driver does not say what is free, the first job that fails does.
+        let free = match picked.gpu {
+            true => picked.gpu_memory().map(|memory| memory.free()),
+            false => free_bytes(),
+        };
+        let room_bytes = match free {
             Some(free) => {
                 let card = card.map_or_else(shipped_card, read_card);
                 let card = card.map_err(|fault| fault.to_string())?;
-                Budget::of(&card.network).cache_bytes(&card, free, usize::MAX)?
+                let budget = Budget::of(&card.network);
+                let whose =
+                    if picked.gpu { format!("{}: ", picked.description) } else { String::new() };
+                budget
+                    .cache_bytes(&card, free, usize::MAX)
+                    .map_err(|why| format!("{whose}{why}"))?
             }
             None => usize::MAX,
         };
@@ -120,6 +130,12 @@ impl NetSegmenter {
         self.follow_options = options;
     }
 
+    /// The memory of the GPU at work; `None` on the CPU and where the driver does not tell.
+    #[must_use]
+    pub fn gpu_memory(&self) -> Option<GpuMemory> {
+        self.picked.gpu_memory()
+    }
+
     /// The features of a frame and how long it took to make them, ms (0: they were there).
     fn encoded(&mut self, image: Image<'_>) -> Result<(Encoded, f32), SegmentError> {
         if let Some(held) = self.cache.get(image.frame) {
@@ -130,8 +146,6 @@ impl NetSegmenter {
         let (input, letterbox) =
             self.card.preprocess.frame(image.pixels, size, &self.picked.device);
         let features = self.sam.encode_image(input);
-        // Without this a GPU would still be computing, and the time would be counted elsewhere.
-        self.picked.device.sync().map_err(|error| SegmentError::Network(error.to_string()))?;
         let encoded = Encoded { features, letterbox };
         let bytes = bytes_of(&encoded.features);
         self.cache.insert(image.frame, encoded.clone(), bytes);
@@ -288,7 +302,10 @@ impl Segmenter for NetSegmenter {
     }
 
     fn encode_ahead(&mut self, image: Image<'_>) -> Result<(), SegmentError> {
-        self.encoded(image).map(|_| ())
+        self.encoded(image)?;
+        // Nothing is read back here: without this a GPU would be given one frame after the other, and a point would wait
+        // for all of them.
+        self.picked.device.sync().map_err(|error| SegmentError::Network(error.to_string()))
     }
 }
 

@@ -32,7 +32,8 @@ pub struct Decided {
     /// Raw object score logit; below 0 the network believes that nothing is there. Inside a
     /// window it is shown, never obeyed.
     pub object_score_logit: f32,
-    /// Time spent in the image encoder, ms; 0 when the features were cached.
+    /// Time spent in the image encoder, ms; 0 when the features were cached. A GPU goes on by itself: there it is the
+    /// time of handing the work over, and the rest lies in `decode_ms`.
     pub encode_ms: f32,
     /// Time spent after the encoder, ms.
     pub decode_ms: f32,

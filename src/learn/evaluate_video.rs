@@ -43,6 +43,8 @@ pub struct VideoOptions {
     pub follow: FollowOptions,
     /// Whether the windows are told (the method) or the object score decides (plain SAM 2).
     pub windowed: bool,
+    /// Prompted frames get the true mask instead of one from five points: what following alone is worth.
+    pub exact: bool,
     /// Judge at most this many structures, for quick looks.
     pub limit: Option<usize>,
 }
@@ -59,6 +61,7 @@ impl VideoOptions {
             rounds: 1 + CORRECTIONS,
             follow: FollowOptions::default(),
             windowed: true,
+            exact: false,
             limit: None,
         }
     }

@@ -282,22 +282,32 @@ pub fn join_heads(x: Tensor<4>) -> Tensor<3> {
 /// Largest score matrix held at once without gradients, in elements (64 MB).
 const SCORES_MAX: usize = 1 << 24;
 
-/// `softmax(q kᵀ / sqrt(d)) v`, no mask: `q` `[B, heads, Nq, d]`, `k` `[B, heads, Nk, d]`, `v` `[B, heads, Nk, e]`
-/// to `[B, heads, Nq, e]`.
+/// [`attend_where`] with every key counting.
+pub fn attend(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<4> {
+    attend_where(q, k, v, None)
+}
+
+/// `softmax(q kᵀ / sqrt(d) + bias) v`: `q` `[B, heads, Nq, d]`, `k` `[B, heads, Nk, d]`, `v` `[B, heads, Nk, e]`
+/// to `[B, heads, Nq, e]`; `bias` `[1, 1, 1, Nk]`, hugely negative for keys that do not count.
 ///
 /// Without gradients the queries are cut into blocks, so the score matrix stays small at any image size.
-pub fn attend(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<4> {
+pub fn attend_where(
+    q: Tensor<4>,
+    k: Tensor<4>,
+    v: Tensor<4>,
+    bias: Option<Tensor<4>>,
+) -> Tensor<4> {
     let [b, heads, n_q, d] = q.dims();
     let n_k = k.dims()[2];
     let scale = 1.0 / (d as f64).sqrt();
     if q.device().is_autodiff() {
-        return plain_attention(q, k, v, scale);
+        return plain_attention(q, k, v, bias, scale);
     }
     // The fused kernel runs one (batch, head) per core and must not be used for a single one; a stated scale
     // keeps GPU kernels in full precision.
     let one = |q, k, v| {
-        if b * heads == 1 && n_q * n_k > 1 << 14 {
-            plain_attention(q, k, v, scale)
+        if bias.is_some() || b * heads == 1 && n_q * n_k > 1 << 14 {
+            plain_attention(q, k, v, bias.clone(), scale)
         } else {
             let options = AttentionModuleOptions { scale: Some(scale), ..Default::default() };
             attention(q, k, v, None, None, options)
@@ -314,8 +324,18 @@ pub fn attend(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<4> {
     Tensor::cat(parts.collect(), 2)
 }
 
-fn plain_attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, scale: f64) -> Tensor<4> {
+fn plain_attention(
+    q: Tensor<4>,
+    k: Tensor<4>,
+    v: Tensor<4>,
+    bias: Option<Tensor<4>>,
+    scale: f64,
+) -> Tensor<4> {
     let scores = (q * scale).matmul(k.transpose());
+    let scores = match bias {
+        Some(bias) => scores + bias,
+        None => scores,
+    };
     cpu::softmax(&scores).unwrap_or_else(|| activation::softmax(scores, 3)).matmul(v)
 }
 

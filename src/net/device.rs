@@ -7,6 +7,7 @@
 use super::blocks::{attend, constant};
 #[cfg(feature = "gpu")]
 use super::findings;
+use super::gpu_memory::GpuMemory;
 use burn::tensor::module::{conv2d, layer_norm};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor};
@@ -78,9 +79,17 @@ pub struct Picked {
     pub description: String,
     /// Whether it is a GPU.
     pub gpu: bool,
+    /// Its place on the bus (`0000:01:00.0`); empty where it has none or the driver does not say.
+    pub pci: String,
 }
 
 impl Picked {
+    /// The memory of the GPU, where its driver tells.
+    #[must_use]
+    pub fn gpu_memory(&self) -> Option<GpuMemory> {
+        GpuMemory::at(&self.pci)
+    }
+
     /// Where the shares of a training step are computed: on a GPU all of it, on the CPU one share for each thread.
     #[must_use]
     pub fn shares(&self, threads: usize) -> Vec<Device> {
@@ -98,6 +107,8 @@ pub struct Adapter {
     pub name: String,
     /// A program on the CPU that pretends to be a GPU.
     pub software: bool,
+    /// Its place on the bus; empty where the driver does not say.
+    pub pci: String,
     kind: Kind,
     /// Position among adapters of the same kind.
     nth: usize,
@@ -136,6 +147,7 @@ pub fn cpu(why: &str) -> Picked {
         device: Device::flex(),
         description: format!("CPU ({cores} cores): {why}"),
         gpu: false,
+        pci: String::new(),
     }
 }
 
@@ -180,7 +192,7 @@ fn tested(adapter: &Adapter) -> Result<Picked, String> {
     let error = self_test(&device)
         .map_err(|why| format!("{} failed the self-test: {why}", adapter.name))?;
     let description = format!("GPU {}: self-test error {error:.0e}", adapter.name);
-    Ok(Picked { device, description, gpu: true })
+    Ok(Picked { device, description, gpu: true, pci: adapter.pci.clone() })
 }
 
 /// The numbers of a tensor of the CPU, shared with it instead of copied.
@@ -205,6 +217,12 @@ impl std::ops::Deref for Host {
     fn deref(&self) -> &[f32] {
         self.0.as_slice().unwrap_or_default()
     }
+}
+
+/// Whether a tensor lies on a GPU and follows no gradients.
+pub(super) fn on_gpu<const D: usize>(x: &Tensor<D>) -> bool {
+    let device = x.device();
+    !device.is_autodiff() && device != Device::flex()
 }
 
 /// Runs small operations on `device` and on the CPU; the largest difference, or why it is too large.
@@ -274,18 +292,16 @@ mod with_gpu {
 
     /// The ways to the GPUs of this machine, software ones included.
     pub fn adapters() -> Vec<Adapter> {
-        let mut out = graphics_adapters();
-        out.extend((0..cuda_devices()).map(|nth| (Kind::Cuda, nth, format!("CUDA device {nth}"))));
-        let numbered = out.into_iter().enumerate();
-        numbered
-            .map(|(index, (kind, nth, name))| Adapter {
-                index,
-                name,
-                software: kind == Kind::Software,
-                kind,
-                nth,
-            })
-            .collect()
+        let cuda = |nth| Adapter {
+            index: 0,
+            name: format!("CUDA device {nth}"),
+            software: false,
+            pci: String::new(),
+            kind: Kind::Cuda,
+            nth,
+        };
+        let all = graphics_adapters().into_iter().chain((0..cuda_devices()).map(cuda));
+        all.enumerate().map(|(index, adapter)| Adapter { index, ..adapter }).collect()
     }
 
     #[cfg(feature = "cuda")]
@@ -298,14 +314,14 @@ mod with_gpu {
         0
     }
 
-    fn graphics_adapters() -> Vec<(Kind, usize, String)> {
+    fn graphics_adapters() -> Vec<Adapter> {
         let api = if cfg!(target_os = "macos") { Backends::METAL } else { Backends::VULKAN };
         let _alone = alone();
         let instance = Instance::new(InstanceDescriptor {
             backends: api,
             ..InstanceDescriptor::new_without_display_handle()
         });
-        let mut out: Vec<(Kind, usize, String)> = Vec::new();
+        let mut out: Vec<Adapter> = Vec::new();
         for adapter in ready(instance.enumerate_adapters(api)).unwrap_or_default() {
             let info = adapter.get_info();
             let kind = match info.device_type {
@@ -316,9 +332,15 @@ mod with_gpu {
                 // Unclassified adapters cannot be named to the runtime.
                 DeviceType::Other => continue,
             };
-            let nth = out.iter().filter(|(other, ..)| *other == kind).count();
             let name = format!("{} ({} {})", info.name, info.driver, info.driver_info);
-            out.push((kind, nth, name.trim().to_owned()));
+            out.push(Adapter {
+                index: 0,
+                name: name.trim().to_owned(),
+                software: kind == Kind::Software,
+                pci: info.device_pci_bus_id,
+                kind,
+                nth: out.iter().filter(|other| other.kind == kind).count(),
+            });
         }
         out
     }

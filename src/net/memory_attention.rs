@@ -11,7 +11,7 @@ use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
 use super::blocks::{
-    EPS_DEFAULT, LayerNorm, Linear, attend, constant, from_tokens, join_heads, sine_pe_2d,
+    EPS_DEFAULT, LayerNorm, Linear, attend_where, constant, from_tokens, join_heads, sine_pe_2d,
     split_heads, to_tokens,
 };
 use super::cpu;
@@ -90,6 +90,18 @@ impl MemoryAttention {
         memory_pos: Tensor<3>,
         n_ptr_tokens: usize,
     ) -> Tensor<4> {
+        self.forward_where(curr, memory, memory_pos, n_ptr_tokens, None)
+    }
+
+    /// As [`Self::forward_by_parts`]; tokens whose `bias` `[1, 1, 1, M]` is hugely negative count for nothing.
+    pub fn forward_where(
+        &self,
+        curr: Tensor<4>,
+        memory: Tensor<3>,
+        memory_pos: Tensor<3>,
+        n_ptr_tokens: usize,
+        bias: Option<Tensor<4>>,
+    ) -> Tensor<4> {
         let [_, d, h, w] = curr.dims();
         let device = curr.device();
         let rope = AxialRope::new(d / self.heads, [h, w], self.rope_theta, &device);
@@ -97,7 +109,7 @@ impl MemoryAttention {
         let keys = memory.clone() + memory_pos;
         let mut x = to_tokens(curr + pos);
         for layer in &self.layers {
-            x = layer.forward(x, keys.clone(), memory.clone(), &rope, n_ptr_tokens);
+            x = layer.forward(x, [&keys, &memory], &rope, n_ptr_tokens, bias.clone());
         }
         from_tokens(self.norm.forward(x), [h, w])
     }
@@ -142,16 +154,16 @@ impl MemoryAttentionLayer {
     fn forward(
         &self,
         x: Tensor<3>,
-        keys: Tensor<3>,
-        values: Tensor<3>,
+        [keys, values]: [&Tensor<3>; 2],
         rope: &AxialRope,
         n_ptr_tokens: usize,
+        bias: Option<Tensor<4>>,
     ) -> Tensor<3> {
         let y = self.norm1.forward(x.clone());
-        let y = self.self_attn.forward(y.clone(), y.clone(), y, rope, 0);
+        let y = self.self_attn.forward(y.clone(), [&y, &y], rope, 0, None);
         let x = x + self.dropout.forward(y);
         let y = self.norm2.forward(x.clone());
-        let y = self.cross_attn_image.forward(y, keys, values, rope, n_ptr_tokens);
+        let y = self.cross_attn_image.forward(y, [keys, values], rope, n_ptr_tokens, bias);
         let x = x + self.dropout.forward(y);
         let y = relu(self.linear1.forward(self.norm3.forward(x.clone())));
         let y = self.linear2.forward(self.dropout.forward(y));
@@ -187,10 +199,10 @@ impl RopeAttention {
     fn forward(
         &self,
         q: Tensor<3>,
-        k: Tensor<3>,
-        v: Tensor<3>,
+        [k, v]: [&Tensor<3>; 2],
         rope: &AxialRope,
         unturned: usize,
+        bias: Option<Tensor<4>>,
     ) -> Tensor<3> {
         let split = |x| split_heads(x, self.heads);
         let turn = |x: Tensor<4>, unturned| {
@@ -198,10 +210,10 @@ impl RopeAttention {
             rope.turn(x.reshape([b * heads, n, d]), unturned).reshape([b, heads, n, d])
         };
         let q = turn(split(self.q_proj.forward(q)), 0);
-        let k = turn(split(self.k_proj.forward(k)), unturned);
-        let v = split(self.v_proj.forward(v));
+        let k = turn(split(self.k_proj.forward(k.clone())), unturned);
+        let v = split(self.v_proj.forward(v.clone()));
         // `attend` cuts the queries into blocks, so that the scores of a long memory stay small.
-        self.out_proj.forward(join_heads(attend(q, k, v)))
+        self.out_proj.forward(join_heads(attend_where(q, k, v, bias)))
     }
 }
 

@@ -36,6 +36,7 @@ mod cpu;
 pub mod device;
 pub mod findings;
 pub mod follow;
+pub mod gpu_memory;
 pub mod half;
 pub mod image_encoder;
 pub mod import;

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use burn::tensor::{DType, Tensor, TensorData};
 
 pub use answer::{StepOut, TrackError};
-pub use conditioning::{Conditioned, MaskMemory, MaskScale, PointerMemory, Presence};
+pub use conditioning::{Conditioned, MaskMemory, MaskScale, Places, PointerMemory, Presence};
 pub use heads::Decided;
 pub use options::TrackerOptions;
 
@@ -299,12 +299,14 @@ impl Tracker {
         let max_ptrs = rules.max_ptrs(self.num_frames);
         let read = sam.condition(image.pix_feat.clone(), &masks, &pointers, max_ptrs);
         self.note("curr_in", &image.pix_feat);
-        self.note("memory", &read.memory);
-        self.note("memory_pos", &read.memory_pos);
-        self.note("memattn_out", &read.pix_feat);
         if let Some(stages) = &mut self.stages {
-            stages.insert("n_ptr", TensorData::from([read.n_ptr_tokens as f32]));
+            let pointers = read.pointer_tokens() as f32;
+            stages.insert("n_ptr", TensorData::from([pointers]));
+            let [memory, memory_pos] = read.read();
+            self.note("memory", &memory);
+            self.note("memory_pos", &memory_pos);
         }
+        self.note("memattn_out", &read.pix_feat);
         read.pix_feat
     }
 

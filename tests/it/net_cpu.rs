@@ -6,7 +6,9 @@ use sonomark::net::config::{ModelCard, ModelConfig};
 use sonomark::net::memory_bank::Direction;
 use sonomark::net::prompt_encoder::PointLabel;
 use sonomark::net::sam2::Sam2;
-use sonomark::net::tracker::{MaskScale, Tracker, TrackerOptions};
+use sonomark::net::tracker::{
+    MaskMemory, MaskScale, Places, PointerMemory, Tracker, TrackerOptions,
+};
 use sonomark::net::traffic::traffic;
 
 use super::golden_weights::{assert_close, golden_card, golden_model, uniforms};
@@ -135,5 +137,35 @@ fn net_a_late_frame_crosses_to_the_device_as_often_as_an_early_one() {
         let later = &crossings[1..];
         assert!(later.iter().all(|c| *c == later[0]), "{later:?}");
         assert_eq!(later[0].read_backs, 1, "mask, IoU and score come in one transfer");
+    }
+}
+
+/// On a GPU every followed frame has places for all the memories there will ever be.
+#[test]
+fn net_places_without_a_memory_change_nothing() {
+    let device = Device::flex();
+    for (config, sam) in networks(&device) {
+        let (d, m) = (config.neck.d_model, config.memory.mem_dim);
+        let pix_feat = made_up("pix_feat", [2, d, 6, 8], &device);
+        let mask = |i: usize| MaskMemory {
+            features: made_up(&format!("mask {i}"), [2, m, 6, 8], &device),
+            t_pos: i % config.memory.num_maskmem,
+        };
+        let pointer = |i: usize| PointerMemory {
+            obj_ptr: made_up(&format!("pointer {i}"), [2, d], &device) * 3.0,
+            distance: i as i64,
+        };
+        for (masks, pointers) in [(1, 1), (3, 0), (0, 2), (7, 16), (9, 18)] {
+            let masks: Vec<MaskMemory> = (0..masks).map(mask).collect();
+            let pointers: Vec<PointerMemory> = (0..pointers).map(pointer).collect();
+            let want = sam.condition(pix_feat.clone(), &masks, &pointers, 16);
+            let places = Places { masks: 7, pointers: 16 };
+            let got = sam.condition_in(pix_feat.clone(), &masks, &pointers, 16, places);
+            assert_close("read", &numbers(got.pix_feat.clone()), &numbers(want.pix_feat.clone()));
+            assert_eq!(got.pointer_tokens(), want.pointer_tokens());
+            for (got, want) in got.read().into_iter().zip(want.read()) {
+                assert_close("tokens", &numbers(got), &numbers(want));
+            }
+        }
     }
 }

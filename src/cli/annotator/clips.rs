@@ -143,7 +143,7 @@ fn annotate(
             break;
         }
         cost.rounds += 1;
-        if !work.to_the_worst(&masks)? {
+        if !work.go_to_worst(&masks)? {
             break;
         }
         cost.points += work.points()?;
@@ -179,7 +179,7 @@ impl Work<'_> {
     }
 
     /// Goes to where points are needed most; false where nothing is. `masks` as they were judged.
-    fn to_the_worst(&mut self, masks: &[(FrameIndex, f64)]) -> Result<bool, Failure> {
+    fn go_to_worst(&mut self, masks: &[(FrameIndex, f64)]) -> Result<bool, Failure> {
         self.reader.leave_rays()?;
         for _ in 0..LOOKS_MAX {
             self.reader.act(Action::WorstFrame, None)?;

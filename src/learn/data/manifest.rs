@@ -11,12 +11,14 @@
 //! Besides: `about`, a sentence; `root`, the folder that files are named from (else that of the manifest); `above: 127`
 //! where masks are black and white (label 1 above that value) instead of numbers of labels. An item may have several
 //! masks (`mask: [a, b]`); a clip may be a folder of frames with a folder of masks; then its pixel size `spacing_mm: [x, y]`, and `sha256`, one hash for the image and one for each
-//! mask, as `sha256sum` prints them. A split is `train`, `val` or `test`; without one an item is for training. All
-//! faults are told at once, with their lines.
+//! mask, as `sha256sum` prints them. A split is `train`, `val` or `test`; without one an item is for training. Whoever
+//! reads may ask for `fold-2of5` and `rest-2of5` instead ([`Fold`]). All faults are told at once, with their lines.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
 
 use super::layouts::Rule;
 use crate::config::yaml::{Entries, Faults, Kind, Node, parse, text_of};
@@ -90,6 +92,53 @@ pub fn split_named(word: &str) -> Option<&'static str> {
     SPLITS.into_iter().find(|split| *split == word)
 }
 
+/// A part of all that is not for testing, for cross-validation: `fold-2of5` is the second of five parts, `rest-2of5` the
+/// other four. All items of a patient fall into the same part (without a patient an item stands for itself), and which
+/// one depends on nothing but that name and the number of parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fold {
+    /// From 0.
+    part: u64,
+    parts: u64,
+    /// The other parts instead.
+    rest: bool,
+}
+
+impl Fold {
+    /// The fold called `word`; 2 to 99 parts.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        let (kind, which) = word.split_once('-')?;
+        let (part, parts) = which.split_once("of")?;
+        let (part, parts) = (part.parse::<u64>().ok()?, parts.parse::<u64>().ok()?);
+        let rest = match kind {
+            "fold" => false,
+            "rest" => true,
+            _ => return None,
+        };
+        ((2..100).contains(&parts) && (1..=parts).contains(&part)).then(|| Self {
+            part: part - 1,
+            parts,
+            rest,
+        })
+    }
+
+    /// The other side: what is held back while this is learned from.
+    #[must_use]
+    pub fn other(word: &str) -> Option<String> {
+        let fold = Self::named(word)?;
+        let kind = if fold.rest { "fold" } else { "rest" };
+        Some(format!("{kind}-{}of{}", fold.part + 1, fold.parts))
+    }
+
+    fn holds(&self, item: &Item) -> bool {
+        let who = item.patient.as_deref().unwrap_or(&item.image);
+        let hash = Sha256::digest(who.as_bytes());
+        let number = hash.iter().take(8).fold(0u64, |n, byte| n << 8 | u64::from(*byte));
+        item.split != "test" && (number % self.parts == self.part) != self.rest
+    }
+}
+
 impl Manifest {
     /// Reads a manifest; nothing that it names is looked at.
     ///
@@ -149,9 +198,13 @@ impl Manifest {
         self.root.join(file)
     }
 
-    /// The items of `split`, all of them without one.
+    /// The items of `split` or of a [`Fold`], all of them without one.
     pub fn of<'a>(&'a self, split: Option<&'a str>) -> impl Iterator<Item = &'a Item> {
-        self.items.iter().filter(move |item| split.is_none_or(|s| s == item.split))
+        let fold = split.and_then(Fold::named);
+        self.items.iter().filter(move |item| match &fold {
+            Some(fold) => fold.holds(item),
+            None => split.is_none_or(|s| s == item.split),
+        })
     }
 
     /// The YAML text; one item a line.
@@ -325,6 +378,41 @@ mod tests {
             "`items[2].sha256` must be",
         ] {
             assert!(faults.contains(part), "{part} in {faults}");
+        }
+    }
+
+    #[test]
+    fn folds_part_the_patients_and_leave_the_test_out() {
+        let mut text = "name: nerves\nitems:\n".to_owned();
+        for i in 0..200 {
+            let split = if i % 10 == 0 { "test" } else { "train" };
+            let patient = i / 4;
+            text += &format!(
+                "  - {{image: {i}.png, mask: {i}.m.png, patient: p{patient}, split: {split}}}\n"
+            );
+        }
+        let manifest = Manifest::from_text("m.yaml", &text, Path::new("/data")).expect("reads");
+        let names = |split: &str| -> Vec<String> {
+            manifest.of(Some(split)).map(|item| item.image.clone()).collect()
+        };
+        let whose = |split: &str| -> std::collections::BTreeSet<String> {
+            manifest.of(Some(split)).filter_map(|item| item.patient.clone()).collect()
+        };
+        let mut seen = Vec::new();
+        for part in 1..=5 {
+            let (fold, rest) = (format!("fold-{part}of5"), format!("rest-{part}of5"));
+            assert!(whose(&fold).is_disjoint(&whose(&rest)));
+            assert_eq!(names(&fold).len() + names(&rest).len(), 180);
+            assert_eq!(Fold::other(&rest).as_deref(), Some(&fold[..]));
+            seen.extend(names(&fold));
+        }
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), 180);
+        for word in
+            ["fold-0of5", "fold-6of5", "fold-1of1", "fold-1of100", "fold-1", "val", "part-1of5"]
+        {
+            assert_eq!(Fold::named(word), None, "{word}");
         }
     }
 }

@@ -87,6 +87,9 @@ impl Session<'_> {
         user: &mut SimulatedUser,
     ) -> Result<Bitmap, EvalError> {
         let truth = self.truth(frame);
+        if self.options.exact {
+            return Ok(truth);
+        }
         let line = contour(&truth);
         let size = (truth.width_px, truth.height_px);
         let (mut prompts, mut clean) = (FramePrompts::default(), Vec::new());

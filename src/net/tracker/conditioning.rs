@@ -2,15 +2,17 @@
 //! and what it leaves behind ([`Sam2::remember`]). Inference and training share them; gradients flow through both.
 //!
 //! What decides whether this file is right: the token order (mask memories, then pointers), the time row of each memory,
-//! pointers cut into contiguous pieces of `mem_dim` with one encoding per pointer, and the mask's scale of ±10.
+//! pointers cut into contiguous pieces of `mem_dim` with one encoding per pointer, the mask's scale of ±10, and that places
+//! kept free for later memories ([`Places`]) change nothing.
 //! Source: `SAM2Base._prepare_memory_conditioned_features`, `_encode_new_memory`. Golden `vid.*.memory`, `memory_pos`,
 //! `memenc_mask_in`, `maskmem_features`.
 
 use burn::tensor::activation::sigmoid;
 use burn::tensor::{DType, Tensor};
 
-use crate::net::blocks::{in_dtype, sine_pe_1d, sine_pe_2d, to_tokens};
+use crate::net::blocks::{constant, in_dtype, sine_pe_1d, sine_pe_2d, to_tokens};
 use crate::net::cpu;
+use crate::net::device::on_gpu;
 use crate::net::resize::{Kernel, resize};
 use crate::net::sam2::Sam2;
 
@@ -32,17 +34,51 @@ pub struct PointerMemory {
     pub distance: i64,
 }
 
+/// How many memories the attention has places for. On a GPU all are there from the first followed frame on, those without
+/// a memory count for nothing: every frame then has the same shapes, and no kernel is made or tried in mid-clip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Places {
+    /// For masks.
+    pub masks: usize,
+    /// For object pointers.
+    pub pointers: usize,
+}
+
+/// Added to the score of a place without a memory: its weight is exactly 0 in f32. Not an infinity, which shader compilers
+/// may take for impossible.
+const FREE: f32 = -1e9;
+
 /// A frame's features after reading the memory, with what they read.
 #[derive(Clone, Debug)]
 pub struct Conditioned {
     /// `[B, d_model, h, w]`, the input of the mask decoder.
     pub pix_feat: Tensor<4>,
-    /// Memory tokens `[B, M, mem_dim]`.
-    pub memory: Tensor<3>,
+    /// Memory tokens `[B, M, mem_dim]`, free places among them.
+    memory: Tensor<3>,
     /// Their encoding, same shape.
-    pub memory_pos: Tensor<3>,
-    /// How many of the last tokens are pointers.
-    pub n_ptr_tokens: usize,
+    memory_pos: Tensor<3>,
+    /// Tokens of masks, free places for masks, tokens of pointers, free places for pointers.
+    runs: [usize; 4],
+}
+
+impl Conditioned {
+    /// Memory tokens and their encoding, `[B, M, mem_dim]` each, without free places.
+    pub fn read(&self) -> [Tensor<3>; 2] {
+        let [masks, free, pointers, _] = self.runs;
+        [&self.memory, &self.memory_pos].map(|tokens| {
+            let part = |at, n| tokens.clone().narrow(1, at, n);
+            match (masks, pointers) {
+                (_, 0) => part(0, masks),
+                (0, _) => part(free, pointers),
+                _ => Tensor::cat(vec![part(0, masks), part(masks + free, pointers)], 1),
+            }
+        })
+    }
+
+    /// How many of the last tokens of [`Self::read`] are pointers.
+    pub fn pointer_tokens(&self) -> usize {
+        self.runs[2]
+    }
 }
 
 /// Whether the object counts as present wherever the object score gates.
@@ -73,6 +109,20 @@ pub enum MaskScale {
     Binary,
 }
 
+/// What a frame reads.
+#[derive(Clone, Copy)]
+struct Read<'a> {
+    masks: &'a [MaskMemory],
+    pointers: &'a [PointerMemory],
+    max_ptrs: usize,
+}
+
+impl Read<'_> {
+    fn is_empty(self) -> bool {
+        self.masks.is_empty() && self.pointers.is_empty()
+    }
+}
+
 impl Sam2 {
     /// Features `pix_feat` `[B, d_model, h, w]` conditioned on remembered frames, in the order given.
     ///
@@ -85,6 +135,80 @@ impl Sam2 {
         pointers: &[PointerMemory],
         max_ptrs: usize,
     ) -> Conditioned {
+        let read = Read { masks, pointers, max_ptrs };
+        let memory = &self.config().memory;
+        let places = Places { masks: memory.num_maskmem, pointers: memory.max_obj_ptrs };
+        if on_gpu(&pix_feat) && !read.is_empty() {
+            self.condition_in(pix_feat, masks, pointers, max_ptrs, places)
+        } else {
+            self.condition_on(pix_feat, read)
+        }
+    }
+
+    /// [`Sam2::condition`] with that many places at least, whatever there is to read.
+    pub fn condition_in(
+        &self,
+        pix_feat: Tensor<4>,
+        masks: &[MaskMemory],
+        pointers: &[PointerMemory],
+        max_ptrs: usize,
+        places: Places,
+    ) -> Conditioned {
+        let device = pix_feat.device();
+        let [b, d, h, w] = pix_feat.dims();
+        let mem_dim = self.config().memory.mem_dim;
+        let free = Places {
+            masks: places.masks.saturating_sub(masks.len()),
+            pointers: places.pointers.saturating_sub(pointers.len()),
+        };
+        let empty = || Tensor::zeros([b, mem_dim, h, w], &device);
+        let mut all_masks = masks.to_vec();
+        all_masks.extend((0..free.masks).map(|_| MaskMemory { features: empty(), t_pos: 0 }));
+        let mut all_pointers = pointers.to_vec();
+        let none = || PointerMemory { obj_ptr: Tensor::zeros([b, d], &device), distance: 0 };
+        all_pointers.extend((0..free.pointers).map(|_| none()));
+        let read = Read { masks: &all_masks, pointers: &all_pointers, max_ptrs };
+        let (memory, memory_pos, n_ptr_tokens) = self.tokens(&pix_feat, read);
+        let (cells, pieces) = (h * w, d / mem_dim);
+        let runs = [
+            (masks.len() * cells, 0.0),
+            (free.masks * cells, FREE),
+            (pointers.len() * pieces, 0.0),
+            (free.pointers * pieces, FREE),
+        ];
+        let bias: Vec<f32> =
+            runs.iter().flat_map(|(n, bias)| std::iter::repeat_n(*bias, *n)).collect();
+        let bias = constant(bias, [1, 1, 1, memory.dims()[1]], &device);
+        let pix_feat = self.memory_attention.forward_where(
+            pix_feat,
+            memory.clone(),
+            memory_pos.clone(),
+            n_ptr_tokens,
+            Some(bias),
+        );
+        Conditioned { pix_feat, memory, memory_pos, runs: runs.map(|(n, _)| n) }
+    }
+
+    fn condition_on(&self, pix_feat: Tensor<4>, read: Read<'_>) -> Conditioned {
+        if read.is_empty() {
+            let [b, ..] = pix_feat.dims();
+            let none = Tensor::zeros([b, 0, self.config().memory.mem_dim], &pix_feat.device());
+            let pix_feat = self.without_memory(pix_feat);
+            return Conditioned { pix_feat, memory: none.clone(), memory_pos: none, runs: [0; 4] };
+        }
+        let (memory, memory_pos, n_ptr_tokens) = self.tokens(&pix_feat, read);
+        let pix_feat = self.memory_attention.forward(
+            pix_feat,
+            memory.clone(),
+            memory_pos.clone(),
+            n_ptr_tokens,
+        );
+        let runs = [memory.dims()[1] - n_ptr_tokens, 0, n_ptr_tokens, 0];
+        Conditioned { pix_feat, memory, memory_pos, runs }
+    }
+
+    /// Memory tokens `[B, M, mem_dim]`, their encoding, and how many of the last are pointers.
+    fn tokens(&self, pix_feat: &Tensor<4>, read: Read<'_>) -> (Tensor<3>, Tensor<3>, usize) {
         let device = pix_feat.device();
         let [b, _, h, w] = pix_feat.dims();
         let tpos = self.maskmem_tpos_enc.val();
@@ -92,40 +216,22 @@ impl Sam2 {
         let tpos = tpos.reshape([rows, mem_dim]);
         let spatial_pos = to_tokens(sine_pe_2d(mem_dim, [h, w], &device));
 
-        let mut memory = Vec::with_capacity(masks.len() + 1);
-        let mut memory_pos = Vec::with_capacity(masks.len() + 1);
-        for mask in masks {
+        let mut memory = Vec::with_capacity(read.masks.len() + 1);
+        let mut memory_pos = Vec::with_capacity(read.masks.len() + 1);
+        for mask in read.masks {
             let row =
                 tpos.clone().narrow(0, rows.saturating_sub(mask.t_pos + 1), 1).unsqueeze::<3>();
             memory.push(to_tokens(in_dtype(mask.features.clone(), DType::F32)));
             memory_pos.push((spatial_pos.clone() + row).expand([b, h * w, mem_dim]));
         }
         let mut n_ptr_tokens = 0;
-        if !pointers.is_empty() {
-            let (tokens, pos) = self.pointer_tokens(pointers, mem_dim, max_ptrs);
+        if !read.pointers.is_empty() {
+            let (tokens, pos) = self.pointer_tokens(read.pointers, mem_dim, read.max_ptrs);
             n_ptr_tokens = tokens.dims()[1];
             memory.push(tokens);
             memory_pos.push(pos);
         }
-        if memory.is_empty() {
-            let none = Tensor::zeros([b, 0, mem_dim], &device);
-            let pix_feat = self.without_memory(pix_feat);
-            return Conditioned {
-                pix_feat,
-                memory: none.clone(),
-                memory_pos: none,
-                n_ptr_tokens: 0,
-            };
-        }
-        let memory = Tensor::cat(memory, 1);
-        let memory_pos = Tensor::cat(memory_pos, 1);
-        let pix_feat = self.memory_attention.forward(
-            pix_feat,
-            memory.clone(),
-            memory_pos.clone(),
-            n_ptr_tokens,
-        );
-        Conditioned { pix_feat, memory, memory_pos, n_ptr_tokens }
+        (Tensor::cat(memory, 1), Tensor::cat(memory_pos, 1), n_ptr_tokens)
     }
 
     /// Pointers as memory tokens `[B, n * d_model / mem_dim, mem_dim]` and their encoding.

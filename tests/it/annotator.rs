@@ -55,3 +55,52 @@ fn the_real_program_is_driven_on_a_still_and_a_clip_and_every_key_counts() {
     let goal = &found["clips_synth"]["ways"]["rays"]["keys_per_frame_to_iou_085"];
     assert!(goal["mean"].as_f64().unwrap() > 1.0, "what was spent counts, met or not: {goal}");
 }
+
+/// A median, or what stands for none.
+fn median(goal: &Value, digits: usize) -> String {
+    goal["median"].as_f64().map_or("none".to_owned(), |median| format!("{median:.digits$}"))
+}
+
+#[test]
+fn the_readme_says_what_was_measured_and_the_targets_are_met() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("tests/data/annotator.json")).unwrap();
+    let found: Value = serde_json::from_str(&text).unwrap();
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let goal = |row: &Value, goal: &str| {
+        let goal = &row[goal];
+        format!("{} ({} of {})", median(goal, 0), goal["met"], goal["of"])
+    };
+    let mut rows = Vec::new();
+    let stills = |name: &str, row: &Value| {
+        let seconds = median(&row["seconds_to_iou_085"], 1);
+        let per_point = row["keys_per_point"].as_f64().unwrap();
+        let (first, second) = (goal(row, "keys_to_iou_085"), goal(row, "keys_to_iou_090"));
+        format!("| {name} | {per_point:.1} | {first} | {second} | {seconds} |")
+    };
+    let clips = |name: &str, row: &Value| {
+        let per_frame = median(&row["keys_per_frame_to_iou_085"], 2);
+        let seconds = median(&row["seconds_to_iou_085"], 0);
+        let (first, second) = (goal(row, "keys_to_iou_085"), goal(row, "keys_to_iou_090"));
+        format!("| {name} | {per_frame} | {first} | {second} | {seconds} |")
+    };
+    let ways = [
+        ("cursor", "cursor with counts, `b`"),
+        ("rays", "clock rays"),
+        ("suggested", "suggestions"),
+    ];
+    for (way, name) in ways {
+        rows.push(stills(name, &found["ways"][way]));
+        rows.push(clips(name, &found["clips_synth"]["ways"][way]));
+    }
+    for (keymap, row) in found["keymaps"].as_object().into_iter().flatten() {
+        rows.push(stills(&format!("clock rays, {keymap}"), row));
+    }
+    let missing: Vec<&String> = rows.iter().filter(|row| !readme.contains(*row)).collect();
+    assert!(missing.is_empty(), "README.md lacks:\n{missing:#?}");
+
+    let (rays, clips) = (&found["ways"]["rays"], &found["clips_synth"]["ways"]["rays"]);
+    assert!(rays["keys_per_point"].as_f64().unwrap() <= 3.0);
+    assert!(rays["keys_to_iou_085"]["median"].as_f64().unwrap() <= 20.0);
+    assert!(clips["keys_per_frame_to_iou_085"]["median"].as_f64().unwrap() <= 1.5);
+}

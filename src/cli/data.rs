@@ -103,6 +103,7 @@ fn checked(path: &std::path::Path, as_json: bool) -> Done {
     report.faults.iter().for_each(|fault| tell(fault));
     match report.faults.len() {
         0 => Ok(()),
+        1 => Err(Failure::Input(format!("{} has 1 fault", path_shown(path)))),
         n => Err(Failure::Input(format!("{} has {n} faults", path_shown(path)))),
     }
 }

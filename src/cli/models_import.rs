@@ -155,6 +155,8 @@ fn ask_child(source: &Path, out: &Path, card: Option<&Path>, bytes: u64) -> Resu
         child.arg("--card").arg(card);
     }
     child.arg("--").arg(source).arg(out);
+    // Its last line is what became of it.
+    child.env("RUST_BACKTRACE", "0");
     // Copies that the reader needs are as large as the file: they belong where there is room for the result.
     if let Some(folder) = out.parent() {
         child.env("TMPDIR", folder);
@@ -166,7 +168,9 @@ fn ask_child(source: &Path, out: &Path, card: Option<&Path>, bytes: u64) -> Resu
     let said = serde_json::from_slice(&output.stdout).ok().filter(|_| output.status.success());
     said.ok_or_else(|| {
         let told = String::from_utf8_lossy(&output.stderr);
-        let last = told.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no word");
+        // A note is advice on backtraces.
+        let tells = |line: &&str| !line.trim().is_empty() && !line.starts_with("note:");
+        let last = told.lines().rev().find(tells).unwrap_or("no word");
         Failure::Input(format!(
             "{} could not be read within {} MiB and {CHILD_CPU_S} s: the reader {} ({}); nothing was imported",
             path_shown(source),

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use crate::config::Settings;
 use crate::engine::{load_exact, read_card, shipped_card};
-use crate::learn::agree::{MOST_APART, gradient_gap};
+use crate::learn::agree::{Gap, MOST_APART, gradient_gap};
 use crate::learn::data::manifest::{Fold, Manifest};
 use crate::learn::dataset::DataSource;
 use crate::learn::loss::{BoundaryTerm, ClickMass, Reading};
@@ -348,18 +348,25 @@ fn compare_gradients(start: &Start, picked: &Picked) -> Done {
         None => start.card.network.init(&cpu.device).to_safetensors().map_err(Failure::ours)?,
     };
     let gap = gradient_gap(&start.card, &weights, [&cpu.device, &picked.device]);
-    let gap = gap.map_err(Failure::ours)?;
+    tell(&believed(&gap.map_err(Failure::ours)?)?);
+    Ok(())
+}
+
+/// The comparison in words.
+///
+/// # Errors
+/// A gap that is no rounding.
+fn believed(gap: &Gap) -> Result<String, Failure> {
     let words = format!(
         "gradients of {} parameters: GPU and CPU differ by at most {:.1e} of the largest ({})",
         gap.parameters, gap.apart, gap.parameter
     );
-    if gap.apart > MOST_APART {
-        return Err(Failure::Ours(format!(
-            "{words}; that is no rounding, train with --device cpu"
-        )));
+    match gap.apart > MOST_APART {
+        true => {
+            Err(Failure::Ours(format!("{words}; that is no rounding, train with --device cpu")))
+        }
+        false => Ok(words),
     }
-    tell(&words);
-    Ok(())
 }
 
 /// The accepted frames of the project.
@@ -384,6 +391,21 @@ mod tests {
             .filter_map(|value| Some(value.to_possible_value()?.get_name().to_owned()))
             .collect();
         assert_eq!(names, BoundaryTerm::NAMES);
+    }
+
+    #[test]
+    fn gradients_that_differ_by_more_than_rounding_end_the_run() {
+        let gap = |apart| Gap { parameters: 7, apart, parameter: "neck.bias".into() };
+        assert!(believed(&gap(MOST_APART)).is_ok_and(|words| words.contains("of 7 parameters")));
+        for apart in [1.1 * MOST_APART, f32::INFINITY] {
+            let Err(Failure::Ours(why)) = believed(&gap(apart)) else {
+                panic!("{apart} is believed")
+            };
+            assert!(
+                why.contains("(neck.bias)") && why.ends_with("train with --device cpu"),
+                "{why}"
+            );
+        }
     }
 
     #[test]

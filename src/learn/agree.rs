@@ -63,8 +63,9 @@ pub fn gradient_gap(
     }
     for ((name, a), (_, b)) in one.iter().zip(&other) {
         let scale = a.iter().fold(LEAST, |m, v| m.max(v.abs()));
-        let apart = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) / scale;
-        // A NaN is as far as can be.
+        // A NaN is as far as can be; `f32::max` would pass over it.
+        let most = |m: f32, d: f32| if d.is_nan() { f32::INFINITY } else { m.max(d) };
+        let apart = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, most) / scale;
         if apart > gap.apart || apart.is_nan() {
             gap.apart = if apart.is_nan() { f32::INFINITY } else { apart };
             gap.parameter.clone_from(name);

@@ -394,6 +394,8 @@ mod tests {
 
     /// A mask of 3/4, 1/2, 1/4 from left to right, blurred once over 3 px, has S = 2/3, 1/2, 1/3; a click is as good as a
     /// single pixel.
+    /// The loss, and its gradient summed over the rows: several rows share the largest value, and whose gradient that is
+    /// nobody says.
     fn worked(reading: Reading, mass: ClickMass, clicks: &[PointPx]) -> (f32, Vec<f32>) {
         let device = Device::flex().autodiff();
         let config = BoundaryLossConfig { reading, mass, taps: 3, passes: 1, click_sigma: 0.1 };
@@ -403,7 +405,8 @@ mod tests {
         let x = Tensor::<3>::from_data(logits, &device).require_grad();
         let out = loss.forward(x.clone(), &[clicks.to_vec()]);
         let grads = out.backward();
-        (values(out)[0], values(x.grad(&grads).expect("a gradient"))[..3].to_vec())
+        let gradient = x.grad(&grads).expect("a gradient").sum_dim(1);
+        (values(out)[0], values(gradient))
     }
 
     #[test]
@@ -413,34 +416,35 @@ mod tests {
         let [a, b] = [3.0 / 16.0, 1.0 / 4.0];
         // The slope's unit: sigma sqrt(2 pi) with sigma^2 = (3^2 - 1) / 12.
         let unit = (2f32 / 3.0).sqrt() * std::f32::consts::TAU.sqrt();
-        // Reading, click, exponent E, and dE over the logits of the first row; each row has the same.
+        use ClickMass::{Amp1, Unit};
+        let ridge = [-8.0 / 9.0 * a, -4.0 / 9.0 * b, 0.0];
+        // With S_m = 1/2 and the largest S_l = 2/3, E = S_m / S_l = 3/4 and dE = dS_m / S_l - S_m dS_l / S_l^2.
+        let over_largest = [-a / 4.0, b / 8.0, a / 2.0];
+        let twice = |slopes: [f32; 3]| slopes.map(|v| 2.0 * v);
+        // Reading, mass and clicks, exponent E, and dE over the logits of each column. As printed every click adds its own
+        // mass; with unit mass two clicks weigh as one.
         let cases = [
-            (Reading::Literal, middle, 0.5, [a / 9.0, b / 9.0, a / 9.0]),
-            (Reading::Ridge, middle, 1.0, [0.0; 3]),
-            (Reading::Ridge, left, 8.0 / 9.0, [-8.0 / 27.0 * a, -4.0 / 27.0 * b, 0.0]),
-            (Reading::Edge, middle, unit / 6.0, [unit * a / 9.0, 0.0, -unit * a / 9.0]),
+            (Reading::Literal, Unit, vec![middle], 0.5, [a / 3.0, b / 3.0, a / 3.0]),
+            (Reading::Literal, Unit, vec![middle; 2], 0.5, [a / 3.0, b / 3.0, a / 3.0]),
+            (Reading::Literal, Amp1, vec![middle; 2], 1.0, twice([a / 3.0, b / 3.0, a / 3.0])),
+            (Reading::LiteralMax, Unit, vec![middle], 0.75, over_largest),
+            (Reading::LiteralMax, Amp1, vec![middle; 2], 1.5, twice(over_largest)),
+            // The largest value over itself is 1 whatever the mask.
+            (Reading::LiteralMax, Unit, vec![left], 1.0, [0.0; 3]),
+            (Reading::Ridge, Unit, vec![middle], 1.0, [0.0; 3]),
+            (Reading::Ridge, Unit, vec![left], 8.0 / 9.0, ridge),
+            (Reading::Ridge, Amp1, vec![left, middle], 17.0 / 9.0, ridge),
+            (Reading::Ridge, Unit, vec![left, middle], 17.0 / 18.0, ridge.map(|v| v / 2.0)),
+            (Reading::Edge, Unit, vec![middle], unit / 6.0, [unit * a / 3.0, 0.0, -unit * a / 3.0]),
         ];
-        for (reading, click, exponent, slopes) in cases {
-            let (loss, gradient) = worked(reading, ClickMass::Unit, &[click]);
-            let wanted = (-exponent).exp();
-            assert!((loss - wanted).abs() < 1e-5, "{reading:?}: {loss} {wanted}");
+        for (reading, mass, clicks, exponent, slopes) in cases {
+            let case = format!("{reading:?} {mass:?} {}", clicks.len());
+            let (loss, gradient) = worked(reading, mass, &clicks);
+            let wanted = f32::exp(-exponent);
+            assert!((loss - wanted).abs() < 1e-5, "{case}: {loss} {wanted}");
             for (found, slope) in gradient.iter().zip(slopes) {
-                assert!(
-                    (found + wanted * slope).abs() < 1e-5,
-                    "{reading:?}: {gradient:?} {slopes:?}"
-                );
+                assert!((found + wanted * slope).abs() < 1e-5, "{case}: {gradient:?} {slopes:?}");
             }
         }
-        // 1/2 of the largest, 2/3.
-        assert!(
-            (worked(Reading::LiteralMax, ClickMass::Unit, &[middle]).0 - (-0.75f32).exp()).abs()
-                < 1e-5
-        );
-        // As printed every click adds its own mass; with unit mass two clicks weigh as one.
-        let twice = [middle, middle];
-        assert!((worked(Reading::Literal, ClickMass::Amp1, &twice).0 - (-1f32).exp()).abs() < 1e-5);
-        assert!(
-            (worked(Reading::Literal, ClickMass::Unit, &twice).0 - (-0.5f32).exp()).abs() < 1e-5
-        );
     }
 }

@@ -106,24 +106,34 @@ fn gib(bytes: u64) -> String {
     format!("{:.1}", bytes as f64 / (1u64 << 30) as f64)
 }
 
-/// Memory that this process may still take, bytes: what the system has, or what is left of its control group's limit.
-/// `None` where the system does not say.
+/// Memory that this process may still take, bytes: the least of what the system has, what is left of its control group's
+/// limit and what is left of the limit on its address space (`ulimit -v`). `None` where the system does not say.
 #[must_use]
 pub fn free_bytes() -> Option<u64> {
-    let meminfo = fs::read_to_string("/proc/meminfo").ok()?;
-    let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+    let text = |path: &str| fs::read_to_string(path).ok();
+    let number = |path: &str| text(path)?.trim().parse::<u64>().ok();
     let group = number("/sys/fs/cgroup/memory.max")
         .zip(number("/sys/fs/cgroup/memory.current"))
         .map(|(most, taken)| most.saturating_sub(taken));
-    let system = available(&meminfo)?;
-    Some(group.map_or(system, |group| group.min(system)))
+    let space = text("/proc/self/limits")
+        .zip(text("/proc/self/status"))
+        .and_then(|(limits, status)| unmapped(&limits, &status));
+    let system = kib_of(&text("/proc/meminfo")?, "MemAvailable:")?;
+    Some([group, space].into_iter().flatten().fold(system, u64::min))
 }
 
-/// The line `MemAvailable:   1234 kB`.
-fn available(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+/// Bytes of the line `KEY   1234 kB` of one of the system's tables.
+fn kib_of(table: &str, key: &str) -> Option<u64> {
+    let line = table.lines().find_map(|line| line.strip_prefix(key))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
+}
+
+/// What the line `Max address space   SOFT   HARD   bytes` leaves beside `VmSize:`; `None` where nothing is limited.
+fn unmapped(limits: &str, status: &str) -> Option<u64> {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max address space"))?;
+    let most: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(most.saturating_sub(kib_of(status, "VmSize:")?))
 }
 
 #[cfg(test)]
@@ -167,8 +177,13 @@ mod tests {
     #[test]
     fn what_is_available_is_read_from_the_systems_own_table() {
         let text = "MemTotal:  24 kB\nMemFree: 1 kB\nMemAvailable:    2048 kB\nBuffers: 3 kB\n";
-        assert_eq!(available(text), Some(2 << 20));
-        assert_eq!(available("MemTotal: 24 kB\n"), None);
-        assert_eq!(available("MemAvailable: many kB\n"), None);
+        assert_eq!(kib_of(text, "MemAvailable:"), Some(2 << 20));
+        assert_eq!(kib_of("MemTotal: 24 kB\n", "MemAvailable:"), None);
+        assert_eq!(kib_of("MemAvailable: many kB\n", "MemAvailable:"), None);
+        let limits = |soft: &str| format!("Max address space         {soft}  unlimited  bytes\n");
+        let status = "VmPeak: 9 kB\nVmSize:     1 kB\n";
+        assert_eq!(unmapped(&limits("3072"), status), Some(2048));
+        assert_eq!(unmapped(&limits("512"), status), Some(0));
+        assert_eq!(unmapped(&limits("unlimited"), status), None);
     }
 }

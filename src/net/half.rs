@@ -41,7 +41,13 @@ impl std::fmt::Display for Half {
 /// The network with its encoder in f16 if `picked` can and no mask changes, else as it was; [`Sam2::half`] tells which.
 #[must_use]
 pub fn halved_where_safe(sam: Sam2, picked: &Picked) -> Sam2 {
-    let (mut sam, found) = match compared(&sam, picked) {
+    let found = compared(&sam, picked);
+    chosen(sam, found)
+}
+
+/// The halved network of [`compared`] where hardly a mask pixel differs, else `sam`.
+fn chosen(sam: Sam2, compared: Result<(Sam2, f64), String>) -> Sam2 {
+    let (mut sam, found) = match compared {
         Ok((half, changed)) if changed <= MOST_CHANGED => (half, Half::Used(changed)),
         Ok((_, changed)) => {
             (sam, Half::Refused(format!("{:.2} % of mask pixels would differ", changed * 100.0)))
@@ -142,5 +148,32 @@ mod tests {
         assert_eq!(sam.image_encoder.dtype(), DType::F32);
         assert_eq!(halved(&sam).image_encoder.dtype(), DType::F16);
         assert_eq!(changed(&sam, &sam, 0, &cpu.device), Ok(0.0));
+    }
+
+    #[test]
+    fn half_precision_that_changes_masks_is_refused() {
+        struct ToNan;
+        impl ModuleMapper for ToNan {
+            fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+                param.map(|weight| weight * f32::NAN)
+            }
+        }
+        let cpu = pick(DeviceWant::Cpu).expect("there is always a CPU");
+        let card = crate::net::cards::known("sam2.1-tiny").expect("a card");
+        let sam = card.network.at_size(64).init(&cpu.device);
+        let found = |changed: f64| {
+            let sam = chosen(sam.clone(), Ok((halved(&sam), changed)));
+            (sam.image_encoder.dtype(), sam.half().expect("an answer").to_string())
+        };
+        let (kept, words) = found(1.2 * MOST_CHANGED);
+        assert_eq!(kept, DType::F32);
+        assert_eq!(words, "encoder in f32, f16 refused: 0.06 % of mask pixels would differ");
+        let (used, words) = found(MOST_CHANGED);
+        assert_eq!(used, DType::F16);
+        assert_eq!(words, "encoder in f16 (0.050 % of mask pixels differ)");
+        // What overflows is a change of every pixel.
+        let mut broken = sam.clone();
+        broken.image_encoder = broken.image_encoder.map(&mut ToNan);
+        assert_eq!(changed(&sam, &broken, 0, &cpu.device), Ok(1.0));
     }
 }

@@ -4,7 +4,9 @@
 //! the interval holds both.
 
 use super::config::StudyConfig;
+use super::report::{lead_with_interval, with_interval};
 use super::simulate::Setting;
+use super::stats::Interval;
 use super::tables::{Tables, Versus};
 
 /// Advantage at two points that the paper states for sets the networks never saw, IoU.
@@ -61,8 +63,8 @@ pub fn judged(config: &StudyConfig, tables: &Tables) -> Vec<Claim> {
                     "after ten boundary points Dice is {least:.2} or more ({})",
                     setting.name()
                 ),
-                verdict: verdict(dice.mean, dice.low, least),
-                evidence: format!("{:.3} [{:.3}, {:.3}]", dice.mean, dice.low, dice.high),
+                verdict: verdict(dice, least),
+                evidence: with_interval(dice, "image"),
             });
         }
     }
@@ -70,8 +72,8 @@ pub fn judged(config: &StudyConfig, tables: &Tables) -> Vec<Claim> {
 }
 
 /// Whether a figure reaches `least`, and whether its whole interval does.
-pub(super) fn verdict(mean: f64, low: f64, least: f64) -> Verdict {
-    match (mean >= least, low >= least) {
+pub(super) fn verdict(figure: Interval, least: f64) -> Verdict {
+    match (figure.mean >= least, figure.is_surely(least)) {
         (false, _) => Verdict::Fails,
         (true, false) => Verdict::NotShown,
         (true, true) => Verdict::Holds,
@@ -81,7 +83,7 @@ pub(super) fn verdict(mean: f64, low: f64, least: f64) -> Verdict {
 /// Fig. 2: boundary points are ahead whatever their number.
 fn everywhere(setting: Setting, versus: &[&Versus]) -> Option<Claim> {
     let lead = |v: &&&Versus| v.difference.mean > 0.0;
-    let certain = |v: &&&Versus| v.difference.low > 0.0;
+    let certain = |v: &&&Versus| v.difference.range.is_some_and(|[low, _]| low > 0.0);
     let (ahead, sure) = (versus.iter().filter(lead).count(), versus.iter().filter(certain).count());
     let verdict = match versus.len() {
         0 => return None,
@@ -91,15 +93,15 @@ fn everywhere(setting: Setting, versus: &[&Versus]) -> Option<Claim> {
     };
     let telling = |v: &&&Versus| match verdict {
         Verdict::Holds => true,
-        Verdict::NotShown => v.difference.low <= 0.0,
+        Verdict::NotShown => !certain(v),
         Verdict::Fails => v.difference.mean <= 0.0,
     };
     let listed: Vec<String> = versus
         .iter()
         .filter(telling)
         .map(|v| {
-            let (k, d) = (v.points.unwrap_or_default(), v.difference);
-            format!("{k}: {:+.3} [{:+.3}, {:+.3}]", d.mean, d.low, d.high)
+            let k = v.points.unwrap_or_default();
+            format!("{k}: {}", lead_with_interval(v.difference, "image"))
         })
         .collect();
     let open: Vec<String> = versus
@@ -129,15 +131,14 @@ fn lead_at_two(two: &Versus) -> Claim {
         sentence: format!(
             "with two points boundary points are {ZERO_SHOT_LEAD:.2} IoU ahead of region points (zero-shot)"
         ),
-        verdict: verdict(d.mean, d.low, ZERO_SHOT_LEAD),
-        evidence: format!("{:+.3} [{:+.3}, {:+.3}]", d.mean, d.low, d.high),
+        verdict: verdict(d, ZERO_SHOT_LEAD),
+        evidence: lead_with_interval(d, "image"),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::config::from_text;
-    use super::super::stats::Interval;
     use super::super::tables::Row;
     use super::*;
     use std::path::Path;
@@ -152,7 +153,7 @@ mod tests {
             set: Some(0),
             arms: [0, 1],
             points: Some(points),
-            difference: Interval { mean, low, high: mean + 0.1 },
+            difference: Interval { mean, range: Some([low, mean + 0.1]) },
             tested: None,
         };
         let row = |dice: f64| Row {
@@ -160,7 +161,7 @@ mod tests {
             set: Some(0),
             arm: 0,
             points: Some(10),
-            dice: Interval { mean: dice, low: dice - 0.01, high: dice },
+            dice: Interval { mean: dice, range: Some([dice - 0.01, dice]) },
             iou: Interval::default(),
         };
         let verdicts = |one: (f64, f64), two: (f64, f64), dice| {

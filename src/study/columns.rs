@@ -18,10 +18,11 @@ pub(super) enum Field {
     Real(Option<f64>, usize, usize),
     /// Mean clicks to a goal, and the share that never gets there: two columns of the CSV.
     Clicks(f64, f64),
-    /// A mean and its interval: three columns of the CSV.
+    /// A mean and its interval, which may be missing: three columns of the CSV.
     Mean(Interval),
-    /// A test: number of images, rank sum and p in the CSV, p alone in the report.
-    Test(Option<Tested>),
+    /// A test and whether there were images enough for one: number of images, rank sum and p in the CSV, p alone in the
+    /// report.
+    Test(Option<Tested>, bool),
 }
 
 /// What is read from a row.
@@ -72,8 +73,8 @@ impl Field {
                 value.map_or_else(String::new, |v| format!("{v:.digits$}"))
             }
             Self::Clicks(clicks, never) => format!("{clicks:.4},{never:.4}"),
-            Self::Mean(i) => format!("{:.6},{:.6},{:.6}", i.mean, i.low, i.high),
-            Self::Test(tested) => tested.map_or_else(
+            Self::Mean(i) => mean_in_csv(*i),
+            Self::Test(tested, _) => tested.map_or_else(
                 || "0,,".to_owned(),
                 |t| format!("{},{},{:.6e}", t.pairs, t.statistic, t.p),
             ),
@@ -89,11 +90,19 @@ impl Field {
                 value.map_or_else(|| "-".to_owned(), |v| format!("{v:.digits$}"))
             }
             Self::Clicks(clicks, never) => format!("{clicks:.2} ({:.0} %)", 100.0 * never),
-            Self::Mean(interval) => with_interval(*interval),
-            Self::Test(tested) => {
-                tested.map_or_else(|| "no difference".to_owned(), |t| p_value(t.p))
-            }
+            Self::Mean(interval) => with_interval(*interval, "image"),
+            Self::Test(Some(tested), _) => p_value(tested.p),
+            Self::Test(None, true) => "no difference".to_owned(),
+            Self::Test(None, false) => "no test".to_owned(),
         }
+    }
+}
+
+/// A mean and the ends of its interval, which stay empty where there is none.
+pub(super) fn mean_in_csv(i: Interval) -> String {
+    match i.range {
+        Some([low, high]) => format!("{:.6},{low:.6},{high:.6}", i.mean),
+        None => format!("{:.6},,", i.mean),
     }
 }
 

@@ -96,7 +96,7 @@ impl Figure {
             |value: fn(&(f64, Interval)) -> f64, from: f64| all().map(value).fold(from, f64::max);
         let (left, right) = (low(|p| p.0, f64::INFINITY), high(|p| p.0, f64::NEG_INFINITY));
         let (left, right) = if left < right { (left, right) } else { (0.0, 1.0) };
-        let bottom = (10.0 * low(|p| p.1.low, 1.0)).floor() / 10.0;
+        let bottom = (10.0 * low(|p| p.1.ends()[0], 1.0)).floor() / 10.0;
         let mut chart = ChartBuilder::on(&plot)
             .caption(&self.title, (FONT, s(24)))
             .margin(s(10))
@@ -120,8 +120,8 @@ impl Figure {
             .map_err(failed)?;
         for (at, line) in self.lines.iter().enumerate() {
             let colour = COLOURS[at % COLOURS.len()];
-            let upper = line.points.iter().map(|(x, i)| (*x, i.high));
-            let lower = line.points.iter().rev().map(|(x, i)| (*x, i.low));
+            let upper = line.points.iter().map(|(x, i)| (*x, i.ends()[1]));
+            let lower = line.points.iter().rev().map(|(x, i)| (*x, i.ends()[0]));
             let ribbon = Polygon::new(upper.chain(lower).collect::<Vec<_>>(), colour.mix(0.1));
             chart.draw_series([ribbon]).map_err(failed)?;
         }
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn both_files_show_the_lines() {
-        let at = |mean: f64| Interval { mean, low: mean - 0.05, high: mean + 0.05 };
+        let at = |mean: f64| Interval { mean, range: Some([mean - 0.05, mean + 0.05]) };
         let line = |name: &str, dashed, up| Line {
             name: name.into(),
             dashed,

@@ -20,8 +20,8 @@ use crate::domain::shown;
 use crate::export::write_atomic;
 use crate::learn::evaluate::Placing;
 
-/// Numbers of points that the tables of the report show; the CSV has all.
-const SHOWN: [usize; 8] = [1, 2, 3, 4, 5, 7, 10, 20];
+/// Numbers of points that the tables of the report show, those of the paper's Table 4 and the cap; the CSV has all.
+const SHOWN: [usize; 11] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20];
 
 /// Writes report, tables and figures into the folder `out`, each whole or not at all; gives their paths, the report
 /// first.
@@ -80,8 +80,20 @@ pub(in crate::study) fn cell(text: &str) -> String {
     shown(text).replace('|', "\\|")
 }
 
-pub(in crate::study) fn with_interval(i: Interval) -> String {
-    format!("{:.3} [{:.3}, {:.3}]", i.mean, i.low, i.high)
+/// A mean with its interval; where there is none, because there is but one image or one structure (`of`), it says so.
+pub(in crate::study) fn with_interval(i: Interval, of: &str) -> String {
+    match i.range {
+        Some([low, high]) => format!("{:.3} [{low:.3}, {high:.3}]", i.mean),
+        None => format!("{:.3} (one {of}: no interval)", i.mean),
+    }
+}
+
+/// The same of a difference, with its sign.
+pub(in crate::study) fn lead_with_interval(i: Interval, of: &str) -> String {
+    match i.range {
+        Some([low, high]) => format!("{:+.3} [{low:+.3}, {high:+.3}]", i.mean),
+        None => format!("{:+.3} (one {of}: no interval)", i.mean),
+    }
 }
 
 /// A probability as people print it.
@@ -310,7 +322,7 @@ impl Report<'_> {
             text,
             "Boundary points: the first anywhere on the contour, the second furthest from it, then where the contour shown \
              is furthest away. Region points: the centre of the larger error. {noise}{note}Everything is judged at the \
-             size of the image. Intervals: 95 %, {} bootstrap draws of images. p: Wilcoxon's signed-rank test, two-sided, \
+             size of the image. Intervals: 95 %, {} bootstrap draws of images, none where a set has one image. p: Wilcoxon's signed-rank test, two-sided, \
              of the mean IoU of the images; not corrected for the number of tests. Seed {}.",
             c.bootstrap, c.seed
         );

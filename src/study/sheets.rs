@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use super::columns::{self, Column, Field, quoted};
+use super::columns::{self, Column, Field, mean_in_csv, quoted};
 use super::config::StudyConfig;
 use super::simulate::{Outcome, Setting};
 use super::stats::{Interval, Tested};
@@ -57,7 +57,11 @@ const AGAINST: [Column<Against>; 6] = [
         title: Some("difference [95 %]"),
         field: |a| Field::Mean(a.difference),
     },
-    Column { name: "images,rank_sum,p", title: Some("p"), field: |a| Field::Test(a.tested) },
+    Column {
+        name: "images,rank_sum,p",
+        title: Some("p"),
+        field: |a| Field::Test(a.tested, a.difference.range.is_some()),
+    },
 ];
 
 /// What the tables are made of.
@@ -77,19 +81,14 @@ impl Sheets<'_> {
             String::from("setting,set,arm,points,dice,dice_low,dice_high,iou,iou_low,iou_high\r\n");
         for r in &self.tables.rows {
             let points = r.points.map_or_else(|| "mean".to_owned(), |k| k.to_string());
-            let (d, i) = (r.dice, r.iou);
             let _ = write!(
                 text,
-                "{},{},{},{points},{:.6},{:.6},{:.6},{:.6},{:.6},{:.6}\r\n",
+                "{},{},{},{points},{},{}\r\n",
                 r.setting.name(),
                 quoted(&self.plain_set(r.set)),
                 quoted(&self.config.arms[r.arm].name),
-                d.mean,
-                d.low,
-                d.high,
-                i.mean,
-                i.low,
-                i.high
+                mean_in_csv(r.dice),
+                mean_in_csv(r.iou)
             );
         }
         text

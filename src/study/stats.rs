@@ -27,13 +27,13 @@ pub struct Tested {
 /// Wilcoxon's signed-rank test of `a` against `b`, two-sided.
 ///
 /// Pairs that are equal are left out. Up to 50 pairs without equal pairs or ties the distribution is exact; otherwise
-/// it is normal, with the variance reduced for ties and without correction for continuity. `None` when no pair
-/// differs, or a value is not finite. Values without a partner are ignored.
+/// it is normal, with the variance reduced for ties and without correction for continuity. `None` for fewer than two
+/// pairs, when no pair differs, or a value is not finite. Values without a partner are ignored.
 #[must_use]
 pub fn wilcoxon(a: &[f64], b: &[f64]) -> Option<Tested> {
     let all = differences(a, b)?;
     let mut sizes: Vec<f64> = all.iter().copied().filter(|d| *d != 0.0).collect();
-    if sizes.is_empty() {
+    if sizes.is_empty() || all.len() < 2 {
         return None;
     }
     sizes.sort_by(|p, q| p.abs().total_cmp(&q.abs()));
@@ -110,17 +110,31 @@ pub fn mean(values: &[f64]) -> f64 {
 pub struct Interval {
     /// The mean of the data themselves.
     pub mean: f64,
-    /// 2.5 % of the resampled means are lower.
-    pub low: f64,
-    /// 2.5 % are higher.
-    pub high: f64,
+    /// 2.5 % of the resampled means are lower than the first and 2.5 % higher than the second; `None` where a set has one
+    /// image alone, from which nothing can be drawn but itself.
+    pub range: Option<[f64; 2]>,
+}
+
+impl Interval {
+    /// The range, or the mean twice where there is none; for drawing.
+    #[must_use]
+    pub fn ends(&self) -> [f64; 2] {
+        self.range.unwrap_or([self.mean; 2])
+    }
+
+    /// Whether all of the range is `least` or more.
+    #[must_use]
+    pub fn is_surely(&self, least: f64) -> bool {
+        self.range.is_some_and(|[low, _]| low >= least)
+    }
 }
 
 /// The mean of `sets` with its percentile bootstrap interval.
 ///
 /// A set is a list of images, an image the values of its structures. Images are drawn, not structures, as those of one
 /// image are no independent evidence; each set is drawn for itself, and the figure is the mean over sets of the mean
-/// over structures. Sets without a value are left out. The same seed gives the same interval.
+/// over structures. Sets without a value are left out. Where a set has a single image there is a mean and no interval. The
+/// same seed gives the same interval.
 #[must_use]
 pub fn bootstrap(sets: &[Vec<Vec<f64>>], rounds: usize, seed: u64) -> Interval {
     let sums = |set: &Vec<Vec<f64>>| -> Vec<(f64, usize)> {
@@ -138,8 +152,8 @@ pub fn bootstrap(sets: &[Vec<Vec<f64>>], rounds: usize, seed: u64) -> Interval {
         mean(&means)
     };
     let found = whole(&mut |set| mean_of(&mut set.iter().copied()));
-    if sets.is_empty() || rounds == 0 {
-        return Interval { mean: found, low: found, high: found };
+    if sets.is_empty() || rounds == 0 || sets.iter().any(|set| set.len() < 2) {
+        return Interval { mean: found, range: None };
     }
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut means: Vec<f64> = (0..rounds)
@@ -149,7 +163,8 @@ pub fn bootstrap(sets: &[Vec<Vec<f64>>], rounds: usize, seed: u64) -> Interval {
         .collect();
     means.sort_by(f64::total_cmp);
     let tail = (1.0 - CONFIDENCE) / 2.0;
-    Interval { mean: found, low: percentile(&means, tail), high: percentile(&means, 1.0 - tail) }
+    let range = [tail, 1.0 - tail].map(|part| percentile(&means, part));
+    Interval { mean: found, range: Some(range) }
 }
 
 /// The value below which the share `part` of `sorted` lies, linear in between as in NumPy.
@@ -206,6 +221,7 @@ mod tests {
     fn without_a_difference_there_is_no_figure() {
         assert_eq!(wilcoxon(&A, &A), None);
         assert_eq!(wilcoxon(&[], &[]), None);
+        assert_eq!(wilcoxon(&[3.0], &[1.0]), None);
         assert_eq!(wilcoxon(&[1.0, f64::NAN], &[0.0, 0.0]), None);
         assert_eq!(paired_t(&[3.0], &[1.0]), None);
         assert_eq!(paired_t(&[3.0, 4.0], &[1.0, 2.0]), None);
@@ -220,13 +236,17 @@ mod tests {
         // stats.bootstrap((A,), numpy.mean, method="percentile", n_resamples=9999) of three seeds: 11.008 to 11.033 and
         // 14.875 to 14.950.
         close(found.mean, A.iter().sum::<f64>() / 12.0);
-        assert!((found.low - 11.02).abs() < 0.1 && (found.high - 14.91).abs() < 0.1, "{found:?}");
+        let [low, high] = found.range.expect("twelve images");
+        assert!((low - 11.02).abs() < 0.1 && (high - 14.91).abs() < 0.1, "{found:?}");
         // Two structures of one image are one draw: the interval is that of the images.
         let doubled: Vec<Vec<f64>> = A.iter().map(|v| vec![*v, *v]).collect();
         assert_eq!(bootstrap(&[doubled], 9999, 7), found);
         // Every set weighs the same, whatever its size.
         let other = vec![vec![0.0]];
-        close(bootstrap(&[set, other, Vec::new()], 10, 1).mean, found.mean / 2.0);
+        let both = bootstrap(&[set, other, Vec::new()], 10, 1);
+        close(both.mean, found.mean / 2.0);
+        // One image is no evidence of how images differ.
+        assert_eq!((both.range, both.is_surely(0.0)), (None, false));
         assert_eq!(bootstrap(&[], 10, 1), Interval::default());
     }
 }

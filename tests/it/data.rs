@@ -10,7 +10,7 @@ use sonomark::learn::data::layouts::{LAYOUTS, named};
 use sonomark::learn::data::manifest::Manifest;
 use sonomark::learn::dataset::{DataError, DataSource, Pick, StillSet, load_clips};
 
-const SIZE: (u32, u32) = (56, 48);
+pub(crate) const SIZE: (u32, u32) = (56, 48);
 
 /// Texture of its own for every seed, and a bright disc.
 fn gray(seed: u64, x: u32, y: u32) -> u8 {
@@ -29,7 +29,7 @@ fn inside(seed: u64, x: u32, y: u32) -> bool {
     (x as f32 + 0.5 - cx).hypot(y as f32 + 0.5 - cy) <= 11.0
 }
 
-fn save(path: &Path, size: (u32, u32), value: impl Fn(u32, u32) -> u8) {
+pub(crate) fn save(path: &Path, size: (u32, u32), value: impl Fn(u32, u32) -> u8) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     image::GrayImage::from_fn(size.0, size.1, |x, y| image::Luma([value(x, y)]))
         .save(path)
@@ -152,7 +152,7 @@ fn pickled(seed: u64) -> Vec<u8> {
 }
 
 /// The set `kind` as its authors publish it, a few images of it.
-fn miniature(kind: &str, dir: &Path) {
+pub(crate) fn miniature(kind: &str, dir: &Path) {
     match kind {
         "liver" => {
             for n in 1..4 {

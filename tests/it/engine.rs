@@ -133,7 +133,7 @@ pub(crate) fn points(n: usize) -> FramePrompts {
     FramePrompts { points, ..FramePrompts::default() }
 }
 
-fn track(first: usize, last: usize, prompted: usize) -> Track {
+pub(crate) fn track(first: usize, last: usize, prompted: usize) -> Track {
     let mut track = Track::new("nerve", 0);
     track.windows = vec![Window { first, last }];
     let prompt = Prompt::Point { kind: PointKind::Boundary, at: PointPx::new(1.0, 1.0) };

@@ -8,7 +8,8 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 use sonomark::net::import::keys_of;
 
-use crate::golden_weights::{fixture, full_set, golden_card, portable_file};
+use crate::golden_weights::{SEED, fixture, full_set, golden_card, portable_array, portable_file};
+use crate::torch_file::{Saved, saved_call, saved_model};
 
 /// A home folder of its own with the program in it.
 struct Home(tempfile::TempDir);
@@ -201,6 +202,111 @@ fn hostile_files_end_in_a_sentence_and_run_nothing() {
         assert!(home.entries().is_empty(), "{name}: {:?}", home.entries());
     }
     assert!(!touched.exists());
+}
+
+#[test]
+fn a_torch_file_that_calls_a_program_is_read_without_calling_it() {
+    let home = Home::new();
+    let touched = home.0.path().join("touched");
+    let command = format!("touch {}", text(&touched));
+    let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = golden_keys()
+        .into_iter()
+        .map(|(key, shape)| {
+            let values = portable_array(&key, &shape, SEED);
+            let bytes = values.into_iter().flat_map(f32::to_le_bytes).collect();
+            (key, shape, bytes)
+        })
+        .collect();
+    let card = fixture("card.yaml");
+    let import = |name: &str, bytes: &[u8]| {
+        let file = home.write(name, bytes);
+        home.run(&["models", "import", text(&file), "--card", text(&card), "--json"])
+    };
+    let whole = |called: Option<&str>| -> Vec<(&str, Saved<'_>)> {
+        tensors
+            .iter()
+            .map(|(key, shape, bytes)| match called == Some(key.as_str()) {
+                true => (key.as_str(), Saved::Call(&command)),
+                false => (key.as_str(), Saved::Tensor("FloatStorage", shape, bytes)),
+            })
+            .collect()
+    };
+    // The layout is the real one: without the call it is a network.
+    let honest = json(&import("honest.pt", &saved_model(&whole(None))));
+    assert_eq!(honest["tensors"], 359);
+    let refused = import("evil.pt", &saved_model(&whole(Some("no_mem_embed"))));
+    assert_eq!(refused.status.code(), Some(1), "{}", told(&refused));
+    assert!(told(&refused).contains("1 missing:\n    no_mem_embed"), "{}", told(&refused));
+    let refused = import("call.pt", &saved_call(&command));
+    assert_eq!(refused.status.code(), Some(1), "{}", told(&refused));
+    assert_eq!(home.entries(), ["honest.safetensors", "honest.yaml"]);
+    assert!(!touched.exists(), "the call was made");
+}
+
+#[test]
+fn a_file_that_asks_for_too_much_memory_ends_its_reader_with_a_sentence() {
+    let home = Home::new();
+    // A byte becomes an object; twenty million of them are more than the reader may hold.
+    let file = home.write("wide.pt", &[b"\x80\x02", &vec![b'N'; 20_000_000][..], b"."].concat());
+    let refused = home.run(&["models", "import", text(&file)]);
+    assert_eq!(refused.status.code(), Some(1), "{}", told(&refused));
+    let words = ["wide.pt could not be read within 1062 MiB and 600 s", "memory allocation of"];
+    assert!(words.iter().all(|word| told(&refused).contains(word)), "{}", told(&refused));
+    assert!(told(&refused).contains("nothing was imported"), "{}", told(&refused));
+    assert!(home.entries().is_empty(), "{:?}", home.entries());
+}
+
+#[test]
+fn a_whole_published_size_is_recognised_and_its_512_px_card_is_taken_where_it_is_asked_for() {
+    let home = Home::new();
+    let keys = keys_of(&sonomark::net::cards::known("sam2.1-tiny").unwrap().network);
+    let most = keys.values().map(|shape| shape.iter().product::<usize>()).max().unwrap();
+    let zeros = vec![0; 2 * most];
+    let bytes = |shape: &[usize]| &zeros[..2 * shape.iter().product::<usize>()];
+    let views = keys.iter().map(|(key, shape)| {
+        let (dtype, bytes) = (safetensors::Dtype::F16, bytes(shape));
+        (key, safetensors::tensor::TensorView::new(dtype, shape.clone(), bytes).unwrap())
+    });
+    let plain = home.0.path().join("plain.safetensors");
+    safetensors::serialize_to_file(views, None, &plain).unwrap();
+    // As MedSAM2 is published: `{"model": ..}` in a file of PyTorch's.
+    let values = keys
+        .iter()
+        .map(|(key, shape)| (key.as_str(), Saved::Tensor("HalfStorage", shape, bytes(shape))));
+    let values: Vec<(&str, Saved<'_>)> = values.collect();
+    let medsam = home.write("MedSAM2.pt", &saved_model(&values));
+    let at_512 = ["--card", "sam2.1-tiny-512"];
+    for (file, card, wanted, pixels) in [
+        (&plain, &[][..], ("plain", "sam2.1-tiny"), 1024),
+        (&medsam, &at_512[..], ("MedSAM2", "sam2.1-tiny-512"), 512),
+    ] {
+        let import = [&["models", "import", text(file), "--json"], card].concat();
+        let report = json(&home.run(&import));
+        assert_eq!(
+            (report["name"].as_str(), report["recognised"].as_str()),
+            (Some(wanted.0), Some(wanted.1))
+        );
+        assert_eq!(report["tensors"], keys.len());
+        let info = json(&home.run(&["models", "info", wanted.0, "--json"]));
+        assert_eq!(
+            (info["image_size"].as_u64(), info["boundary"].as_bool()),
+            (Some(pixels), Some(false))
+        );
+        assert_eq!((&info["sha256"], &info["tensors"]), (&report["sha256"], &report["tensors"]));
+        let weights = PathBuf::from(info["weights"].as_str().unwrap());
+        assert_eq!(weights, home.models().join(format!("{}.safetensors", wanted.0)));
+        let told = String::from_utf8(home.run(&["models", "info", wanted.0]).stdout).unwrap();
+        assert!(told.contains(&format!("input     {pixels} x {pixels} px, stretched")), "{told}");
+        assert!(told.contains("prompts   boundary points bridged by a curve"), "{told}");
+        let name = file.file_name().unwrap().to_str().unwrap();
+        assert!(
+            told.contains(&format!("lineage   facebookresearch/sam2; {name} (SHA-256 ")),
+            "{told}"
+        );
+    }
+    let verified = json(&home.run(&["models", "verify", "--json"]));
+    let row = |name: &str| serde_json::json!({ "name": name, "ok": true, "why": null });
+    assert_eq!(verified, serde_json::json!([row("MedSAM2"), row("plain")]));
 }
 
 #[test]

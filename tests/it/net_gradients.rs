@@ -158,4 +158,9 @@ fn net_the_comparison_of_gradients_reaches_all_but_the_encoder() {
     let weights = golden_model(&card.network, &cpu).to_safetensors().unwrap();
     let gap = gradient_gap(&card, &weights, [&cpu, &cpu]).unwrap();
     assert!(gap.parameters > 100 && gap.apart == 0.0, "{gap:?}");
+    // Numbers that are none are as far apart as can be, also from themselves.
+    let mut broken = golden_model(&card.network, &cpu);
+    broken.no_mem_embed = broken.no_mem_embed.map(|weight| weight * f32::NAN);
+    let gap = gradient_gap(&card, &broken.to_safetensors().unwrap(), [&cpu, &cpu]).unwrap();
+    assert!(gap.apart == f32::INFINITY && !gap.parameter.is_empty(), "{gap:?}");
 }

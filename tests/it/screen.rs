@@ -15,7 +15,7 @@ use sonomark::tui::view::{self, Canvas, Look, palette};
 
 use crate::update::{kind, model, model_with, press, tell};
 
-fn resized(columns: u16, rows: u16) -> Model {
+pub(crate) fn resized(columns: u16, rows: u16) -> Model {
     let mut model = model(40);
     update(&mut model, Msg::Resized(Grid { columns, rows, cell_px: (8, 16) }));
     model

@@ -18,6 +18,7 @@ use sonomark::study::{StudyError, config};
 
 use crate::learn::drifting_clip;
 use crate::pty_harness::{Answers, Harness};
+use crate::stock::stock_files;
 
 /// Long enough for a machine that compiles meanwhile.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -46,6 +47,7 @@ arms:
   - {name: SAMUSA, prompt: boundary, train: true}
   - {name: no step, prompt: boundary, train: true, contour_step: false, curve: false}
   - {name: SAM2-US, prompt: region, train: true}
+  - {name: stock, prompt: boundary, card: stock.yaml, trained_on: []}
 clips:
   - {name: drift, path: clips}
 clip_arms:
@@ -54,6 +56,7 @@ clip_arms:
   - {name: told, prompt: region, train: true}
   - {name: copy, baseline: copy}
   - {name: motion, baseline: motion}
+  - {name: stock, prompt: boundary, card: stock.yaml, motion: false}
 ";
 
 /// A set of bright ellipses `long` times as wide as high: two to learn from, two to judge on.
@@ -91,6 +94,7 @@ fn a_simulated_study_resumes_and_writes_report_tables_and_figures() {
     let file = home.path().join("study.yaml");
     fs::write(&file, CONFIG).unwrap();
     fs::write(home.path().join("tiny.yaml"), CARD).unwrap();
+    stock_files(home.path());
     set(&home.path().join("round"), 1.0);
     set(&home.path().join("long"), 1.8);
     let clips = home.path().join("clips");
@@ -132,13 +136,22 @@ fn a_simulated_study_resumes_and_writes_report_tables_and_figures() {
     let first = report.split("\n\n").nth(1).unwrap();
     assert!(first.contains("of the paper"), "{first}");
     assert!(first.contains("difference at") && first.contains("zero-shot"), "{first}");
-    // Four arms, three numbers of points and their mean, two sets and their mean, two settings.
-    assert_eq!(rows(&out.join("overlap.csv")).len(), 1 + 4 * 4 * 3 * 2);
-    assert_eq!(rows(&out.join("tests.csv")).len(), 1 + 6 * 4 * 3 * 2);
+    // Four arms, three numbers of points and their mean, two sets and their mean, two settings; weights that never saw a set
+    // are a fifth arm of one of them.
+    assert_eq!(rows(&out.join("overlap.csv")).len(), 1 + (4 + 5) * 4 * 3);
+    assert_eq!(rows(&out.join("tests.csv")).len(), 1 + (6 + 10) * 4 * 3);
     // Two structures of each set: once for the polygon, in both settings for the networks.
     let objects = rows(&out.join("objects.csv"));
     let of = |arm: &str| objects.iter().filter(|r| r[2] == arm && r[5] == "1").count();
-    assert_eq!([of("polygon"), of("SAMUSA"), of("no step"), of("SAM2-US")], [4, 8, 8, 8]);
+    let counts = ["polygon", "SAMUSA", "no step", "SAM2-US", "stock"].map(of);
+    assert_eq!(counts, [4, 8, 8, 8, 4]);
+    // Boundary points reach published weights by the bridge, and the contour goes through them.
+    let stock: Vec<f64> = objects
+        .iter()
+        .filter(|r| r[2] == "stock" && r[5] == "3")
+        .map(|r| r[7].parse().unwrap())
+        .collect();
+    assert!(stock.len() == 4 && stock.iter().all(|iou| *iou > 0.4), "{stock:?}");
     for setting in Setting::ALL {
         let png = fs::read(out.join(format!("iou-{}.png", setting.name()))).unwrap();
         assert!(image::load_from_memory(&png).unwrap().width() > 1000);
@@ -149,7 +162,7 @@ fn a_simulated_study_resumes_and_writes_report_tables_and_figures() {
     // One structure, eight propagations; what moves with the tissue is ahead of what stays, and only a network without
     // windows decides frames outside them.
     let clips = rows(&out.join("clips.csv"));
-    assert_eq!(clips.len(), 1 + 5 * 8);
+    assert_eq!(clips.len(), 1 + 6 * 8);
     let last = |arm: &str, column: usize| -> f64 {
         let row = clips.iter().rfind(|r| r[1] == arm).unwrap();
         row[column].parse().unwrap()
@@ -157,6 +170,14 @@ fn a_simulated_study_resumes_and_writes_report_tables_and_figures() {
     assert!(last("motion", 6) > 0.75 && last("motion", 7) <= last("copy", 7), "{clips:?}");
     assert!(last("plain", 8) > last("told", 8) && last("told", 9) == 0.0, "{clips:?}");
     assert!(report.contains("## Clips: drift") && first.contains("windows help region points"));
+    assert!(last("stock", 7) > 0.0, "{clips:?}");
+    // One structure says nothing of how structures differ.
+    let on_clips = report.split("## Clips: drift").nth(1).unwrap();
+    let compared = on_clips.lines().find(|line| line.starts_with("| ours - copy |")).unwrap();
+    assert!(compared.ends_with("(one structure: no interval) | no test |"), "{compared}");
+    let table = on_clips.lines().find(|line| line.starts_with("| ours |")).unwrap();
+    assert_eq!(table.matches("(one structure: no interval)").count(), 2, "{table}");
+    assert!(first.contains("(one structure: no interval)"), "{first}");
     assert!(fs::read_to_string(out.join("clips-1.svg")).unwrap().contains("motion"));
 
     // Nothing is computed twice, and one damaged file is computed again.

@@ -12,8 +12,9 @@ use crate::study::claims::{Claim, verdict};
 use crate::study::columns::quoted;
 use crate::study::config::{ClipArmKind, StudyConfig};
 use crate::study::figure::{Figure, Line};
-use crate::study::report::{cell, p_value, with_interval};
+use crate::study::report::{cell, lead_with_interval, p_value, with_interval};
 use crate::study::simulate::Outcome;
+use crate::study::stats::Interval;
 
 /// Fewer cannot differ significantly whatever they show: six pairs are the least for a p below .05.
 const LEAST_STRUCTURES: usize = 6;
@@ -29,10 +30,11 @@ pub(in crate::study) fn markdown(config: &StudyConfig, outcome: &Outcome) -> Str
         let name = cell(&clips.name);
         let _ = writeln!(
             text,
-            "## Clips: {name}\n\n{} structures, SHA-256 {}. Five points on the first frame, propagation to the end, five more \
+            "## Clips: {name}\n\n{} structure{}, SHA-256 {}. Five points on the first frame, propagation to the end, five more \
              where IoU first falls below .75, up to seven times; IoU inside the true windows, without prompted frames.\n\n\
              ![Mean IoU by propagation]({}.svg)\n",
             first.traces.len(),
+            if first.traces.len() == 1 { "" } else { "s" },
             outcome.clip_hashes[set],
             stem(set),
         );
@@ -48,8 +50,8 @@ pub(in crate::study) fn markdown(config: &StudyConfig, outcome: &Outcome) -> Str
                 text,
                 "| {} | {} | {} | {dice:.3} / {:.3} | {:.2} | {:.1} | {:.1} | {:.1} |",
                 cell(&config.clip_arms[c.arm].name),
-                with_interval(round(0)),
-                with_interval(round(last)),
+                with_interval(round(0), "structure"),
+                with_interval(round(last), "structure"),
                 c.mean(mean_iou),
                 c.mean(|t| t.prompted as f64),
                 c.mean(|t| t.decided as f64),
@@ -64,9 +66,14 @@ pub(in crate::study) fn markdown(config: &StudyConfig, outcome: &Outcome) -> Str
         );
         for other in &cells[1..] {
             let (difference, tested) = against(config, first, other);
-            let p = tested.map_or_else(|| "no difference".to_owned(), |t| p_value(t.p));
+            let p = match tested {
+                Some(tested) => p_value(tested.p),
+                None if difference.range.is_none() => "no test".to_owned(),
+                None => "no difference".to_owned(),
+            };
             let [a, b] = [first, other].map(|c| cell(&config.clip_arms[c.arm].name));
-            let _ = writeln!(text, "| {a} - {b} | {} | {p} |", with_interval(difference));
+            let _ =
+                writeln!(text, "| {a} - {b} | {} | {p} |", with_interval(difference, "structure"));
         }
         text.push('\n');
     }
@@ -161,11 +168,12 @@ pub(in crate::study) fn claims(config: &StudyConfig, outcome: &Outcome) -> Vec<C
             }
             let (d, _) = against(config, a, b);
             // No difference is no lead, and a handful of structures proves nothing.
-            let certain = if a.traces.len() < LEAST_STRUCTURES { 0.0 } else { d.low };
+            let enough = a.traces.len() >= LEAST_STRUCTURES;
+            let judged = Interval { range: d.range.filter(|_| enough), ..d };
             claims.push(Claim {
                 sentence: format!("{sentence} ({})", shown(&clips.name)),
-                verdict: verdict(d.mean, certain, LEAST_LEAD),
-                evidence: format!("IoU {:+.3} [{:+.3}, {:+.3}]", d.mean, d.low, d.high),
+                verdict: verdict(judged, LEAST_LEAD),
+                evidence: format!("IoU {}", lead_with_interval(d, "structure")),
             });
         };
         claim(

@@ -1,0 +1,201 @@
+//! Commands from their words to what they leave behind, on a network of the published layout that is small enough.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use burn::tensor::Device;
+use serde_json::Value;
+use sonomark::net::config::ModelCard;
+use sonomark::net::stages::Stage;
+use sonomark::net::weights::{sha256_hex, sha256_of_file};
+
+use crate::data::{SIZE, miniature, save};
+use crate::learn::{own_project, tiny};
+use crate::stock::stock_files;
+
+fn sonomark(home: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sonomark"));
+    command.env_clear().env("HOME", home).env("SONOMARK_DEVICE", "cpu");
+    command
+}
+
+fn run(home: &Path, words: &[&str]) -> Output {
+    sonomark(home).args(words).output().unwrap()
+}
+
+fn told(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn printed(output: &Output) -> String {
+    assert!(output.status.success(), "{}", told(output));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn still() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/clips/ultrabones/00005.jpg")
+}
+
+#[test]
+fn a_warm_up_runs_every_part_and_says_how_far_it_is() {
+    let home = tempfile::tempdir().unwrap();
+    let card = stock_files(home.path());
+    let told = printed(&run(home.path(), &["warmup", "--card", text(&card)]));
+    let lines: Vec<&str> = told.lines().collect();
+    let count = Stage::ALL.len() + 1;
+    assert_eq!(lines.len(), count + 2, "{told}");
+    assert!(lines[0].starts_with("stock at 64 px on CPU"), "{told}");
+    for (at, stage) in Stage::ALL.into_iter().enumerate() {
+        let wanted = format!("{}/{count} {}: ", at + 2, stage.name().replace('_', " "));
+        assert!(lines[at + 2].starts_with(&wanted), "{wanted} in {told}");
+    }
+    assert!(lines[count + 1].starts_with("ready after"), "{told}");
+}
+
+#[test]
+fn measurements_have_the_numbers_they_promise() {
+    let home = tempfile::tempdir().unwrap();
+    let card = stock_files(home.path());
+    let out = home.path().join("out.json");
+    let bench = |words: &[&str]| -> Value {
+        let always = ["--card", text(&card), "--json", text(&out)];
+        printed(&run(home.path(), &[&["bench"], words, &always].concat()));
+        serde_json::from_slice(&fs::read(&out).unwrap()).unwrap()
+    };
+    let positive = |found: &Value, name: &str| {
+        assert!(found[name].as_f64().is_some_and(|n| n > 0.0), "{name}: {found}");
+    };
+    let found = bench(&["network"]);
+    assert_eq!(found["model"], "stock");
+    for name in ["encode_ms", "refresh_ms", "propagate_ms", "propagate_fps", "first_picture_ms"] {
+        positive(&found, name);
+    }
+    let found = bench(&["stages"]);
+    assert_eq!((found["model"].as_str(), found["pixels"].as_u64()), (Some("stock"), Some(64)));
+    for stage in Stage::ALL {
+        positive(&found[stage.name()], "wall_s");
+        positive(&found[stage.name()], "cpu_s");
+    }
+    positive(&found, "second_track_share");
+    let found = bench(&["memory", "--frames", "502"]);
+    for name in ["rss_mib_500", "rss_mib_502", "ms_per_frame"] {
+        positive(&found, name);
+    }
+    assert_eq!(found["frames"], 502);
+    // Two frames more are no reason to grow.
+    assert!(found["growth"].as_f64().is_some_and(|part| part.abs() < 0.05), "{found}");
+    let refused = run(home.path(), &["bench", "memory", "--frames", "500", "--card", text(&card)]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(told(&refused).contains("--frames must be more than 500"), "{}", told(&refused));
+}
+
+#[test]
+fn a_network_that_does_not_fit_into_memory_is_refused_with_a_way_out() {
+    let home = tempfile::tempdir().unwrap();
+    let out = home.path().join("mask.png");
+    let segment = |card: &[&str]| {
+        let mut limited = Command::new("sh");
+        limited.env_clear().env("HOME", home.path()).env("SONOMARK_DEVICE", "cpu");
+        // 1.5 GiB of address space, the program's own included.
+        limited.args([
+            "-c",
+            "ulimit -v 1572864; exec \"$0\" \"$@\"",
+            env!("CARGO_BIN_EXE_sonomark"),
+        ]);
+        limited.args(["segment", "--inside", "250,300", "--out", text(&out), text(&still())]);
+        limited.args(card).output().unwrap()
+    };
+    let large = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/sam2.1-large.yaml");
+    let refused = segment(&["--card", text(&large)]);
+    let told = told(&refused);
+    assert_eq!(refused.status.code(), Some(2), "{told}");
+    let words = ["sam2.1-large at 1024 pixels needs ", " GiB of memory, ", " GiB are free: "];
+    assert!(words.iter().all(|part| told.contains(part)), "{told}");
+    assert!(told.contains("would fit") || told.contains("use 512 pixels"), "{told}");
+    assert!(!out.exists());
+    // The shipped network finds room there.
+    printed(&segment(&[]));
+    assert!(out.is_file());
+}
+
+#[test]
+fn own_annotations_become_a_network_with_its_lineage() {
+    let home = tempfile::tempdir().unwrap();
+    let (project, clips) = own_project(home.path());
+    let weights = tiny().network.init(&Device::flex()).to_safetensors().unwrap();
+    fs::write(home.path().join("tiny.safetensors"), &weights).unwrap();
+    let mut parent = tiny();
+    parent.weights.file = "tiny.safetensors".into();
+    parent.weights.lineage = "drawn at random".into();
+    parent.scores.insert("mean".into(), 0.5.into());
+    let card = home.path().join("tiny.yaml");
+    fs::write(&card, parent.to_yaml()).unwrap();
+    let out = home.path().join("out");
+    let train = |more: &[&str]| {
+        let words = ["train", "--from", text(&card), "--project", text(&project)];
+        let rest = ["--clips", text(&clips), "--out", text(&out), "--views", "1", "--seed", "5"];
+        run(home.path(), &[&words[..], &rest, more].concat())
+    };
+    let said = train(&["--steps", "3", "--threads", "1"]);
+    assert!(said.status.success(), "{}", told(&said));
+    assert!(told(&said).contains("3 accepted masks on 3 frames of 3 clips"), "{}", told(&said));
+    let own = ModelCard::read_file(&out.join("tiny-own.yaml")).unwrap();
+    let wanted = format!("tiny, SHA-256 {}; that one: drawn at random", sha256_hex(&weights));
+    assert_eq!((own.name.as_str(), own.weights.lineage), ("tiny-own", wanted));
+    assert_eq!(own.weights.sha256, sha256_of_file(&out.join("tiny-own.safetensors")).unwrap());
+    assert_ne!(own.weights.sha256, sha256_hex(&weights));
+    assert_eq!((own.weights.seed, own.weights.data.len()), (5, 1));
+    assert!(own.weights.command.starts_with("sonomark train --from "), "{}", own.weights.command);
+    assert!(own.scores.is_empty(), "what the parent scored says nothing of its child");
+    // It is a network like any other.
+    let (mask, own) = (home.path().join("mask.png"), out.join("tiny-own.yaml"));
+    let words = ["segment", "--boundary", "200,300", "--boundary", "300,300", "--card", text(&own)];
+    printed(&run(home.path(), &[&words[..], &["--out", text(&mask), text(&still())]].concat()));
+
+    // Two devices take a share each; one that is not there ends the run before it begins.
+    let both = train(&["--steps", "2", "--devices", "cpu,cpu", "--name", "both"]);
+    assert!(both.status.success(), "{}", told(&both));
+    assert_eq!(told(&both).matches("device: CPU").count(), 2, "{}", told(&both));
+    assert!(out.join("both.safetensors").is_file());
+    for (devices, word) in [("cpu,99", "99"), ("cpu,gpu:98", "98"), ("cpu,gpx", "gpx")] {
+        let refused = train(&["--steps", "2", "--devices", devices, "--name", "never"]);
+        assert_eq!(refused.status.code(), Some(2), "{devices}: {}", told(&refused));
+        assert!(told(&refused).contains(word), "{devices}: {}", told(&refused));
+    }
+    assert!(!out.join("never.yaml").exists());
+}
+
+#[test]
+fn a_data_set_is_imported_checked_and_its_faults_are_counted() {
+    let home = tempfile::tempdir().unwrap();
+    let (set, out) = (home.path().join("set"), home.path().join("out"));
+    miniature("busi", &set);
+    let import = ["data", "import", "busi", text(&set), "--out", text(&out)];
+    let said = printed(&run(home.path(), &import));
+    let manifest = out.join("busi.yaml");
+    assert!(said.contains("busi.yaml") && manifest.is_file(), "{said}");
+    let check = || run(home.path(), &["data", "check", text(&manifest), "--json"]);
+    let found: Value = serde_json::from_str(&printed(&check())).unwrap();
+    assert_eq!((found["name"].as_str(), found["across"].as_u64()), (Some("busi"), Some(0)));
+    assert_eq!(found["report"]["faults"], Value::Array(Vec::new()));
+    let plain = printed(&run(home.path(), &["data", "check", text(&manifest)]));
+    assert!(plain.contains(" structures, "), "{plain}");
+
+    // One image is another than it was.
+    let one = set.join("Dataset_BUSI_with_GT/benign/benign (1).png");
+    save(&one, SIZE, |_, _| 7);
+    let refused = check();
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(told(&refused).contains("busi.yaml has 1 fault\n"), "{}", told(&refused));
+    // What cannot be read is left out, and the exit status says that something was.
+    fs::write(&one, b"no picture").unwrap();
+    let partly = run(home.path(), &import);
+    assert_eq!(partly.status.code(), Some(3), "{}", told(&partly));
+    let unknown = run(home.path(), &["data", "import", "busy", text(&set), "--out", text(&out)]);
+    assert!(told(&unknown).contains("'busi'"), "{}", told(&unknown));
+}

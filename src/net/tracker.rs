@@ -366,8 +366,12 @@ impl Tracker {
     }
 
     fn note<const D: usize>(&mut self, name: &'static str, tensor: &Tensor<D>) {
-        if let Some(stages) = &mut self.stages {
-            stages.insert(name, tensor.clone().cast(DType::F32).into_data());
+        let Some(stages) = &mut self.stages else { return };
+        // Numbers, not data: on a GPU data is copied when it is first looked at, and by then what comes next may have been
+        // computed in its place.
+        let shape = tensor.dims();
+        if let Ok(values) = tensor.clone().cast(DType::F32).try_into_vec_as::<f32>() {
+            stages.insert(name, TensorData::new(values, shape));
         }
     }
 }

@@ -73,7 +73,8 @@ fn checked<'a>(job: &'a Job, path: &Path) -> Result<&'a Anonymous, ExportError> 
         return unfit(cause, "export the clip instead of the project");
     };
     let privacy = &anonymous.privacy;
-    let untagged_volume = job.info.kind == ClipKind::Volume && !privacy.medical;
+    let volume = job.info.kind == ClipKind::Volume || job.info.is_plane_over_time();
+    let untagged_volume = volume && !privacy.medical;
     match privacy.outside {
         Outside::Hidden => Ok(anonymous),
         Outside::HiddenAsFound(region) => unfit(

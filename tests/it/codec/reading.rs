@@ -11,7 +11,7 @@ use sonomark::codec::{Axis, Clip, OpenOptions, looks_like_clip, open};
 use sonomark::domain::{
     Annotation, Bitmap, ClipInfo, ClipKind, FrameMask, Mask, MaskSource, PointPx, Track, TrackId,
 };
-use sonomark::export::{ExportFormat, Job, Target, export, read};
+use sonomark::export::{Anonymous, ExportFormat, Job, Target, export, read};
 
 use super::{data, has_ffmpeg, opened, refusal};
 
@@ -270,6 +270,12 @@ fn masks_of_a_slice_over_time_go_back_with_four_dimensions() {
     let expected = [108.123456789, -33.3333333 + 0.25 * 3.0, 7.7777777];
     assert!(origin.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-4), "{origin:?}");
     assert_eq!(float(92), 40.0);
+    // Nothing is burned into its pixels, as into those of a volume.
+    let frames = |i| clip.frame(i).map_err(|e| e.to_string());
+    let anonymous = Some(Anonymous { key: [0; 32], privacy: clip.privacy() });
+    let pictures = Job { frames: Some(&frames), anonymous, ..Job::new(&annotation, info) };
+    let format = ExportFormat::named("frames").unwrap();
+    export(&pictures, format, &dir.path().join("frames")).unwrap();
     for name in ["nrrd", "seg.nrrd", "dicom-seg"] {
         let error = export(&job, ExportFormat::named(name).unwrap(), &dir.path().join("no"));
         let error = error.unwrap_err().to_string();

@@ -122,6 +122,9 @@ impl Runner {
                 )));
             }
             if !options.quiet {
+                // Going somewhere is no news on the screen, which shows it.
+                let here = || format!("frame {}/{}", self.model.frame + 1, self.model.clip.frames);
+                let told = if told.is_empty() { here() } else { told };
                 print(&format!("{place}: {told}"));
             }
             if self.quit {
@@ -152,8 +155,14 @@ impl Runner {
             {
                 self.exports = self.exports.saturating_sub(1);
             }
+            // The answer to a line must not give way to what came by itself.
+            let ready = matches!(&message, Msg::Engine(V::Ready(_)));
+            let before = ready.then(|| self.model.message.clone());
             let effects = update(&mut self.model, message);
             self.carry_out(effects);
+            if let Some(before) = before {
+                self.model.message = before;
+            }
         }
         Ok(())
     }

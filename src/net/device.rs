@@ -129,7 +129,7 @@ enum Kind {
 /// Takes the device that `want` names.
 pub fn pick(want: DeviceWant) -> Result<Picked, DeviceError> {
     match want {
-        DeviceWant::Cpu => Ok(cpu("asked for")),
+        DeviceWant::Cpu => Ok(cpu("")),
         DeviceWant::Auto => Ok(gpu(None, false).unwrap_or_else(|why| cpu(&why))),
         DeviceWant::Gpu(index) => {
             let software =
@@ -139,13 +139,16 @@ pub fn pick(want: DeviceWant) -> Result<Picked, DeviceError> {
     }
 }
 
-/// The CPU, with `why` behind its name in the status line.
+/// The CPU, with `why` behind its name in the status line; nothing where it was asked for.
 #[must_use]
 pub fn cpu(why: &str) -> Picked {
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     Picked {
         device: Device::flex(),
-        description: format!("CPU ({cores} cores): {why}"),
+        description: match why {
+            "" => format!("CPU ({cores} cores)"),
+            _ => format!("CPU ({cores} cores): {why}"),
+        },
         gpu: false,
         pci: String::new(),
     }

@@ -89,6 +89,22 @@ macro_rules! actions {
 }
 
 impl Action {
+    /// Rays by the hours of a clock, from 1 to 12.
+    pub const HOURS: [Self; 12] = [
+        Self::Ray1,
+        Self::Ray2,
+        Self::Ray3,
+        Self::Ray4,
+        Self::Ray5,
+        Self::Ray6,
+        Self::Ray7,
+        Self::Ray8,
+        Self::Ray9,
+        Self::Ray10,
+        Self::Ray11,
+        Self::Ray12,
+    ];
+
     /// Leaps into the ninths of the picture, in the order of reading.
     pub const LEAPS: [Self; 9] = [
         Self::LeapNorthWest,

@@ -162,7 +162,7 @@ pub fn parse(text: &str, frames: usize) -> Result<Command, String> {
             .map_err(|_| format!("`{name}` takes a count or nothing, not `{rest}`")),
         Err(_) => Err(match nearest_word(name, names()) {
             Some(meant) => format!("`{name}` is no command; did you mean `{meant}`?"),
-            None => format!("`{name}` is no command; F2 searches all of them"),
+            None => format!("`{name}` is no command; `palette` searches all of them"),
         }),
     }
 }

@@ -4,14 +4,18 @@
 //! another, and every dialog can be left. All faults of a file are told at once, each with its
 //! line; a file with faults is left out as a whole, so the shipped keys always work.
 
-use std::collections::BTreeMap;
+mod reading;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use crate::config::yaml::{Faults, Kind, Node, parse};
-use crate::domain::{nearest_word, shown};
+use crate::config::yaml::{Faults, Kind, parse};
 
 use super::action::{Action, Group};
 use super::key::{Code, Key, spell};
+
+use reading::Reading;
 
 /// The shipped keys.
 pub const DEFAULT: &str = include_str!("../../keymaps/default.yaml");
@@ -99,12 +103,25 @@ pub struct Layer<'a> {
     pub text: &'a str,
 }
 
-type Table = BTreeMap<Vec<Key>, Vec<Action>>;
+/// What a sequence does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Binding {
+    actions: Vec<Action>,
+    /// Where it is written: people are told the keys of an action in this order, those of the
+    /// topmost file first.
+    place: (Reverse<usize>, usize),
+}
+
+type Table = BTreeMap<Vec<Key>, Binding>;
 
 /// Which keys do what.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Keymap {
     modes: BTreeMap<KeyMode, Table>,
+    /// Letters for marks on a ray, where a file says which.
+    marks: Option<Vec<char>>,
+    /// Files laid over each other so far.
+    layers: usize,
 }
 
 /// What a sequence of keys means.
@@ -148,12 +165,18 @@ impl Keymap {
     pub fn with(&self, layer: &Layer<'_>) -> Result<Keymap, Faults> {
         let root = parse(layer.name, layer.text)?;
         let mut reading = Reading { keymap: self.clone(), faults: Faults::new(layer.name) };
+        reading.keymap.layers += 1;
         let Kind::Map(sections) = root.kind else {
             reading.faults.add(root.line, "is not a mapping of modes to keys");
             return Err(reading.faults);
         };
-        let mut modes = Vec::new();
+        let (mut modes, mut marks) = (Vec::new(), None);
         for (name, node) in sections {
+            if name == "marks" {
+                reading.marks(&node);
+                marks = Some(node.line);
+                continue;
+            }
             match KeyMode::ALL.into_iter().find(|mode| mode.name() == name) {
                 Some(mode) => {
                     modes.push((mode, node.line));
@@ -165,6 +188,9 @@ impl Keymap {
         if reading.faults.list.is_empty() {
             for (mode, line) in modes {
                 reading.needed(mode, line);
+            }
+            if let Some(line) = marks {
+                reading.free_marks(line);
             }
         }
         reading.faults.or(reading.keymap)
@@ -184,64 +210,94 @@ impl Keymap {
 
     fn find_in(&self, mode: KeyMode, keys: &[Key]) -> Found {
         let Some(table) = self.modes.get(&mode) else { return Found::Nothing };
-        if let Some(actions) = table.get(keys) {
-            return Found::Act(actions.clone());
+        if let Some(binding) = table.get(keys) {
+            return Found::Act(binding.actions.clone());
         }
         let longer = table.iter().filter(|(sequence, _)| sequence.starts_with(keys));
         let rest: Vec<_> = longer
-            .map(|(sequence, actions)| (sequence[keys.len()..].to_vec(), actions.clone()))
+            .map(|(sequence, held)| (sequence[keys.len()..].to_vec(), held.actions.clone()))
             .collect();
         if rest.is_empty() { Found::Nothing } else { Found::More(rest) }
     }
 
-    /// Letters that name marks on a ray, in the order of the alphabet: those that mode rays does
-    /// not bind, but for undoing, deleting and leaving.
+    /// Letters that name marks on a ray, from the innermost on: those that the files say, else the
+    /// alphabet; without those that mode rays binds, those that begin sequences, and the keys for
+    /// undoing, deleting and leaving.
     #[must_use]
     pub fn mark_letters(&self) -> Vec<char> {
-        let kept = [Action::Undo, Action::Redo, Action::DeletePoint, Action::Quit];
-        let free = |c: &char| {
-            let key = [Key { code: Code::Char(*c), ctrl: false, alt: false, shift: false }];
-            let own = self.find_in(KeyMode::Rays, &key) != Found::Nothing;
-            let below = self.find_in(KeyMode::Normal, &key);
-            !own && !matches!(below, Found::Act(all) if kept.iter().any(|each| all.contains(each)))
-        };
-        ('a'..='z').filter(free).collect()
+        let letters = self.marks.clone().unwrap_or_else(|| ('a'..='z').collect());
+        letters.into_iter().filter(|letter| self.free(*letter)).collect()
     }
 
-    /// The sequences that do `action` alone, in whichever mode, shortest first. Keys of
+    /// Whether a letter may name a mark.
+    fn free(&self, letter: char) -> bool {
+        let kept = [Action::Undo, Action::Redo, Action::DeletePoint, Action::Quit];
+        let key = [Key { code: Code::Char(letter), ctrl: false, alt: false, shift: false }];
+        let below = match self.find_in(KeyMode::Normal, &key) {
+            Found::Act(actions) => !kept.iter().any(|each| actions.contains(each)),
+            Found::More(_) => false,
+            Found::Nothing => true,
+        };
+        below && self.find_in(KeyMode::Rays, &key) == Found::Nothing
+    }
+
+    /// The sequences that do `action` alone in the modes that count, as the files list them.
+    fn sequences(&self, action: Action, counts: impl Fn(KeyMode) -> bool) -> Vec<&Vec<Key>> {
+        let tables = self.modes.iter().filter(|(mode, _)| counts(**mode));
+        let all = tables.flat_map(|(_, table)| table);
+        let mut found: Vec<_> = all.filter(|(_, held)| held.actions == [action]).collect();
+        found.sort_by_key(|(_, held)| held.place);
+        found.into_iter().map(|(keys, _)| keys).collect()
+    }
+
+    /// The sequences that do `action` alone, in whichever mode, as the files list them. Keys of
     /// M-mode count for what is done there alone.
     #[must_use]
     pub fn keys_of(&self, action: Action) -> Vec<String> {
         let normal = self.modes.get(&KeyMode::Normal);
-        let reached = normal.is_some_and(|table| table.values().any(|all| *all == [action]));
-        let counts = |mode: &KeyMode| *mode != KeyMode::MMode || !reached;
-        let all = self.modes.iter().filter(|(mode, _)| counts(mode)).flat_map(|(_, table)| table);
-        let mut keys: Vec<(usize, String)> = all
-            .filter(|(_, actions)| **actions == [action])
-            .map(|(sequence, _)| (sequence.len(), spell(sequence)))
-            .collect();
-        keys.sort();
-        keys.dedup();
-        keys.into_iter().map(|(_, spelled)| spelled).collect()
+        let reached = normal.is_some_and(|all| all.values().any(|held| held.actions == [action]));
+        let found = self.sequences(action, |mode| mode != KeyMode::MMode || !reached);
+        let mut told = BTreeSet::new();
+        let keys = found.into_iter().map(|keys| spell(keys));
+        keys.filter(|keys| told.insert(keys.clone())).collect()
     }
 
     /// The fewest keys that do `action` alone in `mode`.
     #[must_use]
     pub fn sequence(&self, mode: KeyMode, action: Action) -> Option<Vec<Key>> {
-        let all = self.modes.values().flatten();
-        let does = |(keys, _): &(&Vec<Key>, &Vec<Action>)| {
-            self.find(mode, keys) == Found::Act(vec![action])
+        let does = |keys: &&Vec<Key>| self.find(mode, keys) == Found::Act(vec![action]);
+        let found = self.sequences(action, |_| true).into_iter().filter(does);
+        let held = |keys: &[Key]| keys.iter().filter(|key| key.ctrl || key.alt).count();
+        found.min_by_key(|keys| (keys.len(), held(keys))).cloned()
+    }
+
+    /// What sentences call the keys that do `action` in `mode`: the first that the files list. Where
+    /// none does there, or all begin with one of the `taken` letters, those of mode normal behind
+    /// the key that leaves `mode`.
+    #[must_use]
+    pub fn named(&self, mode: KeyMode, action: Action, taken: &[char]) -> Option<String> {
+        let first = |mode: KeyMode, action: Action| {
+            let free = |keys: &[Key]| match keys.first() {
+                Some(Key { code: Code::Char(c), ctrl: false, alt: false, .. }) => {
+                    mode == KeyMode::Normal || !taken.contains(c)
+                }
+                _ => true,
+            };
+            let does =
+                |keys: &&Vec<Key>| free(keys) && self.find(mode, keys) == Found::Act(vec![action]);
+            self.sequences(action, |_| true).into_iter().find(does).map(|keys| spell(keys))
         };
-        let found = all.filter(|(_, actions)| **actions == [action]).filter(does);
-        let held = |keys: &&Vec<Key>| keys.iter().filter(|key| key.ctrl || key.alt).count();
-        found.map(|(keys, _)| keys).min_by_key(|keys| (keys.len(), held(keys))).cloned()
+        first(mode, action).or_else(|| {
+            let (close, keys) = (first(mode, Action::Close)?, first(KeyMode::Normal, action)?);
+            Some(format!("{close} {keys}"))
+        })
     }
 
     /// Actions no key reaches in any mode.
     #[must_use]
     pub fn unbound(&self) -> Vec<Action> {
         let bound = |action: &Action| {
-            self.modes.values().flat_map(BTreeMap::values).any(|actions| actions.contains(action))
+            self.modes.values().flat_map(BTreeMap::values).any(|held| held.actions.contains(action))
         };
         Action::ALL.iter().copied().filter(|action| !bound(action)).collect()
     }
@@ -271,125 +327,4 @@ impl Keymap {
 #[must_use]
 pub fn table_markdown() -> String {
     Keymap::shipped().to_markdown()
-}
-
-struct Reading {
-    keymap: Keymap,
-    faults: Faults,
-}
-
-impl Reading {
-    fn unknown_mode(&mut self, name: &str, line: usize) {
-        let known = KeyMode::ALL.map(KeyMode::name);
-        let meant = match nearest_word(name, known) {
-            Some(meant) => format!("did you mean `{meant}`?"),
-            None => format!("the modes are {}", known.join(", ")),
-        };
-        self.faults.add(line, format!("`{}` is not a mode; {meant}", shown(name)));
-    }
-
-    fn mode(&mut self, mode: KeyMode, node: &Node) {
-        let entries = match &node.kind {
-            Kind::Map(entries) => entries,
-            Kind::Null => return,
-            _ => {
-                let what = format!("`{}` must hold lines of `key: action`", mode.name());
-                return self.faults.add(node.line, what);
-            }
-        };
-        let base = self.keymap.modes.get(&mode).cloned().unwrap_or_default();
-        let mut own: Vec<(Vec<Key>, String, usize)> = Vec::new();
-        let mut merged = base;
-        for (written, node) in entries {
-            let (sequence, actions) = match (sequence(mode, written), actions(node)) {
-                (Ok(sequence), Ok(actions)) => (sequence, actions),
-                (keys, actions) => {
-                    for what in [keys.err(), actions.err()].into_iter().flatten() {
-                        self.faults.add(node.line, what);
-                    }
-                    continue;
-                }
-            };
-            if own.iter().any(|(other, _, _)| *other == sequence) {
-                self.faults.add(node.line, format!("`{}` is bound twice", shown(written)));
-                continue;
-            }
-            match actions {
-                Some(actions) => drop(merged.insert(sequence.clone(), actions)),
-                None => drop(merged.remove(&sequence)),
-            }
-            own.push((sequence, written.clone(), node.line));
-        }
-        self.hidden(&merged, &own);
-        self.keymap.modes.insert(mode, merged);
-    }
-
-    /// A sequence that begins another one would never let it be typed.
-    fn hidden(&mut self, merged: &Table, own: &[(Vec<Key>, String, usize)]) {
-        for (i, (sequence, written, line)) in own.iter().enumerate() {
-            if !merged.contains_key(sequence) {
-                continue;
-            }
-            let hides = |other: &&Vec<Key>| {
-                *other != sequence
-                    && (other.starts_with(sequence) || sequence.starts_with(other))
-                    && !own[i + 1..].iter().any(|(later, _, _)| later == *other)
-            };
-            if let Some(other) = merged.keys().find(hides) {
-                let mine = own.iter().any(|(known, _, _)| known == other);
-                let advice = if mine { "" } else { " (shipped; free it with `none`)" };
-                let what =
-                    format!("`{}` and `{}`{advice} hide each other", shown(written), spell(other));
-                self.faults.add(*line, what);
-            }
-        }
-    }
-
-    fn needed(&mut self, mode: KeyMode, line: usize) {
-        let table = self.keymap.modes.get(&mode).cloned().unwrap_or_default();
-        for &action in mode.needed() {
-            if !table.values().any(|actions| actions.contains(&action)) {
-                let what =
-                    format!("no key is left for `{}` in mode {}", action.name(), mode.name());
-                self.faults.add(line, what);
-            }
-        }
-    }
-}
-
-fn sequence(mode: KeyMode, written: &str) -> Result<Vec<Key>, String> {
-    let keys: Result<Vec<Key>, String> =
-        written.split_whitespace().map(|key| key.parse::<Key>().map_err(|e| shown(&e))).collect();
-    let keys = keys?;
-    let Some(first) = keys.first() else {
-        return Err("a binding needs at least one key".to_owned());
-    };
-    let digit = matches!(first.code, Code::Char('0'..='9')) && !first.ctrl && !first.alt;
-    if matches!(mode, KeyMode::Normal | KeyMode::MMode) && digit {
-        return Err(format!("`{}` begins a count; take another key", shown(written)));
-    }
-    if mode == KeyMode::Command && first.typed().is_some() {
-        return Err(format!("`{}` types in mode command; take another key", shown(written)));
-    }
-    Ok(keys)
-}
-
-/// The actions of a binding; `None` frees the key.
-fn actions(node: &Node) -> Result<Option<Vec<Action>>, String> {
-    let one = |node: &Node| match node.kind.word() {
-        Some(word) => Action::from_name(&word).map_err(|meant| match meant {
-            Some(meant) => {
-                format!("`{}` is not an action; did you mean `{meant}`?", shown(&word))
-            }
-            None => format!("`{}` is not an action; `sonomark keys` lists them", shown(&word)),
-        }),
-        None => Err("a binding is an action, a list of actions, or none".to_owned()),
-    };
-    match &node.kind {
-        Kind::Null => Ok(None),
-        Kind::Text(word) if word == "none" => Ok(None),
-        Kind::List(nodes) if nodes.is_empty() => Ok(None),
-        Kind::List(nodes) => nodes.iter().map(one).collect::<Result<Vec<_>, _>>().map(Some),
-        _ => one(node).map(|action| Some(vec![action])),
-    }
 }

@@ -19,6 +19,7 @@ pub mod keymap;
 pub mod marks;
 pub mod model;
 mod msg;
+mod naming;
 mod parts;
 pub mod range;
 mod run;

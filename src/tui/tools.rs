@@ -30,6 +30,8 @@ pub struct Tools {
     pub cut: Option<PointPx>,
     /// Ends of the distance being measured; the second follows the cursor until it is set.
     pub caliper: Option<(PointPx, Option<PointPx>)>,
+    /// When the last question about a window was answered.
+    pub answered: Option<Duration>,
     /// A key that waits for a letter.
     pub waiting: Option<Waiting>,
     /// Masks by letter.
@@ -357,10 +359,10 @@ impl Taps {
 /// Questions about visibility under way; earlier states for taking answers back.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Questions {
-    /// What is known.
-    pub search: Bisection,
+    /// What is known; nothing as long as no frame is known on which the structure is visible.
+    pub search: Option<Bisection>,
     /// What was known before each answer.
-    pub before: Vec<Bisection>,
+    pub before: Vec<Option<Bisection>>,
 }
 
 /// A measurement of the reaction time: a word appears, any key answers.

@@ -48,7 +48,7 @@ const STEPS: [Step; 10] = [
         done: |model| model.mode == Mode::Rays,
     },
     Step {
-        text: "The digits are a clock: {ray-3} puts a boundary point on the edge towards three \
+        text: "Directions are hours: {ray-3} puts a boundary point on the edge towards three \
                o'clock, {ray-9} towards nine. Is one wrong? The letter at the right place on \
                the ray moves it there.",
         mode: KeyMode::Rays,
@@ -73,21 +73,21 @@ const STEPS: [Step; 10] = [
     },
     Step {
         text: "{worst-frame} goes to the frame that most deserves a look. Put a point there if it \
-               is wrong ({add-boundary} puts one under the crosshair), or accept it: \
-               {accept-frame}.",
+               is wrong ({add-boundary} puts one under the crosshair), and {repeat-correction} \
+               does the same on the next flagged frame; or accept it: {accept-frame}.",
         mode: KeyMode::Normal,
         done: |model| masks(model, MaskSource::Accepted) > 0 || prompted(model) > 4,
     },
     Step {
         text: "{accept-quiet} accepts everything around a good frame, up to where something is in \
-               doubt.",
+               doubt. A mask a little too small grows with {grow}.",
         mode: KeyMode::Normal,
         done: |model| masks(model, MaskSource::Accepted) > 1,
     },
     Step {
         text: "{undo} takes back whatever came last, without limit, also tomorrow. There is no \
-               save key. {help} shows all keys, {palette} searches them, {quit} leaves. That was \
-               the lesson.",
+               save key. {choose-label} takes the labels of your study, {export} writes files. \
+               {help} shows all keys, {palette} searches them, {quit} leaves. That was the lesson.",
         mode: KeyMode::Normal,
         done: |_| false,
     },
@@ -131,8 +131,9 @@ mod tests {
             }
             assert!(!text(at, &keymap).contains(['{', '}']));
         }
-        assert!(text(4, &keymap).contains("leave with q"), "not the key that closes the help");
+        assert!(text(4, &keymap).contains("leave with esc"), "the first key that the file lists");
         assert!(text(2, &keymap).contains("enter starts rays"));
+        assert!(text(9, &keymap).contains(" q leaves"), "the first key of the file");
         assert!(text(99, &keymap).contains("10 of 10"));
     }
 }

@@ -106,6 +106,51 @@ fn shipped_variants_are_sound_and_leave_no_action_without_a_key() {
     assert_eq!(shipped_layer("default").map(|layer| layer.name), None);
 }
 
+#[test]
+fn keys_that_begin_sequences_are_no_marks_in_any_keymap() {
+    for name in ["default", "vim", "left-hand", "colemak"] {
+        let (keymap, _) = Keymap::layered(shipped_layer(name).as_slice());
+        let letters = keymap.mark_letters();
+        assert!(letters.len() >= 6, "{name}: {letters:?}");
+        for letter in letters {
+            let key = keys(&letter.to_string());
+            assert!(
+                !matches!(keymap.find(KeyMode::Rays, &key), Found::More(_)),
+                "{name}: {letter}"
+            );
+        }
+    }
+    let (keymap, faults) = layered("marks: abde\n");
+    assert_eq!((keymap.mark_letters(), faults.len()), (vec!['a', 'b', 'd', 'e'], 0));
+    let (_, faults) = layered("marks: abp\n");
+    assert!(
+        faults.len() == 1 && faults[0].starts_with("mine.yaml:1: `p` in `marks`"),
+        "{faults:?}"
+    );
+    assert_eq!(layered("marks: aa\n").1.len(), 1);
+}
+
+/// Keys differ from keymap to keymap: sentences and panels must ask the keymap.
+#[test]
+fn no_sentence_names_a_key_by_itself() {
+    for folder in ["src/tui/update", "src/tui/view"] {
+        for entry in fs::read_dir(root().join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            let text = fs::read_to_string(&path).unwrap();
+            let code = text.lines().enumerate().filter(|(_, line)| !line.trim().starts_with("//"));
+            for (at, line) in code {
+                let quoted = line.split('`').skip(1).step_by(2);
+                let is_key = |part: &str| {
+                    !part.is_empty() && part.split(' ').all(|word| word.chars().count() < 3)
+                };
+                let by_name = [" esc ", " enter ", " tab "].iter().any(|key| line.contains(key));
+                let named = by_name || quoted.clone().any(is_key);
+                assert!(!named, "{}:{}: {line}", path.display(), at + 1);
+            }
+        }
+    }
+}
+
 /// Every file of `tests/data/invalid` names its faults in comments at its top.
 #[test]
 fn all_faults_of_a_file_are_told_at_once_with_their_lines() {
@@ -187,7 +232,7 @@ fn the_key_list_is_generated() {
         "| `b` | `add-boundary` | put a boundary point under the cursor: the contour passes here |"
     ));
     assert!(
-        table.contains("| `C-q` `q` `Z Z` | `quit` | leave; everything is already saved |"),
+        table.contains("| `q` `C-q` `Z Z` | `quit` | leave; everything is already saved |"),
         "{table}"
     );
     for action in Action::ALL {

@@ -121,6 +121,10 @@ fn a_script_does_what_the_command_line_does_and_names_the_line_that_fails() {
         (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
     assert!(done.status.success(), "{told}{faults}");
     assert!(told.contains("propagated 3 frames") && told.contains("exported"), "{told}");
+    // A line's answer is its own, whatever the network says meanwhile.
+    assert!(told.contains("script:3: frame 6/16\n"), "{told}");
+    assert!(told.contains("script:4: boundary point on frame 6"), "{told}");
+    assert!(!told.contains("network ready"), "{told}");
     let kept = annotation(&project);
     let track = kept.tracks.values().next().unwrap();
     assert_eq!(track.info.label, "shadow");

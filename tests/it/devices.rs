@@ -18,7 +18,7 @@ use crate::engine::{Asked, Rig, Scripted, finished, forward, points, rig_within,
 fn info_of(start: Start, inner: &Scripted) -> SegmenterInfo {
     let device = match start {
         Start::Asked => "GPU of the test: fine",
-        Start::OnCpu => "CPU (2 cores): asked for",
+        Start::OnCpu => "CPU (2 cores)",
     };
     SegmenterInfo { device: device.into(), ..inner.info() }
 }

@@ -85,7 +85,7 @@ fn prepare(name: &str, m: &mut Model) {
 fn begun(columns: u16, rows: u16) -> Model {
     let mut m = model(40);
     update(&mut m, Msg::Resized(Grid { columns, rows, cell_px: (8, 16) }));
-    let (model, device) = ("samusa-nano".to_owned(), "CPU (2 cores): asked for".to_owned());
+    let (model, device) = ("samusa-nano".to_owned(), "CPU (2 cores)".to_owned());
     tell(&mut m, Event::Ready(SegmenterInfo { model, device, bridged: false }));
     let pixels = (0..64 * 48).map(|i| if i % 64 < 20 { 20 } else { 180 }).collect();
     let pixels = Arc::new(GrayFrame::new(64, 48, pixels).unwrap());

@@ -9,7 +9,10 @@ use sonomark::domain::{
     Annotation, Bitmap, Edit, GrayFrame, MaskSource, PointKind, PointPx, Prompt, Track, Window,
 };
 use sonomark::engine::{Decided, Event};
+use sonomark::tui::action::Action;
 use sonomark::tui::graphics::Grid;
+use sonomark::tui::key::{Code, Key};
+use sonomark::tui::keymap::{Keymap, shipped_layer};
 use sonomark::tui::model::{Effect, Mode, Model, Msg};
 use sonomark::tui::theme::Theme;
 use sonomark::tui::update;
@@ -117,24 +120,85 @@ fn leaps_say_where_rays_start_and_letters_where_a_point_lies() {
     assert!(near(m.cursor, 39.0, 13.0), "the lower right ninth of that: {:?}", m.cursor);
     press(&mut m, "C s 3");
     assert!(near(points(&m)[0], 42.0, 24.5), "{:?}", points(&m));
-    // The letters, from the innermost mark on: a b d e f g, then i m n o p r.
+    // The letters, from the innermost mark on: a b d e f, then i m n o r.
     let x = points(&m)[0].x;
     press(&mut m, "i");
     assert!((points(&m)[0].x - x - 1.25).abs() < 0.6, "one step out: {:?}", points(&m));
-    press(&mut m, "g");
+    press(&mut m, "f");
     assert!((points(&m)[0].x - x).abs() < 0.6, "and back: {:?}", points(&m));
     press(&mut m, "o");
     assert!((points(&m)[0].x - 48.0).abs() < 1.1, "onto the ring: {:?}", points(&m));
     press(&mut m, "9 3");
     assert_eq!(points(&m).len(), 2, "a ray that has a point takes it up again");
     let x = points(&m)[0].x;
-    press(&mut m, "g");
+    press(&mut m, "f");
     assert!(points(&m)[0].x < x, "{:?}", points(&m));
     press(&mut m, "u u u");
     assert_eq!(points(&m).len(), 0, "a point and what moved it at once are one undo");
     // A letter that names no mark does nothing else either.
     press(&mut m, "3 a");
     assert!(m.message.text.contains("no mark") && !m.propagating(), "{:?}", m.message);
+}
+
+#[test]
+fn a_point_of_a_ray_leaves_one_message_and_sequences_go_on_as_before() {
+    let mut m = model(FRAMES);
+    see(&mut m, 0);
+    press(&mut m, "enter");
+    let told = m.log.len();
+    press(&mut m, "3");
+    assert_eq!(m.log.len(), told + 1, "{:?}", m.log);
+    let placed = points(&m);
+    press(&mut m, "w s");
+    assert_eq!(track(&m).windows, [Window { first: 0, last: FRAMES - 1 }]);
+    propagation(&mut m, "p p");
+    assert_eq!((m.mode.clone(), points(&m)), (Mode::Rays, placed));
+    press(&mut m, "g n");
+    assert!(m.pending.keys.is_empty());
+    // What the marks take is told behind the key that leaves them.
+    assert_eq!((m.key(Action::AcceptFrame), m.key(Action::Undo)), ("`esc a`".into(), "`u`".into()));
+}
+
+#[test]
+fn the_left_hand_alone_puts_points_and_is_told_its_own_keys() {
+    let left = "123456!@#$%^~`qwertasdfgzxcvb";
+    let mut m = model(FRAMES);
+    m.keymap = Keymap::layered(shipped_layer("left-hand").as_slice()).0;
+    let by_left = |key: &Key| match key.code {
+        Code::Char(c) => left.contains(c.to_ascii_lowercase()),
+        Code::Named(name) => ["tab", "backtab", "esc", "space"].contains(&name),
+    };
+    use Action as A;
+    let others = [A::RaySuggested, A::EdgeOuter, A::EdgeInner, A::RayOut, A::RayIn, A::RayCentre];
+    let rest = [A::ClockRays, A::Leap, A::RayClockwise, A::RayCounter, A::Close];
+    for action in A::HOURS.into_iter().chain(A::LEAPS).chain(others).chain(rest) {
+        let mut keys = m.keymap.keys_of(action).into_iter();
+        let typed = |keys: &String| keys.split(' ').all(|key| by_left(&key.parse().unwrap()));
+        assert!(keys.any(|keys| typed(&keys)), "{action:?}");
+    }
+    assert!(m.keymap.mark_letters().iter().all(|c| left.contains(c.to_ascii_lowercase())));
+
+    press(&mut m, "R");
+    assert!(m.message.text.contains("`f` puts its first"), "{:?}", m.message);
+    see(&mut m, 0);
+    press(&mut m, "`");
+    assert!(m.message.text.contains("1..6 A-1..A-6"), "{:?}", m.message);
+    press(&mut m, "d A-3 A-6 6");
+    let right = [(42.0, 24.5), (23.0, 24.5), (32.5, 15.0), (32.5, 34.0)];
+    assert!(points(&m).iter().zip(right).all(|(at, (x, y))| near(*at, x, y)), "{:?}", points(&m));
+    let y = points(&m)[3].y;
+    press(&mut m, "r");
+    assert!(points(&m)[3].y > y, "outwards");
+    press(&mut m, "R R");
+    assert!(points(&m)[3].y < y, "inwards");
+    // Windows and masks by hand begin with e and c, as outside the rays.
+    press(&mut m, "e s");
+    assert_eq!(track(&m).windows.len(), 1);
+    assert!(
+        m.key(A::Brush) == "`c b`" && m.key(A::AddBoundary) == "`esc f`",
+        "{}",
+        m.key(A::Brush)
+    );
 }
 
 #[test]
@@ -303,8 +367,35 @@ fn a_window_is_found_by_answers() {
     }
     assert_eq!(track(&m).windows, [Window { first: 7, last: 29 }]);
     assert!(answers <= 11, "{answers}");
-    press(&mut m, "w b esc");
+    // An answer too many does nothing, a second later the key is what it was.
+    press(&mut m, "y n");
+    assert!(m.tools.waiting.is_none() && m.message.text.contains("too many"), "{:?}", m.message);
+    let later = m.now + Duration::from_secs(2);
+    update(&mut m, Msg::Tick(later));
+    press(&mut m, "y");
+    assert!(m.tools.waiting.is_some());
+    press(&mut m, "esc w b");
+    assert_ne!(m.frame, 7, "inside a window nothing is asked about the frame at hand");
+    press(&mut m, "esc");
     assert_eq!(m.mode, Mode::Normal, "and may be given up");
+}
+
+#[test]
+fn where_nothing_says_that_it_is_visible_the_frame_at_hand_is_asked_about() {
+    let mut m = model(FRAMES);
+    press(&mut m, "w b");
+    assert!(m.frame == 0 && m.message.text.starts_with("visible here?"), "{:?}", m.message);
+    press(&mut m, "n");
+    assert!(m.message.text.contains("go to a frame that shows it"), "{:?}", m.message);
+    press(&mut m, "2 0 .");
+    let mut answers = 0;
+    while matches!(m.mode, Mode::Bisect(_)) {
+        let visible = (15..=22).contains(&m.frame);
+        press(&mut m, if visible { "y" } else { "n" });
+        answers += 1;
+        assert!(answers < 20);
+    }
+    assert_eq!(track(&m).windows, [Window { first: 15, last: 22 }]);
 }
 
 #[test]
@@ -501,10 +592,7 @@ fn places_registers_and_macros_by_letters() {
     assert_eq!(track(&m).flags.len(), 3);
     // One that plays itself ends.
     press(&mut m, "Q w @ w Q @ w");
-    assert!(
-        m.tools.playing == 0
-            && !m.keymap.keys_of(sonomark::tui::action::Action::PlayMacro).is_empty()
-    );
+    assert!(m.tools.playing == 0 && !m.keymap.keys_of(Action::PlayMacro).is_empty());
     press(&mut m, "y ;");
     assert!(m.message.text.contains("no letter"), "{:?}", m.message);
 }

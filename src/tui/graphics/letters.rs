@@ -51,16 +51,20 @@ fn enlarged(mark_px: i64) -> i64 {
     1 + mark_px / WIDE_PX
 }
 
-/// Draws a letter with a dark rim, its middle at `at`; other characters than letters are none.
+/// Draws a letter with a dark rim, its middle at `at`, one typed with shift under a bar; other
+/// characters than letters are none.
 pub(super) fn letter(picture: &mut Picture, at: (f32, f32), letter: char, mark_px: i64, index: u8) {
     let number = (letter.to_ascii_lowercase() as usize).wrapping_sub('a' as usize);
     let Some(glyph) = GLYPHS.get(number) else { return };
     let (zoom, half) = (enlarged(mark_px), half_height(mark_px));
-    stamp(picture, at, half + 1, index, |dx, dy| {
+    let shift = letter.is_ascii_uppercase();
+    let margin = if shift { 2 * zoom } else { 0 };
+    stamp(picture, at, half + 1 + margin, index, |dx, dy| {
         let column = (dx + COLUMNS * zoom / 2).div_euclid(zoom);
         let row = (dy + half).div_euclid(zoom);
+        let bar = shift && row == -2 && (0..COLUMNS).contains(&column);
         let inside = (0..COLUMNS).contains(&column) && (0..ROWS).contains(&row);
-        inside && glyph[row as usize] >> (COLUMNS - 1 - column) & 1 == 1
+        bar || inside && glyph[row as usize] >> (COLUMNS - 1 - column) & 1 == 1
     });
 }
 
@@ -84,6 +88,7 @@ mod tests {
         assert_eq!(rows('f')[..5], f);
         let all: std::collections::BTreeSet<_> = ('a'..='z').map(rows).collect();
         assert_eq!(all.len(), 26);
+        assert_ne!(drawn('F'), drawn('f'), "shift is seen");
         assert_eq!(drawn('?'), Picture::filled(12, 14, 7));
     }
 }

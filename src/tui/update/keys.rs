@@ -18,8 +18,14 @@ pub(super) fn press(model: &mut Model, fx: &mut Vec<Effect>, key: Key) {
     if let Some(waiting) = model.tools.waiting.take() {
         return language::letter(model, fx, waiting, key);
     }
-    if matches!(model.mode, Mode::Reaction(_)) && key.code != Code::Named("esc") {
+    let close = Found::Act(vec![Action::Close]);
+    if matches!(model.mode, Mode::Reaction(_))
+        && model.keymap.find(KeyMode::Bisect, &[key]) != close
+    {
         return questions::reacted(model, fx);
+    }
+    if questions::surplus(model, key) {
+        return;
     }
     if model.pending.keys.is_empty() && leap::letter(model, fx, key) {
         return;
@@ -56,7 +62,9 @@ pub(super) fn press(model: &mut Model, fx: &mut Vec<Effect>, key: Key) {
                 (Mode::Command(line), Some(c)) if keys.len() == 1 => line.insert(c),
                 (Mode::Command(_), _) => {}
                 _ => {
-                    model.say(format!("`{}` does nothing here; `?` shows all keys", spell(&keys)));
+                    let all = model.key(Action::Help);
+                    model
+                        .say(format!("`{}` does nothing here; {all} shows all keys", spell(&keys)));
                 }
             }
         }
@@ -153,7 +161,7 @@ fn run(model: &mut Model, fx: &mut Vec<Effect>) {
     if line.palette || line.choice.is_some() {
         let candidates = line.candidates(&model.keymap);
         let Some(chosen) = candidates.get(line.choice.unwrap_or(0)) else {
-            return model.say("nothing fits; esc closes");
+            return model.say("nothing fits; take words away");
         };
         if !chosen.words.is_empty() {
             *line = Line::with(&format!("{} ", chosen.name));

@@ -175,7 +175,11 @@ pub(super) fn set_on(
     let todo: Vec<Edit> = frames.iter().filter_map(edit).collect();
     let (n, group) = (todo.len(), model.fresh());
     if edits::commit(model, fx, group, todo) {
-        model.say(format!("{} set on {n} frames; one `u` takes it back", shown(name)));
+        model.say(format!(
+            "{} set on {n} frames; one {} takes it back",
+            shown(name),
+            model.key(Action::Undo)
+        ));
     } else {
         model.say("it is so already");
     }

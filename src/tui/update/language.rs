@@ -65,7 +65,8 @@ fn end_recording(model: &mut Model, fx: &mut Vec<Effect>) -> bool {
     let Some((letter, mut keys)) = model.tools.recording.take() else { return false };
     // The key that ends the recording is no part of it.
     keys.pop();
-    model.say(format!("macro {letter}: {} keys; `@ {letter}` plays them", keys.len()));
+    let play = model.bare_key(Action::PlayMacro);
+    model.say(format!("macro {letter}: {} keys; `{play} {letter}` plays them", keys.len()));
     fx.push(Effect::Remember(Learned::Macro(letter, spell(&keys))));
     model.tools.macros.insert(letter, keys);
     true
@@ -98,7 +99,7 @@ pub(super) fn letter(model: &mut Model, fx: &mut Vec<Effect>, waiting: Waiting, 
         }
         Waiting::GoPlace => match model.annotation.places.get(&letter).copied() {
             Some(frame) => motion::go_to(model, fx, frame),
-            None => model.say(format!("no frame is called {letter}; `m {letter}` calls one so")),
+            None => model.say(no_place(model, letter)),
         },
         Waiting::CopyMask => copy(model, letter),
         Waiting::PasteMask(on) => paste(model, fx, letter, on),
@@ -120,12 +121,20 @@ fn copy(model: &mut Model, letter: char) {
     };
     let mask = held.mask.clone();
     model.tools.registers.insert(letter, mask);
-    model.say(format!("mask copied to {letter}; `P {letter}` pastes it"));
+    let paste = model.bare_key(Action::PasteMask);
+    model.say(format!("mask copied to {letter}; `{paste} {letter}` pastes it"));
+}
+
+/// No frame has this letter, and what gives it one.
+pub(super) fn no_place(model: &Model, letter: char) -> String {
+    let mark = model.bare_key(Action::MarkPlace);
+    format!("no frame is called {letter}; `{mark} {letter}` calls one so")
 }
 
 fn paste(model: &mut Model, fx: &mut Vec<Effect>, letter: char, on: usize) {
     let Some(mask) = model.tools.registers.get(&letter).map(crate::domain::Mask::to_bitmap) else {
-        return model.say(format!("register {letter} is empty; `y {letter}` fills it"));
+        let copy = model.bare_key(Action::CopyMask);
+        return model.say(format!("register {letter} is empty; `{copy} {letter}` fills it"));
     };
     if (mask.width_px, mask.height_px) != (model.clip.width_px, model.clip.height_px) {
         return model.say("that mask comes from a clip of another size");
@@ -144,7 +153,8 @@ fn paste(model: &mut Model, fx: &mut Vec<Effect>, letter: char, on: usize) {
 
 fn play(model: &mut Model, fx: &mut Vec<Effect>, letter: char, times: u32) {
     let Some(keys) = model.tools.macros.get(&letter).cloned() else {
-        return model.say(format!("no macro {letter}; `Q {letter}` records one"));
+        let record = model.bare_key(Action::RecordMacro);
+        return model.say(format!("no macro {letter}; `{record} {letter}` records one"));
     };
     if model.tools.playing >= DEPTH {
         return model.warn(format!("macro {letter} plays itself without end; stopped"));

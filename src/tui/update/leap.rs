@@ -26,7 +26,10 @@ pub(super) fn begin(model: &mut Model) {
     if let Some(tool) = &mut model.tools.rays {
         (tool.leap, tool.last) = (Some(BoxPx { min, max }), None);
     }
-    model.say("where? the letters leap into a ninth, then an hour (digits' row) puts a point");
+    model.say(format!(
+        "where? the letters leap into a ninth, then an hour ({}) puts a point",
+        model.hours()
+    ));
 }
 
 /// Column and row of the ninth that an action names, 0..3.
@@ -62,7 +65,10 @@ pub(super) fn into(model: &mut Model, (column, row): (u8, u8)) {
     if let Some(tool) = &mut model.tools.rays {
         tool.leap = (!fine).then_some(part);
     }
-    model.say("inside the structure? an hour (digits' row) puts a point; else leap again");
+    model.say(format!(
+        "inside the structure? an hour ({}) puts a point; else leap again",
+        model.hours()
+    ));
 }
 
 /// A letter while a ray's point is at hand: the point goes to the mark of this letter. True when
@@ -77,7 +83,10 @@ pub(super) fn letter(model: &mut Model, fx: &mut Vec<Effect>, key: Key) -> bool 
     let Some(slot) = letters.iter().position(|letter| *letter == typed) else { return false };
     let marks = tool.marks(model.clip.width_px, model.clip.height_px, letters.len());
     let Some(mark) = marks.iter().find(|mark| mark.slot == slot) else {
-        model.say("no mark of this letter here; esc leaves the rays");
+        model.say(format!(
+            "no mark of this letter here; {} leaves the rays",
+            model.key(Action::Close)
+        ));
         return true;
     };
     let (hour, first) = (last.ray.hour, last.first);

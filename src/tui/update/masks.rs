@@ -52,7 +52,10 @@ fn held(model: &mut Model) -> Option<(TrackId, Bitmap)> {
     let mask = track.masks.get(&frame).filter(|held| track.visible(frame) && !held.mask.is_empty());
     let found = mask.map(|held| (id, held.mask.to_bitmap()));
     if found.is_none() {
-        model.say("no mask on this frame to change; put points, or paint one with `s b`");
+        model.say(format!(
+            "no mask on this frame to change; put points, or paint one with {}",
+            model.key(Action::Brush)
+        ));
     }
     found
 }
@@ -68,7 +71,7 @@ pub(super) fn change(model: &mut Model, fx: &mut Vec<Effect>, edit: MaskEdit) {
     let frame = model.frame;
     if draw(model, fx, group, (id, frame), &after) {
         model.tools.correction = Some(Correction::Mask(edit));
-        model.say(format!("{}; `u` takes it back", edit.told()));
+        model.say(format!("{}; {} takes it back", edit.told(), model.key(Action::Undo)));
     }
 }
 
@@ -81,7 +84,10 @@ pub(super) fn draw(
     bitmap: &Bitmap,
 ) -> bool {
     if bitmap.area_px() == 0 {
-        model.say("nothing of the mask would be left; `D` discards it");
+        model.say(format!(
+            "nothing of the mask would be left; {} discards it",
+            model.key(Action::DiscardMask)
+        ));
         return false;
     }
     let mut todo = Vec::new();
@@ -118,7 +124,10 @@ fn cut(model: &mut Model, fx: &mut Vec<Effect>) {
     let Some(from) = model.tools.cut.take() else {
         if held(model).is_some() {
             model.tools.cut = Some(model.cursor);
-            model.say("first end of the cut; go to the other one and press again, esc gives up");
+            model.say(format!(
+                "first end of the cut; go to the other one and press again, {} gives up",
+                model.key(Action::Cancel)
+            ));
         }
         return;
     };
@@ -150,7 +159,10 @@ pub(super) fn interpolate_between(
     let Some((id, track)) = model.current() else { return tracks::say_none(model) };
     let mask = |frame| track.masks.get(&frame).map(|held| held.mask.to_bitmap());
     let (Some(from), Some(to)) = (mask(before), mask(behind)) else {
-        return model.say("one of the two frames has no mask yet; wait for it, or press `R` there");
+        return model.say(format!(
+            "one of the two frames has no mask yet; wait for it, or press {} there",
+            model.key(Action::Refresh)
+        ));
     };
     let mut todo = Vec::new();
     for frame in before + 1..behind {
@@ -185,8 +197,11 @@ fn take_brush(model: &mut Model, fx: &mut Vec<Effect>, erase: bool) {
     }
     let what = if erase { "erasing" } else { "painting" };
     model.say(format!(
-        "{what} with a brush of {} px: move the cursor; ( and ) change it, again or esc stops",
-        model.tools.brush_px
+        "{what} with a brush of {} px: move the cursor; {} and {} change it, again or {} stops",
+        model.tools.brush_px,
+        model.key(Action::BrushSmaller),
+        model.key(Action::BrushLarger),
+        model.key(Action::Cancel)
     ));
     stroke(model, fx, model.cursor);
 }

@@ -29,9 +29,9 @@ use std::time::Duration;
 
 use crate::domain::{FrameIndex, shown};
 use crate::engine::{Event, Surround};
+use crate::tui::action::Action;
 
 pub use look::fit_look;
-pub(super) use region::region_keys;
 
 use super::model::{Effect, Model, Msg, Network, Queued, Saved};
 use super::tutor;
@@ -100,7 +100,11 @@ pub fn begin(model: &Model) -> Vec<Effect> {
 fn engine(model: &mut Model, fx: &mut Vec<Effect>, event: Event) {
     match event {
         Event::Ready(info) => {
-            model.say(format!("network ready: {} on {}", shown(&info.model), shown(&info.device)));
+            // The status line tells which and on what; a reason is worth a sentence.
+            match info.device.contains(':') {
+                true => model.say(format!("network ready on {}", shown(&info.device))),
+                false => model.say("network ready"),
+            }
             model.network = Network::Ready(info);
         }
         Event::EngineFailed { why } => network::failed(model, why),
@@ -136,8 +140,8 @@ fn engine(model: &mut Model, fx: &mut Vec<Effect>, event: Event) {
             let more = notes.len().saturating_sub(1);
             notes.iter().rev().for_each(|note| model.warn(note.as_str()));
             if more > 0 {
-                let first = &model.message.text;
-                model.message.text = format!("{first} (and {more} more: `M` shows all)");
+                let all = model.key(Action::Messages);
+                model.message.text.push_str(&format!(" (and {more} more: {all} shows all)"));
             }
         }
         Event::RegionFound { region } => region::found(model, region),

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use crate::domain::{Edit, FrameIndex, FrameMask, MaskSource, Track, TrackId, Window};
 use crate::engine::{Decided, Plan, PlanError, Span, Ticket, plan, plan_both_passes, plan_where};
+use crate::tui::action::Action;
 use crate::tui::marks::{self, Signature};
 use crate::tui::model::{Asked, Effect, Model, Network, Running};
 
@@ -46,10 +47,14 @@ pub(super) fn drop_question(model: &mut Model, track: TrackId, frame: FrameIndex
 /// The person asks for the frame at hand.
 pub(super) fn refresh(model: &mut Model, fx: &mut Vec<Effect>) {
     let Some((id, track)) = model.current() else {
-        return model.say("no structure yet: `b` puts its first boundary point");
+        return say_no_structure(model);
     };
     if track.frame_prompts(model.frame).is_empty() {
-        return model.say("this frame has no points; `b` puts one, `p p` propagates from others");
+        return model.say(format!(
+            "this frame has no points; {} puts one, {} propagates from others",
+            model.key(Action::AddBoundary),
+            model.key(Action::PropagateBoth)
+        ));
     }
     let (frame, group) = (model.frame, model.fresh());
     model.say("computing the mask");
@@ -134,7 +139,10 @@ pub(super) fn propagate(model: &mut Model, fx: &mut Vec<Effect>, span: Span) {
     let Some((id, track)) = model.current() else { return say_no_structure(model) };
     let planned = planned(model, id, track, span);
     if planned == Err(PlanError::Nothing) && plan(track, model.clip.frames, 0, Span::Both).is_ok() {
-        return model.say("every mask is as new as its points; `p a` computes all of them anew");
+        return model.say(format!(
+            "every mask is as new as its points; {} computes all of them anew",
+            model.key(Action::PropagateAnew)
+        ));
     }
     if let Ok(plan) = &planned
         && ahead::adopt(model, fx, id, plan)
@@ -205,7 +213,10 @@ pub(super) fn check(model: &mut Model, fx: &mut Vec<Effect>) {
 }
 
 fn say_no_structure(model: &mut Model) {
-    model.say("no structure yet: `b` puts its first boundary point");
+    model.say(format!(
+        "no structure yet: {} puts its first boundary point",
+        model.key(Action::AddBoundary)
+    ));
 }
 
 fn run(
@@ -232,11 +243,12 @@ fn run(
     let ticket = Ticket { track: id, generation: model.jobs.generation };
     let group = model.fresh();
     model.jobs.running.push(Running { ticket, group, signature, check, done: 0, total });
-    model.say(if check {
-        format!("comparing the passes over {} frames; go on working, esc stops it", total / 2)
+    let doing = if check {
+        format!("comparing the passes over {} frames", total / 2)
     } else {
-        format!("propagating to {total} frames; go on working, esc stops it")
-    });
+        format!("propagating to {total} frames")
+    };
+    model.say(format!("{doing}; go on working, {} stops it", model.key(Action::Cancel)));
     fx.push(Effect::Propagate(ticket, plan));
 }
 
@@ -284,11 +296,18 @@ pub(super) fn finished(model: &mut Model, ticket: Ticket, cancelled: bool) {
     if run.check {
         model.tools.review.first_pass.clear();
         review::look(model, ticket.track);
-        model.say("passes compared; `W` goes to the worst frame, `A` accepts the quiet span");
+        model.say(format!(
+            "passes compared; {} goes to the worst frame, {} accepts the quiet span",
+            model.key(Action::WorstFrame),
+            model.key(Action::AcceptQuiet)
+        ));
     } else if cancelled {
         model.say(format!("propagation stopped; {} of {total} frames are kept", run.done));
     } else if outdated {
-        model.say(format!("propagated {total} frames; the points changed meanwhile, `p p` again"));
+        model.say(format!(
+            "propagated {total} frames; the points changed meanwhile, {} again",
+            model.key(Action::PropagateBoth)
+        ));
     } else {
         model.say(format!("propagated {total} frames"));
     }

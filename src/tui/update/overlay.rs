@@ -2,6 +2,7 @@
 
 use crate::domain::shown;
 use crate::engine::Structure;
+use crate::tui::action::Action;
 use crate::tui::model::{Effect, Model};
 use crate::tui::tools::Other;
 
@@ -29,9 +30,11 @@ pub(super) fn take(model: &mut Model, name: String, structures: Vec<Structure>) 
     }
     let labels: Vec<String> = structures.iter().map(|each| shown(&each.label)).collect();
     model.say(format!(
-        "{}: {masks} masks of {}; dashed; `v o` hides them, `s o` takes one over",
+        "{}: {masks} masks of {}; dashed; {} hides them, {} takes one over",
         shown(&name),
-        labels.join(", ")
+        labels.join(", "),
+        model.key(Action::ToggleOverlay),
+        model.key(Action::TakeOverlay)
     ));
     model.tools.other = Some(Other { name, structures, hidden: false });
 }
@@ -53,6 +56,9 @@ pub(super) fn take_over(model: &mut Model, fx: &mut Vec<Effect>) {
     };
     let (bitmap, group) = (mask.to_bitmap(), model.fresh());
     if masks::draw(model, fx, group, (id, model.frame), &bitmap) {
-        model.say("the other's mask taken over; `u` brings yours back");
+        model.say(format!(
+            "the other's mask taken over; {} brings yours back",
+            model.key(Action::Undo)
+        ));
     }
 }

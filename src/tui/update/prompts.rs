@@ -4,6 +4,7 @@ use crate::domain::{
     BoxPx, Edit, FrameIndex, FrameMask, MaskSource, PlacedPrompt, PointKind, PointPx, Prompt,
     PromptId, Track, TrackId, Window, insert_window,
 };
+use crate::tui::action::Action;
 use crate::tui::model::{Effect, Model};
 
 use super::edits::{self, prompt_name};
@@ -20,34 +21,44 @@ pub(super) fn add_point(model: &mut Model, fx: &mut Vec<Effect>, kind: PointKind
         return model.say("this point is there already");
     }
     model.tools.correction = review::as_correction(model, kind).or(model.tools.correction);
-    add(model, fx, Prompt::Point { kind, at });
+    add(model, fx, Prompt::Point { kind, at }, true);
 }
 
-/// Puts a point under the cursor, whatever is there already; its identity and undo group.
+/// Puts a point under the cursor, whatever is there already; its identity and undo group. Who asks
+/// for it says so.
 pub(super) fn add_at_cursor(
     model: &mut Model,
     fx: &mut Vec<Effect>,
     kind: PointKind,
 ) -> Option<(PromptId, u64)> {
-    add(model, fx, Prompt::Point { kind, at: model.cursor })
+    add(model, fx, Prompt::Point { kind, at: model.cursor }, false)
 }
 
 /// Puts a corner of a box; the second completes it.
 pub(super) fn add_corner(model: &mut Model, fx: &mut Vec<Effect>) {
     let Some(first) = model.corner else {
         model.corner = Some(model.cursor);
-        return model.say("first corner; go to the opposite one and press again, esc gives up");
+        return model.say(format!(
+            "first corner; go to the opposite one and press again, {} gives up",
+            model.key(Action::Cancel)
+        ));
     };
     if (first.x - model.cursor.x).abs() < 1.0 || (first.y - model.cursor.y).abs() < 1.0 {
         return model.say("the corners must differ in both directions");
     }
     model.corner = None;
-    add(model, fx, Prompt::Box(BoxPx::from_corners(first, model.cursor)));
+    add(model, fx, Prompt::Box(BoxPx::from_corners(first, model.cursor)), true);
 }
 
 /// Places a prompt on the frame at hand, in one undo group with whatever it takes: a first
-/// structure, a wider window, and the propagated mask that it corrects.
-fn add(model: &mut Model, fx: &mut Vec<Effect>, prompt: Prompt) -> Option<(PromptId, u64)> {
+/// structure, a wider window, and the propagated mask that it corrects. Unless `told`, only a wider
+/// window is said.
+fn add(
+    model: &mut Model,
+    fx: &mut Vec<Effect>,
+    prompt: Prompt,
+    mut told: bool,
+) -> Option<(PromptId, u64)> {
     let (frame, group) = (model.frame, model.fresh());
     let mut todo = Vec::new();
     let id = tracks::current_or_new(model, &mut todo);
@@ -55,6 +66,7 @@ fn add(model: &mut Model, fx: &mut Vec<Effect>, prompt: Prompt) -> Option<(Promp
     let mut sentence = format!("{} on frame {}", prompt_name(&prompt), frame + 1);
     if reach(id, &held, frame, &mut todo) {
         sentence.push_str(", the window now reaches here");
+        told = true;
     }
     let mut at = held.prompts.get(&frame).map_or(0, Vec::len);
     if let Some(mask) = corrected(&held, frame) {
@@ -82,7 +94,9 @@ fn add(model: &mut Model, fx: &mut Vec<Effect>, prompt: Prompt) -> Option<(Promp
     model.track = Some(id);
     model.hidden.remove(&id);
     model.nudging = None;
-    model.say(sentence);
+    if told {
+        model.say(sentence);
+    }
     network::ask(model, fx, id, frame, group);
     Some((own, group))
 }
@@ -204,7 +218,8 @@ pub(super) fn delete(model: &mut Model, fx: &mut Vec<Effect>) {
         return model.say("no points on this frame");
     };
     let frame = model.frame;
-    let sentence = format!("{} deleted; `u` brings it back", prompt_name(&gone.prompt));
+    let back = model.key(Action::Undo);
+    let sentence = format!("{} deleted; {back} brings it back", prompt_name(&gone.prompt));
     let left = placed(model).iter().filter(|each| each.id != gone.id);
     if left.clone().all(|each| matches!(each.prompt, Prompt::Mask(_))) {
         return clear(model, fx);
@@ -241,7 +256,7 @@ pub(super) fn clear(model: &mut Model, fx: &mut Vec<Effect>) {
     let group = model.fresh();
     if edits::commit(model, fx, group, todo) {
         network::drop_question(model, track, frame);
-        model.say("points deleted; `u` brings them back");
+        model.say(format!("points deleted; {} brings them back", model.key(Action::Undo)));
     }
 }
 
@@ -291,6 +306,6 @@ pub(super) fn discard(model: &mut Model, fx: &mut Vec<Effect>) {
     let group = model.fresh();
     let edit = Edit::SetMask { track, frame, before: Some(mask), after: None };
     if edits::commit(model, fx, group, vec![edit]) {
-        model.say("mask discarded; `u` brings it back");
+        model.say(format!("mask discarded; {} brings it back", model.key(Action::Undo)));
     }
 }

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use crate::config::person::Learned;
-use crate::domain::{Bisection, shown};
+use crate::domain::{Bisection, FrameIndex, Track, shown};
 use crate::tui::action::Action;
+use crate::tui::key::Key;
+use crate::tui::keymap::{Found, KeyMode};
 use crate::tui::model::{Effect, Mode, Model};
 use crate::tui::tools::{Questions, ReactionTest};
 
@@ -16,12 +18,25 @@ const TRIALS: usize = 5;
 const WAIT_MS: u64 = 900;
 const WAIT_MORE_MS: u64 = 1600;
 
-/// Starts asking; the structure is visible on the frame at hand.
+/// Answers so soon after the last question are not meant for anything else.
+const SURPLUS: Duration = Duration::from_secs(1);
+
+/// Starts asking. Whether the structure is visible on the frame at hand is the first question where
+/// nothing says so yet.
 pub(super) fn begin(model: &mut Model, fx: &mut Vec<Effect>) {
     model.cine.playing = false;
-    let search = Bisection::new(model.frame, model.clip.frames);
+    let seen = model.current().is_some_and(|(_, track)| seen(track, model.frame));
+    let search = seen.then(|| Bisection::new(model.frame, model.clip.frames));
     model.mode = Mode::Bisect(Questions { search, before: Vec::new() });
     ask(model, fx);
+}
+
+/// A window, a point or a mask says that the structure is visible.
+fn seen(track: &Track, frame: FrameIndex) -> bool {
+    let mask = track.masks.get(&frame).filter(|_| track.visible(frame));
+    track.windows.iter().any(|window| window.contains(frame))
+        || track.prompts.get(&frame).is_some_and(|placed| !placed.is_empty())
+        || mask.is_some_and(|held| !held.mask.is_empty())
 }
 
 /// Answers about the frame that is shown.
@@ -32,9 +47,12 @@ pub(super) fn act(model: &mut Model, fx: &mut Vec<Effect>, action: Action) {
     if action == Action::MeasureReaction {
         return measure(model);
     }
-    let frame = model.frame;
+    let (frame, frames) = (model.frame, model.clip.frames);
     let Mode::Bisect(questions) = &mut model.mode else {
-        return model.say("no question is open; `w b` asks for the window that holds this frame");
+        return model.say(format!(
+            "no question is open; {} asks for the window that holds this frame",
+            model.key(Action::WindowBisect)
+        ));
     };
     match action {
         Action::AnswerBack => {
@@ -44,7 +62,13 @@ pub(super) fn act(model: &mut Model, fx: &mut Vec<Effect>, action: Action) {
         }
         _ => {
             questions.before.push(questions.search);
-            questions.search.answer(frame, action == Action::Visible);
+            match &mut questions.search {
+                Some(search) => search.answer(frame, action == Action::Visible),
+                None if action == Action::Visible => {
+                    questions.search = Some(Bisection::new(frame, frames));
+                }
+                None => {}
+            }
         }
     }
     ask(model, fx);
@@ -53,22 +77,48 @@ pub(super) fn act(model: &mut Model, fx: &mut Vec<Effect>, action: Action) {
 /// Goes to the next question, or sets the window when none is left.
 fn ask(model: &mut Model, fx: &mut Vec<Effect>) {
     let Mode::Bisect(questions) = &model.mode else { return };
-    let search = questions.search;
+    let (answers, search) = (questions.before.len(), questions.search);
+    let [yes, no, back, stop] =
+        [Action::Visible, Action::NotVisible, Action::AnswerBack, Action::Close]
+            .map(|action| model.bare_key(action));
+    let Some(search) = search else {
+        return model.say(match answers {
+            0 => format!("visible here? {yes} or {no}; {stop} stops asking"),
+            _ => format!("then go to a frame that shows it: {yes} there; {stop} stops asking"),
+        });
+    };
     if let Some(frame) = search.question() {
         let end = if search.at_entry() { "first" } else { "last" };
         motion::go_to(model, fx, frame);
         return model.say(format!(
-            "visible here? y or n ({end} frame is one of {}); u takes an answer back",
+            "visible here? {yes} or {no} ({end} frame is one of {}); {back} takes an answer back",
             search.left()
         ));
     }
     model.mode = model.home();
+    model.tools.answered = (answers > 0).then_some(model.now);
     if let Some(window) = search.window() {
         motion::go_to(model, fx, window.first);
         windows::add(model, fx, window.first, window.last);
-        let sentence = format!("{} ({} answers)", model.message.text, search.answers());
+        let sentence = format!("{} ({answers} answers)", model.message.text);
         model.say(sentence);
     }
+}
+
+/// True when the key is an answer that comes right behind the last one: whoever answers quickly
+/// does not see at once that no question is left, and the key would do something else.
+pub(super) fn surplus(model: &mut Model, key: Key) -> bool {
+    let Some(at) = model.tools.answered.take() else { return false };
+    let answers = [Action::Visible, Action::NotVisible].map(|action| vec![action]);
+    let found = model.keymap.find(KeyMode::Bisect, &[key]);
+    let answer = matches!(found, Found::Act(actions) if answers.contains(&actions));
+    let asking = matches!(model.mode, Mode::Bisect(_));
+    if !answer || asking || model.now > at + SURPLUS {
+        return false;
+    }
+    model.tools.answered = Some(at);
+    model.say(format!("`{key}` was one answer too many: the window is known"));
+    true
 }
 
 /// The structure appears or goes at this moment.
@@ -89,7 +139,10 @@ fn tap(model: &mut Model, fx: &mut Vec<Effect>) {
                 let day = day.map_or(String::new(), |day| format!(", measured {}", shown(day)));
                 format!(" ({} ms back{day})", time.as_millis())
             }
-            None if model.cine.playing => " (not corrected: `w t` measures your reaction)".into(),
+            None if model.cine.playing => format!(
+                " (not corrected: {} measures your reaction)",
+                model.key(Action::MeasureReaction)
+            ),
             _ => String::new(),
         };
         return model
@@ -106,7 +159,10 @@ fn measure(model: &mut Model) {
     model.cine.playing = false;
     model.mode =
         Mode::Reaction(ReactionTest { due: next_due(model.now), shown: false, times: Vec::new() });
-    model.say(format!("press any key as soon as NOW appears, {TRIALS} times; esc gives up"));
+    model.say(format!(
+        "press any key as soon as NOW appears, {TRIALS} times; {} gives up",
+        model.key(Action::Close)
+    ));
 }
 
 /// When the word appears next: the microseconds of now are random enough for a person.

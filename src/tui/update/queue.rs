@@ -1,5 +1,6 @@
 //! The queue of clips: the next, the one before, the next that is not finished.
 
+use crate::tui::action::Action;
 use crate::tui::model::{Effect, Model, Saved};
 
 /// Opens the clip so many places further on.
@@ -43,8 +44,11 @@ pub(super) fn finish(model: &mut Model, fx: &mut Vec<Effect>) {
             fx.push(Effect::JournalView(view));
             model.noted_view = Some(view);
             model.say(match count {
-                0 | 1 => "finished; `q` leaves".to_owned(),
-                _ => format!("finished, as are all {count} clips; `q` leaves"),
+                0 | 1 => format!("finished; {} leaves", model.key(Action::Quit)),
+                _ => format!(
+                    "finished, as are all {count} clips; {} leaves",
+                    model.key(Action::Quit)
+                ),
             });
         }
     }
@@ -65,8 +69,11 @@ fn still_open(model: &Model) -> Option<String> {
     let parts = [
         (model.annotation.tracks.is_empty(), "no structure".to_owned()),
         (bare > 0, format!("{bare} frames in windows without a mask")),
-        (stale > 0, format!("{stale} masks older than their points (`g s`)")),
-        (doubtful > 0, format!("{doubtful} frames flagged (`W`)")),
+        (
+            stale > 0,
+            format!("{stale} masks older than their points ({})", model.key(Action::NextStale)),
+        ),
+        (doubtful > 0, format!("{doubtful} frames flagged ({})", model.key(Action::WorstFrame))),
         (unsaid.is_some(), unsaid.unwrap_or_default()),
     ];
     let told: Vec<String> = parts.into_iter().filter(|(is, _)| *is).map(|(_, what)| what).collect();

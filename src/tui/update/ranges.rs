@@ -3,11 +3,14 @@
 use crate::domain::{
     Edit, FrameIndex, MaskSource, Window, edited, remove_from_windows, review::FLAGGED, shown,
 };
+use crate::tui::action::Action;
 use crate::tui::command;
 use crate::tui::model::{Effect, Model};
 use crate::tui::range::{Condition, End, Field, Over, Range, WindowsChange};
 
-use super::{act, edits, labels, masks, motion, network, prompts, review, tracks, windows};
+use super::{
+    act, edits, labels, language, masks, motion, network, prompts, review, tracks, windows,
+};
 
 /// Does a command line, or says what is wrong with it.
 pub(super) fn line(model: &mut Model, fx: &mut Vec<Effect>, text: &str) {
@@ -28,7 +31,7 @@ pub(super) fn over(model: &mut Model, fx: &mut Vec<Effect>, range: Range, what: 
             .places
             .get(&letter)
             .copied()
-            .ok_or_else(|| format!("no frame is called {letter}; `m {letter}` calls one so")),
+            .ok_or_else(|| language::no_place(model, letter)),
     };
     let (first, last) = match (resolve(range.first), resolve(range.last)) {
         (Ok(a), Ok(b)) => (a.min(b), a.max(b)),
@@ -115,7 +118,10 @@ fn each(model: &mut Model, fx: &mut Vec<Effect>, frames: Vec<FrameIndex>, what: 
                 .collect();
             let (n, group) = (todo.len(), model.fresh());
             if edits::commit(model, fx, group, todo) {
-                model.say(format!("{n} masks discarded; `u` brings them back"));
+                model.say(format!(
+                    "{n} masks discarded; {} brings them back",
+                    model.key(Action::Undo)
+                ));
             } else {
                 model.say("no masks there");
             }
@@ -138,7 +144,11 @@ fn each(model: &mut Model, fx: &mut Vec<Effect>, frames: Vec<FrameIndex>, what: 
                     n += 1;
                 }
             }
-            model.say(format!("{n} masks {}; one `u` takes it back", edit.told()));
+            model.say(format!(
+                "{n} masks {}; one {} takes it back",
+                edit.told(),
+                model.key(Action::Undo)
+            ));
         }
         Over::Attribute(name, value) => {
             labels::set_on(model, fx, &frames, &name, value.as_deref());

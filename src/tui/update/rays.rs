@@ -70,7 +70,11 @@ fn enter(model: &mut Model) -> bool {
     if natural.is_none() {
         leap::begin(model);
     } else {
-        model.say("rays: 1 to 12 o'clock on the digits' row, enter takes the dotted one");
+        model.say(format!(
+            "rays: {} are 1 to 12 o'clock, {} takes the dotted one",
+            model.hours(),
+            model.key(Action::RaySuggested)
+        ));
     }
     true
 }
@@ -179,7 +183,10 @@ fn towards(model: &mut Model, fx: &mut Vec<Effect>, hour: f32) {
 fn suggested(model: &mut Model, fx: &mut Vec<Effect>) {
     match model.tools.rays.as_ref().and_then(|tool| tool.suggested) {
         Some((ray, _)) => place(model, fx, ray, 0),
-        None => model.say("no edge to suggest here; name an hour, or put a point with `b`"),
+        None => model.say(format!(
+            "no edge to suggest here; name an hour, or put a point with {}",
+            model.key(Action::AddBoundary)
+        )),
     }
 }
 
@@ -193,8 +200,10 @@ fn place(model: &mut Model, fx: &mut Vec<Effect>, ray: Ray, edges_on: isize) {
     let first = likeliest(&edges, expected);
     let on = first.map(|at| at.saturating_add_signed(edges_on).min(edges.len() - 1));
     let Some(radius_px) = on.map(|at| edges[at].radius_px).or(expected) else {
-        return model
-            .say("no edge towards there; move the cursor into the structure and press `c`");
+        return model.say(format!(
+            "no edge towards there; move the cursor into the structure and press {}",
+            model.key(Action::RayCentre)
+        ));
     };
     motion::put_cursor(model, ray.at(radius_px));
     let Some((id, group)) = prompts::add_at_cursor(model, fx, PointKind::Boundary) else { return };
@@ -251,11 +260,12 @@ fn next_edge(model: &mut Model, fx: &mut Vec<Effect>, by: isize) {
 /// Moves the last point along its ray by mm, where the clip tells its spacing.
 fn slide_mm(model: &mut Model, fx: &mut Vec<Effect>, by_mm: f64) {
     let Some(centre) = last(model).map(|last| last.ray.centre) else { return };
+    let [out, inwards] = [Action::RayOut, Action::RayIn].map(|action| model.key(action));
     match model.clip.scale_between(centre, centre) {
         Ok([x, y]) if x > 0.0 && y > 0.0 => slide(model, fx, (by_mm * 2.0 / (x + y)) as f32),
-        Ok(_) => model.say("there are no mm here; the arrow keys move by 1 px"),
+        Ok(_) => model.say(format!("there are no mm here; {out} and {inwards} move by 1 px")),
         Err(why) => {
-            model.say(format!("{why}, so there are no mm; the arrow keys move by 1 px"));
+            model.say(format!("{why}, so there are no mm; {out} and {inwards} move by 1 px"));
         }
     }
 }

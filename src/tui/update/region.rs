@@ -8,11 +8,8 @@ use crate::tui::model::{Effect, Model};
 const LOOKING: &str = "looking for the ultrasound region in the pixels";
 
 /// The keys that accept and reject a region, as the keymap has them.
-pub(in crate::tui) fn region_keys(model: &Model) -> [String; 2] {
-    [Action::AcceptRegion, Action::RejectRegion].map(|action| {
-        let keys = model.keymap.keys_of(action);
-        keys.into_iter().next().unwrap_or_else(|| format!(":{}", action.name()))
-    })
+fn region_keys(model: &Model) -> [String; 2] {
+    [Action::AcceptRegion, Action::RejectRegion].map(|action| model.key(action))
 }
 
 /// The search is over.
@@ -25,7 +22,7 @@ pub(super) fn found(model: &mut Model, region: Option<Region>) {
             model.surround = Surround::Found(region);
             let ([yes, no], word) = (region_keys(model), region.word());
             let question = format!(
-                "outlined: a {word} found in the pixels; `{yes}` black outside, `{no}` show; names \
+                "outlined: a {word} found in the pixels; {yes} black outside, {no} show; names \
                  may be burned in outside"
             );
             // Who asked for it is not warned of it.
@@ -73,7 +70,7 @@ pub(super) fn reject(model: &mut Model, fx: &mut Vec<Effect>) {
         Surround::Found(_) => {
             decide(model, fx, OutsideChoice::Show);
             model.surround = Surround::Shown;
-            model.say(format!("everything is shown; `{yes}` looks for the region again"));
+            model.say(format!("everything is shown; {yes} looks for the region again"));
         }
         Surround::Black(_) => {
             if at_work(model) {
@@ -95,7 +92,10 @@ fn say_given(model: &mut Model) {
 fn at_work(model: &mut Model) -> bool {
     let busy = model.propagating() || !model.jobs.asked.is_empty();
     if busy {
-        model.say("the network is at work on these pixels; `esc` stops it, then press again");
+        model.say(format!(
+            "the network is at work on these pixels; {} stops it, then press again",
+            model.key(Action::Cancel)
+        ));
     }
     busy
 }
@@ -117,11 +117,11 @@ pub(super) fn changed(model: &mut Model, fx: &mut Vec<Effect>, region: Option<Re
     let [yes, no] = region_keys(model);
     model.say(match region {
         Some(region) => format!(
-            "everything outside the {} is black: here, for the network and in exports; `{no}` \
+            "everything outside the {} is black: here, for the network and in exports; {no} \
              shows it again",
             region.word()
         ),
-        None => format!("everything is shown; `{yes}` looks for the region again"),
+        None => format!("everything is shown; {yes} looks for the region again"),
     });
     fx.push(Effect::WantFrame(model.frame));
 }

@@ -138,7 +138,10 @@ fn worst(model: &mut Model, fx: &mut Vec<Effect>) {
     let queue = queue(model, id);
     let next = queue.iter().position(|&f| f == model.frame).map_or(0, |at| at + 1);
     let Some(&frame) = queue.get(next).or_else(|| queue.first()) else {
-        return model.say("no propagated mask to look at; `p p` propagates");
+        return model.say(format!(
+            "no propagated mask to look at; {} propagates",
+            model.key(Action::PropagateBoth)
+        ));
     };
     motion::go_to(model, fx, frame);
     let value = doubt(model, id, frame);
@@ -152,7 +155,10 @@ fn worst(model: &mut Model, fx: &mut Vec<Effect>) {
     model.say(if value >= FLAGGED {
         format!("number {place} to look at: {reason}")
     } else {
-        format!("number {place} to look at; nothing speaks against it (`A` accepts the quiet span)")
+        let accept = model.key(Action::AcceptQuiet);
+        format!(
+            "number {place} to look at; nothing speaks against it ({accept} accepts the quiet span)"
+        )
     });
 }
 
@@ -167,9 +173,10 @@ fn accept_quiet(model: &mut Model, fx: &mut Vec<Effect>) {
     };
     let here = model.frame;
     if !quiet(here) {
-        return model.say(
-            "this frame is in doubt, stale or has no mask; correct it, or accept it with `a`",
-        );
+        return model.say(format!(
+            "this frame is in doubt, stale or has no mask; correct it, or accept it with {}",
+            model.key(Action::AcceptFrame)
+        ));
     }
     let first = (0..here).rev().take_while(|&f| quiet(f)).last().unwrap_or(here);
     let last = (here + 1..model.clip.frames).take_while(|&f| quiet(f)).last().unwrap_or(here);
@@ -185,7 +192,11 @@ fn flag(model: &mut Model, fx: &mut Vec<Effect>) {
         model.say("flag taken away");
     } else {
         set_flags(model, fx, group, &[frame], true);
-        model.say("flagged for a look: `W` and `;` come here");
+        model.say(format!(
+            "flagged for a look: {} and {} come here",
+            model.key(Action::WorstFrame),
+            model.key(Action::RepeatCorrection)
+        ));
     }
 }
 
@@ -208,7 +219,7 @@ fn repeat(model: &mut Model, fx: &mut Vec<Effect>) -> bool {
         return false;
     }
     let Some(frame) = next_flagged(model, id) else {
-        model.say("no frame is flagged; `F` flags one");
+        model.say(format!("no frame is flagged; {} flags one", model.key(Action::FlagFrame)));
         return false;
     };
     motion::go_to(model, fx, frame);

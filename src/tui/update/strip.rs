@@ -58,8 +58,10 @@ fn toggle(model: &mut Model, fx: &mut Vec<Effect>) {
         Some(_) => format!("the ray towards {}", rays::told(ray.hour)),
         None => "a line straight down through the cursor".to_owned(),
     };
-    model
-        .say(format!("M-mode along {along}: time runs to the right, `b` puts a point on the line"));
+    let put = model.key(Action::AddBoundary);
+    model.say(format!(
+        "M-mode along {along}: time runs to the right, {put} puts a point on the line"
+    ));
 }
 
 /// Shows the strip along `ray` from its centre, at `depth_px`; or without that along the whole

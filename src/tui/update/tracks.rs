@@ -1,6 +1,7 @@
 //! Structures: new, chosen, named, coloured, hidden, deleted.
 
 use crate::domain::{Edit, Track, TrackId, TrackInfo, shown};
+use crate::tui::action::Action;
 use crate::tui::model::{Effect, Model};
 
 use super::{edits, network};
@@ -58,7 +59,11 @@ pub(super) fn choose(model: &mut Model, id: TrackId) {
 
 /// Says that there is no structure.
 pub(super) fn say_none(model: &mut Model) {
-    model.say("no structure yet: `t n` starts one, `b` puts its first boundary point");
+    model.say(format!(
+        "no structure yet: {} starts one, {} puts its first boundary point",
+        model.key(Action::NewTrack),
+        model.key(Action::AddBoundary)
+    ));
 }
 
 /// Chooses the next or previous structure, round and round.
@@ -109,6 +114,6 @@ pub(super) fn delete(model: &mut Model, fx: &mut Vec<Effect>) {
     let group = model.fresh();
     if edits::commit(model, fx, group, vec![Edit::RemoveTrack { track, content }]) {
         network::forget_track(model, fx, track);
-        model.say(format!("{label} deleted; `u` brings it back"));
+        model.say(format!("{label} deleted; {} brings it back", model.key(Action::Undo)));
     }
 }

@@ -5,6 +5,7 @@
 //! make one that reaches to the end of the clip.
 
 use crate::domain::{Edit, FrameIndex, Window, insert_window, remove_from_windows};
+use crate::tui::action::Action;
 use crate::tui::model::{Effect, Model};
 
 use super::{edits, tracks};
@@ -39,7 +40,11 @@ pub(super) fn end(model: &mut Model, fx: &mut Vec<Effect>) {
 pub(super) fn new(model: &mut Model, fx: &mut Vec<Effect>) {
     let f = model.frame;
     if model.current().is_some_and(|(_, t)| t.windows.iter().any(|w| w.contains(f))) {
-        return model.say("this frame lies in a window already; `w s` and `w e` cut it");
+        return model.say(format!(
+            "this frame lies in a window already; {} and {} cut it",
+            model.key(Action::WindowStart),
+            model.key(Action::WindowEnd)
+        ));
     }
     change(model, fx, |windows| insert_window(windows, Window { first: f, last: f }));
 }

@@ -7,7 +7,7 @@ use ratatui::widgets::Paragraph;
 
 use crate::domain::shown;
 use crate::tui::action::{Action, Group};
-use crate::tui::keymap::Keymap;
+use crate::tui::keymap::{KeyMode, Keymap};
 use crate::tui::model::{HelpPage, Model, Weight};
 
 use super::{Look, key_line, wrapped};
@@ -52,6 +52,17 @@ pub fn help_lines(find: &str, keymap: &Keymap) -> usize {
     entries(find, keymap).len()
 }
 
+fn key(keymap: &Keymap, mode: KeyMode, action: Action) -> String {
+    keymap.named(mode, action, &[]).unwrap_or_default()
+}
+
+/// The keys that move and close a page.
+fn scrolling(keymap: &Keymap) -> String {
+    let [down, up, close] = [Action::ScrollDown, Action::ScrollUp, Action::Close]
+        .map(|action| key(keymap, KeyMode::Help, action));
+    format!("{down} {up} scroll, {close} closes")
+}
+
 /// Draws the page from line `top` on.
 pub(super) fn draw(
     frame: &mut Frame<'_>,
@@ -68,11 +79,21 @@ pub(super) fn draw(
     let last = (top + rows).min(all.len());
     let place = format!("{}-{last} of {}", (top + 1).min(last), all.len());
     let title = match (page.typing, page.find.as_str()) {
-        (true, find) => format!("Keys with: {}_   (enter: done, esc: all)", shown(find)),
+        (true, find) => {
+            let [done, all] = [Action::LineRun, Action::Close]
+                .map(|action| key(keymap, KeyMode::Command, action));
+            format!("Keys with: {}_   ({done}: done, {all}: all)", shown(find))
+        }
         (false, "") => format!(
-            "Keys ({place}; / searches, j k scroll, esc closes; a count goes before a key: 12l)"
+            "Keys ({place}; {} searches, {}; a count goes before a key: 12{})",
+            key(keymap, KeyMode::Help, Action::FindHelp),
+            scrolling(keymap),
+            key(keymap, KeyMode::Normal, Action::CursorRight),
         ),
-        (false, find) => format!("Keys with \"{}\" ({place}; esc: all keys)", shown(find)),
+        (false, find) => {
+            let all = key(keymap, KeyMode::Help, Action::Close);
+            format!("Keys with \"{}\" ({place}; {all}: all keys)", shown(find))
+        }
     };
     let mut lines = vec![Line::styled(title, theme.strong(theme.title)), Line::default()];
     if all.is_empty() {
@@ -102,8 +123,8 @@ pub(super) fn messages(
 ) {
     let theme = look.theme;
     let width = usize::from(area.width).saturating_sub(2);
-    let title =
-        format!("The last {} messages, newest first (j k scroll, esc closes)", model.log.len());
+    let how = scrolling(&model.keymap);
+    let title = format!("The last {} messages, newest first ({how})", model.log.len());
     let mut lines = vec![Line::styled(title, theme.strong(theme.title)), Line::default()];
     for message in model.log.iter().rev().skip(top).take(usize::from(area.height)) {
         let (sign, style) = match message.weight {

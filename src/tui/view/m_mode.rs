@@ -3,7 +3,6 @@
 use ratatui::text::Line;
 
 use crate::tui::action::Action;
-use crate::tui::keymap::KeyMode;
 use crate::tui::model::Model;
 
 use super::{Look, cut, key_line};
@@ -28,11 +27,7 @@ pub(super) fn lines<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line
     ];
     for (mut actions, what) in keys.map(|(actions, what)| (actions.to_vec(), what)) {
         actions.dedup();
-        let key = |action: &Action| {
-            let keys = model.keymap.sequence(KeyMode::MMode, *action);
-            keys.map_or(format!(":{}", action.name()), |keys| crate::tui::key::spell(&keys))
-        };
-        let keys: Vec<String> = actions.iter().map(key).collect();
+        let keys: Vec<String> = actions.iter().map(|action| model.bare_key(*action)).collect();
         lines.push(key_line(&keys.join(" "), what, 6, width, look));
     }
     lines.push(Line::default());

@@ -7,6 +7,7 @@ mod labels;
 pub mod layout;
 mod letters;
 mod m_mode;
+mod mode_keys;
 mod picture;
 mod side;
 mod status;

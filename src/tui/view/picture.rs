@@ -338,8 +338,10 @@ const CIRCLE: usize = 24;
 const AT_ONCE: usize = 2;
 /// Half the length of the ticks on a ray, screen px.
 const TICK_PX: f32 = 4.0;
-/// Where the suggested ray begins, as a share of its length.
-const SUGGESTED_FROM: f32 = 0.75;
+/// Where the suggested ray begins, as a share of its length; more of it would cost more on the line.
+const SUGGESTED_FROM: f32 = 0.5;
+/// Its arrow ends so far from the contour, screen px, and its barbs are as long.
+const ARROW_PX: f32 = 6.0;
 
 /// The centre of the rays, the marks on the ray of the last point, and the suggested ray.
 fn rays(model: &Model, tool: &RayTool, scene: &mut Scene<'_>) {
@@ -381,10 +383,30 @@ fn rays(model: &Model, tool: &RayTool, scene: &mut Scene<'_>) {
         }
     }
     if let Some((ray, at)) = tool.suggested {
-        tick(ray, at, CURSOR);
-        // Its outer part is enough to see it, and costs a quarter on the line.
-        let from = ray.at(at.distance(tool.centre) * SUGGESTED_FROM);
-        scene.lines.push(LineMark { from, to: at, colour: CURSOR, dotted: true });
+        suggestion(ray, at.distance(tool.centre), scene);
+    }
+}
+
+/// An arrow of two dotted lines side by side towards the contour, `radius_px` from the centre of
+/// the ray: it stands on speckle and leaves the contour free.
+fn suggestion(ray: crate::domain::Ray, radius_px: f32, scene: &mut Scene<'_>) {
+    let px = 1.0 / scene.view.scale;
+    let (dx, dy) = ray.step();
+    let tip = (radius_px - ARROW_PX * px).max(0.0);
+    let beside = |along: f32, aside: f32| {
+        let at = ray.at(along);
+        PointPx::new(at.x - dy * aside * px, at.y + dx * aside * px)
+    };
+    let from = (radius_px * SUGGESTED_FROM).min(tip);
+    let mut line = |from, to, dotted| {
+        scene.lines.push(LineMark { from, to, colour: CURSOR, dotted });
+    };
+    for aside in [-0.5, 0.5] {
+        line(beside(from, aside), beside(tip, aside), true);
+    }
+    let back = (tip - ARROW_PX * px).max(0.0);
+    for aside in [-ARROW_PX, ARROW_PX] {
+        line(beside(tip, 0.0), beside(back, aside * 0.7), false);
     }
 }
 

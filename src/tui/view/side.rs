@@ -18,7 +18,7 @@ use crate::tui::model::{Mode, Model};
 use crate::tui::tools::Waiting;
 use crate::tui::tutor;
 
-use super::{Look, cells, cut, key_line, labels, m_mode, which_key, wrapped};
+use super::{Look, cells, cut, key_line, labels, m_mode, mode_keys, which_key, wrapped};
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, look: Look<'_>) {
     frame.render_widget(Clear, area);
@@ -39,7 +39,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, look: Look<
         _ if !model.pending.keys.is_empty() => which_key::lines(model, width, rows, look),
         _ if model.tools.waiting.is_some() => letters(model, width, look),
         Mode::Rays => {
-            let mut lines = rays(model, width, look);
+            let mut lines = mode_keys::rays(model, width, look);
             lines.extend(overview(model, width, rows.saturating_sub(lines.len()), look));
             lines
         }
@@ -50,7 +50,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, look: Look<
             lines
         }
         Mode::Bisect(_) => {
-            let mut lines = visible(width, look);
+            let mut lines = mode_keys::visible(model, width, look);
             lines.extend(overview(model, width, rows.saturating_sub(lines.len()), look));
             lines
         }
@@ -103,46 +103,6 @@ fn letters<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<'a>> {
     lines.extend(known.iter().map(|(c, what)| key_line(&c.to_string(), what, 4, width, look)));
     lines.push(key_line("esc", "never mind", 4, width, look));
     lines
-}
-
-/// The ray of the last point and the keys of the mode.
-fn rays<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<'a>> {
-    let theme = look.theme;
-    let mut lines = vec![Line::styled("Clock rays", theme.strong(theme.title))];
-    let last = model.tools.rays.as_ref().and_then(|tool| tool.last.as_ref());
-    let told = last.map_or("no point yet".to_owned(), |last| match last.on {
-        Some(at) => format!(
-            "edge {} of {} ({:.0})",
-            at + 1,
-            last.edges.len(),
-            last.edges.get(at).map_or(0.0, |edge| edge.contrast)
-        ),
-        None => format!("{:.1} px from the centre", last.radius_px),
-    });
-    lines.push(Line::styled(cut(&told, width, look), theme.style(theme.text)));
-    let leaping = [("letters", "leap there"), ("1..9 0 - =", "first point"), ("esc", "done")];
-    let pointing = [
-        ("1..9 0 - =", "the hours"),
-        ("letters", "move it"),
-        ("enter", "dotted ray"),
-        ("] [", "other edge"),
-        ("up down", "by 1 px"),
-        ("left right", "turn it"),
-        ("c", "start here"),
-        ("esc", "done"),
-    ];
-    let keys = if model.leap().is_some() { &leaping[..] } else { &pointing[..] };
-    lines.extend(keys.iter().map(|(keys, what)| key_line(keys, what, 11, width, look)));
-    lines.push(Line::default());
-    lines
-}
-
-/// The answers to a question about visibility.
-fn visible<'a>(width: usize, look: Look<'_>) -> Vec<Line<'a>> {
-    let title = Line::styled("Visible on this frame?", look.theme.strong(look.theme.title));
-    let keys = [("y", "yes"), ("n", "no"), ("u", "answer back"), ("esc", "stop asking")];
-    let keys = keys.iter().map(|(keys, what)| key_line(keys, what, 4, width, look));
-    std::iter::once(title).chain(keys).chain([Line::default()]).collect()
 }
 
 /// The word of the reaction test, in the middle of the panel.
@@ -230,7 +190,7 @@ fn overview<'a>(model: &Model, width: usize, rows: usize, look: Look<'_>) -> Vec
     lines.push(Line::default());
     lines.push(Line::styled("Structures", theme.strong(theme.title)));
     if model.annotation.tracks.is_empty() {
-        lines.extend(first_steps(width, look));
+        lines.extend(mode_keys::first_steps(model, width, look));
         return lines;
     }
     // The structure at hand stays in sight.
@@ -254,21 +214,6 @@ fn private<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<'a>> {
     };
     let told = wrapped(told, width).into_iter();
     told.map(|part| Line::styled(part, look.theme.style(look.theme.alarm))).collect()
-}
-
-fn first_steps<'a>(width: usize, look: Look<'_>) -> Vec<Line<'a>> {
-    let steps = [
-        ("h j k l", "move"),
-        ("b", "boundary point"),
-        ("w s", "visible from here"),
-        ("w e", "visible to here"),
-        ("p p", "propagate"),
-        ("u", "take back"),
-        ("?", "all keys"),
-    ];
-    let none = Line::styled("none yet", look.theme.style(look.theme.faint));
-    let keys = steps.iter().map(|(keys, what)| key_line(keys, what, 8, width, look));
-    std::iter::once(none).chain([Line::default()]).chain(keys).collect()
 }
 
 fn structure<'a>(

@@ -7,9 +7,8 @@ use ratatui::widgets::{Clear, Paragraph};
 
 use crate::domain::shown;
 use crate::engine::Surround;
+use crate::tui::action::Action;
 use crate::tui::model::{Mode, Model, Network, Saved, Weight};
-
-use crate::tui::update::region_keys;
 
 use super::{Areas, Look, cells, cut};
 
@@ -77,7 +76,8 @@ fn status<'a>(model: &Model, width: usize, look: Look<'_>) -> Line<'a> {
         Span::styled(format!("frame {}/{}", model.frame + 1, model.clip.frames), text),
     ];
     if let Surround::Found(region) = model.surround {
-        let [yes, no] = region_keys(model);
+        let [yes, no] =
+            [Action::AcceptRegion, Action::RejectRegion].map(|action| model.bare_key(action));
         let question = format!("{}? {yes} black outside, {no} show", region.word());
         parts.push(Span::styled(question, theme.strong(theme.alarm)));
     }

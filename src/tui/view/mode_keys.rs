@@ -1,0 +1,85 @@
+//! What the side panel says of the keys of a mode, in the words of the keymap at hand.
+
+use ratatui::text::Line;
+
+use crate::tui::action::Action;
+use crate::tui::model::Model;
+
+use super::{Look, cells, cut, key_line};
+
+/// The ray of the last point and the keys of the mode.
+pub(super) fn rays<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<'a>> {
+    let theme = look.theme;
+    let mut lines = vec![Line::styled("Clock rays", theme.strong(theme.title))];
+    let last = model.tools.rays.as_ref().and_then(|tool| tool.last.as_ref());
+    let told = last.map_or("no point yet".to_owned(), |last| match last.on {
+        Some(at) => format!(
+            "edge {} of {} ({:.0})",
+            at + 1,
+            last.edges.len(),
+            last.edges.get(at).map_or(0.0, |edge| edge.contrast)
+        ),
+        None => format!("{:.1} px from the centre", last.radius_px),
+    });
+    lines.push(Line::styled(cut(&told, width, look), theme.style(theme.text)));
+    let (hours, close) = (model.hours(), model.bare_key(Action::Close));
+    let both = |a: Action, b: Action| format!("{} {}", model.bare_key(a), model.bare_key(b));
+    let letters = "letters".to_owned();
+    let keys = if model.leap().is_some() {
+        vec![(letters, "leap there"), (hours, "first point"), (close, "done")]
+    } else {
+        vec![
+            (hours, "the hours"),
+            (letters, "move it"),
+            (model.bare_key(Action::RaySuggested), "dotted ray"),
+            (both(Action::EdgeOuter, Action::EdgeInner), "other edge"),
+            (both(Action::RayOut, Action::RayIn), "by 1 px"),
+            (both(Action::RayCounter, Action::RayClockwise), "turn it"),
+            (model.bare_key(Action::RayCentre), "start here"),
+            (close, "done"),
+        ]
+    };
+    lines.extend(key_lines(&keys, width, look));
+    lines.push(Line::default());
+    lines
+}
+
+/// The answers to a question about visibility.
+pub(super) fn visible<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<'a>> {
+    let title = Line::styled("Visible on this frame?", look.theme.strong(look.theme.title));
+    let keys = [
+        (Action::Visible, "yes"),
+        (Action::NotVisible, "no"),
+        (Action::AnswerBack, "answer back"),
+        (Action::Close, "stop asking"),
+    ];
+    let keys = keys.map(|(action, what)| (model.bare_key(action), what));
+    let keys = key_lines(&keys, width, look);
+    std::iter::once(title).chain(keys).chain([Line::default()]).collect()
+}
+
+/// What a person who sees an empty clip presses first.
+pub(super) fn first_steps<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<'a>> {
+    use Action as A;
+    let moves = [A::CursorLeft, A::CursorDown, A::CursorUp, A::CursorRight];
+    let moves = moves.map(|action| model.bare_key(action)).join(" ");
+    let steps = [
+        (A::AddBoundary, "boundary point"),
+        (A::ClockRays, "points by direction"),
+        (A::WindowStart, "visible from here"),
+        (A::WindowEnd, "visible to here"),
+        (A::PropagateBoth, "propagate"),
+        (A::Undo, "take back"),
+        (A::Help, "all keys"),
+    ];
+    let steps = steps.into_iter().map(|(action, what)| (model.bare_key(action), what));
+    let keys: Vec<_> = std::iter::once((moves, "move")).chain(steps).collect();
+    let none = Line::styled("none yet", look.theme.style(look.theme.faint));
+    [none, Line::default()].into_iter().chain(key_lines(&keys, width, look)).collect()
+}
+
+/// Keys and what they do, below each other.
+fn key_lines<'a>(keys: &[(String, &str)], width: usize, look: Look<'_>) -> Vec<Line<'a>> {
+    let column = keys.iter().map(|(keys, _)| cells(keys)).max().unwrap_or(0);
+    keys.iter().map(|(keys, what)| key_line(keys, what, column, width, look)).collect()
+}

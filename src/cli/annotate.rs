@@ -80,7 +80,11 @@ fn run_screen(
             let (card, device) = (card.clone(), device.clone());
             let shelf = shelf.clone();
             let net = SegmenterSource::Net { card, device, features_mib, shelf };
-            Session::open_with(path, &clip_options(settings), project, net, events)
+            let opened = Session::open_with(path, &clip_options(settings), project, net, events);
+            opened.map(|(mut session, opened)| {
+                session.set_codes(settings.asked.codes());
+                (session, opened)
+            })
         }),
         settings,
         lesson,

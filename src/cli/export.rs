@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::config::Settings;
-use crate::domain::{ClipInfo, DicomOrigin, shown};
+use crate::domain::{ClipInfo, Codes, DicomOrigin, shown};
 use crate::engine::{anonymous_for, export_clip, export_name, format_named};
 use crate::export::{Anonymous, ExportFormat, FrameReader, Job, mapped};
 use crate::project::{ProjectError, list_clips, load_read_only, uid_key};
@@ -31,7 +31,7 @@ pub(super) struct Options {
 /// Runs it.
 pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     if is_project(&options.source) {
-        return whole_project(options);
+        return whole_project(settings, options);
     }
     let clip = open_clip(settings, &options.source)?;
     let project = &settings.project.value;
@@ -43,7 +43,8 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
         let key = uid_key(project).map_err(Failure::input)?;
         origin = origin.map(|origin| mapped(&origin, &key));
     }
-    let source = Source { info: clip.info(), frames, origin, anonymous };
+    let codes = settings.asked.codes();
+    let source = Source { info: clip.info(), frames, origin, codes, anonymous };
     one(project, source, options.format, &options.out).map_err(Failure::Input)
 }
 
@@ -62,11 +63,12 @@ struct Source<'a> {
     info: &'a ClipInfo,
     frames: Option<&'a FrameReader<'a>>,
     origin: Option<DicomOrigin>,
+    codes: Codes,
     anonymous: Option<Anonymous>,
 }
 
 fn one(project: &Path, source: Source, format: ExportFormat, out: &Path) -> Result<(), String> {
-    let Source { info, frames, origin, anonymous } = source;
+    let Source { info, frames, origin, codes, anonymous } = source;
     let (annotation, position) = match load_read_only(project, &info.content_hash) {
         Ok(loaded) => {
             loaded.notes.iter().for_each(|note| tell(note));
@@ -76,13 +78,13 @@ fn one(project: &Path, source: Source, format: ExportFormat, out: &Path) -> Resu
         Err(ProjectError::NoSuchClip { .. }) if anonymous.is_some() => Default::default(),
         Err(error) => return Err(error.to_string()),
     };
-    let job = Job { position, frames, origin, anonymous, ..Job::new(&annotation, info) };
+    let job = Job { position, frames, origin, codes, anonymous, ..Job::new(&annotation, info) };
     let what = export_clip(&job, format, out)?;
     tell(&format!("{}: {what}", path_shown(out)));
     Ok(())
 }
 
-fn whole_project(options: &Options) -> Done {
+fn whole_project(settings: &Settings, options: &Options) -> Done {
     let clips = list_clips(&options.source).map_err(Failure::input)?;
     if clips.is_empty() {
         let project = path_shown(&options.source);
@@ -95,7 +97,13 @@ fn whole_project(options: &Options) -> Done {
                 let out = options.out.join(export_name(info, options.format));
                 one(
                     &options.source,
-                    Source { info, frames: None, origin: None, anonymous: None },
+                    Source {
+                        info,
+                        frames: None,
+                        origin: None,
+                        codes: settings.asked.codes(),
+                        anonymous: None,
+                    },
                     options.format,
                     &out,
                 )

@@ -9,7 +9,7 @@ use clap::Args;
 use crate::config::Settings;
 use crate::domain::{Annotation, Edit, FrameMask, Mark, MaskSource, Step, Track, TrackId, shown};
 use crate::engine::format_named;
-use crate::export::{Content, ExportFormat, Structure, Target, read};
+use crate::export::{Content, ExportFormat, Structure, Target, read_caged};
 use crate::project::{ClipStore, ProjectError};
 
 use super::attributes::{self, Said};
@@ -40,7 +40,7 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     let names = clip.frame_names();
     let origin = clip.dicom_origin();
     let target = Target { info: clip.info(), frame_names: &names, origin: origin.as_ref() };
-    let content = read(&options.file, options.format, &target).map_err(Failure::input)?;
+    let content = read_caged(&options.file, options.format, &target).map_err(Failure::input)?;
     let mut notes: BTreeSet<String> = content.notes.iter().cloned().collect();
     let sort = |each: &Structure, notes: &mut BTreeSet<String>| {
         attributes::sorted_out(each, &content.changeable, &settings.asked, notes)

@@ -158,6 +158,9 @@ enum Command {
     /// Decode pictures that come over a pipe (started by this program, with limits)
     #[command(hide = true)]
     DecodePictures,
+    /// Read annotations of other programs (started by this program, with limits)
+    #[command(hide = true)]
+    ReadAnnotations,
     /// Apply a script of edits (for crash tests)
     #[command(hide = true)]
     Script(ScriptOptions),
@@ -310,6 +313,7 @@ fn run(cli: Cli) -> Result<u8, Failure> {
         Some(Command::Bench(options)) => bench::run(&load()?, &options),
         Some(Command::Warmup(options)) => warmup::run(&load()?, &options),
         Some(Command::DecodePictures) => codec::serve_decoder().map_err(Failure::input),
+        Some(Command::ReadAnnotations) => crate::export::serve_reader().map_err(Failure::input),
         Some(Command::Script(options)) => {
             return Ok(script::run(&load()?.project.value, options.acks));
         }

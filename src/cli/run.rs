@@ -49,7 +49,7 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
         features_mib: settings.features_mib.value,
         shelf: Shelf::default(),
     };
-    let (session, opened) = Session::open_with(
+    let (mut session, opened) = Session::open_with(
         &options.clip,
         &clip_options(settings),
         &settings.project.value,
@@ -57,6 +57,7 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
         inbox,
     )
     .map_err(Failure::input)?;
+    session.set_codes(settings.asked.codes());
     let model = Model::new(opened, Vec::new(), 0, Keymap::shipped(), GRID);
     let regions = script.contains("accept-region");
     let mut runner = Runner { model, session, messages, exports: 0, regions, quit: false };

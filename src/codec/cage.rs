@@ -132,6 +132,11 @@ impl Drop for Worker {
     }
 }
 
+/// This program, to be started as a child; `None` where another program uses the library.
+pub(crate) fn own_program() -> Option<PathBuf> {
+    program().map(|(path, _)| path)
+}
+
 /// This program, and whether it is this very process's: else (tests) the one that was built beside.
 fn program() -> Option<(PathBuf, bool)> {
     let own = std::env::current_exe().ok()?;

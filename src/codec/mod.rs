@@ -25,7 +25,7 @@ mod privacy;
 mod region;
 mod sniff;
 mod tiff;
-mod tool;
+pub(crate) mod tool;
 mod video;
 mod volume;
 
@@ -36,13 +36,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub use crate::domain::Axis;
 use crate::domain::{ClipInfo, Cut, DicomOrigin, FrameIndex, GrayFrame, Region};
 use cache::FrameCache;
+pub(crate) use cage::own_program;
 pub use decoder::serve_decoder;
-pub use dicom::{SegmentFrame, Segmentation};
+pub use dicom::{SegmentFrame, SegmentPixels, Segmentation};
 pub use error::CodecError;
 pub(crate) use limits::read_file;
 use privacy::Window;
 pub use privacy::{Outside, Privacy};
 use sniff::Kind;
+pub(crate) use video::every_frame;
 pub use volume::{LabelVolume, NIFTI_2};
 
 /// How to open a clip.

@@ -84,15 +84,13 @@ impl Clip {
         Some(told.to_owned())
     }
 
-    /// Whether nobody said what stays visible: not the file, not the options that it was opened
-    /// with. Then a region may be looked for in the pixels.
+    /// Whether nobody said what stays visible: the options that it was opened with do not, and the
+    /// file does not say that its pixels are clean. Then a person is asked, about the regions that
+    /// the file names or one that is found in the pixels.
     #[must_use]
     pub fn may_be_asked(&self) -> bool {
         let privacy = &self.privacy;
-        privacy.outside == Outside::Shown
-            && privacy.regions.is_empty()
-            && !privacy.clean_pixels
-            && !self.is_untagged_volume()
+        privacy.outside == Outside::Shown && !privacy.clean_pixels && !self.is_untagged_volume()
     }
 
     /// The same clip with everything outside `region` black, or as stored; it starts with an empty
@@ -128,10 +126,11 @@ impl Clip {
         }
     }
 
-    /// The region that is found in the pixels, where something is to be seen outside of it. `stop`
-    /// ends the search. Takes a second or two for large frames.
+    /// The region to ask a person about: everything that the file names, else the one that is found
+    /// in the pixels; `None` where nothing is to be seen outside of it. `stop` ends the search.
+    /// Takes a second or two for large frames.
     #[must_use]
-    pub fn region_in_pixels(&self, stop: &dyn Fn() -> bool) -> Option<Region> {
+    pub fn region_to_confirm(&self, stop: &dyn Fn() -> bool) -> Option<Region> {
         let mut frames = Vec::new();
         for index in gray::spread(self.info.frames) {
             if stop() {
@@ -139,10 +138,13 @@ impl Clip {
             }
             frames.push(self.frame(index).ok()?);
         }
-        let found = region::find(&frames, stop)?;
+        let named = Region::of_boxes(&self.privacy.regions);
+        let found = named.or_else(|| region::find(&frames, stop))?;
         let visible = Window::of(&[found], self.info.width_px, self.info.height_px);
         let outside = || visible.0.iter().enumerate().filter(|(_, visible)| !**visible);
-        let worth = outside().count() as f64 >= WORTH_ASKING * visible.0.len() as f64;
+        // What the file says is no guess.
+        let worth =
+            named.is_some() || outside().count() as f64 >= WORTH_ASKING * visible.0.len() as f64;
         let seen = |at: usize| frames.iter().any(|frame| frame.pixels[at] >= SEEN);
         let letter = outside().filter(|(at, _)| seen(*at)).nth(LETTER_PX - 1).is_some();
         (worth && letter).then_some(found)

@@ -4,6 +4,7 @@
 //! labels:
 //!   - nerve                                # key n, the theme's colour
 //!   - {name: vessel, key: v, colour: "#d55e00", attributes: [quality]}
+//!   - {name: vein, terminology: {scheme: SCT, code: 29092000, meaning: Vein}}
 //! attributes:
 //!   - {name: side, values: [left, right]}  # of the structure in the whole clip
 //!   - {name: quality, of: frame, values: [good, poor]}
@@ -16,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use super::Setting;
 use super::yaml::{self, Entries, Faults, Node, parse};
-use crate::domain::{FrameIndex, nearest_word, shown};
+use crate::domain::{Code, Codes, FrameIndex, nearest_word, shown};
 
 /// Colours that a picture has for structures.
 const COLOURS: usize = 8;
@@ -47,6 +48,8 @@ pub struct Label {
     pub colour: u8,
     /// Names of its attributes.
     pub attributes: Vec<String>,
+    /// What it is, for formats with codes.
+    pub code: Option<Code>,
 }
 
 /// What an attribute is said of.
@@ -99,6 +102,13 @@ impl Schema {
         self.labels.iter().find(|label| label.name == name)
     }
 
+    /// The codes of the labels that have one.
+    #[must_use]
+    pub fn codes(&self) -> Codes {
+        let coded = |label: &Label| Some((label.name.clone(), label.code.clone()?));
+        self.labels.iter().filter_map(coded).collect()
+    }
+
     /// The attributes of structures with this label; of a label that is not in the schema, all.
     pub fn attributes_of(&self, label: &str) -> impl Iterator<Item = &Attribute> {
         let own = self.label(label).map(|label| label.attributes.clone());
@@ -124,7 +134,7 @@ impl Schema {
     }
 
     fn read_labels(&mut self, items: &[(String, &Node)], faults: &mut Faults) {
-        const KNOWN: &[&str] = &["name", "key", "colour", "attributes"];
+        const KNOWN: &[&str] = &["name", "key", "colour", "attributes", "terminology"];
         let named: Vec<Named<'_>> =
             items.iter().filter_map(|(path, node)| Named::of(path, node, KNOWN, faults)).collect();
         let keys = keys(&named, faults);
@@ -145,7 +155,8 @@ impl Schema {
             }
             let attributes = self.attributes_for(each.entries.as_ref(), faults);
             let colour = (number % COLOURS) as u8;
-            self.labels.push(Label { name: each.name, key, colour, attributes });
+            let code = each.entries.as_ref().and_then(|entries| code(entries, faults));
+            self.labels.push(Label { name: each.name, key, colour, attributes, code });
         }
     }
 
@@ -328,6 +339,29 @@ fn colour(entries: &Entries<'_>, faults: &mut Faults) -> Option<[u8; 3]> {
     }
 }
 
+/// The `terminology` of a label.
+fn code(entries: &Entries<'_>, faults: &mut Faults) -> Option<Code> {
+    const KNOWN: &[&str] = &["scheme", "code", "meaning"];
+    let (path, node) = entries.get("terminology")?;
+    let parts = Entries::of(node, &path, KNOWN, faults)?;
+    let mut part = |name: &str, most: usize| {
+        let word = parts.get(name).and_then(|(_, node)| node.kind.word());
+        // What Slicer and DICOM separate parts with stands in none of them.
+        let fits = |word: &String| {
+            let length = word.chars().count();
+            plain(word) && length <= most && !word.contains(['^', '~', '|', '\\'])
+        };
+        let fitting = word.filter(fits);
+        if fitting.is_none() {
+            let what = format!("`{path}.{name}` needs 1 to {most} letters, without ^ ~ | and \\");
+            faults.add(parts.line(), what);
+        }
+        fitting
+    };
+    let (scheme, value, meaning) = (part("scheme", 16), part("code", 16), part("meaning", 64));
+    Some(Code { scheme: scheme?, value: value?, meaning: meaning? })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -351,6 +385,24 @@ mod tests {
         assert_eq!(quality.of.place(7), Some(7));
         let values: Vec<_> = quality.keyed_values().collect();
         assert_eq!(values, [('1', "good"), ('2', "2"), ('3', "true")]);
+    }
+
+    #[test]
+    fn a_label_may_have_a_code() {
+        let text = "labels:\n  - nerve\n  - name: vein\n    terminology: {scheme: SCT, code: 29092000, meaning: Vein}\n";
+        let codes = Schema::read("s", text).expect("no fault").codes();
+        let vein = Code { scheme: "SCT".into(), value: "29092000".into(), meaning: "Vein".into() };
+        assert_eq!(codes, [("vein".to_owned(), vein)].into());
+        for (bad, told) in [
+            ("{scheme: SCT, code: 1}", "terminology.meaning` needs 1 to 64"),
+            ("{scheme: SCT, code: a^b, meaning: c}", "terminology.code` needs 1 to 16"),
+            ("{scheme: SCT, value: 1, code: 1, meaning: c}", "value` is unknown"),
+            ("vein", "must be a mapping"),
+        ] {
+            let text = format!("labels:\n  - {{name: vein, terminology: {bad}}}\n");
+            let fault = Schema::read("s", &text).expect_err(bad).to_string();
+            assert!(fault.contains(told), "{fault}");
+        }
     }
 
     #[test]

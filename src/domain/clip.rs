@@ -101,7 +101,7 @@ impl ClipInfo {
 
 /// Which DICOM objects a clip is made of, for files that refer to them. Nothing in here names a
 /// person; unique identifiers still lead to one for whoever has the archive.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DicomOrigin {
     /// SOP class of the objects.
     pub class_uid: String,

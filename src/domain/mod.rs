@@ -8,6 +8,7 @@ mod axis;
 mod bisect;
 mod carry;
 mod clip;
+mod code;
 mod contour;
 mod distance;
 mod edit;
@@ -37,6 +38,7 @@ pub use axis::{Axis, Cut};
 pub use bisect::Bisection;
 pub use carry::Carrier;
 pub use clip::{ClipInfo, ClipKind, ContentHash, DicomOrigin, FrameIndex, GrayFrame};
+pub use code::{Code, Codes};
 pub use contour::{closed_catmull_rom, closed_curve, curve_logits, filled};
 pub use edit::{Annotation, Edit, Refused};
 pub use geometry::{BoxPx, GridMap, Placement, PointPx};
@@ -51,7 +53,7 @@ pub use prompt::{FramePrompts, PlacedPrompt, PointKind, Prompt, PromptId};
 pub use rays::{
     Edge, HOURS, Ray, centre_of, contour_radius, edges_along, least_certain, likeliest,
 };
-pub use region::{Fan, NoRegion, OutsideChoice, Region};
+pub use region::{Boxes, Fan, NoRegion, OutsideChoice, Region};
 pub use ruler::{MARKS_ASIDE, RayMark, marks_along};
 pub use scale::{NoMm, Scale, same_scale};
 pub use shown::{panic_told, shown};

@@ -10,17 +10,37 @@ use super::PointPx;
 /// Pieces of an arc of an outline.
 const ARC: usize = 32;
 
-/// A box or a fan of pixels.
+/// Boxes of one region, at most.
+const MOST_BOXES: usize = 8;
+
+/// A box, several of them, or a fan of pixels.
 ///
-/// As text (`--outside`): `box:LEFT,TOP,RIGHT,BOTTOM` in px, both ends included, or
-/// `fan:X,Y,NEAR,FAR,LEFT,RIGHT` with the apex and the two radii in px and the two edges in degrees
-/// from straight down, positive to the right.
+/// As text (`--outside`): `box:LEFT,TOP,RIGHT,BOTTOM` in px, both ends included; `boxes:` with four
+/// such numbers for each of several; or `fan:X,Y,NEAR,FAR,LEFT,RIGHT` with the apex and the two
+/// radii in px and the two edges in degrees from straight down, positive to the right.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Region {
     /// First column and row, last column and row.
     Box([u32; 4]),
+    /// Several boxes: a pixel of any of them belongs to it.
+    Boxes(Boxes),
     /// A sector of a ring.
     Fan(Fan),
+}
+
+/// Two to eight boxes, each first column and row, last column and row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Boxes {
+    sides: [[u32; 4]; MOST_BOXES],
+    count: usize,
+}
+
+impl Boxes {
+    /// The boxes in order.
+    #[must_use]
+    pub fn sides(&self) -> &[[u32; 4]] {
+        &self.sides[..self.count]
+    }
 }
 
 /// What a phased or curved array shows: everything between two radii and two angles at an apex.
@@ -46,13 +66,32 @@ impl Fan {
 }
 
 impl Region {
+    /// Everything that lies in one of `boxes`; `None` where there are none. From the eighth on
+    /// they are one: the smallest box around them.
+    #[must_use]
+    pub fn of_boxes(boxes: &[[u32; 4]]) -> Option<Self> {
+        let around = |a: [u32; 4], b: &[u32; 4]| {
+            [a[0].min(b[0]), a[1].min(b[1]), a[2].max(b[2]), a[3].max(b[3])]
+        };
+        match boxes {
+            [] => None,
+            [one] => Some(Self::Box(*one)),
+            all => {
+                let mut sides = [[0; 4]; MOST_BOXES];
+                sides.iter_mut().zip(all).for_each(|(side, each)| *side = *each);
+                let more = all.iter().skip(MOST_BOXES);
+                sides[MOST_BOXES - 1] = more.fold(sides[MOST_BOXES - 1], around);
+                Some(Self::Boxes(Boxes { sides, count: all.len().min(MOST_BOXES) }))
+            }
+        }
+    }
+
     /// Whether a pixel, by column and row, belongs to it.
     #[must_use]
     pub fn contains(&self, column: u32, row: u32) -> bool {
         match self {
-            Self::Box([x0, y0, x1, y1]) => {
-                (*x0..=*x1).contains(&column) && (*y0..=*y1).contains(&row)
-            }
+            Self::Box(sides) => in_box(sides, column, row),
+            Self::Boxes(boxes) => boxes.sides().iter().any(|sides| in_box(sides, column, row)),
             Self::Fan(fan) => fan.contains(f64::from(column) + 0.5, f64::from(row) + 0.5),
         }
     }
@@ -78,19 +117,17 @@ impl Region {
     pub fn word(&self) -> &'static str {
         match self {
             Self::Box(_) => "box",
+            Self::Boxes(_) => "regions",
             Self::Fan(_) => "fan",
         }
     }
 
-    /// Its border as a closed line, px of the image; parts of it may lie outside the frame.
+    /// Its border as closed lines, px of the image; parts of them may lie outside the frame.
     #[must_use]
-    pub fn outline(&self) -> Vec<PointPx> {
+    pub fn outlines(&self) -> Vec<Vec<PointPx>> {
         match self {
-            Self::Box([x0, y0, x1, y1]) => {
-                let (x0, y0) = (*x0 as f32, *y0 as f32);
-                let (x1, y1) = (*x1 as f32 + 1.0, *y1 as f32 + 1.0);
-                [(x0, y0), (x1, y0), (x1, y1), (x0, y1)].map(|(x, y)| PointPx::new(x, y)).into()
-            }
+            Self::Box(sides) => vec![box_outline(sides)],
+            Self::Boxes(boxes) => boxes.sides().iter().map(box_outline).collect(),
             Self::Fan(fan) => {
                 let [near, far] = fan.radii_px;
                 let [left, right] = fan.edges_degrees;
@@ -101,10 +138,19 @@ impl Region {
                     PointPx::new((x + radius * sin) as f32, (y + radius * cos) as f32)
                 };
                 let there = (0..=ARC).map(|part| on(near, part));
-                there.chain((0..=ARC).rev().map(|part| on(far, part))).collect()
+                vec![there.chain((0..=ARC).rev().map(|part| on(far, part))).collect()]
             }
         }
     }
+}
+
+fn in_box([x0, y0, x1, y1]: &[u32; 4], column: u32, row: u32) -> bool {
+    (*x0..=*x1).contains(&column) && (*y0..=*y1).contains(&row)
+}
+
+fn box_outline([x0, y0, x1, y1]: &[u32; 4]) -> Vec<PointPx> {
+    let (x0, y0, x1, y1) = (*x0 as f32, *y0 as f32, *x1 as f32 + 1.0, *y1 as f32 + 1.0);
+    [(x0, y0), (x1, y0), (x1, y1), (x0, y1)].map(|(x, y)| PointPx::new(x, y)).into()
 }
 
 /// What a person decided about the pixels outside a region that was found in a clip's pixels. As
@@ -139,6 +185,11 @@ impl fmt::Display for Region {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Box([x0, y0, x1, y1]) => write!(f, "box:{x0},{y0},{x1},{y1}"),
+            Self::Boxes(boxes) => {
+                let numbers: Vec<String> =
+                    boxes.sides().as_flattened().iter().map(u32::to_string).collect();
+                write!(f, "boxes:{}", numbers.join(","))
+            }
             Self::Fan(Fan { apex_px: [x, y], radii_px: [near, far], edges_degrees: [l, r] }) => {
                 write!(f, "fan:{x:.1},{y:.1},{near:.1},{far:.1},{l:.1},{r:.1}")
             }
@@ -167,6 +218,14 @@ impl FromStr for Region {
                 let sound = sides.filter(|[x0, y0, x1, y1]| x0 <= x1 && y0 <= y1);
                 sound.map(Self::Box).ok_or(NoRegion)
             }
+            "boxes" => {
+                let whole: Result<Vec<u32>, _> = parts.map(str::parse).collect();
+                let whole = whole.map_err(|_| NoRegion)?;
+                let (boxes, rest) = whole.as_chunks::<4>();
+                let sound = boxes.iter().all(|[x0, y0, x1, y1]| x0 <= x1 && y0 <= y1);
+                let fits = sound && rest.is_empty() && boxes.len() <= MOST_BOXES;
+                Self::of_boxes(boxes).filter(|_| fits).ok_or(NoRegion)
+            }
             "fan" => {
                 let all: Result<Vec<f64>, _> = parts.map(str::parse).collect();
                 let all: Option<[f64; 6]> = all.ok().and_then(|all| all.try_into().ok());
@@ -188,12 +247,35 @@ mod tests {
     use super::*;
 
     #[test]
+    fn several_boxes_are_one_region_and_none_of_them_is_lost() {
+        assert_eq!(Region::of_boxes(&[]), None);
+        assert_eq!(Region::of_boxes(&[[1, 2, 3, 4]]), Some(Region::Box([1, 2, 3, 4])));
+        let boxes: Vec<[u32; 4]> = (0..10).map(|i| [i * 10, 5, i * 10 + 3, 8]).collect();
+        let region = Region::of_boxes(&boxes).expect("boxes");
+        assert_eq!(region.outlines().len(), 8);
+        assert!(boxes.iter().all(|[x, y, ..]| region.contains(x + 3, y + 3)));
+        assert!(!region.contains(5, 6) && !region.contains(65, 6) && region.contains(75, 6));
+        assert_eq!(region.to_string().parse(), Ok(region));
+    }
+
+    #[test]
     fn regions_are_read_as_they_are_written() {
-        for text in ["box:4,6,15,20", "fan:170.0,-4.0,22.0,207.5,-39.7,40.7"] {
+        for text in
+            ["box:4,6,15,20", "boxes:4,6,15,20,0,0,2,1", "fan:170.0,-4.0,22.0,207.5,-39.7,40.7"]
+        {
             let region: Region = text.parse().expect("a region");
             assert_eq!(region.to_string(), text);
         }
-        for text in ["", "box:1,2,3", "box:5,0,4,9", "fan:0,0,9,8,-1,1", "fan:0,0,0,NaN,-1,1"] {
+        for text in [
+            "",
+            "boxes:1,2,3",
+            "boxes:1,2,3,4,5",
+            "boxes:1,2,0,4",
+            "box:1,2,3",
+            "box:5,0,4,9",
+            "fan:0,0,9,8,-1,1",
+            "fan:0,0,0,NaN,-1,1",
+        ] {
             assert_eq!(text.parse::<Region>(), Err(NoRegion), "{text}");
         }
     }
@@ -203,7 +285,7 @@ mod tests {
         let region: Region = "fan:50,0,10,40,-45,30".parse().expect("a region");
         assert!(region.contains(50, 20) && region.contains(32, 22) && region.contains(59, 20));
         assert!(!region.contains(50, 5) && !region.contains(50, 45) && !region.contains(66, 20));
-        for at in region.outline() {
+        for at in region.outlines().concat() {
             let (dx, dy) = (f64::from(at.x) - 50.0, f64::from(at.y));
             let (radius, angle) = (dx.hypot(dy), dx.atan2(dy).to_degrees());
             assert!((radius - 10.0).abs() < 1e-3 || (radius - 40.0).abs() < 1e-3, "{at:?}");

@@ -50,9 +50,13 @@ pub enum Event {
     Others { edits: Vec<Edit> },
     /// What is wrong with journals of the clip, found while it is open: ready to show.
     JournalNotes { notes: Vec<String> },
-    /// A region was found in the pixels of a clip that names none; `None`: there is none, or
-    /// nothing is to be seen outside of it.
-    RegionFound { region: Option<Region> },
+    /// The ultrasound region was looked for.
+    RegionFound {
+        /// The region; `None`: there is none, or nothing is to be seen outside of it.
+        region: Option<Region>,
+        /// The file itself names it; else it was found in the pixels.
+        named: bool,
+    },
     /// What lies outside this region is black from now on; `None`: everything is shown. Frames
     /// that come later are such frames, and the network starts anew.
     OutsideChanged { region: Option<Region> },
@@ -74,13 +78,13 @@ pub enum Event {
     ClipRefused { path: PathBuf, why: String },
 }
 
-/// What becomes of the pixels outside a region that no file names.
+/// What becomes of the pixels outside the ultrasound region.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Surround {
-    /// Nobody is to be asked: the file or the settings say it.
+    /// Nobody is to be asked: the settings say it, or the file that its pixels are clean.
     #[default]
     Given,
-    /// It is still to be looked for a region in the pixels, or there is none.
+    /// A region is still to be looked for, in the file and the pixels, or there is none.
     Open,
     /// This one was found, and a person is to say whether it is the ultrasound.
     Found(Region),

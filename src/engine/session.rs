@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::codec;
-use crate::domain::{ClipInfo, FrameIndex, FramePrompts, GrayFrame, Step, TrackId};
+use crate::domain::{ClipInfo, Codes, FrameIndex, FramePrompts, GrayFrame, Step, TrackId};
 use crate::project::{ClipStore, Loaded, ProjectError, Syncer, View, load_read_only};
 
 use super::frames::Reader;
@@ -41,6 +41,8 @@ pub struct Session<M> {
     exports: Mutex<Vec<JoinHandle<()>>>,
     /// Number of the M-mode strip that is wanted; 0: none.
     strip: Arc<AtomicU64>,
+    /// Codes of labels, for exports.
+    codes: Codes,
     /// The clip is being closed: nobody waits any more for what is looked for in it.
     closing: Arc<AtomicBool>,
     events: Sender<M>,
@@ -112,6 +114,7 @@ impl<M: From<Event> + Send + 'static> Session<M> {
             builder,
             exports: Mutex::default(),
             strip: Arc::default(),
+            codes: Codes::new(),
             closing: Arc::default(),
             events,
         };

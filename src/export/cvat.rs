@@ -2,6 +2,8 @@
 //!
 //! Every track is a `<track>` with a `<mask>` on each frame that it has; a frame further on that
 //! has none gets the same mask with `outside="1"`, which is how CVAT says that a track pauses.
+//! Outlines between two keyframes are interpolated where both have as many corners; where not, a
+//! note says how many frames got none.
 //! Attributes are declared with their label (those of frames as mutable, with the values in use)
 //! and stand in every mask, as CVAT itself writes them.
 
@@ -182,7 +184,7 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
         return Err(ReadError::malformed(path, "it is no annotation of CVAT"));
     }
     check_size(path, root, target)?;
-    let mut reader = Reader { path, target, gather: Gather::default(), left_out: 0 };
+    let mut reader = Reader { path, target, gather: Gather::default(), left_out: 0, between: 0 };
     for (number, node) in (0..).zip(root.children().filter(Node::is_element)) {
         match node.tag_name().name() {
             "track" => reader.track(number, node)?,
@@ -190,9 +192,18 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
             _ => {}
         }
     }
-    let left_out = reader.left_out;
-    let note = format!("{left_out} shapes that are no masks, polygons or boxes were left out");
-    let mut content = reader.gather.content(if left_out > 0 { vec![note] } else { Vec::new() });
+    let (left_out, between) = (reader.left_out, reader.between);
+    let mut notes = Vec::new();
+    if left_out > 0 {
+        notes.push(format!("{left_out} shapes that are no masks, polygons or boxes were left out"));
+    }
+    if between > 0 {
+        notes.push(format!(
+            "{between} frames between keyframes got no mask: masks, and outlines of different \
+             numbers of corners, are not interpolated"
+        ));
+    }
+    let mut content = reader.gather.content(notes);
     content.changeable = changeable(root);
     Ok(content)
 }
@@ -232,19 +243,56 @@ struct Reader<'a> {
     target: &'a Target<'a>,
     gather: Gather,
     left_out: usize,
+    /// Frames between keyframes that got nothing.
+    between: usize,
 }
 
 impl Reader<'_> {
     fn track(&mut self, number: u64, track: Node) -> Result<(), ReadError> {
         let label = track.attribute("label").unwrap_or_default();
+        let mut last: Option<(FrameIndex, Node)> = None;
         for shape in track.children().filter(Node::is_element) {
-            if shape.attribute("outside") == Some("1") {
+            let is_key = ["mask", "polygon", "box"].contains(&shape.tag_name().name());
+            let outside = shape.attribute("outside") == Some("1");
+            if !is_key && outside {
                 continue;
             }
             let frame = self.number(shape, "frame")? as FrameIndex;
+            if let Some((from, before)) = last.take_if(|_| is_key) {
+                self.fill_between((label, number), (from, before), (frame, shape));
+            }
+            if outside {
+                continue;
+            }
             self.shape(label, number, frame, shape)?;
+            last = if is_key { Some((frame, shape)) } else { last };
         }
         Ok(())
+    }
+
+    /// The frames between two shapes of a track: corners move in straight lines, as CVAT has it.
+    fn fill_between(
+        &mut self,
+        (label, number): (&str, u64),
+        (first, from): (FrameIndex, Node),
+        (last, to): (FrameIndex, Node),
+    ) {
+        let info = self.target.info;
+        let frames = first + 1..last.min(info.frames);
+        let (from, to) = (corners(from), corners(to));
+        if from.is_empty() || from.len() != to.len() {
+            self.between += frames.len();
+            return;
+        }
+        for frame in frames {
+            let share = (frame - first) as f64 / (last - first) as f64;
+            let on = |a: f64, b: f64| a + (b - a) * share;
+            let moved = |(a, b): (&[f64; 2], &[f64; 2])| [on(a[0], b[0]), on(a[1], b[1])];
+            let points: Vec<[f64; 2]> = from.iter().zip(&to).map(moved).collect();
+            let mut bitmap = Bitmap::empty(info.width_px, info.height_px);
+            fill(&mut bitmap, &points, Rule::Centres);
+            self.gather.put(label, number, frame, &bitmap);
+        }
     }
 
     fn image(&mut self, image: Node) -> Result<(), ReadError> {
@@ -299,19 +347,7 @@ impl Reader<'_> {
                     return Err(ReadError::malformed(self.path, cause));
                 }
             }
-            "polygon" => {
-                let points = shape.attribute("points").unwrap_or_default().split(';');
-                let points: Vec<[f64; 2]> = points.filter_map(pair).collect();
-                fill(&mut bitmap, &points, Rule::Centres);
-            }
-            "box" => {
-                let side = |name: &str| shape.attribute(name).and_then(|v| v.parse::<f64>().ok());
-                let sides = (side("xtl"), side("ytl"), side("xbr"), side("ybr"));
-                if let (Some(x0), Some(y0), Some(x1), Some(y1)) = sides {
-                    let points = [[x0, y0], [x1, y0], [x1, y1], [x0, y1]];
-                    fill(&mut bitmap, &points, Rule::Centres);
-                }
-            }
+            "polygon" | "box" => fill(&mut bitmap, &corners(shape), Rule::Centres),
             "attribute" | "tag" => return Ok(()),
             _ => {
                 self.left_out += 1;
@@ -324,6 +360,24 @@ impl Reader<'_> {
         let said = said.map(|(name, value)| (name.to_owned(), value.to_owned()));
         self.gather.say(label, number, frame, said);
         Ok(())
+    }
+}
+
+/// Corners of a polygon or box; none of anything else.
+fn corners(shape: Node) -> Vec<[f64; 2]> {
+    let side = |name: &str| shape.attribute(name).and_then(|v| v.parse::<f64>().ok());
+    match shape.tag_name().name() {
+        "polygon" => {
+            let points = shape.attribute("points").unwrap_or_default().split(';');
+            points.filter_map(pair).collect()
+        }
+        "box" => match (side("xtl"), side("ytl"), side("xbr"), side("ybr")) {
+            (Some(x0), Some(y0), Some(x1), Some(y1)) => {
+                vec![[x0, y0], [x1, y0], [x1, y1], [x0, y1]]
+            }
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
     }
 }
 

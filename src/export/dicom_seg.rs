@@ -17,10 +17,11 @@ use super::dicom_item::{
     EXPLICIT_LITTLE, Item, code, decimals, leave_patient_empty, nest, put, uid,
 };
 use super::labelmap::placement;
+use super::names::dicom;
 use super::read::{ReadError, Target};
 use super::{ExportError, ExportFormat, Job, Report};
 use crate::codec::{SegmentFrame, Segmentation};
-use crate::domain::{Bitmap, ClipInfo, ClipKind, FrameIndex, GridMap, Mask, Placement};
+use crate::domain::{Bitmap, ClipInfo, ClipKind, Code, FrameIndex, GridMap, Mask, Placement};
 
 const CLASS: &str = "1.2.840.10008.5.1.4.1.1.66.4";
 /// Ultrasound multi-frame image: what a clip without DICOM is said to be.
@@ -53,7 +54,7 @@ fn write_as(job: &Job, path: &Path, depth: Depth) -> Result<Report, ExportError>
     let uids = Uids::of(job, &structures);
     header(&mut set, job, &uids);
     describe_pixels(&mut set, job, depth);
-    segments(&mut set, &structures);
+    segments(&mut set, &structures, job);
     let frames = geometry(&mut set, job, &structures, &uids);
     put(&mut set, tags::NUMBER_OF_FRAMES, VR::IS, frames.to_string());
     let pixels = match depth {
@@ -209,7 +210,11 @@ fn describe_pixels(set: &mut Item, job: &Job, depth: Depth) {
     }
 }
 
-fn segments(set: &mut Item, structures: &[Structure]) {
+fn segments(set: &mut Item, structures: &[Structure], job: &Job) {
+    let coded = |kind: &Code| vec![code(&kind.value, &kind.scheme, &kind.meaning)];
+    // Labels are shortened to what DICOM can hold.
+    let code_of =
+        |label: &str| job.codes.iter().find(|(known, _)| dicom(known) == label).map(|(_, c)| c);
     let segment = |(number, structure): (u16, &Structure)| {
         let mut item = Item::new_empty();
         put(&mut item, tags::SEGMENT_NUMBER, VR::US, number);
@@ -219,10 +224,10 @@ fn segments(set: &mut Item, structures: &[Structure]) {
         let lab = cie_lab(colour(usize::from(number)));
         let lab = PrimitiveValue::U16(lab.as_slice().into());
         put(&mut item, tags::RECOMMENDED_DISPLAY_CIE_LAB_VALUE, VR::US, lab);
-        // Nobody has said what it is: tissue.
-        let tissue = || vec![code("85756007", "SCT", "Tissue")];
-        nest(&mut item, tags::SEGMENTED_PROPERTY_CATEGORY_CODE_SEQUENCE, tissue());
-        nest(&mut item, tags::SEGMENTED_PROPERTY_TYPE_CODE_SEQUENCE, tissue());
+        let tissue = Code::tissue();
+        let kind = code_of(&structure.label).unwrap_or(&tissue);
+        nest(&mut item, tags::SEGMENTED_PROPERTY_CATEGORY_CODE_SEQUENCE, coded(&tissue));
+        nest(&mut item, tags::SEGMENTED_PROPERTY_TYPE_CODE_SEQUENCE, coded(kind));
         item
     };
     nest(set, tags::SEGMENT_SEQUENCE, (1..).zip(structures).map(segment).collect());
@@ -377,7 +382,7 @@ fn packed(structures: &[Structure]) -> Vec<u8> {
     bytes
 }
 
-/// Reads binary and fractional segmentations of the clip.
+/// Reads binary and fractional segmentations of the clip, and maps of labels.
 pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
     let file = Segmentation::open(path)?;
     let info = target.info;
@@ -392,19 +397,22 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
         .map(|(&number, label)| (number, Structure::new(label.clone(), Default::default())))
         .collect();
     for (i, frame) in file.frames().iter().enumerate() {
-        let Some((_, structure)) = structures.iter_mut().find(|(n, _)| *n == frame.segment) else {
-            let cause = format!("frame {} is of segment {}, which is none", i + 1, frame.segment);
-            return Err(ReadError::malformed(path, cause));
-        };
         let Some(at) = index_of(frame, target).filter(|&at| at < info.frames) else {
             let cause = format!("its frame {} is of no frame of the clip", i + 1);
             return Err(ReadError::other_clip(path, cause));
         };
-        let pixels = file.pixels(i)?;
-        let bitmap = Bitmap { width_px: info.width_px, height_px: info.height_px, pixels };
-        let mask: Mask = bitmap.to_mask();
-        if !mask.is_empty() {
-            structure.join(at, mask);
+        let cells = file.pixels(i)?;
+        for segment in cells.segments() {
+            let Some((_, structure)) = structures.iter_mut().find(|(n, _)| *n == segment) else {
+                let cause = format!("frame {} is of segment {segment}, which is none", i + 1);
+                return Err(ReadError::malformed(path, cause));
+            };
+            let pixels = cells.of(segment);
+            let bitmap = Bitmap { width_px: info.width_px, height_px: info.height_px, pixels };
+            let mask: Mask = bitmap.to_mask();
+            if !mask.is_empty() {
+                structure.join(at, mask);
+            }
         }
     }
     let structures = structures.into_iter().map(|(_, structure)| structure);

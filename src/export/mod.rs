@@ -17,6 +17,7 @@
 //! * Files name clips by their content hash, never by their file name, which may be a patient's.
 
 mod atomic;
+mod caged;
 mod coco;
 mod colours;
 mod content;
@@ -50,9 +51,10 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::domain::{Annotation, ClipInfo, DicomOrigin, FrameIndex, GrayFrame, shown};
+use crate::domain::{Annotation, ClipInfo, Codes, DicomOrigin, FrameIndex, GrayFrame, shown};
 
 pub use atomic::write_atomic;
+pub use caged::{read_caged, serve_reader};
 pub use content::{Content, Structure};
 pub use deidentified::{Anonymous, mapped};
 pub use error::ExportError;
@@ -76,6 +78,8 @@ pub struct Job<'a> {
     pub frames: Option<&'a FrameReader<'a>>,
     /// The DICOM objects that the clip is made of.
     pub origin: Option<DicomOrigin>,
+    /// What the labels are, for formats with codes; those without one are tissue.
+    pub codes: Codes,
     /// For formats that hold the clip itself without patient data.
     pub anonymous: Option<Anonymous>,
 }
@@ -87,7 +91,15 @@ impl<'a> Job<'a> {
     /// Masks without a journal position and without pictures.
     #[must_use]
     pub fn new(annotation: &'a Annotation, info: &'a ClipInfo) -> Self {
-        Self { annotation, info, position: None, frames: None, origin: None, anonymous: None }
+        Self {
+            annotation,
+            info,
+            position: None,
+            frames: None,
+            origin: None,
+            codes: Codes::new(),
+            anonymous: None,
+        }
     }
 
     /// "sonomark, clip 0123456789ab, journal position 17": for fields of comment.

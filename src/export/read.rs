@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
 use super::content::Content;
 use super::formats::FORMATS;
 use super::{
@@ -50,6 +53,9 @@ pub enum ReadError {
         /// What does not fit.
         cause: String,
     },
+    /// A child read it and says so.
+    #[error("{0}")]
+    Told(String),
     /// No format is recognised.
     #[error(
         "{name} is no annotation that this program knows; name its format with --format ({known})"
@@ -98,6 +104,13 @@ pub(super) fn nothing(path: &Path, _target: &Target) -> Result<Content, ReadErro
 
 type Reader = fn(&Path, &Target) -> Result<Content, ReadError>;
 
+/// What tells one kind of JSON from another, without what it holds.
+#[derive(Deserialize)]
+struct Keys {
+    shapes: Option<IgnoredAny>,
+    annotations: Option<IgnoredAny>,
+}
+
 fn recognised(path: &Path) -> Result<Reader, ReadError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
@@ -124,12 +137,12 @@ fn recognised(path: &Path) -> Result<Reader, ReadError> {
     }
     if ends(&[".json"]) {
         let bytes = codec::read_file(path)?;
-        let value: serde_json::Value =
+        let keys: Keys =
             serde_json::from_slice(&bytes).map_err(|e| ReadError::malformed(path, e))?;
-        if value.get("shapes").is_some() {
+        if keys.shapes.is_some() {
             return Ok(labelme::read);
         }
-        if value.get("annotations").is_some() {
+        if keys.annotations.is_some() {
             return Ok(coco::read);
         }
     }

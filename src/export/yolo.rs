@@ -49,15 +49,27 @@ pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
     }
     let mut yaml = format!("# {}\npath: .\ntrain: images\nval: images\nnames:\n", job.about());
     for (class, structure) in classes.iter().enumerate() {
-        // A string of JSON is one of YAML.
-        let name = serde_json::Value::String(structure.label.clone());
-        yaml += &format!("  {class}: {name}\n");
+        yaml += &format!("  {class}: {}\n", quoted(&structure.label));
     }
     if classes.is_empty() {
         yaml += "  {}\n";
     }
     indexed::put(&mut report, &folder.join("data.yaml"), yaml.as_bytes())?;
     Ok(report)
+}
+
+/// A string of YAML: one of JSON, in which what YAML forbids or takes for the end of a line is
+/// escaped as well (YAML 1.1 and 1.2, 5.1 and 5.4).
+fn quoted(text: &str) -> String {
+    let barred = |c: char| {
+        let end = matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}');
+        end || c.is_control()
+    };
+    let json = serde_json::Value::String(text.to_owned()).to_string();
+    let one = |c: char| {
+        if barred(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() }
+    };
+    json.chars().map(one).collect()
 }
 
 fn put_line(
@@ -160,4 +172,21 @@ fn names(path: &Path) -> Result<(BTreeMap<u32, String>, bool), ReadError> {
         None => BTreeMap::new(),
     };
     Ok((names, bytes.starts_with(b"# sonomark")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_label_is_a_string_of_yaml() {
+        let low = (0..0x300u32).chain(0x2000..0x2070).chain(0xfdd0..0x1_0020);
+        for c in low.filter_map(char::from_u32).chain(['\u{1f9e0}', '\u{10ffff}']) {
+            let label = format!("a{c} b\"\\");
+            let yaml = format!("names:\n  0: {}\n", quoted(&label));
+            let data: Data = serde_yaml::from_str(&yaml).unwrap_or_else(|e| panic!("{c:?}: {e}"));
+            let Some(ClassNames::Numbered(names)) = data.names else { panic!("{c:?}") };
+            assert_eq!(names[&0], label, "{c:?}");
+        }
+    }
 }

@@ -376,3 +376,129 @@ fn damaged_files_are_refused_or_read_and_never_more() {
         }
     }
 }
+
+fn imported(path: &Path) -> sonomark::export::Content {
+    read(path, None, &Target { info: &info(), frame_names: &[], origin: None }).unwrap()
+}
+
+#[test]
+fn outlines_of_cvat_move_between_their_keyframes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.xml");
+    let outline = |frame: usize, outside: u8, points: &str| {
+        format!(
+            "<polygon frame=\"{frame}\" keyframe=\"1\" outside=\"{outside}\" points=\"{points}\"/>"
+        )
+    };
+    let track = [
+        outline(1, 0, "2,2;10,2;10,10;2,10"),
+        outline(5, 0, "10,2;18,2;18,10;10,10"),
+        outline(8, 0, "10,2;18,2;18,10"),
+        outline(9, 1, "10,2;18,2;18,10"),
+    ];
+    let text = format!(
+        "<annotations><track id=\"0\" label=\"a\">{}</track></annotations>",
+        track.concat()
+    );
+    fs::write(&path, text).unwrap();
+    let content = imported(&path);
+    let masks = &content.structures[0].masks;
+    assert_eq!(masks.keys().copied().collect::<Vec<_>>(), [1, 2, 3, 4, 5, 8]);
+    for (frame, left) in [(1, 2), (2, 4), (3, 6), (4, 8), (5, 10)] {
+        let there = |x, y| (left..left + 8).contains(&x) && (2..10).contains(&y);
+        assert_eq!(masks[&frame], Bitmap::from_fn(SIZE.0, SIZE.1, there).to_mask(), "{frame}");
+    }
+    let note = &content.notes[..];
+    assert!(matches!(note, [one] if one.starts_with("2 frames between keyframes")), "{note:?}");
+}
+
+/// One nerve on two frames and a vein on another.
+fn coded() -> Annotation {
+    let mut annotation = Annotation::default();
+    let mut nerve = Track::new("nerve", 0);
+    nerve.masks = [(2, held(disc(5.0))), (3, held(disc(7.0)))].into();
+    let mut vein = Track::new("vein", 1);
+    vein.masks.insert(6, held(disc(3.0)));
+    annotation.tracks.insert(TrackId(1), nerve);
+    annotation.tracks.insert(TrackId(2), vein);
+    annotation
+}
+
+#[test]
+fn maps_of_labels_are_read_like_other_segmentations() {
+    use dicom_core::{DataElement, PrimitiveValue, VR};
+    use dicom_dictionary_std::tags;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.dcm");
+    export(&coded(), &info(), ExportFormat::DicomSeg, &path).unwrap();
+    let count = (SIZE.0 * SIZE.1) as usize;
+    for wide in [false, true] {
+        let mut object = dicom_object::open_file(&path).unwrap();
+        let bits = object.element(tags::PIXEL_DATA).unwrap().to_bytes().unwrap().into_owned();
+        // The frames of the nerve come first; one more pixel of the vein is in the first.
+        let number = |at: usize| match (at, bits[at / 8] >> (at % 8) & 1) {
+            (5, _) => 2,
+            (_, 0) => 0,
+            _ => {
+                if at < 2 * count {
+                    1
+                } else {
+                    2
+                }
+            }
+        };
+        let numbers: Vec<u16> = (0..3 * count).map(number).collect();
+        let mut bytes: Vec<u8> = match wide {
+            true => numbers.iter().flat_map(|n| n.to_le_bytes()).collect(),
+            false => numbers.iter().map(|n| *n as u8).collect(),
+        };
+        bytes.resize(bytes.len().next_multiple_of(2), 0);
+        let depth = if wide { 16u16 } else { 8 };
+        let mut put = |tag, vr, value: PrimitiveValue| {
+            object.put(DataElement::new(tag, vr, value));
+        };
+        put(tags::SOP_CLASS_UID, VR::UI, "1.2.840.10008.5.1.4.1.1.66.7".into());
+        put(tags::SEGMENTATION_TYPE, VR::CS, "LABELMAP".into());
+        put(tags::BITS_ALLOCATED, VR::US, depth.into());
+        put(tags::BITS_STORED, VR::US, depth.into());
+        put(tags::HIGH_BIT, VR::US, (depth - 1).into());
+        put(tags::PIXEL_DATA, VR::OB, PrimitiveValue::U8(bytes.into()));
+        let map = folder.path().join("map.dcm");
+        object.write_to_file(&map).unwrap();
+        let found = imported(&map).structures;
+        let labels: Vec<&str> = found.iter().map(|each| each.label.as_str()).collect();
+        assert_eq!(labels, ["nerve", "vein"]);
+        assert_eq!(found[0].masks, [(2, disc(5.0)), (3, disc(7.0))].into());
+        let one = Bitmap::from_fn(SIZE.0, SIZE.1, |x, y| (x, y) == (5, 0)).to_mask();
+        assert_eq!(found[1].masks, [(2, one), (6, disc(3.0))].into());
+    }
+}
+
+#[test]
+fn segments_have_the_codes_of_their_labels() {
+    use dicom_dictionary_std::tags;
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (annotation, info) = (coded(), info());
+    let [scheme, value, meaning] = ["SCT", "29092000", "Vein"].map(str::to_owned);
+    let codes = [("vein".to_owned(), sonomark::domain::Code { scheme, value, meaning })].into();
+    let job = Job { codes, ..Job::new(&annotation, &info) };
+    for (format, name) in [(ExportFormat::SegNrrd, "a.seg.nrrd"), (ExportFormat::DicomSeg, "a.dcm")]
+    {
+        sonomark::export::export(&job, format, &at(name)).unwrap();
+    }
+    let text = String::from_utf8_lossy(&fs::read(at("a.seg.nrrd")).unwrap()).into_owned();
+    let tags_of = |i: usize| {
+        let key = format!("Segment{i}_Tags:=");
+        text.lines().find_map(|line| line.strip_prefix(&key)).unwrap().to_owned()
+    };
+    assert!(tags_of(0).contains("~SCT^85756007^Tissue~SCT^85756007^Tissue~^^~"), "{}", tags_of(0));
+    assert!(tags_of(1).contains("~SCT^85756007^Tissue~SCT^29092000^Vein~^^~"), "{}", tags_of(1));
+    let object = dicom_object::open_file(at("a.dcm")).unwrap();
+    let segments = object.element(tags::SEGMENT_SEQUENCE).unwrap().items().unwrap();
+    let types = segments.iter().map(|segment| {
+        let kind = segment.element(tags::SEGMENTED_PROPERTY_TYPE_CODE_SEQUENCE).unwrap();
+        kind.items().unwrap()[0].element(tags::CODE_VALUE).unwrap().to_str().unwrap().into_owned()
+    });
+    assert_eq!(types.collect::<Vec<_>>(), ["85756007", "29092000"]);
+}

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use sonomark::codec::{Clip, OpenOptions, open};
 use sonomark::config::{Flags, Settings};
-use sonomark::domain::OutsideChoice;
-use sonomark::engine::{SegmenterSource, Session};
+use sonomark::domain::{OutsideChoice, Region};
+use sonomark::engine::{Event, SegmenterSource, Session, Surround, View, decided};
 use sonomark::project::load_read_only;
 use sonomark::tui::{Ended, Start, run};
 
@@ -49,8 +49,14 @@ fn head() -> Vec<u8> {
     out
 }
 
-/// An ultrasound image with sixty canaries in text tags, private ones included, and one region.
-fn clip(regions: bool) -> Vec<u8> {
+/// An ultrasound image with sixty canaries in text tags, private ones included; with a region,
+/// columns 4 to 15 and rows 6 to 20, or without.
+fn clip(named: bool) -> Vec<u8> {
+    if named { clip_of(&[[4, 6, 15, 20]]) } else { clip_of(&[]) }
+}
+
+/// The same with these regions: first column and row, last column and row.
+fn clip_of(regions: &[[u32; 4]]) -> Vec<u8> {
     let mut out = head();
     element(&mut out, 8, 0x16, b"UI", b"1.2.840.10008.5.1.4.1.1.6.1");
     element(&mut out, 8, 0x18, b"UI", b"1.2.3.4.5");
@@ -70,8 +76,9 @@ fn clip(regions: bool) -> Vec<u8> {
     plant(&mut out, 0x10, &[0x1010, 0x1040, 0x1060, 0x1080, 0x1090, 0x2000, 0x2110, 0x2150], b"LO");
     plant(&mut out, 0x10, &[0x2152, 0x2154, 0x2160, 0x2180, 0x21b0, 0x4000], b"LO");
     plant(&mut out, 0x18, &[0x15, 0x1000, 0x1012, 0x1020, 0x1030, 0x4000], b"LO");
-    if regions {
-        element(&mut out, 0x18, 0x6011, b"SQ", &region());
+    if !regions.is_empty() {
+        let items: Vec<u8> = regions.iter().flat_map(region).collect();
+        element(&mut out, 0x18, 0x6011, b"SQ", &items);
     }
     plant(&mut out, 0x20, &[0x0d, 0x0e, 0x10, 0x4000], b"LO");
     for (tag, value) in [(0x02, 1), (0x10, SIDE), (0x11, SIDE), (0x100, 8), (0x101, 8), (0x102, 7)]
@@ -88,11 +95,11 @@ fn clip(regions: bool) -> Vec<u8> {
     out
 }
 
-/// Columns 4 to 15, rows 6 to 20.
-fn region() -> Vec<u8> {
+/// A region as an item of a sequence.
+fn region([x0, y0, x1, y1]: &[u32; 4]) -> Vec<u8> {
     let mut item = Vec::new();
     element(&mut item, 0x18, 0x6012, b"US", &1u16.to_le_bytes());
-    for (tag, value) in [(0x6018, 4u32), (0x601a, 6), (0x601c, 15), (0x601e, 20)] {
+    for (tag, value) in [(0x6018, x0), (0x601a, y0), (0x601c, x1), (0x601e, y1)] {
         element(&mut item, 0x18, tag, b"UL", &value.to_le_bytes());
     }
     let mut sequence = vec![0xfe, 0xff, 0x00, 0xe0];
@@ -106,9 +113,12 @@ struct Home(tempfile::TempDir);
 impl Home {
     fn run(&self, words: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sonomark"));
+        let temporary = self.0.path().join("tmp");
+        fs::create_dir_all(&temporary).unwrap();
         command
             .env_clear()
             .env("HOME", self.0.path())
+            .env("TMPDIR", temporary)
             .env("PATH", std::env::var_os("PATH").unwrap());
         command.env("RUST_LOG", "trace").env("RUST_BACKTRACE", "1").args(words).output().unwrap()
     }
@@ -121,68 +131,105 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
+/// Words of names of files and folders; those of tags are numbered.
+const NAMES: [&str; 5] =
+    ["FILECANARY", "SERIESCANARY", "SLICECANARY", "FOLDERCANARY", "NAMECANARY"];
+
+fn holds(bytes: &[u8], word: &str) -> bool {
+    bytes.windows(word.len()).any(|w| w == word.as_bytes())
+}
+
+/// A file, a series of three files and a folder of three images, with canaries in every name and
+/// every tag.
+fn clips_with_canaries(inbox: &Path) -> [PathBuf; 3] {
+    let [file, series, folder] =
+        ["FILECANARY^JOHN.dcm", "SERIESCANARY^ANN", "FOLDERCANARY^EVE"].map(|n| inbox.join(n));
+    fs::write(&file, clip(true)).unwrap();
+    fs::create_dir(&series).unwrap();
+    fs::create_dir(&folder).unwrap();
+    for number in 1..=3u8 {
+        let mut bytes = clip(true);
+        let at = bytes.windows(9).position(|w| w == b"1.2.3.4.5").unwrap();
+        bytes[at + 8] = b'4' + number;
+        fs::write(series.join(format!("SLICECANARY^{number}.dcm")), bytes).unwrap();
+        let image = image::GrayImage::from_pixel(SIDE.into(), SIDE.into(), image::Luma([90]));
+        image.save(folder.join(format!("NAMECANARY^{number}.png"))).unwrap();
+    }
+    [file, series, folder]
+}
+
 #[test]
 fn canaries_of_a_clip_are_in_nothing_that_is_written_or_said() {
     let (home, inbox) = (Home(tempfile::tempdir().unwrap()), tempfile::tempdir().unwrap());
-    let path = inbox.path().join("FILECANARY^JOHN.dcm");
-    fs::write(&path, clip(true)).unwrap();
-    let text = path.to_str().unwrap();
-    let out = home.0.path().join("out");
-    let label = inbox.path().join("label.png");
+    let clips = clips_with_canaries(inbox.path());
+    let label = inbox.path().join("00000.png");
     let image = image::GrayImage::from_fn(SIDE.into(), SIDE.into(), |x, y| {
         image::Luma([u8::from((6..12).contains(&x) && y > 8)])
     });
     image.save(&label).unwrap();
-    let mut said = Vec::new();
+    let (mut said, mut done) = (Vec::new(), Vec::new());
     let mut run = |words: &[&str], fine: bool| {
         let output = home.run(words);
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.success(), fine, "{words:?}: {told}");
-        said.extend(output.stdout);
-        said.extend(output.stderr);
+        let all = [output.stdout, output.stderr].concat();
+        // A refusal names the file, to whoever named it; nothing else does.
+        done.extend(if fine { all.clone() } else { Vec::new() });
+        said.extend(all);
     };
-    run(&["import", text, label.to_str().unwrap()], true);
-    for (_, name, _) in sonomark::export::ExportFormat::all() {
-        let needs_ffmpeg = ["mp4", "gif"].contains(&name);
-        if needs_ffmpeg && Command::new("ffmpeg").arg("-version").output().is_err() {
-            continue;
-        }
-        let target = out.join(name);
-        let words = ["export", text, "--format", name, "--out", target.to_str().unwrap()];
-        let holds_the_clip = ["dicom", "frames"].contains(&name);
-        run(&words, !holds_the_clip);
-        if holds_the_clip {
-            run(&[&words[..], &["--outside", "hide"]].concat(), true);
+    let has_ffmpeg = Command::new("ffmpeg").arg("-version").output().is_ok();
+    let out = home.0.path().join("out");
+    for (number, path) in clips.iter().enumerate() {
+        let text = path.to_str().unwrap();
+        run(&["import", text, label.to_str().unwrap()], true);
+        for (_, name, _) in sonomark::export::ExportFormat::all() {
+            if ["mp4", "gif"].contains(&name) && !has_ffmpeg {
+                continue;
+            }
+            let target = out.join(number.to_string()).join(name);
+            let words = ["export", text, "--format", name, "--out", target.to_str().unwrap()];
+            let holds_the_clip = ["dicom", "frames"].contains(&name);
+            run(&words, !holds_the_clip);
+            if holds_the_clip {
+                run(&[&words[..], &["--outside", "box:4,6,15,20"]].concat(), true);
+            }
         }
     }
     let project = home.0.path().join(".local/share/sonomark/project");
-    run(
-        &["export", project.to_str().unwrap(), "--format", "coco", "--out", out.to_str().unwrap()],
-        true,
-    );
-    run(&["project", "--json"], true);
+    let all = out.join("all");
+    let words = ["export", project.to_str().unwrap(), "--format", "coco", "--out"];
+    run(&[&words[..], &[all.to_str().unwrap()]].concat(), true);
     run(&["doctor"], true);
+    assert_eq!(NAMES.map(|name| holds(&done, name)), [false; 5], "said of what went well");
+    // What lists the clips of a project has their names.
+    said.extend(home.run(&["project", "--json"]).stdout);
     // A refusal must not quote what it refuses.
     let broken = inbox.path().join("broken.dcm");
     let whole = clip(true);
     fs::write(&broken, &whole[..whole.len() - 100]).unwrap();
-    run(&["import", broken.to_str().unwrap(), label.to_str().unwrap()], false);
-
-    said.extend(screen(&home, text));
-    let mut written = Vec::new();
-    files(home.0.path(), &mut written);
-    assert!(written.len() > 20, "{} files", written.len());
-    // `clip.json` keeps the name of the file, for people to find the clip again.
-    let holds = |bytes: &[u8], word: &str| bytes.windows(word.len()).any(|w| w == word.as_bytes());
+    said.extend(home.run(&["import", broken.to_str().unwrap(), "x.png"]).stderr);
+    for path in &clips {
+        let drawn = screen(&home, path.to_str().unwrap());
+        for title in drawn.split(|&b| b == 0x1b).filter(|part| part.first() == Some(&b']')) {
+            assert_eq!(NAMES.map(|name| holds(title, name)), [false; 5], "a title of the window");
+        }
+        said.extend(drawn);
+    }
     for number in 0..60 {
         assert!(!holds(&said, &canary(number)[..8]), "canary {number} is on the terminal");
     }
+    // Exports, the project, logs, caches, temporary files.
+    let mut written = Vec::new();
+    files(home.0.path(), &mut written);
+    assert!(written.len() > 60, "{} files", written.len());
     for file in written {
         let bytes = fs::read(&file).unwrap();
         let tags = (0..60).any(|number| holds(&bytes, &canary(number)[..8]));
-        let name = holds(&bytes, "FILECANARY") && !file.ends_with("clip.json");
-        assert!(!tags && !name, "{}", file.display());
-        assert!(!file.to_string_lossy().contains("FILECANARY"), "{}", file.display());
+        // `clip.json` keeps the name of the file, for people to find the clip again.
+        let named = NAMES.iter().any(|name| holds(&bytes, name)) && !file.ends_with("clip.json");
+        assert!(!tags && !named, "{}", file.display());
+        let path = file.to_string_lossy().into_owned();
+        assert!(!path.contains("CANARY"), "{path}");
     }
 }
 
@@ -420,6 +467,54 @@ fn a_region_found_in_the_pixels_is_asked_for_once_and_kept_with_the_clip() {
     fs::write(at("lines"), "accept-region\naccept-region\n").unwrap();
     assert!(home.run(&["run", &at("lines"), &at("m.dcm"), "--device", "cpu"]).status.success());
     assert_eq!(decided(), Some(OutsideChoice::HideAllBut(region)));
+}
+
+#[test]
+fn regions_that_the_file_names_are_asked_for_once_and_hidden_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, project) = (folder.path().join("a.dcm"), folder.path().join("project"));
+    let boxes = [[4, 6, 9, 20], [12, 6, 15, 9]];
+    fs::write(&path, clip_of(&boxes)).unwrap();
+    let options = OpenOptions { ask: true, ..OpenOptions::default() };
+    let opened = || {
+        let (sender, events) = std::sync::mpsc::channel::<Event>();
+        let none = SegmenterSource::None;
+        let (session, opened) =
+            Session::open_with(&path, &options, &project, none, sender).unwrap();
+        (session, opened.surround, events)
+    };
+    let (mut session, surround, events) = opened();
+    assert_eq!(surround, Surround::Open);
+    session.find_region();
+    let mut told = std::iter::from_fn(|| events.recv_timeout(Duration::from_secs(30)).ok());
+    let found = told.find_map(|event| match event {
+        Event::RegionFound { region, named } => Some((region, named)),
+        _ => None,
+    });
+    let region = Region::of_boxes(&boxes).unwrap();
+    assert_eq!(found, Some((Some(region), true)));
+    let cursor = sonomark::domain::PointPx::new(0.0, 0.0);
+    let outside = Some(OutsideChoice::HideAllBut(region));
+    let view =
+        View { frame: 0, cursor, track: None, finished: false, keys: 0, outside, look: None };
+    session.journal_view(&view);
+    session.close();
+    let (session, surround, _) = opened();
+    session.close();
+    assert_eq!(surround, Surround::Black(region), "it is kept, and nobody is asked again");
+    // Commands without a screen see the same, unless they are told otherwise.
+    let shown = |options: &OpenOptions| {
+        let clip = decided(open(&path, options).unwrap(), options, &project);
+        clip.frame(0).unwrap().pixels.iter().filter(|&&v| v == 200).count()
+    };
+    assert_eq!(shown(&options), 6 * 15 + 4 * 4);
+    assert_eq!(shown(&OpenOptions::default()), usize::from(SIDE) * usize::from(SIDE));
+    // Nothing is to be seen outside: nothing to ask.
+    let mut dark = clip_of(&boxes);
+    let first = dark.len() - usize::from(SIDE) * usize::from(SIDE);
+    dark[first..].fill(3);
+    fs::write(&path, dark).unwrap();
+    assert_eq!(open(&path, &options).unwrap().region_to_confirm(&|| false), None);
 }
 
 #[test]

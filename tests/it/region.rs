@@ -1,4 +1,4 @@
-//! The question about a region that was found in the pixels: its keys in every keymap, what they
+//! The question about a region that the file names or that was found in the pixels: its keys in every keymap, what they
 //! lead to, and when they have to wait.
 
 use std::sync::Arc;
@@ -24,7 +24,7 @@ fn asked(keymap: Keymap) -> Model {
     let mut m = model_with(6, keymap);
     update(&mut m, Msg::Resized(Grid { columns: 120, rows: 40, cell_px: (8, 16) }));
     m.surround = Surround::Open;
-    tell(&mut m, Event::RegionFound { region: Some(fan()) });
+    tell(&mut m, Event::RegionFound { region: Some(fan()), named: false });
     m
 }
 
@@ -84,8 +84,8 @@ fn the_outline_is_drawn_until_it_is_answered() {
     // The other key looks again, and asks again.
     let effects = press(&mut m, "v y");
     assert!(effects.contains(&Effect::FindRegion), "{effects:?}");
-    tell(&mut m, Event::RegionFound { region: None });
-    assert!(m.message.text.contains("no region is found"), "{}", m.message.text);
+    tell(&mut m, Event::RegionFound { region: None, named: false });
+    assert!(m.message.text.contains("no region is named or found"), "{}", m.message.text);
 }
 
 #[test]
@@ -101,8 +101,24 @@ fn pixels_do_not_change_under_the_network_and_nothing_of_before_stays() {
     assert_eq!(choice(&press(&mut m, "v y")).1, Some(Some(fan())));
     let effects = tell(&mut m, Event::OutsideChanged { region: Some(fan()) });
     assert!(m.pixels().is_none() && effects.contains(&Effect::WantFrame(0)), "{effects:?}");
-    // Where the file or a flag says it, nobody is asked.
+    // Where a flag says it, nobody is asked.
     m.surround = Surround::Given;
-    tell(&mut m, Event::RegionFound { region: Some(fan()) });
+    tell(&mut m, Event::RegionFound { region: Some(fan()), named: false });
     assert_eq!((m.surround, choice(&press(&mut m, "v y"))), (Surround::Given, (None, None)));
+}
+
+#[test]
+fn several_regions_of_the_file_are_outlined_and_answered_together() {
+    let both = Region::of_boxes(&[[2, 2, 20, 20], [30, 5, 50, 40]]).unwrap();
+    let mut m = model_with(6, Keymap::shipped());
+    update(&mut m, Msg::Resized(Grid { columns: 120, rows: 40, cell_px: (8, 16) }));
+    m.surround = Surround::Open;
+    tell(&mut m, Event::RegionFound { region: Some(both), named: true });
+    has(&screen(&m), &["regions? v y black outside"]);
+    assert!(m.message.text.contains("named by the file"), "{}", m.message.text);
+    let effects = press(&mut m, "v y");
+    assert_eq!(choice(&effects), (Some(OutsideChoice::HideAllBut(both)), Some(Some(both))));
+    tell(&mut m, Event::OutsideChanged { region: Some(both) });
+    has(&screen(&m), &["black outside the regions"]);
+    assert_eq!(choice(&press(&mut m, "v n")), (Some(OutsideChoice::Show), Some(None)));
 }

@@ -72,7 +72,7 @@ fn prepare(name: &str, m: &mut Model) {
         "region question" => {
             m.surround = Surround::Open;
             let region = Some(Region::Box([4, 4, 60, 44]));
-            tell(m, Event::RegionFound { region });
+            tell(m, Event::RegionFound { region, named: false });
         }
         "tutor" => m.lesson = Some(0),
         "too small" => {

@@ -216,6 +216,29 @@ def read_highdicom(file, shape):
     return found
 
 
+TISSUE, VEIN = ("SCT", "85756007", "Tissue"), ("SCT", "29092000", "Vein")
+
+
+def codes_of(file):
+    """Colour and codes of every segment by pynrrd, as Slicer's keys have them."""
+    head, found = nrrd.read_header(str(file)), {}
+    for i in range(sum(k.startswith("Segment") and k.endswith("_Name") for k in head)):
+        colour = [round(float(v) * 255) for v in head[f"Segment{i}_Color"].split()]
+        assert colour == [sum((i + 1 >> 3 * k + c & 1) << 7 - k for k in range(3)) for c in range(3)]
+        start, category, kind, modifier, *_ = head[f"Segment{i}_Tags"].split("~")
+        assert start.startswith("TerminologyEntry:") and category == "^".join(TISSUE) and modifier == "^^"
+        found[i] = tuple(kind.split("^"))
+    return found
+
+
+def codes_of_dicom(file):
+    """The same by highdicom; colours are there."""
+    seg = highdicom.seg.segread(str(file))
+    assert all(len(s.RecommendedDisplayCIELabValue) == 3 for s in seg.SegmentSequence)
+    kinds = [seg.get_segment_description(n).segmented_property_type for n in seg.segment_numbers]
+    return {i: (k.scheme_designator, k.value, k.meaning) for i, k in enumerate(kinds)}
+
+
 def read_nnunet(folder, shape):
     about, found = json.loads((folder / "dataset.json").read_text()), {}
     names = {n: l for l, n in about["labels"].items()}
@@ -268,6 +291,12 @@ def exports(name, clip, shape, held, project, out):
     part = pydicom.dcmread(export("dicom-seg-fractional", "f.seg.dcm"))
     check(f"{name}: fractional dicom-seg by pydicom", part.SegmentationType == "FRACTIONAL" and np.array_equal(
         part.pixel_array, pydicom.dcmread(seg).pixel_array.astype(np.uint8) * 255))
+    schema, expected = out / "schema.yaml", {i: TISSUE if i else VEIN for i in range(len(held))}
+    code = '{scheme: SCT, code: "29092000", meaning: Vein}'
+    schema.write_text(f"labels: [{{name: {json.dumps(next(iter(held)))}, terminology: {code}}}]")
+    for form, target, read in (("seg.nrrd", "c.seg.nrrd", codes_of), ("dicom-seg", "c.seg.dcm", codes_of_dicom)):
+        run("--schema", schema, "--project", project, "export", clip, "--format", form, "--out", out / target)
+        check(f"{name}: colours and codes of {form}", read(out / target) == expected)
     check(f"{name}: fractional dicom-seg by highdicom", equal(held, read_highdicom(out / "f.seg.dcm", shape)))
     anonymous(name, clip, shape, project, out)
     check(f"{name}: nnunet by Pillow and nibabel", equal(one, read_nnunet(export("nnunet", "nnunet"), shape)))

@@ -12,7 +12,7 @@ use super::frames::Shape;
 use crate::codec::CodecError;
 use crate::codec::complete;
 use crate::codec::error::{brief, name_of};
-use crate::codec::tool;
+use crate::codec::tool::{self, Patient};
 
 /// A way of compressing that ffmpeg reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,7 +201,10 @@ fn run(
             // It may have seen enough, or given up, before the end: what comes out tells.
             stdin.map(|mut pipe| pipe.write_all(frame))
         });
-        stdout.map(|pipe| pipe.take(wanted as u64 + 1).read_to_end(&mut bytes))
+        let read = stdout.map(|pipe| Patient(pipe).take(wanted as u64 + 1).read_to_end(&mut bytes));
+        if matches!(read, Some(Err(_))) {
+            tool::end(&mut child);
+        }
     });
     let said = child.wait_with_output().map(|output| output.stderr).unwrap_or_default();
     // What OpenJPEG only understands in part comes with a complaint.

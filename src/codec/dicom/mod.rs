@@ -19,6 +19,7 @@ mod place;
 mod reader;
 mod rle;
 mod segmentation;
+mod segmented;
 mod series;
 mod tags;
 mod tone;
@@ -37,7 +38,7 @@ use frames::{Colour, Layout, Samples, Shape};
 use input::Input;
 use measures::{frame_steps_ms, frame_time_ms, pace, region_px, spacing_mm};
 use reader::{DataSet, Encoding, Walked};
-pub use segmentation::{SegmentFrame, Segmentation};
+pub use segmentation::{SegmentFrame, SegmentPixels, Segmentation};
 pub(super) use series::{open_folder, single_files};
 
 struct Dicom {

@@ -1,6 +1,7 @@
-//! DICOM segmentations, read by the same walker as images: binary and fractional, uncompressed.
+//! DICOM segmentations, read by the same walker as images: binary, fractional and maps of labels,
+//! uncompressed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::frames::syntax_name;
@@ -9,7 +10,37 @@ use super::{Parsed, parse, tags};
 use crate::codec::CodecError;
 use crate::codec::limits::check_size;
 
-const SEGMENTATION_CLASS: &str = "1.2.840.10008.5.1.4.1.1.66.4";
+/// Segmentation and Label Map Segmentation Storage (PS3.4 B.5).
+const CLASSES: [&str; 2] = ["1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"];
+
+/// How a frame is stored.
+#[derive(Clone, Copy)]
+enum Stored {
+    /// One bit a pixel.
+    Bits,
+    /// One byte a pixel, inside from this value on.
+    Fractions(u8),
+    /// The number of a segment at every pixel, 0 for none, in one byte or two.
+    Numbers { wide: bool },
+}
+
+/// What a frame of a segmentation holds: the number of a segment at every pixel, row by row; 0 is
+/// none.
+pub struct SegmentPixels(Vec<u16>);
+
+impl SegmentPixels {
+    /// The segments that have a pixel, in order.
+    #[must_use]
+    pub fn segments(&self) -> BTreeSet<u16> {
+        self.0.iter().copied().filter(|&number| number != 0).collect()
+    }
+
+    /// Which pixels are those of a segment.
+    #[must_use]
+    pub fn of(&self, segment: u16) -> Vec<bool> {
+        self.0.iter().map(|&number| number == segment).collect()
+    }
+}
 
 /// Where a frame of a segmentation belongs.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -34,8 +65,7 @@ pub struct Segmentation {
     rows: u32,
     labels: BTreeMap<u16, String>,
     frames: Vec<SegmentFrame>,
-    /// Byte from which on a fractional pixel is inside; `None` for binary ones.
-    threshold: Option<u8>,
+    stored: Stored,
     offset: u64,
 }
 
@@ -47,7 +77,7 @@ impl Segmentation {
     pub fn open(path: &Path) -> Result<Self, CodecError> {
         let parsed = parse(path)?;
         let set = &parsed.walked.set;
-        if set.text(tags::SOP_CLASS).as_deref() != Some(SEGMENTATION_CLASS) {
+        if !set.text(tags::SOP_CLASS).is_some_and(|class| CLASSES.contains(&class.as_str())) {
             let cause = "it is a DICOM file, but no segmentation";
             return Err(CodecError::unsupported(path, cause, "open images as clips instead"));
         }
@@ -56,14 +86,21 @@ impl Segmentation {
         let frames: Vec<SegmentFrame> =
             set.items(tags::PER_FRAME_GROUPS).iter().map(|item| frame_of(item, set)).collect();
         check_size(path, columns, rows, frames.len())?;
-        let threshold = match set.text(tags::SEGMENTATION_TYPE).as_deref() {
-            Some("BINARY") | None => None,
+        let stored = match set.text(tags::SEGMENTATION_TYPE).as_deref() {
+            Some("BINARY") | None => Stored::Bits,
             Some("FRACTIONAL") => {
                 let most = set.word(tags::MAXIMUM_FRACTION).unwrap_or(255).clamp(1, 255);
-                Some(most.div_ceil(2) as u8)
+                Stored::Fractions(most.div_ceil(2) as u8)
             }
+            Some("LABELMAP") => match set.word(tags::BITS_ALLOCATED) {
+                Some(bits @ (8 | 16)) => Stored::Numbers { wide: bits == 16 },
+                _ => {
+                    let cause = "its map of labels has neither 8 nor 16 bits";
+                    return Err(CodecError::unsupported(path, cause, "save it as binary"));
+                }
+            },
             Some(_) => {
-                let cause = "its segments are stored as a map of labels";
+                let cause = "its segments are stored in a way that this program does not know";
                 return Err(CodecError::unsupported(path, cause, "save it as binary"));
             }
         };
@@ -72,7 +109,11 @@ impl Segmentation {
             return Err(CodecError::unsupported(path, cause, "decompress it first"));
         };
         let pixels = u64::from(columns) * u64::from(rows) * frames.len() as u64;
-        let needed = if threshold.is_some() { pixels } else { pixels.div_ceil(8) };
+        let needed = match stored {
+            Stored::Bits => pixels.div_ceil(8),
+            Stored::Numbers { wide: true } => pixels.saturating_mul(2),
+            Stored::Fractions(_) | Stored::Numbers { wide: false } => pixels,
+        };
         if length < needed {
             let cause = format!("its frames need {needed} bytes and it holds {length}");
             return Err(CodecError::damaged(path, cause));
@@ -83,7 +124,7 @@ impl Segmentation {
         });
         let labels = labels.collect();
         let path = path.to_owned();
-        Ok(Self { path, columns, rows, labels, frames, threshold, offset, parsed })
+        Ok(Self { path, columns, rows, labels, frames, stored, offset, parsed })
     }
 
     /// Columns and rows.
@@ -104,24 +145,39 @@ impl Segmentation {
         &self.frames
     }
 
-    /// Which pixels of a frame are inside, row by row. Of fractional ones those of at least half.
+    /// Which pixels of a frame belong to which segment. Of fractional ones those of at least half.
     ///
     /// # Errors
     /// When the file cannot be read (any more).
-    pub fn pixels(&self, frame: usize) -> Result<Vec<bool>, CodecError> {
+    pub fn pixels(&self, frame: usize) -> Result<SegmentPixels, CodecError> {
         let count = self.columns as usize * self.rows as usize;
         let unreadable = |e| CodecError::unreadable(&self.path, e);
         let input = &self.parsed.input;
         let first = frame as u64 * count as u64;
-        if let Some(threshold) = self.threshold {
-            let bytes = input.bytes_at(self.offset + first, count).map_err(unreadable)?;
-            return Ok(bytes.iter().map(|&byte| byte >= threshold).collect());
-        }
-        // One bit a pixel, lowest first, without a gap between frames (PS3.5, 8.2 and annex D).
-        let skip = (first % 8) as usize;
-        let length = (skip + count).div_ceil(8);
-        let bytes = input.bytes_at(self.offset + first / 8, length).map_err(unreadable)?;
-        Ok((skip..skip + count).map(|i| bytes[i / 8] >> (i % 8) & 1 == 1).collect())
+        let segment = self.frames.get(frame).map_or(0, |frame| frame.segment);
+        let number = |inside: bool| if inside { segment } else { 0 };
+        let read = |at: u64, length| input.bytes_at(self.offset + at, length).map_err(unreadable);
+        Ok(SegmentPixels(match self.stored {
+            Stored::Fractions(threshold) => {
+                let bytes = read(first, count)?;
+                bytes.iter().map(|&byte| number(byte >= threshold)).collect()
+            }
+            Stored::Numbers { wide: false } => {
+                read(first, count)?.into_iter().map(u16::from).collect()
+            }
+            Stored::Numbers { wide: true } => {
+                let bytes = read(2 * first, 2 * count)?;
+                let word = if self.parsed.big { u16::from_be_bytes } else { u16::from_le_bytes };
+                bytes.chunks_exact(2).map(|pair| word([pair[0], pair[1]])).collect()
+            }
+            // One bit a pixel, lowest first, without a gap between frames (PS3.5, 8.2 and annex D).
+            Stored::Bits => {
+                let skip = (first % 8) as usize;
+                let bytes = read(first / 8, (skip + count).div_ceil(8))?;
+                let bits = (skip..skip + count).map(|i| bytes[i / 8] >> (i % 8) & 1 == 1);
+                bits.map(number).collect()
+            }
+        }))
     }
 }
 

@@ -64,6 +64,9 @@ pub(super) const BLUE_DESCRIPTOR: Tag = 0x0028_1103;
 pub(super) const RED: Tag = 0x0028_1201;
 pub(super) const GREEN: Tag = 0x0028_1202;
 pub(super) const BLUE: Tag = 0x0028_1203;
+pub(super) const SEGMENTED_RED: Tag = 0x0028_1221;
+pub(super) const SEGMENTED_GREEN: Tag = 0x0028_1222;
+pub(super) const SEGMENTED_BLUE: Tag = 0x0028_1223;
 pub(super) const LUT_DESCRIPTOR: Tag = 0x0028_3002;
 pub(super) const LUT_DATA: Tag = 0x0028_3006;
 pub(super) const VOI_LUTS: Tag = 0x0028_3010;
@@ -86,7 +89,7 @@ pub(super) const ITEM_END: Tag = 0xfffe_e00d;
 pub(super) const SEQUENCE_END: Tag = 0xfffe_e0dd;
 
 /// Elements whose values are kept.
-pub(super) const KEPT: [Tag; 62] = [
+pub(super) const KEPT: [Tag; 65] = [
     TRANSFER_SYNTAX,
     RECORD_TYPE,
     FILE_ID,
@@ -141,6 +144,9 @@ pub(super) const KEPT: [Tag; 62] = [
     RED,
     GREEN,
     BLUE,
+    SEGMENTED_RED,
+    SEGMENTED_GREEN,
+    SEGMENTED_BLUE,
     LUT_DESCRIPTOR,
     LUT_DATA,
     SEGMENTATION_TYPE,

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::frames::{Colour, Shape};
 use super::reader::DataSet;
-use super::tags;
+use super::{segmented, tags};
 use crate::codec::CodecError;
 use crate::codec::gray::{Ramp, luma};
 
@@ -136,20 +136,25 @@ fn voi_lut(set: &DataSet) -> Option<Lut> {
 }
 
 fn palette(path: &Path, shape: &Shape, set: &DataSet) -> Result<Vec<u8>, CodecError> {
-    let lut = |descriptor, data| {
+    let lut = |descriptor, data, segmented| {
         let missing = || {
             CodecError::unsupported(
                 path,
-                "its colour palette is segmented, missing or damaged",
+                "its colour palette is missing or damaged",
                 "convert it to RGB or MONOCHROME2",
             )
         };
-        Lut::new(&set.words(descriptor), set.words(data), shape.signed).ok_or_else(missing)
+        let (descriptor, plain) = (set.words(descriptor), set.words(data));
+        let values = match plain.is_empty() {
+            true => segmented::expanded(&set.words(segmented), descriptor.get(2) == Some(&8)),
+            false => Some(plain),
+        };
+        values.and_then(|v| Lut::new(&descriptor, v, shape.signed)).ok_or_else(missing)
     };
     let mut channels = [
-        lut(tags::RED_DESCRIPTOR, tags::RED)?,
-        lut(tags::GREEN_DESCRIPTOR, tags::GREEN)?,
-        lut(tags::BLUE_DESCRIPTOR, tags::BLUE)?,
+        lut(tags::RED_DESCRIPTOR, tags::RED, tags::SEGMENTED_RED)?,
+        lut(tags::GREEN_DESCRIPTOR, tags::GREEN, tags::SEGMENTED_GREEN)?,
+        lut(tags::BLUE_DESCRIPTOR, tags::BLUE, tags::SEGMENTED_BLUE)?,
     ];
     // Some writers say 16 bits and store 8: then no channel has a larger value.
     if channels.iter().all(Lut::is_shallow) {

@@ -19,6 +19,7 @@ use std::thread::JoinHandle;
 
 use super::error::{brief, name_of, short_name};
 use super::limits::{MAX_SIDE_PX, check_size, open_regular};
+use super::tool::Patient;
 use super::{CodecError, FrameSource, Opened, Privacy, complete, identity, tool};
 use crate::domain::{ClipInfo, ClipKind, FrameIndex, GrayFrame};
 use probe::{Timeline, Version};
@@ -33,6 +34,12 @@ const BACKWARD_FRAMES: usize = 24;
 const CONTAINERS: &str = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,asf,\
                           flv,ogg,gif,apng,mxf,nut,ivf,dv,rm,wtv,swf,yuv4mpegpipe,mjpeg,jpeg_pipe,\
                           h264,hevc";
+
+/// The option with which ffmpeg passes every frame on, none twice and none dropped; `path` is for
+/// messages.
+pub(crate) fn every_frame(path: &Path) -> Result<[&'static str; 2], CodecError> {
+    Ok(probe::version(path)?.every_frame())
+}
 
 /// A video: what ffmpeg reads, and what it is called in messages.
 pub(super) struct Reel {
@@ -202,7 +209,7 @@ impl Video {
 /// A running ffmpeg that writes frames into a pipe.
 struct Stream {
     child: Child,
-    frames: BufReader<ChildStdout>,
+    frames: BufReader<Patient<ChildStdout>>,
     messages: Option<JoinHandle<String>>,
     next_index: FrameIndex,
 }
@@ -236,11 +243,13 @@ impl Stream {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|e| tool::not_started(path, "ffmpeg", &e))?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let messages = stderr.map(|mut pipe| std::thread::spawn(move || first_messages(&mut pipe)));
+        let messages =
+            stderr.map(|mut pipe| std::thread::spawn(move || tool::first_messages(&mut pipe)));
         let Some(stdout) = stdout else {
             return Err(CodecError::damaged(path, "ffmpeg gives no frames"));
         };
-        Ok(Self { child, frames: BufReader::with_capacity(1 << 18, stdout), messages, next_index })
+        let frames = BufReader::with_capacity(1 << 18, Patient(stdout));
+        Ok(Self { child, frames, messages, next_index })
     }
 
     fn next(&mut self, reel: &Reel) -> Result<GrayFrame, CodecError> {
@@ -255,8 +264,7 @@ impl Stream {
 
     fn failure(&mut self, reel: &Reel, error: &io::Error) -> CodecError {
         // The process is ended first: its messages are complete only then.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        tool::end(&mut self.child);
         let said = self.messages.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
         let frame = self.next_index + 1;
         let cause = if said.trim().is_empty() {
@@ -270,9 +278,7 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        // A child that has already ended cannot be killed, which is as well.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        tool::end(&mut self.child);
     }
 }
 
@@ -281,14 +287,6 @@ fn input_argument(path: &Path) -> std::ffi::OsString {
     let mut argument = std::ffi::OsString::from("file:");
     argument.push(path);
     argument
-}
-
-/// The first 4 KiB of what a child says; the rest is read and dropped so that it never blocks.
-fn first_messages(pipe: &mut impl Read) -> String {
-    let mut kept = Vec::new();
-    let _ = pipe.by_ref().take(4096).read_to_end(&mut kept);
-    let _ = io::copy(pipe, &mut io::sink());
-    String::from_utf8_lossy(&kept).into_owned()
 }
 
 /// One binary PGM: "P5", width, height, maximum, one white space, pixels.

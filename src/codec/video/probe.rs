@@ -11,7 +11,7 @@ use crate::codec::CodecError;
 use crate::codec::error::{brief, name_of};
 use crate::codec::limits::MAX_FRAMES;
 use crate::codec::pace::uneven;
-use crate::codec::tool;
+use crate::codec::tool::{self, Patient};
 
 /// Containers round the times of frames, Matroska to whole milliseconds.
 const ROUNDING_MS: f64 = 1.001;
@@ -39,11 +39,13 @@ impl Version {
 
 /// Asks ffmpeg for its version.
 pub(super) fn version(path: &Path) -> Result<Version, CodecError> {
-    let output = Command::new("ffmpeg")
-        .arg("-version")
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|e| tool::not_started(path, "ffmpeg", &e))?;
+    let mut command = tool::limited("ffmpeg", tool::FRAME);
+    command.arg("-version");
+    let output = tool::output(command).map_err(|e| tool::not_started(path, "ffmpeg", &e))?;
+    // The shell says so where there is no such program.
+    if output.status.code() == Some(127) {
+        return Err(tool::not_started(path, "ffmpeg", &std::io::ErrorKind::NotFound.into()));
+    }
     Ok(Version::parse(&String::from_utf8_lossy(&output.stdout)))
 }
 
@@ -124,7 +126,7 @@ pub(super) fn probe(reel: &Reel) -> Result<Probed, CodecError> {
     let entries = "stream=codec_name,avg_frame_rate:format=format_name,start_time";
     let mut command = asking(reel, entries);
     command.args(["-of", "json"]);
-    let output = command.output().map_err(|e| tool::not_started(path, "ffprobe", &e))?;
+    let output = tool::output(command).map_err(|e| tool::not_started(path, "ffprobe", &e))?;
     let fails = |cause: String| CodecError::Tool {
         name: name_of(path),
         tool: "ffprobe",
@@ -193,7 +195,7 @@ fn stamps(reel: &Reel) -> Result<Vec<Option<f64>>, CodecError> {
     let mut stamps = Vec::new();
     if let Some(pipe) = child.stdout.take() {
         let limit = MAX_FRAMES as u64 * 64;
-        for line in BufReader::new(pipe.take(limit)).lines().map_while(Result::ok) {
+        for line in BufReader::new(Patient(pipe).take(limit)).lines().map_while(Result::ok) {
             let (time, flags) = line.split_once(',').unwrap_or((&line, ""));
             // "D": decoded for the sake of others and discarded (edit lists).
             if !time.is_empty() && !flags.contains('D') {
@@ -201,8 +203,7 @@ fn stamps(reel: &Reel) -> Result<Vec<Option<f64>>, CodecError> {
             }
         }
     }
-    let _ = child.kill();
-    let _ = child.wait();
+    tool::end(&mut child);
     Ok(stamps)
 }
 

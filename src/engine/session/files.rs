@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError};
 use std::thread;
 
 use crate::codec;
-use crate::domain::{Annotation, ClipInfo, FrameIndex, PointPx, Track, sampled, shown};
+use crate::domain::{Annotation, ClipInfo, Codes, FrameIndex, PointPx, Track, sampled, shown};
 use crate::export::{
     self, Anonymous, ExportFormat, FrameReader, Job, Pictured, Structure, Target, write_figure,
     write_report,
@@ -23,6 +23,11 @@ const PROGRESS_STEPS: usize = 50;
 const STRIP_PIECE: usize = 16;
 
 impl<M: From<Event> + Send + 'static> Session<M> {
+    /// Codes of the labels, for exports from now on.
+    pub fn set_codes(&mut self, codes: Codes) {
+        self.codes = codes;
+    }
+
     /// Writes the annotation to `path` on a thread of its own.
     pub fn export(&self, annotation: &Annotation, format: ExportFormat, path: &Path) {
         let (clip, annotation) = (Arc::clone(&self.clip), annotation.clone());
@@ -32,6 +37,7 @@ impl<M: From<Event> + Send + 'static> Session<M> {
             Ok(anonymous) => anonymous,
             Err(why) => return self.tell(Event::ExportFailed { why }),
         };
+        let codes = self.codes.clone();
         self.aside(move || {
             let total = clip.info().frames * passes(format);
             let (read, step) = (Cell::new(0_usize), (total / PROGRESS_STEPS).max(1));
@@ -45,7 +51,7 @@ impl<M: From<Event> + Send + 'static> Session<M> {
             };
             let (frames, origin) = (Some(&frames as &FrameReader), clip.dicom_origin());
             let new = Job::new(&annotation, clip.info());
-            let job = Job { position, frames, origin, anonymous, ..new };
+            let job = Job { position, frames, origin, codes, anonymous, ..new };
             outbox(match export_clip(&job, format, &path) {
                 Ok(what) => Event::Exported { path, what },
                 Err(why) => Event::ExportFailed { why },
@@ -167,13 +173,14 @@ fn structures_of(clip: &codec::Clip, path: &Path) -> Result<Vec<Structure>, Stri
     }
     let (names, origin) = (clip.frame_names(), clip.dicom_origin());
     let target = Target { info: clip.info(), frame_names: &names, origin: origin.as_ref() };
-    Ok(export::read(path, None, &target).map_err(|error| error.to_string())?.structures)
+    Ok(export::read_caged(path, None, &target).map_err(|error| error.to_string())?.structures)
 }
 
 /// How often an export reads the whole clip.
 fn passes(format: ExportFormat) -> usize {
     // Once to write it and once to compare what was written.
-    if format == ExportFormat::Dicom { 2 } else { 1 }
+    let twice = [ExportFormat::Dicom, ExportFormat::Mp4, ExportFormat::Gif];
+    if twice.contains(&format) { 2 } else { 1 }
 }
 
 /// What the formats that hold the clip itself need to leave patient data out; none for others.

@@ -1,5 +1,5 @@
-//! What lies outside the ultrasound of a clip whose file does not say where that is: looked for in
-//! the pixels, shown for confirmation, black once a person said so.
+//! What lies outside the ultrasound of a clip, as its file says or as it is found in the pixels:
+//! shown for confirmation, black once a person said so.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -40,13 +40,14 @@ pub fn decided(clip: Clip, options: &OpenOptions, project_root: &Path) -> Clip {
 }
 
 impl<M: From<Event> + Send + 'static> Session<M> {
-    /// Looks for the ultrasound region in the pixels; the answer is [`Event::RegionFound`].
+    /// Looks for the ultrasound region, in the file or in the pixels; the answer is [`Event::RegionFound`].
     pub fn find_region(&self) {
         let (clip, closing) = (Arc::clone(&self.clip), Arc::clone(&self.closing));
         let outbox = outbox(&self.events);
         self.aside(move || {
-            let region = clip.region_in_pixels(&|| closing.load(Ordering::Relaxed));
-            outbox(Event::RegionFound { region });
+            let named = !clip.privacy().regions.is_empty();
+            let region = clip.region_to_confirm(&|| closing.load(Ordering::Relaxed));
+            outbox(Event::RegionFound { region, named });
         });
     }
 

@@ -7,8 +7,9 @@ use hdf5_pure::File;
 use crate::export::write_atomic;
 use crate::learn::dataset::{DataError, unreadable};
 
-/// Frames that are read at once.
+/// Frames, and bytes of them, that are read at once; one frame at least.
 const ROWS: u64 = 8;
+const MAX_BYTES: u64 = 64 << 20;
 
 /// A clip, unpacked.
 pub(super) struct Unpacked {
@@ -43,8 +44,9 @@ pub(super) fn unpack(file: &Path, out: &Path) -> Result<Vec<Unpacked>, DataError
     };
     let pixels = width as usize * height as usize;
     let mut clips: Vec<(Unpacked, usize)> = Vec::new();
-    for start in (0..rows).step_by(ROWS as usize) {
-        let count = ROWS.min(rows - start);
+    let at_once = (MAX_BYTES / pixels as u64).clamp(1, ROWS);
+    for start in (0..rows).step_by(at_once as usize) {
+        let count = at_once.min(rows - start);
         let images = image.read_u8_rows(start, count).map_err(fault)?;
         let masks = mask.read_u8_rows(start, count).map_err(fault)?;
         let frames = images.chunks_exact(pixels).zip(masks.chunks_exact(pixels));

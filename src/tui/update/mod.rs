@@ -144,7 +144,7 @@ fn engine(model: &mut Model, fx: &mut Vec<Effect>, event: Event) {
                 model.message.text.push_str(&format!(" (and {more} more: {all} shows all)"));
             }
         }
-        Event::RegionFound { region } => region::found(model, region),
+        Event::RegionFound { region, named } => region::found(model, region, named),
         Event::OutsideChanged { region } => region::changed(model, fx, region),
         Event::Exporting { done, total } => model.jobs.export = Some((done, total)),
         Event::Exported { path, what } => {

@@ -1,11 +1,11 @@
-//! The ultrasound region that was found in the pixels: shown for confirmation, decided once.
+//! The ultrasound region, as the file names it or as it was found in the pixels: shown for confirmation, decided once.
 
 use crate::domain::{OutsideChoice, Region};
 use crate::engine::{Surround, View};
 use crate::tui::action::Action;
 use crate::tui::model::{Effect, Model};
 
-const LOOKING: &str = "looking for the ultrasound region in the pixels";
+const LOOKING: &str = "looking for the ultrasound region";
 
 /// The keys that accept and reject a region, as the keymap has them.
 fn region_keys(model: &Model) -> [String; 2] {
@@ -13,7 +13,7 @@ fn region_keys(model: &Model) -> [String; 2] {
 }
 
 /// The search is over.
-pub(super) fn found(model: &mut Model, region: Option<Region>) {
+pub(super) fn found(model: &mut Model, region: Option<Region>, named: bool) {
     if model.surround != Surround::Open {
         return;
     }
@@ -21,9 +21,14 @@ pub(super) fn found(model: &mut Model, region: Option<Region>) {
         Some(region) => {
             model.surround = Surround::Found(region);
             let ([yes, no], word) = (region_keys(model), region.word());
+            let what = match region {
+                Region::Boxes(_) => word.to_owned(),
+                Region::Box(_) | Region::Fan(_) => format!("a {word}"),
+            };
+            let whence = if named { "named by the file" } else { "found in the pixels" };
             let question = format!(
-                "outlined: a {word} found in the pixels; {yes} black outside, {no} show; names \
-                 may be burned in outside"
+                "outlined: {what} {whence}; {yes} black outside, {no} show; names may be \
+                 burned in outside"
             );
             // Who asked for it is not warned of it.
             if model.message.text == LOOKING {
@@ -39,7 +44,7 @@ pub(super) fn found(model: &mut Model, region: Option<Region>) {
 }
 
 fn none(model: &mut Model) {
-    model.say("no region is found in the pixels, or nothing outside it; --outside names one");
+    model.say("no region is named or found, or nothing is seen outside it; --outside names one");
 }
 
 /// It is the ultrasound: everything outside becomes black.
@@ -85,7 +90,7 @@ pub(super) fn reject(model: &mut Model, fx: &mut Vec<Effect>) {
 }
 
 fn say_given(model: &mut Model) {
-    model.say("the file or --outside says what is shown of this clip");
+    model.say("--outside, or the file, says what is shown of this clip");
 }
 
 /// Pixels do not change under a network that looks at them.

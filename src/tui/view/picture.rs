@@ -298,10 +298,11 @@ fn marks(model: &Model, scene: &mut Scene<'_>) {
 
 /// The border of a region that was found, as a closed line.
 fn outline(region: Region, scene: &mut Scene<'_>) {
-    let corners = region.outline();
-    let next = corners.iter().cycle().skip(1);
-    let line = |(&from, &to)| LineMark { from, to, colour: CHOSEN, dotted: false };
-    scene.lines.extend(corners.iter().zip(next).map(line));
+    for corners in region.outlines() {
+        let next = corners.iter().cycle().skip(1);
+        let line = |(&from, &to)| LineMark { from, to, colour: CHOSEN, dotted: false };
+        scene.lines.extend(corners.iter().zip(next).map(line));
+    }
 }
 
 /// A short stroke across either end of a distance, so that the ends are seen on speckle.

@@ -30,20 +30,22 @@ pub(super) enum Class {
     Sound,
 }
 
-/// Classes in order with the number of their files.
-pub(super) const CLASSES: [(Class, usize); 12] = [
-    (Class::Truncated, 512),
-    (Class::Lengths, 512),
-    (Class::Nesting, 256),
-    (Class::Dimensions, 256),
-    (Class::Bombs, 256),
-    (Class::Syntaxes, 256),
-    (Class::Polyglots, 256),
-    (Class::Text, 512),
-    (Class::Names, 256),
-    (Class::Checkpoints, 256),
-    (Class::Records, 256),
-    (Class::Sound, 512),
+/// Classes in order with the number of their files, and how many of them open: of all, and of
+/// those that are taken by default. What is wrong in a bad one that opens is in no place that
+/// matters for a picture: a lie over pixels, a sequence that nests as deep as is allowed.
+pub(super) const CLASSES: [(Class, usize, usize, usize); 12] = [
+    (Class::Truncated, 512, 0, 0),
+    (Class::Lengths, 512, 229, 19),
+    (Class::Nesting, 256, 59, 3),
+    (Class::Dimensions, 256, 11, 0),
+    (Class::Bombs, 256, 51, 1),
+    (Class::Syntaxes, 256, 4, 0),
+    (Class::Polyglots, 256, 128, 8),
+    (Class::Text, 512, 136, 12),
+    (Class::Names, 256, 256, 16),
+    (Class::Checkpoints, 256, 0, 0),
+    (Class::Records, 256, 0, 0),
+    (Class::Sound, 512, 512, 32),
 ];
 pub(super) const FILES: usize = 4096;
 
@@ -57,7 +59,7 @@ pub(super) struct Case {
 /// File number `index` of the corpus.
 pub(super) fn case(index: usize) -> Case {
     let mut left = index;
-    let found = CLASSES.iter().find(|(_, count)| {
+    let found = CLASSES.iter().find(|(_, count, ..)| {
         let here = left < *count;
         left -= if here { 0 } else { *count };
         here

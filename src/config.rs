@@ -64,6 +64,17 @@ pub enum OnHangup {
     Stop,
 }
 
+/// Whether pictures are handed through tmux.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passthrough {
+    /// Where tmux allows it, shows none itself, and the terminal behind it can.
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
+}
+
 /// A keymap or theme of the person, still as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OverrideText {
@@ -84,6 +95,8 @@ pub struct Settings {
     pub card: Setting<Option<PathBuf>>,
     /// How pictures are drawn: `auto`, `sixel`, `kitty`, `iterm` or `halfblock`.
     pub graphics: Setting<String>,
+    /// Whether pictures are handed through tmux.
+    pub passthrough: Setting<Passthrough>,
     /// Name of the theme.
     pub theme: Setting<String>,
     /// Name of the keymap.
@@ -136,6 +149,8 @@ pub struct Flags {
     pub card: Option<PathBuf>,
     /// `--graphics`
     pub graphics: Option<String>,
+    /// `--passthrough`
+    pub passthrough: Option<String>,
     /// `--theme`
     pub theme: Option<String>,
     /// `--keymap`
@@ -196,6 +211,11 @@ impl Settings {
             OnHangup::Finish => "finish",
             OnHangup::Stop => "stop",
         };
+        let passthrough = match self.passthrough.value {
+            Passthrough::Auto => "auto",
+            Passthrough::On => "on",
+            Passthrough::Off => "off",
+        };
         let outside = match (self.region, self.hide_outside.value) {
             (Some(region), _) => region.to_string(),
             (None, hide) => if hide { "hide" } else { "show" }.to_owned(),
@@ -212,6 +232,7 @@ impl Settings {
             ("device", self.device.value.clone(), self.device.origin.to_string()),
             ("card", card, self.card.origin.to_string()),
             ("graphics", self.graphics.value.clone(), self.graphics.origin.to_string()),
+            ("passthrough", passthrough.to_owned(), self.passthrough.origin.to_string()),
             ("theme", shown(&self.theme.value), self.theme.origin.to_string()),
             ("keymap", shown(&self.keymap.value), self.keymap.origin.to_string()),
             (

@@ -1,87 +1,205 @@
 #!/usr/bin/env bash
-# Screenshots of the real program in a real terminal, without a display, at the main moments.
+# Screenshots of the real program in real terminals, without a display, at the main moments.
 #
-#   tests/shots.sh OUT [PROGRAM]      PNG files into the folder OUT; look at each of them
+#   tests/shots.sh OUT [PROGRAM] [TERMINAL ...]    PNG files into OUT/TERMINAL; look at each of them
 #
-# Needs xterm, Xvfb, xdotool, xwd and convert (Debian: xterm xvfb xdotool x11-apps imagemagick
-# fonts-dejavu-core). GEOMETRY=80x24 for another size, GRAPHICS=halfblock for another way to draw.
+# Terminals: xterm, mlterm, foot (all three where none is named); one that is not installed is skipped with a sentence.
+# Needs convert, for xterm and mlterm Xvfb xdotool xwd, for foot sway grim wtype (Debian: imagemagick xterm mlterm xvfb
+# xdotool x11-apps foot sway grim wtype fonts-dejavu-core). sway refuses to run as root: it then runs as nobody.
 set -euo pipefail
-out=${1:?usage: tests/shots.sh OUT [PROGRAM]}
+out=${1:?usage: tests/shots.sh OUT [PROGRAM] [TERMINAL ...]}
 root=$(cd "$(dirname "$0")/.." && pwd)
 program=$(realpath "${2:-$root/target/release/sonomark}")
-for tool in xterm Xvfb xdotool xwd convert; do
-  command -v "$tool" >/dev/null || { echo "$tool is missing; see the head of $0" >&2; exit 2; }
-done
-mkdir -p "$out"
-tmp=$(mktemp -d) server='' terminal=''
+terminals=("${@:3}")
+[ ${#terminals[@]} -gt 0 ] || terminals=(xterm mlterm foot)
+tmp=$(mktemp -d) own=()
 cleanup() {
   set +e
-  [ -n "$terminal" ] && kill "$terminal"
-  [ -n "$server" ] && kill "$server"
+  [ ${#own[@]} -eq 0 ] || kill "${own[@]}"
   wait
   rm -rf "$tmp"
 } 2>/dev/null
 trap cleanup EXIT
+# Another user must reach program and clip.
+chmod 755 "$tmp"
+cp "$program" "$tmp/sonomark"
+cp -r "$root/tests/data/clips/ultrabones" "$tmp/clip"
 
-# Without -noreset the server forgets everything when its first client leaves.
-Xvfb -displayfd 3 -noreset -screen 0 1920x1200x24 -nolisten tcp 3>"$tmp/display" 2>/dev/null &
-server=$!
-for _ in $(seq 100); do [ -s "$tmp/display" ] && break; sleep 0.1; done
-DISPLAY=:$(cat "$tmp/display")
-export DISPLAY
+missing() {
+  for tool in "$@"; do
+    command -v "$tool" >/dev/null || { echo "$tool"; return; }
+  done
+}
+end() {
+  [ ${#own[@]} -eq 0 ] || kill "${own[@]}" 2>/dev/null || true
+  wait 2>/dev/null || true
+  own=()
+}
 
-# xterm drops sixels beyond maxGraphicSize without a word.
-XDG_CONFIG_HOME=$tmp LANG=C.UTF-8 xterm -ti vt340 -tn xterm-256color -geometry "${GEOMETRY:-150x50}+0+0" \
-  -xrm 'XTerm*maxGraphicSize: 4096x4096' -xrm 'XTerm*numColorRegisters: 256' -xrm 'XTerm*cursorBlink: false' \
-  -bg black -fg gray85 -b 0 +sb -fa 'DejaVu Sans Mono' -fs 9 \
-  -e "$program" --device cpu --graphics "${GRAPHICS:-auto}" --project "$tmp/project" "$root/tests/data/clips/ultrabones" &
-terminal=$!
-window=''
-for _ in $(seq 100); do
-  window=$(xdotool search --onlyvisible --class xterm 2>/dev/null | tail -1) && [ -n "$window" ] && break
-  sleep 0.1
-done
-# Keys go to the window that has the focus; xterm ignores those that are sent to it.
-xdotool windowfocus "$window"
+# open TERMINAL CELLS WORDS...: the program with these words in a terminal of so many cells.
+open() {
+  terminal=$1 cells=$2
+  shift 2
+  home=$(mktemp -d "$tmp/home.XXXX")
+  chmod 777 "$home"
+  local run=(env "XDG_CONFIG_HOME=$home" "XDG_DATA_HOME=$home" "XDG_CACHE_HOME=$home" "HOME=$home" LANG=C.UTF-8
+    "$tmp/sonomark" --device cpu "$@")
+  if [ "$terminal" = foot ]; then open_wayland "${run[@]}"; else open_x "${run[@]}"; fi
+  sleep 0.7
+  settle
+}
 
-grab() { xwd -silent -id "$window" -out "$tmp/now.xwd" 2>/dev/null; }
+open_x() {
+  # Without -noreset the server forgets everything when its first client leaves.
+  : >"$tmp/display"
+  Xvfb -displayfd 3 -noreset -screen 0 1920x1200x24 -nolisten tcp 3>"$tmp/display" 2>/dev/null &
+  own+=($!)
+  for _ in $(seq 100); do [ -s "$tmp/display" ] && break; sleep 0.1; done
+  DISPLAY=:$(cat "$tmp/display")
+  export DISPLAY
+  if [ "$terminal" = mlterm ]; then
+    HOME=$home mlterm -g "$cells" --type=xft -A -w 14 -O none --sb=false -b black -f gray85 \
+      -e "$@" 2>/dev/null &
+  else
+    # xterm drops sixels beyond maxGraphicSize without a word.
+    xterm -ti vt340 -tn xterm-256color -geometry "$cells+0+0" \
+      -xrm 'XTerm*maxGraphicSize: 4096x4096' -xrm 'XTerm*numColorRegisters: 256' -xrm 'XTerm*cursorBlink: false' \
+      -bg black -fg gray85 -b 0 +sb -fa 'DejaVu Sans Mono' -fs 9 -e "$@" &
+  fi
+  own+=($!)
+  window=''
+  for _ in $(seq 100); do
+    window=$(xdotool search --onlyvisible --class "$terminal" 2>/dev/null | tail -1) && [ -n "$window" ] && break
+    sleep 0.1
+  done
+  # Keys go to the window that has the focus; xterm ignores those that are sent to it.
+  xdotool windowfocus "$window"
+}
+
+open_wayland() {
+  local columns=${cells%x*} rows=${cells#*x} as=()
+  [ "$(id -u)" != 0 ] || as=(setpriv --reuid=nobody --regid=nogroup --clear-groups)
+  export XDG_RUNTIME_DIR=$home/run
+  mkdir -p "$XDG_RUNTIME_DIR"
+  chmod 700 "$XDG_RUNTIME_DIR"
+  [ ${#as[@]} -eq 0 ] || chown -R nobody:nogroup "$home"
+  # Room for so many cells of the font below, and foot's own margin.
+  {
+    echo 'xwayland disable'
+    echo "output HEADLESS-1 resolution $((columns * 7 + 4))x$((rows * 15 + 4))"
+    echo 'default_border none'
+  } >"$home/sway"
+  wayland=("${as[@]}" env "HOME=$home" "XDG_RUNTIME_DIR=$XDG_RUNTIME_DIR" WLR_BACKENDS=headless
+    WLR_LIBINPUT_NO_DEVICES=1 WLR_RENDERER=pixman LIBSEAT_BACKEND=noop)
+  "${wayland[@]}" sway -c "$home/sway" 2>/dev/null &
+  own+=($!)
+  local display=''
+  for _ in $(seq 100); do
+    display=$(cd "$XDG_RUNTIME_DIR" && ls | grep -x 'wayland-[0-9]*' | head -1) && [ -n "$display" ] && break
+    sleep 0.1
+  done
+  wayland+=("WAYLAND_DISPLAY=$display")
+  "${wayland[@]}" foot -o pad=2x2 --font='DejaVu Sans Mono:size=9' -- "$@" 2>/dev/null &
+  own+=($!)
+  sleep 2
+}
+
+grab() {
+  if [ "$terminal" = foot ]; then
+    "${wayland[@]}" grim -t ppm - >"$tmp/now" 2>/dev/null
+  else
+    xwd -silent -id "$window" -out "$tmp/now" 2>/dev/null
+  fi
+}
 # Until four looks in a row see the same.
 settle() {
-  local before='' now='' same=0 end=$((SECONDS + 15))
-  while [ $SECONDS -lt $end ] && [ $same -lt 4 ]; do
-    grab || { echo "the terminal closed" >&2; exit 1; }
-    now=$(md5sum <"$tmp/now.xwd")
+  local before='' now='' same=0 until=$((SECONDS + 15))
+  while [ $SECONDS -lt $until ] && [ $same -lt 4 ]; do
+    grab || { echo "$terminal closed" >&2; exit 1; }
+    now=$(md5sum <"$tmp/now")
     if [ "$now" = "$before" ]; then same=$((same + 1)); else same=0; fi
     before=$now
     sleep 0.15
   done
 }
-# keys KEY...: names of xdotool, or =TEXT to type it.
+# keys KEY...: names of keysyms, or =TEXT to type it.
 keys() {
   for key in "$@"; do
-    case $key in
-      =*) xdotool type --delay 40 -- "${key#=}" ;;
+    case $terminal$key in
+      # Each wtype is a new keyboard: a key that comes before foot has its map is lost.
+      foot=*) "${wayland[@]}" wtype -s 250 -d 40 "${key#=}" -s 100 ;;
+      foot*) "${wayland[@]}" wtype -s 250 -k "$key" -s 100 ;;
+      *m=*) xdotool type --delay 40 -- "${key#=}" ;;
       *) xdotool key --delay 40 -- "$key" ;;
     esac
+    # A letter right behind an escape would be the letter with Alt.
+    [ "$key" != Escape ] || sleep 0.5
   done
   settle
 }
-shot() { grab; convert "xwd:$tmp/now.xwd" "$out/$1.png"; echo "$out/$1.png"; }
+shot() {
+  grab
+  local kind=xwd
+  [ "$terminal" != foot ] || kind=ppm
+  convert "$kind:$tmp/now" "$out/$terminal/$1.png"
+  echo "$out/$terminal/$1.png"
+}
 
-sleep 0.7; settle; shot 01-opened
-keys =6G Return; shot 02-where-the-rays-start
-keys =x; shot 03-a-leap-nearer
-keys =3; shot 04-a-point-and-its-letters
-keys =m; shot 05-moved-by-a-letter
-keys =9 =6 equal; shot 06-four-points
-keys Return; shot 07-the-suggestion-taken
-keys Escape =w; shot 08-keys-that-can-follow
-keys =b; shot 09-visible-here
-# From frame 6 of 16: three answers to its first frame, four to its last.
-keys =n =y =n =n =y =y =n; shot 10-window-found
-keys =pp; sleep 3; settle; shot 11-propagated
-keys =W; shot 12-worst-frame
-keys =vb period period; shot 13-side-by-side
-keys =vb =vx; shot 14-m-mode
-keys =vx question; shot 15-help
-keys Escape F2 =mask; shot 16-palette
+work() {
+  open "$1" 150x50 "$tmp/clip"
+  shot 01-opened
+  keys =6G Return; shot 02-where-the-rays-start
+  keys =x; shot 03-a-leap-nearer
+  keys =3; shot 04-a-point-and-its-letters
+  keys =m; shot 05-moved-by-a-letter
+  keys =9 =6 equal; shot 06-four-points
+  keys Return; shot 07-the-suggestion-taken
+  keys Escape =w; shot 08-keys-that-can-follow
+  keys =b; shot 09-visible-here
+  # From frame 6 of 16: three answers to its first frame, four to its last.
+  keys =n =y =n =n =y =y =n; shot 10-window-found
+  keys =pp; sleep 3; settle; shot 11-propagated
+  keys =W; shot 12-worst-frame
+  keys =vb period period; shot 13-side-by-side
+  keys =vb =vx; shot 14-m-mode
+  keys =vx question; shot 15-help
+  keys Escape F2 =mask; shot 16-palette
+  keys Escape =6G =vc =20l =10j =vc =va; shot 17-caliper-and-area
+  keys =vc =ve; shot 18-contrast-evened
+  keys =ve "=:export coco $home/other.json" Return; sleep 1
+  keys "=:overlay $home/other.json" Return =sg =sg =sg; shot 19-overlay
+  end
+}
+lesson() {
+  open "$1" 150x50 tutor
+  shot 20-tutor
+  end
+}
+small() {
+  open "$1" 80x24 "$tmp/clip"
+  keys =6G Return =x =3; shot 21-80x24
+  keys Escape question; shot 22-80x24-help
+  end
+}
+blocks() {
+  open "$1" 150x50 --graphics halfblock "$tmp/clip"
+  keys =6G =b; shot 23-half-blocks
+  end
+}
+
+for each in "${terminals[@]}"; do
+  case $each in
+    xterm | mlterm) lacks=$(missing "$each" Xvfb xdotool xwd convert) ;;
+    foot) lacks=$(missing foot sway grim wtype convert) ;;
+    *) echo "$each is none of xterm, mlterm and foot" >&2; exit 2 ;;
+  esac
+  if [ -n "$lacks" ]; then
+    echo "$each is skipped: $lacks is not installed; see the head of $0"
+    continue
+  fi
+  mkdir -p "$out/$each"
+  work "$each"
+  lesson "$each"
+  small "$each"
+  blocks "$each"
+done

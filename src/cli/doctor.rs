@@ -6,13 +6,13 @@ use std::process::{Command, Stdio};
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::config::Settings;
+use crate::config::{Passthrough, Settings};
 use crate::domain::shown;
 use crate::engine::{load_network, read_card, shipped_card};
 use crate::net::device::{Adapter, DeviceWant, adapters, pick};
 use crate::net::gpu_memory::GpuMemory;
 use crate::project::list_clips;
-use crate::tui::terminal::probe;
+use crate::tui::terminal::{HELD_BACK, InTmux, probe};
 
 use super::{Done, Failure, path_shown, print, print_json};
 
@@ -45,7 +45,14 @@ pub(super) fn run(settings: Result<Settings, Failure>, options: &Options) -> Don
             format!("gpu:{} {} ({kind}{})", adapter.index, shown(&adapter.name), room(&adapter)),
         ));
     }
-    findings.push(terminal());
+    let tmux = match &settings {
+        Ok(held) => InTmux {
+            passthrough: held.passthrough.value,
+            named: !matches!(held.graphics.value.as_str(), "auto" | "halfblock"),
+        },
+        Err(_) => InTmux { passthrough: Passthrough::Auto, named: false },
+    };
+    findings.push(terminal(tmux));
     findings.push(tool("ffmpeg"));
     findings.push(tool("ffprobe"));
     let faults = findings.iter().filter(|finding| !finding.fine).count();
@@ -115,27 +122,39 @@ fn of_settings(settings: &Settings, findings: &mut Vec<Finding>) {
     });
 }
 
-fn terminal() -> Finding {
+fn terminal(how: InTmux) -> Finding {
     if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
         return found(
             "terminal",
             "none here; run doctor in the terminal that you annotate in".into(),
         );
     }
-    match probe(std::env::var_os("TMUX").is_some()) {
+    let tmux = std::env::var_os("TMUX").is_some_and(|value| !value.is_empty());
+    match probe(tmux.then_some(how)) {
         Ok(can) => {
+            let through = can.passthrough.is_some();
             let how = match (can.iterm, can.sixel, can.kitty) {
                 (true, ..) => "iTerm2's inline images",
                 (_, true, _) => "sixel",
                 (_, false, true) => "kitty's images (no sixel)",
                 (_, false, false) => "half blocks (neither sixel nor kitty's images)",
             };
+            let way = match (tmux, through) {
+                (true, true) => " through tmux".to_owned(),
+                (true, false) if can.held_back => format!(" in tmux (pictures: {HELD_BACK})"),
+                (true, false) if !can.sixel => {
+                    " in tmux (name another way, as --graphics sixel, if the terminal can)"
+                        .to_owned()
+                }
+                (true, false) => " in tmux".to_owned(),
+                (false, _) => String::new(),
+            };
             let cell = can.cell_px.map_or("unknown".to_owned(), |(w, h)| format!("{w} x {h} px"));
             let sync = if can.sync_output { "yes" } else { "no" };
             found(
                 "terminal",
                 format!(
-                    "{how}, {} colours, cell {cell}, synchronised output {sync}",
+                    "{how}{way}, {} colours, cell {cell}, synchronised output {sync}",
                     can.registers
                 ),
             )

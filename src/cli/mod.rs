@@ -80,6 +80,9 @@ struct Global {
     /// How pictures are drawn: auto, sixel, kitty, iterm or halfblock [default: auto]
     #[arg(long, global = true, value_name = "HOW")]
     graphics: Option<String>,
+    /// Hand pictures through tmux: auto (where it allows that and shows none itself), on or off [default: auto]
+    #[arg(long, global = true, value_name = "WHAT")]
+    passthrough: Option<String>,
     /// Theme: dark, light, mono or one of yours
     #[arg(long, global = true, value_name = "NAME")]
     theme: Option<String>,
@@ -264,6 +267,7 @@ fn run(cli: Cli) -> Result<u8, Failure> {
         device: global.device,
         card: global.card,
         graphics: global.graphics,
+        passthrough: global.passthrough,
         theme: global.theme,
         keymap: global.keymap,
         on_hangup: global.on_hangup,

@@ -24,6 +24,8 @@ pub struct SentFrame {
     pub bytes: usize,
     /// Width and height of each sixel in it, px.
     pub sixels: Vec<(usize, usize)>,
+    /// Length of the longest of them, bytes.
+    pub longest: usize,
 }
 
 #[derive(Debug)]
@@ -211,6 +213,8 @@ impl Seen {
             let complete = match self.pending.get(1) {
                 None => false,
                 Some(b'[') => self.pending.len() > 2 && (0x40..=0x7e).contains(&byte),
+                // iTerm2's images end with BEL.
+                Some(b']') if byte == 0x07 => true,
                 Some(b'P' | b']' | b'_') => self.pending.ends_with(b"\x1b\\"),
                 Some(_) => true,
             };
@@ -225,6 +229,7 @@ impl Seen {
     fn sequence(&mut self, sequence: &[u8]) -> Vec<u8> {
         if sequence.starts_with(b"\x1bP") {
             self.open.sixels.extend(raster_size(sequence));
+            self.open.longest = self.open.longest.max(sequence.len());
             return Vec::new();
         }
         let (columns, rows) = self.size;

@@ -7,14 +7,15 @@ use std::path::{Path, PathBuf};
 use super::looks::{self, Preset};
 use super::schema::Schema;
 use super::yaml::{self, Entries, Faults, Kind, Node};
-use super::{Flags, OnHangup, Origin, Setting, Settings};
+use super::{Flags, OnHangup, Origin, Passthrough, Setting, Settings};
 use crate::domain::{Cut, Region, nearest_word, shown};
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "project",
     "device",
     "card",
     "graphics",
+    "passthrough",
     "theme",
     "keymap",
     "ahead",
@@ -96,6 +97,7 @@ impl Raw {
             ("device", flags.device.clone()),
             ("card", text(&flags.card)),
             ("graphics", flags.graphics.clone()),
+            ("passthrough", flags.passthrough.clone()),
             ("theme", flags.theme.clone()),
             ("keymap", flags.keymap.clone()),
             ("on_hangup", flags.on_hangup.clone()),
@@ -132,6 +134,8 @@ impl Raw {
         let device = one("device", "auto", &device_fault);
         let card = one("card", "", &anything);
         let graphics = one("graphics", "auto", &|value| choice_fault(value, &GRAPHICS));
+        let passthrough =
+            one("passthrough", "auto", &|value| choice_fault(value, &["auto", "on", "off"]));
         let theme = one("theme", "dark", &name_fault);
         let keymap = one("keymap", "default", &name_fault);
         let on_hangup =
@@ -152,6 +156,14 @@ impl Raw {
             device,
             card: Setting { value: place(&card.value), origin: card.origin },
             graphics,
+            passthrough: Setting {
+                value: match passthrough.value.as_str() {
+                    "on" => Passthrough::On,
+                    "off" => Passthrough::Off,
+                    _ => Passthrough::Auto,
+                },
+                origin: passthrough.origin,
+            },
             theme,
             keymap,
             ahead: Setting { value: ahead.value != "off", origin: ahead.origin },

@@ -60,6 +60,13 @@ impl<K: Copy + Eq + Hash, V> Lru<K, V> {
         }
     }
 
+    /// Whether one more value as large as the largest held fits without another leaving.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        let largest = self.held.values().map(|entry| entry.bytes).max().unwrap_or(0);
+        self.bytes + largest <= self.budget_bytes
+    }
+
     /// Lets go of everything.
     pub fn clear(&mut self) {
         self.held.clear();
@@ -87,6 +94,11 @@ mod tests {
         cache.insert(3, 30, 10);
         assert!(cache.contains(0) && !cache.contains(1) && cache.contains(2));
         assert_eq!(cache.bytes(), 30);
+        assert!(!cache.has_room());
+        cache.insert(0, 0, 2);
+        assert!(!cache.has_room(), "8 of 30 are free, a value takes up to 10");
+        cache.insert(2, 0, 2);
+        assert!(cache.has_room());
     }
 
     #[test]

@@ -24,14 +24,18 @@ pub(super) struct Propagation {
     pub(super) cancelled: Arc<AtomicBool>,
 }
 
-/// How far to either side of the cursor frames are encoded ahead.
+/// How far to either side of the cursor frames are encoded ahead, whatever is kept instead of them.
 const AHEAD_FRAMES: usize = 4;
+/// Frames between two anchors that are encoded ahead at most.
+const SPAN_FRAMES: usize = 2000;
 
 /// The next thing to do.
 pub(super) enum Work {
     Refresh(Refresh),
     Propagate(Propagation),
     EncodeAhead(FrameIndex),
+    /// The same, where no features have to go for it.
+    EncodeIfRoom(FrameIndex),
     /// Nothing but to see what else has changed.
     LookUp,
 }
@@ -44,6 +48,8 @@ struct Mailbox {
     running: Option<(TrackId, Arc<AtomicBool>)>,
     /// Frames to encode while there is nothing else to do, the nearest first.
     ahead: VecDeque<FrameIndex>,
+    /// Then the rest of the span between two anchors, while there is room for their features.
+    span: VecDeque<FrameIndex>,
     look_up: bool,
     closed: bool,
 }
@@ -90,10 +96,28 @@ impl Jobs {
         self.arrived.notify_one();
     }
 
-    /// `frame` and its neighbours among `count` frames are to be encoded ahead; an older wish is forgotten.
-    pub(super) fn set_ahead(&self, frame: FrameIndex, count: usize) {
-        self.lock().ahead = around(frame, count).collect();
+    /// `frame` and its neighbours among `count` frames are to be encoded ahead, then, while there is room, the frames from
+    /// one anchor to the next (both ends included); an older wish is forgotten.
+    pub(super) fn set_ahead(
+        &self,
+        frame: FrameIndex,
+        between: Option<(FrameIndex, FrameIndex)>,
+        count: usize,
+    ) {
+        let near: VecDeque<_> = around(frame, count, AHEAD_FRAMES).collect();
+        let span = between.map_or_else(VecDeque::new, |(first, last)| {
+            around(frame, count, SPAN_FRAMES)
+                .filter(|at| (first..=last).contains(at) && !near.contains(at))
+                .collect()
+        });
+        let mut mailbox = self.lock();
+        (mailbox.ahead, mailbox.span) = (near, span);
         self.arrived.notify_one();
+    }
+
+    /// There is no room for more features.
+    pub(super) fn no_room(&self) {
+        self.lock().span.clear();
     }
 
     /// Ends the propagations of `track`, or all. Queued ones are still taken, so that their end
@@ -150,14 +174,17 @@ impl Jobs {
             if let Some(frame) = mailbox.ahead.pop_front() {
                 return Some(Work::EncodeAhead(frame));
             }
+            if let Some(frame) = mailbox.span.pop_front() {
+                return Some(Work::EncodeIfRoom(frame));
+            }
             mailbox = self.arrived.wait(mailbox).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
 
-/// `frame`, then its neighbours within [`AHEAD_FRAMES`], the nearest first and later ones before earlier ones.
-fn around(frame: FrameIndex, count: usize) -> impl Iterator<Item = FrameIndex> {
-    let beside = (1..=AHEAD_FRAMES).flat_map(move |n| [frame.checked_add(n), frame.checked_sub(n)]);
+/// `frame`, then its neighbours `within` so many, the nearest first and later ones before earlier ones.
+fn around(frame: FrameIndex, count: usize, within: usize) -> impl Iterator<Item = FrameIndex> {
+    let beside = (1..=within).flat_map(move |n| [frame.checked_add(n), frame.checked_sub(n)]);
     std::iter::once(Some(frame)).chain(beside).flatten().filter(move |frame| *frame < count)
 }
 
@@ -167,15 +194,15 @@ mod tests {
 
     #[test]
     fn the_nearest_frames_are_encoded_first_and_none_outside_the_clip() {
-        assert_eq!(around(3, 6).collect::<Vec<_>>(), [3, 4, 2, 5, 1, 0]);
-        assert_eq!(around(0, 1).collect::<Vec<_>>(), [0]);
+        assert_eq!(around(3, 6, 4).collect::<Vec<_>>(), [3, 4, 2, 5, 1, 0]);
+        assert_eq!(around(0, 1, 4).collect::<Vec<_>>(), [0]);
     }
 
     #[test]
     fn a_new_place_of_the_cursor_replaces_what_was_to_be_encoded() {
         let jobs = Jobs::default();
-        jobs.set_ahead(0, 100);
-        jobs.set_ahead(50, 100);
+        jobs.set_ahead(0, Some((0, 99)), 100);
+        jobs.set_ahead(50, None, 100);
         let next = || match jobs.wait() {
             Some(Work::EncodeAhead(frame)) => frame,
             _ => usize::MAX,

@@ -307,6 +307,10 @@ impl Segmenter for NetSegmenter {
         // for all of them.
         self.picked.device.sync().map_err(|error| SegmentError::Network(error.to_string()))
     }
+
+    fn has_room(&self) -> bool {
+        self.cache.has_room()
+    }
 }
 
 /// The follower of the walk at hand; one begins where none was begun.

@@ -112,4 +112,9 @@ pub trait Segmenter {
     /// # Errors
     /// A failing network.
     fn encode_ahead(&mut self, image: Image<'_>) -> Result<(), SegmentError>;
+
+    /// Whether the features of one more frame can be kept without letting go of others.
+    fn has_room(&self) -> bool {
+        false
+    }
 }

@@ -183,9 +183,10 @@ impl<M: From<Event> + Send + 'static> Session<M> {
         self.worker.cancel(track);
     }
 
-    /// Computes the features of a frame and of its neighbours while there is nothing else to do.
-    pub fn encode_ahead(&self, frame: FrameIndex) {
-        self.worker.encode_ahead(frame);
+    /// Computes the features of a frame and of its neighbours while there is nothing else to do, then of the frames
+    /// between two anchors while there is room.
+    pub fn encode_ahead(&self, frame: FrameIndex, between: Option<(FrameIndex, FrameIndex)>) {
+        self.worker.encode_ahead(frame, between);
     }
 
     /// What is known of the clip.

@@ -176,6 +176,10 @@ impl Segmenter for Lent {
     fn encode_ahead(&mut self, image: Image<'_>) -> Result<(), SegmentError> {
         self.inner()?.encode_ahead(image)
     }
+
+    fn has_room(&self) -> bool {
+        self.inner.as_ref().is_some_and(|inner| inner.has_room())
+    }
 }
 
 #[cfg(test)]

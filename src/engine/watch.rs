@@ -269,6 +269,10 @@ impl Segmenter for Watched {
     fn encode_ahead(&mut self, image: Image<'_>) -> Result<(), SegmentError> {
         self.call(("encode", 0, 0), |inner| inner.encode_ahead(image))
     }
+
+    fn has_room(&self) -> bool {
+        self.inner.as_ref().is_some_and(|inner| inner.has_room())
+    }
 }
 
 #[cfg(test)]

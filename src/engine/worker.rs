@@ -117,9 +117,10 @@ impl Worker {
         self.jobs.cancel(track);
     }
 
-    /// Computes the features of `frame` and of its neighbours when there is nothing else to do.
-    pub fn encode_ahead(&self, frame: FrameIndex) {
-        self.jobs.set_ahead(frame, self.frames);
+    /// Computes the features of `frame` and of its neighbours when there is nothing else to do; then of the frames from
+    /// one anchor to the next, `between`, until there is no more room for features.
+    pub fn encode_ahead(&self, frame: FrameIndex, between: Option<(FrameIndex, FrameIndex)>) {
+        self.jobs.set_ahead(frame, between, self.frames);
     }
 }
 
@@ -268,6 +269,14 @@ fn serve_all(
                 encode_ahead(segmenter, &post.frames, frame);
                 None
             }
+            Work::EncodeIfRoom(frame) => {
+                if segmenter.has_room() {
+                    encode_ahead(segmenter, &post.frames, frame);
+                } else {
+                    post.jobs.no_room();
+                }
+                None
+            }
         };
         if next.is_some() {
             return next;
@@ -321,7 +330,7 @@ fn refuse_all(post: &Post, why: &str) {
         let ticket = match work {
             Work::Refresh(refresh) => refresh.ticket,
             Work::Propagate(job) => job.ticket,
-            Work::EncodeAhead(_) | Work::LookUp => continue,
+            Work::EncodeAhead(_) | Work::EncodeIfRoom(_) | Work::LookUp => continue,
         };
         post.tell(Event::JobFailed { ticket, why: why.to_owned() });
     }

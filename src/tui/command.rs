@@ -69,10 +69,21 @@ pub enum Command {
     Over(Range, Over),
     /// Do something to the frames that fit a condition.
     Where(Condition, Over),
-    /// Tell what is known of the line.
-    Link,
+    /// Tell what is known of the line, or set its detail by hand.
+    Link(LinkAsked),
     /// Everything is already saved.
     Write,
+}
+
+/// What of the line to the terminal; `None` follows what is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkAsked {
+    /// What is known.
+    Tell,
+    /// So many grays.
+    Levels(Option<u8>),
+    /// One gray for squares of this side, px.
+    Scale(Option<u8>),
 }
 
 /// Commands that take words: name, words, what it does.
@@ -111,7 +122,11 @@ pub const COMMANDS: [(&str, &str, &str); 21] = [
     ("cursor", "X Y", "move the cursor to these px of the image"),
     ("keys", "KEYS", "press keys, written as in a keymap with spaces between"),
     ("reaction", "MS", "put taps back by this reaction time"),
-    ("link", "", "bytes and time of the last picture, grays in use"),
+    (
+        "link",
+        "[levels 16|32|64|101|auto] [scale 1|2|auto]",
+        "bytes and time of the last picture, grays and scale in use; or set one of these",
+    ),
     ("windows", "LABEL add A,B", "windows of a structure by its label; also remove A,B, clear"),
     ("write", "", "nothing to do: everything is already saved"),
 ];
@@ -214,7 +229,7 @@ fn with_words(name: &str, rest: &str, frames: usize) -> Option<Result<Command, S
             Ok(ms) if ms <= 2000 => Ok(Command::Reaction(Duration::from_millis(ms))),
             _ => Err("a reaction time lies between 0 and 2000 ms".to_owned()),
         },
-        ("link", []) => Ok(Command::Link),
+        ("link", words) => link(words).map(Command::Link),
         ("write", []) => Ok(Command::Write),
         _ => {
             let (_, wanted, _) = COMMANDS.iter().find(|(known, _, _)| *known == name)?;
@@ -238,6 +253,24 @@ fn tone(gain: &str, level: &str, gamma: Option<&str>) -> Result<Command, String>
             "gain lies between 0.25 and 32, level between -255 and 255, gamma between 0.2 and 5"
                 .to_owned(),
         ),
+    }
+}
+
+fn link(words: &[&str]) -> Result<LinkAsked, String> {
+    match words {
+        [] => Ok(LinkAsked::Tell),
+        ["levels", "auto"] => Ok(LinkAsked::Levels(None)),
+        ["levels", "16"] => Ok(LinkAsked::Levels(Some(16))),
+        ["levels", "32"] => Ok(LinkAsked::Levels(Some(32))),
+        ["levels", "64"] => Ok(LinkAsked::Levels(Some(64))),
+        ["levels", "101"] => Ok(LinkAsked::Levels(Some(101))),
+        ["scale", "auto"] => Ok(LinkAsked::Scale(None)),
+        ["scale", "1"] => Ok(LinkAsked::Scale(Some(1))),
+        ["scale", "2"] => Ok(LinkAsked::Scale(Some(2))),
+        _ => {
+            Err("give `link`, `link levels 16`, 32, 64, 101 or auto, or `link scale 1`, 2 or auto"
+                .to_owned())
+        }
     }
 }
 

@@ -14,6 +14,7 @@
 pub mod action;
 pub mod command;
 pub mod graphics;
+pub mod hurry;
 pub mod key;
 pub mod keymap;
 pub mod marks;

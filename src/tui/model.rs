@@ -12,6 +12,7 @@ use crate::domain::{
 use crate::engine::{Event, Opened, Surround, View};
 
 use super::graphics::{Grid, Link, Viewport};
+use super::hurry::Hurry;
 use super::keymap::{KeyMode, Keymap};
 use super::marks::Marks;
 use super::tools::Tools;
@@ -94,6 +95,8 @@ pub struct Model {
     pub lesson: Option<usize>,
     /// The line to the terminal.
     pub link: Link,
+    /// The key that is held down.
+    pub hurry: Hurry,
     /// Now.
     pub now: Duration,
     /// Last time the person did something.
@@ -102,8 +105,8 @@ pub struct Model {
     pub keys: u64,
     /// The view last noted in the journal.
     pub noted_view: Option<View>,
-    /// The frame last encoded ahead.
-    pub encoded_ahead: Option<FrameIndex>,
+    /// The frame last encoded ahead, and the anchors on either side of it.
+    pub encoded_ahead: Option<(FrameIndex, Option<(FrameIndex, FrameIndex)>)>,
     /// Labels and attributes that the study asks for.
     pub schema: Schema,
     /// The person called the clip finished, and changed nothing since.
@@ -181,6 +184,7 @@ impl Model {
             latency: None,
             lesson: None,
             link: Link::default(),
+            hurry: Hurry::default(),
             now: Duration::ZERO,
             active_at: Duration::ZERO,
             keys: 0,
@@ -382,6 +386,12 @@ impl Model {
         matches!(&self.mode, Mode::Reaction(test) if test.shown)
     }
 
+    /// Whether pictures follow each other so quickly that they may be coarse.
+    #[must_use]
+    pub fn hurried(&self) -> bool {
+        self.cine.playing || self.hurry.until(self.now).is_some()
+    }
+
     /// When the loop must come back without anything happening.
     #[must_use]
     pub fn wake_at(&self) -> Option<Duration> {
@@ -390,9 +400,10 @@ impl Model {
             _ => None,
         };
         let playing = self.cine.playing.then_some(self.cine.due);
-        let ahead = self.encoded_ahead != Some(self.frame) && self.pixels().is_some();
+        let encoded = self.encoded_ahead.map(|(frame, _)| frame);
+        let ahead = encoded != Some(self.frame) && self.pixels().is_some();
         let idle = !self.cine.playing && (ahead || self.noted_view != Some(self.view()));
         let idle = idle.then_some(self.active_at + super::update::REST);
-        [playing, idle, flash].into_iter().flatten().min()
+        [playing, idle, flash, self.hurry.until(self.now)].into_iter().flatten().min()
     }
 }

@@ -93,8 +93,8 @@ pub enum Effect {
     PropagateAhead(Ticket, Plan),
     /// Stop a track's jobs, or all.
     Cancel(Option<TrackId>),
-    /// Compute the features of a frame ahead of time.
-    EncodeAhead(FrameIndex),
+    /// Compute the features of a frame ahead of time, then those between the anchors on either side of it.
+    EncodeAhead(FrameIndex, Option<(FrameIndex, FrameIndex)>),
     /// Write the annotation in a format (by name) to a path.
     Export {
         /// Name of the format.

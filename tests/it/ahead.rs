@@ -64,6 +64,21 @@ fn what_was_computed_while_the_person_looked_is_there_at_once() {
 }
 
 #[test]
+fn the_frames_between_the_anchors_are_the_next_to_be_encoded() {
+    let (mut m, ..) = resting();
+    press(&mut m, "5 . b 3 ,");
+    let at = m.frame;
+    assert!((1..5).contains(&at));
+    let pixels =
+        std::sync::Arc::new(sonomark::domain::GrayFrame::new(64, 48, vec![9; 64 * 48]).unwrap());
+    tell(&mut m, Event::Frame { frame: at, pixels });
+    let effects = rest(&mut m, 9);
+    assert!(effects.contains(&Effect::EncodeAhead(at, Some((0, 5)))), "{effects:?}");
+    m.tools.never_ahead = true;
+    assert!(rest(&mut m, 18).contains(&Effect::EncodeAhead(at, None)));
+}
+
+#[test]
 fn a_change_of_the_points_throws_it_away() {
     for change in ["l b", "X", "w s", "u"] {
         let (mut m, ticket, frames) = resting();

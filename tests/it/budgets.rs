@@ -58,14 +58,17 @@ fn full_frames_moves_and_points_keep_to_their_bytes() {
     println!("full frame: {} bytes, {:?}", full.bytes, full.sixels);
     assert!(full.bytes <= 420_000, "{}", full.bytes);
 
-    let mut largest = 0;
+    let (mut largest, mut tile) = (0, 0);
     for keys in ["l", "j", "L", "\x1b[1;5C", "12k"] {
         let frames = typed(&mut terminal, keys);
         assert!(frames.iter().any(|frame| !frame.sixels.is_empty()), "{keys} moves the cursor");
         largest = largest.max(bytes(&frames));
+        if matches!(keys, "l" | "j") {
+            tile = frames.iter().map(|frame| frame.longest).fold(tile, usize::max);
+        }
     }
-    println!("largest cursor move: {largest} bytes");
-    assert!(largest <= 6_000, "{largest}");
+    println!("largest cursor move: {largest} bytes, largest tile of a step {tile}");
+    assert!(largest <= 6_000 && tile <= 2_000, "{largest} {tile}");
 
     // At rest nothing is sent: a frame without a change would be answered by the terminal, which would ask for the
     // next one.
@@ -77,6 +80,14 @@ fn full_frames_moves_and_points_keep_to_their_bytes() {
     let frames = typed(&mut terminal, "b");
     println!("point: {} bytes, then {} in all", at_once(&frames), bytes(&frames));
     assert!(at_once(&frames) <= 12_000, "{frames:?}");
+    // The mask comes within its bounding box: outline and whole cells add less than two cells on each side.
+    let project = annotation(&folder.path().join("p"));
+    let mask = project.tracks.values().next().unwrap().masks[&0].mask.to_bitmap();
+    let area = mask.bounds().unwrap();
+    let (wide, high) = (area.max.x - area.min.x + 4.0 * 8.0, area.max.y - area.min.y + 4.0 * 16.0);
+    let sent: usize = frames[1..].iter().flat_map(|frame| &frame.sixels).map(|(w, h)| w * h).sum();
+    println!("mask: {sent} px of {wide} x {high}, the whole is {} px", 1024 * 768);
+    assert!(sent > 0 && sent as f32 <= wide * high, "{frames:?} for {area:?}");
     typed(&mut terminal, "\r");
     let frames = typed(&mut terminal, "3");
     println!("point by direction: {} bytes, then {} in all", at_once(&frames), bytes(&frames));
@@ -85,6 +96,24 @@ fn full_frames_moves_and_points_keep_to_their_bytes() {
     let area: usize = after.sixels.iter().map(|(w, h)| w * h).sum();
     assert!(area < 1024 * 768 / 2, "the mask's surroundings alone: {:?}", after.sixels);
     terminal.key(b"\x1bq").unwrap();
+}
+
+#[test]
+fn images_take_fewer_bytes_than_sixels_on_the_whole_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = still(folder.path());
+    for graphics in ["kitty", "iterm"] {
+        let project = folder.path().join(graphics);
+        let words = ["--graphics".into(), graphics.into(), "--project".into(), project.into()];
+        let arguments = [&words[..], &[path.clone().into_os_string()]].concat();
+        let mut terminal = Terminal::start(Path::new(PROGRAM), &arguments, CELLS).unwrap();
+        assert!(terminal.settle(QUIET, MOST) && terminal.running());
+        let frames = terminal.frames();
+        let full = frames.iter().map(|frame| frame.bytes).max().unwrap();
+        println!("{graphics}: full frame {full} bytes");
+        assert!((200_000..330_000).contains(&full), "{graphics}: {full}");
+        assert!(frames.iter().all(|frame| frame.sixels.is_empty()));
+    }
 }
 
 fn annotation(project: &Path) -> Annotation {

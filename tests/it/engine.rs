@@ -15,6 +15,8 @@ use sonomark::engine::{
 };
 
 const FRAMES: usize = 30;
+/// Frames whose features the double keeps.
+const ROOM: usize = 12;
 
 /// What the double was asked, in order.
 pub(crate) type Asked = Arc<Mutex<Vec<String>>>;
@@ -68,6 +70,10 @@ impl Segmenter for Scripted {
     fn encode_ahead(&mut self, image: Image<'_>) -> Result<(), SegmentError> {
         self.answer("encode", image.frame);
         Ok(())
+    }
+    fn has_room(&self) -> bool {
+        let encoded = |call: &&String| call.starts_with("encode");
+        self.asked.lock().unwrap().iter().filter(encoded).count() < ROOM
     }
 }
 
@@ -176,7 +182,7 @@ fn a_propagation_tells_every_frame_once_and_its_end() {
 fn the_newest_refresh_of_a_frame_wins_and_another_frame_is_not_lost() {
     let rig = rig(60, None);
     rig.next();
-    rig.worker.encode_ahead(9);
+    rig.worker.encode_ahead(9, None);
     std::thread::sleep(Duration::from_millis(20));
     // The thread is busy: these wait.
     rig.worker.refresh(ticket(1, 1), 7, points(5));
@@ -193,6 +199,36 @@ fn the_newest_refresh_of_a_frame_wins_and_another_frame_is_not_lost() {
     assert_eq!((frames, generations), (vec![3, 7], vec![5, 1]));
     // Only then do the frames around the cursor have their turn.
     assert_eq!(rig.asked()[..3], ["encode 9", "refresh 3", "refresh 7"]);
+}
+
+#[test]
+fn the_frames_between_two_anchors_are_encoded_while_there_is_room() {
+    let rig = rig(0, None);
+    rig.next();
+    let encoded = |count: usize| {
+        let until = Instant::now() + Duration::from_secs(10);
+        while rig.asked().len() < count && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        rig.asked()
+    };
+    let frames =
+        |frames: &[usize]| frames.iter().map(|f| format!("encode {f}")).collect::<Vec<_>>();
+    // Frame 13 cannot be decoded.
+    let near = [15, 16, 14, 17, 18, 12, 19, 11];
+    rig.worker.encode_ahead(15, Some((10, 20)));
+    assert_eq!(
+        encoded(10),
+        frames(&[&near[..], &[20, 10]].concat()),
+        "no farther than the anchors"
+    );
+    // The neighbours are encoded whatever has to go for them; then there is no room for more.
+    rig.worker.encode_ahead(15, Some((0, 29)));
+    encoded(18);
+    rig.worker.refresh(ticket(1, 1), 3, points(4));
+    assert!(matches!(rig.next(), Event::Refreshed { .. }));
+    std::thread::sleep(Duration::from_millis(30));
+    assert_eq!(rig.asked()[10..], [frames(&near), vec!["refresh 3".to_owned()]].concat());
 }
 
 #[test]

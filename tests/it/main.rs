@@ -41,6 +41,7 @@ mod screen;
 mod screens;
 mod stock;
 mod study;
+mod tmux;
 mod tools;
 mod torch_file;
 mod update;

@@ -67,7 +67,7 @@ fn wait_until(what: &str, condition: impl Fn() -> bool) {
 #[ignore = "the program inside the terminal of the tests below"]
 fn child_probe() {
     let start = Instant::now();
-    let found = probe(false);
+    let found = probe(None);
     println!("took {} ms", start.elapsed().as_millis());
     println!("{found:?}");
 }
@@ -77,7 +77,7 @@ fn child_probe() {
 #[test]
 #[ignore = "the program inside the terminal of the tests below"]
 fn child_viewer() {
-    let capabilities = probe(false).unwrap_or_else(|_| Capabilities::unknown(false));
+    let capabilities = probe(None).unwrap_or_else(|_| Capabilities::unknown(false));
     let mut screen = Screen::enter(capabilities).expect("a terminal");
     let (sender, inbox) = channel::<TerminalEvent>();
     spawn_input(&mut screen, sender).expect("input");

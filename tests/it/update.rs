@@ -466,7 +466,10 @@ fn resting_notes_the_place_and_encodes_ahead_once() {
     press(&mut m, "l");
     assert!(m.wake_at().is_some());
     let effects = update(&mut m, Msg::Tick(Duration::from_secs(2)));
-    assert!(matches!(effects[..], [Effect::JournalView(_), Effect::EncodeAhead(0)]), "{effects:?}");
+    assert!(
+        matches!(effects[..], [Effect::JournalView(_), Effect::EncodeAhead(0, None)]),
+        "{effects:?}"
+    );
     assert_eq!(update(&mut m, Msg::Tick(Duration::from_secs(3))), []);
     assert_eq!(m.wake_at(), None, "nothing to wake up for");
 }
@@ -640,4 +643,18 @@ fn every_action_can_be_done_in_every_state_without_a_panic() {
             }
         }
     }
+}
+
+#[test]
+fn the_line_is_told_and_set_by_hand() {
+    let mut m = model(FRAMES);
+    let mut told = |line: &str| {
+        update(&mut m, Msg::Line(line.into()));
+        m.message.text.clone()
+    };
+    assert!(told("link").contains("32 grays, scale 1/1"));
+    assert!(told("link levels 101").contains("101 grays (set by hand), scale 1/1"));
+    assert!(told("link scale 2").contains("scale 1/2 (set by hand)"));
+    assert!(told("link levels auto").contains("32 grays, scale 1/2 (set by hand)"));
+    assert!(told("link levels 7").contains("link levels 16"));
 }

@@ -18,14 +18,14 @@ pub struct BenchRow {
     pub cpu_ms: f64,
 }
 
-/// Encodes each named frame, and a synthetic one of 1024 x 768 px, at 16, 32 and 64 levels with
+/// Encodes each named frame, and a synthetic one of 1024 x 768 px, at 16, 32, 64 and 101 levels with
 /// every encoder of this build, `repeats` times.
 #[must_use]
 pub fn bench_rows(frames: &[(String, GrayFrame)], repeats: usize) -> Vec<BenchRow> {
     let synthetic = ("synthetic 1024x768".to_owned(), synthetic_frame(1024, 768, 7));
     let mut rows = Vec::new();
     for (name, image) in std::iter::once(&synthetic).chain(frames) {
-        for levels in [16, 32, 64] {
+        for levels in [16, 32, 64, 101] {
             let palette = Palette::new(levels, &[], 0, 256);
             let (width, height) = (image.width_px as usize, image.height_px as usize);
             let view = Viewport::fit(image.width_px, image.height_px, width, height);

@@ -380,7 +380,8 @@ fn draw_marks(scene: &Scene<'_>, palette: &Palette, picture: &mut Picture) {
         }
     }
     if let Some(cross) = scene.crosshair {
-        let (gap, arm) = (size / 2, size * 2 + size / 2);
+        // Longer arms would take more cells, and the cursor more than 2 kB to move.
+        let (gap, arm) = (size / 2, size * 2 - size / 2);
         stamp(picture, view.to_screen(cross.at), arm, palette.overlay(cross.colour), |dx, dy| {
             (dx == 0 && dy.abs() > gap) || (dy == 0 && dx.abs() > gap)
         });

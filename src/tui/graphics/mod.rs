@@ -37,8 +37,9 @@ pub use compose::{
 };
 pub use damage::{CellArea, Grid, Limits, Painter, PlacedSixel, Protocol, cover, reserve};
 pub use halfblock::{ColourDepth, render_halfblocks};
-pub use link::Link;
+pub use link::{Detail, FINEST, Link};
 pub use palette::{Colour, Palette, percent_from_rgb};
+pub use quantise::coarsen;
 pub use viewport::Viewport;
 
 /// An indexed picture: `width_px * height_px` registers of a [`Palette`], row by row.

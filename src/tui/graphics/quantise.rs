@@ -67,6 +67,25 @@ pub(super) fn quantise(
     }
 }
 
+/// Gives every square of `side` px one gray, the mean of its levels: a picture of a part of the size, enlarged again.
+pub fn coarsen(picture: &mut Picture, side: usize) {
+    if side < 2 {
+        return;
+    }
+    let (width, height) = (picture.width_px, picture.height_px);
+    for top in (0..height).step_by(side) {
+        for left in (0..width).step_by(side) {
+            let (right, bottom) = ((left + side).min(width), (top + side).min(height));
+            let rows = || (top..bottom).map(|y| y * width + left..y * width + right);
+            let count = ((right - left) * (bottom - top)) as u32;
+            let sum: u32 =
+                rows().flat_map(|row| &picture.indices[row]).map(|&i| u32::from(i)).sum();
+            let mean = ((sum + count / 2) / count) as u8;
+            rows().for_each(|row| picture.indices[row].fill(mean));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,5 +109,15 @@ mod tests {
         let mut part = black_beside.clone();
         quantise(&mut part, 1..2, 0..1, &tone, 16);
         assert_eq!(part.indices, [0, 15, 255, 0], "the rest is left alone");
+    }
+
+    #[test]
+    fn squares_have_one_gray_also_at_the_edges() {
+        let mut picture =
+            Picture { width_px: 3, height_px: 3, indices: vec![0, 2, 9, 4, 6, 5, 7, 8, 1] };
+        coarsen(&mut picture, 1);
+        assert_eq!(picture.indices[..3], [0, 2, 9]);
+        coarsen(&mut picture, 2);
+        assert_eq!(picture.indices, [3, 3, 7, 3, 3, 7, 8, 8, 1]);
     }
 }

@@ -14,7 +14,7 @@ use crate::domain::shown;
 use crate::engine::{Opened, Session, SessionError};
 
 use super::model::{Model, Msg, Queued};
-use super::terminal::{Screen, TerminalError, probe, spawn_input};
+use super::terminal::{HELD_BACK, InTmux, Screen, TerminalError, probe, spawn_input};
 use super::update::{begin, fit_look, recall};
 use super::vision;
 use output::{Environment, Output, bindings};
@@ -71,7 +71,11 @@ pub fn run(start: Start<'_>) -> Result<Ended, TuiError> {
     let Start { clips, mut open, settings, lesson, attach } = start;
     let (inbox, messages) = channel();
     let environment = Environment::here();
-    let capabilities = probe(environment.tmux)?;
+    let named = !matches!(settings.graphics.value.as_str(), "auto" | "halfblock");
+    let how = InTmux { passthrough: settings.passthrough.value, named };
+    let capabilities = probe(environment.tmux.then_some(how))?;
+    // Where the person asked for pictures, they are told what to do.
+    let held_back = (capabilities.held_back && named).then(|| format!("pictures: {HELD_BACK}"));
     let (keymap, theme, mut faults) = bindings(settings, &environment);
     if settings.theme.value != "mono" && theme.coloured {
         faults.extend(vision::confusions(&settings.asked, &theme));
@@ -85,6 +89,7 @@ pub fn run(start: Start<'_>) -> Result<Ended, TuiError> {
     let output = Output::new(&screen, settings, theme, &environment);
     let queue: Vec<Queued> = clips.into_iter().map(queued).collect();
     let mut model = Model::new(opened, queue, at, keymap, output.grid(screen.grid()));
+    model.link = output.link();
     model.lesson = lesson.then_some(0);
     model.schema = settings.asked.clone();
     model.looks.presets = settings.looks.clone();
@@ -96,7 +101,7 @@ pub fn run(start: Start<'_>) -> Result<Ended, TuiError> {
         Ok(person) => recall(&mut model, person),
         Err(faults) => faults.sentences().for_each(|sentence| model.warn(sentence)),
     }
-    for sentence in refused.into_iter().chain(faults) {
+    for sentence in refused.into_iter().chain(faults).chain(held_back) {
         model.warn(sentence);
     }
     let effects = begin(&model);

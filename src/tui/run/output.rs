@@ -4,7 +4,7 @@ use crate::config::yaml::Faults;
 use crate::config::{OverrideText, Settings};
 use crate::domain::{FrameIndex, shown};
 use crate::tui::graphics::{
-    ColourDepth, Grid, Painter, Palette, Protocol, render_halfblocks, reserve,
+    ColourDepth, Grid, Link, Painter, Palette, Protocol, Tone, Viewport, render_halfblocks, reserve,
 };
 use crate::tui::keymap::{self, Keymap, Layer};
 use crate::tui::model::Model;
@@ -105,10 +105,10 @@ pub(super) struct Output {
     /// How pixels are drawn; `None`: half blocks.
     protocol: Option<Protocol>,
     depth: ColourDepth,
-    pub(super) palette: Palette,
+    palette: Palette,
     registers: usize,
-    /// The frame of the last picture.
-    shown_frame: Option<FrameIndex>,
+    /// What the last picture showed: another one is sent whole.
+    shown: Option<(FrameIndex, Option<Viewport>, Tone)>,
     pub(super) painter: Painter,
     canvas: Canvas,
 }
@@ -122,6 +122,8 @@ impl Output {
     ) -> Self {
         let capabilities: &Capabilities = screen.capabilities();
         let protocol = match settings.graphics.value.as_str() {
+            // A black picture would help nobody.
+            _ if capabilities.held_back => None,
             "sixel" => Some(Protocol::Sixel),
             "kitty" => Some(Protocol::Kitty),
             "iterm" => Some(Protocol::Iterm),
@@ -133,14 +135,15 @@ impl Output {
         };
         let sixel = protocol == Some(Protocol::Sixel);
         let registers = if sixel { capabilities.registers } else { 256 };
-        let palette = view::palette(&theme, registers, view::LEVELS);
+        let levels = Link::by(protocol.unwrap_or_default()).shown.levels;
+        let palette = view::palette(&theme, registers, levels);
         Self {
             ascii: !environment.utf8,
             protocol,
             depth: environment.depth(),
             palette,
             registers,
-            shown_frame: None,
+            shown: None,
             painter: Painter::by(protocol.unwrap_or_default(), capabilities.limits()),
             canvas: Canvas::default(),
             theme,
@@ -152,20 +155,29 @@ impl Output {
         if self.protocol.is_some() { grid } else { Grid { cell_px: (1, 2), ..grid } }
     }
 
-    /// Takes as many grays as the line carries: where the whole picture is sent anyway, and more
-    /// of them when a clip comes to rest.
-    fn fit_to_line(&mut self, model: &Model) {
-        let other = self.shown_frame.replace(model.frame) != Some(model.frame);
-        let levels = model.link.wanted(model.cine.playing);
-        let coarse = self.palette.levels() < view::LEVELS;
-        let finer = coarse && !model.cine.playing && levels > self.palette.levels();
-        if self.protocol.is_some() && (finer || (other && levels != self.palette.levels())) {
-            self.palette = view::palette(&self.theme, self.registers, levels);
+    /// The line, of which nothing is known yet.
+    pub(super) fn link(&self) -> Link {
+        Link::by(self.protocol.unwrap_or_default())
+    }
+
+    /// Takes as many grays and pixels as the line carries.
+    pub(super) fn fit_to_line(&mut self, model: &mut Model) {
+        if self.protocol.is_none() {
+            return;
+        }
+        let seen = model.pixels().map(|_| {
+            let picture = &model.picture;
+            (model.frame, picture.viewport, picture.tone())
+        });
+        // A frame that is still being decoded shows the last one.
+        let whole = seen.is_some() && std::mem::replace(&mut self.shown, seen) != seen;
+        let hurried = model.hurried();
+        if model.link.take_up(hurried, whole) {
+            self.palette = view::palette(&self.theme, self.registers, model.link.shown.levels);
         }
     }
 
     pub(super) fn draw(&mut self, screen: &mut Screen, model: &Model) -> Result<(), TerminalError> {
-        self.fit_to_line(model);
         let pixels = self.protocol.is_some();
         let mark_px = if pixels { (model.grid.cell_px.0 / 2).max(3) } else { 1 };
         let picture = self.canvas.compose(model, &self.palette, mark_px);

@@ -78,18 +78,19 @@ impl Loop<'_> {
         let unseen = matches!(message, Msg::Tick(_) | Msg::Nothing);
         self.dirty |= !unseen && !self.model.computes_ahead(&message);
         let message = match message {
-            Msg::SizeChanged => match &self.screen {
+            Msg::SizeChanged => match &mut self.screen {
                 Some(screen) => {
                     self.output.painter.damage_all();
-                    Msg::Resized(self.output.grid(screen.grid()))
+                    Msg::Resized(self.output.grid(screen.resized()))
                 }
                 None => return,
             },
             other => other,
         };
-        let before = (self.model.frame, self.model.flashing());
+        let seen = |model: &Model| (model.frame, model.flashing(), model.hurried());
+        let before = seen(&self.model);
         let effects = update(&mut self.model, message);
-        self.dirty |= before != (self.model.frame, self.model.flashing());
+        self.dirty |= before != seen(&self.model);
         self.carry_out(effects);
         if hung_up {
             self.hang_up();
@@ -120,7 +121,7 @@ impl Loop<'_> {
         if let Some((bytes, took)) = screen.last_frame() {
             self.model.link.note(bytes, took);
         }
-        self.model.link.levels = self.output.palette.levels();
+        self.output.fit_to_line(&mut self.model);
         match self.output.draw(screen, &self.model) {
             Ok(()) => {}
             Err(TerminalError::HungUp) => {
@@ -175,7 +176,7 @@ impl Loop<'_> {
             self.model.warn(error.to_string());
         }
         self.output.painter.damage_all();
-        let grid = self.output.grid(screen.grid());
+        let grid = self.output.grid(screen.resized());
         let effects = update(&mut self.model, Msg::Resized(grid));
         self.carry_out(effects);
         self.dirty = true;
@@ -219,7 +220,7 @@ pub fn hand_over(
         Effect::Propagate(ticket, plan) => session.propagate(ticket, plan),
         Effect::PropagateAhead(ticket, plan) => session.propagate_ahead(ticket, plan),
         Effect::Cancel(track) => session.cancel(track),
-        Effect::EncodeAhead(frame) => session.encode_ahead(frame),
+        Effect::EncodeAhead(frame, between) => session.encode_ahead(frame, between),
         Effect::Export { format, path } => {
             session.export_named(annotation, &format, path.as_deref());
         }

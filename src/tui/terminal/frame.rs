@@ -1,6 +1,6 @@
 //! The bytes of one frame. Pure.
 
-use super::Capabilities;
+use super::{Capabilities, tmux};
 use crate::tui::graphics::PlacedSixel;
 
 /// One frame: text, then pictures at their cells, the cursor back where the text left it.
@@ -16,13 +16,10 @@ pub(super) fn frame_bytes(
     if !sixels.is_empty() {
         frame.extend_from_slice(b"\x1b7");
         for sixel in sixels {
-            let place =
-                format!("\x1b[{};{}H", u32::from(sixel.row) + 1, u32::from(sixel.column) + 1);
-            frame.extend_from_slice(place.as_bytes());
-            if capabilities.passthrough {
-                wrap_for_tmux(&sixel.bytes, &mut frame);
-            } else {
-                frame.extend_from_slice(&sixel.bytes);
+            match capabilities.passthrough {
+                // tmux leaves the real cursor where it is, so the place goes through as well.
+                Some(corner) => tmux::wrap(&placed(sixel, corner), &mut frame),
+                None => frame.extend_from_slice(&placed(sixel, (0, 0))),
             }
         }
         frame.extend_from_slice(b"\x1b8");
@@ -34,16 +31,13 @@ pub(super) fn frame_bytes(
     frame
 }
 
-/// `ESC P tmux ;` with every escape doubled: tmux hands the inside on.
-fn wrap_for_tmux(bytes: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(b"\x1bPtmux;");
-    for &byte in bytes {
-        if byte == 0x1b {
-            out.push(byte);
-        }
-        out.push(byte);
-    }
-    out.extend_from_slice(b"\x1b\\");
+/// A picture at its cell, counted from a corner of the terminal.
+fn placed(sixel: &PlacedSixel, (left, top): (u16, u16)) -> Vec<u8> {
+    let row = u32::from(sixel.row) + u32::from(top) + 1;
+    let column = u32::from(sixel.column) + u32::from(left) + 1;
+    let mut bytes = format!("\x1b[{row};{column}H").into_bytes();
+    bytes.extend_from_slice(&sixel.bytes);
+    bytes
 }
 
 #[cfg(test)]
@@ -64,11 +58,11 @@ mod tests {
     }
 
     #[test]
-    fn tmux_gets_doubled_escapes() {
+    fn tmux_gets_doubled_escapes_and_the_place_on_the_real_terminal() {
         let mut capabilities = Capabilities::unknown(true);
-        capabilities.passthrough = true;
+        capabilities.passthrough = Some((81, 1));
         let frame = frame_bytes(b"", &[sixel()], &capabilities);
-        let wrapped = b"\x1b[3;5H\x1bPtmux;\x1b\x1bPq~\x1b\x1b\\\x1b\\\x1b8";
+        let wrapped = b"\x1b7\x1bPtmux;\x1b\x1b[4;86H\x1b\x1bPq~\x1b\x1b\\\x1b\\\x1b8";
         assert!(
             frame.windows(wrapped.len()).any(|part| part == wrapped),
             "{}",

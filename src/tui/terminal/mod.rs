@@ -26,11 +26,15 @@ mod frame;
 mod input;
 mod probe;
 mod screen;
+mod tmux;
 mod tty;
 
 pub use input::{TerminalEvent, spawn_input};
-pub use probe::{Capabilities, probe};
+pub use probe::{Capabilities, InTmux, probe};
 pub use screen::Screen;
+
+/// What to do where tmux keeps pictures to itself.
+pub const HELD_BACK: &str = "tmux keeps them to itself; `tmux set -g allow-passthrough on` lets them through, then start again";
 
 /// What can fail at the terminal.
 #[derive(Debug, thiserror::Error)]

@@ -3,14 +3,17 @@
 use std::time::{Duration, Instant};
 
 use super::TerminalError;
+use super::tmux::Pane;
 use super::tty::{self, InputTty, Waited};
+use crate::config::Passthrough;
 use crate::tui::graphics::{Grid, Limits};
 
-/// Kitty's images (terminals that know none skip such strings), name and version, device
-/// attributes, cell size, text area in px, registers, largest sixel, synchronised output, and last
-/// the status report whose answer ends the probe.
-const QUESTIONS: &[u8] = b"\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\\x1b[>q\x1b[c\x1b[16t\x1b[14t\
-                           \x1b[?1;1;0S\x1b[?2;4;0S\x1b[?2026$p\x1b[5n";
+/// Kitty's images: terminals that know none skip such strings, but tmux takes them for the title of the pane.
+const KITTY: &[u8] = b"\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\";
+/// Name and version, device attributes, cell size, text area in px, registers, largest sixel, synchronised output, and
+/// last the status report whose answer ends the probe.
+const QUESTIONS: &[u8] =
+    b"\x1b[>q\x1b[c\x1b[16t\x1b[14t\x1b[?1;1;0S\x1b[?2;4;0S\x1b[?2026$p\x1b[5n";
 /// Longest silence and longest probe.
 const SILENCE: Duration = Duration::from_millis(1000);
 const WHOLE: Duration = Duration::from_millis(3000);
@@ -25,7 +28,7 @@ const GUESSED_CELL_PX: (u16, u16) = (10, 20);
 /// What the terminal can do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capabilities {
-    /// Shows sixel pictures (attribute 4), or will through tmux when `passthrough` is set.
+    /// Shows sixel pictures (attribute 4); through tmux where `passthrough` is set.
     pub sixel: bool,
     /// Shows kitty's images.
     pub kitty: bool,
@@ -45,9 +48,11 @@ pub struct Capabilities {
     pub fence: bool,
     /// Runs inside tmux.
     pub tmux: bool,
-    /// Wrap sixels so that tmux hands them on; for a tmux without sixel and with
-    /// `allow-passthrough`. Never found by the probe: the user asks for it.
-    pub passthrough: bool,
+    /// Pictures are wrapped so that tmux hands them on: column and row of the pane's top left corner on the terminal
+    /// behind it, from 0.
+    pub passthrough: Option<(u16, u16)>,
+    /// tmux keeps pictures to itself, since its option `allow-passthrough` is off.
+    pub held_back: bool,
 }
 
 impl Capabilities {
@@ -66,7 +71,8 @@ impl Capabilities {
             sync_output: false,
             fence: false,
             tmux,
-            passthrough: false,
+            passthrough: None,
+            held_back: false,
         }
     }
 
@@ -88,6 +94,15 @@ impl Capabilities {
             _ => GUESSED_CELL_PX,
         };
         Grid { columns, rows, cell_px }
+    }
+
+    /// Asks tmux anew where the pane lies; without pictures through it nothing happens.
+    pub(super) fn locate(&mut self) {
+        if let (Some(corner), Some(pane)) =
+            (&mut self.passthrough, self.tmux.then(Pane::here).flatten())
+        {
+            *corner = pane.corner;
+        }
     }
 
     /// Takes in what the terminal answered.
@@ -115,12 +130,21 @@ impl Capabilities {
     }
 }
 
-/// Asks the terminal; `tmux` is whether `$TMUX` is set. Takes the time of one round trip, one
-/// second when the terminal does not answer, three at most. Keys pressed meanwhile are dropped.
+/// How pictures are to go through tmux.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InTmux {
+    /// What the settings say.
+    pub passthrough: Passthrough,
+    /// They name a way to draw pixels, so the person knows that the terminal can.
+    pub named: bool,
+}
+
+/// Asks the terminal; `tmux` is set where `$TMUX` is. Takes the time of one round trip, one second when the terminal does
+/// not answer, three at most. Keys pressed meanwhile are dropped.
 ///
 /// # Errors
 /// Input or output is not a terminal, or it went away.
-pub fn probe(tmux: bool) -> Result<Capabilities, TerminalError> {
+pub fn probe(tmux: Option<InTmux>) -> Result<Capabilities, TerminalError> {
     if !tty::is_terminal(libc::STDOUT_FILENO) {
         return Err(TerminalError::NotATerminal("standard output"));
     }
@@ -129,16 +153,43 @@ pub fn probe(tmux: bool) -> Result<Capabilities, TerminalError> {
     if !raw {
         crossterm::terminal::enable_raw_mode().map_err(TerminalError::io("enter raw mode"))?;
     }
-    let found = ask(&input, tmux);
+    let found = match tmux {
+        None => ask(&input, &[KITTY, QUESTIONS].concat(), false),
+        Some(how) => ask(&input, QUESTIONS, true).map(|found| through_tmux(found, how, Pane::here)),
+    };
     if !raw {
         crossterm::terminal::disable_raw_mode().map_err(TerminalError::io("leave raw mode"))?;
     }
     found
 }
 
-fn ask(input: &InputTty, tmux: bool) -> Result<Capabilities, TerminalError> {
+/// What tmux answered, and whether pictures go through it: by what the person says, or by the name of the terminal.
+fn through_tmux(
+    found: Capabilities,
+    how: InTmux,
+    pane: impl FnOnce() -> Option<Pane>,
+) -> Capabilities {
+    let auto = how.passthrough == Passthrough::Auto;
+    if how.passthrough == Passthrough::Off || (auto && found.sixel) {
+        return found;
+    }
+    let pane = pane();
+    if auto && !pane.as_ref().is_some_and(|pane| pane.open) {
+        return Capabilities { held_back: pane.is_some(), ..found };
+    }
+    let corner = pane.as_ref().map_or((0, 0), |pane| pane.corner);
+    let (iterm, sixel) = pane.map_or((false, false), |pane| (pane.iterm, pane.sixel));
+    let sixel = sixel || !auto || how.named;
+    if iterm || sixel {
+        Capabilities { sixel, iterm, passthrough: Some(corner), ..found }
+    } else {
+        found
+    }
+}
+
+fn ask(input: &InputTty, questions: &[u8], tmux: bool) -> Result<Capabilities, TerminalError> {
     let start = Instant::now();
-    tty::write_all(QUESTIONS, Some(start + SILENCE))
+    tty::write_all(questions, Some(start + SILENCE))
         .map_err(TerminalError::io("take a question"))?;
     let mut found = Capabilities::unknown(tmux);
     let (mut parser, mut taken, mut last) = (AnswerParser::default(), 0, start);
@@ -321,6 +372,27 @@ mod tests {
         let refused =
             learned(b"\x1b_Gi=31;ENOTSUPPORTED\x1b\\\x1bP_Gi=31;OK\x1b\\\x1b[?62;22c\x1b[0n");
         assert!(!refused.kitty && refused.fence);
+    }
+
+    #[test]
+    fn pictures_go_through_tmux_where_it_lets_them_and_somebody_knows_the_terminal() {
+        let pane = |open, sixel| Some(Pane { corner: (81, 1), open, sixel, iterm: false });
+        let through = |passthrough, named, pane: Option<Pane>| {
+            let how = InTmux { passthrough, named };
+            let found = through_tmux(Capabilities::unknown(true), how, || pane);
+            assert!(found.passthrough.is_none() || found.sixel);
+            (found.passthrough, found.held_back)
+        };
+        use Passthrough::{Auto, Off, On};
+        assert_eq!(through(Auto, false, pane(true, true)), (Some((81, 1)), false));
+        assert_eq!(through(Auto, true, pane(true, false)), (Some((81, 1)), false));
+        assert_eq!(through(Auto, false, pane(true, false)), (None, false));
+        assert_eq!(through(Auto, true, pane(false, true)), (None, true));
+        assert_eq!(through(On, false, None), (Some((0, 0)), false));
+        assert_eq!(through(Off, true, pane(true, true)), (None, false));
+        let native = Capabilities { sixel: true, ..Capabilities::unknown(true) };
+        let how = InTmux { passthrough: Auto, named: true };
+        assert_eq!(through_tmux(native.clone(), how, || pane(true, true)), native);
     }
 
     #[test]

@@ -152,6 +152,12 @@ impl Screen {
         self.capabilities.grid()
     }
 
+    /// The same after the terminal said that something about it is another: behind tmux also the place of the pane.
+    pub fn resized(&mut self) -> Grid {
+        self.capabilities.locate();
+        self.grid()
+    }
+
     /// True when a frame may be drawn; otherwise keep the model and wait for
     /// [`super::TerminalEvent::Ready`], which always comes.
     #[must_use]

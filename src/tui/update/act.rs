@@ -3,7 +3,7 @@
 use crate::domain::{PointKind, TrackInfo};
 use crate::engine::Span;
 use crate::tui::action::{Action, Group};
-use crate::tui::command::{Command, Line};
+use crate::tui::command::{Command, Line, LinkAsked};
 use crate::tui::model::{Effect, HelpPage, Mode, Model, Saved};
 use crate::tui::tools::Beside;
 
@@ -276,7 +276,14 @@ pub(super) fn command(model: &mut Model, fx: &mut Vec<Effect>, command: Command)
         Command::Windows(label, change) => ranges::windows_of(model, fx, &label, change),
         Command::Over(range, what) => ranges::over(model, fx, range, what),
         Command::Where(condition, what) => ranges::matching(model, fx, condition, what),
-        Command::Link => model.say(model.link.told()),
+        Command::Link(asked) => {
+            match asked {
+                LinkAsked::Tell => {}
+                LinkAsked::Levels(levels) => model.link.set_levels(levels),
+                LinkAsked::Scale(scale) => model.link.set_scale(scale),
+            }
+            model.say(model.link.told());
+        }
         Command::Write => model.say(match &model.saved {
             Saved::Failed(why) => format!("not saved: {why}"),
             Saved::Solid | Saved::Unsynced(_) => "everything is already saved".to_owned(),

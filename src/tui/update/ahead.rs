@@ -54,6 +54,18 @@ pub(super) fn begin(model: &mut Model, fx: &mut Vec<Effect>) {
     model.tools.ahead = Some(Ahead { ticket, plan, signature, masks, ended, check });
 }
 
+/// The anchors on either side of the frame at hand: the frames between them are the next to be asked for. `None` where
+/// there are no two, or where a frame takes so long that a point would have to wait.
+pub(super) fn between(model: &Model) -> Option<(FrameIndex, FrameIndex)> {
+    if model.tools.slow || model.tools.never_ahead {
+        return None;
+    }
+    let anchors = model.current()?.1.anchors();
+    let before = anchors.iter().rev().find(|&&frame| frame <= model.frame)?;
+    let after = anchors.iter().find(|&&frame| frame > model.frame)?;
+    Some((*before, *after))
+}
+
 /// A frame that was computed ahead. False when it belongs to something else.
 pub(super) fn tracked(
     model: &mut Model,

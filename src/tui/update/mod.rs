@@ -48,6 +48,7 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
         Msg::Key(key) => {
             model.active_at = model.now;
             model.keys += 1;
+            model.hurry.press(key, model.now);
             keys::press(model, &mut fx, key);
         }
         Msg::Pasted(text) => keys::paste(model, &text),
@@ -197,10 +198,11 @@ fn tick(model: &mut Model, fx: &mut Vec<Effect>, now: Duration) {
         return;
     }
     note_view(model, fx);
-    if model.encoded_ahead != Some(model.frame) && model.pixels().is_some() {
-        model.encoded_ahead = Some(model.frame);
+    let wanted = (model.frame, ahead::between(model));
+    if model.encoded_ahead != Some(wanted) && model.pixels().is_some() {
+        model.encoded_ahead = Some(wanted);
         if !matches!(model.network, Network::Failed(_)) && !model.propagating() {
-            fx.push(Effect::EncodeAhead(model.frame));
+            fx.push(Effect::EncodeAhead(wanted.0, wanted.1));
         }
     }
     ahead::begin(model, fx);

@@ -9,8 +9,8 @@ use crate::engine::Surround;
 use crate::tui::action::Action;
 use crate::tui::graphics::{
     BoxMark, Colour, Crosshair, LetterMark, LineMark, MaskLayer, MaskStyle, Palette, Picture,
-    PointMark, Scene, Tone, Viewport, compose_image, compose_over, evened, percent_from_rgb,
-    stretched,
+    PointMark, Scene, Tone, Viewport, coarsen, compose_image, compose_over, evened,
+    percent_from_rgb, stretched,
 };
 use crate::tui::model::{self, Model};
 use crate::tui::theme::Theme;
@@ -78,7 +78,7 @@ struct ShownImage {
     view: Viewport,
     tone: Tone,
     smooth: bool,
-    levels: u8,
+    detail: (u8, u8),
     picture: Picture,
 }
 
@@ -88,14 +88,14 @@ fn tone_of(picture: &model::Picture) -> Tone {
 }
 
 impl ShownImage {
-    fn shows(&self, pixels: Option<&Arc<GrayFrame>>, scene: &Scene<'_>, levels: u8) -> bool {
+    fn shows(&self, pixels: Option<&Arc<GrayFrame>>, scene: &Scene<'_>, detail: (u8, u8)) -> bool {
         let same = match (&self.pixels, pixels) {
             (Some(a), Some(b)) => Arc::ptr_eq(a, b),
             (None, None) => true,
             _ => false,
         };
-        same && (self.view, self.tone, self.smooth, self.levels)
-            == (scene.view, scene.tone, scene.smooth, levels)
+        same && (self.view, self.tone, self.smooth, self.detail)
+            == (scene.view, scene.tone, scene.smooth, detail)
     }
 }
 
@@ -138,17 +138,21 @@ impl Canvas {
             HALF_BLOCK_PX => letters::placed(&std::mem::take(&mut scene.letters), &view),
             _ => Vec::new(),
         };
-        let levels = palette.levels();
-        let shown = match kept.filter(|image| image.shows(held, &scene, levels)) {
+        let detail = (palette.levels(), model.link.shown.scale);
+        let shown = match kept.filter(|image| image.shows(held, &scene, detail)) {
             Some(image) => image,
-            None => ShownImage {
-                pixels: held.cloned(),
-                view,
-                tone: scene.tone,
-                smooth: scene.smooth,
-                levels,
-                picture: compose_image(&scene, palette),
-            },
+            None => {
+                let mut picture = compose_image(&scene, palette);
+                coarsen(&mut picture, usize::from(detail.1));
+                ShownImage {
+                    pixels: held.cloned(),
+                    view,
+                    tone: scene.tone,
+                    smooth: scene.smooth,
+                    detail,
+                    picture,
+                }
+            }
         };
         let mut picture = shown.picture.clone();
         compose_over(&scene, palette, &mut picture);

@@ -183,7 +183,7 @@ fn the_left_hand_alone_puts_points_and_is_told_its_own_keys() {
     see(&mut m, 0);
     press(&mut m, "`");
     assert!(m.message.text.contains("1..6 A-1..A-6"), "{:?}", m.message);
-    press(&mut m, "d A-3 A-6 6");
+    press(&mut m, "3 A-3 A-6 6");
     let right = [(42.0, 24.5), (23.0, 24.5), (32.5, 15.0), (32.5, 34.0)];
     assert!(points(&m).iter().zip(right).all(|(at, (x, y))| near(*at, x, y)), "{:?}", points(&m));
     let y = points(&m)[3].y;
@@ -387,7 +387,7 @@ fn where_nothing_says_that_it_is_visible_the_frame_at_hand_is_asked_about() {
     assert!(m.frame == 0 && m.message.text.starts_with("visible here?"), "{:?}", m.message);
     press(&mut m, "n");
     assert!(m.message.text.contains("go to a frame that shows it"), "{:?}", m.message);
-    press(&mut m, "2 0 .");
+    press(&mut m, "2 1 G");
     let mut answers = 0;
     while matches!(m.mode, Mode::Bisect(_)) {
         let visible = (15..=22).contains(&m.frame);

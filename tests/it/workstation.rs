@@ -249,9 +249,12 @@ fn a_terminal_with_kittys_images_alone_shows_the_same_pixels_and_never_a_pile_of
     // Black first, then the frame between black margins.
     assert!((1..=3).contains(&terminal.images()), "{} images", terminal.images());
     assert_eq!(terminal.sixels_since_mark(), []);
-    let off = |a: &[u8], b: &[u8]| a.iter().zip(b).filter(|(a, b)| a.abs_diff(**b) > 3).count();
+    let off = |a: &[u8], b: &[u8], most: u8| {
+        a.iter().zip(b).filter(|(a, b)| a.abs_diff(**b) > most).count()
+    };
     let canvas = terminal.canvas();
-    assert_eq!(off(&canvas.rgb, &reference.rgb), 0, "the same picture");
+    // Images go out with more grays than sixels: half a step of the coarser ones apart, and what drawing rounds.
+    assert_eq!(off(&canvas.rgb, &reference.rgb, 12), 0, "the same picture");
     for _ in 0..60 {
         typed(&mut terminal, "l");
         terminal.settle(10);
@@ -260,7 +263,7 @@ fn a_terminal_with_kittys_images_alone_shows_the_same_pixels_and_never_a_pile_of
     assert!(terminal.images() < 60, "{} images", terminal.images());
     typed(&mut terminal, "60h");
     terminal.settle(300);
-    assert_eq!(off(&terminal.canvas().rgb, &canvas.rgb), 0, "nothing of the way is left");
+    assert_eq!(off(&terminal.canvas().rgb, &canvas.rgb, 3), 0, "nothing of the way is left");
     terminal.key(b"?");
     assert!(terminal.wait_for("Keys (1-", SECONDS(5)), "{}", terminal.screen_text());
     terminal.settle(200);

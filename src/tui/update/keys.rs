@@ -36,7 +36,7 @@ pub(super) fn press(model: &mut Model, fx: &mut Vec<Effect>, key: Key) {
         model.pending = Default::default();
         return;
     }
-    if matches!(mode, KeyMode::Normal | KeyMode::MMode) && count(model, key) {
+    if matches!(mode, KeyMode::Normal | KeyMode::MMode | KeyMode::Bisect) && count(model, key) {
         return;
     }
     model.pending.keys.push(key);

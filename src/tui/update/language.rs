@@ -54,8 +54,9 @@ pub fn recall(model: &mut Model, person: Person) {
         let told = if day.is_empty() { String::new() } else { format!(" on {}", shown(&day)) };
         model.tools.taps.measured = (!day.is_empty()).then_some(day);
         if model.message.text.is_empty() {
-            let ms = time.as_millis();
-            model.say(format!("taps are put {ms} ms back, as measured{told}; `w t` measures anew"));
+            let (ms, anew) = (time.as_millis(), model.key(Action::MeasureReaction));
+            model
+                .say(format!("taps are put {ms} ms back, as measured{told}; {anew} measures anew"));
         }
     }
 }

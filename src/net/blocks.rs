@@ -13,8 +13,8 @@ use burn::tensor::module::{attention, layer_norm, linear};
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{DType, Device, Tensor};
 
-use super::cpu;
-use super::traffic::upload;
+use super::traffic::{upload, upload_once};
+use super::{cpu, gpu};
 
 /// Epsilon of the norms in Hiera, `LayerNorm2d` and the memory encoder.
 pub const EPS_FINE: f64 = 1e-6;
@@ -47,7 +47,8 @@ impl Linear {
 
     /// `[..., d_input]` to `[..., d_output]`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        linear(x, self.weight.val().transpose(), Some(self.bias.val()))
+        let (weight, bias) = (self.weight.val(), self.bias.val());
+        gpu::linear(&x, &weight, &bias).unwrap_or_else(|| linear(x, weight.transpose(), Some(bias)))
     }
 }
 
@@ -58,7 +59,8 @@ fn normed<const D: usize>(
     epsilon: f64,
 ) -> Tensor<D> {
     let (weight, bias) = (weight.val(), bias.val());
-    if let Some(normed) = cpu::norm(&x, &weight, &bias, epsilon) {
+    let by_kernel = cpu::norm(&x, &weight, &bias, epsilon);
+    if let Some(normed) = by_kernel.or_else(|| gpu::norm(&x, &weight, &bias, epsilon)) {
         return normed;
     }
     // Squares of a half-precision map do not fit into half precision.
@@ -74,7 +76,7 @@ pub(super) fn in_dtype<const D: usize>(x: Tensor<D>, dtype: DType) -> Tensor<D> 
 
 /// Exact (erf) GELU.
 pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    cpu::gelu(&x).unwrap_or_else(|| activation::gelu(x))
+    cpu::gelu(&x).or_else(|| gpu::gelu(&x)).unwrap_or_else(|| activation::gelu(x))
 }
 
 /// Normalisation over the last axis.
@@ -164,7 +166,7 @@ pub fn conv(
 
 /// `[B, C, H, W]` through a convolution.
 pub fn convolved(by: &Conv2d, x: Tensor<4>) -> Tensor<4> {
-    cpu::convolve(by, &x).unwrap_or_else(|| by.forward(x))
+    cpu::convolve(by, &x).or_else(|| gpu::pointwise(by, &x)).unwrap_or_else(|| by.forward(x))
 }
 
 /// Transposed convolution, kernel 2, stride 2: without overlap it is one matrix product and a pixel shuffle.
@@ -194,7 +196,7 @@ impl Deconv2x2 {
         let c_out = weight.dims()[1];
         let kernel = weight.reshape([c_in, c_out * 4]).transpose();
         let flat = x.reshape([b, c_in, h * w]);
-        let y = kernel.unsqueeze::<3>().expand([b, c_out * 4, c_in]).matmul(flat);
+        let y = product(kernel.unsqueeze::<3>().expand([b, c_out * 4, c_in]), flat);
         let y = y.reshape([b, c_out, 2, 2, h, w]).permute([0, 1, 4, 2, 5, 3]);
         y.reshape([b, c_out, 2 * h, 2 * w]) + self.bias.val().reshape([1, c_out, 1, 1])
     }
@@ -303,10 +305,9 @@ pub fn attend_where(
     if q.device().is_autodiff() {
         return plain_attention(q, k, v, bias, scale);
     }
-    // The fused kernel runs one (batch, head) per core and must not be used for a single one; a stated scale
-    // keeps GPU kernels in full precision.
-    let one = |q, k, v| {
-        if bias.is_some() || b * heads == 1 && n_q * n_k > 1 << 14 {
+    // Burn's fused kernel runs one (batch, head) per core and must not be used for a single one.
+    let one = |q: Tensor<4>, k, v| {
+        if bias.is_some() || b * heads == 1 && n_q * n_k > 1 << 14 || gpu::takes(&q) {
             plain_attention(q, k, v, bias.clone(), scale)
         } else {
             let options = AttentionModuleOptions { scale: Some(scale), ..Default::default() };
@@ -331,12 +332,21 @@ fn plain_attention(
     bias: Option<Tensor<4>>,
     scale: f64,
 ) -> Tensor<4> {
-    let scores = (q * scale).matmul(k.transpose());
+    let k = k.transpose();
+    let scores = gpu::product(&q, &k, None, scale as f32).unwrap_or_else(|| (q * scale).matmul(k));
+    if let Some(weights) = gpu::softmax(&scores, bias.as_ref()) {
+        return product(weights, v);
+    }
     let scores = match bias {
         Some(bias) => scores + bias,
         None => scores,
     };
-    cpu::softmax(&scores).unwrap_or_else(|| activation::softmax(scores, 3)).matmul(v)
+    product(cpu::softmax(&scores).unwrap_or_else(|| activation::softmax(scores, 3)), v)
+}
+
+/// The matrix product of the last two axes.
+pub(super) fn product<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
+    gpu::product(&a, &b, None, 1.0).unwrap_or_else(|| a.matmul(b))
 }
 
 /// A tensor from numbers computed on the CPU.
@@ -352,17 +362,19 @@ fn wavelength(j: usize, n: usize) -> f64 {
 /// 2-D sine encoding `[1, channels, h, w]` (`PositionEmbeddingSine`, normalised): first half y, second half x,
 /// even channels sine, odd channels cosine.
 pub fn sine_pe_2d(channels: usize, [h, w]: [usize; 2], device: &Device) -> Tensor<4> {
-    let half = channels / 2;
-    let [down, across] = sine_axes(channels, [h, w]);
-    let mut out = Vec::with_capacity(channels * h * w);
-    for c in 0..half {
-        (0..h).for_each(|y| out.extend(std::iter::repeat_n(down[y * half + c], w)));
-    }
-    for c in 0..half {
-        let row: Vec<f32> = (0..w).map(|x| across[x * half + c]).collect();
-        (0..h).for_each(|_| out.extend_from_slice(&row));
-    }
-    constant(out, [1, channels, h, w], device)
+    upload_once(format!("sine {channels} {h} {w}"), [1, channels, h, w], device, || {
+        let half = channels / 2;
+        let [down, across] = sine_axes(channels, [h, w]);
+        let mut out = Vec::with_capacity(channels * h * w);
+        for c in 0..half {
+            (0..h).for_each(|y| out.extend(std::iter::repeat_n(down[y * half + c], w)));
+        }
+        for c in 0..half {
+            let row: Vec<f32> = (0..w).map(|x| across[x * half + c]).collect();
+            (0..h).for_each(|_| out.extend_from_slice(&row));
+        }
+        out
+    })
 }
 
 /// What [`sine_pe_2d`] is made of: the first half of the channels of each row `[h, channels / 2]` and the second half of

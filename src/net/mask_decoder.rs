@@ -7,7 +7,7 @@
 
 use super::blocks::{
     Activation, Deconv2x2, EPS_DEFAULT, Embedding, LayerNorm, LayerNorm2d, Linear, Mlp, attend,
-    conv, from_tokens, gelu, join_heads, split_heads, to_tokens,
+    conv, from_tokens, gelu, join_heads, product, split_heads, to_tokens,
 };
 use super::config::ModelConfig;
 use super::cpu;
@@ -105,7 +105,7 @@ fn best_of(values: Tensor<2>) -> Tensor<2> {
 fn chosen_masks(masks: Tensor<4>, choice: Tensor<2>) -> Tensor<4> {
     let [b, m, h, w] = masks.dims();
     let flat = masks.reshape([b, m, h * w]);
-    choice.reshape([b, 1, m]).matmul(flat).reshape([b, 1, h, w])
+    product(choice.reshape([b, 1, m]), flat).reshape([b, 1, h, w])
 }
 
 impl Candidates {
@@ -198,7 +198,7 @@ impl MaskDecoder {
         let hyper =
             hyper.map(|(i, mlp)| mlp.forward(mask_tokens.clone().narrow(1, i, 1))).collect();
         let hyper = Tensor::cat(hyper, 1);
-        let masks = hyper.matmul(upscaled.reshape([b, d / 8, 16 * h * w]));
+        let masks = product(hyper, upscaled.reshape([b, d / 8, 16 * h * w]));
         let token = |i: usize| tokens.clone().narrow(1, i, 1).reshape([b, d]);
         Candidates {
             masks: masks.reshape([b, MASKS, 4 * h, 4 * w]),

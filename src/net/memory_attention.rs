@@ -5,16 +5,19 @@
 //! keys are never turned; keys carry `memory_pos`, values do not; the query's own encoding enters once, scaled by 0.1.
 //! Golden `vid.*.memattn_out`.
 
+use std::cell::OnceCell;
+
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
 use super::blocks::{
-    EPS_DEFAULT, LayerNorm, Linear, attend_where, constant, from_tokens, join_heads, sine_pe_2d,
-    split_heads, to_tokens,
+    EPS_DEFAULT, LayerNorm, Linear, attend_where, from_tokens, join_heads, sine_pe_2d, split_heads,
+    to_tokens,
 };
 use super::cpu;
+use super::traffic::upload_once;
 
 /// Weight of the sine encoding added to the current frame's features.
 pub(super) const POS_AT_INPUT: f64 = 0.1;
@@ -226,9 +229,13 @@ pub struct AxialRope {
 impl AxialRope {
     /// Tables for `d` channels on a `[h, w]` grid, computed in f64.
     pub fn new(d: usize, [h, w]: [usize; 2], theta: f64, device: &Device) -> Self {
-        let cpu::Turns { cos, sin, half } = Self::tables(d, [h, w], theta);
-        let shape = [1, h * w, half];
-        Self { cos: constant(cos, shape, device), sin: constant(sin, shape, device) }
+        let tables = OnceCell::new();
+        let made = || tables.get_or_init(|| Self::tables(d, [h, w], theta));
+        let shape = [1, h * w, d / 4 * 2];
+        let kept = |name, values: &dyn Fn() -> Vec<f32>| {
+            upload_once(format!("rope {name} {d} {h} {w} {theta}"), shape, device, values)
+        };
+        Self { cos: kept("cos", &|| made().cos.clone()), sin: kept("sin", &|| made().sin.clone()) }
     }
 
     /// The numbers of [`AxialRope::new`].

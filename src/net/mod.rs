@@ -36,6 +36,11 @@ mod cpu;
 pub mod device;
 pub mod findings;
 pub mod follow;
+#[cfg(feature = "gpu")]
+mod gpu;
+#[cfg(not(feature = "gpu"))]
+#[path = "no_gpu.rs"]
+mod gpu;
 pub mod gpu_memory;
 pub mod half;
 pub mod image_encoder;

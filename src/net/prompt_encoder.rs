@@ -4,7 +4,7 @@
 //! replaces the whole embedding (position too); one -1 point at the origin is always appended; boxes are two points put
 //! before the clicks; the mask prompt is antialiased when its size differs.
 
-use super::blocks::{Embedding, LayerNorm2d, constant, conv, convolved, gelu};
+use super::blocks::{Embedding, LayerNorm2d, constant, conv, convolved, gelu, product};
 use super::config::ModelConfig;
 use super::cpu;
 use super::resize::{Kernel, resize};
@@ -89,7 +89,7 @@ impl RandomPe {
     /// Points in 0..=1 `[N, 2]` to `[N, d]`: all sines, then all cosines.
     pub fn encode(&self, unit: Tensor<2>) -> Tensor<2> {
         let gaussian = self.positional_encoding_gaussian_matrix.val();
-        let turns = (unit * 2.0 - 1.0).matmul(gaussian) * TAU;
+        let turns = product(unit * 2.0 - 1.0, gaussian) * TAU;
         Tensor::cat(vec![turns.clone().sin(), turns.cos()], 1)
     }
 
@@ -162,7 +162,7 @@ impl PromptEncoder {
         let mut table: Vec<Tensor<2>> =
             self.point_embeddings.iter().map(Embedding::table).collect();
         table.push(self.not_a_point_embed.table());
-        let kind = constant(which, [n, kinds + 1], &device).matmul(Tensor::cat(table, 0));
+        let kind = product(constant(which, [n, kinds + 1], &device), Tensor::cat(table, 0));
         let d = pe.dims()[1];
         (pe + kind).reshape([b, per, d])
     }

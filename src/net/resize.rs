@@ -5,7 +5,8 @@
 //! A matrix product has the same value and the same gradient on every backend, and antialiasing costs nothing extra;
 //! Burn's own interpolation has neither (no antialias; its backward panics on some backends).
 
-use super::traffic::upload;
+use super::blocks::product;
+use super::traffic::upload_once;
 use burn::tensor::{Device, Tensor};
 
 /// How a coarse grid is read between its points.
@@ -81,12 +82,14 @@ fn gathered(parts: &[(isize, f64)]) -> Taps {
 
 /// The dense matrix `[to, from]` of a 1-D resize.
 pub fn resize_matrix(from: usize, to: usize, kernel: Kernel, device: &Device) -> Tensor<2> {
-    let mut dense = vec![0.0f32; from * to];
-    for (row, tap) in taps(from, to, kernel).into_iter().enumerate() {
-        let at = row * from + tap.first;
-        dense[at..at + tap.weights.len()].copy_from_slice(&tap.weights);
-    }
-    upload(dense, [to, from], device)
+    upload_once(format!("resize {from} {to} {kernel:?}"), [to, from], device, || {
+        let mut dense = vec![0.0f32; from * to];
+        for (row, tap) in taps(from, to, kernel).into_iter().enumerate() {
+            let at = row * from + tap.first;
+            dense[at..at + tap.weights.len()].copy_from_slice(&tap.weights);
+        }
+        dense
+    })
 }
 
 /// Resizes `[B, C, h, w]` to `[B, C, H, W]`; differentiable on every backend.
@@ -99,9 +102,9 @@ pub fn resize(x: Tensor<4>, to: [usize; 2], kernel: Kernel) -> Tensor<4> {
     let across = resize_matrix(w, to[1], kernel, &device);
     let down = resize_matrix(h, to[0], kernel, &device);
     // One big product over all rows, then one product per plane.
-    let wide = x.reshape([b * c * h, w]).matmul(across.transpose()).reshape([b * c, h, to[1]]);
+    let wide = product(x.reshape([b * c * h, w]), across.transpose()).reshape([b * c, h, to[1]]);
     let down = down.unsqueeze::<3>().expand([b * c, to[0], h]);
-    down.matmul(wide).reshape([b, c, to[0], to[1]])
+    product(down, wide).reshape([b, c, to[0], to[1]])
 }
 
 /// Doubles `[B, C, h, w]` by repeating each pixel (`mode="nearest"`, scale 2).

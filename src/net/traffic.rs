@@ -5,7 +5,8 @@
 //! right: everything in `net` that uploads or reads back in a tracked frame goes through it; the counts are of this thread,
 //! because one thread owns the network.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 
 use burn::tensor::{Device, Tensor, TensorData};
 
@@ -32,6 +33,10 @@ thread_local! {
     static COUNTED: Cell<Traffic> = const { Cell::new(Traffic { uploads: 0, read_backs: 0 }) };
 }
 
+thread_local! {
+    static KEPT: RefCell<HashMap<(String, String), Tensor<1>>> = RefCell::default();
+}
+
 /// What crossed on this thread so far.
 pub fn traffic() -> Traffic {
     COUNTED.get()
@@ -46,6 +51,29 @@ pub(super) fn upload<const D: usize>(
     let so_far = COUNTED.get();
     COUNTED.set(Traffic { uploads: so_far.uploads + 1, ..so_far });
     Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+/// As [`upload`], once for each `key` and device: for numbers that no frame changes (encodings, tables). `values` are asked
+/// for at the first call only.
+///
+/// Kept for GPUs alone, as long as this thread lives: a CPU has kernels that need no tables, and what follows gradients
+/// belongs to one step of training.
+pub(super) fn upload_once<const D: usize>(
+    key: String,
+    shape: [usize; D],
+    device: &Device,
+    values: impl FnOnce() -> Vec<f32>,
+) -> Tensor<D> {
+    if !super::gpu::is_one(device) {
+        return upload(values(), shape, device);
+    }
+    let key = (key, format!("{device:?}"));
+    if let Some(kept) = KEPT.with_borrow(|kept| kept.get(&key).cloned()) {
+        return kept.reshape(shape);
+    }
+    let new = upload(values(), shape, device);
+    KEPT.with_borrow_mut(|kept| kept.insert(key, new.clone().flatten(0, D - 1)));
+    new
 }
 
 /// The numbers of a tensor, once everything before it is computed.

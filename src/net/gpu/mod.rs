@@ -1,0 +1,172 @@
+//! What the network computes most of on a GPU, as kernels of our own: products, norms, softmax, GELU.
+//!
+//! Burn's products come in dozens of variants of 90 kB of shader each, which every process compiles on one core: on an
+//! H100 that was most of the 38 to 140 s before the first mask. Here one product serves every shape, by strides, in two tile
+//! sizes; a norm and a softmax read a row and write it, where Burn makes some ten passes. Each function gives `None` for
+//! tensors that are not on a GPU or follow gradients: the caller then takes Burn's way.
+//!
+//! What decides whether this folder is right: every function equals Burn's on the CPU at shapes that no tile divides, turned
+//! and broadcast (the tests below), and so the reference (`net_gpu_agrees_with_the_reference`).
+
+mod product;
+mod rows;
+
+use burn::tensor::{DType, Device, Tensor};
+use burn_wgpu::{CubeBackend, CubeTensor};
+
+pub(super) use product::{linear, pointwise, product};
+pub(super) use rows::{gelu, norm, softmax};
+
+/// The tensor as the GPU's runtime holds it; nothing where it is elsewhere or follows gradients.
+fn held<const D: usize>(x: &Tensor<D>) -> Option<CubeTensor> {
+    let x = x.clone().try_into_primitive::<CubeBackend>().ok()?;
+    (x.qparams.is_none() && !x.meta.is_tiled()).then_some(x)
+}
+
+/// Whether tensors of this device are computed with here.
+pub(super) fn is_one(device: &Device) -> bool {
+    !device.is_autodiff() && takes(&Tensor::<1>::empty([1], device))
+}
+
+/// Whether the functions here compute with it.
+pub(super) fn takes<const D: usize>(x: &Tensor<D>) -> bool {
+    held(x).is_some()
+}
+
+/// As [`held`], with its numbers one after another in single precision.
+fn in_order<const D: usize>(x: &Tensor<D>) -> Option<CubeTensor> {
+    held(x).filter(|x| x.dtype == DType::F32 && x.is_contiguous())
+}
+
+/// Room for a tensor of this shape beside `like`.
+fn room(like: &CubeTensor, shape: &[usize]) -> CubeTensor {
+    let numbers: usize = shape.iter().product();
+    let handle = like.client.empty(numbers * like.dtype.size());
+    let (client, device) = (like.client.clone(), like.device.clone());
+    CubeTensor::new_contiguous(client, device, shape.to_vec().into(), handle, like.dtype)
+}
+
+fn back<const D: usize>(x: CubeTensor) -> Tensor<D> {
+    Tensor::from_primitive::<CubeBackend>(x)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::blocks::{EPS_DEFAULT, attend_where, conv, convolved};
+    use crate::net::device::{self, DeviceWant};
+    use burn::tensor::Distribution;
+    use burn::tensor::activation;
+    use burn::tensor::module::{layer_norm, linear as burns_linear};
+
+    /// A GPU, a program that acts as one too; `None` where there is no driver at all.
+    fn gpu() -> Option<Device> {
+        let first = device::adapters().into_iter().next();
+        if first.is_none() {
+            println!("skipped: no Vulkan adapter");
+        }
+        let want = DeviceWant::Gpu(Some(first?.index));
+        Some(device::pick(want).expect("the self-test").device)
+    }
+
+    fn normal<const D: usize>(shape: [usize; D]) -> Tensor<D> {
+        let cpu = Device::flex();
+        cpu.seed(7);
+        Tensor::random(shape, Distribution::Normal(0.0, 1.0), &cpu)
+    }
+
+    fn on<const D: usize>(x: &Tensor<D>, device: &Device) -> Tensor<D> {
+        Tensor::from_data(x.to_data(), device)
+    }
+
+    /// The same numbers in the same places of the tensor, but column by column in memory.
+    fn turned_on(x: &Tensor<4>, device: &Device) -> Tensor<4> {
+        on(&x.clone().swap_dims(2, 3), device).swap_dims(2, 3)
+    }
+
+    fn close<const D: usize>(what: &str, got: Option<Tensor<D>>, want: Tensor<D>) {
+        let got = got.unwrap_or_else(|| panic!("{what} was left to Burn"));
+        assert_eq!(got.dims(), want.dims(), "{what}");
+        let cpu = Device::flex();
+        let scale = want.clone().abs().max().into_scalar::<f32>().max(1.0);
+        let apart = (on(&got, &cpu) - want).abs().max().into_scalar::<f32>();
+        assert!(apart <= 2e-5 * scale, "{what}: {apart} of {scale}");
+    }
+
+    #[test]
+    fn products_of_any_layout_equal_the_cpus() {
+        let Some(gpu) = gpu() else { return };
+        for ([o, h, m, n, k], turn_a, turn_b) in [
+            ([1, 1, 70, 50, 33], false, false),
+            ([2, 3, 65, 64, 31], false, true),
+            ([1, 2, 5, 130, 256], true, true),
+            ([1, 1, 1100, 1030, 40], true, false),
+        ] {
+            let what = format!("{o} x {h} x {m} x {n} x {k}, {turn_a} {turn_b}");
+            let (a, b) = (normal([o, h, m, k]), normal([o, h, k, n]));
+            let place = |x: &Tensor<4>, turn| if turn { turned_on(x, &gpu) } else { on(x, &gpu) };
+            let got = product(&place(&a, turn_a), &place(&b, turn_b), None, 0.5);
+            close(&what, got, a.matmul(b) * 0.5);
+        }
+        // One right side for all, and a bias.
+        let (x, w, b) = (normal([2, 37, 90]), normal([70, 90]), normal([70]));
+        let got = linear(&on(&x, &gpu), &on(&w, &gpu), &on(&b, &gpu));
+        close("a linear layer", got, burns_linear(x, w.transpose(), Some(b)));
+        let (a, b) = (normal([3, 1, 20, 8]), normal([3, 4, 8, 30]));
+        let spread = on(&a, &gpu).expand([3, 4, 20, 8]);
+        close("a broadcast", product(&spread, &on(&b, &gpu), None, 1.0), a.matmul(b));
+    }
+
+    #[test]
+    fn a_pointwise_convolution_equals_burns() {
+        let Some(gpu) = gpu() else { return };
+        let layer = conv([24, 40], 1, 1, 0, 1, &Device::flex());
+        let x = normal([2, 24, 9, 7]);
+        let want = convolved(&layer, x.clone());
+        let moved = burn::module::Module::to_device(layer, &gpu);
+        close("planes", pointwise(&moved, &on(&x, &gpu)), want.clone());
+        let rows = on(&x.clone().permute([0, 2, 3, 1]), &gpu).permute([0, 3, 1, 2]);
+        close("rows of channels", pointwise(&moved, &rows), want);
+        let wide = conv([24, 8], 3, 1, 1, 1, &gpu);
+        assert!(pointwise(&wide, &on(&x, &gpu)).is_none(), "a 3x3 is not pointwise");
+    }
+
+    #[test]
+    fn norm_softmax_and_gelu_equal_the_cpus() {
+        let Some(gpu) = gpu() else { return };
+        for width in [7, 96, 1152] {
+            let (x, w, b) = (normal([2, 19, width]) * 3.0, normal([width]), normal([width]));
+            let got = norm(&on(&x, &gpu), &on(&w, &gpu), &on(&b, &gpu), EPS_DEFAULT);
+            close("a norm", got, layer_norm(x, w, Some(b), EPS_DEFAULT));
+        }
+        let turned = normal([2, 19, 24]);
+        let one = Tensor::<1>::ones([19], &Device::flex());
+        let got = norm(&on(&turned, &gpu).swap_dims(1, 2), &on(&one, &gpu), &on(&one, &gpu), 1e-6);
+        let want = layer_norm(turned.swap_dims(1, 2), one.clone(), Some(one), 1e-6);
+        close("a norm of columns", got, want);
+        for n in [5, 300, 5000] {
+            let (x, b) = (normal([1, 2, 9, n]) * 4.0, normal([1, 1, 1, n]) * -30.0);
+            close("a softmax", softmax(&on(&x, &gpu), None), activation::softmax(x.clone(), 3));
+            let got = softmax(&on(&x, &gpu), Some(&on(&b, &gpu)));
+            close("a softmax of some", got, activation::softmax(x + b, 3));
+        }
+        let x = normal([3, 1000]) * 3.0;
+        close("GELU", gelu(&on(&x, &gpu)), activation::gelu(x));
+    }
+
+    #[test]
+    fn attention_on_the_gpu_equals_the_cpus_and_gradients_are_left_to_burn() {
+        let Some(gpu) = gpu() else { return };
+        let (q, k, v) = (normal([2, 2, 33, 16]), normal([2, 2, 70, 16]), normal([2, 2, 70, 12]));
+        let bias = normal([1, 1, 1, 70]).lower_elem(0.0).float() * -1e4;
+        for bias in [None, Some(bias)] {
+            let want = attend_where(q.clone(), k.clone(), v.clone(), bias.clone());
+            let bias = bias.map(|bias| on(&bias, &gpu));
+            let got = attend_where(on(&q, &gpu), on(&k, &gpu), on(&v, &gpu), bias);
+            close("attention", Some(got), want);
+        }
+        let learning = on(&q, &gpu.autodiff());
+        assert!(softmax(&learning, None).is_none() && gelu(&learning).is_none());
+        assert!(gelu(&q).is_none(), "the CPU has kernels of its own");
+    }
+}

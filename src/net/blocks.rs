@@ -47,8 +47,17 @@ impl Linear {
 
     /// `[..., d_input]` to `[..., d_output]`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        let (weight, bias) = (self.weight.val(), self.bias.val());
-        gpu::linear(&x, &weight, &bias).unwrap_or_else(|| linear(x, weight.transpose(), Some(bias)))
+        self.on_gpu(&x, None)
+            .unwrap_or_else(|| linear(x, self.weight.val().transpose(), Some(self.bias.val())))
+    }
+
+    /// As [`Self::forward`], and an activation.
+    pub fn forward_then<const D: usize>(&self, x: Tensor<D>, then: Activation) -> Tensor<D> {
+        self.on_gpu(&x, Some(then)).unwrap_or_else(|| then.of(self.forward(x)))
+    }
+
+    fn on_gpu<const D: usize>(&self, x: &Tensor<D>, then: Option<Activation>) -> Option<Tensor<D>> {
+        gpu::linear(x, &self.weight.val(), &self.bias.val(), then)
     }
 }
 
@@ -203,12 +212,22 @@ impl Deconv2x2 {
 }
 
 /// What stands between the layers of an [`Mlp`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Activation {
     /// max(x, 0): decoder MLP, heads, memory attention, pointers.
     Relu,
     /// Exact (erf) GELU: Hiera.
     Gelu,
+}
+
+impl Activation {
+    /// The same number of numbers, each by itself.
+    fn of<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
+        match self {
+            Self::Relu => relu(x),
+            Self::Gelu => gelu(x),
+        }
+    }
 }
 
 /// Linear layers with an activation between them (`sam2_utils.MLP`, keys `layers.i`).
@@ -230,13 +249,11 @@ impl Mlp {
     /// `[..., widths[0]]` to `[..., widths[last]]`; nothing follows the last layer.
     pub fn forward<const D: usize>(&self, mut x: Tensor<D>) -> Tensor<D> {
         for (i, layer) in self.layers.iter().enumerate() {
-            if i > 0 {
-                x = match self.activation {
-                    Activation::Relu => relu(x),
-                    Activation::Gelu => gelu(x),
-                };
-            }
-            x = layer.forward(x);
+            x = if i + 1 < self.layers.len() {
+                layer.forward_then(x, self.activation)
+            } else {
+                layer.forward(x)
+            };
         }
         x
     }
@@ -302,12 +319,15 @@ pub fn attend_where(
     let [b, heads, n_q, d] = q.dims();
     let n_k = k.dims()[2];
     let scale = 1.0 / (d as f64).sqrt();
+    if let Some(read) = gpu::attention([&q, &k, &v], bias.as_ref(), scale as f32) {
+        return read;
+    }
     if q.device().is_autodiff() {
         return plain_attention(q, k, v, bias, scale);
     }
     // Burn's fused kernel runs one (batch, head) per core and must not be used for a single one.
-    let one = |q: Tensor<4>, k, v| {
-        if bias.is_some() || b * heads == 1 && n_q * n_k > 1 << 14 || gpu::takes(&q) {
+    let one = |q, k, v| {
+        if bias.is_some() || b * heads == 1 && n_q * n_k > 1 << 14 {
             plain_attention(q, k, v, bias.clone(), scale)
         } else {
             let options = AttentionModuleOptions { scale: Some(scale), ..Default::default() };
@@ -332,11 +352,7 @@ fn plain_attention(
     bias: Option<Tensor<4>>,
     scale: f64,
 ) -> Tensor<4> {
-    let k = k.transpose();
-    let scores = gpu::product(&q, &k, None, scale as f32).unwrap_or_else(|| (q * scale).matmul(k));
-    if let Some(weights) = gpu::softmax(&scores, bias.as_ref()) {
-        return product(weights, v);
-    }
+    let scores = product(q * scale, k.transpose());
     let scores = match bias {
         Some(bias) => scores + bias,
         None => scores,
@@ -346,7 +362,7 @@ fn plain_attention(
 
 /// The matrix product of the last two axes.
 pub(super) fn product<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
-    gpu::product(&a, &b, None, 1.0).unwrap_or_else(|| a.matmul(b))
+    gpu::product(&a, &b).unwrap_or_else(|| a.matmul(b))
 }
 
 /// A tensor from numbers computed on the CPU.

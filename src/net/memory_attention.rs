@@ -9,15 +9,14 @@ use std::cell::OnceCell;
 
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig};
-use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
 use super::blocks::{
-    EPS_DEFAULT, LayerNorm, Linear, attend_where, from_tokens, join_heads, sine_pe_2d, split_heads,
-    to_tokens,
+    Activation, EPS_DEFAULT, LayerNorm, Linear, attend_where, from_tokens, join_heads, sine_pe_2d,
+    split_heads, to_tokens,
 };
-use super::cpu;
 use super::traffic::upload_once;
+use super::{cpu, gpu};
 
 /// Weight of the sine encoding added to the current frame's features.
 pub(super) const POS_AT_INPUT: f64 = 0.1;
@@ -168,7 +167,7 @@ impl MemoryAttentionLayer {
         let y = self.norm2.forward(x.clone());
         let y = self.cross_attn_image.forward(y, [keys, values], rope, n_ptr_tokens, bias);
         let x = x + self.dropout.forward(y);
-        let y = relu(self.linear1.forward(self.norm3.forward(x.clone())));
+        let y = self.linear1.forward_then(self.norm3.forward(x.clone()), Activation::Relu);
         let y = self.linear2.forward(self.dropout.forward(y));
         x + self.dropout.forward(y)
     }
@@ -266,6 +265,9 @@ impl AxialRope {
     /// The result holds the even channels first, then the odd ones: a score is a sum over channels, so any order does
     /// as long as queries and keys share it, and putting the pairs back together would only cost time.
     pub fn turn(&self, x: Tensor<3>, unturned: usize) -> Tensor<3> {
+        if let Some(turned) = gpu::turn(&x, [&self.cos, &self.sin], unturned) {
+            return turned;
+        }
         let [b, n, d] = x.dims();
         let [_, tokens, half] = self.cos.dims();
         let frames = (n - unturned) / tokens;

@@ -9,7 +9,7 @@ use burn::module::{Initializer, Module, Param};
 use burn::nn::conv::Conv2d;
 use burn::tensor::{Device, Tensor};
 
-use super::blocks::{LayerNorm2d, Linear, conv, convolved, gelu, nchw, nhwc};
+use super::blocks::{Activation, LayerNorm2d, Linear, conv, convolved, gelu, nchw, nhwc};
 use super::cpu;
 
 /// Channels after each of the four halvings of the mask; the same in every SAM 2.1 whatever its width.
@@ -169,7 +169,7 @@ impl CxBlock {
     /// `[B, d, h, w]` to the same shape.
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let y = nhwc(self.norm.forward(self.dwconv.forward(x.clone())));
-        let y = self.pwconv2.forward(gelu(self.pwconv1.forward(y)));
+        let y = self.pwconv2.forward(self.pwconv1.forward_then(y, Activation::Gelu));
         let y = y * self.gamma.val().reshape([1, 1, 1, -1]);
         x + nchw(y)
     }

@@ -3,20 +3,13 @@
 use burn::nn::conv::Conv2d;
 use burn::tensor::{Device, Tensor};
 
+use super::blocks::Activation;
+
 pub(super) fn is_one(_: &Device) -> bool {
     false
 }
 
-pub(super) fn takes<const D: usize>(_: &Tensor<D>) -> bool {
-    false
-}
-
-pub(super) fn product<const D: usize>(
-    _: &Tensor<D>,
-    _: &Tensor<D>,
-    _: Option<&Tensor<1>>,
-    _: f32,
-) -> Option<Tensor<D>> {
+pub(super) fn product<const D: usize>(_: &Tensor<D>, _: &Tensor<D>) -> Option<Tensor<D>> {
     None
 }
 
@@ -24,6 +17,7 @@ pub(super) fn linear<const D: usize>(
     _: &Tensor<D>,
     _: &Tensor<2>,
     _: &Tensor<1>,
+    _: Option<Activation>,
 ) -> Option<Tensor<D>> {
     None
 }
@@ -41,7 +35,11 @@ pub(super) fn norm<const D: usize>(
     None
 }
 
-pub(super) fn softmax(_: &Tensor<4>, _: Option<&Tensor<4>>) -> Option<Tensor<4>> {
+pub(super) fn attention(_: [&Tensor<4>; 3], _: Option<&Tensor<4>>, _: f32) -> Option<Tensor<4>> {
+    None
+}
+
+pub(super) fn turn(_: &Tensor<3>, _: [&Tensor<3>; 2], _: usize) -> Option<Tensor<3>> {
     None
 }
 

@@ -1,4 +1,4 @@
-//! What the network computes most of on a GPU, as kernels of our own: products, norms, softmax, GELU.
+//! What the network computes most of on a GPU, as kernels of our own: products, attention, norms, GELU, rotary encoding.
 //!
 //! Burn's products come in dozens of variants of 90 kB of shader each, which every process compiles on one core: on an
 //! H100 that was most of the 38 to 140 s before the first mask. Here one product serves every shape, by strides, in two tile
@@ -8,14 +8,16 @@
 //! What decides whether this folder is right: every function equals Burn's on the CPU at shapes that no tile divides, turned
 //! and broadcast (the tests below), and so the reference (`net_gpu_agrees_with_the_reference`).
 
+mod attention;
 mod product;
 mod rows;
 
 use burn::tensor::{DType, Device, Tensor};
 use burn_wgpu::{CubeBackend, CubeTensor};
 
+pub(super) use attention::attention;
 pub(super) use product::{linear, pointwise, product};
-pub(super) use rows::{gelu, norm, softmax};
+pub(super) use rows::{gelu, norm, turn};
 
 /// The tensor as the GPU's runtime holds it; nothing where it is elsewhere or follows gradients.
 fn held<const D: usize>(x: &Tensor<D>) -> Option<CubeTensor> {
@@ -25,12 +27,7 @@ fn held<const D: usize>(x: &Tensor<D>) -> Option<CubeTensor> {
 
 /// Whether tensors of this device are computed with here.
 pub(super) fn is_one(device: &Device) -> bool {
-    !device.is_autodiff() && takes(&Tensor::<1>::empty([1], device))
-}
-
-/// Whether the functions here compute with it.
-pub(super) fn takes<const D: usize>(x: &Tensor<D>) -> bool {
-    held(x).is_some()
+    !device.is_autodiff() && held(&Tensor::<1>::empty([1], device)).is_some()
 }
 
 /// As [`held`], with its numbers one after another in single precision.
@@ -39,11 +36,11 @@ fn in_order<const D: usize>(x: &Tensor<D>) -> Option<CubeTensor> {
 }
 
 /// Room for a tensor of this shape beside `like`.
-fn room(like: &CubeTensor, shape: &[usize]) -> CubeTensor {
+fn room(like: &CubeTensor, shape: &[usize], dtype: DType) -> CubeTensor {
     let numbers: usize = shape.iter().product();
-    let handle = like.client.empty(numbers * like.dtype.size());
+    let handle = like.client.empty(numbers * dtype.size());
     let (client, device) = (like.client.clone(), like.device.clone());
-    CubeTensor::new_contiguous(client, device, shape.to_vec().into(), handle, like.dtype)
+    CubeTensor::new_contiguous(client, device, shape.to_vec().into(), handle, dtype)
 }
 
 fn back<const D: usize>(x: CubeTensor) -> Tensor<D> {
@@ -53,8 +50,9 @@ fn back<const D: usize>(x: CubeTensor) -> Tensor<D> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::blocks::{EPS_DEFAULT, attend_where, conv, convolved};
+    use crate::net::blocks::{Activation, EPS_DEFAULT, attend_where, conv, convolved};
     use crate::net::device::{self, DeviceWant};
+    use crate::net::memory_attention::AxialRope;
     use burn::tensor::Distribution;
     use burn::tensor::activation;
     use burn::tensor::module::{layer_norm, linear as burns_linear};
@@ -101,20 +99,33 @@ mod tests {
             ([2, 3, 65, 64, 31], false, true),
             ([1, 2, 5, 130, 256], true, true),
             ([1, 1, 1100, 1030, 40], true, false),
+            // Summed in parts.
+            ([1, 2, 40, 30, 5000], false, false),
         ] {
             let what = format!("{o} x {h} x {m} x {n} x {k}, {turn_a} {turn_b}");
             let (a, b) = (normal([o, h, m, k]), normal([o, h, k, n]));
             let place = |x: &Tensor<4>, turn| if turn { turned_on(x, &gpu) } else { on(x, &gpu) };
-            let got = product(&place(&a, turn_a), &place(&b, turn_b), None, 0.5);
-            close(&what, got, a.matmul(b) * 0.5);
+            let got = product(&place(&a, turn_a), &place(&b, turn_b));
+            close(&what, got, a.matmul(b));
         }
         // One right side for all, and a bias.
         let (x, w, b) = (normal([2, 37, 90]), normal([70, 90]), normal([70]));
-        let got = linear(&on(&x, &gpu), &on(&w, &gpu), &on(&b, &gpu));
-        close("a linear layer", got, burns_linear(x, w.transpose(), Some(b)));
+        let want = burns_linear(x.clone(), w.clone().transpose(), Some(b.clone()));
+        for (then, want) in [
+            (None, want.clone()),
+            (Some(Activation::Relu), activation::relu(want.clone())),
+            (Some(Activation::Gelu), activation::gelu(want)),
+        ] {
+            let got = linear(&on(&x, &gpu), &on(&w, &gpu), &on(&b, &gpu), then);
+            close("a linear layer", got, want);
+        }
+        let (x, w, b) = (normal([3, 1100]), normal([20, 1100]), normal([20]));
+        let got = linear(&on(&x, &gpu), &on(&w, &gpu), &on(&b, &gpu), Some(Activation::Relu));
+        let want = activation::relu(burns_linear(x, w.transpose(), Some(b)));
+        close("a long linear layer", got, want);
         let (a, b) = (normal([3, 1, 20, 8]), normal([3, 4, 8, 30]));
         let spread = on(&a, &gpu).expand([3, 4, 20, 8]);
-        close("a broadcast", product(&spread, &on(&b, &gpu), None, 1.0), a.matmul(b));
+        close("a broadcast", product(&spread, &on(&b, &gpu)), a.matmul(b));
     }
 
     #[test]
@@ -132,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn norm_softmax_and_gelu_equal_the_cpus() {
+    fn norm_softmax_gelu_and_turns_equal_the_cpus() {
         let Some(gpu) = gpu() else { return };
         for width in [7, 96, 1152] {
             let (x, w, b) = (normal([2, 19, width]) * 3.0, normal([width]), normal([width]));
@@ -146,12 +157,20 @@ mod tests {
         close("a norm of columns", got, want);
         for n in [5, 300, 5000] {
             let (x, b) = (normal([1, 2, 9, n]) * 4.0, normal([1, 1, 1, n]) * -30.0);
-            close("a softmax", softmax(&on(&x, &gpu), None), activation::softmax(x.clone(), 3));
-            let got = softmax(&on(&x, &gpu), Some(&on(&b, &gpu)));
+            let got = rows::softmax(held(&on(&x, &gpu)).unwrap(), None).map(back);
+            close("a softmax", got, activation::softmax(x.clone(), 3));
+            let got = rows::softmax(held(&on(&x, &gpu)).unwrap(), held(&on(&b, &gpu))).map(back);
             close("a softmax of some", got, activation::softmax(x + b, 3));
         }
         let x = normal([3, 1000]) * 3.0;
         close("GELU", gelu(&on(&x, &gpu)), activation::gelu(x));
+        // Two remembered frames of 5 x 3 and four pointers.
+        let x = normal([2, 34, 16]);
+        let [here, there] = [Device::flex(), gpu.clone()].map(|device| {
+            let rope = AxialRope::new(16, [5, 3], 1e4, &device);
+            rope.turn(on(&x, &device), 4)
+        });
+        close("a rotary encoding", Some(there), here);
     }
 
     #[test]
@@ -166,7 +185,7 @@ mod tests {
             close("attention", Some(got), want);
         }
         let learning = on(&q, &gpu.autodiff());
-        assert!(softmax(&learning, None).is_none() && gelu(&learning).is_none());
+        assert!(attention([&learning; 3], None, 1.0).is_none() && gelu(&learning).is_none());
         assert!(gelu(&q).is_none(), "the CPU has kernels of its own");
     }
 }

@@ -9,7 +9,9 @@ use burn::tensor::{DType, Tensor, f16};
 use burn_wgpu::CubeTensor;
 use cubecl::prelude::*;
 
+use super::rows::{THREADS, cubes_of, gelu_of};
 use super::{back, held, room};
+use crate::net::blocks::Activation;
 
 /// Steps in memory from one matrix, head, row and column to the next.
 #[derive(CubeLaunch, CubeType, Clone, Copy)]
@@ -33,17 +35,67 @@ struct Tile {
     turned_a: bool,
     /// The right side lies column by column.
     turned_b: bool,
+    /// What is done with a finished sum.
+    last: Last,
+}
+
+/// What is done with a finished sum.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+struct Last {
     /// A number is added to each column.
     bias: bool,
+    /// What follows.
+    then: Option<Activation>,
+}
+
+/// Four neighbours.
+type Four = Vector<f32, Const<4>>;
+
+#[cube]
+fn finished<F: Float>(sum: f32, bias: &[F], col: u32, #[comptime] last: Last) -> f32 {
+    let mut value = sum;
+    if comptime!(last.bias) {
+        value += f32::cast_from(bias[col as usize]);
+    }
+    if comptime!(last.then == Some(Activation::Relu)) {
+        value = max(value, 0.0f32);
+    }
+    if comptime!(last.then == Some(Activation::Gelu)) {
+        value = gelu_of(value);
+    }
+    value
+}
+
+/// Four neighbours across the sums, of one place along them; zeros beyond the edges.
+#[cube]
+fn four_of<F: Float>(
+    from: &[F],
+    base: u32,
+    line: u32,
+    lines: u32,
+    line_step: u32,
+    at: u32,
+    end: u32,
+    at_step: u32,
+) -> Four {
+    let mut four = Four::new(0.0f32);
+    #[unroll]
+    for i in 0..4u32 {
+        if line + i < lines && at < end {
+            let place = base + (line + i) * line_step + at * at_step;
+            four.insert(comptime!(i as usize), f32::cast_from(from[place as usize]));
+        }
+    }
+    four
 }
 
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments, clippy::manual_div_ceil)]
-fn product_kernel<F: Float>(
+fn product_kernel<F: Float, O: Float>(
     a: &[F],
     b: &[F],
     bias: &[F],
-    out: &mut [F],
+    out: &mut [O],
     at_a: Layout,
     at_b: Layout,
     at_out: Layout,
@@ -51,6 +103,9 @@ fn product_kernel<F: Float>(
     n: u32,
     k: u32,
     heads: u32,
+    parts: u32,
+    part_k: u32,
+    part_step: u32,
     scale: f32,
     #[comptime] tile: Tile,
 ) {
@@ -59,105 +114,150 @@ fn product_kernel<F: Float>(
     let own = tile.own;
     let across = comptime!(side / own);
     let threads = comptime!(across * across);
-    let loads = comptime!(side * depth / threads);
+    let fours = comptime!(side / 4);
+    let loads = comptime!(fours * depth / threads);
     let groups = comptime!(own / 4);
-    // Off the multiples of the banks, and still a multiple of four.
-    let pitch = comptime!(side + 4);
+    // Off the multiples of the banks.
+    let pitch = comptime!(fours + 1);
 
-    let mut part_a = Shared::<[f32]>::new_slice(comptime!((pitch * depth) as usize));
-    let mut part_b = Shared::<[f32]>::new_slice(comptime!((pitch * depth) as usize));
-    let mut sums = Array::<f32>::new(comptime!((own * own) as usize));
+    let mut part_a = Shared::<[Four]>::new_slice(comptime!((pitch * depth) as usize));
+    let mut part_b = Shared::<[Four]>::new_slice(comptime!((pitch * depth) as usize));
+    let mut sums = Array::<Four>::new(comptime!((own * groups) as usize));
     #[unroll]
-    for i in 0..comptime!((own * own) as usize) {
-        sums[i] = 0.0;
+    for i in 0..comptime!((own * groups) as usize) {
+        sums[i] = Four::new(0.0f32);
     }
-    let mut some_a = Array::<f32>::new(comptime!(own as usize));
-    let mut some_b = Array::<f32>::new(comptime!(own as usize));
+    let mut next_a = Array::<Four>::new(comptime!(loads as usize));
+    let mut next_b = Array::<Four>::new(comptime!(loads as usize));
+    let mut some_a = Array::<Four>::new(comptime!(groups as usize));
+    let mut some_b = Array::<Four>::new(comptime!(groups as usize));
 
     let first_row = CUBE_POS_Y * side;
     let first_col = CUBE_POS_X * side;
-    let outer = CUBE_POS_Z / heads;
-    let head = CUBE_POS_Z % heads;
+    let part = CUBE_POS_Z % parts;
+    let batch = CUBE_POS_Z / parts;
+    let outer = batch / heads;
+    let head = batch % heads;
     let from_a = outer * at_a.outer + head * at_a.head;
     let from_b = outer * at_b.outer + head * at_b.head;
     let x = UNIT_POS % across;
     let y = UNIT_POS / across;
 
-    let steps = (k + depth - 1) / depth;
-    for step in 0..steps {
-        let first = step * depth;
-        #[unroll]
-        for i in 0..loads {
-            let at = UNIT_POS + i * threads;
-            let mut row = at / depth;
-            let mut d = at % depth;
-            if comptime!(tile.turned_a) {
-                row = at % side;
-                d = at / side;
+    let begin = part * part_k;
+    let end = min(k, begin + part_k);
+    let steps = (end - begin + depth - 1) / depth;
+    // The first piece is on its way before the loop, each next one during the sums of the one before.
+    for step in 0..steps + 1 {
+        if step > 0 {
+            #[unroll]
+            for i in 0..loads {
+                let at = UNIT_POS + i * threads;
+                let mut four = at / depth;
+                let mut d = at % depth;
+                if comptime!(tile.turned_a) {
+                    four = at % fours;
+                    d = at / fours;
+                }
+                part_a[(d * pitch + four) as usize] = next_a[comptime!(i as usize)];
+                let mut four = at % fours;
+                let mut d = at / fours;
+                if comptime!(tile.turned_b) {
+                    four = at / depth;
+                    d = at % depth;
+                }
+                part_b[(d * pitch + four) as usize] = next_b[comptime!(i as usize)];
             }
-            let mut value = 0.0f32;
-            if first_row + row < m && first + d < k {
-                let place = from_a + (first_row + row) * at_a.row + (first + d) * at_a.col;
-                value = f32::cast_from(a[place as usize]);
-            }
-            part_a[(d * pitch + row) as usize] = value;
-
-            let mut col = at % side;
-            let mut e = at / side;
-            if comptime!(tile.turned_b) {
-                col = at / depth;
-                e = at % depth;
-            }
-            let mut value = 0.0f32;
-            if first_col + col < n && first + e < k {
-                let place = from_b + (first + e) * at_b.row + (first_col + col) * at_b.col;
-                value = f32::cast_from(b[place as usize]);
-            }
-            part_b[(e * pitch + col) as usize] = value;
         }
         sync_cube();
-        for d in 0..depth {
+        if step < steps {
+            let first = begin + step * depth;
             #[unroll]
-            for g in 0..groups {
-                #[unroll]
-                for i in 0..4u32 {
-                    let here = d * pitch + g * (across * 4) + i;
-                    some_a[comptime!((g * 4 + i) as usize)] = part_a[(here + y * 4) as usize];
-                    some_b[comptime!((g * 4 + i) as usize)] = part_b[(here + x * 4) as usize];
+            for i in 0..loads {
+                let at = UNIT_POS + i * threads;
+                let mut four = at / depth;
+                let mut d = at % depth;
+                if comptime!(tile.turned_a) {
+                    four = at % fours;
+                    d = at / fours;
                 }
+                next_a[comptime!(i as usize)] =
+                    four_of(a, from_a, first_row + four * 4, m, at_a.row, first + d, end, at_a.col);
+                let mut four = at % fours;
+                let mut d = at / fours;
+                if comptime!(tile.turned_b) {
+                    four = at / depth;
+                    d = at % depth;
+                }
+                next_b[comptime!(i as usize)] =
+                    four_of(b, from_b, first_col + four * 4, n, at_b.col, first + d, end, at_b.row);
             }
-            #[unroll]
-            for i in 0..own {
+        }
+        if step > 0 {
+            for d in 0..depth {
                 #[unroll]
-                for j in 0..own {
-                    sums[comptime!((i * own + j) as usize)] +=
-                        some_a[comptime!(i as usize)] * some_b[comptime!(j as usize)];
+                for g in 0..groups {
+                    let here = d * pitch + g * across;
+                    some_a[comptime!(g as usize)] = part_a[(here + y) as usize];
+                    some_b[comptime!(g as usize)] = part_b[(here + x) as usize];
+                }
+                #[unroll]
+                for i in 0..own {
+                    let one =
+                        some_a[comptime!((i / 4) as usize)].extract(comptime!((i % 4) as usize));
+                    #[unroll]
+                    for g in 0..groups {
+                        sums[comptime!((i * groups + g) as usize)] +=
+                            Four::new(one) * some_b[comptime!(g as usize)];
+                    }
                 }
             }
         }
         sync_cube();
     }
 
-    let to = outer * at_out.outer + head * at_out.head;
+    let to = part * part_step + outer * at_out.outer + head * at_out.head;
     #[unroll]
     for i in 0..own {
         let row = first_row + comptime!(i / 4) * (across * 4) + y * 4 + comptime!(i % 4);
         #[unroll]
-        for j in 0..own {
-            let col = first_col + comptime!(j / 4) * (across * 4) + x * 4 + comptime!(j % 4);
-            if row < m && col < n {
-                let mut value = sums[comptime!((i * own + j) as usize)] * scale;
-                if comptime!(tile.bias) {
-                    value += f32::cast_from(bias[col as usize]);
+        for g in 0..groups {
+            let four = sums[comptime!((i * groups + g) as usize)];
+            #[unroll]
+            for j in 0..4u32 {
+                let col = first_col + g * (across * 4) + x * 4 + j;
+                if row < m && col < n {
+                    let sum = four.extract(comptime!(j as usize)) * scale;
+                    let value = finished::<F>(sum, bias, col, tile.last);
+                    out[(to + row * at_out.row + col * at_out.col) as usize] = O::cast_from(value);
                 }
-                out[(to + row * at_out.row + col * at_out.col) as usize] = F::cast_from(value);
             }
         }
     }
 }
 
+/// Adds up what was summed in parts: `[parts, count]` to `[count]`, rows of `n`.
+#[cube(launch_unchecked)]
+fn parts_kernel<F: Float>(
+    sums: &[f32],
+    bias: &[F],
+    out: &mut [F],
+    parts: u32,
+    count: u32,
+    n: u32,
+    #[comptime] last: Last,
+) {
+    let at = (CUBE_POS_Y * CUBE_COUNT_X + CUBE_POS_X) * CUBE_DIM_X + UNIT_POS;
+    if at < count {
+        let mut sum = 0.0f32;
+        for part in 0..parts {
+            sum += sums[(part * count + at) as usize];
+        }
+        out[at as usize] = F::cast_from(finished::<F>(sum, bias, at % n, last));
+    }
+}
+
 /// A matrix in memory: batches `[outer, head]`, then rows and columns.
-struct Matrices {
+pub(super) struct Matrices {
     held: CubeTensor,
     shape: [usize; 4],
     steps: [usize; 4],
@@ -165,10 +265,14 @@ struct Matrices {
 
 impl Matrices {
     /// The last two axes are rows and columns, the two before them heads and batches.
-    fn of<const D: usize>(x: &Tensor<D>) -> Option<Self> {
-        let held = held(x)?;
+    pub(super) fn of<const D: usize>(x: &Tensor<D>) -> Option<Self> {
+        Self::with(held(x)?)
+    }
+
+    /// As [`Self::of`].
+    pub(super) fn with(held: CubeTensor) -> Option<Self> {
         let (mut shape, mut steps) = ([1; 4], [0; 4]);
-        let missing = 4usize.checked_sub(D)?;
+        let missing = 4usize.checked_sub(held.meta.shape().num_dims())?;
         for (axis, (size, step)) in
             held.meta.shape().iter().zip(held.meta.strides().iter()).enumerate()
         {
@@ -179,7 +283,7 @@ impl Matrices {
     }
 
     /// Turned round: columns as rows.
-    fn turned(mut self) -> Self {
+    pub(super) fn turned(mut self) -> Self {
         self.shape.swap(2, 3);
         self.steps.swap(2, 3);
         self
@@ -201,99 +305,138 @@ impl Matrices {
     }
 }
 
-/// `a b * scale + bias` in the shape `[outer, heads, m, n]`; `bias` is added to each row.
-fn multiplied(
-    a: Matrices,
-    b: Matrices,
-    bias: Option<CubeTensor>,
-    scale: f32,
-) -> Option<CubeTensor> {
+/// What a product is asked for beside its sides.
+#[derive(Default)]
+pub(super) struct Asked {
+    /// Factor of the sums; 1 where it is `None`.
+    pub(super) scale: Option<f32>,
+    /// Added to each row.
+    pub(super) bias: Option<CubeTensor>,
+    /// What follows.
+    pub(super) then: Option<Activation>,
+}
+
+/// Length of the piece of the sums in fast memory at a time.
+const DEPTH: u32 = 16;
+/// Workgroups that keep a large card busy; longer sums are taken apart until there are as many.
+const BUSY: usize = 256;
+/// Shortest part of a sum worth a workgroup.
+const SHORTEST: usize = 256;
+
+/// Side of a tile, what a thread makes of it, and in how many parts the sums are taken.
+fn shares(batches: usize, [m, n, k]: [usize; 3]) -> (u32, u32, usize) {
+    let tiles = |side: usize| m.div_ceil(side) * n.div_ceil(side) * batches;
+    let parts = |side: usize| (BUSY / tiles(side)).min(k / SHORTEST).max(1);
+    // Large tiles read less, but leave most of the card idle where there are few of them.
+    if m >= 128 && n >= 96 && tiles(128) * parts(128) >= BUSY / 2 {
+        (128, 8, parts(128))
+    } else {
+        (64, 4, parts(64))
+    }
+}
+
+/// `a b` in the shape `[outer, heads, m, n]`, and what is asked of it.
+pub(super) fn multiplied(a: Matrices, b: Matrices, asked: Asked) -> Option<CubeTensor> {
     let ([m, k], n) = ([a.shape[2], a.shape[3]], b.shape[3]);
     let batches = [0, 1].map(|axis| a.shape[axis].max(b.shape[axis]));
     let dtype = a.held.dtype;
-    let alike = dtype == b.held.dtype && bias.as_ref().is_none_or(|bias| bias.dtype == dtype);
-    let limit = u16::MAX as usize;
+    let alike = dtype == b.held.dtype && asked.bias.as_ref().is_none_or(|bias| bias.dtype == dtype);
     if !alike || !matches!(dtype, DType::F32 | DType::F16) || k != b.shape[2] {
         return None;
     }
-    let out = room(&a.held, &[batches[0], batches[1], m, n]);
-    // Large tiles read less, but leave most of the card idle where there are few of them.
-    let large = m >= 128 && n >= 96 && m * n * batches[0] * batches[1] >= 1 << 20;
-    let [side, own] = if large { [128, 8] } else { [64, 4] };
+    let count = batches[0] * batches[1];
+    let (side, own, parts) = shares(count, [m, n, k]);
+    // Whole pieces each, and none of the parts empty.
+    let part_k = k.div_ceil(parts).next_multiple_of(DEPTH as usize);
+    let parts = k.div_ceil(part_k);
+    let last = Last { bias: asked.bias.is_some(), then: asked.then };
     let tile = Tile {
         side,
-        depth: 16,
+        depth: DEPTH,
         own,
         turned_a: a.by_columns(),
         turned_b: b.by_columns(),
-        bias: bias.is_some(),
+        last: if parts == 1 { last } else { Last::default() },
     };
-    let count = [n.div_ceil(side as usize), m.div_ceil(side as usize), batches[0] * batches[1]];
-    if count.iter().any(|count| *count > limit) {
-        return None;
-    }
-    let [x, y, z] = count.map(|count| count as u32);
-    let (at_a, at_b) = (a.layout(batches)?, b.layout(batches)?);
+    let cubes = [n.div_ceil(side as usize), m.div_ceil(side as usize), count * parts];
+    let [x, y, z] = cubes.map(|count| u16::try_from(count).map(u32::from));
     let wide = u32::try_from(m * n).ok()?;
-    let at_out = LayoutLaunch::new(wide.checked_mul(batches[1] as u32)?, wide, n as u32, 1);
+    let whole = u32::try_from(m * n * count * parts).ok()? / parts as u32;
+    let out = room(&a.held, &[batches[0], batches[1], m, n], dtype);
+    let made =
+        if parts == 1 { out.clone() } else { room(&a.held, &[parts, count, m, n], DType::F32) };
     let client = out.client.clone();
-    let added = bias.unwrap_or_else(|| b.held.clone());
-    let launch = match dtype {
-        DType::F16 => product_kernel::launch_unchecked::<f16>,
-        _ => product_kernel::launch_unchecked::<f32>,
+    let bias = asked.bias.unwrap_or_else(|| b.held.clone());
+    let launch = match (dtype, made.dtype) {
+        (DType::F16, DType::F16) => product_kernel::launch_unchecked::<f16, f16>,
+        (DType::F16, _) => product_kernel::launch_unchecked::<f16, f32>,
+        _ => product_kernel::launch_unchecked::<f32, f32>,
     };
     // SAFETY: indices stay below rows * columns of each operand, whose strides come with its memory.
     unsafe {
         launch(
             &client,
-            CubeCount::Static(x, y, z),
+            CubeCount::Static(x.ok()?, y.ok()?, z.ok()?),
             CubeDim::new_1d((side / own) * (side / own)),
-            a.held.into_buffer_arg(),
-            b.held.into_buffer_arg(),
-            added.into_buffer_arg(),
-            out.clone().into_buffer_arg(),
-            at_a,
-            at_b,
-            at_out,
+            a.held.clone().into_buffer_arg(),
+            b.held.clone().into_buffer_arg(),
+            bias.clone().into_buffer_arg(),
+            made.clone().into_buffer_arg(),
+            a.layout(batches)?,
+            b.layout(batches)?,
+            LayoutLaunch::new(wide * batches[1] as u32, wide, n as u32, 1),
             m as u32,
             n as u32,
             k as u32,
             batches[1] as u32,
-            scale,
+            parts as u32,
+            part_k as u32,
+            whole,
+            asked.scale.unwrap_or(1.0),
             tile,
         );
+        if parts > 1 {
+            let launch = match dtype {
+                DType::F16 => parts_kernel::launch_unchecked::<f16>,
+                _ => parts_kernel::launch_unchecked::<f32>,
+            };
+            launch(
+                &client,
+                cubes_of((whole as usize).div_ceil(THREADS as usize))?,
+                CubeDim::new_1d(THREADS),
+                made.into_buffer_arg(),
+                bias.into_buffer_arg(),
+                out.clone().into_buffer_arg(),
+                parts as u32,
+                whole,
+                n as u32,
+                last,
+            );
+        }
     }
     Some(out)
 }
 
-/// `a b * scale + bias`: `[.., m, k]` and `[.., k, n]` of two to four axes, the first ones equal or 1; `bias` `[n]`.
-pub(in crate::net) fn product<const D: usize>(
-    a: &Tensor<D>,
-    b: &Tensor<D>,
-    bias: Option<&Tensor<1>>,
-    scale: f32,
-) -> Option<Tensor<D>> {
-    let bias = match bias {
-        Some(bias) => Some(held(bias)?),
-        None => None,
-    };
-    let out = multiplied(Matrices::of(a)?, Matrices::of(b)?, bias, scale)?;
+/// `a b`: `[.., m, k]` and `[.., k, n]` of two to four axes, the first ones equal or 1.
+pub(in crate::net) fn product<const D: usize>(a: &Tensor<D>, b: &Tensor<D>) -> Option<Tensor<D>> {
+    let out = multiplied(Matrices::of(a)?, Matrices::of(b)?, Asked::default())?;
     let shape: [usize; 4] = out.meta.shape().iter().copied().collect::<Vec<_>>().try_into().ok()?;
     Some(back::<4>(out).reshape::<D, _>(<[usize; D]>::try_from(&shape[4 - D..]).ok()?))
 }
 
-/// `x Wᵀ + b`: `[.., k]`, `[n, k]` and `[n]` to `[.., n]`.
+/// `x Wᵀ + b`, and what follows: `[.., k]`, `[n, k]` and `[n]` to `[.., n]`.
 pub(in crate::net) fn linear<const D: usize>(
     x: &Tensor<D>,
     weight: &Tensor<2>,
     bias: &Tensor<1>,
+    then: Option<Activation>,
 ) -> Option<Tensor<D>> {
-    let bias = held(bias)?;
+    let asked = Asked { bias: Some(held(bias)?), then, ..Asked::default() };
     let mut shape = x.dims();
     let [n, k] = weight.dims();
     let rows = x.clone().reshape([shape.iter().product::<usize>() / k, k]);
     shape[D - 1] = n;
-    let out = multiplied(Matrices::of(&rows)?, Matrices::of(weight)?.turned(), Some(bias), 1.0)?;
+    let out = multiplied(Matrices::of(&rows)?, Matrices::of(weight)?.turned(), asked)?;
     Some(back::<4>(out).reshape(shape))
 }
 
@@ -304,16 +447,16 @@ pub(in crate::net) fn pointwise(conv: &Conv2d, x: &Tensor<4>) -> Option<Tensor<4
     if [kh, kw] != [1, 1] || conv.stride != [1, 1] || per_group != c {
         return None;
     }
-    let bias = held(&conv.bias.as_ref()?.val())?;
+    let asked = Asked { bias: Some(held(&conv.bias.as_ref()?.val())?), ..Asked::default() };
     let mut rows = Matrices::of(x)?;
     let [_, channel, row, col] = rows.steps;
-    if row != w * col {
-        rows = Matrices::of(&x.clone().reshape([b, 1, c, h * w]))?.turned();
-    } else {
+    if row == w * col {
         rows.shape = [b, 1, h * w, c];
         rows.steps = [rows.steps[0], 0, col, channel];
+    } else {
+        rows = Matrices::of(&x.clone().reshape([b, 1, c, h * w]))?.turned();
     }
     let weight = Matrices::of(&weight.reshape([n, c]))?.turned();
-    let out = multiplied(rows, weight, Some(bias), 1.0)?;
+    let out = multiplied(rows, weight, asked)?;
     Some(back::<4>(out).reshape([b, h, w, n]).permute([0, 3, 1, 2]))
 }

@@ -10,7 +10,7 @@ use cubecl::prelude::*;
 use super::{back, held, in_order, room};
 
 /// Threads of a workgroup.
-const THREADS: u32 = 256;
+pub(super) const THREADS: u32 = 256;
 /// Rows longer than this get a workgroup of their own.
 const LONG: usize = 512;
 
@@ -94,9 +94,9 @@ fn norm_kernel(
     }
 }
 
+/// In place: the numbers stay in memory once, however many there are.
 #[cube(launch_unchecked)]
 fn softmax_kernel(
-    x: &[f32],
     bias: &[f32],
     out: &mut [f32],
     rows: u32,
@@ -116,7 +116,7 @@ fn softmax_kernel(
     let mut most = f32::min_value();
     let mut c = lane;
     while c < end {
-        let mut value = x[(from + c) as usize];
+        let mut value = out[(from + c) as usize];
         if comptime!(biased) {
             value += bias[c as usize];
         }
@@ -127,7 +127,7 @@ fn softmax_kernel(
     let mut sum = 0.0f32;
     let mut c = lane;
     while c < end {
-        let mut value = x[(from + c) as usize] - most;
+        let mut value = out[(from + c) as usize] - most;
         if comptime!(biased) {
             value += bias[c as usize];
         }
@@ -144,18 +144,63 @@ fn softmax_kernel(
     }
 }
 
+/// x (erf(x / √2) + 1) / 2.
+#[cube]
+pub(super) fn gelu_of(value: f32) -> f32 {
+    let half = comptime!(std::f32::consts::FRAC_1_SQRT_2);
+    value * 0.5f32 * (Erf::erf(value * half) + 1.0f32)
+}
+
+/// Turns pairs of channels by the angles of their row and puts the first ones before the second ones; rows from `turned`
+/// on are only put in that order.
+#[cube(launch_unchecked)]
+#[allow(clippy::too_many_arguments)]
+fn turn_kernel(
+    x: &[f32],
+    cos: &[f32],
+    sin: &[f32],
+    out: &mut [f32],
+    count: u32,
+    rows: u32,
+    half: u32,
+    turned: u32,
+    tokens: u32,
+    batch_step: u32,
+    row_step: u32,
+    col_step: u32,
+) {
+    let at = (CUBE_POS_Y * CUBE_COUNT_X + CUBE_POS_X) * CUBE_DIM_X + UNIT_POS;
+    if at < count {
+        let j = at % half;
+        let line = at / half;
+        let row = line % rows;
+        let from = (line / rows) * batch_step + row * row_step + 2 * j * col_step;
+        let even = x[from as usize];
+        let odd = x[(from + col_step) as usize];
+        let to = line * 2 * half + j;
+        if row < turned {
+            let angle = (row % tokens) * half + j;
+            let c = cos[angle as usize];
+            let s = sin[angle as usize];
+            out[to as usize] = even * c - odd * s;
+            out[(to + half) as usize] = even * s + odd * c;
+        } else {
+            out[to as usize] = even;
+            out[(to + half) as usize] = odd;
+        }
+    }
+}
+
 #[cube(launch_unchecked)]
 fn gelu_kernel(x: &[f32], out: &mut [f32], count: u32) {
     let at = (CUBE_POS_Y * CUBE_COUNT_X + CUBE_POS_X) * CUBE_DIM_X + UNIT_POS;
     if at < count {
-        let value = x[at as usize];
-        let half = comptime!(std::f32::consts::FRAC_1_SQRT_2);
-        out[at as usize] = value * 0.5f32 * (Erf::erf(value * half) + 1.0f32);
+        out[at as usize] = gelu_of(x[at as usize]);
     }
 }
 
 /// Workgroups for so many, in two axes where one does not hold them.
-fn cubes(count: usize) -> Option<CubeCount> {
+pub(super) fn cubes_of(count: usize) -> Option<CubeCount> {
     let across = count.clamp(1, 1 << 15);
     let down = u16::try_from(count.div_ceil(across)).ok()?;
     Some(CubeCount::Static(across as u32, u32::from(down), 1))
@@ -164,7 +209,7 @@ fn cubes(count: usize) -> Option<CubeCount> {
 /// Threads for a row of this length, and workgroups for all.
 fn shares(rows: usize, width: usize) -> Option<(u32, CubeCount)> {
     let threads = if width > LONG { THREADS } else { 32 };
-    Some((threads, cubes(rows.div_ceil((THREADS / threads) as usize))?))
+    Some((threads, cubes_of(rows.div_ceil((THREADS / threads) as usize))?))
 }
 
 fn small(x: &CubeTensor) -> bool {
@@ -195,7 +240,7 @@ pub(in crate::net) fn norm<const D: usize>(
     let step = |axis: Option<usize>| axis.map_or(0, |axis| at[axis] as u32);
     let rows = shape.iter().product::<usize>() / width;
     let (threads, count) = shares(rows, width)?;
-    let out = room(&held_x, &shape);
+    let out = room(&held_x, &shape, held_x.dtype);
     let client = out.client.clone();
     // SAFETY: rows and columns stay within the tensor, whose strides come with its memory.
     unsafe {
@@ -220,33 +265,63 @@ pub(in crate::net) fn norm<const D: usize>(
     Some(back(out))
 }
 
-/// Softmax over the last axis, of `x + bias` where there is one (`[1, 1, 1, last]`).
-pub(in crate::net) fn softmax(x: &Tensor<4>, bias: Option<&Tensor<4>>) -> Option<Tensor<4>> {
-    let held = in_order(x).filter(small)?;
-    let bias = match bias {
-        Some(bias) => Some(in_order(bias)?),
-        None => None,
-    };
-    let [b, h, m, width] = x.dims();
-    let rows = b * h * m;
+/// Softmax over the last axis of numbers that nobody else holds, `[.., width]` in order; `bias` `[width]` is added first.
+pub(super) fn softmax(x: CubeTensor, bias: Option<CubeTensor>) -> Option<CubeTensor> {
+    let width = *x.meta.shape().last()?;
+    let rows = x.meta.num_elements() / width;
     let (threads, count) = shares(rows, width)?;
-    let out = room(&held, &[b, h, m, width]);
-    let client = out.client.clone();
+    let client = x.client.clone();
     let biased = bias.is_some();
-    let bias = bias.unwrap_or_else(|| held.clone());
+    let bias = bias.unwrap_or_else(|| x.clone());
     // SAFETY: rows and columns stay within the tensor, which lies in order.
     unsafe {
         softmax_kernel::launch_unchecked(
             &client,
             count,
             CubeDim::new_1d(THREADS),
-            held.into_buffer_arg(),
             bias.into_buffer_arg(),
-            out.clone().into_buffer_arg(),
+            x.clone().into_buffer_arg(),
             rows as u32,
             width as u32,
             threads,
             biased,
+        );
+    }
+    Some(x)
+}
+
+/// [`crate::net::memory_attention::AxialRope::turn`]: `x` `[B, n, d]`, angles `[1, tokens, d / 2]`, the last `unturned` rows
+/// as they are.
+pub(in crate::net) fn turn(
+    x: &Tensor<3>,
+    [cos, sin]: [&Tensor<3>; 2],
+    unturned: usize,
+) -> Option<Tensor<3>> {
+    let ([b, n, d], [_, tokens, half]) = (x.dims(), cos.dims());
+    let x = held(x).filter(small)?;
+    let (cos, sin) = (in_order(cos)?, in_order(sin)?);
+    let steps: Vec<u32> = x.meta.strides().iter().map(|step| *step as u32).collect();
+    let count = b * n * half;
+    let out = room(&x, &[b, n, d], x.dtype);
+    let client = out.client.clone();
+    // SAFETY: one pair in, one pair out, below their count; angles repeat within their rows.
+    unsafe {
+        turn_kernel::launch_unchecked(
+            &client,
+            cubes_of(count.div_ceil(THREADS as usize))?,
+            CubeDim::new_1d(THREADS),
+            x.into_buffer_arg(),
+            cos.into_buffer_arg(),
+            sin.into_buffer_arg(),
+            out.clone().into_buffer_arg(),
+            count as u32,
+            n as u32,
+            half as u32,
+            (n - unturned) as u32,
+            tokens as u32,
+            steps[0],
+            steps[1],
+            steps[2],
         );
     }
     Some(back(out))
@@ -258,14 +333,14 @@ pub(in crate::net) fn gelu<const D: usize>(x: &Tensor<D>) -> Option<Tensor<D>> {
     // Numbers that fill their memory without gaps, in whatever order, may keep it.
     let held = if held.is_contiguous_buffer() { held } else { in_order(&whole(x))? };
     let count = held.meta.num_elements();
-    let mut out = room(&held, &x.dims());
+    let mut out = room(&held, &x.dims(), held.dtype);
     out.meta = held.meta.clone();
     let client = out.client.clone();
     // SAFETY: one number in, one out, below their count.
     unsafe {
         gelu_kernel::launch_unchecked(
             &client,
-            cubes(count.div_ceil(THREADS as usize))?,
+            cubes_of(count.div_ceil(THREADS as usize))?,
             CubeDim::new_1d(THREADS),
             held.into_buffer_arg(),
             out.clone().into_buffer_arg(),

@@ -56,8 +56,14 @@ impl Linear {
         self.on_gpu(&x, Some(then)).unwrap_or_else(|| then.of(self.forward(x)))
     }
 
+    /// `to` and the answer of [`Self::forward`].
+    pub fn added_to<const D: usize>(&self, to: Tensor<D>, x: Tensor<D>) -> Tensor<D> {
+        gpu::linear(&x, &self.weight.val(), &self.bias.val(), None, Some(&to))
+            .unwrap_or_else(|| to + self.forward(x))
+    }
+
     fn on_gpu<const D: usize>(&self, x: &Tensor<D>, then: Option<Activation>) -> Option<Tensor<D>> {
-        gpu::linear(x, &self.weight.val(), &self.bias.val(), then)
+        gpu::linear(x, &self.weight.val(), &self.bias.val(), then, None)
     }
 }
 
@@ -247,15 +253,19 @@ impl Mlp {
     }
 
     /// `[..., widths[0]]` to `[..., widths[last]]`; nothing follows the last layer.
-    pub fn forward<const D: usize>(&self, mut x: Tensor<D>) -> Tensor<D> {
-        for (i, layer) in self.layers.iter().enumerate() {
-            x = if i + 1 < self.layers.len() {
-                layer.forward_then(x, self.activation)
-            } else {
-                layer.forward(x)
-            };
-        }
-        x
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        let (last, hidden) = self.layers.split_last().expect("an MLP has a layer");
+        last.forward(self.hidden(hidden, x))
+    }
+
+    /// `to` and the answer of [`Mlp::forward`].
+    pub fn added_to<const D: usize>(&self, to: Tensor<D>, x: Tensor<D>) -> Tensor<D> {
+        let (last, hidden) = self.layers.split_last().expect("an MLP has a layer");
+        last.added_to(to, self.hidden(hidden, x))
+    }
+
+    fn hidden<const D: usize>(&self, layers: &[Linear], x: Tensor<D>) -> Tensor<D> {
+        layers.iter().fold(x, |x, layer| layer.forward_then(x, self.activation))
     }
 
     /// As [`Mlp::forward`], then a sigmoid.

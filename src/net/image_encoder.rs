@@ -202,7 +202,7 @@ impl HieraBlock {
             y.narrow(1, 0, h / shrink).narrow(2, 0, w / shrink)
         };
         let x = shortcut + y;
-        x.clone() + self.mlp.forward(self.norm2.forward(x))
+        self.mlp.added_to(x.clone(), self.norm2.forward(x))
     }
 
     fn pooled(&self, x: Tensor<4>) -> Tensor<4> {

@@ -292,7 +292,7 @@ impl TwoWayTransformer {
             (tokens, image) = layer.forward(tokens, image, pe.clone(), image_pe.clone());
         }
         let (q, k) = (tokens.clone() + pe, image.clone() + image_pe);
-        let tokens = tokens + self.final_attn_token_to_image.forward(q, k, image.clone());
+        let tokens = self.final_attn_token_to_image.added_to(tokens, q, k, image.clone());
         (self.norm_final_attn.forward(tokens), image)
     }
 }
@@ -340,19 +340,17 @@ impl TwoWayLayer {
             self.self_attn.forward(t.clone(), t.clone(), t)
         } else {
             let q = t.clone() + pe.clone();
-            t.clone() + self.self_attn.forward(q.clone(), q, t)
+            self.self_attn.added_to(t.clone(), q.clone(), q, t)
         };
         let t = self.norm1.forward(t);
         let k = image.clone() + image_pe;
-        let seen = self.cross_attn_token_to_image.forward(
-            t.clone() + pe.clone(),
-            k.clone(),
-            image.clone(),
-        );
-        let t = self.norm2.forward(t + seen);
-        let t = self.norm3.forward(t.clone() + self.mlp.forward(t));
-        let told = self.cross_attn_image_to_token.forward(k, t.clone() + pe, t.clone());
-        (t, self.norm4.forward(image + told))
+        let q = t.clone() + pe.clone();
+        let seen = self.cross_attn_token_to_image.added_to(t, q, k.clone(), image.clone());
+        let t = self.norm2.forward(seen);
+        let t = self.norm3.forward(self.mlp.added_to(t.clone(), t));
+        let q = t.clone() + pe;
+        let told = self.cross_attn_image_to_token.added_to(image, k, q, t.clone());
+        (t, self.norm4.forward(told))
     }
 }
 
@@ -384,12 +382,20 @@ impl TwoWayAttention {
 
     /// q `[B, Nq, d]`, k and v `[B, Nk, d]` to `[B, Nq, d]`.
     pub fn forward(&self, q: Tensor<3>, k: Tensor<3>, v: Tensor<3>) -> Tensor<3> {
+        self.out_proj.forward(self.read(q, k, v))
+    }
+
+    /// `to` and the answer of [`Self::forward`].
+    fn added_to(&self, to: Tensor<3>, q: Tensor<3>, k: Tensor<3>, v: Tensor<3>) -> Tensor<3> {
+        self.out_proj.added_to(to, self.read(q, k, v))
+    }
+
+    fn read(&self, q: Tensor<3>, k: Tensor<3>, v: Tensor<3>) -> Tensor<3> {
         let heads = |t: Tensor<3>| split_heads(t, self.heads);
-        let y = attend(
+        join_heads(attend(
             heads(self.q_proj.forward(q)),
             heads(self.k_proj.forward(k)),
             heads(self.v_proj.forward(v)),
-        );
-        self.out_proj.forward(join_heads(y))
+        ))
     }
 }

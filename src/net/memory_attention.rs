@@ -162,14 +162,23 @@ impl MemoryAttentionLayer {
         bias: Option<Tensor<4>>,
     ) -> Tensor<3> {
         let y = self.norm1.forward(x.clone());
-        let y = self.self_attn.forward(y.clone(), [&y, &y], rope, 0, None);
-        let x = x + self.dropout.forward(y);
+        let y = self.self_attn.read(y.clone(), [&y, &y], rope, 0, None);
+        let x = self.added(x, &self.self_attn.out_proj, y);
         let y = self.norm2.forward(x.clone());
-        let y = self.cross_attn_image.forward(y, [keys, values], rope, n_ptr_tokens, bias);
-        let x = x + self.dropout.forward(y);
+        let y = self.cross_attn_image.read(y, [keys, values], rope, n_ptr_tokens, bias);
+        let x = self.added(x, &self.cross_attn_image.out_proj, y);
         let y = self.linear1.forward_then(self.norm3.forward(x.clone()), Activation::Relu);
-        let y = self.linear2.forward(self.dropout.forward(y));
-        x + self.dropout.forward(y)
+        let y = self.dropout.forward(y);
+        self.added(x, &self.linear2, y)
+    }
+
+    /// `to` and what a layer makes of `x`, some of it left out in training.
+    fn added(&self, to: Tensor<3>, layer: &Linear, x: Tensor<3>) -> Tensor<3> {
+        if to.device().is_autodiff() {
+            to + self.dropout.forward(layer.forward(x))
+        } else {
+            layer.added_to(to, x)
+        }
     }
 }
 
@@ -198,7 +207,8 @@ impl RopeAttention {
         }
     }
 
-    fn forward(
+    /// What was read, before the output projection.
+    fn read(
         &self,
         q: Tensor<3>,
         [k, v]: [&Tensor<3>; 2],
@@ -215,7 +225,7 @@ impl RopeAttention {
         let k = turn(split(self.k_proj.forward(k.clone())), unturned);
         let v = split(self.v_proj.forward(v.clone()));
         // `attend` cuts the queries into blocks, so that the scores of a long memory stay small.
-        self.out_proj.forward(join_heads(attend_where(q, k, v, bias)))
+        join_heads(attend_where(q, k, v, bias))
     }
 }
 

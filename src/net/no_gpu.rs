@@ -18,6 +18,7 @@ pub(super) fn linear<const D: usize>(
     _: &Tensor<2>,
     _: &Tensor<1>,
     _: Option<Activation>,
+    _: Option<&Tensor<D>>,
 ) -> Option<Tensor<D>> {
     None
 }

@@ -35,6 +35,11 @@ fn in_order<const D: usize>(x: &Tensor<D>) -> Option<CubeTensor> {
     held(x).filter(|x| x.dtype == DType::F32 && x.is_contiguous())
 }
 
+/// The same tensor, its numbers in order.
+fn whole<const D: usize>(x: &Tensor<D>) -> Tensor<D> {
+    x.clone().reshape([x.dims().iter().product::<usize>()]).reshape(x.dims())
+}
+
 /// Room for a tensor of this shape beside `like`.
 fn room(like: &CubeTensor, shape: &[usize], dtype: DType) -> CubeTensor {
     let numbers: usize = shape.iter().product();
@@ -116,12 +121,18 @@ mod tests {
             (Some(Activation::Relu), activation::relu(want.clone())),
             (Some(Activation::Gelu), activation::gelu(want)),
         ] {
-            let got = linear(&on(&x, &gpu), &on(&w, &gpu), &on(&b, &gpu), then);
-            close("a linear layer", got, want);
+            let got = linear(&on(&x, &gpu), &on(&w, &gpu), &on(&b, &gpu), then, None);
+            close("a linear layer", got, want.clone());
+            let more = normal([2, 70, 37]).swap_dims(1, 2);
+            let plus = on(&more, &gpu);
+            let got = linear(&on(&x, &gpu), &on(&w, &gpu), &on(&b, &gpu), then, Some(&plus));
+            close("a linear layer and more", got, want + more);
         }
         let (x, w, b) = (normal([3, 1100]), normal([20, 1100]), normal([20]));
-        let got = linear(&on(&x, &gpu), &on(&w, &gpu), &on(&b, &gpu), Some(Activation::Relu));
-        let want = activation::relu(burns_linear(x, w.transpose(), Some(b)));
+        let more = normal([3, 20]) * 5.0;
+        let (then, plus) = (Some(Activation::Relu), on(&more, &gpu));
+        let got = linear(&on(&x, &gpu), &on(&w, &gpu), &on(&b, &gpu), then, Some(&plus));
+        let want = activation::relu(burns_linear(x, w.transpose(), Some(b))) + more;
         close("a long linear layer", got, want);
         let (a, b) = (normal([3, 1, 20, 8]), normal([3, 4, 8, 30]));
         let spread = on(&a, &gpu).expand([3, 4, 20, 8]);

@@ -10,7 +10,7 @@ use burn_wgpu::CubeTensor;
 use cubecl::prelude::*;
 
 use super::rows::{THREADS, cubes_of, gelu_of};
-use super::{back, held, room};
+use super::{back, held, in_order, room, whole};
 use crate::net::blocks::Activation;
 
 /// Steps in memory from one matrix, head, row and column to the next.
@@ -46,13 +46,22 @@ struct Last {
     bias: bool,
     /// What follows.
     then: Option<Activation>,
+    /// A tensor of the result's shape is added to that.
+    plus: bool,
 }
 
 /// Four neighbours.
 type Four = Vector<f32, Const<4>>;
 
 #[cube]
-fn finished<F: Float>(sum: f32, bias: &[F], col: u32, #[comptime] last: Last) -> f32 {
+fn finished<F: Float>(
+    sum: f32,
+    bias: &[F],
+    plus: &[F],
+    col: u32,
+    at: u32,
+    #[comptime] last: Last,
+) -> f32 {
     let mut value = sum;
     if comptime!(last.bias) {
         value += f32::cast_from(bias[col as usize]);
@@ -62,6 +71,9 @@ fn finished<F: Float>(sum: f32, bias: &[F], col: u32, #[comptime] last: Last) ->
     }
     if comptime!(last.then == Some(Activation::Gelu)) {
         value = gelu_of(value);
+    }
+    if comptime!(last.plus) {
+        value += f32::cast_from(plus[at as usize]);
     }
     value
 }
@@ -79,12 +91,14 @@ fn four_of<F: Float>(
     at_step: u32,
 ) -> Four {
     let mut four = Four::new(0.0f32);
+    // Read at the edge and thrown away beyond it: without branches the reads run side by side.
+    let start = base + min(at, end - 1) * at_step;
     #[unroll]
     for i in 0..4u32 {
-        if line + i < lines && at < end {
-            let place = base + (line + i) * line_step + at * at_step;
-            four.insert(comptime!(i as usize), f32::cast_from(from[place as usize]));
-        }
+        let place = start + min(line + i, lines - 1) * line_step;
+        let value = f32::cast_from(from[place as usize]);
+        let counts = line + i < lines && at < end;
+        four.insert(comptime!(i as usize), select(counts, value, 0.0f32));
     }
     four
 }
@@ -95,6 +109,7 @@ fn product_kernel<F: Float, O: Float>(
     a: &[F],
     b: &[F],
     bias: &[F],
+    plus: &[F],
     out: &mut [O],
     at_a: Layout,
     at_b: Layout,
@@ -227,8 +242,9 @@ fn product_kernel<F: Float, O: Float>(
                 let col = first_col + g * (across * 4) + x * 4 + j;
                 if row < m && col < n {
                     let sum = four.extract(comptime!(j as usize)) * scale;
-                    let value = finished::<F>(sum, bias, col, tile.last);
-                    out[(to + row * at_out.row + col * at_out.col) as usize] = O::cast_from(value);
+                    let at = to + row * at_out.row + col * at_out.col;
+                    let value = finished::<F>(sum, bias, plus, col, at, tile.last);
+                    out[at as usize] = O::cast_from(value);
                 }
             }
         }
@@ -240,6 +256,7 @@ fn product_kernel<F: Float, O: Float>(
 fn parts_kernel<F: Float>(
     sums: &[f32],
     bias: &[F],
+    plus: &[F],
     out: &mut [F],
     parts: u32,
     count: u32,
@@ -252,7 +269,7 @@ fn parts_kernel<F: Float>(
         for part in 0..parts {
             sum += sums[(part * count + at) as usize];
         }
-        out[at as usize] = F::cast_from(finished::<F>(sum, bias, at % n, last));
+        out[at as usize] = F::cast_from(finished::<F>(sum, bias, plus, at % n, at, last));
     }
 }
 
@@ -314,6 +331,8 @@ pub(super) struct Asked {
     pub(super) bias: Option<CubeTensor>,
     /// What follows.
     pub(super) then: Option<Activation>,
+    /// Added to that, number by number.
+    pub(super) plus: Option<CubeTensor>,
 }
 
 /// Length of the piece of the sums in fast memory at a time.
@@ -340,7 +359,8 @@ pub(super) fn multiplied(a: Matrices, b: Matrices, asked: Asked) -> Option<CubeT
     let ([m, k], n) = ([a.shape[2], a.shape[3]], b.shape[3]);
     let batches = [0, 1].map(|axis| a.shape[axis].max(b.shape[axis]));
     let dtype = a.held.dtype;
-    let alike = dtype == b.held.dtype && asked.bias.as_ref().is_none_or(|bias| bias.dtype == dtype);
+    let sides = [Some(&b.held), asked.bias.as_ref(), asked.plus.as_ref()];
+    let alike = sides.into_iter().flatten().all(|side| side.dtype == dtype);
     if !alike || !matches!(dtype, DType::F32 | DType::F16) || k != b.shape[2] {
         return None;
     }
@@ -349,7 +369,7 @@ pub(super) fn multiplied(a: Matrices, b: Matrices, asked: Asked) -> Option<CubeT
     // Whole pieces each, and none of the parts empty.
     let part_k = k.div_ceil(parts).next_multiple_of(DEPTH as usize);
     let parts = k.div_ceil(part_k);
-    let last = Last { bias: asked.bias.is_some(), then: asked.then };
+    let last = Last { bias: asked.bias.is_some(), then: asked.then, plus: asked.plus.is_some() };
     let tile = Tile {
         side,
         depth: DEPTH,
@@ -367,6 +387,7 @@ pub(super) fn multiplied(a: Matrices, b: Matrices, asked: Asked) -> Option<CubeT
         if parts == 1 { out.clone() } else { room(&a.held, &[parts, count, m, n], DType::F32) };
     let client = out.client.clone();
     let bias = asked.bias.unwrap_or_else(|| b.held.clone());
+    let plus = asked.plus.unwrap_or_else(|| b.held.clone());
     let launch = match (dtype, made.dtype) {
         (DType::F16, DType::F16) => product_kernel::launch_unchecked::<f16, f16>,
         (DType::F16, _) => product_kernel::launch_unchecked::<f16, f32>,
@@ -381,6 +402,7 @@ pub(super) fn multiplied(a: Matrices, b: Matrices, asked: Asked) -> Option<CubeT
             a.held.clone().into_buffer_arg(),
             b.held.clone().into_buffer_arg(),
             bias.clone().into_buffer_arg(),
+            plus.clone().into_buffer_arg(),
             made.clone().into_buffer_arg(),
             a.layout(batches)?,
             b.layout(batches)?,
@@ -406,6 +428,7 @@ pub(super) fn multiplied(a: Matrices, b: Matrices, asked: Asked) -> Option<CubeT
                 CubeDim::new_1d(THREADS),
                 made.into_buffer_arg(),
                 bias.into_buffer_arg(),
+                plus.into_buffer_arg(),
                 out.clone().into_buffer_arg(),
                 parts as u32,
                 whole,
@@ -424,18 +447,24 @@ pub(in crate::net) fn product<const D: usize>(a: &Tensor<D>, b: &Tensor<D>) -> O
     Some(back::<4>(out).reshape::<D, _>(<[usize; D]>::try_from(&shape[4 - D..]).ok()?))
 }
 
-/// `x Wᵀ + b`, and what follows: `[.., k]`, `[n, k]` and `[n]` to `[.., n]`.
+/// `x Wᵀ + b`, what follows, and `plus`: `[.., k]`, `[n, k]`, `[n]` and `[.., n]` to `[.., n]`.
 pub(in crate::net) fn linear<const D: usize>(
     x: &Tensor<D>,
     weight: &Tensor<2>,
     bias: &Tensor<1>,
     then: Option<Activation>,
+    plus: Option<&Tensor<D>>,
 ) -> Option<Tensor<D>> {
-    let asked = Asked { bias: Some(held(bias)?), then, ..Asked::default() };
     let mut shape = x.dims();
     let [n, k] = weight.dims();
-    let rows = x.clone().reshape([shape.iter().product::<usize>() / k, k]);
     shape[D - 1] = n;
+    let plus = match plus {
+        Some(plus) if plus.dims() != shape => return None,
+        Some(plus) => Some(in_order(plus).or_else(|| in_order(&whole(plus)))?),
+        None => None,
+    };
+    let asked = Asked { bias: Some(held(bias)?), then, plus, ..Asked::default() };
+    let rows = x.clone().reshape([x.dims().iter().product::<usize>() / k, k]);
     let out = multiplied(Matrices::of(&rows)?, Matrices::of(weight)?.turned(), asked)?;
     Some(back::<4>(out).reshape(shape))
 }

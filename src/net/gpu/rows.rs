@@ -7,7 +7,7 @@ use burn::tensor::{DType, Tensor};
 use burn_wgpu::CubeTensor;
 use cubecl::prelude::*;
 
-use super::{back, held, in_order, room};
+use super::{back, held, in_order, room, whole};
 
 /// Threads of a workgroup.
 pub(super) const THREADS: u32 = 256;
@@ -234,7 +234,7 @@ pub(in crate::net) fn norm<const D: usize>(
     let mut at = steps(&held_x);
     let even = outers.windows(2).all(|two| at[two[0]] == at[two[1]] * shape[two[1]]);
     if !even {
-        held_x = in_order(&x.clone().reshape([shape.iter().product::<usize>()]).reshape(shape))?;
+        held_x = in_order(&whole(x))?;
         at = steps(&held_x);
     }
     let step = |axis: Option<usize>| axis.map_or(0, |axis| at[axis] as u32);
@@ -348,9 +348,4 @@ pub(in crate::net) fn gelu<const D: usize>(x: &Tensor<D>) -> Option<Tensor<D>> {
         );
     }
     Some(back(out))
-}
-
-/// The same tensor, its numbers in order.
-fn whole<const D: usize>(x: &Tensor<D>) -> Tensor<D> {
-    x.clone().reshape([x.dims().iter().product::<usize>()]).reshape(x.dims())
 }

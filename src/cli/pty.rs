@@ -123,6 +123,20 @@ impl Terminal {
         false
     }
 
+    /// Waits until a picture came since the mark, and the program has been silent for `quiet`; false when that was not within
+    /// `most`.
+    pub fn picture(&self, quiet: Duration, most: Duration) -> bool {
+        let begun = Instant::now();
+        let drawn = || self.seen().frames.iter().any(|frame| !frame.sixels.is_empty());
+        while !drawn() {
+            if begun.elapsed() >= most {
+                return false;
+            }
+            thread::sleep(LOOK);
+        }
+        self.settle(quiet, most.saturating_sub(begun.elapsed()))
+    }
+
     /// Forgets the frames so far.
     pub fn mark(&self) {
         let mut seen = self.seen();

@@ -1,4 +1,4 @@
-//! What GPU runtimes find out about a device (which kernel is fastest, kernels they compiled) and where it is kept.
+//! What GPU runtimes find out about a device (kernels they compiled) and where it is kept.
 //!
 //! What decides whether this file is right: left to themselves they would write into the `target` folder of whatever
 //! Rust project the program is started in and obey a `cubecl.toml` found there. So they are told before the first device
@@ -23,13 +23,9 @@ fn configure(_: Option<&Path>) {}
 
 #[cfg(feature = "gpu")]
 fn configure(folder: Option<&Path>) {
-    use cubecl::config::autotune::AutotuneLevel;
     use cubecl::config::cache::CacheConfig;
     use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
     let mut config = CubeClRuntimeConfig::default();
-    // Every candidate of every kernel is compiled, on one core. On an H100 the shipped network was not ready after 60 s with
-    // the usual effort (compiled as SPIR-V after 140 s), and took 38 and 48 s with this one.
-    config.autotune.level = AutotuneLevel::Minimal;
     match folder {
         Some(folder) => config.environment.path = CacheConfig::Directory(folder.to_owned()),
         None => config.autotune.disable_cache = true,

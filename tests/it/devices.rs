@@ -348,3 +348,54 @@ fn what_a_gpu_compiles_lies_in_our_cache_and_a_strangers_project_is_left_alone()
     assert!(!ours.is_empty(), "the driver keeps its kernels");
     assert_eq!(elsewhere.len(), 2, "{elsewhere:?}");
 }
+
+/// Kernels that a run compiled and launches it made, as the runtime's own log tells them.
+fn kernels_and_launches(log: &str) -> (usize, usize) {
+    let launch = |line: &&str| {
+        let mut cells = line.split('|').map(str::trim).skip(1);
+        let took = cells.next().is_some_and(|cell| {
+            cell.ends_with('s') && cell.starts_with(|first: char| first.is_ascii_digit())
+        });
+        took && cells.next().is_some_and(|name| name.contains("Kernel") || name.contains("Unary"))
+    };
+    (log.matches("[START_KERNEL_COMPILATION]").count(), log.lines().filter(launch).count())
+}
+
+#[test]
+fn a_gpu_compiles_nothing_in_mid_clip_and_launches_the_same_for_every_frame() {
+    let Some(software) = device::adapters().into_iter().find(|adapter| adapter.software) else {
+        println!("skipped: no software Vulkan driver is installed");
+        return;
+    };
+    let home = tempfile::tempdir().unwrap();
+    let clip = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/clips/ultrabones");
+    let counted = [9, 12, 15].map(|last| {
+        let at = |what: &str| home.path().join(format!("{what}-{last}"));
+        let prompts = format!(
+            "tracks:\n  - label: bone\n    windows: [[0, {last}]]\n    prompts:\n      - frame: 0\n        \
+             boundary: [[150.5, 180.0], [240.0, 150.5], [300.0, 200.0]]\n"
+        );
+        std::fs::write(at("prompts"), prompts).unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_sonomark"))
+            .args(["--device", &format!("gpu:{}", software.index), "propagate"])
+            .arg(&clip)
+            .arg("--prompts")
+            .arg(at("prompts"))
+            .arg("--out")
+            .arg(at("out"))
+            .arg("--project")
+            .arg(at("project"))
+            .env("XDG_CACHE_HOME", home.path().join("cache"))
+            .env("CUBECL_DEBUG_LOG", at("log"))
+            .env("CUBECL_DEBUG_OPTION", "profile")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        kernels_and_launches(&std::fs::read_to_string(at("log")).unwrap())
+    });
+    let [(kernels, nine), (later, twelve), (latest, fifteen)] = counted;
+    println!("{kernels} kernels, {} launches a frame", (fifteen - twelve) / 3);
+    assert!(nine > 1000, "{counted:?}");
+    assert_eq!([kernels; 2], [later, latest], "a kernel was made in mid-clip");
+    assert_eq!(twelve - nine, fifteen - twelve, "{counted:?}");
+}

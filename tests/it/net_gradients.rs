@@ -138,7 +138,6 @@ fn net_gradients_of_the_whole_network_are_the_references() {
 /// What is asked before a run on a GPU starts; a software GPU will do.
 #[cfg(feature = "gpu")]
 #[test]
-#[ignore = "a software GPU compiles the kernels of the backward pass for a minute"]
 fn net_gradients_beside_a_frozen_encoder_agree_on_gpu_and_cpu() {
     let Some(first) = device::adapters().into_iter().next() else {
         println!("skipped: no Vulkan adapter");

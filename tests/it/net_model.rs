@@ -218,7 +218,7 @@ fn net_a_named_gpu_passes_the_self_test() {
 }
 
 /// Encoder, decoder, memory encoder and memory attention at the smallest input, on a GPU against
-/// the CPU. A software GPU will do; there the compiling of kernels is what takes the time.
+/// the CPU. A software GPU will do.
 #[cfg(feature = "gpu")]
 #[test]
 fn net_parts_agree_on_gpu_and_cpu() {
@@ -272,7 +272,6 @@ fn small_parts(device: &Device) -> Vec<(&'static str, Vec<f32>)> {
 /// The encoder in f16; a software GPU will do. Whether it changes masks is found out, not assumed.
 #[cfg(feature = "gpu")]
 #[test]
-#[ignore = "needs a Vulkan driver and minutes"]
 fn net_an_encoder_in_f16_is_used_or_refused_with_a_reason() {
     let Some(first) = device::adapters().into_iter().next() else { return };
     let picked = device::pick(DeviceWant::Gpu(Some(first.index))).expect("the self-test");
@@ -293,10 +292,9 @@ fn net_an_encoder_in_f16_is_used_or_refused_with_a_reason() {
     }
 }
 
-/// The still path on a GPU; a software one will do. Slow there: kernels are compiled and tuned.
+/// The still path on a GPU; a software one will do.
 #[cfg(feature = "gpu")]
 #[test]
-#[ignore = "needs a Vulkan driver and minutes"]
 fn net_gpu_agrees_with_the_reference() {
     let found = device::adapters();
     println!("{found:?}");

@@ -308,7 +308,6 @@ fn clicks_walk_correction_and_second_walk_match_upstream_which_forgets_the_corre
 /// Clicks, a walk, a correction and a second walk on a GPU; a software one will do.
 #[cfg(feature = "gpu")]
 #[test]
-#[ignore = "a software GPU compiles kernels for some minutes"]
 fn the_walk_of_a_clip_on_a_gpu_matches() {
     let Some(first) = device::adapters().into_iter().next() else {
         println!("skipped: no Vulkan adapter");

@@ -171,9 +171,7 @@ impl Work<'_> {
     /// Goes to a frame by its number.
     fn go_to(&mut self, frame: FrameIndex) -> Result<(), Failure> {
         self.reader.leave_rays()?;
-        self.reader.act(Action::LastFrame, Some(frame + 1))?;
-        // The rays need the pixels of the frame.
-        std::thread::sleep(Duration::from_millis(400));
+        self.reader.see(|reader| reader.act(Action::LastFrame, Some(frame + 1)))?;
         self.at = frame;
         Ok(())
     }

@@ -97,15 +97,27 @@ impl Reader {
         arguments.push(clip.into());
         let program = std::env::current_exe().map_err(Failure::ours)?;
         let mut terminal = Terminal::start(&program, &arguments, CELLS).map_err(Failure::ours)?;
-        let rest = terminal.settle(Duration::from_millis(700), Duration::from_secs(60));
-        if !rest || !terminal.running() {
-            return Err(Failure::ours("the screen did not come to rest"));
+        let drawn = terminal.picture(Duration::from_millis(700), Duration::from_secs(60));
+        if !drawn || !terminal.running() {
+            return Err(Failure::ours("no picture came, or the screen did not come to rest"));
         }
         let layer = shipped_layer(keymap);
         let (keymap, _) = Keymap::layered(layer.as_slice());
         let letters = keymap.mark_letters();
         let (mode, keys, waited) = (KeyMode::Normal, 0, Duration::ZERO);
         Ok(Self { terminal, project, keymap, letters, mode, keys, waited })
+    }
+
+    /// Does what shows another picture and waits for it: rays need the pixels of the frame.
+    pub(super) fn see(
+        &mut self,
+        act: impl FnOnce(&mut Self) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        self.terminal.mark();
+        act(self)?;
+        // Nothing is drawn where the picture is there already.
+        self.terminal.picture(Duration::from_millis(100), Duration::from_secs(2));
+        Ok(())
     }
 
     /// Bytes that the program sent so far.

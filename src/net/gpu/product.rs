@@ -22,6 +22,19 @@ struct Layout {
     col: u32,
 }
 
+/// How much there is to do.
+#[derive(CubeLaunch, CubeType, Clone, Copy)]
+struct Amounts {
+    m: u32,
+    n: u32,
+    k: u32,
+    heads: u32,
+    /// Parts of each sum, their length, and how far apart their results lie.
+    parts: u32,
+    part_k: u32,
+    part_step: u32,
+}
+
 /// What a kernel is compiled for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct Tile {
@@ -103,6 +116,53 @@ fn four_of<F: Float>(
     four
 }
 
+/// Which four neighbours of a piece, and which place along the sums, a thread brings: neighbours in memory go to neighbours
+/// in a workgroup.
+#[cube]
+fn spot(at: u32, #[comptime] tile: Tile, #[comptime] turned: bool) -> (u32, u32) {
+    let mut four = at / tile.depth;
+    let mut along = at % tile.depth;
+    if comptime!(turned) {
+        four = at % comptime!(tile.side / 4);
+        along = at / comptime!(tile.side / 4);
+    }
+    (four, along)
+}
+
+/// Adds the products of a piece to a thread's sums.
+#[cube]
+fn add_piece(
+    part_a: &Shared<[Four]>,
+    part_b: &Shared<[Four]>,
+    sums: &mut Array<Four>,
+    x: u32,
+    y: u32,
+    #[comptime] tile: Tile,
+) {
+    let groups = comptime!(tile.own / 4);
+    let across = comptime!(tile.side / tile.own);
+    let pitch = comptime!(tile.side / 4 + 1);
+    let mut some_a = Array::<Four>::new(comptime!(groups as usize));
+    let mut some_b = Array::<Four>::new(comptime!(groups as usize));
+    for along in 0..comptime!(tile.depth) {
+        #[unroll]
+        for g in 0..groups {
+            let here = along * pitch + g * across;
+            some_a[comptime!(g as usize)] = part_a[(here + y) as usize];
+            some_b[comptime!(g as usize)] = part_b[(here + x) as usize];
+        }
+        #[unroll]
+        for i in 0..comptime!(tile.own) {
+            let one = some_a[comptime!((i / 4) as usize)].extract(comptime!((i % 4) as usize));
+            #[unroll]
+            for g in 0..groups {
+                sums[comptime!((i * groups + g) as usize)] +=
+                    Four::new(one) * some_b[comptime!(g as usize)];
+            }
+        }
+    }
+}
+
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments, clippy::manual_div_ceil)]
 fn product_kernel<F: Float, O: Float>(
@@ -114,138 +174,83 @@ fn product_kernel<F: Float, O: Float>(
     at_a: Layout,
     at_b: Layout,
     at_out: Layout,
-    m: u32,
-    n: u32,
-    k: u32,
-    heads: u32,
-    parts: u32,
-    part_k: u32,
-    part_step: u32,
+    size: Amounts,
     scale: f32,
     #[comptime] tile: Tile,
 ) {
-    let side = tile.side;
-    let depth = tile.depth;
-    let own = tile.own;
-    let across = comptime!(side / own);
+    let across = comptime!(tile.side / tile.own);
     let threads = comptime!(across * across);
-    let fours = comptime!(side / 4);
-    let loads = comptime!(fours * depth / threads);
-    let groups = comptime!(own / 4);
+    let loads = comptime!(tile.side / 4 * tile.depth / threads);
+    let groups = comptime!(tile.own / 4);
     // Off the multiples of the banks.
-    let pitch = comptime!(fours + 1);
-
-    let mut part_a = Shared::<[Four]>::new_slice(comptime!((pitch * depth) as usize));
-    let mut part_b = Shared::<[Four]>::new_slice(comptime!((pitch * depth) as usize));
-    let mut sums = Array::<Four>::new(comptime!((own * groups) as usize));
-    #[unroll]
-    for i in 0..comptime!((own * groups) as usize) {
-        sums[i] = Four::new(0.0f32);
-    }
+    let pitch = comptime!(tile.side / 4 + 1);
+    let mut part_a = Shared::<[Four]>::new_slice(comptime!((pitch * tile.depth) as usize));
+    let mut part_b = Shared::<[Four]>::new_slice(comptime!((pitch * tile.depth) as usize));
     let mut next_a = Array::<Four>::new(comptime!(loads as usize));
     let mut next_b = Array::<Four>::new(comptime!(loads as usize));
-    let mut some_a = Array::<Four>::new(comptime!(groups as usize));
-    let mut some_b = Array::<Four>::new(comptime!(groups as usize));
+    let mut sums = Array::<Four>::new(comptime!((tile.own * groups) as usize));
+    #[unroll]
+    for i in 0..comptime!((tile.own * groups) as usize) {
+        sums[i] = Four::new(0.0f32);
+    }
 
-    let first_row = CUBE_POS_Y * side;
-    let first_col = CUBE_POS_X * side;
-    let part = CUBE_POS_Z % parts;
-    let batch = CUBE_POS_Z / parts;
-    let outer = batch / heads;
-    let head = batch % heads;
+    let first_row = CUBE_POS_Y * tile.side;
+    let first_col = CUBE_POS_X * tile.side;
+    let part = CUBE_POS_Z % size.parts;
+    let batch = CUBE_POS_Z / size.parts;
+    let outer = batch / size.heads;
+    let head = batch % size.heads;
     let from_a = outer * at_a.outer + head * at_a.head;
     let from_b = outer * at_b.outer + head * at_b.head;
     let x = UNIT_POS % across;
     let y = UNIT_POS / across;
-
-    let begin = part * part_k;
-    let end = min(k, begin + part_k);
-    let steps = (end - begin + depth - 1) / depth;
+    let begin = part * size.part_k;
+    let end = min(size.k, begin + size.part_k);
+    let steps = (end - begin + tile.depth - 1) / tile.depth;
     // The first piece is on its way before the loop, each next one during the sums of the one before.
     for step in 0..steps + 1 {
         if step > 0 {
             #[unroll]
             for i in 0..loads {
-                let at = UNIT_POS + i * threads;
-                let mut four = at / depth;
-                let mut d = at % depth;
-                if comptime!(tile.turned_a) {
-                    four = at % fours;
-                    d = at / fours;
-                }
-                part_a[(d * pitch + four) as usize] = next_a[comptime!(i as usize)];
-                let mut four = at % fours;
-                let mut d = at / fours;
-                if comptime!(tile.turned_b) {
-                    four = at / depth;
-                    d = at % depth;
-                }
-                part_b[(d * pitch + four) as usize] = next_b[comptime!(i as usize)];
+                let (four, along) = spot(UNIT_POS + i * threads, tile, tile.turned_a);
+                part_a[(along * pitch + four) as usize] = next_a[comptime!(i as usize)];
+                let (four, along) = spot(UNIT_POS + i * threads, tile, comptime!(!tile.turned_b));
+                part_b[(along * pitch + four) as usize] = next_b[comptime!(i as usize)];
             }
         }
         sync_cube();
         if step < steps {
-            let first = begin + step * depth;
+            let first = begin + step * tile.depth;
             #[unroll]
             for i in 0..loads {
-                let at = UNIT_POS + i * threads;
-                let mut four = at / depth;
-                let mut d = at % depth;
-                if comptime!(tile.turned_a) {
-                    four = at % fours;
-                    d = at / fours;
-                }
+                let (four, along) = spot(UNIT_POS + i * threads, tile, tile.turned_a);
+                let (row, at) = (first_row + four * 4, first + along);
                 next_a[comptime!(i as usize)] =
-                    four_of(a, from_a, first_row + four * 4, m, at_a.row, first + d, end, at_a.col);
-                let mut four = at % fours;
-                let mut d = at / fours;
-                if comptime!(tile.turned_b) {
-                    four = at / depth;
-                    d = at % depth;
-                }
+                    four_of(a, from_a, row, size.m, at_a.row, at, end, at_a.col);
+                let (four, along) = spot(UNIT_POS + i * threads, tile, comptime!(!tile.turned_b));
+                let (col, at) = (first_col + four * 4, first + along);
                 next_b[comptime!(i as usize)] =
-                    four_of(b, from_b, first_col + four * 4, n, at_b.col, first + d, end, at_b.row);
+                    four_of(b, from_b, col, size.n, at_b.col, at, end, at_b.row);
             }
         }
         if step > 0 {
-            for d in 0..depth {
-                #[unroll]
-                for g in 0..groups {
-                    let here = d * pitch + g * across;
-                    some_a[comptime!(g as usize)] = part_a[(here + y) as usize];
-                    some_b[comptime!(g as usize)] = part_b[(here + x) as usize];
-                }
-                #[unroll]
-                for i in 0..own {
-                    let one =
-                        some_a[comptime!((i / 4) as usize)].extract(comptime!((i % 4) as usize));
-                    #[unroll]
-                    for g in 0..groups {
-                        sums[comptime!((i * groups + g) as usize)] +=
-                            Four::new(one) * some_b[comptime!(g as usize)];
-                    }
-                }
-            }
+            add_piece(&part_a, &part_b, &mut sums, x, y, tile);
         }
         sync_cube();
     }
 
-    let to = part * part_step + outer * at_out.outer + head * at_out.head;
+    let to = part * size.part_step + outer * at_out.outer + head * at_out.head;
     #[unroll]
-    for i in 0..own {
+    for i in 0..comptime!(tile.own) {
         let row = first_row + comptime!(i / 4) * (across * 4) + y * 4 + comptime!(i % 4);
         #[unroll]
-        for g in 0..groups {
-            let four = sums[comptime!((i * groups + g) as usize)];
-            #[unroll]
-            for j in 0..4u32 {
-                let col = first_col + g * (across * 4) + x * 4 + j;
-                if row < m && col < n {
-                    let sum = four.extract(comptime!(j as usize)) * scale;
-                    let at = to + row * at_out.row + col * at_out.col;
-                    let value = finished::<F>(sum, bias, plus, col, at, tile.last);
-                    out[at as usize] = O::cast_from(value);
-                }
+        for j in 0..comptime!(tile.own) {
+            let col = first_col + comptime!(j / 4) * (across * 4) + x * 4 + comptime!(j % 4);
+            if row < size.m && col < size.n {
+                let four = sums[comptime!((i * groups + j / 4) as usize)];
+                let sum = four.extract(comptime!((j % 4) as usize)) * scale;
+                let at = to + row * at_out.row + col * at_out.col;
+                out[at as usize] = O::cast_from(finished::<F>(sum, bias, plus, col, at, tile.last));
             }
         }
     }
@@ -407,13 +412,15 @@ pub(super) fn multiplied(a: Matrices, b: Matrices, asked: Asked) -> Option<CubeT
             a.layout(batches)?,
             b.layout(batches)?,
             LayoutLaunch::new(wide * batches[1] as u32, wide, n as u32, 1),
-            m as u32,
-            n as u32,
-            k as u32,
-            batches[1] as u32,
-            parts as u32,
-            part_k as u32,
-            whole,
+            AmountsLaunch::new(
+                m as u32,
+                n as u32,
+                k as u32,
+                batches[1] as u32,
+                parts as u32,
+                part_k as u32,
+                whole,
+            ),
             asked.scale.unwrap_or(1.0),
             tile,
         );

@@ -161,12 +161,13 @@ impl Sam2 {
             masks: places.masks.saturating_sub(masks.len()),
             pointers: places.pointers.saturating_sub(pointers.len()),
         };
-        let empty = || Tensor::zeros([b, mem_dim, h, w], &device);
+        // Made once and in every frame, so that a full bank costs what an empty one does.
+        let empty = MaskMemory { features: Tensor::zeros([b, mem_dim, h, w], &device), t_pos: 0 };
         let mut all_masks = masks.to_vec();
-        all_masks.extend((0..free.masks).map(|_| MaskMemory { features: empty(), t_pos: 0 }));
+        all_masks.extend(std::iter::repeat_n(empty, free.masks));
+        let none = PointerMemory { obj_ptr: Tensor::zeros([b, d], &device), distance: 0 };
         let mut all_pointers = pointers.to_vec();
-        let none = || PointerMemory { obj_ptr: Tensor::zeros([b, d], &device), distance: 0 };
-        all_pointers.extend((0..free.pointers).map(|_| none()));
+        all_pointers.extend(std::iter::repeat_n(none, free.pointers));
         let read = Read { masks: &all_masks, pointers: &all_pointers, max_ptrs };
         let (memory, memory_pos, n_ptr_tokens) = self.tokens(&pix_feat, read);
         let (cells, pieces) = (h * w, d / mem_dim);

@@ -74,6 +74,7 @@ impl NetSegmenter {
                 let card = card.map_or_else(shipped_card, read_card);
                 let card = card.map_err(|fault| fault.to_string())?;
                 let budget = Budget::of(&card.network);
+                let budget = if picked.gpu { budget.on_gpu() } else { budget };
                 let whose =
                     if picked.gpu { format!("{}: ", picked.description) } else { String::new() };
                 budget

@@ -227,7 +227,7 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// The same number of numbers, each by itself.
+    /// Number by number.
     fn of<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
         match self {
             Self::Relu => relu(x),

@@ -184,7 +184,8 @@ fn gpu(index: Option<usize>, software: bool) -> Result<Picked, String> {
         _ if !faults.is_empty() => faults.join("; "),
         None if cfg!(feature = "gpu") => "no Vulkan adapter found".to_owned(),
         None => "this build has no GPU support".to_owned(),
-        Some(first) => format!("only software adapters found ({})", first.name),
+        // Which ones, `sonomark doctor` lists; the status line is short.
+        Some(_) => "only software adapters".to_owned(),
     })
 }
 
@@ -222,10 +223,14 @@ impl std::ops::Deref for Host {
     }
 }
 
+/// Whether tensors of a device lie on a GPU and follow no gradients.
+pub(super) fn is_gpu(device: &Device) -> bool {
+    !device.is_autodiff() && *device != Device::flex()
+}
+
 /// Whether a tensor lies on a GPU and follows no gradients.
 pub(super) fn on_gpu<const D: usize>(x: &Tensor<D>) -> bool {
-    let device = x.device();
-    !device.is_autodiff() && device != Device::flex()
+    is_gpu(&x.device())
 }
 
 /// Runs small operations on `device` and on the CPU; the largest difference, or why it is too large.

@@ -279,7 +279,7 @@ impl TwoWayTransformer {
             .unwrap_or_else(|| self.forward_by_parts(image, image_pe, tokens))
     }
 
-    /// As [`Self::forward`], in Burn's operations on every device: the way with gradients and on a GPU.
+    /// As [`Self::forward`], part by part on every device: the way with gradients and on a GPU.
     pub fn forward_by_parts(
         &self,
         image: Tensor<3>,

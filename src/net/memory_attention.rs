@@ -84,7 +84,7 @@ impl MemoryAttention {
             .unwrap_or_else(|| self.forward_by_parts(curr, memory, memory_pos, n_ptr_tokens))
     }
 
-    /// As [`Self::forward`], in Burn's operations on every device: the way with gradients and on a GPU.
+    /// As [`Self::forward`], part by part on every device: the way with gradients and on a GPU.
     pub fn forward_by_parts(
         &self,
         curr: Tensor<4>,

@@ -67,7 +67,7 @@ impl MemoryEncoder {
             .unwrap_or_else(|| self.forward_by_parts(pix_feat, mask))
     }
 
-    /// As [`Self::forward`], in Burn's operations on every device: the way with gradients and on a GPU.
+    /// As [`Self::forward`], part by part on every device: the way with gradients and on a GPU.
     pub fn forward_by_parts(&self, pix_feat: Tensor<4>, mask: Tensor<4>) -> Tensor<4> {
         let mask = self.mask_downsampler.encoder.forward(mask);
         let mut x = convolved(&self.pix_feat_proj, pix_feat) + mask;

@@ -1,13 +1,9 @@
 //! In builds without the feature `gpu`: no tensor is on a GPU, every caller takes its other way.
 
 use burn::nn::conv::Conv2d;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 
 use super::blocks::Activation;
-
-pub(super) fn is_one(_: &Device) -> bool {
-    false
-}
 
 pub(super) fn product<const D: usize>(_: &Tensor<D>, _: &Tensor<D>) -> Option<Tensor<D>> {
     None

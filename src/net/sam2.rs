@@ -163,7 +163,7 @@ impl Sam2 {
         cpu::encode(self, &x).unwrap_or_else(|| self.encode_by_parts(x))
     }
 
-    /// As [`Self::encode_image`], in Burn's operations on every device: the way with gradients and on a GPU.
+    /// As [`Self::encode_image`], part by part on every device: the way with gradients and on a GPU.
     pub fn encode_by_parts(&self, x: Tensor<4>) -> ImageFeatures {
         let pyramid = self.image_encoder.forward(x);
         let decoder = &self.sam_mask_decoder;

@@ -10,6 +10,8 @@ use std::collections::HashMap;
 
 use burn::tensor::{Device, Tensor, TensorData};
 
+use super::device::is_gpu;
+
 /// Crossings of this thread so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
@@ -64,7 +66,7 @@ pub(super) fn upload_once<const D: usize>(
     device: &Device,
     values: impl FnOnce() -> Vec<f32>,
 ) -> Tensor<D> {
-    if !super::gpu::is_one(device) {
+    if !is_gpu(device) {
         return upload(values(), shape, device);
     }
     let key = (key, format!("{device:?}"));

@@ -14,7 +14,7 @@ use sonomark::engine::{
 };
 use sonomark::export::{Pictured, write_figure, write_report};
 use sonomark::tui::graphics::{Grid, evened};
-use sonomark::tui::model::{Effect, Msg};
+use sonomark::tui::model::{Effect, Model, Msg};
 use sonomark::tui::theme::Theme;
 use sonomark::tui::update;
 use sonomark::tui::view::{self, Canvas, palette};
@@ -248,6 +248,21 @@ fn an_m_mode_strip_shows_a_line_over_time_and_where_masks_cross_it() {
         .collect();
     assert_eq!(rows.len(), 2, "{rows:?}");
     assert!((rows[0] - 11.0).abs() < 0.7 && (rows[1] - 30.0).abs() < 0.7, "{rows:?}");
+    // Contrast is evened out over the strip as over the picture. Half of this one is dark, all of its texture within 16 grays.
+    let line: Vec<u8> =
+        (0..=255).map(|at| if at < 128 { at % 16 } else { 128 + at % 16 }).collect();
+    tell(&mut m, Event::Strip { number, first: 0, columns: vec![line; 8] });
+    let strip = |canvas: &mut Canvas, m: &Model| {
+        let all = canvas.compose(m, &colours, 4).unwrap();
+        all.indices[(all.height_px - m.strip_px()) * all.width_px..].to_vec()
+    };
+    let raw = strip(&mut canvas, &m);
+    press(&mut m, "v e");
+    let even = strip(&mut canvas, &m);
+    let grays = |strip: &[u8]| strip.iter().collect::<std::collections::BTreeSet<_>>().len();
+    assert!(grays(&even) > grays(&raw) + 4, "{} {}", grays(&even), grays(&raw));
+    press(&mut m, "v e");
+    assert_eq!(strip(&mut canvas, &m), raw);
     assert!(matches!(press(&mut m, "v x")[..], [Effect::Strip(0, ..)]));
     update(&mut m, Msg::Line("cursor 32 24".into()));
     assert_eq!(canvas.compose(&m, &colours, 4).unwrap(), plain);

@@ -1,11 +1,11 @@
 //! The stages of the network as kernels for the CPU: what inference without a GPU runs.
 //!
-//! The network is written once, in Burn's operations, in the files beside this folder; those run on a GPU and in
-//! training. Each function here does what one of them does, on plain slices, and gives `None` wherever a weight or an
-//! input is not on the CPU or follows gradients: the caller then takes Burn's way (`learning` holds what has gradients of
-//! its own). What the kernels gain by: products
-//! in blocks that stay in the cache from norm to residual; attention without its score matrix; windows, pooling and
-//! padding without copies of the map; pairs of linear maps merged into one.
+//! The network is written once, in Burn's operations, in the files beside this folder; those run in training and, with
+//! the kernels of `gpu` for what takes the time, on a GPU. Each function here does what one of them does, on plain slices,
+//! and gives `None` wherever a weight or an input is not on the CPU or follows gradients: the caller then takes the other
+//! way (`learning` holds what has gradients of its own). What the kernels gain by: products in blocks that stay in the
+//! cache from norm to residual; attention without its score matrix; windows, pooling and padding without copies of the
+//! map; pairs of linear maps merged into one.
 //!
 //! What decides whether this folder is right: every stage equals Burn's to 1e-4 (`tests/it/net_cpu.rs`), and so the
 //! reference (`net_image.rs`, `net_video.rs`).

@@ -8,9 +8,10 @@ use burn::tensor::{DType, Tensor};
 use super::product::{Asked, Matrices, multiplied};
 use super::rows::softmax;
 use super::{back, held, in_order};
+use crate::net::budget::GPU_SCORES_BYTES;
 
-/// Scores held at a time (256 MiB).
-const SCORES_MAX: usize = 1 << 26;
+/// Scores held at a time.
+const SCORES_MAX: usize = GPU_SCORES_BYTES as usize / size_of::<f32>();
 
 /// `softmax(q kᵀ * scale + bias) v`, shapes as in [`crate::net::blocks::attend_where`].
 pub(in crate::net) fn attention(
@@ -18,7 +19,8 @@ pub(in crate::net) fn attention(
     bias: Option<&Tensor<4>>,
     scale: f32,
 ) -> Option<Tensor<4>> {
-    if [q, k, v].iter().any(|x| held(x).is_none_or(|x| x.dtype != DType::F32)) {
+    let ours = |x: &&Tensor<4>| held(x).is_some_and(|x| x.dtype == DType::F32);
+    if ![q, k, v].iter().all(ours) {
         return None;
     }
     let bias = match bias {

@@ -12,22 +12,17 @@ mod attention;
 mod product;
 mod rows;
 
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Tensor};
 use burn_wgpu::{CubeBackend, CubeTensor};
 
 pub(super) use attention::attention;
 pub(super) use product::{linear, pointwise, product};
 pub(super) use rows::{gelu, norm, turn};
 
-/// The tensor as the GPU's runtime holds it; nothing where it is elsewhere or follows gradients.
+/// The tensor as the GPU's runtime holds it; nothing where it is elsewhere, follows gradients or has no numbers.
 fn held<const D: usize>(x: &Tensor<D>) -> Option<CubeTensor> {
     let x = x.clone().try_into_primitive::<CubeBackend>().ok()?;
-    (x.qparams.is_none() && !x.meta.is_tiled()).then_some(x)
-}
-
-/// Whether tensors of this device are computed with here.
-pub(super) fn is_one(device: &Device) -> bool {
-    !device.is_autodiff() && held(&Tensor::<1>::empty([1], device)).is_some()
+    (x.meta.num_elements() > 0 && x.qparams.is_none() && !x.meta.is_tiled()).then_some(x)
 }
 
 /// As [`held`], with its numbers one after another in single precision.
@@ -58,9 +53,9 @@ mod tests {
     use crate::net::blocks::{Activation, EPS_DEFAULT, attend_where, conv, convolved};
     use crate::net::device::{self, DeviceWant};
     use crate::net::memory_attention::AxialRope;
-    use burn::tensor::Distribution;
     use burn::tensor::activation;
     use burn::tensor::module::{layer_norm, linear as burns_linear};
+    use burn::tensor::{Device, Distribution};
 
     /// A GPU, a program that acts as one too; `None` where there is no driver at all.
     fn gpu() -> Option<Device> {
@@ -134,6 +129,8 @@ mod tests {
         let got = linear(&on(&x, &gpu), &on(&w, &gpu), &on(&b, &gpu), then, Some(&plus));
         let want = activation::relu(burns_linear(x, w.transpose(), Some(b))) + more;
         close("a long linear layer", got, want);
+        let none = Tensor::<2>::zeros([0, 90], &gpu);
+        assert!(product(&none, &none.clone().transpose()).is_none(), "nothing is left to Burn");
         let (a, b) = (normal([3, 1, 20, 8]), normal([3, 4, 8, 30]));
         let spread = on(&a, &gpu).expand([3, 4, 20, 8]);
         close("a broadcast", product(&spread, &on(&b, &gpu)), a.matmul(b));

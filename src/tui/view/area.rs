@@ -27,7 +27,13 @@ impl Curve {
     /// `None` where the structure has no mask yet. In mm2 where the clip tells its spacing.
     pub(super) fn of(model: &Model) -> Option<Self> {
         let (_, track) = model.current()?;
-        let spacing = model.clip.pixel_spacing_mm;
+        // In the scale of the region that the structure lies in, as its first mask shows.
+        let spacing = if model.clip.scales.is_empty() {
+            model.clip.pixel_spacing_mm
+        } else {
+            let first = track.masks.values().next()?;
+            model.clip.scale_of(&first.mask.to_bitmap()).ok()
+        };
         let (each, unit) = spacing.map_or((1.0, "px"), |[x, y]| (x * y, "mm2"));
         let area = |frame: FrameIndex| area_px(track, frame).map(|px| px as f64 * each);
         let areas: Vec<Option<f64>> = (0..model.clip.frames).map(area).collect();

@@ -83,7 +83,7 @@ struct ShownImage {
 }
 
 /// Window, level and gamma; a stretch comes before the contrast is evened out.
-fn tone_of(picture: &model::Picture) -> Tone {
+pub(super) fn tone_of(picture: &model::Picture) -> Tone {
     if picture.look.clahe { Tone::of(&picture.look, None) } else { picture.tone() }
 }
 

@@ -1,8 +1,9 @@
 //! The M-mode strip below the picture: one column for every frame, depth downwards.
 
-use crate::domain::{Track, crossings};
-use crate::tui::graphics::{Colour, Palette, Picture};
-use crate::tui::model::Model;
+use super::picture::tone_of;
+use crate::domain::{GrayFrame, Track, crossings};
+use crate::tui::graphics::{Colour, Palette, Picture, evened, stretched};
+use crate::tui::model::{self, Model};
 use crate::tui::tools::{STRIP_SAMPLES, Strip};
 
 /// Rows that set it off from the picture, px.
@@ -28,14 +29,18 @@ pub(super) fn append<'a>(
     picture.height_px += rows;
     let place = Place { width, top: top + GAP_PX, rows: rows - GAP_PX };
     let frames = strip.columns.len().max(1);
-    let shades = model.picture.tone().table(palette.levels());
-    for x in 0..width {
-        let Some(column) = strip.columns.get(x * frames / width).filter(|c| !c.is_empty()) else {
-            continue;
-        };
+    let shades = tone_of(&model.picture).table(palette.levels());
+    let column = |x: usize| strip.columns.get(x * frames / width).filter(|c| !c.is_empty());
+    let mut grays = vec![0; width * place.rows];
+    for (x, column) in (0..width).filter_map(|x| Some((x, column(x)?))) {
         for row in 0..place.rows {
-            let gray = column[row * column.len() / place.rows];
-            picture.indices[place.at(x, row)] = shades[usize::from(gray)];
+            grays[row * width + x] = column[row * column.len() / place.rows];
+        }
+    }
+    let grays = toned(grays, [width, place.rows], &model.picture);
+    for x in (0..width).filter(|x| column(*x).is_some()) {
+        for row in 0..place.rows {
+            picture.indices[place.at(x, row)] = shades[usize::from(grays[row * width + x])];
         }
     }
     for (track, colour) in tracks {
@@ -54,6 +59,22 @@ pub(super) fn append<'a>(
     }
     for x in here.saturating_sub(6)..(here + 7).min(width) {
         picture.indices[place.at(x, row)] = index;
+    }
+}
+
+/// The strip's gray values as the look of the picture has them: with contrast evened out over the strip, where it is over
+/// the picture.
+fn toned(grays: Vec<u8>, [width, rows]: [usize; 2], picture: &model::Picture) -> Vec<u8> {
+    if !picture.look.clahe {
+        return grays;
+    }
+    let size = |px: usize| u32::try_from(px).unwrap_or(u32::MAX);
+    match GrayFrame::new(size(width), size(rows), grays) {
+        Some(frame) => match picture.stretched() {
+            Some(range) => evened(&stretched(&frame, range)).pixels,
+            None => evened(&frame).pixels,
+        },
+        None => vec![0; width * rows],
     }
 }
 

@@ -36,7 +36,8 @@ pub(in crate::net) fn attention(
         let asked = Asked { scale: Some(scale), ..Asked::default() };
         let scores = multiplied(Matrices::of(&q)?, Matrices::of(k)?.turned(), asked)?;
         let weights = softmax(scores, bias.clone())?;
-        let read = multiplied(Matrices::with(weights)?, Matrices::of(v)?, Asked::default())?;
+        let asked = Asked { joined: true, ..Asked::default() };
+        let read = multiplied(Matrices::with(weights)?, Matrices::of(v)?, asked)?;
         parts.push(back(read));
     }
     Some(if parts.len() == 1 { parts.remove(0) } else { Tensor::cat(parts, 2) })

@@ -338,6 +338,8 @@ pub(super) struct Asked {
     pub(super) then: Option<Activation>,
     /// Added to that, number by number.
     pub(super) plus: Option<CubeTensor>,
+    /// Heads side by side in memory, so that joining them later moves nothing; not where sums are taken in parts.
+    pub(super) joined: bool,
 }
 
 /// Length of the piece of the sums in fast memory at a time.
@@ -385,9 +387,12 @@ pub(super) fn multiplied(a: Matrices, b: Matrices, asked: Asked) -> Option<CubeT
     };
     let cubes = [n.div_ceil(side as usize), m.div_ceil(side as usize), count * parts];
     let [x, y, z] = cubes.map(|count| u16::try_from(count).map(u32::from));
-    let wide = u32::try_from(m * n).ok()?;
     let whole = u32::try_from(m * n * count * parts).ok()? / parts as u32;
-    let out = room(&a.held, &[batches[0], batches[1], m, n], dtype);
+    let mut out = room(&a.held, &[batches[0], batches[1], m, n], dtype);
+    if asked.joined && parts == 1 {
+        let row = batches[1] * n;
+        out.meta.strides = [m * row, n, row, 1].into();
+    }
     let made =
         if parts == 1 { out.clone() } else { room(&a.held, &[parts, count, m, n], DType::F32) };
     let client = out.client.clone();
@@ -411,7 +416,7 @@ pub(super) fn multiplied(a: Matrices, b: Matrices, asked: Asked) -> Option<CubeT
             made.clone().into_buffer_arg(),
             a.layout(batches)?,
             b.layout(batches)?,
-            LayoutLaunch::new(wide * batches[1] as u32, wide, n as u32, 1),
+            Matrices::with(out.clone())?.layout(batches)?,
             AmountsLaunch::new(
                 m as u32,
                 n as u32,
@@ -454,6 +459,11 @@ pub(in crate::net) fn product<const D: usize>(a: &Tensor<D>, b: &Tensor<D>) -> O
     Some(back::<4>(out).reshape::<D, _>(<[usize; D]>::try_from(&shape[4 - D..]).ok()?))
 }
 
+/// What is added to each row, its numbers one after another.
+fn one_by_one(bias: &Tensor<1>) -> Option<CubeTensor> {
+    held(bias).filter(CubeTensor::is_contiguous)
+}
+
 /// `x Wᵀ + b`, what follows, and `plus`: `[.., k]`, `[n, k]`, `[n]` and `[.., n]` to `[.., n]`.
 pub(in crate::net) fn linear<const D: usize>(
     x: &Tensor<D>,
@@ -470,7 +480,7 @@ pub(in crate::net) fn linear<const D: usize>(
         Some(plus) => Some(in_order(plus).or_else(|| in_order(&whole(plus)))?),
         None => None,
     };
-    let asked = Asked { bias: Some(held(bias)?), then, plus, ..Asked::default() };
+    let asked = Asked { bias: Some(one_by_one(bias)?), then, plus, ..Asked::default() };
     let rows = x.clone().reshape([x.dims().iter().product::<usize>() / k, k]);
     let out = multiplied(Matrices::of(&rows)?, Matrices::of(weight)?.turned(), asked)?;
     Some(back::<4>(out).reshape(shape))
@@ -483,7 +493,7 @@ pub(in crate::net) fn pointwise(conv: &Conv2d, x: &Tensor<4>) -> Option<Tensor<4
     if [kh, kw] != [1, 1] || conv.stride != [1, 1] || per_group != c {
         return None;
     }
-    let asked = Asked { bias: Some(held(&conv.bias.as_ref()?.val())?), ..Asked::default() };
+    let asked = Asked { bias: Some(one_by_one(&conv.bias.as_ref()?.val())?), ..Asked::default() };
     let mut rows = Matrices::of(x)?;
     let [_, channel, row, col] = rows.steps;
     if row == w * col {

@@ -90,17 +90,24 @@ fn after(start: &Script, lines: &[String], count: usize) -> Script {
     script
 }
 
+/// Whether this line would be a step.
+fn steps(script: &Script, line: &str) -> bool {
+    matches!(script.clone().command(line).unwrap(), Command::Step(_))
+}
+
 #[test]
 fn no_acknowledged_step_is_lost_to_a_kill() {
     let mut rng = fastrand::Rng::with_seed(7);
     let (mut torn, mut unacknowledged, mut acknowledged) = (0, 0, 0);
     let mut dir = tempfile::tempdir().unwrap();
-    let mut oracle = Script::default();
+    // More than one where the last step cannot be told from its absence yet: a window within a window changes nothing to be
+    // seen, but is what the next undo takes back.
+    let mut oracles = vec![Script::default()];
     for kill in 0..KILLS {
         // Every project dies 20 times: recovering twice must not compound.
         if kill % 20 == 0 {
             dir = tempfile::tempdir().unwrap();
-            oracle = Script::default();
+            oracles = vec![Script::default()];
         }
         let root = dir.path().join("p");
         let lines: Vec<String> = (0..1500).map(|_| random_line(&mut rng)).collect();
@@ -118,22 +125,21 @@ fn no_acknowledged_step_is_lost_to_a_kill() {
         let other: Vec<&String> =
             loaded.notes.iter().filter(|note| !note.contains("cut off")).collect();
         assert!(other.is_empty(), "kill {kill}: {other:?}");
-        let start = oracle.with_seed(run.seed.unwrap_or(0));
-        let exact = after(&start, &lines, run.answered);
         let found = text(&loaded.annotation);
-        oracle = if text(exact.annotation()) == found {
-            exact
-        } else {
-            let one_more = after(&exact, &lines[run.answered..], 1);
-            assert_eq!(
-                text(one_more.annotation()),
-                found,
-                "kill {kill} after {} answers",
-                run.answered
-            );
-            unacknowledged += 1;
-            one_more
-        };
+        let (mut fitting, mut whole) = (Vec::new(), false);
+        for oracle in oracles {
+            let exact = after(&oracle.with_seed(run.seed.unwrap_or(0)), &lines, run.answered);
+            let next = lines.get(run.answered).filter(|_| run.seed.is_some());
+            if next.is_some_and(|line| steps(&exact, line)) {
+                fitting.push(after(&exact, &lines[run.answered..], 1));
+            }
+            whole |= text(exact.annotation()) == found;
+            fitting.push(exact);
+        }
+        fitting.retain(|script| text(script.annotation()) == found);
+        assert!(!fitting.is_empty(), "kill {kill} after {} answers:\n{found}", run.answered);
+        unacknowledged += usize::from(!whole);
+        oracles = fitting;
     }
     println!(
         "{KILLS} kills: {acknowledged} lines acknowledged, 0 lost, {unacknowledged} states one step ahead, {torn} torn ends seen"

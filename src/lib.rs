@@ -20,7 +20,7 @@
 //!
 //! # Invariants, kept by `tests/it/layers.rs`
 //!
-//! 1. `burn` is named only in net and learn; backends only in `net/device.rs`.
+//! 1. `burn` is named only in net and learn; backends only in `net/device.rs` and the kernels of `net/gpu`.
 //! 2. `ratatui` and `crossterm` are named only in tui; `clap` only in cli.
 //! 3. An [`domain::Annotation`] changes only through `apply(&Edit)`; a refused edit changes
 //!    nothing.

@@ -15,6 +15,9 @@ use crate::domain::ClipInfo;
 /// Bytes that are copied at once.
 const PIECE: usize = 1 << 20;
 
+/// ffmpeg's names of the compressions that video in DICOM may have (PS3.5, 8.2.5 to 8.2.8); which of them, files get wrong.
+const CODECS: [&str; 4] = ["mpeg1video", "mpeg2video", "h264", "hevc"];
+
 /// Whether frames of this transfer syntax are one video.
 pub(super) fn is_film(syntax: &str) -> bool {
     syntax_name(syntax).ends_with(" video")
@@ -26,6 +29,12 @@ pub(super) fn open(path: &Path, parsed: &Parsed, cache_bytes: usize) -> Result<O
     let shape = Shape::of(path, set, parsed.big)?;
     let reel = Reel::stream(path, extract(parsed, path)?);
     let (found, video) = video::open_reel(reel, cache_bytes)?;
+    // ffmpeg guesses from the bytes: a lone JPEG is a video to it.
+    if !CODECS.contains(&found.codec.as_str()) {
+        let cause =
+            format!("it declares {} and holds {}", syntax_name(&parsed.syntax), found.codec);
+        return Err(CodecError::damaged(path, cause));
+    }
     let (size, declared) = ((found.width_px, found.height_px), (shape.columns, shape.rows));
     if size != declared {
         let cause = format!("its video is {size:?} px and it declares {declared:?}");

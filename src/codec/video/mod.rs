@@ -116,6 +116,8 @@ pub(super) struct Found {
     pub(super) frame_time_ms: Option<f64>,
     /// When each frame is shown, ms from the first, where that is not at a constant rate.
     pub(super) times_ms: Vec<f64>,
+    /// ffmpeg's name of the compression.
+    pub(super) codec: String,
     format: String,
 }
 
@@ -134,6 +136,7 @@ pub(super) fn open_reel(reel: Reel, cache_bytes: usize) -> Result<(Found, Video)
         frames,
         frame_time_ms: probed.frame_time_ms,
         times_ms: probed.times_ms,
+        codec: probed.codec,
         format: probed.format,
     };
     let fit = cache_bytes / 2 / first.pixels.len().max(1);

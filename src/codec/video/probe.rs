@@ -98,6 +98,8 @@ pub(super) struct Probed {
     pub(super) frame_time_ms: Option<f64>,
     /// When each frame is shown, ms from the first, where that is not at a constant rate.
     pub(super) times_ms: Vec<f64>,
+    /// ffmpeg's name of the compression.
+    pub(super) codec: String,
     pub(super) format: String,
 }
 
@@ -159,6 +161,7 @@ pub(super) fn probe(reel: &Reel) -> Result<Probed, CodecError> {
         timeline: Timeline::of(stamps, start, exact),
         frame_time_ms,
         times_ms: varying.map(|(times, _)| times).unwrap_or_default(),
+        codec: codec.to_owned(),
         format: brief(&format!("video, {codec} in {short}")),
     })
 }

@@ -11,6 +11,7 @@
 mod attention;
 mod product;
 mod rows;
+mod tile;
 
 use burn::tensor::{DType, Tensor};
 use burn_wgpu::{CubeBackend, CubeTensor};

@@ -127,6 +127,13 @@ fn video_in_dicom_has_the_frames_of_the_video() {
             let why = refusal(&path);
             assert!(why.contains("film.dcm") && !why.contains("/proc/"), "{why}");
         }
+        // To ffmpeg a lone JPEG is a video too.
+        let picture = at("one.jpg");
+        assert!(ffmpeg(&[&source[..], &["-frames:v", "1"]].concat(), &picture));
+        let path = at("film.dcm");
+        fs::write(&path, film(syntax.as_bytes(), 1, &fs::read(&picture).unwrap())).unwrap();
+        let why = refusal(&path);
+        assert!(why.contains("video and holds mjpeg"), "{why}");
     }
 }
 

@@ -223,9 +223,14 @@ impl RopeAttention {
         };
         let q = turn(split(self.q_proj.forward(q)), 0);
         let k = turn(split(self.k_proj.forward(k.clone())), unturned);
-        let v = split(self.v_proj.forward(v.clone()));
+        // Weights sum to one, so one head may mix values before they are projected: a memory has a quarter of the
+        // features' channels and several frames' tokens.
+        let [made, given] = self.v_proj.weight.dims();
+        let late = self.heads == 1 && given < made;
+        let v = split(if late { v.clone() } else { self.v_proj.forward(v.clone()) });
         // `attend` cuts the queries into blocks, so that the scores of a long memory stay small.
-        join_heads(attend_where(q, k, v, bias))
+        let mixed = join_heads(attend_where(q, k, v, bias));
+        if late { self.v_proj.forward(mixed) } else { mixed }
     }
 }
 

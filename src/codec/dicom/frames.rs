@@ -5,7 +5,7 @@ use std::path::Path;
 use super::foreign::{self, Kind};
 use super::input::Input;
 use super::reader::{DataSet, Pixels, Walked};
-use super::{capsule, rle, tags};
+use super::{capsule, colours, rle, tags};
 use crate::codec::CodecError;
 use crate::codec::cage::Cage;
 use crate::codec::complete;
@@ -61,6 +61,13 @@ pub(super) enum Colour {
     Ybr422,
 }
 
+impl Colour {
+    /// The same with all samples of every pixel.
+    fn whole(self) -> Self {
+        if self == Self::Ybr422 { Self::Ybr } else { self }
+    }
+}
+
 /// Size and encoding of the frames.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shape {
@@ -83,8 +90,8 @@ pub(super) struct Samples {
     pub(super) planar: bool,
     /// Bytes of 16-bit samples are big endian.
     big: bool,
-    /// A JPEG decoder has made RGB of it, whatever the header calls the stored colour.
-    pub(super) decoded_to_rgb: bool,
+    /// What they mean once they are unpacked: decoders may have made RGB of them, and all of them tell every pixel apart.
+    pub(super) colour: Colour,
 }
 
 impl Shape {
@@ -201,8 +208,9 @@ fn colour(path: &Path, set: &DataSet) -> Result<Colour, CodecError> {
         ("MONOCHROME1", 1) => Ok(Colour::Gray { inverted: true }),
         ("PALETTE COLOR", 1) => Ok(Colour::Palette),
         ("RGB", 3) => Ok(Colour::Rgb),
-        // Those of JPEG 2000 and of video come out of their decoders as RGB or gray.
-        ("YBR_FULL" | "YBR_ICT" | "YBR_RCT" | "YBR_PARTIAL_420", 3) => Ok(Colour::Ybr),
+        // Those of JPEG 2000 and of video come out of their decoders as RGB.
+        ("YBR_ICT" | "YBR_RCT" | "YBR_PARTIAL_420", 3) => Ok(Colour::Rgb),
+        ("YBR_FULL", 3) => Ok(Colour::Ybr),
         ("YBR_FULL_422", 3) => Ok(Colour::Ybr422),
         _ => {
             let cause = format!("its colours are \"{name}\" with {samples} samples");
@@ -299,30 +307,23 @@ impl Layout {
                     bytes.drain(..odd as usize);
                     bytes.truncate(length);
                 }
-                Ok(Samples { bytes, planar: shape.planar, big: shape.big, decoded_to_rgb: false })
+                Ok(Samples { bytes, planar: shape.planar, big: shape.big, colour: shape.colour })
             }
             Self::Rle(frames) => {
                 let bytes = rle::unpack(&gathered(&frames[index])?, shape).map_err(|cause| {
                     CodecError::damaged(path, format!("frame {}: {cause}", index + 1))
                 })?;
-                Ok(Samples { bytes, planar: true, big: false, decoded_to_rgb: false })
+                Ok(Samples { bytes, planar: true, big: false, colour: shape.colour.whole() })
             }
             Self::Foreign(kind, frames) => {
                 let bytes = foreign::decode(path, &gathered(&frames[index])?, shape, *kind, index)?;
-                let decoded_to_rgb = shape.samples_per_pixel() == 3;
                 let big = cfg!(target_endian = "big");
-                Ok(Samples { bytes, planar: false, big, decoded_to_rgb })
+                Ok(Samples { bytes, planar: false, big, colour: shape.colour.whole() })
             }
             Self::Jpeg(syntax, frames) => {
                 let bytes = gathered(&frames[index])?;
-                let bytes = jpeg_samples(path, bytes, shape, syntax, index, cage)?;
-                let decoded_to_rgb = shape.samples_per_pixel() == 3;
-                Ok(Samples {
-                    bytes,
-                    planar: false,
-                    big: cfg!(target_endian = "big"),
-                    decoded_to_rgb,
-                })
+                let (bytes, colour) = jpeg_samples(path, bytes, shape, syntax, index, cage)?;
+                Ok(Samples { bytes, planar: false, big: cfg!(target_endian = "big"), colour })
             }
         }
     }
@@ -331,12 +332,12 @@ impl Layout {
 /// Compares a JPEG's own header with the file's before a decoder allocates for it.
 fn jpeg_samples(
     path: &Path,
-    bytes: Vec<u8>,
+    mut bytes: Vec<u8>,
     shape: &Shape,
     syntax: &str,
     index: usize,
     cage: &Cage,
-) -> Result<Vec<u8>, CodecError> {
+) -> Result<(Vec<u8>, Colour), CodecError> {
     let frame = index + 1;
     let header = complete::jpeg(&bytes)
         .map_err(|cause| CodecError::damaged(path, format!("frame {frame}: {cause}")))?;
@@ -350,9 +351,15 @@ fn jpeg_samples(
         return Err(CodecError::damaged(path, cause));
     }
     if header.process < 3 && header.precision != 8 {
-        return foreign::decode(path, &bytes, shape, Kind::Jpeg12, index);
+        return Ok((foreign::decode(path, &bytes, shape, Kind::Jpeg12, index)?, shape.colour));
     }
-    capsule::decode(path, &bytes, shape, syntax, cage)
+    // Lossless frames come out as they were stored, others as RGB.
+    let mut colour = shape.colour.whole();
+    if header.process < 3 && shape.samples_per_pixel() == 3 {
+        colours::settle(&mut bytes, shape.colour == Colour::Rgb);
+        colour = Colour::Rgb;
+    }
+    Ok((capsule::decode(path, &bytes, shape, syntax, cage)?, colour))
 }
 
 /// Which fragments belong to which frame: one each, by the offset tables, or by JPEG starts.

@@ -9,6 +9,7 @@
 //! is a volume, a folder or DICOMDIR of several clips gives one of them (`series.rs`).
 
 mod capsule;
+mod colours;
 mod directory;
 mod film;
 mod foreign;
@@ -283,21 +284,19 @@ impl FrameSource for Dicom {
     ) -> Result<GrayFrame, CodecError> {
         let samples = self.samples(self.order.get(index).copied().unwrap_or(index))?;
         let (bytes, count) = (&samples.bytes, self.shape.pixels());
-        let pixels: Vec<u8> = match (self.shape.colour, samples.decoded_to_rgb) {
-            (Colour::Gray { .. } | Colour::Palette, _) => {
+        let pixels: Vec<u8> = match samples.colour {
+            Colour::Gray { .. } | Colour::Palette => {
                 let lookup = |value: u16| self.table.get(usize::from(value)).copied().unwrap_or(0);
                 self.shape.words(&samples).map(lookup).collect()
             }
-            (Colour::Rgb, _) | (_, true) if samples.planar => {
+            Colour::Rgb if samples.planar => {
                 (0..count).map(|i| luma(bytes[i], bytes[count + i], bytes[2 * count + i])).collect()
             }
-            (Colour::Rgb, _) | (_, true) => {
-                bytes.chunks_exact(3).map(|p| luma(p[0], p[1], p[2])).collect()
-            }
-            (Colour::Ybr, false) if samples.planar => bytes[..count].to_vec(),
-            (Colour::Ybr, false) => bytes.iter().step_by(3).copied().collect(),
+            Colour::Rgb => bytes.chunks_exact(3).map(|p| luma(p[0], p[1], p[2])).collect(),
+            Colour::Ybr if samples.planar => bytes[..count].to_vec(),
+            Colour::Ybr => bytes.iter().step_by(3).copied().collect(),
             // Two pixels share four bytes: Y1 Y2 Cb Cr.
-            (Colour::Ybr422, false) => {
+            Colour::Ybr422 => {
                 bytes.chunks_exact(4).flat_map(|p| [p[0], p[1]]).take(count).collect()
             }
         };

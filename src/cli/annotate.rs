@@ -5,7 +5,7 @@ use std::sync::mpsc::Sender;
 
 use clap::Args;
 
-use crate::codec::clips_of;
+use crate::codec::{OpenOptions, clips_of};
 use crate::config::Settings;
 use crate::engine::{SegmenterSource, Session, Shelf};
 use crate::tui::model::Msg;
@@ -76,11 +76,13 @@ fn run_screen(
     let shelf = Shelf::default();
     let start = Start {
         clips,
-        open: Box::new(move |path, events| {
+        open: Box::new(move |path, cut, events| {
             let (card, device) = (card.clone(), device.clone());
             let shelf = shelf.clone();
             let net = SegmenterSource::Net { card, device, features_mib, shelf };
-            let opened = Session::open_with(path, &clip_options(settings), project, net, events);
+            let cut = settings.cut.then(cut);
+            let options = OpenOptions { cut, ..clip_options(settings) };
+            let opened = Session::open_with(path, &options, project, net, events);
             opened.map(|(mut session, opened)| {
                 session.set_codes(settings.asked.codes());
                 (session, opened)

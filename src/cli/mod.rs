@@ -386,9 +386,7 @@ pub(crate) fn clip_options(settings: &Settings) -> OpenOptions {
         region: settings.region,
         ask: settings.hide_outside.origin == Origin::Default,
         series: settings.series,
-        axis: settings.cut.axis,
-        slice: settings.cut.slice,
-        time: settings.cut.time,
+        cut: settings.cut,
         ..OpenOptions::default()
     }
 }

@@ -178,7 +178,7 @@ impl Runner {
         for effect in effects {
             match effect {
                 Effect::Quit => self.quit = true,
-                Effect::OpenClip(_) | Effect::Suspend | Effect::Redraw => {}
+                Effect::OpenClip(..) | Effect::Suspend | Effect::Redraw => {}
                 Effect::FindRegion if !self.regions => {}
                 effect => {
                     use Effect as E;

@@ -33,8 +33,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-pub use crate::domain::Axis;
-use crate::domain::{ClipInfo, Cut, DicomOrigin, FrameIndex, GrayFrame, Region};
+pub use crate::domain::{Axis, Cut};
+use crate::domain::{ClipInfo, DicomOrigin, FrameIndex, GrayFrame, Region};
 use cache::FrameCache;
 pub(crate) use cage::own_program;
 pub use decoder::serve_decoder;
@@ -50,13 +50,8 @@ pub use volume::{LabelVolume, NIFTI_2};
 /// How to open a clip.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OpenOptions {
-    /// Slicing axis of a volume; `None` is [`Axis::Z`]. Refused, as the next two, for clips that
-    /// are no volume.
-    pub axis: Option<Axis>,
-    /// Of volumes over time: the slice along the axis that plays over time, from 1 on.
-    pub slice: Option<usize>,
-    /// Of volumes over time: the moment whose volume is shown, from 1 on.
-    pub time: Option<usize>,
+    /// Which part of a volume; anything but the default is refused for clips that are none.
+    pub cut: Cut,
     /// Bound of the cache of decoded frames, MiB. The newest frame is kept whatever the bound.
     pub cache_mib: usize,
     /// Makes pixels outside the ultrasound regions black: names and dates are burned in there. The
@@ -75,9 +70,7 @@ pub struct OpenOptions {
 impl Default for OpenOptions {
     fn default() -> Self {
         Self {
-            axis: None,
-            slice: None,
-            time: None,
+            cut: Cut::default(),
             cache_mib: 256,
             hide_outside: false,
             region: None,
@@ -232,8 +225,7 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Clip, CodecError> {
     let meta = fs::metadata(path).map_err(|e| CodecError::unreadable(path, e))?;
     let cache_bytes = options.cache_mib.saturating_mul(1 << 20);
     let kind = if meta.is_dir() { Kind::Image } else { sniff::kind_of(path)? };
-    let cut = Cut { axis: options.axis, slice: options.slice, time: options.time };
-    if !cut.is_open() && kind != Kind::Volume {
+    if !options.cut.is_open() && kind != Kind::Volume {
         let cause = "it is no NIfTI, NRRD or MetaImage volume, and only those are sliced";
         let advice = "leave --axis, --slice and --time out, or convert it to a volume";
         return Err(CodecError::unsupported(path, cause, advice));
@@ -248,7 +240,7 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Clip, CodecError> {
         Kind::Image => images::open_still(path)?,
         Kind::Dicom => dicom::open(path, options.series, cache_bytes)?,
         Kind::Video => video::open(path, cache_bytes)?,
-        Kind::Volume => volume::open(path, cut)?,
+        Kind::Volume => volume::open(path, options.cut)?,
     };
     let cache = Mutex::new(FrameCache::new(cache_bytes));
     let Opened { info, source, privacy, origin, frame_names, notes } = opened;

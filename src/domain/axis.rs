@@ -39,6 +39,17 @@ impl Cut {
     pub fn is_open(&self) -> bool {
         *self == Self::default()
     }
+
+    /// What is shown when `asked` is asked for while this is shown: another axis keeps the moment and no slice, whose
+    /// number means another one along it; a slice or a moment keeps the axis.
+    #[must_use]
+    pub fn then(self, asked: Self) -> Self {
+        if asked.is_open() {
+            return self;
+        }
+        let moment = self.time.filter(|_| asked.axis.is_some() && asked.slice.is_none());
+        Self { axis: asked.axis.or(self.axis), slice: asked.slice, time: asked.time.or(moment) }
+    }
 }
 
 impl Axis {
@@ -81,6 +92,17 @@ impl FromStr for Axis {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_asked_for_later_keeps_what_it_says_nothing_of() {
+        let along = |axis| Cut { axis: Some(axis), ..Cut::default() };
+        let (slice, moment) =
+            (Cut { slice: Some(7), ..Cut::default() }, Cut { time: Some(2), ..Cut::default() });
+        assert_eq!(moment.then(along(Axis::X)), Cut { axis: Some(Axis::X), ..moment });
+        assert_eq!(along(Axis::X).then(moment), Cut { axis: Some(Axis::X), ..moment });
+        assert_eq!((slice.then(along(Axis::Y)), moment.then(slice)), (along(Axis::Y), slice));
+        assert_eq!((slice.then(moment), slice.then(Cut::default())), (moment, slice));
+    }
 
     #[test]
     fn directions_in_the_patient_find_their_stored_axis() {

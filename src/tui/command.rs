@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::domain::{FrameIndex, PointKind, PointPx, nearest_word};
+use crate::domain::{Axis, Cut, FrameIndex, PointKind, PointPx, nearest_word};
 
 use super::action::Action;
 use super::key::Key;
@@ -71,6 +71,8 @@ pub enum Command {
     Where(Condition, Over),
     /// Tell what is known of the line, or set its detail by hand.
     Link(LinkAsked),
+    /// Show another part of the volume.
+    Cut(Cut),
     /// Everything is already saved.
     Write,
 }
@@ -87,7 +89,7 @@ pub enum LinkAsked {
 }
 
 /// Commands that take words: name, words, what it does.
-pub const COMMANDS: [(&str, &str, &str); 21] = [
+pub const COMMANDS: [(&str, &str, &str); 24] = [
     ("frame", "N", "go to frame N (a number alone does it too)"),
     ("new", "LABEL", "start a structure with this label"),
     ("rename", "LABEL", "rename the structure"),
@@ -128,6 +130,13 @@ pub const COMMANDS: [(&str, &str, &str); 21] = [
         "bytes and time of the last picture, grays and scale in use; or set one of these",
     ),
     ("windows", "LABEL add A,B", "windows of a structure by its label; also remove A,B, clear"),
+    (
+        "axis",
+        "x|y|z|sagittal|coronal|axial",
+        "slice the volume along this axis, through the place of the cursor",
+    ),
+    ("slice", "N", "of volumes over time: play slice N"),
+    ("time", "N", "of volumes over time: show the volume of moment N"),
     ("write", "", "nothing to do: everything is already saved"),
 ];
 
@@ -230,6 +239,12 @@ fn with_words(name: &str, rest: &str, frames: usize) -> Option<Result<Command, S
             _ => Err("a reaction time lies between 0 and 2000 ms".to_owned()),
         },
         ("link", words) => link(words).map(Command::Link),
+        ("axis", [axis]) => {
+            let along = |axis| Cut { axis: Some(axis), ..Cut::default() };
+            axis.parse::<Axis>().map(|axis| Command::Cut(along(axis)))
+        }
+        ("slice", [n]) => number(n).map(|n| Command::Cut(Cut { slice: Some(n), ..Cut::default() })),
+        ("time", [n]) => number(n).map(|n| Command::Cut(Cut { time: Some(n), ..Cut::default() })),
         ("write", []) => Ok(Command::Write),
         _ => {
             let (_, wanted, _) = COMMANDS.iter().find(|(known, _, _)| *known == name)?;
@@ -284,6 +299,12 @@ fn place(x: &str, y: &str) -> Result<PointPx, String> {
         (Ok(x), Ok(y)) if x.is_finite() && y.is_finite() => Ok(PointPx::new(x, y)),
         _ => Err(format!("`{x} {y}` is no place; give two numbers in px of the image")),
     }
+}
+
+/// A number from 1 on.
+fn number(word: &str) -> Result<usize, String> {
+    let read = word.parse().ok().filter(|n| *n > 0);
+    read.ok_or_else(|| format!("`{word}` is no number from 1 on"))
 }
 
 /// The frame of this number, from 1.

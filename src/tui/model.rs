@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::config::schema::Schema;
 use crate::domain::{
-    Annotation, BoxPx, ClipInfo, FrameIndex, GrayFrame, History, PointPx, PromptId, Track, TrackId,
-    review,
+    Annotation, BoxPx, ClipInfo, Cut, FrameIndex, GrayFrame, History, PointPx, PromptId, Track,
+    TrackId, review,
 };
 use crate::engine::{Event, Opened, Surround, View};
 
@@ -115,8 +115,8 @@ pub struct Model {
     pub queue: Vec<Queued>,
     /// Which of them is at hand.
     pub at: usize,
-    /// The clip of the queue that is being opened.
-    pub opening: Option<usize>,
+    /// The clip of the queue that is being opened, and which part of it.
+    pub opening: Option<(usize, Cut)>,
     /// Leaving was asked for while something would be lost; asking again does it.
     pub leave_asked: bool,
     /// Whether the screen is gone or going.

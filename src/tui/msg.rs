@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::person::Learned;
-use crate::domain::{FrameIndex, FramePrompts, PointPx, Region, Step, TrackId};
+use crate::domain::{Cut, FrameIndex, FramePrompts, PointPx, Region, Step, TrackId};
 use crate::engine::{Event, Opened, Plan, Ticket, View};
 
 use super::graphics::Grid;
@@ -121,8 +121,8 @@ pub enum Effect {
     Overlay(PathBuf),
     /// Keep something about the person for the next time.
     Remember(Learned),
-    /// Open a clip of the queue instead.
-    OpenClip(usize),
+    /// Open a clip of the queue instead, and of a volume this part.
+    OpenClip(usize, Cut),
     /// Put the program to sleep.
     Suspend,
     /// Send the whole picture again.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::looks::{self, Preset};
-use crate::domain::{FrameIndex, PictureLook, Region};
+use crate::domain::{Cut, FrameIndex, PictureLook, Region};
 use crate::engine::{SegmenterInfo, Ticket};
 
 use super::command::Line;
@@ -133,6 +133,8 @@ pub struct HelpPage {
 pub struct Queued {
     /// Where it lies.
     pub path: PathBuf,
+    /// Which part of a volume was asked for on the screen, on top of what the settings say.
+    pub cut: Cut,
     /// Its name for people (not escaped).
     pub name: String,
     /// The person called it finished, as far as this session knows.

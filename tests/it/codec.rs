@@ -12,7 +12,9 @@ use std::process::Command;
 use std::time::Instant;
 
 use serde::Deserialize;
-use sonomark::codec::{Axis, Clip, CodecError, OpenOptions, is_complete, looks_like_clip, open};
+use sonomark::codec::{
+    Axis, Clip, CodecError, Cut, OpenOptions, is_complete, looks_like_clip, open,
+};
 use sonomark::domain::ClipKind;
 
 pub(crate) fn data() -> PathBuf {
@@ -182,8 +184,16 @@ fn ultrasound_dicom_tells_spacing_and_time() {
 #[test]
 fn a_volume_is_sliced_along_any_axis() {
     let path = data().join("volumes/deepreg_case0.nii.gz");
-    let along =
-        |axis| open(&path, &OpenOptions { axis: Some(axis), ..OpenOptions::default() }).unwrap();
+    let along = |axis| {
+        open(
+            &path,
+            &OpenOptions {
+                cut: Cut { axis: Some(axis), ..Cut::default() },
+                ..OpenOptions::default()
+            },
+        )
+        .unwrap()
+    };
     let (x, y, z) = (along(Axis::X), along(Axis::Y), along(Axis::Z));
     let size = |clip: &Clip| (clip.info().width_px, clip.info().height_px, clip.info().frames);
     assert_eq!((size(&x), size(&y), size(&z)), ((59, 41, 44), (44, 41, 59), (44, 59, 41)));
@@ -193,7 +203,10 @@ fn a_volume_is_sliced_along_any_axis() {
     assert_eq!(y.frame(j).unwrap().at(i as i64, k as i64), voxel);
     let still = open(
         &data().join("stills"),
-        &OpenOptions { axis: Some(Axis::X), ..OpenOptions::default() },
+        &OpenOptions {
+            cut: Cut { axis: Some(Axis::X), ..Cut::default() },
+            ..OpenOptions::default()
+        },
     );
     assert!(matches!(still, Err(CodecError::Unsupported { .. })));
 }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use sonomark::domain::{Bitmap, GrayFrame, PictureLook, PointKind, PointPx, Prompt, Region};
+use sonomark::domain::{Bitmap, Cut, GrayFrame, PictureLook, PointKind, PointPx, Prompt, Region};
 use sonomark::engine::{Decided, Event, Surround};
 use sonomark::tui::graphics::{Grid, Picture};
 use sonomark::tui::model::{Effect, Mode, Model, Msg};
@@ -104,7 +104,7 @@ fn looks_come_by_key_name_label_and_journal() {
     let mut again = opened(8);
     again.view = noted;
     update(&mut m, Msg::Line("look raw".into()));
-    m.opening = Some(1);
+    m.opening = Some((1, Cut::default()));
     update(&mut m, Msg::Opened(Box::new(again)));
     assert!(m.picture.look.clahe && m.looks.own);
 

@@ -265,7 +265,9 @@ fn child_job_panics() {
     };
     let ended = run(Start {
         clips: vec![path],
-        open: Box::new(|path, inbox| Session::open(path, &project, SegmenterSource::None, inbox)),
+        open: Box::new(|path, _, inbox| {
+            Session::open(path, &project, SegmenterSource::None, inbox)
+        }),
         settings: &settings,
         lesson: false,
         attach: Some(Box::new(fails)),

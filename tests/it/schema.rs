@@ -106,7 +106,7 @@ fn one_key_finishes_a_clip_and_opens_the_next_that_is_not() {
     let mut m = with_schema();
     press(&mut m, "f v w s");
     let effects = press(&mut m, "E");
-    assert!(!effects.iter().any(|e| matches!(e, Effect::OpenClip(_))), "something is open");
+    assert!(!effects.iter().any(|e| matches!(e, Effect::OpenClip(..))), "something is open");
     has(
         &screen(&m),
         &["not finished: 40 frames in windows without a mask, side of vessel not set"],
@@ -114,7 +114,7 @@ fn one_key_finishes_a_clip_and_opens_the_next_that_is_not() {
     let effects = press(&mut m, "E");
     let at = |wanted: fn(&Effect) -> bool| effects.iter().position(wanted);
     let noted = at(|e| matches!(e, Effect::JournalView(view) if view.finished));
-    assert!(noted.is_some() && noted < at(|e| matches!(e, Effect::OpenClip(1))));
+    assert!(noted.is_some() && noted < at(|e| matches!(e, Effect::OpenClip(1, _))));
     update(&mut m, Msg::Opened(Box::new(opened(12))));
     assert!(!m.finished && m.queue[0].finished && !m.schema.is_empty());
 
@@ -122,7 +122,7 @@ fn one_key_finishes_a_clip_and_opens_the_next_that_is_not() {
     press(&mut m, "E");
     let effects = press(&mut m, "E");
     assert!(effects.iter().any(|e| matches!(e, Effect::JournalView(v) if v.finished)));
-    assert!(!effects.iter().any(|e| matches!(e, Effect::OpenClip(_))), "all are finished");
+    assert!(!effects.iter().any(|e| matches!(e, Effect::OpenClip(..))), "all are finished");
     has(&screen(&m), &["as are all 2 clips", "clip 2/2 finished"]);
     press(&mut m, "l b");
     assert!(!m.finished, "an edit is work again");

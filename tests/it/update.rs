@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sonomark::domain::{
-    Annotation, Bitmap, BoxPx, ClipInfo, ClipKind, ContentHash, Edit, FrameIndex, GrayFrame,
-    History, Mark, MaskSource, PointKind, PointPx, Prompt, Step, Track, TrackId, Window,
+    Annotation, Axis, Bitmap, BoxPx, ClipInfo, ClipKind, ContentHash, Cut, Edit, FrameIndex,
+    GrayFrame, History, Mark, MaskSource, Placement, PointKind, PointPx, Prompt, Step, Track,
+    TrackId, Window,
 };
 use sonomark::engine::{Decided, Event, Opened, SegmenterInfo, Surround, Ticket};
 use sonomark::tui::action::Action;
@@ -49,10 +50,13 @@ pub(crate) fn model(frames: usize) -> Model {
 /// Reading the keymap takes longer than everything else here.
 pub(crate) fn model_with(frames: usize, keymap: Keymap) -> Model {
     let grid = Grid { columns: 80, rows: 24, cell_px: (8, 16) };
-    let queue = vec![
-        Queued { path: "cine.dcm".into(), name: "cine.dcm".into(), finished: false },
-        Queued { path: "other.dcm".into(), name: "other.dcm".into(), finished: false },
-    ];
+    let queued = |name: &str| Queued {
+        path: name.into(),
+        cut: Cut::default(),
+        name: name.into(),
+        finished: false,
+    };
+    let queue = ["cine.dcm", "other.dcm"].map(queued).to_vec();
     Model::new(opened(frames), queue, 0, keymap, grid)
 }
 
@@ -583,7 +587,7 @@ fn the_next_clip_takes_the_place_and_late_answers_find_nothing() {
     let mut m = model(FRAMES);
     let (ticket, frame) = refresh_of(&press(&mut m, "b")).unwrap();
     let effects = press(&mut m, "C-n");
-    assert!(effects.contains(&Effect::OpenClip(1)), "{effects:?}");
+    assert!(effects.contains(&Effect::OpenClip(1, Cut::default())), "{effects:?}");
     let mut next = opened(5);
     next.info.name = "other.dcm".into();
     let effects = update(&mut m, Msg::Opened(Box::new(next)));
@@ -593,7 +597,7 @@ fn the_next_clip_takes_the_place_and_late_answers_find_nothing() {
     press(&mut m, "C-n");
     assert!(m.message.text.contains("last clip"));
     tell(&mut m, Event::ClipArrived { path: "new.dcm".into(), name: "new.dcm".into() });
-    assert!(press(&mut m, "C-n").contains(&Effect::OpenClip(2)));
+    assert!(press(&mut m, "C-n").contains(&Effect::OpenClip(2, Cut::default())));
     update(&mut m, Msg::NotOpened { at: 2, why: "it is empty".into() });
     assert_eq!(m.at, 1);
     assert!(m.message.text.contains("it is empty"));
@@ -657,4 +661,54 @@ fn the_line_is_told_and_set_by_hand() {
     assert!(told("link scale 2").contains("scale 1/2 (set by hand)"));
     assert!(told("link levels auto").contains("32 grays, scale 1/2 (set by hand)"));
     assert!(told("link levels 7").contains("link levels 16"));
+}
+
+#[test]
+fn another_axis_of_a_volume_opens_at_the_place_of_the_cursor() {
+    // A slanted volume of 64 x 48 x 40 voxels.
+    let stored = Placement {
+        origin_mm: [-30.0, 12.0, 100.0],
+        steps_mm: [[0.4, 0.3, 0.0], [-0.3, 0.4, 0.0], [0.0, 0.0, -2.0]],
+    };
+    let part = |frames: usize, kind, placement| {
+        let mut opened = opened(frames);
+        opened.info = ClipInfo { kind, placement: Some(placement), ..opened.info };
+        opened
+    };
+    let mut m = model(FRAMES);
+    m.clip = part(FRAMES, ClipKind::Volume, stored).info;
+    update(&mut m, Msg::Line("frame 12".into()));
+    update(&mut m, Msg::Line("cursor 30.5 40.5".into()));
+    let effects = update(&mut m, Msg::Line("axis x".into()));
+    let along_x = Cut { axis: Some(Axis::X), ..Cut::default() };
+    assert!(effects.contains(&Effect::OpenClip(0, along_x)), "{effects:?}");
+
+    // Along x the columns are y, the rows z.
+    let mut along = part(64, ClipKind::Volume, stored.with_axes([1, 2, 0]));
+    (along.info.width_px, along.info.height_px) = (48, 40);
+    update(&mut m, Msg::Opened(Box::new(along)));
+    assert_eq!((m.frame, m.cursor), (30, PointPx::new(40.5, 11.5)));
+    assert_eq!((m.at, m.queue[0].cut, m.queue[1].cut), (0, along_x, Cut::default()));
+
+    // A moment keeps the axis; what does not open leaves everything as it was.
+    let effects = update(&mut m, Msg::Line("time 3".into()));
+    let moment = Cut { time: Some(3), ..along_x };
+    assert!(effects.contains(&Effect::OpenClip(0, moment)), "{effects:?}");
+    update(&mut m, Msg::NotOpened { at: 0, why: "it holds one volume".into() });
+    assert_eq!((m.queue[0].cut, m.frame), (along_x, 30));
+
+    // The slice at row 11 over time: all frames lie in one place, so the frame is not carried over.
+    update(&mut m, Msg::Line("slice 12".into()));
+    let mut plane = stored.with_axes([1, 0, 2]);
+    plane.origin_mm[2] += -2.0 * 11.0;
+    update(&mut m, Msg::Opened(Box::new(part(9, ClipKind::Cine, plane))));
+    assert_eq!((m.frame, m.cursor), (0, PointPx::new(40.5, 30.5)));
+
+    for (line, told) in [("axis up", "an axis is x, y, z"), ("slice 0", "no number from 1 on")] {
+        update(&mut m, Msg::Line(line.into()));
+        assert!(m.message.text.contains(told), "{:?}", m.message);
+    }
+    m.queue.clear();
+    update(&mut m, Msg::Line("axis y".into()));
+    assert!(m.message.text.contains("a script keeps its clip"), "{:?}", m.message);
 }

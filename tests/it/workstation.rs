@@ -79,7 +79,7 @@ fn child_workstation() {
     let settings = Settings::load_with(&Flags::default(), &env).unwrap();
     let ended = run(Start {
         clips: vec![clip()],
-        open: Box::new(|path, inbox| {
+        open: Box::new(|path, _, inbox| {
             let segmenter = SegmenterSource::Scripted(Box::new(Scripted { pace }));
             Session::open(path, &project, segmenter, inbox)
         }),

@@ -75,12 +75,12 @@ impl View {
         (times > 1).then(|| match self.part {
             Part::Slice(at) => format!(
                 "it holds {times} volumes over time; shown is slice {} of {slices} along {axis} \
-                 over time; --slice K shows another, --time T a whole volume",
+                 over time; --slice N or `:slice N` shows another, --time N a whole volume",
                 at + 1
             ),
             Part::Moment(at) => format!(
-                "it holds {times} volumes over time; shown is moment {} along {axis}; --time T \
-                 shows another, --slice K one slice over time",
+                "it holds {times} volumes over time; shown is moment {} along {axis}; --time N or \
+                 `:time N` shows another, --slice N one slice over time",
                 at + 1
             ),
         })

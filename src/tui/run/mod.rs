@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use crate::config::person::Person;
 use crate::config::{Settings, looks};
-use crate::domain::shown;
+use crate::domain::{Cut, shown};
 use crate::engine::{Opened, Session, SessionError};
 
 use super::model::{Model, Msg, Queued};
@@ -24,7 +24,7 @@ pub use turn::hand_over;
 
 /// Opens a clip; its events go to the inbox.
 pub type OpenClip<'a> =
-    Box<dyn FnMut(&Path, Sender<Msg>) -> Result<(Session<Msg>, Opened), SessionError> + 'a>;
+    Box<dyn FnMut(&Path, Cut, Sender<Msg>) -> Result<(Session<Msg>, Opened), SessionError> + 'a>;
 
 /// What the screen starts with.
 pub struct Start<'a> {
@@ -132,7 +132,7 @@ fn queued(path: PathBuf) -> Queued {
     let name = path
         .file_name()
         .map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned());
-    Queued { path, name, finished: false }
+    Queued { path, cut: Cut::default(), name, finished: false }
 }
 
 /// The first clip that opens, its place, and why those before it do not.
@@ -144,7 +144,7 @@ fn first_clip(
     let mut first = None;
     let mut refused = Vec::new();
     for (at, path) in clips.iter().enumerate() {
-        match open(path, tagged(0, inbox)) {
+        match open(path, Cut::default(), tagged(0, inbox)) {
             Ok((session, opened)) => return Ok((session, opened, at, refused)),
             Err(error) => {
                 refused

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::config::OnHangup;
 use crate::config::person::{Learned, Person};
-use crate::domain::Annotation;
+use crate::domain::{Annotation, Cut};
 use crate::engine::{Event, Session};
 use crate::tui::model::{Effect, Model, Msg};
 use crate::tui::terminal::{Screen, TerminalError};
@@ -137,7 +137,7 @@ impl Loop<'_> {
                 Effect::Quit => self.ended = Some(Ended::Quit),
                 Effect::Suspend => self.suspend(),
                 Effect::Redraw => self.redraw(),
-                Effect::OpenClip(at) => self.open_clip(at),
+                Effect::OpenClip(at, cut) => self.open_clip(at, cut),
                 Effect::Remember(learned) => self.remember(&learned),
                 other => self.with_session(other),
             }
@@ -183,10 +183,10 @@ impl Loop<'_> {
     }
 
     /// The old clip is closed only when the new one is open.
-    fn open_clip(&mut self, at: usize) {
+    fn open_clip(&mut self, at: usize, cut: Cut) {
         let Some(path) = self.model.queue.get(at).map(|clip| clip.path.clone()) else { return };
         let next = self.epoch + 1;
-        let message = match (self.open)(&path, tagged(next, &self.inbox)) {
+        let message = match (self.open)(&path, cut, tagged(next, &self.inbox)) {
             Ok((session, opened)) => {
                 self.epoch = next;
                 if let Some(old) = self.session.replace(session) {
@@ -235,7 +235,7 @@ pub fn hand_over(
         }
         Effect::Strip(number, from, to) => session.strip(number, from, to, STRIP_SAMPLES),
         Effect::Remember(_)
-        | Effect::OpenClip(_)
+        | Effect::OpenClip(..)
         | Effect::Suspend
         | Effect::Redraw
         | Effect::Quit => {}

@@ -284,6 +284,7 @@ pub(super) fn command(model: &mut Model, fx: &mut Vec<Effect>, command: Command)
             }
             model.say(model.link.told());
         }
+        Command::Cut(asked) => queue::cut(model, fx, asked),
         Command::Write => model.say(match &model.saved {
             Saved::Failed(why) => format!("not saved: {why}"),
             Saved::Solid | Saved::Unsynced(_) => "everything is already saved".to_owned(),

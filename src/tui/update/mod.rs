@@ -27,7 +27,7 @@ mod windows;
 
 use std::time::Duration;
 
-use crate::domain::{FrameIndex, shown};
+use crate::domain::{Cut, FrameIndex, shown};
 use crate::engine::{Event, Surround};
 use crate::tui::action::Action;
 
@@ -73,6 +73,7 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
         Msg::Tick(now) => tick(model, &mut fx, now),
         Msg::Opened(opened) => reopen(model, &mut fx, *opened),
         Msg::NotOpened { at, why } => {
+            model.opening = None;
             let name = model.queue.get(at).map_or_else(String::new, |clip| shown(&clip.name));
             model.warn(format!("{name} does not open: {why}"));
         }
@@ -162,7 +163,7 @@ fn engine(model: &mut Model, fx: &mut Vec<Effect>, event: Event) {
         Event::ClipArrived { path, name } => {
             if !model.queue.iter().any(|clip| clip.path == path) {
                 model.say(format!("{} arrived; it waits in the queue", shown(&name)));
-                model.queue.push(Queued { path, name, finished: false });
+                model.queue.push(Queued { path, cut: Cut::default(), name, finished: false });
             }
         }
         Event::ClipRefused { path, why } => {
@@ -218,9 +219,15 @@ fn note_view(model: &mut Model, fx: &mut Vec<Effect>) {
 
 /// Another clip takes the place of this one; what belongs to the person stays.
 fn reopen(model: &mut Model, fx: &mut Vec<Effect>, opened: crate::engine::Opened) {
-    let at = model.opening.take().unwrap_or(model.at);
-    let queue = std::mem::take(&mut model.queue);
+    let (at, cut) = model.opening.take().unwrap_or((model.at, Cut::default()));
+    let mut queue = std::mem::take(&mut model.queue);
+    if let Some(clip) = queue.get_mut(at) {
+        clip.cut = cut;
+    }
     let mut next = Model::new(opened, queue, at, model.keymap.clone(), model.grid);
+    if at == model.at {
+        queue::keep_place(&mut next, model);
+    }
     let (own, viewport) = (next.picture.look, next.picture.viewport);
     next.picture = super::model::Picture { viewport, look: own, range: None, ..model.picture };
     next.network = match &model.network {

@@ -1,5 +1,6 @@
 //! The queue of clips: the next, the one before, the next that is not finished.
 
+use crate::domain::{Cut, PointPx};
 use crate::tui::action::Action;
 use crate::tui::model::{Effect, Model, Saved};
 
@@ -8,15 +9,43 @@ pub(super) fn step(model: &mut Model, fx: &mut Vec<Effect>, by: isize) {
     let to = model.at.checked_add_signed(by).filter(|&to| to < model.queue.len());
     match to {
         None => model.say(if by > 0 { "this is the last clip" } else { "this is the first clip" }),
-        Some(to) if may_leave(model) => open(model, fx, to),
+        Some(to) if may_leave(model) => open(model, fx, to, model.queue[to].cut),
         Some(_) => {}
     }
 }
 
-fn open(model: &mut Model, fx: &mut Vec<Effect>, to: usize) {
+fn open(model: &mut Model, fx: &mut Vec<Effect>, to: usize, cut: Cut) {
     fx.push(Effect::JournalView(model.view()));
-    fx.push(Effect::OpenClip(to));
-    model.opening = Some(to);
+    fx.push(Effect::OpenClip(to, cut));
+    model.opening = Some((to, cut));
+}
+
+/// Opens another part of the volume at hand.
+pub(super) fn cut(model: &mut Model, fx: &mut Vec<Effect>, asked: Cut) {
+    let Some(clip) = model.queue.get(model.at) else {
+        let flags = "--axis, --slice and --time to the command";
+        return model.warn(format!("a script keeps its clip as it was opened; give {flags}"));
+    };
+    let cut = clip.cut.then(asked);
+    if may_leave(model) {
+        open(model, fx, model.at, cut);
+    }
+}
+
+/// Goes to the place of the cursor in another part of the same volume, where the file tells how both lie.
+pub(super) fn keep_place(model: &mut Model, from: &Model) {
+    let (Some(old), Some(new)) = (from.clip.placement, model.clip.placement) else { return };
+    let Some(way) = old.grid_in(&new) else { return };
+    // Frames of a slice over time all lie in one place.
+    let depth = if from.clip.is_plane_over_time() { 0 } else { from.frame };
+    let at = way.voxel([from.cursor.x as usize, from.cursor.y as usize, depth]);
+    let [x, y, frame] = at.map(|i| usize::try_from(i).unwrap_or(0));
+    model.cursor = model.inside_image(PointPx::new(x as f32 + 0.5, y as f32 + 0.5));
+    if !model.clip.is_plane_over_time() {
+        model.frame = frame.min(model.clip.frames - 1);
+    } else if from.clip.is_plane_over_time() {
+        model.frame = from.frame.min(model.clip.frames - 1);
+    }
 }
 
 /// Calls the clip finished and opens the next one that is not. What is still open is told first;
@@ -38,7 +67,7 @@ pub(super) fn finish(model: &mut Model, fx: &mut Vec<Effect>) {
     let count = model.queue.len();
     let mut after = (1..count).map(|by| (model.at + by) % count);
     match after.find(|&at| !model.queue[at].finished) {
-        Some(to) => open(model, fx, to),
+        Some(to) => open(model, fx, to, model.queue[to].cut),
         None => {
             let view = model.view();
             fx.push(Effect::JournalView(view));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde::Deserialize;
-use sonomark::codec::{Axis, Clip, OpenOptions, looks_like_clip, open};
+use sonomark::codec::{Axis, Clip, Cut, OpenOptions, looks_like_clip, open};
 use sonomark::domain::{
     Annotation, Bitmap, ClipInfo, ClipKind, FrameMask, Mask, MaskSource, PointPx, Track, TrackId,
 };
@@ -179,7 +179,9 @@ fn volumes_over_time_are_a_slice_that_plays_or_the_volume_of_a_moment() {
     assert_eq!((info.kind, info.frames, info.frame_time_ms), (ClipKind::Cine, 4, Some(40.0)));
     assert!(middle.notes()[0].contains("slice 2 of 2 along z over time"), "{:?}", middle.notes());
     assert_eq!(middle.frame(3).unwrap().at(2, 1), gray(2, 1, 1, 3));
-    let along = |axis, slice| cut("four.nii", OpenOptions { axis, slice, ..default() });
+    let along = |axis, slice| {
+        cut("four.nii", OpenOptions { cut: Cut { axis, slice, time: None }, ..default() })
+    };
     let across = along(Some(Axis::X), Some(4));
     let size = (across.info().width_px, across.info().height_px, across.info().frames);
     assert_eq!(size, (3, 2, 4));
@@ -189,7 +191,13 @@ fn volumes_over_time_are_a_slice_that_plays_or_the_volume_of_a_moment() {
     // The file stores x along the front and back of the patient.
     let coronal = along(Some(Axis::Coronal), Some(4));
     assert_eq!(coronal.info().content_hash, across.info().content_hash);
-    let moment = cut("four.nii", OpenOptions { time: Some(3), axis: Some(Axis::Y), ..default() });
+    let moment = cut(
+        "four.nii",
+        OpenOptions {
+            cut: Cut { time: Some(3), axis: Some(Axis::Y), ..Cut::default() },
+            ..default()
+        },
+    );
     assert_eq!((moment.info().kind, moment.info().frames), (ClipKind::Volume, 3));
     assert_eq!(moment.frame(1).unwrap().at(2, 1), gray(2, 1, 1, 2));
     let clips = [&middle, &across, &level, &moment];
@@ -199,14 +207,29 @@ fn volumes_over_time_are_a_slice_that_plays_or_the_volume_of_a_moment() {
     hashes.dedup();
     assert_eq!(hashes.len(), 4, "masks of each are kept apart");
     for (options, told) in [
-        (OpenOptions { slice: Some(3), ..default() }, "no slice 3, it has 2"),
-        (OpenOptions { time: Some(0), ..default() }, "no moment 0, it has 4"),
-        (OpenOptions { time: Some(1), slice: Some(1), ..default() }, "single picture"),
+        (
+            OpenOptions { cut: Cut { slice: Some(3), ..Cut::default() }, ..default() },
+            "no slice 3, it has 2",
+        ),
+        (
+            OpenOptions { cut: Cut { time: Some(0), ..Cut::default() }, ..default() },
+            "no moment 0, it has 4",
+        ),
+        (
+            OpenOptions {
+                cut: Cut { time: Some(1), slice: Some(1), ..Cut::default() },
+                ..default()
+            },
+            "single picture",
+        ),
     ] {
         let error = open(&at("four.nii"), &options).err().unwrap().to_string();
         assert!(error.contains(told), "{error}");
     }
-    let plain = open(&at("second.nii"), &OpenOptions { slice: Some(1), ..default() });
+    let plain = open(
+        &at("second.nii"),
+        &OpenOptions { cut: Cut { slice: Some(1), ..Cut::default() }, ..default() },
+    );
     assert!(plain.err().unwrap().to_string().contains("leave --slice and --time out"));
 }
 
@@ -235,9 +258,20 @@ fn nrrd_and_metaimage_hold_volumes_over_time_too() {
         write("list.nrrd", &nrrd("domain domain domain list")),
         write("four.mha", meta),
     ] {
-        let clip = open(&path, &OpenOptions { slice: Some(1), ..OpenOptions::default() }).unwrap();
+        let clip = open(
+            &path,
+            &OpenOptions {
+                cut: Cut { slice: Some(1), ..Cut::default() },
+                ..OpenOptions::default()
+            },
+        )
+        .unwrap();
         assert_eq!((clip.info().frames, clip.frame(2).unwrap().pixels[3]), (3, 19), "{path:?}");
-        let moment = open(&path, &OpenOptions { time: Some(2), ..OpenOptions::default() }).unwrap();
+        let moment = open(
+            &path,
+            &OpenOptions { cut: Cut { time: Some(2), ..Cut::default() }, ..OpenOptions::default() },
+        )
+        .unwrap();
         assert_eq!(moment.frame(1).unwrap().pixels, [12, 13, 14, 15], "{path:?}");
         let place = moment.info().placement.unwrap();
         assert_eq!((place.origin_mm, place.steps_mm[2]), ([1.0, 2.0, 3.0], [0.0, 0.0, 2.0]));
@@ -247,7 +281,10 @@ fn nrrd_and_metaimage_hold_volumes_over_time_too() {
 #[test]
 fn masks_of_a_slice_over_time_go_back_with_four_dimensions() {
     let dir = tempfile::tempdir().unwrap();
-    let options = OpenOptions { axis: Some(Axis::X), slice: Some(4), ..OpenOptions::default() };
+    let options = OpenOptions {
+        cut: Cut { axis: Some(Axis::X), slice: Some(4), ..Cut::default() },
+        ..OpenOptions::default()
+    };
     let clip = cut("four.nii", options);
     let info = clip.info();
     let mask = Bitmap::from_fn(3, 2, |x, y| x == 1 && y == 0).to_mask();

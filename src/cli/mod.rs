@@ -42,7 +42,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::codec::{self, Clip, OpenOptions};
 use crate::config::{Flags, Origin, Settings};
-use crate::domain::{Axis, Cut, nearest_word, panic_told, shown};
+use crate::domain::{Axis, Cut, nearest_word, panic_told, shown, shown_in_json};
 use crate::engine::{decided, gpu_warming, shipped_card};
 use crate::net::cards;
 use crate::net::findings;
@@ -440,7 +440,7 @@ pub(crate) fn tell(line: &str) {
 
 /// Prints a JSON document on stdout.
 pub(crate) fn print_json(value: &serde_json::Value) {
-    print(&serde_json::to_string_pretty(value).unwrap_or_default());
+    print(&shown_in_json(&serde_json::to_string_pretty(value).unwrap_or_default()));
 }
 
 /// A path, safe to show.

@@ -25,6 +25,8 @@ pub struct Privacy {
     pub regions: Vec<[u32; 4]>,
     /// What of the pixels outside is visible.
     pub outside: Outside,
+    /// Whether there are such pixels: a region may be the whole picture.
+    pub blackened: bool,
     pub(super) badge: Option<String>,
 }
 
@@ -100,12 +102,14 @@ impl Clip {
         let outside = if region.is_some() { Outside::Hidden } else { Outside::Shown };
         let bound = self.with_cache(|cache| cache.limit_bytes());
         let size = (self.info.width_px, self.info.height_px);
+        let window = region.map(|region| Window::of(&[region], size.0, size.1));
+        let blackened = window.as_ref().is_some_and(Window::hides_something);
         let mut clip = Self {
             path: self.path.clone(),
             info: self.info.clone(),
             source: Arc::clone(&self.source),
-            window: region.map(|region| Window::of(&[region], size.0, size.1)),
-            privacy: Privacy { outside, ..self.privacy.clone() },
+            window,
+            privacy: Privacy { outside, blackened, ..self.privacy.clone() },
             origin: self.origin.clone(),
             frame_names: self.frame_names.clone(),
             notes: self.notes.clone(),
@@ -163,7 +167,9 @@ impl Clip {
             }
         };
         self.privacy.outside = outside;
-        self.window = Some(Window::of(&regions, self.info.width_px, self.info.height_px));
+        let window = Window::of(&regions, self.info.width_px, self.info.height_px);
+        self.privacy.blackened = window.hides_something();
+        self.window = Some(window);
         // What was decoded before is as stored.
         let bound = self.with_cache(|cache| cache.limit_bytes());
         self.cache = Mutex::new(FrameCache::new(bound));
@@ -190,6 +196,10 @@ impl Window {
     pub(super) fn of(regions: &[Region], width_px: u32, height_px: u32) -> Self {
         let rows = (0..height_px).flat_map(|row| (0..width_px).map(move |column| (column, row)));
         Self(rows.map(|(column, row)| regions.iter().any(|r| r.contains(column, row))).collect())
+    }
+
+    fn hides_something(&self) -> bool {
+        self.0.contains(&false)
     }
 
     /// Blackens the others.

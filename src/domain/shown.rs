@@ -19,6 +19,22 @@ pub fn shown(text: &str) -> String {
     out
 }
 
+/// A JSON document that says the same and holds nothing that a terminal could act on.
+#[must_use]
+pub fn shown_in_json(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        // Between its strings a document holds ASCII alone.
+        if c != '\n' && acts_on_a_terminal(c) {
+            let units = c.encode_utf16(&mut [0; 2]).to_vec();
+            out.extend(units.iter().map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
 /// A panic in words that hold nothing of a file: where it was, and its text where that is part of
 /// the program. A text that was put together may quote what was being read, a patient's name
 /// among it, and is left out.
@@ -47,6 +63,10 @@ mod tests {
     fn escape_codes_become_visible_and_names_stay() {
         assert_eq!(shown("Ähre 3.png"), "Ähre 3.png");
         assert_eq!(shown("a\u{1b}[2Jb\u{202e}"), "a\\u{1b}[2Jb\\u{202e}");
+        let names = serde_json::json!({ "a": "b\u{9b}2J\u{202e}\u{e0041}\n" });
+        let json = shown_in_json(&serde_json::to_string_pretty(&names).unwrap_or_default());
+        assert!(json.is_ascii() && json.lines().count() == 3, "{json}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&json).ok(), Some(names));
         assert!(!shown("\r\n\t\u{9b}").chars().any(char::is_control));
     }
 }

@@ -229,6 +229,7 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
         coco.categories.iter().map(|c| (c.id, c.name.as_str())).collect();
     let info = target.info;
     let (mut gather, mut elsewhere, mut without) = (Gather::default(), 0, 0);
+    let (mut of_a_kind, mut unnumbered) = (BTreeMap::new(), false);
     let mut unread = BTreeSet::new();
     for object in &coco.annotations {
         let Some(&frame) = frames.get(&object.image_id) else {
@@ -261,7 +262,13 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
         let number = object.category_id;
         let label =
             names.get(&number).map_or_else(|| format!("category {number}"), |n| (*n).into());
-        let track = object.track_id.unwrap_or(0);
+        // Without numbers, those of one kind on a frame are told apart by their order in the file.
+        let track = object.track_id.unwrap_or_else(|| {
+            let before = of_a_kind.entry((frame, number)).or_insert(0u64);
+            *before += 1;
+            *before - 1
+        });
+        unnumbered |= object.track_id.is_none() && track > 0;
         gather.put(&label, track, frame, &bitmap);
         let said = object.attributes.iter().filter_map(|(name, value)| match value {
             Value::String(text) => Some((name.clone(), text.clone())),
@@ -278,6 +285,12 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
         .into_iter()
         .map(|name| format!("attribute \"{name}\" holds no text or number and was left out"))
         .collect();
+    if unnumbered && info.frames > 1 {
+        notes.push(
+            "structures of one kind have no track_id and are followed by their order on each frame"
+                .to_owned(),
+        );
+    }
     if elsewhere > 0 {
         notes.push(format!("{elsewhere} annotations of other images were left out"));
     }

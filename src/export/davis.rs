@@ -90,7 +90,7 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
             gather.put(&name, u64::from(label), frame, &bitmap);
         }
     }
-    Ok(gather.content(Vec::new()))
+    Ok(gather.content(frames.note().into_iter().collect()))
 }
 
 /// What `meta.json` says.

@@ -167,8 +167,7 @@ fn describe_removal(set: &mut Item, anonymous: &Anonymous) {
     put(set, tags::DEIDENTIFICATION_METHOD, VR::LO, version);
     let profile = ("113100", "Basic Application Confidentiality Profile");
     let clean = ("113101", "Clean Pixel Data Option");
-    let hidden = anonymous.privacy.outside != Outside::Shown;
-    let done = [Some(profile), hidden.then_some(clean)];
+    let done = [Some(profile), anonymous.privacy.blackened.then_some(clean)];
     let items = done.into_iter().flatten().map(|(value, meaning)| code(value, "DCM", meaning));
     nest(set, tags::DEIDENTIFICATION_METHOD_CODE_SEQUENCE, items.collect());
 }

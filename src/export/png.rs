@@ -50,13 +50,14 @@ fn encode(mask: &Mask, path: &Path) -> Result<Vec<u8>, ExportError> {
 /// Reads a folder of folders, one for each structure: whatever is not black is inside.
 pub(super) fn read(folder: &Path, target: &Target) -> Result<Content, ReadError> {
     let info = target.info;
-    let mut gather = Gather::default();
+    let (mut gather, mut note) = (Gather::default(), None);
     for (number, structure) in (0..).zip(list(folder)?.iter().filter(|entry| entry.is_dir())) {
         let files = list_ending(structure, "png")?;
         let stems: Vec<String> = files.iter().map(|file| stem(file)).collect();
         // Ours are numbered with five digits, whatever the frames of the clip are called.
         let ours = stems.iter().all(|s| s.len() >= 5 && s.bytes().all(|b| b.is_ascii_digit()));
         let frames = Frames::of(target, &stems, ours);
+        note = note.or(frames.note());
         let label = structure.file_name().unwrap_or_default().to_string_lossy();
         for (file, stem) in files.iter().zip(&stems) {
             let frame = frames.index(file, stem)?;
@@ -66,5 +67,5 @@ pub(super) fn read(folder: &Path, target: &Target) -> Result<Content, ReadError>
             gather.put(&label, number, frame, &bitmap);
         }
     }
-    Ok(gather.content(Vec::new()))
+    Ok(gather.content(note.into_iter().collect()))
 }

@@ -1,5 +1,6 @@
 //! Files of other programs, read as structures and masks of a clip.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -221,14 +222,31 @@ pub(super) fn fallback_label(number: u32) -> String {
 pub(super) struct Frames<'a> {
     target: &'a Target<'a>,
     by_name: bool,
+    /// The number of the first frame.
+    first: usize,
+    /// Nothing says whether numbers count from 0.
+    doubtful: bool,
 }
 
 impl<'a> Frames<'a> {
     /// Files named like the frames of the clip belong to those; all others by the last number in
-    /// their name, which counts from 0. Our own exports always count.
+    /// their name, which counts from 1 where there is one file for each of 1 to the number of frames,
+    /// else from 0. Our own exports always count, from 0.
     pub(super) fn of(target: &'a Target<'a>, stems: &[String], ours: bool) -> Self {
         let named = |stem: &String| target.frame_names.contains(stem);
-        Self { target, by_name: !ours && !stems.is_empty() && stems.iter().all(named) }
+        let by_name = !ours && !stems.is_empty() && stems.iter().all(named);
+        let numbers: BTreeSet<usize> = stems.iter().filter_map(|stem| last_number(stem)).collect();
+        let frames = target.info.frames;
+        let from_one = numbers.iter().copied().eq(1..=frames);
+        let holds_no_zero = numbers.first().is_some_and(|least| *least > 0);
+        let doubtful = !ours && !by_name && frames > 1 && holds_no_zero && !from_one;
+        Self { target, by_name, first: usize::from(from_one), doubtful }
+    }
+
+    /// A sentence where a person should look whether everything is one frame late.
+    pub(super) fn note(&self) -> Option<String> {
+        let taken = "the numbers in the names of the files are taken to count from 0";
+        self.doubtful.then(|| format!("{taken}; if masks are one frame late, they count from 1"))
     }
 
     /// The frame of a file, by its stem.
@@ -237,7 +255,9 @@ impl<'a> Frames<'a> {
         let index = if self.by_name {
             self.target.frame_names.iter().position(|name| name == stem)
         } else {
-            last_number(stem).or((frames == 1).then_some(0))
+            last_number(stem)
+                .map(|number| number.saturating_sub(self.first))
+                .or((frames == 1).then_some(0))
         };
         match index {
             Some(index) if index < frames => Ok(index),

@@ -129,8 +129,9 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
             gather.put(&label, u64::from(class), frame, &filled(&numbers, target));
         }
     }
-    let note = format!("{boxes} boxes without outline were left out");
-    Ok(gather.content(if boxes > 0 { vec![note] } else { Vec::new() }))
+    let without = format!("{boxes} boxes without outline were left out");
+    let notes = frames.note().into_iter().chain((boxes > 0).then_some(without));
+    Ok(gather.content(notes.collect()))
 }
 
 fn filled(shares: &[f64], target: &Target) -> Bitmap {

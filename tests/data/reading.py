@@ -1,6 +1,6 @@
 """Writes reading/: tiny DICOM and NIfTI files, one per way of storing, and reading.json: what other readers make of them.
 
-    python3 reading.py       (pip install pydicom numpy nibabel pyjpegls; the files are new, same licence as the code)
+    python3 reading.py       (pip install pydicom numpy nibabel pyjpegls pylibjpeg-openjpeg python-gdcm; the files are new, same licence as the code)
 
 Gray by the rules of src/codec/gray.rs, from the values that pydicom and nibabel give, not from those that were put in.
 """
@@ -100,6 +100,51 @@ for mode, name in ((0, "planes"), (1, "lines"), (2, "samples")):
     coded = bytes(jpeg_ls.encode_array(stored, interleave_mode=mode))
     # Samples one by one are refused.
     save(f"jpeg_ls_{name}", image(JPEG_LS, "RGB", coded, samples=3), None if mode == 2 else lambda d: luma(d.pixel_array))
+
+# Compressed by others' encoders: samples that are declared to be colours, or luma and chromas, stay what they are.
+import gdcm
+from pydicom.uid import RLELossless
+
+
+def lossless(name, ds, syntax):
+    """What GDCM makes of it: pydicom has no encoder of lossless JPEG."""
+    path = OUT / f"{name}.dcm"
+    ds.save_as(path, enforce_file_format=True)
+    reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
+    reader.SetFileName(str(path))
+    assert reader.Read()
+    change.SetTransferSyntax(gdcm.TransferSyntax(syntax))
+    change.SetInput(reader.GetImage())
+    assert change.Change()
+    writer.SetFileName(str(path))
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    assert writer.Write()
+    held = pydicom.dcmread(path)
+    frame = next(pydicom.encaps.generate_frames(held.PixelData, number_of_frames=1))
+    ds.file_meta.TransferSyntaxUID, ds.PixelData = held.file_meta.TransferSyntaxUID, encapsulate([frame])
+    ds["PixelData"].VR = "OB"
+    return ds
+
+
+first = lambda d: pydicom.pixels.pixel_array(d, raw=True)[..., 0]
+deep16 = (x * 5461 + y * 331).astype(np.uint16)
+for code, syntax in (("57", gdcm.TransferSyntax.JPEGLosslessProcess14), ("70", gdcm.TransferSyntax.JPEGLosslessProcess14_1)):
+    save(f"lossless_{code}_8", lossless("x", image(EXPLICIT, "MONOCHROME2", G8.tobytes()), syntax), lambda d: d.pixel_array)
+    save(f"lossless_{code}_16", lossless("x", image(EXPLICIT, "MONOCHROME2", deep16.tobytes(), 16), syntax),
+         lambda d: ramp(d.pixel_array), 1)
+    save(f"lossless_{code}_rgb", lossless("x", image(EXPLICIT, "RGB", RGB.tobytes(), samples=3), syntax),
+         lambda d: luma(d.pixel_array))
+    ds = lossless("x", image(EXPLICIT, "RGB", RGB.tobytes(), samples=3), syntax)
+    ds.PhotometricInterpretation = "YBR_FULL"
+    save(f"lossless_{code}_ybr", ds, first)
+ds = image(EXPLICIT, "YBR_FULL", RGB.tobytes(), samples=3)
+ds.compress(RLELossless)
+save("rle_ybr", ds, first)
+save("jpeg_ls_ybr", image(JPEG_LS, "YBR_FULL", bytes(jpeg_ls.encode_array(RGB, interleave_mode=1)), samples=3), first)
+save("jpeg_2000_16", lossless("x", image(EXPLICIT, "MONOCHROME2", deep16.tobytes(), 16), gdcm.TransferSyntax.JPEG2000Lossless),
+     lambda d: ramp(d.pixel_array), 1)
+(OUT / "x.dcm").unlink()
 
 # Frames at uneven times; two regions of different scale; stacks of planes in order and shuffled.
 cine = np.stack([G8 + i for i in range(4)]).astype(np.uint8)

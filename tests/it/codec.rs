@@ -1,9 +1,11 @@
 //! Clips of every kind open, decode like the reference readers, and never take the process down.
 
+mod colours;
 mod damage;
 mod medium;
 mod reading;
 mod video;
+mod volumes;
 
 use std::collections::BTreeMap;
 use std::fs;

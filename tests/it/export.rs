@@ -315,6 +315,68 @@ fn files_of_another_clip_are_refused_with_a_reason() {
 }
 
 #[test]
+fn numbers_in_names_count_from_one_where_every_frame_has_its_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("masks");
+    fs::create_dir(&folder).unwrap();
+    let clip = ClipInfo { frames: 3, ..info() };
+    let target = Target { info: &clip, frame_names: &[], origin: None };
+    let masks = |numbers: &[u32]| {
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir(&folder).unwrap();
+        for number in numbers {
+            let gray = |x, _| image::Luma([u8::from(x < *number) * 3]);
+            let image = image::GrayImage::from_fn(SIZE.0, SIZE.1, gray);
+            image.save(folder.join(format!("{number:05}.png"))).unwrap();
+        }
+        let found = read(&folder, Some(ExportFormat::Davis), &target)?;
+        let held = &found.structures[0].masks;
+        let wide = |mask: &Mask| mask.area_px() as u32 / SIZE.1;
+        let at: Vec<(usize, u32)> = held.iter().map(|(at, mask)| (*at, wide(mask))).collect();
+        Ok::<_, sonomark::export::ReadError>((at, found.notes.join(" ")))
+    };
+    // As ffmpeg numbers them.
+    let (at, notes) = masks(&[1, 2, 3]).unwrap();
+    assert_eq!((at, notes.as_str()), (vec![(0, 1), (1, 2), (2, 3)], ""));
+    // Nothing tells: a person is told.
+    let (at, notes) = masks(&[1, 2]).unwrap();
+    assert!(at == [(1, 1), (2, 2)] && notes.contains("one frame late"), "{at:?} {notes}");
+    let why = masks(&[2, 3]).unwrap_err().to_string();
+    assert!(why.contains("frame 3 (from 0) of a clip of 3 frames"), "{why}");
+}
+
+#[test]
+fn structures_of_one_kind_without_numbers_stay_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.json");
+    let boxed = |x: u32, image: u32| {
+        serde_json::json!({ "id": x + image, "image_id": image, "category_id": 1, "iscrowd": 0,
+            "segmentation": [[x, 2, x + 5, 2, x + 5, 8, x, 8]] })
+    };
+    let coco = |frames: u32| {
+        let images: Vec<_> = (0..frames)
+            .map(|i| {
+                serde_json::json!({ "id": i, "file_name": format!("f{i}.png"),
+                "width": SIZE.0, "height": SIZE.1 })
+            })
+            .collect();
+        let annotations: Vec<_> = (0..frames).flat_map(|i| [boxed(2, i), boxed(12, i)]).collect();
+        let categories = serde_json::json!([{ "id": 1, "name": "cyst" }]);
+        let all = serde_json::json!({ "images": images, "annotations": annotations,
+            "categories": categories });
+        fs::write(&path, serde_json::to_vec(&all).unwrap()).unwrap();
+        let clip = ClipInfo { frames: frames as usize, ..info() };
+        read(&path, None, &Target { info: &clip, frame_names: &[], origin: None }).unwrap()
+    };
+    for (frames, told) in [(1, false), (3, true)] {
+        let found = coco(frames);
+        assert_eq!(found.structures.len(), 2, "{frames} frames");
+        assert!(found.structures.iter().all(|s| s.masks.len() == frames as usize));
+        assert_eq!(found.notes.join(" ").contains("no track_id"), told, "{:?}", found.notes);
+    }
+}
+
+#[test]
 fn frames_are_found_by_the_names_of_the_clip() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("video");

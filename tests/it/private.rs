@@ -77,7 +77,7 @@ fn clip_of(regions: &[[u32; 4]]) -> Vec<u8> {
     plant(&mut out, 0x10, &[0x2152, 0x2154, 0x2160, 0x2180, 0x21b0, 0x4000], b"LO");
     plant(&mut out, 0x18, &[0x15, 0x1000, 0x1012, 0x1020, 0x1030, 0x4000], b"LO");
     if !regions.is_empty() {
-        let items: Vec<u8> = regions.iter().flat_map(region).collect();
+        let items: Vec<u8> = regions.iter().flat_map(|at| region(1, at)).collect();
         element(&mut out, 0x18, 0x6011, b"SQ", &items);
     }
     plant(&mut out, 0x20, &[0x0d, 0x0e, 0x10, 0x4000], b"LO");
@@ -95,10 +95,10 @@ fn clip_of(regions: &[[u32; 4]]) -> Vec<u8> {
     out
 }
 
-/// A region as an item of a sequence.
-fn region([x0, y0, x1, y1]: &[u32; 4]) -> Vec<u8> {
+/// An item of SequenceOfUltrasoundRegions of this spatial format.
+pub(crate) fn region(format: u16, [x0, y0, x1, y1]: &[u32; 4]) -> Vec<u8> {
     let mut item = Vec::new();
-    element(&mut item, 0x18, 0x6012, b"US", &1u16.to_le_bytes());
+    element(&mut item, 0x18, 0x6012, b"US", &format.to_le_bytes());
     for (tag, value) in [(0x6018, x0), (0x601a, y0), (0x601c, x1), (0x601e, y1)] {
         element(&mut item, 0x18, tag, b"UL", &value.to_le_bytes());
     }
@@ -399,6 +399,13 @@ fn a_region_found_in_the_pixels_is_confirmed_before_the_clip_leaves() {
     let frame = clip.frame(5).unwrap();
     assert!((0..12).all(|y| (0..30).all(|x| frame.at(x, y) == 0)), "the text is gone");
     assert!((30..60).any(|y| frame.at(60, y) > 0), "the picture is there");
+    // PS3.15 Annex E is named for what was done alone: a region that is the whole picture hides nothing.
+    let named = |out: &str, code: &[u8]| {
+        fs::read(at(out)).unwrap().windows(code.len()).any(|held| held == code)
+    };
+    assert!(named("yes.dcm", b"113100") && named("yes.dcm", b"113101"));
+    assert!(export("box:0,0,4000,4000", "all.dcm").0);
+    assert!(named("all.dcm", b"113100") && !named("all.dcm", b"113101"));
     assert!(export("fan:1,2", "no.dcm").1.contains("fan:X,Y,NEAR,FAR"));
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::foreign::{self, Kind};
 use super::input::Input;
 use super::reader::{DataSet, Pixels, Walked};
-use super::{capsule, colours, rle, tags};
+use super::{capsule, jpeg, rle, tags};
 use crate::codec::CodecError;
 use crate::codec::cage::Cage;
 use crate::codec::complete;
@@ -353,10 +353,16 @@ fn jpeg_samples(
     if header.process < 3 && header.precision != 8 {
         return Ok((foreign::decode(path, &bytes, shape, Kind::Jpeg12, index)?, shape.colour));
     }
+    if header.process >= 3 && !jpeg::is_plain(&mut bytes) {
+        let cause = "its lossless JPEG frames have restart marks, a point transform or components \
+                     of several sizes, which would be decoded wrongly here";
+        let advice = "decompress it first, for example with \"gdcmconv --raw IN OUT\"";
+        return Err(CodecError::unsupported(path, cause, advice));
+    }
     // Lossless frames come out as they were stored, others as RGB.
     let mut colour = shape.colour.whole();
     if header.process < 3 && shape.samples_per_pixel() == 3 {
-        colours::settle(&mut bytes, shape.colour == Colour::Rgb);
+        jpeg::settle_colours(&mut bytes, shape.colour == Colour::Rgb);
         colour = Colour::Rgb;
     }
     Ok((capsule::decode(path, &bytes, shape, syntax, cage)?, colour))

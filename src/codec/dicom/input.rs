@@ -6,8 +6,8 @@ use std::os::unix::fs::FileExt;
 
 use flate2::read::DeflateDecoder;
 
-/// Bytes an inflated data set may take.
-const MAX_INFLATED_BYTES: u64 = 1 << 30;
+/// Bytes an inflated data set may take; with a frame decoded from it it stays below 1 GiB.
+const MAX_INFLATED_BYTES: u64 = 768 << 20;
 
 /// Where the bytes are. Reading needs no position of its own, so threads do not disturb another.
 pub(super) enum Input {
@@ -30,7 +30,7 @@ impl Input {
         let mut decoder = DeflateDecoder::new(tail).take(MAX_INFLATED_BYTES + 1);
         decoder.read_to_end(&mut bytes)?;
         if bytes.len() as u64 > MAX_INFLATED_BYTES {
-            return Err(io::Error::other("it inflates to more than 1 GiB"));
+            return Err(io::Error::other("it inflates to more than 768 MiB"));
         }
         Ok(Self::Memory(bytes))
     }

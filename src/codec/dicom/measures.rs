@@ -19,6 +19,12 @@ pub(super) fn region_px(item: &DataSet, shape: &Shape) -> Option<[u32; 4]> {
     inside.then(|| [x0, y0, x1.min(shape.columns - 1), y1.min(shape.rows - 1)])
 }
 
+/// Whether a region shows what was scanned: in two dimensions, M-mode, spectrum or waveform. Graphics, where names
+/// stand, are regions too; what does not say what it is is taken for what most are.
+pub(super) fn shows_something(region: &DataSet) -> bool {
+    matches!(region.word(tags::REGION_FORMAT), None | Some(1..=4))
+}
+
 /// Sizes of pixels as a file tells them.
 pub(super) struct Spacing {
     /// Where it is one for all of the tissue (x, y), mm.
@@ -31,9 +37,7 @@ pub(super) struct Spacing {
 /// y, x).
 pub(super) fn spacing_mm(set: &DataSet, shape: &Shape) -> Spacing {
     let usable = |mm: [f64; 2]| mm.iter().all(|v| v.is_finite() && *v > 0.0).then_some(mm);
-    // Two dimensions, M-mode, spectrum, waveform; others (graphics) show nothing to be measured.
-    let shows = |region: &&DataSet| matches!(region.word(tags::REGION_FORMAT), Some(1..=4));
-    let regions = || set.items(tags::REGIONS).iter().filter(shows);
+    let regions = || set.items(tags::REGIONS).iter().filter(|region| shows_something(region));
     let mut sizes = regions().filter_map(tissue_mm);
     let of_regions = sizes.next();
     let differ = sizes.any(|mm| !same_scale(Some(mm), of_regions));

@@ -9,12 +9,12 @@
 //! is a volume, a folder or DICOMDIR of several clips gives one of them (`series.rs`).
 
 mod capsule;
-mod colours;
 mod directory;
 mod film;
 mod foreign;
 mod frames;
 mod input;
+mod jpeg;
 mod measures;
 mod place;
 mod reader;
@@ -37,7 +37,7 @@ use crate::domain::{ClipInfo, ClipKind, DicomOrigin, FrameIndex, GrayFrame};
 pub(super) use directory::is_directory_name;
 use frames::{Colour, Layout, Samples, Shape};
 use input::Input;
-use measures::{frame_steps_ms, frame_time_ms, pace, region_px, spacing_mm};
+use measures::{frame_steps_ms, frame_time_ms, pace, region_px, shows_something, spacing_mm};
 use reader::{DataSet, Encoding, Walked};
 pub use segmentation::{SegmentFrame, SegmentPixels, Segmentation};
 pub(super) use series::{open_folder, single_files};
@@ -170,12 +170,13 @@ fn origin(set: &DataSet) -> DicomOrigin {
 
 fn privacy(set: &DataSet, shape: &Shape) -> Privacy {
     let says = |tag, word: &str| set.text(tag).is_some_and(|text| text == word);
+    let shown = |item: &&DataSet| shows_something(item);
     let region = |item: &DataSet| region_px(item, shape);
     Privacy {
         medical: true,
         says_none: says(tags::IDENTITY_REMOVED, "YES") && says(tags::BURNED_IN, "NO"),
         clean_pixels: says(tags::BURNED_IN, "NO"),
-        regions: set.items(tags::REGIONS).iter().filter_map(region).collect(),
+        regions: set.items(tags::REGIONS).iter().filter(shown).filter_map(region).collect(),
         ..Privacy::default()
     }
 }

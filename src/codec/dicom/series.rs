@@ -2,15 +2,16 @@
 //!
 //! Single images of one series are one clip: a volume, or a cine where images have no place in the
 //! patient. Their order is that of the places along the normal of the planes; without places that of
-//! the instance numbers; without those that of the names. In a series that holds a cine or images of
-//! several sizes every file is a clip. Of several clips one is asked for by its number: studies as
+//! the instance numbers; without those that of the names. In a series that holds a cine, or images of
+//! several sizes, scales or ultrasound regions, every file is a clip: what is measured, and what is
+//! hidden, is said once for a clip. Files that are no images are left out, with a note. Of several clips one is asked for by its number: studies as
 //! they are met, series by their numbers, files by theirs.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::frames::Shape;
-use super::measures::{frame_time_ms, spacing_mm};
+use super::measures::{Spacing, frame_time_ms, spacing_mm};
 use super::place::{Plane, depths_mm, placement};
 use super::reader::DataSet;
 use super::{Dicom, Parsed, describe, directory, film, origin, parse, privacy, tags};
@@ -20,7 +21,7 @@ use crate::codec::gray::{Ramp, spread};
 use crate::codec::limits::{MAX_FRAMES, check_size};
 use crate::codec::sniff::{self, Kind};
 use crate::codec::{CodecError, FrameSource, Opened, Privacy, identity};
-use crate::domain::{ClipInfo, ClipKind, DicomOrigin, FrameIndex, GrayFrame};
+use crate::domain::{ClipInfo, ClipKind, DicomOrigin, FrameIndex, GrayFrame, same_scale};
 
 /// Clips that a refusal lists.
 const LISTED: usize = 6;
@@ -42,6 +43,7 @@ struct Member {
     film: bool,
     origin: DicomOrigin,
     privacy: Privacy,
+    spacing: Spacing,
     plane: Option<Plane>,
     series: f64,
     number: Option<f64>,
@@ -52,7 +54,15 @@ impl Member {
         let bytes = std::fs::metadata(path).map_err(|e| CodecError::unreadable(path, e))?.len();
         let Parsed { walked, syntax, big, .. } = parse(path)?;
         let set: &DataSet = &walked.set;
+        if set.word(tags::ROWS).is_none() {
+            let cause = "it holds no picture";
+            return Err(CodecError::unsupported(path, cause, "look at it with another program"));
+        }
         let shape = Shape::of(path, set, big)?;
+        if set.text(tags::MODALITY).is_some_and(|modality| modality == "SEG") {
+            let cause = "it is a segmentation and no image";
+            return Err(CodecError::unsupported(path, cause, "`sonomark import` reads it"));
+        }
         Ok(Self {
             path: path.to_owned(),
             bytes,
@@ -61,6 +71,7 @@ impl Member {
             film: film::is_film(&syntax),
             origin: origin(set),
             privacy: privacy(set, &shape),
+            spacing: spacing_mm(set, &shape),
             plane: Plane::of(set),
             series: set.decimal(tags::SERIES_NUMBER).unwrap_or(0.0),
             number: set.decimal(tags::INSTANCE_NUMBER),
@@ -69,6 +80,14 @@ impl Member {
 
     fn is_cine(&self) -> bool {
         self.film || self.frames > 1
+    }
+
+    /// Whether what is said of one holds for the other.
+    fn is_like(&self, other: &Self) -> bool {
+        self.size == other.size
+            && self.privacy.regions == other.privacy.regions
+            && same_scale(self.spacing.whole, other.spacing.whole)
+            && self.spacing.scales == other.spacing.scales
     }
 }
 
@@ -97,17 +116,19 @@ pub(super) fn open_listed(
     if let ([one], None | Some(1)) = (&files[..], wanted) {
         return super::open_parsed(one, parse(one)?, cache_bytes);
     }
-    let mut clips = clips(&files)?;
+    let (mut clips, left_out) = clips(&files)?;
     let at = match (wanted, clips.len()) {
         (None, 1) => 0,
         (Some(number), count) if (1..=count).contains(&number) => number - 1,
         _ => return Err(choose(path, &clips)),
     };
     let members = clips.swap_remove(at);
-    match &members[..] {
+    let mut opened = match &members[..] {
         [one] => super::open_parsed(&one.path, parse(&one.path)?, cache_bytes),
         _ => open_series(path, members),
-    }
+    }?;
+    opened.notes.extend(left_out);
+    Ok(opened)
 }
 
 /// The files of a folder or DICOMDIR that holds several clips, when each is one file.
@@ -116,7 +137,7 @@ pub(in crate::codec) fn single_files(path: &Path) -> Vec<PathBuf> {
         true => files(path),
         false => parse(path).and_then(|parsed| directory::files(path, &parsed.walked.set)),
     };
-    let clips = listed.and_then(|files| clips(&files)).unwrap_or_default();
+    let (clips, _) = listed.and_then(|files| clips(&files)).unwrap_or_default();
     if clips.len() < 2 || clips.iter().any(|members| members.len() > 1) {
         return Vec::new();
     }
@@ -152,12 +173,22 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, CodecError> {
     }
 }
 
-/// The clips that files make up, in order.
-fn clips(files: &[PathBuf]) -> Result<Vec<Vec<Member>>, CodecError> {
+/// The clips that files make up, in order, and a sentence on the files that are no part of any.
+///
+/// # Errors
+/// Why the first file is none, when none is.
+fn clips(files: &[PathBuf]) -> Result<(Vec<Vec<Member>>, Option<String>), CodecError> {
     let mut series: Vec<Vec<Member>> = Vec::new();
     let mut studies: Vec<String> = Vec::new();
+    let mut left_out: Vec<CodecError> = Vec::new();
     for file in files {
-        let member = Member::of(file)?;
+        let member = match Member::of(file) {
+            Ok(member) => member,
+            Err(why) => {
+                left_out.push(why);
+                continue;
+            }
+        };
         if !studies.contains(&member.origin.study_uid) {
             studies.push(member.origin.study_uid.clone());
         }
@@ -167,12 +198,18 @@ fn clips(files: &[PathBuf]) -> Result<Vec<Vec<Member>>, CodecError> {
             None => series.push(vec![member]),
         }
     }
+    let told = left_out_told(&left_out);
+    if series.is_empty()
+        && let Some(why) = left_out.into_iter().next()
+    {
+        return Err(why);
+    }
     let study = |m: &Member| studies.iter().position(|uid| *uid == m.origin.study_uid);
     series
         .sort_by(|a, b| study(&a[0]).cmp(&study(&b[0])).then(a[0].series.total_cmp(&b[0].series)));
     let mut clips = Vec::new();
     for mut members in series {
-        let apart = members.iter().any(|m| m.is_cine() || m.size != members[0].size);
+        let apart = members.iter().any(|m| m.is_cine() || !m.is_like(&members[0]));
         sort(&mut members);
         if apart {
             clips.extend(members.into_iter().map(|member| vec![member]));
@@ -180,7 +217,16 @@ fn clips(files: &[PathBuf]) -> Result<Vec<Vec<Member>>, CodecError> {
             clips.push(members);
         }
     }
-    Ok(clips)
+    Ok((clips, told))
+}
+
+/// Which files are left out, and why the first one is.
+fn left_out_told(left_out: &[CodecError]) -> Option<String> {
+    let first = left_out.first()?;
+    Some(match left_out.len() {
+        1 => format!("left out: {first}"),
+        count => format!("{count} files are left out, the first one: {first}"),
+    })
 }
 
 /// A refusal that lists what there is.
@@ -203,8 +249,9 @@ fn choose(path: &Path, clips: &[Vec<Member>]) -> CodecError {
 /// Opens single images of one series and one size.
 fn open_series(path: &Path, members: Vec<Member>) -> Result<Opened, CodecError> {
     let files: Vec<PathBuf> = members.iter().map(|member| member.path.clone()).collect();
-    let (first, set, syntax) = Dicom::load(&files[0], None)?;
-    let spacing = spacing_mm(&set, &first.shape);
+    let (_, set, syntax) = Dicom::load(&files[0], None)?;
+    // The same for all of them.
+    let spacing = &members[0].spacing;
     let planes: Option<Vec<Plane>> = members.iter().map(|member| member.plane).collect();
     let listed: Vec<(PathBuf, u64)> =
         members.iter().map(|member| (member.path.clone(), member.bytes)).collect();
@@ -218,7 +265,7 @@ fn open_series(path: &Path, members: Vec<Member>) -> Result<Opened, CodecError> 
         height_px,
         frames: files.len(),
         pixel_spacing_mm: spacing.whole,
-        scales: spacing.scales,
+        scales: spacing.scales.clone(),
         frame_time_ms: if planes.is_some() { None } else { frame_time_ms(&set) },
         frame_times_ms: Vec::new(),
         placement: planes.and_then(|planes| placement(&planes, spacing.whole)),

@@ -146,7 +146,7 @@ pub(super) fn probe(reel: &Reel) -> Result<Probed, CodecError> {
     let container = format.format_name.unwrap_or_default();
     let start = format.start_time.and_then(|t| t.parse().ok()).unwrap_or(0.0);
     let exact = ["mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"].contains(&container.as_str());
-    let stamps = stamps(reel)?;
+    let (stamps, sound) = stamps(reel)?;
     if stamps.is_empty() {
         return Err(fails("it holds no frames".to_owned()));
     }
@@ -158,7 +158,7 @@ pub(super) fn probe(reel: &Reel) -> Result<Probed, CodecError> {
     let codec = stream.codec_name.as_deref().unwrap_or("unknown codec");
     let short = container.split(',').next().unwrap_or_default();
     Ok(Probed {
-        timeline: Timeline::of(stamps, start, exact),
+        timeline: Timeline::of(stamps, start, exact && sound),
         frame_time_ms,
         times_ms: varying.map(|(times, _)| times).unwrap_or_default(),
         codec: codec.to_owned(),
@@ -190,24 +190,41 @@ fn asking(reel: &Reel, entries: &str) -> Command {
     command
 }
 
-/// Time stamps of all packets that become frames, in the order of the file.
-fn stamps(reel: &Reel) -> Result<Vec<Option<f64>>, CodecError> {
-    let mut command = asking(reel, "packet=pts_time,flags");
+/// Time stamps of all frames, in the order of the file, and whether what came before any of them is there: a recording
+/// that begins between two whole pictures has packets of which nothing can be made, so its frames are decoded for it.
+fn stamps(reel: &Reel) -> Result<(Vec<Option<f64>>, bool), CodecError> {
+    let mut packets: Vec<(Option<f64>, bool)> = Vec::new();
+    each_line(reel, "packet=pts_time,flags", |line| {
+        let (time, flags) = line.split_once(',').unwrap_or((line, ""));
+        // "D": decoded for the sake of others and discarded (edit lists); "K": whole in itself.
+        if !time.is_empty() && !flags.contains('D') {
+            packets.push((time.parse().ok(), flags.contains('K')));
+        }
+    })?;
+    let (first, whole) = packets.first().copied().unwrap_or((None, true));
+    // Pictures before the first one are made of it and of one that is not there.
+    if whole && packets.iter().all(|(time, _)| *time >= first || time.is_none()) {
+        return Ok((packets.into_iter().map(|(time, _)| time).collect(), true));
+    }
+    let mut frames = Vec::new();
+    each_line(reel, "frame=best_effort_timestamp_time", |line| {
+        frames.push(line.trim_end_matches(',').parse().ok());
+    })?;
+    Ok((frames, false))
+}
+
+/// Shows every line that ffprobe writes on such entries.
+fn each_line(reel: &Reel, entries: &str, mut see: impl FnMut(&str)) -> Result<(), CodecError> {
+    let mut command = asking(reel, entries);
     command.args(["-of", "csv=print_section=0"]).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().map_err(|e| tool::not_started(&reel.shown, "ffprobe", &e))?;
-    let mut stamps = Vec::new();
     if let Some(pipe) = child.stdout.take() {
         let limit = MAX_FRAMES as u64 * 64;
-        for line in BufReader::new(Patient(pipe).take(limit)).lines().map_while(Result::ok) {
-            let (time, flags) = line.split_once(',').unwrap_or((&line, ""));
-            // "D": decoded for the sake of others and discarded (edit lists).
-            if !time.is_empty() && !flags.contains('D') {
-                stamps.push(time.parse().ok());
-            }
-        }
+        let lines = BufReader::new(Patient(pipe).take(limit)).lines().map_while(Result::ok);
+        lines.filter(|line| !line.is_empty()).for_each(|line| see(&line));
     }
     tool::end(&mut child);
-    Ok(stamps)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Volumes whose numbers are labels, for masks of other programs.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -58,18 +59,14 @@ impl LabelVolume {
     /// # Errors
     /// When the file is damaged, or holds a value that is no label (a whole number from 0 on).
     pub fn each_slice(&self, mut act: impl FnMut(usize, &[u32])) -> Result<(), CodecError> {
-        let (mut slice, mut strange) = (0, false);
-        self.voxels.each_plane(|values| {
-            let label = |&value: &f64| {
-                let whole = (0.0..=f64::from(u32::MAX)).contains(&value) && value.fract() == 0.0;
-                strange |= !whole;
-                value as u32
-            };
-            let labels: Vec<u32> = values.iter().map(label).collect();
-            act(slice, &labels);
-            slice += 1;
-        })?;
-        if strange {
+        let strange = Cell::new(false);
+        let label = |value: f64| {
+            let whole = (0.0..=f64::from(u32::MAX)).contains(&value) && value.fract() == 0.0;
+            strange.set(strange.get() || !whole);
+            value as u32
+        };
+        self.voxels.each_plane(label, &mut act)?;
+        if strange.get() {
             let cause = "it holds numbers that are no labels";
             let advice = "give a volume of whole numbers from 0 on, one for each structure";
             return Err(CodecError::unsupported(&self.voxels.place.file, cause, advice));
@@ -87,11 +84,6 @@ impl LabelVolume {
         level: f64,
         mut act: impl FnMut(usize, &[u32]),
     ) -> Result<(), CodecError> {
-        let mut slice = 0;
-        self.voxels.each_plane(|values| {
-            let labels: Vec<u32> = values.iter().map(|v| u32::from(*v > level)).collect();
-            act(slice, &labels);
-            slice += 1;
-        })
+        self.voxels.each_plane(|value| u32::from(value > level), &mut act)
     }
 }

@@ -76,11 +76,11 @@ pub(super) fn open(path: &Path, cut: Cut) -> Result<Opened, CodecError> {
         Some(ramp) => ramp,
         None => value_range(&header)?,
     };
-    let (mut voxels, mut plane) = (Vec::new(), 0);
-    header.each_plane(|values| {
-        let kept = view.kept(plane, values, header.size);
+    // What is never written to takes no memory.
+    let mut voxels = Vec::with_capacity(width * height * frames);
+    header.each_row(|plane, row, values| {
+        let kept = view.kept([plane, row], values, header.size[2]);
         voxels.extend(kept.iter().map(|&v| ramp.gray(v)));
-        plane += 1;
     })?;
     // The third axis of a file, or the frames that are picked from volumes over time.
     let timed = plays || (header.time_ms.is_some() && header.times == 1 && view.axis == 2);
@@ -181,7 +181,7 @@ fn display_range(header: &Voxels) -> Option<Ramp> {
 
 fn value_range(header: &Voxels) -> Result<Ramp, CodecError> {
     let mut range: Option<Ramp> = None;
-    header.each_plane(|values| {
+    header.each_row(|_, _, values| {
         if values.iter().any(|v| v.is_finite()) {
             let next = Ramp::over(values.iter().copied());
             range = Some(range.map_or(next, |r| r.joined(next)));

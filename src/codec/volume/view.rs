@@ -105,16 +105,21 @@ impl View {
         placement
     }
 
-    /// What is kept of the plane of index `plane` (all moments count on), of columns along x
-    /// and rows along y.
-    pub(super) fn kept(&self, plane: usize, values: &[f64], [x, _, z]: [usize; 3]) -> Vec<f64> {
-        let (slice, moment) = (plane % z, plane / z);
+    /// What is kept of a row along x: of plane and row with these numbers, where planes of all moments count on and each
+    /// moment has `slices` of them.
+    pub(super) fn kept<'a>(
+        &self,
+        [plane, row]: [usize; 2],
+        values: &'a [f64],
+        slices: usize,
+    ) -> &'a [f64] {
+        let (slice, moment) = (plane % slices, plane / slices);
         match (self.part, self.axis) {
-            (Part::Moment(at), _) if at == moment => values.to_vec(),
-            (Part::Slice(at), 0) => values.iter().skip(at).step_by(x).copied().collect(),
-            (Part::Slice(at), 1) => values[at * x..(at + 1) * x].to_vec(),
-            (Part::Slice(at), _) if at == slice => values.to_vec(),
-            _ => Vec::new(),
+            (Part::Moment(at), _) if at == moment => values,
+            (Part::Slice(at), 0) => &values[at..=at],
+            (Part::Slice(at), 1) if at == row => values,
+            (Part::Slice(at), 2) if at == slice => values,
+            _ => &[],
         }
     }
 }

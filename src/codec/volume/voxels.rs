@@ -178,23 +178,43 @@ impl Voxels {
         Ok(numbers.iter().flat_map(|v| v.to_ne_bytes()).collect())
     }
 
-    /// Calls `act` with the values of every plane of the first two axes, moment after moment, fastest
-    /// axis first, components before it.
-    pub(super) fn each_plane(&self, mut act: impl FnMut(&[f64])) -> Result<(), CodecError> {
+    /// Calls `act` with the values of every row of the first axis, components before it: its plane of the first two axes
+    /// (planes of all moments count on), its number in that plane, and the values. Row by row, since a plane may have
+    /// hundreds of millions of them.
+    pub(super) fn each_row(
+        &self,
+        mut act: impl FnMut(usize, usize, &[f64]),
+    ) -> Result<(), CodecError> {
         let path = &self.place.file;
         let mut reader = self.reader()?;
         let [x, y, z] = self.size;
-        let mut plane = vec![0; x * y * self.components * self.stored().bytes()];
-        for _ in 0..z * self.times {
-            reader.read_exact(&mut plane).map_err(|e| match e.kind() {
+        let mut row = vec![0; x * self.components * self.stored().bytes()];
+        for at in 0..y * z * self.times {
+            reader.read_exact(&mut row).map_err(|e| match e.kind() {
                 io::ErrorKind::UnexpectedEof => {
                     CodecError::damaged(path, "it has fewer voxels than it declares")
                 }
                 _ => CodecError::damaged(path, e),
             })?;
-            act(&self.values(&plane));
+            act(at / y, at % y, &self.values(&row));
         }
         ends_well(path, &mut reader)
+    }
+
+    /// As [`Self::each_row`] with the numbers of a whole plane, made of its values by `made_of`.
+    pub(super) fn each_plane<T>(
+        &self,
+        made_of: impl Fn(f64) -> T,
+        mut act: impl FnMut(usize, &[T]),
+    ) -> Result<(), CodecError> {
+        let mut made = Vec::new();
+        self.each_row(|plane, row, values| {
+            made.extend(values.iter().map(|&value| made_of(value)));
+            if row + 1 == self.size[1] {
+                act(plane, &made);
+                made.clear();
+            }
+        })
     }
 
     /// How the unpacked bytes are to be read.
@@ -202,7 +222,7 @@ impl Voxels {
         if self.place.packing == Packing::Words { Number::F64 } else { self.number }
     }
 
-    fn values(&self, plane: &[u8]) -> Vec<f64> {
+    fn values(&self, bytes: &[u8]) -> Vec<f64> {
         let number = self.stored();
         let words = self.place.packing == Packing::Words;
         let big = if words { cfg!(target_endian = "big") } else { self.big };
@@ -212,7 +232,7 @@ impl Voxels {
             if big { bytes.iter().fold(0, fold) } else { bytes.iter().rev().fold(0, fold) }
         };
         let (slope, intercept) = self.scale;
-        let chunks = plane.chunks_exact(number.bytes());
+        let chunks = bytes.chunks_exact(number.bytes());
         chunks.map(|b| number.value(raw(b)) * slope + intercept).collect()
     }
 }

@@ -8,22 +8,27 @@ use sonomark::codec::{Clip, OpenOptions, clips_of, is_complete, open};
 use sonomark::domain::ClipKind;
 
 use super::{has_ffmpeg, opened, refusal};
-use crate::private::element;
+use crate::private::{element, region};
 
 const EXPLICIT: &[u8] = b"1.2.840.10008.1.2.1";
 
 /// What tells one DICOM image from another.
-struct Image<'a> {
-    syntax: &'a [u8],
-    colour: &'a [u8],
-    series: &'a str,
-    number: &'a str,
-    frames: usize,
-    size: (u16, u16),
+pub(super) struct Image<'a> {
+    pub(super) syntax: &'a [u8],
+    pub(super) colour: &'a [u8],
+    pub(super) series: &'a str,
+    pub(super) number: &'a str,
+    pub(super) frames: usize,
+    pub(super) size: (u16, u16),
 }
 
 /// A DICOM image up to its pixels.
-fn head(image: &Image) -> Vec<u8> {
+pub(super) fn head(image: &Image) -> Vec<u8> {
+    head_with(image, &[])
+}
+
+/// The same with elements of the groups 0x10 to 0x18.
+fn head_with(image: &Image, more: &[u8]) -> Vec<u8> {
     let mut meta = Vec::new();
     element(&mut meta, 2, 0x10, b"UI", image.syntax);
     let mut out = vec![0; 128];
@@ -31,6 +36,7 @@ fn head(image: &Image) -> Vec<u8> {
     element(&mut out, 2, 0, b"UL", &(meta.len() as u32).to_le_bytes());
     out.extend(meta);
     element(&mut out, 8, 0x60, b"CS", b"US");
+    out.extend(more);
     element(&mut out, 0x20, 0x0d, b"UI", b"1.2.3");
     element(&mut out, 0x20, 0x0e, b"UI", format!("1.2.{}", image.series).as_bytes());
     element(&mut out, 0x20, 0x11, b"IS", image.series.as_bytes());
@@ -56,7 +62,7 @@ fn film(syntax: &[u8], frames: usize, video: &[u8]) -> Vec<u8> {
 }
 
 /// Compressed pixels after an empty offset table.
-fn with_fragments(mut out: Vec<u8>, fragments: &[&[u8]]) -> Vec<u8> {
+pub(super) fn with_fragments(mut out: Vec<u8>, fragments: &[&[u8]]) -> Vec<u8> {
     out.extend([0xe0, 0x7f, 0x10, 0, b'O', b'B', 0, 0, 0xff, 0xff, 0xff, 0xff]);
     for part in std::iter::once(&&[][..]).chain(fragments) {
         out.extend([0xfe, 0xff, 0, 0xe0]);
@@ -232,6 +238,54 @@ fn a_dicomdir_gives_its_clips_in_order() {
     assert_eq!(clips_of(&listing), listed);
     write_listing(&listing, &["IMAGES\\A", "..\\SECRET"]);
     assert!(refusal(&listing).contains("lists \"..\\SECRET\", which is not there"));
+}
+
+#[test]
+fn stills_of_other_regions_are_clips_of_their_own_and_files_without_pictures_are_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    // A still of series 1 with one region of what was scanned, and one of graphics over all.
+    let still = |name: &str, number: &str, scanned: [u32; 4]| {
+        let (colour, size) = (b"MONOCHROME2", (8, 6));
+        let image = Image { syntax: EXPLICIT, colour, series: "1", number, frames: 1, size };
+        let items = [region(1, &scanned), region(5, &[0, 0, 7, 5])].concat();
+        let mut regions = Vec::new();
+        element(&mut regions, 0x18, 0x6011, b"SQ", &items);
+        let mut out = head_with(&image, &regions);
+        element(&mut out, 0x7fe0, 0x10, b"OB", &[9; 48]);
+        fs::write(at(name), out).unwrap();
+    };
+    still("a", "1", [1, 1, 6, 4]);
+    still("b", "2", [1, 1, 6, 4]);
+    let clip = opened(dir.path());
+    assert_eq!((clip.info().frames, clip.notes()), (2, &[][..]));
+    assert_eq!(clip.privacy().regions, [[1, 1, 6, 4]], "graphics are no picture");
+
+    // A report, and half a file.
+    let whole = fs::read(at("a")).unwrap();
+    let image =
+        Image { syntax: EXPLICIT, colour: b"", series: "7", number: "1", frames: 1, size: (0, 0) };
+    let report = head(&image);
+    let pictures = report.windows(4).position(|tag| tag == [0x28, 0, 2, 0]).unwrap();
+    fs::write(at("report"), &report[..pictures]).unwrap();
+    fs::write(at("half"), &whole[..whole.len() - 20]).unwrap();
+    let clip = opened(dir.path());
+    let told = clip.notes().join(" ");
+    assert!(clip.info().frames == 2 && told.contains("2 files are left out"), "{told}");
+    assert!(told.contains("half") && told.contains("damaged"), "{told}");
+    fs::remove_file(at("half")).unwrap();
+    let told = opened(dir.path()).notes().join(" ");
+    assert!(told.contains("left out: "), "{told}");
+    assert!(told.contains("report") && told.contains("holds no picture"), "{told}");
+
+    // What is hidden outside the first one's region would show in this one.
+    still("c", "3", [0, 0, 3, 5]);
+    assert!(refusal(dir.path()).contains("3 DICOM clips"));
+    assert_eq!(clips_of(dir.path()), [at("a"), at("b"), at("c")]);
+    for name in ["a", "b", "c"] {
+        fs::remove_file(at(name)).unwrap();
+    }
+    assert!(refusal(dir.path()).contains("report"), "nothing else is there");
 }
 
 /// A TIFF of gray pages of 16 bits, 5 x 4, filled with the given values.

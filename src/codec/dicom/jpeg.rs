@@ -1,14 +1,15 @@
-//! What the three components of a lossy JPEG frame are.
+//! What a JPEG frame says of itself that its decoder does not heed.
 //!
-//! What decides whether this file is right: a JFIF or Adobe marker says what they are, else the DICOM header does; the
-//! decoder goes by the names of the components before anything else, so they get the names that make it do the same.
+//! What decides whether this file is right: a JFIF or Adobe marker says what three components are, else the DICOM header
+//! does; the decoder goes by the names of the components before anything else, so they get the names that make it do the
+//! same. Of lossless frames it takes whatever it does not know for what it knows, so they are looked at first.
 
 /// The names by which the decoder knows colours that are stored as such, and luma with two chromas.
 const RGB: [u8; 3] = *b"RGB";
 const YCBCR: [u8; 3] = [1, 2, 3];
 
 /// Gives the components of a JPEG of three the names of what they are; `declared_rgb` is what the DICOM header says.
-pub(super) fn settle(jpeg: &mut [u8], declared_rgb: bool) {
+pub(super) fn settle_colours(jpeg: &mut [u8], declared_rgb: bool) {
     let (mut jfif, mut adobe) = (false, None);
     each_segment(jpeg, |marker, segment| match marker {
         0xe0 => jfif |= segment.starts_with(b"JFIF\0"),
@@ -40,6 +41,22 @@ pub(super) fn settle(jpeg: &mut [u8], declared_rgb: bool) {
             }
         }
     });
+}
+
+/// Whether a lossless frame has components of one size, no restart marks and no point transform: all that its decoder
+/// decodes as it should.
+pub(super) fn is_plain(jpeg: &mut [u8]) -> bool {
+    let mut plain = true;
+    each_segment(jpeg, |marker, segment| match marker {
+        0xc3 => {
+            let mut sizes = segment.iter().skip(7).step_by(3);
+            plain &= segment.get(5) == Some(&1) || sizes.all(|size| *size == 0x11);
+        }
+        0xda => plain &= segment.last().is_some_and(|last| last & 0x0f == 0),
+        0xdd => plain &= segment.iter().all(|byte| *byte == 0),
+        _ => {}
+    });
+    plain
 }
 
 /// Shows every segment without its marker and length, up to where the bytes make no sense.
@@ -83,7 +100,7 @@ mod tests {
     }
 
     fn names(jpeg: &mut [u8], declared_rgb: bool) -> (Vec<u8>, Vec<u8>) {
-        settle(jpeg, declared_rgb);
+        settle_colours(jpeg, declared_rgb);
         let (mut frame, mut scans) = (Vec::new(), Vec::new());
         each_segment(jpeg, |marker, segment| match marker {
             0xc0 => frame = vec![segment[6], segment[9], segment[12]],
@@ -111,7 +128,21 @@ mod tests {
         // Whatever the bytes, nothing but names changes, and nothing panics.
         let whole = stream(&[]);
         for cut in 0..whole.len() {
-            settle(&mut whole[..cut].to_vec(), true);
+            settle_colours(&mut whole[..cut].to_vec(), true);
+            is_plain(&mut whole[..cut].to_vec());
         }
+    }
+
+    #[test]
+    fn lossless_frames_that_the_decoder_takes_for_others_are_told_apart() {
+        let lossless = |size: u8, interval: u8, transform: u8| {
+            let mut bytes = vec![0xff, 0xd8, 0xff, 0xc3, 0, 17, 8, 0, 2, 0, 2, 3];
+            bytes.extend([1, size, 0, 2, 0x11, 0, 3, 0x11, 0, 0xff, 0xdd, 0, 4, 0, interval]);
+            bytes.extend([0xff, 0xda, 0, 12, 3, 1, 0, 2, 0, 3, 0, 1, 0, transform, 0xff, 0xd9]);
+            bytes
+        };
+        let plain = |size, interval, transform| is_plain(&mut lossless(size, interval, transform));
+        assert!(plain(0x11, 0, 0));
+        assert!(!plain(0x12, 0, 0) && !plain(0x11, 8, 0) && !plain(0x11, 0, 2));
     }
 }

@@ -1,0 +1,168 @@
+//! One volume in every container, packing and byte order, written here by the rules of the formats.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use flate2::Compression;
+use flate2::write::{GzEncoder, ZlibEncoder};
+use sonomark::codec::{Axis, Cut, OpenOptions, open};
+use sonomark::domain::Placement;
+
+use super::{opened, refusal};
+
+/// Columns, rows and slices.
+const SIZE: [usize; 3] = [4, 3, 2];
+/// In the axes of DICOM (LPS), mm.
+const PLACE: Placement = Placement {
+    origin_mm: [10.0, 20.0, 30.0],
+    steps_mm: [[0.5, 0.0, 0.0], [0.0, 0.25, 0.0], [0.0, 0.0, 2.0]],
+};
+
+fn value([x, y, z]: [usize; 3]) -> i16 {
+    (x + 10 * y + 100 * z) as i16 - 50
+}
+
+fn places() -> impl Iterator<Item = [usize; 3]> {
+    let [w, h, d] = SIZE;
+    (0..w * h * d).map(move |i| [i % w, i / w % h, i / w / h])
+}
+
+fn little() -> Vec<u8> {
+    places().flat_map(|at| value(at).to_le_bytes()).collect()
+}
+
+fn big() -> Vec<u8> {
+    places().flat_map(|at| value(at).to_be_bytes()).collect()
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut packer = GzEncoder::new(Vec::new(), Compression::default());
+    packer.write_all(bytes).unwrap();
+    packer.finish().unwrap()
+}
+
+fn zlib(bytes: &[u8]) -> Vec<u8> {
+    let mut packer = ZlibEncoder::new(Vec::new(), Compression::default());
+    packer.write_all(bytes).unwrap();
+    packer.finish().unwrap()
+}
+
+fn nrrd(space: &str, signs: [i32; 2], more: &str) -> Vec<u8> {
+    let [a, b] = signs.map(f64::from);
+    format!(
+        "NRRD0004\ntype: short\ndimension: 3\nspace: {space}\nsizes: 4 3 2\nspace directions: \
+         ({},0,0) (0,{},0) (0,0,2)\nkinds: domain domain domain\nspace origin: ({},{},30)\n{more}\n",
+        0.5 * a,
+        0.25 * b,
+        10.0 * a,
+        20.0 * b
+    )
+    .into_bytes()
+}
+
+fn meta_image(more: &str) -> Vec<u8> {
+    format!(
+        "ObjectType = Image\nNDims = 3\nDimSize = 4 3 2\nElementType = MET_SHORT\nElementSpacing = \
+         0.5 0.25 2\nOffset = 10 20 30\nTransformMatrix = 1 0 0 0 1 0 0 0 1\n{more}\n"
+    )
+    .into_bytes()
+}
+
+/// A NIfTI-1 header and the four bytes behind it, in big-endian order; its axes are RAS.
+fn nifti_big() -> Vec<u8> {
+    let mut bytes = vec![0u8; 352];
+    let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
+    put(0, &348i32.to_be_bytes());
+    for (i, n) in [3i16, 4, 3, 2, 1, 1, 1, 1].iter().enumerate() {
+        put(40 + 2 * i, &n.to_be_bytes());
+    }
+    put(70, &4i16.to_be_bytes());
+    put(72, &16i16.to_be_bytes());
+    for (i, mm) in [1.0f32, 0.5, 0.25, 2.0].iter().enumerate() {
+        put(76 + 4 * i, &mm.to_be_bytes());
+    }
+    put(108, &352f32.to_be_bytes());
+    put(123, &[2]);
+    put(254, &1i16.to_be_bytes());
+    let rows = [[-0.5f32, 0.0, 0.0, -10.0], [0.0, -0.25, 0.0, -20.0], [0.0, 0.0, 2.0, 30.0]];
+    for (i, number) in rows.iter().flatten().enumerate() {
+        put(280 + 4 * i, &number.to_be_bytes());
+    }
+    put(344, b"n+1\0");
+    bytes
+}
+
+#[test]
+fn one_volume_is_the_same_in_every_container() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let write = |name: &str, parts: &[&[u8]]| fs::write(at(name), parts.concat()).unwrap();
+    let raw = "endian: little\nencoding: raw\n";
+    write("raw.nrrd", &[&nrrd("LPS", [1, 1], raw), &little()]);
+    let packed = "endian: big\nencoding: gzip\n";
+    write("gzip.nrrd", &[&nrrd("left-posterior-superior", [1, 1], packed), &gzip(&big())]);
+    write("voxels.raw", &[&big()]);
+    let beside = "endian: big\nencoding: raw\ndata file: voxels.raw\n";
+    write("ras.nhdr", &[&nrrd("right-anterior-superior", [-1, -1], beside)]);
+    write("voxels.raw.gz", &[&gzip(&little())]);
+    let beside = "endian: little\nencoding: gz\ndata file: voxels.raw.gz\n";
+    write("las.nhdr", &[&nrrd("LAS", [1, -1], beside)]);
+    let words: Vec<String> = places().map(|at| value(at).to_string()).collect();
+    write("words.nrrd", &[&nrrd("LPS", [1, 1], "encoding: ascii\n"), words.join(" ").as_bytes()]);
+    let order = "BinaryDataByteOrderMSB = True\n";
+    write("a.mhd", &[&meta_image(&format!("{order}ElementDataFile = voxels.raw"))]);
+    let small = zlib(&little());
+    let compressed = format!("CompressedData = True\nCompressedDataSize = {}\n", small.len());
+    write("a.mha", &[&meta_image(&format!("{compressed}ElementDataFile = LOCAL")), &small]);
+    write("a.nii", &[&nifti_big(), &big()]);
+    write("a.nii.gz", &[&gzip(&[nifti_big(), big()].concat())]);
+
+    let names = [
+        "raw.nrrd",
+        "gzip.nrrd",
+        "ras.nhdr",
+        "las.nhdr",
+        "words.nrrd",
+        "a.mhd",
+        "a.mha",
+        "a.nii",
+        "a.nii.gz",
+    ];
+    let gray = |at| (f32::from(value(at) + 50) / 123.0 * 255.0).round() as u8;
+    for name in names {
+        let clip = opened(&at(name));
+        let info = clip.info();
+        assert_eq!((info.width_px, info.height_px, info.frames), (4, 3, 2), "{name}");
+        let found = info.placement.unwrap();
+        let numbers = |p: &Placement| [&p.steps_mm.concat()[..], &p.origin_mm].concat();
+        let worst = numbers(&found).into_iter().zip(numbers(&PLACE)).map(|(a, b)| (a - b).abs());
+        assert!(worst.fold(0.0, f64::max) < 1e-6, "{name}: {found:?}");
+        for place in places() {
+            let pixel = clip.frame(place[2]).unwrap().at(place[0] as i64, place[1] as i64);
+            assert_eq!(pixel, gray(place), "{name} {place:?}");
+        }
+        let options = OpenOptions {
+            cut: Cut { axis: Some(Axis::Sagittal), ..Cut::default() },
+            ..OpenOptions::default()
+        };
+        let across = open(&at(name), &options).unwrap();
+        assert_eq!(across.info().frames, 4, "{name}");
+        assert_eq!(across.frame(3).unwrap().at(2, 1), gray([3, 2, 1]), "{name}");
+    }
+    damaged_ones_are_refused(dir.path());
+}
+
+/// Half of what is packed, and voxels that are not there.
+fn damaged_ones_are_refused(folder: &Path) {
+    for name in ["gzip.nrrd", "a.mha", "a.nii.gz", "raw.nrrd", "a.nii"] {
+        let path = folder.join(name);
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[..bytes.len() - 12]).unwrap();
+        assert!(refusal(&path).contains(name), "{name}");
+    }
+    for (gone, header) in [("voxels.raw", "ras.nhdr"), ("voxels.raw.gz", "las.nhdr")] {
+        fs::remove_file(folder.join(gone)).unwrap();
+        assert!(refusal(&folder.join(header)).contains(gone), "{header}");
+    }
+}

@@ -3,15 +3,16 @@
 #
 #   tests/shots.sh OUT [PROGRAM] [TERMINAL ...]    PNG files into OUT/TERMINAL; look at each of them
 #
-# Terminals: xterm, mlterm, foot (all three where none is named); one that is not installed is skipped with a sentence.
-# Needs convert, for xterm and mlterm Xvfb xdotool xwd, for foot sway grim wtype (Debian: imagemagick xterm mlterm xvfb
-# xdotool x11-apps foot sway grim wtype fonts-dejavu-core). sway refuses to run as root: it then runs as nobody.
+# Terminals: xterm, mlterm, foot (sixel), kitty, konsole (kitty's images); all where none is
+# named; one that is not installed is skipped with a sentence.
+# Needs convert, for foot sway grim wtype, for the others Xvfb xdotool xwd (Debian: imagemagick xterm mlterm xvfb
+# xdotool x11-apps kitty konsole libgl1-mesa-dri foot sway grim wtype fonts-dejavu-core). sway refuses to run as root: it then runs as nobody.
 set -euo pipefail
 out=${1:?usage: tests/shots.sh OUT [PROGRAM] [TERMINAL ...]}
 root=$(cd "$(dirname "$0")/.." && pwd)
 program=$(realpath "${2:-$root/target/release/sonomark}")
 terminals=("${@:3}")
-[ ${#terminals[@]} -gt 0 ] || terminals=(xterm mlterm foot)
+[ ${#terminals[@]} -gt 0 ] || terminals=(xterm mlterm foot kitty konsole)
 tmp=$(mktemp -d) own=()
 cleanup() {
   set +e
@@ -57,15 +58,29 @@ open_x() {
   for _ in $(seq 100); do [ -s "$tmp/display" ] && break; sleep 0.1; done
   DISPLAY=:$(cat "$tmp/display")
   export DISPLAY
-  if [ "$terminal" = mlterm ]; then
+  local columns=${cells%x*} rows=${cells#*x}
+  mkdir -m 700 "$home/run"
+  case $terminal in
+  mlterm)
     HOME=$home mlterm -g "$cells" --type=xft -A -w 14 -O none --sb=false -b black -f gray85 \
       -e "$@" 2>/dev/null &
-  else
+    ;;
+  kitty)
+    HOME=$home XDG_RUNTIME_DIR=$home/run LIBGL_ALWAYS_SOFTWARE=1 kitty --config NONE -o linux_display_server=x11 \
+      -o update_check_interval=0 -o remember_window_size=no -o cursor_blink_interval=0 -o font_size=9 \
+      -o initial_window_width="${columns}c" -o initial_window_height="${rows}c" "$@" 2>/dev/null &
+    ;;
+  konsole)
+    HOME=$home XDG_RUNTIME_DIR=$home/run konsole --nofork --hide-menubar --hide-tabbar \
+      -p "TerminalColumns=$columns" -p "TerminalRows=$rows" -e "$@" 2>/dev/null &
+    ;;
+  xterm)
     # xterm drops sixels beyond maxGraphicSize without a word.
     xterm -ti vt340 -tn xterm-256color -geometry "$cells+0+0" \
       -xrm 'XTerm*maxGraphicSize: 4096x4096' -xrm 'XTerm*numColorRegisters: 256' -xrm 'XTerm*cursorBlink: false' \
       -bg black -fg gray85 -b 0 +sb -fa 'DejaVu Sans Mono' -fs 9 -e "$@" &
-  fi
+    ;;
+  esac
   own+=($!)
   window=''
   for _ in $(seq 100); do
@@ -129,7 +144,7 @@ keys() {
       # Each wtype is a new keyboard: a key that comes before foot has its map is lost.
       foot=*) "${wayland[@]}" wtype -s 250 -d 40 "${key#=}" -s 100 ;;
       foot*) "${wayland[@]}" wtype -s 250 -k "$key" -s 100 ;;
-      *m=*) xdotool type --delay 40 -- "${key#=}" ;;
+      *=*) xdotool type --delay 40 -- "${key#=}" ;;
       *) xdotool key --delay 40 -- "$key" ;;
     esac
     # A letter right behind an escape would be the letter with Alt.
@@ -189,9 +204,9 @@ blocks() {
 
 for each in "${terminals[@]}"; do
   case $each in
-    xterm | mlterm) lacks=$(missing "$each" Xvfb xdotool xwd convert) ;;
+    xterm | mlterm | kitty | konsole) lacks=$(missing "$each" Xvfb xdotool xwd convert) ;;
     foot) lacks=$(missing foot sway grim wtype convert) ;;
-    *) echo "$each is none of xterm, mlterm and foot" >&2; exit 2 ;;
+    *) echo "$each is none of xterm, mlterm, foot, kitty and konsole" >&2; exit 2 ;;
   esac
   if [ -n "$lacks" ]; then
     echo "$each is skipped: $lacks is not installed; see the head of $0"

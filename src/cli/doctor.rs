@@ -12,6 +12,7 @@ use crate::engine::{load_network, read_card, shipped_card};
 use crate::net::device::{Adapter, DeviceWant, adapters, pick};
 use crate::net::gpu_memory::GpuMemory;
 use crate::project::list_clips;
+use crate::tui::graphics::Protocol;
 use crate::tui::terminal::{HELD_BACK, InTmux, probe};
 
 use super::{Done, Failure, path_shown, print, print_json};
@@ -133,11 +134,14 @@ fn terminal(how: InTmux) -> Finding {
     match probe(tmux.then_some(how)) {
         Ok(can) => {
             let through = can.passthrough.is_some();
-            let how = match (can.iterm, can.sixel, can.kitty) {
-                (true, ..) => "iTerm2's inline images",
-                (_, true, _) => "sixel",
-                (_, false, true) => "kitty's images (no sixel)",
-                (_, false, false) => "half blocks (neither sixel nor kitty's images)",
+            let how = match can.best() {
+                Some(Protocol::Iterm) => "iTerm2's inline images",
+                Some(Protocol::Sixel) => "sixel",
+                Some(Protocol::Kitty) if can.sixel => {
+                    "kitty's images (text hides them, not sixels)"
+                }
+                Some(Protocol::Kitty) => "kitty's images (no sixel)",
+                None => "half blocks (neither sixel nor kitty's images)",
             };
             let way = match (tmux, through) {
                 (true, true) => " through tmux".to_owned(),

@@ -231,6 +231,7 @@ pub(crate) type Done = Result<(), Failure>;
 #[must_use]
 pub fn main() -> ExitCode {
     std::panic::set_hook(Box::new(tell_panic));
+    codec::tool::stay_small();
     let cli = Cli::parse();
     let code = match run(cli) {
         Ok(code) => code,

@@ -4,7 +4,6 @@
 //! and time before it opens it, answers in one line of JSON, and whatever else it does (a signal, a panic, silence) is a
 //! refusal that leaves nothing behind.
 
-use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -13,6 +12,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::codec::tool::limit;
 use crate::config::{Origin, Settings};
 use crate::domain::shown;
 use crate::net::cards;
@@ -118,7 +118,6 @@ pub(super) fn run_child(settings: &Settings, options: &ChildOptions) -> Done {
     let bytes = file_bytes(&options.source)?;
     limit(libc::RLIMIT_AS, memory_limit(bytes)).map_err(Failure::ours)?;
     limit(libc::RLIMIT_CPU, CHILD_CPU_S).map_err(Failure::ours)?;
-    limit(libc::RLIMIT_CORE, 0).map_err(Failure::ours)?;
     let wanted = flagged_card(settings).map(card_named).transpose()?;
     let said = match convert(&options.source, wanted.as_ref(), &options.out) {
         Ok(converted) => Said::Converted(converted),
@@ -136,15 +135,6 @@ fn flagged_card(settings: &Settings) -> Option<&Path> {
 
 fn memory_limit(file_bytes: u64) -> u64 {
     CHILD_BYTES.saturating_add(file_bytes.saturating_mul(2))
-}
-
-fn limit(resource: libc::__rlimit_resource_t, most: u64) -> io::Result<()> {
-    let wanted = libc::rlimit { rlim_cur: most, rlim_max: most };
-    // SAFETY: the call reads one struct that lives until it returns.
-    match unsafe { libc::setrlimit(resource, &raw const wanted) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
 }
 
 fn ask_child(source: &Path, out: &Path, card: Option<&Path>, bytes: u64) -> Result<Said, Failure> {

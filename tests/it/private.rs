@@ -558,3 +558,22 @@ fn pixels_outside_the_regions_are_black_when_they_are_to_be_hidden() {
     let named = open(&path, &OpenOptions { region, ..options }).unwrap();
     assert_eq!(named.frame(0).unwrap().pixels.iter().filter(|&&v| v == 200).count(), 9);
 }
+
+#[test]
+fn a_crash_leaves_no_core_and_nothing_started_gets_more_rights() {
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_sonomark"))
+        .arg("decode-pictures")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Its greeting comes when it has set everything up.
+    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0; 1]).unwrap();
+    let told = |name: &str| fs::read_to_string(format!("/proc/{}/{name}", child.id())).unwrap();
+    let (limits, status) = (told("limits"), told("status"));
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().collect::<Vec<_>>()[4..6], ["0", "0"], "{core}");
+    assert!(status.lines().any(|line| line == "NoNewPrivs:\t1"), "{status}");
+    drop(child.stdin.take());
+    child.wait().unwrap();
+}

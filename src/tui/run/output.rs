@@ -128,10 +128,7 @@ impl Output {
             "kitty" => Some(Protocol::Kitty),
             "iterm" => Some(Protocol::Iterm),
             "halfblock" => None,
-            // They know sixels too, but these take three times the bytes there.
-            _ if capabilities.iterm => Some(Protocol::Iterm),
-            _ if capabilities.sixel => Some(Protocol::Sixel),
-            _ => capabilities.kitty.then_some(Protocol::Kitty),
+            _ => capabilities.best(),
         };
         let sixel = protocol == Some(Protocol::Sixel);
         let registers = if sixel { capabilities.registers } else { 256 };

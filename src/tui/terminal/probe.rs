@@ -6,7 +6,7 @@ use super::TerminalError;
 use super::tmux::Pane;
 use super::tty::{self, InputTty, Waited};
 use crate::config::Passthrough;
-use crate::tui::graphics::{Grid, Limits};
+use crate::tui::graphics::{Grid, Limits, Protocol};
 
 /// Kitty's images: terminals that know none skip such strings, but tmux takes them for the title of the pane.
 const KITTY: &[u8] = b"\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\";
@@ -22,6 +22,8 @@ const MAX_ANSWER: usize = 64;
 const MAX_INPUT: usize = 4096;
 /// Terminals that show iTerm2's inline images where text would stand, by the name they answer.
 const ITERM: [&[u8]; 2] = [b"iTerm2", b"WezTerm"];
+/// Text does not hide its sixels and inline images, and it blackens what lies below a sixel in its last band.
+const KONSOLE: &[u8] = b"Konsole";
 /// Cell size where nobody tells (Windows Terminal always has it).
 const GUESSED_CELL_PX: (u16, u16) = (10, 20);
 
@@ -34,6 +36,8 @@ pub struct Capabilities {
     pub kitty: bool,
     /// Shows iTerm2's inline images.
     pub iterm: bool,
+    /// Pictures stay under what is written over them, unless they are taken away, as kitty's can be.
+    pub sticky: bool,
     /// Widest sixel, px.
     pub max_width_px: usize,
     /// Highest sixel, px.
@@ -64,6 +68,7 @@ impl Capabilities {
             sixel: false,
             kitty: false,
             iterm: false,
+            sticky: false,
             max_width_px: limits.max_width_px,
             max_height_px: limits.max_height_px,
             registers: 256,
@@ -80,6 +85,18 @@ impl Capabilities {
     #[must_use]
     pub fn limits(&self) -> Limits {
         Limits { max_width_px: self.max_width_px, max_height_px: self.max_height_px }
+    }
+
+    /// The best way to draw pictures here; `None` where there is none but half blocks.
+    #[must_use]
+    pub fn best(&self) -> Option<Protocol> {
+        match (self.iterm, self.sixel, self.kitty) {
+            // Such terminals know sixels too, but these take three times the bytes.
+            (true, ..) => Some(Protocol::Iterm),
+            (_, true, false) => Some(Protocol::Sixel),
+            (_, true, true) if !self.sticky => Some(Protocol::Sixel),
+            (.., kitty) => kitty.then_some(Protocol::Kitty),
+        }
     }
 
     /// The cells of the terminal as it is now; font and size can change at any time, so ask
@@ -112,6 +129,7 @@ impl Capabilities {
             Answer::Kitty => self.kitty = true,
             // tmux would keep such images for itself.
             Answer::Iterm => self.iterm = !self.tmux,
+            Answer::Sticky => self.sticky = true,
             Answer::CellPx(width, height) => self.cell_px = Some((width, height)),
             Answer::TextAreaPx(width, height) => {
                 if let (None, Some([columns, rows, ..])) = (self.cell_px, cells) {
@@ -224,6 +242,7 @@ enum Answer {
     Attributes(Vec<u32>),
     Kitty,
     Iterm,
+    Sticky,
     CellPx(u16, u16),
     TextAreaPx(u16, u16),
     Registers(u32),
@@ -306,6 +325,9 @@ fn told(text: &[u8]) -> Option<Answer> {
         return Some(Answer::Kitty);
     }
     let name = text.strip_prefix(b"P>|")?;
+    if name.starts_with(KONSOLE) {
+        return Some(Answer::Sticky);
+    }
     ITERM.iter().any(|known| name.starts_with(known)).then_some(Answer::Iterm)
 }
 
@@ -403,6 +425,19 @@ mod tests {
         assert!(named("iTerm2 3.5.11") && named("WezTerm 20240203-110809-5046fc22"));
         assert!(!named("XTerm(379)") && !named("foot(1.13.1)") && !named("tmux 3.4"));
         assert!(!learned(b"\x1b]1337;iTerm2\x1b\\\x1b_iTerm2\x1b\\\x1b[0n").iterm);
+    }
+
+    #[test]
+    fn pictures_that_text_does_not_hide_are_kittys() {
+        let best = |name: &str, more: &str| {
+            learned(format!("\x1bP>|{name}\x1b\\\x1b[?62;4c{more}\x1b[0n").as_bytes()).best()
+        };
+        let kitty = "\x1b_Gi=31;OK\x1b\\";
+        assert_eq!(best("Konsole 22.12.3", kitty), Some(Protocol::Kitty));
+        assert_eq!(best("Konsole 22.12.3", ""), Some(Protocol::Sixel));
+        assert_eq!(best("foot(1.13.1)", kitty), Some(Protocol::Sixel));
+        assert_eq!(best("iTerm2 3.5.11", kitty), Some(Protocol::Iterm));
+        assert_eq!(Capabilities::unknown(false).best(), None);
     }
 
     #[test]

@@ -305,7 +305,7 @@ mod tests {
         let flags = Flags { device: Some("cpu".into()), ..Flags::default() };
         let vars = [("SONOMARK_DEVICE", "gpu"), ("SONOMARK_GRAPHICS", "sixel")];
         let file = "# mine\ndevice: gpu:1\ntheme: mine\nproject: ~/marks\non_hangup: stop\n\
-                    features_mib: 64\n";
+                    features_mib: 64\nbell: off\n";
         let settings = load(file, &vars, &flags).expect("no fault");
         assert_eq!(settings.device.value, "cpu");
         assert_eq!(settings.device.origin, Origin::Flag("device".into()));
@@ -314,6 +314,7 @@ mod tests {
         assert!(settings.project.value.is_absolute() && settings.project.value.ends_with("marks"));
         assert_eq!(settings.on_hangup.value, OnHangup::Stop);
         assert_eq!(settings.features_mib.value, 64);
+        assert!(!settings.bell.value && settings.ahead.value);
         assert_eq!(settings.keymap.origin, Origin::Default);
         assert_eq!(settings.theme_text.expect("read").text, "accent: red\n");
         assert_eq!(settings.keymap_text, None);

@@ -200,6 +200,9 @@ fn flags_are_reached_wherever_they_are_and_go_with_the_acceptance() {
     assert_eq!(reached, [4, 8, 19]);
     press(&mut m, "E");
     assert!(m.message.text.contains("3 frames flagged"), "{:?}", m.message);
+    press(&mut m, "t n E");
+    assert!(m.message.text.contains("3 frames of structure 1 flagged"), "{:?}", m.message);
+    press(&mut m, "N");
     // Accepting is the look that was asked for; one undo brings mask and flag back.
     press(&mut m, "5 G");
     assert_eq!(steps(&press(&mut m, "a")).len(), 1);
@@ -238,6 +241,15 @@ fn a_macro_waits_for_the_pictures() {
     assert_eq!(m.frame, 2);
     see(&mut m, 2);
     assert!(track(&m).flags.contains(&1) && track(&m).flags.contains(&2), "{:?}", track(&m).flags);
+
+    // Macros that play each other end soon.
+    m.tools.macros.insert('x', keys("@ y @ x"));
+    m.tools.macros.insert('y', keys("9 9 9 @ z"));
+    m.tools.macros.insert('z', keys("@ x @ y"));
+    let begun = std::time::Instant::now();
+    press(&mut m, "9 9 9 @ x");
+    assert!(m.tools.to_play.is_empty() && m.message.text.contains("stopped after"));
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 
     // `esc` and C-c stop it.
     for stop in ["esc", "C-c"] {

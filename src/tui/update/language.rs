@@ -1,7 +1,5 @@
 //! Letters after a key: places, registers of masks, macros.
 
-use std::collections::VecDeque;
-
 use crate::config::person::{Learned, Person};
 use crate::domain::{Edit, shown};
 use crate::tui::action::Action;
@@ -164,11 +162,11 @@ fn play(model: &mut Model, letter: char, times: u32) {
 pub(super) fn to_play(model: &mut Model, keys: impl Iterator<Item = Key>) {
     // Macros inside macros multiply; behind the limit nothing is played.
     let room = (PLAYED + 1).saturating_sub(model.tools.played);
-    let mut next: VecDeque<Played> =
-        keys.take(room).map(|key| Played { key, typed: false }).collect();
-    next.append(&mut model.tools.to_play);
-    next.truncate(room);
-    model.tools.to_play = next;
+    let next: Vec<Key> = keys.take(room).collect();
+    for key in next.into_iter().rev() {
+        model.tools.to_play.push_front(Played { key, typed: false });
+    }
+    model.tools.to_play.truncate(room);
 }
 
 /// A key was typed. While others still wait for their turn it waits behind them, except for those

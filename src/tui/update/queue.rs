@@ -1,6 +1,6 @@
 //! The queue of clips: the next, the one before, the next that is not finished.
 
-use crate::domain::{Cut, PointPx, shown};
+use crate::domain::{Cut, PointPx, Track, shown};
 use crate::tui::action::Action;
 use crate::tui::model::{Effect, Leaving, Model, Saved};
 
@@ -146,6 +146,11 @@ fn still_open(model: &Model) -> Option<String> {
         }
         flagged += track.flags.len();
     }
+    // The key looks at the structure at hand: where its flags are elsewhere, that is told.
+    let flags = |track: &Track| !track.flags.is_empty();
+    let here = model.current().is_some_and(|(_, track)| flags(track));
+    let other = model.annotation.tracks.values().find(|track| !here && flags(track));
+    let of = other.map_or(String::new(), |track| format!(" of {}", shown(&track.info.label)));
     let unsaid = unsaid(model);
     let parts = [
         (model.annotation.tracks.is_empty(), "no structure".to_owned()),
@@ -154,7 +159,7 @@ fn still_open(model: &Model) -> Option<String> {
             stale > 0,
             format!("{stale} masks older than their points ({})", model.key(Action::NextStale)),
         ),
-        (flagged > 0, format!("{flagged} frames flagged ({})", model.key(Action::WorstFrame))),
+        (flagged > 0, format!("{flagged} frames{of} flagged ({})", model.key(Action::WorstFrame))),
         (unsaid.is_some(), unsaid.unwrap_or_default()),
     ];
     let told: Vec<String> = parts.into_iter().filter(|(is, _)| *is).map(|(_, what)| what).collect();

@@ -103,6 +103,8 @@ pub struct Settings {
     pub keymap: Setting<String>,
     /// Whether masks are computed while the person looks, before they ask.
     pub ahead: Setting<bool>,
+    /// Whether the terminal's bell tells the end of a long propagation.
+    pub bell: Setting<bool>,
     /// What a hang-up does to a running propagation.
     pub on_hangup: Setting<OnHangup>,
     /// Memory for the features of visited frames, MiB.
@@ -235,11 +237,8 @@ impl Settings {
             ("passthrough", passthrough.to_owned(), self.passthrough.origin.to_string()),
             ("theme", shown(&self.theme.value), self.theme.origin.to_string()),
             ("keymap", shown(&self.keymap.value), self.keymap.origin.to_string()),
-            (
-                "ahead",
-                if self.ahead.value { "on" } else { "off" }.to_owned(),
-                self.ahead.origin.to_string(),
-            ),
+            ("ahead", switch(self.ahead.value), self.ahead.origin.to_string()),
+            ("bell", switch(self.bell.value), self.bell.origin.to_string()),
             ("on_hangup", hangup.to_owned(), self.on_hangup.origin.to_string()),
             (
                 "features_mib",
@@ -251,6 +250,10 @@ impl Settings {
             ("look", shown(&self.look.value), self.look.origin.to_string()),
         ]
     }
+}
+
+fn switch(on: bool) -> String {
+    if on { "on" } else { "off" }.to_owned()
 }
 
 /// `$VARIABLE/sonomark`, or the usual place below home.
@@ -302,7 +305,7 @@ mod tests {
         let flags = Flags { device: Some("cpu".into()), ..Flags::default() };
         let vars = [("SONOMARK_DEVICE", "gpu"), ("SONOMARK_GRAPHICS", "sixel")];
         let file = "# mine\ndevice: gpu:1\ntheme: mine\nproject: ~/marks\non_hangup: stop\n\
-                    features_mib: 64\n";
+                    features_mib: 64\nbell: off\n";
         let settings = load(file, &vars, &flags).expect("no fault");
         assert_eq!(settings.device.value, "cpu");
         assert_eq!(settings.device.origin, Origin::Flag("device".into()));
@@ -311,6 +314,7 @@ mod tests {
         assert!(settings.project.value.is_absolute() && settings.project.value.ends_with("marks"));
         assert_eq!(settings.on_hangup.value, OnHangup::Stop);
         assert_eq!(settings.features_mib.value, 64);
+        assert!(!settings.bell.value && settings.ahead.value);
         assert_eq!(settings.keymap.origin, Origin::Default);
         assert_eq!(settings.theme_text.expect("read").text, "accent: red\n");
         assert_eq!(settings.keymap_text, None);

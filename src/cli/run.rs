@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use crate::config::Settings;
+use crate::config::yaml::Faults;
 use crate::domain::shown;
 use crate::engine::{Event, SegmenterSource, Session, Shelf};
 use crate::tui::graphics::Grid;
-use crate::tui::keymap::Keymap;
 use crate::tui::model::{Effect, Model, Msg, Weight};
-use crate::tui::{begin, hand_over, update};
+use crate::tui::{begin, furnish, hand_over, keymap_of, update};
 
 use super::{Done, Failure, clip_options, path_shown, print, tell};
 
@@ -58,7 +58,10 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     )
     .map_err(Failure::input)?;
     session.set_codes(settings.asked.codes());
-    let model = Model::new(opened, Vec::new(), 0, Keymap::shipped(), GRID);
+    let (keymap, faults) = keymap_of(settings);
+    faults.iter().flat_map(Faults::sentences).for_each(|sentence| tell(&sentence));
+    let mut model = Model::new(opened, Vec::new(), 0, keymap, GRID);
+    furnish(&mut model, settings);
     let regions = script.contains("accept-region");
     let mut runner = Runner { model, session, messages, exports: 0, regions, quit: false };
     if runner.model.message.weight == Weight::Warning {
@@ -171,14 +174,15 @@ impl Runner {
     fn busy(&self) -> bool {
         let model = &self.model;
         let unseen = model.pixels().is_none() && !model.broken.contains_key(&model.frame);
-        unseen || !model.jobs.asked.is_empty() || model.propagating() || self.exports > 0
+        let asked = !model.jobs.asked.is_empty() || model.propagating();
+        unseen || asked || !model.tools.to_play.is_empty() || self.exports > 0
     }
 
     fn carry_out(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
                 Effect::Quit => self.quit = true,
-                Effect::OpenClip(..) | Effect::Suspend | Effect::Redraw => {}
+                Effect::OpenClip(..) | Effect::Suspend | Effect::Redraw | Effect::Bell => {}
                 Effect::FindRegion if !self.regions => {}
                 effect => {
                     use Effect as E;

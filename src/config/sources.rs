@@ -10,7 +10,7 @@ use super::yaml::{self, Entries, Faults, Kind, Node};
 use super::{Flags, OnHangup, Origin, Passthrough, Setting, Settings};
 use crate::domain::{Cut, Region, nearest_word, shown};
 
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 15] = [
     "project",
     "device",
     "card",
@@ -19,6 +19,7 @@ const KEYS: [&str; 14] = [
     "theme",
     "keymap",
     "ahead",
+    "bell",
     "on_hangup",
     "features_mib",
     "outside",
@@ -141,6 +142,7 @@ impl Raw {
         let on_hangup =
             one("on_hangup", "finish", &|value| choice_fault(value, &["finish", "stop"]));
         let ahead = one("ahead", "on", &|value| choice_fault(value, &["on", "off"]));
+        let bell = one("bell", "on", &|value| choice_fault(value, &["on", "off"]));
         let finish = on_hangup.value != "stop";
         let features_mib = one("features_mib", "512", &|value| {
             let whole = value.parse::<usize>().is_ok_and(|mib| (1..=1 << 20).contains(&mib));
@@ -167,6 +169,7 @@ impl Raw {
             theme,
             keymap,
             ahead: Setting { value: ahead.value != "off", origin: ahead.origin },
+            bell: Setting { value: bell.value != "off", origin: bell.origin },
             on_hangup: Setting {
                 value: if finish { OnHangup::Finish } else { OnHangup::Stop },
                 origin: on_hangup.origin,

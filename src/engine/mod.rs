@@ -32,7 +32,9 @@ pub use propagate::{
     plan_both_passes_where, plan_where, walk,
 };
 pub use segmenter::{Anchor, Decided, Direction, Image, SegmentError, Segmenter, SegmenterInfo};
-pub use session::{Session, anonymous_for, decided, export_clip, export_name, format_named};
+pub use session::{
+    Session, anonymous_for, decided, export_clip, export_formats, export_name, format_named,
+};
 pub use shelf::{Lent, Shelf};
 pub use shipped::{CardFault, load_exact, load_network, read_card, shipped_card};
 pub use watch::{Limits, timed};

@@ -22,6 +22,8 @@ pub struct Line {
     pub choice: Option<usize>,
     /// A search through all actions instead of a command.
     pub palette: bool,
+    /// Which of the lines run before stands there, when one was recalled.
+    pub recalled: Option<usize>,
 }
 
 /// What a line means.
@@ -73,6 +75,10 @@ pub enum Command {
     Link(LinkAsked),
     /// Show another part of the volume.
     Cut(Cut),
+    /// Open the clip of this number, from 1, or tell which one this is.
+    Clip(Option<usize>),
+    /// Leave, and stop what runs unasked.
+    LeaveAtOnce,
     /// Everything is already saved.
     Write,
 }
@@ -89,7 +95,7 @@ pub enum LinkAsked {
 }
 
 /// Commands that take words: name, words, what it does.
-pub const COMMANDS: [(&str, &str, &str); 24] = [
+pub const COMMANDS: [(&str, &str, &str); 26] = [
     ("frame", "N", "go to frame N (a number alone does it too)"),
     ("new", "LABEL", "start a structure with this label"),
     ("rename", "LABEL", "rename the structure"),
@@ -137,12 +143,14 @@ pub const COMMANDS: [(&str, &str, &str); 24] = [
     ),
     ("slice", "N", "of volumes over time: play slice N"),
     ("time", "N", "of volumes over time: show the volume of moment N"),
+    ("clip", "[N]", "open clip N of the queue; without N tell which one this is"),
+    ("q!", "", "leave at once and stop what runs; asks only where edits are not saved"),
     ("write", "", "nothing to do: everything is already saved"),
 ];
 
 /// Short forms.
-const ALIASES: [(&str, &str); 6] =
-    [("q", "quit"), ("q!", "quit"), ("wq", "quit"), ("x", "quit"), ("w", "write"), ("h", "help")];
+const ALIASES: [(&str, &str); 5] =
+    [("q", "quit"), ("wq", "quit"), ("x", "quit"), ("w", "write"), ("h", "help")];
 
 /// One line of the listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -245,7 +253,12 @@ fn with_words(name: &str, rest: &str, frames: usize) -> Option<Result<Command, S
         }
         ("slice", [n]) => number(n).map(|n| Command::Cut(Cut { slice: Some(n), ..Cut::default() })),
         ("time", [n]) => number(n).map(|n| Command::Cut(Cut { time: Some(n), ..Cut::default() })),
+        ("clip", []) => Ok(Command::Clip(None)),
+        ("clip", [n]) => number(n).map(|n| Command::Clip(Some(n))),
+        ("q!", []) => Ok(Command::LeaveAtOnce),
         ("write", []) => Ok(Command::Write),
+        // An action of the same name does it without words.
+        (name, []) if Action::from_name(name).is_ok() => return None,
         _ => {
             let (_, wanted, _) = COMMANDS.iter().find(|(known, _, _)| *known == name)?;
             Err(format!(
@@ -351,7 +364,7 @@ impl Line {
             let at = self.byte(self.cursor);
             self.text.insert(at, c);
             self.cursor += 1;
-            self.choice = None;
+            (self.choice, self.recalled) = (None, None);
         }
     }
 
@@ -361,7 +374,7 @@ impl Line {
             let at = self.byte(self.cursor - 1);
             self.text.remove(at);
             self.cursor -= 1;
-            self.choice = None;
+            (self.choice, self.recalled) = (None, None);
         }
     }
 
@@ -386,9 +399,50 @@ impl Line {
         self.text.char_indices().nth(character).map_or(self.text.len(), |(at, _)| at)
     }
 
-    /// What fits to what was typed, best first. Once a first word is complete, only it is left.
+    /// The words behind the first one, once a space follows it; a search has none.
+    #[must_use]
+    pub fn rest(&self) -> Option<&str> {
+        let typed = self.text.trim_start_matches(':').trim_start();
+        typed.split_once(' ').map(|(_, rest)| rest).filter(|_| !self.palette)
+    }
+
+    /// Recalls the line run before (or after) the one that stands there; behind the newest there
+    /// is an empty one.
+    pub fn recall(&mut self, lines: &[String], earlier: bool) {
+        let to = match self.recalled {
+            _ if lines.is_empty() => return,
+            None if earlier => lines.len() - 1,
+            Some(at) if earlier => at.saturating_sub(1),
+            Some(at) => at + 1,
+            None => return,
+        };
+        let text = lines.get(to);
+        let recalled = text.map(|_| to);
+        *self = Line { recalled, ..Line::with(text.map_or("", String::as_str)) };
+    }
+
+    /// Export formats that begin with the word typed behind `export `; nothing for other lines.
+    fn formats(&self) -> Vec<Candidate> {
+        let typed = self.text.trim_start_matches(':').trim_start();
+        let word = typed.strip_prefix("export ").filter(|_| !self.palette);
+        let Some(word) = word.map(|word| word.trim_start().to_lowercase()) else {
+            return Vec::new();
+        };
+        let figure = std::iter::once(("figure", "this frame as PNG or SVG, at print size"));
+        let all = crate::engine::export_formats().chain(figure);
+        all.filter(|(name, _)| name.starts_with(&word))
+            .map(|(name, doc)| Candidate { name, words: "[PATH]", doc, keys: String::new() })
+            .collect()
+    }
+
+    /// What fits to what was typed, best first. Once a first word is complete, only it is left, or
+    /// what can follow it.
     #[must_use]
     pub fn candidates(&self, keymap: &Keymap) -> Vec<Candidate> {
+        let formats = self.formats();
+        if !formats.is_empty() {
+            return formats;
+        }
         let typed = self.text.trim_start_matches(':').trim_start().to_lowercase();
         let word =
             if self.palette { typed.as_str() } else { typed.split(' ').next().unwrap_or("") };
@@ -416,7 +470,13 @@ impl Line {
         let candidates = self.candidates(keymap);
         let Some(chosen) = candidates.get(self.choice.unwrap_or(0)) else { return };
         let gap = if chosen.words.is_empty() { "" } else { " " };
-        *self = Line::with(&format!("{}{gap}", chosen.name));
+        // Behind the first word only formats are completed: a path stays as it is.
+        let before = match self.rest() {
+            None => "",
+            Some(_) if !self.formats().is_empty() => "export ",
+            Some(_) => return,
+        };
+        *self = Line::with(&format!("{before}{}{gap}", chosen.name));
     }
 }
 

@@ -32,5 +32,5 @@ mod update;
 pub mod view;
 pub mod vision;
 
-pub use run::{Ended, OpenClip, Start, TuiError, hand_over, run};
+pub use run::{Ended, OpenClip, Start, TuiError, furnish, hand_over, keymap_of, run};
 pub use update::{REST, begin, fit_look, recall, update};

@@ -20,8 +20,8 @@ use super::view::Areas;
 
 pub use super::msg::{Effect, Msg};
 pub use super::parts::{
-    Asked, Cine, HelpPage, Jobs, Looks, Message, Mode, Network, Pending, Picture, Queued, Running,
-    Saved, Weight,
+    Asked, Cine, HelpPage, Jobs, Leaving, Looks, Message, Mode, Network, Pending, Picture, Queued,
+    Running, Saved, Weight,
 };
 
 /// Everything the screen knows.
@@ -117,8 +117,10 @@ pub struct Model {
     pub at: usize,
     /// The clip of the queue that is being opened, and which part of it.
     pub opening: Option<(usize, Cut)>,
-    /// Leaving was asked for while something would be lost; asking again does it.
-    pub leave_asked: bool,
+    /// The clip being opened is to be the next unfinished one.
+    pub seeking: bool,
+    /// Questions that leaving raised; who leaves again has answered these.
+    pub leave_asked: Vec<Leaving>,
     /// Whether the screen is gone or going.
     pub leaving: bool,
 }
@@ -196,7 +198,8 @@ impl Model {
             queue,
             at,
             opening: None,
-            leave_asked: false,
+            seeking: false,
+            leave_asked: Vec::new(),
             leaving: false,
             clip,
         };
@@ -269,6 +272,13 @@ impl Model {
         self.message = message;
     }
 
+    /// Puts what was said of clips before in front of what was said of this one.
+    pub fn log_before(&mut self, mut older: VecDeque<Message>) {
+        older.append(&mut self.log);
+        older.drain(..older.len().saturating_sub(LOG));
+        self.log = older;
+    }
+
     /// The nearest pixel centre inside the image.
     #[must_use]
     pub fn inside_image(&self, at: PointPx) -> PointPx {
@@ -322,6 +332,14 @@ impl Model {
         }
     }
 
+    /// What changes after the end is work again.
+    pub fn unfinish(&mut self) {
+        self.finished = false;
+        if let Some(clip) = self.queue.get_mut(self.at) {
+            clip.finished = false;
+        }
+    }
+
     /// Where the person is, for the journal.
     #[must_use]
     pub fn view(&self) -> View {
@@ -361,7 +379,33 @@ impl Model {
     /// What the keys go to when a dialog closes.
     #[must_use]
     pub fn home(&self) -> Mode {
-        if self.tools.rays.is_some() { Mode::Rays } else { Mode::Normal }
+        match &self.tools.asking {
+            Some(questions) => Mode::Bisect(questions.clone()),
+            None if self.tools.rays.is_some() => Mode::Rays,
+            None => Mode::Normal,
+        }
+    }
+
+    /// Closes the dialog.
+    pub fn go_home(&mut self) {
+        self.mode = self.home();
+        self.tools.asking = None;
+    }
+
+    /// Opens a dialog. Questions about visibility wait behind it.
+    pub fn open_dialog(&mut self, dialog: Mode) {
+        if let Mode::Bisect(questions) = &self.mode {
+            self.tools.asking = Some(questions.clone());
+        }
+        self.mode = dialog;
+    }
+
+    /// Whether keys that are to be played must wait: for the picture that the person would have
+    /// seen, or for the clip that is being opened.
+    #[must_use]
+    pub fn keys_wait(&self) -> bool {
+        let unseen = self.pixels().is_none() && !self.broken.contains_key(&self.frame);
+        self.opening.is_some() || unseen
     }
 
     /// Which table of the keymap counts.

@@ -125,6 +125,8 @@ pub enum Effect {
     OpenClip(usize, Cut),
     /// Put the program to sleep.
     Suspend,
+    /// Ring the terminal's bell.
+    Bell,
     /// Send the whole picture again.
     Redraw,
     /// Leave.

@@ -38,6 +38,17 @@ pub enum Saved {
     Failed(String),
 }
 
+/// What the person was asked before the clip or the program is left; the same again leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaving {
+    /// The newest edits would be lost.
+    Unsaved,
+    /// A propagation would stop.
+    Running,
+    /// The clip is called finished while something of it is not.
+    Unfinished,
+}
+
 /// How important a message is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Weight {
@@ -167,6 +178,8 @@ pub struct Running {
     pub signature: Signature,
     /// It compares passes; masks stay.
     pub check: bool,
+    /// When it was asked for.
+    pub since: Duration,
     /// Frames decided.
     pub done: usize,
     /// Frames to decide.

@@ -40,14 +40,19 @@ pub struct Tools {
     pub macros: BTreeMap<char, Vec<Key>>,
     /// The macro being recorded.
     pub recording: Option<(char, Vec<Key>)>,
-    /// Macros being played inside each other.
-    pub playing: usize,
+    /// Keys that are still to be played: they wait for the pictures.
+    pub to_play: VecDeque<Played>,
     /// Keys played since the outermost macro began.
     pub played: usize,
+    /// Lines run before, the newest last.
+    pub lines: Vec<String>,
+    /// Questions about visibility that wait behind a dialog.
+    pub asking: Option<Questions>,
     /// What was done last to correct a mask.
     pub correction: Option<Correction>,
-    /// The correction waits for the pixels of the frame at hand.
-    pub repeat_when_seen: bool,
+    /// The correction waits for the pixels of the frame at hand, and is then repeated so many
+    /// times more.
+    pub repeat_when_seen: Option<u32>,
     /// What the review knows.
     pub review: Review,
     /// Taps while the clip plays.
@@ -64,6 +69,17 @@ pub struct Tools {
     pub never_ahead: bool,
     /// The network is too slow here for computing ahead.
     pub slow: bool,
+    /// The terminal's bell tells the end of a long propagation.
+    pub bell: bool,
+}
+
+/// A key that waits for its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Played {
+    /// Which.
+    pub key: Key,
+    /// The person typed it behind those of a macro.
+    pub typed: bool,
 }
 
 /// Gray values along the line of an M-mode strip.
@@ -225,6 +241,8 @@ pub struct RayPoint {
     pub first: Option<usize>,
     /// Distance from the centre, px.
     pub radius_px: f32,
+    /// Where it lies.
+    pub at: PointPx,
     /// The prompt.
     pub id: PromptId,
     /// Its undo group.
@@ -317,10 +335,17 @@ pub struct Review {
     pub doubts: BTreeMap<TrackId, BTreeMap<FrameIndex, Doubt>>,
     /// Overlap (IoU) of the masks that came from the anchors on either side.
     pub agreement: BTreeMap<TrackId, BTreeMap<FrameIndex, f32>>,
-    /// Masks of the first pass of a comparison that is on its way.
-    pub first_pass: BTreeMap<FrameIndex, Mask>,
+    /// Masks of the first passes of comparisons that are on their way.
+    pub first_pass: BTreeMap<(TrackId, FrameIndex), Mask>,
     /// The comparison that was made unasked last: what it left open, it would leave open again.
     pub tried: Option<(TrackId, Plan)>,
+}
+
+impl Review {
+    /// Forgets the first pass of a comparison that ended.
+    pub fn forget_pass(&mut self, id: TrackId) {
+        self.first_pass.retain(|(of, _), _| *of != id);
+    }
 }
 
 /// Taps at the moment when something appears or goes.

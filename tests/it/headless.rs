@@ -402,3 +402,40 @@ fn curves_are_judged_without_a_network() {
     let dice = report["sets"]["mean"]["points"]["6"]["dice"].as_f64().unwrap();
     assert!(dice > 0.95, "six points on a disc: {dice}");
 }
+
+#[test]
+fn a_script_knows_the_persons_schema_and_keys_and_its_keys_wait_for_pictures() {
+    let home = Home::new();
+    let config = home.path(".config/sonomark");
+    fs::create_dir_all(config.join("keymaps")).unwrap();
+    let schema = "labels:\n  - {name: shadow, attributes: [quality]}\nattributes:\n  \
+                  - {name: quality, of: frame, values: [good, poor]}\n";
+    fs::write(config.join("schema.yaml"), schema).unwrap();
+    fs::write(config.join("keymaps/mine.yaml"), "normal:\n  f9: flag-frame\n").unwrap();
+    fs::write(config.join("config.yaml"), "keymap: mine\n").unwrap();
+    let script = |lines: &str| {
+        let path = home.path("script");
+        fs::write(&path, lines).unwrap();
+        home.run(&["run", text(&path), text(&data("clips/ultrabones"))])
+    };
+    // Rays need the picture of the frame that the keys before them go to.
+    let done = script(
+        "new shadow\n3,9 attribute quality poor\nkeys . . f9\ncursor 248 310\n\
+         keys . enter 3 9 esc\nframe 3\n",
+    );
+    assert!(done.status.success(), "{}", told(&done));
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines[2].contains("flagged") && lines[4].contains("9 o'clock"), "{said}");
+    let project = fs::read_dir(home.path(".local/share/sonomark/project/clips")).unwrap();
+    let clip = project.map(|entry| entry.unwrap().path()).next().unwrap();
+    let journal: String = fs::read_dir(clip.join("ops"))
+        .unwrap()
+        .map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap())
+        .collect();
+    assert_eq!(journal.matches("boundary").count(), 2, "two hours, two points: {journal}");
+
+    let refused = script("attribute quality awful\n");
+    assert_eq!(refused.status.code(), Some(1), "{}", told(&refused));
+    assert!(told(&refused).contains("good"), "{}", told(&refused));
+}

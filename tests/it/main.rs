@@ -8,6 +8,7 @@ mod budgets;
 mod codec;
 mod commands;
 mod compare;
+mod daily;
 mod damage;
 mod data;
 mod devices;

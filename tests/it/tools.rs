@@ -564,6 +564,7 @@ fn what_belongs_to_the_person_is_kept_and_comes_back() {
     let reaction = Some((time, "2026-11-02".to_owned()));
     sonomark::tui::recall(&mut m, Person { reaction, macros: macros.into() });
     assert!(m.message.text.contains("macro x"), "{:?}", m.message);
+    (0..3).for_each(|frame| drop(see(&mut m, frame)));
     press(&mut m, "2 @ m");
     assert_eq!((m.frame, m.cursor.x), (2, 16.5));
     with_a_mask(&mut m);
@@ -587,12 +588,14 @@ fn places_registers_and_macros_by_letters() {
     press(&mut m, "' z");
     assert!(m.message.text.contains("no frame is called z"));
     // A macro: next frame, flag it.
+    (0..4).for_each(|frame| drop(see(&mut m, frame)));
     press(&mut m, "Q m . F Q 2 @ m");
     assert_eq!(m.frame, 3);
     assert_eq!(track(&m).flags.len(), 3);
     // One that plays itself ends.
     press(&mut m, "Q w @ w Q @ w");
-    assert!(m.tools.playing == 0 && !m.keymap.keys_of(Action::PlayMacro).is_empty());
+    assert!(m.message.text.contains("stopped after"), "{:?}", m.message);
+    assert!(m.tools.to_play.is_empty() && !m.keymap.keys_of(Action::PlayMacro).is_empty());
     press(&mut m, "y ;");
     assert!(m.message.text.contains("no letter"), "{:?}", m.message);
 }

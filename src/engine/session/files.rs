@@ -210,6 +210,11 @@ pub fn format_named(name: &str) -> Result<ExportFormat, String> {
     })
 }
 
+/// Name and short explanation of every export format.
+pub fn export_formats() -> impl Iterator<Item = (&'static str, &'static str)> {
+    ExportFormat::all().map(|(_, name, about)| (name, about))
+}
+
 /// Name of the folder or file that an export of a clip gets by default: by its content, since
 /// names of files are often names of patients.
 #[must_use]

@@ -20,6 +20,7 @@ use super::vision;
 use output::{Environment, Output, bindings};
 use turn::Loop;
 
+pub use output::keymap_of;
 pub use turn::hand_over;
 
 /// Opens a clip; its events go to the inbox.
@@ -91,12 +92,9 @@ pub fn run(start: Start<'_>) -> Result<Ended, TuiError> {
     let mut model = Model::new(opened, queue, at, keymap, output.grid(screen.grid()));
     model.link = output.link();
     model.lesson = lesson.then_some(0);
-    model.schema = settings.asked.clone();
-    model.looks.presets = settings.looks.clone();
-    let wanted = &settings.look.value;
-    model.looks.always = (wanted != looks::AUTOMATIC).then(|| wanted.clone());
-    fit_look(&mut model);
+    furnish(&mut model, settings);
     model.tools.never_ahead = !settings.ahead.value;
+    model.tools.bell = settings.bell.value;
     match Person::load(&settings.person_file) {
         Ok(person) => recall(&mut model, person),
         Err(faults) => faults.sentences().for_each(|sentence| model.warn(sentence)),
@@ -126,6 +124,15 @@ pub fn run(start: Start<'_>) -> Result<Ended, TuiError> {
         session.close();
     }
     Ok(ended)
+}
+
+/// Gives a model what the settings say of labels, attributes and looks.
+pub fn furnish(model: &mut Model, settings: &Settings) {
+    model.schema = settings.asked.clone();
+    model.looks.presets = settings.looks.clone();
+    let wanted = &settings.look.value;
+    model.looks.always = (wanted != looks::AUTOMATIC).then(|| wanted.clone());
+    fit_look(model);
 }
 
 fn queued(path: PathBuf) -> Queued {

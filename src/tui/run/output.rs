@@ -1,7 +1,7 @@
 //! Keys, colours and the way to the terminal: from settings and environment.
 
+use crate::config::Settings;
 use crate::config::yaml::Faults;
-use crate::config::{OverrideText, Settings};
 use crate::domain::{FrameIndex, shown};
 use crate::tui::graphics::{
     ColourDepth, Grid, Link, Painter, Palette, Protocol, Tone, Viewport, render_halfblocks, reserve,
@@ -48,25 +48,25 @@ impl Environment {
     }
 }
 
+/// The keys of the settings, and what is wrong with the person's file of them.
+#[must_use]
+pub fn keymap_of(settings: &Settings) -> (Keymap, Vec<Faults>) {
+    let own = settings.keymap_text.as_ref();
+    let own = own.map(|held| (shown(&held.path.display().to_string()), held.text.as_str()));
+    let named = keymap::shipped_layer(&settings.keymap.value);
+    let own = own.as_ref().map(|(name, text)| Layer { name, text });
+    Keymap::layered(&named.into_iter().chain(own).collect::<Vec<_>>())
+}
+
 /// Keys and colours, and sentences about what is wrong with the person's files.
 pub(super) fn bindings(
     settings: &Settings,
     environment: &Environment,
 ) -> (Keymap, Theme, Vec<String>) {
-    let text = |text: &Option<OverrideText>| {
-        text.as_ref().map(|held| (shown(&held.path.display().to_string()), held.text.clone()))
-    };
-    let (keys, colours) = (text(&settings.keymap_text), text(&settings.theme_text));
-    let layer = |held: &Option<(String, String)>| -> Vec<(String, String)> {
-        held.iter().cloned().collect()
-    };
-    let (keys, colours) = (layer(&keys), layer(&colours));
-    let named = keymap::shipped_layer(&settings.keymap.value);
-    fn layers(held: &[(String, String)]) -> Vec<Layer<'_>> {
-        held.iter().map(|(name, text)| Layer { name, text }).collect()
-    }
-    let keys: Vec<Layer<'_>> = named.into_iter().chain(layers(&keys)).collect();
-    let (keymap, mut faults) = Keymap::layered(&keys);
+    let (keymap, mut faults) = keymap_of(settings);
+    let own = settings.theme_text.as_ref();
+    let own = own.map(|held| (shown(&held.path.display().to_string()), held.text.as_str()));
+    let colours: Vec<Layer<'_>> = own.iter().map(|(name, text)| Layer { name, text }).collect();
     let mut sentences = Vec::new();
     let wanted = &settings.theme.value;
     let base = if colours.is_empty() || theme::SHIPPED.iter().any(|(name, _)| name == wanted) {
@@ -74,7 +74,7 @@ pub(super) fn bindings(
     } else {
         "dark"
     };
-    let theme = Theme::layered(base, &layers(&colours)).or_else(|why| {
+    let theme = Theme::layered(base, &colours).or_else(|why| {
         sentences.push(why);
         Theme::layered("dark", &[])
     });

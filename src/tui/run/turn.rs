@@ -137,6 +137,7 @@ impl Loop<'_> {
                 Effect::Quit => self.ended = Some(Ended::Quit),
                 Effect::Suspend => self.suspend(),
                 Effect::Redraw => self.redraw(),
+                Effect::Bell => self.ring(),
                 Effect::OpenClip(at, cut) => self.open_clip(at, cut),
                 Effect::Remember(learned) => self.remember(&learned),
                 other => self.with_session(other),
@@ -158,6 +159,13 @@ impl Loop<'_> {
         let now_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
         if let Err(why) = Person::keep(&self.person_file, learned, now_ms) {
             self.model.warn(why);
+        }
+    }
+
+    fn ring(&mut self) {
+        if let Some(screen) = &mut self.screen {
+            screen.ring();
+            self.dirty = true;
         }
     }
 
@@ -238,6 +246,7 @@ pub fn hand_over(
         | Effect::OpenClip(..)
         | Effect::Suspend
         | Effect::Redraw
+        | Effect::Bell
         | Effect::Quit => {}
     }
     None

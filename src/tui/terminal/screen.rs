@@ -180,6 +180,11 @@ impl Screen {
         self.terminal.draw(render).map(|_| ()).map_err(TerminalError::io("draw text"))
     }
 
+    /// Rings the bell with the next frame.
+    pub fn ring(&mut self) {
+        self.text.add(b"\x07");
+    }
+
     /// Sends text and pictures as one frame. With nothing to send, nothing is sent.
     ///
     /// # Errors
@@ -341,6 +346,10 @@ fn wait_until_taken() {
 struct TextBuffer(Arc<Mutex<Vec<u8>>>);
 
 impl TextBuffer {
+    fn add(&self, bytes: &[u8]) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+    }
+
     fn take(&self) -> Vec<u8> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -348,7 +357,7 @@ impl TextBuffer {
 
 impl Write for TextBuffer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        self.add(bytes);
         Ok(bytes.len())
     }
 

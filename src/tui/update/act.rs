@@ -72,7 +72,7 @@ pub(super) fn act(model: &mut Model, fx: &mut Vec<Effect>, action: Action, count
         _ if action.group() == Group::Tracks => structure(model, fx, action, n),
         _ if action.group() == Group::View => picture(model, fx, action, n),
         _ if action.group() == Group::Dialogs => keys::dialog(model, fx, action),
-        _ => program(model, fx, action),
+        _ => program(model, fx, action, n),
     }
     if action.group() == Group::Cursor {
         masks::stroke(model, fx, from);
@@ -92,8 +92,8 @@ fn frames(model: &mut Model, fx: &mut Vec<Effect>, action: Action, count: Option
             let frame = count.map_or(usize::MAX, |count| (count as usize).saturating_sub(1));
             motion::go_to(model, fx, frame);
         }
-        Action::NextAnchor => motion::anchor(model, fx, true),
-        Action::PreviousAnchor => motion::anchor(model, fx, false),
+        Action::NextAnchor => motion::anchor(model, fx, n),
+        Action::PreviousAnchor => motion::anchor(model, fx, -n),
         Action::MiddleFrame => motion::middle(model, fx),
         Action::NextStale => motion::next_stale(model, fx),
         Action::PlayPause => motion::play_pause(model),
@@ -144,6 +144,7 @@ fn caliper(model: &mut Model) {
 /// The frame at hand is kept beside those that are gone to, or not any more.
 fn beside(model: &mut Model) {
     let frame = model.frame;
+    let whole = motion::shows_all(model);
     model.tools.beside = match (model.tools.beside.take(), model.pixels().cloned()) {
         (None, Some(pixels)) => {
             model.say(format!("frame {} stays on the right; go to another one", frame + 1));
@@ -155,7 +156,10 @@ fn beside(model: &mut Model) {
             None
         }
     };
-    model.picture.viewport = None;
+    // Who has zoomed in compares what they zoomed in on.
+    if whole {
+        model.picture.viewport = None;
+    }
     model.fit_viewport();
 }
 
@@ -210,28 +214,51 @@ fn switch(model: &mut Model, action: Action) {
     model.fit_viewport();
 }
 
-fn program(model: &mut Model, fx: &mut Vec<Effect>, action: Action) {
+fn program(model: &mut Model, fx: &mut Vec<Effect>, action: Action, n: u32) {
     match action {
         Action::Export => keys::open_line(model, "export "),
-        Action::NextClip => queue::step(model, fx, 1),
-        Action::PreviousClip => queue::step(model, fx, -1),
+        Action::NextClip => queue::step(model, fx, n as isize),
+        Action::PreviousClip => queue::step(model, fx, -(n as isize)),
         Action::FinishClip => queue::finish(model, fx),
-        Action::Help => model.mode = Mode::Help(HelpPage::default()),
-        Action::Messages => model.mode = Mode::Messages(0),
+        Action::Help => model.open_dialog(Mode::Help(HelpPage::default())),
+        Action::Messages => model.open_dialog(Mode::Messages(0)),
         Action::CommandLine => keys::open_line(model, ""),
-        Action::Palette => model.mode = Mode::Command(Line::search()),
+        Action::Palette => model.open_dialog(Mode::Command(Line::search())),
         Action::Suspend => fx.push(Effect::Suspend),
-        Action::Quit if queue::may_leave(model) => {
-            fx.push(Effect::JournalView(model.view()));
-            fx.push(Effect::Quit);
-        }
+        Action::Quit if queue::may_leave(model) => leave(model, fx),
         _ => {}
+    }
+}
+
+fn leave(model: &mut Model, fx: &mut Vec<Effect>) {
+    model.tools.to_play.clear();
+    fx.push(Effect::JournalView(model.view()));
+    fx.push(Effect::Quit);
+}
+
+/// Whether what was asked before leaving stays asked through `command`.
+fn keeps_asking(command: &Command) -> bool {
+    match command {
+        Command::Act(action, _) => keys::keeps_asking(*action),
+        // Keys tell by themselves.
+        Command::Nothing | Command::Keys(_) => true,
+        Command::LeaveAtOnce | Command::Clip(_) | Command::Cut(_) => true,
+        _ => false,
     }
 }
 
 /// Does a command of the `:` line.
 pub(super) fn command(model: &mut Model, fx: &mut Vec<Effect>, command: Command) {
+    if !keeps_asking(&command) {
+        model.leave_asked.clear();
+    }
     match command {
+        Command::LeaveAtOnce => {
+            if queue::may_lose(model) {
+                leave(model, fx);
+            }
+        }
+        Command::Clip(number) => queue::go(model, fx, number),
         Command::Nothing => {}
         Command::Act(action, count) => act(model, fx, action, count),
         Command::Goto(frame) => motion::go_to(model, fx, frame),
@@ -271,7 +298,7 @@ pub(super) fn command(model: &mut Model, fx: &mut Vec<Effect>, command: Command)
             motion::put_cursor(model, at);
             masks::stroke(model, fx, from);
         }
-        Command::Keys(keys) => keys.into_iter().for_each(|key| keys::press(model, fx, key)),
+        Command::Keys(keys) => language::to_play(model, keys.into_iter()),
         Command::Reaction(time) => questions::set(model, fx, time),
         Command::Windows(label, change) => ranges::windows_of(model, fx, &label, change),
         Command::Over(range, what) => ranges::over(model, fx, range, what),

@@ -132,7 +132,7 @@ pub(super) fn forget(model: &mut Model, fx: &mut Vec<Effect>) {
 pub(super) fn drop_it(model: &mut Model) -> Option<Ahead> {
     let ahead = model.tools.ahead.take()?;
     if ahead.check {
-        model.tools.review.first_pass.clear();
+        model.tools.review.forget_pass(ahead.ticket.track);
     }
     Some(ahead)
 }
@@ -162,7 +162,8 @@ pub(super) fn adopt(model: &mut Model, fx: &mut Vec<Effect>, id: TrackId, plan: 
     if ended {
         model.say(format!("propagated {total} frames, computed while you looked"));
     } else {
-        let run = Running { ticket, group, signature, check: false, done, total };
+        let since = model.now;
+        let run = Running { ticket, group, signature, check: false, since, done, total };
         model.jobs.running.push(run);
         model.say(format!("propagating to {total} frames, {done} of them are there already"));
     }

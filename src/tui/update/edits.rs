@@ -30,8 +30,7 @@ pub(super) fn commit(
         }
     }
     ahead::outdated(model, fx, &edits);
-    // What changes after the end is work again.
-    model.finished = false;
+    model.unfinish();
     let step = Step { group, mark: Mark::Do, edits };
     model.history.note(&step);
     look_again(model, &step.edits);

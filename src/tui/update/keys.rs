@@ -1,20 +1,22 @@
 //! Keys: counts, sequences, the help page and the command line.
 
-use crate::tui::action::Action;
+use crate::tui::action::{Action, Group};
 use crate::tui::command::Line;
 use crate::tui::key::{Code, Key, spell};
 use crate::tui::keymap::{Found, KeyMode};
 use crate::tui::model::{Effect, HelpPage, Mode, Model};
-use crate::tui::view::help_lines;
+use crate::tui::view::{help_lines, message_lines};
 
 use super::{act, language, leap, questions, ranges, rays};
 
 /// Larger counts are typing errors.
 const COUNT_MAX: u32 = 99_999;
 
+/// Lines kept for being recalled.
+const LINES: usize = 100;
+
 /// A key was pressed.
 pub(super) fn press(model: &mut Model, fx: &mut Vec<Effect>, key: Key) {
-    language::record(model, key);
     if let Some(waiting) = model.tools.waiting.take() {
         return language::letter(model, fx, waiting, key);
     }
@@ -45,9 +47,8 @@ pub(super) fn press(model: &mut Model, fx: &mut Vec<Effect>, key: Key) {
         Found::Act(actions) => {
             let count = std::mem::take(&mut model.pending).count;
             for action in actions {
-                use Action as A;
-                if !matches!(action, A::Quit | A::NextClip | A::PreviousClip | A::FinishClip) {
-                    model.leave_asked = false;
+                if !keeps_asking(action) {
+                    model.leave_asked.clear();
                 }
                 act::act(model, fx, action, count);
             }
@@ -71,6 +72,15 @@ pub(super) fn press(model: &mut Model, fx: &mut Vec<Effect>, key: Key) {
     }
 }
 
+/// Whether `action` leaves, or is on the way to a command that does: only the others take back
+/// what was asked before leaving.
+pub(super) fn keeps_asking(action: Action) -> bool {
+    use Action as A;
+    let leaves = matches!(action, A::Quit | A::NextClip | A::PreviousClip | A::FinishClip);
+    let way = matches!(action, A::CommandLine | A::Palette | A::Help | A::Messages);
+    leaves || way || action.group() == Group::Dialogs
+}
+
 /// Digits before a sequence are its count.
 fn count(model: &mut Model, key: Key) -> bool {
     let Code::Char(c) = key.code else { return false };
@@ -92,7 +102,7 @@ pub(super) fn paste(model: &mut Model, text: &str) {
 
 /// Opens the command line with something on it.
 pub(super) fn open_line(model: &mut Model, text: &str) {
-    model.mode = Mode::Command(Line::with(text));
+    model.open_dialog(Mode::Command(Line::with(text)));
 }
 
 /// Actions of the help page and the command line. They do nothing where there is neither.
@@ -105,7 +115,7 @@ pub(super) fn dialog(model: &mut Model, fx: &mut Vec<Effect>, action: Action) {
         (Mode::Help(held), Action::Close) if held.typing || !held.find.is_empty() => {
             *held = HelpPage::default();
         }
-        (_, Action::Close) => model.mode = model.home(),
+        (_, Action::Close) => model.go_home(),
         (Mode::Help(held), Action::FindHelp) => held.typing = true,
         (Mode::Help(held), Action::LineRun) => held.typing = false,
         (Mode::Help(held), Action::LineErase) => (held.top, _) = (0, held.find.pop()),
@@ -114,7 +124,10 @@ pub(super) fn dialog(model: &mut Model, fx: &mut Vec<Effect>, action: Action) {
             let lines = help_lines(&held.find, &model.keymap);
             scroll(&mut held.top, action, lines, page);
         }
-        (Mode::Messages(top), _) => scroll(top, action, model.log.len(), page),
+        (Mode::Messages(top), _) => {
+            let lines = message_lines(&model.log, model.grid.columns);
+            scroll(top, action, lines, page);
+        }
         (Mode::Command(line), _) => match action {
             Action::LineRun => run(model, fx),
             Action::LineComplete => line.complete(&model.keymap),
@@ -125,6 +138,10 @@ pub(super) fn dialog(model: &mut Model, fx: &mut Vec<Effect>, action: Action) {
             Action::LineErase => line.erase(),
             Action::LineEraseWord => line.erase_word(),
             Action::LineEraseAll => *line = Line { palette: line.palette, ..Line::default() },
+            Action::ScrollDown if line.recalled.is_some() => line.recall(&model.tools.lines, false),
+            Action::ScrollUp if line.choice.is_none() && !line.palette => {
+                line.recall(&model.tools.lines, true);
+            }
             Action::ScrollDown => choose(line, &model.keymap, 1),
             Action::ScrollUp => choose(line, &model.keymap, -1),
             Action::PageDown => choose(line, &model.keymap, page as isize),
@@ -155,10 +172,23 @@ fn choose(line: &mut Line, keymap: &crate::tui::keymap::Keymap, by: isize) {
     });
 }
 
+/// Keeps a line for being recalled.
+fn keep_line(lines: &mut Vec<String>, text: &str) {
+    if !text.trim().is_empty() && lines.last().is_none_or(|last| last != text) {
+        lines.push(text.to_owned());
+    }
+    lines.drain(..lines.len().saturating_sub(LINES));
+}
+
 /// Runs what stands on the line, or what was chosen from the listing.
 fn run(model: &mut Model, fx: &mut Vec<Effect>) {
     let Mode::Command(line) = &mut model.mode else { return };
-    if line.palette || line.choice.is_some() {
+    if line.rest().is_some() {
+        // Words stand behind the command already: a choice completes them at most.
+        if line.choice.is_some() {
+            line.complete(&model.keymap);
+        }
+    } else if line.palette || line.choice.is_some() {
         let candidates = line.candidates(&model.keymap);
         let Some(chosen) = candidates.get(line.choice.unwrap_or(0)) else {
             return model.say("nothing fits; take words away");
@@ -170,6 +200,7 @@ fn run(model: &mut Model, fx: &mut Vec<Effect>) {
         *line = Line::with(chosen.name);
     }
     let text = std::mem::take(&mut line.text);
-    model.mode = model.home();
+    keep_line(&mut model.tools.lines, &text);
+    model.go_home();
     ranges::line(model, fx, &text);
 }

@@ -3,14 +3,13 @@
 use crate::config::person::{Learned, Person};
 use crate::domain::{Edit, shown};
 use crate::tui::action::Action;
-use crate::tui::key::{Key, spell};
-use crate::tui::model::{Effect, Model};
-use crate::tui::tools::Waiting;
+use crate::tui::key::{Code, Key, spell};
+use crate::tui::keymap::{Found, KeyMode};
+use crate::tui::model::{Effect, Model, Pending};
+use crate::tui::tools::{Played, Waiting};
 
 use super::{edits, keys, labels, masks, motion, tracks};
 
-/// Macros inside macros.
-const DEPTH: usize = 8;
 /// Keys of a macro.
 const LENGTH: usize = 4096;
 /// Keys that one press may play in all.
@@ -73,10 +72,9 @@ fn end_recording(model: &mut Model, fx: &mut Vec<Effect>) -> bool {
     true
 }
 
-/// Notes a key for the macro being recorded; not those that a macro plays.
-pub(super) fn record(model: &mut Model, key: Key) {
-    if model.tools.playing == 0
-        && let Some((_, keys)) = &mut model.tools.recording
+/// Notes a key that was typed for the macro being recorded.
+fn record(model: &mut Model, key: Key) {
+    if let Some((_, keys)) = &mut model.tools.recording
         && keys.len() < LENGTH
     {
         keys.push(key);
@@ -108,7 +106,7 @@ pub(super) fn letter(model: &mut Model, fx: &mut Vec<Effect>, waiting: Waiting, 
             model.tools.recording = Some((letter, Vec::new()));
             model.say(format!("recording macro {letter}; the same key ends it"));
         }
-        Waiting::PlayMacro(times) => play(model, fx, letter, times),
+        Waiting::PlayMacro(times) => play(model, letter, times),
         Waiting::Label { rename } => labels::label(model, fx, letter, rename),
         Waiting::Attribute => labels::attribute(model, letter),
         Waiting::Value(at) => labels::value(model, fx, at, letter),
@@ -147,31 +145,79 @@ fn paste(model: &mut Model, fx: &mut Vec<Effect>, letter: char, on: usize) {
     }
     motion::go_to(model, fx, frame);
     let group = model.fresh();
-    if masks::draw(model, fx, group, (id, frame), &mask) {
-        model.say(format!("mask of {letter} pasted on frame {}", frame + 1));
+    if let Some(wider) = masks::draw(model, fx, group, (id, frame), &mask) {
+        model.say(format!("mask of {letter} pasted on frame {}{wider}", frame + 1));
     }
 }
 
-fn play(model: &mut Model, fx: &mut Vec<Effect>, letter: char, times: u32) {
+fn play(model: &mut Model, letter: char, times: u32) {
     let Some(keys) = model.tools.macros.get(&letter).cloned() else {
         let record = model.bare_key(Action::RecordMacro);
         return model.say(format!("no macro {letter}; `{record} {letter}` records one"));
     };
-    if model.tools.playing >= DEPTH {
-        return model.warn(format!("macro {letter} plays itself without end; stopped"));
+    to_play(model, (0..times).flat_map(|_| &keys).copied());
+}
+
+/// These keys come next, before others that wait already.
+pub(super) fn to_play(model: &mut Model, keys: impl Iterator<Item = Key>) {
+    // Macros inside macros multiply; behind the limit nothing is played.
+    let room = (PLAYED + 1).saturating_sub(model.tools.played);
+    let next: Vec<Key> = keys.take(room).collect();
+    for key in next.into_iter().rev() {
+        model.tools.to_play.push_front(Played { key, typed: false });
     }
-    if model.tools.playing == 0 {
-        model.tools.played = 0;
+    model.tools.to_play.truncate(room);
+}
+
+/// A key was typed. While others still wait for their turn it waits behind them, except for those
+/// that stop them.
+pub(super) fn typed(model: &mut Model, fx: &mut Vec<Effect>, key: Key) {
+    let waiting = model.tools.to_play.len();
+    if waiting == 0 {
+        record(model, key);
+        return keys::press(model, fx, key);
     }
-    model.tools.playing += 1;
-    for key in (0..times).flat_map(|_| &keys) {
-        model.tools.played += 1;
-        // Macros inside macros multiply.
+    let cancels = model.keymap.find(KeyMode::Normal, &[key]) == Found::Act(vec![Action::Cancel]);
+    if cancels || key.code == Code::Named("esc") {
+        stop(model);
+        model.say(format!("stopped; {waiting} keys are not played"));
+    } else {
+        model.tools.to_play.push_back(Played { key, typed: true });
+    }
+}
+
+/// Nothing waits any more, and no sequence is half typed.
+fn stop(model: &mut Model) {
+    model.tools.to_play.clear();
+    model.tools.waiting = None;
+    model.pending = Pending::default();
+}
+
+/// Presses the keys that wait, as long as a person would see what each does.
+pub(super) fn play_on(model: &mut Model, fx: &mut Vec<Effect>) {
+    while !model.keys_wait()
+        && let Some(Played { key, typed }) = model.tools.to_play.pop_front()
+    {
+        if typed {
+            record(model, key);
+        } else {
+            model.tools.played += 1;
+        }
         if model.tools.played > PLAYED {
-            model.warn(format!("macro {letter} stopped after {PLAYED} keys"));
+            stop(model);
+            model.warn(format!("stopped after {PLAYED} keys of macros"));
             break;
         }
-        keys::press(model, fx, *key);
+        let asked = model.leave_asked.len();
+        keys::press(model, fx, key);
+        super::settle(model);
+        // A question is for the person, unless the answer comes next.
+        let answered = model.tools.to_play.front().is_some_and(|next| next.key == key);
+        if model.leave_asked.len() > asked && !answered {
+            stop(model);
+        }
     }
-    model.tools.playing -= 1;
+    if model.tools.to_play.is_empty() {
+        model.tools.played = 0;
+    }
 }

@@ -100,6 +100,23 @@ pub(super) fn letter(model: &mut Model, fx: &mut Vec<Effect>, key: Key) -> bool 
     true
 }
 
+/// The edge that a point so far from the centre was put on.
+fn edge_at(edges: &[Edge], radius_px: f32) -> Option<usize> {
+    edges.iter().position(|edge| (edge.radius_px - radius_px).abs() < 1.0)
+}
+
+/// What is known of a point that lies `at` another place now: it was moved back, or by others.
+pub(super) fn moved(model: &Model, last: RayPoint, at: PointPx) -> RayPoint {
+    let ray = Ray::through(last.ray.centre, at);
+    let same = ray.hours_to(last.ray) < SAME_RAY_HOURS;
+    let looked = || model.pixels().map(|pixels| edges_along(pixels, ray)).unwrap_or_default();
+    let (ray, edges) = if same { (last.ray, last.edges) } else { (ray, looked()) };
+    let radius_px = at.distance(ray.centre);
+    let on = edge_at(&edges, radius_px);
+    let first = if same { last.first } else { on };
+    RayPoint { ray, edges, on, first, radius_px, at, ..last }
+}
+
 /// A point that already lies on `ray` is at hand again; false when there is none.
 pub(super) fn take_up(model: &mut Model, ray: Ray) -> bool {
     let Some(pixels) = model.pixels().cloned() else { return false };
@@ -113,13 +130,12 @@ pub(super) fn take_up(model: &mut Model, ray: Ray) -> bool {
     });
     let Some((id, at)) = on_ray else { return false };
     let (edges, radius_px) = (edges_along(&pixels, ray), at.distance(ray.centre));
-    let near = |edge: &Edge| (edge.radius_px - radius_px).abs() < 1.0;
-    let on = edges.iter().position(near);
+    let on = edge_at(&edges, radius_px);
     let group = model.fresh();
     motion::put_cursor(model, at);
     model.chosen = Some(id);
     if let Some(tool) = &mut model.tools.rays {
-        tool.last = Some(RayPoint { ray, edges, on, first: on, radius_px, id, group });
+        tool.last = Some(RayPoint { ray, edges, on, first: on, radius_px, at, id, group });
         tool.leap = None;
     }
     let hour = rays::told(ray.hour);

@@ -69,31 +69,32 @@ pub(super) fn change(model: &mut Model, fx: &mut Vec<Effect>, edit: MaskEdit) {
     }
     let group = model.fresh();
     let frame = model.frame;
-    if draw(model, fx, group, (id, frame), &after) {
+    if let Some(wider) = draw(model, fx, group, (id, frame), &after) {
         model.tools.correction = Some(Correction::Mask(edit));
-        model.say(format!("{}; {} takes it back", edit.told(), model.key(Action::Undo)));
+        model.say(format!("{}{wider}; {} takes it back", edit.told(), model.key(Action::Undo)));
     }
 }
 
-/// Gives a frame a mask drawn by the person. False, with a sentence, when refused.
+/// Gives a frame a mask drawn by the person; what to say of a window that was stretched for it, if
+/// one was. `None`, with a sentence, when refused.
 pub(super) fn draw(
     model: &mut Model,
     fx: &mut Vec<Effect>,
     group: u64,
     (id, frame): (TrackId, FrameIndex),
     bitmap: &Bitmap,
-) -> bool {
+) -> Option<&'static str> {
     if bitmap.area_px() == 0 {
         model.say(format!(
             "nothing of the mask would be left; {} discards it",
             model.key(Action::DiscardMask)
         ));
-        return false;
+        return None;
     }
     let mut todo = Vec::new();
     let fresh = PromptId(model.fresh());
-    let Some(track) = model.annotation.tracks.get(&id) else { return false };
-    prompts::reach(id, track, frame, &mut todo);
+    let track = model.annotation.tracks.get(&id)?;
+    let wider = if prompts::reach(id, track, frame, &mut todo) { prompts::WIDER } else { "" };
     let mask = bitmap.to_mask();
     let placed = track.prompts.get(&frame).map_or(&[][..], Vec::as_slice);
     let drawn = Prompt::Mask(mask.clone());
@@ -116,7 +117,7 @@ pub(super) fn draw(
     todo.push(Edit::SetMask { track: id, frame, before, after });
     // A mask still on its way would replace what was just drawn.
     network::drop_question(model, id, frame);
-    edits::commit(model, fx, group, todo)
+    edits::commit(model, fx, group, todo).then_some(wider)
 }
 
 /// One end of a cut; the second makes it.
@@ -241,7 +242,10 @@ pub(super) fn stroke(model: &mut Model, fx: &mut Vec<Effect>, from: PointPx) {
         let at = PointPx::new(from.x + (to.x - from.x) * share, from.y + (to.y - from.y) * share);
         after = brushed(&after, at, radius, brush.erase);
     }
-    if after != before {
-        draw(model, fx, group, (id, frame), &after);
+    if after != before
+        && let Some(wider) = draw(model, fx, group, (id, frame), &after)
+        && !wider.is_empty()
+    {
+        model.say(format!("painted on frame {}{wider}", frame + 1));
     }
 }

@@ -49,7 +49,7 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
             model.active_at = model.now;
             model.keys += 1;
             model.hurry.press(key, model.now);
-            keys::press(model, &mut fx, key);
+            language::typed(model, &mut fx, key);
         }
         Msg::Pasted(text) => keys::paste(model, &text),
         Msg::Resized(grid) => {
@@ -60,31 +60,35 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
         Msg::SuspendAsked => fx.push(Effect::Suspend),
         // Asked from outside: nobody is there to be asked back.
         Msg::Terminate => {
+            model.tools.to_play.clear();
             note_view(model, &mut fx);
             fx.push(Effect::Quit);
         }
         Msg::Ready | Msg::SizeChanged | Msg::Nothing | Msg::OfClip(..) => {}
         Msg::HungUp => {
             model.leaving = true;
+            model.tools.to_play.clear();
             note_view(model, &mut fx);
         }
         Msg::Notice(text) => model.warn(text),
         Msg::Engine(event) => engine(model, &mut fx, event),
         Msg::Tick(now) => tick(model, &mut fx, now),
         Msg::Opened(opened) => reopen(model, &mut fx, *opened),
-        Msg::NotOpened { at, why } => {
-            model.opening = None;
-            let name = model.queue.get(at).map_or_else(String::new, |clip| shown(&clip.name));
-            model.warn(format!("{name} does not open: {why}"));
-        }
+        Msg::NotOpened { at, why } => queue::not_opened(model, &mut fx, at, &why),
         Msg::Line(text) => ranges::line(model, &mut fx, &text),
     }
     if looked_at {
-        rays::look(model);
-        look::measure(model);
-        model.lesson = model.lesson.map(|at| tutor::step(at, model));
+        settle(model);
+        language::play_on(model, &mut fx);
     }
     fx
+}
+
+/// Brings what follows from the frame at hand up to date.
+fn settle(model: &mut Model) {
+    rays::look(model);
+    look::measure(model);
+    model.lesson = model.lesson.map(|at| tutor::step(at, model));
 }
 
 pub use language::recall;
@@ -120,6 +124,7 @@ fn engine(model: &mut Model, fx: &mut Vec<Effect>, event: Event) {
                 model.warn(format!("frame {} cannot be shown: {why}", frame + 1));
             }
             model.broken.insert(frame, why);
+            review::seen(model, fx, frame);
         }
         Event::Refreshed { ticket, frame, decided } => {
             network::refreshed(model, fx, ticket, frame, &decided);
@@ -131,9 +136,9 @@ fn engine(model: &mut Model, fx: &mut Vec<Effect>, event: Event) {
         }
         Event::Progress { ticket, done, total } => network::progress(model, ticket, done, total),
         Event::Finished { ticket, .. } if ahead::ended(model, ticket, false) => {}
-        Event::Finished { ticket, cancelled } => network::finished(model, ticket, cancelled),
+        Event::Finished { ticket, cancelled } => network::finished(model, fx, ticket, cancelled),
         Event::JobFailed { ticket, .. } if ahead::ended(model, ticket, true) => {}
-        Event::JobFailed { ticket, why } => network::job_failed(model, ticket, &why),
+        Event::JobFailed { ticket, why } => network::job_failed(model, fx, ticket, &why),
         Event::Saved { unsynced: 0 } => model.saved = Saved::Solid,
         Event::Saved { unsynced } => model.saved = Saved::Unsynced(unsynced),
         Event::SaveFailed { why } => model.saved = Saved::Failed(why),
@@ -237,12 +242,21 @@ fn reopen(model: &mut Model, fx: &mut Vec<Effect>, opened: crate::engine::Opened
     };
     // Registers and macros belong to the person too; what names frames does not.
     next.tools.macros = std::mem::take(&mut model.tools.macros);
+    next.tools.recording = model.tools.recording.take();
+    next.tools.to_play = std::mem::take(&mut model.tools.to_play);
+    next.tools.played = model.tools.played;
+    next.tools.lines = std::mem::take(&mut model.tools.lines);
     next.tools.registers = std::mem::take(&mut model.tools.registers);
+    next.log_before(std::mem::take(&mut model.log));
     next.tools.taps.reaction = model.tools.taps.reaction;
     next.tools.taps.measured = model.tools.taps.measured.take();
     next.tools.brush_px = model.tools.brush_px;
     next.tools.slow = model.tools.slow;
     next.tools.never_ahead = model.tools.never_ahead;
+    next.tools.bell = model.tools.bell;
+    if next.clip == model.clip {
+        next.tools.other = model.tools.other.take();
+    }
     next.link = model.link;
     let kind = look::fitting(model);
     next.schema = std::mem::take(&mut model.schema);
@@ -260,7 +274,11 @@ fn reopen(model: &mut Model, fx: &mut Vec<Effect>, opened: crate::engine::Opened
         let before = if next.finished { ", finished before" } else { "" };
         next.say(format!("clip {} of {}{before}", at + 1, next.queue.len()));
     }
+    let sought = model.seeking;
     *model = next;
     fx.extend(begin(model));
     fx.push(Effect::Redraw);
+    if sought {
+        queue::sought(model, fx);
+    }
 }

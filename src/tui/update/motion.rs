@@ -75,7 +75,7 @@ pub(super) fn go_to(model: &mut Model, fx: &mut Vec<Effect>, frame: FrameIndex) 
     model.nudging = None;
     model.tools.cut = None;
     model.tools.caliper = None;
-    model.tools.repeat_when_seen = false;
+    model.tools.repeat_when_seen = None;
     if model.pixels().is_none() && !model.broken.contains_key(&frame) {
         fx.push(Effect::WantFrame(frame));
     }
@@ -91,17 +91,17 @@ pub(super) fn step(model: &mut Model, fx: &mut Vec<Effect>, by: isize) {
     }
 }
 
-/// Goes to the next or previous anchor of the structure.
-pub(super) fn anchor(model: &mut Model, fx: &mut Vec<Effect>, forward: bool) {
+/// Goes so many anchors of the structure on or back, or to the last there is that way.
+pub(super) fn anchor(model: &mut Model, fx: &mut Vec<Effect>, by: isize) {
     let anchors = model.current().map(|(_, track)| track.anchors()).unwrap_or_default();
-    let to = if forward {
-        anchors.iter().find(|&&f| f > model.frame)
+    let way: Vec<FrameIndex> = if by > 0 {
+        anchors.into_iter().filter(|&f| f > model.frame).collect()
     } else {
-        anchors.iter().rev().find(|&&f| f < model.frame)
+        anchors.into_iter().rev().filter(|&f| f < model.frame).collect()
     };
-    match to {
+    match way.get(by.unsigned_abs().saturating_sub(1)).or(way.last()) {
         Some(&frame) => go_to(model, fx, frame),
-        None => model.say(if forward { "no later anchor" } else { "no earlier anchor" }),
+        None => model.say(if by > 0 { "no later anchor" } else { "no earlier anchor" }),
     }
 }
 
@@ -182,9 +182,17 @@ pub(super) fn zoom(model: &mut Model, factor: f32) {
 
 /// Shows the whole picture.
 pub(super) fn zoom_fit(model: &mut Model) {
-    let [width, height] = [model.clip.width_px, model.clip.height_px];
-    let fit = |v: Viewport| Viewport::fit(width, height, v.width_px, v.height_px);
-    model.picture.viewport = model.picture.viewport.map(fit);
+    model.picture.viewport = model.picture.viewport.map(|v| fitted(model, v));
+}
+
+/// Whether nobody zoomed or looked elsewhere.
+pub(super) fn shows_all(model: &Model) -> bool {
+    model.picture.viewport.is_none_or(|v| v == fitted(model, v))
+}
+
+/// The whole picture in the place of `v`.
+fn fitted(model: &Model, v: Viewport) -> Viewport {
+    Viewport::fit(model.clip.width_px, model.clip.height_px, v.width_px, v.height_px)
 }
 
 /// Brings the cursor into the middle.

@@ -4,6 +4,7 @@
 //! the old one, whose answer is then dropped.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::domain::{Edit, FrameIndex, FrameMask, MaskSource, Track, TrackId, Window};
 use crate::engine::{Decided, Plan, PlanError, Span, Ticket, plan, plan_both_passes, plan_where};
@@ -12,6 +13,9 @@ use crate::tui::marks::{self, Signature};
 use crate::tui::model::{Asked, Effect, Model, Network, Running};
 
 use super::{ahead, edits, review};
+
+/// Who waits longer for a propagation has turned to something else.
+const LONG: Duration = Duration::from_secs(10);
 
 /// Asks for the mask of a frame from its prompts; the answer joins `group`.
 pub(super) fn ask(
@@ -208,7 +212,7 @@ pub(super) fn propagate_range(model: &mut Model, fx: &mut Vec<Effect>, range: Wi
 pub(super) fn check(model: &mut Model, fx: &mut Vec<Effect>) {
     let Some((id, track)) = model.current() else { return say_no_structure(model) };
     let planned = plan_both_passes(track, model.clip.frames);
-    model.tools.review.first_pass.clear();
+    model.tools.review.forget_pass(id);
     run(model, fx, id, planned, true);
 }
 
@@ -242,7 +246,8 @@ fn run(
     model.jobs.generation += 1;
     let ticket = Ticket { track: id, generation: model.jobs.generation };
     let group = model.fresh();
-    model.jobs.running.push(Running { ticket, group, signature, check, done: 0, total });
+    let since = model.now;
+    model.jobs.running.push(Running { ticket, group, signature, check, since, done: 0, total });
     let doing = if check {
         format!("comparing the passes over {} frames", total / 2)
     } else {
@@ -283,10 +288,20 @@ pub(super) fn progress(model: &mut Model, ticket: Ticket, done: usize, total: us
     }
 }
 
+/// Calls the person, who may have turned to something else while it ran.
+fn ring(model: &Model, fx: &mut Vec<Effect>, run: &Running) {
+    if model.tools.bell && model.now.saturating_sub(run.since) > LONG {
+        fx.push(Effect::Bell);
+    }
+}
+
 /// A propagation ended.
-pub(super) fn finished(model: &mut Model, ticket: Ticket, cancelled: bool) {
+pub(super) fn finished(model: &mut Model, fx: &mut Vec<Effect>, ticket: Ticket, cancelled: bool) {
     let Some(at) = model.jobs.running.iter().position(|run| run.ticket == ticket) else { return };
     let run = model.jobs.running.remove(at);
+    if !cancelled {
+        ring(model, fx, &run);
+    }
     let outdated = model
         .annotation
         .tracks
@@ -294,8 +309,12 @@ pub(super) fn finished(model: &mut Model, ticket: Ticket, cancelled: bool) {
         .is_some_and(|track| Signature::of(track) != run.signature);
     let total = run.total;
     if run.check {
-        model.tools.review.first_pass.clear();
+        model.tools.review.forget_pass(ticket.track);
         review::look(model, ticket.track);
+    }
+    if run.check && cancelled {
+        model.say("comparison stopped; what was compared so far counts");
+    } else if run.check {
         model.say(format!(
             "passes compared; {} goes to the worst frame, {} accepts the quiet span",
             model.key(Action::WorstFrame),
@@ -314,13 +333,14 @@ pub(super) fn finished(model: &mut Model, ticket: Ticket, cancelled: bool) {
 }
 
 /// A job failed; the annotation is untouched.
-pub(super) fn job_failed(model: &mut Model, ticket: Ticket, why: &str) {
+pub(super) fn job_failed(model: &mut Model, fx: &mut Vec<Effect>, ticket: Ticket, why: &str) {
     if let Some(at) = model.jobs.asked.iter().position(|asked| asked.ticket == ticket) {
         model.jobs.asked.remove(at);
         model.warn(format!("no mask: {why}"));
     }
     if let Some(at) = model.jobs.running.iter().position(|run| run.ticket == ticket) {
         let run = model.jobs.running.remove(at);
+        ring(model, fx, &run);
         model.warn(format!("propagation ended after {} of {} frames: {why}", run.done, run.total));
     }
 }

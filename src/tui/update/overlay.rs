@@ -55,9 +55,9 @@ pub(super) fn take_over(model: &mut Model, fx: &mut Vec<Effect>) {
         return model.say("the overlay has no mask of this structure here");
     };
     let (bitmap, group) = (mask.to_bitmap(), model.fresh());
-    if masks::draw(model, fx, group, (id, model.frame), &bitmap) {
+    if let Some(wider) = masks::draw(model, fx, group, (id, model.frame), &bitmap) {
         model.say(format!(
-            "the other's mask taken over; {} brings yours back",
+            "the other's mask taken over{wider}; {} brings yours back",
             model.key(Action::Undo)
         ));
     }

@@ -11,6 +11,9 @@ use super::edits::{self, prompt_name};
 use super::motion::{self, Way};
 use super::{network, review, tracks};
 
+/// What is said of a window that was stretched.
+pub(super) const WIDER: &str = ", the window now reaches here";
+
 /// Puts a point under the cursor.
 pub(super) fn add_point(model: &mut Model, fx: &mut Vec<Effect>, kind: PointKind) {
     // In M-mode exactly on the line, also between pixels.
@@ -65,7 +68,7 @@ fn add(
     let held = model.annotation.tracks.get(&id).cloned().unwrap_or_else(|| Track::new("", 0));
     let mut sentence = format!("{} on frame {}", prompt_name(&prompt), frame + 1);
     if reach(id, &held, frame, &mut todo) {
-        sentence.push_str(", the window now reaches here");
+        sentence.push_str(WIDER);
         told = true;
     }
     let mut at = held.prompts.get(&frame).map_or(0, Vec::len);
@@ -166,7 +169,15 @@ pub(super) fn choose(model: &mut Model, by: isize) {
     motion::put_cursor(model, at);
     model.chosen = Some(id);
     model.nudging = None;
-    model.say(format!("{name} {} of {}: A-h A-j A-k A-l move it, x deletes it", to + 1, all.len()));
+    use Action as A;
+    let [left, down, up, right, delete] =
+        [A::NudgeLeft, A::NudgeDown, A::NudgeUp, A::NudgeRight, A::DeletePoint]
+            .map(|action| model.bare_key(action));
+    model.say(format!(
+        "{name} {} of {}: {left} {down} {up} {right} move it, {delete} deletes it",
+        to + 1,
+        all.len()
+    ));
 }
 
 /// The chosen prompt, or the nearest to the cursor.
@@ -273,39 +284,66 @@ pub(super) fn accept_frames(model: &mut Model, fx: &mut Vec<Effect>, frames: &[F
     if asked.iter().any(|a| a.ticket.track == track && frames.contains(&a.frame)) {
         return model.say("a newer mask is being computed; accept it when it is there");
     }
-    let mut todo = Vec::new();
+    let (mut todo, mut n) = (Vec::new(), 0);
     for &frame in frames {
         let Some(mask) = held.masks.get(&frame).filter(|_| held.visible(frame)) else { continue };
         if mask.source != MaskSource::Accepted {
             let after = FrameMask { source: MaskSource::Accepted, score: 1.0, ..mask.clone() };
             let before = Some(mask.clone());
             todo.push(Edit::SetMask { track, frame, before, after: Some(after) });
+            n += 1;
+        }
+        // Who accepts a frame has looked at it.
+        if held.flags.contains(&frame) {
+            todo.push(Edit::SetFlag { track, frame, before: true, after: false });
         }
     }
     if todo.is_empty() {
         return model.say("no mask here that is not accepted already");
     }
-    let n = todo.len();
     let group = model.fresh();
     if edits::commit(model, fx, group, todo) {
-        model.say(if n == 1 {
-            "accepted: nothing replaces it unasked".to_owned()
-        } else {
-            format!("{n} masks accepted")
+        model.say(match n {
+            0 => "accepted already; the flag is taken away".to_owned(),
+            1 => "accepted: nothing replaces it unasked".to_owned(),
+            _ => format!("{n} masks accepted"),
         });
     }
 }
 
 /// Discards the mask of this frame.
 pub(super) fn discard(model: &mut Model, fx: &mut Vec<Effect>) {
-    let frame = model.frame;
+    discard_frames(model, fx, &[model.frame]);
+}
+
+/// Discards the masks of `frames`. Where nothing but a drawn mask speaks for a frame, the mask
+/// prompt goes too: it would still condition the others.
+pub(super) fn discard_frames(model: &mut Model, fx: &mut Vec<Effect>, frames: &[FrameIndex]) {
     let Some((track, held)) = model.current() else { return tracks::say_none(model) };
-    let Some(mask) = held.masks.get(&frame).cloned() else {
-        return model.say("no mask on this frame");
-    };
+    let (mut todo, mut gone) = (Vec::new(), Vec::new());
+    for &frame in frames {
+        let placed = held.prompts.get(&frame).map_or(&[][..], Vec::as_slice);
+        if placed.iter().all(|each| matches!(each.prompt, Prompt::Mask(_))) {
+            for (at, placed) in placed.iter().cloned().enumerate().rev() {
+                todo.push(Edit::RemovePrompt { track, frame, at, placed });
+            }
+        }
+        if let Some(mask) = held.masks.get(&frame).cloned() {
+            todo.push(Edit::SetMask { track, frame, before: Some(mask), after: None });
+            gone.push(frame);
+        }
+    }
+    if todo.is_empty() {
+        return model.say("no mask to discard here");
+    }
     let group = model.fresh();
-    let edit = Edit::SetMask { track, frame, before: Some(mask), after: None };
-    if edits::commit(model, fx, group, vec![edit]) {
-        model.say(format!("mask discarded; {} brings it back", model.key(Action::Undo)));
+    if edits::commit(model, fx, group, todo) {
+        // One still on its way would bring back what was just discarded.
+        gone.iter().for_each(|&frame| network::drop_question(model, track, frame));
+        let back = model.key(Action::Undo);
+        model.say(match gone.len() {
+            0 | 1 => format!("mask discarded; {back} brings it back"),
+            n => format!("{n} masks discarded; {back} brings them back"),
+        });
     }
 }

@@ -95,7 +95,7 @@ fn ask(model: &mut Model, fx: &mut Vec<Effect>) {
             search.left()
         ));
     }
-    model.mode = model.home();
+    model.go_home();
     model.tools.answered = (answers > 0).then_some(model.now);
     if let Some(window) = search.window() {
         motion::go_to(model, fx, window.first);
@@ -207,7 +207,7 @@ pub(super) fn reacted(model: &mut Model, fx: &mut Vec<Effect>) {
     }
     times.sort_unstable();
     set(model, fx, times[TRIALS / 2]);
-    model.mode = model.home();
+    model.go_home();
 }
 
 /// Takes a reaction time over, for the next sessions too.

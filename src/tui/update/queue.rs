@@ -1,16 +1,36 @@
 //! The queue of clips: the next, the one before, the next that is not finished.
 
-use crate::domain::{Cut, PointPx};
+use crate::domain::{Cut, PointPx, Track, shown};
 use crate::tui::action::Action;
-use crate::tui::model::{Effect, Model, Saved};
+use crate::tui::model::{Effect, Leaving, Model, Saved};
 
-/// Opens the clip so many places further on.
+/// Opens the clip so many places further on, or the last there is that way.
 pub(super) fn step(model: &mut Model, fx: &mut Vec<Effect>, by: isize) {
-    let to = model.at.checked_add_signed(by).filter(|&to| to < model.queue.len());
-    match to {
-        None => model.say(if by > 0 { "this is the last clip" } else { "this is the first clip" }),
-        Some(to) if may_leave(model) => open(model, fx, to, model.queue[to].cut),
-        Some(_) => {}
+    let last = model.queue.len().saturating_sub(1);
+    let to = model.at.saturating_add_signed(by).min(last);
+    if to == model.at {
+        // What was to follow was meant for another clip.
+        model.tools.to_play.clear();
+        return model.say(if by > 0 { "this is the last clip" } else { "this is the first clip" });
+    }
+    if may_leave(model) {
+        open(model, fx, to, model.queue[to].cut);
+    }
+}
+
+/// Opens the clip of this number, from 1, or tells which one this is.
+pub(super) fn go(model: &mut Model, fx: &mut Vec<Effect>, number: Option<usize>) {
+    let count = model.queue.len();
+    let here = format!("clip {} of {count}", model.at + 1);
+    let Some(to) = number.map(|number| number.saturating_sub(1)) else { return model.say(here) };
+    if to >= count {
+        return model.warn(format!("there is no clip {}: this is {here}", to + 1));
+    }
+    if to == model.at {
+        return model.say(format!("this is {here}"));
+    }
+    if may_leave(model) {
+        open(model, fx, to, model.queue[to].cut);
     }
 }
 
@@ -18,6 +38,39 @@ fn open(model: &mut Model, fx: &mut Vec<Effect>, to: usize, cut: Cut) {
     fx.push(Effect::JournalView(model.view()));
     fx.push(Effect::OpenClip(to, cut));
     model.opening = Some((to, cut));
+    model.seeking = false;
+}
+
+/// Opens the next clip behind number `from` that is not finished as far as this session knows,
+/// before the one at hand comes round; false when there is none.
+fn seek(model: &mut Model, fx: &mut Vec<Effect>, from: usize) -> bool {
+    let count = model.queue.len();
+    let after = (1..count).map(|by| (from + by) % count).take_while(|&at| at != model.at);
+    let next = after.into_iter().find(|&at| !model.queue[at].finished);
+    if let Some(to) = next {
+        open(model, fx, to, model.queue[to].cut);
+        model.seeking = true;
+    }
+    next.is_some()
+}
+
+/// A clip that was looked for as unfinished is open: one that was finished before is passed over.
+pub(super) fn sought(model: &mut Model, fx: &mut Vec<Effect>) {
+    if model.finished && !seek(model, fx, model.at) {
+        say_all_finished(model);
+    }
+}
+
+/// The clip of the queue at `at` does not open; the one at hand stays, unless another one that is
+/// not finished was looked for.
+pub(super) fn not_opened(model: &mut Model, fx: &mut Vec<Effect>, at: usize, why: &str) {
+    model.opening = None;
+    let name = model.queue.get(at).map_or_else(String::new, |clip| shown(&clip.name));
+    model.warn(format!("{name} does not open: {why}"));
+    if !std::mem::take(&mut model.seeking) || !seek(model, fx, at) {
+        // They were meant for that clip.
+        model.tools.to_play.clear();
+    }
 }
 
 /// Opens another part of the volume at hand.
@@ -51,11 +104,11 @@ pub(super) fn keep_place(model: &mut Model, from: &Model) {
 /// Calls the clip finished and opens the next one that is not. What is still open is told first;
 /// again finishes all the same.
 pub(super) fn finish(model: &mut Model, fx: &mut Vec<Effect>) {
-    if !model.leave_asked
+    if !model.leave_asked.contains(&Leaving::Unfinished)
         && let Some(open) = still_open(model)
     {
-        model.leave_asked = true;
-        return model.warn(format!("not finished: {open}; again finishes all the same"));
+        let told = format!("not finished (again finishes all the same): {open}");
+        return ask(model, Leaving::Unfinished, told);
     }
     if !may_leave(model) {
         return;
@@ -64,36 +117,40 @@ pub(super) fn finish(model: &mut Model, fx: &mut Vec<Effect>) {
     if let Some(clip) = model.queue.get_mut(model.at) {
         clip.finished = true;
     }
-    let count = model.queue.len();
-    let mut after = (1..count).map(|by| (model.at + by) % count);
-    match after.find(|&at| !model.queue[at].finished) {
-        Some(to) => open(model, fx, to, model.queue[to].cut),
-        None => {
-            let view = model.view();
-            fx.push(Effect::JournalView(view));
-            model.noted_view = Some(view);
-            model.say(match count {
-                0 | 1 => format!("finished; {} leaves", model.key(Action::Quit)),
-                _ => format!(
-                    "finished, as are all {count} clips; {} leaves",
-                    model.key(Action::Quit)
-                ),
-            });
-        }
+    if !seek(model, fx, model.at) {
+        let view = model.view();
+        fx.push(Effect::JournalView(view));
+        model.noted_view = Some(view);
+        say_all_finished(model);
     }
+}
+
+fn say_all_finished(model: &mut Model) {
+    // What was to follow was meant for another clip.
+    model.tools.to_play.clear();
+    let quit = model.key(Action::Quit);
+    model.say(match model.queue.len() {
+        0 | 1 => format!("finished; {quit} leaves"),
+        count => format!("finished, as are all {count} clips; {quit} leaves"),
+    });
 }
 
 /// What of the clip a person has not decided.
 fn still_open(model: &Model) -> Option<String> {
-    let (mut bare, mut stale, mut doubtful) = (0, 0, 0);
+    let (mut bare, mut stale, mut flagged) = (0, 0, 0);
     for (id, track) in &model.annotation.tracks {
         let windows = track.windows.iter().flat_map(|w| w.first..=w.last);
         bare += windows.filter(|frame| !track.masks.contains_key(frame)).count();
         for frame in track.masks.keys().filter(|&&frame| track.visible(frame)) {
             stale += usize::from(model.marks.is_stale(*id, *frame));
-            doubtful += usize::from(track.flags.contains(frame));
         }
+        flagged += track.flags.len();
     }
+    // The key looks at the structure at hand: where its flags are elsewhere, that is told.
+    let flags = |track: &Track| !track.flags.is_empty();
+    let here = model.current().is_some_and(|(_, track)| flags(track));
+    let other = model.annotation.tracks.values().find(|track| !here && flags(track));
+    let of = other.map_or(String::new(), |track| format!(" of {}", shown(&track.info.label)));
     let unsaid = unsaid(model);
     let parts = [
         (model.annotation.tracks.is_empty(), "no structure".to_owned()),
@@ -102,7 +159,7 @@ fn still_open(model: &Model) -> Option<String> {
             stale > 0,
             format!("{stale} masks older than their points ({})", model.key(Action::NextStale)),
         ),
-        (doubtful > 0, format!("{doubtful} frames flagged ({})", model.key(Action::WorstFrame))),
+        (flagged > 0, format!("{flagged} frames{of} flagged ({})", model.key(Action::WorstFrame))),
         (unsaid.is_some(), unsaid.unwrap_or_default()),
     ];
     let told: Vec<String> = parts.into_iter().filter(|(is, _)| *is).map(|(_, what)| what).collect();
@@ -116,27 +173,36 @@ fn unsaid(model: &Model) -> Option<String> {
         let mut asked = model.schema.attributes_of(&track.info.label);
         let open = asked.find(|a| a.of == Of::Track && track.attribute(None, &a.name).is_none())?;
         let (name, label) = (&open.name, &track.info.label);
-        Some(format!("{} of {} not set", crate::domain::shown(name), crate::domain::shown(label)))
+        Some(format!("{} of {} not set", shown(name), shown(label)))
     })
 }
 
-/// Whether leaving this clip loses nothing, or the person asked twice.
+/// Whether leaving this clip loses nothing, or the person knows what.
 pub(super) fn may_leave(model: &mut Model) -> bool {
-    if model.leave_asked {
+    if !may_lose(model) {
+        return false;
+    }
+    let due = model.propagating() && !model.leave_asked.contains(&Leaving::Running);
+    if due {
+        let told = "a propagation is running; again leaves and stops it (what is decided is saved)";
+        ask(model, Leaving::Running, told.to_owned());
+    }
+    !due
+}
+
+/// Whether everything is saved, or the person knows that the newest edits go.
+pub(super) fn may_lose(model: &mut Model) -> bool {
+    let Saved::Failed(why) = &model.saved else { return true };
+    if model.leave_asked.contains(&Leaving::Unsaved) {
         return true;
     }
-    if let Saved::Failed(why) = &model.saved {
-        let sentence =
-            format!("the newest edits are NOT saved ({why}); again leaves and loses them");
-        model.warn(sentence);
-        model.leave_asked = true;
-        return false;
-    }
-    if model.propagating() {
-        model
-            .warn("a propagation is running; again leaves and stops it (what is decided is saved)");
-        model.leave_asked = true;
-        return false;
-    }
-    true
+    let told = format!("the newest edits are NOT saved (again leaves and loses them): {why}");
+    ask(model, Leaving::Unsaved, told);
+    false
+}
+
+/// Asks before leaving; who does the same again has heard it.
+fn ask(model: &mut Model, question: Leaving, told: String) {
+    model.leave_asked.push(question);
+    model.warn(told);
 }

@@ -1,16 +1,14 @@
 //! Command lines over many frames.
 
 use crate::domain::{
-    Edit, FrameIndex, MaskSource, Window, edited, remove_from_windows, review::FLAGGED, shown,
+    FrameIndex, MaskSource, TrackId, Window, edited, remove_from_windows, review::FLAGGED, shown,
 };
 use crate::tui::action::Action;
 use crate::tui::command;
 use crate::tui::model::{Effect, Model};
 use crate::tui::range::{Condition, End, Field, Over, Range, WindowsChange};
 
-use super::{
-    act, edits, labels, language, masks, motion, network, prompts, review, tracks, windows,
-};
+use super::{act, labels, language, masks, motion, network, prompts, review, tracks, windows};
 
 /// Does a command line, or says what is wrong with it.
 pub(super) fn line(model: &mut Model, fx: &mut Vec<Effect>, text: &str) {
@@ -49,19 +47,24 @@ pub(super) fn over(model: &mut Model, fx: &mut Vec<Effect>, range: Range, what: 
 pub(super) fn matching(model: &mut Model, fx: &mut Vec<Effect>, condition: Condition, what: Over) {
     let Some((id, track)) = model.current() else { return tracks::say_none(model) };
     let fits = |frame: FrameIndex| {
+        // A frame without a mask can be flagged too.
+        if condition == Condition::Flagged {
+            return review::doubt(model, id, frame) >= FLAGGED;
+        }
         let Some(held) = track.masks.get(&frame).filter(|_| track.visible(frame)) else {
             return false;
         };
         let value = |field: Field| match field {
-            Field::Score => held.score,
-            Field::Doubt => review::doubt(model, id, frame),
-            Field::Area => held.mask.area_px() as f32,
+            // A score of 0 is "not told": it is neither low nor high.
+            Field::Score => (held.score > 0.0).then_some(held.score),
+            Field::Doubt => Some(review::doubt(model, id, frame)),
+            Field::Area => Some(held.mask.area_px() as f32),
         };
         match condition {
-            Condition::Below(field, limit) => value(field) < limit,
-            Condition::Above(field, limit) => value(field) > limit,
+            Condition::Below(field, limit) => value(field).is_some_and(|value| value < limit),
+            Condition::Above(field, limit) => value(field).is_some_and(|value| value > limit),
+            Condition::Flagged => false,
             Condition::Stale => model.marks.is_stale(id, frame),
-            Condition::Flagged => review::doubt(model, id, frame) >= FLAGGED,
             Condition::Accepted => held.source == MaskSource::Accepted,
             Condition::Propagated => held.source == MaskSource::Tracked,
         }
@@ -101,31 +104,10 @@ fn runs(frames: &[FrameIndex]) -> Vec<Window> {
 }
 
 fn each(model: &mut Model, fx: &mut Vec<Effect>, frames: Vec<FrameIndex>, what: Over) {
-    let Some((id, track)) = model.current() else { return tracks::say_none(model) };
+    let Some((id, _)) = model.current() else { return tracks::say_none(model) };
     match what {
         Over::Accept => prompts::accept_frames(model, fx, &frames),
-        Over::Discard => {
-            let held = |frame: &FrameIndex| Some((*frame, track.masks.get(frame)?.clone()));
-            let todo: Vec<Edit> = frames
-                .iter()
-                .filter_map(held)
-                .map(|(frame, mask)| Edit::SetMask {
-                    track: id,
-                    frame,
-                    before: Some(mask),
-                    after: None,
-                })
-                .collect();
-            let (n, group) = (todo.len(), model.fresh());
-            if edits::commit(model, fx, group, todo) {
-                model.say(format!(
-                    "{n} masks discarded; {} brings them back",
-                    model.key(Action::Undo)
-                ));
-            } else {
-                model.say("no masks there");
-            }
-        }
+        Over::Discard => prompts::discard_frames(model, fx, &frames),
         Over::Flag | Over::Unflag => {
             let group = model.fresh();
             let n = review::set_flags(model, fx, group, &frames, what == Over::Flag);
@@ -137,10 +119,12 @@ fn each(model: &mut Model, fx: &mut Vec<Effect>, frames: Vec<FrameIndex>, what: 
             let mut n = 0;
             for frame in frames {
                 let track = model.annotation.tracks.get(&id);
+                // Outside the windows there is nothing to change.
+                let track = track.filter(|track| track.visible(frame));
                 let held = track.and_then(|track| track.masks.get(&frame));
                 let Some(mask) = held.map(|held| held.mask.to_bitmap()) else { continue };
                 let after = edited(&mask, edit);
-                if after != mask && masks::draw(model, fx, group, (id, frame), &after) {
+                if after != mask && masks::draw(model, fx, group, (id, frame), &after).is_some() {
                     n += 1;
                 }
             }
@@ -165,7 +149,10 @@ pub(super) fn windows_of(
     change: WindowsChange,
 ) {
     let tracks = &model.annotation.tracks;
-    let Some(id) = tracks.iter().find(|(_, t)| t.info.label == label).map(|(id, _)| *id) else {
+    let called = |id: &TrackId| tracks.get(id).is_some_and(|t| t.info.label == label);
+    // Of several with this label the one at hand.
+    let at_hand = model.track.filter(called);
+    let Some(id) = at_hand.or_else(|| tracks.keys().copied().find(called)) else {
         let known: Vec<String> = tracks.values().map(|t| shown(&t.info.label)).collect();
         let known = if known.is_empty() { "none yet".to_owned() } else { known.join(", ") };
         return model.warn(format!("no structure is called {}; there are: {known}", shown(label)));

@@ -147,11 +147,17 @@ pub(super) fn look(model: &mut Model) {
         (tool.last, tool.leap) = (None, None);
         tool.centre = natural_centre(model).unwrap_or(tool.centre);
     }
-    let there = |id| {
-        let placed = model.current().and_then(|(_, track)| track.prompts.get(&model.frame));
-        placed.is_some_and(|placed| placed.iter().any(|each| each.id == id))
+    let place = |id| {
+        let placed = model.current().and_then(|(_, track)| track.prompts.get(&model.frame))?;
+        placed.iter().find(|each| each.id == id).and_then(|each| match each.prompt {
+            Prompt::Point { at, .. } => Some(at),
+            _ => None,
+        })
     };
-    tool.last = tool.last.filter(|last| there(last.id));
+    tool.last = tool.last.and_then(|last| {
+        let at = place(last.id)?;
+        Some(if at == last.at { last } else { leap::moved(model, last, at) })
+    });
     // Until the mask of the newest point is there the suggestion would only jump about.
     let coming = model.jobs.asked.iter().any(|asked| asked.frame == model.frame);
     if coming && tool.suggested.is_some() {
@@ -210,7 +216,8 @@ fn place(model: &mut Model, fx: &mut Vec<Effect>, ray: Ray, edges_on: isize) {
     model.chosen = Some(id);
     model.tools.correction = Some(Correction::Ray { hour: ray.hour, edges_on });
     let (number, of) = (on.map_or(0, |at| at + 1), edges.len());
-    let last = RayPoint { ray, edges, on, first, radius_px, id, group };
+    let at = model.cursor;
+    let last = RayPoint { ray, edges, on, first, radius_px, at, id, group };
     if let Some(tool) = &mut model.tools.rays {
         (tool.last, tool.leap) = (Some(last), None);
     }
@@ -324,7 +331,7 @@ pub(super) fn put(model: &mut Model, fx: &mut Vec<Effect>, to: RayPoint) -> bool
     motion::put_cursor(model, at);
     model.chosen = Some(id);
     if let Some(tool) = &mut model.tools.rays {
-        tool.last = Some(to);
+        tool.last = Some(RayPoint { at, ..to });
     }
     network::ask(model, fx, track, frame, group);
     true

@@ -1,5 +1,7 @@
 //! Review: which frames deserve a look, and how to be done with the others.
 
+use std::collections::BTreeSet;
+
 use crate::domain::review::{FLAGGED, doubts};
 use crate::domain::{
     Edit, FrameIndex, Mask, MaskSource, PointKind, PointPx, Track, TrackId, centre_of,
@@ -14,19 +16,16 @@ use super::{edits, masks, motion, prompts, rays, tracks};
 /// Frames compared from one look at all of them to the next.
 const LOOK_EVERY: usize = 16;
 
+/// Most repeats of one press.
+const REPEATS: u32 = 100;
+
 /// Actions of the group, and the repeat.
 pub(super) fn act(model: &mut Model, fx: &mut Vec<Effect>, action: Action, count: Option<u32>) {
     match action {
         Action::WorstFrame => worst(model, fx),
         Action::AcceptQuiet => accept_quiet(model, fx),
         Action::FlagFrame => flag(model, fx),
-        Action::RepeatCorrection => {
-            for _ in 0..count.unwrap_or(1).min(100) {
-                if !repeat(model, fx) {
-                    return;
-                }
-            }
-        }
+        Action::RepeatCorrection => repeats(model, fx, count.unwrap_or(1).min(REPEATS)),
         _ => {}
     }
 }
@@ -76,7 +75,7 @@ pub(super) fn unmade(model: &Model, id: TrackId, track: &Track) -> Option<Plan> 
 /// A frame of a comparison: the first pass is kept, the second compared with it.
 pub(super) fn compared(model: &mut Model, id: TrackId, frame: FrameIndex, mask: Mask) {
     let review = &mut model.tools.review;
-    match review.first_pass.remove(&frame) {
+    match review.first_pass.remove(&(id, frame)) {
         Some(first) => {
             let iou = first.iou(&mask);
             let agreement = review.agreement.entry(id).or_default();
@@ -86,7 +85,7 @@ pub(super) fn compared(model: &mut Model, id: TrackId, frame: FrameIndex, mask: 
                 look(model, id);
             }
         }
-        None => drop(review.first_pass.insert(frame, mask)),
+        None => drop(review.first_pass.insert((id, frame), mask)),
     }
 }
 
@@ -121,14 +120,14 @@ pub(super) fn set_flags(
     if edits::commit(model, fx, group, todo) { n } else { 0 }
 }
 
-/// Frames in doubt, the worst first.
+/// Frames in doubt, the worst first: propagated ones, and whatever a person flagged.
 fn queue(model: &Model, id: TrackId) -> Vec<FrameIndex> {
     let Some(track) = model.annotation.tracks.get(&id) else { return Vec::new() };
     let tracked = track.masks.iter().filter(|(_, m)| m.source == MaskSource::Tracked);
-    let mut all: Vec<(f32, FrameIndex)> = tracked
-        .filter(|(frame, _)| track.visible(**frame))
-        .map(|(frame, _)| (doubt(model, id, *frame), *frame))
-        .collect();
+    let tracked = tracked.map(|(frame, _)| *frame).filter(|frame| track.visible(*frame));
+    let frames: BTreeSet<FrameIndex> = tracked.chain(track.flags.iter().copied()).collect();
+    let mut all: Vec<(f32, FrameIndex)> =
+        frames.into_iter().map(|frame| (doubt(model, id, frame), frame)).collect();
     all.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
     all.into_iter().map(|(_, frame)| frame).collect()
 }
@@ -139,7 +138,7 @@ fn worst(model: &mut Model, fx: &mut Vec<Effect>) {
     let next = queue.iter().position(|&f| f == model.frame).map_or(0, |at| at + 1);
     let Some(&frame) = queue.get(next).or_else(|| queue.first()) else {
         return model.say(format!(
-            "no propagated mask to look at; {} propagates",
+            "no propagated mask and no flag to look at; {} propagates",
             model.key(Action::PropagateBoth)
         ));
     };
@@ -208,8 +207,19 @@ fn next_flagged(model: &Model, id: TrackId) -> Option<FrameIndex> {
     flagged.iter().find(|&&f| f > model.frame).or_else(|| flagged.first()).copied()
 }
 
-/// Does the last correction again on the next flagged frame. False when there is none.
-fn repeat(model: &mut Model, fx: &mut Vec<Effect>) -> bool {
+/// Does the last correction again on the next flagged frames. Where a picture is needed that is
+/// not there yet, the rest waits for it.
+fn repeats(model: &mut Model, fx: &mut Vec<Effect>, times: u32) {
+    for left in (0..times).rev() {
+        if !repeat(model, fx, left) {
+            return;
+        }
+    }
+}
+
+/// Does the last correction again on the next flagged frame. False when there is none, or when it
+/// waits for the picture: `left` more follow then.
+fn repeat(model: &mut Model, fx: &mut Vec<Effect>, left: u32) -> bool {
     let Some((id, _)) = model.current() else {
         tracks::say_none(model);
         return false;
@@ -226,21 +236,30 @@ fn repeat(model: &mut Model, fx: &mut Vec<Effect>) -> bool {
     let by_picture = matches!(model.tools.correction, Some(Correction::Ray { .. }));
     if !by_picture || model.pixels().is_some() {
         repeat_here(model, fx);
-    } else {
-        model.tools.repeat_when_seen = true;
+        return true;
     }
-    true
+    let lost = model.broken.contains_key(&frame);
+    if lost {
+        model.warn(format!("frame {} cannot be shown; nothing was corrected on it", frame + 1));
+    } else {
+        model.tools.repeat_when_seen = Some(left);
+    }
+    lost
 }
 
-/// The picture that a repeated correction waited for is there.
+/// The picture that a repeated correction waited for is there, or will never be.
 pub(super) fn seen(model: &mut Model, fx: &mut Vec<Effect>, frame: FrameIndex) {
-    if model.tools.repeat_when_seen && frame == model.frame {
-        repeat_here(model, fx);
+    if frame == model.frame
+        && let Some(left) = model.tools.repeat_when_seen.take()
+    {
+        if model.pixels().is_some() {
+            repeat_here(model, fx);
+        }
+        repeats(model, fx, left);
     }
 }
 
 fn repeat_here(model: &mut Model, fx: &mut Vec<Effect>) {
-    model.tools.repeat_when_seen = false;
     let Some(correction) = model.tools.correction else { return };
     let (frame, before) = (model.frame, model.history.newest());
     correct(model, fx, correction);

@@ -1,5 +1,7 @@
 //! Pages in the place of the picture: every action with its keys, and the last messages.
 
+use std::collections::VecDeque;
+
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
@@ -8,7 +10,7 @@ use ratatui::widgets::Paragraph;
 use crate::domain::shown;
 use crate::tui::action::{Action, Group};
 use crate::tui::keymap::{KeyMode, Keymap};
-use crate::tui::model::{HelpPage, Model, Weight};
+use crate::tui::model::{HelpPage, Message, Model, Weight};
 
 use super::{Look, key_line, wrapped};
 
@@ -113,7 +115,17 @@ pub(super) fn draw(
     frame.render_widget(Paragraph::new(lines), area);
 }
 
-/// Draws the last messages, the newest first, from number `top` on.
+/// Cells before a message: the sign of a warning, and room behind.
+const SIGN: usize = 2;
+
+/// How many lines all `messages` take on a screen of so many `columns`.
+#[must_use]
+pub fn message_lines(messages: &VecDeque<Message>, columns: u16) -> usize {
+    let width = usize::from(columns).saturating_sub(SIGN);
+    messages.iter().map(|message| wrapped(&shown(&message.text), width).len()).sum()
+}
+
+/// Draws the last messages, the newest first, from line `top` on.
 pub(super) fn messages(
     frame: &mut Frame<'_>,
     area: Rect,
@@ -122,19 +134,21 @@ pub(super) fn messages(
     look: Look<'_>,
 ) {
     let theme = look.theme;
-    let width = usize::from(area.width).saturating_sub(2);
+    let width = usize::from(area.width).saturating_sub(SIGN);
     let how = scrolling(&model.keymap);
     let title = format!("The last {} messages, newest first ({how})", model.log.len());
     let mut lines = vec![Line::styled(title, theme.strong(theme.title)), Line::default()];
-    for message in model.log.iter().rev().skip(top).take(usize::from(area.height)) {
+    let mut said = Vec::new();
+    for message in model.log.iter().rev() {
         let (sign, style) = match message.weight {
             Weight::Info => ("  ", theme.style(theme.text)),
             Weight::Warning => ("! ", theme.strong(theme.alarm)),
         };
         for (i, part) in wrapped(&shown(&message.text), width).into_iter().enumerate() {
             let sign = if i == 0 { sign } else { "  " };
-            lines.push(Line::styled(format!("{sign}{part}"), style));
+            said.push(Line::styled(format!("{sign}{part}"), style));
         }
     }
+    lines.extend(said.into_iter().skip(top).take(usize::from(area.height)));
     frame.render_widget(Paragraph::new(lines), area);
 }

@@ -21,7 +21,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph};
 use unicode_width::UnicodeWidthChar;
 
-pub use help::help_lines;
+pub use help::{help_lines, message_lines};
 pub use layout::Areas;
 pub use letters::draw_letters;
 pub use picture::{Canvas, LEVELS, palette};

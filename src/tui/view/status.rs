@@ -8,6 +8,7 @@ use ratatui::widgets::{Clear, Paragraph};
 use crate::domain::shown;
 use crate::engine::Surround;
 use crate::tui::action::Action;
+use crate::tui::keymap::KeyMode;
 use crate::tui::model::{Mode, Model, Network, Saved, Weight};
 
 use super::{Areas, Look, cells, cut};
@@ -64,7 +65,14 @@ fn message<'a>(model: &Model, width: usize, look: Look<'_>) -> Line<'a> {
         Weight::Info => theme.style(theme.text),
         Weight::Warning => theme.strong(theme.alarm),
     };
-    spans.push(Span::styled(cut(&shown(&model.message.text), left, look), style));
+    let text = shown(&model.message.text);
+    let more = format!(" ({} shows all)", model.bare_key(Action::Messages));
+    let cut_off = cells(&text) > left && left > cells(&more) * 2;
+    let room = if cut_off { left - cells(&more) } else { left };
+    spans.push(Span::styled(cut(&text, room, look), style));
+    if cut_off {
+        spans.push(Span::styled(more, theme.strong(theme.key)));
+    }
     Line::from(spans)
 }
 
@@ -86,6 +94,12 @@ fn status<'a>(model: &Model, width: usize, look: Look<'_>) -> Line<'a> {
     }
     if let Some((letter, _)) = &model.tools.recording {
         parts.push(Span::styled(format!("recording {letter}"), theme.strong(theme.alarm)));
+    }
+    let waiting = model.tools.to_play.len();
+    if waiting > 0 {
+        let stop = model.keymap.named(KeyMode::Normal, Action::Cancel, &[]).unwrap_or_default();
+        let told = format!("{waiting} keys wait, {stop} stops");
+        parts.push(Span::styled(told, theme.strong(theme.alarm)));
     }
     let pending = pending(model);
     if !pending.is_empty() {

@@ -157,7 +157,7 @@ fn a_script_does_what_the_command_line_does_and_names_the_line_that_fails() {
     let kept = annotation(&project);
     let track = kept.tracks.values().next().unwrap();
     assert_eq!(track.info.label, "shadow");
-    assert_eq!(track.flags.iter().copied().collect::<Vec<_>>(), [4, 6]);
+    assert_eq!(track.flags.iter().copied().collect::<Vec<_>>(), [4]);
     assert_eq!(kept.places[&'q'], 5);
     assert_eq!(track.masks.keys().copied().collect::<Vec<_>>(), [4, 5, 6, 7]);
     assert_eq!(track.masks[&6].source, MaskSource::Accepted);

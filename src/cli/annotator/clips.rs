@@ -26,6 +26,8 @@ const POINTS_MAX: usize = 6;
 const ROUNDS_MAX: usize = 8;
 /// A frame this good needs no further point.
 const FRAME_GOOD: f64 = 0.88;
+/// How long a frame is shown where nothing tells the pace of a clip, as the program plays it.
+const FRAME_TIME: Duration = Duration::from_millis(40);
 /// Frames that the tool is asked for before the reader looks for itself, and what deserves points.
 const LOOKS_MAX: usize = 2;
 const FRAME_POOR: f64 = 0.85;
@@ -190,9 +192,10 @@ impl Work<'_> {
         }
         let worst = masks.iter().min_by(|a, b| a.1.total_cmp(&b.1));
         let Some(&(worst, _)) = worst else { return Ok(false) };
-        // Played once to see where it is worst: start and stop.
+        // Played once to see where it is worst: start and stop, and the time in between.
         self.reader.act(Action::PlayPause, None)?;
         self.reader.act(Action::PlayPause, None)?;
+        self.reader.waited += FRAME_TIME * self.clip.frames.len() as u32;
         self.go_to(worst)?;
         Ok(true)
     }

@@ -3,7 +3,7 @@
 use ratatui::text::Line;
 
 use crate::tui::action::Action;
-use crate::tui::model::Model;
+use crate::tui::model::{Mode, Model};
 
 use super::{Look, cells, cut, key_line};
 
@@ -58,9 +58,13 @@ pub(super) fn visible<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Li
     std::iter::once(title).chain(keys).chain([Line::default()]).collect()
 }
 
-/// What a person who sees an empty clip presses first.
+/// What a person who sees an empty clip presses first; a mode with keys of its own has told those.
 pub(super) fn first_steps<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<'a>> {
     use Action as A;
+    let none = Line::styled("none yet", look.theme.style(look.theme.faint));
+    if model.mode != Mode::Normal || model.tools.strip.is_some() {
+        return vec![none];
+    }
     let moves = [A::CursorLeft, A::CursorDown, A::CursorUp, A::CursorRight];
     let moves = moves.map(|action| model.bare_key(action)).join(" ");
     let steps = [
@@ -74,7 +78,6 @@ pub(super) fn first_steps<'a>(model: &Model, width: usize, look: Look<'_>) -> Ve
     ];
     let steps = steps.into_iter().map(|(action, what)| (model.bare_key(action), what));
     let keys: Vec<_> = std::iter::once((moves, "move")).chain(steps).collect();
-    let none = Line::styled("none yet", look.theme.style(look.theme.faint));
     [none, Line::default()].into_iter().chain(key_lines(&keys, width, look)).collect()
 }
 

@@ -1,5 +1,6 @@
 //! Along which axis the frames of a volume follow each other, and which part of it is shown.
 
+use std::fmt;
 use std::str::FromStr;
 
 use super::Placement;
@@ -73,6 +74,19 @@ impl Axis {
     }
 }
 
+impl fmt::Display for Axis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::X => "x",
+            Self::Y => "y",
+            Self::Z => "z",
+            Self::Sagittal => "sagittal",
+            Self::Coronal => "coronal",
+            Self::Axial => "axial",
+        })
+    }
+}
+
 impl FromStr for Axis {
     type Err = String;
 
@@ -113,6 +127,9 @@ mod tests {
         let found = [Axis::Sagittal, Axis::Coronal, Axis::Axial, Axis::X].map(stored);
         assert_eq!(found, [Some(2), Some(0), Some(1), Some(0)]);
         assert_eq!((Axis::Axial.stored(None), Axis::Y.stored(None)), (None, Some(1)));
+        for axis in [Axis::X, Axis::Y, Axis::Z, Axis::Sagittal, Axis::Coronal, Axis::Axial] {
+            assert_eq!(axis.to_string().parse(), Ok(axis));
+        }
         assert!("diagonal".parse::<Axis>().is_err() && "Coronal".parse() == Ok(Axis::Coronal));
     }
 }

@@ -15,6 +15,8 @@ use sonomark::tui::keymap::Keymap;
 use sonomark::tui::model::{Effect, Mode, Model, Msg, Queued, Saved, Weight};
 use sonomark::tui::{begin, update};
 
+use crate::screen::{has, screen};
+
 const FRAMES: usize = 40;
 
 pub(crate) fn opened(frames: usize) -> Opened {
@@ -689,6 +691,8 @@ fn another_axis_of_a_volume_opens_at_the_place_of_the_cursor() {
     update(&mut m, Msg::Opened(Box::new(along)));
     assert_eq!((m.frame, m.cursor), (30, PointPx::new(40.5, 11.5)));
     assert_eq!((m.at, m.queue[0].cut, m.queue[1].cut), (0, along_x, Cut::default()));
+
+    has(&screen(&m), &["48 x 40 px along x  clip 1/2"]);
 
     // A moment keeps the axis; what does not open leaves everything as it was.
     let effects = update(&mut m, Msg::Line("time 3".into()));

@@ -66,6 +66,9 @@ impl Sight<'_> {
     }
 }
 
+/// Longer than the program waits behind an escape.
+const ESCAPE_MS: u64 = 120;
+
 /// The program on one clip, and who sits before it.
 pub(super) struct Reader {
     terminal: Terminal,
@@ -127,8 +130,10 @@ impl Reader {
 
     fn press(&mut self, key: Key) -> Result<(), Failure> {
         self.terminal.key(&bytes_of(key)).map_err(Failure::ours)?;
-        // A byte of a sequence must not run into the next key.
-        std::thread::sleep(Duration::from_millis(12));
+        // A byte of a sequence must not run into the next key, nor an escape: the program waits a moment for what it may
+        // begin, and no hand is as fast.
+        let pause = if key.code == Code::Named("esc") { ESCAPE_MS } else { 12 };
+        std::thread::sleep(Duration::from_millis(pause));
         self.keys += 1;
         Ok(())
     }

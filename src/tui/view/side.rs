@@ -173,9 +173,10 @@ fn overview<'a>(model: &Model, width: usize, rows: usize, look: Look<'_>) -> Vec
         Line::styled(
             cut(
                 &format!(
-                    "{} x {} px  clip {}/{}{}",
+                    "{} x {} px{}  clip {}/{}{}",
                     model.clip.width_px,
                     model.clip.height_px,
+                    cut_told(model),
                     model.at + 1,
                     model.queue.len().max(1),
                     if model.finished { " finished" } else { "" }
@@ -301,6 +302,15 @@ fn this_frame<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<'a>> 
     }
     lines.extend(labels::said(model, track, width, look));
     lines
+}
+
+/// Which part of the volume was asked for on the screen.
+fn cut_told(model: &Model) -> String {
+    let cut = model.queue.get(model.at).map(|clip| clip.cut).unwrap_or_default();
+    let axis = cut.axis.map(|axis| format!(" along {axis}"));
+    let slice = cut.slice.map(|slice| format!(" slice {slice}"));
+    let moment = cut.time.map(|time| format!(" time {time}"));
+    [axis, slice, moment].into_iter().flatten().collect()
 }
 
 /// How far the mask agrees with another rater's.

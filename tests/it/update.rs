@@ -692,7 +692,7 @@ fn another_axis_of_a_volume_opens_at_the_place_of_the_cursor() {
     assert_eq!((m.frame, m.cursor), (30, PointPx::new(40.5, 11.5)));
     assert_eq!((m.at, m.queue[0].cut, m.queue[1].cut), (0, along_x, Cut::default()));
 
-    has(&screen(&m), &["48 x 40 px along x  clip 1/2"]);
+    has(&screen(&m), &["48 x 40 px along x"]);
 
     // A moment keeps the axis; what does not open leaves everything as it was.
     let effects = update(&mut m, Msg::Line("time 3".into()));

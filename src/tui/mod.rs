@@ -17,6 +17,7 @@ pub mod graphics;
 pub mod hurry;
 pub mod key;
 pub mod keymap;
+pub mod line;
 pub mod marks;
 pub mod model;
 mod msg;

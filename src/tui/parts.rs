@@ -7,10 +7,10 @@ use crate::config::looks::{self, Preset};
 use crate::domain::{Cut, FrameIndex, PictureLook, Region};
 use crate::engine::{SegmenterInfo, Ticket};
 
-use super::command::Line;
 use super::graphics::{Tone, Viewport};
 use super::key::Key;
 use super::keymap::KeyMode;
+use super::line::Line;
 use super::marks::Signature;
 use super::tools::{Questions, ReactionTest};
 

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use sonomark::config::yaml::Faults;
 use sonomark::tui::action::Action;
-use sonomark::tui::command::{Command, Line, parse};
+use sonomark::tui::command::{Command, parse};
 use sonomark::tui::key::Key;
 use sonomark::tui::keymap::{
     Found, KeyMode, Keymap, Layer, VARIANTS, shipped_layer, table_markdown,
 };
+use sonomark::tui::line::Line;
 use sonomark::tui::theme::{Colour, SHIPPED, Theme};
 use sonomark::tui::vision::{ENOUGH, apart, from_speckle};
 

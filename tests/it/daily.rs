@@ -7,7 +7,7 @@ use std::time::Duration;
 use sonomark::config::schema::Schema;
 use sonomark::domain::{Bitmap, Cut, GrayFrame, MaskSource, PointKind, Prompt, Window};
 use sonomark::engine::{Decided, Event, Opened, Structure, View};
-use sonomark::tui::command::Line;
+use sonomark::tui::line::Line;
 use sonomark::tui::model::{Effect, Mode, Model, Msg, Queued, Weight};
 use sonomark::tui::update;
 

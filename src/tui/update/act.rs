@@ -3,7 +3,8 @@
 use crate::domain::{PointKind, TrackInfo};
 use crate::engine::Span;
 use crate::tui::action::{Action, Group};
-use crate::tui::command::{Command, Line, LinkAsked};
+use crate::tui::command::{Command, LinkAsked};
+use crate::tui::line::Line;
 use crate::tui::model::{Effect, HelpPage, Mode, Model, Saved};
 use crate::tui::tools::Beside;
 

@@ -1,9 +1,9 @@
 //! Keys: counts, sequences, the help page and the command line.
 
 use crate::tui::action::{Action, Group};
-use crate::tui::command::Line;
 use crate::tui::key::{Code, Key, spell};
 use crate::tui::keymap::{Found, KeyMode};
+use crate::tui::line::Line;
 use crate::tui::model::{Effect, HelpPage, Mode, Model};
 use crate::tui::view::{help_lines, message_lines};
 

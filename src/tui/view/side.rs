@@ -12,8 +12,8 @@ use crate::domain::{
     FrameMask, MaskSource, NoMm, PointKind, Prompt, Track, TrackId, measured, shown,
 };
 use crate::engine::Surround;
-use crate::tui::command;
 use crate::tui::key::spell;
+use crate::tui::line;
 use crate::tui::model::{Mode, Model};
 use crate::tui::tools::Waiting;
 use crate::tui::tutor;
@@ -119,7 +119,7 @@ fn flash<'a>(shown: bool, rows: usize, look: Look<'_>) -> Vec<Line<'a>> {
 
 /// What fits to the command line.
 fn listing<'a>(
-    line: &command::Line,
+    line: &line::Line,
     model: &Model,
     width: usize,
     rows: usize,

@@ -162,9 +162,11 @@ parts = Sequence([region(0, 4, 1, 3, 0.01), region(5, 9, 1, 3, 0.02), region(10,
 save("two_scales", image(EXPLICIT, "MONOCHROME2", G8.tobytes(), SequenceOfUltrasoundRegions=parts))
 
 
-def enhanced(name, order, modality="MR", positions=True):
+def enhanced(name, order, modality="MR", positions=True, rescales=None):
     kind = "1.2.840.10008.5.1.4.1.1.4.1" if modality == "MR" else "1.2.840.10008.5.1.4.1.1.2.1"
-    ds = image(EXPLICIT, "MONOCHROME2", cine[order].tobytes(), frames=4, modality=modality)
+    held = cine[order] if rescales is None else (cine[order].astype(np.uint16) * 9 + 3)
+    bits = 8 if rescales is None else 12
+    ds = image(EXPLICIT, "MONOCHROME2", held.tobytes(), bits=bits, frames=4, modality=modality)
     ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID = kind
     ds.SharedFunctionalGroupsSequence = Sequence([item(
         PixelMeasuresSequence=Sequence([item(PixelSpacing=[0.5, 0.25], SliceThickness=2)]),
@@ -175,14 +177,38 @@ def enhanced(name, order, modality="MR", positions=True):
         frames.append(item(FrameContentSequence=content))
         if positions:
             frames[-1].PlanePositionSequence = Sequence([item(ImagePositionPatient=[1, 2, 3 + 2.0 * z])])
+        if rescales is not None:
+            slope, intercept = rescales[z]
+            frames[-1].PixelValueTransformationSequence = Sequence(
+                [item(RescaleSlope=slope, RescaleIntercept=intercept, RescaleType="US")])
     ds.PerFrameFunctionalGroupsSequence = Sequence(frames)
-    save(name, ds)
+    save(name, ds, None if rescales is None else lambda read: last_rescaled(read, order))
+
+
+def last_rescaled(read, order):
+    """The frame that lies highest, where the ramp goes over what all frames mean."""
+    groups = [group.PixelValueTransformationSequence[0] for group in read.PerFrameFunctionalGroupsSequence]
+    meant = np.stack([p.astype(float) * float(g.RescaleSlope) + float(g.RescaleIntercept)
+                      for p, g in zip(read.pixel_array, groups)])
+    return ramp(meant)[order.index(3)]
 
 
 enhanced("enhanced_in_order", [0, 1, 2, 3])
 enhanced("enhanced_downwards", [3, 2, 1, 0], "CT")
 enhanced("enhanced_shuffled", [2, 0, 3, 1], "CT")
 enhanced("enhanced_by_number", [2, 0, 3, 1], positions=False)
+enhanced("enhanced_rescaled", [2, 0, 3, 1], rescales=[(0.5, 0), (1, -40), (2.5, 7), (0.25, 100)])
+
+# A series of positron emission, every image of which has a slope of its own.
+(OUT / "pet").mkdir(exist_ok=True)
+for z, slope in enumerate([0.5, 3.0, 1.25]):
+    ds = image(EXPLICIT, "MONOCHROME2", (cine[z].astype(np.uint16) * 11).tobytes(), bits=16, modality="PT",
+               RescaleSlope=slope, RescaleIntercept=0, InstanceNumber=z + 1, PixelSpacing=[0.5, 0.5],
+               ImagePositionPatient=[0, 0, 2.0 * z], ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
+    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.4.{z}"
+    save(f"pet/{z}", ds)
+pet = np.stack([apply_modality_lut((read := pydicom.dcmread(OUT / f"pet/{z}.dcm")).pixel_array, read) for z in range(3)])
+table["pet"] = {"tolerance": 0, "gray": ramp(pet)[2].astype(int).ravel().tolist()}
 
 # Five moments of a volume of 4 x 3 x 2 voxels: voxel (x, y, z) at t has the value x + 10 y + 30 z + 60 t.
 v = np.fromfunction(lambda x, y, z, t: x + 10 * y + 30 * z + 60 * t, (4, 3, 2, 4)).astype(np.uint8)

@@ -41,6 +41,7 @@ use measures::{frame_steps_ms, frame_time_ms, pace, region_px, shows_something, 
 use reader::{DataSet, Encoding, Walked};
 pub use segmentation::{SegmentFrame, SegmentPixels, Segmentation};
 pub(super) use series::{open_folder, single_files};
+use tone::{Rescale, Tone};
 
 struct Dicom {
     path: PathBuf,
@@ -49,8 +50,8 @@ struct Dicom {
     layout: Layout,
     /// Where frames are shown in another order than they are stored: their places in the file.
     order: Vec<usize>,
-    /// Gray for every stored value; empty for colour.
-    table: Vec<u8>,
+    /// Gray for every stored value; none for colour.
+    tone: Option<Tone>,
     cage: Arc<Cage>,
 }
 
@@ -127,7 +128,7 @@ fn clip_info(
 
 impl Dicom {
     /// A file ready to give frames; with what is known of it besides and its transfer syntax.
-    /// `ramp` is that of the whole series, for a file without a window of its own.
+    /// `ramp` is that of the whole series over rescaled values, for a file without a window of its own.
     fn load(path: &Path, ramp: Option<Ramp>) -> Result<(Self, DataSet, String), CodecError> {
         Self::of(path, parse(path)?, ramp)
     }
@@ -141,16 +142,14 @@ impl Dicom {
         let shape = Shape::of(path, &walked.set, big)?;
         let layout = Layout::of(path, &input, &walked, &shape, &syntax)?;
         let set = walked.set;
-        let (held, table) = (path.to_owned(), Vec::new());
+        let (held, order) = (path.to_owned(), Vec::new());
         let cage = Arc::new(Cage::new(shape.frames));
-        let order = Vec::new();
-        let mut clip = Self { path: held, input, shape, layout, order, table, cage };
+        let mut clip = Self { path: held, input, shape, layout, order, tone: None, cage };
         if matches!(shape.colour, Colour::Gray { .. } | Colour::Palette) {
-            clip.table = match (tone::table(path, &shape, &set)?, ramp) {
-                (Some(table), _) => table,
-                (None, Some(ramp)) => tone::ramp_table(&shape, &set, ramp),
-                (None, None) => tone::ramp_table(&shape, &set, clip.range()?),
-            };
+            let rescales = tone::rescales(&set, shape.frames);
+            let range = || ramp.map_or_else(|| clip.range(&rescales), Ok);
+            let tone = Tone::of(path, &shape, &set, rescales.clone(), range)?;
+            clip.tone = Some(tone);
         }
         Ok((clip, set, syntax))
     }
@@ -261,12 +260,13 @@ fn describe(set: &DataSet, syntax: &str) -> String {
 }
 
 impl Dicom {
-    /// The range of stored values in up to 16 evenly spaced frames.
-    fn range(&self) -> Result<Ramp, CodecError> {
+    /// The range of rescaled values in up to 16 evenly spaced frames.
+    fn range(&self, rescales: &[Rescale]) -> Result<Ramp, CodecError> {
         let mut range: Option<Ramp> = None;
         for index in spread(self.shape.frames) {
             let samples = self.samples(index)?;
-            let next = Ramp::over(self.shape.stored_values(&samples));
+            let own = tone::rescale_of(rescales, index);
+            let next = Ramp::over(self.shape.stored_values(&samples).map(|value| own.of(value)));
             range = Some(range.map_or(next, |r| r.joined(next)));
         }
         Ok(range.unwrap_or(Ramp { low: 0.0, high: 255.0 }))
@@ -283,11 +283,14 @@ impl FrameSource for Dicom {
         index: FrameIndex,
         _keep: &mut dyn FnMut(FrameIndex, GrayFrame),
     ) -> Result<GrayFrame, CodecError> {
-        let samples = self.samples(self.order.get(index).copied().unwrap_or(index))?;
+        let stored = self.order.get(index).copied().unwrap_or(index);
+        let samples = self.samples(stored)?;
         let (bytes, count) = (&samples.bytes, self.shape.pixels());
         let pixels: Vec<u8> = match samples.colour {
             Colour::Gray { .. } | Colour::Palette => {
-                let lookup = |value: u16| self.table.get(usize::from(value)).copied().unwrap_or(0);
+                let table = self.tone.as_ref().map(|tone| tone.table(&self.shape, stored));
+                let table = table.unwrap_or_default();
+                let lookup = |value: u16| table.get(usize::from(value)).copied().unwrap_or(0);
                 self.shape.words(&samples).map(lookup).collect()
             }
             Colour::Rgb if samples.planar => {

@@ -14,7 +14,7 @@ use super::frames::Shape;
 use super::measures::{Spacing, frame_time_ms, spacing_mm};
 use super::place::{Plane, depths_mm, placement};
 use super::reader::DataSet;
-use super::{Dicom, Parsed, describe, directory, film, origin, parse, privacy, tags};
+use super::{Dicom, Parsed, describe, directory, film, origin, parse, privacy, tags, tone};
 use crate::codec::cage::Cage;
 use crate::codec::error::short_name;
 use crate::codec::gray::{Ramp, spread};
@@ -299,13 +299,14 @@ fn sort(members: &mut Vec<Member>) {
     members.extend(keyed.into_iter().map(|(_, _, member)| member));
 }
 
-/// One ramp for all images that have no window of their own.
+/// One ramp for all images that have no window of their own: those of a series may be rescaled each by numbers of
+/// its own, as in PET.
 fn common_ramp(files: &[PathBuf]) -> Result<Option<Ramp>, CodecError> {
     let mut range: Option<Ramp> = None;
     for index in spread(files.len()) {
-        let (clip, ..) = Dicom::load(&files[index], Some(Ramp { low: 0.0, high: 1.0 }))?;
+        let (clip, set, _) = Dicom::load(&files[index], Some(Ramp { low: 0.0, high: 1.0 }))?;
         if clip.shape.samples_per_pixel() == 1 {
-            let next = clip.range()?;
+            let next = clip.range(&tone::rescales(&set, 1))?;
             range = Some(range.map_or(next, |r| r.joined(next)));
         }
     }

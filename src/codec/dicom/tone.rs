@@ -3,8 +3,11 @@
 //! A single-channel image of at most 16 bits needs no arithmetic per pixel: all of this is worked
 //! out once for every possible stored word, and a frame is a walk through that table. In order
 //! (PS3.3 C.11): the first VOI LUT where there is one, else the first window with its function,
-//! else for up to 8 bits the stored range, else the range of values of the clip.
+//! else for up to 8 bits the stored range, else the range of values of the clip. Each frame is rescaled by its own
+//! numbers, as in enhanced MR and PET; what comes after that is one for the whole clip, so that brightness
+//! does not jump between frames.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use super::frames::{Colour, Shape};
@@ -13,34 +16,71 @@ use super::{segmented, tags};
 use crate::codec::CodecError;
 use crate::codec::gray::{Ramp, luma};
 
-/// The table of gray for every stored word, or `None` when the clip's range has to be found.
-pub(super) fn table(
-    path: &Path,
-    shape: &Shape,
-    set: &DataSet,
-) -> Result<Option<Vec<u8>>, CodecError> {
-    if shape.colour == Colour::Palette {
-        return palette(path, shape, set).map(Some);
-    }
-    let (slope, intercept) = rescale(set);
-    if let Some(lut) = voi_lut(set) {
-        return Ok(Some(build(shape, |value| lut.gray(value * slope + intercept))));
-    }
-    if let Some(window) = Window::of(set) {
-        return Ok(Some(build(shape, |value| window.gray(value * slope + intercept))));
-    }
-    if shape.bits_stored <= 8 {
-        let steps = f64::from((1u32 << shape.bits_stored) - 1);
-        let low = if shape.signed { -(steps + 1.0) / 2.0 } else { 0.0 };
-        return Ok(Some(ramp_table(shape, set, Ramp { low, high: low + steps })));
-    }
-    Ok(None)
+/// From stored words to gray, for every frame of a clip.
+pub(super) struct Tone {
+    rescales: Vec<Rescale>,
+    how: How,
+    /// Gray of every word of the first frame.
+    first: Vec<u8>,
 }
 
-/// The table of a ramp over stored values (before the modality rescale, which is linear).
-pub(super) fn ramp_table(shape: &Shape, set: &DataSet, ramp: Ramp) -> Vec<u8> {
-    let falling = rescale(set).0 < 0.0;
-    build(shape, |value| if falling { 255 - ramp.gray(value) } else { ramp.gray(value) })
+/// From rescaled values to gray.
+enum How {
+    /// By the table alone.
+    Palette,
+    Lut(Lut),
+    Window(Window),
+    Ramp(Ramp),
+}
+
+impl How {
+    fn gray(&self, value: f64) -> u8 {
+        match self {
+            Self::Palette => 0,
+            Self::Lut(lut) => lut.gray(value),
+            Self::Window(window) => window.gray(value),
+            Self::Ramp(ramp) => ramp.gray(value),
+        }
+    }
+}
+
+impl Tone {
+    /// Of the frames that `set` describes, `rescales` being theirs. `range` gives the range of rescaled values
+    /// where nothing else says what is black and white.
+    pub(super) fn of(
+        path: &Path,
+        shape: &Shape,
+        set: &DataSet,
+        rescales: Vec<Rescale>,
+        range: impl FnOnce() -> Result<Ramp, CodecError>,
+    ) -> Result<Self, CodecError> {
+        if shape.colour == Colour::Palette {
+            let first = palette(path, shape, set)?;
+            return Ok(Self { rescales, how: How::Palette, first });
+        }
+        let how = if let Some(lut) = voi_lut(set) {
+            How::Lut(lut)
+        } else if let Some(window) = Window::of(set) {
+            How::Window(window)
+        } else if let ([one], true) = (&rescales[..], shape.bits_stored <= 8) {
+            let steps = f64::from((1u32 << shape.bits_stored) - 1);
+            let low = if shape.signed { -(steps + 1.0) / 2.0 } else { 0.0 };
+            How::Ramp(Ramp::over([low, low + steps].map(|v| one.of(v)).into_iter()))
+        } else {
+            How::Ramp(range()?)
+        };
+        let first = build(shape, |value| how.gray(rescale_of(&rescales, 0).of(value)));
+        Ok(Self { rescales, how, first })
+    }
+
+    /// Gray of every word of a frame, by its place in the file.
+    pub(super) fn table(&self, shape: &Shape, frame: usize) -> Cow<'_, [u8]> {
+        let own = rescale_of(&self.rescales, frame);
+        if matches!(self.how, How::Palette) || own == rescale_of(&self.rescales, 0) {
+            return Cow::Borrowed(&self.first);
+        }
+        Cow::Owned(build(shape, |value| self.how.gray(own.of(value))))
+    }
 }
 
 fn build(shape: &Shape, gray: impl Fn(f64) -> u8) -> Vec<u8> {
@@ -53,10 +93,44 @@ fn build(shape: &Shape, gray: impl Fn(f64) -> u8) -> Vec<u8> {
     (0..words).map(one).collect()
 }
 
-fn rescale(set: &DataSet) -> (f64, f64) {
-    let group = set.group(tags::PIXEL_TRANSFORM);
-    let slope = group.decimal(tags::SLOPE).filter(|slope| *slope != 0.0).unwrap_or(1.0);
-    (slope, group.decimal(tags::INTERCEPT).unwrap_or(0.0))
+/// The modality rescale: a stored value times `slope` plus `intercept` is what was measured (PS3.3 C.11.1).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Rescale {
+    slope: f64,
+    intercept: f64,
+}
+
+impl Rescale {
+    fn read(group: &DataSet) -> Self {
+        let slope = group.decimal(tags::SLOPE).filter(|slope| *slope != 0.0).unwrap_or(1.0);
+        Self { slope, intercept: group.decimal(tags::INTERCEPT).unwrap_or(0.0) }
+    }
+
+    /// What a stored value means.
+    pub(super) fn of(self, stored: f64) -> f64 {
+        stored * self.slope + self.intercept
+    }
+}
+
+/// The rescale of every frame in the order of the file; one where all have the same.
+pub(super) fn rescales(set: &DataSet, frames: usize) -> Vec<Rescale> {
+    let own = set.items(tags::PER_FRAME_GROUPS).iter().take(frames);
+    let own: Vec<Rescale> = own
+        .map_while(|item| item.items(tags::PIXEL_TRANSFORM).first().map(Rescale::read))
+        .collect();
+    match own.first() {
+        Some(first) if own.len() == frames && own.iter().any(|each| each != first) => own,
+        _ => vec![Rescale::read(set.group(tags::PIXEL_TRANSFORM))],
+    }
+}
+
+/// That of a frame, by its place in the file.
+pub(super) fn rescale_of(rescales: &[Rescale], frame: usize) -> Rescale {
+    rescales
+        .get(frame)
+        .or_else(|| rescales.first())
+        .copied()
+        .unwrap_or(Rescale { slope: 1.0, intercept: 0.0 })
 }
 
 /// A window of PS3.3 C.11.2.1.

@@ -198,7 +198,7 @@ impl Failure {
             Self::Input(_) => 1,
             Self::Configuration(_) => 2,
             Self::Some(_) => 3,
-            Self::Ours(_) => 70,
+            Self::Ours(_) => BROKEN,
             Self::Interrupted(_) => 130,
         }
     }
@@ -224,6 +224,9 @@ impl Failure {
     }
 }
 
+/// The exit code of a defect of this program.
+const BROKEN: u8 = 70;
+
 /// What every command returns.
 pub(crate) type Done = Result<(), Failure>;
 
@@ -232,8 +235,9 @@ pub(crate) type Done = Result<(), Failure>;
 pub fn main() -> ExitCode {
     std::panic::set_hook(Box::new(tell_panic));
     codec::tool::stay_small();
-    let cli = Cli::parse();
-    let code = match run(cli) {
+    // What broke was told by the hook.
+    let ended = std::panic::catch_unwind(|| run(Cli::parse()));
+    let code = match ended.unwrap_or_else(|_| Ok(BROKEN)) {
         Ok(code) => code,
         Err(failure) => {
             // A closed stderr is no reason to fail in another way.
@@ -403,18 +407,30 @@ pub(crate) fn meant_command(word: &str) -> Option<String> {
     nearest_word(word, names).map(str::to_owned)
 }
 
-/// A flag that Ctrl-C raises; a second Ctrl-C ends the process at once.
+/// A flag that Ctrl-C raises, and a terminal that goes (unless the shell was told with `nohup` that this is to be
+/// nothing); a second one ends the process at once.
 ///
 /// # Errors
 /// When the system refuses signal handlers.
 pub(crate) fn interrupt_flag() -> Result<Arc<AtomicBool>, Failure> {
     let flag = Arc::<AtomicBool>::default();
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+    let ending = [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM];
+    let hangup = (!is_ignored(libc::SIGHUP)).then_some(signal_hook::consts::SIGHUP);
+    for signal in ending.into_iter().chain(hangup) {
         signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&flag))
             .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&flag)))
             .map_err(|cause| Failure::Ours(format!("cannot listen for Ctrl-C: {cause}")))?;
     }
     Ok(flag)
+}
+
+fn is_ignored(signal: libc::c_int) -> bool {
+    // SAFETY: asks for the action of a signal into a structure of this function, and sets none.
+    let action = unsafe {
+        let mut held: libc::sigaction = std::mem::zeroed();
+        (libc::sigaction(signal, std::ptr::null(), &mut held) == 0).then_some(held.sa_sigaction)
+    };
+    action == Some(libc::SIG_IGN)
 }
 
 /// Whether Ctrl-C was pressed.
@@ -456,6 +472,36 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// Debug assertions, which would tell, are not part of what is tested.
+    #[test]
+    fn no_command_has_a_flag_of_its_own_with_the_name_of_one_of_all() {
+        let mut whole = Cli::command();
+        whole.build();
+        let mut commands: Vec<&clap::Command> = whole.get_subcommands().collect();
+        while let Some(command) = commands.pop() {
+            let mut names: Vec<&str> =
+                command.get_arguments().filter_map(clap::Arg::get_long).collect();
+            let all = names.len();
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!(names.len(), all, "{}: {names:?}", command.get_name());
+            commands.extend(command.get_subcommands());
+        }
+        let words = [
+            "sonomark",
+            "segment",
+            "a.png",
+            "--outside",
+            "hide",
+            "--beside",
+            "1,2",
+            "--out",
+            "m.png",
+        ];
+        let parsed = Cli::try_parse_from(words).expect("parses");
+        assert_eq!(parsed.global.outside.as_deref(), Some("hide"));
     }
 
     #[test]

@@ -179,8 +179,13 @@ impl Reader<'_> {
         if let Some((file, line)) = entries.text("mask", &mut self.faults) {
             found.extend(self.mask(&format!("{path}.mask"), line, file).map(Prompt::Mask));
         }
-        let nothing = ["boundary", "inside", "outside", "box", "mask"];
-        if nothing.iter().all(|key| entries.get(key).is_none()) {
+        let some = |key: &&str| {
+            let given = entries.get(key);
+            given.is_some_and(
+                |(_, node)| !matches!(&node.kind, Kind::List(items) if items.is_empty()),
+            )
+        };
+        if !["boundary", "inside", "outside", "box", "mask"].iter().any(|key| some(&key)) {
             self.faults.add(entries.line(), format!("`{path}` has no point, box or mask"));
         }
         if let Some(frame) = frame {
@@ -316,7 +321,7 @@ mod tests {
 
     #[test]
     fn all_faults_are_told_with_their_lines() {
-        let text = "tracks:\n  - label: ../etc\n    windws: [[0, 4]]\n    windows: [[9, 3], [0, 50]]\n    prompts:\n      - frame: 7.5\n        boundry: [[1, 2]]\n      - boundary: [[1, 2], [1], [700, 3]]\n      - frame: 2\n  - prompts: 3\nextra: 1\n";
+        let text = "tracks:\n  - label: ../etc\n    windws: [[0, 4]]\n    windows: [[9, 3], [0, 50]]\n    prompts:\n      - frame: 7.5\n        boundry: [[1, 2]]\n      - boundary: [[1, 2], [1], [700, 3]]\n      - frame: 2\n        inside: []\n  - prompts: 3\nextra: 1\n";
         let all = read_text(text).expect_err("faults").to_string();
         for part in [
             "line 2: `tracks[0].label` \"../etc\" cannot name a folder",
@@ -329,9 +334,9 @@ mod tests {
             "line 8: `tracks[0].prompts[1].boundary[1]` must be [x, y]",
             "line 8: `tracks[0].prompts[1].boundary[2]` [700, 3] lies outside the frame",
             "line 9: `tracks[0].prompts[2]` has no point, box or mask",
-            "line 10: `tracks[1].label` is missing",
-            "line 10: `tracks[1].prompts` must be a list, it is a number",
-            "line 11: `extra` is unknown",
+            "line 11: `tracks[1].label` is missing",
+            "line 11: `tracks[1].prompts` must be a list, it is a number",
+            "line 12: `extra` is unknown",
         ] {
             assert!(all.contains(part), "{part}\nis missing in\n{all}");
         }

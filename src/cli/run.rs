@@ -15,7 +15,7 @@ use crate::config::yaml::Faults;
 use crate::domain::shown;
 use crate::engine::{Event, SegmenterSource, Session, Shelf};
 use crate::tui::graphics::Grid;
-use crate::tui::model::{Effect, Model, Msg, Weight};
+use crate::tui::model::{Effect, Model, Msg, Saved, Weight};
 use crate::tui::{begin, furnish, hand_over, keymap_of, update};
 
 use super::{Done, Failure, clip_options, path_shown, print, tell};
@@ -119,6 +119,7 @@ impl Runner {
             let effects = update(&mut self.model, Msg::Line(line.to_owned()));
             self.carry_out(effects);
             self.finish(Some(&place))?;
+            self.saved(&place)?;
             let told = shown(&self.model.message.text);
             if self.model.message.weight == Weight::Warning {
                 return Err(Failure::Input(format!(
@@ -135,7 +136,16 @@ impl Runner {
                 break;
             }
         }
-        Ok(())
+        let place = path_shown(&options.script);
+        self.session.sync().map_err(|why| Failure::Input(format!("{place}: not saved: {why}")))
+    }
+
+    /// Goes on only while what the lines did can be kept.
+    fn saved(&self, place: &str) -> Done {
+        match &self.model.saved {
+            Saved::Failed(why) => Err(Failure::Input(format!("{place}: not saved: {why}"))),
+            Saved::Solid | Saved::Unsynced(_) => Ok(()),
+        }
     }
 
     /// Takes messages until nothing is on its way any more.

@@ -23,9 +23,9 @@ pub(super) struct Options {
     /// Points in the structure
     #[arg(long, value_name = "X,Y", num_args = 1.., value_parser = point)]
     inside: Vec<PointPx>,
-    /// Points beside the structure
+    /// Points beside the structure (--outside is about the pixels outside the ultrasound)
     #[arg(long, value_name = "X,Y", num_args = 1.., value_parser = point)]
-    outside: Vec<PointPx>,
+    beside: Vec<PointPx>,
     /// Box around the structure
     #[arg(long = "box", value_name = "X0,Y0,X1,Y1", value_parser = bounding_box)]
     bounding_box: Option<BoxPx>,
@@ -93,7 +93,7 @@ fn prompts_of(options: &Options, info: &ClipInfo) -> Result<FramePrompts, Failur
     let kinds = [
         (PointKind::Boundary, &options.boundary),
         (PointKind::Inside, &options.inside),
-        (PointKind::Outside, &options.outside),
+        (PointKind::Outside, &options.beside),
     ];
     let points: Vec<_> =
         kinds.iter().flat_map(|(kind, points)| points.iter().map(|at| (*kind, *at))).collect();

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     FrameIndex, FrameMask, MaskSource, PlacedPrompt, Prompt, PromptId, Track, TrackId, TrackInfo,
-    Window,
+    Window, insert_window, remove_from_windows,
 };
 
 /// A change of an annotation.
@@ -160,7 +160,13 @@ impl Edit {
                 let list = held?.prompts.get(frame)?;
                 *before = list.iter().find(|each| each.id == *id)?.prompt.clone();
             }
-            Edit::SetWindows { before, .. } => *before = held?.windows.clone(),
+            Edit::SetWindows { before, after, .. } => {
+                let current = &held?.windows;
+                if before != current {
+                    *after = windows_rebased(before, after, current);
+                    *before = current.clone();
+                }
+            }
             Edit::SetMask { frame, before, after, .. } => {
                 let current = held?.masks.get(frame).cloned();
                 let tracked = |m: &FrameMask| m.source == MaskSource::Tracked;
@@ -179,6 +185,16 @@ impl Edit {
         }
         Some(edit)
     }
+}
+
+/// The frames that the change from `before` to `after` added and took away, added to and taken from `current`: who sets
+/// one window does not take away that of another person who sets one at the same time.
+fn windows_rebased(before: &[Window], after: &[Window], current: &[Window]) -> Vec<Window> {
+    let without = |from: &[Window], these: &[Window]| {
+        these.iter().fold(from.to_vec(), |left, window| remove_from_windows(&left, *window))
+    };
+    let (added, removed) = (without(after, before), without(before, after));
+    added.iter().fold(without(current, &removed), |all, window| insert_window(&all, *window))
 }
 
 impl Annotation {

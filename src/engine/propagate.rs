@@ -127,17 +127,18 @@ pub fn plan(
     from: FrameIndex,
     span: Span,
 ) -> Result<Plan, PlanError> {
-    plan_where(track, clip_frames, from, span, &|_| true)
+    plan_where(track, clip_frames, Some(from), span, &|_| true)
 }
 
-/// As [`plan`], with only the frames that `wanted` names and those passed on the way to them.
+/// As [`plan`], with only the frames that `wanted` names and those passed on the way to them. Without a frame at
+/// hand a walk begins at the end of the clip.
 ///
 /// # Errors
 /// When no frame can be decided; the sentence says what to do.
 pub fn plan_where(
     track: &Track,
     clip_frames: usize,
-    from: FrameIndex,
+    from: Option<FrameIndex>,
     span: Span,
     wanted: &dyn Fn(FrameIndex) -> bool,
 ) -> Result<Plan, PlanError> {
@@ -147,12 +148,13 @@ pub fn plan_where(
         let first = track.anchors().first().copied();
         return Err(first.map_or(PlanError::NoAnchor, |frame| PlanError::AnchorsOutside { frame }));
     }
-    let inside = windows.iter().find(|w| w.contains(from));
+    let inside = from.and_then(|from| windows.iter().find(|w| w.contains(from)));
     if span == Span::ThisWindow && inside.is_none() {
-        return Err(PlanError::OutsideWindows { frame: from });
+        return Err(PlanError::OutsideWindows { frame: from.unwrap_or(0) });
     }
     if matches!(span, Span::Forward | Span::Backward)
         && inside.is_some()
+        && let Some(from) = from
         && let Some(held) = track.masks.get(&from)
         && !held.mask.is_empty()
     {
@@ -160,8 +162,8 @@ pub fn plan_where(
     }
     let at: Vec<FrameIndex> = anchors.keys().copied().collect();
     let in_span = |frame: &(FrameIndex, Direction)| match span {
-        Span::Forward => frame.0 > from,
-        Span::Backward => frame.0 < from,
+        Span::Forward => from.is_none_or(|from| frame.0 > from),
+        Span::Backward => from.is_none_or(|from| frame.0 < from),
         Span::Both => true,
         Span::ThisWindow => inside.is_some_and(|w| w.contains(frame.0)),
     };

@@ -180,11 +180,11 @@ fn many_accepted_masks_do_not_all_condition() {
 fn only_what_is_wanted_is_walked_and_what_lies_on_the_way_to_it() {
     let track = track(&[(0, 20)], &[2, 12]);
     let walked = |wanted: &dyn Fn(usize) -> bool| -> Vec<usize> {
-        plan_where(&track, CLIP, 2, Span::Both, wanted).unwrap().frames().collect()
+        plan_where(&track, CLIP, Some(2), Span::Both, wanted).unwrap().frames().collect()
     };
     assert_eq!(walked(&|f| f == 5 || f > 18), [3, 4, 5, 13, 14, 15, 16, 17, 18, 19, 20]);
     assert_eq!(walked(&|f| f == 10), [11, 10], "from the nearer anchor");
-    assert_eq!(plan_where(&track, CLIP, 2, Span::Both, &|_| false), Err(PlanError::Nothing));
+    assert_eq!(plan_where(&track, CLIP, Some(2), Span::Both, &|_| false), Err(PlanError::Nothing));
 }
 
 #[test]

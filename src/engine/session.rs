@@ -163,6 +163,15 @@ impl<M: From<Event> + Send + 'static> Session<M> {
         Ok(())
     }
 
+    /// Makes every step durable before it returns.
+    ///
+    /// # Errors
+    /// When the disk refuses some: they wait in memory. A session that only looks has none.
+    pub fn sync(&self) -> Result<(), SessionError> {
+        let Ok(store) = &self.store else { return Ok(()) };
+        lock(store).sync().map_err(|error| SessionError::Project(error.to_string()))
+    }
+
     /// Asks for the mask of a frame from its own prompts; served before and inside propagations.
     pub fn refresh(&self, ticket: Ticket, frame: FrameIndex, prompts: FramePrompts) {
         self.worker.refresh(ticket, frame, prompts);
@@ -404,13 +413,11 @@ fn keep(store: &Mutex<ClipStore>, woken: &Receiver<()>, waiting: &AtomicBool, ou
     }
 }
 
-/// True when everything is durable. The usual sync does not hold up the keys; after a refusal
-/// the store itself writes everything again.
+/// True when everything is durable. The usual sync does not hold up the keys; after a refusal, and where lines are in
+/// memory alone, the store itself writes everything again.
 fn make_durable(store: &Mutex<ClipStore>, syncer: &Syncer, refused: bool, outbox: &Outbox) -> bool {
-    let mut synced = if refused { lock(store).sync() } else { syncer.sync() };
-    if synced.is_err() && !refused {
-        synced = lock(store).sync();
-    }
+    let usual = !refused && syncer.sync().is_ok() && syncer.unwritten() == 0;
+    let synced = if usual { Ok(()) } else { lock(store).sync() };
     match synced {
         Ok(()) => {
             outbox(Event::Saved { unsynced: syncer.unsynced() });

@@ -36,10 +36,28 @@ fn temporary(path: &Path) -> io::Result<NamedTempFile> {
 }
 
 fn put_in_place(file: NamedTempFile, path: &Path) -> io::Result<()> {
+    if fs::metadata(path).is_ok_and(|held| !held.is_file() && !held.is_dir()) {
+        // As root a rename would put a file in the place of /dev/null.
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is a device or pipe and no file",
+        ));
+    }
     file.as_file().sync_all()?;
     keep_mode(file.as_file(), path)?;
     file.persist(path).map_err(|e| e.error)?;
-    File::open(folder_of(path))?.sync_all()
+    sync_folder(folder_of(path))
+}
+
+/// Makes the entries of a folder durable, where its file system and its rights allow that: the file itself is written
+/// and synced.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        Err(e) if matches!(e.raw_os_error(), Some(libc::EINVAL | libc::ENOTSUP | libc::EACCES)) => {
+            Ok(())
+        }
+        result => result,
+    }
 }
 
 /// An empty temporary file beside `path`, for another program to fill.
@@ -68,7 +86,7 @@ fn folder_of(path: &Path) -> &Path {
 /// Creates a folder where there is none, and makes its entry durable.
 pub(super) fn ensure_folder(path: &Path) -> Result<(), ExportError> {
     fs::create_dir_all(path)
-        .and_then(|()| File::open(folder_of(path))?.sync_all())
+        .and_then(|()| sync_folder(folder_of(path)))
         .map_err(|e| ExportError::write(path, e))
 }
 
@@ -84,6 +102,19 @@ mod tests {
         write_atomic(&path, b"new").expect("replaced");
         assert_eq!(fs::read(&path).expect("read"), b"new");
         assert_eq!(fs::read_dir(dir.path()).expect("listed").count(), 1);
+    }
+
+    #[test]
+    fn what_is_no_file_stays_what_it_is() {
+        use std::os::unix::fs::FileTypeExt;
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("pipe");
+        let name = std::ffi::CString::new(path.to_str().expect("text")).expect("no zero");
+        // SAFETY: a path that ends with a zero.
+        assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+        let error = write_atomic(&path, b"x").expect_err("a pipe is no file").to_string();
+        assert!(error.contains("device or pipe"), "{error}");
+        assert!(fs::symlink_metadata(&path).expect("there").file_type().is_fifo());
     }
 
     #[test]

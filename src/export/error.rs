@@ -9,9 +9,7 @@ use crate::domain::shown;
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// A file or folder cannot be written.
-    #[error(
-        "cannot write {name}: {cause}; choose another place or free some space, the annotation itself is safe in the project"
-    )]
+    #[error("cannot write {name}: {cause}; choose another place or free some space")]
     Write {
         /// The file or folder.
         name: String,

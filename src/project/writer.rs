@@ -57,6 +57,13 @@ impl Syncer {
         usize::try_from(target.taken - target.durable).unwrap_or(usize::MAX)
     }
 
+    /// Lines that are in memory alone, since the disk refused them.
+    #[must_use]
+    pub fn unwritten(&self) -> usize {
+        let target = lock(&self.shared.target);
+        usize::try_from(target.taken - target.written).unwrap_or(usize::MAX)
+    }
+
     /// Makes everything written so far durable (`fdatasync`, and the folder of a new file).
     ///
     /// # Errors

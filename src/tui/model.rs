@@ -286,6 +286,13 @@ impl Model {
         PointPx::new(centre(at.x, self.clip.width_px), centre(at.y, self.clip.height_px))
     }
 
+    /// Whether a place lies in the image, its border included, px of the image.
+    #[must_use]
+    pub fn holds(&self, at: PointPx) -> bool {
+        let within = |v: f32, size: u32| (0.0..=size as f32).contains(&v);
+        within(at.x, self.clip.width_px) && within(at.y, self.clip.height_px)
+    }
+
     /// Where things lie on the screen.
     #[must_use]
     pub fn areas(&self) -> Option<Areas> {

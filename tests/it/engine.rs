@@ -434,6 +434,30 @@ fn a_step_is_durable_soon_and_there_again_after_reopening() {
 }
 
 #[test]
+fn a_refused_step_is_told_until_it_is_kept() {
+    let project = tempfile::tempdir().unwrap();
+    let (mut held, opened, events) = session(project.path());
+    let clips = std::fs::read_dir(project.path().join("clips")).unwrap().flatten();
+    let clip = clips.map(|clip| clip.path()).next().unwrap();
+    // A file where the folder of journals is to be: nothing can be written, whoever asks.
+    let (ops, aside) = (clip.join("ops"), clip.join("aside"));
+    let _ = std::fs::rename(&ops, &aside);
+    std::fs::write(&ops, "in the way").unwrap();
+    held.journal(&add_track(opened.session_seed, "nerve")).unwrap();
+    let saving = |event: &Event| matches!(event, Event::Saved { .. } | Event::SaveFailed { .. });
+    for attempt in 0..3 {
+        let event = wait_for(&events, saving);
+        assert!(matches!(event, Event::SaveFailed { .. }), "attempt {attempt}: {event:?}");
+    }
+    std::fs::remove_file(&ops).unwrap();
+    wait_for(&events, |event| matches!(event, Event::Saved { unsynced: 0 }));
+    held.close();
+    let (again, opened, _events) = session(project.path());
+    assert_eq!(opened.annotation.tracks.len(), 1);
+    again.close();
+}
+
+#[test]
 fn two_sessions_on_one_clip_see_each_other() {
     let project = tempfile::tempdir().unwrap();
     let (mut first, one, _first_events) = session(project.path());

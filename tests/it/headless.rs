@@ -435,6 +435,18 @@ fn a_script_knows_the_persons_schema_and_keys_and_its_keys_wait_for_pictures() {
         .collect();
     assert_eq!(journal.matches("boundary").count(), 2, "two hours, two points: {journal}");
 
+    let away = script("boundary 99999 1\n");
+    assert!(!away.status.success() && told(&away).contains("outside the image"), "{}", told(&away));
+
+    // What cannot be kept is no success.
+    let format = home.path(".local/share/sonomark/project/FORMAT");
+    fs::write(&format, "sonomark 2\n").unwrap();
+    let unkept = script("new other\n");
+    assert_eq!(unkept.status.code(), Some(1), "{}", told(&unkept));
+    assert!(told(&unkept).contains("not saved"), "{}", told(&unkept));
+    assert!(script("frame 3\n").status.success(), "who only looks may");
+    fs::write(&format, "sonomark 1\n").unwrap();
+
     let refused = script("attribute quality awful\n");
     assert_eq!(refused.status.code(), Some(1), "{}", told(&refused));
     assert!(told(&refused).contains("good"), "{}", told(&refused));

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use sonomark::cli::script::{Command, Script, clip};
 use sonomark::domain::{
     Annotation, Bitmap, Edit, FrameMask, Mark, MaskSource, PictureLook, PointPx, Step, Track,
-    TrackId,
+    TrackId, Window,
 };
 use sonomark::project::{ClipStore, Loaded, StoreOptions, View, list_clips, load_read_only};
 
@@ -309,6 +309,27 @@ fn a_model_never_replaces_a_persons_frame_and_two_persons_are_named() {
             .any(|n| n.contains("anna") && n.contains("ben") && n.contains("frame 5"));
         assert!(told, "{:?}", loaded.notes);
     }
+}
+
+#[test]
+fn windows_of_two_people_are_both_there_and_undone_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let track = TrackId(1);
+    let (mut anna, _) = open(dir.path(), "anna");
+    anna.append(&step(1, Edit::AddTrack { track, content: Track::new("n", 0) }), 0).unwrap();
+    let (mut ben, _) = open(dir.path(), "ben");
+    let window = |first, last| vec![Window { first, last }];
+    let set = |before: &[Window], after: &[Window]| {
+        step(2, Edit::SetWindows { track, before: before.to_vec(), after: after.to_vec() })
+    };
+    // Neither has seen what the other does.
+    anna.append(&set(&[], &window(1, 5)), 0).unwrap();
+    ben.append(&set(&[], &window(10, 20)), 0).unwrap();
+    let both = [window(1, 5), window(10, 20)].concat();
+    let held = || read(dir.path()).annotation.tracks[&track].windows.clone();
+    assert_eq!(held(), both);
+    anna.append(&set(&window(1, 5), &[]), 0).unwrap();
+    assert_eq!(held(), window(10, 20), "what Anna takes back is hers");
 }
 
 #[test]

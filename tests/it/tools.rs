@@ -634,6 +634,16 @@ fn lines_over_ranges_and_conditions() {
     });
     let frames = plan.unwrap_or_else(|| panic!("{:?}", m.message));
     assert_eq!((frames.first(), frames.last()), (Some(&22), Some(&34)), "from the nearest anchor");
+    let mut first = model(FRAMES);
+    for line in ["frame 6", "boundary 20 20", "boundary 40 40"] {
+        run(&mut first, line);
+    }
+    let effects = run(&mut first, "1,5 propagate forward");
+    let plan = effects.iter().find_map(|e| match e {
+        Effect::Propagate(_, plan) => Some(plan.frames().collect::<Vec<_>>()),
+        _ => None,
+    });
+    assert!(plan.is_some_and(|frames| frames.contains(&0)), "the first frame belongs to it");
     for (line, told) in [
         ("3,99 accept", "it has 1 to 40"),
         ("3,9", "what about them"),

@@ -290,6 +290,13 @@ pub(super) fn command(model: &mut Model, fx: &mut Vec<Effect>, command: Command)
             fx.push(Effect::Picture { frame, path: path.map(Into::into), colours });
         }
         Command::Overlay(path) => overlay::open(model, fx, path),
+        Command::Point(_, at) | Command::Cursor(at) if !model.holds(at) => {
+            let (width, height) = (model.clip.width_px, model.clip.height_px);
+            model.warn(format!(
+                "{},{} lies outside the image of {width} x {height} px; give px from its top left corner",
+                at.x, at.y
+            ));
+        }
         Command::Point(kind, at) => {
             motion::put_cursor(model, at);
             prompts::add_point(model, fx, kind);

@@ -171,7 +171,7 @@ pub(super) fn planned(
         let span = Track::span_between(&barriers, frame);
         due.contains(&span) || (one_way && (span == here || here.contains(frame)))
     };
-    plan_where(track, model.clip.frames, model.frame, span, &wanted)
+    plan_where(track, model.clip.frames, Some(model.frame), span, &wanted)
 }
 
 /// The spans between accepted frames that hold a frame without a mask, or with an old one.
@@ -200,9 +200,12 @@ pub(super) fn propagate_anew(model: &mut Model, fx: &mut Vec<Effect>) {
 /// Carries masks to the frames of a range.
 pub(super) fn propagate_range(model: &mut Model, fx: &mut Vec<Effect>, range: Window, span: Span) {
     let Some((id, track)) = model.current() else { return say_no_structure(model) };
-    let from = if span == Span::Backward { range.last + 1 } else { range.first };
     // Both ends of the range belong to it, whichever way it is walked.
-    let from = if span == Span::Forward { from.saturating_sub(1) } else { from };
+    let from = match span {
+        Span::Forward => range.first.checked_sub(1),
+        Span::Backward => Some(range.last + 1),
+        Span::Both | Span::ThisWindow => Some(range.first),
+    };
     let wanted = |frame: FrameIndex| range.contains(frame);
     let planned = plan_where(track, model.clip.frames, from, span, &wanted);
     run(model, fx, id, planned, false);

@@ -20,7 +20,7 @@ use crate::net::config::ModelCard;
 use crate::net::import::{Converted, convert};
 use crate::net::library::{Held, Library, LibraryError, check_name};
 
-use super::{Done, Failure, path_shown, print, print_json};
+use super::{Done, Failure, path_shown, print, print_json, tell};
 
 /// What the child may take beside twice the size of the file: the program, its tables, the largest tensor.
 const CHILD_BYTES: u64 = 1 << 30;
@@ -74,6 +74,7 @@ pub(super) fn run(settings: &Settings, library: &Library, options: &Options) -> 
         Said::Converted(converted) => converted,
         Said::Refused(why) => return Err(Failure::Input(shown_lines(&why))),
     };
+    let guessed = wanted.is_none();
     let card = wanted.or_else(|| cards::known(&converted.card));
     let mut card = card.ok_or_else(|| Failure::ours("the child named a card that is unknown"))?;
     card.name = name;
@@ -86,6 +87,13 @@ pub(super) fn run(settings: &Settings, library: &Library, options: &Options) -> 
     };
     let held = library.install(staged, card).map_err(Failure::input)?;
     tell_imported(&held, &converted, options.json);
+    if guessed && !options.json {
+        let size = held.card.as_ref().map_or(0, |card| card.network.image_size);
+        tell(&format!(
+            "its input is {size} px; weights that learned at 512 px, as MedSAM2's, want --card {}-512",
+            converted.card
+        ));
+    }
     Ok(())
 }
 

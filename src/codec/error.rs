@@ -57,7 +57,7 @@ pub enum CodecError {
     /// The frames of a folder differ in size.
     #[error(
         "the images of {name} differ in size: {first} is {first_size}, {other} is {other_size}; \
-         open them one by one, or put each size into a folder of its own"
+         if each is a picture of its own, open them as FOLDER/*.png (a queue of stills); if they are one clip, give them one size"
     )]
     MixedSizes {
         /// The folder.

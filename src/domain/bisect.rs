@@ -22,9 +22,14 @@ impl Bisection {
     /// Starts from `seen`, on which the structure is visible, in a clip of `frames` frames.
     #[must_use]
     pub fn new(seen: FrameIndex, frames: usize) -> Self {
-        let last = frames.saturating_sub(1);
-        let seen = seen.min(last);
-        Self { entry: (0, seen), exit: (seen, last), seen, answers: 0 }
+        Self::within(seen, Window { first: 0, last: frames.saturating_sub(1) })
+    }
+
+    /// Starts from `seen`, on which the structure is visible, where its window lies in `room`.
+    #[must_use]
+    pub fn within(seen: FrameIndex, room: Window) -> Self {
+        let seen = seen.clamp(room.first, room.last.max(room.first));
+        Self { entry: (room.first, seen), exit: (seen, room.last), seen, answers: 0 }
     }
 
     /// The frame to ask about next; `None` when the window is known.

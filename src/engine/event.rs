@@ -4,7 +4,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::domain::{Annotation, ClipInfo, Edit, FrameIndex, GrayFrame, History, Region, TrackId};
+use crate::domain::{
+    Annotation, ClipInfo, Edit, FrameIndex, GrayFrame, History, MadeFrom, Region, TrackId,
+};
 use crate::export::Structure;
 use crate::project::View;
 
@@ -101,6 +103,8 @@ pub struct Opened {
     pub info: ClipInfo,
     /// The merge of all journals of this clip.
     pub annotation: Annotation,
+    /// What those masks were made from that are older than prompts of their track.
+    pub made_from: MadeFrom,
     /// Undo and redo over restarts.
     pub history: History,
     /// Where the last session stopped.

@@ -13,7 +13,7 @@ use crate::domain::{
 };
 use crate::net::budget::{Budget, free_bytes};
 use crate::net::config::ModelCard;
-use crate::net::device::{DeviceWant, Picked, pick};
+use crate::net::device::{DeviceWant, Picked, cpu, pick};
 use crate::net::follow::{FollowOptions, Followed, Follower, Seen};
 use crate::net::gpu_memory::GpuMemory;
 use crate::net::letterbox::Letterbox;
@@ -56,7 +56,13 @@ impl NetSegmenter {
     /// A sentence: what is wrong with card, weights or device, and what to do.
     pub fn load(card: Option<&Path>, device: &str) -> Result<Self, String> {
         let want: DeviceWant = device.parse().map_err(|error| format!("{error}"))?;
-        Self::load_on(card, pick(want).map_err(|error| error.to_string())?)
+        let picked = pick(want).map_err(|error| error.to_string())?;
+        let may_move = want == DeviceWant::Auto && picked.gpu;
+        match Self::load_on(card, picked) {
+            // A GPU that others fill is no reason to fail where the device was left to the program.
+            Err(why) if may_move => Self::load_on(card, cpu(&why)),
+            loaded => loaded,
+        }
     }
 
     /// The same onto a device that is picked already.

@@ -90,6 +90,7 @@ impl<M: From<Event> + Send + 'static> Session<M> {
         let opened = Opened {
             info: clip.info().clone(),
             annotation: loaded.annotation,
+            made_from: loaded.made_from,
             history: loaded.history,
             view: loaded.view,
             surround,

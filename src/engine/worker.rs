@@ -232,6 +232,8 @@ fn run(build: &dyn Builder, limits: Limits, post: &Post, mut start: Start, mut s
                 post.tell(Event::Ready(struck.told(segmenter.info())));
                 serve_all(build, &mut segmenter, post, &mut struck)
             }
+            // What the device lacked it may still lack: the memory of the network before is not back yet.
+            Err(_) if start == Start::Asked && struck.times > 0 => Some(struck.give_up()),
             Err(why) => {
                 post.tell(Event::EngineFailed { why: why.clone() });
                 refuse_all(post, &why);
@@ -311,6 +313,12 @@ impl Struck {
         let start = next_start(found, self.times);
         self.last = Some((found, start));
         (sentence(found, start, &why), Some(start))
+    }
+
+    /// The device does not take the network again.
+    fn give_up(&mut self) -> Start {
+        self.last = self.last.map(|(trouble, _)| (trouble, Start::OnCpu));
+        Start::OnCpu
     }
 
     /// Who answers from now on; after a failure with its reason in the place of the usual one.

@@ -17,9 +17,9 @@ use crate::domain::{Attributes, FrameIndex, FrameMask, MaskSource, Track, shown}
 /// More columns than anybody has attributes.
 const MAX_COLUMNS: usize = 4096;
 const HEAD: &str = "track,label,frame,time_ms,source,score,area_px,area_mm2,left_px,top_px,\
-                    width_px,height_px,centre_x_px,centre_y_px,no_mm,clip,journal_position";
+                    width_px,height_px,centre_x_px,centre_y_px,no_mm,clip,journal_position,screen_frame";
 
-/// Frames count from 0. Areas in mm2 are there where the clip tells the scale of the place, else
+/// `frame` counts from 0, as in other formats; `screen_frame` from 1, as on the screen. Areas in mm2 are there where the clip tells the scale of the place, else
 /// the column `no_mm` says why not.
 pub(super) fn write(job: &Job, path: &Path) -> Result<Report, ExportError> {
     let mut text = HEAD.to_owned();
@@ -100,7 +100,7 @@ fn row(
     }
     let position = job.position.map(|at| at.to_string()).unwrap_or_default();
     let no_mm = scale.err().map(|why| cell(&why.to_string())).unwrap_or_default();
-    write!(text, ",{no_mm},{},{position}", info.content_hash.short())
+    write!(text, ",{no_mm},{},{position},{}", info.content_hash.short(), frame + 1)
 }
 
 /// What programs of tables take for the beginning of a formula.

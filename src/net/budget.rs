@@ -5,6 +5,7 @@
 //! system without a word, so the word is said here.
 
 use std::fs;
+use std::path::Path;
 
 use super::cards;
 use super::config::{ModelCard, ModelConfig};
@@ -122,15 +123,57 @@ fn gib(bytes: u64) -> String {
 #[must_use]
 pub fn free_bytes() -> Option<u64> {
     let text = |path: &str| fs::read_to_string(path).ok();
-    let number = |path: &str| text(path)?.trim().parse::<u64>().ok();
-    let group = number("/sys/fs/cgroup/memory.max")
-        .zip(number("/sys/fs/cgroup/memory.current"))
-        .map(|(most, taken)| most.saturating_sub(taken));
+    let group = text("/proc/self/cgroup").and_then(|groups| group_bytes(&groups, &text));
     let space = text("/proc/self/limits")
         .zip(text("/proc/self/status"))
         .and_then(|(limits, status)| unmapped(&limits, &status));
     let system = kib_of(&text("/proc/meminfo")?, "MemAvailable:")?;
     Some([group, space].into_iter().flatten().fold(system, u64::min))
+}
+
+/// What the limits of this process's control groups (the lines of `/proc/self/cgroup`) and of those above them leave,
+/// bytes. `text` reads a file.
+fn group_bytes(groups: &str, text: &dyn Fn(&str) -> Option<String>) -> Option<u64> {
+    let number = |path: String| text(&path)?.trim().parse::<u64>().ok();
+    let left = |folder: &str, most: &str, taken: &str, kept: &[&str]| {
+        let most = number(format!("{folder}/{most}"))?;
+        let taken = number(format!("{folder}/{taken}"))?;
+        // Copies of files are dropped where memory is wanted.
+        let stat = text(&format!("{folder}/memory.stat")).unwrap_or_default();
+        let copies: u64 = kept.iter().filter_map(|key| number_of(&stat, key)).sum();
+        Some(most.saturating_sub(taken.saturating_sub(copies)))
+    };
+    let second = |folder: &str| {
+        let kept = ["inactive_file", "active_file", "slab_reclaimable"];
+        left(folder, "memory.max", "memory.current", &kept)
+    };
+    let first = |folder: &str| {
+        let kept = ["total_inactive_file", "total_active_file"];
+        left(folder, "memory.limit_in_bytes", "memory.usage_in_bytes", &kept)
+    };
+    let mut least: Option<u64> = None;
+    for line in groups.lines() {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else { continue };
+        let root = match controllers {
+            "" => "/sys/fs/cgroup",
+            _ if controllers.split(',').any(|each| each == "memory") => "/sys/fs/cgroup/memory",
+            _ => continue,
+        };
+        // A container may not see the path that the line names, but sees its own group at the root.
+        for above in Path::new(path).ancestors() {
+            let folder = format!("{root}{}", above.display());
+            let folder = folder.trim_end_matches('/');
+            let here = if controllers.is_empty() { second(folder) } else { first(folder) };
+            least = least.into_iter().chain(here).min();
+        }
+    }
+    least
+}
+
+/// The number of the line `KEY 1234`.
+fn number_of(table: &str, key: &str) -> Option<u64> {
+    table.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
 /// Bytes of the line `KEY   1234 kB` of one of the system's tables.
@@ -166,6 +209,39 @@ mod tests {
         let tiny = Budget::of(&cards::known("sam2.1-tiny").expect("a card").network).on_gpu();
         let need = (tiny.weights + tiny.work + 64 * tiny.features) >> 20;
         assert!((1956..2200).contains(&need), "{need} MiB");
+    }
+
+    #[test]
+    fn the_limits_of_all_groups_count_and_copies_of_files_do_not() {
+        let files = |held: &'static [(&'static str, &'static str)]| {
+            move |path: &str| {
+                held.iter().find(|(name, _)| *name == path).map(|(_, text)| (*text).to_owned())
+            }
+        };
+        // A job of a batch system: its own group is not limited, the one above is.
+        let job = files(&[
+            ("/sys/fs/cgroup/slurm/job/step/memory.max", "max"),
+            ("/sys/fs/cgroup/slurm/job/step/memory.current", "100"),
+            ("/sys/fs/cgroup/slurm/job/memory.max", "1000"),
+            ("/sys/fs/cgroup/slurm/job/memory.current", "950"),
+            (
+                "/sys/fs/cgroup/slurm/job/memory.stat",
+                "anon 100\ninactive_file 600\nactive_file 200\n",
+            ),
+        ]);
+        assert_eq!(group_bytes("0::/slurm/job/step\n", &job), Some(850));
+        let container = files(&[
+            ("/sys/fs/cgroup/memory.max", "500"),
+            ("/sys/fs/cgroup/memory.current", "200"),
+        ]);
+        assert_eq!(group_bytes("0::/\n", &container), Some(300));
+        let old = files(&[
+            ("/sys/fs/cgroup/memory/docker/memory.limit_in_bytes", "700"),
+            ("/sys/fs/cgroup/memory/docker/memory.usage_in_bytes", "600"),
+            ("/sys/fs/cgroup/memory/docker/memory.stat", "cache 5\ntotal_inactive_file 50\n"),
+        ]);
+        assert_eq!(group_bytes("5:cpu:/docker\n4:memory:/docker\n", &old), Some(150));
+        assert_eq!(group_bytes("0::/user.slice\n", &files(&[])), None);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! What decides whether this file is right: left to themselves they would write into the `target` folder of whatever
 //! Rust project the program is started in and obey a `cubecl.toml` found there. So they are told before the first device
-//! is made; a later word has no effect.
+//! is made; a later word has no effect. Left to themselves they would also give every thread a stream with a memory of
+//! its own, which is never given back: every clip that is opened has a new network thread.
 
 use std::path::Path;
 
@@ -24,12 +25,14 @@ fn configure(_: Option<&Path>) {}
 #[cfg(feature = "gpu")]
 fn configure(folder: Option<&Path>) {
     use cubecl::config::cache::CacheConfig;
+    use cubecl::config::streaming::StreamPolicy;
     use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
     let mut config = CubeClRuntimeConfig::default();
     match folder {
         Some(folder) => config.environment.path = CacheConfig::Directory(folder.to_owned()),
         None => config.autotune.disable_cache = true,
     }
+    config.streaming.policy = StreamPolicy::Single;
     #[cfg(feature = "persist")]
     {
         config.compilation.cache = folder.is_some();

@@ -177,13 +177,18 @@ impl Library {
         self.find(&name)
     }
 
-    /// Takes a network away: its card, then its weights.
+    /// Takes a network away: its card, then its weights where no other card names them.
     ///
     /// # Errors
     /// There is none of that name, or the system refuses.
     pub fn remove(&self, name: &str) -> Result<Held, LibraryError> {
         let held = self.find(name)?;
-        for path in [&held.card_path, &held.weights_path] {
+        let others = self.names().into_iter().filter(|other| other != name);
+        let mut others = others.filter_map(|other| self.find(&other).ok());
+        // One file of weights may serve cards of several sizes.
+        let shared = others.any(|other| other.weights_path == held.weights_path);
+        let weights = (!shared).then_some(&held.weights_path);
+        for path in [Some(&held.card_path), weights].into_iter().flatten() {
             match fs::remove_file(path) {
                 Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
                     return Err(LibraryError::Io { path: path.clone(), cause });

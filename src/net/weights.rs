@@ -191,15 +191,26 @@ pub(super) fn tensors_in(path: &Path) -> Result<Vec<Stored>, WeightsError> {
     if is_safetensors(path).map_err(|e| unreadable(e.to_string()))? {
         let mut store = SafetensorsStore::from_file(path);
         let tensors = store.get_all_tensors().map_err(|e| unreadable(e.to_string()))?;
-        return Ok(tensors.values().cloned().collect());
+        return Ok(unwrapped(tensors.values().cloned().collect()));
     }
     let refused = match nested_tensors(path) {
-        Ok(tensors) => return Ok(tensors),
+        Ok(tensors) => return Ok(unwrapped(tensors)),
         Err(refused) => refused,
     };
     // The open copy is read after its name is gone.
     let copy = without_zip64(path).map_err(|e| unreadable(e.to_string()))?;
-    copy.map_or(Err(refused), |copy| nested_tensors(copy.path())).map_err(unreadable)
+    copy.map_or(Err(refused), |copy| nested_tensors(copy.path())).map(unwrapped).map_err(unreadable)
+}
+
+/// Trainers on several devices save the network inside another module of this name.
+const WRAPPER: &str = "module.";
+
+/// The tensors by the names that they have in the network itself.
+fn unwrapped(mut tensors: Vec<Stored>) -> Vec<Stored> {
+    if tensors.iter().all(|tensor| tensor.name.starts_with(WRAPPER)) {
+        tensors.iter_mut().for_each(|tensor| tensor.name = tensor.name.split_off(WRAPPER.len()));
+    }
+    tensors
 }
 
 /// The tensors of a PyTorch file, or why there are none.

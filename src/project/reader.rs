@@ -10,7 +10,7 @@ use super::lease::{self, Alive};
 use super::merge::{Authors, Entry, Merged};
 use super::store::Loaded;
 use super::{JournalFile, ProjectError, View, journal_files, named, open_regular, read_regular};
-use crate::domain::{History, Step, shown};
+use crate::domain::{History, MaskOrigins, Step, shown};
 
 /// What was read from the journals so far.
 #[derive(Debug, Default)]
@@ -158,11 +158,13 @@ impl Known {
         };
         let (mut history, mut authors, mut notes) =
             (History::default(), Authors::default(), std::mem::take(&mut self.notes));
+        let mut origins = MaskOrigins::default();
         let merged = Merged::replay(entries, |entry, effect| {
             let Step { group, mark, .. } = entry.step;
             if own(&entry.session) {
                 history.note(&Step { group, mark, edits: effect.to_vec() });
             }
+            effect.iter().for_each(|edit| origins.note(edit));
             notes.extend(authors.note(entry, effect, lease::user_of(&entry.session)));
         });
         self.views.sort_by(|a, b| (a.0, &a.1, a.2).cmp(&(b.0, &b.1, b.2)));
@@ -172,8 +174,18 @@ impl Known {
         let annotation = merged.now().clone();
         let others = alive.iter().map(|each| each.text.clone()).collect();
         let (position, session_seed) = (self.lam, 0);
-        let loaded =
-            Loaded { annotation, history, view, outside, notes, position, session_seed, others };
+        let made_from = origins.older();
+        let loaded = Loaded {
+            annotation,
+            made_from,
+            history,
+            view,
+            outside,
+            notes,
+            position,
+            session_seed,
+            others,
+        };
         (merged, loaded)
     }
 

@@ -13,7 +13,9 @@ use super::prepare::{
 use super::reader::Known;
 use super::writer::Writer;
 use super::{ProjectError, Syncer, View, checked, named};
-use crate::domain::{Annotation, ClipInfo, ContentHash, Edit, History, OutsideChoice, Step};
+use crate::domain::{
+    Annotation, ClipInfo, ContentHash, Edit, History, MadeFrom, OutsideChoice, Step,
+};
 
 /// Notes beyond this number are counted, not listed.
 const MAX_NOTES: usize = 200;
@@ -23,6 +25,8 @@ const MAX_NOTES: usize = 200;
 pub struct Loaded {
     /// The state of all journals together.
     pub annotation: Annotation,
+    /// What those masks were made from that are older than prompts of their track.
+    pub made_from: MadeFrom,
     /// Undo and redo over everything the same user did on this clip before, except in sessions
     /// that are still open elsewhere.
     pub history: History,

@@ -163,6 +163,9 @@ pub fn parse(text: &str, frames: usize) -> Result<Command, String> {
             .parse()
             .map(|count| Command::Act(action, Some(count)))
             .map_err(|_| format!("`{name}` takes a count or nothing, not `{rest}`")),
+        Err(_) if super::range::is_done_to_frames(text) => Err(format!(
+            "`{name}` needs frames: `% {text}` for all of them, `. {text}` for this one"
+        )),
         Err(_) => Err(match nearest_word(name, names()) {
             Some(meant) => format!("`{name}` is no command; did you mean `{meant}`?"),
             None => format!("`{name}` is no command; `palette` searches all of them"),

@@ -6,32 +6,11 @@
 //! fingerprint, so that undoing a point also makes the masks valid again that it had outdated,
 //! and that accepting a frame outdates nothing.
 
-use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 
 use crate::domain::{
-    FrameIndex, Mask, MaskSource, PlacedPrompt, PointPx, Prompt, Track, TrackId, Window,
+    FrameIndex, Mask, MaskSource, Signature, Track, TrackId, frame_signature, mask_fingerprint,
 };
-
-/// Fingerprints of all prompts of a track, by frame.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Signature(Arc<BTreeMap<FrameIndex, u64>>);
-
-impl Signature {
-    /// Of the prompts that the track has now.
-    #[must_use]
-    pub fn of(track: &Track) -> Self {
-        let frames = track.prompts.keys().map(|&frame| (frame, frame_signature(track, frame)));
-        Self(Arc::new(frames.collect()))
-    }
-
-    fn agrees(&self, other: &Self, span: Window) -> bool {
-        let range = span.first..=span.last;
-        Arc::ptr_eq(&self.0, &other.0) || self.0.range(range.clone()).eq(other.0.range(range))
-    }
-}
 
 /// What a mask was made from.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,10 +62,21 @@ impl Marks {
     }
 
     fn made(&mut self, id: TrackId, frame: FrameIndex, mask: &Mask, from: Made) {
-        let key = (frame, fingerprint(mask));
+        let key = (frame, mask_fingerprint(mask));
         let known = self.tracks.entry(id).or_default().right_for.entry(key).or_default();
         if !known.contains(&from) {
             known.push(from);
+        }
+    }
+
+    /// Notes what the mask of a frame was made from in an earlier session.
+    pub fn was_made(&mut self, id: TrackId, track: &Track, frame: FrameIndex, of: &Signature) {
+        let Some(held) = track.masks.get(&frame) else { return };
+        match held.source {
+            MaskSource::Tracked => self.made_from_track(id, frame, &held.mask, of),
+            MaskSource::Prompted | MaskSource::Accepted => {
+                self.made_from_frame(id, frame, &held.mask, of.at(frame));
+            }
         }
     }
 
@@ -129,7 +119,7 @@ impl TrackMarks {
             }
         };
         let span = Track::span_between(barriers, frame);
-        let known = self.right_for.entry((frame, fingerprint(&held.mask))).or_default();
+        let known = self.right_for.entry((frame, mask_fingerprint(&held.mask))).or_default();
         if known.is_empty() {
             known.push(now.clone());
         }
@@ -137,9 +127,7 @@ impl TrackMarks {
             (Made::Frame(a), Made::Frame(b)) => a == b,
             (Made::Track(a), Made::Track(b)) => a.agrees(b, span),
             // A propagated mask that was accepted as it is, or the other way round.
-            (Made::Track(a), Made::Frame(b)) => {
-                a.0.get(&frame).copied().unwrap_or_else(no_prompts) == *b
-            }
+            (Made::Track(a), Made::Frame(b)) => a.at(frame) == *b,
             (Made::Frame(_), Made::Track(_)) => false,
         });
         if right {
@@ -148,42 +136,4 @@ impl TrackMarks {
             self.stale.insert(frame);
         }
     }
-}
-
-/// Fingerprint of the prompts of one frame.
-#[must_use]
-pub fn frame_signature(track: &Track, frame: FrameIndex) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    hash_prompts(track.prompts.get(&frame).map_or(&[], Vec::as_slice), &mut hasher);
-    hasher.finish()
-}
-
-fn no_prompts() -> u64 {
-    DefaultHasher::new().finish()
-}
-
-fn hash_prompts(placed: &[PlacedPrompt], hasher: &mut DefaultHasher) {
-    let point = |at: &PointPx, hasher: &mut DefaultHasher| {
-        (at.x.to_bits(), at.y.to_bits()).hash(hasher);
-    };
-    for each in placed {
-        each.id.hash(hasher);
-        match &each.prompt {
-            Prompt::Point { kind, at } => {
-                kind.hash(hasher);
-                point(at, hasher);
-            }
-            Prompt::Box(corners) => {
-                point(&corners.min, hasher);
-                point(&corners.max, hasher);
-            }
-            Prompt::Mask(mask) => fingerprint(mask).hash(hasher),
-        }
-    }
-}
-
-fn fingerprint(mask: &Mask) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    mask.runs().hash(&mut hasher);
-    hasher.finish()
 }

@@ -209,6 +209,9 @@ impl Model {
             clip.finished = finished;
         }
         for (id, track) in &model.annotation.tracks {
+            for (frame, of) in opened.made_from.get(id).into_iter().flatten() {
+                model.marks.was_made(*id, track, *frame, of);
+            }
             model.marks.learn(*id, track);
             let doubts = review::doubts(track, &BTreeMap::new());
             model.tools.review.doubts.insert(*id, doubts);

@@ -4,14 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::looks::{self, Preset};
-use crate::domain::{Cut, FrameIndex, PictureLook, Region};
+use crate::domain::{Cut, FrameIndex, PictureLook, Region, Signature};
 use crate::engine::{SegmenterInfo, Ticket};
 
 use super::graphics::{Tone, Viewport};
 use super::key::Key;
 use super::keymap::KeyMode;
 use super::line::Line;
-use super::marks::Signature;
 use super::tools::{Questions, ReactionTest};
 
 /// Where the network is.

@@ -102,9 +102,14 @@ pub(super) fn parse(text: &str, frames: usize) -> Option<Result<Command, String>
     if !text.starts_with(starts) {
         return None;
     }
-    let (address, what) = match text.split_once(char::is_whitespace) {
-        Some((address, what)) => (address, what.trim()),
-        None => (text, ""),
+    // `%accept` without a space is meant as it reads; a place may be called by any letter.
+    let (address, what) = match (text.split_once(char::is_whitespace), text.strip_prefix('%')) {
+        (Some((address, what)), _) if !address.starts_with('%') || address == "%" => {
+            (address, what.trim())
+        }
+        (_, Some(what)) => ("%", what.trim()),
+        (Some((address, what)), None) => (address, what.trim()),
+        (None, None) => (text, ""),
     };
     Some(range(address, frames).and_then(|range| {
         if what.is_empty() {
@@ -166,6 +171,11 @@ fn over(what: &str) -> Result<Over, String> {
         ["keep-largest"] => Over::Mask(MaskEdit::KeepLargest),
         _ => return Err(format!("`{what}` cannot be done to a range; {OVER} can")),
     })
+}
+
+/// Whether a line is a command for frames that lacks them.
+pub(super) fn is_done_to_frames(text: &str) -> bool {
+    over(text).is_ok()
 }
 
 /// `score<0.5/flag`, after `g/`.

@@ -9,13 +9,12 @@ use std::time::Duration;
 use crate::domain::review::Doubt;
 use crate::domain::{
     Bisection, BoxPx, Edge, FrameIndex, FrameMask, GrayFrame, HOURS, Mask, MaskEdit, PointKind,
-    PointPx, PromptId, Ray, RayMark, TrackId, marks_along,
+    PointPx, PromptId, Ray, RayMark, Signature, TrackId, marks_along,
 };
 
 use crate::engine::{Plan, Structure, Ticket};
 
 use super::key::Key;
-use super::marks::Signature;
 
 /// Everything in hand.
 #[derive(Clone, Debug, Default)]
@@ -254,10 +253,12 @@ pub struct RayPoint {
 pub struct Brush {
     /// Takes away instead of painting.
     pub erase: bool,
-    /// Undo group of the stroke.
+    /// Undo group of the run: strokes one after the other in one direction on one frame.
     pub group: u64,
-    /// The frame it was put down on.
+    /// The frame of the run.
     pub frame: FrameIndex,
+    /// Its direction: signs of x and y.
+    pub way: (i8, i8),
 }
 
 /// What the next letter is for.
@@ -339,6 +340,8 @@ pub struct Review {
     pub first_pass: BTreeMap<(TrackId, FrameIndex), Mask>,
     /// The comparison that was made unasked last: what it left open, it would leave open again.
     pub tried: Option<(TrackId, Plan)>,
+    /// Where the worst frames were looked at last.
+    pub looked: Option<(TrackId, FrameIndex)>,
 }
 
 impl Review {

@@ -39,7 +39,7 @@ const STEPS: [Step; 10] = [
                {cursor-far-down} and {cursor-far-left} go 8 px, the arrows 1 px.",
         mode: KeyMode::Normal,
         done: |model| {
-            (205.0..295.0).contains(&model.cursor.x) && (270.0..400.0).contains(&model.cursor.y)
+            (205.0..295.0).contains(&model.cursor.x) && (240.0..400.0).contains(&model.cursor.y)
         },
     },
     Step {
@@ -111,12 +111,17 @@ pub fn text(at: usize, keymap: &Keymap) -> String {
     text
 }
 
-/// The step to show now: the next one where this one is done.
+/// The step to show now: the next one where this one is done, or one behind it that leads on from it.
 #[must_use]
 pub fn step(at: usize, model: &Model) -> usize {
     let here = at.min(STEPS.len() - 1);
-    if (STEPS[here].done)(model) { (here + 1).min(STEPS.len() - 1) } else { here }
+    let later = (here..STEPS.len().min(here + LOOK_AHEAD)).rev();
+    let done = later.into_iter().find(|&step| (STEPS[step].done)(model));
+    done.map_or(here, |step| (step + 1).min(STEPS.len() - 1))
 }
+
+/// Steps whose being done says that those before them need not be.
+const LOOK_AHEAD: usize = 3;
 
 #[cfg(test)]
 mod tests {

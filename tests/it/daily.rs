@@ -599,3 +599,84 @@ fn another_raters_masks_stay_for_the_same_clip_only() {
     update(&mut m, Msg::Opened(Box::new(opened(3))));
     assert_eq!(m.schema.labels.len(), 1);
 }
+
+#[test]
+fn the_worst_frame_comes_first_wherever_the_look_begins() {
+    let mut m = model(FRAMES);
+    propagated(&mut m);
+    press(&mut m, "1 3 G F 4 G W");
+    assert_eq!(m.frame, 12, "{:?}", m.message);
+    assert!(m.message.text.starts_with("number 1 to look at: flagged"), "{:?}", m.message);
+    press(&mut m, "W");
+    assert!(m.frame != 12 && m.message.text.starts_with("number 2 "), "{:?}", m.message);
+    press(&mut m, "2 0 G W");
+    assert!(
+        m.frame == 12 && m.message.text.starts_with("number 1 "),
+        "from elsewhere: {:?}",
+        m.message
+    );
+}
+
+#[test]
+fn questions_know_the_windows_that_are_set() {
+    let mut m = model(FRAMES);
+    with_a_mask(&mut m);
+    line(&mut m, "windows structure 1 add 1,10");
+    line(&mut m, "rename nerve");
+    line(&mut m, "windows nerve add 1,10");
+    press(&mut m, "2 5 G b w b");
+    let visible = |frame: usize| frame < 10 || (20..30).contains(&frame);
+    for _ in 0..30 {
+        if !matches!(m.mode, Mode::Bisect(_)) {
+            break;
+        }
+        assert!(m.frame > 10, "what is set is not asked about: frame {}", m.frame + 1);
+        let answer = if visible(m.frame) { "y" } else { "n" };
+        press(&mut m, answer);
+    }
+    let windows = [Window { first: 0, last: 9 }, Window { first: 20, last: 29 }];
+    assert_eq!(track(&m).windows, windows, "the gap stays a gap: {:?}", m.message);
+}
+
+#[test]
+fn a_clip_is_not_finished_while_masks_are_missing_or_in_doubt_nor_after_an_undo() {
+    let mut m = model(FRAMES);
+    propagated(&mut m);
+    press(&mut m, "8 G D");
+    press(&mut m, "E");
+    assert!(!m.finished && m.message.text.contains("1 frames without a mask"), "{:?}", m.message);
+    press(&mut m, "E");
+    assert!(m.finished, "{:?}", m.message);
+    press(&mut m, "u");
+    assert!(!m.finished, "something is another way than when it was finished");
+}
+
+#[test]
+fn windows_of_a_condition_are_one_step() {
+    let mut m = model(FRAMES);
+    propagated(&mut m);
+    press(&mut m, "1 0 G s g 2 0 G s g");
+    let area = track(&m).masks[&0].mask.area_px();
+    line(&mut m, &format!("g/area>{area}/window"));
+    assert_eq!(track(&m).windows.len(), 2, "{:?}", m.message);
+    press(&mut m, "u");
+    assert!(track(&m).windows.is_empty(), "one key takes back what one line did");
+}
+
+#[test]
+fn a_letter_right_behind_an_escape_leaves_the_rays_and_counts() {
+    let mut m = model(FRAMES);
+    see(&mut m, 0);
+    press(&mut m, "enter 3 A-.");
+    assert!(m.mode == Mode::Normal && m.frame == 1, "{:?}", m.message);
+}
+
+#[test]
+fn lines_read_as_they_are_meant() {
+    let mut m = model(FRAMES);
+    propagated(&mut m);
+    line(&mut m, "accept");
+    assert!(m.message.text.contains("% accept"), "{:?}", m.message);
+    line(&mut m, "%accept");
+    assert!(track(&m).masks.values().all(|held| held.source == MaskSource::Accepted));
+}

@@ -498,3 +498,58 @@ fn pictures_come_without_a_network_and_exports_land_in_the_project() {
     assert!(matches!(event, Event::ExportFailed { why } if why.contains("choose png, coco")));
     session.close();
 }
+
+#[test]
+fn masks_older_than_their_points_are_so_after_reopening() {
+    use sonomark::domain::{
+        Edit, FrameMask, MaskSource, PlacedPrompt, PointKind, Prompt, PromptId, Step,
+    };
+    use sonomark::tui::marks::Marks;
+    let project = tempfile::tempdir().unwrap();
+    let (mut held, opened, _events) = session(project.path());
+    let step = add_track(opened.session_seed, "nerve");
+    let track = TrackId(step.group);
+    held.journal(&step).unwrap();
+    let (width, height) = (opened.info.width_px, opened.info.height_px);
+    let mask = sonomark::domain::Bitmap::from_fn(width, height, |x, y| x < 9 && y < 9).to_mask();
+    let mut group = step.group;
+    let mut edit = |edit: Edit| {
+        group += 1;
+        held.journal(&Step { group, mark: sonomark::domain::Mark::Do, edits: vec![edit] }).unwrap();
+    };
+    let point = |id: u64, x: f32| {
+        let at = PointPx::new(x, 5.0);
+        PlacedPrompt { id: PromptId(id), prompt: Prompt::Point { kind: PointKind::Boundary, at } }
+    };
+    let put = |frame, source| Edit::SetMask {
+        track,
+        frame,
+        before: None,
+        after: Some(FrameMask { mask: mask.clone(), source, score: 0.9 }),
+    };
+    edit(Edit::AddPrompt { track, frame: 0, at: 0, placed: point(1, 5.0) });
+    edit(put(0, MaskSource::Prompted));
+    edit(put(3, MaskSource::Tracked));
+    let add = Edit::AddPrompt { track, frame: 0, at: 1, placed: point(2, 8.0) };
+    edit(add.clone());
+    edit(put(5, MaskSource::Tracked));
+    held.close();
+    let stale = |opened: &sonomark::engine::Opened| {
+        let mut marks = Marks::default();
+        let held = &opened.annotation.tracks[&track];
+        for (frame, of) in opened.made_from.get(&track).into_iter().flatten() {
+            marks.was_made(track, held, *frame, of);
+        }
+        marks.learn(track, held);
+        marks.stale(track).unwrap().iter().copied().collect::<Vec<_>>()
+    };
+    let (mut again, opened, _events) = session(project.path());
+    assert_eq!(stale(&opened), [0, 3], "5 was computed from both points");
+    // Without the second point the first two are right again, and the third is not.
+    let undone = Step { group: 99, mark: sonomark::domain::Mark::Do, edits: vec![add.inverse()] };
+    again.journal(&undone).unwrap();
+    again.close();
+    let (last, opened, _events) = session(project.path());
+    assert_eq!(stale(&opened), [5]);
+    last.close();
+}

@@ -431,8 +431,6 @@ fn a_region_found_in_the_pixels_is_asked_for_once_and_kept_with_the_clip() {
 
     let mut terminal = start(&home, &at("m.dcm"));
     has(&terminal, "fan? v y black outside, v n show");
-    // Its message would take the place of the one that is waited for.
-    has(&terminal, "network ready");
     let export = format!(":export dicom {}\r", at("screen.dcm"));
     terminal.key(export.as_bytes());
     has(&terminal, "not exported");

@@ -109,7 +109,7 @@ fn one_key_finishes_a_clip_and_opens_the_next_that_is_not() {
     assert!(!effects.iter().any(|e| matches!(e, Effect::OpenClip(..))), "something is open");
     has(
         &screen(&m),
-        &["not finished (again finishes all the same): 40 frames in windows without a mask, side"],
+        &["not finished (again finishes all the same): 40 frames without a mask, side"],
     );
     assert!(m.message.text.ends_with("without a mask, side of vessel not set"), "{:?}", m.message);
     let effects = press(&mut m, "E");
@@ -215,8 +215,8 @@ fn coco_cvat_and_csv_carry_attributes() {
 
     let csv = exported(ExportFormat::Csv, "a.csv", folder.path());
     let rows: Vec<&str> = csv.lines().collect();
-    assert!(rows[0].ends_with("journal_position,\"quality\",\"side\""), "{}", rows[0]);
-    assert!(rows[1].ends_with(",,\"left\""), "{}", rows[1]);
+    assert!(rows[0].ends_with("journal_position,screen_frame,\"quality\",\"side\""), "{}", rows[0]);
+    assert!(rows[1].ends_with(",1,,\"left\""), "{}", rows[1]);
     assert!(rows[2].ends_with(",\"<poor> & \"\"odd\"\"\",\"left\""), "{}", rows[2]);
 }
 

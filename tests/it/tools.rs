@@ -324,6 +324,15 @@ fn the_brush_paints_the_cursors_path_and_is_one_undo() {
     assert!(track(&m).masks[&0].mask.area_px() < before as u64);
     press(&mut m, "u u");
     assert_eq!(m.annotation, Annotation::default());
+    // What was painted in another direction, or on another frame, is another run.
+    press(&mut m, "s b 9 l 9 j . 9 l esc");
+    assert_eq!(track(&m).masks.len(), 2);
+    press(&mut m, "u");
+    assert_eq!(track(&m).masks.keys().copied().collect::<Vec<_>>(), [0]);
+    press(&mut m, "u");
+    assert!(track(&m).masks[&0].mask.area_px() > 0, "the first run stays");
+    press(&mut m, "u");
+    assert_eq!(m.annotation, Annotation::default());
     press(&mut m, "3 )");
     assert_eq!(m.tools.brush_px, 7.0);
 }

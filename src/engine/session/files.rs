@@ -96,7 +96,11 @@ impl<M: From<Event> + Send + 'static> Session<M> {
         let (clip, path, outbox) = (Arc::clone(&self.clip), path.to_owned(), outbox(&self.events));
         self.aside(move || {
             let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-            outbox(match structures_of(&clip, &path) {
+            let read = match path.exists() {
+                true => structures_of(&clip, &path),
+                false => Err(format!("{} is not there", shown(&path.to_string_lossy()))),
+            };
+            outbox(match read {
                 Ok(structures) => Event::Overlay { name, structures },
                 Err(why) => Event::OverlayFailed { why },
             });
@@ -228,7 +232,9 @@ pub fn export_name(info: &ClipInfo, format: ExportFormat) -> String {
 /// A sentence, when a file cannot be written or reads back differently.
 pub fn export_clip(job: &Job, format: ExportFormat, path: &Path) -> Result<String, String> {
     let report = export::export(job, format, path).map_err(|e| e.to_string())?;
-    let mut what = format!("{} masks in {} files", report.masks, report.files.len());
+    let some = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    let mut what =
+        format!("{} in {}", some(report.masks, "mask"), some(report.files.len(), "file"));
     if let Some(position) = job.position {
         what.push_str(&format!(", up to journal position {position}"));
     }

@@ -3,10 +3,11 @@
 mod output;
 mod turn;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::config::person::Person;
 use crate::config::{Settings, looks};
@@ -18,7 +19,7 @@ use super::terminal::{HELD_BACK, InTmux, Screen, TerminalError, probe, spawn_inp
 use super::update::{begin, fit_look, recall};
 use super::vision;
 use output::{Environment, Output, bindings};
-use turn::Loop;
+use turn::{Loop, not_exported};
 
 pub use output::keymap_of;
 pub use turn::hand_over;
@@ -123,8 +124,19 @@ pub fn run(start: Start<'_>) -> Result<Ended, TuiError> {
     if let Some(session) = looping.session.take() {
         session.close();
     }
+    drop(looping.screen.take());
+    while let Ok(message) = looping.messages.recv_timeout(LAST_WORDS) {
+        if let Msg::OfClip(_, inner) = &message
+            && let Some(why) = not_exported(inner)
+        {
+            let _ = writeln!(std::io::stderr(), "sonomark: {why}");
+        }
+    }
     Ok(ended)
 }
+
+/// How long a closed session's last words take to come, at most.
+const LAST_WORDS: Duration = Duration::from_millis(50);
 
 /// Gives a model what the settings say of labels, attributes and looks.
 pub fn furnish(model: &mut Model, settings: &Settings) {

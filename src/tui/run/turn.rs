@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::config::OnHangup;
 use crate::config::person::{Learned, Person};
-use crate::domain::{Annotation, Cut};
+use crate::domain::{Annotation, Cut, shown};
 use crate::engine::{Event, Session};
 use crate::tui::model::{Effect, Model, Msg};
 use crate::tui::terminal::{Screen, TerminalError};
@@ -71,7 +71,11 @@ impl Loop<'_> {
     fn take(&mut self, message: Msg) {
         let message = match message {
             Msg::OfClip(epoch, inner) if epoch == self.epoch => *inner,
-            Msg::OfClip(..) => return,
+            // Of a clip that was left: what it says of its frames is nothing here.
+            Msg::OfClip(_, inner) => match not_exported(&inner) {
+                Some(why) => Msg::Notice(why),
+                None => return,
+            },
             other => other,
         };
         let hung_up = matches!(message, Msg::HungUp);
@@ -193,6 +197,11 @@ impl Loop<'_> {
     /// The old clip is closed only when the new one is open.
     fn open_clip(&mut self, at: usize, cut: Cut) {
         let Some(path) = self.model.queue.get(at).map(|clip| clip.path.clone()) else { return };
+        // Opening takes a moment, in which nothing else is drawn.
+        let name = self.model.queue.get(at).map(|clip| shown(&clip.name)).unwrap_or_default();
+        self.model.say(format!("opening {name}"));
+        self.dirty = true;
+        self.draw();
         let next = self.epoch + 1;
         let message = match (self.open)(&path, cut, tagged(next, &self.inbox)) {
             Ok((session, opened)) => {
@@ -208,6 +217,12 @@ impl Loop<'_> {
         self.carry_out(effects);
         self.dirty = true;
     }
+}
+
+/// What a person has to hear, wherever they went since.
+pub(super) fn not_exported(message: &Msg) -> Option<String> {
+    let Msg::Engine(Event::ExportFailed { why, .. }) = message else { return None };
+    Some(format!("the export of the clip before was not written: {why}"))
 }
 
 /// Has the session do what is its part of an effect; what it leaves is the loop's. Returns what to

@@ -1,6 +1,8 @@
 //! Actions and commands to what does them: one table, no work of its own.
 
-use crate::domain::{PointKind, TrackInfo};
+use std::path::PathBuf;
+
+use crate::domain::{PointKind, TrackInfo, shown};
 use crate::engine::Span;
 use crate::tui::action::{Action, Group};
 use crate::tui::command::{Command, LinkAsked};
@@ -111,8 +113,9 @@ fn structure(model: &mut Model, fx: &mut Vec<Effect>, action: Action, n: u32) {
         Action::PreviousTrack => tracks::next(model, -(n as isize)),
         Action::RenameTrack => {
             let Some((_, track)) = model.current() else { return tracks::say_none(model) };
-            let line = format!("rename {}", track.info.label);
-            keys::open_line(model, &line);
+            let told = format!("a new name for {}", shown(&track.info.label));
+            keys::open_line(model, "rename ");
+            model.say(told);
         }
         Action::RecolourTrack => tracks::set_info(model, fx, |info| TrackInfo {
             colour: info.colour.wrapping_add(n as u8) % tracks::COLOURS,
@@ -122,6 +125,14 @@ fn structure(model: &mut Model, fx: &mut Vec<Effect>, action: Action, n: u32) {
         Action::DeleteTrack => tracks::delete(model, fx),
         Action::ChooseLabel | Action::SetLabel | Action::SetAttribute => labels::act(model, action),
         _ => {}
+    }
+}
+
+/// A path as a shell would take it: `~/` is the person's own folder.
+pub(super) fn at_home(path: String) -> PathBuf {
+    match (path.strip_prefix("~/"), std::env::var_os("HOME")) {
+        (Some(rest), Some(home)) => PathBuf::from(home).join(rest),
+        _ => path.into(),
     }
 }
 
@@ -138,7 +149,10 @@ fn caliper(model: &mut Model) {
             model.say(sentence);
             Some((from, Some(at)))
         }
-        Some((_, Some(_))) => None,
+        Some((_, Some(_))) => {
+            model.say("no distance any more");
+            None
+        }
     };
 }
 
@@ -281,13 +295,13 @@ pub(super) fn command(model: &mut Model, fx: &mut Vec<Effect>, command: Command)
         Command::Look(name) => look::by_name(model, name.as_deref()),
         Command::Export(format, path) => {
             model.say(format!("exporting {format}"));
-            fx.push(Effect::Export { format, path: path.map(Into::into) });
+            fx.push(Effect::Export { format, path: path.map(at_home) });
         }
         Command::Picture(figure, path) => {
             let frame = figure.then_some(model.frame);
             let colours = model.schema.colours;
             model.say(if figure { "drawing the figure" } else { "drawing the report" });
-            fx.push(Effect::Picture { frame, path: path.map(Into::into), colours });
+            fx.push(Effect::Picture { frame, path: path.map(at_home), colours });
         }
         Command::Overlay(path) => overlay::open(model, fx, path),
         Command::Point(_, at) | Command::Cursor(at) if !model.holds(at) => {
@@ -334,6 +348,9 @@ fn cancel(model: &mut Model, fx: &mut Vec<Effect>) {
     }
     if model.tools.cut.take().is_some() {
         return model.say("no cut");
+    }
+    if model.tools.caliper.take().is_some() {
+        return model.say("no distance any more");
     }
     if model.tools.brush.take().is_some() {
         return model.say("brush up");

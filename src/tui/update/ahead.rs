@@ -6,9 +6,9 @@
 //! are compared, for the review. Any change of what it was planned from throws it away. The network
 //! yields to a point after the frame in hand, so this begins only where a frame is quick.
 
+use crate::domain::Signature;
 use crate::domain::{Edit, FrameIndex, FrameMask, MaskSource, TrackId};
 use crate::engine::{Decided, Plan, PlanError, Span, Ticket};
-use crate::tui::marks::Signature;
 use crate::tui::model::{Effect, Model, Network, Running};
 use crate::tui::tools::Ahead;
 

@@ -54,6 +54,7 @@ pub(super) fn travel(model: &mut Model, fx: &mut Vec<Effect>, back: bool) -> boo
         return false;
     }
     ahead::outdated(model, fx, &step.edits);
+    model.unfinish();
     model.history.note(&step);
     model.chosen = None;
     model.nudging = None;
@@ -190,7 +191,8 @@ fn follow(model: &mut Model, fx: &mut Vec<Effect>, edits: &[Edit]) {
 /// What a step is about, for people: "boundary point on frame 12 and its mask". `back` says that
 /// the edits are inverses.
 fn describe(edits: &[Edit], back: bool) -> Option<String> {
-    let masks = edits.iter().filter(|edit| matches!(edit, Edit::SetMask { .. })).count();
+    let masked: BTreeSet<FrameIndex> = edits.iter().filter_map(mask_frame).collect();
+    let masks = masked.len();
     let flags = edits.iter().filter(|edit| matches!(edit, Edit::SetFlag { .. })).count();
     let only_flags = flags == edits.len();
     let mut others = edits.iter().filter(|edit| match edit {
@@ -199,16 +201,26 @@ fn describe(edits: &[Edit], back: bool) -> Option<String> {
         Edit::SetFlag { .. } => only_flags,
         _ => true,
     });
+    let placed = |edit: &&Edit| match edit {
+        Edit::AddPrompt { placed, .. } | Edit::RemovePrompt { placed, .. } => {
+            !matches!(placed.prompt, Prompt::Mask(_))
+        }
+        _ => false,
+    };
+    let points = edits.iter().filter(placed).count();
+    // What a point became by nudges and letters is part of placing it.
+    let begun = edits.iter().find(placed);
     // What the person meant was done last, and so is taken back first.
     let main = if back { others.next() } else { others.next_back() };
+    let main = match (main, begun) {
+        (Some(Edit::MovePrompt { .. }), Some(begun)) => Some(begun),
+        (main, _) => main,
+    };
     let on = |frame: &FrameIndex| format!("on frame {}", frame + 1);
     let what = match main {
         None if masks == 0 => return None,
         None => {
-            let frame = edits.iter().find_map(|edit| match edit {
-                Edit::SetMask { frame, .. } => Some(frame),
-                _ => None,
-            })?;
+            let frame = masked.first()?;
             return Some(if masks == 1 {
                 format!("mask {}", on(frame))
             } else {
@@ -222,8 +234,19 @@ fn describe(edits: &[Edit], back: bool) -> Option<String> {
             format!("{} {}", if back { "starting" } else { "deleting" }, shown(&content.info.label))
         }
         Some(Edit::SetTrackInfo { .. }) => "name or colour".to_owned(),
+        Some(Edit::AddPrompt { frame, .. } | Edit::RemovePrompt { frame, .. }) if points > 1 => {
+            format!("{points} points {}", on(frame))
+        }
         Some(Edit::AddPrompt { frame, placed, .. } | Edit::RemovePrompt { frame, placed, .. }) => {
-            format!("{} {}", prompt_name(&placed.prompt), on(frame))
+            let name = prompt_name(&placed.prompt);
+            // It is the mask of the frame, too.
+            if matches!(placed.prompt, Prompt::Mask(_)) && masks <= 1 {
+                return Some(format!("{name} {}", on(frame)));
+            }
+            format!("{name} {}", on(frame))
+        }
+        Some(Edit::MovePrompt { frame, after: Prompt::Mask(_), .. }) if masks <= 1 => {
+            return Some(format!("drawn mask {}", on(frame)));
         }
         Some(Edit::MovePrompt { frame, after, .. }) => {
             format!("move of a {} {}", prompt_name(after), on(frame))
@@ -245,6 +268,14 @@ fn describe(edits: &[Edit], back: bool) -> Option<String> {
     })
 }
 
+/// The frame of a changed mask.
+fn mask_frame(edit: &Edit) -> Option<FrameIndex> {
+    match edit {
+        Edit::SetMask { frame, .. } => Some(*frame),
+        _ => None,
+    }
+}
+
 /// What a prompt is called.
 pub(super) fn prompt_name(prompt: &Prompt) -> &'static str {
     match prompt {
@@ -252,6 +283,6 @@ pub(super) fn prompt_name(prompt: &Prompt) -> &'static str {
         Prompt::Point { kind: PointKind::Inside, .. } => "inside point",
         Prompt::Point { kind: PointKind::Outside, .. } => "outside point",
         Prompt::Box(_) => "box",
-        Prompt::Mask(_) => "mask prompt",
+        Prompt::Mask(_) => "drawn mask",
     }
 }

@@ -62,6 +62,16 @@ pub(super) fn press(model: &mut Model, fx: &mut Vec<Effect>, key: Key) {
                 (Mode::Help(page), _) if page.typing => {}
                 (Mode::Command(line), Some(c)) if keys.len() == 1 => line.insert(c),
                 (Mode::Command(_), _) => {}
+                // Terminals and tmux join an escape and the key that follows soon. Where an escape stops what runs, and
+                // the key may delete, nothing is done.
+                (Mode::Rays | Mode::Bisect(_), _) if key.alt && keys.len() == 1 => {
+                    press(
+                        model,
+                        fx,
+                        Key { code: Code::Named("esc"), ctrl: false, alt: false, shift: false },
+                    );
+                    press(model, fx, Key { alt: false, ..key });
+                }
                 _ => {
                     let all = model.key(Action::Help);
                     model
@@ -109,7 +119,19 @@ pub(super) fn open_line(model: &mut Model, text: &str) {
 pub(super) fn dialog(model: &mut Model, fx: &mut Vec<Effect>, action: Action) {
     let page = model.areas().map_or(10, |areas| areas.listing_rows());
     match (&mut model.mode, action) {
-        (Mode::Rays, Action::Close) => rays::leave(model),
+        (Mode::Rays, Action::Close) => {
+            rays::leave(model);
+            // The sentence at hand may promise what only rays do.
+            model.say("out of the rays");
+        }
+        (Mode::Bisect(_), Action::Close) => {
+            model.go_home();
+            model.say("no more questions; the windows are as before");
+        }
+        (Mode::Reaction(_), Action::Close) => {
+            model.go_home();
+            model.say("not measured");
+        }
         (Mode::Normal, Action::Close) => {}
         // Once for the search, once for the page.
         (Mode::Help(held), Action::Close) if held.typing || !held.find.is_empty() => {

@@ -192,7 +192,7 @@ fn take_brush(model: &mut Model, fx: &mut Vec<Effect>, erase: bool) {
         return model.say("brush up");
     }
     let (group, frame) = (model.fresh(), model.frame);
-    model.tools.brush = Some(Brush { erase, group, frame });
+    model.tools.brush = Some(Brush { erase, group, frame, way: (0, 0) });
     if model.tools.brush_px < *BRUSH_RANGE.start() {
         model.tools.brush_px = BRUSH_PX;
     }
@@ -216,12 +216,15 @@ fn resize(model: &mut Model, by: f32) {
 
 /// Paints from `from` to the cursor while the brush is down.
 pub(super) fn stroke(model: &mut Model, fx: &mut Vec<Effect>, from: PointPx) {
-    let Some(brush) = model.tools.brush else { return };
-    if brush.frame != model.frame {
-        model.tools.brush = None;
-        return model.say("brush up: another frame");
-    }
-    let (frame, group, to, radius) = (model.frame, brush.group, model.cursor, model.tools.brush_px);
+    let Some(mut brush) = model.tools.brush else { return };
+    let (frame, to, radius) = (model.frame, model.cursor, model.tools.brush_px);
+    let sign = |v: f32| if v == 0.0 { 0 } else { v.signum() as i8 };
+    let way = (sign(to.x - from.x), sign(to.y - from.y));
+    // Taking back takes a run back, not all that was painted since the brush went down.
+    let goes_on = brush.frame == frame && (brush.way == (0, 0) || brush.way == way);
+    let group = if goes_on { brush.group } else { model.fresh() };
+    brush = Brush { group, frame, way, ..brush };
+    model.tools.brush = Some(brush);
     if model.current().is_none() {
         let mut todo = Vec::new();
         let id = tracks::current_or_new(model, &mut todo);

@@ -106,8 +106,9 @@ pub fn begin(model: &Model) -> Vec<Effect> {
 fn engine(model: &mut Model, fx: &mut Vec<Effect>, event: Event) {
     match event {
         Event::Ready(info) => {
-            // The status line tells which and on what; a reason is worth a sentence.
+            // The status line tells which and on what; a reason is worth a sentence, and what stands there more.
             match info.device.contains(':') {
+                _ if !model.message.text.is_empty() => {}
                 true => model.say(format!("network ready on {}", shown(&info.device))),
                 false => model.say("network ready"),
             }
@@ -156,7 +157,7 @@ fn engine(model: &mut Model, fx: &mut Vec<Effect>, event: Event) {
         Event::Exporting { done, total } => model.jobs.export = Some((done, total)),
         Event::Exported { path, what } => {
             model.jobs.export = None;
-            model.say(format!("exported {what} to {}", shown(&path.display().to_string())));
+            model.say(format!("exported to {}: {what}", shown(&path.display().to_string())));
         }
         Event::ExportFailed { why, .. } => {
             model.jobs.export = None;
@@ -232,6 +233,7 @@ fn reopen(model: &mut Model, fx: &mut Vec<Effect>, opened: crate::engine::Opened
     let mut next = Model::new(opened, queue, at, model.keymap.clone(), model.grid);
     if at == model.at {
         queue::keep_place(&mut next, model);
+        queue::tell_kept(&mut next, model);
     }
     let (own, viewport) = (next.picture.look, next.picture.viewport);
     next.picture = super::model::Picture { viewport, look: own, range: None, ..model.picture };

@@ -6,10 +6,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::domain::{Edit, FrameIndex, FrameMask, MaskSource, Track, TrackId, Window};
+use crate::domain::{
+    Edit, FrameIndex, FrameMask, MaskSource, Signature, Track, TrackId, Window, frame_signature,
+};
 use crate::engine::{Decided, Plan, PlanError, Span, Ticket, plan, plan_both_passes, plan_where};
 use crate::tui::action::Action;
-use crate::tui::marks::{self, Signature};
 use crate::tui::model::{Asked, Effect, Model, Network, Running};
 
 use super::{ahead, edits, review};
@@ -35,7 +36,7 @@ pub(super) fn ask(
         model.warn(sentence);
         return;
     }
-    let signature = marks::frame_signature(held, frame);
+    let signature = frame_signature(held, frame);
     drop_question(model, track, frame);
     model.jobs.generation += 1;
     let ticket = Ticket { track, generation: model.jobs.generation };
@@ -143,6 +144,14 @@ pub(super) fn propagate(model: &mut Model, fx: &mut Vec<Effect>, span: Span) {
     let Some((id, track)) = model.current() else { return say_no_structure(model) };
     let planned = planned(model, id, track, span);
     if planned == Err(PlanError::Nothing) && plan(track, model.clip.frames, 0, Span::Both).is_ok() {
+        let bare = |frame: &&FrameIndex| track.visible(**frame) && !track.masks.contains_key(frame);
+        if let Some(frame) = track.prompts.keys().find(bare) {
+            let refresh = model.key(Action::Refresh);
+            return model.say(format!(
+                "every other mask is as new as its points; frame {} has points and no mask: {refresh} there",
+                frame + 1
+            ));
+        }
         return model.say(format!(
             "every mask is as new as its points; {} computes all of them anew",
             model.key(Action::PropagateAnew)

@@ -6,12 +6,12 @@ use crate::tui::action::Action;
 use crate::tui::model::{Effect, Model};
 use crate::tui::tools::Other;
 
-use super::{masks, tracks};
+use super::{act, masks, tracks};
 
 /// Asks for it, or takes it away.
 pub(super) fn open(model: &mut Model, fx: &mut Vec<Effect>, path: Option<String>) {
     match path {
-        Some(path) => fx.push(Effect::Overlay(path.into())),
+        Some(path) => fx.push(Effect::Overlay(act::at_home(path))),
         None if model.tools.other.take().is_some() => model.say("overlay taken away"),
         None => model.say("`:overlay PATH` lays a project or a file of masks over the clip"),
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::person::Learned;
-use crate::domain::{Bisection, FrameIndex, Track, shown};
+use crate::domain::{Bisection, FrameIndex, Track, Window, shown};
 use crate::tui::action::Action;
 use crate::tui::key::Key;
 use crate::tui::keymap::{Found, KeyMode};
@@ -26,9 +26,23 @@ const SURPLUS: Duration = Duration::from_secs(1);
 pub(super) fn begin(model: &mut Model, fx: &mut Vec<Effect>) {
     model.cine.playing = false;
     let seen = model.current().is_some_and(|(_, track)| seen(track, model.frame));
-    let search = seen.then(|| Bisection::new(model.frame, model.clip.frames));
+    let search = seen.then(|| search(model));
     model.mode = Mode::Bisect(Questions { search, before: Vec::new() });
     ask(model, fx);
+}
+
+/// The search for the window that holds the frame at hand, on which the structure is visible. Windows that are set
+/// elsewhere have a gap before and behind them.
+fn search(model: &Model) -> Bisection {
+    let frame = model.frame;
+    let windows = model.current().map_or(&[][..], |(_, track)| &track.windows);
+    let before = windows.iter().filter(|w| w.last < frame).map(|w| w.last + 2).max();
+    let behind =
+        windows.iter().filter(|w| w.first > frame).map(|w| w.first.saturating_sub(2)).min();
+    let last = model.clip.frames.saturating_sub(1);
+    let room =
+        Window { first: before.unwrap_or(0).min(frame), last: behind.unwrap_or(last).max(frame) };
+    Bisection::within(frame, room)
 }
 
 /// A window, a point or a mask says that the structure is visible.
@@ -47,7 +61,7 @@ pub(super) fn act(model: &mut Model, fx: &mut Vec<Effect>, action: Action) {
     if action == Action::MeasureReaction {
         return measure(model);
     }
-    let (frame, frames) = (model.frame, model.clip.frames);
+    let (frame, found) = (model.frame, search(model));
     let Mode::Bisect(questions) = &mut model.mode else {
         return model.say(format!(
             "no question is open; {} asks for the window that holds this frame",
@@ -65,7 +79,7 @@ pub(super) fn act(model: &mut Model, fx: &mut Vec<Effect>, action: Action) {
             match &mut questions.search {
                 Some(search) => search.answer(frame, action == Action::Visible),
                 None if action == Action::Visible => {
-                    questions.search = Some(Bisection::new(frame, frames));
+                    questions.search = Some(found);
                 }
                 None => {}
             }

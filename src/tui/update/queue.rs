@@ -1,8 +1,11 @@
 //! The queue of clips: the next, the one before, the next that is not finished.
 
-use crate::domain::{Cut, PointPx, Track, shown};
+use crate::domain::review::FLAGGED;
+use crate::domain::{Cut, FrameMask, MaskSource, PointPx, Track, shown};
 use crate::tui::action::Action;
 use crate::tui::model::{Effect, Leaving, Model, Saved};
+
+use super::review;
 
 /// Opens the clip so many places further on, or the last there is that way.
 pub(super) fn step(model: &mut Model, fx: &mut Vec<Effect>, by: isize) {
@@ -101,6 +104,23 @@ pub(super) fn keep_place(model: &mut Model, from: &Model) {
     }
 }
 
+/// Masks of every cut are kept apart: what was drawn along another axis is not gone.
+pub(super) fn tell_kept(model: &mut Model, from: &Model) {
+    let count = from.annotation.tracks.len();
+    if count > 0
+        && model.annotation.tracks.is_empty()
+        && model.clip.content_hash != from.clip.content_hash
+    {
+        let them = if count == 1 {
+            "1 structure is".to_owned()
+        } else {
+            format!("{count} structures are")
+        };
+        model
+            .say(format!("{them} kept with the part of the volume before; here there is none yet"));
+    }
+}
+
 /// Calls the clip finished and opens the next one that is not. What is still open is told first;
 /// again finishes all the same.
 pub(super) fn finish(model: &mut Model, fx: &mut Vec<Effect>) {
@@ -137,12 +157,22 @@ fn say_all_finished(model: &mut Model) {
 
 /// What of the clip a person has not decided.
 fn still_open(model: &Model) -> Option<String> {
-    let (mut bare, mut stale, mut flagged) = (0, 0, 0);
+    let (mut bare, mut stale, mut flagged, mut doubtful) = (0, 0, 0, 0);
     for (id, track) in &model.annotation.tracks {
-        let windows = track.windows.iter().flat_map(|w| w.first..=w.last);
-        bare += windows.filter(|frame| !track.masks.contains_key(frame)).count();
-        for frame in track.masks.keys().filter(|&&frame| track.visible(frame)) {
-            stale += usize::from(model.marks.is_stale(*id, *frame));
+        let tracked = |held: &FrameMask| held.source == MaskSource::Tracked;
+        // Without windows a mask is missing only where masks were carried through the clip.
+        let carried = track.masks.values().any(tracked);
+        let windows = match track.windows.is_empty() && !carried {
+            true => Vec::new(),
+            false => track.windows_or_all(model.clip.frames),
+        };
+        let frames = windows.iter().flat_map(|w| w.first..=w.last);
+        bare += frames.filter(|frame| !track.masks.contains_key(frame)).count();
+        for (&frame, held) in track.masks.iter().filter(|(frame, _)| track.visible(**frame)) {
+            let old = model.marks.is_stale(*id, frame);
+            let doubted = tracked(held) && !track.flags.contains(&frame);
+            stale += usize::from(old);
+            doubtful += usize::from(!old && doubted && review::doubt(model, *id, frame) >= FLAGGED);
         }
         flagged += track.flags.len();
     }
@@ -154,12 +184,13 @@ fn still_open(model: &Model) -> Option<String> {
     let unsaid = unsaid(model);
     let parts = [
         (model.annotation.tracks.is_empty(), "no structure".to_owned()),
-        (bare > 0, format!("{bare} frames in windows without a mask")),
+        (bare > 0, format!("{bare} frames without a mask")),
         (
             stale > 0,
             format!("{stale} masks older than their points ({})", model.key(Action::NextStale)),
         ),
         (flagged > 0, format!("{flagged} frames{of} flagged ({})", model.key(Action::WorstFrame))),
+        (doubtful > 0, format!("{doubtful} frames in doubt ({})", model.key(Action::WorstFrame))),
         (unsaid.is_some(), unsaid.unwrap_or_default()),
     ];
     let told: Vec<String> = parts.into_iter().filter(|(is, _)| *is).map(|(_, what)| what).collect();

@@ -1,7 +1,8 @@
 //! Command lines over many frames.
 
 use crate::domain::{
-    FrameIndex, MaskSource, TrackId, Window, edited, remove_from_windows, review::FLAGGED, shown,
+    FrameIndex, MaskSource, TrackId, Window, edited, insert_window, remove_from_windows,
+    review::FLAGGED, shown,
 };
 use crate::tui::action::Action;
 use crate::tui::command;
@@ -78,9 +79,9 @@ pub(super) fn matching(model: &mut Model, fx: &mut Vec<Effect>, condition: Condi
             model.warn("that needs a range, for example `120,340 propagate both`");
         }
         Over::Window => {
-            for run in runs(&frames) {
-                windows::add(model, fx, run.first, run.last);
-            }
+            windows::change(model, fx, |held| {
+                runs(&frames).into_iter().fold(held.to_vec(), |all, run| insert_window(&all, run))
+            });
         }
         _ => {
             if what == Over::Flag {

@@ -135,14 +135,20 @@ fn queue(model: &Model, id: TrackId) -> Vec<FrameIndex> {
 fn worst(model: &mut Model, fx: &mut Vec<Effect>) {
     let Some((id, _)) = model.current() else { return tracks::say_none(model) };
     let queue = queue(model, id);
-    let next = queue.iter().position(|&f| f == model.frame).map_or(0, |at| at + 1);
-    let Some(&frame) = queue.get(next).or_else(|| queue.first()) else {
+    // Only who is still where the last press went wants the next one.
+    let stayed = model.tools.review.looked == Some((id, model.frame));
+    let here = queue.iter().position(|&f| f == model.frame).filter(|_| stayed);
+    let next = here.map_or(0, |at| at + 1);
+    let again = next > 0 && next == queue.len();
+    let next = if again { 0 } else { next };
+    let Some(&frame) = queue.get(next) else {
         return model.say(format!(
             "no propagated mask and no flag to look at; {} propagates",
             model.key(Action::PropagateBoth)
         ));
     };
     motion::go_to(model, fx, frame);
+    model.tools.review.looked = Some((id, frame));
     let value = doubt(model, id, frame);
     let reason = if flagged(model, id, frame) {
         "flagged"
@@ -150,13 +156,14 @@ fn worst(model: &mut Model, fx: &mut Vec<Effect>) {
         let doubts = model.tools.review.doubts.get(&id).and_then(|all| all.get(&frame));
         doubts.map_or("nothing", |doubt| doubt.reason())
     };
-    let place = next.min(queue.len() - 1) + 1;
+    let place = next + 1;
+    let from_worst = if again { ", from the worst again" } else { "" };
     model.say(if value >= FLAGGED {
-        format!("number {place} to look at: {reason}")
+        format!("number {place} to look at{from_worst}: {reason}")
     } else {
         let accept = model.key(Action::AcceptQuiet);
         format!(
-            "number {place} to look at; nothing speaks against it ({accept} accepts the quiet span)"
+            "number {place} to look at{from_worst}; nothing speaks against it ({accept} accepts the quiet span)"
         )
     });
 }

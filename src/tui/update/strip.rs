@@ -103,7 +103,10 @@ fn slide(model: &mut Model, by_px: f32) {
     let told = match end {
         true => "this is the end of the line".to_owned(),
         false => {
-            format!("{} down the line of {}", model.distance(from, at), model.distance(from, to))
+            let (down, whole) = (model.distance(from, at), model.distance(from, to));
+            // Why there are no mm is said once.
+            let down = down.split(" (").next().unwrap_or_default();
+            format!("{down} down the line of {whole}")
         }
     };
     model.say(told);

@@ -257,13 +257,18 @@ fn structure<'a>(
 
 fn this_frame<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<'a>> {
     let theme = look.theme;
-    let Some((id, track)) = model.current() else { return Vec::new() };
     let mut lines = vec![Line::styled("This frame", theme.strong(theme.title))];
+    let distance = distance(model).map(|words| Line::styled(words, theme.style(theme.text)));
+    let Some((id, track)) = model.current() else {
+        return distance.map_or(Vec::new(), |distance| [lines, vec![distance]].concat());
+    };
     let mask = match track.masks.get(&model.frame) {
         _ if !track.visible(model.frame) => "outside the windows".to_owned(),
         None => "no mask".to_owned(),
         Some(mask) => {
             let from = match mask.source {
+                // No network judged it.
+                MaskSource::Tracked if mask.score == 0.0 => "filled in between",
                 MaskSource::Tracked => "propagated",
                 MaskSource::Prompted => "from points",
                 MaskSource::Accepted => "accepted",
@@ -275,7 +280,10 @@ fn this_frame<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<'a>> 
     let style = theme.style(theme.text);
     lines.extend(wrapped(&mask, width).into_iter().map(|part| Line::styled(part, style)));
     if let Some(mask) = track.masks.get(&model.frame).filter(|_| track.visible(model.frame)) {
-        lines.push(Line::styled(format!("score {:.2}", mask.score), style));
+        // Of masks that no network judged, or that a person decided, the score says nothing.
+        if mask.score > 0.0 && mask.source != MaskSource::Accepted {
+            lines.push(Line::styled(format!("score {:.2}", mask.score), style));
+        }
         lines.extend(
             doubt(model, id)
                 .map(|words| Line::styled(cut(&words, width, look), theme.strong(theme.alarm))),
@@ -284,6 +292,7 @@ fn this_frame<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<'a>> 
             lines.push(Line::styled(cut(&words, width, look), style));
         }
     }
+    lines.extend(distance);
     lines.extend(compared(model, track).map(|words| Line::styled(cut(&words, width, look), style)));
     let placed = track.prompts.get(&model.frame).map_or(&[][..], Vec::as_slice);
     let count = |wanted: PointKind| {
@@ -339,8 +348,15 @@ fn doubt(model: &Model, id: TrackId) -> Option<String> {
     (doubt.worst() >= FLAGGED).then(|| doubt.reason().to_owned())
 }
 
-/// Area, diameters and perimeter, in mm where the clip tells its spacing; the distance between
-/// the calipers.
+/// The distance between the calipers, or from the first one to the cursor.
+fn distance(model: &Model) -> Option<String> {
+    let (from, to) = model.tools.caliper?;
+    let told = model.distance(from, to.unwrap_or(model.cursor));
+    // Why there are no mm was said when it was measured.
+    Some(format!("distance {}", told.split(" (").next().unwrap_or_default()))
+}
+
+/// Area, diameters and perimeter, in mm where the clip tells its spacing.
 fn sizes(model: &Model, mask: &FrameMask) -> Vec<String> {
     let bitmap = mask.mask.to_bitmap();
     let scale = model.clip.scale_of(&bitmap);
@@ -358,11 +374,6 @@ fn sizes(model: &Model, mask: &FrameMask) -> Vec<String> {
         && why != NoMm::Untold
     {
         words.push(format!("no mm: {why}"));
-    }
-    if let Some((from, to)) = model.tools.caliper {
-        let told = model.distance(from, to.unwrap_or(model.cursor));
-        // Why there are no mm was said when it was measured.
-        words.push(format!("distance {}", told.split(" (").next().unwrap_or_default()));
     }
     words
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::StudyError;
-use super::simulate::{EDITION, Run};
+use super::simulate::{Run, edition};
 use crate::domain::shown;
 use crate::engine::{read_card, shipped_card};
 use crate::export::write_atomic;
@@ -80,7 +80,7 @@ impl Run<'_> {
         };
         let learned: Vec<&String> = sets.iter().map(|set| &hashes[*set]).collect();
         let mut inputs = json!({
-            "edition": EDITION, "card": card.to_yaml(), "learned": learned, "region": region,
+            "edition": edition(placing), "card": card.to_yaml(), "learned": learned, "region": region,
             "budget": budget, "seed": training.seed, "clips": training.clip_share,
         });
         let mut points = if region { "region" } else { "boundary" }.to_owned();

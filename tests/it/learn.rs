@@ -9,14 +9,14 @@ use safetensors::SafeTensors;
 use sonomark::codec::{self, OpenOptions};
 use sonomark::domain::{
     Bitmap, BoxPx, Edit, FrameMask, FramePrompts, GrayFrame, Mark, MaskSource, PointKind, PointPx,
-    Step, Track, TrackId,
+    Step, Track, TrackId, overlap,
 };
 use sonomark::engine::load_network;
-use sonomark::learn::annotator::{contour, next_boundary_click};
+use sonomark::learn::annotator::{contour, next_boundary_click, region_click};
 use sonomark::learn::baselines::Baseline;
 use sonomark::learn::checkpoint::{Checkpoint, CheckpointError};
 use sonomark::learn::dataset::{DataError, DataSource, Pick, StillSet, load_clips};
-use sonomark::learn::evaluate::{ClickOptions, Judged, Placing, evaluate_clicks};
+use sonomark::learn::evaluate::{ClickOptions, Judged, Placing, evaluate_clicks, trace_set};
 use sonomark::learn::evaluate_video::{Tracking, VideoOptions, evaluate_video};
 use sonomark::learn::lessons::{Batch, Desk, Plan, Subject};
 use sonomark::learn::loss::{BoundaryLoss, BoundaryLossConfig, ClickMass, LossWeights, Reading};
@@ -26,7 +26,8 @@ use sonomark::net::closer::CloserBox;
 use sonomark::net::config::ModelCard;
 use sonomark::net::device::{DeviceWant, pick};
 use sonomark::net::follow::FollowOptions;
-use sonomark::net::predict::{PredictOptions, Predictor, View};
+use sonomark::net::predict::{Answer, PredictOptions, Predictor, Shown, View};
+use sonomark::net::sam2::Sam2;
 use sonomark::project::{ClipStore, StoreOptions};
 
 const TINY: &str = "
@@ -492,8 +493,7 @@ fn the_closer_look_changes_its_box_alone() {
     let picked = pick(DeviceWant::Cpu).unwrap();
     let (card, sam) = load_network(None, &picked).unwrap();
     assert!(card.network.prompts.closer_look);
-    let stills = DataSource::parse(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/stills"));
-    let set = StillSet::load(&stills, None, Pick::LargestOfLabel).unwrap();
+    let set = StillSet::load(&stills(), None, Pick::LargestOfLabel).unwrap();
     let (still, truth) = (&set.stills[0], set.stills[0].objects[0].to_bitmap());
     let line = contour(&truth);
     let points = [0, line.len() / 3, 2 * line.len() / 3].map(|i| (PointKind::Boundary, line[i]));
@@ -520,6 +520,85 @@ fn the_closer_look_changes_its_box_alone() {
     }
     let changed = once.logits.iter().zip(&twice.logits).filter(|(a, b)| a != b).count();
     assert!(changed > look.width * look.height / 2, "{changed} pixels changed");
+}
+
+/// What it takes to ask the shipped network about one still.
+struct Asked {
+    card: ModelCard,
+    sam: Sam2,
+    device: Device,
+    set: StillSet,
+}
+
+impl Asked {
+    fn shipped() -> Self {
+        let picked = pick(DeviceWant::Cpu).unwrap();
+        let (card, sam) = load_network(None, &picked).unwrap();
+        let set = StillSet::load(&stills(), None, Pick::LargestOfLabel).unwrap();
+        Self { card, sam, device: picked.device, set }
+    }
+
+    fn truth(&self) -> Bitmap {
+        self.set.stills[0].objects[0].to_bitmap()
+    }
+
+    fn answer(&self, points: &[(PointKind, PointPx)], shown: Option<Shown<'_>>) -> Answer {
+        let frame = self.set.stills[0].frame();
+        let (preprocess, device) = (&self.card.preprocess, &self.device);
+        let (input, letterbox) = preprocess.frame(frame, self.card.network.image_size, device);
+        let features = &self.sam.encode_image(input);
+        let view = View { frame, preprocess, device, features, letterbox: &letterbox };
+        let prompts = FramePrompts { points: points.to_vec(), ..FramePrompts::default() };
+        let options = PredictOptions { snap: false, ..PredictOptions::default() };
+        Predictor::with_options(&self.sam, options).correct(view, &prompts, shown).unwrap()
+    }
+}
+
+fn stills() -> DataSource {
+    DataSource::parse(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/stills"))
+}
+
+#[test]
+fn region_clicks_are_judged_with_the_answer_that_they_correct() {
+    let asked = Asked::shipped();
+    let truth = asked.truth();
+    let mut points = vec![region_click(&truth, None).unwrap()];
+    let first = asked.answer(&points, None);
+    points.push(region_click(&truth, Some(&first.bitmap)).unwrap());
+    let (with, without) =
+        (asked.answer(&points, Some(Shown::Answer(&first))), asked.answer(&points, None));
+    assert_ne!(with.low_res, without.low_res);
+    let mut options = ClickOptions::new(vec![stills()]);
+    options.placing = Placing::Region;
+    (options.points, options.clicks_to_goal, options.limit) = (2, false, Some(1));
+    let predict = PredictOptions { snap: false, ..PredictOptions::default() };
+    let (sam, preprocess, device) = (&asked.sam, &asked.card.preprocess, &asked.device);
+    let judged = Judged::Network { sam, preprocess, device, options: predict };
+    let traces =
+        trace_set(&judged, &asked.set, &options, &AtomicBool::new(false), &mut |_| {}).unwrap();
+    let wanted = [&first, &with].map(|answer| overlap(&answer.bitmap, &truth).dice);
+    assert_eq!(traces[0].dice, wanted);
+    // Boundary points learned without it.
+    let line = contour(&truth);
+    let points = [0, line.len() / 2].map(|i| (PointKind::Boundary, line[i]));
+    assert_eq!(asked.answer(&points, Some(Shown::Answer(&first))), asked.answer(&points, None));
+}
+
+#[test]
+fn a_lone_outside_click_corrects_the_mask_that_was_shown() {
+    let asked = Asked::shipped();
+    let truth = asked.truth();
+    let bounds = truth.bounds().unwrap();
+    // A blob too much, beside the structure.
+    let (x, y) = (bounds.max.x + 20.0, (bounds.min.y + bounds.max.y) / 2.0);
+    let shown = Bitmap::from_fn(truth.width_px, truth.height_px, |u, v| {
+        truth.get(i64::from(u), i64::from(v)) || (u as f32 - x).hypot(v as f32 - y) < 15.0
+    });
+    let click = region_click(&truth, Some(&shown)).unwrap();
+    assert_eq!(click.0, PointKind::Outside);
+    let with = overlap(&asked.answer(&[click], Some(Shown::Mask(&shown))).bitmap, &truth).iou;
+    let without = overlap(&asked.answer(&[click], None).bitmap, &truth).iou;
+    assert!(with > 0.6 && without < 0.3, "{with} {without}");
 }
 
 /// A project of four stills with an accepted disc each, made as the screen makes one, and the folder of the stills.

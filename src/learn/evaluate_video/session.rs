@@ -11,7 +11,7 @@ use crate::learn::dataset::{ClipObject, LabelledClip};
 use crate::learn::evaluate::{EvalError, Placing, Score};
 use crate::net::follow::{Follower, Seen};
 use crate::net::memory_bank::Direction;
-use crate::net::predict::{Predictor, View};
+use crate::net::predict::{Answer, Predictor, Shown, View};
 
 /// Points of a first prompt and of each correction.
 const CLIP_POINTS: usize = 5;
@@ -94,6 +94,7 @@ impl Session<'_> {
         let size = (truth.width_px, truth.height_px);
         let (mut prompts, mut clean) = (FramePrompts::default(), Vec::new());
         let mut mask = shown.filter(|m| m.area_px() > 0).cloned();
+        let mut before: Option<Answer> = None;
         for _ in 0..CLIP_POINTS {
             let click = match self.options.placing {
                 Placing::Boundary => {
@@ -111,12 +112,20 @@ impl Session<'_> {
             clean.push(at);
             let shaky = user.shaky(at, self.options.noise_px).clamped(size.0, size.1);
             prompts.points.push((kind, shaky));
-            mask = Some(self.answer(frame, &prompts)?);
+            let seen = before.as_ref().map(Shown::Answer).or(mask.as_ref().map(Shown::Mask));
+            let (bitmap, answer) = self.answer(frame, &prompts, seen)?;
+            (mask, before) = (Some(bitmap), answer);
         }
         Ok(mask.unwrap_or_else(|| Bitmap::empty(size.0, size.1)))
     }
 
-    fn answer(&self, frame: usize, prompts: &FramePrompts) -> Result<Bitmap, EvalError> {
+    /// What is shown after `prompts`, of which the last corrects `before`, and the network's own answer.
+    fn answer(
+        &self,
+        frame: usize,
+        prompts: &FramePrompts,
+        before: Option<Shown<'_>>,
+    ) -> Result<(Bitmap, Option<Answer>), EvalError> {
         match self.judged {
             ClipJudged::Network(tracking) => {
                 let seen = self.seen(tracking, frame);
@@ -127,13 +136,16 @@ impl Session<'_> {
                     features: seen.features,
                     letterbox: seen.letterbox,
                 };
-                let predicted = Predictor::new(tracking.sam).predict(view, prompts);
-                Ok(tidied(predicted.map_err(EvalError::Network)?.bitmap, prompts))
+                let answer = Predictor::new(tracking.sam)
+                    .correct(view, prompts, before)
+                    .map_err(EvalError::Network)?;
+                Ok((tidied(answer.bitmap.clone(), prompts), Some(answer)))
             }
             ClipJudged::Baseline(_) => {
                 let points: Vec<PointPx> = prompts.points.iter().map(|(_, at)| *at).collect();
                 let pixels = &self.clip.frames[frame];
-                Ok(Baseline::Curve.mask(&points, pixels.width_px, pixels.height_px, &[]))
+                let mask = Baseline::Curve.mask(&points, pixels.width_px, pixels.height_px, &[]);
+                Ok((mask, None))
             }
         }
     }

@@ -153,6 +153,11 @@ impl Report<'_> {
     fn verdict(&self) -> String {
         let mut claims = judged(self.config, self.tables);
         claims.extend(clips::report::claims(self.config, self.outcome));
+        if claims.is_empty() && self.config.compare.is_some() {
+            return "No claim of the paper was tested: the two arms that it compares were not judged on every set in one \
+                    setting.\n\n"
+                .into();
+        }
         if claims.is_empty() {
             return "No claim of the paper was tested: that needs one arm with boundary points and one with region \
                     points.\n\n"
@@ -347,5 +352,26 @@ impl Report<'_> {
             y: format!("mean {measure}"),
             lines: (0..self.config.arms.len()).filter_map(line).collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::config::from_text;
+    use super::*;
+
+    #[test]
+    fn why_no_claim_was_tested_is_the_true_reason() {
+        let verdict = |arms: &str| {
+            let text =
+                format!("data: [{{name: a, test: x}}, {{name: b, test: y}}]\narms: [{arms}]\n");
+            let config = from_text("t", &text, Path::new("/")).expect("no fault");
+            let (outcome, tables) = (Outcome::default(), Tables::default());
+            Report { config: &config, outcome: &outcome, tables: &tables }.verdict()
+        };
+        assert!(verdict("{name: s, baseline: spline}").contains("needs one arm"));
+        let both =
+            "{name: o, prompt: boundary, card: shipped}, {name: r, prompt: region, card: shipped}";
+        assert!(verdict(both).contains("not judged on every set"), "{}", verdict(both));
     }
 }

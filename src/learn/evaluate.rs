@@ -14,13 +14,15 @@ pub use super::evaluate_video::{Tracking, VideoOptions, VideoReport, evaluate_vi
 
 use super::annotator::{EXCLUDE_PX, SimulatedUser, contour, region_click};
 use super::baselines::Baseline;
-use super::dataset::{DataError, DataSource, Pick, StillSet};
+use super::dataset::{DataError, DataSource, Pick, StillSet, told_apart};
 use crate::domain::{Bitmap, FramePrompts, GrayFrame, PointKind, overlap, tidied};
 use crate::net::config::Preprocess;
 use crate::net::letterbox::Letterbox;
 use crate::net::predict::{Answer, PredictOptions, Predictor, Shown, View};
 use crate::net::sam2::{ImageFeatures, Sam2};
 
+/// What stands for all sets beside their names.
+const MEAN: &str = "mean";
 /// Clicks after which a structure counts as not reached.
 pub const CLICKS_CAP: usize = 20;
 
@@ -182,12 +184,13 @@ pub fn evaluate_sets(
     cancel: &AtomicBool,
 ) -> Result<BTreeMap<String, ClickReport>, EvalError> {
     let mut out = BTreeMap::new();
-    for set in sets {
+    let names = told_apart(sets.iter().map(|set| &set.name[..]), &[MEAN]);
+    for (set, name) in sets.iter().zip(names) {
         let traces = trace_set(judged, set, options, cancel, &mut |_| {})?;
-        out.insert(set.name.clone(), ClickReport::of(&traces, options.points));
+        out.insert(name, ClickReport::of(&traces, options.points));
     }
     let mean = mean_of(out.values());
-    out.insert("mean".into(), mean);
+    out.insert(MEAN.into(), mean);
     Ok(out)
 }
 

@@ -16,14 +16,12 @@ use crate::export::write_atomic;
 use crate::learn::dataset::{DataSource, Pick, StillSet, TRAIN_SIDE_PX};
 use crate::learn::evaluate::Placing;
 use crate::learn::loss::{BoundaryTerm, ClickMass};
-use crate::learn::{Budget, TrainOptions, train};
+use crate::learn::{Budget, SIDE_LEAST, TrainOptions, train};
 use crate::net::config::{ModelCard, WeightsOrigin};
 use crate::net::weights::{sha256_hex, sha256_of_file};
 
 /// The word for the network inside the program.
 const SHIPPED: &str = "shipped";
-/// Side below which nothing is learned from, px.
-const SIDE_LEAST: usize = 64;
 
 impl Run<'_> {
     /// The network of a card: the shipped one, a file, or one that was imported.

@@ -300,11 +300,17 @@ fn a_resumed_run_is_the_uninterrupted_one_bit_for_bit() {
 
     let mut steps = Vec::new();
     let mut looks = Vec::new();
+    let picked = pick(DeviceWant::Cpu).unwrap();
     let mut whole = options(source.clone(), &dir.path().join("whole"), &start);
     whole.held_back = vec![source.clone()];
     whole.validate_every = 2;
     let seen = |p: &Progress| {
         steps.push((p.step, p.loss));
+        if p.step == 5 {
+            // Were it killed now, there would be a network that loads and a checkpoint.
+            load_network(Some(&dir.path().join("whole/tiny.yaml")), &picked).unwrap();
+            assert!(dir.path().join("whole/tiny.checkpoint").is_file());
+        }
         looks.push((p.validation_dice, p.best_dice));
     };
     let report = train(&whole, std::slice::from_ref(&device), seen, &never).unwrap();
@@ -341,6 +347,13 @@ fn a_resumed_run_is_the_uninterrupted_one_bit_for_bit() {
     let card = ModelCard::from_yaml(&std::fs::read_to_string(parts.out.join("tiny.yaml")).unwrap())
         .unwrap();
     assert_eq!((card.weights.sha256, card.weights.data.len()), (resumed.sha256, 1));
+    // Nobody goes over a run by mistake, nor on with another one.
+    let refused = train(&whole, std::slice::from_ref(&device), |_| {}, &never).unwrap_err();
+    assert!(refused.to_string().contains("--resume, begin anew with --overwrite"), "{refused}");
+    parts.weights.boundary += 1.0;
+    let refused = train(&parts, std::slice::from_ref(&device), |_| {}, &never).unwrap_err();
+    assert!(refused.to_string().contains("its losses: "), "{refused}");
+    parts.weights.boundary -= 1.0;
     parts.seed = 99;
     let refused =
         train(&parts, std::slice::from_ref(&device), |_| {}, &never).unwrap_err().to_string();
@@ -395,6 +408,14 @@ fn the_curve_finds_discs_and_the_report_has_its_shape() {
     let spline = evaluate_clicks(&Judged::Baseline(Baseline::Spline), &options, &cancel).unwrap();
     // A circle through two opposite points of a disc is the disc.
     assert!(spline["mean"].points[&2].dice > 0.95);
+    // Two folders of one name are two sets.
+    let again = tempfile::tempdir().unwrap();
+    let name = dir.path().file_name().unwrap();
+    std::fs::create_dir(again.path().join(name)).unwrap();
+    let mut two = options.clone();
+    two.sources.push(discs(&again.path().join(name), 2));
+    let both = evaluate_clicks(&Judged::Baseline(Baseline::Curve), &two, &cancel).unwrap();
+    assert_eq!((both.len(), both["mean"].objects), (3, 5));
     options.noise_px = 3.5;
     let shaky = evaluate_clicks(&Judged::Baseline(Baseline::Curve), &options, &cancel).unwrap();
     assert!(shaky["mean"].points[&6].dice < mean.points[&6].dice);
@@ -455,6 +476,17 @@ fn a_clip_is_judged_inside_its_windows_and_without_prompted_frames() {
     assert!(json["rounds"][0]["dice"].is_number() && json["prompted_frames"].is_number());
     std::fs::write(dir.path().join("windows.yaml"), "../drift: {}\n").unwrap();
     assert!(load_clips(dir.path()).is_err());
+    // A window beyond the clip is told; a structure that is never visible is no evidence.
+    let described = |windows: &str| {
+        let text = format!("drift:\n  objects:\n    1: {{windows: [{windows}]}}\n");
+        std::fs::write(dir.path().join("windows.yaml"), text).unwrap();
+    };
+    described("[0, 2], [9, 12]");
+    let refused = load_clips(dir.path()).unwrap_err().to_string();
+    assert!(refused.contains("[9, 12] of label 1") && refused.contains("8 frames"), "{refused}");
+    described("");
+    let tracking = Tracking { sam: &sam, preprocess: &card.preprocess, device: &device };
+    assert_eq!(evaluate_video(tracking, &options, &cancel).unwrap().objects, 0);
 }
 
 #[test]
@@ -655,6 +687,22 @@ fn a_network_goes_on_from_own_accepted_frames_with_a_frozen_encoder() {
     let report =
         train_on(&sets, &options, std::slice::from_ref(&device), |_| {}, &AtomicBool::new(false))
             .unwrap();
+    // What is encoded ahead does not count as time to learn, and can be cancelled.
+    let run = |minutes: f64, cancelled: bool| {
+        let mut options = options.clone();
+        options.out = dir.path().join(format!("{minutes} {cancelled}"));
+        options.budget = Budget::Minutes(minutes);
+        options.frozen_views = Some(100);
+        train_on(
+            &sets,
+            &options,
+            std::slice::from_ref(&device),
+            |_| {},
+            &AtomicBool::new(cancelled),
+        )
+    };
+    assert!(run(0.004, false).unwrap().steps > 0);
+    assert_eq!(run(0.004, true).map(|r| (r.steps, r.cancelled)).unwrap(), (0, true));
     let autodiff = device.autodiff();
     let (subject, card) = (Subject::Boundary, tiny());
     let plan = Plan { subject, side: 64, batch: 4, focal: 20.0, boundary: 2.0, seed: 77 };

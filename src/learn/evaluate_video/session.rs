@@ -230,3 +230,61 @@ fn worst_of(line: &[PointPx], seen: &[PointPx]) -> Option<PointPx> {
     let nearest = |p: &PointPx| seen.iter().map(|q| p.distance(*q)).fold(f32::INFINITY, f32::min);
     line.iter().copied().reduce(|best, p| if nearest(&p) > nearest(&best) { p } else { best })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::OnceCell;
+
+    use super::*;
+    use crate::domain::GrayFrame;
+    use crate::engine::load_network;
+    use crate::net::device::{DeviceWant, pick};
+
+    #[test]
+    fn region_points_correct_the_mask_that_was_propagated() {
+        let picked = pick(DeviceWant::Cpu).expect("a CPU");
+        let (card, sam) = load_network(None, &picked).expect("the shipped network");
+        let disc =
+            |x: f32, y: f32, r: f32| move |u: u32, v: u32| (u as f32 - x).hypot(v as f32 - y) < r;
+        let (nerve, blob) = (disc(48.0, 64.0, 24.0), disc(96.0, 64.0, 12.0));
+        let truth = Bitmap::from_fn(128, 128, nerve);
+        // Nothing in the pixels tells what is wanted.
+        let frame =
+            GrayFrame::new(128, 128, (0..128 * 128).map(|i| 90 + (i * 7 % 23) as u8).collect());
+        let clip = LabelledClip {
+            name: String::new(),
+            frames: vec![frame.expect("a frame")],
+            objects: Vec::new(),
+        };
+        let windows = vec![Window { first: 0, last: 0 }];
+        let object = ClipObject { label: 1, windows, masks: vec![truth.to_mask()] };
+        let mut options = VideoOptions::new(std::path::Path::new(""));
+        options.placing = Placing::Region;
+        let judged = ClipJudged::Network(Tracking {
+            sam: &sam,
+            preprocess: &card.preprocess,
+            device: &picked.device,
+        });
+        let encoded = [OnceCell::new()];
+        let session = Session {
+            judged: &judged,
+            options: &options,
+            clip: &clip,
+            object: &object,
+            encoded: &encoded,
+            anchors: BTreeMap::new(),
+            decided: 0,
+        };
+        let shown = Bitmap::from_fn(128, 128, |u, v| nerve(u, v) || blob(u, v));
+        let (found, user) = (|mask: &Bitmap| overlap(mask, &truth).iou, &mut SimulatedUser::new(1));
+        let with = found(&session.prompt(0, Some(&shown), user).expect("an answer"));
+        // The same points, each asked about without what was shown.
+        let (mut prompts, mut mask) = (FramePrompts::default(), shown);
+        for _ in 0..CLIP_POINTS {
+            prompts.points.extend(region_click(&truth, Some(&mask)));
+            mask = session.answer(0, &prompts, None).expect("an answer").0;
+        }
+        let without = found(&mask);
+        assert!(with > 0.8 && with > without + 0.02, "{with} {without}");
+    }
+}

@@ -9,9 +9,9 @@ use safetensors::SafeTensors;
 use sonomark::codec::{self, OpenOptions};
 use sonomark::domain::{
     Bitmap, BoxPx, Edit, FrameMask, FramePrompts, GrayFrame, Mark, MaskSource, PointKind, PointPx,
-    Step, Track, TrackId, overlap,
+    Step, Track, TrackId, overlap, tidied,
 };
-use sonomark::engine::load_network;
+use sonomark::engine::{Image, NetSegmenter, Segmenter, load_network};
 use sonomark::learn::annotator::{contour, next_boundary_click, region_click};
 use sonomark::learn::baselines::Baseline;
 use sonomark::learn::checkpoint::{Checkpoint, CheckpointError};
@@ -610,6 +610,16 @@ fn region_clicks_are_judged_with_the_answer_that_they_correct() {
         trace_set(&judged, &asked.set, &options, &AtomicBool::new(false), &mut |_| {}).unwrap();
     let wanted = [&first, &with].map(|answer| overlap(&answer.bitmap, &truth).dice);
     assert_eq!(traces[0].dice, wanted);
+    // So does the workstation, whether the points come one by one or are read from a project.
+    let mut net = NetSegmenter::load(None, "cpu").unwrap();
+    net.open_clip(1);
+    let image = Image { frame: 0, pixels: asked.set.stills[0].frame() };
+    let prompts =
+        |count: usize| FramePrompts { points: points[..count].to_vec(), ..FramePrompts::default() };
+    let wanted = tidied(with.bitmap.clone(), &prompts(2));
+    assert_eq!(net.refresh(image, &prompts(2)).unwrap().bitmap, wanted);
+    net.refresh(image, &prompts(1)).unwrap();
+    assert_eq!(net.refresh(image, &prompts(2)).unwrap().bitmap, wanted);
     // Boundary points learned without it.
     let line = contour(&truth);
     let points = [0, line.len() / 2].map(|i| (PointKind::Boundary, line[i]));

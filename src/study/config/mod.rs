@@ -19,8 +19,9 @@
 //!   - {name: SAM2-US, prompt: region, windows: false, train: true}
 //!   - {name: copy, baseline: copy}
 //! ```
-//! Paths are relative to the file. What decides whether this file is right: all faults are told at once with their
-//! lines, and nothing that was written is ignored.
+//! Paths are relative to the file; without list or split `train` takes what is for training, `test` what is held back.
+//! What decides whether this file is right: all faults are told at once with their lines, and nothing that was written is
+//! ignored.
 
 mod arms;
 

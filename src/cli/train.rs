@@ -416,4 +416,20 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn inputs_are_as_large_as_the_card_says() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            options: Options,
+        }
+        let line = <Line as clap::Parser>::parse_from(["train", "--data", "x", "--out", "y"]);
+        let mut card = shipped_card().expect("the shipped card");
+        for (size, sides) in [(512, [256, 512]), (256, [128, 256]), (64, [64, 64])] {
+            card.network.image_size = size;
+            let start = Start { card: card.clone(), weights: None };
+            assert_eq!(planned(start, &line.options).sides, sides);
+        }
+    }
 }

@@ -76,7 +76,12 @@ struct Judging {
 
 #[derive(Debug, Args)]
 struct Clicks {
-    #[arg(long, required = true, value_name = "DIR", help = STILLS)]
+    #[arg(
+        long,
+        required = true,
+        value_name = "DIR",
+        help = format!("{STILLS} [without LIST or SPLIT: val.txt where there is one, the split val]")
+    )]
     data: Vec<String>,
     /// List of file stems; a name inside each --data folder, or a path; of manifests a split
     #[arg(long, value_name = "FILE")]
@@ -99,7 +104,8 @@ struct Clicks {
 
 #[derive(Debug, Args)]
 struct Video {
-    /// Folder of clip folders with windows.yaml, or a manifest of clips and volumes, or MANIFEST:SPLIT
+    /// Folder of clip folders with windows.yaml, or a manifest of clips and volumes, or MANIFEST:SPLIT [without SPLIT: val
+    /// where there is one]
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
     /// Propagations per structure: one, and one after each correction
@@ -141,14 +147,13 @@ fn network(settings: &Settings) -> Result<(ModelCard, Sam2, Picked), Failure> {
 
 fn sources(options: &Clicks) -> Vec<DataSource> {
     let source = |text: &String| {
-        let mut source = DataSource::parse(text);
-        if let Some(split) = &options.split {
-            source.list = Some(match source.is_manifest() {
-                true => split.to_string_lossy().trim_end_matches(".txt").to_owned(),
-                false => list_in(&source.dir, split),
-            });
-        }
-        source
+        let source = DataSource::parse(text);
+        let Some(split) = &options.split else { return source.judged() };
+        let list = match source.is_manifest() {
+            true => split.to_string_lossy().trim_end_matches(".txt").to_owned(),
+            false => list_in(&source.dir, split),
+        };
+        DataSource { list: Some(list), ..source }
     };
     options.data.iter().map(source).collect()
 }

@@ -6,9 +6,10 @@ use clap::{Args, Subcommand};
 
 use crate::config::{Origin, Setting, Settings};
 use crate::domain::shown;
+use crate::engine::NetSegmenter;
 use crate::net::device::{DeviceWant, pick};
 use crate::net::library::Library;
-use crate::project::{Loaded, list_clips, load_read_only, timeline};
+use crate::project::{list_clips, load_read_only, timeline};
 use crate::study::analyse::analyse;
 use crate::study::plan::{self, Block, Wanted};
 use crate::study::questionnaire::{self, Questionnaire};
@@ -19,6 +20,8 @@ use crate::study::{StudyError, config, people, report, sessions};
 use super::headless::make_folder;
 use super::{Done, Failure, annotate, interrupt_flag, path_shown, print, tell, with_card_found};
 
+/// The word for the network inside the program.
+const SHIPPED: &str = "shipped";
 /// Answers of the raters, in the folder of a study.
 const QUESTIONNAIRE: &str = "questionnaire.yaml";
 
@@ -112,7 +115,7 @@ struct Simulate {
 pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     match &options.what {
         What::Simulate(options) => simulated(settings, options),
-        What::New(options) => new(options),
+        What::New(options) => new(settings, options),
         What::Lead(options) => lead(settings, options),
         What::Analyse(options) => analysed(options),
     }
@@ -140,10 +143,31 @@ fn simulated(settings: &Settings, options: &Simulate) -> Done {
     Ok(())
 }
 
-fn new(options: &New) -> Done {
-    let models = <[(String, String); 2]>::try_from(options.models.clone()).map_err(|given| {
-        Failure::Input(format!("give --model twice, it is there {} times", given.len()))
-    })?;
+/// The network of a card as a study names it (`shipped`, an imported network, or a path), which loads: its absolute path,
+/// or `shipped`.
+fn proven(settings: &Settings, card: &str) -> Result<Settings, Failure> {
+    let value = (card != SHIPPED).then(|| PathBuf::from(card));
+    let card = Setting { value, origin: Origin::Flag("study".into()) };
+    let settings = with_card_found(Settings { card, ..settings.clone() })?;
+    NetSegmenter::load(settings.card.value.as_deref(), &settings.device.value)
+        .map_err(Failure::Configuration)?;
+    Ok(settings)
+}
+
+fn new(settings: &Settings, options: &New) -> Done {
+    let mut models =
+        <[(String, String); 2]>::try_from(options.models.clone()).map_err(|given| {
+            Failure::Input(format!("give --model twice, it is there {} times", given.len()))
+        })?;
+    for (_, card) in &mut models {
+        *card = match proven(settings, card)?.card.value {
+            Some(path) => {
+                let path = std::path::absolute(&path).unwrap_or(path);
+                path.to_string_lossy().into_owned()
+            }
+            None => SHIPPED.into(),
+        };
+    }
     let wanted = Wanted {
         raters: options.raters.clone(),
         models,
@@ -183,11 +207,9 @@ fn lead(settings: &Settings, options: &Lead) -> Done {
         }
         let (count, model) = (clips.len(), shown(&block.model));
         tell(&format!("block {at} of {}: {model}, clips to do: {count}", mine.len()));
-        let origin = || Origin::Flag("study".into());
-        let card = (block.card != "shipped").then(|| PathBuf::from(&block.card));
-        let project = Setting { value: project.clone(), origin: origin() };
-        let card = Setting { value: card, origin: origin() };
-        let settings = with_card_found(Settings { project, card, ..settings.clone() })?;
+        let project = Setting { value: project.clone(), origin: Origin::Flag("study".into()) };
+        // Without its network a block would measure something else.
+        let settings = Settings { project, ..proven(settings, &block.card)? };
         annotate::screen(&settings, clips, None)?;
         let clips = left();
         if !clips.is_empty() {
@@ -202,20 +224,16 @@ fn lead(settings: &Settings, options: &Lead) -> Done {
     Ok(())
 }
 
-/// Whether the project holds a mask on the clip of that name, or its rater called it finished without one.
+/// Whether the clip of that name is annotated in the project.
 fn annotated(project: &Path, clip: &Path) -> bool {
     let name = clip.file_name().map(|name| name.to_string_lossy().into_owned());
     let clips = list_clips(project).unwrap_or_default();
     let mut named = clips.iter().filter(|c| c.info.as_ref().map(|i| &i.name) == name.as_ref());
     named.any(|clip| {
         let visits = timeline(project, &clip.hash).unwrap_or_default();
-        let masks = || load_read_only(project, &clip.hash).is_ok_and(|held| has_mask(&held));
-        visits.iter().any(|visit| visit.finished) || masks()
+        let frames = clip.info.as_ref().map_or(1, |info| info.frames);
+        load_read_only(project, &clip.hash).is_ok_and(|held| sessions::done(&visits, &held, frames))
     })
-}
-
-fn has_mask(held: &Loaded) -> bool {
-    held.annotation.tracks.values().any(|track| !track.masks.is_empty())
 }
 
 fn analysed(options: &Analyse) -> Done {

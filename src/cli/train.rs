@@ -1,20 +1,20 @@
 //! `sonomark train`: a network from stills with masks, or a network fine-tuned on a person's own annotations.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
 use crate::config::Settings;
+use crate::domain::shown;
 use crate::engine::{load_exact, read_card, shipped_card};
 use crate::learn::agree::{Gap, MOST_APART, gradient_gap};
-use crate::learn::data::manifest::{Fold, Manifest};
 use crate::learn::dataset::DataSource;
 use crate::learn::loss::{BoundaryTerm, ClickMass, Reading};
 use crate::learn::own::{OwnStills, accepted_stills};
-use crate::learn::{Budget, Progress, TrainError, TrainOptions, train, train_on};
-use crate::net::config::ModelCard;
+use crate::learn::{Budget, Progress, SIDE_LEAST, TrainError, TrainOptions, train, train_on};
+use crate::net::config::{ModelCard, WeightsOrigin};
 use crate::net::device::{DeviceError, DeviceWant, Picked, pick};
-use crate::net::weights::sha256_hex;
+use crate::net::weights::{sha256_hex, sha256_of_file};
 
 use super::{Done, Failure, STILLS, interrupt_flag, path_shown, tell};
 
@@ -22,8 +22,6 @@ use super::{Done, Failure, STILLS, interrupt_flag, path_shown, tell};
 const FINE_RATE: f32 = 2e-4;
 /// Stills of a step without an encoder.
 const FINE_BATCH: usize = 8;
-const TRAIN_LIST: &str = "train.txt";
-const VAL_LIST: &str = "val.txt";
 
 /// Arguments.
 #[derive(Debug, Args)]
@@ -58,8 +56,11 @@ pub(super) struct Options {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Go on from the checkpoint in --out
-    #[arg(long)]
+    #[arg(long, conflicts_with = "overwrite")]
     resume: bool,
+    /// Begin anew although --out holds a checkpoint of that name
+    #[arg(long)]
+    overwrite: bool,
     /// Wall clock of all sessions together
     #[arg(long, default_value_t = 60.0, conflicts_with = "steps")]
     minutes: f64,
@@ -108,30 +109,6 @@ pub(super) struct Options {
     validate_every: u64,
 }
 
-/// The stills of `text` to learn from, and those beside them that are held back. A folder with lists says itself what
-/// is for training: nothing else of it is learned from.
-fn split(text: &str) -> (DataSource, Option<DataSource>) {
-    let mut learned = DataSource::parse(text);
-    if learned.is_manifest() {
-        let list = |split: &str| DataSource { list: Some(split.into()), ..learned.clone() };
-        if let Some(split) = learned.list.as_deref().filter(|split| *split != "train") {
-            let held_back = Fold::other(split).filter(|_| split.starts_with("rest"));
-            let held_back = held_back.map(|fold| list(&fold));
-            return (learned, held_back);
-        }
-        let held_back =
-            Manifest::read(&learned.dir).is_ok_and(|m| m.of(Some("val")).next().is_some());
-        return (list("train"), held_back.then(|| list("val")));
-    }
-    if learned.list.is_none() && learned.dir.join(TRAIN_LIST).is_file() {
-        learned.list = Some(TRAIN_LIST.into());
-    }
-    let lists = learned.list.as_deref() == Some(TRAIN_LIST);
-    let held_back = (lists && learned.dir.join(VAL_LIST).is_file())
-        .then(|| DataSource { list: Some(VAL_LIST.into()), ..learned.clone() });
-    (learned, held_back)
-}
-
 /// How Eq. 1 is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum BoundaryLoss {
@@ -163,14 +140,21 @@ struct Start {
     weights: Option<Vec<u8>>,
 }
 
-/// Random weights for the card of the global `--card`, or the network of `--from`, whose line goes into the new card.
+/// Random weights (or those of --start-from) for the card of the global `--card`, or the network of `--from`; the new card
+/// says what it is, not what the old one was.
 fn start(settings: &Settings, options: &Options, picked: &Picked) -> Result<Start, Failure> {
+    let taught = taught(options);
     let Some(from) = &options.from else {
         let card = match settings.card.value.as_deref() {
             Some(path) => read_card(path),
             None => shipped_card(),
         };
-        let card = card.map_err(|error| Failure::Configuration(error.to_string()))?;
+        let mut card = card.map_err(|error| Failure::Configuration(error.to_string()))?;
+        let lineage = lineage_of(options.start_from.as_deref())?;
+        let licence = std::mem::take(&mut card.weights.licence);
+        card.weights = WeightsOrigin { licence, lineage, ..WeightsOrigin::default() };
+        card.description = format!("trained on {taught}");
+        card.scores.clear();
         return Ok(Start { card, weights: None });
     };
     let mut asked = settings.clone();
@@ -190,10 +174,31 @@ fn start(settings: &Settings, options: &Options, picked: &Picked) -> Result<Star
     };
     card.weights.lineage = format!("{}, SHA-256 {hash}{before}", card.name);
     card.name = options.name.clone().unwrap_or_else(|| format!("{}-own", card.name));
-    card.description = "fine-tuned on own annotations".into();
+    card.description = format!("fine-tuned on {taught}");
     // What the parent scored says nothing of its child.
     card.scores.clear();
     Ok(Start { card, weights: Some(weights) })
+}
+
+/// What is learned from, in words.
+fn taught(options: &Options) -> String {
+    match options.data.is_empty() {
+        true => "own annotations".into(),
+        false => {
+            let names = options.data.iter().map(|text| DataSource::parse(text).learned().0.name());
+            names.collect::<Vec<_>>().join(", ")
+        }
+    }
+}
+
+/// The first weights, in words.
+fn lineage_of(start_from: Option<&Path>) -> Result<String, Failure> {
+    let Some(file) = start_from else { return Ok("random weights".into()) };
+    let hash = sha256_of_file(file).map_err(|cause| {
+        Failure::Input(format!("cannot read {}: {cause}; check --start-from", path_shown(file)))
+    })?;
+    let name = file.file_name().map_or_else(String::new, |name| name.to_string_lossy().into());
+    Ok(format!("{}, SHA-256 {hash}", shown(&name)))
 }
 
 /// Refuses numbers that mean nothing.
@@ -226,17 +231,21 @@ fn sound(options: &Options) -> Done {
 
 /// The run that the options describe.
 fn planned(start: Start, options: &Options) -> TrainOptions {
-    let (sources, beside): (Vec<_>, Vec<_>) = options.data.iter().map(|text| split(text)).unzip();
+    let parse = |text: &String| DataSource::parse(text);
+    let (sources, beside): (Vec<_>, Vec<_>) =
+        options.data.iter().map(|text| parse(text).learned()).unzip();
     let held_back = match options.val.is_empty() {
         true => beside.into_iter().flatten().collect(),
-        false => options.val.iter().map(|text| DataSource::parse(text)).collect(),
+        false => options.val.iter().map(|text| parse(text).judged()).collect(),
     };
     let budget = options.steps.map_or(Budget::Minutes(options.minutes), Budget::Steps);
     let side = start.card.network.image_size;
     let fine_tuned = start.weights.is_some();
     let mut plan = TrainOptions::new(sources, start.card, options.out.clone(), budget);
+    plan.sides = [(side / 2).max(SIDE_LEAST), side];
     plan.held_back = held_back;
     plan.resume = options.resume;
+    plan.overwrite = options.overwrite;
     plan.start_from.clone_from(&options.start_from);
     plan.start = start.weights;
     plan.seed = options.seed;
@@ -409,27 +418,18 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_with_lists_is_learned_from_by_its_train_list_alone() {
-        let dir = tempfile::tempdir().expect("a temporary folder");
-        let text = dir.path().to_string_lossy().into_owned();
-        assert_eq!(split(&text), (DataSource::parse(&text), None));
-        for list in [TRAIN_LIST, VAL_LIST] {
-            std::fs::write(dir.path().join(list), "a\n").expect("a list");
+    fn inputs_are_as_large_as_the_card_says() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            options: Options,
         }
-        let listed = |list: &str| DataSource::parse(&format!("{text}:{list}"));
-        let both = (listed(TRAIN_LIST), Some(listed(VAL_LIST)));
-        assert_eq!(split(&text), both);
-        assert_eq!(split(&format!("{text}:{TRAIN_LIST}")), both);
-        // A manifest says the same of itself.
-        let manifest = dir.path().join("m.yaml");
-        let item = |split: &str| format!("  - {{image: a, mask: b, split: {split}}}\n");
-        std::fs::write(&manifest, format!("name: m\nitems:\n{}{}", item("train"), item("val")))
-            .expect("a manifest");
-        let words = manifest.to_string_lossy();
-        let of = |split: &str| DataSource::parse(&format!("{words}:{split}"));
-        assert_eq!(split(&words), (of("train"), Some(of("val"))));
-        assert_eq!(split(&format!("{words}:test")), (of("test"), None));
-        // Whoever names another list knows better.
-        assert_eq!(split(&format!("{text}:{VAL_LIST}")), (listed(VAL_LIST), None));
+        let line = <Line as clap::Parser>::parse_from(["train", "--data", "x", "--out", "y"]);
+        let mut card = shipped_card().expect("the shipped card");
+        for (size, sides) in [(512, [256, 512]), (256, [128, 256]), (64, [64, 64])] {
+            card.network.image_size = size;
+            let start = Start { card: card.clone(), weights: None };
+            assert_eq!(planned(start, &line.options).sides, sides);
+        }
     }
 }

@@ -3,7 +3,8 @@
 //! Frames are encoded once and their features kept while there is room; a refresh decodes the
 //! frame's own prompts, a walk follows the structure by memory and motion. What decides whether
 //! this is right: a mask that a person gave is handed back untouched, boundary points lie on the
-//! contour of the answer, and nothing of one walk reaches the next.
+//! contour of the answer, nothing of one walk reaches the next, and the answer to region points,
+//! of which each corrects the one before, depends on the points alone.
 
 use std::path::Path;
 use std::time::Instant;
@@ -18,7 +19,7 @@ use crate::net::follow::{FollowOptions, Followed, Follower, Seen};
 use crate::net::gpu_memory::GpuMemory;
 use crate::net::letterbox::Letterbox;
 use crate::net::memory_bank;
-use crate::net::predict::{Predictor, View};
+use crate::net::predict::{Answer, Predictor, Shown, View};
 use crate::net::sam2::{ImageFeatures, Sam2};
 use crate::net::tracker::TrackError;
 
@@ -35,12 +36,20 @@ struct Encoded {
     letterbox: Letterbox,
 }
 
+/// What a frame showed after region points: the next point corrects it in one pass.
+struct Retraced {
+    frame: FrameIndex,
+    prompts: FramePrompts,
+    answer: Answer,
+}
+
 /// A network at work on one clip.
 pub struct NetSegmenter {
     card: ModelCard,
     sam: Sam2,
     picked: Picked,
     cache: Lru<FrameIndex, Encoded>,
+    retraced: Option<Retraced>,
     /// What the machine has left for features.
     room_bytes: usize,
     frames: usize,
@@ -105,6 +114,7 @@ impl NetSegmenter {
             sam,
             picked,
             cache: Lru::new(FEATURES_MIB << 20),
+            retraced: None,
             room_bytes: usize::MAX,
             frames: 1,
             follower: None,
@@ -197,8 +207,11 @@ impl NetSegmenter {
         let Encoded { features, letterbox } = &encoded;
         let (preprocess, device) = (&self.card.preprocess, &self.picked.device);
         let view = View { frame: image.pixels, preprocess, device, features, letterbox };
-        let answer =
-            Predictor::new(&self.sam).predict(view, prompts).map_err(SegmentError::Network)?;
+        let answer = match prompts.mask.is_none() && prompts.boundary_points().is_empty() {
+            true => retrace(&self.sam, &mut self.retraced, image.frame, view, prompts),
+            false => Predictor::new(&self.sam).predict(view, prompts),
+        };
+        let answer = answer.map_err(SegmentError::Network)?;
         Ok(Decided {
             bitmap: tidied(answer.bitmap, prompts),
             score: answer.score,
@@ -255,6 +268,7 @@ impl Segmenter for NetSegmenter {
 
     fn open_clip(&mut self, frames: usize) {
         self.cache.clear();
+        self.retraced = None;
         self.follower = None;
         self.frames = frames.max(1);
     }
@@ -318,6 +332,39 @@ impl Segmenter for NetSegmenter {
     fn has_room(&self) -> bool {
         self.cache.has_room()
     }
+}
+
+/// The answer to region points, given one after the other (the box first) as the network learned them: each meets the
+/// answer that it corrects. What is `held` of the same points is not asked again.
+fn retrace(
+    sam: &Sam2,
+    held: &mut Option<Retraced>,
+    frame: FrameIndex,
+    view: View<'_>,
+    prompts: &FramePrompts,
+) -> Result<Answer, String> {
+    let begins = |held: &Retraced| {
+        let (before, now) = (&held.prompts, prompts);
+        held.frame == frame
+            && before.bounding_box == now.bounding_box
+            && now.points.starts_with(&before.points)
+    };
+    let first = usize::from(prompts.bounding_box.is_none());
+    let (next, mut answer) = match held.take().filter(begins) {
+        Some(held) => (held.prompts.points.len() + 1, Some(held.answer)),
+        None => (first, None),
+    };
+    let predictor = Predictor::new(sam);
+    for count in next..=prompts.points.len() {
+        let part = FramePrompts { points: prompts.points[..count].to_vec(), ..prompts.clone() };
+        answer = Some(predictor.correct(view, &part, answer.as_ref().map(Shown::Answer))?);
+    }
+    let answer = match answer {
+        Some(answer) => answer,
+        None => predictor.predict(view, prompts)?,
+    };
+    *held = Some(Retraced { frame, prompts: prompts.clone(), answer: answer.clone() });
+    Ok(answer)
 }
 
 /// The follower of the walk at hand; one begins where none was begun.

@@ -2,8 +2,9 @@
 //!
 //! One line of JSON, then the numbers as little-endian `f32` in the order of the header's list. What decides whether
 //! this file is right: it is written beside the old one and renamed, so a crash leaves one whole checkpoint; a file of
-//! another network or seed is refused; every number comes back with the same bits.
+//! another network, seed, data or options is refused; every number comes back with the same bits.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
@@ -35,9 +36,14 @@ pub enum CheckpointError {
     },
     /// The checkpoint belongs to another run.
     #[error(
-        "the checkpoint belongs to another run: {0}; use the same card and seed, or another output folder"
+        "the checkpoint belongs to another run: {0}; use the same card, data, seed and options, or another output folder"
     )]
     Foreign(String),
+    /// A run would go over another one.
+    #[error(
+        "{0} is there already: go on from it with --resume, begin anew with --overwrite, or name another output folder"
+    )]
+    InTheWay(String),
 }
 
 /// What stands in the first line.
@@ -57,12 +63,15 @@ pub struct Head {
     /// Dice on the stills held back of the weights that were kept, if any were held back.
     #[serde(default)]
     pub best: Option<f64>,
+    /// What else the run was made of, by name; empty in older checkpoints.
+    #[serde(default)]
+    pub made_of: BTreeMap<String, String>,
     /// Parameter names and sizes in order.
     pub parameters: Vec<(String, usize)>,
 }
 
 /// Where a run stands, beside its numbers.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Standing {
     /// Seed of the run.
     pub seed: u64,
@@ -74,6 +83,8 @@ pub struct Standing {
     pub seconds: f64,
     /// Dice of the weights that were kept, if stills are held back.
     pub best: Option<f64>,
+    /// Data and options of the run, by name; none of them may change.
+    pub made_of: BTreeMap<String, String>,
 }
 
 /// A whole checkpoint in memory.
@@ -99,16 +110,22 @@ impl Checkpoint {
             seed: at.seed,
             seconds: at.seconds,
             best: at.best,
+            made_of: at.made_of.clone(),
             parameters: optimiser.slots.iter().map(|s| (s.name.clone(), s.weights.len())).collect(),
         };
         Self { head, numbers: optimiser.slots.iter().map(parts).collect() }
     }
 
-    /// Puts the state into an optimiser of the same network.
+    /// Puts the state into an optimiser of the same network; `made_of` is what the run is made of now.
     ///
     /// # Errors
-    /// When network or seed differ.
-    pub fn restore(&self, optimiser: &mut Optimiser, seed: u64) -> Result<(), CheckpointError> {
+    /// When network, seed, data or options differ.
+    pub fn restore(
+        &self,
+        optimiser: &mut Optimiser,
+        seed: u64,
+        made_of: &BTreeMap<String, String>,
+    ) -> Result<(), CheckpointError> {
         let own: Vec<_> =
             optimiser.slots.iter().map(|s| (s.name.clone(), s.weights.len())).collect();
         if own != self.head.parameters {
@@ -121,6 +138,12 @@ impl Checkpoint {
                 "its seed is {}, not {seed}",
                 self.head.seed
             )));
+        }
+        let other = |name: &&String| made_of.get(*name) != self.head.made_of.get(*name);
+        if let Some(name) = self.head.made_of.keys().find(other) {
+            let (was, is) = (&self.head.made_of[name], made_of.get(name));
+            let is = is.map_or("nothing", String::as_str);
+            return Err(CheckpointError::Foreign(format!("its {name}: {was}, not {is}")));
         }
         for (slot, [weights, mean, square, average]) in
             optimiser.slots.iter_mut().zip(&self.numbers)

@@ -6,13 +6,14 @@
 //! the hash covers every byte that was read, so a score names its data. A manifest of a whole data set
 //! ([`super::data::manifest`]) stands wherever a folder does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::data::{load, manifest::is_manifest};
+use super::data::load;
+use super::data::manifest::{Fold, Manifest, is_manifest};
 use crate::codec::CodecError;
 use crate::config::yaml::Faults;
 use crate::domain::{Bitmap, GrayFrame, Mask, TOO_DEEP, Window, shown, too_deep};
@@ -22,6 +23,10 @@ use crate::net::resize::{Kernel, resize_plane};
 pub const LEAST_AREA_PX: usize = 60;
 /// Training keeps stills at most this long; the network never sees more.
 pub const TRAIN_SIDE_PX: u32 = 512;
+/// The list of the stills to learn from.
+const TRAIN_LIST: &str = "train.txt";
+/// The list of the stills that are held back.
+const VAL_LIST: &str = "val.txt";
 /// A larger list or description is not one of ours.
 const TEXT_BYTES_MAX: u64 = 1 << 20;
 
@@ -92,6 +97,56 @@ impl DataSource {
             }
             _ => Self { dir: text.into(), list: None },
         }
+    }
+
+    /// The stills to learn from, and those beside them that are held back. A folder with lists says itself what is for
+    /// training: nothing else of it is learned from.
+    #[must_use]
+    pub fn learned(mut self) -> (Self, Option<Self>) {
+        if self.is_manifest() {
+            let list = |split: &str| Self { list: Some(split.into()), ..self.clone() };
+            if let Some(split) = self.list.as_deref().filter(|split| *split != "train") {
+                let held_back = Fold::other(split).filter(|_| split.starts_with("rest"));
+                let held_back = held_back.map(|fold| list(&fold));
+                return (self, held_back);
+            }
+            let held_back = self.has_split("val").then(|| list("val"));
+            return (list("train"), held_back);
+        }
+        if self.list.is_none() && self.dir.join(TRAIN_LIST).is_file() {
+            self.list = Some(TRAIN_LIST.into());
+        }
+        let lists = self.list.as_deref() == Some(TRAIN_LIST);
+        let held_back = (lists && self.dir.join(VAL_LIST).is_file())
+            .then(|| Self { list: Some(VAL_LIST.into()), ..self.clone() });
+        (self, held_back)
+    }
+
+    /// The stills to judge on: of a folder or manifest that says what is for training, and names no list, those that are
+    /// held back.
+    #[must_use]
+    pub fn judged(self) -> Self {
+        if self.list.is_some() {
+            return self;
+        }
+        self.clone().learned().1.unwrap_or(self)
+    }
+
+    /// The images of the source; none where it cannot be read.
+    #[must_use]
+    pub fn images(&self) -> BTreeSet<PathBuf> {
+        let found = |path: PathBuf| path.canonicalize().unwrap_or(path);
+        if self.is_manifest() {
+            let Ok(manifest) = Manifest::read(&self.dir) else { return BTreeSet::new() };
+            let items = manifest.of(self.list.as_deref());
+            return items.map(|item| found(manifest.path(&item.image))).collect();
+        }
+        let names = names(self).unwrap_or_default();
+        names.iter().map(|name| found(self.dir.join(format!("{name}.png")))).collect()
+    }
+
+    fn has_split(&self, split: &str) -> bool {
+        Manifest::read(&self.dir).is_ok_and(|m| m.of(Some(split)).next().is_some())
     }
 
     /// Whether this is a manifest.
@@ -199,6 +254,24 @@ impl StillSet {
     pub fn objects(&self) -> usize {
         self.stills.iter().map(|s| s.objects.len()).sum()
     }
+}
+
+/// Names as they are, those that were there before (in `taken` too) with a number: sets of equal names stay apart in
+/// tables.
+#[must_use]
+pub fn told_apart<'a>(names: impl Iterator<Item = &'a str>, taken: &[&str]) -> Vec<String> {
+    let mut out: Vec<String> = Vec::new();
+    for name in names {
+        let numbered = (1..).map(|n| match n {
+            1 => name.to_owned(),
+            n => format!("{name} ({n})"),
+        });
+        let mut free = numbered.filter(|name| !out.contains(name) && !taken.contains(&&name[..]));
+        let found = free.next().unwrap_or_default();
+        drop(free);
+        out.push(found);
+    }
+    out
 }
 
 pub(super) fn hex(hash: Sha256) -> String {
@@ -351,15 +424,15 @@ struct DescribedObject {
     windows: Vec<[usize; 2]>,
 }
 
-/// Reads all clip folders below `dir` that `windows.yaml` names, or the clips and volumes of a manifest (`MANIFEST` or
-/// `MANIFEST:SPLIT`), and the hash of what was read.
+/// Reads all clip folders below `dir` that `windows.yaml` names, or the clips and volumes of a manifest (`MANIFEST:SPLIT`,
+/// or `MANIFEST` as [`DataSource::judged`] says), and the hash of what was read.
 ///
 /// # Errors
 /// Unreadable or contradicting files, and folders without a clip.
 pub fn load_clips(dir: &Path) -> Result<(Vec<LabelledClip>, String), DataError> {
     let source = DataSource::parse(&dir.to_string_lossy());
     if source.is_manifest() {
-        return load::clips(&source);
+        return load::clips(&source.judged());
     }
     let described = dir.join("windows.yaml");
     let yaml = text(&described)?;
@@ -420,5 +493,53 @@ fn load_clip(
             .collect(),
         masks,
     });
-    Ok(LabelledClip { name, objects: objects.collect(), frames })
+    let objects: Vec<ClipObject> = objects.collect();
+    let count = frames.len();
+    for object in &objects {
+        let fits = |w: &&Window| w.first <= w.last && w.last < count;
+        if let Some(window) = object.windows.iter().find(|w| !fits(w)) {
+            let (label, first, last) = (object.label, window.first, window.last);
+            let cause = format!(
+                "the window [{first}, {last}] of label {label} in windows.yaml is not one of its {count} frames"
+            );
+            return Err(unreadable(dir, cause));
+        }
+    }
+    Ok(LabelledClip { name, objects, frames })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_with_lists_is_learned_from_by_its_train_list_alone() {
+        let split = |text: &str| DataSource::parse(text).learned();
+        let judged = |text: &str| DataSource::parse(text).judged();
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let text = dir.path().to_string_lossy().into_owned();
+        assert_eq!(split(&text), (DataSource::parse(&text), None));
+        assert_eq!(judged(&text), DataSource::parse(&text));
+        for list in [TRAIN_LIST, VAL_LIST] {
+            std::fs::write(dir.path().join(list), "a\n").expect("a list");
+        }
+        let listed = |list: &str| DataSource::parse(&format!("{text}:{list}"));
+        let both = (listed(TRAIN_LIST), Some(listed(VAL_LIST)));
+        assert_eq!(split(&text), both);
+        assert_eq!(judged(&text), listed(VAL_LIST));
+        assert_eq!(judged(&format!("{text}:{TRAIN_LIST}")), listed(TRAIN_LIST));
+        assert_eq!(split(&format!("{text}:{TRAIN_LIST}")), both);
+        // A manifest says the same of itself.
+        let manifest = dir.path().join("m.yaml");
+        let item = |split: &str| format!("  - {{image: a, mask: b, split: {split}}}\n");
+        std::fs::write(&manifest, format!("name: m\nitems:\n{}{}", item("train"), item("val")))
+            .expect("a manifest");
+        let words = manifest.to_string_lossy();
+        let of = |split: &str| DataSource::parse(&format!("{words}:{split}"));
+        assert_eq!(split(&words), (of("train"), Some(of("val"))));
+        assert_eq!(judged(&words), of("val"));
+        assert_eq!(split(&format!("{words}:test")), (of("test"), None));
+        // Whoever names another list knows better.
+        assert_eq!(split(&format!("{text}:{VAL_LIST}")), (listed(VAL_LIST), None));
+    }
 }

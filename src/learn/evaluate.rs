@@ -1,7 +1,8 @@
 //! Judging by simulated annotators: clicks on stills (NETWORK 13.4, 13.5). Clips are in `evaluate_video`.
 //!
 //! What decides whether this file is right: everything is judged at the image's own size; the annotator sees the mask
-//! that a person would see (after curve and snap); the same seed gives the same clicks.
+//! that a person would see (after curve and snap); region clicks meet the logits of the answer that they correct, as in
+//! training; the same seed gives the same clicks.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,13 +14,15 @@ pub use super::evaluate_video::{Tracking, VideoOptions, VideoReport, evaluate_vi
 
 use super::annotator::{EXCLUDE_PX, SimulatedUser, contour, region_click};
 use super::baselines::Baseline;
-use super::dataset::{DataError, DataSource, Pick, StillSet};
+use super::dataset::{DataError, DataSource, Pick, StillSet, told_apart};
 use crate::domain::{Bitmap, FramePrompts, GrayFrame, PointKind, overlap, tidied};
 use crate::net::config::Preprocess;
 use crate::net::letterbox::Letterbox;
-use crate::net::predict::{PredictOptions, Predictor, View};
+use crate::net::predict::{Answer, PredictOptions, Predictor, Shown, View};
 use crate::net::sam2::{ImageFeatures, Sam2};
 
+/// What stands for all sets beside their names.
+const MEAN: &str = "mean";
 /// Clicks after which a structure counts as not reached.
 pub const CLICKS_CAP: usize = 20;
 
@@ -181,12 +184,13 @@ pub fn evaluate_sets(
     cancel: &AtomicBool,
 ) -> Result<BTreeMap<String, ClickReport>, EvalError> {
     let mut out = BTreeMap::new();
-    for set in sets {
+    let names = told_apart(sets.iter().map(|set| &set.name[..]), &[MEAN]);
+    for (set, name) in sets.iter().zip(names) {
         let traces = trace_set(judged, set, options, cancel, &mut |_| {})?;
-        out.insert(set.name.clone(), ClickReport::of(&traces, options.points));
+        out.insert(name, ClickReport::of(&traces, options.points));
     }
     let mean = mean_of(out.values());
-    out.insert("mean".into(), mean);
+    out.insert(MEAN.into(), mean);
     Ok(out)
 }
 
@@ -280,21 +284,30 @@ impl<'a> Scene<'a> {
         Self { judged, frame, encoded, edges }
     }
 
-    fn answer(&self, prompts: &FramePrompts) -> Result<Bitmap, EvalError> {
+    /// What is shown after `prompts`, of which the last corrects `before`, and the network's own answer.
+    fn answer(
+        &self,
+        prompts: &FramePrompts,
+        before: Option<&Answer>,
+    ) -> Result<(Bitmap, Option<Answer>), EvalError> {
         let points = prompts.boundary_points();
         let (width, height) = (self.frame.width_px, self.frame.height_px);
         match (self.judged, &self.encoded) {
             (Judged::Network { sam, options, preprocess, device }, Some((features, letterbox))) => {
                 let predictor = Predictor::with_options(sam, options.clone());
                 let view = View { frame: self.frame, preprocess, device, features, letterbox };
-                let answer = predictor.predict(view, prompts).map_err(EvalError::Network)?;
+                let answer = predictor
+                    .correct(view, prompts, before.map(Shown::Answer))
+                    .map_err(EvalError::Network)?;
+                let bitmap = answer.bitmap.clone();
                 // Without the last steps the network's own answer is judged.
-                Ok(if options.snap { tidied(answer.bitmap, prompts) } else { answer.bitmap })
+                let bitmap = if options.snap { tidied(bitmap, prompts) } else { bitmap };
+                Ok((bitmap, Some(answer)))
             }
             (Judged::Baseline(baseline), _) => {
-                Ok(baseline.mask(&points, width, height, &self.edges))
+                Ok((baseline.mask(&points, width, height, &self.edges), None))
             }
-            (Judged::Network { .. }, None) => Ok(Bitmap::empty(width, height)),
+            (Judged::Network { .. }, None) => Ok((Bitmap::empty(width, height), None)),
         }
     }
 
@@ -308,7 +321,7 @@ impl<'a> Scene<'a> {
         let mut user = SimulatedUser::new(seed);
         let line = contour(truth);
         let (mut prompts, mut clean) = (FramePrompts::default(), Vec::new());
-        let mut mask: Option<Bitmap> = None;
+        let (mut mask, mut before): (Option<Bitmap>, Option<Answer>) = (None, None);
         let clicks = if options.clicks_to_goal { CLICKS_CAP } else { options.points };
         let (mut dice, mut iou) = (Vec::with_capacity(clicks), Vec::with_capacity(clicks));
         for _ in 0..clicks {
@@ -329,11 +342,11 @@ impl<'a> Scene<'a> {
             let shaky =
                 user.shaky(at, options.noise_px).clamped(self.frame.width_px, self.frame.height_px);
             prompts.points.push((kind, shaky));
-            let answer = self.answer(&prompts)?;
-            let found = overlap(&answer, truth);
+            let (shown, answer) = self.answer(&prompts, before.as_ref())?;
+            let found = overlap(&shown, truth);
             dice.push(found.dice);
             iou.push(found.iou);
-            mask = Some(answer);
+            (mask, before) = (Some(shown), answer);
         }
         Ok((dice, iou))
     }

@@ -179,7 +179,8 @@ pub fn trace_clips(
     let mut traces: Vec<ClipTrace> = Vec::new();
     for clip in clips {
         let encoded: Vec<Encoded> = clip.frames.iter().map(|_| OnceCell::new()).collect();
-        for object in &clip.objects {
+        // Where a structure is never visible nothing can be right or wrong.
+        for object in clip.objects.iter().filter(|object| !object.windows.is_empty()) {
             if options.limit.is_some_and(|most| traces.len() >= most) {
                 return Ok(traces);
             }

@@ -259,7 +259,7 @@ impl Desk {
                 if with_box && round == 0 {
                     pupil.frame_it(plan.side as f32 * 0.05);
                 } else if plan.subject == Subject::Region {
-                    pupil.region();
+                    pupil.region(count);
                 } else {
                     pupil.boundary(count, noise);
                 }

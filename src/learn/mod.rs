@@ -39,10 +39,10 @@ use crate::net::sam2::Sam2;
 use crate::net::weights::{WeightsError, sha256_hex};
 use checkpoint::{Checkpoint, CheckpointError, Standing};
 use crew::Crew;
-use dataset::{DataError, Pick, StillSet, TRAIN_SIDE_PX};
+use dataset::{DataError, Pick, StillSet, TRAIN_SIDE_PX, told_apart};
 use lessons::{Batch, Desk, Plan};
 use optimise::{AdamW, Optimiser};
-pub use options::{Budget, TrainOptions};
+pub use options::{Budget, SIDE_LEAST, TrainOptions};
 pub use progress::Progress;
 use progress::Tally;
 use validate::Validation;
@@ -50,6 +50,8 @@ use views::Views;
 
 /// Batches made ahead of the step that uses them.
 const AHEAD: usize = 2;
+/// Between two lines on what is encoded ahead.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// What a run left behind.
 #[derive(Debug, Clone, PartialEq)]
@@ -117,6 +119,7 @@ pub fn train(
     progress: impl FnMut(&Progress) + Send,
     cancel: &AtomicBool,
 ) -> Result<TrainReport, TrainError> {
+    not_in_the_way(options)?;
     let sets = options
         .sources
         .iter()
@@ -143,16 +146,28 @@ pub fn train_on(
     cancel: &AtomicBool,
 ) -> Result<TrainReport, TrainError> {
     let Some(device) = devices.first() else { return Err(TrainError::NoDevice) };
+    not_in_the_way(options)?;
     let pool = crew::pool(options.threads)?;
     let validation = Validation::load(&options.held_back)?;
     pool.install(|| {
-        Run::start(options, device, devices, validation)?.go(sets, &mut progress, cancel)
+        Run::start(options, sets, device, devices, validation)?.go(sets, &mut progress, cancel)
     })
+}
+
+/// Refuses to go over another run.
+fn not_in_the_way(options: &TrainOptions) -> Result<(), CheckpointError> {
+    let file = options.file("checkpoint");
+    match !options.resume && !options.overwrite && file.exists() {
+        true => Err(CheckpointError::InTheWay(shown(&file.display().to_string()))),
+        false => Ok(()),
+    }
 }
 
 /// A run between two steps.
 struct Run<'a> {
     options: &'a TrainOptions,
+    /// Names and hashes of the sets.
+    data: Vec<(String, String)>,
     /// Where to judge: without gradients.
     device: Device,
     validation: Option<Validation>,
@@ -169,6 +184,7 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn start(
         options: &'a TrainOptions,
+        sets: &[StillSet],
         plain: &Device,
         devices: &[Device],
         validation: Option<Validation>,
@@ -194,8 +210,11 @@ impl<'a> Run<'a> {
             desk
         })?;
         let (before, since) = (Duration::ZERO, Instant::now());
+        let names = told_apart(sets.iter().map(|set| &set.name[..]), &[]);
+        let data = names.into_iter().zip(sets.iter().map(|set| set.sha256.clone())).collect();
         let mut run = Self {
             options,
+            data,
             device: plain.clone(),
             validation,
             best: None,
@@ -209,7 +228,7 @@ impl<'a> Run<'a> {
         let file = options.file("checkpoint");
         if options.resume && file.exists() {
             let kept = Checkpoint::read(&file)?;
-            kept.restore(&mut run.optimiser, options.seed)?;
+            kept.restore(&mut run.optimiser, options.seed, &options.made_of(&run.data))?;
             (run.step, run.images, run.before) =
                 (kept.head.step, kept.head.images, Duration::from_secs_f64(kept.head.seconds));
             // A best that is not on disk any more cannot be kept.
@@ -235,20 +254,14 @@ impl<'a> Run<'a> {
         cancel: &AtomicBool,
     ) -> Result<TrainReport, TrainError> {
         let mut cancelled = false;
-        let [_, side] = self.options.sides;
-        let views = self.options.frozen_views.map(|count| {
-            Views::of(
-                self.crew.net(),
-                self.crew.desk(),
-                sets,
-                count.max(1),
-                side,
-                self.options.seed,
-            )
-        });
+        let Some(views) = self.views(sets, progress, cancel) else {
+            return self.finish(true);
+        };
         if views.as_ref().is_some_and(Views::is_empty) {
             return Err(DataError::Nothing { file: "the stills to learn from".into() }.into());
         }
+        // What was encoded ahead is no learning: the budget begins here.
+        self.since = Instant::now();
         std::thread::scope(|scope| -> Result<(), TrainError> {
             let (orders, inbox) = mpsc::channel::<Plan>();
             let (ready, batches) = mpsc::sync_channel::<(Plan, Batch)>(AHEAD);
@@ -299,7 +312,29 @@ impl<'a> Run<'a> {
             }
             Ok(())
         })?;
-        self.finish(sets, cancelled)
+        self.finish(cancelled)
+    }
+
+    /// The views of a frozen encoder, `Some(None)` where it learns; `None` when cancelled.
+    fn views(
+        &self,
+        sets: &[StillSet],
+        progress: &mut impl FnMut(&Progress),
+        cancel: &AtomicBool,
+    ) -> Option<Option<Views>> {
+        let Some(count) = self.options.frozen_views else { return Some(None) };
+        let ([_, side], seed) = (self.options.sides, self.options.seed);
+        let mut told = Instant::now();
+        let tell = |encoded| {
+            if told.elapsed() >= TELL_EVERY {
+                let line = Tally::new().line(self.step, self.used());
+                progress(&Progress { encoded: Some(encoded), ..line });
+                told = Instant::now();
+            }
+            !cancel.load(Ordering::Relaxed)
+        };
+        let (net, desk) = (self.crew.net(), self.crew.desk());
+        Views::of(net, desk, sets, count.max(1), side, seed, tell).map(Some)
     }
 
     fn one_step(&mut self, plan: &Plan, batch: Batch, tally: &mut Tally) -> Result<(), TrainError> {
@@ -325,6 +360,7 @@ impl<'a> Run<'a> {
             images: self.images,
             seconds: (self.before + self.since.elapsed()).as_secs_f64(),
             best: self.best,
+            made_of: self.options.made_of(&self.data),
         };
         Checkpoint::of(&self.optimiser, &head).write(&self.options.file("checkpoint"))?;
         if self.validation.is_none() {
@@ -338,8 +374,22 @@ impl<'a> Run<'a> {
         Ok(self.optimiser.write(self.crew.net().clone(), true).to_safetensors()?)
     }
 
+    /// Weights of a run that goes on, with a card that fits whatever stands beside it: a run that is killed leaves a
+    /// network that loads.
     fn write_weights(&self, bytes: &[u8]) -> Result<(), TrainError> {
+        self.write_card("")?;
         Ok(checkpoint::write_atomically(&self.options.file("safetensors"), bytes)?)
+    }
+
+    /// The card of weights of that SHA-256; `""` pins none.
+    fn write_card(&self, sha256: &str) -> Result<(), TrainError> {
+        let mut card = self.options.card.clone();
+        card.weights.file = format!("{}.safetensors", card.name);
+        card.weights.sha256 = sha256.to_owned();
+        card.weights.command.clone_from(&self.options.command);
+        card.weights.seed = self.options.seed;
+        card.weights.data = self.data.iter().cloned().collect();
+        Ok(checkpoint::write_atomically(&self.options.file("yaml"), card.to_yaml().as_bytes())?)
     }
 
     /// Looks at the stills held back and writes the averaged weights where they are the best so far.
@@ -351,11 +401,12 @@ impl<'a> Run<'a> {
         if self.best.is_none_or(|best| dice > best) {
             self.write_weights(&bytes)?;
             self.best = Some(dice);
+            self.save()?;
         }
         Ok(())
     }
 
-    fn finish(mut self, sets: &[StillSet], cancelled: bool) -> Result<TrainReport, TrainError> {
+    fn finish(mut self, cancelled: bool) -> Result<TrainReport, TrainError> {
         // A person who cancels wants the best there is, not another look.
         if !(cancelled && self.best.is_some()) {
             self.validate(&mut Tally::new())?;
@@ -367,16 +418,9 @@ impl<'a> Run<'a> {
             cause: cause.to_string(),
         })?;
         let sha256 = sha256_hex(&bytes);
-        let data: Vec<(String, String)> =
-            sets.iter().map(|s| (s.name.clone(), s.sha256.clone())).collect();
-        let mut card = self.options.card.clone();
-        card.weights.file = format!("{}.safetensors", card.name);
-        card.weights.sha256.clone_from(&sha256);
-        card.weights.command.clone_from(&self.options.command);
-        card.weights.seed = self.options.seed;
-        card.weights.data = data.iter().cloned().collect();
-        checkpoint::write_atomically(&self.options.file("yaml"), card.to_yaml().as_bytes())?;
+        self.write_card(&sha256)?;
         let (steps, images, validation_dice) = (self.step, self.images, self.best);
+        let data = self.data;
         Ok(TrainReport { steps, images, cancelled, validation_dice, weights, sha256, data })
     }
 }

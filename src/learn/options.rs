@@ -3,6 +3,7 @@
 //! What decides whether this file is right: the plan of a step depends on the seed, its number and the part of the budget
 //! that is used up, on nothing else.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::dataset::DataSource;
@@ -10,6 +11,8 @@ use super::lessons::{Plan, Subject};
 use super::loss::{BoundaryTerm, ClickMass, LossWeights, Reading};
 use crate::net::config::ModelCard;
 
+/// Side below which nothing is learned from, px.
+pub const SIDE_LEAST: usize = 64;
 /// Steps over which the learning rate rises.
 const WARM_UP: u64 = 100;
 /// Steps over which focal and boundary loss rise.
@@ -37,6 +40,8 @@ pub struct TrainOptions {
     pub out: PathBuf,
     /// Continue from the checkpoint in `out` when there is one.
     pub resume: bool,
+    /// Without `resume`: begin anew although there is a checkpoint.
+    pub overwrite: bool,
     /// Safetensors to start from instead of random weights.
     pub start_from: Option<PathBuf>,
     /// The same as the bytes of such a file, for weights that are in memory.
@@ -90,6 +95,7 @@ impl TrainOptions {
             card,
             out,
             resume: false,
+            overwrite: false,
             start_from: None,
             start: None,
             frozen_views: None,
@@ -149,6 +155,30 @@ impl TrainOptions {
         let warm = ((step + 1) as f32 / WARM_UP as f32).min(1.0);
         let cosine = 0.5 * (1.0 + (std::f64::consts::PI * used.min(1.0)).cos());
         self.rate * warm * (0.99 * cosine as f32 + 0.01)
+    }
+
+    /// What a resumed run must have in common with the one before, by name. The budget may grow.
+    pub(super) fn made_of(&self, data: &[(String, String)]) -> BTreeMap<String, String> {
+        let data: Vec<String> = data.iter().map(|(name, hash)| format!("{name} {hash}")).collect();
+        let (reading, mass) = self.boundary_reading;
+        [
+            ("data", data.join(", ")),
+            ("losses", format!("{:?}, {reading:?}, {mass:?}", self.weights)),
+            ("learning rate", self.rate.to_string()),
+            ("input sides", format!("{:?} from {}", self.sides, self.switch_at)),
+            ("batches", format!("{:?}", self.batches)),
+            (
+                "clips",
+                format!(
+                    "{} of {} frames from {}",
+                    self.clip_share, self.clip_frames, self.clips_from
+                ),
+            ),
+            ("share of region points", self.region_share.to_string()),
+            ("views", format!("{:?}", self.frozen_views)),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
     }
 
     pub(super) fn file(&self, ending: &str) -> PathBuf {

@@ -25,10 +25,15 @@ pub struct Progress {
     pub validation_dice: Option<f64>,
     /// The best of all looks so far: that of the weights that are kept.
     pub best_dice: Option<f64>,
+    /// Views that were encoded ahead, of how many; `None` once the steps have begun.
+    pub encoded: Option<[usize; 2]>,
 }
 
 impl std::fmt::Display for Progress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some([done, whole]) = self.encoded {
+            return write!(f, "encoded ahead: {done} of {whole} views");
+        }
         write!(
             f,
             "step {} ({:.1} %) {} px {:.1} images/s  stills: loss {:.3} iou {:.3} -> {:.3}  clips: loss {:.3} iou {:.3} -> {:.3}  |g| {:.2}",
@@ -113,6 +118,7 @@ impl Tally {
             side: self.side,
             validation_dice: self.validation_dice,
             best_dice: None,
+            encoded: None,
         }
     }
 }

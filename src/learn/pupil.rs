@@ -10,6 +10,8 @@ use crate::net::prompt_encoder::PointLabel;
 
 /// Clicks closer than this are not repeated, px of a 256 px image.
 const EXCLUDE: f32 = 3.0;
+/// A region click counts as mending the guess up to this far from it, in sides of the input.
+const MENDED: f32 = 0.06;
 
 /// One structure and the person who marks it.
 pub(super) struct Pupil<'a> {
@@ -64,21 +66,41 @@ impl<'a> Pupil<'a> {
         }
     }
 
-    pub(super) fn region(&mut self) {
-        let guess = self.guess.as_ref();
-        let first = guess.is_none();
-        let click = match self.uniform {
-            true => self.user.uniform_region_click(&self.half, guess),
-            false => region_click(&self.half, guess),
-        };
-        // A perfect guess (rare) is answered by one more click inside.
-        let click = click.or_else(|| region_click(&self.half, None));
-        let Some((kind, at)) = click else { return };
-        let label = match kind {
-            PointKind::Outside if !first => PointLabel::Outside,
-            _ => PointLabel::Inside,
-        };
-        self.points.push(([2.0 * at.x - 0.5, 2.0 * at.y - 0.5], label));
+    /// Adds region clicks. Only the first one of a round knows the prediction; each counts as mending the error around
+    /// it, and the next goes to what is left, which costs no decoder pass.
+    pub(super) fn region(&mut self, count: usize) {
+        let first = self.guess.is_none();
+        for i in 0..count {
+            let guess = self.guess.as_ref();
+            let click = match self.uniform {
+                true => self.user.uniform_region_click(&self.half, guess),
+                false => region_click(&self.half, guess),
+            };
+            // A perfect guess (rare) is answered by one more click inside.
+            let click = click.or_else(|| region_click(&self.half, None).filter(|_| i == 0));
+            let Some((kind, at)) = click else { return };
+            let label = match kind {
+                PointKind::Outside if !first => PointLabel::Outside,
+                _ => PointLabel::Inside,
+            };
+            self.points.push(([2.0 * at.x - 0.5, 2.0 * at.y - 0.5], label));
+            if i + 1 < count {
+                self.mend(at);
+            }
+        }
+    }
+
+    /// The guess becomes right around `at`.
+    fn mend(&mut self, at: PointPx) {
+        let Some(guess) = &mut self.guess else { return };
+        let (width, half) = (guess.width_px, &self.half);
+        let near = MENDED * width as f32;
+        for (i, (pixel, truth)) in guess.pixels.iter_mut().zip(&half.pixels).enumerate() {
+            let here = PointPx::pixel_centre(i as u32 % width, i as u32 / width);
+            if here.distance(at) <= near {
+                *pixel = *truth;
+            }
+        }
     }
 
     pub(super) fn frame_it(&mut self, most: f32) {
@@ -126,4 +148,37 @@ pub(super) fn anchors(masks: &[&Bitmap], plan: &Plan, user: &mut SimulatedUser) 
         values.extend(kept.pixels.iter().map(|p| f32::from(u8::from(*p))));
     }
     values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn region_clicks_of_one_round_lie_apart_and_in_the_error() {
+        let disc = |cx: f32| {
+            Bitmap::from_fn(128, 128, |x, y| (x as f32 - cx).hypot(y as f32 - 64.0) <= 30.0)
+        };
+        let (truth, seen) = (disc(64.0), disc(84.0));
+        let (subject, seed) = (Subject::Region, 0);
+        let plan = Plan { subject, side: 128, batch: 1, focal: 20.0, boundary: 0.0, seed };
+        for seed in 0..6 {
+            let mut pupil = Pupil::new(&truth, &plan, SimulatedUser::new(seed));
+            pupil.region(1);
+            let halved =
+                Bitmap::from_fn(64, 64, |x, y| seen.get(i64::from(2 * x), i64::from(2 * y)));
+            let logit = |p: &bool| if *p { 4.0 } else { -4.0 };
+            pupil.saw(&halved.pixels.iter().map(logit).collect::<Vec<f32>>(), &plan);
+            pupil.region(4);
+            let clicks = &pupil.points[1..];
+            assert_eq!(clicks.len(), 4);
+            for (i, ([x, y], label)) in clicks.iter().enumerate() {
+                let at = (*x as i64, *y as i64);
+                let (inside, shown) = (truth.get(at.0, at.1), seen.get(at.0, at.1));
+                assert!(inside != shown && inside == (*label == PointLabel::Inside), "{clicks:?}");
+                let apart = |([u, v], _): &([f32; 2], PointLabel)| (u - x).hypot(v - y) > 7.0;
+                assert!(clicks[..i].iter().all(apart), "{clicks:?}");
+            }
+        }
+    }
 }

@@ -11,6 +11,7 @@ use burn::tensor::Device;
 use super::TrainError;
 use super::dataset::{DataError, DataSource, Pick, StillSet, TRAIN_SIDE_PX};
 use super::evaluate::{ClickOptions, EvalError, Judged, evaluate_sets};
+use crate::domain::Mask;
 use crate::net::config::{ModelCard, WeightsOrigin};
 use crate::net::predict::PredictOptions;
 
@@ -26,14 +27,16 @@ pub(super) struct Validation {
 }
 
 impl Validation {
-    /// Reads the stills; `None` without a source.
+    /// Reads the stills and keeps as many structures as are judged; `None` without a source.
     pub(super) fn load(sources: &[DataSource]) -> Result<Option<Self>, DataError> {
-        let read = |s| StillSet::load(s, Some(TRAIN_SIDE_PX), Pick::LargestOfLabel);
-        let sets = sources.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let read = |s| {
+            let set = StillSet::load(s, Some(TRAIN_SIDE_PX), Pick::LargestOfLabel)?;
+            Ok(evenly(set, STRUCTURES))
+        };
+        let sets = sources.iter().map(read).collect::<Result<Vec<_>, DataError>>()?;
         let options = ClickOptions {
             points: POINTS[POINTS.len() - 1],
             clicks_to_goal: false,
-            limit: Some(STRUCTURES),
             ..ClickOptions::new(Vec::new())
         };
         Ok((!sets.is_empty()).then_some(Self { sets, options }))
@@ -58,5 +61,46 @@ impl Validation {
             })?;
         let mean = &report["mean"].points;
         Ok(POINTS.iter().map(|n| mean[n].dice).sum::<f64>() / POINTS.len() as f64)
+    }
+}
+
+/// At most `most` structures of a set, evenly over it: lists are often sorted, and the first are no sample.
+fn evenly(set: StillSet, most: usize) -> StillSet {
+    let whole = set.objects().max(1);
+    let mut at = 0;
+    let mut chosen = |_: &Mask| {
+        at += 1;
+        whole <= most || (at - 1) * most / whole != at * most / whole
+    };
+    let mut stills = set.stills;
+    stills.iter_mut().for_each(|still| still.objects.retain(&mut chosen));
+    stills.retain(|still| !still.objects.is_empty());
+    StillSet { stills, ..set }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Bitmap, GrayFrame};
+    use crate::learn::dataset::Still;
+
+    #[test]
+    fn a_large_set_is_judged_from_its_first_to_its_last_still() {
+        let still = |i: usize| Still {
+            name: i.to_string(),
+            levels: vec![GrayFrame { width_px: 1, height_px: 1, pixels: vec![0] }],
+            objects: vec![Bitmap::empty(1, 1).to_mask(); 2],
+        };
+        let set = |count| StillSet {
+            name: String::new(),
+            stills: (0..count).map(still).collect(),
+            clips: Vec::new(),
+            sha256: String::new(),
+        };
+        let few = evenly(set(100), 40);
+        assert_eq!(few.objects(), 40);
+        let at: Vec<usize> = few.stills.iter().filter_map(|s| s.name.parse().ok()).collect();
+        assert!(at[0] < 5 && at[at.len() - 1] > 95, "{at:?}");
+        assert_eq!(evenly(set(20), 40).objects(), 40);
     }
 }

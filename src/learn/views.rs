@@ -20,7 +20,8 @@ pub(super) struct Views {
 }
 
 impl Views {
-    /// `count` views of every still, `side` px, encoded by `net`.
+    /// `count` views of every still, `side` px, encoded by `net`; `told` hears how many are, of how many, and says whether
+    /// to go on. `None` when it does not.
     pub(super) fn of(
         net: &Sam2,
         desk: &Desk,
@@ -28,7 +29,8 @@ impl Views {
         count: usize,
         side: usize,
         seed: u64,
-    ) -> Self {
+        mut told: impl FnMut([usize; 2]) -> bool,
+    ) -> Option<Self> {
         let mut rng = fastrand::Rng::with_seed(seed ^ 0x71e5);
         let stills: Vec<&Still> = sets.iter().flat_map(|set| &set.stills).collect();
         let mut lessons: Vec<Lesson> = Vec::with_capacity(stills.len() * count);
@@ -37,12 +39,16 @@ impl Views {
                 lessons.extend(lesson(still, PER_STILL, side, &mut rng));
             }
         }
-        let mut views = Vec::with_capacity(lessons.len());
+        let whole = lessons.len();
+        let mut views = Vec::with_capacity(whole);
         let mut lessons = lessons.into_iter();
         loop {
             let chunk: Vec<Lesson> = lessons.by_ref().take(CHUNK).collect();
             if chunk.is_empty() {
-                return Self { views };
+                return Some(Self { views });
+            }
+            if !told([views.len(), whole]) {
+                return None;
             }
             let frames: Vec<&[f32]> = chunk.iter().map(|l| &l.image[..]).collect();
             let all = net.encode_image(desk.images(&frames, side));

@@ -54,14 +54,18 @@ impl CloserBox {
     /// The pixels of `frame` in the box.
     #[must_use]
     pub fn cut(&self, frame: &GrayFrame) -> GrayFrame {
-        let rows = frame.pixels.chunks_exact(frame.width_px.max(1) as usize);
-        let rows = rows.skip(self.top).take(self.height);
-        let pixels = rows.flat_map(|row| &row[self.left..self.left + self.width]).copied();
         GrayFrame {
             width_px: self.width as u32,
             height_px: self.height as u32,
-            pixels: pixels.collect(),
+            pixels: self.part(&frame.pixels, frame.width_px as usize),
         }
+    }
+
+    /// What lies in the box of a plane `width` px wide.
+    #[must_use]
+    pub fn part<T: Copy>(&self, plane: &[T], width: usize) -> Vec<T> {
+        let rows = plane.chunks_exact(width.max(1)).skip(self.top).take(self.height);
+        rows.flat_map(|row| &row[self.left..self.left + self.width]).copied().collect()
     }
 
     /// Points and box of `prompts` as seen from the box; a mask prompt is left out.

@@ -5,7 +5,8 @@
 //! a person gives the less the network may contradict the curve through them: from five exact points on, geometry alone
 //! is hard to beat, and the network's worth is at one to four points. The shares of that blend were chosen on `val`: on
 //! stills that were learned from, the network is too good. Networks that learned from close views look at a structure
-//! twice: once to find it, once closely.
+//! twice: once to find it, once closely. Region points say what is wrong with what was shown, so it goes in beside them, as
+//! in training; boundary points stand for themselves, as in training too.
 
 use burn::tensor::Device;
 
@@ -27,6 +28,8 @@ const CURVE_CELLS: usize = 128;
 const CLOSER_SHARE: f32 = 0.6;
 /// Logit of a mask prompt inside and (negative) outside.
 const MASK_LOGIT: f32 = 10.0;
+/// Most that the logits of an earlier answer say as a mask prompt, as in SAM 2.
+const SHOWN_LOGIT: f32 = 32.0;
 
 /// What the last steps do; the defaults are the shipped ones, the others are for measuring.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,6 +63,36 @@ pub struct Answer {
     pub score: f32,
     /// Raw object score logit.
     pub object_score_logit: f32,
+}
+
+/// What a person saw when they placed region points.
+#[derive(Clone, Copy)]
+pub enum Shown<'a> {
+    /// The answer to the prompts before.
+    Answer(&'a Answer),
+    /// A mask of the frame's size from elsewhere: one that was propagated.
+    Mask(&'a Bitmap),
+}
+
+impl Shown<'_> {
+    /// Logits of every pixel of the frame.
+    fn logits(self) -> Vec<f32> {
+        match self {
+            Self::Answer(answer) => answer.logits.clone(),
+            Self::Mask(mask) => {
+                let logit = |inside: &bool| if *inside { MASK_LOGIT } else { -MASK_LOGIT };
+                mask.pixels.iter().map(logit).collect()
+            }
+        }
+    }
+
+    /// The mask prompt for a look at the whole frame.
+    fn prompt(self, letterbox: &Letterbox) -> Vec<f32> {
+        match self {
+            Self::Answer(answer) => answer.low_res.iter().map(|v| clamped(*v)).collect(),
+            Self::Mask(_) => mask_prompt(letterbox, &self.logits()),
+        }
+    }
 }
 
 /// A frame whose features are there, with what it takes to encode a part of it.
@@ -101,12 +134,34 @@ impl<'a> Predictor<'a> {
     /// # Errors
     /// A failing device.
     pub fn predict(&self, view: View<'_>, prompts: &FramePrompts) -> Result<Answer, String> {
+        self.correct(view, prompts, None)
+    }
+
+    /// As [`Self::predict`], for prompts whose last point corrects what was `shown`. It counts where all points are inside
+    /// or outside points.
+    ///
+    /// # Errors
+    /// A failing device.
+    pub fn correct(
+        &self,
+        view: View<'_>,
+        prompts: &FramePrompts,
+        shown: Option<Shown<'_>>,
+    ) -> Result<Answer, String> {
         let letterbox = view.letterbox;
-        let found = self.look(view.features, letterbox, prompts)?;
+        let shown = shown.filter(|_| prompts.boundary_points().is_empty());
+        let mask = match (shown, &prompts.mask) {
+            (Some(shown), _) => Some(shown.prompt(letterbox)),
+            (None, Some(mask)) => {
+                Some(mask_prompt(letterbox, &Shown::Mask(&mask.to_bitmap()).logits()))
+            }
+            (None, None) => None,
+        };
+        let found = self.look(view.features, letterbox, prompts, mask)?;
         let mut logits = letterbox.logits_to_image(&found.low_res, found.side);
         let [width, height] = letterbox.image.map(|n| n as u32);
         let boundary = prompts.boundary_points();
-        self.look_closer(view, prompts, &mut logits)?;
+        self.look_closer(view, prompts, shown, &mut logits)?;
         if boundary.len() >= 2 {
             self.mix_in_curve(&mut logits, letterbox, &boundary);
             if self.options.snap {
@@ -123,22 +178,16 @@ impl<'a> Predictor<'a> {
         })
     }
 
-    /// What the network itself says to `prompts`.
+    /// What the network itself says to the points and the box of `prompts` and to a mask prompt.
     fn look(
         &self,
         features: &ImageFeatures,
         letterbox: &Letterbox,
         prompts: &FramePrompts,
+        mask: Option<Vec<f32>>,
     ) -> Result<Prediction, String> {
         let points = letterbox.network_points(prompts);
         let side = letterbox.size / 4;
-        let mask = prompts.mask.as_ref().map(|mask| {
-            let plane: Vec<f32> =
-                mask.to_bitmap().pixels.iter().map(|p| f32::from(u8::from(*p))).collect();
-            let full = letterbox.plane_to_network(&plane, 0.0);
-            let small = resize_plane(&full, [letterbox.size; 2], [side; 2], Kernel::BilinearAa);
-            small.iter().map(|v| MASK_LOGIT * (2.0 * v - 1.0)).collect::<Vec<f32>>()
-        });
         let (points, mask) = match self.sam.bridges().then(|| bridge(&points, letterbox.size)) {
             Some(Some(Bridged { points, mask: curve })) => (points, curve.or(mask)),
             _ => (points, mask),
@@ -153,6 +202,7 @@ impl<'a> Predictor<'a> {
         &self,
         view: View<'_>,
         prompts: &FramePrompts,
+        corrected: Option<Shown<'_>>,
         logits: &mut [f32],
     ) -> Result<(), String> {
         let config = self.sam.config();
@@ -170,7 +220,11 @@ impl<'a> Predictor<'a> {
         let (input, letterbox) =
             view.preprocess.frame(&closer.cut(frame), config.image_size, view.device);
         let features = self.sam.encode_image(input);
-        let found = self.look(&features, &letterbox, &closer.moved(prompts))?;
+        let mask = corrected.map(|shown| {
+            let part = closer.part(&shown.logits(), frame.width_px as usize);
+            mask_prompt(&letterbox, &part)
+        });
+        let found = self.look(&features, &letterbox, &closer.moved(prompts), mask)?;
         let seen = letterbox.logits_to_image(&found.low_res, found.side);
         closer.mix(logits, frame.width_px as usize, &seen, share);
         Ok(())
@@ -200,4 +254,16 @@ impl<'a> Predictor<'a> {
             *logit += share * (known - *logit);
         }
     }
+}
+
+/// Logits of every pixel of an image as a mask prompt of the input that it lies in, `(size / 4)^2`.
+fn mask_prompt(letterbox: &Letterbox, logits: &[f32]) -> Vec<f32> {
+    let full = letterbox.plane_to_network(logits, -MASK_LOGIT);
+    let side = letterbox.size / 4;
+    let small = resize_plane(&full, [letterbox.size; 2], [side; 2], Kernel::BilinearAa);
+    small.into_iter().map(clamped).collect()
+}
+
+fn clamped(logit: f32) -> f32 {
+    logit.clamp(-SHOWN_LOGIT, SHOWN_LOGIT)
 }

@@ -1,7 +1,8 @@
 //! The paper's user study from real sessions: time, work and agreement, within and between raters.
 //!
 //! What decides whether this file is right: the reference of a frame is STAPLE of everybody who annotated the clip, with
-//! every model and shown for the first time; models are compared clip by clip on clips that a rater did with both.
+//! every model and shown for the first time; models are compared on clips that a rater did with both, within raters and
+//! between them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,8 +37,8 @@ pub struct Means {
     pub steps_per_frame: f64,
     /// Keys per frame, where the journals tell.
     pub keys_per_frame: Option<f64>,
-    /// Dice against the reference.
-    pub dice: f64,
+    /// Dice against the reference; `None` where nobody else annotated any of the clips.
+    pub dice: Option<f64>,
     /// Dice of the second time against the first; `None` without repeats.
     pub repeat_dice: Option<f64>,
 }
@@ -51,6 +52,8 @@ pub struct Compared {
     pub models: [String; 2],
     /// Clips (within a rater) or raters (between them).
     pub pairs: usize,
+    /// Mean time per clip with each, s; between raters the mean of their means.
+    pub means: [f64; 2],
     /// Time of the first minus time of the second; Wilcoxon within, t between.
     pub seconds: Option<Tested>,
     /// Dice likewise.
@@ -98,9 +101,10 @@ pub fn analyse(pieces: Vec<Piece>) -> Result<Analysis, StapleError> {
     for (at, second) in models.iter().enumerate() {
         for first in &models[..at] {
             let pair = [first.clone(), second.clone()];
-            let within = raters.iter().filter_map(|rater| within(&measured, rater, &pair));
-            analysis.compared.extend(within);
-            analysis.compared.extend(between(&analysis.means, &raters, &pair));
+            let did = |rater: &String| (rater.clone(), with_both(&measured, rater, &pair));
+            let did: Vec<_> = raters.iter().map(did).filter(|(_, both)| !both.is_empty()).collect();
+            analysis.compared.extend(did.iter().map(|(rater, both)| within(rater, both, &pair)));
+            analysis.compared.extend(between(&did, &pair));
         }
     }
     analysis.measured = measured;
@@ -161,7 +165,7 @@ fn means(measured: &[Measured], rater: &str, model: &str) -> Option<Means> {
     let of = |value: &dyn Fn(&Measured) -> Option<f64>, from: &[&Measured]| -> Vec<f64> {
         from.iter().filter_map(|m| value(m)).collect()
     };
-    let repeats = of(&|m| m.repeat_dice, &all);
+    let some_mean = |values: Vec<f64>| (!values.is_empty()).then(|| mean(&values));
     Some(Means {
         rater: rater.to_owned(),
         model: model.to_owned(),
@@ -170,13 +174,15 @@ fn means(measured: &[Measured], rater: &str, model: &str) -> Option<Means> {
         steps_per_frame: first.iter().map(|m| m.piece.steps).sum::<usize>() as f64
             / frames.max(1) as f64,
         keys_per_frame: keys.map(|k| k.iter().sum::<u64>() as f64 / frames.max(1) as f64),
-        dice: mean(&of(&|m| m.dice, &first)),
-        repeat_dice: (!repeats.is_empty()).then(|| mean(&repeats)),
+        dice: some_mean(of(&|m| m.dice, &first)),
+        repeat_dice: some_mean(of(&|m| m.repeat_dice, &all)),
     })
 }
 
-/// One rater's clips with both models.
-fn within(measured: &[Measured], rater: &str, models: &[String; 2]) -> Option<Compared> {
+/// A clip that a rater did with both models.
+type Both<'a> = (&'a Measured, &'a Measured);
+
+fn with_both<'a>(measured: &'a [Measured], rater: &str, models: &[String; 2]) -> Vec<Both<'a>> {
     let done = |model: &str| -> BTreeMap<&str, &Measured> {
         measured
             .iter()
@@ -185,44 +191,49 @@ fn within(measured: &[Measured], rater: &str, models: &[String; 2]) -> Option<Co
             .collect()
     };
     let (first, second) = (done(&models[0]), done(&models[1]));
-    let both: Vec<(&Measured, &Measured)> =
-        first.iter().filter_map(|(clip, m)| Some((*m, *second.get(clip)?))).collect();
-    if both.is_empty() {
-        return None;
-    }
-    let test = |value: &dyn Fn(&Measured) -> Option<f64>| {
-        let pairs = both.iter().filter_map(|(a, b)| Some((value(a)?, value(b)?)));
-        let (a, b): (Vec<f64>, Vec<f64>) = pairs.unzip();
-        wilcoxon(&a, &b)
-    };
-    Some(Compared {
+    first.iter().filter_map(|(clip, m)| Some((*m, *second.get(clip)?))).collect()
+}
+
+/// The values of both sides, where both have one.
+fn values(both: &[Both<'_>], value: fn(&Measured) -> Option<f64>) -> [Vec<f64>; 2] {
+    let (a, b) = both.iter().filter_map(|(a, b)| Some((value(a)?, value(b)?))).unzip();
+    [a, b]
+}
+
+fn seconds_of(measured: &Measured) -> Option<f64> {
+    Some(measured.piece.seconds)
+}
+
+/// One rater, clip by clip.
+fn within(rater: &str, both: &[Both<'_>], models: &[String; 2]) -> Compared {
+    let seconds = values(both, seconds_of);
+    let dice = values(both, |m| m.dice);
+    Compared {
         rater: Some(rater.to_owned()),
         models: models.clone(),
         pairs: both.len(),
-        seconds: test(&|m| Some(m.piece.seconds)),
-        dice: test(&|m| m.dice),
-    })
+        means: [mean(&seconds[0]), mean(&seconds[1])],
+        seconds: wilcoxon(&seconds[0], &seconds[1]),
+        dice: wilcoxon(&dice[0], &dice[1]),
+    }
 }
 
-/// The raters' means with both models.
-fn between(means: &[Means], raters: &[String], models: &[String; 2]) -> Option<Compared> {
-    let of = |rater: &String, model: &String| {
-        means.iter().find(|m| m.rater == *rater && m.model == *model)
+/// The means of the raters who worked with both models, over the clips that they did with both.
+fn between(did: &[(String, Vec<Both<'_>>)], models: &[String; 2]) -> Option<Compared> {
+    let means = |value: fn(&Measured) -> Option<f64>| -> [Vec<f64>; 2] {
+        let of_rater = did.iter().map(|(_, both)| values(both, value));
+        let there = of_rater.filter(|[a, _]| !a.is_empty());
+        let (a, b) = there.map(|[a, b]| (mean(&a), mean(&b))).unzip();
+        [a, b]
     };
-    let both: Vec<(&Means, &Means)> = raters
-        .iter()
-        .filter_map(|rater| Some((of(rater, &models[0])?, of(rater, &models[1])?)))
-        .collect();
-    let test = |value: fn(&Means) -> f64| {
-        let (a, b): (Vec<f64>, Vec<f64>) = both.iter().map(|(a, b)| (value(a), value(b))).unzip();
-        paired_t(&a, &b)
-    };
-    (!both.is_empty()).then(|| Compared {
+    let (seconds, dice) = (means(seconds_of), means(|m| m.dice));
+    (!did.is_empty()).then(|| Compared {
         rater: None,
         models: models.clone(),
-        pairs: both.len(),
-        seconds: test(|m| m.seconds),
-        dice: test(|m| m.dice),
+        pairs: did.len(),
+        means: [mean(&seconds[0]), mean(&seconds[1])],
+        seconds: paired_t(&seconds[0], &seconds[1]),
+        dice: paired_t(&dice[0], &dice[1]),
     })
 }
 
@@ -264,10 +275,10 @@ mod tests {
             found.means.iter().find(same).expect("means").clone()
         };
         let ann = of("ann", "A");
-        assert_eq!((ann.clips, ann.seconds, ann.dice), (3, 11.0, 1.0));
+        assert_eq!((ann.clips, ann.seconds, ann.dice), (3, 11.0, Some(1.0)));
         assert_eq!((ann.steps_per_frame, ann.keys_per_frame), (2.0, Some(5.0)));
         // Two of four pixels: 2 * 2 / (2 + 4).
-        assert!((of("bob", "B").dice - 2.0 / 3.0).abs() < 1e-12);
+        assert!((of("bob", "B").dice.expect("a reference") - 2.0 / 3.0).abs() < 1e-12);
         assert!((ann.repeat_dice.expect("one repeat") - 2.0 / 3.0).abs() < 1e-12);
         assert_eq!((of("bob", "A").repeat_dice, of("bob", "A").keys_per_frame), (None, None));
         // Three differences of one sign: p = 2 / 2^3; Dice of ann never differs.
@@ -279,5 +290,22 @@ mod tests {
         assert_eq!((all.rater.as_deref(), all.pairs), (None, 2));
         // Means 11 - 23 and 12 - 16.
         assert_eq!(all.seconds.map(|t| t.mean_difference), Some(-8.0));
+    }
+
+    #[test]
+    fn models_are_compared_on_what_a_rater_did_with_both_and_nothing_is_no_dice() {
+        let mut pieces = Vec::new();
+        for clip in ["x", "y"] {
+            pieces.push(piece("ann", "A", clip, 10.0, "1100"));
+            pieces.push(piece("ann", "B", clip, 14.0, "1100"));
+        }
+        // Only with one model, and slowly; nobody else did this clip.
+        pieces.push(piece("ann", "A", "z", 500.0, "1100"));
+        pieces.push(piece("bob", "A", "w", 900.0, "1100"));
+        let found = analyse(pieces).expect("sizes agree");
+        let bob = found.means.iter().find(|m| m.rater == "bob").expect("means");
+        assert_eq!((bob.seconds, bob.dice), (900.0, None));
+        let all = found.compared.last().expect("between raters");
+        assert_eq!((all.rater.as_deref(), all.pairs, all.means), (None, 1, [10.0, 14.0]));
     }
 }

@@ -9,21 +9,19 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::StudyError;
-use super::simulate::{EDITION, Run};
+use super::simulate::{Run, edition};
 use crate::domain::shown;
 use crate::engine::{read_card, shipped_card};
 use crate::export::write_atomic;
 use crate::learn::dataset::{DataSource, Pick, StillSet, TRAIN_SIDE_PX};
 use crate::learn::evaluate::Placing;
 use crate::learn::loss::{BoundaryTerm, ClickMass};
-use crate::learn::{Budget, TrainOptions, train};
+use crate::learn::{Budget, SIDE_LEAST, TrainOptions, train};
 use crate::net::config::{ModelCard, WeightsOrigin};
 use crate::net::weights::{sha256_hex, sha256_of_file};
 
 /// The word for the network inside the program.
 const SHIPPED: &str = "shipped";
-/// Side below which nothing is learned from, px.
-const SIDE_LEAST: usize = 64;
 
 impl Run<'_> {
     /// The network of a card: the shipped one, a file, or one that was imported.
@@ -80,7 +78,7 @@ impl Run<'_> {
         };
         let learned: Vec<&String> = sets.iter().map(|set| &hashes[*set]).collect();
         let mut inputs = json!({
-            "edition": EDITION, "card": card.to_yaml(), "learned": learned, "region": region,
+            "edition": edition(placing), "card": card.to_yaml(), "learned": learned, "region": region,
             "budget": budget, "seed": training.seed, "clips": training.clip_share,
         });
         let mut points = if region { "region" } else { "boundary" }.to_owned();

@@ -11,7 +11,7 @@ use super::analyse::{Analysis, Means, Measured};
 use super::columns::{self, Column, Field};
 use super::questionnaire::Questionnaire;
 use super::report::{cell, p_value};
-use super::stats::{Tested, mean};
+use super::stats::Tested;
 use crate::export::write_atomic;
 
 /// Writes `report.md`, `clips.csv` and `raters.csv` into `out`, each whole or not at all; gives their paths.
@@ -50,11 +50,7 @@ fn markdown(analysis: &Analysis, asked: &Questionnaire, pause_s: f64) -> String 
     let mut text = String::from("# User study\n\n");
     for compared in analysis.compared.iter().filter(|c| c.rater.is_none()) {
         let [a, b] = &compared.models;
-        let seconds = |model: &String| {
-            let of = analysis.means.iter().filter(|m| m.model == *model).map(|m| m.seconds);
-            mean(&of.collect::<Vec<_>>())
-        };
-        let (first, second) = (seconds(a), seconds(b));
+        let [first, second] = compared.means;
         let (fast, slow, least, most) =
             if first <= second { (a, b, first, second) } else { (b, a, second, first) };
         let saved = if most > 0.0 { 100.0 * (1.0 - least / most) } else { 0.0 };
@@ -89,7 +85,7 @@ fn markdown(analysis: &Analysis, asked: &Questionnaire, pause_s: f64) -> String 
          points placed, moved and taken away, windows, and masks accepted or drawn; keys are known where sessions told \
          them. Dice is against STAPLE (Warfield 2004) of everybody who annotated the clip, one's own work included, as in \
          the paper. Within a rater: Wilcoxon's signed-rank test over clips, two-sided; between raters: paired t-test over \
-         their means."
+         their means. Models are compared on clips that a rater did with both."
     );
     text
 }
@@ -152,7 +148,7 @@ const RATERS: [Column<Means>; 8] = [
         title: Some("time (s)"),
         field: |m| Field::Real(Some(m.seconds), 1, 3),
     },
-    Column { name: "dice", title: Some("Dice"), field: |m| Field::Real(Some(m.dice), 3, 6) },
+    Column { name: "dice", title: Some("Dice"), field: |m| Field::Real(m.dice, 3, 6) },
     Column {
         name: "steps_per_frame",
         title: Some("steps per frame"),

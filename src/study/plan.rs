@@ -65,6 +65,10 @@ struct Drawn {
 /// Too few clips, names that cannot name a folder, or a folder that cannot be written or is not empty.
 pub fn create(wanted: &Wanted, out: &Path) -> Result<Vec<Block>, StudyError> {
     check(wanted)?;
+    // What is missing is told before anything is written.
+    for clip in &wanted.clips {
+        clip.canonicalize().map_err(|e| StudyError::io(clip, e))?;
+    }
     std::fs::create_dir_all(out).map_err(|e| StudyError::io(out, e))?;
     let mut entries = std::fs::read_dir(out).map_err(|e| StudyError::io(out, e))?;
     if entries.next().is_some() {
@@ -271,6 +275,10 @@ mod tests {
             assert_eq!(per_clip(clip), 2, "half of the raters");
         }
         assert!(create(&wanted, &out).is_err(), "not into a folder that holds something");
+        let mut missing = wanted.clone();
+        missing.clips.push(home.path().join("none.png"));
+        assert!(create(&missing, &home.path().join("half")).is_err());
+        assert!(!home.path().join("half").exists(), "nothing is left of a study that fails");
         let few = Wanted { repeats: 9, ..wanted };
         assert!(create(&few, &home.path().join("few")).is_err());
     }

@@ -153,6 +153,11 @@ impl Report<'_> {
     fn verdict(&self) -> String {
         let mut claims = judged(self.config, self.tables);
         claims.extend(clips::report::claims(self.config, self.outcome));
+        if claims.is_empty() && self.config.compare.is_some() {
+            return "No claim of the paper was tested: the two arms that it compares were not judged on every set in one \
+                    setting.\n\n"
+                .into();
+        }
         if claims.is_empty() {
             return "No claim of the paper was tested: that needs one arm with boundary points and one with region \
                     points.\n\n"
@@ -323,7 +328,8 @@ impl Report<'_> {
             "Boundary points: the first anywhere on the contour, the second furthest from it, then where the contour shown \
              is furthest away. Region points: the centre of the larger error. {noise}{note}Everything is judged at the \
              size of the image. Intervals: 95 %, {} bootstrap draws of images, none where a set has one image. p: Wilcoxon's signed-rank test, two-sided, \
-             of the mean IoU of the images; not corrected for the number of tests. Seed {}.",
+             of the mean IoU of the images, for the mean of sets of those of all sets together; not corrected for the number \
+             of tests. Seed {}.",
             c.bootstrap, c.seed
         );
         text
@@ -347,5 +353,26 @@ impl Report<'_> {
             y: format!("mean {measure}"),
             lines: (0..self.config.arms.len()).filter_map(line).collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::config::from_text;
+    use super::*;
+
+    #[test]
+    fn why_no_claim_was_tested_is_the_true_reason() {
+        let verdict = |arms: &str| {
+            let text =
+                format!("data: [{{name: a, test: x}}, {{name: b, test: y}}]\narms: [{arms}]\n");
+            let config = from_text("t", &text, Path::new("/")).expect("no fault");
+            let (outcome, tables) = (Outcome::default(), Tables::default());
+            Report { config: &config, outcome: &outcome, tables: &tables }.verdict()
+        };
+        assert!(verdict("{name: s, baseline: spline}").contains("needs one arm"));
+        let both =
+            "{name: o, prompt: boundary, card: shipped}, {name: r, prompt: region, card: shipped}";
+        assert!(verdict(both).contains("not judged on every set"), "{}", verdict(both));
     }
 }

@@ -6,15 +6,15 @@
 //! STUDY/raters/RATER/MODEL.warm-up/   practice, left out
 //! ```
 //! Without a folder `raters` the raters' folders lie in STUDY itself. What decides whether this file is right: nothing
-//! is written, whatever cannot be read is told, a clip without a mask counts once it was
-//! called finished, and a frame without a mask counts as empty.
+//! is written, whatever cannot be read is told, a clip counts once it was called finished and a still once a mask of it was
+//! accepted, and a frame without a mask counts as empty.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::StudyError;
-use crate::domain::{Bitmap, shown};
-use crate::project::{Visit, list_clips, load_read_only, timeline};
+use crate::domain::{Bitmap, MaskSource, shown};
+use crate::project::{Loaded, Visit, list_clips, load_read_only, timeline};
 
 /// Ending of a project with images that were shown again.
 pub const REPEAT: &str = ".repeat";
@@ -70,28 +70,25 @@ pub fn read(
                 let loaded = load_read_only(&project, &clip.hash)?;
                 loaded.notes.iter().for_each(|note| tell(note));
                 let visits = timeline(&project, &clip.hash)?;
-                let tracks = || loaded.annotation.tracks.values();
-                // Who only looked, or is not there yet, has not annotated.
-                let left =
-                    visits.iter().any(|v| v.finished) || tracks().any(|t| !t.masks.is_empty());
-                if !left {
+                let info = clip.info.as_ref();
+                let frames = info.map_or(1, |i| i.frames);
+                if !done(&visits, &loaded, frames) {
                     continue;
                 }
                 let mut masks = BTreeMap::new();
-                for track in tracks() {
+                for track in loaded.annotation.tracks.values() {
                     for (frame, held) in &track.masks {
                         let key = (track.info.label.clone(), *frame);
                         let one = held.mask.to_bitmap();
                         masks.entry(key).and_modify(|all| join(all, &one)).or_insert(one);
                     }
                 }
-                let info = clip.info.as_ref();
                 pieces.push(Piece {
                     rater: name_of(&rater),
                     model: model.clone(),
                     repeat,
                     name: info.map_or_else(|| clip.hash.short().to_string(), |i| i.name.clone()),
-                    frames: info.map_or(1, |i| i.frames),
+                    frames,
                     clip: clip.hash.0,
                     seconds: visits.iter().map(|v| v.seconds(pause_s)).sum(),
                     steps: visits.iter().map(|v| v.steps).sum(),
@@ -106,6 +103,17 @@ pub fn read(
         return Err(StudyError::io(root, cause));
     }
     Ok(pieces)
+}
+
+/// Whether a clip of `frames` frames is annotated: its rater called it finished or, of a still, accepted a mask. Who only
+/// looked, or is not there yet, has not annotated.
+#[must_use]
+pub fn done(visits: &[Visit], held: &Loaded, frames: usize) -> bool {
+    let accepted = || {
+        let masks = held.annotation.tracks.values().flat_map(|track| track.masks.values());
+        masks.into_iter().any(|mask| mask.source == MaskSource::Accepted)
+    };
+    visits.iter().any(|visit| visit.finished) || (frames <= 1 && accepted())
 }
 
 /// Keys of all visits; unknown where one of them does not tell.

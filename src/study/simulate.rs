@@ -24,8 +24,14 @@ use crate::net::library::Library;
 use crate::net::predict::PredictOptions;
 use crate::net::weights::sha256_hex;
 
-/// Changes whenever the same inputs would give other figures.
-pub(super) const EDITION: u32 = 1;
+/// Changes whenever the same inputs would give other figures; of arms of boundary points and of region points alone.
+pub(super) fn edition(placing: Placing) -> u32 {
+    match placing {
+        Placing::Boundary => 1,
+        Placing::Region => 2,
+    }
+}
+
 /// Structures between two lines of progress.
 const TELL_EVERY: usize = 10;
 
@@ -283,11 +289,15 @@ impl<'a> Run<'a> {
     /// The file that keeps what an arm did on a set: its name is the hash of all it depends on.
     fn key(&self, set: usize, placing: Placing, about: &Value) -> PathBuf {
         let c = self.config;
-        let inputs = json!({
-            "edition": EDITION, "version": env!("CARGO_PKG_VERSION"), "set": self.sets[set].sha256,
+        let mut inputs = json!({
+            "edition": edition(placing), "version": env!("CARGO_PKG_VERSION"), "set": self.sets[set].sha256,
             "about": about, "region": placing == Placing::Region, "points": c.points,
             "noise": c.noise_px, "seed": c.seed, "limit": c.limit,
         });
+        if c.data[set].test.is_manifest() {
+            // Stills of manifests were named alike before, and counted as one.
+            inputs["names"] = 2.into();
+        }
         self.keeping(&inputs)
     }
 

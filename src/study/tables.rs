@@ -51,7 +51,8 @@ pub struct Versus {
     pub points: Option<usize>,
     /// IoU of the first minus IoU of the second.
     pub difference: Interval,
-    /// Wilcoxon's test of the means of the images; `None` when no image differs.
+    /// Wilcoxon's test of the means of the images, those of all sets together where `set` is `None`; `None` when no image
+    /// differs.
     pub tested: Option<Tested>,
 }
 

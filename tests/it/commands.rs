@@ -13,6 +13,7 @@ use sonomark::net::weights::{sha256_hex, sha256_of_file};
 use crate::data::{SIZE, miniature, save};
 use crate::learn::{own_project, tiny};
 use crate::stock::stock_files;
+use crate::study::set;
 
 fn sonomark(home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sonomark"));
@@ -168,6 +169,38 @@ fn own_annotations_become_a_network_with_its_lineage() {
         assert!(told(&refused).contains(word), "{devices}: {}", told(&refused));
     }
     assert!(!out.join("never.yaml").exists());
+}
+
+#[test]
+fn a_trained_network_says_what_it_is_and_is_judged_on_what_was_held_back() {
+    let home = tempfile::tempdir().unwrap();
+    let (folder, card) = (home.path().join("round"), home.path().join("tiny.yaml"));
+    set(&folder, 1.0);
+    let mut other = tiny();
+    other.description = "another network".into();
+    other.scores.insert("mean".into(), 0.5.into());
+    fs::write(&card, other.to_yaml()).unwrap();
+    let train = |out: &str, more: &[&str]| {
+        let out = home.path().join(out);
+        let words = ["train", "--data", text(&folder), "--out", text(&out), "--steps", "1"];
+        printed(&run(home.path(), &[&words[..], &["--threads", "1"], more].concat()));
+        out
+    };
+    let about = |card: &Path| {
+        let card = ModelCard::read_file(card).unwrap();
+        (card.description, card.weights.lineage, card.scores.len())
+    };
+    let first = train("first", &["--card", text(&card)]);
+    let (weights, trained) = (first.join("tiny.safetensors"), first.join("tiny.yaml"));
+    assert_eq!(about(&trained), ("trained on round/train".into(), "random weights".into(), 0));
+    let more = train("more", &["--card", text(&card), "--start-from", text(&weights)]);
+    let begun = format!("tiny.safetensors, SHA-256 {}", sha256_of_file(&weights).unwrap());
+    assert_eq!(about(&more.join("tiny.yaml")).1, begun);
+    let fine = train("fine", &["--from", text(&trained), "--views", "1"]);
+    assert_eq!(about(&fine.join("tiny-own.yaml")).0, "fine-tuned on round/train");
+    let judge = ["evaluate", "clicks", "--judge", "polygon", "--data", text(&folder)];
+    let said = printed(&run(home.path(), &judge));
+    assert!(said.contains("round/val (2 structures)"), "{said}");
 }
 
 #[test]

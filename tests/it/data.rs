@@ -478,6 +478,39 @@ fn the_authors_splits_are_kept_and_patients_are_not_torn() {
 }
 
 #[test]
+fn every_folder_of_pairs_has_its_own_lists() {
+    let dir = tempfile::tempdir().unwrap();
+    for (folder, learned) in [("a", "left (1)"), ("b", "right (1)")] {
+        for side in ["left", "right"] {
+            let name = format!("{folder}/{side} (1)");
+            pair(dir.path(), &format!("{name}.png"), &format!("{name}.mask.png"), 1, 1);
+        }
+        let held_back = if learned.starts_with('l') { "right (1)" } else { "left (1)" };
+        text(dir.path(), &format!("{folder}/train.txt"), &format!("{learned}\n"));
+        text(dir.path(), &format!("{folder}/val.txt"), &format!("{held_back}\n"));
+    }
+    let out = dir.path().join("out");
+    let found = import(named("pairs").unwrap(), dir.path(), &out).unwrap();
+    assert_eq!((found.without_mask, found.manifest.items.len()), (0, 4), "masks are no images");
+    let splits: Vec<_> = found.manifest.items.iter().map(|i| (&*i.image, i.split)).collect();
+    let wanted = [("a/left", "train"), ("a/right", "val"), ("b/left", "val"), ("b/right", "train")];
+    for (i, (image, split)) in wanted.into_iter().enumerate() {
+        assert_eq!(splits[i], (&*format!("{image} (1).png"), split));
+    }
+    // Masks without a label are told; nothing but such masks is no data set.
+    let empty = |name: &str| {
+        save(&dir.path().join(format!("{name}.mask.png")), SIZE, |_, _| 0);
+        import(named("pairs").unwrap(), dir.path(), &out)
+    };
+    let notes = empty("a/left (1)").unwrap().notes;
+    assert!(notes.iter().any(|n| n.contains("1 of 4 images have an empty mask")), "{notes:?}");
+    empty("a/right (1)").unwrap();
+    empty("b/left (1)").unwrap();
+    let refused = empty("b/right (1)").unwrap_err().to_string();
+    assert!(refused.contains("masks of all 4 images hold no label"), "{refused}");
+}
+
+#[test]
 fn clips_of_a_manifest_have_the_windows_of_their_masks() {
     let (_dir, found) = imported("camus");
     let text = format!("{}:val", found.file.display());

@@ -9,14 +9,14 @@ use safetensors::SafeTensors;
 use sonomark::codec::{self, OpenOptions};
 use sonomark::domain::{
     Bitmap, BoxPx, Edit, FrameMask, FramePrompts, GrayFrame, Mark, MaskSource, PointKind, PointPx,
-    Step, Track, TrackId,
+    Step, Track, TrackId, overlap, tidied,
 };
-use sonomark::engine::load_network;
-use sonomark::learn::annotator::{contour, next_boundary_click};
+use sonomark::engine::{Image, NetSegmenter, Segmenter, load_network};
+use sonomark::learn::annotator::{contour, next_boundary_click, region_click};
 use sonomark::learn::baselines::Baseline;
 use sonomark::learn::checkpoint::{Checkpoint, CheckpointError};
 use sonomark::learn::dataset::{DataError, DataSource, Pick, StillSet, load_clips};
-use sonomark::learn::evaluate::{ClickOptions, Judged, Placing, evaluate_clicks};
+use sonomark::learn::evaluate::{ClickOptions, Judged, Placing, evaluate_clicks, trace_set};
 use sonomark::learn::evaluate_video::{Tracking, VideoOptions, evaluate_video};
 use sonomark::learn::lessons::{Batch, Desk, Plan, Subject};
 use sonomark::learn::loss::{BoundaryLoss, BoundaryLossConfig, ClickMass, LossWeights, Reading};
@@ -26,7 +26,8 @@ use sonomark::net::closer::CloserBox;
 use sonomark::net::config::ModelCard;
 use sonomark::net::device::{DeviceWant, pick};
 use sonomark::net::follow::FollowOptions;
-use sonomark::net::predict::{PredictOptions, Predictor, View};
+use sonomark::net::predict::{Answer, PredictOptions, Predictor, Shown, View};
+use sonomark::net::sam2::Sam2;
 use sonomark::project::{ClipStore, StoreOptions};
 
 const TINY: &str = "
@@ -299,11 +300,17 @@ fn a_resumed_run_is_the_uninterrupted_one_bit_for_bit() {
 
     let mut steps = Vec::new();
     let mut looks = Vec::new();
+    let picked = pick(DeviceWant::Cpu).unwrap();
     let mut whole = options(source.clone(), &dir.path().join("whole"), &start);
     whole.held_back = vec![source.clone()];
     whole.validate_every = 2;
     let seen = |p: &Progress| {
         steps.push((p.step, p.loss));
+        if p.step == 5 {
+            // Were it killed now, there would be a network that loads and a checkpoint.
+            load_network(Some(&dir.path().join("whole/tiny.yaml")), &picked).unwrap();
+            assert!(dir.path().join("whole/tiny.checkpoint").is_file());
+        }
         looks.push((p.validation_dice, p.best_dice));
     };
     let report = train(&whole, std::slice::from_ref(&device), seen, &never).unwrap();
@@ -340,6 +347,13 @@ fn a_resumed_run_is_the_uninterrupted_one_bit_for_bit() {
     let card = ModelCard::from_yaml(&std::fs::read_to_string(parts.out.join("tiny.yaml")).unwrap())
         .unwrap();
     assert_eq!((card.weights.sha256, card.weights.data.len()), (resumed.sha256, 1));
+    // Nobody goes over a run by mistake, nor on with another one.
+    let refused = train(&whole, std::slice::from_ref(&device), |_| {}, &never).unwrap_err();
+    assert!(refused.to_string().contains("--resume, begin anew with --overwrite"), "{refused}");
+    parts.weights.boundary += 1.0;
+    let refused = train(&parts, std::slice::from_ref(&device), |_| {}, &never).unwrap_err();
+    assert!(refused.to_string().contains("its losses: "), "{refused}");
+    parts.weights.boundary -= 1.0;
     parts.seed = 99;
     let refused =
         train(&parts, std::slice::from_ref(&device), |_| {}, &never).unwrap_err().to_string();
@@ -394,6 +408,14 @@ fn the_curve_finds_discs_and_the_report_has_its_shape() {
     let spline = evaluate_clicks(&Judged::Baseline(Baseline::Spline), &options, &cancel).unwrap();
     // A circle through two opposite points of a disc is the disc.
     assert!(spline["mean"].points[&2].dice > 0.95);
+    // Two folders of one name are two sets.
+    let again = tempfile::tempdir().unwrap();
+    let name = dir.path().file_name().unwrap();
+    std::fs::create_dir(again.path().join(name)).unwrap();
+    let mut two = options.clone();
+    two.sources.push(discs(&again.path().join(name), 2));
+    let both = evaluate_clicks(&Judged::Baseline(Baseline::Curve), &two, &cancel).unwrap();
+    assert_eq!((both.len(), both["mean"].objects), (3, 5));
     options.noise_px = 3.5;
     let shaky = evaluate_clicks(&Judged::Baseline(Baseline::Curve), &options, &cancel).unwrap();
     assert!(shaky["mean"].points[&6].dice < mean.points[&6].dice);
@@ -454,6 +476,17 @@ fn a_clip_is_judged_inside_its_windows_and_without_prompted_frames() {
     assert!(json["rounds"][0]["dice"].is_number() && json["prompted_frames"].is_number());
     std::fs::write(dir.path().join("windows.yaml"), "../drift: {}\n").unwrap();
     assert!(load_clips(dir.path()).is_err());
+    // A window beyond the clip is told; a structure that is never visible is no evidence.
+    let described = |windows: &str| {
+        let text = format!("drift:\n  objects:\n    1: {{windows: [{windows}]}}\n");
+        std::fs::write(dir.path().join("windows.yaml"), text).unwrap();
+    };
+    described("[0, 2], [9, 12]");
+    let refused = load_clips(dir.path()).unwrap_err().to_string();
+    assert!(refused.contains("[9, 12] of label 1") && refused.contains("8 frames"), "{refused}");
+    described("");
+    let tracking = Tracking { sam: &sam, preprocess: &card.preprocess, device: &device };
+    assert_eq!(evaluate_video(tracking, &options, &cancel).unwrap().objects, 0);
 }
 
 #[test]
@@ -492,8 +525,7 @@ fn the_closer_look_changes_its_box_alone() {
     let picked = pick(DeviceWant::Cpu).unwrap();
     let (card, sam) = load_network(None, &picked).unwrap();
     assert!(card.network.prompts.closer_look);
-    let stills = DataSource::parse(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/stills"));
-    let set = StillSet::load(&stills, None, Pick::LargestOfLabel).unwrap();
+    let set = StillSet::load(&stills(), None, Pick::LargestOfLabel).unwrap();
     let (still, truth) = (&set.stills[0], set.stills[0].objects[0].to_bitmap());
     let line = contour(&truth);
     let points = [0, line.len() / 3, 2 * line.len() / 3].map(|i| (PointKind::Boundary, line[i]));
@@ -520,6 +552,95 @@ fn the_closer_look_changes_its_box_alone() {
     }
     let changed = once.logits.iter().zip(&twice.logits).filter(|(a, b)| a != b).count();
     assert!(changed > look.width * look.height / 2, "{changed} pixels changed");
+}
+
+/// What it takes to ask the shipped network about one still.
+struct Asked {
+    card: ModelCard,
+    sam: Sam2,
+    device: Device,
+    set: StillSet,
+}
+
+impl Asked {
+    fn shipped() -> Self {
+        let picked = pick(DeviceWant::Cpu).unwrap();
+        let (card, sam) = load_network(None, &picked).unwrap();
+        let set = StillSet::load(&stills(), None, Pick::LargestOfLabel).unwrap();
+        Self { card, sam, device: picked.device, set }
+    }
+
+    fn truth(&self) -> Bitmap {
+        self.set.stills[0].objects[0].to_bitmap()
+    }
+
+    fn answer(&self, points: &[(PointKind, PointPx)], shown: Option<Shown<'_>>) -> Answer {
+        let frame = self.set.stills[0].frame();
+        let (preprocess, device) = (&self.card.preprocess, &self.device);
+        let (input, letterbox) = preprocess.frame(frame, self.card.network.image_size, device);
+        let features = &self.sam.encode_image(input);
+        let view = View { frame, preprocess, device, features, letterbox: &letterbox };
+        let prompts = FramePrompts { points: points.to_vec(), ..FramePrompts::default() };
+        let options = PredictOptions { snap: false, ..PredictOptions::default() };
+        Predictor::with_options(&self.sam, options).correct(view, &prompts, shown).unwrap()
+    }
+}
+
+fn stills() -> DataSource {
+    DataSource::parse(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/stills"))
+}
+
+#[test]
+fn region_clicks_are_judged_with_the_answer_that_they_correct() {
+    let asked = Asked::shipped();
+    let truth = asked.truth();
+    let mut points = vec![region_click(&truth, None).unwrap()];
+    let first = asked.answer(&points, None);
+    points.push(region_click(&truth, Some(&first.bitmap)).unwrap());
+    let (with, without) =
+        (asked.answer(&points, Some(Shown::Answer(&first))), asked.answer(&points, None));
+    assert_ne!(with.low_res, without.low_res);
+    let mut options = ClickOptions::new(vec![stills()]);
+    options.placing = Placing::Region;
+    (options.points, options.clicks_to_goal, options.limit) = (2, false, Some(1));
+    let predict = PredictOptions { snap: false, ..PredictOptions::default() };
+    let (sam, preprocess, device) = (&asked.sam, &asked.card.preprocess, &asked.device);
+    let judged = Judged::Network { sam, preprocess, device, options: predict };
+    let traces =
+        trace_set(&judged, &asked.set, &options, &AtomicBool::new(false), &mut |_| {}).unwrap();
+    let wanted = [&first, &with].map(|answer| overlap(&answer.bitmap, &truth).dice);
+    assert_eq!(traces[0].dice, wanted);
+    // So does the workstation, whether the points come one by one or are read from a project.
+    let mut net = NetSegmenter::load(None, "cpu").unwrap();
+    net.open_clip(1);
+    let image = Image { frame: 0, pixels: asked.set.stills[0].frame() };
+    let prompts =
+        |count: usize| FramePrompts { points: points[..count].to_vec(), ..FramePrompts::default() };
+    let wanted = tidied(with.bitmap.clone(), &prompts(2));
+    assert_eq!(net.refresh(image, &prompts(2)).unwrap().bitmap, wanted);
+    net.refresh(image, &prompts(1)).unwrap();
+    assert_eq!(net.refresh(image, &prompts(2)).unwrap().bitmap, wanted);
+    // Boundary points learned without it.
+    let line = contour(&truth);
+    let points = [0, line.len() / 2].map(|i| (PointKind::Boundary, line[i]));
+    assert_eq!(asked.answer(&points, Some(Shown::Answer(&first))), asked.answer(&points, None));
+}
+
+#[test]
+fn a_lone_outside_click_corrects_the_mask_that_was_shown() {
+    let asked = Asked::shipped();
+    let truth = asked.truth();
+    let bounds = truth.bounds().unwrap();
+    // A blob too much, beside the structure.
+    let (x, y) = (bounds.max.x + 20.0, (bounds.min.y + bounds.max.y) / 2.0);
+    let shown = Bitmap::from_fn(truth.width_px, truth.height_px, |u, v| {
+        truth.get(i64::from(u), i64::from(v)) || (u as f32 - x).hypot(v as f32 - y) < 15.0
+    });
+    let click = region_click(&truth, Some(&shown)).unwrap();
+    assert_eq!(click.0, PointKind::Outside);
+    let with = overlap(&asked.answer(&[click], Some(Shown::Mask(&shown))).bitmap, &truth).iou;
+    let without = overlap(&asked.answer(&[click], None).bitmap, &truth).iou;
+    assert!(with > 0.6 && without < 0.3, "{with} {without}");
 }
 
 /// A project of four stills with an accepted disc each, made as the screen makes one, and the folder of the stills.
@@ -576,6 +697,22 @@ fn a_network_goes_on_from_own_accepted_frames_with_a_frozen_encoder() {
     let report =
         train_on(&sets, &options, std::slice::from_ref(&device), |_| {}, &AtomicBool::new(false))
             .unwrap();
+    // What is encoded ahead does not count as time to learn, and can be cancelled.
+    let run = |minutes: f64, cancelled: bool| {
+        let mut options = options.clone();
+        options.out = dir.path().join(format!("{minutes} {cancelled}"));
+        options.budget = Budget::Minutes(minutes);
+        options.frozen_views = Some(100);
+        train_on(
+            &sets,
+            &options,
+            std::slice::from_ref(&device),
+            |_| {},
+            &AtomicBool::new(cancelled),
+        )
+    };
+    assert!(run(0.004, false).unwrap().steps > 0);
+    assert_eq!(run(0.004, true).map(|r| (r.steps, r.cancelled)).unwrap(), (0, true));
     let autodiff = device.autodiff();
     let (subject, card) = (Subject::Boundary, tiny());
     let plan = Plan { subject, side: 64, batch: 4, focal: 20.0, boundary: 2.0, seed: 77 };

@@ -22,7 +22,7 @@ pub(super) struct Unpacked {
 }
 
 /// Unpacks the data sets `image` and `mask` `[N, H, W]` below `out`; the rows of one `annot_id` are one clip, in the
-/// order of the file. The file is read piece by piece: the published one has 36 GB.
+/// order of `frame_num`, without one in that of the file. The file is read piece by piece: the published one has 36 GB.
 pub(super) fn unpack(file: &Path, out: &Path) -> Result<Vec<Unpacked>, DataError> {
     let fault = |e: hdf5_pure::Error| unreadable(file, e);
     let odd = |cause: &str| unreadable(file, cause);
@@ -43,31 +43,53 @@ pub(super) fn unpack(file: &Path, out: &Path) -> Result<Vec<Unpacked>, DataError
         return Err(odd("its frames have no size that an image can have"));
     };
     let pixels = width as usize * height as usize;
-    let mut clips: Vec<(Unpacked, usize)> = Vec::new();
+    let places = places(&names, numbers(&hdf5).as_deref());
+    let mut clips: Vec<Unpacked> = Vec::new();
     let at_once = (MAX_BYTES / pixels as u64).clamp(1, ROWS);
     for start in (0..rows).step_by(at_once as usize) {
         let count = at_once.min(rows - start);
         let images = image.read_u8_rows(start, count).map_err(fault)?;
         let masks = mask.read_u8_rows(start, count).map_err(fault)?;
         let frames = images.chunks_exact(pixels).zip(masks.chunks_exact(pixels));
-        for (name, (image, mask)) in names[start as usize..].iter().zip(frames) {
-            let clip = clip_of(&mut clips, name, out)?;
-            let file = format!("{:05}.png", clip.1);
-            clip.1 += 1;
-            write(&clip.0.frames.join(&file), [width, height], image)?;
-            write(&clip.0.masks.join(&file), [width, height], mask)?;
+        for (row, (image, mask)) in (start as usize..).zip(frames) {
+            let clip = clip_of(&mut clips, &names[row], out)?;
+            let file = format!("{:05}.png", places[row]);
+            write(&clip.frames.join(&file), [width, height], image)?;
+            write(&clip.masks.join(&file), [width, height], mask)?;
         }
     }
-    Ok(clips.into_iter().map(|(clip, _)| clip).collect())
+    Ok(clips)
 }
 
-/// The clip of that name with the number of its next frame; its folders are made when it is new.
+/// `frame_num` of every row, as numbers or as text that holds them.
+fn numbers(hdf5: &File) -> Option<Vec<f64>> {
+    let rows = hdf5.dataset("frame_num").ok()?;
+    let from_text = || {
+        let texts = rows.read_string().ok()?;
+        texts.iter().map(|text| text.trim().parse().ok()).collect()
+    };
+    rows.read_f64().ok().or_else(from_text)
+}
+
+/// The place of every row in its clip, from 0.
+fn places(names: &[String], numbers: Option<&[f64]>) -> Vec<usize> {
+    let number = |row: usize| numbers.and_then(|all| all.get(row)).copied().unwrap_or_default();
+    let mut order: Vec<usize> = (0..names.len()).collect();
+    order.sort_by(|a, b| names[*a].cmp(&names[*b]).then(number(*a).total_cmp(&number(*b))));
+    let mut places = vec![0; names.len()];
+    for pair in order.windows(2).filter(|pair| names[pair[0]] == names[pair[1]]) {
+        places[pair[1]] = places[pair[0]] + 1;
+    }
+    places
+}
+
+/// The clip of that name; its folders are made when it is new.
 fn clip_of<'a>(
-    clips: &'a mut Vec<(Unpacked, usize)>,
+    clips: &'a mut Vec<Unpacked>,
     name: &str,
     out: &Path,
-) -> Result<&'a mut (Unpacked, usize), DataError> {
-    let at = match clips.iter().position(|(clip, _)| clip.name == name) {
+) -> Result<&'a Unpacked, DataError> {
+    let at = match clips.iter().position(|clip| clip.name == name) {
         Some(at) => at,
         None => {
             // The name comes from a file: it must not lead out of the folder.
@@ -79,11 +101,11 @@ fn clip_of<'a>(
             for dir in [&frames, &masks] {
                 std::fs::create_dir_all(dir).map_err(|e| unreadable(dir, e))?;
             }
-            clips.push((Unpacked { name: name.to_owned(), frames, masks }, 0));
+            clips.push(Unpacked { name: name.to_owned(), frames, masks });
             clips.len() - 1
         }
     };
-    Ok(&mut clips[at])
+    Ok(&clips[at])
 }
 
 fn write(file: &Path, [width, height]: [u32; 2], pixels: &[u8]) -> Result<(), DataError> {
@@ -92,4 +114,16 @@ fn write(file: &Path, [width, height]: [u32; 2], pixels: &[u8]) -> Result<(), Da
     let mut bytes = std::io::Cursor::new(Vec::new());
     picture.write_to(&mut bytes, image::ImageFormat::Png).map_err(|e| unreadable(file, e))?;
     write_atomic(file, bytes.get_ref()).map_err(|e| unreadable(file, e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_stand_in_the_order_of_their_numbers() {
+        let names = ["a", "b", "a", "a", "b"].map(str::to_owned);
+        assert_eq!(places(&names, None), [0, 0, 1, 2, 1]);
+        assert_eq!(places(&names, Some(&[12.0, 1.0, 3.0, 7.0, 0.0])), [2, 1, 0, 1, 0]);
+    }
 }

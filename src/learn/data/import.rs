@@ -97,6 +97,17 @@ pub fn import(layout: &Layout, path: &Path, out: &Path) -> Result<Imported, Data
             Err(error) => refused.push(error.to_string()),
         }
     }
+    let empty = kept.iter().filter(|(_, looked)| looked.labels.is_empty()).count();
+    if empty > 0 && empty == kept.len() {
+        let cause = format!(
+            "the masks of all {empty} images hold no label; check that they are those of {} as published",
+            layout.kind
+        );
+        return Err(unreadable(path, cause));
+    }
+    if empty > 0 {
+        notes.push(format!("{empty} of {} images have an empty mask", kept.len()));
+    }
     for (draft, looked) in &mut kept {
         draft.item.sha256.clone_from(&looked.sha256);
         draft.item.spacing_mm = looked.spacing_mm;
@@ -152,6 +163,10 @@ fn drafts(layout: &Layout, files: &[String]) -> (Vec<Draft>, usize) {
         let indices: Vec<_> = part.masks.iter().map(|mask| masks_of(part, mask, files)).collect();
         for file in files {
             let Some(found) = find(part.image, file) else { continue };
+            // `{n}.png` describes `a.mask.png` too.
+            if part.masks.iter().any(|mask| find(mask, file).is_some()) {
+                continue;
+            }
             let mut masks = Vec::new();
             for (shared, index) in &indices {
                 masks.extend(index.get(&joint(&found, shared)).into_iter().flatten().cloned());
@@ -302,7 +317,7 @@ fn assign(
         .map(|part| Written::read(part.splits, folder, files, notes))
         .collect::<Result<_, _>>()?;
     let said: Vec<Option<&'static str>> =
-        kept.iter().map(|(draft, _)| written[draft.part].of(&draft.key)).collect();
+        kept.iter().map(|(d, _)| written[d.part].of(&d.found.root, &d.key)).collect();
     let alike = alike(kept);
     let group = |(i, (draft, _)): (usize, &(Draft, Looked))| match (&draft.item.patient, said[i]) {
         (Some(patient), _) => format!("patient {patient}"),

@@ -22,6 +22,7 @@ pub(in crate::learn) fn stills(
     pick: Pick,
 ) -> Result<StillSet, DataError> {
     let manifest = Manifest::read(&source.dir)?;
+    let names = manifest.names();
     let mut hash = Sha256::new();
     let mut stills = Vec::new();
     for item in manifest.of(source.list.as_deref()) {
@@ -39,8 +40,8 @@ pub(in crate::learn) fn stills(
             };
             let objects = objects_of(&labels, pick);
             let name = match single {
-                true => item.name().to_owned(),
-                false => format!("{}/{frame}", item.name()),
+                true => names[&item.image[..]].to_owned(),
+                false => format!("{}/{frame}", names[&item.image[..]]),
             };
             if !objects.is_empty() {
                 stills.push(Still { name, levels: pyramid(image), objects });
@@ -64,6 +65,7 @@ pub(in crate::learn) fn pieces(
     longest: Option<u32>,
 ) -> Result<Vec<LabelledClip>, DataError> {
     let manifest = Manifest::read(&source.dir)?;
+    let names = manifest.names();
     let mut pieces = Vec::new();
     for item in manifest.of(source.list.as_deref()) {
         let opened = Opened::open(&manifest, item)?;
@@ -90,7 +92,7 @@ pub(in crate::learn) fn pieces(
         });
         let objects: Vec<ClipObject> = objects.collect();
         if !objects.is_empty() {
-            pieces.push(LabelledClip { name: item.name().to_owned(), frames, objects });
+            pieces.push(LabelledClip { name: names[&item.image[..]].to_owned(), frames, objects });
         }
     }
     Ok(pieces)
@@ -101,6 +103,7 @@ pub(in crate::learn) fn clips(
     source: &DataSource,
 ) -> Result<(Vec<LabelledClip>, String), DataError> {
     let manifest = Manifest::read(&source.dir)?;
+    let names = manifest.names();
     let mut hash = Sha256::new();
     let mut clips = Vec::new();
     for item in manifest.of(source.list.as_deref()) {
@@ -120,7 +123,7 @@ pub(in crate::learn) fn clips(
             ClipObject { label, windows: runs(&masks), masks }
         });
         clips.push(LabelledClip {
-            name: item.name().to_owned(),
+            name: names[&item.image[..]].to_owned(),
             objects: objects.collect(),
             frames,
         });

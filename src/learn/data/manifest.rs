@@ -75,7 +75,13 @@ impl Item {
     #[must_use]
     pub fn name(&self) -> &str {
         let file = self.image.rsplit('/').next().unwrap_or(&self.image);
-        file.split('.').next().filter(|stem| !stem.is_empty()).unwrap_or(file)
+        let file = file.strip_suffix(".gz").unwrap_or(file);
+        // The numbers of `1.2.840.7` are no ending.
+        let is_ending = |text: &str| text.len() <= 5 && text.contains(|c: char| c.is_alphabetic());
+        match file.rsplit_once('.') {
+            Some((stem, ending)) if !stem.is_empty() && is_ending(ending) => stem,
+            _ => file,
+        }
     }
 }
 
@@ -190,6 +196,20 @@ impl Manifest {
             }
         }
         faults.or(manifest)
+    }
+
+    /// Names of the items by their images: [`Item::name`], and the whole path where several files are named alike.
+    #[must_use]
+    pub fn names(&self) -> BTreeMap<&str, &str> {
+        let mut alike: BTreeMap<&str, usize> = BTreeMap::new();
+        for item in &self.items {
+            *alike.entry(item.name()).or_default() += 1;
+        }
+        let named = self.items.iter().map(|item| match alike[item.name()] {
+            1 => (&item.image[..], item.name()),
+            _ => (&item.image[..], &item.image[..]),
+        });
+        named.collect()
     }
 
     /// Where a file of an item lies.
@@ -363,6 +383,16 @@ mod tests {
             m
         };
         assert_eq!(plain(again), plain(manifest));
+    }
+
+    #[test]
+    fn items_of_one_name_in_several_folders_are_told_apart() {
+        let text = "name: m\nitems:\n  - {image: a/1.png, mask: m}\n  - {image: b/1.png, mask: m}\n  - {image: b/1.2.840.7, mask: m}\n  - {image: c/1.2.dcm, mask: m}\n";
+        let manifest = Manifest::from_text("m.yaml", text, Path::new("")).expect("reads");
+        let names = manifest.names();
+        let of = |image: &str| names[image].to_owned();
+        assert_eq!([of("a/1.png"), of("b/1.png")], ["a/1.png", "b/1.png"]);
+        assert_eq!([of("b/1.2.840.7"), of("c/1.2.dcm")], ["1.2.840.7", "1.2"]);
     }
 
     #[test]

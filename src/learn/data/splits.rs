@@ -21,6 +21,8 @@ pub(super) enum Written {
     All(&'static str),
     /// Split by name.
     By(HashMap<String, &'static str>),
+    /// The same in each of several folders.
+    In(HashMap<(String, String), &'static str>),
 }
 
 impl Written {
@@ -31,22 +33,23 @@ impl Written {
         files: &[String],
         notes: &mut Vec<String>,
     ) -> Result<Self, DataError> {
-        let mut text = |name: &str| -> Result<Option<String>, DataError> {
-            let ending = format!("/{}", name.to_lowercase());
-            let file = files.iter().find(|f| format!("/{}", f.to_lowercase()).ends_with(&ending));
-            let Some(file) = file else {
-                notes.push(format!("{name} is not there; what it would say is drawn instead"));
-                return Ok(None);
-            };
-            let path = folder.join(file);
-            let size = std::fs::metadata(&path).map_err(|e| unreadable(&path, e))?.len();
-            if size > LIST_BYTES_MAX {
-                return Err(unreadable(
-                    &path,
-                    format!("it is larger than {} MiB", LIST_BYTES_MAX >> 20),
-                ));
+        let mut texts = |name: &str| -> Result<Vec<(String, String)>, DataError> {
+            let mut found = Vec::new();
+            for file in files {
+                let above = file.len().checked_sub(name.len());
+                let Some(root) = above.and_then(|at| file.get(..at)) else { continue };
+                let same = file[root.len()..].eq_ignore_ascii_case(name);
+                if same && (root.is_empty() || root.ends_with('/')) {
+                    found.push((root.to_lowercase(), list_of(&folder.join(file))?));
+                }
             }
-            std::fs::read_to_string(&path).map(Some).map_err(|e| unreadable(&path, e))
+            if found.is_empty() {
+                notes.push(format!("{name} is not there; what it would say is drawn instead"));
+            }
+            Ok(found)
+        };
+        let mut text = |name: &str| -> Result<Option<String>, DataError> {
+            Ok(texts(name)?.into_iter().next().map(|(_, text)| text))
         };
         let mut by = HashMap::new();
         match splits {
@@ -60,11 +63,20 @@ impl Written {
                 by.entry(String::new()).or_insert(SPLITS[0]);
             }
             Splits::Lists(lists) => {
+                let mut found = Vec::new();
                 for (split, file) in lists {
-                    let text = text(file)?.unwrap_or_default();
-                    let names = text.lines().filter_map(|line| line.split_whitespace().next());
-                    by.extend(names.map(|name| (plain(stem(name)), *split)));
+                    found.extend(texts(file)?.into_iter().map(|(root, text)| (root, text, *split)));
                 }
+                // Lists of one place may lie elsewhere than the images; of several, each speaks for its own folder.
+                let several = found.iter().any(|(root, ..)| *root != found[0].0);
+                let said = found.iter().flat_map(|(root, text, split)| {
+                    let names = text.lines().map(str::trim).filter(|name| !name.is_empty());
+                    names.map(move |name| ((root.clone(), plain(stem(name))), *split))
+                });
+                if several {
+                    return Ok(Self::In(said.collect()));
+                }
+                by.extend(said.map(|((_, name), split)| (name, split)));
             }
             Splits::Json(file) => {
                 let Some(text) = text(file)? else { return Ok(Self::Nothing) };
@@ -90,14 +102,24 @@ impl Written {
         Ok(Self::By(by))
     }
 
-    /// The split of an image by its name in the lists.
-    pub(super) fn of(&self, key: &str) -> Option<&'static str> {
+    /// The split of an image below `root` (as in [`Found`](super::pattern::Found)) by its name in the lists.
+    pub(super) fn of(&self, root: &str, key: &str) -> Option<&'static str> {
         match self {
             Self::Nothing => None,
             Self::All(split) => Some(split),
+            Self::In(by) => by.get(&(root.to_lowercase(), plain(stem(key)))).copied(),
             Self::By(by) => by.get(&plain(stem(key))).or_else(|| by.get("")).copied(),
         }
     }
+}
+
+fn list_of(path: &Path) -> Result<String, DataError> {
+    let size = std::fs::metadata(path).map_err(|e| unreadable(path, e))?.len();
+    if size > LIST_BYTES_MAX {
+        let cause = format!("it is larger than {} MiB", LIST_BYTES_MAX >> 20);
+        return Err(unreadable(path, cause));
+    }
+    std::fs::read_to_string(path).map_err(|e| unreadable(path, e))
 }
 
 fn stem(name: &str) -> &str {

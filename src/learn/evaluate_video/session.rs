@@ -11,7 +11,7 @@ use crate::learn::dataset::{ClipObject, LabelledClip};
 use crate::learn::evaluate::{EvalError, Placing, Score};
 use crate::net::follow::{Follower, Seen};
 use crate::net::memory_bank::Direction;
-use crate::net::predict::{Predictor, View};
+use crate::net::predict::{Answer, Predictor, Shown, View};
 
 /// Points of a first prompt and of each correction.
 const CLIP_POINTS: usize = 5;
@@ -94,6 +94,7 @@ impl Session<'_> {
         let size = (truth.width_px, truth.height_px);
         let (mut prompts, mut clean) = (FramePrompts::default(), Vec::new());
         let mut mask = shown.filter(|m| m.area_px() > 0).cloned();
+        let mut before: Option<Answer> = None;
         for _ in 0..CLIP_POINTS {
             let click = match self.options.placing {
                 Placing::Boundary => {
@@ -111,12 +112,20 @@ impl Session<'_> {
             clean.push(at);
             let shaky = user.shaky(at, self.options.noise_px).clamped(size.0, size.1);
             prompts.points.push((kind, shaky));
-            mask = Some(self.answer(frame, &prompts)?);
+            let seen = before.as_ref().map(Shown::Answer).or(mask.as_ref().map(Shown::Mask));
+            let (bitmap, answer) = self.answer(frame, &prompts, seen)?;
+            (mask, before) = (Some(bitmap), answer);
         }
         Ok(mask.unwrap_or_else(|| Bitmap::empty(size.0, size.1)))
     }
 
-    fn answer(&self, frame: usize, prompts: &FramePrompts) -> Result<Bitmap, EvalError> {
+    /// What is shown after `prompts`, of which the last corrects `before`, and the network's own answer.
+    fn answer(
+        &self,
+        frame: usize,
+        prompts: &FramePrompts,
+        before: Option<Shown<'_>>,
+    ) -> Result<(Bitmap, Option<Answer>), EvalError> {
         match self.judged {
             ClipJudged::Network(tracking) => {
                 let seen = self.seen(tracking, frame);
@@ -127,13 +136,16 @@ impl Session<'_> {
                     features: seen.features,
                     letterbox: seen.letterbox,
                 };
-                let predicted = Predictor::new(tracking.sam).predict(view, prompts);
-                Ok(tidied(predicted.map_err(EvalError::Network)?.bitmap, prompts))
+                let answer = Predictor::new(tracking.sam)
+                    .correct(view, prompts, before)
+                    .map_err(EvalError::Network)?;
+                Ok((tidied(answer.bitmap.clone(), prompts), Some(answer)))
             }
             ClipJudged::Baseline(_) => {
                 let points: Vec<PointPx> = prompts.points.iter().map(|(_, at)| *at).collect();
                 let pixels = &self.clip.frames[frame];
-                Ok(Baseline::Curve.mask(&points, pixels.width_px, pixels.height_px, &[]))
+                let mask = Baseline::Curve.mask(&points, pixels.width_px, pixels.height_px, &[]);
+                Ok((mask, None))
             }
         }
     }
@@ -217,4 +229,62 @@ impl Session<'_> {
 fn worst_of(line: &[PointPx], seen: &[PointPx]) -> Option<PointPx> {
     let nearest = |p: &PointPx| seen.iter().map(|q| p.distance(*q)).fold(f32::INFINITY, f32::min);
     line.iter().copied().reduce(|best, p| if nearest(&p) > nearest(&best) { p } else { best })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::OnceCell;
+
+    use super::*;
+    use crate::domain::GrayFrame;
+    use crate::engine::load_network;
+    use crate::net::device::{DeviceWant, pick};
+
+    #[test]
+    fn region_points_correct_the_mask_that_was_propagated() {
+        let picked = pick(DeviceWant::Cpu).expect("a CPU");
+        let (card, sam) = load_network(None, &picked).expect("the shipped network");
+        let disc =
+            |x: f32, y: f32, r: f32| move |u: u32, v: u32| (u as f32 - x).hypot(v as f32 - y) < r;
+        let (nerve, blob) = (disc(48.0, 64.0, 24.0), disc(96.0, 64.0, 12.0));
+        let truth = Bitmap::from_fn(128, 128, nerve);
+        // Nothing in the pixels tells what is wanted.
+        let frame =
+            GrayFrame::new(128, 128, (0..128 * 128).map(|i| 90 + (i * 7 % 23) as u8).collect());
+        let clip = LabelledClip {
+            name: String::new(),
+            frames: vec![frame.expect("a frame")],
+            objects: Vec::new(),
+        };
+        let windows = vec![Window { first: 0, last: 0 }];
+        let object = ClipObject { label: 1, windows, masks: vec![truth.to_mask()] };
+        let mut options = VideoOptions::new(std::path::Path::new(""));
+        options.placing = Placing::Region;
+        let judged = ClipJudged::Network(Tracking {
+            sam: &sam,
+            preprocess: &card.preprocess,
+            device: &picked.device,
+        });
+        let encoded = [OnceCell::new()];
+        let session = Session {
+            judged: &judged,
+            options: &options,
+            clip: &clip,
+            object: &object,
+            encoded: &encoded,
+            anchors: BTreeMap::new(),
+            decided: 0,
+        };
+        let shown = Bitmap::from_fn(128, 128, |u, v| nerve(u, v) || blob(u, v));
+        let (found, user) = (|mask: &Bitmap| overlap(mask, &truth).iou, &mut SimulatedUser::new(1));
+        let with = found(&session.prompt(0, Some(&shown), user).expect("an answer"));
+        // The same points, each asked about without what was shown.
+        let (mut prompts, mut mask) = (FramePrompts::default(), shown);
+        for _ in 0..CLIP_POINTS {
+            prompts.points.extend(region_click(&truth, Some(&mask)));
+            mask = session.answer(0, &prompts, None).expect("an answer").0;
+        }
+        let without = found(&mask);
+        assert!(with > 0.8 && with > without + 0.02, "{with} {without}");
+    }
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::StudyError;
 use super::config::{ClipArmKind, StudyConfig};
 use super::networks::Network;
-use super::simulate::{EDITION, Run};
+use super::simulate::{Run, edition};
 use super::stats::{Interval, Tested, bootstrap, mean, wilcoxon};
 use crate::domain::shown;
 use crate::engine::load_network;
@@ -120,7 +120,7 @@ impl Run<'_> {
             Means::Baseline(baseline) => (format!("{baseline:?}"), "none".into()),
         };
         let key = self.keeping(&json!({
-            "edition": EDITION, "version": env!("CARGO_PKG_VERSION"), "clips": hash,
+            "edition": edition(options.placing), "version": env!("CARGO_PKG_VERSION"), "clips": hash,
             "about": identity, "region": options.placing == Placing::Region,
             "windows": options.windowed, "motion": options.follow.motion,
             "correction": options.follow.correction, "noise": c.noise_px, "seed": c.seed,

@@ -19,8 +19,9 @@
 //!   - {name: SAM2-US, prompt: region, windows: false, train: true}
 //!   - {name: copy, baseline: copy}
 //! ```
-//! Paths are relative to the file. What decides whether this file is right: all faults are told at once with their
-//! lines, and nothing that was written is ignored.
+//! Paths are relative to the file; without list or split `train` takes what is for training, `test` what is held back.
+//! What decides whether this file is right: all faults are told at once with their lines, and nothing that was written is
+//! ignored.
 
 mod arms;
 
@@ -225,6 +226,7 @@ impl Reader<'_> {
                 data.push(set);
             }
         }
+        self.apart(&top, &data);
         let training = self.training(&top);
         let mut arms: Vec<Arm> = Vec::new();
         let mut lines = Vec::new();
@@ -329,12 +331,31 @@ impl Reader<'_> {
         let entries = Entries::of(node, path, &DATA, &mut self.faults)?;
         let name = self.needed(&entries, path, "name");
         let test = self.needed(&entries, path, "test");
-        let train = entries.text("train", &mut self.faults).map(|(text, _)| self.source(text));
+        let train =
+            entries.text("train", &mut self.faults).map(|(text, _)| self.source(text).learned().0);
         let (name, test) = (name?, test?);
         if self.sets.contains(&name) {
             self.fault(node, &format!("{path}.name"), "is used twice");
         }
-        Some(DataSet { test: self.source(&test), name, train })
+        Some(DataSet { test: self.source(&test).judged(), name, train })
+    }
+
+    /// No set may be judged on what another one, or itself, teaches.
+    fn apart(&mut self, top: &Entries<'_>, data: &[DataSet]) {
+        let tests: Vec<_> = data.iter().map(|set| (&set.name, set.test.images())).collect();
+        for (name, source) in data.iter().filter_map(|set| Some((&set.name, set.train.as_ref()?))) {
+            let taught = source.images();
+            for (judged, images) in &tests {
+                let Some(shared) = images.intersection(&taught).next() else { continue };
+                let fault = format!(
+                    "`train` of set {} and `test` of set {} share images, such as {}; name lists or splits that do not",
+                    shown(name),
+                    shown(judged),
+                    shown(&shared.to_string_lossy())
+                );
+                self.faults.add(top.line(), fault);
+            }
+        }
     }
 
     fn clips(&mut self, top: &Entries<'_>) -> Vec<ClipSet> {
@@ -430,6 +451,29 @@ mod tests {
         let told = ClipArmKind::Network { placing, windows: false, motion: true, card };
         assert_eq!(study.clip_arms[0].kind, told);
         assert_eq!(study.clip_arms[1].kind, ClipArmKind::Baseline(ClipBaseline::Motion));
+    }
+
+    #[test]
+    fn a_folder_with_lists_is_judged_on_what_is_held_back_and_sharing_is_a_fault() {
+        let home = tempfile::tempdir().expect("a folder");
+        let dir = home.path().join("lk");
+        std::fs::create_dir(&dir).expect("a folder");
+        for (file, text) in [("train.txt", "a\n"), ("val.txt", "b\n"), ("all.txt", "a\nb\n")] {
+            std::fs::write(dir.join(file), text).expect("a list");
+        }
+        let read = |test: &str| {
+            let text = format!(
+                "data: [{{name: l, train: lk, test: {test}}}]\narms: [{{name: s, baseline: spline}}]\n"
+            );
+            from_text("s.yaml", &text, home.path())
+        };
+        let study = read("lk").expect("no fault");
+        let list = |source: &DataSource| source.list.clone().unwrap_or_default();
+        let (train, test) = (study.data[0].train.as_ref().map(list), list(&study.data[0].test));
+        assert_eq!((train.as_deref(), &*test), (Some("train.txt"), "val.txt"));
+        let fault = read("lk:all.txt").expect_err("a is in both").to_string();
+        assert!(fault.contains("`train` of set l and `test` of set l share images"), "{fault}");
+        assert!(fault.contains("a.png"), "{fault}");
     }
 
     #[test]

@@ -78,6 +78,8 @@ fn about(job: &Job, map: &LabelMap, cases: usize, volume: bool) -> Value {
 #[derive(Deserialize)]
 struct About {
     labels: BTreeMap<String, Value>,
+    #[serde(default)]
+    description: Value,
 }
 
 /// Reads the labels of the one clip whose cases the folder holds.
@@ -100,11 +102,18 @@ pub(super) fn read(folder: &Path, target: &Target) -> Result<Content, ReadError>
         };
     }
     let info = target.info;
-    let stems: Vec<String> = files.iter().map(|file| stem(file)).collect();
-    let frames = Frames::of(target, &stems, true);
+    // The picture of `labelsTr/CASE.png` is `imagesTr/CASE_0000.png`.
+    let pictured = |case: String| {
+        let picture = format!("{case}_0000");
+        if target.frame_names.contains(&picture) { picture } else { case }
+    };
+    let stems: Vec<String> = files.iter().map(|file| pictured(stem(file))).collect();
+    let ours = about.description.as_str().is_some_and(|text| text.starts_with("sonomark"));
+    let frames = Frames::of(target, &stems, ours);
+    frames.check_still(&labels, files.len())?;
     let mut gather = Gather::default();
     for (file, stem) in files.iter().zip(&stems) {
-        let frame = frames.index(file, stem)?;
+        let Some(frame) = frames.index(file, stem)? else { continue };
         let image = indexed::decode(file, (info.width_px, info.height_px))?;
         for number in 1..=255 {
             let pixels: Vec<bool> = image.numbers.iter().map(|&n| n == number).collect();
@@ -117,5 +126,5 @@ pub(super) fn read(folder: &Path, target: &Target) -> Result<Content, ReadError>
             }
         }
     }
-    Ok(gather.content(Vec::new()))
+    Ok(gather.content(frames.notes()))
 }

@@ -1,5 +1,7 @@
 //! What is exported reads back as what was annotated.
 
+mod foreign;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

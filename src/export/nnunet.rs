@@ -37,6 +37,7 @@ pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
     let cases = if volume {
         let image = images.join(format!("{case}_0000.nii.gz"));
         indexed::put(&mut report, &image, &nifti::gray_volume(job, &image)?)?;
+        report.pictures = true;
         let label = labels.join(format!("{case}.nii.gz"));
         indexed::put(&mut report, &label, &nifti::label_volume(job, &map, &label)?)?;
         1

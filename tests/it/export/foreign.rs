@@ -3,10 +3,13 @@
 use std::fs;
 use std::path::Path;
 
-use sonomark::domain::{Bitmap, ClipInfo, ClipKind};
+use dicom_core::PrimitiveValue;
+use dicom_core::ops::{ApplyOp, AttributeAction, AttributeOp, AttributeSelector};
+use dicom_dictionary_std::tags;
+use sonomark::domain::{Bitmap, ClipInfo, ClipKind, DicomOrigin, Mask, Placement};
 use sonomark::export::{Content, ExportFormat, ReadError, Target, read};
 
-use super::{SIZE, annotation, export, info};
+use super::{SIZE, annotation, coded, disc, export, info};
 
 fn still() -> ClipInfo {
     ClipInfo { frames: 1, kind: ClipKind::Still, ..info() }
@@ -30,7 +33,7 @@ fn read_for(
 /// The frames of the first structure, each with the columns that its mask takes.
 fn wide(content: &Content) -> Vec<(usize, u64)> {
     let masks = content.structures.first().map(|first| &first.masks);
-    let columns = |mask: &sonomark::domain::Mask| mask.area_px() / u64::from(SIZE.1);
+    let columns = |mask: &Mask| mask.area_px() / u64::from(SIZE.1);
     masks.into_iter().flatten().map(|(&at, mask)| (at, columns(mask))).collect()
 }
 
@@ -234,4 +237,92 @@ fn images_of_cvat_are_matched_by_name_and_have_the_size_of_the_clip() {
     assert!(why.contains("none of these 3 is called like it"), "{why}");
     let why = read_for(&path, None, &still(), &["r"]).unwrap_err().to_string();
     assert!(why.contains("900 x 23 pixels"), "{why}");
+}
+
+/// The frames of each structure.
+fn frames_of(content: &Content) -> Vec<Vec<usize>> {
+    content.structures.iter().map(|each| each.masks.keys().copied().collect()).collect()
+}
+
+#[test]
+fn segmentations_of_volumes_fall_where_they_lie() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.dcm");
+    let place = Placement {
+        origin_mm: [-12.5, 30.25, 7.0],
+        steps_mm: [[0.5, 0.0, 0.0], [0.0, 0.25, 0.0], [0.0, 0.0, 2.0]],
+    };
+    let clip = |placement| ClipInfo { placement, kind: ClipKind::Volume, ..info() };
+    export(&coded(), &clip(Some(place)), ExportFormat::DicomSeg, &path).unwrap();
+    // The same voxels, stored from the last row and the last frame on.
+    let [rows, frames] = [f64::from(SIZE.1 - 1), 9.0];
+    let turned = Placement {
+        origin_mm: [-12.5, 30.25 + 0.25 * rows, 7.0 + 2.0 * frames],
+        steps_mm: [[0.5, 0.0, 0.0], [0.0, -0.25, 0.0], [0.0, 0.0, -2.0]],
+    };
+    let found = read_for(&path, None, &clip(Some(turned)), &[]).unwrap();
+    assert_eq!(frames_of(&found), [vec![6, 7], vec![3]]);
+    let upright = disc(3.0).to_bitmap();
+    let pixel = |x: u32, y: u32| upright.pixels[((SIZE.1 - 1 - y) * SIZE.0 + x) as usize];
+    let upside_down = Bitmap::from_fn(SIZE.0, SIZE.1, pixel).to_mask();
+    assert_eq!(found.structures[1].masks[&3], upside_down);
+    // Of another grid, or wholly elsewhere, it is none of the clip.
+    let finer =
+        Placement { steps_mm: [[0.4, 0.0, 0.0], place.steps_mm[1], place.steps_mm[2]], ..place };
+    let away = Placement { origin_mm: [-12.5, 30.25, 907.0], ..place };
+    for (other, why) in [(finer, "does not lie on its voxels"), (away, "outside the clip")] {
+        let said = read_for(&path, None, &clip(Some(other)), &[]).unwrap_err().to_string();
+        assert!(said.contains(why), "{said}");
+    }
+}
+
+/// Our segmentation of a cine with an element of the images that each frame refers to changed.
+fn changed(path: &Path, tag: dicom_core::Tag, value: Option<&str>) {
+    let mut object = dicom_object::open_file(path).unwrap();
+    for frame in 0..3 {
+        let groups = (tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, frame);
+        let source = (tags::DERIVATION_IMAGE_SEQUENCE, 0, tags::SOURCE_IMAGE_SEQUENCE, 0);
+        let within = (groups.0, groups.1, source.0, source.1, source.2, source.3, tag);
+        let action = match value {
+            Some(text) => AttributeAction::Set(PrimitiveValue::from(text)),
+            None => AttributeAction::Remove,
+        };
+        object.apply(AttributeOp::new(AttributeSelector::from(within), action)).unwrap();
+        if tag == tags::REFERENCED_FRAME_NUMBER {
+            let content = (groups.0, groups.1, tags::FRAME_CONTENT_SEQUENCE, 0);
+            let stack =
+                (content.0, content.1, content.2, content.3, tags::IN_STACK_POSITION_NUMBER);
+            let stack = AttributeSelector::from(stack);
+            object.apply(AttributeOp::new(stack, AttributeAction::Remove)).unwrap();
+        }
+    }
+    object.write_to_file(path).unwrap();
+}
+
+#[test]
+fn frames_of_segmentations_are_told_by_what_they_refer_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.dcm");
+    let write = || export(&coded(), &info(), ExportFormat::DicomSeg, &path).unwrap();
+    write();
+    changed(&path, tags::REFERENCED_FRAME_NUMBER, Some("1\\2\\4"));
+    let found = read_for(&path, None, &info(), &[]).unwrap();
+    assert_eq!(frames_of(&found), [[0, 1, 3], [0, 1, 3]]);
+    // Without a number a mask is of no frame of several, and of the one frame of a still.
+    changed(&path, tags::REFERENCED_FRAME_NUMBER, None);
+    let why = read_for(&path, None, &info(), &[]).unwrap_err().to_string();
+    assert!(why.contains("its frame 1 names no frame of the clip"), "{why}");
+    assert_eq!(frames_of(&read_for(&path, None, &still(), &[]).unwrap()), [[0], [0]]);
+    // Numbers in another clip are told of.
+    write();
+    let uids =
+        |uid: &str| DicomOrigin { instance_uids: vec![uid.into()], ..DicomOrigin::default() };
+    for (uid, told) in [("1.2.3", false), ("1.2.4", true)] {
+        changed(&path, tags::REFERENCED_SOP_INSTANCE_UID, Some(uid));
+        let origin = uids("1.2.3");
+        let target = Target { info: &info(), frame_names: &[], origin: Some(&origin) };
+        let found = read(&path, None, &target).unwrap();
+        assert_eq!(frames_of(&found), [vec![2, 3], vec![6]]);
+        assert_eq!(found.notes.join(" ").contains("other images"), told, "{:?}", found.notes);
+    }
 }

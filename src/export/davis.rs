@@ -65,11 +65,14 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
     } else {
         (vec![path.to_owned()], path.parent().map(meta).unwrap_or_default())
     };
-    if files.is_empty() {
+    // Ours of a clip on which nothing was found hold none.
+    if files.is_empty() && !meta.ours {
         return Err(ReadError::malformed(path, "it holds no PNG images"));
     }
     let stems: Vec<String> = files.iter().map(|file| stem(file)).collect();
-    let frames = Frames::of(target, &stems, meta.ours);
+    // A folder of our black and white masks is read here as well.
+    let ours = meta.ours || files.iter().all(|file| indexed::is_ours(file));
+    let frames = Frames::of(target, &stems, ours);
     frames.check_still(path, files.len())?;
     let info = target.info;
     let mut gather = Gather::default();
@@ -120,7 +123,7 @@ fn images(path: &Path) -> Result<(Vec<PathBuf>, Meta), ReadError> {
         };
         match &below[..] {
             [one] => folder = one.clone(),
-            [] => return Ok((Vec::new(), Meta::default())),
+            [] => return Ok((Vec::new(), meta(&folder))),
             _ => {
                 let cause = "it holds several sequences; give the folder of one of them";
                 return Err(ReadError::malformed(&folder, cause));

@@ -58,9 +58,9 @@ pub fn mapped(origin: Option<&DicomOrigin>, info: &ClipInfo, key: &[u8; 32]) -> 
 
 /// Whether names may be seen in the frames of a clip: neither its file nor a person says that none
 /// are.
-pub(super) fn names_may_show(job: &Job) -> bool {
-    let Some(privacy) = &job.privacy else { return true };
-    let volume = job.info.kind == ClipKind::Volume || job.info.is_plane_over_time();
+#[must_use]
+pub fn names_may_show(info: &ClipInfo, privacy: &Privacy) -> bool {
+    let volume = info.kind == ClipKind::Volume || info.is_plane_over_time();
     match privacy.outside {
         Outside::Hidden => false,
         Outside::HiddenAsFound(_) => true,
@@ -79,7 +79,7 @@ fn checked<'a>(job: &'a Job, path: &Path) -> Result<(&'a [u8; 32], &'a Privacy),
         let cause = "it takes the project's map of identifiers, which is not at hand";
         return unfit(cause, "export the clip instead of the project");
     };
-    if !names_may_show(job) {
+    if !names_may_show(job.info, privacy) {
         return Ok((key, privacy));
     }
     match privacy.outside {

@@ -57,7 +57,7 @@ use crate::domain::{Annotation, ClipInfo, Codes, DicomOrigin, FrameIndex, GrayFr
 pub use atomic::write_atomic;
 pub use caged::{read_caged, serve_reader};
 pub use content::{Content, Structure};
-pub use deidentified::mapped;
+pub use deidentified::{mapped, names_may_show};
 pub use error::ExportError;
 pub use figure::{Pictured, write_figure, write_report};
 pub use formats::ExportFormat;
@@ -170,7 +170,8 @@ pub fn export(job: &Job, format: ExportFormat, path: &Path) -> Result<Report, Ex
         }
     }
     report.undecided = undecided(job.annotation);
-    report.may_show_names = report.pictures && deidentified::names_may_show(job);
+    let clean = job.privacy.as_ref().is_some_and(|privacy| !names_may_show(job.info, privacy));
+    report.may_show_names = report.pictures && !clean;
     Ok(report)
 }
 

@@ -4,7 +4,7 @@
 //! Cases are named by the start of the clip's content hash, so that folders of several clips can
 //! be put together. Tracks of one label are one class.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::Deserialize;
@@ -16,7 +16,7 @@ use super::labelmap::{self, LabelMap};
 use super::read::{Frames, ReadError, Target, fallback_label, list, list_ending, stem};
 use super::{ExportError, ExportFormat, Job, Report, indexed, nifti, overlay};
 use crate::codec;
-use crate::domain::{Bitmap, ClipKind};
+use crate::domain::{Bitmap, ClipKind, FrameIndex};
 
 pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
     let map = LabelMap::of(job.annotation, ExportFormat::NnUnet.row().keeps);
@@ -43,7 +43,12 @@ pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
         1
     } else {
         let size = (job.info.width_px, job.info.height_px);
-        for (frame, numbers) in &map.frames {
+        // A frame on which everything was found absent is a case of background.
+        let tracks = job.annotation.tracks.values();
+        let drawn: BTreeSet<FrameIndex> = tracks.flat_map(|t| t.masks.keys().copied()).collect();
+        let background = vec![0; size.0 as usize * size.1 as usize];
+        for frame in &drawn {
+            let numbers = map.frames.get(frame).unwrap_or(&background);
             overlay::put_frame_as(
                 job,
                 &mut report,
@@ -53,7 +58,7 @@ pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
             let label = labels.join(format!("{case}_{frame:05}.png"));
             indexed::put(&mut report, &label, &indexed::encode_gray(&label, size, numbers)?)?;
         }
-        map.frames.len()
+        drawn.len()
     };
     report.masks = map.structures().iter().map(|structure| structure.masks.len()).sum();
     let path = folder.join("dataset.json");
@@ -92,9 +97,13 @@ pub(super) fn read(folder: &Path, target: &Target) -> Result<Content, ReadError>
     let numbered = |(name, n): (&String, &Value)| Some((n.as_u64()? as u32, name.clone()));
     let names: BTreeMap<u32, String> = about.labels.iter().filter_map(numbered).collect();
     let labels = folder.join("labelsTr");
+    let ours = about.description.as_str().is_some_and(|text| text.starts_with("sonomark"));
     let files = list_ending(&labels, "png")?;
     if files.is_empty() {
         return match &list(&labels)?[..] {
+            // Ours of a clip without masks.
+            [] if ours => Ok(Content::default()),
+            [] => Err(ReadError::malformed(&labels, "it holds no PNG images and no volume")),
             [one] => labelmap::read_named(one, target, &names),
             _ => {
                 let cause = "it holds several volumes; give one of labelsTr";
@@ -109,7 +118,6 @@ pub(super) fn read(folder: &Path, target: &Target) -> Result<Content, ReadError>
         if target.frame_names.contains(&picture) { picture } else { case }
     };
     let stems: Vec<String> = files.iter().map(|file| pictured(stem(file))).collect();
-    let ours = about.description.as_str().is_some_and(|text| text.starts_with("sonomark"));
     let frames = Frames::of(target, &stems, ours);
     frames.check_still(&labels, files.len())?;
     let mut gather = Gather::default();

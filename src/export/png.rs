@@ -5,6 +5,7 @@
 //! in every file says that it is ours, so that masks of other programs with such names are not
 //! taken for it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::atomic::{ensure_folder, write_atomic};
@@ -56,9 +57,11 @@ pub(super) fn read(folder: &Path, target: &Target) -> Result<Content, ReadError>
     let stems: Vec<String> = folders.iter().flat_map(|each| each.stems.clone()).collect();
     let ours = folders.iter().flat_map(|each| &each.files).all(|file| indexed::is_ours(file));
     let frames = Frames::of(target, &stems, ours);
+    let numbers: BTreeSet<&String> = stems.iter().collect();
     let mut gather = Gather::default();
     for (number, Folder { label, files, stems }) in (0..).zip(&folders) {
-        frames.check_still(folder, files.len())?;
+        // One image for each structure, whatever they are called; ours have the frame's number.
+        frames.check_still(folder, if ours { numbers.len() } else { files.len() })?;
         for (file, stem) in files.iter().zip(stems) {
             let Some(frame) = frames.index(file, stem)? else { continue };
             let image = indexed::decode(file, (width_px, height_px))?;

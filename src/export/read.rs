@@ -231,7 +231,6 @@ pub(super) struct Frames<'a> {
     names: Option<BTreeMap<&'a str, FrameIndex>>,
     /// Files that are called like none of the clip's images.
     elsewhere: usize,
-    ours: bool,
     /// The number of the first frame.
     first: usize,
     doubtful: bool,
@@ -256,7 +255,6 @@ impl<'a> Frames<'a> {
             target,
             names: by_name.then_some(names),
             elsewhere: if by_name { unknown } else { 0 },
-            ours,
             first: usize::from(from_one),
             doubtful: !ours && !by_name && frames > 1 && holds_no_zero && !from_one,
         }
@@ -282,7 +280,7 @@ impl<'a> Frames<'a> {
 
     /// Refuses to lay several files, none of which is called like it, on a still.
     pub(super) fn check_still(&self, path: &Path, files: usize) -> Result<(), ReadError> {
-        if self.target.info.frames != 1 || self.ours || self.are_named() || files < 2 {
+        if self.target.info.frames != 1 || self.are_named() || files < 2 {
             return Ok(());
         }
         let name = self.target.frame_names.first();
@@ -301,7 +299,7 @@ impl<'a> Frames<'a> {
         }
         let frames = self.target.info.frames;
         // A still has one frame, whatever its one file is called.
-        if frames == 1 && !self.ours {
+        if frames == 1 {
             return Ok(Some(0));
         }
         match last_number(stem).map(|number| number.saturating_sub(self.first)) {

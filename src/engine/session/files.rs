@@ -10,7 +10,8 @@ use std::thread;
 use crate::codec;
 use crate::domain::{Annotation, ClipInfo, Codes, FrameIndex, PointPx, Track, sampled, shown};
 use crate::export::{
-    self, ExportFormat, FrameReader, Job, Pictured, Structure, Target, write_figure, write_report,
+    self, ExportFormat, FrameReader, Job, Pictured, Structure, Target, names_may_show,
+    write_figure, write_report,
 };
 use crate::project::{load_read_only, uid_key};
 
@@ -18,6 +19,10 @@ use super::{Event, Session, SessionError, lock, outbox};
 
 /// How often the progress of an export is told.
 const PROGRESS_STEPS: usize = 50;
+/// What is said of pictures in which names may be seen.
+const NAMES_MAY_SHOW: &str = "; the pictures in it may show a patient's name: neither the clip's \
+                              file nor a person has said that none is visible (--outside says what \
+                              stays visible)";
 /// Frames of an M-mode strip that are told at once.
 const STRIP_PIECE: usize = 16;
 
@@ -84,6 +89,9 @@ impl<M: From<Event> + Send + 'static> Session<M> {
                 None => write_report(&what, &path),
             };
             outbox(match done {
+                Ok(what) if names_may_show(info, &clip.privacy()) => {
+                    Event::Exported { path, what: what + NAMES_MAY_SHOW }
+                }
                 Ok(what) => Event::Exported { path, what },
                 Err(error) => Event::ExportFailed { why: error.to_string() },
             });
@@ -226,10 +234,7 @@ pub fn export_clip(job: &Job, format: ExportFormat, path: &Path) -> Result<Strin
     let report = export::export(job, format, path).map_err(|e| e.to_string())?;
     let mut what = format!("{} masks in {} files", report.masks, report.files.len());
     if report.may_show_names {
-        what.push_str(
-            "; the pictures in it may show a patient's name: neither the clip's file nor a person \
-             has said that none is visible (--outside says what stays visible)",
-        );
+        what.push_str(NAMES_MAY_SHOW);
     }
     if let Some(position) = job.position {
         what.push_str(&format!(", up to journal position {position}"));

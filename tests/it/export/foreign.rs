@@ -154,6 +154,15 @@ fn our_own_masks_count_whatever_the_images_are_called() {
         let nerve = found.structures.iter().find(|each| each.label == "nerve").unwrap();
         let frames = nerve.masks.iter().filter(|(_, mask)| !mask.is_empty());
         assert_eq!(frames.map(|(&at, _)| at).collect::<Vec<_>>(), [2, 3], "{name}");
+        // Those of several frames are of no still.
+        if format.ending().is_empty() {
+            let why = read_for(&path, None, &still(), &[]).unwrap_err().to_string();
+            assert!(why.contains("the clip is one image"), "{name}: {why}");
+        }
+        if format == ExportFormat::Png {
+            let found = read_for(&path.join("nerve"), None, &info(), &names).unwrap();
+            assert_eq!(frames_of(&found), [[2, 3]]);
+        }
     }
 }
 
@@ -325,4 +334,32 @@ fn frames_of_segmentations_are_told_by_what_they_refer_to() {
         assert_eq!(frames_of(&found), [vec![2, 3], vec![6]]);
         assert_eq!(found.notes.join(" ").contains("other images"), told, "{:?}", found.notes);
     }
+}
+
+#[test]
+fn label_maps_of_many_structures_are_read_in_little_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.nrrd");
+    let (side, slices) = (512u32, 80);
+    let header = format!(
+        "NRRD0004\ntype: uint8\ndimension: 3\nsizes: {side} {side} {slices}\nencoding: raw\n\n"
+    );
+    // Sixty-four structures on every slice: more than 1 GiB as one byte for each pixel.
+    let slice = (0..side * side).map(|i| 1 + (i % side / 64) as u8 + 8 * (i / side / 64) as u8);
+    let slice: Vec<u8> = slice.collect();
+    fs::write(&path, [header.into_bytes(), slice.repeat(slices)].concat()).unwrap();
+    let clip = ClipInfo {
+        kind: ClipKind::Volume,
+        width_px: side,
+        height_px: side,
+        frames: slices,
+        ..info()
+    };
+    let target = Target { info: &clip, frame_names: &[], origin: None };
+    let found = sonomark::export::read_caged(&path, None, &target).unwrap();
+    assert_eq!(found.structures.len(), 64);
+    let whole = |mask: &Mask| mask.area_px() == 64 * 64;
+    assert!(
+        found.structures.iter().all(|s| s.masks.len() == slices && s.masks.values().all(whole))
+    );
 }

@@ -46,7 +46,8 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     }
     let codes = settings.asked.codes();
     let privacy = Some(clip.privacy());
-    let source = Source { info: clip.info(), frames, origin, codes, privacy, key };
+    let lossy = clip.is_lossy();
+    let source = Source { info: clip.info(), frames, origin, codes, privacy, lossy, key };
     one(project, source, options.format, &options.out).map_err(Failure::Input)
 }
 
@@ -67,11 +68,12 @@ struct Source<'a> {
     origin: Option<DicomOrigin>,
     codes: Codes,
     privacy: Option<Privacy>,
+    lossy: bool,
     key: Option<[u8; 32]>,
 }
 
 fn one(project: &Path, source: Source, format: ExportFormat, out: &Path) -> Result<(), String> {
-    let Source { info, frames, origin, codes, privacy, key } = source;
+    let Source { info, frames, origin, codes, privacy, lossy, key } = source;
     let (annotation, position) = match load_read_only(project, &info.content_hash) {
         Ok(loaded) => {
             loaded.notes.iter().for_each(|note| tell(note));
@@ -81,7 +83,8 @@ fn one(project: &Path, source: Source, format: ExportFormat, out: &Path) -> Resu
         Err(ProjectError::NoSuchClip { .. }) if key.is_some() => Default::default(),
         Err(error) => return Err(error.to_string()),
     };
-    let job = Job { position, frames, origin, codes, privacy, key, ..Job::new(&annotation, info) };
+    let job =
+        Job { position, frames, origin, codes, privacy, lossy, key, ..Job::new(&annotation, info) };
     let what = export_clip(&job, format, out)?;
     tell(&format!("{}: {what}", path_shown(out)));
     Ok(())
@@ -106,6 +109,7 @@ fn whole_project(settings: &Settings, options: &Options) -> Done {
                         origin: None,
                         codes: settings.asked.codes(),
                         privacy: None,
+                        lossy: false,
                         key: None,
                     },
                     options.format,

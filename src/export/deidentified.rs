@@ -186,6 +186,9 @@ fn describe_pixels(set: &mut Item, job: &Job) {
     for (tag, word) in words {
         put(set, tag, VR::US, word);
     }
+    if job.lossy {
+        put(set, tags::LOSSY_IMAGE_COMPRESSION, VR::CS, "01");
+    }
     if info.frames > 1 {
         put(set, tags::NUMBER_OF_FRAMES, VR::IS, info.frames.to_string());
     }

@@ -83,6 +83,8 @@ pub struct Job<'a> {
     pub codes: Codes,
     /// What is known of patient data in the frames, and what of it is hidden.
     pub privacy: Option<Privacy>,
+    /// Whether the frames were compressed with loss before.
+    pub lossy: bool,
     /// The secret of the project, by which identifiers are mapped, for formats that hold the clip
     /// itself without patient data.
     pub key: Option<[u8; 32]>,
@@ -103,6 +105,7 @@ impl<'a> Job<'a> {
             origin: None,
             codes: Codes::new(),
             privacy: None,
+            lossy: false,
             key: None,
         }
     }

@@ -15,7 +15,9 @@ use super::frames::Shape;
 use super::measures::{Spacing, frame_time_ms, spacing_mm};
 use super::place::{Plane, depths_mm, placement, places, series_note};
 use super::reader::DataSet;
-use super::{Dicom, Parsed, describe, directory, film, origin, parse, privacy, tags, tone};
+use super::{
+    Dicom, Parsed, describe, directory, film, is_lossy, origin, parse, privacy, tags, tone,
+};
 use crate::codec::cage::Cage;
 use crate::codec::error::short_name;
 use crate::codec::gray::{Ramp, spread};
@@ -332,7 +334,8 @@ fn open_series(path: &Path, members: Vec<Member>) -> Result<Opened, CodecError> 
     let privacy = Privacy { says_none, clean_pixels, ..members[0].privacy.clone() };
     let cage = Arc::new(Cage::new(files.len()));
     let series = Series { files, ramp, cage };
-    Ok(Opened { origin: Some(origin), privacy, notes, ..Opened::new(info, series) })
+    let lossy = is_lossy(&set, &syntax);
+    Ok(Opened { origin: Some(origin), privacy, notes, lossy, ..Opened::new(info, series) })
 }
 
 fn sort(members: &mut Vec<Member>) {

@@ -69,6 +69,7 @@ pub(super) const BLUE: Tag = 0x0028_1203;
 pub(super) const SEGMENTED_RED: Tag = 0x0028_1221;
 pub(super) const SEGMENTED_GREEN: Tag = 0x0028_1222;
 pub(super) const SEGMENTED_BLUE: Tag = 0x0028_1223;
+pub(super) const LOSSY: Tag = 0x0028_2110;
 pub(super) const MODALITY_LUTS: Tag = 0x0028_3000;
 pub(super) const LUT_DESCRIPTOR: Tag = 0x0028_3002;
 pub(super) const LUT_DATA: Tag = 0x0028_3006;
@@ -92,7 +93,7 @@ pub(super) const ITEM_END: Tag = 0xfffe_e00d;
 pub(super) const SEQUENCE_END: Tag = 0xfffe_e0dd;
 
 /// Elements whose values are kept.
-pub(super) const KEPT: [Tag; 67] = [
+pub(super) const KEPT: [Tag; 68] = [
     TRANSFER_SYNTAX,
     RECORD_TYPE,
     FILE_ID,
@@ -143,6 +144,7 @@ pub(super) const KEPT: [Tag; 67] = [
     INTERCEPT,
     SLOPE,
     VOI_FUNCTION,
+    LOSSY,
     RED_DESCRIPTOR,
     GREEN_DESCRIPTOR,
     BLUE_DESCRIPTOR,

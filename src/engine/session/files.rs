@@ -56,7 +56,8 @@ impl<M: From<Event> + Send + 'static> Session<M> {
             let (frames, origin) = (Some(&frames as &FrameReader), clip.dicom_origin());
             let new = Job::new(&annotation, clip.info());
             let privacy = Some(clip.privacy());
-            let job = Job { position, frames, origin, codes, privacy, key, ..new };
+            let lossy = clip.is_lossy();
+            let job = Job { position, frames, origin, codes, privacy, lossy, key, ..new };
             outbox(match export_clip(&job, format, &path) {
                 Ok(what) => Event::Exported { path, what },
                 Err(why) => Event::ExportFailed { why },

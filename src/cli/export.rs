@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::codec::Privacy;
 use crate::config::Settings;
 use crate::domain::{ClipInfo, Codes, DicomOrigin, shown};
-use crate::engine::{anonymous_for, export_clip, export_name, format_named};
-use crate::export::{Anonymous, ExportFormat, FrameReader, Job, mapped};
+use crate::engine::{export_clip, export_name, format_named, key_for};
+use crate::export::{ExportFormat, FrameReader, Job, mapped};
 use crate::project::{ProjectError, list_clips, load_read_only, uid_key};
 
 use super::{Done, Failure, open_clip, path_shown, tell};
@@ -38,13 +39,15 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     let frames = |frame| clip.frame(frame).map_err(|error| error.to_string());
     let frames: Option<&FrameReader> = Some(&frames);
     let mut origin = clip.dicom_origin();
-    let anonymous = anonymous_for(options.format, &clip, project).map_err(Failure::Input)?;
-    if options.deidentify && anonymous.is_none() {
+    let key = key_for(options.format, project).map_err(Failure::Input)?;
+    if options.deidentify && key.is_none() {
         let key = uid_key(project).map_err(Failure::input)?;
-        origin = origin.map(|origin| mapped(&origin, &key));
+        origin = Some(mapped(origin.as_ref(), clip.info(), &key));
     }
     let codes = settings.asked.codes();
-    let source = Source { info: clip.info(), frames, origin, codes, anonymous };
+    let privacy = Some(clip.privacy());
+    let lossy = clip.is_lossy();
+    let source = Source { info: clip.info(), frames, origin, codes, privacy, lossy, key };
     one(project, source, options.format, &options.out).map_err(Failure::Input)
 }
 
@@ -64,21 +67,24 @@ struct Source<'a> {
     frames: Option<&'a FrameReader<'a>>,
     origin: Option<DicomOrigin>,
     codes: Codes,
-    anonymous: Option<Anonymous>,
+    privacy: Option<Privacy>,
+    lossy: bool,
+    key: Option<[u8; 32]>,
 }
 
 fn one(project: &Path, source: Source, format: ExportFormat, out: &Path) -> Result<(), String> {
-    let Source { info, frames, origin, codes, anonymous } = source;
+    let Source { info, frames, origin, codes, privacy, lossy, key } = source;
     let (annotation, position) = match load_read_only(project, &info.content_hash) {
         Ok(loaded) => {
             loaded.notes.iter().for_each(|note| tell(note));
             (loaded.annotation, Some(loaded.position))
         }
         // The clip itself needs no work on it.
-        Err(ProjectError::NoSuchClip { .. }) if anonymous.is_some() => Default::default(),
+        Err(ProjectError::NoSuchClip { .. }) if key.is_some() => Default::default(),
         Err(error) => return Err(error.to_string()),
     };
-    let job = Job { position, frames, origin, codes, anonymous, ..Job::new(&annotation, info) };
+    let job =
+        Job { position, frames, origin, codes, privacy, lossy, key, ..Job::new(&annotation, info) };
     let what = export_clip(&job, format, out)?;
     tell(&format!("{}: {what}", path_shown(out)));
     Ok(())
@@ -102,7 +108,9 @@ fn whole_project(settings: &Settings, options: &Options) -> Done {
                         frames: None,
                         origin: None,
                         codes: settings.asked.codes(),
-                        anonymous: None,
+                        privacy: None,
+                        lossy: false,
+                        key: None,
                     },
                     options.format,
                     &out,

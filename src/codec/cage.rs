@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::sync::{Mutex, PoisonError};
 
-use super::decoder::{Decoded, HELLO, MAX_INPUT, Want, decode, read_reply};
+use super::decoder::{Decoded, HELLO, MAX_INPUT, Refusal, Want, decode, read_reply};
 use super::limits::guarded;
 use super::{CodecError, tool};
 
@@ -56,8 +56,7 @@ impl Cage {
             Ok(Some(worker)) => worker,
             // A program of another name that uses the library: its own process decodes.
             Ok(None) => {
-                let damaged = |why: String| CodecError::damaged(path, why);
-                return guarded(path, || decode(want, bytes).map_err(damaged));
+                return guarded(path, || decode(want, bytes).map_err(|why| refused(path, why)));
             }
             Err(error) => {
                 let cause = format!("its decoder cannot be started ({error})");
@@ -71,7 +70,7 @@ impl Cage {
                 if idle.len() < self.keep {
                     idle.push(worker);
                 }
-                reply.map_err(|why| CodecError::damaged(path, why))
+                reply.map_err(|why| refused(path, why))
             }
             Err(_) => {
                 let cause = "its decoder ended: it needs more than 1 GiB of memory, or its \
@@ -79,6 +78,16 @@ impl Cage {
                 let advice = "save it anew with the program that it is from";
                 Err(CodecError::unsupported(path, cause, advice))
             }
+        }
+    }
+}
+
+fn refused(path: &Path, refusal: Refusal) -> CodecError {
+    match refusal {
+        Refusal::Damaged(why) => CodecError::damaged(path, why),
+        Refusal::Unknown(why) => {
+            let cause = format!("its way of storing pixels is not known ({why})");
+            CodecError::unsupported(path, cause, "save it as gray or RGB of 8 or 16 bits")
         }
     }
 }
@@ -115,7 +124,7 @@ impl Worker {
         Ok(worker)
     }
 
-    fn ask(&mut self, want: Want, bytes: &[u8], most: u64) -> io::Result<Result<Decoded, String>> {
+    fn ask(&mut self, want: Want, bytes: &[u8], most: u64) -> io::Result<Result<Decoded, Refusal>> {
         self.requests.write_all(&[want.byte()])?;
         self.requests.write_all(&(bytes.len() as u64).to_le_bytes())?;
         self.requests.write_all(bytes)?;

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use dicom_pixeldata::PixelDecoder;
-use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits};
 
 use super::gray::{luma, luma16};
 use super::limits::MAX_SIDE_PX;
@@ -72,11 +72,35 @@ pub(super) enum Pixels {
     Sixteen(Vec<u16>),
 }
 
+/// Why a picture does not decode, as the decoder says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// Its content contradicts itself.
+    Damaged(String),
+    /// It is of a kind that the decoder does not know.
+    Unknown(String),
+}
+
+impl From<String> for Refusal {
+    fn from(why: String) -> Self {
+        Self::Damaged(why)
+    }
+}
+
+impl From<ImageError> for Refusal {
+    fn from(error: ImageError) -> Self {
+        match error {
+            ImageError::Unsupported(kind) => Self::Unknown(kind.to_string()),
+            other => Self::Damaged(other.to_string()),
+        }
+    }
+}
+
 /// Decodes one picture.
 ///
 /// # Errors
-/// Why not, as the decoder says it.
-pub(super) fn decode(want: Want, bytes: &[u8]) -> Result<Decoded, String> {
+/// Why not.
+pub(super) fn decode(want: Want, bytes: &[u8]) -> Result<Decoded, Refusal> {
     if want == Want::Samples {
         let object = dicom_object::from_reader(bytes).map_err(|e| e.to_string())?;
         let decoded = object
@@ -93,11 +117,11 @@ pub(super) fn decode(want: Want, bytes: &[u8]) -> Result<Decoded, String> {
     limits.max_image_height = Some(MAX_SIDE_PX);
     limits.max_alloc = Some(MAX_DECODED);
     reader.limits(limits);
-    let decoder = reader.into_decoder().map_err(|e| e.to_string())?;
+    let decoder = reader.into_decoder()?;
     if decoder.total_bytes() > MAX_DECODED {
-        return Err("its pixels take more than 448 MiB".to_owned());
+        return Err("its pixels take more than 448 MiB".to_owned().into());
     }
-    let image = DynamicImage::from_decoder(decoder).map_err(|e| e.to_string())?;
+    let image = DynamicImage::from_decoder(decoder)?;
     let (size, kind) = ((image.width(), image.height()), image.color());
     let deep = kind.bytes_per_pixel() / kind.channel_count() > 1;
     let sixteen = want == Want::Sixteen || (want == Want::Stored && deep);
@@ -147,10 +171,10 @@ pub fn serve_decoder() -> io::Result<()> {
             Ok(reply) => (reply, false),
             // Its thread panicked.
             Err(RecvTimeoutError::Disconnected) => {
-                (Err("its decoder gave up on the content".to_owned()), false)
+                (Err("its decoder gave up on the content".to_owned().into()), false)
             }
             Err(RecvTimeoutError::Timeout) => {
-                (Err("its decoder takes longer than 5 s".to_owned()), true)
+                (Err("its decoder takes longer than 5 s".to_owned().into()), true)
             }
         };
         write_reply(&mut output, &reply)?;
@@ -161,11 +185,15 @@ pub fn serve_decoder() -> io::Result<()> {
     Ok(())
 }
 
-fn write_reply(to: &mut impl Write, reply: &Result<Decoded, String>) -> io::Result<()> {
+fn write_reply(to: &mut impl Write, reply: &Result<Decoded, Refusal>) -> io::Result<()> {
     match reply {
-        Err(why) => {
+        Err(refusal) => {
+            let (kind, why) = match refusal {
+                Refusal::Damaged(why) => (b"-", why),
+                Refusal::Unknown(why) => (b"?", why),
+            };
             let why: String = why.chars().take(300).collect();
-            to.write_all(b"-")?;
+            to.write_all(kind)?;
             to.write_all(&(why.len() as u64).to_le_bytes())?;
             to.write_all(why.as_bytes())?;
         }
@@ -187,7 +215,7 @@ fn write_reply(to: &mut impl Write, reply: &Result<Decoded, String>) -> io::Resu
 }
 
 /// Reads a reply; pixels of more than `most` bytes, or not as many as the size says, are an error.
-pub(super) fn read_reply(from: &mut impl Read, most: u64) -> io::Result<Result<Decoded, String>> {
+pub(super) fn read_reply(from: &mut impl Read, most: u64) -> io::Result<Result<Decoded, Refusal>> {
     let invalid = || io::Error::from(io::ErrorKind::InvalidData);
     let length = |from: &mut dyn Read| -> io::Result<u64> {
         let mut length = [0; 8];
@@ -196,10 +224,11 @@ pub(super) fn read_reply(from: &mut impl Read, most: u64) -> io::Result<Result<D
     };
     let mut kind = [0];
     from.read_exact(&mut kind)?;
-    if kind == *b"-" {
+    if kind == *b"-" || kind == *b"?" {
         let mut why = vec![0; length(from)?.min(1200) as usize];
         from.read_exact(&mut why)?;
-        return Ok(Err(String::from_utf8_lossy(&why).into_owned()));
+        let why = String::from_utf8_lossy(&why).into_owned();
+        return Ok(Err(if kind == *b"?" { Refusal::Unknown(why) } else { why.into() }));
     }
     let mut head = [0; 10];
     from.read_exact(&mut head)?;
@@ -232,7 +261,8 @@ mod tests {
     fn replies_come_through_the_pipe_as_they_are_and_lies_do_not() {
         let deep = Pixels::Sixteen(vec![1, 256, 65_535, 7, 8, 9]);
         let decoded = Decoded { size: (3, 2), colour: true, pixels: deep };
-        for reply in [Ok(decoded), Err("no".to_owned())] {
+        let refused = [Refusal::Damaged("no".to_owned()), Refusal::Unknown("new".to_owned())];
+        for reply in [Ok(decoded)].into_iter().chain(refused.map(Err)) {
             let mut bytes = Vec::new();
             write_reply(&mut bytes, &reply).expect("written");
             assert_eq!(read_reply(&mut &bytes[..], 12).expect("read"), reply);

@@ -21,6 +21,8 @@ use crate::domain::{ClipInfo, ClipKind, FrameIndex, GrayFrame};
 
 /// First bytes of an image in which its size is looked for.
 const HEAD_BYTES: usize = 4 << 10;
+/// How a JPEG begins.
+const JPEG: [u8; 2] = [0xff, 0xd8];
 /// Bytes of a pixel as it comes from its decoder, at most.
 const PIXEL_BYTES: u64 = 2;
 
@@ -128,7 +130,8 @@ fn describe(
         placement: None,
         format: crate::domain::shown(&format!("{folder}{ending}, {bits}-bit {colour}")),
     };
-    Ok(Opened { frame_names, ..Opened::new(info, images) })
+    let lossy = head(&images.frames[0].path)?.starts_with(&JPEG);
+    Ok(Opened { frame_names, lossy, ..Opened::new(info, images) })
 }
 
 impl Images {
@@ -224,7 +227,7 @@ fn header_size(path: &Path) -> Result<(u32, u32), CodecError> {
         |at: usize| head.get(at..at + 4).map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]]));
     let found = if head.starts_with(b"\x89PNG") && head.get(12..16) == Some(b"IHDR") {
         big(16).zip(big(20))
-    } else if head.starts_with(&[0xff, 0xd8]) {
+    } else if head.starts_with(&JPEG) {
         // A header may lie behind a long preview.
         let header = match complete::jpeg_header(&head) {
             None => complete::jpeg_header(&read_file(path)?),

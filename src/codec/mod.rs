@@ -101,13 +101,15 @@ struct Opened {
     frame_names: Vec<String>,
     /// Sentences on what is shown of the file, where that is not all of it or not as stored.
     notes: Vec<String>,
+    /// Its pixels were compressed with loss, as far as the file tells.
+    lossy: bool,
 }
 
 impl Opened {
     fn new(info: ClipInfo, source: impl FrameSource + 'static) -> Self {
         let (source, privacy) = (Box::new(source), Privacy::default());
         let (frame_names, notes) = (Vec::new(), Vec::new());
-        Self { info, source, privacy, origin: None, frame_names, notes }
+        Self { info, source, privacy, origin: None, frame_names, notes, lossy: false }
     }
 }
 
@@ -122,6 +124,7 @@ pub struct Clip {
     origin: Option<DicomOrigin>,
     frame_names: Vec<String>,
     notes: Vec<String>,
+    lossy: bool,
     cache: Mutex<FrameCache>,
 }
 
@@ -192,6 +195,13 @@ impl Clip {
         self.privacy.clone()
     }
 
+    /// Whether the pixels were compressed with loss before: by what the file says, or how it stores
+    /// them. False also where nothing tells.
+    #[must_use]
+    pub fn is_lossy(&self) -> bool {
+        self.lossy
+    }
+
     /// Which DICOM objects the clip is made of; `None` for other clips.
     #[must_use]
     pub fn dicom_origin(&self) -> Option<DicomOrigin> {
@@ -243,9 +253,10 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Clip, CodecError> {
         Kind::Volume => volume::open(path, options.cut)?,
     };
     let cache = Mutex::new(FrameCache::new(cache_bytes));
-    let Opened { info, source, privacy, origin, frame_names, notes } = opened;
+    let Opened { info, source, privacy, origin, frame_names, notes, lossy } = opened;
     let (path, window, source) = (path.to_owned(), None, Arc::from(source));
-    let mut clip = Clip { path, info, source, window, privacy, origin, frame_names, notes, cache };
+    let mut clip =
+        Clip { path, info, source, window, privacy, origin, frame_names, notes, lossy, cache };
     clip.frame(0)?;
     if options.hide_outside && !clip.is_untagged_volume() {
         clip.hide_all_but(options.region)?;

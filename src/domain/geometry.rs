@@ -171,6 +171,16 @@ impl Placement {
         }
         Some(map)
     }
+
+    /// How the pixels of a plane are counted in these voxels, by the centre of its first pixel and
+    /// its steps from one column and one row to the next, mm. As exact as [`Self::grid_in`].
+    #[must_use]
+    pub fn plane(&self, origin_mm: [f64; 3], [across, down]: [[f64; 3]; 2]) -> Option<GridMap> {
+        let normal = cross(across, down);
+        let along = |step: &[f64; 3]| (dot(normal, *step) / dot(*step, *step).sqrt()).abs();
+        let next = self.steps_mm.into_iter().max_by(|a, b| along(a).total_cmp(&along(b)))?;
+        Self { origin_mm, steps_mm: [across, down, next] }.grid_in(self)
+    }
 }
 
 /// Whole-number way from the voxels of one grid to those of another.

@@ -3,9 +3,10 @@
 //! * `images`: one entry per frame that has a mask, `id` = frame index + 1, `file_name` = the
 //!   start of the clip's content hash, `#` and the frame from 0 with five digits.
 //! * `annotations`: one per track and frame with a non-empty mask; `segmentation` is COCO's
-//!   uncompressed run-length code, column by column, background first, and `iscrowd` 1, COCO's
-//!   mark of run-length masks; or polygons along the edges of pixels, with holes joined to their
-//!   outline, and `iscrowd` 0. `bbox` is x, y, width, height; `track_id` tells tracks apart.
+//!   uncompressed run-length code, column by column, background first; or polygons along the edges
+//!   of pixels, with holes joined to their outline. `iscrowd` is 0 in both, as for every single
+//!   object: readers leave out crowds. `bbox` is x, y, width, height; `track_id` tells tracks
+//!   apart.
 //!   COCO has no empty annotation: a frame whose mask is empty has an image entry and no more.
 //!   `attributes`, as CVAT writes them, hold what is said of the structure and of the frame.
 //! * `categories`: one per label, `id` from 1 in the order of labels.
@@ -123,7 +124,7 @@ fn gather(job: &Job, polygons: bool) -> Coco {
                 image_id: frame + 1,
                 category_id: category[track.info.label.as_str()],
                 track_id: id.0,
-                iscrowd: u8::from(!polygons),
+                iscrowd: 0,
                 area: held.mask.area_px(),
                 bbox: bbox(&bitmap),
                 segmentation: if polygons { outlines(&bitmap) } else { runs(&bitmap) },
@@ -165,6 +166,9 @@ fn outlines(bitmap: &Bitmap) -> Shape {
     let flat = |polygon: Vec<(i32, i32)>| polygon.into_iter().flat_map(|(x, y)| [x, y]).collect();
     Shape::Polygons(trace::cracks(bitmap).into_iter().map(flat).collect())
 }
+
+/// The attribute in which CVAT tells tracks apart.
+const TRACK_ID: &str = "track_id";
 
 #[derive(Deserialize)]
 struct ReadCoco {
@@ -224,7 +228,7 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
     let bytes = codec::read_file(path)?;
     let coco: ReadCoco =
         serde_json::from_slice(&bytes).map_err(|e| ReadError::malformed(path, e))?;
-    let frames = frames(path, &coco, target)?;
+    let (frames, late) = frames(path, &coco, target)?;
     let names: BTreeMap<u64, &str> =
         coco.categories.iter().map(|c| (c.id, c.name.as_str())).collect();
     let info = target.info;
@@ -263,14 +267,20 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
         let label =
             names.get(&number).map_or_else(|| format!("category {number}"), |n| (*n).into());
         // Without numbers, those of one kind on a frame are told apart by their order in the file.
-        let track = object.track_id.unwrap_or_else(|| {
+        let track_id = object.track_id.or_else(|| {
+            // As CVAT writes it.
+            object.attributes.get(TRACK_ID).and_then(Value::as_u64)
+        });
+        let track = track_id.unwrap_or_else(|| {
             let before = of_a_kind.entry((frame, number)).or_insert(0u64);
             *before += 1;
             *before - 1
         });
-        unnumbered |= object.track_id.is_none() && track > 0;
+        unnumbered |= track_id.is_none() && track > 0;
         gather.put(&label, track, frame, &bitmap);
-        let said = object.attributes.iter().filter_map(|(name, value)| match value {
+        let known = |name: &str, value: &Value| name == TRACK_ID && value.is_u64();
+        let said = object.attributes.iter().filter(|(name, value)| !known(name, value));
+        let said = said.filter_map(|(name, value)| match value {
             Value::String(text) => Some((name.clone(), text.clone())),
             Value::Number(_) | Value::Bool(_) => Some((name.clone(), value.to_string())),
             Value::Null => None,
@@ -285,6 +295,7 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
         .into_iter()
         .map(|name| format!("attribute \"{name}\" holds no text or number and was left out"))
         .collect();
+    notes.extend(late);
     if unnumbered && info.frames > 1 {
         notes.push(
             "structures of one kind have no track_id and are followed by their order on each frame"
@@ -308,13 +319,13 @@ fn from_runs(target: &Target, [height, width]: [u32; 2], runs: Option<Vec<u32>>)
     rle::from_columns(width, height, runs?)
 }
 
-/// Which frame every image is: by its number in our files; else the image of the clip's name, or
-/// those named like its frames, or by the numbers in their names.
+/// Which frame every image is, and whether they may be late: by its number in our files; else the
+/// image of the clip's name, or those named like its frames, or by the numbers in their names.
 fn frames(
     path: &Path,
     coco: &ReadCoco,
     target: &Target,
-) -> Result<BTreeMap<u64, FrameIndex>, ReadError> {
+) -> Result<(BTreeMap<u64, FrameIndex>, Vec<String>), ReadError> {
     let info = target.info;
     let ours = coco.info.get("clip_sha256").is_some();
     let name = |image: &ReadImage| {
@@ -323,12 +334,11 @@ fn frames(
     };
     let stems: Vec<String> =
         coco.images.iter().map(|image| stem(Path::new(&name(image)))).collect();
-    let by_number = Frames::of(target, &stems, ours);
+    let by_stem = Frames::of(target, &stems, ours);
     let of_clip = |image: &ReadImage| name(image) == info.name;
     // A data set of many images: those that are no frames of the clip are none of ours.
-    let named = |stem: &String| target.frame_names.contains(stem);
-    let by_name = coco.images.len() > info.frames || stems.iter().any(named);
-    let mut found = BTreeMap::new();
+    let foreign = coco.images.len() > info.frames && !by_stem.are_named();
+    let (mut found, mut notes) = (BTreeMap::new(), Vec::new());
     for (image, stem) in coco.images.iter().zip(&stems) {
         let frame = match image.frame.filter(|_| ours) {
             Some(frame) if frame < info.frames => frame,
@@ -337,11 +347,14 @@ fn frames(
                 return Err(ReadError::other_clip(path, cause));
             }
             None if of_clip(image) && info.frames == 1 => 0,
-            None if by_name => match target.frame_names.iter().position(|known| known == stem) {
-                Some(frame) => frame,
-                None => continue,
-            },
-            None => by_number.index(path, stem)?,
+            None if foreign => continue,
+            None => {
+                let Some(frame) = by_stem.index(path, stem)? else { continue };
+                if !by_stem.are_named() {
+                    notes = by_stem.notes();
+                }
+                frame
+            }
         };
         let size = (image.width.unwrap_or(info.width_px), image.height.unwrap_or(info.height_px));
         if size != (info.width_px, info.height_px) {
@@ -353,5 +366,5 @@ fn frames(
     if found.is_empty() && !coco.images.is_empty() {
         return Err(ReadError::other_clip(path, "none of its images is a frame of the clip"));
     }
-    Ok(found)
+    Ok((found, notes))
 }

@@ -17,8 +17,8 @@ use super::atomic::write_atomic;
 use super::colours::colour;
 use super::content::{Content, Gather, Names, names_of};
 use super::names::plain;
-use super::raster::{Rule, fill};
-use super::read::{ReadError, Target, stem};
+use super::raster::{Rule, ellipse, fill};
+use super::read::{Frames, ReadError, Target, stem};
 use super::{ExportError, Job, Report, rle};
 use crate::codec;
 use crate::domain::{Attributes, Bitmap, FrameIndex, Track};
@@ -172,7 +172,7 @@ pub(super) fn escaped(text: &str) -> String {
     out
 }
 
-/// Reads masks, polygons and boxes of tracks and images.
+/// Reads masks, polygons, boxes and ellipses of tracks and images.
 pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
     let bytes = codec::read_file(path)?;
     let text = std::str::from_utf8(&bytes).map_err(|e| ReadError::malformed(path, e))?;
@@ -184,18 +184,27 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
         return Err(ReadError::malformed(path, "it is no annotation of CVAT"));
     }
     check_size(path, root, target)?;
-    let mut reader = Reader { path, target, gather: Gather::default(), left_out: 0, between: 0 };
+    let name = |node: &Node| stem(Path::new(node.attribute("name").unwrap_or_default()));
+    let images = root.children().filter(|node| node.has_tag_name("image"));
+    let names: Vec<String> = images.map(|node| name(&node)).collect();
+    let frames = Frames::of(target, &names, false);
+    frames.check_still(path, names.len())?;
+    let gather = Gather::default();
+    let mut reader = Reader { path, target, frames, gather, left_out: 0, between: 0 };
     for (number, node) in (0..).zip(root.children().filter(Node::is_element)) {
         match node.tag_name().name() {
             "track" => reader.track(number, node)?,
-            "image" => reader.image(node)?,
+            "image" => reader.image(&name(&node), node)?,
             _ => {}
         }
     }
     let (left_out, between) = (reader.left_out, reader.between);
-    let mut notes = Vec::new();
+    // Images that are not matched by name have numbers of their own.
+    let mut notes = if reader.frames.are_named() { reader.frames.notes() } else { Vec::new() };
     if left_out > 0 {
-        notes.push(format!("{left_out} shapes that are no masks, polygons or boxes were left out"));
+        notes.push(format!(
+            "{left_out} shapes that are no masks, polygons, boxes or ellipses were left out"
+        ));
     }
     if between > 0 {
         notes.push(format!(
@@ -226,8 +235,17 @@ fn check_size(path: &Path, root: Node, target: &Target) -> Result<(), ReadError>
         let size = root.descendants().find(|node| node.has_tag_name("original_size"))?;
         size.children().find(|node| node.has_tag_name(name))?.text()?.trim().parse::<u32>().ok()
     };
+    check_sides(path, (number("width"), number("height")), target)
+}
+
+/// Refuses what was drawn on another size, where width and height are told.
+fn check_sides(
+    path: &Path,
+    sides: (Option<u32>, Option<u32>),
+    target: &Target,
+) -> Result<(), ReadError> {
     let info = target.info;
-    match (number("width"), number("height")) {
+    match sides {
         (Some(w), Some(h)) if (w, h) != (info.width_px, info.height_px) => {
             let (width, height) = (info.width_px, info.height_px);
             let cause =
@@ -241,6 +259,8 @@ fn check_size(path: &Path, root: Node, target: &Target) -> Result<(), ReadError>
 struct Reader<'a> {
     path: &'a Path,
     target: &'a Target<'a>,
+    /// Of the images of the file, by their names.
+    frames: Frames<'a>,
     gather: Gather,
     left_out: usize,
     /// Frames between keyframes that got nothing.
@@ -252,7 +272,7 @@ impl Reader<'_> {
         let label = track.attribute("label").unwrap_or_default();
         let mut last: Option<(FrameIndex, Node)> = None;
         for shape in track.children().filter(Node::is_element) {
-            let is_key = ["mask", "polygon", "box"].contains(&shape.tag_name().name());
+            let is_key = ["mask", "polygon", "box", "ellipse"].contains(&shape.tag_name().name());
             let outside = shape.attribute("outside") == Some("1");
             if !is_key && outside {
                 continue;
@@ -279,30 +299,28 @@ impl Reader<'_> {
     ) {
         let info = self.target.info;
         let frames = first + 1..last.min(info.frames);
-        let (from, to) = (corners(from), corners(to));
-        if from.is_empty() || from.len() != to.len() {
+        let (from, to) = (Outline::of(from), Outline::of(to));
+        if from.points.is_empty() || from.points.len() != to.points.len() {
             self.between += frames.len();
             return;
         }
         for frame in frames {
             let share = (frame - first) as f64 / (last - first) as f64;
-            let on = |a: f64, b: f64| a + (b - a) * share;
-            let moved = |(a, b): (&[f64; 2], &[f64; 2])| [on(a[0], b[0]), on(a[1], b[1])];
-            let points: Vec<[f64; 2]> = from.iter().zip(&to).map(moved).collect();
             let mut bitmap = Bitmap::empty(info.width_px, info.height_px);
-            fill(&mut bitmap, &points, Rule::Centres);
+            fill(&mut bitmap, &from.towards(&to, share).corners(), Rule::Centres);
             self.gather.put(label, number, frame, &bitmap);
         }
     }
 
-    fn image(&mut self, image: Node) -> Result<(), ReadError> {
-        let name = stem(Path::new(image.attribute("name").unwrap_or_default()));
-        let named = self.target.frame_names.iter().position(|known| *known == name);
-        let frame = match named {
-            Some(frame) => frame,
-            None if self.target.info.frames == 1 => 0,
-            None => self.number(image, "id")? as FrameIndex,
+    fn image(&mut self, name: &str, image: Node) -> Result<(), ReadError> {
+        let frame = if self.frames.are_named() || self.target.info.frames == 1 {
+            self.frames.index(self.path, name)?
+        } else {
+            Some(self.number(image, "id")? as FrameIndex)
         };
+        let Some(frame) = frame else { return Ok(()) };
+        let side = |name: &str| image.attribute(name).and_then(|text| text.trim().parse().ok());
+        check_sides(self.path, (side("width"), side("height")), self.target)?;
         for shape in image.children().filter(Node::is_element) {
             let label = shape.attribute("label").unwrap_or_default();
             // Shapes of images are no tracks: those of one label are one structure.
@@ -347,7 +365,9 @@ impl Reader<'_> {
                     return Err(ReadError::malformed(self.path, cause));
                 }
             }
-            "polygon" | "box" => fill(&mut bitmap, &corners(shape), Rule::Centres),
+            "polygon" | "box" | "ellipse" => {
+                fill(&mut bitmap, &Outline::of(shape).corners(), Rule::Centres);
+            }
             "attribute" | "tag" => return Ok(()),
             _ => {
                 self.left_out += 1;
@@ -363,9 +383,52 @@ impl Reader<'_> {
     }
 }
 
-/// Corners of a polygon or box; none of anything else.
-fn corners(shape: Node) -> Vec<[f64; 2]> {
-    let side = |name: &str| shape.attribute(name).and_then(|v| v.parse::<f64>().ok());
+/// The outline of a polygon, box or ellipse; of anything else one without points.
+struct Outline {
+    /// As the file has them, not turned.
+    points: Vec<[f64; 2]>,
+    /// Turned clockwise about the middle, degrees.
+    turn_deg: f64,
+}
+
+impl Outline {
+    fn of(shape: Node) -> Self {
+        let turn = shape.attribute("rotation").and_then(|text| text.trim().parse::<f64>().ok());
+        let turn_deg = turn.filter(|turn| turn.is_finite()).unwrap_or(0.0);
+        Self { points: points(shape), turn_deg }
+    }
+
+    /// On the way to `other` with as many points; it turns the shorter way round, as CVAT has it.
+    fn towards(&self, other: &Self, share: f64) -> Self {
+        let on = |a: f64, b: f64| a + (b - a) * share;
+        let moved = |(a, b): (&[f64; 2], &[f64; 2])| [on(a[0], b[0]), on(a[1], b[1])];
+        let turn = (other.turn_deg - self.turn_deg + 180.0).rem_euclid(360.0) - 180.0;
+        Self {
+            points: self.points.iter().zip(&other.points).map(moved).collect(),
+            turn_deg: self.turn_deg + turn * share,
+        }
+    }
+
+    /// The points where they are drawn.
+    fn corners(&self) -> Vec<[f64; 2]> {
+        if self.turn_deg == 0.0 {
+            return self.points.clone();
+        }
+        let count = self.points.len() as f64;
+        let middle = |i: usize| self.points.iter().map(|point| point[i]).sum::<f64>() / count;
+        let (x, y) = (middle(0), middle(1));
+        let (sin, cos) = self.turn_deg.to_radians().sin_cos();
+        let turned = |&[a, b]: &[f64; 2]| {
+            let (a, b) = (a - x, b - y);
+            [x + a * cos - b * sin, y + a * sin + b * cos]
+        };
+        self.points.iter().map(turned).collect()
+    }
+}
+
+/// The points of a shape as the file has them; none of shapes without an outline.
+fn points(shape: Node) -> Vec<[f64; 2]> {
+    let side = |name: &str| shape.attribute(name).and_then(|v| v.trim().parse::<f64>().ok());
     match shape.tag_name().name() {
         "polygon" => {
             let points = shape.attribute("points").unwrap_or_default().split(';');
@@ -375,6 +438,10 @@ fn corners(shape: Node) -> Vec<[f64; 2]> {
             (Some(x0), Some(y0), Some(x1), Some(y1)) => {
                 vec![[x0, y0], [x1, y0], [x1, y1], [x0, y1]]
             }
+            _ => Vec::new(),
+        },
+        "ellipse" => match (side("cx"), side("cy"), side("rx"), side("ry")) {
+            (Some(x), Some(y), Some(along), Some(down)) => ellipse([x, y], [along, down]),
             _ => Vec::new(),
         },
         _ => Vec::new(),

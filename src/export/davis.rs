@@ -60,17 +60,24 @@ pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
 
 /// Reads a folder of PNGs (or the one below `Annotations`), or a single PNG.
 pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
-    let (files, meta) =
-        if path.is_dir() { images(path)? } else { (vec![path.to_owned()], Meta::default()) };
-    if files.is_empty() {
+    let (files, meta) = if path.is_dir() {
+        images(path)?
+    } else {
+        (vec![path.to_owned()], path.parent().map(meta).unwrap_or_default())
+    };
+    // Ours of a clip on which nothing was found hold none.
+    if files.is_empty() && !meta.ours {
         return Err(ReadError::malformed(path, "it holds no PNG images"));
     }
     let stems: Vec<String> = files.iter().map(|file| stem(file)).collect();
-    let frames = Frames::of(target, &stems, meta.ours);
+    // A folder of our black and white masks is read here as well.
+    let ours = meta.ours || files.iter().all(|file| indexed::is_ours(file));
+    let frames = Frames::of(target, &stems, ours);
+    frames.check_still(path, files.len())?;
     let info = target.info;
     let mut gather = Gather::default();
     for (file, stem) in files.iter().zip(&stems) {
-        let frame = frames.index(file, stem)?;
+        let Some(frame) = frames.index(file, stem)? else { continue };
         let image = indexed::decode(file, (info.width_px, info.height_px))?;
         let mut labels: Vec<u32> = image.numbers.iter().copied().filter(|&n| n != 0).collect();
         labels.sort_unstable();
@@ -90,7 +97,7 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
             gather.put(&name, u64::from(label), frame, &bitmap);
         }
     }
-    Ok(gather.content(frames.note().into_iter().collect()))
+    Ok(gather.content(frames.notes()))
 }
 
 /// What `meta.json` says.
@@ -107,7 +114,7 @@ fn images(path: &Path) -> Result<(Vec<PathBuf>, Meta), ReadError> {
     for _ in 0..4 {
         let here = list_ending(&folder, "png")?;
         if !here.is_empty() {
-            return Ok((here, meta(path, &folder)));
+            return Ok((here, meta(&folder)));
         }
         let below = if folder.join("Annotations").is_dir() {
             vec![folder.join("Annotations")]
@@ -116,7 +123,7 @@ fn images(path: &Path) -> Result<(Vec<PathBuf>, Meta), ReadError> {
         };
         match &below[..] {
             [one] => folder = one.clone(),
-            [] => return Ok((Vec::new(), Meta::default())),
+            [] => return Ok((Vec::new(), meta(&folder))),
             _ => {
                 let cause = "it holds several sequences; give the folder of one of them";
                 return Err(ReadError::malformed(&folder, cause));
@@ -126,17 +133,17 @@ fn images(path: &Path) -> Result<(Vec<PathBuf>, Meta), ReadError> {
     Ok((Vec::new(), Meta::default()))
 }
 
-/// `meta.json` of YouTube-VOS beside or above the images; a missing or strange one is nothing.
-fn meta(top: &Path, images: &Path) -> Meta {
-    let above = images.ancestors().take(4).filter(|folder| folder.starts_with(top));
-    let file = above.map(|folder| folder.join("meta.json")).find(|file| file.is_file());
-    let bytes = file.and_then(|file| codec::read_file(&file).ok()).unwrap_or_default();
-    let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-    let sequence = stem(images);
-    let objects = &value["videos"][&sequence]["objects"];
+/// `meta.json` of YouTube-VOS beside or above the images, of whatever folder was given; a missing
+/// one, a strange one or one of other sequences is nothing.
+fn meta(images: &Path) -> Meta {
+    let file = images.ancestors().take(4).map(|folder| folder.join("meta.json"));
+    let bytes = file.filter(|file| file.is_file()).find_map(|file| codec::read_file(&file).ok());
+    let value: Value = serde_json::from_slice(&bytes.unwrap_or_default()).unwrap_or_default();
+    let video = &value["videos"][&stem(images)];
     let named = |(number, object): (&String, &Value)| {
         Some((number.parse().ok()?, object["category"].as_str()?.to_owned()))
     };
-    let names = objects.as_object().map(|all| all.iter().filter_map(named).collect());
-    Meta { names: names.unwrap_or_default(), ours: value.get("sonomark").is_some() }
+    let names = video["objects"].as_object().map(|all| all.iter().filter_map(named).collect());
+    let ours = video.is_object() && value.get("sonomark").is_some();
+    Meta { names: names.unwrap_or_default(), ours }
 }

@@ -22,61 +22,67 @@ use super::dicom_item::{
 };
 use super::{ExportError, Job, Report, overlay};
 use crate::codec::{self, OpenOptions, Outside, Privacy};
-use crate::domain::{ClipKind, DicomOrigin, Scale};
+use crate::domain::{ClipInfo, ClipKind, DicomOrigin, Scale};
 
 const ULTRASOUND: &str = "1.2.840.10008.5.1.4.1.1.6.1";
 const ULTRASOUND_FRAMES: &str = "1.2.840.10008.5.1.4.1.1.3.1";
 /// Pixels of an object that is made in memory.
 const MAX_BYTES: usize = 1 << 30;
 
-/// What an export without patient data needs.
-#[derive(Clone, Debug)]
-pub struct Anonymous {
-    /// The secret of the project, by which identifiers are mapped.
-    pub key: [u8; 32],
-    /// What is known of patient data in the clip, and what of it is hidden.
-    pub privacy: Privacy,
-}
-
-/// The identifiers of a clip as its de-identified objects have them. The class stays; an absent
-/// identifier stays absent.
+/// Class and identifiers of a clip as its de-identified object has them, mapped by the secret `key`
+/// of a project. What a clip lacks, as one that was no DICOM object, is made from its content.
 #[must_use]
-pub fn mapped(origin: &DicomOrigin, key: &[u8; 32]) -> DicomOrigin {
-    let map = |held: &str| match held {
-        "" => String::new(),
+pub fn mapped(origin: Option<&DicomOrigin>, info: &ClipInfo, key: &[u8; 32]) -> DicomOrigin {
+    let origin = origin.cloned().unwrap_or_default();
+    let map = |held: &str, what: &str| match held {
+        "" => uid(&[key, info.content_hash.0.as_bytes(), what.as_bytes()]),
         held => uid(&[key, held.as_bytes()]),
     };
+    let class = match info.kind {
+        // No such object of a volume is written.
+        ClipKind::Volume => &origin.class_uid,
+        _ if info.frames > 1 => ULTRASOUND_FRAMES,
+        _ => ULTRASOUND,
+    };
     DicomOrigin {
-        class_uid: origin.class_uid.clone(),
+        class_uid: class.to_owned(),
         // One object for all frames is written, whatever they came from.
-        instance_uids: match &origin.instance_uids[..] {
-            [] => Vec::new(),
-            all => vec![map(&all.join("\\"))],
-        },
-        study_uid: map(&origin.study_uid),
-        series_uid: map(&origin.series_uid),
-        space_uid: origin.space_uid.as_deref().map(map),
+        instance_uids: vec![map(&origin.instance_uids.join("\\"), "instance")],
+        study_uid: map(&origin.study_uid, "study"),
+        series_uid: map(&origin.series_uid, "series"),
+        space_uid: origin.space_uid.as_deref().map(|held| map(held, "space")),
         // It is written in the order of the clip.
         frame_order: Vec::new(),
     }
 }
 
-/// Refuses pixels that may show a name.
-fn checked<'a>(job: &'a Job, path: &Path) -> Result<&'a Anonymous, ExportError> {
+/// Whether names may be seen in the frames of a clip: neither its file nor a person says that none
+/// are.
+#[must_use]
+pub fn names_may_show(info: &ClipInfo, privacy: &Privacy) -> bool {
+    let volume = info.kind == ClipKind::Volume || info.is_plane_over_time();
+    match privacy.outside {
+        Outside::Hidden => false,
+        Outside::HiddenAsFound(_) => true,
+        Outside::Shown => !privacy.clean_pixels && (privacy.medical || !volume),
+    }
+}
+
+/// The project's secret and what is known of the clip; refuses pixels that may show a name.
+fn checked<'a>(job: &'a Job, path: &Path) -> Result<(&'a [u8; 32], &'a Privacy), ExportError> {
     let unfit = |cause: &str, advice: &str| Err(ExportError::unfit(path, cause, advice));
     if job.frames.is_none() {
         let cause = "it holds the pictures, and the clip is not at hand";
         return unfit(cause, "export the clip instead of the project");
     }
-    let Some(anonymous) = &job.anonymous else {
+    let (Some(key), Some(privacy)) = (&job.key, &job.privacy) else {
         let cause = "it takes the project's map of identifiers, which is not at hand";
         return unfit(cause, "export the clip instead of the project");
     };
-    let privacy = &anonymous.privacy;
-    let volume = job.info.kind == ClipKind::Volume || job.info.is_plane_over_time();
-    let untagged_volume = volume && !privacy.medical;
+    if !names_may_show(job.info, privacy) {
+        return Ok((key, privacy));
+    }
     match privacy.outside {
-        Outside::Hidden => Ok(anonymous),
         Outside::HiddenAsFound(region) => unfit(
             "nobody has confirmed the region that was found in its pixels",
             &format!(
@@ -85,8 +91,7 @@ fn checked<'a>(job: &'a Job, path: &Path) -> Result<&'a Anonymous, ExportError> 
                  --outside {region}"
             ),
         ),
-        Outside::Shown if privacy.clean_pixels || untagged_volume => Ok(anonymous),
-        Outside::Shown => unfit(
+        _ => unfit(
             "names may be burned into its pixels, and the file does not say that there are none",
             "accept the region that is found in its pixels when it is opened (accept-region), give \
              --outside hide, or say what is to stay visible (--help)",
@@ -107,7 +112,7 @@ pub(super) fn write_frames(job: &Job, folder: &Path) -> Result<Report, ExportErr
 
 /// One DICOM object of the ultrasound classes.
 pub(super) fn write_dicom(job: &Job, path: &Path) -> Result<Report, ExportError> {
-    let anonymous = checked(job, path)?;
+    let (key, privacy) = checked(job, path)?;
     let info = job.info;
     if info.kind == ClipKind::Volume {
         let cause = "it is a volume, and ultrasound objects hold stills and cines";
@@ -118,21 +123,14 @@ pub(super) fn write_dicom(job: &Job, path: &Path) -> Result<Report, ExportError>
         let cause = "its pixels take more than 1 GiB";
         return Err(ExportError::unfit(path, cause, "choose frames"));
     }
-    let class = if info.frames > 1 { ULTRASOUND_FRAMES } else { ULTRASOUND };
-    // A clip that was no DICOM object gets identifiers from its content.
-    let hash = info.content_hash.0.as_bytes();
-    let origin = mapped(&job.origin.clone().unwrap_or_default(), &anonymous.key);
-    let or_made = |held: &str, what: &str| match held {
-        "" => uid(&[&anonymous.key, hash, what.as_bytes()]),
-        held => held.to_owned(),
-    };
-    let instance = or_made(origin.instance_uids.first().map_or("", String::as_str), "instance");
+    let named = mapped(job.origin.as_ref(), info, key);
+    let (class, instance) = (&named.class_uid, named.instance_uids.concat());
     let mut set = Item::new_empty();
     for (tag, vr, text) in [
-        (tags::SOP_CLASS_UID, VR::UI, class),
+        (tags::SOP_CLASS_UID, VR::UI, class.as_str()),
         (tags::SOP_INSTANCE_UID, VR::UI, &instance),
-        (tags::STUDY_INSTANCE_UID, VR::UI, &or_made(&origin.study_uid, "study")),
-        (tags::SERIES_INSTANCE_UID, VR::UI, &or_made(&origin.series_uid, "series")),
+        (tags::STUDY_INSTANCE_UID, VR::UI, &named.study_uid),
+        (tags::SERIES_INSTANCE_UID, VR::UI, &named.series_uid),
         (tags::IMAGE_TYPE, VR::CS, "DERIVED\\PRIMARY"),
         (tags::MODALITY, VR::CS, "US"),
         (tags::SERIES_NUMBER, VR::IS, "1"),
@@ -146,7 +144,7 @@ pub(super) fn write_dicom(job: &Job, path: &Path) -> Result<Report, ExportError>
         put(&mut set, tag, vr, text);
     }
     leave_patient_empty(&mut set);
-    describe_removal(&mut set, anonymous);
+    describe_removal(&mut set, privacy);
     describe_pixels(&mut set, job);
     let pixels = pixels(job, path, bytes)?;
     put(&mut set, tags::PIXEL_DATA, VR::OB, PrimitiveValue::U8(pixels.into()));
@@ -162,12 +160,12 @@ pub(super) fn write_dicom(job: &Job, path: &Path) -> Result<Report, ExportError>
     Ok(Report { files: vec![path.to_owned()], ..Report::default() })
 }
 
-fn describe_removal(set: &mut Item, anonymous: &Anonymous) {
+fn describe_removal(set: &mut Item, privacy: &Privacy) {
     let version = concat!("sonomark ", env!("CARGO_PKG_VERSION"), ", object made anew");
     put(set, tags::DEIDENTIFICATION_METHOD, VR::LO, version);
     let profile = ("113100", "Basic Application Confidentiality Profile");
     let clean = ("113101", "Clean Pixel Data Option");
-    let done = [Some(profile), anonymous.privacy.blackened.then_some(clean)];
+    let done = [Some(profile), privacy.blackened.then_some(clean)];
     let items = done.into_iter().flatten().map(|(value, meaning)| code(value, "DCM", meaning));
     nest(set, tags::DEIDENTIFICATION_METHOD_CODE_SEQUENCE, items.collect());
 }
@@ -188,6 +186,9 @@ fn describe_pixels(set: &mut Item, job: &Job) {
     for (tag, word) in words {
         put(set, tag, VR::US, word);
     }
+    if job.lossy {
+        put(set, tags::LOSSY_IMAGE_COMPRESSION, VR::CS, "01");
+    }
     if info.frames > 1 {
         put(set, tags::NUMBER_OF_FRAMES, VR::IS, info.frames.to_string());
     }
@@ -204,6 +205,8 @@ fn describe_pixels(set: &mut Item, job: &Job) {
         put(set, tag, VR::DS, text);
         let pointer = PrimitiveValue::Tags([tag].as_slice().into());
         put(set, tags::FRAME_INCREMENT_POINTER, VR::AT, pointer);
+    } else if info.frames > 1 {
+        number_frames(set, info.frames);
     }
     let whole = [0, 0, info.width_px - 1, info.height_px - 1];
     let scales = match (&info.scales[..], info.pixel_spacing_mm) {
@@ -213,6 +216,19 @@ fn describe_pixels(set: &mut Item, job: &Job) {
     };
     let regions = scales.iter().map(region).collect();
     nest(set, tags::SEQUENCE_OF_ULTRASOUND_REGIONS, regions);
+}
+
+/// Frames of unknown times have numbers: every object of several frames must say by what they follow
+/// each other (PS3.3 C.7.6.6.1.1).
+fn number_frames(set: &mut Item, frames: usize) {
+    let numbers: Vec<String> = (1..=frames).map(|number| number.to_string()).collect();
+    let vector = numbers.join("\\");
+    // Longer text has no place in the element.
+    if vector.len() < usize::from(u16::MAX) {
+        put(set, tags::PAGE_NUMBER_VECTOR, VR::IS, vector);
+        let pointer = PrimitiveValue::Tags([tags::PAGE_NUMBER_VECTOR].as_slice().into());
+        put(set, tags::FRAME_INCREMENT_POINTER, VR::AT, pointer);
+    }
 }
 
 /// An ultrasound region: of tissue, in cm, or of something whose axes are no lengths.

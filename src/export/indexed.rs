@@ -3,7 +3,9 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use ::png::{BitDepth, ColorType, Decoder, Encoder, Limits, Transformations};
+use ::png::{
+    BitDepth, ColorType, Compression, Decoder, Encoder, EncodingError, Limits, Transformations,
+};
 
 use super::colours::colour;
 use super::read::ReadError;
@@ -12,6 +14,8 @@ use crate::codec;
 
 /// Bytes that an image may take when it is decoded.
 const MAX_IMAGE_BYTES: usize = 1 << 30;
+/// The keyword of the text that says which program wrote an image (PNG, 11.3.3.2).
+const MARK: &str = "Software";
 
 /// Numbers up to 255 as an indexed PNG with the colours of PASCAL VOC.
 pub(super) fn encode(
@@ -49,10 +53,44 @@ fn encode_with(
         }
         None => encoder.set_color(ColorType::Grayscale),
     }
-    let mut writer = encoder.write_header().map_err(|e| ExportError::encode(path, e))?;
-    writer.write_image_data(&indices).map_err(|e| ExportError::encode(path, e))?;
-    writer.finish().map_err(|e| ExportError::encode(path, e))?;
+    finish(encoder, &indices).map_err(|e| ExportError::encode(path, e))?;
     Ok(bytes)
+}
+
+/// Gray values as a PNG whose comment says what it is of ([`is_ours`]).
+pub(super) fn encode_mask(
+    path: &Path,
+    (width, height): (u32, u32),
+    pixels: &[u8],
+    about: &str,
+) -> Result<Vec<u8>, ExportError> {
+    let mut bytes = Vec::new();
+    let mut encoder = Encoder::new(&mut bytes, width, height);
+    encoder.set_depth(BitDepth::Eight);
+    encoder.set_color(ColorType::Grayscale);
+    encoder.set_compression(Compression::Fast);
+    let text = encoder.add_text_chunk(MARK.to_owned(), about.to_owned());
+    let done = text.and_then(|()| finish(encoder, pixels));
+    done.map_err(|e| ExportError::encode(path, e))?;
+    Ok(bytes)
+}
+
+fn finish(encoder: Encoder<&mut Vec<u8>>, pixels: &[u8]) -> Result<(), EncodingError> {
+    let mut writer = encoder.write_header()?;
+    writer.write_image_data(pixels)?;
+    writer.finish()
+}
+
+/// True for masks that this program exported with its mark in them; false also for what cannot be
+/// read.
+pub(super) fn is_ours(path: &Path) -> bool {
+    let Ok(bytes) = codec::read_file(path) else { return false };
+    let limits = Limits { bytes: MAX_IMAGE_BYTES };
+    let reader = Decoder::new_with_limits(Cursor::new(bytes), limits).read_info();
+    reader.is_ok_and(|reader| {
+        let mut texts = reader.info().uncompressed_latin1_text.iter();
+        texts.any(|text| text.keyword == MARK && text.text.starts_with("sonomark"))
+    })
 }
 
 /// A PNG of numbers.

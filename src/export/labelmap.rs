@@ -104,7 +104,11 @@ pub(super) fn read_named(
     let info = target.info;
     let (width, height) = (info.width_px, info.height_px);
     let ([columns, _, _], layers) = (volume.size(), volume.layers());
-    let mut found: BTreeMap<(usize, u32), BTreeMap<FrameIndex, Bitmap>> = BTreeMap::new();
+    let mut found: BTreeMap<(usize, u32), BTreeMap<FrameIndex, Mask>> = BTreeMap::new();
+    // A frame of the clip is complete after one slice, unless the file counts along another axis;
+    // pixels of many labels on many frames would take more memory than there is.
+    let whole = map.steps[0][2] == 0 && map.steps[1][2] == 0;
+    let mut open: BTreeMap<(usize, u32), BTreeMap<FrameIndex, Bitmap>> = BTreeMap::new();
     let mut outside = 0u64;
     volume.each_slice(|slice, labels| {
         for (i, &label) in labels.iter().enumerate().filter(|(_, label)| **label != 0) {
@@ -117,11 +121,15 @@ pub(super) fn read_named(
                 outside += 1;
                 continue;
             }
-            let masks = found.entry((layer, label)).or_default();
+            let masks = open.entry((layer, label)).or_default();
             let mask = masks.entry(frame as usize).or_insert_with(|| Bitmap::empty(width, height));
             mask.pixels[y as usize * width as usize + x as usize] = true;
         }
+        if whole {
+            close(&mut open, &mut found);
+        }
     })?;
+    close(&mut open, &mut found);
     if outside > 0 {
         notes.push(format!("{outside} voxels lie outside the clip and were left out"));
     }
@@ -129,12 +137,20 @@ pub(super) fn read_named(
         let known = segments.get(key).or_else(|| names.get(&key.1));
         known.cloned().unwrap_or_else(|| fallback_label(key.1))
     };
-    let structure = |(key, masks): ((usize, u32), BTreeMap<FrameIndex, Bitmap>)| {
-        let masks = masks.into_iter().map(|(frame, bitmap)| (frame, bitmap.to_mask()));
-        Structure::new(name(&key), masks.collect())
-    };
+    let structure = |(key, masks)| Structure::new(name(&key), masks);
     let structures = found.into_iter().map(structure).collect();
     Ok(Content { structures, notes, ..Content::default() })
+}
+
+/// Turns what is open into masks.
+fn close<K: Ord>(
+    open: &mut BTreeMap<K, BTreeMap<FrameIndex, Bitmap>>,
+    found: &mut BTreeMap<K, BTreeMap<FrameIndex, Mask>>,
+) {
+    for (key, bitmaps) in std::mem::take(open) {
+        let masks = bitmaps.into_iter().map(|(frame, bitmap)| (frame, bitmap.to_mask()));
+        found.entry(key).or_default().extend(masks);
+    }
 }
 
 /// How the voxels of the file are counted in the clip: by where both lie in the patient, else

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::atomic::ensure_folder;
 use super::content::{Content, Gather};
-use super::raster::{Rule, fill};
+use super::raster::{Rule, ellipse, fill};
 use super::read::{Frames, ReadError, Target, list_ending, stem};
 use super::{ExportError, Job, Report, indexed, overlay, rle};
 use crate::codec;
@@ -102,17 +102,21 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
         if path.is_dir() { list_ending(path, "json")? } else { vec![path.to_owned()] };
     let stems: Vec<String> = files.iter().map(|file| stem(file)).collect();
     let info = target.info;
-    let (mut gather, mut left_out) = (Gather::default(), 0);
+    let (ours, others) = (Frames::of(target, &stems, true), Frames::of(target, &stems, false));
+    let (mut gather, mut left_out, mut notes) = (Gather::default(), 0, Vec::new());
     for (path, stem) in files.iter().zip(&stems) {
         let bytes = codec::read_file(path)?;
         let file: File =
             serde_json::from_slice(&bytes).map_err(|e| ReadError::malformed(path, e))?;
+        let frames = if file.sonomark.is_some() { &ours } else { &others };
+        frames.check_still(path, files.len())?;
+        notes = frames.notes();
+        let Some(frame) = frames.index(path, stem)? else { continue };
         let (width, height) = (info.width_px, info.height_px);
         if file.width.is_some_and(|w| w != width) || file.height.is_some_and(|h| h != height) {
             let cause = format!("its image is not {width} x {height} pixels");
             return Err(ReadError::other_clip(path, cause));
         }
-        let frame = Frames::of(target, &stems, file.sonomark.is_some()).index(path, stem)?;
         for shape in file.shapes {
             let mut bitmap = Bitmap::empty(width, height);
             if put(path, &shape, &mut bitmap)? {
@@ -123,7 +127,8 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
         }
     }
     let note = format!("{left_out} points and lines, which enclose nothing, were left out");
-    Ok(gather.content(if left_out > 0 { vec![note] } else { Vec::new() }))
+    notes.extend((left_out > 0).then_some(note));
+    Ok(gather.content(notes))
 }
 
 /// Adds the pixels of a shape; false for kinds that have no inside.
@@ -134,13 +139,8 @@ fn put(path: &Path, shape: &Shape, bitmap: &mut Bitmap) -> Result<bool, ReadErro
             fill(bitmap, &[[x0, y0], [x1, y0], [x1, y1], [x0, y1]], Rule::Centres);
         }
         ("circle", &[[x, y], [u, v]]) => {
-            const CORNERS: u32 = 720;
             let radius = (u - x).hypot(v - y);
-            let corner = |i: u32| {
-                let angle = f64::from(i) / f64::from(CORNERS) * std::f64::consts::TAU;
-                [x + radius * angle.cos(), y + radius * angle.sin()]
-            };
-            fill(bitmap, &(0..CORNERS).map(corner).collect::<Vec<_>>(), Rule::Centres);
+            fill(bitmap, &ellipse([x, y], [radius; 2]), Rule::Centres);
         }
         ("mask", &[[x0, y0], [x1, y1]]) => put_mask(path, shape, [x0, y0, x1, y1], bitmap)?,
         _ => return Ok(false),

@@ -51,12 +51,13 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::codec::Privacy;
 use crate::domain::{Annotation, ClipInfo, Codes, DicomOrigin, FrameIndex, GrayFrame, shown};
 
 pub use atomic::write_atomic;
 pub use caged::{read_caged, serve_reader};
 pub use content::{Content, Structure};
-pub use deidentified::{Anonymous, mapped};
+pub use deidentified::{mapped, names_may_show};
 pub use error::ExportError;
 pub use figure::{Pictured, write_figure, write_report};
 pub use formats::ExportFormat;
@@ -80,8 +81,13 @@ pub struct Job<'a> {
     pub origin: Option<DicomOrigin>,
     /// What the labels are, for formats with codes; those without one are tissue.
     pub codes: Codes,
-    /// For formats that hold the clip itself without patient data.
-    pub anonymous: Option<Anonymous>,
+    /// What is known of patient data in the frames, and what of it is hidden.
+    pub privacy: Option<Privacy>,
+    /// Whether the frames were compressed with loss before.
+    pub lossy: bool,
+    /// The secret of the project, by which identifiers are mapped, for formats that hold the clip
+    /// itself without patient data.
+    pub key: Option<[u8; 32]>,
 }
 
 /// Gives the pixels of a frame, or a sentence why not.
@@ -98,7 +104,9 @@ impl<'a> Job<'a> {
             frames: None,
             origin: None,
             codes: Codes::new(),
-            anonymous: None,
+            privacy: None,
+            lossy: false,
+            key: None,
         }
     }
 
@@ -123,6 +131,10 @@ pub struct Report {
     pub renamed: Vec<(String, String)>,
     /// Pixels that belong to several structures, of which the format keeps one.
     pub covered_px: u64,
+    /// The frames themselves are in the files.
+    pub pictures: bool,
+    /// Names may be seen in those: neither the file of the clip nor a person says that none are.
+    pub may_show_names: bool,
 }
 
 /// Exports `job` to `path`: a folder or a file, as [`ExportFormat::ending`] says. Existing files
@@ -161,6 +173,8 @@ pub fn export(job: &Job, format: ExportFormat, path: &Path) -> Result<Report, Ex
         }
     }
     report.undecided = undecided(job.annotation);
+    let clean = job.privacy.as_ref().is_some_and(|privacy| !names_may_show(job.info, privacy));
+    report.may_show_names = report.pictures && !clean;
     Ok(report)
 }
 

@@ -87,7 +87,8 @@ fn write(job: &Job, path: &Path, kind: &Kind) -> Result<Report, ExportError> {
                 check(job, path, part.path())?;
                 atomic::publish(part, path)?;
                 let masks = job.annotation.tracks.values().map(|track| track.masks.len()).sum();
-                return Ok(Report { files: vec![path.to_owned()], masks, ..Report::default() });
+                let files = vec![path.to_owned()];
+                return Ok(Report { files, masks, pictures: true, ..Report::default() });
             }
             Some(words) => said = words,
         }

@@ -4,7 +4,7 @@
 //! Cases are named by the start of the clip's content hash, so that folders of several clips can
 //! be put together. Tracks of one label are one class.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::Deserialize;
@@ -16,7 +16,7 @@ use super::labelmap::{self, LabelMap};
 use super::read::{Frames, ReadError, Target, fallback_label, list, list_ending, stem};
 use super::{ExportError, ExportFormat, Job, Report, indexed, nifti, overlay};
 use crate::codec;
-use crate::domain::{Bitmap, ClipKind};
+use crate::domain::{Bitmap, ClipKind, FrameIndex};
 
 pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
     let map = LabelMap::of(job.annotation, ExportFormat::NnUnet.row().keeps);
@@ -37,12 +37,18 @@ pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
     let cases = if volume {
         let image = images.join(format!("{case}_0000.nii.gz"));
         indexed::put(&mut report, &image, &nifti::gray_volume(job, &image)?)?;
+        report.pictures = true;
         let label = labels.join(format!("{case}.nii.gz"));
         indexed::put(&mut report, &label, &nifti::label_volume(job, &map, &label)?)?;
         1
     } else {
         let size = (job.info.width_px, job.info.height_px);
-        for (frame, numbers) in &map.frames {
+        // A frame on which everything was found absent is a case of background.
+        let tracks = job.annotation.tracks.values();
+        let drawn: BTreeSet<FrameIndex> = tracks.flat_map(|t| t.masks.keys().copied()).collect();
+        let background = vec![0; size.0 as usize * size.1 as usize];
+        for frame in &drawn {
+            let numbers = map.frames.get(frame).unwrap_or(&background);
             overlay::put_frame_as(
                 job,
                 &mut report,
@@ -52,7 +58,7 @@ pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
             let label = labels.join(format!("{case}_{frame:05}.png"));
             indexed::put(&mut report, &label, &indexed::encode_gray(&label, size, numbers)?)?;
         }
-        map.frames.len()
+        drawn.len()
     };
     report.masks = map.structures().iter().map(|structure| structure.masks.len()).sum();
     let path = folder.join("dataset.json");
@@ -78,6 +84,8 @@ fn about(job: &Job, map: &LabelMap, cases: usize, volume: bool) -> Value {
 #[derive(Deserialize)]
 struct About {
     labels: BTreeMap<String, Value>,
+    #[serde(default)]
+    description: Value,
 }
 
 /// Reads the labels of the one clip whose cases the folder holds.
@@ -89,9 +97,13 @@ pub(super) fn read(folder: &Path, target: &Target) -> Result<Content, ReadError>
     let numbered = |(name, n): (&String, &Value)| Some((n.as_u64()? as u32, name.clone()));
     let names: BTreeMap<u32, String> = about.labels.iter().filter_map(numbered).collect();
     let labels = folder.join("labelsTr");
+    let ours = about.description.as_str().is_some_and(|text| text.starts_with("sonomark"));
     let files = list_ending(&labels, "png")?;
     if files.is_empty() {
         return match &list(&labels)?[..] {
+            // Ours of a clip without masks.
+            [] if ours => Ok(Content::default()),
+            [] => Err(ReadError::malformed(&labels, "it holds no PNG images and no volume")),
             [one] => labelmap::read_named(one, target, &names),
             _ => {
                 let cause = "it holds several volumes; give one of labelsTr";
@@ -100,11 +112,17 @@ pub(super) fn read(folder: &Path, target: &Target) -> Result<Content, ReadError>
         };
     }
     let info = target.info;
-    let stems: Vec<String> = files.iter().map(|file| stem(file)).collect();
-    let frames = Frames::of(target, &stems, true);
+    // The picture of `labelsTr/CASE.png` is `imagesTr/CASE_0000.png`.
+    let pictured = |case: String| {
+        let picture = format!("{case}_0000");
+        if target.frame_names.contains(&picture) { picture } else { case }
+    };
+    let stems: Vec<String> = files.iter().map(|file| pictured(stem(file))).collect();
+    let frames = Frames::of(target, &stems, ours);
+    frames.check_still(&labels, files.len())?;
     let mut gather = Gather::default();
     for (file, stem) in files.iter().zip(&stems) {
-        let frame = frames.index(file, stem)?;
+        let Some(frame) = frames.index(file, stem)? else { continue };
         let image = indexed::decode(file, (info.width_px, info.height_px))?;
         for number in 1..=255 {
             let pixels: Vec<bool> = image.numbers.iter().map(|&n| n == number).collect();
@@ -117,5 +135,5 @@ pub(super) fn read(folder: &Path, target: &Target) -> Result<Content, ReadError>
             }
         }
     }
-    Ok(gather.content(Vec::new()))
+    Ok(gather.content(frames.notes()))
 }

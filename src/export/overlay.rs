@@ -165,6 +165,7 @@ pub(super) fn put_frame_as(
     let bytes = gray_png(path, &pixels)?;
     write_atomic(path, &bytes)?;
     report.files.push(path.to_owned());
+    report.pictures = true;
     Ok(())
 }
 

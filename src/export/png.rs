@@ -1,18 +1,18 @@
 //! Masks as PNG: `DIR/LABEL/00000.png`, 8-bit gray, 0 background and 255 structure.
 //!
 //! One file for every frame that has a mask, in the size of the clip; an empty mask is a black
-//! image. The number is the frame's index from 0, as in the clip's own frame numbering.
+//! image. The number is the frame's index from 0, as in the clip's own frame numbering. A comment
+//! in every file says that it is ours, so that masks of other programs with such names are not
+//! taken for it.
 
-use std::path::Path;
-
-use image::codecs::png::{CompressionType, FilterType, PngEncoder};
-use image::{ExtendedColorType, ImageEncoder};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use super::atomic::{ensure_folder, write_atomic};
 use super::content::{Content, Gather, Names, names_of};
 use super::read::{Frames, ReadError, Target, list, list_ending, stem};
 use super::{ExportError, Job, Report, indexed};
-use crate::domain::{Bitmap, Mask, shown};
+use crate::domain::Bitmap;
 
 pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
     let annotation = job.annotation;
@@ -25,7 +25,10 @@ pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
         ensure_folder(&folder)?;
         for (frame, held) in &track.masks {
             let path = folder.join(format!("{frame:05}.png"));
-            let bytes = encode(&held.mask, &path)?;
+            let pixels = held.mask.to_bitmap().pixels;
+            let pixels: Vec<u8> = pixels.iter().map(|&p| if p { 255 } else { 0 }).collect();
+            let size = (job.info.width_px, job.info.height_px);
+            let bytes = indexed::encode_mask(&path, size, &pixels, &job.about())?;
             write_atomic(&path, &bytes)?;
             report.files.push(path);
             report.masks += 1;
@@ -34,38 +37,53 @@ pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
     Ok(report)
 }
 
-fn encode(mask: &Mask, path: &Path) -> Result<Vec<u8>, ExportError> {
-    let pixels: Vec<u8> =
-        mask.to_bitmap().pixels.iter().map(|&p| if p { 255 } else { 0 }).collect();
-    let mut bytes = Vec::new();
-    PngEncoder::new_with_quality(&mut bytes, CompressionType::Fast, FilterType::NoFilter)
-        .write_image(&pixels, mask.width_px(), mask.height_px(), ExtendedColorType::L8)
-        .map_err(|e| ExportError::Encode {
-            name: shown(&path.to_string_lossy()),
-            cause: e.to_string(),
-        })?;
-    Ok(bytes)
+/// The files of one structure.
+struct Folder {
+    label: String,
+    files: Vec<PathBuf>,
+    stems: Vec<String>,
 }
 
 /// Reads a folder of folders, one for each structure: whatever is not black is inside.
 pub(super) fn read(folder: &Path, target: &Target) -> Result<Content, ReadError> {
-    let info = target.info;
-    let (mut gather, mut note) = (Gather::default(), None);
-    for (number, structure) in (0..).zip(list(folder)?.iter().filter(|entry| entry.is_dir())) {
+    let (width_px, height_px) = (target.info.width_px, target.info.height_px);
+    let mut folders = Vec::new();
+    for structure in list(folder)?.iter().filter(|entry| entry.is_dir()) {
         let files = list_ending(structure, "png")?;
-        let stems: Vec<String> = files.iter().map(|file| stem(file)).collect();
-        // Ours are numbered with five digits, whatever the frames of the clip are called.
-        let ours = stems.iter().all(|s| s.len() >= 5 && s.bytes().all(|b| b.is_ascii_digit()));
-        let frames = Frames::of(target, &stems, ours);
-        note = note.or(frames.note());
-        let label = structure.file_name().unwrap_or_default().to_string_lossy();
-        for (file, stem) in files.iter().zip(&stems) {
-            let frame = frames.index(file, stem)?;
-            let image = indexed::decode(file, (info.width_px, info.height_px))?;
+        let stems = files.iter().map(|file| stem(file)).collect();
+        let label = structure.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        folders.push(Folder { label, files, stems });
+    }
+    let stems: Vec<String> = folders.iter().flat_map(|each| each.stems.clone()).collect();
+    let ours = folders.iter().flat_map(|each| &each.files).all(|file| indexed::is_ours(file));
+    let frames = Frames::of(target, &stems, ours);
+    let numbers: BTreeSet<&String> = stems.iter().collect();
+    let mut gather = Gather::default();
+    for (number, Folder { label, files, stems }) in (0..).zip(&folders) {
+        // One image for each structure, whatever they are called; ours have the frame's number.
+        frames.check_still(folder, if ours { numbers.len() } else { files.len() })?;
+        for (file, stem) in files.iter().zip(stems) {
+            let Some(frame) = frames.index(file, stem)? else { continue };
+            let image = indexed::decode(file, (width_px, height_px))?;
             let pixels = image.numbers.iter().map(|&n| n != 0).collect();
-            let bitmap = Bitmap { width_px: info.width_px, height_px: info.height_px, pixels };
-            gather.put(&label, number, frame, &bitmap);
+            gather.put(label, number, frame, &Bitmap { width_px, height_px, pixels });
         }
     }
-    Ok(gather.content(note.into_iter().collect()))
+    let mut notes = frames.notes();
+    notes.extend(early(&stems, target).filter(|_| frames.are_named()));
+    Ok(gather.content(notes))
+}
+
+/// Earlier versions left no mark in their files: those may be ours, counted from 0, though images
+/// of the clip are called so.
+fn early(stems: &[String], target: &Target) -> Option<String> {
+    let counted = |stem: &String| stem.len() >= 5 && stem.bytes().all(|b| b.is_ascii_digit());
+    let names = target.frame_names.iter().enumerate();
+    let elsewhere = names.filter(|(at, name)| name.parse() != Ok(*at));
+    let mut elsewhere = elsewhere.filter(|(_, name)| stems.contains(name));
+    (stems.iter().all(counted) && elsewhere.next().is_some()).then(|| {
+        "the masks belong to the images of their names; where sonomark exported them before it \
+         marked its files, they count from 0 and are on wrong frames now: export them anew"
+            .to_owned()
+    })
 }

@@ -53,6 +53,16 @@ pub fn fill_outline(bitmap: &mut Bitmap, points: &[[f64; 2]]) {
     fill(bitmap, points, Rule::Centres);
 }
 
+/// The outline of an ellipse whose half axes lie along x and y, as a polygon.
+pub(super) fn ellipse([x, y]: [f64; 2], [along, down]: [f64; 2]) -> Vec<[f64; 2]> {
+    const CORNERS: u32 = 720;
+    let corner = |i: u32| {
+        let angle = f64::from(i) / f64::from(CORNERS) * std::f64::consts::TAU;
+        [x + along * angle.cos(), y + down * angle.sin()]
+    };
+    (0..CORNERS).map(corner).collect()
+}
+
 /// Adds the pixels through whose centre a line runs.
 fn draw(bitmap: &mut Bitmap, a: [f64; 2], b: [f64; 2]) {
     // Walked along its longer side: one pixel in every column (or row).

@@ -1,6 +1,6 @@
 //! Files of other programs, read as structures and masks of a clip.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -168,8 +168,14 @@ fn folder(path: &Path) -> Result<Reader, ReadError> {
     if path.join("Annotations").is_dir() || holds(path, "png") {
         return Ok(davis::read);
     }
-    let folders = list(path)?;
-    if folders.iter().any(|folder| folder.is_dir() && holds(folder, "png")) {
+    let parts_hold = |folder: &Path, ending: &str| {
+        let parts = list(folder).unwrap_or_default();
+        parts.iter().any(|part| part.is_dir() && holds(part, ending))
+    };
+    if parts_hold(path, "txt") || parts_hold(&path.join("labels"), "txt") {
+        return Ok(yolo::read);
+    }
+    if parts_hold(path, "png") {
         return Ok(png::read);
     }
     Err(unknown(path))
@@ -221,48 +227,83 @@ pub(super) fn fallback_label(number: u32) -> String {
 /// Which frames files belong to.
 pub(super) struct Frames<'a> {
     target: &'a Target<'a>,
-    by_name: bool,
+    /// Frames by the names of the clip's images, where files are matched by those.
+    names: Option<BTreeMap<&'a str, FrameIndex>>,
+    /// Files that are called like none of the clip's images.
+    elsewhere: usize,
     /// The number of the first frame.
     first: usize,
-    /// Nothing says whether numbers count from 0.
     doubtful: bool,
 }
 
 impl<'a> Frames<'a> {
-    /// Files named like the frames of the clip belong to those; all others by the last number in
-    /// their name, which counts from 1 where there is one file for each of 1 to the number of frames,
-    /// else from 0. Our own exports always count, from 0.
+    /// Where a file is named like an image of the clip, files belong to the images of their names,
+    /// and those of other names to other clips. Else they belong by the last number in their name,
+    /// which counts from 1 where there is one file for each of 1 to the number of frames, else
+    /// from 0. Our own exports always count, from 0.
     pub(super) fn of(target: &'a Target<'a>, stems: &[String], ours: bool) -> Self {
-        let named = |stem: &String| target.frame_names.contains(stem);
-        let by_name = !ours && !stems.is_empty() && stems.iter().all(named);
+        // The first of several images of one name, as `a.png` and `a.jpg` are.
+        let named = target.frame_names.iter().enumerate().rev();
+        let names: BTreeMap<&str, FrameIndex> = named.map(|(at, name)| (&name[..], at)).collect();
+        let unknown = stems.iter().filter(|stem| !names.contains_key(stem.as_str())).count();
+        let by_name = !ours && unknown < stems.len();
         let numbers: BTreeSet<usize> = stems.iter().filter_map(|stem| last_number(stem)).collect();
         let frames = target.info.frames;
-        let from_one = numbers.iter().copied().eq(1..=frames);
+        let from_one = !ours && numbers.iter().copied().eq(1..=frames);
         let holds_no_zero = numbers.first().is_some_and(|least| *least > 0);
-        let doubtful = !ours && !by_name && frames > 1 && holds_no_zero && !from_one;
-        Self { target, by_name, first: usize::from(from_one), doubtful }
+        Self {
+            target,
+            names: by_name.then_some(names),
+            elsewhere: if by_name { unknown } else { 0 },
+            first: usize::from(from_one),
+            doubtful: !ours && !by_name && frames > 1 && holds_no_zero && !from_one,
+        }
     }
 
-    /// A sentence where a person should look whether everything is one frame late.
-    pub(super) fn note(&self) -> Option<String> {
-        let taken = "the numbers in the names of the files are taken to count from 0";
-        self.doubtful.then(|| format!("{taken}; if masks are one frame late, they count from 1"))
+    /// What a person should know: files that were left out, or masks that may be one frame late.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let late = "the numbers in the names of the files are taken to count from 0; if masks are \
+                    one frame late, they count from 1";
+        let elsewhere = self.elsewhere;
+        let other = format!(
+            "{elsewhere} of its images are called like none of the clip's and were left out; the \
+             others belong to those of their names"
+        );
+        let other = (elsewhere > 0).then_some(other);
+        self.doubtful.then(|| late.to_owned()).into_iter().chain(other).collect()
     }
 
-    /// The frame of a file, by its stem.
-    pub(super) fn index(&self, path: &Path, stem: &str) -> Result<FrameIndex, ReadError> {
+    /// True where files are matched by the names of the clip's images.
+    pub(super) fn are_named(&self) -> bool {
+        self.names.is_some()
+    }
+
+    /// Refuses to lay several files, none of which is called like it, on a still.
+    pub(super) fn check_still(&self, path: &Path, files: usize) -> Result<(), ReadError> {
+        if self.target.info.frames != 1 || self.are_named() || files < 2 {
+            return Ok(());
+        }
+        let name = self.target.frame_names.first();
+        let name = name.map(|name| format!(" (\"{name}\")")).unwrap_or_default();
+        let cause = format!(
+            "the clip is one image, and none of these {files} is called like it{name}; give the \
+             one that belongs to it"
+        );
+        Err(ReadError::other_clip(path, cause))
+    }
+
+    /// The frame of a file, by its stem; `None` where it belongs to another clip.
+    pub(super) fn index(&self, path: &Path, stem: &str) -> Result<Option<FrameIndex>, ReadError> {
+        if let Some(names) = &self.names {
+            return Ok(names.get(stem).copied());
+        }
         let frames = self.target.info.frames;
-        let index = if self.by_name {
-            self.target.frame_names.iter().position(|name| name == stem)
-        } else {
-            last_number(stem)
-                .map(|number| number.saturating_sub(self.first))
-                .or((frames == 1).then_some(0))
-        };
-        match index {
-            Some(index) if index < frames => Ok(index),
-            // A still has one frame, whatever its file is called.
-            Some(_) if frames == 1 => Ok(0),
+        // A still has one frame, whatever its one file is called.
+        if frames == 1 {
+            return Ok(Some(0));
+        }
+        match last_number(stem).map(|number| number.saturating_sub(self.first)) {
+            Some(index) if index < frames => Ok(Some(index)),
             Some(index) => {
                 let cause = format!("frame {index} (from 0) of a clip of {frames} frames");
                 Err(ReadError::other_clip(path, cause))

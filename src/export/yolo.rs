@@ -15,7 +15,7 @@ use serde::Deserialize;
 use super::atomic::ensure_folder;
 use super::content::{Content, Gather, expected};
 use super::raster::{Rule, fill};
-use super::read::{Frames, ReadError, Target, list_ending, stem};
+use super::read::{Frames, ReadError, Target, list, list_ending, stem};
 use super::{ExportError, ExportFormat, Job, Report, indexed, overlay, trace};
 use crate::codec;
 use crate::domain::{Bitmap, FrameIndex};
@@ -90,22 +90,18 @@ fn put_line(
 
 /// Reads one text file, a folder of them, or a data set with `labels` and `data.yaml`.
 pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
-    let (files, data) = if path.is_dir() {
-        let labels = path.join("labels");
-        let folder = if labels.is_dir() { labels } else { path.to_owned() };
-        (list_ending(&folder, "txt")?, path.join("data.yaml"))
-    } else {
-        let folder = path.parent().and_then(Path::parent).map(Path::to_owned);
-        (vec![path.to_owned()], folder.unwrap_or_default().join("data.yaml"))
-    };
+    let files = if path.is_dir() { labels(path)? } else { vec![path.to_owned()] };
     let files: Vec<PathBuf> = files.into_iter().filter(|file| stem(file) != "classes").collect();
-    let (names, ours) = names(&data)?;
+    // Beside the folder of labels, or above where it is one of several.
+    let data = path.ancestors().take(4).map(|folder| folder.join("data.yaml"));
+    let (names, ours) = names(data)?;
     let stems: Vec<String> = files.iter().map(|file| stem(file)).collect();
     let frames = Frames::of(target, &stems, ours);
+    frames.check_still(path, files.len())?;
     let mut gather = Gather::default();
     let mut boxes = 0;
     for (file, stem) in files.iter().zip(&stems) {
-        let frame = frames.index(file, stem)?;
+        let Some(frame) = frames.index(file, stem)? else { continue };
         let bytes = codec::read_file(file)?;
         let text = String::from_utf8_lossy(&bytes);
         for (row, line) in text.lines().enumerate() {
@@ -130,8 +126,22 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
         }
     }
     let without = format!("{boxes} boxes without outline were left out");
-    let notes = frames.note().into_iter().chain((boxes > 0).then_some(without));
-    Ok(gather.content(notes.collect()))
+    let mut notes = frames.notes();
+    notes.extend((boxes > 0).then_some(without));
+    Ok(gather.content(notes))
+}
+
+/// The text files of a folder, of its `labels`, or of the parts of that (`labels/train`, ...).
+fn labels(path: &Path) -> Result<Vec<PathBuf>, ReadError> {
+    let folder = path.join("labels");
+    let folder = if folder.is_dir() { folder } else { path.to_owned() };
+    let files = list_ending(&folder, "txt")?;
+    if !files.is_empty() {
+        return Ok(files);
+    }
+    let parts = list(&folder)?.into_iter().filter(|entry| entry.is_dir());
+    let files: Result<Vec<_>, _> = parts.map(|part| list_ending(&part, "txt")).collect();
+    Ok(files?.concat())
 }
 
 fn filled(shares: &[f64], target: &Target) -> Bitmap {
@@ -157,16 +167,19 @@ enum ClassNames {
     Numbered(BTreeMap<u32, String>),
 }
 
-/// Names of the classes, and whether this program wrote them; nothing where there is no file.
-fn names(path: &Path) -> Result<(BTreeMap<u32, String>, bool), ReadError> {
-    if !path.is_file() {
+/// Names of the classes, and whether this program wrote them, of the first of `files` that is
+/// there; nothing where none is.
+fn names(
+    mut files: impl Iterator<Item = PathBuf>,
+) -> Result<(BTreeMap<u32, String>, bool), ReadError> {
+    let Some(path) = files.find(|file| file.is_file()) else {
         return Ok((BTreeMap::new(), false));
-    }
-    let bytes = codec::read_file(path)?;
+    };
+    let bytes = codec::read_file(&path)?;
     if bytes.len() > MAX_YAML_BYTES {
-        return Err(ReadError::malformed(path, "it has more than 1 MiB"));
+        return Err(ReadError::malformed(&path, "it has more than 1 MiB"));
     }
-    let data: Data = serde_yaml::from_slice(&bytes).map_err(|e| ReadError::malformed(path, e))?;
+    let data: Data = serde_yaml::from_slice(&bytes).map_err(|e| ReadError::malformed(&path, e))?;
     let names = match data.names {
         Some(ClassNames::List(list)) => (0..).zip(list).collect(),
         Some(ClassNames::Numbered(names)) => names,

@@ -1,5 +1,7 @@
 //! What is exported reads back as what was annotated.
 
+mod foreign;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -253,6 +255,31 @@ fn an_export_beside_files_of_an_earlier_one_is_refused() {
         export(&noisy(&[2, 3]), &info(), format, &path).unwrap();
         let error = export(&noisy(&[2]), &info(), format, &path).unwrap_err().to_string();
         assert!(error.contains("00003") && error.contains("earlier export"), "{name}: {error}");
+    }
+}
+
+#[test]
+fn frames_found_empty_are_cases_of_background_and_alone_no_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let (info, mut annotation) = (info(), annotation());
+    let gray = |_| Ok(std::sync::Arc::new(GrayFrame::new(SIZE.0, SIZE.1, vec![9; 713]).unwrap()));
+    for (name, files) in [("some", 3), ("none", 1)] {
+        if name == "none" {
+            annotation.tracks.retain(|_, track| track.info.label == "nerve");
+            let nerve = annotation.tracks.get_mut(&TrackId(7)).unwrap();
+            nerve.masks.retain(|_, held| held.mask.is_empty());
+        }
+        let folder = dir.path().join(name);
+        let job = Job { frames: Some(&gray), ..Job::new(&annotation, &info) };
+        sonomark::export::export(&job, ExportFormat::NnUnet, &folder).unwrap();
+        for part in ["imagesTr", "labelsTr"] {
+            assert_eq!(fs::read_dir(folder.join(part)).unwrap().count(), files, "{name} {part}");
+        }
+        let empty =
+            folder.join("labelsTr").join(format!("{}_00004.png", info.content_hash.short()));
+        assert!(image::open(&empty).unwrap().to_luma8().pixels().all(|p| p.0[0] == 0));
+        let davis = dir.path().join(format!("davis {name}"));
+        export(&annotation, &info, ExportFormat::Davis, &davis).unwrap();
     }
 }
 

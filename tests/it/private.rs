@@ -352,6 +352,75 @@ fn a_clip_without_patient_data_is_a_clip_of_mapped_identifiers() {
     assert!(holds(&uids.instance_uids[0]) && !holds("1.2.3.4.5"));
 }
 
+#[test]
+fn pictures_that_may_show_a_name_are_told_of() {
+    let (home, inbox) = (Home(tempfile::tempdir().unwrap()), tempfile::tempdir().unwrap());
+    let at = |name: &str| inbox.path().join(name).to_str().unwrap().to_owned();
+    fs::write(at("a.dcm"), clip(true)).unwrap();
+    let label = image::GrayImage::from_pixel(SIDE.into(), SIDE.into(), image::Luma([1]));
+    label.save(at("label.png")).unwrap();
+    assert!(home.run(&["import", &at("a.dcm"), &at("label.png")]).status.success());
+    let has_ffmpeg = Command::new("ffmpeg").arg("-version").output().is_ok();
+    let movies = ["mp4", "gif"].into_iter().filter(|_| has_ffmpeg);
+    let without = ["coco", "png", "nifti"].map(|name| (name, false));
+    let with = ["labelme", "yolo", "nnunet"].into_iter().chain(movies).map(|name| (name, true));
+    for (format, pictures) in with.chain(without) {
+        for (outside, visible) in [("show", true), ("box:4,6,15,20", false)] {
+            let out = at(&format!("{format}-{visible}"));
+            let words = ["export", &at("a.dcm"), "--format", format, "--outside", outside];
+            let output = home.run(&[&words[..], &["--out", &out]].concat());
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.success(), "{format}: {said}");
+            let told = said.contains("the pictures in it may show a patient's name");
+            assert_eq!(told, pictures && visible, "{format} {outside}: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_segmentation_of_images_refers_to_their_exported_clip() {
+    let (home, inbox) = (Home(tempfile::tempdir().unwrap()), tempfile::tempdir().unwrap());
+    let at = |name: &str| inbox.path().join(name).to_str().unwrap().to_owned();
+    for (name, frames) in [("still", 1), ("cine", 3)] {
+        let folder = inbox.path().join(name);
+        fs::create_dir(&folder).unwrap();
+        for frame in 0..frames {
+            let gray = image::Luma([frame * 9 + 1]);
+            let image = image::GrayImage::from_pixel(SIDE.into(), SIDE.into(), gray);
+            // The cine is of JPEGs, which lose something.
+            let ending = if frames > 1 { "jpg" } else { "png" };
+            image.save(folder.join(format!("{frame}.{ending}"))).unwrap();
+        }
+        image::GrayImage::from_pixel(SIDE.into(), SIDE.into(), image::Luma([1]))
+            .save(at(&format!("{name}0.png")))
+            .unwrap();
+        let run = |words: &[&str]| {
+            let more = ["--project", &at("p"), "--outside", "box:0,0,99,99"];
+            let output = home.run(&[words, &more[..]].concat());
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        };
+        let (clip, dicom, seg) = (at(name), at(&format!("{name}.dcm")), at(&format!("{name}.seg")));
+        run(&["import", &clip, &at(&format!("{name}0.png")), "--format", "davis"]);
+        run(&["export", &clip, "--format", "dicom", "--out", &dicom]);
+        run(&["export", &clip, "--format", "dicom-seg", "--deidentify", "--out", &seg]);
+        let origin = shown_of(Path::new(&dicom)).dicom_origin().unwrap();
+        let bytes = fs::read(&seg).unwrap();
+        for uid in [&origin.instance_uids[0], &origin.class_uid, &origin.series_uid] {
+            assert!(holds(&bytes, uid), "{name}: {uid}");
+        }
+        // Frames without times have numbers.
+        let object = dicom_object::open_file(&dicom).unwrap();
+        let text = |tag| {
+            let held = object.element(tag).ok();
+            held.map(|held| held.to_str().unwrap().trim().to_owned())
+        };
+        let lossy = text(dicom_dictionary_std::tags::LOSSY_IMAGE_COMPRESSION);
+        assert_eq!(lossy.as_deref(), (frames > 1).then_some("01"), "{name}");
+        let pages = text(dicom_dictionary_std::tags::PAGE_NUMBER_VECTOR);
+        assert_eq!(pages.as_deref(), (frames > 1).then_some("1\\2\\3"), "{name}");
+    }
+}
+
 /// Six frames in which a fan moves under text that stands still; the file names no region.
 fn moving() -> Vec<u8> {
     let (width, height) = (120u16, 90u16);

@@ -53,7 +53,7 @@ pub(super) fn open(path: &Path, parsed: &Parsed, cache_bytes: usize) -> Result<O
             ClipInfo { frame_time_ms: found.frame_time_ms, frame_times_ms: found.times_ms, ..info };
     }
     let (origin, privacy) = (Some(origin(set)), privacy(set, &shape));
-    Ok(Opened { origin, privacy, ..Opened::new(info, video) })
+    Ok(Opened { origin, privacy, lossy: true, ..Opened::new(info, video) })
 }
 
 /// The fragments in a file without a name, which is gone with the last handle to it.

@@ -92,7 +92,8 @@ fn open_parsed(path: &Path, parsed: Parsed, cache_bytes: usize) -> Result<Opened
     let privacy = privacy(&set, &clip.shape);
     let origin = Some(DicomOrigin { frame_order: clip.order.clone(), ..origin(&set) });
     let notes = place::order_note(&info, &clip.order, &set).into_iter().collect();
-    Ok(Opened { origin, privacy, notes, ..Opened::new(info, clip) })
+    let lossy = is_lossy(&set, &syntax);
+    Ok(Opened { origin, privacy, notes, lossy, ..Opened::new(info, clip) })
 }
 
 /// What is known of the clip in a file.
@@ -250,6 +251,12 @@ fn kind_of(set: &DataSet, frames: usize) -> ClipKind {
 /// Modalities that a clip is described by.
 const MODALITIES: [&str; 12] =
     ["US", "IVUS", "CT", "MR", "XA", "RF", "CR", "DX", "MG", "ES", "PT", "OT"];
+
+/// Whether pixels were compressed with loss: now, or once before as the object says.
+fn is_lossy(set: &DataSet, syntax: &str) -> bool {
+    let now = ["JPEG baseline", "JPEG extended"].contains(&frames::syntax_name(syntax));
+    now || film::is_film(syntax) || set.text(tags::LOSSY).is_some_and(|held| held.trim() == "01")
+}
 
 fn describe(set: &DataSet, syntax: &str) -> String {
     let held = set.text(tags::MODALITY).unwrap_or_default();

@@ -87,6 +87,23 @@ pub(super) fn order_note(info: &ClipInfo, order: &[usize], set: &DataSet) -> Opt
     })
 }
 
+/// The same of the images of a series.
+pub(super) fn series_note(info: &ClipInfo) -> Option<String> {
+    let known = info.pixel_spacing_mm.is_some();
+    (info.kind == ClipKind::Volume && known && info.placement.is_none()).then(|| {
+        "its images are no even stack of planes (several directions, gaps, or one is missing); they \
+         are exported without a place in the patient"
+            .to_owned()
+    })
+}
+
+/// How many different places the planes at these depths (mm) lie in.
+pub(super) fn places(depths: &[f64]) -> usize {
+    let mut sorted = depths.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.chunk_by(|a, b| b - a <= SAME_MM).count()
+}
+
 /// Distances along the normal of the first plane, mm; `None` when planes are not parallel.
 pub(super) fn depths_mm(planes: &[Plane]) -> Option<Vec<f64>> {
     let first = planes.first()?;

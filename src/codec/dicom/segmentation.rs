@@ -49,12 +49,16 @@ pub struct SegmentFrame {
     pub segment: u16,
     /// The image that it was drawn on, by SOP instance.
     pub instance_uid: Option<String>,
-    /// Number of the frame in that image, from 1.
-    pub referenced_frame: Option<usize>,
+    /// Numbers of the frames in that image, from 1.
+    pub referenced_frames: Vec<usize>,
     /// Position in its stack, from 1.
     pub in_stack: Option<usize>,
     /// Centre of its first pixel, mm (LPS).
     pub position_mm: Option<[f64; 3]>,
+    /// Directions of its rows (to the next column) and columns, of length 1.
+    pub directions: Option<[[f64; 3]; 2]>,
+    /// Distances between its columns and rows, mm.
+    pub spacing_mm: Option<[f64; 2]>,
 }
 
 /// A DICOM segmentation whose header was read.
@@ -184,18 +188,32 @@ impl Segmentation {
 fn frame_of(item: &DataSet, set: &DataSet) -> SegmentFrame {
     let first = |tag| item.items(tag).first().or_else(|| shared(set, tag));
     let source = first(tags::DERIVATION).and_then(|d| d.items(tags::SOURCE_IMAGES).first());
-    let number = |text: String| text.split('\\').next()?.trim().parse().ok();
-    let position = first(tags::PLANE_POSITION).map(|p| p.decimals(tags::POSITION));
+    let numbers = |text: String| -> Vec<usize> {
+        text.split('\\').filter_map(|number| number.trim().parse().ok()).collect()
+    };
+    let referenced = source.and_then(|s| s.text(tags::REFERENCED_FRAME)).map(numbers);
+    let decimals = |group, tag| first(group).map(|item| item.decimals(tag)).unwrap_or_default();
+    let directions = decimals(tags::PLANE_ORIENTATION, tags::ORIENTATION);
+    let spacing = decimals(tags::PIXEL_MEASURES, tags::PIXEL_SPACING);
     SegmentFrame {
         segment: first(tags::SEGMENT_ID)
             .and_then(|id| id.word(tags::REFERENCED_SEGMENT))
             .unwrap_or(1),
         instance_uid: source.and_then(|s| s.text(tags::REFERENCED_INSTANCE)),
-        referenced_frame: source.and_then(|s| s.text(tags::REFERENCED_FRAME)).and_then(number),
+        referenced_frames: referenced.unwrap_or_default(),
         in_stack: first(tags::FRAME_CONTENT)
             .and_then(|content| content.long(tags::IN_STACK))
             .map(|n| n as usize),
-        position_mm: position.and_then(|p| p.try_into().ok()),
+        position_mm: decimals(tags::PLANE_POSITION, tags::POSITION).try_into().ok(),
+        directions: match directions[..] {
+            [a, b, c, d, e, f] => Some([[a, b, c], [d, e, f]]),
+            _ => None,
+        },
+        // Rows come first in the file.
+        spacing_mm: match spacing[..] {
+            [down, across] => Some([across, down]),
+            _ => None,
+        },
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Single images of one series are one clip: a volume, or a cine where images have no place in the
 //! patient. Their order is that of the places along the normal of the planes; without places that of
-//! the instance numbers; without those that of the names. In a series that holds a cine, or images of
+//! the instance numbers; without those that of the names. Where every place has several images, as
+//! in a volume over time, each time is a clip. In a series that holds a cine, or images of
 //! several sizes, scales or ultrasound regions, every file is a clip: what is measured, and what is
 //! hidden, is said once for a clip. Files that are no images are left out, with a note. Of several clips one is asked for by its number: studies as
 //! they are met, series by their numbers, files by theirs.
@@ -12,9 +13,11 @@ use std::sync::Arc;
 
 use super::frames::Shape;
 use super::measures::{Spacing, frame_time_ms, spacing_mm};
-use super::place::{Plane, depths_mm, placement};
+use super::place::{Plane, depths_mm, placement, places, series_note};
 use super::reader::DataSet;
-use super::{Dicom, Parsed, describe, directory, film, origin, parse, privacy, tags, tone};
+use super::{
+    Dicom, Parsed, describe, directory, film, is_lossy, origin, parse, privacy, tags, tone,
+};
 use crate::codec::cage::Cage;
 use crate::codec::error::short_name;
 use crate::codec::gray::{Ramp, spread};
@@ -47,6 +50,8 @@ struct Member {
     plane: Option<Plane>,
     series: f64,
     number: Option<f64>,
+    /// What may tell the times of images in one place: temporal position, acquisition.
+    times: [Option<f64>; 2],
 }
 
 impl Member {
@@ -75,6 +80,7 @@ impl Member {
             plane: Plane::of(set),
             series: set.decimal(tags::SERIES_NUMBER).unwrap_or(0.0),
             number: set.decimal(tags::INSTANCE_NUMBER),
+            times: [tags::TEMPORAL_POSITION, tags::ACQUISITION_NUMBER].map(|tag| set.decimal(tag)),
         })
     }
 
@@ -214,10 +220,53 @@ fn clips(files: &[PathBuf]) -> Result<(Vec<Vec<Member>>, Option<String>), CodecE
         if apart {
             clips.extend(members.into_iter().map(|member| vec![member]));
         } else {
-            clips.push(members);
+            clips.extend(by_time(members));
         }
     }
     Ok((clips, told))
+}
+
+/// The images of a series, in order, as a volume for each time (or echo, or whatever tells images
+/// in one place apart) where each place has as many.
+fn by_time(members: Vec<Member>) -> Vec<Vec<Member>> {
+    let depths = depths_of(&members);
+    let count = depths.as_ref().map_or(0, |depths| places(depths));
+    if count < 2 || members.len() == count || !members.len().is_multiple_of(count) {
+        return vec![members];
+    }
+    let times = members.len() / count;
+    let even = depths.is_some_and(|depths| depths.chunks(times).all(|here| places(here) == 1));
+    if !even {
+        return vec![members];
+    }
+    // Where a number tells the times, images in one place are put in its order; else they are in
+    // that of their instance numbers.
+    let tells = |key: usize| {
+        let numbers = |here: &[Member]| -> Option<Vec<u64>> {
+            let mut all: Vec<f64> = here.iter().map(|m| m.times[key]).collect::<Option<_>>()?;
+            all.sort_by(f64::total_cmp);
+            Some(all.into_iter().map(f64::to_bits).collect())
+        };
+        let first = numbers(&members[..times]);
+        let distinct = first.iter().all(|all| all.windows(2).all(|pair| pair[0] != pair[1]));
+        first.is_some() && distinct && members.chunks(times).all(|here| numbers(here) == first)
+    };
+    let key = (0..2).find(|&key| tells(key));
+    let mut volumes: Vec<Vec<Member>> = (0..times).map(|_| Vec::new()).collect();
+    let mut members = members.into_iter();
+    for _ in 0..count {
+        let mut here: Vec<Member> = members.by_ref().take(times).collect();
+        let time = |member: &Member| key.map_or(member.number, |key| member.times[key]);
+        here.sort_by(|a, b| time(a).unwrap_or(0.0).total_cmp(&time(b).unwrap_or(0.0)));
+        volumes.iter_mut().zip(here).for_each(|(volume, member)| volume.push(member));
+    }
+    volumes
+}
+
+/// Where the images of a series lie along the normal of their planes, mm.
+fn depths_of(members: &[Member]) -> Option<Vec<f64>> {
+    let planes: Option<Vec<Plane>> = members.iter().map(|member| member.plane).collect();
+    depths_mm(&planes?)
 }
 
 /// Which files are left out, and why the first one is.
@@ -253,6 +302,8 @@ fn open_series(path: &Path, members: Vec<Member>) -> Result<Opened, CodecError> 
     // The same for all of them.
     let spacing = &members[0].spacing;
     let planes: Option<Vec<Plane>> = members.iter().map(|member| member.plane).collect();
+    // Images that all lie in one place are moments of it.
+    let planes = planes.filter(|_| depths_of(&members).is_none_or(|depths| places(&depths) > 1));
     let listed: Vec<(PathBuf, u64)> =
         members.iter().map(|member| (member.path.clone(), member.bytes)).collect();
     let (width_px, height_px) = members[0].size;
@@ -271,6 +322,7 @@ fn open_series(path: &Path, members: Vec<Member>) -> Result<Opened, CodecError> 
         placement: planes.and_then(|planes| placement(&planes, spacing.whole)),
         format: format!("series of {}", describe(&set, &syntax)),
     };
+    let notes = series_note(&info).into_iter().collect();
     let ramp = common_ramp(&files)?;
     let origin = DicomOrigin {
         instance_uids: members.iter().flat_map(|m| m.origin.instance_uids.clone()).collect(),
@@ -281,12 +333,13 @@ fn open_series(path: &Path, members: Vec<Member>) -> Result<Opened, CodecError> 
     let clean_pixels = members.iter().all(|member| member.privacy.clean_pixels);
     let privacy = Privacy { says_none, clean_pixels, ..members[0].privacy.clone() };
     let cage = Arc::new(Cage::new(files.len()));
-    Ok(Opened { origin: Some(origin), privacy, ..Opened::new(info, Series { files, ramp, cage }) })
+    let series = Series { files, ramp, cage };
+    let lossy = is_lossy(&set, &syntax);
+    Ok(Opened { origin: Some(origin), privacy, notes, lossy, ..Opened::new(info, series) })
 }
 
 fn sort(members: &mut Vec<Member>) {
-    let planes: Option<Vec<Plane>> = members.iter().map(|member| member.plane).collect();
-    let depths = planes.and_then(|planes| depths_mm(&planes));
+    let depths = depths_of(members);
     let mut keyed: Vec<(f64, f64, Member)> = Vec::with_capacity(members.len());
     for (i, member) in members.drain(..).enumerate() {
         let depth = depths.as_ref().map_or(0.0, |depths| depths[i]);

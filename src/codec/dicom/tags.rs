@@ -33,6 +33,8 @@ pub(super) const STUDY: Tag = 0x0020_000d;
 pub(super) const SERIES: Tag = 0x0020_000e;
 pub(super) const SERIES_NUMBER: Tag = 0x0020_0011;
 pub(super) const INSTANCE_NUMBER: Tag = 0x0020_0013;
+pub(super) const ACQUISITION_NUMBER: Tag = 0x0020_0012;
+pub(super) const TEMPORAL_POSITION: Tag = 0x0020_0100;
 pub(super) const POSITION: Tag = 0x0020_0032;
 pub(super) const ORIENTATION: Tag = 0x0020_0037;
 pub(super) const SPACE: Tag = 0x0020_0052;
@@ -67,6 +69,8 @@ pub(super) const BLUE: Tag = 0x0028_1203;
 pub(super) const SEGMENTED_RED: Tag = 0x0028_1221;
 pub(super) const SEGMENTED_GREEN: Tag = 0x0028_1222;
 pub(super) const SEGMENTED_BLUE: Tag = 0x0028_1223;
+pub(super) const LOSSY: Tag = 0x0028_2110;
+pub(super) const MODALITY_LUTS: Tag = 0x0028_3000;
 pub(super) const LUT_DESCRIPTOR: Tag = 0x0028_3002;
 pub(super) const LUT_DATA: Tag = 0x0028_3006;
 pub(super) const VOI_LUTS: Tag = 0x0028_3010;
@@ -89,7 +93,7 @@ pub(super) const ITEM_END: Tag = 0xfffe_e00d;
 pub(super) const SEQUENCE_END: Tag = 0xfffe_e0dd;
 
 /// Elements whose values are kept.
-pub(super) const KEPT: [Tag; 65] = [
+pub(super) const KEPT: [Tag; 68] = [
     TRANSFER_SYNTAX,
     RECORD_TYPE,
     FILE_ID,
@@ -116,6 +120,8 @@ pub(super) const KEPT: [Tag; 65] = [
     SERIES,
     SERIES_NUMBER,
     INSTANCE_NUMBER,
+    ACQUISITION_NUMBER,
+    TEMPORAL_POSITION,
     POSITION,
     ORIENTATION,
     SPACE,
@@ -138,6 +144,7 @@ pub(super) const KEPT: [Tag; 65] = [
     INTERCEPT,
     SLOPE,
     VOI_FUNCTION,
+    LOSSY,
     RED_DESCRIPTOR,
     GREEN_DESCRIPTOR,
     BLUE_DESCRIPTOR,
@@ -158,7 +165,7 @@ pub(super) const KEPT: [Tag; 65] = [
 ];
 
 /// Sequences whose items are kept (also when an implicit syntax does not name them as such).
-pub(super) const SEQUENCES: [Tag; 15] = [
+pub(super) const SEQUENCES: [Tag; 16] = [
     DIRECTORY_RECORDS,
     SOURCE_IMAGES,
     DERIVATION,
@@ -166,6 +173,7 @@ pub(super) const SEQUENCES: [Tag; 15] = [
     FRAME_CONTENT,
     PLANE_POSITION,
     PLANE_ORIENTATION,
+    MODALITY_LUTS,
     VOI_LUTS,
     PIXEL_MEASURES,
     FRAME_VOI,

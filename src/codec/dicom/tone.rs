@@ -1,4 +1,4 @@
-//! From stored values to gray: modality rescale, window or VOI table, palette, inversion.
+//! From stored values to gray: modality rescale or table, window or VOI table, palette, inversion.
 //!
 //! A single-channel image of at most 16 bits needs no arithmetic per pixel: all of this is worked
 //! out once for every possible stored word, and a frame is a walk through that table. In order
@@ -9,6 +9,7 @@
 
 use std::borrow::Cow;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::frames::{Colour, Shape};
 use super::reader::DataSet;
@@ -63,9 +64,9 @@ impl Tone {
         } else if let Some(window) = Window::of(set) {
             How::Window(window)
         } else if let ([one], true) = (&rescales[..], shape.bits_stored <= 8) {
-            let steps = f64::from((1u32 << shape.bits_stored) - 1);
-            let low = if shape.signed { -(steps + 1.0) / 2.0 } else { 0.0 };
-            How::Ramp(Ramp::over([low, low + steps].map(|v| one.of(v)).into_iter()))
+            let steps = (1i32 << shape.bits_stored) - 1;
+            let low = if shape.signed { -(steps + 1) / 2 } else { 0 };
+            How::Ramp(Ramp::over((low..=low + steps).map(|v| one.of(f64::from(v)))))
         } else {
             How::Ramp(range()?)
         };
@@ -93,27 +94,38 @@ fn build(shape: &Shape, gray: impl Fn(f64) -> u8) -> Vec<u8> {
     (0..words).map(one).collect()
 }
 
-/// The modality rescale: a stored value times `slope` plus `intercept` is what was measured (PS3.3 C.11.1).
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Rescale {
-    slope: f64,
-    intercept: f64,
+/// What was measured where a value is stored (PS3.3 C.11.1).
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Rescale {
+    /// The stored value times `slope` plus `intercept`.
+    Line { slope: f64, intercept: f64 },
+    /// What the modality's table has for it.
+    Table(Arc<Lut>),
 }
 
 impl Rescale {
+    const SAME: Self = Self::Line { slope: 1.0, intercept: 0.0 };
+
     fn read(group: &DataSet) -> Self {
         let slope = group.decimal(tags::SLOPE).filter(|slope| *slope != 0.0).unwrap_or(1.0);
-        Self { slope, intercept: group.decimal(tags::INTERCEPT).unwrap_or(0.0) }
+        Self::Line { slope, intercept: group.decimal(tags::INTERCEPT).unwrap_or(0.0) }
     }
 
     /// What a stored value means.
-    pub(super) fn of(self, stored: f64) -> f64 {
-        stored * self.slope + self.intercept
+    pub(super) fn of(&self, stored: f64) -> f64 {
+        match self {
+            Self::Line { slope, intercept } => stored * slope + intercept,
+            Self::Table(lut) => f64::from(lut.value(stored)),
+        }
     }
 }
 
-/// The rescale of every frame in the order of the file; one where all have the same.
+/// The rescale of every frame in the order of the file; one where all have the same. A table of the
+/// modality is for all of them and stands instead of numbers.
 pub(super) fn rescales(set: &DataSet, frames: usize) -> Vec<Rescale> {
+    if let Some(lut) = set.items(tags::MODALITY_LUTS).first().and_then(|item| lut_of(item, set)) {
+        return vec![Rescale::Table(Arc::new(lut))];
+    }
     let own = set.items(tags::PER_FRAME_GROUPS).iter().take(frames);
     let own: Vec<Rescale> = own
         .map_while(|item| item.items(tags::PIXEL_TRANSFORM).first().map(Rescale::read))
@@ -125,12 +137,8 @@ pub(super) fn rescales(set: &DataSet, frames: usize) -> Vec<Rescale> {
 }
 
 /// That of a frame, by its place in the file.
-pub(super) fn rescale_of(rescales: &[Rescale], frame: usize) -> Rescale {
-    rescales
-        .get(frame)
-        .or_else(|| rescales.first())
-        .copied()
-        .unwrap_or(Rescale { slope: 1.0, intercept: 0.0 })
+pub(super) fn rescale_of(rescales: &[Rescale], frame: usize) -> &Rescale {
+    rescales.get(frame).or_else(|| rescales.first()).unwrap_or(&Rescale::SAME)
 }
 
 /// A window of PS3.3 C.11.2.1.
@@ -162,7 +170,8 @@ impl Window {
 }
 
 /// A look-up table of PS3.3 C.7.9 and C.11: from `first` on, `bits` deep.
-struct Lut {
+#[derive(Debug, PartialEq)]
+pub(super) struct Lut {
     first: f64,
     bits: u16,
     values: Vec<u16>,
@@ -193,11 +202,20 @@ impl Lut {
         self.values.iter().all(|&v| v < 256)
     }
 
-    fn gray(&self, value: f64) -> u8 {
+    fn value(&self, of: f64) -> u16 {
         let last = self.values.len() - 1;
-        let at = (value - self.first).clamp(0.0, last as f64) as usize;
-        (self.values[at] >> (self.bits - 8)).min(255) as u8
+        self.values[(of - self.first).clamp(0.0, last as f64) as usize]
     }
+
+    fn gray(&self, value: f64) -> u8 {
+        (self.value(value) >> (self.bits - 8)).min(255) as u8
+    }
+}
+
+/// The table in an item of a sequence, for the stored values of `set`.
+fn lut_of(item: &DataSet, set: &DataSet) -> Option<Lut> {
+    let signed = set.word(tags::SIGNED) == Some(1);
+    Lut::new(&item.words(tags::LUT_DESCRIPTOR), item.words(tags::LUT_DATA), signed)
 }
 
 fn voi_lut(set: &DataSet) -> Option<Lut> {

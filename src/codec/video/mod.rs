@@ -74,6 +74,10 @@ impl Reel {
     }
 }
 
+/// Codecs, as ffmpeg calls them, that keep every pixel.
+const LOSSLESS: [&str; 8] =
+    ["ffv1", "huffyuv", "ffvhuff", "utvideo", "rawvideo", "png", "apng", "qtrle"];
+
 /// Frames of a running or restarted ffmpeg.
 pub(super) struct Video {
     reel: Reel,
@@ -105,7 +109,8 @@ pub(super) fn open(path: &Path, cache_bytes: usize) -> Result<Opened, CodecError
     };
     // What scanners and capture cards record has names burned in as a rule.
     let privacy = Privacy { medical: true, ..Privacy::default() };
-    Ok(Opened { privacy, ..Opened::new(info, video) })
+    let lossy = !LOSSLESS.contains(&found.codec.as_str());
+    Ok(Opened { privacy, lossy, ..Opened::new(info, video) })
 }
 
 /// What is known of a video after its first frame.

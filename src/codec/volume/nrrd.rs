@@ -45,7 +45,7 @@ pub(super) fn read(path: &Path) -> Result<Voxels, CodecError> {
         display: None,
         spacing_mm: spacing(&header, &axes),
         placement: placement(&header, &axes),
-        time_ms: axes.time.map(|_| 0.0),
+        time_ms: (axes.time.is_some() || axes.plays).then_some(0.0),
         place,
         texts: header.texts,
     }
@@ -108,6 +108,8 @@ struct Axes {
     components: Option<usize>,
     spatial: Vec<usize>,
     time: Option<usize>,
+    /// The slices are moments: a plane over time.
+    plays: bool,
 }
 
 fn axes(path: &Path, header: &Header, sizes: &[usize]) -> Result<Axes, CodecError> {
@@ -128,15 +130,21 @@ fn axes(path: &Path, header: &Header, sizes: &[usize]) -> Result<Axes, CodecErro
     let mut spatial: Vec<usize> = (0..sizes.len())
         .filter(|&axis| !is_list(axis) && (axis < 3 + lists.len() || sizes[axis] != 1))
         .collect();
+    let is_time = |axis: &usize| kinds.get(*axis).is_some_and(|k| k.eq_ignore_ascii_case("time"));
+    if spatial.iter().rev().skip(1).any(is_time) {
+        let cause = "an axis before its last one is time";
+        return Err(CodecError::unsupported(path, cause, "save it with time as its last axis"));
+    }
     if spatial.len() == 4 && time.is_none() {
         time = spatial.pop();
     }
+    let plays = spatial.last().is_some_and(is_time);
     let fits = (2..=3).contains(&spatial.len()) && matches!(lists[..], [] | [0]);
     if !fits {
         let cause = format!("its {} axes are not columns, rows and slices", sizes.len());
         return Err(CodecError::unsupported(path, cause, "save it as single volumes first"));
     }
-    Ok(Axes { components: lists.first().copied(), spatial, time })
+    Ok(Axes { components: lists.first().copied(), spatial, time, plays })
 }
 
 fn number_of(path: &Path, name: &str) -> Result<Number, CodecError> {
@@ -191,16 +199,29 @@ fn place(path: &Path, header: &Header) -> Result<Place, CodecError> {
     Ok(Place { file, skip, skip_unpacked, packing })
 }
 
-/// "(1,0,0) none (0,1,0)": one entry for every axis.
-fn vectors(text: &str) -> Vec<Option<[f64; 3]>> {
-    text.split_whitespace()
-        .map(|word| {
-            let inside = word.strip_prefix('(')?.strip_suffix(')')?;
-            let numbers: Vec<f64> =
-                inside.split(',').map_while(|part| part.trim().parse().ok()).collect();
-            numbers.try_into().ok()
-        })
-        .collect()
+/// "(1,0,0) none (0,1,0)": one entry for every axis, with as many numbers as space has dimensions.
+fn vectors(text: &str) -> Vec<Option<Vec<f64>>> {
+    let numbers = |word: &str| -> Option<Vec<f64>> {
+        let inside = word.strip_prefix('(')?.strip_suffix(')')?;
+        inside.split(',').map(|part| part.trim().parse().ok()).collect()
+    };
+    text.split_whitespace().map(numbers).collect()
+}
+
+/// Millimetres in each of the units of a field; no number where one is no length that is known.
+fn millimetres(header: &Header, field: &str) -> Vec<f64> {
+    let text = header.fields.get(field).map_or("", String::as_str);
+    let unit = |word: &str| match word.trim() {
+        "" | "mm" | "millimeter" | "millimetre" => 1.0,
+        "cm" | "centimeter" | "centimetre" => 10.0,
+        "m" | "meter" | "metre" => 1e3,
+        "um" | "\u{b5}m" | "\u{3bc}m" | "micron" | "micrometer" | "micrometre" => 1e-3,
+        _ => f64::NAN,
+    };
+    match text.contains('"') {
+        true => text.split('"').skip(1).step_by(2).map(unit).collect(),
+        false => text.split_whitespace().map(unit).collect(),
+    }
 }
 
 /// Directions in LPS, for headers that say in which space they are.
@@ -212,27 +233,58 @@ fn placement(header: &Header, axes: &Axes) -> Option<Placement> {
         "left-anterior-superior" | "las" => [1.0, -1.0, 1.0],
         _ => return None,
     };
-    let flip = |v: [f64; 3]| [0, 1, 2].map(|i| v[i] * flips[i]);
+    let units = millimetres(header, "space units");
+    let in_mm = |v: Vec<f64>| -> Option<[f64; 3]> {
+        let [x, y, z] = v.try_into().ok()?;
+        let of = |i: usize, v: f64| v * flips[i] * units.get(i).copied().unwrap_or(1.0);
+        Some([of(0, x), of(1, y), of(2, z)])
+    };
     let all = vectors(header.fields.get("space directions")?);
-    let step = |i: usize| all.get(*axes.spatial.get(i)?).copied().flatten().map(flip);
+    let step = |i: usize| in_mm(all.get(*axes.spatial.get(i)?)?.clone()?);
     let origin = header.fields.get("space origin").map(|text| vectors(text));
-    let origin = origin.and_then(|v| v.first().copied().flatten()).unwrap_or_default();
+    let origin = origin.and_then(|v| in_mm(v.into_iter().next()??)).unwrap_or_default();
     let (a, b) = (step(0)?, step(1)?);
     let c = match axes.spatial.len() {
         3 => step(2)?,
         _ => return None,
     };
-    let placement = Placement { origin_mm: flip(origin), steps_mm: [a, b, c] };
+    let placement = Placement { origin_mm: origin, steps_mm: [a, b, c] };
     placement.is_sound().then_some(placement)
 }
 
+/// Of the placement; else the lengths of the directions, in whatever space they are; else as the
+/// field says. A plane has 1 mm between its slices, and so have moments.
 fn spacing(header: &Header, axes: &Axes) -> Option<[f64; 3]> {
     if let Some(placement) = placement(header, axes) {
         return Some(placement.spacing_mm());
     }
-    let text = header.fields.get("spacings")?;
-    let all: Vec<f64> = text.split_whitespace().map(|w| w.parse().unwrap_or(f64::NAN)).collect();
-    let of = |i: usize| axes.spatial.get(i).map_or(Some(1.0), |&axis| all.get(axis).copied());
+    let told = lengths(header).or_else(|| spacings(header))?;
+    let of = |i: usize| match axes.spatial.get(i) {
+        Some(_) if i == 2 && axes.plays => Some(1.0),
+        Some(&axis) => told.get(axis).copied(),
+        None => Some(1.0),
+    };
     let mm = [of(0)?.abs(), of(1)?.abs(), of(2)?.abs()];
     mm.iter().all(|v| v.is_finite() && *v > 0.0).then_some(mm)
+}
+
+/// Lengths of the directions of all axes, mm; those of axes without one are no numbers.
+fn lengths(header: &Header) -> Option<Vec<f64>> {
+    let units = millimetres(header, "space units");
+    let length = |v: Vec<f64>| -> f64 {
+        let part = |(i, v): (usize, f64)| (v * units.get(i).copied().unwrap_or(1.0)).powi(2);
+        v.into_iter().enumerate().filter(|(_, v)| *v != 0.0).map(part).sum::<f64>().sqrt()
+    };
+    let all = vectors(header.fields.get("space directions")?).into_iter();
+    Some(all.map(|v| v.map_or(f64::NAN, length)).collect())
+}
+
+/// Distances along all axes, mm.
+fn spacings(header: &Header) -> Option<Vec<f64>> {
+    let units = millimetres(header, "units");
+    let words = header.fields.get("spacings")?.split_whitespace().enumerate();
+    let of = |(i, word): (usize, &str)| {
+        word.parse().unwrap_or(f64::NAN) * units.get(i).copied().unwrap_or(1.0)
+    };
+    Some(words.map(of).collect())
 }

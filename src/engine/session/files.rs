@@ -10,8 +10,8 @@ use std::thread;
 use crate::codec;
 use crate::domain::{Annotation, ClipInfo, Codes, FrameIndex, PointPx, Track, sampled, shown};
 use crate::export::{
-    self, Anonymous, ExportFormat, FrameReader, Job, Pictured, Structure, Target, write_figure,
-    write_report,
+    self, ExportFormat, FrameReader, Job, Pictured, Structure, Target, names_may_show,
+    write_figure, write_report,
 };
 use crate::project::{load_read_only, uid_key};
 
@@ -19,6 +19,10 @@ use super::{Event, Session, SessionError, lock, outbox};
 
 /// How often the progress of an export is told.
 const PROGRESS_STEPS: usize = 50;
+/// What is said of pictures in which names may be seen.
+const NAMES_MAY_SHOW: &str = "; the pictures in it may show a patient's name: neither the clip's \
+                              file nor a person has said that none is visible (--outside says what \
+                              stays visible)";
 /// Frames of an M-mode strip that are told at once.
 const STRIP_PIECE: usize = 16;
 
@@ -33,8 +37,8 @@ impl<M: From<Event> + Send + 'static> Session<M> {
         let (clip, annotation) = (Arc::clone(&self.clip), annotation.clone());
         let (path, outbox) = (path.to_owned(), outbox(&self.events));
         let position = self.store.as_ref().ok().map(|store| lock(store).position());
-        let anonymous = match anonymous_for(format, &clip, &self.project_root) {
-            Ok(anonymous) => anonymous,
+        let key = match key_for(format, &self.project_root) {
+            Ok(key) => key,
             Err(why) => return self.tell(Event::ExportFailed { why }),
         };
         let codes = self.codes.clone();
@@ -51,7 +55,9 @@ impl<M: From<Event> + Send + 'static> Session<M> {
             };
             let (frames, origin) = (Some(&frames as &FrameReader), clip.dicom_origin());
             let new = Job::new(&annotation, clip.info());
-            let job = Job { position, frames, origin, codes, anonymous, ..new };
+            let privacy = Some(clip.privacy());
+            let lossy = clip.is_lossy();
+            let job = Job { position, frames, origin, codes, privacy, lossy, key, ..new };
             outbox(match export_clip(&job, format, &path) {
                 Ok(what) => Event::Exported { path, what },
                 Err(why) => Event::ExportFailed { why },
@@ -84,6 +90,9 @@ impl<M: From<Event> + Send + 'static> Session<M> {
                 None => write_report(&what, &path),
             };
             outbox(match done {
+                Ok(what) if names_may_show(info, &clip.privacy()) => {
+                    Event::Exported { path, what: what + NAMES_MAY_SHOW }
+                }
                 Ok(what) => Event::Exported { path, what },
                 Err(error) => Event::ExportFailed { why: error.to_string() },
             });
@@ -187,20 +196,16 @@ fn passes(format: ExportFormat) -> usize {
     if twice.contains(&format) { 2 } else { 1 }
 }
 
-/// What the formats that hold the clip itself need to leave patient data out; none for others.
+/// The project's secret for the formats that hold the clip itself without patient data; none for
+/// others.
 ///
 /// # Errors
 /// When the project's map of identifiers cannot be read or made.
-pub fn anonymous_for(
-    format: ExportFormat,
-    clip: &codec::Clip,
-    project_root: &Path,
-) -> Result<Option<Anonymous>, String> {
+pub fn key_for(format: ExportFormat, project_root: &Path) -> Result<Option<[u8; 32]>, String> {
     if !matches!(format, ExportFormat::Dicom | ExportFormat::Frames) {
         return Ok(None);
     }
-    let key = uid_key(project_root).map_err(|error| error.to_string())?;
-    Ok(Some(Anonymous { key, privacy: clip.privacy() }))
+    uid_key(project_root).map(Some).map_err(|error| error.to_string())
 }
 
 /// The format of that name.
@@ -235,6 +240,9 @@ pub fn export_clip(job: &Job, format: ExportFormat, path: &Path) -> Result<Strin
     let some = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     let mut what =
         format!("{} in {}", some(report.masks, "mask"), some(report.files.len(), "file"));
+    if report.may_show_names {
+        what.push_str(NAMES_MAY_SHOW);
+    }
     if let Some(position) = job.position {
         what.push_str(&format!(", up to journal position {position}"));
     }

@@ -241,6 +241,116 @@ fn a_dicomdir_gives_its_clips_in_order() {
 }
 
 #[test]
+fn kinds_of_tiff_that_are_not_known_are_not_called_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.tif");
+    // A palette, and signed values: photometric interpretation and format of samples.
+    for (photometric, format) in [(3u16, 1u16), (1, 2)] {
+        let entries = [
+            (256, 4u16),
+            (257, 3),
+            (258, 8),
+            (259, 1),
+            (262, photometric),
+            (273, 8),
+            (277, 1),
+            (278, 3),
+            (279, 12),
+            (339, format),
+        ];
+        let mut bytes = b"II*\0\x14\0\0\0".to_vec();
+        bytes.extend([7; 12]);
+        bytes.extend((entries.len() as u16).to_le_bytes());
+        for (tag, value) in entries {
+            bytes.extend((tag as u16).to_le_bytes());
+            bytes.extend([3, 0, 1, 0, 0, 0]);
+            bytes.extend(value.to_le_bytes());
+            bytes.extend([0, 0]);
+        }
+        bytes.extend([0; 4]);
+        fs::write(&path, bytes).unwrap();
+        let why = refusal(&path);
+        assert!(why.contains("save it as gray or RGB") && !why.contains("damaged"), "{why}");
+    }
+}
+
+/// An image of a series at a depth, mm, and at a time of a volume.
+fn write_slice(folder: &Path, number: usize, depth: f64, time: usize, value: u8) {
+    let (colour, size) = (b"MONOCHROME2", (8, 6));
+    let text = number.to_string();
+    let image = Image { syntax: EXPLICIT, colour, series: "4", number: &text, frames: 1, size };
+    let mut more = Vec::new();
+    element(&mut more, 8, 0x18, b"UI", format!("1.2.9.{number}").as_bytes());
+    element(&mut more, 0x20, 0x32, b"DS", format!("0\\0\\{depth}").as_bytes());
+    element(&mut more, 0x20, 0x37, b"DS", b"1\\0\\0\\0\\1\\0");
+    element(&mut more, 0x20, 0x100, b"IS", time.to_string().as_bytes());
+    element(&mut more, 0x28, 0x30, b"DS", b"1\\1");
+    let mut out = head_with(&image, &more);
+    element(&mut out, 0x7fe0, 0x10, b"OB", &[value; 48]);
+    fs::write(folder.join(format!("{number:03}")), out).unwrap();
+}
+
+#[test]
+fn a_series_of_a_volume_over_time_is_a_volume_for_each_time() {
+    // The times by their own numbers, backwards; and without such by the numbers of the images.
+    for told in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        for (place, time) in (0..3).flat_map(|place| (0..4).map(move |time| (place, time))) {
+            let (number, value) = (4 * place + time, (10 * place + time) as u8);
+            let said = if told { 4 - time } else { 1 };
+            write_slice(dir.path(), number, 2.0 * place as f64, said, value);
+        }
+        let why = refusal(dir.path());
+        assert!(why.contains("4 DICOM clips (1: 3 x 8x6") && why.contains("--series"), "{why}");
+        let options = OpenOptions { series: Some(1), ..OpenOptions::default() };
+        let clip = open(dir.path(), &options).unwrap();
+        let first = if told { 3 } else { 0 };
+        let values = (0..3).map(|frame| clip.frame(frame).unwrap().pixels[0]);
+        assert_eq!(values.collect::<Vec<u8>>(), [first, 10 + first, 20 + first]);
+        assert!(clip.info().kind == ClipKind::Volume && clip.info().placement.is_some());
+    }
+}
+
+#[test]
+fn a_series_with_a_gap_says_that_it_has_no_place() {
+    for (depths, kind, told) in [
+        ([0.0, 2.0, 4.0, 6.0], ClipKind::Volume, false),
+        ([0.0, 2.0, 6.0, 8.0], ClipKind::Volume, true),
+        // Moments of one place.
+        ([2.0; 4], ClipKind::Cine, false),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        for (number, depth) in depths.into_iter().enumerate() {
+            write_slice(dir.path(), number, depth, 1, number as u8);
+        }
+        let clip = opened(dir.path());
+        assert_eq!((clip.info().kind, clip.info().frames), (kind, 4));
+        assert_eq!(clip.notes().join(" ").contains("no even stack"), told, "{:?}", clip.notes());
+    }
+}
+
+#[test]
+fn a_table_of_the_modality_stands_instead_of_a_rescale() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.dcm");
+    let (colour, size) = (b"MONOCHROME2", (16, 16));
+    let image = Image { syntax: EXPLICIT, colour, series: "1", number: "1", frames: 1, size };
+    let words = |words: Vec<u16>| words.into_iter().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    let mut item = Vec::new();
+    element(&mut item, 0x28, 0x3002, b"US", &words(vec![256, 0, 16]));
+    element(&mut item, 0x28, 0x3006, b"US", &words((0..256).map(|v| 3 * (255 - v)).collect()));
+    let mut items = vec![0xfe, 0xff, 0, 0xe0];
+    items.extend((item.len() as u32).to_le_bytes());
+    items.extend(item);
+    let mut out = head(&image);
+    element(&mut out, 0x28, 0x3000, b"SQ", &items);
+    element(&mut out, 0x7fe0, 0x10, b"OB", &(0..=255).collect::<Vec<u8>>());
+    fs::write(&path, out).unwrap();
+    let expected: Vec<u8> = (0..=255).rev().collect();
+    assert_eq!(opened(&path).frame(0).unwrap().pixels, expected);
+}
+
+#[test]
 fn stills_of_other_regions_are_clips_of_their_own_and_files_without_pictures_are_left_out() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);

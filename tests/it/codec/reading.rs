@@ -11,7 +11,7 @@ use sonomark::codec::{Axis, Clip, Cut, OpenOptions, looks_like_clip, open};
 use sonomark::domain::{
     Annotation, Bitmap, ClipInfo, ClipKind, FrameMask, Mask, MaskSource, PointPx, Track, TrackId,
 };
-use sonomark::export::{Anonymous, ExportFormat, Job, Target, export, read};
+use sonomark::export::{ExportFormat, Job, Target, export, read};
 
 use super::{data, has_ffmpeg, opened, refusal};
 
@@ -309,8 +309,8 @@ fn masks_of_a_slice_over_time_go_back_with_four_dimensions() {
     assert_eq!(float(92), 40.0);
     // Nothing is burned into its pixels, as into those of a volume.
     let frames = |i| clip.frame(i).map_err(|e| e.to_string());
-    let anonymous = Some(Anonymous { key: [0; 32], privacy: clip.privacy() });
-    let pictures = Job { frames: Some(&frames), anonymous, ..Job::new(&annotation, info) };
+    let (key, privacy) = (Some([0; 32]), Some(clip.privacy()));
+    let pictures = Job { frames: Some(&frames), key, privacy, ..Job::new(&annotation, info) };
     let format = ExportFormat::named("frames").unwrap();
     export(&pictures, format, &dir.path().join("frames")).unwrap();
     for name in ["nrrd", "seg.nrrd", "dicom-seg"] {

@@ -7,7 +7,7 @@ use std::path::Path;
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use sonomark::codec::{Axis, Cut, OpenOptions, open};
-use sonomark::domain::Placement;
+use sonomark::domain::{ClipKind, Placement};
 
 use super::{opened, refusal};
 
@@ -151,6 +151,59 @@ fn one_volume_is_the_same_in_every_container() {
         assert_eq!(across.frame(3).unwrap().at(2, 1), gray([3, 2, 1]), "{name}");
     }
     damaged_ones_are_refused(dir.path());
+}
+
+/// An NRRD of two or more axes with these fields and as many voxels as it takes.
+fn nrrd_of(path: &Path, sizes: &str, fields: &str) {
+    let axes = sizes.split(' ').count();
+    let voxels = sizes.split(' ').map(|size| size.parse::<u8>().unwrap()).product();
+    let header = format!(
+        "NRRD0005\ntype: uint8\ndimension: {axes}\nsizes: {sizes}\nencoding: raw\n{fields}\n\n"
+    );
+    fs::write(path, [header.into_bytes(), (0..voxels).collect()].concat()).unwrap();
+}
+
+#[test]
+fn units_and_spaces_of_nrrd_give_millimetres() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.nrrd");
+    let lps = "space: LPS\nspace origin: (1,2,3)\n";
+    let steps = "space directions: (0.05,0,0) (0,0.025,0) (0,0,0.2)";
+    let cm = "space units: \"cm\" \"cm\" \"cm\"";
+    nrrd_of(&path, "4 3 2", &format!("{lps}{steps}\n{cm}"));
+    let place = opened(&path).info().placement.unwrap();
+    assert_eq!((place.spacing_mm(), place.origin_mm), ([0.5, 0.25, 2.0], [10.0, 20.0, 30.0]));
+    // Spaces without a place in the patient have lengths all the same; unknown units have none.
+    for (fields, mm) in [
+        (format!("space dimension: 3\n{steps}\n{cm}"), Some([0.5, 0.25])),
+        (
+            "space: scanner-xyz\nspace directions: (0.3,0.4,0) (0,2,0) (0,0,1)".into(),
+            Some([0.5, 2.0]),
+        ),
+        ("spacings: 0.05 0.025 1\nunits: \"cm\" \"cm\" \"cm\"".into(), Some([0.5, 0.25])),
+        (format!("space dimension: 3\n{steps}\nspace units: \"px\" \"px\" \"px\""), None),
+    ] {
+        nrrd_of(&path, "4 3 2", &fields);
+        let clip = opened(&path);
+        assert_eq!((clip.info().pixel_spacing_mm, clip.info().placement), (mm, None), "{fields}");
+    }
+}
+
+#[test]
+fn a_plane_over_time_in_nrrd_is_a_cine() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.nrrd");
+    nrrd_of(&path, "4 3 2", "kinds: domain domain time\nspacings: 0.5 0.25 NaN");
+    let clip = opened(&path);
+    assert_eq!((clip.info().kind, clip.info().frames), (ClipKind::Cine, 2));
+    assert_eq!(clip.info().pixel_spacing_mm, Some([0.5, 0.25]));
+    for (sizes, kinds) in
+        [("2 4 3", "time domain domain"), ("2 4 3 2", "time domain domain domain")]
+    {
+        nrrd_of(&path, sizes, &format!("kinds: {kinds}"));
+        let why = refusal(&path);
+        assert!(why.contains("before its last one is time"), "{why}");
+    }
 }
 
 /// Half of what is packed, and voxels that are not there.

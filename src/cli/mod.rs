@@ -32,6 +32,8 @@ mod study;
 mod train;
 mod warmup;
 mod watch;
+mod watch_headless;
+mod watch_tracks;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

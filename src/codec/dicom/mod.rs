@@ -278,6 +278,10 @@ impl Dicom {
 }
 
 impl FrameSource for Dicom {
+    fn file_of(&self, _index: FrameIndex) -> Option<&Path> {
+        Some(&self.path)
+    }
+
     fn read(
         &self,
         index: FrameIndex,

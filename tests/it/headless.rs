@@ -240,6 +240,16 @@ fn faulty_settings_are_exit_2_and_doctor_shows_them() {
         assert!(told.contains("did you mean sixel?"), "{told}");
     }
     assert!(String::from_utf8_lossy(&home.run(&["doctor"]).stdout).contains("ffmpeg"));
+    // A name that nobody has, a key that is none, a variable that sets nothing.
+    fs::write(folder.join("config.yaml"), "keymap: vmi\n").unwrap();
+    let check = home.run(&["keys", "--check"]);
+    assert!(check.status.code() == Some(2) && told(&check).contains("did you mean vim?"));
+    fs::write(folder.join("config.yaml"), "keymap: mine\n").unwrap();
+    fs::create_dir(folder.join("keymaps")).unwrap();
+    fs::write(folder.join("keymaps/mine.yaml"), "normal:\n  f9: flag-fame\n").unwrap();
+    let doctor = home.command(&["doctor"]).env("SONOMARK_DEVCE", "cpu").output().unwrap();
+    assert!(doctor.status.code() == Some(2) && told(&doctor).contains("flag-fame"));
+    assert!(told(&doctor).contains("did you mean $SONOMARK_DEVICE?"), "{}", told(&doctor));
 }
 
 #[test]

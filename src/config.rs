@@ -1,7 +1,8 @@
 //! Settings: defaults, then the file, then the environment, then flags; each knows where it is
 //! from.
 //!
-//! The file is `$XDG_CONFIG_HOME/sonomark/config.yaml`; beside it `keymaps/NAME.yaml` and
+//! The file is `$XDG_CONFIG_HOME/sonomark/config.yaml` (a relative `project` or `schema` in it is
+//! relative to its folder); beside it `keymaps/NAME.yaml` and
 //! `themes/NAME.yaml` override the shipped ones leaf by leaf (their texts are read here and
 //! understood by the screen). All faults of all sources are told at once.
 
@@ -11,13 +12,15 @@ pub mod schema;
 mod sources;
 pub mod yaml;
 
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::domain::{Cut, Region, shown};
 use looks::Preset;
 use schema::Schema;
-use sources::{Raw, name_fault};
+pub use sources::{KEYMAPS, THEMES};
+use sources::{Raw, name_fault, unknown_name, unknown_variables};
 use yaml::Faults;
 
 /// Where a value is from.
@@ -138,6 +141,8 @@ pub struct Settings {
     pub cache_dir: PathBuf,
     /// What is kept of the person, see [`person`].
     pub person_file: PathBuf,
+    /// What a person may have meant to set and did not, ready to show.
+    pub notes: Vec<String>,
 }
 
 /// What the command line says; `None` where it says nothing.
@@ -176,7 +181,9 @@ impl Settings {
     /// # Errors
     /// All faults of file, environment and flags at once.
     pub fn load(flags: &Flags) -> Result<Self, ConfigError> {
-        Self::load_with(flags, &|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+        let env = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        let notes = unknown_variables(std::env::vars_os().map(|(name, _)| name));
+        Ok(Self { notes, ..Self::load_with(flags, &env)? })
     }
 
     /// The same with another environment.
@@ -185,7 +192,7 @@ impl Settings {
     /// All faults of file, environment and flags at once.
     pub fn load_with(
         flags: &Flags,
-        env: &dyn Fn(&str) -> Option<String>,
+        env: &dyn Fn(&str) -> Option<OsString>,
     ) -> Result<Self, ConfigError> {
         let home = PathBuf::from(env("HOME").unwrap_or_else(|| "/".into()));
         let config_dir = xdg(env, "XDG_CONFIG_HOME", &home, ".config");
@@ -196,8 +203,11 @@ impl Settings {
         raw.read_environment(env);
         raw.read_flags(flags);
         let mut settings = raw.settings(&config_dir, &data_dir, &home, &mut faults);
-        settings.keymap_text = read_override(&config_dir, "keymaps", &settings.keymap, &mut faults);
-        settings.theme_text = read_override(&config_dir, "themes", &settings.theme, &mut faults);
+        let own = |folder: &str| config_dir.join(folder);
+        settings.keymap_text =
+            read_override(&own("keymaps"), &KEYMAPS, &settings.keymap, "keymap", &mut faults);
+        settings.theme_text =
+            read_override(&own("themes"), &THEMES, &settings.theme, "theme", &mut faults);
         settings.person_file =
             xdg(env, "XDG_STATE_HOME", &home, ".local/state").join("person.yaml");
         settings.cache_dir = xdg(env, "XDG_CACHE_HOME", &home, ".cache");
@@ -257,29 +267,37 @@ fn switch(on: bool) -> String {
 }
 
 /// `$VARIABLE/sonomark`, or the usual place below home.
-fn xdg(env: &dyn Fn(&str) -> Option<String>, name: &str, home: &Path, usual: &str) -> PathBuf {
+fn xdg(env: &dyn Fn(&str) -> Option<OsString>, name: &str, home: &Path, usual: &str) -> PathBuf {
     // The standard says that relative values are to be ignored.
     let given = env(name).map(PathBuf::from).filter(|path| path.is_absolute());
     given.unwrap_or_else(|| home.join(usual)).join("sonomark")
 }
 
+/// The person's file of this name in `folder`; a name that is not shipped either is a fault.
 fn read_override(
-    config_dir: &Path,
-    folder: &str,
+    folder: &Path,
+    shipped: &[&str],
     name: &Setting<String>,
+    key: &str,
     all: &mut Vec<Faults>,
 ) -> Option<OverrideText> {
-    if name_fault(&name.value).is_some() {
+    let wanted = &name.value;
+    if name_fault(wanted).is_some() {
         return None;
     }
-    let path = config_dir.join(folder).join(format!("{}.yaml", name.value));
+    let path = folder.join(format!("{wanted}.yaml"));
     match yaml::text_if_there(&path) {
-        Ok(read) => read.map(|(_, text)| OverrideText { path, text }),
-        Err(faults) => {
+        Ok(Some((_, text))) => return Some(OverrideText { path, text }),
+        Ok(None) if shipped.contains(&wanted.as_str()) => {}
+        Ok(None) => {
+            let mut faults = Faults::new(name.origin.to_string());
+            let why = unknown_name(wanted, shipped, folder);
+            faults.add(0, format!("`{key}` is \"{}\"; {why}", shown(wanted)));
             all.push(faults);
-            None
         }
+        Err(faults) => all.push(faults),
     }
+    None
 }
 
 #[cfg(test)]
@@ -294,8 +312,8 @@ mod tests {
         std::fs::write(dir.join("config.yaml"), file).expect("written");
         std::fs::write(dir.join("themes/mine.yaml"), "accent: red\n").expect("written");
         let env = |name: &str| match name {
-            "HOME" => Some(home.path().to_string_lossy().into_owned()),
-            _ => vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()),
+            "HOME" => Some(home.path().into()),
+            _ => vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).into()),
         };
         Settings::load_with(flags, &env)
     }
@@ -318,6 +336,37 @@ mod tests {
         assert_eq!(settings.keymap.origin, Origin::Default);
         assert_eq!(settings.theme_text.expect("read").text, "accent: red\n");
         assert_eq!(settings.keymap_text, None);
+    }
+
+    #[test]
+    fn names_that_nobody_has_and_empty_folders_are_faults() {
+        let text = "keymap: vmi\ntheme: drak\nproject: \"\"\n";
+        let error = load(text, &[], &Flags::default()).expect_err("faults").to_string();
+        for part in [
+            "`keymap` is \"vmi\"; choose one of colemak, default, left-hand, vim, did you mean vim?",
+            "`theme` is \"drak\"; choose one of dark, light, mine, mono, did you mean dark?",
+            "`project` is empty; name a folder, or leave it out",
+        ] {
+            assert!(error.contains(part), "{part} is missing in\n{error}");
+        }
+    }
+
+    #[test]
+    fn paths_keep_their_bytes_and_those_of_the_file_lie_beside_it() {
+        use std::os::unix::ffi::OsStringExt;
+        let odd = OsString::from_vec(b"/data/\xff".to_vec());
+        let flags = Flags { project: Some(odd.clone().into()), ..Flags::default() };
+        let settings = load("", &[], &flags).expect("no fault");
+        assert_eq!(settings.project.value, PathBuf::from(&odd));
+        let env = |name: &str| match name {
+            "SONOMARK_PROJECT" | "HOME" | "SONOMARK_THEME" => Some(odd.clone()),
+            _ => None,
+        };
+        let error = Settings::load_with(&Flags::default(), &env).expect_err("no text").to_string();
+        assert!(error.contains("$SONOMARK_THEME has 1 fault"), "{error}");
+        assert!(error.contains("it is not UTF-8") && !error.contains("PROJECT"), "{error}");
+        let settings = load("project: marks\n", &[], &Flags::default()).expect("no fault");
+        assert!(settings.project.value.ends_with(".config/sonomark/marks"));
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
         Some(_) => vec![path.clone()],
         None => clips_of(path),
     };
-    screen(settings, options.clips.iter().flat_map(listed).collect(), None)
+    Ok(screen(settings, options.clips.iter().flat_map(listed).collect(), None)?)
 }
 
 /// Something that wants to tell the screen of new clips.
@@ -53,7 +53,11 @@ pub(super) type Attach<'a> = Box<dyn FnOnce(Sender<Msg>) + 'a>;
 ///
 /// # Errors
 /// No clip opens, or there is no terminal.
-pub(super) fn screen(settings: &Settings, clips: Vec<PathBuf>, attach: Option<Attach<'_>>) -> Done {
+pub(super) fn screen(
+    settings: &Settings,
+    clips: Vec<PathBuf>,
+    attach: Option<Attach<'_>>,
+) -> Result<(), TuiError> {
     run_screen(settings, clips, attach, false)
 }
 
@@ -62,7 +66,14 @@ pub(super) fn screen(settings: &Settings, clips: Vec<PathBuf>, attach: Option<At
 /// # Errors
 /// The clip does not open, or there is no terminal.
 pub(super) fn lesson(settings: &Settings, clip: PathBuf) -> Done {
-    run_screen(settings, vec![clip], None, true)
+    Ok(run_screen(settings, vec![clip], None, true)?)
+}
+
+/// How a command ends whose screen did not open.
+impl From<TuiError> for Failure {
+    fn from(error: TuiError) -> Self {
+        Self::input(error)
+    }
 }
 
 fn run_screen(
@@ -70,7 +81,7 @@ fn run_screen(
     clips: Vec<PathBuf>,
     attach: Option<Attach<'_>>,
     lesson: bool,
-) -> Done {
+) -> Result<(), TuiError> {
     let (project, card) = (&settings.project.value, &settings.card.value);
     let (device, features_mib) = (&settings.device.value, settings.features_mib.value);
     let shelf = Shelf::default();
@@ -92,12 +103,7 @@ fn run_screen(
         lesson,
         attach,
     };
-    match tui::run(start) {
-        // A lost terminal is no failure: what was running is finished or stopped as set, and
-        // everything is in the journal.
-        Ok(_) => Ok(()),
-        Err(error @ (TuiError::NoClip | TuiError::Clip(_) | TuiError::Terminal(_))) => {
-            Err(Failure::input(error))
-        }
-    }
+    // A lost terminal is no failure: what was running is finished or stopped as set, and
+    // everything is in the journal.
+    tui::run(start).map(|_| ())
 }

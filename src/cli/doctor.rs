@@ -15,7 +15,7 @@ use crate::project::list_clips;
 use crate::tui::graphics::Protocol;
 use crate::tui::terminal::{HELD_BACK, InTmux, probe};
 
-use super::{Done, Failure, path_shown, print, print_json};
+use super::{Done, Failure, keys, path_shown, print, print_json};
 
 /// Arguments.
 #[derive(Debug, Args)]
@@ -69,7 +69,7 @@ pub(super) fn run(settings: Result<Settings, Failure>, options: &Options) -> Don
             print(&format!("{mark} {what:<10} {text}"));
         }
     }
-    settings.map(|_| ())
+    keys::check(&settings?)
 }
 
 /// Its memory, where the driver tells.
@@ -91,6 +91,9 @@ fn fault(what: &'static str, text: String) -> Finding {
 fn of_settings(settings: &Settings, findings: &mut Vec<Finding>) {
     for (name, value, origin) in settings.rows() {
         findings.push(found("setting", format!("{name} = {value} ({origin})")));
+    }
+    if let Err(failure) = keys::check(settings) {
+        findings.push(fault("keys", failure.sentence().to_owned()));
     }
     findings.push(found("config", path_shown(&settings.config_dir)));
     findings.push(found("cache", path_shown(&settings.cache_dir)));

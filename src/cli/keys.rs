@@ -2,10 +2,11 @@
 
 use clap::Args;
 
+use crate::config::Settings;
 use crate::config::yaml::Faults;
-use crate::config::{OverrideText, Settings};
 use crate::domain::shown;
-use crate::tui::keymap::{Keymap, Layer, shipped_layer};
+use crate::tui::keymap::Layer;
+use crate::tui::keymap_of;
 use crate::tui::theme::Theme;
 
 use super::{Done, Failure, print};
@@ -20,21 +21,32 @@ pub(super) struct Options {
 
 /// Runs it.
 pub(super) fn run(settings: &Settings, options: &Options) -> Done {
-    let name = |text: &OverrideText| shown(&text.path.to_string_lossy());
-    let keys = settings.keymap_text.as_ref().map(|held| (name(held), held.text.as_str()));
-    let own = keys.iter().map(|(name, text)| Layer { name, text });
-    let layers: Vec<Layer<'_>> =
-        shipped_layer(&settings.keymap.value).into_iter().chain(own).collect();
-    let (keymap, mut faults) = Keymap::layered(&layers);
-    if !options.check {
-        print(&keymap.to_markdown());
+    if options.check {
+        return check(settings);
     }
-    if let (true, Some(held)) = (options.check, &settings.theme_text) {
-        let name = name(held);
-        let layer = Layer { name: &name, text: &held.text };
-        let (_, more) = Theme::layered("dark", &[layer]).map_err(Failure::Configuration)?;
-        faults.extend(more);
-    }
+    let (keymap, faults) = keymap_of(settings);
+    print(&keymap.to_markdown());
+    told(&faults)
+}
+
+/// Whether keys and colours of the person can be used as they are.
+///
+/// # Errors
+/// All faults of both files.
+pub(super) fn check(settings: &Settings) -> Done {
+    let (_, mut faults) = keymap_of(settings);
+    faults.extend(theme_faults(settings));
+    told(&faults)
+}
+
+fn theme_faults(settings: &Settings) -> Vec<Faults> {
+    let own = settings.theme_text.as_ref();
+    let own = own.map(|held| (shown(&held.path.to_string_lossy()), held.text.as_str()));
+    let layers: Vec<Layer<'_>> = own.iter().map(|(name, text)| Layer { name, text }).collect();
+    Theme::layered("dark", &layers).map_or_else(|_| Vec::new(), |(_, faults)| faults)
+}
+
+fn told(faults: &[Faults]) -> Done {
     if faults.is_empty() {
         return Ok(());
     }

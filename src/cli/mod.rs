@@ -32,6 +32,8 @@ mod study;
 mod train;
 mod warmup;
 mod watch;
+mod watch_headless;
+mod watch_tracks;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -290,6 +292,7 @@ fn run(cli: Cli) -> Result<u8, Failure> {
     let read = || {
         let settings = Settings::load(&flags);
         let settings = settings.map_err(|error| Failure::Configuration(error.to_string()))?;
+        settings.notes.iter().for_each(|note| tell(note));
         keep_findings_in(&settings.cache_dir);
         Ok(Settings { series, cut, ..settings })
     };

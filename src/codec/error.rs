@@ -89,6 +89,15 @@ pub enum CodecError {
         /// Number of frames.
         frames: usize,
     },
+    /// Another content may lie where the clip was: its frames do not belong to what was annotated.
+    #[error(
+        "{name} was changed or replaced since the clip was opened; open the clip again to see what \
+         it holds now"
+    )]
+    Replaced {
+        /// The file.
+        name: String,
+    },
     /// ffmpeg or ffprobe is missing or fails.
     #[error("{name} is a video and {tool} cannot read it: {cause}; {advice}")]
     Tool {

@@ -170,6 +170,10 @@ impl Images {
 }
 
 impl FrameSource for Images {
+    fn file_of(&self, index: FrameIndex) -> Option<&Path> {
+        self.frames.get(index).map(|frame| frame.path.as_path())
+    }
+
     fn read(
         &self,
         index: FrameIndex,

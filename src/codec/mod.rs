@@ -30,6 +30,7 @@ mod video;
 mod volume;
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -87,6 +88,29 @@ trait FrameSource: Send + Sync {
         index: FrameIndex,
         keep: &mut dyn FnMut(FrameIndex, GrayFrame),
     ) -> Result<GrayFrame, CodecError>;
+
+    /// The file that a frame comes from; `None` where all pixels are in memory.
+    fn file_of(&self, index: FrameIndex) -> Option<&Path>;
+}
+
+/// By what another content is told from the one that was opened: bytes, time and identity.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    bytes: u64,
+    changed: (i64, i64),
+    file: (u64, u64),
+}
+
+impl Stamp {
+    /// `None` where the file cannot be looked at; reading it tells why.
+    fn of(path: &Path) -> Option<Self> {
+        let meta = fs::metadata(path).ok()?;
+        Some(Self {
+            bytes: meta.len(),
+            changed: (meta.mtime(), meta.mtime_nsec()),
+            file: (meta.dev(), meta.ino()),
+        })
+    }
 }
 
 /// A clip as its reader hands it over.
@@ -118,6 +142,8 @@ pub struct Clip {
     path: PathBuf,
     info: ClipInfo,
     source: Arc<dyn FrameSource>,
+    /// The files of the frames as they were when the clip was opened: one for all, or one each.
+    stamps: Vec<Option<Stamp>>,
     /// What stays visible; `None` when everything does.
     window: Option<Window>,
     privacy: Privacy,
@@ -155,9 +181,13 @@ impl Clip {
         }
         let mut keep = |at: FrameIndex, mut frame: GrayFrame| {
             self.hide_outside(&mut frame);
-            self.with_cache(|cache| cache.put(at, Arc::new(frame)));
+            if self.check_unchanged(at).is_ok() {
+                self.with_cache(|cache| cache.put(at, Arc::new(frame)));
+            }
         };
-        let mut frame = self.source.read(index, &mut keep)?;
+        let read = self.source.read(index, &mut keep);
+        self.check_unchanged(index)?;
+        let mut frame = read?;
         self.hide_outside(&mut frame);
         let frame = Arc::new(frame);
         let expected = (self.info.width_px, self.info.height_px);
@@ -214,6 +244,19 @@ impl Clip {
         self.with_cache(|cache| cache.held_bytes())
     }
 
+    /// Whether the file of a frame is still the one that was opened. A file that is gone is none of
+    /// this: what can be read of it is its old content.
+    fn check_unchanged(&self, index: FrameIndex) -> Result<(), CodecError> {
+        let Some(path) = self.source.file_of(index) else { return Ok(()) };
+        let opened = self.stamps.get(index).or(self.stamps.first()).copied().flatten();
+        match (opened, Stamp::of(path)) {
+            (Some(opened), Some(now)) if opened != now => {
+                Err(CodecError::Replaced { name: error::name_of(path) })
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn hide_outside(&self, frame: &mut GrayFrame) {
         if let Some(window) = &self.window {
             window.hide_outside(frame);
@@ -234,6 +277,8 @@ impl Clip {
 pub fn open(path: &Path, options: &OpenOptions) -> Result<Clip, CodecError> {
     let meta = fs::metadata(path).map_err(|e| CodecError::unreadable(path, e))?;
     let cache_bytes = options.cache_mib.saturating_mul(1 << 20);
+    // Before anything is read: what comes in between must not count as what was opened.
+    let whole = Stamp::of(path);
     let kind = if meta.is_dir() { Kind::Image } else { sniff::kind_of(path)? };
     if !options.cut.is_open() && kind != Kind::Volume {
         let cause = "it is no NIfTI, NRRD or MetaImage volume, and only those are sliced";
@@ -254,9 +299,26 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Clip, CodecError> {
     };
     let cache = Mutex::new(FrameCache::new(cache_bytes));
     let Opened { info, source, privacy, origin, frame_names, notes, lossy } = opened;
-    let (path, window, source) = (path.to_owned(), None, Arc::from(source));
-    let mut clip =
-        Clip { path, info, source, window, privacy, origin, frame_names, notes, lossy, cache };
+    let (window, source): (_, Arc<dyn FrameSource>) = (None, Arc::from(source));
+    let stamps = if source.file_of(0) == Some(path) {
+        vec![whole]
+    } else {
+        (0..info.frames).map(|index| source.file_of(index).and_then(Stamp::of)).collect()
+    };
+    let path = path.to_owned();
+    let mut clip = Clip {
+        path,
+        info,
+        source,
+        stamps,
+        window,
+        privacy,
+        origin,
+        frame_names,
+        notes,
+        lossy,
+        cache,
+    };
     clip.frame(0)?;
     if options.hide_outside && !clip.is_untagged_volume() {
         clip.hide_all_but(options.region)?;

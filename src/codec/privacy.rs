@@ -108,6 +108,7 @@ impl Clip {
             path: self.path.clone(),
             info: self.info.clone(),
             source: Arc::clone(&self.source),
+            stamps: self.stamps.clone(),
             window,
             privacy: Privacy { outside, blackened, ..self.privacy.clone() },
             origin: self.origin.clone(),

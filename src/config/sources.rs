@@ -2,6 +2,7 @@
 //!
 //! What decides whether this file is right: a later source replaces an earlier one whole, and every fault names its source.
 
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use super::looks::{self, Preset};
@@ -30,6 +31,35 @@ const KEYS: [&str; 15] = [
 /// The one key whose value is no text; only the file has it.
 const LOOKS: &str = "looks";
 
+/// Keys whose value is a path, in whatever bytes the file system has.
+const PATHS: [&str; 3] = ["project", "card", "schema"];
+/// Variables of this program that set no key.
+const OTHER_VARIABLES: [&str; 1] = ["SONOMARK_ALLOW_SOFTWARE_GPU"];
+
+/// The variable that sets a key.
+fn variable(key: &str) -> String {
+    format!("SONOMARK_{}", key.to_uppercase())
+}
+
+/// Sentences on variables that look like ours and are none: they set nothing.
+pub(super) fn unknown_variables(names: impl Iterator<Item = OsString>) -> Vec<String> {
+    let known: Vec<String> =
+        texts().map(variable).chain(OTHER_VARIABLES.map(str::to_owned)).collect();
+    let ours = names.map(|name| name.to_string_lossy().into_owned());
+    let unknown = ours.filter(|name| name.starts_with("SONOMARK_") && !known.contains(name));
+    let mut told: Vec<String> = unknown
+        .map(|name| {
+            let meant = nearest_word(&name, known.iter().map(String::as_str));
+            let hint = meant.map_or("`sonomark doctor` shows every setting".to_owned(), |near| {
+                format!("did you mean ${near}?")
+            });
+            format!("${} sets nothing; {hint}", shown(&name))
+        })
+        .collect();
+    told.sort();
+    told
+}
+
 /// Keys whose value is a text.
 fn texts() -> impl Iterator<Item = &'static str> {
     KEYS.into_iter().filter(|key| *key != LOOKS)
@@ -39,17 +69,17 @@ const GRAPHICS: [&str; 5] = ["auto", "sixel", "kitty", "iterm", "halfblock"];
 /// The newest text for each key, with its origin.
 #[derive(Default)]
 pub(super) struct Raw {
-    texts: Vec<(&'static str, String, Origin)>,
+    texts: Vec<(&'static str, OsString, Origin)>,
     looks: Option<Vec<Preset>>,
 }
 
 impl Raw {
-    fn set(&mut self, key: &'static str, value: String, origin: Origin) {
+    fn set(&mut self, key: &'static str, value: OsString, origin: Origin) {
         self.texts.retain(|(held, _, _)| *held != key);
         self.texts.push((key, value, origin));
     }
 
-    fn take(&self, key: &str) -> Option<(String, Origin)> {
+    fn take(&self, key: &str) -> Option<(OsString, Origin)> {
         let found = self.texts.iter().find(|(held, _, _)| *held == key)?;
         Some((found.1.clone(), found.2.clone()))
     }
@@ -72,7 +102,7 @@ impl Raw {
                         _ => entries.text(key, &mut faults).map(|(text, at)| (text.to_owned(), at)),
                     };
                     if let Some((value, line)) = value {
-                        self.set(key, value, Origin::File(path.to_owned(), line));
+                        self.set(key, value.into(), Origin::File(path.to_owned(), line));
                     }
                 }
                 self.looks = entries.get(LOOKS).map(|(_, node)| looks::read(node, &mut faults));
@@ -82,9 +112,9 @@ impl Raw {
         all.extend(read.err());
     }
 
-    pub(super) fn read_environment(&mut self, env: &dyn Fn(&str) -> Option<String>) {
+    pub(super) fn read_environment(&mut self, env: &dyn Fn(&str) -> Option<OsString>) {
         for key in texts() {
-            let name = format!("SONOMARK_{}", key.to_uppercase());
+            let name = variable(key);
             if let Some(value) = env(&name) {
                 self.set(key, value, Origin::Environment(name));
             }
@@ -92,24 +122,53 @@ impl Raw {
     }
 
     pub(super) fn read_flags(&mut self, flags: &Flags) {
-        let text = |path: &Option<PathBuf>| path.as_ref().map(|p| p.to_string_lossy().into_owned());
+        let text = |text: &Option<String>| text.as_ref().map(OsString::from);
+        let path = |path: &Option<PathBuf>| path.as_ref().map(OsString::from);
         let given = [
-            ("project", text(&flags.project)),
-            ("device", flags.device.clone()),
-            ("card", text(&flags.card)),
-            ("graphics", flags.graphics.clone()),
-            ("passthrough", flags.passthrough.clone()),
-            ("theme", flags.theme.clone()),
-            ("keymap", flags.keymap.clone()),
-            ("on_hangup", flags.on_hangup.clone()),
-            ("outside", flags.outside.clone()),
-            ("schema", text(&flags.schema)),
+            ("project", path(&flags.project)),
+            ("device", text(&flags.device)),
+            ("card", path(&flags.card)),
+            ("graphics", text(&flags.graphics)),
+            ("passthrough", text(&flags.passthrough)),
+            ("theme", text(&flags.theme)),
+            ("keymap", text(&flags.keymap)),
+            ("on_hangup", text(&flags.on_hangup)),
+            ("outside", text(&flags.outside)),
+            ("schema", path(&flags.schema)),
         ];
         for (key, value) in given {
             if let Some(value) = value {
                 self.set(key, value, Origin::Flag(key.replace('_', "-")));
             }
         }
+    }
+
+    fn path(&self, key: &str, home: &Path) -> Option<Setting<PathBuf>> {
+        let (value, origin) = self.take(key)?;
+        Some(Setting { value: placed(&value, &origin, key, home), origin })
+    }
+
+    fn text(
+        &self,
+        key: &str,
+        default: &str,
+        check: &dyn Fn(&str) -> Option<String>,
+        all: &mut Vec<Faults>,
+    ) -> Setting<String> {
+        let Some((value, origin)) = self.take(key) else {
+            return Setting { value: default.to_owned(), origin: Origin::Default };
+        };
+        let fault = match value.to_str() {
+            Some(text) => check(text),
+            None => Some("it is not UTF-8; write it anew".to_owned()),
+        };
+        let value = value.to_string_lossy().into_owned();
+        if let Some(fault) = fault {
+            let mut faults = Faults::new(origin.to_string());
+            faults.add(0, format!("`{key}` is \"{}\"; {fault}", shown(&value)));
+            all.push(faults);
+        }
+        Setting { value, origin }
     }
 
     pub(super) fn settings(
@@ -119,21 +178,12 @@ impl Raw {
         home: &Path,
         all: &mut Vec<Faults>,
     ) -> Settings {
+        let [project, card, schema] = PATHS.map(|key| self.path(key, home));
+        all.extend(project.as_ref().and_then(nowhere));
         let mut one = |key: &str, default: &str, check: &dyn Fn(&str) -> Option<String>| {
-            let Some((value, origin)) = self.take(key) else {
-                return Setting { value: default.to_owned(), origin: Origin::Default };
-            };
-            if let Some(fault) = check(&value) {
-                let mut faults = Faults::new(origin.to_string());
-                faults.add(0, format!("`{key}` is \"{}\"; {fault}", shown(&value)));
-                all.push(faults);
-            }
-            Setting { value, origin }
+            self.text(key, default, check, all)
         };
-        let anything = |_: &str| None;
-        let project = one("project", &data_dir.join("project").to_string_lossy(), &anything);
         let device = one("device", "auto", &device_fault);
-        let card = one("card", "", &anything);
         let graphics = one("graphics", "auto", &|value| choice_fault(value, &GRAPHICS));
         let passthrough =
             one("passthrough", "auto", &|value| choice_fault(value, &["auto", "on", "off"]));
@@ -149,14 +199,15 @@ impl Raw {
             (!whole).then(|| "give whole MiB, 1 or more".to_owned())
         });
         let outside = one("outside", "show", &outside_fault);
-        let schema = one("schema", "", &anything);
         let looks = self.looks.clone().unwrap_or_else(looks::shipped);
         let look = one("look", looks::AUTOMATIC, &|value| looks::name_fault(value, &looks));
-        let place = |value: &str| (!value.is_empty()).then(|| expanded(value, home));
         Settings {
-            project: Setting { value: expanded(&project.value, home), origin: project.origin },
+            project: project.unwrap_or_else(|| Setting {
+                value: data_dir.join("project"),
+                origin: Origin::Default,
+            }),
             device,
-            card: Setting { value: place(&card.value), origin: card.origin },
+            card: empty_is_none(card),
             graphics,
             passthrough: Setting {
                 value: match passthrough.value.as_str() {
@@ -182,7 +233,7 @@ impl Raw {
             series: None,
             cut: Cut::default(),
             hide_outside: Setting { value: outside.value != "show", origin: outside.origin },
-            schema: Setting { value: place(&schema.value), origin: schema.origin },
+            schema: empty_is_none(schema),
             asked: Schema::default(),
             look,
             looks,
@@ -192,13 +243,39 @@ impl Raw {
             models_dir: data_dir.join("models"),
             cache_dir: PathBuf::new(),
             person_file: PathBuf::new(),
+            notes: Vec::new(),
         }
     }
 }
 
-/// `~/` at the start is the home folder, also where no shell expands it.
-fn expanded(path: &str, home: &Path) -> PathBuf {
-    path.strip_prefix("~/").map_or_else(|| PathBuf::from(path), |rest| home.join(rest))
+/// A project without a place: nothing could be written.
+fn nowhere(project: &Setting<PathBuf>) -> Option<Faults> {
+    let mut faults = Faults::new(project.origin.to_string());
+    faults.add(0, "`project` is empty; name a folder, or leave it out");
+    (project.value == Path::new("")).then_some(faults)
+}
+
+/// An empty path takes back what an earlier source said.
+fn empty_is_none(given: Option<Setting<PathBuf>>) -> Setting<Option<PathBuf>> {
+    let given = given.unwrap_or(Setting { value: PathBuf::new(), origin: Origin::Default });
+    let value = Some(given.value).filter(|path| *path != PathBuf::new());
+    Setting { value, origin: given.origin }
+}
+
+/// The path that a value means: `~/` at the start is the home folder, also where no shell expands
+/// it, and a folder or file that `config.yaml` names lies relative to it, wherever the program is
+/// started. (A card may be the bare name of an imported network and stays as it is.)
+fn placed(value: &OsStr, origin: &Origin, key: &str, home: &Path) -> PathBuf {
+    let path = Path::new(value);
+    if let Ok(rest) = path.strip_prefix("~") {
+        return home.join(rest);
+    }
+    match origin {
+        Origin::File(file, _) if key != "card" && !value.is_empty() => {
+            file.parent().unwrap_or(Path::new("")).join(path)
+        }
+        _ => path.to_owned(),
+    }
 }
 
 fn device_fault(value: &str) -> Option<String> {
@@ -222,6 +299,27 @@ fn choice_fault(value: &str, choices: &[&str]) -> Option<String> {
     Some(format!("choose one of {}{hint}", choices.join(", ")))
 }
 
+/// Keymaps and themes that are shipped; a test of the screen keeps these lists.
+pub const KEYMAPS: [&str; 4] = ["default", "vim", "left-hand", "colemak"];
+/// See [`KEYMAPS`].
+pub const THEMES: [&str; 3] = ["dark", "light", "mono"];
+
+/// Why `wanted` is no name of a keymap or theme: neither among `shipped` nor a file of `folder`.
+pub(super) fn unknown_name(wanted: &str, shipped: &[&str], folder: &Path) -> String {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let yaml = files
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "yaml"));
+    let own = yaml.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()));
+    let mut names: Vec<String> = shipped.iter().map(|name| (*name).to_owned()).chain(own).collect();
+    names.sort();
+    names.dedup();
+    let near = nearest_word(wanted, names.iter().map(String::as_str));
+    let hint = near.map_or(String::new(), |near| format!(", did you mean {near}?"));
+    let folder = shown(&folder.to_string_lossy());
+    format!("choose one of {}{hint} (own ones lie in {folder})", shown(&names.join(", ")))
+}
+
 /// Names become file names below the folder of `config.yaml`.
 pub(super) fn name_fault(value: &str) -> Option<String> {
     let plain =
@@ -232,6 +330,13 @@ pub(super) fn name_fault(value: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn variables_that_set_nothing_are_told() {
+        let names = ["HOME", "SONOMARK_DEVICE", "SONOMARK_ALLOW_SOFTWARE_GPU", "SONOMARK_DEVCE"];
+        let told = unknown_variables(names.into_iter().map(OsString::from));
+        assert_eq!(told, ["$SONOMARK_DEVCE sets nothing; did you mean $SONOMARK_DEVICE?"]);
+    }
 
     #[test]
     fn devices_are_checked() {

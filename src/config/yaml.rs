@@ -7,6 +7,8 @@
 //! `serde_yaml` itself.
 
 use std::fmt;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -74,8 +76,8 @@ impl Faults {
 /// # Errors
 /// A file that is there and cannot be read.
 pub fn text_if_there(path: &Path) -> Result<Option<(String, String)>, Faults> {
-    match std::fs::read_to_string(path) {
-        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(None),
+    match bounded_text(path) {
+        Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(None),
         read => read.map(|text| Some((named(path), text))).map_err(|cause| unread(path, cause)),
     }
 }
@@ -85,8 +87,20 @@ pub fn text_if_there(path: &Path) -> Result<Option<(String, String)>, Faults> {
 /// # Errors
 /// A file that cannot be read, or is not there.
 pub fn text_of(path: &Path) -> Result<(String, String), Faults> {
-    let read = std::fs::read_to_string(path);
+    let read = bounded_text(path);
     read.map(|text| (named(path), text)).map_err(|cause| unread(path, cause))
+}
+
+/// The text of a file; of one that is too large as much as tells [`parse`] so, for a device may
+/// have no end.
+fn bounded_text(path: &Path) -> std::io::Result<String> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > BYTES_MAX {
+        // The cut may go through a letter.
+        return Ok(String::from_utf8_lossy(&bytes).into_owned());
+    }
+    String::from_utf8(bytes).map_err(|cause| std::io::Error::new(ErrorKind::InvalidData, cause))
 }
 
 fn named(path: &Path) -> String {
@@ -402,6 +416,13 @@ mod tests {
     fn item(node: &Node, i: usize) -> &Node {
         let Kind::List(items) = &node.kind else { panic!("{node:?}") };
         &items[i]
+    }
+
+    #[test]
+    fn of_a_file_without_end_only_as_much_is_read_as_tells_it_is_too_large() {
+        let (name, text) = text_of(Path::new("/dev/zero")).expect("it opens");
+        assert_eq!(text.len(), BYTES_MAX + 1);
+        assert!(parse(&name, &text).expect_err("too large").to_string().contains("larger than"));
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! Undo and redo without limit, rebuilt from the journal.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Annotation, Edit};
+use super::{Annotation, Edit, TrackId};
 
 /// What a step is to the history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +37,8 @@ pub struct History {
     undone: Vec<(u64, Vec<Edit>)>,
     /// The groups in `done`, so that a new one is not searched for among 200,000.
     done_groups: HashSet<u64>,
+    /// Groups that wait for another session, see [`hold`](Self::hold).
+    held: HashSet<u64>,
 }
 
 impl History {
@@ -90,11 +92,35 @@ impl History {
         at.map_or_else(Vec::new, |at| self.done.remove(at).1)
     }
 
+    /// How many groups can be taken back.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.done.len()
+    }
+
+    /// Holds the groups back on which another session of the same person built: by track the
+    /// [`depth`](Self::depth) at which it last changed that. Its steps are not in this history, and
+    /// what lies under them must not be taken away from below.
+    pub fn hold(&mut self, built_on: &HashMap<TrackId, usize>) {
+        for (at, (group, edits)) in self.done.iter().enumerate() {
+            let mut tracks = edits.iter().filter_map(Edit::track);
+            if tracks.any(|track| built_on.get(&track).is_some_and(|depth| at < *depth)) {
+                self.held.insert(*group);
+            }
+        }
+    }
+
+    /// Whether the newest group is held back.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.newest().is_some_and(|group| self.held.contains(&group))
+    }
+
     /// The step that takes the newest group back, against the state `now`; `None` when there is
-    /// nothing to undo. Apply it, journal it, then [`note`](Self::note) it.
+    /// nothing to undo, or it is [held back](Self::is_held). Apply it, journal it, then [`note`](Self::note) it.
     #[must_use]
     pub fn undo(&self, now: &Annotation) -> Option<Step> {
-        let (group, edits) = self.done.last()?;
+        let (group, edits) = self.done.last().filter(|_| !self.is_held())?;
         Some(Step { group: *group, mark: Mark::Undo, edits: taken_back(edits, now) })
     }
 

@@ -4,6 +4,7 @@
 //! looked up; elsewhere a file counts as alive when its owner touched it within the last two
 //! minutes by the clock of the file server, so that clocks of machines need not agree.
 
+use std::ffi::CStr;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -76,10 +77,28 @@ impl Holder {
     }
 }
 
-/// The account's name.
+/// The account's name, also where a container or a timer sets no variables.
 pub(super) fn user() -> String {
     let from = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    from("USER").or_else(|| from("LOGNAME")).unwrap_or_else(|| "unknown".to_owned())
+    // SAFETY: it reads a number of this process and cannot fail.
+    let uid = unsafe { libc::geteuid() };
+    from("USER").or_else(|| from("LOGNAME")).unwrap_or_else(|| account(uid))
+}
+
+/// The name of the account `uid`, or `uid1000` where none is listed.
+fn account(uid: libc::uid_t) -> String {
+    let mut texts = vec![0u8; 16 << 10];
+    let mut entry = std::mem::MaybeUninit::<libc::passwd>::uninit();
+    let mut found = std::ptr::null_mut();
+    let space = (texts.as_mut_ptr().cast(), texts.len());
+    // SAFETY: entry, texts and found are ours and outlive the call, which is told their sizes.
+    let fault = unsafe { libc::getpwuid_r(uid, entry.as_mut_ptr(), space.0, space.1, &mut found) };
+    let listed = (fault == 0 && !found.is_null()).then(|| {
+        // SAFETY: the call succeeded and found something: the name is a text that ends in `texts`.
+        let name = unsafe { CStr::from_ptr((*found).pw_name) };
+        name.to_string_lossy().into_owned()
+    });
+    listed.filter(|name| !name.is_empty()).unwrap_or_else(|| format!("uid{uid}"))
 }
 
 /// The user part of a session's name, as [`safe`] wrote it.
@@ -255,6 +274,13 @@ fn started_ticks(pid: u32) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn accounts_are_named_without_variables() {
+        // Of every system's first account the name is known.
+        assert_eq!(account(0), "root");
+        assert_eq!(account(4_100_200_300), "uid4100200300");
+    }
 
     #[test]
     fn stamps_are_utc() {

@@ -179,7 +179,7 @@ fn by_person(mask: &Option<FrameMask>) -> bool {
 }
 
 /// The edits that turn `from` into `to`.
-pub(super) fn difference(from: &Annotation, to: &Annotation) -> Vec<Edit> {
+pub fn difference(from: &Annotation, to: &Annotation) -> Vec<Edit> {
     let mut edits = Vec::new();
     for (&track, content) in &from.tracks {
         if !to.tracks.contains_key(&track) {

@@ -47,6 +47,7 @@ use crate::domain::{
 };
 
 pub use key::uid_key;
+pub use merge::difference;
 pub use store::{ClipStore, Loaded, StoreOptions, load_read_only};
 pub use timeline::{Visit, timeline};
 pub use watch::{Found, WatchOptions, Watcher};

@@ -10,7 +10,7 @@ use super::lease::{self, Alive};
 use super::merge::{Authors, Entry, Merged};
 use super::store::Loaded;
 use super::{JournalFile, ProjectError, View, journal_files, named, open_regular, read_regular};
-use crate::domain::{History, MaskOrigins, Step, shown};
+use crate::domain::{Edit, History, MaskOrigins, Step, shown};
 
 /// What was read from the journals so far.
 #[derive(Debug, Default)]
@@ -153,20 +153,26 @@ impl Known {
         alive: &[Alive],
     ) -> (Merged, Loaded) {
         let me = lease::safe(user);
-        let own = |session: &str| {
-            lease::user_of(session) == me && alive.iter().all(|a| a.session != session)
-        };
+        let open = |session: &str| alive.iter().any(|a| a.session == session);
+        let own = |session: &str| lease::user_of(session) == me && !open(session);
         let (mut history, mut authors, mut notes) =
             (History::default(), Authors::default(), std::mem::take(&mut self.notes));
         let mut origins = MaskOrigins::default();
+        // What sessions of the same person that are still open (or were killed a moment ago on
+        // another machine) changed, and how much of the history that came after.
+        let mut built_on = HashMap::new();
         let merged = Merged::replay(entries, |entry, effect| {
             let Step { group, mark, .. } = entry.step;
             if own(&entry.session) {
                 history.note(&Step { group, mark, edits: effect.to_vec() });
+            } else if lease::user_of(&entry.session) == me {
+                let tracks = effect.iter().filter_map(Edit::track);
+                built_on.extend(tracks.map(|track| (track, history.depth())));
             }
             effect.iter().for_each(|edit| origins.note(edit));
             notes.extend(authors.note(entry, effect, lease::user_of(&entry.session)));
         });
+        history.hold(&built_on);
         self.views.sort_by(|a, b| (a.0, &a.1, a.2).cmp(&(b.0, &b.1, b.2)));
         let view = self.views.iter().rev().find(|(_, session, ..)| own(session)).map(|v| v.3);
         let outside = self.views.iter().rev().find_map(|(.., view)| view.outside);

@@ -201,8 +201,25 @@ struct Scout {
     /// Time between full scans.
     every: Duration,
     waiting: HashMap<PathBuf, Waiting>,
-    /// What was reported (or passed over) and how its content looked then.
-    told: HashMap<PathBuf, u64>,
+    /// What was reported (or passed over).
+    told: HashMap<PathBuf, Told>,
+}
+
+/// How something looked when it was reported.
+enum Told {
+    /// As a clip: another content is worth a report.
+    Clip(u64),
+    /// As none: a right that was given may change that too.
+    Other(u64),
+}
+
+impl Told {
+    fn covers(&self, look: Look) -> bool {
+        match self {
+            Self::Clip(content) => *content == look.content,
+            Self::Other(all) => *all == look.all,
+        }
+    }
 }
 
 /// The receiver is gone or the watcher was dropped.
@@ -295,7 +312,7 @@ impl Scout {
             self.waiting.remove(&path);
             return;
         };
-        if self.told.get(&path) == Some(&look.content) {
+        if self.told.get(&path).is_some_and(|told| told.covers(look)) {
             self.waiting.remove(&path);
             return;
         }
@@ -342,7 +359,11 @@ impl Scout {
                     Some(Found::Refused { path: path.clone(), why })
                 }
             };
-            self.told.insert(path, before.content);
+            let told = match found {
+                Some(Found::Clip(_)) => Told::Clip(before.content),
+                _ => Told::Other(before.all),
+            };
+            self.told.insert(path, told);
             if let Some(found) = found {
                 self.sender.send(found).map_err(|_| Over)?;
             }

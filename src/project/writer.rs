@@ -134,7 +134,13 @@ impl Writer {
             path: ops.join(format!("{session}.jsonl")),
         };
         Self {
-            rescue: Rescue { folder: rescue, session: session.to_owned(), file: None, upto: 0 },
+            rescue: Rescue {
+                folder: rescue,
+                session: session.to_owned(),
+                file: None,
+                whole: 0,
+                upto: 0,
+            },
             session: session.to_owned(),
             ops,
             modes,
@@ -313,6 +319,8 @@ struct Rescue {
     folder: Option<PathBuf>,
     session: String,
     file: Option<File>,
+    /// Bytes of the file that are written whole.
+    whole: u64,
     /// Lines below this position are in the copy.
     upto: u64,
 }
@@ -332,6 +340,7 @@ impl Rescue {
                 Modes::PRIVATE.create_new(&folder.join(format!("{}.r{k}.jsonl", self.session))).ok()
             });
             self.file = Some(free.ok_or_else(|| io::Error::other("no file can be created there"))?);
+            self.whole = 0;
         }
         let fresh: Vec<u8> =
             kept.iter().filter(|(n, _)| *n >= self.upto).flat_map(|(_, b)| b.clone()).collect();
@@ -339,12 +348,21 @@ impl Rescue {
             return Ok(());
         };
         if let Err(cause) = file.write_all(&fresh).and_then(|()| file.sync_data()) {
-            self.file = None;
+            // A full disk takes the rest later: one file for every attempt would use up the names.
+            if !(waits_for_room(&cause) && cut_back(file, self.whole)) {
+                self.file = None;
+            }
             return Err(cause);
         }
+        self.whole += fresh.len() as u64;
         self.upto = kept.back().map_or(self.upto, |(n, _)| n + 1);
         Ok(())
     }
+}
+
+/// Takes away what was written behind the first `whole` bytes; false when it stays.
+fn cut_back(file: &File, whole: u64) -> bool {
+    file.set_len(whole).is_ok() || file.metadata().is_ok_and(|meta| meta.len() == whole)
 }
 
 #[cfg(test)]
@@ -395,5 +413,28 @@ mod tests {
         }
         assert_eq!(rows(&rescue.join("s.r0.jsonl")), ["0", "1", "2"]);
         assert_eq!(writer.kept().count(), 3);
+    }
+
+    #[test]
+    fn a_full_disk_does_not_cost_the_copy_its_file() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let folder = dir.path().join("rescue");
+        let full = || File::options().write(true).open("/dev/full").expect("a device");
+        let (session, file) = ("s".to_owned(), Some(full()));
+        let mut rescue = Rescue { folder: Some(folder.clone()), session, file, whole: 0, upto: 0 };
+        let mut kept = VecDeque::from([(0, b"zero\n".to_vec())]);
+        for _ in 0..3 {
+            assert!(rescue.copy(&kept).is_err_and(|cause| waits_for_room(&cause)));
+        }
+        assert!(rescue.file.is_some() && !folder.exists(), "no file for every attempt");
+        // With room again it goes on behind what is whole.
+        let path = dir.path().join("copy");
+        std::fs::write(&path, "torn").expect("written");
+        rescue.file = Some(File::options().append(true).open(&path).expect("opens"));
+        assert!(cut_back(rescue.file.as_ref().expect("just set"), rescue.whole));
+        rescue.copy(&kept).expect("copied");
+        kept.push_back((1, b"one\n".to_vec()));
+        rescue.copy(&kept).expect("copied");
+        assert_eq!(rows(&path), ["zero", "one"]);
     }
 }

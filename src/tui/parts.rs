@@ -149,6 +149,8 @@ pub struct Queued {
     pub name: String,
     /// The person called it finished, as far as this session knows.
     pub finished: bool,
+    /// Another content came since it was opened: its number opens it again.
+    pub changed: bool,
 }
 
 /// A refresh on its way.

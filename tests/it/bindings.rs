@@ -30,6 +30,14 @@ fn layered(text: &str) -> (Keymap, Vec<String>) {
 }
 
 #[test]
+fn the_settings_know_every_shipped_keymap_and_theme() {
+    let variants = VARIANTS.iter().map(|(name, _)| *name);
+    let keymaps: Vec<&str> = std::iter::once("default").chain(variants).collect();
+    assert_eq!(keymaps, sonomark::config::KEYMAPS);
+    assert_eq!(sonomark::tui::theme::SHIPPED.map(|(name, _)| name), sonomark::config::THEMES);
+}
+
+#[test]
 fn the_shipped_keymap_is_sound_and_reaches_every_action() {
     let (keymap, faults) = Keymap::layered(&[]);
     assert_eq!(faults, []);

@@ -96,6 +96,25 @@ fn compare(path: &Path, expected: &Expected) {
 }
 
 #[test]
+fn what_replaces_an_open_file_is_not_shown_as_its_frames() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let still = |folder: &Path, name: &str, gray: u8| {
+        let path = folder.join(name);
+        image::GrayImage::from_pixel(8, 8, image::Luma([gray])).save(&path).unwrap();
+        path
+    };
+    (0..3).for_each(|i| drop(still(dir.path(), &format!("{i}.png"), 10 * i)));
+    let clip = opened(dir.path());
+    assert_eq!(clip.frame(1).unwrap().pixels[0], 10);
+    // Written anew beside it and renamed, as copying programs do.
+    fs::rename(still(other.path(), "new.png", 99), dir.path().join("2.png")).unwrap();
+    let told = clip.frame(2).unwrap_err().to_string();
+    assert!(told.contains("2.png was changed or replaced since"), "{told}");
+    assert_eq!(clip.frame(1).unwrap().pixels[0], 10, "what was read before stays");
+    assert_eq!(opened(dir.path()).frame(2).unwrap().pixels[0], 99);
+}
+
+#[test]
 fn frames_are_those_of_pydicom_pillow_and_nibabel() {
     let table = expected();
     let mut compared = 0;

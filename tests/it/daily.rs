@@ -49,7 +49,13 @@ fn opens(effects: &[Effect]) -> Option<usize> {
 }
 
 fn queued(name: &str) -> Queued {
-    Queued { path: name.into(), cut: Cut::default(), name: name.into(), finished: false }
+    Queued {
+        path: name.into(),
+        cut: Cut::default(),
+        name: name.into(),
+        finished: false,
+        changed: false,
+    }
 }
 
 fn finished_before(frames: usize) -> Opened {

@@ -1,11 +1,14 @@
 //! The commands without a terminal: files, exit codes, sentences.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+
+use crate::pty_harness::{Answers, Harness};
 
 fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
@@ -237,6 +240,16 @@ fn faulty_settings_are_exit_2_and_doctor_shows_them() {
         assert!(told.contains("did you mean sixel?"), "{told}");
     }
     assert!(String::from_utf8_lossy(&home.run(&["doctor"]).stdout).contains("ffmpeg"));
+    // A name that nobody has, a key that is none, a variable that sets nothing.
+    fs::write(folder.join("config.yaml"), "keymap: vmi\n").unwrap();
+    let check = home.run(&["keys", "--check"]);
+    assert!(check.status.code() == Some(2) && told(&check).contains("did you mean vim?"));
+    fs::write(folder.join("config.yaml"), "keymap: mine\n").unwrap();
+    fs::create_dir(folder.join("keymaps")).unwrap();
+    fs::write(folder.join("keymaps/mine.yaml"), "normal:\n  f9: flag-fame\n").unwrap();
+    let doctor = home.command(&["doctor"]).env("SONOMARK_DEVCE", "cpu").output().unwrap();
+    assert!(doctor.status.code() == Some(2) && told(&doctor).contains("flag-fame"));
+    assert!(told(&doctor).contains("did you mean $SONOMARK_DEVICE?"), "{}", told(&doctor));
 }
 
 #[test]
@@ -352,6 +365,181 @@ fn the_project_may_not_lie_in_the_watched_folder() {
     let output = home.run(&["watch", text(home.0.path()), "--headless", "--idle-exit", "1"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(told(&output).contains("lies in the watched folder"), "{}", told(&output));
+    // Nor may a link to the folder lead there, with parts that are not there yet.
+    let (inbox, link) = (home.path("inbox"), home.path("link"));
+    fs::create_dir(&inbox).unwrap();
+    std::os::unix::fs::symlink(&inbox, &link).unwrap();
+    let project = link.join("deep/project");
+    let watch = ["watch", text(&inbox), "--headless", "--idle-exit", "1"];
+    let output = home.run(&[&["--project", text(&project)], &watch[..]].concat());
+    assert_eq!(output.status.code(), Some(1));
+    assert!(told(&output).contains("lies in the watched folder"), "{}", told(&output));
+}
+
+/// `watch --headless` that goes on while the test changes the folder.
+struct Watching(std::process::Child, Vec<String>, std::sync::mpsc::Receiver<String>);
+
+impl Watching {
+    fn start(home: &Home, inbox: &Path, more: &[&str]) -> Self {
+        let words = ["watch", text(inbox), "--headless", "--settle", "0.3"];
+        let words = [&words[..], more].concat();
+        let mut child = home.command(&words).stderr(Stdio::piped()).spawn().unwrap();
+        let told = BufReader::new(child.stderr.take().unwrap());
+        let (sender, lines) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            told.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
+        Self(child, Vec::new(), lines)
+    }
+
+    /// Waits for a new line that holds `part`.
+    fn wait_for(&mut self, part: &str) {
+        loop {
+            let line = self.2.recv_timeout(Duration::from_secs(60));
+            self.1.push(line.unwrap_or_else(|_| panic!("no {part:?}: {:#?}", self.1)));
+            if self.1.last().is_some_and(|line| line.contains(part)) {
+                return;
+            }
+        }
+    }
+
+    /// Ends it as Ctrl-C does; its exit code and all that it told.
+    fn interrupt(mut self) -> (Option<i32>, String) {
+        unsafe { libc::kill(self.0.id() as i32, libc::SIGINT) };
+        self.end()
+    }
+
+    fn end(&mut self) -> (Option<i32>, String) {
+        self.1.extend(self.2.iter());
+        (self.0.wait().unwrap().code(), self.1.join("\n"))
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+    }
+}
+
+/// A PNG that is whole and whose pixels cannot be decoded.
+fn write_undecodable(path: &Path) {
+    let still = image::GrayImage::from_fn(96, 96, |x, y| image::Luma([(x * y) as u8]));
+    still.save(path).unwrap();
+    let mut bytes = fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 20].fill(0xff);
+    fs::write(path, bytes).unwrap();
+}
+
+fn masks_held(home: &Home) -> u64 {
+    json(&home.run(&["project", "--json"]).stdout)[0]["masks"].as_u64().unwrap()
+}
+
+#[test]
+fn watch_completes_a_track_that_ctrl_c_left_half() {
+    let home = Home::new();
+    let (inbox, out) = (home.path("inbox"), home.path("out"));
+    fs::create_dir_all(inbox.join("scan")).unwrap();
+    for frame in fs::read_dir(data("clips/ultrabones")).unwrap().flatten() {
+        fs::copy(frame.path(), inbox.join("scan").join(frame.file_name())).unwrap();
+    }
+    fs::write(inbox.join("scan.prompts.yaml"), PROMPTS.replace("[[3, 7]]", "[[0, 15]]")).unwrap();
+    let mut watching = Watching::start(&home, &inbox, &["--out", text(&out)]);
+    watching.wait_for("of 16 frames");
+    let (code, told_first) = watching.interrupt();
+    assert_eq!(code, Some(130), "{told_first}");
+    assert!((1..16).contains(&masks_held(&home)), "{told_first}");
+    let more = ["--idle-exit", "3"];
+    let (code, told) = Watching::start(&home, &inbox, &more).end();
+    assert!(code == Some(0) && told.contains("1 tracks, 16 frames"), "{told}");
+    assert_eq!(masks_held(&home), 16);
+    // What is done is not done again.
+    let (code, told) = Watching::start(&home, &inbox, &more).end();
+    assert!(code == Some(0) && told.contains("scan: nothing new"), "{told}");
+}
+
+#[test]
+fn watch_takes_corrected_prompts_unless_a_person_would_lose_something() {
+    let home = Home::new();
+    let inbox = home.path("inbox");
+    fs::create_dir(&inbox).unwrap();
+    fs::copy(data("clips/ultrabones/00005.jpg"), inbox.join("one.jpg")).unwrap();
+    let prompts = |points: &str| {
+        let text = format!(
+            "tracks:\n  - label: shadow\n    prompts:\n      - frame: 0\n        boundary: {points}\n"
+        );
+        fs::write(inbox.join("one.prompts.yaml"), text).unwrap();
+    };
+    let held = || {
+        let coco = home.path("coco.json");
+        let clip = inbox.join("one.jpg");
+        home.run(&["export", text(&clip), "--format", "coco", "--out", text(&coco)]);
+        json(&fs::read(&coco).unwrap())["annotations"].clone()
+    };
+    prompts("[[900, 236]]");
+    let mut watching = Watching::start(&home, &inbox, &[]);
+    watching.wait_for("lies outside the frame");
+    prompts("[[243, 236], [291, 345], [207, 392], [206, 290]]");
+    watching.wait_for("1 tracks, 1 frames");
+    let first = held();
+    prompts("[[100, 100], [160, 100], [160, 160], [100, 160]]");
+    watching.wait_for("1 tracks, 1 frames");
+    let second = held();
+    let (_, told) = watching.interrupt();
+    assert!(told.contains("1 of 1 clips segmented"), "{told}");
+    assert_eq!((first.as_array().unwrap().len(), second.as_array().unwrap().len()), (1, 1));
+    assert_ne!(first[0]["segmentation"], second[0]["segmentation"], "the corrected mask counts");
+    // A watcher that did not see where the prompts are from cannot tell them from a person's.
+    prompts("[[243, 236], [291, 345], [207, 392], [206, 290]]");
+    let (code, told) = Watching::start(&home, &inbox, &["--idle-exit", "3"]).end();
+    assert!(code == Some(0) && told.contains("\"shadow\" is left alone"), "{told}");
+    assert_eq!(held(), second);
+}
+
+#[test]
+fn watch_counts_clips_with_undecodable_frames_and_those_that_wait() {
+    let home = Home::new();
+    let inbox = home.path("inbox");
+    fs::create_dir_all(inbox.join("scan")).unwrap();
+    for frame in 0..2 {
+        let still = image::GrayImage::from_fn(96, 96, |x, y| image::Luma([(x * y + frame) as u8]));
+        still.save(inbox.join(format!("scan/{frame}.png"))).unwrap();
+    }
+    write_undecodable(&inbox.join("scan/2.png"));
+    fs::write(inbox.join("scan.prompts.yaml"), "tracks:\n  - label: disc\n    prompts:\n      - frame: 0\n        boundary: [[30, 30], [60, 30], [60, 60]]\n").unwrap();
+    // A pipe with the name of a prompts file is nobody's prompts: to open it may take for ever.
+    fs::copy(inbox.join("scan/0.png"), inbox.join("one.png")).unwrap();
+    let pipe = std::ffi::CString::new(text(&inbox.join("one.prompts.yaml"))).unwrap();
+    assert_eq!(unsafe { libc::mkfifo(pipe.as_ptr(), 0o600) }, 0);
+    let (code, told) = Watching::start(&home, &inbox, &["--idle-exit", "3"]).end();
+    assert_eq!(code, Some(3), "{told}");
+    for part in [
+        "scan: \"disc\" frame 2: ",
+        "scan: 1 of 3 frames could not be decoded; the others are kept",
+        "0 of 2 clips segmented; 1 more wait for their prompts",
+    ] {
+        assert!(told.contains(part), "{part} is missing in {told}");
+    }
+    assert_eq!(masks_held(&home), 2);
+}
+
+#[test]
+fn watch_with_a_screen_waits_for_a_clip_that_opens() {
+    let home = Home::new();
+    let inbox = home.path("inbox");
+    fs::create_dir(&inbox).unwrap();
+    let still = data("clips/ultrabones/00005.jpg");
+    write_undecodable(&inbox.join("broken.png"));
+    let program = env!("CARGO_BIN_EXE_sonomark");
+    let words = [program, "watch", text(&inbox), "--settle", "0.3"];
+    let env = [("HOME", text(home.0.path())), ("SONOMARK_DEVICE", "cpu")];
+    let mut terminal = Harness::start(&words, &env, 120, 40, (8, 16), Answers::foot());
+    let told = terminal.wait_for("waiting for the next clip", Duration::from_secs(20));
+    assert!(told, "{}", terminal.screen_text());
+    fs::copy(&still, inbox.join("good.jpg")).unwrap();
+    assert!(terminal.wait_for("NORMAL", Duration::from_secs(20)), "{}", terminal.screen_text());
+    terminal.key(b"q");
+    assert!(terminal.wait_exit(Duration::from_secs(10)).is_some_and(|status| status.success()));
 }
 
 #[test]

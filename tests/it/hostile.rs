@@ -74,7 +74,7 @@ fn record(folder: &Path, path: &Path, held: &Case) -> Option<String> {
             fs::create_dir_all(&settings).unwrap();
             fs::copy(path, settings.join("config.yaml")).unwrap();
             let home = folder.to_str().unwrap().to_owned();
-            let env = move |name: &str| (name == "HOME").then(|| home.clone());
+            let env = move |name: &str| (name == "HOME").then(|| home.clone().into());
             let lines = Settings::load_with(&Flags::default(), &env).err()?.to_string();
             Some(lines.lines().next().unwrap_or_default().to_owned())
         }

@@ -256,7 +256,7 @@ fn screen(home: &Home, clip: &str) -> Vec<u8> {
 fn child_job_panics() {
     let at = |name: &str| PathBuf::from(std::env::var(name).unwrap());
     let (path, project) = (at("TEST_CLIP"), at("TEST_PROJECT"));
-    let env = |name: &str| (name == "HOME").then(|| project.display().to_string());
+    let env = |name: &str| (name == "HOME").then(|| project.clone().into());
     let settings = Settings::load_with(&Flags::default(), &env).unwrap();
     let held = (path.clone(), fs::read(&path).unwrap());
     let fails = move |_| {

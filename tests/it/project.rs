@@ -333,6 +333,29 @@ fn windows_of_two_people_are_both_there_and_undone_apart() {
 }
 
 #[test]
+fn what_an_open_session_of_the_same_person_built_on_is_not_undone_from_below() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut first, loaded) = open(dir.path(), "anna");
+    let mut script = annotator(&loaded);
+    follow(&mut first, &mut script, "track nerve");
+    drop(first);
+    // As a session that was killed on another machine a moment ago: it counts as open.
+    let (mut killed, loaded) = open(dir.path(), "anna");
+    let mut script = annotator(&loaded);
+    follow(&mut killed, &mut script, "boundary 1 2 3");
+    let (mut next, loaded) = open(dir.path(), "anna");
+    assert!(loaded.history.is_held());
+    let mut script = annotator(&loaded);
+    assert!(!follow(&mut next, &mut script, "undo"), "the structure stays with its point");
+    // What comes new is undone as ever.
+    follow(&mut next, &mut script, "window 2 9");
+    assert!(follow(&mut next, &mut script, "undo"));
+    drop((next, killed));
+    let (_store, loaded) = open(dir.path(), "anna");
+    assert!(!loaded.history.is_held(), "all of it is known now");
+}
+
+#[test]
 fn a_step_far_behind_still_finds_its_place() {
     let dir = tempfile::tempdir().unwrap();
     let (mut ben, _) = open(dir.path(), "ben");

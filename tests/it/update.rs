@@ -58,6 +58,7 @@ pub(crate) fn model_with(frames: usize, keymap: Keymap) -> Model {
         cut: Cut::default(),
         name: name.into(),
         finished: false,
+        changed: false,
     };
     let queue = ["cine.dcm", "other.dcm"].map(queued).to_vec();
     Model::new(opened(frames), queue, 0, keymap, grid)
@@ -604,6 +605,16 @@ fn the_next_clip_takes_the_place_and_late_answers_find_nothing() {
     update(&mut m, Msg::NotOpened { at: 2, why: "it is empty".into() });
     assert_eq!(m.at, 1);
     assert!(m.message.text.contains("it is empty"));
+    // Another content of the clip at hand: its number opens it again.
+    let path = m.queue[1].path.clone();
+    update(&mut m, Msg::Line("clip 2".into()));
+    assert!(m.message.text.contains("this is clip 2"), "{}", m.message.text);
+    tell(&mut m, Event::ClipArrived { path, name: "b".into() });
+    assert!(m.message.text.contains(":clip 2 opens it again"), "{}", m.message.text);
+    let effects = update(&mut m, Msg::Line("clip 2".into()));
+    assert!(effects.contains(&Effect::OpenClip(1, Cut::default())), "{effects:?}");
+    update(&mut m, Msg::Opened(Box::new(opened(6))));
+    assert_eq!((m.clip.frames, m.queue.len(), m.queue[1].changed), (6, 3, false));
 }
 
 #[test]

@@ -115,6 +115,30 @@ fn renamed_in_truncated_and_foreign_files() {
 }
 
 #[test]
+fn a_file_that_may_be_read_at_last_is_taken() {
+    let (_dir, folder) = folder();
+    let mode = |path: &Path, mode: u32| {
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    };
+    // Rights as this test's files have them: who may read everything would not be refused.
+    fn allowed(path: &Path) -> Result<(), String> {
+        let mode =
+            std::os::unix::fs::PermissionsExt::mode(&fs::metadata(path).unwrap().permissions());
+        if mode & 0o400 == 0 { Err("it may not be read".into()) } else { complete(path) }
+    }
+    let path = folder.join("locked.clip");
+    fs::write(&path, "whole END").unwrap();
+    mode(&path, 0o000);
+    let mut options = WatchOptions::new(looks, allowed);
+    options.settle = SETTLE;
+    let (sender, found) = mpsc::channel();
+    let _watcher = Watcher::start(&folder, options, sender).unwrap();
+    assert!(matches!(next(&found), Found::Refused { why, .. } if why.contains("may not")));
+    mode(&path, 0o600);
+    assert_eq!(next(&found), Found::Clip(path));
+}
+
+#[test]
 fn a_burst_and_folders_of_frames_are_found_whole() {
     let (_dir, folder) = folder();
     let (_watcher, found) = watch(&folder, false);

@@ -73,7 +73,7 @@ fn child_workstation() {
     let project = PathBuf::from(std::env::var("TEST_PROJECT").unwrap());
     let pace = Duration::from_millis(std::env::var("TEST_PACE_MS").unwrap().parse().unwrap());
     let env = |name: &str| match name {
-        "HOME" | "XDG_CONFIG_HOME" => Some(project.join("home").display().to_string()),
+        "HOME" | "XDG_CONFIG_HOME" => Some(project.join("home").into()),
         _ => None,
     };
     let settings = Settings::load_with(&Flags::default(), &env).unwrap();

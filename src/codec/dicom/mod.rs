@@ -285,6 +285,10 @@ impl Dicom {
 }
 
 impl FrameSource for Dicom {
+    fn file_of(&self, _index: FrameIndex) -> Option<&Path> {
+        Some(&self.path)
+    }
+
     fn read(
         &self,
         index: FrameIndex,

@@ -367,6 +367,10 @@ fn common_ramp(files: &[PathBuf]) -> Result<Option<Ramp>, CodecError> {
 }
 
 impl FrameSource for Series {
+    fn file_of(&self, index: FrameIndex) -> Option<&Path> {
+        self.files.get(index).map(PathBuf::as_path)
+    }
+
     fn read(
         &self,
         index: FrameIndex,

@@ -156,6 +156,10 @@ pub(super) fn open_reel(reel: Reel, cache_bytes: usize) -> Result<(Found, Video)
 }
 
 impl FrameSource for Video {
+    fn file_of(&self, _index: FrameIndex) -> Option<&Path> {
+        Some(&self.reel.read)
+    }
+
     fn read(
         &self,
         index: FrameIndex,

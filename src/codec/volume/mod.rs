@@ -129,6 +129,10 @@ fn hash_of(path: &Path, header: &Voxels) -> Result<ContentHash, CodecError> {
 }
 
 impl FrameSource for Volume {
+    fn file_of(&self, _index: FrameIndex) -> Option<&Path> {
+        None
+    }
+
     fn read(
         &self,
         index: FrameIndex,

@@ -151,7 +151,7 @@ fn queued(path: PathBuf) -> Queued {
     let name = path
         .file_name()
         .map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned());
-    Queued { path, cut: Cut::default(), name, finished: false }
+    Queued { path, cut: Cut::default(), name, finished: false, changed: false }
 }
 
 /// The first clip that opens, its place, and why those before it do not.

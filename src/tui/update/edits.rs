@@ -40,6 +40,13 @@ pub(super) fn commit(
 
 /// Takes the newest group back, or does the newest undone group again.
 pub(super) fn travel(model: &mut Model, fx: &mut Vec<Effect>, back: bool) -> bool {
+    if back && model.history.is_held() {
+        model.warn(
+            "not taken back: an open session of yours changed this structure later; when it has \
+             ended (after a crash in 2 minutes), open the clip again",
+        );
+        return false;
+    }
     let step = if back {
         model.history.undo(&model.annotation)
     } else {

@@ -33,7 +33,7 @@ use crate::tui::action::Action;
 
 pub use look::fit_look;
 
-use super::model::{Effect, Model, Msg, Network, Queued, Saved};
+use super::model::{Effect, Model, Msg, Network, Saved};
 use super::tutor;
 
 /// After this much quiet the place is noted and the frame at hand is encoded ahead.
@@ -166,12 +166,7 @@ fn engine(model: &mut Model, fx: &mut Vec<Effect>, event: Event) {
         Event::Strip { number, first, columns } => strip::take(model, number, first, columns),
         Event::Overlay { name, structures } => overlay::take(model, name, structures),
         Event::OverlayFailed { why } => model.warn(format!("no overlay: {why}")),
-        Event::ClipArrived { path, name } => {
-            if !model.queue.iter().any(|clip| clip.path == path) {
-                model.say(format!("{} arrived; it waits in the queue", shown(&name)));
-                model.queue.push(Queued { path, cut: Cut::default(), name, finished: false });
-            }
-        }
+        Event::ClipArrived { path, name } => queue::arrived(model, path, name),
         Event::ClipRefused { path, why } => {
             model.warn(format!("{} refused: {why}", shown(&path.display().to_string())));
         }
@@ -229,6 +224,7 @@ fn reopen(model: &mut Model, fx: &mut Vec<Effect>, opened: crate::engine::Opened
     let mut queue = std::mem::take(&mut model.queue);
     if let Some(clip) = queue.get_mut(at) {
         clip.cut = cut;
+        clip.changed = false;
     }
     let mut next = Model::new(opened, queue, at, model.keymap.clone(), model.grid);
     if at == model.at {

@@ -1,9 +1,11 @@
 //! The queue of clips: the next, the one before, the next that is not finished.
 
+use std::path::PathBuf;
+
 use crate::domain::review::FLAGGED;
 use crate::domain::{Cut, FrameMask, MaskSource, PointPx, Track, shown};
 use crate::tui::action::Action;
-use crate::tui::model::{Effect, Leaving, Model, Saved};
+use crate::tui::model::{Effect, Leaving, Model, Queued, Saved};
 
 use super::review;
 
@@ -21,7 +23,8 @@ pub(super) fn step(model: &mut Model, fx: &mut Vec<Effect>, by: isize) {
     }
 }
 
-/// Opens the clip of this number, from 1, or tells which one this is.
+/// Opens the clip of this number, from 1, or tells which one this is. The one at hand is opened
+/// again where another content came.
 pub(super) fn go(model: &mut Model, fx: &mut Vec<Effect>, number: Option<usize>) {
     let count = model.queue.len();
     let here = format!("clip {} of {count}", model.at + 1);
@@ -29,11 +32,30 @@ pub(super) fn go(model: &mut Model, fx: &mut Vec<Effect>, number: Option<usize>)
     if to >= count {
         return model.warn(format!("there is no clip {}: this is {here}", to + 1));
     }
-    if to == model.at {
+    if to == model.at && !model.queue[to].changed {
         return model.say(format!("this is {here}"));
     }
     if may_leave(model) {
         open(model, fx, to, model.queue[to].cut);
+    }
+}
+
+/// A clip came into the watched folder, or another content in the place of one that is known.
+pub(super) fn arrived(model: &mut Model, path: PathBuf, name: String) {
+    let known = model.queue.iter().position(|clip| clip.path == path);
+    let name_shown = shown(&name);
+    let Some(at) = known else {
+        model.say(format!("{name_shown} arrived; it waits in the queue"));
+        let clip = Queued { path, cut: Cut::default(), name, finished: false, changed: false };
+        return model.queue.push(clip);
+    };
+    let clip = &mut model.queue[at];
+    (clip.finished, clip.changed) = (false, true);
+    let number = at + 1;
+    if at == model.at {
+        model.warn(format!("{name_shown} has another content now; :clip {number} opens it again"));
+    } else {
+        model.say(format!("{name_shown} has another content now; it waits as clip {number}"));
     }
 }
 

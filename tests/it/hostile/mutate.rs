@@ -123,7 +123,7 @@ fn settings(folder: &Path, name: &str, bytes: &[u8]) -> Option<String> {
     fs::create_dir_all(&held).unwrap();
     put(&held, name, bytes);
     let home = folder.to_str().unwrap().to_owned();
-    let env = move |name: &str| (name == "HOME").then(|| home.clone());
+    let env = move |name: &str| (name == "HOME").then(|| home.clone().into());
     let faults = Settings::load_with(&Flags::default(), &env).err()?.to_string();
     faults.lines().next().map(str::to_owned)
 }

@@ -1,0 +1,255 @@
+//! `sonomark watch --headless`: clips with a prompts file beside them are segmented.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::codec::Clip;
+use crate::config::Settings;
+use crate::domain::{Annotation, Track, shown};
+use crate::engine::{Ended, Segmenter, export_name};
+use crate::export::ExportFormat;
+use crate::project::{Found, ProjectError, load_read_only};
+
+use super::headless::{TrackReport, load_timed, make_folder, mask_path, report_json, write_json};
+use super::propagate::decide_clip;
+use super::watch::{LOOK, Options};
+use super::watch_tracks::{Desk, Held, has_gaps};
+use super::{Done, Failure, interrupt_flag, interrupted, open_clip, path_shown, prompts, tell};
+
+/// A prompts file must be as old as this: it may still be being written.
+const PROMPTS_SETTLE: Duration = Duration::from_secs(1);
+
+/// What became of a clip. Its prompts file is looked at for changes whatever that is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// Its prompts have not come.
+    Waits,
+    Done,
+    Failed,
+}
+
+struct Known {
+    outcome: Outcome,
+    /// The prompts file that was worked through and when it had changed.
+    tried: Option<(PathBuf, SystemTime)>,
+}
+
+/// Runs it until Ctrl-C, or until nothing has come for as long as `options` say.
+pub(super) fn run(settings: &Settings, options: &Options, found: &Receiver<Found>) -> Done {
+    let cancel = interrupt_flag()?;
+    let network = load_timed(settings)?;
+    let mut work =
+        Work { settings, options, network, desk: Desk::default(), clips: BTreeMap::new() };
+    let mut busy = Instant::now();
+    let mut look_at = Instant::now();
+    while !interrupted(&cancel) {
+        match found.recv_timeout(look_at.saturating_duration_since(Instant::now())) {
+            Ok(found) => {
+                work.note(found);
+                busy = Instant::now();
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(Failure::Ours("the watching thread ended".into()));
+            }
+        }
+        // All clips in one look: a look for every find would take their square.
+        if Instant::now() < look_at {
+            continue;
+        }
+        if work.look(&cancel) {
+            busy = Instant::now();
+        }
+        look_at = Instant::now() + LOOK;
+        if options.idle_exit.is_some_and(|limit| busy.elapsed().as_secs_f64() >= limit) {
+            break;
+        }
+    }
+    work.end(interrupted(&cancel))
+}
+
+struct Work<'a> {
+    settings: &'a Settings,
+    options: &'a Options,
+    network: Box<dyn Segmenter>,
+    desk: Desk,
+    clips: BTreeMap<PathBuf, Known>,
+}
+
+impl Work<'_> {
+    fn note(&mut self, found: Found) {
+        let (path, outcome) = match found {
+            Found::Clip(path) => {
+                if ready_prompts(&path).is_none() {
+                    let wanted = path_shown(&prompts_paths(&path)[0]);
+                    tell(&format!("{}: waits for {wanted}", path_shown(&path)));
+                }
+                (path, Outcome::Waits)
+            }
+            Found::Refused { path, why } => {
+                tell(&format!("{}: refused, {}", path_shown(&path), shown(&why)));
+                (path, Outcome::Failed)
+            }
+        };
+        self.clips.insert(path, Known { outcome, tried: None });
+    }
+
+    /// Segments every clip whose prompts came or changed; whether there was one.
+    fn look(&mut self, cancel: &AtomicBool) -> bool {
+        let news = self.clips.iter().filter_map(|(path, known)| {
+            let ready = ready_prompts(path)?;
+            (known.tried.as_ref() != Some(&ready)).then(|| (path.clone(), ready))
+        });
+        let news: Vec<_> = news.collect();
+        for (path, ready) in &news {
+            if interrupted(cancel) {
+                break;
+            }
+            let outcome = self.take(path, &ready.0, cancel);
+            self.clips.insert(path.clone(), Known { outcome, tried: Some(ready.clone()) });
+        }
+        !news.is_empty()
+    }
+
+    /// Segments one clip and tells how that ended.
+    fn take(&mut self, path: &Path, prompts: &Path, cancel: &AtomicBool) -> Outcome {
+        let (outcome, what) = match self.segment(path, prompts, cancel) {
+            Ok(what) => (Outcome::Done, what),
+            Err(failure) => (Outcome::Failed, failure.sentence().to_owned()),
+        };
+        tell(&format!("{}: {what}", path_shown(path)));
+        outcome
+    }
+
+    fn segment(
+        &mut self,
+        path: &Path,
+        prompts: &Path,
+        cancel: &AtomicBool,
+    ) -> Result<String, Failure> {
+        let open = || open_clip(self.settings, path);
+        let clip = Arc::new(open()?);
+        let mut tracks = prompts::read(prompts, clip.info()).map_err(Failure::input)?;
+        let scratch = tempfile::tempdir().map_err(Failure::input)?;
+        let out = match &self.options.out {
+            Some(out) => out.join(export_name(clip.info(), ExportFormat::Png)),
+            None => scratch.path().to_owned(),
+        };
+        let now = self.in_project(&clip)?;
+        self.desk.remember(&clip.info().content_hash, &now, &tracks);
+        tracks.retain(|track| !self.is_left_alone(path, &clip, &now, track));
+        if !tracks.iter().any(|track| self.is_new(&clip, &now, track, &out)) {
+            return Ok("nothing new".into());
+        }
+        make_folder(&out)?;
+        let reports = decide_clip(&mut *self.network, &clip, &tracks, &out, cancel)?;
+        if open()?.info().content_hash != clip.info().content_hash {
+            return Err(Failure::Input(
+                "it changed while it was segmented; it is taken again when it settles".into(),
+            ));
+        }
+        write_json(&out.join("report.json"), &report_json(&clip, &*self.network, &reports))?;
+        self.desk.journal(&self.settings.project.value, &clip, &reports)?;
+        told(path, &reports)
+    }
+
+    /// What the project holds of `clip`.
+    fn in_project(&self, clip: &Clip) -> Result<Annotation, Failure> {
+        match load_read_only(&self.settings.project.value, &clip.info().content_hash) {
+            Ok(loaded) => Ok(loaded.annotation),
+            Err(ProjectError::NoSuchClip { .. }) => Ok(Annotation::default()),
+            Err(error) => Err(Failure::input(error)),
+        }
+    }
+
+    /// Whether a person has to bring the prompts of `track` in; they are told so.
+    fn is_left_alone(&self, path: &Path, clip: &Clip, now: &Annotation, track: &Track) -> bool {
+        let foreign = self.desk.held(&clip.info().content_hash, now, track) == Held::Foreign;
+        if foreign {
+            tell(&format!(
+                "{}: \"{}\" is left alone, the project holds it with other prompts; correct it on \
+                 the screen, or remove it there to take it from the file",
+                path_shown(path),
+                shown(&track.info.label)
+            ));
+        }
+        foreign
+    }
+
+    /// Whether the network has something to do for `track`, in the project or in `out`.
+    fn is_new(&self, clip: &Clip, now: &Annotation, track: &Track, out: &Path) -> bool {
+        let info = clip.info();
+        let unwritten = || {
+            let folder = out.join(&track.info.label);
+            (0..info.frames).any(|frame| !mask_path(&folder, frame).exists())
+        };
+        match self.desk.held(&info.content_hash, now, track) {
+            Held::Same(id) if !has_gaps(&now.tracks[&id], info.frames) => {
+                self.options.out.is_some() && unwritten()
+            }
+            _ => true,
+        }
+    }
+
+    fn end(&self, cut: bool) -> Done {
+        let count = |outcome| self.clips.values().filter(|known| known.outcome == outcome).count();
+        let (done, failed) = (count(Outcome::Done), count(Outcome::Failed));
+        let (total, waiting) = (done + failed, count(Outcome::Waits));
+        let waiting = match waiting {
+            0 => String::new(),
+            more => format!("; {more} more wait for their prompts"),
+        };
+        tell(&format!("{done} of {total} clips segmented{waiting}"));
+        if cut {
+            return Err(Failure::Interrupted("interrupted".into()));
+        }
+        if failed > 0 {
+            return Err(Failure::Some(format!("{failed} of {total} clips failed")));
+        }
+        Ok(())
+    }
+}
+
+/// How segmenting ended, for people. Frames that could not be decoded are told one by one.
+fn told(path: &Path, reports: &[(Track, TrackReport)]) -> Result<String, Failure> {
+    let mut undecoded = 0;
+    for (track, report) in reports {
+        let label = shown(&track.info.label);
+        for (frame, why) in report.failures() {
+            tell(&format!("{}: \"{label}\" frame {frame}: {why}", path_shown(path)));
+            undecoded += 1;
+        }
+    }
+    let frames: usize = reports.iter().map(|(_, report)| report.frames.len()).sum();
+    let kept = frames - undecoded;
+    if reports.iter().any(|(_, report)| report.ended == Ended::Cancelled) {
+        return Err(Failure::Interrupted(format!("interrupted; {kept} frames are kept")));
+    }
+    if undecoded > 0 {
+        return Err(Failure::Some(format!(
+            "{undecoded} of {frames} frames could not be decoded; the others are kept"
+        )));
+    }
+    Ok(format!("{} tracks, {frames} frames", reports.len()))
+}
+
+/// `NAME.prompts.yaml` with and without the clip's ending.
+fn prompts_paths(clip: &Path) -> [PathBuf; 2] {
+    let name = clip.file_name().unwrap_or_default().to_string_lossy();
+    [clip.with_extension("prompts.yaml"), clip.with_file_name(format!("{name}.prompts.yaml"))]
+}
+
+/// The prompts of a clip and when they changed, once they have settled. Only regular files: to
+/// open anything else may wait for ever.
+fn ready_prompts(clip: &Path) -> Option<(PathBuf, SystemTime)> {
+    prompts_paths(clip).into_iter().find_map(|path| {
+        let meta = std::fs::metadata(&path).ok().filter(std::fs::Metadata::is_file)?;
+        let changed = meta.modified().ok()?;
+        let age = changed.elapsed().unwrap_or(PROMPTS_SETTLE);
+        (age >= PROMPTS_SETTLE).then_some((path, changed))
+    })
+}

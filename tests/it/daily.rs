@@ -630,7 +630,7 @@ fn questions_know_the_windows_that_are_set() {
     line(&mut m, "windows structure 1 add 1,10");
     line(&mut m, "rename nerve");
     line(&mut m, "windows nerve add 1,10");
-    press(&mut m, "2 5 G b w b");
+    press(&mut m, "2 5 G w b");
     let visible = |frame: usize| frame < 10 || (20..30).contains(&frame);
     for _ in 0..30 {
         if !matches!(m.mode, Mode::Bisect(_)) {

@@ -216,7 +216,7 @@ fn coco_cvat_and_csv_carry_attributes() {
     let csv = exported(ExportFormat::Csv, "a.csv", folder.path());
     let rows: Vec<&str> = csv.lines().collect();
     assert!(rows[0].ends_with("journal_position,screen_frame,\"quality\",\"side\""), "{}", rows[0]);
-    assert!(rows[1].ends_with(",1,,\"left\""), "{}", rows[1]);
+    assert!(rows[1].ends_with(",2,,\"left\""), "{}", rows[1]);
     assert!(rows[2].ends_with(",\"<poor> & \"\"odd\"\"\",\"left\""), "{}", rows[2]);
 }
 

@@ -239,7 +239,7 @@ pub fn main() -> ExitCode {
     codec::tool::stay_small();
     // What broke was told by the hook.
     let ended = std::panic::catch_unwind(|| run(Cli::parse()));
-    let code = match ended.unwrap_or_else(|_| Ok(BROKEN)) {
+    let code = match ended.unwrap_or(Ok(BROKEN)) {
         Ok(code) => code,
         Err(failure) => {
             // A closed stderr is no reason to fail in another way.

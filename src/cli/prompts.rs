@@ -185,7 +185,7 @@ impl Reader<'_> {
                 |(_, node)| !matches!(&node.kind, Kind::List(items) if items.is_empty()),
             )
         };
-        if !["boundary", "inside", "outside", "box", "mask"].iter().any(|key| some(&key)) {
+        if !["boundary", "inside", "outside", "box", "mask"].iter().any(some) {
             self.faults.add(entries.line(), format!("`{path}` has no point, box or mask"));
         }
         if let Some(frame) = frame {

@@ -36,19 +36,20 @@ impl std::fmt::Display for Progress {
         }
         write!(
             f,
-            "step {} ({:.1} %) {} px {:.1} images/s  stills: loss {:.3} iou {:.3} -> {:.3}  clips: loss {:.3} iou {:.3} -> {:.3}  |g| {:.2}",
+            "step {} ({:.1} %) {} px {:.1} images/s",
             self.step,
             100.0 * self.used,
             self.side,
-            self.images_per_s,
-            self.loss[0],
-            self.iou[0],
-            self.iou[1],
-            self.loss[1],
-            self.iou[2],
-            self.iou[3],
-            self.gradient,
+            self.images_per_s
         )?;
+        // Some lines cover steps of one kind alone.
+        for (i, kind) in
+            ["stills", "clips"].into_iter().enumerate().filter(|(i, _)| !self.loss[*i].is_nan())
+        {
+            let [first, last] = [self.iou[2 * i], self.iou[2 * i + 1]];
+            write!(f, "  {kind}: loss {:.3} iou {first:.3} -> {last:.3}", self.loss[i])?;
+        }
+        write!(f, "  |g| {:.2}", self.gradient)?;
         match (self.validation_dice, self.best_dice) {
             (Some(now), Some(best)) => write!(f, "  held back: Dice {now:.4} (best {best:.4})"),
             _ => Ok(()),

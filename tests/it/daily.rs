@@ -686,3 +686,17 @@ fn lines_read_as_they_are_meant() {
     line(&mut m, "%accept");
     assert!(track(&m).masks.values().all(|held| held.source == MaskSource::Accepted));
 }
+
+#[test]
+fn a_narrow_terminal_shows_what_is_chosen_from() {
+    let mut m = model(FRAMES);
+    update(
+        &mut m,
+        Msg::Resized(sonomark::tui::graphics::Grid { columns: 50, rows: 14, cell_px: (8, 16) }),
+    );
+    press(&mut m, "f2");
+    kind(&mut m, "mask");
+    has(&screen(&m), &["discard-mask"]);
+    press(&mut m, "esc w");
+    has(&screen(&m), &["window-bisect"]);
+}

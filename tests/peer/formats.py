@@ -319,7 +319,8 @@ ALLOWED = """SOPClassUID SOPInstanceUID StudyInstanceUID SeriesInstanceUID Image
 DerivationDescription PatientIdentityRemoved LongitudinalTemporalInformationModified BurnedInAnnotation PatientName PatientID
 PatientBirthDate PatientSex StudyDate StudyTime StudyID AccessionNumber ReferringPhysicianName Manufacturer
 DeidentificationMethod DeidentificationMethodCodeSequence PhotometricInterpretation SamplesPerPixel Rows Columns BitsAllocated
-BitsStored HighBit PixelRepresentation NumberOfFrames FrameTime FrameIncrementPointer SequenceOfUltrasoundRegions PixelData
+BitsStored HighBit PixelRepresentation NumberOfFrames FrameTime FrameIncrementPointer PageNumberVector LossyImageCompression
+SequenceOfUltrasoundRegions PixelData
 """.split()
 
 

@@ -61,10 +61,22 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model, look: Look<'_>) -> Option<Rect
         }
         Mode::Normal | Mode::Rays | Mode::Bisect(_) | Mode::Reaction(_) | Mode::Command(_) => {}
     }
-    if let Some(side) = areas.side {
-        side::draw(frame, side, model, look);
+    match areas.side {
+        Some(side) => side::draw(frame, side, model, look),
+        // Nobody chooses from a list that they do not see.
+        None if chooses(model) => {
+            side::draw(frame, whole, model, look);
+            return None;
+        }
+        None => {}
     }
     Some(areas.picture)
+}
+
+/// Whether a key or a word is to be chosen from a list.
+fn chooses(model: &Model) -> bool {
+    let line = matches!(model.mode, Mode::Command(_));
+    line || !model.pending.keys.is_empty() || model.tools.waiting.is_some()
 }
 
 fn too_small(frame: &mut Frame<'_>, look: Look<'_>) {

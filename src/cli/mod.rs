@@ -28,6 +28,7 @@ pub mod pty;
 mod run;
 pub mod script;
 mod segment;
+mod signals;
 mod study;
 mod train;
 mod warmup;
@@ -37,8 +38,6 @@ mod watch_tracks;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
@@ -49,6 +48,8 @@ use crate::engine::{decided, gpu_warming, shipped_card};
 use crate::net::cards;
 use crate::net::findings;
 use crate::net::library::Library;
+
+pub(crate) use signals::{interrupt_flag, interrupted};
 
 /// Annotate ultrasound in the terminal: boundary points, windows of visibility, propagation.
 #[derive(Debug, Parser)]
@@ -408,37 +409,6 @@ pub(crate) fn meant_command(word: &str) -> Option<String> {
         .map(clap::Command::get_name)
         .collect();
     nearest_word(word, names).map(str::to_owned)
-}
-
-/// A flag that Ctrl-C raises, and a terminal that goes (unless the shell was told with `nohup` that this is to be
-/// nothing); a second one ends the process at once.
-///
-/// # Errors
-/// When the system refuses signal handlers.
-pub(crate) fn interrupt_flag() -> Result<Arc<AtomicBool>, Failure> {
-    let flag = Arc::<AtomicBool>::default();
-    let ending = [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM];
-    let hangup = (!is_ignored(libc::SIGHUP)).then_some(signal_hook::consts::SIGHUP);
-    for signal in ending.into_iter().chain(hangup) {
-        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&flag))
-            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&flag)))
-            .map_err(|cause| Failure::Ours(format!("cannot listen for Ctrl-C: {cause}")))?;
-    }
-    Ok(flag)
-}
-
-fn is_ignored(signal: libc::c_int) -> bool {
-    // SAFETY: asks for the action of a signal into a structure of this function, and sets none.
-    let action = unsafe {
-        let mut held: libc::sigaction = std::mem::zeroed();
-        (libc::sigaction(signal, std::ptr::null(), &mut held) == 0).then_some(held.sa_sigaction)
-    };
-    action == Some(libc::SIG_IGN)
-}
-
-/// Whether Ctrl-C was pressed.
-pub(crate) fn interrupted(flag: &AtomicBool) -> bool {
-    flag.load(Ordering::Relaxed)
 }
 
 /// Prints a line; a closed pipe is a value, not a panic.

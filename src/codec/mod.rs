@@ -28,6 +28,7 @@ mod tiff;
 pub(crate) mod tool;
 mod video;
 mod volume;
+mod webp;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

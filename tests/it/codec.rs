@@ -3,6 +3,7 @@
 mod colours;
 mod damage;
 mod medium;
+mod pictures;
 mod reading;
 mod video;
 mod volumes;

@@ -238,6 +238,7 @@ pub(crate) type Done = Result<(), Failure>;
 pub fn main() -> ExitCode {
     std::panic::set_hook(Box::new(tell_panic));
     codec::tool::stay_small();
+    codec::this_is_the_program();
     // What broke was told by the hook.
     let ended = std::panic::catch_unwind(|| run(Cli::parse()));
     let code = match ended.unwrap_or(Ok(BROKEN)) {

@@ -8,6 +8,7 @@
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::decoder::{Decoded, HELLO, MAX_INPUT, Refusal, Want, decode, read_reply};
@@ -19,6 +20,13 @@ const IDLE: usize = 4;
 /// The hidden command that serves.
 const COMMAND: &str = "decode-pictures";
 const NAME: &str = "sonomark";
+/// Set where this process is the program, under whatever name its file goes.
+static IS_THE_PROGRAM: AtomicBool = AtomicBool::new(false);
+
+/// Says that this process is the program itself, so that it starts children from its own file.
+pub(crate) fn this_is_the_program() {
+    IS_THE_PROGRAM.store(true, Ordering::Relaxed);
+}
 
 /// Children that decode.
 pub(super) struct Cage {
@@ -54,7 +62,7 @@ impl Cage {
         let waiting = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut worker = match waiting.map_or_else(Worker::start, |worker| Ok(Some(worker))) {
             Ok(Some(worker)) => worker,
-            // A program of another name that uses the library: its own process decodes.
+            // Another program that uses the library: its own process decodes.
             Ok(None) => {
                 return guarded(path, || decode(want, bytes).map_err(|why| refused(path, why)));
             }
@@ -149,8 +157,7 @@ pub(crate) fn own_program() -> Option<PathBuf> {
 /// This program, and whether it is this very process's: else (tests) the one that was built beside.
 fn program() -> Option<(PathBuf, bool)> {
     let own = std::env::current_exe().ok()?;
-    let called = own.file_name()?.to_string_lossy().into_owned();
-    if called == NAME || called.starts_with(&format!("{NAME} (")) {
+    if IS_THE_PROGRAM.load(Ordering::Relaxed) {
         // By the process: the file may have been replaced by an update meanwhile.
         let link = PathBuf::from(format!("/proc/{}/exe", std::process::id()));
         return Some((if link.exists() { link } else { own }, true));

@@ -13,12 +13,16 @@ use super::limits::{open_regular, read_file};
 /// Why a structure is not complete.
 pub(super) type Incomplete = String;
 
-/// Checks an image file of any of the four formats.
+/// Checks an image file of any of the five formats.
 pub(super) fn image(path: &Path, bytes: &[u8]) -> Result<(), CodecError> {
     let result = match bytes {
         [0xff, 0xd8, ..] => jpeg(bytes).map(|_| ()),
         [0x89, b'P', b'N', b'G', ..] => png(bytes),
         [b'B', b'M', ..] => bmp(bytes),
+        [b'R', b'I', b'F', b'F', l0, l1, l2, l3, ..] => {
+            let declared = u64::from(u32::from_le_bytes([*l0, *l1, *l2, *l3])) + 8;
+            fits(declared, bytes.len() as u64)
+        }
         _ => Ok(()), // TIFF: offsets point anywhere, its decoder reads them all.
     };
     result.map_err(|cause| CodecError::damaged(path, cause))

@@ -10,10 +10,12 @@ use std::thread;
 use std::time::Duration;
 
 use dicom_pixeldata::PixelDecoder;
-use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits};
+use image::codecs::webp::WebPDecoder;
+use image::{AnimationDecoder, DynamicImage, ImageDecoder, ImageError, ImageReader, Limits, Rgba};
 
 use super::gray::{luma, luma16};
 use super::limits::MAX_SIDE_PX;
+use super::{tiff, webp};
 
 /// What the process says first.
 pub(super) const HELLO: &[u8; 8] = b"SONODEC1";
@@ -55,7 +57,7 @@ impl Want {
 }
 
 /// A decoded picture.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Decoded {
     /// Columns and rows; of samples their number and 1.
     pub(super) size: (u32, u32),
@@ -66,10 +68,12 @@ pub(super) struct Decoded {
 }
 
 /// Values of a picture.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Pixels {
     Eight(Vec<u8>),
     Sixteen(Vec<u16>),
+    /// Numbers with a fraction or a sign.
+    Real(Vec<f32>),
 }
 
 /// Why a picture does not decode, as the decoder says it.
@@ -110,6 +114,31 @@ pub(super) fn decode(want: Want, bytes: &[u8]) -> Result<Decoded, Refusal> {
         let count = u32::try_from(samples.len()).map_err(|e| e.to_string())?;
         return Ok(Decoded { size: (count, 1), colour: false, pixels: Pixels::Eight(samples) });
     }
+    if let Some(decoded) = tiff::real(bytes, MAX_DECODED)? {
+        return Ok(decoded);
+    }
+    let image = if webp::is_webp(bytes) { last_moment(bytes)? } else { None };
+    let image = image.map_or_else(|| still(bytes), Ok)?;
+    let (size, kind) = ((image.width(), image.height()), image.color());
+    let deep = kind.bytes_per_pixel() / kind.channel_count() > 1;
+    let sixteen = want == Want::Sixteen || (want == Want::Stored && deep);
+    let pixels = if sixteen { Pixels::Sixteen(gray16(image)) } else { Pixels::Eight(gray8(image)) };
+    Ok(Decoded { size, colour: kind.has_color(), pixels })
+}
+
+/// What the last moment of an animated WebP shows; `None` for a still.
+fn last_moment(bytes: &[u8]) -> Result<Option<DynamicImage>, Refusal> {
+    let mut decoder = WebPDecoder::new(Cursor::new(bytes))?;
+    if !decoder.has_animation() {
+        return Ok(None);
+    }
+    // What the file says of its background is for no picture; other readers ignore it, too.
+    decoder.set_background_color(Rgba([0; 4]))?;
+    let last = decoder.into_frames().try_fold(None, |_, frame| frame.map(Some))?;
+    Ok(last.map(|frame| frame.into_buffer().into()))
+}
+
+fn still(bytes: &[u8]) -> Result<DynamicImage, Refusal> {
     let mut reader =
         ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| e.to_string())?;
     let mut limits = Limits::default();
@@ -121,12 +150,7 @@ pub(super) fn decode(want: Want, bytes: &[u8]) -> Result<Decoded, Refusal> {
     if decoder.total_bytes() > MAX_DECODED {
         return Err("its pixels take more than 448 MiB".to_owned().into());
     }
-    let image = DynamicImage::from_decoder(decoder)?;
-    let (size, kind) = ((image.width(), image.height()), image.color());
-    let deep = kind.bytes_per_pixel() / kind.channel_count() > 1;
-    let sixteen = want == Want::Sixteen || (want == Want::Stored && deep);
-    let pixels = if sixteen { Pixels::Sixteen(gray16(image)) } else { Pixels::Eight(gray8(image)) };
-    Ok(Decoded { size, colour: kind.has_color(), pixels })
+    Ok(DynamicImage::from_decoder(decoder)?)
 }
 
 /// Alpha is ignored: ultrasound has none, and screenshots have it opaque.
@@ -203,6 +227,9 @@ fn write_reply(to: &mut impl Write, reply: &Result<Decoded, Refusal>) -> io::Res
                 Pixels::Sixteen(values) => {
                     (b'F', values.iter().flat_map(|v| v.to_le_bytes()).collect())
                 }
+                Pixels::Real(values) => {
+                    (b'R', values.iter().flat_map(|v| v.to_le_bytes()).collect())
+                }
             };
             to.write_all(&[b'+', kind, u8::from(*colour)])?;
             to.write_all(&width.to_le_bytes())?;
@@ -236,7 +263,11 @@ pub(super) fn read_reply(from: &mut impl Read, most: u64) -> io::Result<Result<D
     let size = (u32::from_le_bytes([w0, w1, w2, w3]), u32::from_le_bytes([h0, h1, h2, h3]));
     let count = u64::from(size.0) * u64::from(size.1);
     let bytes = length(from)?;
-    let wide = if depth == b'F' { 2 } else { 1 };
+    let wide = match depth {
+        b'R' => 4,
+        b'F' => 2,
+        _ => 1,
+    };
     if kind != *b"+" || bytes > most || Some(bytes) != count.checked_mul(wide) {
         return Err(invalid());
     }
@@ -247,6 +278,11 @@ pub(super) fn read_reply(from: &mut impl Read, most: u64) -> io::Result<Result<D
         b'F' => {
             let pairs = values.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]));
             Pixels::Sixteen(pairs.collect())
+        }
+        b'R' => {
+            let fours =
+                values.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+            Pixels::Real(fours.collect())
         }
         _ => return Err(invalid()),
     };

@@ -80,7 +80,11 @@ pub enum CodecError {
         name: String,
     },
     /// A frame beyond the end.
-    #[error("{name} has {frames} frames, there is no frame {}; ask for 1 to {frames}", .frame + 1)]
+    #[error(
+        "{name} has {frames} frames, there is no frame {}; ask for 1 to {frames} (flags and files \
+         count from 0)",
+        .frame + 1
+    )]
     NoSuchFrame {
         /// The clip.
         name: String,

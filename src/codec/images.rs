@@ -1,5 +1,5 @@
-//! Stills and folders of frames: PNG, JPEG, TIFF and BMP of 8 or 16 bits, gray or colour; the pages
-//! of a TIFF are frames.
+//! Stills and folders of frames: PNG, JPEG, TIFF, BMP and WebP of 8 or 16 bits, gray or colour; the
+//! pages of a TIFF are frames, and the moments of an animated WebP.
 //!
 //! The frames of a folder are its images in natural order of their names (2 before 10). Masks
 //! (`NAME.mask.png`), hidden files and other files are left out. Sizes are read from all headers
@@ -16,7 +16,8 @@ use super::decoder::{Decoded, Pixels, Want};
 use super::error::short_name;
 use super::gray::{Ramp, spread};
 use super::limits::{MAX_DECODE_BYTES, MAX_FRAMES, check_size, open_regular, read_file};
-use super::{CodecError, FrameSource, Opened, complete, identity, png, sniff, tiff};
+use super::webp::Animation;
+use super::{CodecError, FrameSource, Opened, complete, identity, png, sniff, tiff, webp};
 use crate::domain::{ClipInfo, ClipKind, FrameIndex, GrayFrame};
 
 /// First bytes of an image in which its size is looked for.
@@ -24,31 +25,47 @@ const HEAD_BYTES: usize = 4 << 10;
 /// How a JPEG begins.
 const JPEG: [u8; 2] = [0xff, 0xd8];
 /// Bytes of a pixel as it comes from its decoder, at most.
-const PIXEL_BYTES: u64 = 2;
+const PIXEL_BYTES: u64 = 4;
 
 /// One frame.
 struct Picture {
     path: PathBuf,
-    /// Where the directory of its page lies, of a TIFF of several pages.
-    page: Option<u32>,
+    part: Part,
+}
+
+/// What of its file a frame is.
+#[derive(Clone, Copy)]
+enum Part {
+    All,
+    /// The page of a TIFF whose directory lies there.
+    Page(u32),
+    /// The moment of an animated WebP of this number.
+    Moment(usize),
 }
 
 struct Images {
     frames: Vec<Picture>,
     size: (u32, u32),
-    /// For images of 16 bits: one ramp for all frames.
+    animation: Option<Animation>,
+    /// For images of more than 8 bits: one ramp for all frames.
     ramp: Option<Ramp>,
     cage: Cage,
 }
 
-/// Opens a single image, or a TIFF of several pages.
+/// Opens a single image, a TIFF of several pages or an animated WebP.
 pub(super) fn open_still(path: &Path) -> Result<Opened, CodecError> {
-    let picture = |page| Picture { path: path.to_owned(), page };
-    let (mut frames, mut size) = (vec![picture(None)], None);
-    if tiff::is_tiff(&head(path)?) {
+    let picture = |part| Picture { path: path.to_owned(), part };
+    let (mut frames, mut size) = (vec![picture(Part::All)], None);
+    let head = head(path)?;
+    let animation = if webp::is_webp(&head) { animation(path, &read_file(path)?)? } else { None };
+    if let Some(moving) = &animation {
+        frames = (0..moving.len()).map(|at| picture(Part::Moment(at))).collect();
+        size = Some(moving.size);
+    }
+    if tiff::is_tiff(&head) {
         let pages = pages(path, &read_file(path)?)?;
         size = pages.first().map(|page| page.size);
-        frames = pages.iter().map(|page| picture(Some(page.directory))).collect();
+        frames = pages.iter().map(|page| picture(Part::Page(page.directory))).collect();
         if let Some(other) = pages.iter().position(|page| Some(page.size) != size) {
             let cause = format!("its pages 1 and {} differ in size", other + 1);
             let advice = "save its pages as single images and open them one by one";
@@ -57,7 +74,20 @@ pub(super) fn open_still(path: &Path) -> Result<Opened, CodecError> {
     }
     let size = size.map_or_else(|| header_size(path), Ok)?;
     let kind = if frames.len() == 1 { ClipKind::Still } else { ClipKind::Cine };
-    describe(path, frames, size, identity::of_file(path)?, kind)
+    let times_ms = animation.as_ref().map(Animation::times_ms).unwrap_or_default();
+    let mut opened = describe(path, frames, animation, size, identity::of_file(path)?, kind)?;
+    (opened.info.frame_time_ms, opened.info.frame_times_ms) = paced(times_ms);
+    Ok(opened)
+}
+
+/// The time between frames where that is one, else the times of all.
+fn paced(times_ms: Vec<f64>) -> (Option<f64>, Vec<f64>) {
+    let steps: Vec<f64> = times_ms.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    match steps[..] {
+        [] => (None, Vec::new()),
+        [first, ..] if steps.iter().all(|step| *step == first) => (Some(first), Vec::new()),
+        [..] => (Some(steps.iter().sum::<f64>() / steps.len() as f64), times_ms),
+    }
 }
 
 /// Opens a folder of frames.
@@ -88,30 +118,34 @@ pub(super) fn open_folder(path: &Path) -> Result<Opened, CodecError> {
     let kind = if frames.len() == 1 { ClipKind::Still } else { ClipKind::Cine };
     let stem = |path: &PathBuf| path.file_stem().unwrap_or_default().to_string_lossy().into();
     let frame_names = frames.iter().map(stem).collect();
-    let frames = frames.into_iter().map(|path| Picture { path, page: None }).collect();
-    Ok(Opened { frame_names, ..describe(path, frames, first, hash, kind)? })
+    let frames = frames.into_iter().map(|path| Picture { path, part: Part::All }).collect();
+    Ok(Opened { frame_names, ..describe(path, frames, None, first, hash, kind)? })
 }
 
 fn describe(
     path: &Path,
     frames: Vec<Picture>,
+    animation: Option<Animation>,
     size: (u32, u32),
     content_hash: crate::domain::ContentHash,
     kind: ClipKind,
 ) -> Result<Opened, CodecError> {
     check_size(path, size.0, size.1, frames.len())?;
     let cage = Cage::new(frames.len());
-    let mut images = Images { frames, size, ramp: None, cage };
+    let mut images = Images { frames, size, animation, ramp: None, cage };
     let first = images.decode(0, Want::Stored)?;
-    let deep = matches!(first.pixels, Pixels::Sixteen(_));
-    if deep {
+    let bits = match first.pixels {
+        Pixels::Eight(_) => 8,
+        Pixels::Sixteen(_) => 16,
+        Pixels::Real(_) => 32,
+    };
+    if bits > 8 {
         images.ramp = Some(images.range()?);
     }
     let file = &images.frames[0].path;
     let ending = file.extension().unwrap_or_default().to_string_lossy().to_uppercase();
     let colour = if first.colour { "colour" } else { "gray" };
     let folder = if path.is_dir() { "folder of " } else { "" };
-    let bits = if deep { 16 } else { 8 };
     let frame_names = match images.frames.len() {
         1 => vec![file.file_stem().unwrap_or_default().to_string_lossy().into_owned()],
         _ => Vec::new(),
@@ -130,24 +164,34 @@ fn describe(
         placement: None,
         format: crate::domain::shown(&format!("{folder}{ending}, {bits}-bit {colour}")),
     };
-    let lossy = head(&images.frames[0].path)?.starts_with(&JPEG);
+    let head = head(&images.frames[0].path)?;
+    let lossy = head.starts_with(&JPEG) || webp::is_lossy(&head);
     Ok(Opened { frame_names, lossy, ..Opened::new(info, images) })
 }
 
 impl Images {
     fn decode(&self, index: FrameIndex, want: Want) -> Result<Decoded, CodecError> {
-        let Picture { path, page } = &self.frames[index];
+        let Picture { path, part } = &self.frames[index];
         let bytes = read_file(path)?;
         complete::image(path, &bytes)?;
-        let bytes = match page {
-            Some(directory) => tiff::turned_to(bytes, *directory),
-            None => {
+        let mut bytes = match *part {
+            Part::Page(directory) => tiff::turned_to(bytes, directory),
+            Part::Moment(at) => {
+                let moment = self.animation.as_ref().and_then(|moving| moving.up_to(&bytes, at));
+                moment.ok_or_else(|| CodecError::damaged(path, "it is shorter than it was"))?
+            }
+            Part::All => {
                 refuse_pages(path, &bytes)?;
                 bytes
             }
         };
         let most = u64::from(self.size.0) * u64::from(self.size.1) * PIXEL_BYTES;
-        let decoded = self.cage.decode(path, want, &bytes, most)?;
+        let palette = tiff::take_palette(&mut bytes);
+        let mut decoded = self.cage.decode(path, want, &bytes, most)?;
+        if let (Some(table), Pixels::Eight(values)) = (palette, &mut decoded.pixels) {
+            values.iter_mut().for_each(|value| *value = table[usize::from(*value)]);
+            decoded.colour = true;
+        }
         if decoded.size != self.size {
             let ((w, h), (wide, high)) = (decoded.size, self.size);
             let cause = format!("it is {w} x {h} pixels and its header says {wide} x {high}");
@@ -160,10 +204,12 @@ impl Images {
     fn range(&self) -> Result<Ramp, CodecError> {
         let mut range: Option<Ramp> = None;
         for index in spread(self.frames.len()) {
-            if let Pixels::Sixteen(values) = self.decode(index, Want::Sixteen)?.pixels {
-                let next = Ramp::over(values.iter().map(|&v| f64::from(v)));
-                range = Some(range.map_or(next, |r| r.joined(next)));
-            }
+            let next = match self.decode(index, Want::Sixteen)?.pixels {
+                Pixels::Eight(_) => continue,
+                Pixels::Sixteen(values) => Ramp::over(values.iter().map(|&v| f64::from(v))),
+                Pixels::Real(values) => Ramp::over(values.iter().map(|&v| f64::from(v))),
+            };
+            range = Some(range.map_or(next, |r| r.joined(next)));
         }
         Ok(range.unwrap_or(Ramp { low: 0.0, high: 65_535.0 }))
     }
@@ -185,6 +231,12 @@ impl FrameSource for Images {
         let pixels = match pixels {
             Pixels::Eight(values) => values,
             Pixels::Sixteen(values) => values.iter().map(|&v| ramp.gray(f64::from(v))).collect(),
+            Pixels::Real(_) if self.ramp.is_none() => {
+                let cause = "its values have a fraction or a sign, and those of the first do not";
+                let advice = "save all images of the folder in one way";
+                return Err(CodecError::unsupported(&self.frames[index].path, cause, advice));
+            }
+            Pixels::Real(values) => values.iter().map(|&v| ramp.gray(f64::from(v))).collect(),
         };
         GrayFrame::new(width, height, pixels).ok_or_else(|| {
             let cause = "its pixels do not fill the image";
@@ -243,6 +295,8 @@ fn header_size(path: &Path) -> Result<(u32, u32), CodecError> {
         little(18).zip(little(22)).map(|(w, h)| (w.unsigned_abs(), h.unsigned_abs()))
     } else if tiff::is_tiff(&head) {
         pages(path, &read_file(path)?)?.first().map(|page| page.size)
+    } else if webp::is_webp(&head) {
+        webp::size_of(&head)
     } else {
         None
     };
@@ -253,11 +307,20 @@ fn pages(path: &Path, bytes: &[u8]) -> Result<Vec<tiff::Page>, CodecError> {
     tiff::pages(bytes).map_err(|why| CodecError::damaged(path, why))
 }
 
-/// In a folder of images a TIFF of several pages, or an animated PNG, would silently lose all but
-/// the first.
+fn animation(path: &Path, bytes: &[u8]) -> Result<Option<Animation>, CodecError> {
+    Animation::of(bytes).map_err(|why| CodecError::damaged(path, why))
+}
+
+/// In a folder of images a TIFF of several pages, or an animated PNG or WebP, would silently lose
+/// all but the first.
 fn refuse_pages(path: &Path, bytes: &[u8]) -> Result<(), CodecError> {
-    if png::is_animated(Cursor::new(bytes)) {
-        let cause = "it is an animated PNG in a folder of images";
+    let moving = if png::is_animated(Cursor::new(bytes)) {
+        Some("PNG")
+    } else {
+        animation(path, bytes)?.map(|_| "WebP")
+    };
+    if let Some(kind) = moving {
+        let cause = format!("it is an animated {kind} in a folder of images");
         let advice = "open it alone, or save its frames as single images";
         return Err(CodecError::unsupported(path, cause, advice));
     }
@@ -277,7 +340,8 @@ pub(super) fn still_complete(path: &Path) -> Result<(), CodecError> {
         let pages = pages(path, &bytes)?;
         let cage = Cage::new(pages.len());
         for index in spread(pages.len()) {
-            let bytes = tiff::turned_to(bytes.clone(), pages[index].directory);
+            let mut bytes = tiff::turned_to(bytes.clone(), pages[index].directory);
+            tiff::take_palette(&mut bytes);
             cage.decode(path, Want::Stored, &bytes, MAX_DECODE_BYTES)?;
         }
     }

@@ -28,6 +28,7 @@ mod tiff;
 pub(crate) mod tool;
 mod video;
 mod volume;
+mod webp;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -37,7 +38,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub use crate::domain::{Axis, Cut};
 use crate::domain::{ClipInfo, DicomOrigin, FrameIndex, GrayFrame, Region};
 use cache::FrameCache;
-pub(crate) use cage::own_program;
+pub(crate) use cage::{own_program, this_is_the_program};
 pub use decoder::serve_decoder;
 pub use dicom::{SegmentFrame, SegmentPixels, Segmentation};
 pub use error::CodecError;

@@ -11,7 +11,7 @@ use super::limits::open_regular;
 /// What kind of clip a file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// PNG, JPEG, TIFF or BMP.
+    /// PNG, JPEG, TIFF, BMP or WebP.
     Image,
     /// DICOM, with or without preamble.
     Dicom,
@@ -21,7 +21,7 @@ pub(super) enum Kind {
     Volume,
 }
 
-const IMAGE_NAMES: [&str; 6] = ["png", "jpg", "jpeg", "tif", "tiff", "bmp"];
+const IMAGE_NAMES: [&str; 7] = ["png", "jpg", "jpeg", "tif", "tiff", "bmp", "webp"];
 const VIDEO_NAMES: [&str; 38] = [
     "mp4", "m4v", "mov", "avi", "mkv", "webm", "wmv", "asf", "mpg", "mpeg", "ts", "m2ts", "mts",
     "flv", "f4v", "ogv", "3gp", "3g2", "gif", "apng", "vob", "divx", "mxf", "y4m", "m1v", "m2v",
@@ -116,6 +116,7 @@ fn by_magic(head: &[u8]) -> Option<Kind> {
         || at(0, b"\xff\xd8\xff")
         || at(0, b"II*\0")
         || at(0, b"MM\0*")
+        || super::webp::is_webp(head)
         || (at(0, b"BM") && (at(6, &[0; 4]) || at(14, &[40, 0, 0, 0])));
     if image {
         return Some(Kind::Image);

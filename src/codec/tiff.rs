@@ -1,12 +1,30 @@
-//! The pages of a TIFF: where their directories lie, and their sizes.
+//! The pages of a TIFF: where their directories lie, and their sizes; and what `image` does not take
+//! of them, palettes and numbers with a fraction or a sign.
 
 use std::collections::BTreeSet;
+use std::io::Cursor;
 
-use super::limits::MAX_FRAMES;
+use tiff::decoder::{Decoder, DecodingResult, Limits};
+use tiff::{ColorType, TiffError};
+
+use super::decoder::{Decoded, Pixels, Refusal};
+use super::gray::luma;
+use super::limits::{MAX_FRAMES, MAX_SIDE_PX};
 
 const SUBFILE_TYPE: u32 = 254;
 const WIDTH: u32 = 256;
 const HEIGHT: u32 = 257;
+const BITS: u32 = 258;
+const PHOTOMETRIC: u32 = 262;
+const SAMPLE_FORMAT: u32 = 339;
+const COLOUR_MAP: u32 = 320;
+/// Photometric interpretations: an index into the colour map, gray from black on.
+const PALETTE: u32 = 3;
+const BLACK_IS_ZERO: u8 = 1;
+/// Sample format of numbers without sign and fraction.
+const UNSIGNED: u32 = 1;
+/// Colours of a map that is read.
+const COLOURS: usize = 256;
 /// Bits of the subfile type: a reduced copy of another page, a mask of one.
 const REDUCED_OR_MASK: u32 = 0b101;
 
@@ -34,17 +52,103 @@ pub(super) fn turned_to(mut bytes: Vec<u8>, directory: u32) -> Vec<u8> {
     bytes
 }
 
+/// A number of the file, in its order of bytes.
+fn number(bytes: &[u8], at: usize, length: usize) -> Option<u32> {
+    let raw = bytes.get(at..at.checked_add(length)?)?;
+    let fold = |all: u32, byte: &u8| all << 8 | u32::from(*byte);
+    let little = bytes.starts_with(b"II");
+    Some(if little { raw.iter().rev().fold(0, fold) } else { raw.iter().fold(0, fold) })
+}
+
+/// Where the directory at `at` has its entry of this tag.
+fn entry(bytes: &[u8], at: usize, tag: u32) -> Option<usize> {
+    let entries = number(bytes, at, 2)? as usize;
+    let mut places = (0..entries).map(|i| at + 2 + i * 12);
+    places.find(|&entry| number(bytes, entry, 2) == Some(tag))
+}
+
+/// The number, or the place of the numbers, that the entry of this tag holds.
+fn value(bytes: &[u8], at: usize, tag: u32) -> Option<u32> {
+    let entry = entry(bytes, at, tag)?;
+    // A short stands in the first half of the field.
+    number(bytes, entry + 8, if number(bytes, entry + 2, 2)? == 3 { 2 } else { 4 })
+}
+
+/// Of a first page of 8-bit indices into a colour map: the gray of each index. The page is made one
+/// of gray values, which decoders take.
+pub(super) fn take_palette(bytes: &mut [u8]) -> Option<Vec<u8>> {
+    if !is_tiff(bytes) {
+        return None;
+    }
+    let at = number(bytes, 4, 4)? as usize;
+    let is_palette = value(bytes, at, PHOTOMETRIC)? == PALETTE && value(bytes, at, BITS)? == 8;
+    let map = entry(bytes, at, COLOUR_MAP).filter(|_| is_palette)?;
+    let place = number(bytes, map + 8, 4)? as usize;
+    // All reds, all greens, all blues, 16 bits each.
+    let part = |colour: usize, index: usize| {
+        let word = number(bytes, place + 2 * (colour * COLOURS + index), 2)?;
+        Some((word >> 8) as u8)
+    };
+    let gray = |index| Some(luma(part(0, index)?, part(1, index)?, part(2, index)?));
+    let table: Vec<u8> = (0..COLOURS).map(gray).collect::<Option<_>>()?;
+    let field = entry(bytes, at, PHOTOMETRIC)? + 8;
+    let first = if bytes.starts_with(b"II") { [BLACK_IS_ZERO, 0] } else { [0, BLACK_IS_ZERO] };
+    bytes.get_mut(field..field + 2)?.copy_from_slice(&first);
+    Some(table)
+}
+
+/// The first page where its gray values are numbers with a fraction or a sign, or of more than 16
+/// bits; `None` for other pictures. Call it in the process of decoders.
+///
+/// # Errors
+/// Why such a page does not decode.
+pub(super) fn real(bytes: &[u8], most: u64) -> Result<Option<Decoded>, Refusal> {
+    let described = is_tiff(bytes).then(|| {
+        let at = number(bytes, 4, 4)? as usize;
+        let format = value(bytes, at, SAMPLE_FORMAT).unwrap_or(UNSIGNED);
+        Some((format, value(bytes, at, BITS)?))
+    });
+    match described.flatten() {
+        Some((format, bits)) if format != UNSIGNED || bits > 16 => {}
+        _ => return Ok(None),
+    }
+    let refused = |error: TiffError| match error {
+        TiffError::UnsupportedError(kind) => Refusal::Unknown(kind.to_string()),
+        other => Refusal::Damaged(other.to_string()),
+    };
+    let mut limits = Limits::default();
+    limits.decoding_buffer_size = most as usize;
+    limits.intermediate_buffer_size = most as usize;
+    let mut decoder = Decoder::new(Cursor::new(bytes)).map_err(refused)?.with_limits(limits);
+    let size = decoder.dimensions().map_err(refused)?;
+    if size.0 > MAX_SIDE_PX || size.1 > MAX_SIDE_PX {
+        return Err(Refusal::Damaged("its header says another size".to_owned()));
+    }
+    if !matches!(decoder.colortype().map_err(refused)?, ColorType::Gray(_)) {
+        return Ok(None);
+    }
+    let values: Vec<f32> = match decoder.read_image().map_err(refused)? {
+        DecodingResult::F16(values) => values.iter().map(|v| v.to_f32()).collect(),
+        DecodingResult::F32(values) => values,
+        DecodingResult::F64(values) => values.iter().map(|&v| v as f32).collect(),
+        DecodingResult::I8(values) => values.iter().map(|&v| v.into()).collect(),
+        DecodingResult::I16(values) => values.iter().map(|&v| v.into()).collect(),
+        DecodingResult::I32(values) => values.iter().map(|&v| v as f32).collect(),
+        DecodingResult::I64(values) => values.iter().map(|&v| v as f32).collect(),
+        DecodingResult::U32(values) => values.iter().map(|&v| v as f32).collect(),
+        DecodingResult::U64(values) => values.iter().map(|&v| v as f32).collect(),
+        // Those are what everybody reads.
+        DecodingResult::U8(_) | DecodingResult::U16(_) => return Ok(None),
+    };
+    Ok(Some(Decoded { size, colour: false, pixels: Pixels::Real(values) }))
+}
+
 /// The pages in order, without reduced copies and masks of others.
 ///
 /// # Errors
 /// What contradicts itself.
 pub(super) fn pages(bytes: &[u8]) -> Result<Vec<Page>, String> {
-    let little = bytes.starts_with(b"II");
-    let number = |at: usize, length: usize| -> Option<u32> {
-        let raw = bytes.get(at..at.checked_add(length)?)?;
-        let fold = |all: u32, byte: &u8| all << 8 | u32::from(*byte);
-        Some(if little { raw.iter().rev().fold(0, fold) } else { raw.iter().fold(0, fold) })
-    };
+    let number = |at: usize, length: usize| number(bytes, at, length);
     let (mut pages, mut seen) = (Vec::new(), BTreeSet::new());
     let mut directory = number(4, 4).ok_or("its header is cut off")?;
     while directory != 0 {
@@ -57,12 +161,7 @@ pub(super) fn pages(bytes: &[u8]) -> Result<Vec<Page>, String> {
         let at = directory as usize;
         let read = || -> Option<(Page, u32, u32)> {
             let entries = number(at, 2)? as usize;
-            let value = |tag: u32| {
-                let entry = (0..entries).map(|i| at + 2 + i * 12);
-                let entry = entry.into_iter().find(|&entry| number(entry, 2) == Some(tag))?;
-                // A short stands in the first half of the field.
-                number(entry + 8, if number(entry + 2, 2)? == 3 { 2 } else { 4 })
-            };
+            let value = |tag: u32| value(bytes, at, tag);
             let next = number(at + 2 + entries * 12, 4)?;
             let size = (value(WIDTH).unwrap_or(0), value(HEIGHT).unwrap_or(0));
             Some((Page { directory, size }, value(SUBFILE_TYPE).unwrap_or(0), next))

@@ -11,12 +11,9 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::domain::{FrameIndex, GrayFrame, MaskSource, Track, Window};
+use crate::net::tracker::ANCHORS_MAX;
 
 use super::{Anchor, Decided, Direction, Image, SegmentError, Segmenter};
-
-/// Anchors beyond this many are left out unless they border a frame to be decided: each costs an
-/// encoding and makes every later frame's attention longer.
-const ANCHORS_MAX: usize = 8;
 
 /// Which frames to decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -325,7 +322,8 @@ fn in_order_of_nearness(mut windows: Vec<Window>, anchors: &[FrameIndex]) -> Vec
     windows
 }
 
-/// All anchors that border a frame to be decided, and the nearest others up to a limit.
+/// All anchors that border a frame to be decided, and the nearest others up to as many as a frame attends to: each costs
+/// an encoding.
 fn nearest_anchors(
     anchors: BTreeMap<FrameIndex, Anchor>,
     frames: &[(FrameIndex, Direction)],

@@ -73,7 +73,7 @@ impl Follower {
     /// is visible, so that the object score is not obeyed on the frames that are asked for.
     #[must_use]
     pub fn new(sam: &Sam2, frames: usize, windowed: bool, options: FollowOptions) -> Self {
-        let mut tracker = Tracker::new(frames, TrackerOptions::for_model(sam));
+        let mut tracker = Tracker::new(frames, TrackerOptions::for_walks(sam));
         if windowed {
             // The plan asks only for frames inside the windows: to the tracker all are.
             tracker.set_windows(vec![Window { first: 0, last: frames.saturating_sub(1) }]);

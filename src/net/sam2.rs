@@ -293,7 +293,7 @@ fn curve_logits_or_zero(cells: &[PointPx], side: usize) -> Vec<f32> {
 /// One still-image answer in plain numbers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prediction {
-    /// Logits of the best mask, `side * side`, clamped to ±32 as SAM 2 does before it feeds them back.
+    /// Logits of the best mask, `side * side`, as decoded: SAM 2 enlarges these and clamps only what it feeds back.
     pub low_res: Vec<f32>,
     /// S/4.
     pub side: usize,
@@ -330,7 +330,7 @@ impl Sam2 {
         };
         let first = |x: Tensor<2>| numbers(x.reshape([1])).map(|v| v[0]);
         Ok(Prediction {
-            low_res: numbers(best.clamp(-32.0, 32.0).reshape([side * side]))?,
+            low_res: numbers(best.reshape([side * side]))?,
             side,
             iou: first(iou)?,
             object_score: first(out.object_score_logits)?,

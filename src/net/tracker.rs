@@ -22,7 +22,7 @@ use burn::tensor::{DType, Tensor, TensorData};
 pub use answer::{StepOut, TrackError};
 pub use conditioning::{Conditioned, MaskMemory, MaskScale, Places, PointerMemory, Presence};
 pub use heads::Decided;
-pub use options::TrackerOptions;
+pub use options::{ANCHORS_MAX, TrackerOptions};
 
 use super::memory_bank::{Direction, stale_around};
 use super::prompt_encoder::{PointBatch, PointLabel};

@@ -21,7 +21,7 @@ use notify::{EventKind, RecursiveMode, Watcher as _};
 use super::{ProjectError, mounts};
 
 /// Endings of the images that make a folder of frames; other files in it stand for themselves.
-const FRAME_ENDINGS: [&str; 6] = ["png", "jpg", "jpeg", "tif", "tiff", "bmp"];
+const FRAME_ENDINGS: [&str; 7] = ["png", "jpg", "jpeg", "tif", "tiff", "bmp", "webp"];
 /// Folders below folders that are looked into.
 const MAX_DEPTH: usize = 8;
 

@@ -3,6 +3,7 @@
 mod colours;
 mod damage;
 mod medium;
+mod pictures;
 mod reading;
 mod video;
 mod volumes;
@@ -43,7 +44,7 @@ fn shared(under: &str) -> Option<PathBuf> {
     folder.is_dir().then_some(folder)
 }
 
-fn has_ffmpeg() -> bool {
+pub(crate) fn has_ffmpeg() -> bool {
     let found = ["ffmpeg", "ffprobe"]
         .iter()
         .all(|tool| Command::new(tool).arg("-version").output().is_ok());

@@ -107,6 +107,30 @@ fn segment_writes_a_mask_whose_contour_holds_the_points() {
     }
 }
 
+/// Foreign files are decoded in a child, which is this program under whatever name its file goes, never one beside it.
+#[test]
+fn a_program_of_another_name_starts_itself_as_decoder() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = Home::new();
+    let [renamed, beside, mark] =
+        ["sonomark-0.1", "sonomark", "started"].map(|name| home.path(name));
+    fs::copy(env!("CARGO_BIN_EXE_sonomark"), &renamed).unwrap();
+    fs::write(&beside, format!("#!/bin/sh\ntouch {}\n", mark.display())).unwrap();
+    fs::set_permissions(&beside, fs::Permissions::from_mode(0o755)).unwrap();
+    let clip = data("stills/usgra_0162.png");
+    let words = ["segment", text(&clip), "--points", "10,10;60,60", "--out"];
+    let trace = Command::new(&renamed)
+        .env_clear()
+        .env("HOME", home.0.path())
+        .env("SONOMARK_DEVICE", "cpu")
+        .args(words)
+        .arg(home.path("m.png"))
+        .output()
+        .unwrap();
+    assert!(trace.status.success(), "{}", told(&trace));
+    assert!(!mark.exists(), "another program was started");
+}
+
 #[test]
 fn points_outside_the_image_are_refused_with_exit_1() {
     let home = Home::new();

@@ -332,6 +332,18 @@ fn net_predict_answers_in_plain_numbers() {
         &g.values("img.p1.multi.low_res")[best * 1024..][..1024],
     );
     g.close("img.p1.obj", &[answer.object_score]);
+    // The original enlarges what was decoded; it clamps to 32 only what it feeds back.
+    let mut sure = model;
+    for mlp in &mut sure.sam_mask_decoder.output_hypernetworks_mlps {
+        let last = mlp.layers.last_mut().expect("layers");
+        last.weight = last.weight.clone().map(|w| w * 1e3);
+        last.bias = last.bias.clone().map(|b| b * 1e3);
+    }
+    let much =
+        sure.predict(&features, &[([at[0], at[1]], PointLabel::Inside)], None).expect("numbers");
+    assert!(much.low_res.iter().any(|logit| logit.abs() > 32.0));
+    let thousandth: Vec<f32> = much.low_res.iter().map(|logit| logit / 1e3).collect();
+    assert_close("a thousand times the mask", &thousandth, &answer.low_res);
 }
 
 /// Prints times at the shipped size; run with `--ignored --nocapture`.

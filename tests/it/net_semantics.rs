@@ -10,7 +10,7 @@ use sonomark::net::prompt_encoder::{PointBatch, PointLabel};
 use sonomark::net::sam2::{Prompts, wants_multimask};
 use sonomark::net::tracker::{StepOut, Tracker, TrackerOptions};
 
-use crate::golden_weights::{Golden, TOLERANCE};
+use crate::golden_weights::{Golden, TOLERANCE, golden_card};
 use crate::net_image::numbers;
 use crate::net_video::{FRAMES, Scene, gt_point, never_present, toy_mask, video_point};
 
@@ -62,6 +62,17 @@ fn semantics_all_conditioning_frames_are_read_or_as_many_as_the_card_caps() {
         // Capped, the nearest before (2) and after (5) stay; 0 lies in no slot of frame 4's recent memories.
         assert_eq!(all - pointers, maps * MAP, "cap {cap:?}");
         assert_eq!(pointers % PIECES, 0);
+    }
+}
+
+#[test]
+fn semantics_a_walk_between_anchors_of_a_person_reads_the_eight_that_matter() {
+    for (card, walks) in [(0, 8), (4, 4), (20, 8)] {
+        let mut config = golden_card().network;
+        config.memory.max_cond_frames = card;
+        let sam = config.init(&Device::flex());
+        let read = TrackerOptions::for_walks(&sam).rules.max_cond_frames_in_attn;
+        assert_eq!(read, Some(walks), "a card that says {card}");
     }
 }
 

@@ -1,6 +1,9 @@
 //! Where the samples of each frame lie and how they are unpacked.
 
+use std::io::Read;
 use std::path::Path;
+
+use flate2::read::DeflateDecoder;
 
 use super::foreign::{self, Kind};
 use super::input::Input;
@@ -16,6 +19,8 @@ pub(super) const EXPLICIT: &str = "1.2.840.10008.1.2.1";
 pub(super) const DEFLATED: &str = "1.2.840.10008.1.2.1.99";
 pub(super) const BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
 const RLE: &str = "1.2.840.10008.1.2.5";
+/// Every frame deflated for itself (PS3.5 annex A.4.16).
+const DEFLATED_FRAMES: &str = "1.2.840.10008.1.2.8.1";
 const JPEG: [&str; 4] = [
     "1.2.840.10008.1.2.4.50",
     "1.2.840.10008.1.2.4.51",
@@ -33,6 +38,7 @@ pub(super) fn syntax_name(uid: &str) -> &'static str {
         ".1.99" => "deflated",
         ".2" => "explicit big endian",
         ".5" => "RLE",
+        ".8.1" => "deflated frames",
         ".4.50" => "JPEG baseline",
         ".4.51" => "JPEG extended",
         ".4.57" | ".4.70" => "JPEG lossless",
@@ -150,6 +156,24 @@ impl Shape {
         Ok(shape)
     }
 
+    /// Frames of one bit a pixel, eight of them packed into a byte, as frames of bytes.
+    pub(super) fn of_packed_bits(columns: u32, rows: u32, frames: usize) -> Self {
+        let bytes = (u64::from(columns) * u64::from(rows)).div_ceil(8);
+        Self {
+            // Sides are at most 16,384: 32 MiB.
+            columns: bytes as u32,
+            rows: 1,
+            frames,
+            colour: Colour::Gray { inverted: false },
+            bits_allocated: 8,
+            bits_stored: 8,
+            high_bit: 7,
+            signed: false,
+            planar: false,
+            big: false,
+        }
+    }
+
     pub(super) fn pixels(&self) -> usize {
         self.columns as usize * self.rows as usize
     }
@@ -225,6 +249,8 @@ pub(super) enum Layout {
     Native { offset: u64, swapped: bool },
     /// RLE, a list of fragments per frame.
     Rle(Vec<Vec<(u64, u32)>>),
+    /// Deflated one by one.
+    Deflated(Vec<Vec<(u64, u32)>>),
     /// JPEG of the given transfer syntax.
     Jpeg(&'static str, Vec<Vec<(u64, u32)>>),
     /// What ffmpeg decodes.
@@ -265,6 +291,9 @@ impl Layout {
             (Some(Pixels::Fragments(fragments)), ..) if syntax == RLE => {
                 Ok(Self::Rle(assign(path, input, &walked.set, fragments, shape.frames, false)?))
             }
+            (Some(Pixels::Fragments(fragments)), ..) if syntax == DEFLATED_FRAMES => Ok(
+                Self::Deflated(assign(path, input, &walked.set, fragments, shape.frames, false)?),
+            ),
             (Some(Pixels::Fragments(_)), true, _)
             | (Some(Pixels::Native { .. }), false, Some(_)) => {
                 Err(CodecError::damaged(path, "its pixel data is not stored as it declares"))
@@ -314,6 +343,18 @@ impl Layout {
                     CodecError::damaged(path, format!("frame {}: {cause}", index + 1))
                 })?;
                 Ok(Samples { bytes, planar: true, big: false, colour: shape.colour.whole() })
+            }
+            Self::Deflated(frames) => {
+                let mut bytes = Vec::with_capacity(shape.frame_bytes());
+                let packed = gathered(&frames[index])?;
+                let inflated = DeflateDecoder::new(&packed[..])
+                    .take(shape.frame_bytes() as u64)
+                    .read_to_end(&mut bytes);
+                if inflated.ok() != Some(shape.frame_bytes()) {
+                    let cause = format!("frame {} does not inflate to its size", index + 1);
+                    return Err(CodecError::damaged(path, cause));
+                }
+                Ok(Samples { bytes, planar: shape.planar, big: false, colour: shape.colour })
             }
             Self::Foreign(kind, frames) => {
                 let bytes = foreign::decode(path, &gathered(&frames[index])?, shape, *kind, index)?;

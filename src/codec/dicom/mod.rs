@@ -2,7 +2,7 @@
 //!
 //! The file is walked by `reader.rs`; frames are read from their place in the file when they are
 //! asked for, so a long cine takes no memory. Read natively: uncompressed (implicit and explicit,
-//! little and big endian, deflated) and RLE. JPEG baseline and lossless frames go to dicom-rs, in a
+//! little and big endian, deflated as a whole or frame by frame) and RLE. JPEG baseline and lossless frames go to dicom-rs, in a
 //! process with limits, as small single-frame objects that this program writes itself (`capsule.rs`),
 //! after their headers were compared with what the file declares. JPEG-LS, JPEG 2000 and JPEG of 12 bits go to ffmpeg
 //! frame by frame (`foreign.rs`), video as a whole (`film.rs`). A folder of single images of one series

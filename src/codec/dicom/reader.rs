@@ -84,10 +84,19 @@ impl DataSet {
         self.words(tag).first().copied()
     }
 
-    /// The first 32-bit number (UL).
+    /// 32-bit numbers (UL).
+    pub(super) fn longs(&self, tag: Tag) -> Vec<u32> {
+        let bytes = self.values.get(&tag).map_or(&[][..], Vec::as_slice);
+        let long = |b: &[u8]| {
+            let four = [b[0], b[1], b[2], b[3]];
+            if self.big { u32::from_be_bytes(four) } else { u32::from_le_bytes(four) }
+        };
+        bytes.chunks_exact(4).map(long).collect()
+    }
+
+    /// The first 32-bit number.
     pub(super) fn long(&self, tag: Tag) -> Option<u32> {
-        let bytes: [u8; 4] = self.values.get(&tag)?.get(..4)?.try_into().ok()?;
-        Some(if self.big { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
+        self.longs(tag).first().copied()
     }
 
     /// The first 64-bit floating point number (FD).

@@ -1,27 +1,37 @@
-//! DICOM segmentations, read by the same walker as images: binary, fractional and maps of labels,
-//! uncompressed.
+//! DICOM segmentations, read by the same walker as images and with the same decoders: binary,
+//! fractional and maps of labels.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::frames::syntax_name;
+use super::frames::{Layout, Shape, syntax_name};
 use super::reader::{DataSet, Pixels};
 use super::{Parsed, parse, tags};
 use crate::codec::CodecError;
+use crate::codec::cage::Cage;
 use crate::codec::limits::check_size;
 
 /// Segmentation and Label Map Segmentation Storage (PS3.4 B.5).
 const CLASSES: [&str; 2] = ["1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"];
 
-/// How a frame is stored.
-#[derive(Clone, Copy)]
+/// How the frames are stored.
 enum Stored {
-    /// One bit a pixel.
-    Bits,
-    /// One byte a pixel, inside from this value on.
-    Fractions(u8),
-    /// The number of a segment at every pixel, 0 for none, in one byte or two.
-    Numbers { wide: bool },
+    /// One bit a pixel, lowest first, without a gap between frames (PS3.5, 8.2 and annex D), from
+    /// this place in the file.
+    Bits(u64),
+    /// Each for itself, as those of an image.
+    Frames { shape: Shape, layout: Layout, sample: Sample },
+}
+
+/// What a sample says.
+#[derive(Clone, Copy)]
+enum Sample {
+    /// Whether each of eight pixels is inside, the first one by the lowest bit.
+    EightPixels,
+    /// How much of a pixel is inside; from this value on it is.
+    Fraction(u16),
+    /// The number of the segment, 0 for none.
+    Number,
 }
 
 /// What a frame of a segmentation holds: the number of a segment at every pixel, row by row; 0 is
@@ -53,6 +63,8 @@ pub struct SegmentFrame {
     pub referenced_frames: Vec<usize>,
     /// Position in its stack, from 1.
     pub in_stack: Option<usize>,
+    /// Which of the places along the clip it is at, from 1, by its dimension indices.
+    pub place_index: Option<usize>,
     /// Centre of its first pixel, mm (LPS).
     pub position_mm: Option<[f64; 3]>,
     /// Directions of its rows (to the next column) and columns, of length 1.
@@ -70,14 +82,14 @@ pub struct Segmentation {
     labels: BTreeMap<u16, String>,
     frames: Vec<SegmentFrame>,
     stored: Stored,
-    offset: u64,
+    cage: Cage,
 }
 
 impl Segmentation {
     /// Reads the header of a segmentation.
     ///
     /// # Errors
-    /// When the file cannot be read, is no segmentation, or is compressed.
+    /// When the file cannot be read, is no segmentation, or is compressed in a way that is not decoded.
     pub fn open(path: &Path) -> Result<Self, CodecError> {
         let parsed = parse(path)?;
         let set = &parsed.walked.set;
@@ -87,48 +99,19 @@ impl Segmentation {
         }
         let side = |tag| set.word(tag).map(u32::from).unwrap_or(0);
         let (columns, rows) = (side(tags::COLUMNS), side(tags::ROWS));
-        let frames: Vec<SegmentFrame> =
-            set.items(tags::PER_FRAME_GROUPS).iter().map(|item| frame_of(item, set)).collect();
+        let place = place_dimension(set);
+        let groups = set.items(tags::PER_FRAME_GROUPS).iter();
+        let frames: Vec<SegmentFrame> = groups.map(|item| frame_of(item, set, place)).collect();
         check_size(path, columns, rows, frames.len())?;
-        let stored = match set.text(tags::SEGMENTATION_TYPE).as_deref() {
-            Some("BINARY") | None => Stored::Bits,
-            Some("FRACTIONAL") => {
-                let most = set.word(tags::MAXIMUM_FRACTION).unwrap_or(255).clamp(1, 255);
-                Stored::Fractions(most.div_ceil(2) as u8)
-            }
-            Some("LABELMAP") => match set.word(tags::BITS_ALLOCATED) {
-                Some(bits @ (8 | 16)) => Stored::Numbers { wide: bits == 16 },
-                _ => {
-                    let cause = "its map of labels has neither 8 nor 16 bits";
-                    return Err(CodecError::unsupported(path, cause, "save it as binary"));
-                }
-            },
-            Some(_) => {
-                let cause = "its segments are stored in a way that this program does not know";
-                return Err(CodecError::unsupported(path, cause, "save it as binary"));
-            }
-        };
-        let Some(Pixels::Native { offset, length, .. }) = parsed.walked.pixels else {
-            let cause = format!("its pixels are compressed as {}", syntax_name(&parsed.syntax));
-            return Err(CodecError::unsupported(path, cause, "decompress it first"));
-        };
-        let pixels = u64::from(columns) * u64::from(rows) * frames.len() as u64;
-        let needed = match stored {
-            Stored::Bits => pixels.div_ceil(8),
-            Stored::Numbers { wide: true } => pixels.saturating_mul(2),
-            Stored::Fractions(_) | Stored::Numbers { wide: false } => pixels,
-        };
-        if length < needed {
-            let cause = format!("its frames need {needed} bytes and it holds {length}");
-            return Err(CodecError::damaged(path, cause));
-        }
+        let stored = Stored::of(path, &parsed, (columns, rows), frames.len())?;
         let labels = set.items(tags::SEGMENTS).iter().filter_map(|segment| {
             let number = segment.word(tags::SEGMENT_NUMBER)?;
             Some((number, segment.text(tags::SEGMENT_LABEL).unwrap_or_default()))
         });
         let labels = labels.collect();
         let path = path.to_owned();
-        Ok(Self { path, columns, rows, labels, frames, stored, offset, parsed })
+        let cage = Cage::new(frames.len());
+        Ok(Self { path, columns, rows, labels, frames, stored, cage, parsed })
     }
 
     /// Columns and rows.
@@ -152,40 +135,110 @@ impl Segmentation {
     /// Which pixels of a frame belong to which segment. Of fractional ones those of at least half.
     ///
     /// # Errors
-    /// When the file cannot be read (any more).
+    /// When the file cannot be read (any more), or the frame does not decode.
     pub fn pixels(&self, frame: usize) -> Result<SegmentPixels, CodecError> {
         let count = self.columns as usize * self.rows as usize;
-        let unreadable = |e| CodecError::unreadable(&self.path, e);
         let input = &self.parsed.input;
-        let first = frame as u64 * count as u64;
         let segment = self.frames.get(frame).map_or(0, |frame| frame.segment);
         let number = |inside: bool| if inside { segment } else { 0 };
-        let read = |at: u64, length| input.bytes_at(self.offset + at, length).map_err(unreadable);
-        Ok(SegmentPixels(match self.stored {
-            Stored::Fractions(threshold) => {
-                let bytes = read(first, count)?;
-                bytes.iter().map(|&byte| number(byte >= threshold)).collect()
-            }
-            Stored::Numbers { wide: false } => {
-                read(first, count)?.into_iter().map(u16::from).collect()
-            }
-            Stored::Numbers { wide: true } => {
-                let bytes = read(2 * first, 2 * count)?;
-                let word = if self.parsed.big { u16::from_be_bytes } else { u16::from_le_bytes };
-                bytes.chunks_exact(2).map(|pair| word([pair[0], pair[1]])).collect()
-            }
-            // One bit a pixel, lowest first, without a gap between frames (PS3.5, 8.2 and annex D).
-            Stored::Bits => {
+        let of_bits = |bytes: &[u8], skip: usize| -> Vec<u16> {
+            let bits = (skip..skip + count).map(|i| bytes[i / 8] >> (i % 8) & 1 == 1);
+            bits.map(number).collect()
+        };
+        let (shape, layout, sample) = match &self.stored {
+            Stored::Bits(offset) => {
+                let first = frame as u64 * count as u64;
                 let skip = (first % 8) as usize;
-                let bytes = read(first / 8, (skip + count).div_ceil(8))?;
-                let bits = (skip..skip + count).map(|i| bytes[i / 8] >> (i % 8) & 1 == 1);
-                bits.map(number).collect()
+                let bytes = input.bytes_at(offset + first / 8, (skip + count).div_ceil(8));
+                let bytes = bytes.map_err(|e| CodecError::unreadable(&self.path, e))?;
+                return Ok(SegmentPixels(of_bits(&bytes, skip)));
             }
+            Stored::Frames { shape, layout, sample } => (shape, layout, *sample),
+        };
+        let samples = layout.samples(&self.path, input, shape, frame, &self.cage)?;
+        Ok(SegmentPixels(match sample {
+            Sample::EightPixels => of_bits(&samples.bytes, 0),
+            Sample::Fraction(half) => {
+                shape.words(&samples).map(|value| number(value >= half)).collect()
+            }
+            Sample::Number => shape.words(&samples).collect(),
         }))
     }
 }
 
-fn frame_of(item: &DataSet, set: &DataSet) -> SegmentFrame {
+impl Stored {
+    fn of(
+        path: &Path,
+        parsed: &Parsed,
+        (columns, rows): (u32, u32),
+        frames: usize,
+    ) -> Result<Self, CodecError> {
+        let set = &parsed.walked.set;
+        let kind = set.text(tags::SEGMENTATION_TYPE);
+        let sample = match (kind.as_deref(), &parsed.walked.pixels) {
+            (Some("BINARY") | None, Some(Pixels::Native { offset, length, .. })) => {
+                let pixels = u64::from(columns) * u64::from(rows) * frames as u64;
+                let needed = pixels.div_ceil(8);
+                if *length < needed {
+                    let cause = format!("its frames need {needed} bytes and it holds {length}");
+                    return Err(CodecError::damaged(path, cause));
+                }
+                return Ok(Self::Bits(*offset));
+            }
+            (Some("BINARY") | None, _) => Sample::EightPixels,
+            (Some("FRACTIONAL"), _) => {
+                let most = set.word(tags::MAXIMUM_FRACTION).unwrap_or(255).clamp(1, 255);
+                Sample::Fraction(most.div_ceil(2))
+            }
+            (Some("LABELMAP"), _) => Sample::Number,
+            (Some(_), _) => {
+                let cause = "its segments are stored in a way that this program does not know";
+                return Err(CodecError::unsupported(path, cause, "save it as binary"));
+            }
+        };
+        let shape = match sample {
+            Sample::EightPixels => Shape::of_packed_bits(columns, rows, frames),
+            _ => Shape::of(path, set, parsed.big)?,
+        };
+        if shape.frames != frames || shape.samples_per_pixel() != 1 {
+            let cause = format!(
+                "it describes {frames} frames of one sample and declares {} of {}",
+                shape.frames,
+                shape.samples_per_pixel()
+            );
+            return Err(CodecError::damaged(path, cause));
+        }
+        let layout = Layout::of(path, &parsed.input, &parsed.walked, &shape, &parsed.syntax)?;
+        let takes_bytes = matches!(layout, Layout::Rle(_) | Layout::Deflated(_));
+        if matches!(sample, Sample::EightPixels) && !takes_bytes {
+            let name = syntax_name(&parsed.syntax);
+            let cause = format!("its pixels of one bit are compressed as {name}");
+            let advice = "decompress it first, for example with \"gdcmconv --raw IN OUT\"";
+            return Err(CodecError::unsupported(path, cause, advice));
+        }
+        Ok(Self::Frames { shape, layout, sample })
+    }
+}
+
+/// What tells the places along a clip apart, the surest first. Indices of positions in space do not:
+/// they may count against the order of the clip.
+const PLACES: [tags::Tag; 4] =
+    [tags::REFERENCED_FRAME, tags::IN_STACK, tags::TEMPORAL_INDEX, tags::TEMPORAL_POSITION];
+
+/// Which of the dimension indices of a frame is that of its place along the clip.
+fn place_dimension(set: &DataSet) -> Option<usize> {
+    let pointers: Vec<tags::Tag> = set
+        .items(tags::DIMENSIONS)
+        .iter()
+        .map(|item| match item.words(tags::DIMENSION_POINTER)[..] {
+            [group, element] => u32::from(group) << 16 | u32::from(element),
+            _ => 0,
+        })
+        .collect();
+    PLACES.iter().find_map(|place| pointers.iter().position(|pointer| pointer == place))
+}
+
+fn frame_of(item: &DataSet, set: &DataSet, place: Option<usize>) -> SegmentFrame {
     let first = |tag| item.items(tag).first().or_else(|| shared(set, tag));
     let source = first(tags::DERIVATION).and_then(|d| d.items(tags::SOURCE_IMAGES).first());
     let numbers = |text: String| -> Vec<usize> {
@@ -193,6 +246,8 @@ fn frame_of(item: &DataSet, set: &DataSet) -> SegmentFrame {
     };
     let referenced = source.and_then(|s| s.text(tags::REFERENCED_FRAME)).map(numbers);
     let decimals = |group, tag| first(group).map(|item| item.decimals(tag)).unwrap_or_default();
+    let content = first(tags::FRAME_CONTENT);
+    let indices = content.map(|content| content.longs(tags::DIMENSION_VALUES)).unwrap_or_default();
     let directions = decimals(tags::PLANE_ORIENTATION, tags::ORIENTATION);
     let spacing = decimals(tags::PIXEL_MEASURES, tags::PIXEL_SPACING);
     SegmentFrame {
@@ -201,9 +256,8 @@ fn frame_of(item: &DataSet, set: &DataSet) -> SegmentFrame {
             .unwrap_or(1),
         instance_uid: source.and_then(|s| s.text(tags::REFERENCED_INSTANCE)),
         referenced_frames: referenced.unwrap_or_default(),
-        in_stack: first(tags::FRAME_CONTENT)
-            .and_then(|content| content.long(tags::IN_STACK))
-            .map(|n| n as usize),
+        in_stack: content.and_then(|content| content.long(tags::IN_STACK)).map(|n| n as usize),
+        place_index: place.and_then(|place| indices.get(place)).map(|&index| index as usize),
         position_mm: decimals(tags::PLANE_POSITION, tags::POSITION).try_into().ok(),
         directions: match directions[..] {
             [a, b, c, d, e, f] => Some([[a, b, c], [d, e, f]]),

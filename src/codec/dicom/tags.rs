@@ -42,6 +42,10 @@ pub(super) const IN_STACK: Tag = 0x0020_9057;
 pub(super) const FRAME_CONTENT: Tag = 0x0020_9111;
 pub(super) const PLANE_POSITION: Tag = 0x0020_9113;
 pub(super) const PLANE_ORIENTATION: Tag = 0x0020_9116;
+pub(super) const TEMPORAL_INDEX: Tag = 0x0020_9128;
+pub(super) const DIMENSION_VALUES: Tag = 0x0020_9157;
+pub(super) const DIMENSION_POINTER: Tag = 0x0020_9165;
+pub(super) const DIMENSIONS: Tag = 0x0020_9222;
 pub(super) const SAMPLES: Tag = 0x0028_0002;
 pub(super) const PHOTOMETRIC: Tag = 0x0028_0004;
 pub(super) const PLANAR: Tag = 0x0028_0006;
@@ -93,7 +97,7 @@ pub(super) const ITEM_END: Tag = 0xfffe_e00d;
 pub(super) const SEQUENCE_END: Tag = 0xfffe_e0dd;
 
 /// Elements whose values are kept.
-pub(super) const KEPT: [Tag; 68] = [
+pub(super) const KEPT: [Tag; 70] = [
     TRANSFER_SYNTAX,
     RECORD_TYPE,
     FILE_ID,
@@ -126,6 +130,8 @@ pub(super) const KEPT: [Tag; 68] = [
     ORIENTATION,
     SPACE,
     IN_STACK,
+    DIMENSION_VALUES,
+    DIMENSION_POINTER,
     SAMPLES,
     PHOTOMETRIC,
     PLANAR,
@@ -165,7 +171,7 @@ pub(super) const KEPT: [Tag; 68] = [
 ];
 
 /// Sequences whose items are kept (also when an implicit syntax does not name them as such).
-pub(super) const SEQUENCES: [Tag; 16] = [
+pub(super) const SEQUENCES: [Tag; 17] = [
     DIRECTORY_RECORDS,
     SOURCE_IMAGES,
     DERIVATION,
@@ -173,6 +179,7 @@ pub(super) const SEQUENCES: [Tag; 16] = [
     FRAME_CONTENT,
     PLANE_POSITION,
     PLANE_ORIENTATION,
+    DIMENSIONS,
     MODALITY_LUTS,
     VOI_LUTS,
     PIXEL_MEASURES,

@@ -19,8 +19,9 @@ pub(in crate::export) fn read(path: &Path, target: &Target) -> Result<Content, R
     for (i, frame) in file.frames().iter().enumerate() {
         let place = place_of(frame, target, &links).ok_or_else(|| {
             let cause = format!(
-                "its frame {} names no frame of the clip and does not lie on its voxels",
-                i + 1
+                "its frame {} names no frame of the clip and does not lie on its voxels{}",
+                i + 1,
+                links.count_apart(target.info)
             );
             ReadError::other_clip(path, cause)
         })?;
@@ -57,6 +58,13 @@ pub(in crate::export) fn read(path: &Path, target: &Target) -> Result<Content, R
                 .to_owned(),
         );
     }
+    if links.counted {
+        notes.push(
+            "its frames name no frame of the clip, and were taken in the order of their dimension \
+             indices, of which there are as many as frames"
+                .to_owned(),
+        );
+    }
     if elsewhere > 0 {
         notes.push(format!("{elsewhere} frames of other images were left out"));
     }
@@ -74,6 +82,10 @@ struct Links {
     foreign: bool,
     /// There are several.
     several: bool,
+    /// The highest of the dimension indices along the clip.
+    highest_index: usize,
+    /// Frames are told apart by those alone, and there are as many as the clip has frames.
+    counted: bool,
 }
 
 impl Links {
@@ -83,7 +95,33 @@ impl Links {
             file.frames().iter().filter_map(|frame| frame.instance_uid.as_ref()).collect();
         let known = images.iter().any(|uid| ours.contains(uid));
         let foreign = !known && !images.is_empty() && !ours.is_empty();
-        Self { known, foreign, several: images.len() > 1 }
+        let highest_index =
+            file.frames().iter().filter_map(|frame| frame.place_index).max().unwrap_or(0);
+        let silent =
+            |frame: &SegmentFrame| frame.referenced_frames.is_empty() && frame.in_stack.is_none();
+        let mut taken = BTreeSet::new();
+        let apart = |frame: &SegmentFrame| {
+            let index = frame.place_index.filter(|&index| index > 0);
+            index.is_some_and(|index| taken.insert((frame.segment, index)))
+        };
+        let counted = target.info.frames > 1
+            && highest_index == target.info.frames
+            && images.len() < 2
+            && file.frames().iter().all(silent)
+            && file.frames().iter().all(apart);
+        Self { known, foreign, several: images.len() > 1, highest_index, counted }
+    }
+
+    /// Why dimension indices do not tell the frames; nothing where there are none.
+    fn count_apart(&self, info: &ClipInfo) -> String {
+        match self.highest_index {
+            0 => String::new(),
+            highest => format!(
+                "; its dimension indices go up to {highest} and the clip has {} frames, so they do \
+                 not tell either",
+                info.frames
+            ),
+        }
     }
 }
 
@@ -148,6 +186,7 @@ fn steps_mm(frame: &SegmentFrame, volume: &Placement) -> [[f64; 3]; 2] {
 /// says neither is of a still.
 fn numbers(frame: &SegmentFrame, info: &ClipInfo, links: &Links) -> Option<Vec<usize>> {
     let told = match &frame.referenced_frames[..] {
+        [] if links.counted => frame.place_index.into_iter().collect(),
         [] => frame.in_stack.into_iter().collect(),
         all => all.to_vec(),
     };

@@ -3,6 +3,10 @@
 use crate::net::memory_bank::BankRules;
 use crate::net::sam2::Sam2;
 
+/// Anchors that a frame of a walk attends to at most, by SAM 2's own choice (`max_cond_frames_in_attn`, which its models
+/// leave open): a clip corrected on scores of frames would read all of them on each, and those far away say little.
+pub const ANCHORS_MAX: usize = 8;
+
 /// How a tracker differs from its model's defaults.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrackerOptions {
@@ -39,5 +43,13 @@ impl TrackerOptions {
             bf16_memory: false,
             bank_bytes: 64 << 20,
         }
+    }
+
+    /// [`Self::for_model`] for walks between anchors that a person set: no more than [`ANCHORS_MAX`] are read.
+    pub fn for_walks(sam: &Sam2) -> Self {
+        let mut options = Self::for_model(sam);
+        let most = &mut options.rules.max_cond_frames_in_attn;
+        *most = Some(most.map_or(ANCHORS_MAX, |card| card.min(ANCHORS_MAX)));
+        options
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use dicom_core::PrimitiveValue;
 use dicom_core::ops::{ApplyOp, AttributeAction, AttributeOp, AttributeSelector};
 use dicom_dictionary_std::tags;
+use sonomark::codec::{OpenOptions, open};
 use sonomark::domain::{Bitmap, ClipInfo, ClipKind, DicomOrigin, Mask, Placement};
 use sonomark::export::{Content, ExportFormat, ReadError, Target, read};
 
@@ -334,6 +335,71 @@ fn frames_of_segmentations_are_told_by_what_they_refer_to() {
         assert_eq!(frames_of(&found), [vec![2, 3], vec![6]]);
         assert_eq!(found.notes.join(" ").contains("other images"), told, "{:?}", found.notes);
     }
+}
+
+#[test]
+fn dimension_indices_tell_the_frames_where_there_is_one_for_every_frame() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.dcm");
+    export(&coded(), &info(), ExportFormat::DicomSeg, &path).unwrap();
+    // Nothing but the indices is left: 3 and 4 of one structure, 7 of the other.
+    changed(&path, tags::REFERENCED_FRAME_NUMBER, None);
+    let of = |frames| read_for(&path, None, &ClipInfo { frames, ..info() }, &[]);
+    let found = of(7).unwrap();
+    assert_eq!(frames_of(&found), [vec![2, 3], vec![6]]);
+    assert!(found.notes.join(" ").contains("order of their dimension"), "{:?}", found.notes);
+    // Planes without a mask may not have been counted.
+    let why = of(8).unwrap_err().to_string();
+    assert!(why.contains("indices go up to 7 and the clip has 8 frames"), "{why}");
+    // Nor do indices tell that are given twice.
+    let mut object = dicom_object::open_file(&path).unwrap();
+    for frame in 0..2 {
+        let at = AttributeSelector::from((
+            tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE,
+            frame,
+            tags::FRAME_CONTENT_SEQUENCE,
+            0,
+            tags::DIMENSION_INDEX_VALUES,
+        ));
+        let twice = PrimitiveValue::U32([1, 7].as_slice().into());
+        object.apply(AttributeOp::new(at, AttributeAction::Set(twice))).unwrap();
+    }
+    object.write_to_file(&path).unwrap();
+    assert!(of(7).is_err());
+}
+
+/// `tests/data/segs.py` writes the files and says what they hold.
+#[test]
+fn compressed_segmentations_are_read() {
+    let folder = crate::codec::data().join("reading");
+    let clip = open(&folder.join("enhanced_in_order.dcm"), &OpenOptions::default()).unwrap();
+    let (info, origin) = (clip.info(), clip.dicom_origin());
+    let target = Target { info, frame_names: &[], origin: origin.as_ref() };
+    let (width, height) = (info.width_px, info.height_px);
+    let first = |frame: usize| Bitmap::from_fn(width, height, |x, _| (x as usize) < 3 + frame);
+    let second = Bitmap::from_fn(width, height, |x, y| x >= 8 && y >= 7).to_mask();
+    let found: Vec<_> = fs::read_dir(folder.join("segs")).unwrap().collect();
+    assert_eq!(found.len(), 6);
+    for file in found {
+        let path = file.unwrap().path();
+        if path.to_string_lossy().contains("jpeg_ls") && !crate::codec::has_ffmpeg() {
+            continue;
+        }
+        let structures = read(&path, None, &target).unwrap().structures;
+        let masks: Vec<Vec<(usize, Mask)>> =
+            structures.into_iter().map(|each| each.masks.into_iter().collect()).collect();
+        let whole = |frame: usize| (frame, first(frame).to_mask());
+        let expected = [vec![whole(0), whole(2)], vec![(1, second.clone()), (2, second.clone())]];
+        assert!(masks == expected, "{}", path.display());
+    }
+    // A frame that inflates to less than its size is none.
+    let cut = tempfile::NamedTempFile::with_suffix(".dcm").unwrap();
+    let mut bytes = fs::read(folder.join("segs/binary_deflated.dcm")).unwrap();
+    let at = bytes.windows(4).rposition(|w| w == [0xfe, 0xff, 0x00, 0xe0]).unwrap();
+    bytes[at + 8..at + 10].copy_from_slice(&[3, 0]);
+    fs::write(cut.path(), bytes).unwrap();
+    let why = read(cut.path(), None, &target).unwrap_err().to_string();
+    assert!(why.contains("does not inflate to its size"), "{why}");
 }
 
 #[test]

@@ -1,0 +1,82 @@
+"""Writes pictures/: WebP (still, animated) and TIFF (palettes, fractions, signs), and pictures.json: the gray that Pillow and tifffile make of them.
+
+    python3 pictures.py       (pip install numpy pillow tifffile imagecodecs; the files are new, same licence as the code)
+"""
+import json, pathlib
+import numpy as np, tifffile
+from PIL import Image, ImageSequence
+
+HERE = pathlib.Path(__file__).parent
+OUT = HERE / "pictures"
+OUT.mkdir(exist_ok=True)
+W, H = 40, 24
+y, x = np.mgrid[:H, :W]
+table = {}
+
+
+def told(name, frames, tolerance=0):
+    table[name] = {"tolerance": tolerance, "frames": [np.asarray(f).astype(int).ravel().tolist() for f in frames]}
+
+
+def moment(i):
+    """A square that wanders over a ramp; of the fourth on, everything changes."""
+    picture = np.stack([x * 5 + (i > 3) * 20, y * 9, x + y], -1).astype(np.uint8)
+    picture[4:10, 3 * i:3 * i + 6] = [250, 240 - 20 * i, 200]
+    return Image.fromarray(picture)
+
+
+def gray(name):
+    return [frame.convert("RGB").convert("L") for frame in ImageSequence.Iterator(Image.open(OUT / name))]
+
+
+# Decoders round where they blend a moment into the one before: off by one.
+moments = [moment(i) for i in range(7)]
+even, uneven = 40, [40, 80, 40, 20, 40, 40, 100]
+for name, duration, options, tolerance in (
+    ("lossless.webp", uneven, dict(lossless=True, kmin=3, kmax=4), 1),
+    ("no_keys.webp", even, dict(lossless=True, kmin=0, kmax=0), 1),
+    ("lossy.webp", even, dict(quality=90), 8),
+):
+    moments[0].save(OUT / name, save_all=True, append_images=moments[1:], duration=duration, loop=0, **options)
+    told(name, gray(name), tolerance)
+# Moments that leave holes where the next one does not paint.
+holes = []
+for i in range(4):
+    picture = np.zeros((H, W, 4), np.uint8)
+    picture[2 + i:8 + i, 5 * i:5 * i + 9] = [200, 60 * i, 90, 255]
+    holes.append(Image.fromarray(picture))
+holes[0].save(OUT / "holes.webp", save_all=True, append_images=holes[1:], duration=even, lossless=True)
+told("holes.webp", gray("holes.webp"), 1)
+moments[5].save(OUT / "still.webp", lossless=True)
+moments[5].save(OUT / "still_lossy.webp", quality=90)
+told("still.webp", gray("still.webp"))
+told("still_lossy.webp", gray("still_lossy.webp"), 8)
+
+palette = moments[4].quantize(200)
+palette.save(OUT / "palette.tif", compression="tiff_lzw")
+tifffile.imwrite(OUT / "palette_pages.tif", np.stack([np.asarray(palette), 199 - np.asarray(palette)]), photometric="palette",
+                 byteorder=">", colormap=np.array(np.random.default_rng(4).integers(0, 65536, (3, 256)), np.uint16), metadata=None)
+for name in ("palette.tif", "palette_pages.tif"):
+    told(name, gray(name))
+
+
+def ramp(values):
+    finite = values[np.isfinite(values)].astype(float)
+    low, high = finite.min(), finite.max()
+    return np.nan_to_num(np.clip(np.round((values.astype(float) - low) / (high - low) * 255), 0, 255), nan=0)
+
+
+echo = np.stack([np.sin(x / 5 + i) * np.exp(-y / 20) - 0.1 * i for i in range(3)])
+echo[0, 0, 0] = np.nan
+for name, values, how in (
+    ("float32.tif", echo.astype(np.float32), dict(compression="zlib", predictor=3)),
+    ("float64.tif", echo[1], {}),
+    ("float16.tif", echo[2].astype(np.float16), {}),
+    ("int16.tif", (echo[1] * 9000).astype(np.int16), {}),
+    ("uint32.tif", ((echo[1] + 2) * 1e9).astype(np.uint32), {}),
+):
+    tifffile.imwrite(OUT / name, values, photometric="minisblack", metadata=None, **how)
+    read = tifffile.imread(OUT / name).reshape(-1, H, W)
+    told(name, ramp(read), 1)
+lines = [f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in sorted(table.items())]
+(HERE / "pictures.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")

@@ -118,8 +118,8 @@ fn a_program_of_another_name_starts_itself_as_decoder() {
     fs::write(&beside, format!("#!/bin/sh\ntouch {}\n", mark.display())).unwrap();
     fs::set_permissions(&beside, fs::Permissions::from_mode(0o755)).unwrap();
     let clip = data("stills/usgra_0162.png");
-    let words = ["segment", text(&clip), "--points", "10,10;60,60", "--out"];
-    let trace = Command::new(&renamed)
+    let words = ["segment", text(&clip), "--boundary", "60,60", "120,120", "--out"];
+    let output = Command::new(&renamed)
         .env_clear()
         .env("HOME", home.0.path())
         .env("SONOMARK_DEVICE", "cpu")
@@ -127,7 +127,7 @@ fn a_program_of_another_name_starts_itself_as_decoder() {
         .arg(home.path("m.png"))
         .output()
         .unwrap();
-    assert!(trace.status.success(), "{}", told(&trace));
+    assert!(output.status.success(), "{}", told(&output));
     assert!(!mark.exists(), "another program was started");
 }
 

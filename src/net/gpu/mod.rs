@@ -137,6 +137,45 @@ mod tests {
         close("a broadcast", product(&spread, &on(&b, &gpu)), a.matmul(b));
     }
 
+    /// Run with `--ignored --nocapture` on a card.
+    #[test]
+    #[ignore = "a measurement, not a check"]
+    fn how_fast_products_are() {
+        let Some(gpu) = gpu() else { return };
+        for (what, [o, h, m, n, k], turn_b) in [
+            ("scores of a memory", [1, 1, 1024, 28704, 256], true),
+            ("a memory read", [1, 1, 1024, 64, 28704], false),
+            ("scores of a frame", [1, 1, 4096, 4096, 256], true),
+            ("a frame read", [1, 1, 4096, 256, 4096], false),
+            ("feed-forward", [1, 1, 4096, 2048, 256], true),
+            ("feed-forward back", [1, 1, 4096, 256, 2048], true),
+            ("trunk, stage 1", [1, 1, 65536, 288, 96], true),
+            ("trunk, stage 3", [1, 1, 4096, 1536, 384], true),
+            ("trunk, stage 3 back", [1, 1, 4096, 384, 1536], true),
+            ("windows of a trunk", [25, 4, 196, 196, 96], true),
+            ("windows read", [25, 4, 196, 96, 196], false),
+            ("tokens", [1, 1, 8, 256, 256], true),
+            ("tokens to a frame", [1, 8, 8, 4096, 16], true),
+        ] {
+            let (a, b) = (normal([o, h, m, k]), normal([o, h, k, n]));
+            let b = if turn_b { turned_on(&b, &gpu) } else { on(&b, &gpu) };
+            let a = on(&a, &gpu);
+            let mut best = f64::MAX;
+            for round in 0..6 {
+                let begun = std::time::Instant::now();
+                for _ in 0..20 {
+                    drop(product(&a, &b).unwrap());
+                }
+                gpu.sync().unwrap();
+                if round > 0 {
+                    best = best.min(begun.elapsed().as_secs_f64() / 20.0);
+                }
+            }
+            let done = 2.0 * (o * h * m * n * k) as f64;
+            println!("{what:<22} {:8.3} ms {:6.1} TFLOP/s", best * 1e3, done / best / 1e12);
+        }
+    }
+
     #[test]
     fn a_pointwise_convolution_equals_burns() {
         let Some(gpu) = gpu() else { return };

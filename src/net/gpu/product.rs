@@ -51,6 +51,16 @@ impl Matrices {
         self.steps[2] < self.steps[3]
     }
 
+    /// Whether four neighbours in memory can be read at a time, at any place.
+    fn in_fours(&self) -> bool {
+        let near = if self.by_columns() { 2 } else { 3 };
+        self.steps[near] == 1
+            && self.shape[near].is_multiple_of(4)
+            && (0..4).all(|axis| {
+                axis == near || self.shape[axis] == 1 || self.steps[axis].is_multiple_of(4)
+            })
+    }
+
     /// For batches of `[outer, heads]`; a single one serves all.
     fn layout(&self, batches: [usize; 2]) -> Option<LayoutLaunch> {
         let step = |axis: usize| match (self.shape[axis], self.steps[axis]) {
@@ -108,6 +118,7 @@ pub(super) fn multiplied(a: Matrices, b: Matrices, asked: Asked) -> Option<CubeT
     }
     let count = batches[0] * batches[1];
     let (side, own, parts) = shares(count, [m, n, k]);
+    let wide = a.in_fours() && b.in_fours();
     // Whole pieces each, and none of the parts empty.
     let part_k = k.div_ceil(parts).next_multiple_of(DEPTH as usize);
     let parts = k.div_ceil(part_k);
@@ -116,6 +127,7 @@ pub(super) fn multiplied(a: Matrices, b: Matrices, asked: Asked) -> Option<CubeT
         side,
         depth: DEPTH,
         own,
+        wide,
         turned_a: a.by_columns(),
         turned_b: b.by_columns(),
         last: if parts == 1 { last } else { Last::default() },
@@ -143,7 +155,8 @@ pub(super) fn multiplied(a: Matrices, b: Matrices, asked: Asked) -> Option<CubeT
         launch(
             &client,
             CubeCount::Static(x.ok()?, y.ok()?, z.ok()?),
-            CubeDim::new_1d((side / own) * (side / own)),
+            CubeDim::new_1d(tile.threads()),
+            if wide { 4 } else { 1 },
             a.held.clone().into_buffer_arg(),
             b.held.clone().into_buffer_arg(),
             bias.clone().into_buffer_arg(),

@@ -16,6 +16,7 @@ use image::{AnimationDecoder, DynamicImage, ImageDecoder, ImageError, ImageReade
 use super::gray::{luma, luma16};
 use super::limits::MAX_SIDE_PX;
 use super::{tiff, webp};
+use crate::domain::in_words;
 
 /// What the process says first.
 pub(super) const HELLO: &[u8; 8] = b"SONODEC1";
@@ -94,8 +95,8 @@ impl From<String> for Refusal {
 impl From<ImageError> for Refusal {
     fn from(error: ImageError) -> Self {
         match error {
-            ImageError::Unsupported(kind) => Self::Unknown(kind.to_string()),
-            other => Self::Damaged(other.to_string()),
+            ImageError::Unsupported(kind) => Self::Unknown(in_words(&kind.to_string())),
+            other => Self::Damaged(in_words(&other.to_string())),
         }
     }
 }

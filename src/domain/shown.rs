@@ -19,6 +19,28 @@ pub fn shown(text: &str) -> String {
     out
 }
 
+/// A library's words for what went wrong, without the inner structures that some of them print: `Kind { first: IHDR, .. }`
+/// becomes `IHDR`.
+#[must_use]
+pub fn in_words(cause: &str) -> String {
+    let mut out = cause.to_owned();
+    while let Some((begin, open)) = out.find(" { ").map(|at| (word_start(&out, at), at)) {
+        let (inside, end) = match out[open..].find(" }") {
+            Some(close) => (&out[open + 3..(open + close).max(open + 3)], open + close + 2),
+            None => (&out[open + 3..], out.len()),
+        };
+        let first = inside.split(',').next().unwrap_or_default();
+        let value = first.split_once(": ").map_or(first, |(_, value)| value).to_owned();
+        out.replace_range(begin..end, &value);
+    }
+    out
+}
+
+/// Where the word that ends at byte `end` begins.
+fn word_start(text: &str, end: usize) -> usize {
+    text[..end].rfind(' ').map_or(0, |space| space + 1)
+}
+
 /// A JSON document that says the same and holds nothing that a terminal could act on.
 #[must_use]
 pub fn shown_in_json(json: &str) -> String {
@@ -58,6 +80,16 @@ fn acts_on_a_terminal(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn inner_structures_of_libraries_become_a_word() {
+        let png = "CRC error: expected 0x1 have 0x2 while decoding ChunkType { type: PLTE, critical: true } chunk.";
+        assert_eq!(in_words(png), "CRC error: expected 0x1 have 0x2 while decoding PLTE chunk.");
+        assert_eq!(in_words("A { a: B { b: 1 } }"), "1 }");
+        for odd in ["", " { ", " { }", "x { é", " { } { ", "a { b } c { d: ü, e } f"] {
+            assert!(!in_words(odd).contains(" { "), "{odd:?}");
+        }
+    }
 
     #[test]
     fn escape_codes_become_visible_and_names_stay() {

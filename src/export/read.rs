@@ -12,7 +12,7 @@ use super::{
     ExportFormat, coco, csv, cvat, davis, dicom_seg, labelmap, labelme, nnunet, png, yolo,
 };
 use crate::codec::{self, CodecError};
-use crate::domain::{ClipInfo, DicomOrigin, FrameIndex, shown};
+use crate::domain::{ClipInfo, DicomOrigin, FrameIndex, in_words, shown};
 
 /// The clip that a file is read for.
 pub struct Target<'a> {
@@ -71,7 +71,7 @@ pub enum ReadError {
 
 impl ReadError {
     pub(super) fn malformed(path: &Path, cause: impl std::fmt::Display) -> Self {
-        let cause: String = cause.to_string().chars().take(300).collect();
+        let cause: String = in_words(&cause.to_string()).chars().take(300).collect();
         Self::Malformed { name: shown(&path.to_string_lossy()), cause: shown(&cause) }
     }
 

@@ -105,21 +105,27 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
         let bytes = codec::read_file(file)?;
         let text = String::from_utf8_lossy(&bytes);
         for (row, line) in text.lines().enumerate() {
-            let malformed = || {
-                let cause = format!("line {} is no class with a polygon", row + 1);
+            let malformed = |what: String| {
+                let cause = format!("line {} is no class with a polygon: {what}", row + 1);
                 ReadError::malformed(file, cause)
             };
             let mut words = line.split_whitespace();
             let Some(class) = words.next() else { continue };
-            let class: u32 = class.parse().map_err(|_| malformed())?;
-            let numbers: Result<Vec<f64>, _> = words.map(str::parse).collect();
-            let numbers = numbers.map_err(|_| malformed())?;
+            let no_class = |_| malformed(format!("'{}' is no class number", brief(class)));
+            let class: u32 = class.parse().map_err(no_class)?;
+            let number = |word: &str| {
+                word.parse::<f64>()
+                    .map_err(|_| malformed(format!("'{}' is no number", brief(word))))
+            };
+            let numbers = words.map(number).collect::<Result<Vec<f64>, _>>()?;
             if numbers.len() == 4 {
                 boxes += 1;
                 continue;
             }
             if numbers.len() < 6 || numbers.len() % 2 != 0 {
-                return Err(malformed());
+                let what =
+                    format!("{} numbers are no pairs of at least three points", numbers.len());
+                return Err(malformed(what));
             }
             let label = names.get(&class).cloned().unwrap_or_else(|| format!("class {class}"));
             gather.put(&label, u64::from(class), frame, &filled(&numbers, target));
@@ -129,6 +135,11 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
     let mut notes = frames.notes();
     notes.extend((boxes > 0).then_some(without));
     Ok(gather.content(notes))
+}
+
+/// The beginning of a word, long enough to find it.
+fn brief(word: &str) -> String {
+    word.chars().take(24).collect()
 }
 
 /// The text files of a folder, of its `labels`, or of the parts of that (`labels/train`, ...).

@@ -32,6 +32,7 @@ const MOST_KIB: u64 = 1 << 20;
 fn checked(sentence: &str) {
     assert!(!sentence.chars().any(char::is_control), "{sentence:?}");
     assert!(sentence.len() < 2000 && !sentence.trim().is_empty(), "{sentence:?}");
+    assert!(!sentence.contains(": true") && !sentence.contains("Some("), "{sentence:?}");
 }
 
 /// What becomes of a file; `None` when it is taken.

@@ -2,14 +2,16 @@
 //!
 //! No instrumented build: what drives it is the sentence. An input that is refused in words that were
 //! not seen before is kept and changed further. `SONOMARK_MUTATE=SECONDS` is the time of each parser,
-//! `SONOMARK_MUTATE_ONLY=NAME,NAME` leaves others out; a panic prints the input's place and fails.
+//! `SONOMARK_MUTATE_ONLY=NAME,NAME` leaves others out; a panic prints the input's place and fails. What earlier runs
+//! kept lies in `tests/data/corpora/NAME`: it is gone through at every test run, and later runs begin with it;
+//! `SONOMARK_MUTATE_KEEP=1` adds the small inputs of a run.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
@@ -19,6 +21,7 @@ use sonomark::config::{Flags, Settings};
 use sonomark::domain::Region;
 use sonomark::export::{ExportFormat, Job, Target, export, read};
 use sonomark::net::config::ModelCard;
+use sonomark::net::weights::sha256_hex;
 use sonomark::project::load_read_only;
 
 use super::checked;
@@ -29,6 +32,9 @@ use crate::project::{annotator, follow, journals, open as open_project, random_l
 
 /// Inputs that are kept for further changes.
 const POOL: usize = 2_000;
+/// Most that `tests/data/corpora` holds for a parser, and the longest input in it: the repository stays small.
+const KEPT: usize = 40;
+const KEPT_BYTES: usize = 16_384;
 
 type Says = Box<dyn Fn(&Path, &[u8]) -> Option<String>>;
 
@@ -39,7 +45,7 @@ struct Parser {
     says: Says,
 }
 
-fn put(folder: &Path, name: &str, bytes: &[u8]) -> std::path::PathBuf {
+fn put(folder: &Path, name: &str, bytes: &[u8]) -> PathBuf {
     let path = folder.join(name);
     fs::write(&path, bytes).unwrap();
     path
@@ -255,9 +261,58 @@ fn changed(random: &mut Rng, bytes: &[u8], others: &[Vec<u8>]) -> Vec<u8> {
     out
 }
 
-/// A sentence without its numbers and quotations.
+/// The words of a sentence that are letters alone: without numbers, paths and most of what it quotes.
 fn shape(sentence: &str) -> String {
-    sentence.chars().filter(|c| c.is_alphabetic() || *c == ' ').take(90).collect()
+    let words = sentence.split_whitespace().map(|word| word.trim_matches([',', ';', ':', '.']));
+    let plain = words.filter(|word| word.chars().all(|c| c.is_ascii_alphabetic()));
+    plain.take(40).collect::<Vec<_>>().join(" ")
+}
+
+fn corpus(name: &str) -> PathBuf {
+    data().join("corpora").join(name)
+}
+
+/// What earlier runs kept for a parser, in the order of the names.
+fn kept(name: &str) -> Vec<Vec<u8>> {
+    let Ok(entries) = fs::read_dir(corpus(name)) else { return Vec::new() };
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths.into_iter().map(|path| fs::read(path).unwrap()).collect()
+}
+
+fn keep(name: &str, input: &[u8]) {
+    let folder = corpus(name);
+    fs::create_dir_all(&folder).unwrap();
+    if input.len() <= KEPT_BYTES && fs::read_dir(&folder).unwrap().count() < KEPT {
+        fs::write(folder.join(&sha256_hex(input)[..16]), input).unwrap();
+    }
+}
+
+/// What `says` of an input; a panic leaves the input behind and fails.
+fn said(parser: &Parser, place: &Path, input: &[u8]) -> Option<String> {
+    match catch_unwind(AssertUnwindSafe(|| (parser.says)(place, input))) {
+        Ok(sentence) => {
+            sentence.as_deref().inspect(|sentence| checked(sentence));
+            sentence
+        }
+        Err(_) => {
+            let (_, left) = tempfile::NamedTempFile::new().unwrap().keep().unwrap();
+            fs::write(&left, input).unwrap();
+            panic!("{} panics on {}", parser.name, left.display());
+        }
+    }
+}
+
+#[test]
+fn what_earlier_runs_kept_is_taken_or_refused_with_a_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    for parser in parsers(folder.path()) {
+        let place = tempfile::tempdir().unwrap();
+        let inputs = kept(parser.name);
+        assert!(!inputs.is_empty(), "nothing is kept for {}", parser.name);
+        let refused = inputs.iter().filter(|input| said(&parser, place.path(), input).is_some());
+        assert!(refused.count() > 0, "{}: nothing that is kept is refused", parser.name);
+    }
 }
 
 #[test]
@@ -266,35 +321,32 @@ fn our_parsers_survive_mutations() {
     let seconds = std::env::var("SONOMARK_MUTATE").ok().and_then(|s| s.parse().ok()).unwrap_or(5);
     let folder = tempfile::tempdir().unwrap();
     let only = std::env::var("SONOMARK_MUTATE_ONLY").ok();
+    let keeps = std::env::var_os("SONOMARK_MUTATE_KEEP").is_some();
     let wanted = |name: &str| only.as_deref().is_none_or(|only| only.split(',').any(|n| n == name));
-    for Parser { name, seeds, says } in parsers(folder.path()) {
-        if !wanted(name) {
-            continue;
-        }
+    for parser in parsers(folder.path()).into_iter().filter(|parser| wanted(parser.name)) {
+        let Parser { name, seeds, .. } = &parser;
         let place = tempfile::tempdir().unwrap();
-        let (mut pool, mut shapes) = (seeds.clone(), HashSet::new());
+        let mut pool = [seeds.clone(), kept(name)].concat();
         let (mut random, mut tried, mut taken) = (Rng::with_seed(2_026), 0u64, 0u64);
         let refused: Vec<String> =
-            seeds.iter().filter_map(|seed| says(place.path(), seed)).collect();
+            seeds.iter().filter_map(|seed| said(&parser, place.path(), seed)).collect();
         assert!(refused.len() < seeds.len(), "{name}: no seed is taken, {refused:?}");
+        let old = pool.iter().filter_map(|input| said(&parser, place.path(), input));
+        let mut shapes: HashSet<String> = old.map(|sentence| shape(&sentence)).collect();
         let end = Instant::now() + Duration::from_secs(seconds);
         while Instant::now() < end {
             let at = random.usize(..pool.len());
-            let input = changed(&mut random, &pool[at], &seeds);
+            let input = changed(&mut random, &pool[at], seeds);
             tried += 1;
-            match catch_unwind(AssertUnwindSafe(|| says(place.path(), &input))) {
-                Ok(None) => taken += 1,
-                Ok(Some(sentence)) => {
-                    checked(&sentence);
-                    if shapes.insert(shape(&sentence)) && pool.len() < POOL {
-                        pool.push(input);
-                    }
+            let Some(sentence) = said(&parser, place.path(), &input) else {
+                taken += 1;
+                continue;
+            };
+            if shapes.insert(shape(&sentence)) && pool.len() < POOL {
+                if keeps {
+                    keep(name, &input);
                 }
-                Err(_) => {
-                    let (_, kept) = tempfile::NamedTempFile::new().unwrap().keep().unwrap();
-                    fs::write(&kept, &input).unwrap();
-                    panic!("{name} panics on {}", kept.display());
-                }
+                pool.push(input);
             }
         }
         println!("{name}: {tried} inputs, {taken} taken, {} kinds of refusal", shapes.len());

@@ -283,7 +283,7 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Clip, CodecError> {
     let kind = if meta.is_dir() { Kind::Image } else { sniff::kind_of(path)? };
     if !options.cut.is_open() && kind != Kind::Volume {
         let cause = "it is no NIfTI, NRRD or MetaImage volume, and only those are sliced";
-        let advice = "leave --axis, --slice and --time out, or convert it to a volume";
+        let advice = "open it without an axis, a slice or a time, or convert it to a volume";
         return Err(CodecError::unsupported(path, cause, advice));
     }
     let opened = match kind {

@@ -178,7 +178,7 @@ impl Known {
         let outside = self.views.iter().rev().find_map(|(.., view)| view.outside);
         self.views.clear();
         let annotation = merged.now().clone();
-        let others = alive.iter().map(|each| each.text.clone()).collect();
+        let others = alive.iter().filter_map(|each| each.text.clone()).collect();
         let (position, session_seed) = (self.lam, 0);
         let made_from = origins.older();
         let loaded = Loaded {

@@ -706,12 +706,24 @@ fn another_axis_of_a_volume_opens_at_the_place_of_the_cursor() {
 
     has(&screen(&m), &["48 x 40 px along x"]);
 
+    // What is shown already is not opened again, by whichever name: x leads left and right here.
+    for line in ["axis x", "axis sagittal"] {
+        let effects = update(&mut m, Msg::Line(line.into()));
+        assert!(!effects.iter().any(|e| matches!(e, Effect::OpenClip(..))), "{line}: {effects:?}");
+        assert!(
+            m.message.text.contains(&format!("the {line} is shown already")),
+            "{:?}",
+            m.message
+        );
+    }
+
     // A moment keeps the axis; what does not open leaves everything as it was.
     let effects = update(&mut m, Msg::Line("time 3".into()));
     let moment = Cut { time: Some(3), ..along_x };
     assert!(effects.contains(&Effect::OpenClip(0, moment)), "{effects:?}");
     update(&mut m, Msg::NotOpened { at: 0, why: "it holds one volume".into() });
     assert_eq!((m.queue[0].cut, m.frame), (along_x, 30));
+    assert!(m.message.text.contains("stays as it is: it holds one volume"), "{:?}", m.message);
 
     // The slice at row 11 over time: all frames lie in one place, so the frame is not carried over.
     update(&mut m, Msg::Line("slice 12".into()));

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::domain::review::FLAGGED;
-use crate::domain::{Cut, FrameMask, MaskSource, PointPx, Track, shown};
+use crate::domain::{Axis, ClipKind, Cut, FrameMask, MaskSource, PointPx, Track, shown};
 use crate::tui::action::Action;
 use crate::tui::model::{Effect, Leaving, Model, Queued, Saved};
 
@@ -89,9 +89,13 @@ pub(super) fn sought(model: &mut Model, fx: &mut Vec<Effect>) {
 /// The clip of the queue at `at` does not open; the one at hand stays, unless another one that is
 /// not finished was looked for.
 pub(super) fn not_opened(model: &mut Model, fx: &mut Vec<Effect>, at: usize, why: &str) {
-    model.opening = None;
+    // Of the clip at hand another part was asked for: the clip itself is open.
+    let other_part = model.opening.take().is_some_and(|(_, cut)| {
+        at == model.at && model.queue.get(at).is_some_and(|clip| clip.cut != cut)
+    });
     let name = model.queue.get(at).map_or_else(String::new, |clip| shown(&clip.name));
-    model.warn(format!("{name} does not open: {why}"));
+    let stays = if other_part { "stays as it is" } else { "does not open" };
+    model.warn(format!("{name} {stays}: {why}"));
     if !std::mem::take(&mut model.seeking) || !seek(model, fx, at) {
         // They were meant for that clip.
         model.tools.to_play.clear();
@@ -105,8 +109,27 @@ pub(super) fn cut(model: &mut Model, fx: &mut Vec<Effect>, asked: Cut) {
         return model.warn(format!("a script keeps its clip as it was opened; give {flags}"));
     };
     let cut = clip.cut.then(asked);
+    if let Some(axis) = asked.axis.filter(|axis| is_along(model, clip.cut, *axis)) {
+        return model.say(format!("the axis {axis} is shown already"));
+    }
     if may_leave(model) {
         open(model, fx, model.at, cut);
+    }
+}
+
+/// Whether the frames of the volume at hand, shown as `cut`, follow each other along `axis`. False also where nothing
+/// tells: then it is opened again.
+fn is_along(model: &Model, cut: Cut, axis: Axis) -> bool {
+    let clip = &model.clip;
+    if clip.kind != ClipKind::Volume && !clip.is_plane_over_time() {
+        return false;
+    }
+    match axis {
+        Axis::X | Axis::Y | Axis::Z => cut.axis.unwrap_or_default() == axis,
+        // The placement is turned as the frames are: its third axis is theirs.
+        Axis::Sagittal | Axis::Coronal | Axis::Axial => {
+            axis.stored(clip.placement.as_ref()) == Some(2)
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use sonomark::domain::{
 };
 use sonomark::engine::{Decided, Event, Opened, SegmenterInfo, Surround, Ticket};
 use sonomark::tui::action::Action;
-use sonomark::tui::graphics::Grid;
+use sonomark::tui::graphics::{Grid, Link, Protocol};
 use sonomark::tui::keymap::Keymap;
 use sonomark::tui::model::{Effect, Mode, Model, Msg, Queued, Saved, Weight};
 use sonomark::tui::{begin, update};
@@ -675,6 +675,14 @@ fn the_line_is_told_and_set_by_hand() {
     assert!(told("link scale 2").contains("scale 1/2 (set by hand)"));
     assert!(told("link levels auto").contains("32 grays, scale 1/2 (set by hand)"));
     assert!(told("link levels 7").contains("link levels 16"));
+    // Sixels have no more than 101; images in PNG have.
+    assert!(told("link levels 161").contains("sixels show 101 grays at most"));
+    m.link = Link::by(Protocol::Kitty);
+    let mut told = |line: &str| {
+        update(&mut m, Msg::Line(line.into()));
+        m.message.text.clone()
+    };
+    assert!(told("link levels 161").contains("161 grays (set by hand)"));
 }
 
 #[test]
@@ -737,6 +745,14 @@ fn another_axis_of_a_volume_opens_at_the_place_of_the_cursor() {
         assert!(m.message.text.contains(told), "{:?}", m.message);
     }
     m.queue.clear();
-    update(&mut m, Msg::Line("axis y".into()));
-    assert!(m.message.text.contains("a script keeps its clip"), "{:?}", m.message);
+    let scripts = [
+        ("axis y", "a script keeps its clip"),
+        ("clip", "clip 1 of 1"),
+        ("clip 1", "this is clip 1 of 1"),
+        ("clip 2", "there is no clip 2: this is clip 1 of 1"),
+    ];
+    for (line, told) in scripts {
+        update(&mut m, Msg::Line(line.into()));
+        assert!(m.message.text.contains(told), "{:?}", m.message);
+    }
 }

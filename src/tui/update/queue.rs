@@ -26,13 +26,14 @@ pub(super) fn step(model: &mut Model, fx: &mut Vec<Effect>, by: isize) {
 /// Opens the clip of this number, from 1, or tells which one this is. The one at hand is opened
 /// again where another content came.
 pub(super) fn go(model: &mut Model, fx: &mut Vec<Effect>, number: Option<usize>) {
-    let count = model.queue.len();
+    // A script has its one clip and no queue.
+    let count = model.queue.len().max(1);
     let here = format!("clip {} of {count}", model.at + 1);
     let Some(to) = number.map(|number| number.saturating_sub(1)) else { return model.say(here) };
     if to >= count {
         return model.warn(format!("there is no clip {}: this is {here}", to + 1));
     }
-    if to == model.at && !model.queue[to].changed {
+    if to == model.at && model.queue.get(to).is_none_or(|clip| !clip.changed) {
         return model.say(format!("this is {here}"));
     }
     if may_leave(model) {

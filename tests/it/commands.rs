@@ -232,3 +232,22 @@ fn a_data_set_is_imported_checked_and_its_faults_are_counted() {
     let unknown = run(home.path(), &["data", "import", "busy", text(&set), "--out", text(&out)]);
     assert!(told(&unknown).contains("'busi'"), "{}", told(&unknown));
 }
+
+#[test]
+fn formats_that_are_imported_are_named_and_the_others_are_not() {
+    let home = tempfile::tempdir().unwrap();
+    let (clip, file) = (still(), home.path().join("what"));
+    fs::write(&file, "?").unwrap();
+    for format in ["mp4", "dicom", "nothing"] {
+        let import = ["import", text(&clip), text(&file), "--format", format];
+        let refused = told(&run(home.path(), &import));
+        let list = refused.split("choose ").nth(1).unwrap_or_else(|| panic!("{refused}"));
+        let names: Vec<&str> = list.lines().next().unwrap().split(", ").collect();
+        assert!(names.contains(&"csv") && names.contains(&"nnunet"), "{refused}");
+        for not in ["mp4", "gif", "dicom", "frames"] {
+            assert!(!names.contains(&not), "{refused}");
+        }
+    }
+    let unknown = told(&run(home.path(), &["import", text(&clip), text(&file)]));
+    assert!(unknown.contains("--format") && unknown.contains("csv"), "{unknown}");
+}

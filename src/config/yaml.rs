@@ -109,7 +109,13 @@ fn named(path: &Path) -> String {
 
 fn unread(path: &Path, cause: std::io::Error) -> Faults {
     let mut faults = Faults::new(named(path));
-    faults.add(0, format!("it cannot be read: {cause}; check the path and the rights"));
+    faults.add(
+        0,
+        match cause.kind() {
+            ErrorKind::InvalidData => "it is no text in UTF-8; save it as that".to_owned(),
+            _ => format!("it cannot be read: {cause}; check the path and the rights"),
+        },
+    );
     faults
 }
 

@@ -113,6 +113,11 @@ pub enum ProjectError {
     /// A folder full of other things.
     #[error("{path} holds other files and is not a sonomark project; choose a new or empty folder")]
     NotAProject { path: String },
+    /// A folder in which nothing was annotated.
+    #[error(
+        "{path} is no sonomark project (it has no file FORMAT); give the folder that `--project` named when the clips were annotated"
+    )]
+    NoProject { path: String },
     /// No work on this clip.
     #[error("the project {path} holds no clip {hash}; list its clips with `sonomark project`")]
     NoSuchClip { path: String, hash: String },
@@ -161,6 +166,9 @@ pub fn list_clips(project_root: &Path) -> Result<Vec<ClipSummary>, ProjectError>
         Ok(entries) => entries,
         Err(e) if e.kind() == io::ErrorKind::NotFound && project_root.join("FORMAT").exists() => {
             return Ok(Vec::new());
+        }
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Err(ProjectError::NoProject { path: named(project_root) });
         }
         Err(e) => return Err(ProjectError::io("list", &clips, &e)),
     };

@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 
 use burn::tensor::Device;
 use serde_json::Value;
+use sonomark::codec::{OpenOptions, open};
 use sonomark::net::config::ModelCard;
 use sonomark::net::stages::Stage;
 use sonomark::net::weights::{sha256_hex, sha256_of_file};
@@ -250,4 +251,59 @@ fn formats_that_are_imported_are_named_and_the_others_are_not() {
     }
     let unknown = told(&run(home.path(), &["import", text(&clip), text(&file)]));
     assert!(unknown.contains("--format") && unknown.contains("csv"), "{unknown}");
+}
+
+#[test]
+fn a_mask_is_not_written_under_the_name_of_another_kind_of_picture() {
+    let home = tempfile::tempdir().unwrap();
+    let (clip, out) = (still(), home.path().join("m.jpg"));
+    let points = ["--boundary", "243,236", "291,345", "207,392", "--out", text(&out)];
+    let refused = run(home.path(), &[&["segment", text(&clip)][..], &points].concat());
+    assert_eq!(refused.status.code(), Some(1), "{}", told(&refused));
+    assert!(told(&refused).contains("m.jpg: masks are written as PNG"), "{}", told(&refused));
+    assert!(!out.exists());
+}
+
+#[test]
+fn a_number_of_a_clip_is_refused_where_there_is_one_clip() {
+    let clip = still();
+    let folder = clip.parent().unwrap();
+    let opened = |path: &Path, number| {
+        let options = OpenOptions { series: Some(number), ..OpenOptions::default() };
+        open(path, &options).map(|_| ()).map_err(|error| error.to_string())
+    };
+    for path in [&clip, folder] {
+        assert_eq!(opened(path, 1), Ok(()));
+        let why = opened(path, 3).unwrap_err();
+        assert!(why.contains("it holds one clip, so there is no clip 3"), "{why}");
+        assert!(why.contains("open it without --series"), "{why}");
+    }
+}
+
+#[test]
+fn what_is_read_and_wrong_is_not_called_unreadable() {
+    let home = tempfile::tempdir().unwrap();
+    let at = |name: &str| home.path().join(name);
+    fs::create_dir(at("set")).unwrap();
+    fs::copy(still(), at("set/a.png")).unwrap();
+    fs::write(at("set/a.mask.png"), b"no picture").unwrap();
+    let project = at("other");
+    fs::create_dir(&project).unwrap();
+    fs::write(project.join("notes.txt"), b"a folder of something else").unwrap();
+    let (set, project, out) = (at("set"), text(&project).to_owned(), text(&at("out")).to_owned());
+    for (words, wanted) in [
+        (
+            vec!["evaluate", "clicks", "--data", text(&set)],
+            "a.mask.png cannot be used: it is no picture",
+        ),
+        (vec!["--project", &project, "project"], "other is no sonomark project"),
+        (
+            vec!["study", "analyse", &project, "--out", &out],
+            "other cannot be used: it holds no finished session",
+        ),
+    ] {
+        let refused = told(&run(home.path(), &words));
+        assert!(refused.contains(wanted), "{wanted}: {refused}");
+        assert!(!refused.contains("rights"), "{refused}");
+    }
 }

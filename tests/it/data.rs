@@ -579,7 +579,7 @@ fn a_check_tells_changed_files_torn_patients_and_near_duplicates() {
     let nothing = tempfile::tempdir().unwrap();
     let refused = import(named("busi").unwrap(), nothing.path(), &nothing.path().join("out"));
     assert!(
-        matches!(&refused, Err(DataError::Unreadable { cause, .. }) if cause.contains("no image of busi")),
+        matches!(&refused, Err(DataError::Unfit { cause, .. }) if cause.contains("no image of busi")),
         "{refused:?}"
     );
 }

@@ -12,7 +12,7 @@ use crate::net::import::keys_of;
 use crate::net::library::{Held, Library, LibraryError};
 
 use super::models_import as import;
-use super::{Done, Failure, path_shown, print, print_json};
+use super::{Done, Failure, path_shown, print, print_json, tree};
 
 /// Arguments.
 #[derive(Debug, Args)]
@@ -171,9 +171,9 @@ fn info(library: &Library, options: &Named) -> Done {
     }
     print(&format!("licence   {}", shown(&card.weights.licence)));
     print(&format!("lineage   {}", shown(&card.weights.lineage)));
-    for (name, score) in &card.scores {
-        let text = serde_json::to_string(score).unwrap_or_default();
-        print(&format!("{}  {text}", shown(name)));
+    if !card.scores.is_empty() {
+        let scores = serde_json::to_value(&card.scores).map_err(Failure::ours)?;
+        tree::lines("scores", &scores).iter().for_each(|line| print(&shown(line)));
     }
     Ok(())
 }

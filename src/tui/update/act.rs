@@ -321,7 +321,7 @@ pub(super) fn command(model: &mut Model, fx: &mut Vec<Effect>, command: Command)
             masks::stroke(model, fx, from);
         }
         Command::Keys(keys) => language::to_play(model, keys.into_iter()),
-        Command::Reaction(time) => questions::set(model, fx, time),
+        Command::Reaction(time) => questions::set_by_hand(model, fx, time),
         Command::Windows(label, change) => ranges::windows_of(model, fx, &label, change),
         Command::Over(range, what) => ranges::over(model, fx, range, what),
         Command::Where(condition, what) => ranges::matching(model, fx, condition, what),

@@ -50,12 +50,14 @@ pub fn recall(model: &mut Model, person: Person) {
     }
     if let Some((time, day)) = person.reaction {
         model.tools.taps.reaction = Some(time);
-        let told = if day.is_empty() { String::new() } else { format!(" on {}", shown(&day)) };
+        let told = match day.is_empty() {
+            true => "set by hand".to_owned(),
+            false => format!("measured on {}", shown(&day)),
+        };
         model.tools.taps.measured = (!day.is_empty()).then_some(day);
         if model.message.text.is_empty() {
             let (ms, anew) = (time.as_millis(), model.key(Action::MeasureReaction));
-            model
-                .say(format!("taps are put {ms} ms back, as measured{told}; {anew} measures anew"));
+            model.say(format!("taps are put {ms} ms back, as {told}; {anew} measures anew"));
         }
     }
 }

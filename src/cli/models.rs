@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::config::Settings;
-use crate::domain::shown;
+use crate::domain::{counted, shown};
 use crate::engine::shipped_card;
 use crate::net::cards;
 use crate::net::config::{Fit, ModelCard};
@@ -160,8 +160,8 @@ fn info(library: &Library, options: &Named) -> Done {
     print(&format!("{}: {}", shown(&card.name), shown(&card.description)));
     print(&format!("input     {size} x {size} px, {fit}"));
     print(&format!(
-        "size      {} tensors, {:.1} M parameters",
-        keys.len(),
+        "size      {}, {:.1} M parameters",
+        counted(keys.len(), "tensor"),
         parameters as f64 / 1e6
     ));
     print(&format!("prompts   {}", prompts_of(&card)));
@@ -199,8 +199,8 @@ fn verify(library: &Library, options: &Chosen) -> Done {
     match bad {
         0 => Ok(()),
         _ => Err(Failure::Some(format!(
-            "{bad} of {} networks are not as imported; remove them and import them again",
-            names.len()
+            "{bad} of {} not as imported; remove what is not and import it again",
+            counted(names.len(), "network")
         ))),
     }
 }

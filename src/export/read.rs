@@ -11,7 +11,7 @@ use super::{
     ExportFormat, coco, csv, cvat, davis, dicom_seg, labelmap, labelme, nnunet, png, yolo,
 };
 use crate::codec::{self, CodecError};
-use crate::domain::{ClipInfo, DicomOrigin, FrameIndex, shown};
+use crate::domain::{ClipInfo, DicomOrigin, FrameIndex, counted, shown};
 
 /// The clip that a file is read for.
 pub struct Target<'a> {
@@ -303,7 +303,8 @@ impl<'a> Frames<'a> {
         match last_number(stem).map(|number| number.saturating_sub(self.first)) {
             Some(index) if index < frames => Ok(Some(index)),
             Some(index) => {
-                let cause = format!("frame {index} (from 0) of a clip of {frames} frames");
+                let cause =
+                    format!("frame {index} (from 0) of a clip of {}", counted(frames, "frame"));
                 Err(ReadError::other_clip(path, cause))
             }
             None => Err(ReadError::malformed(path, "its name holds no number of a frame")),

@@ -12,7 +12,7 @@ use super::dataset::{
     DataError, LEAST_AREA_PX, Still, StillSet, TRAIN_SIDE_PX, hex, pyramid, shrink, unfit,
 };
 use crate::codec::{self, Clip, OpenOptions, looks_like_clip};
-use crate::domain::{Annotation, Bitmap, FrameIndex, GrayFrame, Mask, MaskSource, shown};
+use crate::domain::{Annotation, Bitmap, FrameIndex, GrayFrame, Mask, MaskSource, counted, shown};
 use crate::project::{list_clips, load_read_only};
 
 /// Accepted frames of a project, and what a person should know of the others.
@@ -49,10 +49,10 @@ pub fn accepted_stills(
         let Some(clip) = at.remove(&summary.hash.0) else {
             let name = summary.info.as_ref().map_or("a clip", |info| info.name.as_str());
             notes.push(format!(
-                "{} ({}) has {} accepted frames and is not among --clips; it is left out",
+                "{} ({}) has {} and is not among --clips; it is left out",
                 shown(name),
                 summary.hash.short(),
-                frames.len()
+                counted(frames.len(), "accepted frame")
             ));
             continue;
         };

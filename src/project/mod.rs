@@ -43,7 +43,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    ClipInfo, ContentHash, FrameIndex, OutsideChoice, PictureLook, PointPx, TrackId, shown,
+    ClipInfo, ContentHash, FrameIndex, OutsideChoice, PictureLook, PointPx, TrackId, counted, shown,
 };
 
 pub use key::uid_key;
@@ -129,12 +129,14 @@ pub enum ProjectError {
     Io { doing: &'static str, path: String, cause: String },
     /// The disk refuses; the step counts, it is kept in memory and written as soon as possible.
     #[error(
-        "{unwritten} step(s) are kept in memory because {path} cannot be written ({cause}); {rescue}; make room on the disk, work goes on"
+        "{} kept in memory because {path} cannot be written ({cause}); {rescue}; make room on the disk, work goes on",
+        counted(*.unwritten, "step")
     )]
     KeptInMemory { unwritten: usize, path: String, cause: String, rescue: String },
     /// The disk took the steps but does not confirm them; they are kept in memory as well.
     #[error(
-        "{unsynced} step(s) are not confirmed by the disk of {path} ({cause}); they are kept in memory and written again, do not switch the machine off"
+        "{} not confirmed by the disk of {path} ({cause}), kept in memory and written again; do not switch the machine off",
+        counted(*.unsynced, "step")
     )]
     NotSynced { unsynced: usize, path: String, cause: String },
     /// A score or coordinate that is not a number: nothing was changed.

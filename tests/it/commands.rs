@@ -307,3 +307,17 @@ fn what_is_read_and_wrong_is_not_called_unreadable() {
         assert!(!refused.contains("rights"), "{refused}");
     }
 }
+
+#[test]
+fn one_of_a_thing_is_told_without_an_s() {
+    let home = tempfile::tempdir().unwrap();
+    let script = home.path().join("s");
+    fs::write(&script, "new nerve\nboundary 243 236\nwindow 1 1\n").unwrap();
+    let clip = still();
+    let ran = run(home.path(), &["run", text(&script), text(&clip)]);
+    let said = told(&ran) + &printed(&ran) + &printed(&run(home.path(), &["project"]));
+    let words: Vec<&str> = said.split_whitespace().collect();
+    assert!(said.contains("1 frame "), "{said}");
+    let wrong = words.windows(2).find(|pair| pair[0] == "1" && pair[1].ends_with('s'));
+    assert_eq!(wrong, None, "{said}");
+}

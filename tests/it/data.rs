@@ -503,7 +503,7 @@ fn every_folder_of_pairs_has_its_own_lists() {
         import(named("pairs").unwrap(), dir.path(), &out)
     };
     let notes = empty("a/left (1)").unwrap().notes;
-    assert!(notes.iter().any(|n| n.contains("1 of 4 images have an empty mask")), "{notes:?}");
+    assert!(notes.iter().any(|n| n.contains("with an empty mask: 1 of 4 images")), "{notes:?}");
     empty("a/right (1)").unwrap();
     empty("b/left (1)").unwrap();
     let refused = empty("b/right (1)").unwrap_err().to_string();

@@ -18,7 +18,7 @@ use super::likeness::near_pairs;
 use super::manifest::{Item, Manifest, SPLITS};
 use super::pattern::{Found, find, holes, plain};
 use super::splits::{Written, settle};
-use crate::domain::shown;
+use crate::domain::{counted, shown};
 use crate::export::write_atomic;
 use crate::learn::dataset::{DataError, undecoded, unfit, unreadable};
 
@@ -106,7 +106,7 @@ pub fn import(layout: &Layout, path: &Path, out: &Path) -> Result<Imported, Data
         return Err(unfit(path, cause));
     }
     if empty > 0 {
-        notes.push(format!("{empty} of {} images have an empty mask", kept.len()));
+        notes.push(format!("with an empty mask: {empty} of {}", counted(kept.len(), "image")));
     }
     for (draft, looked) in &mut kept {
         draft.item.sha256.clone_from(&looked.sha256);
@@ -378,6 +378,6 @@ impl Imported {
         let counts: Vec<String> =
             self.counts().iter().map(|(split, n)| format!("{split} {n}")).collect();
         let file = shown(&self.file.to_string_lossy());
-        format!("{file}: {} items ({})", self.manifest.items.len(), counts.join(", "))
+        format!("{file}: {} ({})", counted(self.manifest.items.len(), "item"), counts.join(", "))
     }
 }

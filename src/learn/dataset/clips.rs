@@ -7,7 +7,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::{DataError, DataSource, hex, label_mask, read, same_size, text, unfit, unreadable};
-use crate::domain::{GrayFrame, Mask, TOO_DEEP, Window, shown, too_deep};
+use crate::domain::{GrayFrame, Mask, TOO_DEEP, Window, counted, shown, too_deep};
 use crate::learn::data::load;
 
 /// A labelled clip with its exact masks.
@@ -123,7 +123,8 @@ fn load_clip(
         if let Some(window) = object.windows.iter().find(|w| !fits(w)) {
             let (label, first, last) = (object.label, window.first, window.last);
             let cause = format!(
-                "the window [{first}, {last}] of label {label} in windows.yaml is not one of its {count} frames (from 0); correct it"
+                "the window [{first}, {last}] of label {label} in windows.yaml does not lie in its {} (from 0); correct it",
+                counted(count, "frame")
             );
             return Err(unfit(dir, cause));
         }

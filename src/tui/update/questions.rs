@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::person::Learned;
-use crate::domain::{Bisection, FrameIndex, Track, Window, shown};
+use crate::domain::{Bisection, FrameIndex, Track, Window, counted, shown};
 use crate::tui::action::Action;
 use crate::tui::key::Key;
 use crate::tui::keymap::{Found, KeyMode};
@@ -114,7 +114,7 @@ fn ask(model: &mut Model, fx: &mut Vec<Effect>) {
     if let Some(window) = search.window() {
         motion::go_to(model, fx, window.first);
         windows::add(model, fx, window.first, window.last);
-        let sentence = format!("{} ({answers} answers)", model.message.text);
+        let sentence = format!("{} ({})", model.message.text, counted(answers, "answer"));
         model.say(sentence);
     }
 }

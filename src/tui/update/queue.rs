@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::domain::review::FLAGGED;
-use crate::domain::{Axis, ClipKind, Cut, FrameMask, MaskSource, PointPx, Track, shown};
+use crate::domain::{Axis, ClipKind, Cut, FrameMask, MaskSource, PointPx, Track, counted, shown};
 use crate::tui::action::Action;
 use crate::tui::model::{Effect, Leaving, Model, Queued, Saved};
 
@@ -230,13 +230,27 @@ fn still_open(model: &Model) -> Option<String> {
     let unsaid = unsaid(model);
     let parts = [
         (model.annotation.tracks.is_empty(), "no structure".to_owned()),
-        (bare > 0, format!("{bare} frames without a mask")),
+        (bare > 0, format!("{} without a mask", counted(bare, "frame"))),
         (
             stale > 0,
-            format!("{stale} masks older than their points ({})", model.key(Action::NextStale)),
+            format!(
+                "{} older than the points ({})",
+                counted(stale, "mask"),
+                model.key(Action::NextStale)
+            ),
         ),
-        (flagged > 0, format!("{flagged} frames{of} flagged ({})", model.key(Action::WorstFrame))),
-        (doubtful > 0, format!("{doubtful} frames in doubt ({})", model.key(Action::WorstFrame))),
+        (
+            flagged > 0,
+            format!(
+                "{}{of} flagged ({})",
+                counted(flagged, "frame"),
+                model.key(Action::WorstFrame)
+            ),
+        ),
+        (
+            doubtful > 0,
+            format!("{} in doubt ({})", counted(doubtful, "frame"), model.key(Action::WorstFrame)),
+        ),
         (unsaid.is_some(), unsaid.unwrap_or_default()),
     ];
     let told: Vec<String> = parts.into_iter().filter(|(is, _)| *is).map(|(_, what)| what).collect();

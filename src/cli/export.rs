@@ -53,7 +53,7 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
 
 /// The table of formats.
 pub(super) fn formats_help() -> String {
-    let rows = ExportFormat::all().map(|(_, name, about)| format!("\n  {name:<14} {about}"));
+    let rows = ExportFormat::all().map(|(_, name, about)| format!("\n  {name:<20} {about}"));
     format!("What to write:{}", rows.collect::<String>())
 }
 

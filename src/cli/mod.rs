@@ -6,6 +6,7 @@
 
 mod annotate;
 mod annotator;
+mod arguments;
 mod attributes;
 mod bench;
 mod bench_memory;
@@ -242,7 +243,7 @@ pub fn main() -> ExitCode {
     codec::this_is_the_program();
     drivers::look_for_no_display();
     // What broke was told by the hook.
-    let ended = std::panic::catch_unwind(|| run(Cli::parse()));
+    let ended = std::panic::catch_unwind(|| run(arguments::read()));
     let code = match ended.unwrap_or(Ok(BROKEN)) {
         Ok(code) => code,
         Err(failure) => {

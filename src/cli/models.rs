@@ -183,6 +183,9 @@ fn verify(library: &Library, options: &Chosen) -> Done {
         true => library.names(),
         false => options.names.clone(),
     };
+    if names.is_empty() && !options.json {
+        print("no network was imported yet");
+    }
     let mut rows = Vec::new();
     for name in &names {
         let found = library.find(name).and_then(|held| held.verify());

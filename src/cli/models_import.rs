@@ -191,7 +191,10 @@ fn file_bytes(path: &Path) -> Result<u64, Failure> {
     match std::fs::metadata(path) {
         Ok(meta) if meta.is_file() => Ok(meta.len()),
         Ok(_) => Err(Failure::Input(format!("{} is no file", path_shown(path)))),
-        Err(cause) => Err(Failure::Input(format!("cannot read {}: {cause}", path_shown(path)))),
+        Err(cause) => Err(Failure::Input(format!(
+            "cannot read {}: {cause}; check the path and the rights",
+            path_shown(path)
+        ))),
     }
 }
 

@@ -81,7 +81,8 @@ pub enum CodecError {
     },
     /// A frame beyond the end.
     #[error(
-        "{name} has {}, there is no frame {}; ask for 1 to {frames} (flags and files count from 0)",
+        "{name} has {}, there is no frame {} (flags and files count from 0, so theirs is {frame}); ask for one that is \
+         there",
         counted(*.frames, "frame"), .frame + 1
     )]
     NoSuchFrame {

@@ -298,6 +298,7 @@ fn number(word: &str) -> Result<usize, String> {
 pub(super) fn frame(word: &str, frames: usize) -> Result<FrameIndex, String> {
     match word.parse::<usize>() {
         Ok(n) if (1..=frames).contains(&n) => Ok(n - 1),
+        _ if frames == 1 => Err(format!("`{word}` is no frame of this clip; it has frame 1 alone")),
         _ => Err(format!("`{word}` is no frame of this clip; it has 1 to {frames}")),
     }
 }

@@ -321,3 +321,28 @@ fn one_of_a_thing_is_told_without_an_s() {
     let wrong = words.windows(2).find(|pair| pair[0] == "1" && pair[1].ends_with('s'));
     assert_eq!(wrong, None, "{said}");
 }
+
+#[test]
+fn wrong_arguments_are_told_in_sentences() {
+    let home = tempfile::tempdir().unwrap();
+    let clip = still();
+    let nowhere = home.path().join("nowhere");
+    let (clip, mask) = (text(&clip), nowhere.join("m.png"));
+    let points = ["--boundary", "243,236", "291,345", "207,392"];
+    for (words, wanted, not) in [
+        (vec!["watch", text(&nowhere)], "nowhere is no folder", "permissions"),
+        (vec!["--series", "x", "keys"], "--series <NUMBER> is \"x\"", "digit"),
+        (vec!["--schema", text(&nowhere), "keys"], "has 1 fault", "2 faults"),
+        (vec!["--outside", "foo", "keys"], "show, hide, or give box:LEFT", "1 faults"),
+        (
+            [&["segment", clip, "--out", text(&mask)][..], &points].concat(),
+            "m.png: its folder is not there",
+            ".part",
+        ),
+    ] {
+        let output = run(home.path(), &words);
+        assert!(!output.status.success());
+        let told = told(&output);
+        assert!(told.contains(wanted) && !told.contains(not), "{wanted}, not {not}: {told}");
+    }
+}

@@ -46,7 +46,7 @@ mod tests {
             (["--slice", "99999999999999999999999", "keys"], "give a smaller number"),
         ] {
             let words = ["sonomark"].into_iter().chain(words);
-            let error = Cli::try_parse_from(words).err().expect("no number");
+            let error = Cli::try_parse_from(words).expect_err("no number");
             let told = in_plain_words(error).to_string();
             assert!(told.contains(wanted), "{told}");
         }

@@ -16,7 +16,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::domain::{Cut, Region, shown};
+use crate::domain::{Cut, Region, counted, shown};
 use looks::Preset;
 use schema::Schema;
 pub use sources::{KEYMAPS, THEMES};
@@ -237,7 +237,11 @@ impl Settings {
         let schema = self.schema.value.as_deref().map_or("schema.yaml".to_owned(), path);
         let schema = match self.asked.is_empty() {
             true => "none".to_owned(),
-            false => format!("{schema}: {labels} labels, {attributes} attributes"),
+            false => format!(
+                "{schema}: {}, {}",
+                counted(labels, "label"),
+                counted(attributes, "attribute")
+            ),
         };
         vec![
             ("project", path(&self.project.value), self.project.origin.to_string()),

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::config::Settings;
-use crate::domain::{FramePrompts, GrayFrame, PointKind, PointPx};
+use crate::domain::{FramePrompts, GrayFrame, PointKind, PointPx, counted};
 use crate::engine::{Image, NetSegmenter, Segmenter};
 use crate::learn::dataset::{DataSource, Pick, Still, StillSet};
 use crate::tui::keymap::VARIANTS;
@@ -123,6 +123,14 @@ impl Spent {
         let modelled = keys * KEY_S + thoughts as f64 * THOUGHT_S;
         Self { keys, seconds: modelled + reader.waited.as_secs_f64() }
     }
+
+    /// What the first of the goals cost, for people.
+    fn told(goal: Option<Self>) -> String {
+        goal.map_or_else(
+            || ".85 not reached".to_owned(),
+            |spent| format!(".85 after {} and {:.1} s", counted(spent.keys, "key"), spent.seconds),
+        )
+    }
 }
 
 /// Runs it on the `val` lists and the clips below `data`; `limit` structures of each. `only`: this
@@ -145,8 +153,12 @@ pub(super) fn run(
             let folder = scratch.join(format!("{name}-{keymap}-{i}"));
             let cost = annotate(settings, &folder, still, manner)?;
             tell(&format!(
-                "{name}, {keymap}, {}: {} points, {} keys for them, {:?} to .85, IoU {:.3}",
-                still.name, cost.points, cost.point_keys, cost.goals[0], cost.iou
+                "{name}, {keymap}, {}: {}, {} for them, {}, IoU {:.3}",
+                still.name,
+                counted(cost.points, "point"),
+                counted(cost.point_keys, "key"),
+                Spent::told(cost.goals[0]),
+                cost.iou
             ));
             log.push(json!({
                 "way": name, "keymap": keymap, "still": still.name, "points": cost.points,

@@ -30,6 +30,11 @@ impl Said {
         whole.chain(frames)
     }
 
+    /// Whether a track says some of it.
+    pub(super) fn is_partly_in(&self, track: &Track) -> bool {
+        self.all().any(|(frame, name, value)| track.attribute(frame, name) == Some(value))
+    }
+
     /// Whether a track says all of it.
     pub(super) fn is_in(&self, track: &Track) -> bool {
         self.all().all(|(frame, name, value)| track.attribute(frame, name) == Some(value))

@@ -18,7 +18,7 @@ use crate::tui::graphics::{BenchRow, bench_rows, synthetic_frame};
 
 use super::headless::{load_network, make_folder, write_gray, write_json};
 use super::pty::Terminal;
-use super::{Done, Failure, annotator, bench_memory, bench_stages, bench_train, demo, print};
+use super::{Done, Failure, annotator, bench_memory, bench_stages, bench_train, demo, print, tree};
 
 const REPEATS: usize = 9;
 /// What libsixel needed for the synthetic picture, for builds without it.
@@ -112,14 +112,7 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
         write_json(path, &report)?;
     }
     for (name, value) in report.as_object().into_iter().flatten() {
-        match value {
-            Value::Array(rows) => rows.iter().for_each(|row| print(&row.to_string())),
-            Value::Number(number) => {
-                print(&format!("{name:<20} {:.3}", number.as_f64().unwrap_or(f64::NAN)))
-            }
-            Value::Object(_) => print(&format!("{name:<20} {value}")),
-            other => print(&format!("{name:<20} {}", other.as_str().unwrap_or_default())),
-        }
+        tree::lines(name, value).iter().for_each(|line| print(line));
     }
     Ok(())
 }

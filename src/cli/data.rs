@@ -7,7 +7,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use crate::domain::shown;
+use crate::domain::{counted, shown};
 use crate::learn::data::check::{CheckReport, Near, check};
 use crate::learn::data::import::import;
 use crate::learn::data::layouts::{LAYOUTS, named};
@@ -67,12 +67,12 @@ fn imported(kind: &str, path: &std::path::Path, out: &std::path::Path) -> Done {
         tell(note);
     }
     if found.without_mask > 0 {
-        tell(&format!("{} images have no mask and are left out", found.without_mask));
+        tell(&format!("{} without a mask left out", counted(found.without_mask, "image")));
     }
     if found.torn > 0 {
         tell(&format!(
-            "{} patients were in two of the authors' splits; each is now in the more careful one",
-            found.torn
+            "in two of the authors' splits: {}; each is now in the more careful one",
+            counted(found.torn, "patient")
         ));
     }
     tell_near(&found.near);
@@ -82,7 +82,7 @@ fn imported(kind: &str, path: &std::path::Path, out: &std::path::Path) -> Done {
     }
     match found.refused.len() {
         0 => Ok(()),
-        n => Err(Failure::Some(format!("{n} items could not be read and are left out"))),
+        n => Err(Failure::Some(format!("{} left out that could not be read", counted(n, "item")))),
     }
 }
 
@@ -94,8 +94,11 @@ fn checked(path: &std::path::Path, as_json: bool) -> Done {
     } else {
         for (split, count) in &report.splits {
             print(&format!(
-                "{split}: {} items, {} structures, {} patients, {} without a label",
-                count.items, count.structures, count.patients, count.empty
+                "{split}: {}, {}, {}, {} without a label",
+                counted(count.items, "item"),
+                counted(count.structures, "structure"),
+                counted(count.patients, "patient"),
+                count.empty
             ));
         }
     }
@@ -103,8 +106,7 @@ fn checked(path: &std::path::Path, as_json: bool) -> Done {
     report.faults.iter().for_each(|fault| tell(fault));
     match report.faults.len() {
         0 => Ok(()),
-        1 => Err(Failure::Input(format!("{} has 1 fault", path_shown(path)))),
-        n => Err(Failure::Input(format!("{} has {n} faults", path_shown(path)))),
+        n => Err(Failure::Input(format!("{} has {}", path_shown(path), counted(n, "fault")))),
     }
 }
 
@@ -113,7 +115,10 @@ fn tell_near(near: &[Near]) {
         return;
     }
     let across = near.iter().filter(|pair| pair.splits[0] != pair.splits[1]).count();
-    tell(&format!("{} pairs of near-duplicates, {across} of them across splits", near.len()));
+    tell(&format!(
+        "near-duplicates: {}, {across} of them across splits",
+        counted(near.len(), "pair")
+    ));
     for pair in near.iter().take(LISTED) {
         let [a, b] = [0, 1].map(|i| format!("{} ({})", shown(&pair.files[i]), pair.splits[i]));
         tell(&format!("  {a} and {b}"));

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::config::{Passthrough, Settings};
-use crate::domain::shown;
+use crate::domain::{counted, shown};
 use crate::engine::{load_network, read_card, shipped_card};
 use crate::net::device::{Adapter, DeviceWant, adapters, pick};
 use crate::net::gpu_memory::GpuMemory;
@@ -69,7 +69,12 @@ pub(super) fn run(settings: Result<Settings, Failure>, options: &Options) -> Don
             print(&format!("{mark} {what:<10} {text}"));
         }
     }
-    keys::check(&settings?)
+    // What is wrong was told above; the exit code says that something is.
+    let checked = settings.and_then(|settings| keys::check(&settings));
+    checked.map_err(|_| {
+        let told = if options.json { "listed as not ok" } else { "marked with !!" };
+        Failure::Configuration(format!("settings or keys have faults: they are {told}"))
+    })
 }
 
 /// Its memory, where the driver tells.
@@ -99,7 +104,9 @@ fn of_settings(settings: &Settings, findings: &mut Vec<Finding>) {
     findings.push(found("cache", path_shown(&settings.cache_dir)));
     let project = &settings.project.value;
     findings.push(match list_clips(project) {
-        Ok(clips) => found("project", format!("{}: {} clips", path_shown(project), clips.len())),
+        Ok(clips) => {
+            found("project", format!("{}: {}", path_shown(project), counted(clips.len(), "clip")))
+        }
         Err(_) if !project.exists() => {
             found("project", format!("{}: made on first use", path_shown(project)))
         }

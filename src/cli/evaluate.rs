@@ -7,6 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use crate::config::Settings;
+use crate::domain::counted;
 use crate::engine::load_network;
 use crate::learn::baselines::Baseline;
 use crate::learn::dataset::DataSource;
@@ -212,7 +213,11 @@ fn clicks(settings: &Settings, options: &Clicks) -> Done {
     for (set, table) in &report {
         let row: Vec<String> =
             table.points.iter().map(|(n, score)| format!("{n}: {:.3}", score.dice)).collect();
-        print(&format!("{set} ({} structures)  Dice at {}", table.objects, row.join("  ")));
+        print(&format!(
+            "{set} ({})  Dice at {}",
+            counted(table.objects, "structure"),
+            row.join("  ")
+        ));
         print(&format!(
             "  clicks to IoU .85: {:.2} ({:.0} % never)  to .90: {:.2} ({:.0} % never)",
             table.noc85,
@@ -269,8 +274,8 @@ fn video(settings: &Settings, options: &Video) -> Done {
     let rounds: Vec<String> =
         report.rounds.iter().map(|score| format!("{:.3}", score.iou)).collect();
     print(&format!(
-        "{} structures  IoU after each propagation: {}",
-        report.objects,
+        "{}  IoU after each propagation: {}",
+        counted(report.objects, "structure"),
         rounds.join("  ")
     ));
     print(&format!("frames prompted by the annotator: {:.2}", report.prompted_frames));

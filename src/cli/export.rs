@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::codec::Privacy;
 use crate::config::Settings;
-use crate::domain::{ClipInfo, Codes, DicomOrigin, shown};
+use crate::domain::{ClipInfo, Codes, DicomOrigin, counted, shown};
 use crate::engine::{export_clip, export_name, format_named, key_for};
 use crate::export::{ExportFormat, FrameReader, Job, mapped};
 use crate::project::{ProjectError, list_clips, load_read_only, uid_key};
@@ -53,7 +53,7 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
 
 /// The table of formats.
 pub(super) fn formats_help() -> String {
-    let rows = ExportFormat::all().map(|(_, name, about)| format!("\n  {name:<14} {about}"));
+    let rows = ExportFormat::all().map(|(_, name, about)| format!("\n  {name:<20} {about}"));
     format!("What to write:{}", rows.collect::<String>())
 }
 
@@ -129,5 +129,5 @@ fn whole_project(settings: &Settings, options: &Options) -> Done {
     if failed == 0 {
         return Ok(());
     }
-    Err(Failure::Some(format!("{failed} of {} clips were not exported", clips.len())))
+    Err(Failure::Some(format!("{failed} of {} not exported", counted(clips.len(), "clip"))))
 }

@@ -7,8 +7,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::Args;
 
 use crate::config::Settings;
-use crate::domain::{Annotation, Edit, FrameMask, Mark, MaskSource, Step, Track, TrackId, shown};
-use crate::engine::format_named;
+use crate::domain::{
+    Annotation, Edit, FrameMask, Mark, MaskSource, Step, Track, TrackId, counted, shown,
+};
+use crate::engine::import_format_named;
 use crate::export::{Content, ExportFormat, Structure, Target, read_caged};
 use crate::project::{ClipStore, ProjectError};
 
@@ -26,7 +28,7 @@ pub(super) struct Options {
     /// What the other program wrote: a file or a folder
     file: PathBuf,
     /// How it is written, where its name and content do not tell
-    #[arg(long, value_parser = format_named)]
+    #[arg(long, value_parser = import_format_named)]
     format: Option<ExportFormat>,
     /// Say what would be imported, and change nothing
     #[arg(long)]
@@ -72,7 +74,7 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     let steps = steps(&content, &said, &places, before, loaded.session_seed, &mut notes);
     tell_all(&notes);
     if steps.is_empty() {
-        tell("everything that it says is in the project already; nothing was imported");
+        tell(nothing_new(&notes, &said, &places, before));
         return Ok(());
     }
     for step in &steps {
@@ -95,11 +97,36 @@ fn summary(content: &Content, said: &[Said]) -> String {
     let labels: Vec<String> = content
         .structures
         .iter()
-        .map(|s| format!("\"{}\" on {} frames", shown(&s.label), s.masks.len().max(s.said.len())))
+        .map(|s| {
+            let frames = counted(s.masks.len().max(s.said.len()), "frame");
+            format!("\"{}\" on {frames}", shown(&s.label))
+        })
         .collect();
-    let values =
-        if values > 0 { format!(", {values} values of attributes") } else { String::new() };
-    format!("{masks} masks{values}: {}", labels.join(", "))
+    let values = if values > 0 {
+        format!(", {} of attributes", counted(values, "value"))
+    } else {
+        String::new()
+    };
+    format!("{}{values}: {}", counted(masks, "mask"), labels.join(", "))
+}
+
+/// Why the project is given nothing. What was left out is told by `notes`.
+fn nothing_new(
+    notes: &BTreeSet<String>,
+    said: &[Said],
+    places: &[Option<TrackId>],
+    now: &Annotation,
+) -> &'static str {
+    let is_there = |(said, place): (&Said, &Option<TrackId>)| {
+        place.and_then(|id| now.tracks.get(&id)).is_some_and(|track| said.is_partly_in(track))
+    };
+    if notes.is_empty() {
+        "everything that it says is in the project already; nothing was imported"
+    } else if said.iter().zip(places).any(is_there) {
+        "what was not left out is in the project already; nothing was imported"
+    } else {
+        "nothing is left of what it says; nothing was imported"
+    }
 }
 
 /// Which track every structure becomes: a new one where it has masks, else the one of the clip

@@ -6,6 +6,7 @@
 
 mod annotate;
 mod annotator;
+mod arguments;
 mod attributes;
 mod bench;
 mod bench_memory;
@@ -14,6 +15,7 @@ mod bench_train;
 mod data;
 mod demo;
 mod doctor;
+mod drivers;
 mod evaluate;
 mod export;
 mod headless;
@@ -31,12 +33,13 @@ mod segment;
 mod signals;
 mod study;
 mod train;
+mod tree;
 mod warmup;
 mod watch;
 mod watch_headless;
 mod watch_tracks;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -46,7 +49,6 @@ use crate::config::{Flags, Origin, Settings};
 use crate::domain::{Axis, Cut, nearest_word, panic_told, shown, shown_in_json};
 use crate::engine::{decided, gpu_warming, shipped_card};
 use crate::net::cards;
-use crate::net::findings;
 use crate::net::library::Library;
 
 pub(crate) use signals::{interrupt_flag, interrupted};
@@ -239,8 +241,9 @@ pub fn main() -> ExitCode {
     std::panic::set_hook(Box::new(tell_panic));
     codec::tool::stay_small();
     codec::this_is_the_program();
+    drivers::look_for_no_display();
     // What broke was told by the hook.
-    let ended = std::panic::catch_unwind(|| run(Cli::parse()));
+    let ended = std::panic::catch_unwind(|| run(arguments::read()));
     let code = match ended.unwrap_or(Ok(BROKEN)) {
         Ok(code) => code,
         Err(failure) => {
@@ -295,7 +298,7 @@ fn run(cli: Cli) -> Result<u8, Failure> {
         let settings = Settings::load(&flags);
         let settings = settings.map_err(|error| Failure::Configuration(error.to_string()))?;
         settings.notes.iter().for_each(|note| tell(note));
-        keep_findings_in(&settings.cache_dir);
+        drivers::keep_findings_in(&settings.cache_dir, settings.device.value != "cpu");
         Ok(Settings { series, cut, ..settings })
     };
     let load = || read().and_then(with_card_found);
@@ -333,16 +336,6 @@ fn run(cli: Cli) -> Result<u8, Failure> {
         }
     };
     done.map(|()| 0)
-}
-
-/// What GPU runtimes and Mesa's drivers find out and compile goes to one folder of ours; NVIDIA's driver has its own.
-fn keep_findings_in(folder: &Path) {
-    const MESA: &str = "MESA_SHADER_CACHE_DIR";
-    findings::keep_in(folder);
-    if std::env::var_os(MESA).is_none() {
-        // SAFETY: settings are read before this process starts its first thread.
-        unsafe { std::env::set_var(MESA, folder) };
-    }
 }
 
 /// The settings with the path of the card in the place of an imported network's name.

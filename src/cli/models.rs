@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::config::Settings;
-use crate::domain::shown;
+use crate::domain::{counted, shown};
 use crate::engine::shipped_card;
 use crate::net::cards;
 use crate::net::config::{Fit, ModelCard};
@@ -12,7 +12,7 @@ use crate::net::import::keys_of;
 use crate::net::library::{Held, Library, LibraryError};
 
 use super::models_import as import;
-use super::{Done, Failure, path_shown, print, print_json};
+use super::{Done, Failure, path_shown, print, print_json, tree};
 
 /// Arguments.
 #[derive(Debug, Args)]
@@ -160,8 +160,8 @@ fn info(library: &Library, options: &Named) -> Done {
     print(&format!("{}: {}", shown(&card.name), shown(&card.description)));
     print(&format!("input     {size} x {size} px, {fit}"));
     print(&format!(
-        "size      {} tensors, {:.1} M parameters",
-        keys.len(),
+        "size      {}, {:.1} M parameters",
+        counted(keys.len(), "tensor"),
         parameters as f64 / 1e6
     ));
     print(&format!("prompts   {}", prompts_of(&card)));
@@ -171,9 +171,9 @@ fn info(library: &Library, options: &Named) -> Done {
     }
     print(&format!("licence   {}", shown(&card.weights.licence)));
     print(&format!("lineage   {}", shown(&card.weights.lineage)));
-    for (name, score) in &card.scores {
-        let text = serde_json::to_string(score).unwrap_or_default();
-        print(&format!("{}  {text}", shown(name)));
+    if !card.scores.is_empty() {
+        let scores = serde_json::to_value(&card.scores).map_err(Failure::ours)?;
+        tree::lines("scores", &scores).iter().for_each(|line| print(&shown(line)));
     }
     Ok(())
 }
@@ -183,6 +183,9 @@ fn verify(library: &Library, options: &Chosen) -> Done {
         true => library.names(),
         false => options.names.clone(),
     };
+    if names.is_empty() && !options.json {
+        print("no network was imported yet");
+    }
     let mut rows = Vec::new();
     for name in &names {
         let found = library.find(name).and_then(|held| held.verify());
@@ -199,8 +202,8 @@ fn verify(library: &Library, options: &Chosen) -> Done {
     match bad {
         0 => Ok(()),
         _ => Err(Failure::Some(format!(
-            "{bad} of {} networks are not as imported; remove them and import them again",
-            names.len()
+            "{bad} of {} not as imported; remove what is not and import it again",
+            counted(names.len(), "network")
         ))),
     }
 }

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::codec::tool::limit;
 use crate::config::{Origin, Settings};
-use crate::domain::shown;
+use crate::domain::{counted, shown};
 use crate::net::cards;
 use crate::net::config::ModelCard;
 use crate::net::import::{Converted, convert};
@@ -112,10 +112,10 @@ fn tell_imported(held: &Held, converted: &Converted, as_json: bool) {
         }));
     }
     print(&format!(
-        "{}: {} with {} tensors, {:.1} M parameters; use it with --card {}",
+        "{}: {} with {}, {:.1} M parameters; use it with --card {}",
         held.name,
         converted.card,
-        converted.tensors,
+        counted(converted.tensors, "tensor"),
         converted.parameters as f64 / 1e6,
         held.name
     ));
@@ -191,7 +191,10 @@ fn file_bytes(path: &Path) -> Result<u64, Failure> {
     match std::fs::metadata(path) {
         Ok(meta) if meta.is_file() => Ok(meta.len()),
         Ok(_) => Err(Failure::Input(format!("{} is no file", path_shown(path)))),
-        Err(cause) => Err(Failure::Input(format!("cannot read {}: {cause}", path_shown(path)))),
+        Err(cause) => Err(Failure::Input(format!(
+            "cannot read {}: {cause}; check the path and the rights",
+            path_shown(path)
+        ))),
     }
 }
 

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::config::Settings;
-use crate::domain::shown;
+use crate::domain::{counted, shown};
 use crate::project::{ClipSummary, list_clips, load_read_only};
 
 use super::{Done, Failure, path_shown, print, print_json, tell};
@@ -60,5 +60,10 @@ fn line(clip: &ClipSummary, labels: &[String], masks: usize) -> String {
     let name = clip.info.as_ref().map_or("(clip.json is unreadable)".into(), |i| shown(&i.name));
     let frames = clip.info.as_ref().map_or(0, |info| info.frames);
     let labels = if labels.is_empty() { "no structure".into() } else { labels.join(", ") };
-    format!("{}  {name}  {frames} frames  {labels}  {masks} masks", clip.hash.short())
+    format!(
+        "{}  {name}  {}  {labels}  {}",
+        clip.hash.short(),
+        counted(frames, "frame"),
+        counted(masks, "mask")
+    )
 }

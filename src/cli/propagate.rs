@@ -9,7 +9,7 @@ use clap::Args;
 
 use crate::codec::Clip;
 use crate::config::Settings;
-use crate::domain::{Track, shown};
+use crate::domain::{Track, counted, shown};
 use crate::engine::{Ended, Segmenter};
 
 use super::headless::{
@@ -65,7 +65,7 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     if failures.is_empty() {
         return Ok(());
     }
-    Err(Failure::Some(format!("{} frames could not be decoded", failures.len())))
+    Err(Failure::Some(format!("{} could not be decoded", counted(failures.len(), "frame"))))
 }
 
 /// Decides every track and writes its masks below `out` as they come. Stops after the frame in
@@ -123,12 +123,13 @@ impl Progress {
 
     fn show(&mut self, done: usize, total: usize) {
         let tenth = done * 10 / total.max(1);
+        let frames = counted(total, "frame");
         if self.live {
             let mut err = std::io::stderr();
-            let _ = write!(err, "\r{}: {done} of {total} frames", self.label);
+            let _ = write!(err, "\r{}: {done} of {frames}", self.label);
             let _ = err.flush();
         } else if tenth > self.told {
-            tell(&format!("{}: {done} of {total} frames", self.label));
+            tell(&format!("{}: {done} of {frames}", self.label));
         }
         self.told = tenth;
     }

@@ -76,7 +76,10 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
 
 fn read_script(path: &Path) -> Result<String, Failure> {
     let fault = |cause: std::io::Error| {
-        Failure::Input(format!("cannot read the script {}: {cause}", path_shown(path)))
+        Failure::Input(format!(
+            "cannot read the script {}: {cause}; check the path",
+            path_shown(path)
+        ))
     };
     let mut text = String::new();
     if path.as_os_str() == "-" {

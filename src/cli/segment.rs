@@ -1,6 +1,6 @@
 //! `sonomark segment`: one image, points, a mask.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
@@ -49,6 +49,7 @@ fn bounding_box(text: &str) -> Result<BoxPx, String> {
 
 /// Runs it.
 pub(super) fn run(settings: &Settings, options: &Options) -> Done {
+    is_png(&options.out)?;
     let clip = open_clip(settings, &options.image)?;
     let prompts = prompts_of(options, clip.info())?;
     let pixels = clip.frame(options.frame).map_err(Failure::input)?;
@@ -86,6 +87,17 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
         ));
     }
     Ok(())
+}
+
+/// A mask is written as PNG: under the name of another kind of file other programs would not read it.
+fn is_png(out: &Path) -> Done {
+    match out.extension() {
+        Some(other) if !other.eq_ignore_ascii_case("png") => Err(Failure::Input(format!(
+            "--out {}: masks are written as PNG, without loss; give a name that ends in .png",
+            path_shown(out)
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// The prompts, all inside the image.

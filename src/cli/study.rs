@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 
 use crate::config::{Origin, Setting, Settings};
-use crate::domain::shown;
+use crate::domain::{counted, shown};
 use crate::engine::NetSegmenter;
 use crate::net::device::{DeviceWant, pick};
 use crate::net::library::Library;
@@ -157,7 +157,7 @@ fn proven(settings: &Settings, card: &str) -> Result<Settings, Failure> {
 fn new(settings: &Settings, options: &New) -> Done {
     let mut models =
         <[(String, String); 2]>::try_from(options.models.clone()).map_err(|given| {
-            Failure::Input(format!("give --model twice, it is there {} times", given.len()))
+            Failure::Input(format!("give --model twice; {} given", counted(given.len(), "model")))
         })?;
     for (_, card) in &mut models {
         *card = match proven(settings, card)?.card.value {
@@ -178,7 +178,7 @@ fn new(settings: &Settings, options: &New) -> Done {
     };
     let blocks = plan::create(&wanted, &options.out).map_err(failure)?;
     let clips: usize = blocks.iter().map(|b| b.clips.len()).sum();
-    tell(&format!("{} blocks, {clips} clips to annotate", blocks.len()));
+    tell(&format!("{}, {} to annotate", counted(blocks.len(), "block"), counted(clips, "clip")));
     for rater in &options.raters {
         print(&format!("sonomark study lead {} --rater {rater}", path_shown(&options.out)));
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use crate::config::Settings;
-use crate::domain::shown;
+use crate::domain::{counted, shown};
 use crate::engine::{load_exact, read_card, shipped_card};
 use crate::learn::agree::{Gap, MOST_APART, gradient_gap};
 use crate::learn::dataset::DataSource;
@@ -335,9 +335,9 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
         .validation_dice
         .map_or_else(String::new, |dice| format!(", Dice {dice:.4} on the stills held back"));
     tell(&format!(
-        "{} steps, {} images{dice}, {} (SHA-256 {})",
-        report.steps,
-        report.images,
+        "{}, {}{dice}, {} (SHA-256 {})",
+        counted(report.steps, "step"),
+        counted(report.images, "image"),
         path_shown(&report.weights),
         report.sha256
     ));
@@ -385,7 +385,12 @@ fn own_stills(settings: &Settings, options: &Options) -> Result<OwnStills, Failu
         .map_err(Failure::input)?;
     own.notes.iter().for_each(|note| tell(note));
     let (stills, structures) = (own.set.stills.len(), own.set.objects());
-    tell(&format!("{structures} accepted masks on {stills} frames of {} clips", own.clips));
+    tell(&format!(
+        "{} on {} of {}",
+        counted(structures, "accepted mask"),
+        counted(stills, "frame"),
+        counted(own.clips, "clip")
+    ));
     Ok(own)
 }
 

@@ -52,6 +52,10 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
         refuse_inside(out, &options.folder, "--out")?;
     }
     refuse_inside(&settings.project.value, &options.folder, "--project")?;
+    if !options.folder.is_dir() {
+        let folder = path_shown(&options.folder);
+        return Err(Failure::Input(format!("{folder} is no folder; give one that is there")));
+    }
     let (sender, found) = channel();
     let mut watching = WatchOptions::new(codec::looks_like_clip, |path| {
         codec::is_complete(path).map_err(|error| error.to_string())

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::codec::Clip;
 use crate::config::Settings;
-use crate::domain::{Annotation, Track, shown};
+use crate::domain::{Annotation, Track, counted, shown};
 use crate::engine::{Ended, Segmenter, export_name};
 use crate::export::ExportFormat;
 use crate::project::{Found, ProjectError, load_read_only};
@@ -29,6 +29,8 @@ enum Outcome {
     /// Its prompts have not come.
     Waits,
     Done,
+    /// The network had nothing to do: everything is there, or a person has to say what holds.
+    LeftAlone,
     Failed,
 }
 
@@ -118,19 +120,26 @@ impl Work<'_> {
     /// Segments one clip and tells how that ended.
     fn take(&mut self, path: &Path, prompts: &Path, cancel: &AtomicBool) -> Outcome {
         let (outcome, what) = match self.segment(path, prompts, cancel) {
-            Ok(what) => (Outcome::Done, what),
+            Ok(Some(what)) => (Outcome::Done, what),
+            Ok(None) => {
+                // What was segmented by this command stays so, whatever came of a later look.
+                let done = self.clips.get(path).is_some_and(|known| known.outcome == Outcome::Done);
+                let outcome = if done { Outcome::Done } else { Outcome::LeftAlone };
+                (outcome, "nothing new".to_owned())
+            }
             Err(failure) => (Outcome::Failed, failure.sentence().to_owned()),
         };
         tell(&format!("{}: {what}", path_shown(path)));
         outcome
     }
 
+    /// What was segmented, for people; `None` where the network has nothing to do.
     fn segment(
         &mut self,
         path: &Path,
         prompts: &Path,
         cancel: &AtomicBool,
-    ) -> Result<String, Failure> {
+    ) -> Result<Option<String>, Failure> {
         let open = || open_clip(self.settings, path);
         let clip = Arc::new(open()?);
         let mut tracks = prompts::read(prompts, clip.info()).map_err(Failure::input)?;
@@ -143,7 +152,7 @@ impl Work<'_> {
         self.desk.remember(&clip.info().content_hash, &now, &tracks);
         tracks.retain(|track| !self.is_left_alone(path, &clip, &now, track));
         if !tracks.iter().any(|track| self.is_new(&clip, &now, track, &out)) {
-            return Ok("nothing new".into());
+            return Ok(None);
         }
         make_folder(&out)?;
         let reports = decide_clip(&mut *self.network, &clip, &tracks, &out, cancel)?;
@@ -154,7 +163,7 @@ impl Work<'_> {
         }
         write_json(&out.join("report.json"), &report_json(&clip, &*self.network, &reports))?;
         self.desk.journal(&self.settings.project.value, &clip, &reports)?;
-        told(path, &reports)
+        told(path, &reports).map(Some)
     }
 
     /// What the project holds of `clip`.
@@ -198,17 +207,28 @@ impl Work<'_> {
     fn end(&self, cut: bool) -> Done {
         let count = |outcome| self.clips.values().filter(|known| known.outcome == outcome).count();
         let (done, failed) = (count(Outcome::Done), count(Outcome::Failed));
-        let (total, waiting) = (done + failed, count(Outcome::Waits));
-        let waiting = match waiting {
-            0 => String::new(),
-            more => format!("; {more} more wait for their prompts"),
+        let total = done + failed;
+        let clips = counted(total, "clip");
+        let (mut told, more) = match total {
+            0 => ("no clip segmented".to_owned(), ""),
+            _ => (format!("{done} of {clips} segmented"), " more"),
         };
-        tell(&format!("{done} of {total} clips segmented{waiting}"));
+        match count(Outcome::LeftAlone) {
+            0 => {}
+            1 => told.push_str(&format!("; 1{more} was left alone")),
+            left => told.push_str(&format!("; {left}{more} were left alone")),
+        }
+        match count(Outcome::Waits) {
+            0 => {}
+            1 => told.push_str(&format!("; 1{more} waits for its prompts")),
+            waiting => told.push_str(&format!("; {waiting}{more} wait for their prompts")),
+        }
+        tell(&told);
         if cut {
             return Err(Failure::Interrupted("interrupted".into()));
         }
         if failed > 0 {
-            return Err(Failure::Some(format!("{failed} of {total} clips failed")));
+            return Err(Failure::Some(format!("{failed} of {clips} failed")));
         }
         Ok(())
     }
@@ -227,14 +247,15 @@ fn told(path: &Path, reports: &[(Track, TrackReport)]) -> Result<String, Failure
     let frames: usize = reports.iter().map(|(_, report)| report.frames.len()).sum();
     let kept = frames - undecoded;
     if reports.iter().any(|(_, report)| report.ended == Ended::Cancelled) {
-        return Err(Failure::Interrupted(format!("interrupted; {kept} frames are kept")));
+        return Err(Failure::Interrupted(format!("interrupted; {} kept", counted(kept, "frame"))));
     }
     if undecoded > 0 {
         return Err(Failure::Some(format!(
-            "{undecoded} of {frames} frames could not be decoded; the others are kept"
+            "{undecoded} of {} could not be decoded; the others are kept",
+            counted(frames, "frame")
         )));
     }
-    Ok(format!("{} tracks, {frames} frames", reports.len()))
+    Ok(format!("{}, {}", counted(reports.len(), "track"), counted(frames, "frame")))
 }
 
 /// `NAME.prompts.yaml` with and without the clip's ending.

@@ -6,7 +6,7 @@
 use std::io;
 use std::path::Path;
 
-use crate::domain::shown;
+use crate::domain::{counted, shown};
 
 /// Why there is no clip or no frame.
 #[derive(Debug, thiserror::Error)]
@@ -81,9 +81,9 @@ pub enum CodecError {
     },
     /// A frame beyond the end.
     #[error(
-        "{name} has {frames} frames, there is no frame {}; ask for 1 to {frames} (flags and files \
-         count from 0)",
-        .frame + 1
+        "{name} has {}, there is no frame {} (flags and files count from 0, so theirs is {frame}); ask for one that is \
+         there",
+        counted(*.frames, "frame"), .frame + 1
     )]
     NoSuchFrame {
         /// The clip.

@@ -283,15 +283,21 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Clip, CodecError> {
     let kind = if meta.is_dir() { Kind::Image } else { sniff::kind_of(path)? };
     if !options.cut.is_open() && kind != Kind::Volume {
         let cause = "it is no NIfTI, NRRD or MetaImage volume, and only those are sliced";
-        let advice = "leave --axis, --slice and --time out, or convert it to a volume";
+        let advice = "open it without an axis, a slice or a time, or convert it to a volume";
         return Err(CodecError::unsupported(path, cause, advice));
+    }
+    if kind != Kind::Dicom && !meta.is_dir() {
+        only_one(path, options.series)?;
     }
     let opened = match kind {
         Kind::Image if meta.is_dir() => match images::open_folder(path) {
             Err(none @ CodecError::NoFrames { .. }) => {
                 dicom::open_folder(path, none, options.series, cache_bytes)?
             }
-            other => other?,
+            other => {
+                only_one(path, options.series)?;
+                other?
+            }
         },
         Kind::Image => images::open_still(path)?,
         Kind::Dicom => dicom::open(path, options.series, cache_bytes)?,
@@ -326,6 +332,14 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Clip, CodecError> {
     }
     clip.privacy.badge = clip.badge();
     Ok(clip)
+}
+
+/// Refuses to look for another clip in what holds one.
+fn only_one(path: &Path, series: Option<usize>) -> Result<(), CodecError> {
+    let Some(asked) = series.filter(|number| *number != 1) else { return Ok(()) };
+    let cause = format!("it holds one clip, so there is no clip {asked}");
+    let advice = "open it without --series, which is for DICOM folders and a DICOMDIR";
+    Err(CodecError::unsupported(path, cause, advice))
 }
 
 /// The clips of a path, for lists: the files of a DICOM folder or DICOMDIR that holds several

@@ -23,7 +23,7 @@ use crate::domain::shown;
 /// What is known of a person.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Person {
-    /// Between what is seen and the key, and the day on which that was measured.
+    /// Between what is seen and the key, and the day on which that was measured; no day where it was set by hand.
     pub reaction: Option<(Duration, String)>,
     /// Keys by letter, spelled as in a keymap.
     pub macros: BTreeMap<char, String>,
@@ -34,6 +34,8 @@ pub struct Person {
 pub enum Learned {
     /// The reaction time, just measured.
     Reaction(Duration),
+    /// The reaction time, as the person says it is.
+    ReactionSet(Duration),
     /// A macro was recorded: its letter and its keys, spelled as in a keymap.
     Macro(char, String),
 }
@@ -93,6 +95,7 @@ impl Person {
         })?;
         match learned {
             Learned::Reaction(time) => person.reaction = Some((*time, day_of(now_ms))),
+            Learned::ReactionSet(time) => person.reaction = Some((*time, String::new())),
             Learned::Macro(letter, keys) => {
                 person.macros.insert(*letter, keys.clone());
             }
@@ -182,6 +185,11 @@ mod tests {
         assert_eq!(person.reaction, Some((time, "2026-09-21".into())));
         assert_eq!(person.macros[&'m'], ". F # \" 1");
         assert_eq!(person.macros[&'1'], "9");
+        // What is set by hand was measured on no day.
+        let by_hand = Duration::from_millis(250);
+        Person::keep(&path, &Learned::ReactionSet(by_hand), day).expect("kept");
+        let person = Person::load(&path).expect("no fault");
+        assert_eq!(person.reaction, Some((by_hand, String::new())));
 
         let hurt = "reaction_ms: soon\nmacros: {mm: x}\nmacro: {}\n";
         std::fs::write(&path, hurt).expect("written");

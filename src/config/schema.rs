@@ -193,9 +193,9 @@ pub(super) fn load(
     let path = given.value.clone().unwrap_or_else(|| config_dir.join("schema.yaml"));
     let text = match given.value {
         // A file that was named must be there.
-        Some(_) => yaml::text_of(&path).map(Some).map_err(|mut faults| {
-            faults.add(0, format!("it is named by {}", given.origin));
-            faults
+        Some(_) => yaml::text_of(&path).map(Some).map_err(|faults| Faults {
+            file: format!("{} (given by {})", faults.file, given.origin),
+            ..faults
         }),
         None => yaml::text_if_there(&path),
     };

@@ -287,7 +287,8 @@ fn outside_fault(value: &str) -> Option<String> {
     if value.contains(':') {
         return value.parse::<Region>().err().map(|error| error.to_string());
     }
-    choice_fault(value, &["show", "hide"])
+    let regions = "box:LEFT,TOP,RIGHT,BOTTOM or fan:X,Y,NEAR,FAR,LEFT,RIGHT";
+    choice_fault(value, &["show", "hide"]).map(|fault| format!("{fault}, or give {regions}"))
 }
 
 fn choice_fault(value: &str, choices: &[&str]) -> Option<String> {

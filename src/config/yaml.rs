@@ -13,7 +13,7 @@ use std::path::Path;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use crate::domain::{TOO_DEEP, nearest_word, shown, too_deep};
+use crate::domain::{TOO_DEEP, counted, nearest_word, shown, too_deep};
 
 /// A larger file is refused unread.
 const BYTES_MAX: usize = 4 << 20;
@@ -29,8 +29,7 @@ pub struct Faults {
 
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plural = if self.list.len() == 1 { "" } else { "s" };
-        write!(f, "{} has {} fault{plural}:", self.file, self.list.len())?;
+        write!(f, "{} has {}:", self.file, counted(self.list.len(), "fault"))?;
         for (line, fault) in &self.list {
             match line {
                 0 => write!(f, "\n  - {fault}")?,
@@ -109,7 +108,13 @@ fn named(path: &Path) -> String {
 
 fn unread(path: &Path, cause: std::io::Error) -> Faults {
     let mut faults = Faults::new(named(path));
-    faults.add(0, format!("it cannot be read: {cause}; check the path and the rights"));
+    faults.add(
+        0,
+        match cause.kind() {
+            ErrorKind::InvalidData => "it is no text in UTF-8; save it as that".to_owned(),
+            _ => format!("it cannot be read: {cause}; check the path and the rights"),
+        },
+    );
     faults
 }
 

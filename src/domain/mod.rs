@@ -67,4 +67,4 @@ pub use track::{
     Attributes, FrameMask, MaskSource, Track, TrackId, TrackInfo, Window, insert_window,
     remove_from_windows,
 };
-pub use words::{TOO_DEEP, nearest_word, too_deep};
+pub use words::{TOO_DEEP, counted, nearest_word, too_deep};

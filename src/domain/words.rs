@@ -1,4 +1,7 @@
-//! Words of files that people write: what an unknown one was probably meant to be, and what is no use reading.
+//! Words of files that people write: what an unknown one was probably meant to be, and what is no use reading. Numbers
+//! with their words.
+
+use std::fmt;
 
 /// The word of `known` nearest to `word`, if it is near enough to be a slip of the hand: one edit
 /// or swap of neighbours for every three letters, at least one and at most three.
@@ -11,6 +14,12 @@ pub fn nearest_word<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) ->
         .filter(|(edits, _)| *edits <= limit)
         .min_by_key(|(edits, _)| *edits)
         .map(|(_, option)| option)
+}
+
+/// A number with its word, which takes an s unless there is one of it: "1 frame", "20 frames".
+pub fn counted<N: fmt::Display + PartialEq + From<u8>>(count: N, word: &str) -> String {
+    let ending = if count == N::from(1) { "" } else { "s" };
+    format!("{count} {word}{ending}")
 }
 
 /// Brackets of a YAML text open at once; those in strings and comments count, so it is far above what nests.
@@ -39,7 +48,14 @@ pub fn too_deep(text: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::{nearest_word, too_deep};
+    use super::{counted, nearest_word, too_deep};
+
+    #[test]
+    fn one_of_a_thing_has_no_s() {
+        let told =
+            [counted(0usize, "frame"), counted(1u64, "frame"), counted(2u32, "journal line")];
+        assert_eq!(told, ["0 frames", "1 frame", "2 journal lines"]);
+    }
 
     #[test]
     fn slips_of_the_hand_are_recognised() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::{self, JoinHandle};
 
-use crate::domain::{FrameIndex, GrayFrame};
+use crate::domain::{FrameIndex, GrayFrame, counted};
 
 use super::{Event, Outbox};
 
@@ -46,8 +46,8 @@ impl Frames {
     pub fn get(&self, frame: FrameIndex) -> Result<Arc<GrayFrame>, String> {
         if frame >= self.count {
             return Err(format!(
-                "the clip has {} frames, there is no frame {}",
-                self.count,
+                "the clip has {}, there is no frame {}",
+                counted(self.count, "frame"),
                 frame + 1
             ));
         }

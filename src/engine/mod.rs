@@ -33,7 +33,8 @@ pub use propagate::{
 };
 pub use segmenter::{Anchor, Decided, Direction, Image, SegmentError, Segmenter, SegmenterInfo};
 pub use session::{
-    Session, decided, export_clip, export_formats, export_name, format_named, key_for,
+    Session, decided, export_clip, export_formats, export_name, format_named, import_format_named,
+    key_for,
 };
 pub use shelf::{Lent, Shelf};
 pub use shipped::{CardFault, load_exact, load_network, read_card, shipped_card};

@@ -21,7 +21,9 @@ use super::{
     SessionError, Shelf, Start, Ticket, Worker,
 };
 
-pub use files::{export_clip, export_formats, export_name, format_named, key_for};
+pub use files::{
+    export_clip, export_formats, export_name, format_named, import_format_named, key_for,
+};
 pub use outside::decided;
 
 /// Steps of one moment share an `fdatasync`; together with it this stays below 250 ms.

@@ -32,7 +32,13 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 fn temporary(path: &Path) -> io::Result<NamedTempFile> {
     // The name says nothing of the content: temporary names are seen by others.
-    tempfile::Builder::new().prefix(".sonomark-").suffix(".part").tempfile_in(folder_of(path))
+    let folder = folder_of(path);
+    if !folder.is_dir() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "its folder is not there"));
+    }
+    let file = tempfile::Builder::new().prefix(".sonomark-").suffix(".part").tempfile_in(folder);
+    // The cause alone: the name that the file did not get means nothing to anybody.
+    file.map_err(|error| error.kind().into())
 }
 
 fn put_in_place(file: NamedTempFile, path: &Path) -> io::Result<()> {

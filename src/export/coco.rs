@@ -23,7 +23,7 @@ use super::raster::{Rule, fill};
 use super::read::{Frames, ReadError, Target, stem};
 use super::{ExportError, Job, Report, rle, trace};
 use crate::codec;
-use crate::domain::{Attributes, Bitmap, FrameIndex, MaskSource};
+use crate::domain::{Attributes, Bitmap, FrameIndex, MaskSource, counted};
 
 #[derive(Serialize)]
 struct Coco {
@@ -303,10 +303,10 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
         );
     }
     if elsewhere > 0 {
-        notes.push(format!("{elsewhere} annotations of other images were left out"));
+        notes.push(format!("{} of other images left out", counted(elsewhere, "annotation")));
     }
     if without > 0 {
-        notes.push(format!("{without} boxes without outline were left out"));
+        notes.push(format!("boxes without outline left out: {without}"));
     }
     Ok(gather.content(notes))
 }
@@ -343,7 +343,10 @@ fn frames(
         let frame = match image.frame.filter(|_| ours) {
             Some(frame) if frame < info.frames => frame,
             Some(frame) => {
-                let cause = format!("frame {frame} (from 0) of a clip of {} frames", info.frames);
+                let cause = format!(
+                    "frame {frame} (from 0) of a clip of {}",
+                    counted(info.frames, "frame")
+                );
                 return Err(ReadError::other_clip(path, cause));
             }
             None if of_clip(image) && info.frames == 1 => 0,

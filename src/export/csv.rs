@@ -12,7 +12,7 @@ use super::content::{Content, Structure};
 use super::read::{ReadError, Target};
 use super::{ExportError, Job, Report};
 use crate::codec;
-use crate::domain::{Attributes, FrameIndex, FrameMask, MaskSource, Track, shown};
+use crate::domain::{Attributes, FrameIndex, FrameMask, MaskSource, Track, counted, shown};
 
 /// More columns than anybody has attributes.
 const MAX_COLUMNS: usize = 4096;
@@ -182,7 +182,10 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
             return Err(ReadError::malformed(path, cause));
         };
         if at >= target.info.frames {
-            let cause = format!("frame {at} (from 0) of a clip of {} frames", target.info.frames);
+            let cause = format!(
+                "frame {at} (from 0) of a clip of {}",
+                counted(target.info.frames, "frame")
+            );
             return Err(ReadError::other_clip(path, cause));
         }
         let said = asked.iter().map(|&(column, name)| (name.clone(), cell(column).to_owned()));

@@ -21,7 +21,7 @@ use super::raster::{Rule, ellipse, fill};
 use super::read::{Frames, ReadError, Target, stem};
 use super::{ExportError, Job, Report, rle};
 use crate::codec;
-use crate::domain::{Attributes, Bitmap, FrameIndex, Track};
+use crate::domain::{Attributes, Bitmap, FrameIndex, Track, counted};
 
 const MAX_NODES: u32 = 50_000_000;
 
@@ -208,8 +208,9 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
     }
     if between > 0 {
         notes.push(format!(
-            "{between} frames between keyframes got no mask: masks, and outlines of different \
-             numbers of corners, are not interpolated"
+            "{} between keyframes without a mask: masks, and outlines of different numbers of \
+             corners, are not interpolated",
+            counted(between, "frame")
         ));
     }
     let mut content = reader.gather.content(notes);
@@ -346,7 +347,8 @@ impl Reader<'_> {
     ) -> Result<(), ReadError> {
         let info = self.target.info;
         if frame >= info.frames {
-            let cause = format!("frame {frame} (from 0) of a clip of {} frames", info.frames);
+            let cause =
+                format!("frame {frame} (from 0) of a clip of {}", counted(info.frames, "frame"));
             return Err(ReadError::other_clip(self.path, cause));
         }
         let mut bitmap = Bitmap::empty(info.width_px, info.height_px);

@@ -17,7 +17,9 @@ use super::cvat::escaped;
 use super::names::plain;
 use super::overlay::{Rgb, RgbImage, draw_mask, png_bytes};
 use super::{ExportError, FrameReader, trace};
-use crate::domain::{Annotation, ClipInfo, FrameIndex, GrayFrame, MaskSource, Track, shown};
+use crate::domain::{
+    Annotation, ClipInfo, FrameIndex, GrayFrame, MaskSource, Track, counted, shown,
+};
 
 /// Width of a column of a journal, mm.
 const COLUMN_MM: f64 = 85.0;
@@ -233,13 +235,14 @@ pub fn write_report(what: &Pictured<'_>, path: &Path) -> Result<String, ExportEr
     let mut text = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {:.0} {:.0}\" \
          font-family=\"sans-serif\" font-size=\"9\">\n<rect width=\"100%\" height=\"100%\" \
-         fill=\"#ffffff\"/>\n<text x=\"{gap}\" y=\"24\" font-size=\"14\">clip {}: {} frames, {} \
-         structures, {masks} masks</text>\n",
+         fill=\"#ffffff\"/>\n<text x=\"{gap}\" y=\"24\" font-size=\"14\">clip {}: {}, {}, \
+         {}</text>\n",
         page.0,
         page.1,
         what.info.content_hash.short(),
-        what.info.frames,
-        what.annotation.tracks.len(),
+        counted(what.info.frames, "frame"),
+        counted(what.annotation.tracks.len(), "structure"),
+        counted(masks, "mask"),
     );
     for (i, &frame) in frames.iter().enumerate() {
         let x = gap + (i % ACROSS) as f64 * (cell + gap);
@@ -258,7 +261,7 @@ pub fn write_report(what: &Pictured<'_>, path: &Path) -> Result<String, ExportEr
     }
     text.push_str("</svg>\n");
     put(path, text.as_bytes())?;
-    Ok(format!("a contact sheet of {} of {} frames", frames.len(), what.info.frames))
+    Ok(format!("a contact sheet of {} of {}", frames.len(), counted(what.info.frames, "frame")))
 }
 
 /// A gray picture as JPEG: a quarter of the bytes of PNG, good enough for looking over.

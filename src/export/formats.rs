@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use super::content::{Content, Keeps, Names};
-use super::read::{self, ReadError, Target};
+use super::content::{Keeps, Names};
+use super::read::Reader;
 use super::{
     ExportError, Job, Report, coco, csv, cvat, davis, deidentified, dicom_seg, labelmap, labelme,
     movie, nifti, nnunet, nrrd, png, yolo,
@@ -60,7 +60,8 @@ pub(super) struct Row {
     about: &'static str,
     pub(super) keeps: Keeps,
     pub(super) write: fn(&Job, &Path) -> Result<Report, ExportError>,
-    pub(super) read: fn(&Path, &Target) -> Result<Content, ReadError>,
+    /// None where files of the format hold nothing of an annotation.
+    pub(super) read: Option<Reader>,
 }
 
 /// Every format.
@@ -72,7 +73,7 @@ pub(super) static FORMATS: [Row; 18] = [
         about: "folder of black and white masks, one folder for each structure",
         keeps: Keeps { empties: true, names: Names::Safe, ..Keeps::ALL },
         write: png::write,
-        read: png::read,
+        read: Some(png::read),
     },
     Row {
         format: ExportFormat::Coco,
@@ -81,7 +82,7 @@ pub(super) static FORMATS: [Row; 18] = [
         about: "COCO JSON, masks as runs",
         keeps: Keeps { attributes: true, ..Keeps::ALL },
         write: coco::write,
-        read: coco::read,
+        read: Some(coco::read),
     },
     Row {
         format: ExportFormat::CocoPolygons,
@@ -90,7 +91,7 @@ pub(super) static FORMATS: [Row; 18] = [
         about: "COCO JSON, masks as polygons",
         keeps: Keeps { attributes: true, ..Keeps::ALL },
         write: coco::write_polygons,
-        read: coco::read,
+        read: Some(coco::read),
     },
     Row {
         format: ExportFormat::Davis,
@@ -99,7 +100,7 @@ pub(super) static FORMATS: [Row; 18] = [
         about: "indexed PNGs, laid out as DAVIS and YouTube-VOS do",
         keeps: Keeps::ONE_PER_PIXEL,
         write: davis::write,
-        read: davis::read,
+        read: Some(davis::read),
     },
     Row {
         format: ExportFormat::Yolo,
@@ -108,7 +109,7 @@ pub(super) static FORMATS: [Row; 18] = [
         about: "YOLO segmentation: a text file of polygons for each frame",
         keeps: Keeps { classes: true, ..Keeps::ALL },
         write: yolo::write,
-        read: yolo::read,
+        read: Some(yolo::read),
     },
     Row {
         format: ExportFormat::Labelme,
@@ -117,7 +118,7 @@ pub(super) static FORMATS: [Row; 18] = [
         about: "labelme: a JSON file for each frame",
         keeps: Keeps::ALL,
         write: labelme::write,
-        read: labelme::read,
+        read: Some(labelme::read),
     },
     Row {
         format: ExportFormat::Cvat,
@@ -126,7 +127,7 @@ pub(super) static FORMATS: [Row; 18] = [
         about: "XML \"CVAT for video 1.1\", masks as runs",
         keeps: Keeps { names: Names::Plain, attributes: true, ..Keeps::ALL },
         write: cvat::write,
-        read: cvat::read,
+        read: Some(cvat::read),
     },
     Row {
         format: ExportFormat::Csv,
@@ -135,7 +136,7 @@ pub(super) static FORMATS: [Row; 18] = [
         about: "table of measures: area, box, centre of every mask",
         keeps: Keeps::NOTHING,
         write: csv::write,
-        read: csv::read,
+        read: Some(csv::read),
     },
     Row {
         format: ExportFormat::Nifti,
@@ -144,7 +145,7 @@ pub(super) static FORMATS: [Row; 18] = [
         about: "NIfTI label volume, and its label names for ITK-SNAP",
         keeps: Keeps { names: Names::Plain, ..Keeps::ONE_PER_PIXEL },
         write: nifti::write,
-        read: labelmap::read,
+        read: Some(labelmap::read),
     },
     Row {
         format: ExportFormat::Nrrd,
@@ -153,7 +154,7 @@ pub(super) static FORMATS: [Row; 18] = [
         about: "NRRD label volume",
         keeps: Keeps { names: Names::Plain, ..Keeps::ONE_PER_PIXEL },
         write: nrrd::write_plain,
-        read: labelmap::read,
+        read: Some(labelmap::read),
     },
     Row {
         format: ExportFormat::SegNrrd,
@@ -162,7 +163,7 @@ pub(super) static FORMATS: [Row; 18] = [
         about: "3D Slicer segmentation with names, colours and terminology",
         keeps: Keeps { names: Names::Plain, ..Keeps::ALL },
         write: nrrd::write_segmentation,
-        read: labelmap::read,
+        read: Some(labelmap::read),
     },
     Row {
         format: ExportFormat::DicomSeg,
@@ -171,7 +172,7 @@ pub(super) static FORMATS: [Row; 18] = [
         about: "DICOM Segmentation, binary, by referenced frame number",
         keeps: Keeps { names: Names::Dicom, ..Keeps::ALL },
         write: dicom_seg::write,
-        read: dicom_seg::read,
+        read: Some(dicom_seg::read),
     },
     Row {
         format: ExportFormat::DicomSegFractional,
@@ -180,7 +181,7 @@ pub(super) static FORMATS: [Row; 18] = [
         about: "the same, fractional: how much of each pixel is taken, here 0 or 255 of 255",
         keeps: Keeps { names: Names::Dicom, ..Keeps::ALL },
         write: dicom_seg::write_fractional,
-        read: dicom_seg::read,
+        read: Some(dicom_seg::read),
     },
     Row {
         format: ExportFormat::NnUnet,
@@ -189,7 +190,7 @@ pub(super) static FORMATS: [Row; 18] = [
         about: "data set folder of nnU-Net, pictures included",
         keeps: Keeps { classes: true, ..Keeps::ONE_PER_PIXEL },
         write: nnunet::write,
-        read: nnunet::read,
+        read: Some(nnunet::read),
     },
     Row {
         format: ExportFormat::Dicom,
@@ -198,7 +199,7 @@ pub(super) static FORMATS: [Row; 18] = [
         about: "the clip itself as DICOM ultrasound without patient data (gray, 8 bits)",
         keeps: Keeps::NOTHING,
         write: deidentified::write_dicom,
-        read: read::nothing,
+        read: None,
     },
     Row {
         format: ExportFormat::Frames,
@@ -207,7 +208,7 @@ pub(super) static FORMATS: [Row; 18] = [
         about: "the clip itself as PNG images without patient data (gray, 8 bits)",
         keeps: Keeps::NOTHING,
         write: deidentified::write_frames,
-        read: read::nothing,
+        read: None,
     },
     Row {
         format: ExportFormat::Mp4,
@@ -216,7 +217,7 @@ pub(super) static FORMATS: [Row; 18] = [
         about: "the clip with its masks drawn, as a video (needs ffmpeg)",
         keeps: Keeps::NOTHING,
         write: movie::write_mp4,
-        read: read::nothing,
+        read: None,
     },
     Row {
         format: ExportFormat::Gif,
@@ -225,7 +226,7 @@ pub(super) static FORMATS: [Row; 18] = [
         about: "the clip with its masks drawn, as an animation (needs ffmpeg)",
         keeps: Keeps::NOTHING,
         write: movie::write_gif,
-        read: read::nothing,
+        read: None,
     },
 ];
 
@@ -238,6 +239,11 @@ impl ExportFormat {
     /// Every format with its name and what it is, for help.
     pub fn all() -> impl Iterator<Item = (Self, &'static str, &'static str)> {
         FORMATS.iter().map(|row| (row.format, row.name, row.about))
+    }
+
+    /// Names of the formats that are imported, too.
+    pub fn imported() -> impl Iterator<Item = &'static str> {
+        FORMATS.iter().filter(|row| row.read.is_some()).map(|row| row.name)
     }
 
     /// The format of that name.

@@ -126,7 +126,7 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
             }
         }
     }
-    let note = format!("{left_out} points and lines, which enclose nothing, were left out");
+    let note = format!("points and lines, which enclose nothing, left out: {left_out}");
     notes.extend((left_out > 0).then_some(note));
     Ok(gather.content(notes))
 }

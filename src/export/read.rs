@@ -7,12 +7,11 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::content::Content;
-use super::formats::FORMATS;
 use super::{
     ExportFormat, coco, csv, cvat, davis, dicom_seg, labelmap, labelme, nnunet, png, yolo,
 };
 use crate::codec::{self, CodecError};
-use crate::domain::{ClipInfo, DicomOrigin, FrameIndex, in_words, shown};
+use crate::domain::{ClipInfo, DicomOrigin, FrameIndex, counted, in_words, shown};
 
 /// The clip that a file is read for.
 pub struct Target<'a> {
@@ -90,7 +89,10 @@ pub fn read(
     target: &Target,
 ) -> Result<Content, ReadError> {
     let read = match format {
-        Some(format) => format.row().read,
+        Some(format) => {
+            let nothing = "files of this format hold no masks";
+            format.row().read.ok_or_else(|| ReadError::malformed(path, nothing))?
+        }
         None => recognised(path)?,
     };
     let mut content = read(path, target)?;
@@ -98,12 +100,8 @@ pub fn read(
     Ok(content)
 }
 
-/// For formats that hold no masks.
-pub(super) fn nothing(path: &Path, _target: &Target) -> Result<Content, ReadError> {
-    Err(ReadError::malformed(path, "files of this format hold no masks"))
-}
-
-type Reader = fn(&Path, &Target) -> Result<Content, ReadError>;
+/// Reads a file or folder of one format.
+pub(super) type Reader = fn(&Path, &Target) -> Result<Content, ReadError>;
 
 /// What tells one kind of JSON from another, without what it holds.
 #[derive(Deserialize)]
@@ -182,7 +180,7 @@ fn folder(path: &Path) -> Result<Reader, ReadError> {
 }
 
 fn unknown(path: &Path) -> ReadError {
-    let known: Vec<&str> = FORMATS.iter().filter(|r| r.keeps.masks).map(|r| r.name).collect();
+    let known: Vec<&str> = ExportFormat::imported().collect();
     ReadError::Unknown { name: shown(&path.to_string_lossy()), known: known.join(", ") }
 }
 
@@ -305,7 +303,8 @@ impl<'a> Frames<'a> {
         match last_number(stem).map(|number| number.saturating_sub(self.first)) {
             Some(index) if index < frames => Ok(Some(index)),
             Some(index) => {
-                let cause = format!("frame {index} (from 0) of a clip of {frames} frames");
+                let cause =
+                    format!("frame {index} (from 0) of a clip of {}", counted(frames, "frame"));
                 Err(ReadError::other_clip(path, cause))
             }
             None => Err(ReadError::malformed(path, "its name holds no number of a frame")),

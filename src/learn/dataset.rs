@@ -18,7 +18,9 @@ use super::data::manifest::{Fold, Manifest, is_manifest};
 use crate::codec::CodecError;
 use crate::config::yaml::Faults;
 use crate::domain::{Bitmap, GrayFrame, Mask, shown};
+use crate::export::ExportError;
 use crate::net::resize::{Kernel, resize_plane};
+use crate::project::ProjectError;
 
 pub use clips::{ClipObject, LabelledClip, load_clips};
 
@@ -41,9 +43,23 @@ pub enum DataError {
     Unreadable {
         /// Which file.
         file: String,
-        /// What the system or the decoder says.
+        /// What the system says.
         cause: String,
     },
+    /// A file or folder is read, and does not hold what it should.
+    #[error("{file} cannot be used: {cause}")]
+    Unfit {
+        /// Which.
+        file: String,
+        /// What is wrong with it, and what to do.
+        cause: String,
+    },
+    /// A project.
+    #[error(transparent)]
+    Project(#[from] ProjectError),
+    /// A file that is not written.
+    #[error(transparent)]
+    Export(#[from] ExportError),
     /// Image and mask do not belong together.
     #[error(
         "{file} is {found}, its image is {wanted} px; replace the mask by one of the same size"
@@ -73,10 +89,30 @@ pub enum DataError {
     },
 }
 
-pub(super) fn unreadable(file: &Path, cause: impl std::fmt::Display) -> DataError {
-    DataError::Unreadable {
-        file: shown(&file.display().to_string()),
-        cause: shown(&cause.to_string()),
+/// What the system says of a file. Where that is about its content, the path is right and the rights are there.
+pub(super) fn unreadable(file: &Path, cause: std::io::Error) -> DataError {
+    match cause.kind() {
+        std::io::ErrorKind::InvalidData => unfit(file, "it is no text in UTF-8; save it as that"),
+        _ => DataError::Unreadable {
+            file: shown(&file.display().to_string()),
+            cause: shown(&cause.to_string()),
+        },
+    }
+}
+
+/// What is wrong with the content of a file, and what to do.
+pub(super) fn unfit(file: &Path, cause: impl std::fmt::Display) -> DataError {
+    DataError::Unfit { file: shown(&file.display().to_string()), cause: shown(&cause.to_string()) }
+}
+
+/// Why a picture is not decoded: the system's words, or what is wrong with its content.
+pub(super) fn undecoded(file: &Path, error: image::ImageError) -> DataError {
+    match error {
+        // A file that ends too early is not unreadable.
+        image::ImageError::IoError(cause) if cause.kind() != std::io::ErrorKind::UnexpectedEof => {
+            unreadable(file, cause)
+        }
+        error => unfit(file, format!("it is no picture that can be read ({error}); save it anew")),
     }
 }
 
@@ -284,7 +320,8 @@ pub(super) fn hex(hash: Sha256) -> String {
 fn text(file: &Path) -> Result<String, DataError> {
     let size = std::fs::metadata(file).map_err(|e| unreadable(file, e))?.len();
     if size > TEXT_BYTES_MAX {
-        return Err(unreadable(file, format!("it is larger than {TEXT_BYTES_MAX} bytes")));
+        let cause = format!("it is larger than {} MiB; split it", TEXT_BYTES_MAX >> 20);
+        return Err(unfit(file, cause));
     }
     std::fs::read_to_string(file).map_err(|e| unreadable(file, e))
 }
@@ -309,10 +346,10 @@ fn names(source: &DataSource) -> Result<Vec<String>, DataError> {
 fn read(file: &Path, hash: &mut Sha256) -> Result<GrayFrame, DataError> {
     let bytes = std::fs::read(file).map_err(|e| unreadable(file, e))?;
     hash.update(&bytes);
-    let image = image::load_from_memory(&bytes).map_err(|e| unreadable(file, e))?.into_luma8();
+    let image = image::load_from_memory(&bytes).map_err(|e| undecoded(file, e))?.into_luma8();
     let (w, h) = image.dimensions();
     GrayFrame::new(w, h, image.into_raw())
-        .ok_or_else(|| unreadable(file, "its size and its pixels disagree"))
+        .ok_or_else(|| unfit(file, "its size and its pixels disagree; save it anew"))
 }
 
 fn same_size(file: &Path, mask: &GrayFrame, image: &GrayFrame) -> Result<(), DataError> {

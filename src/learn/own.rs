@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::dataset::{
-    DataError, LEAST_AREA_PX, Still, StillSet, TRAIN_SIDE_PX, hex, pyramid, shrink, unreadable,
+    DataError, LEAST_AREA_PX, Still, StillSet, TRAIN_SIDE_PX, hex, pyramid, shrink, unfit,
 };
 use crate::codec::{self, Clip, OpenOptions, looks_like_clip};
-use crate::domain::{Annotation, Bitmap, FrameIndex, GrayFrame, Mask, MaskSource, shown};
+use crate::domain::{Annotation, Bitmap, FrameIndex, GrayFrame, Mask, MaskSource, counted, shown};
 use crate::project::{list_clips, load_read_only};
 
 /// Accepted frames of a project, and what a person should know of the others.
@@ -35,13 +35,13 @@ pub fn accepted_stills(
     places: &[PathBuf],
     options: &OpenOptions,
 ) -> Result<OwnStills, DataError> {
-    let summaries = list_clips(root).map_err(|e| unreadable(root, e))?;
+    let summaries = list_clips(root)?;
     let mut notes = Vec::new();
     let mut at = clips_by_hash(places, options, &mut notes);
     let mut hash = Sha256::new();
     let (mut stills, mut clips) = (Vec::new(), 0);
     for summary in &summaries {
-        let loaded = load_read_only(root, &summary.hash).map_err(|e| unreadable(root, e))?;
+        let loaded = load_read_only(root, &summary.hash)?;
         let frames = accepted(&loaded.annotation);
         if frames.is_empty() {
             continue;
@@ -49,10 +49,10 @@ pub fn accepted_stills(
         let Some(clip) = at.remove(&summary.hash.0) else {
             let name = summary.info.as_ref().map_or("a clip", |info| info.name.as_str());
             notes.push(format!(
-                "{} ({}) has {} accepted frames and is not among --clips; it is left out",
+                "{} ({}) has {} and is not among --clips; it is left out",
                 shown(name),
                 summary.hash.short(),
-                frames.len()
+                counted(frames.len(), "accepted frame")
             ));
             continue;
         };
@@ -68,7 +68,7 @@ pub fn accepted_stills(
     }
     if stills.is_empty() {
         let cause = "it has no accepted frame whose clip is among --clips; accept masks first, and give the folder of the clips";
-        return Err(unreadable(root, cause));
+        return Err(unfit(root, cause));
     }
     let set = StillSet { name: "accepted".into(), stills, clips: Vec::new(), sha256: hex(hash) };
     Ok(OwnStills { set, clips, notes })

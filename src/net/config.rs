@@ -4,7 +4,7 @@
 //! official SAM 2.1 sizes are only other cards), and a bad card is refused with all its faults at once.
 
 use super::card_reader::{Section, mapping_of, size_of, sizes_of, text_of, triple_of};
-use crate::domain::{TOO_DEEP, too_deep};
+use crate::domain::{TOO_DEEP, counted, too_deep};
 use serde::Serialize;
 use serde_yaml::{Mapping, Value};
 use std::collections::BTreeMap;
@@ -180,7 +180,7 @@ pub struct WeightsOrigin {
 
 /// All that is wrong with a card.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the model card has {} fault(s):\n  - {}", faults.len(), faults.join("\n  - "))]
+#[error("the model card has {}:\n  - {}", counted(faults.len(), "fault"), faults.join("\n  - "))]
 pub struct CardError {
     /// One sentence per fault.
     pub faults: Vec<String>,

@@ -8,6 +8,7 @@ use super::blocks::{attend, constant};
 #[cfg(feature = "gpu")]
 use super::findings;
 use super::gpu_memory::GpuMemory;
+use crate::domain::counted;
 use burn::tensor::module::{conv2d, layer_norm};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor};
@@ -143,11 +144,12 @@ pub fn pick(want: DeviceWant) -> Result<Picked, DeviceError> {
 #[must_use]
 pub fn cpu(why: &str) -> Picked {
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let cores = counted(cores, "core");
     Picked {
         device: Device::flex(),
         description: match why {
-            "" => format!("CPU ({cores} cores)"),
-            _ => format!("CPU ({cores} cores): {why}"),
+            "" => format!("CPU ({cores})"),
+            _ => format!("CPU ({cores}): {why}"),
         },
         gpu: false,
         pci: String::new(),

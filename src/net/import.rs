@@ -4,6 +4,7 @@
 //! refused with every difference at once, no value that is not a number gets through, and one tensor at a time is in
 //! memory. It runs in a child with a memory limit (`sonomark models import`), so that a hostile file ends the child.
 
+use crate::domain::counted;
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -42,8 +43,8 @@ pub enum ImportError {
     Weights(#[from] WeightsError),
     /// No size that is known has these tensors.
     #[error(
-        "{name} has {found} tensors and is of no size known here; {nearest} is nearest, from which it differs in {}; \
-         give the card of its network with --card:{differences}", .differences.len()
+        "{name} has {} and is of no size known here; {nearest} is nearest, from which it differs in {}; \
+         give the card of its network with --card:{differences}", counted(*.found, "tensor"), .differences.len()
     )]
     Unknown {
         /// The file.

@@ -13,7 +13,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::View;
-use crate::domain::{Edit, Mark, Step, shown};
+use crate::domain::{Edit, Mark, Step, counted, shown};
 
 const VERSION: u32 = 1;
 /// How every line begins; inside a string the quotes would be escaped.
@@ -250,15 +250,17 @@ impl Scan {
         self.damaged += 1;
         self.notes.push(if at_the_end && lost > 0 {
             format!(
-                "{place}: cut off in the middle ({lost} bytes, the step that was being written when \
-                 its session ended); everything before it is loaded, the bytes are kept"
+                "{place}: cut off in the middle ({}, the step that was being written when its \
+                 session ended); everything before it is loaded, the bytes are kept",
+                counted(lost, "byte")
             )
         } else if lost == 0 {
             format!("{place}: damaged between two steps; both are loaded")
         } else {
             format!(
-                "{place}: damaged ({lost} bytes); this step is left out, the steps before and after \
-                 it are loaded, the bytes are kept"
+                "{place}: damaged ({}); this step is left out, the steps before and after it are \
+                 loaded, the bytes are kept",
+                counted(lost, "byte")
             )
         });
     }

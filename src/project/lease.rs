@@ -69,6 +69,13 @@ impl Holder {
         format!("{} on {} since {since}", shown(&self.user), shown(&self.host))
     }
 
+    /// Whether it is this process for the same account: a clip that is opened again, or twice in a queue.
+    fn is_ours(&self, here: &Holder) -> bool {
+        let Self { user, host, pid, started_ticks, boot, .. } = here;
+        let process = (&self.pid, &self.started_ticks) == (pid, started_ticks);
+        process && (&self.user, &self.host, &self.boot) == (user, host, boot)
+    }
+
     /// Whether the process on this machine still runs; `None` when it lives elsewhere.
     fn runs_here(&self, here: &Holder) -> Option<bool> {
         let known = self.started_ticks != 0 && !self.boot.is_empty();
@@ -211,8 +218,8 @@ impl Drop for Lease {
 pub(super) struct Alive {
     /// Its name.
     pub(super) session: String,
-    /// For people.
-    pub(super) text: String,
+    /// For people; `None` for another session of this account in this very process, of which there is nothing to tell.
+    pub(super) text: Option<String>,
 }
 
 /// The sessions, other than `own`, that have the clip of `here` open. With `tidy`, files of
@@ -244,7 +251,7 @@ pub(super) fn alive(folder: &Path, own: &str, here: &Holder, tidy: bool) -> Vec<
                 .is_some_and(|at| now.duration_since(at).is_ok_and(|age| age < SILENT) || at > now)
         };
         if runs.unwrap_or_else(fresh) {
-            let text = holder.describe(here.since_ms);
+            let text = (!holder.is_ours(here)).then(|| holder.describe(here.since_ms));
             found.push(Alive { session: session.to_owned(), text });
         }
     }

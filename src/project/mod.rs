@@ -43,7 +43,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    ClipInfo, ContentHash, FrameIndex, OutsideChoice, PictureLook, PointPx, TrackId, shown,
+    ClipInfo, ContentHash, FrameIndex, OutsideChoice, PictureLook, PointPx, TrackId, counted, shown,
 };
 
 pub use key::uid_key;
@@ -113,6 +113,11 @@ pub enum ProjectError {
     /// A folder full of other things.
     #[error("{path} holds other files and is not a sonomark project; choose a new or empty folder")]
     NotAProject { path: String },
+    /// A folder in which nothing was annotated.
+    #[error(
+        "{path} is no sonomark project (it has no file FORMAT); give the folder that `--project` named when the clips were annotated"
+    )]
+    NoProject { path: String },
     /// No work on this clip.
     #[error("the project {path} holds no clip {hash}; list its clips with `sonomark project`")]
     NoSuchClip { path: String, hash: String },
@@ -124,12 +129,14 @@ pub enum ProjectError {
     Io { doing: &'static str, path: String, cause: String },
     /// The disk refuses; the step counts, it is kept in memory and written as soon as possible.
     #[error(
-        "{unwritten} step(s) are kept in memory because {path} cannot be written ({cause}); {rescue}; make room on the disk, work goes on"
+        "{} kept in memory because {path} cannot be written ({cause}); {rescue}; make room on the disk, work goes on",
+        counted(*.unwritten, "step")
     )]
     KeptInMemory { unwritten: usize, path: String, cause: String, rescue: String },
     /// The disk took the steps but does not confirm them; they are kept in memory as well.
     #[error(
-        "{unsynced} step(s) are not confirmed by the disk of {path} ({cause}); they are kept in memory and written again, do not switch the machine off"
+        "{} not confirmed by the disk of {path} ({cause}), kept in memory and written again; do not switch the machine off",
+        counted(*.unsynced, "step")
     )]
     NotSynced { unsynced: usize, path: String, cause: String },
     /// A score or coordinate that is not a number: nothing was changed.
@@ -161,6 +168,9 @@ pub fn list_clips(project_root: &Path) -> Result<Vec<ClipSummary>, ProjectError>
         Ok(entries) => entries,
         Err(e) if e.kind() == io::ErrorKind::NotFound && project_root.join("FORMAT").exists() => {
             return Ok(Vec::new());
+        }
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Err(ProjectError::NoProject { path: named(project_root) });
         }
         Err(e) => return Err(ProjectError::io("list", &clips, &e)),
     };

@@ -10,7 +10,7 @@ use super::lease::{self, Alive};
 use super::{
     FORMAT, Modes, ProjectError, checked, journal, journal_files, named, read_regular, sync_folder,
 };
-use crate::domain::{ClipInfo, ContentHash, shown};
+use crate::domain::{ClipInfo, ContentHash, counted, shown};
 
 /// 32 random bits that no session of the clip has.
 pub(super) fn fresh_seed(ops: &Path) -> u32 {
@@ -183,8 +183,9 @@ pub(super) fn bring_home(
         match copied {
             Ok(0) => {}
             Ok(count) => notes.push(format!(
-                "{}: {count} rescued step(s) were brought back into the project",
-                shown(&file.session)
+                "{}: {} brought back into the project",
+                shown(&file.session),
+                counted(count, "rescued step")
             )),
             Err(cause) => notes.push(format!(
                 "{} (the rescued steps are loaded from their copy meanwhile)",

@@ -10,7 +10,7 @@ use super::lease::{self, Alive};
 use super::merge::{Authors, Entry, Merged};
 use super::store::Loaded;
 use super::{JournalFile, ProjectError, View, journal_files, named, open_regular, read_regular};
-use crate::domain::{Edit, History, MaskOrigins, Step, shown};
+use crate::domain::{Edit, History, MaskOrigins, Step, counted, shown};
 
 /// What was read from the journals so far.
 #[derive(Debug, Default)]
@@ -118,9 +118,10 @@ impl Known {
         }
         if missing > damaged as u64 {
             self.notes.push(format!(
-                "{}: {missing} step(s) are missing from its journal; the others are loaded, look \
-                 for another copy of the file",
-                shown(session)
+                "{}: {} missing from its journal; the others are loaded, look for another copy of \
+                 the file",
+                shown(session),
+                counted(missing, "step")
             ));
         }
     }
@@ -178,7 +179,7 @@ impl Known {
         let outside = self.views.iter().rev().find_map(|(.., view)| view.outside);
         self.views.clear();
         let annotation = merged.now().clone();
-        let others = alive.iter().map(|each| each.text.clone()).collect();
+        let others = alive.iter().filter_map(|each| each.text.clone()).collect();
         let (position, session_seed) = (self.lam, 0);
         let made_from = origins.older();
         let loaded = Loaded {

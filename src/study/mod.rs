@@ -74,6 +74,14 @@ pub enum StudyError {
         /// What the system says.
         cause: String,
     },
+    /// A folder that does not hold what it should.
+    #[error("{file} cannot be used: {cause}")]
+    Unfit {
+        /// Which.
+        file: String,
+        /// What is wrong with it, and what to do.
+        cause: String,
+    },
     /// A figure cannot be drawn.
     #[error("cannot draw a figure: {0}")]
     Figure(String),
@@ -85,6 +93,10 @@ pub enum StudyError {
 impl StudyError {
     fn io(file: &Path, cause: impl std::fmt::Display) -> Self {
         Self::Io { file: shown(&file.to_string_lossy()), cause: shown(&cause.to_string()) }
+    }
+
+    fn unfit(file: &Path, cause: &str) -> Self {
+        Self::Unfit { file: shown(&file.to_string_lossy()), cause: cause.to_owned() }
     }
 }
 

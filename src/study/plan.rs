@@ -72,7 +72,7 @@ pub fn create(wanted: &Wanted, out: &Path) -> Result<Vec<Block>, StudyError> {
     std::fs::create_dir_all(out).map_err(|e| StudyError::io(out, e))?;
     let mut entries = std::fs::read_dir(out).map_err(|e| StudyError::io(out, e))?;
     if entries.next().is_some() {
-        return Err(StudyError::io(out, "it is not empty; a study needs a folder of its own"));
+        return Err(StudyError::unfit(out, "it is not empty; a study needs a folder of its own"));
     }
     let drawn = draw(wanted);
     for Drawn { block, originals } in &drawn {

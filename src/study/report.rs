@@ -16,7 +16,7 @@ use super::sheets::Sheets;
 use super::simulate::{Outcome, Setting};
 use super::stats::Interval;
 use super::tables::{Row, Tables, Versus};
-use crate::domain::shown;
+use crate::domain::{counted, shown};
 use crate::export::write_atomic;
 use crate::learn::evaluate::Placing;
 
@@ -240,8 +240,7 @@ impl Report<'_> {
     fn overlap_table(&self, text: &mut String, setting: Setting, set: Option<usize>) {
         let columns = self.columns();
         let name = |k: &Option<usize>| match k {
-            Some(1) => "1 point".to_owned(),
-            Some(k) => format!("{k} points"),
+            Some(k) => counted(*k, "point"),
             None => format!("mean of 1 to {}", self.config.points),
         };
         let heads: Vec<String> = columns.iter().map(name).collect();
@@ -296,9 +295,10 @@ impl Report<'_> {
             let images = traces.chunk_by(|a, b| a.still == b.still).count();
             let _ = writeln!(
                 text,
-                "- {}: {} structures on {images} stills, SHA-256 {hash}",
+                "- {}: {} on {}, SHA-256 {hash}",
                 cell(&set.name),
-                traces.len()
+                counted(traces.len(), "structure"),
+                counted(images, "still")
             );
         }
         let mut networks: Vec<String> = Vec::new();

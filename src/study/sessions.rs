@@ -99,8 +99,8 @@ pub fn read(
         }
     }
     if pieces.is_empty() {
-        let cause = "it holds no session; RATER/MODEL must be projects, see `sonomark study new`";
-        return Err(StudyError::io(root, cause));
+        let cause = "it holds no finished session; RATER/MODEL below it must be projects, see `sonomark study new`";
+        return Err(StudyError::unfit(root, cause));
     }
     Ok(pieces)
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::StudyError;
 use super::clips::ClipCell;
 use super::config::{ArmKind, NetworkSource, StudyConfig};
-use crate::domain::shown;
+use crate::domain::{counted, shown};
 use crate::engine::load_network;
 use crate::export::write_atomic;
 use crate::learn::baselines::Baseline;
@@ -274,7 +274,7 @@ impl<'a> Run<'a> {
         let tell = &mut *self.tell;
         let traces = trace_set(judged, data, &options, self.cancel, &mut |done| {
             if done.is_multiple_of(TELL_EVERY) || done == whole {
-                tell(&format!("{what}: {done} of {whole} structures"));
+                tell(&format!("{what}: {done} of {}", counted(whole, "structure")));
             }
         })?;
         let text = serde_json::to_vec(&traces).map_err(|e| StudyError::io(key, e))?;

@@ -116,7 +116,7 @@ pub const COMMANDS: [(&str, &str, &str); 26] = [
     ("reaction", "MS", "put taps back by this reaction time"),
     (
         "link",
-        "[levels 16|32|64|101|auto] [scale 1|2|auto]",
+        "[levels 16|32|64|101|161|auto] [scale 1|2|auto]",
         "bytes and time of the last picture, grays and scale in use; or set one of these",
     ),
     ("windows", "LABEL add A,B", "windows of a structure by its label; also remove A,B, clear"),
@@ -266,13 +266,13 @@ fn link(words: &[&str]) -> Result<LinkAsked, String> {
         ["levels", "32"] => Ok(LinkAsked::Levels(Some(32))),
         ["levels", "64"] => Ok(LinkAsked::Levels(Some(64))),
         ["levels", "101"] => Ok(LinkAsked::Levels(Some(101))),
+        ["levels", "161"] => Ok(LinkAsked::Levels(Some(161))),
         ["scale", "auto"] => Ok(LinkAsked::Scale(None)),
         ["scale", "1"] => Ok(LinkAsked::Scale(Some(1))),
         ["scale", "2"] => Ok(LinkAsked::Scale(Some(2))),
-        _ => {
-            Err("give `link`, `link levels 16`, 32, 64, 101 or auto, or `link scale 1`, 2 or auto"
-                .to_owned())
-        }
+        _ => Err("give `link`, `link levels 16`, 32, 64, 101, 161 or auto, or `link scale 1`, 2 \
+                  or auto"
+            .to_owned()),
     }
 }
 
@@ -298,6 +298,7 @@ fn number(word: &str) -> Result<usize, String> {
 pub(super) fn frame(word: &str, frames: usize) -> Result<FrameIndex, String> {
     match word.parse::<usize>() {
         Ok(n) if (1..=frames).contains(&n) => Ok(n - 1),
+        _ if frames == 1 => Err(format!("`{word}` is no frame of this clip; it has frame 1 alone")),
         _ => Err(format!("`{word}` is no frame of this clip; it has 1 to {frames}")),
     }
 }

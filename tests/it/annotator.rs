@@ -34,6 +34,10 @@ fn the_real_program_is_driven_on_a_still_and_a_clip_and_every_key_counts() {
         .output()
         .unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let told = String::from_utf8_lossy(&done.stderr);
+    assert!(told.contains(" keys and ") && !told.contains("Some("), "{told}");
+    let printed = String::from_utf8_lossy(&done.stdout);
+    assert!(!printed.contains(['{', '"']), "{printed}");
     let found: Value = serde_json::from_str(&std::fs::read_to_string(&out).unwrap()).unwrap();
     let goal = &found["keys_to_iou_085"];
     assert_eq!(goal, &found["ways"]["rays"]["keys_to_iou_085"]);

@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 
 use burn::tensor::Device;
 use serde_json::Value;
+use sonomark::codec::{OpenOptions, open};
 use sonomark::net::config::ModelCard;
 use sonomark::net::stages::Stage;
 use sonomark::net::weights::{sha256_hex, sha256_of_file};
@@ -231,4 +232,117 @@ fn a_data_set_is_imported_checked_and_its_faults_are_counted() {
     assert_eq!(partly.status.code(), Some(3), "{}", told(&partly));
     let unknown = run(home.path(), &["data", "import", "busy", text(&set), "--out", text(&out)]);
     assert!(told(&unknown).contains("'busi'"), "{}", told(&unknown));
+}
+
+#[test]
+fn formats_that_are_imported_are_named_and_the_others_are_not() {
+    let home = tempfile::tempdir().unwrap();
+    let (clip, file) = (still(), home.path().join("what"));
+    fs::write(&file, "?").unwrap();
+    for format in ["mp4", "dicom", "nothing"] {
+        let import = ["import", text(&clip), text(&file), "--format", format];
+        let refused = told(&run(home.path(), &import));
+        let list = refused.split("choose ").nth(1).unwrap_or_else(|| panic!("{refused}"));
+        let names: Vec<&str> = list.lines().next().unwrap().split(", ").collect();
+        assert!(names.contains(&"csv") && names.contains(&"nnunet"), "{refused}");
+        for not in ["mp4", "gif", "dicom", "frames"] {
+            assert!(!names.contains(&not), "{refused}");
+        }
+    }
+    let unknown = told(&run(home.path(), &["import", text(&clip), text(&file)]));
+    assert!(unknown.contains("--format") && unknown.contains("csv"), "{unknown}");
+}
+
+#[test]
+fn a_mask_is_not_written_under_the_name_of_another_kind_of_picture() {
+    let home = tempfile::tempdir().unwrap();
+    let (clip, out) = (still(), home.path().join("m.jpg"));
+    let points = ["--boundary", "243,236", "291,345", "207,392", "--out", text(&out)];
+    let refused = run(home.path(), &[&["segment", text(&clip)][..], &points].concat());
+    assert_eq!(refused.status.code(), Some(1), "{}", told(&refused));
+    assert!(told(&refused).contains("m.jpg: masks are written as PNG"), "{}", told(&refused));
+    assert!(!out.exists());
+}
+
+#[test]
+fn a_number_of_a_clip_is_refused_where_there_is_one_clip() {
+    let clip = still();
+    let folder = clip.parent().unwrap();
+    let opened = |path: &Path, number| {
+        let options = OpenOptions { series: Some(number), ..OpenOptions::default() };
+        open(path, &options).map(|_| ()).map_err(|error| error.to_string())
+    };
+    for path in [&clip, folder] {
+        assert_eq!(opened(path, 1), Ok(()));
+        let why = opened(path, 3).unwrap_err();
+        assert!(why.contains("it holds one clip, so there is no clip 3"), "{why}");
+        assert!(why.contains("open it without --series"), "{why}");
+    }
+}
+
+#[test]
+fn what_is_read_and_wrong_is_not_called_unreadable() {
+    let home = tempfile::tempdir().unwrap();
+    let at = |name: &str| home.path().join(name);
+    fs::create_dir(at("set")).unwrap();
+    fs::copy(still(), at("set/a.png")).unwrap();
+    fs::write(at("set/a.mask.png"), b"no picture").unwrap();
+    let project = at("other");
+    fs::create_dir(&project).unwrap();
+    fs::write(project.join("notes.txt"), b"a folder of something else").unwrap();
+    let (set, project, out) = (at("set"), text(&project).to_owned(), text(&at("out")).to_owned());
+    for (words, wanted) in [
+        (
+            vec!["evaluate", "clicks", "--data", text(&set)],
+            "a.mask.png cannot be used: it is no picture",
+        ),
+        (vec!["--project", &project, "project"], "other is no sonomark project"),
+        (
+            vec!["study", "analyse", &project, "--out", &out],
+            "other cannot be used: it holds no finished session",
+        ),
+    ] {
+        let refused = told(&run(home.path(), &words));
+        assert!(refused.contains(wanted), "{wanted}: {refused}");
+        assert!(!refused.contains("rights"), "{refused}");
+    }
+}
+
+#[test]
+fn one_of_a_thing_is_told_without_an_s() {
+    let home = tempfile::tempdir().unwrap();
+    let script = home.path().join("s");
+    fs::write(&script, "new nerve\nboundary 243 236\nwindow 1 1\n").unwrap();
+    let clip = still();
+    let ran = run(home.path(), &["run", text(&script), text(&clip)]);
+    let said = told(&ran) + &printed(&ran) + &printed(&run(home.path(), &["project"]));
+    let words: Vec<&str> = said.split_whitespace().collect();
+    assert!(said.contains("1 frame "), "{said}");
+    let wrong = words.windows(2).find(|pair| pair[0] == "1" && pair[1].ends_with('s'));
+    assert_eq!(wrong, None, "{said}");
+}
+
+#[test]
+fn wrong_arguments_are_told_in_sentences() {
+    let home = tempfile::tempdir().unwrap();
+    let clip = still();
+    let nowhere = home.path().join("nowhere");
+    let (clip, mask) = (text(&clip), nowhere.join("m.png"));
+    let points = ["--boundary", "243,236", "291,345", "207,392"];
+    for (words, wanted, not) in [
+        (vec!["watch", text(&nowhere)], "nowhere is no folder", "permissions"),
+        (vec!["--series", "x", "keys"], "--series <NUMBER> is \"x\"", "digit"),
+        (vec!["--schema", text(&nowhere), "keys"], "has 1 fault", "2 faults"),
+        (vec!["--outside", "foo", "keys"], "show, hide, or give box:LEFT", "1 faults"),
+        (
+            [&["segment", clip, "--out", text(&mask)][..], &points].concat(),
+            "m.png: its folder is not there",
+            ".part",
+        ),
+    ] {
+        let output = run(home.path(), &words);
+        assert!(!output.status.success());
+        let told = told(&output);
+        assert!(told.contains(wanted) && !told.contains(not), "{wanted}, not {not}: {told}");
+    }
 }

@@ -41,7 +41,7 @@ fn another_raters_masks_lie_over_ones_own_are_compared_and_taken_over() {
     let before = canvas.compose(&m, &colours, 4).unwrap();
     tell(&mut m, Event::Overlay { name: "anna".into(), structures: vec![theirs] });
     // Nine columns each, six of them shared.
-    has(&screen(&m), &["anna: 1 masks of lesion", "Dice 0.667 IoU 0.500 with anna"]);
+    has(&screen(&m), &["anna: 1 mask of lesion", "Dice 0.667 IoU 0.500 with anna"]);
     assert_ne!(canvas.compose(&m, &colours, 4).unwrap(), before);
     press(&mut m, "v o");
     assert_eq!(canvas.compose(&m, &colours, 4).unwrap(), before);
@@ -159,7 +159,7 @@ fn figures_have_print_size_and_reports_say_what_they_show() {
     for part in [
         "frame 30",
         "&lt;nerve&gt;: accepted, 42.8 mm\u{b2}, side left",
-        "40 frames, 1 structures, 30 masks",
+        "40 frames, 1 structure, 30 masks",
     ] {
         assert!(text.contains(part), "{part} is missing");
     }

@@ -650,7 +650,7 @@ fn a_clip_is_not_finished_while_masks_are_missing_or_in_doubt_nor_after_an_undo(
     propagated(&mut m);
     press(&mut m, "8 G D");
     press(&mut m, "E");
-    assert!(!m.finished && m.message.text.contains("1 frames without a mask"), "{:?}", m.message);
+    assert!(!m.finished && m.message.text.contains("1 frame without a mask"), "{:?}", m.message);
     press(&mut m, "E");
     assert!(m.finished, "{:?}", m.message);
     press(&mut m, "u");

@@ -76,11 +76,7 @@ fn a_flipped_bit_costs_one_step_and_is_named() {
     fs::write(&file, [&rows[..20], &rows[21..]].concat().concat()).unwrap();
     let loaded = read(dir.path());
     assert_eq!(loaded.annotation.tracks.len(), 59);
-    assert!(
-        loaded.notes.iter().any(|note| note.contains("1 step(s) are missing")),
-        "{:?}",
-        loaded.notes
-    );
+    assert!(loaded.notes.iter().any(|note| note.contains("1 step missing")), "{:?}", loaded.notes);
     let other = tempfile::tempdir().unwrap();
     let (mut store, loaded) = open(other.path(), "anna");
     follow(&mut store, &mut annotator(&loaded), "track foreign");

@@ -503,7 +503,7 @@ fn every_folder_of_pairs_has_its_own_lists() {
         import(named("pairs").unwrap(), dir.path(), &out)
     };
     let notes = empty("a/left (1)").unwrap().notes;
-    assert!(notes.iter().any(|n| n.contains("1 of 4 images have an empty mask")), "{notes:?}");
+    assert!(notes.iter().any(|n| n.contains("with an empty mask: 1 of 4 images")), "{notes:?}");
     empty("a/right (1)").unwrap();
     empty("b/left (1)").unwrap();
     let refused = empty("b/right (1)").unwrap_err().to_string();
@@ -579,7 +579,7 @@ fn a_check_tells_changed_files_torn_patients_and_near_duplicates() {
     let nothing = tempfile::tempdir().unwrap();
     let refused = import(named("busi").unwrap(), nothing.path(), &nothing.path().join("out"));
     assert!(
-        matches!(&refused, Err(DataError::Unreadable { cause, .. }) if cause.contains("no image of busi")),
+        matches!(&refused, Err(DataError::Unfit { cause, .. }) if cause.contains("no image of busi")),
         "{refused:?}"
     );
 }

@@ -1,5 +1,6 @@
 //! Devices that fail under the network thread: out of memory, lost, never answering. And what they write to disk.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -328,7 +329,6 @@ fn what_a_gpu_compiles_lies_in_our_cache_and_a_strangers_project_is_left_alone()
     let home = tempfile::tempdir().unwrap();
     let theirs = home.path().join("theirs");
     std::fs::create_dir_all(&theirs).unwrap();
-    std::fs::create_dir(home.path().join(".cache")).unwrap();
     std::fs::write(theirs.join("Cargo.toml"), "[package]\nname = \"theirs\"\n").unwrap();
     let log = "[autotune.logger]\nlevel = \"full\"\nfile = \"theirs.log\"\n";
     std::fs::write(theirs.join("cubecl.toml"), log).unwrap();
@@ -346,6 +346,8 @@ fn what_a_gpu_compiles_lies_in_our_cache_and_a_strangers_project_is_left_alone()
         .into_iter()
         .partition(|p| p.starts_with(home.path().join(".cache/sonomark")));
     assert!(!ours.is_empty(), "the driver keeps its kernels");
+    let cache = std::fs::metadata(home.path().join(".cache/sonomark")).unwrap();
+    assert_eq!(cache.permissions().mode() & 0o777, 0o700);
     assert_eq!(elsewhere.len(), 2, "{elsewhere:?}");
 }
 

@@ -310,6 +310,15 @@ fn a_whole_published_size_is_recognised_and_its_512_px_card_is_taken_where_it_is
 }
 
 #[test]
+fn scores_of_a_card_are_lines_for_people() {
+    let home = Home::new();
+    let output = home.run(&["models", "info", "samusa-nano"]);
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(told.contains("\n    usgra_val            1: 0.508, 2: 0.825, "), "{told}");
+    assert!(!told.contains(['{', '}', '"']), "{told}");
+}
+
+#[test]
 fn weights_that_are_no_numbers_are_refused() {
     let home = Home::new();
     let mut bytes = portable_file(&golden_keys(), |_| false);

@@ -184,6 +184,17 @@ fn a_track_removed_with_everything_it_holds_comes_back() {
 }
 
 #[test]
+fn a_clip_that_is_opened_again_names_nobody_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_first, loaded) = open(dir.path(), "anna");
+    assert!(loaded.others.is_empty(), "{:?}", loaded.others);
+    let (_again, loaded) = open(dir.path(), "anna");
+    assert!(loaded.others.is_empty(), "{:?}", loaded.others);
+    let (_ben, loaded) = open(dir.path(), "ben");
+    assert_eq!(loaded.others.len(), 2, "{:?}", loaded.others);
+}
+
+#[test]
 fn two_live_sessions_converge_and_keep_both_works() {
     for seed in 0..30 {
         let dir = tempfile::tempdir().unwrap();

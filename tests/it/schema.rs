@@ -271,5 +271,9 @@ fn attributes_of_files_come_in_again_by_import() {
     write(&annotation, F::Csv, "e.csv");
     let (track, told) = import("one", "e.csv", &[]);
     assert!(told.contains("is \"left\" already"), "{told}");
+    assert!(told.contains("what was not left out is in the project already"), "{told}");
+    assert!(!told.contains("everything"), "{told}");
     same((track, told));
+    let (_, told) = import("one", "d.csv", &[]);
+    assert!(told.contains("everything that it says is in the project already"), "{told}");
 }

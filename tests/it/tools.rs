@@ -566,7 +566,7 @@ fn what_belongs_to_the_person_is_kept_and_comes_back() {
         })
         .collect();
     let time = Duration::from_millis(243);
-    assert_eq!(kept, [Learned::Macro('m', ". S-left".into()), Learned::Reaction(time)]);
+    assert_eq!(kept, [Learned::Macro('m', ". S-left".into()), Learned::ReactionSet(time)]);
 
     let mut m = model(FRAMES);
     let macros = [('m', ". S-left"), ('x', ". no-key")].map(|(c, keys)| (c, keys.to_owned()));

@@ -10,7 +10,7 @@ use sonomark::domain::{
 };
 use sonomark::engine::{Decided, Event, Opened, SegmenterInfo, Surround, Ticket};
 use sonomark::tui::action::Action;
-use sonomark::tui::graphics::Grid;
+use sonomark::tui::graphics::{Grid, Link, Protocol};
 use sonomark::tui::keymap::Keymap;
 use sonomark::tui::model::{Effect, Mode, Model, Msg, Queued, Saved, Weight};
 use sonomark::tui::{begin, update};
@@ -675,6 +675,14 @@ fn the_line_is_told_and_set_by_hand() {
     assert!(told("link scale 2").contains("scale 1/2 (set by hand)"));
     assert!(told("link levels auto").contains("32 grays, scale 1/2 (set by hand)"));
     assert!(told("link levels 7").contains("link levels 16"));
+    // Sixels have no more than 101; images in PNG have.
+    assert!(told("link levels 161").contains("sixels show 101 grays at most"));
+    m.link = Link::by(Protocol::Kitty);
+    let mut told = |line: &str| {
+        update(&mut m, Msg::Line(line.into()));
+        m.message.text.clone()
+    };
+    assert!(told("link levels 161").contains("161 grays (set by hand)"));
 }
 
 #[test]
@@ -706,12 +714,24 @@ fn another_axis_of_a_volume_opens_at_the_place_of_the_cursor() {
 
     has(&screen(&m), &["48 x 40 px along x"]);
 
+    // What is shown already is not opened again, by whichever name: x leads left and right here.
+    for line in ["axis x", "axis sagittal"] {
+        let effects = update(&mut m, Msg::Line(line.into()));
+        assert!(!effects.iter().any(|e| matches!(e, Effect::OpenClip(..))), "{line}: {effects:?}");
+        assert!(
+            m.message.text.contains(&format!("the {line} is shown already")),
+            "{:?}",
+            m.message
+        );
+    }
+
     // A moment keeps the axis; what does not open leaves everything as it was.
     let effects = update(&mut m, Msg::Line("time 3".into()));
     let moment = Cut { time: Some(3), ..along_x };
     assert!(effects.contains(&Effect::OpenClip(0, moment)), "{effects:?}");
     update(&mut m, Msg::NotOpened { at: 0, why: "it holds one volume".into() });
     assert_eq!((m.queue[0].cut, m.frame), (along_x, 30));
+    assert!(m.message.text.contains("stays as it is: it holds one volume"), "{:?}", m.message);
 
     // The slice at row 11 over time: all frames lie in one place, so the frame is not carried over.
     update(&mut m, Msg::Line("slice 12".into()));
@@ -725,6 +745,14 @@ fn another_axis_of_a_volume_opens_at_the_place_of_the_cursor() {
         assert!(m.message.text.contains(told), "{:?}", m.message);
     }
     m.queue.clear();
-    update(&mut m, Msg::Line("axis y".into()));
-    assert!(m.message.text.contains("a script keeps its clip"), "{:?}", m.message);
+    let scripts = [
+        ("axis y", "a script keeps its clip"),
+        ("clip", "clip 1 of 1"),
+        ("clip 1", "this is clip 1 of 1"),
+        ("clip 2", "there is no clip 2: this is clip 1 of 1"),
+    ];
+    for (line, told) in scripts {
+        update(&mut m, Msg::Line(line.into()));
+        assert!(m.message.text.contains(told), "{:?}", m.message);
+    }
 }

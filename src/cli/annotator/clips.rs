@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::config::Settings;
-use crate::domain::{Bisection, Bitmap, FrameIndex, Track, Window, overlap};
+use crate::domain::{Bisection, Bitmap, FrameIndex, Track, Window, counted, overlap};
 use crate::learn::dataset::{ClipObject, LabelledClip, load_clips};
 use crate::tui::action::Action;
 use crate::tui::keymap::KeyMode;
@@ -65,8 +65,12 @@ pub(super) fn run(
             let folder = scratch.join(format!("clip-{way}-{keymap}-{}", clip.name));
             let cost = annotate(settings, &folder, clip, object, manner)?;
             tell(&format!(
-                "clip {}, {way}, {keymap}: {} frames, {} points, to .85 {:?}, IoU {:.3}",
-                clip.name, cost.frames, cost.points, cost.goals[0], cost.iou
+                "clip {}, {way}, {keymap}: {}, {}, {}, IoU {:.3}",
+                clip.name,
+                counted(cost.frames, "frame"),
+                counted(cost.points, "point"),
+                Spent::told(cost.goals[0]),
+                cost.iou
             ));
             log.push(json!({
                 "way": way, "keymap": keymap, "clip": clip.name, "frames": cost.frames,

@@ -10,7 +10,7 @@ use super::reader::Pixels;
 use super::{Parsed, clip_info, origin, privacy};
 use crate::codec::video::{self, Reel};
 use crate::codec::{CodecError, Opened};
-use crate::domain::ClipInfo;
+use crate::domain::{ClipInfo, counted};
 
 /// Bytes that are copied at once.
 const PIECE: usize = 1 << 20;
@@ -42,7 +42,8 @@ pub(super) fn open(path: &Path, parsed: &Parsed, cache_bytes: usize) -> Result<O
     }
     // Some writers count a frame too few; a video that ends early is another matter.
     if found.frames < shape.frames {
-        let cause = format!("it declares {} frames and holds {}", shape.frames, found.frames);
+        let cause =
+            format!("it declares {} and holds {}", counted(shape.frames, "frame"), found.frames);
         return Err(CodecError::damaged(path, cause));
     }
     let mut shape = shape;

@@ -13,6 +13,7 @@ use crate::codec::CodecError;
 use crate::codec::cage::Cage;
 use crate::codec::complete;
 use crate::codec::limits::check_size;
+use crate::domain::counted;
 
 pub(super) const IMPLICIT: &str = "1.2.840.10008.1.2";
 pub(super) const EXPLICIT: &str = "1.2.840.10008.1.2.1";
@@ -453,7 +454,8 @@ fn assign(
         }
     }
     if assigned.len() != frames {
-        let cause = format!("it declares {frames} frames and holds {}", assigned.len());
+        let cause =
+            format!("it declares {} and holds {}", counted(frames, "frame"), assigned.len());
         return Err(CodecError::damaged(path, cause));
     }
     Ok(assigned)

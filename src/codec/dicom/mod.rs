@@ -32,7 +32,7 @@ use super::cage::Cage;
 use super::error::short_name;
 use super::gray::{Ramp, luma, spread};
 use super::limits::open_regular;
-use super::{CodecError, FrameSource, Opened, Privacy, identity};
+use super::{CodecError, FrameSource, Opened, Privacy, identity, only_one};
 use crate::domain::{ClipInfo, ClipKind, DicomOrigin, FrameIndex, GrayFrame};
 pub(super) use directory::is_directory_name;
 use frames::{Colour, Layout, Samples, Shape};
@@ -78,6 +78,7 @@ pub(super) fn open(
             cache_bytes,
         );
     }
+    only_one(path, series)?;
     open_parsed(path, parsed, cache_bytes)
 }
 

@@ -10,6 +10,7 @@ use super::{Parsed, parse, tags};
 use crate::codec::CodecError;
 use crate::codec::cage::Cage;
 use crate::codec::limits::check_size;
+use crate::domain::counted;
 
 /// Segmentation and Label Map Segmentation Storage (PS3.4 B.5).
 const CLASSES: [&str; 2] = ["1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"];
@@ -202,7 +203,8 @@ impl Stored {
         };
         if shape.frames != frames || shape.samples_per_pixel() != 1 {
             let cause = format!(
-                "it describes {frames} frames of one sample and declares {} of {}",
+                "it describes {} of one sample and declares {} of {}",
+                counted(frames, "frame"),
                 shape.frames,
                 shape.samples_per_pixel()
             );

@@ -31,7 +31,7 @@ impl View {
         let asked = cut.axis.unwrap_or_default();
         let Some(axis) = asked.stored(header.placement.as_ref()) else {
             let cause = "it does not tell where it lies in the patient";
-            return Err(refuse(cause.to_owned(), "name a stored axis with --axis x, y or z"));
+            return Err(refuse(cause.to_owned(), "name a stored axis: x, y or z"));
         };
         let (slices, times) = (header.size[axis], header.times);
         let index = |what: &str, asked: usize, count: usize| {
@@ -42,11 +42,11 @@ impl View {
         let part = match (cut.slice, cut.time) {
             (Some(_), _) | (_, Some(_)) if times == 1 => {
                 let cause = "it holds one volume and no others over time";
-                return Err(refuse(cause.to_owned(), "leave --slice and --time out"));
+                return Err(refuse(cause.to_owned(), "open it without a slice or a time"));
             }
             (Some(_), Some(_)) => {
                 let cause = "one slice at one moment is a single picture";
-                let advice = "give --slice for a slice over time, or --time for a volume";
+                let advice = "give the slice for a slice over time, or the time for a volume";
                 return Err(refuse(cause.to_owned(), advice));
             }
             (Some(slice), None) => Part::Slice(index("slice", slice, slices)?),

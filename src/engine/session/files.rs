@@ -8,7 +8,9 @@ use std::sync::{Arc, PoisonError};
 use std::thread;
 
 use crate::codec;
-use crate::domain::{Annotation, ClipInfo, Codes, FrameIndex, PointPx, Track, sampled, shown};
+use crate::domain::{
+    Annotation, ClipInfo, Codes, FrameIndex, PointPx, Track, counted, sampled, shown,
+};
 use crate::export::{
     self, ExportFormat, FrameReader, Job, Pictured, Structure, Target, names_may_show,
     write_figure, write_report,
@@ -219,6 +221,17 @@ pub fn format_named(name: &str) -> Result<ExportFormat, String> {
     })
 }
 
+/// The format of that name, of those that are imported.
+///
+/// # Errors
+/// A sentence that names them.
+pub fn import_format_named(name: &str) -> Result<ExportFormat, String> {
+    let known: Vec<&str> = ExportFormat::imported().collect();
+    ExportFormat::named(name).filter(|_| known.contains(&name)).ok_or_else(|| {
+        format!("\"{}\" is no format that is imported; choose {}", shown(name), known.join(", "))
+    })
+}
+
 /// Name and short explanation of every export format.
 pub fn export_formats() -> impl Iterator<Item = (&'static str, &'static str)> {
     ExportFormat::all().map(|(_, name, about)| (name, about))
@@ -237,9 +250,8 @@ pub fn export_name(info: &ClipInfo, format: ExportFormat) -> String {
 /// A sentence, when a file cannot be written or reads back differently.
 pub fn export_clip(job: &Job, format: ExportFormat, path: &Path) -> Result<String, String> {
     let report = export::export(job, format, path).map_err(|e| e.to_string())?;
-    let some = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     let mut what =
-        format!("{} in {}", some(report.masks, "mask"), some(report.files.len(), "file"));
+        format!("{} in {}", counted(report.masks, "mask"), counted(report.files.len(), "file"));
     if report.may_show_names {
         what.push_str(NAMES_MAY_SHOW);
     }
@@ -247,13 +259,16 @@ pub fn export_clip(job: &Job, format: ExportFormat, path: &Path) -> Result<Strin
         what.push_str(&format!(", up to journal position {position}"));
     }
     if report.undecided > 0 {
-        what.push_str(&format!("; {} frames inside windows have no mask yet", report.undecided));
+        what.push_str(&format!(
+            "; {} inside windows without a mask yet",
+            counted(report.undecided, "frame")
+        ));
     }
     if report.covered_px > 0 {
         what.push_str(&format!(
-            "; {} pixels belong to several structures and the file keeps the last of them \
-             (png, coco and seg.nrrd keep all)",
-            report.covered_px
+            "; {} in several structures, of which the file keeps the last (png, coco and seg.nrrd \
+             keep all)",
+            counted(report.covered_px, "pixel")
         ));
     }
     for (label, name) in &report.renamed {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::codec::{SegmentFrame, Segmentation};
-use crate::domain::{Bitmap, ClipInfo, ClipKind, FrameIndex, GridMap, Mask, Placement};
+use crate::domain::{Bitmap, ClipInfo, ClipKind, FrameIndex, GridMap, Mask, Placement, counted};
 use crate::export::content::{Content, Structure};
 use crate::export::read::{ReadError, Target};
 
@@ -66,10 +66,10 @@ pub(in crate::export) fn read(path: &Path, target: &Target) -> Result<Content, R
         );
     }
     if elsewhere > 0 {
-        notes.push(format!("{elsewhere} frames of other images were left out"));
+        notes.push(format!("{} of other images left out", counted(elsewhere, "frame")));
     }
     if outside > 0 {
-        notes.push(format!("{outside} voxels lie outside the clip and were left out"));
+        notes.push(format!("{} outside the clip left out", counted(outside, "voxel")));
     }
     Ok(Content { structures, notes, ..Content::default() })
 }
@@ -117,9 +117,9 @@ impl Links {
         match self.highest_index {
             0 => String::new(),
             highest => format!(
-                "; its dimension indices go up to {highest} and the clip has {} frames, so they do \
+                "; its dimension indices go up to {highest} and the clip has {}, so they do \
                  not tell either",
-                info.frames
+                counted(info.frames, "frame")
             ),
         }
     }

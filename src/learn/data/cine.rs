@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use hdf5_pure::File;
 
 use crate::export::write_atomic;
-use crate::learn::dataset::{DataError, unreadable};
+use crate::learn::dataset::{DataError, undecoded, unfit, unreadable};
 
 /// Frames, and bytes of them, that are read at once; one frame at least.
 const ROWS: u64 = 8;
@@ -24,8 +24,9 @@ pub(super) struct Unpacked {
 /// Unpacks the data sets `image` and `mask` `[N, H, W]` below `out`; the rows of one `annot_id` are one clip, in the
 /// order of `frame_num`, without one in that of the file. The file is read piece by piece: the published one has 36 GB.
 pub(super) fn unpack(file: &Path, out: &Path) -> Result<Vec<Unpacked>, DataError> {
-    let fault = |e: hdf5_pure::Error| unreadable(file, e);
-    let odd = |cause: &str| unreadable(file, cause);
+    let as_published = "check that it is the file as published";
+    let fault = |e: hdf5_pure::Error| unfit(file, format!("{e}; {as_published}"));
+    let odd = |cause: &str| unfit(file, format!("{cause}; {as_published}"));
     let hdf5 = File::open_streaming(file).map_err(fault)?;
     let [image, mask] =
         [hdf5.dataset("image").map_err(fault)?, hdf5.dataset("mask").map_err(fault)?];
@@ -110,10 +111,10 @@ fn clip_of<'a>(
 
 fn write(file: &Path, [width, height]: [u32; 2], pixels: &[u8]) -> Result<(), DataError> {
     let picture = image::GrayImage::from_raw(width, height, pixels.to_vec())
-        .ok_or_else(|| unreadable(file, "its size and its pixels disagree"))?;
+        .ok_or_else(|| unfit(file, "its size and its pixels disagree; please report it"))?;
     let mut bytes = std::io::Cursor::new(Vec::new());
-    picture.write_to(&mut bytes, image::ImageFormat::Png).map_err(|e| unreadable(file, e))?;
-    write_atomic(file, bytes.get_ref()).map_err(|e| unreadable(file, e))
+    picture.write_to(&mut bytes, image::ImageFormat::Png).map_err(|e| undecoded(file, e))?;
+    Ok(write_atomic(file, bytes.get_ref())?)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::layouts::{Layout, Special};
 use super::pickle;
 use crate::domain::{Bitmap, GrayFrame, shown};
 use crate::export::fill_outline;
-use crate::learn::dataset::{DataError, unreadable};
+use crate::learn::dataset::{DataError, unfit, unreadable};
 
 /// A longer outline file is none.
 const BYTES_MAX: u64 = 16 << 20;
@@ -37,16 +37,19 @@ pub(super) fn labels(
                 for (name, array) in pickle::arrays(file, "structures")? {
                     if [array.width, array.height] != size_px.map(|side| side as usize) {
                         let cause = format!(
-                            "its arrays are {} x {}, the image is {width_px} x {height_px}",
+                            "its arrays are {} x {}, the image is {width_px} x {height_px}; check that \
+                             both are as published",
                             array.width, array.height
                         );
-                        return Err(unreadable(file, cause));
+                        return Err(unfit(file, cause));
                     }
                     let known = layout.labels.iter().find(|(_, known)| *known == name);
                     let Some((label, _)) = known else {
-                        let cause =
-                            format!("it holds a structure {}, which is not known", shown(&name));
-                        return Err(unreadable(file, cause));
+                        let cause = format!(
+                            "it holds a structure {}, which is not known; check that it is as published",
+                            shown(&name)
+                        );
+                        return Err(unfit(file, cause));
                     };
                     put(*label, &array.set);
                 }
@@ -61,10 +64,11 @@ pub(super) fn labels(
 fn outline(file: &Path) -> Result<Vec<[f64; 2]>, DataError> {
     let size = std::fs::metadata(file).map_err(|e| unreadable(file, e))?.len();
     if size > BYTES_MAX {
-        return Err(unreadable(file, format!("it is larger than {} MiB", BYTES_MAX >> 20)));
+        let cause = format!("it is larger than {} MiB; leave it out", BYTES_MAX >> 20);
+        return Err(unfit(file, cause));
     }
     let text = std::fs::read_to_string(file).map_err(|e| unreadable(file, e))?;
     let corners: Vec<[f64; 2]> = serde_json::from_str(&text)
-        .map_err(|e| unreadable(file, format!("it is no list of corners: {e}")))?;
+        .map_err(|e| unfit(file, format!("it is no list of corners ({e}); correct it")))?;
     Ok(corners.into_iter().map(|[x, y]| [x + 0.5, y + 0.5]).collect())
 }

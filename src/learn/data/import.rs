@@ -18,9 +18,9 @@ use super::likeness::near_pairs;
 use super::manifest::{Item, Manifest, SPLITS};
 use super::pattern::{Found, find, holes, plain};
 use super::splits::{Written, settle};
-use crate::domain::shown;
+use crate::domain::{counted, shown};
 use crate::export::write_atomic;
-use crate::learn::dataset::{DataError, unreadable};
+use crate::learn::dataset::{DataError, undecoded, unfit, unreadable};
 
 /// Folders below the given one that are looked into.
 const DEPTH_MAX: usize = 12;
@@ -73,7 +73,7 @@ pub fn import(layout: &Layout, path: &Path, out: &Path) -> Result<Imported, Data
             "no image of {} with a mask is in it; the set has files like {part} and {mask}",
             layout.kind
         );
-        return Err(unreadable(path, cause));
+        return Err(unfit(path, cause));
     }
     std::fs::create_dir_all(out).map_err(|e| unreadable(out, e))?;
     let mut manifest = Manifest {
@@ -103,10 +103,10 @@ pub fn import(layout: &Layout, path: &Path, out: &Path) -> Result<Imported, Data
             "the masks of all {empty} images hold no label; check that they are those of {} as published",
             layout.kind
         );
-        return Err(unreadable(path, cause));
+        return Err(unfit(path, cause));
     }
     if empty > 0 {
-        notes.push(format!("{empty} of {} images have an empty mask", kept.len()));
+        notes.push(format!("with an empty mask: {empty} of {}", counted(kept.len(), "image")));
     }
     for (draft, looked) in &mut kept {
         draft.item.sha256.clone_from(&looked.sha256);
@@ -118,7 +118,7 @@ pub fn import(layout: &Layout, path: &Path, out: &Path) -> Result<Imported, Data
     let near = near(&pairs);
     manifest.items = kept.into_iter().map(|(draft, _)| draft.item).collect();
     let file = out.join(format!("{}.yaml", layout.kind));
-    write_atomic(&file, manifest.to_yaml().as_bytes()).map_err(|e| unreadable(&file, e))?;
+    write_atomic(&file, manifest.to_yaml().as_bytes())?;
     Ok(Imported { file, manifest, without_mask, torn, near, refused, notes })
 }
 
@@ -142,7 +142,12 @@ fn tree(folder: &Path) -> Result<Vec<String>, DataError> {
                 out.push(full);
             }
             if out.len() > FILES_MAX {
-                return Err(unreadable(folder, format!("it holds more than {FILES_MAX} files")));
+                return Err(unfit(
+                    folder,
+                    format!(
+                        "it holds more than {FILES_MAX} files; give the folder of the data set"
+                    ),
+                ));
             }
         }
     }
@@ -265,7 +270,7 @@ fn converted(
             draft.item.masks.iter().map(|m| (label_of(m), manifest.path(m))).collect();
         let paths: Vec<(u8, &Path)> = paths.iter().map(|(l, p)| (*l, p.as_path())).collect();
         let labels = image::image_dimensions(&image)
-            .map_err(|e| unreadable(&image, e))
+            .map_err(|e| undecoded(&image, e))
             .and_then(|(w, h)| convert::labels(layout, [w, h], &paths));
         let labels = match labels {
             Ok(labels) => labels,
@@ -277,10 +282,10 @@ fn converted(
         let name: Vec<String> = draft.found.fields.iter().map(|(_, text)| plain(text)).collect();
         let file = folder.join(format!("{}.png", name.join("_")));
         let picture = image::GrayImage::from_raw(labels.width_px, labels.height_px, labels.pixels)
-            .ok_or_else(|| unreadable(&file, "its size and its pixels disagree"))?;
+            .ok_or_else(|| unfit(&file, "its size and its pixels disagree; please report it"))?;
         let mut bytes = std::io::Cursor::new(Vec::new());
-        picture.write_to(&mut bytes, image::ImageFormat::Png).map_err(|e| unreadable(&file, e))?;
-        write_atomic(&file, bytes.get_ref()).map_err(|e| unreadable(&file, e))?;
+        picture.write_to(&mut bytes, image::ImageFormat::Png).map_err(|e| undecoded(&file, e))?;
+        write_atomic(&file, bytes.get_ref())?;
         draft.item.masks = vec![file.to_string_lossy().into_owned()];
         kept.push(draft);
     }
@@ -373,6 +378,6 @@ impl Imported {
         let counts: Vec<String> =
             self.counts().iter().map(|(split, n)| format!("{split} {n}")).collect();
         let file = shown(&self.file.to_string_lossy());
-        format!("{file}: {} items ({})", self.manifest.items.len(), counts.join(", "))
+        format!("{file}: {} ({})", counted(self.manifest.items.len(), "item"), counts.join(", "))
     }
 }

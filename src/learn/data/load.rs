@@ -9,7 +9,7 @@ use super::pixels::{Opened, sha256};
 use crate::domain::{Mask, Window, shown};
 use crate::learn::dataset::{
     ClipObject, DataError, DataSource, LabelledClip, Pick, Still, StillSet, hex, label_mask,
-    objects_of, pyramid, shrink, unreadable,
+    objects_of, pyramid, shrink, unfit,
 };
 
 /// Frames of one clip or volume that become stills, evenly over those with a label: neighbours teach little more.
@@ -152,10 +152,10 @@ fn digest(manifest: &Manifest, item: &Item, hash: &mut Sha256) -> Result<(), Dat
 /// Refuses a file whose hash is not the one that was written.
 pub(super) fn changed(path: &Path, written: Option<&String>, found: &str) -> Result<(), DataError> {
     match written {
-        Some(written) if written != found => Err(unreadable(
+        Some(written) if written != found => Err(unfit(
             path,
             format!(
-                "its SHA-256 is {found}, the manifest says {written}: it is another file than the manifest was made from"
+                "its SHA-256 is {found}, the manifest says {written}: it is another file than the manifest was made from; put that one back, or import the data again"
             ),
         )),
         _ => Ok(()),

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use crate::learn::dataset::{DataError, unreadable};
+use crate::learn::dataset::{DataError, unfit, unreadable};
 
 /// A larger file is refused unread.
 const BYTES_MAX: u64 = 512 << 20;
@@ -26,7 +26,8 @@ pub(super) struct Shape {
 pub(super) fn arrays(file: &Path, key: &str) -> Result<Vec<(String, Shape)>, DataError> {
     let size = std::fs::metadata(file).map_err(|e| unreadable(file, e))?.len();
     if size > BYTES_MAX {
-        return Err(unreadable(file, format!("it is larger than {} MiB", BYTES_MAX >> 20)));
+        let cause = format!("it is larger than {} MiB; leave it out", BYTES_MAX >> 20);
+        return Err(unfit(file, cause));
     }
     let bytes = std::fs::read(file).map_err(|e| unreadable(file, e))?;
     let found = body(&bytes).and_then(|body| {
@@ -37,10 +38,10 @@ pub(super) fn arrays(file: &Path, key: &str) -> Result<Vec<(String, Shape)>, Dat
         named.into_iter().map(array).collect::<Option<Vec<_>>>()
     });
     found.ok_or_else(|| {
-        unreadable(
-            file,
-            format!("it is no NumPy file of a mapping with `{key}` to arrays of two axes"),
-        )
+        let cause = format!(
+            "it is no NumPy file of a mapping with `{key}` to arrays of two axes; check that it is the file as published"
+        );
+        unfit(file, cause)
     })
 }
 

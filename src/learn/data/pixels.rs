@@ -10,7 +10,7 @@ use super::layouts::Rule;
 use super::manifest::{Item, Manifest};
 use crate::codec::{self, Clip, LabelVolume, OpenOptions};
 use crate::domain::{GrayFrame, shown};
-use crate::learn::dataset::{DataError, hex, unreadable};
+use crate::learn::dataset::{DataError, hex, undecoded, unfit, unreadable};
 
 /// Endings of label volumes; all other masks are images.
 const VOLUMES: [&str; 6] = [".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd"];
@@ -70,7 +70,7 @@ impl Opened {
             Rule::Values => volume.each_slice(put)?,
         }
         if large {
-            return Err(unreadable(file, "it has labels above 255"));
+            return Err(unfit(file, "it has labels above 255; number them from 1 to 255"));
         }
         Ok(())
     }
@@ -128,7 +128,7 @@ impl Opened {
 
 /// Size and labels of a mask that is an image.
 fn labels_of(file: &Path, rule: Rule) -> Result<([usize; 2], Vec<u8>), DataError> {
-    let image = image::open(file).map_err(|e| unreadable(file, e))?;
+    let image = image::open(file).map_err(|e| undecoded(file, e))?;
     let size = [image.width() as usize, image.height() as usize];
     let labels = match (rule, image) {
         (Rule::Above(level), image) => {
@@ -139,7 +139,7 @@ fn labels_of(file: &Path, rule: Rule) -> Result<([usize; 2], Vec<u8>), DataError
         (Rule::Values, _) => {
             let cause = "its pixels are no 8-bit labels; where masks are black and white, say `above: 127` in the \
                          manifest";
-            return Err(unreadable(file, cause));
+            return Err(unfit(file, cause));
         }
     };
     Ok((size, labels))

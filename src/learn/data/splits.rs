@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::layouts::Splits;
 use super::manifest::{SPLITS, split_named};
 use super::pattern::plain;
-use crate::learn::dataset::{DataError, unreadable};
+use crate::learn::dataset::{DataError, unfit, unreadable};
 
 /// A longer list is not one of a data set.
 const LIST_BYTES_MAX: u64 = 16 << 20;
@@ -80,8 +80,8 @@ impl Written {
             }
             Splits::Json(file) => {
                 let Some(text) = text(file)? else { return Ok(Self::Nothing) };
-                let json: BTreeMap<String, serde_json::Value> =
-                    serde_json::from_str(&text).map_err(|e| unreadable(Path::new(file), e))?;
+                let json: BTreeMap<String, serde_json::Value> = serde_json::from_str(&text)
+                    .map_err(|e| unfit(Path::new(file), format!("{e}; correct it")))?;
                 for (split, names) in &json {
                     let Some(split) = split_named(split) else { continue };
                     for name in names.as_array().into_iter().flatten() {
@@ -116,8 +116,8 @@ impl Written {
 fn list_of(path: &Path) -> Result<String, DataError> {
     let size = std::fs::metadata(path).map_err(|e| unreadable(path, e))?.len();
     if size > LIST_BYTES_MAX {
-        let cause = format!("it is larger than {} MiB", LIST_BYTES_MAX >> 20);
-        return Err(unreadable(path, cause));
+        let cause = format!("it is larger than {} MiB; split it", LIST_BYTES_MAX >> 20);
+        return Err(unfit(path, cause));
     }
     std::fs::read_to_string(path).map_err(|e| unreadable(path, e))
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::{DataError, DataSource, hex, label_mask, read, same_size, text, unreadable};
-use crate::domain::{GrayFrame, Mask, TOO_DEEP, Window, shown, too_deep};
+use super::{DataError, DataSource, hex, label_mask, read, same_size, text, unfit, unreadable};
+use crate::domain::{GrayFrame, Mask, TOO_DEEP, Window, counted, shown, too_deep};
 use crate::learn::data::load;
 
 /// A labelled clip with its exact masks.
@@ -57,16 +57,19 @@ pub fn load_clips(dir: &Path) -> Result<(Vec<LabelledClip>, String), DataError> 
     let described = dir.join("windows.yaml");
     let yaml = text(&described)?;
     if let Some(line) = too_deep(&yaml) {
-        return Err(unreadable(&described, format!("line {line}: {TOO_DEEP}")));
+        return Err(unfit(&described, format!("line {line}: {TOO_DEEP}")));
     }
     let all: BTreeMap<String, Described> =
-        serde_yaml::from_str(&yaml).map_err(|e| unreadable(&described, e))?;
+        serde_yaml::from_str(&yaml).map_err(|e| unfit(&described, format!("{e}; correct it")))?;
     let mut hash = Sha256::new();
     hash.update(yaml.as_bytes());
     let mut clips = Vec::new();
     for (name, about) in all {
         if name.contains(['/', '\\']) || name.starts_with('.') {
-            return Err(unreadable(&described, "a clip must be a folder beside it"));
+            return Err(unfit(
+                &described,
+                format!("it names the clip {}; a clip must be a folder beside it", shown(&name)),
+            ));
         }
         clips.push(load_clip(&dir.join(&name), name, &about, &mut hash)?);
     }
@@ -120,9 +123,10 @@ fn load_clip(
         if let Some(window) = object.windows.iter().find(|w| !fits(w)) {
             let (label, first, last) = (object.label, window.first, window.last);
             let cause = format!(
-                "the window [{first}, {last}] of label {label} in windows.yaml is not one of its {count} frames"
+                "the window [{first}, {last}] of label {label} in windows.yaml does not lie in its {} (from 0); correct it",
+                counted(count, "frame")
             );
-            return Err(unreadable(dir, cause));
+            return Err(unfit(dir, cause));
         }
     }
     Ok(LabelledClip { name, objects, frames })

@@ -8,7 +8,7 @@ use burn::tensor::Tensor;
 use super::conditioning::Presence;
 use super::heads::{ABSENT_LOGIT, Decided};
 use super::store::Entry;
-use crate::domain::Bitmap;
+use crate::domain::{Bitmap, counted};
 use crate::net::resize::{Kernel, resize_plane};
 use crate::net::traffic::{read_back, upload};
 
@@ -45,7 +45,7 @@ impl StepOut {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TrackError {
     /// The frame does not exist.
-    #[error("frame {} does not exist: the clip has {frames} frames", .frame + 1)]
+    #[error("frame {} does not exist: the clip has {}", .frame + 1, counted(*.frames, "frame"))]
     NoSuchFrame {
         /// The frame asked for, from 0.
         frame: usize,

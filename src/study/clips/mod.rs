@@ -13,7 +13,7 @@ use super::config::{ClipArmKind, StudyConfig};
 use super::networks::Network;
 use super::simulate::{Run, edition};
 use super::stats::{Interval, Tested, bootstrap, mean, wilcoxon};
-use crate::domain::shown;
+use crate::domain::{counted, shown};
 use crate::engine::load_network;
 use crate::export::write_atomic;
 use crate::learn::dataset::{LabelledClip, load_clips};
@@ -132,7 +132,8 @@ impl Run<'_> {
         let what = format!("{} on {}", shown(&c.clip_arms[arm].name), shown(&c.clips[set].name));
         let whole = clips.iter().map(|clip| clip.objects.len()).sum::<usize>();
         let (tell, cancel) = (&mut *self.tell, self.cancel);
-        let mut done = |count: usize| tell(&format!("{what}: {count} of {whole} structures"));
+        let mut done =
+            |count: usize| tell(&format!("{what}: {count} of {}", counted(whole, "structure")));
         let traces = match means {
             Means::Network(network) => {
                 let (card, sam) = load_network(network.card.as_deref(), self.place.picked)?;

@@ -168,8 +168,19 @@ impl Link {
     }
 
     /// Sets the grays by hand; `None`: they follow the line.
-    pub fn set_levels(&mut self, levels: Option<u8>) {
+    ///
+    /// # Errors
+    /// A sentence, where the pictures of this terminal cannot have so many.
+    pub fn set_levels(&mut self, levels: Option<u8>) -> Result<(), String> {
+        let (most, _) = self.ladder()[self.ladder().len() - 1];
+        if let Some(asked) = levels.filter(|asked| *asked > most.levels) {
+            return Err(format!(
+                "sixels show {} grays at most; {asked} are for images of kitty's and iTerm2's kind",
+                most.levels
+            ));
+        }
         (self.by_hand.0, self.at_once) = (levels, true);
+        Ok(())
     }
 
     /// Sets the scale by hand; `None`: it follows the line.
@@ -274,11 +285,11 @@ mod tests {
         let mut fast = of(1000.0);
         assert!(!fast.take_up(false, false), "more than usual is not worth another picture");
         assert!(fast.take_up(false, true) && fast.shown.levels == 101);
-        link.set_levels(Some(64));
+        link.set_levels(Some(64)).unwrap();
         link.set_scale(Some(2));
         assert!(link.told().contains("64 grays (set by hand), scale 1/2 (set by hand)"));
         assert!(link.take_up(true, false) && link.shown == Detail::new(64, 2));
-        link.set_levels(None);
+        link.set_levels(None).unwrap();
         link.set_scale(None);
         assert!(link.take_up(false, false) && link.shown == Detail::new(32, 1));
     }

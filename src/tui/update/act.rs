@@ -321,17 +321,23 @@ pub(super) fn command(model: &mut Model, fx: &mut Vec<Effect>, command: Command)
             masks::stroke(model, fx, from);
         }
         Command::Keys(keys) => language::to_play(model, keys.into_iter()),
-        Command::Reaction(time) => questions::set(model, fx, time),
+        Command::Reaction(time) => questions::set_by_hand(model, fx, time),
         Command::Windows(label, change) => ranges::windows_of(model, fx, &label, change),
         Command::Over(range, what) => ranges::over(model, fx, range, what),
         Command::Where(condition, what) => ranges::matching(model, fx, condition, what),
         Command::Link(asked) => {
-            match asked {
-                LinkAsked::Tell => {}
+            let set = match asked {
+                LinkAsked::Tell => Ok(()),
                 LinkAsked::Levels(levels) => model.link.set_levels(levels),
-                LinkAsked::Scale(scale) => model.link.set_scale(scale),
+                LinkAsked::Scale(scale) => {
+                    model.link.set_scale(scale);
+                    Ok(())
+                }
+            };
+            match set {
+                Ok(()) => model.say(model.link.told()),
+                Err(why) => model.warn(why),
             }
-            model.say(model.link.told());
         }
         Command::Cut(asked) => queue::cut(model, fx, asked),
         Command::Write => model.say(match &model.saved {

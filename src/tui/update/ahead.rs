@@ -7,7 +7,7 @@
 //! yields to a point after the frame in hand, so this begins only where a frame is quick.
 
 use crate::domain::Signature;
-use crate::domain::{Edit, FrameIndex, FrameMask, MaskSource, TrackId};
+use crate::domain::{Edit, FrameIndex, FrameMask, MaskSource, TrackId, counted};
 use crate::engine::{Decided, Plan, PlanError, Span, Ticket};
 use crate::tui::model::{Effect, Model, Network, Running};
 use crate::tui::tools::Ahead;
@@ -160,12 +160,12 @@ pub(super) fn adopt(model: &mut Model, fx: &mut Vec<Effect>, id: TrackId, plan: 
         edits::commit(model, fx, group, line.to_vec());
     }
     if ended {
-        model.say(format!("propagated {total} frames, computed while you looked"));
+        model.say(format!("propagated {}, computed while you looked", counted(total, "frame")));
     } else {
         let since = model.now;
         let run = Running { ticket, group, signature, check: false, since, done, total };
         model.jobs.running.push(run);
-        model.say(format!("propagating to {total} frames, {done} of them are there already"));
+        model.say(format!("propagating to {}, {done} there already", counted(total, "frame")));
     }
     true
 }

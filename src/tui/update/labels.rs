@@ -1,7 +1,7 @@
 //! Labels and attributes of the schema: one key each, and one for the clip that is finished.
 
 use crate::config::schema::{Attribute, Of};
-use crate::domain::{Edit, FrameIndex, TrackInfo, nearest_word, shown};
+use crate::domain::{Edit, FrameIndex, TrackInfo, counted, nearest_word, shown};
 use crate::tui::action::Action;
 use crate::tui::model::{Effect, Model};
 use crate::tui::tools::Waiting;
@@ -176,8 +176,9 @@ pub(super) fn set_on(
     let (n, group) = (todo.len(), model.fresh());
     if edits::commit(model, fx, group, todo) {
         model.say(format!(
-            "{} set on {n} frames; one {} takes it back",
+            "{} set on {}; one {} takes it back",
             shown(name),
+            counted(n, "frame"),
             model.key(Action::Undo)
         ));
     } else {

@@ -1,7 +1,7 @@
 //! Letters after a key: places, registers of masks, macros.
 
 use crate::config::person::{Learned, Person};
-use crate::domain::{Edit, shown};
+use crate::domain::{Edit, counted, shown};
 use crate::tui::action::Action;
 use crate::tui::key::{Code, Key, spell};
 use crate::tui::keymap::{Found, KeyMode};
@@ -50,12 +50,14 @@ pub fn recall(model: &mut Model, person: Person) {
     }
     if let Some((time, day)) = person.reaction {
         model.tools.taps.reaction = Some(time);
-        let told = if day.is_empty() { String::new() } else { format!(" on {}", shown(&day)) };
+        let told = match day.is_empty() {
+            true => "set by hand".to_owned(),
+            false => format!("measured on {}", shown(&day)),
+        };
         model.tools.taps.measured = (!day.is_empty()).then_some(day);
         if model.message.text.is_empty() {
             let (ms, anew) = (time.as_millis(), model.key(Action::MeasureReaction));
-            model
-                .say(format!("taps are put {ms} ms back, as measured{told}; {anew} measures anew"));
+            model.say(format!("taps are put {ms} ms back, as {told}; {anew} measures anew"));
         }
     }
 }
@@ -66,7 +68,8 @@ fn end_recording(model: &mut Model, fx: &mut Vec<Effect>) -> bool {
     // The key that ends the recording is no part of it.
     keys.pop();
     let play = model.bare_key(Action::PlayMacro);
-    model.say(format!("macro {letter}: {} keys; `{play} {letter}` plays them", keys.len()));
+    model
+        .say(format!("macro {letter}: {}; `{play} {letter}` plays it", counted(keys.len(), "key")));
     fx.push(Effect::Remember(Learned::Macro(letter, spell(&keys))));
     model.tools.macros.insert(letter, keys);
     true
@@ -180,7 +183,7 @@ pub(super) fn typed(model: &mut Model, fx: &mut Vec<Effect>, key: Key) {
     let cancels = model.keymap.find(KeyMode::Normal, &[key]) == Found::Act(vec![Action::Cancel]);
     if cancels || key.code == Code::Named("esc") {
         stop(model);
-        model.say(format!("stopped; {waiting} keys are not played"));
+        model.say(format!("stopped; {} not played", counted(waiting, "key")));
     } else {
         model.tools.to_play.push_back(Played { key, typed: true });
     }

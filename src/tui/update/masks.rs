@@ -6,7 +6,7 @@
 
 use crate::domain::{
     Bitmap, Edit, FrameIndex, FrameMask, MaskEdit, MaskSource, PlacedPrompt, PointPx, Prompt,
-    PromptId, TrackId, between, brushed, edited,
+    PromptId, TrackId, between, brushed, counted, edited,
 };
 use crate::tui::action::Action;
 use crate::tui::model::{Effect, Model};
@@ -182,7 +182,12 @@ pub(super) fn interpolate_between(
     }
     let (n, group) = (todo.len(), model.fresh());
     if edits::commit(model, fx, group, todo) {
-        model.say(format!("{n} frames between {} and {} filled", before + 1, behind + 1));
+        model.say(format!(
+            "{} between {} and {} filled",
+            counted(n, "frame"),
+            before + 1,
+            behind + 1
+        ));
     }
 }
 

@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::domain::{
-    Edit, FrameIndex, FrameMask, MaskSource, Signature, Track, TrackId, Window, frame_signature,
+    Edit, FrameIndex, FrameMask, MaskSource, Signature, Track, TrackId, Window, counted,
+    frame_signature,
 };
 use crate::engine::{Decided, Plan, PlanError, Span, Ticket, plan, plan_both_passes, plan_where};
 use crate::tui::action::Action;
@@ -261,9 +262,9 @@ fn run(
     let since = model.now;
     model.jobs.running.push(Running { ticket, group, signature, check, since, done: 0, total });
     let doing = if check {
-        format!("comparing the passes over {} frames", total / 2)
+        format!("comparing the passes over {}", counted(total / 2, "frame"))
     } else {
-        format!("propagating to {total} frames")
+        format!("propagating to {}", counted(total, "frame"))
     };
     model.say(format!("{doing}; go on working, {} stops it", model.key(Action::Cancel)));
     fx.push(Effect::Propagate(ticket, plan));
@@ -333,14 +334,15 @@ pub(super) fn finished(model: &mut Model, fx: &mut Vec<Effect>, ticket: Ticket, 
             model.key(Action::AcceptQuiet)
         ));
     } else if cancelled {
-        model.say(format!("propagation stopped; {} of {total} frames are kept", run.done));
+        model.say(format!("propagation stopped; {} of {} kept", run.done, counted(total, "frame")));
     } else if outdated {
         model.say(format!(
-            "propagated {total} frames; the points changed meanwhile, {} again",
+            "propagated {}; the points changed meanwhile, {} again",
+            counted(total, "frame"),
             model.key(Action::PropagateBoth)
         ));
     } else {
-        model.say(format!("propagated {total} frames"));
+        model.say(format!("propagated {}", counted(total, "frame")));
     }
 }
 
@@ -353,7 +355,11 @@ pub(super) fn job_failed(model: &mut Model, fx: &mut Vec<Effect>, ticket: Ticket
     if let Some(at) = model.jobs.running.iter().position(|run| run.ticket == ticket) {
         let run = model.jobs.running.remove(at);
         ring(model, fx, &run);
-        model.warn(format!("propagation ended after {} of {} frames: {why}", run.done, run.total));
+        model.warn(format!(
+            "propagation ended after {} of {}: {why}",
+            run.done,
+            counted(run.total, "frame")
+        ));
     }
 }
 

@@ -1,6 +1,6 @@
 //! What another rater or model made of the clip: laid over it, compared, taken over.
 
-use crate::domain::shown;
+use crate::domain::{counted, shown};
 use crate::engine::Structure;
 use crate::tui::action::Action;
 use crate::tui::model::{Effect, Model};
@@ -30,8 +30,9 @@ pub(super) fn take(model: &mut Model, name: String, structures: Vec<Structure>) 
     }
     let labels: Vec<String> = structures.iter().map(|each| shown(&each.label)).collect();
     model.say(format!(
-        "{}: {masks} masks of {}; dashed; {} hides them, {} takes one over",
+        "{}: {} of {}; dashed; {} hides them, {} takes one over",
         shown(&name),
+        counted(masks, "mask"),
         labels.join(", "),
         model.key(Action::ToggleOverlay),
         model.key(Action::TakeOverlay)

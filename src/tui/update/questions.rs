@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::person::Learned;
-use crate::domain::{Bisection, FrameIndex, Track, Window, shown};
+use crate::domain::{Bisection, FrameIndex, Track, Window, counted, shown};
 use crate::tui::action::Action;
 use crate::tui::key::Key;
 use crate::tui::keymap::{Found, KeyMode};
@@ -114,7 +114,7 @@ fn ask(model: &mut Model, fx: &mut Vec<Effect>) {
     if let Some(window) = search.window() {
         motion::go_to(model, fx, window.first);
         windows::add(model, fx, window.first, window.last);
-        let sentence = format!("{} ({answers} answers)", model.message.text);
+        let sentence = format!("{} ({})", model.message.text, counted(answers, "answer"));
         model.say(sentence);
     }
 }
@@ -220,17 +220,20 @@ pub(super) fn reacted(model: &mut Model, fx: &mut Vec<Effect>) {
         return model.say(sentence);
     }
     times.sort_unstable();
-    set(model, fx, times[TRIALS / 2]);
+    let reaction = times[TRIALS / 2];
+    fx.push(Effect::Remember(Learned::Reaction(reaction)));
+    take_over(model, reaction, "your reaction and the line to here");
     model.go_home();
 }
 
-/// Takes a reaction time over, for the next sessions too.
-pub(super) fn set(model: &mut Model, fx: &mut Vec<Effect>, reaction: Duration) {
+/// Takes over what the person says their reaction time is, for the next sessions too.
+pub(super) fn set_by_hand(model: &mut Model, fx: &mut Vec<Effect>, reaction: Duration) {
+    fx.push(Effect::Remember(Learned::ReactionSet(reaction)));
+    take_over(model, reaction, "set by hand");
+}
+
+fn take_over(model: &mut Model, reaction: Duration, why: &str) {
     model.tools.taps.reaction = Some(reaction);
     model.tools.taps.measured = None;
-    fx.push(Effect::Remember(Learned::Reaction(reaction)));
-    model.say(format!(
-        "taps are put {} ms back (your reaction and the line to here)",
-        reaction.as_millis()
-    ));
+    model.say(format!("taps are put {} ms back ({why})", reaction.as_millis()));
 }

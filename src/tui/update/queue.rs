@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::domain::review::FLAGGED;
-use crate::domain::{Cut, FrameMask, MaskSource, PointPx, Track, shown};
+use crate::domain::{Axis, ClipKind, Cut, FrameMask, MaskSource, PointPx, Track, counted, shown};
 use crate::tui::action::Action;
 use crate::tui::model::{Effect, Leaving, Model, Queued, Saved};
 
@@ -26,13 +26,14 @@ pub(super) fn step(model: &mut Model, fx: &mut Vec<Effect>, by: isize) {
 /// Opens the clip of this number, from 1, or tells which one this is. The one at hand is opened
 /// again where another content came.
 pub(super) fn go(model: &mut Model, fx: &mut Vec<Effect>, number: Option<usize>) {
-    let count = model.queue.len();
+    // A script has its one clip and no queue.
+    let count = model.queue.len().max(1);
     let here = format!("clip {} of {count}", model.at + 1);
     let Some(to) = number.map(|number| number.saturating_sub(1)) else { return model.say(here) };
     if to >= count {
         return model.warn(format!("there is no clip {}: this is {here}", to + 1));
     }
-    if to == model.at && !model.queue[to].changed {
+    if to == model.at && model.queue.get(to).is_none_or(|clip| !clip.changed) {
         return model.say(format!("this is {here}"));
     }
     if may_leave(model) {
@@ -89,9 +90,13 @@ pub(super) fn sought(model: &mut Model, fx: &mut Vec<Effect>) {
 /// The clip of the queue at `at` does not open; the one at hand stays, unless another one that is
 /// not finished was looked for.
 pub(super) fn not_opened(model: &mut Model, fx: &mut Vec<Effect>, at: usize, why: &str) {
-    model.opening = None;
+    // Of the clip at hand another part was asked for: the clip itself is open.
+    let other_part = model.opening.take().is_some_and(|(_, cut)| {
+        at == model.at && model.queue.get(at).is_some_and(|clip| clip.cut != cut)
+    });
     let name = model.queue.get(at).map_or_else(String::new, |clip| shown(&clip.name));
-    model.warn(format!("{name} does not open: {why}"));
+    let stays = if other_part { "stays as it is" } else { "does not open" };
+    model.warn(format!("{name} {stays}: {why}"));
     if !std::mem::take(&mut model.seeking) || !seek(model, fx, at) {
         // They were meant for that clip.
         model.tools.to_play.clear();
@@ -105,8 +110,27 @@ pub(super) fn cut(model: &mut Model, fx: &mut Vec<Effect>, asked: Cut) {
         return model.warn(format!("a script keeps its clip as it was opened; give {flags}"));
     };
     let cut = clip.cut.then(asked);
+    if let Some(axis) = asked.axis.filter(|axis| is_along(model, clip.cut, *axis)) {
+        return model.say(format!("the axis {axis} is shown already"));
+    }
     if may_leave(model) {
         open(model, fx, model.at, cut);
+    }
+}
+
+/// Whether the frames of the volume at hand, shown as `cut`, follow each other along `axis`. False also where nothing
+/// tells: then it is opened again.
+fn is_along(model: &Model, cut: Cut, axis: Axis) -> bool {
+    let clip = &model.clip;
+    if clip.kind != ClipKind::Volume && !clip.is_plane_over_time() {
+        return false;
+    }
+    match axis {
+        Axis::X | Axis::Y | Axis::Z => cut.axis.unwrap_or_default() == axis,
+        // The placement is turned as the frames are: its third axis is theirs.
+        Axis::Sagittal | Axis::Coronal | Axis::Axial => {
+            axis.stored(clip.placement.as_ref()) == Some(2)
+        }
     }
 }
 
@@ -206,13 +230,27 @@ fn still_open(model: &Model) -> Option<String> {
     let unsaid = unsaid(model);
     let parts = [
         (model.annotation.tracks.is_empty(), "no structure".to_owned()),
-        (bare > 0, format!("{bare} frames without a mask")),
+        (bare > 0, format!("{} without a mask", counted(bare, "frame"))),
         (
             stale > 0,
-            format!("{stale} masks older than their points ({})", model.key(Action::NextStale)),
+            format!(
+                "{} older than the points ({})",
+                counted(stale, "mask"),
+                model.key(Action::NextStale)
+            ),
         ),
-        (flagged > 0, format!("{flagged} frames{of} flagged ({})", model.key(Action::WorstFrame))),
-        (doubtful > 0, format!("{doubtful} frames in doubt ({})", model.key(Action::WorstFrame))),
+        (
+            flagged > 0,
+            format!(
+                "{}{of} flagged ({})",
+                counted(flagged, "frame"),
+                model.key(Action::WorstFrame)
+            ),
+        ),
+        (
+            doubtful > 0,
+            format!("{} in doubt ({})", counted(doubtful, "frame"), model.key(Action::WorstFrame)),
+        ),
         (unsaid.is_some(), unsaid.unwrap_or_default()),
     ];
     let told: Vec<String> = parts.into_iter().filter(|(is, _)| *is).map(|(_, what)| what).collect();

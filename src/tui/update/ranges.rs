@@ -1,7 +1,7 @@
 //! Command lines over many frames.
 
 use crate::domain::{
-    FrameIndex, MaskSource, TrackId, Window, edited, insert_window, remove_from_windows,
+    FrameIndex, MaskSource, TrackId, Window, counted, edited, insert_window, remove_from_windows,
     review::FLAGGED, shown,
 };
 use crate::tui::action::Action;
@@ -113,7 +113,7 @@ fn each(model: &mut Model, fx: &mut Vec<Effect>, frames: Vec<FrameIndex>, what: 
             let group = model.fresh();
             let n = review::set_flags(model, fx, group, &frames, what == Over::Flag);
             let done = if what == Over::Flag { "flagged" } else { "no longer flagged" };
-            model.say(format!("{n} frames {done}"));
+            model.say(format!("{} {done}", counted(n, "frame")));
         }
         Over::Mask(edit) => {
             let group = model.fresh();
@@ -130,7 +130,8 @@ fn each(model: &mut Model, fx: &mut Vec<Effect>, frames: Vec<FrameIndex>, what: 
                 }
             }
             model.say(format!(
-                "{n} masks {}; one {} takes it back",
+                "{} {}; one {} takes it back",
+                counted(n, "mask"),
                 edit.told(),
                 model.key(Action::Undo)
             ));

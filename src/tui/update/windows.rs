@@ -95,7 +95,10 @@ pub(super) fn change(
 /// Windows in words: "visible in frames 3-17, 40-52".
 fn told(windows: &[Window], frames: usize) -> String {
     if windows.is_empty() {
-        return format!("no windows: visible in all {frames} frames");
+        return match frames {
+            1 => "no windows: visible in the one frame".to_owned(),
+            _ => format!("no windows: visible in all {frames} frames"),
+        };
     }
     let each: Vec<String> =
         windows.iter().map(|w| format!("{}-{}", w.first + 1, w.last + 1)).collect();

@@ -9,7 +9,7 @@ use ratatui::widgets::{Clear, Paragraph};
 
 use crate::domain::review::FLAGGED;
 use crate::domain::{
-    FrameMask, MaskSource, NoMm, PointKind, Prompt, Track, TrackId, measured, shown,
+    FrameMask, MaskSource, NoMm, PointKind, Prompt, Track, TrackId, counted, measured, shown,
 };
 use crate::engine::Surround;
 use crate::tui::key::spell;
@@ -68,7 +68,7 @@ fn fitted<'a>(mut lines: Vec<Line<'a>>, rows: usize, look: Look<'_>) -> Vec<Line
         let left_out = lines.len() + 1 - rows;
         lines.truncate(rows.saturating_sub(1));
         let sign = if look.ascii { "~" } else { "…" };
-        let told = format!("{sign} {left_out} more lines");
+        let told = format!("{sign} {}", counted(left_out, "more line"));
         lines.push(Line::styled(told, look.theme.strong(look.theme.key)));
     }
     lines

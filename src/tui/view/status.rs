@@ -5,7 +5,7 @@ use ratatui::layout::Position;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph};
 
-use crate::domain::shown;
+use crate::domain::{counted, shown};
 use crate::engine::Surround;
 use crate::tui::action::Action;
 use crate::tui::keymap::KeyMode;
@@ -98,7 +98,8 @@ fn status<'a>(model: &Model, width: usize, look: Look<'_>) -> Line<'a> {
     let waiting = model.tools.to_play.len();
     if waiting > 0 {
         let stop = model.keymap.named(KeyMode::Normal, Action::Cancel, &[]).unwrap_or_default();
-        let told = format!("{waiting} keys wait, {stop} stops");
+        let wait = if waiting == 1 { "waits" } else { "wait" };
+        let told = format!("{} {wait}, {stop} stops", counted(waiting, "key"));
         parts.push(Span::styled(told, theme.strong(theme.alarm)));
     }
     let pending = pending(model);

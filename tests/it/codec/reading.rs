@@ -230,7 +230,7 @@ fn volumes_over_time_are_a_slice_that_plays_or_the_volume_of_a_moment() {
         &at("second.nii"),
         &OpenOptions { cut: Cut { slice: Some(1), ..Cut::default() }, ..default() },
     );
-    assert!(plain.err().unwrap().to_string().contains("leave --slice and --time out"));
+    assert!(plain.err().unwrap().to_string().contains("open it without a slice or a time"));
 }
 
 #[test]

@@ -14,6 +14,7 @@ use image::codecs::webp::WebPDecoder;
 use image::{AnimationDecoder, DynamicImage, ImageDecoder, ImageError, ImageReader, Limits, Rgba};
 
 use super::gray::{luma, luma16};
+use super::jpeg_ls::{JpegLs, JpegLsError};
 use super::limits::MAX_SIDE_PX;
 use super::{tiff, webp};
 
@@ -37,6 +38,8 @@ pub(super) enum Want {
     Sixteen,
     /// The samples of the one frame of a DICOM object.
     Samples,
+    /// The samples of a JPEG-LS stream, as [`JpegLs::samples`] has them.
+    JpegLs,
 }
 
 impl Want {
@@ -46,11 +49,12 @@ impl Want {
             Self::Eight => b'8',
             Self::Sixteen => b'F',
             Self::Samples => b'D',
+            Self::JpegLs => b'L',
         }
     }
 
     fn of(byte: u8) -> Option<Self> {
-        [Self::Stored, Self::Eight, Self::Sixteen, Self::Samples]
+        [Self::Stored, Self::Eight, Self::Sixteen, Self::Samples, Self::JpegLs]
             .into_iter()
             .find(|w| w.byte() == byte)
     }
@@ -91,6 +95,15 @@ impl From<String> for Refusal {
     }
 }
 
+impl From<JpegLsError> for Refusal {
+    fn from(error: JpegLsError) -> Self {
+        match error {
+            JpegLsError::Damaged(why) => Self::Damaged(why),
+            JpegLsError::Unsupported(why) => Self::Unknown(why),
+        }
+    }
+}
+
 impl From<ImageError> for Refusal {
     fn from(error: ImageError) -> Self {
         match error {
@@ -110,9 +123,10 @@ pub(super) fn decode(want: Want, bytes: &[u8]) -> Result<Decoded, Refusal> {
         let decoded = object
             .decode_pixel_data_frame(0)
             .map_err(|e| format!("a JPEG frame does not decode ({e})"))?;
-        let samples = decoded.into_data();
-        let count = u32::try_from(samples.len()).map_err(|e| e.to_string())?;
-        return Ok(Decoded { size: (count, 1), colour: false, pixels: Pixels::Eight(samples) });
+        return samples(decoded.into_data());
+    }
+    if want == Want::JpegLs {
+        return samples(JpegLs::decode(bytes, MAX_DECODED as usize)?.samples);
     }
     if let Some(decoded) = tiff::real(bytes, MAX_DECODED)? {
         return Ok(decoded);
@@ -124,6 +138,12 @@ pub(super) fn decode(want: Want, bytes: &[u8]) -> Result<Decoded, Refusal> {
     let sixteen = want == Want::Sixteen || (want == Want::Stored && deep);
     let pixels = if sixteen { Pixels::Sixteen(gray16(image)) } else { Pixels::Eight(gray8(image)) };
     Ok(Decoded { size, colour: kind.has_color(), pixels })
+}
+
+/// Samples that are no picture yet.
+fn samples(samples: Vec<u8>) -> Result<Decoded, Refusal> {
+    let count = u32::try_from(samples.len()).map_err(|e| e.to_string())?;
+    Ok(Decoded { size: (count, 1), colour: false, pixels: Pixels::Eight(samples) })
 }
 
 /// What the last moment of an animated WebP shows; `None` for a still.

@@ -2,6 +2,7 @@
 
 mod colours;
 mod damage;
+pub(crate) mod jpeg_ls;
 mod medium;
 mod pictures;
 mod reading;
@@ -141,7 +142,7 @@ fn frames_are_those_of_pydicom_pillow_and_nibabel() {
     }
     assert_eq!(compared, 7, "fixtures and table belong together");
     if let Some(folder) = shared("dicom") {
-        // JPEG-LS, JPEG 2000 and JPEG of 12 bits need ffmpeg.
+        // JPEG 2000 and JPEG of 12 bits need ffmpeg.
         for (name, expected) in table.iter().filter(|(name, _)| name.ends_with(".dcm")) {
             let path = folder.join(name);
             if path.is_file() && has_ffmpeg() {

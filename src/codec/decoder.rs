@@ -128,7 +128,7 @@ pub(super) fn decode(want: Want, bytes: &[u8]) -> Result<Decoded, Refusal> {
     if want == Want::JpegLs {
         return samples(JpegLs::decode(bytes, MAX_DECODED as usize)?.samples);
     }
-    if let Some(decoded) = tiff::real(bytes, MAX_DECODED)? {
+    if let Some(decoded) = tiff::rare(bytes, MAX_DECODED)? {
         return Ok(decoded);
     }
     let image = if webp::is_webp(bytes) { last_moment(bytes)? } else { None };

@@ -187,9 +187,16 @@ impl Images {
         };
         let most = u64::from(self.size.0) * u64::from(self.size.1) * PIXEL_BYTES;
         let palette = tiff::take_palette(&mut bytes);
+        // An index is not scaled.
+        let want = if palette.is_some() { Want::Stored } else { want };
         let mut decoded = self.cage.decode(path, want, &bytes, most)?;
-        if let (Some(table), Pixels::Eight(values)) = (palette, &mut decoded.pixels) {
-            values.iter_mut().for_each(|value| *value = table[usize::from(*value)]);
+        if let Some(table) = palette {
+            let gray = |index: usize| table.get(index).copied().unwrap_or(0);
+            decoded.pixels = Pixels::Eight(match decoded.pixels {
+                Pixels::Eight(values) => values.iter().map(|&v| gray(v.into())).collect(),
+                Pixels::Sixteen(values) => values.iter().map(|&v| gray(v.into())).collect(),
+                Pixels::Real(_) => return Err(CodecError::damaged(path, "its indices are none")),
+            });
             decoded.colour = true;
         }
         if decoded.size != self.size {

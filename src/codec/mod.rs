@@ -20,6 +20,7 @@ mod identity;
 mod images;
 mod jpeg_ls;
 mod limits;
+mod moving;
 mod pace;
 mod png;
 mod privacy;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use serde::Deserialize;
-use sonomark::codec::{is_complete, looks_like_clip};
+use sonomark::codec::{OpenOptions, is_complete, looks_like_clip, open};
 use sonomark::domain::ClipKind;
 
 use super::{data, opened, refusal};
@@ -27,8 +27,12 @@ fn rare_pictures_give_the_gray_of_other_readers() {
         assert!(looks_like_clip(&path) && is_complete(&path).is_ok(), "{name}");
         let clip = opened(&path);
         assert_eq!(clip.info().frames, answer.frames.len(), "{name}");
-        // From the last on: no frame needs the one before it to be read first.
-        for (index, wanted) in answer.frames.iter().enumerate().rev() {
+        // From the last on: no frame needs the one before it to be read first. Then forwards, without what is kept.
+        let forwards =
+            open(&path, &OpenOptions { cache_mib: 0, ..OpenOptions::default() }).unwrap();
+        let order = (0..answer.frames.len()).rev().map(|index| (&clip, index));
+        for (clip, index) in order.chain((0..answer.frames.len()).map(|index| (&forwards, index))) {
+            let wanted = &answer.frames[index];
             let frame = clip.frame(index).unwrap();
             let pairs = frame.pixels.iter().zip(wanted);
             let worst = pairs.map(|(found, wanted)| found.abs_diff(*wanted)).max().unwrap();
@@ -86,6 +90,25 @@ fn indices_of_16_bits_find_their_colours() {
     fs::remove_file(&path).unwrap();
     deep.save(folder.path().join("0.png")).unwrap();
     assert_eq!(opened(folder.path()).frame(1).unwrap().pixels, wanted);
+}
+
+/// Were every moment decoded from the first one on, a long animation would take minutes.
+#[test]
+fn reading_an_animation_forwards_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.webp");
+    fs::copy(data().join("pictures/no_keys.webp"), &path).unwrap();
+    let whole = opened(&path);
+    let clip = open(&path, &OpenOptions { cache_mib: 0, ..OpenOptions::default() }).unwrap();
+    let frames: Vec<_> = (0..7).map(|index| whole.frame(index).unwrap()).collect();
+    assert_eq!(*clip.frame(1).unwrap(), *frames[1]);
+    // What has been begun needs the file no more.
+    fs::remove_file(&path).unwrap();
+    for index in [2, 3, 6] {
+        assert_eq!(*clip.frame(index).unwrap(), *frames[index]);
+    }
+    let told = clip.frame(1).unwrap_err().to_string();
+    assert!(told.contains("cannot read"), "{told}");
 }
 
 #[test]

@@ -207,7 +207,7 @@ fn stills(data: &Path, limit: usize) -> Result<Vec<Still>, Failure> {
     }
     let mut stills: Vec<Still> = Vec::new();
     for dir in sources {
-        let source = DataSource { dir, list: Some("val.txt".into()) };
+        let source = DataSource { dir, list: Some("val.txt".into()), ..DataSource::default() };
         let set = StillSet::load(&source, None, Pick::LargestOfLabel).map_err(Failure::input)?;
         stills.extend(set.stills.into_iter().take(limit));
     }

@@ -10,7 +10,7 @@ use crate::config::Settings;
 use crate::domain::counted;
 use crate::engine::load_network;
 use crate::learn::baselines::Baseline;
-use crate::learn::dataset::DataSource;
+use crate::learn::dataset::{DataSource, Veil};
 use crate::learn::evaluate::{ClickOptions, EvalError, Judged, Placing, evaluate_clicks};
 use crate::learn::evaluate_video::{Tracking, VideoOptions, evaluate_video};
 use crate::net::config::ModelCard;
@@ -19,7 +19,7 @@ use crate::net::predict::PredictOptions;
 use crate::net::sam2::Sam2;
 
 use super::headless::write_json;
-use super::{Done, Failure, STILLS, interrupt_flag, print, tell};
+use super::{Done, Failure, STILLS, clip_options, interrupt_flag, print, tell};
 
 /// Arguments.
 #[derive(Debug, Args)]
@@ -146,9 +146,10 @@ fn network(settings: &Settings) -> Result<(ModelCard, Sam2, Picked), Failure> {
     Ok((card, sam, picked))
 }
 
-fn sources(options: &Clicks) -> Vec<DataSource> {
+fn sources(settings: &Settings, options: &Clicks) -> Vec<DataSource> {
+    let veil = Veil::of(&clip_options(settings), &settings.project.value);
     let source = |text: &String| {
-        let source = DataSource::parse(text);
+        let source = DataSource::parse(text).behind(&veil);
         let Some(split) = &options.split else { return source.judged() };
         let list = match source.is_manifest() {
             true => split.to_string_lossy().trim_end_matches(".txt").to_owned(),
@@ -171,7 +172,7 @@ fn list_in(dir: &Path, split: &Path) -> String {
 }
 
 fn clicks(settings: &Settings, options: &Clicks) -> Done {
-    let mut plan = ClickOptions::new(sources(options));
+    let mut plan = ClickOptions::new(sources(settings, options));
     plan.placing = match options.prompt {
         Prompted::Boundary => Placing::Boundary,
         Prompted::Region => Placing::Region,
@@ -256,6 +257,7 @@ fn video(settings: &Settings, options: &Video) -> Done {
         return Err(Failure::Input("--rounds must be from 1 to 50".into()));
     }
     let mut plan = VideoOptions::new(&options.data);
+    plan.veil = Veil::of(&clip_options(settings), &settings.project.value);
     plan.noise_px = noise(options.judging.noise_px)?;
     plan.seed = options.judging.seed;
     plan.rounds = options.rounds;

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::codec;
-use crate::config::yaml::{Entries, Faults, Kind, Node, parse, text_of};
+use crate::config::yaml::{Entries, Faults, Kind, Node, parse, text_of, text_of_regular};
 use crate::domain::{
     Bitmap, BoxPx, ClipInfo, FrameIndex, Mask, PlacedPrompt, PointKind, PointPx, Prompt, PromptId,
     Track, Window, insert_window, shown,
@@ -31,9 +31,23 @@ const PROMPTS: [&str; 6] = ["frame", "boundary", "inside", "outside", "box", "ma
 /// # Errors
 /// All faults at once.
 pub(crate) fn read(path: &Path, info: &ClipInfo) -> Result<Vec<Track>, Faults> {
-    let (name, text) = text_of(path)?;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    from_text(&name, &text, info, folder)
+    from_file(path, &text_of(path)?, info)
+}
+
+/// The same from a folder that others write to, where a pipe may have come into the file's place.
+///
+/// # Errors
+/// All faults at once; a file that is no regular one is one of them.
+pub(crate) fn read_regular(path: &Path, info: &ClipInfo) -> Result<Vec<Track>, Faults> {
+    from_file(path, &text_of_regular(path)?, info)
+}
+
+fn from_file(
+    path: &Path,
+    (name, text): &(String, String),
+    info: &ClipInfo,
+) -> Result<Vec<Track>, Faults> {
+    from_text(name, text, info, path.parent().unwrap_or(Path::new(".")))
 }
 
 fn from_text(name: &str, text: &str, info: &ClipInfo, folder: &Path) -> Result<Vec<Track>, Faults> {

@@ -8,7 +8,7 @@ use crate::config::Settings;
 use crate::domain::{counted, shown};
 use crate::engine::{load_exact, read_card, shipped_card};
 use crate::learn::agree::{Gap, MOST_APART, gradient_gap};
-use crate::learn::dataset::DataSource;
+use crate::learn::dataset::{DataSource, Veil};
 use crate::learn::loss::{BoundaryTerm, ClickMass, Reading};
 use crate::learn::own::{OwnStills, accepted_stills};
 use crate::learn::{Budget, Progress, SIDE_LEAST, TrainError, TrainOptions, train, train_on};
@@ -16,7 +16,7 @@ use crate::net::config::{ModelCard, WeightsOrigin};
 use crate::net::device::{DeviceError, DeviceWant, Picked, pick};
 use crate::net::weights::{sha256_hex, sha256_of_file};
 
-use super::{Done, Failure, STILLS, interrupt_flag, path_shown, tell};
+use super::{Done, Failure, STILLS, clip_options, interrupt_flag, path_shown, tell};
 
 /// Peak learning rate where a trained network goes on: it must not forget.
 const FINE_RATE: f32 = 2e-4;
@@ -230,8 +230,8 @@ fn sound(options: &Options) -> Done {
 }
 
 /// The run that the options describe.
-fn planned(start: Start, options: &Options) -> TrainOptions {
-    let parse = |text: &String| DataSource::parse(text);
+fn planned(start: Start, options: &Options, veil: &Veil) -> TrainOptions {
+    let parse = |text: &String| DataSource::parse(text).behind(veil);
     let (sources, beside): (Vec<_>, Vec<_>) =
         options.data.iter().map(|text| parse(text).learned()).unzip();
     let held_back = match options.val.is_empty() {
@@ -320,7 +320,9 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
         [one] => one.shares(options.threads),
         several => several.iter().map(|picked| picked.device.clone()).collect(),
     };
-    let plan = planned(start, options);
+    // What is hidden from people's eyes is not learned from.
+    let veil = Veil::of(&clip_options(settings), &settings.project.value);
+    let plan = planned(start, options, &veil);
     let cancel = interrupt_flag()?;
     let progress = |progress: &Progress| tell(&progress.to_string());
     let report = match own {
@@ -381,7 +383,7 @@ fn believed(gap: &Gap) -> Result<String, Failure> {
 /// The accepted frames of the project.
 fn own_stills(settings: &Settings, options: &Options) -> Result<OwnStills, Failure> {
     let project = &settings.project.value;
-    let own = accepted_stills(project, &options.clips, &super::clip_options(settings))
+    let own = accepted_stills(project, &options.clips, &clip_options(settings))
         .map_err(Failure::input)?;
     own.notes.iter().for_each(|note| tell(note));
     let (stills, structures) = (own.set.stills.len(), own.set.objects());
@@ -434,7 +436,7 @@ mod tests {
         for (size, sides) in [(512, [256, 512]), (256, [128, 256]), (64, [64, 64])] {
             card.network.image_size = size;
             let start = Start { card: card.clone(), weights: None };
-            assert_eq!(planned(start, &line.options).sides, sides);
+            assert_eq!(planned(start, &line.options, &Veil::default()).sides, sides);
         }
     }
 }

@@ -142,7 +142,7 @@ impl Work<'_> {
     ) -> Result<Option<String>, Failure> {
         let open = || open_clip(self.settings, path);
         let clip = Arc::new(open()?);
-        let mut tracks = prompts::read(prompts, clip.info()).map_err(Failure::input)?;
+        let mut tracks = prompts::read_regular(prompts, clip.info()).map_err(Failure::input)?;
         let scratch = tempfile::tempdir().map_err(Failure::input)?;
         let out = match &self.options.out {
             Some(out) => out.join(export_name(clip.info(), ExportFormat::Png)),
@@ -264,8 +264,8 @@ fn prompts_paths(clip: &Path) -> [PathBuf; 2] {
     [clip.with_extension("prompts.yaml"), clip.with_file_name(format!("{name}.prompts.yaml"))]
 }
 
-/// The prompts of a clip and when they changed, once they have settled. Only regular files: to
-/// open anything else may wait for ever.
+/// The prompts of a clip and when they changed, once they have settled. Only regular files; what comes into their place
+/// until they are opened is seen then.
 fn ready_prompts(clip: &Path) -> Option<(PathBuf, SystemTime)> {
     prompts_paths(clip).into_iter().find_map(|path| {
         let meta = std::fs::metadata(&path).ok().filter(std::fs::Metadata::is_file)?;

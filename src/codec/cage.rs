@@ -11,7 +11,10 @@ use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::decoder::{Decoded, HELLO, MAX_INPUT, Refusal, Want, decode, read_reply};
+use super::decoder::{
+    Answer, Answering, Decoded, GAVE_UP, HELLO, MAX_INPUT, Refusal, TOO_SLOW, Want, decode,
+    read_reply,
+};
 use super::limits::guarded;
 use super::{CodecError, tool};
 
@@ -35,7 +38,8 @@ pub(super) struct Cage {
     keep: usize,
 }
 
-struct Worker {
+/// A child at work.
+pub(super) struct Worker {
     child: Child,
     requests: ChildStdin,
     replies: ChildStdout,
@@ -55,10 +59,7 @@ impl Cage {
         bytes: &[u8],
         most: u64,
     ) -> Result<Decoded, CodecError> {
-        if bytes.len() as u64 > MAX_INPUT {
-            let cause = "one of its pictures comes in a file of more than 256 MiB";
-            return Err(CodecError::too_large(path, cause));
-        }
+        small_enough(path, bytes)?;
         let waiting = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut worker = match waiting.map_or_else(Worker::start, |worker| Ok(Some(worker))) {
             Ok(Some(worker)) => worker,
@@ -66,11 +67,7 @@ impl Cage {
             Ok(None) => {
                 return guarded(path, || decode(want, bytes).map_err(|why| refused(path, why)));
             }
-            Err(error) => {
-                let cause = format!("its decoder cannot be started ({error})");
-                let advice = "free some memory or processes and open it again";
-                return Err(CodecError::unsupported(path, cause, advice));
-            }
+            Err(error) => return Err(not_started(path, &error)),
         };
         match worker.ask(want, bytes, most) {
             Ok(reply) => {
@@ -80,14 +77,81 @@ impl Cage {
                 }
                 reply.map_err(|why| refused(path, why))
             }
-            Err(_) => {
-                let cause = "its decoder ended: it needs more than 1 GiB of memory, or its \
-                             content is made to break decoders";
-                let advice = "save it anew with the program that it is from";
-                Err(CodecError::unsupported(path, cause, advice))
-            }
+            Err(_) => Err(ended(path)),
         }
     }
+}
+
+/// A decoder that goes through an animation moment by moment.
+pub(super) enum Film {
+    Child(Box<Worker>),
+    /// In this process, which is another program's that uses the library.
+    Here(Answering),
+}
+
+impl Film {
+    /// Starts the decoder; `path` is for messages.
+    pub(super) fn start(path: &Path) -> Result<Self, CodecError> {
+        match Worker::start() {
+            Ok(Some(worker)) => Ok(Self::Child(Box::new(worker))),
+            Ok(None) => Ok(Self::Here(Answering::start())),
+            Err(error) => Err(not_started(path, &error)),
+        }
+    }
+
+    /// The first moment of an animation, of at most `most` pixels. After an error only an animation may be asked for.
+    pub(super) fn first(
+        &mut self,
+        path: &Path,
+        bytes: Vec<u8>,
+        most: u64,
+    ) -> Result<Decoded, CodecError> {
+        small_enough(path, &bytes)?;
+        self.ask(path, Want::Film, bytes, most)
+    }
+
+    /// The moment after the last one.
+    pub(super) fn next(&mut self, path: &Path, most: u64) -> Result<Decoded, CodecError> {
+        self.ask(path, Want::Next, Vec::new(), most)
+    }
+
+    fn ask(
+        &mut self,
+        path: &Path,
+        want: Want,
+        bytes: Vec<u8>,
+        most: u64,
+    ) -> Result<Decoded, CodecError> {
+        let reply = match self {
+            Self::Child(worker) => worker.ask(want, &bytes, most).map_err(|_| ended(path))?,
+            Self::Here(answering) => match answering.ask(want, bytes) {
+                Answer::Reply(reply) => reply,
+                Answer::GaveUp => Err(GAVE_UP.to_owned().into()),
+                Answer::TooSlow => Err(TOO_SLOW.to_owned().into()),
+            },
+        };
+        reply.map_err(|why| refused(path, why))
+    }
+}
+
+fn small_enough(path: &Path, bytes: &[u8]) -> Result<(), CodecError> {
+    if bytes.len() as u64 > MAX_INPUT {
+        let cause = "one of its pictures comes in a file of more than 256 MiB";
+        return Err(CodecError::too_large(path, cause));
+    }
+    Ok(())
+}
+
+fn not_started(path: &Path, error: &io::Error) -> CodecError {
+    let cause = format!("its decoder cannot be started ({error})");
+    let advice = "free some memory or processes and open it again";
+    CodecError::unsupported(path, cause, advice)
+}
+
+fn ended(path: &Path) -> CodecError {
+    let cause = "its decoder ended: it needs more than 1 GiB of memory, or its content is made to break \
+                 decoders";
+    CodecError::unsupported(path, cause, "save it anew with the program that it is from")
 }
 
 fn refused(path: &Path, refusal: Refusal) -> CodecError {

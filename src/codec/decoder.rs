@@ -5,17 +5,20 @@
 
 use std::borrow::Cow;
 use std::io::{self, Cursor, Read, Write};
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
 use dicom_pixeldata::PixelDecoder;
 use image::codecs::webp::WebPDecoder;
-use image::{AnimationDecoder, DynamicImage, ImageDecoder, ImageError, ImageReader, Limits, Rgba};
+use image::{
+    AnimationDecoder, DynamicImage, Frames, ImageDecoder, ImageError, ImageReader, Limits, Rgba,
+};
 
 use super::gray::{luma, luma16};
+use super::jpeg_ls::{JpegLs, JpegLsError};
 use super::limits::MAX_SIDE_PX;
-use super::{tiff, webp};
+use super::tiff;
 use crate::domain::in_words;
 
 /// What the process says first.
@@ -24,6 +27,10 @@ pub(super) const HELLO: &[u8; 8] = b"SONODEC1";
 pub(super) const MAX_INPUT: u64 = 256 << 20;
 /// Bytes that a decoder may take for one picture; with the input they fit into the process.
 const MAX_DECODED: u64 = 448 << 20;
+/// What is said of a decoder that panicked.
+pub(super) const GAVE_UP: &str = "its decoder gave up on the content";
+/// What is said of one that takes longer than [`PATIENCE`].
+pub(super) const TOO_SLOW: &str = "its decoder takes longer than 5 s";
 /// What one picture may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -38,6 +45,12 @@ pub(super) enum Want {
     Sixteen,
     /// The samples of the one frame of a DICOM object.
     Samples,
+    /// The samples of a JPEG-LS stream, as [`JpegLs::samples`] has them.
+    JpegLs,
+    /// The first moment of an animation, as gray of 8 bits.
+    Film,
+    /// The moment after the last one; nothing comes with it.
+    Next,
 }
 
 impl Want {
@@ -47,13 +60,15 @@ impl Want {
             Self::Eight => b'8',
             Self::Sixteen => b'F',
             Self::Samples => b'D',
+            Self::JpegLs => b'L',
+            Self::Film => b'M',
+            Self::Next => b'>',
         }
     }
 
     fn of(byte: u8) -> Option<Self> {
-        [Self::Stored, Self::Eight, Self::Sixteen, Self::Samples]
-            .into_iter()
-            .find(|w| w.byte() == byte)
+        let still = [Self::Stored, Self::Eight, Self::Sixteen, Self::Samples, Self::JpegLs];
+        still.into_iter().chain([Self::Film, Self::Next]).find(|want| want.byte() == byte)
     }
 }
 
@@ -92,6 +107,15 @@ impl From<String> for Refusal {
     }
 }
 
+impl From<JpegLsError> for Refusal {
+    fn from(error: JpegLsError) -> Self {
+        match error {
+            JpegLsError::Damaged(why) => Self::Damaged(why),
+            JpegLsError::Unsupported(why) => Self::Unknown(why),
+        }
+    }
+}
+
 impl From<ImageError> for Refusal {
     fn from(error: ImageError) -> Self {
         match error {
@@ -111,32 +135,96 @@ pub(super) fn decode(want: Want, bytes: &[u8]) -> Result<Decoded, Refusal> {
         let decoded = object
             .decode_pixel_data_frame(0)
             .map_err(|e| format!("a JPEG frame does not decode ({e})"))?;
-        let samples = decoded.into_data();
-        let count = u32::try_from(samples.len()).map_err(|e| e.to_string())?;
-        return Ok(Decoded { size: (count, 1), colour: false, pixels: Pixels::Eight(samples) });
+        return samples(decoded.into_data());
     }
-    if let Some(decoded) = tiff::real(bytes, MAX_DECODED)? {
+    if want == Want::JpegLs {
+        return samples(JpegLs::decode(bytes, MAX_DECODED as usize)?.samples);
+    }
+    if let Some(decoded) = tiff::rare(bytes, MAX_DECODED)? {
         return Ok(decoded);
     }
-    let image = if webp::is_webp(bytes) { last_moment(bytes)? } else { None };
-    let image = image.map_or_else(|| still(bytes), Ok)?;
+    Ok(gray(want, still(bytes)?))
+}
+
+fn gray(want: Want, image: DynamicImage) -> Decoded {
     let (size, kind) = ((image.width(), image.height()), image.color());
     let deep = kind.bytes_per_pixel() / kind.channel_count() > 1;
     let sixteen = want == Want::Sixteen || (want == Want::Stored && deep);
     let pixels = if sixteen { Pixels::Sixteen(gray16(image)) } else { Pixels::Eight(gray8(image)) };
-    Ok(Decoded { size, colour: kind.has_color(), pixels })
+    Decoded { size, colour: kind.has_color(), pixels }
 }
 
-/// What the last moment of an animated WebP shows; `None` for a still.
-fn last_moment(bytes: &[u8]) -> Result<Option<DynamicImage>, Refusal> {
+/// Samples that are no picture yet.
+fn samples(samples: Vec<u8>) -> Result<Decoded, Refusal> {
+    let count = u32::try_from(samples.len()).map_err(|e| e.to_string())?;
+    Ok(Decoded { size: (count, 1), colour: false, pixels: Pixels::Eight(samples) })
+}
+
+/// The moments of an animated WebP, each with what the ones before left.
+fn moments(bytes: Vec<u8>) -> Result<Frames<'static>, Refusal> {
     let mut decoder = WebPDecoder::new(Cursor::new(bytes))?;
     if !decoder.has_animation() {
-        return Ok(None);
+        return Err("it is no animation".to_owned().into());
     }
     // What the file says of its background is for no picture; other readers ignore it, too.
     decoder.set_background_color(Rgba([0; 4]))?;
-    let last = decoder.into_frames().try_fold(None, |_, frame| frame.map(Some))?;
-    Ok(last.map(|frame| frame.into_buffer().into()))
+    Ok(decoder.into_frames())
+}
+
+/// A thread that decodes what it is asked for. An animation stays in it, so that its next moment costs no more than one.
+pub(super) struct Answering {
+    requests: Sender<(Want, Vec<u8>)>,
+    answers: Receiver<Result<Decoded, Refusal>>,
+}
+
+/// What comes of a request.
+pub(super) enum Answer {
+    Reply(Result<Decoded, Refusal>),
+    /// The decoder panicked, and its thread answers no more.
+    GaveUp,
+    /// It takes longer than 5 s: its thread is still at it.
+    TooSlow,
+}
+
+impl Answering {
+    pub(super) fn start() -> Self {
+        let (requests, asked) = channel();
+        let (sender, answers) = channel();
+        thread::spawn(move || {
+            let mut film = None;
+            while let Ok((want, bytes)) = asked.recv()
+                && sender.send(answer(&mut film, want, bytes)).is_ok()
+            {}
+        });
+        Self { requests, answers }
+    }
+
+    pub(super) fn ask(&self, want: Want, bytes: Vec<u8>) -> Answer {
+        if self.requests.send((want, bytes)).is_err() {
+            return Answer::GaveUp;
+        }
+        match self.answers.recv_timeout(PATIENCE) {
+            Ok(reply) => Answer::Reply(reply),
+            Err(RecvTimeoutError::Disconnected) => Answer::GaveUp,
+            Err(RecvTimeoutError::Timeout) => Answer::TooSlow,
+        }
+    }
+}
+
+/// Decodes what is wanted; `film` is the animation of which moments are asked for.
+fn answer(
+    film: &mut Option<Frames<'static>>,
+    want: Want,
+    bytes: Vec<u8>,
+) -> Result<Decoded, Refusal> {
+    match want {
+        Want::Film => *film = Some(moments(bytes)?),
+        Want::Next => {}
+        _ => return decode(want, &bytes),
+    }
+    let moment = film.as_mut().and_then(Iterator::next);
+    let moment = moment.ok_or_else(|| "it has fewer moments than it says".to_owned())?;
+    Ok(gray(Want::Eight, moment?.into_buffer().into()))
 }
 
 fn still(bytes: &[u8]) -> Result<DynamicImage, Refusal> {
@@ -181,7 +269,7 @@ pub fn serve_decoder() -> io::Result<()> {
     let (mut input, mut output) = (io::stdin().lock(), io::stdout().lock());
     output.write_all(HELLO)?;
     output.flush()?;
-    let mut head = [0u8; 9];
+    let (mut head, mut answering) = ([0u8; 9], Answering::start());
     while input.read_exact(&mut head).is_ok() {
         let [kind, length @ ..] = head;
         let length = u64::from_le_bytes(length);
@@ -190,17 +278,13 @@ pub fn serve_decoder() -> io::Result<()> {
         };
         let mut bytes = vec![0; length as usize];
         input.read_exact(&mut bytes)?;
-        let (sender, answer) = channel();
-        thread::spawn(move || sender.send(decode(want, &bytes)));
-        let (reply, ended) = match answer.recv_timeout(PATIENCE) {
-            Ok(reply) => (reply, false),
-            // Its thread panicked.
-            Err(RecvTimeoutError::Disconnected) => {
-                (Err("its decoder gave up on the content".to_owned().into()), false)
+        let (reply, ended) = match answering.ask(want, bytes) {
+            Answer::Reply(reply) => (reply, false),
+            Answer::GaveUp => {
+                answering = Answering::start();
+                (Err(GAVE_UP.to_owned().into()), false)
             }
-            Err(RecvTimeoutError::Timeout) => {
-                (Err("its decoder takes longer than 5 s".to_owned().into()), true)
-            }
+            Answer::TooSlow => (Err(TOO_SLOW.to_owned().into()), true),
         };
         write_reply(&mut output, &reply)?;
         if ended {

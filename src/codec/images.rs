@@ -16,6 +16,7 @@ use super::decoder::{Decoded, Pixels, Want};
 use super::error::short_name;
 use super::gray::{Ramp, spread};
 use super::limits::{MAX_DECODE_BYTES, MAX_FRAMES, check_size, open_regular, read_file};
+use super::moving::Moving;
 use super::webp::Animation;
 use super::{CodecError, FrameSource, Opened, complete, identity, png, sniff, tiff, webp};
 use crate::domain::{ClipInfo, ClipKind, FrameIndex, GrayFrame};
@@ -39,14 +40,12 @@ enum Part {
     All,
     /// The page of a TIFF whose directory lies there.
     Page(u32),
-    /// The moment of an animated WebP of this number.
-    Moment(usize),
 }
 
 struct Images {
     frames: Vec<Picture>,
     size: (u32, u32),
-    animation: Option<Animation>,
+    moving: Option<Moving>,
     /// For images of more than 8 bits: one ramp for all frames.
     ramp: Option<Ramp>,
     cage: Cage,
@@ -59,7 +58,7 @@ pub(super) fn open_still(path: &Path) -> Result<Opened, CodecError> {
     let head = head(path)?;
     let animation = if webp::is_webp(&head) { animation(path, &read_file(path)?)? } else { None };
     if let Some(moving) = &animation {
-        frames = (0..moving.len()).map(|at| picture(Part::Moment(at))).collect();
+        frames = (0..moving.len()).map(|_| picture(Part::All)).collect();
         size = Some(moving.size);
     }
     if tiff::is_tiff(&head) {
@@ -132,7 +131,8 @@ fn describe(
 ) -> Result<Opened, CodecError> {
     check_size(path, size.0, size.1, frames.len())?;
     let cage = Cage::new(frames.len());
-    let mut images = Images { frames, size, animation, ramp: None, cage };
+    let moving = animation.map(|animation| Moving::new(path.to_owned(), animation));
+    let mut images = Images { frames, size, moving, ramp: None, cage };
     let first = images.decode(0, Want::Stored)?;
     let bits = match first.pixels {
         Pixels::Eight(_) => 8,
@@ -171,31 +171,59 @@ fn describe(
 
 impl Images {
     fn decode(&self, index: FrameIndex, want: Want) -> Result<Decoded, CodecError> {
+        self.decode_keeping(index, want, &mut |_, _| {})
+    }
+
+    /// Decodes a frame; `keep` is given those that were decoded on the way.
+    fn decode_keeping(
+        &self,
+        index: FrameIndex,
+        want: Want,
+        keep: &mut dyn FnMut(FrameIndex, Decoded),
+    ) -> Result<Decoded, CodecError> {
         let Picture { path, part } = &self.frames[index];
+        let most = u64::from(self.size.0) * u64::from(self.size.1) * PIXEL_BYTES;
+        let decoded = match &self.moving {
+            Some(moving) => moving.moment(index, most, keep)?,
+            None => self.picture(path, *part, want, most)?,
+        };
+        if decoded.size != self.size {
+            let ((w, h), (wide, high)) = (decoded.size, self.size);
+            let cause = format!("it is {w} x {h} pixels and its header says {wide} x {high}");
+            return Err(CodecError::damaged(path, cause));
+        }
+        Ok(decoded)
+    }
+
+    /// Decodes a picture of at most `most` bytes of pixels.
+    fn picture(
+        &self,
+        path: &Path,
+        part: Part,
+        want: Want,
+        most: u64,
+    ) -> Result<Decoded, CodecError> {
         let bytes = read_file(path)?;
         complete::image(path, &bytes)?;
-        let mut bytes = match *part {
+        let mut bytes = match part {
             Part::Page(directory) => tiff::turned_to(bytes, directory),
-            Part::Moment(at) => {
-                let moment = self.animation.as_ref().and_then(|moving| moving.up_to(&bytes, at));
-                moment.ok_or_else(|| CodecError::damaged(path, "it is shorter than it was"))?
-            }
             Part::All => {
                 refuse_pages(path, &bytes)?;
                 bytes
             }
         };
-        let most = u64::from(self.size.0) * u64::from(self.size.1) * PIXEL_BYTES;
         let palette = tiff::take_palette(&mut bytes);
+        // An index is not scaled.
+        let want = if palette.is_some() { Want::Stored } else { want };
         let mut decoded = self.cage.decode(path, want, &bytes, most)?;
-        if let (Some(table), Pixels::Eight(values)) = (palette, &mut decoded.pixels) {
-            values.iter_mut().for_each(|value| *value = table[usize::from(*value)]);
+        if let Some(table) = palette {
+            let gray = |index: usize| table.get(index).copied().unwrap_or(0);
+            decoded.pixels = Pixels::Eight(match decoded.pixels {
+                Pixels::Eight(values) => values.iter().map(|&v| gray(v.into())).collect(),
+                Pixels::Sixteen(values) => values.iter().map(|&v| gray(v.into())).collect(),
+                Pixels::Real(_) => return Err(CodecError::damaged(path, "its indices are none")),
+            });
             decoded.colour = true;
-        }
-        if decoded.size != self.size {
-            let ((w, h), (wide, high)) = (decoded.size, self.size);
-            let cause = format!("it is {w} x {h} pixels and its header says {wide} x {high}");
-            return Err(CodecError::damaged(path, cause));
         }
         Ok(decoded)
     }
@@ -223,10 +251,20 @@ impl FrameSource for Images {
     fn read(
         &self,
         index: FrameIndex,
-        _keep: &mut dyn FnMut(FrameIndex, GrayFrame),
+        keep: &mut dyn FnMut(FrameIndex, GrayFrame),
     ) -> Result<GrayFrame, CodecError> {
+        // Moments of an animation have 8 bits.
+        let mut keep = |at: FrameIndex, moment: Decoded| {
+            if let (size, Pixels::Eight(values)) = (moment.size, moment.pixels)
+                && let Some(frame) = GrayFrame::new(size.0, size.1, values)
+                && size == self.size
+            {
+                keep(at, frame);
+            }
+        };
         let want = if self.ramp.is_some() { Want::Sixteen } else { Want::Eight };
-        let Decoded { size: (width, height), pixels, .. } = self.decode(index, want)?;
+        let Decoded { size: (width, height), pixels, .. } =
+            self.decode_keeping(index, want, &mut keep)?;
         let ramp = self.ramp.unwrap_or(Ramp { low: 0.0, high: 65_535.0 });
         let pixels = match pixels {
             Pixels::Eight(values) => values,

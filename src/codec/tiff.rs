@@ -1,5 +1,5 @@
 //! The pages of a TIFF: where their directories lie, and their sizes; and what `image` does not take
-//! of them, palettes and numbers with a fraction or a sign.
+//! of them: palettes, gray of 2 and 4 bits, numbers with a fraction or a sign.
 
 use std::collections::BTreeSet;
 use std::io::Cursor;
@@ -23,8 +23,8 @@ const PALETTE: u32 = 3;
 const BLACK_IS_ZERO: u8 = 1;
 /// Sample format of numbers without sign and fraction.
 const UNSIGNED: u32 = 1;
-/// Colours of a map that is read.
-const COLOURS: usize = 256;
+/// Bits of an index into a colour map.
+const PALETTE_BITS: [u32; 5] = [1, 2, 4, 8, 16];
 /// Bits of the subfile type: a reduced copy of another page, a mask of one.
 const REDUCED_OR_MASK: u32 = 0b101;
 
@@ -74,42 +74,48 @@ fn value(bytes: &[u8], at: usize, tag: u32) -> Option<u32> {
     number(bytes, entry + 8, if number(bytes, entry + 2, 2)? == 3 { 2 } else { 4 })
 }
 
-/// Of a first page of 8-bit indices into a colour map: the gray of each index. The page is made one
-/// of gray values, which decoders take.
+/// Of a first page of indices into a colour map: the gray of each value that a decoder makes of an index, which is the
+/// index where it has 8 or 16 bits, else the index stretched to 8. The page is made one of gray values, which
+/// decoders take.
 pub(super) fn take_palette(bytes: &mut [u8]) -> Option<Vec<u8>> {
     if !is_tiff(bytes) {
         return None;
     }
     let at = number(bytes, 4, 4)? as usize;
-    let is_palette = value(bytes, at, PHOTOMETRIC)? == PALETTE && value(bytes, at, BITS)? == 8;
+    // Without the entry it has one bit.
+    let bits = value(bytes, at, BITS).unwrap_or(1);
+    let is_palette = value(bytes, at, PHOTOMETRIC)? == PALETTE && PALETTE_BITS.contains(&bits);
     let map = entry(bytes, at, COLOUR_MAP).filter(|_| is_palette)?;
-    let place = number(bytes, map + 8, 4)? as usize;
+    let (place, colours) = (number(bytes, map + 8, 4)? as usize, 1 << bits);
     // All reds, all greens, all blues, 16 bits each.
     let part = |colour: usize, index: usize| {
-        let word = number(bytes, place + 2 * (colour * COLOURS + index), 2)?;
+        let word = number(bytes, place + 2 * (colour * colours + index), 2)?;
         Some((word >> 8) as u8)
     };
     let gray = |index| Some(luma(part(0, index)?, part(1, index)?, part(2, index)?));
-    let table: Vec<u8> = (0..COLOURS).map(gray).collect::<Option<_>>()?;
+    let mut table: Vec<u8> = (0..colours).map(gray).collect::<Option<_>>()?;
+    if bits < 8 {
+        table = (0..256).map(|value| table[value * (colours - 1) / 255]).collect();
+    }
     let field = entry(bytes, at, PHOTOMETRIC)? + 8;
     let first = if bytes.starts_with(b"II") { [BLACK_IS_ZERO, 0] } else { [0, BLACK_IS_ZERO] };
     bytes.get_mut(field..field + 2)?.copy_from_slice(&first);
     Some(table)
 }
 
-/// The first page where its gray values are numbers with a fraction or a sign, or of more than 16
-/// bits; `None` for other pictures. Call it in the process of decoders.
+/// The first page where its gray values are numbers with a fraction or a sign, or of more than 16 bits, or of 2 or 4,
+/// which are stretched to 8; `None` for other pictures. Call it in the process of decoders.
 ///
 /// # Errors
 /// Why such a page does not decode.
-pub(super) fn real(bytes: &[u8], most: u64) -> Result<Option<Decoded>, Refusal> {
+pub(super) fn rare(bytes: &[u8], most: u64) -> Result<Option<Decoded>, Refusal> {
     let described = is_tiff(bytes).then(|| {
         let at = number(bytes, 4, 4)? as usize;
         let format = value(bytes, at, SAMPLE_FORMAT).unwrap_or(UNSIGNED);
         Some((format, value(bytes, at, BITS)?))
     });
     match described.flatten() {
-        Some((format, bits)) if format != UNSIGNED || bits > 16 => {}
+        Some((format, bits)) if format != UNSIGNED || bits > 16 || matches!(bits, 2 | 4) => {}
         _ => return Ok(None),
     }
     let refused = |error: TiffError| match error {
@@ -124,9 +130,7 @@ pub(super) fn real(bytes: &[u8], most: u64) -> Result<Option<Decoded>, Refusal> 
     if size.0 > MAX_SIDE_PX || size.1 > MAX_SIDE_PX {
         return Err(Refusal::Damaged("its header says another size".to_owned()));
     }
-    if !matches!(decoder.colortype().map_err(refused)?, ColorType::Gray(_)) {
-        return Ok(None);
-    }
+    let ColorType::Gray(bits) = decoder.colortype().map_err(refused)? else { return Ok(None) };
     let values: Vec<f32> = match decoder.read_image().map_err(refused)? {
         DecodingResult::F16(values) => values.iter().map(|v| v.to_f32()).collect(),
         DecodingResult::F32(values) => values,
@@ -137,10 +141,26 @@ pub(super) fn real(bytes: &[u8], most: u64) -> Result<Option<Decoded>, Refusal> 
         DecodingResult::I64(values) => values.iter().map(|&v| v as f32).collect(),
         DecodingResult::U32(values) => values.iter().map(|&v| v as f32).collect(),
         DecodingResult::U64(values) => values.iter().map(|&v| v as f32).collect(),
+        DecodingResult::U8(packed) if matches!(bits, 2 | 4) => {
+            let pixels = Pixels::Eight(stretched(&packed, size.0 as usize, bits));
+            return Ok(Some(Decoded { size, colour: false, pixels }));
+        }
         // Those are what everybody reads.
         DecodingResult::U8(_) | DecodingResult::U16(_) => return Ok(None),
     };
     Ok(Some(Decoded { size, colour: false, pixels: Pixels::Real(values) }))
+}
+
+/// Values of `bits` bits (2 or 4), which rows of so many hold from the highest bits of their bytes on, over all 8.
+fn stretched(packed: &[u8], columns: usize, bits: u8) -> Vec<u8> {
+    let each = usize::from(8 / bits);
+    let most = (1u8 << bits) - 1;
+    let value = |row: &[u8], x: usize| {
+        let shift = 8 - bits * (x % each + 1) as u8;
+        (row[x / each] >> shift & most) * (255 / most)
+    };
+    let rows = packed.chunks_exact(columns.div_ceil(each));
+    rows.flat_map(|row| (0..columns).map(move |x| value(row, x))).collect()
 }
 
 /// The pages in order, without reduced copies and masks of others.

@@ -1,7 +1,7 @@
 //! The parts of a WebP: its size, and the moments of an animation.
 //!
-//! A moment is drawn over what the ones before it left, so a decoder is given the animation from the
-//! last moment on that covers everything (`up_to`), and its last picture is taken.
+//! A moment is drawn over what the ones before it left, so a decoder is given a scene: the moments from one that
+//! covers everything up to the next such one, and goes through it (`moving.rs`).
 
 use std::ops::Range;
 
@@ -114,13 +114,19 @@ impl Animation {
         self.moments.iter().scan(0.0, begin).collect()
     }
 
-    /// The animation that ends with a moment, as short as shows it in full. `bytes` are those of the
-    /// whole; `None` when they are no longer the same.
-    pub(super) fn up_to(&self, bytes: &[u8], index: usize) -> Option<Vec<u8>> {
+    /// The scene of a moment below [`Animation::len`]: nothing of the moments before is seen in its first one.
+    pub(super) fn scene_of(&self, index: usize) -> Range<usize> {
         let begun = self.moments[..=index].iter().rposition(|moment| moment.alone).unwrap_or(0);
+        let ended = self.moments[index + 1..].iter().position(|moment| moment.alone);
+        begun..ended.map_or(self.len(), |ended| index + 1 + ended)
+    }
+
+    /// An animation of the moments of a scene alone. `bytes` are those of the whole; `None` when they are no longer the
+    /// same.
+    pub(super) fn part(&self, bytes: &[u8], scene: Range<usize>) -> Option<Vec<u8>> {
         let mut out = b"RIFF\0\0\0\0WEBP".to_vec();
         out.extend(bytes.get(self.head.clone())?);
-        for moment in &self.moments[begun..=index] {
+        for moment in &self.moments[scene] {
             out.extend(bytes.get(moment.chunk.clone())?);
             // The last one may lack its padding.
             out.resize(out.len().next_multiple_of(2), 0);
@@ -163,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_is_given_with_those_that_are_seen_in_it_alone() {
+    fn a_scene_begins_where_nothing_before_is_seen() {
         let mut bytes = b"RIFF\0\0\0\0WEBP".to_vec();
         bytes.extend(chunk_of(b"VP8X", &[2, 0, 0, 0, 2, 0, 0, 1, 0, 0]));
         bytes.extend(chunk_of(b"ANIM", &[0; 6]));
@@ -175,17 +181,16 @@ mod tests {
             (film.size, film.len(), film.times_ms()),
             ((3, 2), 4, vec![0.0, 40.0, 80.0, 120.0])
         );
-        let given = |index| {
-            let given = film.up_to(&bytes, index).expect("given");
-            Animation::of(&given).expect("whole").expect("moves").len()
-        };
-        assert_eq!([0, 1, 2, 3].map(given), [1, 2, 1, 2]);
+        assert_eq!([0, 1, 2, 3].map(|index| film.scene_of(index)), [0..2, 0..2, 2..4, 2..4]);
+        let given = film.part(&bytes, 2..4).expect("given");
+        let part = Animation::of(&given).expect("whole").expect("moves");
+        assert_eq!((part.len(), part.scene_of(0)), (2, 0..2));
         // Cut anywhere it is refused, or has fewer moments; nothing panics.
         for cut in 0..bytes.len() {
             let fewer = Animation::of(&bytes[..cut]).ok().flatten();
             assert!(fewer.is_none_or(|film| film.len() < 4), "{cut}");
             size_of(&bytes[..cut]);
         }
-        assert!(film.up_to(&bytes[..60], 3).is_none());
+        assert!(film.part(&bytes[..60], 2..4).is_none());
     }
 }

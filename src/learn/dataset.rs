@@ -7,6 +7,7 @@
 //! ([`super::data::manifest`]) stands wherever a folder does.
 
 mod clips;
+mod veil;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,8 @@ use crate::export::ExportError;
 use crate::net::resize::{Kernel, resize_plane};
 use crate::project::ProjectError;
 
-pub use clips::{ClipObject, LabelledClip, load_clips};
+pub use clips::{ClipObject, LabelledClip, load_clips, load_clips_behind};
+pub use veil::Veil;
 
 /// Components smaller than this are noise of the labelling, px; not trained on.
 pub const LEAST_AREA_PX: usize = 60;
@@ -117,12 +119,14 @@ pub(super) fn undecoded(file: &Path, error: image::ImageError) -> DataError {
 }
 
 /// A folder of stills and, if wanted, the list that names the ones to use; or a manifest and one of its splits.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DataSource {
     /// The folder, or the manifest.
     pub dir: PathBuf,
     /// A list file inside it, or a split of the manifest; none takes everything.
     pub list: Option<String>,
+    /// What of its images is seen.
+    pub veil: Veil,
 }
 
 impl DataSource {
@@ -132,10 +136,16 @@ impl DataSource {
     pub fn parse(text: &str) -> Self {
         match text.rsplit_once(':') {
             Some((dir, list)) if list.ends_with(".txt") || is_manifest(Path::new(dir)) => {
-                Self { dir: dir.into(), list: Some(list.into()) }
+                Self { dir: dir.into(), list: Some(list.into()), ..Self::default() }
             }
-            _ => Self { dir: text.into(), list: None },
+            _ => Self { dir: text.into(), ..Self::default() },
         }
+    }
+
+    /// The same, of which no more is seen than `veil` says.
+    #[must_use]
+    pub fn behind(self, veil: &Veil) -> Self {
+        Self { veil: veil.clone(), ..self }
     }
 
     /// The stills to learn from, and those beside them that are held back. A folder with lists says itself what is for
@@ -259,7 +269,11 @@ impl StillSet {
         let mut hash = Sha256::new();
         let mut stills = Vec::new();
         for name in names(source)? {
-            let image = read(&source.dir.join(format!("{name}.png")), &mut hash)?;
+            let file = source.dir.join(format!("{name}.png"));
+            let mut image = read(&file, &mut hash)?;
+            if let Some(clip) = source.veil.hidden(&file)? {
+                image = clip.frame(0)?.as_ref().clone();
+            }
             let mask_file = source.dir.join(format!("{name}.mask.png"));
             let labels = read(&mask_file, &mut hash)?;
             same_size(&mask_file, &labels, &image)?;

@@ -15,7 +15,7 @@ use std::time::Instant;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use super::dataset::{LabelledClip, load_clips};
+use super::dataset::{LabelledClip, Veil, load_clips_behind};
 use super::evaluate::{EvalError, Placing, Score};
 use crate::net::config::Preprocess;
 use crate::net::follow::FollowOptions;
@@ -31,6 +31,8 @@ const CORRECTIONS: usize = 7;
 pub struct VideoOptions {
     /// Folder with clip folders and `windows.yaml`.
     pub dir: PathBuf,
+    /// What of their frames is seen.
+    pub veil: Veil,
     /// What is placed on a prompted frame.
     pub placing: Placing,
     /// Standard deviation of the clicks, px of the image.
@@ -55,6 +57,7 @@ impl VideoOptions {
     pub fn new(dir: &Path) -> Self {
         Self {
             dir: dir.to_owned(),
+            veil: Veil::default(),
             placing: Placing::Boundary,
             noise_px: 0.0,
             seed: 1,
@@ -149,7 +152,7 @@ pub fn evaluate_video(
     options: &VideoOptions,
     cancel: &AtomicBool,
 ) -> Result<VideoReport, EvalError> {
-    let (clips, _) = load_clips(&options.dir)?;
+    let (clips, _) = load_clips_behind(&options.dir, &options.veil)?;
     let traces = trace_clips(&ClipJudged::Network(tracking), &clips, options, cancel, &mut |_| {})?;
     let n = traces.len().max(1) as f64;
     let mean = |of: &dyn Fn(&ClipTrace) -> f64| traces.iter().map(of).sum::<f64>() / n;

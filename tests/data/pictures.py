@@ -2,7 +2,7 @@
 
     python3 pictures.py       (pip install numpy pillow tifffile imagecodecs; the files are new, same licence as the code)
 """
-import json, pathlib
+import json, pathlib, struct
 import numpy as np, tifffile
 from PIL import Image, ImageSequence
 
@@ -58,6 +58,51 @@ tifffile.imwrite(OUT / "palette_pages.tif", np.stack([np.asarray(palette), 199 -
                  byteorder=">", colormap=np.array(np.random.default_rng(4).integers(0, 65536, (3, 256)), np.uint16), metadata=None)
 for name in ("palette.tif", "palette_pages.tif"):
     told(name, gray(name))
+
+
+def indexed(name, indices, bits, colours, order="<"):
+    """A TIFF of `bits` bits by hand, of a palette or (without colours) of gray: rows are packed from the highest bits of a byte on. Two strips."""
+    h, w = indices.shape
+    shifts = np.arange(bits - 1, -1, -1)
+    rows = [np.packbits((row[:, None] >> shifts & 1).astype(np.uint8).ravel()).tobytes() for row in indices.astype(int)]
+    half = h // 2
+    strips = [b"".join(rows[:half]), b"".join(rows[half:])]
+    at = 8
+    places = []
+    out = bytearray()
+    for part in strips + ([] if colours is None else [colours.astype(order + "u2").tobytes()]):
+        places.append(at)
+        out += part + b"\0" * (len(part) % 2)
+        at = 8 + len(out)
+    lists = at
+    out += struct.pack(order + "4I", *places[:2], *map(len, strips))
+    short, long = lambda tag, value: (tag, 3, 1, value), lambda tag, count, value: (tag, 4, count, value)
+    entries = [short(256, w), short(257, h), short(258, bits), short(259, 1), short(262, 1 if colours is None else 3), long(273, 2, lists),
+               short(277, 1), short(278, half), long(279, 2, lists + 8)]
+    if colours is not None:
+        entries.append((320, 3, colours.size, places[2]))
+    directory = 8 + len(out)
+    out += struct.pack(order + "H", len(entries))
+    for tag, kind, count, value in entries:
+        inline = struct.pack(order + "HH", value, 0) if kind == 3 and count == 1 else struct.pack(order + "I", value)
+        out += struct.pack(order + "HHI", tag, kind, count) + inline
+    head = (b"II" if order == "<" else b"MM") + struct.pack(order + "HI", 42, directory)
+    (OUT / name).write_bytes(head + out + b"\0" * 4)
+    if colours is not None:
+        read, held = tifffile.imread(OUT / name).astype(int), tifffile.TiffFile(OUT / name).pages[0].colormap
+        rgb = Image.fromarray((np.moveaxis(held[:, read], 0, -1) >> 8).astype(np.uint8))
+        assert (np.asarray(gray(name)[0]) == np.asarray(rgb.convert("L"))).all(), "tifffile sees it otherwise"
+    told(name, gray(name))
+
+
+colours = np.random.default_rng(5)
+for bits, order in ((1, "<"), (2, ">"), (4, "<")):
+    count = 1 << bits
+    # An odd width: rows end within a byte.
+    indices = ((x * 3 + y * 5) // 4 % count)[:, :W - 3]
+    indexed(f"palette_{bits}.tif", indices, bits, colours.integers(0, 65536, (3, count)), order)
+for bits in (2, 4):
+    indexed(f"gray_{bits}.tif", ((x + y) // 3 % (1 << bits))[:, :W - 3], bits, None)
 
 
 def ramp(values):

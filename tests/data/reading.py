@@ -98,8 +98,12 @@ import jpeg_ls
 for mode, name in ((0, "planes"), (1, "lines"), (2, "samples")):
     stored = RGB if mode else RGB.transpose(2, 0, 1).copy()
     coded = bytes(jpeg_ls.encode_array(stored, interleave_mode=mode))
-    # Samples one by one are refused.
-    save(f"jpeg_ls_{name}", image(JPEG_LS, "RGB", coded, samples=3), None if mode == 2 else lambda d: luma(d.pixel_array))
+    save(f"jpeg_ls_{name}", image(JPEG_LS, "RGB", coded, samples=3), lambda d: luma(d.pixel_array))
+coded = bytes(jpeg_ls.encode_array((x * 340 + y * 30).astype(np.uint16)))
+save("jpeg_ls_12", image(JPEG_LS, "MONOCHROME2", coded, bits=12), lambda d: ramp(d.pixel_array), 1)
+ds = image(JPEG_LS, "MONOCHROME2", bytes(jpeg_ls.encode_array(G8, lossy_error=3)))
+ds.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.81"
+save("jpeg_ls_near", ds, lambda d: d.pixel_array)
 
 # Compressed by others' encoders: samples that are declared to be colours, or luma and chromas, stay what they are.
 import gdcm

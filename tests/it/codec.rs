@@ -2,6 +2,7 @@
 
 mod colours;
 mod damage;
+pub(crate) mod jpeg_ls;
 mod medium;
 mod pictures;
 mod reading;
@@ -112,6 +113,17 @@ fn what_replaces_an_open_file_is_not_shown_as_its_frames() {
     let told = clip.frame(2).unwrap_err().to_string();
     assert!(told.contains("2.png was changed or replaced since"), "{told}");
     assert_eq!(clip.frame(1).unwrap().pixels[0], 10, "what was read before stays");
+    // To open a pipe would wait for ever.
+    fs::remove_file(dir.path().join("2.png")).unwrap();
+    assert!(Command::new("mkfifo").arg(dir.path().join("2.png")).status().unwrap().success());
+    let (sender, told) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| sender.send(clip.frame(2).map_err(|e| e.to_string())));
+        let told = told.recv_timeout(std::time::Duration::from_secs(20)).unwrap();
+        assert!(told.unwrap_err().contains("was changed or replaced since"));
+    });
+    fs::remove_file(dir.path().join("2.png")).unwrap();
+    still(dir.path(), "2.png", 99);
     assert_eq!(opened(dir.path()).frame(2).unwrap().pixels[0], 99);
 }
 
@@ -130,7 +142,7 @@ fn frames_are_those_of_pydicom_pillow_and_nibabel() {
     }
     assert_eq!(compared, 7, "fixtures and table belong together");
     if let Some(folder) = shared("dicom") {
-        // JPEG-LS, JPEG 2000 and JPEG of 12 bits need ffmpeg.
+        // JPEG 2000 and JPEG of 12 bits need ffmpeg.
         for (name, expected) in table.iter().filter(|(name, _)| name.ends_with(".dcm")) {
             let path = folder.join(name);
             if path.is_file() && has_ffmpeg() {

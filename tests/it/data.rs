@@ -415,7 +415,7 @@ fn every_published_set_becomes_a_manifest_that_training_reads() {
             labels.iter().all(|l| *kind == "pairs" || manifest.labels.contains_key(l)),
             "{kind}"
         );
-        let source = DataSource { dir: found.file.clone(), list: None };
+        let source = DataSource { dir: found.file.clone(), ..DataSource::default() };
         let set = StillSet::load(&source, None, Pick::LargestOfLabel).unwrap();
         // Volumes are labelled on three planes; of the three clips 3, 2 and 1 frames are.
         let stills = match *kind {
@@ -566,7 +566,7 @@ fn a_check_tells_changed_files_torn_patients_and_near_duplicates() {
     assert_eq!((report.splits["train"].items, report.splits["train"].patients), (2, 2));
 
     // Training refuses a file that is not the one the manifest was made from.
-    let source = DataSource { dir: found.file.clone(), list: None };
+    let source = DataSource { dir: found.file.clone(), ..DataSource::default() };
     assert!(StillSet::load(&source, None, Pick::AllComponents).is_ok());
     save(&images.join("0001.png"), SIZE, |_, _| 7);
     let refused = StillSet::load(&source, None, Pick::AllComponents).unwrap_err().to_string();

@@ -198,7 +198,7 @@ fn discs(dir: &Path, count: usize) -> DataSource {
         list += &format!("d{i}\n");
     }
     std::fs::write(dir.join("all.txt"), list).unwrap();
-    DataSource { dir: dir.to_owned(), list: Some("all.txt".into()) }
+    DataSource { dir: dir.to_owned(), list: Some("all.txt".into()), ..DataSource::default() }
 }
 
 pub(crate) fn tiny() -> ModelCard {

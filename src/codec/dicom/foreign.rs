@@ -1,4 +1,4 @@
-//! JPEG-LS, JPEG 2000 of both kinds and JPEG of 12 bits, decoded frame by frame by ffmpeg in a child process
+//! JPEG 2000 of both kinds and JPEG of 12 bits, decoded frame by frame by ffmpeg in a child process
 //! whose memory and time are limited.
 //!
 //! ffmpeg stretches samples of less than 16 bits over all 16, so the precision that the frame's
@@ -18,7 +18,6 @@ use crate::codec::tool::{self, Patient};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Jpeg12,
-    JpegLs,
     Jpeg2000,
     /// High-Throughput JPEG 2000 (part 15).
     HighThroughput,
@@ -37,7 +36,6 @@ struct Header {
 impl Kind {
     pub(super) fn of_syntax(uid: &str) -> Option<Self> {
         match uid {
-            "1.2.840.10008.1.2.4.80" | "1.2.840.10008.1.2.4.81" => Some(Self::JpegLs),
             "1.2.840.10008.1.2.4.90" | "1.2.840.10008.1.2.4.91" => Some(Self::Jpeg2000),
             "1.2.840.10008.1.2.4.201" | "1.2.840.10008.1.2.4.202" | "1.2.840.10008.1.2.4.203" => {
                 Some(Self::HighThroughput)
@@ -49,7 +47,6 @@ impl Kind {
     fn demuxer(self) -> &'static str {
         match self {
             Self::Jpeg12 => "jpeg_pipe",
-            Self::JpegLs => "jpegls_pipe",
             Self::Jpeg2000 | Self::HighThroughput => "j2k_pipe",
         }
     }
@@ -72,47 +69,9 @@ impl Kind {
                 precision: jpeg.precision.into(),
                 signed: false,
             }),
-            Self::JpegLs => jpeg_ls(frame),
             Self::Jpeg2000 | Self::HighThroughput => jpeg_2000(frame),
         }
     }
-}
-
-/// The frame header (SOF55) of a JPEG-LS stream.
-fn jpeg_ls(frame: &[u8]) -> Option<Header> {
-    let mut at = 2usize;
-    loop {
-        let segment = frame.get(at..)?;
-        let &[0xff, marker, high, low, ..] = segment else { return None };
-        if marker == 0xf7 {
-            let &[precision, h1, h0, w1, w0, components] = segment.get(4..10)? else {
-                return None;
-            };
-            return Some(Header {
-                columns: u16::from_be_bytes([w1, w0]).into(),
-                rows: u16::from_be_bytes([h1, h0]).into(),
-                components: components.into(),
-                precision: precision.into(),
-                signed: false,
-            });
-        }
-        at += 2 + usize::from(u16::from_be_bytes([high, low]));
-    }
-}
-
-/// Whether the colours of a JPEG-LS stream follow each other sample by sample (ILV 2 in the scan
-/// header), which ffmpeg decodes to wrong colours without a word.
-fn interleaves_samples(frame: &[u8]) -> bool {
-    let mut at = 2usize;
-    while let Some(&[0xff, marker, high, low]) = frame.get(at..at + 4) {
-        if marker == 0xda {
-            // Number of components, two bytes for each, NEAR, ILV.
-            let components = frame.get(at + 4).map_or(0, |&count| usize::from(count));
-            return frame.get(at + 6 + 2 * components) == Some(&2);
-        }
-        at += 2 + usize::from(u16::from_be_bytes([high, low]));
-    }
-    false
 }
 
 /// The size marker (SIZ) of a JPEG 2000 codestream, which comes first.
@@ -155,12 +114,6 @@ pub(super) fn decode(
     }
     if header.signed || (shape.bits_allocated == 16 && header.precision <= 8) {
         let cause = "its samples have a sign of their own, or fewer bits than their place";
-        let advice = "decompress it first, for example with \"gdcmconv --raw IN OUT\"";
-        return Err(CodecError::unsupported(path, cause, advice));
-    }
-    if kind == Kind::JpegLs && interleaves_samples(frame) {
-        let cause = "its JPEG-LS frames interleave their colours sample by sample (ILV 2), which \
-                     ffmpeg decodes wrongly";
         let advice = "decompress it first, for example with \"gdcmconv --raw IN OUT\"";
         return Err(CodecError::unsupported(path, cause, advice));
     }
@@ -222,31 +175,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn colours_sample_by_sample_are_seen_in_the_scan_header() {
-        let stream = |ilv| {
-            let mut bytes = vec![0xff, 0xd8, 0xff, 0xf7, 0, 17, 8, 0, 2, 0, 2, 3];
-            bytes.extend([1, 0x11, 0, 2, 0x11, 0, 3, 0x11, 0]);
-            bytes.extend([0xff, 0xda, 0, 12, 3, 1, 0, 2, 0, 3, 0, 0, ilv, 0]);
-            bytes
-        };
-        assert_eq!([0, 1, 2].map(|ilv| interleaves_samples(&stream(ilv))), [false, false, true]);
-        assert!(!interleaves_samples(&stream(2)[..22]) && !interleaves_samples(&[]));
-    }
-
-    #[test]
     fn headers_are_read_and_lies_are_none() {
-        let ls = [0xff, 0xd8, 0xff, 0xf7, 0, 11, 12, 0, 50, 0, 10, 1, 1, 0x11, 0];
+        let deep = [0xff, 0xd8, 0xff, 0xc1, 0, 11, 12, 0, 50, 0, 10, 1, 1, 0x11, 0];
         let expected =
             Header { columns: 10, rows: 50, components: 1, precision: 12, signed: false };
-        assert_eq!(Kind::JpegLs.header(&ls), Some(expected));
+        assert_eq!(Kind::Jpeg12.header(&deep), Some(expected));
         let mut j2k = vec![0xff, 0x4f, 0xff, 0x51, 0, 41, 0, 0];
         for number in [12u32, 52, 2, 2, 12, 52, 0, 0] {
             j2k.extend(number.to_be_bytes());
         }
         j2k.extend([0, 1, 0x8b]);
         assert_eq!(Kind::Jpeg2000.header(&j2k), Some(Header { signed: true, ..expected }));
-        for kind in [Kind::Jpeg12, Kind::JpegLs, Kind::Jpeg2000] {
-            for bytes in [&ls[..9], &j2k[..20], &[], &[0xff; 40]] {
+        for kind in [Kind::Jpeg12, Kind::Jpeg2000] {
+            for bytes in [&deep[..9], &j2k[..20], &[], &[0xff; 40]] {
                 assert_eq!(kind.header(bytes), None);
             }
         }

@@ -8,7 +8,7 @@ use flate2::read::DeflateDecoder;
 use super::foreign::{self, Kind};
 use super::input::Input;
 use super::reader::{DataSet, Pixels, Walked};
-use super::{capsule, jpeg, rle, tags};
+use super::{capsule, jpeg, jpeg_ls, rle, tags};
 use crate::codec::CodecError;
 use crate::codec::cage::Cage;
 use crate::codec::complete;
@@ -28,6 +28,7 @@ const JPEG: [&str; 4] = [
     "1.2.840.10008.1.2.4.57",
     "1.2.840.10008.1.2.4.70",
 ];
+const JPEG_LS: [&str; 2] = ["1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81"];
 /// Everything that would be decoded from a file at once, at most: a guard against lies.
 const MAX_DECODED_BYTES: u128 = 64 << 30;
 
@@ -247,13 +248,17 @@ fn colour(path: &Path, set: &DataSet) -> Result<Colour, CodecError> {
 /// Where the frames are.
 pub(super) enum Layout {
     /// One after the other; 8-bit samples in big-endian 16-bit words when `swapped`.
-    Native { offset: u64, swapped: bool },
+    Native {
+        offset: u64,
+        swapped: bool,
+    },
     /// RLE, a list of fragments per frame.
     Rle(Vec<Vec<(u64, u32)>>),
     /// Deflated one by one.
     Deflated(Vec<Vec<(u64, u32)>>),
     /// JPEG of the given transfer syntax.
     Jpeg(&'static str, Vec<Vec<(u64, u32)>>),
+    JpegLs(Vec<Vec<(u64, u32)>>),
     /// What ffmpeg decodes.
     Foreign(Kind, Vec<Vec<(u64, u32)>>),
 }
@@ -288,6 +293,9 @@ impl Layout {
             (Some(Pixels::Fragments(fragments)), _, Some(&uid)) => {
                 let frames = assign(path, input, &walked.set, fragments, shape.frames, true)?;
                 Ok(Self::Jpeg(uid, frames))
+            }
+            (Some(Pixels::Fragments(fragments)), ..) if JPEG_LS.contains(&syntax) => {
+                Ok(Self::JpegLs(assign(path, input, &walked.set, fragments, shape.frames, true)?))
             }
             (Some(Pixels::Fragments(fragments)), ..) if syntax == RLE => {
                 Ok(Self::Rle(assign(path, input, &walked.set, fragments, shape.frames, false)?))
@@ -356,6 +364,11 @@ impl Layout {
                     return Err(CodecError::damaged(path, cause));
                 }
                 Ok(Samples { bytes, planar: shape.planar, big: false, colour: shape.colour })
+            }
+            Self::JpegLs(frames) => {
+                let bytes = jpeg_ls::decode(path, &gathered(&frames[index])?, shape, index, cage)?;
+                let big = cfg!(target_endian = "big");
+                Ok(Samples { bytes, planar: false, big, colour: shape.colour.whole() })
             }
             Self::Foreign(kind, frames) => {
                 let bytes = foreign::decode(path, &gathered(&frames[index])?, shape, *kind, index)?;

@@ -4,8 +4,8 @@
 //! asked for, so a long cine takes no memory. Read natively: uncompressed (implicit and explicit,
 //! little and big endian, deflated as a whole or frame by frame) and RLE. JPEG baseline and lossless frames go to dicom-rs, in a
 //! process with limits, as small single-frame objects that this program writes itself (`capsule.rs`),
-//! after their headers were compared with what the file declares. JPEG-LS, JPEG 2000 and JPEG of 12 bits go to ffmpeg
-//! frame by frame (`foreign.rs`), video as a whole (`film.rs`). A folder of single images of one series
+//! after their headers were compared with what the file declares, and JPEG-LS to the own decoder there. JPEG 2000 and
+//! JPEG of 12 bits go to ffmpeg frame by frame (`foreign.rs`), video as a whole (`film.rs`). A folder of single images of one series
 //! is a volume, a folder or DICOMDIR of several clips gives one of them (`series.rs`).
 
 mod capsule;
@@ -15,6 +15,7 @@ mod foreign;
 mod frames;
 mod input;
 mod jpeg;
+mod jpeg_ls;
 mod measures;
 mod place;
 mod reader;

@@ -10,7 +10,7 @@ use super::load::changed;
 use super::manifest::{Item, Manifest};
 use super::pixels::{Opened, sha256};
 use crate::domain::shown;
-use crate::learn::dataset::{DataError, Pick, objects_of};
+use crate::learn::dataset::{DataError, Pick, Veil, objects_of};
 
 /// What one item turned out to be.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,7 +33,7 @@ pub(super) fn look(manifest: &Manifest, item: &Item) -> Result<Looked, DataError
         changed(&path, item.sha256.get(i), &found)?;
         hashes.push(found);
     }
-    let opened = Opened::open(manifest, item)?;
+    let opened = Opened::open(manifest, item, &Veil::default())?;
     let labelled = opened.labelled();
     let middle = labelled.get(labelled.len() / 2).copied().unwrap_or(0);
     let image = opened.clip.frame(middle)?;

@@ -27,7 +27,7 @@ pub(in crate::learn) fn stills(
     let mut stills = Vec::new();
     for item in manifest.of(source.list.as_deref()) {
         digest(&manifest, item, &mut hash)?;
-        let opened = Opened::open(&manifest, item)?;
+        let opened = Opened::open(&manifest, item, &source.veil)?;
         let labelled = opened.labelled();
         let step = labelled.len().div_ceil(STILLS_PER_CLIP).max(1);
         let single = opened.clip.info().frames == 1;
@@ -68,7 +68,7 @@ pub(in crate::learn) fn pieces(
     let names = manifest.names();
     let mut pieces = Vec::new();
     for item in manifest.of(source.list.as_deref()) {
-        let opened = Opened::open(&manifest, item)?;
+        let opened = Opened::open(&manifest, item, &source.veil)?;
         let labelled = opened.labelled();
         if labelled.len() < 2 {
             continue;
@@ -107,7 +107,7 @@ pub(in crate::learn) fn clips(
     let mut hash = Sha256::new();
     let mut clips = Vec::new();
     for item in manifest.of(source.list.as_deref()) {
-        let opened = Opened::open(&manifest, item)?;
+        let opened = Opened::open(&manifest, item, &source.veil)?;
         let count = opened.clip.info().frames;
         if count < 2 {
             continue;

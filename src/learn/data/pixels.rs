@@ -8,9 +8,9 @@ use sha2::{Digest, Sha256};
 
 use super::layouts::Rule;
 use super::manifest::{Item, Manifest};
-use crate::codec::{self, Clip, LabelVolume, OpenOptions};
+use crate::codec::{Clip, LabelVolume};
 use crate::domain::{GrayFrame, shown};
-use crate::learn::dataset::{DataError, hex, undecoded, unfit, unreadable};
+use crate::learn::dataset::{DataError, Veil, hex, undecoded, unfit, unreadable};
 
 /// Endings of label volumes; all other masks are images.
 const VOLUMES: [&str; 6] = [".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd"];
@@ -24,9 +24,9 @@ pub(super) struct Opened {
 }
 
 impl Opened {
-    /// Opens image and masks of an item.
-    pub(super) fn open(manifest: &Manifest, item: &Item) -> Result<Self, DataError> {
-        let clip = codec::open(&manifest.path(&item.image), &OpenOptions::default())?;
+    /// Opens image and masks of an item; of the image no more is seen than `veil` says.
+    pub(super) fn open(manifest: &Manifest, item: &Item, veil: &Veil) -> Result<Self, DataError> {
+        let clip = veil.open(&manifest.path(&item.image))?;
         let info = clip.info();
         let frame_px = info.width_px as usize * info.height_px as usize;
         let mut opened = Self { labels: vec![0; frame_px * info.frames], clip };

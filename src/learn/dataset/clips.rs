@@ -6,7 +6,9 @@ use std::path::Path;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::{DataError, DataSource, hex, label_mask, read, same_size, text, unfit, unreadable};
+use super::{
+    DataError, DataSource, Veil, hex, label_mask, read, same_size, text, unfit, unreadable,
+};
 use crate::domain::{GrayFrame, Mask, TOO_DEEP, Window, counted, shown, too_deep};
 use crate::learn::data::load;
 
@@ -50,7 +52,18 @@ struct DescribedObject {
 /// # Errors
 /// Unreadable or contradicting files, and folders without a clip.
 pub fn load_clips(dir: &Path) -> Result<(Vec<LabelledClip>, String), DataError> {
-    let source = DataSource::parse(&dir.to_string_lossy());
+    load_clips_behind(dir, &Veil::default())
+}
+
+/// As [`load_clips`], of whose frames no more is seen than `veil` says.
+///
+/// # Errors
+/// As [`load_clips`], and clips in which nothing is found that could stay visible.
+pub fn load_clips_behind(
+    dir: &Path,
+    veil: &Veil,
+) -> Result<(Vec<LabelledClip>, String), DataError> {
+    let source = DataSource::parse(&dir.to_string_lossy()).behind(veil);
     if source.is_manifest() {
         return load::clips(&source.judged());
     }
@@ -71,7 +84,7 @@ pub fn load_clips(dir: &Path) -> Result<(Vec<LabelledClip>, String), DataError> 
                 format!("it names the clip {}; a clip must be a folder beside it", shown(&name)),
             ));
         }
-        clips.push(load_clip(&dir.join(&name), name, &about, &mut hash)?);
+        clips.push(load_clip(&dir.join(&name), name, &about, veil, &mut hash)?);
     }
     if clips.is_empty() {
         return Err(DataError::Nothing { file: shown(&dir.display().to_string()) });
@@ -83,6 +96,7 @@ fn load_clip(
     dir: &Path,
     name: String,
     about: &Described,
+    veil: &Veil,
     hash: &mut Sha256,
 ) -> Result<LabelledClip, DataError> {
     let entries = std::fs::read_dir(dir).map_err(|e| unreadable(dir, e))?;
@@ -93,9 +107,16 @@ fn load_clip(
     let mut frames: Vec<GrayFrame> = Vec::with_capacity(files.len());
     let labels_of: Vec<u8> = about.objects.keys().copied().collect();
     let mut masks: Vec<Vec<Mask>> = vec![Vec::new(); labels_of.len()];
+    let hidden = veil.hidden(dir)?;
     for file in files {
-        let frame = read(&dir.join(&file), hash)?;
+        let mut frame = read(&dir.join(&file), hash)?;
         let stem = file.rsplit_once('.').map_or(file.as_str(), |(stem, _)| stem);
+        if let Some(clip) = &hidden {
+            let at = clip.frame_names().iter().position(|name| name == stem);
+            let cause = "it is no frame of the clip of its folder; name it like the others, or leave it out";
+            let at = at.ok_or_else(|| unfit(&dir.join(&file), cause))?;
+            frame = clip.frame(at)?.as_ref().clone();
+        }
         let mask_file = dir.join(format!("{stem}.mask.png"));
         let labels = read(&mask_file, hash)?;
         same_size(&mask_file, &labels, frames.first().unwrap_or(&frame))?;

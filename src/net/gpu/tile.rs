@@ -96,16 +96,19 @@ fn finished<F: Float>(
     value
 }
 
-/// One side of a product: where its lines (rows of the left side, columns of the right one) begin and how they lie.
+/// One side of a product: where its lines (rows of the left side, columns of the right one) begin and how they lie, and
+/// the first one of a tile.
 #[derive(CubeType)]
 struct Side {
     base: u32,
+    first: u32,
     lines: u32,
     line_step: u32,
     at_step: u32,
 }
 
-/// Four lines at four places along the sums: for each place the lines side by side; zeros beyond the edges.
+/// Four lines at four places along the sums, those of [`spot`] in the piece that begins at `first`: for each place the
+/// lines side by side; zeros beyond the edges.
 ///
 /// Where the kernel reads `wide`, four neighbours in memory come at a time: across the lines where the side lies
 /// `across`, else along them.
@@ -113,14 +116,17 @@ struct Side {
 fn bring<F: Float, N: Size>(
     from: &[Vector<F, N>],
     side: &Side,
-    line: u32,
-    at: u32,
+    block: u32,
+    first: u32,
     end: u32,
     to: &mut Array<Four>,
-    #[comptime] first: u32,
+    #[comptime] nth: u32,
     #[comptime] across: bool,
-    #[comptime] wide: bool,
+    #[comptime] tile: Tile,
 ) {
+    let (four, along) = spot(block, across, tile);
+    let (line, at) = (side.first + four * 4, first + along);
+    let wide = comptime!(tile.wide);
     let mut read = Array::<Four>::new(4usize);
     #[unroll]
     for i in 0..4u32 {
@@ -164,26 +170,39 @@ fn bring<F: Float, N: Size>(
                 four.insert(j, read[j].extract(i));
             }
         }
-        to[comptime!(first as usize + i)] = four;
+        to[comptime!(nth as usize + i)] = four;
     }
 }
 
 /// Which four lines of a piece, and which four places along the sums, a thread brings: neighbours in memory go to
 /// neighbours in a workgroup.
 #[cube]
-fn spot(
-    at: u32,
-    #[comptime] side: u32,
-    #[comptime] depth: u32,
-    #[comptime] across: bool,
-) -> (u32, u32) {
-    let mut four = at / comptime!(depth / 4);
-    let mut along = at % comptime!(depth / 4);
+fn spot(at: u32, #[comptime] across: bool, #[comptime] tile: Tile) -> (u32, u32) {
+    let mut four = at / comptime!(tile.depth / 4);
+    let mut along = at % comptime!(tile.depth / 4);
     if comptime!(across) {
-        four = at % comptime!(side / 4);
-        along = at / comptime!(side / 4);
+        four = at % comptime!(tile.side / 4);
+        along = at / comptime!(tile.side / 4);
     }
     (four, along * 4)
+}
+
+/// Puts what [`bring`] brought into fast memory: for each place along the sums the lines side by side.
+#[cube]
+fn store(
+    part: &mut Shared<[Four]>,
+    brought: &Array<Four>,
+    at: u32,
+    #[comptime] first: u32,
+    #[comptime] across: bool,
+    #[comptime] tile: Tile,
+) {
+    let (four, along) = spot(at, across, tile);
+    #[unroll]
+    for j in 0..4u32 {
+        part[((along + j) * comptime!(tile.side / 4 + 1) + four) as usize] =
+            brought[comptime!((first + j) as usize)];
+    }
 }
 
 /// Adds the products of a piece to a thread's sums.
@@ -217,6 +236,55 @@ fn add_piece(
             for g in 0..groups {
                 sums[comptime!((i * groups + g) as usize)] +=
                     Four::new(one) * some_b[comptime!(g as usize)];
+            }
+        }
+    }
+}
+
+/// Column and row of a thread among `across` times `across`. Those that read together take 8 by 4 places: they share more
+/// of what they read than a row of 32 would.
+#[cube]
+fn place_of(thread: u32, #[comptime] across: u32) -> (u32, u32) {
+    let (warp, lane) = (thread / 32, thread % 32);
+    let warps = comptime!(across / 8);
+    (warp % warps * 8 + lane % 8, warp / warps * 4 + lane / 8)
+}
+
+/// Where the matrix of a batch begins.
+#[cube]
+fn base_of(at: &Layout, batch: u32, heads: u32) -> u32 {
+    batch / heads * at.outer + batch % heads * at.head
+}
+
+/// Writes a thread's finished sums: four rows and columns from `row` and `col` on, and the next ones as far on as the
+/// threads of a workgroup reach together.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+fn write<F: Float, O: Float>(
+    sums: &Array<Four>,
+    bias: &[F],
+    plus: &[F],
+    out: &mut [O],
+    at_out: &Layout,
+    to: u32,
+    row: u32,
+    col: u32,
+    size: &Amounts,
+    scale: f32,
+    #[comptime] tile: Tile,
+) {
+    let (groups, reach) = comptime!((tile.own / 4, tile.side / tile.own * 4));
+    #[unroll]
+    for i in 0..comptime!(tile.own) {
+        let row = row + comptime!(i / 4 * reach + i % 4);
+        #[unroll]
+        for j in 0..comptime!(tile.own) {
+            let col = col + comptime!(j / 4 * reach + j % 4);
+            if row < size.m && col < size.n {
+                let four = sums[comptime!((i * groups + j / 4) as usize)];
+                let sum = four.extract(comptime!((j % 4) as usize)) * scale;
+                let at = to + row * at_out.row + col * at_out.col;
+                out[at as usize] = O::cast_from(finished::<F>(sum, bias, plus, col, at, tile.last));
             }
         }
     }
@@ -259,25 +327,21 @@ pub(super) fn product_kernel<F: Float, O: Float, N: Size>(
     let first_col = CUBE_POS_X * tile.side;
     let part = CUBE_POS_Z % size.parts;
     let batch = CUBE_POS_Z / size.parts;
-    let outer = batch / size.heads;
-    let head = batch % size.heads;
     let side_a = Side {
-        base: outer * at_a.outer + head * at_a.head,
+        base: base_of(&at_a, batch, size.heads),
+        first: first_row,
         lines: size.m,
         line_step: at_a.row,
         at_step: at_a.col,
     };
     let side_b = Side {
-        base: outer * at_b.outer + head * at_b.head,
+        base: base_of(&at_b, batch, size.heads),
+        first: first_col,
         lines: size.n,
         line_step: at_b.col,
         at_step: at_b.row,
     };
-    // Threads that read together take 8 by 4 places: they share more of what they read than a row of 32 would.
-    let (warp, lane) = (UNIT_POS / 32, UNIT_POS % 32);
-    let warps_x = comptime!(across / 8);
-    let x = (warp % warps_x) * 8 + lane % 8;
-    let y = (warp / warps_x) * 4 + lane / 8;
+    let (x, y) = place_of(UNIT_POS, across);
     let begin = part * size.part_k;
     let end = min(size.k, begin + size.part_k);
     let steps = (end - begin + tile.depth - 1) / tile.depth;
@@ -288,20 +352,10 @@ pub(super) fn product_kernel<F: Float, O: Float, N: Size>(
             for i in 0..loads {
                 let block = UNIT_POS + comptime!(i * threads);
                 if block < blocks_a {
-                    let (four, along) = spot(block, tile.side, tile.depth, tile.turned_a);
-                    #[unroll]
-                    for j in 0..4u32 {
-                        part_a[((along + j) * pitch + four) as usize] =
-                            next[comptime!((i * 4 + j) as usize)];
-                    }
+                    store(&mut part_a, &next, block, comptime!(i * 4), tile.turned_a, tile);
                 } else if block < blocks {
-                    let (four, along) =
-                        spot(block - blocks_a, tile.side, tile.depth, comptime!(!tile.turned_b));
-                    #[unroll]
-                    for j in 0..4u32 {
-                        part_b[((along + j) * pitch + four) as usize] =
-                            next[comptime!((i * 4 + j) as usize)];
-                    }
+                    let (block, across) = (block - blocks_a, comptime!(!tile.turned_b));
+                    store(&mut part_b, &next, block, comptime!(i * 4), across, tile);
                 }
             }
         }
@@ -310,34 +364,13 @@ pub(super) fn product_kernel<F: Float, O: Float, N: Size>(
             let first = begin + step * tile.depth;
             #[unroll]
             for i in 0..loads {
-                let block = UNIT_POS + comptime!(i * threads);
+                let (block, to) = (UNIT_POS + comptime!(i * threads), comptime!(i * 4));
                 if block < blocks_a {
-                    let (four, along) = spot(block, tile.side, tile.depth, tile.turned_a);
-                    bring::<F, N>(
-                        a,
-                        &side_a,
-                        first_row + four * 4,
-                        first + along,
-                        end,
-                        &mut next,
-                        comptime!(i * 4),
-                        tile.turned_a,
-                        tile.wide,
-                    );
+                    let across = tile.turned_a;
+                    bring::<F, N>(a, &side_a, block, first, end, &mut next, to, across, tile);
                 } else if block < blocks {
-                    let (four, along) =
-                        spot(block - blocks_a, tile.side, tile.depth, comptime!(!tile.turned_b));
-                    bring::<F, N>(
-                        b,
-                        &side_b,
-                        first_col + four * 4,
-                        first + along,
-                        end,
-                        &mut next,
-                        comptime!(i * 4),
-                        comptime!(!tile.turned_b),
-                        tile.wide,
-                    );
+                    let (block, across) = (block - blocks_a, comptime!(!tile.turned_b));
+                    bring::<F, N>(b, &side_b, block, first, end, &mut next, to, across, tile);
                 }
             }
         }
@@ -347,21 +380,9 @@ pub(super) fn product_kernel<F: Float, O: Float, N: Size>(
         sync_cube();
     }
 
-    let to = part * size.part_step + outer * at_out.outer + head * at_out.head;
-    #[unroll]
-    for i in 0..comptime!(tile.own) {
-        let row = first_row + comptime!(i / 4 * across * 4 + i % 4) + y * 4;
-        #[unroll]
-        for j in 0..comptime!(tile.own) {
-            let col = first_col + comptime!(j / 4 * across * 4 + j % 4) + x * 4;
-            if row < size.m && col < size.n {
-                let four = sums[comptime!((i * groups + j / 4) as usize)];
-                let sum = four.extract(comptime!((j % 4) as usize)) * scale;
-                let at = to + row * at_out.row + col * at_out.col;
-                out[at as usize] = O::cast_from(finished::<F>(sum, bias, plus, col, at, tile.last));
-            }
-        }
-    }
+    let to = part * size.part_step + base_of(&at_out, batch, size.heads);
+    let (row, col) = (first_row + y * 4, first_col + x * 4);
+    write::<F, O>(&sums, bias, plus, out, &at_out, to, row, col, &size, scale, tile);
 }
 
 /// Adds up what was summed in parts: `[parts, count]` to `[count]`, rows of `n`.

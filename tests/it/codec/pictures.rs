@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use serde::Deserialize;
-use sonomark::codec::{is_complete, looks_like_clip};
+use sonomark::codec::{OpenOptions, is_complete, looks_like_clip, open};
 use sonomark::domain::ClipKind;
 
 use super::{data, opened, refusal};
@@ -27,8 +27,12 @@ fn rare_pictures_give_the_gray_of_other_readers() {
         assert!(looks_like_clip(&path) && is_complete(&path).is_ok(), "{name}");
         let clip = opened(&path);
         assert_eq!(clip.info().frames, answer.frames.len(), "{name}");
-        // From the last on: no frame needs the one before it to be read first.
-        for (index, wanted) in answer.frames.iter().enumerate().rev() {
+        // From the last on: no frame needs the one before it to be read first. Then forwards, without what is kept.
+        let forwards =
+            open(&path, &OpenOptions { cache_mib: 0, ..OpenOptions::default() }).unwrap();
+        let order = (0..answer.frames.len()).rev().map(|index| (&clip, index));
+        for (clip, index) in order.chain((0..answer.frames.len()).map(|index| (&forwards, index))) {
+            let wanted = &answer.frames[index];
             let frame = clip.frame(index).unwrap();
             let pairs = frame.pixels.iter().zip(wanted);
             let worst = pairs.map(|(found, wanted)| found.abs_diff(*wanted)).max().unwrap();
@@ -36,6 +40,75 @@ fn rare_pictures_give_the_gray_of_other_readers() {
             assert!(worst <= answer.tolerance, "{name}, frame {index}: off by {worst}");
         }
     }
+}
+
+/// Of 16 bits a color map takes 384 KiB, so the file is made here.
+#[test]
+fn indices_of_16_bits_find_their_colours() {
+    let indices: [u16; 6] = [0, 1, 255, 256, 40_000, 65_535];
+    let colour = |part: u16, index: u16| index.wrapping_mul(3 + 2 * part).rotate_left(5);
+    let (width, map) = (indices.len() as u16, 8 + 2 * indices.len() as u32);
+    let directory = map + 6 * 65_536;
+    let mut bytes = [&b"MM\0*"[..], &directory.to_be_bytes()].concat();
+    bytes.extend(indices.iter().flat_map(|index| index.to_be_bytes()));
+    bytes.extend(
+        (0..3)
+            .flat_map(|part| (0..=65_535).map(move |i| colour(part, i)))
+            .flat_map(u16::to_be_bytes),
+    );
+    bytes.extend([0, 9]);
+    let short = |tag: u16, value: u16| {
+        [&tag.to_be_bytes()[..], &[0, 3, 0, 0, 0, 1], &value.to_be_bytes(), &[0; 2]].concat()
+    };
+    let long = |tag: u16, kind: u8, count: u32, value: u32| {
+        let [count, value] = [count, value].map(u32::to_be_bytes);
+        [&tag.to_be_bytes()[..], &[0, kind], &count, &value].concat()
+    };
+    bytes.extend(
+        [short(256, width), short(257, 1), short(258, 16), short(259, 1), short(262, 3)].concat(),
+    );
+    bytes.extend(
+        [long(273, 4, 1, 8), short(278, 1), long(279, 4, 1, 12), long(320, 3, 3 * 65_536, map)]
+            .concat(),
+    );
+    bytes.extend([0; 4]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("deep.tif");
+    fs::write(&path, bytes).unwrap();
+    let clip = opened(&path);
+    let eight = |part: u16, index: u16| u32::from(colour(part, index) >> 8);
+    let luma = |index: u16| {
+        (eight(0, index) * 19_595 + eight(1, index) * 38_470 + eight(2, index) * 7_471 + 0x8000)
+            >> 16
+    };
+    let wanted: Vec<u8> = indices.iter().map(|&index| luma(index) as u8).collect();
+    assert_eq!(clip.frame(0).unwrap().pixels, wanted);
+    assert_eq!(clip.info().format, "TIF, 8-bit colour");
+    // Beside gray of 16 bits, too, it is what its colours say.
+    fs::write(folder.path().join("a.tif"), fs::read(&path).unwrap()).unwrap();
+    let deep = image::ImageBuffer::<image::Luma<u16>, _>::from_raw(6, 1, indices.to_vec()).unwrap();
+    fs::remove_file(&path).unwrap();
+    deep.save(folder.path().join("0.png")).unwrap();
+    assert_eq!(opened(folder.path()).frame(1).unwrap().pixels, wanted);
+}
+
+/// Were every moment decoded from the first one on, a long animation would take minutes.
+#[test]
+fn reading_an_animation_forwards_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.webp");
+    fs::copy(data().join("pictures/no_keys.webp"), &path).unwrap();
+    let whole = opened(&path);
+    let clip = open(&path, &OpenOptions { cache_mib: 0, ..OpenOptions::default() }).unwrap();
+    let frames: Vec<_> = (0..7).map(|index| whole.frame(index).unwrap()).collect();
+    assert_eq!(*clip.frame(1).unwrap(), *frames[1]);
+    // What has been begun needs the file no more.
+    fs::remove_file(&path).unwrap();
+    for index in [2, 3, 6] {
+        assert_eq!(*clip.frame(index).unwrap(), *frames[index]);
+    }
+    let told = clip.frame(1).unwrap_err().to_string();
+    assert!(told.contains("cannot read"), "{told}");
 }
 
 #[test]

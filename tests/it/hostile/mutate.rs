@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use sonomark::codec::{LabelVolume, OpenOptions, Segmentation, is_complete, open};
+use sonomark::codec::{JpegLs, LabelVolume, OpenOptions, Segmentation, is_complete, open};
 use sonomark::config::person::Person;
 use sonomark::config::{Flags, Settings};
 use sonomark::domain::Region;
@@ -27,6 +27,7 @@ use sonomark::project::load_read_only;
 use super::checked;
 use super::corpus::{Class, case};
 use crate::codec::data;
+use crate::codec::jpeg_ls::streams;
 use crate::export::{info, noisy};
 use crate::project::{annotator, follow, journals, open as open_project, random_line};
 
@@ -70,6 +71,10 @@ fn volume(folder: &Path, bytes: &[u8]) -> Option<String> {
         let _ = labels.each_slice(|_, _| {});
     }
     open(&path, &OpenOptions::default()).err().map(|error| error.to_string())
+}
+
+fn jpeg_ls(_: &Path, bytes: &[u8]) -> Option<String> {
+    JpegLs::decode(bytes, 1 << 20).err().map(|error| error.to_string())
 }
 
 /// What decides before any decoder is started.
@@ -184,6 +189,7 @@ fn parsers(folder: &Path) -> Vec<Parser> {
     flate2::read::GzDecoder::new(&packed[0][..]).read_to_end(&mut nifti).unwrap();
     let nrrd = written(ExportFormat::Nrrd, "a.nrrd", "");
     let stills = ["stills/usgra_0162.mask.png", "clips/ultrabones/00000.jpg"].map(bytes);
+    let ls_streams = streams().into_values().map(|(stream, _)| stream).collect();
     let boxed = |name, seeds, says: Says| Parser { name, seeds, says };
     let parser =
         |name, seeds, says: fn(&Path, &[u8]) -> Option<String>| boxed(name, seeds, Box::new(says));
@@ -197,6 +203,7 @@ fn parsers(folder: &Path) -> Vec<Parser> {
     let png = fs::read(folder.join(png)).unwrap();
     vec![
         parser("dicom", [sound(Class::Sound, 40), segmented].concat(), dicom),
+        parser("jpeg_ls", ls_streams, jpeg_ls),
         parser("volume", [vec![nifti], packed, nrrd].concat(), volume),
         parser("structure", stills.to_vec(), structure),
         parser("coco", written(ExportFormat::Coco, "a.json", ""), coco),

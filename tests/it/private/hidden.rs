@@ -5,8 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use sonomark::codec::{OpenOptions, open};
-use sonomark::domain::{OutsideChoice, Region};
+use sonomark::domain::{GrayFrame, OutsideChoice, Region};
 use sonomark::engine::{Event, SegmenterSource, Session, Surround, View, decided};
+use sonomark::learn::dataset::{DataSource, Pick, StillSet, Veil, load_clips_behind};
 use sonomark::project::load_read_only;
 
 use super::{Home, SIDE, clip, clip_of, element, head, shown_of, start};
@@ -206,4 +207,100 @@ fn pixels_outside_the_regions_are_black_when_they_are_to_be_hidden() {
     let region = "box:1,2,3,4".parse().ok();
     let named = open(&path, &OpenOptions { region, ..options }).unwrap();
     assert_eq!(named.frame(0).unwrap().pixels.iter().filter(|&&v| v == 200).count(), 9);
+}
+
+/// A clip of two frames and its masks as a manifest, and the same picture as a still of a folder.
+fn labelled(dir: &Path) {
+    let write = |name: &str, pixels: &[u8]| {
+        let path = dir.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let side = u32::from(SIDE);
+        image::GrayImage::from_raw(side, side, pixels.to_vec()).unwrap().save(path).unwrap();
+    };
+    let square = |x: usize, y: usize| u8::from((6..14).contains(&x) && (8..18).contains(&y));
+    let side = usize::from(SIDE);
+    let mask: Vec<u8> = (0..side * side).map(|i| square(i % side, i / side)).collect();
+    let mut two = clip_of(&[[4, 6, 15, 20]]);
+    // Before the pixels: there are two frames of them.
+    let pixels = two.split_off(two.len() - side * side);
+    let at = two.windows(4).position(|w| w == [0x28, 0, 0x10, 0]).unwrap();
+    let mut frames = Vec::new();
+    element(&mut frames, 0x28, 0x08, b"IS", b"2");
+    two.splice(at..at, frames);
+    let end = two.len();
+    two[end - 4..].copy_from_slice(&(2 * side as u32 * side as u32).to_le_bytes());
+    fs::write(dir.join("a.dcm"), [two, pixels.clone(), pixels].concat()).unwrap();
+    write("masks/0.png", &mask);
+    write("masks/1.png", &mask);
+    write("stills/a.png", &vec![200; side * side]);
+    write("stills/a.mask.png", &mask);
+    let items = "items:\n  - {image: a.dcm, mask: masks, split: train}\n";
+    fs::write(dir.join("set.yaml"), format!("name: set\nlabels: {{1: nerve}}\n{items}")).unwrap();
+}
+
+#[test]
+fn what_is_hidden_is_not_learned_from() {
+    let dir = tempfile::tempdir().unwrap();
+    labelled(dir.path());
+    let (project, nowhere) = (dir.path().join("project"), dir.path().join("nowhere"));
+    let text = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let bright = |frame: &GrayFrame| frame.pixels.iter().filter(|&&v| v == 200).count();
+    let all = usize::from(SIDE) * usize::from(SIDE);
+    // The stills and the pieces of clips to learn from, and the clips to judge on.
+    let seen = |veil: &Veil| {
+        let source = DataSource::parse(&text("set.yaml")).behind(veil).learned().0;
+        let set = StillSet::load(&source, None, Pick::AllComponents).unwrap();
+        let set = set.load_clips(&source, None).unwrap();
+        let (clips, _) = load_clips_behind(&dir.path().join("set.yaml"), veil).unwrap();
+        let frames = [&set.stills[0].levels[0], &set.clips[0].frames[1], &clips[0].frames[0]];
+        frames.map(bright)
+    };
+    let hide = OpenOptions { hide_outside: true, ..OpenOptions::default() };
+    assert_eq!(seen(&Veil::default()), [all; 3]);
+    assert_eq!(seen(&Veil::of(&hide, &nowhere)), [12 * 15; 3]);
+    let region: Option<Region> = "box:1,2,3,4".parse().ok();
+    assert_eq!(seen(&Veil::of(&OpenOptions { region, ..hide.clone() }, &nowhere)), [9; 3]);
+    // What a person decided of the clip in the project counts where the settings leave it open.
+    let ask = OpenOptions { ask: true, ..OpenOptions::default() };
+    assert_eq!(seen(&Veil::of(&ask, &nowhere)), [all; 3]);
+    let (sender, _events) = std::sync::mpsc::channel::<Event>();
+    let none = SegmenterSource::None;
+    let (mut session, _) =
+        Session::open_with(&dir.path().join("a.dcm"), &ask, &project, none, sender).unwrap();
+    let outside = region.map(OutsideChoice::HideAllBut);
+    let cursor = sonomark::domain::PointPx::new(0.0, 0.0);
+    let view =
+        View { frame: 0, cursor, track: None, finished: false, keys: 0, outside, look: None };
+    session.journal_view(&view);
+    session.close();
+    assert_eq!(seen(&Veil::of(&ask, &project)), [9; 3]);
+    assert_eq!(seen(&Veil::of(&OpenOptions::default(), &project)), [all; 3]);
+
+    // Images that lie in a folder beside their masks.
+    let still = |veil: &Veil| {
+        let source = DataSource::parse(&text("stills")).behind(veil);
+        StillSet::load(&source, None, Pick::AllComponents)
+            .map(|set| bright(&set.stills[0].levels[0]))
+    };
+    assert_eq!(still(&Veil::default()).ok(), Some(all));
+    assert_eq!(still(&Veil::of(&OpenOptions { region, ..hide.clone() }, &nowhere)).ok(), Some(9));
+    let told = still(&Veil::of(&hide, &nowhere)).unwrap_err().to_string();
+    assert!(told.contains("names none, and none is found in its pixels"), "{told}");
+
+    // The commands do as the setting says: before anything else comes what cannot be hidden.
+    let small = image::GrayImage::new(3, 3);
+    small.save(dir.path().join("stills/a.mask.png")).unwrap();
+    let home = Home(tempfile::tempdir().unwrap());
+    let out = text("out");
+    for command in [&["train", "--steps", "1", "--out", &out][..], &["evaluate", "clicks"]] {
+        for (outside, words) in [("show", "is 3 x 3, its image is"), ("hide", "names none, and")] {
+            let more = ["--data", &text("stills"), "--outside", outside, "--device", "cpu"];
+            let ended = home.run(&[command, &more].concat());
+            let told = String::from_utf8_lossy(&ended.stderr).into_owned();
+            assert!(
+                !ended.status.success() && told.contains(words),
+                "{command:?} {outside}: {told}"
+            );
+        }
+    }
 }

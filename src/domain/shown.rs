@@ -85,7 +85,7 @@ mod tests {
     fn inner_structures_of_libraries_become_a_word() {
         let png = "CRC error: expected 0x1 have 0x2 while decoding ChunkType { type: PLTE, critical: true } chunk.";
         assert_eq!(in_words(png), "CRC error: expected 0x1 have 0x2 while decoding PLTE chunk.");
-        assert_eq!(in_words("A { a: B { b: 1 } }"), "1 }");
+        assert_eq!(in_words("A { a: B { b: 1 } }"), "1");
         for odd in ["", " { ", " { }", "x { é", " { } { ", "a { b } c { d: ü, e } f"] {
             assert!(!in_words(odd).contains(" { "), "{odd:?}");
         }

@@ -176,12 +176,20 @@ pub(crate) fn portable_file(
     keys: &BTreeMap<String, Vec<usize>>,
     skip: impl Fn(&str) -> bool,
 ) -> Vec<u8> {
+    seeded_file(keys, skip, SEED)
+}
+
+fn seeded_file(
+    keys: &BTreeMap<String, Vec<usize>>,
+    skip: impl Fn(&str) -> bool,
+    seed: u64,
+) -> Vec<u8> {
     let data: Vec<(String, Vec<usize>, Vec<u8>)> = keys
         .iter()
         .filter(|(key, _)| !skip(key))
         .map(|(key, shape)| {
             let bytes =
-                portable_array(key, shape, SEED).iter().flat_map(|v| v.to_le_bytes()).collect();
+                portable_array(key, shape, seed).iter().flat_map(|v| v.to_le_bytes()).collect();
             (key.clone(), shape.clone(), bytes)
         })
         .collect();
@@ -193,7 +201,12 @@ pub(crate) fn portable_file(
 
 /// The golden network of `config` with its generated weights.
 pub(crate) fn golden_model(config: &ModelConfig, device: &burn::tensor::Device) -> Sam2 {
+    seeded_model(config, device, SEED)
+}
+
+/// The same with weights of another seed.
+pub(crate) fn seeded_model(config: &ModelConfig, device: &burn::tensor::Device, seed: u64) -> Sam2 {
     let model = config.init(device);
-    let file = portable_file(&model.keys(), |_| false);
+    let file = seeded_file(&model.keys(), |_| false, seed);
     model.load_bytes("generated", file, &golden_card().weights).expect("generated weights fit")
 }

@@ -38,10 +38,10 @@ impl FrameCache {
     /// Keeps a frame and lets the oldest go until the bound holds.
     pub(super) fn put(&mut self, index: FrameIndex, frame: Arc<GrayFrame>) {
         self.tick += 1;
-        self.held_bytes += frame.pixels.len();
+        self.held_bytes += frame.bytes();
         if let Some((age, old)) = self.frames.insert(index, (self.tick, frame)) {
             self.by_age.remove(&age);
-            self.held_bytes -= old.pixels.len();
+            self.held_bytes -= old.bytes();
         }
         self.by_age.insert(self.tick, index);
         while self.held_bytes > self.limit_bytes && self.frames.len() > 1 {
@@ -49,7 +49,7 @@ impl FrameCache {
                 break;
             };
             if let Some((_, gone)) = self.frames.remove(&oldest) {
-                self.held_bytes -= gone.pixels.len();
+                self.held_bytes -= gone.bytes();
             }
         }
     }
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     fn frame(value: u8) -> Arc<GrayFrame> {
-        Arc::new(GrayFrame { width_px: 10, height_px: 10, pixels: vec![value; 100] })
+        Arc::new(GrayFrame::new(10, 10, vec![value; 100]).expect("it fits"))
     }
 
     #[test]

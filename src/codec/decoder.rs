@@ -19,7 +19,7 @@ use super::gray::{luma, luma16};
 use super::jpeg_ls::{JpegLs, JpegLsError};
 use super::limits::MAX_SIDE_PX;
 use super::tiff;
-use crate::domain::in_words;
+use crate::domain::{Colours, in_words};
 
 /// What the process says first.
 pub(super) const HELLO: &[u8; 8] = b"SONODEC1";
@@ -81,6 +81,15 @@ pub(super) struct Decoded {
     pub(super) colour: bool,
     /// Row by row.
     pub(super) pixels: Pixels,
+    /// What of it is no gray, as far as it was decoded as colour.
+    pub(super) colours: Colours,
+}
+
+impl Decoded {
+    /// A picture without colours.
+    pub(super) fn gray(size: (u32, u32), pixels: Pixels) -> Self {
+        Self { size, colour: false, pixels, colours: Colours::default() }
+    }
 }
 
 /// Values of a picture.
@@ -150,14 +159,15 @@ fn gray(want: Want, image: DynamicImage) -> Decoded {
     let (size, kind) = ((image.width(), image.height()), image.color());
     let deep = kind.bytes_per_pixel() / kind.channel_count() > 1;
     let sixteen = want == Want::Sixteen || (want == Want::Stored && deep);
+    let colours = if kind.has_color() { colours(&image) } else { Colours::default() };
     let pixels = if sixteen { Pixels::Sixteen(gray16(image)) } else { Pixels::Eight(gray8(image)) };
-    Decoded { size, colour: kind.has_color(), pixels }
+    Decoded { size, colour: kind.has_color(), pixels, colours }
 }
 
 /// Samples that are no picture yet.
 fn samples(samples: Vec<u8>) -> Result<Decoded, Refusal> {
     let count = u32::try_from(samples.len()).map_err(|e| e.to_string())?;
-    Ok(Decoded { size: (count, 1), colour: false, pixels: Pixels::Eight(samples) })
+    Ok(Decoded::gray((count, 1), Pixels::Eight(samples)))
 }
 
 /// The moments of an animated WebP, each with what the ones before left.
@@ -242,6 +252,17 @@ fn still(bytes: &[u8]) -> Result<DynamicImage, Refusal> {
     Ok(DynamicImage::from_decoder(decoder)?)
 }
 
+/// What is coloured, of 8 bits whatever it is stored in.
+fn colours(image: &DynamicImage) -> Colours {
+    match image {
+        DynamicImage::ImageRgb8(rgb) => Colours::of(rgb.pixels().map(|p| p.0)),
+        DynamicImage::ImageRgba8(rgba) => {
+            Colours::of(rgba.pixels().map(|p| [p.0[0], p.0[1], p.0[2]]))
+        }
+        other => Colours::of(other.to_rgb8().pixels().map(|p| p.0)),
+    }
+}
+
 /// Alpha is ignored: ultrasound has none, and screenshots have it opaque.
 fn gray8(image: DynamicImage) -> Vec<u8> {
     match image {
@@ -306,7 +327,7 @@ fn write_reply(to: &mut impl Write, reply: &Result<Decoded, Refusal>) -> io::Res
             to.write_all(&(why.len() as u64).to_le_bytes())?;
             to.write_all(why.as_bytes())?;
         }
-        Ok(Decoded { size: (width, height), colour, pixels }) => {
+        Ok(Decoded { size: (width, height), colour, pixels, colours }) => {
             let (kind, bytes): (u8, Cow<[u8]>) = match pixels {
                 Pixels::Eight(values) => (b'8', Cow::Borrowed(values)),
                 Pixels::Sixteen(values) => {
@@ -321,9 +342,32 @@ fn write_reply(to: &mut impl Write, reply: &Result<Decoded, Refusal>) -> io::Res
             to.write_all(&height.to_le_bytes())?;
             to.write_all(&(bytes.len() as u64).to_le_bytes())?;
             to.write_all(&bytes)?;
+            to.write_all(&(colours.runs().len() as u64).to_le_bytes())?;
+            let ends = colours.runs().iter().flat_map(|&(first, count)| [first, count]);
+            to.write_all(&ends.flat_map(u32::to_le_bytes).collect::<Vec<u8>>())?;
+            to.write_all(colours.values().as_flattened())?;
         }
     }
     to.flush()
+}
+
+/// Reads the coloured ones of so many pixels.
+fn read_colours(from: &mut impl Read, pixels: u64) -> io::Result<Colours> {
+    let invalid = || io::Error::from(io::ErrorKind::InvalidData);
+    let mut length = [0; 8];
+    from.read_exact(&mut length)?;
+    let length = Some(u64::from_le_bytes(length)).filter(|length| *length <= pixels);
+    let mut runs = vec![0; length.ok_or_else(invalid)? as usize * 8];
+    from.read_exact(&mut runs)?;
+    let word = |b: &[u8]| u32::from_le_bytes([b[0], b[1], b[2], b[3]]);
+    let runs: Vec<_> = runs.chunks_exact(8).map(|b| (word(b), word(&b[4..]))).collect();
+    let count = runs.iter().map(|&(_, count)| u64::from(count)).sum::<u64>();
+    if count > pixels {
+        return Err(invalid());
+    }
+    let mut values = vec![[0; 3]; count as usize];
+    from.read_exact(values.as_flattened_mut())?;
+    Colours::from_parts(runs, values, pixels as usize).ok_or_else(invalid)
 }
 
 /// Reads a reply; pixels of more than `most` bytes, or not as many as the size says, are an error.
@@ -371,7 +415,8 @@ pub(super) fn read_reply(from: &mut impl Read, most: u64) -> io::Result<Result<D
         }
         _ => return Err(invalid()),
     };
-    Ok(Ok(Decoded { size, colour: colour == 1, pixels }))
+    let colours = read_colours(from, count)?;
+    Ok(Ok(Decoded { size, colour: colour == 1, pixels, colours }))
 }
 
 #[cfg(test)]
@@ -381,7 +426,9 @@ mod tests {
     #[test]
     fn replies_come_through_the_pipe_as_they_are_and_lies_do_not() {
         let deep = Pixels::Sixteen(vec![1, 256, 65_535, 7, 8, 9]);
-        let decoded = Decoded { size: (3, 2), colour: true, pixels: deep };
+        let colours = [[9; 3], [250, 0, 0], [250, 9, 0], [1; 3], [0, 0, 99], [2; 3]];
+        let colours = Colours::of(colours.into_iter());
+        let decoded = Decoded { size: (3, 2), colour: true, pixels: deep, colours };
         let refused = [Refusal::Damaged("no".to_owned()), Refusal::Unknown("new".to_owned())];
         for reply in [Ok(decoded)].into_iter().chain(refused.map(Err)) {
             let mut bytes = Vec::new();
@@ -391,6 +438,10 @@ mod tests {
                 assert!(read_reply(&mut &bytes[..], 11).is_err(), "more than was agreed");
                 bytes[3] = 200;
                 assert!(read_reply(&mut &bytes[..], 12).is_err(), "another size");
+                bytes[3] = 3;
+                let runs = bytes.len() - 3 * 3 - 2 * 8;
+                bytes[runs + 8] = 1;
+                assert!(read_reply(&mut &bytes[..], 12).is_err(), "colours beside each other");
             }
         }
     }

@@ -20,6 +20,13 @@ pub(super) fn luma16(r: u16, g: u16, b: u16) -> u16 {
     ((sum + 0x8000) >> 16) as u16
 }
 
+/// Red, green and blue of Y, Cb and Cr of the full range (ITU-R BT.601, as in JPEG and PS3.3 C.7.6.3.1.2).
+pub(super) fn rgb_of_ybr([y, cb, cr]: [u8; 3]) -> [u8; 3] {
+    let (y, cb, cr) = (i32::from(y) << 16, i32::from(cb) - 128, i32::from(cr) - 128);
+    let channel = |value: i32| ((value + 0x8000) >> 16).clamp(0, 255) as u8;
+    [channel(y + 91_881 * cr), channel(y - 22_554 * cb - 46_802 * cr), channel(y + 116_130 * cb)]
+}
+
 /// A straight line from stored values to gray, clamped at both ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Ramp {
@@ -74,6 +81,13 @@ mod tests {
         assert_eq!(luma(255, 255, 255), 255);
         assert_eq!((luma(255, 0, 0), luma(0, 255, 0), luma(0, 0, 255)), (76, 150, 29));
         assert_eq!(luma16(65_535, 65_535, 65_535), 65_535);
+    }
+
+    #[test]
+    fn ybr_is_that_of_jpeg() {
+        assert_eq!(rgb_of_ybr([77, 128, 128]), [77; 3]);
+        assert_eq!(rgb_of_ybr([76, 85, 255]), [254, 0, 0]);
+        assert_eq!(rgb_of_ybr([29, 255, 107]), [0, 0, 254]);
     }
 
     #[test]

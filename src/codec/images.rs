@@ -259,11 +259,11 @@ impl FrameSource for Images {
                 && let Some(frame) = GrayFrame::new(size.0, size.1, values)
                 && size == self.size
             {
-                keep(at, frame);
+                keep(at, frame.with_colours(moment.colours));
             }
         };
         let want = if self.ramp.is_some() { Want::Sixteen } else { Want::Eight };
-        let Decoded { size: (width, height), pixels, .. } =
+        let Decoded { size: (width, height), pixels, colours, .. } =
             self.decode_keeping(index, want, &mut keep)?;
         let ramp = self.ramp.unwrap_or(Ramp { low: 0.0, high: 65_535.0 });
         let pixels = match pixels {
@@ -276,10 +276,11 @@ impl FrameSource for Images {
             }
             Pixels::Real(values) => values.iter().map(|&v| ramp.gray(f64::from(v))).collect(),
         };
-        GrayFrame::new(width, height, pixels).ok_or_else(|| {
+        let frame = GrayFrame::new(width, height, pixels).ok_or_else(|| {
             let cause = "its pixels do not fill the image";
             CodecError::damaged(&self.frames[index].path, cause)
-        })
+        })?;
+        Ok(frame.with_colours(colours))
     }
 }
 

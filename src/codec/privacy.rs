@@ -206,8 +206,6 @@ impl Window {
 
     /// Blackens the others.
     pub(super) fn hide_outside(&self, frame: &mut GrayFrame) {
-        for (pixel, _) in frame.pixels.iter_mut().zip(&self.0).filter(|(_, visible)| !**visible) {
-            *pixel = 0;
-        }
+        frame.blacken(|at| self.0.get(at).copied().unwrap_or(true));
     }
 }

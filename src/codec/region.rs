@@ -297,7 +297,12 @@ mod tests {
                 }
             };
             let pixels = (0..width * height).map(pixel).collect();
-            Arc::new(GrayFrame { width_px: width, height_px: height, pixels })
+            Arc::new(GrayFrame {
+                width_px: width,
+                height_px: height,
+                pixels,
+                ..GrayFrame::default()
+            })
         };
         (0..6).map(one).collect()
     }

@@ -143,12 +143,12 @@ pub(super) fn rare(bytes: &[u8], most: u64) -> Result<Option<Decoded>, Refusal> 
         DecodingResult::U64(values) => values.iter().map(|&v| v as f32).collect(),
         DecodingResult::U8(packed) if matches!(bits, 2 | 4) => {
             let pixels = Pixels::Eight(stretched(&packed, size.0 as usize, bits));
-            return Ok(Some(Decoded { size, colour: false, pixels }));
+            return Ok(Some(Decoded::gray(size, pixels)));
         }
         // Those are what everybody reads.
         DecodingResult::U8(_) | DecodingResult::U16(_) => return Ok(None),
     };
-    Ok(Some(Decoded { size, colour: false, pixels: Pixels::Real(values) }))
+    Ok(Some(Decoded::gray(size, Pixels::Real(values))))
 }
 
 /// Values of `bits` bits (2 or 4), which rows of so many hold from the highest bits of their bytes on, over all 8.

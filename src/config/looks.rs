@@ -4,7 +4,7 @@
 //! look: auto                  # or a name: this one for every clip
 //! looks:
 //!   vessel: {gamma: 0.7}      # the rest of it stays as shipped
-//!   mine: {gain: 1.3, level: -8, gamma: 0.9, automatic: true, clahe: false, for: [tendon, volume]}
+//!   mine: {gain: 1.3, level: -8, gamma: 0.9, automatic: true, clahe: false, colour: true, for: [tendon, volume]}
 //! ```
 //!
 //! `for` names labels (of the clip's structures or of the schema), kinds of clips (still, cine,
@@ -97,7 +97,7 @@ pub(super) fn read(node: &Node, faults: &mut Faults) -> Vec<Preset> {
 }
 
 fn fill(preset: &mut Preset, node: &Node, faults: &mut Faults) {
-    const KNOWN: &[&str] = &["gain", "level", "gamma", "automatic", "clahe", "for"];
+    const KNOWN: &[&str] = &["gain", "level", "gamma", "automatic", "clahe", "colour", "for"];
     let path = format!("looks.{}", shown(&preset.name));
     let Some(entries) = Entries::of(node, &path, KNOWN, faults) else { return };
     let look = &mut preset.look;
@@ -106,6 +106,7 @@ fn fill(preset: &mut Preset, node: &Node, faults: &mut Faults) {
     number(&entries, "gamma", &mut look.gamma, faults);
     flag(&entries, "automatic", &mut look.automatic, faults);
     flag(&entries, "clahe", &mut look.clahe, faults);
+    flag(&entries, "colour", &mut look.colour, faults);
     if entries.get("for").is_some() {
         let words = entries.list("for", faults);
         preset.of = words

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Placement, Scale};
+use super::{Colours, Placement, Scale};
 
 /// Index of a frame within its clip, from 0; people see it from 1.
 pub type FrameIndex = usize;
@@ -137,8 +137,8 @@ impl DicomOrigin {
     }
 }
 
-/// One decoded frame: 8-bit gray, row by row.
-#[derive(Clone, PartialEq, Eq)]
+/// One decoded frame: 8-bit gray, row by row, and beside it what is coloured.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct GrayFrame {
     /// Width, px.
     pub width_px: u32,
@@ -146,6 +146,8 @@ pub struct GrayFrame {
     pub height_px: u32,
     /// `width_px * height_px` gray values, 0 black to 255 white.
     pub pixels: Vec<u8>,
+    /// The pixels that are no gray in the file; their gray is in `pixels`, too.
+    pub colours: Colours,
 }
 
 impl GrayFrame {
@@ -156,7 +158,37 @@ impl GrayFrame {
             width_px,
             height_px,
             pixels,
+            colours: Colours::default(),
         })
+    }
+
+    /// The frame with the colours of its pixels.
+    #[must_use]
+    pub fn with_colours(self, colours: Colours) -> Self {
+        Self { colours, ..self }
+    }
+
+    /// Every pixel as red, green and blue.
+    #[must_use]
+    pub fn rgb(&self) -> Vec<[u8; 3]> {
+        let mut rgb: Vec<[u8; 3]> = self.pixels.iter().map(|&gray| [gray; 3]).collect();
+        for (at, pixel) in self.colours.each() {
+            rgb[at] = pixel;
+        }
+        rgb
+    }
+
+    /// Memory that its pixels take, bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.pixels.len() + self.colours.bytes()
+    }
+
+    /// Makes the pixels black, and gray, for which `visible` does not hold.
+    pub fn blacken(&mut self, visible: impl Fn(usize) -> bool) {
+        let pixels = self.pixels.iter_mut().enumerate();
+        pixels.filter(|(at, _)| !visible(*at)).for_each(|(_, pixel)| *pixel = 0);
+        self.colours.retain(visible);
     }
 
     /// Gray value at column `x`, row `y`; positions outside take the nearest pixel.

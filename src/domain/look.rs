@@ -27,11 +27,13 @@ pub struct PictureLook {
     pub automatic: bool,
     /// Contrast evened out over the frame.
     pub clahe: bool,
+    /// Colours of the file as they are, not their gray.
+    pub colour: bool,
 }
 
 impl Default for PictureLook {
     fn default() -> Self {
-        Self { gain: 1.0, level: 0.0, gamma: 1.0, automatic: false, clahe: false }
+        Self { gain: 1.0, level: 0.0, gamma: 1.0, automatic: false, clahe: false, colour: true }
     }
 }
 
@@ -66,6 +68,7 @@ impl PictureLook {
         }
         words.extend(self.automatic.then(|| "auto".to_owned()));
         words.extend(self.clahe.then(|| "CLAHE".to_owned()));
+        words.extend((!self.colour).then(|| "no colour".to_owned()));
         words.join(", ")
     }
 }
@@ -139,8 +142,9 @@ mod tests {
             gamma: 1.15,
             automatic: true,
             clahe: true,
+            colour: false,
         };
-        assert_eq!(wild.limited().told(), "level -255, gamma 1.15, auto, CLAHE");
+        assert_eq!(wild.limited().told(), "level -255, gamma 1.15, auto, CLAHE, no colour");
         let read: PictureLook = serde_json::from_str("{\"gamma\":0.8}").expect("old lines");
         assert_eq!(read, PictureLook { gamma: 0.8, ..PictureLook::default() });
     }

@@ -126,7 +126,7 @@ mod tests {
             if frame == 7 {
                 return Err("it is cut short".into());
             }
-            Ok(Arc::new(GrayFrame { width_px: 2, height_px: 1, pixels: vec![frame as u8; 2] }))
+            Ok(Arc::new(GrayFrame::new(2, 1, vec![frame as u8; 2]).expect("it fits")))
         })
     }
 

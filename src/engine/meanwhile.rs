@@ -185,7 +185,8 @@ fn warmed(wanted: &Wanted) -> Result<NetSegmenter, String> {
 /// Everything once, on a made-up frame.
 fn run_through(net: &mut dyn Segmenter) -> Result<(), super::SegmentError> {
     let pixels = (0..SIDE * SIDE).map(|i| (i * 37 % 251) as u8).collect();
-    let pixels = GrayFrame { width_px: SIDE as u32, height_px: SIDE as u32, pixels };
+    let pixels =
+        GrayFrame { width_px: SIDE as u32, height_px: SIDE as u32, pixels, ..GrayFrame::default() };
     let image = |frame| Image { frame, pixels: &pixels };
     net.open_clip(WALK + 1);
     for points in POINTS {

@@ -1,7 +1,7 @@
 //! The clip itself without patient data: as DICOM ultrasound, or as images.
 //!
 //! The DICOM object is made anew, not stripped: it holds what the list in [`write_dicom`] names
-//! (geometry, timing, the pixels as gray of 8 bits) and nothing that was copied from the source.
+//! (geometry, timing, the pixels as gray of 8 bits, or as RGB where some are coloured) and nothing that was copied from the source.
 //! That fulfils the Basic Application Level Confidentiality Profile (PS3.15 annex E), and the
 //! object says so; "Clean Pixel Data" it says only when the outside of the ultrasound regions is
 //! black. Pixels that may show a name are not exported at all: the file must say that nothing is
@@ -11,6 +11,7 @@
 //! and a segmentation exported with the mapped identifiers refers to the exported clip.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use dicom_core::{PrimitiveValue, VR};
 use dicom_dictionary_std::tags;
@@ -22,7 +23,7 @@ use super::dicom_item::{
 };
 use super::{ExportError, Job, Report, overlay};
 use crate::codec::{self, OpenOptions, Outside, Privacy};
-use crate::domain::{ClipInfo, ClipKind, DicomOrigin, Scale};
+use crate::domain::{ClipInfo, ClipKind, DicomOrigin, FrameIndex, GrayFrame, Scale};
 
 const ULTRASOUND: &str = "1.2.840.10008.5.1.4.1.1.6.1";
 const ULTRASOUND_FRAMES: &str = "1.2.840.10008.5.1.4.1.1.3.1";
@@ -118,7 +119,9 @@ pub(super) fn write_dicom(job: &Job, path: &Path) -> Result<Report, ExportError>
         let cause = "it is a volume, and ultrasound objects hold stills and cines";
         return Err(ExportError::unfit(path, cause, "choose nnunet, whose volumes hold no tags"));
     }
-    let bytes = info.width_px as usize * info.height_px as usize * info.frames;
+    let coloured = is_coloured(job, path)?;
+    let samples = if coloured { 3 } else { 1 };
+    let bytes = info.width_px as usize * info.height_px as usize * info.frames * samples;
     if bytes > MAX_BYTES {
         let cause = "its pixels take more than 1 GiB";
         return Err(ExportError::unfit(path, cause, "choose frames"));
@@ -135,7 +138,7 @@ pub(super) fn write_dicom(job: &Job, path: &Path) -> Result<Report, ExportError>
         (tags::MODALITY, VR::CS, "US"),
         (tags::SERIES_NUMBER, VR::IS, "1"),
         (tags::INSTANCE_NUMBER, VR::IS, "1"),
-        (tags::DERIVATION_DESCRIPTION, VR::ST, "gray of 8 bits"),
+        (tags::DERIVATION_DESCRIPTION, VR::ST, if coloured { "RGB" } else { "gray of 8 bits" }),
         (tags::PATIENT_IDENTITY_REMOVED, VR::CS, "YES"),
         (tags::LONGITUDINAL_TEMPORAL_INFORMATION_MODIFIED, VR::CS, "REMOVED"),
         (tags::BURNED_IN_ANNOTATION, VR::CS, "NO"),
@@ -145,8 +148,8 @@ pub(super) fn write_dicom(job: &Job, path: &Path) -> Result<Report, ExportError>
     }
     leave_patient_empty(&mut set);
     describe_removal(&mut set, privacy);
-    describe_pixels(&mut set, job);
-    let pixels = pixels(job, path, bytes)?;
+    describe_pixels(&mut set, job, coloured);
+    let pixels = pixels(job, path, bytes, coloured)?;
     put(&mut set, tags::PIXEL_DATA, VR::OB, PrimitiveValue::U8(pixels.into()));
     let meta = FileMetaTableBuilder::new()
         .transfer_syntax(EXPLICIT_LITTLE)
@@ -170,12 +173,16 @@ fn describe_removal(set: &mut Item, privacy: &Privacy) {
     nest(set, tags::DEIDENTIFICATION_METHOD_CODE_SEQUENCE, items.collect());
 }
 
-/// Size, depth, time between frames and size of a pixel.
-fn describe_pixels(set: &mut Item, job: &Job) {
+/// Size, colour, depth, time between frames and size of a pixel.
+fn describe_pixels(set: &mut Item, job: &Job, coloured: bool) {
     let info = job.info;
-    put(set, tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME2");
+    let meaning = if coloured { "RGB" } else { "MONOCHROME2" };
+    put(set, tags::PHOTOMETRIC_INTERPRETATION, VR::CS, meaning);
+    if coloured {
+        put(set, tags::PLANAR_CONFIGURATION, VR::US, 0);
+    }
     let words = [
-        (tags::SAMPLES_PER_PIXEL, 1),
+        (tags::SAMPLES_PER_PIXEL, if coloured { 3 } else { 1 }),
         (tags::ROWS, info.height_px as u16),
         (tags::COLUMNS, info.width_px as u16),
         (tags::BITS_ALLOCATED, 8),
@@ -263,12 +270,29 @@ fn region(scale: &Scale) -> Item {
     region
 }
 
-fn pixels(job: &Job, path: &Path, bytes: usize) -> Result<Vec<u8>, ExportError> {
-    let Some(frames) = job.frames else { return Ok(Vec::new()) };
+fn frame_of(job: &Job, path: &Path, frame: FrameIndex) -> Result<Arc<GrayFrame>, ExportError> {
+    let frames = job.frames.ok_or_else(|| ExportError::differs(path))?;
+    frames(frame).map_err(|why| ExportError::unfit(path, why, "mend the clip"))
+}
+
+/// Whether some pixel of what is visible is no gray.
+fn is_coloured(job: &Job, path: &Path) -> Result<bool, ExportError> {
+    for frame in 0..job.info.frames {
+        if !frame_of(job, path, frame)?.colours.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn pixels(job: &Job, path: &Path, bytes: usize, coloured: bool) -> Result<Vec<u8>, ExportError> {
     let mut pixels = Vec::with_capacity(bytes + 1);
     for frame in 0..job.info.frames {
-        let held = frames(frame).map_err(|why| ExportError::unfit(path, why, "mend the clip"))?;
-        pixels.extend(&held.pixels);
+        let held = frame_of(job, path, frame)?;
+        match coloured {
+            true => pixels.extend(held.rgb().as_flattened()),
+            false => pixels.extend(&held.pixels),
+        }
     }
     if pixels.len() % 2 == 1 {
         pixels.push(0);
@@ -285,7 +309,9 @@ fn compare(job: &Job, path: &Path) -> Result<(), ExportError> {
     };
     for frame in 0..job.info.frames {
         let (held, found) = (frames(frame), clip.frame(frame));
-        if !matches!((held, found), (Ok(held), Ok(found)) if held == found) {
+        // The gray of a coloured pixel that was stored as YBR is its Y, and may round otherwise.
+        let same = |held: &GrayFrame, found: &GrayFrame| held.rgb() == found.rgb();
+        if !matches!((held, found), (Ok(held), Ok(found)) if same(&held, &found)) {
             return Err(differs());
         }
     }

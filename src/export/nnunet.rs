@@ -49,7 +49,7 @@ pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
         let background = vec![0; size.0 as usize * size.1 as usize];
         for frame in &drawn {
             let numbers = map.frames.get(frame).unwrap_or(&background);
-            overlay::put_frame_as(
+            overlay::put_gray_frame_as(
                 job,
                 &mut report,
                 &images.join(format!("{case}_{frame:05}_0000.png")),

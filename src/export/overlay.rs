@@ -34,11 +34,10 @@ impl RgbImage {
         Self { width_px, height_px, pixels }
     }
 
-    /// A frame, gray as it is.
+    /// A frame as it is.
     #[must_use]
     pub fn of_frame(frame: &GrayFrame) -> Self {
-        let pixels = frame.pixels.iter().map(|&v| [v; 3]).collect();
-        Self { width_px: frame.width_px, height_px: frame.height_px, pixels }
+        Self { width_px: frame.width_px, height_px: frame.height_px, pixels: frame.rgb() }
     }
 
     /// Copies `other` with its top left corner to column `x`, row `y`; what lies outside is cut.
@@ -139,7 +138,8 @@ pub fn png_bytes(image: &RgbImage) -> Result<Vec<u8>, ExportError> {
     Ok(bytes)
 }
 
-/// Writes `FOLDER/00003.png`, the frame itself, and notes it; nothing without the clip at hand.
+/// Writes `FOLDER/00003.png`, the frame itself in its colours, and notes it; nothing without the
+/// clip at hand.
 pub(super) fn put_frame(
     job: &Job,
     report: &mut Report,
@@ -150,19 +150,33 @@ pub(super) fn put_frame(
         return Ok(());
     }
     ensure_folder(folder)?;
-    put_frame_as(job, report, &folder.join(format!("{frame:05}.png")), frame)
+    let encode = |path: &Path, pixels: &GrayFrame| match pixels.colours.is_empty() {
+        true => gray_png(path, pixels),
+        false => png_bytes(&RgbImage::of_frame(pixels)),
+    };
+    put_frame_by(job, report, &folder.join(format!("{frame:05}.png")), frame, encode)
 }
 
-/// The same under another name.
-pub(super) fn put_frame_as(
+/// The gray of a frame under another name, for learners that are told of one channel.
+pub(super) fn put_gray_frame_as(
     job: &Job,
     report: &mut Report,
     path: &Path,
     frame: FrameIndex,
 ) -> Result<(), ExportError> {
+    put_frame_by(job, report, path, frame, gray_png)
+}
+
+fn put_frame_by(
+    job: &Job,
+    report: &mut Report,
+    path: &Path,
+    frame: FrameIndex,
+    encode: impl Fn(&Path, &GrayFrame) -> Result<Vec<u8>, ExportError>,
+) -> Result<(), ExportError> {
     let Some(frames) = job.frames else { return Ok(()) };
     let pixels = frames(frame).map_err(|why| ExportError::unfit(path, why, "mend the clip"))?;
-    let bytes = gray_png(path, &pixels)?;
+    let bytes = encode(path, &pixels)?;
     write_atomic(path, &bytes)?;
     report.files.push(path.to_owned());
     report.pictures = true;

@@ -256,7 +256,7 @@ mod tests {
             dx.hypot(dy) <= 26.0 + 4.0 * (3.0 * dy.atan2(dx)).cos()
         });
         let pixels = truth.pixels.iter().map(|p| if *p { 190 } else { 40 }).collect();
-        (GrayFrame { width_px: 120, height_px: 100, pixels }, truth)
+        (GrayFrame::new(120, 100, pixels).expect("it fits"), truth)
     }
 
     fn dice(baseline: Baseline, points: &[PointPx]) -> f64 {

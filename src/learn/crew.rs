@@ -197,7 +197,7 @@ mod tests {
             let inside = |x: u32, y: u32| (x as f32 - cx).hypot(y as f32 - cy) < 20.0;
             let mask = Bitmap::from_fn(96, 80, inside);
             let pixels = mask.pixels.iter().map(|inside| if *inside { 40 } else { 180 }).collect();
-            let frame = GrayFrame { width_px: 96, height_px: 80, pixels };
+            let frame = GrayFrame::new(96, 80, pixels).expect("it fits");
             Still { name: format!("{i}"), levels: vec![frame], objects: vec![mask.to_mask()] }
         };
         StillSet {

@@ -384,6 +384,7 @@ fn resized(frame: &GrayFrame, w: u32, h: u32) -> GrayFrame {
         width_px: w,
         height_px: h,
         pixels: small.iter().map(|v| v.round().clamp(0.0, 255.0) as u8).collect(),
+        ..GrayFrame::default()
     }
 }
 
@@ -403,7 +404,10 @@ pub(super) fn shrink(
         |i: u32, n: u32, of: u32| ((f64::from(i) + 0.5) * f64::from(of) / f64::from(n)) as i64;
     let pixels =
         (0..nw * nh).map(|i| labels.at(nearest(i % nw, nw, w), nearest(i / nw, nh, h))).collect();
-    (resized(image, nw, nh), GrayFrame { width_px: nw, height_px: nh, pixels })
+    (
+        resized(image, nw, nh),
+        GrayFrame { width_px: nw, height_px: nh, pixels, ..GrayFrame::default() },
+    )
 }
 
 pub(in crate::learn) fn pyramid(image: GrayFrame) -> Vec<GrayFrame> {

@@ -101,6 +101,7 @@ fn still(name: String, image: &GrayFrame, masks: &[Mask]) -> Option<Still> {
             width_px: image.width_px,
             height_px: image.height_px,
             pixels: bitmap.pixels.iter().map(|inside| u8::from(*inside)).collect(),
+            ..GrayFrame::default()
         };
         let (shrunk, labels) = shrink(image, &labels, TRAIN_SIDE_PX);
         let pixels = labels.pixels.iter().map(|l| *l > 0).collect();

@@ -88,7 +88,7 @@ mod tests {
     fn a_large_set_is_judged_from_its_first_to_its_last_still() {
         let still = |i: usize| Still {
             name: i.to_string(),
-            levels: vec![GrayFrame { width_px: 1, height_px: 1, pixels: vec![0] }],
+            levels: vec![GrayFrame::new(1, 1, vec![0]).expect("it fits")],
             objects: vec![Bitmap::empty(1, 1).to_mask(); 2],
         };
         let set = |count| StillSet {

@@ -58,6 +58,7 @@ impl CloserBox {
             width_px: self.width as u32,
             height_px: self.height as u32,
             pixels: self.part(&frame.pixels, frame.width_px as usize),
+            ..GrayFrame::default()
         }
     }
 
@@ -99,7 +100,7 @@ mod tests {
 
     fn frame(width_px: u32, height_px: u32) -> GrayFrame {
         let pixels = (0..width_px * height_px).map(|i| (i % 251) as u8).collect();
-        GrayFrame { width_px, height_px, pixels }
+        GrayFrame { width_px, height_px, pixels, ..GrayFrame::default() }
     }
 
     fn extent(x0: f32, y0: f32, x1: f32, y1: f32) -> BoxPx {

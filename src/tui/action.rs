@@ -283,6 +283,7 @@ actions! {
         GammaDown        "gamma-down"         "middle grays darker",
         ToggleAutomatic  "toggle-automatic"   "stretch the grays that the ultrasound uses over all, or do not",
         ToggleClahe      "toggle-clahe"       "even the contrast out (CLAHE), or show the frame as it is",
+        ToggleColour     "toggle-colour"      "show the colours of the file (flow), or their gray",
         NextLook         "next-look"          "the next look of the list (raw, vessel, nerve, ...); `:look NAME`",
         GainReset        "gain-reset"         "all grays as in the file again",
         MMode            "m-mode"             "M-mode: the ray at hand (or a line through the cursor) over time, or not any more",

@@ -11,7 +11,7 @@ use crate::domain::{
 };
 use crate::engine::{Event, Opened, Surround, View};
 
-use super::graphics::{Grid, Link, Viewport};
+use super::graphics::{Grid, Link, Viewport, shows_colours};
 use super::hurry::Hurry;
 use super::keymap::{KeyMode, Keymap};
 use super::marks::Marks;
@@ -159,6 +159,7 @@ impl Model {
                 viewport: None,
                 look: view.as_ref().and_then(|view| view.look).unwrap_or_default().limited(),
                 range: None,
+                flow: false,
                 smooth: false,
                 masks: true,
                 tint: true,
@@ -240,7 +241,8 @@ impl Model {
     pub fn keep_frame(&mut self, frame: FrameIndex, pixels: Arc<GrayFrame>) {
         self.broken.remove(&frame);
         self.frames.retain(|(held, _)| *held != frame);
-        let each = pixels.pixels.len().max(1);
+        let each = pixels.bytes().max(1);
+        self.picture.flow = self.picture.flow || shows_colours(&pixels);
         self.frames.push_back((frame, pixels));
         let most = (FRAMES_BYTES / each).max(4);
         while self.frames.len() > most {

@@ -220,6 +220,9 @@ pub struct Picture {
     pub look: PictureLook,
     /// Darkest and brightest gray value worth showing, once measured, and of which region.
     pub range: Option<(Option<Region>, [u8; 2])>,
+    /// Frames of the clip have colours that say more than a tint: no frame before the first such one
+    /// has any.
+    pub flow: bool,
     /// Smooth instead of square pixels when enlarged.
     pub smooth: bool,
     /// Draw masks.

@@ -67,6 +67,10 @@ struct Expected {
     tolerance: u8,
     grid: Vec<u8>,
     sha256: Option<[String; 2]>,
+    #[serde(default)]
+    coloured: usize,
+    #[serde(default)]
+    colours: Vec<[usize; 4]>,
 }
 
 fn expected() -> BTreeMap<String, Expected> {
@@ -94,6 +98,14 @@ fn compare(path: &Path, expected: &Expected) {
     if let Some([first_hash, last_hash]) = &expected.sha256 {
         assert_eq!(&sha256(&clip.frame(0).unwrap().pixels), first_hash, "{name}");
         assert_eq!(&sha256(&last.pixels), last_hash, "{name}");
+        assert_eq!(last.colours.each().count(), expected.coloured, "{name}");
+    }
+    let rgb = last.rgb();
+    for [at, wanted @ ..] in &expected.colours {
+        let off =
+            rgb[*at].iter().zip(wanted).map(|(found, wanted)| wanted.abs_diff((*found).into()));
+        let (off, found) = (off.max().unwrap(), rgb[*at]);
+        assert!(off <= expected.tolerance.into(), "{name} at {at}: {found:?}, not {wanted:?}");
     }
 }
 

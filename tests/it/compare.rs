@@ -36,7 +36,7 @@ fn another_raters_masks_lie_over_ones_own_are_compared_and_taken_over() {
     let effects = update(&mut m, Msg::Line("overlay /data/anna".into()));
     assert_eq!(effects, [Effect::Overlay("/data/anna".into())]);
     let theirs = Structure::new("lesion", [(0, mask(8..17))].into());
-    let colours = palette(&Theme::shipped("dark").unwrap(), 256, view::LEVELS);
+    let colours = palette(&Theme::shipped("dark").unwrap(), 256, view::LEVELS, false);
     let mut canvas = Canvas::default();
     let before = canvas.compose(&m, &colours, 4).unwrap();
     tell(&mut m, Event::Overlay { name: "anna".into(), structures: vec![theirs] });
@@ -201,7 +201,7 @@ fn evened_contrast_is_for_the_eye_alone_and_comes_and_goes_with_a_key() {
     let pixels: Vec<u8> = (0..64 * 48).map(|i| 40 + (i * 7 % 16) as u8).collect();
     let frame = Arc::new(GrayFrame::new(64, 48, pixels).unwrap());
     tell(&mut m, Event::Frame { frame: 0, pixels: Arc::clone(&frame) });
-    let colours = palette(&Theme::shipped("dark").unwrap(), 256, view::LEVELS);
+    let colours = palette(&Theme::shipped("dark").unwrap(), 256, view::LEVELS, false);
     let mut canvas = Canvas::default();
     let plain = canvas.compose(&m, &colours, 4).unwrap();
     press(&mut m, "v e");
@@ -220,7 +220,7 @@ fn an_m_mode_strip_shows_a_line_over_time_and_where_masks_cross_it() {
     let frame = Arc::new(GrayFrame::new(64, 48, vec![90; 64 * 48]).unwrap());
     tell(&mut m, Event::Frame { frame: 0, pixels: frame });
     with_a_mask(&mut m);
-    let colours = palette(&Theme::shipped("dark").unwrap(), 256, view::LEVELS);
+    let colours = palette(&Theme::shipped("dark").unwrap(), 256, view::LEVELS, false);
     let mut canvas = Canvas::default();
     let plain = canvas.compose(&m, &colours, 4).unwrap();
     update(&mut m, Msg::Line("cursor 8 20".into()));

@@ -4,7 +4,9 @@
 
 use std::sync::Arc;
 
-use sonomark::domain::{Bitmap, Cut, GrayFrame, PictureLook, PointKind, PointPx, Prompt, Region};
+use sonomark::domain::{
+    Bitmap, Colours, Cut, GrayFrame, PictureLook, PointKind, PointPx, Prompt, Region,
+};
 use sonomark::engine::{Decided, Event, Surround};
 use sonomark::tui::graphics::{Grid, Picture};
 use sonomark::tui::model::{Effect, Mode, Model, Msg};
@@ -37,7 +39,7 @@ fn seen(frames: usize) -> Model {
 }
 
 fn shown(m: &Model) -> Picture {
-    let colours = palette(&Theme::shipped("dark").unwrap(), 256, view::LEVELS);
+    let colours = palette(&Theme::shipped("dark").unwrap(), 256, view::LEVELS, false);
     Canvas::default().compose(m, &colours, 4).unwrap()
 }
 
@@ -58,6 +60,38 @@ fn a_look_changes_what_is_shown_and_nothing_that_is_sent_or_asked() {
     press(&mut plain, "v v");
     assert_eq!(shown(&changed), shown(&plain));
     assert!(!screen(&changed).contains("look:"), "nothing is changed any more");
+}
+
+#[test]
+fn flow_is_shown_in_colour_until_a_key_makes_it_gray() {
+    let mut m = seen(8);
+    assert!(!m.picture.flow, "gray so far");
+    let pixel = |i: usize| if (20..30).contains(&(i % 64)) { [220, 40, 10] } else { [90; 3] };
+    let coloured = (*frame()).clone().with_colours(Colours::of((0..64 * 48).map(pixel)));
+    let coloured = Arc::new(coloured);
+    tell(&mut m, Event::Frame { frame: 1, pixels: Arc::clone(&coloured) });
+    assert!(m.picture.flow, "before its frame is reached: registers change once for a clip");
+    press(&mut m, ".");
+    let theme = Theme::shipped("dark").unwrap();
+    let reddest = |m: &Model, theme: &Theme| {
+        let flow = m.picture.flow && m.picture.look.colour;
+        let colours = palette(theme, 256, view::LEVELS, flow);
+        let picture = Canvas::default().compose(m, &colours, 4).unwrap();
+        let red = |index: &u8| {
+            let [red, green, _] = colours.rgb(*index);
+            u32::from(red.saturating_sub(green))
+        };
+        picture.indices.iter().map(red).sum::<u32>() / picture.indices.len() as u32
+    };
+    assert!(reddest(&m, &theme) > 10);
+    press(&mut m, "v f");
+    assert_eq!(m.message.text, "colours as gray: no colour");
+    assert!(reddest(&m, &theme) < 2);
+    has(&screen(&m), &["own look: no colour"]);
+    press(&mut m, "v f");
+    assert!(reddest(&m, &theme) > 10);
+    assert!(reddest(&m, &theme.without_colours()) < 2, "NO_COLOR counts for pictures too");
+    assert_eq!(m.pixels(), Some(&coloured));
 }
 
 #[test]
@@ -188,7 +222,7 @@ fn without_a_ray_the_line_goes_through_the_cursor_and_turns_by_keys() {
     // The marker of the depth: a row of the strip, further down after going down.
     let row = |m: &Model| {
         let (now, top) = (shown(m), before.height_px - m.strip_px());
-        let mark = palette(&Theme::shipped("dark").unwrap(), 256, view::LEVELS);
+        let mark = palette(&Theme::shipped("dark").unwrap(), 256, view::LEVELS, false);
         let mark = mark.overlay(sonomark::tui::graphics::Colour(14));
         (top + 3..now.height_px).find(|y| now.row(*y)[..2] == [mark; 2]).unwrap()
     };
@@ -273,7 +307,7 @@ fn in_half_blocks_letters_are_text_and_none_hides_another() {
     update(&mut m, Msg::Resized(Grid { columns: 80, rows: 24, cell_px: (1, 2) }));
     tell(&mut m, Event::Frame { frame: 0, pixels: frame() });
     press(&mut m, "enter 3");
-    let colours = palette(&Theme::shipped("dark").unwrap(), 256, view::LEVELS);
+    let colours = palette(&Theme::shipped("dark").unwrap(), 256, view::LEVELS, false);
     let mut canvas = Canvas::default();
     let picture = canvas.compose(&m, &colours, 1).unwrap();
     let area = m.areas().unwrap().picture;

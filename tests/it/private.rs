@@ -4,6 +4,7 @@
 
 mod black;
 mod canaries;
+mod flow;
 mod hidden;
 mod leaving;
 

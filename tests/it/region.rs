@@ -73,7 +73,7 @@ fn the_outline_is_drawn_until_it_is_answered() {
     tell(&mut m, Event::Frame { frame: 0, pixels: Arc::clone(&pixels) });
     // Not a mark of the person's: it is there without them too.
     press(&mut m, "v p");
-    let colours = palette(&Theme::shipped("dark").unwrap(), 256, LEVELS);
+    let colours = palette(&Theme::shipped("dark").unwrap(), 256, LEVELS, false);
     let mut canvas = Canvas::default();
     let with = canvas.compose(&m, &colours, 4).unwrap();
     let effects = press(&mut m, "v n");

@@ -284,7 +284,7 @@ fn the_picture_shows_mask_points_and_crosshair_and_the_old_frame_while_decoding(
     let frame = Arc::new(GrayFrame::new(64, 48, pixels).unwrap());
     tell(&mut m, Event::Frame { frame: 0, pixels: frame });
     let theme = Theme::shipped("dark").unwrap();
-    let (colours, mut canvas) = (palette(&theme, 256, view::LEVELS), Canvas::default());
+    let (colours, mut canvas) = (palette(&theme, 256, view::LEVELS, false), Canvas::default());
     press(&mut m, "v p");
     let bare = canvas.compose(&m, &colours, 4).unwrap();
     press(&mut m, "v p");

@@ -223,7 +223,7 @@ fn a_frame_stays_beside_the_others_at_the_same_zoom() {
         let pixels = Arc::new(GrayFrame::new(64, 48, vec![gray; 64 * 48]).unwrap());
         tell(&mut m, Event::Frame { frame, pixels });
     }
-    let palette = palette(&Theme::shipped("dark").unwrap(), 256, 32);
+    let palette = palette(&Theme::shipped("dark").unwrap(), 256, 32, false);
     press(&mut m, "v b .");
     let picture = Canvas::default().compose(&m, &palette, 4).unwrap();
     let (width, height) = m.areas().unwrap().picture_px(m.grid);

@@ -31,10 +31,10 @@ use std::sync::Arc;
 
 use super::cage::Cage;
 use super::error::short_name;
-use super::gray::{Ramp, luma, spread};
+use super::gray::{Ramp, luma, rgb_of_ybr, spread};
 use super::limits::open_regular;
 use super::{CodecError, FrameSource, Opened, Privacy, identity, only_one};
-use crate::domain::{ClipInfo, ClipKind, DicomOrigin, FrameIndex, GrayFrame};
+use crate::domain::{ClipInfo, ClipKind, Colours, DicomOrigin, FrameIndex, GrayFrame};
 pub(super) use directory::is_directory_name;
 use frames::{Colour, Layout, Samples, Shape};
 use input::Input;
@@ -281,6 +281,17 @@ impl Dicom {
         Ok(range.unwrap_or(Ramp { low: 0.0, high: 255.0 }))
     }
 
+    /// Gray and colours of the samples of a frame with one number for each pixel.
+    fn toned(&self, samples: &Samples, stored: FrameIndex) -> (Vec<u8>, Colours) {
+        let Some(tone) = &self.tone else { return Default::default() };
+        let table = tone.table(&self.shape, stored);
+        let lookup = |value: u16| table.get(usize::from(value)).copied().unwrap_or(0);
+        let pixels = self.shape.words(samples).map(lookup).collect();
+        let Some(palette) = tone.palette() else { return (pixels, Colours::default()) };
+        let lookup = |value: u16| palette.get(usize::from(value)).copied().unwrap_or_default();
+        (pixels, Colours::of(self.shape.words(samples).map(lookup)))
+    }
+
     fn samples(&self, index: FrameIndex) -> Result<Samples, CodecError> {
         self.layout.samples(&self.path, &self.input, &self.shape, index, &self.cage)
     }
@@ -298,27 +309,38 @@ impl FrameSource for Dicom {
     ) -> Result<GrayFrame, CodecError> {
         let stored = self.order.get(index).copied().unwrap_or(index);
         let samples = self.samples(stored)?;
-        let (bytes, count) = (&samples.bytes, self.shape.pixels());
-        let pixels: Vec<u8> = match samples.colour {
-            Colour::Gray { .. } | Colour::Palette => {
-                let table = self.tone.as_ref().map(|tone| tone.table(&self.shape, stored));
-                let table = table.unwrap_or_default();
-                let lookup = |value: u16| table.get(usize::from(value)).copied().unwrap_or(0);
-                self.shape.words(&samples).map(lookup).collect()
-            }
-            Colour::Rgb if samples.planar => {
-                (0..count).map(|i| luma(bytes[i], bytes[count + i], bytes[2 * count + i])).collect()
-            }
-            Colour::Rgb => bytes.chunks_exact(3).map(|p| luma(p[0], p[1], p[2])).collect(),
-            Colour::Ybr if samples.planar => bytes[..count].to_vec(),
-            Colour::Ybr => bytes.iter().step_by(3).copied().collect(),
-            // Two pixels share four bytes: Y1 Y2 Cb Cr.
-            Colour::Ybr422 => {
-                bytes.chunks_exact(4).flat_map(|p| [p[0], p[1]]).take(count).collect()
-            }
+        let (pixels, colours) = match samples.colour {
+            Colour::Gray { .. } | Colour::Palette => self.toned(&samples, stored),
+            _ => coloured(&samples, self.shape.pixels()),
         };
-        GrayFrame::new(self.shape.columns, self.shape.rows, pixels).ok_or_else(|| {
-            CodecError::damaged(&self.path, format!("frame {} has too few pixels", index + 1))
-        })
+        let frame =
+            GrayFrame::new(self.shape.columns, self.shape.rows, pixels).ok_or_else(|| {
+                CodecError::damaged(&self.path, format!("frame {} has too few pixels", index + 1))
+            })?;
+        Ok(frame.with_colours(colours))
+    }
+}
+
+/// Gray and colours of the samples of a frame of `count` pixels with three for each.
+fn coloured(samples: &Samples, count: usize) -> (Vec<u8>, Colours) {
+    let bytes = &samples.bytes;
+    let whole = || bytes.chunks_exact(3).map(|p| [p[0], p[1], p[2]]);
+    // Frames that are too short have fewer pixels, which is found later.
+    let count = count.min(if samples.planar { bytes.len() / 3 } else { count });
+    let planes = || (0..count).map(|i| [bytes[i], bytes[count + i], bytes[2 * count + i]]);
+    // Two pixels share four bytes: Y1 Y2 Cb Cr.
+    let halved = || bytes.chunks_exact(4).flat_map(|p| [[p[0], p[2], p[3]], [p[1], p[2], p[3]]]);
+    let of_rgb = |pixels: &mut dyn Iterator<Item = [u8; 3]>| {
+        pixels.map(|[red, green, blue]| luma(red, green, blue)).collect()
+    };
+    let first = |pixels: &mut dyn Iterator<Item = [u8; 3]>| pixels.map(|ybr| ybr[0]).collect();
+    match (samples.colour, samples.planar) {
+        (Colour::Rgb, true) => (of_rgb(&mut planes()), Colours::of(planes())),
+        (Colour::Rgb, false) => (of_rgb(&mut whole()), Colours::of(whole())),
+        (Colour::Ybr422, _) => {
+            (first(&mut halved().take(count)), Colours::of(halved().take(count).map(rgb_of_ybr)))
+        }
+        (_, true) => (first(&mut planes()), Colours::of(planes().map(rgb_of_ybr))),
+        (_, false) => (first(&mut whole()), Colours::of(whole().map(rgb_of_ybr))),
     }
 }

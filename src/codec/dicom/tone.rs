@@ -27,8 +27,8 @@ pub(super) struct Tone {
 
 /// From rescaled values to gray.
 enum How {
-    /// By the table alone.
-    Palette,
+    /// By the table alone: red, green and blue of every word.
+    Palette(Vec<[u8; 3]>),
     Lut(Lut),
     Window(Window),
     Ramp(Ramp),
@@ -37,7 +37,7 @@ enum How {
 impl How {
     fn gray(&self, value: f64) -> u8 {
         match self {
-            Self::Palette => 0,
+            Self::Palette(_) => 0,
             Self::Lut(lut) => lut.gray(value),
             Self::Window(window) => window.gray(value),
             Self::Ramp(ramp) => ramp.gray(value),
@@ -56,8 +56,9 @@ impl Tone {
         range: impl FnOnce() -> Result<Ramp, CodecError>,
     ) -> Result<Self, CodecError> {
         if shape.colour == Colour::Palette {
-            let first = palette(path, shape, set)?;
-            return Ok(Self { rescales, how: How::Palette, first });
+            let colours = palette(path, shape, set)?;
+            let first = colours.iter().map(|&[r, g, b]| luma(r, g, b)).collect();
+            return Ok(Self { rescales, how: How::Palette(colours), first });
         }
         let how = if let Some(lut) = voi_lut(set) {
             How::Lut(lut)
@@ -77,10 +78,15 @@ impl Tone {
     /// Gray of every word of a frame, by its place in the file.
     pub(super) fn table(&self, shape: &Shape, frame: usize) -> Cow<'_, [u8]> {
         let own = rescale_of(&self.rescales, frame);
-        if matches!(self.how, How::Palette) || own == rescale_of(&self.rescales, 0) {
+        if matches!(self.how, How::Palette(_)) || own == rescale_of(&self.rescales, 0) {
             return Cow::Borrowed(&self.first);
         }
         Cow::Owned(build(shape, |value| self.how.gray(own.of(value))))
+    }
+
+    /// Red, green and blue of every word, where a palette gives them.
+    pub(super) fn palette(&self) -> Option<&[[u8; 3]]> {
+        if let How::Palette(colours) = &self.how { Some(colours) } else { None }
     }
 }
 
@@ -227,7 +233,7 @@ fn voi_lut(set: &DataSet) -> Option<Lut> {
     Lut::new(&descriptor, item.words(tags::LUT_DATA), signed)
 }
 
-fn palette(path: &Path, shape: &Shape, set: &DataSet) -> Result<Vec<u8>, CodecError> {
+fn palette(path: &Path, shape: &Shape, set: &DataSet) -> Result<Vec<[u8; 3]>, CodecError> {
     let lut = |descriptor, data, segmented| {
         let missing = || {
             CodecError::unsupported(
@@ -253,5 +259,7 @@ fn palette(path: &Path, shape: &Shape, set: &DataSet) -> Result<Vec<u8>, CodecEr
         channels.iter_mut().for_each(|channel| channel.bits = 8);
     }
     let [red, green, blue] = channels;
-    Ok(build(shape, |value| luma(red.gray(value), green.gray(value), blue.gray(value))))
+    let words = 0..1u32 << shape.bits_allocated;
+    let values = words.map(|word| shape.value(word as u16));
+    Ok(values.map(|value| [red.gray(value), green.gray(value), blue.gray(value)]).collect())
 }

@@ -1,7 +1,7 @@
 //! Video through the programs `ffprobe` and `ffmpeg`, which run as child processes.
 //!
 //! A decoder that crashes takes only its process with it, and every codec of the installed ffmpeg
-//! works. Frames arrive as gray PGM images over a pipe, one at a time; never is the clip in memory.
+//! works. Frames arrive as PGM images of their planes over a pipe, one at a time; never is the clip in memory.
 //! Reading forwards continues the running process. Elsewhere it is restarted a little before
 //! the wanted frame at an exact time (the time stamps of all frames are read when the clip is
 //! opened), or at the beginning where the container has no usable time stamps. Frames decoded on
@@ -18,15 +18,18 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use super::error::{brief, name_of, short_name};
+use super::gray::rgb_of_ybr;
 use super::limits::{MAX_SIDE_PX, check_size, open_regular};
 use super::tool::Patient;
 use super::{CodecError, FrameSource, Opened, Privacy, complete, identity, tool};
-use crate::domain::{ClipInfo, ClipKind, FrameIndex, GrayFrame};
+use crate::domain::{ClipInfo, ClipKind, Colours, FrameIndex, GrayFrame};
 use probe::{Timeline, Version};
 
 const REENCODE: &str = "re-encode it, for example with \"ffmpeg -i IN -c:v ffv1 OUT.mkv\"";
 /// Frames further ahead than this are reached by seeking rather than by decoding up to them.
 const SKIP_FRAMES: usize = 64;
+/// Chroma nearer to its middle makes no [`crate::domain::COLOURED`] pixel.
+const NO_CHROMA: u8 = 7;
 /// How far before a frame that lies behind decoding starts again.
 const BACKWARD_FRAMES: usize = 24;
 /// Demuxers of real files only: playlists and scripts (hls, concat, ...) could name other files.
@@ -73,6 +76,11 @@ impl Reel {
         command.args(["-protocol_whitelist", "file,pipe", "-format_whitelist", CONTAINERS]);
     }
 }
+
+/// Y, Cb and Cr of a frame as three gray images, one below the other: of every size, and Y is the gray
+/// that ffmpeg makes of the frame.
+const PLANES: &str = "scale=out_range=full,format=yuvj444p,extractplanes=y+u+v[y][u][v];\
+                      [y][u][v]vstack=3";
 
 /// Codecs, as ffmpeg calls them, that keep every pixel.
 const LOSSLESS: [&str; 8] =
@@ -144,7 +152,7 @@ pub(super) fn open_reel(reel: Reel, cache_bytes: usize) -> Result<(Found, Video)
         codec: probed.codec,
         format: probed.format,
     };
-    let fit = cache_bytes / 2 / first.pixels.len().max(1);
+    let fit = cache_bytes / 2 / first.bytes().max(1);
     let video = Video {
         reel,
         timeline: probed.timeline,
@@ -243,15 +251,7 @@ impl Stream {
         }
         command.arg("-i").arg(input_argument(&reel.read)).args(["-map", "0:v:0"]);
         command.args(version.every_frame());
-        command.args([
-            "-vf",
-            "scale=out_range=full,format=gray",
-            "-f",
-            "image2pipe",
-            "-c:v",
-            "pgm",
-        ]);
-        command.arg("pipe:1");
+        command.args(["-vf", PLANES, "-f", "image2pipe", "-c:v", "pgm", "pipe:1"]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|e| tool::not_started(path, "ffmpeg", &e))?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
@@ -265,7 +265,7 @@ impl Stream {
     }
 
     fn next(&mut self, reel: &Reel) -> Result<GrayFrame, CodecError> {
-        match read_pgm(&mut self.frames) {
+        match read_pgm(&mut self.frames).and_then(|planes| joined(&planes)) {
             Ok(frame) => {
                 self.next_index += 1;
                 Ok(frame)
@@ -313,12 +313,31 @@ fn read_pgm(reader: &mut impl Read) -> io::Result<GrayFrame> {
         *number = std::str::from_utf8(&text).ok().and_then(|t| t.parse().ok()).ok_or_else(bad)?;
     }
     let [width, height, top] = numbers;
-    if top != 255 || width > MAX_SIDE_PX || height > MAX_SIDE_PX {
+    if top != 255 || width > MAX_SIDE_PX || height > 3 * MAX_SIDE_PX {
         return Err(bad());
     }
     let mut pixels = vec![0; width as usize * height as usize];
     reader.read_exact(&mut pixels)?;
     GrayFrame::new(width, height, pixels).ok_or_else(bad)
+}
+
+/// A frame of its [`PLANES`].
+fn joined(planes: &GrayFrame) -> io::Result<GrayFrame> {
+    let (width, height) = (planes.width_px, planes.height_px / 3);
+    let count = width as usize * height as usize;
+    let (y, chroma) = planes.pixels.split_at(count);
+    let (cb, cr) = chroma.split_at(chroma.len() / 2);
+    let pixels = y.iter().zip(cb).zip(cr).map(|((&y, &cb), &cr)| {
+        // Most are gray, and that is seen sooner.
+        if cb.abs_diff(128).max(cr.abs_diff(128)) < NO_CHROMA {
+            return [y; 3];
+        }
+        rgb_of_ybr([y, cb, cr])
+    });
+    let colours = Colours::of(pixels);
+    let frame = GrayFrame::new(width, height, y.to_vec()).filter(|_| chroma.len() == 2 * count);
+    let bad = || io::Error::new(io::ErrorKind::InvalidData, "not three planes");
+    Ok(frame.ok_or_else(bad)?.with_colours(colours))
 }
 
 /// The next word of at most 8 bytes and the one white space after it.

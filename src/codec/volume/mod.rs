@@ -158,6 +158,7 @@ impl FrameSource for Volume {
             width_px: width as u32,
             height_px: height as u32,
             pixels: pixels.map(|(column, row)| voxel(column, row)).collect(),
+            ..GrayFrame::default()
         })
     }
 }

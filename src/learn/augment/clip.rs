@@ -291,6 +291,7 @@ mod tests {
             width_px: 160,
             height_px: 120,
             pixels: mask.pixels.iter().map(|inside| if *inside { 220 } else { 20 }).collect(),
+            ..GrayFrame::default()
         };
         LabelledClip {
             name: "disc".into(),

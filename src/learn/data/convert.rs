@@ -57,7 +57,7 @@ pub(super) fn labels(
             Special::None | Special::CineHdf5 => {}
         }
     }
-    Ok(GrayFrame { width_px, height_px, pixels })
+    Ok(GrayFrame { width_px, height_px, pixels, ..GrayFrame::default() })
 }
 
 /// The corners in a JSON file `[[x, y], ...]`, pixels counted from their centres.

@@ -72,7 +72,7 @@ mod tests {
         let pixels = (0..side * side)
             .map(|i| (20.0 + gain * 90.0 * gray(i % side, i / side)).clamp(0.0, 255.0) as u8)
             .collect();
-        GrayFrame { width_px: side, height_px: side, pixels }
+        GrayFrame::new(side, side, pixels).expect("it fits")
     }
 
     #[test]

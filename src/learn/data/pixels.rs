@@ -107,6 +107,7 @@ impl Opened {
             width_px: info.width_px,
             height_px: info.height_px,
             pixels: self.labels[frame * pixels..][..pixels].to_vec(),
+            ..GrayFrame::default()
         }
     }
 

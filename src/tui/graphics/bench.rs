@@ -103,7 +103,7 @@ pub fn synthetic_frame(width_px: u32, height_px: u32, seed: u64) -> GrayFrame {
             pixels.push((sampled(&polar, angles, range, angle) * 255.0).round() as u8);
         }
     }
-    GrayFrame { width_px, height_px, pixels }
+    GrayFrame { width_px, height_px, pixels, ..GrayFrame::default() }
 }
 
 fn reflectivity(r: f32, a: f32) -> f32 {

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::flow::draw_colours;
 use super::letters::{half_height, letter};
 use super::masks::draw_masks;
 use super::quantise::quantise;
@@ -202,16 +203,26 @@ pub fn compose(scene: &Scene<'_>, palette: &Palette) -> Picture {
 pub fn compose_image(scene: &Scene<'_>, palette: &Palette) -> Picture {
     let mut picture = Picture::filled(scene.view.width_px, scene.view.height_px, 0);
     if let Some(image) = scene.frame {
-        let (columns, rows) = if scene.view.scale < 1.0 {
-            averaged(image, &scene.view, &mut picture)
-        } else if scene.smooth && scene.view.scale > 1.0 {
-            interpolated(image, &scene.view, &mut picture)
-        } else {
-            nearest(image, &scene.view, &mut picture)
-        };
+        let (columns, rows) = scaled(scene, image, &mut picture);
+        let coloured = palette.has_cube() && !image.colours.is_empty();
+        let grays = if coloured { picture.indices.clone() } else { Vec::new() };
         quantise(&mut picture, columns, rows, &scene.tone, palette.levels());
+        if coloured {
+            draw_colours(scene, palette, &grays, &mut picture);
+        }
     }
     picture
+}
+
+/// Paints the gray values of an image of the size of the scene's; returns where.
+pub(super) fn scaled(scene: &Scene<'_>, image: &GrayFrame, picture: &mut Picture) -> Painted {
+    if scene.view.scale < 1.0 {
+        averaged(image, &scene.view, picture)
+    } else if scene.smooth && scene.view.scale > 1.0 {
+        interpolated(image, &scene.view, picture)
+    } else {
+        nearest(image, &scene.view, picture)
+    }
 }
 
 /// Masks and marks of a scene over its image.
@@ -233,7 +244,7 @@ pub(super) fn source_cells(view: &Viewport, across: bool) -> Vec<i64> {
 }
 
 /// Columns and rows of a picture.
-type Painted = (Range<usize>, Range<usize>);
+pub(super) type Painted = (Range<usize>, Range<usize>);
 
 /// The run of places for which `inside` holds; these lie side by side.
 fn run_of<T>(all: &[T], inside: impl Fn(&T) -> bool) -> Range<usize> {

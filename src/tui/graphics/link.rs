@@ -305,7 +305,7 @@ mod tests {
                 let palette = Palette::new(detail.levels, &[[50, 50, 0]; 15], 5, 256);
                 let view = Viewport::fit(1024, 768, 1024, 768);
                 let mut picture = compose(&Scene::new(Some(&frame), view), &palette);
-                coarsen(&mut picture, usize::from(detail.scale));
+                coarsen(&mut picture, usize::from(detail.scale), detail.levels);
                 let limits = Limits { max_width_px: 4096, max_height_px: 4096 };
                 let sent = Painter::by(protocol, limits).paint(picture, &palette, grid, area, &[]);
                 let bytes: usize = sent.iter().map(|part| part.bytes.len()).sum();

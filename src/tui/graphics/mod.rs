@@ -8,13 +8,14 @@
 //!
 //! Everything here is pure: no terminal, no clock. A picture is made of registers of a
 //! [`Palette`]: a ramp of grays (window, level and quantisation are one table), a ramp tinted
-//! with the colour of each mask so that speckle stays visible beneath it, and flat overlay
-//! colours. Units: `_px` are pixels of the screen unless "image px" is said.
+//! with the colour of each mask so that speckle stays visible beneath it, flat overlay
+//! colours, and for frames with colour flow a cube of colours. Units: `_px` are pixels of the screen unless "image px" is said.
 
 mod bench;
 mod clahe;
 mod compose;
 mod damage;
+mod flow;
 mod halfblock;
 mod iterm;
 mod kitty;
@@ -36,6 +37,7 @@ pub use compose::{
     compose, compose_image, compose_over,
 };
 pub use damage::{CellArea, Grid, Limits, Painter, PlacedSixel, Protocol, cover, reserve};
+pub use flow::shows_colours;
 pub use halfblock::{ColourDepth, render_halfblocks};
 pub use link::{Detail, FINEST, Link};
 pub use palette::{Colour, Palette, percent_from_rgb};

@@ -1,4 +1,4 @@
-//! Registers of a picture: gray ramp, overlay colours, tinted ramps.
+//! Registers of a picture: gray ramp, overlay colours, a cube of colours, tinted ramps.
 
 /// Most registers a palette may use: every sixel terminal met has at least 256 or says so.
 const MAX_REGISTERS: usize = 256;
@@ -9,6 +9,12 @@ const MAX_TINT_LEVELS: u8 = 32;
 const MIN_TINT_LEVELS: usize = 12;
 /// Most grays of sixels: percent are all they know.
 const MAX_SIXEL_LEVELS: u8 = 101;
+/// Steps of each channel in the cube of colours.
+pub(super) const STEPS: u8 = 4;
+/// Registers of the cube.
+const CUBE: usize = 64;
+/// Most grays beside the cube: with more no tint would have room.
+const MAX_LEVELS_BESIDE: u8 = MAX_SIXEL_LEVELS;
 /// Share of the overlay colour in a tinted gray, percent.
 const TINT_PERCENT: u32 = 28;
 
@@ -22,6 +28,10 @@ pub struct Colour(pub u8);
 pub struct Palette {
     levels: u8,
     overlay: u8,
+    /// First register of the cube of colours.
+    cube: Option<u8>,
+    /// First register of the tints.
+    tinted: usize,
     tint_levels: u8,
     tints: u8,
     /// What white is: 100 or 255.
@@ -42,6 +52,18 @@ impl Palette {
     /// [`Palette::tint`] then returns the plain gray.
     #[must_use]
     pub fn new(levels: u8, overlay: &[[u8; 3]], tinted: usize, registers: usize) -> Self {
+        Self::made(levels, overlay, tinted, registers, false)
+    }
+
+    /// The same with a cube of colours for frames that are not gray alone, where the registers
+    /// allow it; at most 101 grays then.
+    #[must_use]
+    pub fn with_cube(levels: u8, overlay: &[[u8; 3]], tinted: usize, registers: usize) -> Self {
+        let levels = levels.min(MAX_LEVELS_BESIDE);
+        Self::made(levels, overlay, tinted, registers, true)
+    }
+
+    fn made(levels: u8, overlay: &[[u8; 3]], tinted: usize, registers: usize, cube: bool) -> Self {
         let limit = registers.clamp(2, MAX_REGISTERS);
         let overlay = &overlay[..overlay.len().min(MAX_OVERLAY).min(limit - 2)];
         let levels = levels.clamp(2, super::FINEST).min((limit - overlay.len()).min(255) as u8);
@@ -53,6 +75,14 @@ impl Palette {
         let scaled = |percent: u8| (u32::from(percent.min(100)) * u32::from(white) / 100) as u8;
         let overlay: Vec<[u8; 3]> = overlay.iter().map(|colour| colour.map(scaled)).collect();
         all.extend(&overlay);
+        // At most 256 registers, so the number fits.
+        let cube = (cube && all.len() + CUBE <= limit).then_some(all.len() as u8);
+        if cube.is_some() {
+            let step = |step: u8| gray(step, STEPS);
+            let mixed = |i: u8| [i / 16, i / 4 % 4, i % 4].map(step);
+            all.extend((0..CUBE as u8).map(mixed));
+        }
+        let first_tint = all.len();
         let share = (limit - all.len()) / tinted.clamp(1, MAX_OVERLAY);
         let most = if share < MIN_TINT_LEVELS { usize::from(MAX_TINT_LEVELS) } else { share };
         let tint_levels = levels.min(MAX_TINT_LEVELS).min(most.min(255) as u8);
@@ -66,7 +96,9 @@ impl Palette {
             );
             tints += 1;
         }
-        Self { levels, overlay: overlay.len() as u8, tint_levels, tints, white, registers: all }
+        let overlay = overlay.len() as u8;
+        let tinted = first_tint;
+        Self { levels, overlay, cube, tinted, tint_levels, tints, white, registers: all }
     }
 
     /// Number of grays.
@@ -102,9 +134,21 @@ impl Palette {
         }
         let (of, to) = (u32::from(self.levels) - 1, u32::from(self.tint_levels) - 1);
         let level = ((u32::from(level) * to * 2 + of) / (2 * of)) as usize;
-        let start = self.levels as usize + self.overlay as usize;
         // At most 256 registers, so the number fits.
-        (start + colour.0 as usize * self.tint_levels as usize + level) as u8
+        (self.tinted + colour.0 as usize * self.tint_levels as usize + level) as u8
+    }
+
+    /// True when frames that are not gray alone can be drawn in colour.
+    #[must_use]
+    pub fn has_cube(&self) -> bool {
+        self.cube.is_some()
+    }
+
+    /// Register of a colour of the cube, from black to full in [`STEPS`] steps of red, green and blue;
+    /// white where there is no cube.
+    pub(super) fn cube(&self, steps: [u8; 3]) -> u8 {
+        let [red, green, blue] = steps.map(|step| step.min(STEPS - 1));
+        self.cube.map_or(self.levels - 1, |first| first + red * 16 + green * 4 + blue)
     }
 
     /// A register as 8-bit RGB, for half blocks and tests; unknown registers are black.
@@ -154,6 +198,13 @@ mod tests {
             let many = Palette::new(levels, &overlay[..15], 5, 256);
             assert!(many.has_tint(Colour(4)) && many.registers().len() <= 256, "{levels}");
         }
+        let cube = Palette::with_cube(super::super::FINEST, &overlay[..15], 5, 256);
+        assert!(cube.has_cube() && cube.has_tint(Colour(4)) && cube.registers().len() <= 256);
+        assert_eq!((cube.levels(), cube.rgb(cube.cube([3, 0, 3]))), (101, [255, 0, 255]));
+        let dark = Palette::new(101, &overlay[..15], 5, 256);
+        let darkest = |palette: &Palette| palette.rgb(palette.tint(Colour(4), 0));
+        assert_eq!(darkest(&cube), darkest(&dark), "tints begin behind the cube");
+        assert!(!Palette::with_cube(32, &overlay, 6, 64).has_cube());
         let small = Palette::new(101, &overlay, 6, 16);
         assert_eq!(small.registers().len(), 16);
         assert_eq!(small.tint(Colour(0), 1), 1);

@@ -67,8 +67,9 @@ pub(super) fn quantise(
     }
 }
 
-/// Gives every square of `side` px one gray, the mean of its levels: a picture of a part of the size, enlarged again.
-pub fn coarsen(picture: &mut Picture, side: usize) {
+/// Gives every square of `side` px one gray, the mean of its `levels`, or one colour where most of it is
+/// coloured: a picture of a part of the size, enlarged again.
+pub fn coarsen(picture: &mut Picture, side: usize, levels: u8) {
     if side < 2 {
         return;
     }
@@ -77,11 +78,14 @@ pub fn coarsen(picture: &mut Picture, side: usize) {
         for left in (0..width).step_by(side) {
             let (right, bottom) = ((left + side).min(width), (top + side).min(height));
             let rows = || (top..bottom).map(|y| y * width + left..y * width + right);
-            let count = ((right - left) * (bottom - top)) as u32;
-            let sum: u32 =
-                rows().flat_map(|row| &picture.indices[row]).map(|&i| u32::from(i)).sum();
-            let mean = ((sum + count / 2) / count) as u8;
-            rows().for_each(|row| picture.indices[row].fill(mean));
+            let all = || rows().flat_map(|row| &picture.indices[row]).copied();
+            let grays = || all().filter(|index| *index < levels).map(u32::from);
+            let (count, colours) = (grays().count() as u32, all().filter(|i| *i >= levels));
+            let one = match colours.clone().next() {
+                Some(colour) if colours.count() as u32 > count => colour,
+                _ => ((grays().sum::<u32>() + count / 2) / count) as u8,
+            };
+            rows().for_each(|row| picture.indices[row].fill(one));
         }
     }
 }
@@ -115,9 +119,15 @@ mod tests {
     fn squares_have_one_gray_also_at_the_edges() {
         let mut picture =
             Picture { width_px: 3, height_px: 3, indices: vec![0, 2, 9, 4, 6, 5, 7, 8, 1] };
-        coarsen(&mut picture, 1);
+        coarsen(&mut picture, 1, 16);
         assert_eq!(picture.indices[..3], [0, 2, 9]);
-        coarsen(&mut picture, 2);
+        let mut coloured = picture.clone();
+        coarsen(&mut picture, 2, 16);
         assert_eq!(picture.indices, [3, 3, 7, 3, 3, 7, 8, 8, 1]);
+        // From 16 on they are colours: three of the four in the first square.
+        coloured.indices[0..2].copy_from_slice(&[200, 201]);
+        coloured.indices[3] = 202;
+        coarsen(&mut coloured, 2, 16);
+        assert_eq!(coloured.indices, [200, 200, 7, 200, 200, 7, 8, 8, 1]);
     }
 }

@@ -107,6 +107,8 @@ pub(super) struct Output {
     depth: ColourDepth,
     palette: Palette,
     registers: usize,
+    /// Of how many grays the palette was to be, and whether with colours.
+    asked: (u8, bool),
     /// What the last picture showed: another one is sent whole.
     shown: Option<(FrameIndex, Option<Viewport>, Tone)>,
     pub(super) painter: Painter,
@@ -133,13 +135,14 @@ impl Output {
         let sixel = protocol == Some(Protocol::Sixel);
         let registers = if sixel { capabilities.registers } else { 256 };
         let levels = Link::by(protocol.unwrap_or_default()).shown.levels;
-        let palette = view::palette(&theme, registers, levels);
+        let palette = view::palette(&theme, registers, levels, false);
         Self {
             ascii: !environment.utf8,
             protocol,
             depth: environment.depth(),
             palette,
             registers,
+            asked: (levels, false),
             shown: None,
             painter: Painter::by(protocol.unwrap_or_default(), capabilities.limits()),
             canvas: Canvas::default(),
@@ -159,9 +162,17 @@ impl Output {
 
     /// Takes as many grays and pixels as the line carries.
     pub(super) fn fit_to_line(&mut self, model: &mut Model) {
-        if self.protocol.is_none() {
-            return;
+        if self.protocol.is_some() {
+            self.fit_to_sender(model);
         }
+        let levels = if self.protocol.is_some() { model.link.shown.levels } else { self.asked.0 };
+        let asked = (levels, model.picture.flow && model.picture.look.colour);
+        if std::mem::replace(&mut self.asked, asked) != asked {
+            self.palette = view::palette(&self.theme, self.registers, levels, asked.1);
+        }
+    }
+
+    fn fit_to_sender(&mut self, model: &mut Model) {
         let seen = model.pixels().map(|_| {
             let picture = &model.picture;
             (model.frame, picture.viewport, picture.tone())
@@ -169,9 +180,7 @@ impl Output {
         // A frame that is still being decoded shows the last one.
         let whole = seen.is_some() && std::mem::replace(&mut self.shown, seen) != seen;
         let hurried = model.hurried();
-        if model.link.take_up(hurried, whole) {
-            self.palette = view::palette(&self.theme, self.registers, model.link.shown.levels);
-        }
+        model.link.take_up(hurried, whole);
     }
 
     pub(super) fn draw(&mut self, screen: &mut Screen, model: &Model) -> Result<(), TerminalError> {

@@ -36,6 +36,14 @@ pub(super) fn act(model: &mut Model, action: Action, n: u32) -> bool {
             let what = if now.clahe { "contrast as it is" } else { "contrast evened out" };
             (what, PictureLook { clahe: !now.clahe, ..now })
         }
+        Action::ToggleColour => {
+            let what = match (now.colour, model.picture.flow) {
+                (true, _) => "colours as gray",
+                (false, true) => "colours as in the file",
+                (false, false) => "colours as in the file (no frame so far has one)",
+            };
+            (what, PictureLook { colour: !now.colour, ..now })
+        }
         Action::GainReset => ("everything back", PictureLook::default()),
         Action::NextLook => {
             next(model, n as usize);

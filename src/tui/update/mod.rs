@@ -232,7 +232,8 @@ fn reopen(model: &mut Model, fx: &mut Vec<Effect>, opened: crate::engine::Opened
         queue::tell_kept(&mut next, model);
     }
     let (own, viewport) = (next.picture.look, next.picture.viewport);
-    next.picture = super::model::Picture { viewport, look: own, range: None, ..model.picture };
+    next.picture =
+        super::model::Picture { viewport, look: own, range: None, flow: false, ..model.picture };
     next.network = match &model.network {
         Network::Failed(why) => Network::Failed(why.clone()),
         // The new session tells when its network is ready.

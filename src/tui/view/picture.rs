@@ -32,9 +32,10 @@ const BOX: Colour = Colour(TRACKS + 4);
 const CHOSEN: Colour = Colour(TRACKS + 5);
 const CURSOR: Colour = Colour(TRACKS + 6);
 
-/// The registers for a theme on a terminal with so many of them, with `levels` grays.
+/// The registers for a theme on a terminal with so many of them, with `levels` grays, and with colours
+/// for frames that have `flow`, unless the theme has none.
 #[must_use]
-pub fn palette(theme: &Theme, registers: usize, levels: u8) -> Palette {
+pub fn palette(theme: &Theme, registers: usize, levels: u8, flow: bool) -> Palette {
     let tracks = (0..TRACKS).map(|number| theme.track(number));
     let marks = [
         theme.stale,
@@ -47,7 +48,10 @@ pub fn palette(theme: &Theme, registers: usize, levels: u8) -> Palette {
     ];
     let overlay: Vec<[u8; 3]> =
         tracks.chain(marks).map(|colour| percent_from_rgb(colour.in_picture())).collect();
-    Palette::new(levels, &overlay, TINTED, registers)
+    match flow && theme.coloured {
+        true => Palette::with_cube(levels, &overlay, TINTED, registers),
+        false => Palette::new(levels, &overlay, TINTED, registers),
+    }
 }
 
 /// Draws pictures; remembers the bitmaps of the frame at hand, and its image as it was last shown.
@@ -78,9 +82,12 @@ struct ShownImage {
     view: Viewport,
     tone: Tone,
     smooth: bool,
-    detail: (u8, u8),
+    detail: Detail,
     picture: Picture,
 }
+
+/// Number of grays, whether there are colours, and px in a side of what is drawn as one.
+type Detail = (u8, bool, u8);
 
 /// Window, level and gamma; a stretch comes before the contrast is evened out.
 pub(super) fn tone_of(picture: &model::Picture) -> Tone {
@@ -88,7 +95,7 @@ pub(super) fn tone_of(picture: &model::Picture) -> Tone {
 }
 
 impl ShownImage {
-    fn shows(&self, pixels: Option<&Arc<GrayFrame>>, scene: &Scene<'_>, detail: (u8, u8)) -> bool {
+    fn shows(&self, pixels: Option<&Arc<GrayFrame>>, scene: &Scene<'_>, detail: Detail) -> bool {
         let same = match (&self.pixels, pixels) {
             (Some(a), Some(b)) => Arc::ptr_eq(a, b),
             (None, None) => true,
@@ -138,12 +145,12 @@ impl Canvas {
             HALF_BLOCK_PX => letters::placed(&std::mem::take(&mut scene.letters), &view),
             _ => Vec::new(),
         };
-        let detail = (palette.levels(), model.link.shown.scale);
+        let detail = (palette.levels(), palette.has_cube(), model.link.shown.scale);
         let shown = match kept.filter(|image| image.shows(held, &scene, detail)) {
             Some(image) => image,
             None => {
                 let mut picture = compose_image(&scene, palette);
-                coarsen(&mut picture, usize::from(detail.1));
+                coarsen(&mut picture, usize::from(detail.2), detail.0);
                 ShownImage {
                     pixels: held.cloned(),
                     view,

@@ -97,3 +97,37 @@ fn a_lossless_frame_of_a_kind_that_is_decoded_wrongly_is_refused() {
     let why = refusal(&path);
     assert!(why.contains("components of several sizes") && why.contains("gdcmconv"), "{why}");
 }
+
+#[test]
+fn pictures_and_videos_keep_their_colours_beside_their_gray() {
+    let dir = tempfile::tempdir().unwrap();
+    // An odd size: chroma of half the size would not fit.
+    let pixel = |x: u32, y: u32| match x {
+        0..20 => [(x * 9 + y) as u8; 3],
+        20..40 => [200, (y * 5) as u8, 30],
+        _ => [20, 60, 220],
+    };
+    let picture = image::RgbImage::from_fn(51, 37, |x, y| image::Rgb(pixel(x, y)));
+    let stored: Vec<[u8; 3]> = picture.pixels().map(|pixel| pixel.0).collect();
+    for name in ["a.png", "a.bmp", "a.tif", "a.webp"] {
+        picture.save(dir.path().join(name)).unwrap();
+        let frame = opened(&dir.path().join(name)).frame(0).unwrap();
+        assert_eq!(frame.rgb(), stored, "{name}");
+        assert_eq!(frame.colours.runs().len(), 37, "{name}: grays are not held twice");
+    }
+    if !has_ffmpeg() {
+        return;
+    }
+    let (still, video) = (dir.path().join("a.png"), dir.path().join("a.mkv"));
+    let input = ["-loop", "1", "-i", still.to_str().unwrap(), "-frames:v", "3"];
+    assert!(ffmpeg(&[&input[..], &["-c:v", "ffv1", "-pix_fmt", "bgr0"]].concat(), &video));
+    let clip = opened(&video);
+    let frame = clip.frame(2).unwrap();
+    let gray = opened(&still).frame(0).unwrap();
+    assert_eq!((frame.width_px, frame.height_px, clip.info().frames), (51, 37, 3));
+    for (at, (found, wanted)) in frame.rgb().iter().zip(&stored).enumerate() {
+        let off = found.iter().zip(wanted).map(|(a, b)| a.abs_diff(*b)).max();
+        assert!(off <= Some(4), "{at}: {found:?}, not {wanted:?}");
+        assert!(frame.pixels[at].abs_diff(gray.pixels[at]) <= 2);
+    }
+}

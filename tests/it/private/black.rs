@@ -83,12 +83,11 @@ fn annotated(home: &Home, folder: &Path, hand: u64) -> String {
 fn pictures_in(file: &Path) -> Vec<image::RgbImage> {
     if let Ok(clip) = open(file, &OpenOptions::default()) {
         let frames = (0..clip.info().frames).map(|at| clip.frame(at).unwrap());
-        let gray = frames.map(|frame| {
-            let raw = frame.pixels.clone();
-            let gray = image::GrayImage::from_raw(frame.width_px, frame.height_px, raw).unwrap();
-            image::DynamicImage::ImageLuma8(gray).into_rgb8()
+        let seen = frames.map(|frame| {
+            let raw = frame.rgb().into_flattened();
+            image::RgbImage::from_raw(frame.width_px, frame.height_px, raw).unwrap()
         });
-        return gray.collect();
+        return seen.collect();
     }
     if Segmentation::open(file).is_ok() {
         // Its pixels are numbers of segments.

@@ -1,0 +1,134 @@
+//! What is coloured in a frame, in the few colours that a picture has registers for.
+//!
+//! The colours of a [`Palette`] are a cube of [`STEPS`] steps of red, green and blue; between them a fixed
+//! pattern of 4 x 4 px mixes, so that the steps of a flow scale are seen, and a picture that stays the
+//! same is drawn the same. Gain, gamma and CLAHE make a colour as much brighter as they make its
+//! gray. A frame that is tinted as a whole is drawn in its grays: they show speckle better than any mix.
+
+use super::compose::{Scene, scaled};
+use super::palette::STEPS;
+use super::{Palette, Picture};
+use crate::domain::{GrayFrame, is_coloured};
+
+/// Order in which the pixels of a square take the next step (Bayer, 1973).
+const PATTERN: [u8; 16] = [0, 8, 2, 10, 12, 4, 14, 6, 3, 11, 1, 9, 15, 7, 13, 5];
+
+/// Whether the colours of a frame say more than that it is tinted: not more than half of what is seen
+/// has one.
+#[must_use]
+pub fn shows_colours(frame: &GrayFrame) -> bool {
+    const SEEN: u8 = 8;
+    let coloured = frame.colours.values().len();
+    coloured > 0 && coloured * 2 <= frame.pixels.iter().filter(|&&gray| gray >= SEEN).count()
+}
+
+/// Draws the coloured pixels of the scene's frame over its grays; `grays` is the picture before they
+/// became levels.
+pub(super) fn draw_colours(
+    scene: &Scene<'_>,
+    palette: &Palette,
+    grays: &[u8],
+    picture: &mut Picture,
+) {
+    let Some(frame) = scene.frame.filter(|frame| palette.has_cube() && shows_colours(frame)) else {
+        return;
+    };
+    let rgb = frame.rgb();
+    let plane = |channel: usize| {
+        let pixels = rgb.iter().map(|pixel| pixel[channel]).collect();
+        let (width_px, height_px) = (frame.width_px, frame.height_px);
+        let plane = GrayFrame { width_px, height_px, pixels, ..GrayFrame::default() };
+        let mut shown = Picture::filled(scene.view.width_px, scene.view.height_px, 0);
+        scaled(scene, &plane, &mut shown);
+        shown.indices
+    };
+    let [red, green, blue] = [plane(0), plane(1), plane(2)];
+    for (at, index) in picture.indices.iter_mut().enumerate() {
+        let pixel = [red[at], green[at], blue[at]];
+        if !is_coloured(pixel) {
+            continue;
+        }
+        let own = luma(pixel).max(1.0);
+        let factor = scene.tone.bright(f32::from(grays[at])) * 255.0 / own;
+        let (x, y) = (at % scene.view.width_px, at / scene.view.width_px);
+        let threshold = (f32::from(PATTERN[y % 4 * 4 + x % 4]) + 0.5) / 16.0;
+        let steps = pixel.map(|channel| {
+            let share = f32::from(channel) * factor / 255.0 * f32::from(STEPS - 1);
+            ((share + threshold) as u8).min(STEPS - 1)
+        });
+        *index = palette.cube(steps);
+    }
+}
+
+/// Gray of a colour as ITU-R BT.601 weighs it.
+fn luma([red, green, blue]: [u8; 3]) -> f32 {
+    0.299 * f32::from(red) + 0.587 * f32::from(green) + 0.114 * f32::from(blue)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Tone, Viewport, compose_image};
+    use super::*;
+    use crate::domain::Colours;
+
+    /// Gray with a box of one colour in the middle, a quarter of it all.
+    fn frame(colour: [u8; 3]) -> GrayFrame {
+        let inside = |i: usize| (8..24).contains(&(i % 32)) && (8..24).contains(&(i / 32));
+        let pixel = |i: usize| if inside(i) { colour } else { [90; 3] };
+        let gray = |i: usize| luma(pixel(i)).round() as u8;
+        let frame = GrayFrame::new(32, 32, (0..1024).map(gray).collect()).expect("it fits");
+        frame.with_colours(Colours::of((0..1024).map(pixel)))
+    }
+
+    fn mean(picture: &Picture, palette: &Palette) -> [f32; 3] {
+        let inside = (10..22).flat_map(|y| picture.row(y)[10..22].to_vec());
+        let mut sums = [0.0; 3];
+        for rgb in inside.map(|index| palette.rgb(index)) {
+            sums.iter_mut().zip(rgb).for_each(|(sum, channel)| *sum += f32::from(channel) / 144.0);
+        }
+        sums
+    }
+
+    #[test]
+    fn a_colour_is_mixed_as_it_is_and_grays_stay_grays() {
+        let palette = Palette::with_cube(32, &[[100, 0, 0]], 1, 256);
+        for colour in [[230, 120, 20], [20, 60, 200], [200, 30, 30], [90, 200, 130]] {
+            let frame = frame(colour);
+            let scene = Scene::new(Some(&frame), Viewport::fit(32, 32, 32, 32));
+            let picture = compose_image(&scene, &palette);
+            assert!(picture.row(2).iter().all(|index| *index < 32), "gray outside");
+            let mixed = mean(&picture, &palette);
+            assert!(
+                mixed.iter().zip(colour).all(|(a, b)| (a - f32::from(b)).abs() < 8.0),
+                "{mixed:?}"
+            );
+            let plain = Palette::new(32, &[[100, 0, 0]], 1, 256);
+            let picture = compose_image(&scene, &plain);
+            assert!(picture.indices.iter().all(|index| *index < 32), "no registers, no colours");
+        }
+    }
+
+    #[test]
+    fn more_gain_makes_colours_brighter_and_their_hue_stays() {
+        let palette = Palette::with_cube(32, &[], 0, 256);
+        let frame = frame([100, 50, 10]);
+        let mut scene = Scene::new(Some(&frame), Viewport::fit(32, 32, 32, 32));
+        scene.tone = Tone { level: 63.75, window: 127.5, gamma: 1.0 };
+        let [red, green, blue] = mean(&compose_image(&scene, &palette), &palette);
+        assert!((red - 200.0).abs() < 10.0 && (green - 100.0).abs() < 10.0, "{red} {green}");
+        assert!((blue - 20.0).abs() < 10.0, "{blue}");
+    }
+
+    #[test]
+    fn a_tint_over_everything_is_drawn_gray() {
+        let mut sepia = frame([230, 120, 20]);
+        assert!(shows_colours(&sepia));
+        sepia.colours = Colours::of((0..1024).map(|_| [120, 90, 60]));
+        assert!(!shows_colours(&sepia));
+        let palette = Palette::with_cube(32, &[], 0, 256);
+        let picture =
+            compose_image(&Scene::new(Some(&sepia), Viewport::fit(32, 32, 64, 64)), &palette);
+        assert!(picture.indices.iter().all(|index| *index < 32));
+        assert!(!shows_colours(&GrayFrame::default()));
+    }
+}

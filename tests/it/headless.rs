@@ -672,6 +672,21 @@ fn a_script_knows_the_persons_schema_and_keys_and_its_keys_wait_for_pictures() {
         .collect();
     assert_eq!(journal.matches("boundary").count(), 2, "two hours, two points: {journal}");
 
+    // What changes nothing is told as that, one way or the other; what only tells is no such line.
+    let idle = script(
+        "frame 3\nframe 3\nnew other\ndiscard-mask\nkeys .\nkeys v f8\nlast-frame\nkeys .\ncursor 5 5\n\
+         toggle-masks\nkeys y a\nredraw\nlink\nwrite\nkeys 2\n",
+    );
+    assert!(idle.status.success(), "{}", told(&idle));
+    let numbers = |text: &str| -> Vec<usize> {
+        text.lines().filter_map(|line| line.split(':').nth(1)?.parse().ok()).collect()
+    };
+    let (unchanged, done) = (told(&idle), String::from_utf8_lossy(&idle.stdout).into_owned());
+    assert_eq!(numbers(&unchanged), [2, 4, 6, 8, 11, 12], "{unchanged}{done}");
+    assert_eq!(numbers(&done), [1, 3, 5, 7, 9, 10, 13, 14, 15], "{unchanged}{done}");
+    assert!(unchanged.contains("script:2: nothing changed: frame 3/"), "{unchanged}");
+    assert!(unchanged.contains("script:11: nothing changed: no mask on this frame"), "{unchanged}");
+
     let away = script("boundary 99999 1\n");
     assert!(!away.status.success() && told(&away).contains("outside the image"), "{}", told(&away));
 

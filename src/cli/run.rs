@@ -35,7 +35,7 @@ pub(super) struct Options {
     script: PathBuf,
     /// The clip
     clip: PathBuf,
-    /// Say nothing but faults
+    /// Say nothing but faults and which lines change nothing
     #[arg(long)]
     quiet: bool,
 }

@@ -237,7 +237,10 @@ pub(super) fn rare(bytes: &[u8], most: u64) -> Result<Option<Decoded>, Refusal> 
 }
 
 /// A decoder of the first page, and its size.
-fn opening(bytes: &[u8], most: u64) -> Result<(Decoder<Cursor<&[u8]>>, (u32, u32)), Refusal> {
+type Begun<'a> = (Decoder<Cursor<&'a [u8]>>, (u32, u32));
+
+/// Begins to decode the first page.
+fn opening(bytes: &[u8], most: u64) -> Result<Begun<'_>, Refusal> {
     let mut limits = Limits::default();
     limits.decoding_buffer_size = most as usize;
     limits.intermediate_buffer_size = most as usize;

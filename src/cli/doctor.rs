@@ -13,7 +13,7 @@ use crate::net::device::{Adapter, DeviceWant, adapters, pick};
 use crate::net::gpu_memory::GpuMemory;
 use crate::project::list_clips;
 use crate::tui::graphics::Protocol;
-use crate::tui::terminal::{HELD_BACK, InTmux, probe};
+use crate::tui::terminal::{HELD_BACK, InTmux, probe, slow_escape};
 
 use super::{Done, Failure, keys, path_shown, print, print_json};
 
@@ -54,6 +54,9 @@ pub(super) fn run(settings: Result<Settings, Failure>, options: &Options) -> Don
         Err(_) => InTmux { passthrough: Passthrough::Auto, named: false },
     };
     findings.push(terminal(tmux));
+    if in_tmux() {
+        findings.extend(slow_escape().map(|sentence| fault("tmux", sentence)));
+    }
     findings.push(tool("ffmpeg"));
     findings.push(tool("ffprobe"));
     let faults = findings.iter().filter(|finding| !finding.fine).count();
@@ -133,6 +136,10 @@ fn of_settings(settings: &Settings, findings: &mut Vec<Finding>) {
     });
 }
 
+fn in_tmux() -> bool {
+    std::env::var_os("TMUX").is_some_and(|value| !value.is_empty())
+}
+
 fn terminal(how: InTmux) -> Finding {
     if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
         return found(
@@ -140,7 +147,7 @@ fn terminal(how: InTmux) -> Finding {
             "none here; run doctor in the terminal that you annotate in".into(),
         );
     }
-    let tmux = std::env::var_os("TMUX").is_some_and(|value| !value.is_empty());
+    let tmux = in_tmux();
     match probe(tmux.then_some(how)) {
         Ok(can) => {
             let through = can.passthrough.is_some();

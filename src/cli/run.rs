@@ -1,7 +1,8 @@
 //! `sonomark run`: command lines from a file, on a clip, without a screen.
 //!
 //! The lines are those of the screen's command line and mean the same, by the same code; each is
-//! finished, masks and exports included, before the next begins.
+//! finished, masks and exports included, before the next begins. A line that changes nothing is told as such, also
+//! to those who want to hear of faults alone: nobody sees a screen on which nothing moved.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use crate::domain::shown;
 use crate::engine::{Event, SegmenterSource, Session, Shelf};
 use crate::tui::graphics::Grid;
 use crate::tui::model::{Effect, Model, Msg, Saved, Weight};
-use crate::tui::{begin, furnish, hand_over, keymap_of, update};
+use crate::tui::{begin, command, furnish, hand_over, keymap_of, update};
 
 use super::{Done, Failure, clip_options, path_shown, print, tell};
 
@@ -34,7 +35,7 @@ pub(super) struct Options {
     script: PathBuf,
     /// The clip
     clip: PathBuf,
-    /// Say nothing but faults
+    /// Say nothing but faults and which lines change nothing
     #[arg(long)]
     quiet: bool,
 }
@@ -63,7 +64,8 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     let mut model = Model::new(opened, Vec::new(), 0, keymap, GRID);
     furnish(&mut model, settings);
     let regions = script.contains("accept-region");
-    let mut runner = Runner { model, session, messages, exports: 0, regions, quit: false };
+    let mut runner =
+        Runner { model, session, messages, exports: 0, regions, acted: false, quit: false };
     if runner.model.message.weight == Weight::Warning {
         tell(&shown(&runner.model.message.text));
     }
@@ -106,6 +108,8 @@ struct Runner {
     exports: usize,
     /// The script says something of the ultrasound region, so it is looked for.
     regions: bool,
+    /// Something that lasts was done since the line at hand began.
+    acted: bool,
     quit: bool,
 }
 
@@ -119,6 +123,8 @@ impl Runner {
             }
             let place = format!("{}:{}", path_shown(&options.script), number + 1);
             self.model.message = Default::default();
+            let (before, frames) = (self.model.standing(), self.model.clip.frames);
+            self.acted = false;
             let effects = update(&mut self.model, Msg::Line(line.to_owned()));
             self.carry_out(effects);
             self.finish(Some(&place))?;
@@ -129,10 +135,13 @@ impl Runner {
                     "{place}: {told}; the lines before it are done and saved"
                 )));
             }
-            if !options.quiet {
-                // Going somewhere is no news on the screen, which shows it.
-                let here = || format!("frame {}/{}", self.model.frame + 1, self.model.clip.frames);
-                let told = if told.is_empty() { here() } else { told };
+            // Going somewhere is no news on the screen, which shows it.
+            let here = || format!("frame {}/{frames}", self.model.frame + 1);
+            let told = if told.is_empty() { here() } else { told };
+            let to_change = command::parse(line, frames).is_ok_and(|line| line.is_to_change());
+            if to_change && !self.acted && self.model.standing() == before {
+                tell(&format!("{place}: nothing changed: {told}"));
+            } else if !options.quiet {
                 print(&format!("{place}: {told}"));
             }
             if self.quit {
@@ -193,6 +202,7 @@ impl Runner {
 
     fn carry_out(&mut self, effects: Vec<Effect>) {
         for effect in effects {
+            self.acted |= effect.acts();
             match effect {
                 Effect::Quit => self.quit = true,
                 Effect::OpenClip(..) | Effect::Suspend | Effect::Redraw | Effect::Bell => {}

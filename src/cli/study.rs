@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use crate::config::{Origin, Setting, Settings};
 use crate::domain::{counted, shown};
 use crate::engine::NetSegmenter;
+use crate::learn::dataset::Veil;
 use crate::net::device::{DeviceWant, pick};
 use crate::net::library::Library;
 use crate::project::{list_clips, load_read_only, timeline};
@@ -18,7 +19,9 @@ use crate::study::tables::Tables;
 use crate::study::{StudyError, config, people, report, sessions};
 
 use super::headless::make_folder;
-use super::{Done, Failure, annotate, interrupt_flag, path_shown, print, tell, with_card_found};
+use super::{
+    Done, Failure, annotate, clip_options, interrupt_flag, path_shown, print, tell, with_card_found,
+};
 
 /// The word for the network inside the program.
 const SHIPPED: &str = "shipped";
@@ -123,7 +126,8 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
 
 fn simulated(settings: &Settings, options: &Simulate) -> Done {
     let study = config::read(&options.config)
-        .map_err(|faults| Failure::Configuration(faults.to_string()))?;
+        .map_err(|faults| Failure::Configuration(faults.to_string()))?
+        .behind(&Veil::of(&clip_options(settings), &settings.project.value));
     let want: DeviceWant =
         settings.device.value.parse().map_err(|e| Failure::Configuration(format!("{e}")))?;
     let picked = pick(want).map_err(|error| Failure::Configuration(error.to_string()))?;

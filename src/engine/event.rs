@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::domain::{
-    Annotation, ClipInfo, Edit, FrameIndex, GrayFrame, History, MadeFrom, Region, TrackId,
+    Annotation, ClipInfo, Cut, Edit, FrameIndex, GrayFrame, History, MadeFrom, Region, TrackId,
 };
 use crate::export::Structure;
 use crate::project::View;
@@ -101,6 +101,8 @@ pub enum Surround {
 pub struct Opened {
     /// Size, spacing, name, identity.
     pub info: ClipInfo,
+    /// Which part of a volume it is, also where nobody named one.
+    pub part: Cut,
     /// The merge of all journals of this clip.
     pub annotation: Annotation,
     /// What those masks were made from that are older than prompts of their track.

@@ -91,6 +91,7 @@ impl<M: From<Event> + Send + 'static> Session<M> {
             Worker::spawn(Arc::clone(&builder), frames, outbox(&events), Limits::default());
         let opened = Opened {
             info: clip.info().clone(),
+            part: clip.part(options.cut),
             annotation: loaded.annotation,
             made_from: loaded.made_from,
             history: loaded.history,

@@ -3,7 +3,7 @@
 //! A folder holds `NAME.png` beside `NAME.mask.png` (0 = nothing, k = label k), and lists such as `train.txt` with one
 //! name per line; or clip folders of `NNNNN.jpg` beside `NNNNN.mask.png`, described by `windows.yaml` one level up.
 //! What decides whether this file is right: masks are shrunk by the nearest pixel only, stills keep to their list, and
-//! the hash covers every byte that was read, so a score names its data. A manifest of a whole data set
+//! the hash covers every byte that was read and what was hidden of it, so a score names its data. A manifest of a whole data set
 //! ([`super::data::manifest`]) stands wherever a folder does.
 
 mod clips;
@@ -253,7 +253,7 @@ pub struct StillSet {
     pub stills: Vec<Still>,
     /// Pieces of labelled clips, for training on clips; see [`StillSet::load_clips`].
     pub clips: Vec<LabelledClip>,
-    /// SHA-256 over the bytes of every file read, in lower-case hex.
+    /// SHA-256 over the bytes of every file read and what is hidden of it, in lower-case hex.
     pub sha256: String,
 }
 
@@ -273,6 +273,7 @@ impl StillSet {
             let mut image = read(&file, &mut hash)?;
             if let Some(clip) = source.veil.hidden(&file)? {
                 image = clip.frame(0)?.as_ref().clone();
+                hash.update(source.veil.mark(&clip));
             }
             let mask_file = source.dir.join(format!("{name}.mask.png"));
             let labels = read(&mask_file, &mut hash)?;

@@ -25,6 +25,7 @@ mod naming;
 mod parts;
 pub mod range;
 mod run;
+mod standing;
 pub mod terminal;
 pub mod theme;
 pub mod tools;

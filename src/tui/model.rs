@@ -29,6 +29,8 @@ pub use super::parts::{
 pub struct Model {
     /// The clip at hand.
     pub clip: ClipInfo,
+    /// Which part of a volume that is, also where nobody named one.
+    pub part: Cut,
     /// Its annotation.
     pub annotation: Annotation,
     /// Undo and redo.
@@ -145,6 +147,7 @@ impl Model {
                 .filter(|id| opened.annotation.tracks.contains_key(id))
                 .or_else(|| opened.annotation.tracks.keys().next().copied()),
             marks: Marks::default(),
+            part: opened.part,
             annotation: opened.annotation,
             history: opened.history,
             seed: opened.session_seed,

@@ -17,7 +17,7 @@ use crate::engine::{Plan, Structure, Ticket};
 use super::key::Key;
 
 /// Everything in hand.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tools {
     /// Points by direction, while they are in use.
     pub rays: Option<RayTool>,
@@ -85,7 +85,7 @@ pub struct Played {
 pub const STRIP_SAMPLES: usize = 256;
 
 /// A line through the clip over time.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Strip {
     /// Which question.
     pub number: u64,
@@ -155,7 +155,7 @@ impl Strip {
 }
 
 /// A frame that is shown beside the one at hand.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Beside {
     /// Which.
     pub frame: FrameIndex,
@@ -164,7 +164,7 @@ pub struct Beside {
 }
 
 /// What another rater or model made of the clip.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Other {
     /// Where it is from, for people (not escaped).
     pub name: String,
@@ -185,7 +185,7 @@ impl Other {
 }
 
 /// Masks decided before they are asked for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Ahead {
     /// Which question.
     pub ticket: Ticket,
@@ -330,7 +330,7 @@ pub enum Correction {
 }
 
 /// What the review knows about the masks.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Review {
     /// Doubts by structure and frame.
     pub doubts: BTreeMap<TrackId, BTreeMap<FrameIndex, Doubt>>,
@@ -352,7 +352,7 @@ impl Review {
 }
 
 /// Taps at the moment when something appears or goes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Taps {
     /// The frame at which the first tap put the appearance.
     pub onset: Option<FrameIndex>,

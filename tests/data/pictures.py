@@ -1,10 +1,10 @@
-"""Writes pictures/: WebP (still, animated) and TIFF (palettes, fractions, signs), and pictures.json: the gray that Pillow and tifffile make of them.
+"""Writes pictures/: WebP (still, animated) and TIFF (palettes, fractions, signs, L*a*b*), and pictures.json: the gray that Pillow, tifffile and LittleCMS make of them.
 
-    python3 pictures.py       (pip install numpy pillow tifffile imagecodecs; the files are new, same licence as the code)
+    python3 pictures.py       (pip install numpy pillow tifffile imagecodecs; ImageMagick's convert; the files are new, same licence as the code)
 """
-import json, pathlib, struct
-import numpy as np, tifffile
-from PIL import Image, ImageSequence
+import json, pathlib, struct, subprocess
+import imagecodecs, numpy as np, tifffile
+from PIL import Image, ImageCms, ImageSequence
 
 HERE = pathlib.Path(__file__).parent
 OUT = HERE / "pictures"
@@ -123,5 +123,51 @@ for name, values, how in (
     tifffile.imwrite(OUT / name, values, photometric="minisblack", metadata=None, **how)
     read = tifffile.imread(OUT / name).reshape(-1, H, W)
     told(name, ramp(read), 1)
+
+
+def rgb_of(lab):
+    """L*a*b* as LittleCMS has it shown."""
+    return imagecodecs.cms_transform(lab.astype(float), imagecodecs.cms_profile("lab4"), imagecodecs.cms_profile("srgb"), colorspace="lab",
+                                     outcolorspace="rgb", outdtype="uint8")
+
+
+def gray_of(rgb):
+    return np.asarray(Image.fromarray(rgb).convert("L")).astype(int)
+
+
+# All the way from black to white, with more colour than sRGB has in places.
+lab = np.stack([x * 100 / (W - 1), (y - H / 2) * 8 + x % 7, (W / 2 - x) * 5 + y % 5], -1)
+for name, kind, bits, how in (
+    ("lab_8.tif", 8, 8, dict(compression="lzw", predictor=2)),
+    ("lab_16.tif", 8, 16, dict(byteorder=">")),
+    ("lab_icc_8.tif", 9, 8, dict(byteorder=">")),
+    ("lab_icc_16.tif", 9, 16, dict(compression="zlib", rowsperstrip=5)),
+):
+    white = {(8, 8): 255, (9, 8): 255, (8, 16): 65535, (9, 16): 0xFF00}[kind, bits]
+    scale, middle = 1 << bits - 8, 1 << bits - 1 if kind == 9 else 0
+    stored = np.round(np.stack([lab[..., 0] * white / 100, lab[..., 1] * scale + middle, lab[..., 2] * scale + middle], -1)).astype(int)
+    held = (stored & (1 << bits) - 1).astype(np.uint8 if bits == 8 else np.uint16)
+    tifffile.imwrite(OUT / name, held, photometric=kind, metadata=None, **how)
+    assert (tifffile.imread(OUT / name) == held).all()
+    values = np.stack([stored[..., 0] * 100 / white, *((stored[..., i] - middle) / scale for i in (1, 2))], -1)
+    told(name, [gray_of(rgb_of(values))], 1)
+    if (kind, bits) == (8, 8):
+        # Without leave to optimise: through a table LittleCMS is off by up to 9 near the edge of what sRGB shows.
+        how = dict(renderingIntent=ImageCms.Intent.PERCEPTUAL, flags=ImageCms.Flags.NOOPTIMIZE)
+        transform = ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB", **how)
+        read = np.asarray(ImageCms.applyTransform(Image.open(OUT / name), transform).convert("L")).astype(int)
+        assert abs(read - gray_of(rgb_of(values))).max() <= 1, "Pillow sees it otherwise"
+# As another program writes it.
+moments[4].save(OUT / "moment.png")
+subprocess.run(["convert", OUT / "moment.png", "-colorspace", "Lab", "-strip", OUT / "lab_magick.tif"], check=True)
+(OUT / "moment.png").unlink()
+page = tifffile.TiffFile(OUT / "lab_magick.tif").pages[0]
+read = page.asarray()
+assert page.photometric == 8 and read.dtype == np.uint8, (page.photometric, read.dtype)
+read = np.concatenate([read[..., :1] * (100 / 255), read[..., 1:].view(np.int8)], -1)
+told("lab_magick.tif", [gray_of(rgb_of(read))], 1)
+# It counts from another white (D65), so strong colours are not quite what they were before it wrote them; grays are.
+off = abs(gray_of(rgb_of(read)) - gray_of(np.asarray(moments[4])))
+assert off.mean() < 3 and off.max() < 20, (off.mean(), off.max())
 lines = [f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in sorted(table.items())]
 (HERE / "pictures.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")

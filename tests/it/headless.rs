@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -110,7 +111,6 @@ fn segment_writes_a_mask_whose_contour_holds_the_points() {
 /// Foreign files are decoded in a child, which is this program under whatever name its file goes, never one beside it.
 #[test]
 fn a_program_of_another_name_starts_itself_as_decoder() {
-    use std::os::unix::fs::PermissionsExt;
     let home = Home::new();
     let [renamed, beside, mark] =
         ["sonomark-0.1", "sonomark", "started"].map(|name| home.path(name));
@@ -296,6 +296,24 @@ fn doctor_and_keys_answer() {
     for needed in ["device", "network", "terminal", "ffmpeg", "project", "setting"] {
         assert!(what.contains(&needed), "{needed} is missing in {what:?}");
     }
+    // A tmux that holds back Esc is asked and told of; one that is not there fails nothing.
+    let bin = home.path("bin");
+    fs::create_dir(&bin).unwrap();
+    let of_tmux = || -> Vec<(bool, String)> {
+        let mut doctor = home.command(&["doctor", "--json"]);
+        let output = doctor.env("PATH", &bin).env("TMUX", "/nowhere,1,0").output().unwrap();
+        assert!(output.status.success(), "{}", told(&output));
+        let findings = json(&output.stdout)["findings"].as_array().unwrap().clone();
+        let found = findings.iter().filter(|f| f["what"] == "tmux");
+        found.map(|f| (f["ok"] == true, f["text"].as_str().unwrap().to_owned())).collect()
+    };
+    assert_eq!(of_tmux(), []);
+    let asked = "[ \"$*\" = 'show-options -gsv escape-time' ] && echo 500";
+    fs::write(bin.join("tmux"), format!("#!/bin/sh\n{asked}\n")).unwrap();
+    fs::set_permissions(bin.join("tmux"), fs::Permissions::from_mode(0o755)).unwrap();
+    let told_of = of_tmux();
+    assert!(told_of.len() == 1 && !told_of[0].0, "{told_of:?}");
+    assert!(told_of[0].1.contains("`set -sg escape-time 10` into ~/.tmux.conf"), "{told_of:?}");
     let keys = home.run(&["keys"]);
     assert!(keys.status.success());
     assert!(String::from_utf8_lossy(&keys.stdout).contains("| key | action |"));
@@ -653,6 +671,21 @@ fn a_script_knows_the_persons_schema_and_keys_and_its_keys_wait_for_pictures() {
         .map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap())
         .collect();
     assert_eq!(journal.matches("boundary").count(), 2, "two hours, two points: {journal}");
+
+    // What changes nothing is told as that, one way or the other; what only tells is no such line.
+    let idle = script(
+        "frame 3\nframe 3\nnew other\ndiscard-mask\nkeys .\nkeys v f8\nlast-frame\nkeys .\ncursor 5 5\n\
+         toggle-masks\nkeys y a\nredraw\nlink\nwrite\nkeys 2\n",
+    );
+    assert!(idle.status.success(), "{}", told(&idle));
+    let numbers = |text: &str| -> Vec<usize> {
+        text.lines().filter_map(|line| line.split(':').nth(1)?.parse().ok()).collect()
+    };
+    let (unchanged, done) = (told(&idle), String::from_utf8_lossy(&idle.stdout).into_owned());
+    assert_eq!(numbers(&unchanged), [2, 4, 6, 8, 11, 12], "{unchanged}{done}");
+    assert_eq!(numbers(&done), [1, 3, 5, 7, 9, 10, 13, 14, 15], "{unchanged}{done}");
+    assert!(unchanged.contains("script:2: nothing changed: frame 3/"), "{unchanged}");
+    assert!(unchanged.contains("script:11: nothing changed: no mask on this frame"), "{unchanged}");
 
     let away = script("boundary 99999 1\n");
     assert!(!away.status.success() && told(&away).contains("outside the image"), "{}", told(&away));

@@ -6,10 +6,13 @@ use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use sha2::{Digest, Sha256};
 use sonomark::cli::script::clip;
+use sonomark::codec::OpenOptions;
 use sonomark::domain::{
     Bitmap, ClipInfo, ContentHash, Edit, FrameMask, Mark, MaskSource, PointPx, Step, Track, TrackId,
 };
+use sonomark::learn::dataset::Veil;
 use sonomark::net::device::pick;
 use sonomark::net::library::Library;
 use sonomark::project::{ClipStore, StoreOptions, View};
@@ -199,6 +202,99 @@ fn a_simulated_study_resumes_and_writes_report_tables_and_figures() {
     let told = String::from_utf8(done.stderr).unwrap();
     assert_eq!(done.status.code(), Some(2), "{told}");
     assert!(told.contains("line 12: `arms[3].prompt` is \"regoin\""), "{told}");
+}
+
+/// What a study of one arm did on stills and clips: the weights that it trained, the IoU of every structure, and the hashes
+/// of its sets.
+type Judged = (Vec<u8>, Vec<Vec<f64>>, [String; 2]);
+
+/// Judges the study in `home`, of which `out` holds what was kept; with how many networks are there afterwards.
+fn judged(home: &Path, veil: &Veil) -> (Judged, usize) {
+    let out = home.join("out");
+    fs::create_dir_all(out.join("kept")).unwrap();
+    let networks = || -> Vec<PathBuf> {
+        let folders = fs::read_dir(out.join("networks")).into_iter().flatten();
+        folders.map(|entry| entry.unwrap().path()).collect()
+    };
+    let before = networks();
+    let (library, picked) =
+        (Library::new(home.join("none")), pick("cpu".parse().unwrap()).unwrap());
+    let place = Place { picked: &picked, library: &library, out: &out };
+    let study = config::read(&home.join("study.yaml")).unwrap().behind(veil);
+    let done = simulate(&study, &place, &mut |_| {}, &AtomicBool::new(false)).unwrap();
+    let new: Vec<PathBuf> = networks().into_iter().filter(|path| !before.contains(path)).collect();
+    let weights = new.iter().flat_map(|path| fs::read(path.join("network.safetensors")).unwrap());
+    let stills = done.cells[0].traces.iter().map(|t| t.iou.clone());
+    let clips = done.clips[0].traces.iter().map(|t| t.rounds.iter().map(|r| r.iou).collect());
+    let hashes = [done.hashes[0].clone(), done.clip_hashes[0].clone()];
+    ((weights.collect(), stills.chain(clips).collect(), hashes), networks().len())
+}
+
+#[test]
+fn a_study_neither_learns_from_nor_judges_on_what_is_hidden() {
+    // The same images twice, with writing at their lower edge and without.
+    let homes = [false, true].map(|written| {
+        let home = tempfile::tempdir().unwrap();
+        let path = |name: &str| home.path().join(name);
+        fs::write(path("tiny.yaml"), CARD).unwrap();
+        let text = "data: [{name: round, train: 'round:train.txt', test: 'round:val.txt'}]\n\
+                    training: {card: tiny.yaml, steps: 2, threads: 1}\npoints: 3\nbootstrap: 50\n\
+                    arms: [{name: ours, prompt: boundary, train: true, contour_step: false, curve: false}]\n\
+                    clips: [{name: drift, path: clips}]\n\
+                    clip_arms: [{name: ours, prompt: boundary, train: true}]\nzero_shot: false\n";
+        fs::write(path("study.yaml"), text).unwrap();
+        set(&path("round"), 1.0);
+        drifting_clip(&path("clips"));
+        let folders = [(path("round"), 50), (path("clips/drift"), 70)];
+        for (folder, from) in folders.iter().filter(|_| written) {
+            for entry in fs::read_dir(folder).unwrap() {
+                let file = entry.unwrap().path();
+                let name = file.to_string_lossy().into_owned();
+                if name.ends_with(".png") && !name.ends_with(".mask.png") {
+                    let mut image = image::open(&file).unwrap().into_luma8();
+                    for (x, _, pixel) in image.enumerate_pixels_mut().filter(|at| at.1 >= *from) {
+                        pixel.0 = [255 * u8::from(x / 3 % 2 == 0)];
+                    }
+                    image.save(&file).unwrap();
+                }
+            }
+        }
+        home
+    });
+    let region = "box:0,0,95,49";
+    let hide =
+        OpenOptions { hide_outside: true, region: region.parse().ok(), ..OpenOptions::default() };
+    let veils = [Veil::default(), Veil::of(&hide, &homes[0].path().join("nowhere"))];
+    let [shown, hidden] =
+        veils.each_ref().map(|veil| homes.each_ref().map(|h| judged(h.path(), veil)));
+    let weights = |[plain, written]: &[(Judged, usize); 2]| plain.0.0 == written.0.0;
+    let ious = |[plain, written]: &[(Judged, usize); 2]| {
+        // Two stills, then the clip.
+        [0..2, 2..3].map(|of| plain.0.1[of.clone()] == written.0.1[of])
+    };
+    assert_eq!((weights(&shown), ious(&shown)), (false, [false; 2]), "what is seen counts");
+    assert_eq!((weights(&hidden), ious(&hidden)), (true, [true; 2]));
+    assert!(!hidden[0].0.0.is_empty() && hidden[0].0.1.len() == 3);
+    // A veil is another study; the hash of what is seen as it is is that of the files' bytes, as it always was.
+    assert_eq!((shown[0].1, hidden[0].1), (1, 2));
+    assert!(shown[0].0.2.iter().zip(&hidden[0].0.2).all(|(shown, hidden)| shown != hidden));
+    let bytes = |name: &str| fs::read(homes[0].path().join("round").join(name)).unwrap();
+    let mut hash = Sha256::new();
+    ["s2.png", "s2.mask.png", "s3.png", "s3.mask.png"]
+        .iter()
+        .for_each(|name| hash.update(bytes(name)));
+    let hash: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
+    assert_eq!(shown[0].0.2[0], hash);
+
+    // The command does as the flag says: what was kept of both is found again, another region is trained for.
+    let home = homes[0].path();
+    let [file, out] = ["study.yaml", "out"].map(|name| home.join(name).display().to_string());
+    for (outside, trains) in [("show", false), (region, false), ("box:0,0,95,59", true)] {
+        let words = ["study", "simulate", "--config", &file, "--out", &out, "--outside", outside];
+        let done = sonomark(home, &[&words[..], &["--device", "cpu"]].concat());
+        let told = String::from_utf8(done.stderr).unwrap();
+        assert!(done.status.success() && told.contains("training") == trains, "{outside}: {told}");
+    }
 }
 
 /// One clip annotated by one rater: opened at `t`, a square of `side` px, done after `seconds` and eight keys.

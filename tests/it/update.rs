@@ -35,6 +35,7 @@ pub(crate) fn opened(frames: usize) -> Opened {
             placement: None,
             format: "test".into(),
         },
+        part: Cut::default(),
         annotation: Annotation::default(),
         made_from: Default::default(),
         history: History::default(),
@@ -737,8 +738,28 @@ fn another_axis_of_a_volume_opens_at_the_place_of_the_cursor() {
     update(&mut m, Msg::Line("slice 12".into()));
     let mut plane = stored.with_axes([1, 0, 2]);
     plane.origin_mm[2] += -2.0 * 11.0;
-    update(&mut m, Msg::Opened(Box::new(part(9, ClipKind::Cine, plane))));
+    let mut slice = part(9, ClipKind::Cine, plane);
+    slice.part.slice = Some(12);
+    update(&mut m, Msg::Opened(Box::new(slice)));
     assert_eq!((m.frame, m.cursor), (0, PointPx::new(40.5, 30.5)));
+
+    // A slice or a moment that is shown is not opened again, also where nobody named it.
+    m.queue[0].cut = Cut::default();
+    let mut opens = |line: &str| -> (bool, String) {
+        let effects = update(&mut m, Msg::Line(line.into()));
+        m.opening = None;
+        (effects.iter().any(|e| matches!(e, Effect::OpenClip(..))), m.message.text.clone())
+    };
+    assert_eq!(opens("slice 12"), (false, "the slice 12 is shown already".into()));
+    assert!(opens("slice 11").0 && opens("time 12").0);
+    m.part = Cut { time: Some(3), ..Cut::default() };
+    let mut opens = |line: &str| {
+        let effects = update(&mut m, Msg::Line(line.into()));
+        m.opening = None;
+        effects.iter().any(|e| matches!(e, Effect::OpenClip(..)))
+    };
+    assert!(!opens("time 3") && opens("time 2") && opens("slice 3"));
+    assert!(m.log.iter().any(|said| said.text == "the time 3 is shown already"), "{:?}", m.log);
 
     for (line, told) in [("axis up", "an axis is x, y, z"), ("slice 0", "no number from 1 on")] {
         update(&mut m, Msg::Line(line.into()));

@@ -22,7 +22,7 @@ use std::path::Path;
 use super::error::short_name;
 use super::gray::Ramp;
 use super::limits::{check_size, open_regular};
-use super::{CodecError, FrameSource, Opened, identity};
+use super::{Clip, CodecError, FrameSource, Opened, identity, sniff};
 use crate::domain::{ClipInfo, ClipKind, ContentHash, Cut, FrameIndex, GrayFrame};
 pub use labels::LabelVolume;
 pub use nifti::NIFTI_2;
@@ -113,6 +113,23 @@ pub(super) fn open(path: &Path, cut: Cut) -> Result<Opened, CodecError> {
         false => Volume { axis: view.axis, size: header.size, voxels },
     };
     Ok(Opened { notes, ..Opened::new(info, volume) })
+}
+
+impl Clip {
+    /// Which part of it is shown where `cut` was asked for: of volumes over time with the number of the slice or moment,
+    /// also where nobody named one; of other clips `cut` itself.
+    #[must_use]
+    pub fn part(&self, cut: Cut) -> Cut {
+        if !sniff::kind_of(self.path()).is_ok_and(|kind| kind == sniff::Kind::Volume) {
+            return cut;
+        }
+        // The header alone is read again.
+        let Ok(header) = read_header(self.path()) else { return cut };
+        match View::of(self.path(), &header, cut) {
+            Ok(view) if header.times > 1 => view.part.named(cut.axis),
+            _ => cut,
+        }
+    }
 }
 
 /// Of the header and, where they are apart, the voxels.

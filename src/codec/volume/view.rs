@@ -24,6 +24,16 @@ pub(super) enum Part {
     Slice(usize),
 }
 
+impl Part {
+    /// As a person names it, along the axis as they named it.
+    pub(super) fn named(self, axis: Option<Axis>) -> Cut {
+        match self {
+            Self::Moment(at) => Cut { axis, time: Some(at + 1), slice: None },
+            Self::Slice(at) => Cut { axis, slice: Some(at + 1), time: None },
+        }
+    }
+}
+
 impl View {
     /// What `cut` asks for; of volumes over time the middle slice where it asks for nothing.
     pub(super) fn of(path: &Path, header: &Voxels, cut: Cut) -> Result<Self, CodecError> {

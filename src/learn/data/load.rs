@@ -28,6 +28,7 @@ pub(in crate::learn) fn stills(
     for item in manifest.of(source.list.as_deref()) {
         digest(&manifest, item, &mut hash)?;
         let opened = Opened::open(&manifest, item, &source.veil)?;
+        hash.update(source.veil.mark(&opened.clip));
         let labelled = opened.labelled();
         let step = labelled.len().div_ceil(STILLS_PER_CLIP).max(1);
         let single = opened.clip.info().frames == 1;
@@ -113,6 +114,7 @@ pub(in crate::learn) fn clips(
             continue;
         }
         digest(&manifest, item, &mut hash)?;
+        hash.update(source.veil.mark(&opened.clip));
         let mut frames = Vec::with_capacity(count);
         for frame in 0..count {
             frames.push(opened.clip.frame(frame)?.as_ref().clone());

@@ -108,6 +108,7 @@ fn load_clip(
     let labels_of: Vec<u8> = about.objects.keys().copied().collect();
     let mut masks: Vec<Vec<Mask>> = vec![Vec::new(); labels_of.len()];
     let hidden = veil.hidden(dir)?;
+    hash.update(hidden.as_ref().map_or_else(String::new, |clip| veil.mark(clip)));
     for file in files {
         let mut frame = read(&dir.join(&file), hash)?;
         let stem = file.rsplit_once('.').map_or(file.as_str(), |(stem, _)| stem);

@@ -31,6 +31,23 @@ impl Veil {
         Self { options, decided: decided.collect() }
     }
 
+    /// What is hidden of a clip that was opened behind it, for hashes of data; empty where everything is seen, so that
+    /// such data keep the hashes that they had before anything could be hidden.
+    pub(in crate::learn) fn mark(&self, clip: &Clip) -> String {
+        let decided = match self.decided.get(&clip.info().content_hash.0) {
+            Some(OutsideChoice::HideAllBut(region)) => Some(*region),
+            _ => None,
+        };
+        // Not as people read them: those words round.
+        match (clip.privacy().outside, self.options.region.or(decided)) {
+            (Outside::Shown, _) => String::new(),
+            (Outside::HiddenAsFound(region), _) | (Outside::Hidden, Some(region)) => {
+                format!("outside of {region:?} hidden")
+            }
+            (Outside::Hidden, None) => "outside of what the file names hidden".to_owned(),
+        }
+    }
+
     /// Opens a clip behind it.
     pub(in crate::learn) fn open(&self, path: &Path) -> Result<Clip, CodecError> {
         let clip = codec::open(path, &self.options)?;

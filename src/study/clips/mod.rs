@@ -16,7 +16,7 @@ use super::stats::{Interval, Tested, bootstrap, mean, wilcoxon};
 use crate::domain::{counted, shown};
 use crate::engine::load_network;
 use crate::export::write_atomic;
-use crate::learn::dataset::{LabelledClip, load_clips};
+use crate::learn::dataset::{LabelledClip, load_clips_behind};
 use crate::learn::evaluate::Placing;
 use crate::learn::evaluate_video::{
     ClipBaseline, ClipJudged, ClipTrace, Tracking, VideoOptions, trace_clips,
@@ -80,7 +80,8 @@ impl Run<'_> {
     pub(super) fn clips(&mut self) -> Result<(Vec<ClipCell>, Vec<String>), StudyError> {
         let (mut cells, mut hashes) = (Vec::new(), Vec::new());
         for set in 0..self.config.clips.len() {
-            let (clips, hash) = load_clips(&self.config.clips[set].path)?;
+            let of = &self.config.clips[set];
+            let (clips, hash) = load_clips_behind(&of.path, &of.veil)?;
             for arm in 0..self.config.clip_arms.len() {
                 cells.push(self.clip_arm(arm, set, &clips, &hash)?);
             }

@@ -31,7 +31,7 @@ use crate::config::yaml::{Entries, Faults, Kind, Node, listed, parse, text_of};
 use crate::domain::{nearest_word, shown};
 use crate::learn::Budget;
 use crate::learn::baselines::Baseline;
-use crate::learn::dataset::DataSource;
+use crate::learn::dataset::{DataSource, Veil};
 use crate::learn::evaluate::{CLICKS_CAP, Placing};
 use crate::learn::evaluate_video::ClipBaseline;
 use crate::learn::loss::BoundaryTerm;
@@ -83,6 +83,19 @@ pub struct StudyConfig {
     pub compare: Option<[usize; 2]>,
 }
 
+impl StudyConfig {
+    /// The same, of whose stills and clips no more is seen than `veil` says: neither learned from nor judged on.
+    #[must_use]
+    pub fn behind(mut self, veil: &Veil) -> Self {
+        for set in &mut self.data {
+            set.train = set.train.take().map(|source| source.behind(veil));
+            set.test.veil.clone_from(veil);
+        }
+        self.clips.iter_mut().for_each(|set| set.veil.clone_from(veil));
+        self
+    }
+}
+
 /// A set of stills.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DataSet {
@@ -101,6 +114,8 @@ pub struct ClipSet {
     pub name: String,
     /// A folder of clip folders with `windows.yaml`, or a manifest.
     pub path: PathBuf,
+    /// What of its frames is seen.
+    pub veil: Veil,
 }
 
 /// One line of the tables on clips.
@@ -370,7 +385,8 @@ impl Reader<'_> {
             if sets.iter().any(|set| set.name == name) {
                 self.fault(node, &format!("{path}.name"), "is used twice");
             }
-            sets.push(ClipSet { name, path: self.folder.join(folder) });
+            let (path, veil) = (self.folder.join(folder), Veil::default());
+            sets.push(ClipSet { name, path, veil });
         }
         sets
     }

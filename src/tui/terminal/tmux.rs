@@ -1,4 +1,4 @@
-//! tmux in between: what it lets through, and where its pane lies on the real terminal.
+//! tmux in between: what it lets through, where its pane lies on the real terminal, and how long it holds back Esc.
 //!
 //! A tmux without sixel (before 3.4, or built without it) drops pictures, but hands on what is wrapped in
 //! `ESC P tmux ;` where its option `allow-passthrough` is on. It does not move the real cursor for
@@ -14,6 +14,9 @@ const WANTED: &str = "#{pane_left}|#{pane_top}|#{status}|#{status-position}|#{al
 /// Names of terminals that show sixels, and of those that show iTerm2's inline images.
 const SIXEL: [&str; 4] = ["foot", "mlterm", "contour", "yaft"];
 const ITERM: [&str; 2] = ["iterm2", "wezterm"];
+
+/// Longest wait of tmux for what may follow an Esc that a person does not feel, ms.
+const ESCAPE_FELT_MS: u32 = 50;
 
 /// What tmux says of the pane that the program runs in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,12 +39,8 @@ impl Pane {
         if let Some(pane) = std::env::var_os("TMUX_PANE") {
             command.arg("-t").arg(pane);
         }
-        let output =
-            command.arg(WANTED).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
-        if !output.status.success() {
-            return None;
-        }
-        Self::read(std::str::from_utf8(&output.stdout).ok()?)
+        command.arg(WANTED);
+        Self::read(&answer(command)?)
     }
 
     fn read(text: &str) -> Option<Self> {
@@ -64,6 +63,31 @@ impl Pane {
     }
 }
 
+/// What tmux prints; `None` where there is none to ask, or it refuses.
+fn answer(mut command: Command) -> Option<String> {
+    let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    output.status.success().then(|| String::from_utf8(output.stdout).ok())?
+}
+
+/// Where the tmux around the program holds back Esc for so long that a person feels it: a sentence with the way out.
+#[must_use]
+pub fn slow_escape() -> Option<String> {
+    let mut command = Command::new("tmux");
+    command.args(["show-options", "-gsv", "escape-time"]);
+    slow(&answer(command)?)
+}
+
+/// The same, of what tmux answers when it is asked for its `escape-time`.
+fn slow(answer: &str) -> Option<String> {
+    let ms: u32 = answer.trim().parse().ok()?;
+    (ms > ESCAPE_FELT_MS).then(|| {
+        format!(
+            "Esc feels slow, tmux waits {ms} ms for what may follow it (escape-time); put the line `set -sg escape-time \
+             10` into ~/.tmux.conf and run `tmux source-file ~/.tmux.conf`"
+        )
+    })
+}
+
 /// `ESC P tmux ;` with every escape doubled: tmux hands the inside on.
 pub(super) fn wrap(bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"\x1bPtmux;");
@@ -79,6 +103,17 @@ pub(super) fn wrap(bytes: &[u8], out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_escape_time_that_is_felt_is_told_with_the_line_that_mends_it() {
+        assert!(["50\n", "0\n", "unknown option", ""].iter().all(|text| slow(text).is_none()));
+        let told = slow("500\n").expect("half a second is felt");
+        assert!(
+            told.contains("waits 500 ms") && told.contains("`set -sg escape-time 10`"),
+            "{told}"
+        );
+        assert!(slow("51").is_some());
+    }
 
     #[test]
     fn the_corner_counts_a_status_bar_above_and_names_tell_what_is_shown() {

@@ -113,6 +113,13 @@ pub(super) fn cut(model: &mut Model, fx: &mut Vec<Effect>, asked: Cut) {
     if let Some(axis) = asked.axis.filter(|axis| is_along(model, clip.cut, *axis)) {
         return model.say(format!("the axis {axis} is shown already"));
     }
+    for (what, asked, shown) in
+        [("slice", asked.slice, model.part.slice), ("time", asked.time, model.part.time)]
+    {
+        if let Some(number) = asked.filter(|_| asked == shown) {
+            return model.say(format!("the {what} {number} is shown already"));
+        }
+    }
     if may_leave(model) {
         open(model, fx, model.at, cut);
     }

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::mpsc::channel;
 
 use serde::Deserialize;
 use sonomark::codec::{Axis, Clip, Cut, OpenOptions, looks_like_clip, open};
 use sonomark::domain::{
     Annotation, Bitmap, ClipInfo, ClipKind, FrameMask, Mask, MaskSource, PointPx, Track, TrackId,
 };
+use sonomark::engine::{Event, SegmenterSource, Session};
 use sonomark::export::{ExportFormat, Job, Target, export, read};
 
 use super::{data, has_ffmpeg, opened, refusal};
@@ -196,6 +198,19 @@ fn volumes_over_time_are_a_slice_that_plays_or_the_volume_of_a_moment() {
     );
     assert_eq!((moment.info().kind, moment.info().frames), (ClipKind::Volume, 3));
     assert_eq!(moment.frame(1).unwrap().at(2, 1), gray(2, 1, 1, 2));
+    // What is shown has a number also where nobody gave one; of one volume there is none.
+    let part = |axis, slice, time| Cut { axis, slice, time };
+    assert_eq!(middle.part(Cut::default()), part(None, Some(2), None));
+    let along_y = part(Some(Axis::Y), None, None);
+    assert_eq!(level.part(along_y), part(Some(Axis::Y), Some(2), None));
+    assert_eq!(moment.part(part(None, None, Some(3))), part(None, None, Some(3)));
+    assert_eq!(cut("second.nii", default()).part(along_y), along_y);
+    // The screen hears of it.
+    let (project, (inbox, _events)) = (tempfile::tempdir().unwrap(), channel::<Event>());
+    let none = SegmenterSource::None;
+    let opened = Session::open_with(&at("four.nii"), &default(), project.path(), none, inbox);
+    assert_eq!(opened.unwrap().1.part, part(None, Some(2), None));
+
     let clips = [&middle, &across, &level, &moment];
     let mut hashes: Vec<String> =
         clips.iter().map(|clip| clip.info().content_hash.0.clone()).collect();

@@ -6,6 +6,8 @@
 //! else the smallest and largest value found in at most [`RANGE_FRAMES`] evenly spaced frames of
 //! the clip. The ramp is one for the whole clip, so brightness never jumps between frames.
 
+use crate::domain::Colours;
+
 /// Frames looked at to find the value range of a clip without a window.
 pub(super) const RANGE_FRAMES: usize = 16;
 
@@ -18,6 +20,12 @@ pub(super) fn luma(r: u8, g: u8, b: u8) -> u8 {
 pub(super) fn luma16(r: u16, g: u16, b: u16) -> u16 {
     let sum = u64::from(r) * 19_595 + u64::from(g) * 38_470 + u64::from(b) * 7_471;
     ((sum + 0x8000) >> 16) as u16
+}
+
+/// Gray and colours of all pixels of a frame.
+pub(super) fn parted(rgb: &[[u8; 3]]) -> (Vec<u8>, Colours) {
+    let gray = rgb.iter().map(|&[red, green, blue]| luma(red, green, blue)).collect();
+    (gray, Colours::of(rgb.iter().copied()))
 }
 
 /// Red, green and blue of Y, Cb and Cr of the full range (ITU-R BT.601, as in JPEG and PS3.3 C.7.6.3.1.2).

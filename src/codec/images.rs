@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use super::cage::Cage;
 use super::decoder::{Decoded, Pixels, Want};
 use super::error::short_name;
-use super::gray::{Ramp, spread};
+use super::gray::{Ramp, parted, spread};
 use super::limits::{MAX_DECODE_BYTES, MAX_FRAMES, check_size, open_regular, read_file};
 use super::moving::Moving;
 use super::webp::Animation;
@@ -217,13 +217,15 @@ impl Images {
         let want = if palette.is_some() { Want::Stored } else { want };
         let mut decoded = self.cage.decode(path, want, &bytes, most)?;
         if let Some(table) = palette {
-            let gray = |index: usize| table.get(index).copied().unwrap_or(0);
-            decoded.pixels = Pixels::Eight(match decoded.pixels {
-                Pixels::Eight(values) => values.iter().map(|&v| gray(v.into())).collect(),
-                Pixels::Sixteen(values) => values.iter().map(|&v| gray(v.into())).collect(),
+            let at = |index: usize| table.get(index).copied().unwrap_or_default();
+            let rgb: Vec<[u8; 3]> = match decoded.pixels {
+                Pixels::Eight(values) => values.iter().map(|&v| at(v.into())).collect(),
+                Pixels::Sixteen(values) => values.iter().map(|&v| at(v.into())).collect(),
                 Pixels::Real(_) => return Err(CodecError::damaged(path, "its indices are none")),
-            });
-            decoded.colour = true;
+            };
+            let (gray, colours) = parted(&rgb);
+            let pixels = Pixels::Eight(gray);
+            decoded = Decoded { colour: true, pixels, colours, size: decoded.size };
         }
         Ok(decoded)
     }

@@ -8,7 +8,7 @@ use tiff::decoder::{Decoder, DecodingResult, Limits};
 use tiff::{ColorType, TiffError};
 
 use super::decoder::{Decoded, Pixels, Refusal};
-use super::gray::luma;
+use super::gray::parted;
 use super::limits::{MAX_FRAMES, MAX_SIDE_PX};
 
 const SUBFILE_TYPE: u32 = 254;
@@ -83,10 +83,10 @@ fn value(bytes: &[u8], at: usize, tag: u32) -> Option<u32> {
     number(bytes, entry + 8, if number(bytes, entry + 2, 2)? == 3 { 2 } else { 4 })
 }
 
-/// Of a first page of indices into a colour map: the gray of each value that a decoder makes of an index, which is the
+/// Of a first page of indices into a colour map: the colour of each value that a decoder makes of an index, which is the
 /// index where it has 8 or 16 bits, else the index stretched to 8. The page is made one of gray values, which
 /// decoders take.
-pub(super) fn take_palette(bytes: &mut [u8]) -> Option<Vec<u8>> {
+pub(super) fn take_palette(bytes: &mut [u8]) -> Option<Vec<[u8; 3]>> {
     if !is_tiff(bytes) {
         return None;
     }
@@ -101,8 +101,8 @@ pub(super) fn take_palette(bytes: &mut [u8]) -> Option<Vec<u8>> {
         let word = number(bytes, place + 2 * (colour * colours + index), 2)?;
         Some((word >> 8) as u8)
     };
-    let gray = |index| Some(luma(part(0, index)?, part(1, index)?, part(2, index)?));
-    let mut table: Vec<u8> = (0..colours).map(gray).collect::<Option<_>>()?;
+    let colour = |index| Some([part(0, index)?, part(1, index)?, part(2, index)?]);
+    let mut table: Vec<[u8; 3]> = (0..colours).map(colour).collect::<Option<_>>()?;
     if bits < 8 {
         table = (0..256).map(|value| table[value * (colours - 1) / 255]).collect();
     }
@@ -139,9 +139,9 @@ fn lab_as_rgb(bytes: &[u8]) -> Option<(Vec<u8>, bool)> {
     Some((called, icc))
 }
 
-/// Luma of the sRGB colour that L*a*b* names. Its white is that of ICC profiles (D50) and becomes the white of sRGB, as in
+/// The sRGB colour that L*a*b* names. Its white is that of ICC profiles (D50) and becomes the white of sRGB, as in
 /// colour management, so what has no colour keeps none; what sRGB cannot show is cut channel by channel.
-fn luma_of_lab([l, a, b]: [f32; 3]) -> u8 {
+fn rgb_of_lab([l, a, b]: [f32; 3]) -> [u8; 3] {
     let y = (l + 16.0) / 116.0;
     let linear = |t: f32| match t > 6.0 / 29.0 {
         true => t * t * t,
@@ -149,7 +149,7 @@ fn luma_of_lab([l, a, b]: [f32; 3]) -> u8 {
     };
     let xyz = [0.9642 * linear(y + a / 500.0), linear(y), 0.8249 * linear(y - b / 200.0)];
     // From XYZ under D50 to the primaries of sRGB, adapted as Bradford says.
-    let [red, green, blue] = [
+    [
         [3.133_856, -1.616_867, -0.490_615],
         [-0.978_768, 1.916_142, 0.033_454],
         [0.071_945, -0.228_991, 1.405_243],
@@ -162,8 +162,7 @@ fn luma_of_lab([l, a, b]: [f32; 3]) -> u8 {
             false => 12.92 * light,
         };
         (255.0 * shade).round() as u8
-    });
-    luma(red, green, blue)
+    })
 }
 
 /// Three samples of 8 bits as L*, a* and b*.
@@ -194,16 +193,18 @@ pub(super) fn rare(bytes: &[u8], most: u64) -> Result<Option<Decoded>, Refusal> 
         let (mut decoder, size) = opening(&called, most)?;
         // Of other kinds `image` says that it does not know them.
         let ColorType::RGB(8 | 16) = decoder.colortype().map_err(refused)? else { return Ok(None) };
-        let values = match decoder.read_image().map_err(refused)? {
+        let rgb: Vec<[u8; 3]> = match decoder.read_image().map_err(refused)? {
             DecodingResult::U8(all) => {
-                all.chunks_exact(3).map(|of| luma_of_lab(lab_of_8(of, icc))).collect()
+                all.chunks_exact(3).map(|of| rgb_of_lab(lab_of_8(of, icc))).collect()
             }
             DecodingResult::U16(all) => {
-                all.chunks_exact(3).map(|of| luma_of_lab(lab_of_16(of, icc))).collect()
+                all.chunks_exact(3).map(|of| rgb_of_lab(lab_of_16(of, icc))).collect()
             }
             _ => return Ok(None),
         };
-        return Ok(Some(Decoded { size, colour: true, pixels: Pixels::Eight(values) }));
+        let (gray, colours) = parted(&rgb);
+        let pixels = Pixels::Eight(gray);
+        return Ok(Some(Decoded { size, colour: true, pixels, colours }));
     }
     let described = is_tiff(bytes).then(|| {
         let at = number(bytes, 4, 4)? as usize;

@@ -48,7 +48,8 @@ impl Model {
             chosen: self.chosen,
             corner: self.corner,
             hidden: self.hidden.clone(),
-            picture: self.picture,
+            // Frames with colours come when they are decoded.
+            picture: Picture { flow: false, ..self.picture },
             looks: self.looks.clone(),
             surround: self.surround,
             cine: self.cine,

@@ -82,7 +82,10 @@ fn indices_of_16_bits_find_their_colours() {
             >> 16
     };
     let wanted: Vec<u8> = indices.iter().map(|&index| luma(index) as u8).collect();
-    assert_eq!(clip.frame(0).unwrap().pixels, wanted);
+    let frame = clip.frame(0).unwrap();
+    assert_eq!(frame.pixels, wanted);
+    let coloured = indices.map(|index| [0, 1, 2].map(|part| eight(part, index) as u8));
+    assert!(frame.colours.each().all(|(at, rgb)| rgb == coloured[at]) && !frame.colours.is_empty());
     assert_eq!(clip.info().format, "TIF, 8-bit colour");
     // Beside gray of 16 bits, too, it is what its colours say.
     fs::write(folder.path().join("a.tif"), fs::read(&path).unwrap()).unwrap();

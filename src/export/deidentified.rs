@@ -179,7 +179,7 @@ fn describe_pixels(set: &mut Item, job: &Job, coloured: bool) {
     let meaning = if coloured { "RGB" } else { "MONOCHROME2" };
     put(set, tags::PHOTOMETRIC_INTERPRETATION, VR::CS, meaning);
     if coloured {
-        put(set, tags::PLANAR_CONFIGURATION, VR::US, 0);
+        put(set, tags::PLANAR_CONFIGURATION, VR::US, 0u16);
     }
     let words = [
         (tags::SAMPLES_PER_PIXEL, if coloured { 3 } else { 1 }),

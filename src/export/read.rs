@@ -160,7 +160,10 @@ fn folder(path: &Path) -> Result<Reader, ReadError> {
     if path.join("dataset.json").is_file() && path.join("labelsTr").is_dir() {
         return Ok(nnunet::read);
     }
-    if holds(path, "json") && !path.join("meta.json").is_file() {
+    // What `propagate` tells of its masks lies beside them.
+    let mut texts = list_ending(path, "json").unwrap_or_default();
+    texts.retain(|file| file_name(file) != "report.json");
+    if !texts.is_empty() && !path.join("meta.json").is_file() {
         return Ok(labelme::read);
     }
     if path.join("Annotations").is_dir() || holds(path, "png") {

@@ -185,6 +185,9 @@ fn propagate_fills_the_window_and_leaves_the_rest_empty() {
     );
     assert!(frames.iter().all(|f| f["score"].is_number() && f["ms"].is_number()));
     assert_eq!(report["tracks"][0]["windows"], serde_json::json!([[3, 7]]));
+    // Beside its report the folder is one of masks, which a project takes.
+    let taken = told(&home.run(&["import", text(&clip), text(&out)]));
+    assert!(taken.contains("\"bone shadow\" on 16 frames"), "{taken}");
 }
 
 #[test]

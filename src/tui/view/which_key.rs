@@ -33,24 +33,33 @@ pub(super) fn lines<'a>(model: &Model, width: usize, rows: usize, look: Look<'_>
     lines
 }
 
-/// `gain-up` and `gain-down` as one entry.
+/// `gain-up` and `gain-down` as one entry, and so what is accepted and rejected.
 fn paired(entries: Vec<(String, String)>) -> Vec<(String, String)> {
     let mut out: Vec<(String, String)> = Vec::new();
     for (keys, what) in entries {
-        let partner = |known: &str| {
-            let ends = [("-up", "-down"), ("-down", "-up")];
-            ends.into_iter().any(|(a, b)| {
-                known.strip_suffix(a).is_some_and(|stem| what.strip_suffix(b) == Some(stem))
-            })
-        };
-        match out.iter_mut().find(|(_, known)| partner(known)) {
-            Some((first, known)) => {
+        let held = out.iter_mut().find_map(|entry| Some((joined(&entry.1, &what)?, entry)));
+        match held {
+            Some((both, (first, known))) => {
                 *first = format!("{first} {keys}");
-                let end = what.rfind('-').map_or("", |at| &what[at..]);
-                known.push_str(&format!(", {end}"));
+                *known = both;
             }
             None => out.push((keys, what)),
         }
     }
     out
+}
+
+/// The names of two actions in one, where they are each other's opposite.
+fn joined(a: &str, b: &str) -> Option<String> {
+    for [one, other] in [["-up", "-down"], ["-down", "-up"]] {
+        if a.strip_suffix(one).is_some_and(|stem| b.strip_suffix(other) == Some(stem)) {
+            return Some(format!("{a}, {other}"));
+        }
+    }
+    for [one, other] in [["accept-", "reject-"], ["reject-", "accept-"]] {
+        if a.strip_prefix(one).is_some_and(|stem| b.strip_prefix(other) == Some(stem)) {
+            return Some(format!("{one}, {b}"));
+        }
+    }
+    None
 }

@@ -101,6 +101,9 @@ pub(super) struct Options {
     /// Share of steps that teach clips after that, 0 to 1
     #[arg(long, default_value_t = 0.25, value_name = "SHARE")]
     clip_share: f32,
+    /// Share of the steps on clips whose prompted frames get clicks, and corrections by clicks, instead of masks, 0 to 1
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
+    clip_clicks: f32,
     /// Frames of a clip that is taught
     #[arg(long, default_value_t = 6, value_name = "N", value_parser = clap::value_parser!(u8).range(2..=8))]
     clip_frames: u8,
@@ -210,6 +213,7 @@ fn sound(options: &Options) -> Done {
         ("--switch-at", options.switch_at),
         ("--clips-from", options.clips_from),
         ("--clip-share", f64::from(options.clip_share)),
+        ("--clip-clicks", f64::from(options.clip_clicks)),
     ] {
         if !(0.0..=1.0).contains(&part) {
             return Err(Failure::Input(format!("{flag} must be from 0 to 1")));
@@ -254,6 +258,7 @@ fn planned(start: Start, options: &Options, veil: &Veil) -> TrainOptions {
     plan.switch_at = options.switch_at;
     plan.clips_from = options.clips_from;
     plan.clip_share = options.clip_share;
+    plan.clip_clicks = options.clip_clicks;
     plan.clip_frames = usize::from(options.clip_frames);
     plan.validate_every = options.validate_every;
     if fine_tuned && !options.learn_encoder {

@@ -52,6 +52,12 @@ pub fn next_boundary_click(
     best
 }
 
+/// The pixel of `line` furthest from the contour `seen`: where somebody who has a mask at hand clicks first.
+pub(super) fn worst_of(line: &[PointPx], seen: &[PointPx]) -> Option<PointPx> {
+    let nearest = |p: &PointPx| seen.iter().map(|q| p.distance(*q)).fold(f32::INFINITY, f32::min);
+    line.iter().copied().reduce(|best, p| if nearest(&p) > nearest(&best) { p } else { best })
+}
+
 /// A region click by SAM's rule: the pixel deepest inside the larger error (missing foreground or wrong foreground),
 /// with its kind. Without `predicted` it is the deepest pixel of the structure. `None` when both masks agree or
 /// nothing is there.

@@ -4,6 +4,8 @@
 //! can be resumed and repeated; clicks depend on the prediction but carry no gradient; a still is encoded once for all
 //! its prompts and rounds; in a clip only frames on which the structure is visible teach masks, all teach the score.
 
+mod clips;
+
 use burn::tensor::{Device, Tensor};
 
 use super::annotator::SimulatedUser;
@@ -14,7 +16,7 @@ use super::loss::{
     dice, focal, least_of,
 };
 use super::optimise::numbers;
-use super::pupil::{Pupil, anchors};
+use super::pupil::Pupil;
 use crate::domain::{Bitmap, PointPx};
 use crate::net::blocks::constant;
 use crate::net::config::Preprocess;
@@ -22,14 +24,11 @@ use crate::net::mask_decoder::Decoded;
 use crate::net::prompt_encoder::PointBatch;
 use crate::net::resize::{Kernel, resize};
 use crate::net::sam2::{ImageFeatures, Prompts, Sam2};
-use crate::net::tracker::{MaskMemory, MaskScale, PointerMemory, Presence};
 
 /// Structures asked about per still.
 pub(super) const PER_STILL: usize = 2;
 /// Decoder passes per still.
 const ROUNDS: usize = 3;
-/// Pointers of clips of this length or more are scaled alike; training clips stand for such clips.
-const LONG_CLIP: usize = 16;
 
 /// What a step teaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +41,27 @@ pub enum Subject {
     Clip {
         /// Frames of each clip.
         frames: usize,
+        /// What its prompted frames get.
+        prompt: ClipPrompt,
     },
+}
+
+/// What the prompted frames of a clip get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClipPrompt {
+    /// Masks, as a person leaves them on anchor frames.
+    Masks,
+    /// Boundary points, and more of them where a followed frame is wrong.
+    Boundary,
+    /// An inside point or a box, and inside and outside points where a followed frame is wrong.
+    Region,
+}
+
+impl Subject {
+    /// Whether clicks go inside and outside instead of on the boundary.
+    pub(super) fn by_region(self) -> bool {
+        matches!(self, Self::Region | Self::Clip { prompt: ClipPrompt::Region, .. })
+    }
 }
 
 /// The plan of one step.
@@ -83,7 +102,7 @@ impl Plan {
             (rng.fork(), set, &set.stills[rng.usize(..set.stills.len())])
         };
         match self.subject {
-            Subject::Clip { frames } => Batch::Clips(fill(self.batch, || {
+            Subject::Clip { frames, .. } => Batch::Clips(fill(self.batch, || {
                 let (mut own, set, still) = draw();
                 // Real clips show how tissue moves, moved stills more structures: half and half where there are both.
                 match set.clips.is_empty() || own.bool() {
@@ -247,9 +266,7 @@ impl Desk {
         let opening =
             if plan.subject == Subject::Boundary && user.rng().f32() < 0.8 { 2 } else { 1 };
         let leap = if user.rng().f32() < 0.4 { user.rng().usize(1..7) } else { 0 };
-        let noise =
-            if user.rng().f32() < 0.25 { 4.0 * user.rng().f32() } else { 1.5 * user.rng().f32() };
-        let noise = noise * plan.side as f32 / 256.0;
+        let noise = tremor(&mut user, plan.side);
         let (mut total, mut marks) =
             (None, Marks { images: lessons.len(), structures: m, ..Marks::default() });
         let mut previous: Option<Tensor<4>> = None;
@@ -341,76 +358,6 @@ impl Desk {
         let iou = picked.iter().zip(present).map(|(i, p)| i * p).sum::<f32>() / visible.max(1.0);
         Judged { loss, iou }
     }
-
-    fn clips(&mut self, net: &Sam2, plan: &Plan, clips: &[ClipLesson]) -> (Tensor<1>, Marks) {
-        let (b, t) = (clips.len(), clips[0].frames.len());
-        let frames: Vec<&[f32]> =
-            (0..t).flat_map(|f| clips.iter().map(move |c| &c.frames[f][..])).collect();
-        let all = net.encode_image(self.images(&frames, plan.side));
-        let mut user = SimulatedUser::new(plan.seed ^ 0xc11b);
-        let corrected = if t > 2 && user.rng().f32() < 0.3 { user.rng().usize(2..t) } else { t };
-        let mut bank = Bank { rows: net.config().memory.num_maskmem, seen: Vec::new() };
-        let (mut total, mut marks) =
-            (None, Marks { images: b * t, structures: b, ..Marks::default() });
-        let mut judged_frames = [0.0f32; 2];
-        for f in 0..t {
-            let masks: Vec<&Bitmap> = clips.iter().map(|c| &c.masks[f]).collect();
-            let present: Vec<f32> =
-                masks.iter().map(|m| f32::from(u8::from(m.pixels.contains(&true)))).collect();
-            let shown = constant(present.clone(), [b, 1], &self.device);
-            let here = rows_of(&all, f * b, b);
-            let anchored = f == 0 || (f == corrected && present.iter().all(|p| *p > 0.0));
-            let decided = if anchored {
-                let given = anchors(&masks, plan, &mut user);
-                let given = constant(given, [b, 1, plan.side, plan.side], &self.device);
-                net.decide_from_mask(here.pix_feat.clone(), &here.high_res, given, Presence::Given)
-            } else {
-                let (memories, pointers) = bank.recall(f);
-                let read =
-                    net.condition(here.pix_feat.clone(), &memories, &pointers, LONG_CLIP).pix_feat;
-                let carried = self.carried(clips, f);
-                let (none, alone) =
-                    (Prompts { points: PointBatch::none(b), mask: None }, carried.is_none());
-                let decided = net.decide_with_prior(
-                    read,
-                    &here.high_res,
-                    &none,
-                    carried,
-                    alone,
-                    Presence::Given,
-                );
-                let truth = self.truth(masks.iter().copied(), plan.side / 2);
-                let judged = self.judge(&decided.raw, &truth, plan, &[], &present);
-                total = Some(total.map_or(judged.loss.clone(), |sum: Tensor<1>| sum + judged.loss));
-                if present.contains(&1.0) {
-                    judged_frames[usize::from(f > 1)] += 1.0;
-                    marks.iou[usize::from(f > 1)] += judged.iou;
-                }
-                decided
-            };
-            let absent = shown.clone().neg() + 1.0;
-            let low_res = decided.low_res_masks.clone();
-            let side4 = low_res.dims()[2];
-            let gone = absent.clone().reshape([b, 1, 1, 1]).expand([b, 1, side4, side4]);
-            let scale = if anchored { MaskScale::Binary } else { MaskScale::Soft };
-            let mask = net.memory_mask(low_res - gone * 1024.0, scale);
-            let features = net.remember(here.pix_feat, mask, shown.clone());
-            let pointer = decided.obj_ptr * shown + absent * net.no_obj_ptr.val();
-            bank.seen.push(Remembered { features, pointer, conditioning: anchored });
-        }
-        marks.iou = [0, 1].map(|k| marks.iou[k] / judged_frames[k].max(1.0));
-        let loss = total.unwrap_or_else(|| Tensor::zeros([1], &self.device)) / t as f64;
-        marks.loss = numbers(loss.clone())[0];
-        (loss, marks)
-    }
-
-    /// The carried contours of frame `f`, where every clip of the batch has one.
-    fn carried(&self, clips: &[ClipLesson], f: usize) -> Option<Tensor<4>> {
-        let all: Option<Vec<&[f32]>> = clips.iter().map(|c| c.carried[f].as_deref()).collect();
-        let all = all?;
-        let side = all.first()?.len().isqrt();
-        Some(constant(all.concat(), [clips.len(), 1, side, side], &self.device))
-    }
 }
 
 struct Judged {
@@ -418,44 +365,17 @@ struct Judged {
     iou: f32,
 }
 
+/// How unsteady the hands of a step are: standard deviation of their clicks, px of an input of that side.
+fn tremor(user: &mut SimulatedUser, side: usize) -> f32 {
+    let noise =
+        if user.rng().f32() < 0.25 { 4.0 * user.rng().f32() } else { 1.5 * user.rng().f32() };
+    noise * side as f32 / 256.0
+}
+
 fn rows_of(all: &ImageFeatures, at: usize, n: usize) -> ImageFeatures {
     let part = |x: &Tensor<4>| x.clone().narrow(0, at, n);
     ImageFeatures {
         pix_feat: part(&all.pix_feat),
         high_res: [part(&all.high_res[0]), part(&all.high_res[1])],
-    }
-}
-
-/// A training clip's memory, which follows the rules of `memory_bank` on a forward walk from frame 0.
-struct Bank {
-    rows: usize,
-    seen: Vec<Remembered>,
-}
-
-struct Remembered {
-    features: Tensor<4>,
-    pointer: Tensor<2>,
-    conditioning: bool,
-}
-
-impl Bank {
-    fn recall(&self, frame: usize) -> (Vec<MaskMemory>, Vec<PointerMemory>) {
-        let mut masks = Vec::new();
-        let mut pointers = Vec::new();
-        for (f, r) in self.seen.iter().enumerate().filter(|(_, r)| r.conditioning) {
-            masks.push(MaskMemory { features: r.features.clone(), t_pos: 0 });
-            pointers
-                .push(PointerMemory { obj_ptr: r.pointer.clone(), distance: (frame - f) as i64 });
-        }
-        for (f, r) in
-            self.seen.iter().enumerate().filter(|(f, r)| !r.conditioning && frame - f < self.rows)
-        {
-            masks.push(MaskMemory { features: r.features.clone(), t_pos: self.rows - (frame - f) });
-        }
-        for (f, r) in self.seen.iter().enumerate().rev().filter(|(_, r)| !r.conditioning) {
-            pointers
-                .push(PointerMemory { obj_ptr: r.pointer.clone(), distance: (frame - f) as i64 });
-        }
-        (masks, pointers)
     }
 }

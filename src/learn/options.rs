@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::dataset::DataSource;
-use super::lessons::{Plan, Subject};
+use super::lessons::{ClipPrompt, Plan, Subject};
 use super::loss::{BoundaryTerm, ClickMass, LossWeights, Reading};
 use crate::net::config::ModelCard;
 
@@ -71,7 +71,10 @@ pub struct TrainOptions {
     pub clips_from: f64,
     /// Share of clip steps after that.
     pub clip_share: f32,
-    /// Share of the steps on stills that teach inside and outside points instead of boundary points, 0..=1.
+    /// Share of the clip steps whose prompted frames get clicks instead of masks, 0..=1.
+    pub clip_clicks: f32,
+    /// Share of the steps on stills, and of those on clips with clicks, that teach inside and outside points instead of
+    /// boundary points, 0..=1.
     pub region_share: f32,
     /// Frames of a training clip.
     pub clip_frames: usize,
@@ -110,6 +113,7 @@ impl TrainOptions {
             batches: [8, 4],
             clips_from: 0.35,
             clip_share: 0.25,
+            clip_clicks: 0.0,
             region_share: 0.2,
             clip_frames: 6,
             save_every_min: 4.0,
@@ -136,8 +140,14 @@ impl TrainOptions {
         let weights = self.weights;
         let (clip, region) =
             (rng.f32() < self.clip_share && used >= self.clips_from, rng.f32() < self.region_share);
+        // Drawn last, so that all else is what it was before clips had clicks.
+        let prompt = match (rng.f32() < self.clip_clicks, region) {
+            (false, _) => ClipPrompt::Masks,
+            (true, true) => ClipPrompt::Region,
+            (true, false) => ClipPrompt::Boundary,
+        };
         let (subject, batch) = match (clip, region) {
-            (true, _) => (Subject::Clip { frames: self.clip_frames }, (batch / 4).max(1)),
+            (true, _) => (Subject::Clip { frames: self.clip_frames, prompt }, (batch / 4).max(1)),
             (false, true) => (Subject::Region, batch),
             (false, false) => (Subject::Boundary, batch),
         };
@@ -161,6 +171,11 @@ impl TrainOptions {
     pub(super) fn made_of(&self, data: &[(String, String)]) -> BTreeMap<String, String> {
         let data: Vec<String> = data.iter().map(|(name, hash)| format!("{name} {hash}")).collect();
         let (reading, mass) = self.boundary_reading;
+        // Checkpoints of masks alone are older than clicks.
+        let clicks = match self.clip_clicks > 0.0 {
+            true => format!(", {} by clicks", self.clip_clicks),
+            false => String::new(),
+        };
         [
             ("data", data.join(", ")),
             ("losses", format!("{:?}, {reading:?}, {mass:?}", self.weights)),
@@ -170,7 +185,7 @@ impl TrainOptions {
             (
                 "clips",
                 format!(
-                    "{} of {} frames from {}",
+                    "{} of {} frames from {}{clicks}",
                     self.clip_share, self.clip_frames, self.clips_from
                 ),
             ),

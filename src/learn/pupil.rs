@@ -3,8 +3,8 @@
 //! What decides whether this file is right: the network gets the shaky clicks, the rules and the boundary loss the true
 //! ones; positions are corner-based px of the input, network points count from pixel centres.
 
-use super::annotator::{SimulatedUser, contour, region_click};
-use super::lessons::{Plan, Subject};
+use super::annotator::{SimulatedUser, contour, region_click, worst_of};
+use super::lessons::Plan;
 use crate::domain::{Bitmap, PointKind, PointPx, closed_curve, filled};
 use crate::net::prompt_encoder::PointLabel;
 
@@ -31,7 +31,7 @@ pub(super) struct Pupil<'a> {
 
 impl<'a> Pupil<'a> {
     pub(super) fn new(truth: &'a Bitmap, plan: &Plan, mut user: SimulatedUser) -> Self {
-        let boundary = plan.subject != Subject::Region;
+        let boundary = !plan.subject.by_region();
         let half = |x: u32, y: u32| truth.get(i64::from(2 * x), i64::from(2 * y));
         let grid = plan.side as u32 / 2;
         Self {
@@ -49,17 +49,19 @@ impl<'a> Pupil<'a> {
     }
 
     /// Adds boundary clicks. Only the first one of a round knows the prediction; the others go where the curve through
-    /// the clicks is worst, which costs no decoder pass.
+    /// the clicks is worst, which costs no decoder pass. Where there was an answer before any click, already the first
+    /// one goes where it is worst.
     pub(super) fn boundary(&mut self, count: usize, noise: f32) {
         for i in 0..count {
             if i > 0 && self.clean.len() >= 2 {
                 self.predicted = closed_curve(&self.clean);
             }
-            let Some(at) =
-                self.user.boundary_click(&self.contour, &self.predicted, &self.clean, self.exclude)
-            else {
-                return;
+            let (line, seen) = (&self.contour, &self.predicted);
+            let at = match self.clean.is_empty() && !seen.is_empty() {
+                true => worst_of(line, seen),
+                false => self.user.boundary_click(line, seen, &self.clean, self.exclude),
             };
+            let Some(at) = at else { return };
             self.clean.push(at);
             let shaky = self.user.shaky(at, noise);
             self.points.push(([shaky.x - 0.5, shaky.y - 0.5], PointLabel::Boundary));
@@ -114,7 +116,7 @@ impl<'a> Pupil<'a> {
     pub(super) fn saw(&mut self, logits: &[f32], plan: &Plan) {
         let grid = plan.side as u32 / 2;
         let guess = Bitmap::from_logits(grid, grid, logits);
-        if plan.subject == Subject::Region {
+        if plan.subject.by_region() {
             self.guess = Some(guess);
         } else {
             let doubled = |p: PointPx| PointPx::new(2.0 * p.x, 2.0 * p.y);
@@ -153,6 +155,7 @@ pub(super) fn anchors(masks: &[&Bitmap], plan: &Plan, user: &mut SimulatedUser) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::learn::lessons::Subject;
 
     #[test]
     fn region_clicks_of_one_round_lie_apart_and_in_the_error() {

@@ -81,6 +81,10 @@ impl Run<'_> {
             "edition": edition(placing), "card": card.to_yaml(), "learned": learned, "region": region,
             "budget": budget, "seed": training.seed, "clips": training.clip_share,
         });
+        // Networks of before there were clicks keep their folders.
+        if training.clip_clicks > 0.0 {
+            inputs["clip_clicks"] = json!(training.clip_clicks);
+        }
         let mut points = if region { "region" } else { "boundary" }.to_owned();
         if term != BoundaryTerm::default() {
             let (reading, lambda, mass) = (term.name(), term.lambda, term.mass);
@@ -101,6 +105,7 @@ impl Run<'_> {
             plan.seed = training.seed;
             plan.threads = training.threads;
             plan.clip_share = training.clip_share;
+            plan.clip_clicks = training.clip_clicks;
             plan.with_boundary(term);
             plan.region_share = if region { 1.0 } else { 0.0 };
             plan.command = format!("sonomark study simulate ({name})");

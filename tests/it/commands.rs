@@ -22,11 +22,11 @@ fn sonomark(home: &Path) -> Command {
     command
 }
 
-fn run(home: &Path, words: &[&str]) -> Output {
+pub(crate) fn run(home: &Path, words: &[&str]) -> Output {
     sonomark(home).args(words).output().unwrap()
 }
 
-fn told(output: &Output) -> String {
+pub(crate) fn told(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
@@ -35,7 +35,7 @@ fn printed(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn text(path: &Path) -> &str {
+pub(crate) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 

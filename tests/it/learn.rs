@@ -18,7 +18,7 @@ use sonomark::learn::checkpoint::{Checkpoint, CheckpointError};
 use sonomark::learn::dataset::{DataError, DataSource, Pick, StillSet, load_clips};
 use sonomark::learn::evaluate::{ClickOptions, Judged, Placing, evaluate_clicks, trace_set};
 use sonomark::learn::evaluate_video::{Tracking, VideoOptions, evaluate_video};
-use sonomark::learn::lessons::{Batch, Desk, Plan, Subject};
+use sonomark::learn::lessons::{Batch, ClipPrompt, Desk, Plan, Subject};
 use sonomark::learn::loss::{BoundaryLoss, BoundaryLossConfig, ClickMass, LossWeights, Reading};
 use sonomark::learn::own::accepted_stills;
 use sonomark::learn::{Budget, Progress, TrainOptions, train, train_on};
@@ -184,7 +184,7 @@ fn the_simulated_annotator_clicks_where_the_reference_does() {
 }
 
 /// Bright discs on textured ground, with their masks, as a data folder.
-fn discs(dir: &Path, count: usize) -> DataSource {
+pub(crate) fn discs(dir: &Path, count: usize) -> DataSource {
     let mut list = String::new();
     for i in 0..count {
         let (cx, cy, r) = (40.0 + 3.0 * i as f32, 36.0, 14.0 + i as f32);
@@ -261,9 +261,8 @@ fn a_lesson_is_a_function_of_its_seed_and_its_masks_stay_exact() {
         brighter += usize::from(mean(true) > mean(false));
     }
     assert_eq!(brighter, 6);
-    let Batch::Clips(clips) = plan(Subject::Clip { frames: 5 }, 9).render(&sets) else {
-        panic!("clips")
-    };
+    let subject = Subject::Clip { frames: 5, prompt: ClipPrompt::Masks };
+    let Batch::Clips(clips) = plan(subject, 9).render(&sets) else { panic!("clips") };
     assert_eq!(clips.len(), 3);
     for clip in &clips {
         assert_eq!((clip.frames.len(), clip.masks.len(), clip.carried.len()), (5, 5, 5));
@@ -282,6 +281,7 @@ fn options(source: DataSource, out: &Path, start: &Path) -> TrainOptions {
     options.batches = [4, 4];
     options.clips_from = 0.2;
     options.clip_share = 0.5;
+    options.clip_clicks = 0.5;
     options.clip_frames = 3;
     options.threads = 1;
     options.report_every = 1;
@@ -376,10 +376,12 @@ fn training_lowers_the_loss() {
     options.budget = Budget::Steps(160);
     let report =
         train(&options, std::slice::from_ref(&device), |_| {}, &AtomicBool::new(false)).unwrap();
-    // The same fixed lessons before and after; clips and both kinds of points.
+    // The same fixed lessons before and after; stills and clips, both kinds of points.
     let device = device.autodiff();
     let card = tiny();
-    for subject in [Subject::Boundary, Subject::Region, Subject::Clip { frames: 3 }] {
+    let clip = |prompt| Subject::Clip { frames: 3, prompt };
+    let clips = [ClipPrompt::Masks, ClipPrompt::Boundary, ClipPrompt::Region].map(clip);
+    for subject in [Subject::Boundary, Subject::Region].into_iter().chain(clips) {
         let plan = Plan { subject, side: 64, batch: 4, focal: 20.0, boundary: 2.0, seed: 77 };
         let batch = plan.render(&sets);
         let loss = |file: &Path| {

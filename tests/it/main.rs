@@ -5,6 +5,7 @@ mod ahead;
 mod annotator;
 mod bindings;
 mod budgets;
+mod clip_clicks;
 mod codec;
 mod commands;
 mod compare;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{ClipBaseline, ClipJudged, Encoded, Tracking, VideoOptions};
 use crate::domain::{Bitmap, Carrier, FramePrompts, PointKind, PointPx, Window, overlap, tidied};
-use crate::learn::annotator::{EXCLUDE_PX, SimulatedUser, contour, region_click};
+use crate::learn::annotator::{EXCLUDE_PX, SimulatedUser, contour, region_click, worst_of};
 use crate::learn::baselines::Baseline;
 use crate::learn::dataset::{ClipObject, LabelledClip};
 use crate::learn::evaluate::{EvalError, Placing, Score};
@@ -224,11 +224,6 @@ impl Session<'_> {
         }
         (Score { dice: sum.dice / n as f64, iou: sum.iou / n as f64 }, worst)
     }
-}
-
-fn worst_of(line: &[PointPx], seen: &[PointPx]) -> Option<PointPx> {
-    let nearest = |p: &PointPx| seen.iter().map(|q| p.distance(*q)).fold(f32::INFINITY, f32::min);
-    line.iter().copied().reduce(|best, p| if nearest(&p) > nearest(&best) { p } else { best })
 }
 
 #[cfg(test)]

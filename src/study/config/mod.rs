@@ -51,7 +51,8 @@ const TOP: [&str; 12] = [
     "zero_shot",
 ];
 const DATA: [&str; 3] = ["name", "train", "test"];
-const TRAINING: [&str; 6] = ["card", "minutes", "steps", "seed", "threads", "clip_share"];
+const TRAINING: [&str; 7] =
+    ["card", "minutes", "steps", "seed", "threads", "clip_share", "clip_clicks"];
 const CLIPS: [&str; 2] = ["name", "path"];
 
 /// A study, as its file says.
@@ -156,8 +157,10 @@ pub struct Training {
     pub seed: u64,
     /// Worker threads of the CPU.
     pub threads: usize,
-    /// Share of the steps that teach clips, 0..=1. They start from masks, so they teach every arm the same.
+    /// Share of the steps that teach clips, 0..=1. Those that start from masks teach every arm the same.
     pub clip_share: f32,
+    /// Share of those that start from the arm's own kind of clicks instead of masks, 0..=1.
+    pub clip_clicks: f32,
 }
 
 /// One line of the tables.
@@ -398,6 +401,7 @@ impl Reader<'_> {
             seed: 0,
             threads: std::thread::available_parallelism().map_or(2, usize::from),
             clip_share: 0.0,
+            clip_clicks: 0.0,
         };
         let Some((path, node)) = top.get("training") else { return training };
         let Some(entries) = Entries::of(node, &path, &TRAINING, &mut self.faults) else {
@@ -416,8 +420,8 @@ impl Reader<'_> {
         training.seed = self.number(&entries, "seed", 0.0, (0.0, 1e15), true) as u64;
         let threads = training.threads as f64;
         training.threads = self.number(&entries, "threads", threads, (1.0, 1024.0), true) as usize;
-        let share = self.number(&entries, "clip_share", 0.0, (0.0, 1.0), false);
-        training.clip_share = share as f32;
+        let mut share = |name| self.number(&entries, name, 0.0, (0.0, 1.0), false) as f32;
+        (training.clip_share, training.clip_clicks) = (share("clip_share"), share("clip_clicks"));
         training
     }
 
@@ -446,13 +450,14 @@ mod tests {
     #[test]
     fn a_study_reads_as_it_is_written() {
         let text = "data:\n  - {name: a, train: x/a:train.txt, test: x/a:val.txt}\n  - {name: b, test: /b}\n\
-                    training: {steps: 40}\npoints: 5\narms:\n  - {name: ours, prompt: boundary, card: shipped}\n  - name: both\n    \
+                    training: {steps: 40, clip_share: 0.5, clip_clicks: 0.25}\npoints: 5\narms:\n  - {name: ours, prompt: boundary, card: shipped}\n  - name: both\n    \
                     prompt: region\n    cards: [{card: nets/a.yaml, trained_on: [a]}, {card: nets/b.yaml, trained_on: []}]\n  - \
                     {name: flat, baseline: polygon}\nclips: [{name: c, path: clips}]\nclip_arms:\n  - {name: t, prompt: region, \
                     card: shipped, windows: false}\n  - {name: m, baseline: motion}\nzero_shot: false\n";
         let study = from_text("s.yaml", text, Path::new("/here")).expect("no fault");
         assert_eq!(study.data[0].test, DataSource::parse("/here/x/a:val.txt"));
         assert_eq!((study.points, study.training.budget), (5, Budget::Steps(40)));
+        assert_eq!((study.training.clip_share, study.training.clip_clicks), (0.5, 0.25));
         let ArmKind::Network { source: NetworkSource::Cards(cards), contour_step, .. } =
             &study.arms[1].kind
         else {

@@ -77,10 +77,27 @@ impl Reel {
     }
 }
 
-/// Y, Cb and Cr of a frame as three gray images, one below the other: of every size, and Y is the gray
-/// that ffmpeg makes of the frame.
-const PLANES: &str = "scale=out_range=full,format=yuvj444p,extractplanes=y+u+v[y][u][v];\
-                      [y][u][v]vstack=3";
+/// What ffmpeg makes of a frame.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Made {
+    /// Y, Cb and Cr as three gray images, one below the other: of every size, and Y is the gray that
+    /// ffmpeg makes of the frame.
+    Planes,
+    /// Its gray alone, where planes take too much memory, as of 67 million pixels, or an ffmpeg was
+    /// built without the filters.
+    Gray,
+}
+
+impl Made {
+    fn filter(self) -> &'static str {
+        match self {
+            Self::Planes => {
+                "scale=out_range=full,format=yuvj444p,extractplanes=y+u+v[y][u][v];[y][u][v]vstack=3"
+            }
+            Self::Gray => "scale=out_range=full,format=gray",
+        }
+    }
+}
 
 /// Codecs, as ffmpeg calls them, that keep every pixel.
 const LOSSLESS: [&str; 8] =
@@ -91,6 +108,7 @@ pub(super) struct Video {
     reel: Reel,
     timeline: Timeline,
     version: Version,
+    made: Made,
     /// Frames worth keeping before one that lies behind: what fits into half of the cache.
     backward_frames: usize,
     stream: Mutex<Option<Stream>>,
@@ -139,8 +157,11 @@ pub(super) fn open_reel(reel: Reel, cache_bytes: usize) -> Result<(Found, Video)
     let version = probe::version(&reel.shown)?;
     let probed = probe::probe(&reel)?;
     // The first frame tells the size as it comes out of ffmpeg, rotation included.
-    let mut stream = Stream::start(&reel, version, None, 0)?;
-    let first = stream.next(&reel)?;
+    let first_as = |made| Stream::start(&reel, version, made, None, 0)?.next(&reel);
+    let (first, made) = match first_as(Made::Planes) {
+        Ok(first) => (first, Made::Planes),
+        Err(why) => (first_as(Made::Gray).map_err(|_| why)?, Made::Gray),
+    };
     let frames = probed.timeline.frames();
     check_size(&reel.shown, first.width_px, first.height_px, frames)?;
     let found = Found {
@@ -157,6 +178,7 @@ pub(super) fn open_reel(reel: Reel, cache_bytes: usize) -> Result<(Found, Video)
         reel,
         timeline: probed.timeline,
         version,
+        made,
         backward_frames: fit.min(BACKWARD_FRAMES),
         stream: Mutex::new(None),
     };
@@ -197,8 +219,10 @@ impl FrameSource for Video {
 impl Video {
     fn start_at(&self, index: FrameIndex) -> Result<Stream, CodecError> {
         match self.timeline.seek_seconds(index) {
-            Some(seconds) => Stream::start(&self.reel, self.version, Some(seconds), index),
-            None => Stream::start(&self.reel, self.version, None, 0),
+            Some(seconds) => {
+                Stream::start(&self.reel, self.version, self.made, Some(seconds), index)
+            }
+            None => Stream::start(&self.reel, self.version, self.made, None, 0),
         }
     }
 
@@ -231,6 +255,7 @@ struct Stream {
     child: Child,
     frames: BufReader<Patient<ChildStdout>>,
     messages: Option<JoinHandle<String>>,
+    made: Made,
     next_index: FrameIndex,
 }
 
@@ -239,6 +264,7 @@ impl Stream {
     fn start(
         reel: &Reel,
         version: Version,
+        made: Made,
         seconds: Option<f64>,
         next_index: FrameIndex,
     ) -> Result<Self, CodecError> {
@@ -251,7 +277,7 @@ impl Stream {
         }
         command.arg("-i").arg(input_argument(&reel.read)).args(["-map", "0:v:0"]);
         command.args(version.every_frame());
-        command.args(["-vf", PLANES, "-f", "image2pipe", "-c:v", "pgm", "pipe:1"]);
+        command.args(["-vf", made.filter(), "-f", "image2pipe", "-c:v", "pgm", "pipe:1"]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|e| tool::not_started(path, "ffmpeg", &e))?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
@@ -261,11 +287,13 @@ impl Stream {
             return Err(CodecError::damaged(path, "ffmpeg gives no frames"));
         };
         let frames = BufReader::with_capacity(1 << 18, Patient(stdout));
-        Ok(Self { child, frames, messages, next_index })
+        Ok(Self { child, frames, messages, made, next_index })
     }
 
     fn next(&mut self, reel: &Reel) -> Result<GrayFrame, CodecError> {
-        match read_pgm(&mut self.frames).and_then(|planes| joined(&planes)) {
+        let read = read_pgm(&mut self.frames);
+        let read = if self.made == Made::Planes { read.and_then(|of| joined(&of)) } else { read };
+        match read {
             Ok(frame) => {
                 self.next_index += 1;
                 Ok(frame)
@@ -321,7 +349,7 @@ fn read_pgm(reader: &mut impl Read) -> io::Result<GrayFrame> {
     GrayFrame::new(width, height, pixels).ok_or_else(bad)
 }
 
-/// A frame of its [`PLANES`].
+/// A frame of its [`Made::Planes`].
 fn joined(planes: &GrayFrame) -> io::Result<GrayFrame> {
     let (width, height) = (planes.width_px, planes.height_px / 3);
     let count = width as usize * height as usize;

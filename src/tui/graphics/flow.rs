@@ -67,9 +67,9 @@ fn luma([red, green, blue]: [u8; 3]) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Tone, Viewport, compose_image};
+    use super::super::{Colour, MaskLayer, MaskStyle, Tone, Viewport, compose, compose_image};
     use super::*;
-    use crate::domain::Colours;
+    use crate::domain::{Bitmap, Colours};
 
     /// Gray with a box of one colour in the middle, a quarter of it all.
     fn frame(colour: [u8; 3]) -> GrayFrame {
@@ -117,6 +117,23 @@ mod tests {
         let [red, green, blue] = mean(&compose_image(&scene, &palette), &palette);
         assert!((red - 200.0).abs() < 10.0 && (green - 100.0).abs() < 10.0, "{red} {green}");
         assert!((blue - 20.0).abs() < 10.0, "{blue}");
+    }
+
+    #[test]
+    fn an_outline_on_flow_of_its_colour_has_a_dark_line_beside_it() {
+        let orange = [230, 120, 20];
+        let palette = Palette::with_cube(32, &[[90, 47, 8]], 1, 256);
+        let frame = frame(orange);
+        let mask = Bitmap::from_fn(32, 32, |x, y| (4..20).contains(&x) && (12..28).contains(&y));
+        let mut scene = Scene::new(Some(&frame), Viewport::fit(32, 32, 32, 32));
+        let style = MaskStyle::Other;
+        scene.masks = vec![MaskLayer { bitmap: &mask, colour: Colour(0), style }];
+        let picture = compose(&scene, &palette);
+        let row = picture.row(16);
+        assert_eq!((row[19], row[18]), (palette.overlay(Colour(0)), 0), "on flow");
+        assert!(palette.is_cube(row[17]) && palette.is_cube(row[20]), "flow goes on");
+        assert_eq!(row[4], palette.overlay(Colour(0)));
+        assert!((1..32).contains(&row[5]), "nothing dark on speckle");
     }
 
     #[test]

@@ -23,12 +23,19 @@ pub(super) fn draw_masks(scene: &Scene<'_>, palette: &Palette, picture: &mut Pic
     }
     for (mask, flags) in seen.iter().rev() {
         let index = palette.overlay(mask.colour);
-        match mask.style {
-            MaskStyle::Current => flags.outline(2, |_, _| true, index, picture),
-            MaskStyle::Other => flags.outline(1, |_, _| true, index, picture),
-            MaskStyle::Stale => flags.outline(1, |x, y| (x + y) % 8 < 5, index, picture),
-            MaskStyle::Hidden => {}
+        let (thickness, dashed) = match mask.style {
+            MaskStyle::Current => (2, false),
+            MaskStyle::Other => (1, false),
+            MaskStyle::Stale => (1, true),
+            MaskStyle::Hidden => continue,
+        };
+        let drawn = |x: usize, y: usize| !dashed || (x + y) % 8 < 5;
+        // A line on flow of its own colour would not be seen without a dark one beside it.
+        let on_flow = |x, y, index| drawn(x, y) && palette.is_cube(index);
+        if palette.has_cube() {
+            flags.outline(thickness + 1, on_flow, 0, picture);
         }
+        flags.outline(thickness, |x, y, _| drawn(x, y), index, picture);
     }
 }
 
@@ -92,12 +99,13 @@ impl ScreenMask {
         }
     }
 
-    /// Foreground pixels with background at most `thickness` px to a side. The rectangle's own
+    /// Foreground pixels with background at most `thickness` px to a side, of those that are `drawn` by place and
+    /// register. The rectangle's own
     /// border counts as foreground beyond the screen and has been looked up inside it.
     fn outline(
         &self,
         thickness: usize,
-        dash: impl Fn(usize, usize) -> bool,
+        drawn: impl Fn(usize, usize, u8) -> bool,
         index: u8,
         picture: &mut Picture,
     ) {
@@ -111,8 +119,9 @@ impl ScreenMask {
                     || (row >= d && !self.flags[at - d * self.width])
                     || (row + d < height && !self.flags[at + d * self.width])
             });
-            if edge && dash(x, y) {
-                places.push(y * picture.width_px + x);
+            let place = y * picture.width_px + x;
+            if edge && drawn(x, y, picture.indices[place]) {
+                places.push(place);
             }
         });
         for place in places {

@@ -144,6 +144,12 @@ impl Palette {
         self.cube.is_some()
     }
 
+    /// True for a register of that cube.
+    pub(super) fn is_cube(&self, register: u8) -> bool {
+        let above = |first: u8| register.checked_sub(first);
+        self.cube.and_then(above).is_some_and(|at| usize::from(at) < CUBE)
+    }
+
     /// Register of a colour of the cube, from black to full in [`STEPS`] steps of red, green and blue;
     /// white where there is no cube.
     pub(super) fn cube(&self, steps: [u8; 3]) -> u8 {

@@ -39,7 +39,7 @@ pub(super) const CLASSES: [(Class, usize, usize, usize); 12] = [
     (Class::Nesting, 256, 59, 3),
     (Class::Dimensions, 256, 11, 0),
     (Class::Bombs, 256, 51, 1),
-    (Class::Syntaxes, 256, 4, 0),
+    (Class::Syntaxes, 256, 0, 0),
     (Class::Polyglots, 256, 128, 8),
     (Class::Text, 512, 136, 12),
     (Class::Names, 256, 256, 16),

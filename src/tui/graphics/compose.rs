@@ -203,7 +203,7 @@ pub fn compose(scene: &Scene<'_>, palette: &Palette) -> Picture {
 pub fn compose_image(scene: &Scene<'_>, palette: &Palette) -> Picture {
     let mut picture = Picture::filled(scene.view.width_px, scene.view.height_px, 0);
     if let Some(image) = scene.frame {
-        let (columns, rows) = scaled(scene, image, &mut picture);
+        let (columns, rows) = scaled(&scene.view, scene.smooth, image, &mut picture);
         let coloured = palette.has_cube() && !image.colours.is_empty();
         let grays = if coloured { picture.indices.clone() } else { Vec::new() };
         quantise(&mut picture, columns, rows, &scene.tone, palette.levels());
@@ -214,14 +214,19 @@ pub fn compose_image(scene: &Scene<'_>, palette: &Palette) -> Picture {
     picture
 }
 
-/// Paints the gray values of an image of the size of the scene's; returns where.
-pub(super) fn scaled(scene: &Scene<'_>, image: &GrayFrame, picture: &mut Picture) -> Painted {
-    if scene.view.scale < 1.0 {
-        averaged(image, &scene.view, picture)
-    } else if scene.smooth && scene.view.scale > 1.0 {
-        interpolated(image, &scene.view, picture)
+/// Paints the gray values of an image as a view shows them; returns where.
+pub(super) fn scaled(
+    view: &Viewport,
+    smooth: bool,
+    image: &GrayFrame,
+    picture: &mut Picture,
+) -> Painted {
+    if view.scale < 1.0 {
+        averaged(image, view, picture)
+    } else if smooth && view.scale > 1.0 {
+        interpolated(image, view, picture)
     } else {
-        nearest(image, &scene.view, picture)
+        nearest(image, view, picture)
     }
 }
 

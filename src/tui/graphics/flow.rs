@@ -7,8 +7,8 @@
 
 use super::compose::{Scene, scaled};
 use super::palette::STEPS;
-use super::{Palette, Picture};
-use crate::domain::{GrayFrame, is_coloured};
+use super::{Palette, Picture, RectPx, Viewport};
+use crate::domain::{Colours, GrayFrame, PointPx, is_coloured};
 
 /// Order in which the pixels of a square take the next step (Bayer, 1973).
 const PATTERN: [u8; 16] = [0, 8, 2, 10, 12, 4, 14, 6, 3, 11, 1, 9, 15, 7, 13, 5];
@@ -33,31 +33,70 @@ pub(super) fn draw_colours(
     let Some(frame) = scene.frame.filter(|frame| palette.has_cube() && shows_colours(frame)) else {
         return;
     };
-    let rgb = frame.rgb();
+    let Some(part) = coloured_part(frame, &scene.view) else { return };
+    let view = part_of(&scene.view, part);
     let plane = |channel: usize| {
-        let pixels = rgb.iter().map(|pixel| pixel[channel]).collect();
+        let mut pixels = frame.pixels.clone();
+        for (at, pixel) in frame.colours.each() {
+            pixels[at] = pixel[channel];
+        }
         let (width_px, height_px) = (frame.width_px, frame.height_px);
-        let plane = GrayFrame { width_px, height_px, pixels, ..GrayFrame::default() };
-        let mut shown = Picture::filled(scene.view.width_px, scene.view.height_px, 0);
-        scaled(scene, &plane, &mut shown);
+        let plane = GrayFrame { width_px, height_px, pixels, colours: Colours::default() };
+        let mut shown = Picture::filled(part.width, part.height, 0);
+        scaled(&view, scene.smooth, &plane, &mut shown);
         shown.indices
     };
     let [red, green, blue] = [plane(0), plane(1), plane(2)];
-    for (at, index) in picture.indices.iter_mut().enumerate() {
-        let pixel = [red[at], green[at], blue[at]];
+    for i in 0..part.area() {
+        let pixel = [red[i], green[i], blue[i]];
         if !is_coloured(pixel) {
             continue;
         }
+        let (x, y) = (part.x + i % part.width, part.y + i / part.width);
+        let at = y * picture.width_px + x;
         let own = luma(pixel).max(1.0);
         let factor = scene.tone.bright(f32::from(grays[at])) * 255.0 / own;
-        let (x, y) = (at % scene.view.width_px, at / scene.view.width_px);
         let threshold = (f32::from(PATTERN[y % 4 * 4 + x % 4]) + 0.5) / 16.0;
         let steps = pixel.map(|channel| {
             let share = f32::from(channel) * factor / 255.0 * f32::from(STEPS - 1);
             ((share + threshold) as u8).min(STEPS - 1)
         });
-        *index = palette.cube(steps);
+        picture.indices[at] = palette.cube(steps);
     }
+}
+
+/// Where on the screen coloured pixels of a frame may be seen; `None` where none is.
+fn coloured_part(frame: &GrayFrame, view: &Viewport) -> Option<RectPx> {
+    let width = frame.width_px.max(1);
+    let ends = frame.colours.runs().iter().flat_map(|&(first, count)| {
+        // A run may go on in the next row.
+        let (from, to) = (first % width, first % width + count);
+        let (from, to) = if to > width { (0, width) } else { (from, to) };
+        [(from, first / width), (to, (first + count - 1) / width + 1)]
+    });
+    let (low, high) = ends.fold(((u32::MAX, u32::MAX), (0, 0)), |(low, high), (x, y)| {
+        ((x.min(low.0), y.min(low.1)), (x.max(high.0), y.max(high.1)))
+    });
+    let corner = |(x, y): (u32, u32)| view.to_screen(PointPx::new(x as f32, y as f32));
+    let (low, high) = (corner(low), corner(high));
+    // Smoothed they reach into their neighbours.
+    let beside = view.scale.max(1.0) + 1.0;
+    let between = |low: f32, high: f32, size: usize| {
+        let within = |at: f32| at.clamp(0.0, size as f32) as usize;
+        (within((low - beside).floor()), within((high + beside).ceil()))
+    };
+    let (left, right) = between(low.0, high.0, view.width_px);
+    let (top, bottom) = between(low.1, high.1, view.height_px);
+    let seen = left < right && top < bottom;
+    seen.then(|| RectPx { x: left, y: top, width: right - left, height: bottom - top })
+}
+
+/// The view of a part of its screen area.
+fn part_of(view: &Viewport, part: RectPx) -> Viewport {
+    let middle = |start: usize, size: usize| start as f32 + size as f32 / 2.0;
+    let (x, y) = (middle(part.x, part.width), middle(part.y, part.height));
+    let centre = view.to_image(x, y);
+    Viewport { width_px: part.width, height_px: part.height, centre, ..*view }
 }
 
 /// Gray of a colour as ITU-R BT.601 weighs it.
@@ -67,9 +106,9 @@ fn luma([red, green, blue]: [u8; 3]) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Colour, MaskLayer, MaskStyle, Tone, Viewport, compose, compose_image};
+    use super::super::{Colour, MaskLayer, MaskStyle, Tone, compose, compose_image};
     use super::*;
-    use crate::domain::{Bitmap, Colours};
+    use crate::domain::Bitmap;
 
     /// Gray with a box of one colour in the middle, a quarter of it all.
     fn frame(colour: [u8; 3]) -> GrayFrame {
@@ -105,6 +144,29 @@ mod tests {
             let plain = Palette::new(32, &[[100, 0, 0]], 1, 256);
             let picture = compose_image(&scene, &plain);
             assert!(picture.indices.iter().all(|index| *index < 32), "no registers, no colours");
+        }
+    }
+
+    #[test]
+    fn colours_lie_where_their_pixels_lie_in_every_view() {
+        let palette = Palette::with_cube(32, &[], 0, 256);
+        let frame = frame([250, 0, 0]);
+        let fitted = |side| Viewport::fit(32, 32, side, side);
+        let moved = fitted(60).zoomed(3.0, PointPx::new(9.0, 20.0)).panned(7.0, -11.0);
+        for (view, smooth) in
+            [(fitted(20), false), (fitted(75), false), (moved, false), (moved, true)]
+        {
+            let scene = Scene { smooth, ..Scene::new(Some(&frame), view) };
+            let picture = compose_image(&scene, &palette);
+            for (at, index) in picture.indices.iter().enumerate() {
+                let (x, y) = (at % view.width_px, at / view.width_px);
+                let here = view.to_image(x as f32 + 0.5, y as f32 + 0.5);
+                let far = |v: f32| (v - 16.0).abs() - 8.0;
+                let out = far(here.x).max(far(here.y));
+                // Smoothed pixels reach one image px, averaged ones less than one screen px.
+                let edge = if smooth { 1.0 } else { 1.0 / view.scale };
+                assert!(out.abs() <= edge || palette.is_cube(*index) == (out < 0.0), "{x} {y}");
+            }
         }
     }
 

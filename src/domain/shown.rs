@@ -23,7 +23,7 @@ pub fn shown(text: &str) -> String {
 /// becomes `IHDR`.
 #[must_use]
 pub fn in_words(cause: &str) -> String {
-    let mut out = cause.to_owned();
+    let mut out = chunks_named(cause);
     while let Some((begin, open)) = out.find(" { ").map(|at| (word_start(&out, at), at)) {
         let (inside, end) = match out[open..].find(" }") {
             Some(close) => (&out[open + 3..(open + close).max(open + 3)], open + close + 2),
@@ -32,6 +32,22 @@ pub fn in_words(cause: &str) -> String {
         let first = inside.split(',').next().unwrap_or_default();
         let value = first.split_once(": ").map_or(first, |(_, value)| value).to_owned();
         out.replace_range(begin..end, &value);
+    }
+    out
+}
+
+/// The same text with chunks of a PNG by their names, which are any four characters of a file, also those that structures
+/// are made of.
+fn chunks_named(cause: &str) -> String {
+    const BEGIN: &str = "ChunkType { type: ";
+    let mut out = cause.to_owned();
+    while let Some(begin) = out.find(BEGIN) {
+        let held = &out[begin + BEGIN.len()..];
+        let ends = held.find(", critical: ").and_then(|at| Some((at, held[at..].find(" }")?)));
+        let Some((name, rest)) = ends else { break };
+        let end = begin + BEGIN.len() + name + rest + " }".len();
+        let name = held[..name].replace(['{', '}'], "");
+        out.replace_range(begin..end, &name);
     }
     out
 }
@@ -85,6 +101,9 @@ mod tests {
     fn inner_structures_of_libraries_become_a_word() {
         let png = "CRC error: expected 0x1 have 0x2 while decoding ChunkType { type: PLTE, critical: true } chunk.";
         assert_eq!(in_words(png), "CRC error: expected 0x1 have 0x2 while decoding PLTE chunk.");
+        let odd = "ChunkType { type: }ÈE\\\", critical: false, safecopy: true } chunk came first";
+        assert_eq!(in_words(odd), "ÈE\\\" chunk came first");
+        assert_eq!(in_words("ChunkType { type: { }, critical: no }"), " ");
         assert_eq!(in_words("A { a: B { b: 1 } }"), "1");
         for odd in ["", " { ", " { }", "x { é", " { } { ", "a { b } c { d: ü, e } f"] {
             assert!(!in_words(odd).contains(" { "), "{odd:?}");

@@ -5,9 +5,10 @@
 //! decoded ones are kept in a cache bounded in bytes, so a clip of any length takes bounded
 //! memory. Files are never written to, and nothing here knows the time.
 //!
-//! All frames are 8-bit gray, with what is coloured beside it: see `gray.rs` for the rules of colour and deep samples,
-//! `identity.rs` for the content hash, `limits.rs` for what no file may exceed. Decoders of other
-//! people work in children with limits: `cage.rs` for stills and JPEG frames, `tool.rs` for ffmpeg.
+//! All frames are 8-bit gray, with what is coloured beside it: see `gray.rs` for the rules of colour
+//! and deep samples, `identity.rs` for the content hash, `limits.rs` for what no file may exceed.
+//! Decoders of other people work in children with limits: `cage.rs` for stills and JPEG frames,
+//! `tool.rs` for ffmpeg.
 
 mod cache;
 mod cage;

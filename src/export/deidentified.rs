@@ -1,8 +1,8 @@
 //! The clip itself without patient data: as DICOM ultrasound, or as images.
 //!
 //! The DICOM object is made anew, not stripped: it holds what the list in [`write_dicom`] names
-//! (geometry, timing, the pixels as gray of 8 bits, or as RGB where some are coloured) and nothing that was copied from the source.
-//! That fulfils the Basic Application Level Confidentiality Profile (PS3.15 annex E), and the
+//! (geometry, timing, the pixels as gray of 8 bits, or as RGB where some are coloured) and nothing
+//! that was copied from the source. That fulfils the Basic Application Level Confidentiality Profile (PS3.15 annex E), and the
 //! object says so; "Clean Pixel Data" it says only when the outside of the ultrasound regions is
 //! black. Pixels that may show a name are not exported at all: the file must say that nothing is
 //! burned in, or a person must have named or confirmed what stays visible.

@@ -9,7 +9,8 @@
 //! Everything here is pure: no terminal, no clock. A picture is made of registers of a
 //! [`Palette`]: a ramp of grays (window, level and quantisation are one table), a ramp tinted
 //! with the colour of each mask so that speckle stays visible beneath it, flat overlay
-//! colours, and for frames with colour flow a cube of colours. Units: `_px` are pixels of the screen unless "image px" is said.
+//! colours, and for frames with colour flow a cube of colours. Units: `_px` are pixels of the
+//! screen unless "image px" is said.
 
 mod bench;
 mod clahe;

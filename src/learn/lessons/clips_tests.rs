@@ -1,12 +1,12 @@
 //! Tests of steps on clips.
 
 use burn::optim::GradientsParams;
-use burn::tensor::Device;
 
 use super::*;
 use crate::learn::loss::LossWeights;
 use crate::learn::optimise::{AdamW, Optimiser};
 use crate::net::config::ModelCard;
+use crate::net::device::cpu;
 
 const SIDE: usize = 64;
 const FRAMES: usize = 5;
@@ -38,7 +38,7 @@ impl Lab {
     fn new() -> Self {
         let card = ModelCard::from_yaml(include_str!("../../../models/samusa-nano.yaml"));
         let card = card.expect("the shipped card");
-        let device = Device::flex().autodiff();
+        let device = cpu("a test").device.autodiff();
         let net = card.network.init(&device);
         let desk = Desk::new(card.preprocess, LossWeights::default(), &device);
         let optimiser = Optimiser::new(&net, AdamW::default());

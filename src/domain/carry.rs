@@ -7,6 +7,8 @@
 
 use std::collections::BTreeMap;
 
+use rayon::prelude::*;
+
 use super::{Bitmap, BoxPx, FrameIndex, GrayFrame, Motion, Registrable, register};
 
 /// Distances beyond this say nothing more, px.
@@ -89,21 +91,22 @@ impl Carrier {
 
 fn carried(motion: &Motion, source: &Source, image: &GrayFrame) -> Vec<f32> {
     let (width, height) = (image.width_px as usize, image.height_px as usize);
-    let value = |x: usize, y: usize| source.distance_px[y * width + x];
-    let mut out = Vec::with_capacity(width * height);
-    for row in 0..height {
-        for column in 0..width {
-            let (x, y) = motion.carried(column as f32 + 0.5, row as f32 + 0.5);
+    let places = motion.places(width);
+    let mut out = vec![0.0; width * height];
+    out.par_chunks_mut(width.max(1)).enumerate().for_each(|(row, out)| {
+        for (out, [x, y]) in out.iter_mut().zip(places.row(row)) {
             let x = (x - 0.5).clamp(0.0, width as f32 - 1.0);
             let y = (y - 0.5).clamp(0.0, height as f32 - 1.0);
-            let (x0, y0) = (x as usize, y as usize);
-            let (x1, y1) = ((x0 + 1).min(width - 1), (y0 + 1).min(height - 1));
+            let (x0, y0) = (x as u32 as usize, y as u32 as usize);
             let (fx, fy) = (x - x0 as f32, y - y0 as f32);
-            let top = value(x0, y0) * (1.0 - fx) + value(x1, y0) * fx;
-            let low = value(x0, y1) * (1.0 - fx) + value(x1, y1) * fx;
-            out.push(top * (1.0 - fy) + low * fy);
+            let beside = usize::from(x0 + 1 < width);
+            let upper = &source.distance_px[y0 * width + x0..];
+            let lower = &source.distance_px[(y0 + 1).min(height - 1) * width + x0..];
+            let top = upper[0] + fx * (upper[beside] - upper[0]);
+            let low = lower[0] + fx * (lower[beside] - lower[0]);
+            *out = top + fy * (low - top);
         }
-    }
+    });
     out
 }
 

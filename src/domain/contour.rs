@@ -6,6 +6,8 @@
 //! From five exact points on such a curve is hard to beat, and it is the geometric prompt of the
 //! shipped network. What decides whether this file is right: the curve passes through its points.
 
+use rayon::prelude::*;
+
 use super::{Bitmap, PointPx};
 
 /// Width of the two-point ellipse relative to its length, measured on nerves, vessels and
@@ -234,8 +236,8 @@ fn signed_distance(curve: &[PointPx], width: u32, height: u32) -> Vec<f32> {
     let pixels = width as usize * height as usize;
     let Some(last) = curve.last() else { return vec![f32::NEG_INFINITY; pixels] };
     let mut out = vec![f32::INFINITY; pixels];
-    let mut crossings: Vec<f32> = Vec::new();
-    for (y, row) in out.chunks_exact_mut(width.max(1) as usize).enumerate() {
+    let rows = out.par_chunks_mut(width.max(1) as usize).enumerate();
+    rows.for_each_init(Vec::new, |crossings: &mut Vec<f32>, (y, row)| {
         let y = y as f32 + 0.5;
         crossings.clear();
         let mut from = *last;
@@ -259,7 +261,7 @@ fn signed_distance(curve: &[PointPx], width: u32, height: u32) -> Vec<f32> {
             let right_of_it = crossings.iter().filter(|c| x as f32 + 0.5 < **c).count();
             *d = if right_of_it % 2 == 1 { d.sqrt() } else { -d.sqrt() };
         }
-    }
+    });
     out
 }
 

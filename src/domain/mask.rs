@@ -316,6 +316,9 @@ impl Bitmap {
     /// The 8-connected components of at most `most` pixels.
     #[must_use]
     pub fn specks(&self, most: usize) -> Bitmap {
+        if !self.pixels.contains(&true) {
+            return self.clone();
+        }
         let labels = self.labels(Connectivity::Eight);
         let mut areas = vec![0usize; labels.iter().max().map_or(0, |&max| max as usize) + 1];
         labels.iter().for_each(|&label| areas[label as usize] += 1);

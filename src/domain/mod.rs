@@ -21,6 +21,7 @@ mod mask_edit;
 mod measure;
 mod metrics;
 mod motion;
+mod pixel_box;
 mod prompt;
 mod rays;
 mod region;
@@ -51,7 +52,8 @@ pub use mask::{Bitmap, Mask, MaskError};
 pub use mask_edit::{MaskEdit, between, brushed, edited};
 pub use measure::{Measures, measured};
 pub use metrics::{Overlap, overlap};
-pub use motion::{Motion, Registrable, register};
+pub use motion::{Motion, Places, Registrable, register};
+pub use pixel_box::PixelBox;
 pub use prompt::{FramePrompts, PlacedPrompt, PointKind, Prompt, PromptId};
 pub use rays::{
     Edge, HOURS, Ray, centre_of, contour_radius, edges_along, least_certain, likeliest,

@@ -8,12 +8,16 @@
 //! removing each patch's mean. What decides whether it is right: displacements go from the
 //! current frame *to* the anchor, so that a mask is sampled, never scattered.
 
+use rayon::prelude::*;
+
 use super::{BoxPx, GrayFrame};
 
 /// Longest side of the image that is registered, px: speckle stays visible, cost stays small.
 const WORKING_SIDE_PX: u32 = 256;
 const LEVELS: usize = 4;
-const PATCH: i32 = 8;
+/// Side of a patch, working px.
+const SIDE: usize = 8;
+const N: usize = SIDE * SIDE;
 const SPACING: usize = 4;
 const ITERATIONS: usize = 8;
 /// Margin round the region of interest, working px: what the structure's surroundings tell.
@@ -23,12 +27,17 @@ const REGION_LEVELS: usize = 2;
 /// Patches whose weaker gradient direction is below this (gray^2 per px^2, summed) say little.
 const FLAT: f32 = 600.0;
 
+/// Gray values of a patch, row by row.
+type Patch = [f32; N];
+
 /// One gray level image of a pyramid.
 #[derive(Clone)]
 struct Level {
     width: usize,
     height: usize,
     gray: Vec<f32>,
+    /// Gray per px to the right and downwards.
+    slopes: [Vec<f32>; 2],
 }
 
 /// A frame prepared for registration.
@@ -51,8 +60,6 @@ pub struct Motion {
     scale: f32,
     /// Displacement in working px.
     vectors: Vec<[f32; 2]>,
-    /// How well the patch fits, root mean square of the gray difference.
-    misfit: Vec<f32>,
 }
 
 impl Registrable {
@@ -61,44 +68,110 @@ impl Registrable {
     pub fn new(frame: &GrayFrame) -> Self {
         let longest = frame.width_px.max(frame.height_px).max(1);
         let scale = (WORKING_SIDE_PX as f32 / longest as f32).min(1.0);
-        let mut levels = vec![shrink(frame, scale).smoothed()];
-        while levels.len() < LEVELS {
-            let next = levels[levels.len() - 1].halved();
-            if next.width.min(next.height) < 2 * PATCH as usize {
-                break;
+        let mut plane = shrink(frame, scale).smoothed();
+        let mut levels = Vec::with_capacity(LEVELS);
+        loop {
+            let next = plane.halved();
+            levels.push(Level::from(plane));
+            if levels.len() == LEVELS || next.width.min(next.height) < 2 * SIDE {
+                return Self { levels, scale };
             }
-            levels.push(next);
+            plane = next;
         }
-        Self { levels, scale }
     }
 }
 
-fn shrink(frame: &GrayFrame, scale: f32) -> Level {
+/// The mean of the pixels that each pixel of the smaller image covers.
+fn shrink(frame: &GrayFrame, scale: f32) -> Plane {
     let width = ((frame.width_px as f32 * scale).round() as usize).max(1);
     let height = ((frame.height_px as f32 * scale).round() as usize).max(1);
     let (wide, high) = (frame.width_px as usize, frame.height_px as usize);
     let span =
         |i: usize, n: usize, from: usize| (i * from / n, ((i + 1) * from).div_ceil(n).min(from));
     let mut gray = Vec::with_capacity(width * height);
+    let mut sums = vec![0u32; wide];
     for y in 0..height {
         let (y0, y1) = span(y, height, high);
-        for x in 0..width {
-            let (x0, x1) = span(x, width, wide);
-            let rows = (y0..y1).map(|row| &frame.pixels[row * wide + x0..row * wide + x1]);
-            let sum: u32 = rows.flatten().map(|&p| u32::from(p)).sum();
-            gray.push(sum as f32 / ((y1 - y0) * (x1 - x0)).max(1) as f32);
+        sums.fill(0);
+        for row in frame.pixels[y0 * wide..y1 * wide].chunks_exact(wide.max(1)) {
+            sums.iter_mut().zip(row).for_each(|(sum, &p)| *sum += u32::from(p));
         }
+        gray.extend((0..width).map(|x| {
+            let (x0, x1) = span(x, width, wide);
+            let sum: u32 = sums[x0..x1].iter().sum();
+            sum as f32 / ((y1 - y0) * (x1 - x0)).max(1) as f32
+        }));
     }
-    Level { width, height, gray }
+    Plane { width, height, values: gray }
+}
+
+/// Values row by row.
+struct Plane {
+    width: usize,
+    height: usize,
+    values: Vec<f32>,
+}
+
+impl Plane {
+    fn row(&self, y: usize) -> &[f32] {
+        &self.values[y * self.width..][..self.width]
+    }
+
+    /// Every value from those left and right of it (of row ends, the last ones again) and itself.
+    fn along(&self, value: impl Fn(f32, f32, f32) -> f32) -> Plane {
+        let mut out = Vec::with_capacity(self.values.len());
+        for row in self.values.chunks_exact(self.width) {
+            let last = self.width - 1;
+            out.push(value(row[0], row[0], row[1.min(last)]));
+            out.extend(row.windows(3).map(|v| value(v[0], v[1], v[2])));
+            if last > 0 {
+                out.push(value(row[last - 1], row[last], row[last]));
+            }
+        }
+        Plane { values: out, ..*self }
+    }
+
+    /// The same downwards.
+    fn down(&self, value: impl Fn(f32, f32, f32) -> f32) -> Plane {
+        let mut out = Vec::with_capacity(self.values.len());
+        for y in 0..self.height {
+            let (above, below) = (y.saturating_sub(1), (y + 1).min(self.height - 1));
+            let rows = self.row(above).iter().zip(self.row(y)).zip(self.row(below));
+            out.extend(rows.map(|((a, b), c)| value(*a, *b, *c)));
+        }
+        Plane { values: out, ..*self }
+    }
+
+    /// Binomial 1-2-1 in both directions.
+    fn smoothed(&self) -> Plane {
+        let binomial = |a: f32, b: f32, c: f32| 0.25 * a + 0.5 * b + 0.25 * c;
+        self.along(binomial).down(binomial)
+    }
+
+    fn halved(&self) -> Plane {
+        let soft = self.smoothed();
+        let (width, height) = (self.width.div_ceil(2), self.height.div_ceil(2));
+        let mut values = Vec::with_capacity(width * height);
+        for y in (0..self.height).step_by(2) {
+            let (upper, lower) = (soft.row(y), soft.row((y + 1).min(self.height - 1)));
+            values.extend((0..self.width).step_by(2).map(|x| {
+                let beside = (x + 1).min(self.width - 1);
+                0.25 * (upper[x] + upper[beside] + lower[x] + lower[beside])
+            }));
+        }
+        Plane { width, height, values }
+    }
+}
+
+impl From<Plane> for Level {
+    fn from(plane: Plane) -> Self {
+        let half = |before: f32, _: f32, after: f32| 0.5 * (after - before);
+        let slopes = [plane.along(half).values, plane.down(half).values];
+        Self { width: plane.width, height: plane.height, gray: plane.values, slopes }
+    }
 }
 
 impl Level {
-    fn at(&self, x: i32, y: i32) -> f32 {
-        let x = x.clamp(0, self.width as i32 - 1) as usize;
-        let y = y.clamp(0, self.height as i32 - 1) as usize;
-        self.gray[y * self.width + x]
-    }
-
     fn sample(&self, x: f32, y: f32) -> f32 {
         let x = x.clamp(0.0, self.width as f32 - 1.001);
         let y = y.clamp(0.0, self.height as f32 - 1.001);
@@ -112,35 +185,47 @@ impl Level {
         top * (1.0 - fy) + low * fy
     }
 
-    fn mapped(&self, value: impl Fn(i32, i32) -> f32) -> Level {
-        let rows = 0..self.height as i32;
-        let gray = rows.flat_map(|y| (0..self.width as i32).map(move |x| (x, y)));
-        Level {
-            width: self.width,
-            height: self.height,
-            gray: gray.map(|(x, y)| value(x, y)).collect(),
+    /// A patch of one of this level's planes whose first pixel is at (`x`, `y`); beyond the edges the last pixels again.
+    fn patch(&self, plane: &[f32], x: i32, y: i32) -> Patch {
+        let inside = |v: i32, n: usize| v.clamp(0, n as i32 - 1) as usize;
+        let mut out = [0.0; N];
+        for (row, out) in (y..).zip(out.chunks_exact_mut(SIDE)) {
+            let from = &plane[inside(row, self.height) * self.width..][..self.width];
+            match usize::try_from(x).ok().and_then(|x| from.get(x..x + SIDE)) {
+                Some(from) => out.copy_from_slice(from),
+                None => (x..).zip(out).for_each(|(x, v)| *v = from[inside(x, self.width)]),
+            }
         }
+        out
     }
 
-    /// Binomial 1-2-1 in both directions.
-    fn smoothed(&self) -> Level {
-        let across = self.mapped(|x, y| {
-            0.25 * self.at(x - 1, y) + 0.5 * self.at(x, y) + 0.25 * self.at(x + 1, y)
-        });
-        across.mapped(|x, y| {
-            0.25 * across.at(x, y - 1) + 0.5 * across.at(x, y) + 0.25 * across.at(x, y + 1)
-        })
-    }
-
-    fn halved(&self) -> Level {
-        let soft = self.smoothed();
-        let (width, height) = (self.width.div_ceil(2), self.height.div_ceil(2));
-        let cells = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
-        let mean = |(x, y): (usize, usize)| {
-            let (x, y) = (2 * x as i32, 2 * y as i32);
-            0.25 * (soft.at(x, y) + soft.at(x + 1, y) + soft.at(x, y + 1) + soft.at(x + 1, y + 1))
+    /// The gray values of a patch whose first pixel is at (`x`, `y`), between pixels.
+    fn patch_between(&self, x: f32, y: f32) -> Patch {
+        let mut out = [0.0; N];
+        let (x0, y0) = (x.floor(), y.floor());
+        let within = |v: f32, n: usize| v >= 0.0 && v + SIDE as f32 + 1.0 <= n as f32;
+        if !(within(x0, self.width) && within(y0, self.height)) {
+            for (i, v) in out.iter_mut().enumerate() {
+                *v = self.sample(x + (i % SIDE) as f32, y + (i / SIDE) as f32);
+            }
+            return out;
+        }
+        // A patch moves as a whole: all its pixels lie equally far between theirs.
+        let (fx, fy) = (x - x0, y - y0);
+        let from = &self.gray[y0 as usize * self.width + x0 as usize..];
+        let across = |row: usize| -> [f32; SIDE] {
+            let from = &from[row * self.width..][..SIDE + 1];
+            std::array::from_fn(|i| from[i] * (1.0 - fx) + from[i + 1] * fx)
         };
-        Level { width, height, gray: cells.map(mean).collect() }
+        let mut above = across(0);
+        for (row, out) in out.chunks_exact_mut(SIDE).enumerate() {
+            let below = across(row + 1);
+            for i in 0..SIDE {
+                out[i] = above[i] * (1.0 - fy) + below[i] * fy;
+            }
+            above = below;
+        }
+        out
     }
 }
 
@@ -149,14 +234,7 @@ impl Motion {
         let columns = level.width.div_ceil(SPACING) + 1;
         let rows = level.height.div_ceil(SPACING) + 1;
         let cells = columns * rows;
-        Self {
-            columns,
-            rows,
-            spacing: SPACING as f32,
-            scale,
-            vectors: vec![[0.0; 2]; cells],
-            misfit: vec![0.0; cells],
-        }
+        Self { columns, rows, spacing: SPACING as f32, scale, vectors: vec![[0.0; 2]; cells] }
     }
 
     /// Displacement at a position in working px of the level this motion was made for.
@@ -175,19 +253,18 @@ impl Motion {
         [mix(0), mix(1)]
     }
 
-    /// Where the pixel at (`x`, `y`) of the current frame lies in the other frame, image px.
+    /// Where the pixels of the current frame, `width` px wide, lie in the other frame.
     #[must_use]
-    pub fn carried(&self, x: f32, y: f32) -> (f32, f32) {
-        let v = self.at(x * self.scale, y * self.scale);
-        (x + v[0] / self.scale, y + v[1] / self.scale)
+    pub fn places(&self, width: usize) -> Places<'_> {
+        let columns = (0..width).map(|x| self.cell(x, self.columns)).collect();
+        Places { motion: self, columns }
     }
 
-    /// Root mean square gray difference that is left around (`x`, `y`), image px.
-    #[must_use]
-    pub fn misfit(&self, x: f32, y: f32) -> f32 {
-        let column = (x * self.scale / self.spacing).round().clamp(0.0, self.columns as f32 - 1.0);
-        let row = (y * self.scale / self.spacing).round().clamp(0.0, self.rows as f32 - 1.0);
-        self.misfit[row as usize * self.columns + column as usize]
+    /// The cell of the grid in which the centre of pixel `at` lies, one of `cells`, and how far in it.
+    fn cell(&self, at: usize, cells: usize) -> (usize, f32) {
+        let at = (at as f32 + 0.5) * self.scale / self.spacing;
+        let at = at.clamp(0.0, cells as f32 - 1.001);
+        (at as usize, at.fract())
     }
 
     /// The motion that goes on from this one's target along `then` (current -> middle -> far).
@@ -203,6 +280,29 @@ impl Motion {
             }
         }
         out
+    }
+}
+
+/// Displaced pixels.
+pub struct Places<'a> {
+    motion: &'a Motion,
+    /// The cell of every column.
+    columns: Vec<(usize, f32)>,
+}
+
+impl Places<'_> {
+    /// Positions in the other frame of the centres of a row's pixels, image px.
+    pub fn row(&self, row: usize) -> impl Iterator<Item = [f32; 2]> {
+        let Motion { columns, rows, scale, vectors, .. } = self.motion;
+        let mix = |a: [f32; 2], b: [f32; 2], f: f32| [0, 1].map(|i| a[i] + f * (b[i] - a[i]));
+        let (cell, fy) = self.motion.cell(row, *rows);
+        let of = |row: usize| &vectors[row.min(rows - 1) * columns..][..*columns];
+        let pairs = of(cell).iter().zip(of(cell + 1));
+        let line: Vec<[f32; 2]> = pairs.map(|(a, b)| mix(*a, *b, fy).map(|v| v / scale)).collect();
+        self.columns.iter().enumerate().map(move |(x, (cell, fx))| {
+            let v = mix(line[*cell], line[(cell + 1).min(line.len() - 1)], *fx);
+            [x as f32 + 0.5 + v[0], row as f32 + 0.5 + v[1]]
+        })
     }
 }
 
@@ -249,107 +349,84 @@ pub fn register(
 
 /// Aligns every patch, then lets the patches that know vouch for their neighbours.
 fn align(current: &Level, other: &Level, motion: &mut Motion, region: Option<[f32; 4]>) {
-    let (gx, gy) = gradients(current);
     let mut weights = vec![0.0f32; motion.vectors.len()];
-    let before = motion.vectors.clone();
-    for row in 0..motion.rows {
-        for column in 0..motion.columns {
-            let i = row * motion.columns + column;
-            let (x, y) = ((column * SPACING) as f32, (row * SPACING) as f32);
-            let skipped = |r: [f32; 4]| x < r[0] || y < r[1] || x > r[2] || y > r[3];
-            if region.is_some_and(skipped) {
-                weights[i] = 1e-3;
+    let vectors = motion.vectors.par_chunks_mut(motion.columns);
+    let rows = vectors.zip(weights.par_chunks_mut(motion.columns)).enumerate();
+    rows.for_each(|(row, (vectors, weights))| {
+        for (column, (vector, weight)) in vectors.iter_mut().zip(weights).enumerate() {
+            let centre = [column, row].map(|i| (i * SPACING) as f32);
+            let [x, y] = centre;
+            if region.is_some_and(|r| x < r[0] || y < r[1] || x > r[2] || y > r[3]) {
+                *weight = 1e-3;
                 continue;
             }
-            let centre = ((column * SPACING) as i32, (row * SPACING) as i32);
-            let fit = align_patch(current, other, (&gx, &gy), centre, before[i]);
-            motion.vectors[i] = fit.vector;
-            motion.misfit[i] = fit.misfit;
-            weights[i] = fit.weight;
+            (*vector, *weight) = align_patch(current, other, centre, *vector);
         }
-    }
+    });
     smooth(motion, &weights);
 }
 
-fn gradients(level: &Level) -> (Level, Level) {
-    let gx = level.mapped(|x, y| 0.5 * (level.at(x + 1, y) - level.at(x - 1, y)));
-    let gy = level.mapped(|x, y| 0.5 * (level.at(x, y + 1) - level.at(x, y - 1)));
-    (gx, gy)
-}
-
-struct Fit {
-    vector: [f32; 2],
-    misfit: f32,
-    weight: f32,
-}
-
-/// Inverse-compositional Lucas-Kanade of one patch of `current` in `other`.
+/// Inverse-compositional Lucas-Kanade of one patch of `current` in `other`: its displacement, and how far to trust it.
 fn align_patch(
     current: &Level,
     other: &Level,
-    (gx, gy): (&Level, &Level),
-    (cx, cy): (i32, i32),
+    centre: [f32; 2],
     start: [f32; 2],
-) -> Fit {
-    const N: usize = (PATCH * PATCH) as usize;
-    let (mut t, mut dx, mut dy) = ([0.0f32; N], [0.0f32; N], [0.0f32; N]);
-    for i in 0..N {
-        let x = cx - PATCH / 2 + i as i32 % PATCH;
-        let y = cy - PATCH / 2 + i as i32 / PATCH;
-        (t[i], dx[i], dy[i]) = (current.at(x, y), gx.at(x, y), gy.at(x, y));
-    }
-    for values in [&mut t, &mut dx, &mut dy] {
-        let mean = values.iter().sum::<f32>() / N as f32;
-        values.iter_mut().for_each(|v| *v -= mean);
-    }
-    let (mut xx, mut xy, mut yy) = (0.0, 0.0, 0.0);
-    for i in 0..N {
-        xx += dx[i] * dx[i];
-        xy += dx[i] * dy[i];
-        yy += dy[i] * dy[i];
-    }
+) -> ([f32; 2], f32) {
+    let first = centre.map(|v| v - (SIDE / 2) as f32);
+    let [t, dx, dy] = [&current.gray, &current.slopes[0], &current.slopes[1]]
+        .map(|plane| without_mean(current.patch(plane, first[0] as i32, first[1] as i32)));
+    let (xx, xy, yy) = (dot(&dx, &dx), dot(&dx, &dy), dot(&dy, &dy));
     let weaker = 0.5 * (xx + yy - ((xx - yy).powi(2) + 4.0 * xy * xy).sqrt());
     let (xx, yy) = (xx + 0.1 * FLAT, yy + 0.1 * FLAT);
     let det = xx * yy - xy * xy;
-    let difference = |v: [f32; 2], out: &mut [f32; N]| -> f32 {
-        for (i, value) in out.iter_mut().enumerate() {
-            let x = (cx - PATCH / 2 + i as i32 % PATCH) as f32 + v[0];
-            let y = (cy - PATCH / 2 + i as i32 / PATCH) as f32 + v[1];
-            *value = other.sample(x, y);
-        }
-        let mean = out.iter().sum::<f32>() / N as f32;
-        let mut square = 0.0;
-        for (value, t) in out.iter_mut().zip(&t) {
-            *value -= mean + t;
-            square += *value * *value;
-        }
-        square
+    let difference = |v: [f32; 2]| -> (Patch, f32) {
+        let mut e = without_mean(other.patch_between(first[0] + v[0], first[1] + v[1]));
+        e.iter_mut().zip(&t).for_each(|(e, t)| *e -= t);
+        let square = dot(&e, &e);
+        (e, square)
     };
-    let mut e = [0.0f32; N];
-    let (mut v, mut best) = (start, (start, difference(start, &mut e)));
+    let length = |v: [f32; 2]| (v[0] * v[0] + v[1] * v[1]).sqrt();
+    let (mut e, square) = difference(start);
+    let (mut v, mut best) = (start, (start, square));
     for _ in 0..ITERATIONS {
-        let (mut bx, mut by) = (0.0, 0.0);
-        for i in 0..N {
-            bx += dx[i] * e[i];
-            by += dy[i] * e[i];
-        }
+        let (bx, by) = (dot(&dx, &e), dot(&dy, &e));
         let step = [(yy * bx - xy * by) / det, (xx * by - xy * bx) / det];
         v = [v[0] - step[0], v[1] - step[1]];
-        if (v[0] - start[0]).hypot(v[1] - start[1]) > PATCH as f32 {
+        if length([v[0] - start[0], v[1] - start[1]]) > SIDE as f32 {
             break;
         }
-        let square = difference(v, &mut e);
+        let square;
+        (e, square) = difference(v);
         if square < best.1 {
             best = (v, square);
         }
-        if step[0].hypot(step[1]) < 0.02 {
+        if length(step) < 0.02 {
             break;
         }
     }
-    let misfit = (best.1 / N as f32).sqrt();
-    let texture = t.iter().map(|t| t * t).sum::<f32>();
-    let agreement = (1.0 - best.1 / (texture + 1.0)).max(0.0);
-    Fit { vector: best.0, misfit, weight: weaker / (weaker + FLAT) * agreement * agreement + 1e-3 }
+    let agreement = (1.0 - best.1 / (dot(&t, &t) + 1.0)).max(0.0);
+    (best.0, weaker / (weaker + FLAT) * agreement * agreement + 1e-3)
+}
+
+/// Sums in as many parts as a row has values, which go through the processor at the same time.
+fn sum(values: impl Iterator<Item = [f32; SIDE]>) -> f32 {
+    let mut parts = [0.0; SIDE];
+    for row in values {
+        parts.iter_mut().zip(row).for_each(|(part, v)| *part += v);
+    }
+    parts.iter().sum()
+}
+
+fn dot(a: &Patch, b: &Patch) -> f32 {
+    let rows = a.chunks_exact(SIDE).zip(b.chunks_exact(SIDE));
+    sum(rows.map(|(a, b)| std::array::from_fn(|i| a[i] * b[i])))
+}
+
+fn without_mean(mut patch: Patch) -> Patch {
+    let mean = sum(patch.chunks_exact(SIDE).map(|row| std::array::from_fn(|i| row[i]))) / N as f32;
+    patch.iter_mut().for_each(|v| *v -= mean);
+    patch
 }
 
 /// Normalised convolution: each vector becomes the weighted mean of its neighbourhood, robustly
@@ -362,8 +439,8 @@ fn smooth(motion: &mut Motion, weights: &[f32]) {
         .zip(&consensus)
         .zip(weights)
         .map(|((v, c), w)| {
-            let off = (v[0] - c[0]).hypot(v[1] - c[1]);
-            w / (1.0 + off * off)
+            let off = [v[0] - c[0], v[1] - c[1]];
+            w / (1.0 + off[0] * off[0] + off[1] * off[1])
         })
         .collect();
     motion.vectors = blurred(motion, &trusted);

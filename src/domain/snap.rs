@@ -7,7 +7,7 @@
 //! island; a hole stays a hole and has an edge of its own that points may lie on.
 
 use super::distance::signed_distance;
-use super::{Bitmap, PointPx, closed_curve, filled};
+use super::{Bitmap, BoxPx, PixelBox, PointPx, closed_curve, filled};
 
 /// How far a correction reaches along the contour (standard deviation) relative to the largest distance between points.
 const WIDTH_OF_SPREAD: f32 = 0.10;
@@ -34,6 +34,46 @@ pub fn snap_to_points(logits: &mut [f32], width: u32, height: u32, points: &[Poi
     if spread < 1.0 || !spread.is_finite() {
         return;
     }
+    let whole = PixelBox { left: 0, top: 0, width: w, height: h };
+    let near = part_at_work(logits, whole, points, spread);
+    for part in [near, whole] {
+        let mut cut = part.part(logits, w);
+        let seen: Vec<PointPx> = points.iter().map(|p| part.seen(*p)).collect();
+        if snap_in_part(&mut cut, part, whole, &seen, spread) {
+            part.put(logits, w, &cut);
+            return;
+        }
+    }
+}
+
+/// The part of the frame in which everything happens, unless a point is far from the contour: the mask with background
+/// around it, and what corrections of the usual width reach.
+fn part_at_work(logits: &[f32], whole: PixelBox, points: &[PointPx], spread: f32) -> PixelBox {
+    let mask = Bitmap::from_logits(whole.width as u32, whole.height as u32, logits).bounds();
+    let Some(mask) = mask else { return whole };
+    let reach = REACH * (WIDTH_OF_SPREAD * spread).max(1.0) + 1.0;
+    let points = points.iter().flat_map(|p| {
+        [PointPx::new(p.x - reach, p.y - reach), PointPx::new(p.x + reach, p.y + reach)]
+    });
+    let mask = [
+        PointPx::new(mask.min.x - 1.0, mask.min.y - 1.0),
+        PointPx::new(mask.max.x + 1.0, mask.max.y + 1.0),
+    ];
+    let extent = BoxPx::of(points.chain(mask));
+    extent.map_or(whole, |extent| PixelBox::covering(extent, whole.width, whole.height))
+}
+
+/// The same in `part` of a frame, with points as seen from it. `false` where a correction reaches beyond that part: then
+/// nothing is changed.
+fn snap_in_part(
+    logits: &mut [f32],
+    part: PixelBox,
+    whole: PixelBox,
+    points: &[PointPx],
+    spread: f32,
+) -> bool {
+    let (w, h) = (part.width, part.height);
+    let (width, height) = (w as u32, h as u32);
     let holes = holes_of(logits, width, height);
     let solid: Vec<f32> = logits
         .iter()
@@ -45,7 +85,7 @@ pub fn snap_to_points(logits: &mut [f32], width: u32, height: u32, points: &[Poi
         for (logit, inside) in logits.iter_mut().zip(&curve.pixels) {
             *logit = if *inside { 1.0 } else { -1.0 };
         }
-        return;
+        return true;
     };
     let inner = holes.edges(logits).and_then(|field| signed_distance(&field, w, h));
     let read = |field: &[f32], p: &PointPx| sample(field, w, h, *p);
@@ -55,10 +95,16 @@ pub fn snap_to_points(logits: &mut [f32], width: u32, height: u32, points: &[Poi
     });
     let moves = |field: &[f32], points: &[PointPx], wanted: f32| {
         let each = points.iter().map(|p| Move::new(*p, wanted - read(field, p), spread));
-        Moves(each.collect()).field(w, h)
+        Moves(each.collect())
     };
     let outer_moves = moves(&outer, &on_outer, INSIDE_PX);
     let hole_moves = inner.as_ref().map(|inner| moves(inner, &on_hole, -INSIDE_PX));
+    let mut all = outer_moves.0.iter().chain(hole_moves.iter().flat_map(|moves| &moves.0));
+    if !all.all(|each| each.ends_in(part, whole)) {
+        return false;
+    }
+    let outer_moves = outer_moves.field(w, h);
+    let hole_moves = hole_moves.map(|moves| moves.field(w, h));
     for (i, logit) in logits.iter_mut().enumerate() {
         let hole_move = hole_moves.as_ref().map_or(0.0, |moved| moved[i]);
         if (outer_moves[i] == 0.0 && hole_move == 0.0) || holes.small.pixels[i] {
@@ -67,6 +113,7 @@ pub fn snap_to_points(logits: &mut [f32], width: u32, height: u32, points: &[Poi
         let depth = outer[i] + outer_moves[i];
         *logit = inner.as_ref().map_or(depth, |inner| depth.min(-inner[i] - hole_move));
     }
+    true
 }
 
 /// Background enclosed by the mask.
@@ -112,6 +159,23 @@ impl Move {
         let width = (WIDTH_OF_SPREAD * spread).max(WIDTH_OF_MOVE * way.abs()).max(1.0);
         Self { at, way, width }
     }
+
+    /// The pixels that it reaches of a line of `size`, around `centre`.
+    fn range(&self, centre: f32, size: usize) -> std::ops::Range<usize> {
+        let low = (centre - REACH * self.width).floor().clamp(0.0, size as f32) as usize;
+        let high = (centre + REACH * self.width).ceil().clamp(0.0, size as f32) as usize;
+        low..high
+    }
+
+    /// Whether all that it reaches of the frame lies in `part`, from which its position is seen.
+    fn ends_in(&self, part: PixelBox, whole: PixelBox) -> bool {
+        let ends = |at: f32, first: usize, count: usize, size: usize| {
+            let reached = self.range(at + first as f32, size);
+            reached.start >= first && reached.end <= first + count
+        };
+        ends(self.at.x, part.left, part.width, whole.width)
+            && ends(self.at.y, part.top, part.height, whole.height)
+    }
 }
 
 /// All moves of one edge.
@@ -123,14 +187,10 @@ impl Moves {
     fn field(&self, width: usize, height: usize) -> Vec<f32> {
         // Per pixel: weights, weighted ways, and how much of the pixel is out of everybody's reach.
         let mut sums = vec![(0.0f32, 0.0f32, 1.0f32); width * height];
-        for Move { at, way, width: sigma } in &self.0 {
-            let range = |centre: f32, size: usize| {
-                let low = (centre - REACH * sigma).floor().clamp(0.0, size as f32) as usize;
-                let high = (centre + REACH * sigma).ceil().clamp(0.0, size as f32) as usize;
-                low..high
-            };
-            for y in range(at.y, height) {
-                for x in range(at.x, width) {
+        for each in &self.0 {
+            let Move { at, way, width: sigma } = each;
+            for y in each.range(at.y, height) {
+                for x in each.range(at.x, width) {
                     let square = (x as f32 + 0.5 - at.x).powi(2) + (y as f32 + 0.5 - at.y).powi(2);
                     let reach = (-0.5 * square / (sigma * sigma)).exp();
                     let weight = reach / (square + 1e-2);

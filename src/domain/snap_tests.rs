@@ -193,3 +193,40 @@ fn without_a_contour_the_curve_through_the_points_is_the_answer() {
         assert_eq!(mask.components().len(), 1);
     }
 }
+
+/// `field` with `beyond` on all sides up to three times its size.
+fn in_a_larger_frame(field: &[f32], beyond: f32) -> Vec<f32> {
+    let mut large = vec![beyond; 9 * SIDE * SIDE];
+    PixelBox { left: SIDE, top: SIDE, width: SIDE, height: SIDE }.put(&mut large, 3 * SIDE, field);
+    large
+}
+
+#[test]
+fn the_frame_around_a_structure_does_not_matter() {
+    let annulus = field(|x, y| {
+        let r = (x - 60.0).hypot(y - 60.0);
+        (40.0 - r).min(r - 14.0)
+    });
+    let near = ring(&[(0.4, 22.0), (2.4, 18.0), (3.9, 20.0)]);
+    let far = ring(&[(0.4, 55.0), (2.4, 20.0), (3.9, 20.0)]);
+    let all = [
+        ("near points", disc(20.0, 0.3), near),
+        ("a far point", disc(20.0, 0.3), far),
+        ("a hole", annulus, ring(&[(0.0, 44.0), (1.6, 37.0), (3.9, 16.0)])),
+        ("nothing", vec![-1.0; SIDE * SIDE], ring(&[(0.0, 30.0), (2.0, 30.0), (4.0, 30.0)])),
+    ];
+    for (name, small, points) in all {
+        let mut large = in_a_larger_frame(&small, -10.0);
+        let moved: Vec<PointPx> =
+            points.iter().map(|p| PointPx::new(p.x + SIDE as f32, p.y + SIDE as f32)).collect();
+        snap_to_points(&mut large, 3 * SIDE as u32, 3 * SIDE as u32, &moved);
+        let large = Bitmap::from_logits(3 * SIDE as u32, 3 * SIDE as u32, &large);
+        let mask = snapped(&small, &points);
+        let middle = Bitmap::from_fn(SIDE as u32, SIDE as u32, |x, y| {
+            large.get(i64::from(x) + SIDE as i64, i64::from(y) + SIDE as i64)
+        });
+        let differ = middle.pixels.iter().zip(&mask.pixels).filter(|(a, b)| a != b).count();
+        assert!(differ <= 2, "{name}: {differ} pixels differ");
+        assert_eq!(large.area_px(), middle.area_px(), "{name}: something far off");
+    }
+}

@@ -11,7 +11,7 @@
 use burn::tensor::Device;
 
 use super::bridge::{Bridged, bridge};
-use super::closer::CloserBox;
+use super::closer::closer_box;
 use super::config::Preprocess;
 use super::letterbox::Letterbox;
 use super::resize::{Kernel, resize_plane};
@@ -216,7 +216,7 @@ impl<'a> Predictor<'a> {
         let on_it = prompts.points.iter().filter(|(kind, _)| *kind != PointKind::Outside);
         let on_it = on_it.map(|(_, at)| *at);
         let Some(extent) = BoxPx::of(on_it.chain(corners)) else { return Ok(()) };
-        let Some(closer) = CloserBox::around(extent, frame) else { return Ok(()) };
+        let Some(closer) = closer_box(extent, frame) else { return Ok(()) };
         let (input, letterbox) =
             view.preprocess.frame(&closer.cut(frame), config.image_size, view.device);
         let features = self.sam.encode_image(input);
@@ -224,7 +224,7 @@ impl<'a> Predictor<'a> {
             let part = closer.part(&shown.logits(), frame.width_px as usize);
             mask_prompt(&letterbox, &part)
         });
-        let found = self.look(&features, &letterbox, &closer.moved(prompts), mask)?;
+        let found = self.look(&features, &letterbox, &closer.prompts(prompts), mask)?;
         let seen = letterbox.logits_to_image(&found.low_res, found.side);
         closer.mix(logits, frame.width_px as usize, &seen, share);
         Ok(())

@@ -22,7 +22,7 @@ use sonomark::learn::lessons::{Batch, ClipPrompt, Desk, Plan, Subject};
 use sonomark::learn::loss::{BoundaryLoss, BoundaryLossConfig, ClickMass, LossWeights, Reading};
 use sonomark::learn::own::accepted_stills;
 use sonomark::learn::{Budget, Progress, TrainOptions, train, train_on};
-use sonomark::net::closer::CloserBox;
+use sonomark::net::closer::closer_box;
 use sonomark::net::config::ModelCard;
 use sonomark::net::device::{DeviceWant, pick};
 use sonomark::net::follow::FollowOptions;
@@ -544,7 +544,7 @@ fn the_closer_look_changes_its_box_alone() {
     let (once, twice) = (ask(0.0), ask(0.6));
     let shown = once.bitmap.bounds().unwrap();
     let extent = points.map(|(_, at)| at).into_iter().chain([shown.min, shown.max]);
-    let look = CloserBox::around(BoxPx::of(extent).unwrap(), frame).expect("room to look closer");
+    let look = closer_box(BoxPx::of(extent).unwrap(), frame).expect("room to look closer");
     let width = frame.width_px as usize;
     for (i, (a, b)) in once.logits.iter().zip(&twice.logits).enumerate() {
         let (x, y) = (i % width, i / width);

@@ -35,7 +35,7 @@ pub(super) fn report(settings: &Settings) -> Result<Value, Failure> {
     });
     let mut told = Vec::new();
     for stage in Stage::ALL {
-        let (cpu_s, wall_s) = measured(|| stages.run(stage))?;
+        let (cpu_s, wall_s) = measured(|| picked.threads().run(|| stages.run(stage)))?;
         // A card leaves the processor nothing to count.
         told.push(if picked.gpu { wall_s } else { cpu_s });
         report[stage.name()] = json!({ "cpu_s": cpu_s, "wall_s": wall_s });

@@ -169,6 +169,12 @@ impl NetSegmenter {
         Ok((encoded, millis(begun)))
     }
 
+    /// Runs a piece of work on the threads that compute for this device.
+    fn at_work<R: Send>(&mut self, work: impl FnOnce(&mut Self) -> R + Send) -> R {
+        let threads = self.picked.threads();
+        threads.run(|| work(self))
+    }
+
     /// Decides a frame from its prompts alone.
     fn decide(
         &mut self,
@@ -252,6 +258,44 @@ impl NetSegmenter {
             .map_err(|error| refused(image.frame, &error))?;
         Ok(decided(found, encode_ms, begun))
     }
+
+    /// Conditions the walk at hand on a person's prompts or mask, and tells what they decide.
+    fn set_anchor(&mut self, image: Image<'_>, anchor: &Anchor) -> Result<Decided, SegmentError> {
+        let mut decided = match anchor {
+            Anchor::Prompts(prompts) if self.conditions_on(prompts) => {
+                return self.prompt(image, prompts);
+            }
+            Anchor::Prompts(prompts) => self.decide(image, prompts)?,
+            Anchor::Mask(mask) => given(mask.to_bitmap()),
+        };
+        if !fits(&decided.bitmap, image.pixels) {
+            return Err(SegmentError::Network(format!(
+                "the mask of frame {} has another size than the frame",
+                image.frame + 1
+            )));
+        }
+        let begun = Instant::now();
+        self.condition(image, &decided.bitmap)?;
+        decided.decode_ms += millis(begun);
+        Ok(decided)
+    }
+
+    /// Follows the structure of the walk at hand onto a frame.
+    fn step(&mut self, image: Image<'_>, direction: Direction) -> Result<Decided, SegmentError> {
+        let (encoded, encode_ms) = self.encoded(image)?;
+        let begun = Instant::now();
+        let Some(follower) = &mut self.follower else {
+            return Err(SegmentError::NothingToFollow(image.frame));
+        };
+        let direction = match direction {
+            Direction::Forward => memory_bank::Direction::Forward,
+            Direction::Backward => memory_bank::Direction::Reverse,
+        };
+        let followed = follower
+            .follow(&self.sam, seen(image, &encoded), direction)
+            .map_err(|error| refused(image.frame, &error))?;
+        Ok(decided(followed, encode_ms, begun))
+    }
 }
 
 impl Segmenter for NetSegmenter {
@@ -278,7 +322,7 @@ impl Segmenter for NetSegmenter {
         image: Image<'_>,
         prompts: &FramePrompts,
     ) -> Result<Decided, SegmentError> {
-        self.decide(image, prompts)
+        self.at_work(|network| network.decide(image, prompts))
     }
 
     fn begin_walk(&mut self, windowed: bool) {
@@ -287,43 +331,15 @@ impl Segmenter for NetSegmenter {
     }
 
     fn anchor(&mut self, image: Image<'_>, anchor: &Anchor) -> Result<Decided, SegmentError> {
-        let mut decided = match anchor {
-            Anchor::Prompts(prompts) if self.conditions_on(prompts) => {
-                return self.prompt(image, prompts);
-            }
-            Anchor::Prompts(prompts) => self.decide(image, prompts)?,
-            Anchor::Mask(mask) => given(mask.to_bitmap()),
-        };
-        if !fits(&decided.bitmap, image.pixels) {
-            return Err(SegmentError::Network(format!(
-                "the mask of frame {} has another size than the frame",
-                image.frame + 1
-            )));
-        }
-        let begun = Instant::now();
-        self.condition(image, &decided.bitmap)?;
-        decided.decode_ms += millis(begun);
-        Ok(decided)
+        self.at_work(|network| network.set_anchor(image, anchor))
     }
 
     fn follow(&mut self, image: Image<'_>, direction: Direction) -> Result<Decided, SegmentError> {
-        let (encoded, encode_ms) = self.encoded(image)?;
-        let begun = Instant::now();
-        let Some(follower) = &mut self.follower else {
-            return Err(SegmentError::NothingToFollow(image.frame));
-        };
-        let direction = match direction {
-            Direction::Forward => memory_bank::Direction::Forward,
-            Direction::Backward => memory_bank::Direction::Reverse,
-        };
-        let followed = follower
-            .follow(&self.sam, seen(image, &encoded), direction)
-            .map_err(|error| refused(image.frame, &error))?;
-        Ok(decided(followed, encode_ms, begun))
+        self.at_work(|network| network.step(image, direction))
     }
 
     fn encode_ahead(&mut self, image: Image<'_>) -> Result<(), SegmentError> {
-        self.encoded(image)?;
+        self.at_work(|network| network.encoded(image).map(|_| ()))?;
         // Nothing is read back here: without this a GPU would be given one frame after the other, and a point would wait
         // for all of them.
         self.picked.device.sync().map_err(|error| SegmentError::Network(error.to_string()))

@@ -56,6 +56,7 @@ pub mod prompt_encoder;
 pub mod resize;
 pub mod sam2;
 pub mod stages;
+pub mod threads;
 mod torch_zip;
 pub mod tracker;
 pub mod traffic;

@@ -206,7 +206,14 @@ impl MaskDownscaling {
         }
     }
 
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    /// Mask logits `[B, 1, 4h, 4w]` to `[B, d, h, w]`.
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let steps = [(&self.n0, Some(&self.n1)), (&self.n3, Some(&self.n4))];
+        cpu::descend(&steps, &self.n6, &x).unwrap_or_else(|| self.forward_by_parts(x))
+    }
+
+    /// As [`Self::forward`], part by part on every device: the way with gradients and on a GPU.
+    pub fn forward_by_parts(&self, x: Tensor<4>) -> Tensor<4> {
         let x = gelu(self.n1.forward(convolved(&self.n0, x)));
         let x = gelu(self.n4.forward(convolved(&self.n3, x)));
         convolved(&self.n6, x)
@@ -232,6 +239,12 @@ impl ClickBranch {
 
     /// Heat `[B, 1, s4, s4]` to `[B, channels, s4/shrink, s4/shrink]`.
     pub fn forward(&self, heat: Tensor<4>) -> Tensor<4> {
+        cpu::descend(&[(&self.n0, None)], &self.n2, &heat)
+            .unwrap_or_else(|| self.forward_by_parts(heat))
+    }
+
+    /// As [`Self::forward`], part by part on every device: the way with gradients and on a GPU.
+    pub fn forward_by_parts(&self, heat: Tensor<4>) -> Tensor<4> {
         convolved(&self.n2, gelu(convolved(&self.n0, heat)))
     }
 }

@@ -115,6 +115,32 @@ fn net_cpu_decoder_equals_burns_operations() {
     }
 }
 
+#[test]
+fn net_cpu_prompts_equal_burns_operations() {
+    let device = Device::flex();
+    let mut branches = 0;
+    for (_, sam) in networks(&device) {
+        for (batch, [h, w]) in [(1, [8, 8]), (3, [5, 7])] {
+            let logits = made_up("logits", [batch, 1, 4 * h, 4 * w], &device) * 9.0;
+            let masks = &sam.sam_prompt_encoder.mask_downscaling;
+            let got = masks.forward(logits.clone());
+            let want = masks.forward_by_parts(logits);
+            assert_eq!(got.dims(), want.dims());
+            assert_close("mask prompt", &numbers(got), &numbers(want));
+
+            let heat = made_up("heat", [batch, 1, 4 * h, 4 * w], &device);
+            for branch in [&sam.click16, &sam.click32, &sam.click64].into_iter().flatten() {
+                let got = branch.forward(heat.clone());
+                let want = branch.forward_by_parts(heat.clone());
+                assert_eq!(got.dims(), want.dims());
+                assert_close("click heat", &numbers(got), &numbers(want));
+                branches += 1;
+            }
+        }
+    }
+    assert!(branches > 0, "some network has click heat");
+}
+
 /// With gradients Burn's operations run, the same as on a GPU.
 #[test]
 fn net_a_late_frame_crosses_to_the_device_as_often_as_an_early_one() {

@@ -6,16 +6,14 @@
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
-use super::layers::{Affine, Norm, Pair, Patches, room, rows_each, turned};
+use super::descent::{Step, descended};
+use super::layers::{Affine, Norm, Pair, room, rows_each, turned};
 use super::maths;
 use super::product::Mat;
 use crate::net::blocks::constant;
 use crate::net::device::Host;
 use crate::net::memory_encoder::{CxBlock, MemoryEncoder};
 use crate::net::resize::{Kernel, resize_plane};
-
-/// Kernel, stride and padding of each halving of the mask.
-const HALVING: [usize; 3] = [3, 2, 1];
 
 /// `MemoryEncoder::forward` on the CPU; `None` where anything lies elsewhere.
 pub(in crate::net) fn encode_memory(
@@ -30,10 +28,8 @@ pub(in crate::net) fn encode_memory(
     }
     let (features, masks) = (Host::of(pix_feat)?, Host::of(mask)?);
     let (halvings, widen) = encoder.mask_downsampler.encoder.parts();
-    let halvings: Vec<(Affine, Norm)> = halvings
-        .map(|(conv, norm)| Some((Affine::of_conv(conv)?, Norm::of_2d(norm)?)))
-        .into_iter()
-        .collect::<Option<_>>()?;
+    let halvings = halvings.map(|(conv, norm)| Step::of(conv, Some(norm)));
+    let halvings: Vec<Step> = halvings.into_iter().collect::<Option<_>>()?;
     let widen = Affine::of_conv(widen)?;
     let project = Affine::of_conv(&encoder.pix_feat_proj)?;
     let fuser: Vec<Fuse> = encoder.fuser.layers.iter().map(Fuse::of).collect::<Option<_>>()?;
@@ -41,7 +37,7 @@ pub(in crate::net) fn encode_memory(
     let mut out = Vec::with_capacity(b * narrow.outputs * h * w);
     let images = features.chunks_exact(d * h * w).zip(masks.chunks_exact(mask_h * mask_w));
     for (features, mask) in images {
-        let mask = halved(&halvings, mask, [mask_h, mask_w]);
+        let (mask, _) = descended(&halvings, mask, [mask_h, mask_w]);
         let mut x = project.rows(&turned(features, h * w));
         let each = rows_each(h * w);
         let mask = mask.par_chunks(each * widen.inputs);
@@ -54,29 +50,6 @@ pub(in crate::net) fn encode_memory(
         out.extend(turned(&narrow.rows(&x), narrow.outputs));
     }
     Some(constant(out, [b, narrow.outputs, h, w], &pix_feat.device()))
-}
-
-/// The mask after its halvings, as rows of channels.
-fn halved(halvings: &[(Affine, Norm)], mask: &[f32], mut size: [usize; 2]) -> Vec<f32> {
-    let [kernel, stride, pad] = HALVING;
-    let mut rows = Vec::new();
-    for (i, (conv, norm)) in halvings.iter().enumerate() {
-        let held;
-        let planes = if i == 0 {
-            mask
-        } else {
-            held = turned(&rows, rows.len() / (size[0] * size[1]));
-            &held
-        };
-        let patches = Patches { planes, size, kernel, stride, pad };
-        let done = patches.convolve(conv, |_, row| {
-            norm.apply_to(row);
-            maths::gelu(row);
-        });
-        size = patches.out_size();
-        rows = done;
-    }
-    rows
 }
 
 /// A fuser block.

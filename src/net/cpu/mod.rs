@@ -12,6 +12,7 @@
 
 mod attention;
 mod decoder;
+mod descent;
 mod encoder;
 mod layers;
 mod learning;
@@ -22,6 +23,7 @@ mod product;
 mod trunk;
 
 pub(super) use decoder::{dense_place, two_way, upscale};
+pub(super) use descent::descend;
 pub(super) use encoder::encode;
 pub(super) use learning::{convolve, gelu, norm, pool, softmax};
 pub(super) use memory_attention::{Turns, read_memory};

@@ -1,0 +1,59 @@
+//! The threads that compute for a device.
+//!
+//! What decides whether this file is right: nothing that is computed depends on it. A stage of the network shares its work
+//! out among threads dozens of times. From a thread of its own each time costs waking another and being woken, together as
+//! long as a small share itself; among the threads of a pool it costs nothing. The pool is not the common one, in which
+//! pictures for the screen would wait behind a whole frame of the network.
+
+use std::sync::OnceLock;
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+/// Where a piece of work runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Threads {
+    /// On the thread that asks: runtimes of GPUs keep memory for every thread that speaks to them.
+    Own,
+    /// On the network's pool, one thread per core.
+    Crew,
+}
+
+impl Threads {
+    /// Runs `work` there and waits for it; a panic comes through. Where the machine gives no more threads, and on threads
+    /// of a pool, it runs where it is.
+    pub fn run<R: Send>(self, work: impl FnOnce() -> R + Send) -> R {
+        match self {
+            Self::Crew if rayon::current_thread_index().is_none() => match crew() {
+                Some(crew) => crew.install(work),
+                None => work(),
+            },
+            _ => work(),
+        }
+    }
+}
+
+fn crew() -> Option<&'static ThreadPool> {
+    static CREW: OnceLock<Option<ThreadPool>> = OnceLock::new();
+    let build = || ThreadPoolBuilder::new().thread_name(|i| format!("network {i}")).build().ok();
+    CREW.get_or_init(build).as_ref()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crew_has_threads_of_its_own_and_hands_panics_on() {
+        let index = || rayon::current_thread_index();
+        assert_eq!(Threads::Own.run(index), None);
+        let name = || std::thread::current().name().map(str::to_owned);
+        let of_crew = Threads::Crew.run(name).expect("a name");
+        assert!(of_crew.starts_with("network "), "{of_crew}");
+        // Within the crew nothing changes hands.
+        let (outer, inner) = Threads::Crew.run(|| (index(), Threads::Crew.run(index)));
+        assert!(outer.is_some() && outer == inner);
+        let lost = std::panic::catch_unwind(|| Threads::Crew.run(|| panic!("lost")));
+        assert!(lost.is_err());
+        assert_eq!(Threads::Crew.run(|| 7), 7);
+    }
+}

@@ -8,7 +8,7 @@
 
 use rayon::prelude::*;
 
-use super::{Bitmap, PointPx};
+use super::{Bitmap, PointPx, wide};
 
 /// Width of the two-point ellipse relative to its length, measured on nerves, vessels and
 /// lesions.
@@ -235,6 +235,7 @@ pub fn curve_logits(points: &[PointPx], columns: u32, rows: u32, cell_px: f32) -
 fn signed_distance(curve: &[PointPx], width: u32, height: u32) -> Vec<f32> {
     let pixels = width as usize * height as usize;
     let Some(last) = curve.last() else { return vec![f32::NEG_INFINITY; pixels] };
+    let centres: Vec<f32> = (0..width).map(|x| x as f32 + 0.5).collect();
     let mut out = vec![f32::INFINITY; pixels];
     let rows = out.par_chunks_mut(width.max(1) as usize).enumerate();
     rows.for_each_init(Vec::new, |crossings: &mut Vec<f32>, (y, row)| {
@@ -245,13 +246,18 @@ fn signed_distance(curve: &[PointPx], width: u32, height: u32) -> Vec<f32> {
             let (dx, dy) = (to.x - from.x, to.y - from.y);
             let inverse = 1.0 / (dx * dx + dy * dy).max(1e-12);
             let below = y - from.y;
-            for (x, nearest) in row.iter_mut().enumerate() {
-                let right = x as f32 + 0.5 - from.x;
-                let along = ((right * dx + below * dy) * inverse).clamp(0.0, 1.0);
-                let (ex, ey) = (right - along * dx, below - along * dy);
-                let squared = ex * ex + ey * ey;
-                *nearest = if squared < *nearest { squared } else { *nearest };
-            }
+            wide(
+                #[inline(always)]
+                || {
+                    for (nearest, centre) in row.iter_mut().zip(&centres) {
+                        let right = centre - from.x;
+                        let along = ((right * dx + below * dy) * inverse).clamp(0.0, 1.0);
+                        let (ex, ey) = (right - along * dx, below - along * dy);
+                        let squared = ex * ex + ey * ey;
+                        *nearest = if squared < *nearest { squared } else { *nearest };
+                    }
+                },
+            );
             if (to.y > y) != (from.y > y) {
                 crossings.push(from.x + below / dy * dx);
             }

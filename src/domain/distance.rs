@@ -4,6 +4,8 @@
 //! so that two fields with the same contour have the same distances; neighbouring pixels differ by no more than the way
 //! between them.
 
+use super::wide;
+
 /// Where the contour crosses the line between two pixels is kept this far from both: a logit of 0 is still outside.
 const CROSSING_MARGIN: f32 = 0.01;
 
@@ -50,6 +52,7 @@ struct Row<'a> {
 
 impl Row<'_> {
     /// Each pixel is told of one crossing.
+    #[inline(always)]
     fn ask(&mut self, x: &[f32], y: &[f32]) {
         let held = self.x.iter_mut().zip(&mut *self.y).zip(&mut *self.square).zip(self.columns);
         for ((((held_x, held_y), held), column), (x, y)) in held.zip(x.iter().zip(y)) {
@@ -80,9 +83,14 @@ impl Row<'_> {
     /// Takes over what the row beside this one knows, straight and askew.
     fn ask_beside(&mut self, x: &[f32], y: &[f32]) {
         let last = self.x.len() - 1;
-        self.part(1..last + 1).ask(&x[..last], &y[..last]);
-        self.ask(x, y);
-        self.part(0..last).ask(&x[1..], &y[1..]);
+        wide(
+            #[inline(always)]
+            || {
+                self.part(1..last + 1).ask(&x[..last], &y[..last]);
+                self.ask(x, y);
+                self.part(0..last).ask(&x[1..], &y[1..]);
+            },
+        );
     }
 
     /// Takes over what neighbours in the row know, from left to right and back.

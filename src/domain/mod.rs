@@ -35,6 +35,7 @@ mod strip;
 mod tidy;
 mod touch;
 mod track;
+mod wide;
 mod words;
 
 pub use axis::{Axis, Cut};
@@ -71,4 +72,5 @@ pub use track::{
     Attributes, FrameMask, MaskSource, Track, TrackId, TrackInfo, Window, insert_window,
     remove_from_windows,
 };
+pub use wide::wide;
 pub use words::{TOO_DEEP, counted, nearest_word, too_deep};

@@ -10,14 +10,13 @@
 
 use rayon::prelude::*;
 
-use super::{BoxPx, GrayFrame};
+use super::{BoxPx, GrayFrame, wide};
 
 /// Longest side of the image that is registered, px: speckle stays visible, cost stays small.
 const WORKING_SIDE_PX: u32 = 256;
 const LEVELS: usize = 4;
 /// Side of a patch, working px.
 const SIDE: usize = 8;
-const N: usize = SIDE * SIDE;
 const SPACING: usize = 4;
 const ITERATIONS: usize = 8;
 /// Margin round the region of interest, working px: what the structure's surroundings tell.
@@ -28,7 +27,7 @@ const REGION_LEVELS: usize = 2;
 const FLAT: f32 = 600.0;
 
 /// Gray values of a patch, row by row.
-type Patch = [f32; N];
+type Patch = [[f32; SIDE]; SIDE];
 
 /// One gray level image of a pyramid.
 #[derive(Clone)]
@@ -172,58 +171,44 @@ impl From<Plane> for Level {
 }
 
 impl Level {
-    fn sample(&self, x: f32, y: f32) -> f32 {
-        let x = x.clamp(0.0, self.width as f32 - 1.001);
-        let y = y.clamp(0.0, self.height as f32 - 1.001);
-        let (x0, y0) = (x as usize, y as usize);
-        let (fx, fy) = (x - x0 as f32, y - y0 as f32);
-        let (x1, y1) = ((x0 + 1).min(self.width - 1), (y0 + 1).min(self.height - 1));
-        let top =
-            self.gray[y0 * self.width + x0] * (1.0 - fx) + self.gray[y0 * self.width + x1] * fx;
-        let low =
-            self.gray[y1 * self.width + x0] * (1.0 - fx) + self.gray[y1 * self.width + x1] * fx;
-        top * (1.0 - fy) + low * fy
-    }
-
-    /// A patch of one of this level's planes whose first pixel is at (`x`, `y`); beyond the edges the last pixels again.
-    fn patch(&self, plane: &[f32], x: i32, y: i32) -> Patch {
-        let inside = |v: i32, n: usize| v.clamp(0, n as i32 - 1) as usize;
-        let mut out = [0.0; N];
-        for (row, out) in (y..).zip(out.chunks_exact_mut(SIDE)) {
-            let from = &plane[inside(row, self.height) * self.width..][..self.width];
-            match usize::try_from(x).ok().and_then(|x| from.get(x..x + SIDE)) {
-                Some(from) => out.copy_from_slice(from),
-                None => (x..).zip(out).for_each(|(x, v)| *v = from[inside(x, self.width)]),
+    /// `S` x `S` values of one of this level's planes, the first at (`x`, `y`); beyond the edges the last ones again.
+    #[inline(always)]
+    fn square<const S: usize>(&self, plane: &[f32], x: i32, y: i32) -> [[f32; S]; S] {
+        let mut out = [[0.0; S]; S];
+        let within = |v: i32, n: usize| v >= 0 && v as usize + S <= n;
+        if within(x, self.width) && within(y, self.height) {
+            let from = &plane[y as usize * self.width + x as usize..];
+            for (row, out) in out.iter_mut().enumerate() {
+                out.copy_from_slice(&from[row * self.width..][..S]);
+            }
+        } else {
+            let inside = |v: i32, n: usize| v.clamp(0, n as i32 - 1) as usize;
+            for (row, out) in (y..).zip(&mut out) {
+                let from = &plane[inside(row, self.height) * self.width..];
+                (x..).zip(out).for_each(|(x, v)| *v = from[inside(x, self.width)]);
             }
         }
         out
     }
 
-    /// The gray values of a patch whose first pixel is at (`x`, `y`), between pixels.
-    fn patch_between(&self, x: f32, y: f32) -> Patch {
-        let mut out = [0.0; N];
+    /// The gray values of a patch whose first pixel is at (`x`, `y`), between pixels. A patch moves as a whole: all its
+    /// pixels lie equally far between those of the level.
+    #[inline(always)]
+    fn patch_between(&self, [x, y]: [f32; 2]) -> Patch {
         let (x0, y0) = (x.floor(), y.floor());
-        let within = |v: f32, n: usize| v >= 0.0 && v + SIDE as f32 + 1.0 <= n as f32;
-        if !(within(x0, self.width) && within(y0, self.height)) {
-            for (i, v) in out.iter_mut().enumerate() {
-                *v = self.sample(x + (i % SIDE) as f32, y + (i / SIDE) as f32);
-            }
-            return out;
-        }
-        // A patch moves as a whole: all its pixels lie equally far between theirs.
         let (fx, fy) = (x - x0, y - y0);
-        let from = &self.gray[y0 as usize * self.width + x0 as usize..];
-        let across = |row: usize| -> [f32; SIDE] {
-            let from = &from[row * self.width..][..SIDE + 1];
-            std::array::from_fn(|i| from[i] * (1.0 - fx) + from[i + 1] * fx)
-        };
-        let mut above = across(0);
-        for (row, out) in out.chunks_exact_mut(SIDE).enumerate() {
-            let below = across(row + 1);
+        let from: [[f32; SIDE + 1]; SIDE + 1] = self.square(&self.gray, x0 as i32, y0 as i32);
+        let mut across = [[0.0; SIDE]; SIDE + 1];
+        for (out, from) in across.iter_mut().zip(&from) {
             for i in 0..SIDE {
-                out[i] = above[i] * (1.0 - fy) + below[i] * fy;
+                out[i] = from[i] * (1.0 - fx) + from[i + 1] * fx;
             }
-            above = below;
+        }
+        let mut out = [[0.0; SIDE]; SIDE];
+        for (row, out) in out.iter_mut().enumerate() {
+            for i in 0..SIDE {
+                out[i] = across[row][i] * (1.0 - fy) + across[row + 1][i] * fy;
+            }
         }
         out
     }
@@ -360,13 +345,18 @@ fn align(current: &Level, other: &Level, motion: &mut Motion, region: Option<[f3
                 *weight = 1e-3;
                 continue;
             }
-            (*vector, *weight) = align_patch(current, other, centre, *vector);
+            let start = *vector;
+            (*vector, *weight) = wide(
+                #[inline(always)]
+                || align_patch(current, other, centre, start),
+            );
         }
     });
     smooth(motion, &weights);
 }
 
 /// Inverse-compositional Lucas-Kanade of one patch of `current` in `other`: its displacement, and how far to trust it.
+#[inline(always)]
 fn align_patch(
     current: &Level,
     other: &Level,
@@ -374,58 +364,64 @@ fn align_patch(
     start: [f32; 2],
 ) -> ([f32; 2], f32) {
     let first = centre.map(|v| v - (SIDE / 2) as f32);
-    let [t, dx, dy] = [&current.gray, &current.slopes[0], &current.slopes[1]]
-        .map(|plane| without_mean(current.patch(plane, first[0] as i32, first[1] as i32)));
+    let of = |plane: &[f32]| current.square(plane, first[0] as i32, first[1] as i32);
+    let t = without_mean(of(&current.gray));
+    let [dx, dy] = [0, 1].map(|axis| without_mean(of(&current.slopes[axis])));
     let (xx, xy, yy) = (dot(&dx, &dx), dot(&dx, &dy), dot(&dy, &dy));
     let weaker = 0.5 * (xx + yy - ((xx - yy).powi(2) + 4.0 * xy * xy).sqrt());
     let (xx, yy) = (xx + 0.1 * FLAT, yy + 0.1 * FLAT);
     let det = xx * yy - xy * xy;
-    let difference = |v: [f32; 2]| -> (Patch, f32) {
-        let mut e = without_mean(other.patch_between(first[0] + v[0], first[1] + v[1]));
-        e.iter_mut().zip(&t).for_each(|(e, t)| *e -= t);
-        let square = dot(&e, &e);
-        (e, square)
-    };
     let length = |v: [f32; 2]| (v[0] * v[0] + v[1] * v[1]).sqrt();
-    let (mut e, square) = difference(start);
-    let (mut v, mut best) = (start, (start, square));
-    for _ in 0..ITERATIONS {
-        let (bx, by) = (dot(&dx, &e), dot(&dy, &e));
-        let step = [(yy * bx - xy * by) / det, (xx * by - xy * bx) / det];
-        v = [v[0] - step[0], v[1] - step[1]];
-        if length([v[0] - start[0], v[1] - start[1]]) > SIDE as f32 {
-            break;
-        }
-        let square;
-        (e, square) = difference(v);
+    let (mut v, mut moved) = (start, f32::INFINITY);
+    let mut best = (start, f32::INFINITY);
+    // The last displacement is looked at but not improved.
+    for step in 0..=ITERATIONS {
+        let e = difference(other.patch_between([first[0] + v[0], first[1] + v[1]]), &t);
+        let square = dot(&e, &e);
         if square < best.1 {
             best = (v, square);
         }
-        if length(step) < 0.02 {
+        let (bx, by) = (dot(&dx, &e), dot(&dy, &e));
+        let back = [(yy * bx - xy * by) / det, (xx * by - xy * bx) / det];
+        v = [v[0] - back[0], v[1] - back[1]];
+        let strayed = length([v[0] - start[0], v[1] - start[1]]) > SIDE as f32;
+        if step == ITERATIONS || strayed || moved < 0.02 {
             break;
         }
+        moved = length(back);
     }
     let agreement = (1.0 - best.1 / (dot(&t, &t) + 1.0)).max(0.0);
     (best.0, weaker / (weaker + FLAT) * agreement * agreement + 1e-3)
 }
 
-/// Sums in as many parts as a row has values, which go through the processor at the same time.
-fn sum(values: impl Iterator<Item = [f32; SIDE]>) -> f32 {
-    let mut parts = [0.0; SIDE];
-    for row in values {
-        parts.iter_mut().zip(row).for_each(|(part, v)| *part += v);
+/// What `patch` has more than `t`, both without their means.
+#[inline(always)]
+fn difference(patch: Patch, t: &Patch) -> Patch {
+    let mut e = without_mean(patch);
+    for (e, t) in e.iter_mut().zip(t) {
+        for i in 0..SIDE {
+            e[i] -= t[i];
+        }
     }
-    parts.iter().sum()
+    e
 }
 
+/// In as many sums as a row has values: they go through the processor side by side.
+#[inline(always)]
 fn dot(a: &Patch, b: &Patch) -> f32 {
-    let rows = a.chunks_exact(SIDE).zip(b.chunks_exact(SIDE));
-    sum(rows.map(|(a, b)| std::array::from_fn(|i| a[i] * b[i])))
+    let mut sums = [0.0; SIDE];
+    for (a, b) in a.iter().zip(b) {
+        for i in 0..SIDE {
+            sums[i] += a[i] * b[i];
+        }
+    }
+    sums.iter().sum()
 }
 
+#[inline(always)]
 fn without_mean(mut patch: Patch) -> Patch {
-    let mean = sum(patch.chunks_exact(SIDE).map(|row| std::array::from_fn(|i| row[i]))) / N as f32;
-    patch.iter_mut().for_each(|v| *v -= mean);
+    let mean = dot(&patch, &[[1.0; SIDE]; SIDE]) / (SIDE * SIDE) as f32;
+    patch.iter_mut().flatten().for_each(|v| *v -= mean);
     patch
 }
 

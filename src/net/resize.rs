@@ -7,6 +7,7 @@
 
 use super::blocks::product;
 use super::traffic::upload_once;
+use crate::domain::wide;
 use burn::tensor::{Device, Tensor};
 
 /// How a coarse grid is read between its points.
@@ -135,20 +136,25 @@ pub fn resize_plane(src: &[f32], from: [usize; 2], to: [usize; 2], kernel: Kerne
 /// Reads a plane of rows of `w` numbers through `down` (rows) and `across` (columns).
 pub fn apply_taps(src: &[f32], w: usize, down: &[Taps], across: &[Taps]) -> Vec<f32> {
     let to = across.len();
-    let mut wide = vec![0.0f32; src.len() / w * to];
-    for (row, out) in src.chunks_exact(w).zip(wide.chunks_exact_mut(to)) {
+    let mut across_done = vec![0.0f32; src.len() / w * to];
+    for (row, out) in src.chunks_exact(w).zip(across_done.chunks_exact_mut(to)) {
         for (o, tap) in out.iter_mut().zip(across) {
             *o = tap.weights.iter().zip(&row[tap.first..]).map(|(a, b)| a * b).sum();
         }
     }
     let mut full = vec![0.0f32; down.len() * to];
-    for (out, tap) in full.chunks_exact_mut(to).zip(down) {
-        for (k, weight) in tap.weights.iter().enumerate() {
-            let row = &wide[(tap.first + k) * to..][..to];
-            for (o, v) in out.iter_mut().zip(row) {
-                *o += weight * v;
+    wide(
+        #[inline(always)]
+        || {
+            for (out, tap) in full.chunks_exact_mut(to).zip(down) {
+                for (k, weight) in tap.weights.iter().enumerate() {
+                    let row = &across_done[(tap.first + k) * to..][..to];
+                    for (o, v) in out.iter_mut().zip(row) {
+                        *o += weight * v;
+                    }
+                }
             }
-        }
-    }
+        },
+    );
     full
 }

@@ -3,16 +3,10 @@
 //! What decides whether this file is right: `exp` and `erf` stay within 6e-7 of the true functions over the whole range,
 //! and loops are written so that the compiler vectorises them (sums in fixed lanes, no branches).
 
-use pulp::Arch;
+pub(super) use crate::domain::wide;
 
 /// Numbers summed side by side; one AVX-512 register.
 const LANES: usize = 16;
-
-/// Runs `f`, compiled for the widest vectors of this machine. What it calls must be inlined into it.
-#[inline(always)]
-pub(super) fn wide<R>(f: impl FnOnce() -> R) -> R {
-    Arch::new().dispatch(f)
-}
 
 /// e^x to some 2e-7 of itself; below -87 it stays at e^-87.
 #[inline(always)]

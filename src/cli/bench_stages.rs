@@ -11,6 +11,7 @@ use crate::engine::load_network;
 use crate::net::device::{DeviceWant, pick};
 use crate::net::half::compared;
 use crate::net::stages::{Stage, Stages};
+use crate::net::threads::Threads;
 use crate::net::tracker::TrackError;
 
 use super::Failure;
@@ -33,9 +34,10 @@ pub(super) fn report(settings: &Settings) -> Result<Value, Failure> {
         "model": card.name, "device": picked.description, "pixels": card.network.image_size,
         "threads": std::thread::available_parallelism().map_or(1, |n| n.get()),
     });
+    let threads = Threads::of(&picked.device);
     let mut told = Vec::new();
     for stage in Stage::ALL {
-        let (cpu_s, wall_s) = measured(|| picked.threads().run(|| stages.run(stage)))?;
+        let (cpu_s, wall_s) = measured(|| threads.run(|| stages.run(stage)))?;
         // A card leaves the processor nothing to count.
         told.push(if picked.gpu { wall_s } else { cpu_s });
         report[stage.name()] = json!({ "cpu_s": cpu_s, "wall_s": wall_s });

@@ -21,6 +21,7 @@ use crate::net::letterbox::Letterbox;
 use crate::net::memory_bank;
 use crate::net::predict::{Answer, Predictor, Shown, View};
 use crate::net::sam2::{ImageFeatures, Sam2};
+use crate::net::threads::Threads;
 use crate::net::tracker::TrackError;
 
 use super::shipped::{load_network, read_card, shipped_card};
@@ -48,6 +49,7 @@ pub struct NetSegmenter {
     card: ModelCard,
     sam: Sam2,
     picked: Picked,
+    threads: Threads,
     cache: Lru<FrameIndex, Encoded>,
     retraced: Option<Retraced>,
     /// What the machine has left for features.
@@ -112,6 +114,7 @@ impl NetSegmenter {
         Self {
             card,
             sam,
+            threads: Threads::of(&picked.device),
             picked,
             cache: Lru::new(FEATURES_MIB << 20),
             retraced: None,
@@ -171,7 +174,7 @@ impl NetSegmenter {
 
     /// Runs a piece of work on the threads that compute for this device.
     fn at_work<R: Send>(&mut self, work: impl FnOnce(&mut Self) -> R + Send) -> R {
-        let threads = self.picked.threads();
+        let threads = self.threads;
         threads.run(|| work(self))
     }
 

@@ -6,20 +6,23 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 
 use burn::tensor::Device;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 pub use super::evaluate_video::{Tracking, VideoOptions, VideoReport, evaluate_video};
 
 use super::annotator::{EXCLUDE_PX, SimulatedUser, contour, region_click};
 use super::baselines::Baseline;
-use super::dataset::{DataError, DataSource, Pick, StillSet, told_apart};
+use super::dataset::{DataError, DataSource, Pick, Still, StillSet, told_apart};
 use crate::domain::{Bitmap, FramePrompts, GrayFrame, PointKind, overlap, tidied};
 use crate::net::config::Preprocess;
 use crate::net::letterbox::Letterbox;
 use crate::net::predict::{Answer, PredictOptions, Predictor, Shown, View};
 use crate::net::sam2::{ImageFeatures, Sam2};
+use crate::net::threads::Threads;
 
 /// What stands for all sets beside their names.
 const MEAN: &str = "mean";
@@ -194,7 +197,8 @@ pub fn evaluate_sets(
     Ok(out)
 }
 
-/// Clicks through every structure of one set, in order; `done` hears how many are finished.
+/// Clicks through every structure of one set; `done` hears how many are finished. On the CPU several stills are judged at
+/// a time where one would not keep all cores busy; the traces are in order and the same.
 ///
 /// # Errors
 /// A failing network, or the cancel flag.
@@ -205,25 +209,97 @@ pub fn trace_set(
     cancel: &AtomicBool,
     done: &mut dyn FnMut(usize),
 ) -> Result<Vec<ObjectTrace>, EvalError> {
-    let mut traces = Vec::new();
+    let most = options.limit.unwrap_or(usize::MAX);
+    let (mut jobs, mut count) = (Vec::new(), 0);
     for still in &set.stills {
-        if options.limit.is_some_and(|most| traces.len() >= most) {
-            break;
+        let asked = still.objects.len().min(most - count);
+        jobs.push(Job { still, first: count, asked });
+        count += asked;
+    }
+    jobs.retain(|job| job.asked > 0);
+    let trace = |job: &Job<'_>, tell: &mut dyn FnMut()| job.trace(judged, options, cancel, tell);
+    let threads = judged.threads();
+    if threads == Threads::Own {
+        let (mut traces, mut finished) = (Vec::with_capacity(count), 0);
+        for job in &jobs {
+            traces.extend(trace(job, &mut || {
+                finished += 1;
+                done(finished);
+            })?);
         }
-        let scene = Scene::new(judged, still.frame());
-        for (object, truth) in still.objects.iter().enumerate() {
+        return Ok(traces);
+    }
+    let (sender, finished) = channel();
+    let traces: Result<Vec<Vec<ObjectTrace>>, EvalError> = std::thread::scope(|scope| {
+        let work = scope.spawn(move || {
+            // Nobody listens any more where the caller was interrupted.
+            let tell = |job| {
+                trace(job, &mut || {
+                    let _ = sender.send(());
+                })
+            };
+            threads.run(|| match judged.many_at_once() {
+                true => jobs.par_iter().map(tell).collect(),
+                false => jobs.iter().map(tell).collect(),
+            })
+        });
+        finished.iter().enumerate().for_each(|(before, ())| done(before + 1));
+        work.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    });
+    Ok(traces?.concat())
+}
+
+/// The structures of one still that are judged.
+struct Job<'a> {
+    still: &'a Still,
+    /// How many structures of the set come before.
+    first: usize,
+    /// How many of the still's are judged.
+    asked: usize,
+}
+
+impl Job<'_> {
+    /// Clicks through them; `tell` hears of each that is finished.
+    fn trace(
+        &self,
+        judged: &Judged<'_>,
+        options: &ClickOptions,
+        cancel: &AtomicBool,
+        tell: &mut dyn FnMut(),
+    ) -> Result<Vec<ObjectTrace>, EvalError> {
+        let scene = Scene::new(judged, self.still.frame());
+        let mut traces = Vec::with_capacity(self.asked);
+        for (object, truth) in self.still.objects.iter().take(self.asked).enumerate() {
             if cancel.load(Ordering::Relaxed) {
                 return Err(EvalError::Cancelled);
             }
-            if options.limit.is_none_or(|most| traces.len() < most) {
-                let seed = options.seed.wrapping_add(1000 * traces.len() as u64);
-                let (dice, iou) = scene.click_through(&truth.to_bitmap(), options, seed)?;
-                traces.push(ObjectTrace { still: still.name.clone(), object, dice, iou });
-                done(traces.len());
-            }
+            let seed = options.seed.wrapping_add(1000 * (self.first + object) as u64);
+            let (dice, iou) = scene.click_through(&truth.to_bitmap(), options, seed)?;
+            traces.push(ObjectTrace { still: self.still.name.clone(), object, dice, iou });
+            tell();
+        }
+        Ok(traces)
+    }
+}
+
+/// Input side up to which a frame is too little work for all cores, px; beyond, each frame has them to itself.
+const SMALL_PX: usize = 256;
+
+impl Judged<'_> {
+    fn threads(&self) -> Threads {
+        match self {
+            Self::Network { device, .. } => Threads::of(device),
+            Self::Baseline(_) => Threads::Crew,
         }
     }
-    Ok(traces)
+
+    /// Whether stills are better judged side by side.
+    fn many_at_once(&self) -> bool {
+        match self {
+            Self::Network { sam, .. } => sam.config().image_size <= SMALL_PX,
+            Self::Baseline(_) => true,
+        }
+    }
 }
 
 impl ClickReport {

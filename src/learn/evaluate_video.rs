@@ -6,9 +6,9 @@
 
 mod session;
 
-use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
@@ -21,6 +21,7 @@ use crate::net::config::Preprocess;
 use crate::net::follow::FollowOptions;
 use crate::net::letterbox::Letterbox;
 use crate::net::sam2::{ImageFeatures, Sam2};
+use crate::net::threads::Threads;
 use session::Session;
 
 /// Corrections of a clip.
@@ -179,9 +180,13 @@ pub fn trace_clips(
     cancel: &AtomicBool,
     done: &mut dyn FnMut(usize),
 ) -> Result<Vec<ClipTrace>, EvalError> {
+    let threads = match judged {
+        ClipJudged::Network(tracking) => Threads::of(tracking.device),
+        ClipJudged::Baseline(_) => Threads::Crew,
+    };
     let mut traces: Vec<ClipTrace> = Vec::new();
     for clip in clips {
-        let encoded: Vec<Encoded> = clip.frames.iter().map(|_| OnceCell::new()).collect();
+        let encoded: Vec<Encoded> = clip.frames.iter().map(|_| OnceLock::new()).collect();
         // Where a structure is never visible nothing can be right or wrong.
         for object in clip.objects.iter().filter(|object| !object.windows.is_empty()) {
             if options.limit.is_some_and(|most| traces.len() >= most) {
@@ -198,7 +203,7 @@ pub fn trace_clips(
                 decided: 0,
             };
             let begun = Instant::now();
-            let (rounds, masks) = session.correct_through(seed, cancel)?;
+            let (rounds, masks) = threads.run(|| session.correct_through(seed, cancel))?;
             let outside = |f: &usize| !object.windows.iter().any(|w| w.contains(*f));
             let shown = masks.iter().filter(|(f, mask)| outside(f) && mask.area_px() > 0);
             traces.push(ClipTrace {
@@ -217,4 +222,4 @@ pub fn trace_clips(
 }
 
 /// A frame's features, once somebody asked for them: frames outside the windows cost nothing where nobody does.
-type Encoded = OnceCell<(ImageFeatures, Letterbox)>;
+type Encoded = OnceLock<(ImageFeatures, Letterbox)>;

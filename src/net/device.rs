@@ -8,7 +8,6 @@ use super::blocks::{attend, constant};
 #[cfg(feature = "gpu")]
 use super::findings;
 use super::gpu_memory::GpuMemory;
-use super::threads::Threads;
 use crate::domain::counted;
 use burn::tensor::module::{conv2d, layer_norm};
 use burn::tensor::ops::ConvOptions;
@@ -90,12 +89,6 @@ impl Picked {
     #[must_use]
     pub fn gpu_memory(&self) -> Option<GpuMemory> {
         GpuMemory::at(&self.pci)
-    }
-
-    /// The threads that compute for it.
-    #[must_use]
-    pub fn threads(&self) -> Threads {
-        if self.gpu { Threads::Own } else { Threads::Crew }
     }
 
     /// Where the shares of a training step are computed: on a GPU all of it, on the CPU one share for each thread.

@@ -7,7 +7,10 @@
 
 use std::sync::OnceLock;
 
+use burn::tensor::{Device, Tensor};
 use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use super::device::Host;
 
 /// Where a piece of work runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +22,15 @@ pub enum Threads {
 }
 
 impl Threads {
+    /// Those of a device.
+    #[must_use]
+    pub fn of(device: &Device) -> Self {
+        match Host::of(&Tensor::<1>::zeros([1], device)) {
+            Some(_) => Self::Crew,
+            None => Self::Own,
+        }
+    }
+
     /// Runs `work` there and waits for it; a panic comes through. Where the machine gives no more threads, and on threads
     /// of a pool, it runs where it is.
     pub fn run<R: Send>(self, work: impl FnOnce() -> R + Send) -> R {
@@ -34,7 +46,12 @@ impl Threads {
 
 fn crew() -> Option<&'static ThreadPool> {
     static CREW: OnceLock<Option<ThreadPool>> = OnceLock::new();
-    let build = || ThreadPoolBuilder::new().thread_name(|i| format!("network {i}")).build().ok();
+    // A thread that waits for its share takes up other work meanwhile, whole frames among it.
+    const STACK: usize = 16 << 20;
+    let build = || {
+        let pool = ThreadPoolBuilder::new().thread_name(|i| format!("network {i}"));
+        pool.stack_size(STACK).build().ok()
+    };
     CREW.get_or_init(build).as_ref()
 }
 

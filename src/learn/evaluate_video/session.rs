@@ -228,7 +228,7 @@ impl Session<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::OnceCell;
+    use std::sync::OnceLock;
 
     use super::*;
     use crate::domain::GrayFrame;
@@ -260,7 +260,7 @@ mod tests {
             preprocess: &card.preprocess,
             device: &picked.device,
         });
-        let encoded = [OnceCell::new()];
+        let encoded = [OnceLock::new()];
         let session = Session {
             judged: &judged,
             options: &options,

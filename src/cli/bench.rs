@@ -155,7 +155,8 @@ fn network(mut network: NetSegmenter, clip: &Clip) -> Result<Value, Failure> {
         network.anchor(image(0), &Anchor::Prompts(prompts())).map_err(Failure::ours)?;
         for frame in 1..frames.len() {
             let begun = Instant::now();
-            network.follow(image(frame), Direction::Forward).map_err(Failure::ours)?;
+            let next = (frame + 1 < frames.len()).then(|| image(frame + 1));
+            network.follow_on(image(frame), Direction::Forward, next).map_err(Failure::ours)?;
             follow.push(millis(begun));
         }
     }

@@ -21,7 +21,7 @@ use crate::net::letterbox::Letterbox;
 use crate::net::memory_bank;
 use crate::net::predict::{Answer, Predictor, Shown, View};
 use crate::net::sam2::{ImageFeatures, Sam2};
-use crate::net::threads::Threads;
+use crate::net::threads::{SMALL_PX, Threads};
 use crate::net::tracker::TrackError;
 
 use super::shipped::{load_network, read_card, shipped_card};
@@ -51,6 +51,8 @@ pub struct NetSegmenter {
     picked: Picked,
     threads: Threads,
     cache: Lru<FrameIndex, Encoded>,
+    /// A frame that was encoded beside the one before it, until it is asked for.
+    ahead: Option<(FrameIndex, (Encoded, f32))>,
     retraced: Option<Retraced>,
     /// What the machine has left for features.
     room_bytes: usize,
@@ -117,6 +119,7 @@ impl NetSegmenter {
             threads: Threads::of(&picked.device),
             picked,
             cache: Lru::new(FEATURES_MIB << 20),
+            ahead: None,
             retraced: None,
             room_bytes: usize::MAX,
             frames: 1,
@@ -161,15 +164,14 @@ impl NetSegmenter {
         if let Some(held) = self.cache.get(image.frame) {
             return Ok((held.clone(), 0.0));
         }
-        let begun = Instant::now();
-        let size = self.card.network.image_size;
-        let (input, letterbox) =
-            self.card.preprocess.frame(image.pixels, size, &self.picked.device);
-        let features = self.sam.encode_image(input);
-        let encoded = Encoded { features, letterbox };
+        let made = self.ahead.take().filter(|(frame, _)| *frame == image.frame);
+        let (encoded, encode_ms) = match made {
+            Some((_, made)) => made,
+            None => encode(&self.card, &self.sam, &self.picked, image.pixels),
+        };
         let bytes = bytes_of(&encoded.features);
         self.cache.insert(image.frame, encoded.clone(), bytes);
-        Ok((encoded, millis(begun)))
+        Ok((encoded, encode_ms))
     }
 
     /// Runs a piece of work on the threads that compute for this device.
@@ -283,22 +285,47 @@ impl NetSegmenter {
         Ok(decided)
     }
 
-    /// Follows the structure of the walk at hand onto a frame.
-    fn step(&mut self, image: Image<'_>, direction: Direction) -> Result<Decided, SegmentError> {
+    /// Follows the structure of the walk at hand onto a frame. A network whose frame is too little work for all cores
+    /// encodes the `next` one meanwhile.
+    fn step(
+        &mut self,
+        image: Image<'_>,
+        direction: Direction,
+        next: Option<Image<'_>>,
+    ) -> Result<Decided, SegmentError> {
         let (encoded, encode_ms) = self.encoded(image)?;
         let begun = Instant::now();
-        let Some(follower) = &mut self.follower else {
+        let both = self.threads == Threads::Crew && self.card.network.image_size <= SMALL_PX;
+        let next = next.filter(|next| both && !self.cache.contains(next.frame));
+        let Self { card, sam, picked, follower, ahead, .. } = self;
+        let Some(follower) = follower else {
             return Err(SegmentError::NothingToFollow(image.frame));
         };
         let direction = match direction {
             Direction::Forward => memory_bank::Direction::Forward,
             Direction::Backward => memory_bank::Direction::Reverse,
         };
-        let followed = follower
-            .follow(&self.sam, seen(image, &encoded), direction)
-            .map_err(|error| refused(image.frame, &error))?;
+        let mut follow = || follower.follow(sam, seen(image, &encoded), direction);
+        let followed = match next {
+            Some(next) => {
+                let (followed, encoded) =
+                    rayon::join(follow, || encode(card, sam, picked, next.pixels));
+                *ahead = Some((next.frame, encoded));
+                followed
+            }
+            None => follow(),
+        };
+        let followed = followed.map_err(|error| refused(image.frame, &error))?;
         Ok(decided(followed, encode_ms, begun))
     }
+}
+
+/// The features of a frame, and how long it took to make them, ms.
+fn encode(card: &ModelCard, sam: &Sam2, picked: &Picked, pixels: &GrayFrame) -> (Encoded, f32) {
+    let begun = Instant::now();
+    let (input, letterbox) = card.preprocess.frame(pixels, card.network.image_size, &picked.device);
+    let features = sam.encode_image(input);
+    (Encoded { features, letterbox }, millis(begun))
 }
 
 impl Segmenter for NetSegmenter {
@@ -315,6 +342,7 @@ impl Segmenter for NetSegmenter {
 
     fn open_clip(&mut self, frames: usize) {
         self.cache.clear();
+        self.ahead = None;
         self.retraced = None;
         self.follower = None;
         self.frames = frames.max(1);
@@ -338,7 +366,16 @@ impl Segmenter for NetSegmenter {
     }
 
     fn follow(&mut self, image: Image<'_>, direction: Direction) -> Result<Decided, SegmentError> {
-        self.at_work(|network| network.step(image, direction))
+        self.follow_on(image, direction, None)
+    }
+
+    fn follow_on(
+        &mut self,
+        image: Image<'_>,
+        direction: Direction,
+        next: Option<Image<'_>>,
+    ) -> Result<Decided, SegmentError> {
+        self.at_work(|network| network.step(image, direction, next))
     }
 
     fn encode_ahead(&mut self, image: Image<'_>) -> Result<(), SegmentError> {

@@ -419,12 +419,22 @@ pub fn walk(
         if let Some(error) = missing.filter(|_| !conditioned) {
             return Err(error);
         }
-        for &(frame, direction) in &walk.frames {
+        // Each frame's pixels are there while the one before is decided.
+        let mut coming = None;
+        for (i, &(frame, direction)) in walk.frames.iter().enumerate() {
             if between(segmenter).is_break() {
                 return Ok(Ended::Cancelled);
             }
-            let decided = match pixels_of(frame) {
-                Ok(pixels) => Ok(segmenter.follow(Image { frame, pixels: &pixels }, direction)?),
+            let pixels = coming.take().unwrap_or_else(|| pixels_of(frame));
+            let next = walk.frames.get(i + 1).map(|&(next, _)| next);
+            coming = next.map(&mut *pixels_of);
+            let next = next.zip(coming.as_ref().and_then(|pixels| pixels.as_deref().ok()));
+            let next = next.map(|(frame, pixels)| Image { frame, pixels });
+            let decided = match pixels {
+                Ok(pixels) => {
+                    let image = Image { frame, pixels: &pixels };
+                    Ok(segmenter.follow_on(image, direction, next)?)
+                }
                 Err(why) => Err(why),
             };
             on_frame(frame, Role::Tracked, decided);

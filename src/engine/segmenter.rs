@@ -107,6 +107,20 @@ pub trait Segmenter {
     /// No anchor yet, or a failing network.
     fn follow(&mut self, image: Image<'_>, direction: Direction) -> Result<Decided, SegmentError>;
 
+    /// As [`Segmenter::follow`], where the walk goes on to `next`: its features may be computed beside this frame.
+    ///
+    /// # Errors
+    /// As [`Segmenter::follow`], about this frame alone.
+    fn follow_on(
+        &mut self,
+        image: Image<'_>,
+        direction: Direction,
+        next: Option<Image<'_>>,
+    ) -> Result<Decided, SegmentError> {
+        let _ = next;
+        self.follow(image, direction)
+    }
+
     /// Computes and caches the features of a frame ahead of time.
     ///
     /// # Errors

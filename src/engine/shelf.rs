@@ -173,6 +173,15 @@ impl Segmenter for Lent {
         self.inner()?.follow(image, direction)
     }
 
+    fn follow_on(
+        &mut self,
+        image: Image<'_>,
+        direction: Direction,
+        next: Option<Image<'_>>,
+    ) -> Result<Decided, SegmentError> {
+        self.inner()?.follow_on(image, direction, next)
+    }
+
     fn encode_ahead(&mut self, image: Image<'_>) -> Result<(), SegmentError> {
         self.inner()?.encode_ahead(image)
     }

@@ -261,9 +261,18 @@ impl Segmenter for Watched {
     }
 
     fn follow(&mut self, image: Image<'_>, direction: Direction) -> Result<Decided, SegmentError> {
+        self.follow_on(image, direction, None)
+    }
+
+    fn follow_on(
+        &mut self,
+        image: Image<'_>,
+        direction: Direction,
+        next: Option<Image<'_>>,
+    ) -> Result<Decided, SegmentError> {
         let like = ("follow", self.anchors, self.followed.min(SETTLED));
         self.followed += 1;
-        self.call(like, |inner| inner.follow(image, direction))
+        self.call(like, |inner| inner.follow_on(image, direction, next))
     }
 
     fn encode_ahead(&mut self, image: Image<'_>) -> Result<(), SegmentError> {

@@ -22,7 +22,7 @@ use crate::net::config::Preprocess;
 use crate::net::letterbox::Letterbox;
 use crate::net::predict::{Answer, PredictOptions, Predictor, Shown, View};
 use crate::net::sam2::{ImageFeatures, Sam2};
-use crate::net::threads::Threads;
+use crate::net::threads::{SMALL_PX, Threads};
 
 /// What stands for all sets beside their names.
 const MEAN: &str = "mean";
@@ -281,9 +281,6 @@ impl Job<'_> {
         Ok(traces)
     }
 }
-
-/// Input side up to which a frame is too little work for all cores, px; beyond, each frame has them to itself.
-const SMALL_PX: usize = 256;
 
 impl Judged<'_> {
     fn threads(&self) -> Threads {

@@ -12,6 +12,9 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::device::Host;
 
+/// Input side up to which a frame is too little work for all cores, px; with larger ones each has them to itself.
+pub const SMALL_PX: usize = 256;
+
 /// Where a piece of work runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Threads {

@@ -198,3 +198,81 @@ fn both_passes_go_through_every_gap_between_anchors_with_a_memory_each() {
     track.prompts.clear();
     assert_eq!(plan_both_passes(&track, CLIP), Err(PlanError::NothingBetween));
 }
+
+/// Notes what it is asked and answers with an empty mask.
+#[derive(Default)]
+struct Noting(Vec<(FrameIndex, Option<FrameIndex>)>);
+
+impl Noting {
+    fn decided() -> Decided {
+        let bitmap = Bitmap::empty(4, 4);
+        Decided { bitmap, score: 0.0, object_score_logit: 0.0, encode_ms: 0.0, decode_ms: 0.0 }
+    }
+}
+
+impl Segmenter for Noting {
+    fn info(&self) -> crate::engine::SegmenterInfo {
+        unreachable!("nobody asks")
+    }
+
+    fn open_clip(&mut self, _: usize) {}
+
+    fn refresh(
+        &mut self,
+        _: Image<'_>,
+        _: &crate::domain::FramePrompts,
+    ) -> Result<Decided, SegmentError> {
+        Ok(Self::decided())
+    }
+
+    fn begin_walk(&mut self, _: bool) {}
+
+    fn anchor(&mut self, _: Image<'_>, _: &Anchor) -> Result<Decided, SegmentError> {
+        Ok(Self::decided())
+    }
+
+    fn follow(&mut self, image: Image<'_>, _: Direction) -> Result<Decided, SegmentError> {
+        self.0.push((image.frame, None));
+        Ok(Self::decided())
+    }
+
+    fn follow_on(
+        &mut self,
+        image: Image<'_>,
+        _: Direction,
+        next: Option<Image<'_>>,
+    ) -> Result<Decided, SegmentError> {
+        self.0.push((image.frame, next.map(|next| next.frame)));
+        Ok(Self::decided())
+    }
+
+    fn encode_ahead(&mut self, _: Image<'_>) -> Result<(), SegmentError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn each_frame_is_asked_for_once_and_the_next_one_is_at_hand() {
+    let plan = plan(&track(&[(2, 8)], &[4]), CLIP, 4, Span::Both).unwrap();
+    let (mut noting, mut asked, mut told) = (Noting::default(), Vec::new(), Vec::new());
+    let ended = walk(
+        &mut noting,
+        &mut |frame| {
+            asked.push(frame);
+            // One frame of the clip is damaged.
+            if frame == 6 {
+                return Err("damaged".into());
+            }
+            Ok(Arc::new(GrayFrame::new(4, 4, vec![0; 16]).unwrap()))
+        },
+        &plan,
+        &mut |_| ControlFlow::Continue(()),
+        &mut |frame, _, decided| told.push((frame, decided.is_ok())),
+    );
+    assert_eq!(ended, Ok(Ended::Complete));
+    assert_eq!(asked, [4, 3, 2, 5, 6, 7, 8]);
+    let pairs = [(3, Some(2)), (2, Some(5)), (5, None), (7, Some(8)), (8, None)];
+    assert_eq!(noting.0, pairs, "a frame that cannot be decoded comes next for nobody");
+    let wanted = [(4, true), (3, true), (2, true), (5, true), (6, false), (7, true), (8, true)];
+    assert_eq!(told, wanted);
+}

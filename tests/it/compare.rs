@@ -10,7 +10,7 @@ use sonomark::domain::{
     PointPx, Step, Track, TrackId,
 };
 use sonomark::engine::{
-    Event, Image, NetSegmenter, Segmenter, SegmenterSource, Session, Structure,
+    Anchor, Direction, Event, Image, NetSegmenter, Segmenter, SegmenterSource, Session, Structure,
 };
 use sonomark::export::{Pictured, write_figure, write_report};
 use sonomark::tui::graphics::{Grid, evened};
@@ -283,4 +283,37 @@ fn one_boundary_point_corrects_a_mask_and_does_not_throw_it_away() {
     let decided = network.refresh(Image { frame: 0, pixels: &pixels }, &prompts).unwrap();
     assert!(decided.bitmap.to_mask().iou(&disc.to_mask()) > 0.85);
     assert!(decided.bitmap.get(131, 70) && !decided.bitmap.get(135, 70), "the contour is there");
+}
+
+#[test]
+fn masks_do_not_depend_on_what_is_encoded_beside_them() {
+    let frame = |shift: f32| {
+        let value = |i: u32| {
+            let (x, y) = ((i % 160) as f32 - shift, (i / 160) as f32);
+            let tissue = (0.31 * x + 0.17 * y).sin() + (0.11 * x + 0.43 * y + 1.2).sin();
+            let inside = (x - 60.0).hypot(y - 60.0) < 25.0;
+            (if inside { 60.0 } else { 130.0 } + 25.0 * tissue) as u8
+        };
+        GrayFrame::new(160, 120, (0..160 * 120).map(value).collect()).unwrap()
+    };
+    let frames: Vec<GrayFrame> = (0..5).map(|i| frame(2.0 * i as f32)).collect();
+    let disc = Bitmap::from_fn(160, 120, |x, y| (x as f32 - 60.0).hypot(y as f32 - 60.0) < 25.0);
+    let image = |frame: usize| Image { frame, pixels: &frames[frame] };
+    let walked = |beside: bool| -> Vec<(Bitmap, f32)> {
+        let mut network = NetSegmenter::load(None, "cpu").unwrap();
+        network.open_clip(frames.len());
+        network.begin_walk(true);
+        network.anchor(image(0), &Anchor::Mask(disc.to_mask())).unwrap();
+        let all = (1..frames.len()).map(|i| {
+            // Once it is another frame than the one that comes.
+            let next = [i + 1, 0][usize::from(i == 2)];
+            let next = (beside && next < frames.len()).then(|| image(next));
+            let decided = network.follow_on(image(i), Direction::Forward, next).unwrap();
+            (decided.bitmap, decided.score)
+        });
+        all.collect()
+    };
+    let alone = walked(false);
+    assert!(alone.iter().all(|(mask, _)| mask.area_px() > 1000), "there is something to follow");
+    assert_eq!(walked(true), alone);
 }

@@ -15,7 +15,7 @@ use sonomark::engine::{Image, NetSegmenter, Segmenter, load_network};
 use sonomark::learn::annotator::{contour, next_boundary_click, region_click};
 use sonomark::learn::baselines::Baseline;
 use sonomark::learn::checkpoint::{Checkpoint, CheckpointError};
-use sonomark::learn::dataset::{DataError, DataSource, Pick, StillSet, load_clips};
+use sonomark::learn::dataset::{DataError, DataSource, Pick, Still, StillSet, load_clips};
 use sonomark::learn::evaluate::{ClickOptions, Judged, Placing, evaluate_clicks, trace_set};
 use sonomark::learn::evaluate_video::{Tracking, VideoOptions, evaluate_video};
 use sonomark::learn::lessons::{Batch, ClipPrompt, Desk, Plan, Subject};
@@ -590,6 +590,39 @@ impl Asked {
 
 fn stills() -> DataSource {
     DataSource::parse(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/stills"))
+}
+
+#[test]
+fn stills_judged_side_by_side_give_what_each_gives_alone() {
+    let mut asked = Asked::shipped();
+    // Clicks are drawn anew for each structure, so equal stills are judged differently.
+    let first = asked.set.stills[0].clone();
+    asked.set.stills.extend(["b", "c"].map(|name| Still { name: name.into(), ..first.clone() }));
+    let (sam, preprocess, device) = (&asked.sam, &asked.card.preprocess, &asked.device);
+    let judged = Judged::Network { sam, preprocess, device, options: PredictOptions::default() };
+    let mut options = ClickOptions::new(vec![stills()]);
+    (options.points, options.clicks_to_goal) = (2, false);
+    let cancel = AtomicBool::new(false);
+    let traced = |limit: Option<usize>| {
+        let options = ClickOptions { limit, ..options.clone() };
+        let mut told = Vec::new();
+        let traces =
+            trace_set(&judged, &asked.set, &options, &cancel, &mut |done| told.push(done)).unwrap();
+        assert_eq!(told, (1..=traces.len()).collect::<Vec<_>>());
+        traces
+    };
+    let all = traced(None);
+    assert_eq!(all.len(), asked.set.objects());
+    assert!(all.len() > 2, "several stills");
+    let names: Vec<_> = all.iter().map(|trace| (&trace.still, trace.object)).collect();
+    let order = asked.set.stills.iter();
+    let order = order.flat_map(|still| (0..still.objects.len()).map(|i| (&still.name, i)));
+    assert_eq!(names, order.collect::<Vec<_>>());
+    // A limit cuts the list and changes nothing before the cut.
+    assert_eq!(traced(Some(1)), all[..1]);
+    assert_eq!(traced(Some(all.len() - 1)), all[..all.len() - 1]);
+    cancel.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert!(trace_set(&judged, &asked.set, &options, &cancel, &mut |_| {}).is_err());
 }
 
 #[test]

@@ -156,7 +156,7 @@ fn network(mut network: NetSegmenter, clip: &Clip) -> Result<Value, Failure> {
         for frame in 1..frames.len() {
             let begun = Instant::now();
             let next = (frame + 1 < frames.len()).then(|| image(frame + 1));
-            network.follow_on(image(frame), Direction::Forward, next).map_err(Failure::ours)?;
+            network.follow(image(frame), Direction::Forward, next).map_err(Failure::ours)?;
             follow.push(millis(begun));
         }
     }

@@ -37,7 +37,8 @@ pub(super) fn report(
     let begun = Instant::now();
     let (mut early, mut most) = (f64::NAN, 0.0f64);
     for frame in 1..count {
-        network.follow(image(frame), Direction::Forward).map_err(Failure::ours)?;
+        let next = Some(image(frame + 1));
+        network.follow(image(frame), Direction::Forward, next).map_err(Failure::ours)?;
         if frame == EARLY {
             early = resident_mib()?;
         }

@@ -195,7 +195,7 @@ fn run_through(net: &mut dyn Segmenter) -> Result<(), super::SegmentError> {
     net.begin_walk(true);
     net.anchor(image(0), &Anchor::Prompts(on_a_circle(4)))?;
     for frame in 1..=WALK {
-        net.follow(image(frame), Direction::Forward)?;
+        net.follow(image(frame), Direction::Forward, None)?;
     }
     net.open_clip(1);
     Ok(())

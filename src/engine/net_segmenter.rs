@@ -365,11 +365,7 @@ impl Segmenter for NetSegmenter {
         self.at_work(|network| network.set_anchor(image, anchor))
     }
 
-    fn follow(&mut self, image: Image<'_>, direction: Direction) -> Result<Decided, SegmentError> {
-        self.follow_on(image, direction, None)
-    }
-
-    fn follow_on(
+    fn follow(
         &mut self,
         image: Image<'_>,
         direction: Direction,

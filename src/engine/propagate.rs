@@ -433,7 +433,7 @@ pub fn walk(
             let decided = match pixels {
                 Ok(pixels) => {
                     let image = Image { frame, pixels: &pixels };
-                    Ok(segmenter.follow_on(image, direction, next)?)
+                    Ok(segmenter.follow(image, direction, next)?)
                 }
                 Err(why) => Err(why),
             };

@@ -231,12 +231,7 @@ impl Segmenter for Noting {
         Ok(Self::decided())
     }
 
-    fn follow(&mut self, image: Image<'_>, _: Direction) -> Result<Decided, SegmentError> {
-        self.0.push((image.frame, None));
-        Ok(Self::decided())
-    }
-
-    fn follow_on(
+    fn follow(
         &mut self,
         image: Image<'_>,
         _: Direction,

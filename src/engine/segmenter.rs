@@ -101,25 +101,17 @@ pub trait Segmenter {
     /// Empty prompts, or a failing network.
     fn anchor(&mut self, image: Image<'_>, anchor: &Anchor) -> Result<Decided, SegmentError>;
 
-    /// Decides a frame from the memory of the walk.
+    /// Decides a frame from the memory of the walk, which goes on to `next`: that one's features may be computed beside
+    /// it.
     ///
     /// # Errors
-    /// No anchor yet, or a failing network.
-    fn follow(&mut self, image: Image<'_>, direction: Direction) -> Result<Decided, SegmentError>;
-
-    /// As [`Segmenter::follow`], where the walk goes on to `next`: its features may be computed beside this frame.
-    ///
-    /// # Errors
-    /// As [`Segmenter::follow`], about this frame alone.
-    fn follow_on(
+    /// No anchor yet, or a failing network; nothing about `next`.
+    fn follow(
         &mut self,
         image: Image<'_>,
         direction: Direction,
         next: Option<Image<'_>>,
-    ) -> Result<Decided, SegmentError> {
-        let _ = next;
-        self.follow(image, direction)
-    }
+    ) -> Result<Decided, SegmentError>;
 
     /// Computes and caches the features of a frame ahead of time.
     ///

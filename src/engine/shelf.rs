@@ -169,17 +169,13 @@ impl Segmenter for Lent {
         self.inner()?.anchor(image, anchor)
     }
 
-    fn follow(&mut self, image: Image<'_>, direction: Direction) -> Result<Decided, SegmentError> {
-        self.inner()?.follow(image, direction)
-    }
-
-    fn follow_on(
+    fn follow(
         &mut self,
         image: Image<'_>,
         direction: Direction,
         next: Option<Image<'_>>,
     ) -> Result<Decided, SegmentError> {
-        self.inner()?.follow_on(image, direction, next)
+        self.inner()?.follow(image, direction, next)
     }
 
     fn encode_ahead(&mut self, image: Image<'_>) -> Result<(), SegmentError> {
@@ -222,7 +218,12 @@ mod tests {
             Err(SegmentError::NothingToFollow(0))
         }
 
-        fn follow(&mut self, _: Image<'_>, _: Direction) -> Result<Decided, SegmentError> {
+        fn follow(
+            &mut self,
+            _: Image<'_>,
+            _: Direction,
+            _: Option<Image<'_>>,
+        ) -> Result<Decided, SegmentError> {
             Err(SegmentError::NothingToFollow(0))
         }
 

@@ -260,11 +260,7 @@ impl Segmenter for Watched {
         self.call(like, |inner| inner.anchor(image, anchor))
     }
 
-    fn follow(&mut self, image: Image<'_>, direction: Direction) -> Result<Decided, SegmentError> {
-        self.follow_on(image, direction, None)
-    }
-
-    fn follow_on(
+    fn follow(
         &mut self,
         image: Image<'_>,
         direction: Direction,
@@ -272,7 +268,7 @@ impl Segmenter for Watched {
     ) -> Result<Decided, SegmentError> {
         let like = ("follow", self.anchors, self.followed.min(SETTLED));
         self.followed += 1;
-        self.call(like, |inner| inner.follow_on(image, direction, next))
+        self.call(like, |inner| inner.follow(image, direction, next))
     }
 
     fn encode_ahead(&mut self, image: Image<'_>) -> Result<(), SegmentError> {

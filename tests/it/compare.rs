@@ -308,7 +308,7 @@ fn masks_do_not_depend_on_what_is_encoded_beside_them() {
             // Once it is another frame than the one that comes.
             let next = [i + 1, 0][usize::from(i == 2)];
             let next = (beside && next < frames.len()).then(|| image(next));
-            let decided = network.follow_on(image(i), Direction::Forward, next).unwrap();
+            let decided = network.follow(image(i), Direction::Forward, next).unwrap();
             (decided.bitmap, decided.score)
         });
         all.collect()

@@ -53,11 +53,16 @@ impl Segmenter for OnDevice {
     fn anchor(&mut self, image: Image<'_>, anchor: &Anchor) -> Result<Decided, SegmentError> {
         self.inner.anchor(image, anchor)
     }
-    fn follow(&mut self, image: Image<'_>, way: Direction) -> Result<Decided, SegmentError> {
+    fn follow(
+        &mut self,
+        image: Image<'_>,
+        way: Direction,
+        next: Option<Image<'_>>,
+    ) -> Result<Decided, SegmentError> {
         if image.frame == 5 && self.start == Start::Asked {
             return Err(SegmentError::Network(self.words.into()));
         }
-        self.inner.follow(image, way)
+        self.inner.follow(image, way, next)
     }
     fn encode_ahead(&mut self, image: Image<'_>) -> Result<(), SegmentError> {
         self.inner.encode_ahead(image)
@@ -215,9 +220,14 @@ impl Segmenter for Hanging {
     fn anchor(&mut self, image: Image<'_>, anchor: &Anchor) -> Result<Decided, SegmentError> {
         self.inner.anchor(image, anchor)
     }
-    fn follow(&mut self, image: Image<'_>, way: Direction) -> Result<Decided, SegmentError> {
+    fn follow(
+        &mut self,
+        image: Image<'_>,
+        way: Direction,
+        next: Option<Image<'_>>,
+    ) -> Result<Decided, SegmentError> {
         self.hang(image.frame == 5);
-        self.inner.follow(image, way)
+        self.inner.follow(image, way, next)
     }
     fn encode_ahead(&mut self, image: Image<'_>) -> Result<(), SegmentError> {
         self.inner.encode_ahead(image)

@@ -64,7 +64,12 @@ impl Segmenter for Scripted {
     fn anchor(&mut self, image: Image<'_>, _: &Anchor) -> Result<Decided, SegmentError> {
         Ok(self.answer("anchor", image.frame))
     }
-    fn follow(&mut self, image: Image<'_>, _: Direction) -> Result<Decided, SegmentError> {
+    fn follow(
+        &mut self,
+        image: Image<'_>,
+        _: Direction,
+        _: Option<Image<'_>>,
+    ) -> Result<Decided, SegmentError> {
         Ok(self.answer("follow", image.frame))
     }
     fn encode_ahead(&mut self, image: Image<'_>) -> Result<(), SegmentError> {

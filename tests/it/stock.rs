@@ -138,7 +138,7 @@ fn published_weights_remember_the_points_they_understand_and_else_the_mask() {
         net.open_clip(2);
         net.begin_walk(true);
         let anchored = net.anchor(image(0), &Anchor::Prompts(prompts.clone())).unwrap();
-        let found = net.follow(image(1), Direction::Forward).unwrap();
+        let found = net.follow(image(1), Direction::Forward, None).unwrap();
 
         let (card, sam) = network(knows);
         let encoded = frames.each_ref().map(|frame| {
@@ -178,8 +178,8 @@ fn a_frame_that_was_encoded_ahead_is_not_encoded_again() {
     assert_eq!(net.refresh(image(1), &boundary()).unwrap().encode_ms, 0.0, "the neighbour");
     net.begin_walk(true);
     assert_eq!(net.anchor(image(0), &Anchor::Prompts(region())).unwrap().encode_ms, 0.0);
-    assert_eq!(net.follow(image(1), Direction::Forward).unwrap().encode_ms, 0.0);
-    assert!(net.follow(image(2), Direction::Forward).unwrap().encode_ms > 0.0);
+    assert_eq!(net.follow(image(1), Direction::Forward, None).unwrap().encode_ms, 0.0);
+    assert!(net.follow(image(2), Direction::Forward, None).unwrap().encode_ms > 0.0);
     // Another clip has other frames.
     net.open_clip(3);
     assert!(net.refresh(image(1), &boundary()).unwrap().encode_ms > 0.0);

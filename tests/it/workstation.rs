@@ -59,7 +59,12 @@ impl Segmenter for Scripted {
     fn anchor(&mut self, image: Image<'_>, _anchor: &Anchor) -> Result<Decided, SegmentError> {
         Ok(self.middle(image))
     }
-    fn follow(&mut self, image: Image<'_>, _direction: Direction) -> Result<Decided, SegmentError> {
+    fn follow(
+        &mut self,
+        image: Image<'_>,
+        _direction: Direction,
+        _next: Option<Image<'_>>,
+    ) -> Result<Decided, SegmentError> {
         Ok(self.middle(image))
     }
     fn encode_ahead(&mut self, _image: Image<'_>) -> Result<(), SegmentError> {

@@ -24,6 +24,10 @@ use crate::learn::evaluate_video::{
 use crate::learn::loss::BoundaryTerm;
 use crate::net::follow::FollowOptions;
 
+/// Changes whenever the same clips would be followed otherwise by the same network; 2: patches at the edges of a frame are
+/// registered with the last pixels repeated.
+const FOLLOWING: u32 = 2;
+
 /// What an arm did on a set of clips.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClipCell {
@@ -121,7 +125,8 @@ impl Run<'_> {
             Means::Baseline(baseline) => (format!("{baseline:?}"), "none".into()),
         };
         let key = self.keeping(&json!({
-            "edition": edition(options.placing), "version": env!("CARGO_PKG_VERSION"), "clips": hash,
+            "edition": edition(options.placing), "following": FOLLOWING,
+            "version": env!("CARGO_PKG_VERSION"), "clips": hash,
             "about": identity, "region": options.placing == Placing::Region,
             "windows": options.windowed, "motion": options.follow.motion,
             "correction": options.follow.correction, "noise": c.noise_px, "seed": c.seed,

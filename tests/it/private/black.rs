@@ -190,7 +190,13 @@ impl Segmenter for Witness {
     fn anchor(&mut self, image: Image<'_>, _: &Anchor) -> Result<Decided, SegmentError> {
         self.see(image)
     }
-    fn follow(&mut self, image: Image<'_>, _: Direction) -> Result<Decided, SegmentError> {
+    fn follow(
+        &mut self,
+        image: Image<'_>,
+        _: Direction,
+        next: Option<Image<'_>>,
+    ) -> Result<Decided, SegmentError> {
+        next.map(|next| self.see(next)).transpose()?;
         self.see(image)
     }
     fn encode_ahead(&mut self, image: Image<'_>) -> Result<(), SegmentError> {
@@ -218,7 +224,8 @@ fn given(path: &Path, options: &OpenOptions, project: &Path) -> Vec<GrayFrame> {
     until(&events, |event| matches!(event, Event::Finished { .. }));
     session.encode_ahead(2, None);
     let begun = std::time::Instant::now();
-    while seen.lock().unwrap().len() < FRAMES + 2 {
+    // Once for the mask, the anchor and ahead of time, and all but the first two both as they are followed and as next.
+    while seen.lock().unwrap().len() < 2 * FRAMES {
         assert!(begun.elapsed() < PATIENCE, "nothing is encoded ahead");
         std::thread::sleep(Duration::from_millis(5));
     }

@@ -7,7 +7,7 @@
 //!
 //! | module | holds | may name |
 //! |---|---|---|
-//! | [`domain`] | clips, masks, prompts, tracks, edits, history; no I/O, clock, thread or tensor | nothing |
+//! | [`domain`] | clips, masks, prompts, tracks, edits, history; no I/O, clock or tensor; threads share loops out and end with them | nothing |
 //! | [`codec`] | bytes of stills, folders, DICOM, video and volumes -> frames | domain |
 //! | [`export`] | annotation -> files, read back and compared; files of others -> masks | domain, codec |
 //! | [`project`] | the journal: one writer per file, merged on reading; the watched folder | domain, codec |

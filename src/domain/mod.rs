@@ -1,6 +1,7 @@
-//! What an annotation is, without I/O, clock, thread or tensor.
+//! What an annotation is, without I/O, clock or tensor.
 //!
-//! Everything here is plain data and pure functions; time and files are other layers' business.
+//! Everything here is plain data and pure functions; time and files are other layers' business. Loops over pixels are
+//! shared out among threads, which changes no result.
 //! Pixel coordinates: origin at the top left corner of the top left pixel of the original image,
 //! so the centre of the pixel in column `i`, row `j` is `(i + 0.5, j + 0.5)`.
 

@@ -14,6 +14,7 @@ mod jobs;
 mod meanwhile;
 mod net_segmenter;
 pub mod propagate;
+mod retrace;
 mod segmenter;
 mod session;
 mod shelf;

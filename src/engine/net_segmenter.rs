@@ -19,11 +19,12 @@ use crate::net::follow::{FollowOptions, Followed, Follower, Seen};
 use crate::net::gpu_memory::GpuMemory;
 use crate::net::letterbox::Letterbox;
 use crate::net::memory_bank;
-use crate::net::predict::{Answer, Predictor, Shown, View};
+use crate::net::predict::{Predictor, View};
 use crate::net::sam2::{ImageFeatures, Sam2};
 use crate::net::threads::{SMALL_PX, Threads};
 use crate::net::tracker::TrackError;
 
+use super::retrace::{Retraced, retrace};
 use super::shipped::{load_network, read_card, shipped_card};
 use super::{Anchor, Decided, Direction, Image, Lru, SegmentError, Segmenter, SegmenterInfo};
 
@@ -35,13 +36,6 @@ const FEATURES_MIB: usize = 512;
 struct Encoded {
     features: ImageFeatures,
     letterbox: Letterbox,
-}
-
-/// What a frame showed after region points: the next point corrects it in one pass.
-struct Retraced {
-    frame: FrameIndex,
-    prompts: FramePrompts,
-    answer: Answer,
 }
 
 /// A network at work on one clip.
@@ -384,39 +378,6 @@ impl Segmenter for NetSegmenter {
     fn has_room(&self) -> bool {
         self.cache.has_room()
     }
-}
-
-/// The answer to region points, given one after the other (the box first) as the network learned them: each meets the
-/// answer that it corrects. What is `held` of the same points is not asked again.
-fn retrace(
-    sam: &Sam2,
-    held: &mut Option<Retraced>,
-    frame: FrameIndex,
-    view: View<'_>,
-    prompts: &FramePrompts,
-) -> Result<Answer, String> {
-    let begins = |held: &Retraced| {
-        let (before, now) = (&held.prompts, prompts);
-        held.frame == frame
-            && before.bounding_box == now.bounding_box
-            && now.points.starts_with(&before.points)
-    };
-    let first = usize::from(prompts.bounding_box.is_none());
-    let (next, mut answer) = match held.take().filter(begins) {
-        Some(held) => (held.prompts.points.len() + 1, Some(held.answer)),
-        None => (first, None),
-    };
-    let predictor = Predictor::new(sam);
-    for count in next..=prompts.points.len() {
-        let part = FramePrompts { points: prompts.points[..count].to_vec(), ..prompts.clone() };
-        answer = Some(predictor.correct(view, &part, answer.as_ref().map(Shown::Answer))?);
-    }
-    let answer = match answer {
-        Some(answer) => answer,
-        None => predictor.predict(view, prompts)?,
-    };
-    *held = Some(Retraced { frame, prompts: prompts.clone(), answer: answer.clone() });
-    Ok(answer)
 }
 
 /// The follower of the walk at hand; one begins where none was begun.

@@ -77,7 +77,7 @@ mod tests {
         assert!(of_crew.starts_with("network "), "{of_crew}");
         // Within the crew nothing changes hands.
         let (outer, inner) = Threads::Crew.run(|| (index(), Threads::Crew.run(index)));
-        assert!(outer.is_some() && outer == inner);
+        assert_eq!((outer, inner), (Some(0), Some(0)), "always the first");
         let lost = std::panic::catch_unwind(|| Threads::Crew.run(|| panic!("lost")));
         assert!(lost.is_err());
         assert_eq!(Threads::Crew.run(|| 7), 7);

@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 
 use crate::codec::Clip;
 use crate::config::Settings;
-use crate::domain::{Bitmap, FrameIndex, FrameMask, GrayFrame, MaskSource, PointPx, Track, shown};
+use crate::domain::{Bitmap, FrameIndex, FrameMask, MaskSource, PointPx, Track, shown};
 use crate::engine::{
-    Decided, Ended, Image, Limits, NetSegmenter, Plan, PlanError, Role, Segmenter, Span, plan,
-    timed, walk,
+    Decided, Ended, Frames, Image, Limits, NetSegmenter, Plan, PlanError, Role, Segmenter, Span,
+    plan, timed, walk,
 };
 use crate::export::write_atomic;
 
@@ -88,10 +88,10 @@ pub(super) fn decide_track(
     cancel: &AtomicBool,
     on_frame: &mut dyn FnMut(&FrameReport, usize, usize),
 ) -> Result<TrackReport, Failure> {
-    let frames = clip.info().frames;
-    let plan = match plan(track, frames, 0, Span::Both) {
+    let frames = Frames::of(clip);
+    let plan = match plan(track, frames.count(), 0, Span::Both) {
         // Every frame has prompts of its own (a still, for one).
-        Err(PlanError::Nothing) => Plan::of_anchors(track, frames),
+        Err(PlanError::Nothing) => Plan::of_anchors(track, frames.count()),
         other => other.map_err(|error| {
             Failure::Input(format!("\"{}\": {error}", shown(&track.info.label)))
         })?,
@@ -115,13 +115,12 @@ pub(super) fn decide_track(
         on_frame(&report, reports.len() + 1, total);
         reports.push(report);
     };
-    let mut pixels_of = |frame| pixels(clip, frame);
     let mut between = |_: &mut dyn Segmenter| match interrupted(cancel) {
         true => ControlFlow::Break(()),
         false => ControlFlow::Continue(()),
     };
     let mut ended =
-        walk(segmenter, &mut pixels_of, &plan, &mut between, &mut note).map_err(Failure::ours)?;
+        walk(segmenter, &frames, &plan, &mut between, &mut note).map_err(Failure::ours)?;
     for frame in alone {
         if interrupted(cancel) {
             ended = Ended::Cancelled;
@@ -129,7 +128,7 @@ pub(super) fn decide_track(
         if ended == Ended::Cancelled {
             break;
         }
-        let decided = match pixels(clip, frame) {
+        let decided = match frames.get(frame) {
             Ok(pixels) => {
                 let image = Image { frame, pixels: &pixels };
                 Ok(segmenter.refresh(image, &track.frame_prompts(frame)).map_err(Failure::ours)?)
@@ -139,10 +138,6 @@ pub(super) fn decide_track(
         note(frame, Role::Anchor, decided);
     }
     Ok(TrackReport { frames: reports, ended })
-}
-
-fn pixels(clip: &Clip, frame: FrameIndex) -> Result<Arc<GrayFrame>, String> {
-    clip.frame(frame).map_err(|error| error.to_string())
 }
 
 /// `track` with the masks of `report`, as the screen would have left it.

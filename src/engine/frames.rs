@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::{self, JoinHandle};
 
+use crate::codec::Clip;
 use crate::domain::{FrameIndex, GrayFrame, counted};
 
 use super::{Event, Outbox};
@@ -31,6 +32,15 @@ impl Frames {
         decode: impl Fn(FrameIndex) -> Result<Arc<GrayFrame>, String> + Send + Sync + 'static,
     ) -> Self {
         Self { count, decode: Box::new(decode) }
+    }
+
+    /// Those of `clip`.
+    #[must_use]
+    pub fn of(clip: &Arc<Clip>) -> Self {
+        let clip = Arc::clone(clip);
+        Self::new(clip.info().frames, move |frame| {
+            clip.frame(frame).map_err(|error| error.to_string())
+        })
     }
 
     /// How many frames the clip has.

@@ -14,6 +14,7 @@ mod jobs;
 mod meanwhile;
 mod net_segmenter;
 pub mod propagate;
+mod read_ahead;
 mod retrace;
 mod segmenter;
 mod session;

@@ -8,12 +8,12 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
-use crate::domain::{FrameIndex, GrayFrame, MaskSource, Track, Window};
+use crate::domain::{FrameIndex, MaskSource, Track, Window};
 use crate::net::tracker::ANCHORS_MAX;
 
-use super::{Anchor, Decided, Direction, Image, SegmentError, Segmenter};
+use super::read_ahead::{Coming, read_ahead};
+use super::{Anchor, Decided, Direction, Frames, Image, SegmentError, Segmenter};
 
 /// Which frames to decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,6 +50,14 @@ impl Plan {
     /// Every frame that will be decided, in walking order.
     pub fn frames(&self) -> impl Iterator<Item = FrameIndex> + '_ {
         self.walks.iter().flat_map(|walk| walk.frames.iter().map(|(frame, _)| *frame))
+    }
+
+    /// Every frame whose pixels [`walk`] asks for, in that order.
+    fn seen(&self) -> impl Iterator<Item = FrameIndex> + '_ {
+        self.walks.iter().flat_map(|walk| {
+            let anchors = walk.anchors.iter().map(|(frame, _)| *frame);
+            anchors.chain(walk.frames.iter().map(|(frame, _)| *frame))
+        })
     }
 
     /// How many frames will be decided.
@@ -376,69 +384,95 @@ pub enum WalkError {
     },
 }
 
-/// Gives the pixels of a frame, or a sentence why not.
-pub type PixelsOf<'a> = dyn FnMut(FrameIndex) -> Result<Arc<GrayFrame>, String> + 'a;
 /// Called between two frames, with the segmenter free for another question; a break cancels.
 pub type Between<'a> = dyn FnMut(&mut dyn Segmenter) -> ControlFlow<()> + 'a;
 /// Takes each frame as it is decided, or the sentence why its pixels cannot be decoded.
 pub type OnFrame<'a> = dyn FnMut(FrameIndex, Role, Result<Decided, String>) + 'a;
 
-/// Walks `plan`: anchors first, then every frame in order. A frame that cannot be decoded is
-/// told to `on_frame` and left out.
+/// Walks `plan`: anchors first, then every frame in order. Frames are read a little ahead, on another thread; one that
+/// cannot be decoded is told to `on_frame` and left out.
 ///
 /// # Errors
 /// When the network fails or no anchor can be decoded.
 pub fn walk(
     segmenter: &mut dyn Segmenter,
-    pixels_of: &mut PixelsOf<'_>,
+    frames: &Frames,
     plan: &Plan,
     between: &mut Between<'_>,
     on_frame: &mut OnFrame<'_>,
 ) -> Result<Ended, WalkError> {
-    for walk in &plan.walks {
-        segmenter.begin_walk(walk.windowed);
-        let mut conditioned = false;
-        let mut missing = None;
-        for (frame, anchor) in &walk.anchors {
-            if between(segmenter).is_break() {
-                return Ok(Ended::Cancelled);
+    read_ahead(frames, plan.seen(), |coming| {
+        for walk in &plan.walks {
+            segmenter.begin_walk(walk.windowed);
+            let ended = condition(segmenter, coming, walk, between, on_frame)?;
+            if ended == Ended::Cancelled {
+                return Ok(ended);
             }
-            match pixels_of(*frame) {
-                Ok(pixels) => {
-                    let image = Image { frame: *frame, pixels: &pixels };
-                    let decided = segmenter.anchor(image, anchor)?;
-                    conditioned = true;
-                    on_frame(*frame, Role::Anchor, Ok(decided));
-                }
-                Err(why) => {
-                    on_frame(*frame, Role::Anchor, Err(why.clone()));
-                    missing = Some(WalkError::NoAnchorLeft { frame: *frame, why });
-                }
+            let ended = follow(segmenter, coming, walk, between, on_frame)?;
+            if ended == Ended::Cancelled {
+                return Ok(ended);
             }
         }
-        if let Some(error) = missing.filter(|_| !conditioned) {
-            return Err(error);
+        Ok(Ended::Complete)
+    })
+}
+
+/// Visits the anchors of `walk`.
+fn condition(
+    segmenter: &mut dyn Segmenter,
+    coming: &Coming<'_>,
+    walk: &Walk,
+    between: &mut Between<'_>,
+    on_frame: &mut OnFrame<'_>,
+) -> Result<Ended, WalkError> {
+    let mut conditioned = false;
+    let mut missing = None;
+    for (frame, anchor) in &walk.anchors {
+        if between(segmenter).is_break() {
+            return Ok(Ended::Cancelled);
         }
-        // Each frame's pixels are there while the one before is decided.
-        let mut coming = None;
-        for (i, &(frame, direction)) in walk.frames.iter().enumerate() {
-            if between(segmenter).is_break() {
-                return Ok(Ended::Cancelled);
+        match coming.take(*frame) {
+            Ok(pixels) => {
+                let image = Image { frame: *frame, pixels: &pixels };
+                let decided = segmenter.anchor(image, anchor)?;
+                conditioned = true;
+                on_frame(*frame, Role::Anchor, Ok(decided));
             }
-            let pixels = coming.take().unwrap_or_else(|| pixels_of(frame));
-            let next = walk.frames.get(i + 1).map(|&(next, _)| next);
-            coming = next.map(&mut *pixels_of);
-            let next = next.zip(coming.as_ref().and_then(|pixels| pixels.as_deref().ok()));
-            let next = next.map(|(frame, pixels)| Image { frame, pixels });
-            let decided = match pixels {
-                Ok(pixels) => {
-                    let image = Image { frame, pixels: &pixels };
-                    Ok(segmenter.follow(image, direction, next)?)
-                }
-                Err(why) => Err(why),
-            };
-            on_frame(frame, Role::Tracked, decided);
+            Err(why) => {
+                on_frame(*frame, Role::Anchor, Err(why.clone()));
+                missing = Some(WalkError::NoAnchorLeft { frame: *frame, why });
+            }
         }
+    }
+    missing.filter(|_| !conditioned).map_or(Ok(Ended::Complete), Err)
+}
+
+/// Visits the other frames of `walk`; each one's pixels are there while the one before is decided.
+fn follow(
+    segmenter: &mut dyn Segmenter,
+    coming: &Coming<'_>,
+    walk: &Walk,
+    between: &mut Between<'_>,
+    on_frame: &mut OnFrame<'_>,
+) -> Result<Ended, WalkError> {
+    let mut at_hand = None;
+    for (i, &(frame, direction)) in walk.frames.iter().enumerate() {
+        if between(segmenter).is_break() {
+            return Ok(Ended::Cancelled);
+        }
+        let pixels = at_hand.take().unwrap_or_else(|| coming.take(frame));
+        let next = walk.frames.get(i + 1).map(|&(next, _)| next);
+        at_hand = next.map(|next| coming.take(next));
+        let next = next.zip(at_hand.as_ref().and_then(|pixels| pixels.as_deref().ok()));
+        let next = next.map(|(frame, pixels)| Image { frame, pixels });
+        let decided = match pixels {
+            Ok(pixels) => {
+                let image = Image { frame, pixels: &pixels };
+                Ok(segmenter.follow(image, direction, next)?)
+            }
+            Err(why) => Err(why),
+        };
+        on_frame(frame, Role::Tracked, decided);
     }
     Ok(Ended::Complete)
 }

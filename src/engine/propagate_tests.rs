@@ -1,8 +1,10 @@
 //! One test per rule of the plan.
 
+use std::sync::{Arc, Mutex};
+
 use super::*;
 use crate::domain::{
-    Bitmap, FrameMask, PlacedPrompt, PointKind, PointPx, Prompt, PromptId, TrackInfo,
+    Bitmap, FrameMask, GrayFrame, PlacedPrompt, PointKind, PointPx, Prompt, PromptId, TrackInfo,
 };
 
 const CLIP: usize = 40;
@@ -249,23 +251,26 @@ impl Segmenter for Noting {
 #[test]
 fn each_frame_is_asked_for_once_and_the_next_one_is_at_hand() {
     let plan = plan(&track(&[(2, 8)], &[4]), CLIP, 4, Span::Both).unwrap();
-    let (mut noting, mut asked, mut told) = (Noting::default(), Vec::new(), Vec::new());
+    let (mut noting, mut told) = (Noting::default(), Vec::new());
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&asked);
+    let frames = Frames::new(CLIP, move |frame| {
+        noted.lock().unwrap().push(frame);
+        // One frame of the clip is damaged.
+        if frame == 6 {
+            return Err("damaged".into());
+        }
+        Ok(Arc::new(GrayFrame::new(4, 4, vec![0; 16]).unwrap()))
+    });
     let ended = walk(
         &mut noting,
-        &mut |frame| {
-            asked.push(frame);
-            // One frame of the clip is damaged.
-            if frame == 6 {
-                return Err("damaged".into());
-            }
-            Ok(Arc::new(GrayFrame::new(4, 4, vec![0; 16]).unwrap()))
-        },
+        &frames,
         &plan,
         &mut |_| ControlFlow::Continue(()),
         &mut |frame, _, decided| told.push((frame, decided.is_ok())),
     );
     assert_eq!(ended, Ok(Ended::Complete));
-    assert_eq!(asked, [4, 3, 2, 5, 6, 7, 8]);
+    assert_eq!(*asked.lock().unwrap(), [4, 3, 2, 5, 6, 7, 8]);
     let pairs = [(3, Some(2)), (2, Some(5)), (5, None), (7, Some(8)), (8, None)];
     assert_eq!(noting.0, pairs, "a frame that cannot be decoded comes next for nobody");
     let wanted = [(4, true), (3, true), (2, true), (5, true), (6, false), (7, true), (8, true)];

@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::codec;
-use crate::domain::{ClipInfo, Codes, FrameIndex, FramePrompts, GrayFrame, Step, TrackId};
+use crate::domain::{ClipInfo, Codes, FrameIndex, FramePrompts, Step, TrackId};
 use crate::project::{ClipStore, Loaded, ProjectError, Syncer, View, load_read_only};
 
 use super::frames::Reader;
@@ -84,7 +84,7 @@ impl<M: From<Event> + Send + 'static> Session<M> {
         let clip = Arc::new(clip);
         loaded.notes.extend(clip.privacy().badge().map(str::to_owned));
         loaded.notes.extend(clip.notes().iter().cloned());
-        let frames = Arc::new(frames_of(&clip));
+        let frames = Arc::new(Frames::of(&clip));
         let reader = Reader::spawn(Arc::clone(&frames), outbox(&events));
         let builder = builder(segmenter);
         let worker =
@@ -237,14 +237,6 @@ fn outbox<M: From<Event> + Send + 'static>(events: &Sender<M>) -> Outbox {
     let events = events.clone();
     Box::new(move |event| {
         let _ = events.send(M::from(event));
-    })
-}
-
-/// The frames of `clip` for the engine's threads.
-pub(crate) fn frames_of(clip: &Arc<codec::Clip>) -> Frames {
-    let clip = Arc::clone(clip);
-    Frames::new(clip.info().frames, move |frame| -> Result<Arc<GrayFrame>, String> {
-        clip.frame(frame).map_err(|error| error.to_string())
     })
 }
 

@@ -410,7 +410,7 @@ fn propagate(
                 post.tell(Event::Progress { ticket, done, total });
             }
         };
-        walk(segmenter, &mut |frame| frames.get(frame), &job.plan, &mut between, &mut on_frame)
+        walk(segmenter, frames, &job.plan, &mut between, &mut on_frame)
             .map_err(|error| error.to_string())
     });
     if better && ended.is_ok() {

@@ -37,6 +37,7 @@ mod private;
 mod project;
 mod pty;
 mod pty_harness;
+mod read_ahead;
 mod region;
 mod schema;
 mod screen;

@@ -8,10 +8,10 @@ use std::sync::atomic::Ordering;
 use crate::codec::{Clip, OpenOptions};
 use crate::domain::{OutsideChoice, Region};
 use crate::engine::frames::Reader;
-use crate::engine::{Event, Limits, Session, SessionError, Surround, Worker};
+use crate::engine::{Event, Frames, Limits, Session, SessionError, Surround, Worker};
 use crate::project::load_read_only;
 
-use super::{frames_of, outbox};
+use super::outbox;
 
 /// The clip as it was decided to be shown, where the options leave that to the project.
 pub(super) fn applied(
@@ -59,7 +59,7 @@ impl<M: From<Event> + Send + 'static> Session<M> {
     /// When the system gives no thread: then the clip has to be opened again.
     pub fn set_outside(&mut self, region: Option<Region>) -> Result<(), SessionError> {
         let clip = Arc::new(self.clip.with_outside(region));
-        let frames = Arc::new(frames_of(&clip));
+        let frames = Arc::new(Frames::of(&clip));
         // A strip in the making is of the old pixels.
         self.strip.store(0, Ordering::Relaxed);
         let reader = Reader::spawn(Arc::clone(&frames), outbox(&self.events));

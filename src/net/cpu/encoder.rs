@@ -5,9 +5,8 @@
 
 use burn::tensor::Tensor;
 
-use super::layers::{Affine, Patches, affine, in_blocks, turned};
+use super::layers::{Affine, Patches, turned};
 use super::maths;
-use super::product::{Mat, product};
 use super::trunk::Block;
 use crate::net::blocks::constant;
 use crate::net::device::Host;
@@ -25,14 +24,7 @@ struct Encoder {
     blocks: Vec<Block>,
     stage_ends: Vec<usize>,
     /// 1x1 convolutions, finest first; the two finest are merged with the decoder's.
-    laterals: [Lateral; 4],
-}
-
-/// A 1x1 convolution of rows.
-struct Lateral {
-    weight: Vec<f32>,
-    bias: Vec<f32>,
-    inputs: usize,
+    laterals: [Affine; 4],
 }
 
 /// `Sam2::encode_image` on the CPU; `None` where its layers or its input lie elsewhere.
@@ -81,12 +73,7 @@ impl Encoder {
             position: Position::of(trunk)?,
             blocks: trunk.blocks.iter().map(Block::of).collect::<Option<_>>()?,
             stage_ends: trunk.stage_ends.clone(),
-            laterals: [
-                Lateral::merged(&s4, &to_s4),
-                Lateral::merged(&s8, &to_s8),
-                Lateral::of(&s16),
-                Lateral::of(&s32),
-            ],
+            laterals: [s4.followed_by(&to_s4), s8.followed_by(&to_s8), s16, s32],
         })
     }
 
@@ -108,40 +95,16 @@ impl Encoder {
         let mut planes = maps.into_iter();
         let mut next = || planes.next().unwrap_or_default();
         let [(s4, _), (s8, _), (mut s16, width), (s32, half)] = [next(), next(), next(), next()];
-        let d = self.laterals[2].bias.len();
+        let d = self.laterals[2].outputs;
         for (i, row) in s16.chunks_exact_mut(d).enumerate() {
             let at = (i / width / 2 * half + i % width / 2) * d;
             maths::add(row, &s32[at..at + d]);
         }
         [
-            turned(&s4, self.laterals[0].bias.len()),
-            turned(&s8, self.laterals[1].bias.len()),
+            turned(&s4, self.laterals[0].outputs),
+            turned(&s8, self.laterals[1].outputs),
             turned(&s16, d),
         ]
-    }
-}
-
-impl Lateral {
-    fn of(layer: &Affine) -> Self {
-        let weight = (0..layer.outputs).flat_map(|i| layer.weight_row(i).to_vec()).collect();
-        Self { weight, bias: layer.bias().to_vec(), inputs: layer.inputs }
-    }
-
-    /// First `first`, then `second`, as one layer.
-    fn merged(first: &Affine, second: &Affine) -> Self {
-        let n = second.outputs;
-        let mut weight = vec![0.0; n * first.inputs];
-        product(second.weight(), first.weight(), 1.0, false, &mut weight, first.inputs);
-        let mut bias = second.bias().to_vec();
-        product(second.weight(), Mat::new(first.bias(), first.outputs, 1), 1.0, true, &mut bias, 1);
-        Self { weight, bias, inputs: first.inputs }
-    }
-
-    fn rows(&self, x: &[f32]) -> Vec<f32> {
-        let weight = Mat::new(&self.weight, self.bias.len(), self.inputs);
-        in_blocks(x, self.inputs, self.bias.len(), |x, out| {
-            affine(weight, &self.bias, x, out);
-        })
     }
 }
 

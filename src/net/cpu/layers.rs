@@ -15,10 +15,27 @@ use crate::net::device::Host;
 /// Rows that a thread takes at once: enough that repacking the weights for them is cheap, few enough for its cache.
 pub(super) const ROWS: usize = 256;
 
+/// Numbers of the network, or made from them.
+enum Numbers {
+    Shared(Host),
+    Own(Vec<f32>),
+}
+
+impl std::ops::Deref for Numbers {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        match self {
+            Self::Shared(held) => held,
+            Self::Own(held) => held,
+        }
+    }
+}
+
 /// `x Wᵀ + b`.
 pub(super) struct Affine {
-    weight: Host,
-    bias: Host,
+    weight: Numbers,
+    bias: Numbers,
     /// Length of an input row.
     pub(super) inputs: usize,
     /// Length of an output row.
@@ -29,21 +46,39 @@ impl Affine {
     /// A linear layer of the network.
     pub(super) fn of(layer: &Linear) -> Option<Self> {
         let weight = layer.weight.val();
-        let [outputs, inputs] = weight.dims();
-        Some(Self {
-            weight: Host::of(&weight)?,
-            bias: Host::of(&layer.bias.val())?,
-            inputs,
-            outputs,
-        })
+        let [_, inputs] = weight.dims();
+        Some(Self::shared(Host::of(&weight)?, Host::of(&layer.bias.val())?, inputs))
+    }
+
+    fn shared(weight: Host, bias: Host, inputs: usize) -> Self {
+        let outputs = bias.len();
+        let [weight, bias] = [weight, bias].map(Numbers::Shared);
+        Self { weight, bias, inputs, outputs }
+    }
+
+    /// A layer of own numbers, `weight` `[outputs, inputs]`.
+    pub(super) fn own(weight: Vec<f32>, bias: Vec<f32>) -> Self {
+        let outputs = bias.len();
+        let inputs = weight.len() / outputs.max(1);
+        let [weight, bias] = [weight, bias].map(Numbers::Own);
+        Self { weight, bias, inputs, outputs }
+    }
+
+    /// First `self`, then `second`, as one layer.
+    pub(super) fn followed_by(&self, second: &Self) -> Self {
+        let mut weight = vec![0.0; second.outputs * self.inputs];
+        product(second.weight(), self.weight(), 1.0, false, &mut weight, self.inputs);
+        let mut bias = second.bias().to_vec();
+        product(second.weight(), Mat::new(&self.bias, self.outputs, 1), 1.0, true, &mut bias, 1);
+        Self::own(weight, bias)
     }
 
     /// A convolution as a product with its patches, channel by channel, row by row (see [`Patches`]).
     pub(super) fn of_conv(conv: &Conv2d) -> Option<Self> {
         let weight = conv.weight.val();
-        let [outputs, channels, h, w] = weight.dims();
+        let [_, channels, h, w] = weight.dims();
         let bias = Host::of(&conv.bias.as_ref()?.val())?;
-        Some(Self { weight: Host::of(&weight)?, bias, inputs: channels * h * w, outputs })
+        Some(Self::shared(Host::of(&weight)?, bias, channels * h * w))
     }
 
     /// The weights `[outputs, inputs]`.
@@ -63,7 +98,8 @@ impl Affine {
 
     /// `x` `[n, inputs]` into `out` `[n, outputs]`.
     pub(super) fn apply(&self, x: Mat<'_>, out: &mut [f32]) {
-        affine(self.weight(), &self.bias, x, out);
+        out.chunks_exact_mut(self.outputs).for_each(|row| row.copy_from_slice(&self.bias));
+        product(x, self.weight().turned(), 1.0, true, out, self.outputs);
     }
 
     /// As [`Affine::apply`], added to what `out` holds.
@@ -74,36 +110,20 @@ impl Affine {
 
     /// Rows `x` `[n, inputs]` to `[n, outputs]`, divided among the threads.
     pub(super) fn rows(&self, x: &[f32]) -> Vec<f32> {
-        in_blocks(x, self.inputs, self.outputs, |x, out| self.apply(x, out))
+        let n = x.len() / self.inputs;
+        let each = rows_each(n);
+        let x = Mat::new(x, n, self.inputs);
+        let mut out = vec![0.0; n * self.outputs];
+        out.par_chunks_mut(each * self.outputs).enumerate().for_each(|(i, out)| {
+            self.apply(x.some_rows(i * each, out.len() / self.outputs), out);
+        });
+        out
     }
-}
-
-/// Rows of `inputs` numbers to rows of `outputs`, some at a time on every thread.
-pub(super) fn in_blocks(
-    x: &[f32],
-    inputs: usize,
-    outputs: usize,
-    f: impl Fn(Mat<'_>, &mut [f32]) + Sync,
-) -> Vec<f32> {
-    let n = x.len() / inputs;
-    let each = rows_each(n);
-    let x = Mat::new(x, n, inputs);
-    let mut out = vec![0.0; n * outputs];
-    out.par_chunks_mut(each * outputs).enumerate().for_each(|(i, out)| {
-        f(x.some_rows(i * each, out.len() / outputs), out);
-    });
-    out
 }
 
 /// Rows per task of `n`: enough tasks for every thread, at most [`ROWS`].
 pub(super) fn rows_each(n: usize) -> usize {
     n.div_ceil(2 * rayon::current_num_threads()).clamp(32, ROWS)
-}
-
-/// `x Wᵀ + b` with `weight` `[outputs, inputs]` into rows of `out`.
-pub(super) fn affine(weight: Mat<'_>, bias: &[f32], x: Mat<'_>, out: &mut [f32]) {
-    out.chunks_exact_mut(bias.len()).for_each(|row| row.copy_from_slice(bias));
-    product(x, weight.turned(), 1.0, true, out, bias.len());
 }
 
 /// A norm over the channels of each row.

@@ -11,35 +11,28 @@ use burn::tensor::Tensor;
 use rayon::prelude::*;
 
 use super::attention::{self, attend};
-use super::layers::{Affine, Norm, Pair, affine, in_blocks, room, rows_each, turned};
+use super::layers::{Affine, Norm, Pair, room, rows_each, turned};
 use super::maths;
-use super::product::{Mat, product};
+use super::product::Mat;
 use crate::net::blocks::{constant, sine_axes};
 use crate::net::device::Host;
 use crate::net::memory_attention::{
-    AxialRope, MemoryAttention, MemoryAttentionLayer, POS_AT_INPUT, RopeAttention,
+    AxialRope, MemoryAttention, MemoryAttentionLayer, POS_AT_INPUT,
 };
 use placed::{Keys, QUERIES, Remembered, pays};
-
-/// A projection of own numbers.
-struct Matrix {
-    weight: Vec<f32>,
-    bias: Vec<f32>,
-    inputs: usize,
-}
 
 /// One layer.
 struct Layer {
     norm1: Norm,
-    query: Matrix,
-    key: Matrix,
+    query: Affine,
+    key: Affine,
     value: Affine,
     out: Affine,
     norm2: Norm,
-    memory_query: Matrix,
-    memory_key: Matrix,
+    memory_query: Affine,
+    memory_key: Affine,
     /// Value and output projection of the memory, `[d, mem_dim]`.
-    memory_out: Matrix,
+    memory_out: Affine,
     norm3: Norm,
     feed_forward: Pair,
 }
@@ -121,35 +114,12 @@ pub(in crate::net) fn read_memory(
     Some(constant(out, [b, d, h, w], &curr.device()))
 }
 
-impl Matrix {
-    /// A projection whose even outputs come first, then the odd ones.
-    fn even_first(layer: &crate::net::blocks::Linear) -> Option<Self> {
-        let layer = Affine::of(layer)?;
-        let order = || (0..layer.outputs).step_by(2).chain((1..layer.outputs).step_by(2));
-        Some(Self {
-            weight: order().flat_map(|i| layer.weight_row(i).to_vec()).collect(),
-            bias: order().map(|i| layer.bias()[i]).collect(),
-            inputs: layer.inputs,
-        })
-    }
-
-    /// The value projection of `of` followed by its output projection.
-    fn value_then_out(of: &RopeAttention) -> Option<Self> {
-        let (value, out) = (Affine::of(&of.v_proj)?, Affine::of(&of.out_proj)?);
-        let mut weight = vec![0.0; out.outputs * value.inputs];
-        product(out.weight(), value.weight(), 1.0, false, &mut weight, value.inputs);
-        let mut bias = out.bias().to_vec();
-        product(out.weight(), Mat::new(value.bias(), value.outputs, 1), 1.0, true, &mut bias, 1);
-        Some(Self { weight, bias, inputs: value.inputs })
-    }
-
-    fn weight(&self) -> Mat<'_> {
-        Mat::new(&self.weight, self.bias.len(), self.inputs)
-    }
-
-    fn apply(&self, x: Mat<'_>, out: &mut [f32]) {
-        affine(self.weight(), &self.bias, x, out);
-    }
+/// A projection whose even outputs come first, then the odd ones.
+fn even_first(layer: &crate::net::blocks::Linear) -> Option<Affine> {
+    let layer = Affine::of(layer)?;
+    let order = || (0..layer.outputs).step_by(2).chain((1..layer.outputs).step_by(2));
+    let weight = order().flat_map(|i| layer.weight_row(i).to_vec()).collect();
+    Some(Affine::own(weight, order().map(|i| layer.bias()[i]).collect()))
 }
 
 impl Layer {
@@ -157,14 +127,14 @@ impl Layer {
         let (own, cross) = (&layer.self_attn, &layer.cross_attn_image);
         Some(Self {
             norm1: Norm::of(&layer.norm1)?,
-            query: Matrix::even_first(&own.q_proj)?,
-            key: Matrix::even_first(&own.k_proj)?,
+            query: even_first(&own.q_proj)?,
+            key: even_first(&own.k_proj)?,
             value: Affine::of(&own.v_proj)?,
             out: Affine::of(&own.out_proj)?,
             norm2: Norm::of(&layer.norm2)?,
-            memory_query: Matrix::even_first(&cross.q_proj)?,
-            memory_key: Matrix::even_first(&cross.k_proj)?,
-            memory_out: Matrix::value_then_out(cross)?,
+            memory_query: even_first(&cross.q_proj)?,
+            memory_key: even_first(&cross.k_proj)?,
+            memory_out: Affine::of(&cross.v_proj)?.followed_by(&Affine::of(&cross.out_proj)?),
             norm3: Norm::of(&layer.norm3)?,
             feed_forward: Pair {
                 into: Affine::of(&layer.linear1)?,
@@ -235,9 +205,7 @@ impl Layer {
                     }
                 }
             }
-            maths::add_to_rows(x, &self.memory_out.bias);
-            let mixed = Mat::new(mixed, count, memory.mem_dim);
-            product(mixed, self.memory_out.weight().turned(), 1.0, true, x, d);
+            self.memory_out.add(Mat::new(mixed, count, memory.mem_dim), x);
 
             self.norm3.apply(x, normed);
             self.feed_forward.add(Mat::new(normed, count, d), hidden, x);
@@ -248,9 +216,7 @@ impl Layer {
     /// The keys of all remembered tokens, turned by their places; pointers have none.
     fn memory_keys(&self, memory: &Memory<'_>, rope: &Turns) -> Vec<f32> {
         let d = self.out.outputs;
-        let mut keys = in_blocks(memory.placed, memory.mem_dim, d, |x, out| {
-            self.memory_key.apply(x, out);
-        });
+        let mut keys = self.memory_key.rows(memory.placed);
         let each = rows_each(keys.len() / d) * d;
         keys[..memory.spatial * d].par_chunks_mut(each).enumerate().for_each(|(i, keys)| {
             rope.turn(keys, i * each / d);

@@ -13,10 +13,10 @@
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::super::layers::room;
+use super::super::layers::{Affine, room};
 use super::super::maths;
 use super::super::product::{Mat, product};
-use super::{Matrix, Turns};
+use super::Turns;
 
 /// Queries that are answered together, so that the memory, too large for a cache, is read once for all of them.
 pub(super) const QUERIES: usize = 64;
@@ -47,11 +47,11 @@ pub(super) struct Keys {
 
 impl Keys {
     /// From a projection whose even outputs come first; scores are multiplied by `scale`.
-    pub(super) fn new(of: &Matrix, rope: &Turns, [h, w]: [usize; 2], scale: f32) -> Self {
-        let (d, mem_dim) = (of.bias.len(), of.inputs);
+    pub(super) fn new(of: &Affine, rope: &Turns, [h, w]: [usize; 2], scale: f32) -> Self {
+        let (d, mem_dim) = (of.outputs, of.inputs);
         let output = |c: usize| (0..d).map(move |i| (i, c));
         let number = |(i, c): (usize, usize)| {
-            scale * if c == mem_dim { of.bias[i] } else { of.weight[i * mem_dim + c] }
+            scale * if c == mem_dim { of.bias()[i] } else { of.weight_row(i)[c] }
         };
         let plain: Vec<f32> = (0..=mem_dim).flat_map(output).map(number).collect();
         // Half of the pairs turn with the column, the other half with the row.

@@ -98,7 +98,9 @@ impl Affine {
 
     /// `x` `[n, inputs]` into `out` `[n, outputs]`.
     pub(super) fn apply(&self, x: Mat<'_>, out: &mut [f32]) {
-        out.chunks_exact_mut(self.outputs).for_each(|row| row.copy_from_slice(&self.bias));
+        // Once, not per row: a tensor looks its numbers up.
+        let bias = self.bias();
+        out.chunks_exact_mut(self.outputs).for_each(|row| row.copy_from_slice(bias));
         product(x, self.weight().turned(), 1.0, true, out, self.outputs);
     }
 

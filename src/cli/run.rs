@@ -218,11 +218,11 @@ impl Runner {
                             | E::Outside(_)
                     );
                     self.exports += usize::from(answered);
-                    if let Some(fault) =
+                    if let Some(answer) =
                         hand_over(&mut self.session, &self.model.annotation, effect)
                     {
                         self.exports -= usize::from(answered);
-                        let effects = update(&mut self.model, fault);
+                        let effects = update(&mut self.model, answer);
                         self.carry_out(effects);
                     }
                 }

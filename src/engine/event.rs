@@ -48,6 +48,8 @@ pub enum Event {
     Saved { unsynced: usize },
     /// The journal cannot be written; editing goes on in memory.
     SaveFailed { why: String },
+    /// Another session changed the same clip: [`super::Session::take_others`] has its edits.
+    OthersWrote,
     /// Edits of another session on the same clip; fit them with [`Edit::rebased`].
     Others { edits: Vec<Edit> },
     /// What is wrong with journals of the clip, found while it is open: ready to show.

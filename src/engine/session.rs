@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::codec;
-use crate::domain::{ClipInfo, Codes, FrameIndex, FramePrompts, Step, TrackId};
+use crate::domain::{ClipInfo, Codes, Edit, FrameIndex, FramePrompts, Step, TrackId};
 use crate::project::{ClipStore, Loaded, ProjectError, Syncer, View, load_read_only};
 
 use super::frames::Reader;
@@ -138,6 +138,13 @@ impl<M: From<Event> + Send + 'static> Session<M> {
     /// such error: the step waits in memory and [`Event::SaveFailed`] tells so.
     pub fn journal(&mut self, step: &Step) -> Result<(), SessionError> {
         self.append(|store, now_ms| store.append(step, now_ms))
+    }
+
+    /// What other sessions did to the clip since the last call, to be applied before any further own
+    /// step ([`ClipStore::take_others`]).
+    #[must_use]
+    pub fn take_others(&self) -> Vec<Edit> {
+        self.store.as_ref().map_or_else(|_| Vec::new(), |store| lock(store).take_others())
     }
 
     /// Journals where the person is; a failure costs nothing but the place.
@@ -397,10 +404,10 @@ fn keep(store: &Mutex<ClipStore>, woken: &Receiver<()>, waiting: &AtomicBool, ou
         if looked.elapsed() >= LOOK_AROUND {
             looked = Instant::now();
             let mut held = lock(store);
-            let (edits, notes) = (held.poll_others(), held.take_notes());
+            let (others, notes) = (held.read_others(), held.take_notes());
             drop(held);
-            if !edits.is_empty() {
-                outbox(Event::Others { edits });
+            if others {
+                outbox(Event::OthersWrote);
             }
             if !notes.is_empty() {
                 outbox(Event::JournalNotes { notes });

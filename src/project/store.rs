@@ -77,6 +77,8 @@ pub struct ClipStore {
     prev: u32,
     known: Known,
     merged: Merged,
+    /// Steps of others that were read and have not taken effect yet.
+    waiting: Vec<Entry>,
     writer: Writer,
     lease: Option<Lease>,
     notes: Vec<String>,
@@ -144,6 +146,7 @@ impl ClipStore {
             rescue,
             known,
             merged,
+            waiting: Vec::new(),
             lease,
             notes: Vec::new(),
         };
@@ -221,22 +224,33 @@ impl ClipStore {
         &self.session
     }
 
-    /// Reads what other sessions wrote since the last look and returns the edits that bring the
-    /// annotation up to date; apply them in order. Also tells the others that this session lives,
-    /// so call it about every second.
-    pub fn poll_others(&mut self) -> Vec<Edit> {
+    /// Reads what other sessions wrote since the last look; true when there is something to
+    /// [`take`](Self::take_others). Also tells the others that this session lives, so call it about
+    /// every second.
+    pub fn read_others(&mut self) -> bool {
         if let Some(lease) = &mut self.lease {
             lease.beat();
         }
         let ops = self.clip.join("ops");
         let new = self.known.read_new(&ops, &self.session, &mut self.notes);
+        let any = !new.is_empty();
+        self.waiting.extend(new);
+        any
+    }
+
+    /// Lets what was read of others take effect, and returns the edits that bring the annotation up
+    /// to date; apply them in order. Whoever shows the annotation calls it when all own steps are
+    /// journaled and applies the edits before the next: else the two would take the same steps in
+    /// different orders, and what is shown would not be what is kept.
+    pub fn take_others(&mut self) -> Vec<Edit> {
         self.lam = self.lam.max(self.known.lam());
+        let new = std::mem::take(&mut self.waiting);
         if new.is_empty() {
             return Vec::new();
         }
         match self.merged.insert(new) {
             Ok(effect) => effect,
-            Err(_) => self.reload(&ops),
+            Err(_) => self.reload(&self.clip.join("ops")),
         }
     }
 

@@ -81,6 +81,8 @@ impl From<TerminalEvent> for Msg {
 pub enum Effect {
     /// Write a step to the journal, before anything is drawn.
     Journal(Step),
+    /// Let what other sessions wrote take effect, and tell the model at once.
+    TakeOthers,
     /// Note where the person is.
     JournalView(View),
     /// Decode a frame.

@@ -79,7 +79,8 @@ impl Effect {
             | E::Quit => true,
             // Where the person is stands in the model; what they decided of the outside is kept nowhere else.
             E::JournalView(view) => view.outside.is_some(),
-            E::WantFrame(_)
+            E::TakeOthers
+            | E::WantFrame(_)
             | E::PropagateAhead(..)
             | E::EncodeAhead(..)
             | E::FindRegion

@@ -469,10 +469,9 @@ fn two_sessions_on_one_clip_see_each_other() {
     let (second, two, second_events) = session(project.path());
     assert_ne!(one.session_seed, two.session_seed);
     first.journal(&add_track(one.session_seed, "vessel")).unwrap();
-    let event = wait_for(&second_events, |event| matches!(event, Event::Others { .. }));
-    let Event::Others { edits } = event else { unreachable!() };
+    wait_for(&second_events, |event| matches!(event, Event::OthersWrote));
     let mut annotation = two.annotation;
-    annotation.apply_all(&edits).unwrap();
+    annotation.apply_all(&second.take_others()).unwrap();
     assert_eq!(annotation.tracks.values().next().unwrap().info.label, "vessel");
     // A journal that breaks while the clip is open is named at once, not at the next opening.
     let clips = std::fs::read_dir(project.path().join("clips")).unwrap().flatten();

@@ -172,7 +172,8 @@ fn attributes_survive_the_journal_and_the_merge() {
     };
     one.append(&step(2, vec![set(None, "side", Some("left"), Some("right"))]), 0).unwrap();
     one.append(&step(3, vec![set(Some(2), "quality", Some("<poor> & \"odd\""), None)]), 0).unwrap();
-    two.poll_others();
+    assert!(two.read_others());
+    two.take_others();
     for now in [one.annotation(), two.annotation()] {
         let track = &now.tracks[&TrackId(3)];
         assert_eq!(

@@ -151,9 +151,10 @@ impl Loop<'_> {
 
     fn with_session(&mut self, effect: Effect) {
         let Some(session) = &mut self.session else { return };
-        if let Some(fault) = hand_over(session, &self.model.annotation, effect) {
-            // At once, not by the inbox: the banner belongs to this very edit.
-            let effects = update(&mut self.model, fault);
+        if let Some(answer) = hand_over(session, &self.model.annotation, effect) {
+            // At once, not by the inbox: a banner belongs to this very edit, edits of others come
+            // before the next of ours.
+            let effects = update(&mut self.model, answer);
             self.carry_out(effects);
         }
     }
@@ -225,8 +226,9 @@ pub(super) fn not_exported(message: &Msg) -> Option<String> {
     Some(format!("the export of the clip before was not written: {why}"))
 }
 
-/// Has the session do what is its part of an effect; what it leaves is the loop's. Returns what to
-/// tell when it could not: a step was not journaled, there is no thread.
+/// Has the session do what is its part of an effect; what it leaves is the loop's. Returns what the
+/// model must hear before anything else: what others did to the clip, or that the session could not
+/// (a step was not journaled, there is no thread).
 pub fn hand_over(
     session: &mut Session<Msg>,
     annotation: &Annotation,
@@ -236,6 +238,10 @@ pub fn hand_over(
         Effect::Journal(step) => {
             let error = session.journal(&step).err()?;
             return Some(Msg::Engine(Event::SaveFailed { why: error.to_string() }));
+        }
+        Effect::TakeOthers => {
+            let edits = session.take_others();
+            return (!edits.is_empty()).then_some(Msg::Engine(Event::Others { edits }));
         }
         Effect::JournalView(view) => session.journal_view(&view),
         Effect::WantFrame(frame) => session.want_frame(frame),

@@ -143,6 +143,7 @@ fn engine(model: &mut Model, fx: &mut Vec<Effect>, event: Event) {
         Event::Saved { unsynced: 0 } => model.saved = Saved::Solid,
         Event::Saved { unsynced } => model.saved = Saved::Unsynced(unsynced),
         Event::SaveFailed { why } => model.saved = Saved::Failed(why),
+        Event::OthersWrote => fx.push(Effect::TakeOthers),
         Event::Others { edits } => edits::from_others(model, fx, &edits),
         Event::JournalNotes { notes } => {
             let more = notes.len().saturating_sub(1);

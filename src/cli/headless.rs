@@ -1,5 +1,6 @@
 //! Segmenting without a screen: what `propagate`, `watch` and `demo` share.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::codec::Clip;
 use crate::config::Settings;
-use crate::domain::{Bitmap, FrameIndex, FrameMask, MaskSource, PointPx, Track, shown};
+use crate::domain::{Bitmap, FrameIndex, FrameMask, Mask, MaskSource, PointPx, Track, shown};
 use crate::engine::{
     Decided, Ended, Frames, Image, Limits, NetSegmenter, Plan, PlanError, Role, Segmenter, Span,
     plan, timed, walk,
@@ -53,13 +54,38 @@ pub(super) fn load_timed(settings: &Settings) -> Result<Box<dyn Segmenter>, Fail
     .map_err(Failure::Configuration)
 }
 
-/// One frame of one track, decided.
+/// One frame of one track, decided. The mask is kept as runs: the pixels of a long clip take gigabytes.
 pub(super) struct FrameReport {
     pub(super) frame: FrameIndex,
     pub(super) role: Role,
-    pub(super) decided: Result<Decided, String>,
+    pub(super) outcome: Result<Outcome, String>,
     pub(super) ms: f64,
 }
+
+/// What stays of a [`Decided`] frame.
+pub(super) struct Outcome {
+    mask: Mask,
+    score: f32,
+    object_score_logit: f32,
+    encode_ms: f32,
+    decode_ms: f32,
+}
+
+impl Outcome {
+    fn of(decided: &Decided) -> Self {
+        Self {
+            mask: decided.bitmap.to_mask(),
+            score: decided.score,
+            object_score_logit: decided.object_score_logit,
+            encode_ms: decided.encode_ms,
+            decode_ms: decided.decode_ms,
+        }
+    }
+}
+
+/// Takes a frame as it comes, and how many of how many are done; a failure ends the walk.
+pub(super) type OnFrame<'a> =
+    dyn FnMut(FrameIndex, &Result<Decided, String>, [usize; 2]) -> Result<(), Failure> + 'a;
 
 /// What became of a track.
 pub(super) struct TrackReport {
@@ -72,21 +98,21 @@ impl TrackReport {
     pub(super) fn failures(&self) -> impl Iterator<Item = (FrameIndex, &str)> {
         self.frames
             .iter()
-            .filter_map(|f| f.decided.as_ref().err().map(|why| (f.frame, why.as_str())))
+            .filter_map(|f| f.outcome.as_ref().err().map(|why| (f.frame, why.as_str())))
     }
 }
 
 /// Decides every frame of the windows of `track`: prompted ones from their prompts, the others by
-/// the shared walk. `on_frame` sees each as it comes, with how many of how many are done.
+/// the shared walk. `on_frame` sees each as it comes.
 ///
 /// # Errors
-/// When there is nothing to go by or the network fails; frames already told to `on_frame` stay.
+/// When there is nothing to go by, the network fails or `on_frame` does; frames that it took stay.
 pub(super) fn decide_track(
     segmenter: &mut dyn Segmenter,
     clip: &Arc<Clip>,
     track: &Track,
     cancel: &AtomicBool,
-    on_frame: &mut dyn FnMut(&FrameReport, usize, usize),
+    on_frame: &mut OnFrame<'_>,
 ) -> Result<TrackReport, Failure> {
     let frames = Frames::of(clip);
     let plan = match plan(track, frames.count(), 0, Span::Both) {
@@ -108,21 +134,25 @@ pub(super) fn decide_track(
     let total = plan.len() + walked.len() + alone.len();
     let mut reports: Vec<FrameReport> = Vec::with_capacity(total);
     let mut since = Instant::now();
-    let mut note = |frame, role, decided| {
+    let refused = RefCell::new(None);
+    let mut note = |frame, role, decided: Result<Decided, String>| {
         let ms = since.elapsed().as_secs_f64() * 1e3;
         since = Instant::now();
-        let report = FrameReport { frame, role, decided, ms };
-        on_frame(&report, reports.len() + 1, total);
-        reports.push(report);
+        if refused.borrow().is_none() {
+            *refused.borrow_mut() = on_frame(frame, &decided, [reports.len() + 1, total]).err();
+        }
+        let outcome = decided.map(|decided| Outcome::of(&decided));
+        reports.push(FrameReport { frame, role, outcome, ms });
     };
-    let mut between = |_: &mut dyn Segmenter| match interrupted(cancel) {
+    let ended_early = || interrupted(cancel) || refused.borrow().is_some();
+    let mut between = |_: &mut dyn Segmenter| match ended_early() {
         true => ControlFlow::Break(()),
         false => ControlFlow::Continue(()),
     };
     let mut ended =
         walk(segmenter, &frames, &plan, &mut between, &mut note).map_err(Failure::ours)?;
     for frame in alone {
-        if interrupted(cancel) {
+        if ended_early() {
             ended = Ended::Cancelled;
         }
         if ended == Ended::Cancelled {
@@ -137,20 +167,23 @@ pub(super) fn decide_track(
         };
         note(frame, Role::Anchor, decided);
     }
-    Ok(TrackReport { frames: reports, ended })
+    match refused.into_inner() {
+        Some(failure) => Err(failure),
+        None => Ok(TrackReport { frames: reports, ended }),
+    }
 }
 
 /// `track` with the masks of `report`, as the screen would have left it.
 pub(super) fn with_masks(track: &Track, report: &TrackReport) -> Track {
     let mut track = track.clone();
     for each in &report.frames {
-        if let Ok(decided) = &each.decided {
+        if let Ok(outcome) = &each.outcome {
             let source = match each.role {
                 Role::Anchor => MaskSource::Prompted,
                 Role::Tracked => MaskSource::Tracked,
             };
-            let mask = decided.bitmap.to_mask();
-            track.masks.insert(each.frame, FrameMask { mask, source, score: decided.score });
+            let mask = outcome.mask.clone();
+            track.masks.insert(each.frame, FrameMask { mask, source, score: outcome.score });
         }
     }
     track
@@ -266,16 +299,16 @@ fn frame_json(each: &FrameReport) -> Value {
         Role::Anchor => "anchor",
         Role::Tracked => "tracked",
     };
-    match &each.decided {
-        Ok(decided) => json!({
+    match &each.outcome {
+        Ok(outcome) => json!({
             "frame": each.frame,
             "kind": kind,
-            "score": decided.score,
-            "object_score_logit": decided.object_score_logit,
-            "area_px": decided.bitmap.area_px(),
+            "score": outcome.score,
+            "object_score_logit": outcome.object_score_logit,
+            "area_px": outcome.mask.area_px(),
             "ms": each.ms,
-            "encode_ms": decided.encode_ms,
-            "decode_ms": decided.decode_ms,
+            "encode_ms": outcome.encode_ms,
+            "decode_ms": outcome.decode_ms,
         }),
         Err(why) => json!({ "frame": each.frame, "kind": kind, "failed": why, "ms": each.ms }),
     }

@@ -86,20 +86,16 @@ pub(super) fn decide_clip(
         let folder = out.join(&track.info.label);
         make_folder(&folder)?;
         write_absent(&folder, clip, track)?;
-        let mut unwritten = None;
         let mut progress = Progress::new(&track.info.label);
-        let report = decide_track(network, clip, track, cancel, &mut |frame, done, total| {
-            if let Ok(decided) = &frame.decided {
-                let written = write_mask(&mask_path(&folder, frame.frame), &decided.bitmap);
-                unwritten = unwritten.take().or(written.err());
+        let report = decide_track(network, clip, track, cancel, &mut |frame, decided, done| {
+            if let Ok(decided) = decided {
+                write_mask(&mask_path(&folder, frame), &decided.bitmap)?;
             }
-            progress.show(done, total);
+            progress.show(done);
+            Ok(())
         });
         progress.end();
         let report = report?;
-        if let Some(failure) = unwritten {
-            return Err(failure);
-        }
         let ended = report.ended;
         reports.push((track.clone(), report));
         if ended == Ended::Cancelled {
@@ -121,7 +117,7 @@ impl Progress {
         Self { label: shown(label), live: std::io::stderr().is_terminal(), told: 0 }
     }
 
-    fn show(&mut self, done: usize, total: usize) {
+    fn show(&mut self, [done, total]: [usize; 2]) {
         let tenth = done * 10 / total.max(1);
         let frames = counted(total, "frame");
         if self.live {

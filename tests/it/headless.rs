@@ -254,6 +254,21 @@ fn ctrl_c_keeps_the_finished_frames_and_exits_130() {
 }
 
 #[test]
+fn a_mask_that_cannot_be_written_ends_the_walk_and_is_named() {
+    let home = Home::new();
+    let (prompts, out) = (home.path("p.yaml"), home.path("out"));
+    fs::write(&prompts, PROMPTS.replace("[[3, 7]]", "[[0, 15]]")).unwrap();
+    let folder = out.join("bone shadow");
+    // The prompted frame is decided first.
+    fs::create_dir_all(folder.join("00005.png")).unwrap();
+    let (clip, prompts, out) = (data("clips/ultrabones"), text(&prompts), text(&out));
+    let output = home.run(&["propagate", text(&clip), "--prompts", prompts, "--out", out]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(told(&output).contains("cannot write") && told(&output).contains("00005.png"));
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "it went on for nothing");
+}
+
+#[test]
 fn faulty_settings_are_exit_2_and_doctor_shows_them() {
     let home = Home::new();
     let folder = home.path(".config/sonomark");

@@ -7,6 +7,7 @@ use std::path::Path;
 use tempfile::NamedTempFile;
 
 use super::ExportError;
+use crate::codec::Modes;
 
 /// Writes `bytes` to `path` so that a crash at any moment leaves the old file or the new one:
 /// temporary file beside it (created anew, random name), fsync, rename, fsync of the folder;
@@ -38,7 +39,11 @@ fn temporary(path: &Path) -> io::Result<NamedTempFile> {
     }
     let file = tempfile::Builder::new().prefix(".sonomark-").suffix(".part").tempfile_in(folder);
     // The cause alone: the name that the file did not get means nothing to anybody.
-    file.map_err(|error| error.kind().into())
+    let file = file.map_err(|error| io::Error::from(error.kind()))?;
+    if let Some(modes) = Modes::of_group(folder) {
+        modes.open_to_group(file.as_file())?;
+    }
+    Ok(file)
 }
 
 fn put_in_place(file: NamedTempFile, path: &Path) -> io::Result<()> {
@@ -77,7 +82,7 @@ pub(super) fn publish(part: NamedTempFile, path: &Path) -> Result<(), ExportErro
 }
 
 /// A replaced file keeps its permissions; a new one is its owner's alone, as masks may be of
-/// patients.
+/// patients, or the group's in a folder of a group's.
 fn keep_mode(file: &File, path: &Path) -> io::Result<()> {
     match fs::metadata(path) {
         Ok(meta) if meta.is_file() => file.set_permissions(meta.permissions()),
@@ -91,9 +96,22 @@ fn folder_of(path: &Path) -> &Path {
 
 /// Creates a folder where there is none, and makes its entry durable.
 pub(super) fn ensure_folder(path: &Path) -> Result<(), ExportError> {
-    fs::create_dir_all(path)
+    make_folder(path)
         .and_then(|()| sync_folder(folder_of(path)))
         .map_err(|e| ExportError::write(path, e))
+}
+
+/// In a folder of a group's the new ones are the group's, too.
+fn make_folder(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let above = folder_of(path);
+    make_folder(above)?;
+    match Modes::of_group(above) {
+        Some(modes) => modes.make_folder(path),
+        None => fs::create_dir_all(path),
+    }
 }
 
 #[cfg(test)]
@@ -108,6 +126,30 @@ mod tests {
         write_atomic(&path, b"new").expect("replaced");
         assert_eq!(fs::read(&path).expect("read"), b"new");
         assert_eq!(fs::read_dir(dir.path()).expect("listed").count(), 1);
+    }
+
+    #[test]
+    fn in_a_folder_of_a_groups_everything_is_the_groups() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o7777;
+        for (of_root, folder, file) in [(0o2770, 0o2770, 0o660), (0o700, 0o755, 0o600)] {
+            let root = dir.path().join(format!("{of_root:o}"));
+            fs::create_dir(&root).expect("created");
+            fs::set_permissions(&root, fs::Permissions::from_mode(of_root)).expect("set");
+            let below = root.join("exports/png");
+            ensure_folder(&below).expect("made");
+            write_atomic(&below.join("a.png"), b"x").expect("written");
+            let umask = 0o777 & !(mode(&below) & 0o777);
+            assert!(mode(&below) == folder || umask & 0o022 != 0, "{:o}", mode(&below));
+            assert_eq!(mode(&below.join("a.png")), file);
+        }
+        // Everybody's, as /tmp: nobody is meant.
+        let open = dir.path().join("open");
+        fs::create_dir(&open).expect("created");
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o1777)).expect("set");
+        write_atomic(&open.join("a.png"), b"x").expect("written");
+        assert_eq!(mode(&open.join("a.png")), 0o600);
     }
 
     #[test]

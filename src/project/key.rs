@@ -1,6 +1,6 @@
 //! The secret by which a project maps identifiers of other archives.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
@@ -30,17 +30,16 @@ pub fn uid_key(root: &Path) -> Result<[u8; 32], ProjectError> {
         }
         let mut bytes = [0; 32];
         File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-        let temporary = root.join(format!("{NAME}.{:016x}", fastrand::u64(..)));
-        let mut file = Modes::of(root).create_new(&temporary)?;
-        let linked = file
-            .write_all(&bytes)
-            .and_then(|()| file.sync_all())
-            // Fails when somebody was quicker: then theirs counts.
-            .and_then(|()| fs::hard_link(&temporary, &path));
-        let _ = fs::remove_file(&temporary);
-        match linked {
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            other => other.and_then(|()| sync_folder(root)),
+        let mut file = tempfile::Builder::new().prefix(NAME).tempfile_in(root)?;
+        Modes::of(root).open_to_group(file.as_file())?;
+        file.write_all(&bytes)?;
+        file.as_file().sync_all()?;
+        // Where there are no hard links, as on exFAT, by a rename that replaces nothing.
+        match file.persist_noclobber(&path) {
+            // Somebody was quicker: theirs counts.
+            Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(e) => Err(e.error),
+            Ok(_) => sync_folder(root),
         }
     };
     make().and_then(|()| read()).map_err(|e| ProjectError::io("create", &path, &e))
@@ -48,6 +47,8 @@ pub fn uid_key(root: &Path) -> Result<[u8; 32], ProjectError> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -35,13 +35,14 @@ mod timeline;
 mod watch;
 mod writer;
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::codec::Modes;
 use crate::domain::{
     ClipInfo, ContentHash, FrameIndex, OutsideChoice, PictureLook, PointPx, TrackId, counted, shown,
 };
@@ -256,51 +257,7 @@ fn open_regular(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Who may read what we create: the owner alone, or the group as well when the project folder
-/// itself was made writable for its group.
-#[derive(Clone, Copy, Debug)]
-struct Modes {
-    folder: u32,
-    file: u32,
-}
-
 impl Modes {
-    const PRIVATE: Self = Self { folder: 0o700, file: 0o600 };
-
-    fn of(root: &Path) -> Self {
-        match fs::metadata(root).map(|meta| meta.permissions().mode()) {
-            Ok(mode) if mode & 0o020 != 0 => Self { folder: 0o770 | (mode & 0o2000), file: 0o660 },
-            _ => Self::PRIVATE,
-        }
-    }
-
-    /// Creates a folder and the missing ones above it, whatever the umask.
-    fn make_folder(self, path: &Path) -> io::Result<()> {
-        if path.is_dir() {
-            return Ok(());
-        }
-        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            self.make_folder(parent)?;
-        }
-        match DirBuilder::new().mode(self.folder & 0o777).create(path) {
-            Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(self.folder)),
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            Err(e) => Err(e),
-        }
-    }
-
-    /// Creates a file that must not exist yet, for appending.
-    fn create_new(self, path: &Path) -> io::Result<File> {
-        let flags = libc::O_CLOEXEC | libc::O_NOFOLLOW;
-        let mut options = OpenOptions::new();
-        let file =
-            options.append(true).create_new(true).mode(self.file).custom_flags(flags).open(path)?;
-        if self.file != Self::PRIVATE.file {
-            file.set_permissions(fs::Permissions::from_mode(self.file))?;
-        }
-        Ok(file)
-    }
-
     /// Writes a whole file so that it appears complete or not at all, durable on return.
     fn publish(self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {

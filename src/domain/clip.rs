@@ -9,7 +9,8 @@ use super::{Colours, Placement, Scale};
 /// Index of a frame within its clip, from 0; people see it from 1.
 pub type FrameIndex = usize;
 
-/// SHA-256 of a clip's bytes in lower-case hex: the identity under which annotations are kept.
+/// SHA-256 in lower-case hex, the identity under which annotations are kept: of a clip's bytes, or of its size and evenly
+/// spaced samples of it where there are very many (files above 256 MiB, folders above 64 MiB).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ContentHash(pub String);
 

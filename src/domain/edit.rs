@@ -77,6 +77,27 @@ pub struct Annotation {
     pub places: BTreeMap<char, FrameIndex>,
 }
 
+impl Annotation {
+    /// What it says: without masks outside the windows of their structure, which is absent there
+    /// whatever was drawn before the windows were. They come back when a window does.
+    #[must_use]
+    pub fn visible(&self) -> Self {
+        let mut said = self.clone();
+        for track in said.tracks.values_mut() {
+            let mut masks = std::mem::take(&mut track.masks);
+            masks.retain(|frame, _| track.visible(*frame));
+            track.masks = masks;
+        }
+        said
+    }
+
+    /// Masks of all structures.
+    #[must_use]
+    pub fn masks(&self) -> usize {
+        self.tracks.values().map(|track| track.masks.len()).sum()
+    }
+}
+
 impl Edit {
     /// The edit that takes this one back.
     #[must_use]

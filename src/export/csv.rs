@@ -108,13 +108,18 @@ const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
 
 /// A label as a cell: quoted, and never the beginning of a formula.
 fn cell(label: &str) -> String {
-    let guard = if label.starts_with(FORMULA) { "'" } else { "" };
+    let guard = if needs_guard(label) { "'" } else { "" };
     format!("\"{guard}{}\"", label.replace('"', "\"\""))
+}
+
+/// Whether a text would begin a formula, or be taken for one that was kept from it.
+fn needs_guard(text: &str) -> bool {
+    text.trim_start_matches('\'').starts_with(FORMULA)
 }
 
 /// The text that [`cell`] made a cell of.
 fn text_of(cell: &str) -> &str {
-    cell.strip_prefix('\'').filter(|text| text.starts_with(FORMULA)).unwrap_or(cell)
+    cell.strip_prefix('\'').filter(|text| needs_guard(text)).unwrap_or(cell)
 }
 
 /// The rows of a table, the head included.
@@ -209,5 +214,9 @@ mod tests {
         assert_eq!(cell("a, \"b\""), "\"a, \"\"b\"\"\"");
         assert_eq!(cell("=cmd()"), "\"'=cmd()\"");
         assert_eq!((text_of("'=cmd()"), text_of("'quoted'")), ("=cmd()", "'quoted'"));
+        // Also what looks like a cell of ours.
+        for text in ["=a", "'=a", "''+a", "'a", "a"] {
+            assert_eq!(text_of(cell(text).trim_matches('"')), text);
+        }
     }
 }

@@ -28,18 +28,18 @@ pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
     let clip = info.content_hash.short().to_owned();
     let images = folder.join("Annotations").join(&clip);
     ensure_folder(&images)?;
-    for (frame, numbers) in &map.frames {
+    for frame in map.frames() {
         let path = images.join(format!("{frame:05}.png"));
-        let bytes = indexed::encode(&path, (info.width_px, info.height_px), numbers)?;
+        let numbers = map.numbers(frame).unwrap_or_default();
+        let bytes = indexed::encode(&path, (info.width_px, info.height_px), &numbers)?;
         indexed::put(&mut report, &path, &bytes)?;
     }
-    let found = map.structures();
-    report.masks = found.iter().map(|structure| structure.masks.len()).sum();
+    report.masks = map.masks();
     let objects: BTreeMap<String, Value> = (1..)
         .zip(&map.names)
         .map(|(number, name): (usize, &String)| {
-            let structure = map.frames.iter().filter(|(_, n)| n.contains(&(number as u16)));
-            let frames: Vec<String> = structure.map(|(frame, _)| format!("{frame:05}")).collect();
+            let frames = map.frames_of(number).map(|frame| format!("{frame:05}"));
+            let frames: Vec<String> = frames.collect();
             (number.to_string(), json!({ "category": name, "frames": frames }))
         })
         .collect();

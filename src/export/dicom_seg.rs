@@ -80,7 +80,9 @@ struct Uids {
     instance: String,
     series: String,
     study: String,
-    space: String,
+    /// Frame of reference; none where it is not known where the frames lie. An invented one would say that
+    /// something can be measured in it.
+    space: Option<String>,
     dimension: String,
     source_class: String,
     source_series: String,
@@ -116,7 +118,7 @@ impl Uids {
             instance: uid(&[clip.as_bytes(), b"segmentation", &content]),
             series: uid(&[clip.as_bytes(), b"series of segmentations", &content]),
             study: known(&origin.study_uid, "study"),
-            space: origin.space_uid.unwrap_or_else(|| made("space")),
+            space: origin.space_uid.or_else(|| job.info.placement.map(|_| made("space"))),
             dimension: made("dimensions"),
             source_class: match origin.class_uid.as_str() {
                 "" => ULTRASOUND.to_owned(),
@@ -145,8 +147,6 @@ fn header(set: &mut Item, job: &Job, uids: &Uids) {
         (tags::SOP_INSTANCE_UID, VR::UI, uids.instance.as_str()),
         (tags::STUDY_INSTANCE_UID, VR::UI, uids.study.as_str()),
         (tags::SERIES_INSTANCE_UID, VR::UI, uids.series.as_str()),
-        (tags::FRAME_OF_REFERENCE_UID, VR::UI, uids.space.as_str()),
-        (tags::POSITION_REFERENCE_INDICATOR, VR::LO, ""),
         (tags::MODALITY, VR::CS, "SEG"),
         (tags::MANUFACTURER, VR::LO, "sonomark"),
         (tags::MANUFACTURER_MODEL_NAME, VR::LO, "sonomark"),
@@ -160,11 +160,15 @@ fn header(set: &mut Item, job: &Job, uids: &Uids) {
         (tags::SERIES_NUMBER, VR::IS, "1"),
         (tags::INSTANCE_NUMBER, VR::IS, "1"),
         (tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME2"),
-        (tags::LOSSY_IMAGE_COMPRESSION, VR::CS, "00"),
+        (tags::LOSSY_IMAGE_COMPRESSION, VR::CS, if job.lossy { "01" } else { "00" }),
         (tags::BURNED_IN_ANNOTATION, VR::CS, "NO"),
     ];
     for (tag, vr, text) in texts {
         put(set, tag, vr, text);
+    }
+    if let Some(space) = &uids.space {
+        put(set, tags::FRAME_OF_REFERENCE_UID, VR::UI, space.as_str());
+        put(set, tags::POSITION_REFERENCE_INDICATOR, VR::LO, "");
     }
     leave_patient_empty(set);
     let about = job.about();
@@ -266,14 +270,17 @@ fn geometry(set: &mut Item, job: &Job, structures: &[Structure], uids: &Uids) ->
 
     let place = placement(info);
     let [across, down, along] = place.spacing_mm();
-    let mut measures = Item::new_empty();
-    put(&mut measures, tags::PIXEL_SPACING, VR::DS, decimals(&[down, across]));
-    put(&mut measures, tags::SLICE_THICKNESS, VR::DS, decimals(&[along]));
     let mut shared = Item::new_empty();
-    if info.placement.is_some() {
-        put(&mut measures, tags::SPACING_BETWEEN_SLICES, VR::DS, decimals(&[along]));
+    // Where nothing is known nothing is said: the source images say how a frame is measured, if at all.
+    if info.placement.is_some() || info.pixel_spacing_mm.is_some() {
+        let mut measures = Item::new_empty();
+        put(&mut measures, tags::PIXEL_SPACING, VR::DS, decimals(&[down, across]));
+        if info.placement.is_some() {
+            put(&mut measures, tags::SLICE_THICKNESS, VR::DS, decimals(&[along]));
+            put(&mut measures, tags::SPACING_BETWEEN_SLICES, VR::DS, decimals(&[along]));
+        }
+        nest(&mut shared, tags::PIXEL_MEASURES_SEQUENCE, vec![measures]);
     }
-    nest(&mut shared, tags::PIXEL_MEASURES_SEQUENCE, vec![measures]);
     if info.placement.is_some() {
         let [row, column, _] = place.steps_mm;
         let cosines: Vec<f64> =

@@ -24,6 +24,14 @@ pub enum ExportError {
         /// The file.
         name: String,
     },
+    /// What was written cannot be read.
+    #[error("{name} was written and cannot be read back: {cause}; do not use it")]
+    Unread {
+        /// The file.
+        name: String,
+        /// Why not.
+        cause: String,
+    },
     /// A mask that does not belong to the clip.
     #[error(
         "the mask of \"{label}\" on frame {} is {width} x {height} pixels, the clip {clip} is not; \
@@ -68,6 +76,10 @@ impl ExportError {
 
     pub(super) fn differs(path: &Path) -> Self {
         Self::Differs { name: shown(&path.to_string_lossy()) }
+    }
+
+    pub(super) fn unread(path: &Path, cause: impl std::fmt::Display) -> Self {
+        Self::Unread { name: shown(&path.to_string_lossy()), cause: cause.to_string() }
     }
 
     pub(super) fn encode(path: &Path, cause: impl std::fmt::Display) -> Self {

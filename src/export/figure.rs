@@ -264,13 +264,17 @@ pub fn write_report(what: &Pictured<'_>, path: &Path) -> Result<String, ExportEr
     Ok(format!("a contact sheet of {} of {}", frames.len(), counted(what.info.frames, "frame")))
 }
 
-/// A gray picture as JPEG: a quarter of the bytes of PNG, good enough for looking over.
+/// A picture as JPEG, a gray one as such: a quarter of the bytes of PNG, good enough for looking over.
 fn jpeg_bytes(path: &Path, image: &RgbImage) -> Result<Vec<u8>, ExportError> {
-    let gray: Vec<u8> = image.pixels.iter().map(|pixel| pixel[0]).collect();
+    let pixels = || image.pixels.iter();
+    let (samples, colours): (Vec<u8>, _) = match pixels().all(|[r, g, b]| r == g && g == b) {
+        true => (pixels().map(|pixel| pixel[0]).collect(), ExtendedColorType::L8),
+        false => (pixels().flatten().copied().collect(), ExtendedColorType::Rgb8),
+    };
     let mut bytes = Vec::new();
     let (width, height) = (image.width_px, image.height_px);
     JpegEncoder::new_with_quality(&mut bytes, QUALITY)
-        .write_image(&gray, width, height, ExtendedColorType::L8)
+        .write_image(&samples, width, height, colours)
         .map_err(|e| ExportError::encode(path, e))?;
     Ok(bytes)
 }
@@ -337,5 +341,18 @@ mod tests {
         assert_eq!((many.len(), many[0], many[SHEET - 1]), (SHEET, 0, 699));
         assert!(many.windows(2).all(|two| two[0] < two[1]));
         assert_eq!(chosen(&none, 1), [0]);
+    }
+
+    #[test]
+    fn colours_stay_colours_and_gray_stays_gray() {
+        for (pixel, channels) in [([0, 0, 255], 3), ([255, 0, 0], 3), ([90, 90, 90], 1)] {
+            let image = RgbImage { width_px: 16, height_px: 16, pixels: vec![pixel; 256] };
+            let bytes = jpeg_bytes(Path::new("a.svg"), &image).expect("encoded");
+            let read = image::load_from_memory(&bytes).expect("read");
+            assert_eq!(read.color().channel_count(), channels);
+            let middle = read.to_rgb8().get_pixel(8, 8).0;
+            let near = middle.iter().zip(pixel).all(|(got, want)| got.abs_diff(want) < 12);
+            assert!(near, "{middle:?} for {pixel:?}");
+        }
     }
 }

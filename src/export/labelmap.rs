@@ -1,6 +1,6 @@
 //! One structure at every pixel: numbers from 1 on, 0 for none; and volumes of such numbers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::content::{Content, Keeps, Structure, names_of};
@@ -9,70 +9,109 @@ use crate::codec::LabelVolume;
 use crate::domain::{Annotation, Bitmap, ClipInfo, FrameIndex, GridMap, Mask, Placement};
 
 /// Masks laid over each other. Where several structures claim a pixel, the last one has it.
+///
+/// Kept as masks: the numbers of one frame are made when they are asked for, those of a long clip
+/// would take gigabytes.
 pub(super) struct LabelMap {
     /// Names of the numbers 1, 2, ...
     pub(super) names: Vec<String>,
-    /// Numbers of the frames that have any.
-    pub(super) frames: BTreeMap<FrameIndex, Vec<u16>>,
     /// Pixels that were claimed several times.
     pub(super) covered_px: u64,
-    size: (u32, u32),
+    /// What each number has of the frames; no two share a pixel, none is empty.
+    frames: BTreeMap<FrameIndex, Vec<(u16, Mask)>>,
 }
 
 impl LabelMap {
     /// The masks of `annotation`, for a format that keeps so much of names and classes.
     pub(super) fn of(annotation: &Annotation, keeps: Keeps) -> Self {
-        let mut map =
-            Self { names: Vec::new(), frames: BTreeMap::new(), covered_px: 0, size: (0, 0) };
+        let mut names: Vec<String> = Vec::new();
+        let mut claims: BTreeMap<FrameIndex, Vec<(u16, &Mask)>> = BTreeMap::new();
         for (track, name) in annotation.tracks.values().zip(names_of(annotation, keeps.names)) {
-            let known = map.names.iter().position(|known| keeps.classes && *known == name);
+            let known = names.iter().position(|known| keeps.classes && *known == name);
             let at = known.unwrap_or_else(|| {
-                map.names.push(name);
-                map.names.len() - 1
+                names.push(name);
+                names.len() - 1
             });
             // More than 65,535 structures are refused by every format before it writes.
             let number = u16::try_from(at + 1).unwrap_or(u16::MAX);
             for (&frame, held) in track.masks.iter().filter(|(_, held)| !held.mask.is_empty()) {
-                map.lay(frame, &held.mask, number);
+                claims.entry(frame).or_default().push((number, &held.mask));
             }
         }
-        map
+        let mut covered_px = 0;
+        let settled = |(frame, claims)| (frame, settled(claims, &mut covered_px));
+        let frames = claims.into_iter().map(settled).collect();
+        Self { names, covered_px, frames }
     }
 
-    fn lay(&mut self, frame: FrameIndex, mask: &Mask, number: u16) {
-        let size = (mask.width_px(), mask.height_px());
-        self.size = size;
-        let empty = || vec![0; size.0 as usize * size.1 as usize];
-        let numbers = self.frames.entry(frame).or_insert_with(empty);
+    /// The frames that have any number, in order.
+    pub(super) fn frames(&self) -> impl Iterator<Item = FrameIndex> {
+        self.frames.keys().copied()
+    }
+
+    /// The numbers of every pixel of a frame; `None` where there are none.
+    pub(super) fn numbers(&self, frame: FrameIndex) -> Option<Vec<u16>> {
+        let held = self.frames.get(&frame)?;
+        Some(laid(held.iter().map(|(number, mask)| (*number, mask)), &mut 0))
+    }
+
+    /// The frames on which a number is found, in order.
+    pub(super) fn frames_of(&self, number: usize) -> impl Iterator<Item = FrameIndex> {
+        let here = move |held: &[(u16, Mask)]| held.iter().any(|(n, _)| usize::from(*n) == number);
+        self.frames.iter().filter(move |(_, held)| here(held)).map(|(frame, _)| *frame)
+    }
+
+    /// Masks of all numbers.
+    pub(super) fn masks(&self) -> usize {
+        self.frames.values().map(Vec::len).sum()
+    }
+
+    /// What a reader must find.
+    pub(super) fn structures(&self) -> Vec<Structure> {
+        let mut masks = vec![BTreeMap::new(); self.names.len()];
+        for (&frame, held) in &self.frames {
+            for (number, mask) in held {
+                masks[usize::from(*number) - 1].insert(frame, mask.clone());
+            }
+        }
+        let all = self.names.iter().zip(masks).filter(|(_, masks)| !masks.is_empty());
+        all.map(|(label, masks)| Structure::new(label.clone(), masks)).collect()
+    }
+}
+
+/// What each number keeps of a frame.
+fn settled(claims: Vec<(u16, &Mask)>, covered_px: &mut u64) -> Vec<(u16, Mask)> {
+    if let [(number, mask)] = claims[..] {
+        return vec![(number, mask.clone())];
+    }
+    let (width_px, height_px) = (claims[0].1.width_px(), claims[0].1.height_px());
+    let numbers: BTreeSet<u16> = claims.iter().map(|(number, _)| *number).collect();
+    let pixels = laid(claims.into_iter(), covered_px);
+    let kept = numbers.into_iter().map(|number| {
+        let pixels = pixels.iter().map(|&n| n == number).collect();
+        (number, Bitmap { width_px, height_px, pixels }.to_mask())
+    });
+    kept.filter(|(_, mask)| !mask.is_empty()).collect()
+}
+
+/// Masks of one size laid over each other; counts what was claimed by another number before.
+fn laid<'a>(masks: impl Iterator<Item = (u16, &'a Mask)>, covered_px: &mut u64) -> Vec<u16> {
+    let mut numbers = Vec::new();
+    for (number, mask) in masks {
+        numbers.resize(mask.width_px() as usize * mask.height_px() as usize, 0);
         let mut at = 0usize;
         for (i, &run) in mask.runs().iter().enumerate() {
             let end = at + run as usize;
             if i % 2 == 1 {
                 for slot in &mut numbers[at..end] {
-                    self.covered_px += u64::from(*slot != 0 && *slot != number);
+                    *covered_px += u64::from(*slot != 0 && *slot != number);
                     *slot = number;
                 }
             }
             at = end;
         }
     }
-
-    /// What a reader must find.
-    pub(super) fn structures(&self) -> Vec<Structure> {
-        let (width, height) = self.size;
-        let named = |(i, label): (usize, &String)| {
-            let number = i + 1;
-            let masks = self.frames.iter().filter_map(|(&frame, numbers)| {
-                let pixels: Vec<bool> = numbers.iter().map(|&n| usize::from(n) == number).collect();
-                let any = pixels.contains(&true);
-                let bitmap = Bitmap { width_px: width, height_px: height, pixels };
-                any.then(|| (frame, bitmap.to_mask()))
-            });
-            Structure::new(label.clone(), masks.collect())
-        };
-        let all = self.names.iter().enumerate().map(named);
-        all.filter(|structure| !structure.masks.is_empty()).collect()
-    }
+    numbers
 }
 
 /// Where the voxels of a label volume of a clip lie: where the clip's do, else upright with the

@@ -8,12 +8,12 @@
 //! What was decided for every format:
 //!
 //! * A track counts on a frame when it is visible there (inside a window, or no window is set)
-//!   and has a mask, or when it has a mask at all: nothing that was drawn is left out.
+//!   and has a mask.
 //! * Inside a window a frame without a mask is undecided. It is not exported as empty; the report
 //!   counts it, so that "no mask yet" never becomes "nothing there". Volumes and frames of labels
 //!   cannot tell the two apart; the report says so by the same count.
-//! * Outside all windows of a track that has windows the structure is absent by definition; such
-//!   frames are not written either.
+//! * Outside all windows of a track that has windows the structure is absent by definition, as on
+//!   the screen: such frames are not written either, and the report counts masks that lie there.
 //! * Files name clips by their content hash, never by their file name, which may be a patient's.
 
 mod atomic;
@@ -67,7 +67,8 @@ pub use read::{ReadError, Target, read};
 
 use formats::Row;
 
-/// What is exported: the masks of `annotation`, drawn on the clip `info`.
+/// What is exported: the masks of `annotation` inside its windows, drawn on the clip `info`.
+#[derive(Clone)]
 pub struct Job<'a> {
     /// The masks.
     pub annotation: &'a Annotation,
@@ -127,6 +128,8 @@ pub struct Report {
     pub masks: usize,
     /// Frames inside a window that have no mask (over all tracks): still to be decided.
     pub undecided: usize,
+    /// Masks that were left out, since they lie outside the windows of their structure.
+    pub outside: usize,
     /// Labels whose folder had to be named differently: label (escaped) and name.
     pub renamed: Vec<(String, String)>,
     /// Pixels that belong to several structures, of which the format keeps one.
@@ -160,8 +163,12 @@ pub fn export(job: &Job, format: ExportFormat, path: &Path) -> Result<Report, Ex
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         atomic::ensure_folder(folder)?;
     }
+    let said = job.annotation.visible();
+    let outside = job.annotation.masks() - said.masks();
+    let job = &Job { annotation: &said, ..job.clone() };
     let row = format.row();
     let mut report = (row.write)(job, path)?;
+    report.outside = outside;
     if path.is_dir() {
         refuse_leftovers(path, &report.files)?;
     }
@@ -187,7 +194,7 @@ fn compare(job: &Job, row: &Row, path: &Path) -> Result<(), ExportError> {
         return Ok(());
     }
     let target = Target { info: job.info, frame_names: &[], origin: job.origin.as_ref() };
-    let found = read(path, &target).map_err(|_| ExportError::differs(path))?;
+    let found = read(path, &target).map_err(|error| ExportError::unread(path, error))?;
     if found.sorted() == expected { Ok(()) } else { Err(ExportError::differs(path)) }
 }
 

@@ -41,7 +41,7 @@ pub(super) fn write(job: &Job, path: &Path) -> Result<Report, ExportError> {
     write_atomic(path, &bytes)?;
     let names = names_path(path);
     write_atomic(&names, label_table(&map.names).as_bytes())?;
-    let masks = map.structures().iter().map(|structure| structure.masks.len()).sum();
+    let masks = map.masks();
     let files = vec![path.to_owned(), names];
     Ok(Report { files, masks, covered_px: map.covered_px, ..Report::default() })
 }
@@ -98,7 +98,7 @@ pub(super) fn each_frame(
     let count = info.width_px as usize * info.height_px as usize;
     let nothing = vec![0; count * if wide { 2 } else { 1 }];
     for frame in 0..info.frames {
-        match map.frames.get(&frame) {
+        match map.numbers(frame) {
             None => put(&nothing)?,
             Some(numbers) if wide => {
                 put(&numbers.iter().flat_map(|n| n.to_le_bytes()).collect::<Vec<u8>>())?;

@@ -48,7 +48,8 @@ pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
         let drawn: BTreeSet<FrameIndex> = tracks.flat_map(|t| t.masks.keys().copied()).collect();
         let background = vec![0; size.0 as usize * size.1 as usize];
         for frame in &drawn {
-            let numbers = map.frames.get(frame).unwrap_or(&background);
+            let numbers = map.numbers(*frame);
+            let numbers = numbers.as_ref().unwrap_or(&background);
             overlay::put_gray_frame_as(
                 job,
                 &mut report,
@@ -60,7 +61,7 @@ pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
         }
         drawn.len()
     };
-    report.masks = map.structures().iter().map(|structure| structure.masks.len()).sum();
+    report.masks = map.masks();
     let path = folder.join("dataset.json");
     let bytes = serde_json::to_vec_pretty(&about(job, &map, cases, volume))
         .map_err(|e| ExportError::encode(&path, e))?;

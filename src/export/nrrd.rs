@@ -45,7 +45,7 @@ pub(super) fn write_plain(job: &Job, path: &Path) -> Result<Report, ExportError>
         .and_then(|()| voxels.finish())
         .map_err(|e| ExportError::encode(path, e))?;
     write_atomic(path, &[text.into_bytes(), packed].concat())?;
-    let masks = map.structures().iter().map(|structure| structure.masks.len()).sum();
+    let masks = map.masks();
     let files = vec![path.to_owned()];
     Ok(Report { files, masks, covered_px: map.covered_px, ..Report::default() })
 }

@@ -76,7 +76,7 @@ pub fn read(
                     continue;
                 }
                 let mut masks = BTreeMap::new();
-                for track in loaded.annotation.tracks.values() {
+                for track in loaded.annotation.visible().tracks.values() {
                     for (frame, held) in &track.masks {
                         let key = (track.info.label.clone(), *frame);
                         let one = held.mask.to_bitmap();

@@ -1,6 +1,7 @@
 //! What is exported reads back as what was annotated.
 
 mod foreign;
+mod said;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -67,6 +67,7 @@ pub(super) fn open(path: &Path, cut: Cut) -> Result<Opened, CodecError> {
         let advice = "save one of them as a volume; layers of a segmentation are for `import`";
         return Err(CodecError::unsupported(path, cause, advice));
     }
+    header.fits_memory(path)?;
     let view = View::of(path, &header, cut)?;
     let [width, height, slices] = view.turned(header.size);
     let plays = matches!(view.part, Part::Slice(_));

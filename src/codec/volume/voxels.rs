@@ -12,7 +12,10 @@ use crate::codec::gray::Ramp;
 use crate::codec::limits::{MAX_FRAMES, check_size, open_regular};
 use crate::domain::Placement;
 
+/// Numbers of a volume that is shown, which are held; and of one plane.
 const MAX_VOXELS: u64 = 1 << 30;
+/// Numbers of a volume of labels, which are read plane by plane: 87,000 frames of 1024 x 768.
+const MAX_LABELS: u64 = 1 << 36;
 /// Numbers written as words are read only from files up to this size.
 const MAX_TEXT_BYTES: u64 = 64 << 20;
 /// Components of a voxel: layers of a segmentation.
@@ -105,7 +108,7 @@ pub(super) struct Voxels {
 }
 
 impl Voxels {
-    /// Checks the declared size before anything is allocated for it.
+    /// Checks the declared size before anything is allocated for it: of what is read plane by plane.
     pub(super) fn checked(mut self, path: &Path) -> Result<Self, CodecError> {
         if self.size[2] == 1 && self.times > 1 {
             // One frame over time: its third axis is time.
@@ -120,17 +123,26 @@ impl Voxels {
         }
         check_size(path, side(x), side(y), z.min(MAX_FRAMES + 1))?;
         check_size(path, 1, 1, self.times.min(MAX_FRAMES + 1))?;
-        let voxels = [x, y, z, self.times].iter().try_fold(self.components as u64, |all, &n| {
-            all.checked_mul(n as u64).filter(|&all| all <= MAX_VOXELS)
-        });
-        if voxels.is_none() {
-            let cause = format!("it has more than {MAX_VOXELS} voxels");
-            return Err(CodecError::too_large(path, cause));
-        }
+        self.at_most(path, &[x, y], MAX_VOXELS)?;
+        self.at_most(path, &[x, y, z, self.times], MAX_LABELS)?;
         if self.placement.is_some_and(|placement| !placement.is_sound()) {
             return Ok(Self { placement: None, ..self });
         }
         Ok(self)
+    }
+
+    /// Checks the size of a volume that is held as a whole.
+    pub(super) fn fits_memory(&self, path: &Path) -> Result<(), CodecError> {
+        let [x, y, z] = self.size;
+        self.at_most(path, &[x, y, z, self.times], MAX_VOXELS)
+    }
+
+    fn at_most(&self, path: &Path, sides: &[usize], most: u64) -> Result<(), CodecError> {
+        let voxels = sides.iter().try_fold(self.components as u64, |all, &n| {
+            all.checked_mul(n as u64).filter(|&all| all <= most)
+        });
+        let cause = || format!("it has more than {most} voxels");
+        voxels.map(|_| ()).ok_or_else(|| CodecError::too_large(path, cause()))
     }
 
     /// Bytes of all numbers, unpacked.

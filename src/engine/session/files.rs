@@ -258,6 +258,9 @@ pub fn export_clip(job: &Job, format: ExportFormat, path: &Path) -> Result<Strin
     if let Some(position) = job.position {
         what.push_str(&format!(", up to journal position {position}"));
     }
+    if report.outside > 0 {
+        what.push_str(&format!("; {} outside windows left out", counted(report.outside, "mask")));
+    }
     if report.undecided > 0 {
         what.push_str(&format!(
             "; {} inside windows without a mask yet",

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
-use sonomark::codec::{Axis, Cut, OpenOptions, open};
+use sonomark::codec::{Axis, Cut, LabelVolume, OpenOptions, open};
 use sonomark::domain::{ClipKind, Placement};
 
 use super::{opened, refusal};
@@ -204,6 +204,21 @@ fn a_plane_over_time_in_nrrd_is_a_cine() {
         let why = refusal(&path);
         assert!(why.contains("before its last one is time"), "{why}");
     }
+}
+
+#[test]
+fn labels_of_a_long_clip_are_read_where_a_picture_would_take_too_much() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.nrrd");
+    // The header alone: nothing of this size is written here.
+    let of = |sizes: &str| {
+        let fields = format!("type: uint8\ndimension: 3\nsizes: {sizes}\nencoding: gzip");
+        fs::write(&path, format!("NRRD0004\n{fields}\n\n")).unwrap();
+        LabelVolume::open(&path).map(|volume| volume.size()).map_err(|error| error.to_string())
+    };
+    assert_eq!(of("1024 768 10000"), Ok([1024, 768, 10_000]));
+    assert!(refusal(&path).contains("more than 1073741824 voxels"));
+    assert!(of("16384 16384 100000").unwrap_err().contains("voxels"));
 }
 
 /// Half of what is packed, and voxels that are not there.

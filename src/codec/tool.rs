@@ -8,6 +8,7 @@
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
@@ -47,7 +48,9 @@ pub(crate) const READER: Limits = Limits { memory_mib: 1024, seconds: 100, write
 
 /// `program` under limits; arguments are added by the caller. The shell sets the limits and
 /// becomes the program; no argument is ever read by it. It leaves no core dumps, which would hold
-/// pictures.
+/// pictures. What the terminal does to this program (a hang-up, Ctrl-C) it does not do to a child:
+/// this program decides what goes on, and a decoder that ended by itself would cost it the frames
+/// at hand. A child ends with its pipes.
 pub(crate) fn limited(program: impl AsRef<OsStr>, limits: Limits) -> Command {
     // Memory is counted in KiB, files in blocks of 512 bytes.
     let script = format!(
@@ -57,7 +60,7 @@ pub(crate) fn limited(program: impl AsRef<OsStr>, limits: Limits) -> Command {
         u64::from(limits.writes_mib) * 2048,
     );
     let mut command = Command::new("/bin/sh");
-    command.args(["-c", &script, "sh"]).arg(program);
+    command.args(["-c", &script, "sh"]).arg(program).process_group(0);
     command
 }
 
@@ -185,6 +188,10 @@ mod tests {
     fn a_pipe_takes_and_gives_more_than_it_holds() {
         let mut command = limited("cat", FRAME);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("cat");
+        // Signals of the terminal go to groups; this child is not in ours.
+        let number = libc::pid_t::try_from(child.id()).expect("a number");
+        // SAFETY: the call takes a number alone.
+        assert_eq!(unsafe { libc::getpgid(number) }, number);
         let (mut to, from) = (child.stdin.take().expect("in"), child.stdout.take().expect("out"));
         let sent: Vec<u8> = (0..300_000u32).map(|i| (i % 251) as u8).collect();
         let copy = sent.clone();

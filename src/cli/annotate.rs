@@ -1,5 +1,6 @@
 //! `sonomark [annotate] PATH...`: the screen.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 
@@ -43,7 +44,22 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
         Some(_) => vec![path.clone()],
         None => clips_of(path),
     };
-    Ok(screen(settings, options.clips.iter().flat_map(listed).collect(), None)?)
+    let clips = without_masks(options.clips.iter().flat_map(listed).collect());
+    Ok(screen(settings, clips, None)?)
+}
+
+/// Masks that lie beside their pictures (`NAME.mask.png` beside `NAME.png`) are no clips of their own, though `FOLDER/*.png`
+/// names them, too.
+fn without_masks(mut clips: Vec<PathBuf>) -> Vec<PathBuf> {
+    let picture = |clip: &PathBuf| {
+        let mask = clip.with_extension("");
+        let is_mask = clip.extension()? == "png" && mask.extension()? == "mask";
+        is_mask.then(|| mask.with_extension(""))
+    };
+    let shown = clips.iter().filter(|clip| picture(clip).is_none());
+    let shown: HashSet<PathBuf> = shown.map(|clip| clip.with_extension("")).collect();
+    clips.retain(|clip| picture(clip).is_none_or(|of| !shown.contains(&of)));
+    clips
 }
 
 /// Something that wants to tell the screen of new clips.
@@ -95,7 +111,7 @@ fn run_screen(
             let options = OpenOptions { cut, ..clip_options(settings) };
             let opened = Session::open_with(path, &options, project, net, events);
             opened.map(|(mut session, opened)| {
-                session.set_codes(settings.asked.codes());
+                session.set_schema(settings.asked.codes(), settings.asked.colours);
                 (session, opened)
             })
         }),
@@ -106,4 +122,23 @@ fn run_screen(
     // A lost terminal is no failure: what was running is finished or stopped as set, and
     // everything is in the journal.
     tui::run(start).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masks_beside_their_pictures_are_no_clips() {
+        let clips = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
+        let given = clips(&[
+            "a/1.mask.png",
+            "a/1.png",
+            "a/2.mask.png",
+            "b/2.png",
+            "a/3.jpg",
+            "a/3.mask.png",
+        ]);
+        assert_eq!(without_masks(given), clips(&["a/1.png", "a/2.mask.png", "b/2.png", "a/3.jpg"]));
+    }
 }

@@ -16,7 +16,7 @@ use crate::codec;
 use crate::config::Settings;
 use crate::domain::{
     Annotation, Edit, FrameIndex, FrameMask, Mark, MaskSource, PlacedPrompt, PointKind, PointPx,
-    Prompt, PromptId, Step, Track, TrackId, Window,
+    Prompt, PromptId, Step, Track, TrackId, TrackOrder, Window,
 };
 use crate::engine::{
     Decided, Event, Opened, SegmenterSource, Session, Shelf, Span, Ticket, export_clip, plan,
@@ -197,7 +197,8 @@ impl Hand {
 
     /// A structure, its window and its points.
     fn mark(&mut self) -> Result<TrackId, Failure> {
-        let track = TrackId(self.fresh());
+        let unique = self.fresh();
+        let track = TrackOrder::default().next(&self.annotation, unique);
         let group = self.fresh();
         let windows = vec![WINDOW];
         self.step(
@@ -281,7 +282,7 @@ impl Hand {
         let info = self.session.info();
         for (format, name) in [(ExportFormat::Png, "masks"), (ExportFormat::Coco, "coco.json")] {
             let what = export_clip(&Job::new(&self.annotation, info), format, &out.join(name))
-                .map_err(Failure::Input)?;
+                .map_err(Failure::input)?;
             print(&format!("{name}: {what}"));
         }
         let clip = codec::open(clip, &codec::OpenOptions::default()).map_err(Failure::input)?;

@@ -8,7 +8,7 @@ use crate::codec::Privacy;
 use crate::config::Settings;
 use crate::domain::{ClipInfo, Codes, DicomOrigin, counted, shown};
 use crate::engine::{export_clip, export_name, format_named, key_for};
-use crate::export::{ExportFormat, FrameReader, Job, mapped};
+use crate::export::{ExportFormat, FrameReader, Job, Rgb, mapped};
 use crate::project::{ProjectError, list_clips, load_read_only, uid_key};
 
 use super::{Done, Failure, open_clip, path_shown, tell};
@@ -44,10 +44,11 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
         let key = uid_key(project).map_err(Failure::input)?;
         origin = Some(mapped(origin.as_ref(), clip.info(), &key));
     }
-    let codes = settings.asked.codes();
+    let (codes, colours) = (settings.asked.codes(), settings.asked.colours);
     let privacy = Some(clip.privacy());
     let lossy = clip.is_lossy();
-    let source = Source { info: clip.info(), frames, origin, codes, privacy, lossy, key };
+    let info = clip.info();
+    let source = Source { info, frames, origin, codes, colours, privacy, lossy, key };
     one(project, source, options.format, &options.out).map_err(Failure::Input)
 }
 
@@ -67,13 +68,14 @@ struct Source<'a> {
     frames: Option<&'a FrameReader<'a>>,
     origin: Option<DicomOrigin>,
     codes: Codes,
+    colours: [Option<Rgb>; 8],
     privacy: Option<Privacy>,
     lossy: bool,
     key: Option<[u8; 32]>,
 }
 
 fn one(project: &Path, source: Source, format: ExportFormat, out: &Path) -> Result<(), String> {
-    let Source { info, frames, origin, codes, privacy, lossy, key } = source;
+    let Source { info, frames, origin, codes, colours, privacy, lossy, key } = source;
     let (annotation, position) = match load_read_only(project, &info.content_hash) {
         Ok(loaded) => {
             loaded.notes.iter().for_each(|note| tell(note));
@@ -81,11 +83,18 @@ fn one(project: &Path, source: Source, format: ExportFormat, out: &Path) -> Resu
         }
         // The clip itself needs no work on it.
         Err(ProjectError::NoSuchClip { .. }) if key.is_some() => Default::default(),
+        Err(ProjectError::NoSuchClip { path, .. }) => {
+            return Err(format!(
+                "the project {path} has nothing of {} yet; annotate it first, or name the project \
+                 that has with --project",
+                shown(&info.name)
+            ));
+        }
         Err(error) => return Err(error.to_string()),
     };
-    let job =
-        Job { position, frames, origin, codes, privacy, lossy, key, ..Job::new(&annotation, info) };
-    let what = export_clip(&job, format, out)?;
+    let new = Job::new(&annotation, info);
+    let job = Job { position, frames, origin, codes, colours, privacy, lossy, key, ..new };
+    let what = export_clip(&job, format, out).map_err(|error| error.to_string())?;
     tell(&format!("{}: {what}", path_shown(out)));
     Ok(())
 }
@@ -108,6 +117,7 @@ fn whole_project(settings: &Settings, options: &Options) -> Done {
                         frames: None,
                         origin: None,
                         codes: settings.asked.codes(),
+                        colours: settings.asked.colours,
                         privacy: None,
                         lossy: false,
                         key: None,

@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::config::Settings;
 use crate::domain::{
-    Annotation, Edit, FrameMask, Mark, MaskSource, Step, Track, TrackId, counted, shown,
+    Annotation, Edit, FrameMask, Mark, MaskSource, Step, Track, TrackId, TrackOrder, counted, shown,
 };
 use crate::engine::import_format_named;
 use crate::export::{Content, ExportFormat, Structure, Target, read_caged};
@@ -132,12 +132,12 @@ fn nothing_new(
 /// Which track every structure becomes: a new one where it has masks, else the one of the clip
 /// that it speaks of.
 fn places(content: &Content, now: &Annotation, seed: u32) -> Vec<Option<TrackId>> {
-    let first = u64::from(seed) << 32;
+    let (mut order, unique) = (TrackOrder::default(), u64::from(seed) << 32);
     let meant = attributes::meant(content, now);
-    let of = |(number, (structure, meant)): (u64, (&Structure, Option<TrackId>))| {
-        if structure.masks.is_empty() { meant } else { Some(TrackId(first + number)) }
+    let of = |(structure, meant): (&Structure, Option<TrackId>)| {
+        if structure.masks.is_empty() { meant } else { Some(order.next(now, unique)) }
     };
-    (1..).zip(content.structures.iter().zip(meant)).map(of).collect()
+    content.structures.iter().zip(meant).map(of).collect()
 }
 
 /// One step for every line of the journal, all of one group.
@@ -232,7 +232,7 @@ mod tests {
             now.apply_all(&step.edits).expect("fits");
             history.note(step);
         }
-        let track = &now.tracks[&TrackId((7 << 32) + 1)];
+        let track = &now.tracks[&TrackId((1 << 32) + 7)];
         assert_eq!((track.anchors(), track.attribute(None, "side")), (vec![0, 3], Some("left")));
         let undo = history.undo(&now).expect("something to undo");
         now.apply_all(&undo.edits).expect("fits");

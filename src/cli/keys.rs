@@ -9,7 +9,7 @@ use crate::tui::keymap::Layer;
 use crate::tui::keymap_of;
 use crate::tui::theme::Theme;
 
-use super::{Done, Failure, print};
+use super::{Done, Failure, print, tell};
 
 /// Arguments.
 #[derive(Debug, Args)]
@@ -48,6 +48,7 @@ fn theme_faults(settings: &Settings) -> Vec<Faults> {
 
 fn told(faults: &[Faults]) -> Done {
     if faults.is_empty() {
+        tell("keys and colours are fine");
         return Ok(());
     }
     let list: Vec<String> = faults.iter().flat_map(Faults::sentences).collect();

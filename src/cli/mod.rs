@@ -365,8 +365,12 @@ fn with_card_found(mut settings: Settings) -> Result<Settings, Failure> {
                     |near| format!("did you mean {near}?"),
                 ),
             };
+            let asked = match &settings.card.origin {
+                Origin::Flag(flag) => format!("--{flag}"),
+                _ => "card".to_owned(),
+            };
             return Err(Failure::Configuration(format!(
-                "--card: {absent}, and no such file; {hint}"
+                "{asked}: {absent}, and no such file; {hint}"
             )));
         }
     };

@@ -58,7 +58,7 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
         inbox,
     )
     .map_err(Failure::input)?;
-    session.set_codes(settings.asked.codes());
+    session.set_schema(settings.asked.codes(), settings.asked.colours);
     let (keymap, faults) = keymap_of(settings);
     faults.iter().flat_map(Faults::sentences).for_each(|sentence| tell(&sentence));
     let mut model = Model::new(opened, Vec::new(), 0, keymap, GRID);

@@ -1,5 +1,6 @@
 //! `sonomark study`: the paper's comparison, on simulated annotators and on people.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -151,7 +152,7 @@ fn simulated(settings: &Settings, options: &Simulate) -> Done {
 /// or `shipped`.
 fn proven(settings: &Settings, card: &str) -> Result<Settings, Failure> {
     let value = (card != SHIPPED).then(|| PathBuf::from(card));
-    let card = Setting { value, origin: Origin::Flag("study".into()) };
+    let card = Setting { value, origin: Origin::Flag("model".into()) };
     let settings = with_card_found(Settings { card, ..settings.clone() })?;
     NetSegmenter::load(settings.card.value.as_deref(), &settings.device.value)
         .map_err(Failure::Configuration)?;
@@ -199,6 +200,7 @@ fn lead(settings: &Settings, options: &Lead) -> Done {
         let (rater, raters) = (shown(&options.rater), raters.join(", "));
         return Err(Failure::Input(format!("the plan has no rater {rater}; it has {raters}")));
     }
+    let mut annotated_some = false;
     for (at, block) in (1..).zip(&mine) {
         let project = options.study.join(&block.project);
         let open = |path: &PathBuf| !annotated(&project, path);
@@ -209,8 +211,12 @@ fn lead(settings: &Settings, options: &Lead) -> Done {
         if clips.is_empty() {
             continue;
         }
-        let (count, model) = (clips.len(), shown(&block.model));
-        tell(&format!("block {at} of {}: {model}, clips to do: {count}", mine.len()));
+        // The model is not named: who knows it does not judge it as it is.
+        let (count, of) = (clips.len(), mine.len());
+        if std::mem::replace(&mut annotated_some, true) && !rested(at, of) {
+            return Ok(());
+        }
+        tell(&format!("block {at} of {of}, clips to do: {count}"));
         let project = Setting { value: project.clone(), origin: Origin::Flag("study".into()) };
         // Without its network a block would measure something else.
         let settings = Settings { project, ..proven(settings, &block.card)? };
@@ -226,6 +232,21 @@ fn lead(settings: &Settings, options: &Lead) -> Done {
     }
     tell("everything is annotated, thank you");
     Ok(())
+}
+
+/// A break before block `at` of `of`, as long as the rater likes; false when they leave. Who cannot be asked goes on.
+fn rested(at: usize, of: usize) -> bool {
+    if !std::io::stdin().is_terminal() {
+        return true;
+    }
+    tell(&format!(
+        "block {} of {of} is annotated: time for a break. Enter begins the next one; q and Enter \
+         leaves, and the same command goes on there",
+        at - 1
+    ));
+    let mut line = String::new();
+    let read = std::io::stdin().read_line(&mut line).unwrap_or(0);
+    read > 0 && line.trim().is_empty()
 }
 
 /// Whether the clip of that name is annotated in the project.

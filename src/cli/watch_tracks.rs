@@ -12,7 +12,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::codec::Clip;
 use crate::domain::{
-    Annotation, ContentHash, Mark, MaskSource, PlacedPrompt, Prompt, PromptId, Step, Track, TrackId,
+    Annotation, ContentHash, Mark, MaskSource, PlacedPrompt, Prompt, PromptId, Step, Track,
+    TrackId, TrackOrder,
 };
 use crate::project::{ClipStore, difference};
 
@@ -79,6 +80,7 @@ impl Desk {
         let (mut store, loaded) =
             ClipStore::open(root, clip.info(), now_ms()).map_err(Failure::input)?;
         let mut last = u64::from(loaded.session_seed) << 32;
+        let mut order = TrackOrder::default();
         let mut fresh = || {
             last += 1;
             last
@@ -86,7 +88,7 @@ impl Desk {
         for (track, report) in reports {
             let group = fresh();
             let (id, before) = match self.held(hash, store.annotation(), track) {
-                Held::Absent => (TrackId(group), None),
+                Held::Absent => (order.next(store.annotation(), group), None),
                 Held::Same(id) | Held::Earlier(id) => {
                     (id, store.annotation().tracks.get(&id).cloned())
                 }

@@ -73,7 +73,7 @@ pub enum CodecError {
     },
     /// A folder without frames.
     #[error(
-        "the folder {name} holds no frames; put PNG, JPEG, TIFF or BMP images into it (NAME.mask.png are masks)"
+        "the folder {name} holds no frames; put PNG, JPEG, TIFF, BMP or WebP images into it (NAME.mask.png are masks), or open the clips in it as FOLDER/* (a queue)"
     )]
     NoFrames {
         /// The folder.

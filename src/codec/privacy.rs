@@ -169,7 +169,15 @@ impl Clip {
             }
         };
         self.privacy.outside = outside;
-        let window = Window::of(&regions, self.info.width_px, self.info.height_px);
+        let (width, height) = (self.info.width_px, self.info.height_px);
+        let window = Window::of(&regions, width, height);
+        if let Some(region) = given.filter(|_| !window.0.contains(&true)) {
+            let cause = format!(
+                "nothing of it would stay visible: {region} lies outside its {width} x {height} px"
+            );
+            let advice = "name a region inside the frame with --outside";
+            return Err(CodecError::unsupported(&self.path, cause, advice));
+        }
         self.privacy.blackened = window.hides_something();
         self.window = Some(window);
         // What was decoded before is as stored.

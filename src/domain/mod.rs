@@ -70,8 +70,8 @@ pub use strip::{crossings, sampled};
 pub use tidy::tidied;
 pub use touch::{moved_through, off_by};
 pub use track::{
-    Attributes, FrameMask, MaskSource, Track, TrackId, TrackInfo, Window, insert_window,
-    remove_from_windows,
+    Attributes, FrameMask, MaskSource, Track, TrackId, TrackInfo, TrackOrder, Window,
+    insert_window, remove_from_windows,
 };
 pub use wide::wide;
 pub use words::{TOO_DEEP, counted, nearest_word, too_deep};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{FrameIndex, FramePrompts, Mask, PlacedPrompt, Refused};
+use super::{Annotation, FrameIndex, FramePrompts, Mask, PlacedPrompt, Refused};
 
 /// What is said of a structure: attribute to value, as a schema names them.
 pub type Attributes = BTreeMap<String, String>;
@@ -12,6 +12,33 @@ pub type Attributes = BTreeMap<String, String>;
 /// Identity of a track: unique across sessions and annotators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TrackId(pub u64);
+
+/// Gives new structures their identities, so that they follow each other as they were made, in every session: lists,
+/// numbers in label maps and which of two overlapping ones lies above keep their order when a clip is opened again.
+///
+/// The upper half is a place in the order, the lower one the session's own: what two sessions make at the same time has
+/// one place and two identities.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TrackOrder {
+    /// Place of the last one; not given again when its structure is gone, for that may come back.
+    last: u32,
+}
+
+impl TrackOrder {
+    /// The identity after all that `held` has; `unique` is a number that only this session gives, its upper half the
+    /// session's own.
+    pub fn next(&mut self, held: &Annotation, unique: u64) -> TrackId {
+        let newest = held.tracks.keys().next_back().map_or(0, |id| (id.0 >> 32) as u32);
+        match newest.max(self.last).checked_add(1) {
+            Some(place) => {
+                self.last = place;
+                TrackId(u64::from(place) << 32 | unique >> 32)
+            }
+            // Places once were random; behind the very last one there is no order.
+            None => TrackId(unique),
+        }
+    }
+}
 
 /// The frames, both ends included, in which a structure is visible (the paper's temporal points).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -119,8 +119,8 @@ pub struct Opened {
     pub private: bool,
     /// Sentences for the person: damage found, another session open, ...
     pub notes: Vec<String>,
-    /// Unique among all sessions of this clip: shift it into the high 32 bits of new track,
-    /// prompt and group numbers.
+    /// Unique among all sessions of this clip: shift it into the high 32 bits of new prompt and
+    /// group numbers.
     pub session_seed: u32,
 }
 

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::codec;
 use crate::domain::{ClipInfo, Codes, Edit, FrameIndex, FramePrompts, Step, TrackId};
+use crate::export::Rgb;
 use crate::project::{ClipStore, Loaded, ProjectError, Syncer, View, load_read_only};
 
 use super::frames::Reader;
@@ -45,6 +46,7 @@ pub struct Session<M> {
     strip: Arc<AtomicU64>,
     /// Codes of labels, for exports.
     codes: Codes,
+    colours: [Option<Rgb>; 8],
     /// The clip is being closed: nobody waits any more for what is looked for in it.
     closing: Arc<AtomicBool>,
     events: Sender<M>,
@@ -119,6 +121,7 @@ impl<M: From<Event> + Send + 'static> Session<M> {
             exports: Mutex::default(),
             strip: Arc::default(),
             codes: Codes::new(),
+            colours: [None; 8],
             closing: Arc::default(),
             events,
         };

@@ -1,4 +1,26 @@
-//! Colours of structures in files: the map of PASCAL VOC, which DAVIS uses as well.
+//! Colours of structures: in pictures for people those of the screen, in files for programs the map of PASCAL VOC, which
+//! DAVIS uses as well.
+
+use super::overlay::Rgb;
+use crate::domain::Track;
+
+/// Colours of structures as the themes have them.
+const COLOURS: [Rgb; 8] = [
+    [230, 159, 0],
+    [86, 180, 233],
+    [0, 156, 92],
+    [240, 228, 66],
+    [0, 114, 178],
+    [213, 94, 0],
+    [168, 123, 171],
+    [73, 251, 208],
+];
+
+/// The colour of a structure in pictures for people: as on the screen. `chosen` take the place of the usual ones.
+pub(super) fn of_structure(track: &Track, chosen: &[Option<Rgb>; 8]) -> Rgb {
+    let number = usize::from(track.info.colour) % COLOURS.len();
+    chosen[number].unwrap_or(COLOURS[number])
+}
 
 /// Red, green and blue of a number; 0 is black.
 pub(super) fn colour(number: usize) -> [u8; 3] {

@@ -87,9 +87,8 @@ fn checked<'a>(job: &'a Job, path: &Path) -> Result<(&'a [u8; 32], &'a Privacy),
         Outside::HiddenAsFound(region) => unfit(
             "nobody has confirmed the region that was found in its pixels",
             &format!(
-                "open the clip and accept the region, or look at several frames with `sonomark \
-                 --outside hide CLIP`; if they show no text and miss no tissue, export with \
-                 --outside {region}"
+                "look at several frames with `sonomark --outside hide CLIP`; if they show no text \
+                 and miss no tissue, export with --outside {region}"
             ),
         ),
         _ => unfit(

@@ -49,6 +49,15 @@ pub enum ExportError {
         /// Name of the clip, escaped.
         clip: String,
     },
+    /// The folder holds a file that is none of this export.
+    #[error(
+        "{name} was not written: the folder holds this file of something else or of an earlier export, and programs \
+         would take it for a part of this one; choose a new folder, or remove what is in this one"
+    )]
+    Leftover {
+        /// The file.
+        name: String,
+    },
     /// The format cannot hold this annotation.
     #[error("{name} was not written: {cause}; {advice}")]
     Unfit {

@@ -13,6 +13,7 @@ use image::codecs::jpeg::JpegEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 
 use super::atomic::{ensure_folder, write_atomic};
+use super::colours::of_structure;
 use super::cvat::escaped;
 use super::names::plain;
 use super::overlay::{Rgb, RgbImage, draw_mask, png_bytes};
@@ -32,17 +33,6 @@ const ACROSS: usize = 4;
 const SMALL_PX: u32 = 480;
 /// Of its JPEG pictures, 1 to 100.
 const QUALITY: u8 = 85;
-/// Colours of structures as the themes have them.
-const COLOURS: [Rgb; 8] = [
-    [230, 159, 0],
-    [86, 180, 233],
-    [0, 156, 92],
-    [240, 228, 66],
-    [0, 114, 178],
-    [213, 94, 0],
-    [168, 123, 171],
-    [73, 251, 208],
-];
 
 /// What is pictured.
 pub struct Pictured<'a> {
@@ -58,8 +48,7 @@ pub struct Pictured<'a> {
 
 impl Pictured<'_> {
     fn colour(&self, track: &Track) -> Rgb {
-        let number = usize::from(track.info.colour) % COLOURS.len();
-        self.colours[number].unwrap_or(COLOURS[number])
+        of_structure(track, &self.colours)
     }
 
     fn pixels(

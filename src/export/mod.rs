@@ -82,6 +82,8 @@ pub struct Job<'a> {
     pub origin: Option<DicomOrigin>,
     /// What the labels are, for formats with codes; those without one are tissue.
     pub codes: Codes,
+    /// Colours of structures in the place of the usual ones, by number.
+    pub colours: [Option<Rgb>; 8],
     /// What is known of patient data in the frames, and what of it is hidden.
     pub privacy: Option<Privacy>,
     /// Whether the frames were compressed with loss before.
@@ -105,6 +107,7 @@ impl<'a> Job<'a> {
             frames: None,
             origin: None,
             codes: Codes::new(),
+            colours: [None; 8],
             privacy: None,
             lossy: false,
             key: None,
@@ -210,10 +213,7 @@ fn refuse_leftovers(folder: &Path, written: &[PathBuf]) -> Result<(), ExportErro
             } else if entry.extension().is_some_and(|e| endings.contains(e))
                 && !ours.contains(entry.as_path())
             {
-                let cause = "the folder holds this file of something else or of an earlier \
-                             export, and programs would take it for a part of this one";
-                let advice = "choose a new folder, or remove what is in this one";
-                return Err(ExportError::unfit(&entry, cause, advice));
+                return Err(ExportError::Leftover { name: shown(&entry.to_string_lossy()) });
             }
         }
     }

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 
 use super::atomic;
-use super::colours::colour;
+use super::colours::of_structure;
 use super::{ExportError, Job, Report, RgbImage, draw_mask};
 use crate::codec::every_frame;
 use crate::codec::tool::{self, Patient};
@@ -220,11 +220,10 @@ fn picture(job: &Job, path: &Path, frame: FrameIndex) -> Result<RgbImage, Export
     };
     let pixels = frames(frame).map_err(|why| ExportError::unfit(path, why, "mend the clip"))?;
     let mut picture = RgbImage::of_frame(&pixels);
-    for (number, track) in (1..).zip(job.annotation.tracks.values()) {
+    for track in job.annotation.tracks.values() {
         if let Some(held) = track.masks.get(&frame) {
-            // The colours of files are dark; twice as bright they are seen on gray.
-            let bright = colour(number).map(|v| v.saturating_mul(2));
-            draw_mask(&mut picture, &held.mask.to_bitmap(), bright);
+            let colour = of_structure(track, &job.colours);
+            draw_mask(&mut picture, &held.mask.to_bitmap(), colour);
         }
     }
     Ok(picture)

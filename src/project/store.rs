@@ -39,8 +39,8 @@ pub struct Loaded {
     /// Lamport time of the newest line of any journal: what the annotation contains.
     pub position: u64,
     /// 32 bits of this session that no other session of the clip has. Groups of steps and
-    /// identities of tracks and prompts must be unique across sessions: start them at
-    /// `u64::from(session_seed) << 32`.
+    /// identities of prompts must be unique across sessions: start them at
+    /// `u64::from(session_seed) << 32`; those of tracks come from a [`crate::domain::TrackOrder`].
     pub session_seed: u32,
     /// Sessions that have the clip open now: "anna on gpu1 since 10:12 UTC".
     pub others: Vec<String>,

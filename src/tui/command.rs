@@ -132,6 +132,9 @@ pub const COMMANDS: [(&str, &str, &str); 26] = [
     ("write", "", "nothing to do: everything is already saved"),
 ];
 
+/// Colours of structures before they repeat.
+pub(super) const COLOURS: u8 = 8;
+
 /// Short forms.
 const ALIASES: [(&str, &str); 5] =
     [("q", "quit"), ("wq", "quit"), ("x", "quit"), ("w", "write"), ("h", "help")];
@@ -168,7 +171,7 @@ pub fn parse(text: &str, frames: usize) -> Result<Command, String> {
         )),
         Err(_) => Err(match nearest_word(name, names()) {
             Some(meant) => format!("`{name}` is no command; did you mean `{meant}`?"),
-            None => format!("`{name}` is no command; `palette` searches all of them"),
+            None => format!("`{name}` is no command; the action `palette` searches all of them"),
         }),
     }
 }
@@ -185,8 +188,8 @@ fn with_words(name: &str, rest: &str, frames: usize) -> Option<Result<Command, S
             label(name).map(|name| Command::Attribute(name, Some(value)))
         }
         ("colour" | "color", [n]) => match n.parse::<u8>() {
-            Ok(n) if n > 0 => Ok(Command::Colour(n - 1)),
-            _ => Err("colours are numbered from 1".to_owned()),
+            Ok(n @ 1..=COLOURS) => Ok(Command::Colour(n - 1)),
+            _ => Err(format!("a colour is a number from 1 to {COLOURS}")),
         },
         ("window", [first, last]) => {
             frame(first, frames).and_then(|a| Ok(Command::Window(a, frame(last, frames)?)))

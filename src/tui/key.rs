@@ -147,6 +147,9 @@ fn not_a_key(text: &str, rest: &str) -> String {
         Some(meant) if rest.chars().count() > 2 => {
             format!("`{text}` is not a key; did you mean `{meant}`?")
         }
+        _ if text.chars().all(char::is_alphanumeric) => {
+            format!("`{text}` is not a key; several are written with spaces between")
+        }
         _ => format!("`{text}` is not a key"),
     }
 }

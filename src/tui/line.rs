@@ -141,7 +141,10 @@ impl Line {
             .iter()
             .filter(|_| !self.palette)
             .map(|&(name, words, doc)| Candidate { name, words, doc, keys: String::new() });
-        let actions = Action::ALL.iter().map(|action| Candidate {
+        // A command stands for the action of its name.
+        let commanded = |name: &str| !self.palette && COMMANDS.iter().any(|known| known.0 == name);
+        let actions = Action::ALL.iter().filter(|action| !commanded(action.name()));
+        let actions = actions.map(|action| Candidate {
             name: action.name(),
             words: "",
             doc: action.doc(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::config::schema::Schema;
 use crate::domain::{
     Annotation, BoxPx, ClipInfo, Cut, FrameIndex, GrayFrame, History, PointPx, PromptId, Track,
-    TrackId, review,
+    TrackId, TrackOrder, review,
 };
 use crate::engine::{Event, Opened, Surround, View};
 
@@ -21,7 +21,7 @@ use super::view::Areas;
 pub use super::msg::{Effect, Msg};
 pub use super::parts::{
     Asked, Cine, HelpPage, Jobs, Leaving, Looks, Message, Mode, Network, Pending, Picture, Queued,
-    Running, Saved, Weight,
+    Running, Saved, Seek, Weight,
 };
 
 /// Everything the screen knows.
@@ -41,6 +41,8 @@ pub struct Model {
     pub seed: u32,
     /// Low half of the next new number.
     pub next_number: u32,
+    /// Order of new structures.
+    pub order: TrackOrder,
     /// The frame at hand.
     pub frame: FrameIndex,
     /// The crosshair, image px.
@@ -120,7 +122,9 @@ pub struct Model {
     /// The clip of the queue that is being opened, and which part of it.
     pub opening: Option<(usize, Cut)>,
     /// The clip being opened is to be the next unfinished one.
-    pub seeking: bool,
+    pub seeking: Option<Seek>,
+    /// What was said goes with the next key.
+    pub passing: bool,
     /// Questions that leaving raised; who leaves again has answered these.
     pub leave_asked: Vec<Leaving>,
     /// Whether the screen is gone or going.
@@ -152,6 +156,7 @@ impl Model {
             history: opened.history,
             seed: opened.session_seed,
             next_number: 1,
+            order: TrackOrder::default(),
             chosen: None,
             corner: None,
             nudging: None,
@@ -202,7 +207,8 @@ impl Model {
             queue,
             at,
             opening: None,
-            seeking: false,
+            seeking: None,
+            passing: false,
             leave_asked: Vec::new(),
             leaving: false,
             clip,
@@ -265,6 +271,12 @@ impl Model {
         self.tell(Message { text: text.into(), weight: Weight::Info });
     }
 
+    /// Says something that is true only until the next key.
+    pub fn say_passing(&mut self, text: impl Into<String>) {
+        self.say(text);
+        self.passing = true;
+    }
+
     /// Says that something did not work.
     pub fn warn(&mut self, text: impl Into<String>) {
         self.tell(Message { text: text.into(), weight: Weight::Warning });
@@ -278,6 +290,7 @@ impl Model {
             self.log.pop_front();
         }
         self.message = message;
+        self.passing = false;
     }
 
     /// Puts what was said of clips before in front of what was said of this one.

@@ -58,6 +58,15 @@ pub enum Weight {
     Warning,
 }
 
+/// What was looked for in the queue when a clip was opened: where it does not open, the search goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seek {
+    /// The next that is not finished.
+    Unfinished,
+    /// The next that opens, so many places at a time.
+    Step(isize),
+}
+
 /// The last sentence for the person.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Message {

@@ -491,6 +491,8 @@ fn a_rater_is_led_from_clip_to_clip_and_the_analysis_reads_what_was_left() {
     }
     until(&terminal, "the block", &|text| text.contains("clip 2/2 finished"));
     terminal.key(b"q");
+    until(&terminal, "the break", &|text| text.contains("Enter begins the next one"));
+    terminal.key(b"\r");
     until(&terminal, "the next block", &|text| text.contains("003.png"));
     terminal.key(b"q");
     assert!(terminal.wait_exit(PATIENCE).unwrap().success());

@@ -12,8 +12,8 @@ use crate::domain::{
     Annotation, ClipInfo, Codes, FrameIndex, PointPx, Track, counted, sampled, shown,
 };
 use crate::export::{
-    self, ExportFormat, FrameReader, Job, Pictured, Structure, Target, names_may_show,
-    write_figure, write_report,
+    self, ExportError, ExportFormat, FrameReader, Job, Pictured, Rgb, Structure, Target,
+    names_may_show, write_figure, write_report,
 };
 use crate::project::{load_read_only, uid_key};
 
@@ -29,21 +29,24 @@ const NAMES_MAY_SHOW: &str = "; the pictures in it may show a patient's name: ne
 const STRIP_PIECE: usize = 16;
 
 impl<M: From<Event> + Send + 'static> Session<M> {
-    /// Codes of the labels, for exports from now on.
-    pub fn set_codes(&mut self, codes: Codes) {
-        self.codes = codes;
+    /// Codes of the labels and colours in the place of the usual ones, for exports from now on.
+    pub fn set_schema(&mut self, codes: Codes, colours: [Option<Rgb>; 8]) {
+        (self.codes, self.colours) = (codes, colours);
     }
 
-    /// Writes the annotation to `path` on a thread of its own.
-    pub fn export(&self, annotation: &Annotation, format: ExportFormat, path: &Path) {
+    /// Writes the annotation to `path` on a thread of its own; without a path to its own place in the project, where an
+    /// earlier export of other frames makes room.
+    pub fn export(&self, annotation: &Annotation, format: ExportFormat, path: Option<&Path>) {
+        let own_place = path.is_none();
+        let path = path.map_or_else(|| self.export_path(format), Path::to_owned);
         let (clip, annotation) = (Arc::clone(&self.clip), annotation.clone());
-        let (path, outbox) = (path.to_owned(), outbox(&self.events));
+        let outbox = outbox(&self.events);
         let position = self.store.as_ref().ok().map(|store| lock(store).position());
         let key = match key_for(format, &self.project_root) {
             Ok(key) => key,
             Err(why) => return self.tell(Event::ExportFailed { why }),
         };
-        let codes = self.codes.clone();
+        let (codes, colours) = (self.codes.clone(), self.colours);
         self.aside(move || {
             let total = clip.info().frames * passes(format);
             let (read, step) = (Cell::new(0_usize), (total / PROGRESS_STEPS).max(1));
@@ -59,10 +62,14 @@ impl<M: From<Event> + Send + 'static> Session<M> {
             let new = Job::new(&annotation, clip.info());
             let privacy = Some(clip.privacy());
             let lossy = clip.is_lossy();
-            let job = Job { position, frames, origin, codes, privacy, lossy, key, ..new };
-            outbox(match export_clip(&job, format, &path) {
+            let job = Job { position, frames, origin, codes, colours, privacy, lossy, key, ..new };
+            let written = match export_clip(&job, format, &path) {
+                Err(ExportError::Leftover { .. }) if own_place => again_aside(&job, format, &path),
+                written => written,
+            };
+            outbox(match written {
                 Ok(what) => Event::Exported { path, what },
-                Err(why) => Event::ExportFailed { why },
+                Err(error) => Event::ExportFailed { why: error.to_string() },
             });
         });
     }
@@ -161,10 +168,7 @@ impl<M: From<Event> + Send + 'static> Session<M> {
     /// folder `exports`.
     pub fn export_named(&self, annotation: &Annotation, format: &str, path: Option<&Path>) {
         match format_named(format) {
-            Ok(format) => {
-                let path = path.map_or_else(|| self.export_path(format), Path::to_owned);
-                self.export(annotation, format, &path);
-            }
+            Ok(format) => self.export(annotation, format, path),
             Err(why) => self.tell(Event::ExportFailed { why }),
         }
     }
@@ -244,12 +248,23 @@ pub fn export_name(info: &ClipInfo, format: ExportFormat) -> String {
     format!("{}{}", info.content_hash.short(), format.ending())
 }
 
+/// Exports anew where an earlier export lies, which is kept under a name of its own: nothing in it is deleted, since a
+/// person may have put something there.
+fn again_aside(job: &Job, format: ExportFormat, path: &Path) -> Result<String, ExportError> {
+    let numbered = |n: usize| path.with_extension(format!("earlier-{n}"));
+    let free = (1..).map(numbered).find(|aside| !aside.exists()).unwrap_or_else(|| numbered(0));
+    let failed = |cause| ExportError::Write { name: shown(&free.to_string_lossy()), cause };
+    std::fs::rename(path, &free).map_err(failed)?;
+    let what = export_clip(job, format, path)?;
+    Ok(format!("{what}; the earlier export is kept as {}", shown(&free.to_string_lossy())))
+}
+
 /// Writes an annotation, creating the folder above `path`; says what was written.
 ///
 /// # Errors
-/// A sentence, when a file cannot be written or reads back differently.
-pub fn export_clip(job: &Job, format: ExportFormat, path: &Path) -> Result<String, String> {
-    let report = export::export(job, format, path).map_err(|e| e.to_string())?;
+/// When a file cannot be written or reads back differently.
+pub fn export_clip(job: &Job, format: ExportFormat, path: &Path) -> Result<String, ExportError> {
+    let report = export::export(job, format, path)?;
     let mut what =
         format!("{} in {}", counted(report.masks, "mask"), counted(report.files.len(), "file"));
     if report.may_show_names {

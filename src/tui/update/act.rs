@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::domain::{PointKind, TrackInfo, shown};
 use crate::engine::Span;
 use crate::tui::action::{Action, Group};
-use crate::tui::command::{Command, LinkAsked};
+use crate::tui::command::{COLOURS, Command, LinkAsked};
 use crate::tui::line::Line;
 use crate::tui::model::{Effect, HelpPage, Mode, Model, Saved};
 use crate::tui::tools::Beside;
@@ -115,10 +115,10 @@ fn structure(model: &mut Model, fx: &mut Vec<Effect>, action: Action, n: u32) {
             let Some((_, track)) = model.current() else { return tracks::say_none(model) };
             let told = format!("a new name for {}", shown(&track.info.label));
             keys::open_line(model, "rename ");
-            model.say(told);
+            model.say_passing(told);
         }
         Action::RecolourTrack => tracks::set_info(model, fx, |info| TrackInfo {
-            colour: info.colour.wrapping_add(n as u8) % tracks::COLOURS,
+            colour: info.colour.wrapping_add(n as u8) % COLOURS,
             ..info
         }),
         Action::HideTrack => tracks::hide(model),
@@ -281,10 +281,7 @@ pub(super) fn command(model: &mut Model, fx: &mut Vec<Effect>, command: Command)
         Command::Rename(label) => tracks::set_info(model, fx, |info| TrackInfo { label, ..info }),
         Command::Attribute(name, value) => labels::by_name(model, fx, &name, value),
         Command::Colour(colour) => {
-            tracks::set_info(model, fx, |info| TrackInfo {
-                colour: colour % tracks::COLOURS,
-                ..info
-            });
+            tracks::set_info(model, fx, |info| TrackInfo { colour, ..info });
         }
         Command::Window(first, last) => windows::add(model, fx, first, last),
         Command::Speed(speed) => {

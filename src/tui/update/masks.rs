@@ -83,7 +83,7 @@ pub(super) fn draw(
     group: u64,
     (id, frame): (TrackId, FrameIndex),
     bitmap: &Bitmap,
-) -> Option<&'static str> {
+) -> Option<String> {
     if bitmap.area_px() == 0 {
         model.say(format!(
             "nothing of the mask would be left; {} discards it",
@@ -94,7 +94,8 @@ pub(super) fn draw(
     let mut todo = Vec::new();
     let fresh = PromptId(model.fresh());
     let track = model.annotation.tracks.get(&id)?;
-    let wider = if prompts::reach(id, track, frame, &mut todo) { prompts::WIDER } else { "" };
+    let wider =
+        prompts::reach(id, track, frame, &mut todo).map_or_else(String::new, prompts::wider);
     let mask = bitmap.to_mask();
     let placed = track.prompts.get(&frame).map_or(&[][..], Vec::as_slice);
     let drawn = Prompt::Mask(mask.clone());

@@ -33,7 +33,7 @@ use crate::tui::action::Action;
 
 pub use look::fit_look;
 
-use super::model::{Effect, Model, Msg, Network, Saved};
+use super::model::{Effect, Message, Model, Msg, Network, Saved, Seek};
 use super::tutor;
 
 /// After this much quiet the place is noted and the frame at hand is encoded ahead.
@@ -48,6 +48,9 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
         Msg::Key(key) => {
             model.active_at = model.now;
             model.keys += 1;
+            if std::mem::take(&mut model.passing) {
+                model.message = Message::default();
+            }
             model.hurry.press(key, model.now);
             language::typed(model, &mut fx, key);
         }
@@ -274,7 +277,7 @@ fn reopen(model: &mut Model, fx: &mut Vec<Effect>, opened: crate::engine::Opened
         let before = if next.finished { ", finished before" } else { "" };
         next.say(format!("clip {} of {}{before}", at + 1, next.queue.len()));
     }
-    let sought = model.seeking;
+    let sought = model.seeking == Some(Seek::Unfinished);
     *model = next;
     fx.extend(begin(model));
     fx.push(Effect::Redraw);

@@ -87,7 +87,11 @@ pub(super) fn step(model: &mut Model, fx: &mut Vec<Effect>, by: isize) {
     let (from, to) = (model.frame, model.frame.saturating_add_signed(by));
     go_to(model, fx, to);
     if model.frame == from {
-        model.say(if by < 0 { "this is the first frame" } else { "this is the last frame" });
+        model.say_passing(if by < 0 {
+            "this is the first frame"
+        } else {
+            "this is the last frame"
+        });
     }
 }
 

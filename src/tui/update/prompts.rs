@@ -12,7 +12,9 @@ use super::motion::{self, Way};
 use super::{network, review, tracks};
 
 /// What is said of a window that was stretched.
-pub(super) const WIDER: &str = ", the window now reaches here";
+pub(super) fn wider(window: Window) -> String {
+    format!(", the window now reaches here: {}-{}", window.first + 1, window.last + 1)
+}
 
 /// Puts a point under the cursor.
 pub(super) fn add_point(model: &mut Model, fx: &mut Vec<Effect>, kind: PointKind) {
@@ -67,8 +69,8 @@ fn add(
     let id = tracks::current_or_new(model, &mut todo);
     let held = model.annotation.tracks.get(&id).cloned().unwrap_or_else(|| Track::new("", 0));
     let mut sentence = format!("{} on frame {}", prompt_name(&prompt), frame + 1);
-    if reach(id, &held, frame, &mut todo) {
-        sentence.push_str(WIDER);
+    if let Some(window) = reach(id, &held, frame, &mut todo) {
+        sentence.push_str(&wider(window));
         told = true;
     }
     let mut at = held.prompts.get(&frame).map_or(0, Vec::len);
@@ -105,13 +107,19 @@ fn add(
 }
 
 /// Stretches the nearest window to hold `frame`, where it lies outside; true when it did.
-pub(super) fn reach(id: TrackId, track: &Track, frame: usize, todo: &mut Vec<Edit>) -> bool {
-    let outside = !track.visible(frame);
-    if outside {
-        let after = stretched(&track.windows, frame);
-        todo.push(Edit::SetWindows { track: id, before: track.windows.clone(), after });
+pub(super) fn reach(
+    id: TrackId,
+    track: &Track,
+    frame: usize,
+    todo: &mut Vec<Edit>,
+) -> Option<Window> {
+    if track.visible(frame) {
+        return None;
     }
-    outside
+    let after = stretched(&track.windows, frame);
+    let window = after.iter().find(|window| window.contains(frame)).copied();
+    todo.push(Edit::SetWindows { track: id, before: track.windows.clone(), after });
+    window
 }
 
 /// The propagated mask that a first point corrects: it becomes a prompt beside the point, since
@@ -299,7 +307,12 @@ pub(super) fn accept_frames(model: &mut Model, fx: &mut Vec<Effect>, frames: &[F
         }
     }
     if todo.is_empty() {
-        return model.say("no mask here that is not accepted already");
+        let seen = |frame| held.visible(frame) && held.masks.contains_key(&frame);
+        return model.say(match *frames {
+            [frame] if seen(frame) => "this mask is accepted already",
+            [_] => "no mask on this frame to accept",
+            _ => "no mask here that is not accepted already",
+        });
     }
     let group = model.fresh();
     if edits::commit(model, fx, group, todo) {

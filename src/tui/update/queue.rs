@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::domain::review::FLAGGED;
 use crate::domain::{Axis, ClipKind, Cut, FrameMask, MaskSource, PointPx, Track, counted, shown};
 use crate::tui::action::Action;
-use crate::tui::model::{Effect, Leaving, Model, Queued, Saved};
+use crate::tui::model::{Effect, Leaving, Model, Queued, Saved, Seek};
 
 use super::review;
 
@@ -16,11 +16,26 @@ pub(super) fn step(model: &mut Model, fx: &mut Vec<Effect>, by: isize) {
     if to == model.at {
         // What was to follow was meant for another clip.
         model.tools.to_play.clear();
-        return model.say(if by > 0 { "this is the last clip" } else { "this is the first clip" });
+        return model.say_passing(if by > 0 {
+            "this is the last clip"
+        } else {
+            "this is the first clip"
+        });
     }
     if may_leave(model) {
         open(model, fx, to, model.queue[to].cut);
+        model.seeking = Some(Seek::Step(by.signum()));
     }
+}
+
+/// Opens the next clip in that direction from number `from`; false when there is none.
+fn step_over(model: &mut Model, fx: &mut Vec<Effect>, from: usize, by: isize) -> bool {
+    let to = from.checked_add_signed(by).filter(|to| *to < model.queue.len() && *to != model.at);
+    if let Some(to) = to {
+        open(model, fx, to, model.queue[to].cut);
+        model.seeking = Some(Seek::Step(by));
+    }
+    to.is_some()
 }
 
 /// Opens the clip of this number, from 1, or tells which one this is. The one at hand is opened
@@ -64,7 +79,7 @@ fn open(model: &mut Model, fx: &mut Vec<Effect>, to: usize, cut: Cut) {
     fx.push(Effect::JournalView(model.view()));
     fx.push(Effect::OpenClip(to, cut));
     model.opening = Some((to, cut));
-    model.seeking = false;
+    model.seeking = None;
 }
 
 /// Opens the next clip behind number `from` that is not finished as far as this session knows,
@@ -75,7 +90,7 @@ fn seek(model: &mut Model, fx: &mut Vec<Effect>, from: usize) -> bool {
     let next = after.into_iter().find(|&at| !model.queue[at].finished);
     if let Some(to) = next {
         open(model, fx, to, model.queue[to].cut);
-        model.seeking = true;
+        model.seeking = Some(Seek::Unfinished);
     }
     next.is_some()
 }
@@ -87,8 +102,8 @@ pub(super) fn sought(model: &mut Model, fx: &mut Vec<Effect>) {
     }
 }
 
-/// The clip of the queue at `at` does not open; the one at hand stays, unless another one that is
-/// not finished was looked for.
+/// The clip of the queue at `at` does not open; the one at hand stays, unless one that is not
+/// finished, or the next one, was looked for: then the one behind it is tried.
 pub(super) fn not_opened(model: &mut Model, fx: &mut Vec<Effect>, at: usize, why: &str) {
     // Of the clip at hand another part was asked for: the clip itself is open.
     let other_part = model.opening.take().is_some_and(|(_, cut)| {
@@ -97,7 +112,12 @@ pub(super) fn not_opened(model: &mut Model, fx: &mut Vec<Effect>, at: usize, why
     let name = model.queue.get(at).map_or_else(String::new, |clip| shown(&clip.name));
     let stays = if other_part { "stays as it is" } else { "does not open" };
     model.warn(format!("{name} {stays}: {why}"));
-    if !std::mem::take(&mut model.seeking) || !seek(model, fx, at) {
+    let goes_on = match model.seeking.take() {
+        Some(Seek::Unfinished) => seek(model, fx, at),
+        Some(Seek::Step(by)) => step_over(model, fx, at, by),
+        None => false,
+    };
+    if !goes_on {
         // They were meant for that clip.
         model.tools.to_play.clear();
     }

@@ -2,12 +2,10 @@
 
 use crate::domain::{Edit, Track, TrackId, TrackInfo, shown};
 use crate::tui::action::Action;
+use crate::tui::command::COLOURS;
 use crate::tui::model::{Effect, Model};
 
 use super::{edits, network};
-
-/// Colours before they repeat.
-pub(super) const COLOURS: u8 = 8;
 
 /// The structure at hand; where there is none, the edit that starts one is added to `todo`.
 pub(super) fn current_or_new(model: &mut Model, todo: &mut Vec<Edit>) -> TrackId {
@@ -18,7 +16,8 @@ pub(super) fn current_or_new(model: &mut Model, todo: &mut Vec<Edit>) -> TrackId
 }
 
 fn start(model: &mut Model, todo: &mut Vec<Edit>, label: Option<String>) -> TrackId {
-    let id = TrackId(model.fresh());
+    let unique = model.fresh();
+    let id = model.order.next(&model.annotation, unique);
     let tracks = &model.annotation.tracks;
     let used = |label: &str| tracks.values().any(|track| track.info.label == label);
     let only = (model.schema.labels.len() == 1).then(|| model.schema.labels[0].name.clone());

@@ -301,13 +301,14 @@ fn this_frame<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<'a>> 
     };
     let boxes = placed.iter().filter(|each| matches!(each.prompt, Prompt::Box(_))).count();
     let counts = [
-        (count(PointKind::Boundary), "boundary", theme.boundary),
-        (count(PointKind::Inside), "inside", theme.inside),
-        (count(PointKind::Outside), "outside", theme.outside),
-        (boxes, "box", theme.box_),
+        (count(PointKind::Boundary), "boundary"),
+        (count(PointKind::Inside), "inside"),
+        (count(PointKind::Outside), "outside"),
+        (boxes, "box"),
     ];
-    for (n, name, role) in counts.into_iter().filter(|(n, ..)| *n > 0) {
-        lines.push(Line::styled(cut(&format!("{n} {name}"), width, look), theme.style(role)));
+    // Not in the colours of the marks: those are made for the dark picture, not for every terminal.
+    for (n, name) in counts.into_iter().filter(|(n, _)| *n > 0) {
+        lines.push(Line::styled(cut(&format!("{n} {name}"), width, look), theme.style(theme.text)));
     }
     lines.extend(labels::said(model, track, width, look));
     lines

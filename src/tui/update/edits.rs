@@ -64,7 +64,7 @@ pub(super) fn travel(model: &mut Model, fx: &mut Vec<Effect>, back: bool) -> boo
     model.unfinish();
     model.history.note(&step);
     model.chosen = None;
-    model.nudging = None;
+    begin_anew(model);
     for at in prompted(&step.edits) {
         let groups = model.prompt_groups.entry(at).or_default();
         groups.retain(|group| *group != step.group);
@@ -83,6 +83,19 @@ pub(super) fn travel(model: &mut Model, fx: &mut Vec<Effect>, back: bool) -> boo
     fx.push(Effect::Journal(step.clone()));
     network::after_travel(model, fx, &step.edits);
     true
+}
+
+/// What is nudged, painted or moved along a ray from now on joins no group of before: it is
+/// something new, and ends what could be done again.
+fn begin_anew(model: &mut Model) {
+    model.nudging = None;
+    let (stroke, move_along) = (model.fresh(), model.fresh());
+    if let Some(brush) = &mut model.tools.brush {
+        brush.group = stroke;
+    }
+    if let Some(last) = model.tools.rays.as_mut().and_then(|tool| tool.last.as_mut()) {
+        last.group = move_along;
+    }
 }
 
 /// Takes in what another session did to the same clip.

@@ -391,6 +391,26 @@ fn frames_between_two_anchors_are_filled_with_shapes_between() {
 }
 
 #[test]
+fn what_cannot_be_filled_is_told_by_its_reason() {
+    let mut m = model(FRAMES);
+    propagated(&mut m, |_| 10.0);
+    for (line, told) in [
+        ("5 interpolate", "no frame lies between 5 and 5"),
+        ("5,6 interpolate", "no frame lies between 5 and 6"),
+    ] {
+        run(&mut m, line);
+        assert!(m.message.text.contains(told), "{line}: {:?}", m.message);
+    }
+    run(&mut m, "6 accept");
+    run(&mut m, "5,7 interpolate");
+    assert!(m.message.text.contains("a person decided"), "{:?}", m.message);
+    run(&mut m, "window 1 5");
+    run(&mut m, "window 9 12");
+    run(&mut m, "5,9 interpolate");
+    assert!(m.message.text.contains("outside the windows"), "{:?}", m.message);
+}
+
+#[test]
 fn a_window_is_found_by_answers() {
     let mut m = model(FRAMES);
     press(&mut m, "1 2 .");

@@ -159,6 +159,10 @@ pub(super) fn interpolate_between(
 ) {
     let Some((id, track)) = model.current() else { return tracks::say_none(model) };
     let mask = |frame| track.masks.get(&frame).map(|held| held.mask.to_bitmap());
+    if behind <= before + 1 {
+        let (before, behind) = (before + 1, behind + 1);
+        return model.say(format!("no frame lies between {before} and {behind}"));
+    }
     let (Some(from), Some(to)) = (mask(before), mask(behind)) else {
         return model.say(format!(
             "one of the two frames has no mask yet; wait for it, or press {} there",
@@ -178,7 +182,9 @@ pub(super) fn interpolate_between(
         todo.push(Edit::SetMask { track: id, frame, before: old, after: Some(after) });
     }
     if todo.is_empty() {
-        return model.say("no frame between the two is free: a person decided them all");
+        return model.say(
+            "no frame between the two is free: a person decided each, or it lies outside the windows",
+        );
     }
     let (n, group) = (todo.len(), model.fresh());
     if edits::commit(model, fx, group, todo) {

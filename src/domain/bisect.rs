@@ -64,6 +64,12 @@ impl Bisection {
         }
     }
 
+    /// The frame on which the structure is known to be visible: it lies in the window.
+    #[must_use]
+    pub fn seen(&self) -> FrameIndex {
+        self.seen
+    }
+
     /// How many questions were answered.
     #[must_use]
     pub fn answers(&self) -> usize {

@@ -1,37 +1,69 @@
 //! Which prompts a mask was made from, by fingerprint: what tells whether it is older than the points it should follow.
 
 use std::collections::hash_map::DefaultHasher;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use super::{Edit, FrameIndex, Mask, PlacedPrompt, PointPx, Prompt, Track, TrackId, Window};
 
-/// Fingerprints of all prompts of a track, by frame. They hold for one run of the program.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Signature(Arc<BTreeMap<FrameIndex, u64>>);
+/// Fingerprints of all prompts that a track had at one moment, by frame. They hold for one run of
+/// the program.
+#[derive(Clone, Debug, Default)]
+pub struct Signature {
+    log: Arc<Log>,
+    /// Only the changes before this one count.
+    moment: usize,
+}
+
+/// What the prompts of every frame were: by frame the number of each change, in order, and the
+/// fingerprint since; `None` where there were no prompts any more. All moments share one log, so that
+/// it is held once however many masks were made from it.
+type Log = BTreeMap<FrameIndex, Vec<(usize, Option<u64>)>>;
 
 impl Signature {
     /// Of the prompts that the track has now.
     #[must_use]
     pub fn of(track: &Track) -> Self {
-        let frames = track.prompts.iter().map(|(&frame, placed)| (frame, of_prompts(placed)));
-        Self(Arc::new(frames.collect()))
+        let frames = track.prompts.iter();
+        let log = frames.map(|(&frame, placed)| (frame, vec![(0, Some(of_prompts(placed)))]));
+        Self { log: Arc::new(log.collect()), moment: 1 }
     }
 
     /// Of the prompts of one frame.
     #[must_use]
     pub fn at(&self, frame: FrameIndex) -> u64 {
-        self.0.get(&frame).copied().unwrap_or_else(|| of_prompts(&[]))
+        let changes = self.log.get(&frame);
+        changes.and_then(|changes| self.then(changes)).unwrap_or_else(|| of_prompts(&[]))
     }
 
     /// Whether both are of the same prompts on the frames of `span`.
     #[must_use]
     pub fn agrees(&self, other: &Self, span: Window) -> bool {
-        let range = span.first..=span.last;
-        Arc::ptr_eq(&self.0, &other.0) || self.0.range(range.clone()).eq(other.0.range(range))
+        let same = Arc::ptr_eq(&self.log, &other.log) && self.moment == other.moment;
+        same || self.prints(span).eq(other.prints(span))
+    }
+
+    /// The frames of `span` that had prompts, and their fingerprints.
+    fn prints(&self, span: Window) -> impl Iterator<Item = (FrameIndex, u64)> {
+        let changed = self.log.range(span.first..=span.last);
+        changed.filter_map(|(&frame, changes)| Some((frame, self.then(changes)?)))
+    }
+
+    /// The fingerprint that one frame had at the moment.
+    fn then(&self, changes: &[(usize, Option<u64>)]) -> Option<u64> {
+        let past = changes.partition_point(|(number, _)| *number < self.moment);
+        past.checked_sub(1).and_then(|last| changes[last].1)
     }
 }
+
+impl PartialEq for Signature {
+    fn eq(&self, other: &Self) -> bool {
+        self.agrees(other, Window { first: 0, last: FrameIndex::MAX })
+    }
+}
+
+impl Eq for Signature {}
 
 /// Fingerprint of the prompts of one frame of a track.
 #[must_use]
@@ -79,9 +111,10 @@ pub struct MaskOrigins(BTreeMap<TrackId, Origins>);
 #[derive(Debug, Default)]
 struct Origins {
     prompts: BTreeMap<FrameIndex, Vec<PlacedPrompt>>,
-    /// Every change of prompts: the frame, and the fingerprint of its prompts since.
-    changes: Vec<(FrameIndex, u64)>,
-    /// How many changes there were when the mask of a frame was set.
+    log: Log,
+    /// How many changes of prompts there were.
+    changes: usize,
+    /// How many there were when the mask of a frame was set.
     set_after: HashMap<FrameIndex, usize>,
 }
 
@@ -95,7 +128,7 @@ impl MaskOrigins {
                 content.prompts.keys().for_each(|frame| held.changed(*frame));
                 for frame in content.masks.keys() {
                     // A track that comes back brings masks of before.
-                    held.set_after.entry(*frame).or_insert(held.changes.len());
+                    held.set_after.entry(*frame).or_insert(held.changes);
                 }
             }
             Edit::AddPrompt { track, frame, at, placed } => {
@@ -119,7 +152,7 @@ impl MaskOrigins {
             }
             Edit::SetMask { track, frame, after, .. } => {
                 let held = self.0.entry(*track).or_default();
-                let now = held.changes.len();
+                let now = held.changes;
                 match after {
                     Some(_) => drop(held.set_after.insert(*frame, now)),
                     None => drop(held.set_after.remove(frame)),
@@ -131,8 +164,8 @@ impl MaskOrigins {
 
     /// What the masks were made from that were set before the last change of their track's prompts.
     #[must_use]
-    pub fn older(&self) -> MadeFrom {
-        self.0.iter().map(|(track, held)| (*track, held.older())).collect()
+    pub fn older(self) -> MadeFrom {
+        self.0.into_iter().map(|(track, held)| (track, held.older())).collect()
     }
 }
 
@@ -140,28 +173,136 @@ impl Origins {
     fn changed(&mut self, frame: FrameIndex) {
         let placed = self.prompts.get(&frame).map_or(&[][..], Vec::as_slice);
         // No prompts are no entry, as in a track.
-        self.changes.push((frame, of_prompts(placed)));
+        let print = (!placed.is_empty()).then(|| of_prompts(placed));
+        self.log.entry(frame).or_default().push((self.changes, print));
+        self.changes += 1;
     }
 
-    fn older(&self) -> BTreeMap<FrameIndex, Signature> {
-        let last = self.changes.len();
-        let moments: BTreeSet<usize> =
-            self.set_after.values().copied().filter(|&at| at < last).collect();
-        let (mut state, mut done) = (BTreeMap::new(), 0);
-        let mut then: HashMap<usize, Signature> = HashMap::new();
-        let none = of_prompts(&[]);
-        for moment in moments {
-            for (frame, print) in &self.changes[done..moment] {
-                if *print == none {
-                    state.remove(frame);
-                } else {
-                    state.insert(*frame, *print);
+    fn older(self) -> BTreeMap<FrameIndex, Signature> {
+        let (last, log) = (self.changes, Arc::new(self.log));
+        let older = self.set_after.into_iter().filter(|(_, moment)| *moment < last);
+        older.map(|(frame, moment)| (frame, Signature { log: Arc::clone(&log), moment })).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Bitmap, FrameMask, MaskSource, PointKind, PromptId};
+
+    const TRACK: TrackId = TrackId(1);
+
+    fn mask() -> FrameMask {
+        let mask = Bitmap::from_fn(8, 8, |x, y| x < 3 && y < 3).to_mask();
+        FrameMask { mask, source: MaskSource::Tracked, score: 0.9 }
+    }
+
+    fn set_mask(frame: FrameIndex, after: Option<FrameMask>) -> Edit {
+        Edit::SetMask { track: TRACK, frame, before: None, after }
+    }
+
+    fn point(id: u64) -> PlacedPrompt {
+        let prompt = Prompt::Point { kind: PointKind::Boundary, at: PointPx::new(id as f32, 3.0) };
+        PlacedPrompt { id: PromptId(id), prompt }
+    }
+
+    fn add(frame: FrameIndex, id: u64) -> Edit {
+        Edit::AddPrompt { track: TRACK, frame, at: 0, placed: point(id) }
+    }
+
+    /// Entries of all logs, each counted once however often it is shared.
+    fn held(made: &MadeFrom) -> usize {
+        let logs = made.values().flat_map(BTreeMap::values);
+        let sizes = logs.map(|of| (Arc::as_ptr(&of.log), of.log.values().map(Vec::len).sum()));
+        sizes.collect::<HashMap<_, usize>>().values().sum()
+    }
+
+    #[test]
+    fn what_is_held_grows_with_the_edits_and_not_with_their_square() {
+        let frames = 3000;
+        let mut origins = MaskOrigins::default();
+        for frame in 0..frames {
+            origins.note(&add(frame, frame as u64));
+            origins.note(&set_mask(frame, Some(mask())));
+        }
+        let made = origins.older();
+        assert_eq!(made[&TRACK].len(), frames - 1, "the newest mask is as new as its points");
+        assert_eq!(held(&made), frames);
+    }
+
+    /// What [`Signature`] says of one moment, kept the plain way.
+    type Plain = BTreeMap<FrameIndex, u64>;
+
+    fn plain(track: &Track) -> Plain {
+        track.prompts.iter().map(|(&frame, placed)| (frame, of_prompts(placed))).collect()
+    }
+
+    fn agree(a: &Plain, b: &Plain, span: Window) -> bool {
+        a.range(span.first..=span.last).eq(b.range(span.first..=span.last))
+    }
+
+    #[test]
+    fn moments_of_one_log_are_what_the_prompts_were_then() {
+        let frames = 9;
+        let mut number = 0_u64;
+        let mut below = |most: usize| {
+            number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695);
+            (number >> 33) as usize % most
+        };
+        for _ in 0..60 {
+            let mut origins = MaskOrigins::default();
+            let mut track = Track::new("t", 0);
+            let mut set: BTreeMap<FrameIndex, Plain> = BTreeMap::new();
+            for id in 0..80 {
+                let (frame, what) = (below(frames), below(6));
+                let first = track.prompts.get(&frame).and_then(|placed| placed.first().cloned());
+                let edit = match (what, first) {
+                    (0..=1, _) => {
+                        track.prompts.entry(frame).or_default().insert(0, point(id));
+                        add(frame, id)
+                    }
+                    (2, Some(placed)) => {
+                        let list = track.prompts.entry(frame).or_default();
+                        list.remove(0);
+                        if list.is_empty() {
+                            track.prompts.remove(&frame);
+                        }
+                        Edit::RemovePrompt { track: TRACK, frame, at: 0, placed }
+                    }
+                    (3, Some(placed)) => {
+                        let (before, after) = (placed.prompt, point(id).prompt);
+                        track.prompts.entry(frame).or_default()[0].prompt = after.clone();
+                        Edit::MovePrompt { track: TRACK, frame, id: placed.id, before, after }
+                    }
+                    (4, _) => {
+                        set.remove(&frame);
+                        set_mask(frame, None)
+                    }
+                    _ => {
+                        set.insert(frame, plain(&track));
+                        set_mask(frame, Some(mask()))
+                    }
+                };
+                origins.note(&edit);
+            }
+            let made = origins.older().remove(&TRACK).unwrap_or_default();
+            let now = Signature::of(&track);
+            for (frame, then) in &set {
+                // Those that are not older were made from what there is now.
+                let found = made.get(frame).unwrap_or(&now);
+                for at in 0..frames {
+                    let expected = then.get(&at).copied().unwrap_or_else(|| of_prompts(&[]));
+                    assert_eq!(found.at(at), expected);
+                }
+                let first = below(frames);
+                let span = Window { first, last: first + below(frames) };
+                assert_eq!(found.agrees(&now, span), agree(then, &plain(&track), span));
+                assert_eq!(*found == now, *then == plain(&track));
+                for (other, of_other) in &made {
+                    assert_eq!(found.agrees(of_other, span), agree(then, &set[other], span));
                 }
             }
-            done = moment;
-            then.insert(moment, Signature(Arc::new(state.clone())));
+            assert!(made.keys().all(|frame| set.contains_key(frame)));
         }
-        let known = |(&frame, at): (&FrameIndex, &usize)| Some((frame, then.get(at)?.clone()));
-        self.set_after.iter().filter_map(known).collect()
     }
 }

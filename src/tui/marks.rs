@@ -29,26 +29,36 @@ pub struct Marks {
 
 #[derive(Clone, Debug, Default)]
 struct TrackMarks {
+    /// All prompts, and the frames whose mask a person accepted, when the whole track was looked at.
+    whole: Signature,
+    barriers: Vec<FrameIndex>,
     /// Frame and mask -> the prompts for which it is right.
     right_for: HashMap<(FrameIndex, u64), Vec<Made>>,
     stale: BTreeSet<FrameIndex>,
+    looks: usize,
 }
 
 impl Marks {
-    /// Looks at every frame of a track again. Masks never seen before count as right.
+    /// Looks at every frame of a track again: prompts or accepted frames changed, or it is new. Masks
+    /// never seen before count as right.
     pub fn learn(&mut self, id: TrackId, track: &Track) {
         let marks = self.tracks.entry(id).or_default();
+        (marks.whole, marks.barriers) = (Signature::of(track), track.barriers());
         marks.stale.clear();
-        let (whole, barriers) = (Signature::of(track), track.barriers());
         for &frame in track.masks.keys() {
-            marks.look(track, frame, &whole, &barriers);
+            marks.look(track, frame);
         }
     }
 
-    /// Looks at one frame again.
+    /// Looks at one frame again whose mask changed, and nothing else since [`learn`](Self::learn).
     pub fn learn_frame(&mut self, id: TrackId, track: &Track, frame: FrameIndex) {
-        let (whole, barriers) = (Signature::of(track), track.barriers());
-        self.tracks.entry(id).or_default().look(track, frame, &whole, &barriers);
+        self.tracks.entry(id).or_default().look(track, frame);
+    }
+
+    /// How many masks of a track were looked at so far, each as often as it was: what tests count.
+    #[must_use]
+    pub fn looks(&self, id: TrackId) -> usize {
+        self.tracks.get(&id).map_or(0, |marks| marks.looks)
     }
 
     /// Notes that `mask` on `frame` was made from prompts of its frame with this signature.
@@ -101,24 +111,19 @@ impl Marks {
 }
 
 impl TrackMarks {
-    fn look(
-        &mut self,
-        track: &Track,
-        frame: FrameIndex,
-        whole: &Signature,
-        barriers: &[FrameIndex],
-    ) {
+    fn look(&mut self, track: &Track, frame: FrameIndex) {
+        self.looks += 1;
         let Some(held) = track.masks.get(&frame) else {
             self.stale.remove(&frame);
             return;
         };
         let now = match held.source {
-            MaskSource::Tracked => Made::Track(whole.clone()),
+            MaskSource::Tracked => Made::Track(self.whole.clone()),
             MaskSource::Prompted | MaskSource::Accepted => {
                 Made::Frame(frame_signature(track, frame))
             }
         };
-        let span = Track::span_between(barriers, frame);
+        let span = Track::span_between(&self.barriers, frame);
         let known = self.right_for.entry((frame, mask_fingerprint(&held.mask))).or_default();
         if known.is_empty() {
             known.push(now.clone());

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::config::schema::Schema;
 use crate::domain::{
     Annotation, BoxPx, ClipInfo, Cut, FrameIndex, GrayFrame, History, PointPx, PromptId, Track,
-    TrackId, TrackOrder, review,
+    TrackId, TrackOrder, review::Doubts,
 };
 use crate::engine::{Event, Opened, Surround, View};
 
@@ -223,8 +223,7 @@ impl Model {
                 model.marks.was_made(*id, track, *frame, of);
             }
             model.marks.learn(*id, track);
-            let doubts = review::doubts(track, &BTreeMap::new());
-            model.tools.review.doubts.insert(*id, doubts);
+            model.tools.review.doubts.insert(*id, Doubts::of(track));
         }
         model.fit_viewport();
         for note in opened.notes.iter().rev() {

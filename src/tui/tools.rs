@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::review::Doubt;
+use crate::domain::review::{Doubt, Doubts};
 use crate::domain::{
     Bisection, BoxPx, Edge, FrameIndex, FrameMask, GrayFrame, HOURS, Mask, MaskEdit, PointKind,
-    PointPx, PromptId, Ray, RayMark, Signature, TrackId, marks_along,
+    PointPx, PromptId, Ray, RayMark, Signature, Track, TrackId, marks_along,
 };
 
 use crate::engine::{Plan, Structure, Ticket};
@@ -332,8 +332,8 @@ pub enum Correction {
 /// What the review knows about the masks.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Review {
-    /// Doubts by structure and frame.
-    pub doubts: BTreeMap<TrackId, BTreeMap<FrameIndex, Doubt>>,
+    /// Doubts by structure.
+    pub doubts: BTreeMap<TrackId, Doubts>,
     /// Overlap (IoU) of the masks that came from the anchors on either side.
     pub agreement: BTreeMap<TrackId, BTreeMap<FrameIndex, f32>>,
     /// Masks of the first passes of comparisons that are on their way.
@@ -345,6 +345,14 @@ pub struct Review {
 }
 
 impl Review {
+    /// What speaks against the mask of a frame of a structure; `None` where there is none, or a person
+    /// decided it.
+    #[must_use]
+    pub fn doubt(&self, id: TrackId, track: &Track, frame: FrameIndex) -> Option<Doubt> {
+        let agreement = self.agreement.get(&id).and_then(|known| known.get(&frame)).copied();
+        self.doubts.get(&id)?.about(track, frame, agreement)
+    }
+
     /// Forgets the first pass of a comparison that ended.
     pub fn forget_pass(&mut self, id: TrackId) {
         self.first_pass.retain(|(of, _), _| *of != id);

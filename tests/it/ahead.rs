@@ -136,7 +136,7 @@ fn passes_from_both_sides_are_compared_while_the_person_looks() {
     let (mut m, ticket, frames) = between_two_anchors();
     assert_eq!(frames, [1, 2, 3, 4, 5, 6, 6, 5, 4, 3, 2, 1], "each from either side");
     let (id, before) = (ticket.track, track(&m).masks.clone());
-    let doubt = |m: &Model| m.tools.review.doubts[&id][&4].disagreement;
+    let doubt = |m: &Model| m.tools.review.doubt(id, track(m), 4).unwrap().disagreement;
     assert_eq!(doubt(&m), 0.0);
     for (i, frame) in frames.iter().enumerate() {
         let decided = decided(if *frame == 4 && i > 5 { 40 } else { 5 });
@@ -154,7 +154,7 @@ fn passes_from_both_sides_are_compared_while_the_person_looks() {
     // Another point: what was compared on its span does not count any more.
     press(&mut m, "b");
     assert_eq!(m.tools.review.agreement[&id].len(), 0);
-    assert_eq!(m.tools.review.doubts[&id].get(&5).map_or(0.0, |d| d.disagreement), 0.0);
+    assert_eq!(m.tools.review.doubt(id, track(&m), 5).map_or(0.0, |d| d.disagreement), 0.0);
 }
 
 #[test]

@@ -645,6 +645,32 @@ fn questions_know_the_windows_that_are_set() {
 }
 
 #[test]
+fn the_answers_replace_the_window_that_was_asked_about() {
+    let mut m = model(60);
+    line(&mut m, "window 1 3");
+    line(&mut m, "window 10 50");
+    press(&mut m, "3 0 G w b");
+    for _ in 0..30 {
+        if matches!(m.mode, Mode::Bisect(_)) {
+            press(&mut m, "n");
+        }
+    }
+    let windows = [Window { first: 0, last: 2 }, Window { first: 29, last: 29 }];
+    assert_eq!(track(&m).windows, windows, "{:?}", m.message);
+    press(&mut m, "u");
+    assert_eq!(track(&m).windows[1], Window { first: 9, last: 49 });
+    // Who finds what is set already is told so.
+    press(&mut m, "3 0 G w b");
+    for _ in 0..30 {
+        if matches!(m.mode, Mode::Bisect(_)) {
+            let answer = if (9..50).contains(&m.frame) { "y" } else { "n" };
+            press(&mut m, answer);
+        }
+    }
+    assert!(m.message.text.contains("so already"), "{:?}", m.message);
+}
+
+#[test]
 fn a_clip_is_not_finished_while_masks_are_missing_or_in_doubt_nor_after_an_undo() {
     let mut m = model(FRAMES);
     propagated(&mut m);

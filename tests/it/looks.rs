@@ -128,6 +128,12 @@ fn looks_come_by_key_name_label_and_journal() {
     assert!(m.message.text.contains("did you mean nerve?"), "{:?}", m.message);
     update(&mut m, Msg::Line("look nerve".into()));
     assert!(m.picture.look.clahe);
+    // No step on from a look by hand leaves it.
+    press(&mut m, "v l");
+    let own = m.picture.look;
+    update(&mut m, Msg::Line("next-look 0".into()));
+    assert_eq!(m.picture.look, own, "{:?}", m.message);
+    update(&mut m, Msg::Line("look nerve".into()));
     // The place is noted with the look, and opening the clip again brings it back.
     let effects = update(&mut m, Msg::Tick(REST * 2));
     let noted = effects.iter().find_map(|effect| match effect {

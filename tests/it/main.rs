@@ -26,6 +26,7 @@ mod layers;
 mod learn;
 mod lesson;
 mod looks;
+mod many;
 mod models;
 mod net_cpu;
 mod net_gradients;

@@ -337,6 +337,38 @@ fn the_brush_paints_the_cursors_path_and_is_one_undo() {
     assert_eq!(m.tools.brush_px, 7.0);
 }
 
+/// What was painted or moved before an undo is not joined by what comes behind it.
+#[test]
+fn what_is_painted_after_an_undo_is_new_and_ends_what_could_be_done_again() {
+    let mut m = model(FRAMES);
+    press(&mut m, "s b 9 l u 9 l");
+    let painted = track(&m).masks[&0].mask.clone();
+    press(&mut m, "U");
+    assert!(m.message.text.contains("nothing to do again"), "{:?}", m.message);
+    assert_eq!(track(&m).masks[&0].mask, painted, "the stroke stays as it is");
+    press(&mut m, "u");
+    assert_eq!(m.annotation, Annotation::default());
+    press(&mut m, "U l u");
+    assert_eq!(track(&m).masks[&0].mask, painted, "nor does a stroke join what was done again");
+}
+
+#[test]
+fn a_point_of_a_ray_moved_after_an_undo_is_a_step_of_its_own() {
+    let mut m = model(FRAMES);
+    see(&mut m, 0);
+    press(&mut m, "enter 3");
+    run(&mut m, "1 flag");
+    let placed = points(&m);
+    press(&mut m, "u up");
+    let moved = points(&m);
+    assert_ne!(moved, placed, "{:?}", m.message);
+    press(&mut m, "U");
+    assert!(m.message.text.contains("nothing to do again"), "{:?}", m.message);
+    assert_eq!(points(&m), moved);
+    press(&mut m, "u");
+    assert_eq!(points(&m), placed, "the move alone");
+}
+
 #[test]
 fn frames_between_two_anchors_are_filled_with_shapes_between() {
     let mut m = model(FRAMES);
@@ -356,6 +388,26 @@ fn frames_between_two_anchors_are_filled_with_shapes_between() {
     assert_eq!(held.masks[&2].source, MaskSource::Tracked);
     press(&mut m, "u");
     assert_eq!(track(&m).masks.len(), 2);
+}
+
+#[test]
+fn what_cannot_be_filled_is_told_by_its_reason() {
+    let mut m = model(FRAMES);
+    propagated(&mut m, |_| 10.0);
+    for (line, told) in [
+        ("5 interpolate", "no frame lies between 5 and 5"),
+        ("5,6 interpolate", "no frame lies between 5 and 6"),
+    ] {
+        run(&mut m, line);
+        assert!(m.message.text.contains(told), "{line}: {:?}", m.message);
+    }
+    run(&mut m, "6 accept");
+    run(&mut m, "5,7 interpolate");
+    assert!(m.message.text.contains("a person decided"), "{:?}", m.message);
+    run(&mut m, "window 1 5");
+    run(&mut m, "window 9 12");
+    run(&mut m, "5,9 interpolate");
+    assert!(m.message.text.contains("outside the windows"), "{:?}", m.message);
 }
 
 #[test]

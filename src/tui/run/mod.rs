@@ -1,5 +1,6 @@
 //! The screen from beginning to end: what it starts with, and how it ended.
 
+mod inbox;
 mod output;
 mod turn;
 
@@ -18,6 +19,7 @@ use super::model::{Model, Msg, Queued};
 use super::terminal::{HELD_BACK, InTmux, Screen, TerminalError, probe, spawn_input};
 use super::update::{begin, fit_look, recall};
 use super::vision;
+use inbox::Inbox;
 use output::{Environment, Output, bindings};
 use turn::{Loop, not_exported};
 
@@ -111,7 +113,7 @@ pub fn run(start: Start<'_>) -> Result<Ended, TuiError> {
         output,
         open,
         inbox,
-        messages,
+        messages: Inbox::new(messages),
         started: Instant::now(),
         on_hangup: settings.on_hangup.value,
         person_file: settings.person_file.clone(),
@@ -125,7 +127,7 @@ pub fn run(start: Start<'_>) -> Result<Ended, TuiError> {
         session.close();
     }
     drop(looping.screen.take());
-    while let Ok(message) = looping.messages.recv_timeout(LAST_WORDS) {
+    while let Some(message) = looping.messages.last(LAST_WORDS) {
         if let Msg::OfClip(_, inner) = &message
             && let Some(why) = not_exported(inner)
         {

@@ -1,7 +1,7 @@
 //! The loop: messages in, the model changed, effects carried out, one drawing.
 
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::config::OnHangup;
@@ -13,6 +13,7 @@ use crate::tui::terminal::{Screen, TerminalError};
 use crate::tui::tools::STRIP_SAMPLES;
 use crate::tui::update::update;
 
+use super::inbox::Inbox;
 use super::output::Output;
 use super::{Ended, OpenClip, tagged};
 
@@ -24,7 +25,7 @@ pub(super) struct Loop<'a> {
     pub(super) output: Output,
     pub(super) open: OpenClip<'a>,
     pub(super) inbox: Sender<Msg>,
-    pub(super) messages: Receiver<Msg>,
+    pub(super) messages: Inbox,
     pub(super) started: Instant,
     pub(super) on_hangup: OnHangup,
     /// What is kept of the person.
@@ -50,18 +51,13 @@ impl Loop<'_> {
                 Some(due) => due.saturating_sub(self.started.elapsed()).min(IDLE),
                 None => IDLE,
             };
-            let first = match self.messages.recv_timeout(wait) {
-                Ok(message) => Some(message),
-                Err(RecvTimeoutError::Timeout) => None,
+            if !self.messages.wait(wait) {
                 // Cannot happen while this loop holds a sender; leaving is the safe answer.
-                Err(RecvTimeoutError::Disconnected) => return Ended::Quit,
-            };
-            self.take(Msg::Tick(self.started.elapsed()));
-            if let Some(message) = first {
-                self.take(message);
+                return Ended::Quit;
             }
+            self.take(Msg::Tick(self.started.elapsed()));
             while self.ended.is_none()
-                && let Ok(message) = self.messages.try_recv()
+                && let Some(message) = self.messages.next()
             {
                 self.take(message);
             }

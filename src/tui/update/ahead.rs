@@ -100,7 +100,6 @@ pub(super) fn ended(model: &mut Model, ticket: Ticket, failed: bool) -> bool {
     if ahead.check {
         model.tools.review.tried = Some((ticket.track, ahead.plan.clone()));
         drop_it(model);
-        review::look(model, ticket.track);
     }
     if failed {
         // The same question would fail again; when it is really asked, the reason is told.
@@ -156,9 +155,7 @@ pub(super) fn adopt(model: &mut Model, fx: &mut Vec<Effect>, id: TrackId, plan: 
             todo.push(Edit::SetMask { track: id, frame, before, after: Some(after) });
         }
     }
-    for line in todo.chunks(LINE) {
-        edits::commit(model, fx, group, line.to_vec());
-    }
+    edits::commit_all(model, fx, group, todo.chunks(LINE).map(<[Edit]>::to_vec));
     if ended {
         model.say(format!("propagated {}, computed while you looked", counted(total, "frame")));
     } else {

@@ -1,7 +1,8 @@
 //! Edits: applied, noted in the history, sent to the journal. The one way to the annotation.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use crate::domain::review::Doubts;
 use crate::domain::{
     Edit, FrameIndex, FrameMask, Mark, MaskSource, PointKind, Prompt, Step, TrackId, shown,
 };
@@ -16,26 +17,44 @@ pub(super) fn commit(
     group: u64,
     edits: Vec<Edit>,
 ) -> bool {
-    if edits.is_empty() {
-        return false;
-    }
-    if let Err(refused) = model.annotation.apply_all(&edits) {
-        model.warn(format!("not done: {refused}"));
-        return false;
-    }
-    for at in prompted(&edits) {
-        let groups = model.prompt_groups.entry(at).or_default();
-        if groups.last() != Some(&group) {
-            groups.push(group);
+    commit_all(model, fx, group, [edits]) > 0
+}
+
+/// The same for many steps of one group, each journaled by itself. What follows from them is looked
+/// at once, behind the last. Returns how many were not refused.
+pub(super) fn commit_all(
+    model: &mut Model,
+    fx: &mut Vec<Effect>,
+    group: u64,
+    steps: impl IntoIterator<Item = Vec<Edit>>,
+) -> usize {
+    let (mut touched, mut done) = (Touched::new(), 0);
+    for edits in steps {
+        if edits.is_empty() {
+            continue;
         }
+        if let Err(refused) = model.annotation.apply_all(&edits) {
+            model.warn(format!("not done: {refused}"));
+            continue;
+        }
+        for at in prompted(&edits) {
+            let groups = model.prompt_groups.entry(at).or_default();
+            if groups.last() != Some(&group) {
+                groups.push(group);
+            }
+        }
+        ahead::outdated(model, fx, &edits);
+        model.unfinish();
+        touch(&mut touched, &edits);
+        let step = Step { group, mark: Mark::Do, edits };
+        model.history.note(&step);
+        fx.push(Effect::Journal(step));
+        done += 1;
     }
-    ahead::outdated(model, fx, &edits);
-    model.unfinish();
-    let step = Step { group, mark: Mark::Do, edits };
-    model.history.note(&step);
-    look_again(model, &step.edits);
-    fx.push(Effect::Journal(step));
-    true
+    if done > 0 {
+        look_again(model, &touched);
+    }
+    done
 }
 
 /// Takes the newest group back, or does the newest undone group again.
@@ -64,7 +83,7 @@ pub(super) fn travel(model: &mut Model, fx: &mut Vec<Effect>, back: bool) -> boo
     model.unfinish();
     model.history.note(&step);
     model.chosen = None;
-    model.nudging = None;
+    begin_anew(model);
     for at in prompted(&step.edits) {
         let groups = model.prompt_groups.entry(at).or_default();
         groups.retain(|group| *group != step.group);
@@ -72,7 +91,7 @@ pub(super) fn travel(model: &mut Model, fx: &mut Vec<Effect>, back: bool) -> boo
             groups.push(step.group);
         }
     }
-    look_again(model, &step.edits);
+    look_again(model, &touched_by(&step.edits));
     network::drop_group(model, fx, step.group);
     let done = if back { "taken back" } else { "done again" };
     match describe(&step.edits, back) {
@@ -85,6 +104,19 @@ pub(super) fn travel(model: &mut Model, fx: &mut Vec<Effect>, back: bool) -> boo
     true
 }
 
+/// What is nudged, painted or moved along a ray from now on joins no group of before: it is
+/// something new, and ends what could be done again.
+fn begin_anew(model: &mut Model) {
+    model.nudging = None;
+    let (stroke, move_along) = (model.fresh(), model.fresh());
+    if let Some(brush) = &mut model.tools.brush {
+        brush.group = stroke;
+    }
+    if let Some(last) = model.tools.rays.as_mut().and_then(|tool| tool.last.as_mut()) {
+        last.group = move_along;
+    }
+}
+
 /// Takes in what another session did to the same clip.
 pub(super) fn from_others(model: &mut Model, fx: &mut Vec<Effect>, edits: &[Edit]) {
     let mut done = Vec::new();
@@ -95,7 +127,7 @@ pub(super) fn from_others(model: &mut Model, fx: &mut Vec<Effect>, edits: &[Edit
             done.push(edit);
         }
     }
-    look_again(model, &done);
+    look_again(model, &touched_by(&done));
     ahead::outdated(model, fx, &done);
     if !done.is_empty() {
         let plural = if done.len() == 1 { "" } else { "s" };
@@ -114,45 +146,79 @@ pub(super) fn prompted(edits: &[Edit]) -> BTreeSet<(TrackId, FrameIndex)> {
     edits.iter().filter_map(of).collect()
 }
 
-/// Brings what is derived from the annotation up to date: stale masks and the selection.
-fn look_again(model: &mut Model, edits: &[Edit]) {
-    let mut moved_barriers = BTreeSet::new();
+/// What edits touch of a structure.
+#[derive(Default)]
+struct Touch {
+    /// Frames whose mask changes.
+    masks: BTreeSet<FrameIndex>,
+    /// Frames whose prompts change.
+    prompts: BTreeSet<FrameIndex>,
+    /// Prompts or barriers change, and with them what other masks should follow.
+    spans: bool,
+    /// The windows change, or everything, and with them which masks are shown.
+    shown: bool,
+}
+
+type Touched = BTreeMap<TrackId, Touch>;
+
+fn touched_by(edits: &[Edit]) -> Touched {
+    let mut touched = Touched::new();
+    touch(&mut touched, edits);
+    touched
+}
+
+fn touch(touched: &mut Touched, edits: &[Edit]) {
     for edit in edits {
         let Some(id) = edit.track() else { continue };
-        let Some(track) = model.annotation.tracks.get(&id) else {
-            model.marks.forget(id);
-            continue;
-        };
+        let touch = touched.entry(id).or_default();
         match edit {
             Edit::SetMask { frame, before, after, .. } => {
+                touch.masks.insert(*frame);
                 // A barrier that comes or goes changes the spans on both sides.
                 let barrier = |mask: &Option<FrameMask>| {
                     mask.as_ref().is_some_and(|mask| mask.source == MaskSource::Accepted)
                 };
-                if barrier(before) == barrier(after) {
-                    model.marks.learn_frame(id, track, *frame);
-                } else {
-                    moved_barriers.insert(id);
-                }
-                review::decided(model, id, *frame);
+                touch.spans |= barrier(before) != barrier(after);
+            }
+            Edit::AddPrompt { frame, .. }
+            | Edit::RemovePrompt { frame, .. }
+            | Edit::MovePrompt { frame, .. } => {
+                touch.prompts.insert(*frame);
+                touch.spans = true;
+            }
+            Edit::SetWindows { .. } => touch.shown = true,
+            Edit::AddTrack { .. } | Edit::RemoveTrack { .. } => {
+                (touch.spans, touch.shown) = (true, true);
             }
             Edit::SetTrackInfo { .. }
-            | Edit::SetWindows { .. }
             | Edit::SetAttribute { .. }
-            | Edit::SetFlag { .. } => {}
-            _ => model.marks.learn(id, track),
+            | Edit::SetFlag { .. }
+            | Edit::SetPlace { .. } => {}
         }
     }
-    for (id, frame) in prompted(edits) {
-        review::prompted(model, id, frame);
-    }
-    for id in moved_barriers {
-        if let Some(track) = model.annotation.tracks.get(&id) {
+}
+
+/// Brings what is derived from the annotation up to date: stale masks, doubts and the selection.
+fn look_again(model: &mut Model, touched: &Touched) {
+    let review = &mut model.tools.review;
+    for (&id, touch) in touched {
+        let Some(track) = model.annotation.tracks.get(&id) else {
+            model.marks.forget(id);
+            review.doubts.remove(&id);
+            continue;
+        };
+        if touch.spans {
             model.marks.learn(id, track);
+        } else {
+            touch.masks.iter().for_each(|frame| model.marks.learn_frame(id, track, *frame));
         }
-    }
-    for id in edits.iter().filter_map(Edit::track).collect::<BTreeSet<_>>() {
-        review::look(model, id);
+        review::outdated(review, (id, track), &touch.masks, &touch.prompts);
+        if touch.shown {
+            review.doubts.insert(id, Doubts::of(track));
+        } else {
+            let doubts = review.doubts.entry(id).or_default();
+            doubts.judge(track, touch.masks.iter().copied());
+        }
     }
     let tracks = &model.annotation.tracks;
     model.hidden.retain(|id| tracks.contains_key(id));

@@ -92,12 +92,14 @@ pub(super) fn by_name(model: &mut Model, name: Option<&str>) {
     }
 }
 
-/// The next look of the list; after a change by hand the first.
+/// The look `n` on in the list; after a change by hand the first is one on.
 fn next(model: &mut Model, n: usize) {
     let presets = &model.looks.presets;
     let at = presets.iter().position(|each| each.look == model.picture.look);
-    let to = at.map_or(n - 1, |at| at + n) % presets.len().max(1);
-    if let Some(preset) = presets.get(to).cloned() {
+    let Some(to) = at.map_or_else(|| n.checked_sub(1), |at| Some(at + n)) else {
+        return model.say(format!("shown with {}", told(&model.picture.look)));
+    };
+    if let Some(preset) = presets.get(to % presets.len().max(1)).cloned() {
         choose(model, &preset);
     }
 }

@@ -81,9 +81,45 @@ pub(super) fn draw(
     model: &mut Model,
     fx: &mut Vec<Effect>,
     group: u64,
-    (id, frame): (TrackId, FrameIndex),
+    at: (TrackId, FrameIndex),
     bitmap: &Bitmap,
 ) -> Option<String> {
+    let (todo, wider) = drawn(model, at, bitmap)?;
+    edits::commit(model, fx, group, todo).then_some(wider)
+}
+
+/// Changes the masks of `frames` that are shown, as one step back; how many changed.
+pub(super) fn change_all(
+    model: &mut Model,
+    fx: &mut Vec<Effect>,
+    id: TrackId,
+    frames: &[FrameIndex],
+    edit: MaskEdit,
+) -> usize {
+    let group = model.fresh();
+    let mut steps = Vec::new();
+    for &frame in frames {
+        // Outside the windows there is nothing to change.
+        let track = model.annotation.tracks.get(&id).filter(|track| track.visible(frame));
+        let held = track.and_then(|track| track.masks.get(&frame));
+        let Some(mask) = held.map(|held| held.mask.to_bitmap()) else { continue };
+        let after = edited(&mask, edit);
+        if after != mask
+            && let Some((todo, _)) = drawn(model, (id, frame), &after)
+        {
+            steps.push(todo);
+        }
+    }
+    edits::commit_all(model, fx, group, steps)
+}
+
+/// The edits that give a frame a mask drawn by the person, and what to say of a window that they
+/// stretch for it, if one is. `None`, with a sentence, where nothing would be left.
+fn drawn(
+    model: &mut Model,
+    (id, frame): (TrackId, FrameIndex),
+    bitmap: &Bitmap,
+) -> Option<(Vec<Edit>, String)> {
     if bitmap.area_px() == 0 {
         model.say(format!(
             "nothing of the mask would be left; {} discards it",
@@ -118,7 +154,7 @@ pub(super) fn draw(
     todo.push(Edit::SetMask { track: id, frame, before, after });
     // A mask still on its way would replace what was just drawn.
     network::drop_question(model, id, frame);
-    edits::commit(model, fx, group, todo).then_some(wider)
+    Some((todo, wider))
 }
 
 /// One end of a cut; the second makes it.
@@ -160,6 +196,10 @@ pub(super) fn interpolate_between(
 ) {
     let Some((id, track)) = model.current() else { return tracks::say_none(model) };
     let mask = |frame| track.masks.get(&frame).map(|held| held.mask.to_bitmap());
+    if behind <= before + 1 {
+        let (before, behind) = (before + 1, behind + 1);
+        return model.say(format!("no frame lies between {before} and {behind}"));
+    }
     let (Some(from), Some(to)) = (mask(before), mask(behind)) else {
         return model.say(format!(
             "one of the two frames has no mask yet; wait for it, or press {} there",
@@ -179,7 +219,9 @@ pub(super) fn interpolate_between(
         todo.push(Edit::SetMask { track: id, frame, before: old, after: Some(after) });
     }
     if todo.is_empty() {
-        return model.say("no frame between the two is free: a person decided them all");
+        return model.say(
+            "no frame between the two is free: a person decided each, or it lies outside the windows",
+        );
     }
     let (n, group) = (todo.len(), model.fresh());
     if edits::commit(model, fx, group, todo) {

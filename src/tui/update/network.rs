@@ -323,7 +323,6 @@ pub(super) fn finished(model: &mut Model, fx: &mut Vec<Effect>, ticket: Ticket, 
     let total = run.total;
     if run.check {
         model.tools.review.forget_pass(ticket.track);
-        review::look(model, ticket.track);
     }
     if run.check && cancelled {
         model.say("comparison stopped; what was compared so far counts");

@@ -113,7 +113,7 @@ fn ask(model: &mut Model, fx: &mut Vec<Effect>) {
     model.tools.answered = (answers > 0).then_some(model.now);
     if let Some(window) = search.window() {
         motion::go_to(model, fx, window.first);
-        windows::add(model, fx, window.first, window.last);
+        windows::replace(model, fx, search.seen(), window);
         let sentence = format!("{} ({})", model.message.text, counted(answers, "answer"));
         model.say(sentence);
     }

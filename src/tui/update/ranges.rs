@@ -1,7 +1,7 @@
 //! Command lines over many frames.
 
 use crate::domain::{
-    FrameIndex, MaskSource, TrackId, Window, counted, edited, insert_window, remove_from_windows,
+    FrameIndex, MaskSource, TrackId, Window, counted, insert_window, remove_from_windows,
     review::FLAGGED, shown,
 };
 use crate::tui::action::Action;
@@ -116,19 +116,7 @@ fn each(model: &mut Model, fx: &mut Vec<Effect>, frames: Vec<FrameIndex>, what: 
             model.say(format!("{} {done}", counted(n, "frame")));
         }
         Over::Mask(edit) => {
-            let group = model.fresh();
-            let mut n = 0;
-            for frame in frames {
-                let track = model.annotation.tracks.get(&id);
-                // Outside the windows there is nothing to change.
-                let track = track.filter(|track| track.visible(frame));
-                let held = track.and_then(|track| track.masks.get(&frame));
-                let Some(mask) = held.map(|held| held.mask.to_bitmap()) else { continue };
-                let after = edited(&mask, edit);
-                if after != mask && masks::draw(model, fx, group, (id, frame), &after).is_some() {
-                    n += 1;
-                }
-            }
+            let n = masks::change_all(model, fx, id, &frames, edit);
             model.say(format!(
                 "{} {}; one {} takes it back",
                 counted(n, "mask"),

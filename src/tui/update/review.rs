@@ -2,19 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use crate::domain::review::{FLAGGED, doubts};
+use crate::domain::review::{Doubt, FLAGGED};
 use crate::domain::{
-    Edit, FrameIndex, Mask, MaskSource, PointKind, PointPx, Track, TrackId, centre_of,
+    Edit, FrameIndex, Mask, MaskSource, PointKind, PointPx, Track, TrackId, Window, centre_of,
 };
 use crate::engine::{Plan, plan_both_passes_where};
 use crate::tui::action::Action;
 use crate::tui::model::{Effect, Model};
-use crate::tui::tools::Correction;
+use crate::tui::tools::{Correction, Review};
 
 use super::{edits, masks, motion, prompts, rays, tracks};
-
-/// Frames compared from one look at all of them to the next.
-const LOOK_EVERY: usize = 16;
 
 /// Most repeats of one press.
 const REPEATS: u32 = 100;
@@ -30,33 +27,33 @@ pub(super) fn act(model: &mut Model, fx: &mut Vec<Effect>, action: Action, count
     }
 }
 
-/// Judges the masks of a structure again.
-pub(super) fn look(model: &mut Model, id: TrackId) {
-    let review = &mut model.tools.review;
-    let Some(track) = model.annotation.tracks.get(&id) else {
-        review.doubts.remove(&id);
-        return;
-    };
-    let agreement = review.agreement.entry(id).or_default();
-    review.doubts.insert(id, doubts(track, agreement));
-}
-
-/// A frame was decided anew: what was compared before does not count for it.
-pub(super) fn decided(model: &mut Model, id: TrackId, frame: FrameIndex) {
-    let review = &mut model.tools.review;
-    review.tried = None;
-    if let Some(agreement) = review.agreement.get_mut(&id) {
-        agreement.remove(&frame);
+/// Frames were `decided` anew, and the points of others changed: what was compared does not count any
+/// more for the first, nor for the others up to the accepted frames on either side.
+pub(super) fn outdated(
+    review: &mut Review,
+    (id, track): (TrackId, &Track),
+    decided: &BTreeSet<FrameIndex>,
+    prompted: &BTreeSet<FrameIndex>,
+) {
+    if !decided.is_empty() {
+        review.tried = None;
     }
-}
-
-/// The points of a frame changed: nothing counts any more that was compared up to the accepted
-/// frames on either side.
-pub(super) fn prompted(model: &mut Model, id: TrackId, frame: FrameIndex) {
-    let Some(track) = model.annotation.tracks.get(&id) else { return };
-    let span = Track::span_between(&track.barriers(), frame);
-    if let Some(agreement) = model.tools.review.agreement.get_mut(&id) {
-        agreement.retain(|frame, _| !span.contains(*frame));
+    let Some(agreement) = review.agreement.get_mut(&id) else { return };
+    for frame in decided {
+        agreement.remove(frame);
+    }
+    if agreement.is_empty() || prompted.is_empty() {
+        return;
+    }
+    let barriers = track.barriers();
+    let spans: BTreeSet<Window> =
+        prompted.iter().map(|&frame| Track::span_between(&barriers, frame)).collect();
+    for span in spans {
+        let gone: Vec<FrameIndex> =
+            agreement.range(span.first..=span.last).map(|(frame, _)| *frame).collect();
+        for frame in gone {
+            agreement.remove(&frame);
+        }
     }
 }
 
@@ -78,12 +75,7 @@ pub(super) fn compared(model: &mut Model, id: TrackId, frame: FrameIndex, mask: 
     match review.first_pass.remove(&(id, frame)) {
         Some(first) => {
             let iou = first.iou(&mask);
-            let agreement = review.agreement.entry(id).or_default();
-            agreement.insert(frame, iou);
-            // Judging goes through all masks: now and then, and at the end.
-            if agreement.len().is_multiple_of(LOOK_EVERY) {
-                look(model, id);
-            }
+            review.agreement.entry(id).or_default().insert(frame, iou);
         }
         None => drop(review.first_pass.insert((id, frame), mask)),
     }
@@ -94,8 +86,12 @@ pub(super) fn doubt(model: &Model, id: TrackId, frame: FrameIndex) -> f32 {
     if flagged(model, id, frame) {
         return 1.0;
     }
-    let doubts = model.tools.review.doubts.get(&id).and_then(|doubts| doubts.get(&frame));
-    doubts.map_or(0.0, |doubt| doubt.worst())
+    speaking(model, id, frame).map_or(0.0, Doubt::worst)
+}
+
+/// What speaks against the mask of a frame.
+fn speaking(model: &Model, id: TrackId, frame: FrameIndex) -> Option<Doubt> {
+    model.tools.review.doubt(id, model.annotation.tracks.get(&id)?, frame)
 }
 
 /// Whether a person flagged the frame.
@@ -153,8 +149,7 @@ fn worst(model: &mut Model, fx: &mut Vec<Effect>) {
     let reason = if flagged(model, id, frame) {
         "flagged"
     } else {
-        let doubts = model.tools.review.doubts.get(&id).and_then(|all| all.get(&frame));
-        doubts.map_or("nothing", |doubt| doubt.reason())
+        speaking(model, id, frame).map_or("nothing", Doubt::reason)
     };
     let place = next + 1;
     let from_worst = if again { ", from the worst again" } else { "" };

@@ -54,6 +54,15 @@ pub(super) fn add(model: &mut Model, fx: &mut Vec<Effect>, first: FrameIndex, la
     change(model, fx, |windows| insert_window(windows, Window { first, last }));
 }
 
+/// Puts `window` in the place of the one that holds `frame`.
+pub(super) fn replace(model: &mut Model, fx: &mut Vec<Effect>, frame: FrameIndex, window: Window) {
+    change(model, fx, |windows| {
+        let mut others = windows.to_vec();
+        others.retain(|each| !each.contains(frame));
+        insert_window(&others, window)
+    });
+}
+
 /// Forgets the window that holds this frame.
 pub(super) fn clear(model: &mut Model, fx: &mut Vec<Effect>) {
     let f = model.frame;

@@ -342,10 +342,11 @@ fn compared(model: &Model, track: &Track) -> Option<String> {
 
 /// Why this frame deserves a look, if it does.
 fn doubt(model: &Model, id: TrackId) -> Option<String> {
-    if model.annotation.tracks.get(&id)?.flags.contains(&model.frame) {
+    let track = model.annotation.tracks.get(&id)?;
+    if track.flags.contains(&model.frame) {
         return Some("flagged".to_owned());
     }
-    let doubt = model.tools.review.doubts.get(&id)?.get(&model.frame)?;
+    let doubt = model.tools.review.doubt(id, track, model.frame)?;
     (doubt.worst() >= FLAGGED).then(|| doubt.reason().to_owned())
 }
 

@@ -157,12 +157,14 @@ fn doubts<'a>(spread: &Spread, model: &Model, look: Look<'_>) -> Line<'a> {
     let review = &model.tools.review;
     let current = model.current();
     let flags = current.map(|(_, track)| &track.flags);
-    let of_track = current.and_then(|(id, _)| review.doubts.get(&id));
     let mut spans = Vec::with_capacity(spread.used);
     for column in 0..spread.used {
         let (from, to) = spread.frames_of(column);
-        let doubts = of_track.into_iter().flat_map(|doubts| doubts.range(from..to));
-        let worst = doubts.map(|(_, doubt)| doubt.worst()).reduce(f32::max);
+        let doubts = current.into_iter().flat_map(|(id, track)| {
+            let masks = track.masks.range(from..to);
+            masks.filter_map(move |(&frame, _)| review.doubt(id, track, frame))
+        });
+        let worst = doubts.map(|doubt| doubt.worst()).reduce(f32::max);
         let flagged = flags.is_some_and(|flags| flags.range(from..to).next().is_some());
         let value = if flagged { Some(1.0) } else { worst }.filter(|_| !spread.parts(column));
         let sign = value.map_or(" ", |value| bar(value, look));

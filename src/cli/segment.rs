@@ -9,7 +9,7 @@ use crate::config::Settings;
 use crate::domain::{BoxPx, ClipInfo, FramePrompts, PointKind, PointPx};
 use crate::engine::Image;
 
-use super::headless::{load_timed, make_folder, numbers, point, write_mask};
+use super::headless::{load_timed, numbers, point, write_mask};
 use super::{Done, Failure, open_clip, path_shown, print_json, tell};
 
 /// Arguments.
@@ -57,9 +57,6 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     network.open_clip(clip.info().frames);
     let image = Image { frame: options.frame, pixels: &pixels };
     let decided = network.refresh(image, &prompts).map_err(Failure::ours)?;
-    if let Some(folder) = options.out.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        make_folder(folder)?;
-    }
     write_mask(&options.out, &decided.bitmap)?;
     let area = decided.bitmap.area_px();
     if options.json {

@@ -58,7 +58,8 @@ pub use motion::{Motion, Places, Registrable, register};
 pub use pixel_box::PixelBox;
 pub use prompt::{FramePrompts, PlacedPrompt, PointKind, Prompt, PromptId};
 pub use rays::{
-    Edge, HOURS, Ray, centre_of, contour_radius, edges_along, least_certain, likeliest,
+    Edge, FEW_POINTS, HOURS, Ray, centre_of, contour_radius, edges_along, least_certain, likeliest,
+    likeliest_near,
 };
 pub use region::{Boxes, Fan, NoRegion, OutsideChoice, Region};
 pub use ruler::{MARKS_ASIDE, RayMark, marks_along};

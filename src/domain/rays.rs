@@ -22,12 +22,15 @@ const FAINTEST: f32 = 3.0;
 /// edge far from it still counts.
 const BELIEF_WIDTH: f32 = 0.3;
 const BELIEF_FLOOR: f32 = 0.1;
+/// The same for a contour that was found with a few points, and how far off an edge may lie.
+const NEAR_WIDTH: f32 = 0.1;
+const NEAR_SHARE: f32 = 0.25;
 /// Where nothing is expected, an edge this far out counts a quarter: structures are small, and
 /// the strongest edges of an image mostly belong to others.
 const NEARBY_PX: f32 = 120.0;
 /// With fewer points the mask is a guess, and points all round tell more than its doubts: mean IoU
 /// .80 instead of .70 at four points, on 18 stills of `val` that the table of keys does not use.
-const FEW_POINTS: usize = 4;
+pub const FEW_POINTS: usize = 4;
 /// How much a contour that contradicts the image, or lies on no edge, adds to the distance from
 /// the nearest point.
 const DISAGREEMENT: f32 = 2.0;
@@ -170,6 +173,19 @@ pub fn likeliest(edges: &[Edge], expected: Option<f32>) -> Option<usize> {
     (0..edges.len()).max_by(|&a, &b| worth(&edges[a]).total_cmp(&worth(&edges[b])))
 }
 
+/// Which of `edges` a contour that was found with a few points most probably follows: the strongest near `at`, px from the
+/// centre; `None` where none is near. An edge farther off is another structure's, however strong.
+///
+/// A fifth point put so without looking changes the Dice of four exact ones by -.003 on the mean of 76 structures of
+/// `val`, where the edges of the whole ray cost .024; a reader who corrects it by a letter needs as many keys.
+#[must_use]
+pub fn likeliest_near(edges: &[Edge], at: f32) -> Option<usize> {
+    let off = |edge: &Edge| (edge.radius_px - at).abs() / at.max(1.0);
+    let worth = |edge: &Edge| edge.contrast * (-0.5 * (off(edge) / NEAR_WIDTH).powi(2)).exp();
+    let near = (0..edges.len()).filter(|&i| off(&edges[i]) <= NEAR_SHARE);
+    near.max_by(|&a, &b| worth(&edges[a]).total_cmp(&worth(&edges[b])))
+}
+
 fn belief(radius_px: f32, expected: Option<f32>) -> f32 {
     expected.map_or((1.0 + radius_px / NEARBY_PX).powi(-2), |at| {
         let off = (radius_px - at) / (BELIEF_WIDTH * at.max(1.0));
@@ -259,7 +275,7 @@ impl Looked {
     fn along(frame: &GrayFrame, mask: Option<&Bitmap>, ray: Ray) -> Self {
         let contour = mask.and_then(|mask| contour_radius(mask, ray));
         let edges = edges_along(frame, ray);
-        let best = likeliest(&edges, contour).map(|i| edges[i].radius_px);
+        let best = contour.and_then(|at| likeliest_near(&edges, at)).map(|i| edges[i].radius_px);
         let near = |at: f32| {
             let there = |edge: &&Edge| (edge.radius_px - at).abs() <= ALONG_PX;
             edges.iter().filter(there).map(|edge| edge.contrast).fold(0.0, f32::max)
@@ -350,6 +366,20 @@ mod tests {
         let wanted = least_certain(&frame, Some(&mask), CENTRE, &points);
         assert!(wanted.hours_to(ray(9.0)) <= 1.0, "{}", wanted.hour);
         assert_eq!(contour_radius(&mask, ray(9.0)), Some(24.5));
+    }
+
+    #[test]
+    fn near_a_contour_a_stronger_edge_farther_off_counts_for_nothing() {
+        let edge = |radius_px, contrast| Edge { radius_px, contrast };
+        let edges = [edge(36.0, 12.0), edge(44.0, 9.0), edge(70.0, 90.0), edge(160.0, 120.0)];
+        assert_eq!(
+            likeliest(&edges, Some(42.0)),
+            Some(3),
+            "what made a suggestion leave the structure"
+        );
+        assert_eq!(likeliest_near(&edges, 42.0), Some(1));
+        assert_eq!(likeliest_near(&edges, 66.0), Some(2));
+        assert_eq!(likeliest_near(&edges, 110.0), None);
     }
 
     #[test]

@@ -277,6 +277,35 @@ mod tests {
     }
 
     #[test]
+    fn structures_follow_each_other_as_they_were_made_in_every_session() {
+        let mut held = Annotation::default();
+        let mut made = Vec::new();
+        // Seeds of sessions are random; the second one is below the first.
+        for seed in [0xdead_beef_u64, 7, 0xffff_0000] {
+            let mut order = TrackOrder::default();
+            for _ in 0..2 {
+                let id = order.next(&held, seed << 32 | 5);
+                held.tracks.insert(id, Track::new("a", 0));
+                made.push(id);
+            }
+            // Taken back, and another one made: the first may come back.
+            let gone = made.pop().expect("just made");
+            held.tracks.remove(&gone);
+            let id = order.next(&held, seed << 32 | 5);
+            assert_ne!(id, gone);
+            held.tracks.insert(id, Track::new("b", 0));
+            made.push(id);
+        }
+        assert!(held.tracks.keys().eq(&made));
+        // At the same time, from the same state: two identities.
+        let next = |held: &_, seed: u64| TrackOrder::default().next(held, seed << 32);
+        assert_ne!(next(&held, 1), next(&held, 2));
+        // Behind an identity of older versions, whose upper half was random.
+        held.tracks.insert(TrackId(u64::from(u32::MAX) << 32 | 1), Track::new("c", 0));
+        assert_eq!(next(&held, 9), TrackId(9 << 32));
+    }
+
+    #[test]
     fn windows_that_touch_become_one() {
         assert_eq!(insert_window(&[w(0, 3), w(10, 12)], w(4, 8)), [w(0, 8), w(10, 12)]);
         assert_eq!(insert_window(&[], w(5, 2)), [w(2, 5)]);

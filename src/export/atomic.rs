@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
@@ -88,6 +88,22 @@ fn keep_mode(file: &File, path: &Path) -> io::Result<()> {
         Ok(meta) if meta.is_file() => file.set_permissions(meta.permissions()),
         _ => Ok(()),
     }
+}
+
+/// Renames what lies at `path` to the first `PATH.earlier-N` that is free, and tells which that is: nothing in it is deleted,
+/// since a person may have put something there.
+///
+/// # Errors
+/// When it cannot be renamed.
+pub fn set_aside(path: &Path) -> Result<PathBuf, ExportError> {
+    let numbered = |n: usize| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".earlier-{n}"));
+        PathBuf::from(name)
+    };
+    let aside = (1..).map(numbered).find(|aside| !aside.exists()).unwrap_or_else(|| numbered(0));
+    fs::rename(path, &aside).map_err(|e| ExportError::write(path, e))?;
+    Ok(aside)
 }
 
 fn folder_of(path: &Path) -> &Path {

@@ -123,8 +123,6 @@ pub struct Model {
     pub opening: Option<(usize, Cut)>,
     /// The clip being opened is to be the next unfinished one.
     pub seeking: Option<Seek>,
-    /// What was said goes with the next key.
-    pub passing: bool,
     /// Questions that leaving raised; who leaves again has answered these.
     pub leave_asked: Vec<Leaving>,
     /// Whether the screen is gone or going.
@@ -208,7 +206,6 @@ impl Model {
             at,
             opening: None,
             seeking: None,
-            passing: false,
             leave_asked: Vec::new(),
             leaving: false,
             clip,
@@ -272,8 +269,7 @@ impl Model {
 
     /// Says something that is true only until the next key.
     pub fn say_passing(&mut self, text: impl Into<String>) {
-        self.say(text);
-        self.passing = true;
+        self.tell(Message { text: text.into(), weight: Weight::Passing });
     }
 
     /// Says that something did not work.
@@ -289,7 +285,6 @@ impl Model {
             self.log.pop_front();
         }
         self.message = message;
-        self.passing = false;
     }
 
     /// Puts what was said of clips before in front of what was said of this one.

@@ -54,6 +54,8 @@ pub enum Weight {
     /// For information.
     #[default]
     Info,
+    /// For information that is true only until the next key.
+    Passing,
     /// Something did not work.
     Warning,
 }

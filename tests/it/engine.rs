@@ -497,10 +497,38 @@ fn pictures_come_without_a_network_and_exports_land_in_the_project() {
     });
     let Event::Exported { path, .. } = event else { panic!("{event:?}") };
     assert!(path.starts_with(project.path().join("exports")) && path.is_file());
+    // Masks of other frames make room for themselves in their own place, and keep what lies there.
+    let mut annotation = opened.annotation.clone();
+    let said = |event: Event| match event {
+        Event::Exported { path, what } => (path, what),
+        other => panic!("{other:?}"),
+    };
+    let done = |event: &Event| matches!(event, Event::Exported { .. } | Event::ExportFailed { .. });
+    for (frames, kept) in [(&[1, 4][..], false), (&[1, 2, 4], false), (&[1], true)] {
+        let mut nerve = sonomark::domain::Track::new("nerve", 0);
+        for frame in frames {
+            let mask = decided_mask(&opened.info);
+            nerve.masks.insert(*frame, mask);
+        }
+        annotation.tracks.insert(TrackId(1), nerve);
+        session.export_named(&annotation, "png", None);
+        let (path, what) = said(wait_for(&events, done));
+        assert_eq!(std::fs::read_dir(path.join("nerve")).unwrap().count(), frames.len());
+        assert_eq!(what.contains("the earlier export is kept as"), kept, "{what}");
+        let aside = path
+            .with_file_name(format!("{}.earlier-1", path.file_name().unwrap().to_string_lossy()));
+        assert_eq!(aside.join("nerve/00004.png").is_file(), kept);
+    }
     session.export_named(&opened.annotation, "xyz", None);
     let event = wait_for(&events, |event| matches!(event, Event::ExportFailed { .. }));
     assert!(matches!(event, Event::ExportFailed { why } if why.contains("choose png, coco")));
     session.close();
+}
+
+fn decided_mask(info: &sonomark::domain::ClipInfo) -> sonomark::domain::FrameMask {
+    let inside = |x: u32, y: u32| x < 9 && y < 9;
+    let mask = sonomark::domain::Bitmap::from_fn(info.width_px, info.height_px, inside).to_mask();
+    sonomark::domain::FrameMask { mask, source: sonomark::domain::MaskSource::Tracked, score: 0.5 }
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod graphics;
 mod headless;
 mod hostile;
 mod job;
+mod journeys;
 mod kill;
 mod layers;
 mod learn;

@@ -167,7 +167,8 @@ fn numbers_are_unique_to_the_session() {
     let mut m = model(FRAMES);
     press(&mut m, "b l b");
     let (id, held) = m.current().unwrap();
-    assert_eq!(id.0 >> 32, 7);
+    // Of tracks the lower half: the upper one is their order.
+    assert_eq!(id.0 & u64::from(u32::MAX), 7);
     let ids: Vec<u64> = held.prompts[&0].iter().map(|placed| placed.id.0).collect();
     assert!(ids.iter().all(|id| id >> 32 == 7) && ids[0] != ids[1]);
 }

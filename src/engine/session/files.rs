@@ -248,15 +248,11 @@ pub fn export_name(info: &ClipInfo, format: ExportFormat) -> String {
     format!("{}{}", info.content_hash.short(), format.ending())
 }
 
-/// Exports anew where an earlier export lies, which is kept under a name of its own: nothing in it is deleted, since a
-/// person may have put something there.
+/// Exports anew where an earlier export lies, which is kept under a name of its own.
 fn again_aside(job: &Job, format: ExportFormat, path: &Path) -> Result<String, ExportError> {
-    let numbered = |n: usize| path.with_extension(format!("earlier-{n}"));
-    let free = (1..).map(numbered).find(|aside| !aside.exists()).unwrap_or_else(|| numbered(0));
-    let failed = |cause| ExportError::Write { name: shown(&free.to_string_lossy()), cause };
-    std::fs::rename(path, &free).map_err(failed)?;
+    let aside = export::set_aside(path)?;
     let what = export_clip(job, format, path)?;
-    Ok(format!("{what}; the earlier export is kept as {}", shown(&free.to_string_lossy())))
+    Ok(format!("{what}; the earlier export is kept as {}", shown(&aside.to_string_lossy())))
 }
 
 /// Writes an annotation, creating the folder above `path`; says what was written.

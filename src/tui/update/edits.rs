@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::review::Doubts;
 use crate::domain::{
-    Edit, FrameIndex, FrameMask, Mark, MaskSource, PointKind, Prompt, Step, TrackId, shown,
+    Edit, FrameIndex, FrameMask, Mark, MaskSource, PointKind, Prompt, Step, TrackId, counted, shown,
 };
 use crate::tui::model::{Effect, Model};
 
@@ -57,27 +57,45 @@ pub(super) fn commit_all(
     done
 }
 
-/// Takes the newest group back, or does the newest undone group again.
-pub(super) fn travel(model: &mut Model, fx: &mut Vec<Effect>, back: bool) -> bool {
+/// Takes so many groups back, or does them again.
+pub(super) fn travel(model: &mut Model, fx: &mut Vec<Effect>, back: bool, count: u32) {
+    for done in 0..count {
+        match travel_once(model, fx, back) {
+            Ok(()) => {}
+            Err(Stuck::Refused(why)) => return model.warn(why),
+            Err(Stuck::AtTheEnd) => {
+                let steps = counted(done as usize, "step");
+                return model.say(match (done, back) {
+                    (0, true) => "nothing to take back".to_owned(),
+                    (0, false) => "nothing to do again".to_owned(),
+                    (_, true) => format!("{steps} taken back: everything there was"),
+                    (_, false) => format!("{steps} done again: everything there was"),
+                });
+            }
+        }
+    }
+}
+
+/// Why there is no step on.
+enum Stuck {
+    AtTheEnd,
+    Refused(String),
+}
+
+fn travel_once(model: &mut Model, fx: &mut Vec<Effect>, back: bool) -> Result<(), Stuck> {
     if back && model.history.is_held() {
-        model.warn(
-            "not taken back: an open session of yours changed this structure later; when it has \
-             ended (after a crash in 2 minutes), open the clip again",
-        );
-        return false;
+        let why = "not taken back: an open session of yours changed this structure later; when it \
+                   has ended (after a crash in 2 minutes), open the clip again";
+        return Err(Stuck::Refused(why.to_owned()));
     }
     let step = if back {
         model.history.undo(&model.annotation)
     } else {
         model.history.redo(&model.annotation)
     };
-    let Some(step) = step else {
-        model.say(if back { "nothing to take back" } else { "nothing to do again" });
-        return false;
-    };
+    let step = step.ok_or(Stuck::AtTheEnd)?;
     if let Err(refused) = model.annotation.apply_all(&step.edits) {
-        model.warn(format!("not done: {refused}"));
-        return false;
+        return Err(Stuck::Refused(format!("not done: {refused}")));
     }
     ahead::outdated(model, fx, &step.edits);
     model.unfinish();
@@ -101,7 +119,7 @@ pub(super) fn travel(model: &mut Model, fx: &mut Vec<Effect>, back: bool) -> boo
     follow(model, fx, &step.edits);
     fx.push(Effect::Journal(step.clone()));
     network::after_travel(model, fx, &step.edits);
-    true
+    Ok(())
 }
 
 /// What is nudged, painted or moved along a ray from now on joins no group of before: it is
@@ -233,32 +251,56 @@ fn look_again(model: &mut Model, touched: &Touched) {
     }
 }
 
-/// Goes to where a step happened, so that the person sees it.
+/// Goes to where a step happened, so that the person sees it: to the nearest of its frames. Masks of many frames are seen
+/// on the timeline from anywhere.
 fn follow(model: &mut Model, fx: &mut Vec<Effect>, edits: &[Edit]) {
     let Some(edit) = edits.first() else { return };
     if let Some(id) = edit.track().filter(|id| model.annotation.tracks.contains_key(id)) {
         model.track = Some(id);
     }
-    let frames: Vec<FrameIndex> = edits
-        .iter()
-        .filter_map(|edit| match edit {
-            Edit::AddPrompt { frame, .. }
-            | Edit::RemovePrompt { frame, .. }
-            | Edit::MovePrompt { frame, .. }
-            | Edit::SetFlag { frame, .. }
-            | Edit::SetAttribute { frame: Some(frame), .. } => Some(*frame),
-            _ => None,
-        })
-        .chain(edits.iter().filter_map(|edit| match edit {
-            Edit::SetMask { frame, .. } => Some(*frame),
-            _ => None,
-        }))
-        .collect();
-    if let Some(&frame) = frames.first()
-        && !frames.contains(&model.frame)
-    {
+    let said = |edit: &Edit| match edit {
+        Edit::AddPrompt { frame, .. }
+        | Edit::RemovePrompt { frame, .. }
+        | Edit::MovePrompt { frame, .. }
+        | Edit::SetFlag { frame, .. }
+        | Edit::SetAttribute { frame: Some(frame), .. } => Some(*frame),
+        _ => None,
+    };
+    let masked: BTreeSet<FrameIndex> = edits.iter().filter_map(mask_frame).collect();
+    let mut frames: BTreeSet<FrameIndex> = edits.iter().filter_map(said).collect();
+    if masked.contains(&model.frame) {
+        return;
+    }
+    if frames.is_empty() && masked.len() == 1 {
+        frames = masked;
+    }
+    if let Some(&frame) = frames.iter().min_by_key(|frame| frame.abs_diff(model.frame)) {
         motion::go_to(model, fx, frame);
     }
+}
+
+/// What was done to masks, where it has a word of its own: all of them accepted, or discarded.
+fn deed_on_masks(edits: &[Edit], back: bool) -> Option<&'static str> {
+    let masks = edits.iter().filter_map(|edit| match edit {
+        Edit::SetMask { before, after, .. } if back => Some((after, before)),
+        Edit::SetMask { before, after, .. } => Some((before, after)),
+        _ => None,
+    });
+    let masks: Vec<_> = masks.collect();
+    let accepted = |(before, after): &(&Option<FrameMask>, &Option<FrameMask>)| {
+        let (Some(before), Some(after)) = (before, after) else { return false };
+        before.mask == after.mask && after.source == MaskSource::Accepted
+    };
+    match masks {
+        _ if masks.iter().all(accepted) => Some("accepting "),
+        _ if masks.iter().all(|(_, after)| after.is_none()) => Some("discarding "),
+        _ => None,
+    }
+}
+
+/// "deleting " where the person took a prompt away; `back` says that the edit is its inverse.
+fn deleting(edit: &Edit, back: bool) -> &'static str {
+    if matches!(edit, Edit::AddPrompt { .. }) == back { "deleting " } else { "" }
 }
 
 /// What a step is about, for people: "boundary point on frame 12 and its mask". `back` says that
@@ -294,10 +336,14 @@ fn describe(edits: &[Edit], back: bool) -> Option<String> {
         None if masks == 0 => return None,
         None => {
             let frame = masked.first()?;
+            let (deed, the) = match deed_on_masks(edits, back) {
+                Some(deed) => (deed, "the "),
+                None => ("", ""),
+            };
             return Some(if masks == 1 {
-                format!("mask {}", on(frame))
+                format!("{deed}{the}mask {}", on(frame))
             } else {
-                format!("masks of {masks} frames")
+                format!("{deed}{the}masks of {masks} frames")
             });
         }
         Some(Edit::AddTrack { content, .. }) => {
@@ -307,11 +353,16 @@ fn describe(edits: &[Edit], back: bool) -> Option<String> {
             format!("{} {}", if back { "starting" } else { "deleting" }, shown(&content.info.label))
         }
         Some(Edit::SetTrackInfo { .. }) => "name or colour".to_owned(),
-        Some(Edit::AddPrompt { frame, .. } | Edit::RemovePrompt { frame, .. }) if points > 1 => {
-            format!("{points} points {}", on(frame))
+        Some(edit @ (Edit::AddPrompt { frame, .. } | Edit::RemovePrompt { frame, .. }))
+            if points > 1 =>
+        {
+            format!("{}{points} points {}", deleting(edit, back), on(frame))
         }
-        Some(Edit::AddPrompt { frame, placed, .. } | Edit::RemovePrompt { frame, placed, .. }) => {
-            let name = prompt_name(&placed.prompt);
+        Some(
+            edit @ (Edit::AddPrompt { frame, placed, .. }
+            | Edit::RemovePrompt { frame, placed, .. }),
+        ) => {
+            let name = format!("{}{}", deleting(edit, back), prompt_name(&placed.prompt));
             // It is the mask of the frame, too.
             if matches!(placed.prompt, Prompt::Mask(_)) && masks <= 1 {
                 return Some(format!("{name} {}", on(frame)));

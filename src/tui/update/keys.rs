@@ -143,7 +143,7 @@ pub(super) fn dialog(model: &mut Model, fx: &mut Vec<Effect>, action: Action) {
         (Mode::Help(held), Action::LineErase) => (held.top, _) = (0, held.find.pop()),
         (Mode::Help(held), Action::LineEraseAll | Action::LineEraseWord) => held.find.clear(),
         (Mode::Help(held), _) => {
-            let lines = help_lines(&held.find, &model.keymap);
+            let lines = help_lines(&held.find, &model.keymap, model.grid.columns);
             scroll(&mut held.top, action, lines, page);
         }
         (Mode::Messages(top), _) => {

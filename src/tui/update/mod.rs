@@ -33,7 +33,7 @@ use crate::tui::action::Action;
 
 pub use look::fit_look;
 
-use super::model::{Effect, Message, Model, Msg, Network, Saved, Seek};
+use super::model::{Effect, Message, Model, Msg, Network, Saved, Seek, Weight};
 use super::tutor;
 
 /// After this much quiet the place is noted and the frame at hand is encoded ahead.
@@ -48,7 +48,7 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
         Msg::Key(key) => {
             model.active_at = model.now;
             model.keys += 1;
-            if std::mem::take(&mut model.passing) {
+            if model.message.weight == Weight::Passing {
                 model.message = Message::default();
             }
             model.hurry.press(key, model.now);

@@ -117,12 +117,11 @@ fn each(model: &mut Model, fx: &mut Vec<Effect>, frames: Vec<FrameIndex>, what: 
         }
         Over::Mask(edit) => {
             let n = masks::change_all(model, fx, id, &frames, edit);
-            model.say(format!(
-                "{} {}; one {} takes it back",
-                counted(n, "mask"),
-                edit.told(),
-                model.key(Action::Undo)
-            ));
+            let (masks, undo) = (counted(n, "mask"), model.key(Action::Undo));
+            model.say(match n {
+                0 => "no mask changed: none lies there, or nothing would be left of it".to_owned(),
+                _ => format!("{masks} {}; one {undo} takes it back", edit.told()),
+            });
         }
         Over::Attribute(name, value) => {
             labels::set_on(model, fx, &frames, &name, value.as_deref());

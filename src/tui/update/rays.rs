@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use crate::domain::{
-    Edit, GrayFrame, PointKind, PointPx, Prompt, Ray, Track, centre_of, contour_radius,
-    edges_along, least_certain, likeliest,
+    Edge, Edit, FEW_POINTS, GrayFrame, PointKind, PointPx, Prompt, Ray, Track, centre_of,
+    contour_radius, edges_along, least_certain, likeliest, likeliest_near,
 };
 use crate::tui::action::Action;
 use crate::tui::model::{Effect, Mode, Model};
@@ -137,6 +137,16 @@ impl Known {
         let sum: f32 = self.points.iter().map(|p| p.distance(ray.centre)).sum();
         (!self.points.is_empty()).then(|| sum / self.points.len() as f32)
     }
+
+    /// The edge of a suggestion: near the contour, once there is one of some points.
+    fn suggested(&self, edges: &[Edge], ray: Ray) -> Option<usize> {
+        match self.expected(ray) {
+            Some(at) if self.mask.is_some() && self.points.len() >= FEW_POINTS => {
+                likeliest_near(edges, at)
+            }
+            expected => likeliest(edges, expected),
+        }
+    }
 }
 
 /// Brings centre and suggestion up to date with the frame at hand.
@@ -168,7 +178,7 @@ pub(super) fn look(model: &mut Model) {
         let ray = least_certain(&known.pixels, known.mask.as_ref(), tool.centre, &known.points);
         let expected = known.expected(ray);
         let edges = edges_along(&known.pixels, ray);
-        let radius = likeliest(&edges, expected).map(|i| edges[i].radius_px).or(expected)?;
+        let radius = known.suggested(&edges, ray).map(|i| edges[i].radius_px).or(expected)?;
         Some((ray, ray.at(radius)))
     });
     model.tools.rays = Some(tool);
@@ -182,13 +192,13 @@ fn towards(model: &mut Model, fx: &mut Vec<Effect>, hour: f32) {
     if again {
         next_edge(model, fx, 1);
     } else if !leap::take_up(model, ray) {
-        place(model, fx, ray, 0);
+        place(model, fx, ray, Start::Edge(0));
     }
 }
 
 fn suggested(model: &mut Model, fx: &mut Vec<Effect>) {
     match model.tools.rays.as_ref().and_then(|tool| tool.suggested) {
-        Some((ray, _)) => place(model, fx, ray, 0),
+        Some((ray, _)) => place(model, fx, ray, Start::Suggested),
         None => model.say(format!(
             "no edge to suggest here; name an hour, or put a point with {}",
             model.key(Action::AddBoundary)
@@ -196,14 +206,26 @@ fn suggested(model: &mut Model, fx: &mut Vec<Effect>) {
     }
 }
 
-/// Puts a boundary point on `ray`, `edges_on` edges beyond the likeliest.
-fn place(model: &mut Model, fx: &mut Vec<Effect>, ray: Ray, edges_on: isize) {
+/// Where on a ray a point is put.
+#[derive(Clone, Copy)]
+enum Start {
+    /// So many edges beyond the likeliest.
+    Edge(isize),
+    /// Where the suggestion lies.
+    Suggested,
+}
+
+/// Puts a boundary point on `ray`.
+fn place(model: &mut Model, fx: &mut Vec<Effect>, ray: Ray, start: Start) {
     let Some(known) = Known::of(model) else {
         return model.say("this frame is still being decoded; try again when it is shown");
     };
     let edges = edges_along(&known.pixels, ray);
     let expected = known.expected(ray);
-    let first = likeliest(&edges, expected);
+    let (first, edges_on) = match start {
+        Start::Edge(on) => (likeliest(&edges, expected), on),
+        Start::Suggested => (known.suggested(&edges, ray), 0),
+    };
     let on = first.map(|at| at.saturating_add_signed(edges_on).min(edges.len() - 1));
     let Some(radius_px) = on.map(|at| edges[at].radius_px).or(expected) else {
         return model.say(format!(
@@ -230,7 +252,7 @@ pub(super) fn again(model: &mut Model, fx: &mut Vec<Effect>, hour: f32, edges_on
     let Some(centre) = natural_centre(model) else {
         return model.say("no mask on this frame to start a ray from");
     };
-    place(model, fx, Ray { centre, hour }, edges_on);
+    place(model, fx, Ray { centre, hour }, Start::Edge(edges_on));
 }
 
 /// "7 o'clock", "half past 3".

@@ -12,7 +12,7 @@ use crate::tui::action::{Action, Group};
 use crate::tui::keymap::{KeyMode, Keymap};
 use crate::tui::model::{HelpPage, Message, Model, Weight};
 
-use super::{Look, key_line, wrapped};
+use super::{Look, cut, key_line, wrapped};
 
 /// Width of the keys, cells.
 const KEYS: usize = 24;
@@ -20,11 +20,14 @@ const KEYS: usize = 24;
 enum Entry {
     Title(Group),
     Gap,
-    Act(Action),
+    /// The keys of an action, or none below them, and a line of what it does.
+    Act(String, String),
 }
 
-/// The lines of the page: actions that hold every word of `find` in key, name or explanation.
-fn entries(find: &str, keymap: &Keymap) -> Vec<Entry> {
+/// The lines of the page on so many `columns`: actions that hold every word of `find` in key, name or explanation. What
+/// does not fit beside the keys goes on below.
+fn entries(find: &str, keymap: &Keymap, columns: usize) -> Vec<Entry> {
+    let beside = columns.saturating_sub(KEYS + 1).max(1);
     let mut all = Vec::new();
     let mut group = None;
     let find = find.to_lowercase();
@@ -43,15 +46,19 @@ fn entries(find: &str, keymap: &Keymap) -> Vec<Entry> {
             all.push(Entry::Title(action.group()));
             group = Some(action.group());
         }
-        all.push(Entry::Act(action));
+        let keys = keymap.keys_of(action).join("  ");
+        let mut keys = if keys.is_empty() { format!(":{}", action.name()) } else { keys };
+        for line in wrapped(action.doc(), beside) {
+            all.push(Entry::Act(std::mem::take(&mut keys), line));
+        }
     }
     all
 }
 
-/// How many lines the help page has.
+/// How many lines the help page has on so many `columns`.
 #[must_use]
-pub fn help_lines(find: &str, keymap: &Keymap) -> usize {
-    entries(find, keymap).len()
+pub fn help_lines(find: &str, keymap: &Keymap, columns: u16) -> usize {
+    entries(find, keymap, usize::from(columns)).len()
 }
 
 fn key(keymap: &Keymap, mode: KeyMode, action: Action) -> String {
@@ -76,7 +83,7 @@ pub(super) fn draw(
     let theme = look.theme;
     let width = usize::from(area.width);
     let rows = usize::from(area.height).saturating_sub(2);
-    let all = entries(&page.find, keymap);
+    let all = entries(&page.find, keymap, width);
     let top = page.top.min(all.len().saturating_sub(1));
     let last = (top + rows).min(all.len());
     let place = format!("{}-{last} of {}", (top + 1).min(last), all.len());
@@ -97,6 +104,7 @@ pub(super) fn draw(
             format!("Keys with \"{}\" ({place}; {all}: all keys)", shown(find))
         }
     };
+    let title = cut(&title, width, look);
     let mut lines = vec![Line::styled(title, theme.strong(theme.title)), Line::default()];
     if all.is_empty() {
         lines.push(Line::styled("nothing holds these words", theme.style(theme.faint)));
@@ -105,11 +113,7 @@ pub(super) fn draw(
         lines.push(match entry {
             Entry::Gap => Line::default(),
             Entry::Title(group) => Line::styled(group.title(), theme.strong(theme.title)),
-            Entry::Act(action) => {
-                let keys = keymap.keys_of(*action).join("  ");
-                let keys = if keys.is_empty() { format!(":{}", action.name()) } else { keys };
-                key_line(&keys, action.doc(), KEYS, width, look)
-            }
+            Entry::Act(keys, line) => key_line(keys, line, KEYS, width, look),
         });
     }
     frame.render_widget(Paragraph::new(lines), area);
@@ -141,7 +145,7 @@ pub(super) fn messages(
     let mut said = Vec::new();
     for message in model.log.iter().rev() {
         let (sign, style) = match message.weight {
-            Weight::Info => ("  ", theme.style(theme.text)),
+            Weight::Info | Weight::Passing => ("  ", theme.style(theme.text)),
             Weight::Warning => ("! ", theme.strong(theme.alarm)),
         };
         for (i, part) in wrapped(&shown(&message.text), width).into_iter().enumerate() {

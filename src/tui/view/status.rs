@@ -62,7 +62,7 @@ fn message<'a>(model: &Model, width: usize, look: Look<'_>) -> Line<'a> {
         spans.push(Span::raw(" "));
     }
     let style = match model.message.weight {
-        Weight::Info => theme.style(theme.text),
+        Weight::Info | Weight::Passing => theme.style(theme.text),
         Weight::Warning => theme.strong(theme.alarm),
     };
     let text = shown(&model.message.text);

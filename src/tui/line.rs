@@ -137,10 +137,14 @@ impl Line {
         let word =
             if self.palette { typed.as_str() } else { typed.split(' ').next().unwrap_or("") };
         let exact = !self.palette && typed.contains(' ');
+        let keys = |name: &str| {
+            let action = Action::from_name(name).ok();
+            action.map_or_else(String::new, |action| keymap.keys_of(action).join(" "))
+        };
         let commands = COMMANDS
             .iter()
             .filter(|_| !self.palette)
-            .map(|&(name, words, doc)| Candidate { name, words, doc, keys: String::new() });
+            .map(|&(name, words, doc)| Candidate { name, words, doc, keys: keys(name) });
         // A command stands for the action of its name.
         let commanded = |name: &str| !self.palette && COMMANDS.iter().any(|known| known.0 == name);
         let actions = Action::ALL.iter().filter(|action| !commanded(action.name()));

@@ -58,7 +58,7 @@ pub use motion::{Motion, Places, Registrable, register};
 pub use pixel_box::PixelBox;
 pub use prompt::{FramePrompts, PlacedPrompt, PointKind, Prompt, PromptId};
 pub use rays::{
-    Edge, FEW_POINTS, HOURS, Ray, centre_of, contour_radius, edges_along, least_certain, likeliest,
+    Edge, HOURS, Ray, centre_of, contour_radius, edges_along, least_certain, likeliest,
     likeliest_near,
 };
 pub use region::{Boxes, Fan, NoRegion, OutsideChoice, Region};

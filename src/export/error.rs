@@ -9,7 +9,7 @@ use crate::domain::shown;
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// A file or folder cannot be written.
-    #[error("cannot write {name}: {cause}; choose another place or free some space")]
+    #[error("cannot write {name}: {cause}; {}", advice(.cause))]
     Write {
         /// The file or folder.
         name: String,
@@ -76,6 +76,17 @@ pub enum ExportError {
         /// What the encoder says.
         cause: String,
     },
+}
+
+/// What to do about a file that cannot be written.
+fn advice(cause: &io::Error) -> &'static str {
+    use io::ErrorKind as K;
+    match cause.kind() {
+        K::NotFound | K::NotADirectory => "choose another place, or make the folder first",
+        K::PermissionDenied | K::ReadOnlyFilesystem => "choose a place where you may write",
+        K::StorageFull | K::QuotaExceeded | K::FileTooLarge => "free some space",
+        _ => "choose another place or free some space",
+    }
 }
 
 impl ExportError {

@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use crate::domain::{
-    Edge, Edit, FEW_POINTS, GrayFrame, PointKind, PointPx, Prompt, Ray, Track, centre_of,
-    contour_radius, edges_along, least_certain, likeliest, likeliest_near,
+    Edge, Edit, GrayFrame, PointKind, PointPx, Prompt, Ray, Track, centre_of, contour_radius,
+    edges_along, least_certain, likeliest, likeliest_near,
 };
 use crate::tui::action::Action;
 use crate::tui::model::{Effect, Mode, Model};
@@ -138,12 +138,10 @@ impl Known {
         (!self.points.is_empty()).then(|| sum / self.points.len() as f32)
     }
 
-    /// The edge of a suggestion: near the contour, once there is one of some points.
+    /// The edge of a suggestion: near the contour, once there is one.
     fn suggested(&self, edges: &[Edge], ray: Ray) -> Option<usize> {
         match self.expected(ray) {
-            Some(at) if self.mask.is_some() && self.points.len() >= FEW_POINTS => {
-                likeliest_near(edges, at)
-            }
+            Some(at) if self.mask.is_some() => likeliest_near(edges, at),
             expected => likeliest(edges, expected),
         }
     }

@@ -155,7 +155,7 @@ impl Reader<'_> {
             return;
         };
         let frame = match entries.get("frame") {
-            Some((path, Node { line, kind: Kind::Number(value) })) => {
+            Some((path, Node { line, kind: Kind::Number(value, _) })) => {
                 self.frame(&path, *line, *value)
             }
             Some((path, other)) => {
@@ -266,7 +266,7 @@ impl Reader<'_> {
     /// Exactly `N` finite numbers.
     fn numbers<const N: usize>(&mut self, path: &str, node: &Node, form: &str) -> Option<[f64; N]> {
         let number = |item: &Node| match item.kind {
-            Kind::Number(value) if value.is_finite() => Some(value),
+            Kind::Number(value, _) if value.is_finite() => Some(value),
             _ => None,
         };
         let read: Option<Vec<f64>> = match &node.kind {

@@ -130,7 +130,7 @@ fn fill(preset: &mut Preset, node: &Node, faults: &mut Faults) {
 
 fn number(entries: &Entries<'_>, key: &str, into: &mut f32, faults: &mut Faults) {
     match entries.get(key) {
-        Some((_, Node { kind: Kind::Number(value), .. })) => *into = *value as f32,
+        Some((_, Node { kind: Kind::Number(value, _), .. })) => *into = *value as f32,
         Some((path, node)) => {
             let what = format!("`{path}` must be a number, it is {}", node.kind.name());
             faults.add(node.line, what);

@@ -131,7 +131,7 @@ const REACTION_MAX_MS: f64 = 5000.0;
 
 fn reaction_of(node: &Node, faults: &mut Faults) -> Option<Duration> {
     match node.kind {
-        Kind::Number(ms) if (0.0..=REACTION_MAX_MS).contains(&ms) => {
+        Kind::Number(ms, _) if (0.0..=REACTION_MAX_MS).contains(&ms) => {
             Some(Duration::from_millis(ms as u64))
         }
         _ => {

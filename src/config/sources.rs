@@ -96,7 +96,7 @@ impl Raw {
                 for key in texts() {
                     let value = match entries.get(key) {
                         // A number needs no quotes.
-                        Some((_, Node { line, kind: Kind::Number(n) })) => {
+                        Some((_, Node { line, kind: Kind::Number(n, _) })) => {
                             Some((n.to_string(), *line))
                         }
                         _ => entries.text(key, &mut faults).map(|(text, at)| (text.to_owned(), at)),

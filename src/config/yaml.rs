@@ -10,7 +10,7 @@ mod files;
 
 use std::fmt;
 
-use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::domain::{TOO_DEEP, counted, nearest_word, too_deep};
 
@@ -87,8 +87,8 @@ pub enum Kind {
     Null,
     /// `true` or `false`.
     Bool(bool),
-    /// Any number.
-    Number(f64),
+    /// Any number, and as it is written: `1.10` and `9999991000146105` are also words.
+    Number(f64, String),
     /// Text.
     Text(String),
     /// `- ...` or `[...]`.
@@ -104,7 +104,7 @@ impl Kind {
         match self {
             Self::Null => "nothing",
             Self::Bool(_) => "true or false",
-            Self::Number(_) => "a number",
+            Self::Number(..) => "a number",
             Self::Text(_) => "text",
             Self::List(_) => "a list",
             Self::Map(_) => "a mapping",
@@ -116,8 +116,7 @@ impl Kind {
     pub fn word(&self) -> Option<String> {
         match self {
             Self::Bool(flag) => Some(flag.to_string()),
-            Self::Number(number) => Some(number.to_string()),
-            Self::Text(text) => Some(text.clone()),
+            Self::Number(_, text) | Self::Text(text) => Some(text.clone()),
             Self::Null | Self::List(_) | Self::Map(_) => None,
         }
     }
@@ -152,15 +151,15 @@ impl<'de> Visitor<'de> for AnyNode {
     }
 
     fn visit_i64<E>(self, value: i64) -> Result<Kind, E> {
-        Ok(Kind::Number(value as f64))
+        Ok(Kind::Number(value as f64, value.to_string()))
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<Kind, E> {
-        Ok(Kind::Number(value as f64))
+        Ok(Kind::Number(value as f64, value.to_string()))
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Kind, E> {
-        Ok(Kind::Number(value))
+        Ok(Kind::Number(value, value.to_string()))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Kind, E> {
@@ -188,6 +187,56 @@ impl<'de> Visitor<'de> for AnyNode {
     }
 }
 
+/// A second walk through the same text: numbers as they are written, for what is no number but looks like one.
+struct Written<'a>(&'a mut Node);
+
+impl<'de> DeserializeSeed<'de> for Written<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        match &self.0.kind {
+            Kind::Null | Kind::Bool(_) | Kind::Text(_) => {
+                deserializer.deserialize_ignored_any(de::IgnoredAny).map(|_| ())
+            }
+            Kind::Number(..) => deserializer.deserialize_str(self),
+            Kind::List(_) => deserializer.deserialize_seq(self),
+            Kind::Map(_) => deserializer.deserialize_map(self),
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for Written<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("what it was before")
+    }
+
+    fn visit_str<E>(self, written: &str) -> Result<(), E> {
+        if let Kind::Number(_, text) = &mut self.0.kind {
+            *text = written.to_owned();
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        let Kind::List(items) = &mut self.0.kind else { return Ok(()) };
+        for item in items {
+            seq.next_element_seed(Written(item))?;
+        }
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Kind::Map(entries) = &mut self.0.kind else { return Ok(()) };
+        for (_, value) in entries {
+            map.next_key::<de::IgnoredAny>()?;
+            map.next_value_seed(Written(value))?;
+        }
+        Ok(())
+    }
+}
+
 /// Reads `text`; `file` is only for messages. An empty text is an empty mapping.
 ///
 /// # Errors
@@ -208,6 +257,8 @@ pub fn parse(file: &str, text: &str) -> Result<Node, Faults> {
         let line = error.location().map_or(0, |at| at.line());
         refuse(line, format!("it is not YAML: {error}"))
     })?;
+    // What was read once reads again; where it did not, numbers would be told as they are counted.
+    let _ = Written(&mut root).deserialize(serde_yaml::Deserializer::from_str(text));
     if root.kind == Kind::Null {
         root.kind = Kind::Map(Vec::new());
     }
@@ -385,6 +436,24 @@ mod tests {
         assert_eq!(get(second, "label").line, 6);
         assert_eq!(get(item(get(second, "prompts"), 0), "boundary").line, 8);
         assert_eq!(item(get(second, "prompts"), 1).line, 9);
+    }
+
+    #[test]
+    fn numbers_are_words_as_they_are_written() {
+        let text = "code: 9999991000146105\nlist: [1.10, 2, 0x1f, -0.0, 1e3, .5]\n12345678901234567: a\n\
+                    more: {a: &n 1.50, b: *n, c: yes, d: ~, e: '007', f: 007}\n";
+        let root = parse("x.yaml", text).expect("reads");
+        let words = |node: &Node| match &node.kind {
+            Kind::List(items) => items.iter().filter_map(|item| item.kind.word()).collect(),
+            Kind::Map(map) => map.iter().filter_map(|(_, value)| value.kind.word()).collect(),
+            scalar => scalar.word().into_iter().collect::<Vec<_>>(),
+        };
+        assert_eq!(words(get(&root, "code")), ["9999991000146105"]);
+        assert_eq!(words(get(&root, "list")), ["1.10", "2", "0x1f", "-0.0", "1e3", ".5"]);
+        assert_eq!(words(get(&root, "more")), ["1.50", "1.50", "yes", "007", "007"]);
+        let Kind::Number(value, _) = item(get(&root, "list"), 4).kind else { panic!("a number") };
+        assert_eq!(value, 1000.0);
+        assert_eq!(words(get(&root, "12345678901234567")), ["a"]);
     }
 
     #[test]

@@ -374,7 +374,7 @@ mod tests {
         let edges = [edge(36.0, 12.0), edge(44.0, 9.0), edge(70.0, 90.0), edge(160.0, 120.0)];
         assert_eq!(
             likeliest(&edges, Some(42.0)),
-            Some(3),
+            Some(2),
             "what made a suggestion leave the structure"
         );
         assert_eq!(likeliest_near(&edges, 42.0), Some(1));

@@ -70,7 +70,7 @@ fn from_text(name: &str, text: &str) -> Result<Questionnaire, Faults> {
             let (rater, model) = (word("rater"), word("model"));
             let items = entries.list("values", &mut faults);
             let number = |kind: &Kind| match kind {
-                Kind::Number(n) if n.is_finite() => Some(*n),
+                Kind::Number(n, _) if n.is_finite() => Some(*n),
                 _ => None,
             };
             let values: Vec<f64> = items.iter().filter_map(|(_, n)| number(&n.kind)).collect();

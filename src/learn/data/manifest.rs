@@ -181,7 +181,7 @@ impl Manifest {
                 manifest.root = folder.join(root);
             }
             match top.get("above") {
-                Some((_, Node { kind: Kind::Number(above), .. })) => {
+                Some((_, Node { kind: Kind::Number(above, _), .. })) => {
                     manifest.rule = Rule::Above(*above);
                 }
                 Some((path, node)) => faults.add(node.line, format!("`{path}` must be a number")),
@@ -337,7 +337,7 @@ fn item(path: &str, node: &Node, faults: &mut Faults) -> Option<Item> {
     let spacing_mm = entries.get("spacing_mm").and_then(|(path, node)| {
         let pair = match &node.kind {
             Kind::List(pair) => match pair[..] {
-                [Node { kind: Kind::Number(x), .. }, Node { kind: Kind::Number(y), .. }]
+                [Node { kind: Kind::Number(x, _), .. }, Node { kind: Kind::Number(y, _), .. }]
                     if x > 0.0 && y > 0.0 =>
                 {
                     Some([x, y])

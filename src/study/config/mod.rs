@@ -314,7 +314,7 @@ impl Reader<'_> {
     ) -> f64 {
         let Some((path, node)) = entries.get(key) else { return default };
         match node.kind {
-            Kind::Number(n) if (least..=most).contains(&n) && (!whole || n.fract() == 0.0) => n,
+            Kind::Number(n, _) if (least..=most).contains(&n) && (!whole || n.fract() == 0.0) => n,
             _ => {
                 let kind = if whole { "a whole number" } else { "a number" };
                 self.fault(node, &path, &format!("must be {kind} from {least} to {most}"));

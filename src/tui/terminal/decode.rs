@@ -9,6 +9,8 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 /// Answer to the status report that ends a frame.
 const ANSWER: &[u8] = b"\x1b[0n";
 const PASTE_END: &[u8] = b"\x1b[201~";
+/// How answers in words begin: the terminal's name, and what it says of kitty's pictures.
+const ANSWERED: [[u8; 2]; 2] = [*b"P>", *b"_G"];
 /// Longer parameters and strings are nobody's; of longer pastes the rest is left out.
 const MAX_PARAMETERS: usize = 64;
 const MAX_PASTE: usize = 1 << 20;
@@ -172,6 +174,11 @@ impl Decoder {
                 self.state = if key.is_some() { State::Escape } else { State::WordsEscape };
                 heard.extend(key);
             }
+            // Nothing that is ever answered begins so: the escape and its letter were a key.
+            _ if self.text.len() == 1 && !ANSWERED.contains(&[self.text[0], byte]) => {
+                heard.extend(self.silence());
+                self.ground(byte, false, heard);
+            }
             0x07 | 0x18 | 0x1a => self.state = State::Ground,
             _ if self.text.len() < MAX_PARAMETERS => self.text.push(byte),
             _ => {}
@@ -179,16 +186,17 @@ impl Decoder {
     }
 
     fn paste(&mut self, byte: u8, heard: &mut Vec<Heard>) {
-        if self.text.len() >= MAX_PASTE && !PASTE_END.contains(&byte) {
-            return;
-        }
         self.text.push(byte);
+        if self.text.len() > MAX_PASTE + PASTE_END.len() {
+            // Of what is too long only the end is looked at.
+            self.text.remove(MAX_PASTE);
+        }
         // Answers come whenever they come.
         if self.text.ends_with(ANSWER) {
             self.text.truncate(self.text.len() - ANSWER.len());
             heard.push(Heard::Answer);
         } else if self.text.ends_with(PASTE_END) {
-            self.text.truncate(self.text.len() - PASTE_END.len());
+            self.text.truncate((self.text.len() - PASTE_END.len()).min(MAX_PASTE));
             let text = std::mem::take(&mut self.text);
             heard.push(Heard::Paste(String::from_utf8_lossy(&text).into_owned()));
             self.state = State::Ground;
@@ -333,6 +341,8 @@ mod tests {
             assert_eq!(crate::tui::key::Key::from_event(&event).unwrap().to_string(), key);
             assert!(!decoder.undecided() && decoder.silence().is_none());
         }
+        // Also where more keys came in the same read: nothing that is answered begins so.
+        assert_eq!(alone(b"\x1bP..\x1b_x\x1bPP>"), "A-P . . A-_ x A-P P >");
         // An answer that is under way stays one, however long its rest takes.
         assert_eq!(heard(&mut decoder, b"\x1b[0"), "");
         assert_eq!(decoder.silence(), None);

@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 /// stay fluent on links with a long way, but no second picture.
 const WINDOW_BYTES: usize = 16 * 1024;
 const WINDOW_FRAMES: usize = 6;
+/// Frames that the writer has not brought to the terminal, at most: where it takes nothing at all, giving up on answers
+/// must not pile up frames behind it.
+pub(super) const MOST_UNWRITTEN: usize = WINDOW_FRAMES;
 const FIRST_GUESS: Duration = Duration::from_millis(400);
 const PATIENCE: Duration = Duration::from_millis(200);
 const MOST_PATIENCE: Duration = Duration::from_secs(3);
@@ -15,24 +18,35 @@ const MOST_PATIENCE: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(super) struct Flow {
     under_way: VecDeque<(usize, Instant)>,
+    /// Frames that wait for the writer or are being written.
+    unwritten: usize,
     slowest: Duration,
     last: Option<(usize, Duration)>,
 }
 
 impl Flow {
     pub(super) fn new() -> Self {
-        Self { under_way: VecDeque::new(), slowest: FIRST_GUESS, last: None }
+        Self { under_way: VecDeque::new(), unwritten: 0, slowest: FIRST_GUESS, last: None }
     }
 
     /// A frame leaves.
     pub(super) fn sent(&mut self, bytes: usize, now: Instant) {
         self.under_way.push_back((bytes, now));
+        self.unwritten += 1;
+    }
+
+    /// The terminal took a frame; true when that ended a wait.
+    pub(super) fn written(&mut self) -> bool {
+        let waited = !self.ready();
+        self.unwritten = self.unwritten.saturating_sub(1);
+        waited && self.ready()
     }
 
     /// True when another frame may be drawn.
     pub(super) fn ready(&self) -> bool {
         let bytes: usize = self.under_way.iter().map(|(bytes, _)| bytes).sum();
-        bytes < WINDOW_BYTES && self.under_way.len() < WINDOW_FRAMES
+        let small = bytes < WINDOW_BYTES && self.under_way.len() < WINDOW_FRAMES;
+        small && self.unwritten < MOST_UNWRITTEN
     }
 
     /// True when every frame is acknowledged.
@@ -63,7 +77,7 @@ impl Flow {
         }
         let waited = !self.ready();
         self.under_way.clear();
-        waited
+        waited && self.ready()
     }
 
     /// Bytes and time of the last acknowledged frame, for the status line.
@@ -107,10 +121,28 @@ mod tests {
     }
 
     #[test]
+    fn a_terminal_that_takes_nothing_is_sent_nothing() {
+        let (mut flow, mut now) = (Flow::new(), Instant::now());
+        let mut sent = 0;
+        for _ in 0..100 {
+            while flow.ready() {
+                flow.sent(40_000, now);
+                sent += 1;
+            }
+            now += MOST_PATIENCE + MS;
+            flow.expire(now);
+        }
+        assert_eq!(sent, MOST_UNWRITTEN, "whatever is given up on");
+        assert!(flow.written(), "it takes something again");
+        assert!(flow.ready() && !flow.written());
+    }
+
+    #[test]
     fn patience_follows_the_link() {
         let (mut flow, mut now) = (Flow::new(), Instant::now());
         for _ in 0..40 {
             flow.sent(20_000, now);
+            flow.written();
             now += 5 * MS;
             assert!(flow.acknowledged(1, now));
         }

@@ -162,10 +162,12 @@ fn watch_input<M: From<TerminalEvent>>(
                 if deliver(decoder.silence(), outbox).is_none() {
                     return;
                 }
-                outbox.shared.flow().expire(Instant::now())
+                false
             }
         };
-        if now_ready && !outbox.send(TerminalEvent::Ready) {
+        // Whatever came: keys that repeat must not keep a lost answer waited for.
+        let given_up = outbox.shared.flow().expire(Instant::now());
+        if (now_ready || given_up) && !outbox.send(TerminalEvent::Ready) {
             return;
         }
     }

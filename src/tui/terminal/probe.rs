@@ -24,6 +24,8 @@ const MAX_INPUT: usize = 4096;
 const ITERM: [&[u8]; 2] = [b"iTerm2", b"WezTerm"];
 /// Text does not hide its sixels and inline images, and it blackens what lies below a sixel in its last band.
 const KONSOLE: &[u8] = b"Konsole";
+/// Colour registers with which a picture is worth drawing: the marks take 15.
+const FEWEST_REGISTERS: usize = 32;
 /// Cell size where nobody tells (Windows Terminal always has it).
 const GUESSED_CELL_PX: (u16, u16) = (10, 20);
 
@@ -87,10 +89,11 @@ impl Capabilities {
         Limits { max_width_px: self.max_width_px, max_height_px: self.max_height_px }
     }
 
-    /// The best way to draw pictures here; `None` where there is none but half blocks.
+    /// The best way to draw pictures here; `None` where there is none but half blocks. Sixels in so few colours that the
+    /// marks leave no grays are none.
     #[must_use]
     pub fn best(&self) -> Option<Protocol> {
-        match (self.iterm, self.sixel, self.kitty) {
+        match (self.iterm, self.sixel && self.registers >= FEWEST_REGISTERS, self.kitty) {
             // Such terminals know sixels too, but these take three times the bytes.
             (true, ..) => Some(Protocol::Iterm),
             (_, true, false) => Some(Protocol::Sixel),
@@ -438,6 +441,9 @@ mod tests {
         assert_eq!(best("foot(1.13.1)", kitty), Some(Protocol::Sixel));
         assert_eq!(best("iTerm2 3.5.11", kitty), Some(Protocol::Iterm));
         assert_eq!(Capabilities::unknown(false).best(), None);
+        // So few colours that the marks would leave two grays.
+        assert_eq!(best("XTerm(330)", "\x1b[?1;0;16S"), None);
+        assert_eq!(best("XTerm(330)", "\x1b[?1;0;64S"), Some(Protocol::Sixel));
     }
 
     #[test]

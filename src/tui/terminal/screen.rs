@@ -12,7 +12,7 @@ use ratatui::buffer::Cell;
 use ratatui::layout::{Position, Size};
 use ratatui::{Frame, Terminal};
 
-use super::flow::Flow;
+use super::flow::{Flow, MOST_UNWRITTEN};
 use super::frame::frame_bytes;
 use super::tty::{self, InputTty};
 use super::{Capabilities, TerminalError};
@@ -25,8 +25,9 @@ const ENTER: &[u8] = b"\x1b[?1049h\x1b[?25l\x1b[?2004h\x1b[0m\x1b[2J\x1b[H";
 const LEAVE: &[u8] = b"\x1b\\\x1b[?2026l\x1b[0m\x1b[?2004l\x1b[?25h\x1b[?1049l";
 /// How long leaving waits for frames under way.
 const FAREWELL: Duration = Duration::from_millis(700);
-/// Frames that wait for the writer.
-const QUEUE: usize = 8;
+/// Jobs that wait for the writer: as many frames as are sent without being written, and a report. So nobody who sends
+/// waits for a terminal.
+const QUEUE: usize = MOST_UNWRITTEN + 2;
 
 /// What input, writer and screen share.
 #[derive(Debug)]
@@ -322,6 +323,9 @@ fn write_jobs(
                 if shared.is_gone() || tty::write_all(&bytes, None).is_err() {
                     // The input thread notices the hang-up itself; this thread just ends.
                     return;
+                }
+                if shared.flow().written() {
+                    let _ = wake.write_all(&[0]);
                 }
                 if !fence {
                     wait_until_taken();

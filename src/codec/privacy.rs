@@ -179,6 +179,10 @@ impl Clip {
             return Err(CodecError::unsupported(&self.path, cause, advice));
         }
         self.privacy.blackened = window.hides_something();
+        if given.is_none() && outside == Outside::Hidden && !self.privacy.blackened {
+            // The file's regions are the whole picture: what is burned in is still to be seen.
+            self.privacy.outside = Outside::Shown;
+        }
         self.window = Some(window);
         // What was decoded before is as stored.
         let bound = self.with_cache(|cache| cache.limit_bytes());

@@ -26,6 +26,8 @@ use crate::domain::{ClipInfo, Code, FrameIndex, Placement};
 pub(super) use read::read;
 
 const CLASS: &str = "1.2.840.10008.5.1.4.1.1.66.4";
+/// Bytes of the pixels of a segmentation, at most.
+const MAX_BYTES: u64 = 1 << 30;
 /// Ultrasound multi-frame image: what a clip without DICOM is said to be.
 const ULTRASOUND: &str = "1.2.840.10008.5.1.4.1.1.3.1";
 
@@ -57,6 +59,7 @@ fn write_as(job: &Job, path: &Path, depth: Depth) -> Result<Report, ExportError>
     header(&mut set, job, &uids);
     describe_pixels(&mut set, job, depth);
     segments(&mut set, &structures, job);
+    check_bytes(path, job, &structures, depth)?;
     let frames = geometry(&mut set, job, &structures, &uids);
     put(&mut set, tags::NUMBER_OF_FRAMES, VR::IS, frames.to_string());
     let pixels = match depth {
@@ -73,6 +76,29 @@ fn write_as(job: &Job, path: &Path, depth: Depth) -> Result<Report, ExportError>
     object.write_all(&mut bytes).map_err(|e| ExportError::encode(path, e))?;
     write_atomic(path, &bytes)?;
     Ok(Report { files: vec![path.to_owned()], masks: frames, ..Report::default() })
+}
+
+/// Refuses what neither memory nor the length of a DICOM element holds.
+fn check_bytes(
+    path: &Path,
+    job: &Job,
+    structures: &[Structure],
+    depth: Depth,
+) -> Result<(), ExportError> {
+    let masks: u64 = structures.iter().map(|structure| structure.masks.len() as u64).sum();
+    let pixels = masks * u64::from(job.info.width_px) * u64::from(job.info.height_px);
+    let bytes = match depth {
+        Depth::Binary => pixels.div_ceil(8),
+        Depth::Fractional => pixels,
+    };
+    if bytes <= MAX_BYTES {
+        return Ok(());
+    }
+    let advice = match depth {
+        Depth::Binary => "choose seg.nrrd or png",
+        Depth::Fractional => "choose dicom-seg, seg.nrrd or png",
+    };
+    Err(ExportError::unfit(path, "its masks take more than 1 GiB", advice))
 }
 
 /// Identifiers of the new object and of what it refers to.

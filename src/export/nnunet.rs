@@ -125,15 +125,16 @@ pub(super) fn read(folder: &Path, target: &Target) -> Result<Content, ReadError>
     for (file, stem) in files.iter().zip(&stems) {
         let Some(frame) = frames.index(file, stem)? else { continue };
         let image = indexed::decode(file, (info.width_px, info.height_px))?;
-        for number in 1..=255 {
-            let pixels: Vec<bool> = image.numbers.iter().map(|&n| n == number).collect();
-            if pixels.contains(&true) {
-                let label = names.get(&number).cloned();
-                let label = label.unwrap_or_else(|| fallback_label(number));
-                let (width_px, height_px) = (info.width_px, info.height_px);
-                let bitmap = Bitmap { width_px, height_px, pixels };
-                gather.put(&label, u64::from(number), frame, &bitmap);
-            }
+        let mut runs = image.numbers.clone();
+        runs.dedup();
+        let found: BTreeSet<_> = runs.into_iter().filter(|number| *number != 0).collect();
+        for number in found {
+            let pixels = image.numbers.iter().map(|&n| n == number).collect();
+            let label = names.get(&number).cloned();
+            let label = label.unwrap_or_else(|| fallback_label(number));
+            let (width_px, height_px) = (info.width_px, info.height_px);
+            let bitmap = Bitmap { width_px, height_px, pixels };
+            gather.put(&label, u64::from(number), frame, &bitmap);
         }
     }
     Ok(gather.content(frames.notes()))

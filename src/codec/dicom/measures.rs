@@ -68,18 +68,18 @@ fn tissue_mm(region: &DataSet) -> Option<[f64; 2]> {
 }
 
 pub(super) fn frame_time_ms(set: &DataSet) -> Option<f64> {
-    let rate = || {
-        let rates = [tags::CINE_RATE, tags::DISPLAY_RATE];
-        rates.iter().find_map(|&tag| set.decimal(tag)).map(|fps| 1000.0 / fps)
-    };
-    set.decimal(tags::FRAME_TIME).or_else(rate).filter(|ms| ms.is_finite() && *ms > 0.0)
+    // Some devices write 0 where they do not know.
+    let known = |tag| set.decimal(tag).filter(|value| value.is_finite() && *value > 0.0);
+    let rate = || known(tags::CINE_RATE).or_else(|| known(tags::DISPLAY_RATE));
+    known(tags::FRAME_TIME).or_else(|| rate().map(|fps| 1000.0 / fps))
 }
 
 /// Time from each frame to the one before it, ms, where the file keeps a vector of them and does
 /// not point to a constant time instead.
 pub(super) fn frame_steps_ms(set: &DataSet, frames: usize) -> Option<Vec<f64>> {
     const VECTOR: [u16; 2] = [0x0018, 0x1065];
-    let meant = set.decimal(tags::FRAME_TIME).is_none() || set.words(tags::FRAME_POINTER) == VECTOR;
+    let constant = set.decimal(tags::FRAME_TIME).filter(|ms| *ms > 0.0);
+    let meant = constant.is_none() || set.words(tags::FRAME_POINTER) == VECTOR;
     let steps = set.decimals(tags::FRAME_TIME_VECTOR);
     let usable = frames > 1 && steps.len() == frames && steps[1..].iter().all(|ms| *ms > 0.0);
     (meant && usable).then_some(steps)

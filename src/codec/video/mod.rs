@@ -2,10 +2,10 @@
 //!
 //! A decoder that crashes takes only its process with it, and every codec of the installed ffmpeg
 //! works. Frames arrive as PGM images of their planes over a pipe, one at a time; never is the clip in memory.
-//! Reading forwards continues the running process. Elsewhere it is restarted a little before
-//! the wanted frame at an exact time (the time stamps of all frames are read when the clip is
-//! opened), or at the beginning where the container has no usable time stamps. Frames decoded on
-//! the way back are kept, so walking backwards costs one restart in [`BACKWARD_FRAMES`] frames.
+//! Reading forwards continues the running process. Elsewhere it is restarted at the last frame before
+//! the wanted one that is whole in itself, by its exact time (the time stamps of all frames are read when the clip is
+//! opened), or at the beginning where the container has no usable time stamps; from there frames are counted. Frames
+//! decoded on the way back are kept, so walking backwards costs one restart in [`BACKWARD_FRAMES`] frames.
 
 mod probe;
 
@@ -157,7 +157,7 @@ pub(super) fn open_reel(reel: Reel, cache_bytes: usize) -> Result<(Found, Video)
     let version = probe::version(&reel.shown)?;
     let probed = probe::probe(&reel)?;
     // The first frame tells the size as it comes out of ffmpeg, rotation included.
-    let first_as = |made| Stream::start(&reel, version, made, None, 0)?.next(&reel);
+    let first_as = |made| Stream::start(&reel, version, made, From::default(), 0)?.next(&reel);
     let (first, made) = match first_as(Made::Planes) {
         Ok(first) => (first, Made::Planes),
         Err(why) => (first_as(Made::Gray).map_err(|_| why)?, Made::Gray),
@@ -218,12 +218,11 @@ impl FrameSource for Video {
 
 impl Video {
     fn start_at(&self, index: FrameIndex) -> Result<Stream, CodecError> {
-        match self.timeline.seek_seconds(index) {
-            Some(seconds) => {
-                Stream::start(&self.reel, self.version, self.made, Some(seconds), index)
-            }
-            None => Stream::start(&self.reel, self.version, self.made, None, 0),
-        }
+        let from = match self.timeline.seek(index) {
+            Some((key, seconds)) => From { seconds: Some(seconds), pass: index - key },
+            None => From { seconds: None, pass: index },
+        };
+        Stream::start(&self.reel, self.version, self.made, from, index)
     }
 
     /// Reads up to frame `index`, keeping the frames just before it.
@@ -250,6 +249,15 @@ impl Video {
     }
 }
 
+/// Where decoding starts.
+#[derive(Clone, Copy, Default)]
+struct From {
+    /// Where to seek; the beginning where nothing is said.
+    seconds: Option<f64>,
+    /// How many frames from there on are not wanted.
+    pass: usize,
+}
+
 /// A running ffmpeg that writes frames into a pipe.
 struct Stream {
     child: Child,
@@ -260,24 +268,28 @@ struct Stream {
 }
 
 impl Stream {
-    /// Starts decoding at a time, which is that of frame `next_index`.
+    /// Starts decoding there, which leads to frame `next_index`.
     fn start(
         reel: &Reel,
         version: Version,
         made: Made,
-        seconds: Option<f64>,
+        from: From,
         next_index: FrameIndex,
     ) -> Result<Self, CodecError> {
         let path = &reel.shown;
         let mut command = tool::limited("ffmpeg", tool::VIDEO);
         command.args(["-nostdin", "-v", "error", "-threads", "2"]);
         Reel::restrict(&mut command);
-        if let Some(seconds) = seconds {
+        if let Some(seconds) = from.seconds {
             command.args(["-ss", &format!("{seconds:.6}")]);
         }
         command.arg("-i").arg(input_argument(&reel.read)).args(["-map", "0:v:0"]);
         command.args(version.every_frame());
-        command.args(["-vf", made.filter(), "-f", "image2pipe", "-c:v", "pgm", "pipe:1"]);
+        let filter = match from.pass {
+            0 => made.filter().to_owned(),
+            pass => format!("select=gte(n\\,{pass}),{}", made.filter()),
+        };
+        command.args(["-vf", &filter, "-f", "image2pipe", "-c:v", "pgm", "pipe:1"]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|e| tool::not_started(path, "ffmpeg", &e))?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());

@@ -52,8 +52,9 @@ pub(super) fn version(path: &Path) -> Result<Version, CodecError> {
 /// When each frame is shown.
 #[derive(Debug, PartialEq)]
 pub(super) enum Timeline {
-    /// Seconds from the start of the file, ascending and distinct: frames can be sought.
-    Times(Vec<f64>),
+    /// Seconds from the start of the file, ascending and distinct, and which of the frames are whole in themselves, in
+    /// order: those can be sought.
+    Times(Vec<f64>, Vec<usize>),
     /// Only the number of frames is known: the way to a frame is from the beginning.
     Count(usize),
 }
@@ -61,35 +62,45 @@ pub(super) enum Timeline {
 impl Timeline {
     pub(super) fn frames(&self) -> usize {
         match self {
-            Self::Times(times) => times.len(),
+            Self::Times(times, _) => times.len(),
             Self::Count(count) => *count,
         }
     }
 
-    /// Where to seek for frame `index`: half way between it and the one before, so that
-    /// rounding never costs or adds a frame. `None`: start from the beginning.
-    pub(super) fn seek_seconds(&self, index: usize) -> Option<f64> {
-        match self {
-            Self::Times(times) if index > 0 => {
-                let (before, at) = (times.get(index - 1)?, times.get(index)?);
-                Some((before + at) / 2.0)
-            }
-            _ => None,
-        }
+    /// From which frame to decode for frame `index`, and where to seek for that one: half way between it and the one
+    /// before, so that rounding never costs or adds a frame. `None`: start from the beginning.
+    ///
+    /// Always a frame that is whole in itself. Demuxers find those by when they are decoded, which is before frames that
+    /// are shown earlier: for such a frame they begin at the whole one behind it, and it never comes.
+    pub(super) fn seek(&self, index: usize) -> Option<(usize, f64)> {
+        let Self::Times(times, whole) = self else { return None };
+        let key = whole[..whole.partition_point(|key| *key <= index)].last().copied()?;
+        let (before, at) = (times.get(key.checked_sub(1)?)?, times.get(key)?);
+        Some((key, (before + at) / 2.0))
     }
 
     /// From the time stamps of the packets, in the order of the file. `exact` containers keep
     /// them so well that seeking by them finds the frame.
-    fn of(mut stamps: Vec<Option<f64>>, start: f64, exact: bool) -> Self {
-        stamps.sort_by(|a, b| a.unwrap_or(f64::MIN).total_cmp(&b.unwrap_or(f64::MIN)));
-        let times: Vec<f64> = stamps.iter().flatten().map(|t| t - start).collect();
+    fn of(mut stamps: Vec<Stamp>, start: f64, exact: bool) -> Self {
+        stamps.sort_by(|a, b| a.time.unwrap_or(f64::MIN).total_cmp(&b.time.unwrap_or(f64::MIN)));
+        let times: Vec<f64> = stamps.iter().filter_map(|stamp| Some(stamp.time? - start)).collect();
         let distinct = times.windows(2).all(|pair| pair[1] - pair[0] > 1e-4);
         if exact && distinct && times.len() == stamps.len() {
-            Self::Times(times)
+            let whole = stamps.iter().enumerate().filter(|(_, stamp)| stamp.whole);
+            Self::Times(times, whole.map(|(index, _)| index).collect())
         } else {
             Self::Count(stamps.len())
         }
     }
+}
+
+/// What a packet says of its frame.
+#[derive(Clone, Copy, Debug)]
+struct Stamp {
+    /// When it is shown, s.
+    time: Option<f64>,
+    /// It needs no other frame.
+    whole: bool,
 }
 
 /// What is known of a video.
@@ -168,9 +179,9 @@ pub(super) fn probe(reel: &Reel) -> Result<Probed, CodecError> {
 
 /// Times of frames that keep no constant rate, and their mean step, ms: also where they are not
 /// exact enough to be sought by.
-fn varying(stamps: &[Option<f64>]) -> Option<(Vec<f64>, f64)> {
+fn varying(stamps: &[Stamp]) -> Option<(Vec<f64>, f64)> {
     let mut times: Vec<f64> =
-        stamps.iter().map(|stamp| stamp.map(|s| s * 1000.0)).collect::<Option<_>>()?;
+        stamps.iter().map(|stamp| Some(stamp.time? * 1000.0)).collect::<Option<_>>()?;
     times.sort_by(f64::total_cmp);
     uneven(&times, ROUNDING_MS)
 }
@@ -192,23 +203,24 @@ fn asking(reel: &Reel, entries: &str) -> Command {
 
 /// Time stamps of all frames, in the order of the file, and whether what came before any of them is there: a recording
 /// that begins between two whole pictures has packets of which nothing can be made, so its frames are decoded for it.
-fn stamps(reel: &Reel) -> Result<(Vec<Option<f64>>, bool), CodecError> {
-    let mut packets: Vec<(Option<f64>, bool)> = Vec::new();
+fn stamps(reel: &Reel) -> Result<(Vec<Stamp>, bool), CodecError> {
+    let mut packets: Vec<Stamp> = Vec::new();
     each_line(reel, "packet=pts_time,flags", |line| {
         let (time, flags) = line.split_once(',').unwrap_or((line, ""));
         // "D": decoded for the sake of others and discarded (edit lists); "K": whole in itself.
         if !time.is_empty() && !flags.contains('D') {
-            packets.push((time.parse().ok(), flags.contains('K')));
+            packets.push(Stamp { time: time.parse().ok(), whole: flags.contains('K') });
         }
     })?;
-    let (first, whole) = packets.first().copied().unwrap_or((None, true));
+    let first = packets.first().copied().unwrap_or(Stamp { time: None, whole: true });
     // Pictures before the first one are made of it and of one that is not there.
-    if whole && packets.iter().all(|(time, _)| *time >= first || time.is_none()) {
-        return Ok((packets.into_iter().map(|(time, _)| time).collect(), true));
+    let before = |stamp: &Stamp| stamp.time.is_some() && stamp.time < first.time;
+    if first.whole && !packets.iter().any(before) {
+        return Ok((packets, true));
     }
     let mut frames = Vec::new();
     each_line(reel, "frame=best_effort_timestamp_time", |line| {
-        frames.push(line.trim_end_matches(',').parse().ok());
+        frames.push(Stamp { time: line.trim_end_matches(',').parse().ok(), whole: false });
     })?;
     Ok((frames, false))
 }
@@ -242,18 +254,25 @@ mod tests {
 
     #[test]
     fn times_are_sorted_and_sought_between_frames() {
-        let stamps = vec![Some(1.0), Some(1.12), Some(1.04), Some(1.08)];
-        let timeline = Timeline::of(stamps, 1.0, true);
-        assert_eq!(timeline.frames(), 4);
-        let seek = timeline.seek_seconds(2).expect("an inner frame");
-        assert!((seek - 0.06).abs() < 1e-9);
-        assert_eq!(timeline.seek_seconds(0), None);
+        let stamps = [(1.0, true), (1.12, true), (1.04, false), (1.08, false), (1.16, false)];
+        let stamps = stamps.map(|(time, whole)| Stamp { time: Some(time), whole });
+        let timeline = Timeline::of(stamps.to_vec(), 1.0, true);
+        assert_eq!(timeline.frames(), 5);
+        for index in [3, 4] {
+            let (key, seconds) = timeline.seek(index).expect("behind a whole one");
+            assert!(key == 3 && (seconds - 0.10).abs() < 1e-9, "{seconds}");
+        }
+        // Shown before the whole one, decoded behind it: from the beginning.
+        assert_eq!([0, 1, 2].map(|index| timeline.seek(index)), [None; 3]);
     }
 
     #[test]
     fn missing_or_doubled_times_leave_the_count() {
-        assert_eq!(Timeline::of(vec![Some(0.0), None], 0.0, true), Timeline::Count(2));
-        assert_eq!(Timeline::of(vec![Some(0.0), Some(0.0)], 0.0, true), Timeline::Count(2));
-        assert_eq!(Timeline::of(vec![Some(0.0), Some(1.0)], 0.0, false), Timeline::Count(2));
+        for (times, exact) in
+            [([Some(0.0), None], true), ([Some(0.0); 2], true), ([Some(0.0), Some(1.0)], false)]
+        {
+            let stamps = times.map(|time| Stamp { time, whole: true }).to_vec();
+            assert_eq!(Timeline::of(stamps, 0.0, exact), Timeline::Count(2));
+        }
     }
 }

@@ -219,7 +219,10 @@ impl Fields {
     }
 
     fn spacing_mm(&self) -> Option<[f64; 3]> {
-        let mm = [1, 2, 3].map(|i| self.pixdim[i].abs() * self.unit_mm());
+        // Of an axis that is not there nothing has to be known: 2-D images often have 0.
+        let there = |i: usize| i as i64 <= self.dim[0] && self.dim[i] > 1;
+        let known = |i: usize| self.pixdim[i].abs() * self.unit_mm();
+        let mm = [known(1), known(2), if there(3) { known(3) } else { known(3).max(1.0) }];
         mm.iter().all(|v| v.is_finite() && *v > 0.0).then_some(mm)
     }
 

@@ -84,6 +84,42 @@ fn video_frames_are_exact_wherever_one_jumps() {
 }
 
 #[test]
+fn frames_that_are_shown_before_a_whole_one_and_decoded_behind_it_are_found() {
+    if !has_ffmpeg() {
+        return println!("skipped: ffmpeg is not installed");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let kinds: [(&str, &[&str]); 4] = [
+        ("a.mp4", &["-c:v", "mpeg4", "-bf", "2", "-g", "12"]),
+        ("b.mov", &["-c:v", "mpeg2video", "-bf", "2", "-g", "10"]),
+        ("c.mp4", &["-c:v", "libx265", "-x265-params", "open-gop=1:keyint=10:log-level=none"]),
+        (
+            "d.mp4",
+            &["-c:v", "libx264", "-g", "10", "-bf", "3", "-movflags", "frag_keyframe+empty_moov"],
+        ),
+    ];
+    let mut made = 0;
+    for (name, codec) in kinds {
+        let path = dir.path().join(name);
+        if !make_video(&path, codec) {
+            println!("skipped: this ffmpeg cannot write {name}");
+            continue;
+        }
+        made += 1;
+        let elsewhere = decoded_elsewhere(&path);
+        let clip = open(&path, &OpenOptions { cache_mib: 0, ..OpenOptions::default() }).unwrap();
+        let (frames, size) = (clip.info().frames, clip.frame(0).unwrap().pixels.len());
+        assert_eq!(elsewhere.len(), frames * size, "{name}");
+        // By leaps, so that every frame is sought.
+        for i in (0..frames).map(|i| (i * 23 + 41) % frames) {
+            let same = clip.frame(i).unwrap().pixels == elsewhere[i * size..][..size];
+            assert!(same, "{name} frame {i}");
+        }
+    }
+    assert!(made >= 2, "{made} codecs");
+}
+
+#[test]
 fn truncated_videos_and_playlists_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let bytes = fs::read(data().join("video/sonosite_eye.mp4")).unwrap();

@@ -42,11 +42,16 @@ fn is_visible(x: u32, y: u32) -> bool {
 /// A clip whose file names a region; outside of it something is written, by every `hand` something
 /// else.
 fn written_on(hand: u64) -> Vec<u8> {
+    naming(&VISIBLE, hand)
+}
+
+/// The same, whatever region the file names.
+fn naming(shown: &[u32; 4], hand: u64) -> Vec<u8> {
     let (mut tissue, mut ink) = (fastrand::Rng::with_seed(5), fastrand::Rng::with_seed(hand));
     let mut out = head();
     element(&mut out, 8, 0x16, b"UI", b"1.2.840.10008.5.1.4.1.1.3.1");
     element(&mut out, 8, 0x18, b"UI", format!("1.2.3.{hand}").as_bytes());
-    element(&mut out, 0x18, 0x6011, b"SQ", &region(1, &VISIBLE));
+    element(&mut out, 0x18, 0x6011, b"SQ", &region(1, shown));
     element(&mut out, 0x28, 0x02, b"US", &1u16.to_le_bytes());
     element(&mut out, 0x28, 0x04, b"CS", b"MONOCHROME2");
     element(&mut out, 0x28, 0x08, b"IS", FRAMES.to_string().as_bytes());
@@ -263,6 +268,20 @@ fn the_network_is_given_nothing_of_what_is_hidden() {
     session.journal_view(&view);
     session.close();
     assert_eq!(given(&path, &asked, &project), hidden);
+}
+
+#[test]
+fn a_region_that_is_the_whole_picture_hides_nothing_and_is_no_promise() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.dcm");
+    let whole = [0, 0, u32::from(SIZE[0]) - 1, u32::from(SIZE[1]) - 1];
+    for (shown, may_show) in [(&whole, true), (&VISIBLE, false)] {
+        fs::write(&path, naming(shown, 1)).unwrap();
+        let hide = OpenOptions { hide_outside: true, ..OpenOptions::default() };
+        let clip = sonomark::codec::open(&path, &hide).unwrap();
+        assert_eq!(written(&clip.frame(0).unwrap()) > 1000, may_show);
+        assert_eq!(sonomark::export::names_may_show(clip.info(), &clip.privacy()), may_show);
+    }
 }
 
 #[test]

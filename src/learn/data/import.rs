@@ -185,6 +185,7 @@ fn drafts(layout: &Layout, files: &[String]) -> (Vec<Draft>, usize) {
                 image: file.clone(),
                 masks,
                 patient: None,
+                group: None,
                 split: SPLITS[0],
                 spacing_mm: None,
                 sha256: Vec::new(),
@@ -235,6 +236,7 @@ fn clips_of_hdf5(
                 image: clip.frames.to_string_lossy().into_owned(),
                 masks: vec![clip.masks.to_string_lossy().into_owned()],
                 patient: None,
+                group: None,
                 split: SPLITS[0],
                 spacing_mm: None,
                 sha256: Vec::new(),
@@ -335,12 +337,25 @@ fn assign(
     for ((draft, _), split) in kept.iter_mut().zip(splits) {
         draft.item.split = split;
     }
+    name_groups(kept, &alike);
     if layout.patient == Patient::Unknown {
         notes.push(
             "the set does not say whose images are whose: a patient may be in two splits".into(),
         );
     }
     Ok(torn)
+}
+
+/// Names the near-duplicates of which nobody knows the patient after the first of them: folds keep them together, whatever
+/// the authors' lists do.
+fn name_groups(kept: &mut [(Draft, Looked)], alike: &[usize]) {
+    let mut sizes = vec![0; kept.len()];
+    alike.iter().for_each(|first| sizes[*first] += 1);
+    for (at, first) in alike.iter().enumerate().filter(|(_, first)| sizes[**first] > 1) {
+        let group = kept[*first].0.item.image.clone();
+        let item = &mut kept[at].0.item;
+        item.group = item.patient.is_none().then_some(group);
+    }
 }
 
 /// For each item the first of those that look alike, directly or through others.

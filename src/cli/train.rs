@@ -1,5 +1,6 @@
 //! `sonomark train`: a network from stills with masks, or a network fine-tuned on a person's own annotations.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -273,6 +274,21 @@ fn planned(start: Start, options: &Options, veil: &Veil) -> TrainOptions {
     plan
 }
 
+/// Refuses images that are learned from and held back at once: the figure by which the best weights are chosen would say
+/// nothing.
+fn apart(learned: &BTreeSet<PathBuf>, held_back: &[DataSource]) -> Done {
+    for source in held_back {
+        if let Some(shared) = source.images().intersection(learned).next() {
+            return Err(Failure::Input(format!(
+                "{} is learned from and held back by {}; name lists or splits that share no image",
+                path_shown(shared),
+                source.name()
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// Eq. 1 as the options say.
 fn boundary_term(options: &Options) -> BoundaryTerm {
     let (reading, lambda) = match options.boundary_loss {
@@ -328,6 +344,11 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     // What is hidden from people's eyes is not learned from.
     let veil = Veil::of(&clip_options(settings), &settings.project.value);
     let plan = planned(start, options, &veil);
+    let learned = match &own {
+        Some(own) => own.images.clone(),
+        None => plan.sources.iter().flat_map(DataSource::images).collect(),
+    };
+    apart(&learned, &plan.held_back)?;
     let cancel = interrupt_flag()?;
     let progress = |progress: &Progress| tell(&progress.to_string());
     let report = match own {

@@ -15,7 +15,7 @@ use super::cine::{Unpacked, unpack};
 use super::convert;
 use super::layouts::{Layout, Part, Patient, Special};
 use super::likeness::near_pairs;
-use super::manifest::{Item, Manifest, SPLITS};
+use super::manifest::{BYTES_MAX, Item, Manifest, SPLITS};
 use super::pattern::{Found, find, holes, plain};
 use super::splits::{Written, settle};
 use crate::domain::{counted, shown};
@@ -66,6 +66,14 @@ pub fn import(layout: &Layout, path: &Path, out: &Path) -> Result<Imported, Data
         Special::CineHdf5 => (clips_of_hdf5(layout, &folder, &files, out)?, 0),
         _ => drafts(layout, &files),
     };
+    if drafts.iter().map(|draft| bytes_of(&draft.item)).sum::<usize>() > BYTES_MAX {
+        let cause = format!(
+            "a manifest of its {} would be larger than {} MiB, which nothing reads; import parts of it",
+            counted(drafts.len(), "image"),
+            BYTES_MAX >> 20
+        );
+        return Err(unfit(path, cause));
+    }
     if drafts.is_empty() {
         let part = layout.parts.first().map_or("", |part| part.image);
         let mask = layout.parts.first().and_then(|part| part.masks.first()).unwrap_or(&"");
@@ -120,6 +128,13 @@ pub fn import(layout: &Layout, path: &Path, out: &Path) -> Result<Imported, Data
     let file = out.join(format!("{}.yaml", layout.kind));
     write_atomic(&file, manifest.to_yaml().as_bytes())?;
     Ok(Imported { file, manifest, without_mask, torn, near, refused, notes })
+}
+
+/// Bytes that an item takes in a manifest at most, once its hashes, patient or group, split and spacing are known.
+fn bytes_of(item: &Item) -> usize {
+    // A hash in quotes with its comma, quotes and comma of a name; the words between; a patient is part of a path.
+    let files: usize = item.files().map(|file| file.len() + 68 + 4).sum();
+    files + item.image.len() + 160
 }
 
 /// All files below a folder in natural order, named from it, with `/` between folders. Hidden ones and links are left
@@ -394,5 +409,37 @@ impl Imported {
             self.counts().iter().map(|(split, n)| format!("{split} {n}")).collect();
         let file = shown(&self.file.to_string_lossy());
         format!("{file}: {} ({})", counted(self.manifest.items.len(), "item"), counts.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is refused before anything is hashed is never less than what would be written.
+    #[test]
+    fn an_item_takes_no_more_bytes_than_were_reckoned() {
+        let hash = "0".repeat(64);
+        let item = Item {
+            image: "a/0001.png".into(),
+            masks: vec!["a/0001.mask.png".into(), "a/0001.more.png".into()],
+            patient: Some("a/0001.png".into()),
+            group: None,
+            split: "train",
+            spacing_mm: Some([1.0 / 3.0, 1.0 / 7.0]),
+            sha256: vec![hash; 3],
+            line: 0,
+        };
+        let manifest = |items| Manifest {
+            name: String::new(),
+            about: String::new(),
+            root: PathBuf::new(),
+            rule: crate::learn::data::layouts::Rule::Values,
+            labels: BTreeMap::new(),
+            items,
+        };
+        let reckoned = bytes_of(&item);
+        let written = manifest(vec![item]).to_yaml().len() - manifest(Vec::new()).to_yaml().len();
+        assert!(written <= reckoned && reckoned < 2 * written, "{written} {reckoned}");
     }
 }

@@ -21,9 +21,11 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::layouts::Rule;
-use crate::config::yaml::{Entries, Faults, Kind, Node, parse, text_of};
+use crate::config::yaml::{Entries, Faults, Kind, Node, parse_up_to, text_up_to};
 use crate::domain::shown;
 
+/// Bytes of the largest manifest: about 200 000 images with their hashes. Import writes no larger one.
+pub const BYTES_MAX: usize = 64 << 20;
 const TOP: [&str; 6] = ["name", "about", "root", "above", "labels", "items"];
 const ITEM: [&str; 7] = ["image", "mask", "patient", "group", "split", "spacing_mm", "sha256"];
 /// What an item can be for, the most careful last.
@@ -153,7 +155,7 @@ impl Manifest {
     /// # Errors
     /// All faults at once.
     pub fn read(path: &Path) -> Result<Self, Faults> {
-        let (name, text) = text_of(path)?;
+        let (name, text) = text_up_to(path, BYTES_MAX)?;
         let folder = path.parent().unwrap_or(Path::new(""));
         Self::from_text(&name, &text, folder)
     }
@@ -163,7 +165,7 @@ impl Manifest {
     /// # Errors
     /// All faults at once.
     pub fn from_text(file: &str, text: &str, folder: &Path) -> Result<Self, Faults> {
-        let root = parse(file, text)?;
+        let root = parse_up_to(file, text, BYTES_MAX)?;
         let mut faults = Faults::new(file);
         let mut manifest = Self {
             name: String::new(),
@@ -416,6 +418,18 @@ mod tests {
         ] {
             assert!(faults.contains(part), "{part} in {faults}");
         }
+    }
+
+    #[test]
+    fn a_manifest_of_many_images_reads_although_settings_are_small() {
+        let long = "x".repeat(200);
+        let items = (0..20_000).map(|i| format!("  - {{image: {long}{i}.png, mask: m}}\n"));
+        let text = format!("name: n\nitems:\n{}", items.collect::<String>());
+        assert!(text.len() > 4 << 20);
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("n.yaml");
+        std::fs::write(&file, text).expect("written");
+        assert_eq!(Manifest::read(&file).expect("reads").items.len(), 20_000);
     }
 
     #[test]

@@ -498,7 +498,9 @@ fn every_folder_of_pairs_has_its_own_lists() {
         assert_eq!(splits[i], (&*format!("{image} (1).png"), split));
     }
     // All four show the same picture, and nobody knows the patient: folds keep them together.
-    assert!(found.manifest.items.iter().all(|item| item.group.as_deref() == Some("a/left (1).png")));
+    assert!(
+        found.manifest.items.iter().all(|item| item.group.as_deref() == Some("a/left (1).png"))
+    );
     let read = Manifest::read(&found.file).unwrap();
     let folds = [1, 2].map(|n| read.of(Some(&format!("fold-{n}of2"))).count());
     assert_eq!((folds[0].min(folds[1]), folds[0].max(folds[1])), (0, 4));

@@ -362,7 +362,9 @@ fn a_resumed_run_is_the_uninterrupted_one_bit_for_bit() {
     assert!(refused(&parts).contains("its first weights: "), "{}", refused(&parts));
     parts.start_from = Some(start);
     let before = std::mem::take(&mut parts.held_back);
-    assert!(refused(&parts).ends_with("not nothing; use the same card, data, seed and options, or another output folder"));
+    assert!(refused(&parts).ends_with(
+        "not nothing; use the same card, data, seed and options, or another output folder"
+    ));
     assert!(refused(&parts).contains("its data held back: "), "{}", refused(&parts));
     parts.held_back = before;
     parts.card.preprocess.mean[0] += 0.1;

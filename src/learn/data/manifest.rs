@@ -461,7 +461,8 @@ mod tests {
         seen.dedup();
         assert_eq!(seen.len(), 180);
         // Without patients near-duplicates stay together.
-        let items = (0..60).map(|i| format!("  - {{image: {i}.png, mask: m, group: g{}}}\n", i / 3));
+        let items =
+            (0..60).map(|i| format!("  - {{image: {i}.png, mask: m, group: g{}}}\n", i / 3));
         let text = format!("name: n\nitems:\n{}", items.collect::<String>());
         let manifest = Manifest::from_text("m.yaml", &text, Path::new("")).expect("reads");
         let groups = |split: &str| -> std::collections::BTreeSet<String> {

@@ -546,7 +546,7 @@ fn a_check_tells_changed_files_torn_patients_and_near_duplicates() {
     let dir = tempfile::tempdir().unwrap();
     miniature("usgra", dir.path());
     let found = import(named("usgra").unwrap(), dir.path(), &dir.path().join("out")).unwrap();
-    assert_eq!((found.without_mask, found.near.len()), (1, 0));
+    assert_eq!((found.without_mask, found.near.count), (1, 0));
     // The first image once more, a little darker, for testing; one patient in two splits; a label without a name.
     let images = dir.path().join("dataset/images");
     save(&images.join("0003.png"), SIZE, |x, y| (f32::from(gray(0, x, y)) * 0.93) as u8);
@@ -561,7 +561,7 @@ fn a_check_tells_changed_files_torn_patients_and_near_duplicates() {
     let by_hand = dir.path().join("dataset/mine.yaml");
     fs::write(&by_hand, format!("name: mine\nlabels: {{1: nerve}}\nitems:\n{items}")).unwrap();
     let report = check(&Manifest::read(&by_hand).unwrap());
-    assert_eq!((report.near.len(), report.across()), (1, 1), "{:?}", report.near);
+    assert_eq!((report.near.count, report.near.across), (1, 1), "{:?}", report.near);
     assert!(
         report.faults.iter().any(|f| f.contains("patient p1 is in test and train")),
         "{:?}",

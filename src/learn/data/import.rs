@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::check::{Looked, Near, look, near};
+use super::check::{Looked, NearPairs, look, near};
 use super::cine::{Unpacked, unpack};
 use super::convert;
 use super::layouts::{Layout, Part, Patient, Special};
-use super::likeness::near_pairs;
+use super::likeness::first_alike;
 use super::manifest::{BYTES_MAX, Item, Manifest, SPLITS};
 use super::pattern::{Found, find, holes, plain};
 use super::splits::{Written, settle};
@@ -38,8 +38,8 @@ pub struct Imported {
     pub without_mask: usize,
     /// Patients that the authors' split tore apart and that are now in one split.
     pub torn: usize,
-    /// Near-duplicates, those across splits first.
-    pub near: Vec<Near>,
+    /// Near-duplicates.
+    pub near: NearPairs,
     /// Items that could not be read, one sentence each.
     pub refused: Vec<String>,
     /// What else a person should know.
@@ -340,7 +340,8 @@ fn assign(
         .collect::<Result<_, _>>()?;
     let said: Vec<Option<&'static str>> =
         kept.iter().map(|(d, _)| written[d.part].of(&d.found.root, &d.key)).collect();
-    let alike = alike(kept);
+    let hashes: Vec<u64> = kept.iter().map(|(_, looked)| looked.likeness).collect();
+    let alike = first_alike(&hashes);
     let group = |(i, (draft, _)): (usize, &(Draft, Looked))| match (&draft.item.patient, said[i]) {
         (Some(patient), _) => format!("patient {patient}"),
         // Near-duplicates keep together where nobody said otherwise.
@@ -371,24 +372,6 @@ fn name_groups(kept: &mut [(Draft, Looked)], alike: &[usize]) {
         let item = &mut kept[at].0.item;
         item.group = item.patient.is_none().then_some(group);
     }
-}
-
-/// For each item the first of those that look alike, directly or through others.
-fn alike(kept: &[(Draft, Looked)]) -> Vec<usize> {
-    let hashes: Vec<u64> = kept.iter().map(|(_, looked)| looked.likeness).collect();
-    let mut first: Vec<usize> = (0..kept.len()).collect();
-    for (i, j) in near_pairs(&hashes) {
-        let (a, b) = (root_of(&first, i), root_of(&first, j));
-        first[a.max(b)] = a.min(b);
-    }
-    (0..kept.len()).map(|i| root_of(&first, i)).collect()
-}
-
-fn root_of(first: &[usize], mut at: usize) -> usize {
-    while first[at] != at {
-        at = first[at];
-    }
-    at
 }
 
 impl Imported {

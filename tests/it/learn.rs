@@ -406,6 +406,24 @@ fn the_first_weights_are_the_same_on_a_gpu() {
 }
 
 #[test]
+fn the_weight_of_dice_weighs_dice_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let set = StillSet::load(&discs(dir.path(), 3), None, Pick::AllComponents).unwrap();
+    let (device, card) = (Device::flex().autodiff(), tiny());
+    let net = card.network.init(&device);
+    let loss = |dice: f64, focal: f64| {
+        let weights = LossWeights { dice, iou: 0.0, object: 0.0, ..LossWeights::default() };
+        let mut desk = Desk::new(card.preprocess.clone(), weights, &device);
+        let subject = Subject::Boundary;
+        let plan = Plan { subject, side: 64, batch: 2, focal, boundary: 0.0, seed: 7 };
+        let batch = plan.render(std::slice::from_ref(&set));
+        desk.teach(&net, &plan, &batch).unwrap().1.loss
+    };
+    assert!(loss(0.0, 20.0) > 0.0 && loss(1.0, 0.0) > 0.0);
+    assert_eq!(loss(0.0, 0.0), 0.0);
+}
+
+#[test]
 fn training_lowers_the_loss() {
     let dir = tempfile::tempdir().unwrap();
     let source = discs(dir.path(), 3);

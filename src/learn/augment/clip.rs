@@ -81,7 +81,7 @@ pub fn clip_lesson(
         let into = |q: [f32; 2]| [0, 1].map(|k| centre[k] + (q[k] - centre[k]) / section.max(1e-3));
         let mut image = render(side, |p| {
             let q = to_still(p);
-            let plain = |q| source.at(q);
+            let plain = |q: [f32; 2]| source.at(q);
             if *section >= 1.0 {
                 return plain(q);
             }

@@ -301,6 +301,7 @@ mod tests {
                 windows: vec![Window { first: 0, last: 6 }],
                 masks: masks.iter().map(Bitmap::to_mask).collect(),
             }],
+            source: None,
         }
     }
 

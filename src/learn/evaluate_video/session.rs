@@ -254,6 +254,7 @@ mod tests {
             name: String::new(),
             frames: vec![frame.expect("a frame")],
             objects: Vec::new(),
+            source: None,
         };
         let windows = vec![Window { first: 0, last: 0 }];
         let object = ClipObject { label: 1, windows, masks: vec![truth.to_mask()] };
@@ -306,6 +307,7 @@ mod tests {
             name: String::new(),
             frames: truth.iter().map(frame).collect(),
             objects: Vec::new(),
+            source: None,
         };
         let masks = truth.iter().map(Bitmap::to_mask).collect();
         (clip, ClipObject { label: 1, windows: vec![Window { first: 0, last: 4 }], masks })

@@ -8,14 +8,14 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use crate::domain::{counted, shown};
-use crate::learn::data::check::{CheckReport, Near, check};
+use crate::learn::data::check::{CheckReport, NearPairs, check};
 use crate::learn::data::import::import;
 use crate::learn::data::layouts::{LAYOUTS, named};
 use crate::learn::data::manifest::Manifest;
 
 use super::{Done, Failure, path_shown, print, print_json, tell};
 
-/// Near-duplicates that are listed; all of them are in the JSON.
+/// Near-duplicates that are told; up to a thousand are in the JSON.
 const LISTED: usize = 20;
 
 /// Arguments.
@@ -90,7 +90,9 @@ fn checked(path: &std::path::Path, as_json: bool) -> Done {
     let manifest = Manifest::read(path).map_err(Failure::input)?;
     let report: CheckReport = check(&manifest);
     if as_json {
-        print_json(&json!({ "name": manifest.name, "report": report, "across": report.across() }));
+        print_json(
+            &json!({ "name": manifest.name, "report": report, "across": report.near.across }),
+        );
     } else {
         for (split, count) in &report.splits {
             print(&format!(
@@ -110,16 +112,16 @@ fn checked(path: &std::path::Path, as_json: bool) -> Done {
     }
 }
 
-fn tell_near(near: &[Near]) {
-    if near.is_empty() {
+fn tell_near(near: &NearPairs) {
+    if near.count == 0 {
         return;
     }
-    let across = near.iter().filter(|pair| pair.splits[0] != pair.splits[1]).count();
     tell(&format!(
-        "near-duplicates: {}, {across} of them across splits",
-        counted(near.len(), "pair")
+        "near-duplicates: {}, {} of them across splits",
+        counted(near.count, "pair"),
+        near.across
     ));
-    for pair in near.iter().take(LISTED) {
+    for pair in near.listed.iter().take(LISTED) {
         let [a, b] = [0, 1].map(|i| format!("{} ({})", shown(&pair.files[i]), pair.splits[i]));
         tell(&format!("  {a} and {b}"));
     }

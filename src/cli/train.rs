@@ -1,5 +1,6 @@
 //! `sonomark train`: a network from stills with masks, or a network fine-tuned on a person's own annotations.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -9,7 +10,7 @@ use crate::domain::{counted, shown};
 use crate::engine::{load_exact, read_card, shipped_card};
 use crate::learn::agree::{Gap, MOST_APART, gradient_gap};
 use crate::learn::dataset::{DataSource, Veil};
-use crate::learn::loss::{BoundaryTerm, ClickMass, Reading};
+use crate::learn::loss::{BoundaryTerm, ClickMass};
 use crate::learn::own::{OwnStills, accepted_stills};
 use crate::learn::{Budget, Progress, SIDE_LEAST, TrainError, TrainOptions, train, train_on};
 use crate::net::config::{ModelCard, WeightsOrigin};
@@ -273,20 +274,32 @@ fn planned(start: Start, options: &Options, veil: &Veil) -> TrainOptions {
     plan
 }
 
+/// Refuses images that are learned from and held back at once: the figure by which the best weights are chosen would say
+/// nothing.
+fn apart(learned: &BTreeSet<PathBuf>, held_back: &[DataSource]) -> Done {
+    for source in held_back {
+        if let Some(shared) = source.images().intersection(learned).next() {
+            return Err(Failure::Input(format!(
+                "{} is learned from and held back by {}; name lists or splits that share no image",
+                path_shown(shared),
+                source.name()
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// Eq. 1 as the options say.
 fn boundary_term(options: &Options) -> BoundaryTerm {
-    let (reading, lambda) = match options.boundary_loss {
-        BoundaryLoss::Ridge => (Reading::Ridge, options.lambda),
-        BoundaryLoss::Gradient => (Reading::Edge, options.lambda),
-        BoundaryLoss::Literal => (Reading::Literal, options.lambda),
-        BoundaryLoss::LiteralMax => (Reading::LiteralMax, options.lambda),
-        BoundaryLoss::Off => (Reading::Ridge, 0.0),
-    };
+    let name = options.boundary_loss.to_possible_value();
+    let name = name.as_ref().map_or("", |value| value.get_name());
+    let term = BoundaryTerm::named(name).unwrap_or_default();
+    let lambda = if term.lambda > 0.0 { options.lambda } else { 0.0 };
     let mass = match options.click_mass {
         ClickWeight::Unit => ClickMass::Unit,
         ClickWeight::Each => ClickMass::Amp1,
     };
-    BoundaryTerm { reading, mass, lambda }
+    BoundaryTerm { mass, lambda, ..term }
 }
 
 /// The devices of `--devices`, or the one of the settings.
@@ -328,6 +341,11 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     // What is hidden from people's eyes is not learned from.
     let veil = Veil::of(&clip_options(settings), &settings.project.value);
     let plan = planned(start, options, &veil);
+    let learned = match &own {
+        Some(own) => own.images.clone(),
+        None => plan.sources.iter().flat_map(DataSource::images).collect(),
+    };
+    apart(&learned, &plan.held_back)?;
     let cancel = interrupt_flag()?;
     let progress = |progress: &Progress| tell(&progress.to_string());
     let report = match own {
@@ -405,6 +423,12 @@ fn own_stills(settings: &Settings, options: &Options) -> Result<OwnStills, Failu
 mod tests {
     use super::*;
 
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
     #[test]
     fn readings_of_eq_1_have_the_names_of_studies() {
         let names: Vec<String> = BoundaryLoss::value_variants()
@@ -412,6 +436,11 @@ mod tests {
             .filter_map(|value| Some(value.to_possible_value()?.get_name().to_owned()))
             .collect();
         assert_eq!(names, BoundaryTerm::NAMES);
+        for name in BoundaryTerm::NAMES {
+            let words = ["train", "--data", "x", "--out", "y", "--boundary-loss", name];
+            let line = <Line as clap::Parser>::parse_from(words);
+            assert_eq!(Some(boundary_term(&line.options)), BoundaryTerm::named(name));
+        }
     }
 
     #[test]
@@ -431,11 +460,6 @@ mod tests {
 
     #[test]
     fn inputs_are_as_large_as_the_card_says() {
-        #[derive(clap::Parser)]
-        struct Line {
-            #[command(flatten)]
-            options: Options,
-        }
         let line = <Line as clap::Parser>::parse_from(["train", "--data", "x", "--out", "y"]);
         let mut card = shipped_card().expect("the shipped card");
         for (size, sides) in [(512, [256, 512]), (256, [128, 256]), (64, [64, 64])] {

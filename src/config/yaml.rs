@@ -3,8 +3,8 @@
 //! The one reader of settings, prompts, keymaps, themes and manifests of data. `serde_yaml` forgets where a value
 //! stood as soon as it is read, and drops or refuses repeated keys. Here repeated keys stay
 //! visible, and since a document's keys come in the order of the text, the tree is walked along
-//! the text and every key finds its line again. Size is capped here, depth and aliases by
-//! `serde_yaml` itself.
+//! the text and every key finds its line again. Size is capped here (settings at 4 MiB, a manifest where
+//! its reader says), depth and aliases by `serde_yaml` itself.
 
 mod files;
 
@@ -14,7 +14,7 @@ use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, Seq
 
 use crate::domain::{TOO_DEEP, counted, nearest_word, too_deep};
 
-pub use files::{text_if_there, text_of, text_of_regular};
+pub use files::{text_if_there, text_of, text_of_regular, text_up_to};
 
 /// A larger file is refused unread.
 const BYTES_MAX: usize = 4 << 20;
@@ -242,13 +242,21 @@ impl<'de> Visitor<'de> for Written<'_> {
 /// # Errors
 /// Text that is too large or no YAML.
 pub fn parse(file: &str, text: &str) -> Result<Node, Faults> {
+    parse_up_to(file, text, BYTES_MAX)
+}
+
+/// As [`parse`], of a text of at most `bytes_max`.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_up_to(file: &str, text: &str, bytes_max: usize) -> Result<Node, Faults> {
     let refuse = |line: usize, fault: String| {
         let mut faults = Faults::new(file);
         faults.add(line, fault);
         faults
     };
-    if text.len() > BYTES_MAX {
-        return Err(refuse(0, format!("it is larger than {} MiB", BYTES_MAX >> 20)));
+    if text.len() > bytes_max {
+        return Err(refuse(0, format!("it is larger than {} MiB", bytes_max >> 20)));
     }
     if let Some(line) = too_deep(text) {
         return Err(refuse(line, TOO_DEEP.into()));

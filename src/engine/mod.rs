@@ -8,7 +8,6 @@
 
 mod event;
 mod failing;
-mod features;
 mod frames;
 mod jobs;
 mod meanwhile;
@@ -25,7 +24,6 @@ mod worker;
 
 pub use event::{Event, Opened, SegmenterSource, SessionError, Surround, Ticket};
 pub use failing::Start;
-pub use features::Lru;
 pub use frames::Frames;
 pub use meanwhile::gpu_warming;
 pub use net_segmenter::NetSegmenter;

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::domain::{
-    Bitmap, FrameIndex, FramePrompts, GrayFrame, between, moved_through, off_by, tidied,
+    Bitmap, FrameIndex, FramePrompts, GrayFrame, Lru, between, moved_through, off_by, tidied,
 };
 use crate::net::budget::{Budget, free_bytes};
 use crate::net::config::ModelCard;
@@ -26,7 +26,7 @@ use crate::net::tracker::TrackError;
 
 use super::retrace::{Retraced, retrace};
 use super::shipped::{load_network, read_card, shipped_card};
-use super::{Anchor, Decided, Direction, Image, Lru, SegmentError, Segmenter, SegmenterInfo};
+use super::{Anchor, Decided, Direction, Image, SegmentError, Segmenter, SegmenterInfo};
 
 /// Features kept by default: two thousand frames of the shipped network, 120 of SAM 2's at 512 px, 30 at 1024 px.
 const FEATURES_MIB: usize = 512;
@@ -138,7 +138,7 @@ impl NetSegmenter {
         image: Image<'_>,
     ) -> Result<(), SegmentError> {
         let (encoded, _) = self.encoded(image)?;
-        self.cache = Lru::new(frames * bytes_of(&encoded.features));
+        self.cache = Lru::new(frames * encoded.features.bytes());
         Ok(())
     }
 
@@ -163,7 +163,7 @@ impl NetSegmenter {
             Some((_, made)) => made,
             None => encode(&self.card, &self.sam, &self.picked, image.pixels),
         };
-        let bytes = bytes_of(&encoded.features);
+        let bytes = encoded.features.bytes();
         self.cache.insert(image.frame, encoded.clone(), bytes);
         Ok((encoded, encode_ms))
     }
@@ -459,11 +459,6 @@ fn refused(frame: FrameIndex, error: &TrackError) -> SegmentError {
         }
         other => SegmentError::Network(other.to_string()),
     }
-}
-
-fn bytes_of(features: &ImageFeatures) -> usize {
-    let tensors = [&features.pix_feat, &features.high_res[0], &features.high_res[1]];
-    tensors.iter().map(|t| 4 * t.dims().iter().product::<usize>()).sum()
 }
 
 fn millis(since: Instant) -> f32 {

@@ -2,7 +2,8 @@
 //!
 //! One line of JSON, then the numbers as little-endian `f32` in the order of the header's list. What decides whether
 //! this file is right: it is written beside the old one and renamed, so a crash leaves one whole checkpoint; a file of
-//! another network, seed, data or options is refused; every number comes back with the same bits.
+//! another network, start, seed, data (learned from or held back) or options is refused; every number comes back with the
+//! same bits. What is never trained is not in it: it follows from seed or start.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -13,7 +14,9 @@ use serde::{Deserialize, Serialize};
 use super::optimise::{Optimiser, Slot};
 use crate::domain::shown;
 
-const MAGIC: &str = "sonomark-checkpoint-1";
+const MAGIC: &str = "sonomark-checkpoint-2";
+/// Did not say what a run started from and what was held back.
+const MAGIC_BEFORE: &str = "sonomark-checkpoint-1";
 
 /// Why a checkpoint is of no use.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +37,11 @@ pub enum CheckpointError {
         /// What is wrong.
         cause: String,
     },
+    /// The file was written by an older version.
+    #[error(
+        "{0} is of an older version and does not say all that its run was made of; delete it to start over, or name another output folder"
+    )]
+    Older(String),
     /// The checkpoint belongs to another run.
     #[error(
         "the checkpoint belongs to another run: {0}; use the same card, data, seed and options, or another output folder"
@@ -63,7 +71,7 @@ pub struct Head {
     /// Dice on the stills held back of the weights that were kept, if any were held back.
     #[serde(default)]
     pub best: Option<f64>,
-    /// What else the run was made of, by name; empty in older checkpoints.
+    /// What else the run was made of, by name.
     #[serde(default)]
     pub made_of: BTreeMap<String, String>,
     /// Parameter names and sizes in order.
@@ -139,10 +147,11 @@ impl Checkpoint {
                 self.head.seed
             )));
         }
-        let other = |name: &&String| made_of.get(*name) != self.head.made_of.get(*name);
-        if let Some(name) = self.head.made_of.keys().find(other) {
-            let (was, is) = (&self.head.made_of[name], made_of.get(name));
-            let is = is.map_or("nothing", String::as_str);
+        for (name, is) in made_of {
+            let was = self.head.made_of.get(name).map_or("nothing", String::as_str);
+            if was == is {
+                continue;
+            }
             return Err(CheckpointError::Foreign(format!("its {name}: {was}, not {is}")));
         }
         for (slot, [weights, mean, square, average]) in
@@ -184,6 +193,9 @@ impl Checkpoint {
             serde_json::from_slice(&bytes[..end]).map_err(|e| damaged(&e.to_string()))?;
         let body = &bytes[end + 1..];
         let total: usize = head.parameters.iter().map(|(_, n)| n * 4).sum();
+        if head.magic == MAGIC_BEFORE {
+            return Err(CheckpointError::Older(name(file)));
+        }
         if head.magic != MAGIC || body.len() != total * 4 {
             return Err(damaged("its length does not fit its header"));
         }

@@ -2,14 +2,15 @@
 //!
 //! What decides whether this file is right: frames that were prompted are not judged, frames outside the true windows
 //! neither; a correction is propagated forward from its frame, earlier masks stay; a finished clip keeps its last
-//! value in later rounds. The same seed gives the same clicks.
+//! value in later rounds. The same seed gives the same clicks. Features of frames are kept while they fit a budget; one that
+//! is not kept is encoded again, to the same numbers.
 
 mod session;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use burn::tensor::Device;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::dataset::{LabelledClip, Veil, load_clips_behind};
 use super::evaluate::{EvalError, Placing, Score};
+use crate::domain::Lru;
 use crate::net::config::Preprocess;
 use crate::net::follow::FollowOptions;
 use crate::net::letterbox::Letterbox;
@@ -24,6 +26,8 @@ use crate::net::sam2::{ImageFeatures, Sam2};
 use crate::net::threads::Threads;
 use session::Session;
 
+/// Features that are kept of a clip: every frame of some hundred at the sizes of the shipped network.
+const FEATURES_BYTES: usize = 1 << 30;
 /// Corrections of a clip.
 const CORRECTIONS: usize = 7;
 
@@ -186,7 +190,7 @@ pub fn trace_clips(
     };
     let mut traces: Vec<ClipTrace> = Vec::new();
     for clip in clips {
-        let encoded: Vec<Encoded> = clip.frames.iter().map(|_| OnceLock::new()).collect();
+        let encoded = Kept::new(FEATURES_BYTES);
         // Where a structure is never visible nothing can be right or wrong.
         for object in clip.objects.iter().filter(|object| !object.windows.is_empty()) {
             if options.limit.is_some_and(|most| traces.len() >= most) {
@@ -221,5 +225,25 @@ pub fn trace_clips(
     Ok(traces)
 }
 
-/// A frame's features, once somebody asked for them: frames outside the windows cost nothing where nobody does.
-type Encoded = OnceLock<(ImageFeatures, Letterbox)>;
+/// A frame's features and where it lies in the network's input.
+type Encoded = Arc<(ImageFeatures, Letterbox)>;
+
+/// The features of a clip's frames that somebody asked for, as many as fit.
+struct Kept(Mutex<Lru<usize, Encoded>>);
+
+impl Kept {
+    fn new(budget_bytes: usize) -> Self {
+        Self(Mutex::new(Lru::new(budget_bytes)))
+    }
+
+    /// The features of `frame`; `encode` makes them where they are not kept.
+    fn of(&self, frame: usize, encode: impl FnOnce() -> (ImageFeatures, Letterbox)) -> Encoded {
+        let mut kept = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(encoded) = kept.get(frame) {
+            return encoded.clone();
+        }
+        let encoded = Arc::new(encode());
+        kept.insert(frame, encoded.clone(), encoded.0.bytes());
+        encoded
+    }
+}

@@ -334,12 +334,11 @@ impl Desk {
         let [m, c, _, _] = logits.dims();
         let target = truth.clone().expand([m, c, grid, grid]);
         let mask_loss = focal(logits.clone(), target.clone()) * plan.focal
-            + dice(logits.clone(), target.clone());
+            + dice(logits.clone(), target.clone()) * self.weights.dice;
         let choice = least_of(&mask_loss);
         let actual = actual_iou(logits.clone(), target);
         let iou_loss = (decoded.ious.clone() - actual.clone()).abs().mean_dim(1);
-        let mut rows = (mask_loss * choice.clone()).sum_dim(1) * self.weights.dice
-            + iou_loss * self.weights.iou;
+        let mut rows = (mask_loss * choice.clone()).sum_dim(1) + iou_loss * self.weights.iou;
         if plan.boundary > 0.0 && clicks.iter().any(|c| !c.is_empty()) {
             let chosen =
                 choice.clone().reshape([m, 1, c]).matmul(logits.reshape([m, c, grid * grid]));

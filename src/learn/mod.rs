@@ -2,8 +2,9 @@
 //!
 //! [`train`] is a loop of about a hundred lines over pure pieces: [`lessons`] says what a step computes, [`optimise`]
 //! moves the weights, [`checkpoint`] keeps the state, [`evaluate`] measures. What decides whether this file is right: a
-//! step depends on the seed, its number and the state alone, so a resumed run continues bit for bit on the CPU; a
-//! cancelled run keeps what it has; what is written is the averaged network.
+//! step depends on the seed, its number and the state alone, so a resumed run continues bit for bit on the CPU; the first
+//! weights are those of the seed on every device, so it may continue on another one; a cancelled run keeps what it has;
+//! what is written is the averaged network.
 
 pub mod agree;
 pub mod annotator;
@@ -25,6 +26,7 @@ mod pupil;
 mod validate;
 mod views;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -35,8 +37,9 @@ use burn::tensor::Device;
 
 use crate::domain::shown;
 use crate::net::config::WeightsOrigin;
+use crate::net::device::cpu;
 use crate::net::sam2::Sam2;
-use crate::net::weights::{WeightsError, sha256_hex};
+use crate::net::weights::{WeightsError, sha256_hex, sha256_of_file};
 use checkpoint::{Checkpoint, CheckpointError, Standing};
 use crew::Crew;
 use dataset::{DataError, Pick, StillSet, TRAIN_SIDE_PX, told_apart};
@@ -168,6 +171,8 @@ struct Run<'a> {
     options: &'a TrainOptions,
     /// Names and hashes of the sets.
     data: Vec<(String, String)>,
+    /// What a resumed run must have in common with it.
+    made_of: BTreeMap<String, String>,
     /// Where to judge: without gradients.
     device: Device,
     validation: Option<Validation>,
@@ -189,20 +194,7 @@ impl<'a> Run<'a> {
         devices: &[Device],
         validation: Option<Validation>,
     ) -> Result<Self, TrainError> {
-        let device = plain.clone().autodiff();
-        device.seed(options.seed);
-        let mut net = options.card.network.init(&device);
-        let unhashed = WeightsOrigin { sha256: String::new(), ..options.card.weights.clone() };
-        if let Some(bytes) = &options.start {
-            net = net.load_bytes("the network to start from", bytes.clone(), &unhashed)?;
-        } else if let Some(file) = &options.start_from {
-            net = net.load_file(file, &unhashed)?;
-        } else {
-            tie_projections(&mut net);
-        }
-        if options.frozen_views.is_some() {
-            net.image_encoder = net.image_encoder.no_grad();
-        }
+        let (net, start) = first_network(options)?;
         let optimiser = Optimiser::new(&net, AdamW::default());
         let crew = Crew::new(&net, devices, options.threads, |device| {
             let mut desk = Desk::new(options.card.preprocess.clone(), options.weights, device);
@@ -211,10 +203,14 @@ impl<'a> Run<'a> {
         })?;
         let (before, since) = (Duration::ZERO, Instant::now());
         let names = told_apart(sets.iter().map(|set| &set.name[..]), &[]);
-        let data = names.into_iter().zip(sets.iter().map(|set| set.sha256.clone())).collect();
+        let data: Vec<(String, String)> =
+            names.into_iter().zip(sets.iter().map(|set| set.sha256.clone())).collect();
+        let held_back = validation.as_ref().map_or_else(Vec::new, Validation::data);
+        let made_of = options.made_of(&start, &data, &held_back);
         let mut run = Self {
             options,
             data,
+            made_of,
             device: plain.clone(),
             validation,
             best: None,
@@ -228,7 +224,7 @@ impl<'a> Run<'a> {
         let file = options.file("checkpoint");
         if options.resume && file.exists() {
             let kept = Checkpoint::read(&file)?;
-            kept.restore(&mut run.optimiser, options.seed, &options.made_of(&run.data))?;
+            kept.restore(&mut run.optimiser, options.seed, &run.made_of)?;
             (run.step, run.images, run.before) =
                 (kept.head.step, kept.head.images, Duration::from_secs_f64(kept.head.seconds));
             // A best that is not on disk any more cannot be kept.
@@ -360,7 +356,7 @@ impl<'a> Run<'a> {
             images: self.images,
             seconds: (self.before + self.since.elapsed()).as_secs_f64(),
             best: self.best,
-            made_of: self.options.made_of(&self.data),
+            made_of: self.made_of.clone(),
         };
         Checkpoint::of(&self.optimiser, &head).write(&self.options.file("checkpoint"))?;
         if self.validation.is_none() {
@@ -423,6 +419,35 @@ impl<'a> Run<'a> {
         let data = self.data;
         Ok(TrainReport { steps, images, cancelled, validation_dice, weights, sha256, data })
     }
+}
+
+/// The network before the first step, and what its weights are, in words.
+///
+/// Drawn on the CPU, whatever the devices are: each has a generator of its own, and what is drawn and never trained, the
+/// matrix of positions, is in no checkpoint.
+fn first_network(options: &TrainOptions) -> Result<(Sam2, String), WeightsError> {
+    let device = cpu("").device.autodiff();
+    device.seed(options.seed);
+    let mut net = options.card.network.init(&device);
+    let unhashed = WeightsOrigin { sha256: String::new(), ..options.card.weights.clone() };
+    let start;
+    if let Some(bytes) = &options.start {
+        start = sha256_hex(bytes);
+        net = net.load_bytes("the network to start from", bytes.clone(), &unhashed)?;
+    } else if let Some(file) = &options.start_from {
+        start = sha256_of_file(file).map_err(|cause| WeightsError::Unreadable {
+            name: shown(&file.display().to_string()),
+            cause: cause.to_string(),
+        })?;
+        net = net.load_file(file, &unhashed)?;
+    } else {
+        start = "random".to_owned();
+        tie_projections(&mut net);
+    }
+    if options.frozen_views.is_some() {
+        net.image_encoder = net.image_encoder.no_grad();
+    }
+    Ok((net, start))
 }
 
 /// Locality at the start: queries and keys of the cross attentions project alike, so that a point first looks at its own

@@ -10,6 +10,7 @@ use super::dataset::DataSource;
 use super::lessons::{ClipPrompt, Plan, Subject};
 use super::loss::{BoundaryTerm, ClickMass, LossWeights, Reading};
 use crate::net::config::ModelCard;
+use crate::net::weights::sha256_hex;
 
 /// Side below which nothing is learned from, px.
 pub const SIDE_LEAST: usize = 64;
@@ -167,17 +168,30 @@ impl TrainOptions {
         self.rate * warm * (0.99 * cosine as f32 + 0.01)
     }
 
-    /// What a resumed run must have in common with the one before, by name. The budget may grow.
-    pub(super) fn made_of(&self, data: &[(String, String)]) -> BTreeMap<String, String> {
-        let data: Vec<String> = data.iter().map(|(name, hash)| format!("{name} {hash}")).collect();
-        let (reading, mass) = self.boundary_reading;
-        // Checkpoints of masks alone are older than clicks.
-        let clicks = match self.clip_clicks > 0.0 {
-            true => format!(", {} by clicks", self.clip_clicks),
-            false => String::new(),
+    /// What a resumed run must have in common with the one before, by name. The budget may grow. `start` says what the first
+    /// weights are, `data` and `held_back` are names and hashes.
+    pub(super) fn made_of(
+        &self,
+        start: &str,
+        data: &[(String, String)],
+        held_back: &[(String, String)],
+    ) -> BTreeMap<String, String> {
+        let listed = |sets: &[(String, String)]| {
+            let words = sets.iter().map(|(name, hash)| format!("{name} {hash}"));
+            words.collect::<Vec<_>>().join(", ")
         };
+        let held_back = match listed(held_back) {
+            none if none.is_empty() => "nothing".to_owned(),
+            sets => sets,
+        };
+        let (reading, mass) = self.boundary_reading;
+        let clicks = self.clip_clicks;
         [
-            ("data", data.join(", ")),
+            ("data", listed(data)),
+            ("data held back", held_back),
+            ("first weights", start.to_owned()),
+            ("network", sha256_hex(format!("{:?}", self.card.network).as_bytes())),
+            ("preprocessing", format!("{:?}", self.card.preprocess)),
             ("losses", format!("{:?}, {reading:?}, {mass:?}", self.weights)),
             ("learning rate", self.rate.to_string()),
             ("input sides", format!("{:?} from {}", self.sides, self.switch_at)),
@@ -185,7 +199,7 @@ impl TrainOptions {
             (
                 "clips",
                 format!(
-                    "{} of {} frames from {}{clicks}",
+                    "{} of {} frames from {}, {clicks} by clicks",
                     self.clip_share, self.clip_frames, self.clips_from
                 ),
             ),

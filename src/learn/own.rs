@@ -3,7 +3,7 @@
 //! What decides whether this file is right: only masks that a person accepted are taken, never the network's own; a
 //! project knows its clips by their content alone, so clips are opened where they lie and recognised by their hash.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -22,6 +22,8 @@ pub struct OwnStills {
     pub set: StillSet,
     /// Clips that the frames come from.
     pub clips: usize,
+    /// The files that the frames lie in.
+    pub images: BTreeSet<PathBuf>,
     /// Clips with accepted frames that are nowhere in the given places, and clips that cannot be read.
     pub notes: Vec<String>,
 }
@@ -39,7 +41,7 @@ pub fn accepted_stills(
     let mut notes = Vec::new();
     let mut at = clips_by_hash(places, options, &mut notes);
     let mut hash = Sha256::new();
-    let (mut stills, mut clips) = (Vec::new(), 0);
+    let (mut stills, mut clips, mut images) = (Vec::new(), 0, BTreeSet::new());
     for summary in &summaries {
         let loaded = load_read_only(root, &summary.hash)?;
         let frames = accepted(&loaded.annotation);
@@ -58,6 +60,7 @@ pub fn accepted_stills(
         };
         let clip = clip.as_decided(options, loaded.outside);
         clips += 1;
+        images.extend(frames.iter().flat_map(|(frame, _)| files_of(&clip, *frame)));
         hash.update(summary.hash.0.as_bytes());
         for (frame, masks) in frames {
             let image = clip.frame(frame)?;
@@ -71,7 +74,7 @@ pub fn accepted_stills(
         return Err(unfit(root, cause));
     }
     let set = StillSet { name: "accepted".into(), stills, clips: Vec::new(), sha256: hex(hash) };
-    Ok(OwnStills { set, clips, notes })
+    Ok(OwnStills { set, clips, images, notes })
 }
 
 /// Frames with accepted masks, and these.
@@ -86,6 +89,16 @@ fn accepted(annotation: &Annotation) -> Vec<(FrameIndex, Vec<Mask>)> {
         }
     }
     frames.into_iter().collect()
+}
+
+/// The files that hold a frame: the clip's own, or of a folder those that are named like the frame.
+fn files_of(clip: &Clip, frame: FrameIndex) -> Vec<PathBuf> {
+    let full = |path: PathBuf| path.canonicalize().unwrap_or(path);
+    let names = clip.frame_names();
+    let Some(name) = names.get(frame) else { return vec![full(clip.path().to_owned())] };
+    let entries = std::fs::read_dir(clip.path()).into_iter().flatten().flatten();
+    let files = entries.map(|entry| entry.path());
+    files.filter(|file| file.file_stem().is_some_and(|stem| stem == &name[..])).map(full).collect()
 }
 
 /// Structures may overlap, so each is shrunk alone.

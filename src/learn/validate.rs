@@ -42,6 +42,11 @@ impl Validation {
         Ok((!sets.is_empty()).then_some(Self { sets, options }))
     }
 
+    /// Names of the sets and their hashes.
+    pub(super) fn data(&self) -> Vec<(String, String)> {
+        self.sets.iter().map(|set| (set.name.clone(), set.sha256.clone())).collect()
+    }
+
     /// Mean Dice at 2 to 5 boundary points, mean of the sets, of the weights in `safetensors` on `device`.
     pub(super) fn dice(
         &self,

@@ -69,6 +69,15 @@ pub struct ImageFeatures {
     pub high_res: [Tensor<4>; 2],
 }
 
+impl ImageFeatures {
+    /// Bytes that they take, for caches.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let tensors = [&self.pix_feat, &self.high_res[0], &self.high_res[1]];
+        tensors.iter().map(|t| 4 * t.dims().iter().product::<usize>()).sum()
+    }
+}
+
 /// A batch of prompts for one decoder pass.
 #[derive(Debug, Clone)]
 pub struct Prompts {

@@ -293,6 +293,13 @@ mod tests {
     }
 
     #[test]
+    fn a_clip_may_have_any_number_of_annotations() {
+        let pieces = (0..80).map(|i| piece(&format!("r{i}"), "A", "x", 1.0, "1100")).collect();
+        let found = analyse(pieces).expect("sizes agree");
+        assert!(found.measured.iter().all(|m| m.dice == Some(1.0)));
+    }
+
+    #[test]
     fn models_are_compared_on_what_a_rater_did_with_both_and_nothing_is_no_dice() {
         let mut pieces = Vec::new();
         for clip in ["x", "y"] {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use serde_json::json;
 
@@ -13,6 +14,7 @@ use super::simulate::{Run, edition};
 use crate::domain::shown;
 use crate::engine::{read_card, shipped_card};
 use crate::export::write_atomic;
+use crate::learn::data::likeness;
 use crate::learn::dataset::{DataSource, Pick, StillSet, TRAIN_SIDE_PX};
 use crate::learn::evaluate::Placing;
 use crate::learn::loss::{BoundaryTerm, ClickMass};
@@ -51,7 +53,7 @@ impl Run<'_> {
         term: BoundaryTerm,
         sets: &[usize],
     ) -> Result<Network, StudyError> {
-        let hashes = self.learned()?;
+        let learned = self.learned()?;
         let training = &self.config.training;
         let card = match &training.card {
             Some(word) => match self.named(word)?.card {
@@ -76,7 +78,7 @@ impl Run<'_> {
             Budget::Minutes(minutes) => json!({ "minutes": minutes }),
             Budget::Steps(steps) => json!({ "steps": steps }),
         };
-        let learned: Vec<&String> = sets.iter().map(|set| &hashes[*set]).collect();
+        let learned: Vec<&String> = sets.iter().map(|set| &learned[*set].sha256).collect();
         let mut inputs = json!({
             "edition": edition(placing), "card": card.to_yaml(), "learned": learned, "region": region,
             "budget": budget, "seed": training.seed, "clips": training.clip_share,
@@ -126,19 +128,30 @@ impl Run<'_> {
         Ok(Network { identity, name, card: Some(path) })
     }
 
-    /// Hashes of what the sets teach.
-    fn learned(&mut self) -> Result<Vec<String>, StudyError> {
-        if let Some(hashes) = &self.learned {
-            return Ok(hashes.clone());
+    /// What the sets teach.
+    pub(super) fn learned(&mut self) -> Result<Rc<[Learned]>, StudyError> {
+        if let Some(learned) = &self.learned {
+            return Ok(learned.clone());
         }
-        let mut hashes = Vec::new();
+        let mut learned = Vec::new();
         for source in self.config.data.iter().filter_map(|set| set.train.as_ref()) {
             let set = StillSet::load(source, Some(TRAIN_SIDE_PX), Pick::AllComponents)?;
-            hashes.push(set.sha256);
+            let likeness = set.stills.iter().map(|still| likeness::hash(still.frame()));
+            let stills = set.stills.iter().map(|still| still.name.clone()).zip(likeness).collect();
+            learned.push(Learned { sha256: set.sha256, stills });
         }
-        self.learned = Some(hashes.clone());
-        Ok(hashes)
+        let learned: Rc<[Learned]> = learned.into();
+        self.learned = Some(learned.clone());
+        Ok(learned)
     }
+}
+
+/// What a set teaches.
+pub(super) struct Learned {
+    /// Hash of all of it.
+    sha256: String,
+    /// Its stills: names, and hashes that tell what looks alike.
+    pub(super) stills: Vec<(String, u64)>,
 }
 
 /// A network, not yet loaded.

@@ -126,7 +126,8 @@ impl Report<'_> {
     fn markdown(&self) -> String {
         let mut text =
             String::from("# Boundary points against region points, on simulated annotators\n\n");
-        text += &self.verdict();
+        let notes: String = self.outcome.clip_notes.iter().map(|note| format!(" {note}")).collect();
+        let _ = write!(text, "{}{notes}\n\n", self.verdict().trim_end());
         text += &self.beyond();
         for setting in &self.tables.settings {
             let title = match setting {
@@ -374,5 +375,15 @@ mod tests {
         let both =
             "{name: o, prompt: boundary, card: shipped}, {name: r, prompt: region, card: shipped}";
         assert!(verdict(both).contains("not judged on every set"), "{}", verdict(both));
+    }
+
+    #[test]
+    fn what_arms_have_learned_of_clips_stands_in_the_first_paragraph() {
+        let text = "data: [{name: a, test: x}]\narms: [{name: s, baseline: spline}]\n";
+        let config = from_text("t", text, Path::new("/")).expect("no fault");
+        let outcome = Outcome { clip_notes: vec!["Known.".into()], ..Outcome::default() };
+        let tables = Tables::default();
+        let report = Report { config: &config, outcome: &outcome, tables: &tables }.markdown();
+        assert!(report.split("\n\n").nth(1).is_some_and(|first| first.ends_with(" Known.")));
     }
 }

@@ -5,6 +5,7 @@
 //! interrupted goes on; what an arm must not have seen it has not seen.
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 
 use serde_json::{Value, json};
@@ -12,6 +13,7 @@ use serde_json::{Value, json};
 use super::StudyError;
 use super::clips::ClipCell;
 use super::config::{ArmKind, NetworkSource, StudyConfig};
+use super::networks::Learned;
 use crate::domain::{counted, shown};
 use crate::engine::load_network;
 use crate::export::write_atomic;
@@ -94,6 +96,8 @@ pub struct Outcome {
     pub clips: Vec<ClipCell>,
     /// SHA-256 of each set of clips.
     pub clip_hashes: Vec<String>,
+    /// Sentences on clips that show what arms have learned.
+    pub clip_notes: Vec<String>,
 }
 
 /// Runs the study; `tell` hears sentences on how far it is.
@@ -127,9 +131,9 @@ pub fn simulate(
             }
         }
     }
-    let (clips, clip_hashes) = run.clips()?;
+    let (clips, clip_hashes, clip_notes) = run.clips()?;
     let hashes = sets.iter().map(|set| set.sha256.clone()).collect();
-    Ok(Outcome { cells, hashes, clips, clip_hashes })
+    Ok(Outcome { cells, hashes, clips, clip_hashes, clip_notes })
 }
 
 /// Where a network comes from.
@@ -154,8 +158,8 @@ pub(super) struct Run<'a> {
     sets: &'a [StillSet],
     pub(super) tell: &'a mut (dyn FnMut(&str) + Send),
     pub(super) cancel: &'a AtomicBool,
-    /// Hashes of what arms learn from, once they were needed.
-    pub(super) learned: Option<Vec<String>>,
+    /// What arms learn from, once it was needed.
+    pub(super) learned: Option<Rc<[Learned]>>,
 }
 
 impl<'a> Run<'a> {

@@ -13,15 +13,13 @@ use crate::domain::Bitmap;
 const SETTLED: f64 = 1e-9;
 /// More rounds are a sign of raters that contradict each other; the last estimate stands.
 const ROUNDS_MOST: usize = 1000;
-/// Raters whose decisions fit one word.
-const RATERS_MOST: usize = 64;
 
 /// Why there is no reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StapleError {
-    /// Nobody, or too many.
-    #[error("a reference needs 1 to {RATERS_MOST} raters, there are {0}")]
-    Raters(usize),
+    /// Nobody.
+    #[error("a reference needs a rater, there is none; annotate the clip")]
+    NoRater,
     /// Masks of different images.
     #[error("the masks of the raters have different sizes; compare masks of one image")]
     Sizes,
@@ -54,37 +52,62 @@ impl Staple {
 /// The reference of `raters`, masks of one image.
 ///
 /// # Errors
-/// No rater, more than 64, or masks of different sizes.
+/// No rater, or masks of different sizes.
 pub fn staple(raters: &[Bitmap]) -> Result<Staple, StapleError> {
     estimated(raters, ROUNDS_MOST)
 }
 
+/// What each rater decided, 64 of them a word.
+type Pattern = Vec<u64>;
+
+/// Whether rater `k` marked the pixels of the pattern.
+fn marked_by(pattern: &[u64], k: usize) -> bool {
+    (pattern[k / 64] >> (k % 64)) & 1 == 1
+}
+
 /// Pixels on which all raters decided alike.
 struct Alike {
+    pattern: Pattern,
     pixels: f64,
     probability: f64,
 }
 
+/// The pixels by what the raters decided, in the order of the patterns, and for each pixel the position of its pattern.
+fn patterns_of(raters: &[Bitmap]) -> (Vec<Alike>, Vec<usize>) {
+    let mut pixels_of: BTreeMap<Pattern, Vec<usize>> = BTreeMap::new();
+    let count = raters.first().map_or(0, |first| first.pixels.len());
+    let mut pattern = vec![0; raters.len().div_ceil(64)];
+    for i in 0..count {
+        pattern.fill(0);
+        for (k, rater) in raters.iter().enumerate() {
+            pattern[k / 64] |= u64::from(rater.pixels[i]) << (k % 64);
+        }
+        match pixels_of.get_mut(&pattern) {
+            Some(pixels) => pixels.push(i),
+            None => drop(pixels_of.insert(pattern.clone(), vec![i])),
+        }
+    }
+    let (mut patterns, mut which) = (Vec::with_capacity(pixels_of.len()), vec![0; count]);
+    for (pattern, pixels) in pixels_of {
+        pixels.iter().for_each(|i| which[*i] = patterns.len());
+        let marked: u32 = pattern.iter().map(|word| word.count_ones()).sum();
+        let probability = f64::from(marked) / raters.len() as f64;
+        patterns.push(Alike { pattern, pixels: pixels.len() as f64, probability });
+    }
+    (patterns, which)
+}
+
 fn estimated(raters: &[Bitmap], rounds_most: usize) -> Result<Staple, StapleError> {
     let count = raters.len();
-    let Some(first) = raters.first().filter(|_| count <= RATERS_MOST) else {
-        return Err(StapleError::Raters(count));
-    };
+    let Some(first) = raters.first() else { return Err(StapleError::NoRater) };
     let size = |m: &Bitmap| (m.width_px, m.height_px, m.pixels.len());
     if raters.iter().any(|m| size(m) != size(first)) {
         return Err(StapleError::Sizes);
     }
-    let decisions: Vec<u64> = (0..first.pixels.len())
-        .map(|i| raters.iter().enumerate().map(|(k, m)| u64::from(m.pixels[i]) << k).sum())
-        .collect();
     // Few patterns stand for many pixels: the rounds cost nothing.
-    let mut patterns: BTreeMap<u64, Alike> = BTreeMap::new();
-    for pattern in &decisions {
-        let share = f64::from(pattern.count_ones()) / count as f64;
-        patterns.entry(*pattern).or_insert(Alike { pixels: 0.0, probability: share }).pixels += 1.0;
-    }
-    let marked: f64 = patterns.values().map(|a| a.pixels * a.probability).sum();
-    let prior = marked / decisions.len().max(1) as f64;
+    let (mut patterns, which) = patterns_of(raters);
+    let marked: f64 = patterns.iter().map(|a| a.pixels * a.probability).sum();
+    let prior = marked / which.len().max(1) as f64;
     let (mut sensitivity, mut specificity) = (vec![0.0; count], vec![0.0; count]);
     let mut rounds = 0;
     while rounds < rounds_most {
@@ -95,27 +118,27 @@ fn estimated(raters: &[Bitmap], rounds_most: usize) -> Result<Staple, StapleErro
             moved = moved.max((p - sensitivity[k]).abs()).max((q - specificity[k]).abs());
             (sensitivity[k], specificity[k]) = (p, q);
         }
-        for (pattern, alike) in &mut patterns {
-            alike.probability = expected(*pattern, prior, &sensitivity, &specificity);
+        for alike in &mut patterns {
+            alike.probability = expected(&alike.pattern, prior, &sensitivity, &specificity);
         }
         if moved < SETTLED {
             break;
         }
     }
-    let probability = decisions.iter().map(|d| patterns[d].probability).collect();
+    let probability = which.iter().map(|at| patterns[*at].probability).collect();
     let (width_px, height_px) = (first.width_px, first.height_px);
     Ok(Staple { width_px, height_px, probability, sensitivity, specificity, rounds })
 }
 
 /// Sensitivity and specificity of rater `k` where the truth is as likely as the patterns say (the M step).
-fn quality(patterns: &BTreeMap<u64, Alike>, k: usize) -> (f64, f64) {
+fn quality(patterns: &[Alike], k: usize) -> (f64, f64) {
     let (mut hit, mut inside, mut left, mut outside) = (0.0, 0.0, 0.0, 0.0);
-    for (pattern, alike) in patterns {
+    for alike in patterns {
         let (w, rest) =
             (alike.pixels * alike.probability, alike.pixels * (1.0 - alike.probability));
         inside += w;
         outside += rest;
-        if (pattern >> k) & 1 == 1 {
+        if marked_by(&alike.pattern, k) {
             hit += w;
         } else {
             left += rest;
@@ -126,10 +149,10 @@ fn quality(patterns: &BTreeMap<u64, Alike>, k: usize) -> (f64, f64) {
 }
 
 /// Probability of the structure where the raters decided as `pattern` says (the E step).
-fn expected(pattern: u64, prior: f64, sensitivity: &[f64], specificity: &[f64]) -> f64 {
+fn expected(pattern: &[u64], prior: f64, sensitivity: &[f64], specificity: &[f64]) -> f64 {
     let (mut structure, mut rest) = (prior, 1.0 - prior);
     for (k, (p, q)) in sensitivity.iter().zip(specificity).enumerate() {
-        let said = (pattern >> k) & 1 == 1;
+        let said = marked_by(pattern, k);
         structure *= if said { *p } else { 1.0 - p };
         rest *= if said { 1.0 - q } else { *q };
     }
@@ -172,8 +195,17 @@ mod tests {
             assert_eq!(found.mask(), row(bits));
             near(&[found.sensitivity, found.specificity].concat(), &[1.0; 4]);
         }
-        assert_eq!(staple(&[]), Err(StapleError::Raters(0)));
+        assert_eq!(staple(&[]), Err(StapleError::NoRater));
         assert_eq!(staple(&[row("1"), row("10")]), Err(StapleError::Sizes));
+    }
+
+    #[test]
+    fn raters_may_be_more_than_the_bits_of_a_word() {
+        let mut raters = vec![row("0110"); 70];
+        raters.extend(vec![row("0100"); 30]);
+        let found = staple(&raters).expect("a hundred raters");
+        assert_eq!(found.mask(), row("0110"));
+        near(&found.sensitivity[69..71], &[1.0, 0.5]);
     }
 
     #[test]

@@ -169,6 +169,11 @@ fn own_annotations_become_a_network_with_its_lineage() {
         assert_eq!(refused.status.code(), Some(2), "{devices}: {}", told(&refused));
         assert!(told(&refused).contains(word), "{devices}: {}", told(&refused));
     }
+    // What was accepted cannot be held back too.
+    fs::write(clips.join("c1.mask.png"), fs::read(clips.join("c1.png")).unwrap()).unwrap();
+    let refused = train(&["--steps", "1", "--val", text(&clips), "--name", "never"]);
+    let words = "c1.png is learned from and held back by clips; name lists";
+    assert!(told(&refused).contains(words), "{}", told(&refused));
     assert!(!out.join("never.yaml").exists());
 }
 
@@ -202,6 +207,12 @@ fn a_trained_network_says_what_it_is_and_is_judged_on_what_was_held_back() {
     let judge = ["evaluate", "clicks", "--judge", "polygon", "--data", text(&folder)];
     let said = printed(&run(home.path(), &judge));
     assert!(said.contains("round/val (2 structures)"), "{said}");
+    // The best weights are not chosen by what is learned from.
+    let (out, all) = (home.path().join("both"), format!("{}:train.txt", text(&folder)));
+    let words = ["train", "--data", text(&folder), "--val", &all, "--out", text(&out), "--steps"];
+    let refused = run(home.path(), &[&words[..], &["1", "--card", text(&card)]].concat());
+    assert!(told(&refused).contains("held back by round/train"), "{}", told(&refused));
+    assert!(!out.join("tiny.yaml").exists());
 }
 
 #[test]

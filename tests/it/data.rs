@@ -497,6 +497,13 @@ fn every_folder_of_pairs_has_its_own_lists() {
     for (i, (image, split)) in wanted.into_iter().enumerate() {
         assert_eq!(splits[i], (&*format!("{image} (1).png"), split));
     }
+    // All four show the same picture, and nobody knows the patient: folds keep them together.
+    assert!(
+        found.manifest.items.iter().all(|item| item.group.as_deref() == Some("a/left (1).png"))
+    );
+    let read = Manifest::read(&found.file).unwrap();
+    let folds = [1, 2].map(|n| read.of(Some(&format!("fold-{n}of2"))).count());
+    assert_eq!((folds[0].min(folds[1]), folds[0].max(folds[1])), (0, 4));
     // Masks without a label are told; nothing but such masks is no data set.
     let empty = |name: &str| {
         save(&dir.path().join(format!("{name}.mask.png")), SIZE, |_, _| 0);
@@ -539,7 +546,7 @@ fn a_check_tells_changed_files_torn_patients_and_near_duplicates() {
     let dir = tempfile::tempdir().unwrap();
     miniature("usgra", dir.path());
     let found = import(named("usgra").unwrap(), dir.path(), &dir.path().join("out")).unwrap();
-    assert_eq!((found.without_mask, found.near.len()), (1, 0));
+    assert_eq!((found.without_mask, found.near.count), (1, 0));
     // The first image once more, a little darker, for testing; one patient in two splits; a label without a name.
     let images = dir.path().join("dataset/images");
     save(&images.join("0003.png"), SIZE, |x, y| (f32::from(gray(0, x, y)) * 0.93) as u8);
@@ -554,7 +561,7 @@ fn a_check_tells_changed_files_torn_patients_and_near_duplicates() {
     let by_hand = dir.path().join("dataset/mine.yaml");
     fs::write(&by_hand, format!("name: mine\nlabels: {{1: nerve}}\nitems:\n{items}")).unwrap();
     let report = check(&Manifest::read(&by_hand).unwrap());
-    assert_eq!((report.near.len(), report.across()), (1, 1), "{:?}", report.near);
+    assert_eq!((report.near.count, report.near.across), (1, 1), "{:?}", report.near);
     assert!(
         report.faults.iter().any(|f| f.contains("patient p1 is in test and train")),
         "{:?}",

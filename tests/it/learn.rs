@@ -354,6 +354,22 @@ fn a_resumed_run_is_the_uninterrupted_one_bit_for_bit() {
     let refused = train(&parts, std::slice::from_ref(&device), |_| {}, &never).unwrap_err();
     assert!(refused.to_string().contains("its losses: "), "{refused}");
     parts.weights.boundary -= 1.0;
+    // Nor with other first weights, another preprocessing or other stills to choose the best by.
+    let refused = |parts: &TrainOptions| {
+        train(parts, std::slice::from_ref(&device), |_| {}, &never).unwrap_err().to_string()
+    };
+    parts.start_from = None;
+    assert!(refused(&parts).contains("its first weights: "), "{}", refused(&parts));
+    parts.start_from = Some(start);
+    let before = std::mem::take(&mut parts.held_back);
+    assert!(refused(&parts).ends_with(
+        "not nothing; use the same card, data, seed and options, or another output folder"
+    ));
+    assert!(refused(&parts).contains("its data held back: "), "{}", refused(&parts));
+    parts.held_back = before;
+    parts.card.preprocess.mean[0] += 0.1;
+    assert!(refused(&parts).contains("its preprocessing: "), "{}", refused(&parts));
+    parts.card.preprocess = tiny().preprocess;
     parts.seed = 99;
     let refused =
         train(&parts, std::slice::from_ref(&device), |_| {}, &never).unwrap_err().to_string();
@@ -362,6 +378,49 @@ fn a_resumed_run_is_the_uninterrupted_one_bit_for_bit() {
     let bytes = std::fs::read(&file).unwrap();
     std::fs::write(&file, &bytes[..bytes.len() - 5]).unwrap();
     assert!(matches!(Checkpoint::read(&file), Err(CheckpointError::Damaged { .. })));
+    let older = String::from_utf8_lossy(&bytes).find("checkpoint-2").unwrap();
+    let bytes = [&bytes[..older], b"checkpoint-1", &bytes[older + 12..]].concat();
+    std::fs::write(&file, bytes).unwrap();
+    assert!(matches!(Checkpoint::read(&file), Err(CheckpointError::Older(_))));
+}
+
+/// The matrix of positions is drawn, never trained and in no checkpoint. A software GPU will do.
+#[cfg(feature = "gpu")]
+#[test]
+fn the_first_weights_are_the_same_on_a_gpu() {
+    let Some(first) = sonomark::net::device::adapters().into_iter().next() else {
+        println!("skipped: no GPU");
+        return;
+    };
+    let gpu = pick(DeviceWant::Gpu(Some(first.index))).expect("the self-test");
+    let dir = tempfile::tempdir().unwrap();
+    let source = discs(dir.path(), 3);
+    let sha256 = [Device::flex(), gpu.device].map(|device| {
+        let out = dir.path().join(format!("{device:?}").replace(['/', ' '], ""));
+        let mut options = options(source.clone(), &out, Path::new(""));
+        options.start_from = None;
+        // Cancelled before the first step: what is written is where it starts.
+        train(&options, &[device], |_| {}, &AtomicBool::new(true)).unwrap().sha256
+    });
+    assert_eq!(sha256[0], sha256[1]);
+}
+
+#[test]
+fn the_weight_of_dice_weighs_dice_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let set = StillSet::load(&discs(dir.path(), 3), None, Pick::AllComponents).unwrap();
+    let (device, card) = (Device::flex().autodiff(), tiny());
+    let net = card.network.init(&device);
+    let loss = |dice: f64, focal: f64| {
+        let weights = LossWeights { dice, iou: 0.0, object: 0.0, ..LossWeights::default() };
+        let mut desk = Desk::new(card.preprocess.clone(), weights, &device);
+        let subject = Subject::Boundary;
+        let plan = Plan { subject, side: 64, batch: 2, focal, boundary: 0.0, seed: 7 };
+        let batch = plan.render(std::slice::from_ref(&set));
+        desk.teach(&net, &plan, &batch).unwrap().1.loss
+    };
+    assert!(loss(0.0, 20.0) > 0.0 && loss(1.0, 0.0) > 0.0);
+    assert_eq!(loss(0.0, 0.0), 0.0);
 }
 
 #[test]

@@ -103,6 +103,9 @@ fn a_simulated_study_resumes_and_writes_report_tables_and_figures() {
     let clips = home.path().join("clips");
     fs::create_dir_all(&clips).unwrap();
     drifting_clip(&clips);
+    let described = fs::read_to_string(clips.join("windows.yaml")).unwrap();
+    let described = described.replace("drift:\n", "drift:\n  source: s1.png\n");
+    fs::write(clips.join("windows.yaml"), described).unwrap();
 
     // Interrupted when the first network is about to be judged.
     let (out, cancel) = (home.path().join("out"), AtomicBool::new(false));
@@ -138,6 +141,7 @@ fn a_simulated_study_resumes_and_writes_report_tables_and_figures() {
     let report = fs::read_to_string(out.join("report.md")).unwrap();
     let first = report.split("\n\n").nth(1).unwrap();
     assert!(first.contains("of the paper"), "{first}");
+    assert!(first.contains("what 1 of 1 clip of drift show (such as drift: s1)"), "{first}");
     assert!(first.contains("difference at") && first.contains("zero-shot"), "{first}");
     // Four arms, three numbers of points and their mean, two sets and their mean, two settings; weights that never saw a set
     // are a fifth arm of one of them.

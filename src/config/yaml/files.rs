@@ -13,7 +13,7 @@ use crate::domain::shown;
 /// # Errors
 /// A file that is there and cannot be read.
 pub fn text_if_there(path: &Path) -> Result<Option<(String, String)>, Faults> {
-    match File::open(path).and_then(bounded_text) {
+    match File::open(path).and_then(|file| bounded_text(file, BYTES_MAX)) {
         Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(None),
         read => read.map(|text| Some((named(path), text))).map_err(|cause| unread(path, cause)),
     }
@@ -24,7 +24,15 @@ pub fn text_if_there(path: &Path) -> Result<Option<(String, String)>, Faults> {
 /// # Errors
 /// A file that cannot be read, or is not there.
 pub fn text_of(path: &Path) -> Result<(String, String), Faults> {
-    let read = File::open(path).and_then(bounded_text);
+    text_up_to(path, BYTES_MAX)
+}
+
+/// As [`text_of`], of a file of at most `bytes_max`.
+///
+/// # Errors
+/// As [`text_of`].
+pub fn text_up_to(path: &Path, bytes_max: usize) -> Result<(String, String), Faults> {
+    let read = File::open(path).and_then(|file| bounded_text(file, bytes_max));
     read.map(|text| (named(path), text)).map_err(|cause| unread(path, cause))
 }
 
@@ -34,7 +42,7 @@ pub fn text_of(path: &Path) -> Result<(String, String), Faults> {
 /// # Errors
 /// A file that cannot be read, is not there, or is no regular file.
 pub fn text_of_regular(path: &Path) -> Result<(String, String), Faults> {
-    let read = regular(path).and_then(bounded_text);
+    let read = regular(path).and_then(|file| bounded_text(file, BYTES_MAX));
     read.map(|text| (named(path), text)).map_err(|cause| unread(path, cause))
 }
 
@@ -50,10 +58,10 @@ fn regular(path: &Path) -> std::io::Result<File> {
 
 /// The text of a file; of one that is too large as much as tells [`super::parse`] so, for a device may
 /// have no end.
-fn bounded_text(file: File) -> std::io::Result<String> {
+fn bounded_text(file: File, bytes_max: usize) -> std::io::Result<String> {
     let mut bytes = Vec::new();
-    file.take(BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
-    if bytes.len() > BYTES_MAX {
+    file.take(bytes_max as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > bytes_max {
         // The cut may go through a letter.
         return Ok(String::from_utf8_lossy(&bytes).into_owned());
     }

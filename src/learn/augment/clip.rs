@@ -6,8 +6,8 @@
 
 use super::bend::{Bend, Sway, bent};
 use super::{
-    Affine, LEAST_AREA_PX, Look, bilinear, chance, gaussian, level, placement, render, sample,
-    uniform, warp_mask,
+    Affine, LEAST_AREA_PX, Look, bilinear, chance, gaussian, level, placement, render, uniform,
+    warp_mask,
 };
 use crate::domain::{Bitmap, PointPx};
 use crate::learn::dataset::{LabelledClip, Still, pyramid};
@@ -65,7 +65,7 @@ pub fn clip_lesson(
     let seen = visibility(frames, rng);
     let look = Look::draw(rng);
     let gain = Sway::draw(0.15, frames, rng);
-    let (source, ratio) = level(&still.levels, base.scale());
+    let source = level(&still.levels, base.scale());
     let (mut images, mut masks) = (Vec::with_capacity(frames), Vec::with_capacity(frames));
     for (f, section) in seen.iter().enumerate() {
         let modes = bend.on(f);
@@ -81,7 +81,7 @@ pub fn clip_lesson(
         let into = |q: [f32; 2]| [0, 1].map(|k| centre[k] + (q[k] - centre[k]) / section.max(1e-3));
         let mut image = render(side, |p| {
             let q = to_still(p);
-            let plain = |q: [f32; 2]| sample(source, q.map(|v| v * ratio)) / 255.0;
+            let plain = |q: [f32; 2]| source.at(q);
             if *section >= 1.0 {
                 return plain(q);
             }
@@ -124,8 +124,8 @@ pub fn real_clip_lesson(
     let (mut images, mut masks) = (Vec::with_capacity(frames), Vec::with_capacity(frames));
     for frame in shown {
         let levels = pyramid(clip.frames[frame].clone());
-        let (source, ratio) = level(&levels, place.scale());
-        let mut image = render(side, |p| sample(source, undo.at(p).map(|v| v * ratio)) / 255.0);
+        let source = level(&levels, place.scale());
+        let mut image = render(side, |p| source.at(undo.at(p)));
         look.apply(&mut image, side, rng);
         images.push(image);
         masks.push(warp_mask(&object.masks[frame].to_bitmap(), side, |p| undo.at(p)));
@@ -301,6 +301,7 @@ mod tests {
                 windows: vec![Window { first: 0, last: 6 }],
                 masks: masks.iter().map(Bitmap::to_mask).collect(),
             }],
+            source: None,
         }
     }
 

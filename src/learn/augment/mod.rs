@@ -93,8 +93,22 @@ fn bilinear(p: [f32; 2], w: i32, h: i32, value: impl Fn(usize) -> f32) -> f32 {
     top * (1.0 - fy) + bottom * fy
 }
 
-/// The level of an image that is closest above the wanted scale, and that level's px per px of the first.
-fn level(levels: &[GrayFrame], scale: f32) -> (&GrayFrame, f32) {
+/// A level of an image: positions are those of the first one.
+struct Level<'a> {
+    frame: &'a GrayFrame,
+    /// Its px per px of the first along x and y, which differ where a side is odd.
+    ratio: [f32; 2],
+}
+
+impl Level<'_> {
+    /// Gray value at `p`, 0..=1.
+    fn at(&self, p: [f32; 2]) -> f32 {
+        sample(self.frame, [p[0] * self.ratio[0], p[1] * self.ratio[1]]) / 255.0
+    }
+}
+
+/// The level of an image that is closest above the wanted scale.
+fn level(levels: &[GrayFrame], scale: f32) -> Level<'_> {
     let wanted = if scale < 0.3 {
         2
     } else if scale < 0.6 {
@@ -102,8 +116,10 @@ fn level(levels: &[GrayFrame], scale: f32) -> (&GrayFrame, f32) {
     } else {
         0
     };
-    let level = &levels[wanted.min(levels.len() - 1)];
-    (level, level.width_px as f32 / levels[0].width_px as f32)
+    let (first, frame) = (&levels[0], &levels[wanted.min(levels.len() - 1)]);
+    let ratio = |part: u32, whole: u32| part as f32 / whole as f32;
+    let ratio = [ratio(frame.width_px, first.width_px), ratio(frame.height_px, first.height_px)];
+    Level { frame, ratio }
 }
 
 /// Where a lesson looks: on the whole image or close to one structure, whose mask has the image's size.
@@ -155,8 +171,8 @@ pub fn lesson(still: &Still, count: usize, side: usize, rng: &mut fastrand::Rng)
     while masks.len() < count {
         masks.push(first.clone());
     }
-    let (source, ratio) = level(&still.levels, place.scale());
-    let mut image = render(side, |p| sample(source, back(p).map(|v| v * ratio)) / 255.0);
+    let source = level(&still.levels, place.scale());
+    let mut image = render(side, |p| source.at(back(p)));
     shade(&mut image, side, rng);
     Look::draw(rng).apply(&mut image, side, rng);
     Some(Lesson { image, masks, person: rng.u64(..) })
@@ -262,4 +278,32 @@ fn blurred(plane: &[f32], side: usize, sigma: f32) -> Vec<f32> {
         out
     };
     pass(&pass(plane, 1, side), side, 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::learn::dataset::pyramid;
+
+    /// 33 px become 16: a quarter of a line more than half of them.
+    #[test]
+    fn levels_of_odd_images_lie_where_the_image_does() {
+        for [w, h] in [[320u32, 67], [67, 320]] {
+            let long = w.max(h);
+            let gray = |x: u32, y: u32| {
+                let along = if w > h { y } else { x };
+                (3 * along.min(80)) as u8
+            };
+            let pixels = (0..w * h).map(|i| gray(i % w, i / w)).collect();
+            let levels = pyramid(GrayFrame::new(w, h, pixels).expect("it fits"));
+            assert_eq!(levels.len(), 3);
+            let (near, far) = (level(&levels, 1.0), level(&levels, 0.1));
+            for at in [20.0, 40.0, 60.0] {
+                let middle = long as f32 / 2.0;
+                let p = if w > h { [middle, at] } else { [at, middle] };
+                let apart = 255.0 * (near.at(p) - far.at(p)).abs() / 3.0;
+                assert!(apart < 0.5, "{apart} px at {at} of {w} x {h}");
+            }
+        }
+    }
 }

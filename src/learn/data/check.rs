@@ -71,6 +71,20 @@ pub struct Near {
     pub splits: [&'static str; 2],
 }
 
+/// Pairs of near-duplicates that are listed; how many there are is always told.
+const LISTED: usize = 1000;
+
+/// All near-duplicates of a set.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct NearPairs {
+    /// How many pairs.
+    pub count: usize,
+    /// How many of them are in two splits.
+    pub across: usize,
+    /// The first thousand, those across splits first.
+    pub listed: Vec<Near>,
+}
+
 /// What was found.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct CheckReport {
@@ -78,16 +92,8 @@ pub struct CheckReport {
     pub splits: BTreeMap<&'static str, Count>,
     /// What keeps the set from being used, one sentence each.
     pub faults: Vec<String>,
-    /// Near-duplicates, those across splits first.
-    pub near: Vec<Near>,
-}
-
-impl CheckReport {
-    /// Near-duplicates that are in two splits.
-    #[must_use]
-    pub fn across(&self) -> usize {
-        self.near.iter().filter(|pair| pair.splits[0] != pair.splits[1]).count()
-    }
+    /// Near-duplicates.
+    pub near: NearPairs,
 }
 
 /// Looks at every file of a manifest.
@@ -137,14 +143,47 @@ pub fn check(manifest: &Manifest) -> CheckReport {
     report
 }
 
-/// Near-duplicates among items, those across splits first.
-pub(super) fn near(items: &[(&Item, u64)]) -> Vec<Near> {
+/// Near-duplicates among items.
+pub(super) fn near(items: &[(&Item, u64)]) -> NearPairs {
     let hashes: Vec<u64> = items.iter().map(|(_, hash)| *hash).collect();
-    let pair = |(i, j): (usize, usize)| Near {
-        files: [i, j].map(|k| items[k].0.image.clone()),
-        splits: [i, j].map(|k| items[k].0.split),
-    };
-    let mut out: Vec<Near> = likeness::near_pairs(&hashes).into_iter().map(pair).collect();
-    out.sort_by_key(|near| near.splits[0] == near.splits[1]);
-    out
+    let mut near = NearPairs::default();
+    let mut within = Vec::new();
+    likeness::each_near_pair(&hashes, |i, j| {
+        let splits = [i, j].map(|k| items[k].0.split);
+        let across = splits[0] != splits[1];
+        near.count += 1;
+        near.across += usize::from(across);
+        let list = if across { &mut near.listed } else { &mut within };
+        if list.len() < LISTED {
+            list.push(Near { files: [i, j].map(|k| items[k].0.image.clone()), splits });
+        }
+    });
+    within.truncate(LISTED - near.listed.len());
+    near.listed.append(&mut within);
+    near
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_pairs_are_counted_and_some_are_listed_those_across_splits_first() {
+        let item = |i: usize| Item {
+            image: i.to_string(),
+            masks: Vec::new(),
+            patient: None,
+            group: None,
+            split: if i == 99 { "test" } else { "train" },
+            spacing_mm: None,
+            sha256: Vec::new(),
+            line: 0,
+        };
+        let items: Vec<Item> = (0..100).map(item).collect();
+        let same: Vec<(&Item, u64)> = items.iter().map(|item| (item, 7)).collect();
+        let found = near(&same);
+        assert_eq!((found.count, found.across, found.listed.len()), (100 * 99 / 2, 99, LISTED));
+        let across = |near: &Near| near.splits[0] != near.splits[1];
+        assert!(found.listed[..99].iter().all(across) && !found.listed[99..].iter().any(across));
+    }
 }

@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::check::{Looked, Near, look, near};
+use super::check::{Looked, NearPairs, look, near};
 use super::cine::{Unpacked, unpack};
 use super::convert;
 use super::layouts::{Layout, Part, Patient, Special};
-use super::likeness::near_pairs;
-use super::manifest::{Item, Manifest, SPLITS};
+use super::likeness::first_alike;
+use super::manifest::{BYTES_MAX, Item, Manifest, SPLITS};
 use super::pattern::{Found, find, holes, plain};
 use super::splits::{Written, settle};
 use crate::domain::{counted, shown};
@@ -38,8 +38,8 @@ pub struct Imported {
     pub without_mask: usize,
     /// Patients that the authors' split tore apart and that are now in one split.
     pub torn: usize,
-    /// Near-duplicates, those across splits first.
-    pub near: Vec<Near>,
+    /// Near-duplicates.
+    pub near: NearPairs,
     /// Items that could not be read, one sentence each.
     pub refused: Vec<String>,
     /// What else a person should know.
@@ -66,6 +66,14 @@ pub fn import(layout: &Layout, path: &Path, out: &Path) -> Result<Imported, Data
         Special::CineHdf5 => (clips_of_hdf5(layout, &folder, &files, out)?, 0),
         _ => drafts(layout, &files),
     };
+    if drafts.iter().map(|draft| bytes_of(&draft.item)).sum::<usize>() > BYTES_MAX {
+        let cause = format!(
+            "a manifest of its {} would be larger than {} MiB, which nothing reads; import parts of it",
+            counted(drafts.len(), "image"),
+            BYTES_MAX >> 20
+        );
+        return Err(unfit(path, cause));
+    }
     if drafts.is_empty() {
         let part = layout.parts.first().map_or("", |part| part.image);
         let mask = layout.parts.first().and_then(|part| part.masks.first()).unwrap_or(&"");
@@ -120,6 +128,13 @@ pub fn import(layout: &Layout, path: &Path, out: &Path) -> Result<Imported, Data
     let file = out.join(format!("{}.yaml", layout.kind));
     write_atomic(&file, manifest.to_yaml().as_bytes())?;
     Ok(Imported { file, manifest, without_mask, torn, near, refused, notes })
+}
+
+/// Bytes that an item takes in a manifest at most, once its hashes, patient or group, split and spacing are known.
+fn bytes_of(item: &Item) -> usize {
+    // A hash in quotes with its comma, quotes and comma of a name; the words between; a patient is part of a path.
+    let files: usize = item.files().map(|file| file.len() + 68 + 4).sum();
+    files + item.image.len() + 160
 }
 
 /// All files below a folder in natural order, named from it, with `/` between folders. Hidden ones and links are left
@@ -185,6 +200,7 @@ fn drafts(layout: &Layout, files: &[String]) -> (Vec<Draft>, usize) {
                 image: file.clone(),
                 masks,
                 patient: None,
+                group: None,
                 split: SPLITS[0],
                 spacing_mm: None,
                 sha256: Vec::new(),
@@ -235,6 +251,7 @@ fn clips_of_hdf5(
                 image: clip.frames.to_string_lossy().into_owned(),
                 masks: vec![clip.masks.to_string_lossy().into_owned()],
                 patient: None,
+                group: None,
                 split: SPLITS[0],
                 spacing_mm: None,
                 sha256: Vec::new(),
@@ -323,7 +340,8 @@ fn assign(
         .collect::<Result<_, _>>()?;
     let said: Vec<Option<&'static str>> =
         kept.iter().map(|(d, _)| written[d.part].of(&d.found.root, &d.key)).collect();
-    let alike = alike(kept);
+    let hashes: Vec<u64> = kept.iter().map(|(_, looked)| looked.likeness).collect();
+    let alike = first_alike(&hashes);
     let group = |(i, (draft, _)): (usize, &(Draft, Looked))| match (&draft.item.patient, said[i]) {
         (Some(patient), _) => format!("patient {patient}"),
         // Near-duplicates keep together where nobody said otherwise.
@@ -335,6 +353,7 @@ fn assign(
     for ((draft, _), split) in kept.iter_mut().zip(splits) {
         draft.item.split = split;
     }
+    name_groups(kept, &alike);
     if layout.patient == Patient::Unknown {
         notes.push(
             "the set does not say whose images are whose: a patient may be in two splits".into(),
@@ -343,22 +362,16 @@ fn assign(
     Ok(torn)
 }
 
-/// For each item the first of those that look alike, directly or through others.
-fn alike(kept: &[(Draft, Looked)]) -> Vec<usize> {
-    let hashes: Vec<u64> = kept.iter().map(|(_, looked)| looked.likeness).collect();
-    let mut first: Vec<usize> = (0..kept.len()).collect();
-    for (i, j) in near_pairs(&hashes) {
-        let (a, b) = (root_of(&first, i), root_of(&first, j));
-        first[a.max(b)] = a.min(b);
+/// Names the near-duplicates of which nobody knows the patient after the first of them: folds keep them together, whatever
+/// the authors' lists do.
+fn name_groups(kept: &mut [(Draft, Looked)], alike: &[usize]) {
+    let mut sizes = vec![0; kept.len()];
+    alike.iter().for_each(|first| sizes[*first] += 1);
+    for (at, first) in alike.iter().enumerate().filter(|(_, first)| sizes[**first] > 1) {
+        let group = kept[*first].0.item.image.clone();
+        let item = &mut kept[at].0.item;
+        item.group = item.patient.is_none().then_some(group);
     }
-    (0..kept.len()).map(|i| root_of(&first, i)).collect()
-}
-
-fn root_of(first: &[usize], mut at: usize) -> usize {
-    while first[at] != at {
-        at = first[at];
-    }
-    at
 }
 
 impl Imported {
@@ -379,5 +392,37 @@ impl Imported {
             self.counts().iter().map(|(split, n)| format!("{split} {n}")).collect();
         let file = shown(&self.file.to_string_lossy());
         format!("{file}: {} ({})", counted(self.manifest.items.len(), "item"), counts.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is refused before anything is hashed is never less than what would be written.
+    #[test]
+    fn an_item_takes_no_more_bytes_than_were_reckoned() {
+        let hash = "0".repeat(64);
+        let item = Item {
+            image: "a/0001.png".into(),
+            masks: vec!["a/0001.mask.png".into(), "a/0001.more.png".into()],
+            patient: Some("a/0001.png".into()),
+            group: None,
+            split: "train",
+            spacing_mm: Some([1.0 / 3.0, 1.0 / 7.0]),
+            sha256: vec![hash; 3],
+            line: 0,
+        };
+        let manifest = |items| Manifest {
+            name: String::new(),
+            about: String::new(),
+            root: PathBuf::new(),
+            rule: crate::learn::data::layouts::Rule::Values,
+            labels: BTreeMap::new(),
+            items,
+        };
+        let reckoned = bytes_of(&item);
+        let written = manifest(vec![item]).to_yaml().len() - manifest(Vec::new()).to_yaml().len();
+        assert!(written <= reckoned && reckoned < 2 * written, "{written} {reckoned}");
     }
 }

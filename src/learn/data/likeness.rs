@@ -40,18 +40,42 @@ pub fn hash(frame: &GrayFrame) -> u64 {
     strengths.iter().enumerate().fold(0, |bits, (i, s)| bits | (u64::from(*s > median) << i))
 }
 
-/// Pairs of positions whose hashes differ in at most [`NEAR_BITS`] bits, in order.
+/// Whether two hashes differ in at most [`NEAR_BITS`] bits.
 #[must_use]
-pub fn near_pairs(hashes: &[u64]) -> Vec<(usize, usize)> {
-    let mut out = Vec::new();
+pub fn is_near(a: u64, b: u64) -> bool {
+    (a ^ b).count_ones() <= NEAR_BITS
+}
+
+/// Tells `found` all pairs of positions whose hashes are near, in order; there may be as many as the square of their number,
+/// so nothing here keeps them.
+pub fn each_near_pair(hashes: &[u64], mut found: impl FnMut(usize, usize)) {
     for (i, a) in hashes.iter().enumerate() {
         for (j, b) in hashes.iter().enumerate().skip(i + 1) {
-            if (a ^ b).count_ones() <= NEAR_BITS {
-                out.push((i, j));
+            if is_near(*a, *b) {
+                found(i, j);
             }
         }
     }
-    out
+}
+
+/// For each position the first of those that are near, directly or through others.
+#[must_use]
+pub fn first_alike(hashes: &[u64]) -> Vec<usize> {
+    let mut first: Vec<usize> = (0..hashes.len()).collect();
+    each_near_pair(hashes, |i, j| {
+        let (a, b) = (root_of(&mut first, i), root_of(&mut first, j));
+        first[a.max(b)] = a.min(b);
+    });
+    (0..hashes.len()).map(|i| root_of(&mut first, i)).collect()
+}
+
+fn root_of(first: &mut [usize], mut at: usize) -> usize {
+    while first[at] != at {
+        // Every other step of the way is cut short, so that ways stay short.
+        first[at] = first[first[at]];
+        at = first[at];
+    }
+    at
 }
 
 #[cfg(test)]
@@ -81,6 +105,16 @@ mod tests {
             .iter()
             .map(hash)
             .collect();
-        assert_eq!(near_pairs(&hashes), [(0, 2)]);
+        let mut pairs = Vec::new();
+        each_near_pair(&hashes, |i, j| pairs.push((i, j)));
+        assert_eq!(pairs, [(0, 2)]);
+        assert_eq!(first_alike(&hashes), [0, 1, 0]);
+    }
+
+    #[test]
+    fn images_are_alike_through_others() {
+        let bits = |n: u32| (1u64 << n) - 1;
+        let chain = [bits(0), bits(40), bits(16), bits(8), u64::MAX >> 1];
+        assert_eq!(first_alike(&chain), [0, 1, 0, 0, 4]);
     }
 }

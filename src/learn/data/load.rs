@@ -93,7 +93,8 @@ pub(in crate::learn) fn pieces(
         });
         let objects: Vec<ClipObject> = objects.collect();
         if !objects.is_empty() {
-            pieces.push(LabelledClip { name: names[&item.image[..]].to_owned(), frames, objects });
+            let name = names[&item.image[..]].to_owned();
+            pieces.push(LabelledClip { name, frames, objects, source: None });
         }
     }
     Ok(pieces)
@@ -128,6 +129,7 @@ pub(in crate::learn) fn clips(
             name: names[&item.image[..]].to_owned(),
             objects: objects.collect(),
             frames,
+            source: None,
         });
     }
     if clips.is_empty() {

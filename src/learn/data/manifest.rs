@@ -11,7 +11,7 @@
 //! Besides: `about`, a sentence; `root`, the folder that files are named from (else that of the manifest); `above: 127`
 //! where masks are black and white (label 1 above that value) instead of numbers of labels. An item may have several
 //! masks (`mask: [a, b]`); a clip may be a folder of frames with a folder of masks; then its pixel size `spacing_mm: [x, y]`, and `sha256`, one hash for the image and one for each
-//! mask, as `sha256sum` prints them. A split is `train`, `val` or `test`; without one an item is for training. Whoever
+//! mask, as `sha256sum` prints them; and `group`, a name that near-duplicates share where nobody knows the patient. A split is `train`, `val` or `test`; without one an item is for training. Whoever
 //! reads may ask for `fold-2of5` and `rest-2of5` instead ([`Fold`]). All faults are told at once, with their lines.
 
 use std::collections::BTreeMap;
@@ -21,11 +21,13 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::layouts::Rule;
-use crate::config::yaml::{Entries, Faults, Kind, Node, parse, text_of};
+use crate::config::yaml::{Entries, Faults, Kind, Node, parse_up_to, text_up_to};
 use crate::domain::shown;
 
+/// Bytes of the largest manifest: about 200 000 images with their hashes. Import writes no larger one.
+pub const BYTES_MAX: usize = 64 << 20;
 const TOP: [&str; 6] = ["name", "about", "root", "above", "labels", "items"];
-const ITEM: [&str; 6] = ["image", "mask", "patient", "split", "spacing_mm", "sha256"];
+const ITEM: [&str; 7] = ["image", "mask", "patient", "group", "split", "spacing_mm", "sha256"];
 /// What an item can be for, the most careful last.
 pub const SPLITS: [&str; 3] = ["train", "val", "test"];
 
@@ -55,6 +57,8 @@ pub struct Item {
     pub masks: Vec<String>,
     /// Whose image it is, where that is known.
     pub patient: Option<String>,
+    /// The name of the near-duplicates that it is one of, where the patient is not known.
+    pub group: Option<String>,
     /// One of [`SPLITS`].
     pub split: &'static str,
     /// Size of a pixel (x, y), mm, where the file tells it.
@@ -99,8 +103,8 @@ pub fn split_named(word: &str) -> Option<&'static str> {
 }
 
 /// A part of all that is not for testing, for cross-validation: `fold-2of5` is the second of five parts, `rest-2of5` the
-/// other four. All items of a patient fall into the same part (without a patient an item stands for itself), and which
-/// one depends on nothing but that name and the number of parts.
+/// other four. All items of a patient fall into the same part, and without patients all of a group (without either an item
+/// stands for itself); which one depends on nothing but that name and the number of parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fold {
     /// From 0.
@@ -138,7 +142,7 @@ impl Fold {
     }
 
     fn holds(&self, item: &Item) -> bool {
-        let who = item.patient.as_deref().unwrap_or(&item.image);
+        let who = item.patient.as_ref().or(item.group.as_ref()).unwrap_or(&item.image);
         let hash = Sha256::digest(who.as_bytes());
         let number = hash.iter().take(8).fold(0u64, |n, byte| n << 8 | u64::from(*byte));
         item.split != "test" && (number % self.parts == self.part) != self.rest
@@ -151,7 +155,7 @@ impl Manifest {
     /// # Errors
     /// All faults at once.
     pub fn read(path: &Path) -> Result<Self, Faults> {
-        let (name, text) = text_of(path)?;
+        let (name, text) = text_up_to(path, BYTES_MAX)?;
         let folder = path.parent().unwrap_or(Path::new(""));
         Self::from_text(&name, &text, folder)
     }
@@ -161,7 +165,7 @@ impl Manifest {
     /// # Errors
     /// All faults at once.
     pub fn from_text(file: &str, text: &str, folder: &Path) -> Result<Self, Faults> {
-        let root = parse(file, text)?;
+        let root = parse_up_to(file, text, BYTES_MAX)?;
         let mut faults = Faults::new(file);
         let mut manifest = Self {
             name: String::new(),
@@ -248,6 +252,9 @@ impl Manifest {
                 write!(out, "  - {{image: {}, mask: [{}]", quoted(&item.image), list(&item.masks));
             if let Some(patient) = &item.patient {
                 let _ = write!(out, ", patient: {}", quoted(patient));
+            }
+            if let Some(group) = &item.group {
+                let _ = write!(out, ", group: {}", quoted(group));
             }
             let _ = write!(out, ", split: {}", item.split);
             if let Some([x, y]) = item.spacing_mm {
@@ -360,8 +367,9 @@ fn item(path: &str, node: &Node, faults: &mut Faults) -> Option<Item> {
         );
     }
     let patient = word(&entries, "patient", faults);
+    let group = word(&entries, "group", faults);
     let sha256 = sha256.iter().map(|text| text.to_lowercase()).collect();
-    Some(Item { image: image?, masks, patient, split: split?, spacing_mm, sha256, line })
+    Some(Item { image: image?, masks, patient, group, split: split?, spacing_mm, sha256, line })
 }
 
 #[cfg(test)]
@@ -370,11 +378,12 @@ mod tests {
 
     #[test]
     fn a_manifest_by_hand_reads_and_comes_back_from_its_own_text() {
-        let text = "name: nerves\nabove: 127\nlabels: {1: nerve}\nitems:\n  - {image: a.png, mask: a.mask.png, patient: 7}\n  - image: b/c.nii.gz\n    mask: [d.nii, e.nii]\n    split: val\n    spacing_mm: [0.1, 0.2]\n";
+        let text = "name: nerves\nabove: 127\nlabels: {1: nerve}\nitems:\n  - {image: a.png, mask: a.mask.png, patient: 7, group: x}\n  - image: b/c.nii.gz\n    mask: [d.nii, e.nii]\n    split: val\n    spacing_mm: [0.1, 0.2]\n";
         let manifest = Manifest::from_text("m.yaml", text, Path::new("/data")).expect("reads");
         let [first, second] = &manifest.items[..] else { panic!("{manifest:?}") };
         assert_eq!((first.patient.as_deref(), first.split, first.line), (Some("7"), "train", 5));
         assert_eq!((second.name(), second.split, second.masks.len()), ("c", "val", 2));
+        assert_eq!((first.group.as_deref(), &second.group), (Some("x"), &None));
         assert_eq!(manifest.path("a.png"), Path::new("/data/a.png"));
         let again =
             Manifest::from_text("n.yaml", &manifest.to_yaml(), Path::new("/x")).expect("reads");
@@ -412,6 +421,18 @@ mod tests {
     }
 
     #[test]
+    fn a_manifest_of_many_images_reads_although_settings_are_small() {
+        let long = "x".repeat(200);
+        let items = (0..20_000).map(|i| format!("  - {{image: {long}{i}.png, mask: m}}\n"));
+        let text = format!("name: n\nitems:\n{}", items.collect::<String>());
+        assert!(text.len() > 4 << 20);
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("n.yaml");
+        std::fs::write(&file, text).expect("written");
+        assert_eq!(Manifest::read(&file).expect("reads").items.len(), 20_000);
+    }
+
+    #[test]
     fn folds_part_the_patients_and_leave_the_test_out() {
         let mut text = "name: nerves\nitems:\n".to_owned();
         for i in 0..200 {
@@ -439,6 +460,16 @@ mod tests {
         seen.sort_unstable();
         seen.dedup();
         assert_eq!(seen.len(), 180);
+        // Without patients near-duplicates stay together.
+        let items =
+            (0..60).map(|i| format!("  - {{image: {i}.png, mask: m, group: g{}}}\n", i / 3));
+        let text = format!("name: n\nitems:\n{}", items.collect::<String>());
+        let manifest = Manifest::from_text("m.yaml", &text, Path::new("")).expect("reads");
+        let groups = |split: &str| -> std::collections::BTreeSet<String> {
+            manifest.of(Some(split)).filter_map(|item| item.group.clone()).collect()
+        };
+        let (fold, rest) = (groups("fold-1of2"), groups("rest-1of2"));
+        assert!(fold.is_disjoint(&rest) && fold.len() + rest.len() == 20, "{fold:?} {rest:?}");
         for word in
             ["fold-0of5", "fold-6of5", "fold-1of1", "fold-1of100", "fold-1", "val", "part-1of5"]
         {

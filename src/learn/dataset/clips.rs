@@ -21,6 +21,8 @@ pub struct LabelledClip {
     pub frames: Vec<GrayFrame>,
     /// Its structures.
     pub objects: Vec<ClipObject>,
+    /// The file of the still that it was made from, where `windows.yaml` names one.
+    pub source: Option<String>,
 }
 
 /// One structure of a labelled clip.
@@ -36,6 +38,7 @@ pub struct ClipObject {
 
 #[derive(Deserialize)]
 struct Described {
+    source: Option<String>,
     #[serde(default)]
     objects: BTreeMap<u8, DescribedObject>,
 }
@@ -151,5 +154,5 @@ fn load_clip(
             return Err(unfit(dir, cause));
         }
     }
-    Ok(LabelledClip { name, objects, frames })
+    Ok(LabelledClip { name, objects, frames, source: about.source.clone() })
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{ClipBaseline, ClipJudged, Encoded, Tracking, VideoOptions};
+use super::{ClipBaseline, ClipJudged, Encoded, Kept, Tracking, VideoOptions};
 use crate::domain::{Bitmap, Carrier, FramePrompts, PointKind, PointPx, Window, overlap, tidied};
 use crate::learn::annotator::{EXCLUDE_PX, SimulatedUser, contour, region_click, worst_of};
 use crate::learn::baselines::Baseline;
@@ -24,7 +24,7 @@ pub(super) struct Session<'a> {
     pub(super) options: &'a VideoOptions,
     pub(super) clip: &'a LabelledClip,
     pub(super) object: &'a ClipObject,
-    pub(super) encoded: &'a [Encoded],
+    pub(super) encoded: &'a Kept,
     pub(super) anchors: BTreeMap<usize, Bitmap>,
     pub(super) decided: usize,
 }
@@ -38,14 +38,18 @@ impl Session<'_> {
         self.object.masks[frame].to_bitmap()
     }
 
-    fn seen(&self, tracking: &Tracking<'_>, frame: usize) -> Seen<'_> {
-        let pixels = &self.clip.frames[frame];
-        let (features, letterbox) = self.encoded[frame].get_or_init(|| {
+    fn encoded(&self, tracking: &Tracking<'_>, frame: usize) -> Encoded {
+        self.encoded.of(frame, || {
             let size = tracking.sam.config().image_size;
+            let pixels = &self.clip.frames[frame];
             let (input, letterbox) = tracking.preprocess.frame(pixels, size, tracking.device);
             (tracking.sam.encode_image(input), letterbox)
-        });
-        Seen { frame, pixels, features, letterbox }
+        })
+    }
+
+    fn seen<'s>(&'s self, frame: usize, encoded: &'s Encoded) -> Seen<'s> {
+        let (features, letterbox) = &**encoded;
+        Seen { frame, pixels: &self.clip.frames[frame], features, letterbox }
     }
 
     pub(super) fn correct_through(
@@ -128,13 +132,13 @@ impl Session<'_> {
     ) -> Result<(Bitmap, Option<Answer>), EvalError> {
         match self.judged {
             ClipJudged::Network(tracking) => {
-                let seen = self.seen(tracking, frame);
+                let encoded = self.encoded(tracking, frame);
                 let view = View {
                     frame: &self.clip.frames[frame],
                     preprocess: tracking.preprocess,
                     device: tracking.device,
-                    features: seen.features,
-                    letterbox: seen.letterbox,
+                    features: &encoded.0,
+                    letterbox: &encoded.1,
                 };
                 let answer = Predictor::new(tracking.sam)
                     .correct(view, prompts, before)
@@ -172,10 +176,12 @@ impl Session<'_> {
                     self.options.follow.clone(),
                 );
                 for (frame, mask) in &self.anchors {
-                    follower.anchor(sam, self.seen(tracking, *frame), mask).map_err(failed)?;
+                    let encoded = self.encoded(tracking, *frame);
+                    follower.anchor(sam, self.seen(*frame, &encoded), mask).map_err(failed)?;
                 }
                 for frame in asked {
-                    let seen = self.seen(tracking, frame);
+                    let encoded = self.encoded(tracking, frame);
+                    let seen = self.seen(frame, &encoded);
                     let followed =
                         follower.follow(sam, seen, Direction::Forward).map_err(failed)?;
                     masks.insert(frame, followed.bitmap);
@@ -228,8 +234,6 @@ impl Session<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::OnceLock;
-
     use super::*;
     use crate::domain::GrayFrame;
     use crate::engine::load_network;
@@ -250,6 +254,7 @@ mod tests {
             name: String::new(),
             frames: vec![frame.expect("a frame")],
             objects: Vec::new(),
+            source: None,
         };
         let windows = vec![Window { first: 0, last: 0 }];
         let object = ClipObject { label: 1, windows, masks: vec![truth.to_mask()] };
@@ -260,7 +265,7 @@ mod tests {
             preprocess: &card.preprocess,
             device: &picked.device,
         });
-        let encoded = [OnceLock::new()];
+        let encoded = Kept::new(0);
         let session = Session {
             judged: &judged,
             options: &options,
@@ -281,5 +286,58 @@ mod tests {
         }
         let without = found(&mask);
         assert!(with > 0.8 && with > without + 0.02, "{with} {without}");
+    }
+
+    /// A disc of changing place, and windows that need a correction or two.
+    fn moving() -> (LabelledClip, ClipObject) {
+        let disc = |f: usize| {
+            let (x, y) = (40.0 + 9.0 * f as f32, 60.0);
+            Bitmap::from_fn(128, 128, move |u, v| (u as f32 - x).hypot(v as f32 - y) < 20.0)
+        };
+        let truth: Vec<Bitmap> = (0..5).map(disc).collect();
+        let frame = |mask: &Bitmap| {
+            let pixels = mask
+                .pixels
+                .iter()
+                .enumerate()
+                .map(|(i, inside)| if *inside { 180 } else { 60 + (i * 7 % 23) as u8 });
+            GrayFrame::new(128, 128, pixels.collect()).expect("a frame")
+        };
+        let clip = LabelledClip {
+            name: String::new(),
+            frames: truth.iter().map(frame).collect(),
+            objects: Vec::new(),
+            source: None,
+        };
+        let masks = truth.iter().map(Bitmap::to_mask).collect();
+        (clip, ClipObject { label: 1, windows: vec![Window { first: 0, last: 4 }], masks })
+    }
+
+    #[test]
+    fn what_is_kept_of_a_clip_stays_below_its_budget_and_changes_no_figure() {
+        let picked = pick(DeviceWant::Cpu).expect("a CPU");
+        let (card, sam) = load_network(None, &picked).expect("the shipped network");
+        let judged = ClipJudged::Network(Tracking {
+            sam: &sam,
+            preprocess: &card.preprocess,
+            device: &picked.device,
+        });
+        let (clip, object) = moving();
+        let mut options = VideoOptions::new(std::path::Path::new(""));
+        options.rounds = 2;
+        let run = |encoded: &Kept| {
+            let anchors = BTreeMap::new();
+            let (judged, options, clip, object) = (&judged, &options, &clip, &object);
+            let mut session =
+                Session { judged, options, clip, object, encoded, anchors, decided: 0 };
+            session.correct_through(1, &AtomicBool::new(false)).expect("an answer")
+        };
+        let one = Kept::new(usize::MAX);
+        let all = run(&one);
+        let held = |kept: &Kept| kept.0.lock().expect("not poisoned").bytes();
+        let frame = held(&one) / clip.frames.len();
+        let two = Kept::new(2 * frame);
+        assert_eq!(run(&two), all);
+        assert!(frame > 0 && held(&two) <= 2 * frame, "{} of {frame}", held(&two));
     }
 }

@@ -4,12 +4,13 @@
 //! What decides whether this file is right: all arms meet the same structures with the same seed; frames that were
 //! prompted do not count; a structure is one piece of evidence.
 
+mod known;
 pub(super) mod report;
 
 use serde_json::json;
 
 use super::StudyError;
-use super::config::{ClipArmKind, StudyConfig};
+use super::config::{ClipArm, ClipArmKind, StudyConfig};
 use super::networks::Network;
 use super::simulate::{Run, edition};
 use super::stats::{Interval, Tested, bootstrap, mean, wilcoxon};
@@ -80,18 +81,30 @@ enum Means {
 }
 
 impl Run<'_> {
-    /// Every arm on every set of clips, and the hashes of the sets.
-    pub(super) fn clips(&mut self) -> Result<(Vec<ClipCell>, Vec<String>), StudyError> {
-        let (mut cells, mut hashes) = (Vec::new(), Vec::new());
+    /// Every arm on every set of clips, the hashes of the sets, and what of them arms have learned.
+    pub(super) fn clips(
+        &mut self,
+    ) -> Result<(Vec<ClipCell>, Vec<String>, Vec<String>), StudyError> {
+        let (mut cells, mut hashes, mut notes) = (Vec::new(), Vec::new(), Vec::new());
         for set in 0..self.config.clips.len() {
             let of = &self.config.clips[set];
             let (clips, hash) = load_clips_behind(&of.path, &of.veil)?;
+            notes.extend(known::sentence(&of.name, &clips, &self.learned_for_clips()?));
             for arm in 0..self.config.clip_arms.len() {
                 cells.push(self.clip_arm(arm, set, &clips, &hash)?);
             }
             hashes.push(hash);
         }
-        Ok((cells, hashes))
+        Ok((cells, hashes, notes))
+    }
+
+    /// The stills that arms on clips learn from; none where no such arm learns.
+    fn learned_for_clips(&mut self) -> Result<Vec<(String, u64)>, StudyError> {
+        let learns = |arm: &ClipArm| matches!(arm.kind, ClipArmKind::Network { card: None, .. });
+        if !self.config.clip_arms.iter().any(learns) {
+            return Ok(Vec::new());
+        }
+        Ok(self.learned()?.iter().flat_map(|set| set.stills.clone()).collect())
     }
 
     fn clip_arm(

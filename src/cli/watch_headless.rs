@@ -1,13 +1,14 @@
 //! `sonomark watch --headless`: clips with a prompts file beside them are segmented.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::codec::Clip;
+use crate::codec::{self, Clip};
 use crate::config::Settings;
 use crate::domain::{Annotation, Track, counted, shown};
 use crate::engine::{Ended, Segmenter, export_name};
@@ -87,7 +88,7 @@ impl Work<'_> {
         let (path, outcome) = match found {
             Found::Clip(path) => {
                 if ready_prompts(&path).is_none() {
-                    let wanted = path_shown(&prompts_paths(&path)[0]);
+                    let wanted = path_shown(&prompts_paths(&path)[1]);
                     tell(&format!("{}: waits for {wanted}", path_shown(&path)));
                 }
                 (path, Outcome::Waits)
@@ -140,6 +141,7 @@ impl Work<'_> {
         prompts: &Path,
         cancel: &AtomicBool,
     ) -> Result<Option<String>, Failure> {
+        refuse_shared(path, prompts)?;
         let open = || open_clip(self.settings, path);
         let clip = Arc::new(open()?);
         let mut tracks = prompts::read_regular(prompts, clip.info()).map_err(Failure::input)?;
@@ -260,17 +262,71 @@ fn told(path: &Path, reports: &[(Track, TrackReport)]) -> Result<String, Failure
 
 /// `NAME.prompts.yaml` with and without the clip's ending.
 fn prompts_paths(clip: &Path) -> [PathBuf; 2] {
-    let name = clip.file_name().unwrap_or_default().to_string_lossy();
-    [clip.with_extension("prompts.yaml"), clip.with_file_name(format!("{name}.prompts.yaml"))]
+    let whole = clip.file_name().unwrap_or_default().to_owned();
+    [whole, codec::stem_of(clip)].map(|mut name: OsString| {
+        name.push(".prompts.yaml");
+        clip.with_file_name(name)
+    })
 }
 
 /// The prompts of a clip and when they changed, once they have settled. Only regular files; what comes into their place
-/// until they are opened is seen then.
+/// until they are opened is seen then. Those with the full name of the clip count before others.
 fn ready_prompts(clip: &Path) -> Option<(PathBuf, SystemTime)> {
-    prompts_paths(clip).into_iter().find_map(|path| {
+    let (path, meta) = prompts_paths(clip).into_iter().find_map(|path| {
         let meta = std::fs::metadata(&path).ok().filter(std::fs::Metadata::is_file)?;
-        let changed = meta.modified().ok()?;
-        let age = changed.elapsed().unwrap_or(PROMPTS_SETTLE);
-        (age >= PROMPTS_SETTLE).then_some((path, changed))
+        Some((path, meta))
+    })?;
+    let changed = meta.modified().ok()?;
+    let age = changed.elapsed().unwrap_or(PROMPTS_SETTLE);
+    (age >= PROMPTS_SETTLE).then_some((path, changed))
+}
+
+/// Refuses a prompts file that may as well be that of another clip beside this one.
+fn refuse_shared(clip: &Path, prompts: &Path) -> Result<(), Failure> {
+    let [own, _] = prompts_paths(clip);
+    if prompts == own {
+        return Ok(());
+    }
+    let Some(other) = namesake(clip, prompts) else { return Ok(()) };
+    let name = |path: &Path| shown(&path.file_name().unwrap_or_default().to_string_lossy());
+    Err(Failure::Input(format!(
+        "{} may be that of {} too; if it belongs to this clip, name it {}",
+        name(prompts),
+        name(&other),
+        name(&own)
+    )))
+}
+
+/// Another clip of the same folder that would take these prompts. Links are none: they are refused.
+fn namesake(clip: &Path, prompts: &Path) -> Option<PathBuf> {
+    let beside = std::fs::read_dir(clip.parent()?).ok()?.flatten().map(|entry| entry.path());
+    let mut others = beside.filter(|path| path != clip);
+    others.find(|path| {
+        let takes = prompts_paths(path).iter().any(|file| file == prompts);
+        takes && !path.is_symlink() && codec::looks_like_clip(path)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_endings_of_clips_are_left_out_of_the_name() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let short = |name: &str| {
+            let [_, short] = prompts_paths(&folder.path().join(name));
+            short.file_name().expect("a name").to_string_lossy().into_owned()
+        };
+        for (name, wanted) in [
+            ("a.png", "a.prompts.yaml"),
+            ("a.nii.gz", "a.prompts.yaml"),
+            ("1.2.840.1", "1.2.840.1.prompts.yaml"),
+            ("IM_0001", "IM_0001.prompts.yaml"),
+        ] {
+            assert_eq!(short(name), wanted);
+        }
+        std::fs::create_dir(folder.path().join("scan.dcm")).expect("made");
+        assert_eq!(short("scan.dcm"), "scan.dcm.prompts.yaml");
+    }
 }

@@ -51,4 +51,5 @@ mod tools;
 mod torch_file;
 mod update;
 mod watch;
+mod watch_prompts;
 mod workstation;

@@ -24,7 +24,7 @@ use super::{Done, Failure, interrupt_flag, interrupted, open_clip, path_shown, p
 /// A prompts file must be as old as this: it may still be being written.
 const PROMPTS_SETTLE: Duration = Duration::from_secs(1);
 
-/// What became of a clip. Its prompts file is looked at for changes whatever that is.
+/// What became of a clip. Its prompts file is looked at for changes whatever that is, but for one that was refused.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     /// Its prompts have not come.
@@ -33,6 +33,8 @@ enum Outcome {
     /// The network had nothing to do: everything is there, or a person has to say what holds.
     LeftAlone,
     Failed,
+    /// It is no clip as it is; prompts do not change that.
+    Refused,
 }
 
 struct Known {
@@ -95,7 +97,7 @@ impl Work<'_> {
             }
             Found::Refused { path, why } => {
                 tell(&format!("{}: refused, {}", path_shown(&path), shown(&why)));
-                (path, Outcome::Failed)
+                (path, Outcome::Refused)
             }
         };
         self.clips.insert(path, Known { outcome, tried: None });
@@ -103,7 +105,8 @@ impl Work<'_> {
 
     /// Segments every clip whose prompts came or changed; whether there was one.
     fn look(&mut self, cancel: &AtomicBool) -> bool {
-        let news = self.clips.iter().filter_map(|(path, known)| {
+        let clips = self.clips.iter().filter(|(_, known)| known.outcome != Outcome::Refused);
+        let news = clips.filter_map(|(path, known)| {
             let ready = ready_prompts(path)?;
             (known.tried.as_ref() != Some(&ready)).then(|| (path.clone(), ready))
         });
@@ -208,7 +211,8 @@ impl Work<'_> {
 
     fn end(&self, cut: bool) -> Done {
         let count = |outcome| self.clips.values().filter(|known| known.outcome == outcome).count();
-        let (done, failed) = (count(Outcome::Done), count(Outcome::Failed));
+        let done = count(Outcome::Done);
+        let failed = count(Outcome::Failed) + count(Outcome::Refused);
         let total = done + failed;
         let clips = counted(total, "clip");
         let (mut told, more) = match total {

@@ -380,6 +380,11 @@ impl Scout {
                 "it is a link; copy the file itself, or watch its folder".into(),
             );
         }
+        if let Some(frame) = frames_of(path).into_iter().flatten().find(|frame| frame.is_symlink())
+        {
+            let name = frame.file_name().unwrap_or_default().to_string_lossy();
+            return Verdict::Refused(format!("its frame {name} is a link; copy the file itself"));
+        }
         if !meta.is_file() && !meta.is_dir() {
             return Verdict::Refused("it is not a regular file; copy a clip instead".into());
         }
@@ -415,6 +420,14 @@ fn is_frame(path: &Path) -> bool {
     ending.is_some_and(|ending| FRAME_ENDINGS.contains(&ending.as_str()))
 }
 
+/// The images of a folder.
+fn frames_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder)?.flatten().map(|entry| entry.path());
+    let mut frames: Vec<PathBuf> = entries.filter(|path| !hidden(path) && is_frame(path)).collect();
+    frames.sort();
+    Ok(frames)
+}
+
 /// What a file looks like, or a folder with its frames.
 fn look(path: &Path) -> io::Result<Look> {
     let (mut all, mut content) = (DefaultHasher::new(), DefaultHasher::new());
@@ -425,13 +438,7 @@ fn look(path: &Path) -> io::Result<Look> {
     };
     let meta = fs::symlink_metadata(path)?;
     if meta.is_dir() {
-        let mut frames: Vec<PathBuf> = fs::read_dir(path)?
-            .flatten()
-            .map(|entry| entry.path())
-            .filter(|path| !hidden(path) && is_frame(path))
-            .collect();
-        frames.sort();
-        for frame in frames {
+        for frame in frames_of(path)? {
             add(&fs::symlink_metadata(frame)?);
         }
     } else {

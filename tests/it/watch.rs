@@ -112,6 +112,13 @@ fn renamed_in_truncated_and_foreign_files() {
     nothing_more(&found);
     std::os::unix::fs::symlink("/etc/hostname", folder.join("link.clip")).unwrap();
     assert!(matches!(next(&found), Found::Refused { why, .. } if why.contains("link")));
+    // A frame may be one no more than a clip.
+    let frames = folder.join("frames");
+    fs::create_dir(&frames).unwrap();
+    fs::write(outside.join("0.png"), "END").unwrap();
+    std::os::unix::fs::symlink(outside.join("0.png"), frames.join("0.png")).unwrap();
+    let why = "its frame 0.png is a link; copy the file itself".into();
+    assert_eq!(next(&found), Found::Refused { path: frames, why });
 }
 
 #[test]

@@ -55,3 +55,34 @@ fn a_prompts_file_is_for_one_clip() {
         assert!(told.contains(part), "{part} is missing in {told}");
     }
 }
+
+#[test]
+fn links_are_refused_and_not_followed() {
+    use std::os::unix::fs::symlink;
+    let home = tempfile::tempdir().unwrap();
+    let (inbox, other) = (home.path().join("inbox"), home.path().join("other"));
+    fs::create_dir_all(inbox.join("scan")).unwrap();
+    fs::create_dir(&other).unwrap();
+    write_still(&other.join("0.png"), 1);
+    symlink(&other, inbox.join("evil.png")).unwrap();
+    symlink(other.join("0.png"), inbox.join("scan/0.png")).unwrap();
+    for name in ["evil", "scan", "evil.png"] {
+        fs::write(inbox.join(format!("{name}.prompts.yaml")), PROMPTS).unwrap();
+    }
+    // Nor is a mask taken from elsewhere.
+    write_still(&inbox.join("a.png"), 2);
+    let masked = "tracks:\n  - label: disc\n    prompts:\n      - frame: 0\n        \
+                  mask: ../other/0.png\n";
+    fs::write(inbox.join("a.prompts.yaml"), masked).unwrap();
+    let (code, told) = watched(home.path(), &["--idle-exit", "4"]);
+    assert_eq!(code, Some(3), "{told}");
+    for part in [
+        "evil.png: refused, it is a link",
+        "scan: refused, its frame 0.png is a link",
+        "is no file in the folder of the prompts file",
+        "0 of 3 clips segmented",
+    ] {
+        assert!(told.contains(part), "{part} is missing in {told}");
+    }
+    assert!(!told.contains("1 track"), "{told}");
+}

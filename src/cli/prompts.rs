@@ -301,10 +301,11 @@ impl Reader<'_> {
 fn lies_in(folder: &Path, file: &str) -> bool {
     let downwards = |part: Component| matches!(part, Component::Normal(_) | Component::CurDir);
     let real = |path: &Path| path.canonicalize().ok();
+    let leads_on = |file: &Path| codec::voxels_beside(file).is_some_and(|part| part.is_symlink());
     Path::new(file).components().all(downwards)
-        && real(&folder.join(file))
-            .zip(real(folder))
-            .is_some_and(|(file, folder)| file.starts_with(folder) && file.is_file())
+        && real(&folder.join(file)).zip(real(folder)).is_some_and(|(file, folder)| {
+            file.starts_with(folder) && file.is_file() && !leads_on(&file)
+        })
 }
 
 fn names_a_folder(label: &str) -> bool {

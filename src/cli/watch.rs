@@ -60,6 +60,7 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     let mut watching = WatchOptions::new(codec::looks_like_clip, |path| {
         codec::is_complete(path).map_err(|error| error.to_string())
     });
+    watching.part = codec::voxels_beside;
     watching.settle = Duration::try_from_secs_f64(options.settle)
         .map_err(|_| Failure::Input("--settle must be 0 or more seconds".into()))?;
     let watcher = Watcher::start(&options.folder, watching, sender).map_err(Failure::input)?;

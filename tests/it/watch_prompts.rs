@@ -78,7 +78,7 @@ fn links_are_refused_and_not_followed() {
     assert_eq!(code, Some(3), "{told}");
     for part in [
         "evil.png: refused, it is a link",
-        "scan: refused, its frame 0.png is a link",
+        "scan: refused, its file 0.png is a link",
         "is no file in the folder of the prompts file",
         "0 of 3 clips segmented",
     ] {

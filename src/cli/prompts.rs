@@ -22,6 +22,8 @@ use crate::domain::{
     Track, Window, insert_window, shown,
 };
 
+use super::headless::REPORT;
+
 const TRACK: [&str; 3] = ["label", "windows", "prompts"];
 const PROMPTS: [&str; 6] = ["frame", "boundary", "inside", "outside", "box", "mask"];
 
@@ -101,6 +103,10 @@ impl Reader<'_> {
                     self.faults.add(line, format!(
                         "`{path}.label` \"{}\" cannot name a folder; use letters, digits, spaces, - and _",
                         shown(label)
+                    ));
+                } else if label.eq_ignore_ascii_case(REPORT) {
+                    self.faults.add(line, format!(
+                        "`{path}.label` \"{label}\" is the name of the report beside the masks; choose another"
                     ));
                 }
                 label.to_owned()
@@ -410,6 +416,13 @@ mod tests {
         ] {
             assert!(all.contains(part), "{part}\nis missing in\n{all}");
         }
+    }
+
+    #[test]
+    fn a_label_is_not_the_name_of_the_report() {
+        let text = "tracks:\n  - label: Report.json\n    prompts: [{frame: 2, inside: [[1, 1]]}]\n";
+        let all = read_text(text).expect_err("a fault").to_string();
+        assert!(all.contains("\"Report.json\" is the name of the report"), "{all}");
     }
 
     #[test]

@@ -15,7 +15,9 @@ use crate::engine::{Ended, Segmenter, export_name};
 use crate::export::ExportFormat;
 use crate::project::{Found, ProjectError, load_read_only};
 
-use super::headless::{TrackReport, load_timed, make_folder, mask_path, report_json, write_json};
+use super::headless::{
+    REPORT, TrackReport, load_timed, make_folder, mask_path, report_json, write_json,
+};
 use super::propagate::decide_clip;
 use super::watch::{LOOK, Options};
 use super::watch_tracks::{Desk, Held, has_gaps};
@@ -166,7 +168,7 @@ impl Work<'_> {
                 "it changed while it was segmented; it is taken again when it settles".into(),
             ));
         }
-        write_json(&out.join("report.json"), &report_json(&clip, &*self.network, &reports))?;
+        write_json(&out.join(REPORT), &report_json(&clip, &*self.network, &reports))?;
         self.desk.journal(&self.settings.project.value, &clip, &reports)?;
         told(path, &reports).map(Some)
     }

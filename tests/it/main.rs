@@ -40,6 +40,7 @@ mod project;
 mod pty;
 mod pty_harness;
 mod read_ahead;
+mod refused;
 mod region;
 mod schema;
 mod screen;

@@ -32,3 +32,15 @@ fn numbers_that_no_work_can_be_done_with_are_refused() {
         assert!(told.contains("give a share from 0 to 1"), "{told}");
     }
 }
+
+#[test]
+fn a_whole_project_is_not_deidentified() {
+    let home = tempfile::tempdir().unwrap();
+    let project = home.path().join("project");
+    std::fs::create_dir_all(project.join("clips")).unwrap();
+    std::fs::write(project.join("FORMAT"), "sonomark 1\n").unwrap();
+    let export = ["export", "project", "--format", "dicom-seg", "--out", "out", "--deidentify"];
+    let told = refused(home.path(), &export);
+    assert!(told.contains("project is a project") && told.contains("one by one"), "{told}");
+    assert!(!home.path().join("out").exists());
+}

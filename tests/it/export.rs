@@ -515,6 +515,27 @@ fn coded() -> Annotation {
 }
 
 #[test]
+fn attributes_called_like_measures_come_back_from_a_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.csv");
+    let mut annotation = coded();
+    let nerve = annotation.tracks.get_mut(&TrackId(1)).unwrap();
+    nerve.attributes.insert("score".into(), "3".into());
+    nerve.attributes.insert("side".into(), "left".into());
+    let attributes = nerve.attributes.clone();
+    export(&annotation, &info(), ExportFormat::Csv, &path).unwrap();
+    let text = fs::read_to_string(&path).unwrap();
+    assert_eq!(text.matches("\"attribute:score\"").count(), 1, "{text}");
+    // Also from a table of the time when both columns had one name.
+    for text in [text.clone(), text.replace("attribute:score", "score")] {
+        fs::write(&path, text).unwrap();
+        let structures = imported(&path).structures;
+        assert!(matches!(&structures[..], [one] if one.label == "nerve"), "{structures:?}");
+        assert_eq!(structures[0].said, [(2, attributes.clone()), (3, attributes.clone())].into());
+    }
+}
+
+#[test]
 fn maps_of_labels_are_read_like_other_segmentations() {
     use dicom_core::{DataElement, PrimitiveValue, VR};
     use dicom_dictionary_std::tags;

@@ -180,7 +180,7 @@ fn clicks(settings: &Settings, options: &Clicks) -> Done {
     plan.points = usize::from(options.clicks);
     plan.noise_px = noise(options.judging.noise_px)?;
     plan.seed = options.judging.seed;
-    plan.limit = options.judging.limit;
+    plan.limit = limit(options.judging.limit)?;
     if options.judge != Judge::Network && plan.placing == Placing::Region {
         return Err(Failure::Input(
             "everything but the network needs boundary points; leave --prompt region out".into(),
@@ -262,11 +262,15 @@ fn video(settings: &Settings, options: &Video) -> Done {
     plan.seed = options.judging.seed;
     plan.rounds = options.rounds;
     if let Some(share) = options.correction {
-        plan.follow.correction = share.clamp(0.0, 1.0);
+        if !(0.0..=1.0).contains(&share) {
+            let told = format!("--correction is {share}; give a share from 0 to 1");
+            return Err(Failure::Input(told));
+        }
+        plan.follow.correction = share;
     }
     plan.windowed = !options.no_windows;
     plan.exact = options.exact;
-    plan.limit = options.judging.limit;
+    plan.limit = limit(options.judging.limit)?;
     let cancel = interrupt_flag()?;
     let (card, sam, picked) = network(settings)?;
     plan.follow.motion = card.tracking.motion && !options.no_motion;
@@ -292,6 +296,15 @@ fn video(settings: &Settings, options: &Video) -> Done {
 fn noise(sd: f32) -> Result<f32, Failure> {
     let fine = sd.is_finite() && sd >= 0.0;
     fine.then_some(sd).ok_or_else(|| Failure::Input("--noise-px must be 0 or more".into()))
+}
+
+/// Of no structure there is no overlap to tell.
+fn limit(most: Option<usize>) -> Result<Option<usize>, Failure> {
+    if most == Some(0) {
+        let told = "--limit is 0; give 1 or more, or leave it out to judge all structures";
+        return Err(Failure::Input(told.into()));
+    }
+    Ok(most)
 }
 
 fn failure(error: EvalError) -> Failure {

@@ -24,7 +24,7 @@ pub(super) struct Options {
     /// File or folder to write; of a project: folder with one entry for each clip
     #[arg(long, value_name = "PATH")]
     out: PathBuf,
-    /// Map DICOM identifiers as the project's de-identified clips (dicom) have them
+    /// Map DICOM identifiers as the project's de-identified clips (dicom) have them; of one clip, not of a project
     #[arg(long)]
     deidentify: bool,
 }
@@ -32,6 +32,14 @@ pub(super) struct Options {
 /// Runs it.
 pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     if is_project(&options.source) {
+        if options.deidentify {
+            let project = path_shown(&options.source);
+            return Err(Failure::Input(format!(
+                "--deidentify is for one clip, and {project} is a project: identifiers are mapped from \
+                 the clips themselves, which a project does not hold; export them one by one: \
+                 sonomark --project {project} export CLIP --deidentify --format FORMAT --out PATH"
+            )));
+        }
         return whole_project(settings, options);
     }
     let clip = open_clip(settings, &options.source)?;

@@ -21,6 +21,9 @@ use crate::export::write_atomic;
 
 use super::{Failure, interrupted, path_shown, tell};
 
+/// The file beside the folders of masks that tells how they came about.
+pub(super) const REPORT: &str = "report.json";
+
 /// Loads the network that the settings name.
 ///
 /// # Errors

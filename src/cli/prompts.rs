@@ -13,7 +13,7 @@
 //! with the origin at the top left corner. All faults are told at once, with their lines.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Component, Path};
 
 use crate::codec;
 use crate::config::yaml::{Entries, Faults, Kind, Node, parse, text_of, text_of_regular};
@@ -21,6 +21,8 @@ use crate::domain::{
     Bitmap, BoxPx, ClipInfo, FrameIndex, Mask, PlacedPrompt, PointKind, PointPx, Prompt, PromptId,
     Track, Window, insert_window, shown,
 };
+
+use super::headless::REPORT;
 
 const TRACK: [&str; 3] = ["label", "windows", "prompts"];
 const PROMPTS: [&str; 6] = ["frame", "boundary", "inside", "outside", "box", "mask"];
@@ -31,28 +33,31 @@ const PROMPTS: [&str; 6] = ["frame", "boundary", "inside", "outside", "box", "ma
 /// # Errors
 /// All faults at once.
 pub(crate) fn read(path: &Path, info: &ClipInfo) -> Result<Vec<Track>, Faults> {
-    from_file(path, &text_of(path)?, info)
+    from_file(path, &text_of(path)?, info, false)
 }
 
-/// The same from a folder that others write to, where a pipe may have come into the file's place.
+/// The same from a folder that others write to, where a pipe may have come into the file's place. Masks lie there too:
+/// what else this computer holds is none of theirs.
 ///
 /// # Errors
-/// All faults at once; a file that is no regular one is one of them.
+/// All faults at once; a file that is no regular one is one of them, and a mask that lies elsewhere.
 pub(crate) fn read_regular(path: &Path, info: &ClipInfo) -> Result<Vec<Track>, Faults> {
-    from_file(path, &text_of_regular(path)?, info)
+    from_file(path, &text_of_regular(path)?, info, true)
 }
 
 fn from_file(
     path: &Path,
     (name, text): &(String, String),
     info: &ClipInfo,
+    confined: bool,
 ) -> Result<Vec<Track>, Faults> {
-    from_text(name, text, info, path.parent().unwrap_or(Path::new(".")))
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let faults = Faults::new(name);
+    from_text(text, Reader { info, folder, confined, name, faults, next_id: 0 })
 }
 
-fn from_text(name: &str, text: &str, info: &ClipInfo, folder: &Path) -> Result<Vec<Track>, Faults> {
-    let root = parse(name, text)?;
-    let mut reader = Reader { info, folder, faults: Faults::new(name), next_id: 0 };
+fn from_text(text: &str, mut reader: Reader) -> Result<Vec<Track>, Faults> {
+    let root = parse(reader.name, text)?;
     let mut tracks: Vec<Track> = Vec::new();
     if let Some(top) = Entries::of(&root, "", &["tracks"], &mut reader.faults) {
         let items = top.list("tracks", &mut reader.faults);
@@ -81,6 +86,10 @@ fn from_text(name: &str, text: &str, info: &ClipInfo, folder: &Path) -> Result<V
 struct Reader<'a> {
     info: &'a ClipInfo,
     folder: &'a Path,
+    /// Masks lie in that folder.
+    confined: bool,
+    /// Of the prompts file, safe to show.
+    name: &'a str,
     faults: Faults,
     next_id: u64,
 }
@@ -94,6 +103,10 @@ impl Reader<'_> {
                     self.faults.add(line, format!(
                         "`{path}.label` \"{}\" cannot name a folder; use letters, digits, spaces, - and _",
                         shown(label)
+                    ));
+                } else if label.eq_ignore_ascii_case(REPORT) {
+                    self.faults.add(line, format!(
+                        "`{path}.label` \"{label}\" is the name of the report beside the masks; choose another"
                     ));
                 }
                 label.to_owned()
@@ -239,6 +252,14 @@ impl Reader<'_> {
 
     /// An image of the size of the frames, brighter than half gray where the structure is.
     fn mask(&mut self, path: &str, line: usize, file: &str) -> Option<Mask> {
+        if self.confined && !lies_in(self.folder, file) {
+            self.faults.add(line, format!(
+                "`{path}` \"{}\" is no file in the folder of the prompts file, or a link out of it; \
+                 copy the mask itself there and give its name",
+                shown(file)
+            ));
+            return None;
+        }
         let decoded = codec::open(&self.folder.join(file), &codec::OpenOptions::default())
             .and_then(|clip| clip.frame(0));
         let pixels = match decoded {
@@ -281,6 +302,18 @@ impl Reader<'_> {
     }
 }
 
+/// Whether `file` is a file in `folder` or below it, behind all links. By its name alone one elsewhere is not even looked
+/// for.
+fn lies_in(folder: &Path, file: &str) -> bool {
+    let downwards = |part: Component| matches!(part, Component::Normal(_) | Component::CurDir);
+    let real = |path: &Path| path.canonicalize().ok();
+    let leads_on = |file: &Path| codec::voxels_beside(file).is_some_and(|part| part.is_symlink());
+    Path::new(file).components().all(downwards)
+        && real(&folder.join(file)).zip(real(folder)).is_some_and(|(file, folder)| {
+            file.starts_with(folder) && file.is_file() && !leads_on(&file)
+        })
+}
+
 fn names_a_folder(label: &str) -> bool {
     !label.trim().is_empty()
         && label.len() <= 100
@@ -313,7 +346,36 @@ mod tests {
     }
 
     fn read_text(text: &str) -> Result<Vec<Track>, Faults> {
-        from_text("a.prompts.yaml", text, &info(), Path::new("."))
+        let (name, folder) = ("a.prompts.yaml", Path::new("."));
+        let faults = Faults::new(name);
+        let info = &info();
+        from_text(text, Reader { info, folder, confined: false, name, faults, next_id: 0 })
+    }
+
+    #[test]
+    fn masks_of_a_folder_that_others_write_to_lie_in_it() {
+        let home = tempfile::tempdir().expect("a temporary folder");
+        let inbox = home.path().join("inbox");
+        std::fs::create_dir_all(inbox.join("below")).expect("made");
+        for name in ["inbox/a.png", "inbox/below/b.png", "secret.png"] {
+            std::fs::write(home.path().join(name), "").expect("written");
+        }
+        std::os::unix::fs::symlink(home.path().join("secret.png"), inbox.join("link.png"))
+            .expect("linked");
+        let secret = home.path().join("secret.png");
+        let absolute = secret.to_str().expect("plain");
+        for (file, fine) in [
+            ("a.png", true),
+            ("./below/b.png", true),
+            ("below", false),
+            ("none.png", false),
+            ("link.png", false),
+            ("../secret.png", false),
+            ("below/../a.png", false),
+            (absolute, false),
+        ] {
+            assert_eq!(lies_in(&inbox, file), fine, "{file}");
+        }
     }
 
     #[test]
@@ -354,6 +416,13 @@ mod tests {
         ] {
             assert!(all.contains(part), "{part}\nis missing in\n{all}");
         }
+    }
+
+    #[test]
+    fn a_label_is_not_the_name_of_the_report() {
+        let text = "tracks:\n  - label: Report.json\n    prompts: [{frame: 2, inside: [[1, 1]]}]\n";
+        let all = read_text(text).expect_err("a fault").to_string();
+        assert!(all.contains("\"Report.json\" is the name of the report"), "{all}");
     }
 
     #[test]

@@ -13,8 +13,8 @@ use crate::domain::{Track, counted, shown};
 use crate::engine::{Ended, Segmenter};
 
 use super::headless::{
-    TrackReport, decide_track, load_timed, make_folder, mask_path, report_json, write_absent,
-    write_json, write_mask,
+    REPORT, TrackReport, decide_track, load_timed, make_folder, mask_path, report_json,
+    write_absent, write_json, write_mask,
 };
 use super::{Done, Failure, interrupt_flag, open_clip, path_shown, print_json, prompts, tell};
 
@@ -44,7 +44,7 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     let mut network = load_timed(settings)?;
     let reports = decide_clip(&mut *network, &clip, &tracks, &options.out, &cancel)?;
     let report = report_json(&clip, &*network, &reports);
-    write_json(&options.out.join("report.json"), &report)?;
+    write_json(&options.out.join(REPORT), &report)?;
     if options.json {
         print_json(&report);
     }

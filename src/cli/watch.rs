@@ -27,6 +27,9 @@ use super::{Done, Failure, interrupt_flag, interrupted, path_shown, tell, watch_
 /// Time between looks at what came.
 pub(super) const LOOK: Duration = Duration::from_millis(500);
 
+/// A year.
+const SECONDS_MAX: f64 = 365.0 * 24.0 * 3600.0;
+
 /// Arguments.
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -48,6 +51,9 @@ pub(super) struct Options {
 
 /// Runs it.
 pub(super) fn run(settings: &Settings, options: &Options) -> Done {
+    if let Some(limit) = options.idle_exit {
+        seconds("--idle-exit", limit, "or leave it out to wait until Ctrl-C")?;
+    }
     if let Some(out) = &options.out {
         refuse_inside(out, &options.folder, "--out")?;
     }
@@ -60,14 +66,23 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     let mut watching = WatchOptions::new(codec::looks_like_clip, |path| {
         codec::is_complete(path).map_err(|error| error.to_string())
     });
-    watching.settle = Duration::try_from_secs_f64(options.settle)
-        .map_err(|_| Failure::Input("--settle must be 0 or more seconds".into()))?;
+    watching.part = codec::voxels_beside;
+    watching.settle = seconds("--settle", options.settle, "2 are usual")?;
     let watcher = Watcher::start(&options.folder, watching, sender).map_err(Failure::input)?;
     tell(&format!("watching {} by {}; Ctrl-C ends", path_shown(&options.folder), watcher.mode()));
     if options.headless {
         return watch_headless::run(settings, options, &found);
     }
     with_screen(settings, found)
+}
+
+/// A number of seconds that times can be reckoned with.
+fn seconds(flag: &str, given: f64, advice: &str) -> Result<Duration, Failure> {
+    let fine = (0.0..=SECONDS_MAX).contains(&given);
+    let seconds = Duration::try_from_secs_f64(given).ok().filter(|_| fine);
+    seconds.ok_or_else(|| {
+        Failure::Input(format!("{flag} is {given}; give 0 to {SECONDS_MAX} seconds, {advice}"))
+    })
 }
 
 /// What is written into the watched folder would be found again.

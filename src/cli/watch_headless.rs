@@ -1,20 +1,23 @@
 //! `sonomark watch --headless`: clips with a prompts file beside them are segmented.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::codec::Clip;
+use crate::codec::{self, Clip};
 use crate::config::Settings;
 use crate::domain::{Annotation, Track, counted, shown};
 use crate::engine::{Ended, Segmenter, export_name};
 use crate::export::ExportFormat;
 use crate::project::{Found, ProjectError, load_read_only};
 
-use super::headless::{TrackReport, load_timed, make_folder, mask_path, report_json, write_json};
+use super::headless::{
+    REPORT, TrackReport, load_timed, make_folder, mask_path, report_json, write_json,
+};
 use super::propagate::decide_clip;
 use super::watch::{LOOK, Options};
 use super::watch_tracks::{Desk, Held, has_gaps};
@@ -23,7 +26,7 @@ use super::{Done, Failure, interrupt_flag, interrupted, open_clip, path_shown, p
 /// A prompts file must be as old as this: it may still be being written.
 const PROMPTS_SETTLE: Duration = Duration::from_secs(1);
 
-/// What became of a clip. Its prompts file is looked at for changes whatever that is.
+/// What became of a clip. Its prompts file is looked at for changes whatever that is, but for one that was refused.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     /// Its prompts have not come.
@@ -32,6 +35,8 @@ enum Outcome {
     /// The network had nothing to do: everything is there, or a person has to say what holds.
     LeftAlone,
     Failed,
+    /// It is no clip as it is; prompts do not change that.
+    Refused,
 }
 
 struct Known {
@@ -87,14 +92,14 @@ impl Work<'_> {
         let (path, outcome) = match found {
             Found::Clip(path) => {
                 if ready_prompts(&path).is_none() {
-                    let wanted = path_shown(&prompts_paths(&path)[0]);
+                    let wanted = path_shown(&prompts_paths(&path)[1]);
                     tell(&format!("{}: waits for {wanted}", path_shown(&path)));
                 }
                 (path, Outcome::Waits)
             }
             Found::Refused { path, why } => {
                 tell(&format!("{}: refused, {}", path_shown(&path), shown(&why)));
-                (path, Outcome::Failed)
+                (path, Outcome::Refused)
             }
         };
         self.clips.insert(path, Known { outcome, tried: None });
@@ -102,7 +107,8 @@ impl Work<'_> {
 
     /// Segments every clip whose prompts came or changed; whether there was one.
     fn look(&mut self, cancel: &AtomicBool) -> bool {
-        let news = self.clips.iter().filter_map(|(path, known)| {
+        let clips = self.clips.iter().filter(|(_, known)| known.outcome != Outcome::Refused);
+        let news = clips.filter_map(|(path, known)| {
             let ready = ready_prompts(path)?;
             (known.tried.as_ref() != Some(&ready)).then(|| (path.clone(), ready))
         });
@@ -140,6 +146,7 @@ impl Work<'_> {
         prompts: &Path,
         cancel: &AtomicBool,
     ) -> Result<Option<String>, Failure> {
+        refuse_shared(path, prompts)?;
         let open = || open_clip(self.settings, path);
         let clip = Arc::new(open()?);
         let mut tracks = prompts::read_regular(prompts, clip.info()).map_err(Failure::input)?;
@@ -161,7 +168,7 @@ impl Work<'_> {
                 "it changed while it was segmented; it is taken again when it settles".into(),
             ));
         }
-        write_json(&out.join("report.json"), &report_json(&clip, &*self.network, &reports))?;
+        write_json(&out.join(REPORT), &report_json(&clip, &*self.network, &reports))?;
         self.desk.journal(&self.settings.project.value, &clip, &reports)?;
         told(path, &reports).map(Some)
     }
@@ -206,7 +213,8 @@ impl Work<'_> {
 
     fn end(&self, cut: bool) -> Done {
         let count = |outcome| self.clips.values().filter(|known| known.outcome == outcome).count();
-        let (done, failed) = (count(Outcome::Done), count(Outcome::Failed));
+        let done = count(Outcome::Done);
+        let failed = count(Outcome::Failed) + count(Outcome::Refused);
         let total = done + failed;
         let clips = counted(total, "clip");
         let (mut told, more) = match total {
@@ -260,17 +268,71 @@ fn told(path: &Path, reports: &[(Track, TrackReport)]) -> Result<String, Failure
 
 /// `NAME.prompts.yaml` with and without the clip's ending.
 fn prompts_paths(clip: &Path) -> [PathBuf; 2] {
-    let name = clip.file_name().unwrap_or_default().to_string_lossy();
-    [clip.with_extension("prompts.yaml"), clip.with_file_name(format!("{name}.prompts.yaml"))]
+    let whole = clip.file_name().unwrap_or_default().to_owned();
+    [whole, codec::stem_of(clip)].map(|mut name: OsString| {
+        name.push(".prompts.yaml");
+        clip.with_file_name(name)
+    })
 }
 
 /// The prompts of a clip and when they changed, once they have settled. Only regular files; what comes into their place
-/// until they are opened is seen then.
+/// until they are opened is seen then. Those with the full name of the clip count before others.
 fn ready_prompts(clip: &Path) -> Option<(PathBuf, SystemTime)> {
-    prompts_paths(clip).into_iter().find_map(|path| {
+    let (path, meta) = prompts_paths(clip).into_iter().find_map(|path| {
         let meta = std::fs::metadata(&path).ok().filter(std::fs::Metadata::is_file)?;
-        let changed = meta.modified().ok()?;
-        let age = changed.elapsed().unwrap_or(PROMPTS_SETTLE);
-        (age >= PROMPTS_SETTLE).then_some((path, changed))
+        Some((path, meta))
+    })?;
+    let changed = meta.modified().ok()?;
+    let age = changed.elapsed().unwrap_or(PROMPTS_SETTLE);
+    (age >= PROMPTS_SETTLE).then_some((path, changed))
+}
+
+/// Refuses a prompts file that may as well be that of another clip beside this one.
+fn refuse_shared(clip: &Path, prompts: &Path) -> Result<(), Failure> {
+    let [own, _] = prompts_paths(clip);
+    if prompts == own {
+        return Ok(());
+    }
+    let Some(other) = namesake(clip, prompts) else { return Ok(()) };
+    let name = |path: &Path| shown(&path.file_name().unwrap_or_default().to_string_lossy());
+    Err(Failure::Input(format!(
+        "{} may be that of {} too; if it belongs to this clip, name it {}",
+        name(prompts),
+        name(&other),
+        name(&own)
+    )))
+}
+
+/// Another clip of the same folder that would take these prompts. Links are none: they are refused.
+fn namesake(clip: &Path, prompts: &Path) -> Option<PathBuf> {
+    let beside = std::fs::read_dir(clip.parent()?).ok()?.flatten().map(|entry| entry.path());
+    let mut others = beside.filter(|path| path != clip);
+    others.find(|path| {
+        let takes = prompts_paths(path).iter().any(|file| file == prompts);
+        takes && !path.is_symlink() && codec::looks_like_clip(path)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_endings_of_clips_are_left_out_of_the_name() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let short = |name: &str| {
+            let [_, short] = prompts_paths(&folder.path().join(name));
+            short.file_name().expect("a name").to_string_lossy().into_owned()
+        };
+        for (name, wanted) in [
+            ("a.png", "a.prompts.yaml"),
+            ("a.nii.gz", "a.prompts.yaml"),
+            ("1.2.840.1", "1.2.840.1.prompts.yaml"),
+            ("IM_0001", "IM_0001.prompts.yaml"),
+        ] {
+            assert_eq!(short(name), wanted);
+        }
+        std::fs::create_dir(folder.path().join("scan.dcm")).expect("made");
+        assert_eq!(short("scan.dcm"), "scan.dcm.prompts.yaml");
+    }
 }

@@ -24,6 +24,7 @@ mod limits;
 mod modes;
 mod moving;
 mod pace;
+mod parts;
 mod png;
 mod privacy;
 mod region;
@@ -34,7 +35,9 @@ mod video;
 mod volume;
 mod webp;
 
+use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -49,6 +52,7 @@ pub use error::CodecError;
 pub use jpeg_ls::{JpegLs, JpegLsError};
 pub(crate) use limits::read_file;
 pub(crate) use modes::Modes;
+pub use parts::voxels_beside;
 use privacy::Window;
 pub use privacy::{Outside, Privacy};
 use sniff::Kind;
@@ -358,6 +362,15 @@ pub fn clips_of(path: &Path) -> Vec<PathBuf> {
         Vec::new()
     };
     if listed.is_empty() { vec![path.to_owned()] } else { listed }
+}
+
+/// The name of a clip without the ending that tells what it is. Only endings of clips are cut off, and
+/// of folders none: a name of DICOM media has dots of its own, as 1.2.840.113619.
+#[must_use]
+pub fn stem_of(path: &Path) -> OsString {
+    let name = path.file_name().unwrap_or_default().as_bytes();
+    let ending = if path.is_dir() { 0 } else { sniff::ending_bytes(path) };
+    OsStr::from_bytes(&name[..name.len() - ending]).to_owned()
 }
 
 /// Whether a path may be a clip, for watch folders: by its name, by the first bytes of files whose

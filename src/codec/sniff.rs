@@ -31,6 +31,7 @@ const VIDEO_NAMES: [&str; 38] = [
 const MOTION_JPEG_NAMES: [&str; 2] = ["mjpeg", "mjpg"];
 const VOLUME_NAMES: [&str; 5] = ["nii", "nrrd", "nhdr", "mha", "mhd"];
 const DICOM_NAMES: [&str; 3] = ["dcm", "dicom", "ima"];
+const PACKED_NIFTI: &str = ".nii.gz";
 
 /// The lower-case extension, or "".
 fn extension(path: &Path) -> String {
@@ -49,20 +50,28 @@ pub(super) fn is_frame_name(path: &Path) -> bool {
         && IMAGE_NAMES.contains(&extension(path).as_str())
 }
 
+/// How long the ending is that promises a clip, with its dot; 0 where the name has no such.
+pub(super) fn ending_bytes(path: &Path) -> usize {
+    let ending = extension(path);
+    let all: [&[&str]; 4] = [&IMAGE_NAMES, &VIDEO_NAMES, &DICOM_NAMES, &VOLUME_NAMES];
+    if file_name(path).ends_with(PACKED_NIFTI) {
+        PACKED_NIFTI.len()
+    } else if all.iter().any(|names| names.contains(&ending.as_str())) {
+        ending.len() + 1
+    } else {
+        0
+    }
+}
+
 /// Whether the name alone promises a clip; `None` when the name says nothing.
 pub(super) fn promised_by_name(path: &Path) -> Option<bool> {
     let (name, ending) = (file_name(path), extension(path));
     if name.starts_with('.') || name.ends_with(".mask.png") {
         return Some(false);
     }
-    let known = is_frame_name(path)
-        || VIDEO_NAMES.contains(&ending.as_str())
-        || DICOM_NAMES.contains(&ending.as_str())
-        || VOLUME_NAMES.contains(&ending.as_str())
-        || name.ends_with(".nii.gz");
     // Files of DICOM media carry names such as IM_0001 or 1.2.840.113619: no extension, or digits.
     let silent = ending.is_empty() || ending.chars().all(|c| c.is_ascii_digit());
-    if known {
+    if ending_bytes(path) > 0 {
         Some(true)
     } else if silent {
         None
@@ -94,7 +103,7 @@ pub(super) fn kind_of(path: &Path) -> Result<Kind, CodecError> {
     if VIDEO_NAMES.contains(&ending.as_str()) {
         return Ok(Kind::Video);
     }
-    let volume = VOLUME_NAMES.contains(&ending.as_str()) || name.ends_with(".nii.gz");
+    let volume = VOLUME_NAMES.contains(&ending.as_str()) || name.ends_with(PACKED_NIFTI);
     if is_frame_name(path) || volume {
         return Err(CodecError::damaged(path, "its content is not what its name says"));
     }
@@ -180,5 +189,8 @@ mod tests {
             assert_eq!(promised(name), Some(false), "{name}");
         }
         assert_eq!((promised("IM_0001"), promised("1.2.840.1")), (None, None));
+        let ends = |name: &str| ending_bytes(Path::new(name));
+        assert_eq!([ends("a.PNG"), ends("d.nii.gz"), ends("e.nii")], [4, 7, 4]);
+        assert_eq!([ends("1.2.840.1"), ends("d.gz"), ends("IM_0001"), ends("png")], [0; 4]);
     }
 }

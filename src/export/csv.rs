@@ -19,6 +19,9 @@ const MAX_COLUMNS: usize = 4096;
 const HEAD: &str = "track,label,frame,time_ms,source,score,area_px,area_mm2,left_px,top_px,\
                     width_px,height_px,centre_x_px,centre_y_px,no_mm,clip,journal_position,screen_frame";
 
+/// Before the name of an attribute that is called like a measure, which would else be two columns of one name.
+const ATTRIBUTE: &str = "attribute:";
+
 /// `frame` counts from 0, as in other formats; `screen_frame` from 1, as on the screen. Areas in mm2 are there where the clip tells the scale of the place, else
 /// the column `no_mm` says why not.
 pub(super) fn write(job: &Job, path: &Path) -> Result<Report, ExportError> {
@@ -29,7 +32,7 @@ pub(super) fn write(job: &Job, path: &Path) -> Result<Report, ExportError> {
         tracks.flat_map(|track| track.frame_attributes.values().flat_map(|all| all.keys()));
     let names: BTreeSet<&String> = whole.chain(frames).collect();
     for name in &names {
-        text.push_str(&format!(",{}", cell(name)));
+        text.push_str(&format!(",{}", cell(&column_of(name))));
     }
     text.push_str("\r\n");
     let mut masks = 0;
@@ -122,6 +125,26 @@ fn text_of(cell: &str) -> &str {
     cell.strip_prefix('\'').filter(|text| needs_guard(text)).unwrap_or(cell)
 }
 
+fn is_measure(column: &str) -> bool {
+    HEAD.split(',').any(|name| name.trim() == column)
+}
+
+/// Whether the name of an attribute would be taken for a measure, or for the column of such an attribute.
+fn needs_word(name: &str) -> bool {
+    is_measure(name.trim_start_matches(ATTRIBUTE))
+}
+
+/// The column of an attribute.
+fn column_of(attribute: &str) -> String {
+    let word = if needs_word(attribute) { ATTRIBUTE } else { "" };
+    format!("{word}{attribute}")
+}
+
+/// The attribute that [`column_of`] made a column of.
+fn attribute_of(column: &str) -> &str {
+    column.strip_prefix(ATTRIBUTE).filter(|name| needs_word(name)).unwrap_or(column)
+}
+
 /// The rows of a table, the head included.
 fn records(path: &Path, bytes: &[u8]) -> Result<Vec<Vec<String>>, ReadError> {
     let mut reader = csv_core::Reader::new();
@@ -166,9 +189,12 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
         return Err(ReadError::malformed(path, cause));
     };
     let clip = column("clip");
-    let measures: BTreeSet<&str> = HEAD.split(',').map(str::trim).collect();
-    let asked: Vec<(usize, &String)> =
-        head.iter().enumerate().filter(|(_, name)| !measures.contains(name.as_str())).collect();
+    // A measure that comes again is an attribute of that name, as older tables have them.
+    let is_asked = |at: usize| !is_measure(&head[at]) || head[..at].contains(&head[at]);
+    let asked: Vec<(usize, &str)> = (0..head.len())
+        .filter(|&at| is_asked(at))
+        .map(|at| (at, attribute_of(&head[at])))
+        .collect();
     let mut structures: BTreeMap<(u64, String), Structure> = BTreeMap::new();
     for (row, record) in (2..).zip(records) {
         let cell = |at: usize| text_of(record.get(at).map_or("", String::as_str));
@@ -193,7 +219,7 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
             );
             return Err(ReadError::other_clip(path, cause));
         }
-        let said = asked.iter().map(|&(column, name)| (name.clone(), cell(column).to_owned()));
+        let said = asked.iter().map(|&(column, name)| (name.to_owned(), cell(column).to_owned()));
         let said: Attributes = said.filter(|(_, value)| !value.is_empty()).collect();
         let name = cell(label).to_owned();
         let new = || Structure::new(name.clone(), BTreeMap::new());
@@ -208,6 +234,20 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn columns_of_attributes_are_no_measures() {
+        for name in ["side", "score", "attribute:score", "attribute:attribute:frame", "attribute:a"]
+        {
+            let column = column_of(name);
+            assert!(!is_measure(&column), "{column}");
+            assert_eq!(attribute_of(&column), name);
+        }
+        assert_eq!(
+            (column_of("score"), column_of("side")),
+            ("attribute:score".into(), "side".into())
+        );
+    }
 
     #[test]
     fn labels_are_cells_and_no_formulas() {

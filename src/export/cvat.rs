@@ -2,8 +2,8 @@
 //!
 //! Every track is a `<track>` with a `<mask>` on each frame that it has; a frame further on that
 //! has none gets the same mask with `outside="1"`, which is how CVAT says that a track pauses.
-//! Outlines between two keyframes are interpolated where both have as many corners; where not, a
-//! note says how many frames got none.
+//! Outlines between two keyframes are interpolated where both have as many corners, with the attributes of the
+//! earlier one; where not, a note says how many frames got none.
 //! Attributes are declared with their label (those of frames as mutable, with the values in use)
 //! and stand in every mask, as CVAT itself writes them.
 
@@ -291,7 +291,8 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// The frames between two shapes of a track: corners move in straight lines, as CVAT has it.
+    /// The frames between two shapes of a track: corners move in straight lines and attributes stay what they were, as
+    /// CVAT has it.
     fn fill_between(
         &mut self,
         (label, number): (&str, u64),
@@ -300,6 +301,7 @@ impl Reader<'_> {
     ) {
         let info = self.target.info;
         let frames = first + 1..last.min(info.frames);
+        let said = said_by(from);
         let (from, to) = (Outline::of(from), Outline::of(to));
         if from.points.is_empty() || from.points.len() != to.points.len() {
             self.between += frames.len();
@@ -310,6 +312,7 @@ impl Reader<'_> {
             let mut bitmap = Bitmap::empty(info.width_px, info.height_px);
             fill(&mut bitmap, &from.towards(&to, share).corners(), Rule::Centres);
             self.gather.put(label, number, frame, &bitmap);
+            self.gather.say(label, number, frame, said.clone());
         }
     }
 
@@ -377,12 +380,16 @@ impl Reader<'_> {
             }
         }
         self.gather.put(label, number, frame, &bitmap);
-        let said = shape.children().filter(|node| node.has_tag_name("attribute"));
-        let said = said.filter_map(|node| Some((node.attribute("name")?, node.text()?)));
-        let said = said.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        self.gather.say(label, number, frame, said);
+        self.gather.say(label, number, frame, said_by(shape));
         Ok(())
     }
+}
+
+/// The attributes of a shape.
+fn said_by(shape: Node) -> Attributes {
+    let said = shape.children().filter(|node| node.has_tag_name("attribute"));
+    let said = said.filter_map(|node| Some((node.attribute("name")?, node.text()?)));
+    said.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 /// The outline of a polygon, box or ellipse; of anything else one without points.

@@ -54,10 +54,13 @@ pub struct WatchOptions {
     pub looks_like_clip: fn(&Path) -> bool,
     /// Whether a settled file or folder is structurally complete, or why not.
     pub complete: fn(&Path) -> Result<(), String>,
+    /// The file that belongs to another as its second half, whether it is there or not: without it the other is
+    /// incomplete, and with a change of it changed.
+    pub part: fn(&Path) -> Option<PathBuf>,
 }
 
 impl WatchOptions {
-    /// 2 s to settle, a scan every 60 s, polling every 10 s where needed.
+    /// 2 s to settle, a scan every 60 s, polling every 10 s where needed; every file stands for itself.
     #[must_use]
     pub fn new(
         looks_like_clip: fn(&Path) -> bool,
@@ -70,6 +73,7 @@ impl WatchOptions {
             always_poll: false,
             looks_like_clip,
             complete,
+            part: |_| None,
         }
     }
 }
@@ -129,6 +133,7 @@ impl Watcher {
             sender,
             waiting: HashMap::new(),
             told: HashMap::new(),
+            wholes: HashMap::new(),
         };
         let run = move || {
             // Held here: dropping it ends the events.
@@ -203,6 +208,8 @@ struct Scout {
     waiting: HashMap<PathBuf, Waiting>,
     /// What was reported (or passed over).
     told: HashMap<PathBuf, Told>,
+    /// Second halves and what they belong to.
+    wholes: HashMap<PathBuf, PathBuf>,
 }
 
 /// How something looked when it was reported.
@@ -282,6 +289,9 @@ impl Scout {
             } else if path.is_dir() && !path.is_symlink() {
                 self.scan(&path, 1);
             } else {
+                if let Some(whole) = self.wholes.get(&path).cloned() {
+                    self.notice(whole);
+                }
                 self.notice(path);
             }
         }
@@ -308,10 +318,14 @@ impl Scout {
 
     /// Starts the wait of a candidate, unless its content was reported or is waiting already.
     fn notice(&mut self, path: PathBuf) {
-        let Ok(look) = look(&path) else {
+        let part = self.part_of(&path);
+        let Ok(look) = look(&path, part.as_deref()) else {
             self.waiting.remove(&path);
             return;
         };
+        if let Some(part) = part {
+            self.wholes.insert(part, path.clone());
+        }
         if self.told.get(&path).is_some_and(|told| told.covers(look)) {
             self.waiting.remove(&path);
             return;
@@ -337,13 +351,13 @@ impl Scout {
             let Some(waiting) = self.waiting.remove(&path) else {
                 continue;
             };
-            let Ok(before) = look(&path) else { continue };
+            let Ok(before) = self.look(&path) else { continue };
             if before != waiting.look {
                 self.notice(path);
                 continue;
             }
             let verdict = self.judge(&path);
-            if look(&path).ok() != Some(before) {
+            if self.look(&path).ok() != Some(before) {
                 self.notice(path);
                 continue;
             }
@@ -371,6 +385,16 @@ impl Scout {
         Ok(())
     }
 
+    /// The second half of what is a regular file.
+    fn part_of(&self, path: &Path) -> Option<PathBuf> {
+        fs::symlink_metadata(path).ok().filter(Metadata::is_file)?;
+        (self.options.part)(path)
+    }
+
+    fn look(&self, path: &Path) -> io::Result<Look> {
+        look(path, self.part_of(path).as_deref())
+    }
+
     fn judge(&self, path: &Path) -> Verdict {
         let Ok(meta) = fs::symlink_metadata(path) else {
             return Verdict::Passed;
@@ -379,6 +403,11 @@ impl Scout {
             return Verdict::Refused(
                 "it is a link; copy the file itself, or watch its folder".into(),
             );
+        }
+        let mut files = frames_of(path).into_iter().flatten().chain(self.part_of(path));
+        if let Some(link) = files.find(|file| file.is_symlink()) {
+            let name = link.file_name().unwrap_or_default().to_string_lossy();
+            return Verdict::Refused(format!("its file {name} is a link; copy the file itself"));
         }
         if !meta.is_file() && !meta.is_dir() {
             return Verdict::Refused("it is not a regular file; copy a clip instead".into());
@@ -415,8 +444,16 @@ fn is_frame(path: &Path) -> bool {
     ending.is_some_and(|ending| FRAME_ENDINGS.contains(&ending.as_str()))
 }
 
-/// What a file looks like, or a folder with its frames.
-fn look(path: &Path) -> io::Result<Look> {
+/// The images of a folder.
+fn frames_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder)?.flatten().map(|entry| entry.path());
+    let mut frames: Vec<PathBuf> = entries.filter(|path| !hidden(path) && is_frame(path)).collect();
+    frames.sort();
+    Ok(frames)
+}
+
+/// What a file looks like with its second half, or a folder with its frames.
+fn look(path: &Path, part: Option<&Path>) -> io::Result<Look> {
     let (mut all, mut content) = (DefaultHasher::new(), DefaultHasher::new());
     let mut add = |meta: &Metadata| {
         let what = (meta.dev(), meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec());
@@ -425,17 +462,15 @@ fn look(path: &Path) -> io::Result<Look> {
     };
     let meta = fs::symlink_metadata(path)?;
     if meta.is_dir() {
-        let mut frames: Vec<PathBuf> = fs::read_dir(path)?
-            .flatten()
-            .map(|entry| entry.path())
-            .filter(|path| !hidden(path) && is_frame(path))
-            .collect();
-        frames.sort();
-        for frame in frames {
+        for frame in frames_of(path)? {
             add(&fs::symlink_metadata(frame)?);
         }
     } else {
         add(&meta);
+        // One that is not there adds nothing: that it comes is a change.
+        if let Some(meta) = part.and_then(|part| fs::symlink_metadata(part).ok()) {
+            add(&meta);
+        }
     }
     Ok(Look { all: all.finish(), content: content.finish() })
 }

@@ -502,6 +502,28 @@ fn outlines_of_cvat_move_between_their_keyframes() {
     assert!(matches!(note, [one] if one.starts_with("2 frames between keyframes")), "{note:?}");
 }
 
+#[test]
+fn attributes_of_cvat_stay_until_the_next_keyframe() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.xml");
+    let key = |frame: usize, side: &str| {
+        format!(
+            "<box frame=\"{frame}\" keyframe=\"1\" outside=\"0\" xtl=\"2\" ytl=\"2\" xbr=\"9\" \
+             ybr=\"9\"><attribute name=\"side\">{side}</attribute></box>"
+        )
+    };
+    let track = [key(0, "left"), key(4, "right"), key(6, "")].concat();
+    let text = format!("<annotations><track id=\"0\" label=\"a\">{track}</track></annotations>");
+    fs::write(&path, text).unwrap();
+    let structures = imported(&path).structures;
+    let structure = &structures[0];
+    assert_eq!(structure.masks.len(), 7);
+    let side = |frame: usize| Some(structure.said.get(&frame)?.get("side")?.as_str());
+    let sides: Vec<Option<&str>> = (0..7).map(side).collect();
+    let (left, right) = (Some("left"), Some("right"));
+    assert_eq!(sides, [left, left, left, left, right, right, None]);
+}
+
 /// One nerve on two frames and a vein on another.
 fn coded() -> Annotation {
     let mut annotation = Annotation::default();
@@ -512,6 +534,27 @@ fn coded() -> Annotation {
     annotation.tracks.insert(TrackId(1), nerve);
     annotation.tracks.insert(TrackId(2), vein);
     annotation
+}
+
+#[test]
+fn attributes_called_like_measures_come_back_from_a_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.csv");
+    let mut annotation = coded();
+    let nerve = annotation.tracks.get_mut(&TrackId(1)).unwrap();
+    nerve.attributes.insert("score".into(), "3".into());
+    nerve.attributes.insert("side".into(), "left".into());
+    let attributes = nerve.attributes.clone();
+    export(&annotation, &info(), ExportFormat::Csv, &path).unwrap();
+    let text = fs::read_to_string(&path).unwrap();
+    assert_eq!(text.matches("\"attribute:score\"").count(), 1, "{text}");
+    // Also from a table of the time when both columns had one name.
+    for text in [text.clone(), text.replace("attribute:score", "score")] {
+        fs::write(&path, text).unwrap();
+        let structures = imported(&path).structures;
+        assert!(matches!(&structures[..], [one] if one.label == "nerve"), "{structures:?}");
+        assert_eq!(structures[0].said, [(2, attributes.clone()), (3, attributes.clone())].into());
+    }
 }
 
 #[test]

@@ -112,6 +112,13 @@ fn renamed_in_truncated_and_foreign_files() {
     nothing_more(&found);
     std::os::unix::fs::symlink("/etc/hostname", folder.join("link.clip")).unwrap();
     assert!(matches!(next(&found), Found::Refused { why, .. } if why.contains("link")));
+    // A frame may be one no more than a clip.
+    let frames = folder.join("frames");
+    fs::create_dir(&frames).unwrap();
+    fs::write(outside.join("0.png"), "END").unwrap();
+    std::os::unix::fs::symlink(outside.join("0.png"), frames.join("0.png")).unwrap();
+    let why = "its file 0.png is a link; copy the file itself".into();
+    assert_eq!(next(&found), Found::Refused { path: frames, why });
 }
 
 #[test]
@@ -136,6 +143,34 @@ fn a_file_that_may_be_read_at_last_is_taken() {
     assert!(matches!(next(&found), Found::Refused { why, .. } if why.contains("may not")));
     mode(&path, 0o600);
     assert_eq!(next(&found), Found::Clip(path));
+}
+
+#[test]
+fn a_header_is_taken_when_the_file_that_it_names_comes() {
+    fn part(path: &Path) -> Option<PathBuf> {
+        looks(path).then(|| path.with_extension("raw"))
+    }
+    fn both(path: &Path) -> Result<(), String> {
+        complete(path).and_then(|()| complete(&path.with_extension("raw")))
+    }
+    let (_dir, folder) = folder();
+    let mut options = WatchOptions::new(looks, both);
+    (options.settle, options.part) = (SETTLE, part);
+    let (sender, found) = mpsc::channel();
+    let _watcher = Watcher::start(&folder, options, sender).unwrap();
+    let (header, voxels) = (folder.join("a.clip"), folder.join("a.raw"));
+    fs::write(&header, "END").unwrap();
+    let why = "its end is missing".into();
+    assert_eq!(next(&found), Found::Refused { path: header.clone(), why });
+    fs::write(&voxels, "voxels END").unwrap();
+    assert_eq!(next(&found), Found::Clip(header.clone()));
+    nothing_more(&found);
+    // Other voxels are another content; those of a link are somebody else's.
+    fs::write(&voxels, "other voxels END").unwrap();
+    assert_eq!(next(&found), Found::Clip(header));
+    fs::rename(&voxels, folder.join("b.raw")).unwrap();
+    std::os::unix::fs::symlink(folder.join("b.raw"), &voxels).unwrap();
+    assert!(matches!(next(&found), Found::Refused { why, .. } if why.contains("a.raw is a link")));
 }
 
 #[test]

@@ -1,0 +1,46 @@
+//! Values of options that make no sense are refused with a sentence, before any work.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// What is told by a command that refuses its arguments.
+fn refused(home: &Path, words: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sonomark"));
+    command.env_clear().env("HOME", home).env("SONOMARK_DEVICE", "cpu").current_dir(home);
+    let output = command.args(words).stdin(Stdio::null()).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{words:?}: {told}");
+    told
+}
+
+#[test]
+fn numbers_that_no_work_can_be_done_with_are_refused() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::create_dir(home.path().join("inbox")).unwrap();
+    let watch = ["watch", "inbox", "--headless"];
+    for flag in
+        ["--settle=1e19", "--settle=-1", "--settle=nan", "--idle-exit=-1", "--idle-exit=nan"]
+    {
+        let told = refused(home.path(), &[&watch[..], &[flag]].concat());
+        assert!(told.contains("give 0 to 31536000 seconds"), "{flag}: {told}");
+    }
+    let clicks = ["evaluate", "clicks", "--data", "inbox", "--judge", "curve", "--limit", "0"];
+    assert!(refused(home.path(), &clicks).contains("--limit is 0; give 1 or more"));
+    for share in ["nan", "2"] {
+        let video = ["evaluate", "video", "--data", "inbox", "--correction", share];
+        let told = refused(home.path(), &video);
+        assert!(told.contains("give a share from 0 to 1"), "{told}");
+    }
+}
+
+#[test]
+fn a_whole_project_is_not_deidentified() {
+    let home = tempfile::tempdir().unwrap();
+    let project = home.path().join("project");
+    std::fs::create_dir_all(project.join("clips")).unwrap();
+    std::fs::write(project.join("FORMAT"), "sonomark 1\n").unwrap();
+    let export = ["export", "project", "--format", "dicom-seg", "--out", "out", "--deidentify"];
+    let told = refused(home.path(), &export);
+    assert!(told.contains("project is a project") && told.contains("one by one"), "{told}");
+    assert!(!home.path().join("out").exists());
+}

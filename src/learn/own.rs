@@ -95,7 +95,11 @@ fn accepted(annotation: &Annotation) -> Vec<(FrameIndex, Vec<Mask>)> {
 fn files_of(clip: &Clip, frame: FrameIndex) -> Vec<PathBuf> {
     let full = |path: PathBuf| path.canonicalize().unwrap_or(path);
     let names = clip.frame_names();
-    let Some(name) = names.get(frame) else { return vec![full(clip.path().to_owned())] };
+    // A still has a name, too.
+    let folder = clip.path().is_dir();
+    let Some(name) = names.get(frame).filter(|_| folder) else {
+        return vec![full(clip.path().to_owned())];
+    };
     let entries = std::fs::read_dir(clip.path()).into_iter().flatten().flatten();
     let files = entries.map(|entry| entry.path());
     files.filter(|file| file.file_stem().is_some_and(|stem| stem == &name[..])).map(full).collect()

@@ -131,9 +131,10 @@ pub fn simulate(
             }
         }
     }
-    let (clips, clip_hashes, clip_notes) = run.clips()?;
     let hashes = sets.iter().map(|set| set.sha256.clone()).collect();
-    Ok(Outcome { cells, hashes, clips, clip_hashes, clip_notes })
+    let mut outcome = Outcome { cells, hashes, ..Outcome::default() };
+    run.clips(&mut outcome)?;
+    Ok(outcome)
 }
 
 /// Where a network comes from.

@@ -93,7 +93,8 @@ fn a_run_on_clicked_clips_resumes_and_its_card_says_so() {
     let before = said().sha256;
     // With other prompts it would be another run.
     let refused = train(&["--steps", "5", "--resume"]);
-    let words = "its clips: 1 of 3 frames from 0, 1 by clicks, not 1 of 3 frames from 0;";
+    let words =
+        "its clips: 1 of 3 frames from 0, 1 by clicks, not 1 of 3 frames from 0, 0 by clicks;";
     assert!(!refused.status.success() && told(&refused).contains(words), "{}", told(&refused));
     let on = train(&["--clip-clicks", "1", "--steps", "5", "--resume"]);
     assert!(on.status.success() && told(&on).contains("5 steps, "), "{}", told(&on));

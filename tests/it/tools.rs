@@ -247,7 +247,8 @@ fn the_suggestion_comes_from_the_mask_and_goes_where_points_are_missing() {
     let (ray, at) = m.tools.rays.as_ref().unwrap().suggested.expect("a suggestion");
     assert!((7.0..=11.0).contains(&ray.hour) && at.x < 32.0, "{ray:?}");
     press(&mut m, "enter");
-    assert!(points(&m)[1].x < 28.0, "{:?}", points(&m));
+    // Near the contour that there is: the bite is beyond it.
+    assert!((points(&m)[1].x - 28.0).abs() <= 1.5, "{:?}", points(&m));
     // Where keys are not bound they are as in normal: the next frame, undo.
     press(&mut m, ".");
     assert_eq!((m.frame, m.mode.clone()), (1, Mode::Rays));

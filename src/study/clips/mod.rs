@@ -12,7 +12,7 @@ use serde_json::json;
 use super::StudyError;
 use super::config::{ClipArm, ClipArmKind, StudyConfig};
 use super::networks::Network;
-use super::simulate::{Run, edition};
+use super::simulate::{Outcome, Run, edition};
 use super::stats::{Interval, Tested, bootstrap, mean, wilcoxon};
 use crate::domain::{counted, shown};
 use crate::engine::load_network;
@@ -82,20 +82,18 @@ enum Means {
 
 impl Run<'_> {
     /// Every arm on every set of clips, the hashes of the sets, and what of them arms have learned.
-    pub(super) fn clips(
-        &mut self,
-    ) -> Result<(Vec<ClipCell>, Vec<String>, Vec<String>), StudyError> {
-        let (mut cells, mut hashes, mut notes) = (Vec::new(), Vec::new(), Vec::new());
+    pub(super) fn clips(&mut self, outcome: &mut Outcome) -> Result<(), StudyError> {
         for set in 0..self.config.clips.len() {
             let of = &self.config.clips[set];
             let (clips, hash) = load_clips_behind(&of.path, &of.veil)?;
-            notes.extend(known::sentence(&of.name, &clips, &self.learned_for_clips()?));
+            let note = known::sentence(&of.name, &clips, &self.learned_for_clips()?);
+            outcome.clip_notes.extend(note);
             for arm in 0..self.config.clip_arms.len() {
-                cells.push(self.clip_arm(arm, set, &clips, &hash)?);
+                outcome.clips.push(self.clip_arm(arm, set, &clips, &hash)?);
             }
-            hashes.push(hash);
+            outcome.clip_hashes.push(hash);
         }
-        Ok((cells, hashes, notes))
+        Ok(())
     }
 
     /// The stills that arms on clips learn from; none where no such arm learns.

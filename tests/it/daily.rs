@@ -18,7 +18,7 @@ use crate::update::{
 
 const FRAMES: usize = 40;
 
-fn run(model: &mut Model, line: &str) -> Vec<Effect> {
+pub(crate) fn run(model: &mut Model, line: &str) -> Vec<Effect> {
     update(model, Msg::Line(line.to_owned()))
 }
 
@@ -41,14 +41,14 @@ fn quits(effects: &[Effect]) -> bool {
     effects.contains(&Effect::Quit)
 }
 
-fn opens(effects: &[Effect]) -> Option<usize> {
+pub(crate) fn opens(effects: &[Effect]) -> Option<usize> {
     effects.iter().find_map(|effect| match effect {
         Effect::OpenClip(at, _) => Some(*at),
         _ => None,
     })
 }
 
-fn queued(name: &str) -> Queued {
+pub(crate) fn queued(name: &str) -> Queued {
     Queued {
         path: name.into(),
         cut: Cut::default(),

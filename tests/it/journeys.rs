@@ -1,18 +1,15 @@
 //! What walking through every journey with a reader's eyes found: small things that misled.
 
 use sonomark::codec::{OpenOptions, open};
-use sonomark::domain::{Cut, MaskSource};
+use sonomark::domain::MaskSource;
 use sonomark::engine::Event;
-use sonomark::tui::model::{Effect, Model, Msg, Queued};
+use sonomark::tui::model::{Model, Msg};
 use sonomark::tui::update;
 
+use crate::daily::{opens, queued, run};
 use crate::update::{decided, model, opened, press, propagation, tell, track, with_a_mask};
 
 const FRAMES: usize = 40;
-
-fn run(model: &mut Model, line: &str) -> Vec<Effect> {
-    update(model, Msg::Line(line.to_owned()))
-}
 
 fn said(model: &Model) -> &str {
     &model.message.text
@@ -86,20 +83,7 @@ fn what_changed_nothing_offers_no_undo() {
 #[test]
 fn clips_that_do_not_open_are_stepped_over_in_both_directions() {
     let mut m = model(FRAMES);
-    let queued = |name: &str| Queued {
-        path: name.into(),
-        cut: Cut::default(),
-        name: name.into(),
-        finished: false,
-        changed: false,
-    };
     m.queue = ["a", "bad", "c", "worse"].map(queued).to_vec();
-    let opens = |effects: &[Effect]| {
-        effects.iter().find_map(|effect| match effect {
-            Effect::OpenClip(at, _) => Some(*at),
-            _ => None,
-        })
-    };
     let fails =
         |m: &mut Model, at| opens(&update(m, Msg::NotOpened { at, why: "it is empty".into() }));
     assert_eq!(opens(&press(&mut m, "C-n")), Some(1));

@@ -4,16 +4,12 @@
 use sonomark::domain::review::Doubts;
 use sonomark::domain::{Annotation, MaskSource};
 use sonomark::engine::Event;
-use sonomark::tui::model::{Effect, Model, Msg};
-use sonomark::tui::update;
+use sonomark::tui::model::Model;
 
+use crate::daily::run;
 use crate::update::{decided, model, press, propagation, steps, tell, track, with_a_mask};
 
 const FRAMES: usize = 60;
-
-fn run(model: &mut Model, line: &str) -> Vec<Effect> {
-    update(model, Msg::Line(line.to_owned()))
-}
 
 /// How often masks were judged for the review, and looked at for what they were made from.
 fn counted(model: &Model) -> (usize, usize) {

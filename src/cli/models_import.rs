@@ -18,7 +18,7 @@ use crate::domain::{counted, shown};
 use crate::net::cards;
 use crate::net::config::ModelCard;
 use crate::net::import::{Converted, convert};
-use crate::net::library::{Held, Library, LibraryError, check_name};
+use crate::net::library::{Held, Library};
 
 use super::{Done, Failure, path_shown, print, print_json, tell};
 
@@ -63,10 +63,7 @@ pub(super) fn run(settings: &Settings, library: &Library, options: &Options) -> 
         Some(name) => name.clone(),
         None => name_of(&options.file),
     };
-    check_name(&name).map_err(Failure::input)?;
-    if library.find(&name).is_ok() {
-        return Err(Failure::input(LibraryError::Taken(name)));
-    }
+    library.check_vacant(&name).map_err(Failure::input)?;
     let wanted = card.map(card_named).transpose()?;
     let staged = library.stage().map_err(Failure::input)?;
     let said = ask_child(&options.file, staged.path(), card, bytes)?;
@@ -228,6 +225,7 @@ fn shown_lines(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::library::check_name;
 
     #[test]
     fn a_file_gives_a_name_that_is_allowed() {

@@ -46,6 +46,14 @@ pub enum LibraryError {
         "there is a network {0} already; choose another --name, or `sonomark models remove {0}` first"
     )]
     Taken(String),
+    /// The file that would hold the weights holds those of another network.
+    #[error("{name}.safetensors holds the weights of {by}; choose another --name")]
+    Serves {
+        /// The name.
+        name: String,
+        /// The network that they serve.
+        by: String,
+    },
     /// Nothing of that name.
     #[error("there is no imported network {name}; {}", known(.held))]
     Absent {
@@ -137,6 +145,23 @@ impl Library {
         Ok(Held { name: name.to_owned(), card_path, weights_path, card, bytes })
     }
 
+    /// That a network may be called `name`: neither its card nor its weights would replace anything.
+    ///
+    /// # Errors
+    /// A name that is impossible or taken, or whose file of weights serves another card.
+    pub fn check_vacant(&self, name: &str) -> Result<(), LibraryError> {
+        check_name(name)?;
+        if self.dir.join(format!("{name}.yaml")).exists() {
+            return Err(LibraryError::Taken(name.to_owned()));
+        }
+        let weights_path = self.dir.join(format!("{name}.safetensors"));
+        let mut others = self.names().into_iter().filter_map(|other| self.find(&other).ok());
+        match others.find(|other| other.weights_path == weights_path) {
+            Some(other) => Err(LibraryError::Serves { name: name.to_owned(), by: other.name }),
+            None => Ok(()),
+        }
+    }
+
     /// An empty file in the folder, for weights on their way in; gone when dropped.
     ///
     /// # Errors
@@ -154,12 +179,9 @@ impl Library {
     /// A name that is taken or impossible, or a folder that cannot be written; then nothing is left behind.
     pub fn install(&self, staged: NamedTempFile, card: ModelCard) -> Result<Held, LibraryError> {
         let name = card.name.clone();
-        check_name(&name)?;
+        self.check_vacant(&name)?;
         let weights_path = self.dir.join(format!("{name}.safetensors"));
         let card_path = self.dir.join(format!("{name}.yaml"));
-        if card_path.exists() {
-            return Err(LibraryError::Taken(name));
-        }
         let refused = |cause| LibraryError::Io { path: self.dir.clone(), cause };
         let mut card = card;
         card.weights.file = format!("{name}.safetensors");
@@ -167,7 +189,7 @@ impl Library {
         text.write_all(card.to_yaml().as_bytes()).map_err(refused)?;
         text.as_file().sync_all().map_err(refused)?;
         staged.as_file().sync_all().map_err(refused)?;
-        // Weights without a card are left over from a crash between the two steps below.
+        // Weights that no card names are left over from a crash between the two steps below.
         staged.persist(&weights_path).map_err(|e| refused(e.error))?;
         if let Err(error) = text.persist_noclobber(&card_path) {
             let _ = fs::remove_file(&weights_path);
@@ -214,5 +236,40 @@ impl Held {
         let found = sha256_of_file(&self.weights_path)
             .map_err(|cause| LibraryError::Io { path: self.weights_path.clone(), cause })?;
         Ok(check_hash(&name, found, &card.weights)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::cards;
+    use crate::net::weights::sha256_hex;
+
+    fn install(library: &Library, name: &str, weights: &[u8]) -> Result<Held, LibraryError> {
+        let mut card = cards::known("sam2.1-tiny").expect("a card");
+        card.name = name.to_owned();
+        card.weights.sha256 = sha256_hex(weights);
+        let mut staged = library.stage()?;
+        staged.write_all(weights).expect("written");
+        library.install(staged, card)
+    }
+
+    #[test]
+    fn weights_that_serve_another_card_are_not_replaced() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let library = Library::new(folder.path().to_owned());
+        install(&library, "mine", b"first").expect("the name is free");
+        // The same weights at another size, by a card that a person wrote.
+        let card = fs::read_to_string(folder.path().join("mine.yaml")).expect("a card");
+        let half = card.replace("name: mine", "name: half");
+        fs::write(folder.path().join("half.yaml"), half).expect("written");
+        library.remove("mine").expect("the card goes, the weights stay");
+        let why = install(&library, "mine", b"other").expect_err("they are in use").to_string();
+        assert!(why.contains("the weights of half") && why.contains("--name"), "{why}");
+        library.find("half").expect("a card").verify().expect("its own weights");
+        // Weights without any card are left over from a crash.
+        library.remove("half").expect("both go");
+        fs::write(folder.path().join("mine.safetensors"), b"left over").expect("written");
+        install(&library, "mine", b"other").expect("nobody's").verify().expect("the new ones");
     }
 }

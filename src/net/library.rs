@@ -179,6 +179,7 @@ impl Library {
     /// A name that is taken or impossible, or a folder that cannot be written; then nothing is left behind.
     pub fn install(&self, staged: NamedTempFile, card: ModelCard) -> Result<Held, LibraryError> {
         let name = card.name.clone();
+        let _alone = self.alone();
         self.check_vacant(&name)?;
         let weights_path = self.dir.join(format!("{name}.safetensors"));
         let card_path = self.dir.join(format!("{name}.yaml"));
@@ -197,6 +198,14 @@ impl Library {
         }
         File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(refused)?;
         self.find(&name)
+    }
+
+    /// Lets other processes that put something in place wait until it is dropped: who comes second must neither replace nor
+    /// take back the weights of the first. `None` on file systems without locks.
+    fn alone(&self) -> Option<File> {
+        let dir = File::open(&self.dir).ok()?;
+        dir.lock().ok()?;
+        Some(dir)
     }
 
     /// Takes a network away: its card, then its weights where no other card names them.
@@ -271,5 +280,18 @@ mod tests {
         library.remove("half").expect("both go");
         fs::write(folder.path().join("mine.safetensors"), b"left over").expect("written");
         install(&library, "mine", b"other").expect("nobody's").verify().expect("the new ones");
+    }
+
+    #[test]
+    fn of_several_imports_of_one_name_one_wins_with_its_own_weights() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let library = &Library::new(folder.path().to_owned());
+        let ends: Vec<_> = std::thread::scope(|scope| {
+            let import = |i: u8| scope.spawn(move || install(library, "mine", &[i; 9]).is_ok());
+            let threads: Vec<_> = (0..8).map(import).collect();
+            threads.into_iter().map(|thread| thread.join().expect("it ends")).collect()
+        });
+        assert_eq!(ends.iter().filter(|done| **done).count(), 1);
+        library.find("mine").expect("the winner").verify().expect("its own weights");
     }
 }

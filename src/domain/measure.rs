@@ -10,7 +10,7 @@ pub struct Measures {
     pub area: f64,
     /// Length of the contour, mm or px; holes count.
     pub perimeter: f64,
-    /// Longest distance between two pixels of the contour, edge to edge, mm or px.
+    /// Longest distance between two pixels of the mask, edge to edge, mm or px.
     pub long: f64,
     /// Extent across the longest diameter, mm or px.
     pub short: f64,
@@ -25,10 +25,9 @@ pub struct Measures {
 /// 6 % for smooth shapes.
 #[must_use]
 pub fn measured(mask: &Bitmap, spacing: [f64; 2]) -> Option<Measures> {
-    let contour = mask.boundary();
     let scaled =
         |(x, y): (u32, u32)| ((f64::from(x) + 0.5) * spacing[0], (f64::from(y) + 0.5) * spacing[1]);
-    let hull = hull(contour.iter().map(|at| scaled(*at)).collect());
+    let hull = hull(row_ends(mask).into_iter().map(scaled).collect());
     let (a, b) = longest(&hull)?;
     let half_pixel = (spacing[0] + spacing[1]) / 2.0;
     let (dx, dy) = (b.0 - a.0, b.1 - a.1);
@@ -50,6 +49,18 @@ pub fn measured(mask: &Bitmap, spacing: [f64; 2]) -> Option<Measures> {
         short: high - low + half_pixel,
         ends: (px(a), px(b)),
     })
+}
+
+/// The first and the last pixel of every row, whose convex hull is that of the mask. A structure that the border of the
+/// image cuts ends there.
+fn row_ends(mask: &Bitmap) -> Vec<(u32, u32)> {
+    let rows = (0u32..).zip(mask.pixels.chunks_exact(mask.width_px.max(1) as usize));
+    let ends = |(y, row): (u32, &[bool])| {
+        let first = row.iter().position(|inside| *inside);
+        let last = row.iter().rposition(|inside| *inside);
+        first.into_iter().chain(last).map(move |x| (x as u32, y))
+    };
+    rows.flat_map(ends).collect()
 }
 
 /// Pixel edges between inside and outside; the border of the image counts.
@@ -126,6 +137,24 @@ mod tests {
         // 20 mm wide and 20 mm high now: a circle.
         assert!((mm.long - 20.0).abs() < 0.8 && (mm.short - 20.0).abs() < 0.8, "{mm:?}");
         assert!((mm.area - std::f64::consts::PI * 100.0).abs() < 3.0);
+    }
+
+    #[test]
+    fn the_border_of_the_image_ends_a_structure_that_it_cuts() {
+        let sizes = |mask: Bitmap| {
+            let sizes = measured(&mask, [1.0, 1.0]).expect("not empty");
+            [sizes.long, sizes.short]
+        };
+        let disc = |x: u32, y: u32, at: f32| {
+            PointPx::pixel_centre(x, y).distance(PointPx::new(at, at)) <= 20.0
+        };
+        // A quarter of a disc, in the frame and cut by its corner.
+        let quarter = |x, y| x >= 40 && y >= 40 && disc(x, y, 40.0);
+        let inside = sizes(Bitmap::from_fn(90, 80, quarter));
+        let cut = sizes(Bitmap::from_fn(90, 80, |x, y| disc(x, y, 0.0)));
+        for (cut, (inside, wanted)) in cut.into_iter().zip(inside.into_iter().zip([28.0, 20.0])) {
+            assert!((cut - inside).abs() < 1e-9 && (cut - wanted).abs() < 1.0, "{cut} {inside}");
+        }
     }
 
     #[test]

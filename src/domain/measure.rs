@@ -29,11 +29,17 @@ pub fn measured(mask: &Bitmap, spacing: [f64; 2]) -> Option<Measures> {
         |(x, y): (u32, u32)| ((f64::from(x) + 0.5) * spacing[0], (f64::from(y) + 0.5) * spacing[1]);
     let hull = hull(row_ends(mask).into_iter().map(scaled).collect());
     let (a, b) = longest(&hull)?;
-    let half_pixel = (spacing[0] + spacing[1]) / 2.0;
     let (dx, dy) = (b.0 - a.0, b.1 - a.1);
     let length = dx.hypot(dy);
-    // Across the longest diameter, or along y for a single pixel.
-    let across = if length > 0.0 { (-dy / length, dx / length) } else { (0.0, 1.0) };
+    let along = match length > 0.0 {
+        true => (dx / length, dy / length),
+        // A single pixel: along its longer side.
+        false if spacing[0] >= spacing[1] => (1.0, 0.0),
+        false => (0.0, 1.0),
+    };
+    let across = (-along.1, along.0);
+    // From centre to edge at both ends, taken as an ellipse: of a square pixel the same in every direction.
+    let pixel = |way: Xy| (way.0 * spacing[0]).hypot(way.1 * spacing[1]);
     let extent = |low: f64, high: f64, at: &(f64, f64)| {
         let along = at.0 * across.0 + at.1 * across.1;
         (low.min(along), high.max(along))
@@ -45,8 +51,8 @@ pub fn measured(mask: &Bitmap, spacing: [f64; 2]) -> Option<Measures> {
     Some(Measures {
         area: mask.area_px() as f64 * spacing[0] * spacing[1],
         perimeter: perimeter(mask, spacing),
-        long: length + half_pixel,
-        short: high - low + half_pixel,
+        long: length + pixel(along),
+        short: high - low + pixel(across),
         ends: (px(a), px(b)),
     })
 }
@@ -163,5 +169,24 @@ mod tests {
         let sizes = measured(&dot, [1.0, 1.0]).expect("a pixel");
         assert_eq!((sizes.area, sizes.long, sizes.short), (1.0, 1.0, 1.0));
         assert_eq!(measured(&Bitmap::empty(5, 5), [1.0, 1.0]), None);
+    }
+
+    #[test]
+    fn pixels_that_are_no_squares_end_where_their_own_side_does() {
+        let near = |sizes: Measures, long: f64, short: f64| {
+            let fine = (sizes.long - long).abs() < 1e-9 && (sizes.short - short).abs() < 1e-9;
+            assert!(fine, "{sizes:?} instead of {long} x {short}");
+        };
+        let of = |columns: u32, rows: u32, spacing: [f64; 2]| {
+            let mask = Bitmap::from_fn(20, 20, |x, y| {
+                (3..3 + columns).contains(&x) && (4..4 + rows).contains(&y)
+            });
+            measured(&mask, spacing).expect("not empty")
+        };
+        near(of(1, 10, [0.1, 1.0]), 10.0, 0.1);
+        near(of(10, 1, [1.0, 0.1]), 10.0, 0.1);
+        near(of(10, 1, [1.0, 1.0]), 10.0, 1.0);
+        near(of(1, 1, [0.1, 1.0]), 1.0, 0.1);
+        near(of(1, 1, [1.0, 0.1]), 1.0, 0.1);
     }
 }

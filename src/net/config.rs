@@ -325,36 +325,7 @@ impl ModelConfig {
                 self.image_size
             ),
         );
-        let four = |name: &str, list: &[usize]| {
-            let fine = list.len() == 4 && list.iter().all(|n| (1..=64).contains(n));
-            (fine, format!("`network.trunk.{name}` must be four numbers from 1 to 64"))
-        };
-        for (fine, sentence) in [four("stages", &t.stages), four("window_spec", &t.window_spec)] {
-            demand(fine, sentence);
-        }
-        let bkg = &t.window_pos_embed_bkg_spatial_size;
-        demand(
-            bkg.len() == 2 && bkg.iter().all(|n| (1..=64).contains(n)),
-            "`network.trunk.window_pos_embed_bkg_spatial_size` must be two numbers from 1 to 64"
-                .into(),
-        );
-        if let Some(w) = t.window_spec.first().filter(|w| **w > 0) {
-            demand(
-                (self.image_size / 4).is_multiple_of(*w),
-                format!(
-                    "a quarter of `network.image_size` must be a multiple of the first window {w}"
-                ),
-            );
-        }
-        demand(
-            t.num_heads > 0
-                && t.embed_dim.is_multiple_of(t.num_heads.max(1))
-                && (1..=1024).contains(&t.embed_dim),
-            format!(
-                "`network.trunk.embed_dim` {} must be a multiple of `num_heads` {}",
-                t.embed_dim, t.num_heads
-            ),
-        );
+        t.check(self.image_size, &mut demand);
         demand(
             (8..=1024).contains(&d) && d.is_multiple_of(8),
             format!("`network.neck.d_model` is {d}, it must be a multiple of 8 up to 1024"),
@@ -399,6 +370,56 @@ impl ModelConfig {
                 format!("`network.{name}` is {value}, it must lie between {least} and 8192"),
             );
         }
+    }
+}
+
+impl TrunkConfig {
+    /// Tells `demand` of each number whether it can make a trunk for images of that side.
+    fn check(&self, image_size: usize, demand: &mut impl FnMut(bool, String)) {
+        let four = |name: &str, list: &[usize]| {
+            let fine = list.len() == 4 && list.iter().all(|n| (1..=64).contains(n));
+            (fine, format!("`network.trunk.{name}` must be four numbers from 1 to 64"))
+        };
+        for (fine, sentence) in
+            [four("stages", &self.stages), four("window_spec", &self.window_spec)]
+        {
+            demand(fine, sentence);
+        }
+        demand(
+            (1..4).all(|stage| self.is_halved(stage)),
+            "all but the last of `network.trunk.window_spec` must be even: stages halve them"
+                .into(),
+        );
+        let bkg = &self.window_pos_embed_bkg_spatial_size;
+        demand(
+            bkg.len() == 2 && bkg.iter().all(|n| (1..=64).contains(n)),
+            "`network.trunk.window_pos_embed_bkg_spatial_size` must be two numbers from 1 to 64"
+                .into(),
+        );
+        if let Some(w) = self.window_spec.first().filter(|w| **w > 0) {
+            demand(
+                (image_size / 4).is_multiple_of(*w),
+                format!(
+                    "a quarter of `network.image_size` must be a multiple of the first window {w}"
+                ),
+            );
+        }
+        demand(
+            self.num_heads > 0
+                && self.embed_dim.is_multiple_of(self.num_heads.max(1))
+                && (1..=1024).contains(&self.embed_dim),
+            format!(
+                "`network.trunk.embed_dim` {} must be a multiple of `num_heads` {}",
+                self.embed_dim, self.num_heads
+            ),
+        );
+    }
+
+    /// Whether the windows that the first block of a stage after the first has, those of the stage before it, can be halved.
+    fn is_halved(&self, stage: usize) -> bool {
+        let first = self.stages.iter().take(stage).fold(0, |n: usize, m| n.saturating_add(*m));
+        let window = self.window_spec.get(stage - 1).copied().unwrap_or(0);
+        window.is_multiple_of(2) || self.global_att_blocks.contains(&first)
     }
 }
 

@@ -153,6 +153,21 @@ fn net_a_bad_card_names_all_its_faults() {
     assert_eq!(ModelCard::from_yaml(&card.to_yaml()).expect("its own YAML"), card);
 }
 
+#[test]
+fn net_windows_that_no_stage_can_halve_are_refused() {
+    let text = std::fs::read_to_string(fixture("card.yaml")).expect("card");
+    let with = |windows: &str| ModelCard::from_yaml(&text.replace("[8, 4, 14, 7]", windows));
+    let refused = with("[8, 4, 7, 7]").expect_err("must be refused").to_string();
+    assert!(
+        refused.contains("1 fault") && refused.contains("window_spec` must be even"),
+        "{refused}"
+    );
+    // The last stage is not halved, and a block without windows has none to halve.
+    assert!(with("[8, 4, 14, 5]").is_ok());
+    let global = text.replace("global_att_blocks: [4]", "global_att_blocks: [4, 6]");
+    assert!(ModelCard::from_yaml(&global.replace("[8, 4, 14, 7]", "[8, 4, 7, 7]")).is_ok());
+}
+
 /// Official card, keys and parameters of its checkpoint.
 const OFFICIAL: [(&str, usize, usize); 4] = [
     ("sam2.1-tiny", 471, 38_962_754),

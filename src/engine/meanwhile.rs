@@ -50,7 +50,7 @@ enum Gpu {
     Untried,
     Warming,
     Ready(Movable),
-    /// There is none, or it is or was at work.
+    /// It is being looked for, there is none, or it is or was at work.
     Taken,
     Useless {
         why: String,
@@ -102,12 +102,21 @@ impl Meanwhile {
     /// # Errors
     /// A sentence: what is wrong with the card, the weights or the memory.
     pub(super) fn load(&self, wanted: &Wanted) -> Result<Movable, String> {
+        self.load_where(wanted, device::gpu_in_sight)
+    }
+
+    /// The same where `in_sight` tells whether there is a GPU to get ready. Drivers are looked at and weights are read with
+    /// the lock free: where either hangs, who takes over asks for news and must not hang with it.
+    fn load_where(
+        &self,
+        wanted: &Wanted,
+        in_sight: impl FnOnce() -> bool,
+    ) -> Result<Movable, String> {
         let mut state = self.lock();
-        let picked = match std::mem::take(&mut state.gpu) {
-            Gpu::Ready(net) => {
-                state.gpu = Gpu::Taken;
-                return Ok(net);
-            }
+        let held = std::mem::replace(&mut state.gpu, Gpu::Taken);
+        let untried = matches!(held, Gpu::Untried);
+        let picked = match held {
+            Gpu::Ready(net) => return Ok(net),
             Gpu::Useless { why, .. } => {
                 let picked = device::cpu(&why);
                 state.gpu = Gpu::Useless { why, told: true };
@@ -117,22 +126,17 @@ impl Meanwhile {
                 state.gpu = Gpu::Warming;
                 Some(device::cpu(UNTIL))
             }
-            Gpu::Untried if device::gpu_in_sight() => {
-                if let Ok(net) = wanted.on(device::cpu(UNTIL)) {
-                    state.gpu = Gpu::Warming;
-                    drop(state);
-                    self.warm(wanted.clone());
-                    return Ok(Box::new(net));
-                }
-                state.gpu = Gpu::Taken;
-                None
-            }
-            Gpu::Untried | Gpu::Taken => {
-                state.gpu = Gpu::Taken;
-                None
-            }
+            Gpu::Untried | Gpu::Taken => None,
         };
         drop(state);
+        if untried
+            && in_sight()
+            && let Ok(net) = wanted.on(device::cpu(UNTIL))
+        {
+            self.lock().gpu = Gpu::Warming;
+            self.warm(wanted.clone());
+            return Ok(Box::new(net));
+        }
         let picked = match picked {
             Some(picked) => picked,
             None => device::pick(DeviceWant::Auto).map_err(|error| error.to_string())?,
@@ -247,6 +251,31 @@ mod tests {
         assert!(gpu.news());
         assert!(device_of(&gpu).ends_with("stands for a GPU"));
         assert!(!gpu.news() && matches!(gpu.lock().gpu, Gpu::Taken));
+    }
+
+    #[test]
+    fn a_driver_that_hangs_while_it_is_looked_at_holds_up_nobody_else() {
+        let gpu = Meanwhile::default();
+        let (told, looking) = std::sync::mpsc::channel();
+        let (release, hangs) = std::sync::mpsc::channel::<()>();
+        let inner = gpu.clone();
+        let load = thread::spawn(move || {
+            let in_sight = || {
+                told.send(()).expect("somebody waits");
+                hangs.recv().expect("it is released");
+                false
+            };
+            inner.load_where(&wanted(), in_sight).is_ok()
+        });
+        looking.recv().expect("it is looked for");
+        let (answer, heard) = std::sync::mpsc::channel();
+        let other = gpu.clone();
+        let news = thread::spawn(move || answer.send(other.news()).unwrap_or_default());
+        let heard = heard.recv_timeout(std::time::Duration::from_secs(10));
+        release.send(()).expect("it hangs");
+        assert!(load.join().expect("it goes on"), "without a GPU the CPU is taken");
+        news.join().expect("it ends");
+        assert_eq!(heard, Ok(false), "whether there are news is told meanwhile");
     }
 
     #[test]

@@ -161,7 +161,8 @@ impl Meanwhile {
         }
     }
 
-    fn found(&self, found: Result<NetSegmenter, String>) {
+    /// What became of getting it ready.
+    pub(super) fn found(&self, found: Result<NetSegmenter, String>) {
         let mut state = self.lock();
         state.gpu = match found {
             Ok(net) => Gpu::Ready(Box::new(net)),

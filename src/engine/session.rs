@@ -310,7 +310,7 @@ impl Builder for FromShelf {
     }
 
     fn news(&self) -> bool {
-        self.shelf.meanwhile().news()
+        self.shelf.news()
     }
 
     fn tells(&self, wake: Wake) {

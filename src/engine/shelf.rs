@@ -84,6 +84,12 @@ impl Shelf {
         Ok(lent)
     }
 
+    /// Whether who asks again is lent another network than before, on a better device. Not where a device hung: all further
+    /// ones are loaded onto the CPU, and who followed such news would load them for ever.
+    pub(super) fn news(&self) -> bool {
+        !self.lock().hung && self.1.news()
+    }
+
     /// Whatever lies here is not to be used again.
     pub fn clear(&self) {
         let mut held = self.lock();
@@ -297,5 +303,17 @@ mod tests {
             "number 2 for 1",
             "the hung one is gone"
         );
+    }
+
+    #[test]
+    fn where_a_device_hung_what_becomes_of_the_gpu_is_no_news() {
+        let (shelf, number) = (Shelf::default(), AtomicU64::new(0));
+        let hung = shelf.lend(Start::Asked, &number, |_| Ok(Box::new(Numbered(1, 0))));
+        let hung = hung.expect("loads");
+        shelf.meanwhile().found(Err("it failed".into()));
+        assert!(shelf.news());
+        shelf.write_off(number.load(Ordering::Relaxed));
+        assert!(!shelf.news());
+        drop(hung);
     }
 }

@@ -1,6 +1,7 @@
 //! Decoded frames, shared by the thread that shows them and the one that segments them.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::{self, JoinHandle};
@@ -61,7 +62,9 @@ impl Frames {
                 frame + 1
             ));
         }
-        (self.decode)(frame)
+        // A panic of a decoder costs its frame alone and no thread, whoever asked for it.
+        catch_unwind(AssertUnwindSafe(|| (self.decode)(frame)))
+            .unwrap_or_else(|_| Err("its decoder gave up on the content".into()))
     }
 }
 
@@ -169,5 +172,24 @@ mod tests {
         }
         drop(reader);
         assert!(events.recv().is_err(), "nothing after the newest wish");
+    }
+
+    #[test]
+    fn a_decoder_that_panics_costs_its_frame_and_not_the_thread() {
+        let frames = Frames::new(3, |frame| {
+            assert!(frame != 1, "no decoder should");
+            Ok(Arc::new(GrayFrame::new(1, 1, vec![0]).expect("it fits")))
+        });
+        let (sender, events) = channel();
+        let outbox: Outbox = Box::new(move |event| {
+            let _ = sender.send(event);
+        });
+        let reader = Reader::spawn(Arc::new(frames), outbox).expect("a thread");
+        let next = || events.recv_timeout(std::time::Duration::from_secs(5)).expect("an answer");
+        reader.want(1);
+        let Event::FrameFailed { frame: 1, why } = next() else { unreachable!("it fails") };
+        assert_eq!(why, "its decoder gave up on the content");
+        reader.want(2);
+        assert!(matches!(next(), Event::Frame { frame: 2, .. }));
     }
 }

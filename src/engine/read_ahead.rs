@@ -5,7 +5,6 @@
 //! the spot gives, errors among it; no more than [`AHEAD`] frames wait to be taken; and the thread has ended when
 //! [`read_ahead`] returns, however it does. Nobody waits for longer than for the frame that is being read.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
@@ -50,7 +49,7 @@ pub(super) fn read_ahead<R>(
         let (ready, read) = sync_channel(AHEAD - 1);
         let reader = move || {
             for frame in order {
-                if ready.send((frame, guarded(frames, frame))).is_err() {
+                if ready.send((frame, frames.get(frame))).is_err() {
                     return;
                 }
             }
@@ -63,14 +62,9 @@ pub(super) fn read_ahead<R>(
     })
 }
 
-/// A panic of a decoder costs its frame alone.
-fn guarded(frames: &Frames, frame: FrameIndex) -> Pixels {
-    catch_unwind(AssertUnwindSafe(|| frames.get(frame)))
-        .unwrap_or_else(|_| Err("its decoder gave up on the content".into()))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc::channel;
 

@@ -2,6 +2,7 @@
 //! another rater's masks.
 
 use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -25,6 +26,9 @@ const PROGRESS_STEPS: usize = 50;
 const NAMES_MAY_SHOW: &str = "; the pictures in it may show a patient's name: neither the clip's \
                               file nor a person has said that none is visible (--outside says what \
                               stays visible)";
+/// What is said of work that panicked.
+const GAVE_UP: &str =
+    "it stopped by a fault of this program; the annotation is untouched, try again";
 /// Frames of an M-mode strip that are told at once.
 const STRIP_PIECE: usize = 16;
 
@@ -47,7 +51,7 @@ impl<M: From<Event> + Send + 'static> Session<M> {
             Err(why) => return self.tell(Event::ExportFailed { why }),
         };
         let (codes, colours) = (self.codes.clone(), self.colours);
-        self.aside(move || {
+        self.aside(not_exported, move || {
             let total = clip.info().frames * passes(format);
             let (read, step) = (Cell::new(0_usize), (total / PROGRESS_STEPS).max(1));
             let frames = |frame| {
@@ -90,7 +94,7 @@ impl<M: From<Event> + Send + 'static> Session<M> {
         });
         let usual = || self.project_root.join("exports").join(name);
         let (path, outbox) = (path.map_or_else(usual, Path::to_owned), outbox(&self.events));
-        self.aside(move || {
+        self.aside(not_exported, move || {
             let frames = |frame| clip.frame(frame).map_err(|error| error.to_string());
             let (annotation, info) = (&annotation, clip.info());
             let what = Pictured { annotation, info, frames: &frames, colours };
@@ -112,7 +116,8 @@ impl<M: From<Event> + Send + 'static> Session<M> {
     /// another program. It comes as [`Event::Overlay`]; nothing of it is journaled.
     pub fn overlay(&self, path: &Path) {
         let (clip, path, outbox) = (Arc::clone(&self.clip), path.to_owned(), outbox(&self.events));
-        self.aside(move || {
+        let not_read = |why| Event::OverlayFailed { why };
+        self.aside(not_read, move || {
             let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
             let read = match path.exists() {
                 true => structures_of(&clip, &path),
@@ -134,7 +139,7 @@ impl<M: From<Event> + Send + 'static> Session<M> {
         }
         let (clip, wanted) = (Arc::clone(&self.clip), Arc::clone(&self.strip));
         let outbox = outbox(&self.events);
-        self.aside(move || {
+        self.aside(not_exported, move || {
             let frames: Vec<FrameIndex> = (0..clip.info().frames).collect();
             for piece in frames.chunks(STRIP_PIECE) {
                 if wanted.load(Ordering::Relaxed) != number {
@@ -150,17 +155,22 @@ impl<M: From<Event> + Send + 'static> Session<M> {
         });
     }
 
-    /// Does `work` on a thread of its own, which closing waits for.
-    pub(super) fn aside(&self, work: impl FnOnce() + Send + 'static) {
-        match thread::Builder::new().name("sonomark-files".into()).spawn(work) {
+    /// Does `work` on a thread of its own, which closing waits for. Where there is none, or `work` panics, what `lost` makes
+    /// of the reason is told: somebody waits for an answer.
+    pub(super) fn aside(&self, lost: fn(String) -> Event, work: impl FnOnce() + Send + 'static) {
+        let outbox = outbox(&self.events);
+        let guarded = move || {
+            if catch_unwind(AssertUnwindSafe(work)).is_err() {
+                outbox(lost(GAVE_UP.to_owned()));
+            }
+        };
+        match thread::Builder::new().name("sonomark-files".into()).spawn(guarded) {
             Ok(export) => {
                 let mut exports = self.exports.lock().unwrap_or_else(PoisonError::into_inner);
                 exports.retain(|export| !export.is_finished());
                 exports.push(export);
             }
-            Err(cause) => {
-                self.tell(Event::ExportFailed { why: SessionError::Thread(cause).to_string() })
-            }
+            Err(cause) => self.tell(lost(SessionError::Thread(cause).to_string())),
         }
     }
 
@@ -177,6 +187,11 @@ impl<M: From<Event> + Send + 'static> Session<M> {
     fn export_path(&self, format: ExportFormat) -> PathBuf {
         self.project_root.join("exports").join(export_name(self.clip.info(), format))
     }
+}
+
+/// What is told of work that came to nothing and has no answer of its own for that.
+pub(super) fn not_exported(why: String) -> Event {
+    Event::ExportFailed { why }
 }
 
 /// What another project, or a file of another program, holds of the clip.
@@ -289,4 +304,30 @@ pub fn export_clip(job: &Job, format: ExportFormat, path: &Path) -> Result<Strin
         what.push_str(&format!("; \"{label}\" is in {name}"));
     }
     Ok(what)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::engine::SegmenterSource;
+
+    #[test]
+    fn work_that_panics_is_answered_too() {
+        let clip = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/clips/ultrabones");
+        let project = tempfile::tempdir().expect("a folder");
+        let (sender, events) = channel::<Event>();
+        let opened = Session::open(&clip, project.path(), SegmenterSource::None, sender);
+        let (session, _) = opened.expect("the clip opens");
+        session.aside(not_exported, || panic!("no exporter should"));
+        let why = loop {
+            match events.recv_timeout(Duration::from_secs(10)).expect("an answer") {
+                Event::ExportFailed { why } => break why,
+                _ => {}
+            }
+        };
+        assert!(why.contains("fault of this program"), "{why}");
+    }
 }

@@ -11,6 +11,7 @@ use crate::engine::frames::Reader;
 use crate::engine::{Event, Frames, Limits, Session, SessionError, Surround, Worker};
 use crate::project::load_read_only;
 
+use super::files::not_exported;
 use super::outbox;
 
 /// The clip as it was decided to be shown, where the options leave that to the project.
@@ -44,7 +45,7 @@ impl<M: From<Event> + Send + 'static> Session<M> {
     pub fn find_region(&self) {
         let (clip, closing) = (Arc::clone(&self.clip), Arc::clone(&self.closing));
         let outbox = outbox(&self.events);
-        self.aside(move || {
+        self.aside(not_exported, move || {
             let named = !clip.privacy().regions.is_empty();
             let region = clip.region_to_confirm(&|| closing.load(Ordering::Relaxed));
             outbox(Event::RegionFound { region, named });

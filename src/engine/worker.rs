@@ -188,7 +188,13 @@ impl Crew {
                 }
             }
         }
-        let _ = at_work.join();
+        if at_work.join().is_err() && !post.jobs.closed() {
+            // Outside of a job, which would have told it: in opening the clip, or where the network is let go.
+            let why = "the thread of the network stopped by a fault of this program; what was decided stays, open the \
+                       clip again";
+            post.tell(Event::EngineFailed { why: why.to_owned() });
+            refuse_all(&post, why);
+        }
     }
 }
 

@@ -368,6 +368,25 @@ fn without_a_network_every_question_is_answered() {
 }
 
 #[test]
+fn a_thread_that_ends_outside_of_a_job_leaves_no_question_unanswered() {
+    let scripted = Scripted { asked: Asked::default(), pace: Duration::ZERO, bad: None };
+    let held = Mutex::new(Some(scripted));
+    let build = move |_: Start| -> Result<Box<dyn Segmenter>, String> {
+        Ok(Box::new(held.lock().unwrap().take().expect("built once")))
+    };
+    // The double panics where a clip of another length is opened.
+    let frames = Frames::new(FRAMES + 1, |_| Err("nobody asks".into()));
+    let (sender, events) = channel();
+    let outbox = Box::new(move |event: Event| drop(sender.send(event)));
+    let worker =
+        Worker::spawn(Arc::new(build), Arc::new(frames), outbox, Limits::default()).unwrap();
+    worker.refresh(ticket(1, 1), 0, points(2));
+    let next = || events.recv_timeout(Duration::from_secs(10)).expect("an event");
+    assert!(matches!(next(), Event::EngineFailed { why } if why.contains("open the clip again")));
+    assert!(matches!(next(), Event::JobFailed { ticket: t, .. } if t == ticket(1, 1)));
+}
+
+#[test]
 fn closing_does_not_wait_for_the_whole_propagation() {
     let rig = rig(25, None);
     rig.next();

@@ -427,9 +427,13 @@ fn condition(
 ) -> Result<Ended, WalkError> {
     let mut conditioned = false;
     let mut missing = None;
-    for (frame, anchor) in &walk.anchors {
+    for (nth, (frame, anchor)) in walk.anchors.iter().enumerate() {
         if between(segmenter).is_break() {
             return Ok(Ended::Cancelled);
+        }
+        // Nobody reads what they leave: a thousand prompted stills need no more memory than one.
+        if nth > 0 && walk.frames.is_empty() {
+            segmenter.begin_walk(walk.windowed);
         }
         match coming.take(*frame) {
             Ok(pixels) => {

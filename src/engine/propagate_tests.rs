@@ -201,9 +201,9 @@ fn both_passes_go_through_every_gap_between_anchors_with_a_memory_each() {
     assert_eq!(plan_both_passes(&track, CLIP), Err(PlanError::NothingBetween));
 }
 
-/// Notes what it is asked and answers with an empty mask.
+/// Notes what it is asked to follow, and in each walk how many anchors it is to remember, and answers with an empty mask.
 #[derive(Default)]
-struct Noting(Vec<(FrameIndex, Option<FrameIndex>)>);
+struct Noting(Vec<(FrameIndex, Option<FrameIndex>)>, Vec<usize>);
 
 impl Noting {
     fn decided() -> Decided {
@@ -227,9 +227,12 @@ impl Segmenter for Noting {
         Ok(Self::decided())
     }
 
-    fn begin_walk(&mut self, _: bool) {}
+    fn begin_walk(&mut self, _: bool) {
+        self.1.push(0);
+    }
 
     fn anchor(&mut self, _: Image<'_>, _: &Anchor) -> Result<Decided, SegmentError> {
+        *self.1.last_mut().unwrap() += 1;
         Ok(Self::decided())
     }
 
@@ -275,4 +278,32 @@ fn each_frame_is_asked_for_once_and_the_next_one_is_at_hand() {
     assert_eq!(noting.0, pairs, "a frame that cannot be decoded comes next for nobody");
     let wanted = [(4, true), (3, true), (2, true), (5, true), (6, false), (7, true), (8, true)];
     assert_eq!(told, wanted);
+}
+
+#[test]
+fn anchors_that_nothing_follows_are_not_remembered_together() {
+    let walked = |plan: &Plan| {
+        let (mut noting, mut told) = (Noting::default(), Vec::new());
+        let frames = Frames::new(CLIP, |frame| match frame {
+            6 => Err("damaged".into()),
+            _ => Ok(Arc::new(GrayFrame::new(4, 4, vec![0; 16]).unwrap())),
+        });
+        let ended = walk(
+            &mut noting,
+            &frames,
+            plan,
+            &mut |_| ControlFlow::Continue(()),
+            &mut |frame, role, decided| told.push((frame, role, decided.is_ok())),
+        );
+        assert_eq!(ended, Ok(Ended::Complete));
+        (noting.1, told)
+    };
+    let track = track(&[(4, 8)], &[4, 5, 6, 7, 8]);
+    let (remembered, told) = walked(&Plan::of_anchors(&track, CLIP));
+    assert_eq!(told, [4, 5, 6, 7, 8].map(|frame| (frame, Role::Anchor, frame != 6)));
+    assert!(remembered.iter().all(|anchors| *anchors <= 1), "{remembered:?}");
+    // Those that are followed are.
+    let (remembered, _) =
+        walked(&plan(&self::track(&[(4, 9)], &[4, 8]), CLIP, 4, Span::Both).unwrap());
+    assert_eq!(remembered, [2]);
 }

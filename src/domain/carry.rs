@@ -9,17 +9,36 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use super::{Bitmap, BoxPx, FrameIndex, GrayFrame, Motion, Registrable, register};
+use super::{Bitmap, BoxPx, FrameIndex, GrayFrame, Mask, Motion, Registrable, Shrunk, register};
 
 /// Distances beyond this say nothing more, px.
 const FAR_PX: f32 = 1000.0;
 
-/// An anchor as a source of contours.
+/// An anchor as a source of contours, as small as it can wait: a clip may have hundreds.
 struct Source {
+    image: Shrunk,
+    mask: Mask,
+}
+
+/// The source that is carried from.
+struct AtWork {
+    frame: FrameIndex,
     image: Registrable,
     /// Signed distance of each pixel centre to the contour, px, positive inside.
     distance_px: Vec<f32>,
     bounds: Option<BoxPx>,
+}
+
+impl AtWork {
+    fn new(frame: FrameIndex, source: &Source) -> Self {
+        let mask = source.mask.to_bitmap();
+        Self {
+            frame,
+            image: Registrable::of(source.image.clone()),
+            distance_px: signed_distance(&mask),
+            bounds: mask.bounds(),
+        }
+    }
 }
 
 struct Last {
@@ -30,10 +49,11 @@ struct Last {
     bounds: Option<BoxPx>,
 }
 
-/// Carries the masks of one walk. Memory: one frame and one distance map per anchor.
+/// Carries the masks of one walk. Memory: one small frame and the runs of one mask per anchor, and one distance map.
 #[derive(Default)]
 pub struct Carrier {
     sources: BTreeMap<FrameIndex, Source>,
+    at_work: Option<AtWork>,
     last: Option<Last>,
 }
 
@@ -46,12 +66,17 @@ impl Carrier {
 
     /// Makes `mask` on `frame` a source. `image` and `mask` have the size of the clip.
     pub fn anchor(&mut self, frame: FrameIndex, image: &GrayFrame, mask: &Bitmap) {
-        let source = Source {
-            image: Registrable::new(image),
-            distance_px: signed_distance(mask),
-            bounds: mask.bounds(),
-        };
+        let source = Source { image: Shrunk::new(image), mask: mask.to_mask() };
         self.sources.insert(frame, source);
+        self.at_work = self.at_work.take().filter(|held| held.frame != frame);
+    }
+
+    /// The source on `frame`, made ready; the one before waits again.
+    fn at_work(&mut self, frame: FrameIndex) -> Option<&AtWork> {
+        if self.at_work.as_ref().is_none_or(|held| held.frame != frame) {
+            self.at_work = Some(AtWork::new(frame, self.sources.get(&frame)?));
+        }
+        self.at_work.as_ref()
     }
 
     /// Signed distance to the carried contour on `frame`, px, positive inside, for every pixel;
@@ -62,16 +87,16 @@ impl Carrier {
         let chained = self.last.take().filter(|last| {
             last.frame.abs_diff(frame) <= nearest.abs_diff(frame) && last.frame != frame
         });
+        let source = self.at_work(chained.as_ref().map_or(nearest, |last| last.source))?;
+        source.bounds?;
         let here = Registrable::new(image);
         let last = chained.unwrap_or_else(|| Last {
             frame: nearest,
-            image: self.sources[&nearest].image.clone(),
+            image: source.image.clone(),
             source: nearest,
             to_source: None,
-            bounds: self.sources[&nearest].bounds,
+            bounds: source.bounds,
         });
-        let source = &self.sources[&last.source];
-        source.bounds?;
         let step = register(&here, &last.image, None, last.bounds);
         let to_source = match &last.to_source {
             None => step,
@@ -89,7 +114,7 @@ impl Carrier {
     }
 }
 
-fn carried(motion: &Motion, source: &Source, image: &GrayFrame) -> Vec<f32> {
+fn carried(motion: &Motion, source: &AtWork, image: &GrayFrame) -> Vec<f32> {
     let (width, height) = (image.width_px as usize, image.height_px as usize);
     let places = motion.places(width);
     let mut out = vec![0.0; width * height];
@@ -170,6 +195,23 @@ mod tests {
         let distance = carrier.follow(8, &tissue(8.0, 1.0)).expect("there is an anchor");
         let mask = Bitmap::from_logits(160, 120, &distance);
         assert!(overlap(&mask, &disc(89.0)).iou > 0.95);
+    }
+
+    #[test]
+    fn an_anchor_that_waits_takes_less_memory_than_its_frame() {
+        let (width, height) = (1024, 768);
+        let frame = GrayFrame::new(width, height, vec![90; 1024 * 768]).expect("it fits");
+        let mask = Bitmap::from_fn(width, height, |x, y| {
+            (x as f32 - 500.0).hypot(y as f32 - 400.0) < 200.0
+        });
+        let mut carrier = Carrier::new();
+        carrier.anchor(0, &frame, &mask);
+        let Source { image, mask } = &carrier.sources[&0];
+        let waiting = image.bytes() + size_of_val(mask.runs());
+        assert!(waiting < 1024 * 768 / 3, "{waiting} bytes");
+        assert!(carrier.at_work.is_none(), "nothing more until it is carried from");
+        carrier.follow(1, &frame).expect("there is an anchor");
+        assert_eq!(carrier.at_work.map(|held| held.frame), Some(0));
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub use mask::{Bitmap, Mask, MaskError};
 pub use mask_edit::{MaskEdit, between, brushed, edited};
 pub use measure::{Measures, measured};
 pub use metrics::{Overlap, overlap};
-pub use motion::{Motion, Places, Registrable, register};
+pub use motion::{Motion, Places, Registrable, Shrunk, register};
 pub use pixel_box::PixelBox;
 pub use prompt::{FramePrompts, PlacedPrompt, PointKind, Prompt, PromptId};
 pub use rays::{

@@ -61,13 +61,40 @@ pub struct Motion {
     vectors: Vec<[f32; 2]>,
 }
 
-impl Registrable {
+/// What a [`Registrable`] is made from, a quarter of its size: for frames that wait to be registered to.
+#[derive(Clone)]
+pub struct Shrunk {
+    plane: Plane,
+    /// Working px per image px.
+    scale: f32,
+}
+
+impl Shrunk {
     /// Shrinks and smooths `frame`.
     #[must_use]
     pub fn new(frame: &GrayFrame) -> Self {
         let longest = frame.width_px.max(frame.height_px).max(1);
         let scale = (WORKING_SIDE_PX as f32 / longest as f32).min(1.0);
-        let mut plane = shrink(frame, scale).smoothed();
+        Self { plane: shrink(frame, scale).smoothed(), scale }
+    }
+
+    /// Memory that it takes, bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        size_of_val(&self.plane.values[..])
+    }
+}
+
+impl Registrable {
+    /// Prepares `frame`.
+    #[must_use]
+    pub fn new(frame: &GrayFrame) -> Self {
+        Self::of(Shrunk::new(frame))
+    }
+
+    /// Prepares a frame that waited.
+    #[must_use]
+    pub fn of(Shrunk { mut plane, scale }: Shrunk) -> Self {
         let mut levels = Vec::with_capacity(LEVELS);
         loop {
             let next = plane.halved();
@@ -105,6 +132,7 @@ fn shrink(frame: &GrayFrame, scale: f32) -> Plane {
 }
 
 /// Values row by row.
+#[derive(Clone)]
 struct Plane {
     width: usize,
     height: usize,

@@ -18,7 +18,7 @@ use crate::domain::{FrameIndex, FramePrompts, TrackId};
 
 use super::failing::{Start, Trouble, because, next_start, sentence, trouble};
 use super::jobs::{Jobs, Propagation, Refresh, Work};
-use super::propagate::{Ended, Role, walk};
+use super::propagate::{Ended, Role, WalkError, walk};
 use super::watch::{Overdue, Pulse, Watched};
 use super::{Event, Frames, Image, Limits, Plan, Segmenter, SegmenterInfo, Ticket};
 
@@ -302,6 +302,14 @@ fn encode_ahead(segmenter: &mut dyn Segmenter, frames: &Frames, frame: FrameInde
     });
 }
 
+/// Why a job failed.
+enum Fault {
+    /// The pixels of a frame are not to be had.
+    OfFrame(String),
+    /// The network failed, or the device that it is on.
+    OfNetwork(String),
+}
+
 /// What the devices of this thread did so far.
 #[derive(Default)]
 struct Struck {
@@ -311,7 +319,12 @@ struct Struck {
 
 impl Struck {
     /// The sentence for a failed job, and how the network starts again where its device is to blame.
-    fn judge(&mut self, segmenter: &dyn Segmenter, why: String) -> (String, Option<Start>) {
+    fn judge(&mut self, segmenter: &dyn Segmenter, fault: Fault) -> (String, Option<Start>) {
+        let why = match fault {
+            // Files may lack memory, too, and be called what they like.
+            Fault::OfFrame(why) => return (why, None),
+            Fault::OfNetwork(why) => why,
+        };
         // Without a device of its own there is nothing to start again on.
         let found = trouble(&why).filter(|_| !segmenter.info().device.starts_with("CPU"));
         let Some(found) = found else { return (why, None) };
@@ -358,16 +371,15 @@ fn serve(
 ) -> Option<Start> {
     let Refresh { ticket, frame, prompts } = refresh;
     let decided = post.pulse.working_for(ticket, || {
-        guarded(|| {
-            let pixels = post.frames.get(frame)?;
-            let image = Image { frame, pixels: &pixels };
-            segmenter.refresh(image, &prompts).map_err(|error| error.to_string())
-        })
+        let pixels = post.frames.get(frame).map_err(Fault::OfFrame)?;
+        let image = Image { frame, pixels: &pixels };
+        let ask = || segmenter.refresh(image, &prompts).map_err(|error| error.to_string());
+        guarded(ask).map_err(Fault::OfNetwork)
     });
     let (event, next) = match decided {
         Ok(decided) => (Event::Refreshed { ticket, frame, decided }, None),
-        Err(why) => {
-            let (why, next) = struck.judge(segmenter, why);
+        Err(fault) => {
+            let (why, next) = struck.judge(segmenter, fault);
             (Event::JobFailed { ticket, why }, next)
         }
     };
@@ -416,9 +428,14 @@ fn propagate(
                 post.tell(Event::Progress { ticket, done, total });
             }
         };
-        walk(segmenter, frames, &job.plan, &mut between, &mut on_frame)
-            .map_err(|error| error.to_string())
+        Ok(walk(segmenter, frames, &job.plan, &mut between, &mut on_frame))
     });
+    let ended = match ended {
+        Ok(Ok(ended)) => Ok(ended),
+        Ok(Err(error @ WalkError::NoAnchorLeft { .. })) => Err(Fault::OfFrame(error.to_string())),
+        Ok(Err(error)) => Err(Fault::OfNetwork(error.to_string())),
+        Err(why) => Err(Fault::OfNetwork(why)),
+    };
     if better && ended.is_ok() {
         // The walk begins anew on the better device; what is decided is decided again.
         jobs.put_back(job);
@@ -426,8 +443,8 @@ fn propagate(
     }
     post.tell(match ended {
         Ok(ended) => Event::Finished { ticket, cancelled: ended == Ended::Cancelled },
-        Err(why) => {
-            let (why, start) = struck.judge(segmenter, why);
+        Err(fault) => {
+            let (why, start) = struck.judge(segmenter, fault);
             next = next.or(start);
             Event::JobFailed { ticket, why }
         }

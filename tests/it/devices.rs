@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use sonomark::domain::{FramePrompts, TrackId};
 use sonomark::engine::{
-    Anchor, Builder, Decided, Direction, Event, Image, Limits, SegmentError, Segmenter,
+    Anchor, Builder, Decided, Direction, Event, Frames, Image, Limits, SegmentError, Segmenter,
     SegmenterInfo, Start,
 };
 use sonomark::net::device;
 
-use crate::engine::{Asked, Rig, Scripted, finished, forward, points, rig_within, ticket, tracked};
+use crate::engine::{
+    Asked, FRAMES, Rig, Scripted, finished, forward, points, rig_on, rig_within, ticket, tracked,
+};
 
 fn info_of(start: Start, inner: &Scripted) -> SegmenterInfo {
     let device = match start {
@@ -70,6 +72,12 @@ impl Segmenter for OnDevice {
 }
 
 fn on_device(words: &'static str) -> (Rig, Arc<Mutex<Vec<Start>>>) {
+    let (build, asked, starts) = builder(words);
+    (rig_within(Limits::default(), build, asked), starts)
+}
+
+/// What makes such networks, what they are asked, and how they were started.
+fn builder(words: &'static str) -> (Arc<dyn Builder>, Asked, Arc<Mutex<Vec<Start>>>) {
     let (starts, asked) = (Arc::<Mutex<Vec<Start>>>::default(), Asked::default());
     let (noted, inner) = (Arc::clone(&starts), Arc::clone(&asked));
     let build = move |start: Start| -> Result<Box<dyn Segmenter>, String> {
@@ -78,7 +86,7 @@ fn on_device(words: &'static str) -> (Rig, Arc<Mutex<Vec<Start>>>) {
         let device = info_of(start, &inner).device;
         Ok(Box::new(OnDevice { start, device, words, inner }))
     };
-    (rig_within(Limits::default(), Arc::new(build), asked), starts)
+    (Arc::new(build), asked, starts)
 }
 
 fn failed(events: &[Event]) -> String {
@@ -128,6 +136,22 @@ fn a_lost_device_is_not_tried_again() {
     rig.worker.propagate(ticket(1, 2), forward(8));
     rig.until(finished);
     assert_eq!(*starts.lock().unwrap(), [Start::Asked, Start::OnCpu]);
+}
+
+#[test]
+fn a_frame_that_cannot_be_decoded_is_no_fault_of_the_device() {
+    let (build, asked, starts) = builder("");
+    let cause = "device lost.png is damaged (Memory limit exceeded)";
+    let frames = Frames::new(FRAMES, move |_| Err(cause.into()));
+    let rig = rig_on(frames, Limits::default(), build, asked);
+    assert_eq!(ready(&rig), "GPU of the test: fine");
+    rig.worker.refresh(ticket(1, 1), 3, points(3));
+    let why = failed(&rig.until(|event| matches!(event, Event::JobFailed { .. })));
+    assert_eq!(why, cause);
+    rig.worker.propagate(ticket(1, 2), forward(4));
+    let why = failed(&rig.until(finished));
+    assert!(why.contains(cause) && why.contains("put boundary points on another frame"), "{why}");
+    assert_eq!(*starts.lock().unwrap(), [Start::Asked], "the same network goes on");
 }
 
 /// A CPU that answers until a GPU is ready.

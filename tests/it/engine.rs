@@ -14,7 +14,7 @@ use sonomark::engine::{
     SegmenterInfo, Span, Start, Ticket, Worker, plan,
 };
 
-const FRAMES: usize = 30;
+pub(crate) const FRAMES: usize = 30;
 /// Frames whose features the double keeps.
 const ROOM: usize = 12;
 
@@ -110,6 +110,10 @@ pub(crate) fn rig_within(limits: Limits, build: Arc<dyn Builder>, asked: Asked) 
         }
         Ok(Arc::new(GrayFrame::new(8, 4, vec![frame as u8; 32]).unwrap()))
     });
+    rig_on(frames, limits, build, asked)
+}
+
+pub(crate) fn rig_on(frames: Frames, limits: Limits, build: Arc<dyn Builder>, asked: Asked) -> Rig {
     let (sender, events): (Sender<Event>, _) = channel();
     let outbox = Box::new(move |event| drop(sender.send(event)));
     let worker = Worker::spawn(build, Arc::new(frames), outbox, limits).unwrap();
@@ -376,14 +380,11 @@ fn a_thread_that_ends_outside_of_a_job_leaves_no_question_unanswered() {
     };
     // The double panics where a clip of another length is opened.
     let frames = Frames::new(FRAMES + 1, |_| Err("nobody asks".into()));
-    let (sender, events) = channel();
-    let outbox = Box::new(move |event: Event| drop(sender.send(event)));
-    let worker =
-        Worker::spawn(Arc::new(build), Arc::new(frames), outbox, Limits::default()).unwrap();
-    worker.refresh(ticket(1, 1), 0, points(2));
-    let next = || events.recv_timeout(Duration::from_secs(10)).expect("an event");
-    assert!(matches!(next(), Event::EngineFailed { why } if why.contains("open the clip again")));
-    assert!(matches!(next(), Event::JobFailed { ticket: t, .. } if t == ticket(1, 1)));
+    let rig = rig_on(frames, Limits::default(), Arc::new(build), Asked::default());
+    rig.worker.refresh(ticket(1, 1), 0, points(2));
+    let Event::EngineFailed { why } = rig.next() else { panic!("it was not told") };
+    assert!(why.contains("open the clip again"), "{why}");
+    assert!(matches!(rig.next(), Event::JobFailed { ticket: t, .. } if t == ticket(1, 1)));
 }
 
 #[test]

@@ -217,6 +217,9 @@ impl NetSegmenter {
             false => Predictor::new(&self.sam).predict(view, prompts),
         };
         let answer = answer.map_err(SegmentError::Network)?;
+        let numbers: [&[f32]; 3] =
+            [&answer.low_res, &answer.logits, &[answer.score, answer.object_score_logit]];
+        must_be_sound(numbers.iter().flat_map(|part| *part).all(|v| v.is_finite()), image.frame)?;
         Ok(Decided {
             bitmap: tidied(answer.bitmap, prompts),
             score: answer.score,
@@ -255,6 +258,7 @@ impl NetSegmenter {
         let found = follower
             .prompt(&self.sam, seen, &points)
             .map_err(|error| refused(image.frame, &error))?;
+        must_be_sound(found.sound, image.frame)?;
         Ok(decided(found, encode_ms, begun))
     }
 
@@ -310,6 +314,7 @@ impl NetSegmenter {
             None => follow(),
         };
         let followed = followed.map_err(|error| refused(image.frame, &error))?;
+        must_be_sound(followed.sound, image.frame)?;
         Ok(decided(followed, encode_ms, begun))
     }
 }
@@ -398,6 +403,12 @@ fn decided(found: Followed, encode_ms: f32, begun: Instant) -> Decided {
         encode_ms,
         decode_ms: millis(begun),
     }
+}
+
+/// Refuses what is no answer: numbers that overflowed, in half precision or in a faulty driver, look like an empty mask.
+fn must_be_sound(sound: bool, frame: FrameIndex) -> Result<(), SegmentError> {
+    let why = || format!("its answer for frame {} is no number", frame + 1);
+    if sound { Ok(()) } else { Err(SegmentError::Network(why())) }
 }
 
 /// A mask at hand that a person corrects by boundary points alone, moved through them.

@@ -11,7 +11,7 @@ use super::letterbox::Letterbox;
 use super::memory_bank::Direction;
 use super::resize::{Kernel, resize_plane};
 use super::sam2::{ImageFeatures, Sam2};
-use super::tracker::{TrackError, Tracker, TrackerOptions};
+use super::tracker::{StepOut, TrackError, Tracker, TrackerOptions};
 use crate::domain::{Bitmap, Carrier, FrameIndex, GrayFrame, Window};
 
 /// Logit per px (of a 256 px image) of distance to the carried contour.
@@ -59,6 +59,16 @@ pub struct Followed {
     pub score: f32,
     /// Raw object score logit.
     pub object_score_logit: f32,
+    /// Whether all that the network said are numbers. What overflowed looks like an empty mask.
+    pub sound: bool,
+}
+
+/// The answer of a step, with the mask that was made of it.
+fn followed(bitmap: Bitmap, out: &StepOut) -> Followed {
+    let (score, object_score_logit) = (out.iou, out.object_score);
+    let mut numbers = out.low_res_logits.iter().chain([&score, &object_score_logit]);
+    let sound = numbers.all(|number| number.is_finite());
+    Followed { bitmap, score, object_score_logit, sound }
 }
 
 /// Follows one structure through one walk.
@@ -113,7 +123,7 @@ impl Follower {
         if self.options.motion {
             self.carrier.anchor(seen.frame, seen.pixels, &bitmap);
         }
-        Ok(Followed { bitmap, score: out.iou, object_score_logit: out.object_score })
+        Ok(followed(bitmap, &out))
     }
 
     /// Decides a frame from what the walk remembers.
@@ -153,7 +163,7 @@ impl Follower {
             _ => seen.letterbox.logits_to_image(&out.low_res_logits, out.side),
         };
         let bitmap = Bitmap::from_logits(seen.pixels.width_px, seen.pixels.height_px, &logits);
-        Ok(Followed { bitmap, score: out.iou, object_score_logit: out.object_score })
+        Ok(followed(bitmap, &out))
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use burn::tensor::Device;
-use sonomark::domain::{BoxPx, FramePrompts, GrayFrame, PointKind, PointPx};
+use sonomark::domain::{Bitmap, BoxPx, FramePrompts, GrayFrame, PointKind, PointPx};
 use sonomark::engine::{
     Anchor, Decided, Direction, Event, Image, Limits, NetSegmenter, Segmenter, Span, Start, plan,
 };
@@ -232,4 +232,29 @@ fn a_track_that_joins_in_mid_clip_shares_the_frames_that_are_encoded() {
         all.iter().map(|d| (d.bitmap.clone(), d.score, d.object_score_logit)).collect()
     };
     assert_eq!(of(&again), of(&alone));
+}
+
+#[test]
+fn an_answer_that_is_no_number_is_a_failure_and_no_empty_mask() {
+    let frames = [frame(0), frame(1)];
+    let image = |frame: usize| Image { frame, pixels: &frames[frame] };
+    let (card, sam) = network(false);
+    let mut weights = portable_file(&sam.keys(), |_| false);
+    let header = u64::from_le_bytes(*weights.first_chunk().unwrap()) as usize;
+    weights[8 + header..].as_chunks_mut::<4>().0.fill(f32::NAN.to_le_bytes());
+    let sam = sam.load_bytes("no numbers", weights, &card.weights).unwrap();
+    let mut net = NetSegmenter::new(card, sam, cpu("the test"));
+    net.open_clip(2);
+    net.begin_walk(true);
+    let mask = Bitmap::from_fn(80, 64, |x, _| x < 40).to_mask();
+    net.anchor(image(0), &Anchor::Mask(mask)).expect("a person's mask stays what it is");
+    for answer in [
+        net.refresh(image(0), &boundary()),
+        net.refresh(image(0), &region()),
+        net.follow(image(1), Direction::Forward, None),
+        net.anchor(image(1), &Anchor::Prompts(region())),
+    ] {
+        let why = answer.expect_err("it is no answer").to_string();
+        assert!(why.contains("is no number") && why.contains("--device cpu"), "{why}");
+    }
 }

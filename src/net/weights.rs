@@ -84,13 +84,25 @@ pub struct Differences {
     pub misshapen: Vec<(String, String, String)>,
 }
 
+/// Lines of a list of differences at most: all that a published network can lack, not all that a stranger's file can hold.
+const LISTED: usize = 1000;
+/// And the length of one, characters.
+const LINE: usize = 300;
+
 impl std::fmt::Display for Differences {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let list = |f: &mut std::fmt::Formatter<'_>, what: &str, lines: &[String]| {
             if lines.is_empty() {
                 return Ok(());
             }
-            write!(f, "\n  {} {what}:\n    {}", lines.len(), lines.join("\n    "))
+            write!(f, "\n  {} {what}:", lines.len())?;
+            for line in lines.iter().take(LISTED) {
+                write!(f, "\n    {line:.LINE$}")?;
+            }
+            match lines.len().saturating_sub(LISTED) {
+                0 => Ok(()),
+                more => write!(f, "\n    and {more} more"),
+            }
         };
         list(f, "missing", &self.missing)?;
         list(f, "unexpected", &self.unexpected)?;

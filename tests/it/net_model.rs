@@ -13,7 +13,7 @@ use sonomark::net::config::{ModelCard, ModelConfig};
 use sonomark::net::device::{self, DeviceWant};
 #[cfg(feature = "gpu")]
 use sonomark::net::half;
-use sonomark::net::weights::{WeightsError, sha256_hex};
+use sonomark::net::weights::{Differences, WeightsError, sha256_hex};
 #[cfg(feature = "gpu")]
 use sonomark::net::{
     prompt_encoder::{PointBatch, PointLabel},
@@ -94,6 +94,17 @@ fn net_all_differences_of_a_file_are_named_at_once() {
     for word in ["2 missing", "1 unexpected", "stranger.weight", "no_mem_embed", "33"] {
         assert!(text.contains(word), "{text}");
     }
+}
+
+#[test]
+fn net_differences_from_a_strangers_file_are_told_in_so_many_lines() {
+    let unexpected = (0..5000).map(|i| format!("tensor {i} {}", "x".repeat(9000))).collect();
+    let differences = Differences { unexpected, ..Differences::default() };
+    let text = differences.to_string();
+    let lines: Vec<&str> = text.trim().lines().collect();
+    assert_eq!((lines[0], lines[1001]), ("5000 unexpected:", "    and 4000 more"));
+    assert!(lines.len() == 1002 && lines.iter().all(|line| line.len() < 400));
+    assert!(lines[1].starts_with("    tensor 0 xxx"), "{}", lines[1]);
 }
 
 /// The network trained here, in shape.

@@ -60,6 +60,8 @@ pub(super) struct Scan {
     pub(super) consumed: usize,
     /// Line feeds seen.
     pub(super) rows: usize,
+    /// Bytes and line feeds before the first damaged place that holds zero bytes, which no line does.
+    pub(super) hole: Option<(usize, usize)>,
 }
 
 #[derive(Serialize)]
@@ -191,6 +193,9 @@ pub(super) fn scan(name: &str, bytes: &[u8], row: usize) -> Scan {
         let text = &bytes[at..end.unwrap_or(bytes.len())];
         let place = format!("{name} line {}", row + scan.rows + 1);
         if !scan.take(&place, text) {
+            if text.contains(&0) {
+                scan.hole.get_or_insert((at, scan.rows));
+            }
             scan.rescue(&place, text, end.is_none());
         }
         match end {

@@ -87,6 +87,39 @@ fn a_flipped_bit_costs_one_step_and_is_named() {
 }
 
 #[test]
+fn bytes_that_come_out_of_order_are_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut anna, loaded) = open(dir.path(), "anna");
+    let mut script = annotator(&loaded);
+    let [(mut ben, _), (mut carl, _)] = ["ben", "carl"].map(|user| open(dir.path(), user));
+    for line in ["track a", "track b", "track c", "track d"] {
+        follow(&mut anna, &mut script, line);
+    }
+    let file = journals(dir.path()).remove(0);
+    let whole = fs::read(&file).unwrap();
+    let ends: Vec<usize> = (0..whole.len()).filter(|&i| whole[i] == b'\n').collect();
+    // As another machine may see it: what was written first is still on its way to the server.
+    let mut seen = whole.clone();
+    seen[ends[0] + 30..ends[1] + 30].fill(0);
+    fs::write(&file, &seen).unwrap();
+    assert!(ben.read_others());
+    ben.take_others();
+    assert_eq!((ben.annotation().tracks.len(), ben.take_notes().len()), (2, 0));
+    // Where it does not come it is damage, told once.
+    let look = |_| {
+        carl.read_others();
+        carl.take_notes().len()
+    };
+    let told: Vec<usize> = (0..15).map(look).collect();
+    assert_eq!((told[0], told.iter().sum::<usize>()), (0, 1), "{told:?}");
+    fs::write(&file, &whole).unwrap();
+    assert!(ben.read_others());
+    ben.take_others();
+    assert_eq!(text(ben.annotation()), text(script.annotation()));
+    assert!(ben.take_notes().is_empty());
+}
+
+#[test]
 fn what_cannot_be_opened_says_why() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("holiday.jpg"), "x").unwrap();

@@ -46,9 +46,9 @@ pub(super) struct Merged {
     now: Annotation,
 }
 
-/// A step belongs before what was already folded: everything has to be read again.
+/// One of these steps belongs before what was already folded: everything has to be read again.
 #[derive(Debug)]
-pub(super) struct TooOld;
+pub(super) struct TooOld(pub(super) Vec<Entry>);
 
 impl Merged {
     /// Replays `entries`, given in any order. `visit` sees each with the edits that took effect
@@ -90,7 +90,7 @@ impl Merged {
         };
         let too_old = |folded: &Entry| first.order(folded) != Ordering::Greater;
         if self.folded.as_ref().is_some_and(too_old) {
-            return Err(TooOld);
+            return Err(TooOld(new));
         }
         if self.tail.last().is_none_or(|last| first.order(last) == Ordering::Greater) {
             let effect = new.iter().flat_map(|entry| apply(&mut self.now, &entry.step)).collect();

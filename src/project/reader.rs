@@ -56,6 +56,11 @@ impl Known {
         self.lam
     }
 
+    /// Whether every file that `before` has read, and each of `own`, was read.
+    pub(super) fn covers(&self, before: &Self, own: &[PathBuf]) -> bool {
+        before.files.keys().chain(own).all(|path| self.files.contains_key(path))
+    }
+
     /// Reads every journal of the clip from its beginning.
     pub(super) fn read_all(
         &mut self,

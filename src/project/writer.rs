@@ -165,6 +165,16 @@ impl Writer {
         self.kept.iter().map(|(_, bytes)| bytes.as_slice())
     }
 
+    /// The files that it has made.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        (0..self.part).map(|part| self.path_of(part)).collect()
+    }
+
+    fn path_of(&self, part: u32) -> PathBuf {
+        let part = if part == 0 { String::new() } else { format!(".p{part}") };
+        self.ops.join(format!("{}{part}.jsonl", self.session))
+    }
+
     /// Takes line `n` and writes it. The line counts even when this fails.
     pub(super) fn push(&mut self, n: u64, bytes: Vec<u8>) -> Result<(), ProjectError> {
         self.kept.push_back((n, bytes));
@@ -275,8 +285,7 @@ impl Writer {
         }
         self.modes.make_folder(&self.ops)?;
         let file = loop {
-            let part = if self.part == 0 { String::new() } else { format!(".p{}", self.part) };
-            let path = self.ops.join(format!("{}{part}.jsonl", self.session));
+            let path = self.path_of(self.part);
             self.part += 1;
             match self.modes.create_new(&path) {
                 Ok(file) => break Arc::new(file),

@@ -168,6 +168,27 @@ fn undo_and_redo_go_on_across_restarts() {
 }
 
 #[test]
+fn sessions_that_begin_a_project_at_once_know_it_by_one_name() {
+    for _ in 0..20 {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, together) = (dir.path().join("new"), std::sync::Barrier::new(4));
+        let named = || fs::read_to_string(root.join("FORMAT")).unwrap();
+        let begin = || {
+            together.wait();
+            let _held = open(&root, "anna");
+            named()
+        };
+        let seen: Vec<String> = std::thread::scope(|scope| {
+            let begun: Vec<_> = (0..4).map(|_| scope.spawn(begin)).collect();
+            begun.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(seen.iter().all(|text| *text == named()), "{seen:?}");
+        let hidden = |entry: fs::DirEntry| entry.file_name().to_string_lossy().starts_with('.');
+        assert!(!fs::read_dir(&root).unwrap().flatten().any(hidden), "something is left behind");
+    }
+}
+
+#[test]
 fn a_track_removed_with_everything_it_holds_comes_back() {
     let dir = tempfile::tempdir().unwrap();
     let (mut store, loaded) = open(dir.path(), "anna");

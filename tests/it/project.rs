@@ -353,6 +353,26 @@ fn a_model_never_replaces_a_persons_frame_and_two_persons_are_named() {
 }
 
 #[test]
+fn who_takes_masks_of_the_network_away_leaves_those_that_a_person_decided_meanwhile() {
+    let dir = tempfile::tempdir().unwrap();
+    let track = TrackId(1);
+    let (mut carl, _) = open(dir.path(), "carl");
+    carl.append(&step(1, Edit::AddTrack { track, content: Track::new("n", 0) }), 0).unwrap();
+    let set = |before, after| step(2, Edit::SetMask { track, frame: 4, before, after });
+    let (tracked, drawn) = (mask(MaskSource::Tracked, 9), mask(MaskSource::Accepted, 5));
+    carl.append(&set(None, Some(tracked.clone())), 0).unwrap();
+    let (mut ben, _) = open(dir.path(), "ben");
+    // Neither has seen what the other does.
+    ben.append(&set(Some(tracked.clone()), Some(drawn.clone())), 0).unwrap();
+    carl.append(&set(Some(tracked), None), 0).unwrap();
+    others_of(&mut carl);
+    others_of(&mut ben);
+    for now in [carl.annotation(), ben.annotation(), &read(dir.path()).annotation] {
+        assert_eq!(now.tracks[&track].masks.get(&4), Some(&drawn));
+    }
+}
+
+#[test]
 fn windows_of_two_people_are_both_there_and_undone_apart() {
     let dir = tempfile::tempdir().unwrap();
     let track = TrackId(1);

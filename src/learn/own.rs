@@ -77,10 +77,10 @@ pub fn accepted_stills(
     Ok(OwnStills { set, clips, images, notes })
 }
 
-/// Frames with accepted masks, and these.
+/// Frames with accepted masks, and these. Outside its windows a structure is absent, whatever was accepted there before.
 fn accepted(annotation: &Annotation) -> Vec<(FrameIndex, Vec<Mask>)> {
     let mut frames: std::collections::BTreeMap<FrameIndex, Vec<Mask>> = Default::default();
-    for track in annotation.tracks.values() {
+    for track in annotation.visible().tracks.values() {
         for (frame, held) in &track.masks {
             if held.source == MaskSource::Accepted && held.mask.area_px() as usize >= LEAST_AREA_PX
             {
@@ -156,4 +156,27 @@ fn clips_by_hash(
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{FrameMask, Track, TrackId, Window};
+
+    #[test]
+    fn what_was_accepted_outside_the_windows_is_not_learned_from() {
+        let mask = Bitmap::from_fn(20, 20, |x, y| x < 10 && y < 10).to_mask();
+        let held = FrameMask { mask, source: MaskSource::Accepted, score: 1.0 };
+        let mut track = Track::new("nerve", 0);
+        track.masks = [2, 7].map(|frame| (frame, held.clone())).into();
+        track.windows = vec![Window { first: 1, last: 4 }];
+        let mut annotation = Annotation::default();
+        annotation.tracks.insert(TrackId(1), track);
+        let frames = |annotation: &Annotation| -> Vec<FrameIndex> {
+            accepted(annotation).into_iter().map(|(frame, _)| frame).collect()
+        };
+        assert_eq!(frames(&annotation), [2]);
+        annotation.tracks.values_mut().for_each(|track| track.windows.clear());
+        assert_eq!(frames(&annotation), [2, 7]);
+    }
 }

@@ -103,7 +103,8 @@ pub enum TrainError {
     Judge(String),
     /// The loss stopped being a number.
     #[error(
-        "the loss is not a number since step {0}; start again from the last checkpoint with a smaller learning rate"
+        "the loss is no number, in step {0} and many before it; begin anew with a smaller learning rate: --rate NUMBER \
+         --overwrite"
     )]
     Diverged(u64),
 }
@@ -338,11 +339,13 @@ impl<'a> Run<'a> {
         let taught = self.crew.teach(&self.optimiser, plan, batch);
         self.step += 1;
         let Some((grads, marks)) = taught else { return Ok(()) };
-        if !marks.loss.is_finite() {
-            tally.bad += 1;
-            return if tally.bad > 20 { Err(TrainError::Diverged(self.step)) } else { Ok(()) };
+        let norm = match marks.loss.is_finite() {
+            true => self.optimiser.step(&grads, rate),
+            false => f32::NAN,
+        };
+        if !norm.is_finite() {
+            return if tally.failed() { Err(TrainError::Diverged(self.step)) } else { Ok(()) };
         }
-        let norm = self.optimiser.step(&grads, rate);
         self.crew.take(&self.optimiser);
         self.images += marks.images as u64;
         tally.add(plan, &marks, norm);

@@ -21,7 +21,7 @@ use sonomark::learn::evaluate_video::{Tracking, VideoOptions, evaluate_video};
 use sonomark::learn::lessons::{Batch, ClipPrompt, Desk, Plan, Subject};
 use sonomark::learn::loss::{BoundaryLoss, BoundaryLossConfig, ClickMass, LossWeights, Reading};
 use sonomark::learn::own::accepted_stills;
-use sonomark::learn::{Budget, Progress, TrainOptions, train, train_on};
+use sonomark::learn::{Budget, Progress, TrainError, TrainOptions, train, train_on};
 use sonomark::net::closer::closer_box;
 use sonomark::net::config::ModelCard;
 use sonomark::net::device::{DeviceWant, pick};
@@ -421,6 +421,24 @@ fn the_weight_of_dice_weighs_dice_alone() {
     };
     assert!(loss(0.0, 20.0) > 0.0 && loss(1.0, 0.0) > 0.0);
     assert_eq!(loss(0.0, 0.0), 0.0);
+}
+
+/// Also where every line of progress is one of a single step.
+#[test]
+fn a_run_that_is_lost_ends_and_says_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = discs(dir.path(), 3);
+    let device = Device::flex();
+    let mut options = options(source, &dir.path().join("out"), Path::new(""));
+    options.start_from = None;
+    (options.rate, options.budget) = (1e30, Budget::Steps(60));
+    let lost = train(&options, std::slice::from_ref(&device), |_| {}, &AtomicBool::new(false));
+    let lost = lost.unwrap_err();
+    assert!(matches!(lost, TrainError::Diverged(_)), "{lost}");
+    assert!(
+        lost.to_string().ends_with("smaller learning rate: --rate NUMBER --overwrite"),
+        "{lost}"
+    );
 }
 
 #[test]

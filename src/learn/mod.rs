@@ -36,9 +36,11 @@ use burn::module::Module;
 use burn::tensor::Device;
 
 use crate::domain::shown;
+use crate::net::budget::free_bytes;
 use crate::net::config::WeightsOrigin;
 use crate::net::device::cpu;
 use crate::net::sam2::Sam2;
+use crate::net::threads::Threads;
 use crate::net::weights::{WeightsError, sha256_hex, sha256_of_file};
 use checkpoint::{Checkpoint, CheckpointError, Standing};
 use crew::Crew;
@@ -97,6 +99,17 @@ pub enum TrainError {
         threads: usize,
         /// What the system says.
         cause: String,
+    },
+    /// What a frozen encoder makes ahead.
+    #[error(
+        "the views of all stills take {needed_mib} MiB of memory, {free_mib} MiB are free; ask for fewer with --views, give \
+         fewer stills, or let the encoder learn too (--learn-encoder)"
+    )]
+    Views {
+        /// What they take.
+        needed_mib: u64,
+        /// What there is.
+        free_mib: u64,
     },
     /// Judging the stills that were held back.
     #[error("cannot judge the network on the stills held back: {0}")]
@@ -251,7 +264,7 @@ impl<'a> Run<'a> {
         cancel: &AtomicBool,
     ) -> Result<TrainReport, TrainError> {
         let mut cancelled = false;
-        let Some(views) = self.views(sets, progress, cancel) else {
+        let Some(views) = self.views(sets, progress, cancel)? else {
             return self.finish(true);
         };
         if views.as_ref().is_some_and(Views::is_empty) {
@@ -318,9 +331,16 @@ impl<'a> Run<'a> {
         sets: &[StillSet],
         progress: &mut impl FnMut(&Progress),
         cancel: &AtomicBool,
-    ) -> Option<Option<Views>> {
-        let Some(count) = self.options.frozen_views else { return Some(None) };
+    ) -> Result<Option<Option<Views>>, TrainError> {
+        let Some(count) = self.options.frozen_views else { return Ok(Some(None)) };
         let ([_, side], seed) = (self.options.sides, self.options.seed);
+        let stills: usize = sets.iter().map(|set| set.stills.len()).sum();
+        let needed = Views::bytes(&self.options.card.network, stills, count.max(1), side);
+        // Those of a GPU lie in its own memory.
+        let free = free_bytes().filter(|_| Threads::of(&self.device) == Threads::Crew);
+        if let Some(free) = free.filter(|free| needed > *free) {
+            return Err(TrainError::Views { needed_mib: needed >> 20, free_mib: free >> 20 });
+        }
         let mut told = Instant::now();
         let tell = |encoded| {
             if told.elapsed() >= TELL_EVERY {
@@ -331,7 +351,7 @@ impl<'a> Run<'a> {
             !cancel.load(Ordering::Relaxed)
         };
         let (net, desk) = (self.crew.net(), self.crew.desk());
-        Views::of(net, desk, sets, count.max(1), side, seed, tell).map(Some)
+        Ok(Views::of(net, desk, sets, count.max(1), side, seed, tell).map(Some))
     }
 
     fn one_step(&mut self, plan: &Plan, batch: Batch, tally: &mut Tally) -> Result<(), TrainError> {

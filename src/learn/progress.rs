@@ -28,7 +28,7 @@ pub struct Progress {
     pub validation_dice: Option<f64>,
     /// The best of all looks so far: that of the weights that are kept.
     pub best_dice: Option<f64>,
-    /// Views that were encoded ahead, of how many; `None` once the steps have begun.
+    /// Views that were encoded ahead, of at most how many; `None` once the steps have begun.
     pub encoded: Option<[usize; 2]>,
 }
 

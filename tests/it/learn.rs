@@ -825,6 +825,12 @@ fn a_network_goes_on_from_own_accepted_frames_with_a_frozen_encoder() {
     };
     assert!(run(0.004, false).unwrap().steps > 0);
     assert_eq!(run(0.004, true).map(|r| (r.steps, r.cancelled)).unwrap(), (0, true));
+    // More than memory holds is refused before it is begun.
+    let many = TrainOptions { frozen_views: Some(1 << 40), overwrite: true, ..options.clone() };
+    let refused =
+        train_on(&sets, &many, std::slice::from_ref(&device), |_| {}, &AtomicBool::new(false));
+    let refused = refused.unwrap_err();
+    assert!(matches!(refused, TrainError::Views { .. }), "{refused}");
     let autodiff = device.autodiff();
     let (subject, card) = (Subject::Boundary, tiny());
     let plan = Plan { subject, side: 64, batch: 4, focal: 20.0, boundary: 2.0, seed: 77 };

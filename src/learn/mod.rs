@@ -264,14 +264,13 @@ impl<'a> Run<'a> {
         cancel: &AtomicBool,
     ) -> Result<TrainReport, TrainError> {
         let mut cancelled = false;
-        let Some(views) = self.views(sets, progress, cancel)? else {
-            return self.finish(true);
-        };
+        let views = self.views(sets, progress, cancel)?;
+        // What was encoded ahead is no learning, also where it is cancelled: the budget begins here.
+        self.since = Instant::now();
+        let Some(views) = views else { return self.finish(true) };
         if views.as_ref().is_some_and(Views::is_empty) {
             return Err(DataError::Nothing { file: "the stills to learn from".into() }.into());
         }
-        // What was encoded ahead is no learning: the budget begins here.
-        self.since = Instant::now();
         std::thread::scope(|scope| -> Result<(), TrainError> {
             let (orders, inbox) = mpsc::channel::<Plan>();
             let (ready, batches) = mpsc::sync_channel::<(Plan, Batch)>(AHEAD);

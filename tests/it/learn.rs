@@ -825,6 +825,22 @@ fn a_network_goes_on_from_own_accepted_frames_with_a_frozen_encoder() {
     };
     assert!(run(0.004, false).unwrap().steps > 0);
     assert_eq!(run(0.004, true).map(|r| (r.steps, r.cancelled)).unwrap(), (0, true));
+    let cut = TrainOptions {
+        frozen_views: Some(5000),
+        out: dir.path().join("cut"),
+        budget: Budget::Minutes(60.0),
+        ..options.clone()
+    };
+    let cancel = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let run = || train_on(&sets, &cut, std::slice::from_ref(&device), |_| {}, &cancel).unwrap();
+        let run = scope.spawn(run);
+        std::thread::sleep(std::time::Duration::from_millis(600));
+        cancel.store(true, Ordering::Relaxed);
+        assert_eq!(run.join().unwrap().steps, 0, "it was still encoding");
+    });
+    let kept = Checkpoint::read(&cut.out.join("tiny.checkpoint")).unwrap();
+    assert!(kept.head.seconds < 0.3, "{} s of its budget are gone", kept.head.seconds);
     // More than memory holds is refused before it is begun.
     let many = TrainOptions { frozen_views: Some(1 << 40), overwrite: true, ..options.clone() };
     let refused =

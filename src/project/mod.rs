@@ -296,10 +296,13 @@ impl Modes {
     }
 }
 
-/// Makes the entries of a folder durable. File systems that cannot sync folders say EINVAL.
+/// Makes the entries of a folder durable, where its file system and its rights allow that: in a folder that only its owner
+/// may list others may write all the same.
 fn sync_folder(path: &Path) -> io::Result<()> {
     match File::open(path).and_then(|folder| folder.sync_all()) {
-        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => Ok(()),
+        Err(e) if matches!(e.raw_os_error(), Some(libc::EINVAL | libc::ENOTSUP | libc::EACCES)) => {
+            Ok(())
+        }
         result => result,
     }
 }

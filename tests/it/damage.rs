@@ -1,7 +1,8 @@
 //! Damaged journals, full and read-only disks: local, named, and never the end of work.
 
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::Command as Run;
 
 use sonomark::cli::script::{Command, Script, clip};
@@ -153,6 +154,30 @@ fn what_cannot_be_opened_says_why() {
         "{:?}",
         loaded.notes
     );
+}
+
+#[test]
+fn a_project_that_may_not_be_listed_is_written_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("project");
+    fs::create_dir(&root).unwrap();
+    let mode = |path: &Path, mode: u32| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode(dir.path(), 0o755);
+    mode(&root, 0o333);
+    let work = || {
+        // Root may list everything; this is of the thread alone, and others change nothing by it.
+        // SAFETY: it takes a number and changes the rights of this thread.
+        unsafe { libc::setfsuid(65_534) };
+        let (mut store, loaded) = open(&root, "anna");
+        follow(&mut store, &mut annotator(&loaded), "track nerve");
+        store.sync().map(|()| store.unsynced())
+    };
+    let unsynced = std::thread::scope(|scope| scope.spawn(work).join().unwrap());
+    assert_eq!(unsynced, Ok(0));
+    assert_eq!(journals(&root).len(), 1, "one file was enough");
+    mode(&root, 0o700);
 }
 
 struct Mounted(PathBuf);

@@ -293,7 +293,7 @@ impl ClipStore {
 
 impl Drop for ClipStore {
     fn drop(&mut self) {
-        let _ = self.writer.sync();
+        self.writer.sync_at_last();
     }
 }
 

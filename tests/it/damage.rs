@@ -253,6 +253,22 @@ fn a_full_disk_stops_nobody_and_loses_nothing() {
 }
 
 #[test]
+fn a_session_that_begins_on_a_full_disk_leaves_no_empty_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(disk) = Mounted::new(dir.path().join("disk"), "160k") else {
+        println!("skipped: mounting a small tmpfs needs root");
+        return;
+    };
+    let root = disk.0.join("project");
+    drop(open(&root, "anna"));
+    let _ = fs::write(disk.0.join("ballast"), vec![1u8; 1 << 20]);
+    let (store, loaded) = open(&root, "anna");
+    assert!(loaded.notes.iter().any(|note| note.contains("until there is room")), "{loaded:?}");
+    assert_eq!(fs::read_dir(root.join("sessions")).unwrap().count(), 0);
+    drop(store);
+}
+
+#[test]
 fn a_read_only_project_opens_for_viewing() {
     let dir = tempfile::tempdir().unwrap();
     let Some(disk) = Mounted::new(dir.path().join("disk"), "1m") else {

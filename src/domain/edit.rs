@@ -155,8 +155,9 @@ impl Edit {
 
     /// The same intention against another state: what it says it replaces is taken from `now`.
     /// Used where edits of several writers are merged and where an older step is undone.
-    /// A mask of the network does not replace a mask that a person prompted or accepted: such an
-    /// edit becomes `None`, as does one whose track or prompt is gone.
+    /// A mask of the network does not replace a mask that a person prompted or accepted, and who
+    /// takes one of the network away does not take away the person's that came meanwhile: such
+    /// edits become `None`, as do those whose track or prompt is gone.
     #[must_use]
     pub fn rebased(&self, now: &Annotation) -> Option<Edit> {
         let held = self.track().and_then(|track| now.tracks.get(&track));
@@ -193,7 +194,7 @@ impl Edit {
                 let tracked = |m: &FrameMask| m.source == MaskSource::Tracked;
                 let person_decided = current.as_ref().is_some_and(|m| !tracked(m));
                 let person_knew = before.as_ref().is_some_and(|m| !tracked(m));
-                if person_decided && !person_knew && after.as_ref().is_some_and(tracked) {
+                if person_decided && !person_knew && after.as_ref().is_none_or(tracked) {
                     return None;
                 }
                 *before = current;

@@ -192,11 +192,14 @@ impl Checkpoint {
         let head: Head =
             serde_json::from_slice(&bytes[..end]).map_err(|e| damaged(&e.to_string()))?;
         let body = &bytes[end + 1..];
-        let total: usize = head.parameters.iter().map(|(_, n)| n * 4).sum();
         if head.magic == MAGIC_BEFORE {
             return Err(CheckpointError::Older(name(file)));
         }
-        if head.magic != MAGIC || body.len() != total * 4 {
+        // Numbers in a damaged header may be of any size.
+        let whole = head.parameters.iter().try_fold(0usize, |sum, (_, n)| {
+            n.checked_mul(4 * size_of::<f32>()).and_then(|bytes| sum.checked_add(bytes))
+        });
+        if head.magic != MAGIC || whole != Some(body.len()) {
             return Err(damaged("its length does not fit its header"));
         }
         let (values, _) = body.as_chunks::<4>();
@@ -241,4 +244,32 @@ fn readable_by_all(file: &std::fs::File) -> std::io::Result<()> {
     #[cfg(not(unix))]
     let _ = file;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_with_absurd_sizes_is_damage() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = dir.path().join("a.checkpoint");
+        for n in [usize::MAX, usize::MAX / 4, usize::MAX / 16 + 1] {
+            let head = Head {
+                magic: MAGIC.into(),
+                step: 1,
+                optimiser_steps: 1,
+                images: 1,
+                seed: 0,
+                seconds: 1.0,
+                best: None,
+                made_of: BTreeMap::new(),
+                parameters: vec![("a".into(), n), ("b".into(), n)],
+            };
+            let head = serde_json::to_string(&head).expect("plain data");
+            std::fs::write(&file, format!("{head}\n")).expect("written");
+            let read = Checkpoint::read(&file);
+            assert!(matches!(read, Err(CheckpointError::Damaged { .. })), "{n}: {read:?}");
+        }
+    }
 }

@@ -36,9 +36,11 @@ use burn::module::Module;
 use burn::tensor::Device;
 
 use crate::domain::shown;
+use crate::net::budget::free_bytes;
 use crate::net::config::WeightsOrigin;
 use crate::net::device::cpu;
 use crate::net::sam2::Sam2;
+use crate::net::threads::Threads;
 use crate::net::weights::{WeightsError, sha256_hex, sha256_of_file};
 use checkpoint::{Checkpoint, CheckpointError, Standing};
 use crew::Crew;
@@ -98,12 +100,24 @@ pub enum TrainError {
         /// What the system says.
         cause: String,
     },
+    /// What a frozen encoder makes ahead.
+    #[error(
+        "the views of all stills take {needed_mib} MiB of memory, {free_mib} MiB are free; ask for fewer with --views, give \
+         fewer stills, or let the encoder learn too (--learn-encoder)"
+    )]
+    Views {
+        /// What they take.
+        needed_mib: u64,
+        /// What there is.
+        free_mib: u64,
+    },
     /// Judging the stills that were held back.
     #[error("cannot judge the network on the stills held back: {0}")]
     Judge(String),
     /// The loss stopped being a number.
     #[error(
-        "the loss is not a number since step {0}; start again from the last checkpoint with a smaller learning rate"
+        "the loss is no number, in step {0} and many before it; begin anew with a smaller learning rate: --rate NUMBER \
+         --overwrite"
     )]
     Diverged(u64),
 }
@@ -250,14 +264,13 @@ impl<'a> Run<'a> {
         cancel: &AtomicBool,
     ) -> Result<TrainReport, TrainError> {
         let mut cancelled = false;
-        let Some(views) = self.views(sets, progress, cancel) else {
-            return self.finish(true);
-        };
+        let views = self.views(sets, progress, cancel)?;
+        // What was encoded ahead is no learning, also where it is cancelled: the budget begins here.
+        self.since = Instant::now();
+        let Some(views) = views else { return self.finish(true) };
         if views.as_ref().is_some_and(Views::is_empty) {
             return Err(DataError::Nothing { file: "the stills to learn from".into() }.into());
         }
-        // What was encoded ahead is no learning: the budget begins here.
-        self.since = Instant::now();
         std::thread::scope(|scope| -> Result<(), TrainError> {
             let (orders, inbox) = mpsc::channel::<Plan>();
             let (ready, batches) = mpsc::sync_channel::<(Plan, Batch)>(AHEAD);
@@ -317,9 +330,16 @@ impl<'a> Run<'a> {
         sets: &[StillSet],
         progress: &mut impl FnMut(&Progress),
         cancel: &AtomicBool,
-    ) -> Option<Option<Views>> {
-        let Some(count) = self.options.frozen_views else { return Some(None) };
+    ) -> Result<Option<Option<Views>>, TrainError> {
+        let Some(count) = self.options.frozen_views else { return Ok(Some(None)) };
         let ([_, side], seed) = (self.options.sides, self.options.seed);
+        let stills: usize = sets.iter().map(|set| set.stills.len()).sum();
+        let needed = Views::bytes(&self.options.card.network, stills, count.max(1), side);
+        // Those of a GPU lie in its own memory.
+        let free = free_bytes().filter(|_| Threads::of(&self.device) == Threads::Crew);
+        if let Some(free) = free.filter(|free| needed > *free) {
+            return Err(TrainError::Views { needed_mib: needed >> 20, free_mib: free >> 20 });
+        }
         let mut told = Instant::now();
         let tell = |encoded| {
             if told.elapsed() >= TELL_EVERY {
@@ -330,7 +350,7 @@ impl<'a> Run<'a> {
             !cancel.load(Ordering::Relaxed)
         };
         let (net, desk) = (self.crew.net(), self.crew.desk());
-        Views::of(net, desk, sets, count.max(1), side, seed, tell).map(Some)
+        Ok(Views::of(net, desk, sets, count.max(1), side, seed, tell).map(Some))
     }
 
     fn one_step(&mut self, plan: &Plan, batch: Batch, tally: &mut Tally) -> Result<(), TrainError> {
@@ -338,11 +358,13 @@ impl<'a> Run<'a> {
         let taught = self.crew.teach(&self.optimiser, plan, batch);
         self.step += 1;
         let Some((grads, marks)) = taught else { return Ok(()) };
-        if !marks.loss.is_finite() {
-            tally.bad += 1;
-            return if tally.bad > 20 { Err(TrainError::Diverged(self.step)) } else { Ok(()) };
+        let norm = match marks.loss.is_finite() {
+            true => self.optimiser.step(&grads, rate),
+            false => f32::NAN,
+        };
+        if !norm.is_finite() {
+            return if tally.failed() { Err(TrainError::Diverged(self.step)) } else { Ok(()) };
         }
-        let norm = self.optimiser.step(&grads, rate);
         self.crew.take(&self.optimiser);
         self.images += marks.images as u64;
         tally.add(plan, &marks, norm);

@@ -77,10 +77,10 @@ pub fn accepted_stills(
     Ok(OwnStills { set, clips, images, notes })
 }
 
-/// Frames with accepted masks, and these.
+/// Frames with accepted masks, and these. Outside its windows a structure is absent, whatever was accepted there before.
 fn accepted(annotation: &Annotation) -> Vec<(FrameIndex, Vec<Mask>)> {
     let mut frames: std::collections::BTreeMap<FrameIndex, Vec<Mask>> = Default::default();
-    for track in annotation.tracks.values() {
+    for track in annotation.visible().tracks.values() {
         for (frame, held) in &track.masks {
             if held.source == MaskSource::Accepted && held.mask.area_px() as usize >= LEAST_AREA_PX
             {
@@ -105,7 +105,7 @@ fn files_of(clip: &Clip, frame: FrameIndex) -> Vec<PathBuf> {
     files.filter(|file| file.file_stem().is_some_and(|stem| stem == &name[..])).map(full).collect()
 }
 
-/// Structures may overlap, so each is shrunk alone.
+/// Structures may overlap, so each is shrunk alone; of a thin one nothing may be left.
 fn still(name: String, image: &GrayFrame, masks: &[Mask]) -> Option<Still> {
     let mut small = image.clone();
     let mut objects = Vec::new();
@@ -124,7 +124,9 @@ fn still(name: String, image: &GrayFrame, masks: &[Mask]) -> Option<Still> {
         let pixels = labels.pixels.iter().map(|l| *l > 0).collect();
         let shape = Bitmap { width_px: labels.width_px, height_px: labels.height_px, pixels };
         small = shrunk;
-        objects.push(shape.to_mask());
+        if shape.area_px() > 0 {
+            objects.push(shape.to_mask());
+        }
     }
     (!objects.is_empty()).then(|| Still { name, levels: pyramid(small), objects })
 }
@@ -156,4 +158,38 @@ fn clips_by_hash(
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{FrameMask, Track, TrackId, Window};
+
+    #[test]
+    fn what_was_accepted_outside_the_windows_is_not_learned_from() {
+        let mask = Bitmap::from_fn(20, 20, |x, y| x < 10 && y < 10).to_mask();
+        let held = FrameMask { mask, source: MaskSource::Accepted, score: 1.0 };
+        let mut track = Track::new("nerve", 0);
+        track.masks = [2, 7].map(|frame| (frame, held.clone())).into();
+        track.windows = vec![Window { first: 1, last: 4 }];
+        let mut annotation = Annotation::default();
+        annotation.tracks.insert(TrackId(1), track);
+        let frames = |annotation: &Annotation| -> Vec<FrameIndex> {
+            accepted(annotation).into_iter().map(|(frame, _)| frame).collect()
+        };
+        assert_eq!(frames(&annotation), [2]);
+        annotation.tracks.values_mut().for_each(|track| track.windows.clear());
+        assert_eq!(frames(&annotation), [2, 7]);
+    }
+
+    #[test]
+    fn a_mask_of_which_shrinking_leaves_nothing_is_no_structure() {
+        let (w, h) = (4 * TRAIN_SIDE_PX, 64);
+        let image = GrayFrame::new(w, h, vec![9; (w * h) as usize]).expect("it fits");
+        let line = Bitmap::from_fn(w, h, |x, y| x < 80 && y == 0).to_mask();
+        let disc = Bitmap::from_fn(w, h, |x, y| x < 40 && y > 20).to_mask();
+        let objects = |masks: &[Mask]| still("a".into(), &image, masks).map(|s| s.objects.len());
+        assert_eq!(objects(&[line.clone(), disc]), Some(1));
+        assert_eq!(objects(&[line]), None);
+    }
 }

@@ -4,6 +4,9 @@ use std::time::Instant;
 
 use super::lessons::{Marks, Plan, Subject};
 
+/// Steps that could not be taken, between two lines or in a row, after which a run is given up.
+const BAD_MOST: usize = 20;
+
 /// How far a run is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Progress {
@@ -25,7 +28,7 @@ pub struct Progress {
     pub validation_dice: Option<f64>,
     /// The best of all looks so far: that of the weights that are kept.
     pub best_dice: Option<f64>,
-    /// Views that were encoded ahead, of how many; `None` once the steps have begun.
+    /// Views that were encoded ahead, of at most how many; `None` once the steps have begun.
     pub encoded: Option<[usize; 2]>,
 }
 
@@ -66,8 +69,8 @@ pub(super) struct Tally {
     iou: [f32; 4],
     gradient: f32,
     side: usize,
-    /// Steps whose loss was not a number.
-    pub bad: usize,
+    /// Steps whose loss or gradient was not a number: since the last line, and before it where none was taken since.
+    bad: usize,
     /// Dice at the last look at the stills held back.
     pub validation_dice: Option<f64>,
 }
@@ -87,9 +90,16 @@ impl Tally {
         }
     }
 
-    /// An empty tally that still knows the last look.
+    /// An empty tally that still knows the last look, and how long no step could be taken.
     pub(super) fn next(&self) -> Self {
-        Self { validation_dice: self.validation_dice, ..Self::new() }
+        let bad = if self.steps == [0; 2] { self.bad } else { 0 };
+        Self { validation_dice: self.validation_dice, bad, ..Self::new() }
+    }
+
+    /// Notes a step that could not be taken; true where there were too many.
+    pub(super) fn failed(&mut self) -> bool {
+        self.bad += 1;
+        self.bad > BAD_MOST
     }
 
     pub(super) fn add(&mut self, plan: &Plan, marks: &Marks, gradient: f32) {

@@ -9,6 +9,8 @@ use burn::tensor::Tensor;
 use super::augment::{Lesson, lesson};
 use super::dataset::{Still, StillSet};
 use super::lessons::{Batch, Desk, PER_STILL, Plan};
+use crate::net::budget::Budget;
+use crate::net::config::ModelConfig;
 use crate::net::sam2::{ImageFeatures, Sam2};
 
 /// Encoded at once.
@@ -20,8 +22,15 @@ pub(super) struct Views {
 }
 
 impl Views {
-    /// `count` views of every still, `side` px, encoded by `net`; `told` hears how many are, of how many, and says whether
-    /// to go on. `None` when it does not.
+    /// Bytes that `count` views of each of `stills` stills take, `side` px, encoded by a network of these sizes.
+    pub(super) fn bytes(network: &ModelConfig, stills: usize, count: usize, side: usize) -> u64 {
+        let features = Budget::of(&ModelConfig { image_size: side, ..network.clone() }).features;
+        let masks = (PER_STILL * side * side) as u64;
+        (stills as u64).saturating_mul(count as u64).saturating_mul(features + masks)
+    }
+
+    /// `count` views of every still, `side` px, encoded by `net`; `told` hears how many are, of at most how many, and says
+    /// whether to go on. `None` when it does not.
     pub(super) fn of(
         net: &Sam2,
         desk: &Desk,
@@ -33,15 +42,11 @@ impl Views {
     ) -> Option<Self> {
         let mut rng = fastrand::Rng::with_seed(seed ^ 0x71e5);
         let stills: Vec<&Still> = sets.iter().flat_map(|set| &set.stills).collect();
-        let mut lessons: Vec<Lesson> = Vec::with_capacity(stills.len() * count);
-        for still in stills {
-            for _ in 0..count {
-                lessons.extend(lesson(still, PER_STILL, side, &mut rng));
-            }
-        }
-        let whole = lessons.len();
-        let mut views = Vec::with_capacity(whole);
-        let mut lessons = lessons.into_iter();
+        let whole = stills.len().saturating_mul(count);
+        let each = stills.into_iter().flat_map(|still| std::iter::repeat_n(still, count));
+        // Drawn as they are encoded: their pictures together would take as much memory as their features.
+        let mut lessons = each.filter_map(|still| lesson(still, PER_STILL, side, &mut rng));
+        let mut views = Vec::new();
         loop {
             let chunk: Vec<Lesson> = lessons.by_ref().take(CHUNK).collect();
             if chunk.is_empty() {

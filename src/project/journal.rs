@@ -60,6 +60,8 @@ pub(super) struct Scan {
     pub(super) consumed: usize,
     /// Line feeds seen.
     pub(super) rows: usize,
+    /// Bytes and line feeds before the first damaged place that holds zero bytes, which no line does.
+    pub(super) hole: Option<(usize, usize)>,
 }
 
 #[derive(Serialize)]
@@ -80,7 +82,7 @@ struct Written<'a> {
 }
 
 #[derive(Deserialize)]
-struct Read<E, M> {
+struct Read<E, M, V> {
     n: u64,
     lam: u64,
     prev: String,
@@ -89,7 +91,7 @@ struct Read<E, M> {
     group: Option<u64>,
     mark: Option<M>,
     edits: Option<Vec<E>>,
-    view: Option<View>,
+    view: Option<V>,
 }
 
 /// The first four bytes of the SHA-256: what `prev` of the next line says.
@@ -138,7 +140,7 @@ pub(super) fn encode(
 /// version knows.
 fn decode(json: &[u8]) -> Option<(Line, Vec<String>)> {
     let own = chain_hash(json);
-    if let Ok(read) = serde_json::from_slice::<Read<Edit, Mark>>(json) {
+    if let Ok(read) = serde_json::from_slice::<Read<Edit, Mark, View>>(json) {
         let mut unknown = Vec::new();
         let record = match (read.group, read.mark, read.edits, read.view) {
             (Some(group), Some(mark), Some(edits), _) => Record::Step(Step { group, mark, edits }),
@@ -151,7 +153,7 @@ fn decode(json: &[u8]) -> Option<(Line, Vec<String>)> {
         let prev = u32::from_str_radix(&read.prev, 16).ok()?;
         return Some((Line { n: read.n, lam: read.lam, t: read.t, prev, own, record }, unknown));
     }
-    let read = serde_json::from_slice::<Read<Value, Value>>(json).ok()?;
+    let read = serde_json::from_slice::<Read<Value, Value, Value>>(json).ok()?;
     let prev = u32::from_str_radix(&read.prev, 16).ok()?;
     let mut unknown = Vec::new();
     let mark = read.mark.and_then(|mark| serde_json::from_value::<Mark>(mark).ok());
@@ -159,6 +161,10 @@ fn decode(json: &[u8]) -> Option<(Line, Vec<String>)> {
         (Some(group), Some(mark), Some(values)) => {
             let edits = values.into_iter().filter_map(|value| known_edit(value, &mut unknown));
             Record::Step(Step { group, mark, edits: edits.collect() })
+        }
+        _ if read.view.is_some() => {
+            unknown.push("a view of a kind".to_owned());
+            Record::Unknown
         }
         _ => {
             unknown.push("a step of a kind".to_owned());
@@ -191,6 +197,9 @@ pub(super) fn scan(name: &str, bytes: &[u8], row: usize) -> Scan {
         let text = &bytes[at..end.unwrap_or(bytes.len())];
         let place = format!("{name} line {}", row + scan.rows + 1);
         if !scan.take(&place, text) {
+            if text.contains(&0) {
+                scan.hole.get_or_insert((at, scan.rows));
+            }
             scan.rescue(&place, text, end.is_none());
         }
         match end {
@@ -333,5 +342,11 @@ mod tests {
         let Record::Step(step) = &found.lines[0].record else { unreachable!("a step was written") };
         assert_eq!((step.edits.len(), found.damaged), (1, 0));
         assert!(found.notes[0].contains("set_ellipse"), "{:?}", found.notes);
+        let json = br#"{"v":1,"n":0,"lam":1,"prev":"00000000","t":0,"view":{"frame":3,"cursor":{"x":1.0,"y":2.0},"track":null,"outside":"a polygon"}}"#;
+        let mut bytes = json.to_vec();
+        bytes.extend(format!("\t{:08x}\n", crc32fast::hash(json)).into_bytes());
+        let found = scan("x", &bytes, 0);
+        assert_eq!((found.lines.len(), found.damaged), (1, 0), "{:?}", found.notes);
+        assert!(found.notes[0].contains("a view of a kind that this version"), "{:?}", found.notes);
     }
 }

@@ -1,10 +1,10 @@
 //! The secret by which a project maps identifiers of other archives.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::Path;
 
-use super::{Modes, ProjectError, read_regular, sync_folder};
+use super::{Modes, ProjectError, read_regular};
 
 /// Hidden, so that a folder that holds nothing else is still an empty one.
 const NAME: &str = ".uids.key";
@@ -30,17 +30,7 @@ pub fn uid_key(root: &Path) -> Result<[u8; 32], ProjectError> {
         }
         let mut bytes = [0; 32];
         File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-        let mut file = tempfile::Builder::new().prefix(NAME).tempfile_in(root)?;
-        Modes::of(root).open_to_group(file.as_file())?;
-        file.write_all(&bytes)?;
-        file.as_file().sync_all()?;
-        // Where there are no hard links, as on exFAT, by a rename that replaces nothing.
-        match file.persist_noclobber(&path) {
-            // Somebody was quicker: theirs counts.
-            Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            Err(e) => Err(e.error),
-            Ok(_) => sync_folder(root),
-        }
+        Modes::of(root).publish_first(&path, &bytes)
     };
     make().and_then(|()| read()).map_err(|e| ProjectError::io("create", &path, &e))
 }

@@ -192,7 +192,11 @@ impl Lease {
         // Not for appending: the heartbeat writes the same bytes over again.
         let mut options = OpenOptions::new();
         let file = options.write(true).create_new(true).mode(modes.file).open(&path)?;
-        file.write_all_at(&bytes, 0)?;
+        if let Err(cause) = file.write_all_at(&bytes, 0) {
+            // On a full disk: an empty file says nothing and nobody would take it away.
+            let _ = fs::remove_file(&path);
+            return Err(cause);
+        }
         Ok(Self { path, file, bytes, touched: Instant::now() })
     }
 

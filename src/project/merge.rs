@@ -46,9 +46,9 @@ pub(super) struct Merged {
     now: Annotation,
 }
 
-/// A step belongs before what was already folded: everything has to be read again.
+/// One of these steps belongs before what was already folded: everything has to be read again.
 #[derive(Debug)]
-pub(super) struct TooOld;
+pub(super) struct TooOld(pub(super) Vec<Entry>);
 
 impl Merged {
     /// Replays `entries`, given in any order. `visit` sees each with the edits that took effect
@@ -90,7 +90,7 @@ impl Merged {
         };
         let too_old = |folded: &Entry| first.order(folded) != Ordering::Greater;
         if self.folded.as_ref().is_some_and(too_old) {
-            return Err(TooOld);
+            return Err(TooOld(new));
         }
         if self.tail.last().is_none_or(|last| first.order(last) == Ordering::Greater) {
             let effect = new.iter().flat_map(|entry| apply(&mut self.now, &entry.step)).collect();
@@ -135,43 +135,63 @@ fn apply(now: &mut Annotation, step: &Step) -> Vec<Edit> {
     effect
 }
 
-/// Who decided which mask, to name every mask of a person that another person replaced without
-/// having seen it.
+/// Who decided which mask, to name everything of a person that another person replaced or took away
+/// without having seen it.
 #[derive(Debug, Default)]
 pub(super) struct Authors(HashMap<(TrackId, FrameIndex), String>);
 
 impl Authors {
     /// Notes what `user` did; returns what there is to tell.
     pub(super) fn note(&mut self, entry: &Entry, effect: &[Edit], user: &str) -> Vec<String> {
-        let mut notes = Vec::new();
-        for edit in effect {
-            let Edit::SetMask { track, frame, before: met, after } = edit else {
-                continue;
-            };
-            let seen = entry.step.edits.iter().find_map(|asked| match asked {
-                Edit::SetMask { track: t, frame: f, before, .. } if (t, f) == (track, frame) => {
-                    Some(before)
-                }
-                _ => None,
-            });
-            let earlier = self.0.insert((*track, *frame), user.to_owned());
-            if let Some(earlier) = earlier.filter(|earlier| earlier != user)
-                && seen != Some(met)
-                && by_person(met)
-                && by_person(after)
-            {
-                notes.push(format!(
-                    "frame {}: {} and {} decided the same mask at the same time; the one of {} is \
-                     shown, both are in the journals",
-                    frame + 1,
-                    shown(&earlier),
-                    shown(user),
-                    shown(user)
-                ));
-            }
-        }
-        notes
+        let told = effect.iter().filter_map(|edit| match edit {
+            Edit::SetMask { .. } => self.replaced(&entry.step, edit, user),
+            Edit::RemoveTrack { track, content } => removed(&entry.step, *track, content, user),
+            _ => None,
+        });
+        told.collect()
     }
+
+    /// What there is to tell of a mask that `user` set or took away.
+    fn replaced(&mut self, step: &Step, edit: &Edit, user: &str) -> Option<String> {
+        let Edit::SetMask { track, frame, before: met, after } = edit else {
+            return None;
+        };
+        let seen = step.edits.iter().find_map(|asked| match asked {
+            Edit::SetMask { track: t, frame: f, before, .. } if (t, f) == (track, frame) => {
+                Some(before)
+            }
+            _ => None,
+        });
+        let earlier = self.0.insert((*track, *frame), user.to_owned());
+        let earlier = earlier.filter(|earlier| earlier != user)?;
+        if seen == Some(met) || !by_person(met) {
+            return None;
+        }
+        let (frame, earlier, user) = (frame + 1, shown(&earlier), shown(user));
+        let end = match after {
+            Some(_) => format!("the one of {user} is shown"),
+            None => format!("{user} took it away"),
+        };
+        Some(format!(
+            "frame {frame}: {earlier} and {user} decided the same mask at the same time; {end}, \
+             both are in the journals"
+        ))
+    }
+}
+
+/// What there is to tell of a structure that `user` removed, which held `met` by then.
+fn removed(step: &Step, track: TrackId, met: &Track, user: &str) -> Option<String> {
+    let unseen = step.edits.iter().any(|asked| match asked {
+        Edit::RemoveTrack { track: t, content } => *t == track && content != met,
+        _ => false,
+    });
+    unseen.then(|| {
+        let (user, label) = (shown(user), shown(&met.info.label));
+        format!(
+            "{user} removed the structure {label} while somebody else changed it; what it held is \
+             in the journals"
+        )
+    })
 }
 
 fn by_person(mask: &Option<FrameMask>) -> bool {
@@ -280,5 +300,50 @@ fn prompt_difference(
     while list.len() > wanted.len() {
         let at = list.len() - 1;
         edits.push(Edit::RemovePrompt { track, frame, at, placed: list.remove(at) });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Bitmap, Mark};
+
+    #[test]
+    fn what_somebody_took_away_without_having_seen_it_is_named() {
+        let track = TrackId(1);
+        let mask = |side: u32| {
+            let mask = Bitmap::from_fn(8, 8, |x, y| x < side && y < side).to_mask();
+            Some(FrameMask { mask, source: MaskSource::Accepted, score: 1.0 })
+        };
+        let content = Track::new("nerve", 0);
+        let set = |before, after| Edit::SetMask { track, frame: 4, before, after };
+        let edits = [
+            ("anna", 1, Edit::AddTrack { track, content: content.clone() }),
+            ("anna", 2, set(None, mask(2))),
+            // Ben has seen the first mask alone.
+            ("anna", 3, set(mask(2), mask(3))),
+            ("ben", 3, set(mask(2), None)),
+            ("anna", 4, set(None, mask(4))),
+            ("ben", 4, Edit::RemoveTrack { track, content }),
+        ];
+        let entry = |(n, (user, lam, edit)): (usize, (&str, u64, Edit))| {
+            let step = Step { group: 0, mark: Mark::Do, edits: vec![edit] };
+            Entry { lam, session: user.into(), n: n as u64, step }
+        };
+        let entries = edits.into_iter().enumerate().map(entry).collect();
+        let (mut authors, mut notes) = (Authors::default(), Vec::new());
+        let merged = Merged::replay(entries, |entry, effect| {
+            notes.extend(authors.note(entry, effect, &entry.session));
+        });
+        assert!(merged.now().tracks.is_empty());
+        assert_eq!(
+            notes,
+            [
+                "frame 5: anna and ben decided the same mask at the same time; ben took it away, \
+                 both are in the journals",
+                "ben removed the structure nerve while somebody else changed it; what it held is \
+                 in the journals",
+            ]
+        );
     }
 }

@@ -276,12 +276,33 @@ impl Modes {
         }
         done
     }
+
+    /// As [`publish`](Self::publish), for what a project has once: where somebody was quicker, theirs stays.
+    fn publish_first(self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it has no name"));
+        };
+        let hidden = format!(".{}.", name.to_string_lossy());
+        let mut file = tempfile::Builder::new().prefix(&hidden).tempfile_in(folder)?;
+        self.open_to_group(file.as_file())?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        // Where there are no hard links, as on exFAT, by a rename that replaces nothing.
+        match file.persist_noclobber(path) {
+            Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(e) => Err(e.error),
+            Ok(_) => sync_folder(folder),
+        }
+    }
 }
 
-/// Makes the entries of a folder durable. File systems that cannot sync folders say EINVAL.
+/// Makes the entries of a folder durable, where its file system and its rights allow that: in a folder that only its owner
+/// may list others may write all the same.
 fn sync_folder(path: &Path) -> io::Result<()> {
     match File::open(path).and_then(|folder| folder.sync_all()) {
-        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => Ok(()),
+        Err(e) if matches!(e.raw_os_error(), Some(libc::EINVAL | libc::ENOTSUP | libc::EACCES)) => {
+            Ok(())
+        }
         result => result,
     }
 }

@@ -45,7 +45,8 @@ pub(super) fn prepare(
         let modes = Modes::of(root);
         if !root.join("FORMAT").exists() {
             let text = format!("{FORMAT}\n{:032x}\n", fastrand::u128(..));
-            modes.publish(&root.join("FORMAT"), text.as_bytes())?;
+            // Of two sessions that begin at once both must know the same line, which names their rescue copies.
+            modes.publish_first(&root.join("FORMAT"), text.as_bytes())?;
         }
         modes.make_folder(&clip.join("ops"))?;
         let about = clip.join("clip.json");

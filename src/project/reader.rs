@@ -12,11 +12,16 @@ use super::store::Loaded;
 use super::{JournalFile, ProjectError, View, journal_files, named, open_regular, read_regular};
 use crate::domain::{Edit, History, MaskOrigins, Step, counted, shown};
 
+/// Looks at a hole in a journal before it counts as damage; there is one about every second.
+const LOOKS: u32 = 10;
+
 /// What was read from the journals so far.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     /// Bytes and lines read of each file.
     files: HashMap<PathBuf, (u64, usize)>,
+    /// Where a file has a hole, and how often that was seen.
+    holes: HashMap<PathBuf, (u64, u32)>,
     /// Positions seen of each session: a continuation file repeats lines.
     seen: HashMap<Arc<str>, Seen>,
     views: Vec<(u64, Arc<str>, u64, View)>,
@@ -49,6 +54,11 @@ impl Known {
     /// The highest Lamport time seen.
     pub(super) fn lam(&self) -> u64 {
         self.lam
+    }
+
+    /// Whether every file that `before` has read, and each of `own`, was read.
+    pub(super) fn covers(&self, before: &Self, own: &[PathBuf]) -> bool {
+        before.files.keys().chain(own).all(|path| self.files.contains_key(path))
     }
 
     /// Reads every journal of the clip from its beginning.
@@ -85,9 +95,12 @@ impl Known {
                 }
             };
             let scan = journal::scan(&named_file(&file.path), &bytes, 0);
-            self.files.insert(file.path.clone(), (scan.consumed as u64, scan.rows));
+            let lives = alive.iter().any(|a| a.session == *session);
+            // What is missing of it may be on its way: `read_new` looks again.
+            let (read, rows) = scan.hole.filter(|_| lives).unwrap_or((scan.consumed, scan.rows));
+            self.files.insert(file.path.clone(), (read as u64, rows));
             // A session that is alive may be in the middle of a line.
-            let open = scan.consumed < bytes.len() && alive.iter().any(|a| a.session == *session);
+            let open = lives && scan.consumed < bytes.len();
             let notes = scan.notes.len() - usize::from(open && scan.damaged > 0);
             self.notes.extend(scan.notes.into_iter().take(notes));
             damaged += scan.damaged;
@@ -218,13 +231,28 @@ impl Known {
             };
             bytes.truncate(last + 1);
             let scan = journal::scan(&named_file(&file.path), &bytes, row);
-            self.files.insert(file.path, (from + scan.consumed as u64, row + scan.rows));
-            notes.extend(scan.notes);
+            let hole = scan.hole.filter(|(at, _)| self.may_fill(&file.path, from + *at as u64));
+            let (read, rows) = hole.unwrap_or((scan.consumed, scan.rows));
+            self.files.insert(file.path, (from + read as u64, row + rows));
+            if hole.is_none() {
+                notes.extend(scan.notes);
+            }
             let session: Arc<str> = file.session.as_str().into();
             entries.extend(scan.lines.into_iter().filter_map(|line| self.take(&session, line)));
         }
         self.views.clear();
         entries
+    }
+
+    /// Whether the hole at byte `at` of a file that others write may still be filled. A network file system may show later
+    /// pages of a file before earlier ones, with zeros in between; where lines were passed over then, they would stay unseen.
+    fn may_fill(&mut self, file: &Path, at: u64) -> bool {
+        let (place, looks) = self.holes.entry(file.to_owned()).or_insert((at, 0));
+        if *place != at {
+            (*place, *looks) = (at, 0);
+        }
+        *looks += 1;
+        *looks <= LOOKS
     }
 }
 

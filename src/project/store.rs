@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::journal::{self, Record};
 use super::lease::{self, Holder, Lease};
-use super::merge::{Entry, Merged, difference};
+use super::merge::{Entry, Merged, TooOld, difference};
 use super::prepare::{
     bring_home, fresh_seed, full, prepare, rescue_folder, rescue_folder_by_path, unless_full,
 };
@@ -233,9 +233,8 @@ impl ClipStore {
         }
         let ops = self.clip.join("ops");
         let new = self.known.read_new(&ops, &self.session, &mut self.notes);
-        let any = !new.is_empty();
         self.waiting.extend(new);
-        any
+        !self.waiting.is_empty()
     }
 
     /// Lets what was read of others take effect, and returns the edits that bring the annotation up
@@ -250,7 +249,11 @@ impl ClipStore {
         }
         match self.merged.insert(new) {
             Ok(effect) => effect,
-            Err(_) => self.reload(&self.clip.join("ops")),
+            // Where that cannot be done now they wait for the next call.
+            Err(TooOld(new)) => self.reload().unwrap_or_else(|| {
+                self.waiting = new;
+                Vec::new()
+            }),
         }
     }
 
@@ -259,10 +262,15 @@ impl ClipStore {
         limited(std::mem::take(&mut self.notes))
     }
 
-    /// Everything again from the files and from what is still in memory.
-    fn reload(&mut self, ops: &Path) -> Vec<Edit> {
+    /// Everything again from the files and from what is still in memory; `None` while a file that was there cannot be read,
+    /// as where a network drive is away: what it holds would vanish from the screen.
+    fn reload(&mut self) -> Option<Vec<Edit>> {
         let mut known = Known::default();
-        let mut entries = known.read_all(ops, self.rescue.as_deref(), &[]);
+        let ops = self.clip.join("ops");
+        let mut entries = known.read_all(&ops, self.rescue.as_deref(), &[]);
+        if !known.covers(&self.known, &self.writer.files()) {
+            return None;
+        }
         let have: HashSet<(Arc<str>, u64)> =
             entries.iter().map(|entry| (Arc::clone(&entry.session), entry.n)).collect();
         let missing = |session: &Arc<str>, n: u64| !have.contains(&(Arc::clone(session), n));
@@ -279,13 +287,13 @@ impl ClipStore {
         let effect = difference(self.merged.now(), merged.now());
         self.merged = merged;
         self.known = known;
-        effect
+        Some(effect)
     }
 }
 
 impl Drop for ClipStore {
     fn drop(&mut self) {
-        let _ = self.writer.sync();
+        self.writer.sync_at_last();
     }
 }
 

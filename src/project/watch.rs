@@ -5,7 +5,7 @@
 //! changed for a while and is structurally complete, and again only when its content changes.
 
 use std::collections::hash_map::DefaultHasher;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::{self, Metadata};
 use std::hash::{Hash, Hasher};
 use std::io;
@@ -232,6 +232,15 @@ impl Told {
 /// The receiver is gone or the watcher was dropped.
 struct Over;
 
+/// What changed paths belong to.
+#[derive(Default)]
+struct Touched {
+    /// Files, and folders of frames.
+    candidates: BTreeSet<PathBuf>,
+    /// Folders to look through.
+    folders: BTreeSet<PathBuf>,
+}
+
 impl Scout {
     fn run(&mut self, inbox: &Receiver<Input>) {
         // Events arrive in crowds: they are gathered for this long.
@@ -270,7 +279,23 @@ impl Scout {
 
     /// Notices whatever the changed paths belong to.
     fn look_at(&mut self, changed: HashSet<PathBuf>) {
+        let Touched { candidates, folders } = self.touched(changed);
+        for folder in folders {
+            self.scan(&folder, 1);
+        }
+        for path in candidates {
+            if let Some(whole) = self.wholes.get(&path).cloned() {
+                self.notice(whole);
+            }
+            self.notice(path);
+        }
+    }
+
+    /// What the changed paths belong to, each once: a look at a folder of frames is one at all of them, and a copy changes
+    /// thousands in a moment.
+    fn touched(&self, changed: HashSet<PathBuf>) -> Touched {
         let mut clips: HashMap<PathBuf, bool> = HashMap::new();
+        let mut touched = Touched::default();
         for path in changed {
             let inside =
                 path.strip_prefix(&self.folder).is_ok_and(|rest| !rest.as_os_str().is_empty());
@@ -285,16 +310,14 @@ impl Scout {
                     .entry(parent.to_owned())
                     .or_insert_with(|| (self.options.looks_like_clip)(parent));
             if frames && is_frame(&path) {
-                self.notice(parent.to_owned());
+                touched.candidates.insert(parent.to_owned());
             } else if path.is_dir() && !path.is_symlink() {
-                self.scan(&path, 1);
+                touched.folders.insert(path);
             } else {
-                if let Some(whole) = self.wholes.get(&path).cloned() {
-                    self.notice(whole);
-                }
-                self.notice(path);
+                touched.candidates.insert(path);
             }
         }
+        touched
     }
 
     /// Notices every candidate in `folder` and below.
@@ -474,3 +497,7 @@ fn look(path: &Path, part: Option<&Path>) -> io::Result<Look> {
     }
     Ok(Look { all: all.finish(), content: content.finish() })
 }
+
+#[cfg(test)]
+#[path = "watch_tests.rs"]
+mod tests;

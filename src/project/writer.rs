@@ -14,8 +14,10 @@ use std::time::{Duration, Instant};
 
 use super::{Modes, ProjectError, named, sync_folder};
 
-/// Pause between attempts to start a fresh file on a failing disk.
+/// Pause between attempts to start a fresh file on a failing disk: the first, which grows twofold, and the longest. Each
+/// attempt leaves a file, and everybody reads them all.
 const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE_MOST: Duration = Duration::from_secs(60);
 
 /// Makes a session's written steps durable from any thread; call it at least every 250 ms while
 /// [`unsynced`](Self::unsynced) is not 0.
@@ -121,6 +123,8 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     rescue: Rescue,
     failed_at: Option<Instant>,
+    /// Until the next attempt after `failed_at`.
+    pause: Duration,
     last_cause: String,
 }
 
@@ -151,6 +155,7 @@ impl Writer {
             offset: 0,
             shared: Arc::new(shared),
             failed_at: None,
+            pause: PAUSE,
             last_cause: String::new(),
         }
     }
@@ -163,6 +168,16 @@ impl Writer {
     /// Lines held in memory, oldest first.
     pub(super) fn kept(&self) -> impl Iterator<Item = &[u8]> {
         self.kept.iter().map(|(_, bytes)| bytes.as_slice())
+    }
+
+    /// The files that it has made.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        (0..self.part).map(|part| self.path_of(part)).collect()
+    }
+
+    fn path_of(&self, part: u32) -> PathBuf {
+        let part = if part == 0 { String::new() } else { format!(".p{part}") };
+        self.ops.join(format!("{}{part}.jsonl", self.session))
     }
 
     /// Takes line `n` and writes it. The line counts even when this fails.
@@ -189,11 +204,18 @@ impl Writer {
         flushed.and(synced)
     }
 
+    /// As [`sync`](Self::sync), for the last time: there is no later attempt to wait for.
+    pub(super) fn sync_at_last(&mut self) {
+        self.failed_at = None;
+        let _ = self.sync();
+    }
+
     fn forget_durable(&mut self) {
         let durable = lock(&self.shared.target).durable;
         while self.written > 0 && self.kept.front().is_some_and(|(n, _)| *n < durable) {
             self.kept.pop_front();
             self.written -= 1;
+            self.pause = PAUSE;
         }
     }
 
@@ -232,8 +254,11 @@ impl Writer {
 
     /// True when the last failure is long enough ago to try another file.
     fn may_start_afresh(&mut self) -> bool {
-        if self.failed_at.is_some_and(|at| at.elapsed() < PAUSE) {
+        if self.failed_at.is_some_and(|at| at.elapsed() < self.pause) {
             return false;
+        }
+        if self.failed_at.is_some() {
+            self.pause = (2 * self.pause).min(PAUSE_MOST);
         }
         self.failed_at = Some(Instant::now());
         true
@@ -275,8 +300,7 @@ impl Writer {
         }
         self.modes.make_folder(&self.ops)?;
         let file = loop {
-            let part = if self.part == 0 { String::new() } else { format!(".p{}", self.part) };
-            let path = self.ops.join(format!("{}{part}.jsonl", self.session));
+            let path = self.path_of(self.part);
             self.part += 1;
             match self.modes.create_new(&path) {
                 Ok(file) => break Arc::new(file),
@@ -397,6 +421,27 @@ mod tests {
         assert_eq!(other_thread.unsynced(), 0);
         assert_eq!(rows(&ops.join("s.jsonl")), ["zero", "one"]);
         assert_eq!(rows(&ops.join("s.p1.jsonl")), ["one", "two", "three"]);
+    }
+
+    #[test]
+    fn a_disk_that_keeps_failing_gets_fewer_and_fewer_files() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut writer = Writer::new(dir.path().join("ops"), "s", Modes::PRIVATE, None);
+        writer.push(0, b"zero\n".to_vec()).expect("written");
+        let fail = |writer: &mut Writer| {
+            lock(&writer.shared.target).failed = Some("no room".into());
+            writer.failed_at =
+                writer.failed_at.and_then(|_| Instant::now().checked_sub(PAUSE + PAUSE / 2));
+            writer.flush().expect("written");
+            writer.files().len()
+        };
+        // The second comes as soon as ever, the third not yet.
+        assert_eq!([fail(&mut writer), fail(&mut writer), fail(&mut writer)], [2, 3, 3]);
+        // Who goes waits for nothing, and what is confirmed begins it anew.
+        writer.sync_at_last();
+        assert_eq!((writer.files().len(), writer.kept().count()), (4, 0));
+        assert_eq!(writer.pause, PAUSE);
+        assert_eq!(rows(&writer.path_of(3)), ["zero"]);
     }
 
     #[test]

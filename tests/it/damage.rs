@@ -1,7 +1,8 @@
 //! Damaged journals, full and read-only disks: local, named, and never the end of work.
 
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::Command as Run;
 
 use sonomark::cli::script::{Command, Script, clip};
@@ -87,6 +88,39 @@ fn a_flipped_bit_costs_one_step_and_is_named() {
 }
 
 #[test]
+fn bytes_that_come_out_of_order_are_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut anna, loaded) = open(dir.path(), "anna");
+    let mut script = annotator(&loaded);
+    let [(mut ben, _), (mut carl, _)] = ["ben", "carl"].map(|user| open(dir.path(), user));
+    for line in ["track a", "track b", "track c", "track d"] {
+        follow(&mut anna, &mut script, line);
+    }
+    let file = journals(dir.path()).remove(0);
+    let whole = fs::read(&file).unwrap();
+    let ends: Vec<usize> = (0..whole.len()).filter(|&i| whole[i] == b'\n').collect();
+    // As another machine may see it: what was written first is still on its way to the server.
+    let mut seen = whole.clone();
+    seen[ends[0] + 30..ends[1] + 30].fill(0);
+    fs::write(&file, &seen).unwrap();
+    assert!(ben.read_others());
+    ben.take_others();
+    assert_eq!((ben.annotation().tracks.len(), ben.take_notes().len()), (2, 0));
+    // Where it does not come it is damage, told once.
+    let look = |_| {
+        carl.read_others();
+        carl.take_notes().len()
+    };
+    let told: Vec<usize> = (0..15).map(look).collect();
+    assert_eq!((told[0], told.iter().sum::<usize>()), (0, 1), "{told:?}");
+    fs::write(&file, &whole).unwrap();
+    assert!(ben.read_others());
+    ben.take_others();
+    assert_eq!(text(ben.annotation()), text(script.annotation()));
+    assert!(ben.take_notes().is_empty());
+}
+
+#[test]
 fn what_cannot_be_opened_says_why() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("holiday.jpg"), "x").unwrap();
@@ -120,6 +154,30 @@ fn what_cannot_be_opened_says_why() {
         "{:?}",
         loaded.notes
     );
+}
+
+#[test]
+fn a_project_that_may_not_be_listed_is_written_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("project");
+    fs::create_dir(&root).unwrap();
+    let mode = |path: &Path, mode: u32| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode(dir.path(), 0o755);
+    mode(&root, 0o333);
+    let work = || {
+        // Root may list everything; this is of the thread alone, and others change nothing by it.
+        // SAFETY: it takes a number and changes the rights of this thread.
+        unsafe { libc::setfsuid(65_534) };
+        let (mut store, loaded) = open(&root, "anna");
+        follow(&mut store, &mut annotator(&loaded), "track nerve");
+        store.sync().map(|()| store.unsynced())
+    };
+    let unsynced = std::thread::scope(|scope| scope.spawn(work).join().unwrap());
+    assert_eq!(unsynced, Ok(0));
+    assert_eq!(journals(&root).len(), 1, "one file was enough");
+    mode(&root, 0o700);
 }
 
 struct Mounted(PathBuf);
@@ -192,6 +250,22 @@ fn a_full_disk_stops_nobody_and_loses_nothing() {
     let (_store, loaded) = start();
     assert_eq!(text(&loaded.annotation), text(script.annotation()));
     assert!(loaded.notes.iter().any(|n| n.contains("brought back")), "{:?}", loaded.notes);
+}
+
+#[test]
+fn a_session_that_begins_on_a_full_disk_leaves_no_empty_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(disk) = Mounted::new(dir.path().join("disk"), "160k") else {
+        println!("skipped: mounting a small tmpfs needs root");
+        return;
+    };
+    let root = disk.0.join("project");
+    drop(open(&root, "anna"));
+    let _ = fs::write(disk.0.join("ballast"), vec![1u8; 1 << 20]);
+    let (store, loaded) = open(&root, "anna");
+    assert!(loaded.notes.iter().any(|note| note.contains("until there is room")), "{loaded:?}");
+    assert_eq!(fs::read_dir(root.join("sessions")).unwrap().count(), 0);
+    drop(store);
 }
 
 #[test]

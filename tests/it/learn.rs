@@ -21,7 +21,7 @@ use sonomark::learn::evaluate_video::{Tracking, VideoOptions, evaluate_video};
 use sonomark::learn::lessons::{Batch, ClipPrompt, Desk, Plan, Subject};
 use sonomark::learn::loss::{BoundaryLoss, BoundaryLossConfig, ClickMass, LossWeights, Reading};
 use sonomark::learn::own::accepted_stills;
-use sonomark::learn::{Budget, Progress, TrainOptions, train, train_on};
+use sonomark::learn::{Budget, Progress, TrainError, TrainOptions, train, train_on};
 use sonomark::net::closer::closer_box;
 use sonomark::net::config::ModelCard;
 use sonomark::net::device::{DeviceWant, pick};
@@ -423,6 +423,24 @@ fn the_weight_of_dice_weighs_dice_alone() {
     assert_eq!(loss(0.0, 0.0), 0.0);
 }
 
+/// Also where every line of progress is one of a single step.
+#[test]
+fn a_run_that_is_lost_ends_and_says_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = discs(dir.path(), 3);
+    let device = Device::flex();
+    let mut options = options(source, &dir.path().join("out"), Path::new(""));
+    options.start_from = None;
+    (options.rate, options.budget) = (1e30, Budget::Steps(60));
+    let lost = train(&options, std::slice::from_ref(&device), |_| {}, &AtomicBool::new(false));
+    let lost = lost.unwrap_err();
+    assert!(matches!(lost, TrainError::Diverged(_)), "{lost}");
+    assert!(
+        lost.to_string().ends_with("smaller learning rate: --rate NUMBER --overwrite"),
+        "{lost}"
+    );
+}
+
 #[test]
 fn training_lowers_the_loss() {
     let dir = tempfile::tempdir().unwrap();
@@ -807,6 +825,28 @@ fn a_network_goes_on_from_own_accepted_frames_with_a_frozen_encoder() {
     };
     assert!(run(0.004, false).unwrap().steps > 0);
     assert_eq!(run(0.004, true).map(|r| (r.steps, r.cancelled)).unwrap(), (0, true));
+    let cut = TrainOptions {
+        frozen_views: Some(5000),
+        out: dir.path().join("cut"),
+        budget: Budget::Minutes(60.0),
+        ..options.clone()
+    };
+    let cancel = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let run = || train_on(&sets, &cut, std::slice::from_ref(&device), |_| {}, &cancel).unwrap();
+        let run = scope.spawn(run);
+        std::thread::sleep(std::time::Duration::from_millis(600));
+        cancel.store(true, Ordering::Relaxed);
+        assert_eq!(run.join().unwrap().steps, 0, "it was still encoding");
+    });
+    let kept = Checkpoint::read(&cut.out.join("tiny.checkpoint")).unwrap();
+    assert!(kept.head.seconds < 0.3, "{} s of its budget are gone", kept.head.seconds);
+    // More than memory holds is refused before it is begun.
+    let many = TrainOptions { frozen_views: Some(1 << 40), overwrite: true, ..options.clone() };
+    let refused =
+        train_on(&sets, &many, std::slice::from_ref(&device), |_| {}, &AtomicBool::new(false));
+    let refused = refused.unwrap_err();
+    assert!(matches!(refused, TrainError::Views { .. }), "{refused}");
     let autodiff = device.autodiff();
     let (subject, card) = (Subject::Boundary, tiny());
     let plan = Plan { subject, side: 64, batch: 4, focal: 20.0, boundary: 2.0, seed: 77 };

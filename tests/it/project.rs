@@ -168,6 +168,27 @@ fn undo_and_redo_go_on_across_restarts() {
 }
 
 #[test]
+fn sessions_that_begin_a_project_at_once_know_it_by_one_name() {
+    for _ in 0..20 {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, together) = (dir.path().join("new"), std::sync::Barrier::new(4));
+        let named = || fs::read_to_string(root.join("FORMAT")).unwrap();
+        let begin = || {
+            together.wait();
+            let _held = open(&root, "anna");
+            named()
+        };
+        let seen: Vec<String> = std::thread::scope(|scope| {
+            let begun: Vec<_> = (0..4).map(|_| scope.spawn(begin)).collect();
+            begun.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(seen.iter().all(|text| *text == named()), "{seen:?}");
+        let hidden = |entry: fs::DirEntry| entry.file_name().to_string_lossy().starts_with('.');
+        assert!(!fs::read_dir(&root).unwrap().flatten().any(hidden), "something is left behind");
+    }
+}
+
+#[test]
 fn a_track_removed_with_everything_it_holds_comes_back() {
     let dir = tempfile::tempdir().unwrap();
     let (mut store, loaded) = open(dir.path(), "anna");
@@ -332,6 +353,26 @@ fn a_model_never_replaces_a_persons_frame_and_two_persons_are_named() {
 }
 
 #[test]
+fn who_takes_masks_of_the_network_away_leaves_those_that_a_person_decided_meanwhile() {
+    let dir = tempfile::tempdir().unwrap();
+    let track = TrackId(1);
+    let (mut carl, _) = open(dir.path(), "carl");
+    carl.append(&step(1, Edit::AddTrack { track, content: Track::new("n", 0) }), 0).unwrap();
+    let set = |before, after| step(2, Edit::SetMask { track, frame: 4, before, after });
+    let (tracked, drawn) = (mask(MaskSource::Tracked, 9), mask(MaskSource::Accepted, 5));
+    carl.append(&set(None, Some(tracked.clone())), 0).unwrap();
+    let (mut ben, _) = open(dir.path(), "ben");
+    // Neither has seen what the other does.
+    ben.append(&set(Some(tracked.clone()), Some(drawn.clone())), 0).unwrap();
+    carl.append(&set(Some(tracked), None), 0).unwrap();
+    others_of(&mut carl);
+    others_of(&mut ben);
+    for now in [carl.annotation(), ben.annotation(), &read(dir.path()).annotation] {
+        assert_eq!(now.tracks[&track].masks.get(&4), Some(&drawn));
+    }
+}
+
+#[test]
 fn windows_of_two_people_are_both_there_and_undone_apart() {
     let dir = tempfile::tempdir().unwrap();
     let track = TrackId(1);
@@ -388,7 +429,16 @@ fn a_step_far_behind_still_finds_its_place() {
     // Ben never looked: his clock says this came before nearly everything of Anna's.
     let vein = Edit::AddTrack { track: TrackId(7), content: Track::new("vein", 1) };
     ben.append(&step(1, vein.clone()), 0).unwrap();
-    assert_eq!(others_of(&mut anna), [vein]);
+    assert!(anna.read_others());
+    // While the journals cannot be read again, as where a network drive is away, nothing vanishes.
+    let ops = journals(dir.path())[0].parent().unwrap().to_owned();
+    let away = dir.path().join("away");
+    fs::rename(&ops, &away).unwrap();
+    assert!(anna.take_others().is_empty());
+    assert_eq!(text(anna.annotation()), text(script.annotation()));
+    fs::rename(&away, &ops).unwrap();
+    assert!(anna.read_others(), "it waits");
+    assert_eq!(anna.take_others(), [vein]);
     assert_eq!(text(anna.annotation()), text(&read(dir.path()).annotation));
     follow(&mut anna, &mut script, "window 2 9");
     assert!(!others_of(&mut ben).is_empty());

@@ -100,6 +100,8 @@ impl Follower {
         let values = seen.letterbox.plane_to_network(&plane, 0.0);
         let size = seen.letterbox.size;
         self.tracker.add_mask(sam, seen.frame, seen.features, &values, [size, size])?;
+        // At once: until then the frame's features are held, 4 MiB each at 1024 px, and a clip may have a thousand anchors.
+        self.tracker.preflight(sam)?;
         if self.options.motion {
             self.carrier.anchor(seen.frame, seen.pixels, mask);
         }
@@ -118,6 +120,7 @@ impl Follower {
         points: &[NetworkPoint],
     ) -> Result<Followed, TrackError> {
         let out = self.tracker.add_points(sam, seen.frame, seen.features, points)?;
+        self.tracker.preflight(sam)?;
         let logits = seen.letterbox.logits_to_image(&out.low_res_logits, out.side);
         let bitmap = Bitmap::from_logits(seen.pixels.width_px, seen.pixels.height_px, &logits);
         if self.options.motion {

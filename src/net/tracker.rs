@@ -127,7 +127,8 @@ impl Tracker {
 
     /// Makes a given mask the result of `frame`; it replaces the frame's earlier prompts.
     ///
-    /// `values` are `h * w` numbers in 0..=1, row-major, over the square network input, at any size.
+    /// `values` are `h * w` numbers in 0..=1, row-major, over the square network input, at any size. Where none reaches
+    /// 0.5 the object is remembered as absent, inside a window too: who gave this mask has looked.
     ///
     /// # Errors
     /// Values that do not fill the size, a frame outside clip or windows, or a failing device.
@@ -146,8 +147,8 @@ impl Tracker {
         let side = side_of(image);
         let mask = resize_plane(values, [h, w], [side, side], Kernel::BilinearAa);
         let mask: Vec<f32> = mask.into_iter().map(|v| f32::from(u8::from(v >= 0.5))).collect();
+        let presence = if mask.contains(&1.0) { self.presence() } else { Presence::Scored };
         let mask = upload(mask, [1, 1, side, side], &image.pix_feat.device());
-        let presence = self.presence();
         let decided = sam.decide_from_mask(image.pix_feat.clone(), &image.high_res, mask, presence);
         self.keep_pending(frame, image, decided, presence)
     }
@@ -158,10 +159,9 @@ impl Tracker {
     /// No conditioning frame at all.
     pub fn preflight(&mut self, sam: &Sam2) -> Result<(), TrackError> {
         for (frame, pending) in std::mem::take(&mut self.store.pending) {
-            let Pending { mut entry, conditioning, pix_feat, score } = pending;
+            let Pending { mut entry, conditioning, pix_feat, present } = pending;
             if let Some(low_res) = entry.low_res.clone() {
                 // Binary even for a mask prompt: upstream does so for every frame remembered here.
-                let present = self.presence().gate(&score);
                 entry.features =
                     Some(self.remember(sam, pix_feat, low_res, MaskScale::Binary, present));
             }
@@ -342,8 +342,9 @@ impl Tracker {
         let conditioning = self.options.corrections_condition || !self.walked.contains_key(&frame);
         let mut out = answer(frame, &entry, logits, presence, conditioning);
         fill_holes(&mut out, &mut entry, self.options.fill_hole_area);
-        let (pix_feat, score) = (image.pix_feat.clone(), decided.object_score_logits);
-        self.store.pending.insert(frame, Pending { entry, conditioning, pix_feat, score });
+        let pix_feat = image.pix_feat.clone();
+        let present = presence.gate(&decided.object_score_logits);
+        self.store.pending.insert(frame, Pending { entry, conditioning, pix_feat, present });
         Ok(out)
     }
 

@@ -498,6 +498,22 @@ fn an_object_inside_a_window_is_decided_as_if_its_score_were_high() {
 }
 
 #[test]
+fn an_empty_mask_given_inside_a_window_is_remembered_as_absent() {
+    let scene = Scene::new();
+    let left = |windows: Vec<Window>| {
+        let mut tracker = Tracker::new(FRAMES, scene.options());
+        tracker.set_windows(windows);
+        tracker.record_stages();
+        let empty = tracker.add_mask(&scene.sam, 0, &scene.images[0], &[0.0; 4], [2, 2]);
+        assert!(!empty.expect("a mask is admitted").present);
+        tracker.preflight(&scene.sam).expect("frame 0 conditions");
+        let mut stages = tracker.stages();
+        ["ptr", "maskmem_features"].map(|name| stages.remove(name).expect("recorded"))
+    };
+    assert_eq!(left(vec![Window { first: 0, last: 5 }]), left(Vec::new()));
+}
+
+#[test]
 fn a_small_bank_keeps_what_the_walk_reads_and_changes_no_mask() {
     let scene = Scene::new();
     let walk = |bank_bytes| {

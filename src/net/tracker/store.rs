@@ -41,8 +41,8 @@ pub(super) struct Pending {
     pub(super) conditioning: bool,
     /// Unconditioned features `[1, d_model, h, w]` for the memory encoder.
     pub(super) pix_feat: Tensor<4>,
-    /// Raw object score `[1, 1]`.
-    pub(super) score: Tensor<2>,
+    /// `[1, 1]`: 1 where the object counts as present, else 0.
+    pub(super) present: Tensor<2>,
 }
 
 /// Everything remembered of one object.

@@ -1,5 +1,5 @@
 //! Stills and folders of frames: PNG, JPEG, TIFF, BMP and WebP of 8 or 16 bits, gray or colour; the
-//! pages of a TIFF are frames, and the moments of an animated WebP.
+//! pages of a TIFF are frames (`pages.rs`), and the moments of an animated WebP.
 //!
 //! The frames of a folder are its images in natural order of their names (2 before 10). Masks
 //! (`NAME.mask.png`), hidden files and other files are left out. Sizes are read from all headers
@@ -17,6 +17,7 @@ use super::error::short_name;
 use super::gray::{Ramp, parted, spread};
 use super::limits::{MAX_DECODE_BYTES, MAX_FRAMES, check_size, open_regular, read_file};
 use super::moving::Moving;
+use super::pages::{Page, Tiff};
 use super::webp::Animation;
 use super::{CodecError, FrameSource, Opened, complete, identity, png, sniff, tiff, webp};
 use crate::domain::{ClipInfo, ClipKind, FrameIndex, GrayFrame};
@@ -38,8 +39,8 @@ struct Picture {
 #[derive(Clone, Copy)]
 enum Part {
     All,
-    /// The page of a TIFF whose directory lies there.
-    Page(u32),
+    /// A page of a TIFF.
+    Page(Page),
 }
 
 struct Images {
@@ -61,10 +62,10 @@ pub(super) fn open_still(path: &Path) -> Result<Opened, CodecError> {
         frames = (0..moving.len()).map(|_| picture(Part::All)).collect();
         size = Some(moving.size);
     }
-    if tiff::is_tiff(&head) {
-        let pages = pages(path, &read_file(path)?)?;
+    if let Some(tiff) = Tiff::of(path)? {
+        let pages = tiff.pages()?;
         size = pages.first().map(|page| page.size);
-        frames = pages.iter().map(|page| picture(Part::Page(page.directory))).collect();
+        frames = pages.iter().map(|page| picture(Part::Page(*page))).collect();
         if let Some(other) = pages.iter().position(|page| Some(page.size) != size) {
             let cause = format!("its pages 1 and {} differ in size", other + 1);
             let advice = "save its pages as single images and open them one by one";
@@ -203,14 +204,9 @@ impl Images {
         want: Want,
         most: u64,
     ) -> Result<Decoded, CodecError> {
-        let bytes = read_file(path)?;
-        complete::image(path, &bytes)?;
         let mut bytes = match part {
-            Part::Page(directory) => tiff::turned_to(bytes, directory),
-            Part::All => {
-                refuse_pages(path, &bytes)?;
-                bytes
-            }
+            Part::Page(page) => alone(path, &page)?,
+            Part::All => whole(path)?,
         };
         let palette = tiff::take_palette(&mut bytes);
         // An index is not scaled.
@@ -315,8 +311,36 @@ fn head(path: &Path) -> Result<Vec<u8>, CodecError> {
     Ok(head)
 }
 
+/// A page of a TIFF as a file of its own.
+fn alone(path: &Path, page: &Page) -> Result<Vec<u8>, CodecError> {
+    let tiff = Tiff::of(path)?.ok_or_else(|| CodecError::damaged(path, "it is no TIFF"))?;
+    tiff.page(page)
+}
+
+/// The bytes of a picture that is all of its file. In a folder of images a TIFF of several pages, or an animated PNG or
+/// WebP, would silently lose all but the first.
+fn whole(path: &Path) -> Result<Vec<u8>, CodecError> {
+    if let Some(tiff) = Tiff::of(path)? {
+        let pages = tiff.pages()?;
+        let [page] = &pages[..] else {
+            let cause = "it is a TIFF of several pages in a folder of images";
+            let advice = "open it alone, or save its pages as single images";
+            return Err(CodecError::unsupported(path, cause, advice));
+        };
+        return tiff.page(page);
+    }
+    let bytes = read_file(path)?;
+    complete::image(path, &bytes)?;
+    refuse_moving(path, &bytes)?;
+    Ok(bytes)
+}
+
 /// Width and height from the header, which is read here and not by a decoder.
 fn header_size(path: &Path) -> Result<(u32, u32), CodecError> {
+    if let Some(tiff) = Tiff::of(path)? {
+        let size = tiff.pages()?.first().map(|page| page.size);
+        return size.ok_or_else(|| CodecError::damaged(path, "it has no page"));
+    }
     let head = head(path)?;
     let big =
         |at: usize| head.get(at..at + 4).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]));
@@ -334,8 +358,6 @@ fn header_size(path: &Path) -> Result<(u32, u32), CodecError> {
     } else if head.starts_with(b"BM") {
         // Rows from the top down have a negative height.
         little(18).zip(little(22)).map(|(w, h)| (w.unsigned_abs(), h.unsigned_abs()))
-    } else if tiff::is_tiff(&head) {
-        pages(path, &read_file(path)?)?.first().map(|page| page.size)
     } else if webp::is_webp(&head) {
         webp::size_of(&head)
     } else {
@@ -344,47 +366,31 @@ fn header_size(path: &Path) -> Result<(u32, u32), CodecError> {
     found.ok_or_else(|| CodecError::damaged(path, "its header tells no size"))
 }
 
-fn pages(path: &Path, bytes: &[u8]) -> Result<Vec<tiff::Page>, CodecError> {
-    tiff::pages(bytes).map_err(|why| CodecError::damaged(path, why))
-}
-
 fn animation(path: &Path, bytes: &[u8]) -> Result<Option<Animation>, CodecError> {
     Animation::of(bytes).map_err(|why| CodecError::damaged(path, why))
 }
 
-/// In a folder of images a TIFF of several pages, or an animated PNG or WebP, would silently lose
-/// all but the first.
-fn refuse_pages(path: &Path, bytes: &[u8]) -> Result<(), CodecError> {
+fn refuse_moving(path: &Path, bytes: &[u8]) -> Result<(), CodecError> {
     let moving = if png::is_animated(Cursor::new(bytes)) {
         Some("PNG")
     } else {
         animation(path, bytes)?.map(|_| "WebP")
     };
-    if let Some(kind) = moving {
-        let cause = format!("it is an animated {kind} in a folder of images");
-        let advice = "open it alone, or save its frames as single images";
-        return Err(CodecError::unsupported(path, cause, advice));
-    }
-    if tiff::is_tiff(bytes) && pages(path, bytes)?.len() > 1 {
-        let cause = "it is a TIFF of several pages in a folder of images";
-        let advice = "open it alone, or save its pages as single images";
-        return Err(CodecError::unsupported(path, cause, advice));
-    }
-    Ok(())
+    let Some(kind) = moving else { return Ok(()) };
+    let cause = format!("it is an animated {kind} in a folder of images");
+    let advice = "open it alone, or save its frames as single images";
+    Err(CodecError::unsupported(path, cause, advice))
 }
 
-/// Structural completeness of one image.
+/// Structural completeness of one image. Offsets of a TIFF point anywhere: some of its pages are decoded.
 pub(super) fn still_complete(path: &Path) -> Result<(), CodecError> {
-    let bytes = read_file(path)?;
-    complete::image(path, &bytes)?;
-    if tiff::is_tiff(&bytes) {
-        let pages = pages(path, &bytes)?;
-        let cage = Cage::new(pages.len());
-        for index in spread(pages.len()) {
-            let mut bytes = tiff::turned_to(bytes.clone(), pages[index].directory);
-            tiff::take_palette(&mut bytes);
-            cage.decode(path, Want::Stored, &bytes, MAX_DECODE_BYTES)?;
-        }
+    let Some(tiff) = Tiff::of(path)? else { return complete::image(path, &read_file(path)?) };
+    let pages = tiff.pages()?;
+    let cage = Cage::new(pages.len());
+    for index in spread(pages.len()) {
+        let mut bytes = tiff.page(&pages[index])?;
+        tiff::take_palette(&mut bytes);
+        cage.decode(path, Want::Stored, &bytes, MAX_DECODE_BYTES)?;
     }
     Ok(())
 }

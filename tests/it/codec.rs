@@ -6,6 +6,7 @@ pub(crate) mod jpeg_ls;
 mod medium;
 mod pictures;
 mod reading;
+mod tiff;
 mod video;
 mod volumes;
 

@@ -43,6 +43,14 @@ enum Part {
     Page(Page),
 }
 
+/// What the header of an image tells.
+struct Header {
+    /// Columns and rows.
+    size: (u32, u32),
+    /// Its pixels are compressed with loss.
+    lossy: bool,
+}
+
 struct Images {
     frames: Vec<Picture>,
     size: (u32, u32),
@@ -55,28 +63,31 @@ struct Images {
 /// Opens a single image, a TIFF of several pages or an animated WebP.
 pub(super) fn open_still(path: &Path) -> Result<Opened, CodecError> {
     let picture = |part| Picture { path: path.to_owned(), part };
-    let (mut frames, mut size) = (vec![picture(Part::All)], None);
-    let head = head(path)?;
-    let animation = if webp::is_webp(&head) { animation(path, &read_file(path)?)? } else { None };
+    let mut frames = vec![picture(Part::All)];
+    let Header { size, lossy } = match Tiff::of(path)? {
+        Some(tiff) => {
+            let pages = tiff.pages()?;
+            let size = pages[0].size;
+            if let Some(other) = pages.iter().position(|page| page.size != size) {
+                let cause = format!("its pages 1 and {} differ in size", other + 1);
+                let advice = "save its pages as single images and open them one by one";
+                return Err(CodecError::unsupported(path, cause, advice));
+            }
+            frames = pages.iter().map(|page| picture(Part::Page(*page))).collect();
+            Header { size, lossy: pages.iter().any(|page| page.lossy) }
+        }
+        None => header(path)?,
+    };
+    let moves = webp::is_webp(&head(path)?);
+    let animation = if moves { animation(path, &read_file(path)?)? } else { None };
     if let Some(moving) = &animation {
         frames = (0..moving.len()).map(|_| picture(Part::All)).collect();
-        size = Some(moving.size);
     }
-    if let Some(tiff) = Tiff::of(path)? {
-        let pages = tiff.pages()?;
-        size = pages.first().map(|page| page.size);
-        frames = pages.iter().map(|page| picture(Part::Page(*page))).collect();
-        if let Some(other) = pages.iter().position(|page| Some(page.size) != size) {
-            let cause = format!("its pages 1 and {} differ in size", other + 1);
-            let advice = "save its pages as single images and open them one by one";
-            return Err(CodecError::unsupported(path, cause, advice));
-        }
-    }
-    let size = size.map_or_else(|| header_size(path), Ok)?;
     let kind = if frames.len() == 1 { ClipKind::Still } else { ClipKind::Cine };
     let times_ms = animation.as_ref().map(Animation::times_ms).unwrap_or_default();
     let mut opened = describe(path, frames, animation, size, identity::of_file(path)?, kind)?;
     (opened.info.frame_time_ms, opened.info.frame_times_ms) = paced(times_ms);
+    opened.lossy = lossy;
     Ok(opened)
 }
 
@@ -93,15 +104,15 @@ fn paced(times_ms: Vec<f64>) -> (Option<f64>, Vec<f64>) {
 /// Opens a folder of frames.
 pub(super) fn open_folder(path: &Path) -> Result<Opened, CodecError> {
     let frames = list(path)?;
-    let sizes: Vec<((u32, u32), u64)> = frames
+    let told: Vec<(Header, u64)> = frames
         .par_iter()
         .map(|frame| {
             let meta = fs::metadata(frame).map_err(|e| CodecError::unreadable(frame, e))?;
-            Ok((header_size(frame)?, meta.len()))
+            Ok((header(frame)?, meta.len()))
         })
         .collect::<Result<_, CodecError>>()?;
-    let first = sizes[0].0;
-    if let Some(other) = sizes.iter().position(|(size, _)| *size != first) {
+    let first = told[0].0.size;
+    if let Some(other) = told.iter().position(|(header, _)| header.size != first) {
         let name = |i: usize| crate::domain::shown(&short_name(&frames[i]));
         let text = |(w, h): (u32, u32)| format!("{w} x {h}");
         return Err(CodecError::MixedSizes {
@@ -109,17 +120,19 @@ pub(super) fn open_folder(path: &Path) -> Result<Opened, CodecError> {
             first: name(0),
             first_size: text(first),
             other: name(other),
-            other_size: text(sizes[other].0),
+            other_size: text(told[other].0.size),
         });
     }
     let listed: Vec<(PathBuf, u64)> =
-        frames.iter().cloned().zip(sizes.iter().map(|(_, bytes)| *bytes)).collect();
+        frames.iter().cloned().zip(told.iter().map(|(_, bytes)| *bytes)).collect();
+    // One image that lost something is enough to be careful.
+    let lossy = told.iter().any(|(header, _)| header.lossy);
     let hash = identity::of_frames(&listed)?;
     let kind = if frames.len() == 1 { ClipKind::Still } else { ClipKind::Cine };
     let stem = |path: &PathBuf| path.file_stem().unwrap_or_default().to_string_lossy().into();
     let frame_names = frames.iter().map(stem).collect();
     let frames = frames.into_iter().map(|path| Picture { path, part: Part::All }).collect();
-    Ok(Opened { frame_names, ..describe(path, frames, None, first, hash, kind)? })
+    Ok(Opened { frame_names, lossy, ..describe(path, frames, None, first, hash, kind)? })
 }
 
 fn describe(
@@ -165,9 +178,7 @@ fn describe(
         placement: None,
         format: crate::domain::shown(&format!("{folder}{ending}, {bits}-bit {colour}")),
     };
-    let head = head(&images.frames[0].path)?;
-    let lossy = head.starts_with(&JPEG) || webp::is_lossy(&head);
-    Ok(Opened { frame_names, lossy, ..Opened::new(info, images) })
+    Ok(Opened { frame_names, ..Opened::new(info, images) })
 }
 
 impl Images {
@@ -335,11 +346,11 @@ fn whole(path: &Path) -> Result<Vec<u8>, CodecError> {
     Ok(bytes)
 }
 
-/// Width and height from the header, which is read here and not by a decoder.
-fn header_size(path: &Path) -> Result<(u32, u32), CodecError> {
+/// The header of an image, of a TIFF that of its first page, which is read here and not by a decoder.
+fn header(path: &Path) -> Result<Header, CodecError> {
     if let Some(tiff) = Tiff::of(path)? {
-        let size = tiff.pages()?.first().map(|page| page.size);
-        return size.ok_or_else(|| CodecError::damaged(path, "it has no page"));
+        let Page { size, lossy, .. } = tiff.pages()?[0];
+        return Ok(Header { size, lossy });
     }
     let head = head(path)?;
     let big =
@@ -363,7 +374,8 @@ fn header_size(path: &Path) -> Result<(u32, u32), CodecError> {
     } else {
         None
     };
-    found.ok_or_else(|| CodecError::damaged(path, "its header tells no size"))
+    let size = found.ok_or_else(|| CodecError::damaged(path, "its header tells no size"))?;
+    Ok(Header { size, lossy: head.starts_with(&JPEG) || webp::is_lossy(&head) })
 }
 
 fn animation(path: &Path, bytes: &[u8]) -> Result<Option<Animation>, CodecError> {

@@ -13,7 +13,9 @@ use std::path::Path;
 use super::CodecError;
 use super::decoder::MAX_INPUT;
 use super::limits::{MAX_FRAMES, open_regular};
-use super::tiff::{BITS, COLOUR_MAP, COMPRESSION, PHOTOMETRIC, PLANAR, SAMPLE_FORMAT, SAMPLES};
+use super::tiff::{
+    BITS, COLOUR_MAP, COMPRESSION, JPEG, PHOTOMETRIC, PLANAR, SAMPLE_FORMAT, SAMPLES,
+};
 
 const SUBFILE_TYPE: u32 = 254;
 const WIDTH: u32 = 256;
@@ -65,6 +67,8 @@ pub(super) struct Page {
     directory: u64,
     /// Columns and rows.
     pub(super) size: (u32, u32),
+    /// It is compressed with loss.
+    pub(super) lossy: bool,
 }
 
 /// Whether the bytes begin like a TIFF or BigTIFF.
@@ -164,7 +168,9 @@ impl<'a> Tiff<'a> {
             let held = |tag| self.held(&directory, tag).unwrap_or(0);
             let side = |tag| u32::try_from(held(tag)).unwrap_or(u32::MAX);
             if held(SUBFILE_TYPE) & REDUCED_OR_MASK == 0 {
-                pages.push(Page { directory: next, size: (side(WIDTH), side(HEIGHT)) });
+                let size = (side(WIDTH), side(HEIGHT));
+                let lossy = JPEG.iter().any(|kind| u64::from(*kind) == held(COMPRESSION));
+                pages.push(Page { directory: next, size, lossy });
             }
             next = directory.next;
         }
@@ -394,9 +400,10 @@ mod tests {
         let link = add(&mut bytes, 4, &[(256, 30), (257, 20)]);
         let link = add(&mut bytes, link, &[(254, 1), (256, 3), (257, 2)]);
         let third = bytes.len() as u64;
-        let link = add(&mut bytes, link, &[(256, 30), (257, 20)]);
+        let link = add(&mut bytes, link, &[(256, 30), (257, 20), (259, 7)]);
         let found = pages(&path, &bytes).expect("pages");
-        assert_eq!(found, [8, third].map(|directory| Page { directory, size: (30, 20) }));
+        let page = |directory, lossy| Page { directory, size: (30, 20), lossy };
+        assert_eq!(found, [page(8, false), page(third, true)]);
         bytes[link..link + 4].copy_from_slice(&8u32.to_be_bytes());
         assert!(pages(&path, &bytes).is_err_and(|why| why.contains("circle")));
         assert!(pages(&path, &bytes[..40]).is_err() && pages(&path, b"II*\0").is_err());
@@ -430,7 +437,7 @@ mod tests {
             fs::write(&copied, &alone).expect("written");
             let copy = Tiff::of(&copied).expect("read").expect("a TIFF");
             let pages = copy.pages().expect("pages");
-            assert_eq!(pages, [Page { directory: 8, size: (200, 1) }]);
+            assert_eq!(pages, [Page { directory: 8, size: (200, 1), lossy: false }]);
             assert_eq!(copy.page(&pages[0]).expect("a page"), alone, "it is its own page");
         }
     }

@@ -25,7 +25,7 @@ const RGB: u8 = 2;
 const CIE_LAB: u32 = 8;
 const ICC_LAB: u32 = 9;
 /// Compressions as JPEG, whose decoders make something else of three samples.
-const JPEG: [u32; 2] = [6, 7];
+pub(super) const JPEG: [u32; 2] = [6, 7];
 /// Sample format of numbers without sign and fraction.
 const UNSIGNED: u32 = 1;
 /// Bits of an index into a colour map.

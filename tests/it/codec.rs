@@ -204,6 +204,16 @@ fn frames_follow_in_natural_order_and_sizes_must_agree() {
 }
 
 #[test]
+fn one_lossy_image_makes_a_folder_lossy() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = image::GrayImage::from_pixel(8, 8, image::Luma([90]));
+    image.save(dir.path().join("1.png")).unwrap();
+    assert!(!opened(dir.path()).is_lossy());
+    image.save(dir.path().join("2.jpg")).unwrap();
+    assert!(opened(dir.path()).is_lossy());
+}
+
+#[test]
 fn sixteen_bits_share_one_ramp_over_the_clip() {
     let dir = tempfile::tempdir().unwrap();
     for (name, values) in [("1.png", [1000u16, 2000]), ("2.png", [1500, 3550])] {

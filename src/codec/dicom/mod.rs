@@ -16,6 +16,7 @@ mod frames;
 mod input;
 mod jpeg;
 mod jpeg_ls;
+mod lossy;
 mod measures;
 mod place;
 mod reader;
@@ -38,6 +39,7 @@ use crate::domain::{ClipInfo, ClipKind, Colours, DicomOrigin, FrameIndex, GrayFr
 pub(super) use directory::is_directory_name;
 use frames::{Colour, Layout, Samples, Shape};
 use input::Input;
+use lossy::is_lossy;
 use measures::{frame_steps_ms, frame_time_ms, pace, region_px, shows_something, spacing_mm};
 use reader::{DataSet, Encoding, Walked};
 pub use segmentation::{SegmentFrame, SegmentPixels, Segmentation};
@@ -88,13 +90,13 @@ fn open_parsed(path: &Path, parsed: Parsed, cache_bytes: usize) -> Result<Opened
     if film::is_film(&parsed.syntax) {
         return film::open(path, &parsed, cache_bytes);
     }
+    let lossy = is_lossy(&parsed);
     let (mut clip, set, syntax) = Dicom::of(path, parsed, None)?;
     clip.order = place::frame_order(&set, clip.shape.frames);
     let info = clip_info(path, &set, &clip.shape, &clip.order, &syntax)?;
     let privacy = privacy(&set, &clip.shape);
     let origin = Some(DicomOrigin { frame_order: clip.order.clone(), ..origin(&set) });
     let notes = place::order_note(&info, &clip.order, &set).into_iter().collect();
-    let lossy = is_lossy(&set, &syntax);
     Ok(Opened { origin, privacy, notes, lossy, ..Opened::new(info, clip) })
 }
 
@@ -253,12 +255,6 @@ fn kind_of(set: &DataSet, frames: usize) -> ClipKind {
 /// Modalities that a clip is described by.
 const MODALITIES: [&str; 12] =
     ["US", "IVUS", "CT", "MR", "XA", "RF", "CR", "DX", "MG", "ES", "PT", "OT"];
-
-/// Whether pixels were compressed with loss: now, or once before as the object says.
-fn is_lossy(set: &DataSet, syntax: &str) -> bool {
-    let now = ["JPEG baseline", "JPEG extended"].contains(&frames::syntax_name(syntax));
-    now || film::is_film(syntax) || set.text(tags::LOSSY).is_some_and(|held| held.trim() == "01")
-}
 
 fn describe(set: &DataSet, syntax: &str) -> String {
     let held = set.text(tags::MODALITY).unwrap_or_default();

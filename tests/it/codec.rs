@@ -2,6 +2,7 @@
 
 mod colours;
 mod damage;
+mod enhanced;
 pub(crate) mod jpeg_ls;
 mod medium;
 mod pictures;

@@ -96,7 +96,7 @@ fn open_parsed(path: &Path, parsed: Parsed, cache_bytes: usize) -> Result<Opened
     let info = clip_info(path, &set, &clip.shape, &clip.order, &syntax)?;
     let privacy = privacy(&set, &clip.shape);
     let origin = Some(DicomOrigin { frame_order: clip.order.clone(), ..origin(&set) });
-    let notes = place::order_note(&info, &clip.order, &set).into_iter().collect();
+    let notes = place::notes(&info, &clip.order, &set);
     Ok(Opened { origin, privacy, notes, lossy, ..Opened::new(info, clip) })
 }
 
@@ -167,7 +167,7 @@ fn origin(set: &DataSet) -> DicomOrigin {
         instance_uids: uid(tags::SOP_INSTANCE).into_iter().collect(),
         study_uid: uid(tags::STUDY).unwrap_or_default(),
         series_uid: uid(tags::SERIES).unwrap_or_default(),
-        space_uid: uid(tags::SPACE),
+        space_uid: uid(if place::in_own_space(set) { tags::SPACE_OF_VOLUME } else { tags::SPACE }),
         frame_order: Vec::new(),
     }
 }
@@ -239,7 +239,7 @@ fn guess_syntax(input: &Input, start: u64) -> std::io::Result<String> {
     Ok(if explicit { frames::EXPLICIT } else { frames::IMPLICIT }.to_owned())
 }
 
-/// Ultrasound and timed objects are cines, other multi-frame objects volumes.
+/// Ultrasound and timed objects are cines, other multi-frame objects and volumes of ultrasound are volumes.
 fn kind_of(set: &DataSet, frames: usize) -> ClipKind {
     let modality = set.text(tags::MODALITY).unwrap_or_default();
     let timed = frame_time_ms(set).is_some()
@@ -247,6 +247,7 @@ fn kind_of(set: &DataSet, frames: usize) -> ClipKind {
         || !matches!(modality.as_str(), "CT" | "MR" | "PT" | "NM" | "RTDOSE" | "SEG");
     match (frames, timed) {
         (1, _) => ClipKind::Still,
+        _ if place::is_ultrasound_volume(set, frames) => ClipKind::Volume,
         (_, true) => ClipKind::Cine,
         (_, false) => ClipKind::Volume,
     }

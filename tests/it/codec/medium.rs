@@ -28,7 +28,7 @@ pub(super) fn head(image: &Image) -> Vec<u8> {
 }
 
 /// The same with elements of the groups 0x10 to 0x18.
-fn head_with(image: &Image, more: &[u8]) -> Vec<u8> {
+pub(super) fn head_with(image: &Image, more: &[u8]) -> Vec<u8> {
     let mut meta = Vec::new();
     element(&mut meta, 2, 0x10, b"UI", image.syntax);
     let mut out = vec![0; 128];

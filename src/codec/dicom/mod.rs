@@ -12,6 +12,7 @@ mod capsule;
 mod directory;
 mod film;
 mod foreign;
+mod fragments;
 mod frames;
 mod input;
 mod jpeg;

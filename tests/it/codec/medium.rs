@@ -296,6 +296,32 @@ fn a_series_with_a_gap_says_that_it_has_no_place() {
 }
 
 #[test]
+fn a_frame_time_of_0_is_no_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.dcm");
+    let (colour, size) = (b"MONOCHROME2", (8, 6));
+    let image = Image { syntax: EXPLICIT, colour, series: "1", number: "1", frames: 4, size };
+    let read = |more: &[(u16, u16, &[u8; 2], &str)]| {
+        let mut elements = Vec::new();
+        for (group, number, kind, text) in more {
+            element(&mut elements, *group, *number, kind, text.as_bytes());
+        }
+        let mut out = head_with(&image, &elements);
+        element(&mut out, 0x7fe0, 0x10, b"OB", &[9; 4 * 48]);
+        fs::write(&path, out).unwrap();
+        opened(&path).info().clone()
+    };
+    let zero = (0x18, 0x1063, b"DS", "0");
+    assert_eq!(read(&[zero]).frame_time_ms, None);
+    // What else tells it stands instead: a rate, that of the display where it is 0, too, or the times of all frames.
+    assert_eq!(read(&[zero, (0x18, 0x40, b"IS", "25")]).frame_time_ms, Some(40.0));
+    let rates = [zero, (0x18, 0x40, b"IS", "0"), (8, 0x2144, b"IS", "20")];
+    assert_eq!(read(&rates).frame_time_ms, Some(50.0));
+    let times = read(&[zero, (0x18, 0x1065, b"DS", "0\\40\\60\\120")]).frame_times_ms;
+    assert_eq!(times, [0.0, 40.0, 100.0, 220.0]);
+}
+
+#[test]
 fn a_table_of_the_modality_stands_instead_of_a_rescale() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.dcm");

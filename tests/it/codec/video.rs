@@ -6,7 +6,7 @@ use std::process::Command;
 
 use sonomark::codec::{OpenOptions, is_complete, open};
 
-use super::reading::decoded_elsewhere;
+use super::reading::{decoded_elsewhere, ffmpeg};
 use super::{data, has_ffmpeg, opened, refusal};
 
 /// Makes a video of 60 distinct frames with ffmpeg, the codec and container by arguments.
@@ -117,6 +117,28 @@ fn frames_that_are_shown_before_a_whole_one_and_decoded_behind_it_are_found() {
         }
     }
     assert!(made >= 2, "{made} codecs");
+}
+
+#[test]
+fn frames_far_from_the_beginning_are_found_where_nothing_can_be_sought() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("long.avi");
+    let source = ["-f", "lavfi", "-i", "testsrc2=size=96x64:rate=25:duration=13"];
+    if !ffmpeg(&[&source[..], &["-c:v", "mjpeg"]].concat(), &path) {
+        return println!("skipped: this ffmpeg writes no AVI");
+    }
+    let elsewhere = decoded_elsewhere(&path);
+    let clip = open(&path, &OpenOptions { cache_mib: 0, ..OpenOptions::default() }).unwrap();
+    let size = clip.frame(0).unwrap().pixels.len();
+    assert_eq!(elsewhere.len(), 325 * size);
+    // By leaps, so that the frames between are passed.
+    for i in [250, 101, 324, 100, 200, 1] {
+        let same = clip.frame(i).unwrap().pixels == elsewhere[i * size..][..size];
+        assert!(same, "frame {i}");
+    }
 }
 
 #[test]

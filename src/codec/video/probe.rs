@@ -15,6 +15,8 @@ use crate::codec::tool::{self, Patient};
 
 /// Containers round the times of frames, Matroska to whole milliseconds.
 const ROUNDING_MS: f64 = 1.001;
+/// Times nearer to each other are one, s.
+const SAME_S: f64 = 1e-4;
 
 /// Version of ffmpeg; builds from a repository count as the newest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,7 +86,7 @@ impl Timeline {
     fn of(mut stamps: Vec<Stamp>, start: f64, exact: bool) -> Self {
         stamps.sort_by(|a, b| a.time.unwrap_or(f64::MIN).total_cmp(&b.time.unwrap_or(f64::MIN)));
         let times: Vec<f64> = stamps.iter().filter_map(|stamp| Some(stamp.time? - start)).collect();
-        let distinct = times.windows(2).all(|pair| pair[1] - pair[0] > 1e-4);
+        let distinct = times.windows(2).all(|pair| pair[1] - pair[0] > SAME_S);
         if exact && distinct && times.len() == stamps.len() {
             let whole = stamps.iter().enumerate().filter(|(_, stamp)| stamp.whole);
             Self::Times(times, whole.map(|(index, _)| index).collect())
@@ -201,8 +203,9 @@ fn asking(reel: &Reel, entries: &str) -> Command {
     command
 }
 
-/// Time stamps of all frames, in the order of the file, and whether what came before any of them is there: a recording
-/// that begins between two whole pictures has packets of which nothing can be made, so its frames are decoded for it.
+/// Time stamps of all frames, in the order of the file, and whether each is a packet that can be decoded: a recording
+/// that begins between two whole pictures has packets of which nothing can be made, and VP8 has some that are never shown,
+/// so the frames are decoded for it.
 fn stamps(reel: &Reel) -> Result<(Vec<Stamp>, bool), CodecError> {
     let mut packets: Vec<Stamp> = Vec::new();
     each_line(reel, "packet=pts_time,flags", |line| {
@@ -215,7 +218,7 @@ fn stamps(reel: &Reel) -> Result<(Vec<Stamp>, bool), CodecError> {
     let first = packets.first().copied().unwrap_or(Stamp { time: None, whole: true });
     // Pictures before the first one are made of it and of one that is not there.
     let before = |stamp: &Stamp| stamp.time.is_some() && stamp.time < first.time;
-    if first.whole && !packets.iter().any(before) {
+    if first.whole && !packets.iter().any(before) && !share_a_time(&packets) {
         return Ok((packets, true));
     }
     let mut frames = Vec::new();
@@ -223,6 +226,13 @@ fn stamps(reel: &Reel) -> Result<(Vec<Stamp>, bool), CodecError> {
         frames.push(Stamp { time: line.trim_end_matches(',').parse().ok(), whole: false });
     })?;
     Ok((frames, false))
+}
+
+/// Whether packets have one time: then some of them are made for others alone and show nothing.
+fn share_a_time(stamps: &[Stamp]) -> bool {
+    let mut times: Vec<f64> = stamps.iter().filter_map(|stamp| stamp.time).collect();
+    times.sort_by(f64::total_cmp);
+    times.windows(2).any(|pair| pair[1] - pair[0] <= SAME_S)
 }
 
 /// Shows every line that ffprobe writes on such entries.

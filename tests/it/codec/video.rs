@@ -120,6 +120,27 @@ fn frames_that_are_shown_before_a_whole_one_and_decoded_behind_it_are_found() {
 }
 
 #[test]
+fn packets_that_show_nothing_are_no_frames() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (path, log) = (dir.path().join("a.webm"), dir.path().join("log"));
+    let encoded = |pass: &str, out: &Path| {
+        let source = ["-f", "lavfi", "-i", "testsrc2=size=96x64:rate=25:duration=4"];
+        let codec = ["-c:v", "libvpx", "-auto-alt-ref", "1", "-lag-in-frames", "16"];
+        let passes = ["-pass", pass, "-passlogfile", log.to_str().unwrap(), "-f", "webm"];
+        ffmpeg(&[&source[..], &codec, &["-b:v", "200k"], &passes].concat(), out)
+    };
+    // Pictures that only others are made of are written in the second pass.
+    if !encoded("1", &dir.path().join("first")) || !encoded("2", &path) {
+        return println!("skipped: this ffmpeg writes no VP8");
+    }
+    assert_eq!(opened(&path).info().frames, 100);
+    frames_are_exact(&path);
+}
+
+#[test]
 fn frames_far_from_the_beginning_are_found_where_nothing_can_be_sought() {
     if !has_ffmpeg() {
         return;

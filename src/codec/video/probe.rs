@@ -235,18 +235,39 @@ fn share_a_time(stamps: &[Stamp]) -> bool {
     times.windows(2).any(|pair| pair[1] - pair[0] <= SAME_S)
 }
 
-/// Shows every line that ffprobe writes on such entries.
+/// Shows every line that ffprobe writes on such entries. A list that breaks off is an error: what it does not tell would be
+/// missing from the clip.
 fn each_line(reel: &Reel, entries: &str, mut see: impl FnMut(&str)) -> Result<(), CodecError> {
     let mut command = asking(reel, entries);
     command.args(["-of", "csv=print_section=0"]).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().map_err(|e| tool::not_started(&reel.shown, "ffprobe", &e))?;
+    let mut told = Ok(());
     if let Some(pipe) = child.stdout.take() {
         let limit = MAX_FRAMES as u64 * 64;
-        let lines = BufReader::new(Patient(pipe).take(limit)).lines().map_while(Result::ok);
-        lines.filter(|line| !line.is_empty()).for_each(|line| see(&line));
+        let mut lines = BufReader::new(Patient(pipe).take(limit));
+        for line in lines.by_ref().lines() {
+            match line {
+                Ok(line) if line.is_empty() => {}
+                Ok(line) => see(&line),
+                Err(error) => {
+                    told = Err(error);
+                    break;
+                }
+            }
+        }
+        // Of more frames than a clip may have the rest is not waited for.
+        let whole = told.is_ok() && lines.get_ref().limit() > 0;
+        if whole && child.wait().is_ok_and(|status| status.code().is_none()) {
+            told = Err(std::io::Error::other("it was ended while it told the frames"));
+        }
     }
     tool::end(&mut child);
-    Ok(())
+    told.map_err(|error| CodecError::Tool {
+        name: name_of(&reel.shown),
+        tool: "ffprobe",
+        cause: error.to_string(),
+        advice: super::REENCODE,
+    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Video through ffmpeg: exact frames wherever one jumps, and refusals that help.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -181,36 +182,48 @@ fn truncated_videos_and_playlists_are_refused() {
     }
 }
 
+/// Runs the program on a video, with a shell script of these cases in the place of a tool, which goes on as the tool itself;
+/// whether a mask came, and what was said.
+fn segmented_with(tool: &str, cases: &str) -> (bool, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let mut places = path.split(':').map(|folder| format!("{folder}/{tool}"));
+    let real = places.find(|place| fs::metadata(place).is_ok()).unwrap();
+    let own = dir.path().join(tool);
+    let text = format!("#!/bin/sh\ncase \"$*\" in {cases} esac\nexec {real} \"$@\"\n");
+    fs::write(&own, text).unwrap();
+    fs::set_permissions(&own, fs::Permissions::from_mode(0o755)).unwrap();
+    let mask = dir.path().join("mask.png");
+    let output = Command::new(env!("CARGO_BIN_EXE_sonomark"))
+        .env("PATH", format!("{}:{path}", dir.path().display()))
+        .env("HOME", dir.path())
+        .args(["--device", "cpu", "segment"])
+        .arg(data().join("video/sonosite_eye.mp4"))
+        .args(["--boundary", "60,60", "120,120", "90,60", "--out", mask.to_str().unwrap()])
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.success(), mask.exists(), "{told}");
+    (mask.exists(), told)
+}
+
 #[test]
 fn without_the_filters_of_colour_a_video_is_gray() {
-    use std::os::unix::fs::PermissionsExt;
     if !has_ffmpeg() {
         return;
     }
-    let dir = tempfile::tempdir().unwrap();
-    let video = data().join("video/sonosite_eye.mp4");
-    let found = |path: &str| -> bool { fs::metadata(path).is_ok() };
-    let path = std::env::var("PATH").unwrap();
-    let mut places = path.split(':').map(|folder| format!("{folder}/ffmpeg"));
-    let real = places.find(|place| found(place)).unwrap();
     for (lacks, works) in [("extractplanes", true), ("format", false)] {
-        let own = dir.path().join("ffmpeg");
-        let text =
-            format!("#!/bin/sh\ncase \"$*\" in *{lacks}*) exit 1;; esac\nexec {real} \"$@\"\n");
-        fs::write(&own, text).unwrap();
-        fs::set_permissions(&own, fs::Permissions::from_mode(0o755)).unwrap();
-        let mask = dir.path().join("mask.png");
-        let output = Command::new(env!("CARGO_BIN_EXE_sonomark"))
-            .env("PATH", format!("{}:{path}", dir.path().display()))
-            .env("HOME", dir.path())
-            .args(["--device", "cpu", "segment", video.to_str().unwrap(), "--boundary"])
-            .args(["60,60", "120,120", "90,60", "--out", mask.to_str().unwrap()])
-            .output()
-            .unwrap();
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.success(), works, "{lacks}: {told}");
+        let (done, told) = segmented_with("ffmpeg", &format!("*{lacks}*) exit 1;;"));
+        assert_eq!(done, works, "{lacks}: {told}");
         assert!(works || told.contains("ffmpeg cannot read it"), "{told}");
-        assert_eq!(mask.exists(), works);
-        let _ = fs::remove_file(mask);
     }
+}
+
+#[test]
+fn a_list_of_frames_that_breaks_off_is_no_shorter_video() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let (done, told) = segmented_with("ffprobe", "*packet=*) echo 0.000000,K__; kill -9 $$;;");
+    assert!(!done && told.contains("ffprobe cannot read it"), "{told}");
 }

@@ -197,7 +197,9 @@ fn frame_time_ms(rate: &str) -> Option<f64> {
 
 fn asking(reel: &Reel, entries: &str) -> Command {
     let mut command = tool::limited("ffprobe", tool::VIDEO);
-    command.args(["-v", "error", "-select_streams", "v:0", "-show_entries", entries]);
+    // A thread for every core would take more memory than a child has: of 16 not one frame of 3840 x 2160 px decodes.
+    command.args(["-v", "error", "-threads", "2"]);
+    command.args(["-select_streams", "v:0", "-show_entries", entries]);
     Reel::restrict(&mut command);
     command.arg("-i").arg(input_argument(&reel.read)).stdin(Stdio::null());
     command
@@ -295,6 +297,13 @@ mod tests {
         }
         // Shown before the whole one, decoded behind it: from the beginning.
         assert_eq!([0, 1, 2].map(|index| timeline.seek(index)), [None; 3]);
+    }
+
+    #[test]
+    fn frames_are_listed_by_few_threads_on_any_machine() {
+        let command = asking(&Reel::file(Path::new("a.ts")), "frame=best_effort_timestamp_time");
+        let words: Vec<_> = command.get_args().collect();
+        assert!(words.windows(2).any(|pair| pair[0] == "-threads" && pair[1] == "2"), "{words:?}");
     }
 
     #[test]

@@ -83,6 +83,7 @@ pub(super) fn open_still(path: &Path) -> Result<Opened, CodecError> {
     if let Some(moving) = &animation {
         frames = (0..moving.len()).map(|_| picture(Part::All)).collect();
     }
+    let lossy = lossy || animation.as_ref().is_some_and(Animation::is_lossy);
     let kind = if frames.len() == 1 { ClipKind::Still } else { ClipKind::Cine };
     let times_ms = animation.as_ref().map(Animation::times_ms).unwrap_or_default();
     let mut opened = describe(path, frames, animation, size, identity::of_file(path)?, kind)?;

@@ -3,7 +3,8 @@
 //! The directories are read once, when a file is opened, and of a page that is asked for nothing but its own directory and
 //! pixels: a stack opens in the time of its directories, and a page costs no more than a page, wherever it lies in however
 //! long a file. Decoders are given what `tiff.rs` and `image` take: a small file with offsets of 32 bits, whatever the
-//! offsets of the whole one have.
+//! offsets of the whole one have. Of a stack of more than 4 GiB ImageJ writes one directory for all; its images are pages,
+//! too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -18,6 +19,7 @@ use super::tiff::{
 };
 
 const SUBFILE_TYPE: u32 = 254;
+const DESCRIPTION: u32 = 270;
 const WIDTH: u32 = 256;
 const HEIGHT: u32 = 257;
 const ROWS_PER_STRIP: u32 = 278;
@@ -51,6 +53,8 @@ const COPIED: [u32; 22] = [
     531,
     532,
 ];
+/// First bytes of the description of an image in which ImageJ is looked for.
+const DESCRIPTION_BYTES: u64 = 1024;
 /// The compression of what is not compressed.
 const NONE: u64 = 1;
 /// Bits of the subfile type: a reduced copy of another page, a mask of one.
@@ -65,6 +69,8 @@ const MAX_VALUE_BYTES: u64 = 1 << 20;
 pub(super) struct Page {
     /// Where its directory lies, bytes from the start.
     directory: u64,
+    /// How many bytes behind the place that its directory names its pixels lie.
+    behind: u64,
     /// Columns and rows.
     pub(super) size: (u32, u32),
     /// It is compressed with loss.
@@ -170,11 +176,46 @@ impl<'a> Tiff<'a> {
             if held(SUBFILE_TYPE) & REDUCED_OR_MASK == 0 {
                 let size = (side(WIDTH), side(HEIGHT));
                 let lossy = JPEG.iter().any(|kind| u64::from(*kind) == held(COMPRESSION));
-                pages.push(Page { directory: next, size, lossy });
+                pages.push(Page { directory: next, behind: 0, size, lossy });
             }
             next = directory.next;
         }
+        if let ([only], 1) = (&pages[..], seen.len()) {
+            return self.stacked(*only);
+        }
         if pages.is_empty() { damaged("it has no page".to_owned()) } else { Ok(pages) }
+    }
+
+    /// All images of a stack of ImageJ that has one directory, whose pixels follow each other; of other files the page
+    /// itself.
+    fn stacked(&self, page: Page) -> Result<Vec<Page>, CodecError> {
+        let directory = self.directory(page.directory)?;
+        let Some(images) = self.images_of_imagej(&directory).filter(|images| *images > 1) else {
+            return Ok(vec![page]);
+        };
+        let ranges = self.pieces(&directory, 0)?.ranges;
+        let bytes = self.plain_bytes(&directory)?;
+        let ([(at, _)], 1..) = (&ranges[..], bytes) else { return Ok(vec![page]) };
+        // A copy of one image may keep the words that were said of all.
+        let held = self.length.saturating_sub(*at) / bytes;
+        if held < 2 {
+            return Ok(vec![page]);
+        }
+        if held < images || images > MAX_FRAMES as u64 {
+            let cause = format!("it says that it holds {images} images, and it has {held}");
+            return Err(CodecError::damaged(self.path, cause));
+        }
+        Ok((0..images).map(|image| Page { behind: image * bytes, ..page }).collect())
+    }
+
+    /// How many images the description says that a stack of ImageJ holds.
+    fn images_of_imagej(&self, directory: &Directory) -> Option<u64> {
+        let entry = directory.entry(DESCRIPTION).filter(|entry| entry.count > 8)?;
+        let at = self.number(&entry.field[..self.offset_bytes() as usize]);
+        let text = self.bytes_at(at, entry.count.min(DESCRIPTION_BYTES)).ok()?;
+        let text = String::from_utf8_lossy(&text);
+        let mut lines = text.strip_prefix("ImageJ=")?.lines();
+        lines.find_map(|line| line.strip_prefix("images=")?.trim().parse().ok())
     }
 
     /// A page as a file of its own: what says how its pixels are stored, and the pixels as they are stored. What is cut off
@@ -190,7 +231,7 @@ impl<'a> Tiff<'a> {
                 values.insert(entry.tag, Value { kind: entry.kind, count: entry.count, bytes });
             }
         }
-        let Pieces { tags, ranges } = self.pieces(&directory)?;
+        let Pieces { tags, ranges } = self.pieces(&directory, page.behind)?;
         let bytes = ranges.iter().fold(0u64, |all, (_, length)| all.saturating_add(*length));
         if bytes > MAX_INPUT {
             let cause = "one of its pages takes more than 256 MiB";
@@ -246,7 +287,8 @@ impl<'a> Tiff<'a> {
         out
     }
 
-    fn pieces(&self, directory: &Directory) -> Result<Pieces, CodecError> {
+    /// Those of a page whose pixels lie so many bytes behind the places that its directory names.
+    fn pieces(&self, directory: &Directory, behind: u64) -> Result<Pieces, CodecError> {
         let whole = |tags: &[u32; 2]| tags.iter().all(|tag| directory.entry(*tag).is_some());
         let Some(tags) = PIECES.into_iter().find(whole) else { return Ok(Pieces::default()) };
         let [places, lengths] = tags.map(|tag| self.numbers(directory, tag));
@@ -256,8 +298,10 @@ impl<'a> Tiff<'a> {
             return Err(CodecError::damaged(self.path, cause));
         }
         let least = self.plain_bytes(directory)?;
-        let range =
-            |(at, length): (u64, u64)| (at, length.max(least).min(self.length.saturating_sub(at)));
+        let range = |(at, length): (u64, u64)| {
+            let at = at.saturating_add(behind);
+            (at, length.max(least).min(self.length.saturating_sub(at)))
+        };
         let ranges = places.into_iter().zip(lengths).map(range).collect();
         Ok(Pieces { tags: Some(tags), ranges })
     }
@@ -402,7 +446,7 @@ mod tests {
         let third = bytes.len() as u64;
         let link = add(&mut bytes, link, &[(256, 30), (257, 20), (259, 7)]);
         let found = pages(&path, &bytes).expect("pages");
-        let page = |directory, lossy| Page { directory, size: (30, 20), lossy };
+        let page = |directory, lossy| Page { directory, behind: 0, size: (30, 20), lossy };
         assert_eq!(found, [page(8, false), page(third, true)]);
         bytes[link..link + 4].copy_from_slice(&8u32.to_be_bytes());
         assert!(pages(&path, &bytes).is_err_and(|why| why.contains("circle")));
@@ -437,7 +481,7 @@ mod tests {
             fs::write(&copied, &alone).expect("written");
             let copy = Tiff::of(&copied).expect("read").expect("a TIFF");
             let pages = copy.pages().expect("pages");
-            assert_eq!(pages, [Page { directory: 8, size: (200, 1), lossy: false }]);
+            assert_eq!(pages, [Page { directory: 8, behind: 0, size: (200, 1), lossy: false }]);
             assert_eq!(copy.page(&pages[0]).expect("a page"), alone, "it is its own page");
         }
     }

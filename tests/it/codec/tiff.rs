@@ -163,3 +163,48 @@ fn a_stack_may_be_longer_than_memory() {
         assert_eq!(last_pixels(&path), [0, 255, 128], "{order:?}");
     }
 }
+
+/// A stack of gray images of 8 bits, 3 x 2, as ImageJ writes it from 4 GiB on, which says that it holds so many.
+fn of_imagej(said: usize, held: u8) -> Vec<u8> {
+    let text = format!("ImageJ=1.54f\nimages={said}\nslices={said}\nloop=false\n\0");
+    let pixels = (10 + 10 * 12 + 4 + text.len()) as u32;
+    let entries = [
+        (256, 3, 3, 1),
+        (257, 3, 2, 1),
+        (258, 3, 8, 1),
+        (259, 3, 1, 1),
+        (262, 3, 1, 1),
+        (270, 2, 10 + 10 * 12 + 4, text.len() as u32),
+        (273, 4, pixels, 1),
+        (277, 3, 1, 1),
+        (278, 3, 2, 1),
+        (279, 4, 6, 1),
+    ];
+    let mut bytes = b"II*\0\x08\0\0\0\x0a\0".to_vec();
+    for (tag, kind, value, count) in entries {
+        bytes.extend([tag, kind].map(u16::to_le_bytes).concat());
+        bytes.extend([count, value].map(u32::to_le_bytes).concat());
+    }
+    bytes.extend([0; 4]);
+    bytes.extend(text.into_bytes());
+    bytes.extend((0..held).flat_map(|image| [10 * image; 6]));
+    bytes
+}
+
+#[test]
+fn a_long_stack_of_imagej_has_one_directory_and_all_its_images() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("stack.tif");
+    fs::write(&path, of_imagej(5, 5)).unwrap();
+    let clip = opened(&path);
+    assert_eq!((clip.info().kind, clip.info().frames), (ClipKind::Cine, 5));
+    let values: Vec<u8> = (0..5).map(|i| clip.frame(i).unwrap().pixels[5]).collect();
+    assert_eq!(values, [0, 10, 20, 30, 40]);
+    is_complete(&path).unwrap();
+    // One image that was copied from a stack is one; a stack that is cut off is none.
+    fs::write(&path, of_imagej(5, 1)).unwrap();
+    assert_eq!(opened(&path).info().frames, 1);
+    fs::write(&path, of_imagej(5, 4)).unwrap();
+    let why = refusal(&path);
+    assert!(why.contains("holds 5 images, and it has 4"), "{why}");
+}

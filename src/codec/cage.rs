@@ -61,7 +61,13 @@ impl Cage {
     ) -> Result<Decoded, CodecError> {
         small_enough(path, bytes)?;
         let waiting = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut worker = match waiting.map_or_else(Worker::start, |worker| Ok(Some(worker))) {
+        // One that waited may have ended meanwhile, of another picture or of itself: this picture is asked of a new one then.
+        if let Some(mut worker) = waiting
+            && let Ok(reply) = worker.ask(want, bytes, most)
+        {
+            return self.replied(path, worker, reply);
+        }
+        let mut worker = match Worker::start() {
             Ok(Some(worker)) => worker,
             // Another program that uses the library: its own process decodes.
             Ok(None) => {
@@ -70,15 +76,23 @@ impl Cage {
             Err(error) => return Err(not_started(path, &error)),
         };
         match worker.ask(want, bytes, most) {
-            Ok(reply) => {
-                let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-                if idle.len() < self.keep {
-                    idle.push(worker);
-                }
-                reply.map_err(|why| refused(path, why))
-            }
+            Ok(reply) => self.replied(path, worker, reply),
             Err(_) => Err(ended(path)),
         }
+    }
+
+    /// Lets a child that has answered wait for the next picture.
+    fn replied(
+        &self,
+        path: &Path,
+        worker: Worker,
+        reply: Result<Decoded, Refusal>,
+    ) -> Result<Decoded, CodecError> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < self.keep {
+            idle.push(worker);
+        }
+        reply.map_err(|why| refused(path, why))
     }
 }
 
@@ -229,4 +243,26 @@ fn program() -> Option<(PathBuf, bool)> {
     let folders = [own.parent(), own.parent().and_then(Path::parent)];
     let beside = folders.into_iter().flatten().map(|folder| folder.join(NAME));
     beside.into_iter().find(|path| path.is_file()).map(|path| (path, false))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::decoder::Pixels;
+
+    #[test]
+    fn a_picture_is_not_blamed_for_a_child_that_ended_before_it() {
+        let mut command = std::process::Command::new("true");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("started");
+        let (requests, replies) = (child.stdin.take(), child.stdout.take());
+        let (requests, replies) = (requests.expect("in"), replies.expect("out"));
+        let cage = Cage::new(2);
+        cage.idle.lock().expect("idle").push(Worker { child, requests, replies });
+        let mut png = io::Cursor::new(Vec::new());
+        let picture = image::GrayImage::from_pixel(2, 1, image::Luma([7]));
+        picture.write_to(&mut png, image::ImageFormat::Png).expect("written");
+        let decoded = cage.decode(Path::new("a.png"), Want::Eight, png.get_ref(), 8);
+        assert_eq!(decoded.expect("decoded").pixels, Pixels::Eight(vec![7, 7]));
+    }
 }

@@ -1,5 +1,5 @@
 //! Stills and folders of frames: PNG, JPEG, TIFF, BMP and WebP of 8 or 16 bits, gray or colour; the
-//! pages of a TIFF are frames, and the moments of an animated WebP.
+//! pages of a TIFF are frames (`pages.rs`), and the moments of an animated WebP.
 //!
 //! The frames of a folder are its images in natural order of their names (2 before 10). Masks
 //! (`NAME.mask.png`), hidden files and other files are left out. Sizes are read from all headers
@@ -17,6 +17,7 @@ use super::error::short_name;
 use super::gray::{Ramp, parted, spread};
 use super::limits::{MAX_DECODE_BYTES, MAX_FRAMES, check_size, open_regular, read_file};
 use super::moving::Moving;
+use super::pages::{Page, Tiff};
 use super::webp::Animation;
 use super::{CodecError, FrameSource, Opened, complete, identity, png, sniff, tiff, webp};
 use crate::domain::{ClipInfo, ClipKind, FrameIndex, GrayFrame};
@@ -38,8 +39,16 @@ struct Picture {
 #[derive(Clone, Copy)]
 enum Part {
     All,
-    /// The page of a TIFF whose directory lies there.
-    Page(u32),
+    /// A page of a TIFF.
+    Page(Page),
+}
+
+/// What the header of an image tells.
+struct Header {
+    /// Columns and rows.
+    size: (u32, u32),
+    /// Its pixels are compressed with loss.
+    lossy: bool,
 }
 
 struct Images {
@@ -54,28 +63,32 @@ struct Images {
 /// Opens a single image, a TIFF of several pages or an animated WebP.
 pub(super) fn open_still(path: &Path) -> Result<Opened, CodecError> {
     let picture = |part| Picture { path: path.to_owned(), part };
-    let (mut frames, mut size) = (vec![picture(Part::All)], None);
-    let head = head(path)?;
-    let animation = if webp::is_webp(&head) { animation(path, &read_file(path)?)? } else { None };
+    let mut frames = vec![picture(Part::All)];
+    let Header { size, lossy } = match Tiff::of(path)? {
+        Some(tiff) => {
+            let pages = tiff.pages()?;
+            let size = pages[0].size;
+            if let Some(other) = pages.iter().position(|page| page.size != size) {
+                let cause = format!("its pages 1 and {} differ in size", other + 1);
+                let advice = "save its pages as single images and open them one by one";
+                return Err(CodecError::unsupported(path, cause, advice));
+            }
+            frames = pages.iter().map(|page| picture(Part::Page(*page))).collect();
+            Header { size, lossy: pages.iter().any(|page| page.lossy) }
+        }
+        None => header(path)?,
+    };
+    let moves = webp::is_webp(&head(path)?);
+    let animation = if moves { animation(path, &read_file(path)?)? } else { None };
     if let Some(moving) = &animation {
         frames = (0..moving.len()).map(|_| picture(Part::All)).collect();
-        size = Some(moving.size);
     }
-    if tiff::is_tiff(&head) {
-        let pages = pages(path, &read_file(path)?)?;
-        size = pages.first().map(|page| page.size);
-        frames = pages.iter().map(|page| picture(Part::Page(page.directory))).collect();
-        if let Some(other) = pages.iter().position(|page| Some(page.size) != size) {
-            let cause = format!("its pages 1 and {} differ in size", other + 1);
-            let advice = "save its pages as single images and open them one by one";
-            return Err(CodecError::unsupported(path, cause, advice));
-        }
-    }
-    let size = size.map_or_else(|| header_size(path), Ok)?;
+    let lossy = lossy || animation.as_ref().is_some_and(Animation::is_lossy);
     let kind = if frames.len() == 1 { ClipKind::Still } else { ClipKind::Cine };
     let times_ms = animation.as_ref().map(Animation::times_ms).unwrap_or_default();
     let mut opened = describe(path, frames, animation, size, identity::of_file(path)?, kind)?;
     (opened.info.frame_time_ms, opened.info.frame_times_ms) = paced(times_ms);
+    opened.lossy = lossy;
     Ok(opened)
 }
 
@@ -92,15 +105,15 @@ fn paced(times_ms: Vec<f64>) -> (Option<f64>, Vec<f64>) {
 /// Opens a folder of frames.
 pub(super) fn open_folder(path: &Path) -> Result<Opened, CodecError> {
     let frames = list(path)?;
-    let sizes: Vec<((u32, u32), u64)> = frames
+    let told: Vec<(Header, u64)> = frames
         .par_iter()
         .map(|frame| {
             let meta = fs::metadata(frame).map_err(|e| CodecError::unreadable(frame, e))?;
-            Ok((header_size(frame)?, meta.len()))
+            Ok((header(frame)?, meta.len()))
         })
         .collect::<Result<_, CodecError>>()?;
-    let first = sizes[0].0;
-    if let Some(other) = sizes.iter().position(|(size, _)| *size != first) {
+    let first = told[0].0.size;
+    if let Some(other) = told.iter().position(|(header, _)| header.size != first) {
         let name = |i: usize| crate::domain::shown(&short_name(&frames[i]));
         let text = |(w, h): (u32, u32)| format!("{w} x {h}");
         return Err(CodecError::MixedSizes {
@@ -108,17 +121,19 @@ pub(super) fn open_folder(path: &Path) -> Result<Opened, CodecError> {
             first: name(0),
             first_size: text(first),
             other: name(other),
-            other_size: text(sizes[other].0),
+            other_size: text(told[other].0.size),
         });
     }
     let listed: Vec<(PathBuf, u64)> =
-        frames.iter().cloned().zip(sizes.iter().map(|(_, bytes)| *bytes)).collect();
+        frames.iter().cloned().zip(told.iter().map(|(_, bytes)| *bytes)).collect();
+    // One image that lost something is enough to be careful.
+    let lossy = told.iter().any(|(header, _)| header.lossy);
     let hash = identity::of_frames(&listed)?;
     let kind = if frames.len() == 1 { ClipKind::Still } else { ClipKind::Cine };
     let stem = |path: &PathBuf| path.file_stem().unwrap_or_default().to_string_lossy().into();
     let frame_names = frames.iter().map(stem).collect();
     let frames = frames.into_iter().map(|path| Picture { path, part: Part::All }).collect();
-    Ok(Opened { frame_names, ..describe(path, frames, None, first, hash, kind)? })
+    Ok(Opened { frame_names, lossy, ..describe(path, frames, None, first, hash, kind)? })
 }
 
 fn describe(
@@ -164,9 +179,7 @@ fn describe(
         placement: None,
         format: crate::domain::shown(&format!("{folder}{ending}, {bits}-bit {colour}")),
     };
-    let head = head(&images.frames[0].path)?;
-    let lossy = head.starts_with(&JPEG) || webp::is_lossy(&head);
-    Ok(Opened { frame_names, lossy, ..Opened::new(info, images) })
+    Ok(Opened { frame_names, ..Opened::new(info, images) })
 }
 
 impl Images {
@@ -203,14 +216,9 @@ impl Images {
         want: Want,
         most: u64,
     ) -> Result<Decoded, CodecError> {
-        let bytes = read_file(path)?;
-        complete::image(path, &bytes)?;
         let mut bytes = match part {
-            Part::Page(directory) => tiff::turned_to(bytes, directory),
-            Part::All => {
-                refuse_pages(path, &bytes)?;
-                bytes
-            }
+            Part::Page(page) => alone(path, &page)?,
+            Part::All => whole(path)?,
         };
         let palette = tiff::take_palette(&mut bytes);
         // An index is not scaled.
@@ -315,8 +323,36 @@ fn head(path: &Path) -> Result<Vec<u8>, CodecError> {
     Ok(head)
 }
 
-/// Width and height from the header, which is read here and not by a decoder.
-fn header_size(path: &Path) -> Result<(u32, u32), CodecError> {
+/// A page of a TIFF as a file of its own.
+fn alone(path: &Path, page: &Page) -> Result<Vec<u8>, CodecError> {
+    let tiff = Tiff::of(path)?.ok_or_else(|| CodecError::damaged(path, "it is no TIFF"))?;
+    tiff.page(page)
+}
+
+/// The bytes of a picture that is all of its file. In a folder of images a TIFF of several pages, or an animated PNG or
+/// WebP, would silently lose all but the first.
+fn whole(path: &Path) -> Result<Vec<u8>, CodecError> {
+    if let Some(tiff) = Tiff::of(path)? {
+        let pages = tiff.pages()?;
+        let [page] = &pages[..] else {
+            let cause = "it is a TIFF of several pages in a folder of images";
+            let advice = "open it alone, or save its pages as single images";
+            return Err(CodecError::unsupported(path, cause, advice));
+        };
+        return tiff.page(page);
+    }
+    let bytes = read_file(path)?;
+    complete::image(path, &bytes)?;
+    refuse_moving(path, &bytes)?;
+    Ok(bytes)
+}
+
+/// The header of an image, of a TIFF that of its first page, which is read here and not by a decoder.
+fn header(path: &Path) -> Result<Header, CodecError> {
+    if let Some(tiff) = Tiff::of(path)? {
+        let Page { size, lossy, .. } = tiff.pages()?[0];
+        return Ok(Header { size, lossy });
+    }
     let head = head(path)?;
     let big =
         |at: usize| head.get(at..at + 4).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]));
@@ -334,57 +370,40 @@ fn header_size(path: &Path) -> Result<(u32, u32), CodecError> {
     } else if head.starts_with(b"BM") {
         // Rows from the top down have a negative height.
         little(18).zip(little(22)).map(|(w, h)| (w.unsigned_abs(), h.unsigned_abs()))
-    } else if tiff::is_tiff(&head) {
-        pages(path, &read_file(path)?)?.first().map(|page| page.size)
     } else if webp::is_webp(&head) {
         webp::size_of(&head)
     } else {
         None
     };
-    found.ok_or_else(|| CodecError::damaged(path, "its header tells no size"))
-}
-
-fn pages(path: &Path, bytes: &[u8]) -> Result<Vec<tiff::Page>, CodecError> {
-    tiff::pages(bytes).map_err(|why| CodecError::damaged(path, why))
+    let size = found.ok_or_else(|| CodecError::damaged(path, "its header tells no size"))?;
+    Ok(Header { size, lossy: head.starts_with(&JPEG) || webp::is_lossy(&head) })
 }
 
 fn animation(path: &Path, bytes: &[u8]) -> Result<Option<Animation>, CodecError> {
     Animation::of(bytes).map_err(|why| CodecError::damaged(path, why))
 }
 
-/// In a folder of images a TIFF of several pages, or an animated PNG or WebP, would silently lose
-/// all but the first.
-fn refuse_pages(path: &Path, bytes: &[u8]) -> Result<(), CodecError> {
+fn refuse_moving(path: &Path, bytes: &[u8]) -> Result<(), CodecError> {
     let moving = if png::is_animated(Cursor::new(bytes)) {
         Some("PNG")
     } else {
         animation(path, bytes)?.map(|_| "WebP")
     };
-    if let Some(kind) = moving {
-        let cause = format!("it is an animated {kind} in a folder of images");
-        let advice = "open it alone, or save its frames as single images";
-        return Err(CodecError::unsupported(path, cause, advice));
-    }
-    if tiff::is_tiff(bytes) && pages(path, bytes)?.len() > 1 {
-        let cause = "it is a TIFF of several pages in a folder of images";
-        let advice = "open it alone, or save its pages as single images";
-        return Err(CodecError::unsupported(path, cause, advice));
-    }
-    Ok(())
+    let Some(kind) = moving else { return Ok(()) };
+    let cause = format!("it is an animated {kind} in a folder of images");
+    let advice = "open it alone, or save its frames as single images";
+    Err(CodecError::unsupported(path, cause, advice))
 }
 
-/// Structural completeness of one image.
+/// Structural completeness of one image. Offsets of a TIFF point anywhere: some of its pages are decoded.
 pub(super) fn still_complete(path: &Path) -> Result<(), CodecError> {
-    let bytes = read_file(path)?;
-    complete::image(path, &bytes)?;
-    if tiff::is_tiff(&bytes) {
-        let pages = pages(path, &bytes)?;
-        let cage = Cage::new(pages.len());
-        for index in spread(pages.len()) {
-            let mut bytes = tiff::turned_to(bytes.clone(), pages[index].directory);
-            tiff::take_palette(&mut bytes);
-            cage.decode(path, Want::Stored, &bytes, MAX_DECODE_BYTES)?;
-        }
+    let Some(tiff) = Tiff::of(path)? else { return complete::image(path, &read_file(path)?) };
+    let pages = tiff.pages()?;
+    let cage = Cage::new(pages.len());
+    for index in spread(pages.len()) {
+        let mut bytes = tiff.page(&pages[index])?;
+        tiff::take_palette(&mut bytes);
+        cage.decode(path, Want::Stored, &bytes, MAX_DECODE_BYTES)?;
     }
     Ok(())
 }

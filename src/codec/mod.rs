@@ -24,6 +24,7 @@ mod limits;
 mod modes;
 mod moving;
 mod pace;
+mod pages;
 mod parts;
 mod png;
 mod privacy;

@@ -123,8 +123,7 @@ fn by_magic(head: &[u8]) -> Option<Kind> {
     }
     let image = at(0, b"\x89PNG\r\n\x1a\n")
         || at(0, b"\xff\xd8\xff")
-        || at(0, b"II*\0")
-        || at(0, b"MM\0*")
+        || super::pages::is_tiff(head)
         || super::webp::is_webp(head)
         || (at(0, b"BM") && (at(6, &[0; 4]) || at(14, &[40, 0, 0, 0])));
     if image {

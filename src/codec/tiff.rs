@@ -1,7 +1,6 @@
-//! The pages of a TIFF: where their directories lie, and their sizes; and what `image` does not take
-//! of them: palettes, gray of 2 and 4 bits, numbers with a fraction or a sign, CIE L*a*b*.
+//! What `image` does not take of the first page of a TIFF: palettes, gray of 2 and 4 bits, numbers with a fraction or a
+//! sign, CIE L*a*b*. `pages.rs` makes a file of one page of every page.
 
-use std::collections::BTreeSet;
 use std::io::Cursor;
 
 use tiff::decoder::{Decoder, DecodingResult, Limits};
@@ -9,18 +8,15 @@ use tiff::{ColorType, TiffError};
 
 use super::decoder::{Decoded, Pixels, Refusal};
 use super::gray::parted;
-use super::limits::{MAX_FRAMES, MAX_SIDE_PX};
+use super::limits::MAX_SIDE_PX;
 
-const SUBFILE_TYPE: u32 = 254;
-const WIDTH: u32 = 256;
-const HEIGHT: u32 = 257;
-const BITS: u32 = 258;
-const COMPRESSION: u32 = 259;
-const PHOTOMETRIC: u32 = 262;
-const SAMPLES: u32 = 277;
-const PLANAR: u32 = 284;
-const SAMPLE_FORMAT: u32 = 339;
-const COLOUR_MAP: u32 = 320;
+pub(super) const BITS: u32 = 258;
+pub(super) const COMPRESSION: u32 = 259;
+pub(super) const PHOTOMETRIC: u32 = 262;
+pub(super) const SAMPLES: u32 = 277;
+pub(super) const PLANAR: u32 = 284;
+pub(super) const SAMPLE_FORMAT: u32 = 339;
+pub(super) const COLOUR_MAP: u32 = 320;
 /// Photometric interpretations: an index into the colour map, gray from black on, red with green and blue, L*a*b* with a
 /// sign, and as ICC profiles have it.
 const PALETTE: u32 = 3;
@@ -29,36 +25,15 @@ const RGB: u8 = 2;
 const CIE_LAB: u32 = 8;
 const ICC_LAB: u32 = 9;
 /// Compressions as JPEG, whose decoders make something else of three samples.
-const JPEG: [u32; 2] = [6, 7];
+pub(super) const JPEG: [u32; 2] = [6, 7];
 /// Sample format of numbers without sign and fraction.
 const UNSIGNED: u32 = 1;
 /// Bits of an index into a colour map.
 const PALETTE_BITS: [u32; 5] = [1, 2, 4, 8, 16];
-/// Bits of the subfile type: a reduced copy of another page, a mask of one.
-const REDUCED_OR_MASK: u32 = 0b101;
 
-/// One page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Page {
-    /// Where its directory lies, bytes from the start.
-    pub(super) directory: u32,
-    /// Columns and rows.
-    pub(super) size: (u32, u32),
-}
-
-/// Whether the bytes begin like a TIFF.
-pub(super) fn is_tiff(bytes: &[u8]) -> bool {
+/// Whether the bytes begin like a TIFF with offsets of 32 bits.
+fn is_tiff(bytes: &[u8]) -> bool {
     bytes.starts_with(b"II*\0") || bytes.starts_with(b"MM\0*")
-}
-
-/// The bytes with the directory of a page in the place of the first: decoders read that page then.
-pub(super) fn turned_to(mut bytes: Vec<u8>, directory: u32) -> Vec<u8> {
-    let little = bytes.starts_with(b"II");
-    if let Some(first) = bytes.get_mut(4..8) {
-        let offset = if little { directory.to_le_bytes() } else { directory.to_be_bytes() };
-        first.copy_from_slice(&offset);
-    }
-    bytes
 }
 
 /// A number of the file, in its order of bytes.
@@ -270,72 +245,4 @@ fn stretched(packed: &[u8], columns: usize, bits: u8) -> Vec<u8> {
     };
     let rows = packed.chunks_exact(columns.div_ceil(each));
     rows.flat_map(|row| (0..columns).map(move |x| value(row, x))).collect()
-}
-
-/// The pages in order, without reduced copies and masks of others.
-///
-/// # Errors
-/// What contradicts itself.
-pub(super) fn pages(bytes: &[u8]) -> Result<Vec<Page>, String> {
-    let number = |at: usize, length: usize| number(bytes, at, length);
-    let (mut pages, mut seen) = (Vec::new(), BTreeSet::new());
-    let mut directory = number(4, 4).ok_or("its header is cut off")?;
-    while directory != 0 {
-        if !seen.insert(directory) {
-            return Err("its pages follow each other in a circle".to_owned());
-        }
-        if seen.len() > MAX_FRAMES {
-            return Err(format!("it has more than {MAX_FRAMES} pages"));
-        }
-        let at = directory as usize;
-        let read = || -> Option<(Page, u32, u32)> {
-            let entries = number(at, 2)? as usize;
-            let value = |tag: u32| value(bytes, at, tag);
-            let next = number(at + 2 + entries * 12, 4)?;
-            let size = (value(WIDTH).unwrap_or(0), value(HEIGHT).unwrap_or(0));
-            Some((Page { directory, size }, value(SUBFILE_TYPE).unwrap_or(0), next))
-        };
-        let (page, kind, next) = read().ok_or("its page directory lies beyond its end")?;
-        if kind & REDUCED_OR_MASK == 0 {
-            pages.push(page);
-        }
-        directory = next;
-    }
-    if pages.is_empty() { Err("it has no page".to_owned()) } else { Ok(pages) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A directory of short entries at the end of `bytes`; the offset of its link to the next.
-    fn add(bytes: &mut Vec<u8>, link: usize, entries: &[(u16, u16)]) -> usize {
-        let here = bytes.len() as u32;
-        bytes[link..link + 4].copy_from_slice(&here.to_be_bytes());
-        bytes.extend((entries.len() as u16).to_be_bytes());
-        for (tag, value) in entries {
-            bytes.extend(tag.to_be_bytes());
-            bytes.extend([0, 3, 0, 0, 0, 1]);
-            bytes.extend(value.to_be_bytes());
-            bytes.extend([0, 0]);
-        }
-        bytes.extend([0; 4]);
-        bytes.len() - 4
-    }
-
-    #[test]
-    fn pages_are_listed_without_thumbnails_and_circles_end() {
-        let mut bytes = b"MM\0*\0\0\0\0".to_vec();
-        let link = add(&mut bytes, 4, &[(256, 30), (257, 20)]);
-        let link = add(&mut bytes, link, &[(254, 1), (256, 3), (257, 2)]);
-        let third = bytes.len() as u32;
-        let link = add(&mut bytes, link, &[(256, 30), (257, 20)]);
-        let found = pages(&bytes).expect("pages");
-        assert_eq!(found.iter().map(|p| p.directory).collect::<Vec<_>>(), [8, third]);
-        assert!(found.iter().all(|page| page.size == (30, 20)));
-        assert_eq!(turned_to(bytes.clone(), third)[4..8], third.to_be_bytes());
-        bytes[link..link + 4].copy_from_slice(&8u32.to_be_bytes());
-        assert!(pages(&bytes).is_err_and(|why| why.contains("circle")));
-        assert!(pages(&bytes[..40]).is_err() && pages(b"II*\0").is_err());
-    }
 }

@@ -24,7 +24,13 @@ struct Moment {
     shown_ms: u32,
     /// Nothing of the moments before is seen.
     alone: bool,
+    /// Its picture is compressed with loss.
+    lossy: bool,
 }
+
+/// What a picture begins with that is compressed with loss: its pixels, or a plane of alpha in front of them, which
+/// others have in themselves.
+const LOSSY: [&[u8; 4]; 2] = [b"VP8 ", b"ALPH"];
 
 /// Whether the bytes begin like a WebP.
 pub(super) fn is_webp(bytes: &[u8]) -> bool {
@@ -33,7 +39,7 @@ pub(super) fn is_webp(bytes: &[u8]) -> bool {
 
 /// Whether its picture is compressed with loss, as far as the first bytes tell.
 pub(super) fn is_lossy(head: &[u8]) -> bool {
-    is_webp(head) && head.windows(4).any(|name| name == b"VP8 ")
+    is_webp(head) && head.windows(4).any(|name| LOSSY.iter().any(|lossy| name == *lossy))
 }
 
 /// Columns and rows, from the first bytes.
@@ -81,7 +87,9 @@ impl Animation {
         }
         let size = size_of(bytes).ok_or("its header is cut off")?;
         let (mut at, mut first, mut moments) = (12, None, Vec::new());
-        while at < bytes.len() {
+        // What stands behind the end that it declares is no part of it.
+        let declared = u32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
+        while at < (declared as usize).saturating_add(8) {
             let (name, content, next) = chunk(bytes, at).ok_or("a chunk reaches beyond its end")?;
             if name == b"ANMF" {
                 first.get_or_insert(at);
@@ -99,6 +107,11 @@ impl Animation {
 
     pub(super) fn len(&self) -> usize {
         self.moments.len()
+    }
+
+    /// Whether one of its moments is compressed with loss.
+    pub(super) fn is_lossy(&self) -> bool {
+        self.moments.iter().any(|moment| moment.lossy)
     }
 
     /// When each moment begins, ms; nothing where one of them takes no time.
@@ -144,10 +157,11 @@ impl Moment {
         let covers = three(told, 0)? == 0
             && three(told, 3)? == 0
             && (three(told, 6)? + 1, three(told, 9)? + 1) == whole;
+        let name = told.get(16..20)?;
         // Without a plane of its own in front of it, a lossy picture is opaque.
-        let opaque = told.get(16..20)? == b"VP8 ";
-        let alone = covers && (opaque || flags & REPLACES != 0);
-        Some(Self { chunk, shown_ms: three(told, 12)?, alone })
+        let alone = covers && (name == b"VP8 " || flags & REPLACES != 0);
+        let lossy = LOSSY.iter().any(|lossy| name == *lossy);
+        Some(Self { chunk, shown_ms: three(told, 12)?, alone, lossy })
     }
 }
 
@@ -176,6 +190,8 @@ mod tests {
         for (whole, flags) in [(true, 0), (false, REPLACES), (true, REPLACES), (false, 0)] {
             bytes.extend(moment(whole, flags, 40));
         }
+        let length = bytes.len() as u32 - 8;
+        bytes[4..8].copy_from_slice(&length.to_le_bytes());
         let film = Animation::of(&bytes).expect("whole").expect("moves");
         assert_eq!(
             (film.size, film.len(), film.times_ms()),
@@ -191,6 +207,13 @@ mod tests {
             assert!(fewer.is_none_or(|film| film.len() < 4), "{cut}");
             size_of(&bytes[..cut]);
         }
-        assert!(film.part(&bytes[..60], 2..4).is_none());
+        assert!(film.part(&bytes[..60], 2..4).is_none() && !film.is_lossy());
+        // One of them with loss, far behind the first bytes.
+        let last = bytes.windows(4).rposition(|name| name == b"VP8L").expect("a picture");
+        for name in LOSSY {
+            bytes[last..last + 4].copy_from_slice(name);
+            let film = Animation::of(&bytes).expect("whole").expect("moves");
+            assert!(film.is_lossy());
+        }
     }
 }

@@ -2,10 +2,12 @@
 
 mod colours;
 mod damage;
+mod enhanced;
 pub(crate) mod jpeg_ls;
 mod medium;
 mod pictures;
 mod reading;
+mod tiff;
 mod video;
 mod volumes;
 
@@ -200,6 +202,16 @@ fn frames_follow_in_natural_order_and_sizes_must_agree() {
     assert!(error.contains("f11.png is 9 x 9") && error.contains("f1.tif is 8 x 8"), "{error}");
     let empty = tempfile::tempdir().unwrap();
     assert!(refusal(empty.path()).contains("holds no frames"));
+}
+
+#[test]
+fn one_lossy_image_makes_a_folder_lossy() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = image::GrayImage::from_pixel(8, 8, image::Luma([90]));
+    image.save(dir.path().join("1.png")).unwrap();
+    assert!(!opened(dir.path()).is_lossy());
+    image.save(dir.path().join("2.jpg")).unwrap();
+    assert!(opened(dir.path()).is_lossy());
 }
 
 #[test]

@@ -92,6 +92,24 @@ fn jpeg_2000(frame: &[u8]) -> Option<Header> {
     })
 }
 
+/// Whether a JPEG 2000 codestream says that it was made with the wavelets that lose (9-7), by the coding style (COD) in
+/// its main header.
+pub(super) fn loses(frame: &[u8]) -> bool {
+    const CODING_STYLE: u16 = 0xff52;
+    const FIRST_TILE: u16 = 0xff90;
+    let word = |at: usize| Some(u16::from_be_bytes([*frame.get(at)?, *frame.get(at + 1)?]));
+    let mut at = 2;
+    while let (Some(marker), Some(length)) = (word(at), word(at + 2))
+        && marker != FIRST_TILE
+    {
+        if marker == CODING_STYLE {
+            return frame.get(at + 13) == Some(&0);
+        }
+        at += 2 + usize::from(length);
+    }
+    false
+}
+
 /// The samples of a frame: pixel by pixel, colours as RGB, 16-bit samples in this machine's order.
 pub(super) fn decode(
     path: &Path,

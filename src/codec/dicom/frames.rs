@@ -6,6 +6,7 @@ use std::path::Path;
 use flate2::read::DeflateDecoder;
 
 use super::foreign::{self, Kind};
+use super::fragments::assign;
 use super::input::Input;
 use super::reader::{DataSet, Pixels, Walked};
 use super::{capsule, jpeg, jpeg_ls, rle, tags};
@@ -13,7 +14,6 @@ use crate::codec::CodecError;
 use crate::codec::cage::Cage;
 use crate::codec::complete;
 use crate::codec::limits::check_size;
-use crate::domain::counted;
 
 pub(super) const IMPLICIT: &str = "1.2.840.10008.1.2";
 pub(super) const EXPLICIT: &str = "1.2.840.10008.1.2.1";
@@ -421,55 +421,4 @@ fn jpeg_samples(
         colour = Colour::Rgb;
     }
     Ok((capsule::decode(path, &bytes, shape, syntax, cage)?, colour))
-}
-
-/// Which fragments belong to which frame: one each, by the offset tables, or by JPEG starts.
-fn assign(
-    path: &Path,
-    input: &Input,
-    set: &DataSet,
-    fragments: &[(u64, u32)],
-    frames: usize,
-    jpeg: bool,
-) -> Result<Vec<Vec<(u64, u32)>>, CodecError> {
-    let Some((&(table_at, table_length), data)) = fragments.split_first() else {
-        return Err(CodecError::damaged(path, "it holds no compressed frames"));
-    };
-    if data.len() == frames {
-        return Ok(data.iter().map(|&fragment| vec![fragment]).collect());
-    }
-    if frames == 1 && !data.is_empty() {
-        return Ok(vec![data.to_vec()]);
-    }
-    let table = input
-        .bytes_at(table_at, table_length as usize)
-        .map_err(|e| CodecError::unreadable(path, e))?;
-    let basic =
-        table.chunks_exact(4).map(|b| u64::from(u32::from_le_bytes([b[0], b[1], b[2], b[3]])));
-    let extended = set.bytes(tags::EXTENDED_OFFSETS).unwrap_or_default().chunks_exact(8);
-    let extended = extended.map(|b| b.iter().rev().fold(0, |all, &b| (all << 8) | u64::from(b)));
-    let first = table_at + u64::from(table_length);
-    // A frame's offset points at the item header, 8 bytes before its first fragment.
-    let mut starts: Vec<u64> = basic.chain(extended).map(|o| o.saturating_add(first + 8)).collect();
-    if starts.len() != frames && jpeg {
-        starts.clear();
-        for &(at, _) in data {
-            let mut mark = [0u8; 3];
-            input.read_at(&mut mark, at).map_err(|e| CodecError::unreadable(path, e))?;
-            starts.extend((mark == [0xff, 0xd8, 0xff]).then_some(at));
-        }
-    }
-    let mut assigned: Vec<Vec<(u64, u32)>> = Vec::with_capacity(frames.min(data.len()));
-    for &fragment in data {
-        match assigned.last_mut() {
-            Some(frame) if !starts.contains(&fragment.0) => frame.push(fragment),
-            _ => assigned.push(vec![fragment]),
-        }
-    }
-    if assigned.len() != frames {
-        let cause =
-            format!("it declares {} and holds {}", counted(frames, "frame"), assigned.len());
-        return Err(CodecError::damaged(path, cause));
-    }
-    Ok(assigned)
 }

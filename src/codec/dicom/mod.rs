@@ -12,10 +12,12 @@ mod capsule;
 mod directory;
 mod film;
 mod foreign;
+mod fragments;
 mod frames;
 mod input;
 mod jpeg;
 mod jpeg_ls;
+mod lossy;
 mod measures;
 mod place;
 mod reader;
@@ -38,6 +40,7 @@ use crate::domain::{ClipInfo, ClipKind, Colours, DicomOrigin, FrameIndex, GrayFr
 pub(super) use directory::is_directory_name;
 use frames::{Colour, Layout, Samples, Shape};
 use input::Input;
+use lossy::is_lossy;
 use measures::{frame_steps_ms, frame_time_ms, pace, region_px, shows_something, spacing_mm};
 use reader::{DataSet, Encoding, Walked};
 pub use segmentation::{SegmentFrame, SegmentPixels, Segmentation};
@@ -88,13 +91,13 @@ fn open_parsed(path: &Path, parsed: Parsed, cache_bytes: usize) -> Result<Opened
     if film::is_film(&parsed.syntax) {
         return film::open(path, &parsed, cache_bytes);
     }
+    let lossy = is_lossy(&parsed);
     let (mut clip, set, syntax) = Dicom::of(path, parsed, None)?;
     clip.order = place::frame_order(&set, clip.shape.frames);
     let info = clip_info(path, &set, &clip.shape, &clip.order, &syntax)?;
     let privacy = privacy(&set, &clip.shape);
     let origin = Some(DicomOrigin { frame_order: clip.order.clone(), ..origin(&set) });
-    let notes = place::order_note(&info, &clip.order, &set).into_iter().collect();
-    let lossy = is_lossy(&set, &syntax);
+    let notes = place::notes(&info, &clip.order, &set);
     Ok(Opened { origin, privacy, notes, lossy, ..Opened::new(info, clip) })
 }
 
@@ -165,7 +168,7 @@ fn origin(set: &DataSet) -> DicomOrigin {
         instance_uids: uid(tags::SOP_INSTANCE).into_iter().collect(),
         study_uid: uid(tags::STUDY).unwrap_or_default(),
         series_uid: uid(tags::SERIES).unwrap_or_default(),
-        space_uid: uid(tags::SPACE),
+        space_uid: uid(if place::in_own_space(set) { tags::SPACE_OF_VOLUME } else { tags::SPACE }),
         frame_order: Vec::new(),
     }
 }
@@ -237,7 +240,7 @@ fn guess_syntax(input: &Input, start: u64) -> std::io::Result<String> {
     Ok(if explicit { frames::EXPLICIT } else { frames::IMPLICIT }.to_owned())
 }
 
-/// Ultrasound and timed objects are cines, other multi-frame objects volumes.
+/// Ultrasound and timed objects are cines, other multi-frame objects and volumes of ultrasound are volumes.
 fn kind_of(set: &DataSet, frames: usize) -> ClipKind {
     let modality = set.text(tags::MODALITY).unwrap_or_default();
     let timed = frame_time_ms(set).is_some()
@@ -245,6 +248,7 @@ fn kind_of(set: &DataSet, frames: usize) -> ClipKind {
         || !matches!(modality.as_str(), "CT" | "MR" | "PT" | "NM" | "RTDOSE" | "SEG");
     match (frames, timed) {
         (1, _) => ClipKind::Still,
+        _ if place::is_ultrasound_volume(set, frames) => ClipKind::Volume,
         (_, true) => ClipKind::Cine,
         (_, false) => ClipKind::Volume,
     }
@@ -253,12 +257,6 @@ fn kind_of(set: &DataSet, frames: usize) -> ClipKind {
 /// Modalities that a clip is described by.
 const MODALITIES: [&str; 12] =
     ["US", "IVUS", "CT", "MR", "XA", "RF", "CR", "DX", "MG", "ES", "PT", "OT"];
-
-/// Whether pixels were compressed with loss: now, or once before as the object says.
-fn is_lossy(set: &DataSet, syntax: &str) -> bool {
-    let now = ["JPEG baseline", "JPEG extended"].contains(&frames::syntax_name(syntax));
-    now || film::is_film(syntax) || set.text(tags::LOSSY).is_some_and(|held| held.trim() == "01")
-}
 
 fn describe(set: &DataSet, syntax: &str) -> String {
     let held = set.text(tags::MODALITY).unwrap_or_default();

@@ -1,8 +1,16 @@
-//! Where the planes of a volume lie in the patient.
+//! Where the planes of a volume lie in the patient; those of enhanced ultrasound in coordinates of the volume.
 
+use std::collections::BTreeSet;
+
+use super::kind_of;
 use super::reader::DataSet;
-use super::{kind_of, tags};
+use super::tags::{self, Tag};
 use crate::domain::{ClipInfo, ClipKind, Placement};
+
+/// Enhanced US Volume Storage (PS3.4 B.5).
+const ENHANCED_ULTRASOUND: &str = "1.2.840.10008.5.1.4.1.1.6.2";
+/// What tells the moments of volumes over time apart, where it is a dimension of the frames.
+const MOMENTS: [Tag; 3] = [tags::TEMPORAL_INDEX, tags::TIME_OFFSET, tags::TRIGGER_DELAY];
 
 /// How far a plane may lie from where even spacing puts it, mm.
 const UNEVEN_MM: f64 = 0.1;
@@ -27,18 +35,25 @@ impl Plane {
 
     /// Of a frame of an enhanced object.
     pub(super) fn of_frame(set: &DataSet, frame: usize) -> Option<Self> {
-        let own = set.items(tags::PER_FRAME_GROUPS).get(frame)?;
-        let shared = set.items(tags::SHARED_GROUPS).first();
-        let group = |tag| {
-            own.items(tag).first().or_else(|| shared.and_then(|shared| shared.items(tag).first()))
+        let held = |tag| group(set, frame, tag);
+        let in_patient = || Self::read(held(tags::PLANE_POSITION)?, held(tags::PLANE_ORIENTATION)?);
+        let in_volume = || {
+            let position = held(tags::PLANE_POSITION_IN_VOLUME)?;
+            let directions = held(tags::PLANE_ORIENTATION_IN_VOLUME)?;
+            let directions = directions.doubles(tags::ORIENTATION_IN_VOLUME);
+            Self::from_numbers(position.doubles(tags::POSITION_IN_VOLUME), directions)
         };
-        Self::read(group(tags::PLANE_POSITION)?, group(tags::PLANE_ORIENTATION)?)
+        in_patient().or_else(in_volume)
     }
 
     fn read(position: &DataSet, orientation: &DataSet) -> Option<Self> {
-        let position_mm = position.decimals(tags::POSITION).try_into().ok()?;
-        let [a, b, c, d, e, f]: [f64; 6] =
-            orientation.decimals(tags::ORIENTATION).try_into().ok()?;
+        let directions = orientation.decimals(tags::ORIENTATION);
+        Self::from_numbers(position.decimals(tags::POSITION), directions)
+    }
+
+    fn from_numbers(position: Vec<f64>, directions: Vec<f64>) -> Option<Self> {
+        let [a, b, c, d, e, f]: [f64; 6] = directions.try_into().ok()?;
+        let position_mm = position.try_into().ok()?;
         Some(Self { position_mm, across: [a, b, c], down: [d, e, f] })
     }
 
@@ -48,35 +63,112 @@ impl Plane {
     }
 }
 
+/// The first item of a macro in the functional groups of a frame, or in those that all share.
+fn group(set: &DataSet, frame: usize, tag: Tag) -> Option<&DataSet> {
+    let own = set.items(tags::PER_FRAME_GROUPS).get(frame)?.items(tag).first();
+    own.or_else(|| set.items(tags::SHARED_GROUPS).first()?.items(tag).first())
+}
+
+/// Whether planes lie in coordinates of their volume, which nothing relates to a patient.
+pub(super) fn in_own_space(set: &DataSet) -> bool {
+    let held = |tag| group(set, 0, tag).is_some();
+    held(tags::PLANE_POSITION_IN_VOLUME) && !held(tags::PLANE_POSITION)
+}
+
 /// Places of all frames of an enhanced volume, in the order of the file.
 pub(super) fn planes(set: &DataSet, frames: usize) -> Option<Vec<Plane>> {
     (0..frames).map(|frame| Plane::of_frame(set, frame)).collect()
 }
 
-/// The frames of a volume by place: along the normal of their planes, else by their numbers in the
-/// stack. Empty where the file has them in order already, in either direction.
-pub(super) fn frame_order(set: &DataSet, frames: usize) -> Vec<usize> {
-    if kind_of(set, frames) != ClipKind::Volume {
-        return Vec::new();
-    }
+/// What the frames lie one behind the other by: along the normal of their planes, mm, else their numbers in the stack.
+fn depths(set: &DataSet, frames: usize) -> Option<Vec<f64>> {
+    let number = |item: &DataSet| item.items(tags::FRAME_CONTENT).first()?.long(tags::IN_STACK);
     let in_stack = || -> Option<Vec<f64>> {
-        let number = |item: &DataSet| item.items(tags::FRAME_CONTENT).first()?.long(tags::IN_STACK);
         let items = set.items(tags::PER_FRAME_GROUPS).iter().take(frames);
         let numbers: Vec<f64> = items.map_while(|item| number(item).map(f64::from)).collect();
         (numbers.len() == frames).then_some(numbers)
     };
-    let depths = match planes(set, frames) {
-        Some(planes) => depths_mm(&planes),
-        None => in_stack(),
+    planes(set, frames).map_or_else(in_stack, |planes| depths_mm(&planes))
+}
+
+/// The frames of a volume in the order of their depths. Empty where the file has them in order already, in either direction.
+pub(super) fn frame_order(set: &DataSet, frames: usize) -> Vec<usize> {
+    if kind_of(set, frames) != ClipKind::Volume {
+        return Vec::new();
+    }
+    depths(set, frames).and_then(|depths| order(&depths)).unwrap_or_default()
+}
+
+fn is_enhanced_ultrasound(set: &DataSet) -> bool {
+    set.text(tags::SOP_CLASS).is_some_and(|class| class == ENHANCED_ULTRASOUND)
+}
+
+/// Whether the frames are the slices of one volume of ultrasound. An object of that kind may also hold several, of moments or
+/// of kinds of data as tissue and flow, so that several frames lie in one place.
+pub(super) fn is_ultrasound_volume(set: &DataSet, frames: usize) -> bool {
+    if !is_enhanced_ultrasound(set) {
+        return false;
+    }
+    let moments = moments(set, frames);
+    match depths(set, frames) {
+        // Every slice of a sweep may have a moment of its own.
+        Some(depths) => places(&depths) == frames && (moments <= 1 || moments == frames),
+        None => moments <= 1,
+    }
+}
+
+/// Of how many moments the frames are: by the numbers of these, by their times, or by the index of a dimension that is
+/// such. 0 where nothing tells.
+fn moments(set: &DataSet, frames: usize) -> usize {
+    let index = dimension(set, &MOMENTS);
+    let told_of = |frame: usize| -> [Option<u64>; 3] {
+        let content = group(set, frame, tags::FRAME_CONTENT);
+        let number = content.and_then(|content| content.long(tags::TEMPORAL_INDEX));
+        let time = group(set, frame, tags::TEMPORAL_POSITIONS);
+        let indices = content.map(|content| content.longs(tags::DIMENSION_VALUES));
+        let indexed = indices.zip(index).and_then(|(all, at)| all.get(at).copied());
+        let time = time.and_then(|time| time.double(tags::TIME_OFFSET));
+        [number.map(u64::from), time.map(f64::to_bits), indexed.map(u64::from)]
     };
-    depths.and_then(|depths| order(&depths)).unwrap_or_default()
+    let told: Vec<[Option<u64>; 3]> = (0..frames).map(told_of).collect();
+    let different =
+        |way: usize| told.iter().filter_map(|of| of[way]).collect::<BTreeSet<_>>().len();
+    (0..3).map(different).max().unwrap_or(0)
+}
+
+/// Which of the dimension indices of a frame is that of the first of these tags that is a dimension.
+pub(super) fn dimension(set: &DataSet, wanted: &[Tag]) -> Option<usize> {
+    let pointers: Vec<Tag> = set
+        .items(tags::DIMENSIONS)
+        .iter()
+        .map(|item| match item.words(tags::DIMENSION_POINTER)[..] {
+            [group, element] => u32::from(group) << 16 | u32::from(element),
+            _ => 0,
+        })
+        .collect();
+    wanted.iter().find_map(|tag| pointers.iter().position(|pointer| pointer == tag))
+}
+
+/// What a person should know of the order of frames, and of where they lie.
+pub(super) fn notes(info: &ClipInfo, order: &[usize], set: &DataSet) -> Vec<String> {
+    let several = is_enhanced_ultrasound(set) && info.kind == ClipKind::Cine;
+    let several = several.then(|| {
+        "it holds several volumes of ultrasound, of moments or of kinds of data; their slices are shown as the frames of \
+         a clip, in the order of the file"
+            .to_owned()
+    });
+    let own_space = info.placement.is_some() && in_own_space(set);
+    let own_space = own_space.then(|| {
+        "its slices lie in coordinates of the volume, not of the patient; so do the masks that are exported".to_owned()
+    });
+    [several, order_note(info, order, set), own_space].into_iter().flatten().collect()
 }
 
 /// What a person should know of the order of frames.
-pub(super) fn order_note(info: &ClipInfo, order: &[usize], set: &DataSet) -> Option<String> {
+fn order_note(info: &ClipInfo, order: &[usize], set: &DataSet) -> Option<String> {
     if !order.is_empty() {
         let told = "the file stores its frames in another order; they are shown in that of their \
-                    places in the patient";
+                    places";
         return Some(told.to_owned());
     }
     let placed = planes(set, info.frames).is_some() && info.pixel_spacing_mm.is_some();

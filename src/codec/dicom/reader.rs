@@ -99,10 +99,19 @@ impl DataSet {
         self.longs(tag).first().copied()
     }
 
-    /// The first 64-bit floating point number (FD).
+    /// 64-bit floating point numbers (FD), those that are numbers.
+    pub(super) fn doubles(&self, tag: Tag) -> Vec<f64> {
+        let bytes = self.values.get(&tag).map_or(&[][..], Vec::as_slice);
+        let double = |b: &[u8]| {
+            let eight = [b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]];
+            if self.big { f64::from_be_bytes(eight) } else { f64::from_le_bytes(eight) }
+        };
+        bytes.chunks_exact(8).map(double).filter(|v| v.is_finite()).collect()
+    }
+
+    /// The first 64-bit floating point number.
     pub(super) fn double(&self, tag: Tag) -> Option<f64> {
-        let bytes: [u8; 8] = self.values.get(&tag)?.get(..8)?.try_into().ok()?;
-        Some(if self.big { f64::from_be_bytes(bytes) } else { f64::from_le_bytes(bytes) })
+        self.doubles(tag).first().copied()
     }
 
     /// The raw bytes.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::frames::{Layout, Shape, syntax_name};
+use super::place::dimension;
 use super::reader::{DataSet, Pixels};
 use super::{Parsed, parse, tags};
 use crate::codec::CodecError;
@@ -100,7 +101,7 @@ impl Segmentation {
         }
         let side = |tag| set.word(tag).map(u32::from).unwrap_or(0);
         let (columns, rows) = (side(tags::COLUMNS), side(tags::ROWS));
-        let place = place_dimension(set);
+        let place = dimension(set, &PLACES);
         let groups = set.items(tags::PER_FRAME_GROUPS).iter();
         let frames: Vec<SegmentFrame> = groups.map(|item| frame_of(item, set, place)).collect();
         check_size(path, columns, rows, frames.len())?;
@@ -226,19 +227,6 @@ impl Stored {
 /// they may count against the order of the clip.
 const PLACES: [tags::Tag; 4] =
     [tags::REFERENCED_FRAME, tags::IN_STACK, tags::TEMPORAL_INDEX, tags::TEMPORAL_POSITION];
-
-/// Which of the dimension indices of a frame is that of its place along the clip.
-fn place_dimension(set: &DataSet) -> Option<usize> {
-    let pointers: Vec<tags::Tag> = set
-        .items(tags::DIMENSIONS)
-        .iter()
-        .map(|item| match item.words(tags::DIMENSION_POINTER)[..] {
-            [group, element] => u32::from(group) << 16 | u32::from(element),
-            _ => 0,
-        })
-        .collect();
-    PLACES.iter().find_map(|place| pointers.iter().position(|pointer| pointer == place))
-}
 
 fn frame_of(item: &DataSet, set: &DataSet, place: Option<usize>) -> SegmentFrame {
     let first = |tag| item.items(tag).first().or_else(|| shared(set, tag));

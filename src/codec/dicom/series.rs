@@ -12,12 +12,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::frames::Shape;
+use super::lossy::is_lossy;
 use super::measures::{Spacing, frame_time_ms, spacing_mm};
 use super::place::{Plane, depths_mm, placement, places, series_note};
 use super::reader::DataSet;
-use super::{
-    Dicom, Parsed, describe, directory, film, is_lossy, origin, parse, privacy, tags, tone,
-};
+use super::{Dicom, Parsed, describe, directory, film, origin, parse, privacy, tags, tone};
 use crate::codec::cage::Cage;
 use crate::codec::error::short_name;
 use crate::codec::gray::{Ramp, spread};
@@ -44,6 +43,7 @@ struct Member {
     size: (u32, u32),
     frames: usize,
     film: bool,
+    lossy: bool,
     origin: DicomOrigin,
     privacy: Privacy,
     spacing: Spacing,
@@ -57,7 +57,9 @@ struct Member {
 impl Member {
     fn of(path: &Path) -> Result<Self, CodecError> {
         let bytes = std::fs::metadata(path).map_err(|e| CodecError::unreadable(path, e))?.len();
-        let Parsed { walked, syntax, big, .. } = parse(path)?;
+        let parsed = parse(path)?;
+        let lossy = is_lossy(&parsed);
+        let Parsed { walked, syntax, big, .. } = parsed;
         let set: &DataSet = &walked.set;
         if set.word(tags::ROWS).is_none() {
             let cause = "it holds no picture";
@@ -74,6 +76,7 @@ impl Member {
             size: (shape.columns, shape.rows),
             frames: shape.frames,
             film: film::is_film(&syntax),
+            lossy,
             origin: origin(set),
             privacy: privacy(set, &shape),
             spacing: spacing_mm(set, &shape),
@@ -334,7 +337,7 @@ fn open_series(path: &Path, members: Vec<Member>) -> Result<Opened, CodecError> 
     let privacy = Privacy { says_none, clean_pixels, ..members[0].privacy.clone() };
     let cage = Arc::new(Cage::new(files.len()));
     let series = Series { files, ramp, cage };
-    let lossy = is_lossy(&set, &syntax);
+    let lossy = members.iter().any(|member| member.lossy);
     Ok(Opened { origin: Some(origin), privacy, notes, lossy, ..Opened::new(info, series) })
 }
 

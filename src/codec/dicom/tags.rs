@@ -43,9 +43,17 @@ pub(super) const FRAME_CONTENT: Tag = 0x0020_9111;
 pub(super) const PLANE_POSITION: Tag = 0x0020_9113;
 pub(super) const PLANE_ORIENTATION: Tag = 0x0020_9116;
 pub(super) const TEMPORAL_INDEX: Tag = 0x0020_9128;
+pub(super) const TRIGGER_DELAY: Tag = 0x0020_9153;
 pub(super) const DIMENSION_VALUES: Tag = 0x0020_9157;
 pub(super) const DIMENSION_POINTER: Tag = 0x0020_9165;
 pub(super) const DIMENSIONS: Tag = 0x0020_9222;
+pub(super) const POSITION_IN_VOLUME: Tag = 0x0020_9301;
+pub(super) const ORIENTATION_IN_VOLUME: Tag = 0x0020_9302;
+pub(super) const TIME_OFFSET: Tag = 0x0020_930d;
+pub(super) const PLANE_POSITION_IN_VOLUME: Tag = 0x0020_930e;
+pub(super) const PLANE_ORIENTATION_IN_VOLUME: Tag = 0x0020_930f;
+pub(super) const TEMPORAL_POSITIONS: Tag = 0x0020_9310;
+pub(super) const SPACE_OF_VOLUME: Tag = 0x0020_9312;
 pub(super) const SAMPLES: Tag = 0x0028_0002;
 pub(super) const PHOTOMETRIC: Tag = 0x0028_0004;
 pub(super) const PLANAR: Tag = 0x0028_0006;
@@ -97,7 +105,7 @@ pub(super) const ITEM_END: Tag = 0xfffe_e00d;
 pub(super) const SEQUENCE_END: Tag = 0xfffe_e0dd;
 
 /// Elements whose values are kept.
-pub(super) const KEPT: [Tag; 70] = [
+pub(super) const KEPT: [Tag; 75] = [
     TRANSFER_SYNTAX,
     RECORD_TYPE,
     FILE_ID,
@@ -130,8 +138,13 @@ pub(super) const KEPT: [Tag; 70] = [
     ORIENTATION,
     SPACE,
     IN_STACK,
+    TEMPORAL_INDEX,
     DIMENSION_VALUES,
     DIMENSION_POINTER,
+    POSITION_IN_VOLUME,
+    ORIENTATION_IN_VOLUME,
+    TIME_OFFSET,
+    SPACE_OF_VOLUME,
     SAMPLES,
     PHOTOMETRIC,
     PLANAR,
@@ -171,7 +184,7 @@ pub(super) const KEPT: [Tag; 70] = [
 ];
 
 /// Sequences whose items are kept (also when an implicit syntax does not name them as such).
-pub(super) const SEQUENCES: [Tag; 17] = [
+pub(super) const SEQUENCES: [Tag; 20] = [
     DIRECTORY_RECORDS,
     SOURCE_IMAGES,
     DERIVATION,
@@ -180,6 +193,9 @@ pub(super) const SEQUENCES: [Tag; 17] = [
     PLANE_POSITION,
     PLANE_ORIENTATION,
     DIMENSIONS,
+    PLANE_POSITION_IN_VOLUME,
+    PLANE_ORIENTATION_IN_VOLUME,
+    TEMPORAL_POSITIONS,
     MODALITY_LUTS,
     VOI_LUTS,
     PIXEL_MEASURES,

@@ -129,6 +129,19 @@ impl Header {
     }
 }
 
+/// How far the samples of a stream may be off (NEAR), by its first scan header; `None` where its first bytes do not tell.
+pub(super) fn near_of(bytes: &[u8]) -> Option<u8> {
+    let mut at = 2;
+    loop {
+        let (marker, held, next) = segment(bytes, at)?;
+        if marker == 0xda {
+            // A count and two bytes for each component come first.
+            return held.get(1 + 2 * usize::from(*held.first()?)).copied();
+        }
+        at = next;
+    }
+}
+
 /// What a scan header (SOS) says.
 struct ScanHeader {
     /// Which components, from 0.

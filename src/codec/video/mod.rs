@@ -32,6 +32,9 @@ const SKIP_FRAMES: usize = 64;
 const NO_CHROMA: u8 = 7;
 /// How far before a frame that lies behind decoding starts again.
 const BACKWARD_FRAMES: usize = 24;
+/// Of the frames that are passed on the way to a wanted one every so manieth comes all the same: a decoder that gives
+/// nothing for two minutes counts as one that hangs.
+const SIGN_OF_LIFE: usize = 100;
 /// Demuxers of real files only: playlists and scripts (hls, concat, ...) could name other files.
 /// The last ones are streams without a container, which DICOM objects hold, too.
 const CONTAINERS: &str = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,asf,\
@@ -258,12 +261,26 @@ struct From {
     pass: usize,
 }
 
+impl From {
+    /// The filter that makes frames so, and how many come before the wanted ones.
+    fn filter(self, made: Made) -> (String, usize) {
+        let (pass, filter) = (self.pass, made.filter());
+        if pass == 0 {
+            return (filter.to_owned(), 0);
+        }
+        let few = format!("select=gte(n\\,{pass})+not(mod(n\\,{SIGN_OF_LIFE})),{filter}");
+        (few, pass.div_ceil(SIGN_OF_LIFE))
+    }
+}
+
 /// A running ffmpeg that writes frames into a pipe.
 struct Stream {
     child: Child,
     frames: BufReader<Patient<ChildStdout>>,
     messages: Option<JoinHandle<String>>,
     made: Made,
+    /// How many frames come that are not wanted.
+    unwanted: usize,
     next_index: FrameIndex,
 }
 
@@ -285,10 +302,7 @@ impl Stream {
         }
         command.arg("-i").arg(input_argument(&reel.read)).args(["-map", "0:v:0"]);
         command.args(version.every_frame());
-        let filter = match from.pass {
-            0 => made.filter().to_owned(),
-            pass => format!("select=gte(n\\,{pass}),{}", made.filter()),
-        };
+        let (filter, unwanted) = from.filter(made);
         command.args(["-vf", &filter, "-f", "image2pipe", "-c:v", "pgm", "pipe:1"]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|e| tool::not_started(path, "ffmpeg", &e))?;
@@ -299,11 +313,15 @@ impl Stream {
             return Err(CodecError::damaged(path, "ffmpeg gives no frames"));
         };
         let frames = BufReader::with_capacity(1 << 18, Patient(stdout));
-        Ok(Self { child, frames, messages, made, next_index })
+        Ok(Self { child, frames, messages, made, unwanted, next_index })
     }
 
     fn next(&mut self, reel: &Reel) -> Result<GrayFrame, CodecError> {
-        let read = read_pgm(&mut self.frames);
+        let mut read = read_pgm(&mut self.frames);
+        while self.unwanted > 0 && read.is_ok() {
+            self.unwanted -= 1;
+            read = read_pgm(&mut self.frames);
+        }
         let read = if self.made == Made::Planes { read.and_then(|of| joined(&of)) } else { read };
         match read {
             Ok(frame) => {
@@ -407,6 +425,17 @@ mod tests {
         assert_eq!(read_pgm(&mut bytes).map(|f| f.pixels).ok(), Some(b"c".to_vec()));
         assert!(read_pgm(&mut bytes).is_err());
         assert!(read_pgm(&mut &b"P5\n99999999 99999999\n255\n"[..]).is_err());
+    }
+
+    #[test]
+    fn frames_that_are_passed_give_a_sign_of_life() {
+        let filter = |pass| From { seconds: None, pass }.filter(Made::Gray);
+        let gray = Made::Gray.filter();
+        assert_eq!(filter(0), (gray.to_owned(), 0));
+        for (pass, signs) in [(1, 1), (100, 1), (101, 2), (54_000, 540)] {
+            let wanted = format!("select=gte(n\\,{pass})+not(mod(n\\,100)),{gray}");
+            assert_eq!(filter(pass), (wanted, signs));
+        }
     }
 
     #[test]

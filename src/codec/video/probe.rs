@@ -15,6 +15,8 @@ use crate::codec::tool::{self, Patient};
 
 /// Containers round the times of frames, Matroska to whole milliseconds.
 const ROUNDING_MS: f64 = 1.001;
+/// Times nearer to each other are one, s.
+const SAME_S: f64 = 1e-4;
 
 /// Version of ffmpeg; builds from a repository count as the newest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,7 +86,7 @@ impl Timeline {
     fn of(mut stamps: Vec<Stamp>, start: f64, exact: bool) -> Self {
         stamps.sort_by(|a, b| a.time.unwrap_or(f64::MIN).total_cmp(&b.time.unwrap_or(f64::MIN)));
         let times: Vec<f64> = stamps.iter().filter_map(|stamp| Some(stamp.time? - start)).collect();
-        let distinct = times.windows(2).all(|pair| pair[1] - pair[0] > 1e-4);
+        let distinct = times.windows(2).all(|pair| pair[1] - pair[0] > SAME_S);
         if exact && distinct && times.len() == stamps.len() {
             let whole = stamps.iter().enumerate().filter(|(_, stamp)| stamp.whole);
             Self::Times(times, whole.map(|(index, _)| index).collect())
@@ -195,14 +197,17 @@ fn frame_time_ms(rate: &str) -> Option<f64> {
 
 fn asking(reel: &Reel, entries: &str) -> Command {
     let mut command = tool::limited("ffprobe", tool::VIDEO);
-    command.args(["-v", "error", "-select_streams", "v:0", "-show_entries", entries]);
+    // A thread for every core would take more memory than a child has: of 16 not one frame of 3840 x 2160 px decodes.
+    command.args(["-v", "error", "-threads", "2"]);
+    command.args(["-select_streams", "v:0", "-show_entries", entries]);
     Reel::restrict(&mut command);
     command.arg("-i").arg(input_argument(&reel.read)).stdin(Stdio::null());
     command
 }
 
-/// Time stamps of all frames, in the order of the file, and whether what came before any of them is there: a recording
-/// that begins between two whole pictures has packets of which nothing can be made, so its frames are decoded for it.
+/// Time stamps of all frames, in the order of the file, and whether each is a packet that can be decoded: a recording
+/// that begins between two whole pictures has packets of which nothing can be made, and VP8 has some that are never shown,
+/// so the frames are decoded for it.
 fn stamps(reel: &Reel) -> Result<(Vec<Stamp>, bool), CodecError> {
     let mut packets: Vec<Stamp> = Vec::new();
     each_line(reel, "packet=pts_time,flags", |line| {
@@ -215,7 +220,7 @@ fn stamps(reel: &Reel) -> Result<(Vec<Stamp>, bool), CodecError> {
     let first = packets.first().copied().unwrap_or(Stamp { time: None, whole: true });
     // Pictures before the first one are made of it and of one that is not there.
     let before = |stamp: &Stamp| stamp.time.is_some() && stamp.time < first.time;
-    if first.whole && !packets.iter().any(before) {
+    if first.whole && !packets.iter().any(before) && !share_a_time(&packets) {
         return Ok((packets, true));
     }
     let mut frames = Vec::new();
@@ -225,18 +230,46 @@ fn stamps(reel: &Reel) -> Result<(Vec<Stamp>, bool), CodecError> {
     Ok((frames, false))
 }
 
-/// Shows every line that ffprobe writes on such entries.
+/// Whether packets have one time: then some of them are made for others alone and show nothing.
+fn share_a_time(stamps: &[Stamp]) -> bool {
+    let mut times: Vec<f64> = stamps.iter().filter_map(|stamp| stamp.time).collect();
+    times.sort_by(f64::total_cmp);
+    times.windows(2).any(|pair| pair[1] - pair[0] <= SAME_S)
+}
+
+/// Shows every line that ffprobe writes on such entries. A list that breaks off is an error: what it does not tell would be
+/// missing from the clip.
 fn each_line(reel: &Reel, entries: &str, mut see: impl FnMut(&str)) -> Result<(), CodecError> {
     let mut command = asking(reel, entries);
     command.args(["-of", "csv=print_section=0"]).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().map_err(|e| tool::not_started(&reel.shown, "ffprobe", &e))?;
+    let mut told = Ok(());
     if let Some(pipe) = child.stdout.take() {
         let limit = MAX_FRAMES as u64 * 64;
-        let lines = BufReader::new(Patient(pipe).take(limit)).lines().map_while(Result::ok);
-        lines.filter(|line| !line.is_empty()).for_each(|line| see(&line));
+        let mut lines = BufReader::new(Patient(pipe).take(limit));
+        for line in lines.by_ref().lines() {
+            match line {
+                Ok(line) if line.is_empty() => {}
+                Ok(line) => see(&line),
+                Err(error) => {
+                    told = Err(error);
+                    break;
+                }
+            }
+        }
+        // Of more frames than a clip may have the rest is not waited for.
+        let whole = told.is_ok() && lines.get_ref().limit() > 0;
+        if whole && child.wait().is_ok_and(|status| status.code().is_none()) {
+            told = Err(std::io::Error::other("it was ended while it told the frames"));
+        }
     }
     tool::end(&mut child);
-    Ok(())
+    told.map_err(|error| CodecError::Tool {
+        name: name_of(&reel.shown),
+        tool: "ffprobe",
+        cause: error.to_string(),
+        advice: super::REENCODE,
+    })
 }
 
 #[cfg(test)]
@@ -264,6 +297,13 @@ mod tests {
         }
         // Shown before the whole one, decoded behind it: from the beginning.
         assert_eq!([0, 1, 2].map(|index| timeline.seek(index)), [None; 3]);
+    }
+
+    #[test]
+    fn frames_are_listed_by_few_threads_on_any_machine() {
+        let command = asking(&Reel::file(Path::new("a.ts")), "frame=best_effort_timestamp_time");
+        let words: Vec<_> = command.get_args().collect();
+        assert!(words.windows(2).any(|pair| pair[0] == "-threads" && pair[1] == "2"), "{words:?}");
     }
 
     #[test]

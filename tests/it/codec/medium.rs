@@ -1,4 +1,4 @@
-//! What lies on media and in archives: video in DICOM, DICOMDIR, TIFF of several pages.
+//! What lies on media and in archives: video in DICOM, DICOMDIR, series of images.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ pub(super) fn head(image: &Image) -> Vec<u8> {
 }
 
 /// The same with elements of the groups 0x10 to 0x18.
-fn head_with(image: &Image, more: &[u8]) -> Vec<u8> {
+pub(super) fn head_with(image: &Image, more: &[u8]) -> Vec<u8> {
     let mut meta = Vec::new();
     element(&mut meta, 2, 0x10, b"UI", image.syntax);
     let mut out = vec![0; 128];
@@ -240,40 +240,6 @@ fn a_dicomdir_gives_its_clips_in_order() {
     assert!(refusal(&listing).contains("lists \"..\\SECRET\", which is not there"));
 }
 
-#[test]
-fn kinds_of_tiff_that_are_not_known_are_not_called_damaged() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("a.tif");
-    // A palette without colours, and CIE L*a*b*: photometric interpretation.
-    for photometric in [3u16, 8] {
-        let entries = [
-            (256, 4u16),
-            (257, 3),
-            (258, 8),
-            (259, 1),
-            (262, photometric),
-            (273, 8),
-            (277, 1),
-            (278, 3),
-            (279, 12),
-            (339, 1),
-        ];
-        let mut bytes = b"II*\0\x14\0\0\0".to_vec();
-        bytes.extend([7; 12]);
-        bytes.extend((entries.len() as u16).to_le_bytes());
-        for (tag, value) in entries {
-            bytes.extend((tag as u16).to_le_bytes());
-            bytes.extend([3, 0, 1, 0, 0, 0]);
-            bytes.extend(value.to_le_bytes());
-            bytes.extend([0, 0]);
-        }
-        bytes.extend([0; 4]);
-        fs::write(&path, bytes).unwrap();
-        let why = refusal(&path);
-        assert!(why.contains("save it as gray or RGB") && !why.contains("damaged"), "{why}");
-    }
-}
-
 /// An image of a series at a depth, mm, and at a time of a volume.
 fn write_slice(folder: &Path, number: usize, depth: f64, time: usize, value: u8) {
     let (colour, size) = (b"MONOCHROME2", (8, 6));
@@ -327,6 +293,32 @@ fn a_series_with_a_gap_says_that_it_has_no_place() {
         assert_eq!((clip.info().kind, clip.info().frames), (kind, 4));
         assert_eq!(clip.notes().join(" ").contains("no even stack"), told, "{:?}", clip.notes());
     }
+}
+
+#[test]
+fn a_frame_time_of_0_is_no_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.dcm");
+    let (colour, size) = (b"MONOCHROME2", (8, 6));
+    let image = Image { syntax: EXPLICIT, colour, series: "1", number: "1", frames: 4, size };
+    let read = |more: &[(u16, u16, &[u8; 2], &str)]| {
+        let mut elements = Vec::new();
+        for (group, number, kind, text) in more {
+            element(&mut elements, *group, *number, kind, text.as_bytes());
+        }
+        let mut out = head_with(&image, &elements);
+        element(&mut out, 0x7fe0, 0x10, b"OB", &[9; 4 * 48]);
+        fs::write(&path, out).unwrap();
+        opened(&path).info().clone()
+    };
+    let zero = (0x18, 0x1063, b"DS", "0");
+    assert_eq!(read(&[zero]).frame_time_ms, None);
+    // What else tells it stands instead: a rate, that of the display where it is 0, too, or the times of all frames.
+    assert_eq!(read(&[zero, (0x18, 0x40, b"IS", "25")]).frame_time_ms, Some(40.0));
+    let rates = [zero, (0x18, 0x40, b"IS", "0"), (8, 0x2144, b"IS", "20")];
+    assert_eq!(read(&rates).frame_time_ms, Some(50.0));
+    let times = read(&[zero, (0x18, 0x1065, b"DS", "0\\40\\60\\120")]).frame_times_ms;
+    assert_eq!(times, [0.0, 40.0, 100.0, 220.0]);
 }
 
 #[test]
@@ -396,57 +388,4 @@ fn stills_of_other_regions_are_clips_of_their_own_and_files_without_pictures_are
         fs::remove_file(at(name)).unwrap();
     }
     assert!(refusal(dir.path()).contains("report"), "nothing else is there");
-}
-
-/// A TIFF of gray pages of 16 bits, 5 x 4, filled with the given values.
-fn pages(values: &[u16]) -> Vec<u8> {
-    let (pixels, directory) = (40, 2 + 9 * 12 + 4);
-    let mut out = b"II*\0".to_vec();
-    out.extend((8 + pixels as u32).to_le_bytes());
-    for (i, value) in values.iter().enumerate() {
-        let start = out.len();
-        out.extend(value.to_le_bytes().repeat(20));
-        let entries: [(u16, u32); 9] = [
-            (256, 5),
-            (257, 4),
-            (258, 16),
-            (259, 1),
-            (262, 1),
-            (273, start as u32),
-            (277, 1),
-            (278, 4),
-            (279, 40),
-        ];
-        out.extend(9u16.to_le_bytes());
-        for (tag, value) in entries {
-            out.extend(tag.to_le_bytes());
-            out.extend([4, 0, 1, 0, 0, 0]);
-            out.extend(value.to_le_bytes());
-        }
-        let next = start + directory + 2 * pixels;
-        out.extend((next as u32 * u32::from(i + 1 < values.len())).to_le_bytes());
-    }
-    out
-}
-
-#[test]
-fn the_pages_of_a_tiff_are_frames() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("stack.tif");
-    fs::write(&path, pages(&[1000, 3000, 2000])).unwrap();
-    is_complete(&path).unwrap();
-    let clip = opened(&path);
-    let info = clip.info();
-    assert_eq!((info.kind, info.frames, info.width_px, info.height_px), (ClipKind::Cine, 3, 5, 4));
-    let values: Vec<u8> = (0..3).map(|i| clip.frame(i).unwrap().pixels[19]).collect();
-    assert_eq!(values, [0, 255, 128], "one ramp for all pages");
-    assert!(refusal(dir.path()).contains("several pages in a folder"));
-    // The last page points to the first, or is cut off.
-    let mut circle = pages(&[1, 2]);
-    let end = circle.len();
-    circle[end - 4..].copy_from_slice(&48u32.to_le_bytes());
-    fs::write(&path, circle).unwrap();
-    assert!(refusal(&path).contains("circle"));
-    fs::write(&path, &pages(&[1, 2])[..250]).unwrap();
-    assert!(refusal(&path).contains("beyond its end"));
 }

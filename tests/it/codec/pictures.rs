@@ -133,8 +133,11 @@ fn an_animated_webp_is_a_clip_with_its_times() {
     fs::copy(at("lossless.webp"), folder.path().join("0.webp")).unwrap();
     let told = refusal(folder.path());
     assert!(told.contains("an animated WebP in a folder of images"), "{told}");
-    // Cut anywhere it is incomplete.
+    // What stands behind its end is no part of it; cut anywhere it is incomplete.
     let whole = fs::read(at("lossless.webp")).unwrap();
+    let path = folder.path().join("longer.webp");
+    fs::write(&path, [&whole[..], b"\n"].concat()).unwrap();
+    assert!(is_complete(&path).is_ok() && opened(&path).info().frames == uneven.info().frames);
     for cut in (12..whole.len()).step_by(97) {
         let path = folder.path().join("cut.webp");
         fs::write(&path, &whole[..cut]).unwrap();

@@ -1,12 +1,13 @@
 //! Video through ffmpeg: exact frames wherever one jumps, and refusals that help.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
 use sonomark::codec::{OpenOptions, is_complete, open};
 
-use super::reading::decoded_elsewhere;
+use super::reading::{decoded_elsewhere, ffmpeg};
 use super::{data, has_ffmpeg, opened, refusal};
 
 /// Makes a video of 60 distinct frames with ffmpeg, the codec and container by arguments.
@@ -120,6 +121,49 @@ fn frames_that_are_shown_before_a_whole_one_and_decoded_behind_it_are_found() {
 }
 
 #[test]
+fn packets_that_show_nothing_are_no_frames() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (path, log) = (dir.path().join("a.webm"), dir.path().join("log"));
+    let encoded = |pass: &str, out: &Path| {
+        let source = ["-f", "lavfi", "-i", "testsrc2=size=96x64:rate=25:duration=4"];
+        let codec = ["-c:v", "libvpx", "-auto-alt-ref", "1", "-lag-in-frames", "16"];
+        let passes = ["-pass", pass, "-passlogfile", log.to_str().unwrap(), "-f", "webm"];
+        ffmpeg(&[&source[..], &codec, &["-b:v", "200k"], &passes].concat(), out)
+    };
+    // Pictures that only others are made of are written in the second pass.
+    if !encoded("1", &dir.path().join("first")) || !encoded("2", &path) {
+        return println!("skipped: this ffmpeg writes no VP8");
+    }
+    assert_eq!(opened(&path).info().frames, 100);
+    frames_are_exact(&path);
+}
+
+#[test]
+fn frames_far_from_the_beginning_are_found_where_nothing_can_be_sought() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("long.avi");
+    let source = ["-f", "lavfi", "-i", "testsrc2=size=96x64:rate=25:duration=13"];
+    if !ffmpeg(&[&source[..], &["-c:v", "mjpeg"]].concat(), &path) {
+        return println!("skipped: this ffmpeg writes no AVI");
+    }
+    let elsewhere = decoded_elsewhere(&path);
+    let clip = open(&path, &OpenOptions { cache_mib: 0, ..OpenOptions::default() }).unwrap();
+    let size = clip.frame(0).unwrap().pixels.len();
+    assert_eq!(elsewhere.len(), 325 * size);
+    // By leaps, so that the frames between are passed.
+    for i in [250, 101, 324, 100, 200, 1] {
+        let same = clip.frame(i).unwrap().pixels == elsewhere[i * size..][..size];
+        assert!(same, "frame {i}");
+    }
+}
+
+#[test]
 fn truncated_videos_and_playlists_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let bytes = fs::read(data().join("video/sonosite_eye.mp4")).unwrap();
@@ -138,36 +182,48 @@ fn truncated_videos_and_playlists_are_refused() {
     }
 }
 
+/// Runs the program on a video, with a shell script of these cases in the place of a tool, which goes on as the tool itself;
+/// whether a mask came, and what was said.
+fn segmented_with(tool: &str, cases: &str) -> (bool, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let mut places = path.split(':').map(|folder| format!("{folder}/{tool}"));
+    let real = places.find(|place| fs::metadata(place).is_ok()).unwrap();
+    let own = dir.path().join(tool);
+    let text = format!("#!/bin/sh\ncase \"$*\" in {cases} esac\nexec {real} \"$@\"\n");
+    fs::write(&own, text).unwrap();
+    fs::set_permissions(&own, fs::Permissions::from_mode(0o755)).unwrap();
+    let mask = dir.path().join("mask.png");
+    let output = Command::new(env!("CARGO_BIN_EXE_sonomark"))
+        .env("PATH", format!("{}:{path}", dir.path().display()))
+        .env("HOME", dir.path())
+        .args(["--device", "cpu", "segment"])
+        .arg(data().join("video/sonosite_eye.mp4"))
+        .args(["--boundary", "60,60", "120,120", "90,60", "--out", mask.to_str().unwrap()])
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.success(), mask.exists(), "{told}");
+    (mask.exists(), told)
+}
+
 #[test]
 fn without_the_filters_of_colour_a_video_is_gray() {
-    use std::os::unix::fs::PermissionsExt;
     if !has_ffmpeg() {
         return;
     }
-    let dir = tempfile::tempdir().unwrap();
-    let video = data().join("video/sonosite_eye.mp4");
-    let found = |path: &str| -> bool { fs::metadata(path).is_ok() };
-    let path = std::env::var("PATH").unwrap();
-    let mut places = path.split(':').map(|folder| format!("{folder}/ffmpeg"));
-    let real = places.find(|place| found(place)).unwrap();
     for (lacks, works) in [("extractplanes", true), ("format", false)] {
-        let own = dir.path().join("ffmpeg");
-        let text =
-            format!("#!/bin/sh\ncase \"$*\" in *{lacks}*) exit 1;; esac\nexec {real} \"$@\"\n");
-        fs::write(&own, text).unwrap();
-        fs::set_permissions(&own, fs::Permissions::from_mode(0o755)).unwrap();
-        let mask = dir.path().join("mask.png");
-        let output = Command::new(env!("CARGO_BIN_EXE_sonomark"))
-            .env("PATH", format!("{}:{path}", dir.path().display()))
-            .env("HOME", dir.path())
-            .args(["--device", "cpu", "segment", video.to_str().unwrap(), "--boundary"])
-            .args(["60,60", "120,120", "90,60", "--out", mask.to_str().unwrap()])
-            .output()
-            .unwrap();
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.success(), works, "{lacks}: {told}");
+        let (done, told) = segmented_with("ffmpeg", &format!("*{lacks}*) exit 1;;"));
+        assert_eq!(done, works, "{lacks}: {told}");
         assert!(works || told.contains("ffmpeg cannot read it"), "{told}");
-        assert_eq!(mask.exists(), works);
-        let _ = fs::remove_file(mask);
     }
+}
+
+#[test]
+fn a_list_of_frames_that_breaks_off_is_no_shorter_video() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let (done, told) = segmented_with("ffprobe", "*packet=*) echo 0.000000,K__; kill -9 $$;;");
+    assert!(!done && told.contains("ffprobe cannot read it"), "{told}");
 }

@@ -153,6 +153,23 @@ fn one_volume_is_the_same_in_every_container() {
     damaged_ones_are_refused(dir.path());
 }
 
+#[test]
+fn an_image_in_nifti_needs_no_distance_between_slices() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.nii");
+    // Of two axes, and of three of which the last has one slice.
+    for axes in [2i16, 3] {
+        let mut head = nifti_big();
+        head[40..42].copy_from_slice(&axes.to_be_bytes());
+        head[46..48].copy_from_slice(&1i16.to_be_bytes());
+        head[88..92].fill(0);
+        fs::write(&path, [head, big()[..24].to_vec()].concat()).unwrap();
+        let info = opened(&path).info().clone();
+        let found = (info.kind, info.pixel_spacing_mm);
+        assert_eq!(found, (ClipKind::Still, Some([0.5, 0.25])), "{axes} axes");
+    }
+}
+
 /// An NRRD of two or more axes with these fields and as many voxels as it takes.
 fn nrrd_of(path: &Path, sizes: &str, fields: &str) {
     let axes = sizes.split(' ').count();

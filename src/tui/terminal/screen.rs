@@ -249,8 +249,14 @@ impl Screen {
         crossterm::terminal::enable_raw_mode().map_err(TerminalError::io("enter raw mode"))?;
         let restorer = &self.shared.restorer;
         restorer.entered.store(true, Ordering::SeqCst);
-        let quiet = tty::QuietStderr::begin();
-        *restorer.quiet.lock().unwrap_or_else(PoisonError::into_inner) = quiet;
+        {
+            // Entered again without having left, it is quiet already: beginning anew would find no terminal there, and
+            // giving up the old one would let everything through.
+            let mut quiet = restorer.quiet.lock().unwrap_or_else(PoisonError::into_inner);
+            if quiet.is_none() {
+                *quiet = tty::QuietStderr::begin();
+            }
+        }
         let until = Instant::now() + Duration::from_secs(2);
         tty::write_all(ENTER, Some(until)).map_err(TerminalError::io("enter the alternate screen"))
     }

@@ -301,3 +301,29 @@ fn the_picture_shows_mask_points_and_crosshair_and_the_old_frame_while_decoding(
     let areas = m.areas().unwrap();
     assert_eq!((bare.width_px, bare.height_px), areas.picture_px(m.grid));
 }
+
+#[test]
+fn on_the_way_to_a_far_frame_no_neighbour_is_shown() {
+    let mut m = resized(150, 50);
+    let see = |m: &mut Model, frame: usize, gray: u8| {
+        let pixels = Arc::new(GrayFrame::new(64, 48, vec![gray; 64 * 48]).unwrap());
+        tell(m, Event::Frame { frame, pixels });
+    };
+    let theme = Theme::shipped("dark").unwrap();
+    let (colours, mut canvas) = (palette(&theme, 256, view::LEVELS, false), Canvas::default());
+    press(&mut m, "v p");
+    see(&mut m, 0, 60);
+    let shown = canvas.compose(&m, &colours, 4).unwrap();
+    // Decoded ahead of the next key, which goes elsewhere.
+    see(&mut m, 1, 200);
+    assert_eq!(canvas.compose(&m, &colours, 4).unwrap(), shown);
+    press(&mut m, ">");
+    assert_eq!(m.frame, 10);
+    assert_eq!(canvas.compose(&m, &colours, 4).unwrap(), shown, "a picture nobody asked for");
+    see(&mut m, 10, 120);
+    assert_ne!(canvas.compose(&m, &colours, 4).unwrap(), shown);
+    // What may not be seen any more does not stay either.
+    tell(&mut m, Event::OutsideChanged { region: None });
+    let after = canvas.compose(&m, &colours, 4).unwrap();
+    assert!(after.indices.iter().all(|index| *index == 0));
+}

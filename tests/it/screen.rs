@@ -8,7 +8,7 @@ use sonomark::domain::{Bitmap, GrayFrame, Region};
 use sonomark::engine::{Decided, Event, SegmenterInfo, Surround};
 use sonomark::tui::graphics::Grid;
 use sonomark::tui::keymap::Keymap;
-use sonomark::tui::model::{Effect, Model, Msg};
+use sonomark::tui::model::{Effect, Mode, Model, Msg};
 use sonomark::tui::theme::Theme;
 use sonomark::tui::update;
 use sonomark::tui::view::{self, Canvas, Look, palette};
@@ -326,4 +326,17 @@ fn on_the_way_to_a_far_frame_no_neighbour_is_shown() {
     tell(&mut m, Event::OutsideChanged { region: None });
     let after = canvas.compose(&m, &colours, 4).unwrap();
     assert!(after.indices.iter().all(|index| *index == 0));
+}
+
+#[test]
+fn the_word_of_the_reaction_test_is_seen_on_narrow_terminals_too() {
+    for columns in [50, 80] {
+        let mut m = resized(columns, 24);
+        press(&mut m, "w t");
+        let Mode::Reaction(test) = &m.mode else { panic!("{:?}", m.mode) };
+        let due = test.due;
+        assert!(!screen(&m).contains("   NOW"), "{columns}");
+        update(&mut m, Msg::Tick(due));
+        has(&screen(&m), &["   NOW"]);
+    }
 }

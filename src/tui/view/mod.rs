@@ -63,8 +63,8 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model, look: Look<'_>) -> Option<Rect
     }
     match areas.side {
         Some(side) => side::draw(frame, side, model, look),
-        // Nobody chooses from a list that they do not see.
-        None if chooses(model) => {
+        // Nobody chooses from a list that they do not see, nor answers a word.
+        None if chooses(model) || matches!(model.mode, Mode::Reaction(_)) => {
             side::draw(frame, whole, model, look);
             return None;
         }

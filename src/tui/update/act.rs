@@ -310,7 +310,8 @@ pub(super) fn command(model: &mut Model, fx: &mut Vec<Effect>, command: Command)
         }
         Command::Point(kind, at) => {
             motion::put_cursor(model, at);
-            prompts::add_point(model, fx, kind);
+            // The line of an M-mode may lie elsewhere.
+            prompts::add_point_at(model, fx, kind, model.cursor);
         }
         Command::Cursor(at) => {
             let from = model.cursor;

@@ -16,11 +16,15 @@ pub(super) fn wider(window: Window) -> String {
     format!(", the window now reaches here: {}-{}", window.first + 1, window.last + 1)
 }
 
-/// Puts a point under the cursor.
+/// Puts a point under the cursor; in M-mode exactly on the line, also between pixels.
 pub(super) fn add_point(model: &mut Model, fx: &mut Vec<Effect>, kind: PointKind) {
-    // In M-mode exactly on the line, also between pixels.
     let on_line = model.tools.strip.as_ref().map(|strip| strip.at(strip.depth_at(model.cursor)));
     let at = on_line.unwrap_or(model.cursor);
+    add_point_at(model, fx, kind, at);
+}
+
+/// Puts a point at a place, unless it is there already.
+pub(super) fn add_point_at(model: &mut Model, fx: &mut Vec<Effect>, kind: PointKind, at: PointPx) {
     let there = |each: &&PlacedPrompt| each.prompt == Prompt::Point { kind, at };
     if placed(model).iter().any(|each| there(&each)) {
         return model.say("this point is there already");

@@ -337,6 +337,15 @@ fn repeats_by_the_picture_wait_for_every_picture() {
         }
     }
     assert!(m.tools.repeat_when_seen.is_none());
+
+    // Many are stopped as everything else is.
+    run(&mut m, "21,29 flag");
+    press(&mut m, "2 0 G 9 ;");
+    see(&mut m, 20);
+    assert_eq!((m.frame, track(&m).prompts.contains_key(&20)), (21, true));
+    press(&mut m, "esc");
+    see(&mut m, 21);
+    assert_eq!((m.frame, track(&m).prompts.contains_key(&21)), (21, false), "{:?}", m.message);
 }
 
 #[test]

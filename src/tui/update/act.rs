@@ -362,6 +362,9 @@ fn cancel(model: &mut Model, fx: &mut Vec<Effect>) {
     if model.tools.taps.onset.take().is_some() {
         return model.say("tap forgotten");
     }
+    if model.tools.repeat_when_seen.take().is_some() {
+        return model.say("the correction is not repeated any more");
+    }
     let held = model.chosen.take().is_some() || std::mem::take(&mut model.cine.playing);
     model.nudging = None;
     if !network::cancel(model, fx) && !held {

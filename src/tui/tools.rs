@@ -208,6 +208,8 @@ pub struct RayTool {
     pub centre: PointPx,
     /// The frame for which the rest was looked up.
     pub frame: FrameIndex,
+    /// The structure for which it was; `None` before the first one.
+    pub track: Option<TrackId>,
     /// The ray of the last point and what lies on it.
     pub last: Option<RayPoint>,
     /// The ray on which the contour is least certain, and where its point would lie.

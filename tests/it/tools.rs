@@ -202,6 +202,25 @@ fn the_left_hand_alone_puts_points_and_is_told_its_own_keys() {
 }
 
 #[test]
+fn rays_start_in_the_structure_that_is_chosen() {
+    let mut m = model(FRAMES);
+    see(&mut m, 0);
+    for x in [16.0, 48.0] {
+        let (ticket, frame) = refresh_of(&press(&mut m, "t n b")).unwrap();
+        tell(&mut m, Event::Refreshed { ticket, frame, decided: answer(disc(x, 6.0), 0.9) });
+    }
+    let centre = |m: &Model| m.tools.rays.as_ref().unwrap().centre;
+    press(&mut m, "enter");
+    assert!(near(centre(&m), 48.0, 24.5), "{:?}", centre(&m));
+    press(&mut m, "N");
+    assert!(near(centre(&m), 16.0, 24.5), "{:?}", centre(&m));
+    // Where nothing of a structure is known they stay, and its first point is at hand.
+    press(&mut m, "t n 3");
+    assert!(near(centre(&m), 16.0, 24.5), "{:?}", centre(&m));
+    assert!(m.tools.rays.as_ref().unwrap().last.is_some() && points(&m).len() == 1);
+}
+
+#[test]
 fn a_frame_with_an_inside_point_alone_is_a_persons_and_stays() {
     let mut m = model(FRAMES);
     propagated(&mut m, |_| 10.0);

@@ -227,6 +227,18 @@ fn missed_messages_can_be_read_again() {
 }
 
 #[test]
+fn a_path_longer_than_a_line_can_be_read_to_its_end() {
+    let mut m = resized(80, 24);
+    let folders = "study-7/".repeat(20);
+    m.say(format!("exported to /data/{folders}masks of the clip.seg.nrrd: 3 masks"));
+    has(&screen(&m), &["(M shows all)"]);
+    press(&mut m, "M");
+    let text = screen(&m);
+    let joined: String = text.lines().map(str::trim).collect();
+    has(&joined, &[folders.as_str(), "masks of the clip.seg.nrrd: 3 masks"]);
+}
+
+#[test]
 fn a_failed_save_is_a_banner_that_stays() {
     let mut m = resized(80, 24);
     tell(&mut m, Event::SaveFailed { why: "No space left on device".into() });

@@ -277,14 +277,23 @@ impl Model {
         self.tell(Message { text: text.into(), weight: Weight::Warning });
     }
 
+    /// Puts a warning among the last messages that is told elsewhere.
+    pub fn note(&mut self, text: impl Into<String>) {
+        self.keep(Message { text: text.into(), weight: Weight::Warning });
+    }
+
     fn tell(&mut self, message: Message) {
+        self.keep(message.clone());
+        self.message = message;
+    }
+
+    fn keep(&mut self, message: Message) {
         if self.log.back() != Some(&message) {
-            self.log.push_back(message.clone());
+            self.log.push_back(message);
         }
         if self.log.len() > LOG {
             self.log.pop_front();
         }
-        self.message = message;
     }
 
     /// Puts what was said of clips before in front of what was said of this one.

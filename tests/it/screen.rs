@@ -244,6 +244,20 @@ fn a_failed_save_is_a_banner_that_stays() {
     tell(&mut m, Event::SaveFailed { why: "No space left on device".into() });
     press(&mut m, "l l");
     has(&screen(&m), &["NOT SAVED: No space left on device"]);
+    // What is written counts again when the disk has confirmed it.
+    tell(&mut m, Event::Saved { unsynced: 1 });
+    has(&screen(&m), &["NOT SAVED"]);
+    tell(&mut m, Event::Saved { unsynced: 0 });
+    assert_eq!(m.message.text, "saved again: everything is on the disk");
+    assert!(!screen(&m).contains("NOT SAVED"));
+
+    // A reason that has no room is read among the messages.
+    let why = "cannot write the journal in the folder of the clip: No space left on device; \
+               free some, 3 steps wait in memory";
+    tell(&mut m, Event::SaveFailed { why: why.into() });
+    has(&screen(&m), &["NOT SAVED: cannot write", "(M shows all)"]);
+    press(&mut m, "M");
+    has(&screen(&m), &["not saved: cannot write", "free some, 3 steps wait in memory"]);
 }
 
 #[test]

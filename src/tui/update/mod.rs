@@ -143,9 +143,8 @@ fn engine(model: &mut Model, fx: &mut Vec<Effect>, event: Event) {
         Event::Finished { ticket, cancelled } => network::finished(model, fx, ticket, cancelled),
         Event::JobFailed { ticket, .. } if ahead::ended(model, ticket, true) => {}
         Event::JobFailed { ticket, why } => network::job_failed(model, fx, ticket, &why),
-        Event::Saved { unsynced: 0 } => model.saved = Saved::Solid,
-        Event::Saved { unsynced } => model.saved = Saved::Unsynced(unsynced),
-        Event::SaveFailed { why } => model.saved = Saved::Failed(why),
+        Event::Saved { unsynced } => saved(model, unsynced),
+        Event::SaveFailed { why } => not_saved(model, why),
         Event::OthersWrote => fx.push(Effect::TakeOthers),
         Event::Others { edits } => edits::from_others(model, fx, &edits),
         Event::JournalNotes { notes } => {
@@ -175,6 +174,30 @@ fn engine(model: &mut Model, fx: &mut Vec<Effect>, event: Event) {
             model.warn(format!("{} refused: {why}", shown(&path.display().to_string())));
         }
     }
+}
+
+/// The journal was written. After a refusal only what the disk has confirmed counts: writing may go well where that does
+/// not.
+fn saved(model: &mut Model, unsynced: usize) {
+    let refused = matches!(model.saved, Saved::Failed(_));
+    match unsynced {
+        0 => {
+            model.saved = Saved::Solid;
+            if refused {
+                model.say("saved again: everything is on the disk");
+            }
+        }
+        _ if refused => {}
+        unsynced => model.saved = Saved::Unsynced(unsynced),
+    }
+}
+
+/// The journal cannot be written. The banner may have no room for the reason, so it stands among the messages too.
+fn not_saved(model: &mut Model, why: String) {
+    if !matches!(model.saved, Saved::Failed(_)) {
+        model.note(format!("not saved: {why}"));
+    }
+    model.saved = Saved::Failed(why);
 }
 
 /// The engine decodes the newest wish only, so the next one is wished for when one has come.

@@ -42,7 +42,8 @@ impl ColourDepth {
         }
     }
 
-    fn colour(self, [r, g, b]: [u8; 3]) -> Color {
+    /// The nearest that the terminal has.
+    pub(in crate::tui) fn colour(self, [r, g, b]: [u8; 3]) -> Color {
         match self {
             Self::True => Color::Rgb(r, g, b),
             Self::Indexed => Color::Indexed(nearest_of_256([r, g, b])),

@@ -67,7 +67,9 @@ pub use region::{Boxes, Fan, NoRegion, OutsideChoice, Region};
 pub use ruler::{MARKS_ASIDE, RayMark, marks_along};
 pub use scale::{NoMm, Scale, same_scale};
 pub use shown::{in_words, panic_told, shown, shown_in_json};
-pub use signature::{MadeFrom, MaskOrigins, Signature, frame_signature, mask_fingerprint};
+pub use signature::{
+    Agreement, MadeFrom, MaskOrigins, Signature, frame_signature, mask_fingerprint,
+};
 pub use snap::snap_to_points;
 pub use strip::{crossings, sampled};
 pub use tidy::tidied;

@@ -71,14 +71,14 @@ fn add(
     let (frame, group) = (model.frame, model.fresh());
     let mut todo = Vec::new();
     let id = tracks::current_or_new(model, &mut todo);
-    let held = model.annotation.tracks.get(&id).cloned().unwrap_or_else(|| Track::new("", 0));
+    let held = model.annotation.tracks.get(&id);
     let mut sentence = format!("{} on frame {}", prompt_name(&prompt), frame + 1);
-    if let Some(window) = reach(id, &held, frame, &mut todo) {
+    if let Some(window) = held.and_then(|held| reach(id, held, frame, &mut todo)) {
         sentence.push_str(&wider(window));
         told = true;
     }
-    let mut at = held.prompts.get(&frame).map_or(0, Vec::len);
-    if let Some(mask) = corrected(&held, frame) {
+    let mut at = held.and_then(|held| held.prompts.get(&frame)).map_or(0, Vec::len);
+    if let Some(mask) = held.and_then(|held| corrected(held, frame)) {
         let placed = PlacedPrompt { id: PromptId(model.fresh()), prompt: Prompt::Mask(mask) };
         todo.push(Edit::AddPrompt { track: id, frame, at, placed });
         at += 1;

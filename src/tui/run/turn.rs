@@ -87,7 +87,10 @@ impl Loop<'_> {
             },
             other => other,
         };
-        let seen = |model: &Model| (model.frame, model.flashing(), model.hurried());
+        let seen = |model: &Model| {
+            let left = model.tools.batch.as_ref().map(|batch| batch.left.len());
+            (model.frame, model.flashing(), model.hurried(), left)
+        };
         let before = seen(&self.model);
         let effects = update(&mut self.model, message);
         self.dirty |= before != seen(&self.model);

@@ -8,7 +8,7 @@ use crate::domain::{
 };
 use crate::tui::model::{Effect, Model};
 
-use super::{ahead, motion, network, review};
+use super::{ahead, batch, motion, network, review};
 
 /// Applies `edits` as part of `group` and journals them. False, with a sentence, when refused.
 pub(super) fn commit(
@@ -111,6 +111,7 @@ fn travel_once(model: &mut Model, fx: &mut Vec<Effect>, back: bool) -> Result<()
     }
     look_again(model, &touched_by(&step.edits));
     network::drop_group(model, fx, step.group);
+    batch::drop_group(model, step.group);
     let done = if back { "taken back" } else { "done again" };
     match describe(&step.edits, back) {
         Some(what) => model.say(format!("{done}: {what}")),

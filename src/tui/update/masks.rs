@@ -88,34 +88,9 @@ pub(super) fn draw(
     edits::commit(model, fx, group, todo).then_some(wider)
 }
 
-/// Changes the masks of `frames` that are shown, as one step back; how many changed.
-pub(super) fn change_all(
-    model: &mut Model,
-    fx: &mut Vec<Effect>,
-    id: TrackId,
-    frames: &[FrameIndex],
-    edit: MaskEdit,
-) -> usize {
-    let group = model.fresh();
-    let mut steps = Vec::new();
-    for &frame in frames {
-        // Outside the windows there is nothing to change.
-        let track = model.annotation.tracks.get(&id).filter(|track| track.visible(frame));
-        let held = track.and_then(|track| track.masks.get(&frame));
-        let Some(mask) = held.map(|held| held.mask.to_bitmap()) else { continue };
-        let after = edited(&mask, edit);
-        if after != mask
-            && let Some((todo, _)) = drawn(model, (id, frame), &after)
-        {
-            steps.push(todo);
-        }
-    }
-    edits::commit_all(model, fx, group, steps)
-}
-
 /// The edits that give a frame a mask drawn by the person, and what to say of a window that they
 /// stretch for it, if one is. `None`, with a sentence, where nothing would be left.
-fn drawn(
+pub(super) fn drawn(
     model: &mut Model,
     (id, frame): (TrackId, FrameIndex),
     bitmap: &Bitmap,

@@ -4,6 +4,7 @@
 
 mod act;
 mod ahead;
+mod batch;
 mod edits;
 mod keys;
 mod labels;
@@ -43,7 +44,8 @@ pub const REST: Duration = Duration::from_millis(400);
 /// anything is drawn.
 pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
     let mut fx = Vec::new();
-    let looked_at = !matches!(msg, Msg::Tick(_));
+    // A tick by itself changes nothing but what goes on in portions.
+    let looked_at = !matches!(msg, Msg::Tick(_)) || model.tools.batch.is_some();
     match msg {
         Msg::Key(key) => {
             model.active_at = model.now;
@@ -64,6 +66,7 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
         // Asked from outside: nobody is there to be asked back.
         Msg::Terminate => {
             model.tools.to_play.clear();
+            batch::finish(model, &mut fx);
             note_view(model, &mut fx);
             fx.push(Effect::Quit);
         }
@@ -71,6 +74,7 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
         Msg::HungUp => {
             model.leaving = true;
             model.tools.to_play.clear();
+            batch::finish(model, &mut fx);
             note_view(model, &mut fx);
         }
         Msg::Notice(text) => model.warn(text),
@@ -221,6 +225,7 @@ fn want_neighbour(model: &Model, fx: &mut Vec<Effect>, arrived: FrameIndex) {
 
 fn tick(model: &mut Model, fx: &mut Vec<Effect>, now: Duration) {
     model.now = now.max(model.now);
+    batch::portion(model, fx);
     motion::play(model, fx);
     questions::tick(model);
     if model.now < model.active_at + REST || model.cine.playing {

@@ -7,7 +7,7 @@ use crate::domain::{Axis, ClipKind, Cut, FrameMask, MaskSource, PointPx, Track, 
 use crate::tui::action::Action;
 use crate::tui::model::{Effect, Leaving, Model, Queued, Saved, Seek};
 
-use super::review;
+use super::{batch, review};
 
 /// Opens the clip so many places further on, or the last there is that way.
 pub(super) fn step(model: &mut Model, fx: &mut Vec<Effect>, by: isize) {
@@ -76,6 +76,7 @@ pub(super) fn arrived(model: &mut Model, path: PathBuf, name: String) {
 }
 
 fn open(model: &mut Model, fx: &mut Vec<Effect>, to: usize, cut: Cut) {
+    batch::finish(model, fx);
     fx.push(Effect::JournalView(model.view()));
     fx.push(Effect::OpenClip(to, cut));
     model.opening = Some((to, cut));
@@ -197,6 +198,7 @@ pub(super) fn tell_kept(model: &mut Model, from: &Model) {
 /// Calls the clip finished and opens the next one that is not. What is still open is told first;
 /// again finishes all the same.
 pub(super) fn finish(model: &mut Model, fx: &mut Vec<Effect>) {
+    batch::finish(model, fx);
     if !model.leave_asked.contains(&Leaving::Unfinished)
         && let Some(open) = still_open(model)
     {

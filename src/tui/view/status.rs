@@ -201,6 +201,9 @@ fn progress(model: &Model) -> Option<String> {
     if model.propagating() {
         return Some(format!("propagating {done}/{total}"));
     }
+    if let Some(batch) = &model.tools.batch {
+        return Some(format!("changing {}/{}", batch.total - batch.left.len(), batch.total));
+    }
     if let Some((done, total)) = model.jobs.export {
         return Some(format!("exporting {done}/{total}"));
     }

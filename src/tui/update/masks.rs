@@ -5,8 +5,8 @@
 //! network is told when points follow.
 
 use crate::domain::{
-    Bitmap, Edit, FrameIndex, FrameMask, MaskEdit, MaskSource, PlacedPrompt, PointPx, Prompt,
-    PromptId, TrackId, between, brushed, counted, edited,
+    Between, Bitmap, Edit, FrameIndex, FrameMask, MaskEdit, MaskSource, PlacedPrompt, PointPx,
+    Prompt, PromptId, TrackId, brushed, counted, edited,
 };
 use crate::tui::action::Action;
 use crate::tui::model::{Effect, Model};
@@ -181,6 +181,7 @@ pub(super) fn interpolate_between(
             model.key(Action::Refresh)
         ));
     };
+    let shapes = Between::new(&from, &to);
     let mut todo = Vec::new();
     for frame in before + 1..behind {
         let old = track.masks.get(&frame).cloned();
@@ -188,7 +189,7 @@ pub(super) fn interpolate_between(
             continue;
         }
         let share = (frame - before) as f32 / (behind - before) as f32;
-        let mask = between(&from, &to, share).to_mask();
+        let mask = shapes.at(share).to_mask();
         // No network judged it: no score.
         let after = FrameMask { mask, source: MaskSource::Tracked, score: 0.0 };
         todo.push(Edit::SetMask { track: id, frame, before: old, after: Some(after) });

@@ -176,6 +176,12 @@ fn cut(mask: &Bitmap, a: PointPx, b: PointPx) -> Bitmap {
 #[must_use]
 pub fn brushed(mask: &Bitmap, at: PointPx, radius_px: f32, erase: bool) -> Bitmap {
     let mut out = mask.clone();
+    paint(&mut out, at, radius_px, erase);
+    out
+}
+
+/// The same in place: a long stroke is many discs.
+pub fn paint(mask: &mut Bitmap, at: PointPx, radius_px: f32, erase: bool) {
     let range = |centre: f32, size: u32| {
         let low = (centre - radius_px - 1.0).floor().clamp(0.0, size as f32) as u32;
         let high = (centre + radius_px + 1.0).ceil().clamp(0.0, size as f32) as u32;
@@ -184,11 +190,10 @@ pub fn brushed(mask: &Bitmap, at: PointPx, radius_px: f32, erase: bool) -> Bitma
     for y in range(at.y, mask.height_px) {
         for x in range(at.x, mask.width_px) {
             if PointPx::pixel_centre(x, y).distance(at) <= radius_px {
-                out.pixels[(y * mask.width_px + x) as usize] = !erase;
+                mask.pixels[(y * mask.width_px + x) as usize] = !erase;
             }
         }
     }
-    out
 }
 
 /// The shape `share` (0..=1) of the way from `from` to `to`; see [`Between`].
@@ -330,6 +335,19 @@ mod tests {
         let smooth = edited(&spiky, MaskEdit::Smooth(3.0));
         assert!(spiky.get(64, 35) && !smooth.get(63, 35));
         assert!(alike(&smooth, &mask) > 0.96, "{}", alike(&smooth, &mask));
+    }
+
+    #[test]
+    fn a_stroke_is_what_its_discs_are() {
+        let mut stroke = disc(40.0, 35.0, 18.0);
+        let mut discs = stroke.clone();
+        for step in 0..60 {
+            let (at, erase) = (PointPx::new(step as f32 * 2.0 - 10.0, 35.0), step % 3 == 0);
+            paint(&mut stroke, at, 4.5, erase);
+            discs = brushed(&discs, at, 4.5, erase);
+            assert!(stroke == discs, "{step}");
+        }
+        assert!(stroke.get(1, 35) && !stroke.get(88, 35));
     }
 
     #[test]

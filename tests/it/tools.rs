@@ -333,6 +333,20 @@ fn holes_islands_cuts_and_what_changes_nothing() {
 }
 
 #[test]
+fn the_eraser_starts_no_structure() {
+    let mut m = model(FRAMES);
+    press(&mut m, "s e 9 l esc");
+    assert_eq!(m.annotation, Annotation::default());
+    assert!(m.tools.brush.is_none());
+    press(&mut m, "s e");
+    assert!(m.message.text.contains("no structure yet"), "{:?}", m.message);
+    // Nor when it goes while the eraser is down.
+    with_a_mask(&mut m);
+    press(&mut m, "s e t d 9 l");
+    assert_eq!(m.annotation, Annotation::default());
+}
+
+#[test]
 fn the_brush_paints_the_cursors_path_and_is_one_undo() {
     let mut m = model(FRAMES);
     press(&mut m, "s b 2 0 l esc l");

@@ -6,7 +6,7 @@
 
 use crate::domain::{
     Between, Bitmap, Edit, FrameIndex, FrameMask, MaskEdit, MaskSource, PlacedPrompt, PointPx,
-    Prompt, PromptId, TrackId, brushed, counted, edited,
+    Prompt, PromptId, TrackId, counted, edited, paint,
 };
 use crate::tui::action::Action;
 use crate::tui::model::{Effect, Model};
@@ -215,6 +215,10 @@ fn take_brush(model: &mut Model, fx: &mut Vec<Effect>, erase: bool) {
     if model.tools.brush.take().is_some_and(|brush| brush.erase == erase) {
         return model.say("brush up");
     }
+    // There is nothing to erase, and nothing is started for that.
+    if erase && model.current().is_none() {
+        return tracks::say_none(model);
+    }
     let (group, frame) = (model.fresh(), model.frame);
     model.tools.brush = Some(Brush { erase, group, frame, way: (0, 0) });
     if model.tools.brush_px < *BRUSH_RANGE.start() {
@@ -250,6 +254,9 @@ pub(super) fn stroke(model: &mut Model, fx: &mut Vec<Effect>, from: PointPx) {
     brush = Brush { group, frame, way, ..brush };
     model.tools.brush = Some(brush);
     if model.current().is_none() {
+        if brush.erase {
+            return;
+        }
         let mut todo = Vec::new();
         let id = tracks::current_or_new(model, &mut todo);
         if !edits::commit(model, fx, group, todo) {
@@ -267,7 +274,7 @@ pub(super) fn stroke(model: &mut Model, fx: &mut Vec<Effect>, from: PointPx) {
     for step in 0..=steps as usize {
         let share = step as f32 / steps;
         let at = PointPx::new(from.x + (to.x - from.x) * share, from.y + (to.y - from.y) * share);
-        after = brushed(&after, at, radius, brush.erase);
+        paint(&mut after, at, radius, brush.erase);
     }
     if after != before
         && let Some(wider) = draw(model, fx, group, (id, frame), &after)

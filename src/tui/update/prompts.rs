@@ -212,7 +212,7 @@ pub(super) fn nudge(model: &mut Model, fx: &mut Vec<Effect>, way: Way, px: f32) 
     let moved = |at: PointPx| model.inside_image(PointPx::new(at.x + dx * px, at.y + dy * px));
     let after = match &held.prompt {
         Prompt::Point { kind, at } => Prompt::Point { kind: *kind, at: moved(*at) },
-        Prompt::Box(area) => Prompt::Box(BoxPx::from_corners(moved(area.min), moved(area.max))),
+        Prompt::Box(area) => Prompt::Box(shifted(model, *area, (dx * px, dy * px))),
         Prompt::Mask(_) => return model.say("a mask cannot be moved"),
     };
     if after == held.prompt {
@@ -233,6 +233,17 @@ pub(super) fn nudge(model: &mut Model, fx: &mut Vec<Effect>, way: Way, px: f32) 
         model.nudging = Some((held.id, group));
         network::ask(model, fx, track, frame, group);
     }
+}
+
+/// A box moved by so many px, as far as all of it stays in the image: at the border it keeps its size.
+fn shifted(model: &Model, area: BoxPx, (dx, dy): (f32, f32)) -> BoxPx {
+    let within = |by: f32, low: f32, high: f32, size: u32| {
+        by.clamp((0.5 - low).min(0.0), (size as f32 - 0.5 - high).max(0.0))
+    };
+    let dx = within(dx, area.min.x, area.max.x, model.clip.width_px);
+    let dy = within(dy, area.min.y, area.max.y, model.clip.height_px);
+    let by = |at: PointPx| PointPx::new(at.x + dx, at.y + dy);
+    BoxPx { min: by(area.min), max: by(area.max) }
 }
 
 /// Deletes the chosen or nearest point.

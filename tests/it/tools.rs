@@ -333,6 +333,27 @@ fn holes_islands_cuts_and_what_changes_nothing() {
 }
 
 #[test]
+fn what_was_begun_on_one_structure_is_not_done_to_another() {
+    let mut m = model(FRAMES);
+    with_a_mask(&mut m);
+    let (ticket, frame) = refresh_of(&press(&mut m, "t n b")).unwrap();
+    tell(&mut m, Event::Refreshed { ticket, frame, decided: answer(disc(32.5, 10.0), 0.9) });
+    let before = m.annotation.clone();
+    press(&mut m, "s c N L s c");
+    assert!(m.tools.cut == Some(m.cursor) && m.annotation == before, "a new cut: {:?}", m.message);
+    press(&mut m, "esc T N . T");
+    assert_eq!((m.tools.taps.onset, &m.annotation), (Some(1), &before), "{:?}", m.message);
+    press(&mut m, "esc w b");
+    assert!(matches!(m.mode, Mode::Bisect(_)));
+    press(&mut m, "N");
+    assert_eq!(m.mode, Mode::Normal);
+    assert!(m.message.text.ends_with("no more questions"), "{:?}", m.message);
+    // Nor to the one that is left when it is deleted.
+    press(&mut m, "w b t d y");
+    assert!(m.mode == Mode::Normal && track(&m).windows.is_empty(), "{:?}", m.message);
+}
+
+#[test]
 fn the_eraser_starts_no_structure() {
     let mut m = model(FRAMES);
     press(&mut m, "s e 9 l esc");

@@ -43,6 +43,8 @@ enum State {
     Paste,
     /// A character of several bytes, so many in all; Alt held.
     Character(usize, bool),
+    /// So many bytes of a mouse that another program left switched on: button and place, whatever they look like.
+    Mouse(usize),
 }
 
 /// Keeps what is not complete yet from one read to the next.
@@ -101,6 +103,8 @@ impl Decoder {
             State::WordsEscape => self.after_escape(byte, heard),
             State::Paste => self.paste(byte, heard),
             State::Character(length, alt) => self.character(byte, length, alt, heard),
+            State::Mouse(1) => self.state = State::Ground,
+            State::Mouse(left) => self.state = State::Mouse(left - 1),
         }
     }
 
@@ -158,6 +162,7 @@ impl Decoder {
                 match (parameters.as_slice(), byte) {
                     (b"0", b'n') => heard.push(Heard::Answer),
                     (b"200", b'~') => self.state = State::Paste,
+                    (b"", b'M') => self.state = State::Mouse(3),
                     (parameters, last) => {
                         heard.extend(sequence_key(parameters, last).map(Heard::Key));
                     }
@@ -275,6 +280,8 @@ fn sequence_key(parameters: &[u8], last: u8) -> Option<KeyEvent> {
         }
     }
     let code = match (last, first) {
+        // xterm's other keys, as tmux and settings of xterm send them: the character comes third.
+        (b'~', 27) => return character_key(number(parts.next()?)?, modifiers),
         (b'~', 1 | 7) => KeyCode::Home,
         (b'~', 2) => KeyCode::Insert,
         (b'~', 3) => KeyCode::Delete,
@@ -284,18 +291,21 @@ fn sequence_key(parameters: &[u8], last: u8) -> Option<KeyEvent> {
         (b'~', 11..=15) => KeyCode::F(first as u8 - 10),
         (b'~', 17..=21) => KeyCode::F(first as u8 - 11),
         (b'~', 23 | 24) => KeyCode::F(first as u8 - 12),
-        (b'u', _) => match char::from_u32(first)? {
-            c if c.is_ascii() => {
-                let key = plain_key(first as u8);
-                return Some(KeyEvent::new(key.code, key.modifiers | modifiers));
-            }
-            c => KeyCode::Char(c),
-        },
+        (b'u', _) => return character_key(first, modifiers),
         // A place (`CSI row ; column R`) is no key.
         (_, 1) => return letter_key(last, modifiers),
         _ => return None,
     };
     Some(KeyEvent::new(code, modifiers))
+}
+
+/// The key of a character told by its number.
+fn character_key(number: u32, modifiers: KeyModifiers) -> Option<KeyEvent> {
+    let key = match char::from_u32(number)? {
+        c if c.is_ascii() => plain_key(number as u8),
+        c => KeyCode::Char(c).into(),
+    };
+    Some(KeyEvent::new(key.code, key.modifiers | modifiers))
 }
 
 #[cfg(test)]
@@ -363,7 +373,24 @@ mod tests {
             alone(b"\x1b[1;2A\x1b[1;3D\x1b[5;5~\x1b[97;5u\x1b[13u\x1b[1;5:3A"),
             "S-up A-left C-pageup C-a enter"
         );
+        // The same keys as xterm tells them with modifyOtherKeys, and tmux with extended-keys.
+        assert_eq!(
+            alone(b"\x1b[27;5;99~\x1b[27;3;104~\x1b[27;2;65~\x1b[27;5;13~\x1b[27;3;246~"),
+            "C-c A-h A C-enter A-ö"
+        );
         assert_eq!(alone("ä\u{1b}ö€😀".as_bytes()), "ä A-ö € 😀");
+    }
+
+    #[test]
+    fn a_mouse_that_another_program_left_on_types_nothing() {
+        // Button and place as bytes, some of them letters and a space, and in the later ways as numbers.
+        let input = b"\x1b[M x!j\x1b[M#\x1bqk\x1b[<0;12;5M\x1b[<0;12;5m\x1b[32;12;5Ml\x1b[I\x1b[O";
+        assert_eq!(alone(input), "j k l");
+        for cut in 1..input.len() {
+            let mut decoder = Decoder::default();
+            let parts = [heard(&mut decoder, &input[..cut]), heard(&mut decoder, &input[cut..])];
+            assert_eq!(parts.join(" ").split_whitespace().collect::<Vec<_>>(), ["j", "k", "l"]);
+        }
     }
 
     #[test]

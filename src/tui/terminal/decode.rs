@@ -24,6 +24,8 @@ pub(super) enum Heard {
     Paste(String),
     /// The terminal has taken a frame.
     Answer,
+    /// The person was elsewhere and looks here again.
+    Back,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,6 +54,8 @@ enum State {
 pub(super) struct Decoder {
     state: State,
     text: Vec<u8>,
+    /// The person looks elsewhere.
+    away: bool,
 }
 
 impl Decoder {
@@ -163,6 +167,10 @@ impl Decoder {
                     (b"0", b'n') => heard.push(Heard::Answer),
                     (b"200", b'~') => self.state = State::Paste,
                     (b"", b'M') => self.state = State::Mouse(3),
+                    (b"", b'O') => self.away = true,
+                    (b"", b'I') => {
+                        heard.extend(std::mem::take(&mut self.away).then_some(Heard::Back));
+                    }
                     (parameters, last) => {
                         heard.extend(sequence_key(parameters, last).map(Heard::Key));
                     }
@@ -320,6 +328,7 @@ mod tests {
             }
             Heard::Paste(text) => format!("{text:?}"),
             Heard::Answer => "!".to_owned(),
+            Heard::Back => "back".to_owned(),
         };
         decoder.take(bytes).iter().map(told).collect::<Vec<_>>().join(" ")
     }
@@ -391,6 +400,12 @@ mod tests {
             let parts = [heard(&mut decoder, &input[..cut]), heard(&mut decoder, &input[cut..])];
             assert_eq!(parts.join(" ").split_whitespace().collect::<Vec<_>>(), ["j", "k", "l"]);
         }
+    }
+
+    #[test]
+    fn who_looks_here_again_was_elsewhere_before() {
+        // tmux tells at once that somebody looks.
+        assert_eq!(alone(b"\x1b[Ij\x1b[O\x1b[Ok\x1b[Il\x1b[I"), "j k back l");
     }
 
     #[test]

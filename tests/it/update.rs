@@ -589,6 +589,15 @@ fn the_command_line_and_the_palette_do_what_keys_do() {
     assert_eq!(effects, [Effect::Export { format: "nift".into(), path: None }]);
     update(&mut m, Msg::Pasted("b b b\u{1b}[2J".into()));
     assert!(track(&m).prompts.is_empty(), "pasted text presses no keys");
+    assert!(m.message.text.contains("`:` opens it"), "{:?}", m.message);
+    press(&mut m, "? /");
+    update(&mut m, Msg::Pasted("take\nback\r\n".into()));
+    let Mode::Help(page) = &m.mode else { panic!("{:?}", m.mode) };
+    assert_eq!(page.find, "take back");
+    press(&mut m, "esc esc :");
+    update(&mut m, Msg::Pasted("export png\n".into()));
+    let Mode::Command(line) = &m.mode else { panic!("{:?}", m.mode) };
+    assert_eq!(line.text, "export png");
 }
 
 #[test]

@@ -56,7 +56,10 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
             model.hurry.press(key, model.now);
             language::typed(model, &mut fx, key);
         }
-        Msg::Pasted(text) => keys::paste(model, &text),
+        Msg::Pasted(text) => {
+            model.active_at = model.now;
+            keys::paste(model, &text);
+        }
         Msg::Resized(grid) => {
             model.grid = grid;
             model.fit_viewport();
@@ -282,6 +285,7 @@ fn reopen(model: &mut Model, fx: &mut Vec<Effect>, opened: crate::engine::Opened
     next.tools.taps.reaction = model.tools.taps.reaction;
     next.tools.taps.measured = model.tools.taps.measured.take();
     next.tools.brush_px = model.tools.brush_px;
+    next.cine.speed = model.cine.speed;
     next.tools.slow = model.tools.slow;
     next.tools.never_ahead = model.tools.never_ahead;
     next.tools.bell = model.tools.bell;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
-use sonomark::domain::{Bitmap, GrayFrame, Region};
+use sonomark::domain::{Bitmap, Edit, GrayFrame, Region, Track, TrackId, Window};
 use sonomark::engine::{Decided, Event, SegmenterInfo, Surround};
 use sonomark::tui::graphics::Grid;
 use sonomark::tui::keymap::Keymap;
@@ -145,6 +145,15 @@ fn rays_questions_letters_and_doubts_are_explained_on_the_spot() {
     has(&screen(&m), &["█"]);
     press(&mut m, "Q x");
     has(&screen(&m), &["recording x"]);
+}
+
+#[test]
+fn windows_behind_the_clip_count_for_nothing() {
+    let mut m = resized(80, 24);
+    let mut content = Track::new("theirs", 0);
+    content.windows = [(30, 59), (70, 80)].map(|(first, last)| Window { first, last }).into();
+    tell(&mut m, Event::Others { edits: vec![Edit::AddTrack { track: TrackId(9), content }] });
+    has(&screen(&m), &["theirs", " 0/10"]);
 }
 
 #[test]

@@ -154,6 +154,8 @@ fn windows_behind_the_clip_count_for_nothing() {
     content.windows = [(30, 59), (70, 80)].map(|(first, last)| Window { first, last }).into();
     tell(&mut m, Event::Others { edits: vec![Edit::AddTrack { track: TrackId(9), content }] });
     has(&screen(&m), &["theirs", " 0/10"]);
+    press(&mut m, "E");
+    assert!(m.message.text.contains("10 frames without a mask"), "{:?}", m.message);
 }
 
 #[test]

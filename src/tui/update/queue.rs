@@ -241,7 +241,9 @@ fn still_open(model: &Model) -> Option<String> {
             true => Vec::new(),
             false => track.windows_or_all(model.clip.frames),
         };
-        let frames = windows.iter().flat_map(|w| w.first..=w.last);
+        // A window of another hand may reach behind the clip.
+        let end = model.clip.frames;
+        let frames = windows.iter().flat_map(|w| w.first..w.last.saturating_add(1).min(end));
         bare += frames.filter(|frame| !track.masks.contains_key(frame)).count();
         for (&frame, held) in track.masks.iter().filter(|(frame, _)| track.visible(**frame)) {
             let old = model.marks.is_stale(*id, frame);

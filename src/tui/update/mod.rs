@@ -102,6 +102,8 @@ fn settle(model: &mut Model) {
 }
 
 pub use language::recall;
+pub(super) use language::stops;
+pub(super) use queue::stay;
 
 /// What a model needs first: the picture of its frame, and where the ultrasound is.
 #[must_use]

@@ -103,6 +103,15 @@ pub(super) fn sought(model: &mut Model, fx: &mut Vec<Effect>) {
     }
 }
 
+/// Clips that were finished before are not passed over any more: the one at hand stays.
+pub(in crate::tui) fn stay(model: &mut Model) {
+    (model.opening, model.seeking) = (None, None);
+    let (here, count) = (model.at + 1, model.queue.len());
+    let on = model.key(Action::FinishClip);
+    model
+        .say(format!("stopped at clip {here} of {count}; {on} goes on to the next unfinished one"));
+}
+
 /// The clip of the queue at `at` does not open; the one at hand stays, unless one that is not
 /// finished, or the next one, was looked for: then the one behind it is tried.
 pub(super) fn not_opened(model: &mut Model, fx: &mut Vec<Effect>, at: usize, why: &str) {

@@ -35,7 +35,7 @@ enum State {
     Escape,
     /// `ESC [`, parameters in `text`.
     Control,
-    /// `ESC O`.
+    /// `ESC O`, a modifier in `text`.
     Single,
     /// A string answer (`ESC P`, `ESC _`) up to `ESC \`.
     Words,
@@ -98,10 +98,7 @@ impl Decoder {
             State::Ground => self.ground(byte, false, heard),
             State::Escape => self.after_escape(byte, heard),
             State::Control => self.control(byte, heard),
-            State::Single => {
-                self.state = State::Ground;
-                heard.extend(letter_key(byte, KeyModifiers::NONE).map(Heard::Key));
-            }
+            State::Single => self.single(byte, heard),
             State::Words => self.words(byte, heard),
             State::WordsEscape if byte == b'\\' => self.state = State::Ground,
             State::WordsEscape => self.after_escape(byte, heard),
@@ -180,6 +177,25 @@ impl Decoder {
         }
     }
 
+    /// After `ESC O`; Konsole tells a modifier before the letter.
+    fn single(&mut self, byte: u8, heard: &mut Vec<Heard>) {
+        match byte {
+            // It was a key by itself, and this one may begin an answer.
+            0x1b => {
+                heard.extend(self.silence());
+                self.state = State::Escape;
+            }
+            b'0'..=b'9' if self.text.len() < MAX_PARAMETERS => self.text.push(byte),
+            _ => {
+                self.state = State::Ground;
+                let text = std::mem::take(&mut self.text);
+                let number = std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok());
+                let held = number.map_or(0, |number: u32| number.saturating_sub(1));
+                heard.extend(letter_key(byte, modifiers(held)).map(Heard::Key));
+            }
+        }
+    }
+
     fn words(&mut self, byte: u8, heard: &mut Vec<Heard>) {
         match byte {
             0x1b => {
@@ -247,6 +263,19 @@ fn plain_key(byte: u8) -> KeyEvent {
     }
 }
 
+/// Modifiers as xterm adds them up.
+fn modifiers(held: u32) -> KeyModifiers {
+    let mut modifiers = KeyModifiers::NONE;
+    for (bit, modifier) in
+        [(1, KeyModifiers::SHIFT), (2, KeyModifiers::ALT), (4, KeyModifiers::CONTROL)]
+    {
+        if held & bit != 0 {
+            modifiers |= modifier;
+        }
+    }
+    modifiers
+}
+
 /// The key of a sequence that ends in a letter.
 fn letter_key(last: u8, modifiers: KeyModifiers) -> Option<KeyEvent> {
     let code = match last {
@@ -279,14 +308,7 @@ fn sequence_key(parameters: &[u8], last: u8) -> Option<KeyEvent> {
     if second.next() == Some("3") {
         return None;
     }
-    let mut modifiers = KeyModifiers::NONE;
-    for (bit, modifier) in
-        [(1, KeyModifiers::SHIFT), (2, KeyModifiers::ALT), (4, KeyModifiers::CONTROL)]
-    {
-        if held & bit != 0 {
-            modifiers |= modifier;
-        }
-    }
+    let modifiers = modifiers(held);
     let code = match (last, first) {
         // xterm's other keys, as tmux and settings of xterm send them: the character comes third.
         (b'~', 27) => return character_key(number(parts.next()?)?, modifiers),
@@ -362,6 +384,7 @@ mod tests {
         }
         // Also where more keys came in the same read: nothing that is answered begins so.
         assert_eq!(alone(b"\x1bP..\x1b_x\x1bPP>"), "A-P . . A-_ x A-P P >");
+        assert_eq!(alone(b"\x1bO\x1b[0nj"), "A-O ! j");
         // An answer that is under way stays one, however long its rest takes.
         assert_eq!(heard(&mut decoder, b"\x1b[0"), "");
         assert_eq!(decoder.silence(), None);
@@ -375,8 +398,8 @@ mod tests {
             "j G space enter tab backspace C-a backtab A-h C-A-r"
         );
         assert_eq!(
-            alone(b"\x1bOA\x1bOP\x1b[[E\x1b[15~\x1b[17~\x1b[24~\x1b[3~"),
-            "up f1 f5 f5 f6 f12 delete"
+            alone(b"\x1bOA\x1bOP\x1bO5P\x1b[[E\x1b[15~\x1b[17~\x1b[24~\x1b[3~\x1bOu"),
+            "up f1 C-f1 f5 f5 f6 f12 delete"
         );
         assert_eq!(
             alone(b"\x1b[1;2A\x1b[1;3D\x1b[5;5~\x1b[97;5u\x1b[13u\x1b[1;5:3A"),

@@ -66,6 +66,8 @@ pub struct Tools {
     pub beside: Option<Beside>,
     /// Masks of many frames that are being changed.
     pub batch: Option<Batch>,
+    /// Nothing was found to be computed ahead, and nothing happened since.
+    pub nothing_ahead: bool,
     /// The person wants nothing computed before it is asked for.
     pub never_ahead: bool,
     /// The network is too slow here for computing ahead.

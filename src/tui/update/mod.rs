@@ -46,6 +46,7 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
     let mut fx = Vec::new();
     // A tick by itself changes nothing but what goes on in portions.
     let looked_at = !matches!(msg, Msg::Tick(_)) || model.tools.batch.is_some();
+    model.tools.nothing_ahead &= !looked_at;
     match msg {
         Msg::Key(key) => {
             model.active_at = model.now;

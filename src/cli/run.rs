@@ -164,6 +164,13 @@ impl Runner {
     fn finish(&mut self, place: Option<&str>) -> Done {
         let begun = Instant::now();
         while self.busy() {
+            if self.model.tools.batch.is_some() {
+                // A tick does the next portion; no time passes by it.
+                let now = self.model.now;
+                let effects = update(&mut self.model, Msg::Tick(now));
+                self.carry_out(effects);
+                continue;
+            }
             let left = PATIENCE.saturating_sub(begun.elapsed());
             let Ok(message) = self.messages.recv_timeout(left) else {
                 let place = place.unwrap_or("opening the clip");
@@ -197,7 +204,8 @@ impl Runner {
         let model = &self.model;
         let unseen = model.pixels().is_none() && !model.broken.contains_key(&model.frame);
         let asked = !model.jobs.asked.is_empty() || model.propagating();
-        unseen || asked || !model.tools.to_play.is_empty() || self.exports > 0
+        let playing = !model.tools.to_play.is_empty() || model.tools.batch.is_some();
+        unseen || asked || playing || self.exports > 0
     }
 
     fn carry_out(&mut self, effects: Vec<Effect>) {

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Annotation, Edit, TrackId};
+use super::{Annotation, Edit, Track, TrackId};
 
 /// What a step is to the history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,7 +135,7 @@ impl History {
 /// Inverses in reverse order, each fitted to the state it meets; what others removed meanwhile
 /// is left out.
 fn taken_back(edits: &[Edit], now: &Annotation) -> Vec<Edit> {
-    let mut state = now.clone();
+    let mut state = looked_at(edits, now);
     let mut back = Vec::with_capacity(edits.len());
     for edit in edits.iter().rev() {
         if let Some(inverse) = edit.inverse().rebased(&state)
@@ -147,10 +147,67 @@ fn taken_back(edits: &[Edit], now: &Annotation) -> Vec<Edit> {
     back
 }
 
+/// What of `now` these edits look at, taken back or not: the frames that they change, and a structure whole where it comes
+/// or goes. A copy of everything would take the longer the longer the clip is.
+fn looked_at(edits: &[Edit], now: &Annotation) -> Annotation {
+    let comes_or_goes =
+        |edit: &&Edit| matches!(edit, Edit::AddTrack { .. } | Edit::RemoveTrack { .. });
+    let whole: HashSet<TrackId> =
+        edits.iter().filter(comes_or_goes).filter_map(Edit::track).collect();
+    let mut part = Annotation { places: now.places.clone(), ..Annotation::default() };
+    for edit in edits {
+        let Some(id) = edit.track() else { continue };
+        let Some(held) = now.tracks.get(&id) else { continue };
+        if whole.contains(&id) {
+            part.tracks.entry(id).or_insert_with(|| held.clone());
+        } else {
+            let kept = part.tracks.entry(id).or_insert_with(|| without_frames(held));
+            take_frame(edit, held, kept);
+        }
+    }
+    part
+}
+
+/// What is said of a structure as a whole.
+fn without_frames(track: &Track) -> Track {
+    Track {
+        windows: track.windows.clone(),
+        attributes: track.attributes.clone(),
+        ..Track::new(track.info.label.clone(), track.info.colour)
+    }
+}
+
+/// Copies what `edit` changes of a frame.
+fn take_frame(edit: &Edit, from: &Track, to: &mut Track) {
+    match edit {
+        Edit::AddPrompt { frame, .. }
+        | Edit::RemovePrompt { frame, .. }
+        | Edit::MovePrompt { frame, .. } => {
+            let placed = from.prompts.get(frame);
+            to.prompts.extend(placed.map(|placed| (*frame, placed.clone())));
+        }
+        Edit::SetMask { frame, .. } => {
+            let mask = from.masks.get(frame);
+            to.masks.extend(mask.map(|mask| (*frame, mask.clone())));
+        }
+        Edit::SetAttribute { frame: Some(frame), .. } => {
+            let said = from.frame_attributes.get(frame);
+            to.frame_attributes.extend(said.map(|said| (*frame, said.clone())));
+        }
+        Edit::SetFlag { frame, .. } => to.flags.extend(from.flags.get(frame)),
+        Edit::AddTrack { .. }
+        | Edit::RemoveTrack { .. }
+        | Edit::SetTrackInfo { .. }
+        | Edit::SetWindows { .. }
+        | Edit::SetAttribute { frame: None, .. }
+        | Edit::SetPlace { .. } => {}
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Track, TrackId, Window};
+    use crate::domain::{Bitmap, FrameMask, MaskSource, Window};
 
     fn step(group: u64, mark: Mark, edits: Vec<Edit>) -> Step {
         Step { group, mark, edits }
@@ -181,5 +238,42 @@ mod tests {
         now.apply_all(&redo.edits).expect("redo applies");
         history.note(&redo);
         assert_eq!(now, full);
+    }
+
+    #[test]
+    fn taking_back_looks_at_what_was_changed_alone() {
+        let id = TrackId(1);
+        let mask = |columns: u32| {
+            let mask = Bitmap::from_fn(8, 8, |x, _| x < columns).to_mask();
+            Some(FrameMask { mask, source: MaskSource::Tracked, score: 0.5 })
+        };
+        let mut track = Track::new("nerve", 0);
+        track.masks = (0..50).zip(std::iter::repeat_with(|| mask(3)).flatten()).collect();
+        track.flags.extend([4, 5]);
+        track.frame_attributes.insert(6, [("quality".to_owned(), "good".to_owned())].into());
+        let mut now = Annotation::default();
+        now.tracks.insert(id, track);
+        let before = now.clone();
+        let said = |value: &str| Some(value.to_owned());
+        let (name, good, poor) = ("quality".to_owned(), said("good"), said("poor"));
+        let edits = [
+            Edit::SetMask { track: id, frame: 7, before: mask(3), after: mask(5) },
+            Edit::SetMask { track: id, frame: 60, before: None, after: mask(2) },
+            Edit::SetFlag { track: id, frame: 5, before: true, after: false },
+            Edit::SetAttribute { track: id, frame: Some(6), name, before: good, after: poor },
+        ];
+        now.apply_all(&edits).expect("applies");
+        let seen = looked_at(&edits, &now);
+        assert_eq!(seen.tracks[&id].masks.keys().copied().collect::<Vec<_>>(), [7, 60]);
+        now.apply_all(&taken_back(&edits, &now)).expect("undo applies");
+        assert_eq!(now, before);
+        // A structure that goes is looked at whole, and comes back whole.
+        let gone = [Edit::RemoveTrack { track: id, content: before.tracks[&id].clone() }];
+        now.apply_all(&gone).expect("applies");
+        let back = taken_back(&gone, &now);
+        now.apply_all(&back).expect("undo applies");
+        assert_eq!(now, before);
+        now.apply_all(&taken_back(&back, &now)).expect("redo applies");
+        assert!(now.tracks.is_empty());
     }
 }

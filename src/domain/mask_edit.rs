@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Bitmap, PointPx};
+use super::{Bitmap, BoxPx, PixelBox, PointPx};
 
 /// A change of a whole mask.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,19 +37,52 @@ impl MaskEdit {
             Self::Cut(..) => "cut along the line".to_owned(),
         }
     }
+
+    /// So far from the mask it looks, px. Of the outside one pixel is enough: the nearest lies beside the mask.
+    fn reach_px(self) -> f32 {
+        match self {
+            Self::Grow(px) => px + 1.0,
+            // What may change lies in the window of the mask, and what is looked at for it in its own.
+            Self::Smooth(px) => 2.0 * window_px(px) as f32,
+            Self::Shrink(_) | Self::Fill | Self::KeepLargest | Self::Cut(..) => 1.0,
+        }
+    }
 }
 
-/// The mask after `edit`.
+/// The Gaussian of so many px is cut off here, px.
+fn window_px(px: f32) -> usize {
+    (2.5 * px).ceil().max(1.0) as usize
+}
+
+/// The mask after `edit`. Only its surroundings are looked at: a structure is a small part of its image.
 #[must_use]
 pub fn edited(mask: &Bitmap, edit: MaskEdit) -> Bitmap {
-    match edit {
-        MaskEdit::Grow(px) => grown(mask, px),
-        MaskEdit::Shrink(px) => grown(&mask.inverted(), px).inverted(),
-        MaskEdit::Smooth(px) => smoothed(mask, px),
-        MaskEdit::Fill => filled(mask),
-        MaskEdit::KeepLargest => mask.largest_component(),
-        MaskEdit::Cut(a, b) => cut(mask, a, b),
-    }
+    let Some(bounds) = mask.bounds() else { return mask.clone() };
+    let around = surroundings(mask, bounds, edit.reach_px());
+    let width = mask.width_px as usize;
+    let part = Bitmap {
+        width_px: around.width as u32,
+        height_px: around.height as u32,
+        pixels: around.part(&mask.pixels, width),
+    };
+    let after = match edit {
+        MaskEdit::Grow(px) => grown(&part, px),
+        MaskEdit::Shrink(px) => grown(&part.inverted(), px).inverted(),
+        MaskEdit::Smooth(px) => smoothed(&part, px),
+        MaskEdit::Fill => filled(&part),
+        MaskEdit::KeepLargest => part.largest_component(),
+        MaskEdit::Cut(a, b) => cut(&part, around.seen(a), around.seen(b)),
+    };
+    let mut out = Bitmap::empty(mask.width_px, mask.height_px);
+    around.put(&mut out.pixels, width, &after.pixels);
+    out
+}
+
+/// The pixels of the image of `mask` that lie within so many px of `bounds`.
+fn surroundings(mask: &Bitmap, bounds: BoxPx, reach_px: f32) -> PixelBox {
+    let by = |at: PointPx, px: f32| PointPx::new(at.x + px, at.y + px);
+    let extent = BoxPx { min: by(bounds.min, -reach_px), max: by(bounds.max, reach_px) };
+    PixelBox::covering(extent, mask.width_px as usize, mask.height_px as usize)
 }
 
 fn grown(mask: &Bitmap, px: f32) -> Bitmap {
@@ -61,9 +94,8 @@ fn grown(mask: &Bitmap, px: f32) -> Bitmap {
 fn smoothed(mask: &Bitmap, px: f32) -> Bitmap {
     let share: Vec<f32> = mask.pixels.iter().map(|&inside| f32::from(u8::from(inside))).collect();
     let (width, height) = (mask.width_px as usize, mask.height_px as usize);
-    let reach = (2.5 * px).ceil().max(1.0) as usize;
     let kernel: Vec<f32> =
-        (0..=reach).map(|d| (-0.5 * (d as f32 / px.max(0.1)).powi(2)).exp()).collect();
+        (0..=window_px(px)).map(|d| (-0.5 * (d as f32 / px.max(0.1)).powi(2)).exp()).collect();
     let across = blurred(&share, width, height, &kernel, true);
     let both = blurred(&across, width, height, &kernel, false);
     Bitmap { pixels: both.iter().map(|&s| s > 0.5).collect(), ..mask.clone() }
@@ -144,6 +176,12 @@ fn cut(mask: &Bitmap, a: PointPx, b: PointPx) -> Bitmap {
 #[must_use]
 pub fn brushed(mask: &Bitmap, at: PointPx, radius_px: f32, erase: bool) -> Bitmap {
     let mut out = mask.clone();
+    paint(&mut out, at, radius_px, erase);
+    out
+}
+
+/// The same in place: a long stroke is many discs.
+pub fn paint(mask: &mut Bitmap, at: PointPx, radius_px: f32, erase: bool) {
     let range = |centre: f32, size: u32| {
         let low = (centre - radius_px - 1.0).floor().clamp(0.0, size as f32) as u32;
         let high = (centre + radius_px + 1.0).ceil().clamp(0.0, size as f32) as u32;
@@ -152,36 +190,57 @@ pub fn brushed(mask: &Bitmap, at: PointPx, radius_px: f32, erase: bool) -> Bitma
     for y in range(at.y, mask.height_px) {
         for x in range(at.x, mask.width_px) {
             if PointPx::pixel_centre(x, y).distance(at) <= radius_px {
-                out.pixels[(y * mask.width_px + x) as usize] = !erase;
+                mask.pixels[(y * mask.width_px + x) as usize] = !erase;
             }
         }
     }
-    out
 }
 
-/// The shape `share` (0..=1) of the way from `from` to `to`: signed distances are mixed after
-/// both shapes were moved onto the way between their centres. Empty where either is empty.
+/// The shape `share` (0..=1) of the way from `from` to `to`; see [`Between`].
 #[must_use]
 pub fn between(from: &Bitmap, to: &Bitmap, share: f32) -> Bitmap {
-    let (Some(a), Some(b)) = (middle(from), middle(to)) else {
-        return Bitmap::empty(from.width_px, from.height_px);
-    };
     if (from.width_px, from.height_px) != (to.width_px, to.height_px) {
         return from.clone();
     }
-    let (before, after) = (Signed::of(from), Signed::of(to));
-    let at = (a.0 + (b.0 - a.0) * share, a.1 + (b.1 - a.1) * share);
-    Bitmap::from_fn(from.width_px, from.height_px, |x, y| {
-        let (x, y) = (x as f32, y as f32);
-        let first = before.at(x + a.0 - at.0, y + a.1 - at.1);
-        let second = after.at(x + b.0 - at.0, y + b.1 - at.1);
-        first * (1.0 - share) + second * share > 0.0
-    })
+    Between::new(from, to).at(share)
 }
 
-fn middle(mask: &Bitmap) -> Option<(f32, f32)> {
-    let bounds = mask.bounds()?;
-    Some(((bounds.min.x + bounds.max.x) / 2.0, (bounds.min.y + bounds.max.y) / 2.0))
+/// Two shapes in images of one size, and what lies between them: signed distances are mixed after both shapes were moved
+/// onto the way between their centres. Empty where either is empty.
+pub struct Between {
+    width_px: u32,
+    height_px: u32,
+    ends: Option<[Signed; 2]>,
+}
+
+impl Between {
+    /// Looks at both shapes once for all that lies between them.
+    #[must_use]
+    pub fn new(from: &Bitmap, to: &Bitmap) -> Self {
+        let ends = Signed::of(from).and_then(|first| Some([first, Signed::of(to)?]));
+        Self { width_px: from.width_px, height_px: from.height_px, ends }
+    }
+
+    /// The shape `share` (0..=1) of the way.
+    #[must_use]
+    pub fn at(&self, share: f32) -> Bitmap {
+        let mut out = Bitmap::empty(self.width_px, self.height_px);
+        let Some([before, after]) = &self.ends else { return out };
+        let (a, b) = (before.middle, after.middle);
+        let at = (a.0 + (b.0 - a.0) * share, a.1 + (b.1 - a.1) * share);
+        let [first, second] = [before, after].map(|end| end.reached(at));
+        let columns = first[0].min(second[0])..first[1].max(second[1]);
+        for y in first[2].min(second[2])..first[3].max(second[3]) {
+            for x in columns.clone() {
+                let (i, j) = (x as f32, y as f32);
+                let first = before.at(i + a.0 - at.0, j + a.1 - at.1);
+                let second = after.at(i + b.0 - at.0, j + b.1 - at.1);
+                let inside = first * (1.0 - share) + second * share > 0.0;
+                out.pixels[y * self.width_px as usize + x] = inside;
+            }
+        }
+        out
+    }
 }
 
 /// Distance to the contour, positive inside.
@@ -189,20 +248,43 @@ struct Signed {
     width: usize,
     height: usize,
     distance: Vec<f32>,
+    bounds: BoxPx,
+    /// Of the bounds.
+    middle: (f32, f32),
 }
 
 impl Signed {
-    fn of(mask: &Bitmap) -> Self {
+    /// `None` where the mask is empty.
+    fn of(mask: &Bitmap) -> Option<Self> {
+        let bounds = mask.bounds()?;
         let (outside, inside) =
             (mask.distance_to_foreground(), mask.inverted().distance_to_foreground());
         // A mask that fills the image has no outside: everything is well inside.
         let limit = (mask.width_px + mask.height_px) as f32;
         let distance = outside.iter().zip(&inside).map(|(o, i)| i.min(limit) - o.min(limit));
-        Self {
+        Some(Self {
             width: mask.width_px as usize,
             height: mask.height_px as usize,
             distance: distance.collect(),
-        }
+            bounds,
+            middle: ((bounds.min.x + bounds.max.x) / 2.0, (bounds.min.y + bounds.max.y) / 2.0),
+        })
+    }
+
+    /// Where the shape may be seen when its middle lies at `to`: first column and one behind the last, and the same of rows.
+    /// Beyond the image it goes on as it ends there, so what touches the border reaches it wherever it is moved.
+    fn reached(&self, to: (f32, f32)) -> [usize; 4] {
+        let axis = |low: f32, high: f32, by: f32, size: usize| {
+            let first = if low <= 0.0 { 0.0 } else { (low + by).floor() - 1.0 };
+            let last = if high >= size as f32 { size as f32 } else { (high + by).ceil() + 1.0 };
+            // Casts of floats stop at the ends of their type.
+            let last = (last as usize).min(size);
+            [(first as usize).min(last), last]
+        };
+        let (min, max) = (self.bounds.min, self.bounds.max);
+        let [left, right] = axis(min.x, max.x, to.0 - self.middle.0, self.width);
+        let [top, bottom] = axis(min.y, max.y, to.1 - self.middle.1, self.height);
+        [left, right, top, bottom]
     }
 
     /// At the nearest pixel of the image.
@@ -256,12 +338,94 @@ mod tests {
     }
 
     #[test]
+    fn a_stroke_is_what_its_discs_are() {
+        let mut stroke = disc(40.0, 35.0, 18.0);
+        let mut discs = stroke.clone();
+        for step in 0..60 {
+            let (at, erase) = (PointPx::new(step as f32 * 2.0 - 10.0, 35.0), step % 3 == 0);
+            paint(&mut stroke, at, 4.5, erase);
+            discs = brushed(&discs, at, 4.5, erase);
+            assert!(stroke == discs, "{step}");
+        }
+        assert!(stroke.get(1, 35) && !stroke.get(88, 35));
+    }
+
+    #[test]
     fn a_cut_keeps_the_larger_side() {
         let mask = disc(40.0, 35.0, 18.0);
         let line = MaskEdit::Cut(PointPx::new(50.0, 0.0), PointPx::new(50.0, 69.0));
         let left = edited(&mask, line);
         assert!(left.get(40, 35) && !left.get(55, 35));
         assert!(left.area_px() > mask.area_px() / 2);
+    }
+
+    /// Shapes in the middle, at every border, and over the whole image.
+    fn shapes() -> Vec<Bitmap> {
+        let mut shapes: Vec<Bitmap> =
+            [(40.0, 35.0, 12.0), (3.0, 30.0, 9.0), (88.0, 66.0, 10.0), (45.0, 0.0, 7.0)]
+                .map(|(x, y, r)| disc(x, y, r))
+                .into();
+        let holed = brushed(&shapes[0], PointPx::new(38.0, 34.0), 4.0, true);
+        shapes.push(brushed(&holed, PointPx::new(70.0, 60.0), 3.0, false));
+        shapes.push(Bitmap::from_fn(90, 70, |x, _| x < 50));
+        shapes.push(Bitmap::from_fn(90, 70, |x, y| x > 60 && (y < 9 || y > 55)));
+        shapes.push(Bitmap::from_fn(90, 70, |_, _| true));
+        shapes.push(Bitmap::from_fn(90, 70, |x, y| (x, y) == (89, 0)));
+        shapes.push(Bitmap::empty(90, 70));
+        shapes
+    }
+
+    #[test]
+    fn what_lies_far_from_a_mask_changes_nothing_of_it() {
+        let line = MaskEdit::Cut(PointPx::new(12.5, 0.5), PointPx::new(80.5, 60.5));
+        for mask in shapes() {
+            for px in [0.5, 2.0, 7.0, 60.0] {
+                // The same, looking at the whole image.
+                let whole = |edit| match edit {
+                    MaskEdit::Grow(px) => grown(&mask, px),
+                    MaskEdit::Shrink(px) => grown(&mask.inverted(), px).inverted(),
+                    MaskEdit::Smooth(px) => smoothed(&mask, px),
+                    MaskEdit::Fill => filled(&mask),
+                    MaskEdit::KeepLargest => mask.largest_component(),
+                    MaskEdit::Cut(a, b) => cut(&mask, a, b),
+                };
+                for edit in [
+                    MaskEdit::Grow(px),
+                    MaskEdit::Shrink(px),
+                    MaskEdit::Smooth(px),
+                    MaskEdit::Fill,
+                    MaskEdit::KeepLargest,
+                    line,
+                ] {
+                    assert!(edited(&mask, edit) == whole(edit), "{edit:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_shape_between_two_is_found_where_it_may_lie() {
+        for (from, to) in
+            shapes().iter().flat_map(|a| shapes().into_iter().map(move |b| (a.clone(), b)))
+        {
+            let shapes = Between::new(&from, &to);
+            for share in [0.0, 0.3, 0.5, 1.0] {
+                let wanted = match &shapes.ends {
+                    Some([before, after]) => {
+                        let (a, b) = (before.middle, after.middle);
+                        let at = (a.0 + (b.0 - a.0) * share, a.1 + (b.1 - a.1) * share);
+                        Bitmap::from_fn(90, 70, |x, y| {
+                            let (x, y) = (x as f32, y as f32);
+                            let first = before.at(x + a.0 - at.0, y + a.1 - at.1);
+                            let second = after.at(x + b.0 - at.0, y + b.1 - at.1);
+                            first * (1.0 - share) + second * share > 0.0
+                        })
+                    }
+                    None => Bitmap::empty(90, 70),
+                };
+                assert!(shapes.at(share) == wanted, "{share}");
+            }
+        }
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub use history::{History, Mark, Step};
 pub use look::{PictureLook, worth_showing};
 pub use lru::Lru;
 pub use mask::{Bitmap, Mask, MaskError};
-pub use mask_edit::{MaskEdit, between, brushed, edited};
+pub use mask_edit::{Between, MaskEdit, between, brushed, edited, paint};
 pub use measure::{Measures, measured};
 pub use metrics::{Overlap, overlap};
 pub use motion::{Motion, Places, Registrable, Shrunk, register};
@@ -67,7 +67,9 @@ pub use region::{Boxes, Fan, NoRegion, OutsideChoice, Region};
 pub use ruler::{MARKS_ASIDE, RayMark, marks_along};
 pub use scale::{NoMm, Scale, same_scale};
 pub use shown::{in_words, panic_told, shown, shown_in_json};
-pub use signature::{MadeFrom, MaskOrigins, Signature, frame_signature, mask_fingerprint};
+pub use signature::{
+    Agreement, MadeFrom, MaskOrigins, Signature, frame_signature, mask_fingerprint,
+};
 pub use snap::snap_to_points;
 pub use strip::{crossings, sampled};
 pub use tidy::tidied;

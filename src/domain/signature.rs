@@ -33,27 +33,88 @@ impl Signature {
     /// Of the prompts of one frame.
     #[must_use]
     pub fn at(&self, frame: FrameIndex) -> u64 {
-        let changes = self.log.get(&frame);
-        changes.and_then(|changes| self.then(changes)).unwrap_or_else(|| of_prompts(&[]))
+        self.print(frame).unwrap_or_else(|| of_prompts(&[]))
     }
 
     /// Whether both are of the same prompts on the frames of `span`.
     #[must_use]
     pub fn agrees(&self, other: &Self, span: Window) -> bool {
-        let same = Arc::ptr_eq(&self.log, &other.log) && self.moment == other.moment;
-        same || self.prints(span).eq(other.prints(span))
+        self.is(other) || self.difference(other, span, &mut 0).is_none()
     }
 
-    /// The frames of `span` that had prompts, and their fingerprints.
-    fn prints(&self, span: Window) -> impl Iterator<Item = (FrameIndex, u64)> {
-        let changed = self.log.range(span.first..=span.last);
-        changed.filter_map(|(&frame, changes)| Some((frame, self.then(changes)?)))
+    /// Whether both are the same moment of the same log.
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.log, &other.log) && self.moment == other.moment
+    }
+
+    /// The fingerprint of a frame; `None` where it had no prompts.
+    fn print(&self, frame: FrameIndex) -> Option<u64> {
+        self.log.get(&frame).and_then(|changes| self.then(changes))
+    }
+
+    /// The last frame of `span` whose prompts were others than in `other`; `looked` counts the frames on the way.
+    fn difference(&self, other: &Self, span: Window, looked: &mut usize) -> Option<FrameIndex> {
+        let mut mine = self.log.range(span.first..=span.last).rev().peekable();
+        let mut theirs = other.log.range(span.first..=span.last).rev().peekable();
+        loop {
+            let next = [mine.peek(), theirs.peek()];
+            let next = next.into_iter().flatten().map(|(frame, _)| **frame).max()?;
+            *looked += 1;
+            let one = mine.next_if(|(frame, _)| **frame == next);
+            let two = theirs.next_if(|(frame, _)| **frame == next);
+            let one = one.and_then(|(_, changes)| self.then(changes));
+            if one != two.and_then(|(_, changes)| other.then(changes)) {
+                return Some(next);
+            }
+        }
     }
 
     /// The fingerprint that one frame had at the moment.
     fn then(&self, changes: &[(usize, Option<u64>)]) -> Option<u64> {
         let past = changes.partition_point(|(number, _)| *number < self.moment);
         past.checked_sub(1).and_then(|last| changes[last].1)
+    }
+}
+
+/// Compares many signatures with one. What was made at one moment is compared once for each span; what was made at many
+/// mostly differs where the one before did, so that the work grows with the masks and not with their square.
+#[derive(Debug)]
+pub struct Agreement<'a> {
+    with: &'a Signature,
+    /// What was found, by log, moment and span; the signature keeps the log in its place.
+    known: BTreeMap<(usize, usize, Window), (bool, Signature)>,
+    /// Where the one before differed.
+    differed: Option<FrameIndex>,
+    /// Frames looked at so far.
+    looked: usize,
+}
+
+impl<'a> Agreement<'a> {
+    /// Begins comparing with this one.
+    #[must_use]
+    pub fn with(with: &'a Signature) -> Self {
+        Self { with, known: BTreeMap::new(), differed: None, looked: 0 }
+    }
+
+    /// Whether `made` is of the same prompts on the frames of `span`.
+    pub fn holds(&mut self, made: &Signature, span: Window) -> bool {
+        if made.is(self.with) {
+            return true;
+        }
+        if let Some(frame) = self.differed.filter(|frame| span.contains(*frame)) {
+            self.looked += 1;
+            if made.print(frame) != self.with.print(frame) {
+                return false;
+            }
+        }
+        let key = (Arc::as_ptr(&made.log).addr(), made.moment, span);
+        if let Some((known, _)) = self.known.get(&key) {
+            return *known;
+        }
+        let difference = made.difference(self.with, span, &mut self.looked);
+        self.known.insert(key, (difference.is_none(), made.clone()));
+        self.differed = difference.or(self.differed);
+        difference.is_none()
     }
 }
 
@@ -230,6 +291,32 @@ mod tests {
         assert_eq!(held(&made), frames);
     }
 
+    #[test]
+    fn many_moments_are_compared_in_steps_that_grow_with_the_frames() {
+        let frames = 400;
+        let whole = Window { first: 0, last: FrameIndex::MAX };
+        for backwards in [false, true] {
+            let (mut origins, mut track) = (MaskOrigins::default(), Track::new("t", 0));
+            for id in 0..frames {
+                let frame = if backwards { frames - 1 - id } else { id };
+                track.prompts.insert(frame, vec![point(id as u64)]);
+                origins.note(&add(frame, id as u64));
+                origins.note(&set_mask(frame, Some(mask())));
+            }
+            let made = origins.older().remove(&TRACK).expect("older masks");
+            let now = Signature::of(&track);
+            let mut agreement = Agreement::with(&now);
+            for of in made.values() {
+                assert_eq!(agreement.holds(of, whole), of.agrees(&now, whole));
+            }
+            assert!(agreement.looked <= 3 * frames, "{} looks", agreement.looked);
+            // One moment of many masks.
+            let (same, mut agreement) = (Signature::of(&track), Agreement::with(&now));
+            assert!((0..frames).all(|_| agreement.holds(&same, whole)));
+            assert!(agreement.looked <= 2 * frames, "{} looks", agreement.looked);
+        }
+    }
+
     /// What [`Signature`] says of one moment, kept the plain way.
     type Plain = BTreeMap<FrameIndex, u64>;
 
@@ -287,6 +374,7 @@ mod tests {
             }
             let made = origins.older().remove(&TRACK).unwrap_or_default();
             let now = Signature::of(&track);
+            let mut agreement = Agreement::with(&now);
             for (frame, then) in &set {
                 // Those that are not older were made from what there is now.
                 let found = made.get(frame).unwrap_or(&now);
@@ -296,7 +384,11 @@ mod tests {
                 }
                 let first = below(frames);
                 let span = Window { first, last: first + below(frames) };
-                assert_eq!(found.agrees(&now, span), agree(then, &plain(&track), span));
+                let agreed = agree(then, &plain(&track), span);
+                assert_eq!(
+                    (found.agrees(&now, span), agreement.holds(found, span)),
+                    (agreed, agreed)
+                );
                 assert_eq!(*found == now, *then == plain(&track));
                 for (other, of_other) in &made {
                     assert_eq!(found.agrees(of_other, span), agree(then, &set[other], span));

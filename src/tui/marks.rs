@@ -9,7 +9,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::domain::{
-    FrameIndex, Mask, MaskSource, Signature, Track, TrackId, frame_signature, mask_fingerprint,
+    Agreement, FrameIndex, Mask, MaskSource, Signature, Track, TrackId, frame_signature,
+    mask_fingerprint,
 };
 
 /// What a mask was made from.
@@ -45,14 +46,18 @@ impl Marks {
         let marks = self.tracks.entry(id).or_default();
         (marks.whole, marks.barriers) = (Signature::of(track), track.barriers());
         marks.stale.clear();
+        let whole = marks.whole.clone();
+        let mut agreement = Agreement::with(&whole);
         for &frame in track.masks.keys() {
-            marks.look(track, frame);
+            marks.look(track, frame, &mut agreement);
         }
     }
 
     /// Looks at one frame again whose mask changed, and nothing else since [`learn`](Self::learn).
     pub fn learn_frame(&mut self, id: TrackId, track: &Track, frame: FrameIndex) {
-        self.tracks.entry(id).or_default().look(track, frame);
+        let marks = self.tracks.entry(id).or_default();
+        let whole = marks.whole.clone();
+        marks.look(track, frame, &mut Agreement::with(&whole));
     }
 
     /// How many masks of a track were looked at so far, each as often as it was: what tests count.
@@ -111,7 +116,8 @@ impl Marks {
 }
 
 impl TrackMarks {
-    fn look(&mut self, track: &Track, frame: FrameIndex) {
+    /// Looks at one frame; `agreement` is with all prompts as they are now.
+    fn look(&mut self, track: &Track, frame: FrameIndex, agreement: &mut Agreement<'_>) {
         self.looks += 1;
         let Some(held) = track.masks.get(&frame) else {
             self.stale.remove(&frame);
@@ -130,7 +136,7 @@ impl TrackMarks {
         }
         let right = known.iter().any(|made| match (made, &now) {
             (Made::Frame(a), Made::Frame(b)) => a == b,
-            (Made::Track(a), Made::Track(b)) => a.agrees(b, span),
+            (Made::Track(made), Made::Track(_)) => agreement.holds(made, span),
             // A propagated mask that was accepted as it is, or the other way round.
             (Made::Track(a), Made::Frame(b)) => a.at(frame) == *b,
             (Made::Frame(_), Made::Track(_)) => false,

@@ -277,14 +277,23 @@ impl Model {
         self.tell(Message { text: text.into(), weight: Weight::Warning });
     }
 
+    /// Puts a warning among the last messages that is told elsewhere.
+    pub fn note(&mut self, text: impl Into<String>) {
+        self.keep(Message { text: text.into(), weight: Weight::Warning });
+    }
+
     fn tell(&mut self, message: Message) {
+        self.keep(message.clone());
+        self.message = message;
+    }
+
+    fn keep(&mut self, message: Message) {
         if self.log.back() != Some(&message) {
-            self.log.push_back(message.clone());
+            self.log.push_back(message);
         }
         if self.log.len() > LOG {
             self.log.pop_front();
         }
-        self.message = message;
     }
 
     /// Puts what was said of clips before in front of what was said of this one.
@@ -423,11 +432,11 @@ impl Model {
     }
 
     /// Whether keys that are to be played must wait: for the picture that the person would have
-    /// seen, or for the clip that is being opened.
+    /// seen, for the clip that is being opened, or for masks that are being changed.
     #[must_use]
     pub fn keys_wait(&self) -> bool {
         let unseen = self.pixels().is_none() && !self.broken.contains_key(&self.frame);
-        self.opening.is_some() || unseen
+        self.opening.is_some() || unseen || self.tools.batch.is_some()
     }
 
     /// Which table of the keymap counts.
@@ -466,10 +475,11 @@ impl Model {
             _ => None,
         };
         let playing = self.cine.playing.then_some(self.cine.due);
+        let portion = self.tools.batch.as_ref().map(|_| self.now);
         let encoded = self.encoded_ahead.map(|(frame, _)| frame);
         let ahead = encoded != Some(self.frame) && self.pixels().is_some();
         let idle = !self.cine.playing && (ahead || self.noted_view != Some(self.view()));
         let idle = idle.then_some(self.active_at + super::update::REST);
-        [playing, idle, flash, self.hurry.until(self.now)].into_iter().flatten().min()
+        [playing, portion, idle, flash, self.hurry.until(self.now)].into_iter().flatten().min()
     }
 }

@@ -35,6 +35,7 @@ impl Model {
         let mut tools = Tools {
             review: Review::default(),
             ahead: None,
+            nothing_ahead: false,
             answered: None,
             played: 0,
             lines: Vec::new(),

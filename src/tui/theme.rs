@@ -10,6 +10,7 @@ use ratatui::style::{Color, Modifier, Style};
 use crate::config::yaml::{Faults, Kind, Node, parse};
 use crate::domain::{nearest_word, shown};
 
+use super::graphics::ColourDepth;
 use super::keymap::Layer;
 
 /// Red, green, blue.
@@ -68,13 +69,13 @@ impl Colour {
         Some(Colour::Rgb([part(0)?, part(2)?, part(4)?]))
     }
 
-    /// For words.
+    /// For words, on a terminal with so many colours.
     #[must_use]
-    pub fn on_text(self) -> Color {
+    pub fn on_text(self, depth: ColourDepth) -> Color {
         match self {
             Colour::Default => Color::Reset,
             Colour::Named(n) => Color::Indexed(n),
-            Colour::Rgb([r, g, b]) => Color::Rgb(r, g, b),
+            Colour::Rgb(rgb) => depth.colour(rgb),
         }
     }
 
@@ -99,6 +100,8 @@ macro_rules! roles {
             pub tracks: Vec<Colour>,
             /// Whether words have colours at all (`NO_COLOR` takes them away).
             pub coloured: bool,
+            /// What colours the terminal has for words; some take exact ones for something else.
+            pub depth: ColourDepth,
         }
 
         /// Every role a theme names, `tracks` aside.
@@ -109,6 +112,7 @@ macro_rules! roles {
                 $($field: colours.remove(stringify!($field))?,)*
                 tracks: (!tracks.is_empty()).then_some(tracks)?,
                 coloured: true,
+                depth: ColourDepth::True,
             })
         }
     };
@@ -196,10 +200,16 @@ impl Theme {
         self
     }
 
+    /// The theme for a terminal that has these colours for words.
+    #[must_use]
+    pub fn with_depth(self, depth: ColourDepth) -> Theme {
+        Theme { depth, ..self }
+    }
+
     /// Words in a role.
     #[must_use]
     pub fn style(&self, role: Colour) -> Style {
-        if self.coloured { Style::new().fg(role.on_text()) } else { Style::new() }
+        if self.coloured { Style::new().fg(role.on_text(self.depth)) } else { Style::new() }
     }
 
     /// Words in a role that also stand out without colour.

@@ -64,12 +64,33 @@ pub struct Tools {
     pub other: Option<Other>,
     /// A frame that is shown beside the one at hand.
     pub beside: Option<Beside>,
+    /// Masks of many frames that are being changed.
+    pub batch: Option<Batch>,
+    /// Nothing was found to be computed ahead, and nothing happened since.
+    pub nothing_ahead: bool,
     /// The person wants nothing computed before it is asked for.
     pub never_ahead: bool,
     /// The network is too slow here for computing ahead.
     pub slow: bool,
     /// The terminal's bell tells the end of a long propagation.
     pub bell: bool,
+}
+
+/// Masks of many frames being changed: in portions, so that keys are answered in between.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// The structure.
+    pub track: TrackId,
+    /// What is done to each mask.
+    pub edit: MaskEdit,
+    /// The undo group of all of them.
+    pub group: u64,
+    /// Frames still to be done, in order.
+    pub left: VecDeque<FrameIndex>,
+    /// How many frames there were.
+    pub total: usize,
+    /// Masks changed so far.
+    pub changed: usize,
 }
 
 /// A key that waits for its turn.
@@ -208,6 +229,8 @@ pub struct RayTool {
     pub centre: PointPx,
     /// The frame for which the rest was looked up.
     pub frame: FrameIndex,
+    /// The structure for which it was; `None` before the first one.
+    pub track: Option<TrackId>,
     /// The ray of the last point and what lies on it.
     pub last: Option<RayPoint>,
     /// The ray on which the contour is least certain, and where its point would lie.

@@ -79,6 +79,21 @@ fn the_frames_between_the_anchors_are_the_next_to_be_encoded() {
 }
 
 #[test]
+fn a_program_at_rest_looks_once_for_something_to_do() {
+    let (mut m, ticket, frames) = resting();
+    come(&mut m, ticket, &frames);
+    tell(&mut m, Event::Finished { ticket, cancelled: false });
+    press(&mut m, "p p");
+    assert_eq!(track(&m).masks.len(), 8);
+    assert!(begun(&rest(&mut m, 3)).is_none(), "everything is decided");
+    // Behind its back: it would be found if it were looked for every second.
+    m.annotation.tracks.get_mut(&ticket.track).unwrap().masks.remove(&4);
+    assert!(begun(&rest(&mut m, 4)).is_none());
+    update(&mut m, Msg::Nothing);
+    assert!(begun(&rest(&mut m, 5)).is_some());
+}
+
+#[test]
 fn a_change_of_the_points_throws_it_away() {
     for change in ["l b", "X", "w s", "u"] {
         let (mut m, ticket, frames) = resting();

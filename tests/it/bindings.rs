@@ -5,9 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::style::Color;
 use sonomark::config::yaml::Faults;
 use sonomark::tui::action::Action;
 use sonomark::tui::command::{Command, parse};
+use sonomark::tui::graphics::ColourDepth;
 use sonomark::tui::key::Key;
 use sonomark::tui::keymap::{
     Found, KeyMode, Keymap, Layer, VARIANTS, shipped_layer, table_markdown,
@@ -234,6 +236,19 @@ fn every_shipped_theme_names_every_role() {
     assert!(why.contains("did you mean `dark`?"), "{why}");
     assert_eq!(Colour::parse("#0a0B0c"), Some(Colour::Rgb([10, 11, 12])));
     assert_eq!(Colour::parse("#é123"), None);
+}
+
+#[test]
+fn words_have_colours_that_the_terminal_knows() {
+    let theme = Theme::shipped("dark").unwrap();
+    let of = |depth| {
+        let theme = theme.clone().with_depth(depth);
+        assert_eq!(theme.window.in_picture(), [0x56, 0xb4, 0xe9], "pictures have their own");
+        theme.style(theme.window).fg
+    };
+    assert_eq!(of(ColourDepth::True), Some(Color::Rgb(0x56, 0xb4, 0xe9)));
+    assert_eq!(of(ColourDepth::Indexed), Some(Color::Indexed(74)));
+    assert!(!matches!(of(ColourDepth::Sixteen), Some(Color::Rgb(..) | Color::Indexed(_)) | None));
 }
 
 #[test]

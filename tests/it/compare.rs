@@ -269,6 +269,36 @@ fn an_m_mode_strip_shows_a_line_over_time_and_where_masks_cross_it() {
 }
 
 #[test]
+fn the_strip_of_a_long_clip_has_the_borders_of_the_frames_whose_grays_it_shows() {
+    const FRAMES: usize = 2000;
+    let mut m = model(FRAMES);
+    update(&mut m, Msg::Resized(Grid { columns: 120, rows: 40, cell_px: (8, 16) }));
+    let mut content = Track::new("lesion", 0);
+    for frame in 0..FRAMES {
+        let rows = if frame % 2 == 0 { 11..30 } else { 5..41 };
+        let mask = Bitmap::from_fn(64, 48, |_, y| rows.contains(&y)).to_mask();
+        let held = FrameMask { mask, source: MaskSource::Tracked, score: 0.5 };
+        content.masks.insert(frame, held);
+    }
+    let edits = vec![Edit::AddTrack { track: TrackId(9), content }];
+    tell(&mut m, Event::Others { edits });
+    press(&mut m, "v x");
+    let colours = palette(&Theme::shipped("dark").unwrap(), 256, view::LEVELS, false);
+    let all = Canvas::default().compose(&m, &colours, 4).unwrap();
+    let own = colours.overlay(sonomark::tui::graphics::Colour(0));
+    let top = all.height_px - m.strip_px();
+    // The frame at hand has its own marks in the first columns.
+    for x in 8..all.width_px {
+        let marks: Vec<usize> = (top..all.height_px).filter(|y| all.row(*y)[x] == own).collect();
+        assert_eq!(marks.len(), 2, "column {x}: {marks:?}");
+        // 47 rows of the image in the strip, but for its upper edge.
+        let high = (marks[1] - marks[0]) as f32 * 47.0 / (all.height_px - top - 3) as f32;
+        let wanted = if x * FRAMES / all.width_px % 2 == 0 { 19.0 } else { 36.0 };
+        assert!((high - wanted).abs() < 1.0, "column {x}: {high} of {wanted} rows");
+    }
+}
+
+#[test]
 fn one_boundary_point_corrects_a_mask_and_does_not_throw_it_away() {
     let mut network = NetSegmenter::load(None, "cpu").unwrap();
     let pixels = (0..200 * 150).map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 25) as u8).collect();

@@ -147,9 +147,11 @@ fn an_answer_to_one_question_is_none_to_another() {
 fn the_queue_is_walked_by_counts_numbers_and_what_is_not_finished() {
     let mut m = model(FRAMES);
     m.queue = ["a", "b", "c", "d", "e"].map(queued).to_vec();
+    run(&mut m, "speed 0.5");
     assert_eq!(opens(&press(&mut m, "3 C-n")), Some(3));
     update(&mut m, Msg::Opened(Box::new(opened(5))));
     assert!(m.message.text.contains("clip 4 of 5"), "{:?}", m.message);
+    assert_eq!(m.cine.speed, 0.5, "how fast one looks is one's own");
     assert_eq!(opens(&press(&mut m, "9 C-p")), Some(0), "as far as there are clips");
     update(&mut m, Msg::NotOpened { at: 0, why: "gone".into() });
     assert_eq!(opens(&line(&mut m, "clip 2")), Some(1));
@@ -337,6 +339,15 @@ fn repeats_by_the_picture_wait_for_every_picture() {
         }
     }
     assert!(m.tools.repeat_when_seen.is_none());
+
+    // Many are stopped as everything else is.
+    run(&mut m, "21,29 flag");
+    press(&mut m, "2 0 G 9 ;");
+    see(&mut m, 20);
+    assert_eq!((m.frame, track(&m).prompts.contains_key(&20)), (21, true));
+    press(&mut m, "esc");
+    see(&mut m, 21);
+    assert_eq!((m.frame, track(&m).prompts.contains_key(&21)), (21, false), "{:?}", m.message);
 }
 
 #[test]

@@ -207,6 +207,28 @@ fn m_mode_takes_the_ray_at_hand_and_points_lie_exactly_on_it() {
 }
 
 #[test]
+fn a_point_by_numbers_or_repeated_lies_where_it_should_whatever_line_m_mode_shows() {
+    let mut m = seen(8);
+    let effects = press(&mut m, "b");
+    let (ticket, frame) = refresh_of(&effects).unwrap();
+    let bitmap = Bitmap::from_fn(64, 48, |x, y| (22..43).contains(&x) && (14..35).contains(&y));
+    let decided =
+        Decided { bitmap, score: 0.9, object_score_logit: 5.0, encode_ms: 0.0, decode_ms: 1.0 };
+    tell(&mut m, Event::Refreshed { ticket, frame, decided });
+    // A line straight down through column 20.
+    update(&mut m, Msg::Line("cursor 20 30".into()));
+    press(&mut m, "v x");
+    update(&mut m, Msg::Line("boundary 40 10".into()));
+    let put = PointPx::new(40.5, 10.5);
+    assert_eq!((boundary(&m)[1], m.cursor), (put, put));
+    // The correction again, by its place in the mask.
+    press(&mut m, "u F");
+    assert_eq!(boundary(&m).len(), 1);
+    press(&mut m, ";");
+    assert_eq!(boundary(&m)[1], put, "{:?}", m.message);
+}
+
+#[test]
 fn without_a_ray_the_line_goes_through_the_cursor_and_turns_by_keys() {
     let mut m = seen(8);
     update(&mut m, Msg::Line("cursor 20 30".into()));

@@ -1,12 +1,16 @@
 //! Clips of many frames: what one step costs is counted, so that it stays linear in the frames that
 //! change.
 
+use std::sync::Arc;
+
 use sonomark::domain::review::Doubts;
-use sonomark::domain::{Annotation, MaskSource};
+use sonomark::domain::{Annotation, Edit, FrameMask, GrayFrame, MaskSource, Step, Track, TrackId};
 use sonomark::engine::Event;
-use sonomark::tui::model::Model;
+use sonomark::tui::model::{Effect, Model, Msg};
+use sonomark::tui::update;
 
 use crate::daily::run;
+use crate::screen::{has, screen};
 use crate::update::{decided, model, press, propagation, steps, tell, track, with_a_mask};
 
 const FRAMES: usize = 60;
@@ -93,4 +97,88 @@ fn what_a_line_over_many_frames_outdates_is_told_as_by_single_steps() {
     }
     press(&mut at_once, "u u u u");
     assert_eq!(at_once.annotation, Annotation::default());
+}
+
+/// A structure with masks on so many frames, made by another session.
+fn with_masks(frames: usize) -> Model {
+    let mut m = model(frames);
+    let mut content = Track::new("lesion", 0);
+    for frame in 0..frames {
+        let mask = decided(5 + frame as u32 % 3).bitmap.to_mask();
+        let held = FrameMask { mask, source: MaskSource::Tracked, score: 0.9 };
+        content.masks.insert(frame, held);
+    }
+    tell(&mut m, Event::Others { edits: vec![Edit::AddTrack { track: TrackId(9), content }] });
+    m
+}
+
+/// What is done while nothing else happens.
+fn wait(m: &mut Model) -> Vec<Step> {
+    let mut done = Vec::new();
+    while m.tools.batch.is_some() {
+        assert!(m.wake_at().is_some_and(|at| at <= m.now), "it goes on at once");
+        let now = m.now;
+        done.extend(steps(&update(m, Msg::Tick(now))));
+    }
+    done
+}
+
+#[test]
+fn a_line_over_very_many_frames_leaves_room_for_keys_and_is_one_undo() {
+    let frames = 1500;
+    let mut m = with_masks(frames);
+    let before = track(&m).masks.clone();
+    let mut all = steps(&run(&mut m, "% smooth 2"));
+    assert!((1..frames).contains(&all.len()), "{} in the first portion", all.len());
+    assert!(m.message.text.starts_with("changing 1500 masks"), "{:?}", m.message);
+    has(&screen(&m), &[&format!("changing {}/1500", all.len())]);
+    press(&mut m, ".");
+    assert_eq!(m.frame, 1, "a key in between");
+    all.extend(wait(&mut m));
+    assert_eq!(all.len(), frames);
+    assert!(all.iter().all(|step| step.group == all[0].group));
+    assert!(m.message.text.starts_with("1500 masks smoothed"), "{:?}", m.message);
+    press(&mut m, "u");
+    assert_eq!(track(&m).masks, before);
+
+    // The next line comes behind all of it, as does what is played.
+    let first = steps(&run(&mut m, "% grow 1")).len();
+    let rest = steps(&run(&mut m, "% accept")).len();
+    assert!(m.tools.batch.is_none() && rest > 0);
+    assert_eq!(first + rest, frames);
+    press(&mut m, "u");
+    assert_eq!(track(&m).masks, before);
+    let pixels = Arc::new(GrayFrame::new(64, 48, vec![90; 64 * 48]).unwrap());
+    tell(&mut m, Event::Frame { frame: 1, pixels });
+    run(&mut m, "% grow 1");
+    run(&mut m, "keys 9 .");
+    assert_eq!(m.frame, 1);
+    wait(&mut m);
+    assert_eq!(m.frame, 10);
+}
+
+#[test]
+fn what_goes_on_in_portions_is_stopped_by_its_undo_and_by_a_key_and_finished_by_leaving() {
+    let frames = 1500;
+    let before = track(&with_masks(frames)).masks.clone();
+    for stop in ["u", "esc u"] {
+        let mut m = with_masks(frames);
+        run(&mut m, "% smooth 2");
+        press(&mut m, stop);
+        assert!(m.tools.batch.is_none() && wait(&mut m).is_empty());
+        assert_eq!(track(&m).masks, before, "{stop}");
+    }
+    let mut m = with_masks(frames);
+    run(&mut m, "% smooth 2");
+    press(&mut m, "esc");
+    assert!(m.message.text.contains("of 1500 masks changed"), "{:?}", m.message);
+    for leave in ["q", "C-n", "E E"] {
+        let mut m = with_masks(frames);
+        let mut effects = run(&mut m, "% smooth 2");
+        effects.extend(press(&mut m, leave));
+        assert_eq!(steps(&effects).len(), frames, "{leave}");
+        let left = |effect: &Effect| matches!(effect, Effect::Quit | Effect::OpenClip(..));
+        assert!(effects.iter().any(left), "{leave}: {:?}", m.message);
+        assert_eq!(m.finished, leave == "E E");
+    }
 }

@@ -73,7 +73,7 @@ fn child_probe() {
 }
 
 /// A small viewer: `hjkl` move a crosshair, `b` makes the picture brighter, `p` panics, `w` lets
-/// another thread panic, `z` suspends, `q` quits.
+/// another thread panic, `e` writes to standard error, `C-l` enters the screen again, `z` suspends, `q` quits.
 #[test]
 #[ignore = "the program inside the terminal of the tests below"]
 fn child_viewer() {
@@ -158,6 +158,13 @@ fn view(screen: &mut Screen, inbox: &Receiver<TerminalEvent>) -> TerminalEvent {
                     KeyCode::Char('p') => panic!("on purpose"),
                     KeyCode::Char('w') => {
                         let _ = std::thread::spawn(|| panic!("in a job")).join();
+                    }
+                    KeyCode::Char('e') => {
+                        let _ = writeln!(std::io::stderr(), "noise of a driver");
+                    }
+                    KeyCode::Char('l') if key.modifiers.contains(KeyModifiers::CONTROL) => {
+                        screen.reenter().expect("entered again");
+                        painter.damage_all();
                     }
                     KeyCode::Char('z') if key.modifiers.contains(KeyModifiers::CONTROL) => {
                         screen.suspend().expect("back again");
@@ -292,6 +299,32 @@ fn a_job_that_panics_does_not_touch_the_screen() {
     terminal.key(b"q");
     assert!(terminal.wait_exit(PATIENCE).is_some());
     assert!(terminal.screen_text().contains("in a job"), "told after the screen is gone");
+}
+
+#[test]
+fn what_drivers_write_stays_off_the_screen_also_when_it_is_entered_again() {
+    let mut terminal = viewer(Answers::foot());
+    let noise = |terminal: &Harness| {
+        let (all, noise) = (terminal.everything(), b"noise of a driver");
+        all.windows(noise.len()).any(|part| part == noise)
+    };
+    press(&mut terminal, b"e", 1);
+    assert!(!noise(&terminal));
+    // As Ctrl-L and every other clip do.
+    for (bytes, keys) in [(b"\x0ce", 3), (b"\x0ce", 5)] {
+        press(&mut terminal, bytes, keys);
+        assert!(!noise(&terminal), "{}", terminal.screen_text());
+    }
+    // Stopped and gone on.
+    terminal.key(b"\x1a");
+    wait_until("stops", || terminal.state() == Some('T'));
+    terminal.signal(libc::SIGCONT);
+    wait_until("is back", || terminal.alternate_screen() && terminal.raw_mode());
+    terminal.settle(250);
+    press(&mut terminal, b"e", 7);
+    assert!(!noise(&terminal), "{}", terminal.screen_text());
+    terminal.key(b"q");
+    assert!(terminal.wait_exit(PATIENCE).is_some());
 }
 
 #[test]

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
-use sonomark::domain::{Bitmap, GrayFrame, Region};
+use sonomark::domain::{Bitmap, Edit, GrayFrame, Region, Track, TrackId, Window};
 use sonomark::engine::{Decided, Event, SegmenterInfo, Surround};
 use sonomark::tui::graphics::Grid;
 use sonomark::tui::keymap::Keymap;
-use sonomark::tui::model::{Effect, Model, Msg};
+use sonomark::tui::model::{Effect, Mode, Model, Msg};
 use sonomark::tui::theme::Theme;
 use sonomark::tui::update;
 use sonomark::tui::view::{self, Canvas, Look, palette};
@@ -148,6 +148,17 @@ fn rays_questions_letters_and_doubts_are_explained_on_the_spot() {
 }
 
 #[test]
+fn windows_behind_the_clip_count_for_nothing() {
+    let mut m = resized(80, 24);
+    let mut content = Track::new("theirs", 0);
+    content.windows = [(30, 59), (70, 80)].map(|(first, last)| Window { first, last }).into();
+    tell(&mut m, Event::Others { edits: vec![Edit::AddTrack { track: TrackId(9), content }] });
+    has(&screen(&m), &["theirs", " 0/10"]);
+    press(&mut m, "E");
+    assert!(m.message.text.contains("10 frames without a mask"), "{:?}", m.message);
+}
+
+#[test]
 fn a_prefix_shows_what_can_follow_beside_the_picture() {
     let mut m = resized(80, 24);
     press(&mut m, "4 w");
@@ -227,11 +238,37 @@ fn missed_messages_can_be_read_again() {
 }
 
 #[test]
+fn a_path_longer_than_a_line_can_be_read_to_its_end() {
+    let mut m = resized(80, 24);
+    let folders = "study-7/".repeat(20);
+    m.say(format!("exported to /data/{folders}masks of the clip.seg.nrrd: 3 masks"));
+    has(&screen(&m), &["(M shows all)"]);
+    press(&mut m, "M");
+    let text = screen(&m);
+    let joined: String = text.lines().map(str::trim).collect();
+    has(&joined, &[folders.as_str(), "masks of the clip.seg.nrrd: 3 masks"]);
+}
+
+#[test]
 fn a_failed_save_is_a_banner_that_stays() {
     let mut m = resized(80, 24);
     tell(&mut m, Event::SaveFailed { why: "No space left on device".into() });
     press(&mut m, "l l");
     has(&screen(&m), &["NOT SAVED: No space left on device"]);
+    // What is written counts again when the disk has confirmed it.
+    tell(&mut m, Event::Saved { unsynced: 1 });
+    has(&screen(&m), &["NOT SAVED"]);
+    tell(&mut m, Event::Saved { unsynced: 0 });
+    assert_eq!(m.message.text, "saved again: everything is on the disk");
+    assert!(!screen(&m).contains("NOT SAVED"));
+
+    // A reason that has no room is read among the messages.
+    let why = "cannot write the journal in the folder of the clip: No space left on device; \
+               free some, 3 steps wait in memory";
+    tell(&mut m, Event::SaveFailed { why: why.into() });
+    has(&screen(&m), &["NOT SAVED: cannot write", "(M shows all)"]);
+    press(&mut m, "M");
+    has(&screen(&m), &["not saved: cannot write", "free some, 3 steps wait in memory"]);
 }
 
 #[test]
@@ -300,4 +337,43 @@ fn the_picture_shows_mask_points_and_crosshair_and_the_old_frame_while_decoding(
     assert_eq!(canvas.compose(&m, &colours, 4).unwrap(), bare);
     let areas = m.areas().unwrap();
     assert_eq!((bare.width_px, bare.height_px), areas.picture_px(m.grid));
+}
+
+#[test]
+fn on_the_way_to_a_far_frame_no_neighbour_is_shown() {
+    let mut m = resized(150, 50);
+    let see = |m: &mut Model, frame: usize, gray: u8| {
+        let pixels = Arc::new(GrayFrame::new(64, 48, vec![gray; 64 * 48]).unwrap());
+        tell(m, Event::Frame { frame, pixels });
+    };
+    let theme = Theme::shipped("dark").unwrap();
+    let (colours, mut canvas) = (palette(&theme, 256, view::LEVELS, false), Canvas::default());
+    press(&mut m, "v p");
+    see(&mut m, 0, 60);
+    let shown = canvas.compose(&m, &colours, 4).unwrap();
+    // Decoded ahead of the next key, which goes elsewhere.
+    see(&mut m, 1, 200);
+    assert_eq!(canvas.compose(&m, &colours, 4).unwrap(), shown);
+    press(&mut m, ">");
+    assert_eq!(m.frame, 10);
+    assert_eq!(canvas.compose(&m, &colours, 4).unwrap(), shown, "a picture nobody asked for");
+    see(&mut m, 10, 120);
+    assert_ne!(canvas.compose(&m, &colours, 4).unwrap(), shown);
+    // What may not be seen any more does not stay either.
+    tell(&mut m, Event::OutsideChanged { region: None });
+    let after = canvas.compose(&m, &colours, 4).unwrap();
+    assert!(after.indices.iter().all(|index| *index == 0));
+}
+
+#[test]
+fn the_word_of_the_reaction_test_is_seen_on_narrow_terminals_too() {
+    for columns in [50, 80] {
+        let mut m = resized(columns, 24);
+        press(&mut m, "w t");
+        let Mode::Reaction(test) = &m.mode else { panic!("{:?}", m.mode) };
+        let due = test.due;
+        assert!(!screen(&m).contains("   NOW"), "{columns}");
+        update(&mut m, Msg::Tick(due));
+        has(&screen(&m), &["   NOW"]);
+    }
 }

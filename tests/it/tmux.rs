@@ -59,7 +59,7 @@ fn started(tmux: &Tmux, folder: &Path, allowed: &str, more: &str) -> Harness {
         &conf,
         format!(
             "set -g status-position top\nset -g allow-passthrough {allowed}\nset -g default-shell /bin/sh\n\
-             set -g escape-time 10\n"
+             set -g escape-time 10\nset -g focus-events on\n"
         ),
     )
     .unwrap();
@@ -138,6 +138,17 @@ fn pictures_go_through_tmux_to_their_place_in_the_pane() {
     assert_eq!(left, 60);
     let first = sent.iter().map(|sixel| sixel.column).min();
     assert!(first.is_some_and(|column| (60..80).contains(&column)), "{sent:?}");
+
+    // Another window wipes it, and back again it is there.
+    tmux.run(&["new-window", "sleep 600"]);
+    terminal.settle(600);
+    terminal.mark();
+    tmux.run(&["last-window"]);
+    let until = Instant::now() + PATIENCE;
+    while terminal.sixels_since_mark().is_empty() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(!terminal.sixels_since_mark().is_empty(), "{}", terminal.screen_text());
 }
 
 #[test]

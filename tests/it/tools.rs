@@ -202,6 +202,25 @@ fn the_left_hand_alone_puts_points_and_is_told_its_own_keys() {
 }
 
 #[test]
+fn rays_start_in_the_structure_that_is_chosen() {
+    let mut m = model(FRAMES);
+    see(&mut m, 0);
+    for x in [16.0, 48.0] {
+        let (ticket, frame) = refresh_of(&press(&mut m, "t n b")).unwrap();
+        tell(&mut m, Event::Refreshed { ticket, frame, decided: answer(disc(x, 6.0), 0.9) });
+    }
+    let centre = |m: &Model| m.tools.rays.as_ref().unwrap().centre;
+    press(&mut m, "enter");
+    assert!(near(centre(&m), 48.0, 24.5), "{:?}", centre(&m));
+    press(&mut m, "N");
+    assert!(near(centre(&m), 16.0, 24.5), "{:?}", centre(&m));
+    // Where nothing of a structure is known they stay, and its first point is at hand.
+    press(&mut m, "t n 3");
+    assert!(near(centre(&m), 16.0, 24.5), "{:?}", centre(&m));
+    assert!(m.tools.rays.as_ref().unwrap().last.is_some() && points(&m).len() == 1);
+}
+
+#[test]
 fn a_frame_with_an_inside_point_alone_is_a_persons_and_stays() {
     let mut m = model(FRAMES);
     propagated(&mut m, |_| 10.0);
@@ -311,6 +330,41 @@ fn holes_islands_cuts_and_what_changes_nothing() {
     assert!(cut.get(12, 20) && !cut.get(6, 20), "the smaller side is gone");
     press(&mut m, "9 9 s s");
     assert!(m.message.text.contains("nothing of the mask would be left"), "{:?}", m.message);
+}
+
+#[test]
+fn what_was_begun_on_one_structure_is_not_done_to_another() {
+    let mut m = model(FRAMES);
+    with_a_mask(&mut m);
+    let (ticket, frame) = refresh_of(&press(&mut m, "t n b")).unwrap();
+    tell(&mut m, Event::Refreshed { ticket, frame, decided: answer(disc(32.5, 10.0), 0.9) });
+    let before = m.annotation.clone();
+    press(&mut m, "s c N L s c");
+    assert!(m.tools.cut == Some(m.cursor) && m.annotation == before, "a new cut: {:?}", m.message);
+    press(&mut m, "esc T N . T");
+    assert_eq!((m.tools.taps.onset, &m.annotation), (Some(1), &before), "{:?}", m.message);
+    press(&mut m, "esc w b");
+    assert!(matches!(m.mode, Mode::Bisect(_)));
+    press(&mut m, "N");
+    assert_eq!(m.mode, Mode::Normal);
+    assert!(m.message.text.ends_with("no more questions"), "{:?}", m.message);
+    // Nor to the one that is left when it is deleted.
+    press(&mut m, "w b t d y");
+    assert!(m.mode == Mode::Normal && track(&m).windows.is_empty(), "{:?}", m.message);
+}
+
+#[test]
+fn the_eraser_starts_no_structure() {
+    let mut m = model(FRAMES);
+    press(&mut m, "s e 9 l esc");
+    assert_eq!(m.annotation, Annotation::default());
+    assert!(m.tools.brush.is_none());
+    press(&mut m, "s e");
+    assert!(m.message.text.contains("no structure yet"), "{:?}", m.message);
+    // Nor when it goes while the eraser is down.
+    with_a_mask(&mut m);
+    press(&mut m, "s e t d 9 l");
+    assert_eq!(m.annotation, Annotation::default());
 }
 
 #[test]

@@ -409,6 +409,22 @@ fn a_run_of_nudges_is_one_undo() {
 }
 
 #[test]
+fn a_box_nudged_against_the_border_keeps_its_size() {
+    let mut m = model(FRAMES);
+    press(&mut m, "r L J r tab 9 9 A-l");
+    let at = |x: f32| {
+        Prompt::Box(BoxPx { min: PointPx::new(x, 24.5), max: PointPx::new(x + 8.0, 32.5) })
+    };
+    assert_eq!(track(&m).prompts[&0][0].prompt, at(55.5));
+    press(&mut m, "A-l");
+    assert!(m.message.text.contains("edge of the picture"), "{:?}", m.message);
+    press(&mut m, "A-h");
+    assert_eq!(track(&m).prompts[&0][0].prompt, at(54.5));
+    press(&mut m, "u");
+    assert_eq!(track(&m).prompts[&0][0].prompt, at(32.5));
+}
+
+#[test]
 fn frames_by_keys() {
     let table = [
         (".", 1),
@@ -573,6 +589,15 @@ fn the_command_line_and_the_palette_do_what_keys_do() {
     assert_eq!(effects, [Effect::Export { format: "nift".into(), path: None }]);
     update(&mut m, Msg::Pasted("b b b\u{1b}[2J".into()));
     assert!(track(&m).prompts.is_empty(), "pasted text presses no keys");
+    assert!(m.message.text.contains("`:` opens it"), "{:?}", m.message);
+    press(&mut m, "? /");
+    update(&mut m, Msg::Pasted("take\nback\r\n".into()));
+    let Mode::Help(page) = &m.mode else { panic!("{:?}", m.mode) };
+    assert_eq!(page.find, "take back");
+    press(&mut m, "esc esc :");
+    update(&mut m, Msg::Pasted("export png\n".into()));
+    let Mode::Command(line) = &m.mode else { panic!("{:?}", m.mode) };
+    assert_eq!(line.text, "export png");
 }
 
 #[test]

@@ -42,7 +42,8 @@ impl ColourDepth {
         }
     }
 
-    fn colour(self, [r, g, b]: [u8; 3]) -> Color {
+    /// The nearest that the terminal has.
+    pub(in crate::tui) fn colour(self, [r, g, b]: [u8; 3]) -> Color {
         match self {
             Self::True => Color::Rgb(r, g, b),
             Self::Indexed => Color::Indexed(nearest_of_256([r, g, b])),
@@ -63,34 +64,35 @@ pub fn render_halfblocks(
     let area = area.intersection(buffer.area);
     for row in 0..area.height as usize {
         for column in 0..(area.width as usize).min(picture.width_px) {
-            let pixel =
-                |y: usize| (y < picture.height_px).then(|| palette.rgb(picture.row(y)[column]));
+            let pixel = |y: usize| (y < picture.height_px).then(|| picture.row(y)[column]);
             let Some(upper) = pixel(2 * row) else {
                 continue;
             };
             let lower = pixel(2 * row + 1).unwrap_or_default();
             let cell = &mut buffer[(area.x + column as u16, area.y + row as u16)];
             if depth == ColourDepth::Mono {
-                cell.set_symbol(mono(upper, lower));
+                cell.set_symbol(mono(upper, lower, palette));
             } else {
                 cell.set_symbol("▀");
-                cell.set_fg(depth.colour(upper));
-                cell.set_bg(depth.colour(lower));
+                cell.set_fg(depth.colour(palette.rgb(upper)));
+                cell.set_bg(depth.colour(palette.rgb(lower)));
             }
         }
     }
 }
 
-/// A character as bright as the two pixels; overlay colours (not gray) stand out as letters
-/// that the ramp does not have.
-fn mono(upper: [u8; 3], lower: [u8; 3]) -> &'static str {
-    let coloured = |[r, g, b]: [u8; 3]| r.abs_diff(g).max(g.abs_diff(b)) > 60;
-    match (coloured(upper), coloured(lower)) {
+/// A character as bright as two registers; marks stand out as signs that the ramp does not have, also where the theme has
+/// them white.
+fn mono(upper: u8, lower: u8, palette: &Palette) -> &'static str {
+    match (palette.is_overlay(upper), palette.is_overlay(lower)) {
         (true, true) => "8",
         (true, false) => "^",
         (false, true) => "_",
         (false, false) => {
-            let gray = |[r, g, b]: [u8; 3]| u32::from(r) * 2 + u32::from(g) * 5 + u32::from(b);
+            let gray = |register: u8| {
+                let [r, g, b] = palette.rgb(register);
+                u32::from(r) * 2 + u32::from(g) * 5 + u32::from(b)
+            };
             RAMP[((gray(upper) + gray(lower)) * 9 + 2040) as usize / 4080]
         }
     }
@@ -175,6 +177,21 @@ mod tests {
         assert!(
             buffer.content().iter().all(|cell| cell.fg == Color::Reset && cell.bg == Color::Reset)
         );
+    }
+
+    #[test]
+    fn marks_without_a_colour_of_their_own_are_no_bright_speckle() {
+        // White and gray, as of the theme without colours.
+        let palette = Palette::new(32, &[[100; 3], [56; 3]], 1, 256);
+        let [white, gray] = [Colour(0), Colour(1)].map(|colour| palette.overlay(colour));
+        let tinted = palette.tint(Colour(0), 31);
+        let indices = vec![white, 31, gray, tinted, 31, gray, white, 31];
+        let picture = Picture { width_px: 4, height_px: 2, indices };
+        let mut buffer = Buffer::empty(Rect::new(0, 0, 4, 1));
+        let area = buffer.area;
+        render_halfblocks(&picture, &palette, ColourDepth::Mono, area, &mut buffer);
+        let signs: Vec<&str> = (0..4).map(|x| buffer[(x, 0)].symbol()).collect();
+        assert_eq!(signs, ["^", "_", "8", "@"]);
     }
 
     #[test]

@@ -119,6 +119,11 @@ impl Palette {
         if colour.0 < self.overlay { self.levels + colour.0 } else { self.levels - 1 }
     }
 
+    /// True for a register of an overlay colour, a gray one too.
+    pub(super) fn is_overlay(&self, register: u8) -> bool {
+        register.checked_sub(self.levels).is_some_and(|at| at < self.overlay)
+    }
+
     /// True when `colour` has a tinted ramp.
     #[must_use]
     pub fn has_tint(&self, colour: Colour) -> bool {

@@ -136,17 +136,20 @@ impl Output {
         let registers = if sixel { capabilities.registers } else { 256 };
         let levels = Link::by(protocol.unwrap_or_default()).shown.levels;
         let palette = view::palette(&theme, registers, levels, false);
+        let depth = environment.depth();
+        // Terminals that show pixels take exact colours, whatever the environment forgot on its way here.
+        let words = if protocol.is_some() { ColourDepth::True } else { depth };
         Self {
             ascii: !environment.utf8,
             protocol,
-            depth: environment.depth(),
+            depth,
             palette,
             registers,
             asked: (levels, false),
             shown: None,
             painter: Painter::by(protocol.unwrap_or_default(), capabilities.limits()),
             canvas: Canvas::default(),
-            theme,
+            theme: theme.with_depth(words),
         }
     }
 

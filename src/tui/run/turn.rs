@@ -1,5 +1,6 @@
 //! The loop: messages in, the model changed, effects carried out, one drawing.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -11,7 +12,7 @@ use crate::engine::{Event, Session};
 use crate::tui::model::{Effect, Model, Msg};
 use crate::tui::terminal::{Screen, TerminalError};
 use crate::tui::tools::STRIP_SAMPLES;
-use crate::tui::update::update;
+use crate::tui::update::{stay, stops, update};
 
 use super::inbox::Inbox;
 use super::output::Output;
@@ -87,7 +88,10 @@ impl Loop<'_> {
             },
             other => other,
         };
-        let seen = |model: &Model| (model.frame, model.flashing(), model.hurried());
+        let seen = |model: &Model| {
+            let left = model.tools.batch.as_ref().map(|batch| batch.left.len());
+            (model.frame, model.flashing(), model.hurried(), left)
+        };
         let before = seen(&self.model);
         let effects = update(&mut self.model, message);
         self.dirty |= before != seen(&self.model);
@@ -132,13 +136,18 @@ impl Loop<'_> {
     }
 
     pub(super) fn carry_out(&mut self, effects: Vec<Effect>) {
-        for effect in effects {
+        let mut left = VecDeque::from(effects);
+        while let Some(effect) = left.pop_front() {
             match effect {
                 Effect::Quit => self.ended = Some(Ended::Quit),
                 Effect::Suspend => self.suspend(),
                 Effect::Redraw => self.redraw(),
                 Effect::Bell => self.ring(),
-                Effect::OpenClip(at, cut) => self.open_clip(at, cut),
+                Effect::OpenClip(at, cut) => {
+                    // Clips that are passed over may be many: one behind the other, not one inside the other.
+                    let next = self.open_clip(at, cut);
+                    next.into_iter().rev().for_each(|effect| left.push_front(effect));
+                }
                 Effect::Remember(learned) => self.remember(&learned),
                 other => self.with_session(other),
             }
@@ -191,9 +200,11 @@ impl Loop<'_> {
         self.dirty = true;
     }
 
-    /// The old clip is closed only when the new one is open.
-    fn open_clip(&mut self, at: usize, cut: Cut) {
-        let Some(path) = self.model.queue.get(at).map(|clip| clip.path.clone()) else { return };
+    /// The old clip is closed only when the new one is open. Returns what follows.
+    fn open_clip(&mut self, at: usize, cut: Cut) -> Vec<Effect> {
+        let Some(path) = self.model.queue.get(at).map(|clip| clip.path.clone()) else {
+            return Vec::new();
+        };
         // Opening takes a moment, in which nothing else is drawn.
         let name = self.model.queue.get(at).map(|clip| shown(&clip.name)).unwrap_or_default();
         self.model.say(format!("opening {name}"));
@@ -210,9 +221,19 @@ impl Loop<'_> {
             }
             Err(error) => Msg::NotOpened { at, why: error.to_string() },
         };
-        let effects = update(&mut self.model, message);
-        self.carry_out(effects);
+        let mut effects = update(&mut self.model, message);
         self.dirty = true;
+        let opens = |effect: &Effect| matches!(effect, Effect::OpenClip(..));
+        if effects.iter().any(opens) {
+            // It was one to be passed over, and there may be hundreds.
+            let model = &self.model;
+            let stop = |message: &Msg| matches!(message, Msg::Key(key) if stops(model, *key));
+            if self.messages.stopped(stop) {
+                effects.retain(|effect| !opens(effect));
+                stay(&mut self.model);
+            }
+        }
+        effects
     }
 }
 

@@ -24,6 +24,8 @@ pub(super) enum Heard {
     Paste(String),
     /// The terminal has taken a frame.
     Answer,
+    /// The person was elsewhere and looks here again.
+    Back,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,7 +35,7 @@ enum State {
     Escape,
     /// `ESC [`, parameters in `text`.
     Control,
-    /// `ESC O`.
+    /// `ESC O`, a modifier in `text`.
     Single,
     /// A string answer (`ESC P`, `ESC _`) up to `ESC \`.
     Words,
@@ -43,6 +45,8 @@ enum State {
     Paste,
     /// A character of several bytes, so many in all; Alt held.
     Character(usize, bool),
+    /// So many bytes of a mouse that another program left switched on: button and place, whatever they look like.
+    Mouse(usize),
 }
 
 /// Keeps what is not complete yet from one read to the next.
@@ -50,6 +54,8 @@ enum State {
 pub(super) struct Decoder {
     state: State,
     text: Vec<u8>,
+    /// The person looks elsewhere.
+    away: bool,
 }
 
 impl Decoder {
@@ -92,15 +98,14 @@ impl Decoder {
             State::Ground => self.ground(byte, false, heard),
             State::Escape => self.after_escape(byte, heard),
             State::Control => self.control(byte, heard),
-            State::Single => {
-                self.state = State::Ground;
-                heard.extend(letter_key(byte, KeyModifiers::NONE).map(Heard::Key));
-            }
+            State::Single => self.single(byte, heard),
             State::Words => self.words(byte, heard),
             State::WordsEscape if byte == b'\\' => self.state = State::Ground,
             State::WordsEscape => self.after_escape(byte, heard),
             State::Paste => self.paste(byte, heard),
             State::Character(length, alt) => self.character(byte, length, alt, heard),
+            State::Mouse(1) => self.state = State::Ground,
+            State::Mouse(left) => self.state = State::Mouse(left - 1),
         }
     }
 
@@ -158,12 +163,36 @@ impl Decoder {
                 match (parameters.as_slice(), byte) {
                     (b"0", b'n') => heard.push(Heard::Answer),
                     (b"200", b'~') => self.state = State::Paste,
+                    (b"", b'M') => self.state = State::Mouse(3),
+                    (b"", b'O') => self.away = true,
+                    (b"", b'I') => {
+                        heard.extend(std::mem::take(&mut self.away).then_some(Heard::Back));
+                    }
                     (parameters, last) => {
                         heard.extend(sequence_key(parameters, last).map(Heard::Key));
                     }
                 }
             }
             _ => self.ground(byte, false, heard),
+        }
+    }
+
+    /// After `ESC O`; Konsole tells a modifier before the letter.
+    fn single(&mut self, byte: u8, heard: &mut Vec<Heard>) {
+        match byte {
+            // It was a key by itself, and this one may begin an answer.
+            0x1b => {
+                heard.extend(self.silence());
+                self.state = State::Escape;
+            }
+            b'0'..=b'9' if self.text.len() < MAX_PARAMETERS => self.text.push(byte),
+            _ => {
+                self.state = State::Ground;
+                let text = std::mem::take(&mut self.text);
+                let number = std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok());
+                let held = number.map_or(0, |number: u32| number.saturating_sub(1));
+                heard.extend(letter_key(byte, modifiers(held)).map(Heard::Key));
+            }
         }
     }
 
@@ -234,6 +263,19 @@ fn plain_key(byte: u8) -> KeyEvent {
     }
 }
 
+/// Modifiers as xterm adds them up.
+fn modifiers(held: u32) -> KeyModifiers {
+    let mut modifiers = KeyModifiers::NONE;
+    for (bit, modifier) in
+        [(1, KeyModifiers::SHIFT), (2, KeyModifiers::ALT), (4, KeyModifiers::CONTROL)]
+    {
+        if held & bit != 0 {
+            modifiers |= modifier;
+        }
+    }
+    modifiers
+}
+
 /// The key of a sequence that ends in a letter.
 fn letter_key(last: u8, modifiers: KeyModifiers) -> Option<KeyEvent> {
     let code = match last {
@@ -266,15 +308,10 @@ fn sequence_key(parameters: &[u8], last: u8) -> Option<KeyEvent> {
     if second.next() == Some("3") {
         return None;
     }
-    let mut modifiers = KeyModifiers::NONE;
-    for (bit, modifier) in
-        [(1, KeyModifiers::SHIFT), (2, KeyModifiers::ALT), (4, KeyModifiers::CONTROL)]
-    {
-        if held & bit != 0 {
-            modifiers |= modifier;
-        }
-    }
+    let modifiers = modifiers(held);
     let code = match (last, first) {
+        // xterm's other keys, as tmux and settings of xterm send them: the character comes third.
+        (b'~', 27) => return character_key(number(parts.next()?)?, modifiers),
         (b'~', 1 | 7) => KeyCode::Home,
         (b'~', 2) => KeyCode::Insert,
         (b'~', 3) => KeyCode::Delete,
@@ -284,18 +321,21 @@ fn sequence_key(parameters: &[u8], last: u8) -> Option<KeyEvent> {
         (b'~', 11..=15) => KeyCode::F(first as u8 - 10),
         (b'~', 17..=21) => KeyCode::F(first as u8 - 11),
         (b'~', 23 | 24) => KeyCode::F(first as u8 - 12),
-        (b'u', _) => match char::from_u32(first)? {
-            c if c.is_ascii() => {
-                let key = plain_key(first as u8);
-                return Some(KeyEvent::new(key.code, key.modifiers | modifiers));
-            }
-            c => KeyCode::Char(c),
-        },
+        (b'u', _) => return character_key(first, modifiers),
         // A place (`CSI row ; column R`) is no key.
         (_, 1) => return letter_key(last, modifiers),
         _ => return None,
     };
     Some(KeyEvent::new(code, modifiers))
+}
+
+/// The key of a character told by its number.
+fn character_key(number: u32, modifiers: KeyModifiers) -> Option<KeyEvent> {
+    let key = match char::from_u32(number)? {
+        c if c.is_ascii() => plain_key(number as u8),
+        c => KeyCode::Char(c).into(),
+    };
+    Some(KeyEvent::new(key.code, key.modifiers | modifiers))
 }
 
 #[cfg(test)]
@@ -310,6 +350,7 @@ mod tests {
             }
             Heard::Paste(text) => format!("{text:?}"),
             Heard::Answer => "!".to_owned(),
+            Heard::Back => "back".to_owned(),
         };
         decoder.take(bytes).iter().map(told).collect::<Vec<_>>().join(" ")
     }
@@ -343,6 +384,7 @@ mod tests {
         }
         // Also where more keys came in the same read: nothing that is answered begins so.
         assert_eq!(alone(b"\x1bP..\x1b_x\x1bPP>"), "A-P . . A-_ x A-P P >");
+        assert_eq!(alone(b"\x1bO\x1b[0nj"), "A-O ! j");
         // An answer that is under way stays one, however long its rest takes.
         assert_eq!(heard(&mut decoder, b"\x1b[0"), "");
         assert_eq!(decoder.silence(), None);
@@ -356,14 +398,37 @@ mod tests {
             "j G space enter tab backspace C-a backtab A-h C-A-r"
         );
         assert_eq!(
-            alone(b"\x1bOA\x1bOP\x1b[[E\x1b[15~\x1b[17~\x1b[24~\x1b[3~"),
-            "up f1 f5 f5 f6 f12 delete"
+            alone(b"\x1bOA\x1bOP\x1bO5P\x1b[[E\x1b[15~\x1b[17~\x1b[24~\x1b[3~\x1bOu"),
+            "up f1 C-f1 f5 f5 f6 f12 delete"
         );
         assert_eq!(
             alone(b"\x1b[1;2A\x1b[1;3D\x1b[5;5~\x1b[97;5u\x1b[13u\x1b[1;5:3A"),
             "S-up A-left C-pageup C-a enter"
         );
+        // The same keys as xterm tells them with modifyOtherKeys, and tmux with extended-keys.
+        assert_eq!(
+            alone(b"\x1b[27;5;99~\x1b[27;3;104~\x1b[27;2;65~\x1b[27;5;13~\x1b[27;3;246~"),
+            "C-c A-h A C-enter A-ö"
+        );
         assert_eq!(alone("ä\u{1b}ö€😀".as_bytes()), "ä A-ö € 😀");
+    }
+
+    #[test]
+    fn a_mouse_that_another_program_left_on_types_nothing() {
+        // Button and place as bytes, some of them letters and a space, and in the later ways as numbers.
+        let input = b"\x1b[M x!j\x1b[M#\x1bqk\x1b[<0;12;5M\x1b[<0;12;5m\x1b[32;12;5Ml\x1b[I\x1b[O";
+        assert_eq!(alone(input), "j k l");
+        for cut in 1..input.len() {
+            let mut decoder = Decoder::default();
+            let parts = [heard(&mut decoder, &input[..cut]), heard(&mut decoder, &input[cut..])];
+            assert_eq!(parts.join(" ").split_whitespace().collect::<Vec<_>>(), ["j", "k", "l"]);
+        }
+    }
+
+    #[test]
+    fn who_looks_here_again_was_elsewhere_before() {
+        // tmux tells at once that somebody looks.
+        assert_eq!(alone(b"\x1b[Ij\x1b[O\x1b[Ok\x1b[Il\x1b[I"), "j k back l");
     }
 
     #[test]

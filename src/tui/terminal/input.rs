@@ -33,7 +33,7 @@ pub enum TerminalEvent {
     /// Text was pasted; it is no keys and comes from anywhere: show it only through
     /// [`crate::domain::shown`].
     Paste(String),
-    /// The terminal has another size (or font: ask [`Screen::grid`]).
+    /// The terminal has another size (or font: ask [`Screen::grid`]), or its pictures may be gone.
     Resize {
         /// Columns.
         columns: u16,
@@ -221,6 +221,11 @@ fn deliver<M: From<TerminalEvent>>(
                 answers += 1;
                 true
             }
+            // tmux knows nothing of pictures that go through it, and has wiped them: as after a change of the size.
+            Heard::Back => match tty::size() {
+                Some([columns, rows, ..]) => outbox.send(TerminalEvent::Resize { columns, rows }),
+                None => true,
+            },
         };
         if !listening {
             return None;

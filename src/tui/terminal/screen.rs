@@ -21,8 +21,10 @@ use crate::tui::graphics::{Grid, PlacedSixel};
 
 /// Alternate screen, hidden cursor, pasted text marked as such (or it would act as keys).
 const ENTER: &[u8] = b"\x1b[?1049h\x1b[?25l\x1b[?2004h\x1b[0m\x1b[2J\x1b[H";
+/// Tells when the person looks here again: a tmux that only hands pictures on wipes them with every other window.
+const FOCUS: &[u8] = b"\x1b[?1004h";
 /// Ends a cut sixel and an open frame first.
-const LEAVE: &[u8] = b"\x1b\\\x1b[?2026l\x1b[0m\x1b[?2004l\x1b[?25h\x1b[?1049l";
+const LEAVE: &[u8] = b"\x1b\\\x1b[?2026l\x1b[0m\x1b[?1004l\x1b[?2004l\x1b[?25h\x1b[?1049l";
 /// How long leaving waits for frames under way.
 const FAREWELL: Duration = Duration::from_millis(700);
 /// Jobs that wait for the writer: as many frames as are sent without being written, and a report. So nobody who sends
@@ -249,10 +251,18 @@ impl Screen {
         crossterm::terminal::enable_raw_mode().map_err(TerminalError::io("enter raw mode"))?;
         let restorer = &self.shared.restorer;
         restorer.entered.store(true, Ordering::SeqCst);
-        let quiet = tty::QuietStderr::begin();
-        *restorer.quiet.lock().unwrap_or_else(PoisonError::into_inner) = quiet;
+        {
+            // Entered again without having left, it is quiet already: beginning anew would find no terminal there, and
+            // giving up the old one would let everything through.
+            let mut quiet = restorer.quiet.lock().unwrap_or_else(PoisonError::into_inner);
+            if quiet.is_none() {
+                *quiet = tty::QuietStderr::begin();
+            }
+        }
         let until = Instant::now() + Duration::from_secs(2);
-        tty::write_all(ENTER, Some(until)).map_err(TerminalError::io("enter the alternate screen"))
+        let focus: &[u8] = if self.capabilities.passthrough.is_some() { FOCUS } else { b"" };
+        tty::write_all(&[ENTER, focus].concat(), Some(until))
+            .map_err(TerminalError::io("enter the alternate screen"))
     }
 
     /// Waits a moment for frames under way, so that none is cut and no answer comes late and is

@@ -12,7 +12,7 @@ use crate::tui::tools::Beside;
 
 use super::motion::{self, Way};
 use super::{
-    edits, keys, labels, language, look, masks, network, overlay, prompts, questions, queue,
+    batch, edits, keys, labels, language, look, masks, network, overlay, prompts, questions, queue,
     ranges, rays, region, review, strip, tracks, windows,
 };
 
@@ -247,6 +247,7 @@ fn program(model: &mut Model, fx: &mut Vec<Effect>, action: Action, n: u32) {
 
 fn leave(model: &mut Model, fx: &mut Vec<Effect>) {
     model.tools.to_play.clear();
+    batch::finish(model, fx);
     fx.push(Effect::JournalView(model.view()));
     fx.push(Effect::Quit);
 }
@@ -262,10 +263,19 @@ fn keeps_asking(command: &Command) -> bool {
     }
 }
 
+/// Whether a command looks at masks that a change under way may not have reached yet.
+fn looks_at_many(command: &Command) -> bool {
+    use Command as C;
+    matches!(command, C::Over(..) | C::Where(..) | C::Export(..) | C::Picture(..))
+}
+
 /// Does a command of the `:` line.
 pub(super) fn command(model: &mut Model, fx: &mut Vec<Effect>, command: Command) {
     if !keeps_asking(&command) {
         model.leave_asked.clear();
+    }
+    if looks_at_many(&command) {
+        batch::finish(model, fx);
     }
     match command {
         Command::LeaveAtOnce => {
@@ -310,7 +320,8 @@ pub(super) fn command(model: &mut Model, fx: &mut Vec<Effect>, command: Command)
         }
         Command::Point(kind, at) => {
             motion::put_cursor(model, at);
-            prompts::add_point(model, fx, kind);
+            // The line of an M-mode may lie elsewhere.
+            prompts::add_point_at(model, fx, kind, model.cursor);
         }
         Command::Cursor(at) => {
             let from = model.cursor;
@@ -360,6 +371,12 @@ fn cancel(model: &mut Model, fx: &mut Vec<Effect>) {
     }
     if model.tools.taps.onset.take().is_some() {
         return model.say("tap forgotten");
+    }
+    if model.tools.repeat_when_seen.take().is_some() {
+        return model.say("the correction is not repeated any more");
+    }
+    if batch::stop(model) {
+        return;
     }
     let held = model.chosen.take().is_some() || std::mem::take(&mut model.cine.playing);
     model.nudging = None;

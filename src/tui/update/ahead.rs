@@ -6,8 +6,7 @@
 //! are compared, for the review. Any change of what it was planned from throws it away. The network
 //! yields to a point after the frame in hand, so this begins only where a frame is quick.
 
-use crate::domain::Signature;
-use crate::domain::{Edit, FrameIndex, FrameMask, MaskSource, TrackId, counted};
+use crate::domain::{Edit, FrameIndex, FrameMask, MaskSource, Signature, Track, TrackId, counted};
 use crate::engine::{Decided, Plan, PlanError, Span, Ticket};
 use crate::tui::model::{Effect, Model, Network, Running};
 use crate::tui::tools::Ahead;
@@ -32,26 +31,31 @@ pub(super) fn begin(model: &mut Model, fx: &mut Vec<Effect>) {
         && !model.propagating()
         && model.tools.ahead.is_none()
         && !model.tools.slow
-        && !model.tools.never_ahead;
+        && !model.tools.never_ahead
+        && !model.tools.nothing_ahead;
     let Some((id, track)) = model.current().filter(|_| idle) else { return };
-    let (plan, check) = match network::planned(model, id, track, Span::Both) {
-        Ok(plan) => (plan, false),
-        // Everything is decided: where does what comes from both sides disagree?
-        Err(PlanError::Nothing) => match review::unmade(model, id, track) {
-            Some(plan) => (plan, true),
-            None => return,
-        },
-        Err(_) => return,
-    };
-    if plan.len() > FRAMES_MAX {
+    let found = due(model, id, track).filter(|(plan, _)| plan.len() <= FRAMES_MAX);
+    let Some((plan, check)) = found else {
+        // Only something that happens changes that: a program at rest does not look for it every second.
+        model.tools.nothing_ahead = true;
         return;
-    }
+    };
     let signature = Signature::of(track);
     model.jobs.generation += 1;
     let ticket = Ticket { track: id, generation: model.jobs.generation };
     fx.push(Effect::PropagateAhead(ticket, plan.clone()));
     let (masks, ended) = (Vec::new(), false);
     model.tools.ahead = Some(Ahead { ticket, plan, signature, masks, ended, check });
+}
+
+/// What would be asked for next, and whether it compares passes.
+fn due(model: &Model, id: TrackId, track: &Track) -> Option<(Plan, bool)> {
+    match network::planned(model, id, track, Span::Both) {
+        Ok(plan) => Some((plan, false)),
+        // Everything is decided: where does what comes from both sides disagree?
+        Err(PlanError::Nothing) => review::unmade(model, id, track).map(|plan| (plan, true)),
+        Err(_) => None,
+    }
 }
 
 /// The anchors on either side of the frame at hand: the frames between them are the next to be asked for. `None` where

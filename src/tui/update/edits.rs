@@ -8,7 +8,7 @@ use crate::domain::{
 };
 use crate::tui::model::{Effect, Model};
 
-use super::{ahead, motion, network, review};
+use super::{ahead, batch, motion, network, review, tracks};
 
 /// Applies `edits` as part of `group` and journals them. False, with a sentence, when refused.
 pub(super) fn commit(
@@ -111,6 +111,7 @@ fn travel_once(model: &mut Model, fx: &mut Vec<Effect>, back: bool) -> Result<()
     }
     look_again(model, &touched_by(&step.edits));
     network::drop_group(model, fx, step.group);
+    batch::drop_group(model, step.group);
     let done = if back { "taken back" } else { "done again" };
     match describe(&step.edits, back) {
         Some(what) => model.say(format!("{done}: {what}")),
@@ -240,9 +241,13 @@ fn look_again(model: &mut Model, touched: &Touched) {
     }
     let tracks = &model.annotation.tracks;
     model.hidden.retain(|id| tracks.contains_key(id));
-    if model.track.is_none_or(|id| !tracks.contains_key(&id)) {
+    let gone = model.track.is_some_and(|id| !tracks.contains_key(&id));
+    if gone || model.track.is_none() {
         model.track = tracks.keys().next_back().copied();
         model.chosen = None;
+    }
+    if gone {
+        tracks::give_up(model);
     }
     let placed = model.current().and_then(|(_, track)| track.prompts.get(&model.frame));
     let there = |id| placed.is_some_and(|placed| placed.iter().any(|each| each.id == id));

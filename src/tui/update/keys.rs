@@ -14,6 +14,8 @@ const COUNT_MAX: u32 = 99_999;
 
 /// Lines kept for being recalled.
 const LINES: usize = 100;
+/// Characters of what is pasted into a search.
+const SEARCH: usize = 200;
 
 /// A key was pressed.
 pub(super) fn press(model: &mut Model, fx: &mut Vec<Effect>, key: Key) {
@@ -103,10 +105,20 @@ fn count(model: &mut Model, key: Key) -> bool {
     true
 }
 
-/// Pasted text goes to the command line, and nowhere else.
+/// Pasted text goes to the command line or the search of the help page, and nowhere else. Where it comes in lines, one
+/// below the other is one behind the other.
 pub(super) fn paste(model: &mut Model, text: &str) {
-    if let Mode::Command(line) = &mut model.mode {
-        text.chars().for_each(|c| line.insert(c));
+    let text = text.trim_end().replace(['\r', '\n', '\t'], " ");
+    match &mut model.mode {
+        Mode::Command(line) => text.chars().for_each(|c| line.insert(c)),
+        Mode::Help(page) if page.typing => {
+            page.top = 0;
+            page.find.extend(text.chars().filter(|c| !c.is_control()).take(SEARCH));
+        }
+        _ => {
+            let line = model.key(Action::CommandLine);
+            model.say(format!("what is pasted goes to the command line: {line} opens it"));
+        }
     }
 }
 

@@ -172,6 +172,12 @@ pub(super) fn to_play(model: &mut Model, keys: impl Iterator<Item = Key>) {
     model.tools.to_play.truncate(room);
 }
 
+/// Whether a key stops what goes on by itself.
+pub(in crate::tui) fn stops(model: &Model, key: Key) -> bool {
+    let cancels = model.keymap.find(KeyMode::Normal, &[key]) == Found::Act(vec![Action::Cancel]);
+    cancels || key.code == Code::Named("esc")
+}
+
 /// A key was typed. While others still wait for their turn it waits behind them, except for those
 /// that stop them.
 pub(super) fn typed(model: &mut Model, fx: &mut Vec<Effect>, key: Key) {
@@ -180,8 +186,7 @@ pub(super) fn typed(model: &mut Model, fx: &mut Vec<Effect>, key: Key) {
         record(model, key);
         return keys::press(model, fx, key);
     }
-    let cancels = model.keymap.find(KeyMode::Normal, &[key]) == Found::Act(vec![Action::Cancel]);
-    if cancels || key.code == Code::Named("esc") {
+    if stops(model, key) {
         stop(model);
         model.say(format!("stopped; {} not played", counted(waiting, "key")));
     } else {

@@ -5,8 +5,8 @@
 //! network is told when points follow.
 
 use crate::domain::{
-    Bitmap, Edit, FrameIndex, FrameMask, MaskEdit, MaskSource, PlacedPrompt, PointPx, Prompt,
-    PromptId, TrackId, between, brushed, counted, edited,
+    Between, Bitmap, Edit, FrameIndex, FrameMask, MaskEdit, MaskSource, PlacedPrompt, PointPx,
+    Prompt, PromptId, TrackId, counted, edited, paint,
 };
 use crate::tui::action::Action;
 use crate::tui::model::{Effect, Model};
@@ -88,34 +88,9 @@ pub(super) fn draw(
     edits::commit(model, fx, group, todo).then_some(wider)
 }
 
-/// Changes the masks of `frames` that are shown, as one step back; how many changed.
-pub(super) fn change_all(
-    model: &mut Model,
-    fx: &mut Vec<Effect>,
-    id: TrackId,
-    frames: &[FrameIndex],
-    edit: MaskEdit,
-) -> usize {
-    let group = model.fresh();
-    let mut steps = Vec::new();
-    for &frame in frames {
-        // Outside the windows there is nothing to change.
-        let track = model.annotation.tracks.get(&id).filter(|track| track.visible(frame));
-        let held = track.and_then(|track| track.masks.get(&frame));
-        let Some(mask) = held.map(|held| held.mask.to_bitmap()) else { continue };
-        let after = edited(&mask, edit);
-        if after != mask
-            && let Some((todo, _)) = drawn(model, (id, frame), &after)
-        {
-            steps.push(todo);
-        }
-    }
-    edits::commit_all(model, fx, group, steps)
-}
-
 /// The edits that give a frame a mask drawn by the person, and what to say of a window that they
 /// stretch for it, if one is. `None`, with a sentence, where nothing would be left.
-fn drawn(
+pub(super) fn drawn(
     model: &mut Model,
     (id, frame): (TrackId, FrameIndex),
     bitmap: &Bitmap,
@@ -206,6 +181,7 @@ pub(super) fn interpolate_between(
             model.key(Action::Refresh)
         ));
     };
+    let shapes = Between::new(&from, &to);
     let mut todo = Vec::new();
     for frame in before + 1..behind {
         let old = track.masks.get(&frame).cloned();
@@ -213,7 +189,7 @@ pub(super) fn interpolate_between(
             continue;
         }
         let share = (frame - before) as f32 / (behind - before) as f32;
-        let mask = between(&from, &to, share).to_mask();
+        let mask = shapes.at(share).to_mask();
         // No network judged it: no score.
         let after = FrameMask { mask, source: MaskSource::Tracked, score: 0.0 };
         todo.push(Edit::SetMask { track: id, frame, before: old, after: Some(after) });
@@ -238,6 +214,10 @@ pub(super) fn interpolate_between(
 fn take_brush(model: &mut Model, fx: &mut Vec<Effect>, erase: bool) {
     if model.tools.brush.take().is_some_and(|brush| brush.erase == erase) {
         return model.say("brush up");
+    }
+    // There is nothing to erase, and nothing is started for that.
+    if erase && model.current().is_none() {
+        return tracks::say_none(model);
     }
     let (group, frame) = (model.fresh(), model.frame);
     model.tools.brush = Some(Brush { erase, group, frame, way: (0, 0) });
@@ -274,6 +254,9 @@ pub(super) fn stroke(model: &mut Model, fx: &mut Vec<Effect>, from: PointPx) {
     brush = Brush { group, frame, way, ..brush };
     model.tools.brush = Some(brush);
     if model.current().is_none() {
+        if brush.erase {
+            return;
+        }
         let mut todo = Vec::new();
         let id = tracks::current_or_new(model, &mut todo);
         if !edits::commit(model, fx, group, todo) {
@@ -291,7 +274,7 @@ pub(super) fn stroke(model: &mut Model, fx: &mut Vec<Effect>, from: PointPx) {
     for step in 0..=steps as usize {
         let share = step as f32 / steps;
         let at = PointPx::new(from.x + (to.x - from.x) * share, from.y + (to.y - from.y) * share);
-        after = brushed(&after, at, radius, brush.erase);
+        paint(&mut after, at, radius, brush.erase);
     }
     if after != before
         && let Some(wider) = draw(model, fx, group, (id, frame), &after)

@@ -4,6 +4,7 @@
 
 mod act;
 mod ahead;
+mod batch;
 mod edits;
 mod keys;
 mod labels;
@@ -43,7 +44,9 @@ pub const REST: Duration = Duration::from_millis(400);
 /// anything is drawn.
 pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
     let mut fx = Vec::new();
-    let looked_at = !matches!(msg, Msg::Tick(_));
+    // A tick by itself changes nothing but what goes on in portions.
+    let looked_at = !matches!(msg, Msg::Tick(_)) || model.tools.batch.is_some();
+    model.tools.nothing_ahead &= !looked_at;
     match msg {
         Msg::Key(key) => {
             model.active_at = model.now;
@@ -54,7 +57,10 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
             model.hurry.press(key, model.now);
             language::typed(model, &mut fx, key);
         }
-        Msg::Pasted(text) => keys::paste(model, &text),
+        Msg::Pasted(text) => {
+            model.active_at = model.now;
+            keys::paste(model, &text);
+        }
         Msg::Resized(grid) => {
             model.grid = grid;
             model.fit_viewport();
@@ -64,6 +70,7 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
         // Asked from outside: nobody is there to be asked back.
         Msg::Terminate => {
             model.tools.to_play.clear();
+            batch::finish(model, &mut fx);
             note_view(model, &mut fx);
             fx.push(Effect::Quit);
         }
@@ -71,6 +78,7 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
         Msg::HungUp => {
             model.leaving = true;
             model.tools.to_play.clear();
+            batch::finish(model, &mut fx);
             note_view(model, &mut fx);
         }
         Msg::Notice(text) => model.warn(text),
@@ -95,6 +103,8 @@ fn settle(model: &mut Model) {
 }
 
 pub use language::recall;
+pub(super) use language::stops;
+pub(super) use queue::stay;
 
 /// What a model needs first: the picture of its frame, and where the ultrasound is.
 #[must_use]
@@ -143,9 +153,8 @@ fn engine(model: &mut Model, fx: &mut Vec<Effect>, event: Event) {
         Event::Finished { ticket, cancelled } => network::finished(model, fx, ticket, cancelled),
         Event::JobFailed { ticket, .. } if ahead::ended(model, ticket, true) => {}
         Event::JobFailed { ticket, why } => network::job_failed(model, fx, ticket, &why),
-        Event::Saved { unsynced: 0 } => model.saved = Saved::Solid,
-        Event::Saved { unsynced } => model.saved = Saved::Unsynced(unsynced),
-        Event::SaveFailed { why } => model.saved = Saved::Failed(why),
+        Event::Saved { unsynced } => saved(model, unsynced),
+        Event::SaveFailed { why } => not_saved(model, why),
         Event::OthersWrote => fx.push(Effect::TakeOthers),
         Event::Others { edits } => edits::from_others(model, fx, &edits),
         Event::JournalNotes { notes } => {
@@ -177,6 +186,30 @@ fn engine(model: &mut Model, fx: &mut Vec<Effect>, event: Event) {
     }
 }
 
+/// The journal was written. After a refusal only what the disk has confirmed counts: writing may go well where that does
+/// not.
+fn saved(model: &mut Model, unsynced: usize) {
+    let refused = matches!(model.saved, Saved::Failed(_));
+    match unsynced {
+        0 => {
+            model.saved = Saved::Solid;
+            if refused {
+                model.say("saved again: everything is on the disk");
+            }
+        }
+        _ if refused => {}
+        unsynced => model.saved = Saved::Unsynced(unsynced),
+    }
+}
+
+/// The journal cannot be written. The banner may have no room for the reason, so it stands among the messages too.
+fn not_saved(model: &mut Model, why: String) {
+    if !matches!(model.saved, Saved::Failed(_)) {
+        model.note(format!("not saved: {why}"));
+    }
+    model.saved = Saved::Failed(why);
+}
+
 /// The engine decodes the newest wish only, so the next one is wished for when one has come.
 fn want_neighbour(model: &Model, fx: &mut Vec<Effect>, arrived: FrameIndex) {
     let held = |frame: &FrameIndex| {
@@ -198,6 +231,7 @@ fn want_neighbour(model: &Model, fx: &mut Vec<Effect>, arrived: FrameIndex) {
 
 fn tick(model: &mut Model, fx: &mut Vec<Effect>, now: Duration) {
     model.now = now.max(model.now);
+    batch::portion(model, fx);
     motion::play(model, fx);
     questions::tick(model);
     if model.now < model.active_at + REST || model.cine.playing {
@@ -254,6 +288,7 @@ fn reopen(model: &mut Model, fx: &mut Vec<Effect>, opened: crate::engine::Opened
     next.tools.taps.reaction = model.tools.taps.reaction;
     next.tools.taps.measured = model.tools.taps.measured.take();
     next.tools.brush_px = model.tools.brush_px;
+    next.cine.speed = model.cine.speed;
     next.tools.slow = model.tools.slow;
     next.tools.never_ahead = model.tools.never_ahead;
     next.tools.bell = model.tools.bell;

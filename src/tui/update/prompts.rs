@@ -16,11 +16,15 @@ pub(super) fn wider(window: Window) -> String {
     format!(", the window now reaches here: {}-{}", window.first + 1, window.last + 1)
 }
 
-/// Puts a point under the cursor.
+/// Puts a point under the cursor; in M-mode exactly on the line, also between pixels.
 pub(super) fn add_point(model: &mut Model, fx: &mut Vec<Effect>, kind: PointKind) {
-    // In M-mode exactly on the line, also between pixels.
     let on_line = model.tools.strip.as_ref().map(|strip| strip.at(strip.depth_at(model.cursor)));
     let at = on_line.unwrap_or(model.cursor);
+    add_point_at(model, fx, kind, at);
+}
+
+/// Puts a point at a place, unless it is there already.
+pub(super) fn add_point_at(model: &mut Model, fx: &mut Vec<Effect>, kind: PointKind, at: PointPx) {
     let there = |each: &&PlacedPrompt| each.prompt == Prompt::Point { kind, at };
     if placed(model).iter().any(|each| there(&each)) {
         return model.say("this point is there already");
@@ -67,14 +71,14 @@ fn add(
     let (frame, group) = (model.frame, model.fresh());
     let mut todo = Vec::new();
     let id = tracks::current_or_new(model, &mut todo);
-    let held = model.annotation.tracks.get(&id).cloned().unwrap_or_else(|| Track::new("", 0));
+    let held = model.annotation.tracks.get(&id);
     let mut sentence = format!("{} on frame {}", prompt_name(&prompt), frame + 1);
-    if let Some(window) = reach(id, &held, frame, &mut todo) {
+    if let Some(window) = held.and_then(|held| reach(id, held, frame, &mut todo)) {
         sentence.push_str(&wider(window));
         told = true;
     }
-    let mut at = held.prompts.get(&frame).map_or(0, Vec::len);
-    if let Some(mask) = corrected(&held, frame) {
+    let mut at = held.and_then(|held| held.prompts.get(&frame)).map_or(0, Vec::len);
+    if let Some(mask) = held.and_then(|held| corrected(held, frame)) {
         let placed = PlacedPrompt { id: PromptId(model.fresh()), prompt: Prompt::Mask(mask) };
         todo.push(Edit::AddPrompt { track: id, frame, at, placed });
         at += 1;
@@ -208,7 +212,7 @@ pub(super) fn nudge(model: &mut Model, fx: &mut Vec<Effect>, way: Way, px: f32) 
     let moved = |at: PointPx| model.inside_image(PointPx::new(at.x + dx * px, at.y + dy * px));
     let after = match &held.prompt {
         Prompt::Point { kind, at } => Prompt::Point { kind: *kind, at: moved(*at) },
-        Prompt::Box(area) => Prompt::Box(BoxPx::from_corners(moved(area.min), moved(area.max))),
+        Prompt::Box(area) => Prompt::Box(shifted(model, *area, (dx * px, dy * px))),
         Prompt::Mask(_) => return model.say("a mask cannot be moved"),
     };
     if after == held.prompt {
@@ -229,6 +233,17 @@ pub(super) fn nudge(model: &mut Model, fx: &mut Vec<Effect>, way: Way, px: f32) 
         model.nudging = Some((held.id, group));
         network::ask(model, fx, track, frame, group);
     }
+}
+
+/// A box moved by so many px, as far as all of it stays in the image: at the border it keeps its size.
+fn shifted(model: &Model, area: BoxPx, (dx, dy): (f32, f32)) -> BoxPx {
+    let within = |by: f32, low: f32, high: f32, size: u32| {
+        by.clamp((0.5 - low).min(0.0), (size as f32 - 0.5 - high).max(0.0))
+    };
+    let dx = within(dx, area.min.x, area.max.x, model.clip.width_px);
+    let dy = within(dy, area.min.y, area.max.y, model.clip.height_px);
+    let by = |at: PointPx| PointPx::new(at.x + dx, at.y + dy);
+    BoxPx { min: by(area.min), max: by(area.max) }
 }
 
 /// Deletes the chosen or nearest point.

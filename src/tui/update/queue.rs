@@ -7,7 +7,7 @@ use crate::domain::{Axis, ClipKind, Cut, FrameMask, MaskSource, PointPx, Track, 
 use crate::tui::action::Action;
 use crate::tui::model::{Effect, Leaving, Model, Queued, Saved, Seek};
 
-use super::review;
+use super::{batch, review};
 
 /// Opens the clip so many places further on, or the last there is that way.
 pub(super) fn step(model: &mut Model, fx: &mut Vec<Effect>, by: isize) {
@@ -76,6 +76,7 @@ pub(super) fn arrived(model: &mut Model, path: PathBuf, name: String) {
 }
 
 fn open(model: &mut Model, fx: &mut Vec<Effect>, to: usize, cut: Cut) {
+    batch::finish(model, fx);
     fx.push(Effect::JournalView(model.view()));
     fx.push(Effect::OpenClip(to, cut));
     model.opening = Some((to, cut));
@@ -100,6 +101,15 @@ pub(super) fn sought(model: &mut Model, fx: &mut Vec<Effect>) {
     if model.finished && !seek(model, fx, model.at) {
         say_all_finished(model);
     }
+}
+
+/// Clips that were finished before are not passed over any more: the one at hand stays.
+pub(in crate::tui) fn stay(model: &mut Model) {
+    (model.opening, model.seeking) = (None, None);
+    let (here, count) = (model.at + 1, model.queue.len());
+    let on = model.key(Action::FinishClip);
+    model
+        .say(format!("stopped at clip {here} of {count}; {on} goes on to the next unfinished one"));
 }
 
 /// The clip of the queue at `at` does not open; the one at hand stays, unless one that is not
@@ -197,6 +207,7 @@ pub(super) fn tell_kept(model: &mut Model, from: &Model) {
 /// Calls the clip finished and opens the next one that is not. What is still open is told first;
 /// again finishes all the same.
 pub(super) fn finish(model: &mut Model, fx: &mut Vec<Effect>) {
+    batch::finish(model, fx);
     if !model.leave_asked.contains(&Leaving::Unfinished)
         && let Some(open) = still_open(model)
     {
@@ -239,7 +250,9 @@ fn still_open(model: &Model) -> Option<String> {
             true => Vec::new(),
             false => track.windows_or_all(model.clip.frames),
         };
-        let frames = windows.iter().flat_map(|w| w.first..=w.last);
+        // A window of another hand may reach behind the clip.
+        let end = model.clip.frames;
+        let frames = windows.iter().flat_map(|w| w.first..w.last.saturating_add(1).min(end));
         bare += frames.filter(|frame| !track.masks.contains_key(frame)).count();
         for (&frame, held) in track.masks.iter().filter(|(frame, _)| track.visible(**frame)) {
             let old = model.marks.is_stale(*id, frame);

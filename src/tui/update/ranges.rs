@@ -4,12 +4,13 @@ use crate::domain::{
     FrameIndex, MaskSource, TrackId, Window, counted, insert_window, remove_from_windows,
     review::FLAGGED, shown,
 };
-use crate::tui::action::Action;
 use crate::tui::command;
 use crate::tui::model::{Effect, Model};
 use crate::tui::range::{Condition, End, Field, Over, Range, WindowsChange};
 
-use super::{act, labels, language, masks, motion, network, prompts, review, tracks, windows};
+use super::{
+    act, batch, labels, language, masks, motion, network, prompts, review, tracks, windows,
+};
 
 /// Does a command line, or says what is wrong with it.
 pub(super) fn line(model: &mut Model, fx: &mut Vec<Effect>, text: &str) {
@@ -115,14 +116,7 @@ fn each(model: &mut Model, fx: &mut Vec<Effect>, frames: Vec<FrameIndex>, what: 
             let done = if what == Over::Flag { "flagged" } else { "no longer flagged" };
             model.say(format!("{} {done}", counted(n, "frame")));
         }
-        Over::Mask(edit) => {
-            let n = masks::change_all(model, fx, id, &frames, edit);
-            let (masks, undo) = (counted(n, "mask"), model.key(Action::Undo));
-            model.say(match n {
-                0 => "no mask changed: none lies there, or nothing would be left of it".to_owned(),
-                _ => format!("{masks} {}; one {undo} takes it back", edit.told()),
-            });
-        }
+        Over::Mask(edit) => batch::begin(model, fx, id, &frames, edit),
         Over::Attribute(name, value) => {
             labels::set_on(model, fx, &frames, &name, value.as_deref());
         }

@@ -87,8 +87,9 @@ pub(super) fn leave(model: &mut Model) {
 
 /// Rays start at `centre`, with no point at hand.
 pub(super) fn start_at(model: &mut Model, centre: PointPx) {
-    let frame = model.frame;
-    model.tools.rays = Some(RayTool { centre, frame, last: None, suggested: None, leap: None });
+    let (frame, track) = (model.frame, model.track);
+    model.tools.rays =
+        Some(RayTool { centre, frame, track, last: None, suggested: None, leap: None });
     look(model);
 }
 
@@ -155,6 +156,14 @@ pub(super) fn look(model: &mut Model) {
         (tool.last, tool.leap) = (None, None);
         tool.centre = natural_centre(model).unwrap_or(tool.centre);
     }
+    // Rays of another structure would put its points on the contour of this one; a first structure is no other one.
+    if tool.track.is_some() && tool.track != model.track {
+        tool.last = None;
+        if let Some(centre) = natural_centre(model) {
+            (tool.centre, tool.leap) = (centre, None);
+        }
+    }
+    tool.track = model.track;
     let place = |id| {
         let placed = model.current().and_then(|(_, track)| track.prompts.get(&model.frame))?;
         placed.iter().find(|each| each.id == id).and_then(|each| match each.prompt {

@@ -281,7 +281,7 @@ fn correct(model: &mut Model, fx: &mut Vec<Effect>, correction: Correction) {
             };
             let at = PointPx::new(centre.x + right * radius, centre.y + down * radius);
             motion::put_cursor(model, at);
-            prompts::add_point(model, fx, kind);
+            prompts::add_point_at(model, fx, kind, model.cursor);
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::domain::{Edit, Track, TrackId, TrackInfo, shown};
 use crate::tui::action::Action;
 use crate::tui::command::COLOURS;
-use crate::tui::model::{Effect, Model};
+use crate::tui::model::{Effect, Mode, Model};
 
 use super::{edits, network};
 
@@ -46,14 +46,30 @@ pub(super) fn new(model: &mut Model, fx: &mut Vec<Effect>, label: Option<String>
 
 /// Makes a structure the one at hand.
 pub(super) fn choose(model: &mut Model, id: TrackId) {
+    let another = model.track.is_some_and(|held| held != id);
+    let asked = another && give_up(model);
     model.track = Some(id);
     model.chosen = None;
     model.corner = None;
     model.nudging = None;
     if let Some((_, track)) = model.current() {
-        let sentence = format!("structure: {}", shown(&track.info.label));
+        let over = if asked { "; no more questions" } else { "" };
+        let sentence = format!("structure: {}{over}", shown(&track.info.label));
         model.say(sentence);
     }
+}
+
+/// What was begun on the structure at hand is not done to another one: a cut, a window by taps or by questions. True when
+/// questions were open.
+pub(super) fn give_up(model: &mut Model) -> bool {
+    model.tools.cut = None;
+    model.tools.taps.onset = None;
+    let waiting = model.tools.asking.take().is_some();
+    let open = matches!(model.mode, Mode::Bisect(_));
+    if open {
+        model.go_home();
+    }
+    waiting || open
 }
 
 /// Says that there is no structure.

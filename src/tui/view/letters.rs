@@ -49,7 +49,7 @@ pub(super) fn placed(marks: &[LetterMark], view: &Viewport) -> Vec<CellLetter> {
 pub fn draw_letters(letters: &[CellLetter], area: Rect, buffer: &mut Buffer, look: Look<'_>) {
     let area = area.intersection(buffer.area);
     let style = match look.theme.coloured {
-        true => Style::new().fg(Color::Black).bg(look.theme.cursor.on_text()),
+        true => Style::new().fg(Color::Black).bg(look.theme.cursor.on_text(look.theme.depth)),
         false => Style::new().add_modifier(Modifier::REVERSED),
     };
     for each in letters.iter().filter(|each| each.column < area.width && each.row < area.height) {

@@ -63,8 +63,8 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model, look: Look<'_>) -> Option<Rect
     }
     match areas.side {
         Some(side) => side::draw(frame, side, model, look),
-        // Nobody chooses from a list that they do not see.
-        None if chooses(model) => {
+        // Nobody chooses from a list that they do not see, nor answers a word.
+        None if chooses(model) || matches!(model.mode, Mode::Reaction(_)) => {
             side::draw(frame, whole, model, look);
             return None;
         }
@@ -104,10 +104,26 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
                 line.push(' ');
                 line.push_str(word);
             }
-            _ => lines.push(word.to_owned()),
+            _ => lines.extend(broken(word, width)),
         }
     }
     lines
+}
+
+/// A word in pieces of at most `width` cells: a path may be longer than a line, and its end tells the most.
+fn broken(word: &str, width: usize) -> Vec<String> {
+    let (mut pieces, mut piece, mut used) = (Vec::new(), String::new(), 0);
+    for c in word.chars() {
+        let wide = c.width().unwrap_or(0);
+        if used > 0 && used + wide > width {
+            pieces.push(std::mem::take(&mut piece));
+            used = 0;
+        }
+        piece.push(c);
+        used += wide;
+    }
+    pieces.push(piece);
+    pieces
 }
 
 /// Width of text, cells.

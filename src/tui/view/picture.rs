@@ -58,6 +58,8 @@ pub fn palette(theme: &Theme, registers: usize, levels: u8, flow: bool) -> Palet
 #[derive(Debug, Default)]
 pub struct Canvas {
     image: Option<ShownImage>,
+    /// The frame that was shown last, as it was decoded.
+    last: Option<Arc<GrayFrame>>,
     /// The last frames with their contrast evened out.
     even: Vec<Evened>,
     bitmaps: Vec<(TrackId, crate::domain::Mask, Bitmap)>,
@@ -113,9 +115,10 @@ impl Canvas {
         let view = model.picture.viewport?;
         // While a frame is being decoded the last one stays, without marks that are not its own.
         let pixels = model.pixels();
-        let held = pixels.or_else(|| model.frames.back().map(|(_, pixels)| pixels));
+        let held = pixels.cloned().or_else(|| self.still_shown(model));
+        self.last.clone_from(&held);
         let tone = tone_of(&model.picture);
-        let held = held.map(|held| self.toned(held, &model.picture));
+        let held = held.map(|held| self.toned(&held, &model.picture));
         let held = held.as_ref();
         let aside = model.tools.beside.as_ref();
         let aside = aside.map(|beside| self.toned(&beside.pixels, &model.picture));
@@ -180,6 +183,16 @@ impl Canvas {
     #[must_use]
     pub fn letters(&self) -> &[CellLetter] {
         &self.letters
+    }
+
+    /// The frame that was shown last, where it is one of this clip as it is to be seen now; else the newest. Neighbours are
+    /// decoded ahead: the newest would be a whole picture on the line that nobody asked for.
+    fn still_shown(&self, model: &Model) -> Option<Arc<GrayFrame>> {
+        let held = |last: &&Arc<GrayFrame>| {
+            model.frames.iter().any(|(_, pixels)| Arc::ptr_eq(pixels, last))
+        };
+        let last = self.last.as_ref().filter(held);
+        last.or_else(|| model.frames.back().map(|(_, pixels)| pixels)).cloned()
     }
 
     /// The frame as it is to be shown.

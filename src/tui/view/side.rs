@@ -9,7 +9,8 @@ use ratatui::widgets::{Clear, Paragraph};
 
 use crate::domain::review::FLAGGED;
 use crate::domain::{
-    FrameMask, MaskSource, NoMm, PointKind, Prompt, Track, TrackId, counted, measured, shown,
+    FrameMask, MaskSource, NoMm, PointKind, Prompt, Track, TrackId, Window, counted, measured,
+    shown,
 };
 use crate::engine::Surround;
 use crate::tui::key::spell;
@@ -227,11 +228,9 @@ fn structure<'a>(
     let theme = look.theme;
     let at_hand = model.track == Some(id);
     let frames = model.clip.frames;
-    let wanted: usize = track
-        .windows_or_all(frames)
-        .iter()
-        .map(|w| w.last.min(frames.saturating_sub(1)) + 1 - w.first.min(w.last))
-        .sum();
+    // A window of another hand may begin behind the clip.
+    let inside = |w: &Window| w.last.saturating_add(1).min(frames).saturating_sub(w.first);
+    let wanted: usize = track.windows_or_all(frames).iter().map(inside).sum();
     let done = track.masks.keys().filter(|&&frame| track.visible(frame)).count();
     let hidden = model.hidden.contains(&id);
     let tail = format!(" {done}/{wanted}");

@@ -53,26 +53,31 @@ pub(super) fn draw(frame: &mut Frame<'_>, areas: Areas, model: &Model, look: Loo
 
 fn message<'a>(model: &Model, width: usize, look: Look<'_>) -> Line<'a> {
     let theme = look.theme;
+    let more = format!(" ({} shows all)", model.bare_key(Action::Messages));
+    // What does not fit, and whether it is worth saying where the rest is.
+    let fitted = |text: &str, left: usize| {
+        let cut_off = cells(text) > left && left > cells(&more) * 2;
+        let room = if cut_off { left - cells(&more) } else { left };
+        (cut(text, room, look), cut_off)
+    };
+    let whole = |cut_off: bool| if cut_off { more.clone() } else { String::new() };
     let mut spans = Vec::new();
     let mut left = width;
     if let Saved::Failed(why) = &model.saved {
-        let banner = cut(&format!(" NOT SAVED: {} ", shown(why)), width, look);
-        left = left.saturating_sub(cells(&banner) + 1);
+        let (banner, cut_off) = fitted(&format!(" NOT SAVED: {} ", shown(why)), width);
+        let more = whole(cut_off);
+        left = left.saturating_sub(cells(&banner) + cells(&more) + 1);
         spans.push(Span::styled(banner, theme.banner()));
+        spans.push(Span::styled(more, theme.strong(theme.key)));
         spans.push(Span::raw(" "));
     }
     let style = match model.message.weight {
         Weight::Info | Weight::Passing => theme.style(theme.text),
         Weight::Warning => theme.strong(theme.alarm),
     };
-    let text = shown(&model.message.text);
-    let more = format!(" ({} shows all)", model.bare_key(Action::Messages));
-    let cut_off = cells(&text) > left && left > cells(&more) * 2;
-    let room = if cut_off { left - cells(&more) } else { left };
-    spans.push(Span::styled(cut(&text, room, look), style));
-    if cut_off {
-        spans.push(Span::styled(more, theme.strong(theme.key)));
-    }
+    let (text, cut_off) = fitted(&shown(&model.message.text), left);
+    spans.push(Span::styled(text, style));
+    spans.push(Span::styled(whole(cut_off), theme.strong(theme.key)));
     Line::from(spans)
 }
 
@@ -195,6 +200,9 @@ fn progress(model: &Model) -> Option<String> {
         .fold((0, 0), |(done, total), run| (done + run.done, total + run.total));
     if model.propagating() {
         return Some(format!("propagating {done}/{total}"));
+    }
+    if let Some(batch) = &model.tools.batch {
+        return Some(format!("changing {}/{}", batch.total - batch.left.len(), batch.total));
     }
     if let Some((done, total)) = model.jobs.export {
         return Some(format!("exporting {done}/{total}"));

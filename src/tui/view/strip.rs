@@ -1,7 +1,7 @@
 //! The M-mode strip below the picture: one column for every frame, depth downwards.
 
-use super::picture::tone_of;
-use crate::domain::{GrayFrame, Track, crossings};
+use super::picture::{mask_of, tone_of};
+use crate::domain::{FrameIndex, GrayFrame, Track, crossings};
 use crate::tui::graphics::{Colour, Palette, Picture, evened, stretched};
 use crate::tui::model::{self, Model};
 use crate::tui::tools::{STRIP_SAMPLES, Strip};
@@ -91,16 +91,21 @@ impl Place {
     }
 }
 
-/// Where the masks of a structure cross the line, over the width of their frames.
+/// Where the masks of a structure cross the line, in the columns of their frames. Of frames that share a column it is the one
+/// whose grays are there: a long clip costs no more than a wide screen.
 fn contour(picture: &mut Picture, place: &Place, strip: &Strip, track: &Track, index: u8) {
     let (width, frames) = (picture.width_px, strip.columns.len().max(1));
-    for (frame, held) in track.masks.iter().filter(|(frame, _)| track.visible(**frame)) {
-        let (first, last) = (frame * width / frames, ((frame + 1) * width / frames).min(width));
-        for border in crossings(&held.mask, strip.from, strip.to, STRIP_SAMPLES) {
+    let mut known = (FrameIndex::MAX, Vec::new());
+    for x in 0..width {
+        let frame = x * frames / width;
+        if known.0 != frame {
+            let mask = mask_of(track, frame);
+            let cross = mask.map(|mask| crossings(mask, strip.from, strip.to, STRIP_SAMPLES));
+            known = (frame, cross.unwrap_or_default());
+        }
+        for border in &known.1 {
             let row = (border * place.rows / STRIP_SAMPLES).min(place.rows - 1);
-            for x in first..last.max(first + 1).min(width) {
-                picture.indices[place.at(x, row)] = index;
-            }
+            picture.indices[place.at(x, row)] = index;
         }
     }
 }

@@ -21,7 +21,7 @@ use sonomark::learn::evaluate_video::{Tracking, VideoOptions, evaluate_video};
 use sonomark::learn::lessons::{Batch, ClipPrompt, Desk, Plan, Subject};
 use sonomark::learn::loss::{BoundaryLoss, BoundaryLossConfig, ClickMass, LossWeights, Reading};
 use sonomark::learn::own::accepted_stills;
-use sonomark::learn::{Budget, Progress, TrainOptions, train, train_on};
+use sonomark::learn::{Budget, Progress, RECIPE, TrainOptions, train, train_on};
 use sonomark::net::closer::closer_box;
 use sonomark::net::config::ModelCard;
 use sonomark::net::device::{DeviceWant, pick};
@@ -347,6 +347,8 @@ fn a_resumed_run_is_the_uninterrupted_one_bit_for_bit() {
     let card = ModelCard::from_yaml(&std::fs::read_to_string(parts.out.join("tiny.yaml")).unwrap())
         .unwrap();
     assert_eq!((card.weights.sha256, card.weights.data.len()), (resumed.sha256, 1));
+    let program = format!("sonomark {}, recipe {RECIPE}", env!("CARGO_PKG_VERSION"));
+    assert_eq!(card.weights.program, program);
     // Nobody goes over a run by mistake, nor on with another one.
     let refused = train(&whole, std::slice::from_ref(&device), |_| {}, &never).unwrap_err();
     assert!(refused.to_string().contains("--resume, begin anew with --overwrite"), "{refused}");
@@ -363,7 +365,7 @@ fn a_resumed_run_is_the_uninterrupted_one_bit_for_bit() {
     parts.start_from = Some(start);
     let before = std::mem::take(&mut parts.held_back);
     assert!(refused(&parts).ends_with(
-        "not nothing; use the same card, data, seed and options, or another output folder"
+        "not nothing; use the same version, card, data, seed and options, or another output folder"
     ));
     assert!(refused(&parts).contains("its data held back: "), "{}", refused(&parts));
     parts.held_back = before;
@@ -376,6 +378,14 @@ fn a_resumed_run_is_the_uninterrupted_one_bit_for_bit() {
     assert!(refused.contains("seed is 0, not 99"), "{refused}");
     let file = parts.out.join("tiny.checkpoint");
     let bytes = std::fs::read(&file).unwrap();
+    // Nor by a version that computes otherwise.
+    let recipe = format!("\"recipe\":\"{RECIPE}\"");
+    let at = String::from_utf8_lossy(&bytes).find(&recipe).unwrap() + recipe.len() - 2;
+    std::fs::write(&file, [&bytes[..at], b"x", &bytes[at + 1..]].concat()).unwrap();
+    parts.seed = 0;
+    let refused =
+        train(&parts, std::slice::from_ref(&device), |_| {}, &never).unwrap_err().to_string();
+    assert!(refused.contains("its recipe: x, not "), "{refused}");
     std::fs::write(&file, &bytes[..bytes.len() - 5]).unwrap();
     assert!(matches!(Checkpoint::read(&file), Err(CheckpointError::Damaged { .. })));
     let older = String::from_utf8_lossy(&bytes).find("checkpoint-2").unwrap();

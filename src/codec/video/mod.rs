@@ -283,7 +283,7 @@ impl Stream {
         if let Some(seconds) = from.seconds {
             command.args(["-ss", &format!("{seconds:.6}")]);
         }
-        command.arg("-i").arg(input_argument(&reel.read)).args(["-map", "0:v:0"]);
+        command.arg("-i").arg(tool::file_argument(&reel.read)).args(["-map", "0:v:0"]);
         command.args(version.every_frame());
         let filter = match from.pass {
             0 => made.filter().to_owned(),
@@ -332,13 +332,6 @@ impl Drop for Stream {
     fn drop(&mut self) {
         tool::end(&mut self.child);
     }
-}
-
-/// The file as an argument that cannot be taken for an option or another protocol.
-fn input_argument(path: &Path) -> std::ffi::OsString {
-    let mut argument = std::ffi::OsString::from("file:");
-    argument.push(path);
-    argument
 }
 
 /// One binary PGM: "P5", width, height, maximum, one white space, pixels.
@@ -407,10 +400,5 @@ mod tests {
         assert_eq!(read_pgm(&mut bytes).map(|f| f.pixels).ok(), Some(b"c".to_vec()));
         assert!(read_pgm(&mut bytes).is_err());
         assert!(read_pgm(&mut &b"P5\n99999999 99999999\n255\n"[..]).is_err());
-    }
-
-    #[test]
-    fn names_are_never_options() {
-        assert_eq!(input_argument(Path::new("-y.mp4")), "file:-y.mp4");
     }
 }

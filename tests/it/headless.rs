@@ -217,6 +217,13 @@ fn a_faulty_prompts_file_is_refused_with_all_its_faults() {
 
 #[test]
 fn ctrl_c_keeps_the_finished_frames_and_exits_130() {
+    // The end of a login sends both of the others.
+    for signals in [&[libc::SIGINT][..], &[libc::SIGTERM, libc::SIGHUP]] {
+        keeps_the_finished_frames(signals);
+    }
+}
+
+fn keeps_the_finished_frames(signals: &[libc::c_int]) {
     let home = Home::new();
     let (prompts, out) = (home.path("p.yaml"), home.path("out"));
     fs::write(&prompts, PROMPTS.replace("[[3, 7]]", "[[0, 15]]")).unwrap();
@@ -238,7 +245,9 @@ fn ctrl_c_keeps_the_finished_frames_and_exits_130() {
         assert!(started.elapsed() < Duration::from_secs(60), "no frame within a minute");
         std::thread::sleep(Duration::from_millis(5));
     }
-    unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
+    for signal in signals {
+        unsafe { libc::kill(child.id() as i32, *signal) };
+    }
     let status = child.wait().unwrap();
     let kept = fs::read_dir(&folder).unwrap().count();
     if status.success() {
@@ -251,6 +260,28 @@ fn ctrl_c_keeps_the_finished_frames_and_exits_130() {
         assert!(area(&mask(&entry.unwrap().path())) > 0);
     }
     assert_eq!(json(&fs::read(out.join("report.json")).unwrap())["cancelled"], true);
+}
+
+#[test]
+fn ctrl_c_ends_a_script_and_what_its_lines_did_is_saved() {
+    let home = Home::new();
+    let script = home.path("script");
+    let points = "boundary 243 236\nboundary 291 345\nboundary 207 392\nboundary 206 290\n";
+    fs::write(&script, points.to_owned() + &"propagate-anew\n".repeat(500)).unwrap();
+    let mut child = home
+        .command(&["run", text(&script), text(&data("clips/ultrabones"))])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("propagated")));
+    unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
+    let last = lines.last();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{last:?}");
+    assert!(told(&output).contains("what was done until then is saved"), "{}", told(&output));
+    assert_eq!(masks_held(&home), 16);
 }
 
 #[test]

@@ -333,6 +333,7 @@ fn doctor_and_keys_answer() {
     let home = Home::new();
     let doctor = home.run(&["doctor", "--json"]);
     assert!(doctor.status.success(), "{}", told(&doctor));
+    assert!(!told(&doctor).contains("are fine"), "{}", told(&doctor));
     // libwayland's words on a machine without a screen.
     assert!(!told(&doctor).contains("XDG_RUNTIME_DIR"), "{}", told(&doctor));
     let report = json(&doctor.stdout);
@@ -345,6 +346,10 @@ fn doctor_and_keys_answer() {
     for needed in ["device", "network", "terminal", "ffmpeg", "project", "setting"] {
         assert!(what.contains(&needed), "{needed} is missing in {what:?}");
     }
+    // A device that was asked for and is not there is no small matter.
+    let doctor = home.command(&["doctor"]).env("SONOMARK_DEVICE", "gpu:99").output().unwrap();
+    assert_eq!(doctor.status.code(), Some(2), "{}", told(&doctor));
+    assert!(String::from_utf8_lossy(&doctor.stdout).contains("!!  device"));
     // A tmux that holds back Esc is asked and told of; one that is not there fails nothing.
     let bin = home.path("bin");
     fs::create_dir(&bin).unwrap();

@@ -374,6 +374,20 @@ fn doctor_and_keys_answer() {
 }
 
 #[test]
+fn output_that_nobody_took_is_told_and_a_closed_pipe_is_not() {
+    let home = Home::new();
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut keys = home.command(&["keys"]);
+    let output = keys.stdout(full()).stderr(Stdio::piped()).spawn().unwrap();
+    let output = output.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    assert!(told(&output).contains("standard output could not be written"), "{}", told(&output));
+    let mut child = keys.stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert!(child.wait_with_output().unwrap().status.success());
+}
+
+#[test]
 fn missing_clips_and_mistyped_commands_are_exit_1() {
     let home = Home::new();
     let output = home.run(&["segmnt"]);

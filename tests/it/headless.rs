@@ -374,6 +374,19 @@ fn doctor_and_keys_answer() {
 }
 
 #[test]
+fn a_place_for_figures_that_cannot_be_written_is_told_before_they_are_measured() {
+    let home = Home::new();
+    let (data, json) = (home.path("nowhere"), home.path("none/figures.json"));
+    for command in [&["evaluate", "clicks"][..], &["evaluate", "video"], &["bench", "annotator"]] {
+        let more = ["--data", text(&data), "--json", text(&json)];
+        let output = home.run(&[command, &more].concat());
+        assert_eq!(output.status.code(), Some(1));
+        let told = told(&output);
+        assert!(told.contains("figures.json") && told.contains("is not there"), "{told}");
+    }
+}
+
+#[test]
 fn output_that_nobody_took_is_told_and_a_closed_pipe_is_not() {
     let home = Home::new();
     let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();

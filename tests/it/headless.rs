@@ -263,6 +263,45 @@ fn keeps_the_finished_frames(signals: &[libc::c_int]) {
 }
 
 #[test]
+fn ctrl_c_leaves_no_half_of_an_export() {
+    if Command::new("ffmpeg").arg("-version").output().is_err() {
+        println!("skipped: no ffmpeg");
+        return;
+    }
+    let home = Home::new();
+    let (clip, out) = (home.path("clip"), home.path("out"));
+    fs::create_dir_all(&clip).unwrap();
+    fs::create_dir_all(&out).unwrap();
+    fs::copy(data("clips/ultrabones/00005.jpg"), clip.join("0000.jpg")).unwrap();
+    for frame in 1..1500 {
+        fs::hard_link(clip.join("0000.jpg"), clip.join(format!("{frame:04}.jpg"))).unwrap();
+    }
+    fs::write(home.path("script"), "boundary 243 236\nboundary 291 345\n").unwrap();
+    let made = home.run(&["run", text(&home.path("script")), text(&clip)]);
+    assert!(made.status.success(), "{}", told(&made));
+    let movie = out.join("movie.mp4");
+    let child = home
+        .command(&["export", text(&clip), "--format", "mp4", "--out", text(&movie)])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let started = Instant::now();
+    while fs::read_dir(&out).unwrap().count() == 0 {
+        assert!(started.elapsed() < Duration::from_secs(60), "nothing is begun");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
+    let output = child.wait_with_output().unwrap();
+    if output.status.success() {
+        assert!(movie.is_file(), "it was faster than the signal");
+        return;
+    }
+    assert_eq!(output.status.code(), Some(130), "{}", told(&output));
+    assert!(told(&output).contains("is not complete"), "{}", told(&output));
+    assert_eq!(fs::read_dir(&out).unwrap().count(), 0, "a temporary file is left");
+}
+
+#[test]
 fn ctrl_c_ends_a_script_and_what_its_lines_did_is_saved() {
     let home = Home::new();
     let script = home.path("script");

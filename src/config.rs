@@ -338,17 +338,20 @@ mod tests {
         assert_eq!(settings.features_mib.value, 64);
         assert!(!settings.bell.value && settings.ahead.value);
         assert_eq!(settings.keymap.origin, Origin::Default);
+        let dated = load("project: 2026.10\n", &[], &Flags::default()).expect("no fault");
+        assert!(dated.project.value.ends_with("2026.10"), "as it is written");
         assert_eq!(settings.theme_text.expect("read").text, "accent: red\n");
         assert_eq!(settings.keymap_text, None);
     }
 
     #[test]
     fn names_that_nobody_has_and_empty_folders_are_faults() {
-        let text = "keymap: vmi\ntheme: drak\nproject: \"\"\n";
+        let text = "keymap: vmi\ntheme: drak\nbell: false\nproject: \"\"\n";
         let error = load(text, &[], &Flags::default()).expect_err("faults").to_string();
         for part in [
             "`keymap` is \"vmi\"; choose one of colemak, default, left-hand, vim, did you mean vim?",
             "`theme` is \"drak\"; choose one of dark, light, mine, mono, did you mean dark?",
+            "`bell` is \"false\"; choose one of on, off",
             "`project` is empty; name a folder, or leave it out",
         ] {
             assert!(error.contains(part), "{part} is missing in\n{error}");

@@ -16,7 +16,7 @@ use crate::engine::{
 };
 use crate::tui::graphics::{BenchRow, bench_rows, synthetic_frame};
 
-use super::headless::{load_network, make_folder, write_gray, write_json};
+use super::headless::{check_json, load_network, make_folder, write_gray, write_json};
 use super::pty::Terminal;
 use super::{Done, Failure, annotator, bench_memory, bench_stages, bench_train, demo, print, tree};
 
@@ -80,6 +80,7 @@ pub(super) struct Options {
 
 /// Runs it.
 pub(super) fn run(settings: &Settings, options: &Options) -> Done {
+    check_json(options.json.as_deref())?;
     let scratch = tempfile::tempdir().map_err(Failure::input)?;
     let folder = scratch.path().join("clip");
     demo::write_clip(&folder)?;

@@ -18,7 +18,7 @@ use crate::net::device::{DeviceWant, Picked, pick};
 use crate::net::predict::PredictOptions;
 use crate::net::sam2::Sam2;
 
-use super::headless::write_json;
+use super::headless::{check_json, write_json};
 use super::{Done, Failure, STILLS, clip_options, interrupt_flag, print, tell};
 
 /// Arguments.
@@ -172,6 +172,7 @@ fn list_in(dir: &Path, split: &Path) -> String {
 }
 
 fn clicks(settings: &Settings, options: &Clicks) -> Done {
+    check_json(options.judging.json.as_deref())?;
     let mut plan = ClickOptions::new(sources(settings, options));
     plan.placing = match options.prompt {
         Prompted::Boundary => Placing::Boundary,
@@ -253,6 +254,7 @@ fn with(mut report: Value, about: Value) -> Value {
 }
 
 fn video(settings: &Settings, options: &Video) -> Done {
+    check_json(options.judging.json.as_deref())?;
     if !(1..=50).contains(&options.rounds) {
         return Err(Failure::Input("--rounds must be from 1 to 50".into()));
     }

@@ -11,7 +11,7 @@ use crate::engine::{export_clip, export_name, format_named, key_for};
 use crate::export::{ExportFormat, FrameReader, Job, Rgb, mapped};
 use crate::project::{ProjectError, list_clips, load_read_only, uid_key};
 
-use super::{Done, Failure, open_clip, path_shown, tell};
+use super::{Done, Failure, interrupt_flag, interrupted, open_clip, path_shown, tell};
 
 /// Arguments.
 #[derive(Debug, Args)]
@@ -29,7 +29,7 @@ pub(super) struct Options {
     deidentify: bool,
 }
 
-/// Runs it.
+/// Runs it. Ctrl-C ends it at the frame in hand, and no half of a file is left.
 pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     if is_project(&options.source) {
         if options.deidentify {
@@ -43,8 +43,12 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
         return whole_project(settings, options);
     }
     let clip = open_clip(settings, &options.source)?;
+    let cancel = interrupt_flag()?;
     let project = &settings.project.value;
-    let frames = |frame| clip.frame(frame).map_err(|error| error.to_string());
+    let frames = |frame| match interrupted(&cancel) {
+        true => Err("interrupted".to_owned()),
+        false => clip.frame(frame).map_err(|error| error.to_string()),
+    };
     let frames: Option<&FrameReader> = Some(&frames);
     let mut origin = clip.dicom_origin();
     let key = key_for(options.format, project).map_err(Failure::Input)?;
@@ -57,7 +61,15 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     let lossy = clip.is_lossy();
     let info = clip.info();
     let source = Source { info, frames, origin, codes, colours, privacy, lossy, key };
-    one(project, source, options.format, &options.out).map_err(Failure::Input)
+    one(project, source, options.format, &options.out).map_err(|why| match interrupted(&cancel) {
+        true => broken_off(&options.out),
+        false => Failure::Input(why),
+    })
+}
+
+/// How an export ends that Ctrl-C ended.
+fn broken_off(out: &Path) -> Failure {
+    Failure::Interrupted(format!("interrupted; {} is not complete", path_shown(out)))
 }
 
 /// The table of formats.
@@ -108,6 +120,7 @@ fn one(project: &Path, source: Source, format: ExportFormat, out: &Path) -> Resu
 }
 
 fn whole_project(settings: &Settings, options: &Options) -> Done {
+    let cancel = interrupt_flag()?;
     let clips = list_clips(&options.source).map_err(Failure::input)?;
     if clips.is_empty() {
         let project = path_shown(&options.source);
@@ -115,6 +128,9 @@ fn whole_project(settings: &Settings, options: &Options) -> Done {
     }
     let mut failed = 0;
     for clip in &clips {
+        if interrupted(&cancel) {
+            return Err(broken_off(&options.out));
+        }
         let done = match &clip.info {
             Some(info) => {
                 let out = options.out.join(export_name(info, options.format));

@@ -17,7 +17,7 @@ use crate::engine::{
     Decided, Ended, Frames, Image, Limits, NetSegmenter, Plan, PlanError, Role, Segmenter, Span,
     plan, timed, walk,
 };
-use crate::export::write_atomic;
+use crate::export::{check_writable, write_atomic};
 
 use super::{Failure, interrupted, path_shown, tell};
 
@@ -231,6 +231,14 @@ pub(super) fn write_json(path: &Path, value: &Value) -> Result<(), Failure> {
     let mut text = serde_json::to_string_pretty(value).map_err(Failure::ours)?;
     text.push('\n');
     write_atomic(path, text.as_bytes()).map_err(Failure::input)
+}
+
+/// Refuses a place for a JSON document that cannot be written, before the work is done whose figures go there.
+///
+/// # Errors
+/// Why it cannot.
+pub(super) fn check_json(path: Option<&Path>) -> Result<(), Failure> {
+    path.map_or(Ok(()), |path| check_writable(path).map_err(Failure::input))
 }
 
 /// Creates a folder and those above it.

@@ -22,21 +22,18 @@ pub(super) struct Options {
 /// Runs it.
 pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     if options.check {
-        return check(settings);
+        return told(&faults(settings));
     }
     let (keymap, faults) = keymap_of(settings);
     print(&keymap.to_markdown());
     told(&faults)
 }
 
-/// Whether keys and colours of the person can be used as they are.
-///
-/// # Errors
-/// All faults of both files.
-pub(super) fn check(settings: &Settings) -> Done {
+/// All faults of the person's keys and colours.
+pub(super) fn faults(settings: &Settings) -> Vec<Faults> {
     let (_, mut faults) = keymap_of(settings);
     faults.extend(theme_faults(settings));
-    told(&faults)
+    faults
 }
 
 fn theme_faults(settings: &Settings) -> Vec<Faults> {

@@ -41,6 +41,7 @@ mod watch_tracks;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
@@ -243,7 +244,7 @@ pub fn main() -> ExitCode {
     codec::this_is_the_program();
     drivers::look_for_no_display();
     // What broke was told by the hook.
-    let ended = std::panic::catch_unwind(|| run(arguments::read()));
+    let ended = std::panic::catch_unwind(|| run(arguments::read()).and_then(printed));
     let code = match ended.unwrap_or(Ok(BROKEN)) {
         Ok(code) => code,
         Err(failure) => {
@@ -259,6 +260,16 @@ pub fn main() -> ExitCode {
         unsafe { libc::_exit(i32::from(code)) }
     }
     ExitCode::from(code)
+}
+
+/// The exit code, unless what was printed is not whole.
+fn printed(code: u8) -> Result<u8, Failure> {
+    match NOT_PRINTED.get() {
+        None => Ok(code),
+        Some(cause) => Err(Failure::Input(format!(
+            "standard output could not be written ({cause}); make room, or print elsewhere, and run it again"
+        ))),
+    }
 }
 
 /// Says where this program broke, without what it was reading; the calls that led there where
@@ -416,9 +427,18 @@ pub(crate) fn write_line(to: &mut dyn std::io::Write, line: &str) -> std::io::Re
     to.flush()
 }
 
-/// Prints a line on stdout. A reader that closed the pipe (`| head`) ends the printing quietly.
+/// Why standard output is not whole, where no reader closed it.
+static NOT_PRINTED: OnceLock<String> = OnceLock::new();
+
+/// Prints a line on stdout. A reader that closed the pipe (`| head`) ends the printing quietly; what else keeps lines back
+/// (a full disk) is told at the end, with an exit code.
 pub(crate) fn print(line: &str) {
-    let _ = write_line(&mut std::io::stdout(), line);
+    match write_line(&mut std::io::stdout(), line) {
+        Err(cause) if cause.kind() != std::io::ErrorKind::BrokenPipe => {
+            let _ = NOT_PRINTED.set(cause.to_string());
+        }
+        _ => {}
+    }
 }
 
 /// Tells a person something on stderr.

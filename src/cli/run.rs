@@ -6,7 +6,9 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -19,12 +21,14 @@ use crate::tui::graphics::Grid;
 use crate::tui::model::{Effect, Model, Msg, Saved, Weight};
 use crate::tui::{begin, command, furnish, hand_over, keymap_of, update};
 
-use super::{Done, Failure, clip_options, path_shown, print, tell};
+use super::{Done, Failure, clip_options, interrupt_flag, interrupted, path_shown, print, tell};
 
 /// Longest script, bytes.
 const SCRIPT_MAX: u64 = 1 << 20;
 /// What a line may take.
 const PATIENCE: Duration = Duration::from_secs(24 * 3600);
+/// How often Ctrl-C is looked for while nothing else comes.
+const LOOK: Duration = Duration::from_millis(100);
 /// The screen that the keys of a script think they have.
 const GRID: Grid = Grid { columns: 120, rows: 40, cell_px: (8, 16) };
 
@@ -58,6 +62,7 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
         inbox,
     )
     .map_err(Failure::input)?;
+    let cancel = interrupt_flag()?;
     session.set_schema(settings.asked.codes(), settings.asked.colours);
     let (keymap, faults) = keymap_of(settings);
     faults.iter().flat_map(Faults::sentences).for_each(|sentence| tell(&sentence));
@@ -65,7 +70,7 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     furnish(&mut model, settings);
     let regions = script.contains("accept-region");
     let mut runner =
-        Runner { model, session, messages, exports: 0, regions, acted: false, quit: false };
+        Runner { model, session, messages, cancel, exports: 0, regions, acted: false, quit: false };
     if runner.model.message.weight == Weight::Warning {
         tell(&shown(&runner.model.message.text));
     }
@@ -104,6 +109,8 @@ struct Runner {
     model: Model,
     session: Session<Msg>,
     messages: Receiver<Msg>,
+    /// Raised by Ctrl-C.
+    cancel: Arc<AtomicBool>,
     /// Exports on their way, and what else the session answers once.
     exports: usize,
     /// The script says something of the ultrasound region, so it is looked for.
@@ -116,6 +123,7 @@ struct Runner {
 impl Runner {
     fn all(&mut self, script: &str, options: &Options) -> Done {
         self.finish(None)?;
+        self.go_on("opening the clip")?;
         for (number, line) in script.lines().enumerate() {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
@@ -144,11 +152,26 @@ impl Runner {
             } else if !options.quiet {
                 print(&format!("{place}: {told}"));
             }
+            self.go_on(&place)?;
             if self.quit {
                 break;
             }
         }
-        let place = path_shown(&options.script);
+        self.synced(&path_shown(&options.script))
+    }
+
+    /// After Ctrl-C no line is begun.
+    fn go_on(&self, place: &str) -> Done {
+        if !interrupted(&self.cancel) {
+            return Ok(());
+        }
+        self.synced(place)?;
+        Err(Failure::Interrupted(format!(
+            "{place}: interrupted; what was done until then is saved"
+        )))
+    }
+
+    fn synced(&self, place: &str) -> Done {
         self.session.sync().map_err(|why| Failure::Input(format!("{place}: not saved: {why}")))
     }
 
@@ -164,6 +187,10 @@ impl Runner {
     fn finish(&mut self, place: Option<&str>) -> Done {
         let begun = Instant::now();
         while self.busy() {
+            if interrupted(&self.cancel) {
+                self.model.tools.to_play.clear();
+                self.session.cancel(None);
+            }
             if self.model.tools.batch.is_some() {
                 // A tick does the next portion; no time passes by it.
                 let now = self.model.now;
@@ -172,9 +199,13 @@ impl Runner {
                 continue;
             }
             let left = PATIENCE.saturating_sub(begun.elapsed());
-            let Ok(message) = self.messages.recv_timeout(left) else {
-                let place = place.unwrap_or("opening the clip");
-                return Err(Failure::ours(format!("{place}: no answer any more")));
+            let message = match self.messages.recv_timeout(left.min(LOOK)) {
+                Ok(message) => message,
+                Err(RecvTimeoutError::Timeout) if !left.is_zero() => continue,
+                Err(_) => {
+                    let place = place.unwrap_or("opening the clip");
+                    return Err(Failure::ours(format!("{place}: no answer any more")));
+                }
             };
             use Event as V;
             if let Msg::Engine(

@@ -3,20 +3,29 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use signal_hook::flag::{register, register_conditional_shutdown};
+
 use super::Failure;
 
-/// A flag that Ctrl-C raises, and a terminal that goes (unless the shell was told with `nohup` that this is to be
-/// nothing); a second one ends the process at once.
+/// A flag that Ctrl-C raises, SIGTERM, and a terminal that goes (unless the shell was told with `nohup` that this is to be
+/// nothing). A second Ctrl-C or SIGTERM ends the process at once. The end of a login sends SIGTERM and a hang-up together:
+/// the one is no second of the other.
 ///
 /// # Errors
 /// When the system refuses signal handlers.
 pub(crate) fn interrupt_flag() -> Result<Arc<AtomicBool>, Failure> {
     let flag = Arc::<AtomicBool>::default();
-    let ending = [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM];
-    let hangup = (!is_ignored(libc::SIGHUP)).then_some(signal_hook::consts::SIGHUP);
-    for signal in ending.into_iter().chain(hangup) {
-        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&flag))
-            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&flag)))
+    let listen = |signal: libc::c_int| -> std::io::Result<()> {
+        if signal != libc::SIGHUP {
+            let before = Arc::<AtomicBool>::default();
+            register_conditional_shutdown(signal, 130, Arc::clone(&before))?;
+            register(signal, before)?;
+        }
+        register(signal, Arc::clone(&flag)).map(|_| ())
+    };
+    let hangup = (!is_ignored(libc::SIGHUP)).then_some(libc::SIGHUP);
+    for signal in [libc::SIGINT, libc::SIGTERM].into_iter().chain(hangup) {
+        listen(signal)
             .map_err(|cause| Failure::Ours(format!("cannot listen for Ctrl-C: {cause}")))?;
     }
     Ok(flag)

@@ -5,7 +5,7 @@
 //! it writes, and is ended where it gives or takes nothing for two minutes. Measured with ffmpeg
 //! 5.1 on two threads: H.264 of 3840 x 2160 px and H.265 of 1920 x 1080 decode in 512 MiB.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::CommandExt;
@@ -62,6 +62,13 @@ pub(crate) fn limited(program: impl AsRef<OsStr>, limits: Limits) -> Command {
     let mut command = Command::new("/bin/sh");
     command.args(["-c", &script, "sh"]).arg(program).process_group(0);
     command
+}
+
+/// A file as an argument that ffmpeg and ffprobe cannot take for an option or another protocol.
+pub(crate) fn file_argument(path: &Path) -> OsString {
+    let mut argument = OsString::from("file:");
+    argument.push(path);
+    argument
 }
 
 /// Limits what this process and its children may take of a resource.
@@ -167,6 +174,11 @@ pub(super) fn not_started(path: &Path, tool: &'static str, error: &io::Error) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_never_options() {
+        assert_eq!(file_argument(Path::new("-y.mp4")), "file:-y.mp4");
+    }
 
     #[test]
     fn children_have_every_limit() {

@@ -326,6 +326,11 @@ fn keys(items: &[Named<'_>], faults: &mut Faults) -> Vec<char> {
 }
 
 fn colour(entries: &Entries<'_>, faults: &mut Faults) -> Option<[u8; 3]> {
+    if let Some((path, line)) = entries.blank("colour") {
+        let what =
+            "is empty; write it with quotes, like \"#e69f00\": without them # begins a comment";
+        faults.add(line, format!("`{path}` {what}"));
+    }
     let (text, line) = entries.text("colour", faults)?;
     let digits = text.strip_prefix('#').filter(|d| d.len() == 6 && d.is_ascii());
     let part = |at: usize| u8::from_str_radix(digits?.get(at..at + 2)?, 16).ok();
@@ -428,6 +433,12 @@ mod tests {
             (0..9).map(|i| format!("  - {{name: l{i}, colour: \"#00000{i}\"}}\n")).collect();
         let fault = Schema::read("s", &format!("labels:\n{many}")).expect_err("nine colours");
         assert!(fault.to_string().contains("8 colours"), "{fault}");
+        let text = "labels:\n  - name: nerve\n    colour: #112233\n";
+        let fault = Schema::read("s", text).expect_err("a comment").to_string();
+        assert!(
+            fault.contains("line 3: `labels[0].colour` is empty; write it with quotes"),
+            "{fault}"
+        );
         assert_eq!(Schema::read("s", "").expect("empty"), Schema::default());
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::looks::{self, Preset};
 use super::schema::Schema;
-use super::yaml::{self, Entries, Faults, Kind, Node};
+use super::yaml::{self, Entries, Faults};
 use super::{Flags, OnHangup, Origin, Passthrough, Setting, Settings};
 use crate::domain::{Cut, Region, nearest_word, shown};
 
@@ -94,15 +94,16 @@ impl Raw {
             let mut faults = Faults::new(&name);
             if let Some(entries) = Entries::of(&root, "", &KEYS, &mut faults) {
                 for key in texts() {
-                    let value = match entries.get(key) {
-                        // A number needs no quotes.
-                        Some((_, Node { line, kind: Kind::Number(n, _) })) => {
-                            Some((n.to_string(), *line))
+                    let Some((place, node)) = entries.get(key) else { continue };
+                    // A number needs no quotes and is meant as it is written; of true and false it is told what to say.
+                    match node.kind.word() {
+                        Some(value) => {
+                            self.set(key, value.into(), Origin::File(path.to_owned(), node.line));
                         }
-                        _ => entries.text(key, &mut faults).map(|(text, at)| (text.to_owned(), at)),
-                    };
-                    if let Some((value, line)) = value {
-                        self.set(key, value.into(), Origin::File(path.to_owned(), line));
+                        None => {
+                            let what = node.kind.name();
+                            faults.add(node.line, format!("`{place}` must be text, it is {what}"));
+                        }
                     }
                 }
                 self.looks = entries.get(LOOKS).map(|(_, node)| looks::read(node, &mut faults));

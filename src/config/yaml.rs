@@ -383,6 +383,13 @@ impl<'a> Entries<'a> {
         (node.kind != Kind::Null).then(|| (join(&self.path, key), *node))
     }
 
+    /// The path and line of `key` where it stands with nothing behind it, or with a comment alone.
+    #[must_use]
+    pub fn blank(&self, key: &str) -> Option<(String, usize)> {
+        let (_, node) = self.entries.iter().find(|(name, _)| *name == key)?;
+        (node.kind == Kind::Null).then(|| (join(&self.path, key), node.line))
+    }
+
     /// The text of `key`.
     pub fn text(&self, key: &str, faults: &mut Faults) -> Option<(&'a str, usize)> {
         let (path, node) = self.get(key)?;

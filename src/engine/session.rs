@@ -16,10 +16,11 @@ use crate::export::Rgb;
 use crate::project::{ClipStore, Loaded, ProjectError, Syncer, View, load_read_only};
 
 use super::frames::Reader;
-use super::meanwhile::{Wake, Wanted};
+use super::meanwhile::Wanted;
+use super::shelf::FromShelf;
 use super::{
-    Builder, Event, Frames, Limits, NetSegmenter, Opened, Outbox, Plan, Segmenter, SegmenterSource,
-    SessionError, Shelf, Start, Ticket, Worker,
+    Builder, Event, Frames, Limits, Opened, Outbox, Plan, Segmenter, SegmenterSource, SessionError,
+    Start, Ticket, Worker,
 };
 
 pub use files::{
@@ -252,13 +253,9 @@ fn outbox<M: From<Event> + Send + 'static>(events: &Sender<M>) -> Outbox {
 
 fn builder(source: SegmenterSource) -> Arc<dyn Builder> {
     match source {
-        SegmenterSource::Net { card, device, features_mib, shelf } => Arc::new(FromShelf {
-            wanted: Wanted { card, features_mib },
-            device,
-            shelf,
-            number: AtomicU64::new(0),
-            failed: AtomicBool::new(false),
-        }),
+        SegmenterSource::Net { card, device, features_mib, shelf } => {
+            Arc::new(FromShelf::new(Wanted { card, features_mib }, device, shelf))
+        }
         SegmenterSource::Scripted(double) => {
             let double = Mutex::new(Some(double));
             Arc::new(move |_: Start| {
@@ -273,48 +270,6 @@ fn builder(source: SegmenterSource) -> Arc<dyn Builder> {
                 |_: Start| Err("no network was asked for; points and windows go on".to_owned()),
             )
         }
-    }
-}
-
-/// The network of a card, from the shelf or loaded.
-struct FromShelf {
-    wanted: Wanted,
-    device: String,
-    shelf: Shelf,
-    /// Of the newest lending.
-    number: AtomicU64,
-    failed: AtomicBool,
-}
-
-impl Builder for FromShelf {
-    fn build(&self, start: Start) -> Result<Box<dyn Segmenter>, String> {
-        // Asked again: what lies on the shelf is what just failed.
-        if self.failed.swap(true, Ordering::Relaxed) {
-            self.shelf.clear();
-        }
-        let Wanted { card, features_mib } = &self.wanted;
-        let lent = self.shelf.lend(start, &self.number, |start| {
-            if start == Start::Asked && self.device == "auto" {
-                return self.shelf.meanwhile().load(&self.wanted);
-            }
-            let device = if start == Start::OnCpu { "cpu" } else { &self.device };
-            let mut net = NetSegmenter::load(card.as_deref(), device)?;
-            net.set_feature_budget(*features_mib);
-            Ok(Box::new(net))
-        });
-        Ok(Box::new(lent?))
-    }
-
-    fn write_off(&self) {
-        self.shelf.write_off(self.number.load(Ordering::Relaxed));
-    }
-
-    fn news(&self) -> bool {
-        self.shelf.news()
-    }
-
-    fn tells(&self, wake: Wake) {
-        self.shelf.meanwhile().tells(wake);
     }
 }
 

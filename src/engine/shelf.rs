@@ -2,9 +2,10 @@
 //!
 //! Loading a network costs from a tenth of a second to minutes (weights, kernels of a GPU), and
 //! two at once may not fit into the memory of the device. So the next clip waits for the network
-//! of the one before it, which is free after the frame in hand. A network whose device failed is
-//! not passed on. One whose device hangs never comes back: it is written off, and the next one is
-//! loaded onto the CPU, because for this process the device is of no more use.
+//! of the one before it, which is free after the frame in hand. A network whose device failed, or
+//! for which there is a better one, is discarded: nobody gets it. One whose device hangs never
+//! comes back: it is written off, and the next one is loaded onto the CPU, because for this process
+//! the device is of no more use.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -12,8 +13,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use crate::domain::FramePrompts;
 
 use super::failing::{Start, Trouble, because};
-use super::meanwhile::Meanwhile;
-use super::{Anchor, Decided, Direction, Image, SegmentError, Segmenter, SegmenterInfo};
+use super::meanwhile::{Meanwhile, Wake, Wanted};
+use super::{
+    Anchor, Builder, Decided, Direction, Image, NetSegmenter, SegmentError, Segmenter,
+    SegmenterInfo,
+};
 
 /// A segmenter that may change threads.
 pub(super) type Movable = Box<dyn Segmenter + Send>;
@@ -27,6 +31,8 @@ struct Held {
     place: Place,
     /// Number of the newest lending, from 1.
     lending: u64,
+    /// What that one has is not to be used again.
+    discarded: bool,
     /// A device hung: nothing is loaded onto it again.
     hung: bool,
 }
@@ -70,6 +76,7 @@ impl Shelf {
             held = self.0.1.wait(held).unwrap_or_else(PoisonError::into_inner);
         }
         held.lending += 1;
+        held.discarded = false;
         number.store(held.lending, Ordering::Relaxed);
         let place = std::mem::replace(&mut held.place, Place::Lent);
         let hung = held.hung;
@@ -90,11 +97,15 @@ impl Shelf {
         !self.lock().hung && self.1.news()
     }
 
-    /// Whatever lies here is not to be used again.
-    pub fn clear(&self) {
+    /// The network of the lending `number` is not to be used again, also when it comes back later. Of another lending's
+    /// network nothing is changed.
+    pub fn discard(&self, number: u64) {
         let mut held = self.lock();
-        if matches!(held.place, Place::Here(_)) {
-            held.place = Place::Empty;
+        if held.lending == number {
+            held.discarded = true;
+            if matches!(held.place, Place::Here(_)) {
+                held.place = Place::Empty;
+            }
         }
     }
 
@@ -104,9 +115,56 @@ impl Shelf {
         let mut held = self.lock();
         if held.lending == number && matches!(held.place, Place::Lent) {
             // Should it come back after all, it is not the newest lending's.
-            *held = Held { place: Place::Empty, lending: number + 1, hung: true };
+            *held = Held { lending: number + 1, hung: true, ..Held::default() };
             self.0.1.notify_all();
         }
+    }
+}
+
+/// Makes the segmenter of a clip: the network of a card, from the shelf or loaded.
+pub(super) struct FromShelf {
+    wanted: Wanted,
+    device: String,
+    shelf: Shelf,
+    /// Of the newest lending.
+    number: AtomicU64,
+}
+
+impl FromShelf {
+    pub(super) fn new(wanted: Wanted, device: String, shelf: Shelf) -> Self {
+        Self { wanted, device, shelf, number: AtomicU64::new(0) }
+    }
+}
+
+impl Builder for FromShelf {
+    fn build(&self, start: Start) -> Result<Box<dyn Segmenter>, String> {
+        let Wanted { card, features_mib } = &self.wanted;
+        let lent = self.shelf.lend(start, &self.number, |start| {
+            if start == Start::Asked && self.device == "auto" {
+                return self.shelf.meanwhile().load(&self.wanted);
+            }
+            let device = if start == Start::OnCpu { "cpu" } else { &self.device };
+            let mut net = NetSegmenter::load(card.as_deref(), device)?;
+            net.set_feature_budget(*features_mib);
+            Ok(Box::new(net))
+        });
+        Ok(Box::new(lent?))
+    }
+
+    fn discard(&self) {
+        self.shelf.discard(self.number.load(Ordering::Relaxed));
+    }
+
+    fn write_off(&self) {
+        self.shelf.write_off(self.number.load(Ordering::Relaxed));
+    }
+
+    fn news(&self) -> bool {
+        self.shelf.news()
+    }
+
+    fn tells(&self, wake: Wake) {
+        self.shelf.meanwhile().tells(wake);
     }
 }
 
@@ -138,7 +196,7 @@ impl Drop for Lent {
         };
         let mut held = self.shelf.lock();
         if held.lending == self.number {
-            held.place = place;
+            held.place = if held.discarded { Place::Empty } else { place };
             self.shelf.0.1.notify_all();
         }
     }
@@ -260,8 +318,41 @@ mod tests {
         drop(first);
         assert_eq!(next.join().expect("ends"), "number 1 for 1");
         assert_eq!(loads.load(Ordering::SeqCst), 1);
-        shelf.clear();
-        assert_eq!(lend(&shelf, &loads).expect("loads").info().model, "number 2 for 0");
+    }
+
+    #[test]
+    fn a_discarded_network_goes_to_nobody_and_another_one_to_who_builds_again() {
+        let shelf = Shelf::default();
+        let lay = |number: usize| {
+            let lent =
+                shelf.lend(Start::Asked, &AtomicU64::new(0), |_| Ok(Box::new(Numbered(number, 0))));
+            drop(lent.expect("loads"));
+        };
+        lay(1);
+        let wanted = Wanted { card: None, features_mib: 64 };
+        let builder = FromShelf::new(wanted, "cpu".into(), shelf.clone());
+        let build = || builder.build(Start::Asked).expect("a network");
+        // Other frames of the same clip: the same network.
+        for _ in 0..2 {
+            assert_eq!(build().info().model, "number 1 for 1");
+        }
+        // It failed at work; who waits for it does not get it.
+        let failed = build();
+        let other = shelf.clone();
+        let next = thread::spawn(move || {
+            let lent =
+                other.lend(Start::Asked, &AtomicU64::new(0), |_| Ok(Box::new(Numbered(2, 0))));
+            lent.expect("loads").info().model
+        });
+        thread::sleep(Duration::from_millis(30));
+        builder.discard();
+        drop(failed);
+        assert_eq!(next.join().expect("ends"), "number 2 for 0");
+        // What is somebody else's by now is not discarded.
+        builder.discard();
+        assert_eq!(build().info().model, "number 2 for 1");
+        builder.discard();
+        assert!(!build().info().model.starts_with("number"), "it lay there already");
     }
 
     #[test]

@@ -27,12 +27,15 @@ pub type Outbox = Box<dyn Fn(Event) + Send>;
 
 /// Makes the segmenter.
 pub trait Builder: Send + Sync {
-    /// On the thread that will own it; asked again when its device fails, and on another thread
-    /// when it hangs.
+    /// On the thread that will own it; asked again when its device fails or there is a better one, and on another thread
+    /// when it hangs or the frames change.
     ///
     /// # Errors
     /// A sentence for the person.
     fn build(&self, start: Start) -> Result<Box<dyn Segmenter>, String>;
+
+    /// The segmenter made last is not to be used again: its device failed, or there is a better one.
+    fn discard(&self) {}
 
     /// The segmenter made last, or being made, hangs: nobody shall wait for it.
     fn write_off(&self) {}
@@ -236,7 +239,13 @@ fn run(build: &dyn Builder, limits: Limits, post: &Post, mut start: Start, mut s
                 let mut segmenter = Watched::new(segmenter, Arc::clone(&post.pulse), limits);
                 segmenter.open_clip(post.frames.count());
                 post.tell(Event::Ready(struck.told(segmenter.info())));
-                serve_all(build, &mut segmenter, post, &mut struck)
+                let next = serve_all(build, &mut segmenter, post, &mut struck);
+                // Who was given up has a successor: what was made last is theirs.
+                let next = next.filter(|_| !post.pulse.given_up());
+                if next.is_some() {
+                    build.discard();
+                }
+                next
             }
             // What the device lacked it may still lack: the memory of the network before is not back yet.
             Err(_) if start == Start::Asked && struck.times > 0 => Some(struck.give_up()),

@@ -25,6 +25,21 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), ExportError> {
     }
 }
 
+/// Whether a file could be written to `path`, before hours are spent on what goes there: a temporary file is made beside it
+/// and removed.
+///
+/// # Errors
+/// What [`write_atomic`] would say, as far as it can be known now.
+pub fn check_writable(path: &Path) -> Result<(), ExportError> {
+    let tried = match fs::metadata(path) {
+        Ok(held) if !held.is_file() => {
+            Err(io::Error::new(io::ErrorKind::InvalidInput, "it is there and no file"))
+        }
+        _ => temporary(path).map(drop),
+    };
+    tried.map_err(|e| ExportError::write(path, e))
+}
+
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = temporary(path)?;
     file.write_all(bytes)?;
@@ -141,7 +156,13 @@ mod tests {
         write_atomic(&path, b"old").expect("written");
         write_atomic(&path, b"new").expect("replaced");
         assert_eq!(fs::read(&path).expect("read"), b"new");
+        check_writable(&path).expect("it can be written");
+        check_writable(&dir.path().join("b.json")).expect("so can one that is not there");
         assert_eq!(fs::read_dir(dir.path()).expect("listed").count(), 1);
+        for (place, cause) in [("none/c.json", "folder is not there"), (".", "no file")] {
+            let told = check_writable(&dir.path().join(place)).expect_err(place).to_string();
+            assert!(told.contains(cause), "{told}");
+        }
     }
 
     #[test]

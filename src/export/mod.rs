@@ -54,7 +54,7 @@ use std::sync::Arc;
 use crate::codec::Privacy;
 use crate::domain::{Annotation, ClipInfo, Codes, DicomOrigin, FrameIndex, GrayFrame, shown};
 
-pub use atomic::{set_aside, write_atomic};
+pub use atomic::{check_writable, set_aside, write_atomic};
 pub use caged::{read_caged, serve_reader};
 pub use content::{Content, Structure};
 pub use deidentified::{mapped, names_may_show};

@@ -3,7 +3,6 @@
 //! Before it gets its name, what was written is decoded and every frame compared with the picture
 //! that it was made from: as bright, and tinted where the masks are, within what codecs lose.
 
-use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -119,7 +118,11 @@ fn encode(
     command.args(["-filter_complex", &format!("{times}{}", kind.filter)]).args(arguments);
     command.args(["-threads", THREADS]);
     command.args(["-metadata", &format!("comment={}", job.about()), "-f", kind.container]);
-    command.arg(argument(part)).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+        .arg(tool::file_argument(part))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|e| not_started(path, &e))?;
     let fed = match child.stdin.take() {
         Some(pipe) => feed(job, path, &mut Patient(pipe)),
@@ -143,13 +146,6 @@ fn last_words(child: &mut Child) -> String {
         return "it does not get on".to_owned();
     }
     String::from_utf8_lossy(&said).chars().take(300).collect()
-}
-
-/// A file as an argument that cannot be taken for an option or another protocol.
-fn argument(path: &Path) -> OsString {
-    let mut argument = OsString::from("file:");
-    argument.push(path);
-    argument
 }
 
 /// The time of frame `N`, ms, as an expression of ffmpeg: steady stretches, found by halving, so
@@ -234,7 +230,9 @@ fn check(job: &Job, path: &Path, part: &Path) -> Result<(), ExportError> {
     let info = job.info;
     let differs = || ExportError::differs(path);
     let mut command = tool::limited("ffmpeg", tool::VIDEO);
-    command.args(["-nostdin", "-v", "error", "-threads", THREADS, "-i"]).arg(argument(part));
+    command
+        .args(["-nostdin", "-v", "error", "-threads", THREADS, "-i"])
+        .arg(tool::file_argument(part));
     command.args(["-map", "0:v:0"]);
     command.args(every_frame(part).map_err(|e| ExportError::unfit(path, e.to_string(), INSTALL))?);
     let visible = format!("format=rgb24,crop={}:{}:0:0", info.width_px, info.height_px);

@@ -2,8 +2,8 @@
 //!
 //! One line of JSON, then the numbers as little-endian `f32` in the order of the header's list. What decides whether
 //! this file is right: it is written beside the old one and renamed, so a crash leaves one whole checkpoint; a file of
-//! another network, start, seed, data (learned from or held back) or options is refused; every number comes back with the
-//! same bits. What is never trained is not in it: it follows from seed or start.
+//! another network, recipe, start, seed, data (learned from or held back) or options is refused; every number comes back
+//! with the same bits. What is never trained is not in it: it follows from seed or start.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -44,7 +44,7 @@ pub enum CheckpointError {
     Older(String),
     /// The checkpoint belongs to another run.
     #[error(
-        "the checkpoint belongs to another run: {0}; use the same card, data, seed and options, or another output folder"
+        "the checkpoint belongs to another run: {0}; use the same version, card, data, seed and options, or another output folder"
     )]
     Foreign(String),
     /// A run would go over another one.

@@ -23,7 +23,7 @@ use crate::export::ExportError;
 use crate::net::resize::{Kernel, resize_plane};
 use crate::project::ProjectError;
 
-pub use clips::{ClipObject, LabelledClip, load_clips, load_clips_behind};
+pub use clips::{ClipObject, LabelledClip, LabelledClips};
 pub use veil::Veil;
 
 /// Components smaller than this are noise of the labelling, px; not trained on.

@@ -2,8 +2,8 @@
 //!
 //! What decides whether this file is right: frames that were prompted are not judged, frames outside the true windows
 //! neither; a correction is propagated forward from its frame, earlier masks stay; a finished clip keeps its last
-//! value in later rounds. The same seed gives the same clicks. Features of frames are kept while they fit a budget; one that
-//! is not kept is encoded again, to the same numbers.
+//! value in later rounds. The same seed gives the same clicks. One clip is in memory at a time. Features of its frames are
+//! kept while they fit a budget; one that is not kept is encoded again, to the same numbers.
 
 mod session;
 
@@ -16,7 +16,7 @@ use std::time::Instant;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use super::dataset::{LabelledClip, Veil, load_clips_behind};
+use super::dataset::{LabelledClips, Veil};
 use super::evaluate::{EvalError, Placing, Score};
 use crate::domain::Lru;
 use crate::net::config::Preprocess;
@@ -52,7 +52,7 @@ pub struct VideoOptions {
     pub windowed: bool,
     /// Prompted frames get the true mask instead of one from five points: what following alone is worth.
     pub exact: bool,
-    /// Judge at most this many structures, for quick looks.
+    /// Judge at most this many structures, at least 1, for quick looks.
     pub limit: Option<usize>,
 }
 
@@ -157,7 +157,7 @@ pub fn evaluate_video(
     options: &VideoOptions,
     cancel: &AtomicBool,
 ) -> Result<VideoReport, EvalError> {
-    let (clips, _) = load_clips_behind(&options.dir, &options.veil)?;
+    let clips = LabelledClips::open(&options.dir, &options.veil, &mut |_| {})?;
     let traces = trace_clips(&ClipJudged::Network(tracking), &clips, options, cancel, &mut |_| {})?;
     let n = traces.len().max(1) as f64;
     let mean = |of: &dyn Fn(&ClipTrace) -> f64| traces.iter().map(of).sum::<f64>() / n;
@@ -176,10 +176,10 @@ pub fn evaluate_video(
 /// The protocol on every structure of `clips` (those of `options.dir`); `done` hears how many structures are through.
 ///
 /// # Errors
-/// A failing network, or the cancel flag.
+/// A failing network, clips that changed since they were opened, or the cancel flag.
 pub fn trace_clips(
     judged: &ClipJudged<'_>,
-    clips: &[LabelledClip],
+    clips: &LabelledClips,
     options: &VideoOptions,
     cancel: &AtomicBool,
     done: &mut dyn FnMut(usize),
@@ -189,18 +189,16 @@ pub fn trace_clips(
         ClipJudged::Baseline(_) => Threads::Crew,
     };
     let mut traces: Vec<ClipTrace> = Vec::new();
-    for clip in clips {
+    for clip in clips.iter() {
+        let clip = clip?;
         let encoded = Kept::new(FEATURES_BYTES);
         // Where a structure is never visible nothing can be right or wrong.
         for object in clip.objects.iter().filter(|object| !object.windows.is_empty()) {
-            if options.limit.is_some_and(|most| traces.len() >= most) {
-                return Ok(traces);
-            }
             let seed = options.seed.wrapping_add(1000 * traces.len() as u64);
             let mut session = Session {
                 judged,
                 options,
-                clip,
+                clip: &clip,
                 object,
                 encoded: &encoded,
                 anchors: BTreeMap::new(),
@@ -220,6 +218,9 @@ pub fn trace_clips(
                 seconds: begun.elapsed().as_secs_f64(),
             });
             done(traces.len());
+            if options.limit.is_some_and(|most| traces.len() >= most) {
+                return Ok(traces);
+            }
         }
     }
     Ok(traces)

@@ -53,6 +53,9 @@ use progress::Tally;
 use validate::Validation;
 use views::Views;
 
+/// Number of what training computes: raised whenever the same data, options and seed give other weights. Studies train
+/// anew for another number, and no run goes on by another one.
+pub const RECIPE: u32 = 1;
 /// Batches made ahead of the step that uses them.
 const AHEAD: usize = 2;
 /// Between two lines on what is encoded ahead.
@@ -407,6 +410,7 @@ impl<'a> Run<'a> {
         card.weights.command.clone_from(&self.options.command);
         card.weights.seed = self.options.seed;
         card.weights.data = self.data.iter().cloned().collect();
+        card.weights.program = format!("sonomark {}, recipe {RECIPE}", env!("CARGO_PKG_VERSION"));
         Ok(checkpoint::write_atomically(&self.options.file("yaml"), card.to_yaml().as_bytes())?)
     }
 

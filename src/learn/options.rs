@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::RECIPE;
 use super::dataset::DataSource;
 use super::lessons::{ClipPrompt, Plan, Subject};
 use super::loss::{BoundaryTerm, ClickMass, LossWeights, Reading};
@@ -187,6 +188,7 @@ impl TrainOptions {
         let (reading, mass) = self.boundary_reading;
         let clicks = self.clip_clicks;
         [
+            ("recipe", RECIPE.to_string()),
             ("data", listed(data)),
             ("data held back", held_back),
             ("first weights", start.to_owned()),

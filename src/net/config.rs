@@ -176,6 +176,9 @@ pub struct WeightsOrigin {
     pub seed: u64,
     /// Data set name to hash.
     pub data: BTreeMap<String, String>,
+    /// Program that trained them, with its version and recipe; empty = not said.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub program: String,
 }
 
 /// All that is wrong with a card.
@@ -466,6 +469,7 @@ impl WeightsOrigin {
             command: s.or("command", String::new(), text_of),
             seed: s.or("seed", 0, Value::as_u64),
             data: data.iter().filter_map(|(k, v)| Some((text_of(k)?, text_of(v)?))).collect(),
+            program: s.or("program", String::new(), text_of),
         };
         s.end();
         let hex = out.sha256.len() == 64 && out.sha256.bytes().all(|b| b.is_ascii_hexdigit());

@@ -1,16 +1,16 @@
 //! The networks of a simulated study: those of cards, and those that its arms train.
 //!
-//! What decides whether this file is right: a trained network lies under a name that is the hash of all it depends on,
-//! so it is found again when nothing of that has changed, and never otherwise.
+//! What decides whether this file is right: a trained network lies under a name that is the hash of all it depends on, the
+//! recipe of this version included, so it is found again when nothing of that has changed, and never otherwise.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::StudyError;
-use super::simulate::{Run, edition};
+use super::simulate::Run;
 use crate::domain::shown;
 use crate::engine::{read_card, shipped_card};
 use crate::export::write_atomic;
@@ -18,7 +18,7 @@ use crate::learn::data::likeness;
 use crate::learn::dataset::{DataSource, Pick, StillSet, TRAIN_SIDE_PX};
 use crate::learn::evaluate::Placing;
 use crate::learn::loss::{BoundaryTerm, ClickMass};
-use crate::learn::{Budget, SIDE_LEAST, TrainOptions, train};
+use crate::learn::{Budget, RECIPE, SIDE_LEAST, TrainOptions, train};
 use crate::net::config::{ModelCard, WeightsOrigin};
 use crate::net::weights::{sha256_hex, sha256_of_file};
 
@@ -79,24 +79,19 @@ impl Run<'_> {
             Budget::Steps(steps) => json!({ "steps": steps }),
         };
         let learned: Vec<&String> = sets.iter().map(|set| &learned[*set].sha256).collect();
-        let mut inputs = json!({
-            "edition": edition(placing), "card": card.to_yaml(), "learned": learned, "region": region,
-            "budget": budget, "seed": training.seed, "clips": training.clip_share,
+        let (reading, lambda, mass) = (term.name(), term.lambda, term.mass);
+        let inputs = json!({
+            "card": card.to_yaml(), "learned": learned, "region": region, "budget": budget, "seed": training.seed,
+            "clips": training.clip_share, "clip_clicks": training.clip_clicks,
+            "boundary": [reading, lambda, mass == ClickMass::Unit],
         });
-        // Networks of before there were clicks keep their folders.
-        if training.clip_clicks > 0.0 {
-            inputs["clip_clicks"] = json!(training.clip_clicks);
-        }
         let mut points = if region { "region" } else { "boundary" }.to_owned();
         if term != BoundaryTerm::default() {
-            let (reading, lambda, mass) = (term.name(), term.lambda, term.mass);
-            inputs["boundary"] = json!([reading, lambda, mass == ClickMass::Unit]);
             points += &format!(" ({reading}, lambda {lambda}, {mass:?})");
         }
         let names: Vec<String> = sets.iter().map(|set| self.set_name(*set)).collect();
         let name = format!("{points} on {}", names.join(", "));
-        let hash = sha256_hex(inputs.to_string().as_bytes());
-        let folder = self.place.out.join("networks").join(&hash[..24]);
+        let folder = self.place.out.join("networks").join(folder_name(RECIPE, &inputs));
         let (path, finished) = (folder.join("network.yaml"), folder.join("finished"));
         if !finished.is_file() {
             std::fs::create_dir_all(&folder).map_err(|e| StudyError::io(&folder, e))?;
@@ -124,8 +119,9 @@ impl Run<'_> {
             }
             write_atomic(&finished, report.sha256.as_bytes())?;
         }
-        let identity = read_card(&path)?.to_yaml();
-        Ok(Network { identity, name, card: Some(path) })
+        let card = read_card(&path)?;
+        let name = format!("{name}, trained by {}", shown(&card.weights.program));
+        Ok(Network { identity: card.to_yaml(), name, card: Some(path) })
     }
 
     /// What the sets teach.
@@ -146,6 +142,13 @@ impl Run<'_> {
     }
 }
 
+/// Name of the folder of a network that training of that recipe makes of `inputs`: another recipe makes another network
+/// of them.
+fn folder_name(recipe: u32, inputs: &Value) -> String {
+    let hash = sha256_hex(json!([recipe, inputs]).to_string().as_bytes());
+    hash[..24].to_owned()
+}
+
 /// What a set teaches.
 pub(super) struct Learned {
     /// Hash of all of it.
@@ -162,4 +165,18 @@ pub(super) struct Network {
     pub(super) name: String,
     /// Differs for networks that answer differently.
     pub(super) identity: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_of_another_recipe_is_another_one() {
+        let inputs = json!({ "seed": 0 });
+        let name = folder_name(RECIPE, &inputs);
+        assert_eq!((name.len(), &name), (24, &folder_name(RECIPE, &inputs)));
+        assert_ne!(name, folder_name(RECIPE + 1, &inputs));
+        assert_ne!(name, folder_name(RECIPE, &json!({ "seed": 1 })));
+    }
 }

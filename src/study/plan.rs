@@ -6,14 +6,16 @@
 //! seed gives the same plan; clips are shown under numbers of their own, so that nobody knows a repeat by its name; a
 //! plan reads back as it was written.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use super::StudyError;
 use super::sessions::{REPEAT, WARM_UP};
+use crate::codec::{self, OpenOptions};
 use crate::config::yaml::{Entries, Faults, parse};
-use crate::domain::shown;
+use crate::domain::{ContentHash, shown};
 use crate::export::write_atomic;
 
 /// Name of the plan in the folder of a study.
@@ -62,13 +64,11 @@ struct Drawn {
 /// Draws a plan and writes it with its clips (links under numbers) into the new or empty folder `out`.
 ///
 /// # Errors
-/// Too few clips, names that cannot name a folder, or a folder that cannot be written or is not empty.
+/// Too few clips, clips that do not open or are the same, names that cannot name a folder, or a folder that cannot be
+/// written or is not empty.
 pub fn create(wanted: &Wanted, out: &Path) -> Result<Vec<Block>, StudyError> {
     check(wanted)?;
-    // What is missing is told before anything is written.
-    for clip in &wanted.clips {
-        clip.canonicalize().map_err(|e| StudyError::io(clip, e))?;
-    }
+    check_clips(&wanted.clips)?;
     std::fs::create_dir_all(out).map_err(|e| StudyError::io(out, e))?;
     let mut entries = std::fs::read_dir(out).map_err(|e| StudyError::io(out, e))?;
     if entries.next().is_some() {
@@ -114,6 +114,21 @@ fn check(wanted: &Wanted) -> Result<(), StudyError> {
             "{} are too few clips: without those for practice it needs two, and as many as are repeated",
             wanted.clips.len()
         ));
+    }
+    Ok(())
+}
+
+/// Before anything is written: a clip that does not open would stop every rater, and the same one under two names would be
+/// done once and asked for for ever.
+fn check_clips(clips: &[PathBuf]) -> Result<(), StudyError> {
+    let mut known: BTreeMap<ContentHash, &Path> = BTreeMap::new();
+    for path in clips {
+        let clip = codec::open(path, &OpenOptions::default())
+            .map_err(|error| StudyError::Data(error.into()))?;
+        if let Some(other) = known.insert(clip.info().content_hash.clone(), path) {
+            let [a, b] = [other, path].map(|path| shown(&path.to_string_lossy()));
+            return Err(StudyError::Plan(format!("{a} and {b} are the same clip; name it once")));
+        }
     }
     Ok(())
 }
@@ -230,13 +245,15 @@ pub fn read(study: &Path) -> Result<Vec<Block>, Faults> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
 
     #[test]
     fn every_clip_comes_first_with_each_model_equally_often() {
         let home = tempfile::tempdir().expect("a folder");
         let clips: Vec<PathBuf> = (0..10).map(|i| home.path().join(format!("c{i}.png"))).collect();
-        clips.iter().for_each(|c| std::fs::write(c, "x").expect("written"));
+        let picture = |shade| image::GrayImage::from_pixel(8, 8, image::Luma([shade]));
+        for (shade, clip) in (0..).zip(&clips) {
+            picture(shade).save(clip).expect("written");
+        }
         let wanted = Wanted {
             raters: ["a", "b", "c", "d"].map(str::to_owned).to_vec(),
             models: [("M".into(), "shipped".into()), ("N".into(), "net".into())],
@@ -278,6 +295,14 @@ mod tests {
         let mut missing = wanted.clone();
         missing.clips.push(home.path().join("none.png"));
         assert!(create(&missing, &home.path().join("half")).is_err());
+        let (broken, copy) = (home.path().join("broken.png"), home.path().join("copy.png"));
+        std::fs::write(&broken, "x").expect("written");
+        std::fs::copy(&wanted.clips[3], &copy).expect("copied");
+        for (clip, why) in [(broken, "broken.png"), (copy, "copy.png are the same clip")] {
+            missing.clips[10] = clip;
+            let told = create(&missing, &home.path().join("half")).expect_err(why).to_string();
+            assert!(told.contains(why), "{told}");
+        }
         assert!(!home.path().join("half").exists(), "nothing is left of a study that fails");
         let few = Wanted { repeats: 9, ..wanted };
         assert!(create(&few, &home.path().join("few")).is_err());

@@ -6,7 +6,7 @@
 
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
-/// Pairs up to which the distribution of the rank sum is computed exactly.
+/// Pairs that differ up to which the distribution of the rank sum is computed exactly.
 const EXACT_MOST: usize = 50;
 /// Share of resampled means inside an interval.
 const CONFIDENCE: f64 = 0.95;
@@ -26,9 +26,10 @@ pub struct Tested {
 
 /// Wilcoxon's signed-rank test of `a` against `b`, two-sided.
 ///
-/// Pairs that are equal are left out. Up to 50 pairs without equal pairs or ties the distribution is exact; otherwise
-/// it is normal, with the variance reduced for ties and without correction for continuity. `None` for fewer than two
-/// pairs, when no pair differs, or a value is not finite. Values without a partner are ignored.
+/// Pairs that are equal are left out. Up to 50 others the distribution is exact, also where differences tie: of a few pairs
+/// the normal one calls significant what no assignment of signs is. Beyond them it is normal, with the variance reduced for
+/// ties and without correction for continuity. `None` for fewer than two pairs, when no pair differs, or a value is not
+/// finite. Values without a partner are ignored.
 #[must_use]
 pub fn wilcoxon(a: &[f64], b: &[f64]) -> Option<Tested> {
     let all = differences(a, b)?;
@@ -38,36 +39,40 @@ pub fn wilcoxon(a: &[f64], b: &[f64]) -> Option<Tested> {
     }
     sizes.sort_by(|p, q| p.abs().total_cmp(&q.abs()));
     let n = sizes.len();
-    let (mut plus, mut ties, mut rank) = (0.0, 0.0, 0usize);
+    let (mut plus, mut ties, mut doubled) = (0.0, 0.0, Vec::<usize>::with_capacity(n));
     for equal in sizes.chunk_by(|p, q| p.abs() == q.abs()) {
         let t = equal.len() as f64;
-        let shared = rank as f64 + (t + 1.0) / 2.0;
+        let shared = doubled.len() as f64 + (t + 1.0) / 2.0;
         plus += shared * equal.iter().filter(|d| **d > 0.0).count() as f64;
         ties += t * t * t - t;
-        rank += equal.len();
+        let twice = 2 * doubled.len() + equal.len() + 1;
+        doubled.extend(std::iter::repeat_n(twice, equal.len()));
     }
     let count = n as f64;
     let statistic = plus.min(count * (count + 1.0) / 2.0 - plus);
-    let exact = n <= EXACT_MOST && n == all.len() && ties == 0.0;
-    let p = if exact { exact_p(n, statistic) } else { normal_p(count, statistic, ties)? };
+    let p = match n <= EXACT_MOST {
+        true => exact_p(&doubled, statistic),
+        false => normal_p(count, statistic, ties)?,
+    };
     let mean_difference = mean(&all);
     Some(Tested { statistic, p, pairs: n, mean_difference })
 }
 
-/// Twice the share of the 2^n assignments of signs whose rank sum is at most `statistic`.
-fn exact_p(n: usize, statistic: f64) -> f64 {
+/// Twice the share of the 2^n assignments of signs whose rank sum is at most `statistic`. The ranks are `doubled`: shared
+/// ones may be halves.
+fn exact_p(doubled: &[usize], statistic: f64) -> f64 {
     // Below 2^53 counts are exact in f64.
-    let mut ways = vec![0.0f64; n * (n + 1) / 2 + 1];
+    let mut ways = vec![0.0f64; doubled.iter().sum::<usize>() + 1];
     ways[0] = 1.0;
     let mut most = 0;
-    for rank in 1..=n {
+    for &rank in doubled {
         for sum in (0..=most).rev() {
             ways[sum + rank] += ways[sum];
         }
         most += rank;
     }
-    let below: f64 = ways.iter().take(statistic as usize + 1).sum();
-    (2.0 * below / 2f64.powi(n as i32)).min(1.0)
+    let below: f64 = ways.iter().take((2.0 * statistic) as usize + 1).sum();
+    (2.0 * below / 2f64.powi(doubled.len() as i32)).min(1.0)
 }
 
 fn normal_p(n: f64, statistic: f64, ties: f64) -> Option<f64> {
@@ -199,13 +204,23 @@ mod tests {
     }
 
     #[test]
-    fn ties_equal_pairs_and_many_pairs_are_approximated() {
-        // stats.wilcoxon(X, Y, method="asymptotic"): three equal pairs, sizes that tie.
+    fn ties_and_equal_pairs_are_exact_too_and_many_pairs_approximated() {
+        // stats.wilcoxon(X, Y): three equal pairs, sizes that tie.
         let x = [3.0, 5.0, 2.0, 4.0, 5.0, 1.0, 4.0, 3.0, 5.0, 2.0];
         let y = [3.0, 4.0, 2.0, 2.0, 3.0, 1.0, 5.0, 1.0, 3.0, 2.0];
         let found = wilcoxon(&x, &y).expect("pairs");
+        assert_eq!(found.pairs, 7);
         close(found.statistic, 1.5);
-        close(found.p, 0.051_575_863_620_877);
+        close(found.p, 0.093_75);
+        // Five pairs cannot differ significantly, whatever ties: 2 of 32 assignments of signs.
+        for five in [&[1.0; 5][..], &[1.0, 2.0, 3.0, 4.0, 5.0, 0.0]] {
+            close(wilcoxon(five, &[0.0; 6]).expect("pairs").p, 0.0625);
+        }
+        // All assignments of signs to the shared ranks, counted one by one: 2 * 138 of 65,536.
+        let d = [1.0, 1.0, 2.0, 2.0, 3.0, 3.0, -1.0, -2.0, 4.0, 4.0, 5.0, 5.0, 6.0, 6.0, -3.0, 7.0];
+        let found = wilcoxon(&d, &[0.0; 16]).expect("pairs");
+        close(found.statistic, 15.0);
+        close(found.p, 276.0 / 65_536.0);
         // i = numpy.arange(60); stats.wilcoxon(i*37 % 61, i*23 % 59), ttest_rel of the same
         let scattered = |k: u32, m: u32| (0..60).map(|i| f64::from(i * k % m)).collect::<Vec<_>>();
         let (x, y) = (scattered(37, 61), scattered(23, 59));

@@ -283,7 +283,10 @@ impl Sheet {
 
 fn colour(role: &str, node: &Node) -> Result<Colour, String> {
     let Some(word) = node.kind.word() else {
-        return Err(format!("`{role}` must be a colour like `#e69f00` or `light-blue`"));
+        // Without quotes # begins a comment.
+        return Err(format!(
+            "`{role}` must be a colour like \"#e69f00\" (with quotes) or light-blue"
+        ));
     };
     Colour::parse(&word).ok_or_else(|| {
         let known = NAMES.iter().map(|(name, _)| *name).chain(["default"]);

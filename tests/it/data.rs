@@ -8,7 +8,7 @@ use sonomark::learn::data::check::check;
 use sonomark::learn::data::import::{Imported, import};
 use sonomark::learn::data::layouts::{LAYOUTS, named};
 use sonomark::learn::data::manifest::Manifest;
-use sonomark::learn::dataset::{DataError, DataSource, Pick, StillSet, load_clips};
+use sonomark::learn::dataset::{DataError, DataSource, LabelledClips, Pick, StillSet, Veil};
 
 pub(crate) const SIZE: (u32, u32) = (56, 48);
 
@@ -521,8 +521,9 @@ fn every_folder_of_pairs_has_its_own_lists() {
 fn clips_of_a_manifest_have_the_windows_of_their_masks() {
     let (_dir, found) = imported("camus");
     let text = format!("{}:val", found.file.display());
-    let (clips, hash) = load_clips(Path::new(&text)).unwrap();
-    assert_eq!((clips.len(), clips[0].frames.len(), hash.len()), (1, 5, 64));
+    let opened = LabelledClips::open(Path::new(&text), &Veil::default(), &mut |_| {}).unwrap();
+    let clips = opened.iter().collect::<Result<Vec<_>, _>>().unwrap();
+    assert_eq!((clips.len(), clips[0].frames.len(), opened.sha256().len()), (1, 5, 64));
     let object = &clips[0].objects[0];
     assert_eq!((object.label, object.windows[0].first, object.windows[0].last), (2, 1, 3));
     assert!(object.masks[0].is_empty() && object.masks[2].area_px() > 330);

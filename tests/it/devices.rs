@@ -160,6 +160,7 @@ struct Warming {
     asked: Asked,
     ready: AtomicBool,
     starts: Mutex<Vec<&'static str>>,
+    discarded: AtomicBool,
     wake: Mutex<Option<Arc<dyn Fn() + Send + Sync>>>,
 }
 
@@ -171,6 +172,9 @@ impl Builder for Warming {
         let pace = if gpu { Duration::ZERO } else { Duration::from_millis(20) };
         let inner = Scripted { asked: Arc::clone(&self.asked), pace, bad: None };
         Ok(Box::new(OnDevice { start: Start::OnCpu, device: name.into(), words: "", inner }))
+    }
+    fn discard(&self) {
+        self.discarded.store(true, Ordering::SeqCst);
     }
     fn news(&self) -> bool {
         self.ready.load(Ordering::SeqCst) && self.starts.lock().unwrap().len() < 2
@@ -189,6 +193,7 @@ fn warming() -> (Rig, Arc<Warming>) {
         Arc::clone(&build.asked),
     );
     assert_eq!(ready(&rig), "CPU (2 cores): until the GPU is ready");
+    assert!(!build.discarded.load(Ordering::SeqCst));
     (rig, build)
 }
 
@@ -210,6 +215,7 @@ fn a_device_that_became_ready_is_taken_while_nothing_is_asked() {
     build.ready.store(true, Ordering::SeqCst);
     build.wake.lock().unwrap().as_ref().expect("who is to be told")();
     assert_eq!(ready(&rig), "GPU of the test");
+    assert!(build.discarded.load(Ordering::SeqCst), "nobody gets the CPU's any more");
 }
 
 /// A network whose GPU hangs on frame 5 of a walk and on refreshes of frame 9, until `release`d.

@@ -217,6 +217,13 @@ fn a_faulty_prompts_file_is_refused_with_all_its_faults() {
 
 #[test]
 fn ctrl_c_keeps_the_finished_frames_and_exits_130() {
+    // The end of a login sends both of the others.
+    for signals in [&[libc::SIGINT][..], &[libc::SIGTERM, libc::SIGHUP]] {
+        keeps_the_finished_frames(signals);
+    }
+}
+
+fn keeps_the_finished_frames(signals: &[libc::c_int]) {
     let home = Home::new();
     let (prompts, out) = (home.path("p.yaml"), home.path("out"));
     fs::write(&prompts, PROMPTS.replace("[[3, 7]]", "[[0, 15]]")).unwrap();
@@ -238,7 +245,9 @@ fn ctrl_c_keeps_the_finished_frames_and_exits_130() {
         assert!(started.elapsed() < Duration::from_secs(60), "no frame within a minute");
         std::thread::sleep(Duration::from_millis(5));
     }
-    unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
+    for signal in signals {
+        unsafe { libc::kill(child.id() as i32, *signal) };
+    }
     let status = child.wait().unwrap();
     let kept = fs::read_dir(&folder).unwrap().count();
     if status.success() {
@@ -251,6 +260,67 @@ fn ctrl_c_keeps_the_finished_frames_and_exits_130() {
         assert!(area(&mask(&entry.unwrap().path())) > 0);
     }
     assert_eq!(json(&fs::read(out.join("report.json")).unwrap())["cancelled"], true);
+}
+
+#[test]
+fn ctrl_c_leaves_no_half_of_an_export() {
+    if Command::new("ffmpeg").arg("-version").output().is_err() {
+        println!("skipped: no ffmpeg");
+        return;
+    }
+    let home = Home::new();
+    let (clip, out) = (home.path("clip"), home.path("out"));
+    fs::create_dir_all(&clip).unwrap();
+    fs::create_dir_all(&out).unwrap();
+    fs::copy(data("clips/ultrabones/00005.jpg"), clip.join("0000.jpg")).unwrap();
+    for frame in 1..1500 {
+        fs::hard_link(clip.join("0000.jpg"), clip.join(format!("{frame:04}.jpg"))).unwrap();
+    }
+    fs::write(home.path("script"), "boundary 243 236\nboundary 291 345\n").unwrap();
+    let made = home.run(&["run", text(&home.path("script")), text(&clip)]);
+    assert!(made.status.success(), "{}", told(&made));
+    let movie = out.join("movie.mp4");
+    let child = home
+        .command(&["export", text(&clip), "--format", "mp4", "--out", text(&movie)])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let started = Instant::now();
+    while fs::read_dir(&out).unwrap().count() == 0 {
+        assert!(started.elapsed() < Duration::from_secs(60), "nothing is begun");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
+    let output = child.wait_with_output().unwrap();
+    if output.status.success() {
+        assert!(movie.is_file(), "it was faster than the signal");
+        return;
+    }
+    assert_eq!(output.status.code(), Some(130), "{}", told(&output));
+    assert!(told(&output).contains("is not complete"), "{}", told(&output));
+    assert_eq!(fs::read_dir(&out).unwrap().count(), 0, "a temporary file is left");
+}
+
+#[test]
+fn ctrl_c_ends_a_script_and_what_its_lines_did_is_saved() {
+    let home = Home::new();
+    let script = home.path("script");
+    let points = "boundary 243 236\nboundary 291 345\nboundary 207 392\nboundary 206 290\n";
+    fs::write(&script, points.to_owned() + &"propagate-anew\n".repeat(500)).unwrap();
+    let mut child = home
+        .command(&["run", text(&script), text(&data("clips/ultrabones"))])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("propagated")));
+    unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
+    let last = lines.last();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{last:?}");
+    assert!(told(&output).contains("what was done until then is saved"), "{}", told(&output));
+    assert_eq!(masks_held(&home), 16);
 }
 
 #[test]
@@ -302,6 +372,7 @@ fn doctor_and_keys_answer() {
     let home = Home::new();
     let doctor = home.run(&["doctor", "--json"]);
     assert!(doctor.status.success(), "{}", told(&doctor));
+    assert!(!told(&doctor).contains("are fine"), "{}", told(&doctor));
     // libwayland's words on a machine without a screen.
     assert!(!told(&doctor).contains("XDG_RUNTIME_DIR"), "{}", told(&doctor));
     let report = json(&doctor.stdout);
@@ -314,6 +385,10 @@ fn doctor_and_keys_answer() {
     for needed in ["device", "network", "terminal", "ffmpeg", "project", "setting"] {
         assert!(what.contains(&needed), "{needed} is missing in {what:?}");
     }
+    // A device that was asked for and is not there is no small matter.
+    let doctor = home.command(&["doctor"]).env("SONOMARK_DEVICE", "gpu:99").output().unwrap();
+    assert_eq!(doctor.status.code(), Some(2), "{}", told(&doctor));
+    assert!(String::from_utf8_lossy(&doctor.stdout).contains("!!  device"));
     // A tmux that holds back Esc is asked and told of; one that is not there fails nothing.
     let bin = home.path("bin");
     fs::create_dir(&bin).unwrap();
@@ -335,6 +410,33 @@ fn doctor_and_keys_answer() {
     let keys = home.run(&["keys"]);
     assert!(keys.status.success());
     assert!(String::from_utf8_lossy(&keys.stdout).contains("| key | action |"));
+}
+
+#[test]
+fn a_place_for_figures_that_cannot_be_written_is_told_before_they_are_measured() {
+    let home = Home::new();
+    let (data, json) = (home.path("nowhere"), home.path("none/figures.json"));
+    for command in [&["evaluate", "clicks"][..], &["evaluate", "video"], &["bench", "annotator"]] {
+        let more = ["--data", text(&data), "--json", text(&json)];
+        let output = home.run(&[command, &more].concat());
+        assert_eq!(output.status.code(), Some(1));
+        let told = told(&output);
+        assert!(told.contains("figures.json") && told.contains("is not there"), "{told}");
+    }
+}
+
+#[test]
+fn output_that_nobody_took_is_told_and_a_closed_pipe_is_not() {
+    let home = Home::new();
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut keys = home.command(&["keys"]);
+    let output = keys.stdout(full()).stderr(Stdio::piped()).spawn().unwrap();
+    let output = output.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    assert!(told(&output).contains("standard output could not be written"), "{}", told(&output));
+    let mut child = keys.stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert!(child.wait_with_output().unwrap().status.success());
 }
 
 #[test]

@@ -15,13 +15,15 @@ use sonomark::engine::{Image, NetSegmenter, Segmenter, load_network};
 use sonomark::learn::annotator::{contour, next_boundary_click, region_click};
 use sonomark::learn::baselines::Baseline;
 use sonomark::learn::checkpoint::{Checkpoint, CheckpointError};
-use sonomark::learn::dataset::{DataError, DataSource, Pick, Still, StillSet, load_clips};
+use sonomark::learn::dataset::{
+    DataError, DataSource, LabelledClip, LabelledClips, Pick, Still, StillSet, Veil,
+};
 use sonomark::learn::evaluate::{ClickOptions, Judged, Placing, evaluate_clicks, trace_set};
 use sonomark::learn::evaluate_video::{Tracking, VideoOptions, evaluate_video};
 use sonomark::learn::lessons::{Batch, ClipPrompt, Desk, Plan, Subject};
 use sonomark::learn::loss::{BoundaryLoss, BoundaryLossConfig, ClickMass, LossWeights, Reading};
 use sonomark::learn::own::accepted_stills;
-use sonomark::learn::{Budget, Progress, TrainError, TrainOptions, train, train_on};
+use sonomark::learn::{Budget, Progress, RECIPE, TrainError, TrainOptions, train, train_on};
 use sonomark::net::closer::closer_box;
 use sonomark::net::config::ModelCard;
 use sonomark::net::device::{DeviceWant, pick};
@@ -347,6 +349,8 @@ fn a_resumed_run_is_the_uninterrupted_one_bit_for_bit() {
     let card = ModelCard::from_yaml(&std::fs::read_to_string(parts.out.join("tiny.yaml")).unwrap())
         .unwrap();
     assert_eq!((card.weights.sha256, card.weights.data.len()), (resumed.sha256, 1));
+    let program = format!("sonomark {}, recipe {RECIPE}", env!("CARGO_PKG_VERSION"));
+    assert_eq!(card.weights.program, program);
     // Nobody goes over a run by mistake, nor on with another one.
     let refused = train(&whole, std::slice::from_ref(&device), |_| {}, &never).unwrap_err();
     assert!(refused.to_string().contains("--resume, begin anew with --overwrite"), "{refused}");
@@ -363,7 +367,7 @@ fn a_resumed_run_is_the_uninterrupted_one_bit_for_bit() {
     parts.start_from = Some(start);
     let before = std::mem::take(&mut parts.held_back);
     assert!(refused(&parts).ends_with(
-        "not nothing; use the same card, data, seed and options, or another output folder"
+        "not nothing; use the same version, card, data, seed and options, or another output folder"
     ));
     assert!(refused(&parts).contains("its data held back: "), "{}", refused(&parts));
     parts.held_back = before;
@@ -376,6 +380,14 @@ fn a_resumed_run_is_the_uninterrupted_one_bit_for_bit() {
     assert!(refused.contains("seed is 0, not 99"), "{refused}");
     let file = parts.out.join("tiny.checkpoint");
     let bytes = std::fs::read(&file).unwrap();
+    // Nor by a version that computes otherwise.
+    let recipe = format!("\"recipe\":\"{RECIPE}\"");
+    let at = String::from_utf8_lossy(&bytes).find(&recipe).unwrap() + recipe.len() - 2;
+    std::fs::write(&file, [&bytes[..at], b"x", &bytes[at + 1..]].concat()).unwrap();
+    parts.seed = 0;
+    let refused =
+        train(&parts, std::slice::from_ref(&device), |_| {}, &never).unwrap_err().to_string();
+    assert!(refused.contains("its recipe: x, not "), "{refused}");
     std::fs::write(&file, &bytes[..bytes.len() - 5]).unwrap();
     assert!(matches!(Checkpoint::read(&file), Err(CheckpointError::Damaged { .. })));
     let older = String::from_utf8_lossy(&bytes).find("checkpoint-2").unwrap();
@@ -533,11 +545,46 @@ pub(crate) fn drifting_clip(dir: &Path) {
     .unwrap();
 }
 
+/// All of them at once; a test has few.
+pub(crate) fn labelled_clips(dir: &Path, veil: &Veil) -> Result<Vec<LabelledClip>, DataError> {
+    LabelledClips::open(dir, veil, &mut |_| {})?.iter().collect()
+}
+
+#[test]
+fn clips_are_decoded_one_at_a_time_and_must_stay_what_they_were() {
+    let dir = tempfile::tempdir().unwrap();
+    drifting_clip(dir.path());
+    let later = dir.path().join("later");
+    std::fs::create_dir(&later).unwrap();
+    for entry in std::fs::read_dir(dir.path().join("drift")).unwrap() {
+        let file = entry.unwrap();
+        std::fs::copy(file.path(), later.join(file.file_name())).unwrap();
+    }
+    // The second structure is never visible.
+    let described = "drift: {objects: {1: {windows: [[0, 2]]}}}\nlater: {objects: {1: {}}}\n";
+    std::fs::write(dir.path().join("windows.yaml"), described).unwrap();
+    let mut seen = Vec::new();
+    let clips = LabelledClips::open(dir.path(), &Veil::default(), &mut |clip| {
+        seen.push(clip.name.clone());
+    });
+    let clips = clips.unwrap();
+    assert_eq!(seen, ["drift", "later"]);
+    assert_eq!((clips.structures(), clips.sha256().len()), (1, 64));
+    assert!(clips.iter().all(|clip| clip.is_ok()));
+    // What was opened is not held: a frame that is overwritten before its turn is told.
+    let mut one_by_one = clips.iter();
+    assert_eq!(one_by_one.next().unwrap().unwrap().frames.len(), 8);
+    image::GrayImage::new(96, 96).save(later.join("00003.png")).unwrap();
+    let told = one_by_one.next().unwrap().unwrap_err().to_string();
+    assert!(told.contains("later cannot be used: it is not what it was"), "{told}");
+    assert!(one_by_one.next().is_none());
+}
+
 #[test]
 fn a_clip_is_judged_inside_its_windows_and_without_prompted_frames() {
     let dir = tempfile::tempdir().unwrap();
     drifting_clip(dir.path());
-    let (clips, _) = load_clips(dir.path()).unwrap();
+    let clips = labelled_clips(dir.path(), &Veil::default()).unwrap();
     assert_eq!((clips.len(), clips[0].frames.len(), clips[0].objects[0].windows.len()), (1, 8, 2));
     let device = Device::flex();
     let card = tiny();
@@ -554,14 +601,14 @@ fn a_clip_is_judged_inside_its_windows_and_without_prompted_frames() {
     let json = serde_json::to_value(&report).unwrap();
     assert!(json["rounds"][0]["dice"].is_number() && json["prompted_frames"].is_number());
     std::fs::write(dir.path().join("windows.yaml"), "../drift: {}\n").unwrap();
-    assert!(load_clips(dir.path()).is_err());
+    assert!(labelled_clips(dir.path(), &Veil::default()).is_err());
     // A window beyond the clip is told; a structure that is never visible is no evidence.
     let described = |windows: &str| {
         let text = format!("drift:\n  objects:\n    1: {{windows: [{windows}]}}\n");
         std::fs::write(dir.path().join("windows.yaml"), text).unwrap();
     };
     described("[0, 2], [9, 12]");
-    let refused = load_clips(dir.path()).unwrap_err().to_string();
+    let refused = labelled_clips(dir.path(), &Veil::default()).unwrap_err().to_string();
     assert!(refused.contains("[9, 12] of label 1") && refused.contains("8 frames"), "{refused}");
     described("");
     let tracking = Tracking { sam: &sam, preprocess: &card.preprocess, device: &device };

@@ -12,6 +12,7 @@ use sonomark::codec::OpenOptions;
 use sonomark::domain::{
     Bitmap, ClipInfo, ContentHash, Edit, FrameMask, Mark, MaskSource, PointPx, Step, Track, TrackId,
 };
+use sonomark::learn::RECIPE;
 use sonomark::learn::dataset::Veil;
 use sonomark::net::device::pick;
 use sonomark::net::library::Library;
@@ -143,6 +144,9 @@ fn a_simulated_study_resumes_and_writes_report_tables_and_figures() {
     assert!(first.contains("of the paper"), "{first}");
     assert!(first.contains("what 1 of 1 clip of drift show (such as drift: s1)"), "{first}");
     assert!(first.contains("difference at") && first.contains("zero-shot"), "{first}");
+    let trained = format!("sonomark {}, recipe {RECIPE}", env!("CARGO_PKG_VERSION"));
+    let network = format!("- SAMUSA: network boundary on round, long, trained by {trained}\n");
+    assert!(report.contains(&network), "{report}");
     // Four arms, three numbers of points and their mean, two sets and their mean, two settings; weights that never saw a set
     // are a fifth arm of one of them.
     assert_eq!(rows(&out.join("overlap.csv")).len(), 1 + (4 + 5) * 4 * 3);

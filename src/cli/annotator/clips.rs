@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::config::Settings;
 use crate::domain::{Bisection, Bitmap, FrameIndex, Track, Window, counted, overlap};
-use crate::learn::dataset::{ClipObject, LabelledClip, load_clips};
+use crate::learn::dataset::{ClipObject, LabelledClip, LabelledClips, Veil};
 use crate::tui::action::Action;
 use crate::tui::keymap::KeyMode;
 
@@ -55,15 +55,16 @@ pub(super) fn run(
     manners: &[Manner],
     scratch: &Path,
 ) -> Result<Value, Failure> {
-    let (clips, _) = load_clips(dir).map_err(Failure::input)?;
+    let clips = LabelledClips::open(dir, &Veil::default(), &mut |_| {}).map_err(Failure::input)?;
     let (mut table, mut log) = (Table::default(), Vec::new());
     for &manner in manners {
         let mut costs = Vec::new();
         for clip in clips.iter().take(limit) {
+            let clip = clip.map_err(Failure::input)?;
             let Some(object) = clip.objects.first() else { continue };
             let (way, keymap) = (manner.way.name(), manner.keymap);
             let folder = scratch.join(format!("clip-{way}-{keymap}-{}", clip.name));
-            let cost = annotate(settings, &folder, clip, object, manner)?;
+            let cost = annotate(settings, &folder, &clip, object, manner)?;
             tell(&format!(
                 "clip {}, {way}, {keymap}: {}, {}, {}, IoU {:.3}",
                 clip.name,

@@ -300,7 +300,7 @@ impl Stream {
         if let Some(seconds) = from.seconds {
             command.args(["-ss", &format!("{seconds:.6}")]);
         }
-        command.arg("-i").arg(input_argument(&reel.read)).args(["-map", "0:v:0"]);
+        command.arg("-i").arg(tool::file_argument(&reel.read)).args(["-map", "0:v:0"]);
         command.args(version.every_frame());
         let (filter, unwanted) = from.filter(made);
         command.args(["-vf", &filter, "-f", "image2pipe", "-c:v", "pgm", "pipe:1"]);
@@ -350,13 +350,6 @@ impl Drop for Stream {
     fn drop(&mut self) {
         tool::end(&mut self.child);
     }
-}
-
-/// The file as an argument that cannot be taken for an option or another protocol.
-fn input_argument(path: &Path) -> std::ffi::OsString {
-    let mut argument = std::ffi::OsString::from("file:");
-    argument.push(path);
-    argument
 }
 
 /// One binary PGM: "P5", width, height, maximum, one white space, pixels.
@@ -436,10 +429,5 @@ mod tests {
             let wanted = format!("select=gte(n\\,{pass})+not(mod(n\\,100)),{gray}");
             assert_eq!(filter(pass), (wanted, signs));
         }
-    }
-
-    #[test]
-    fn names_are_never_options() {
-        assert_eq!(input_argument(Path::new("-y.mp4")), "file:-y.mp4");
     }
 }

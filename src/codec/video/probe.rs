@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 
-use super::{Reel, input_argument};
+use super::Reel;
 use crate::codec::CodecError;
 use crate::codec::error::{brief, name_of};
 use crate::codec::limits::MAX_FRAMES;
@@ -201,7 +201,7 @@ fn asking(reel: &Reel, entries: &str) -> Command {
     command.args(["-v", "error", "-threads", "2"]);
     command.args(["-select_streams", "v:0", "-show_entries", entries]);
     Reel::restrict(&mut command);
-    command.arg("-i").arg(input_argument(&reel.read)).stdin(Stdio::null());
+    command.arg("-i").arg(tool::file_argument(&reel.read)).stdin(Stdio::null());
     command
 }
 

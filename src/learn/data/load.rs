@@ -8,7 +8,7 @@ use super::manifest::{Item, Manifest};
 use super::pixels::{Opened, sha256};
 use crate::domain::{Mask, Window, shown};
 use crate::learn::dataset::{
-    ClipObject, DataError, DataSource, LabelledClip, Pick, Still, StillSet, hex, label_mask,
+    ClipObject, DataError, DataSource, LabelledClip, Pick, Still, StillSet, Veil, hex, label_mask,
     objects_of, pyramid, shrink, unfit,
 };
 
@@ -100,42 +100,33 @@ pub(in crate::learn) fn pieces(
     Ok(pieces)
 }
 
-/// The clips and volumes of a split, and the hash of what was read. Windows are the runs of frames with a mask.
-pub(in crate::learn) fn clips(
-    source: &DataSource,
-) -> Result<(Vec<LabelledClip>, String), DataError> {
-    let manifest = Manifest::read(&source.dir)?;
-    let names = manifest.names();
-    let mut hash = Sha256::new();
-    let mut clips = Vec::new();
-    for item in manifest.of(source.list.as_deref()) {
-        let opened = Opened::open(&manifest, item, &source.veil)?;
-        let count = opened.clip.info().frames;
-        if count < 2 {
-            continue;
-        }
-        digest(&manifest, item, &mut hash)?;
-        hash.update(source.veil.mark(&opened.clip));
-        let mut frames = Vec::with_capacity(count);
-        for frame in 0..count {
-            frames.push(opened.clip.frame(frame)?.as_ref().clone());
-        }
-        let objects = opened.present().into_iter().map(|label| {
-            let mask = |frame: usize| label_mask(&opened.labels(frame), label).to_mask();
-            let masks: Vec<Mask> = (0..count).map(mask).collect();
-            ClipObject { label, windows: runs(&masks), masks }
-        });
-        clips.push(LabelledClip {
-            name: names[&item.image[..]].to_owned(),
-            objects: objects.collect(),
-            frames,
-            source: None,
-        });
+/// The clip or volume of an item, called `name`; `None` for a still. Windows are the runs of frames with a mask. `hash` is
+/// fed on by what was read.
+pub(in crate::learn) fn clip(
+    manifest: &Manifest,
+    item: &Item,
+    name: &str,
+    veil: &Veil,
+    hash: &mut Sha256,
+) -> Result<Option<LabelledClip>, DataError> {
+    let opened = Opened::open(manifest, item, veil)?;
+    let count = opened.clip.info().frames;
+    if count < 2 {
+        return Ok(None);
     }
-    if clips.is_empty() {
-        return Err(nothing(source));
+    digest(manifest, item, hash)?;
+    hash.update(veil.mark(&opened.clip));
+    let mut frames = Vec::with_capacity(count);
+    for frame in 0..count {
+        frames.push(opened.clip.frame(frame)?.as_ref().clone());
     }
-    Ok((clips, hex(hash)))
+    let objects = opened.present().into_iter().map(|label| {
+        let mask = |frame: usize| label_mask(&opened.labels(frame), label).to_mask();
+        let masks: Vec<Mask> = (0..count).map(mask).collect();
+        ClipObject { label, windows: runs(&masks), masks }
+    });
+    let objects = objects.collect();
+    Ok(Some(LabelledClip { name: name.to_owned(), objects, frames, source: None }))
 }
 
 fn nothing(source: &DataSource) -> DataError {

@@ -1,7 +1,9 @@
 //! Labelled clips: frames, structures, windows (NETWORK 13.5).
+//!
+//! What decides whether this file is right: one clip is in memory at a time, and what is judged is what was hashed.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -11,6 +13,7 @@ use super::{
 };
 use crate::domain::{GrayFrame, Mask, TOO_DEEP, Window, counted, shown, too_deep};
 use crate::learn::data::load;
+use crate::learn::data::manifest::{Item, Manifest};
 
 /// A labelled clip with its exact masks.
 #[derive(Debug, Clone)]
@@ -49,50 +52,155 @@ struct DescribedObject {
     windows: Vec<[usize; 2]>,
 }
 
-/// Reads all clip folders below `dir` that `windows.yaml` names, or the clips and volumes of a manifest (`MANIFEST:SPLIT`,
-/// or `MANIFEST` as [`DataSource::judged`] says), and the hash of what was read.
-///
-/// # Errors
-/// Unreadable or contradicting files, and folders without a clip.
-pub fn load_clips(dir: &Path) -> Result<(Vec<LabelledClip>, String), DataError> {
-    load_clips_behind(dir, &Veil::default())
+/// The labelled clips of a folder, or of a manifest, decoded one at a time: all of them may be more than the memory holds.
+pub struct LabelledClips {
+    listed: Listed,
+    veil: Veil,
+    /// Hash of all that was read by the end of each clip.
+    marks: Vec<String>,
+    structures: usize,
 }
 
-/// As [`load_clips`], of whose frames no more is seen than `veil` says.
-///
-/// # Errors
-/// As [`load_clips`], and clips in which nothing is found that could stay visible.
-pub fn load_clips_behind(
-    dir: &Path,
-    veil: &Veil,
-) -> Result<(Vec<LabelledClip>, String), DataError> {
-    let source = DataSource::parse(&dir.to_string_lossy()).behind(veil);
-    if source.is_manifest() {
-        return load::clips(&source.judged());
-    }
-    let described = dir.join("windows.yaml");
-    let yaml = text(&described)?;
-    if let Some(line) = too_deep(&yaml) {
-        return Err(unfit(&described, format!("line {line}: {TOO_DEEP}")));
-    }
-    let all: BTreeMap<String, Described> =
-        serde_yaml::from_str(&yaml).map_err(|e| unfit(&described, format!("{e}; correct it")))?;
-    let mut hash = Sha256::new();
-    hash.update(yaml.as_bytes());
-    let mut clips = Vec::new();
-    for (name, about) in all {
-        if name.contains(['/', '\\']) || name.starts_with('.') {
-            return Err(unfit(
-                &described,
-                format!("it names the clip {}; a clip must be a folder beside it", shown(&name)),
-            ));
+/// What says which clips there are.
+enum Listed {
+    /// `windows.yaml` in the folder, its text, and what it says of each clip folder beside it.
+    Folders(PathBuf, String, Vec<(String, Described)>),
+    /// A manifest, and names and items of what is judged on; some may be stills.
+    Items(Manifest, Vec<(String, Item)>),
+}
+
+/// Why figures on them would be figures on nothing.
+const CHANGED: &str = "it is not what it was when this began; leave files alone while they are judged, and begin again";
+
+impl LabelledClips {
+    /// All clip folders below `dir` that `windows.yaml` names, or the clips and volumes of a manifest (`MANIFEST:SPLIT`, or
+    /// `MANIFEST` as [`DataSource::judged`] says), of whose frames no more is seen than `veil` says. Each is decoded once,
+    /// shown to `seen` and let go, so that what is wrong with the last one is known before anything is done with the first.
+    ///
+    /// # Errors
+    /// Unreadable or contradicting files, folders without a clip, and clips in which nothing is found that could stay
+    /// visible.
+    pub fn open(
+        dir: &Path,
+        veil: &Veil,
+        seen: &mut dyn FnMut(&LabelledClip),
+    ) -> Result<Self, DataError> {
+        let source = DataSource::parse(&dir.to_string_lossy());
+        let listed = match source.is_manifest() {
+            true => Listed::items(&source.judged())?,
+            false => Listed::folders(dir)?,
+        };
+        let mut out = Self { listed, veil: veil.clone(), marks: Vec::new(), structures: 0 };
+        let mut hash = out.listed.begun();
+        for at in 0..out.listed.count() {
+            let Some(clip) = out.listed.clip(at, veil, &mut hash)? else { continue };
+            out.marks.push(hex(hash.clone()));
+            // Where a structure is never visible nothing can be right or wrong.
+            out.structures += clip.objects.iter().filter(|o| !o.windows.is_empty()).count();
+            seen(&clip);
         }
-        clips.push(load_clip(&dir.join(&name), name, &about, veil, &mut hash)?);
+        match out.marks.is_empty() {
+            true => Err(DataError::Nothing { file: shown(&dir.display().to_string()) }),
+            false => Ok(out),
+        }
     }
-    if clips.is_empty() {
-        return Err(DataError::Nothing { file: shown(&dir.display().to_string()) });
+
+    /// SHA-256 of all that was read and what is hidden of it, in lower-case hex.
+    #[must_use]
+    pub fn sha256(&self) -> &str {
+        self.marks.last().map_or("", String::as_str)
     }
-    Ok((clips, hex(hash)))
+
+    /// Structures that are visible somewhere.
+    #[must_use]
+    pub fn structures(&self) -> usize {
+        self.structures
+    }
+
+    /// The clips one after the other, each decoded when it is asked for. A file that is not what it was when they were
+    /// opened is an error, and what comes after it, too.
+    pub fn iter(&self) -> impl Iterator<Item = Result<LabelledClip, DataError>> {
+        let (mut hash, mut marks) = (self.listed.begun(), self.marks.iter());
+        (0..self.listed.count()).filter_map(move |at| {
+            let clip = self.listed.clip(at, &self.veil, &mut hash).transpose()?;
+            let mark = marks.next();
+            Some(clip.and_then(|clip| match mark.is_some_and(|m| *m == hex(hash.clone())) {
+                true => Ok(clip),
+                false => Err(unfit(&self.listed.place(at), CHANGED)),
+            }))
+        })
+    }
+}
+
+impl Listed {
+    fn items(source: &DataSource) -> Result<Self, DataError> {
+        let manifest = Manifest::read(&source.dir)?;
+        let items: Vec<(String, Item)> = {
+            let names = manifest.names();
+            let named = |item: &Item| (names[&item.image[..]].to_owned(), item.clone());
+            manifest.of(source.list.as_deref()).map(named).collect()
+        };
+        Ok(Self::Items(manifest, items))
+    }
+
+    fn folders(dir: &Path) -> Result<Self, DataError> {
+        let described = dir.join("windows.yaml");
+        let yaml = text(&described)?;
+        if let Some(line) = too_deep(&yaml) {
+            return Err(unfit(&described, format!("line {line}: {TOO_DEEP}")));
+        }
+        let all: BTreeMap<String, Described> = serde_yaml::from_str(&yaml)
+            .map_err(|e| unfit(&described, format!("{e}; correct it")))?;
+        let outside = |name: &&String| name.contains(['/', '\\']) || name.starts_with('.');
+        if let Some(name) = all.keys().find(outside) {
+            let cause =
+                format!("it names the clip {}; a clip must be a folder beside it", shown(name));
+            return Err(unfit(&described, cause));
+        }
+        Ok(Self::Folders(dir.to_owned(), yaml, all.into_iter().collect()))
+    }
+
+    fn count(&self) -> usize {
+        match self {
+            Self::Folders(_, _, clips) => clips.len(),
+            Self::Items(_, items) => items.len(),
+        }
+    }
+
+    /// The hash before the first clip is read.
+    fn begun(&self) -> Sha256 {
+        match self {
+            Self::Folders(_, yaml, _) => Sha256::new_with_prefix(yaml.as_bytes()),
+            Self::Items(..) => Sha256::new(),
+        }
+    }
+
+    /// Where a clip lies.
+    fn place(&self, at: usize) -> PathBuf {
+        match self {
+            Self::Folders(dir, _, clips) => dir.join(&clips[at].0),
+            Self::Items(manifest, items) => manifest.path(&items[at].1.image),
+        }
+    }
+
+    /// A clip, whose bytes feed the hash on; `None` for a still.
+    fn clip(
+        &self,
+        at: usize,
+        veil: &Veil,
+        hash: &mut Sha256,
+    ) -> Result<Option<LabelledClip>, DataError> {
+        match self {
+            Self::Folders(_, _, clips) => {
+                let (name, about) = &clips[at];
+                load_clip(&self.place(at), name.clone(), about, veil, hash).map(Some)
+            }
+            Self::Items(manifest, items) => {
+                let (name, item) = &items[at];
+                load::clip(manifest, item, name, veil, hash)
+            }
+        }
+    }
 }
 
 fn load_clip(

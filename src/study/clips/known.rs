@@ -11,14 +11,26 @@ use crate::learn::data::likeness::{self, is_near};
 use crate::learn::dataset::LabelledClip;
 use crate::study::report::cell;
 
+/// What of a clip tells whether it was learned from.
+pub(super) struct Glance {
+    name: String,
+    /// The file of the still that it was made from.
+    source: Option<String>,
+    /// Hash of likeness of each frame.
+    seen: Vec<u64>,
+}
+
+impl Glance {
+    pub(super) fn of(clip: &LabelledClip) -> Self {
+        let seen = clip.frames.iter().map(likeness::hash).collect();
+        Self { name: clip.name.clone(), source: clip.source.clone(), seen }
+    }
+}
+
 /// What to tell of the clips of a set, where arms learned from `stills` (names, and hashes of likeness).
-pub(super) fn sentence(
-    set: &str,
-    clips: &[LabelledClip],
-    stills: &[(String, u64)],
-) -> Option<String> {
+pub(super) fn sentence(set: &str, clips: &[Glance], stills: &[(String, u64)]) -> Option<String> {
     let known = clips.iter().filter_map(|clip| Some((clip, learned_still(clip, stills)?)));
-    let known: Vec<(&LabelledClip, &str)> = known.collect();
+    let known: Vec<(&Glance, &str)> = known.collect();
     let (clip, still) = known.first()?;
     Some(format!(
         "**Arms have learned what {} of {} of {} show (such as {}: {}): figures on them say nothing of new images.**",
@@ -31,16 +43,12 @@ pub(super) fn sentence(
 }
 
 /// The still that a clip was made from or shows.
-fn learned_still<'a>(clip: &LabelledClip, stills: &'a [(String, u64)]) -> Option<&'a str> {
+fn learned_still<'a>(clip: &Glance, stills: &'a [(String, u64)]) -> Option<&'a str> {
     let source = clip.source.as_deref().map(stem);
     let named = stills.iter().find(|(name, _)| Some(stem(name)) == source);
-    let shown = || {
-        let seen: Vec<u64> = clip.frames.iter().map(likeness::hash).collect();
-        // An image without any structure is like every other one.
-        let alike = |hash: u64| hash != 0 && seen.iter().any(|frame| is_near(*frame, hash));
-        stills.iter().find(|(_, hash)| alike(*hash))
-    };
-    named.or_else(shown).map(|(name, _)| &name[..])
+    // An image without any structure is like every other one.
+    let alike = |hash: u64| hash != 0 && clip.seen.iter().any(|frame| is_near(*frame, hash));
+    named.or_else(|| stills.iter().find(|(_, hash)| alike(*hash))).map(|(name, _)| &name[..])
 }
 
 /// The name of a file without folders and ending.
@@ -60,19 +68,19 @@ mod tests {
         GrayFrame::new(96, 96, pixels).expect("it fits")
     }
 
-    fn clip(frame: GrayFrame, source: Option<&str>) -> LabelledClip {
-        LabelledClip {
+    fn clip(frame: GrayFrame, source: Option<&str>) -> Glance {
+        Glance::of(&LabelledClip {
             name: "c".into(),
             frames: vec![picture(9), frame],
             objects: Vec::new(),
             source: source.map(Into::into),
-        }
+        })
     }
 
     #[test]
     fn clips_of_learned_stills_are_told_by_name_and_by_looks() {
         let stills = [("a/one".to_owned(), likeness::hash(&picture(1))), ("black".to_owned(), 0)];
-        let told = |clips: &[LabelledClip]| sentence("set", clips, &stills);
+        let told = |clips: &[Glance]| sentence("set", clips, &stills);
         assert_eq!(told(&[clip(picture(2), None), clip(picture(3), Some("two.png"))]), None);
         assert_eq!(told(&[clip(GrayFrame::new(9, 9, vec![0; 81]).expect("it fits"), None)]), None);
         let all =

@@ -17,13 +17,14 @@ use super::stats::{Interval, Tested, bootstrap, mean, wilcoxon};
 use crate::domain::{counted, shown};
 use crate::engine::load_network;
 use crate::export::write_atomic;
-use crate::learn::dataset::{LabelledClip, load_clips_behind};
+use crate::learn::dataset::LabelledClips;
 use crate::learn::evaluate::Placing;
 use crate::learn::evaluate_video::{
     ClipBaseline, ClipJudged, ClipTrace, Tracking, VideoOptions, trace_clips,
 };
 use crate::learn::loss::BoundaryTerm;
 use crate::net::follow::FollowOptions;
+use known::Glance;
 
 /// Changes whenever the same clips would be followed otherwise by the same network; 2: patches at the edges of a frame are
 /// registered with the last pixels repeated.
@@ -85,13 +86,17 @@ impl Run<'_> {
     pub(super) fn clips(&mut self, outcome: &mut Outcome) -> Result<(), StudyError> {
         for set in 0..self.config.clips.len() {
             let of = &self.config.clips[set];
-            let (clips, hash) = load_clips_behind(&of.path, &of.veil)?;
-            let note = known::sentence(&of.name, &clips, &self.learned_for_clips()?);
-            outcome.clip_notes.extend(note);
+            let (stills, mut glances) = (self.learned_for_clips()?, Vec::new());
+            let clips = LabelledClips::open(&of.path, &of.veil, &mut |clip| {
+                if !stills.is_empty() {
+                    glances.push(Glance::of(clip));
+                }
+            })?;
+            outcome.clip_notes.extend(known::sentence(&of.name, &glances, &stills));
             for arm in 0..self.config.clip_arms.len() {
-                outcome.clips.push(self.clip_arm(arm, set, &clips, &hash)?);
+                outcome.clips.push(self.clip_arm(arm, set, &clips)?);
             }
-            outcome.clip_hashes.push(hash);
+            outcome.clip_hashes.push(clips.sha256().to_owned());
         }
         Ok(())
     }
@@ -109,8 +114,7 @@ impl Run<'_> {
         &mut self,
         arm: usize,
         set: usize,
-        clips: &[LabelledClip],
-        hash: &str,
+        clips: &LabelledClips,
     ) -> Result<ClipCell, StudyError> {
         let c = self.config;
         let mut options = VideoOptions::new(&c.clips[set].path);
@@ -137,7 +141,7 @@ impl Run<'_> {
         };
         let key = self.keeping(&json!({
             "edition": edition(options.placing), "following": FOLLOWING,
-            "version": env!("CARGO_PKG_VERSION"), "clips": hash,
+            "version": env!("CARGO_PKG_VERSION"), "clips": clips.sha256(),
             "about": identity, "region": options.placing == Placing::Region,
             "windows": options.windowed, "motion": options.follow.motion,
             "correction": options.follow.correction, "noise": c.noise_px, "seed": c.seed,
@@ -147,7 +151,7 @@ impl Run<'_> {
             return Ok(ClipCell { arm, set, network: name, traces });
         }
         let what = format!("{} on {}", shown(&c.clip_arms[arm].name), shown(&c.clips[set].name));
-        let whole = clips.iter().map(|clip| clip.objects.len()).sum::<usize>();
+        let whole = clips.structures().min(c.limit.unwrap_or(usize::MAX));
         let (tell, cancel) = (&mut *self.tell, self.cancel);
         let mut done =
             |count: usize| tell(&format!("{what}: {count} of {}", counted(whole, "structure")));

@@ -7,10 +7,11 @@ use std::time::Duration;
 use sonomark::codec::{OpenOptions, open};
 use sonomark::domain::{GrayFrame, OutsideChoice, Region};
 use sonomark::engine::{Event, SegmenterSource, Session, Surround, View, decided};
-use sonomark::learn::dataset::{DataSource, Pick, StillSet, Veil, load_clips_behind};
+use sonomark::learn::dataset::{DataSource, Pick, StillSet, Veil};
 use sonomark::project::load_read_only;
 
 use super::{Home, SIDE, clip, clip_of, element, head, shown_of, start};
+use crate::learn::labelled_clips;
 use crate::pty_harness::Harness;
 
 /// Six frames in which a fan moves under text that stands still; the file names no region.
@@ -251,7 +252,7 @@ fn what_is_hidden_is_not_learned_from() {
         let source = DataSource::parse(&text("set.yaml")).behind(veil).learned().0;
         let set = StillSet::load(&source, None, Pick::AllComponents).unwrap();
         let set = set.load_clips(&source, None).unwrap();
-        let (clips, _) = load_clips_behind(&dir.path().join("set.yaml"), veil).unwrap();
+        let clips = labelled_clips(&dir.path().join("set.yaml"), veil).unwrap();
         let frames = [&set.stills[0].levels[0], &set.clips[0].frames[1], &clips[0].frames[0]];
         frames.map(bright)
     };

@@ -19,8 +19,9 @@ use serde_json::Value;
 
 use super::atomic::write_atomic;
 use super::content::{Content, Gather};
+use super::frames::Frames;
 use super::raster::{Rule, fill};
-use super::read::{Frames, ReadError, Target, stem};
+use super::read::{ReadError, Target, stem};
 use super::{ExportError, Job, Report, rle, trace};
 use crate::codec;
 use crate::domain::{Attributes, Bitmap, FrameIndex, MaskSource, counted};

@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 
 use super::atomic::ensure_folder;
 use super::content::{Content, Gather};
+use super::frames::Frames;
 use super::labelmap::LabelMap;
-use super::read::{Frames, ReadError, Target, fallback_label, list, list_ending, stem};
+use super::read::{ReadError, Target, fallback_label, list, list_ending, stem};
 use super::{ExportError, ExportFormat, Job, Report, indexed};
 use crate::codec;
 use crate::domain::Bitmap;

@@ -14,8 +14,9 @@ use serde_json::{Value, json};
 
 use super::atomic::ensure_folder;
 use super::content::{Content, Gather};
+use super::frames::Frames;
 use super::raster::{Rule, ellipse, fill};
-use super::read::{Frames, ReadError, Target, list_ending, stem};
+use super::read::{ReadError, Target, list_ending, stem};
 use super::{ExportError, Job, Report, indexed, overlay, rle};
 use crate::codec;
 use crate::domain::{Bitmap, FrameIndex, Mask};

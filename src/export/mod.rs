@@ -30,6 +30,7 @@ mod dicom_seg;
 mod error;
 mod figure;
 mod formats;
+mod frames;
 mod indexed;
 mod labelmap;
 mod labelme;

@@ -12,8 +12,9 @@ use serde_json::{Map, Value, json};
 
 use super::atomic::{ensure_folder, write_atomic};
 use super::content::{Content, Gather};
+use super::frames::Frames;
 use super::labelmap::{self, LabelMap};
-use super::read::{Frames, ReadError, Target, fallback_label, list, list_ending, stem};
+use super::read::{ReadError, Target, fallback_label, list, list_ending, stem};
 use super::{ExportError, ExportFormat, Job, Report, indexed, nifti, overlay};
 use crate::codec;
 use crate::domain::{Bitmap, ClipKind, FrameIndex};

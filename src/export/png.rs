@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use super::atomic::{ensure_folder, write_atomic};
 use super::content::{Content, Gather, Names, names_of};
-use super::read::{Frames, ReadError, Target, list, list_ending, stem};
+use super::frames::Frames;
+use super::read::{ReadError, Target, list, list_ending, stem};
 use super::{ExportError, Job, Report, indexed};
 use crate::domain::Bitmap;
 
@@ -56,7 +57,8 @@ pub(super) fn read(folder: &Path, target: &Target) -> Result<Content, ReadError>
     }
     let stems: Vec<String> = folders.iter().flat_map(|each| each.stems.clone()).collect();
     let ours = folders.iter().flat_map(|each| &each.files).all(|file| indexed::is_ours(file));
-    let frames = Frames::of(target, &stems, ours);
+    let names: Vec<&[String]> = folders.iter().map(|each| &each.stems[..]).collect();
+    let frames = Frames::of_folders(target, &names, ours);
     let numbers: BTreeSet<&String> = stems.iter().collect();
     let mut gather = Gather::default();
     for (number, Folder { label, files, stems }) in (0..).zip(&folders) {

@@ -14,8 +14,9 @@ use serde::Deserialize;
 
 use super::atomic::ensure_folder;
 use super::content::{Content, Gather, expected};
+use super::frames::Frames;
 use super::raster::{Rule, fill};
-use super::read::{Frames, ReadError, Target, list, list_ending, stem};
+use super::read::{ReadError, Target, list, list_ending, stem};
 use super::{ExportError, ExportFormat, Job, Report, indexed, overlay, trace};
 use crate::codec;
 use crate::domain::{Bitmap, FrameIndex};

@@ -1,6 +1,7 @@
 //! What is exported reads back as what was annotated.
 
 mod foreign;
+mod named;
 mod said;
 
 use std::collections::BTreeMap;

@@ -33,6 +33,9 @@ pub(super) struct Options {
     /// Say what would be imported, and change nothing
     #[arg(long)]
     dry_run: bool,
+    /// Take what was exported from another clip, of which this one is a copy
+    #[arg(long)]
+    any_clip: bool,
 }
 
 /// Runs it. Every structure becomes a new track with accepted masks; nothing that the project
@@ -42,8 +45,15 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     let names = clip.frame_names();
     let origin = clip.dicom_origin();
     let target = Target { info: clip.info(), frame_names: &names, origin: origin.as_ref() };
-    let content = read_caged(&options.file, options.format, &target).map_err(Failure::input)?;
-    let mut notes: BTreeSet<String> = content.notes.iter().cloned().collect();
+    let read = read_caged(&options.file, options.format, &target).map_err(Failure::input)?;
+    let mut notes: BTreeSet<String> = read.notes.iter().cloned().collect();
+    let content = match &read.other_clip {
+        Some(other) if options.any_clip => {
+            notes.insert(format!("it was exported from another clip ({other})"));
+            read
+        }
+        _ => read.of_this_clip(&options.file, &target).map_err(Failure::input)?,
+    };
     let sort = |each: &Structure, notes: &mut BTreeSet<String>| {
         attributes::sorted_out(each, &content.changeable, &settings.asked, notes)
     };

@@ -17,6 +17,7 @@ use super::atomic::write_atomic;
 use super::colours::colour;
 use super::content::{Content, Gather, Names, names_of};
 use super::frames::Frames;
+use super::identity::clip_in;
 use super::names::plain;
 use super::raster::{Rule, ellipse, fill};
 use super::read::{ReadError, Target, stem};
@@ -216,7 +217,9 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
     }
     let mut content = reader.gather.content(notes);
     content.changeable = changeable(root);
-    Ok(content)
+    let comments = document.root().children().filter(Node::is_comment);
+    let clips = comments.filter_map(|comment| clip_in(comment.text()?));
+    content.exported_from(path, clips, target)
 }
 
 /// Names of the attributes that are declared as mutable.

@@ -56,7 +56,8 @@ pub(super) fn read(folder: &Path, target: &Target) -> Result<Content, ReadError>
         folders.push(Folder { label, files, stems });
     }
     let stems: Vec<String> = folders.iter().flat_map(|each| each.stems.clone()).collect();
-    let ours = folders.iter().flat_map(|each| &each.files).all(|file| indexed::is_ours(file));
+    let clips = indexed::clips(folders.iter().flat_map(|each| &each.files));
+    let ours = clips.is_some();
     let names: Vec<&[String]> = folders.iter().map(|each| &each.stems[..]).collect();
     let frames = Frames::of_folders(target, &names, ours);
     let numbers: BTreeSet<&String> = stems.iter().collect();
@@ -73,7 +74,7 @@ pub(super) fn read(folder: &Path, target: &Target) -> Result<Content, ReadError>
     }
     let mut notes = frames.notes();
     notes.extend(early(&stems, target).filter(|_| frames.are_named()));
-    Ok(gather.content(notes))
+    gather.content(notes).exported_from(folder, clips.unwrap_or_default(), target)
 }
 
 /// Earlier versions left no mark in their files: those may be ours, counted from 0, though images

@@ -64,6 +64,19 @@ pub enum ReadError {
         /// Which names would.
         advice: String,
     },
+    /// Exported from another clip.
+    #[error(
+        "{name} was exported from another clip ({other}, this one is {this}); take it to that clip, or, if this one \
+         is a copy of it, import it with `sonomark import --any-clip`"
+    )]
+    Exported {
+        /// The file.
+        name: String,
+        /// Start of the content hash of the other clip.
+        other: String,
+        /// That of the one at hand.
+        this: String,
+    },
     /// A child read it and says so.
     #[error("{0}")]
     Told(String),
@@ -88,12 +101,21 @@ impl ReadError {
     pub(super) fn other_clip(path: &Path, cause: impl Into<String>) -> Self {
         Self::OtherClip { name: shown(&path.to_string_lossy()), cause: shown(&cause.into()) }
     }
+
+    pub(super) fn exported(path: &Path, other: &str, target: &Target) -> Self {
+        Self::Exported {
+            name: shown(&path.to_string_lossy()),
+            other: shown(other),
+            this: target.info.content_hash.short().to_owned(),
+        }
+    }
 }
 
 /// Reads the masks of a file or folder; without a format, by what it is.
 ///
 /// # Errors
-/// When it cannot be read, is not of that format, or belongs to another clip.
+/// When it cannot be read, is not of that format, or does not fit the clip. That it was exported from another
+/// clip, which it fits, is no error: see [`Content::of_this_clip`].
 pub fn read(
     path: &Path,
     format: Option<ExportFormat>,

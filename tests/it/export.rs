@@ -2,6 +2,7 @@
 
 mod foreign;
 mod named;
+mod of_clip;
 mod said;
 
 use std::collections::BTreeMap;

@@ -1,9 +1,11 @@
 //! Exports say what the screen says, and nothing that nobody knows.
 
 use std::fs;
+use std::sync::Arc;
 
 use dicom_dictionary_std::tags;
-use sonomark::domain::{Annotation, ClipInfo, Window};
+use sonomark::codec::{OpenOptions, Privacy, open};
+use sonomark::domain::{Annotation, ClipInfo, GrayFrame, Placement, Window};
 use sonomark::export::{ExportFormat, Job, Target, read};
 
 use super::{export, formats, info, noisy, target_of};
@@ -62,5 +64,53 @@ fn a_segmentation_invents_no_scale_and_no_place() {
             };
             assert_eq!(measures.map(spacing_of), spacing.map(|[x, y]| vec![y, x]));
         }
+    }
+}
+
+#[test]
+fn the_times_of_all_frames_leave_with_a_clip_however_many_there_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.dcm");
+    // A plane over time of a volume without tags: nothing is burned into it.
+    let steps_mm = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
+    let placement = Some(Placement { origin_mm: [0.0; 3], steps_mm });
+    let gray = |at: usize| Ok(Arc::new(GrayFrame::new(4, 2, vec![(at % 251) as u8; 8]).unwrap()));
+    let annotation = Annotation::default();
+    // Nine thousand numbers of three decimals are what a length of 16 bits holds.
+    for (frames, timed, syntax) in [
+        (5_000, true, "1.2.840.10008.1.2.1"),
+        (10_000, true, "1.2.840.10008.1.2"),
+        (5_000, false, "1.2.840.10008.1.2.1"),
+        (15_000, false, "1.2.840.10008.1.2"),
+    ] {
+        let mut now = 0.0;
+        let times = (0..frames).map(|at| {
+            let shown = now;
+            now += if at % 3 == 0 { 40.0123 } else { 33.3667 };
+            shown
+        });
+        let times: Vec<f64> = times.filter(|_| timed).collect();
+        let clip = ClipInfo {
+            width_px: 4,
+            height_px: 2,
+            frames,
+            frame_time_ms: timed.then_some(35.0),
+            frame_times_ms: times.clone(),
+            placement,
+            ..info()
+        };
+        let (privacy, key) = (Some(Privacy::default()), Some([7; 32]));
+        let job = Job { frames: Some(&gray), privacy, key, ..Job::new(&annotation, &clip) };
+        sonomark::export::export(&job, ExportFormat::Dicom, &path).unwrap();
+        let found = open(&path, &OpenOptions::default()).unwrap().info().frame_times_ms.clone();
+        assert_eq!(found.len(), times.len());
+        assert!(found.iter().zip(&times).all(|(a, b)| (a - b).abs() < 1e-3), "{frames}");
+        let object = dicom_object::open_file(&path).unwrap();
+        assert_eq!(object.meta().transfer_syntax().trim_end_matches('\0'), syntax, "{frames}");
+        let vector = if timed { tags::FRAME_TIME_VECTOR } else { tags::PAGE_NUMBER_VECTOR };
+        let numbers = object.element(vector).unwrap().to_str().unwrap().into_owned();
+        assert_eq!(numbers.trim().split('\\').count(), frames);
+        let pointer = object.element(tags::FRAME_INCREMENT_POINTER).unwrap();
+        assert_eq!(pointer.value().to_tag().unwrap(), vector);
     }
 }

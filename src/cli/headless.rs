@@ -257,7 +257,8 @@ pub(super) fn write_absent(folder: &Path, clip: &Clip, track: &Track) -> Result<
     Ok(())
 }
 
-/// The report of a run as JSON.
+/// The report of a run as JSON. It lies beside the masks and goes where they go, so clips and their files have no
+/// names in it, which may be those of patients.
 pub(super) fn report_json(
     clip: &Clip,
     segmenter: &dyn Segmenter,
@@ -267,7 +268,7 @@ pub(super) fn report_json(
     let who = segmenter.info();
     let list: Vec<Value> = tracks.iter().map(|(track, report)| track_json(track, report)).collect();
     json!({
-        "clip": shown(&info.name),
+        "clip": info.content_hash.short(),
         "content_hash": info.content_hash.0,
         "width_px": info.width_px,
         "height_px": info.height_px,
@@ -313,7 +314,11 @@ fn frame_json(each: &FrameReport) -> Value {
             "encode_ms": outcome.encode_ms,
             "decode_ms": outcome.decode_ms,
         }),
-        Err(why) => json!({ "frame": each.frame, "kind": kind, "failed": why, "ms": each.ms }),
+        // The sentence names the file; people are told it by the command.
+        Err(_) => {
+            let failed = "the frame cannot be decoded; the command said why";
+            json!({ "frame": each.frame, "kind": kind, "failed": failed, "ms": each.ms })
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use crate::engine::{
     Decided, Ended, Frames, Image, Limits, NetSegmenter, Plan, PlanError, Role, Segmenter, Span,
     plan, timed, walk,
 };
-use crate::export::write_atomic;
+use crate::export::{mask_png, write_atomic};
 
 use super::{Failure, interrupted, path_shown, tell};
 
@@ -206,6 +206,15 @@ pub(super) fn write_mask(path: &Path, bitmap: &Bitmap) -> Result<(), Failure> {
     write_gray(path, bitmap.width_px, bitmap.height_px, gray)
 }
 
+/// The same for a frame of a clip, of which it says that it is.
+///
+/// # Errors
+/// When the file cannot be written.
+pub(super) fn write_mask_of(clip: &Clip, path: &Path, bitmap: &Bitmap) -> Result<(), Failure> {
+    let bytes = mask_png(path, bitmap, &clip.info().content_hash).map_err(Failure::ours)?;
+    write_atomic(path, &bytes).map_err(Failure::input)
+}
+
 /// Writes an 8-bit gray picture, whole or not at all.
 ///
 /// # Errors
@@ -252,7 +261,7 @@ pub(super) fn write_absent(folder: &Path, clip: &Clip, track: &Track) -> Result<
     let info = clip.info();
     let empty = Bitmap::empty(info.width_px, info.height_px);
     for frame in (0..info.frames).filter(|frame| !track.visible(*frame)) {
-        write_mask(&mask_path(folder, frame), &empty)?;
+        write_mask_of(clip, &mask_path(folder, frame), &empty)?;
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use std::path::Path;
 use super::Job;
 use super::content::Content;
 use super::read::{ReadError, Target};
+use crate::domain::ContentHash;
 
 /// How our fields of comment begin, up to the hash.
 const ABOUT: &str = "sonomark, clip ";
@@ -22,10 +23,14 @@ const SHOWN_CLIPS: usize = 2;
 impl Job<'_> {
     /// "sonomark, clip 0123456789ab, journal position 17": for fields of comment.
     pub(super) fn about(&self) -> String {
-        let clip = self.info.content_hash.short();
         let position = self.position.map(|at| format!(", journal position {at}"));
-        format!("{ABOUT}{clip}{}", position.unwrap_or_default())
+        about(&self.info.content_hash) + &position.unwrap_or_default()
     }
+}
+
+/// The same without a journal.
+pub(super) fn about(clip: &ContentHash) -> String {
+    format!("{ABOUT}{}", clip.short())
 }
 
 /// The start of the content hash in a field of comment of ours; `None` in one of other programs.

@@ -57,6 +57,7 @@ use std::sync::Arc;
 use crate::codec::Privacy;
 use crate::domain::{Annotation, ClipInfo, Codes, DicomOrigin, FrameIndex, GrayFrame, shown};
 
+pub use self::png::mask_png;
 pub use atomic::{set_aside, write_atomic};
 pub use caged::{read_caged, serve_reader};
 pub use content::{Content, Structure};

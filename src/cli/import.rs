@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 
@@ -12,7 +11,7 @@ use crate::domain::{
 };
 use crate::engine::import_format_named;
 use crate::export::{Content, ExportFormat, Structure, Target, read_caged};
-use crate::project::{ClipStore, ProjectError};
+use crate::project::{ClipStore, ProjectError, now_ms};
 
 use super::attributes::{self, Said};
 use super::{Done, Failure, open_clip, path_shown, tell};
@@ -215,11 +214,6 @@ fn kept(result: Result<(), ProjectError>) -> Done {
         true => Failure::Input(format!("{error}; the import is not complete, run it again")),
         false => Failure::input(error),
     })
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -231,7 +231,7 @@ pub(super) fn list(folder: &Path) -> Result<Vec<PathBuf>, ReadError> {
             found.push(path);
         }
     }
-    found.sort_by(|a, b| natord::compare(&file_name(a), &file_name(b)).then_with(|| a.cmp(b)));
+    found.sort_by(|a, b| codec::by_name(a, b));
     Ok(found)
 }
 

@@ -1,5 +1,6 @@
 //! What is exported reads back as what was annotated.
 
+mod edges;
 mod foreign;
 mod named;
 mod of_clip;

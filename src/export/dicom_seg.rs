@@ -297,17 +297,14 @@ fn geometry(set: &mut Item, job: &Job, structures: &[Structure], uids: &Uids) ->
     let place = placement(info);
     let [across, down, along] = place.spacing_mm();
     let mut shared = Item::new_empty();
-    // Where nothing is known nothing is said: the source images say how a frame is measured, if at all.
-    if info.placement.is_some() || info.pixel_spacing_mm.is_some() {
+    // Measures belong to a place (PS3.3 A.51.5 allows them with a frame of reference alone): a frame that lies nowhere has no
+    // thickness, and without one highdicom does not read the file. How it is measured the source images say, if at all.
+    if info.placement.is_some() {
         let mut measures = Item::new_empty();
         put(&mut measures, tags::PIXEL_SPACING, VR::DS, decimals(&[down, across]));
-        if info.placement.is_some() {
-            put(&mut measures, tags::SLICE_THICKNESS, VR::DS, decimals(&[along]));
-            put(&mut measures, tags::SPACING_BETWEEN_SLICES, VR::DS, decimals(&[along]));
-        }
+        put(&mut measures, tags::SLICE_THICKNESS, VR::DS, decimals(&[along]));
+        put(&mut measures, tags::SPACING_BETWEEN_SLICES, VR::DS, decimals(&[along]));
         nest(&mut shared, tags::PIXEL_MEASURES_SEQUENCE, vec![measures]);
-    }
-    if info.placement.is_some() {
         let [row, column, _] = place.steps_mm;
         let cosines: Vec<f64> =
             row.iter().map(|v| v / across).chain(column.iter().map(|v| v / down)).collect();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use dicom_dictionary_std::tags;
 use sonomark::codec::{OpenOptions, Privacy, open};
+use sonomark::domain::ClipKind::Volume;
 use sonomark::domain::{Annotation, ClipInfo, GrayFrame, Placement, Window};
 use sonomark::export::{ExportFormat, Job, Target, read};
 
@@ -43,8 +44,10 @@ fn masks_outside_windows_are_in_no_file_and_are_counted() {
 fn a_segmentation_invents_no_scale_and_no_place() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.dcm");
-    for spacing in [None, Some([0.2, 0.3])] {
-        let clip = ClipInfo { pixel_spacing_mm: spacing, ..info() };
+    let steps_mm = [[0.2, 0.0, 0.0], [0.0, 0.3, 0.0], [0.0, 0.0, 2.0]];
+    let place = Placement { origin_mm: [0.0; 3], steps_mm };
+    for (spacing, placement) in [(None, None), (Some([0.2, 0.3]), None), (None, Some(place))] {
+        let clip = ClipInfo { pixel_spacing_mm: spacing, placement, kind: Volume, ..info() };
         for lossy in [false, true] {
             let annotation = noisy(&[2]);
             let job = Job { lossy, ..Job::new(&annotation, &clip) };
@@ -52,17 +55,19 @@ fn a_segmentation_invents_no_scale_and_no_place() {
             let object = dicom_object::open_file(&path).unwrap();
             let text =
                 |tag| object.element(tag).ok().map(|held| held.to_str().unwrap().into_owned());
-            assert_eq!(text(tags::FRAME_OF_REFERENCE_UID), None);
+            assert_eq!(text(tags::FRAME_OF_REFERENCE_UID).is_some(), placement.is_some());
             let wanted = if lossy { "01" } else { "00" };
             assert_eq!(text(tags::LOSSY_IMAGE_COMPRESSION).as_deref(), Some(wanted));
             let shared = object.element(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE).unwrap();
             let measures = shared.items().unwrap()[0].element(tags::PIXEL_MEASURES_SEQUENCE).ok();
-            let spacing_of = |measures: &dicom_object::mem::InMemElement| {
+            // Without a thickness, which a frame that lies nowhere has not, some read no measures.
+            let numbers_of = |measures: &dicom_object::mem::InMemElement| {
                 let item = &measures.items().unwrap()[0];
-                assert!(item.element(tags::SLICE_THICKNESS).is_err());
-                item.element(tags::PIXEL_SPACING).unwrap().to_multi_float64().unwrap()
+                let number = |tag| item.element(tag).unwrap().to_multi_float64().unwrap();
+                [tags::PIXEL_SPACING, tags::SLICE_THICKNESS].map(number)
             };
-            assert_eq!(measures.map(spacing_of), spacing.map(|[x, y]| vec![y, x]));
+            let wanted = placement.map(|_| [vec![0.3, 0.2], vec![2.0]]);
+            assert_eq!(measures.map(numbers_of), wanted);
         }
     }
 }

@@ -106,8 +106,8 @@ struct Uids {
     instance: String,
     series: String,
     study: String,
-    /// Frame of reference; none where it is not known where the frames lie. An invented one would say that
-    /// something can be measured in it.
+    /// Frame of reference; none where it is not known where the frames lie, also when the images name one: it says that
+    /// every frame has its place in it (PS3.3 A.51.5.1).
     space: Option<String>,
     dimension: String,
     source_class: String,
@@ -144,7 +144,7 @@ impl Uids {
             instance: uid(&[clip.as_bytes(), b"segmentation", &content]),
             series: uid(&[clip.as_bytes(), b"series of segmentations", &content]),
             study: known(&origin.study_uid, "study"),
-            space: origin.space_uid.or_else(|| job.info.placement.map(|_| made("space"))),
+            space: job.info.placement.map(|_| origin.space_uid.unwrap_or_else(|| made("space"))),
             dimension: made("dimensions"),
             source_class: match origin.class_uid.as_str() {
                 "" => ULTRASOUND.to_owned(),

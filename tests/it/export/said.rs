@@ -6,7 +6,7 @@ use std::sync::Arc;
 use dicom_dictionary_std::tags;
 use sonomark::codec::{OpenOptions, Privacy, open};
 use sonomark::domain::ClipKind::Volume;
-use sonomark::domain::{Annotation, ClipInfo, GrayFrame, Placement, Window};
+use sonomark::domain::{Annotation, ClipInfo, DicomOrigin, GrayFrame, Placement, Window};
 use sonomark::export::{ExportFormat, Job, Target, read};
 
 use super::{export, formats, info, noisy, target_of};
@@ -50,12 +50,17 @@ fn a_segmentation_invents_no_scale_and_no_place() {
         let clip = ClipInfo { pixel_spacing_mm: spacing, placement, kind: Volume, ..info() };
         for lossy in [false, true] {
             let annotation = noisy(&[2]);
-            let job = Job { lossy, ..Job::new(&annotation, &clip) };
+            // Images name a space also where they do not say where in it they lie.
+            let space_uid = Some("1.2.6".to_owned());
+            let origin = Some(DicomOrigin { space_uid, ..DicomOrigin::default() });
+            let job = Job { lossy, origin, ..Job::new(&annotation, &clip) };
             sonomark::export::export(&job, ExportFormat::DicomSeg, &path).unwrap();
             let object = dicom_object::open_file(&path).unwrap();
             let text =
                 |tag| object.element(tag).ok().map(|held| held.to_str().unwrap().into_owned());
-            assert_eq!(text(tags::FRAME_OF_REFERENCE_UID).is_some(), placement.is_some());
+            let space = text(tags::FRAME_OF_REFERENCE_UID);
+            let space = space.as_deref().map(|uid| uid.trim_end_matches('\0'));
+            assert_eq!(space, placement.map(|_| "1.2.6"));
             let wanted = if lossy { "01" } else { "00" };
             assert_eq!(text(tags::LOSSY_IMAGE_COMPRESSION).as_deref(), Some(wanted));
             let shared = object.element(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE).unwrap();

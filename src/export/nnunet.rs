@@ -103,12 +103,17 @@ pub(super) fn read(folder: &Path, target: &Target) -> Result<Content, ReadError>
     let ours = about.description.as_str().is_some_and(|text| text.starts_with("sonomark"));
     let mut files = list_ending(&labels, "png")?;
     if files.is_empty() {
-        return match &list(&labels)?[..] {
+        let volumes = list(&labels)?;
+        let own = format!("{}.nii.gz", target.info.content_hash.short());
+        let own = volumes.iter().find(|volume| ours && volume.ends_with(&own));
+        return match (own, &volumes[..]) {
+            (Some(one), _) | (None, [one]) => labelmap::read_named(one, target, &names),
             // Ours of a clip without masks.
-            [] if ours => Ok(Content::default()),
-            [] => Err(ReadError::malformed(&labels, "it holds no PNG images and no volume")),
-            [one] => labelmap::read_named(one, target, &names),
-            _ => {
+            (None, []) if ours => Ok(Content::default()),
+            (None, []) => {
+                Err(ReadError::malformed(&labels, "it holds no PNG images and no volume"))
+            }
+            (None, _) => {
                 let cause = "it holds several volumes; give one of labelsTr";
                 Err(ReadError::malformed(&labels, cause))
             }

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use sonomark::codec::{OpenOptions, open};
-use sonomark::domain::{Annotation, ClipInfo, ContentHash, DicomOrigin, GrayFrame};
+use sonomark::domain::{Annotation, ClipInfo, ClipKind, ContentHash, DicomOrigin, GrayFrame};
 use sonomark::export::{Content, ExportFormat, Job, Target, read};
 
 use super::{SIZE, annotation, coded, export, formats, info, target_of};
@@ -103,6 +103,19 @@ fn cases_of_nnunet_are_those_of_their_clips() {
     let third = ClipInfo { content_hash: ContentHash("ef".repeat(32)), ..info() };
     let why = read(&one, None, &target(&third, None)).unwrap_err().to_string();
     assert!(why.contains("several clips, as abababababab and cdcdcdcdcdcd"), "{why}");
+}
+
+#[test]
+fn volumes_of_nnunet_are_those_of_their_clips() {
+    let dir = tempfile::tempdir().unwrap();
+    let volume = |clip: ClipInfo| ClipInfo { kind: ClipKind::Volume, ..clip };
+    cases(&coded(), &volume(info()), dir.path());
+    check(dir.path(), "nnunet");
+    let labels = dir.path().join("labelsTr");
+    fs::copy(labels.join("abababababab.nii.gz"), labels.join("efefefefefef.nii.gz")).unwrap();
+    assert_eq!(found(dir.path(), &volume(info())).structures.len(), 2);
+    let why = read(dir.path(), None, &target(&volume(other()), None)).unwrap_err().to_string();
+    assert!(why.contains("holds several volumes"), "{why}");
 }
 
 #[test]

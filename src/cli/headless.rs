@@ -17,7 +17,7 @@ use crate::engine::{
     Decided, Ended, Frames, Image, Limits, NetSegmenter, Plan, PlanError, Role, Segmenter, Span,
     plan, timed, walk,
 };
-use crate::export::{check_writable, write_atomic};
+use crate::export::{check_writable, mask_png, write_atomic};
 
 use super::{Failure, interrupted, path_shown, tell};
 
@@ -206,6 +206,15 @@ pub(super) fn write_mask(path: &Path, bitmap: &Bitmap) -> Result<(), Failure> {
     write_gray(path, bitmap.width_px, bitmap.height_px, gray)
 }
 
+/// The same for a frame of a clip, of which it says that it is.
+///
+/// # Errors
+/// When the file cannot be written.
+pub(super) fn write_mask_of(clip: &Clip, path: &Path, bitmap: &Bitmap) -> Result<(), Failure> {
+    let bytes = mask_png(path, bitmap, &clip.info().content_hash).map_err(Failure::ours)?;
+    write_atomic(path, &bytes).map_err(Failure::input)
+}
+
 /// Writes an 8-bit gray picture, whole or not at all.
 ///
 /// # Errors
@@ -260,12 +269,13 @@ pub(super) fn write_absent(folder: &Path, clip: &Clip, track: &Track) -> Result<
     let info = clip.info();
     let empty = Bitmap::empty(info.width_px, info.height_px);
     for frame in (0..info.frames).filter(|frame| !track.visible(*frame)) {
-        write_mask(&mask_path(folder, frame), &empty)?;
+        write_mask_of(clip, &mask_path(folder, frame), &empty)?;
     }
     Ok(())
 }
 
-/// The report of a run as JSON.
+/// The report of a run as JSON. It lies beside the masks and goes where they go, so clips and their files have no
+/// names in it, which may be those of patients.
 pub(super) fn report_json(
     clip: &Clip,
     segmenter: &dyn Segmenter,
@@ -275,7 +285,7 @@ pub(super) fn report_json(
     let who = segmenter.info();
     let list: Vec<Value> = tracks.iter().map(|(track, report)| track_json(track, report)).collect();
     json!({
-        "clip": shown(&info.name),
+        "clip": info.content_hash.short(),
         "content_hash": info.content_hash.0,
         "width_px": info.width_px,
         "height_px": info.height_px,
@@ -321,7 +331,11 @@ fn frame_json(each: &FrameReport) -> Value {
             "encode_ms": outcome.encode_ms,
             "decode_ms": outcome.decode_ms,
         }),
-        Err(why) => json!({ "frame": each.frame, "kind": kind, "failed": why, "ms": each.ms }),
+        // The sentence names the file; people are told it by the command.
+        Err(_) => {
+            let failed = "the frame cannot be decoded; the command said why";
+            json!({ "frame": each.frame, "kind": kind, "failed": failed, "ms": each.ms })
+        }
     }
 }
 

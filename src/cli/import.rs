@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 
@@ -12,7 +11,7 @@ use crate::domain::{
 };
 use crate::engine::import_format_named;
 use crate::export::{Content, ExportFormat, Structure, Target, read_caged};
-use crate::project::{ClipStore, ProjectError};
+use crate::project::{ClipStore, ProjectError, now_ms};
 
 use super::attributes::{self, Said};
 use super::{Done, Failure, open_clip, path_shown, tell};
@@ -33,6 +32,9 @@ pub(super) struct Options {
     /// Say what would be imported, and change nothing
     #[arg(long)]
     dry_run: bool,
+    /// Take what was exported from another clip, of which this one is a copy
+    #[arg(long)]
+    any_clip: bool,
 }
 
 /// Runs it. Every structure becomes a new track with accepted masks; nothing that the project
@@ -42,8 +44,15 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     let names = clip.frame_names();
     let origin = clip.dicom_origin();
     let target = Target { info: clip.info(), frame_names: &names, origin: origin.as_ref() };
-    let content = read_caged(&options.file, options.format, &target).map_err(Failure::input)?;
-    let mut notes: BTreeSet<String> = content.notes.iter().cloned().collect();
+    let read = read_caged(&options.file, options.format, &target).map_err(Failure::input)?;
+    let mut notes: BTreeSet<String> = read.notes.iter().cloned().collect();
+    let content = match &read.other_clip {
+        Some(other) if options.any_clip => {
+            notes.insert(format!("it was exported from another clip ({other})"));
+            read
+        }
+        _ => read.of_this_clip(&options.file, &target).map_err(Failure::input)?,
+    };
     let sort = |each: &Structure, notes: &mut BTreeSet<String>| {
         attributes::sorted_out(each, &content.changeable, &settings.asked, notes)
     };
@@ -205,11 +214,6 @@ fn kept(result: Result<(), ProjectError>) -> Done {
         true => Failure::Input(format!("{error}; the import is not complete, run it again")),
         false => Failure::input(error),
     })
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

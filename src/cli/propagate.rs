@@ -14,7 +14,7 @@ use crate::engine::{Ended, Segmenter};
 
 use super::headless::{
     REPORT, TrackReport, decide_track, load_timed, make_folder, mask_path, report_json,
-    write_absent, write_json, write_mask,
+    write_absent, write_json, write_mask_of,
 };
 use super::{Done, Failure, interrupt_flag, open_clip, path_shown, print_json, prompts, tell};
 
@@ -89,7 +89,7 @@ pub(super) fn decide_clip(
         let mut progress = Progress::new(&track.info.label);
         let report = decide_track(network, clip, track, cancel, &mut |frame, decided, done| {
             if let Ok(decided) = decided {
-                write_mask(&mask_path(&folder, frame), &decided.bitmap)?;
+                write_mask_of(clip, &mask_path(&folder, frame), &decided.bitmap)?;
             }
             progress.show(done);
             Ok(())

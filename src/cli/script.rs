@@ -13,14 +13,13 @@
 
 use std::io::{self, BufRead, Write};
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::domain::{
     Annotation, Bitmap, ClipInfo, ClipKind, ContentHash, Edit, FrameMask, History, Mark,
     MaskSource, PlacedPrompt, PointKind, PointPx, Prompt, PromptId, Step, Track, TrackId, Window,
     insert_window, shown,
 };
-use crate::project::{ClipStore, ProjectError, View};
+use crate::project::{ClipStore, ProjectError, View, now_ms};
 
 /// The clip that every script annotates: 64 x 48 px, 32 frames, no pixels.
 #[must_use]
@@ -268,9 +267,4 @@ fn follow(
         Command::Sync => store.sync().map(|()| "ack"),
         Command::Nothing => Ok("none"),
     }
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

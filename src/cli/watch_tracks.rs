@@ -8,14 +8,13 @@ use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::codec::Clip;
 use crate::domain::{
     Annotation, ContentHash, Mark, MaskSource, PlacedPrompt, Prompt, PromptId, Step, Track,
     TrackId, TrackOrder,
 };
-use crate::project::{ClipStore, difference};
+use crate::project::{ClipStore, difference, now_ms};
 
 use super::Failure;
 use super::headless::{TrackReport, with_masks};
@@ -159,11 +158,6 @@ fn fingerprint(track: &Track) -> u64 {
     let mut hasher = DefaultHasher::new();
     serde_json::to_vec(&decided).unwrap_or_default().hash(&mut hasher);
     hasher.finish()
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -21,8 +21,8 @@ pub enum CodecError {
     },
     /// Neither name nor content is known.
     #[error(
-        "{name} is no clip this program knows; give an image (PNG, JPEG, TIFF, BMP), a folder of \
-         images, a DICOM file, a video or a volume (NIfTI, NRRD, MetaImage)"
+        "{name} is no clip this program knows; give an image (PNG, JPEG, TIFF, BMP, WebP), a folder \
+         of images, a DICOM file, a video or a volume (NIfTI, NRRD, MetaImage)"
     )]
     Unknown {
         /// The file.

@@ -17,6 +17,7 @@ use super::error::short_name;
 use super::gray::{Ramp, parted, spread};
 use super::limits::{MAX_DECODE_BYTES, MAX_FRAMES, check_size, open_regular, read_file};
 use super::moving::Moving;
+use super::order::by_name;
 use super::pages::{Page, Tiff};
 use super::webp::Animation;
 use super::{CodecError, FrameSource, Opened, complete, identity, png, sniff, tiff, webp};
@@ -311,8 +312,7 @@ fn list(path: &Path) -> Result<Vec<PathBuf>, CodecError> {
     if frames.is_empty() {
         return Err(CodecError::NoFrames { name: super::error::name_of(path) });
     }
-    // Names that natural order calls equal (001 and 1) still need one order everywhere.
-    frames.sort_by(|a, b| natord::compare(&short_name(a), &short_name(b)).then_with(|| a.cmp(b)));
+    frames.sort_by(|a, b| by_name(a, b));
     Ok(frames)
 }
 

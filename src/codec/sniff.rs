@@ -42,12 +42,15 @@ fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase()
 }
 
+/// Whether the name ends as those of images do.
+pub(crate) fn has_image_ending(path: &Path) -> bool {
+    IMAGE_NAMES.contains(&extension(path).as_str())
+}
+
 /// Whether the name is that of a frame: an image that is no mask (`NAME.mask.png`) and not hidden.
 pub(super) fn is_frame_name(path: &Path) -> bool {
     let name = file_name(path);
-    !name.starts_with('.')
-        && !name.ends_with(".mask.png")
-        && IMAGE_NAMES.contains(&extension(path).as_str())
+    !name.starts_with('.') && !name.ends_with(".mask.png") && has_image_ending(path)
 }
 
 /// How long the ending is that promises a clip, with its dot; 0 where the name has no such.
@@ -177,6 +180,15 @@ fn gzip_holds_nifti(path: &Path) -> Result<bool, CodecError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_gives_something_unknown_is_told_all_kinds_of_images() {
+        let told = CodecError::Unknown { name: "a.txt".into() }.to_string().to_lowercase();
+        for ending in IMAGE_NAMES.into_iter().filter(|ending| !["jpg", "tif"].contains(ending)) {
+            assert!(told.contains(ending), "{ending}: {told}");
+            assert!(has_image_ending(Path::new(&format!("a.{}", ending.to_uppercase()))));
+        }
+    }
 
     #[test]
     fn names_promise_clips() {

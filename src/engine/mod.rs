@@ -42,4 +42,4 @@ pub use watch::{Limits, timed};
 pub use worker::{Builder, Outbox, Worker};
 
 pub use crate::export::{ExportFormat, Structure};
-pub use crate::project::View;
+pub use crate::project::{View, now_ms};

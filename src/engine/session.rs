@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use crate::codec;
 use crate::domain::{ClipInfo, Codes, Edit, FrameIndex, FramePrompts, Step, TrackId};
 use crate::export::Rgb;
-use crate::project::{ClipStore, Loaded, ProjectError, Syncer, View, load_read_only};
+use crate::project::{ClipStore, Loaded, ProjectError, Syncer, View, load_read_only, now_ms};
 
 use super::frames::Reader;
 use super::meanwhile::Wanted;
@@ -290,12 +290,6 @@ fn open_store(root: &Path, info: &ClipInfo) -> Result<(Store, Loaded), SessionEr
         }
         Err(error) => Err(SessionError::Project(error.to_string())),
     }
-}
-
-/// Milliseconds since 1970; the one clock of the journal.
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn lock(store: &Mutex<ClipStore>) -> MutexGuard<'_, ClipStore> {

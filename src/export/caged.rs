@@ -127,6 +127,7 @@ fn put_answer(to: &mut impl Write, answer: &Result<Content, String>) -> io::Resu
     content.notes.iter().try_for_each(|note| put_text(to, note))?;
     put_count(to, content.changeable.len())?;
     content.changeable.iter().try_for_each(|name| put_text(to, name))?;
+    put_text(to, content.other_clip.as_deref().unwrap_or_default())?;
     put_count(to, content.structures.len())?;
     for structure in &content.structures {
         put_text(to, &structure.label)?;
@@ -176,6 +177,7 @@ fn get_answer(from: &mut impl Read, size: (u32, u32)) -> io::Result<Result<Conte
     for _ in 0..get_count(from)? {
         content.changeable.insert(get_text(from)?);
     }
+    content.other_clip = Some(get_text(from)?).filter(|clip| !clip.is_empty());
     for _ in 0..get_count(from)? {
         let mut structure = Structure::new(get_text(from)?, Default::default());
         for _ in 0..get_count(from)? {
@@ -243,6 +245,7 @@ mod tests {
             structures: vec![nerve, Structure::new("", Default::default())],
             notes: vec!["one".into(), "two".into()],
             changeable: ["side".to_owned()].into(),
+            other_clip: Some("0123456789ab".into()),
         };
         for answer in [Ok(content), Err("no".to_owned())] {
             let mut bytes = Vec::new();

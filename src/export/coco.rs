@@ -19,8 +19,10 @@ use serde_json::Value;
 
 use super::atomic::write_atomic;
 use super::content::{Content, Gather};
+use super::frames::Frames;
+use super::identity::is_hash;
 use super::raster::{Rule, fill};
-use super::read::{Frames, ReadError, Target, stem};
+use super::read::{ReadError, Target, stem};
 use super::{ExportError, Job, Report, rle, trace};
 use crate::codec;
 use crate::domain::{Attributes, Bitmap, FrameIndex, MaskSource, counted};
@@ -308,7 +310,13 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
     if without > 0 {
         notes.push(format!("boxes without outline left out: {without}"));
     }
-    Ok(gather.content(notes))
+    gather.content(notes).exported_from(path, clip_of(&coco), target)
+}
+
+/// The content hash of the clip that this program exported it from.
+fn clip_of(coco: &ReadCoco) -> Option<String> {
+    let hash = coco.info.get("clip_sha256").and_then(Value::as_str);
+    hash.filter(|hash| is_hash(hash)).map(str::to_owned)
 }
 
 fn from_runs(target: &Target, [height, width]: [u32; 2], runs: Option<Vec<u32>>) -> Option<Bitmap> {

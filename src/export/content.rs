@@ -34,6 +34,8 @@ pub struct Content {
     pub notes: Vec<String>,
     /// Names of attributes that the file itself calls changeable from frame to frame.
     pub changeable: BTreeSet<String>,
+    /// Start of the content hash of the clip that it was exported from, where that is another.
+    pub other_clip: Option<String>,
 }
 
 impl Content {
@@ -199,6 +201,6 @@ impl Gather {
     }
 
     pub(super) fn content(self, notes: Vec<String>) -> Content {
-        Content { structures: self.structures, notes, changeable: BTreeSet::new() }
+        Content { structures: self.structures, notes, ..Content::default() }
     }
 }

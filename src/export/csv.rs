@@ -12,7 +12,7 @@ use super::content::{Content, Structure};
 use super::read::{ReadError, Target};
 use super::{ExportError, Job, Report};
 use crate::codec;
-use crate::domain::{Attributes, FrameIndex, FrameMask, MaskSource, Track, counted, shown};
+use crate::domain::{Attributes, FrameIndex, FrameMask, MaskSource, Track, counted};
 
 /// More columns than anybody has attributes.
 const MAX_COLUMNS: usize = 4096;
@@ -175,7 +175,7 @@ fn records(path: &Path, bytes: &[u8]) -> Result<Vec<Vec<String>>, ReadError> {
 }
 
 /// Reads what a table says of structures: everything in columns that hold no measures. A table
-/// without rows of the clip's frames is another clip's.
+/// with rows of frames that the clip has not is another clip's.
 pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
     let bytes = codec::read_file(path)?;
     let mut records = records(path, &bytes)?.into_iter();
@@ -196,17 +196,11 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
         .map(|at| (at, attribute_of(&head[at])))
         .collect();
     let mut structures: BTreeMap<(u64, String), Structure> = BTreeMap::new();
+    let mut clips: BTreeSet<String> = BTreeSet::new();
     for (row, record) in (2..).zip(records) {
         let cell = |at: usize| text_of(record.get(at).map_or("", String::as_str));
-        let hash = &target.info.content_hash.0;
-        if let Some(other) =
-            clip.map(cell).filter(|held| !held.is_empty() && !hash.starts_with(held))
-        {
-            return Err(ReadError::other_clip(
-                path,
-                format!("row {row} is of clip {}", shown(other)),
-            ));
-        }
+        let held = clip.map(cell).filter(|held| !held.is_empty() && !clips.contains(*held));
+        clips.extend(held.map(str::to_owned));
         let (Ok(number), Ok(at)) = (cell(track).parse::<u64>(), cell(frame).parse::<FrameIndex>())
         else {
             let cause = format!("row {row} has no number of a track and a frame");
@@ -228,7 +222,8 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
     }
     let structures = structures.into_values();
     let structures = structures.filter(|each| each.said.values().any(|said| !said.is_empty()));
-    Ok(Content { structures: structures.collect(), ..Content::default() })
+    let content = Content { structures: structures.collect(), ..Content::default() };
+    content.exported_from(path, clips, target)
 }
 
 #[cfg(test)]

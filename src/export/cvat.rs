@@ -16,9 +16,11 @@ use roxmltree::{Document, Node, ParsingOptions};
 use super::atomic::write_atomic;
 use super::colours::colour;
 use super::content::{Content, Gather, Names, names_of};
+use super::frames::Frames;
+use super::identity::clip_in;
 use super::names::plain;
 use super::raster::{Rule, ellipse, fill};
-use super::read::{Frames, ReadError, Target, stem};
+use super::read::{ReadError, Target, stem};
 use super::{ExportError, Job, Report, rle};
 use crate::codec;
 use crate::domain::{Attributes, Bitmap, FrameIndex, Track, counted};
@@ -215,7 +217,9 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
     }
     let mut content = reader.gather.content(notes);
     content.changeable = changeable(root);
-    Ok(content)
+    let comments = document.root().children().filter(Node::is_comment);
+    let clips = comments.filter_map(|comment| clip_in(comment.text()?));
+    content.exported_from(path, clips, target)
 }
 
 /// Names of the attributes that are declared as mutable.

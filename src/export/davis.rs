@@ -11,8 +11,10 @@ use serde_json::{Value, json};
 
 use super::atomic::ensure_folder;
 use super::content::{Content, Gather};
+use super::frames::Frames;
+use super::identity::is_hash;
 use super::labelmap::LabelMap;
-use super::read::{Frames, ReadError, Target, fallback_label, list, list_ending, stem};
+use super::read::{ReadError, Target, fallback_label, list, list_ending, stem};
 use super::{ExportError, ExportFormat, Job, Report, indexed};
 use crate::codec;
 use crate::domain::Bitmap;
@@ -71,8 +73,8 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
     }
     let stems: Vec<String> = files.iter().map(|file| stem(file)).collect();
     // A folder of our black and white masks is read here as well.
-    let ours = meta.ours || files.iter().all(|file| indexed::is_ours(file));
-    let frames = Frames::of(target, &stems, ours);
+    let marked = if meta.ours { None } else { indexed::clips(&files) };
+    let frames = Frames::of(target, &stems, meta.ours || marked.is_some());
     frames.check_still(path, files.len())?;
     let info = target.info;
     let mut gather = Gather::default();
@@ -97,7 +99,8 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
             gather.put(&name, u64::from(label), frame, &bitmap);
         }
     }
-    Ok(gather.content(frames.notes()))
+    let clips = marked.unwrap_or_default().into_iter().chain(meta.clip);
+    gather.content(frames.notes()).exported_from(path, clips, target)
 }
 
 /// What `meta.json` says.
@@ -106,6 +109,8 @@ struct Meta {
     names: BTreeMap<u32, String>,
     /// Written by this program: frames count from 0.
     ours: bool,
+    /// The content hash of the clip that this program exported it from.
+    clip: Option<String>,
 }
 
 /// The images of a sequence: in the folder itself, or in the one folder below it.
@@ -145,5 +150,6 @@ fn meta(images: &Path) -> Meta {
     };
     let names = video["objects"].as_object().map(|all| all.iter().filter_map(named).collect());
     let ours = video.is_object() && value.get("sonomark").is_some();
-    Meta { names: names.unwrap_or_default(), ours }
+    let clip = value["sonomark"]["clip_sha256"].as_str().filter(|hash| ours && is_hash(hash));
+    Meta { names: names.unwrap_or_default(), ours, clip: clip.map(str::to_owned) }
 }

@@ -19,7 +19,7 @@ use dicom_object::FileMetaTableBuilder;
 
 use super::atomic::{ensure_folder, write_atomic};
 use super::dicom_item::{
-    EXPLICIT_LITTLE, Item, code, decimals, leave_patient_empty, nest, put, uid,
+    Item, code, decimals, frame_steps, leave_patient_empty, nest, put, syntax_for, uid,
 };
 use super::{ExportError, Job, Report, overlay};
 use crate::codec::{self, OpenOptions, Outside, Privacy};
@@ -151,7 +151,7 @@ pub(super) fn write_dicom(job: &Job, path: &Path) -> Result<Report, ExportError>
     let pixels = pixels(job, path, bytes, coloured)?;
     put(&mut set, tags::PIXEL_DATA, VR::OB, PrimitiveValue::U8(pixels.into()));
     let meta = FileMetaTableBuilder::new()
-        .transfer_syntax(EXPLICIT_LITTLE)
+        .transfer_syntax(syntax_for(&set, &[tags::FRAME_TIME_VECTOR, tags::PAGE_NUMBER_VECTOR]))
         .media_storage_sop_class_uid(class)
         .media_storage_sop_instance_uid(&instance);
     let object = set.with_meta(meta).map_err(|e| ExportError::encode(path, e))?;
@@ -199,13 +199,8 @@ fn describe_pixels(set: &mut Item, job: &Job, coloured: bool) {
         put(set, tags::NUMBER_OF_FRAMES, VR::IS, info.frames.to_string());
     }
     if let Some(ms) = info.frame_time_ms.filter(|_| info.frames > 1) {
-        let steps = info.frame_times_ms.windows(2).map(|pair| pair[1] - pair[0]);
-        let steps: Vec<f64> = std::iter::once(0.0).chain(steps).collect();
-        // To a microsecond; text of more than 64 KiB has no place in the element.
-        let vector = decimals(&steps.iter().map(|ms| (ms * 1e3).round() / 1e3).collect::<Vec<_>>());
-        let fits = steps.len() == info.frames && vector.len() < usize::from(u16::MAX);
-        let (tag, text) = match fits {
-            true => (tags::FRAME_TIME_VECTOR, vector),
+        let (tag, text) = match info.frame_times_ms.len() == info.frames {
+            true => (tags::FRAME_TIME_VECTOR, frame_steps(&info.frame_times_ms)),
             false => (tags::FRAME_TIME, decimals(&[ms])),
         };
         put(set, tag, VR::DS, text);
@@ -228,13 +223,9 @@ fn describe_pixels(set: &mut Item, job: &Job, coloured: bool) {
 /// each other (PS3.3 C.7.6.6.1.1).
 fn number_frames(set: &mut Item, frames: usize) {
     let numbers: Vec<String> = (1..=frames).map(|number| number.to_string()).collect();
-    let vector = numbers.join("\\");
-    // Longer text has no place in the element.
-    if vector.len() < usize::from(u16::MAX) {
-        put(set, tags::PAGE_NUMBER_VECTOR, VR::IS, vector);
-        let pointer = PrimitiveValue::Tags([tags::PAGE_NUMBER_VECTOR].as_slice().into());
-        put(set, tags::FRAME_INCREMENT_POINTER, VR::AT, pointer);
-    }
+    put(set, tags::PAGE_NUMBER_VECTOR, VR::IS, numbers.join("\\"));
+    let pointer = PrimitiveValue::Tags([tags::PAGE_NUMBER_VECTOR].as_slice().into());
+    put(set, tags::FRAME_INCREMENT_POINTER, VR::AT, pointer);
 }
 
 /// An ultrasound region: of tissue, in cm, or of something whose axes are no lengths.

@@ -106,8 +106,8 @@ struct Uids {
     instance: String,
     series: String,
     study: String,
-    /// Frame of reference; none where it is not known where the frames lie. An invented one would say that
-    /// something can be measured in it.
+    /// Frame of reference; none where it is not known where the frames lie, also when the images name one: it says that
+    /// every frame has its place in it (PS3.3 A.51.5.1).
     space: Option<String>,
     dimension: String,
     source_class: String,
@@ -144,7 +144,7 @@ impl Uids {
             instance: uid(&[clip.as_bytes(), b"segmentation", &content]),
             series: uid(&[clip.as_bytes(), b"series of segmentations", &content]),
             study: known(&origin.study_uid, "study"),
-            space: origin.space_uid.or_else(|| job.info.placement.map(|_| made("space"))),
+            space: job.info.placement.map(|_| origin.space_uid.unwrap_or_else(|| made("space"))),
             dimension: made("dimensions"),
             source_class: match origin.class_uid.as_str() {
                 "" => ULTRASOUND.to_owned(),
@@ -297,17 +297,14 @@ fn geometry(set: &mut Item, job: &Job, structures: &[Structure], uids: &Uids) ->
     let place = placement(info);
     let [across, down, along] = place.spacing_mm();
     let mut shared = Item::new_empty();
-    // Where nothing is known nothing is said: the source images say how a frame is measured, if at all.
-    if info.placement.is_some() || info.pixel_spacing_mm.is_some() {
+    // Measures belong to a place (PS3.3 A.51.5 allows them with a frame of reference alone): a frame that lies nowhere has no
+    // thickness, and without one highdicom does not read the file. How it is measured the source images say, if at all.
+    if info.placement.is_some() {
         let mut measures = Item::new_empty();
         put(&mut measures, tags::PIXEL_SPACING, VR::DS, decimals(&[down, across]));
-        if info.placement.is_some() {
-            put(&mut measures, tags::SLICE_THICKNESS, VR::DS, decimals(&[along]));
-            put(&mut measures, tags::SPACING_BETWEEN_SLICES, VR::DS, decimals(&[along]));
-        }
+        put(&mut measures, tags::SLICE_THICKNESS, VR::DS, decimals(&[along]));
+        put(&mut measures, tags::SPACING_BETWEEN_SLICES, VR::DS, decimals(&[along]));
         nest(&mut shared, tags::PIXEL_MEASURES_SEQUENCE, vec![measures]);
-    }
-    if info.placement.is_some() {
         let [row, column, _] = place.steps_mm;
         let cosines: Vec<f64> =
             row.iter().map(|v| v / across).chain(column.iter().map(|v| v / down)).collect();

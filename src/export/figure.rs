@@ -71,17 +71,21 @@ impl Pictured<'_> {
     /// A frame and its contours as a group of SVG, in px of the image; the frame as PNG, or where
     /// it is to be small as JPEG.
     fn group(&self, path: &Path, frame: FrameIndex, widest_px: u32) -> Result<String, ExportError> {
-        let (width, height) = (self.info.width_px, self.info.height_px);
+        let width = self.info.width_px;
         let pixels = self.pixels(path, frame)?;
         let image = RgbImage::of_frame(&pixels);
-        let small = image.reduced(width.div_ceil(widest_px.max(1)).max(1));
+        let factor = width.div_ceil(widest_px.max(1)).max(1);
+        let small = image.reduced(factor);
+        // Columns and rows that fill no whole pixel of the small picture are not in it: drawn over the whole width, all
+        // others would lie beside their contours.
+        let (across, down) = (small.width_px * factor, small.height_px * factor);
         let (kind, bytes) = match widest_px {
             u32::MAX => ("png", png_bytes(&small)?),
             _ => ("jpeg", jpeg_bytes(path, &small)?),
         };
         let data = STANDARD.encode(bytes);
         let mut text = format!(
-            "<image width=\"{width}\" height=\"{height}\" preserveAspectRatio=\"none\" \
+            "<image width=\"{across}\" height=\"{down}\" preserveAspectRatio=\"none\" \
              style=\"image-rendering:pixelated\" href=\"data:image/{kind};base64,{data}\"/>\n"
         );
         for (track, bitmap) in self.drawn(frame) {
@@ -330,6 +334,37 @@ mod tests {
         assert_eq!((many.len(), many[0], many[SHEET - 1]), (SHEET, 0, 699));
         assert!(many.windows(2).all(|two| two[0] < two[1]));
         assert_eq!(chosen(&none, 1), [0]);
+    }
+
+    #[test]
+    fn small_pictures_lie_under_their_contours() {
+        let (width, height) = (2 * SMALL_PX + 1, 50);
+        let info = ClipInfo {
+            content_hash: crate::domain::ContentHash("0123456789abcdef".into()),
+            name: "a".into(),
+            kind: crate::domain::ClipKind::Still,
+            width_px: width,
+            height_px: height,
+            frames: 1,
+            pixel_spacing_mm: None,
+            scales: Vec::new(),
+            frame_time_ms: None,
+            frame_times_ms: Vec::new(),
+            placement: None,
+            format: String::new(),
+        };
+        let gray = |_| {
+            let pixels = vec![9; width as usize * height as usize];
+            Ok(std::sync::Arc::new(GrayFrame::new(width, height, pixels).expect("a frame")))
+        };
+        let annotation = Annotation::default();
+        let colours = [None; 8];
+        let what = Pictured { annotation: &annotation, info: &info, frames: &gray, colours };
+        // Three columns and rows are one; a column and two rows are left over.
+        let drawn = what.group(Path::new("a.svg"), 0, SMALL_PX).expect("drawn");
+        assert!(drawn.starts_with("<image width=\"960\" height=\"48\""), "{}", &drawn[..60]);
+        let drawn = what.group(Path::new("a.svg"), 0, u32::MAX).expect("drawn");
+        assert!(drawn.starts_with("<image width=\"961\" height=\"50\""), "{}", &drawn[..60]);
     }
 
     #[test]

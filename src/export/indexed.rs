@@ -1,13 +1,15 @@
 //! PNG images whose pixels are numbers of structures.
 
+use std::collections::BTreeSet;
 use std::io::Cursor;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ::png::{
     BitDepth, ColorType, Compression, Decoder, Encoder, EncodingError, Limits, Transformations,
 };
 
 use super::colours::colour;
+use super::identity::clip_in;
 use super::read::ReadError;
 use super::{ExportError, Report};
 use crate::codec;
@@ -57,7 +59,7 @@ fn encode_with(
     Ok(bytes)
 }
 
-/// Gray values as a PNG whose comment says what it is of ([`is_ours`]).
+/// Gray values as a PNG whose comment says what it is of ([`clips`]).
 pub(super) fn encode_mask(
     path: &Path,
     (width, height): (u32, u32),
@@ -81,16 +83,21 @@ fn finish(encoder: Encoder<&mut Vec<u8>>, pixels: &[u8]) -> Result<(), EncodingE
     writer.finish()
 }
 
-/// True for masks that this program exported with its mark in them; false also for what cannot be
-/// read.
-pub(super) fn is_ours(path: &Path) -> bool {
-    let Ok(bytes) = codec::read_file(path) else { return false };
+/// The clips that masks name which this program exported with its mark in them; `None` where one
+/// has no such mark, or cannot be read.
+pub(super) fn clips<'a>(files: impl IntoIterator<Item = &'a PathBuf>) -> Option<BTreeSet<String>> {
+    let marks: Option<Vec<String>> = files.into_iter().map(|file| mark(file)).collect();
+    Some(marks?.iter().filter_map(|mark| clip_in(mark)).collect())
+}
+
+/// The comment that this program left in a mask.
+fn mark(path: &Path) -> Option<String> {
+    let bytes = codec::read_file(path).ok()?;
     let limits = Limits { bytes: MAX_IMAGE_BYTES };
-    let reader = Decoder::new_with_limits(Cursor::new(bytes), limits).read_info();
-    reader.is_ok_and(|reader| {
-        let mut texts = reader.info().uncompressed_latin1_text.iter();
-        texts.any(|text| text.keyword == MARK && text.text.starts_with("sonomark"))
-    })
+    let reader = Decoder::new_with_limits(Cursor::new(bytes), limits).read_info().ok()?;
+    let mut texts = reader.info().uncompressed_latin1_text.iter();
+    let ours = texts.find(|text| text.keyword == MARK && text.text.starts_with("sonomark"));
+    ours.map(|text| text.text.clone())
 }
 
 /// A PNG of numbers.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::content::{Content, Keeps, Structure, names_of};
+use super::identity::clip_in;
 use super::read::{ReadError, Target, fallback_label};
 use crate::codec::LabelVolume;
 use crate::domain::{Annotation, Bitmap, ClipInfo, FrameIndex, GridMap, Mask, Placement};
@@ -178,7 +179,11 @@ pub(super) fn read_named(
     };
     let structure = |(key, masks)| Structure::new(name(&key), masks);
     let structures = found.into_iter().map(structure).collect();
-    Ok(Content { structures, notes, ..Content::default() })
+    let content = Content { structures, notes, ..Content::default() };
+    // A key of NRRD, or the field for that of NIfTI.
+    let abouts = ["sonomark", "descrip"].into_iter();
+    let clips = abouts.filter_map(|key| clip_in(volume.texts().get(key)?));
+    content.exported_from(path, clips, target)
 }
 
 /// Turns what is open into masks.

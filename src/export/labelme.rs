@@ -4,7 +4,7 @@
 //! holes and single pixels are kept. `group_id` tells tracks of one label apart. With the clip at
 //! hand the frames are written beside, where `imagePath` points.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -14,8 +14,10 @@ use serde_json::{Value, json};
 
 use super::atomic::ensure_folder;
 use super::content::{Content, Gather};
+use super::frames::Frames;
+use super::identity::clip_in;
 use super::raster::{Rule, ellipse, fill};
-use super::read::{Frames, ReadError, Target, list_ending, stem};
+use super::read::{ReadError, Target, list_ending, stem};
 use super::{ExportError, Job, Report, indexed, overlay, rle};
 use crate::codec;
 use crate::domain::{Bitmap, FrameIndex, Mask};
@@ -104,22 +106,24 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
     let info = target.info;
     let (ours, others) = (Frames::of(target, &stems, true), Frames::of(target, &stems, false));
     let (mut gather, mut left_out, mut notes) = (Gather::default(), 0, Vec::new());
-    for (path, stem) in files.iter().zip(&stems) {
-        let bytes = codec::read_file(path)?;
+    let mut clips = BTreeSet::new();
+    for (file_path, stem) in files.iter().zip(&stems) {
+        let bytes = codec::read_file(file_path)?;
         let file: File =
-            serde_json::from_slice(&bytes).map_err(|e| ReadError::malformed(path, e))?;
+            serde_json::from_slice(&bytes).map_err(|e| ReadError::malformed(file_path, e))?;
         let frames = if file.sonomark.is_some() { &ours } else { &others };
-        frames.check_still(path, files.len())?;
+        frames.check_still(file_path, files.len())?;
         notes = frames.notes();
-        let Some(frame) = frames.index(path, stem)? else { continue };
+        let Some(frame) = frames.index(file_path, stem)? else { continue };
+        clips.extend(file.sonomark.as_deref().and_then(clip_in));
         let (width, height) = (info.width_px, info.height_px);
         if file.width.is_some_and(|w| w != width) || file.height.is_some_and(|h| h != height) {
             let cause = format!("its image is not {width} x {height} pixels");
-            return Err(ReadError::other_clip(path, cause));
+            return Err(ReadError::other_clip(file_path, cause));
         }
         for shape in file.shapes {
             let mut bitmap = Bitmap::empty(width, height);
-            if put(path, &shape, &mut bitmap)? {
+            if put(file_path, &shape, &mut bitmap)? {
                 gather.put(&shape.label, shape.group_id.unwrap_or(0), frame, &bitmap);
             } else {
                 left_out += 1;
@@ -128,7 +132,7 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
     }
     let note = format!("points and lines, which enclose nothing, left out: {left_out}");
     notes.extend((left_out > 0).then_some(note));
-    Ok(gather.content(notes))
+    gather.content(notes).exported_from(path, clips, target)
 }
 
 /// Adds the pixels of a shape; false for kinds that have no inside.

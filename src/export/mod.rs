@@ -14,7 +14,8 @@
 //!   cannot tell the two apart; the report says so by the same count.
 //! * Outside all windows of a track that has windows the structure is absent by definition, as on
 //!   the screen: such frames are not written either, and the report counts masks that lie there.
-//! * Files name clips by their content hash, never by their file name, which may be a patient's.
+//! * Files name clips by their content hash, never by their file name, which may be a patient's;
+//!   what names another clip than the one at hand is imported only when a person says so.
 
 mod atomic;
 mod caged;
@@ -30,6 +31,8 @@ mod dicom_seg;
 mod error;
 mod figure;
 mod formats;
+mod frames;
+mod identity;
 mod indexed;
 mod labelmap;
 mod labelme;
@@ -54,6 +57,7 @@ use std::sync::Arc;
 use crate::codec::Privacy;
 use crate::domain::{Annotation, ClipInfo, Codes, DicomOrigin, FrameIndex, GrayFrame, shown};
 
+pub use self::png::mask_png;
 pub use atomic::{check_writable, set_aside, write_atomic};
 pub use caged::{read_caged, serve_reader};
 pub use content::{Content, Structure};
@@ -112,13 +116,6 @@ impl<'a> Job<'a> {
             lossy: false,
             key: None,
         }
-    }
-
-    /// "sonomark, clip 0123456789ab, journal position 17": for fields of comment.
-    fn about(&self) -> String {
-        let clip = self.info.content_hash.short();
-        let position = self.position.map(|at| format!(", journal position {at}"));
-        format!("sonomark, clip {clip}{}", position.unwrap_or_default())
     }
 }
 

@@ -5,15 +5,17 @@
 //! be put together. Tracks of one label are one class.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::atomic::{ensure_folder, write_atomic};
 use super::content::{Content, Gather};
+use super::frames::Frames;
+use super::identity::{is_hash, other_clip};
 use super::labelmap::{self, LabelMap};
-use super::read::{Frames, ReadError, Target, fallback_label, list, list_ending, stem};
+use super::read::{ReadError, Target, fallback_label, list, list_ending, stem};
 use super::{ExportError, ExportFormat, Job, Report, indexed, nifti, overlay};
 use crate::codec;
 use crate::domain::{Bitmap, ClipKind, FrameIndex};
@@ -99,20 +101,34 @@ pub(super) fn read(folder: &Path, target: &Target) -> Result<Content, ReadError>
     let names: BTreeMap<u32, String> = about.labels.iter().filter_map(numbered).collect();
     let labels = folder.join("labelsTr");
     let ours = about.description.as_str().is_some_and(|text| text.starts_with("sonomark"));
-    let files = list_ending(&labels, "png")?;
+    let mut files = list_ending(&labels, "png")?;
     if files.is_empty() {
-        return match &list(&labels)?[..] {
+        let volumes = list(&labels)?;
+        let own = format!("{}.nii.gz", target.info.content_hash.short());
+        let own = volumes.iter().find(|volume| ours && volume.ends_with(&own));
+        return match (own, &volumes[..]) {
+            (Some(one), _) | (None, [one]) => labelmap::read_named(one, target, &names),
             // Ours of a clip without masks.
-            [] if ours => Ok(Content::default()),
-            [] => Err(ReadError::malformed(&labels, "it holds no PNG images and no volume")),
-            [one] => labelmap::read_named(one, target, &names),
-            _ => {
+            (None, []) if ours => Ok(Content::default()),
+            (None, []) => {
+                Err(ReadError::malformed(&labels, "it holds no PNG images and no volume"))
+            }
+            (None, _) => {
                 let cause = "it holds several volumes; give one of labelsTr";
                 Err(ReadError::malformed(&labels, cause))
             }
         };
     }
     let info = target.info;
+    // Where cases of ours are of several clips, those of this one are its.
+    let clip = |file: &PathBuf| clip_of(file).filter(|_| ours);
+    let is_own = |file: &PathBuf| clip(file).as_deref() == Some(info.content_hash.short());
+    let all = files.len();
+    if files.iter().any(is_own) {
+        files.retain(is_own);
+    }
+    let elsewhere = all - files.len();
+    let other_clip = other_clip(folder, &files.iter().filter_map(clip).collect(), target)?;
     // The picture of `labelsTr/CASE.png` is `imagesTr/CASE_0000.png`.
     let pictured = |case: String| {
         let picture = format!("{case}_0000");
@@ -137,5 +153,15 @@ pub(super) fn read(folder: &Path, target: &Target) -> Result<Content, ReadError>
             gather.put(&label, u64::from(number), frame, &bitmap);
         }
     }
-    Ok(gather.content(frames.notes()))
+    let mut notes = frames.notes();
+    let other = format!("{elsewhere} of its cases are of other clips and were left out");
+    notes.extend((elsewhere > 0).then_some(other));
+    Ok(Content { other_clip, ..gather.content(notes) })
+}
+
+/// The start of the content hash of the clip that a case of ours is called by.
+fn clip_of(file: &Path) -> Option<String> {
+    let stem = stem(file);
+    let (clip, _) = stem.split_once('_')?;
+    is_hash(clip).then(|| clip.to_owned())
 }

@@ -10,9 +10,11 @@ use std::path::{Path, PathBuf};
 
 use super::atomic::{ensure_folder, write_atomic};
 use super::content::{Content, Gather, Names, names_of};
-use super::read::{Frames, ReadError, Target, list, list_ending, stem};
+use super::frames::Frames;
+use super::identity::about;
+use super::read::{ReadError, Target, list, list_ending, stem};
 use super::{ExportError, Job, Report, indexed};
-use crate::domain::Bitmap;
+use crate::domain::{Bitmap, ContentHash};
 
 pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
     let annotation = job.annotation;
@@ -25,16 +27,27 @@ pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
         ensure_folder(&folder)?;
         for (frame, held) in &track.masks {
             let path = folder.join(format!("{frame:05}.png"));
-            let pixels = held.mask.to_bitmap().pixels;
-            let pixels: Vec<u8> = pixels.iter().map(|&p| if p { 255 } else { 0 }).collect();
-            let size = (job.info.width_px, job.info.height_px);
-            let bytes = indexed::encode_mask(&path, size, &pixels, &job.about())?;
+            let bytes = encoded(&path, &held.mask.to_bitmap(), &job.about())?;
             write_atomic(&path, &bytes)?;
             report.files.push(path);
             report.masks += 1;
         }
     }
     Ok(report)
+}
+
+fn encoded(path: &Path, mask: &Bitmap, about: &str) -> Result<Vec<u8>, ExportError> {
+    let pixels: Vec<u8> = mask.pixels.iter().map(|&p| if p { 255 } else { 0 }).collect();
+    indexed::encode_mask(path, (mask.width_px, mask.height_px), &pixels, about)
+}
+
+/// The bytes of the file `path` of a folder of masks of a clip, whose names count frames from 0: it says so to whoever
+/// imports it.
+///
+/// # Errors
+/// When the encoder refuses, which it does for masks without pixels.
+pub fn mask_png(path: &Path, mask: &Bitmap, clip: &ContentHash) -> Result<Vec<u8>, ExportError> {
+    encoded(path, mask, &about(clip))
 }
 
 /// The files of one structure.
@@ -55,8 +68,10 @@ pub(super) fn read(folder: &Path, target: &Target) -> Result<Content, ReadError>
         folders.push(Folder { label, files, stems });
     }
     let stems: Vec<String> = folders.iter().flat_map(|each| each.stems.clone()).collect();
-    let ours = folders.iter().flat_map(|each| &each.files).all(|file| indexed::is_ours(file));
-    let frames = Frames::of(target, &stems, ours);
+    let clips = indexed::clips(folders.iter().flat_map(|each| &each.files));
+    let ours = clips.is_some();
+    let names: Vec<&[String]> = folders.iter().map(|each| &each.stems[..]).collect();
+    let frames = Frames::of_folders(target, &names, ours);
     let numbers: BTreeSet<&String> = stems.iter().collect();
     let mut gather = Gather::default();
     for (number, Folder { label, files, stems }) in (0..).zip(&folders) {
@@ -71,7 +86,7 @@ pub(super) fn read(folder: &Path, target: &Target) -> Result<Content, ReadError>
     }
     let mut notes = frames.notes();
     notes.extend(early(&stems, target).filter(|_| frames.are_named()));
-    Ok(gather.content(notes))
+    gather.content(notes).exported_from(folder, clips.unwrap_or_default(), target)
 }
 
 /// Earlier versions left no mark in their files: those may be ours, counted from 0, though images

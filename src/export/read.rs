@@ -1,6 +1,5 @@
 //! Files of other programs, read as structures and masks of a clip.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -11,7 +10,7 @@ use super::{
     ExportFormat, coco, csv, cvat, davis, dicom_seg, labelmap, labelme, nnunet, png, yolo,
 };
 use crate::codec::{self, CodecError};
-use crate::domain::{ClipInfo, DicomOrigin, FrameIndex, counted, in_words, shown};
+use crate::domain::{ClipInfo, DicomOrigin, in_words, shown};
 
 /// The clip that a file is read for.
 pub struct Target<'a> {
@@ -53,6 +52,31 @@ pub enum ReadError {
         /// What does not fit.
         cause: String,
     },
+    /// Names of files that do not say which frames they belong to.
+    #[error(
+        "{name} cannot be imported: names such as {examples} do not say which frames they belong to; {advice}"
+    )]
+    Names {
+        /// The file.
+        name: String,
+        /// Some of the names.
+        examples: String,
+        /// Which names would.
+        advice: String,
+    },
+    /// Exported from another clip.
+    #[error(
+        "{name} was exported from another clip ({other}, this one is {this}); take it to that clip, or, if this one \
+         is a copy of it, import it with `sonomark import --any-clip`"
+    )]
+    Exported {
+        /// The file.
+        name: String,
+        /// Start of the content hash of the other clip.
+        other: String,
+        /// That of the one at hand.
+        this: String,
+    },
     /// A child read it and says so.
     #[error("{0}")]
     Told(String),
@@ -77,12 +101,21 @@ impl ReadError {
     pub(super) fn other_clip(path: &Path, cause: impl Into<String>) -> Self {
         Self::OtherClip { name: shown(&path.to_string_lossy()), cause: shown(&cause.into()) }
     }
+
+    pub(super) fn exported(path: &Path, other: &str, target: &Target) -> Self {
+        Self::Exported {
+            name: shown(&path.to_string_lossy()),
+            other: shown(other),
+            this: target.info.content_hash.short().to_owned(),
+        }
+    }
 }
 
 /// Reads the masks of a file or folder; without a format, by what it is.
 ///
 /// # Errors
-/// When it cannot be read, is not of that format, or belongs to another clip.
+/// When it cannot be read, is not of that format, or does not fit the clip. That it was exported from another
+/// clip, which it fits, is no error: see [`Content::of_this_clip`].
 pub fn read(
     path: &Path,
     format: Option<ExportFormat>,
@@ -198,7 +231,7 @@ pub(super) fn list(folder: &Path) -> Result<Vec<PathBuf>, ReadError> {
             found.push(path);
         }
     }
-    found.sort_by(|a, b| natord::compare(&file_name(a), &file_name(b)).then_with(|| a.cmp(b)));
+    found.sort_by(|a, b| codec::by_name(a, b));
     Ok(found)
 }
 
@@ -223,118 +256,4 @@ pub(super) fn stem(path: &Path) -> String {
 /// The label of a structure that has none but a number.
 pub(super) fn fallback_label(number: u32) -> String {
     format!("structure {number}")
-}
-
-/// Which frames files belong to.
-pub(super) struct Frames<'a> {
-    target: &'a Target<'a>,
-    /// Frames by the names of the clip's images, where files are matched by those.
-    names: Option<BTreeMap<&'a str, FrameIndex>>,
-    /// Files that are called like none of the clip's images.
-    elsewhere: usize,
-    /// The number of the first frame.
-    first: usize,
-    doubtful: bool,
-}
-
-impl<'a> Frames<'a> {
-    /// Where a file is named like an image of the clip, files belong to the images of their names,
-    /// and those of other names to other clips. Else they belong by the last number in their name,
-    /// which counts from 1 where there is one file for each of 1 to the number of frames, else
-    /// from 0. Our own exports always count, from 0.
-    pub(super) fn of(target: &'a Target<'a>, stems: &[String], ours: bool) -> Self {
-        // The first of several images of one name, as `a.png` and `a.jpg` are.
-        let named = target.frame_names.iter().enumerate().rev();
-        let names: BTreeMap<&str, FrameIndex> = named.map(|(at, name)| (&name[..], at)).collect();
-        let unknown = stems.iter().filter(|stem| !names.contains_key(stem.as_str())).count();
-        let by_name = !ours && unknown < stems.len();
-        let numbers: BTreeSet<usize> = stems.iter().filter_map(|stem| last_number(stem)).collect();
-        let frames = target.info.frames;
-        let from_one = !ours && numbers.iter().copied().eq(1..=frames);
-        let holds_no_zero = numbers.first().is_some_and(|least| *least > 0);
-        Self {
-            target,
-            names: by_name.then_some(names),
-            elsewhere: if by_name { unknown } else { 0 },
-            first: usize::from(from_one),
-            doubtful: !ours && !by_name && frames > 1 && holds_no_zero && !from_one,
-        }
-    }
-
-    /// What a person should know: files that were left out, or masks that may be one frame late.
-    pub(super) fn notes(&self) -> Vec<String> {
-        let late = "the numbers in the names of the files are taken to count from 0; if masks are \
-                    one frame late, they count from 1";
-        let elsewhere = self.elsewhere;
-        let other = format!(
-            "{elsewhere} of its images are called like none of the clip's and were left out; the \
-             others belong to those of their names"
-        );
-        let other = (elsewhere > 0).then_some(other);
-        self.doubtful.then(|| late.to_owned()).into_iter().chain(other).collect()
-    }
-
-    /// True where files are matched by the names of the clip's images.
-    pub(super) fn are_named(&self) -> bool {
-        self.names.is_some()
-    }
-
-    /// Refuses to lay several files, none of which is called like it, on a still.
-    pub(super) fn check_still(&self, path: &Path, files: usize) -> Result<(), ReadError> {
-        if self.target.info.frames != 1 || self.are_named() || files < 2 {
-            return Ok(());
-        }
-        let name = self.target.frame_names.first();
-        let name = name.map(|name| format!(" (\"{name}\")")).unwrap_or_default();
-        let cause = format!(
-            "the clip is one image, and none of these {files} is called like it{name}; give the \
-             one that belongs to it"
-        );
-        Err(ReadError::other_clip(path, cause))
-    }
-
-    /// The frame of a file, by its stem; `None` where it belongs to another clip.
-    pub(super) fn index(&self, path: &Path, stem: &str) -> Result<Option<FrameIndex>, ReadError> {
-        if let Some(names) = &self.names {
-            return Ok(names.get(stem).copied());
-        }
-        let frames = self.target.info.frames;
-        // A still has one frame, whatever its one file is called.
-        if frames == 1 {
-            return Ok(Some(0));
-        }
-        match last_number(stem).map(|number| number.saturating_sub(self.first)) {
-            Some(index) if index < frames => Ok(Some(index)),
-            Some(index) => {
-                let cause =
-                    format!("frame {index} (from 0) of a clip of {}", counted(frames, "frame"));
-                Err(ReadError::other_clip(path, cause))
-            }
-            None => Err(ReadError::malformed(path, "its name holds no number of a frame")),
-        }
-    }
-}
-
-fn last_number(stem: &str) -> Option<usize> {
-    let digits = |c: char| c.is_ascii_digit();
-    let end = stem.rfind(digits)? + 1;
-    let start = stem[..end]
-        .rfind(|c: char| !digits(c))
-        .map_or(0, |at| at + stem[at..].chars().next().map_or(1, char::len_utf8));
-    stem[start..end].parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn frames_are_found_by_number_in_names() {
-        for (stem, number) in
-            [("00012", Some(12)), ("frame_7", Some(7)), ("a1b02x", Some(2)), ("é5", Some(5))]
-        {
-            assert_eq!(last_number(stem), number, "{stem}");
-        }
-        assert_eq!((last_number("mask"), last_number("")), (None, None));
-    }
 }

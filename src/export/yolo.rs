@@ -14,8 +14,10 @@ use serde::Deserialize;
 
 use super::atomic::ensure_folder;
 use super::content::{Content, Gather, expected};
+use super::frames::Frames;
+use super::identity::clip_in;
 use super::raster::{Rule, fill};
-use super::read::{Frames, ReadError, Target, list, list_ending, stem};
+use super::read::{ReadError, Target, list, list_ending, stem};
 use super::{ExportError, ExportFormat, Job, Report, indexed, overlay, trace};
 use crate::codec;
 use crate::domain::{Bitmap, FrameIndex};
@@ -94,9 +96,9 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
     let files: Vec<PathBuf> = files.into_iter().filter(|file| stem(file) != "classes").collect();
     // Beside the folder of labels, or above where it is one of several.
     let data = path.ancestors().take(4).map(|folder| folder.join("data.yaml"));
-    let (names, ours) = names(data)?;
+    let (names, about) = names(data)?;
     let stems: Vec<String> = files.iter().map(|file| stem(file)).collect();
-    let frames = Frames::of(target, &stems, ours);
+    let frames = Frames::of(target, &stems, about.is_some());
     frames.check_still(path, files.len())?;
     let mut gather = Gather::default();
     let mut boxes = 0;
@@ -134,7 +136,8 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
     let without = format!("{boxes} boxes without outline were left out");
     let mut notes = frames.notes();
     notes.extend((boxes > 0).then_some(without));
-    Ok(gather.content(notes))
+    let clip = about.as_deref().and_then(clip_in);
+    gather.content(notes).exported_from(path, clip, target)
 }
 
 /// The beginning of a word, long enough to find it.
@@ -178,13 +181,13 @@ enum ClassNames {
     Numbered(BTreeMap<u32, String>),
 }
 
-/// Names of the classes, and whether this program wrote them, of the first of `files` that is
-/// there; nothing where none is.
+/// Names of the classes, and the comment that this program wrote in front of them, of the first of
+/// `files` that is there; nothing where none is.
 fn names(
     mut files: impl Iterator<Item = PathBuf>,
-) -> Result<(BTreeMap<u32, String>, bool), ReadError> {
+) -> Result<(BTreeMap<u32, String>, Option<String>), ReadError> {
     let Some(path) = files.find(|file| file.is_file()) else {
-        return Ok((BTreeMap::new(), false));
+        return Ok((BTreeMap::new(), None));
     };
     let bytes = codec::read_file(&path)?;
     if bytes.len() > MAX_YAML_BYTES {
@@ -196,7 +199,10 @@ fn names(
         Some(ClassNames::Numbered(names)) => names,
         None => BTreeMap::new(),
     };
-    Ok((names, bytes.starts_with(b"# sonomark")))
+    let first = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let about = String::from_utf8_lossy(first);
+    let about = about.strip_prefix("# ").filter(|text| text.starts_with("sonomark"));
+    Ok((names, about.map(str::to_owned)))
 }
 
 #[cfg(test)]

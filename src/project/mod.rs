@@ -39,6 +39,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +54,13 @@ pub use store::{ClipStore, Loaded, StoreOptions, load_read_only};
 pub use timeline::{Visit, timeline};
 pub use watch::{Found, WatchOptions, Watcher};
 pub use writer::Syncer;
+
+/// Milliseconds since 1970; the one clock of the journal.
+#[must_use]
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
 
 /// What the file FORMAT says.
 const FORMAT: &str = "sonomark 1";

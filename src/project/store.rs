@@ -12,7 +12,7 @@ use super::prepare::{
 };
 use super::reader::Known;
 use super::writer::Writer;
-use super::{ProjectError, Syncer, View, checked, named};
+use super::{ProjectError, Syncer, View, checked, named, now_ms};
 use crate::domain::{
     Annotation, ClipInfo, ContentHash, Edit, History, MadeFrom, OutsideChoice, Step,
 };
@@ -309,9 +309,7 @@ pub fn load_read_only(project_root: &Path, hash: &ContentHash) -> Result<Loaded,
         return Err(ProjectError::NoSuchClip { path, hash: hash.0 });
     }
     let options = StoreOptions::from_env();
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let now_ms = since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
-    let holder = Holder::here(options.user, &hash, now_ms);
+    let holder = Holder::here(options.user, &hash, now_ms());
     let others = lease::alive(&project_root.join("sessions"), "", &holder, false);
     let rescue = options.rescue.as_deref().map(|base| rescue_folder(base, project_root, &hash));
     let mut known = Known::default();

@@ -19,9 +19,8 @@ use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecursiveMode, Watcher as _};
 
 use super::{ProjectError, mounts};
+use crate::codec::has_image_ending;
 
-/// Endings of the images that make a folder of frames; other files in it stand for themselves.
-const FRAME_ENDINGS: [&str; 7] = ["png", "jpg", "jpeg", "tif", "tiff", "bmp", "webp"];
 /// Folders below folders that are looked into.
 const MAX_DEPTH: usize = 8;
 
@@ -309,7 +308,7 @@ impl Scout {
                 && *clips
                     .entry(parent.to_owned())
                     .or_insert_with(|| (self.options.looks_like_clip)(parent));
-            if frames && is_frame(&path) {
+            if frames && has_image_ending(&path) {
                 touched.candidates.insert(parent.to_owned());
             } else if path.is_dir() && !path.is_symlink() {
                 touched.folders.insert(path);
@@ -328,7 +327,7 @@ impl Scout {
         }
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             let path = entry.path();
-            if hidden(&path) || (frames && is_frame(&path)) {
+            if hidden(&path) || (frames && has_image_ending(&path)) {
                 continue;
             }
             match entry.file_type() {
@@ -462,15 +461,11 @@ fn hidden_below(folder: &Path, path: &Path) -> bool {
         .is_ok_and(|rest| rest.iter().any(|part| part.as_encoded_bytes().starts_with(b".")))
 }
 
-fn is_frame(path: &Path) -> bool {
-    let ending = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
-    ending.is_some_and(|ending| FRAME_ENDINGS.contains(&ending.as_str()))
-}
-
 /// The images of a folder.
 fn frames_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder)?.flatten().map(|entry| entry.path());
-    let mut frames: Vec<PathBuf> = entries.filter(|path| !hidden(path) && is_frame(path)).collect();
+    let mut frames: Vec<PathBuf> =
+        entries.filter(|path| !hidden(path) && has_image_ending(path)).collect();
     frames.sort();
     Ok(frames)
 }

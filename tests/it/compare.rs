@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
+use sonomark::codec::OpenOptions;
 use sonomark::domain::{
-    Annotation, Bitmap, Edit, FrameMask, FramePrompts, GrayFrame, Mark, MaskSource, PointKind,
-    PointPx, Step, Track, TrackId,
+    Annotation, Bitmap, ClipInfo, ContentHash, Edit, FrameMask, FramePrompts, GrayFrame, Mark,
+    MaskSource, PointKind, PointPx, Step, Track, TrackId,
 };
 use sonomark::engine::{
     Anchor, Direction, Event, Image, NetSegmenter, Segmenter, SegmenterSource, Session, Structure,
 };
-use sonomark::export::{Pictured, write_figure, write_report};
+use sonomark::export::{ExportFormat, Job, Pictured, export, write_figure, write_report};
 use sonomark::tui::graphics::{Grid, evened};
 use sonomark::tui::model::{Effect, Model, Msg};
 use sonomark::tui::theme::Theme;
@@ -114,6 +115,31 @@ fn a_project_of_another_rater_is_an_overlay() {
         },
     );
     assert!(why.contains("none.json"), "{why}");
+}
+
+#[test]
+fn what_was_exported_from_another_clip_is_no_overlay() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.json");
+    let mut nerve = Track::new("nerve", 0);
+    let drawn = Bitmap::from_fn(475, 405, |x, y| x < 90 && y < 50).to_mask();
+    nerve.masks.insert(3, FrameMask { mask: drawn, source: MaskSource::Accepted, score: 1.0 });
+    let mut annotation = Annotation::default();
+    annotation.tracks.insert(TrackId(1), nerve);
+    let clip = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/clips/ultrabones");
+    let clip = sonomark::codec::open(&clip, &OpenOptions::default()).unwrap();
+    let content_hash = ContentHash("cd".repeat(32));
+    let other = ClipInfo { content_hash, ..clip.info().clone() };
+    export(&Job::new(&annotation, &other), ExportFormat::Coco, &file).unwrap();
+    let why = with_session(
+        &folder.path().join("project"),
+        |s| s.overlay(&file),
+        |event| match event {
+            Event::OverlayFailed { why } => Some(why),
+            _ => None,
+        },
+    );
+    assert!(why.contains("another clip (cdcdcdcdcdcd, this one is "), "{why}");
 }
 
 #[test]

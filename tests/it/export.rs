@@ -1,6 +1,9 @@
 //! What is exported reads back as what was annotated.
 
+mod edges;
 mod foreign;
+mod named;
+mod of_clip;
 mod said;
 
 use std::collections::BTreeMap;

@@ -590,7 +590,7 @@ impl Drop for Watching {
 }
 
 /// A PNG that is whole and whose pixels cannot be decoded.
-fn write_undecodable(path: &Path) {
+pub(crate) fn write_undecodable(path: &Path) {
     let still = image::GrayImage::from_fn(96, 96, |x, y| image::Luma([(x * y) as u8]));
     still.save(path).unwrap();
     let mut bytes = fs::read(path).unwrap();

@@ -288,6 +288,10 @@ def exports(name, clip, shape, held, project, out):
     seg = export("dicom-seg", "a.seg.dcm")
     check(f"{name}: dicom-seg by pydicom", equal(held, read_dicom(seg, clip)))
     check(f"{name}: dicom-seg by highdicom", equal(held, read_highdicom(seg, shape)))
+    d = pydicom.dcmread(seg)
+    lies = ["FrameOfReferenceUID" in d, *(k in d.SharedFunctionalGroupsSequence[0] for k in (
+        "PixelMeasuresSequence", "PlaneOrientationSequence")), "PlanePositionSequence" in d.PerFrameFunctionalGroupsSequence[0]]
+    check(f"{name}: dicom-seg lies somewhere where the clip does", lies == [name == "volume"] * 4)
     part = pydicom.dcmread(export("dicom-seg-fractional", "f.seg.dcm"))
     check(f"{name}: fractional dicom-seg by pydicom", part.SegmentationType == "FRACTIONAL" and np.array_equal(
         part.pixel_array, pydicom.dcmread(seg).pixel_array.astype(np.uint8) * 255))
@@ -319,7 +323,7 @@ ALLOWED = """SOPClassUID SOPInstanceUID StudyInstanceUID SeriesInstanceUID Image
 DerivationDescription PatientIdentityRemoved LongitudinalTemporalInformationModified BurnedInAnnotation PatientName PatientID
 PatientBirthDate PatientSex StudyDate StudyTime StudyID AccessionNumber ReferringPhysicianName Manufacturer
 DeidentificationMethod DeidentificationMethodCodeSequence PhotometricInterpretation SamplesPerPixel PlanarConfiguration Rows Columns BitsAllocated
-BitsStored HighBit PixelRepresentation NumberOfFrames FrameTime FrameIncrementPointer PageNumberVector LossyImageCompression
+BitsStored HighBit PixelRepresentation NumberOfFrames FrameTime FrameIncrementPointer FrameTimeVector PageNumberVector LossyImageCompression
 SequenceOfUltrasoundRegions PixelData
 """.split()
 

@@ -128,6 +128,12 @@ impl Segmentation {
         &self.labels
     }
 
+    /// What its maker says of it as a whole.
+    #[must_use]
+    pub fn description(&self) -> Option<String> {
+        self.parsed.walked.set.text(tags::CONTENT_DESCRIPTION)
+    }
+
     /// Where the frames belong, in order.
     #[must_use]
     pub fn frames(&self) -> &[SegmentFrame] {

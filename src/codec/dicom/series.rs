@@ -21,6 +21,7 @@ use crate::codec::cage::Cage;
 use crate::codec::error::short_name;
 use crate::codec::gray::{Ramp, spread};
 use crate::codec::limits::{MAX_FRAMES, check_size};
+use crate::codec::order::by_name;
 use crate::codec::sniff::{self, Kind};
 use crate::codec::{CodecError, FrameSource, Opened, Privacy, identity};
 use crate::domain::{ClipInfo, ClipKind, DicomOrigin, FrameIndex, GrayFrame, same_scale};
@@ -173,7 +174,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, CodecError> {
             return Err(CodecError::too_large(folder, cause));
         }
     }
-    files.sort_by(|a, b| natord::compare(&short_name(a), &short_name(b)).then_with(|| a.cmp(b)));
+    files.sort_by(|a, b| by_name(a, b));
     match listing {
         Some(listing) if files.is_empty() => {
             directory::files(&listing, &parse(&listing)?.walked.set)
@@ -349,8 +350,7 @@ fn sort(members: &mut Vec<Member>) {
         keyed.push((depth, member.number.unwrap_or(0.0), member));
     }
     keyed.sort_by(|(d1, n1, a), (d2, n2, b)| {
-        let names = || natord::compare(&short_name(&a.path), &short_name(&b.path));
-        d1.total_cmp(d2).then(n1.total_cmp(n2)).then_with(names).then_with(|| a.path.cmp(&b.path))
+        d1.total_cmp(d2).then(n1.total_cmp(n2)).then_with(|| by_name(&a.path, &b.path))
     });
     members.extend(keyed.into_iter().map(|(_, _, member)| member));
 }

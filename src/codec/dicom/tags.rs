@@ -96,6 +96,7 @@ pub(super) const SEGMENT_LABEL: Tag = 0x0062_0005;
 pub(super) const SEGMENT_ID: Tag = 0x0062_000a;
 pub(super) const REFERENCED_SEGMENT: Tag = 0x0062_000b;
 pub(super) const MAXIMUM_FRACTION: Tag = 0x0062_000e;
+pub(super) const CONTENT_DESCRIPTION: Tag = 0x0070_0081;
 pub(super) const SHARED_GROUPS: Tag = 0x5200_9229;
 pub(super) const PER_FRAME_GROUPS: Tag = 0x5200_9230;
 pub(super) const EXTENDED_OFFSETS: Tag = 0x7fe0_0001;
@@ -105,7 +106,7 @@ pub(super) const ITEM_END: Tag = 0xfffe_e00d;
 pub(super) const SEQUENCE_END: Tag = 0xfffe_e0dd;
 
 /// Elements whose values are kept.
-pub(super) const KEPT: [Tag; 75] = [
+pub(super) const KEPT: [Tag; 76] = [
     TRANSFER_SYNTAX,
     RECORD_TYPE,
     FILE_ID,
@@ -180,6 +181,7 @@ pub(super) const KEPT: [Tag; 75] = [
     SEGMENT_LABEL,
     REFERENCED_SEGMENT,
     MAXIMUM_FRACTION,
+    CONTENT_DESCRIPTION,
     EXTENDED_OFFSETS,
 ];
 

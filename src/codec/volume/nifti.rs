@@ -18,6 +18,8 @@ const MAX_OFFSET: f64 = (1 << 24) as f64;
 pub const NIFTI_2: &str = "NIfTI-2";
 const FIRST_BYTES: usize = 348;
 const SECOND_BYTES: usize = 540;
+/// The field for any text, "descrip".
+const TEXT_BYTES: usize = 80;
 
 /// The fields that both versions have.
 struct Fields {
@@ -72,9 +74,17 @@ pub(super) fn read(path: &Path) -> Result<Voxels, CodecError> {
         placement: fields.placement(),
         time_ms: (times > 1).then(|| fields.time_ms()),
         place,
-        texts: BTreeMap::new(),
+        texts: BTreeMap::from([("descrip".to_owned(), text(&head, fields.header_bytes))]),
     }
     .checked(path)
+}
+
+/// What a program wrote into the field for any text.
+fn text(head: &[u8], header_bytes: usize) -> String {
+    let at = if header_bytes == SECOND_BYTES { 240 } else { 148 };
+    let field = head.get(at..at + TEXT_BYTES).unwrap_or_default();
+    let text = field.split(|&byte| byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(text).into_owned()
 }
 
 /// The first bytes, inflated where they are gzip, and whether they are.

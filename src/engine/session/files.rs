@@ -207,7 +207,9 @@ fn structures_of(clip: &codec::Clip, path: &Path) -> Result<Vec<Structure>, Stri
     }
     let (names, origin) = (clip.frame_names(), clip.dicom_origin());
     let target = Target { info: clip.info(), frame_names: &names, origin: origin.as_ref() };
-    Ok(export::read_caged(path, None, &target).map_err(|error| error.to_string())?.structures)
+    let read = export::read_caged(path, None, &target);
+    let read = read.and_then(|content| content.of_this_clip(path, &target));
+    Ok(read.map_err(|error| error.to_string())?.structures)
 }
 
 /// How often an export reads the whole clip.

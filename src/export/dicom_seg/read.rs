@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::codec::{SegmentFrame, Segmentation};
 use crate::domain::{Bitmap, ClipInfo, ClipKind, FrameIndex, GridMap, Mask, Placement, counted};
 use crate::export::content::{Content, Structure};
+use crate::export::identity::clip_in;
 use crate::export::read::{ReadError, Target};
 
 /// Reads binary and fractional segmentations of the clip, and maps of labels.
@@ -71,7 +72,9 @@ pub(in crate::export) fn read(path: &Path, target: &Target) -> Result<Content, R
     if outside > 0 {
         notes.push(format!("{} outside the clip left out", counted(outside, "voxel")));
     }
-    Ok(Content { structures, notes, ..Content::default() })
+    // One that refers to the clip's own images is of it, also where patient data was taken out of those.
+    let clip = file.description().and_then(|about| clip_in(&about)).filter(|_| !links.known);
+    Content { structures, notes, ..Content::default() }.exported_from(path, clip, target)
 }
 
 /// Which images a segmentation refers to.

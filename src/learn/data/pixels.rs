@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::layouts::Rule;
 use super::manifest::{Item, Manifest};
-use crate::codec::{Clip, LabelVolume};
+use crate::codec::{Clip, LabelVolume, by_name};
 use crate::domain::{GrayFrame, shown};
 use crate::learn::dataset::{DataError, Veil, hex, undecoded, unfit, unreadable};
 
@@ -149,11 +149,11 @@ fn labels_of(file: &Path, rule: Rule) -> Result<([usize; 2], Vec<u8>), DataError
 /// The files of a folder in natural order, as the frames of a clip are.
 fn images_in(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     let entries = std::fs::read_dir(folder).map_err(|e| unreadable(folder, e))?;
-    let mut names: Vec<String> =
-        entries.filter_map(|e| e.ok()?.file_name().into_string().ok()).collect();
-    names.retain(|name| !name.starts_with('.'));
-    names.sort_by(|a, b| natord::compare(a, b));
-    Ok(names.into_iter().map(|name| folder.join(name)).collect())
+    let names = entries.filter_map(|e| e.ok()?.file_name().into_string().ok());
+    let mut files: Vec<PathBuf> =
+        names.filter(|name| !name.starts_with('.')).map(|name| folder.join(name)).collect();
+    files.sort_by(|a, b| by_name(a, b));
+    Ok(files)
 }
 
 /// SHA-256 of a file in lower-case hex; of a folder that of the hashes of its files.

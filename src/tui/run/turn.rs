@@ -3,12 +3,12 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::mpsc::Sender;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use crate::config::OnHangup;
 use crate::config::person::{Learned, Person};
 use crate::domain::{Annotation, Cut, shown};
-use crate::engine::{Event, Session};
+use crate::engine::{Event, Session, now_ms};
 use crate::tui::model::{Effect, Model, Msg};
 use crate::tui::terminal::{Screen, TerminalError};
 use crate::tui::tools::STRIP_SAMPLES;
@@ -165,9 +165,7 @@ impl Loop<'_> {
     }
 
     fn remember(&mut self, learned: &Learned) {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-        if let Err(why) = Person::keep(&self.person_file, learned, now_ms) {
+        if let Err(why) = Person::keep(&self.person_file, learned, now_ms()) {
             self.model.warn(why);
         }
     }

@@ -12,16 +12,16 @@ use sonomark::export::{Content, ExportFormat, ReadError, Target, read};
 
 use super::{SIZE, annotation, coded, disc, export, info};
 
-fn still() -> ClipInfo {
+pub(super) fn still() -> ClipInfo {
     ClipInfo { frames: 1, kind: ClipKind::Still, ..info() }
 }
 
-fn of_three() -> ClipInfo {
+pub(super) fn of_three() -> ClipInfo {
     ClipInfo { frames: 3, ..info() }
 }
 
 /// Reads what was drawn on a clip whose images have these names.
-fn read_for(
+pub(super) fn read_for(
     path: &Path,
     format: Option<ExportFormat>,
     clip: &ClipInfo,
@@ -32,14 +32,14 @@ fn read_for(
 }
 
 /// The frames of the first structure, each with the columns that its mask takes.
-fn wide(content: &Content) -> Vec<(usize, u64)> {
+pub(super) fn wide(content: &Content) -> Vec<(usize, u64)> {
     let masks = content.structures.first().map(|first| &first.masks);
     let columns = |mask: &Mask| mask.area_px() / u64::from(SIZE.1);
     masks.into_iter().flatten().map(|(&at, mask)| (at, columns(mask))).collect()
 }
 
 /// A label file of one program with the first `columns` columns as structure.
-type Writer = fn(&Path, &str, u32);
+pub(super) type Writer = fn(&Path, &str, u32);
 
 fn png(folder: &Path, name: &str, columns: u32) {
     fs::create_dir_all(folder).unwrap();
@@ -74,7 +74,7 @@ fn labelme(folder: &Path, name: &str, columns: u32) {
     fs::write(folder.join(format!("{name}.json")), file.to_string()).unwrap();
 }
 
-const WRITERS: [(ExportFormat, Writer); 5] = [
+pub(super) const WRITERS: [(ExportFormat, Writer); 5] = [
     (ExportFormat::Davis, png),
     (ExportFormat::Png, png_of_label),
     (ExportFormat::NnUnet, case),

@@ -1,9 +1,12 @@
 //! Exports say what the screen says, and nothing that nobody knows.
 
 use std::fs;
+use std::sync::Arc;
 
 use dicom_dictionary_std::tags;
-use sonomark::domain::{Annotation, ClipInfo, Window};
+use sonomark::codec::{OpenOptions, Privacy, open};
+use sonomark::domain::ClipKind::Volume;
+use sonomark::domain::{Annotation, ClipInfo, DicomOrigin, GrayFrame, Placement, Window};
 use sonomark::export::{ExportFormat, Job, Target, read};
 
 use super::{export, formats, info, noisy, target_of};
@@ -41,26 +44,83 @@ fn masks_outside_windows_are_in_no_file_and_are_counted() {
 fn a_segmentation_invents_no_scale_and_no_place() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.dcm");
-    for spacing in [None, Some([0.2, 0.3])] {
-        let clip = ClipInfo { pixel_spacing_mm: spacing, ..info() };
+    let steps_mm = [[0.2, 0.0, 0.0], [0.0, 0.3, 0.0], [0.0, 0.0, 2.0]];
+    let place = Placement { origin_mm: [0.0; 3], steps_mm };
+    for (spacing, placement) in [(None, None), (Some([0.2, 0.3]), None), (None, Some(place))] {
+        let clip = ClipInfo { pixel_spacing_mm: spacing, placement, kind: Volume, ..info() };
         for lossy in [false, true] {
             let annotation = noisy(&[2]);
-            let job = Job { lossy, ..Job::new(&annotation, &clip) };
+            // Images name a space also where they do not say where in it they lie.
+            let space_uid = Some("1.2.6".to_owned());
+            let origin = Some(DicomOrigin { space_uid, ..DicomOrigin::default() });
+            let job = Job { lossy, origin, ..Job::new(&annotation, &clip) };
             sonomark::export::export(&job, ExportFormat::DicomSeg, &path).unwrap();
             let object = dicom_object::open_file(&path).unwrap();
             let text =
                 |tag| object.element(tag).ok().map(|held| held.to_str().unwrap().into_owned());
-            assert_eq!(text(tags::FRAME_OF_REFERENCE_UID), None);
+            let space = text(tags::FRAME_OF_REFERENCE_UID);
+            let space = space.as_deref().map(|uid| uid.trim_end_matches('\0'));
+            assert_eq!(space, placement.map(|_| "1.2.6"));
             let wanted = if lossy { "01" } else { "00" };
             assert_eq!(text(tags::LOSSY_IMAGE_COMPRESSION).as_deref(), Some(wanted));
             let shared = object.element(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE).unwrap();
             let measures = shared.items().unwrap()[0].element(tags::PIXEL_MEASURES_SEQUENCE).ok();
-            let spacing_of = |measures: &dicom_object::mem::InMemElement| {
+            // Without a thickness, which a frame that lies nowhere has not, some read no measures.
+            let numbers_of = |measures: &dicom_object::mem::InMemElement| {
                 let item = &measures.items().unwrap()[0];
-                assert!(item.element(tags::SLICE_THICKNESS).is_err());
-                item.element(tags::PIXEL_SPACING).unwrap().to_multi_float64().unwrap()
+                let number = |tag| item.element(tag).unwrap().to_multi_float64().unwrap();
+                [tags::PIXEL_SPACING, tags::SLICE_THICKNESS].map(number)
             };
-            assert_eq!(measures.map(spacing_of), spacing.map(|[x, y]| vec![y, x]));
+            let wanted = placement.map(|_| [vec![0.3, 0.2], vec![2.0]]);
+            assert_eq!(measures.map(numbers_of), wanted);
         }
+    }
+}
+
+#[test]
+fn the_times_of_all_frames_leave_with_a_clip_however_many_there_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.dcm");
+    // A plane over time of a volume without tags: nothing is burned into it.
+    let steps_mm = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
+    let placement = Some(Placement { origin_mm: [0.0; 3], steps_mm });
+    let gray = |at: usize| Ok(Arc::new(GrayFrame::new(4, 2, vec![(at % 251) as u8; 8]).unwrap()));
+    let annotation = Annotation::default();
+    // Nine thousand numbers of three decimals are what a length of 16 bits holds.
+    for (frames, timed, syntax) in [
+        (5_000, true, "1.2.840.10008.1.2.1"),
+        (10_000, true, "1.2.840.10008.1.2"),
+        (5_000, false, "1.2.840.10008.1.2.1"),
+        (15_000, false, "1.2.840.10008.1.2"),
+    ] {
+        let mut now = 0.0;
+        let times = (0..frames).map(|at| {
+            let shown = now;
+            now += if at % 3 == 0 { 40.0123 } else { 33.3667 };
+            shown
+        });
+        let times: Vec<f64> = times.filter(|_| timed).collect();
+        let clip = ClipInfo {
+            width_px: 4,
+            height_px: 2,
+            frames,
+            frame_time_ms: timed.then_some(35.0),
+            frame_times_ms: times.clone(),
+            placement,
+            ..info()
+        };
+        let (privacy, key) = (Some(Privacy::default()), Some([7; 32]));
+        let job = Job { frames: Some(&gray), privacy, key, ..Job::new(&annotation, &clip) };
+        sonomark::export::export(&job, ExportFormat::Dicom, &path).unwrap();
+        let found = open(&path, &OpenOptions::default()).unwrap().info().frame_times_ms.clone();
+        assert_eq!(found.len(), times.len());
+        assert!(found.iter().zip(&times).all(|(a, b)| (a - b).abs() < 1e-3), "{frames}");
+        let object = dicom_object::open_file(&path).unwrap();
+        assert_eq!(object.meta().transfer_syntax().trim_end_matches('\0'), syntax, "{frames}");
+        let vector = if timed { tags::FRAME_TIME_VECTOR } else { tags::PAGE_NUMBER_VECTOR };
+        let numbers = object.element(vector).unwrap().to_str().unwrap().into_owned();
+        assert_eq!(numbers.trim().split('\\').count(), frames);
+        let pointer = object.element(tags::FRAME_INCREMENT_POINTER).unwrap();
+        assert_eq!(pointer.value().to_tag().unwrap(), vector);
     }
 }

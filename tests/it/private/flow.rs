@@ -73,6 +73,11 @@ fn colours_leave_with_the_clip_and_a_coloured_name_outside_does_not() {
             assert!(colours(Path::new(&at(out))) == *wanted, "{format}, {outside}");
         }
     }
+    // And the list of formats says so.
+    for (_, name, about) in sonomark::export::ExportFormat::all() {
+        let holds_the_clip = ["dicom", "frames"].contains(&name);
+        assert_eq!(about.contains("8 bits, gray or colour"), holds_the_clip, "{name}: {about}");
+    }
     let written = fs::read(at("out.dcm")).unwrap();
     let mut planar = Vec::new();
     element(&mut planar, 0x28, 0x06, b"US", &0u16.to_le_bytes());

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use sonomark::codec::{OpenOptions, open};
 
-use super::{Home, SIDE, clip, holds, shown_of};
+use super::{Home, SIDE, clip, files, holds, shown_of};
 
 #[test]
 fn a_clip_without_patient_data_is_a_clip_of_mapped_identifiers() {
@@ -110,4 +110,40 @@ fn a_segmentation_of_images_refers_to_their_exported_clip() {
         let pages = text(dicom_dictionary_std::tags::PAGE_NUMBER_VECTOR);
         assert_eq!(pages.as_deref(), (frames > 1).then_some("1\\2\\3"), "{name}");
     }
+}
+
+#[test]
+fn what_is_written_without_a_screen_names_no_clip_and_comes_back_on_its_frames() {
+    let (home, inbox) = (Home(tempfile::tempdir().unwrap()), tempfile::tempdir().unwrap());
+    let at = |name: &str| inbox.path().join(name).to_str().unwrap().to_owned();
+    let clip = at("FOLDERCANARY^EVE");
+    fs::create_dir(&clip).unwrap();
+    for number in 1..3 {
+        let still = image::GrayImage::from_fn(96, 96, |x, y| image::Luma([(x * y + number) as u8]));
+        still.save(Path::new(&clip).join(format!("{number:05}.png"))).unwrap();
+    }
+    crate::headless::write_undecodable(&Path::new(&clip).join("NAMECANARY^3.png"));
+    let prompts = "tracks:\n  - label: disc\n    prompts:\n      - frame: 0\n        \
+                   boundary: [[30, 30], [60, 30], [60, 60]]\n";
+    fs::write(at("p.yaml"), prompts).unwrap();
+    let words = ["--device", "cpu", "propagate", &clip, "--prompts", &at("p.yaml")];
+    let output = home.run(&[&words[..], &["--out", &at("out")]].concat());
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(3), "{told}");
+    assert!(told.contains("NAMECANARY^3"), "a person is told which file it is: {told}");
+    let mut written = Vec::new();
+    files(Path::new(&at("out")), &mut written);
+    assert_eq!(written.len(), 3, "two masks and the report");
+    for file in written {
+        assert!(!holds(&fs::read(&file).unwrap(), "CANARY"), "{}", file.display());
+    }
+    let report = fs::read(Path::new(&at("out")).join("report.json")).unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&report).unwrap();
+    // Masks count frames from 0, though images of the clip are called so from 1.
+    let output = home.run(&["import", &clip, &at("out"), "--dry-run"]);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("2 masks: \"disc\" on 2 frames"), "{told}");
+    let clip = shown_of(Path::new(&clip));
+    assert_eq!(report["clip"], clip.info().content_hash.short());
+    assert!(report["tracks"][0]["frames"][2]["failed"].is_string(), "{report}");
 }

@@ -1,0 +1,107 @@
+//! Where formats end, and clips on which there is nothing yet; colours that a person chose.
+
+use std::fs;
+use std::process::Command;
+use std::sync::Arc;
+
+use sonomark::codec::{OpenOptions, open};
+use sonomark::domain::{Annotation, Bitmap, ClipInfo, ClipKind, GrayFrame, Mask, Track, TrackId};
+use sonomark::export::{ExportFormat, Job, Target, read};
+
+use super::{SIZE, export, held, info};
+
+#[test]
+fn labels_of_nnunet_are_as_many_as_its_images_hold() {
+    let dir = tempfile::tempdir().unwrap();
+    let labels = dir.path().join("labelsTr");
+    fs::create_dir(&labels).unwrap();
+    let number = |x: u32, y: u32| image::Luma([(y * SIZE.0 + x) as u16]);
+    let image: image::ImageBuffer<image::Luma<u16>, Vec<u16>> =
+        image::ImageBuffer::from_fn(SIZE.0, SIZE.1, number);
+    image.save(labels.join("case.png")).unwrap();
+    let about = r#"{ "labels": { "background": 0, "near": 3, "far": 700 } }"#;
+    fs::write(dir.path().join("dataset.json"), about).unwrap();
+    let still = ClipInfo { frames: 1, kind: ClipKind::Still, ..info() };
+    let target = Target { info: &still, frame_names: &[], origin: None };
+    let found = read(dir.path(), None, &target).unwrap().structures;
+    // Every pixel but the first is a structure of its own, also beyond 255.
+    assert_eq!(found.len() as u32, SIZE.0 * SIZE.1 - 1);
+    for (label, at) in [("near", 3), ("structure 4", 4), ("structure 699", 699), ("far", 700)] {
+        let pixel = Bitmap::from_fn(SIZE.0, SIZE.1, |x, y| y * SIZE.0 + x == at);
+        let structure = found.iter().find(|each| each.label == label).unwrap();
+        assert_eq!(structure.masks, [(0, pixel.to_mask())].into(), "{label}");
+    }
+}
+
+#[test]
+fn segmentations_that_dicom_does_not_hold_are_refused_before_they_are_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let side = 1 << 14;
+    let clip = ClipInfo { width_px: side, height_px: side, frames: 40, ..info() };
+    let mask = Mask::from_runs(side, side, vec![10, 5, side * side - 15]).unwrap();
+    for (format, masks, advice) in [
+        (ExportFormat::DicomSeg, 33, "choose seg.nrrd or png"),
+        (ExportFormat::DicomSegFractional, 5, "choose dicom-seg, seg.nrrd or png"),
+    ] {
+        let mut track = Track::new("nerve", 0);
+        track.masks = (0..masks).map(|frame| (frame, held(mask.clone()))).collect();
+        let mut annotation = Annotation::default();
+        annotation.tracks.insert(TrackId(1), track);
+        let path = dir.path().join("a.dcm");
+        let why = export(&annotation, &clip, format, &path).unwrap_err().to_string();
+        assert!(why.contains("more than 1 GiB") && why.contains(advice), "{why}");
+        assert!(!path.exists());
+    }
+}
+
+#[test]
+fn movies_have_the_colours_of_the_screen_and_of_the_schema() {
+    if !crate::codec::has_ffmpeg() {
+        return println!("skipped: ffmpeg is not installed");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.gif");
+    let (width_px, height_px) = (64, 48);
+    let clip = ClipInfo { width_px, height_px, frames: 2, ..info() };
+    let square = |left: u32| {
+        let there = |x, y| (left..left + 20).contains(&x) && (10..34).contains(&y);
+        Bitmap::from_fn(width_px, height_px, there)
+    };
+    let mut annotation = Annotation::default();
+    for (number, left) in [(0, 4), (1, 36)] {
+        let mut track = Track::new("nerve", number);
+        track.masks = [0, 1].map(|frame| (frame, held(square(left).to_mask()))).into();
+        annotation.tracks.insert(TrackId(number.into()), track);
+    }
+    let gray = |_| Ok(Arc::new(GrayFrame::new(64, 48, vec![90; 64 * 48]).unwrap()));
+    let mut colours = [None; 8];
+    colours[1] = Some([255, 0, 255]);
+    let job = Job { frames: Some(&gray), colours, ..Job::new(&annotation, &clip) };
+    sonomark::export::export(&job, ExportFormat::Gif, &path).unwrap();
+    let frame = open(&path, &OpenOptions::default()).unwrap().frame(0).unwrap().rgb();
+    for (left, colour) in [(4, [230u8, 159, 0]), (36, [255, 0, 255])] {
+        let boundary = square(left).boundary();
+        let mean = [0, 1, 2].map(|channel| {
+            let values = boundary.iter().map(|(x, y)| frame[(y * width_px + x) as usize][channel]);
+            values.map(f64::from).sum::<f64>() / boundary.len() as f64
+        });
+        let near = mean.iter().zip(colour).all(|(got, want)| (got - f64::from(want)).abs() < 30.0);
+        assert!(near, "{mean:?} for {colour:?}");
+    }
+}
+
+#[test]
+fn a_clip_on_which_there_is_nothing_yet_is_told_of_with_the_next_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let picture = image::GrayImage::from_pixel(SIZE.0, SIZE.1, image::Luma([90]));
+    picture.save(folder.path().join("a.png")).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sonomark"));
+    command.env("HOME", folder.path()).current_dir(folder.path()).args(["--project", "p"]);
+    command.args(["export", "a.png", "--format", "coco", "--out", "a.json"]);
+    let output = command.output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    let next = "has nothing of a.png yet; annotate it first, or name the project that has";
+    assert!(told.contains(next) && told.contains("--project"), "{told}");
+    assert!(!folder.path().join("a.json").exists());
+}

@@ -12,8 +12,6 @@ const REPLACES: u8 = 0b10;
 
 /// An animation.
 pub(super) struct Animation {
-    /// Columns and rows.
-    pub(super) size: (u32, u32),
     /// The chunks before its first moment.
     head: Range<usize>,
     moments: Vec<Moment>,
@@ -102,7 +100,7 @@ impl Animation {
             }
             at = next;
         }
-        Ok(first.map(|first| Self { size, head: 12..first, moments }))
+        Ok(first.map(|first| Self { head: 12..first, moments }))
     }
 
     pub(super) fn len(&self) -> usize {

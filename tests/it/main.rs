@@ -47,6 +47,7 @@ mod screen;
 mod screens;
 mod stock;
 mod study;
+mod surroundings;
 mod tmux;
 mod tools;
 mod torch_file;

@@ -8,6 +8,7 @@ use sonomark::codec::{OpenOptions, is_complete, open};
 
 use super::reading::decoded_elsewhere;
 use super::{data, has_ffmpeg, opened, refusal};
+use crate::surroundings::{program, skipped};
 
 /// Makes a video of 60 distinct frames with ffmpeg, the codec and container by arguments.
 fn make_video(path: &Path, codec: &[&str]) -> bool {
@@ -78,7 +79,7 @@ fn video_frames_are_exact_wherever_one_jumps() {
             assert_eq!(opened(&path).info().frames, 60, "{name}");
             frames_are_exact(&path);
         } else {
-            println!("skipped: this ffmpeg cannot write {name}");
+            skipped(&format!("this ffmpeg cannot write {name}"));
         }
     }
 }
@@ -86,7 +87,7 @@ fn video_frames_are_exact_wherever_one_jumps() {
 #[test]
 fn frames_that_are_shown_before_a_whole_one_and_decoded_behind_it_are_found() {
     if !has_ffmpeg() {
-        return println!("skipped: ffmpeg is not installed");
+        return;
     }
     let dir = tempfile::tempdir().unwrap();
     let kinds: [(&str, &[&str]); 4] = [
@@ -102,7 +103,7 @@ fn frames_that_are_shown_before_a_whole_one_and_decoded_behind_it_are_found() {
     for (name, codec) in kinds {
         let path = dir.path().join(name);
         if !make_video(&path, codec) {
-            println!("skipped: this ffmpeg cannot write {name}");
+            skipped(&format!("this ffmpeg cannot write {name}"));
             continue;
         }
         made += 1;
@@ -157,10 +158,9 @@ fn without_the_filters_of_colour_a_video_is_gray() {
         fs::write(&own, text).unwrap();
         fs::set_permissions(&own, fs::Permissions::from_mode(0o755)).unwrap();
         let mask = dir.path().join("mask.png");
-        let output = Command::new(env!("CARGO_BIN_EXE_sonomark"))
+        let output = program(dir.path())
             .env("PATH", format!("{}:{path}", dir.path().display()))
-            .env("HOME", dir.path())
-            .args(["--device", "cpu", "segment", video.to_str().unwrap(), "--boundary"])
+            .args(["segment", video.to_str().unwrap(), "--boundary"])
             .args(["60,60", "120,120", "90,60", "--out", mask.to_str().unwrap()])
             .output()
             .unwrap();

@@ -13,6 +13,7 @@ mod daily;
 mod damage;
 mod data;
 mod devices;
+mod ending;
 mod engine;
 mod export;
 mod golden_sizes;

@@ -85,6 +85,16 @@ pub(crate) fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
 }
 
+/// A clip of so many frames, for what is to be met at work: those of the shipped clip there and back again.
+pub(crate) fn long_clip(at: &Path, frames: usize) {
+    fs::create_dir_all(at).unwrap();
+    for frame in 0..frames {
+        let shown = 15 - (frame % 30).abs_diff(15);
+        let from = data(&format!("clips/ultrabones/{shown:05}.jpg"));
+        fs::copy(from, at.join(format!("{frame:05}.jpg"))).unwrap();
+    }
+}
+
 /// The annotation of the only clip of a project, as its journals tell; nothing where there is none yet.
 pub(crate) fn annotation_of(project: &Path) -> Annotation {
     let clips = fs::read_dir(project.join("clips")).into_iter().flatten().flatten();

@@ -19,6 +19,7 @@ mod export;
 mod golden_sizes;
 mod golden_weights;
 mod graphics;
+mod hang_up;
 mod headless;
 mod hostile;
 mod job;

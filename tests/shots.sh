@@ -43,8 +43,8 @@ open() {
   shift 2
   home=$(mktemp -d "$tmp/home.XXXX")
   chmod 777 "$home"
-  local run=(env "XDG_CONFIG_HOME=$home" "XDG_DATA_HOME=$home" "XDG_CACHE_HOME=$home" "HOME=$home" LANG=C.UTF-8
-    "$tmp/sonomark" --device cpu "$@")
+  local run=(env "XDG_CONFIG_HOME=$home" "XDG_DATA_HOME=$home" "XDG_CACHE_HOME=$home" "XDG_STATE_HOME=$home"
+    "HOME=$home" LANG=C.UTF-8 "$tmp/sonomark" --device cpu "$@")
   if [ "$terminal" = foot ]; then open_wayland "${run[@]}"; else open_x "${run[@]}"; fi
   sleep 0.7
   settle
@@ -56,6 +56,7 @@ open_x() {
   Xvfb -displayfd 3 -noreset -screen 0 1920x1200x24 -nolisten tcp 3>"$tmp/display" 2>/dev/null &
   own+=($!)
   for _ in $(seq 100); do [ -s "$tmp/display" ] && break; sleep 0.1; done
+  [ -s "$tmp/display" ] || { echo "Xvfb offers no display" >&2; exit 1; }
   DISPLAY=:$(cat "$tmp/display")
   export DISPLAY
   local columns=${cells%x*} rows=${cells#*x}
@@ -87,6 +88,7 @@ open_x() {
     window=$(xdotool search --onlyvisible --class "$terminal" 2>/dev/null | tail -1) && [ -n "$window" ] && break
     sleep 0.1
   done
+  [ -n "$window" ] || { echo "$terminal shows no window" >&2; exit 1; }
   # Keys go to the window that has the focus; xterm ignores those that are sent to it.
   xdotool windowfocus "$window"
 }
@@ -113,6 +115,7 @@ open_wayland() {
     display=$(cd "$XDG_RUNTIME_DIR" && ls | grep -x 'wayland-[0-9]*' | head -1) && [ -n "$display" ] && break
     sleep 0.1
   done
+  [ -n "$display" ] || { echo "sway offers no display" >&2; exit 1; }
   wayland+=("WAYLAND_DISPLAY=$display")
   "${wayland[@]}" foot -o pad=2x2 --font='DejaVu Sans Mono:size=9' -- "$@" 2>/dev/null &
   own+=($!)
@@ -136,6 +139,7 @@ settle() {
     before=$now
     sleep 0.15
   done
+  [ $same -ge 4 ] || echo "$terminal was not at rest: look twice at the next picture" >&2
 }
 # keys KEY...: names of keysyms, or =TEXT to type it.
 keys() {

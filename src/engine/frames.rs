@@ -161,7 +161,7 @@ mod tests {
             reader.want(frame);
         }
         loop {
-            match events.recv_timeout(std::time::Duration::from_secs(5)).expect("an answer") {
+            match events.recv_timeout(std::time::Duration::from_secs(60)).expect("an answer") {
                 Event::FrameFailed { frame, why } => {
                     assert_eq!((frame, why.as_str()), (7, "it is cut short"));
                     break;

@@ -286,8 +286,9 @@ mod tests {
 
     use super::*;
 
+    /// More than a call that answers at once takes on any busy machine.
     const SHORT: Limits =
-        Limits { usual: Duration::from_millis(40), first: Duration::from_secs(3600) };
+        Limits { usual: Duration::from_millis(200), first: Duration::from_secs(3600) };
 
     #[test]
     fn only_a_timed_call_beyond_its_limit_is_given_up() {
@@ -299,8 +300,8 @@ mod tests {
             assert!(!pulse.given_up(), "{limit:?} is more than it took");
         }
         // Many short calls are no long one.
-        for _ in 0..40 {
-            pulse.during(Some(SHORT.usual), || thread::sleep(SHORT.usual / 20));
+        for _ in 0..80 {
+            pulse.during(Some(SHORT.usual), || thread::sleep(SHORT.usual / 40));
         }
         assert!(!pulse.given_up());
         pulse.during(Some(SHORT.usual), || {
@@ -316,9 +317,9 @@ mod tests {
         let (told, heard) = channel();
         let limits = Limits { first: SHORT.usual, ..SHORT };
         // The call hangs until somebody was told.
-        let call = move || Err(heard.recv_timeout(Duration::from_secs(10)).expect("is told"));
+        let call = move || Err(heard.recv_timeout(Duration::from_secs(60)).expect("is told"));
         let why = timed(limits, call, move |why| drop(told.send(why))).err().expect("hangs");
-        assert!(why.contains("did not answer for 0.04 s") && why.contains("--device cpu"), "{why}");
+        assert!(why.contains("did not answer for 0.2 s") && why.contains("--device cpu"), "{why}");
     }
 
     #[test]

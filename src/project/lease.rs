@@ -307,6 +307,44 @@ mod tests {
     }
 
     #[test]
+    fn sessions_elsewhere_count_while_they_are_touched_whatever_the_clocks_say() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let folder = dir.path().join("sessions");
+        let clip = ContentHash("a".repeat(64));
+        let here = Holder::here("ben".into(), &clip, 0);
+        let lease = Lease::take(&folder, "own", &here, Modes::PRIVATE).expect("taken");
+        let own = folder.join("own.json");
+        let now = fs::metadata(&own).and_then(|meta| meta.modified()).expect("a time");
+        let put = |name: &str, holder: &Holder, time: SystemTime| {
+            let path = folder.join(format!("{name}.json"));
+            fs::write(&path, serde_json::to_vec(holder).expect("JSON")).expect("written");
+            let file = File::options().write(true).open(&path).expect("opened");
+            file.set_modified(time).expect("a time");
+        };
+        let far = Holder { user: "anna".into(), host: "far away".into(), ..here.clone() };
+        put("fresh", &far, now - SILENT / 2);
+        put("silent", &far, now - SILENT * 2);
+        // The server's clock went back since, or is ahead of itself.
+        put("ahead", &far, now + SILENT * 1000);
+        let elsewhere = ContentHash("b".repeat(64));
+        put("other-clip", &Holder { clip: elsewhere, ..far.clone() }, now);
+        // A process of this machine that has ended, killed perhaps, a moment ago.
+        let ended = Holder { started_ticks: here.started_ticks + 1, ..here.clone() };
+        put("ended", &ended, now);
+        fs::write(folder.join("broken.json"), "{").expect("written");
+        let names = |tidy: bool| -> Vec<String> {
+            alive(&folder, "own", &here, tidy).into_iter().map(|each| each.session).collect()
+        };
+        assert_eq!(names(false), ["ahead", "fresh"]);
+        assert!(folder.join("ended.json").exists(), "who only looks removes nothing");
+        assert_eq!(names(true), ["ahead", "fresh"]);
+        let left = |name: &str| folder.join(format!("{name}.json")).exists();
+        assert_eq!(["ended", "silent", "broken"].map(left), [false, true, true]);
+        drop(lease);
+        assert!(!own.exists());
+    }
+
+    #[test]
     fn session_names_are_safe_and_tell_users_apart() {
         let holder = Holder::here("an-na/../x".into(), &ContentHash("a".repeat(64)), 0);
         let name = holder.new_session(0xdead_beef);

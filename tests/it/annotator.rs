@@ -1,9 +1,10 @@
 //! The scripted annotator: it runs, and what the README says of it is what it measured.
 
 use std::path::Path;
-use std::process::Command;
 
 use serde_json::Value;
+
+use crate::surroundings::{program, told};
 
 /// A dark disc on a brighter ground, and its truth.
 fn disc(folder: &Path, name: &str, x: f32) {
@@ -27,14 +28,13 @@ fn the_real_program_is_driven_on_a_still_and_a_clip_and_every_key_counts() {
     let windows = "drift:\n  objects:\n    1:\n      windows:\n      - [1, 3]\n";
     std::fs::write(clips.join("windows.yaml"), windows).unwrap();
     let out = folder.path().join("out.json");
-    let done = Command::new(env!("CARGO_BIN_EXE_sonomark"))
-        .args(["--device", "cpu", "bench", "annotator", "--limit", "1", "--way", "rays", "--data"])
+    let done = program(folder.path())
+        .args(["bench", "annotator", "--limit", "1", "--way", "rays", "--data"])
         .args([&data, Path::new("--json"), &out])
-        .env("HOME", folder.path())
         .output()
         .unwrap();
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    let told = String::from_utf8_lossy(&done.stderr);
+    let told = told(&done);
+    assert!(done.status.success(), "{told}");
     assert!(told.contains(" keys and ") && !told.contains("Some("), "{told}");
     let printed = String::from_utf8_lossy(&done.stdout);
     assert!(!printed.contains(['{', '"']), "{printed}");

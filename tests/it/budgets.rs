@@ -1,19 +1,19 @@
 //! What the real program sends to a terminal, in bytes; and its command lines without one.
 
+use std::ffi::OsStr;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 use std::time::{Duration, Instant};
 
 use sonomark::cli::pty::{SentFrame, Terminal};
-use sonomark::domain::{Annotation, ContentHash, MaskSource};
-use sonomark::project::load_read_only;
+use sonomark::domain::MaskSource;
 use sonomark::tui::graphics::synthetic_frame;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_sonomark");
+use crate::surroundings::{Home, PATIENCE, annotation_of, data, text, until, words_for_env};
+
 /// The picture of this terminal has 1024 x 768 px.
 const CELLS: (u16, u16) = (166, 53);
 const QUIET: Duration = Duration::from_millis(400);
-const MOST: Duration = Duration::from_secs(60);
 
 fn still(folder: &Path) -> std::path::PathBuf {
     let path = folder.join("still.png");
@@ -23,15 +23,30 @@ fn still(folder: &Path) -> std::path::PathBuf {
     path
 }
 
+/// The program on a still, with a picture on the screen.
+fn started(home: &Path, project: &Path, more: &[&str]) -> Terminal {
+    let words = ["--device", "cpu", "--project"].map(OsStr::new);
+    let path = still(home);
+    let places = [project.as_os_str(), path.as_os_str()];
+    let more: Vec<&OsStr> = more.iter().map(OsStr::new).collect();
+    let words = words_for_env(home, &[&words[..], &places, &more[..]].concat());
+    let terminal = Terminal::start(Path::new("env"), &words, CELLS).unwrap();
+    // An empty picture comes before the image is decoded.
+    until("the picture", || terminal.frames().iter().any(|frame| frame.bytes > 100_000));
+    terminal
+}
+
 fn typed(terminal: &mut Terminal, keys: &str) -> Vec<SentFrame> {
     terminal.mark();
     terminal.key(keys.as_bytes()).unwrap();
     // On a busy machine the answer may take longer than a pause inside it.
     let begun = Instant::now();
-    while terminal.frames().iter().all(|frame| frame.sixels.is_empty()) && begun.elapsed() < MOST {
-        assert!(terminal.settle(QUIET, MOST));
+    while terminal.frames().iter().all(|frame| frame.sixels.is_empty())
+        && begun.elapsed() < PATIENCE
+    {
+        assert!(terminal.settle(QUIET, PATIENCE));
     }
-    assert!(terminal.settle(QUIET, MOST));
+    assert!(terminal.settle(QUIET, PATIENCE));
     terminal.frames()
 }
 
@@ -48,12 +63,9 @@ fn bytes(frames: &[SentFrame]) -> usize {
 #[test]
 fn full_frames_moves_and_points_keep_to_their_bytes() {
     let folder = tempfile::tempdir().unwrap();
-    let path = still(folder.path());
-    let arguments = ["--project".into(), folder.path().join("p").into(), path.into_os_string()];
-    let mut terminal = Terminal::start(Path::new(PROGRAM), &arguments, CELLS).unwrap();
-    assert!(terminal.settle(QUIET, MOST) && terminal.running());
+    let mut terminal = started(folder.path(), &folder.path().join("p"), &[]);
+    assert!(terminal.settle(QUIET, PATIENCE) && terminal.running());
     let first = terminal.frames();
-    // Before the image is decoded an empty picture is shown.
     let full = first.iter().max_by_key(|frame| frame.bytes).unwrap();
     println!("full frame: {} bytes, {:?}", full.bytes, full.sixels);
     assert!(full.bytes <= 420_000, "{}", full.bytes);
@@ -81,7 +93,7 @@ fn full_frames_moves_and_points_keep_to_their_bytes() {
     println!("point: {} bytes, then {} in all", at_once(&frames), bytes(&frames));
     assert!(at_once(&frames) <= 12_000, "{frames:?}");
     // The mask comes within its bounding box: outline and whole cells add less than two cells on each side.
-    let project = annotation(&folder.path().join("p"));
+    let project = annotation_of(&folder.path().join("p"));
     let mask = project.tracks.values().next().unwrap().masks[&0].mask.to_bitmap();
     let area = mask.bounds().unwrap();
     let (wide, high) = (area.max.x - area.min.x + 4.0 * 8.0, area.max.y - area.min.y + 4.0 * 16.0);
@@ -101,13 +113,10 @@ fn full_frames_moves_and_points_keep_to_their_bytes() {
 #[test]
 fn images_take_fewer_bytes_than_sixels_on_the_whole_way() {
     let folder = tempfile::tempdir().unwrap();
-    let path = still(folder.path());
     for graphics in ["kitty", "iterm"] {
         let project = folder.path().join(graphics);
-        let words = ["--graphics".into(), graphics.into(), "--project".into(), project.into()];
-        let arguments = [&words[..], &[path.clone().into_os_string()]].concat();
-        let mut terminal = Terminal::start(Path::new(PROGRAM), &arguments, CELLS).unwrap();
-        assert!(terminal.settle(QUIET, MOST) && terminal.running());
+        let mut terminal = started(folder.path(), &project, &["--graphics", graphics]);
+        assert!(terminal.settle(QUIET, PATIENCE) && terminal.running());
         let frames = terminal.frames();
         let full = frames.iter().map(|frame| frame.bytes).max().unwrap();
         println!("{graphics}: full frame {full} bytes");
@@ -116,28 +125,16 @@ fn images_take_fewer_bytes_than_sixels_on_the_whole_way() {
     }
 }
 
-fn annotation(project: &Path) -> Annotation {
-    let clip = std::fs::read_dir(project.join("clips")).unwrap().next().unwrap().unwrap();
-    let hash = ContentHash(clip.file_name().into_string().unwrap());
-    load_read_only(project, &hash).unwrap().annotation
-}
-
-fn run(project: &Path, script: &str, clip: &Path) -> Output {
-    let path = project.with_extension("script");
+fn run(home: &Home, project: &Path, script: &str, clip: &Path) -> Output {
+    let path = home.path("p.script");
     std::fs::write(&path, script).unwrap();
-    Command::new(PROGRAM)
-        .args(["run", "--device", "cpu", "--project"])
-        .args([project, &path, clip])
-        .output()
-        .unwrap()
+    home.run(&["run", "--project", text(project), text(&path), text(clip)])
 }
 
 #[test]
 fn a_script_does_what_the_command_line_does_and_names_the_line_that_fails() {
-    let folder = tempfile::tempdir().unwrap();
-    let clip = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/clips/ultrabones");
-    let project = folder.path().join("p");
-    let out = folder.path().join("masks");
+    let home = Home::new();
+    let (clip, project, out) = (data("clips/ultrabones"), home.path("p"), home.path("masks"));
     let script = format!(
         "# round the shadow of the bone\nnew shadow\nframe 6\nboundary 243 236\n\
          boundary 291 345\nboundary 262 398\nboundary 206 290\nwindows shadow add 5,8\n\
@@ -145,7 +142,7 @@ fn a_script_does_what_the_command_line_does_and_names_the_line_that_fails() {
          g/propagated/flag\n8 unflag\nframe 6\nkeys m q\nkeys . a\nexport png {}\n",
         out.display()
     );
-    let done = run(&project, &script, &clip);
+    let done = run(&home, &project, &script, &clip);
     let (told, faults) =
         (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
     assert!(done.status.success(), "{told}{faults}");
@@ -154,7 +151,7 @@ fn a_script_does_what_the_command_line_does_and_names_the_line_that_fails() {
     assert!(told.contains("script:3: frame 6/16\n"), "{told}");
     assert!(told.contains("script:4: boundary point on frame 6"), "{told}");
     assert!(!told.contains("network ready"), "{told}");
-    let kept = annotation(&project);
+    let kept = annotation_of(&project);
     let track = kept.tracks.values().next().unwrap();
     assert_eq!(track.info.label, "shadow");
     assert_eq!(track.flags.iter().copied().collect::<Vec<_>>(), [4]);
@@ -163,7 +160,7 @@ fn a_script_does_what_the_command_line_does_and_names_the_line_that_fails() {
     assert_eq!(track.masks[&6].source, MaskSource::Accepted);
     assert!(out.is_dir());
 
-    let failed = run(&project, "1 accept\nframe 99\n2 accept\n", &clip);
+    let failed = run(&home, &project, "1 accept\nframe 99\n2 accept\n", &clip);
     let faults = String::from_utf8_lossy(&failed.stderr);
     assert_eq!(failed.status.code(), Some(1));
     assert!(faults.contains("script:2") && faults.contains("it has 1 to 16"), "{faults}");

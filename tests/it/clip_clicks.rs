@@ -10,8 +10,9 @@ use sonomark::learn::loss::LossWeights;
 use sonomark::learn::{Budget, TrainOptions};
 use sonomark::net::config::ModelCard;
 
-use crate::commands::{run, text, told};
+use crate::commands::run;
 use crate::learn::{discs, tiny};
+use crate::surroundings::{text, told};
 
 /// Losses of steps on masks (seeds from 1) before clips had clicks, from the shipped weights on a still of tests/data:
 /// another draw anywhere gives other numbers.

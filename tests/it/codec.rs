@@ -23,6 +23,8 @@ use sonomark::codec::{
 };
 use sonomark::domain::ClipKind;
 
+use crate::surroundings::{PATIENCE, on_cpu, skipped};
+
 pub(crate) fn data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data")
 }
@@ -42,7 +44,7 @@ fn refusal(path: &Path) -> String {
 fn shared(under: &str) -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(under);
     if !folder.is_dir() {
-        println!("skipped: no {}", folder.display());
+        skipped(&format!("there is no {}", folder.display()));
     }
     folder.is_dir().then_some(folder)
 }
@@ -52,7 +54,7 @@ pub(crate) fn has_ffmpeg() -> bool {
         .iter()
         .all(|tool| Command::new(tool).arg("-version").output().is_ok());
     if !found {
-        println!("skipped: ffmpeg is not installed");
+        skipped("ffmpeg is not installed");
     }
     found
 }
@@ -133,7 +135,7 @@ fn what_replaces_an_open_file_is_not_shown_as_its_frames() {
     let (sender, told) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {
         scope.spawn(|| sender.send(clip.frame(2).map_err(|e| e.to_string())));
-        let told = told.recv_timeout(std::time::Duration::from_secs(20)).unwrap();
+        let told = told.recv_timeout(PATIENCE).unwrap();
         assert!(told.unwrap_err().contains("was changed or replaced since"));
     });
     fs::remove_file(dir.path().join("2.png")).unwrap();
@@ -322,13 +324,13 @@ fn ten_thousand_frames_open_at_once_and_take_bounded_memory() {
         })
         .unwrap();
     }
-    let started = Instant::now();
+    let (started, before) = (Instant::now(), on_cpu());
     let clip = open(dir.path(), &OpenOptions { cache_mib: 8, ..OpenOptions::default() }).unwrap();
-    let took = started.elapsed();
-    println!("10,000 frames opened in {took:?}");
+    let busy = on_cpu() - before;
+    println!("10,000 frames opened in {:?}, {busy:?} of work", started.elapsed());
     assert_eq!(clip.info().frames, FRAMES);
-    // Generous: test machines are shared and tests are not optimised.
-    assert!(took.as_secs() < 20, "opening took {took:?}");
+    // Generous, and not by the clock: test machines are shared and tests are not optimised.
+    assert!(busy.as_secs() < 20, "opening took {busy:?}");
     let started = Instant::now();
     for i in (0..FRAMES).step_by(40) {
         clip.frame(i).unwrap();

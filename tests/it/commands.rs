@@ -15,19 +15,10 @@ use crate::data::{SIZE, miniature, save};
 use crate::learn::{own_project, tiny};
 use crate::stock::stock_files;
 use crate::study::set;
-
-fn sonomark(home: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sonomark"));
-    command.env_clear().env("HOME", home).env("SONOMARK_DEVICE", "cpu");
-    command
-}
+use crate::surroundings::{PROGRAM, data, program, text, told};
 
 pub(crate) fn run(home: &Path, words: &[&str]) -> Output {
-    sonomark(home).args(words).output().unwrap()
-}
-
-pub(crate) fn told(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
+    program(home).args(words).output().unwrap()
 }
 
 fn printed(output: &Output) -> String {
@@ -35,12 +26,8 @@ fn printed(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-pub(crate) fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
 fn still() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/clips/ultrabones/00005.jpg")
+    data("clips/ultrabones/00005.jpg")
 }
 
 #[test]
@@ -104,11 +91,7 @@ fn a_network_that_does_not_fit_into_memory_is_refused_with_a_way_out() {
         let mut limited = Command::new("sh");
         limited.env_clear().env("HOME", home.path()).env("SONOMARK_DEVICE", "cpu");
         // 1.5 GiB of address space, the program's own included.
-        limited.args([
-            "-c",
-            "ulimit -v 1572864; exec \"$0\" \"$@\"",
-            env!("CARGO_BIN_EXE_sonomark"),
-        ]);
+        limited.args(["-c", "ulimit -v 1572864; exec \"$0\" \"$@\"", PROGRAM]);
         limited.args(["segment", "--inside", "250,300", "--out", text(&out), text(&still())]);
         limited.args(card).output().unwrap()
     };

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use sonomark::codec::OpenOptions;
 use sonomark::domain::{
@@ -21,6 +21,7 @@ use sonomark::tui::update;
 use sonomark::tui::view::{self, Canvas, palette};
 
 use crate::screen::{has, screen};
+use crate::surroundings::PATIENCE;
 use crate::update::{model, opened, press, steps, tell, track, with_a_mask};
 
 fn mask(columns: std::ops::Range<u32>) -> sonomark::domain::Mask {
@@ -68,7 +69,7 @@ fn with_session<T>(
     let (sender, events) = channel();
     let (mut session, _) = Session::open(&clip, project, SegmenterSource::None, sender).unwrap();
     ask(&mut session);
-    let until = Instant::now() + Duration::from_secs(20);
+    let until = Instant::now() + PATIENCE;
     while let Ok(event) = events.recv_timeout(until.saturating_duration_since(Instant::now())) {
         if let Some(found) = wanted(event) {
             session.close();

@@ -10,6 +10,7 @@ use sonomark::domain::Annotation;
 use sonomark::project::{ClipStore, ProjectError, StoreOptions, load_read_only};
 
 use super::project::{annotator, as_user, follow, journals, open, random_line, read, text};
+use crate::surroundings::skipped;
 
 #[test]
 fn a_log_cut_anywhere_is_a_prefix() {
@@ -202,8 +203,7 @@ impl Drop for Mounted {
 fn a_full_disk_stops_nobody_and_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let Some(disk) = Mounted::new(dir.path().join("disk"), "160k") else {
-        println!("skipped: mounting a small tmpfs needs root");
-        return;
+        return skipped("mounting a small tmpfs needs root");
     };
     let root = disk.0.join("project");
     let rescue = dir.path().join("rescue");
@@ -272,8 +272,7 @@ fn a_session_that_begins_on_a_full_disk_leaves_no_empty_file() {
 fn a_read_only_project_opens_for_viewing() {
     let dir = tempfile::tempdir().unwrap();
     let Some(disk) = Mounted::new(dir.path().join("disk"), "1m") else {
-        println!("skipped: mounting a small tmpfs needs root");
-        return;
+        return skipped("mounting a small tmpfs needs root");
     };
     let root = disk.0.join("project");
     let (mut store, loaded) = open(&root, "anna");

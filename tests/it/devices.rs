@@ -1,8 +1,7 @@
 //! Devices that fail under the network thread: out of memory, lost, never answering. And what they write to disk.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,11 +11,11 @@ use sonomark::engine::{
     Anchor, Builder, Decided, Direction, Event, Frames, Image, Limits, SegmentError, Segmenter,
     SegmenterInfo, Start,
 };
-use sonomark::net::device;
 
 use crate::engine::{
     Asked, FRAMES, Rig, Scripted, finished, forward, points, rig_on, rig_within, ticket, tracked,
 };
+use crate::surroundings::{data, files_below, program, software_gpu};
 
 fn info_of(start: Start, inner: &Scripted) -> SegmenterInfo {
     let device = match start {
@@ -82,7 +81,8 @@ fn builder(words: &'static str) -> (Arc<dyn Builder>, Asked, Arc<Mutex<Vec<Start
     let (noted, inner) = (Arc::clone(&starts), Arc::clone(&asked));
     let build = move |start: Start| -> Result<Box<dyn Segmenter>, String> {
         noted.lock().unwrap().push(start);
-        let inner = Scripted { asked: Arc::clone(&inner), pace: Duration::ZERO, bad: None };
+        let inner =
+            Scripted { asked: Arc::clone(&inner), pace: Duration::ZERO, bad: None, held: None };
         let device = info_of(start, &inner).device;
         Ok(Box::new(OnDevice { start, device, words, inner }))
     };
@@ -170,7 +170,7 @@ impl Builder for Warming {
         let name = if gpu { "GPU of the test" } else { "CPU (2 cores): until the GPU is ready" };
         self.starts.lock().unwrap().push(name);
         let pace = if gpu { Duration::ZERO } else { Duration::from_millis(20) };
-        let inner = Scripted { asked: Arc::clone(&self.asked), pace, bad: None };
+        let inner = Scripted { asked: Arc::clone(&self.asked), pace, bad: None, held: None };
         Ok(Box::new(OnDevice { start: Start::OnCpu, device: name.into(), words: "", inner }))
     }
     fn discard(&self) {
@@ -271,7 +271,7 @@ fn hanging(limits: Limits, pace: Duration) -> (Rig, Arc<AtomicBool>, Arc<Mutex<V
     let (noted, inner, flag) = (Arc::clone(&starts), Arc::clone(&asked), Arc::clone(&release));
     let build = move |start: Start| -> Result<Box<dyn Segmenter>, String> {
         noted.lock().unwrap().push(start);
-        let inner = Scripted { asked: Arc::clone(&inner), pace, bad: None };
+        let inner = Scripted { asked: Arc::clone(&inner), pace, bad: None, held: None };
         Ok(Box::new(Hanging { start, release: Arc::clone(&flag), inner }))
     };
     let rig = rig_within(limits, Arc::new(build), asked);
@@ -279,7 +279,8 @@ fn hanging(limits: Limits, pace: Duration) -> (Rig, Arc<AtomicBool>, Arc<Mutex<V
     (rig, release, starts)
 }
 
-const SHORT: Duration = Duration::from_millis(150);
+/// More than a call that answers at once takes on any busy machine.
+const SHORT: Duration = Duration::from_millis(500);
 
 #[test]
 fn a_device_that_hangs_ends_the_job_with_a_sentence_and_is_never_heard_again() {
@@ -289,7 +290,7 @@ fn a_device_that_hangs_ends_the_job_with_a_sentence_and_is_never_heard_again() {
     assert_eq!(tracked(&events), [1, 2, 3, 4], "what was decided before stays");
     let why = failed(&events);
     assert!(
-        why.contains("did not answer (for 0.15 s)") && why.contains("moves to the CPU"),
+        why.contains("did not answer (for 0.5 s)") && why.contains("moves to the CPU"),
         "{why}"
     );
     assert_eq!(ready(&rig), "CPU (2 cores): the device did not answer");
@@ -349,32 +350,16 @@ fn kernels_may_be_compiled_for_longer_than_a_frame_may_take() {
     assert_eq!(*starts.lock().unwrap(), [Start::Asked, Start::OnCpu]);
 }
 
-/// All files below `folder`.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .flat_map(|entry| match entry.path() {
-            path if path.is_dir() => files(&path),
-            path => vec![path],
-        })
-        .collect()
-}
-
 #[test]
 fn what_a_gpu_compiles_lies_in_our_cache_and_a_strangers_project_is_left_alone() {
-    let Some(software) = device::adapters().into_iter().find(|adapter| adapter.software) else {
-        println!("skipped: no software Vulkan driver is installed");
-        return;
-    };
+    let Some(software) = software_gpu() else { return };
     let home = tempfile::tempdir().unwrap();
     let theirs = home.path().join("theirs");
     std::fs::create_dir_all(&theirs).unwrap();
     std::fs::write(theirs.join("Cargo.toml"), "[package]\nname = \"theirs\"\n").unwrap();
     let log = "[autotune.logger]\nlevel = \"full\"\nfile = \"theirs.log\"\n";
     std::fs::write(theirs.join("cubecl.toml"), log).unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_sonomark"))
-        .env_clear()
-        .env("HOME", home.path())
+    let output = program(home.path())
         .env("SONOMARK_DEVICE", format!("gpu:{}", software.index))
         .current_dir(&theirs)
         .arg("doctor")
@@ -382,7 +367,7 @@ fn what_a_gpu_compiles_lies_in_our_cache_and_a_strangers_project_is_left_alone()
         .unwrap();
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(told.contains(&format!("GPU {}", software.name)), "{told}");
-    let (ours, elsewhere): (Vec<_>, Vec<_>) = files(home.path())
+    let (ours, elsewhere): (Vec<PathBuf>, Vec<PathBuf>) = files_below(home.path())
         .into_iter()
         .partition(|p| p.starts_with(home.path().join(".cache/sonomark")));
     assert!(!ours.is_empty(), "the driver keeps its kernels");
@@ -405,12 +390,9 @@ fn kernels_and_launches(log: &str) -> (usize, usize) {
 
 #[test]
 fn a_gpu_compiles_nothing_in_mid_clip_and_launches_the_same_for_every_frame() {
-    let Some(software) = device::adapters().into_iter().find(|adapter| adapter.software) else {
-        println!("skipped: no software Vulkan driver is installed");
-        return;
-    };
+    let Some(software) = software_gpu() else { return };
     let home = tempfile::tempdir().unwrap();
-    let clip = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/clips/ultrabones");
+    let clip = data("clips/ultrabones");
     let counted = [9, 12, 15].map(|last| {
         let at = |what: &str| home.path().join(format!("{what}-{last}"));
         let prompts = format!(
@@ -418,7 +400,7 @@ fn a_gpu_compiles_nothing_in_mid_clip_and_launches_the_same_for_every_frame() {
              boundary: [[150.5, 180.0], [240.0, 150.5], [300.0, 200.0]]\n"
         );
         std::fs::write(at("prompts"), prompts).unwrap();
-        let output = Command::new(env!("CARGO_BIN_EXE_sonomark"))
+        let output = program(home.path())
             .args(["--device", &format!("gpu:{}", software.index), "propagate"])
             .arg(&clip)
             .arg("--prompts")

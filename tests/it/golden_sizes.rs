@@ -20,6 +20,7 @@ use sonomark::net::tracker::{StepOut, Tracker, TrackerOptions};
 
 use crate::golden_weights::{Golden, SEED, golden_card, seeded_model};
 use crate::net_image::{golden_prompt, numbers};
+use crate::surroundings::skipped;
 
 /// Up to and with the mask decoder.
 const TOLERANCE: f32 = 1e-4;
@@ -47,7 +48,7 @@ fn chosen_device() -> Device {
 /// Folders with recordings of the published sizes.
 fn recordings() -> Vec<(PathBuf, &'static str, &'static str)> {
     let Some(root) = std::env::var_os("SONOMARK_GOLDEN").map(PathBuf::from) else {
-        println!("skipped: SONOMARK_GOLDEN names no folder of recordings");
+        skipped("SONOMARK_GOLDEN names no folder of recordings");
         return Vec::new();
     };
     let below = std::fs::read_dir(&root).into_iter().flatten().flatten().map(|e| e.path());

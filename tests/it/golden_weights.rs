@@ -11,6 +11,9 @@ pub(crate) const SEED: u64 = 58;
 /// The tolerance of parity tests, absolute or relative.
 pub(crate) const TOLERANCE: f32 = 1e-4;
 
+/// What is said where the full set is needed and is not there.
+pub(crate) const NO_FULL_SET: &str = "the full golden set is not here (SONOMARK_GOLDEN names it)";
+
 /// The folder with the full golden set, when this machine has it.
 pub(crate) fn full_set() -> Option<PathBuf> {
     let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/golden/nano");

@@ -4,57 +4,19 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
 use crate::pty_harness::{Answers, Harness};
+use crate::codec::has_ffmpeg;
+use crate::surroundings::{Home, IDLE_S, PATIENCE, PROGRAM, data, text, told, until};
 
-fn data(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
-}
-
-/// A home folder of its own, so that nothing of the person's is read or written.
-struct Home(tempfile::TempDir);
-
-impl Home {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sonomark"));
-        command
-            .env_clear()
-            .env("HOME", self.0.path())
-            .env("PATH", std::env::var_os("PATH").unwrap());
-        command.env("SONOMARK_DEVICE", "cpu").args(words).stdin(Stdio::null());
-        command
-    }
-
-    fn run(&self, words: &[&str]) -> Output {
-        self.command(words).output().unwrap()
-    }
-}
-
-fn told(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
-fn json(bytes: &[u8]) -> Value {
+pub(crate) fn json(bytes: &[u8]) -> Value {
     serde_json::from_slice(bytes).expect("one JSON document and nothing else")
 }
 
-fn mask(path: &Path) -> image::GrayImage {
+pub(crate) fn mask(path: &Path) -> image::GrayImage {
     let image = image::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display())).to_luma8();
     assert!(image.pixels().all(|p| p.0[0] == 0 || p.0[0] == 255), "only 0 and 255");
     image
@@ -64,7 +26,7 @@ fn area(mask: &image::GrayImage) -> usize {
     mask.pixels().filter(|p| p.0[0] == 255).count()
 }
 
-const PROMPTS: &str = "tracks:\n  - label: bone shadow\n    windows: [[3, 7]]\n    prompts:\n      - frame: 5\n        boundary: [[243, 236], [278, 272], [291, 345], [262, 398], [207, 392], [206, 290]]\n";
+pub(crate) const PROMPTS: &str = "tracks:\n  - label: bone shadow\n    windows: [[3, 7]]\n    prompts:\n      - frame: 5\n        boundary: [[243, 236], [278, 272], [291, 345], [262, 398], [207, 392], [206, 290]]\n";
 
 #[test]
 fn segment_writes_a_mask_whose_contour_holds_the_points() {
@@ -114,7 +76,7 @@ fn a_program_of_another_name_starts_itself_as_decoder() {
     let home = Home::new();
     let [renamed, beside, mark] =
         ["sonomark-0.1", "sonomark", "started"].map(|name| home.path(name));
-    fs::copy(env!("CARGO_BIN_EXE_sonomark"), &renamed).unwrap();
+    fs::copy(PROGRAM, &renamed).unwrap();
     fs::write(&beside, format!("#!/bin/sh\ntouch {}\n", mark.display())).unwrap();
     fs::set_permissions(&beside, fs::Permissions::from_mode(0o755)).unwrap();
     let clip = data("stills/usgra_0162.png");
@@ -216,56 +178,8 @@ fn a_faulty_prompts_file_is_refused_with_all_its_faults() {
 }
 
 #[test]
-fn ctrl_c_keeps_the_finished_frames_and_exits_130() {
-    // The end of a login sends both of the others.
-    for signals in [&[libc::SIGINT][..], &[libc::SIGTERM, libc::SIGHUP]] {
-        keeps_the_finished_frames(signals);
-    }
-}
-
-fn keeps_the_finished_frames(signals: &[libc::c_int]) {
-    let home = Home::new();
-    let (prompts, out) = (home.path("p.yaml"), home.path("out"));
-    fs::write(&prompts, PROMPTS.replace("[[3, 7]]", "[[0, 15]]")).unwrap();
-    let mut child = home
-        .command(&[
-            "propagate",
-            text(&data("clips/ultrabones")),
-            "--prompts",
-            text(&prompts),
-            "--out",
-            text(&out),
-        ])
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let folder = out.join("bone shadow");
-    let started = Instant::now();
-    while fs::read_dir(&folder).map_or(0, Iterator::count) < 2 {
-        assert!(started.elapsed() < Duration::from_secs(60), "no frame within a minute");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    for signal in signals {
-        unsafe { libc::kill(child.id() as i32, *signal) };
-    }
-    let status = child.wait().unwrap();
-    let kept = fs::read_dir(&folder).unwrap().count();
-    if status.success() {
-        assert_eq!(kept, 16, "it was faster than the signal");
-        return;
-    }
-    assert_eq!(status.code(), Some(130));
-    assert!((2..16).contains(&kept), "{kept}");
-    for entry in fs::read_dir(&folder).unwrap() {
-        assert!(area(&mask(&entry.unwrap().path())) > 0);
-    }
-    assert_eq!(json(&fs::read(out.join("report.json")).unwrap())["cancelled"], true);
-}
-
-#[test]
 fn ctrl_c_leaves_no_half_of_an_export() {
-    if Command::new("ffmpeg").arg("-version").output().is_err() {
-        println!("skipped: no ffmpeg");
+    if !has_ffmpeg() {
         return;
     }
     let home = Home::new();
@@ -285,11 +199,7 @@ fn ctrl_c_leaves_no_half_of_an_export() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let started = Instant::now();
-    while fs::read_dir(&out).unwrap().count() == 0 {
-        assert!(started.elapsed() < Duration::from_secs(60), "nothing is begun");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    until("an export that is begun", || fs::read_dir(&out).unwrap().count() > 0);
     unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
     let output = child.wait_with_output().unwrap();
     if output.status.success() {
@@ -478,7 +388,7 @@ fn watch_takes_clips_in_and_export_writes_them_out() {
         "--settle",
         "0.3",
         "--idle-exit",
-        "5",
+        IDLE_S,
     ]);
     assert_eq!(output.status.code(), Some(3), "the broken image is refused: {}", told(&output));
     assert!(told(&output).contains("two.png: refused"), "{}", told(&output));
@@ -519,7 +429,7 @@ fn watch_takes_clips_in_and_export_writes_them_out() {
     assert_eq!(runs(&again), runs(&coco));
     let wrong = home.run(&["import", text(&clip), text(&inbox)]);
     assert_eq!(wrong.status.code(), Some(1), "{}", told(&wrong));
-    let project = home.path(".local/share/sonomark/project");
+    let project = home.project();
     let all = home.path("all");
     let export = home.run(&["export", text(&project), "--format", "png", "--out", text(&all)]);
     assert!(export.status.success(), "{}", told(&export));
@@ -563,7 +473,7 @@ impl Watching {
     /// Waits for a new line that holds `part`.
     fn wait_for(&mut self, part: &str) {
         loop {
-            let line = self.2.recv_timeout(Duration::from_secs(60));
+            let line = self.2.recv_timeout(PATIENCE);
             self.1.push(line.unwrap_or_else(|_| panic!("no {part:?}: {:#?}", self.1)));
             if self.1.last().is_some_and(|line| line.contains(part)) {
                 return;
@@ -617,7 +527,7 @@ fn watch_completes_a_track_that_ctrl_c_left_half() {
     let (code, told_first) = watching.interrupt();
     assert_eq!(code, Some(130), "{told_first}");
     assert!((1..16).contains(&masks_held(&home)), "{told_first}");
-    let more = ["--idle-exit", "3"];
+    let more = ["--idle-exit", IDLE_S];
     let (code, told) = Watching::start(&home, &inbox, &more).end();
     assert!(code == Some(0) && told.contains("1 track, 16 frames"), "{told}");
     assert_eq!(masks_held(&home), 16);
@@ -660,7 +570,7 @@ fn watch_takes_corrected_prompts_unless_a_person_would_lose_something() {
     assert_ne!(first[0]["segmentation"], second[0]["segmentation"], "the corrected mask counts");
     // A watcher that did not see where the prompts are from cannot tell them from a person's.
     prompts("[[243, 236], [291, 345], [207, 392], [206, 290]]");
-    let (code, told) = Watching::start(&home, &inbox, &["--idle-exit", "3"]).end();
+    let (code, told) = Watching::start(&home, &inbox, &["--idle-exit", IDLE_S]).end();
     assert!(code == Some(0) && told.contains("\"shadow\" is left alone"), "{told}");
     assert_eq!(held(), second);
 }
@@ -680,7 +590,7 @@ fn watch_counts_clips_with_undecodable_frames_and_those_that_wait() {
     fs::copy(inbox.join("scan/0.png"), inbox.join("one.png")).unwrap();
     let pipe = std::ffi::CString::new(text(&inbox.join("one.prompts.yaml"))).unwrap();
     assert_eq!(unsafe { libc::mkfifo(pipe.as_ptr(), 0o600) }, 0);
-    let (code, told) = Watching::start(&home, &inbox, &["--idle-exit", "3"]).end();
+    let (code, told) = Watching::start(&home, &inbox, &["--idle-exit", IDLE_S]).end();
     assert_eq!(code, Some(3), "{told}");
     for part in [
         "scan: \"disc\" frame 2: ",
@@ -699,16 +609,15 @@ fn watch_with_a_screen_waits_for_a_clip_that_opens() {
     fs::create_dir(&inbox).unwrap();
     let still = data("clips/ultrabones/00005.jpg");
     write_undecodable(&inbox.join("broken.png"));
-    let program = env!("CARGO_BIN_EXE_sonomark");
-    let words = [program, "watch", text(&inbox), "--settle", "0.3"];
+    let words = [PROGRAM, "watch", text(&inbox), "--settle", "0.3"];
     let env = [("HOME", text(home.0.path())), ("SONOMARK_DEVICE", "cpu")];
     let mut terminal = Harness::start(&words, &env, 120, 40, (8, 16), Answers::foot());
-    let told = terminal.wait_for("waiting for the next clip", Duration::from_secs(20));
+    let told = terminal.wait_for("waiting for the next clip", PATIENCE);
     assert!(told, "{}", terminal.screen_text());
     fs::copy(&still, inbox.join("good.jpg")).unwrap();
-    assert!(terminal.wait_for("NORMAL", Duration::from_secs(20)), "{}", terminal.screen_text());
+    assert!(terminal.wait_for("NORMAL", PATIENCE), "{}", terminal.screen_text());
     terminal.key(b"q");
-    assert!(terminal.wait_exit(Duration::from_secs(10)).is_some_and(|status| status.success()));
+    assert!(terminal.wait_exit(PATIENCE).is_some_and(|status| status.success()));
 }
 
 #[test]
@@ -784,7 +693,7 @@ fn a_script_knows_the_persons_schema_and_keys_and_its_keys_wait_for_pictures() {
     let said = String::from_utf8_lossy(&done.stdout).into_owned();
     let lines: Vec<&str> = said.lines().collect();
     assert!(lines[2].contains("flagged") && lines[4].contains("9 o'clock"), "{said}");
-    let project = fs::read_dir(home.path(".local/share/sonomark/project/clips")).unwrap();
+    let project = fs::read_dir(home.project().join("clips")).unwrap();
     let clip = project.map(|entry| entry.unwrap().path()).next().unwrap();
     let journal: String = fs::read_dir(clip.join("ops"))
         .unwrap()
@@ -811,7 +720,7 @@ fn a_script_knows_the_persons_schema_and_keys_and_its_keys_wait_for_pictures() {
     assert!(!away.status.success() && told(&away).contains("outside the image"), "{}", told(&away));
 
     // What cannot be kept is no success.
-    let format = home.path(".local/share/sonomark/project/FORMAT");
+    let format = home.project().join("FORMAT");
     fs::write(&format, "sonomark 2\n").unwrap();
     let unkept = script("new other\n");
     assert_eq!(unkept.status.code(), Some(1), "{}", told(&unkept));

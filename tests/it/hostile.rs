@@ -10,7 +10,6 @@ mod mutate;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use sonomark::codec::{OpenOptions, clips_of, is_complete, looks_like_clip, open};
@@ -20,6 +19,7 @@ use sonomark::export::{Target, read};
 use sonomark::net::config::ModelCard;
 use sonomark::project::load_read_only;
 
+use crate::surroundings::{child_test, program, told};
 use corpus::{CLASSES, Case, Class, FILES, case};
 
 /// Every how-manieth file is taken by default.
@@ -167,12 +167,9 @@ fn children_peak_kib() -> u64 {
 
 #[test]
 fn bad_files_are_refused_within_bounds() {
-    let program = std::env::current_exe().unwrap();
-    let words = ["--exact", "hostile::child_corpus", "--ignored", "--nocapture"];
-    let output = Command::new(program).args(words).stdin(Stdio::null()).output().unwrap();
+    let output = child_test("hostile::child_corpus").output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
-    let fault = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}\n{fault}");
+    assert!(output.status.success(), "{said}\n{}", told(&output));
     println!("{said}");
 }
 
@@ -187,14 +184,10 @@ fn annotations_that_need_more_than_a_gibibyte_are_refused_with_a_sentence() {
     let text = format!("{{\"images\":[],\"annotations\":[],\"info\":[{lists}[]]}}");
     fs::write(at("large.json"), text).unwrap();
     let import = |file: &str| {
-        let words = ["import", "a.png", file];
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sonomark"));
-        command
-            .env_clear()
-            .env("HOME", folder.path())
-            .env("PATH", std::env::var_os("PATH").unwrap());
-        let output = command.args(words).current_dir(folder.path()).output().unwrap();
-        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+        let mut import = program(folder.path());
+        let output = import.args(["import", "a.png", file]).current_dir(folder.path());
+        let output = output.output().unwrap();
+        (output.status.code(), told(&output))
     };
     let (code, said) = import("large.json");
     assert_eq!(code, Some(1), "{said}");

@@ -2,13 +2,15 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
-use std::process::{Child, Command as Run, Stdio};
+use std::process::{Child, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use sonomark::cli::script::{Command, Script, clip};
 use sonomark::domain::Annotation;
 use sonomark::project::load_read_only;
+
+use crate::surroundings::program;
 
 const KILLS: usize = 500;
 
@@ -33,11 +35,10 @@ fn random_line(rng: &mut fastrand::Rng) -> String {
 }
 
 fn spawn(root: &Path) -> Child {
-    Run::new(env!("CARGO_BIN_EXE_sonomark"))
+    program(root.parent().unwrap())
         .args(["script", "--project"])
         .arg(root)
         .arg("--acks")
-        .env("XDG_STATE_HOME", root.join("../state"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

@@ -400,10 +400,7 @@ fn a_resumed_run_is_the_uninterrupted_one_bit_for_bit() {
 #[cfg(feature = "gpu")]
 #[test]
 fn the_first_weights_are_the_same_on_a_gpu() {
-    let Some(first) = sonomark::net::device::adapters().into_iter().next() else {
-        println!("skipped: no GPU");
-        return;
-    };
+    let Some(first) = crate::surroundings::gpu() else { return };
     let gpu = pick(DeviceWant::Gpu(Some(first.index))).expect("the self-test");
     let dir = tempfile::tempdir().unwrap();
     let source = discs(dir.path(), 3);

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::PathBuf;
+use std::process::Output;
 
 use serde_json::Value;
 use sonomark::net::import::keys_of;
 
-use crate::golden_weights::{SEED, fixture, full_set, golden_card, portable_array, portable_file};
+use crate::golden_weights::{
+    NO_FULL_SET, SEED, fixture, full_set, golden_card, portable_array, portable_file,
+};
+use crate::surroundings::{data, program, skipped, text, told};
 use crate::torch_file::{Saved, saved_call, saved_model};
 
 /// A home folder of its own with the program in it.
@@ -26,9 +29,7 @@ impl Home {
     }
 
     fn run(&self, words: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sonomark"));
-        command.env_clear().env("HOME", self.0.path()).env("SONOMARK_DEVICE", "cpu");
-        command.current_dir(self.0.path()).args(words).stdin(Stdio::null()).output().unwrap()
+        program(self.0.path()).current_dir(self.0.path()).args(words).output().unwrap()
     }
 
     fn models(&self) -> PathBuf {
@@ -44,10 +45,6 @@ impl Home {
     }
 }
 
-fn told(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
 fn json(output: &Output) -> Value {
     assert!(output.status.success(), "{}", told(output));
     serde_json::from_slice(&output.stdout).expect("one JSON document")
@@ -55,10 +52,6 @@ fn json(output: &Output) -> Value {
 
 fn golden_keys() -> BTreeMap<String, Vec<usize>> {
     keys_of(&golden_card().network)
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
 }
 
 #[test]
@@ -82,7 +75,7 @@ fn an_imported_network_is_listed_verified_used_by_name_and_removed() {
     let verified = home.run(&["models", "verify"]);
     assert!(verified.status.success(), "{}", told(&verified));
     let out = home.0.path().join("mask.png");
-    let frame = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/clips/ultrabones/00005.jpg");
+    let frame = data("clips/ultrabones/00005.jpg");
     let segmented = home.run(&[
         "segment",
         text(&frame),
@@ -334,7 +327,7 @@ fn weights_that_are_no_numbers_are_refused() {
 
 #[test]
 fn a_published_pt_file_and_its_safetensors_twin_import_alike() {
-    let Some(dir) = full_set() else { return };
+    let Some(dir) = full_set() else { return skipped(NO_FULL_SET) };
     let home = Home::new();
     let card = fixture("card.yaml");
     let hashes: Vec<Value> = ["pt", "safetensors"]

@@ -17,6 +17,8 @@ use sonomark::net::sam2::{ImageFeatures, Prompts, Sam2};
 
 use crate::golden_weights::{Golden, golden_card, golden_model};
 use crate::net_image::{IMG, golden_features, numbers};
+#[cfg(feature = "gpu")]
+use crate::surroundings::gpu;
 
 /// Names of the reference's parameters in the order of `grad_norms`.
 const KEYS: &str = include_str!("../data/golden/grad_keys.txt");
@@ -139,10 +141,7 @@ fn net_gradients_of_the_whole_network_are_the_references() {
 #[cfg(feature = "gpu")]
 #[test]
 fn net_gradients_beside_a_frozen_encoder_agree_on_gpu_and_cpu() {
-    let Some(first) = device::adapters().into_iter().next() else {
-        println!("skipped: no Vulkan adapter");
-        return;
-    };
+    let Some(first) = gpu() else { return };
     let gpu = device::pick(DeviceWant::Gpu(Some(first.index))).expect("the self-test").device;
     let card = golden_card();
     let weights = golden_model(&card.network, &Device::flex()).to_safetensors().unwrap();

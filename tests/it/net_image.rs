@@ -3,7 +3,7 @@
 use crate::golden_weights::{Golden, assert_close, golden_card, golden_model};
 use crate::net_model::shipped_shape;
 use burn::tensor::{Device, Tensor, TensorData};
-use sonomark::domain::{FramePrompts, GrayFrame, PointKind, PointPx};
+use sonomark::domain::{FramePrompts, GrayFrame, PointKind, PointPx, curve_logits};
 use sonomark::net::blocks;
 use sonomark::net::config::Fit;
 use sonomark::net::letterbox::Letterbox;
@@ -244,7 +244,7 @@ fn net_a_batch_of_prompts_equals_single_prompts() {
 }
 
 #[test]
-fn net_curve_prior_is_residual_and_resolution_follows_the_input() {
+fn net_resolution_follows_the_input() {
     let device = Device::flex();
     let model = shipped_shape().init(&device);
     for size in [128, 256] {
@@ -259,6 +259,40 @@ fn net_curve_prior_is_residual_and_resolution_follows_the_input() {
         assert_eq!(out.low_res_masks.dims(), [2, 1, side, side]);
         assert_eq!(out.raw.masks.dims(), [2, 4, side, side]);
     }
+}
+
+/// The same weights without the prior, told the curve as mask prompt: the prior adds the curve to that, and nothing where
+/// there is no curve.
+#[test]
+fn net_the_curve_is_shown_as_mask_prompt_and_added_to_the_answer() {
+    let device = Device::flex();
+    let mut config = shipped_shape();
+    let model = golden_model(&config, &device);
+    config.prompts.curve_prior = false;
+    let plain = golden_model(&config, &device);
+    let wave = |i: usize| ((i % 977) as f32 * 0.37).sin();
+    let pixels: Vec<f32> = (0..3 * 128 * 128).map(wave).collect();
+    let features =
+        model.encode_image(Tensor::from_data(TensorData::new(pixels, [1, 3, 128, 128]), &device));
+    let ring = [[64.0, 32.0], [96.0, 64.0], [64.0, 96.0], [32.0, 64.0]];
+    let cells = ring.map(|[x, y]| PointPx::new((x + 0.5) / 4.0, (y + 0.5) / 4.0));
+    let curve = curve_logits(&cells, 32, 32, 8.0);
+    assert!(curve.iter().any(|v| *v > 1.0) && curve.iter().any(|v| *v < -1.0));
+    let ring = ring.map(|at| (at, PointLabel::Boundary)).to_vec();
+    let lone = vec![([64.0, 64.0], PointLabel::Inside)];
+    let masks = |of: &Sam2, points: &[([f32; 2], PointLabel)], shown: Option<&[f32]>| {
+        let mask = shown.map(|shown| {
+            Tensor::from_data(TensorData::new(shown.to_vec(), [1, 1, 32, 32]), &device)
+        });
+        let prompts = Prompts { points: PointBatch::new(&[points.to_vec()]), mask };
+        numbers(of.decode(&features, &prompts, false).raw.masks)
+    };
+    let told = masks(&plain, &ring, Some(&curve));
+    let added: Vec<f32> = told.iter().zip(curve.iter().cycle()).map(|(a, b)| a + b).collect();
+    assert_close("with the curve", &masks(&model, &ring, None), &added);
+    let largest = added.iter().zip(masks(&plain, &ring, None)).map(|(a, b)| (a - b).abs());
+    assert!(largest.fold(0.0, f32::max) > 1.0, "it makes a difference");
+    assert_close("without a curve", &masks(&model, &lone, None), &masks(&plain, &lone, None));
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! Cards, weight files and devices: what surrounds the network.
 
 use crate::golden_weights::{
-    Golden, assert_close, fixture, full_set, golden_card, golden_model, portable_array,
-    portable_file,
+    Golden, NO_FULL_SET, assert_close, fixture, full_set, golden_card, golden_model,
+    portable_array, portable_file,
 };
 use crate::net_image::numbers;
+#[cfg(feature = "gpu")]
+use crate::surroundings::gpu;
+use crate::surroundings::skipped;
 use burn::tensor::Device;
 #[cfg(feature = "gpu")]
 use burn::tensor::{Tensor, TensorData};
@@ -35,7 +38,7 @@ fn net_generated_weights_are_the_shipped_ones() {
         sha256_hex(&all),
         "19338f76a0c053d553ec808c2a7e2552475e885d214179d392e2d8cf8928e4b1"
     );
-    let Some(dir) = full_set() else { return };
+    let Some(dir) = full_set() else { return skipped(NO_FULL_SET) };
     let shipped = Golden::open(&dir.join("sam2.1_nano_seed58.safetensors").display().to_string());
     assert_eq!(shipped.all().len(), keys.len());
     for (key, (shape, values)) in shipped.all() {
@@ -46,7 +49,7 @@ fn net_generated_weights_are_the_shipped_ones() {
 
 #[test]
 fn net_official_layouts_load_alike() {
-    let Some(dir) = full_set() else { return };
+    let Some(dir) = full_set() else { return skipped(NO_FULL_SET) };
     let device = Device::flex();
     let card = golden_card();
     let want = golden_model(&card.network, &device).to_safetensors().expect("bytes");
@@ -227,10 +230,7 @@ fn net_device_names_and_choices() {
 #[cfg(feature = "gpu")]
 #[test]
 fn net_a_named_gpu_passes_the_self_test() {
-    let Some(first) = device::adapters().into_iter().next() else {
-        println!("skipped: no Vulkan adapter");
-        return;
-    };
+    let Some(first) = gpu() else { return };
     let picked = device::pick(DeviceWant::Gpu(Some(first.index))).expect("the self-test");
     println!("{}", picked.description);
     assert!(picked.gpu && picked.description.contains(&first.name));
@@ -248,10 +248,7 @@ fn net_a_named_gpu_passes_the_self_test() {
 #[cfg(feature = "gpu")]
 #[test]
 fn net_parts_agree_on_gpu_and_cpu() {
-    let Some(first) = device::adapters().into_iter().next() else {
-        println!("skipped: no Vulkan adapter");
-        return;
-    };
+    let Some(first) = gpu() else { return };
     let gpu = device::pick(DeviceWant::Gpu(Some(first.index))).expect("the self-test").device;
     let cpu = device::pick(DeviceWant::Cpu).expect("there is always a CPU").device;
     let answers = [cpu, gpu].map(|device| small_parts(&device));
@@ -299,7 +296,7 @@ fn small_parts(device: &Device) -> Vec<(&'static str, Vec<f32>)> {
 #[cfg(feature = "gpu")]
 #[test]
 fn net_an_encoder_in_f16_is_used_or_refused_with_a_reason() {
-    let Some(first) = device::adapters().into_iter().next() else { return };
+    let Some(first) = gpu() else { return };
     let picked = device::pick(DeviceWant::Gpu(Some(first.index))).expect("the self-test");
     let model = golden_model(&golden_card().network.at_size(64), &picked.device);
     match half::compared(&model, &picked) {
@@ -322,9 +319,7 @@ fn net_an_encoder_in_f16_is_used_or_refused_with_a_reason() {
 #[cfg(feature = "gpu")]
 #[test]
 fn net_gpu_agrees_with_the_reference() {
-    let found = device::adapters();
-    println!("{found:?}");
-    let Some(first) = found.first() else { return };
+    let Some(first) = gpu() else { return };
     let picked = device::pick(DeviceWant::Gpu(Some(first.index))).expect("the self-test");
     println!("{}", picked.description);
     let g = Golden::open(crate::net_image::IMG);

@@ -21,6 +21,9 @@ use sonomark::net::tracker::{
 };
 
 use super::golden_weights::{Golden, TOLERANCE, fixture, full_set, golden_card, golden_model};
+#[cfg(feature = "gpu")]
+use super::surroundings::gpu;
+use super::surroundings::skipped;
 
 /// One step of bf16 is up to 2^-7 of the value: where ours and the reference's f32 part in the last bit, their rounding
 /// may part by a whole step.
@@ -309,10 +312,7 @@ fn clicks_walk_correction_and_second_walk_match_upstream_which_forgets_the_corre
 #[cfg(feature = "gpu")]
 #[test]
 fn the_walk_of_a_clip_on_a_gpu_matches() {
-    let Some(first) = device::adapters().into_iter().next() else {
-        println!("skipped: no Vulkan adapter");
-        return;
-    };
+    let Some(first) = gpu() else { return };
     let gpu = device::pick(DeviceWant::Gpu(Some(first.index))).expect("the self-test");
     println!("{}", gpu.description);
     let scene = Scene::on(&gpu.device);
@@ -361,8 +361,7 @@ fn a_correction_that_conditions_matches_and_is_kept() {
 fn a_bf16_bank_matches_to_the_precision_of_bf16() {
     let scene = Scene::new();
     if !scene.golden.whole {
-        println!("skipped: the committed subset holds no bf16 recording");
-        return;
+        return skipped("the committed subset holds no bf16 recording");
     }
     let mut check = Check::new(&scene.golden, true);
     let options = TrackerOptions { bf16_memory: true, ..scene.options() };

@@ -10,11 +10,12 @@ mod leaving;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 use sonomark::codec::{Clip, OpenOptions, open};
 
 use crate::pty_harness::{Answers, Harness};
+use crate::surroundings::{PROGRAM, program};
 
 const SIDE: u16 = 24;
 
@@ -112,15 +113,11 @@ struct Home(tempfile::TempDir);
 
 impl Home {
     fn run(&self, words: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sonomark"));
         let temporary = self.0.path().join("tmp");
         fs::create_dir_all(&temporary).unwrap();
-        command
-            .env_clear()
-            .env("HOME", self.0.path())
-            .env("TMPDIR", temporary)
-            .env("PATH", std::env::var_os("PATH").unwrap());
-        command.env("RUST_LOG", "trace").env("RUST_BACKTRACE", "1").args(words).output().unwrap()
+        let mut command = program(self.0.path());
+        command.env("TMPDIR", temporary).env("RUST_LOG", "trace").env("RUST_BACKTRACE", "1");
+        command.args(words).output().unwrap()
     }
 }
 
@@ -136,7 +133,7 @@ fn holds(bytes: &[u8], word: &str) -> bool {
 }
 
 fn start(home: &Home, clip: &str) -> Harness {
-    let command = [env!("CARGO_BIN_EXE_sonomark"), "--device", "cpu", clip];
+    let command = [PROGRAM, "--device", "cpu", clip];
     let folder = home.0.path().to_str().unwrap();
     Harness::start(&command, &[("HOME", folder)], 100, 30, (8, 16), Answers::xterm())
 }
@@ -156,7 +153,7 @@ fn every_clip_whose_file_does_not_say_otherwise_opens_with_the_badge() {
 
 #[test]
 fn a_crash_leaves_no_core_and_nothing_started_gets_more_rights() {
-    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_sonomark"))
+    let mut child = std::process::Command::new(PROGRAM)
         .arg("decode-pictures")
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::piped())

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use sonomark::cli::script::{Command, Script, clip};
 use sonomark::domain::{
@@ -11,6 +11,8 @@ use sonomark::domain::{
     TrackId, Window,
 };
 use sonomark::project::{ClipStore, Loaded, StoreOptions, View, list_clips, load_read_only};
+
+use crate::surroundings::on_cpu;
 
 pub(crate) fn as_user(user: &str) -> StoreOptions {
     StoreOptions { user: user.into(), rescue: None }
@@ -466,12 +468,6 @@ fn clocks_may_jump() {
         }
     }
     assert_eq!(text(&read(dir.path()).annotation), text(script.annotation()));
-}
-
-/// Time this thread has spent on a CPU.
-fn on_cpu() -> Duration {
-    let stat = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    Duration::from_nanos(stat.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0))
 }
 
 #[test]

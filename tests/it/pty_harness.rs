@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 
 use portable_pty::{Child, CommandBuilder, ExitStatus, MasterPty, PtySize, native_pty_system};
 
+use crate::surroundings::PATIENCE;
+
 /// What the terminal claims to be.
 #[derive(Clone, Debug)]
 pub(crate) struct Answers {
@@ -131,6 +133,8 @@ struct Seen {
     images: Vec<String>,
     everything: Vec<u8>,
     due: Vec<(Instant, Vec<u8>)>,
+    /// Takes nothing of what the program writes.
+    deaf: bool,
 }
 
 /// A program in a terminal.
@@ -157,7 +161,13 @@ impl Harness {
         let pair = native_pty_system().openpty(size).expect("a pty");
         let mut builder = CommandBuilder::new(command[0]);
         builder.args(&command[1..]);
-        for variable in ["TMUX", "NO_COLOR", "COLORTERM", "COLUMNS", "LINES"] {
+        // Nothing of the person's who runs the tests.
+        let theirs = ["TMUX", "NO_COLOR", "COLORTERM", "COLUMNS", "LINES"];
+        let variables = std::env::vars_os().map(|(name, _)| name);
+        for variable in variables.filter(|name| {
+            let name = name.to_string_lossy();
+            theirs.contains(&&*name) || name.starts_with("XDG_") || name.starts_with("SONOMARK_")
+        }) {
             builder.env_remove(variable);
         }
         builder.env("TERM", "xterm-256color");
@@ -188,6 +198,7 @@ impl Harness {
             images: Vec::new(),
             everything: Vec::new(),
             due: Vec::new(),
+            deaf: false,
         }));
         let fd = pair.master.as_raw_fd().expect("a descriptor");
         let (keys, mut terminal) = (duplicate(fd), duplicate(fd));
@@ -206,8 +217,32 @@ impl Harness {
         }
     }
 
+    /// The same with an ignored test of this binary as the program.
+    pub(crate) fn start_child(
+        test: &str,
+        env: &[(&str, &str)],
+        (columns, rows): (u16, u16),
+        answers: Answers,
+    ) -> Self {
+        let program = std::env::current_exe().expect("this test");
+        let words = [
+            program.to_str().expect("UTF-8"),
+            "--exact",
+            test,
+            "--ignored",
+            "--nocapture",
+            "--test-threads=1",
+        ];
+        Self::start(&words, env, columns, rows, (8, 16), answers)
+    }
+
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().expect("the reader does not panic")
+    }
+
+    /// From now on the terminal takes what the program writes, or leaves all of it where it is.
+    pub(crate) fn listen(&self, listens: bool) {
+        self.seen().deaf = !listens;
     }
 
     /// From now on `CSI 5 n` is answered, or is not.
@@ -221,10 +256,10 @@ impl Harness {
         keys.write_all(bytes).expect("the terminal takes keys");
     }
 
-    /// Waits until the program has been silent for `quiet_ms`, at most 20 s.
+    /// Waits until the program has been silent for `quiet_ms`, not for ever.
     pub(crate) fn settle(&self, quiet_ms: u64) {
         let quiet = Duration::from_millis(quiet_ms);
-        let (start, until) = (Instant::now(), Instant::now() + Duration::from_secs(20));
+        let (start, until) = (Instant::now(), Instant::now() + PATIENCE);
         while Instant::now() < until {
             let last = self.seen().last.max(start);
             if last.elapsed() >= quiet {
@@ -244,6 +279,15 @@ impl Harness {
             thread::sleep(Duration::from_millis(10));
         }
         false
+    }
+
+    /// Waits until the text on the screen is as wanted; fails with what is there where it does not become so.
+    pub(crate) fn until(&self, what: &str, wanted: impl Fn(&str) -> bool) {
+        let begun = Instant::now();
+        while !wanted(&self.screen_text()) {
+            assert!(begun.elapsed() < PATIENCE, "{what}\n{}", self.screen_text());
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// The text on the screen.
@@ -417,6 +461,10 @@ fn duplicate(fd: i32) -> File {
 
 /// Reads for a moment and answers; false when the program has closed the terminal.
 fn pump(terminal: &mut File, seen: &Mutex<Seen>) -> bool {
+    if seen.lock().expect("not poisoned").deaf {
+        thread::sleep(Duration::from_millis(5));
+        return true;
+    }
     let mut fd = libc::pollfd { fd: terminal.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     // SAFETY: one valid pollfd.
     let ready = unsafe { libc::poll(&mut fd, 1, 2) };

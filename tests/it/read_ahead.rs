@@ -2,10 +2,9 @@
 
 use std::fs;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use sonomark::codec::{Clip, OpenOptions, open};
 use sonomark::domain::{Bitmap, FrameIndex, FramePrompts, GrayFrame};
@@ -16,10 +15,7 @@ use sonomark::engine::{
 
 use crate::codec::has_ffmpeg;
 use crate::engine::track;
-
-fn data(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
-}
+use crate::surroundings::{PATIENCE, data};
 
 fn opened(path: &Path) -> Arc<Clip> {
     Arc::new(open(path, &OpenOptions::default()).unwrap())
@@ -68,7 +64,7 @@ impl Segmenter for Waiting {
     ) -> Result<Decided, SegmentError> {
         let wait = self.waits.iter().find(|(frame, _)| *frame == image.frame);
         if let (Some((frame, later)), Some(begun)) = (wait, &self.begun) {
-            let next = || begun.recv_timeout(Duration::from_secs(60));
+            let next = || begun.recv_timeout(PATIENCE);
             while next().unwrap_or_else(|_| panic!("{later} is not read beside {frame}")) != *later
             {
             }

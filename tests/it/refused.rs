@@ -1,14 +1,13 @@
 //! Values of options that make no sense are refused with a sentence, before any work.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+
+use crate::surroundings::{program, told};
 
 /// What is told by a command that refuses its arguments.
 fn refused(home: &Path, words: &[&str]) -> String {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sonomark"));
-    command.env_clear().env("HOME", home).env("SONOMARK_DEVICE", "cpu").current_dir(home);
-    let output = command.args(words).stdin(Stdio::null()).output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let output = program(home).current_dir(home).args(words).output().unwrap();
+    let told = told(&output);
     assert_eq!(output.status.code(), Some(1), "{words:?}: {told}");
     told
 }

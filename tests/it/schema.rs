@@ -1,7 +1,6 @@
 //! Labels and attributes of a schema: from keys to the journal, the screen and other programs.
 
 use std::path::Path;
-use std::process::Command;
 
 use sonomark::codec::{OpenOptions, open};
 use sonomark::config::schema::Schema;
@@ -15,6 +14,7 @@ use sonomark::tui::theme::{Colour, Theme};
 use sonomark::tui::update;
 
 use crate::screen::{has, screen};
+use crate::surroundings::{program, text, told};
 use crate::update::{kind, model, opened, press, steps, tell, track, with_a_mask};
 
 const SCHEMA: &str = "labels:\n  - {name: nerve, colour: \"#ff0000\"}\n  - {name: vessel, attributes: [side]}\n\
@@ -237,11 +237,9 @@ fn attributes_of_files_come_in_again_by_import() {
     };
     let import = |project: &str, name: &str, more: &[&str]| {
         let (project, clip, file) = (at(project), at("clip"), at(name));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sonomark"));
-        command.env("HOME", folder.path()).args(["--project", project.to_str().unwrap()]);
-        command.args(["import", clip.to_str().unwrap(), file.to_str().unwrap()]).args(more);
-        let output = command.output().unwrap();
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        let words = ["--project", text(&project), "import", text(&clip), text(&file)];
+        let output = program(folder.path()).args(words).args(more).output().unwrap();
+        let told = told(&output);
         assert!(output.status.success(), "{name}: {told}");
         let loaded = load_read_only(&project, &info.content_hash).unwrap();
         (loaded.annotation.tracks.into_values().next().unwrap(), told)

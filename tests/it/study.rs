@@ -2,9 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use sonomark::cli::script::clip;
@@ -20,12 +18,11 @@ use sonomark::project::{ClipStore, StoreOptions, View};
 use sonomark::study::simulate::{Place, Setting, simulate};
 use sonomark::study::{StudyError, config};
 
+use crate::commands::run;
 use crate::learn::drifting_clip;
 use crate::pty_harness::{Answers, Harness};
 use crate::stock::stock_files;
-
-/// Long enough for a machine that compiles meanwhile.
-const PATIENCE: Duration = Duration::from_secs(40);
+use crate::surroundings::{PATIENCE, PROGRAM, program};
 
 const CARD: &str = "
 name: tiny
@@ -81,12 +78,6 @@ pub(crate) fn set(folder: &Path, long: f32) {
     fs::write(folder.join("val.txt"), "s2\ns3\n").unwrap();
 }
 
-fn sonomark(home: &Path, words: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sonomark"));
-    command.args(words).env("HOME", home).env_remove("XDG_CONFIG_HOME").env_remove("XDG_DATA_HOME");
-    command.output().unwrap()
-}
-
 fn rows(path: &Path) -> Vec<Vec<String>> {
     let text = fs::read_to_string(path).unwrap();
     text.lines().map(|line| line.split(',').map(str::to_owned).collect()).collect()
@@ -123,9 +114,9 @@ fn a_simulated_study_resumes_and_writes_report_tables_and_figures() {
     let stopped = simulate(&study, &place, &mut heard, &cancel);
     assert!(matches!(stopped, Err(StudyError::Cancelled)), "{stopped:?}");
 
-    let run = || {
+    let simulated = || {
         let (file, out) = (file.to_str().unwrap(), out.to_str().unwrap());
-        let done = sonomark(
+        let done = run(
             home.path(),
             &["study", "simulate", "--config", file, "--out", out, "--device", "cpu"],
         );
@@ -133,7 +124,7 @@ fn a_simulated_study_resumes_and_writes_report_tables_and_figures() {
         assert!(done.status.success(), "{told}");
         told
     };
-    let told = run();
+    let told = simulated();
     assert!(!told.contains("polygon on"), "what was finished is kept: {told}");
     assert!(!told.contains("SAMUSA on round") || told.contains("SAMUSA on long"), "{told}");
     // One network on both sets and one without each, for two ways to prompt.
@@ -198,7 +189,7 @@ fn a_simulated_study_resumes_and_writes_report_tables_and_figures() {
     let of_stills =
         kept.iter().find(|file| fs::read_to_string(file).unwrap().contains("still")).unwrap();
     fs::write(of_stills, "[{").unwrap();
-    let told = run();
+    let told = simulated();
     assert_eq!(told.lines().filter(|line| line.contains("structures")).count(), 1, "{told}");
     assert!(!told.contains("training"), "{told}");
     assert_eq!(fs::read_to_string(out.join("report.md")).unwrap(), report);
@@ -206,7 +197,7 @@ fn a_simulated_study_resumes_and_writes_report_tables_and_figures() {
     // A fault of the file is told with its line and changes nothing.
     fs::write(&file, CONFIG.replace("prompt: region", "prompt: regoin")).unwrap();
     let (file, out) = (file.to_str().unwrap(), out.to_str().unwrap());
-    let done = sonomark(home.path(), &["study", "simulate", "--config", file, "--out", out]);
+    let done = run(home.path(), &["study", "simulate", "--config", file, "--out", out]);
     let told = String::from_utf8(done.stderr).unwrap();
     assert_eq!(done.status.code(), Some(2), "{told}");
     assert!(told.contains("line 12: `arms[3].prompt` is \"regoin\""), "{told}");
@@ -299,7 +290,7 @@ fn a_study_neither_learns_from_nor_judges_on_what_is_hidden() {
     let [file, out] = ["study.yaml", "out"].map(|name| home.join(name).display().to_string());
     for (outside, trains) in [("show", false), (region, false), ("box:0,0,95,59", true)] {
         let words = ["study", "simulate", "--config", &file, "--out", &out, "--outside", outside];
-        let done = sonomark(home, &[&words[..], &["--device", "cpu"]].concat());
+        let done = run(home, &[&words[..], &["--device", "cpu"]].concat());
         let told = String::from_utf8(done.stderr).unwrap();
         assert!(done.status.success() && told.contains("training") == trains, "{outside}: {told}");
     }
@@ -391,7 +382,7 @@ fn real_sessions_become_the_tables_of_the_paper() {
 
     let out = home.path().join("out");
     let (from, to) = (study.to_str().unwrap(), out.to_str().unwrap());
-    let done = sonomark(home.path(), &["study", "analyse", from, "--out", to]);
+    let done = run(home.path(), &["study", "analyse", from, "--out", to]);
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     let raters = rows(&out.join("raters.csv"));
     let of = |rater: &str, model: &str| {
@@ -429,9 +420,7 @@ fn a_study_of_people_is_set_up_and_names_its_raters() {
         let mut words = vec!["study", "new", "--rater", "ann", "--rater", "bob", "--out", &out];
         words.extend(["--model", "samusa=shipped", "--model", model, "--warm-up", "1"]);
         words.extend(clips.iter().map(String::as_str));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sonomark"));
-        command.args(words).env_clear().env("HOME", home.path()).env("SONOMARK_DEVICE", "cpu");
-        command.current_dir(home.path()).output().unwrap()
+        program(home.path()).current_dir(home.path()).args(words).output().unwrap()
     };
     // A model that is not there is told before there is a study.
     let refused = new("sam2=./none.yaml");
@@ -443,7 +432,7 @@ fn a_study_of_people_is_set_up_and_names_its_raters() {
     assert!(told.contains("study lead") && told.contains("--rater bob"), "{told}");
     let plan = fs::read_to_string(Path::new(&out).join("plan.yaml")).unwrap();
     assert!(plan.contains(card.to_str().unwrap()), "the card is found from anywhere: {plan}");
-    let done = sonomark(home.path(), &["study", "lead", &out, "--rater", "cyd"]);
+    let done = run(home.path(), &["study", "lead", &out, "--rater", "cyd"]);
     let told = String::from_utf8(done.stderr).unwrap();
     assert_eq!(done.status.code(), Some(1), "{told}");
     assert!(told.contains("the plan has no rater cyd; it has ann, bob"), "{told}");
@@ -451,18 +440,9 @@ fn a_study_of_people_is_set_up_and_names_its_raters() {
     assert_eq!(new(&model).status.code(), Some(1));
     // Nobody is led without the network of the block: bob begins with the second model.
     fs::remove_file(&card).unwrap();
-    let done = sonomark(home.path(), &["study", "lead", &out, "--rater", "bob"]);
+    let done = run(home.path(), &["study", "lead", &out, "--rater", "bob"]);
     let told = String::from_utf8(done.stderr).unwrap();
     assert!(done.status.code() == Some(2) && told.contains("stock.yaml"), "{told}");
-}
-
-/// Waits for what stays on the screen: messages are replaced by others.
-fn until(terminal: &Harness, what: &str, done: &dyn Fn(&str) -> bool) {
-    let begun = Instant::now();
-    while !done(&terminal.screen_text()) {
-        assert!(begun.elapsed() < PATIENCE, "{what}\n{}", terminal.screen_text());
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 #[test]
@@ -475,39 +455,39 @@ fn a_rater_is_led_from_clip_to_clip_and_the_analysis_reads_what_was_left() {
     let mut words = vec!["study", "new", "--rater", "ann", "--warm-up", "0", "--out", &study];
     words.extend(["--model", "one=shipped", "--model", "two=shipped"]);
     words.extend(clips.iter().map(String::as_str));
-    assert!(sonomark(home.path(), &words).status.success());
+    assert!(run(home.path(), &words).status.success());
 
     let folder = home.path().to_str().unwrap();
-    let command = [env!("CARGO_BIN_EXE_sonomark"), "--device", "cpu", "study", "lead", &study];
+    let command = [PROGRAM, "--device", "cpu", "study", "lead", &study];
     let command = [&command[..], &["--rater", "ann"]].concat();
     let mut terminal =
         Harness::start(&command, &[("HOME", folder)], 100, 30, (8, 16), Answers::xterm());
     // Four clips: a block of two with each model, then the other halves. In the order of the plan.
     for (at, name) in [(1, "001.png"), (2, "002.png")] {
         let here = format!("clip {at}/2");
-        until(&terminal, name, &|text| text.contains(name) && text.contains(&here));
+        terminal.until(name, |text| text.contains(name) && text.contains(&here));
         terminal.key(b":boundary 27 30\r:boundary 51 30\r");
-        until(&terminal, "the mask", &|text| {
+        terminal.until("the mask", |text| {
             text.contains("2 boundary")
                 && text.contains("mask from points")
                 && !text.contains("STALE")
                 && !text.contains("computing")
         });
         terminal.key(b"a");
-        until(&terminal, "accepted", &|text| text.contains("mask accepted"));
+        terminal.until("accepted", |text| text.contains("mask accepted"));
         terminal.key(b"E");
     }
-    until(&terminal, "the block", &|text| text.contains("clip 2/2 finished"));
+    terminal.until("the block", |text| text.contains("clip 2/2 finished"));
     terminal.key(b"q");
-    until(&terminal, "the break", &|text| text.contains("Enter begins the next one"));
+    terminal.until("the break", |text| text.contains("Enter begins the next one"));
     terminal.key(b"\r");
-    until(&terminal, "the next block", &|text| text.contains("003.png"));
+    terminal.until("the next block", |text| text.contains("003.png"));
     terminal.key(b"q");
     assert!(terminal.wait_exit(PATIENCE).unwrap().success());
-    until(&terminal, "the farewell", &|text| text.contains("not annotated yet in this block: 2"));
+    terminal.until("the farewell", |text| text.contains("not annotated yet in this block: 2"));
 
     let out = home.path().join("out").display().to_string();
-    let done = sonomark(home.path(), &["study", "analyse", &study, "--out", &out]);
+    let done = run(home.path(), &["study", "analyse", &study, "--out", &out]);
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     let clips = rows(&Path::new(&out).join("clips.csv"));
     let mut told: Vec<_> = clips[1..].iter().map(|r| (&*r[0], &*r[1], &*r[3], &*r[4])).collect();

@@ -2,15 +2,13 @@
 
 use std::path::Path;
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
 
 use sonomark::tui::graphics::synthetic_frame;
 
 use crate::pty_harness::{Answers, Harness};
+use crate::surroundings::{PATIENCE, PROGRAM, skipped, until};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_sonomark");
 const CELL: (u16, u16) = (8, 16);
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A tmux server of its own; ended with the test.
 struct Tmux {
@@ -39,11 +37,11 @@ fn tmux(folder: &Path) -> Option<Tmux> {
     let version = Command::new("tmux").arg("-V").output();
     let Ok(version) = version.map(|out| String::from_utf8_lossy(&out.stdout).trim().to_owned())
     else {
-        println!("skipped: tmux is not installed");
+        skipped("tmux is not installed");
         return None;
     };
     if !version.starts_with("tmux 3.3") {
-        println!("skipped: {version} knows sixels or lets everything through; this is about 3.3");
+        skipped(&format!("{version} knows sixels or lets everything through, this is about 3.3"));
         return None;
     }
     Some(Tmux { socket: folder.join("socket") })
@@ -84,7 +82,7 @@ fn started(tmux: &Tmux, folder: &Path, allowed: &str, more: &str) -> Harness {
         "120",
         &program,
     ];
-    let env = [("LANG", "C.UTF-8"), ("XDG_CONFIG_HOME", folder.to_str().unwrap())];
+    let env = [("LANG", "C.UTF-8"), ("HOME", folder.to_str().unwrap())];
     Harness::start(&command, &env, 200, 50, CELL, Answers::foot())
 }
 
@@ -93,10 +91,7 @@ fn pictures_go_through_tmux_to_their_place_in_the_pane() {
     let folder = tempfile::tempdir().unwrap();
     let Some(tmux) = tmux(folder.path()) else { return };
     let mut terminal = started(&tmux, folder.path(), "on", "--graphics sixel");
-    let until = Instant::now() + PATIENCE;
-    while terminal.sixels_since_mark().is_empty() && Instant::now() < until {
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    until("a picture", || !terminal.sixels_since_mark().is_empty());
     terminal.settle(600);
     let text = terminal.screen_text();
     let sixels = terminal.sixels_since_mark();

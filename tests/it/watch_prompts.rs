@@ -2,19 +2,19 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime};
+
+use crate::surroundings::{IDLE_S, program, told};
 
 const PROMPTS: &str = "tracks:\n  - label: disc\n    prompts:\n      - frame: 0\n        \
                        boundary: [[30, 30], [60, 30], [60, 60]]\n";
 
 /// Watches `home/inbox` until nothing more comes; the exit code and what was told.
-fn watched(home: &Path, more: &[&str]) -> (Option<i32>, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sonomark"));
-    command.env_clear().env("HOME", home).env("SONOMARK_DEVICE", "cpu");
-    command.env("PATH", std::env::var_os("PATH").unwrap()).stdin(Stdio::null());
+fn watched(home: &Path) -> (Option<i32>, String) {
+    let mut command = program(home);
     command.arg("watch").arg(home.join("inbox")).args(["--headless", "--settle", "0.3"]);
-    let output = command.args(more).output().unwrap();
-    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    let output = command.args(["--idle-exit", IDLE_S]).output().unwrap();
+    (output.status.code(), told(&output))
 }
 
 /// A still that differs from those of other numbers.
@@ -39,7 +39,7 @@ fn a_prompts_file_is_for_one_clip() {
     write_still(&inbox.join("b.bmp"), 6);
     fs::write(inbox.join("b.prompts.yaml"), PROMPTS).unwrap();
     fs::write(inbox.join("b.png.prompts.yaml"), PROMPTS).unwrap();
-    let (code, told) = watched(home.path(), &["--idle-exit", "4"]);
+    let (code, told) = watched(home.path());
     assert_eq!(code, Some(3), "{told}");
     for part in [
         "1.2.840.1: 1 track, 1 frame",
@@ -52,6 +52,30 @@ fn a_prompts_file_is_for_one_clip() {
         "b.bmp: b.prompts.yaml may be that of b.png too",
         "2 of 5 clips segmented; 1 more waits for its prompts",
     ] {
+        assert!(told.contains(part), "{part} is missing in {told}");
+    }
+}
+
+#[test]
+fn clocks_that_go_back_hold_no_prompts_up() {
+    let home = tempfile::tempdir().unwrap();
+    let inbox = home.path().join("inbox");
+    fs::create_dir(&inbox).unwrap();
+    // As of a machine whose clock is years ahead, and of one that has none.
+    let year = Duration::from_secs(365 * 24 * 3600);
+    let times = [SystemTime::now() + 10 * year, SystemTime::UNIX_EPOCH];
+    for (number, (name, time)) in ["ahead", "without"].into_iter().zip(times).enumerate() {
+        let [clip, prompts] =
+            ["png", "prompts.yaml"].map(|ending| inbox.join(format!("{name}.{ending}")));
+        write_still(&clip, number as u32);
+        fs::write(&prompts, PROMPTS).unwrap();
+        for path in [clip, prompts] {
+            fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+        }
+    }
+    let (code, told) = watched(home.path());
+    assert_eq!(code, Some(0), "{told}");
+    for part in ["ahead.png: 1 track", "without.png: 1 track", "2 of 2 clips segmented"] {
         assert!(told.contains(part), "{part} is missing in {told}");
     }
 }
@@ -74,7 +98,7 @@ fn links_are_refused_and_not_followed() {
     let masked = "tracks:\n  - label: disc\n    prompts:\n      - frame: 0\n        \
                   mask: ../other/0.png\n";
     fs::write(inbox.join("a.prompts.yaml"), masked).unwrap();
-    let (code, told) = watched(home.path(), &["--idle-exit", "4"]);
+    let (code, told) = watched(home.path());
     assert_eq!(code, Some(3), "{told}");
     for part in [
         "evil.png: refused, it is a link",

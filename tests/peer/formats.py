@@ -8,7 +8,7 @@ pixels, parts that touch in corners, and overlaps. They go in through files that
 highdicom and Pillow write, and come out through every format of `sonomark export`, read by those libraries. Each
 check compares whole arrays. The last line is the summary; exit code 1 when anything differs.
 """
-import base64, csv, io, json, pathlib, subprocess, sys, tempfile, warnings
+import base64, csv, io, json, os, pathlib, subprocess, sys, tempfile, warnings
 import xml.etree.ElementTree as xml
 
 import cv2, highdicom, nibabel, nrrd, numpy as np, pydicom
@@ -21,6 +21,8 @@ warnings.simplefilter("ignore")
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = pathlib.Path(sys.argv[1]).resolve()
 checks, failed = 0, []
+# Settings and project of the person who runs this have no say, here or in HOME below.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("SONOMARK_", "XDG_"))}
 
 
 def check(what, same):
@@ -32,7 +34,7 @@ def check(what, same):
 
 
 def run(*words):
-    done = subprocess.run([BINARY, *map(str, words)], capture_output=True, text=True)
+    done = subprocess.run([BINARY, *map(str, words)], capture_output=True, text=True, env=ENVIRONMENT)
     if done.returncode:
         raise SystemExit(f"sonomark {words[0]} failed: {done.stderr}")
     return done.stderr
@@ -475,6 +477,7 @@ def series(out):
 
 
 with tempfile.TemporaryDirectory() as temporary:
+    ENVIRONMENT["HOME"] = temporary
     series(pathlib.Path(temporary))
     for name, clip, shape, held in clips():
         out = pathlib.Path(temporary) / name

@@ -109,7 +109,7 @@ mod tests {
         let (sender, told) = std::sync::mpsc::channel();
         std::thread::spawn(move || sender.send(text_of_regular(&path)));
         let told =
-            told.recv_timeout(std::time::Duration::from_secs(20)).expect("it waits for nobody");
+            told.recv_timeout(std::time::Duration::from_secs(60)).expect("it waits for nobody");
         assert!(told.expect_err("a pipe").to_string().contains("it is not a regular file"));
     }
 }

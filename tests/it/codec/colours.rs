@@ -9,6 +9,7 @@ use image::{ExtendedColorType, ImageEncoder};
 use super::medium::{Image, head, with_fragments};
 use super::reading::ffmpeg;
 use super::{has_ffmpeg, opened, refusal};
+use crate::surroundings::skipped;
 
 const SIZE: (u16, u16) = (48, 32);
 
@@ -90,8 +91,7 @@ fn a_lossless_frame_of_a_kind_that_is_decoded_wrongly_is_refused() {
     let input = ["-f", "rawvideo", "-pix_fmt", "yuvj444p", "-s", "48x32", "-i"];
     let output = ["-frames:v", "1", "-c:v", "ljpeg", "-strict", "-1", "-f", "image2"];
     if !ffmpeg(&[&input[..], &[raw.to_str().unwrap()], &output].concat(), &coded) {
-        println!("skipped: no encoder of lossless JPEG");
-        return;
+        return skipped("this ffmpeg has no encoder of lossless JPEG");
     }
     let path = write(dir.path(), "1.2.840.10008.1.2.4.70", "YBR_FULL", &fs::read(coded).unwrap());
     let why = refusal(&path);

@@ -9,6 +9,7 @@ use sonomark::domain::ClipKind;
 
 use super::{has_ffmpeg, opened, refusal};
 use crate::private::{element, region};
+use crate::surroundings::skipped;
 
 const EXPLICIT: &[u8] = b"1.2.840.10008.1.2.1";
 
@@ -103,7 +104,7 @@ fn video_in_dicom_has_the_frames_of_the_video() {
         let video = at(&format!("{encoder}.{container}"));
         let encoded = ["-c:v", encoder, "-pix_fmt", "yuv420p", "-x265-params", "log-level=none"];
         if !ffmpeg(&[&source[..], &encoded].concat(), &video) {
-            println!("skipped: no encoder {encoder}");
+            skipped(&format!("this ffmpeg has no encoder {encoder}"));
             continue;
         }
         let expected = opened(&video);
@@ -158,8 +159,7 @@ fn high_throughput_jpeg_2000_is_read_exactly() {
     }
     let listed = Command::new("ffmpeg").args(["-v", "quiet", "-decoders"]).output().unwrap();
     if !String::from_utf8_lossy(&listed.stdout).contains("libopenjpeg") {
-        println!("skipped: this ffmpeg has no OpenJPEG");
-        return;
+        return skipped("this ffmpeg has no OpenJPEG");
     }
     let byte = |at: usize| u8::from_str_radix(&HIGH_THROUGHPUT[at..at + 2], 16).unwrap();
     let stream: Vec<u8> = (0..HIGH_THROUGHPUT.len()).step_by(2).map(byte).collect();

@@ -16,6 +16,7 @@ use sonomark::engine::{Event, SegmenterSource, Session};
 use sonomark::export::{ExportFormat, Job, Target, export, read};
 
 use super::{data, has_ffmpeg, opened, refusal};
+use crate::surroundings::skipped;
 
 fn at(name: &str) -> PathBuf {
     data().join("reading").join(name)
@@ -402,7 +403,7 @@ fn what_ffmpeg_reads_is_a_clip_with_the_frames_of_ffmpeg() {
     for (name, codec) in kinds {
         let path = dir.path().join(name);
         if !ffmpeg(&[&MOVING[..], &["-pix_fmt", "yuv420p"], codec].concat(), &path) {
-            println!("skipped: this ffmpeg cannot write {name}");
+            skipped(&format!("this ffmpeg cannot write {name}"));
             continue;
         }
         made += 1;
@@ -440,8 +441,7 @@ fn a_recording_that_begins_between_whole_pictures_has_the_frames_that_decode() {
     let source = ["-f", "lavfi", "-i", "testsrc2=size=64x48:rate=25:duration=3"];
     let encoded = ["-c:v", "mpeg2video", "-g", "25", "-bf", "2"];
     if !ffmpeg(&[&source[..], &encoded].concat(), &whole) {
-        println!("skipped: no MPEG-2 encoder");
-        return;
+        return skipped("this ffmpeg has no encoder of MPEG-2");
     }
     let bytes = fs::read(&whole).unwrap();
     let path = dir.path().join("cut.ts");
@@ -479,7 +479,7 @@ fn turned_and_uneven_videos_keep_their_turn_and_times() {
         let counter = (0..64i64).all(|x| (0..96i64).all(|y| to.at(x, y) == from.at(95 - y, x)));
         assert!(clockwise || counter);
     } else {
-        println!("skipped: this ffmpeg writes no turn");
+        skipped("this ffmpeg writes no turn");
     }
     // Every frame of the first half second, then every third.
     let few = ["-vf", "select='lt(n,5)+not(mod(n,3))'", "-vsync", "vfr", "-c:v", "ffv1"];

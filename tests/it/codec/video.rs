@@ -9,6 +9,7 @@ use sonomark::codec::{OpenOptions, is_complete, open};
 
 use super::reading::{decoded_elsewhere, ffmpeg};
 use super::{data, has_ffmpeg, opened, refusal};
+use crate::surroundings::{program, skipped};
 
 /// Makes a video of 60 distinct frames with ffmpeg, the codec and container by arguments.
 fn make_video(path: &Path, codec: &[&str]) -> bool {
@@ -79,7 +80,7 @@ fn video_frames_are_exact_wherever_one_jumps() {
             assert_eq!(opened(&path).info().frames, 60, "{name}");
             frames_are_exact(&path);
         } else {
-            println!("skipped: this ffmpeg cannot write {name}");
+            skipped(&format!("this ffmpeg cannot write {name}"));
         }
     }
 }
@@ -87,7 +88,7 @@ fn video_frames_are_exact_wherever_one_jumps() {
 #[test]
 fn frames_that_are_shown_before_a_whole_one_and_decoded_behind_it_are_found() {
     if !has_ffmpeg() {
-        return println!("skipped: ffmpeg is not installed");
+        return;
     }
     let dir = tempfile::tempdir().unwrap();
     let kinds: [(&str, &[&str]); 4] = [
@@ -103,7 +104,7 @@ fn frames_that_are_shown_before_a_whole_one_and_decoded_behind_it_are_found() {
     for (name, codec) in kinds {
         let path = dir.path().join(name);
         if !make_video(&path, codec) {
-            println!("skipped: this ffmpeg cannot write {name}");
+            skipped(&format!("this ffmpeg cannot write {name}"));
             continue;
         }
         made += 1;
@@ -194,10 +195,9 @@ fn segmented_with(tool: &str, cases: &str) -> (bool, String) {
     fs::write(&own, text).unwrap();
     fs::set_permissions(&own, fs::Permissions::from_mode(0o755)).unwrap();
     let mask = dir.path().join("mask.png");
-    let output = Command::new(env!("CARGO_BIN_EXE_sonomark"))
+    let output = program(dir.path())
         .env("PATH", format!("{}:{path}", dir.path().display()))
-        .env("HOME", dir.path())
-        .args(["--device", "cpu", "segment"])
+        .arg("segment")
         .arg(data().join("video/sonosite_eye.mp4"))
         .args(["--boundary", "60,60", "120,120", "90,60", "--out", mask.to_str().unwrap()])
         .output()

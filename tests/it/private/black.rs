@@ -3,10 +3,8 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -23,6 +21,8 @@ use sonomark::export::ExportFormat;
 use sonomark::learn::own::accepted_stills;
 
 use super::{Home, element, files, head, region};
+use crate::codec::has_ffmpeg;
+use crate::surroundings::PATIENCE;
 
 const SIZE: [u16; 2] = [96, 72];
 const FRAMES: usize = 4;
@@ -32,7 +32,6 @@ const VISIBLE: [u32; 4] = [24, 16, 71, 55];
 const TISSUE: u8 = 90;
 /// As bright as this is a letter, however it was compressed.
 const LEGIBLE: u8 = 200;
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn is_visible(x: u32, y: u32) -> bool {
     let [x0, y0, x1, y1] = VISIBLE;
@@ -140,12 +139,11 @@ fn no_format_holds_a_picture_of_what_is_hidden() {
         assert!(output.status.success(), "{format}: {said}");
         pictures_under(&out)
     };
-    let has_ffmpeg = Command::new("ffmpeg").arg("-version").output().is_ok();
+    let has_ffmpeg = has_ffmpeg();
     let is_movie = |format: &str| ["mp4", "gif"].contains(&format);
     let mut legible = BTreeSet::new();
     for (format, name, _) in ExportFormat::all() {
         if is_movie(name) && !has_ffmpeg {
-            println!("skipped: {name}, ffmpeg is not installed");
             continue;
         }
         let out = |what: &str| format!("{name}-{what}{}", format.ending());
@@ -228,12 +226,8 @@ fn given(path: &Path, options: &OpenOptions, project: &Path) -> Vec<GrayFrame> {
     session.propagate(ticket, plan(&track, FRAMES, 0, Span::Both).unwrap());
     until(&events, |event| matches!(event, Event::Finished { .. }));
     session.encode_ahead(2, None);
-    let begun = std::time::Instant::now();
     // Once for the mask, the anchor and ahead of time, and all but the first two both as they are followed and as next.
-    while seen.lock().unwrap().len() < 2 * FRAMES {
-        assert!(begun.elapsed() < PATIENCE, "nothing is encoded ahead");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    crate::surroundings::until("one is encoded ahead", || seen.lock().unwrap().len() >= 2 * FRAMES);
     session.close();
     std::mem::take(&mut *seen.lock().unwrap())
 }

@@ -2,15 +2,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
 
 use sonomark::config::{Flags, Settings};
 use sonomark::engine::{SegmenterSource, Session};
 use sonomark::tui::{Ended, Start, run};
 
 use super::{Home, SIDE, canary, clip, files, holds, start};
+use crate::codec::has_ffmpeg;
 use crate::pty_harness::{Answers, Harness};
+use crate::surroundings::PATIENCE;
 
 /// Words of names of files and folders; those of tags are numbered.
 const NAMES: [&str; 5] =
@@ -54,7 +54,7 @@ fn canaries_of_a_clip_are_in_nothing_that_is_written_or_said() {
         done.extend(if fine { all.clone() } else { Vec::new() });
         said.extend(all);
     };
-    let has_ffmpeg = Command::new("ffmpeg").arg("-version").output().is_ok();
+    let has_ffmpeg = has_ffmpeg();
     let out = home.0.path().join("out");
     for (number, path) in clips.iter().enumerate() {
         let text = path.to_str().unwrap();
@@ -113,10 +113,9 @@ fn canaries_of_a_clip_are_in_nothing_that_is_written_or_said() {
 /// Everything that a terminal gets, titles included, when the clip is opened in it.
 fn screen(home: &Home, clip: &str) -> Vec<u8> {
     let mut terminal = start(home, clip);
-    let patience = Duration::from_secs(30);
-    assert!(terminal.wait_for("may contain patient data", patience), "{}", terminal.screen_text());
-    terminal.signal(15);
-    terminal.wait_exit(patience).unwrap();
+    terminal.until("the badge", |text| text.contains("may contain patient data"));
+    terminal.signal(libc::SIGTERM);
+    terminal.wait_exit(PATIENCE).unwrap();
     terminal.everything()
 }
 
@@ -152,24 +151,21 @@ fn a_job_that_fails_over_a_clip_tells_nothing_of_it() {
     let inbox = folder.path().join("FOLDERCANARY");
     fs::create_dir(&inbox).unwrap();
     fs::write(inbox.join("a.dcm"), clip(true)).unwrap();
-    let program = std::env::current_exe().unwrap();
-    let child = ["--exact", "private::canaries::child_job_panics", "--ignored", "--nocapture"];
-    let command = [&[program.to_str().unwrap()], &child[..]].concat();
     let (path, project) = (inbox.join("a.dcm"), folder.path().join("project"));
     let env = [
         ("TEST_CLIP", path.to_str().unwrap()),
         ("TEST_PROJECT", project.to_str().unwrap()),
         ("RUST_BACKTRACE", "1"),
     ];
-    let mut terminal = Harness::start(&command, &env, 200, 30, (8, 16), Answers::xterm());
-    let patience = Duration::from_secs(30);
+    let child = "private::canaries::child_job_panics";
+    let mut terminal = Harness::start_child(child, &env, (200, 30), Answers::xterm());
     // Where others do not take its place.
-    assert!(terminal.wait_for("Structures", patience), "{}", terminal.screen_text());
+    terminal.until("the screen", |text| text.contains("Structures"));
     terminal.key(b"M");
     let told = "a job failed: a defect at tests/it/private/canaries.rs";
-    assert!(terminal.wait_for(told, patience), "{}", terminal.screen_text());
+    terminal.until(told, |text| text.contains(told));
     terminal.key(b"qq");
-    terminal.wait_exit(patience).unwrap();
+    terminal.wait_exit(PATIENCE).unwrap();
     let all = terminal.everything();
     let said = |word: &str| all.windows(word.len()).any(|w| w == word.as_bytes());
     assert!(!said("FOLDERCANARY"), "the path of the clip is on the terminal");

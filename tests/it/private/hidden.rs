@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 use sonomark::codec::{OpenOptions, open};
 use sonomark::domain::{GrayFrame, OutsideChoice, Region};
@@ -13,6 +12,7 @@ use sonomark::project::load_read_only;
 use super::{Home, SIDE, clip, clip_of, element, head, shown_of, start};
 use crate::learn::labelled_clips;
 use crate::pty_harness::Harness;
+use crate::surroundings::{PATIENCE, until};
 
 /// Six frames in which a fan moves under text that stands still; the file names no region.
 fn moving() -> Vec<u8> {
@@ -79,17 +79,7 @@ fn a_region_found_in_the_pixels_is_asked_for_once_and_kept_with_the_clip() {
     let project = home.0.path().join(".local/share/sonomark/project");
     let hash = shown_of(Path::new(&at("m.dcm"))).info().content_hash.clone();
     let decided = || load_read_only(&project, &hash).ok().and_then(|loaded| loaded.outside);
-    let patience = Duration::from_secs(30);
-    let until = |what: &str, done: &dyn Fn() -> bool| {
-        let begun = std::time::Instant::now();
-        while !done() {
-            assert!(begun.elapsed() < patience, "{what}");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    };
-    let has = |terminal: &Harness, part: &str| {
-        assert!(terminal.wait_for(part, patience), "{part}\n{}", terminal.screen_text());
-    };
+    let has = |terminal: &Harness, part: &str| terminal.until(part, |text| text.contains(part));
 
     let mut terminal = start(&home, &at("m.dcm"));
     has(&terminal, "fan? v y black outside, v n show");
@@ -101,9 +91,9 @@ fn a_region_found_in_the_pixels_is_asked_for_once_and_kept_with_the_clip() {
     let Some(OutsideChoice::HideAllBut(region)) = decided() else { panic!("{:?}", decided()) };
     // The same key path writes the clip itself now, without leaving the screen.
     terminal.key(export.as_bytes());
-    until("the export", &|| Path::new(&at("screen.dcm")).is_file());
+    until("the export", || Path::new(&at("screen.dcm")).is_file());
     terminal.key(b"q");
-    terminal.wait_exit(patience).unwrap();
+    terminal.wait_exit(PATIENCE).unwrap();
     let black = |name: &str| {
         let frame = shown_of(Path::new(&at(name))).frame(5).unwrap();
         assert!((0..12).all(|y| (0..30).all(|x| frame.at(x, y) == 0)), "the text is gone");
@@ -125,12 +115,12 @@ fn a_region_found_in_the_pixels_is_asked_for_once_and_kept_with_the_clip() {
     has(&terminal, "black outside the fan");
     assert!(!terminal.screen_text().contains("fan?"));
     terminal.key(b"vn");
-    until("it is shown", &|| !terminal.screen_text().contains("black outside the fan"));
+    terminal.until("it is shown", |text| !text.contains("black outside the fan"));
     assert_eq!(decided(), Some(OutsideChoice::Show));
     terminal.key(b"vy");
     has(&terminal, "fan? v y black outside");
     terminal.key(b"q");
-    terminal.wait_exit(patience).unwrap();
+    terminal.wait_exit(PATIENCE).unwrap();
     assert!(!run(&[], "no.dcm"));
     // The same by a script; what was found is what was accepted.
     fs::write(at("lines"), "accept-region\naccept-region\n").unwrap();
@@ -155,7 +145,7 @@ fn regions_that_the_file_names_are_asked_for_once_and_hidden_together() {
     let (mut session, surround, events) = opened();
     assert_eq!(surround, Surround::Open);
     session.find_region();
-    let mut told = std::iter::from_fn(|| events.recv_timeout(Duration::from_secs(30)).ok());
+    let mut told = std::iter::from_fn(|| events.recv_timeout(PATIENCE).ok());
     let found = told.find_map(|event| match event {
         Event::RegionFound { region, named } => Some((region, named)),
         _ => None,

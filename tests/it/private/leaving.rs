@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use sonomark::codec::{OpenOptions, open};
 
 use super::{Home, SIDE, clip, files, holds, shown_of};
+use crate::codec::has_ffmpeg;
 
 #[test]
 fn a_clip_without_patient_data_is_a_clip_of_mapped_identifiers() {
@@ -51,7 +51,7 @@ fn pictures_that_may_show_a_name_are_told_of() {
     let label = image::GrayImage::from_pixel(SIDE.into(), SIDE.into(), image::Luma([1]));
     label.save(at("label.png")).unwrap();
     assert!(home.run(&["import", &at("a.dcm"), &at("label.png")]).status.success());
-    let has_ffmpeg = Command::new("ffmpeg").arg("-version").output().is_ok();
+    let has_ffmpeg = has_ffmpeg();
     let movies = ["mp4", "gif"].into_iter().filter(|_| has_ffmpeg);
     let without = ["coco", "png", "nifti"].map(|name| (name, false));
     let with = ["labelme", "yolo", "nnunet"].into_iter().chain(movies).map(|name| (name, true));

@@ -396,7 +396,8 @@ fn without_a_network_every_question_is_answered() {
 
 #[test]
 fn a_thread_that_ends_outside_of_a_job_leaves_no_question_unanswered() {
-    let scripted = Scripted { asked: Asked::default(), pace: Duration::ZERO, bad: None, held: None };
+    let scripted =
+        Scripted { asked: Asked::default(), pace: Duration::ZERO, bad: None, held: None };
     let held = Mutex::new(Some(scripted));
     let build = move |_: Start| -> Result<Box<dyn Segmenter>, String> {
         Ok(Box::new(held.lock().unwrap().take().expect("built once")))

@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::pty_harness::{Answers, Harness};
 use crate::codec::has_ffmpeg;
+use crate::pty_harness::{Answers, Harness};
 use crate::surroundings::{Home, IDLE_S, PATIENCE, PROGRAM, data, text, told, until};
 
 pub(crate) fn json(bytes: &[u8]) -> Value {

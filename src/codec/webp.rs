@@ -192,8 +192,8 @@ mod tests {
         bytes[4..8].copy_from_slice(&length.to_le_bytes());
         let film = Animation::of(&bytes).expect("whole").expect("moves");
         assert_eq!(
-            (film.size, film.len(), film.times_ms()),
-            ((3, 2), 4, vec![0.0, 40.0, 80.0, 120.0])
+            (size_of(&bytes), film.len(), film.times_ms()),
+            (Some((3, 2)), 4, vec![0.0, 40.0, 80.0, 120.0])
         );
         assert_eq!([0, 1, 2, 3].map(|index| film.scene_of(index)), [0..2, 0..2, 2..4, 2..4]);
         let given = film.part(&bytes, 2..4).expect("given");

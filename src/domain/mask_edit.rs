@@ -368,7 +368,7 @@ mod tests {
         let holed = brushed(&shapes[0], PointPx::new(38.0, 34.0), 4.0, true);
         shapes.push(brushed(&holed, PointPx::new(70.0, 60.0), 3.0, false));
         shapes.push(Bitmap::from_fn(90, 70, |x, _| x < 50));
-        shapes.push(Bitmap::from_fn(90, 70, |x, y| x > 60 && (y < 9 || y > 55)));
+        shapes.push(Bitmap::from_fn(90, 70, |x, y| x > 60 && !(9..=55).contains(&y)));
         shapes.push(Bitmap::from_fn(90, 70, |_, _| true));
         shapes.push(Bitmap::from_fn(90, 70, |x, y| (x, y) == (89, 0)));
         shapes.push(Bitmap::empty(90, 70));

@@ -320,7 +320,7 @@ fn the_strip_of_a_long_clip_has_the_borders_of_the_frames_whose_grays_it_shows()
         assert_eq!(marks.len(), 2, "column {x}: {marks:?}");
         // 47 rows of the image in the strip, but for its upper edge.
         let high = (marks[1] - marks[0]) as f32 * 47.0 / (all.height_px - top - 3) as f32;
-        let wanted = if x * FRAMES / all.width_px % 2 == 0 { 19.0 } else { 36.0 };
+        let wanted = if (x * FRAMES / all.width_px).is_multiple_of(2) { 19.0 } else { 36.0 };
         assert!((high - wanted).abs() < 1.0, "column {x}: {high} of {wanted} rows");
     }
 }

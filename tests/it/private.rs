@@ -9,7 +9,7 @@ mod hidden;
 mod leaving;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Output;
 
 use sonomark::codec::{Clip, OpenOptions, open};
@@ -118,13 +118,6 @@ impl Home {
         let mut command = program(self.0.path());
         command.env("TMPDIR", temporary).env("RUST_LOG", "trace").env("RUST_BACKTRACE", "1");
         command.args(words).output().unwrap()
-    }
-}
-
-fn files(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() { files(&path, found) } else { found.push(path) }
     }
 }
 

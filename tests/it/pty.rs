@@ -294,9 +294,9 @@ fn what_drivers_write_stays_off_the_screen_also_when_it_is_entered_again() {
     }
     // Stopped and gone on.
     terminal.key(b"\x1a");
-    wait_until("stops", || terminal.state() == Some('T'));
+    until("stops", || terminal.state() == Some('T'));
     terminal.signal(libc::SIGCONT);
-    wait_until("is back", || terminal.alternate_screen() && terminal.raw_mode());
+    until("is back", || terminal.alternate_screen() && terminal.raw_mode());
     terminal.settle(250);
     press(&mut terminal, b"e", 7);
     assert!(!noise(&terminal), "{}", terminal.screen_text());

@@ -139,11 +139,7 @@ fn pictures_go_through_tmux_to_their_place_in_the_pane() {
     terminal.settle(600);
     terminal.mark();
     tmux.run(&["last-window"]);
-    let until = Instant::now() + PATIENCE;
-    while terminal.sixels_since_mark().is_empty() && Instant::now() < until {
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    assert!(!terminal.sixels_since_mark().is_empty(), "{}", terminal.screen_text());
+    until("the picture is back", || !terminal.sixels_since_mark().is_empty());
 }
 
 #[test]

@@ -325,9 +325,9 @@ mod tests {
         let (session, _) = opened.expect("the clip opens");
         session.aside(not_exported, || panic!("no exporter should"));
         let why = loop {
-            match events.recv_timeout(Duration::from_secs(10)).expect("an answer") {
-                Event::ExportFailed { why } => break why,
-                _ => {}
+            let event = events.recv_timeout(Duration::from_secs(10)).expect("an answer");
+            if let Event::ExportFailed { why } = event {
+                break why;
             }
         };
         assert!(why.contains("fault of this program"), "{why}");

@@ -20,9 +20,9 @@ use sonomark::engine::{
 use sonomark::export::ExportFormat;
 use sonomark::learn::own::accepted_stills;
 
-use super::{Home, element, files, head, region};
+use super::{Home, element, head, region};
 use crate::codec::has_ffmpeg;
-use crate::surroundings::PATIENCE;
+use crate::surroundings::{PATIENCE, files_below};
 
 const SIZE: [u16; 2] = [96, 72];
 const FRAMES: usize = 4;
@@ -110,7 +110,7 @@ fn pictures_under(path: &Path) -> Vec<image::RgbImage> {
     let mut found = vec![path.to_owned()];
     if path.is_dir() {
         found.clear();
-        files(path, &mut found);
+        found.extend(files_below(path));
     }
     assert!(!found.is_empty(), "{} holds nothing", path.display());
     found.iter().flat_map(|file| pictures_in(file)).collect()

@@ -7,10 +7,10 @@ use sonomark::config::{Flags, Settings};
 use sonomark::engine::{SegmenterSource, Session};
 use sonomark::tui::{Ended, Start, run};
 
-use super::{Home, SIDE, canary, clip, files, holds, start};
+use super::{Home, SIDE, canary, clip, holds, start};
 use crate::codec::has_ffmpeg;
 use crate::pty_harness::{Answers, Harness};
-use crate::surroundings::PATIENCE;
+use crate::surroundings::{PATIENCE, files_below};
 
 /// Words of names of files and folders; those of tags are numbered.
 const NAMES: [&str; 5] =
@@ -97,7 +97,7 @@ fn canaries_of_a_clip_are_in_nothing_that_is_written_or_said() {
     }
     // Exports, the project, logs, caches, temporary files.
     let mut written = Vec::new();
-    files(home.0.path(), &mut written);
+    written.extend(files_below(home.0.path()));
     assert!(written.len() > 60, "{} files", written.len());
     for file in written {
         let bytes = fs::read(&file).unwrap();
@@ -173,7 +173,7 @@ fn a_job_that_fails_over_a_clip_tells_nothing_of_it() {
         assert!(!said(&canary(number)[..8]), "canary {number} is on the terminal");
     }
     let mut written = Vec::new();
-    files(&project, &mut written);
+    written.extend(files_below(&project));
     for file in written {
         let bytes = fs::read(&file).unwrap();
         assert!(!bytes.windows(6).any(|w| w == b"CANARY"), "{}", file.display());

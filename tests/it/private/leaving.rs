@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use sonomark::codec::{OpenOptions, open};
 
-use super::{Home, SIDE, clip, files, holds, shown_of};
+use super::{Home, SIDE, clip, holds, shown_of};
 use crate::codec::has_ffmpeg;
+use crate::surroundings::files_below;
 
 #[test]
 fn a_clip_without_patient_data_is_a_clip_of_mapped_identifiers() {
@@ -132,7 +133,7 @@ fn what_is_written_without_a_screen_names_no_clip_and_comes_back_on_its_frames()
     assert_eq!(output.status.code(), Some(3), "{told}");
     assert!(told.contains("NAMECANARY^3"), "a person is told which file it is: {told}");
     let mut written = Vec::new();
-    files(Path::new(&at("out")), &mut written);
+    written.extend(files_below(Path::new(&at("out"))));
     assert_eq!(written.len(), 3, "two masks and the report");
     for file in written {
         assert!(!holds(&fs::read(&file).unwrap(), "CANARY"), "{}", file.display());

@@ -211,7 +211,7 @@ fn check(
 /// A full disk is told; the steps wait in memory until the end of the process.
 fn kept(result: Result<(), ProjectError>) -> Done {
     result.map_err(|error| match error.step_is_kept() {
-        true => Failure::Input(format!("{error}; the import is not complete, run it again")),
+        true => Failure::Input(format!("{error}; the import is not complete: what came in is one step, which `u` takes back; make room and run it again")),
         false => Failure::input(error),
     })
 }

@@ -32,6 +32,7 @@ pub mod script;
 mod segment;
 mod signals;
 mod study;
+mod told;
 mod train;
 mod tree;
 mod warmup;
@@ -41,16 +42,18 @@ mod watch_tracks;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::OnceLock;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::codec::{self, Clip, OpenOptions};
 use crate::config::{Flags, Origin, Settings};
-use crate::domain::{Axis, Cut, nearest_word, panic_told, shown, shown_in_json};
+use crate::domain::{Axis, Cut, nearest_word};
 use crate::engine::{decided, gpu_warming, shipped_card};
 use crate::net::cards;
 use crate::net::library::Library;
+use told::{printed, tell_panic, write_line};
+
+pub(crate) use told::{path_shown, print, print_json, tell};
 
 pub(crate) use signals::{interrupt_flag, interrupted};
 
@@ -241,6 +244,7 @@ pub(crate) type Done = Result<(), Failure>;
 pub fn main() -> ExitCode {
     std::panic::set_hook(Box::new(tell_panic));
     codec::tool::stay_small();
+    signals::stay_beyond_the_limit_of_files();
     codec::this_is_the_program();
     drivers::look_for_no_display();
     // What broke was told by the hook.
@@ -260,27 +264,6 @@ pub fn main() -> ExitCode {
         unsafe { libc::_exit(i32::from(code)) }
     }
     ExitCode::from(code)
-}
-
-/// The exit code, unless what was printed is not whole.
-fn printed(code: u8) -> Result<u8, Failure> {
-    match NOT_PRINTED.get() {
-        None => Ok(code),
-        Some(cause) => Err(Failure::Input(format!(
-            "standard output could not be written ({cause}); make room, or print elsewhere, and run it again"
-        ))),
-    }
-}
-
-/// Says where this program broke, without what it was reading; the calls that led there where
-/// RUST_BACKTRACE asks for them.
-fn tell_panic(info: &std::panic::PanicHookInfo<'_>) {
-    let mut stderr = std::io::stderr();
-    let _ = write_line(&mut stderr, &format!("sonomark: {}; please report it", panic_told(info)));
-    let calls = std::backtrace::Backtrace::capture();
-    if calls.status() == std::backtrace::BacktraceStatus::Captured {
-        let _ = write_line(&mut stderr, &calls.to_string());
-    }
 }
 
 fn run(cli: Cli) -> Result<u8, Failure> {
@@ -418,42 +401,6 @@ pub(crate) fn meant_command(word: &str) -> Option<String> {
         .map(clap::Command::get_name)
         .collect();
     nearest_word(word, names).map(str::to_owned)
-}
-
-/// Prints a line; a closed pipe is a value, not a panic.
-pub(crate) fn write_line(to: &mut dyn std::io::Write, line: &str) -> std::io::Result<()> {
-    to.write_all(line.as_bytes())?;
-    to.write_all(b"\n")?;
-    to.flush()
-}
-
-/// Why standard output is not whole, where no reader closed it.
-static NOT_PRINTED: OnceLock<String> = OnceLock::new();
-
-/// Prints a line on stdout. A reader that closed the pipe (`| head`) ends the printing quietly; what else keeps lines back
-/// (a full disk) is told at the end, with an exit code.
-pub(crate) fn print(line: &str) {
-    match write_line(&mut std::io::stdout(), line) {
-        Err(cause) if cause.kind() != std::io::ErrorKind::BrokenPipe => {
-            let _ = NOT_PRINTED.set(cause.to_string());
-        }
-        _ => {}
-    }
-}
-
-/// Tells a person something on stderr.
-pub(crate) fn tell(line: &str) {
-    let _ = write_line(&mut std::io::stderr(), line);
-}
-
-/// Prints a JSON document on stdout.
-pub(crate) fn print_json(value: &serde_json::Value) {
-    print(&shown_in_json(&serde_json::to_string_pretty(value).unwrap_or_default()));
-}
-
-/// A path, safe to show.
-pub(crate) fn path_shown(path: &std::path::Path) -> String {
-    shown(&path.to_string_lossy())
 }
 
 #[cfg(test)]

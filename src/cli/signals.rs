@@ -31,6 +31,12 @@ pub(crate) fn interrupt_flag() -> Result<Arc<AtomicBool>, Failure> {
     Ok(flag)
 }
 
+/// A file that grows beyond `ulimit -f` is refused with a sentence, like one on a full disk, instead of ending the process.
+pub(super) fn stay_beyond_the_limit_of_files() {
+    // SAFETY: an action of the system, no handler of ours.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
 fn is_ignored(signal: libc::c_int) -> bool {
     // SAFETY: asks for the action of a signal into a structure of this function, and sets none.
     let action = unsafe {

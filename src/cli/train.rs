@@ -47,8 +47,8 @@ pub(super) struct Options {
     #[arg(long, requires = "from")]
     learn_encoder: bool,
     /// With --from: how often each still is varied and encoded ahead
-    #[arg(long, default_value_t = 8, value_name = "N")]
-    views: usize,
+    #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    views: u16,
     /// Stills that tell which weights are best and are never learned from; repeat for more [default: val.txt of the
     /// --data folders, the split val of manifests]
     #[arg(long, value_name = "DIR")]
@@ -66,7 +66,7 @@ pub(super) struct Options {
     #[arg(long, default_value_t = 60.0, conflicts_with = "steps")]
     minutes: f64,
     /// Steps instead of minutes: the same on every machine
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     steps: Option<u64>,
     /// Seed of weights, images and clicks
     #[arg(long, default_value_t = 0)]
@@ -109,7 +109,7 @@ pub(super) struct Options {
     #[arg(long, default_value_t = 6, value_name = "N", value_parser = clap::value_parser!(u8).range(2..=8))]
     clip_frames: u8,
     /// Steps between looks at the stills held back
-    #[arg(long, default_value_t = 300, value_name = "STEPS")]
+    #[arg(long, default_value_t = 300, value_name = "STEPS", value_parser = clap::value_parser!(u64).range(1..))]
     validate_every: u64,
 }
 
@@ -263,7 +263,7 @@ fn planned(start: Start, options: &Options, veil: &Veil) -> TrainOptions {
     plan.clip_frames = usize::from(options.clip_frames);
     plan.validate_every = options.validate_every;
     if fine_tuned && !options.learn_encoder {
-        plan.frozen_views = Some(options.views);
+        plan.frozen_views = Some(usize::from(options.views));
         // Only stills are encoded ahead, at one size.
         (plan.sides, plan.batches, plan.clip_share) = ([side; 2], [FINE_BATCH; 2], 0.0);
     }

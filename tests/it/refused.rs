@@ -30,6 +30,12 @@ fn numbers_that_no_work_can_be_done_with_are_refused() {
         let told = refused(home.path(), &video);
         assert!(told.contains("give a share from 0 to 1"), "{told}");
     }
+    for flag in ["--steps=0", "--views=0", "--validate-every=0"] {
+        let train = ["train", "--data", "inbox", "--out", "out", flag];
+        let told = refused(home.path(), &train);
+        assert!(told.contains("invalid value '0'") && told.contains(&flag[..7]), "{told}");
+    }
+    assert!(!home.path().join("out").exists());
 }
 
 #[test]

@@ -1,0 +1,63 @@
+//! What the program says outside of its screen: on stdout what was asked for, on stderr what a person is to know.
+
+use std::sync::OnceLock;
+
+use super::Failure;
+use crate::domain::{panic_told, shown, shown_in_json};
+
+/// Prints a line; a closed pipe is a value, not a panic.
+pub(super) fn write_line(to: &mut dyn std::io::Write, line: &str) -> std::io::Result<()> {
+    to.write_all(line.as_bytes())?;
+    to.write_all(b"\n")?;
+    to.flush()
+}
+
+/// Why standard output is not whole, where no reader closed it.
+static NOT_PRINTED: OnceLock<String> = OnceLock::new();
+
+/// Prints a line on stdout. A reader that closed the pipe (`| head`) ends the printing quietly; what else keeps lines back
+/// (a full disk) is told at the end, with an exit code.
+pub(crate) fn print(line: &str) {
+    match write_line(&mut std::io::stdout(), line) {
+        Err(cause) if cause.kind() != std::io::ErrorKind::BrokenPipe => {
+            let _ = NOT_PRINTED.set(cause.to_string());
+        }
+        _ => {}
+    }
+}
+
+/// Tells a person something on stderr.
+pub(crate) fn tell(line: &str) {
+    let _ = write_line(&mut std::io::stderr(), line);
+}
+
+/// Prints a JSON document on stdout.
+pub(crate) fn print_json(value: &serde_json::Value) {
+    print(&shown_in_json(&serde_json::to_string_pretty(value).unwrap_or_default()));
+}
+
+/// A path, safe to show.
+pub(crate) fn path_shown(path: &std::path::Path) -> String {
+    shown(&path.to_string_lossy())
+}
+
+/// The exit code, unless what was printed is not whole.
+pub(super) fn printed(code: u8) -> Result<u8, Failure> {
+    match NOT_PRINTED.get() {
+        None => Ok(code),
+        Some(cause) => Err(Failure::Input(format!(
+            "standard output could not be written ({cause}); make room, or print elsewhere, and run it again"
+        ))),
+    }
+}
+
+/// Says where this program broke, without what it was reading; the calls that led there where
+/// RUST_BACKTRACE asks for them.
+pub(super) fn tell_panic(info: &std::panic::PanicHookInfo<'_>) {
+    let mut stderr = std::io::stderr();
+    let _ = write_line(&mut stderr, &format!("sonomark: {}; please report it", panic_told(info)));
+    let calls = std::backtrace::Backtrace::capture();
+    if calls.status() == std::backtrace::BacktraceStatus::Captured {
+        let _ = write_line(&mut stderr, &calls.to_string());
+    }
+}

@@ -6,9 +6,13 @@ use crate::surroundings::{program, told};
 
 /// What is told by a command that refuses its arguments.
 fn refused(home: &Path, words: &[&str]) -> String {
+    refused_with(1, home, words)
+}
+
+fn refused_with(code: i32, home: &Path, words: &[&str]) -> String {
     let output = program(home).current_dir(home).args(words).output().unwrap();
     let told = told(&output);
-    assert_eq!(output.status.code(), Some(1), "{words:?}: {told}");
+    assert_eq!(output.status.code(), Some(code), "{words:?}: {told}");
     told
 }
 
@@ -32,7 +36,7 @@ fn numbers_that_no_work_can_be_done_with_are_refused() {
     }
     for flag in ["--steps=0", "--views=0", "--validate-every=0"] {
         let train = ["train", "--data", "inbox", "--out", "out", flag];
-        let told = refused(home.path(), &train);
+        let told = refused_with(2, home.path(), &train);
         assert!(told.contains("invalid value '0'") && told.contains(&flag[..7]), "{told}");
     }
     assert!(!home.path().join("out").exists());

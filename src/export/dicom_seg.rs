@@ -166,8 +166,8 @@ impl Uids {
 }
 
 fn header(set: &mut Item, job: &Job, uids: &Uids) {
-    // It is said of what masks were drawn on, too (PS3.3 C.7.6.1.1.5), and may not be left out (C.8.20.2): where nobody
-    // knows, nobody denies it.
+    // It also means that the images lost something which this is made from, and may not be left out (PS3.3 C.8.20.2,
+    // table C.8.20-2): where nobody knows, nobody denies it.
     let lossy = if job.info.lossy == Some(false) { "00" } else { "01" };
     let texts = [
         (tags::SPECIFIC_CHARACTER_SET, VR::CS, "ISO_IR 192"),

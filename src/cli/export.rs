@@ -58,9 +58,8 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     }
     let (codes, colours) = (settings.asked.codes(), settings.asked.colours);
     let privacy = Some(clip.privacy());
-    let lossy = clip.is_lossy();
     let info = clip.info();
-    let source = Source { info, frames, origin, codes, colours, privacy, lossy, key };
+    let source = Source { info, frames, origin, codes, colours, privacy, key };
     one(project, source, options.format, &options.out).map_err(|why| match interrupted(&cancel) {
         true => broken_off(&options.out),
         false => Failure::Input(why),
@@ -90,12 +89,11 @@ struct Source<'a> {
     codes: Codes,
     colours: [Option<Rgb>; 8],
     privacy: Option<Privacy>,
-    lossy: bool,
     key: Option<[u8; 32]>,
 }
 
 fn one(project: &Path, source: Source, format: ExportFormat, out: &Path) -> Result<(), String> {
-    let Source { info, frames, origin, codes, colours, privacy, lossy, key } = source;
+    let Source { info, frames, origin, codes, colours, privacy, key } = source;
     let (annotation, position) = match load_read_only(project, &info.content_hash) {
         Ok(loaded) => {
             loaded.notes.iter().for_each(|note| tell(note));
@@ -113,7 +111,7 @@ fn one(project: &Path, source: Source, format: ExportFormat, out: &Path) -> Resu
         Err(error) => return Err(error.to_string()),
     };
     let new = Job::new(&annotation, info);
-    let job = Job { position, frames, origin, codes, colours, privacy, lossy, key, ..new };
+    let job = Job { position, frames, origin, codes, colours, privacy, key, ..new };
     let what = export_clip(&job, format, out).map_err(|error| error.to_string())?;
     tell(&format!("{}: {what}", path_shown(out)));
     Ok(())
@@ -143,7 +141,6 @@ fn whole_project(settings: &Settings, options: &Options) -> Done {
                         codes: settings.asked.codes(),
                         colours: settings.asked.colours,
                         privacy: None,
-                        lossy: false,
                         key: None,
                     },
                     options.format,

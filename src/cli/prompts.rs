@@ -341,6 +341,7 @@ mod tests {
             frame_time_ms: None,
             frame_times_ms: Vec::new(),
             placement: None,
+            lossy: None,
             format: "test".into(),
         }
     }

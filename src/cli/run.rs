@@ -189,6 +189,8 @@ impl Runner {
         while self.busy() {
             if interrupted(&self.cancel) {
                 self.model.tools.to_play.clear();
+                // What is changed of many masks is whole, and saved.
+                self.model.tools.batch = None;
                 self.session.cancel(None);
             }
             if self.model.tools.batch.is_some() {

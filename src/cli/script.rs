@@ -36,6 +36,7 @@ pub fn clip() -> ClipInfo {
         frame_time_ms: None,
         frame_times_ms: Vec::new(),
         placement: None,
+        lossy: None,
         format: "no pixels, for tests".into(),
     }
 }

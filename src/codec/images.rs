@@ -178,6 +178,7 @@ fn describe(
         frame_time_ms: None,
         frame_times_ms: Vec::new(),
         placement: None,
+        lossy: None,
         format: crate::domain::shown(&format!("{folder}{ending}, {bits}-bit {colour}")),
     };
     Ok(Opened { frame_names, ..Opened::new(info, images) })

@@ -165,7 +165,6 @@ pub struct Clip {
     origin: Option<DicomOrigin>,
     frame_names: Vec<String>,
     notes: Vec<String>,
-    lossy: bool,
     cache: Mutex<FrameCache>,
 }
 
@@ -238,13 +237,6 @@ impl Clip {
     #[must_use]
     pub fn privacy(&self) -> Privacy {
         self.privacy.clone()
-    }
-
-    /// Whether the pixels were compressed with loss before: by what the file says, or how it stores
-    /// them. False also where nothing tells.
-    #[must_use]
-    pub fn is_lossy(&self) -> bool {
-        self.lossy
     }
 
     /// Which DICOM objects the clip is made of; `None` for other clips.
@@ -320,6 +312,7 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Clip, CodecError> {
     };
     let cache = Mutex::new(FrameCache::new(cache_bytes));
     let Opened { info, source, privacy, origin, frame_names, notes, lossy } = opened;
+    let info = ClipInfo { lossy: Some(lossy), ..info };
     let (window, source): (_, Arc<dyn FrameSource>) = (None, Arc::from(source));
     let stamps = if source.file_of(0) == Some(path) {
         vec![whole]
@@ -327,19 +320,8 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Clip, CodecError> {
         (0..info.frames).map(|index| source.file_of(index).and_then(Stamp::of)).collect()
     };
     let path = path.to_owned();
-    let mut clip = Clip {
-        path,
-        info,
-        source,
-        stamps,
-        window,
-        privacy,
-        origin,
-        frame_names,
-        notes,
-        lossy,
-        cache,
-    };
+    let mut clip =
+        Clip { path, info, source, stamps, window, privacy, origin, frame_names, notes, cache };
     clip.frame(0)?;
     if options.hide_outside && !clip.is_untagged_volume() {
         clip.hide_all_but(options.region)?;

@@ -114,7 +114,6 @@ impl Clip {
             origin: self.origin.clone(),
             frame_names: self.frame_names.clone(),
             notes: self.notes.clone(),
-            lossy: self.lossy,
             cache: Mutex::new(FrameCache::new(bound)),
         };
         clip.privacy.badge = clip.badge();

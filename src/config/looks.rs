@@ -209,6 +209,7 @@ mod tests {
             frame_time_ms: None,
             frame_times_ms: Vec::new(),
             placement: None,
+            lossy: None,
             format: "DICOM US, JPEG baseline".into(),
         }
     }

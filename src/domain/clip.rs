@@ -70,6 +70,10 @@ pub struct ClipInfo {
     /// Where the frames of a volume lie in the patient, where the file tells it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placement: Option<Placement>,
+    /// Whether the pixels were compressed with loss, now or once before; false also where the file does not
+    /// tell. `None` where nobody has looked: earlier versions left it out of projects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lossy: Option<bool>,
     /// How the file stores it, for people: "DICOM US, JPEG baseline", "H.264 in MP4".
     pub format: String,
 }

@@ -192,7 +192,7 @@ fn describe_pixels(set: &mut Item, job: &Job, coloured: bool) {
     for (tag, word) in words {
         put(set, tag, VR::US, word);
     }
-    if job.lossy {
+    if info.lossy == Some(true) {
         put(set, tags::LOSSY_IMAGE_COMPRESSION, VR::CS, "01");
     }
     if info.frames > 1 {

@@ -166,6 +166,9 @@ impl Uids {
 }
 
 fn header(set: &mut Item, job: &Job, uids: &Uids) {
+    // It also means that the images lost something which this is made from, and may not be left out (PS3.3 C.8.20.2,
+    // table C.8.20-2): where nobody knows, nobody denies it.
+    let lossy = if job.info.lossy == Some(false) { "00" } else { "01" };
     let texts = [
         (tags::SPECIFIC_CHARACTER_SET, VR::CS, "ISO_IR 192"),
         (tags::IMAGE_TYPE, VR::CS, "DERIVED\\PRIMARY"),
@@ -186,7 +189,7 @@ fn header(set: &mut Item, job: &Job, uids: &Uids) {
         (tags::SERIES_NUMBER, VR::IS, "1"),
         (tags::INSTANCE_NUMBER, VR::IS, "1"),
         (tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME2"),
-        (tags::LOSSY_IMAGE_COMPRESSION, VR::CS, if job.lossy { "01" } else { "00" }),
+        (tags::LOSSY_IMAGE_COMPRESSION, VR::CS, lossy),
         (tags::BURNED_IN_ANNOTATION, VR::CS, "NO"),
     ];
     for (tag, vr, text) in texts {

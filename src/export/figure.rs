@@ -351,6 +351,7 @@ mod tests {
             frame_time_ms: None,
             frame_times_ms: Vec::new(),
             placement: None,
+            lossy: None,
             format: String::new(),
         };
         let gray = |_| {

@@ -90,15 +90,14 @@ impl<'a> Frames<'a> {
         self.doubtful.then(|| late.to_owned()).into_iter().chain(other).collect()
     }
 
-    /// True where files are matched by the names of the clip's images.
+    /// True where files are called like the clip's images, also like one of them twice, which [`Self::index`] refuses.
     pub(super) fn are_named(&self) -> bool {
-        matches!(self.told, Told::Names(_))
+        matches!(self.told, Told::Names(_) | Told::Copies(_))
     }
 
     /// Refuses to lay several files, none of which is called like it, on a still.
     pub(super) fn check_still(&self, path: &Path, files: usize) -> Result<(), ReadError> {
-        let is_told = matches!(self.told, Told::Names(_) | Told::Copies(_));
-        if self.target.info.frames != 1 || is_told || files < 2 {
+        if self.target.info.frames != 1 || self.are_named() || files < 2 {
             return Ok(());
         }
         let name = self.target.frame_names.first();

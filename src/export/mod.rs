@@ -90,8 +90,6 @@ pub struct Job<'a> {
     pub colours: [Option<Rgb>; 8],
     /// What is known of patient data in the frames, and what of it is hidden.
     pub privacy: Option<Privacy>,
-    /// Whether the frames were compressed with loss before.
-    pub lossy: bool,
     /// The secret of the project, by which identifiers are mapped, for formats that hold the clip
     /// itself without patient data.
     pub key: Option<[u8; 32]>,
@@ -113,7 +111,6 @@ impl<'a> Job<'a> {
             codes: Codes::new(),
             colours: [None; 8],
             privacy: None,
-            lossy: false,
             key: None,
         }
     }

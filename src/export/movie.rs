@@ -368,6 +368,7 @@ mod tests {
             scales: Vec::new(),
             frame_times_ms: Vec::new(),
             placement: None,
+            lossy: None,
             format: String::new(),
         };
         let noise = |frame: usize| -> Result<Arc<GrayFrame>, String> {

@@ -6,7 +6,7 @@
 //!   .uids.key                      secret by which identifiers are mapped, see `key`
 //!   sessions/<session>.json        who has which clip open (a courtesy, never needed)
 //!   clips/<content hash>/
-//!     clip.json                    what the clip is; written once
+//!     clip.json                    what the clip is; written once, and again when more is known of it
 //!     ops/<session>.jsonl          one journal per session, see `journal`
 //!     ops/<session>.p1.jsonl       its continuation after a disk refused to sync
 //!     ops/<session>.r0.jsonl       its lines that came home from a rescue copy

@@ -50,20 +50,29 @@ pub(super) fn prepare(
         }
         modes.make_folder(&clip.join("ops"))?;
         let about = clip.join("clip.json");
-        let held = read_regular(&about);
-        if let Ok(bytes) = &held
-            && serde_json::from_slice::<ClipInfo>(bytes).is_err()
-        {
-            fs::rename(&about, clip.join(format!("clip.damaged-{:08x}.json", fastrand::u32(..))))?;
-            notes.push(format!(
-                "{}: it was damaged and is written anew, the old one is kept",
-                named(&about)
-            ));
-        }
-        if !about.exists() {
+        let write = |info: &ClipInfo| -> io::Result<()> {
             let mut bytes = serde_json::to_vec_pretty(info)?;
             bytes.push(b'\n');
-            modes.publish(&about, &bytes)?;
+            modes.publish(&about, &bytes)
+        };
+        let held = read_regular(&about).map(|bytes| serde_json::from_slice::<ClipInfo>(&bytes));
+        match held {
+            Ok(Err(_)) => {
+                let aside = format!("clip.damaged-{:08x}.json", fastrand::u32(..));
+                fs::rename(&about, clip.join(aside))?;
+                notes.push(format!(
+                    "{}: it was damaged and is written anew, the old one is kept",
+                    named(&about)
+                ));
+            }
+            // An earlier version wrote it. Work goes on also where it cannot be written.
+            Ok(Ok(held)) if held.lossy.is_none() && info.lossy.is_some() => {
+                let _ = write(&ClipInfo { lossy: info.lossy, ..held });
+            }
+            _ => {}
+        }
+        if !about.exists() {
+            write(info)?;
         }
         Ok(modes)
     };

@@ -35,6 +35,7 @@ pub(crate) fn info() -> ClipInfo {
         frame_time_ms: None,
         frame_times_ms: Vec::new(),
         placement: None,
+        lossy: None,
         format: "test".into(),
     }
 }

@@ -435,6 +435,21 @@ fn watch_takes_clips_in_and_export_writes_them_out() {
     assert!(export.status.success(), "{}", told(&export));
     let clips: Vec<_> = fs::read_dir(&all).unwrap().collect();
     assert_eq!(clips.len(), 1);
+
+    // A JPEG lost something, which is told of masks drawn on it also where the clip is not at hand.
+    let alone = home.path("alone.dcm");
+    for (source, out) in [(&clip, &alone), (&project, &home.path("segmentations"))] {
+        let words = ["export", text(source), "--format", "dicom-seg", "--out", text(out)];
+        let export = home.run(&words);
+        assert!(export.status.success(), "{}", told(&export));
+        let file = match out.is_dir() {
+            true => fs::read_dir(out).unwrap().next().unwrap().unwrap().path(),
+            false => out.clone(),
+        };
+        let object = dicom_object::open_file(&file).unwrap();
+        let lossy = object.element(dicom_dictionary_std::tags::LOSSY_IMAGE_COMPRESSION).unwrap();
+        assert_eq!(lossy.to_str().unwrap(), "01", "{}", file.display());
+    }
 }
 
 #[test]

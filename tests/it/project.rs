@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use sonomark::cli::script::{Command, Script, clip};
 use sonomark::domain::{
-    Annotation, Bitmap, Edit, FrameMask, Mark, MaskSource, PictureLook, PointPx, Step, Track,
-    TrackId, Window,
+    Annotation, Bitmap, ClipInfo, Edit, FrameMask, Mark, MaskSource, PictureLook, PointPx, Step,
+    Track, TrackId, Window,
 };
 use sonomark::project::{ClipStore, Loaded, StoreOptions, View, list_clips, load_read_only};
 
@@ -135,6 +135,23 @@ fn a_reopened_clip_is_as_it_was_left() {
         assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o700);
     }
     assert_eq!(fs::metadata(&journals(&root)[0]).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn what_an_earlier_version_did_not_say_of_a_clip_is_added() {
+    let dir = tempfile::tempdir().unwrap();
+    let held = || list_clips(dir.path()).unwrap().remove(0).info.unwrap();
+    let open_as = |name: &str, lossy| {
+        let info = ClipInfo { name: name.to_owned(), lossy, ..clip() };
+        ClipStore::open_with(dir.path(), &info, 0, &as_user("anna")).unwrap().1.notes
+    };
+    // Nothing else is changed, and what is known stays.
+    for (name, lossy, wanted) in
+        [("a", None, None), ("b", Some(true), Some(true)), ("c", Some(false), Some(true))]
+    {
+        assert_eq!(open_as(name, lossy), Vec::<String>::new());
+        assert_eq!(held(), ClipInfo { name: "a".to_owned(), lossy: wanted, ..clip() });
+    }
 }
 
 #[test]

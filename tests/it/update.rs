@@ -33,6 +33,7 @@ pub(crate) fn opened(frames: usize) -> Opened {
             frame_time_ms: Some(50.0),
             frame_times_ms: Vec::new(),
             placement: None,
+            lossy: None,
             format: "test".into(),
         },
         part: Cut::default(),

@@ -128,6 +128,7 @@ fn clip_info(
         frame_time_ms,
         frame_times_ms,
         placement: places.and_then(|places| place::placement(&places, spacing.whole)),
+        lossy: None,
         format: describe(set, syntax),
     })
 }

@@ -33,17 +33,18 @@ impl Plane {
         Self::read(set, set)
     }
 
-    /// Of a frame of an enhanced object.
-    pub(super) fn of_frame(set: &DataSet, frame: usize) -> Option<Self> {
+    /// Of a frame of an enhanced object, in coordinates of the patient.
+    fn in_patient(set: &DataSet, frame: usize) -> Option<Self> {
         let held = |tag| group(set, frame, tag);
-        let in_patient = || Self::read(held(tags::PLANE_POSITION)?, held(tags::PLANE_ORIENTATION)?);
-        let in_volume = || {
-            let position = held(tags::PLANE_POSITION_IN_VOLUME)?;
-            let directions = held(tags::PLANE_ORIENTATION_IN_VOLUME)?;
-            let directions = directions.doubles(tags::ORIENTATION_IN_VOLUME);
-            Self::from_numbers(position.doubles(tags::POSITION_IN_VOLUME), directions)
-        };
-        in_patient().or_else(in_volume)
+        Self::read(held(tags::PLANE_POSITION)?, held(tags::PLANE_ORIENTATION)?)
+    }
+
+    /// The same in coordinates of the volume.
+    fn in_volume(set: &DataSet, frame: usize) -> Option<Self> {
+        let position = group(set, frame, tags::PLANE_POSITION_IN_VOLUME)?;
+        let directions = group(set, frame, tags::PLANE_ORIENTATION_IN_VOLUME)?;
+        let directions = directions.doubles(tags::ORIENTATION_IN_VOLUME);
+        Self::from_numbers(position.doubles(tags::POSITION_IN_VOLUME), directions)
     }
 
     fn read(position: &DataSet, orientation: &DataSet) -> Option<Self> {
@@ -69,15 +70,19 @@ fn group(set: &DataSet, frame: usize, tag: Tag) -> Option<&DataSet> {
     own.or_else(|| set.items(tags::SHARED_GROUPS).first()?.items(tag).first())
 }
 
-/// Whether planes lie in coordinates of their volume, which nothing relates to a patient.
+/// Whether planes lie in coordinates of their volume, which nothing relates to a patient: by the first frame.
 pub(super) fn in_own_space(set: &DataSet) -> bool {
-    let held = |tag| group(set, 0, tag).is_some();
-    held(tags::PLANE_POSITION_IN_VOLUME) && !held(tags::PLANE_POSITION)
+    Plane::in_patient(set, 0).is_none() && Plane::in_volume(set, 0).is_some()
 }
 
-/// Places of all frames of an enhanced volume, in the order of the file.
+/// Places of all frames of an enhanced volume, in the order of the file and all in the same coordinates.
 pub(super) fn planes(set: &DataSet, frames: usize) -> Option<Vec<Plane>> {
-    (0..frames).map(|frame| Plane::of_frame(set, frame)).collect()
+    let own_space = in_own_space(set);
+    let plane = |frame| match own_space {
+        true => Plane::in_volume(set, frame),
+        false => Plane::in_patient(set, frame),
+    };
+    (0..frames).map(plane).collect()
 }
 
 /// What the frames lie one behind the other by: along the normal of their planes, mm, else their numbers in the stack.

@@ -324,6 +324,7 @@ fn open_series(path: &Path, members: Vec<Member>) -> Result<Opened, CodecError> 
         frame_time_ms: if planes.is_some() { None } else { frame_time_ms(&set) },
         frame_times_ms: Vec::new(),
         placement: planes.and_then(|planes| placement(&planes, spacing.whole)),
+        lossy: None,
         format: format!("series of {}", describe(&set, &syntax)),
     };
     let notes = series_note(&info).into_iter().collect();

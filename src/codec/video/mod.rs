@@ -134,6 +134,7 @@ pub(super) fn open(path: &Path, cache_bytes: usize) -> Result<Opened, CodecError
         frame_time_ms: found.frame_time_ms,
         frame_times_ms: found.times_ms,
         placement: None,
+        lossy: None,
         format: found.format,
     };
     // What scanners and capture cards record has names burned in as a rule.

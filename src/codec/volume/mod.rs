@@ -106,6 +106,7 @@ pub(super) fn open(path: &Path, cut: Cut) -> Result<Opened, CodecError> {
         frame_time_ms: header.time_ms.filter(|ms| timed && *ms > 0.0),
         frame_times_ms: Vec::new(),
         placement: header.placement.map(|placement| view.placement(placement)),
+        lossy: None,
         format: format!("{}, {:?} along {:?}", header.what, header.number, axis_of(view.axis)),
     };
     let notes = view.note(&header).into_iter().collect();

@@ -65,8 +65,7 @@ impl<M: From<Event> + Send + 'static> Session<M> {
             let (frames, origin) = (Some(&frames as &FrameReader), clip.dicom_origin());
             let new = Job::new(&annotation, clip.info());
             let privacy = Some(clip.privacy());
-            let lossy = clip.is_lossy();
-            let job = Job { position, frames, origin, codes, colours, privacy, lossy, key, ..new };
+            let job = Job { position, frames, origin, codes, colours, privacy, key, ..new };
             let written = match export_clip(&job, format, &path) {
                 Err(ExportError::Leftover { .. }) if own_place => again_aside(&job, format, &path),
                 written => written,

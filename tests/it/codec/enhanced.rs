@@ -30,8 +30,17 @@ fn doubles(numbers: &[f64]) -> Vec<u8> {
     numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
 }
 
-/// Writes an object of such frames; `indexed` tells the moment by the index of a dimension and not by its number.
-fn write(path: &Path, slices: &[Slice], indexed: bool) {
+/// How an object tells where and when its frames lie.
+#[derive(Clone, Copy, Default)]
+struct Told {
+    /// The moment by the index of a dimension and not by its number.
+    indexed: bool,
+    /// A place in the patient is begun, and nothing stands in it.
+    empty: bool,
+}
+
+/// Writes an object of such frames.
+fn write(path: &Path, slices: &[Slice], Told { indexed, empty }: Told) {
     let (syntax, colour, size) = (b"1.2.840.10008.1.2.1", b"MONOCHROME2", (8, 6));
     let image = Image { syntax, colour, series: "1", number: "1", frames: slices.len(), size };
     let mut more = Vec::new();
@@ -70,6 +79,9 @@ fn write(path: &Path, slices: &[Slice], indexed: bool) {
             element(&mut position, 0x20, 0x9301, b"FD", &doubles(&[1.0, 2.0, depth]));
             groups.extend(sequence(0x20, 0x930e, &[position]));
         }
+        if empty {
+            groups.extend(sequence(0x20, 0x9113, &[Vec::new()]));
+        }
         groups
     };
     let frames: Vec<Vec<u8>> = slices.iter().map(frame).collect();
@@ -89,25 +101,29 @@ fn the_slices_of_a_volume_of_ultrasound_are_a_volume() {
     let path = dir.path().join("a.dcm");
     let at = |depth, moment, value| (Some(depth), moment, value);
     let shuffled = [at(1.5, None, 30), at(0.0, None, 0), at(1.0, None, 20), at(0.5, None, 10)];
-    write(&path, &shuffled, false);
-    let clip = opened(&path);
-    let info = clip.info();
-    assert_eq!((info.kind, info.frame_time_ms), (ClipKind::Volume, None));
-    assert_eq!((values(&clip), info.pixel_spacing_mm), (vec![0, 10, 20, 30], Some([0.25, 0.5])));
-    let place = info.placement.unwrap();
-    assert_eq!(place.origin_mm, [1.0, 2.0, 0.0]);
-    assert_eq!(place.steps_mm, [[0.25, 0.0, 0.0], [0.0, 0.5, 0.0], [0.0, 0.0, 0.5]]);
-    // Where it lies is said of the volume's coordinates, which no one takes for those of the patient.
-    assert_eq!(clip.dicom_origin().unwrap().space_uid.as_deref(), Some("1.2.6"));
-    let told = clip.notes().join(" ");
-    assert!(told.contains("another order") && told.contains("coordinates of the volume"), "{told}");
+    for empty in [false, true] {
+        write(&path, &shuffled, Told { empty, ..Told::default() });
+        let clip = opened(&path);
+        let info = clip.info();
+        assert_eq!((info.kind, info.frame_time_ms), (ClipKind::Volume, None));
+        let wanted = (vec![0, 10, 20, 30], Some([0.25, 0.5]));
+        assert_eq!((values(&clip), info.pixel_spacing_mm), wanted);
+        let place = info.placement.unwrap();
+        assert_eq!(place.origin_mm, [1.0, 2.0, 0.0]);
+        assert_eq!(place.steps_mm, [[0.25, 0.0, 0.0], [0.0, 0.5, 0.0], [0.0, 0.0, 0.5]]);
+        // Where it lies is said of the volume's coordinates, which no one takes for those of the patient.
+        assert_eq!(clip.dicom_origin().unwrap().space_uid.as_deref(), Some("1.2.6"));
+        let told = clip.notes().join(" ");
+        assert!(told.contains("another order"), "{told}");
+        assert!(told.contains("coordinates of the volume"), "{told}");
+    }
 
     // A sweep passes every plane at a moment of its own; and where nothing is told it is one volume.
     for slices in [
         [at(0.0, Some(1), 0), at(0.5, Some(2), 10), at(1.0, Some(3), 20)],
         [(None, None, 0), (None, None, 10), (None, None, 20)],
     ] {
-        write(&path, &slices, false);
+        write(&path, &slices, Told::default());
         let clip = opened(&path);
         assert_eq!((clip.info().kind, values(&clip)), (ClipKind::Volume, vec![0, 10, 20]));
     }
@@ -125,7 +141,7 @@ fn several_volumes_of_ultrasound_are_a_clip_and_it_says_so() {
             (planes.then_some(depth), moments.then_some(moment), value)
         };
         let slices = [slice(0.0, 1, 40), slice(0.5, 1, 10), slice(0.0, 2, 30), slice(0.5, 2, 20)];
-        write(&path, &slices, indexed);
+        write(&path, &slices, Told { indexed, ..Told::default() });
         let clip = opened(&path);
         assert_eq!((clip.info().kind, values(&clip)), (ClipKind::Cine, vec![40, 10, 30, 20]));
         let told = clip.notes().join(" ");

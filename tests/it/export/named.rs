@@ -8,6 +8,9 @@ use super::{SIZE, info};
 /// As Roboflow names copies of `scan-1.jpg`: with a hash, whose digits are none of a frame.
 const COPIES: [(&str, u32); 2] = [("scan-1_jpg.rf.0b9c7a", 1), ("scan-2_jpg.rf.5e1f", 2)];
 
+/// Two copies of one image.
+const TWICE: [&str; 2] = ["scan-1_jpg.rf.0b9c7a", "scan-1_jpg.rf.77"];
+
 #[test]
 fn copies_of_roboflow_belong_to_the_images_they_were_made_from() {
     let dir = tempfile::tempdir().unwrap();
@@ -81,7 +84,26 @@ fn images_of_coco_are_taken_by_the_same_names() {
     assert_eq!(wide(&read(copies, &[]).unwrap()), [(1, 1), (2, 2)]);
     let found = read(copies, &["scan-2", "scan-1"]).unwrap();
     assert_eq!(wide(&found), [(0, 2), (1, 1)]);
+    // That two are of one image is told of a still, too, of which there are more images than frames.
+    read(TWICE, &["scan-1"]).unwrap_err();
+    let why = read_for(&path, None, &still(), &["scan-1"]).unwrap_err().to_string();
+    assert!(why.contains("copies of one image of the clip"), "{why}");
     // Stamps of time count no frames, though they have digits.
     let why = read(["p1_0903", "p2_0904"], &[]).unwrap_err().to_string();
     assert!(why.contains("\"p1_0903\" and \"p2_0904\" do not say"), "{why}");
+}
+
+#[test]
+fn two_copies_of_an_image_in_cvat_are_not_taken_by_their_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.xml");
+    let image = |(id, name): (usize, &str)| {
+        let (width, height) = SIZE;
+        format!("<image id=\"{id}\" name=\"{name}.jpg\" width=\"{width}\" height=\"{height}\"/>")
+    };
+    let images: String = TWICE.into_iter().enumerate().map(image).collect();
+    fs::write(&path, format!("<annotations>{images}</annotations>")).unwrap();
+    let names = ["scan-0", "scan-1", "scan-2"];
+    let why = read_for(&path, None, &of_three(), &names).unwrap_err().to_string();
+    assert!(why.contains("copies of one image of the clip"), "{why}");
 }

@@ -48,12 +48,13 @@ fn a_segmentation_invents_no_scale_and_no_place() {
     let place = Placement { origin_mm: [0.0; 3], steps_mm };
     for (spacing, placement) in [(None, None), (Some([0.2, 0.3]), None), (None, Some(place))] {
         let clip = ClipInfo { pixel_spacing_mm: spacing, placement, kind: Volume, ..info() };
-        for lossy in [false, true] {
+        for lossy in [Some(false), Some(true), None] {
+            let clip = ClipInfo { lossy, ..clip.clone() };
             let annotation = noisy(&[2]);
             // Images name a space also where they do not say where in it they lie.
             let space_uid = Some("1.2.6".to_owned());
             let origin = Some(DicomOrigin { space_uid, ..DicomOrigin::default() });
-            let job = Job { lossy, origin, ..Job::new(&annotation, &clip) };
+            let job = Job { origin, ..Job::new(&annotation, &clip) };
             sonomark::export::export(&job, ExportFormat::DicomSeg, &path).unwrap();
             let object = dicom_object::open_file(&path).unwrap();
             let text =
@@ -61,7 +62,7 @@ fn a_segmentation_invents_no_scale_and_no_place() {
             let space = text(tags::FRAME_OF_REFERENCE_UID);
             let space = space.as_deref().map(|uid| uid.trim_end_matches('\0'));
             assert_eq!(space, placement.map(|_| "1.2.6"));
-            let wanted = if lossy { "01" } else { "00" };
+            let wanted = if lossy == Some(false) { "00" } else { "01" };
             assert_eq!(text(tags::LOSSY_IMAGE_COMPRESSION).as_deref(), Some(wanted));
             let shared = object.element(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE).unwrap();
             let measures = shared.items().unwrap()[0].element(tags::PIXEL_MEASURES_SEQUENCE).ok();

@@ -61,6 +61,13 @@ impl Known {
         before.files.keys().chain(own).all(|path| self.files.contains_key(path))
     }
 
+    /// Goes on in the files where `before` was: what was read beyond is read again, which changes nothing, so that holes
+    /// are still waited for and damage is told once.
+    pub(super) fn goes_on_from(&mut self, before: Self) {
+        (self.files, self.holes) = (before.files, before.holes);
+        self.notes.clear();
+    }
+
     /// Reads every journal of the clip from its beginning.
     pub(super) fn read_all(
         &mut self,

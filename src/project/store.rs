@@ -79,6 +79,8 @@ pub struct ClipStore {
     merged: Merged,
     /// Steps of others that were read and have not taken effect yet.
     waiting: Vec<Entry>,
+    /// They cannot, since a journal is away; that was told.
+    behind: bool,
     writer: Writer,
     lease: Option<Lease>,
     notes: Vec<String>,
@@ -147,6 +149,7 @@ impl ClipStore {
             known,
             merged,
             waiting: Vec::new(),
+            behind: false,
             lease,
             notes: Vec::new(),
         };
@@ -250,11 +253,27 @@ impl ClipStore {
         match self.merged.insert(new) {
             Ok(effect) => effect,
             // Where that cannot be done now they wait for the next call.
-            Err(TooOld(new)) => self.reload().unwrap_or_else(|| {
-                self.waiting = new;
-                Vec::new()
-            }),
+            Err(TooOld(new)) => {
+                let effect = self.reload();
+                self.tell_behind(effect.is_none());
+                effect.unwrap_or_else(|| {
+                    self.waiting = new;
+                    Vec::new()
+                })
+            }
         }
+    }
+
+    /// Tells once, as long as it is so, that what others did cannot be shown.
+    fn tell_behind(&mut self, behind: bool) {
+        if behind && !self.behind {
+            self.notes.push(format!(
+                "{}: a journal that was here cannot be read now; what others change is not shown until it can, own \
+                 steps are kept; check the disk, or open the clip again",
+                named(&self.clip.join("ops"))
+            ));
+        }
+        self.behind = behind;
     }
 
     /// What went wrong since the last call, ready to show.
@@ -286,6 +305,7 @@ impl ClipStore {
         let merged = Merged::replay(entries, |_, _| {});
         let effect = difference(self.merged.now(), merged.now());
         self.merged = merged;
+        known.goes_on_from(std::mem::take(&mut self.known));
         self.known = known;
         Some(effect)
     }

@@ -266,6 +266,19 @@ fn open_regular(path: &Path) -> io::Result<File> {
 }
 
 impl Modes {
+    /// As [`make_folder`](Self::make_folder), durable on return: each folder above a new one is synced, too.
+    fn make_folder_durable(self, path: &Path) -> io::Result<()> {
+        let above = |folder: &Path| match folder.parent() {
+            Some(above) if above.as_os_str().is_empty() => PathBuf::from("."),
+            Some(above) => above.to_owned(),
+            None => folder.to_owned(),
+        };
+        let new = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.is_dir();
+        let changed: Vec<PathBuf> = path.ancestors().take_while(new).map(above).collect();
+        self.make_folder(path)?;
+        changed.iter().try_for_each(|folder| sync_folder(folder))
+    }
+
     /// Writes a whole file so that it appears complete or not at all, durable on return.
     fn publish(self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {

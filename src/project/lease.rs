@@ -255,10 +255,8 @@ pub(super) fn alive(folder: &Path, own: &str, here: &Holder, tidy: bool) -> Vec<
         };
         let runs = holder.runs_here(here);
         // A time that lies ahead is no silence.
-        let silent = |limit: Duration| {
-            touched(&path).is_none_or(|at| now.duration_since(at).is_ok_and(|age| age >= limit))
-        };
-        let gone = || holder.of_another_start(here) && silent(GONE);
+        let silence = || touched(&path).map(|at| now.duration_since(at).unwrap_or_default());
+        let gone = || holder.of_another_start(here) && silence().is_some_and(|age| age >= GONE);
         if tidy && (runs == Some(false) || gone()) {
             let _ = fs::remove_file(&path);
             continue;
@@ -266,7 +264,7 @@ pub(super) fn alive(folder: &Path, own: &str, here: &Holder, tidy: bool) -> Vec<
         if holder.clip != here.clip {
             continue;
         }
-        if runs.unwrap_or_else(|| !silent(SILENT)) {
+        if runs.unwrap_or_else(|| silence().is_some_and(|age| age < SILENT)) {
             let text = (!holder.is_ours(here)).then(|| holder.describe(here.since_ms));
             found.push(Alive { session: session.to_owned(), text });
         }

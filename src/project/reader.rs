@@ -69,25 +69,29 @@ impl Known {
     }
 
     /// Reads every journal of the clip from its beginning.
+    ///
+    /// # Errors
+    /// Where it is not known which there are: without them a clip would look as if nobody had worked on it.
     pub(super) fn read_all(
         &mut self,
         ops: &Path,
         rescue: Option<&Path>,
         alive: &[Alive],
-    ) -> Vec<Entry> {
-        let mut files = journal_files(ops).unwrap_or_else(|cause| {
-            if cause.kind() != io::ErrorKind::NotFound {
-                self.notes.push(ProjectError::io("read", ops, &cause).to_string());
-            }
-            Vec::new()
-        });
-        files.extend(rescue.and_then(|folder| journal_files(folder).ok()).unwrap_or_default());
+    ) -> Result<Vec<Entry>, ProjectError> {
+        let list = |folder: &Path| {
+            journal_files(folder).map_err(|cause| ProjectError::io("list", folder, &cause))
+        };
+        let mut files = list(ops)?;
+        match rescue.map_or_else(|| Ok(Vec::new()), list) {
+            Ok(copies) => files.extend(copies),
+            Err(error) => self.notes.push(error.to_string()),
+        }
         files.sort();
         let mut entries = Vec::new();
         for same in files.chunk_by(|a, b| a.session == b.session) {
             self.read_session(same, alive, &mut entries);
         }
-        entries
+        Ok(entries)
     }
 
     fn read_session(&mut self, files: &[JournalFile], alive: &[Alive], entries: &mut Vec<Entry>) {

@@ -1,6 +1,8 @@
 //! One clip of a project: opened, appended to, followed.
 
 use std::collections::HashSet;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -133,7 +135,7 @@ impl ClipStore {
         }
 
         let mut known = Known::default();
-        let entries = known.read_all(&clip.join("ops"), rescue.as_deref(), &others);
+        let entries = known.read_all(&clip.join("ops"), rescue.as_deref(), &others)?;
         let (merged, mut loaded) = known.load(entries, &holder.user, &others);
         notes.append(&mut loaded.notes);
         loaded.notes = limited(notes);
@@ -286,7 +288,7 @@ impl ClipStore {
     fn reload(&mut self) -> Option<Vec<Edit>> {
         let mut known = Known::default();
         let ops = self.clip.join("ops");
-        let mut entries = known.read_all(&ops, self.rescue.as_deref(), &[]);
+        let mut entries = known.read_all(&ops, self.rescue.as_deref(), &[]).ok()?;
         if !known.covers(&self.known, &self.writer.files()) {
             return None;
         }
@@ -320,20 +322,26 @@ impl Drop for ClipStore {
 /// What a project holds on a clip, for viewing and exporting. Writes nothing.
 ///
 /// # Errors
-/// When there is no such clip.
+/// When there is no such clip, or its journals cannot be listed.
 pub fn load_read_only(project_root: &Path, hash: &ContentHash) -> Result<Loaded, ProjectError> {
     let hash = checked(hash)?;
     let clip = project_root.join("clips").join(&hash.0);
-    if !clip.is_dir() {
-        let path = named(project_root);
-        return Err(ProjectError::NoSuchClip { path, hash: hash.0 });
+    match fs::metadata(&clip) {
+        Ok(meta) if meta.is_dir() => {}
+        Err(e) if !matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Err(ProjectError::io("read", &clip, &e));
+        }
+        _ => {
+            let path = named(project_root);
+            return Err(ProjectError::NoSuchClip { path, hash: hash.0 });
+        }
     }
     let options = StoreOptions::from_env();
     let holder = Holder::here(options.user, &hash, now_ms());
     let others = lease::alive(&project_root.join("sessions"), "", &holder, false);
     let rescue = options.rescue.as_deref().map(|base| rescue_folder(base, project_root, &hash));
     let mut known = Known::default();
-    let entries = known.read_all(&clip.join("ops"), rescue.as_deref(), &others);
+    let entries = known.read_all(&clip.join("ops"), rescue.as_deref(), &others)?;
     let (_, mut loaded) = known.load(entries, &holder.user, &others);
     loaded.notes = limited(loaded.notes);
     Ok(loaded)

@@ -56,6 +56,11 @@ impl Known {
         self.lam
     }
 
+    /// Whether every file that was read, and each of `own`, is there: a look that costs little, before all are read again.
+    pub(super) fn are_there(&self, own: &[PathBuf]) -> bool {
+        self.files.keys().chain(own).all(|path| path.is_file())
+    }
+
     /// Whether every file that `before` has read, and each of `own`, was read.
     pub(super) fn covers(&self, before: &Self, own: &[PathBuf]) -> bool {
         before.files.keys().chain(own).all(|path| self.files.contains_key(path))

@@ -286,10 +286,14 @@ impl ClipStore {
     /// Everything again from the files and from what is still in memory; `None` while a file that was there cannot be read,
     /// as where a network drive is away: what it holds would vanish from the screen.
     fn reload(&mut self) -> Option<Vec<Edit>> {
+        let files = self.writer.files();
+        if !self.known.are_there(&files) {
+            return None;
+        }
         let mut known = Known::default();
         let ops = self.clip.join("ops");
         let mut entries = known.read_all(&ops, self.rescue.as_deref(), &[]).ok()?;
-        if !known.covers(&self.known, &self.writer.files()) {
+        if !known.covers(&self.known, &files) {
             return None;
         }
         let have: HashSet<(Arc<str>, u64)> =
@@ -309,6 +313,8 @@ impl ClipStore {
         self.merged = merged;
         known.goes_on_from(std::mem::take(&mut self.known));
         self.known = known;
+        // What was read only now comes before the next own step, too.
+        self.lam = self.lam.max(self.known.lam());
         Some(effect)
     }
 }

@@ -464,6 +464,13 @@ fn a_step_far_behind_still_finds_its_place() {
     follow(&mut anna, &mut script, "window 2 9");
     assert!(!others_of(&mut ben).is_empty());
     assert_eq!(text(ben.annotation()), text(anna.annotation()));
+    // What is read only when everything is read again comes before the next own step, too.
+    let new = |n| Edit::AddTrack { track: TrackId(n), content: Track::new("skin", 1) };
+    carl.append(&step(10, new(10)), 0).unwrap();
+    assert!(anna.read_others());
+    ben.append(&step(11, new(11)), 0).unwrap();
+    anna.take_others();
+    assert_eq!((anna.position(), anna.annotation().tracks.len()), (ben.position(), 6));
 }
 
 #[test]

@@ -284,7 +284,10 @@ fn open_store(root: &Path, info: &ClipInfo) -> Result<(Store, Loaded), SessionEr
             Ok((Ok(Arc::new(Mutex::new(store))), loaded))
         }
         Err(error @ (ProjectError::ReadOnly { .. } | ProjectError::Newer { .. })) => {
-            let mut loaded = load_read_only(root, &info.content_hash).unwrap_or_default();
+            let mut loaded = match load_read_only(root, &info.content_hash) {
+                Err(ProjectError::NoSuchClip { .. }) => Loaded::default(),
+                loaded => loaded.map_err(|error| SessionError::Project(error.to_string()))?,
+            };
             loaded.notes.insert(0, error.to_string());
             Ok((Err(error.to_string()), loaded))
         }

@@ -96,7 +96,9 @@ impl Worker {
         let first = crew.start(&post, Start::Asked, Struck::default())?;
         let thread = thread::Builder::new()
             .name("sonomark-watch".into())
-            .spawn(move || crew.watch(post, first))?;
+            .spawn(move || crew.watch(post, first))
+            // Nobody has the first one then: it ends when it is there, and gives its network back.
+            .inspect_err(|_| jobs.close())?;
         Ok(Self { jobs, thread: Some(thread), frames: count })
     }
 

@@ -24,14 +24,14 @@ pub struct OwnStills {
     pub clips: usize,
     /// The files that the frames lie in.
     pub images: BTreeSet<PathBuf>,
-    /// Clips with accepted frames that are nowhere in the given places, and clips that cannot be read.
+    /// Clips with accepted frames that are nowhere in the given places, and clips and frames that cannot be read.
     pub notes: Vec<String>,
 }
 
 /// The accepted frames of the project in `root`, with their images from clips in `places` (clips, or folders of clips).
 ///
 /// # Errors
-/// A project that cannot be read, or without an accepted frame whose clip is there.
+/// A project that cannot be read, or without an accepted frame whose clip is there and that can be decoded.
 pub fn accepted_stills(
     root: &Path,
     places: &[PathBuf],
@@ -42,6 +42,7 @@ pub fn accepted_stills(
     let mut at = clips_by_hash(places, options, &mut notes);
     let mut hash = Sha256::new();
     let (mut stills, mut clips, mut images) = (Vec::new(), 0, BTreeSet::new());
+    let mut lost = None;
     for summary in &summaries {
         let loaded = load_read_only(root, &summary.hash)?;
         let frames = accepted(&loaded.annotation);
@@ -59,17 +60,33 @@ pub fn accepted_stills(
             continue;
         };
         let clip = clip.as_decided(options, loaded.outside);
-        clips += 1;
+        let before = stills.len();
         images.extend(frames.iter().flat_map(|(frame, _)| files_of(&clip, *frame)));
         hash.update(summary.hash.0.as_bytes());
         for (frame, masks) in frames {
-            let image = clip.frame(frame)?;
+            let image = match clip.frame(frame) {
+                Ok(image) => image,
+                // One that cannot be decoded is no reason to learn from none.
+                Err(error) => {
+                    notes.push(format!(
+                        "frame {} of {} was accepted and is left out: {error}",
+                        frame + 1,
+                        shown(&clip.info().name)
+                    ));
+                    lost.get_or_insert(error);
+                    continue;
+                }
+            };
             hash.update(frame.to_le_bytes());
             masks.iter().flat_map(|m| m.runs()).for_each(|run| hash.update(run.to_le_bytes()));
             stills.extend(still(format!("{}/{frame}", summary.hash.short()), &image, &masks));
         }
+        clips += usize::from(stills.len() > before);
     }
     if stills.is_empty() {
+        if let Some(error) = lost {
+            return Err(error.into());
+        }
         let cause = "it has no accepted frame whose clip is among --clips; accept masks first, and give the folder of the clips";
         return Err(unfit(root, cause));
     }

@@ -240,14 +240,17 @@ impl Scan {
     /// Looks for whole lines inside a damaged one: when a line feed is the damaged byte, two good
     /// lines look like a bad one.
     fn rescue(&mut self, place: &str, text: &[u8], at_the_end: bool) {
-        let (mut from, mut lost) = (0, 0);
+        // No TAB stands inside the JSON of a line, so each byte is looked at once, whatever somebody wrote.
+        let (mut from, mut lost, mut behind_tab) = (0, 0, 0);
         let tabs: Vec<usize> = (0..text.len()).filter(|&i| text[i] == b'\t').collect();
         for tab in tabs {
+            let begin = behind_tab.max(from);
+            behind_tab = tab + 1;
             if tab < from || tab + 9 > text.len() {
                 continue;
             }
-            let nearest = text[from..tab].windows(LINE_START.len()).rposition(|w| w == LINE_START);
-            if let Some(start) = nearest.map(|start| from + start)
+            let nearest = text[begin..tab].windows(LINE_START.len()).rposition(|w| w == LINE_START);
+            if let Some(start) = nearest.map(|start| begin + start)
                 && self.take(place, &text[start..tab + 9])
             {
                 lost += start - from;
@@ -316,6 +319,16 @@ mod tests {
                 assert!(found.lines.iter().all(|line| all.contains(line)));
             }
         }
+    }
+
+    #[test]
+    fn a_line_of_tabs_costs_no_more_than_its_bytes() {
+        let (good, all) = lines(1);
+        let mut bytes = LINE_START.to_vec();
+        bytes.extend(b"\t00000000".repeat(1 << 18));
+        bytes.extend(good);
+        let found = scan("x", &bytes, 0);
+        assert_eq!((found.lines, found.damaged), (all, 1));
     }
 
     #[test]

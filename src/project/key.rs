@@ -25,9 +25,7 @@ pub fn uid_key(root: &Path) -> Result<[u8; 32], ProjectError> {
         other => return other.map_err(|e| ProjectError::io("read", &path, &e)),
     }
     let make = || -> io::Result<()> {
-        if !root.is_dir() {
-            Modes::PRIVATE.make_folder(root)?;
-        }
+        Modes::PRIVATE.make_folder_durable(root)?;
         let mut bytes = [0; 32];
         File::open("/dev/urandom")?.read_exact(&mut bytes)?;
         Modes::of(root).publish_first(&path, &bytes)

@@ -18,6 +18,9 @@ use crate::domain::{ContentHash, shown};
 
 const BEAT: Duration = Duration::from_secs(30);
 const SILENT: Duration = Duration::from_secs(120);
+/// A machine of this one's name that was started at another time is this one before, unless two have the same name: after
+/// such a silence the session has ended in either case.
+const GONE: Duration = Duration::from_secs(86_400);
 
 /// Who is annotating and where.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,6 +84,12 @@ impl Holder {
         let known = self.started_ticks != 0 && !self.boot.is_empty();
         (known && self.host == here.host && self.boot == here.boot)
             .then(|| started_ticks(self.pid) == Some(self.started_ticks))
+    }
+
+    /// Whether it was on a machine of the same name that was started at another time.
+    fn of_another_start(&self, here: &Holder) -> bool {
+        let [own, other] = [here, self].map(|holder| holder.boot.split(' ').next().unwrap_or(""));
+        self.host == here.host && ![own, other].contains(&"") && own != other
     }
 }
 
@@ -227,7 +236,8 @@ pub(super) struct Alive {
 }
 
 /// The sessions, other than `own`, that have the clip of `here` open. With `tidy`, files of
-/// processes that are known to have ended on this machine are removed (they hold no work).
+/// processes that are known to have ended on this machine, now or before it was started, are
+/// removed (they hold no work).
 pub(super) fn alive(folder: &Path, own: &str, here: &Holder, tidy: bool) -> Vec<Alive> {
     let touched = |path: &Path| fs::symlink_metadata(path).and_then(|meta| meta.modified()).ok();
     let now = touched(&folder.join(format!("{own}.json"))).unwrap_or_else(SystemTime::now);
@@ -244,17 +254,17 @@ pub(super) fn alive(folder: &Path, own: &str, here: &Holder, tidy: bool) -> Vec<
             continue;
         };
         let runs = holder.runs_here(here);
-        if tidy && runs == Some(false) {
+        // A time that lies ahead is no silence.
+        let silence = || touched(&path).map(|at| now.duration_since(at).unwrap_or_default());
+        let gone = || holder.of_another_start(here) && silence().is_some_and(|age| age >= GONE);
+        if tidy && (runs == Some(false) || gone()) {
             let _ = fs::remove_file(&path);
+            continue;
         }
         if holder.clip != here.clip {
             continue;
         }
-        let fresh = || {
-            touched(&path)
-                .is_some_and(|at| now.duration_since(at).is_ok_and(|age| age < SILENT) || at > now)
-        };
-        if runs.unwrap_or_else(fresh) {
+        if runs.unwrap_or_else(|| silence().is_some_and(|age| age < SILENT)) {
             let text = (!holder.is_ours(here)).then(|| holder.describe(here.since_ms));
             found.push(Alive { session: session.to_owned(), text });
         }
@@ -331,15 +341,24 @@ mod tests {
         // A process of this machine that has ended, killed perhaps, a moment ago.
         let ended = Holder { started_ticks: here.started_ticks + 1, ..here.clone() };
         put("ended", &ended, now);
+        // From before this machine was started; one of the same name may still be there.
+        let before = Holder { boot: "another start".into(), ..here.clone() };
+        put("before", &before, now - GONE);
+        put("namesake", &before, now - GONE / 2);
+        put("abroad", &Holder { host: far.host.clone(), ..before }, now - GONE * 2);
         fs::write(folder.join("broken.json"), "{").expect("written");
         let names = |tidy: bool| -> Vec<String> {
             alive(&folder, "own", &here, tidy).into_iter().map(|each| each.session).collect()
         };
         assert_eq!(names(false), ["ahead", "fresh"]);
-        assert!(folder.join("ended.json").exists(), "who only looks removes nothing");
+        for name in ["ended", "before"] {
+            let path = folder.join(format!("{name}.json"));
+            assert!(path.exists(), "who only looks removes nothing");
+        }
         assert_eq!(names(true), ["ahead", "fresh"]);
         let left = |name: &str| folder.join(format!("{name}.json")).exists();
-        assert_eq!(["ended", "silent", "broken"].map(left), [false, true, true]);
+        assert_eq!(["ended", "before"].map(left), [false; 2]);
+        assert_eq!(["silent", "namesake", "abroad", "broken"].map(left), [true; 4]);
         drop(lease);
         assert!(!own.exists());
     }

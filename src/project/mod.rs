@@ -184,7 +184,8 @@ pub fn list_clips(project_root: &Path) -> Result<Vec<ClipSummary>, ProjectError>
         Err(e) => return Err(ProjectError::io("list", &clips, &e)),
     };
     let mut found = Vec::new();
-    for entry in entries.flatten() {
+    for entry in entries {
+        let entry = entry.map_err(|e| ProjectError::io("list", &clips, &e))?;
         let name = entry.file_name().to_string_lossy().into_owned();
         let folder = entry.path();
         let Ok(hash) = checked(&ContentHash(name)) else {
@@ -211,10 +212,17 @@ fn checked(hash: &ContentHash) -> Result<ContentHash, ProjectError> {
     fine.then(|| hash.clone()).ok_or_else(|| ProjectError::BadHash { hash: shown(&hash.0) })
 }
 
-/// The journal files of a folder with their sessions and part labels, sorted.
+/// The journal files of a folder with their sessions and part labels, sorted; none where there is no folder. All or an
+/// error: a drive that fails in the middle of a list would hide some as if they had never been.
 fn journal_files(ops: &Path) -> io::Result<Vec<JournalFile>> {
-    let mut files: Vec<JournalFile> =
-        fs::read_dir(ops)?.flatten().filter_map(|entry| JournalFile::parse(entry.path())).collect();
+    let entries = match fs::read_dir(ops) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        files.extend(JournalFile::parse(entry?.path()));
+    }
     files.sort();
     Ok(files)
 }
@@ -266,6 +274,19 @@ fn open_regular(path: &Path) -> io::Result<File> {
 }
 
 impl Modes {
+    /// As [`make_folder`](Self::make_folder), durable on return: each folder above a new one is synced, too.
+    fn make_folder_durable(self, path: &Path) -> io::Result<()> {
+        let above = |folder: &Path| match folder.parent() {
+            Some(above) if above.as_os_str().is_empty() => PathBuf::from("."),
+            Some(above) => above.to_owned(),
+            None => folder.to_owned(),
+        };
+        let new = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.is_dir();
+        let changed: Vec<PathBuf> = path.ancestors().take_while(new).map(above).collect();
+        self.make_folder(path)?;
+        changed.iter().try_for_each(|folder| sync_folder(folder))
+    }
+
     /// Writes a whole file so that it appears complete or not at all, durable on return.
     fn publish(self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {

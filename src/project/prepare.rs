@@ -7,9 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::lease::{self, Alive};
-use super::{
-    FORMAT, Modes, ProjectError, checked, journal, journal_files, named, read_regular, sync_folder,
-};
+use super::{FORMAT, Modes, ProjectError, checked, journal, journal_files, named, read_regular};
 use crate::domain::{ClipInfo, ContentHash, counted, shown};
 
 /// 32 random bits that no session of the clip has.
@@ -37,11 +35,7 @@ pub(super) fn prepare(
     check_format(root)?;
     let clip = root.join("clips").join(&hash.0);
     let mut make = || -> io::Result<Modes> {
-        if !root.is_dir() {
-            Modes::PRIVATE.make_folder(root)?;
-            // The folder above may be one that we cannot read: then its owner's syncs must do.
-            let _ = root.parent().map(sync_folder);
-        }
+        Modes::PRIVATE.make_folder_durable(root)?;
         let modes = Modes::of(root);
         if !root.join("FORMAT").exists() {
             let text = format!("{FORMAT}\n{:032x}\n", fastrand::u128(..));

@@ -56,31 +56,47 @@ impl Known {
         self.lam
     }
 
+    /// Whether every file that was read, and each of `own`, is there: a look that costs little, before all are read again.
+    pub(super) fn are_there(&self, own: &[PathBuf]) -> bool {
+        self.files.keys().chain(own).all(|path| path.is_file())
+    }
+
     /// Whether every file that `before` has read, and each of `own`, was read.
     pub(super) fn covers(&self, before: &Self, own: &[PathBuf]) -> bool {
         before.files.keys().chain(own).all(|path| self.files.contains_key(path))
     }
 
+    /// Goes on in the files where `before` was: what was read beyond is read again, which changes nothing, so that holes
+    /// are still waited for and damage is told once.
+    pub(super) fn goes_on_from(&mut self, before: Self) {
+        (self.files, self.holes) = (before.files, before.holes);
+        self.notes.clear();
+    }
+
     /// Reads every journal of the clip from its beginning.
+    ///
+    /// # Errors
+    /// Where it is not known which there are: without them a clip would look as if nobody had worked on it.
     pub(super) fn read_all(
         &mut self,
         ops: &Path,
         rescue: Option<&Path>,
         alive: &[Alive],
-    ) -> Vec<Entry> {
-        let mut files = journal_files(ops).unwrap_or_else(|cause| {
-            if cause.kind() != io::ErrorKind::NotFound {
-                self.notes.push(ProjectError::io("read", ops, &cause).to_string());
-            }
-            Vec::new()
-        });
-        files.extend(rescue.and_then(|folder| journal_files(folder).ok()).unwrap_or_default());
+    ) -> Result<Vec<Entry>, ProjectError> {
+        let list = |folder: &Path| {
+            journal_files(folder).map_err(|cause| ProjectError::io("list", folder, &cause))
+        };
+        let mut files = list(ops)?;
+        match rescue.map_or_else(|| Ok(Vec::new()), list) {
+            Ok(copies) => files.extend(copies),
+            Err(error) => self.notes.push(error.to_string()),
+        }
         files.sort();
         let mut entries = Vec::new();
         for same in files.chunk_by(|a, b| a.session == b.session) {
             self.read_session(same, alive, &mut entries);
         }
-        entries
+        Ok(entries)
     }
 
     fn read_session(&mut self, files: &[JournalFile], alive: &[Alive], entries: &mut Vec<Entry>) {

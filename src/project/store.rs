@@ -1,6 +1,8 @@
 //! One clip of a project: opened, appended to, followed.
 
 use std::collections::HashSet;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -79,6 +81,8 @@ pub struct ClipStore {
     merged: Merged,
     /// Steps of others that were read and have not taken effect yet.
     waiting: Vec<Entry>,
+    /// They cannot, since a journal is away; that was told.
+    behind: bool,
     writer: Writer,
     lease: Option<Lease>,
     notes: Vec<String>,
@@ -131,7 +135,7 @@ impl ClipStore {
         }
 
         let mut known = Known::default();
-        let entries = known.read_all(&clip.join("ops"), rescue.as_deref(), &others);
+        let entries = known.read_all(&clip.join("ops"), rescue.as_deref(), &others)?;
         let (merged, mut loaded) = known.load(entries, &holder.user, &others);
         notes.append(&mut loaded.notes);
         loaded.notes = limited(notes);
@@ -147,6 +151,7 @@ impl ClipStore {
             known,
             merged,
             waiting: Vec::new(),
+            behind: false,
             lease,
             notes: Vec::new(),
         };
@@ -250,11 +255,27 @@ impl ClipStore {
         match self.merged.insert(new) {
             Ok(effect) => effect,
             // Where that cannot be done now they wait for the next call.
-            Err(TooOld(new)) => self.reload().unwrap_or_else(|| {
-                self.waiting = new;
-                Vec::new()
-            }),
+            Err(TooOld(new)) => {
+                let effect = self.reload();
+                self.tell_behind(effect.is_none());
+                effect.unwrap_or_else(|| {
+                    self.waiting = new;
+                    Vec::new()
+                })
+            }
         }
+    }
+
+    /// Tells once, as long as it is so, that what others did cannot be shown.
+    fn tell_behind(&mut self, behind: bool) {
+        if behind && !self.behind {
+            self.notes.push(format!(
+                "{}: a journal that was here cannot be read now; what others change is not shown until it can, own \
+                 steps are kept; check the disk, or open the clip again",
+                named(&self.clip.join("ops"))
+            ));
+        }
+        self.behind = behind;
     }
 
     /// What went wrong since the last call, ready to show.
@@ -265,10 +286,14 @@ impl ClipStore {
     /// Everything again from the files and from what is still in memory; `None` while a file that was there cannot be read,
     /// as where a network drive is away: what it holds would vanish from the screen.
     fn reload(&mut self) -> Option<Vec<Edit>> {
+        let files = self.writer.files();
+        if !self.known.are_there(&files) {
+            return None;
+        }
         let mut known = Known::default();
         let ops = self.clip.join("ops");
-        let mut entries = known.read_all(&ops, self.rescue.as_deref(), &[]);
-        if !known.covers(&self.known, &self.writer.files()) {
+        let mut entries = known.read_all(&ops, self.rescue.as_deref(), &[]).ok()?;
+        if !known.covers(&self.known, &files) {
             return None;
         }
         let have: HashSet<(Arc<str>, u64)> =
@@ -286,7 +311,10 @@ impl ClipStore {
         let merged = Merged::replay(entries, |_, _| {});
         let effect = difference(self.merged.now(), merged.now());
         self.merged = merged;
+        known.goes_on_from(std::mem::take(&mut self.known));
         self.known = known;
+        // What was read only now comes before the next own step, too.
+        self.lam = self.lam.max(self.known.lam());
         Some(effect)
     }
 }
@@ -300,20 +328,26 @@ impl Drop for ClipStore {
 /// What a project holds on a clip, for viewing and exporting. Writes nothing.
 ///
 /// # Errors
-/// When there is no such clip.
+/// When there is no such clip, or its journals cannot be listed.
 pub fn load_read_only(project_root: &Path, hash: &ContentHash) -> Result<Loaded, ProjectError> {
     let hash = checked(hash)?;
     let clip = project_root.join("clips").join(&hash.0);
-    if !clip.is_dir() {
-        let path = named(project_root);
-        return Err(ProjectError::NoSuchClip { path, hash: hash.0 });
+    match fs::metadata(&clip) {
+        Ok(meta) if meta.is_dir() => {}
+        Err(e) if !matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Err(ProjectError::io("read", &clip, &e));
+        }
+        _ => {
+            let path = named(project_root);
+            return Err(ProjectError::NoSuchClip { path, hash: hash.0 });
+        }
     }
     let options = StoreOptions::from_env();
     let holder = Holder::here(options.user, &hash, now_ms());
     let others = lease::alive(&project_root.join("sessions"), "", &holder, false);
     let rescue = options.rescue.as_deref().map(|base| rescue_folder(base, project_root, &hash));
     let mut known = Known::default();
-    let entries = known.read_all(&clip.join("ops"), rescue.as_deref(), &others);
+    let entries = known.read_all(&clip.join("ops"), rescue.as_deref(), &others)?;
     let (_, mut loaded) = known.load(entries, &holder.user, &others);
     loaded.notes = limited(loaded.notes);
     Ok(loaded)

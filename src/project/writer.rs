@@ -358,13 +358,20 @@ impl Rescue {
             return Ok(());
         }
         if self.file.is_none() {
-            Modes::PRIVATE.make_folder(folder)?;
+            Modes::PRIVATE.make_folder_durable(folder)?;
             // A copy whose writing failed is left as it is; the next one takes the next number.
             let free = (0..1000).find_map(|k| {
-                Modes::PRIVATE.create_new(&folder.join(format!("{}.r{k}.jsonl", self.session))).ok()
+                let path = folder.join(format!("{}.r{k}.jsonl", self.session));
+                Some((Modes::PRIVATE.create_new(&path).ok()?, path))
             });
-            self.file = Some(free.ok_or_else(|| io::Error::other("no file can be created there"))?);
-            self.whole = 0;
+            let (file, path) =
+                free.ok_or_else(|| io::Error::other("no file can be created there"))?;
+            // Lines of a file that no folder names after a crash would not be safe.
+            if let Err(cause) = sync_folder(folder) {
+                let _ = std::fs::remove_file(&path);
+                return Err(cause);
+            }
+            (self.file, self.whole) = (Some(file), 0);
         }
         let fresh: Vec<u8> =
             kept.iter().filter(|(n, _)| *n >= self.upto).flat_map(|(_, b)| b.clone()).collect();

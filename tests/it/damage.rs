@@ -181,6 +181,31 @@ fn a_project_that_may_not_be_listed_is_written_all_the_same() {
     mode(&root, 0o700);
 }
 
+#[test]
+fn a_clip_whose_journals_cannot_be_listed_is_not_one_without_work() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, loaded) = open(dir.path(), "anna");
+    follow(&mut store, &mut annotator(&loaded), "track nerve");
+    drop(store);
+    let ops = journals(dir.path())[0].parent().unwrap().to_owned();
+    let mode = |path: &Path, mode: u32| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let clips = ops.ancestors().nth(2).unwrap();
+    ops.ancestors().take(4).for_each(|above| mode(above, 0o755));
+    let look = || {
+        // SAFETY: it takes a number and changes the rights of this thread.
+        unsafe { libc::setfsuid(65_534) };
+        load_read_only(dir.path(), &clip().content_hash).map(|loaded| loaded.annotation)
+    };
+    for (closed, rights) in [(ops.as_path(), 0o300), (clips, 0o600)] {
+        mode(closed, rights);
+        let found = std::thread::scope(|scope| scope.spawn(look).join().unwrap());
+        assert!(matches!(found, Err(ProjectError::Io { .. })), "{found:?}");
+        mode(closed, 0o755);
+    }
+}
+
 struct Mounted(PathBuf);
 
 impl Mounted {

@@ -370,6 +370,22 @@ fn imported(kind: &str) -> (tempfile::TempDir, Imported) {
     (dir, found)
 }
 
+#[test]
+fn masks_of_two_copies_of_a_set_do_not_replace_each_other() {
+    for kind in ["aul", "fass"] {
+        let dir = tempfile::tempdir().unwrap();
+        let set = dir.path().join("set");
+        for copy in ["a", "b/c"] {
+            miniature(kind, &set.join(copy));
+        }
+        let found = import(named(kind).unwrap(), &set, &dir.path().join("out")).unwrap();
+        let masks = found.manifest.items.iter().flat_map(|item| &item.masks);
+        let masks: BTreeSet<&String> = masks.collect();
+        assert_eq!((found.manifest.items.len(), masks.len()), (6, 6), "{kind}");
+        assert!(check(&found.manifest).faults.is_empty(), "{kind}");
+    }
+}
+
 /// Items by the end of their image's name.
 fn splits(found: &Imported) -> BTreeMap<String, &'static str> {
     let name = |image: &str| image.rsplit('/').next().unwrap().to_owned();

@@ -811,19 +811,51 @@ pub(crate) fn own_project(dir: &Path) -> (PathBuf, PathBuf) {
         };
         let file = clips.join(format!("c{i}.png"));
         image::GrayImage::from_fn(96, 80, |x, y| image::Luma([gray(x, y)])).save(&file).unwrap();
-        let clip = codec::open(&file, &OpenOptions::default()).unwrap();
-        let options = StoreOptions { user: "anna".into(), rescue: None };
-        let (mut store, loaded) = ClipStore::open_with(&project, clip.info(), 0, &options).unwrap();
         // What the network decided is not a person's word.
         let source = if i == 3 { MaskSource::Prompted } else { MaskSource::Accepted };
         let mask = Bitmap::from_fn(96, 80, inside).to_mask();
-        let mut content = Track::new("disc", 0);
-        content.masks.insert(0, FrameMask { mask, source, score: 1.0 });
-        let group = u64::from(loaded.session_seed) << 32 | 1;
-        let edits = vec![Edit::AddTrack { track: TrackId(group), content }];
-        store.append(&Step { group, mark: Mark::Do, edits }, 0).unwrap();
+        journal_disc(&project, &file, &[0], &FrameMask { mask, source, score: 1.0 });
     }
     (project, clips)
+}
+
+/// Journals the same mask on `frames` of the clip in `path`.
+fn journal_disc(project: &Path, path: &Path, frames: &[usize], mask: &FrameMask) {
+    let clip = codec::open(path, &OpenOptions::default()).unwrap();
+    let options = StoreOptions { user: "anna".into(), rescue: None };
+    let (mut store, loaded) = ClipStore::open_with(project, clip.info(), 0, &options).unwrap();
+    let mut content = Track::new("disc", 0);
+    content.masks.extend(frames.iter().map(|frame| (*frame, mask.clone())));
+    let group = u64::from(loaded.session_seed) << 32 | 1;
+    let edits = vec![Edit::AddTrack { track: TrackId(group), content }];
+    store.append(&Step { group, mark: Mark::Do, edits }, 0).unwrap();
+}
+
+#[test]
+fn an_accepted_frame_that_cannot_be_decoded_costs_its_own_lesson_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (project, clips) = own_project(dir.path());
+    let scan = clips.join("scan");
+    std::fs::create_dir(&scan).unwrap();
+    for name in ["c0.png", "c1.png"] {
+        std::fs::copy(clips.join(name), scan.join(name)).unwrap();
+    }
+    let cut = std::fs::read(scan.join("c1.png")).unwrap();
+    std::fs::write(scan.join("c1.png"), &cut[..cut.len() / 2]).unwrap();
+    let mask = Bitmap::from_fn(96, 80, |x, y| x < 30 && y < 30).to_mask();
+    let held = FrameMask { mask, source: MaskSource::Accepted, score: 1.0 };
+    journal_disc(&project, &scan, &[0, 1], &held);
+    let stills = |project: &Path| {
+        accepted_stills(project, std::slice::from_ref(&clips), &OpenOptions::default())
+    };
+    let own = stills(&project).unwrap();
+    assert_eq!((own.set.stills.len(), own.clips, own.notes.len()), (4, 4, 1), "{:?}", own.notes);
+    assert!(own.notes[0].contains("frame 2 of scan"), "{:?}", own.notes);
+    // Where nothing is left the reason is that.
+    let other = dir.path().join("other");
+    journal_disc(&other, &scan, &[1], &held);
+    let why = stills(&other).unwrap_err().to_string();
+    assert!(why.contains("c1.png"), "{why}");
 }
 
 #[test]

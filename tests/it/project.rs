@@ -439,6 +439,7 @@ fn what_an_open_session_of_the_same_person_built_on_is_not_undone_from_below() {
 fn a_step_far_behind_still_finds_its_place() {
     let dir = tempfile::tempdir().unwrap();
     let (mut ben, _) = open(dir.path(), "ben");
+    let (mut carl, _) = open(dir.path(), "carl");
     let (mut anna, loaded) = open(dir.path(), "anna");
     let mut script = annotator(&loaded);
     follow(&mut anna, &mut script, "track nerve");
@@ -453,15 +454,40 @@ fn a_step_far_behind_still_finds_its_place() {
     let ops = journals(dir.path())[0].parent().unwrap().to_owned();
     let away = dir.path().join("away");
     fs::rename(&ops, &away).unwrap();
-    assert!(anna.take_others().is_empty());
-    assert_eq!(text(anna.annotation()), text(script.annotation()));
+    for told in [1, 0] {
+        assert!(anna.take_others().is_empty());
+        assert_eq!(text(anna.annotation()), text(script.annotation()));
+        assert_eq!(anna.take_notes().len(), told, "told once");
+        assert!(anna.read_others(), "it waits");
+    }
     fs::rename(&away, &ops).unwrap();
-    assert!(anna.read_others(), "it waits");
     assert_eq!(anna.take_others(), [vein]);
     assert_eq!(text(anna.annotation()), text(&read(dir.path()).annotation));
+    // The beginning of what Carl wrote is still on its way when everything is read again.
+    let known = journals(dir.path());
+    for n in [8, 9] {
+        let content = Track::new("bone", 1);
+        carl.append(&step(n, Edit::AddTrack { track: TrackId(n), content }), 0).unwrap();
+    }
+    let file = journals(dir.path()).into_iter().find(|path| !known.contains(path)).unwrap();
+    let whole = fs::read(&file).unwrap();
+    let mut seen = whole.clone();
+    seen[..40].fill(0);
+    fs::write(&file, &seen).unwrap();
+    assert_eq!(others_of(&mut anna).len(), 1);
+    fs::write(&file, &whole).unwrap();
+    assert_eq!(others_of(&mut anna).len(), 1);
+    assert_eq!((anna.annotation().tracks.len(), anna.take_notes().len()), (4, 0));
     follow(&mut anna, &mut script, "window 2 9");
     assert!(!others_of(&mut ben).is_empty());
     assert_eq!(text(ben.annotation()), text(anna.annotation()));
+    // What is read only when everything is read again comes before the next own step, too.
+    let new = |n| Edit::AddTrack { track: TrackId(n), content: Track::new("skin", 1) };
+    carl.append(&step(10, new(10)), 0).unwrap();
+    assert!(anna.read_others());
+    ben.append(&step(11, new(11)), 0).unwrap();
+    anna.take_others();
+    assert_eq!((anna.position(), anna.annotation().tracks.len()), (ben.position(), 6));
 }
 
 #[test]

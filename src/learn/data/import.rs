@@ -265,7 +265,8 @@ fn clips_of_hdf5(
     Ok(unpack(&folder.join(file), &place)?.into_iter().map(draft).collect())
 }
 
-/// Writes label images for masks that are none; items whose masks cannot be read leave.
+/// Writes label images for masks that are none, in folders like those above their images, of which a set that lies there
+/// twice has two; items whose masks cannot be read leave.
 fn converted(
     layout: &Layout,
     manifest: &Manifest,
@@ -297,7 +298,9 @@ fn converted(
             }
         };
         let name: Vec<String> = draft.found.fields.iter().map(|(_, text)| plain(text)).collect();
-        let file = folder.join(format!("{}.png", name.join("_")));
+        let place = folder.join(&draft.found.root);
+        std::fs::create_dir_all(&place).map_err(|e| unreadable(&place, e))?;
+        let file = place.join(format!("{}.png", name.join("_")));
         let picture = image::GrayImage::from_raw(labels.width_px, labels.height_px, labels.pixels)
             .ok_or_else(|| unfit(&file, "its size and its pixels disagree; please report it"))?;
         let mut bytes = std::io::Cursor::new(Vec::new());

@@ -275,6 +275,9 @@ fn look_again(model: &mut Model, touched: &Touched) {
 fn follow(model: &mut Model, fx: &mut Vec<Effect>, edits: &[Edit]) {
     let Some(edit) = edits.first() else { return };
     if let Some(id) = edit.track().filter(|id| model.annotation.tracks.contains_key(id)) {
+        if model.track != Some(id) {
+            tracks::give_up(model);
+        }
         model.track = Some(id);
     }
     let said = |edit: &Edit| match edit {

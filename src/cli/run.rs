@@ -190,6 +190,8 @@ impl Runner {
             if interrupted(&self.cancel) {
                 self.model.tools.to_play.clear();
                 self.session.cancel(None);
+                // Masks that a line is still changing stay as they are.
+                self.model.tools.batch = None;
             }
             if self.model.tools.batch.is_some() {
                 // A tick does the next portion; no time passes by it.

@@ -1,7 +1,8 @@
 //! Masks of many frames changed at once: in portions between keys, as one step back.
 //!
-//! What decides whether this file is right: whatever comes in between finds a whole annotation, what looks at many masks
-//! finds all of them changed, and nothing that was asked for is lost when the clip is left.
+//! What decides whether this file is right: whatever comes in between finds a whole annotation, is done to masks that are
+//! changed already and is taken back before them; what looks at many masks finds all of them changed; and nothing that was
+//! asked for is lost when the clip is left.
 
 use std::collections::VecDeque;
 
@@ -14,6 +15,8 @@ use super::{edits, masks};
 
 /// Pixels of the masks of one portion: some hundredths of a second of work.
 const PORTION_PX: usize = 1 << 22;
+/// Portions of a very long clip, about: behind each of them all points and masks of the structure are looked at.
+const PORTIONS: usize = 256;
 
 /// Changes the masks of `frames` that are shown. What does not fit into one portion goes on by itself.
 pub(super) fn begin(
@@ -52,7 +55,8 @@ pub(super) fn portion(model: &mut Model, fx: &mut Vec<Effect>) {
         batch.left.push_front(model.frame);
     }
     let each = model.clip.width_px as usize * model.clip.height_px as usize;
-    let count = (PORTION_PX / each.max(1)).max(1).min(batch.left.len());
+    let least = batch.total.div_ceil(PORTIONS);
+    let count = (PORTION_PX / each.max(1)).max(least).min(batch.left.len());
     let frames: Vec<FrameIndex> = batch.left.drain(..count).collect();
     let mut steps = Vec::new();
     for frame in frames {

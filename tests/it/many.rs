@@ -225,6 +225,16 @@ fn keys_find_masks_changed_that_a_line_is_still_changing_and_keep_what_they_do()
     press(&mut m, "u");
     assert_eq!(track(&m).masks, before);
 
+    // A structure that is deleted meanwhile comes back as far as it was changed.
+    let mut m = begun();
+    press(&mut m, "t d");
+    assert!(wait(&mut m).is_empty() && m.message.text.contains("deleted"), "{:?}", m.message);
+    press(&mut m, "u");
+    assert_eq!(track(&m).masks[&0], smoothed[&0]);
+    assert_eq!(track(&m).masks[&2990], before[&2990]);
+    press(&mut m, "u");
+    assert_eq!(track(&m).masks, before);
+
     // What goes over many masks comes behind all of it.
     let mut m = begun();
     press(&mut m, "A");

@@ -49,7 +49,9 @@ pub(super) fn begin(
 
 /// Does the next portion of what is under way, with the frame at hand where it still waits.
 pub(super) fn portion(model: &mut Model, fx: &mut Vec<Effect>) {
-    let Some(mut batch) = model.tools.batch.take() else { return };
+    // Nothing of a deleted structure is wanted any more, also when it comes back.
+    let there = |batch: &Batch| model.annotation.tracks.contains_key(&batch.track);
+    let Some(mut batch) = model.tools.batch.take().filter(there) else { return };
     if let Some(at) = batch.left.iter().position(|frame| *frame == model.frame) {
         batch.left.remove(at);
         batch.left.push_front(model.frame);

@@ -192,6 +192,8 @@ impl Runner {
                 // What is changed of many masks is whole, and saved.
                 self.model.tools.batch = None;
                 self.session.cancel(None);
+                // Masks that a line is still changing stay as they are.
+                self.model.tools.batch = None;
             }
             if self.model.tools.batch.is_some() {
                 // A tick does the next portion; no time passes by it.

@@ -53,7 +53,7 @@ pub use history::{History, Mark, Step};
 pub use look::{PictureLook, worth_showing};
 pub use lru::Lru;
 pub use mask::{Bitmap, Mask, MaskError};
-pub use mask_edit::{Between, MaskEdit, between, brushed, edited, paint};
+pub use mask_edit::{Between, MaskEdit, edited, paint};
 pub use measure::{Measures, measured};
 pub use metrics::{Overlap, overlap};
 pub use motion::{Motion, Places, Registrable, Shrunk, register};

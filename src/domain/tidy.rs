@@ -43,7 +43,8 @@ fn part_at(mask: &Bitmap, at: PointPx) -> Option<Bitmap> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{brushed, off_by, overlap};
+    use crate::domain::mask_edit::brushed;
+    use crate::domain::{off_by, overlap};
 
     fn one(kind: PointKind, x: f32, y: f32) -> FramePrompts {
         FramePrompts { points: vec![(kind, PointPx::new(x, y))], ..FramePrompts::default() }

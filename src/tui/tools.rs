@@ -85,7 +85,9 @@ pub struct Batch {
     pub edit: MaskEdit,
     /// The undo group of all of them.
     pub group: u64,
-    /// Frames still to be done, in order.
+    /// The undo group that was the newest before.
+    pub before: Option<u64>,
+    /// Frames still to be done.
     pub left: VecDeque<FrameIndex>,
     /// How many frames there were.
     pub total: usize,

@@ -182,3 +182,78 @@ fn what_goes_on_in_portions_is_stopped_by_its_undo_and_by_a_key_and_finished_by_
         assert_eq!(m.finished, leave == "E E");
     }
 }
+
+#[test]
+fn keys_find_masks_changed_that_a_line_is_still_changing_and_keep_what_they_do() {
+    let frames = 3000;
+    let begun = || {
+        let mut m = with_masks(frames);
+        run(&mut m, "% smooth 2");
+        assert!(m.tools.batch.as_ref().is_some_and(|batch| batch.left.contains(&(frames - 10))));
+        m
+    };
+    let before = track(&with_masks(frames)).masks.clone();
+    let mut once = begun();
+    wait(&mut once);
+    let smoothed = track(&once).masks.clone();
+
+    // The mask at hand is changed before a key is done to it.
+    let mut m = begun();
+    run(&mut m, &(frames - 9).to_string());
+    press(&mut m, "s");
+    assert_eq!(track(&m).masks[&(frames - 10)], smoothed[&(frames - 10)]);
+    press(&mut m, "g");
+    wait(&mut m);
+    assert!(m.message.text.contains("what you did since, then this"), "{:?}", m.message);
+    let grown = track(&m).masks[&(frames - 10)].mask.area_px();
+    assert!(grown > smoothed[&(frames - 10)].mask.area_px());
+    press(&mut m, "u");
+    assert_eq!(track(&m).masks, smoothed);
+    press(&mut m, "u");
+    assert_eq!(track(&m).masks, before);
+
+    // One that is drawn elsewhere meanwhile stays as it was drawn, and goes by itself.
+    let mut m = begun();
+    press(&mut m, "y a 2 9 9 0 P a");
+    assert_eq!(m.frame, 2990);
+    assert!(m.tools.batch.as_ref().is_some_and(|batch| !batch.left.contains(&2990)));
+    let pasted = track(&m).masks[&2990].clone();
+    wait(&mut m);
+    assert_eq!(track(&m).masks[&2990], pasted);
+    press(&mut m, "u");
+    assert_eq!(track(&m).masks[&2990], before[&2990]);
+    press(&mut m, "u");
+    assert_eq!(track(&m).masks, before);
+
+    // A structure that is deleted meanwhile comes back as far as it was changed.
+    let mut m = begun();
+    press(&mut m, "t d");
+    assert!(wait(&mut m).is_empty() && m.message.text.contains("deleted"), "{:?}", m.message);
+    press(&mut m, "u");
+    assert_eq!(track(&m).masks[&0], smoothed[&0]);
+    assert_eq!(track(&m).masks[&2990], before[&2990]);
+    press(&mut m, "u");
+    assert_eq!(track(&m).masks, before);
+
+    // What goes over many masks comes behind all of it.
+    let mut m = begun();
+    press(&mut m, "A");
+    assert!(m.tools.batch.is_none());
+    assert_eq!(track(&m).masks, smoothed);
+}
+
+#[test]
+fn an_undo_before_anything_changed_takes_back_the_line_and_not_what_was_done_before_it() {
+    for stop in ["u", "esc"] {
+        let mut m = with_masks(3000);
+        press(&mut m, "m x");
+        run(&mut m, "% fill-holes");
+        assert!(m.tools.batch.is_some());
+        press(&mut m, stop);
+        assert!(m.tools.batch.is_none(), "{stop}");
+        assert!(m.message.text.contains("none of 3000 masks changed"), "{:?}", m.message);
+        assert_eq!(m.annotation.places.get(&'x'), Some(&0));
+        press(&mut m, "u");
+        assert!(m.annotation.places.is_empty());
+    }
+}

@@ -354,6 +354,18 @@ fn what_was_begun_on_one_structure_is_not_done_to_another() {
 }
 
 #[test]
+fn a_cut_is_not_made_on_the_structure_to_which_an_undo_goes() {
+    let mut m = model(FRAMES);
+    let first = with_a_mask(&mut m);
+    let (ticket, frame) = refresh_of(&press(&mut m, "t n b")).unwrap();
+    tell(&mut m, Event::Refreshed { ticket, frame, decided: answer(disc(32.5, 10.0), 0.9) });
+    press(&mut m, "N a N s c");
+    assert!(m.tools.cut.is_some() && m.track == Some(ticket.track), "{:?}", m.message);
+    press(&mut m, "u");
+    assert_eq!((m.track, m.tools.cut), (Some(first), None), "{:?}", m.message);
+}
+
+#[test]
 fn the_eraser_starts_no_structure() {
     let mut m = model(FRAMES);
     press(&mut m, "s e 9 l esc");

@@ -592,7 +592,7 @@ fn the_command_line_and_the_palette_do_what_keys_do() {
     assert!(track(&m).prompts.is_empty(), "pasted text presses no keys");
     assert!(m.message.text.contains("`:` opens it"), "{:?}", m.message);
     press(&mut m, "? /");
-    update(&mut m, Msg::Pasted("take\nback\r\n".into()));
+    update(&mut m, Msg::Pasted("take\r\nback\r\n".into()));
     let Mode::Help(page) = &m.mode else { panic!("{:?}", m.mode) };
     assert_eq!(page.find, "take back");
     press(&mut m, "esc esc :");

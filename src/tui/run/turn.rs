@@ -223,7 +223,7 @@ impl Loop<'_> {
         self.dirty = true;
         let opens = |effect: &Effect| matches!(effect, Effect::OpenClip(..));
         if effects.iter().any(opens) {
-            // It was one to be passed over, and there may be hundreds.
+            // It is passed over, and so may hundreds behind it be.
             let model = &self.model;
             let stop = |message: &Msg| matches!(message, Msg::Key(key) if stops(model, *key));
             if self.messages.stopped(stop) {

@@ -21,6 +21,9 @@ pub(super) fn act(model: &mut Model, fx: &mut Vec<Effect>, action: Action, count
     use Action as A;
     let n = count.unwrap_or(1);
     let from = model.cursor;
+    if acts_on_many(action, n) {
+        batch::finish(model, fx);
+    }
     match action {
         A::CursorLeft => motion::cursor(model, Way::Left, n as f32),
         A::CursorDown => motion::cursor(model, Way::Down, n as f32),
@@ -263,7 +266,19 @@ fn keeps_asking(command: &Command) -> bool {
     }
 }
 
-/// Whether a command looks at masks that a change under way may not have reached yet.
+/// Whether an action looks at masks of other frames or changes them, which a change under way may not have reached yet.
+fn acts_on_many(action: Action, count: u32) -> bool {
+    use Action as A;
+    match action {
+        A::AcceptFrame => count > 1,
+        A::AcceptQuiet | A::RepeatCorrection | A::Interpolate | A::PropagateBoth => true,
+        A::PropagateForward | A::PropagateBackward | A::PropagateWindow => true,
+        A::PropagateAnew | A::PropagateCheck => true,
+        _ => false,
+    }
+}
+
+/// The same of a command.
 fn looks_at_many(command: &Command) -> bool {
     use Command as C;
     matches!(command, C::Over(..) | C::Where(..) | C::Export(..) | C::Picture(..))

@@ -30,6 +30,8 @@ pub(super) fn begin(model: &mut Model, fx: &mut Vec<Effect>) {
         && model.jobs.asked.is_empty()
         && !model.propagating()
         && model.tools.ahead.is_none()
+        // Every portion would throw it away again.
+        && model.tools.batch.is_none()
         && !model.tools.slow
         && !model.tools.never_ahead
         && !model.tools.nothing_ahead;

@@ -1,7 +1,8 @@
 //! Masks of many frames changed at once: in portions between keys, as one step back.
 //!
-//! What decides whether this file is right: whatever comes in between finds a whole annotation, what looks at many masks
-//! finds all of them changed, and nothing that was asked for is lost when the clip is left.
+//! What decides whether this file is right: whatever comes in between finds a whole annotation, is done to masks that are
+//! changed already and is taken back before them; what looks at many masks finds all of them changed; and nothing that was
+//! asked for is lost when the clip is left.
 
 use std::collections::VecDeque;
 
@@ -13,7 +14,9 @@ use crate::tui::tools::Batch;
 use super::{edits, masks};
 
 /// Pixels of the masks of one portion: some hundredths of a second of work.
-const PORTION_PX: usize = 1 << 21;
+const PORTION_PX: usize = 1 << 22;
+/// Portions of a very long clip, about: behind each of them all points and masks of the structure are looked at.
+const PORTIONS: usize = 256;
 
 /// Changes the masks of `frames` that are shown. What does not fit into one portion goes on by itself.
 pub(super) fn begin(
@@ -31,8 +34,8 @@ pub(super) fn begin(
         track.is_some_and(|track| track.visible(*frame) && track.masks.contains_key(frame))
     };
     let left: VecDeque<FrameIndex> = frames.iter().copied().filter(shown).collect();
-    let total = left.len();
-    model.tools.batch = Some(Batch { track: id, edit, group, left, total, changed: 0 });
+    let (total, before) = (left.len(), model.history.newest());
+    model.tools.batch = Some(Batch { track: id, edit, group, before, left, total, changed: 0 });
     portion(model, fx);
     if model.tools.batch.is_some() {
         model.say(format!(
@@ -44,11 +47,18 @@ pub(super) fn begin(
     }
 }
 
-/// Does the next portion of what is under way.
+/// Does the next portion of what is under way, with the frame at hand where it still waits.
 pub(super) fn portion(model: &mut Model, fx: &mut Vec<Effect>) {
-    let Some(mut batch) = model.tools.batch.take() else { return };
+    // Nothing of a deleted structure is wanted any more, also when it comes back.
+    let there = |batch: &Batch| model.annotation.tracks.contains_key(&batch.track);
+    let Some(mut batch) = model.tools.batch.take().filter(there) else { return };
+    if let Some(at) = batch.left.iter().position(|frame| *frame == model.frame) {
+        batch.left.remove(at);
+        batch.left.push_front(model.frame);
+    }
     let each = model.clip.width_px as usize * model.clip.height_px as usize;
-    let count = (PORTION_PX / each.max(1)).max(1).min(batch.left.len());
+    let least = batch.total.div_ceil(PORTIONS);
+    let count = (PORTION_PX / each.max(1)).max(least).min(batch.left.len());
     let frames: Vec<FrameIndex> = batch.left.drain(..count).collect();
     let mut steps = Vec::new();
     for frame in frames {
@@ -72,6 +82,13 @@ pub(super) fn portion(model: &mut Model, fx: &mut Vec<Effect>) {
     }
 }
 
+/// Does the frame at hand: what a key does there comes behind what was asked for before.
+pub(super) fn here(model: &mut Model, fx: &mut Vec<Effect>) {
+    if model.tools.batch.as_ref().is_some_and(|batch| batch.left.contains(&model.frame)) {
+        portion(model, fx);
+    }
+}
+
 /// Does all of what is under way.
 pub(super) fn finish(model: &mut Model, fx: &mut Vec<Effect>) {
     while model.tools.batch.is_some() {
@@ -80,23 +97,38 @@ pub(super) fn finish(model: &mut Model, fx: &mut Vec<Effect>) {
 }
 
 fn tell(model: &mut Model, batch: &Batch) {
-    let (masks, undo) = (counted(batch.changed, "mask"), model.key(Action::Undo));
     model.say(match batch.changed {
         0 => "no mask changed: none lies there, or nothing would be left of it".to_owned(),
-        _ => format!("{masks} {}; one {undo} takes it back", batch.edit.told()),
+        n => format!("{} {}; {}", counted(n, "mask"), batch.edit.told(), way_back(model, batch)),
     });
+}
+
+/// How it is taken back.
+fn way_back(model: &Model, batch: &Batch) -> String {
+    let undo = model.key(Action::Undo);
+    match model.history.newest() == Some(batch.group) {
+        true => format!("one {undo} takes it back"),
+        false => format!("{undo} takes back what you did since, then this"),
+    }
 }
 
 /// Stops what is under way on request; what is done stays. False when there is nothing.
 pub(super) fn stop(model: &mut Model) -> bool {
     let Some(batch) = model.tools.batch.take() else { return false };
-    model.say(format!(
-        "stopped; {} of {} changed, one {} takes it back",
-        batch.changed,
-        counted(batch.total, "mask"),
-        model.key(Action::Undo)
-    ));
+    let total = counted(batch.total, "mask");
+    model.say(match batch.changed {
+        0 => format!("stopped; none of {total} changed"),
+        n => format!("stopped; {n} of {total} changed, {}", way_back(model, &batch)),
+    });
     true
+}
+
+/// An undo before any mask changed takes back what was asked for, not what was done before it. False where there is
+/// something newer to take back, or a change to take back.
+pub(super) fn taken_back(model: &mut Model) -> bool {
+    let newest = model.history.newest();
+    let not_begun = |batch: &Batch| batch.changed == 0 && batch.before == newest;
+    model.tools.batch.as_ref().is_some_and(not_begun) && stop(model)
 }
 
 /// What would have joined a group just undone is not done any more.

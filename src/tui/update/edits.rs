@@ -52,9 +52,20 @@ pub(super) fn commit_all(
         done += 1;
     }
     if done > 0 {
+        leave_as_they_are(model, group, &touched);
         look_again(model, &touched);
     }
     done
+}
+
+/// Frames that wait for a change of many masks and were changed by something newer are not changed any more: taken back
+/// in the other order, the two would bring back masks that never were.
+fn leave_as_they_are(model: &mut Model, group: u64, touched: &Touched) {
+    if let Some(batch) = model.tools.batch.as_mut().filter(|batch| batch.group < group)
+        && let Some(touch) = touched.get(&batch.track)
+    {
+        batch.left.retain(|at| !touch.masks.contains(at) && !touch.prompts.contains(at));
+    }
 }
 
 /// Takes so many groups back, or does them again.
@@ -83,6 +94,9 @@ enum Stuck {
 }
 
 fn travel_once(model: &mut Model, fx: &mut Vec<Effect>, back: bool) -> Result<(), Stuck> {
+    if back && batch::taken_back(model) {
+        return Ok(());
+    }
     if back && model.history.is_held() {
         let why = "not taken back: an open session of yours changed this structure later; when it \
                    has ended (after a crash in 2 minutes), open the clip again";
@@ -261,6 +275,9 @@ fn look_again(model: &mut Model, touched: &Touched) {
 fn follow(model: &mut Model, fx: &mut Vec<Effect>, edits: &[Edit]) {
     let Some(edit) = edits.first() else { return };
     if let Some(id) = edit.track().filter(|id| model.annotation.tracks.contains_key(id)) {
+        if model.track != Some(id) {
+            tracks::give_up(model);
+        }
         model.track = Some(id);
     }
     let said = |edit: &Edit| match edit {

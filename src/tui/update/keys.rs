@@ -108,7 +108,7 @@ fn count(model: &mut Model, key: Key) -> bool {
 /// Pasted text goes to the command line or the search of the help page, and nowhere else. Where it comes in lines, one
 /// below the other is one behind the other.
 pub(super) fn paste(model: &mut Model, text: &str) {
-    let text = text.trim_end().replace(['\r', '\n', '\t'], " ");
+    let text = text.trim_end().replace("\r\n", " ").replace(['\r', '\n', '\t'], " ");
     match &mut model.mode {
         Mode::Command(line) => text.chars().for_each(|c| line.insert(c)),
         Mode::Help(page) if page.typing => {

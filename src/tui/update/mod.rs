@@ -55,6 +55,7 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
                 model.message = Message::default();
             }
             model.hurry.press(key, model.now);
+            batch::here(model, &mut fx);
             language::typed(model, &mut fx, key);
         }
         Msg::Pasted(text) => {

@@ -103,13 +103,19 @@ pub(super) fn sought(model: &mut Model, fx: &mut Vec<Effect>) {
     }
 }
 
-/// Clips that were finished before are not passed over any more: the one at hand stays.
+/// Clips that were finished before, or do not open, are not passed over any more: the one at hand stays.
 pub(in crate::tui) fn stay(model: &mut Model) {
-    (model.opening, model.seeking) = (None, None);
+    // What was to follow was meant for another clip.
+    model.tools.to_play.clear();
+    model.opening = None;
+    let on = match model.seeking.take() {
+        Some(Seek::Unfinished) => {
+            format!("; {} goes on to the next unfinished one", model.key(Action::FinishClip))
+        }
+        Some(Seek::Step(_)) | None => String::new(),
+    };
     let (here, count) = (model.at + 1, model.queue.len());
-    let on = model.key(Action::FinishClip);
-    model
-        .say(format!("stopped at clip {here} of {count}; {on} goes on to the next unfinished one"));
+    model.say(format!("stopped at clip {here} of {count}{on}"));
 }
 
 /// The clip of the queue at `at` does not open; the one at hand stays, unless one that is not

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::domain::{
-    Bitmap, FrameIndex, FramePrompts, GrayFrame, Lru, between, moved_through, off_by, tidied,
+    Between, Bitmap, FrameIndex, FramePrompts, GrayFrame, Lru, moved_through, off_by, tidied,
 };
 use crate::net::budget::{Budget, free_bytes};
 use crate::net::config::ModelCard;
@@ -196,7 +196,7 @@ impl NetSegmenter {
                 let mut decided = self.ask(image, &alone)?;
                 // Two points say little; what the mask knows still counts for half.
                 if points.len() <= 2 && decided.bitmap.area_px() > 0 {
-                    let middle = between(&moved, &decided.bitmap, 0.5);
+                    let middle = Between::new(&moved, &decided.bitmap).at(0.5);
                     decided.bitmap = moved_through(&middle, &points);
                 }
                 Ok(decided)

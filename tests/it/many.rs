@@ -71,11 +71,13 @@ fn a_line_over_many_frames_looks_at_each_once() {
     let drawn = track(&m).clone();
     press(&mut m, "u");
     assert_eq!(track(&m).masks, masks);
+    assert_eq!(m.message.text, "taken back: drawn masks of 60 frames");
     let (judged, looks) = since(&m, before);
     assert!(judged <= FRAMES + 2 && looks <= FRAMES, "{judged} judged, {looks} looked at");
     up_to_date(&m);
     press(&mut m, "U");
     assert_eq!(track(&m), &drawn);
+    assert_eq!(m.message.text, "done again: drawn masks of 60 frames");
     up_to_date(&m);
 }
 

@@ -325,11 +325,30 @@ fn deleting(edit: &Edit, back: bool) -> &'static str {
     if matches!(edit, Edit::AddPrompt { .. }) == back { "deleting " } else { "" }
 }
 
+/// The first edit of drawn masks where the step is about nothing else.
+fn only_drawn(edits: &[Edit]) -> Option<&Edit> {
+    let mut prompts =
+        edits.iter().filter(|edit| !matches!(edit, Edit::SetMask { .. } | Edit::SetFlag { .. }));
+    let drawn = |edit: &&Edit| match edit {
+        Edit::AddPrompt { placed, .. } | Edit::RemovePrompt { placed, .. } => {
+            matches!(placed.prompt, Prompt::Mask(_))
+        }
+        Edit::MovePrompt { after, .. } => matches!(after, Prompt::Mask(_)),
+        _ => false,
+    };
+    prompts.clone().all(|edit| drawn(&edit)).then(|| prompts.next()).flatten()
+}
+
 /// What a step is about, for people: "boundary point on frame 12 and its mask". `back` says that
 /// the edits are inverses.
 fn describe(edits: &[Edit], back: bool) -> Option<String> {
     let masked: BTreeSet<FrameIndex> = edits.iter().filter_map(mask_frame).collect();
     let masks = masked.len();
+    if let (Some(drawn), 2..) = (only_drawn(edits), masks) {
+        let moved = matches!(drawn, Edit::MovePrompt { .. });
+        let deed = if moved { "" } else { deleting(drawn, back) };
+        return Some(format!("{deed}drawn masks of {masks} frames"));
+    }
     let flags = edits.iter().filter(|edit| matches!(edit, Edit::SetFlag { .. })).count();
     let only_flags = flags == edits.len();
     let mut others = edits.iter().filter(|edit| match edit {

@@ -18,7 +18,7 @@ pub(super) struct Refresh {
 /// A walk through many frames.
 pub(super) struct Propagation {
     pub(super) ticket: Ticket,
-    pub(super) plan: Plan,
+    pub(super) plan: Arc<Plan>,
     /// Nobody asked for it yet: it yields to everything else.
     pub(super) ahead: bool,
     pub(super) cancelled: Arc<AtomicBool>,
@@ -45,7 +45,8 @@ struct Mailbox {
     /// At most one per track and frame.
     refreshes: Vec<Refresh>,
     propagations: VecDeque<Propagation>,
-    running: Option<(TrackId, Arc<AtomicBool>)>,
+    /// Those that are walked.
+    running: Vec<(TrackId, Arc<AtomicBool>)>,
     /// Frames to encode while there is nothing else to do, the nearest first.
     ahead: VecDeque<FrameIndex>,
     /// Then the rest of the span between two anchors, while there is room for their features.
@@ -80,6 +81,7 @@ impl Jobs {
     /// A new propagation of a track ends an older one of the same track, running or queued.
     pub(super) fn add_propagation(&self, ticket: Ticket, plan: Plan, ahead: bool) {
         self.cancel(Some(ticket.track));
+        let plan = Arc::new(plan);
         let propagation = Propagation { ticket, plan, ahead, cancelled: Arc::default() };
         self.lock().propagations.push_back(propagation);
         self.arrived.notify_one();
@@ -128,7 +130,7 @@ impl Jobs {
         for job in mailbox.propagations.iter().filter(|job| concerned(job.ticket.track)) {
             job.cancelled.store(true, Ordering::Relaxed);
         }
-        if let Some((_, flag)) = mailbox.running.as_ref().filter(|(of, _)| concerned(*of)) {
+        for (_, flag) in mailbox.running.iter().filter(|(of, _)| concerned(*of)) {
             flag.store(true, Ordering::Relaxed);
         }
     }
@@ -153,10 +155,18 @@ impl Jobs {
         self.lock().ahead.pop_front()
     }
 
+    /// A propagation that can walk beside those in hand: the next one, if somebody asked for it.
+    pub(super) fn take_propagation(&self) -> Option<Propagation> {
+        let mut mailbox = self.lock();
+        let job = mailbox.propagations.pop_front_if(|job| !job.ahead)?;
+        mailbox.running.push((job.ticket.track, Arc::clone(&job.cancelled)));
+        Some(job)
+    }
+
     /// The next piece of work, or `None` once the mailbox is closed.
     pub(super) fn wait(&self) -> Option<Work> {
         let mut mailbox = self.lock();
-        mailbox.running = None;
+        mailbox.running.clear();
         loop {
             if mailbox.closed {
                 return None;
@@ -168,7 +178,7 @@ impl Jobs {
                 return Some(Work::Refresh(refresh));
             }
             if let Some(job) = mailbox.propagations.pop_front() {
-                mailbox.running = Some((job.ticket.track, Arc::clone(&job.cancelled)));
+                mailbox.running.push((job.ticket.track, Arc::clone(&job.cancelled)));
                 return Some(Work::Propagate(job));
             }
             if let Some(frame) = mailbox.ahead.pop_front() {

@@ -19,6 +19,8 @@ mod segmenter;
 mod session;
 mod shelf;
 mod shipped;
+mod walkers;
+mod walking;
 mod watch;
 mod worker;
 
@@ -28,16 +30,18 @@ pub use frames::Frames;
 pub use meanwhile::gpu_warming;
 pub use net_segmenter::NetSegmenter;
 pub use propagate::{
-    Ended, Plan, PlanError, Role, Span, Walk, WalkError, plan, plan_both_passes,
-    plan_both_passes_where, plan_where, walk,
+    Plan, PlanError, Span, Walk, plan, plan_both_passes, plan_both_passes_where, plan_where,
 };
-pub use segmenter::{Anchor, Decided, Direction, Image, SegmentError, Segmenter, SegmenterInfo};
+pub use segmenter::{
+    Anchor, Decided, Direction, Image, SegmentError, Segmenter, SegmenterInfo, WalkId,
+};
 pub use session::{
     Session, decided, export_clip, export_formats, export_name, format_named, import_format_named,
     key_for,
 };
 pub use shelf::{Lent, Shelf};
 pub use shipped::{CardFault, load_exact, load_network, read_card, shipped_card};
+pub use walking::{Asker, Ended, Role, WalkError, Walking, walk, walk_together};
 pub use watch::{Limits, timed};
 pub use worker::{Builder, Outbox, Worker};
 

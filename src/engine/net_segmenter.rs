@@ -6,6 +6,8 @@
 //! contour of the answer, nothing of one walk reaches the next, and the answer to region points,
 //! of which each corrects the one before, depends on the points alone.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::Path;
 use std::time::Instant;
 
@@ -26,7 +28,7 @@ use crate::net::tracker::TrackError;
 
 use super::retrace::{Retraced, retrace};
 use super::shipped::{load_network, read_card, shipped_card};
-use super::{Anchor, Decided, Direction, Image, SegmentError, Segmenter, SegmenterInfo};
+use super::{Anchor, Decided, Direction, Image, SegmentError, Segmenter, SegmenterInfo, WalkId};
 
 /// Features kept by default: two thousand frames of the shipped network, 120 of SAM 2's at 512 px, 30 at 1024 px.
 const FEATURES_MIB: usize = 512;
@@ -51,7 +53,10 @@ pub struct NetSegmenter {
     /// What the machine has left for features.
     room_bytes: usize,
     frames: usize,
-    follower: Option<Follower>,
+    /// The frame at hand, with what the tracks on it share besides its features.
+    at_hand: Option<(FrameIndex, Encoded)>,
+    followers: HashMap<WalkId, Follower>,
+    walk: WalkId,
     follow_options: FollowOptions,
 }
 
@@ -117,7 +122,9 @@ impl NetSegmenter {
             retraced: None,
             room_bytes: usize::MAX,
             frames: 1,
-            follower: None,
+            at_hand: None,
+            followers: HashMap::new(),
+            walk: 0,
             follow_options,
         }
     }
@@ -155,17 +162,27 @@ impl NetSegmenter {
 
     /// The features of a frame and how long it took to make them, ms (0: they were there).
     fn encoded(&mut self, image: Image<'_>) -> Result<(Encoded, f32), SegmentError> {
-        if let Some(held) = self.cache.get(image.frame) {
+        if let Some((_, held)) = self.at_hand.as_ref().filter(|(frame, _)| *frame == image.frame) {
             return Ok((held.clone(), 0.0));
         }
-        let made = self.ahead.take().filter(|(frame, _)| *frame == image.frame);
-        let (encoded, encode_ms) = match made {
-            Some((_, made)) => made,
-            None => encode(&self.card, &self.sam, &self.picked, image.pixels),
+        let (encoded, encode_ms) = match self.cache.get(image.frame) {
+            Some(held) => (held.clone(), 0.0),
+            None => {
+                let made = self.ahead.take().filter(|(frame, _)| *frame == image.frame);
+                let (encoded, encode_ms) = match made {
+                    Some((_, made)) => made,
+                    None => encode(&self.card, &self.sam, &self.picked, image.pixels),
+                };
+                let bytes = encoded.features.bytes();
+                self.cache.insert(image.frame, encoded.clone(), bytes);
+                (encoded, encode_ms)
+            }
         };
-        let bytes = encoded.features.bytes();
-        self.cache.insert(image.frame, encoded.clone(), bytes);
-        Ok((encoded, encode_ms))
+        // What is shared besides goes with the frame: the cache keeps another copy.
+        let Encoded { features, letterbox } = &encoded;
+        let at_hand = Encoded { features: features.at_rest(), letterbox: *letterbox };
+        self.at_hand = Some((image.frame, at_hand.clone()));
+        Ok((at_hand, encode_ms))
     }
 
     /// Runs a piece of work on the threads that compute for this device.
@@ -233,7 +250,8 @@ impl NetSegmenter {
     fn condition(&mut self, image: Image<'_>, mask: &Bitmap) -> Result<(), SegmentError> {
         let (encoded, _) = self.encoded(image)?;
         let seen = seen(image, &encoded);
-        let follower = follower(&mut self.follower, &self.sam, self.frames, &self.follow_options);
+        let follower =
+            follower(self.followers.entry(self.walk), &self.sam, self.frames, &self.follow_options);
         follower.anchor(&self.sam, seen, mask).map_err(|error| refused(image.frame, &error))
     }
 
@@ -254,7 +272,8 @@ impl NetSegmenter {
         let begun = Instant::now();
         let points = encoded.letterbox.network_points(prompts);
         let seen = seen(image, &encoded);
-        let follower = follower(&mut self.follower, &self.sam, self.frames, &self.follow_options);
+        let follower =
+            follower(self.followers.entry(self.walk), &self.sam, self.frames, &self.follow_options);
         let found = follower
             .prompt(&self.sam, seen, &points)
             .map_err(|error| refused(image.frame, &error))?;
@@ -295,8 +314,8 @@ impl NetSegmenter {
         let begun = Instant::now();
         let both = self.threads == Threads::Crew && self.card.network.image_size <= SMALL_PX;
         let next = next.filter(|next| both && !self.cache.contains(next.frame));
-        let Self { card, sam, picked, follower, ahead, .. } = self;
-        let Some(follower) = follower else {
+        let Self { card, sam, picked, followers, walk, ahead, .. } = self;
+        let Some(follower) = followers.get_mut(walk) else {
             return Err(SegmentError::NothingToFollow(image.frame));
         };
         let direction = match direction {
@@ -343,7 +362,9 @@ impl Segmenter for NetSegmenter {
         self.cache.clear();
         self.ahead = None;
         self.retraced = None;
-        self.follower = None;
+        self.at_hand = None;
+        self.followers.clear();
+        self.walk = 0;
         self.frames = frames.max(1);
     }
 
@@ -355,9 +376,18 @@ impl Segmenter for NetSegmenter {
         self.at_work(|network| network.decide(image, prompts))
     }
 
+    fn turn_to(&mut self, walk: WalkId) {
+        self.walk = walk;
+    }
+
+    fn end_walk(&mut self, walk: WalkId) {
+        self.followers.remove(&walk);
+    }
+
     fn begin_walk(&mut self, windowed: bool) {
         let options = self.follow_options.clone();
-        self.follower = Some(Follower::new(&self.sam, self.frames, windowed, options));
+        let follower = Follower::new(&self.sam, self.frames, windowed, options);
+        self.followers.insert(self.walk, follower);
     }
 
     fn anchor(&mut self, image: Image<'_>, anchor: &Anchor) -> Result<Decided, SegmentError> {
@@ -387,12 +417,12 @@ impl Segmenter for NetSegmenter {
 
 /// The follower of the walk at hand; one begins where none was begun.
 fn follower<'a>(
-    held: &'a mut Option<Follower>,
+    held: Entry<'a, WalkId, Follower>,
     sam: &Sam2,
     frames: usize,
     options: &FollowOptions,
 ) -> &'a mut Follower {
-    held.get_or_insert_with(|| Follower::new(sam, frames, false, options.clone()))
+    held.or_insert_with(|| Follower::new(sam, frames, false, options.clone()))
 }
 
 fn decided(found: Followed, encode_ms: f32, begun: Instant) -> Decided {

@@ -1,5 +1,4 @@
-//! Which frames a propagation decides, in which order and from what: pure. And the one walk that
-//! the screen, the batch commands and the evaluation share.
+//! Which frames a propagation decides, in which order and from what: pure. `walking` goes by it.
 //!
 //! Rules (NETWORK.md 10 and 13.2). Nothing outside the windows is looked at. Anchors, that is
 //! frames with prompts or with a mask that a person prompted or accepted, condition everything
@@ -7,13 +6,11 @@
 //! window; a window without an anchor is entered at the end that is nearer in time to an anchor.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 
 use crate::domain::{FrameIndex, MaskSource, Track, Window};
 use crate::net::tracker::ANCHORS_MAX;
 
-use super::read_ahead::{Coming, read_ahead};
-use super::{Anchor, Decided, Direction, Frames, Image, SegmentError, Segmenter};
+use super::{Anchor, Direction};
 
 /// Which frames to decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,14 +47,6 @@ impl Plan {
     /// Every frame that will be decided, in walking order.
     pub fn frames(&self) -> impl Iterator<Item = FrameIndex> + '_ {
         self.walks.iter().flat_map(|walk| walk.frames.iter().map(|(frame, _)| *frame))
-    }
-
-    /// Every frame whose pixels [`walk`] asks for, in that order.
-    fn seen(&self) -> impl Iterator<Item = FrameIndex> + '_ {
-        self.walks.iter().flat_map(|walk| {
-            let anchors = walk.anchors.iter().map(|(frame, _)| *frame);
-            anchors.chain(walk.frames.iter().map(|(frame, _)| *frame))
-        })
     }
 
     /// How many frames will be decided.
@@ -348,137 +337,6 @@ fn nearest_anchors(
         .collect();
     kept.sort_by_key(|(at, _)| *at);
     kept
-}
-
-/// What a frame was to a walk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// It conditions the others.
-    Anchor,
-    /// It was decided from them.
-    Tracked,
-}
-
-/// How a walk ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// Every frame was visited.
-    Complete,
-    /// Stopped on request; what was decided before stays.
-    Cancelled,
-}
-
-/// Why a walk cannot go on.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum WalkError {
-    /// The network.
-    #[error(transparent)]
-    Segment(#[from] SegmentError),
-    /// No anchor could be decoded, so nothing conditions the walk.
-    #[error("frame {} cannot be decoded ({why}) and no other anchor is left; put boundary points on another frame", .frame + 1)]
-    NoAnchorLeft {
-        /// The last anchor that was tried.
-        frame: FrameIndex,
-        /// Why it cannot be decoded.
-        why: String,
-    },
-}
-
-/// Called between two frames, with the segmenter free for another question; a break cancels.
-pub type Between<'a> = dyn FnMut(&mut dyn Segmenter) -> ControlFlow<()> + 'a;
-/// Takes each frame as it is decided, or the sentence why its pixels cannot be decoded.
-pub type OnFrame<'a> = dyn FnMut(FrameIndex, Role, Result<Decided, String>) + 'a;
-
-/// Walks `plan`: anchors first, then every frame in order. Frames are read a little ahead, on another thread; one that
-/// cannot be decoded is told to `on_frame` and left out.
-///
-/// # Errors
-/// When the network fails or no anchor can be decoded.
-pub fn walk(
-    segmenter: &mut dyn Segmenter,
-    frames: &Frames,
-    plan: &Plan,
-    between: &mut Between<'_>,
-    on_frame: &mut OnFrame<'_>,
-) -> Result<Ended, WalkError> {
-    read_ahead(frames, plan.seen(), |coming| {
-        for walk in &plan.walks {
-            segmenter.begin_walk(walk.windowed);
-            let ended = condition(segmenter, coming, walk, between, on_frame)?;
-            if ended == Ended::Cancelled {
-                return Ok(ended);
-            }
-            let ended = follow(segmenter, coming, walk, between, on_frame)?;
-            if ended == Ended::Cancelled {
-                return Ok(ended);
-            }
-        }
-        Ok(Ended::Complete)
-    })
-}
-
-/// Visits the anchors of `walk`.
-fn condition(
-    segmenter: &mut dyn Segmenter,
-    coming: &Coming<'_>,
-    walk: &Walk,
-    between: &mut Between<'_>,
-    on_frame: &mut OnFrame<'_>,
-) -> Result<Ended, WalkError> {
-    let mut conditioned = false;
-    let mut missing = None;
-    for (nth, (frame, anchor)) in walk.anchors.iter().enumerate() {
-        if between(segmenter).is_break() {
-            return Ok(Ended::Cancelled);
-        }
-        // Nobody reads what they leave: a thousand prompted stills need no more memory than one.
-        if nth > 0 && walk.frames.is_empty() {
-            segmenter.begin_walk(walk.windowed);
-        }
-        match coming.take(*frame) {
-            Ok(pixels) => {
-                let image = Image { frame: *frame, pixels: &pixels };
-                let decided = segmenter.anchor(image, anchor)?;
-                conditioned = true;
-                on_frame(*frame, Role::Anchor, Ok(decided));
-            }
-            Err(why) => {
-                on_frame(*frame, Role::Anchor, Err(why.clone()));
-                missing = Some(WalkError::NoAnchorLeft { frame: *frame, why });
-            }
-        }
-    }
-    missing.filter(|_| !conditioned).map_or(Ok(Ended::Complete), Err)
-}
-
-/// Visits the other frames of `walk`; each one's pixels are there while the one before is decided.
-fn follow(
-    segmenter: &mut dyn Segmenter,
-    coming: &Coming<'_>,
-    walk: &Walk,
-    between: &mut Between<'_>,
-    on_frame: &mut OnFrame<'_>,
-) -> Result<Ended, WalkError> {
-    let mut at_hand = None;
-    for (i, &(frame, direction)) in walk.frames.iter().enumerate() {
-        if between(segmenter).is_break() {
-            return Ok(Ended::Cancelled);
-        }
-        let pixels = at_hand.take().unwrap_or_else(|| coming.take(frame));
-        let next = walk.frames.get(i + 1).map(|&(next, _)| next);
-        at_hand = next.map(|next| coming.take(next));
-        let next = next.zip(at_hand.as_ref().and_then(|pixels| pixels.as_deref().ok()));
-        let next = next.map(|(frame, pixels)| Image { frame, pixels });
-        let decided = match pixels {
-            Ok(pixels) => {
-                let image = Image { frame, pixels: &pixels };
-                Ok(segmenter.follow(image, direction, next)?)
-            }
-            Err(why) => Err(why),
-        };
-        on_frame(frame, Role::Tracked, decided);
-    }
-    Ok(Ended::Complete)
 }
 
 #[cfg(test)]

@@ -1,10 +1,8 @@
 //! One test per rule of the plan.
 
-use std::sync::{Arc, Mutex};
-
 use super::*;
 use crate::domain::{
-    Bitmap, FrameMask, GrayFrame, PlacedPrompt, PointKind, PointPx, Prompt, PromptId, TrackInfo,
+    Bitmap, FrameMask, PlacedPrompt, PointKind, PointPx, Prompt, PromptId, TrackInfo,
 };
 
 const CLIP: usize = 40;
@@ -199,111 +197,4 @@ fn both_passes_go_through_every_gap_between_anchors_with_a_memory_each() {
     assert_eq!((frames(0), frames(1)), (vec![3, 4, 5, 7, 8], vec![5, 4, 3, 8, 7]));
     track.prompts.clear();
     assert_eq!(plan_both_passes(&track, CLIP), Err(PlanError::NothingBetween));
-}
-
-/// Notes what it is asked to follow, and in each walk how many anchors it is to remember, and answers with an empty mask.
-#[derive(Default)]
-struct Noting(Vec<(FrameIndex, Option<FrameIndex>)>, Vec<usize>);
-
-impl Noting {
-    fn decided() -> Decided {
-        let bitmap = Bitmap::empty(4, 4);
-        Decided { bitmap, score: 0.0, object_score_logit: 0.0, encode_ms: 0.0, decode_ms: 0.0 }
-    }
-}
-
-impl Segmenter for Noting {
-    fn info(&self) -> crate::engine::SegmenterInfo {
-        unreachable!("nobody asks")
-    }
-
-    fn open_clip(&mut self, _: usize) {}
-
-    fn refresh(
-        &mut self,
-        _: Image<'_>,
-        _: &crate::domain::FramePrompts,
-    ) -> Result<Decided, SegmentError> {
-        Ok(Self::decided())
-    }
-
-    fn begin_walk(&mut self, _: bool) {
-        self.1.push(0);
-    }
-
-    fn anchor(&mut self, _: Image<'_>, _: &Anchor) -> Result<Decided, SegmentError> {
-        *self.1.last_mut().unwrap() += 1;
-        Ok(Self::decided())
-    }
-
-    fn follow(
-        &mut self,
-        image: Image<'_>,
-        _: Direction,
-        next: Option<Image<'_>>,
-    ) -> Result<Decided, SegmentError> {
-        self.0.push((image.frame, next.map(|next| next.frame)));
-        Ok(Self::decided())
-    }
-
-    fn encode_ahead(&mut self, _: Image<'_>) -> Result<(), SegmentError> {
-        Ok(())
-    }
-}
-
-#[test]
-fn each_frame_is_asked_for_once_and_the_next_one_is_at_hand() {
-    let plan = plan(&track(&[(2, 8)], &[4]), CLIP, 4, Span::Both).unwrap();
-    let (mut noting, mut told) = (Noting::default(), Vec::new());
-    let asked = Arc::new(Mutex::new(Vec::new()));
-    let noted = Arc::clone(&asked);
-    let frames = Frames::new(CLIP, move |frame| {
-        noted.lock().unwrap().push(frame);
-        // One frame of the clip is damaged.
-        if frame == 6 {
-            return Err("damaged".into());
-        }
-        Ok(Arc::new(GrayFrame::new(4, 4, vec![0; 16]).unwrap()))
-    });
-    let ended = walk(
-        &mut noting,
-        &frames,
-        &plan,
-        &mut |_| ControlFlow::Continue(()),
-        &mut |frame, _, decided| told.push((frame, decided.is_ok())),
-    );
-    assert_eq!(ended, Ok(Ended::Complete));
-    assert_eq!(*asked.lock().unwrap(), [4, 3, 2, 5, 6, 7, 8]);
-    let pairs = [(3, Some(2)), (2, Some(5)), (5, None), (7, Some(8)), (8, None)];
-    assert_eq!(noting.0, pairs, "a frame that cannot be decoded comes next for nobody");
-    let wanted = [(4, true), (3, true), (2, true), (5, true), (6, false), (7, true), (8, true)];
-    assert_eq!(told, wanted);
-}
-
-#[test]
-fn anchors_that_nothing_follows_are_not_remembered_together() {
-    let walked = |plan: &Plan| {
-        let (mut noting, mut told) = (Noting::default(), Vec::new());
-        let frames = Frames::new(CLIP, |frame| match frame {
-            6 => Err("damaged".into()),
-            _ => Ok(Arc::new(GrayFrame::new(4, 4, vec![0; 16]).unwrap())),
-        });
-        let ended = walk(
-            &mut noting,
-            &frames,
-            plan,
-            &mut |_| ControlFlow::Continue(()),
-            &mut |frame, role, decided| told.push((frame, role, decided.is_ok())),
-        );
-        assert_eq!(ended, Ok(Ended::Complete));
-        (noting.1, told)
-    };
-    let track = track(&[(4, 8)], &[4, 5, 6, 7, 8]);
-    let (remembered, told) = walked(&Plan::of_anchors(&track, CLIP));
-    assert_eq!(told, [4, 5, 6, 7, 8].map(|frame| (frame, Role::Anchor, frame != 6)));
-    assert!(remembered.iter().all(|anchors| *anchors <= 1), "{remembered:?}");
-    // Those that are followed are.
-    let (remembered, _) =
-        walked(&plan(&self::track(&[(4, 9)], &[4, 8]), CLIP, 4, Span::Both).unwrap());
-    assert_eq!(remembered, [2]);
 }

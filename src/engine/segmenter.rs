@@ -72,6 +72,9 @@ pub struct Image<'a> {
     pub pixels: &'a GrayFrame,
 }
 
+/// Which of the walks that go on at the same time; a segmenter that is told of none is at number 0.
+pub type WalkId = usize;
+
 /// Segments frames of one clip at a time. Lives on the engine's worker thread.
 pub trait Segmenter {
     /// Who is answering.
@@ -90,7 +93,14 @@ pub trait Segmenter {
         prompts: &FramePrompts,
     ) -> Result<Decided, SegmentError>;
 
-    /// Starts a walk of one track with an empty memory. `windowed`: a person said by windows where
+    /// From now on [`Self::begin_walk`], [`Self::anchor`] and [`Self::follow`] are about that walk; those left keep their
+    /// memories.
+    fn turn_to(&mut self, walk: WalkId);
+
+    /// A walk is over: its memory is not needed any more.
+    fn end_walk(&mut self, walk: WalkId);
+
+    /// Starts the walk at hand, which is of one track, with an empty memory. `windowed`: a person said by windows where
     /// the structure is visible, so the object score is reported and never obeyed; otherwise it
     /// decides, as in SAM 2.
     fn begin_walk(&mut self, windowed: bool);

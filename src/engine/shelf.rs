@@ -16,7 +16,7 @@ use super::failing::{Start, Trouble, because};
 use super::meanwhile::{Meanwhile, Wake, Wanted};
 use super::{
     Anchor, Builder, Decided, Direction, Image, NetSegmenter, SegmentError, Segmenter,
-    SegmenterInfo,
+    SegmenterInfo, WalkId,
 };
 
 /// A segmenter that may change threads.
@@ -223,6 +223,18 @@ impl Segmenter for Lent {
         self.inner()?.refresh(image, prompts)
     }
 
+    fn turn_to(&mut self, walk: WalkId) {
+        if let Ok(inner) = self.inner() {
+            inner.turn_to(walk);
+        }
+    }
+
+    fn end_walk(&mut self, walk: WalkId) {
+        if let Ok(inner) = self.inner() {
+            inner.end_walk(walk);
+        }
+    }
+
     fn begin_walk(&mut self, windowed: bool) {
         if let Ok(inner) = self.inner() {
             inner.begin_walk(windowed);
@@ -275,6 +287,10 @@ mod tests {
         fn refresh(&mut self, _: Image<'_>, _: &FramePrompts) -> Result<Decided, SegmentError> {
             Err(SegmentError::NothingToFollow(0))
         }
+
+        fn turn_to(&mut self, _: WalkId) {}
+
+        fn end_walk(&mut self, _: WalkId) {}
 
         fn begin_walk(&mut self, _: bool) {}
 

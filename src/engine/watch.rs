@@ -6,7 +6,7 @@
 //! [`Limits::first`], because that is when kernels are compiled and tried; only its like is held to [`Limits::usual`].
 //! Time in which this process was stopped or the machine slept does not count.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -14,7 +14,9 @@ use std::time::Duration;
 use crate::domain::FramePrompts;
 
 use super::failing::{Trouble, what};
-use super::{Anchor, Decided, Direction, Image, SegmentError, Segmenter, SegmenterInfo, Ticket};
+use super::{
+    Anchor, Decided, Direction, Image, SegmentError, Segmenter, SegmenterInfo, Ticket, WalkId,
+};
 
 /// How long a device other than the CPU may take to answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +76,16 @@ impl Pulse {
         call()
     }
 
+    /// Work for `ticket` begins, beside that in hand.
+    pub(super) fn begins(&self, ticket: Ticket) {
+        self.lock().in_hand.push(ticket);
+    }
+
+    /// It has ended.
+    pub(super) fn ends(&self, ticket: Ticket) {
+        self.lock().in_hand.retain(|held| *held != ticket);
+    }
+
     /// Runs `job` as the work for `ticket`.
     pub(super) fn working_for<T>(&self, ticket: Ticket, job: impl FnOnce() -> T) -> T {
         self.lock().in_hand.push(ticket);
@@ -131,6 +143,13 @@ type Like = (&'static str, usize, usize);
 /// After so many frames of a walk the sizes of its memory stay as they are.
 const SETTLED: usize = 16;
 
+/// Frames of a walk so far.
+#[derive(Default)]
+struct Seen {
+    anchors: usize,
+    followed: usize,
+}
+
 /// A segmenter whose calls are timed.
 pub(super) struct Watched {
     /// There until it is dropped.
@@ -139,8 +158,9 @@ pub(super) struct Watched {
     /// `None` on the CPU.
     limits: Option<Limits>,
     answered: HashSet<Like>,
-    anchors: usize,
-    followed: usize,
+    walk: WalkId,
+    /// By walk.
+    seen: HashMap<WalkId, Seen>,
     /// Nobody uses the pulse after this segmenter.
     closes: bool,
 }
@@ -185,7 +205,7 @@ impl Watched {
     pub(super) fn new(inner: Box<dyn Segmenter>, pulse: Arc<Pulse>, limits: Limits) -> Self {
         let limits = Some(limits).filter(|_| !inner.info().device.starts_with("CPU"));
         let (inner, answered) = (Some(inner), HashSet::new());
-        Self { inner, pulse, limits, answered, anchors: 0, followed: 0, closes: false }
+        Self { inner, pulse, limits, answered, walk: 0, seen: HashMap::new(), closes: false }
     }
 
     fn call<T>(
@@ -246,13 +266,23 @@ impl Segmenter for Watched {
         self.call(like("refresh", prompts), |inner| inner.refresh(image, prompts))
     }
 
+    fn turn_to(&mut self, walk: WalkId) {
+        self.walk = walk;
+        self.tell(|inner| inner.turn_to(walk));
+    }
+
+    fn end_walk(&mut self, walk: WalkId) {
+        self.seen.remove(&walk);
+        self.tell(|inner| inner.end_walk(walk));
+    }
+
     fn begin_walk(&mut self, windowed: bool) {
-        (self.anchors, self.followed) = (0, 0);
+        self.seen.insert(self.walk, Seen::default());
         self.tell(|inner| inner.begin_walk(windowed));
     }
 
     fn anchor(&mut self, image: Image<'_>, anchor: &Anchor) -> Result<Decided, SegmentError> {
-        self.anchors += 1;
+        self.seen.entry(self.walk).or_default().anchors += 1;
         let like = match anchor {
             Anchor::Prompts(prompts) => like("anchor", prompts),
             Anchor::Mask(_) => ("given mask", 0, 0),
@@ -266,8 +296,9 @@ impl Segmenter for Watched {
         direction: Direction,
         next: Option<Image<'_>>,
     ) -> Result<Decided, SegmentError> {
-        let like = ("follow", self.anchors, self.followed.min(SETTLED));
-        self.followed += 1;
+        let seen = self.seen.entry(self.walk).or_default();
+        let like = ("follow", seen.anchors, seen.followed.min(SETTLED));
+        seen.followed += 1;
         self.call(like, |inner| inner.follow(image, direction, next))
     }
 

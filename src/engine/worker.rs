@@ -2,14 +2,12 @@
 //!
 //! Two kinds of work, one owner. A *refresh* answers a key press: only the newest of a track and
 //! frame matters. A *propagation* walks many frames: between two frames it serves the waiting
-//! refreshes and looks at its cancel flag. A panic inside the network or its driver ends the
+//! refreshes and looks at its cancel flag (`walkers`). A panic inside the network or its driver ends the
 //! job, never the thread; where the device is to blame, the network is built anew (`failing`). A
 //! second thread watches the first: where a call into the device does not come back (`watch`), that
 //! thread is left to itself, heard no more, and another takes its place.
 
-use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -17,8 +15,8 @@ use std::time::{Duration, Instant};
 use crate::domain::{FrameIndex, FramePrompts, TrackId};
 
 use super::failing::{Start, Trouble, because, next_start, sentence, trouble};
-use super::jobs::{Jobs, Propagation, Refresh, Work};
-use super::propagate::{Ended, Role, WalkError, walk};
+use super::jobs::{Jobs, Refresh, Work};
+use super::walkers::propagate;
 use super::watch::{Overdue, Pulse, Watched};
 use super::{Event, Frames, Image, Limits, Plan, Segmenter, SegmenterInfo, Ticket};
 
@@ -214,16 +212,16 @@ impl Drop for Closes<'_> {
 
 /// What a network thread works from and where its answers go.
 #[derive(Clone)]
-struct Post {
+pub(super) struct Post {
     outbox: Arc<Mutex<Outbox>>,
-    jobs: Arc<Jobs>,
-    frames: Arc<Frames>,
-    pulse: Arc<Pulse>,
+    pub(super) jobs: Arc<Jobs>,
+    pub(super) frames: Arc<Frames>,
+    pub(super) pulse: Arc<Pulse>,
 }
 
 impl Post {
     /// Nothing is told any more by a thread that was given up: its questions have their answer.
-    fn tell(&self, event: Event) {
+    pub(super) fn tell(&self, event: Event) {
         if !self.pulse.given_up() {
             self.outbox.lock().unwrap_or_else(PoisonError::into_inner)(event);
         }
@@ -280,9 +278,7 @@ fn serve_all(
         let work = post.jobs.wait()?;
         let next = match work {
             Work::Refresh(refresh) => serve(segmenter, post, refresh, struck),
-            Work::Propagate(job) => post
-                .pulse
-                .working_for(job.ticket, || propagate(build, segmenter, post, job, struck)),
+            Work::Propagate(job) => propagate(build, segmenter, post, job, struck),
             Work::LookUp => None,
             Work::EncodeAhead(frame) => {
                 encode_ahead(segmenter, &post.frames, frame);
@@ -304,7 +300,7 @@ fn serve_all(
     None
 }
 
-fn encode_ahead(segmenter: &mut dyn Segmenter, frames: &Frames, frame: FrameIndex) {
+pub(super) fn encode_ahead(segmenter: &mut dyn Segmenter, frames: &Frames, frame: FrameIndex) {
     // What fails here fails again, and is told, when the frame is asked for.
     let _ = guarded(|| {
         let pixels = frames.get(frame)?;
@@ -314,7 +310,7 @@ fn encode_ahead(segmenter: &mut dyn Segmenter, frames: &Frames, frame: FrameInde
 }
 
 /// Why a job failed.
-enum Fault {
+pub(super) enum Fault {
     /// The pixels of a frame are not to be had.
     OfFrame(String),
     /// The network failed, or the device that it is on.
@@ -323,14 +319,18 @@ enum Fault {
 
 /// What the devices of this thread did so far.
 #[derive(Default)]
-struct Struck {
+pub(super) struct Struck {
     times: u32,
     last: Option<(Trouble, Start)>,
 }
 
 impl Struck {
     /// The sentence for a failed job, and how the network starts again where its device is to blame.
-    fn judge(&mut self, segmenter: &dyn Segmenter, fault: Fault) -> (String, Option<Start>) {
+    pub(super) fn judge(
+        &mut self,
+        segmenter: &dyn Segmenter,
+        fault: Fault,
+    ) -> (String, Option<Start>) {
         let why = match fault {
             // Files may lack memory, too, and be called what they like.
             Fault::OfFrame(why) => return (why, None),
@@ -374,7 +374,7 @@ fn refuse_all(post: &Post, why: &str) {
     }
 }
 
-fn serve(
+pub(super) fn serve(
     segmenter: &mut dyn Segmenter,
     post: &Post,
     refresh: Refresh,
@@ -398,73 +398,8 @@ fn serve(
     next
 }
 
-fn propagate(
-    build: &dyn Builder,
-    segmenter: &mut dyn Segmenter,
-    post: &Post,
-    job: Propagation,
-    struck: &mut Struck,
-) -> Option<Start> {
-    let (ticket, total, mut done) = (job.ticket, job.plan.len(), 0);
-    let mut better = false;
-    let Post { jobs, frames, pulse, .. } = post;
-    let mut next = None;
-    let ended = guarded(|| {
-        let mut between = |segmenter: &mut dyn Segmenter| {
-            while next.is_none()
-                && !pulse.given_up()
-                && let Some(refresh) = jobs.take_refresh()
-            {
-                next = serve(segmenter, post, refresh, struck);
-            }
-            if next.is_some() || pulse.given_up() {
-                return ControlFlow::Break(());
-            }
-            if let Some(frame) = job.ahead.then(|| jobs.take_ahead()).flatten() {
-                encode_ahead(segmenter, frames, frame);
-            }
-            let stop = jobs.closed() || job.cancelled.load(Ordering::Relaxed);
-            better = !stop && build.news();
-            if stop || better { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        };
-        let mut on_frame = |frame, role, decided| {
-            match decided {
-                // The person already sees an anchor's mask.
-                Ok(_) if role == Role::Anchor => return,
-                Ok(decided) => post.tell(Event::Tracked { ticket, frame, decided }),
-                Err(why) => post.tell(Event::FrameFailed { frame, why }),
-            }
-            if role == Role::Tracked {
-                done += 1;
-                post.tell(Event::Progress { ticket, done, total });
-            }
-        };
-        Ok(walk(segmenter, frames, &job.plan, &mut between, &mut on_frame))
-    });
-    let ended = match ended {
-        Ok(Ok(ended)) => Ok(ended),
-        Ok(Err(error @ WalkError::NoAnchorLeft { .. })) => Err(Fault::OfFrame(error.to_string())),
-        Ok(Err(error)) => Err(Fault::OfNetwork(error.to_string())),
-        Err(why) => Err(Fault::OfNetwork(why)),
-    };
-    if better && ended.is_ok() {
-        // The walk begins anew on the better device; what is decided is decided again.
-        jobs.put_back(job);
-        return Some(Start::Asked);
-    }
-    post.tell(match ended {
-        Ok(ended) => Event::Finished { ticket, cancelled: ended == Ended::Cancelled },
-        Err(fault) => {
-            let (why, start) = struck.judge(segmenter, fault);
-            next = next.or(start);
-            Event::JobFailed { ticket, why }
-        }
-    });
-    next
-}
-
 /// Runs `f`, turning a panic in the network or its driver into an ordinary failure.
-fn guarded<T>(f: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+pub(super) fn guarded<T>(f: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|cause| {
         let text = cause
             .downcast_ref::<&str>()

@@ -79,10 +79,7 @@ fn small_loss(net: &Sam2, device: &Device) -> Tensor<1> {
     let wave = |i: usize| ((i % 977) as f32 * 0.37).sin() + ((i / SIDE) as f32 * 0.11).cos();
     let image = constant((0..3 * SIDE * SIDE).map(wave).collect(), [1, 3, SIDE, SIDE], device);
     let all = net.encode_image(image);
-    let features = ImageFeatures {
-        pix_feat: all.pix_feat.detach(),
-        high_res: all.high_res.map(Tensor::detach),
-    };
+    let features = ImageFeatures::new(all.pix_feat.detach(), all.high_res.map(Tensor::detach));
     let disc = |i: usize| {
         f32::from(u8::from(((i % SIDE) as f32 - 30.0).hypot((i / SIDE) as f32 - 28.0) < 14.0))
     };

@@ -129,8 +129,8 @@ fn teach(
     let share = match share {
         Batch::Encoded(lessons, features) => {
             let here = |x: burn::tensor::Tensor<4>| x.to_device(device);
-            let ImageFeatures { pix_feat, high_res } = *features;
-            let features = ImageFeatures { pix_feat: here(pix_feat), high_res: high_res.map(here) };
+            let ImageFeatures { pix_feat, high_res, .. } = *features;
+            let features = ImageFeatures::new(here(pix_feat), high_res.map(here));
             Batch::Encoded(lessons, Box::new(features))
         }
         other => other,

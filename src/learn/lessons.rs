@@ -373,8 +373,5 @@ fn tremor(user: &mut SimulatedUser, side: usize) -> f32 {
 
 fn rows_of(all: &ImageFeatures, at: usize, n: usize) -> ImageFeatures {
     let part = |x: &Tensor<4>| x.clone().narrow(0, at, n);
-    ImageFeatures {
-        pix_feat: part(&all.pix_feat),
-        high_res: [part(&all.high_res[0]), part(&all.high_res[1])],
-    }
+    ImageFeatures::new(part(&all.pix_feat), [part(&all.high_res[0]), part(&all.high_res[1])])
 }

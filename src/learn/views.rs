@@ -59,10 +59,8 @@ impl Views {
             let all = net.encode_image(desk.images(&frames, side));
             for (i, lesson) in chunk.into_iter().enumerate() {
                 let part = |x: &Tensor<4>| x.clone().narrow(0, i, 1).detach();
-                let features = ImageFeatures {
-                    pix_feat: part(&all.pix_feat),
-                    high_res: [part(&all.high_res[0]), part(&all.high_res[1])],
-                };
+                let high_res = [part(&all.high_res[0]), part(&all.high_res[1])];
+                let features = ImageFeatures::new(part(&all.pix_feat), high_res);
                 // The picture is in the features now.
                 views.push((Lesson { image: Vec::new(), ..lesson }, features));
             }
@@ -82,10 +80,8 @@ impl Views {
         let join = |part: fn(&ImageFeatures) -> &Tensor<4>| {
             Tensor::cat(drawn.iter().map(|(_, f)| part(f).clone()).collect(), 0)
         };
-        let features = ImageFeatures {
-            pix_feat: join(|f| &f.pix_feat),
-            high_res: [join(|f| &f.high_res[0]), join(|f| &f.high_res[1])],
-        };
+        let high_res = [join(|f| &f.high_res[0]), join(|f| &f.high_res[1])];
+        let features = ImageFeatures::new(join(|f| &f.pix_feat), high_res);
         Batch::Encoded(
             drawn.into_iter().map(|(lesson, _)| lesson.clone()).collect(),
             Box::new(features),

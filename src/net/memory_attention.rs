@@ -80,8 +80,27 @@ impl MemoryAttention {
         memory_pos: Tensor<3>,
         n_ptr_tokens: usize,
     ) -> Tensor<4> {
-        cpu::read_memory(self, &curr, &memory, &memory_pos, n_ptr_tokens)
-            .unwrap_or_else(|| self.forward_by_parts(curr, memory, memory_pos, n_ptr_tokens))
+        let [_, _, h, w] = curr.dims();
+        self.read((self.begin(curr), [h, w]), memory, memory_pos, n_ptr_tokens)
+    }
+
+    /// What of [`Self::forward`] needs no memory: `curr` `[B, d, h, w]` with its encoding, after the attention to itself in
+    /// the first layer, `[B, h*w, d]`. The same for every track, so made once per frame.
+    pub fn begin(&self, curr: Tensor<4>) -> Tensor<3> {
+        cpu::begin_read(self, &curr).unwrap_or_else(|| self.begin_by_parts(curr))
+    }
+
+    /// The rest of [`Self::forward`]: what was begun for a grid of `[h, w]`, conditioned on the memory.
+    pub fn read(
+        &self,
+        (begun, size): (Tensor<3>, [usize; 2]),
+        memory: Tensor<3>,
+        memory_pos: Tensor<3>,
+        n_ptr_tokens: usize,
+    ) -> Tensor<4> {
+        cpu::read_memory(self, (&begun, size), &memory, &memory_pos, n_ptr_tokens).unwrap_or_else(
+            || self.read_where((begun, size), memory, memory_pos, n_ptr_tokens, None),
+        )
     }
 
     /// As [`Self::forward`], part by part on every device: the way with gradients and on a GPU.
@@ -92,28 +111,45 @@ impl MemoryAttention {
         memory_pos: Tensor<3>,
         n_ptr_tokens: usize,
     ) -> Tensor<4> {
-        self.forward_where(curr, memory, memory_pos, n_ptr_tokens, None)
+        let [_, _, h, w] = curr.dims();
+        let begun = (self.begin_by_parts(curr), [h, w]);
+        self.read_where(begun, memory, memory_pos, n_ptr_tokens, None)
     }
 
-    /// As [`Self::forward_by_parts`]; tokens whose `bias` `[1, 1, 1, M]` is hugely negative count for nothing.
-    pub fn forward_where(
+    fn begin_by_parts(&self, curr: Tensor<4>) -> Tensor<3> {
+        let [_, d, h, w] = curr.dims();
+        let device = curr.device();
+        let pos = sine_pe_2d(d, [h, w], &device) * POS_AT_INPUT;
+        let x = to_tokens(curr + pos);
+        match self.layers.first() {
+            Some(layer) => layer.read_itself(x, &self.rope(d, [h, w], &device)),
+            None => x,
+        }
+    }
+
+    /// As [`Self::read`], part by part; tokens whose `bias` `[1, 1, 1, M]` is hugely negative count for nothing.
+    pub fn read_where(
         &self,
-        curr: Tensor<4>,
+        (begun, size): (Tensor<3>, [usize; 2]),
         memory: Tensor<3>,
         memory_pos: Tensor<3>,
         n_ptr_tokens: usize,
         bias: Option<Tensor<4>>,
     ) -> Tensor<4> {
-        let [_, d, h, w] = curr.dims();
-        let device = curr.device();
-        let rope = AxialRope::new(d / self.heads, [h, w], self.rope_theta, &device);
-        let pos = sine_pe_2d(d, [h, w], &device) * POS_AT_INPUT;
+        let rope = self.rope(begun.dims()[2], size, &begun.device());
         let keys = memory.clone() + memory_pos;
-        let mut x = to_tokens(curr + pos);
-        for layer in &self.layers {
-            x = layer.forward(x, [&keys, &memory], &rope, n_ptr_tokens, bias.clone());
+        let mut x = begun;
+        for (nth, layer) in self.layers.iter().enumerate() {
+            if nth > 0 {
+                x = layer.read_itself(x, &rope);
+            }
+            x = layer.read_memory(x, [&keys, &memory], &rope, n_ptr_tokens, bias.clone());
         }
-        from_tokens(self.norm.forward(x), [h, w])
+        from_tokens(self.norm.forward(x), size)
+    }
+
+    fn rope(&self, d: usize, size: [usize; 2], device: &Device) -> AxialRope {
+        AxialRope::new(d / self.heads, size, self.rope_theta, device)
     }
 }
 
@@ -153,7 +189,15 @@ impl MemoryAttentionLayer {
         }
     }
 
-    fn forward(
+    /// The attention of the frame to itself.
+    fn read_itself(&self, x: Tensor<3>, rope: &AxialRope) -> Tensor<3> {
+        let y = self.norm1.forward(x.clone());
+        let y = self.self_attn.read(y.clone(), [&y, &y], rope, 0, None);
+        self.added(x, &self.self_attn.out_proj, y)
+    }
+
+    /// Then that to the memory, and the feed-forward layers.
+    fn read_memory(
         &self,
         x: Tensor<3>,
         [keys, values]: [&Tensor<3>; 2],
@@ -161,9 +205,6 @@ impl MemoryAttentionLayer {
         n_ptr_tokens: usize,
         bias: Option<Tensor<4>>,
     ) -> Tensor<3> {
-        let y = self.norm1.forward(x.clone());
-        let y = self.self_attn.read(y.clone(), [&y, &y], rope, 0, None);
-        let x = self.added(x, &self.self_attn.out_proj, y);
         let y = self.norm2.forward(x.clone());
         let y = self.cross_attn_image.read(y, [keys, values], rope, n_ptr_tokens, bias);
         let x = self.added(x, &self.cross_attn_image.out_proj, y);

@@ -297,7 +297,7 @@ impl Tracker {
         let rules = &self.options.rules;
         let (masks, pointers) = self.store.recall(rules, frame, direction, self.num_frames);
         let max_ptrs = rules.max_ptrs(self.num_frames);
-        let read = sam.condition(image.pix_feat.clone(), &masks, &pointers, max_ptrs);
+        let read = sam.condition_frame(image, &masks, &pointers, max_ptrs);
         self.note("curr_in", &image.pix_feat);
         if let Some(stages) = &mut self.stages {
             let pointers = read.pointer_tokens() as f32;

@@ -243,6 +243,7 @@ actions! {
     Network: {
         Refresh          "refresh"            "compute the mask of this frame from its points again",
         PropagateBoth    "propagate-both"     "carry the masks through all windows, both ways",
+        PropagateAll     "propagate-all"      "carry the masks of every structure through its windows, all at once",
         PropagateForward "propagate-forward"  "carry the mask to later frames",
         PropagateBackward "propagate-backward" "carry the mask to earlier frames",
         PropagateWindow  "propagate-window"   "carry the masks through the window that holds this frame",

@@ -192,6 +192,8 @@ pub struct Running {
     pub check: bool,
     /// When it was asked for.
     pub since: Duration,
+    /// How many structures were asked for at once, itself among them.
+    pub structures: usize,
     /// Frames decided.
     pub done: usize,
     /// Frames to decide.

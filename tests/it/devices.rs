@@ -48,6 +48,12 @@ impl Segmenter for OnDevice {
     ) -> Result<Decided, SegmentError> {
         self.inner.refresh(image, prompts)
     }
+    fn turn_to(&mut self, walk: usize) {
+        self.inner.turn_to(walk);
+    }
+    fn end_walk(&mut self, walk: usize) {
+        self.inner.end_walk(walk);
+    }
     fn begin_walk(&mut self, windowed: bool) {
         self.inner.begin_walk(windowed);
     }
@@ -243,6 +249,12 @@ impl Segmenter for Hanging {
     fn refresh(&mut self, image: Image<'_>, p: &FramePrompts) -> Result<Decided, SegmentError> {
         self.hang(image.frame == 9);
         self.inner.refresh(image, p)
+    }
+    fn turn_to(&mut self, walk: usize) {
+        self.inner.turn_to(walk);
+    }
+    fn end_walk(&mut self, walk: usize) {
+        self.inner.end_walk(walk);
     }
     fn begin_walk(&mut self, windowed: bool) {
         self.inner.begin_walk(windowed);

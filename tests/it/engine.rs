@@ -64,6 +64,8 @@ impl Segmenter for Scripted {
         decided.score = prompts.points.len() as f32 / 10.0;
         Ok(decided)
     }
+    fn turn_to(&mut self, _: usize) {}
+    fn end_walk(&mut self, _: usize) {}
     fn begin_walk(&mut self, windowed: bool) {
         assert!(windowed, "every track of these tests has a window");
         self.asked.lock().unwrap().push("begin".into());
@@ -287,15 +289,74 @@ fn a_cancel_ends_within_a_frame_and_keeps_what_is_done() {
     rig.until_asked("follow 4");
     rig.worker.cancel(Some(TrackId(1)));
     drop(open);
-    let events = rig.until(finished);
-    assert_eq!(tracked(&events), [1, 2, 3, 4], "up to the frame in hand");
-    assert!(matches!(events.last(), Some(Event::Finished { cancelled: true, .. })));
+    let events = [rig.until(finished), rig.until(finished)].concat();
+    let (first, other) = (of(&events, 1), of(&events, 2));
+    assert_eq!(tracked(&first), [1, 2, 3, 4], "up to the frame in hand");
+    assert!(matches!(first.last(), Some(Event::Finished { cancelled: true, .. })));
     // The other track's propagation is untouched.
-    let other = rig.until(finished);
     assert_eq!(tracked(&other), [1, 2, 3]);
-    assert!(
-        matches!(other.last(), Some(Event::Finished { cancelled: false, ticket: t }) if t.track == TrackId(2))
-    );
+    assert!(matches!(other.last(), Some(Event::Finished { cancelled: false, .. })));
+}
+
+/// The events that answer questions about a track.
+fn of(events: &[Event], track: u64) -> Vec<Event> {
+    let concerns = |event: &&Event| match event {
+        Event::Tracked { ticket, .. }
+        | Event::Progress { ticket, .. }
+        | Event::Finished { ticket, .. }
+        | Event::JobFailed { ticket, .. } => ticket.track == TrackId(track),
+        _ => false,
+    };
+    events.iter().filter(concerns).cloned().collect()
+}
+
+#[test]
+fn propagations_of_several_tracks_walk_together() {
+    let (rig, open) = rig_holding(5, None);
+    rig.next();
+    rig.worker.propagate(ticket(1, 1), forward(8));
+    rig.until_asked("follow 5");
+    rig.worker.propagate(ticket(2, 1), forward(7));
+    rig.worker.propagate(ticket(3, 1), forward(29));
+    drop(open);
+    let events = [(); 3].map(|()| rig.until(finished)).concat();
+    for (track, last) in [(1, 8), (2, 7), (3, 29)] {
+        let own = of(&events, track);
+        let all: Vec<FrameIndex> = (1..=last).filter(|frame| *frame != 13).collect();
+        assert_eq!(tracked(&own), all, "track {track}");
+        let ended = own.last();
+        assert!(matches!(ended, Some(Event::Finished { cancelled: false, .. })), "{ended:?}");
+        let whole = (last, last);
+        let told = own.iter().rev().find_map(|event| match event {
+            Event::Progress { done, total, .. } => Some((*done, *total)),
+            _ => None,
+        });
+        assert_eq!(told, Some(whole), "its own progress");
+    }
+    // Those that came later catch up, then each frame is decided for all.
+    let asked = rig.asked();
+    let from = asked.iter().position(|call| call == "follow 6").expect("goes on");
+    assert_eq!(asked[from..from + 6].concat(), "follow 6follow 6follow 6follow 7follow 7follow 7");
+}
+
+#[test]
+fn a_failing_network_ends_all_that_walk_together_and_each_is_told() {
+    let (rig, open) = rig_holding(2, Some(6));
+    rig.next();
+    rig.worker.propagate(ticket(1, 1), forward(9));
+    rig.until_asked("follow 2");
+    rig.worker.propagate(ticket(2, 1), forward(9));
+    drop(open);
+    let events = [rig.until(finished), rig.until(finished)].concat();
+    for track in [1, 2] {
+        let own = of(&events, track);
+        assert_eq!(tracked(&own), [1, 2, 3, 4, 5]);
+        assert!(
+            matches!(own.last(), Some(Event::JobFailed { why, .. }) if why.contains("unbearable"))
+        );
+    }
+    rig.worker.refresh(ticket(1, 2), 3, points(4));
+    assert!(matches!(rig.next(), Event::Refreshed { .. }), "and the thread goes on");
 }
 
 #[test]

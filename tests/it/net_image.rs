@@ -235,10 +235,8 @@ fn net_a_batch_of_prompts_equals_single_prompts() {
     // Two images with two prompts each.
     let dark = model.encode_image(Tensor::zeros([1, 3, 128, 128], &device));
     let pair = |x: &Tensor<4>, y: &Tensor<4>| Tensor::cat(vec![x.clone(), y.clone()], 0);
-    let two = ImageFeatures {
-        pix_feat: pair(&features.pix_feat, &dark.pix_feat),
-        high_res: [0, 1].map(|k| pair(&features.high_res[k], &dark.high_res[k])),
-    };
+    let high_res = [0, 1].map(|k| pair(&features.high_res[k], &dark.high_res[k]));
+    let two = ImageFeatures::new(pair(&features.pix_feat, &dark.pix_feat), high_res);
     let four = [both, run(from_ref(&a), &dark), run(from_ref(&b), &dark)].concat();
     assert_close("two images, four prompts", &run(&[a.clone(), b.clone(), a, b], &two), &four);
 }

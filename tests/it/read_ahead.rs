@@ -52,6 +52,8 @@ impl Segmenter for Waiting {
     fn refresh(&mut self, image: Image<'_>, _: &FramePrompts) -> Result<Decided, SegmentError> {
         Ok(self.decided(image))
     }
+    fn turn_to(&mut self, _: usize) {}
+    fn end_walk(&mut self, _: usize) {}
     fn begin_walk(&mut self, _: bool) {}
     fn anchor(&mut self, image: Image<'_>, _: &Anchor) -> Result<Decided, SegmentError> {
         Ok(self.decided(image))

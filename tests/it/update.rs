@@ -244,6 +244,47 @@ fn propagation_streams_and_never_replaces_what_a_person_decided() {
 }
 
 #[test]
+fn all_structures_are_propagated_with_one_key_and_taken_back_with_one() {
+    let mut m = model(FRAMES);
+    let first = with_a_mask(&mut m);
+    press(&mut m, "t n");
+    let second = with_a_mask(&mut m);
+    // A third one without any point is named and left out.
+    press(&mut m, "t n");
+    let effects = press(&mut m, "p s");
+    let asked: Vec<_> = effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Propagate(ticket, plan) => Some((*ticket, plan.frames().collect::<Vec<_>>())),
+            _ => None,
+        })
+        .collect();
+    let frames: Vec<FrameIndex> = (1..FRAMES).collect();
+    assert_eq!(asked.iter().map(|(ticket, _)| ticket.track).collect::<Vec<_>>(), [first, second]);
+    assert!(asked.iter().all(|(_, of)| *of == frames), "{asked:?}");
+    let said = m.message.text.clone();
+    assert!(said.starts_with("propagating 2 structures to "), "{said}");
+    assert!(said.contains("; without points in a window: \""), "{said}");
+    for (ticket, _) in &asked {
+        tell(&mut m, Event::Tracked { ticket: *ticket, frame: 1, decided: decided(6) });
+    }
+    tell(&mut m, Event::Finished { ticket: asked[0].0, cancelled: false });
+    assert_eq!(m.message.text, said, "the last one speaks for all");
+    tell(&mut m, Event::Finished { ticket: asked[1].0, cancelled: false });
+    assert_eq!(m.message.text, "propagated 2 structures");
+    let held =
+        |m: &Model| [first, second].map(|id| m.annotation.tracks[&id].masks.contains_key(&1));
+    assert_eq!(held(&m), [true; 2]);
+    press(&mut m, "u");
+    assert_eq!(held(&m), [false; 2], "one key, one step back");
+    // With one structure it is the usual propagation.
+    let mut m = model(FRAMES);
+    with_a_mask(&mut m);
+    propagation(&mut m, "p s");
+    assert!(m.message.text.starts_with("propagating to "), "{:?}", m.message);
+}
+
+#[test]
 fn a_propagation_is_one_undo_and_undoing_it_stops_it() {
     let mut m = model(FRAMES);
     with_a_mask(&mut m);

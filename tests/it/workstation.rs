@@ -50,6 +50,8 @@ impl Segmenter for Scripted {
         let (_, at) = prompts.points[0];
         Ok(self.disc(image, at.x, at.y))
     }
+    fn turn_to(&mut self, _: usize) {}
+    fn end_walk(&mut self, _: usize) {}
     fn begin_walk(&mut self, _windowed: bool) {}
     fn anchor(&mut self, image: Image<'_>, _anchor: &Anchor) -> Result<Decided, SegmentError> {
         Ok(self.middle(image))

@@ -152,7 +152,7 @@ impl Desk {
         let (net, side) = (reel.net, reel.plan.side);
         let given = anchors(&frame.masks, reel.plan, user);
         let given = constant(given, [frame.masks.len(), 1, side, side], &self.device);
-        let ImageFeatures { pix_feat, high_res } = &frame.here;
+        let ImageFeatures { pix_feat, high_res, .. } = &frame.here;
         net.decide_from_mask(pix_feat.clone(), high_res, given, Presence::Given)
     }
 
@@ -164,7 +164,7 @@ impl Desk {
         bank: &Bank,
     ) -> (Tensor<4>, Decided, Judged) {
         let (memories, pointers) = bank.recall(frame.at);
-        let ImageFeatures { pix_feat, high_res } = &frame.here;
+        let ImageFeatures { pix_feat, high_res, .. } = &frame.here;
         let read = reel.net.condition(pix_feat.clone(), &memories, &pointers, LONG_CLIP).pix_feat;
         let carried = self.carried(reel.clips, frame.at);
         let none = Prompts { points: PointBatch::none(frame.masks.len()), mask: None };

@@ -50,7 +50,7 @@ pub(in crate::net) fn encode(sam: &Sam2, image: &Tensor<4>) -> Option<ImageFeatu
         let c = planes.len() / (b * side * side);
         constant(planes, [b, c, side, side], &device)
     };
-    Some(ImageFeatures { pix_feat: map(s16, h / 16), high_res: [map(s4, h / 4), map(s8, h / 8)] })
+    Some(ImageFeatures::new(map(s16, h / 16), [map(s4, h / 4), map(s8, h / 8)]))
 }
 
 impl Encoder {

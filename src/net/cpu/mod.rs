@@ -26,5 +26,5 @@ pub(super) use decoder::{dense_place, two_way, upscale};
 pub(super) use descent::descend;
 pub(super) use encoder::encode;
 pub(super) use learning::{convolve, gelu, norm, pool, softmax};
-pub(super) use memory_attention::{Turns, read_memory};
+pub(super) use memory_attention::{Turns, begin_read, read_memory};
 pub(super) use memory_encoder::{encode_memory, memory_mask};

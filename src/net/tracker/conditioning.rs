@@ -14,7 +14,7 @@ use crate::net::blocks::{constant, in_dtype, sine_pe_1d, sine_pe_2d, to_tokens};
 use crate::net::cpu;
 use crate::net::device::on_gpu;
 use crate::net::resize::{Kernel, resize};
-use crate::net::sam2::Sam2;
+use crate::net::sam2::{Begun, ImageFeatures, Sam2};
 
 /// A mask memory to attend to.
 #[derive(Clone, Debug)]
@@ -135,13 +135,28 @@ impl Sam2 {
         pointers: &[PointerMemory],
         max_ptrs: usize,
     ) -> Conditioned {
+        self.condition_begun(pix_feat, &Begun::default(), Read { masks, pointers, max_ptrs })
+    }
+
+    /// [`Sam2::condition`] of a whole frame, one of several tracks on it: what none of them reads is computed once.
+    pub fn condition_frame(
+        &self,
+        image: &ImageFeatures,
+        masks: &[MaskMemory],
+        pointers: &[PointerMemory],
+        max_ptrs: usize,
+    ) -> Conditioned {
         let read = Read { masks, pointers, max_ptrs };
+        self.condition_begun(image.pix_feat.clone(), &image.begun, read)
+    }
+
+    fn condition_begun(&self, pix_feat: Tensor<4>, begun: &Begun, read: Read<'_>) -> Conditioned {
         let memory = &self.config().memory;
         let places = Places { masks: memory.num_maskmem, pointers: memory.max_obj_ptrs };
         if on_gpu(&pix_feat) && !read.is_empty() {
-            self.condition_in(pix_feat, masks, pointers, max_ptrs, places)
+            self.condition_with(pix_feat, begun, read, places)
         } else {
-            self.condition_on(pix_feat, read)
+            self.condition_on(pix_feat, begun, read)
         }
     }
 
@@ -152,6 +167,17 @@ impl Sam2 {
         masks: &[MaskMemory],
         pointers: &[PointerMemory],
         max_ptrs: usize,
+        places: Places,
+    ) -> Conditioned {
+        let read = Read { masks, pointers, max_ptrs };
+        self.condition_with(pix_feat, &Begun::default(), read, places)
+    }
+
+    fn condition_with(
+        &self,
+        pix_feat: Tensor<4>,
+        begun: &Begun,
+        Read { masks, pointers, max_ptrs }: Read<'_>,
         places: Places,
     ) -> Conditioned {
         let device = pix_feat.device();
@@ -180,8 +206,9 @@ impl Sam2 {
         let bias: Vec<f32> =
             runs.iter().flat_map(|(n, bias)| std::iter::repeat_n(*bias, *n)).collect();
         let bias = constant(bias, [1, 1, 1, memory.dims()[1]], &device);
-        let pix_feat = self.memory_attention.forward_where(
-            pix_feat,
+        let begun = begun.or_made(|| self.memory_attention.begin(pix_feat));
+        let pix_feat = self.memory_attention.read_where(
+            (begun, [h, w]),
             memory.clone(),
             memory_pos.clone(),
             n_ptr_tokens,
@@ -190,7 +217,7 @@ impl Sam2 {
         Conditioned { pix_feat, memory, memory_pos, runs: runs.map(|(n, _)| n) }
     }
 
-    fn condition_on(&self, pix_feat: Tensor<4>, read: Read<'_>) -> Conditioned {
+    fn condition_on(&self, pix_feat: Tensor<4>, begun: &Begun, read: Read<'_>) -> Conditioned {
         if read.is_empty() {
             let [b, ..] = pix_feat.dims();
             let none = Tensor::zeros([b, 0, self.config().memory.mem_dim], &pix_feat.device());
@@ -198,8 +225,10 @@ impl Sam2 {
             return Conditioned { pix_feat, memory: none.clone(), memory_pos: none, runs: [0; 4] };
         }
         let (memory, memory_pos, n_ptr_tokens) = self.tokens(&pix_feat, read);
-        let pix_feat = self.memory_attention.forward(
-            pix_feat,
+        let [_, _, h, w] = pix_feat.dims();
+        let begun = begun.or_made(|| self.memory_attention.begin(pix_feat));
+        let pix_feat = self.memory_attention.read(
+            (begun, [h, w]),
             memory.clone(),
             memory_pos.clone(),
             n_ptr_tokens,

@@ -62,6 +62,7 @@ pub(super) fn act(model: &mut Model, fx: &mut Vec<Effect>, action: Action, count
         A::WindowBisect => questions::begin(model, fx),
         A::Refresh => network::refresh(model, fx),
         A::PropagateBoth => network::propagate(model, fx, Span::Both),
+        A::PropagateAll => network::propagate_all(model, fx),
         A::PropagateForward => network::propagate(model, fx, Span::Forward),
         A::PropagateBackward => network::propagate(model, fx, Span::Backward),
         A::PropagateWindow => network::propagate(model, fx, Span::ThisWindow),
@@ -272,8 +273,8 @@ fn acts_on_many(action: Action, count: u32) -> bool {
     match action {
         A::AcceptFrame => count > 1,
         A::AcceptQuiet | A::RepeatCorrection | A::Interpolate | A::PropagateBoth => true,
-        A::PropagateForward | A::PropagateBackward | A::PropagateWindow => true,
-        A::PropagateAnew | A::PropagateCheck => true,
+        A::PropagateAll | A::PropagateForward | A::PropagateBackward => true,
+        A::PropagateWindow | A::PropagateAnew | A::PropagateCheck => true,
         _ => false,
     }
 }

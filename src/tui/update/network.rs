@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::domain::{
     Edit, FrameIndex, FrameMask, MaskSource, Signature, Track, TrackId, Window, counted,
-    frame_signature,
+    frame_signature, shown,
 };
 use crate::engine::{Decided, Plan, PlanError, Span, Ticket, plan, plan_both_passes, plan_where};
 use crate::tui::action::Action;
@@ -166,6 +166,46 @@ pub(super) fn propagate(model: &mut Model, fx: &mut Vec<Effect>, span: Span) {
     run(model, fx, id, planned, false);
 }
 
+/// Carries the masks of every structure through its windows. The structures walk together, so that each frame is read
+/// once; it is one step back, as it was one key.
+pub(super) fn propagate_all(model: &mut Model, fx: &mut Vec<Effect>) {
+    let mut due = Vec::new();
+    let mut bare = Vec::new();
+    for (id, track) in &model.annotation.tracks {
+        match planned(model, *id, track, Span::Both) {
+            Ok(plan) => due.push((*id, plan)),
+            Err(PlanError::Nothing | PlanError::NothingBetween) => {}
+            Err(_) => bare.push(format!("\"{}\"", shown(&track.info.label))),
+        }
+    }
+    let current = model.track;
+    match due.as_slice() {
+        // With one structure, or nothing to do, there is more to say about the one at hand.
+        [] => return propagate(model, fx, Span::Both),
+        [(id, _)] if current == Some(*id) && bare.is_empty() => {
+            return propagate(model, fx, Span::Both);
+        }
+        _ => {}
+    }
+    let (structures, group) = (due.len(), model.fresh());
+    let frames: usize = due.iter().map(|(_, plan)| plan.len()).sum();
+    for (id, plan) in due {
+        begin(model, fx, id, plan, Wanted { group, structures, check: false });
+    }
+    if model.jobs.running.iter().any(|run| run.group == group) {
+        let stops = model.key(Action::Cancel);
+        let left = match bare.is_empty() {
+            true => String::new(),
+            false => format!("; without points in a window: {}", bare.join(", ")),
+        };
+        model.say(format!(
+            "propagating {} to {}{left}; go on working, {stops} stops it",
+            counted(structures, "structure"),
+            counted(frames, "frame")
+        ));
+    }
+}
+
 /// What carrying masks through the windows would do now.
 pub(super) fn planned(
     model: &Model,
@@ -243,30 +283,49 @@ fn run(
     planned: Result<Plan, PlanError>,
     check: bool,
 ) {
-    if let Network::Failed(why) = &model.network {
-        let sentence = format!("nothing propagated: {why}");
-        return model.warn(sentence);
-    }
-    let (plan, track) = match (planned, model.annotation.tracks.get(&id)) {
-        (Ok(plan), Some(track)) => (plan, track),
-        (Err(why), _) => return model.warn(why.to_string()),
-        (Ok(_), None) => return,
+    let plan = match planned {
+        Ok(plan) => plan,
+        Err(why) => return model.warn(why.to_string()),
     };
-    let (signature, total) = (Signature::of(track), plan.len());
-    ahead::forget(model, fx);
-    // The engine ends an older propagation of the same structure.
-    model.jobs.running.retain(|run| run.ticket.track != id);
-    model.jobs.generation += 1;
-    let ticket = Ticket { track: id, generation: model.jobs.generation };
-    let group = model.fresh();
-    let since = model.now;
-    model.jobs.running.push(Running { ticket, group, signature, check, since, done: 0, total });
+    let (total, group) = (plan.len(), model.fresh());
+    begin(model, fx, id, plan, Wanted { group, structures: 1, check });
+    if !model.jobs.running.iter().any(|run| run.group == group) {
+        return;
+    }
     let doing = if check {
         format!("comparing the passes over {}", counted(total / 2, "frame"))
     } else {
         format!("propagating to {}", counted(total, "frame"))
     };
     model.say(format!("{doing}; go on working, {} stops it", model.key(Action::Cancel)));
+}
+
+/// How a propagation is wanted.
+struct Wanted {
+    /// Its masks are one step back together with those of the same group.
+    group: u64,
+    /// How many structures were asked for at once.
+    structures: usize,
+    check: bool,
+}
+
+/// Hands a propagation to the engine, or says why it cannot.
+fn begin(model: &mut Model, fx: &mut Vec<Effect>, id: TrackId, plan: Plan, wanted: Wanted) {
+    if let Network::Failed(why) = &model.network {
+        let sentence = format!("nothing propagated: {why}");
+        return model.warn(sentence);
+    }
+    let Some(track) = model.annotation.tracks.get(&id) else { return };
+    let (signature, total) = (Signature::of(track), plan.len());
+    ahead::forget(model, fx);
+    // The engine ends an older propagation of the same structure.
+    model.jobs.running.retain(|run| run.ticket.track != id);
+    model.jobs.generation += 1;
+    let ticket = Ticket { track: id, generation: model.jobs.generation };
+    let Wanted { group, structures, check } = wanted;
+    let since = model.now;
+    let run = Running { ticket, group, signature, check, since, structures, done: 0, total };
+    model.jobs.running.push(run);
     fx.push(Effect::Propagate(ticket, plan));
 }
 
@@ -312,6 +371,11 @@ fn ring(model: &Model, fx: &mut Vec<Effect>, run: &Running) {
 pub(super) fn finished(model: &mut Model, fx: &mut Vec<Effect>, ticket: Ticket, cancelled: bool) {
     let Some(at) = model.jobs.running.iter().position(|run| run.ticket == ticket) else { return };
     let run = model.jobs.running.remove(at);
+    // The last of those that were asked for together speaks for all.
+    let others = model.jobs.running.iter().any(|other| other.group == run.group);
+    if others {
+        return;
+    }
     if !cancelled {
         ring(model, fx, &run);
     }
@@ -332,6 +396,10 @@ pub(super) fn finished(model: &mut Model, fx: &mut Vec<Effect>, ticket: Ticket, 
             model.key(Action::WorstFrame),
             model.key(Action::AcceptQuiet)
         ));
+    } else if cancelled && run.structures > 1 {
+        model.say("propagation stopped; what is decided stays");
+    } else if run.structures > 1 {
+        model.say(format!("propagated {}", counted(run.structures, "structure")));
     } else if cancelled {
         model.say(format!("propagation stopped; {} of {} kept", run.done, counted(total, "frame")));
     } else if outdated {
@@ -354,6 +422,9 @@ pub(super) fn job_failed(model: &mut Model, fx: &mut Vec<Effect>, ticket: Ticket
     if let Some(at) = model.jobs.running.iter().position(|run| run.ticket == ticket) {
         let run = model.jobs.running.remove(at);
         ring(model, fx, &run);
+        for other in model.jobs.running.iter_mut().filter(|other| other.group == run.group) {
+            other.structures -= 1;
+        }
         model.warn(format!(
             "propagation ended after {} of {}: {why}",
             run.done,

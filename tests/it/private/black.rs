@@ -189,6 +189,8 @@ impl Segmenter for Witness {
     fn refresh(&mut self, image: Image<'_>, _: &FramePrompts) -> Result<Decided, SegmentError> {
         self.see(image)
     }
+    fn turn_to(&mut self, _: usize) {}
+    fn end_walk(&mut self, _: usize) {}
     fn begin_walk(&mut self, _: bool) {}
     fn anchor(&mut self, image: Image<'_>, _: &Anchor) -> Result<Decided, SegmentError> {
         self.see(image)

@@ -27,6 +27,8 @@ use crate::domain::{ClipInfo, ClipKind, FrameIndex, GrayFrame};
 const HEAD_BYTES: usize = 4 << 10;
 /// How a JPEG begins.
 const JPEG: [u8; 2] = [0xff, 0xd8];
+/// Bytes of the headers of BMP, as its kinds with numbers of 32 bits have them, up to the longest of OS/2.
+const BMP_HEADERS: [i32; 3] = [40, 52, 56];
 /// Bytes of a pixel as it comes from its decoder, at most.
 const PIXEL_BYTES: u64 = 4;
 
@@ -357,8 +359,6 @@ fn header(path: &Path) -> Result<Header, CodecError> {
     let head = head(path)?;
     let big =
         |at: usize| head.get(at..at + 4).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]));
-    let little =
-        |at: usize| head.get(at..at + 4).map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]]));
     let found = if head.starts_with(b"\x89PNG") && head.get(12..16) == Some(b"IHDR") {
         big(16).zip(big(20))
     } else if head.starts_with(&JPEG) {
@@ -369,8 +369,7 @@ fn header(path: &Path) -> Result<Header, CodecError> {
         };
         header.map(|header| (header.width.into(), header.height.into()))
     } else if head.starts_with(b"BM") {
-        // Rows from the top down have a negative height.
-        little(18).zip(little(22)).map(|(w, h)| (w.unsigned_abs(), h.unsigned_abs()))
+        bmp_size(path, &head)?
     } else if webp::is_webp(&head) {
         webp::size_of(&head)
     } else {
@@ -378,6 +377,23 @@ fn header(path: &Path) -> Result<Header, CodecError> {
     };
     let size = found.ok_or_else(|| CodecError::damaged(path, "its header tells no size"))?;
     Ok(Header { size, lossy: head.starts_with(&JPEG) || webp::is_lossy(&head) })
+}
+
+/// Columns and rows of a BMP.
+fn bmp_size(path: &Path, head: &[u8]) -> Result<Option<(u32, u32)>, CodecError> {
+    let long =
+        |at: usize| head.get(at..at + 4).map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+    let short = |at: usize| head.get(at..at + 2).map(|b| u16::from_le_bytes([b[0], b[1]]));
+    Ok(match long(14) {
+        // The first one, of OS/2 and Windows 2, has numbers of 16 bits.
+        Some(12) => short(18).zip(short(20)).map(|(w, h)| (w.into(), h.into())),
+        Some(bytes @ 16..=64) if !BMP_HEADERS.contains(&bytes) => {
+            let cause = format!("it is a BMP of OS/2 2, with a header of {bytes} bytes");
+            return Err(CodecError::unsupported(path, cause, "save it as PNG"));
+        }
+        // Rows from the top down have a negative height.
+        _ => long(18).zip(long(22)).map(|(w, h)| (w.unsigned_abs(), h.unsigned_abs())),
+    })
 }
 
 fn animation(path: &Path, bytes: &[u8]) -> Result<Option<Animation>, CodecError> {
@@ -388,7 +404,8 @@ fn refuse_moving(path: &Path, bytes: &[u8]) -> Result<(), CodecError> {
     let moving = if png::is_animated(Cursor::new(bytes)) {
         Some("PNG")
     } else {
-        animation(path, bytes)?.map(|_| "WebP")
+        // Of one moment it loses nothing.
+        animation(path, bytes)?.filter(|moving| moving.len() > 1).map(|_| "WebP")
     };
     let Some(kind) = moving else { return Ok(()) };
     let cause = format!("it is an animated {kind} in a folder of images");

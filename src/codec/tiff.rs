@@ -72,12 +72,13 @@ pub(super) fn take_palette(bytes: &mut [u8]) -> Option<Vec<[u8; 3]>> {
     let map = entry(bytes, at, COLOUR_MAP).filter(|_| is_palette)?;
     let (place, colours) = (number(bytes, map + 8, 4)? as usize, 1 << bits);
     // All reds, all greens, all blues, 16 bits each.
-    let part = |colour: usize, index: usize| {
-        let word = number(bytes, place + 2 * (colour * colours + index), 2)?;
-        Some((word >> 8) as u8)
-    };
-    let colour = |index| Some([part(0, index)?, part(1, index)?, part(2, index)?]);
-    let mut table: Vec<[u8; 3]> = (0..colours).map(colour).collect::<Option<_>>()?;
+    let words: Vec<u32> =
+        (0..3 * colours).map(|index| number(bytes, place + 2 * index, 2)).collect::<Option<_>>()?;
+    // Some writers put numbers of 8 bits there; what reads TIFF everywhere (libtiff) takes them for that, too.
+    let shift = if words.iter().all(|word| *word < 256) { 0 } else { 8 };
+    let colour =
+        |index: usize| [0, 1, 2].map(|part| (words[part * colours + index] >> shift) as u8);
+    let mut table: Vec<[u8; 3]> = (0..colours).map(colour).collect();
     if bits < 8 {
         table = (0..256).map(|value| table[value * (colours - 1) / 255]).collect();
     }

@@ -153,8 +153,9 @@ fn two_fields_in_packets_of_their_own_are_one_frame() {
     let raw = dir.path().join("raw.h264");
     // All of them, and only some behind frames that are one picture each.
     for (kind, packets) in [("pairs", 120), ("some", 90)] {
-        let is_pair =
-            |frame: usize| kind == "pairs" || (20..40).contains(&frame) || frame % 2 == 1 && frame > 40;
+        let is_pair = |frame: usize| {
+            kind == "pairs" || (20..40).contains(&frame) || frame % 2 == 1 && frame > 40
+        };
         let bytes = stream(60, is_pair);
         let pictures = bytes.windows(6).filter(|six| **six == DELIMITER).count();
         assert_eq!(pictures, packets);

@@ -131,6 +131,13 @@ fn an_animated_webp_is_a_clip_with_its_times() {
     fs::copy(at("still.webp"), folder.path().join("1.webp")).unwrap();
     fs::copy(at("still.webp"), folder.path().join("2.webp")).unwrap();
     assert_eq!(opened(folder.path()).info().frames, 2);
+    // Of one moment nothing is lost.
+    let one = one_moment(&fs::read(at("lossless.webp")).unwrap());
+    fs::write(folder.path().join("3.webp"), one).unwrap();
+    let stills = opened(folder.path());
+    let first = opened(&at("lossless.webp")).frame(0).unwrap();
+    assert_eq!(stills.info().frames, 3);
+    assert_eq!(stills.frame(2).unwrap().pixels, first.pixels);
     fs::copy(at("lossless.webp"), folder.path().join("0.webp")).unwrap();
     let told = refusal(folder.path());
     assert!(told.contains("an animated WebP in a folder of images"), "{told}");
@@ -139,10 +146,72 @@ fn an_animated_webp_is_a_clip_with_its_times() {
     let path = folder.path().join("longer.webp");
     fs::write(&path, [&whole[..], b"\n"].concat()).unwrap();
     assert!(is_complete(&path).is_ok() && opened(&path).info().frames == uneven.info().frames);
+    // Programs that write into a pipe leave the length open, and others declare less than there is.
+    for declared in [0u32, 30, 400] {
+        let mut bytes = whole.clone();
+        bytes[4..8].copy_from_slice(&declared.to_le_bytes());
+        fs::write(&path, &bytes).unwrap();
+        assert!(is_complete(&path).is_ok(), "{declared}");
+        let clip = opened(&path);
+        assert_eq!((clip.info().kind, clip.info().frames), (ClipKind::Cine, 7), "{declared}");
+        assert_eq!(*clip.frame(6).unwrap(), *uneven.frame(6).unwrap(), "{declared}");
+        fs::write(&path, &bytes[..whole.len() - 20]).unwrap();
+        assert!(is_complete(&path).is_err(), "{declared}");
+        refusal(&path);
+    }
     for cut in (12..whole.len()).step_by(97) {
         let path = folder.path().join("cut.webp");
         fs::write(&path, &whole[..cut]).unwrap();
         assert!(is_complete(&path).is_err(), "{cut} of {} bytes", whole.len());
         refusal(&path);
+    }
+}
+
+/// The first moment of an animation alone.
+fn one_moment(bytes: &[u8]) -> Vec<u8> {
+    let at = bytes.windows(4).position(|name| name == b"ANMF").unwrap();
+    let length = u32::from_le_bytes(bytes[at + 4..at + 8].try_into().unwrap());
+    let mut out = bytes[..at + 8 + length.next_multiple_of(2) as usize].to_vec();
+    let declared = out.len() as u32 - 8;
+    out[4..8].copy_from_slice(&declared.to_le_bytes());
+    out
+}
+
+/// A gray BMP of 5 x 3 pixels with this header, whose colours have so many bytes.
+fn bmp(header: &[u8], colour_bytes: usize) -> Vec<u8> {
+    let colours: Vec<u8> =
+        (0..=255u8).flat_map(|gray| [gray, gray, gray, 0][..colour_bytes].to_vec()).collect();
+    let begin = (14 + header.len() + colours.len()) as u32;
+    let mut out = b"BM".to_vec();
+    out.extend([begin + 24, 0, begin].map(u32::to_le_bytes).concat());
+    out.extend(header);
+    out.extend(colours);
+    // Rows from the last one up, each of a multiple of four bytes.
+    out.extend((0..3u8).rev().flat_map(|y| (0..8).map(move |x| 40 * y + 10 * x)));
+    out
+}
+
+#[test]
+fn a_bmp_has_the_size_that_its_kind_of_header_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.bmp");
+    let wanted: Vec<u8> = (0..3u8).flat_map(|y| (0..5).map(move |x| 40 * y + 10 * x)).collect();
+    let shorts = |all: &[u16]| all.iter().flat_map(|n| n.to_le_bytes()).collect::<Vec<u8>>();
+    let old = shorts(&[12, 0, 5, 3, 1, 8]);
+    let usual = [&shorts(&[40, 0, 5, 0, 3, 0, 1, 8])[..], &[0; 24]].concat();
+    for (header, colour_bytes) in [(&old, 3), (&usual, 4)] {
+        fs::write(&path, bmp(header, colour_bytes)).unwrap();
+        let clip = opened(&path);
+        assert_eq!((clip.info().width_px, clip.info().height_px), (5, 3));
+        assert_eq!(clip.frame(0).unwrap().pixels, wanted);
+    }
+    // The second one of OS/2, whole and cut short.
+    for bytes in [64u16, 16] {
+        let mut header = [&usual[..], &[0; 24]].concat();
+        header.truncate(bytes.into());
+        header[0] = bytes as u8;
+        fs::write(&path, bmp(&header, 4)).unwrap();
+        let told = refusal(&path);
+        assert!(told.contains("a BMP of OS/2 2") && told.contains("save it as PNG"), "{told}");
     }
 }

@@ -177,6 +177,7 @@ fn describe(
         frames: images.frames.len(),
         pixel_spacing_mm: None,
         scales: Vec::new(),
+        slice_spacing_mm: None,
         frame_time_ms: None,
         frame_times_ms: Vec::new(),
         placement: None,

@@ -125,6 +125,7 @@ fn clip_info(
         frames: shape.frames,
         pixel_spacing_mm: spacing.whole,
         scales: spacing.scales,
+        slice_spacing_mm: None,
         frame_time_ms,
         frame_times_ms,
         placement: places.and_then(|places| place::placement(&places, spacing.whole)),

@@ -395,7 +395,7 @@ fn values_with_and_without_types_are_read_whichever_the_file_declares() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.dcm");
     let pixels: Vec<u8> = (0..48).collect();
-    let image = |syntax| {
+    let image = |syntax: &[u8]| {
         let (colour, size) = (b"MONOCHROME2", (8, 6));
         head(&Image { syntax, colour, series: "1", number: "1", frames: 1, size })
     };

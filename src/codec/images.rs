@@ -21,7 +21,7 @@ use super::order::by_name;
 use super::pages::{Page, Tiff};
 use super::webp::Animation;
 use super::{CodecError, FrameSource, Opened, complete, identity, png, sniff, tiff, webp};
-use crate::domain::{ClipInfo, ClipKind, FrameIndex, GrayFrame};
+use crate::domain::{ClipInfo, ClipKind, FrameIndex, GrayFrame, counted};
 
 /// First bytes of an image in which its size is looked for.
 const HEAD_BYTES: usize = 4 << 10;
@@ -136,7 +136,8 @@ pub(super) fn open_folder(path: &Path) -> Result<Opened, CodecError> {
     let stem = |path: &PathBuf| path.file_stem().unwrap_or_default().to_string_lossy().into();
     let frame_names = frames.iter().map(stem).collect();
     let frames = frames.into_iter().map(|path| Picture { path, part: Part::All }).collect();
-    Ok(Opened { frame_names, lossy, ..describe(path, frames, None, first, hash, kind)? })
+    let notes = beside_told(path).into_iter().collect();
+    Ok(Opened { frame_names, lossy, notes, ..describe(path, frames, None, first, hash, kind)? })
 }
 
 fn describe(
@@ -318,6 +319,20 @@ fn list(path: &Path) -> Result<Vec<PathBuf>, CodecError> {
     }
     frames.sort_by(|a, b| by_name(a, b));
     Ok(frames)
+}
+
+/// A sentence on files beside the frames of a folder that are clips of their own, as DICOM beside the images that a machine
+/// exports with it.
+fn beside_told(folder: &Path) -> Option<String> {
+    let others = fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
+    let clips = others.filter(|file| !sniff::is_frame_name(file) && file.is_file());
+    match clips.filter(|file| super::looks_like_clip(file)).count() {
+        0 => None,
+        count => Some(format!(
+            "left out: {} beside the images of the folder; FOLDER/* opens all of it (a queue)",
+            counted(count, "other clip")
+        )),
+    }
 }
 
 fn head(path: &Path) -> Result<Vec<u8>, CodecError> {

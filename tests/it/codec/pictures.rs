@@ -215,3 +215,40 @@ fn a_bmp_has_the_size_that_its_kind_of_header_says() {
         assert!(told.contains("a BMP of OS/2 2") && told.contains("save it as PNG"), "{told}");
     }
 }
+
+#[test]
+fn clips_beside_the_images_of_a_folder_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let still = image::GrayImage::from_pixel(8, 6, image::Luma([50]));
+    for name in ["B-mode 1.JPG", "B-mode 2.jpg", "B-mode 10.jpg"] {
+        still.save(folder.path().join(name)).unwrap();
+    }
+    // As browsers of Windows call it; what systems leave in folders is nothing.
+    fs::rename(folder.path().join("B-mode 2.jpg"), folder.path().join("B-mode 2.jfif")).unwrap();
+    for name in ["._B-mode 1.JPG", ".DS_Store", "Thumbs.db", "desktop.ini", "B-mode 1.mask.png"] {
+        fs::write(folder.path().join(name), b"\0\x05\x16\x07").unwrap();
+    }
+    let clip = opened(folder.path());
+    assert_eq!(clip.frame_names(), ["B-mode 1", "B-mode 2", "B-mode 10"]);
+    assert!(clip.notes().is_empty(), "{:?}", clip.notes());
+    // A machine exports both, and the objects have no ending.
+    for name in ["IM_0001", "IM_0002"] {
+        fs::copy(data().join("dicom/MR_small_RLE.dcm"), folder.path().join(name)).unwrap();
+    }
+    let clip = opened(folder.path());
+    assert_eq!(clip.info().frames, 3);
+    let told = clip.notes().join(" ");
+    assert!(told.contains("left out: 2 other clips") && told.contains("FOLDER/*"), "{told}");
+}
+
+#[test]
+fn pictures_of_telephones_are_not_called_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("IMG_0001.HEIC");
+    for brand in [b"heic", b"mif1", b"avif"] {
+        let begin = [&b"\0\0\0\x18ftyp"[..], brand, b"\0\0\0\0mif1miaf"].concat();
+        fs::write(&path, [&begin[..], b"\0\0\0\x10meta\0\0\0\0\0\0\0\0"].concat()).unwrap();
+        let told = refusal(&path);
+        assert!(told.contains("a HEIC or AVIF picture; save it as PNG or JPEG"), "{told}");
+    }
+}

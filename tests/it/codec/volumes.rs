@@ -300,3 +300,34 @@ fn slices_of_a_volume_without_a_place_keep_their_distance() {
     let format = ExportFormat::named("nifti").unwrap();
     assert!(!export(&Job::new(&masks, &cine), format, &out).unwrap().assumed_mm);
 }
+
+#[test]
+fn a_sequence_of_tracked_images_is_a_cine_without_invented_sizes() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.mha");
+    let write = |spacing: &str, kinds: &str, of_images: &str| {
+        let text = format!(
+            "ObjectType = Image\nNDims = 3\nBinaryData = True\nDimSize = 4 3 2\n\
+             ElementSpacing = {spacing}\nElementType = MET_SHORT\n{kinds}Offset = 0 0 0\n\
+             TransformMatrix = 1 0 0 0 1 0 0 0 1\n{of_images}ElementDataFile = LOCAL\n"
+        );
+        fs::write(&path, [text.into_bytes(), little()].concat()).unwrap();
+        opened(&path).info().clone()
+    };
+    let kinds = "Kinds = domain domain list\n";
+    // More than a mebibyte is said of the images.
+    let transform = "Seq_Frame0001_ProbeToTrackerTransform = 1 0 0 0\n".repeat(40_000);
+    let of_images =
+        format!("Seq_Frame0000_Timestamp = 12.5\n{transform}Seq_Frame0001_Timestamp = 12.54\n");
+    for (kinds, of_images, step) in
+        [(kinds, "", None), ("", &of_images[..], Some(40.0)), (kinds, &of_images[..], Some(40.0))]
+    {
+        let info = write("1 1 1", kinds, of_images);
+        assert_eq!((info.kind, info.frames, info.placement), (ClipKind::Cine, 2, None));
+        assert_eq!((info.pixel_spacing_mm, info.slice_spacing_mm), (None, None));
+        assert_eq!(info.frame_time_ms.map(f64::round), step);
+    }
+    assert_eq!(write("0.2 0.3 1", kinds, "").pixel_spacing_mm, Some([0.2, 0.3]));
+    let volume = write("1 1 1", "Kinds = domain domain domain\n", "");
+    assert_eq!((volume.kind, volume.slice_spacing_mm), (ClipKind::Volume, Some(1.0)));
+}

@@ -391,8 +391,21 @@ fn header(path: &Path) -> Result<Header, CodecError> {
     } else {
         None
     };
-    let size = found.ok_or_else(|| CodecError::damaged(path, "its header tells no size"))?;
+    let size = found.ok_or_else(|| no_size(path))?;
     Ok(Header { size, lossy: head.starts_with(&JPEG) || webp::is_lossy(&head) })
+}
+
+/// Why a file that is called an image has no size: other things may be called so.
+fn no_size(path: &Path) -> CodecError {
+    match sniff::kind_of(path) {
+        Ok(sniff::Kind::Image) => CodecError::damaged(path, "its header tells no size"),
+        Ok(_) => {
+            let cause = "it is a clip of another kind than its name says";
+            let advice = "open it alone, or take it out of the folder of images";
+            CodecError::unsupported(path, cause, advice)
+        }
+        Err(why) => why,
+    }
 }
 
 /// Columns and rows of a BMP.

@@ -251,4 +251,13 @@ fn pictures_of_telephones_are_not_called_damaged() {
         let told = refusal(&path);
         assert!(told.contains("a HEIC or AVIF picture; save it as PNG or JPEG"), "{told}");
     }
+    // Some become JPEG by name alone; so may other clips.
+    let folder = tempfile::tempdir().unwrap();
+    let named = folder.path().join("1.jpg");
+    fs::copy(&path, &named).unwrap();
+    assert!(refusal(folder.path()).contains("1.jpg cannot be opened: it is a HEIC"));
+    fs::copy(data().join("dicom/MR_small_RLE.dcm"), &named).unwrap();
+    let told = refusal(folder.path());
+    assert!(told.contains("of another kind than its name says; open it alone"), "{told}");
+    opened(&named);
 }

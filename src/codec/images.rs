@@ -29,6 +29,11 @@ const HEAD_BYTES: usize = 4 << 10;
 const JPEG: [u8; 2] = [0xff, 0xd8];
 /// Bytes of the headers of BMP, as its kinds with numbers of 32 bits have them, up to the longest of OS/2.
 const BMP_HEADERS: [i32; 3] = [40, 52, 56];
+/// What EXIF begins with in a JPEG.
+const EXIF: &[u8; 6] = b"Exif\0\0";
+/// What is said of pictures that are to be turned: masks belong to the pixels as they are stored, as most programs read them.
+const TURNED: &str = "its EXIF data say that it is to be turned, as telephones write them; it is shown and annotated as it \
+                      is stored";
 /// Bytes of a pixel as it comes from its decoder, at most.
 const PIXEL_BYTES: u64 = 4;
 
@@ -52,6 +57,8 @@ struct Header {
     size: (u32, u32),
     /// Its pixels are compressed with loss.
     lossy: bool,
+    /// It says that it is to be turned.
+    turned: bool,
 }
 
 struct Images {
@@ -67,7 +74,7 @@ struct Images {
 pub(super) fn open_still(path: &Path) -> Result<Opened, CodecError> {
     let picture = |part| Picture { path: path.to_owned(), part };
     let mut frames = vec![picture(Part::All)];
-    let Header { size, lossy } = match Tiff::of(path)? {
+    let Header { size, lossy, turned } = match Tiff::of(path)? {
         Some(tiff) => {
             let pages = tiff.pages()?;
             let size = pages[0].size;
@@ -77,7 +84,7 @@ pub(super) fn open_still(path: &Path) -> Result<Opened, CodecError> {
                 return Err(CodecError::unsupported(path, cause, advice));
             }
             frames = pages.iter().map(|page| picture(Part::Page(*page))).collect();
-            Header { size, lossy: pages.iter().any(|page| page.lossy) }
+            Header { size, lossy: pages.iter().any(|page| page.lossy), turned: false }
         }
         None => header(path)?,
     };
@@ -92,6 +99,7 @@ pub(super) fn open_still(path: &Path) -> Result<Opened, CodecError> {
     let mut opened = describe(path, frames, animation, size, identity::of_file(path)?, kind)?;
     (opened.info.frame_time_ms, opened.info.frame_times_ms) = paced(times_ms);
     opened.lossy = lossy;
+    opened.notes.extend(turned.then(|| TURNED.to_owned()));
     Ok(opened)
 }
 
@@ -136,7 +144,8 @@ pub(super) fn open_folder(path: &Path) -> Result<Opened, CodecError> {
     let stem = |path: &PathBuf| path.file_stem().unwrap_or_default().to_string_lossy().into();
     let frame_names = frames.iter().map(stem).collect();
     let frames = frames.into_iter().map(|path| Picture { path, part: Part::All }).collect();
-    let notes = beside_told(path).into_iter().collect();
+    let turned = told.iter().any(|(header, _)| header.turned);
+    let notes = turned.then(|| TURNED.to_owned()).into_iter().chain(beside_told(path)).collect();
     Ok(Opened { frame_names, lossy, notes, ..describe(path, frames, None, first, hash, kind)? })
 }
 
@@ -370,7 +379,7 @@ fn whole(path: &Path) -> Result<Vec<u8>, CodecError> {
 fn header(path: &Path) -> Result<Header, CodecError> {
     if let Some(tiff) = Tiff::of(path)? {
         let Page { size, lossy, .. } = tiff.pages()?[0];
-        return Ok(Header { size, lossy });
+        return Ok(Header { size, lossy, turned: false });
     }
     let head = head(path)?;
     let big =
@@ -392,7 +401,11 @@ fn header(path: &Path) -> Result<Header, CodecError> {
         None
     };
     let size = found.ok_or_else(|| no_size(path))?;
-    Ok(Header { size, lossy: head.starts_with(&JPEG) || webp::is_lossy(&head) })
+    let jpeg = head.starts_with(&JPEG);
+    let exif = head.windows(EXIF.len()).position(|bytes| bytes == EXIF).filter(|_| jpeg);
+    let turn = exif.and_then(|at| tiff::orientation(&head[at + EXIF.len()..]));
+    let turned = turn.is_some_and(|turn| (2..=8).contains(&turn));
+    Ok(Header { size, lossy: jpeg || webp::is_lossy(&head), turned })
 }
 
 /// Why a file that is called an image has no size: other things may be called so.

@@ -13,6 +13,7 @@ use super::limits::MAX_SIDE_PX;
 pub(super) const BITS: u32 = 258;
 pub(super) const COMPRESSION: u32 = 259;
 pub(super) const PHOTOMETRIC: u32 = 262;
+const ORIENTATION: u32 = 274;
 pub(super) const SAMPLES: u32 = 277;
 pub(super) const PLANAR: u32 = 284;
 pub(super) const SAMPLE_FORMAT: u32 = 339;
@@ -56,6 +57,12 @@ fn value(bytes: &[u8], at: usize, tag: u32) -> Option<u32> {
     let entry = entry(bytes, at, tag)?;
     // A short stands in the first half of the field.
     number(bytes, entry + 8, if number(bytes, entry + 2, 2)? == 3 { 2 } else { 4 })
+}
+
+/// How the first page says that it is to be turned, 1 to 8, where 1 is not at all; EXIF says it in the same way.
+pub(super) fn orientation(bytes: &[u8]) -> Option<u32> {
+    let at = is_tiff(bytes).then(|| number(bytes, 4, 4))??;
+    value(bytes, at as usize, ORIENTATION)
 }
 
 /// Of a first page of indices into a colour map: the colour of each value that a decoder makes of an index, which is the

@@ -261,3 +261,29 @@ fn pictures_of_telephones_are_not_called_damaged() {
     assert!(told.contains("of another kind than its name says; open it alone"), "{told}");
     opened(&named);
 }
+
+#[test]
+fn a_picture_that_says_it_is_to_be_turned_is_told_to_be_shown_as_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let plain = folder.path().join("1.jpg");
+    image::GrayImage::from_pixel(8, 6, image::Luma([50])).save(&plain).unwrap();
+    let bytes = fs::read(&plain).unwrap();
+    let path = folder.path().join("2.jpg");
+    for (turn, told) in [(1u8, false), (6, true), (9, false)] {
+        // One entry: the orientation, a short.
+        let exif =
+            [&b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0"[..], &[turn], &[0; 6]];
+        let exif = exif.concat();
+        let segment = [&[0xff, 0xe1, 0, exif.len() as u8 + 2][..], &exif].concat();
+        fs::write(&path, [&bytes[..2], &segment, &bytes[2..]].concat()).unwrap();
+        for clip in [opened(&path), opened(folder.path())] {
+            assert_eq!((clip.info().width_px, clip.info().height_px), (8, 6));
+            let notes = clip.notes().join(" ");
+            assert_eq!(
+                notes.contains("shown and annotated as it is stored"),
+                told,
+                "{turn}: {notes}"
+            );
+        }
+    }
+}

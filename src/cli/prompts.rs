@@ -338,6 +338,7 @@ mod tests {
             frames: 50,
             pixel_spacing_mm: None,
             scales: Vec::new(),
+            slice_spacing_mm: None,
             frame_time_ms: None,
             frame_times_ms: Vec::new(),
             placement: None,

@@ -33,6 +33,7 @@ pub fn clip() -> ClipInfo {
         frames: 32,
         pixel_spacing_mm: None,
         scales: Vec::new(),
+        slice_spacing_mm: None,
         frame_time_ms: None,
         frame_times_ms: Vec::new(),
         placement: None,

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use super::CodecError;
 use super::limits::{open_regular, read_file};
+use super::webp::Animation;
 
 /// Why a structure is not complete.
 pub(super) type Incomplete = String;
@@ -21,7 +22,8 @@ pub(super) fn image(path: &Path, bytes: &[u8]) -> Result<(), CodecError> {
         [b'B', b'M', ..] => bmp(bytes),
         [b'R', b'I', b'F', b'F', l0, l1, l2, l3, ..] => {
             let declared = u64::from(u32::from_le_bytes([*l0, *l1, *l2, *l3])) + 8;
-            fits(declared, bytes.len() as u64)
+            // An animation may declare nothing, and be cut off all the same.
+            fits(declared, bytes.len() as u64).and_then(|()| Animation::of(bytes).map(|_| ()))
         }
         _ => Ok(()), // TIFF: offsets point anywhere, its decoder reads them all.
     };

@@ -21,12 +21,19 @@ use super::order::by_name;
 use super::pages::{Page, Tiff};
 use super::webp::Animation;
 use super::{CodecError, FrameSource, Opened, complete, identity, png, sniff, tiff, webp};
-use crate::domain::{ClipInfo, ClipKind, FrameIndex, GrayFrame};
+use crate::domain::{ClipInfo, ClipKind, FrameIndex, GrayFrame, counted};
 
 /// First bytes of an image in which its size is looked for.
 const HEAD_BYTES: usize = 4 << 10;
 /// How a JPEG begins.
 const JPEG: [u8; 2] = [0xff, 0xd8];
+/// Bytes of the headers of BMP, as its kinds with numbers of 32 bits have them, up to the longest of OS/2.
+const BMP_HEADERS: [i32; 3] = [40, 52, 56];
+/// What EXIF begins with in a JPEG.
+const EXIF: &[u8; 6] = b"Exif\0\0";
+/// What is said of pictures that are to be turned: masks belong to the pixels as they are stored, as most programs read them.
+const TURNED: &str = "its EXIF data say that it is to be turned, as telephones write them; it is shown and annotated as it \
+                      is stored";
 /// Bytes of a pixel as it comes from its decoder, at most.
 const PIXEL_BYTES: u64 = 4;
 
@@ -50,6 +57,8 @@ struct Header {
     size: (u32, u32),
     /// Its pixels are compressed with loss.
     lossy: bool,
+    /// It says that it is to be turned.
+    turned: bool,
 }
 
 struct Images {
@@ -65,7 +74,7 @@ struct Images {
 pub(super) fn open_still(path: &Path) -> Result<Opened, CodecError> {
     let picture = |part| Picture { path: path.to_owned(), part };
     let mut frames = vec![picture(Part::All)];
-    let Header { size, lossy } = match Tiff::of(path)? {
+    let Header { size, lossy, turned } = match Tiff::of(path)? {
         Some(tiff) => {
             let pages = tiff.pages()?;
             let size = pages[0].size;
@@ -75,7 +84,7 @@ pub(super) fn open_still(path: &Path) -> Result<Opened, CodecError> {
                 return Err(CodecError::unsupported(path, cause, advice));
             }
             frames = pages.iter().map(|page| picture(Part::Page(*page))).collect();
-            Header { size, lossy: pages.iter().any(|page| page.lossy) }
+            Header { size, lossy: pages.iter().any(|page| page.lossy), turned: false }
         }
         None => header(path)?,
     };
@@ -90,6 +99,7 @@ pub(super) fn open_still(path: &Path) -> Result<Opened, CodecError> {
     let mut opened = describe(path, frames, animation, size, identity::of_file(path)?, kind)?;
     (opened.info.frame_time_ms, opened.info.frame_times_ms) = paced(times_ms);
     opened.lossy = lossy;
+    opened.notes.extend(turned.then(|| TURNED.to_owned()));
     Ok(opened)
 }
 
@@ -134,7 +144,9 @@ pub(super) fn open_folder(path: &Path) -> Result<Opened, CodecError> {
     let stem = |path: &PathBuf| path.file_stem().unwrap_or_default().to_string_lossy().into();
     let frame_names = frames.iter().map(stem).collect();
     let frames = frames.into_iter().map(|path| Picture { path, part: Part::All }).collect();
-    Ok(Opened { frame_names, lossy, ..describe(path, frames, None, first, hash, kind)? })
+    let turned = told.iter().any(|(header, _)| header.turned);
+    let notes = turned.then(|| TURNED.to_owned()).into_iter().chain(beside_told(path)).collect();
+    Ok(Opened { frame_names, lossy, notes, ..describe(path, frames, None, first, hash, kind)? })
 }
 
 fn describe(
@@ -175,6 +187,7 @@ fn describe(
         frames: images.frames.len(),
         pixel_spacing_mm: None,
         scales: Vec::new(),
+        slice_spacing_mm: None,
         frame_time_ms: None,
         frame_times_ms: Vec::new(),
         placement: None,
@@ -317,6 +330,20 @@ fn list(path: &Path) -> Result<Vec<PathBuf>, CodecError> {
     Ok(frames)
 }
 
+/// A sentence on files beside the frames of a folder that are clips of their own, as DICOM beside the images that a machine
+/// exports with it.
+fn beside_told(folder: &Path) -> Option<String> {
+    let others = fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
+    let clips = others.filter(|file| !sniff::is_frame_name(file) && file.is_file());
+    match clips.filter(|file| super::looks_like_clip(file)).count() {
+        0 => None,
+        count => Some(format!(
+            "left out: {} beside the images of the folder; FOLDER/* opens all of it (a queue)",
+            counted(count, "other clip")
+        )),
+    }
+}
+
 fn head(path: &Path) -> Result<Vec<u8>, CodecError> {
     let mut head = Vec::with_capacity(HEAD_BYTES);
     let mut file = open_regular(path)?.take(HEAD_BYTES as u64);
@@ -352,13 +379,11 @@ fn whole(path: &Path) -> Result<Vec<u8>, CodecError> {
 fn header(path: &Path) -> Result<Header, CodecError> {
     if let Some(tiff) = Tiff::of(path)? {
         let Page { size, lossy, .. } = tiff.pages()?[0];
-        return Ok(Header { size, lossy });
+        return Ok(Header { size, lossy, turned: false });
     }
     let head = head(path)?;
     let big =
         |at: usize| head.get(at..at + 4).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]));
-    let little =
-        |at: usize| head.get(at..at + 4).map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]]));
     let found = if head.starts_with(b"\x89PNG") && head.get(12..16) == Some(b"IHDR") {
         big(16).zip(big(20))
     } else if head.starts_with(&JPEG) {
@@ -369,15 +394,48 @@ fn header(path: &Path) -> Result<Header, CodecError> {
         };
         header.map(|header| (header.width.into(), header.height.into()))
     } else if head.starts_with(b"BM") {
-        // Rows from the top down have a negative height.
-        little(18).zip(little(22)).map(|(w, h)| (w.unsigned_abs(), h.unsigned_abs()))
+        bmp_size(path, &head)?
     } else if webp::is_webp(&head) {
         webp::size_of(&head)
     } else {
         None
     };
-    let size = found.ok_or_else(|| CodecError::damaged(path, "its header tells no size"))?;
-    Ok(Header { size, lossy: head.starts_with(&JPEG) || webp::is_lossy(&head) })
+    let size = found.ok_or_else(|| no_size(path))?;
+    let jpeg = head.starts_with(&JPEG);
+    let exif = head.windows(EXIF.len()).position(|bytes| bytes == EXIF).filter(|_| jpeg);
+    let turn = exif.and_then(|at| tiff::orientation(&head[at + EXIF.len()..]));
+    let turned = turn.is_some_and(|turn| (2..=8).contains(&turn));
+    Ok(Header { size, lossy: jpeg || webp::is_lossy(&head), turned })
+}
+
+/// Why a file that is called an image has no size: other things may be called so.
+fn no_size(path: &Path) -> CodecError {
+    match sniff::kind_of(path) {
+        Ok(sniff::Kind::Image) => CodecError::damaged(path, "its header tells no size"),
+        Ok(_) => {
+            let cause = "it is a clip of another kind than its name says";
+            let advice = "open it alone, or take it out of the folder of images";
+            CodecError::unsupported(path, cause, advice)
+        }
+        Err(why) => why,
+    }
+}
+
+/// Columns and rows of a BMP.
+fn bmp_size(path: &Path, head: &[u8]) -> Result<Option<(u32, u32)>, CodecError> {
+    let long =
+        |at: usize| head.get(at..at + 4).map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+    let short = |at: usize| head.get(at..at + 2).map(|b| u16::from_le_bytes([b[0], b[1]]));
+    Ok(match long(14) {
+        // The first one, of OS/2 and Windows 2, has numbers of 16 bits.
+        Some(12) => short(18).zip(short(20)).map(|(w, h)| (w.into(), h.into())),
+        Some(bytes @ 16..=64) if !BMP_HEADERS.contains(&bytes) => {
+            let cause = format!("it is a BMP of OS/2 2, with a header of {bytes} bytes");
+            return Err(CodecError::unsupported(path, cause, "save it as PNG"));
+        }
+        // Rows from the top down have a negative height.
+        _ => long(18).zip(long(22)).map(|(w, h)| (w.unsigned_abs(), h.unsigned_abs())),
+    })
 }
 
 fn animation(path: &Path, bytes: &[u8]) -> Result<Option<Animation>, CodecError> {
@@ -388,7 +446,8 @@ fn refuse_moving(path: &Path, bytes: &[u8]) -> Result<(), CodecError> {
     let moving = if png::is_animated(Cursor::new(bytes)) {
         Some("PNG")
     } else {
-        animation(path, bytes)?.map(|_| "WebP")
+        // Of one moment it loses nothing.
+        animation(path, bytes)?.filter(|moving| moving.len() > 1).map(|_| "WebP")
     };
     let Some(kind) = moving else { return Ok(()) };
     let cause = format!("it is an animated {kind} in a folder of images");

@@ -19,6 +19,8 @@ use super::tiff::{
 };
 
 const SUBFILE_TYPE: u32 = 254;
+/// As old writers say the same.
+const OLD_SUBFILE_TYPE: u32 = 255;
 const DESCRIPTION: u32 = 270;
 const WIDTH: u32 = 256;
 const HEIGHT: u32 = 257;
@@ -59,6 +61,8 @@ const DESCRIPTION_BYTES: u64 = 1024;
 const NONE: u64 = 1;
 /// Bits of the subfile type: a reduced copy of another page, a mask of one.
 const REDUCED_OR_MASK: u64 = 0b101;
+/// The old subfile type of a reduced copy.
+const OLD_REDUCED: u64 = 2;
 /// Entries of a directory; real ones have a few dozen.
 const MAX_ENTRIES: u64 = 1024;
 /// Bytes of the value of one entry: the places of a quarter of a million pieces.
@@ -173,7 +177,9 @@ impl<'a> Tiff<'a> {
             let directory = self.directory(next)?;
             let held = |tag| self.held(&directory, tag).unwrap_or(0);
             let side = |tag| u32::try_from(held(tag)).unwrap_or(u32::MAX);
-            if held(SUBFILE_TYPE) & REDUCED_OR_MASK == 0 {
+            let copies =
+                held(SUBFILE_TYPE) & REDUCED_OR_MASK != 0 || held(OLD_SUBFILE_TYPE) == OLD_REDUCED;
+            if !copies {
                 let size = (side(WIDTH), side(HEIGHT));
                 let lossy = JPEG.iter().any(|kind| u64::from(*kind) == held(COMPRESSION));
                 pages.push(Page { directory: next, behind: 0, size, lossy });

@@ -8,7 +8,7 @@ use super::limits::open_regular;
 /// Names of volumes whose header may stand alone.
 const HEADER_NAMES: [&str; 4] = ["mhd", "mha", "nhdr", "nrrd"];
 /// Bytes of a header in which the name of the other file is looked for.
-const MAX_HEADER_BYTES: u64 = 1 << 20;
+const MAX_HEADER_BYTES: u64 = 32 << 20;
 
 /// The file beside a header of a volume that it names for its voxels, whether that is there or not. `None` for all other
 /// files, and where a header names none or one elsewhere (which is not opened).

@@ -21,7 +21,7 @@ pub(super) enum Kind {
     Volume,
 }
 
-const IMAGE_NAMES: [&str; 7] = ["png", "jpg", "jpeg", "tif", "tiff", "bmp", "webp"];
+const IMAGE_NAMES: [&str; 8] = ["png", "jpg", "jpeg", "jfif", "tif", "tiff", "bmp", "webp"];
 const VIDEO_NAMES: [&str; 38] = [
     "mp4", "m4v", "mov", "avi", "mkv", "webm", "wmv", "asf", "mpg", "mpeg", "ts", "m2ts", "mts",
     "flv", "f4v", "ogv", "3gp", "3g2", "gif", "apng", "vob", "divx", "mxf", "y4m", "m1v", "m2v",
@@ -29,6 +29,8 @@ const VIDEO_NAMES: [&str; 38] = [
 ];
 /// JPEG after JPEG without a container: only the name tells them from a still.
 const MOTION_JPEG_NAMES: [&str; 2] = ["mjpeg", "mjpg"];
+/// Brands of stills in the container of MP4.
+const STILLS_IN_MP4: [&[u8]; 6] = [b"heic", b"heix", b"heim", b"heis", b"mif1", b"avif"];
 const VOLUME_NAMES: [&str; 5] = ["nii", "nrrd", "nhdr", "mha", "mhd"];
 const DICOM_NAMES: [&str; 3] = ["dcm", "dicom", "ima"];
 const PACKED_NIFTI: &str = ".nii.gz";
@@ -91,6 +93,10 @@ pub(super) fn kind_of(path: &Path) -> Result<Kind, CodecError> {
     if head.is_empty() {
         return Err(CodecError::damaged(path, "it is empty"));
     }
+    if is_heif(&head) {
+        let cause = "it is a HEIC or AVIF picture";
+        return Err(CodecError::unsupported(path, cause, "save it as PNG or JPEG"));
+    }
     match by_magic(&head) {
         Some(Kind::Image) if moves(path)? => return Ok(Kind::Video),
         Some(kind) => return Ok(kind),
@@ -117,6 +123,12 @@ pub(super) fn kind_of(path: &Path) -> Result<Kind, CodecError> {
 fn moves(path: &Path) -> Result<bool, CodecError> {
     let named = MOTION_JPEG_NAMES.contains(&extension(path).as_str());
     Ok(named || super::png::is_animated(std::io::BufReader::new(open_regular(path)?)))
+}
+
+/// Whether it is a still of those that telephones make in the container of MP4; rows of pictures in it are videos.
+fn is_heif(head: &[u8]) -> bool {
+    let brand = head.get(8..12).filter(|_| head.get(4..8) == Some(b"ftyp"));
+    brand.is_some_and(|brand| STILLS_IN_MP4.iter().any(|known| brand == *known))
 }
 
 fn by_magic(head: &[u8]) -> Option<Kind> {
@@ -184,7 +196,9 @@ mod tests {
     #[test]
     fn who_gives_something_unknown_is_told_all_kinds_of_images() {
         let told = CodecError::Unknown { name: "a.txt".into() }.to_string().to_lowercase();
-        for ending in IMAGE_NAMES.into_iter().filter(|ending| !["jpg", "tif"].contains(ending)) {
+        for ending in
+            IMAGE_NAMES.into_iter().filter(|ending| !["jpg", "jfif", "tif"].contains(ending))
+        {
             assert!(told.contains(ending), "{ending}: {told}");
             assert!(has_image_ending(Path::new(&format!("a.{}", ending.to_uppercase()))));
         }

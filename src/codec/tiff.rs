@@ -13,6 +13,7 @@ use super::limits::MAX_SIDE_PX;
 pub(super) const BITS: u32 = 258;
 pub(super) const COMPRESSION: u32 = 259;
 pub(super) const PHOTOMETRIC: u32 = 262;
+const ORIENTATION: u32 = 274;
 pub(super) const SAMPLES: u32 = 277;
 pub(super) const PLANAR: u32 = 284;
 pub(super) const SAMPLE_FORMAT: u32 = 339;
@@ -58,6 +59,12 @@ fn value(bytes: &[u8], at: usize, tag: u32) -> Option<u32> {
     number(bytes, entry + 8, if number(bytes, entry + 2, 2)? == 3 { 2 } else { 4 })
 }
 
+/// How the first page says that it is to be turned, 1 to 8, where 1 is not at all; EXIF says it in the same way.
+pub(super) fn orientation(bytes: &[u8]) -> Option<u32> {
+    let at = is_tiff(bytes).then(|| number(bytes, 4, 4))??;
+    value(bytes, at as usize, ORIENTATION)
+}
+
 /// Of a first page of indices into a colour map: the colour of each value that a decoder makes of an index, which is the
 /// index where it has 8 or 16 bits, else the index stretched to 8. The page is made one of gray values, which
 /// decoders take.
@@ -72,12 +79,13 @@ pub(super) fn take_palette(bytes: &mut [u8]) -> Option<Vec<[u8; 3]>> {
     let map = entry(bytes, at, COLOUR_MAP).filter(|_| is_palette)?;
     let (place, colours) = (number(bytes, map + 8, 4)? as usize, 1 << bits);
     // All reds, all greens, all blues, 16 bits each.
-    let part = |colour: usize, index: usize| {
-        let word = number(bytes, place + 2 * (colour * colours + index), 2)?;
-        Some((word >> 8) as u8)
-    };
-    let colour = |index| Some([part(0, index)?, part(1, index)?, part(2, index)?]);
-    let mut table: Vec<[u8; 3]> = (0..colours).map(colour).collect::<Option<_>>()?;
+    let words: Vec<u32> =
+        (0..3 * colours).map(|index| number(bytes, place + 2 * index, 2)).collect::<Option<_>>()?;
+    // Some writers put numbers of 8 bits there; what reads TIFF everywhere (libtiff) takes them for that, too.
+    let shift = if words.iter().all(|word| *word < 256) { 0 } else { 8 };
+    let colour =
+        |index: usize| [0, 1, 2].map(|part| (words[part * colours + index] >> shift) as u8);
+    let mut table: Vec<[u8; 3]> = (0..colours).map(colour).collect();
     if bits < 8 {
         table = (0..256).map(|value| table[value * (colours - 1) / 255]).collect();
     }

@@ -85,10 +85,20 @@ impl Animation {
         }
         let size = size_of(bytes).ok_or("its header is cut off")?;
         let (mut at, mut first, mut moments) = (12, None, Vec::new());
-        // What stands behind the end that it declares is no part of it.
-        let declared = u32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
-        while at < (declared as usize).saturating_add(8) {
-            let (name, content, next) = chunk(bytes, at).ok_or("a chunk reaches beyond its end")?;
+        // Programs that write into a pipe leave the length open; others declare too little. What stands behind the declared
+        // end and is no chunk is no part of it.
+        let declared = match u32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]) {
+            0 => bytes.len(),
+            length => (length as usize).saturating_add(8),
+        };
+        while at < declared.max(bytes.len()) {
+            let Some((name, content, next)) = chunk(bytes, at) else {
+                let begun = bytes.get(at..).is_some_and(|rest| rest.starts_with(b"ANMF"));
+                if at < declared || begun {
+                    return Err("a chunk reaches beyond its end".to_owned());
+                }
+                break;
+            };
             if name == b"ANMF" {
                 first.get_or_insert(at);
                 let told = bytes.get(content).ok_or("a chunk reaches beyond its end")?;
@@ -206,6 +216,15 @@ mod tests {
             size_of(&bytes[..cut]);
         }
         assert!(film.part(&bytes[..60], 2..4).is_none() && !film.is_lossy());
+        // A length that was left open, or is too short, costs no moment; of what is cut nothing else is known.
+        for declared in [0, 22, length - 9, length - 50] {
+            let mut open = [&bytes[..], b"\n"].concat();
+            open[4..8].copy_from_slice(&declared.to_le_bytes());
+            let end = if declared == 0 { open.len() - 1 } else { open.len() };
+            let film = Animation::of(&open[..end]).expect("whole").expect("moves");
+            assert_eq!(film.len(), 4, "{declared}");
+            assert!(Animation::of(&open[..bytes.len() - 3]).is_err(), "{declared}");
+        }
         // One of them with loss, far behind the first bytes.
         let last = bytes.windows(4).rposition(|name| name == b"VP8L").expect("a picture");
         for name in LOSSY {

@@ -206,6 +206,7 @@ mod tests {
             frames: 1,
             pixel_spacing_mm: None,
             scales: Vec::new(),
+            slice_spacing_mm: None,
             frame_time_ms: None,
             frame_times_ms: Vec::new(),
             placement: None,

@@ -61,6 +61,10 @@ pub struct ClipInfo {
     /// and [`ClipInfo::scale_between`] know the scale of a place.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scales: Vec<Scale>,
+    /// From one frame of a volume to the next, mm, where the file tells it: also of volumes that say nothing of their
+    /// place in the patient.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slice_spacing_mm: Option<f64>,
     /// Time between frames, ms, where the file tells it; the mean where it varies.
     pub frame_time_ms: Option<f64>,
     /// When each frame is shown, ms from the first, ascending, where the time between frames

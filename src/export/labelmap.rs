@@ -7,7 +7,7 @@ use super::content::{Content, Keeps, Structure, names_of};
 use super::identity::clip_in;
 use super::read::{ReadError, Target, fallback_label};
 use crate::codec::LabelVolume;
-use crate::domain::{Annotation, Bitmap, ClipInfo, FrameIndex, GridMap, Mask, Placement};
+use crate::domain::{Annotation, Bitmap, ClipInfo, ClipKind, FrameIndex, GridMap, Mask, Placement};
 
 /// Masks laid over each other. Where several structures claim a pixel, the last one has it.
 ///
@@ -116,12 +116,19 @@ fn laid<'a>(masks: impl Iterator<Item = (u16, &'a Mask)>, covered_px: &mut u64) 
 }
 
 /// Where the voxels of a label volume of a clip lie: where the clip's do, else upright with the
-/// clip's spacing (1 where unknown) at the origin.
+/// clip's spacing (1 where unknown, see [`assumes_mm`]) at the origin.
 pub(super) fn placement(info: &ClipInfo) -> Placement {
     info.placement.unwrap_or_else(|| {
         let [x, y] = info.pixel_spacing_mm.unwrap_or([1.0; 2]);
-        Placement::upright([x, y, 1.0])
+        Placement::upright([x, y, info.slice_spacing_mm.unwrap_or(1.0)])
     })
+}
+
+/// Whether [`placement`] has to call a length 1 mm that is not known. Frames that follow each other in time have none.
+pub(super) fn assumes_mm(info: &ClipInfo) -> bool {
+    let stacked = info.kind == ClipKind::Volume && info.frames > 1;
+    let unknown = info.pixel_spacing_mm.is_none() || (stacked && info.slice_spacing_mm.is_none());
+    info.placement.is_none() && unknown
 }
 
 /// What a segment of a Slicer segmentation is called, by layer and number.

@@ -55,7 +55,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::codec::Privacy;
-use crate::domain::{Annotation, ClipInfo, Codes, DicomOrigin, FrameIndex, GrayFrame, shown};
+use crate::domain::{
+    Annotation, ClipInfo, ClipKind, Codes, DicomOrigin, FrameIndex, GrayFrame, shown,
+};
 
 pub use self::png::mask_png;
 pub use atomic::{check_writable, set_aside, write_atomic};
@@ -133,6 +135,8 @@ pub struct Report {
     pub covered_px: u64,
     /// The frames themselves are in the files.
     pub pictures: bool,
+    /// Lengths that are not known are called 1 mm in the files, whose formats cannot leave them out.
+    pub assumed_mm: bool,
     /// Names may be seen in those: neither the file of the clip nor a person says that none are.
     pub may_show_names: bool,
 }
@@ -177,6 +181,12 @@ pub fn export(job: &Job, format: ExportFormat, path: &Path) -> Result<Report, Ex
         }
     }
     report.undecided = undecided(job.annotation);
+    let in_mm = match format {
+        ExportFormat::Nifti | ExportFormat::Nrrd | ExportFormat::SegNrrd => true,
+        ExportFormat::NnUnet => job.info.kind == ClipKind::Volume,
+        _ => false,
+    };
+    report.assumed_mm = in_mm && labelmap::assumes_mm(job.info);
     let clean = job.privacy.as_ref().is_some_and(|privacy| !names_may_show(job.info, privacy));
     report.may_show_names = report.pictures && !clean;
     Ok(report)

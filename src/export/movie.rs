@@ -366,6 +366,7 @@ mod tests {
             pixel_spacing_mm: None,
             frame_time_ms: Some(40.0),
             scales: Vec::new(),
+            slice_spacing_mm: None,
             frame_times_ms: Vec::new(),
             placement: None,
             lossy: None,

@@ -60,8 +60,12 @@ pub(super) fn prepare(
                 ));
             }
             // An earlier version wrote it. Work goes on also where it cannot be written.
-            Ok(Ok(held)) if held.lossy.is_none() && info.lossy.is_some() => {
-                let _ = write(&ClipInfo { lossy: info.lossy, ..held });
+            Ok(Ok(held))
+                if (held.lossy.is_none() && info.lossy.is_some())
+                    || (held.slice_spacing_mm.is_none() && info.slice_spacing_mm.is_some()) =>
+            {
+                let (lossy, slice_spacing_mm) = (held.lossy.or(info.lossy), info.slice_spacing_mm);
+                let _ = write(&ClipInfo { lossy, slice_spacing_mm, ..held });
             }
             _ => {}
         }

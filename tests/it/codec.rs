@@ -3,6 +3,7 @@
 mod colours;
 mod damage;
 mod enhanced;
+mod fields;
 pub(crate) mod jpeg_ls;
 mod medium;
 mod pictures;

@@ -32,6 +32,7 @@ pub(crate) fn info() -> ClipInfo {
         frames: 10,
         pixel_spacing_mm: Some([0.2, 0.2]),
         scales: Vec::new(),
+        slice_spacing_mm: None,
         frame_time_ms: None,
         frame_times_ms: Vec::new(),
         placement: None,

@@ -152,6 +152,11 @@ fn what_an_earlier_version_did_not_say_of_a_clip_is_added() {
         assert_eq!(open_as(name, lossy), Vec::<String>::new());
         assert_eq!(held(), ClipInfo { name: "a".to_owned(), lossy: wanted, ..clip() });
     }
+    let apart = Some(2.0);
+    let info = ClipInfo { name: "d".to_owned(), slice_spacing_mm: apart, ..clip() };
+    ClipStore::open_with(dir.path(), &info, 0, &as_user("anna")).unwrap();
+    let info = ClipInfo { name: "a".to_owned(), lossy: Some(true), ..info };
+    assert_eq!(held(), info);
 }
 
 #[test]

@@ -30,6 +30,7 @@ pub(crate) fn opened(frames: usize) -> Opened {
             frames,
             pixel_spacing_mm: Some([0.5, 0.5]),
             scales: Vec::new(),
+            slice_spacing_mm: None,
             frame_time_ms: Some(50.0),
             frame_times_ms: Vec::new(),
             placement: None,

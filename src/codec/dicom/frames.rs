@@ -158,6 +158,16 @@ impl Shape {
         Ok(shape)
     }
 
+    /// The same by the length of the pixel data: what unpacks halved colours may leave them their old name.
+    pub(super) fn as_held(self, walked: &Walked) -> Self {
+        let whole = Self { colour: self.colour.whole(), ..self };
+        let bytes = whole.frame_bytes() as u64 * self.frames as u64;
+        match walked.pixels {
+            Some(Pixels::Native { length, .. }) if length == bytes.next_multiple_of(2) => whole,
+            _ => self,
+        }
+    }
+
     /// Frames of one bit a pixel, eight of them packed into a byte, as frames of bytes.
     pub(super) fn of_packed_bits(columns: u32, rows: u32, frames: usize) -> Self {
         let bytes = (u64::from(columns) * u64::from(rows)).div_ceil(8);

@@ -125,6 +125,7 @@ fn clip_info(
         frames: shape.frames,
         pixel_spacing_mm: spacing.whole,
         scales: spacing.scales,
+        slice_spacing_mm: None,
         frame_time_ms,
         frame_times_ms,
         placement: places.and_then(|places| place::placement(&places, spacing.whole)),
@@ -146,7 +147,7 @@ impl Dicom {
         ramp: Option<Ramp>,
     ) -> Result<(Self, DataSet, String), CodecError> {
         let Parsed { input, walked, syntax, big } = parsed;
-        let shape = Shape::of(path, &walked.set, big)?;
+        let shape = Shape::of(path, &walked.set, big)?.as_held(&walked);
         let layout = Layout::of(path, &input, &walked, &shape, &syntax)?;
         let set = walked.set;
         let (held, order) = (path.to_owned(), Vec::new());
@@ -218,7 +219,9 @@ fn parse(path: &Path) -> Result<Parsed, CodecError> {
             reader::walk_meta(&input, if preamble { 132 } else { 0 }).map_err(damaged)?;
         (start, syntax) = (end, meta.text(tags::TRANSFER_SYNTAX));
     }
-    let syntax = match syntax {
+    // Some writers declare one of the two that are not compressed, and write the other.
+    let certain = |told: &String| ![frames::IMPLICIT, frames::EXPLICIT].contains(&told.as_str());
+    let syntax = match syntax.filter(certain) {
         Some(syntax) => syntax,
         None => guess_syntax(&input, start).map_err(|e| CodecError::unreadable(path, e))?,
     };
@@ -233,7 +236,7 @@ fn parse(path: &Path) -> Result<Parsed, CodecError> {
     Ok(Parsed { input, walked, syntax, big: encoding.big })
 }
 
-/// Files without meta group: explicit when the first element has a type, else implicit.
+/// Little endian and not compressed: explicit when the first element has a type, else implicit.
 fn guess_syntax(input: &Input, start: u64) -> std::io::Result<String> {
     let mut head = [0u8; 6];
     input.read_at(&mut head, start)?;

@@ -321,6 +321,7 @@ fn open_series(path: &Path, members: Vec<Member>) -> Result<Opened, CodecError> 
         frames: files.len(),
         pixel_spacing_mm: spacing.whole,
         scales: spacing.scales.clone(),
+        slice_spacing_mm: None,
         frame_time_ms: if planes.is_some() { None } else { frame_time_ms(&set) },
         frame_times_ms: Vec::new(),
         placement: planes.and_then(|planes| placement(&planes, spacing.whole)),

@@ -131,6 +131,7 @@ pub(super) fn open(path: &Path, cache_bytes: usize) -> Result<Opened, CodecError
         frames: found.frames,
         pixel_spacing_mm: None,
         scales: Vec::new(),
+        slice_spacing_mm: None,
         frame_time_ms: found.frame_time_ms,
         frame_times_ms: found.times_ms,
         placement: None,

@@ -17,6 +17,10 @@ use crate::codec::tool::{self, Patient};
 const ROUNDING_MS: f64 = 1.001;
 /// Times nearer to each other are one, s.
 const SAME_S: f64 = 1e-4;
+/// The compression whose two fields of a frame may be packets of their own.
+const OF_FIELDS: &str = "h264";
+/// Of what ffmpeg says of headers so many bytes are read; those of H.264 come within the first few thousand.
+const MAX_TRACE: u64 = 1 << 20;
 
 /// Version of ffmpeg; builds from a repository count as the newest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -159,16 +163,19 @@ pub(super) fn probe(reel: &Reel) -> Result<Probed, CodecError> {
     let container = format.format_name.unwrap_or_default();
     let start = format.start_time.and_then(|t| t.parse().ok()).unwrap_or(0.0);
     let exact = ["mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"].contains(&container.as_str());
-    let (stamps, sound) = stamps(reel)?;
+    let codec = stream.codec_name.as_deref().unwrap_or("unknown codec");
+    let (stamps, sound) = stamps(reel, codec)?;
     if stamps.is_empty() {
         return Err(fails("it holds no frames".to_owned()));
     }
     let varying = varying(&stamps);
+    let told = || stream.avg_frame_rate.as_deref().and_then(frame_time_ms);
     let frame_time_ms = match &varying {
         Some((_, mean)) => Some(*mean),
-        None => stream.avg_frame_rate.as_deref().and_then(frame_time_ms),
+        None if sound => told(),
+        // The rate of the container is that of packets, of which some are no frames.
+        None => mean_ms(&stamps).or_else(told),
     };
-    let codec = stream.codec_name.as_deref().unwrap_or("unknown codec");
     let short = container.split(',').next().unwrap_or_default();
     Ok(Probed {
         timeline: Timeline::of(stamps, start, exact && sound),
@@ -186,6 +193,15 @@ fn varying(stamps: &[Stamp]) -> Option<(Vec<f64>, f64)> {
         stamps.iter().map(|stamp| Some(stamp.time? * 1000.0)).collect::<Option<_>>()?;
     times.sort_by(f64::total_cmp);
     uneven(&times, ROUNDING_MS)
+}
+
+/// Mean time between frames, ms; `None` where one of them has no time.
+fn mean_ms(stamps: &[Stamp]) -> Option<f64> {
+    let times: Vec<f64> = stamps.iter().map(|stamp| stamp.time).collect::<Option<_>>()?;
+    let (first, last) =
+        (times.iter().copied().reduce(f64::min)?, times.iter().copied().reduce(f64::max)?);
+    let ms = 1000.0 * (last - first) / (times.len() - 1) as f64;
+    (ms.is_finite() && ms > 0.0).then_some(ms)
 }
 
 /// "30000/1001" to ms.
@@ -206,9 +222,9 @@ fn asking(reel: &Reel, entries: &str) -> Command {
 }
 
 /// Time stamps of all frames, in the order of the file, and whether each is a packet that can be decoded: a recording
-/// that begins between two whole pictures has packets of which nothing can be made, and VP8 has some that are never shown,
-/// so the frames are decoded for it.
-fn stamps(reel: &Reel) -> Result<(Vec<Stamp>, bool), CodecError> {
+/// that begins between two whole pictures has packets of which nothing can be made, VP8 has some that are never shown, and
+/// H.264 may keep the two fields of a frame in two, so the frames are decoded for it.
+fn stamps(reel: &Reel, codec: &str) -> Result<(Vec<Stamp>, bool), CodecError> {
     let mut packets: Vec<Stamp> = Vec::new();
     each_line(reel, "packet=pts_time,flags", |line| {
         let (time, flags) = line.split_once(',').unwrap_or((line, ""));
@@ -220,14 +236,36 @@ fn stamps(reel: &Reel) -> Result<(Vec<Stamp>, bool), CodecError> {
     let first = packets.first().copied().unwrap_or(Stamp { time: None, whole: true });
     // Pictures before the first one are made of it and of one that is not there.
     let before = |stamp: &Stamp| stamp.time.is_some() && stamp.time < first.time;
-    if first.whole && !packets.iter().any(before) && !share_a_time(&packets) {
+    let sound = first.whole && !packets.iter().any(before) && !share_a_time(&packets);
+    if sound && !(codec == OF_FIELDS && may_hold_fields(reel)?) {
         return Ok((packets, true));
     }
     let mut frames = Vec::new();
     each_line(reel, "frame=best_effort_timestamp_time", |line| {
         frames.push(Stamp { time: line.trim_end_matches(',').parse().ok(), whole: false });
     })?;
-    Ok((frames, false))
+    // Most that is interlaced has both fields in one packet, and can be sought by them.
+    if sound && frames.len() == packets.len() { Ok((packets, true)) } else { Ok((frames, false)) }
+}
+
+/// Whether the headers of H.264 allow anything but whole frames; also where ffmpeg does not tell them.
+fn may_hold_fields(reel: &Reel) -> Result<bool, CodecError> {
+    let mut command = tool::limited("ffmpeg", tool::FRAME);
+    command.args(["-nostdin", "-hide_banner", "-v", "info"]);
+    Reel::restrict(&mut command);
+    command.arg("-i").arg(tool::file_argument(&reel.read)).args(["-map", "0:v:0", "-c", "copy"]);
+    command.args(["-frames:v", "1", "-bsf:v", "trace_headers", "-f", "null", "-"]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|e| tool::not_started(&reel.shown, "ffmpeg", &e))?;
+    let told = child.stderr.take().and_then(|pipe| {
+        // Titles and names among it may be in any encoding.
+        let lines = BufReader::new(Patient(pipe).take(MAX_TRACE)).split(b'\n');
+        let mut lines =
+            lines.map_while(Result::ok).map(|line| String::from_utf8_lossy(&line).into_owned());
+        lines.find(|line| line.contains(" frame_mbs_only_flag "))
+    });
+    tool::end(&mut child);
+    Ok(told.is_none_or(|line| !line.trim_end().ends_with("= 1")))
 }
 
 /// Whether packets have one time: then some of them are made for others alone and show nothing.
@@ -304,6 +342,18 @@ mod tests {
         let command = asking(&Reel::file(Path::new("a.ts")), "frame=best_effort_timestamp_time");
         let words: Vec<_> = command.get_args().collect();
         assert!(words.windows(2).any(|pair| pair[0] == "-threads" && pair[1] == "2"), "{words:?}");
+    }
+
+    #[test]
+    fn the_mean_step_is_that_of_frames_with_times() {
+        let stamps = |times: &[Option<f64>]| -> Vec<Stamp> {
+            times.iter().map(|&time| Stamp { time, whole: false }).collect()
+        };
+        let mean = mean_ms(&stamps(&[Some(1.0), Some(1.08), Some(1.04)])).expect("a step");
+        assert!((mean - 40.0).abs() < 1e-9, "{mean}");
+        for bad in [&[][..], &[Some(1.0)], &[Some(1.0), None], &[Some(1.0), Some(1.0)]] {
+            assert_eq!(mean_ms(&stamps(bad)), None, "{bad:?}");
+        }
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! MetaImage: `.mha`, or `.mhd` with its voxels beside it; raw or zlib.
+//! MetaImage: `.mha`, or `.mhd` with its voxels beside it; raw or zlib. Sequences of tracked ultrasound, as PLUS writes
+//! them, are images over time.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
@@ -9,7 +10,11 @@ use crate::codec::CodecError;
 use crate::codec::limits::open_regular;
 use crate::domain::Placement;
 
-const MAX_HEADER_BYTES: u64 = 1 << 20;
+/// PLUS says a kilobyte or two of every image.
+const MAX_HEADER_BYTES: u64 = 32 << 20;
+/// How the fields begin that say something of one image of a sequence, and how that of its time ends.
+const OF_IMAGE: &str = "Seq_Frame";
+const TIME: &str = "_Timestamp";
 
 pub(super) fn read(path: &Path) -> Result<Voxels, CodecError> {
     let (fields, header_bytes) = header(path)?;
@@ -31,6 +36,7 @@ pub(super) fn read(path: &Path) -> Result<Voxels, CodecError> {
         return Err(CodecError::unsupported(path, cause, advice));
     }
     let times = sizes.get(3).copied().unwrap_or(1);
+    let plays = rank == 3 && is_sequence(&fields);
     let named = field("ElementDataFile").unwrap_or_default();
     let (file, start) = match named {
         "LOCAL" | "Local" | "local" => (path.to_owned(), header_bytes),
@@ -53,9 +59,12 @@ pub(super) fn read(path: &Path) -> Result<Voxels, CodecError> {
         big: yes("BinaryDataByteOrderMSB") || yes("ElementByteOrderMSB"),
         scale: (1.0, 0.0),
         display: None,
-        spacing_mm: spacing(&numbers("ElementSpacing"), rank),
+        spacing_mm: match plays {
+            true => spacing_of_sequence(&numbers("ElementSpacing")),
+            false => spacing(&numbers("ElementSpacing"), rank),
+        },
         placement: None,
-        time_ms: (times > 1).then_some(0.0),
+        time_ms: (times > 1 || plays).then(|| step_ms(&fields)),
         place: Place { file, skip: start, skip_unpacked: 0, packing },
         texts: BTreeMap::new(),
     }
@@ -78,10 +87,34 @@ pub(super) fn read(path: &Path) -> Result<Voxels, CodecError> {
     let origin = ["Offset", "Position", "Origin"].map(numbers);
     let spacing = voxels.spacing_mm;
     // One frame over time has no third step in space.
-    if voxels.times == times {
+    if voxels.times == times && !plays {
         voxels.placement = placement(spacing, first(turn), first(origin));
     }
     Ok(voxels)
+}
+
+/// Whether its third axis counts images instead of slices.
+fn is_sequence(fields: &BTreeMap<String, String>) -> bool {
+    let kinds = fields.get("Kinds").map_or("", String::as_str);
+    let third = kinds.split_whitespace().nth(2).unwrap_or_default();
+    let told = ["list", "time"].iter().any(|kind| third.eq_ignore_ascii_case(kind));
+    told || fields.keys().any(|name| name.starts_with(OF_IMAGE))
+}
+
+/// Mean time from one image of a sequence to the next, ms; 0 where their times are not told, in seconds.
+fn step_ms(fields: &BTreeMap<String, String>) -> f64 {
+    let timed =
+        fields.iter().filter(|(name, _)| name.starts_with(OF_IMAGE) && name.ends_with(TIME));
+    let mut times: Vec<f64> = timed.filter_map(|(_, text)| text.parse().ok()).collect();
+    times.sort_by(f64::total_cmp);
+    let [first, .., last] = times[..] else { return 0.0 };
+    let step = 1000.0 * (last - first) / (times.len() - 1) as f64;
+    if step.is_finite() { step } else { 0.0 }
+}
+
+/// PLUS writes 1 where sizes stand in the transforms of its images, which are not read.
+fn spacing_of_sequence(numbers: &[f64]) -> Option<[f64; 3]> {
+    spacing(numbers, 2).filter(|mm| mm[..2] != [1.0; 2])
 }
 
 fn first(lists: [Vec<f64>; 3]) -> Vec<f64> {

@@ -103,6 +103,7 @@ pub(super) fn open(path: &Path, cut: Cut) -> Result<Opened, CodecError> {
         frames,
         pixel_spacing_mm: header.spacing_mm.map(|mm| [mm[order[0]], mm[order[1]]]),
         scales: Vec::new(),
+        slice_spacing_mm: header.spacing_mm.map(|mm| mm[order[2]]).filter(|_| !timed),
         frame_time_ms: header.time_ms.filter(|ms| timed && *ms > 0.0),
         frame_times_ms: Vec::new(),
         placement: header.placement.map(|placement| view.placement(placement)),

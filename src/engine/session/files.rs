@@ -301,6 +301,9 @@ pub fn export_clip(job: &Job, format: ExportFormat, path: &Path) -> Result<Strin
             counted(report.covered_px, "pixel")
         ));
     }
+    if report.assumed_mm {
+        what.push_str("; sizes that are not known are written as 1 mm");
+    }
     for (label, name) in &report.renamed {
         what.push_str(&format!("; \"{label}\" is in {name}"));
     }

@@ -389,3 +389,61 @@ fn stills_of_other_regions_are_clips_of_their_own_and_files_without_pictures_are
     }
     assert!(refusal(dir.path()).contains("report"), "nothing else is there");
 }
+
+#[test]
+fn values_with_and_without_types_are_read_whichever_the_file_declares() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.dcm");
+    let pixels: Vec<u8> = (0..48).collect();
+    let image = |syntax: &[u8]| {
+        let (colour, size) = (b"MONOCHROME2", (8, 6));
+        head(&Image { syntax, colour, series: "1", number: "1", frames: 1, size })
+    };
+    // It declares that they have no types.
+    let mut typed = image(b"1.2.840.10008.1.2");
+    element(&mut typed, 0x7fe0, 0x10, b"OB", &pixels);
+    // It declares that they have some: of a file only what stands before the data set is taken.
+    let mut untyped = image(EXPLICIT);
+    let begin = untyped.windows(6).position(|six| six == [8, 0, 0x60, 0, b'C', b'S']).unwrap();
+    untyped.truncate(begin);
+    let word = |value: u16| value.to_le_bytes().to_vec();
+    for (group, number, value) in [
+        (8u16, 0x60u16, b"US".to_vec()),
+        (0x28, 2, word(1)),
+        (0x28, 4, b"MONOCHROME2 ".to_vec()),
+        (0x28, 0x10, word(6)),
+        (0x28, 0x11, word(8)),
+        (0x28, 0x100, word(8)),
+        (0x28, 0x101, word(8)),
+        (0x28, 0x102, word(7)),
+        (0x7fe0, 0x10, pixels.clone()),
+    ] {
+        untyped.extend([group, number].map(u16::to_le_bytes).concat());
+        untyped.extend((value.len() as u32).to_le_bytes());
+        untyped.extend(value);
+    }
+    for bytes in [typed, untyped] {
+        fs::write(&path, bytes).unwrap();
+        assert!(is_complete(&path).is_ok());
+        assert_eq!(opened(&path).frame(0).unwrap().pixels, pixels);
+    }
+}
+
+#[test]
+fn colours_that_were_unpacked_may_keep_the_name_of_halved_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.dcm");
+    let (colour, size) = (b"YBR_FULL_422", (4, 2));
+    let image = Image { syntax: EXPLICIT, colour, series: "1", number: "1", frames: 3, size };
+    // Y, Cb and Cr of every pixel, and of every other one.
+    let whole: Vec<u8> = (0..24u8).flat_map(|at| [10 * at, 128, 128]).collect();
+    let halved: Vec<u8> = (0..12u8).flat_map(|at| [20 * at, 20 * at + 10, 128, 128]).collect();
+    for pixels in [whole, halved] {
+        let mut out = head(&image);
+        element(&mut out, 0x7fe0, 0x10, b"OB", &pixels);
+        fs::write(&path, out).unwrap();
+        let clip = opened(&path);
+        let found: Vec<u8> = (0..3).flat_map(|i| clip.frame(i).unwrap().pixels.clone()).collect();
+        assert_eq!(found, (0..24).map(|at| 10 * at).collect::<Vec<u8>>());
+    }
+}

@@ -131,6 +131,13 @@ fn an_animated_webp_is_a_clip_with_its_times() {
     fs::copy(at("still.webp"), folder.path().join("1.webp")).unwrap();
     fs::copy(at("still.webp"), folder.path().join("2.webp")).unwrap();
     assert_eq!(opened(folder.path()).info().frames, 2);
+    // Of one moment nothing is lost.
+    let one = one_moment(&fs::read(at("lossless.webp")).unwrap());
+    fs::write(folder.path().join("3.webp"), one).unwrap();
+    let stills = opened(folder.path());
+    let first = opened(&at("lossless.webp")).frame(0).unwrap();
+    assert_eq!(stills.info().frames, 3);
+    assert_eq!(stills.frame(2).unwrap().pixels, first.pixels);
     fs::copy(at("lossless.webp"), folder.path().join("0.webp")).unwrap();
     let told = refusal(folder.path());
     assert!(told.contains("an animated WebP in a folder of images"), "{told}");
@@ -139,10 +146,144 @@ fn an_animated_webp_is_a_clip_with_its_times() {
     let path = folder.path().join("longer.webp");
     fs::write(&path, [&whole[..], b"\n"].concat()).unwrap();
     assert!(is_complete(&path).is_ok() && opened(&path).info().frames == uneven.info().frames);
+    // Programs that write into a pipe leave the length open, and others declare less than there is.
+    for declared in [0u32, 30, 400] {
+        let mut bytes = whole.clone();
+        bytes[4..8].copy_from_slice(&declared.to_le_bytes());
+        fs::write(&path, &bytes).unwrap();
+        assert!(is_complete(&path).is_ok(), "{declared}");
+        let clip = opened(&path);
+        assert_eq!((clip.info().kind, clip.info().frames), (ClipKind::Cine, 7), "{declared}");
+        assert_eq!(*clip.frame(6).unwrap(), *uneven.frame(6).unwrap(), "{declared}");
+        fs::write(&path, &bytes[..whole.len() - 20]).unwrap();
+        assert!(is_complete(&path).is_err(), "{declared}");
+        refusal(&path);
+    }
     for cut in (12..whole.len()).step_by(97) {
         let path = folder.path().join("cut.webp");
         fs::write(&path, &whole[..cut]).unwrap();
         assert!(is_complete(&path).is_err(), "{cut} of {} bytes", whole.len());
         refusal(&path);
+    }
+}
+
+/// The first moment of an animation alone.
+fn one_moment(bytes: &[u8]) -> Vec<u8> {
+    let at = bytes.windows(4).position(|name| name == b"ANMF").unwrap();
+    let length = u32::from_le_bytes(bytes[at + 4..at + 8].try_into().unwrap());
+    let mut out = bytes[..at + 8 + length.next_multiple_of(2) as usize].to_vec();
+    let declared = out.len() as u32 - 8;
+    out[4..8].copy_from_slice(&declared.to_le_bytes());
+    out
+}
+
+/// A gray BMP of 5 x 3 pixels with this header, whose colours have so many bytes.
+fn bmp(header: &[u8], colour_bytes: usize) -> Vec<u8> {
+    let colours: Vec<u8> =
+        (0..=255u8).flat_map(|gray| [gray, gray, gray, 0][..colour_bytes].to_vec()).collect();
+    let begin = (14 + header.len() + colours.len()) as u32;
+    let mut out = b"BM".to_vec();
+    out.extend([begin + 24, 0, begin].map(u32::to_le_bytes).concat());
+    out.extend(header);
+    out.extend(colours);
+    // Rows from the last one up, each of a multiple of four bytes.
+    out.extend((0..3u8).rev().flat_map(|y| (0..8).map(move |x| 40 * y + 10 * x)));
+    out
+}
+
+#[test]
+fn a_bmp_has_the_size_that_its_kind_of_header_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.bmp");
+    let wanted: Vec<u8> = (0..3u8).flat_map(|y| (0..5).map(move |x| 40 * y + 10 * x)).collect();
+    let shorts = |all: &[u16]| all.iter().flat_map(|n| n.to_le_bytes()).collect::<Vec<u8>>();
+    let old = shorts(&[12, 0, 5, 3, 1, 8]);
+    let usual = [&shorts(&[40, 0, 5, 0, 3, 0, 1, 8])[..], &[0; 24]].concat();
+    for (header, colour_bytes) in [(&old, 3), (&usual, 4)] {
+        fs::write(&path, bmp(header, colour_bytes)).unwrap();
+        let clip = opened(&path);
+        assert_eq!((clip.info().width_px, clip.info().height_px), (5, 3));
+        assert_eq!(clip.frame(0).unwrap().pixels, wanted);
+    }
+    // The second one of OS/2, whole and cut short.
+    for bytes in [64u16, 16] {
+        let mut header = [&usual[..], &[0; 24]].concat();
+        header.truncate(bytes.into());
+        header[0] = bytes as u8;
+        fs::write(&path, bmp(&header, 4)).unwrap();
+        let told = refusal(&path);
+        assert!(told.contains("a BMP of OS/2 2") && told.contains("save it as PNG"), "{told}");
+    }
+}
+
+#[test]
+fn clips_beside_the_images_of_a_folder_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let still = image::GrayImage::from_pixel(8, 6, image::Luma([50]));
+    for name in ["B-mode 1.JPG", "B-mode 2.jpg", "B-mode 10.jpg"] {
+        still.save(folder.path().join(name)).unwrap();
+    }
+    // As browsers of Windows call it; what systems leave in folders is nothing.
+    fs::rename(folder.path().join("B-mode 2.jpg"), folder.path().join("B-mode 2.jfif")).unwrap();
+    for name in ["._B-mode 1.JPG", ".DS_Store", "Thumbs.db", "desktop.ini", "B-mode 1.mask.png"] {
+        fs::write(folder.path().join(name), b"\0\x05\x16\x07").unwrap();
+    }
+    let clip = opened(folder.path());
+    assert_eq!(clip.frame_names(), ["B-mode 1", "B-mode 2", "B-mode 10"]);
+    assert!(clip.notes().is_empty(), "{:?}", clip.notes());
+    // A machine exports both, and the objects have no ending.
+    for name in ["IM_0001", "IM_0002"] {
+        fs::copy(data().join("dicom/MR_small_RLE.dcm"), folder.path().join(name)).unwrap();
+    }
+    let clip = opened(folder.path());
+    assert_eq!(clip.info().frames, 3);
+    let told = clip.notes().join(" ");
+    assert!(told.contains("left out: 2 other clips") && told.contains("FOLDER/*"), "{told}");
+}
+
+#[test]
+fn pictures_of_telephones_are_not_called_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("IMG_0001.HEIC");
+    for brand in [b"heic", b"mif1", b"avif"] {
+        let begin = [&b"\0\0\0\x18ftyp"[..], brand, b"\0\0\0\0mif1miaf"].concat();
+        fs::write(&path, [&begin[..], b"\0\0\0\x10meta\0\0\0\0\0\0\0\0"].concat()).unwrap();
+        let told = refusal(&path);
+        assert!(told.contains("a HEIC or AVIF picture; save it as PNG or JPEG"), "{told}");
+    }
+    // Some become JPEG by name alone; so may other clips.
+    let folder = tempfile::tempdir().unwrap();
+    let named = folder.path().join("1.jpg");
+    fs::copy(&path, &named).unwrap();
+    assert!(refusal(folder.path()).contains("1.jpg cannot be opened: it is a HEIC"));
+    fs::copy(data().join("dicom/MR_small_RLE.dcm"), &named).unwrap();
+    let told = refusal(folder.path());
+    assert!(told.contains("of another kind than its name says; open it alone"), "{told}");
+    opened(&named);
+}
+
+#[test]
+fn a_picture_that_says_it_is_to_be_turned_is_told_to_be_shown_as_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let plain = folder.path().join("1.jpg");
+    image::GrayImage::from_pixel(8, 6, image::Luma([50])).save(&plain).unwrap();
+    let bytes = fs::read(&plain).unwrap();
+    let path = folder.path().join("2.jpg");
+    for (turn, told) in [(1u8, false), (6, true), (9, false)] {
+        // One entry: the orientation, a short.
+        let exif =
+            [&b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0"[..], &[turn], &[0; 6]];
+        let exif = exif.concat();
+        let segment = [&[0xff, 0xe1, 0, exif.len() as u8 + 2][..], &exif].concat();
+        fs::write(&path, [&bytes[..2], &segment, &bytes[2..]].concat()).unwrap();
+        for clip in [opened(&path), opened(folder.path())] {
+            assert_eq!((clip.info().width_px, clip.info().height_px), (8, 6));
+            let notes = clip.notes().join(" ");
+            assert_eq!(
+                notes.contains("shown and annotated as it is stored"),
+                told,
+                "{turn}: {notes}"
+            );
+        }
     }
 }

@@ -54,7 +54,7 @@ fn square(info: &ClipInfo, left: u32, right: u32) -> Mask {
 }
 
 /// One track with a mask on each frame of `frames`.
-fn drawn(mask: &Mask, frames: impl IntoIterator<Item = usize>) -> Annotation {
+pub(super) fn drawn(mask: &Mask, frames: impl IntoIterator<Item = usize>) -> Annotation {
     let mut track = Track::new("nerve", 0);
     for frame in frames {
         let held = FrameMask { mask: mask.clone(), source: MaskSource::Accepted, score: 1.0 };

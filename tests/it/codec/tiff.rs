@@ -208,3 +208,80 @@ fn a_long_stack_of_imagej_has_one_directory_and_all_its_images() {
     let why = refusal(&path);
     assert!(why.contains("holds 5 images, and it has 4"), "{why}");
 }
+
+/// A picture of three indices of 8 bits, into a map whose numbers are these: those of red, of green, of blue.
+fn of_palette(map: &[[u16; 256]; 3]) -> Vec<u8> {
+    let indices = [0u8, 7, 255];
+    let mut bytes = b"II*\0\x0c\0\0\0".to_vec();
+    bytes.extend(indices);
+    bytes.push(0);
+    let entries: [(u16, u16, u32, u32); 9] = [
+        (256, 3, 1, 3),
+        (257, 3, 1, 1),
+        (258, 3, 1, 8),
+        (259, 3, 1, 1),
+        (262, 3, 1, 3),
+        (273, 4, 1, 8),
+        (278, 3, 1, 1),
+        (279, 4, 1, 3),
+        (320, 3, 768, 12 + 2 + 9 * 12 + 4),
+    ];
+    bytes.extend((entries.len() as u16).to_le_bytes());
+    for (tag, kind, count, value) in entries {
+        bytes.extend([tag, kind].map(u16::to_le_bytes).concat());
+        bytes.extend([count, value].map(u32::to_le_bytes).concat());
+    }
+    bytes.extend([0; 4]);
+    bytes.extend(map.iter().flatten().flat_map(|word| word.to_le_bytes()));
+    bytes
+}
+
+#[test]
+fn a_map_of_colours_of_8_bits_is_taken_for_that() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.tif");
+    let eight = |index: u16| [index, 255 - index, index / 2];
+    let of =
+        |scale: u16| [0, 1, 2].map(|part| std::array::from_fn(|i| eight(i as u16)[part] * scale));
+    let shown = |map: &[[u16; 256]; 3]| {
+        fs::write(&path, of_palette(map)).unwrap();
+        opened(&path).frame(0).unwrap().rgb()
+    };
+    let wanted = [[0, 255, 0], [7, 248, 3], [255, 0, 127]];
+    // As the standard has them, and as some writers put them there.
+    assert_eq!(shown(&of(257)), wanted);
+    assert_eq!(shown(&of(1)), wanted);
+    // One number that needs more bits: then all have them, and these are dark.
+    let mut one = of(1);
+    one[0][3] = 256;
+    assert_eq!(shown(&one), [[0; 3]; 3]);
+}
+
+#[test]
+fn smaller_copies_are_no_frames_whichever_tag_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.tif");
+    // The old tag: 1 is the picture, 2 a smaller copy, 3 one page of several.
+    for (tag, value, frames) in [(255u16, 2u32, 1), (255, 1, 2), (255, 3, 2), (254, 1, 1)] {
+        let mut bytes = b"II*\0\x14\0\0\0".to_vec();
+        bytes.extend([9; 12]);
+        for page in 0..2 {
+            let mut entries =
+                vec![(256u16, 4u32), (257, 3), (258, 8), (259, 1), (262, 1), (273, 8)];
+            entries.extend([(278, 3), (279, 12)]);
+            if page == 1 {
+                entries.insert(0, (tag, value));
+            }
+            bytes.extend((entries.len() as u16).to_le_bytes());
+            for (tag, value) in &entries {
+                bytes.extend(tag.to_le_bytes());
+                bytes.extend([4, 0, 1, 0, 0, 0]);
+                bytes.extend(value.to_le_bytes());
+            }
+            let next = if page == 0 { bytes.len() as u32 + 4 } else { 0 };
+            bytes.extend(next.to_le_bytes());
+        }
+        fs::write(&path, bytes).unwrap();
+        assert_eq!(opened(&path).info().frames, frames, "{tag}: {value}");
+    }
+}

@@ -33,7 +33,7 @@ fn make_video(path: &Path, codec: &[&str]) -> bool {
 
 /// Reads all frames forwards and compares them with a run of ffmpeg of its own, then again in an
 /// order of jumps.
-fn frames_are_exact(path: &Path) {
+pub(super) fn frames_are_exact(path: &Path) {
     let forwards = open(path, &OpenOptions { cache_mib: 256, ..OpenOptions::default() }).unwrap();
     let frames = forwards.info().frames;
     let all: Vec<_> = (0..frames).map(|i| forwards.frame(i).unwrap()).collect();

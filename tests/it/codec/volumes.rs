@@ -7,8 +7,10 @@ use std::path::Path;
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use sonomark::codec::{Axis, Cut, LabelVolume, OpenOptions, open};
-use sonomark::domain::{ClipKind, Placement};
+use sonomark::domain::{Bitmap, ClipInfo, ClipKind, Placement};
+use sonomark::export::{ExportFormat, Job, export};
 
+use super::reading::drawn;
 use super::{opened, refusal};
 
 /// Columns, rows and slices.
@@ -250,4 +252,82 @@ fn damaged_ones_are_refused(folder: &Path) {
         fs::remove_file(folder.join(gone)).unwrap();
         assert!(refusal(&folder.join(header)).contains(gone), "{header}");
     }
+}
+
+#[test]
+fn slices_of_a_volume_without_a_place_keep_their_distance() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.mha");
+    // As programs write them that know sizes and no directions.
+    let head = "ObjectType = Image\nNDims = 3\nDimSize = 4 3 2\nElementType = MET_SHORT\n";
+    let write = |spacing: &str| {
+        let text = format!("{head}{spacing}ElementDataFile = LOCAL\n");
+        fs::write(&path, [text.into_bytes(), little()].concat()).unwrap();
+        opened(&path).info().clone()
+    };
+    let told = write("ElementSpacing = 0.5 0.25 3\n");
+    let spacing = (told.pixel_spacing_mm, told.slice_spacing_mm, told.placement);
+    assert_eq!(spacing, (Some([0.5, 0.25]), Some(3.0), None));
+    let cut = Cut { axis: Some(Axis::X), ..Cut::default() };
+    let across = open(&path, &OpenOptions { cut, ..OpenOptions::default() }).unwrap();
+    assert_eq!(across.info().pixel_spacing_mm, Some([0.25, 3.0]));
+    assert_eq!(across.info().slice_spacing_mm, Some(0.5));
+    let untold = write("");
+    assert_eq!((untold.pixel_spacing_mm, untold.slice_spacing_mm), (None, None));
+    let partly = ClipInfo { slice_spacing_mm: None, ..told.clone() };
+    let masks = drawn(&Bitmap::from_fn(4, 3, |x, _| x == 1).to_mask(), [1]);
+    let steps = |[x, y, z]: [f64; 3]| [[x, 0.0, 0.0], [0.0, y, 0.0], [0.0, 0.0, z]];
+    for (info, wanted, assumed) in [
+        (&told, [0.5, 0.25, 3.0], false),
+        (&partly, [0.5, 0.25, 1.0], true),
+        (&untold, [1.0; 3], true),
+    ] {
+        for (format, ending) in [("nifti", "nii.gz"), ("nrrd", "nrrd"), ("seg.nrrd", "seg.nrrd")] {
+            let out = dir.path().join(format!("out.{ending}"));
+            let format = ExportFormat::named(format).unwrap();
+            let report = export(&Job::new(&masks, info), format, &out).unwrap();
+            assert_eq!(report.assumed_mm, assumed, "{format:?}");
+            let place = LabelVolume::open(&out).unwrap().placement().unwrap();
+            assert_eq!(place.steps_mm, steps(wanted), "{format:?}");
+        }
+        let png = ExportFormat::named("png").unwrap();
+        let out = dir.path().join("png");
+        assert!(!export(&Job::new(&masks, info), png, &out).unwrap().assumed_mm);
+    }
+    // Moments are no lengths.
+    let cine = ClipInfo { kind: ClipKind::Cine, ..partly };
+    let out = dir.path().join("cine.nii.gz");
+    let format = ExportFormat::named("nifti").unwrap();
+    assert!(!export(&Job::new(&masks, &cine), format, &out).unwrap().assumed_mm);
+}
+
+#[test]
+fn a_sequence_of_tracked_images_is_a_cine_without_invented_sizes() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.mha");
+    let write = |spacing: &str, kinds: &str, of_images: &str| {
+        let text = format!(
+            "ObjectType = Image\nNDims = 3\nBinaryData = True\nDimSize = 4 3 2\n\
+             ElementSpacing = {spacing}\nElementType = MET_SHORT\n{kinds}Offset = 0 0 0\n\
+             TransformMatrix = 1 0 0 0 1 0 0 0 1\n{of_images}ElementDataFile = LOCAL\n"
+        );
+        fs::write(&path, [text.into_bytes(), little()].concat()).unwrap();
+        opened(&path).info().clone()
+    };
+    let kinds = "Kinds = domain domain list\n";
+    // More than a mebibyte is said of the images.
+    let transform = "Seq_Frame0001_ProbeToTrackerTransform = 1 0 0 0\n".repeat(40_000);
+    let of_images =
+        format!("Seq_Frame0000_Timestamp = 12.5\n{transform}Seq_Frame0001_Timestamp = 12.54\n");
+    for (kinds, of_images, step) in
+        [(kinds, "", None), ("", &of_images[..], Some(40.0)), (kinds, &of_images[..], Some(40.0))]
+    {
+        let info = write("1 1 1", kinds, of_images);
+        assert_eq!((info.kind, info.frames, info.placement), (ClipKind::Cine, 2, None));
+        assert_eq!((info.pixel_spacing_mm, info.slice_spacing_mm), (None, None));
+        assert_eq!(info.frame_time_ms.map(f64::round), step);
+    }
+    assert_eq!(write("0.2 0.3 1", kinds, "").pixel_spacing_mm, Some([0.2, 0.3]));
+    let volume = write("1 1 1", "Kinds = domain domain domain\n", "");
+    assert_eq!((volume.kind, volume.slice_spacing_mm), (ClipKind::Volume, Some(1.0)));
 }

@@ -21,6 +21,7 @@ use super::dicom_item::{
 use super::labelmap::placement;
 use super::names::dicom;
 use super::{ExportError, ExportFormat, Job, Report};
+use crate::codec::MAX_FRAMES;
 use crate::domain::{ClipInfo, Code, FrameIndex, Placement};
 
 pub(super) use read::read;
@@ -54,12 +55,12 @@ fn write_as(job: &Job, path: &Path, depth: Depth) -> Result<Report, ExportError>
         let cause = "there is no mask yet, and a segmentation without frames is none";
         return Err(ExportError::unfit(path, cause, "draw one first"));
     }
+    check_size(path, job, &structures, depth)?;
     let mut set = Item::new_empty();
     let uids = Uids::of(job, &structures);
     header(&mut set, job, &uids);
     describe_pixels(&mut set, job, depth);
     segments(&mut set, &structures, job);
-    check_bytes(path, job, &structures, depth)?;
     let frames = geometry(&mut set, job, &structures, &uids);
     put(&mut set, tags::NUMBER_OF_FRAMES, VR::IS, frames.to_string());
     let pixels = match depth {
@@ -78,14 +79,20 @@ fn write_as(job: &Job, path: &Path, depth: Depth) -> Result<Report, ExportError>
     Ok(Report { files: vec![path.to_owned()], masks: frames, ..Report::default() })
 }
 
-/// Refuses what neither memory nor the length of a DICOM element holds.
-fn check_bytes(
+/// Refuses what neither memory nor the length of a DICOM element holds, and more frames than [`read`] takes.
+fn check_size(
     path: &Path,
     job: &Job,
     structures: &[Structure],
     depth: Depth,
 ) -> Result<(), ExportError> {
     let masks: u64 = structures.iter().map(|structure| structure.masks.len() as u64).sum();
+    if masks > MAX_FRAMES as u64 {
+        let cause = format!(
+            "it would have {masks} frames, one for each mask, and {MAX_FRAMES} are read back"
+        );
+        return Err(ExportError::unfit(path, cause, "choose seg.nrrd or png"));
+    }
     let pixels = masks * u64::from(job.info.width_px) * u64::from(job.info.height_px);
     let bytes = match depth {
         Depth::Binary => pixels.div_ceil(8),

@@ -43,7 +43,7 @@ fn first_bytes(parsed: &Parsed) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::super::input::Input;
-    use super::super::reader::{Encoding, walk};
+    use super::super::reader::{Encoding, MAX_ELEMENTS, walk};
     use super::*;
 
     /// An object that says this of its loss, where it says something, and the stream of its one frame.
@@ -61,7 +61,8 @@ mod tests {
         }
         bytes.extend([0xfe, 0xff, 0xdd, 0xe0, 0, 0, 0, 0]);
         let input = Input::Memory(bytes);
-        let walked = walk(&input, 0, Encoding { explicit: true, big: false }).expect("walked");
+        let encoding = Encoding { explicit: true, big: false };
+        let walked = walk(&input, 0, encoding, MAX_ELEMENTS).expect("walked");
         Parsed { input, walked, syntax: syntax.to_owned(), big: false }
     }
 

@@ -206,6 +206,11 @@ pub(super) fn complete(path: &Path) -> Result<(), CodecError> {
 }
 
 fn parse(path: &Path) -> Result<Parsed, CodecError> {
+    parse_of(path, reader::MAX_ELEMENTS)
+}
+
+/// The same for an object that may have so many elements.
+fn parse_of(path: &Path, most_elements: usize) -> Result<Parsed, CodecError> {
     let file = open_regular(path)?;
     let input = Input::of_file(file).map_err(|e| CodecError::unreadable(path, e))?;
     let damaged = |cause: String| CodecError::damaged(path, cause);
@@ -229,7 +234,7 @@ fn parse(path: &Path) -> Result<Parsed, CodecError> {
     } else {
         (input, start)
     };
-    let walked = reader::walk(&input, start, encoding).map_err(damaged)?;
+    let walked = reader::walk(&input, start, encoding, most_elements).map_err(damaged)?;
     Ok(Parsed { input, walked, syntax, big: encoding.big })
 }
 

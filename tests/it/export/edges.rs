@@ -55,6 +55,34 @@ fn segmentations_that_dicom_does_not_hold_are_refused_before_they_are_made() {
 }
 
 #[test]
+fn a_segmentation_of_very_many_frames_is_read_back_or_not_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, side) = (dir.path().join("a.dcm"), 8);
+    let mask = Mask::from_runs(side, side, vec![3, 5, 56]).unwrap();
+    // Every frame takes 32 elements, and images may have a million; then more frames than any reader of ours takes.
+    for (tracks, frames, is_written) in [(1, 33_000, true), (2, 50_001, false)] {
+        let clip = ClipInfo { width_px: side, height_px: side, frames, ..info() };
+        let mut annotation = Annotation::default();
+        for id in 0..tracks {
+            let mut track = Track::new("nerve", 0);
+            track.masks = (0..frames).map(|frame| (frame, held(mask.clone()))).collect();
+            annotation.tracks.insert(TrackId(id), track);
+        }
+        match export(&annotation, &clip, ExportFormat::DicomSeg, &path) {
+            Ok(report) => {
+                assert!(is_written && report.masks == frames);
+                fs::remove_file(&path).unwrap();
+            }
+            Err(why) => {
+                let why = why.to_string();
+                assert!(!is_written && why.contains("100002 frames"), "{why}");
+                assert!(why.contains("choose seg.nrrd or png") && !path.exists(), "{why}");
+            }
+        }
+    }
+}
+
+#[test]
 fn movies_have_the_colours_of_the_screen_and_of_the_schema() {
     if !crate::codec::has_ffmpeg() {
         return println!("skipped: ffmpeg is not installed");

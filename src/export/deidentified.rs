@@ -54,6 +54,8 @@ pub fn mapped(origin: Option<&DicomOrigin>, info: &ClipInfo, key: &[u8; 32]) -> 
         space_uid: origin.space_uid.as_deref().map(|held| map(held, "space")),
         // It is written in the order of the clip.
         frame_order: Vec::new(),
+        lossy_ratios: origin.lossy_ratios,
+        lossy_methods: origin.lossy_methods,
     }
 }
 

@@ -202,6 +202,16 @@ fn header(set: &mut Item, job: &Job, uids: &Uids) {
     for (tag, vr, text) in texts {
         put(set, tag, vr, text);
     }
+    // What the images say of it, they must say again (PS3.3, the same table).
+    if let Some(origin) = job.origin.as_ref().filter(|_| lossy == "01") {
+        let (ratios, methods) = (&origin.lossy_ratios, &origin.lossy_methods);
+        if !ratios.is_empty() {
+            put(set, tags::LOSSY_IMAGE_COMPRESSION_RATIO, VR::DS, decimals(ratios));
+        }
+        if !methods.is_empty() {
+            put(set, tags::LOSSY_IMAGE_COMPRESSION_METHOD, VR::CS, methods.join("\\"));
+        }
+    }
     if let Some(space) = &uids.space {
         put(set, tags::FRAME_OF_REFERENCE_UID, VR::UI, space.as_str());
         put(set, tags::POSITION_REFERENCE_INDICATOR, VR::LO, "");

@@ -123,7 +123,7 @@ impl<M: From<Event> + Send + 'static> Session<M> {
                 false => Err(format!("{} is not there", shown(&path.to_string_lossy()))),
             };
             outbox(match read {
-                Ok(structures) => Event::Overlay { name, structures },
+                Ok((structures, notes)) => Event::Overlay { name, structures, notes },
                 Err(why) => Event::OverlayFailed { why },
             });
         });
@@ -193,8 +193,8 @@ pub(super) fn not_exported(why: String) -> Event {
     Event::ExportFailed { why }
 }
 
-/// What another project, or a file of another program, holds of the clip.
-fn structures_of(clip: &codec::Clip, path: &Path) -> Result<Vec<Structure>, String> {
+/// What another project, or a file of another program, holds of the clip, and what is to be told of it.
+fn structures_of(clip: &codec::Clip, path: &Path) -> Result<(Vec<Structure>, Vec<String>), String> {
     if path.join("FORMAT").is_file() {
         let loaded = load_read_only(path, &clip.info().content_hash).map_err(|e| e.to_string())?;
         let masks = |track: &Track| {
@@ -202,13 +202,14 @@ fn structures_of(clip: &codec::Clip, path: &Path) -> Result<Vec<Structure>, Stri
             held.map(|(frame, held)| (*frame, held.mask.clone())).collect()
         };
         let of = |track: &Track| Structure::new(track.info.label.clone(), masks(track));
-        return Ok(loaded.annotation.tracks.values().map(of).collect());
+        return Ok((loaded.annotation.tracks.values().map(of).collect(), loaded.notes));
     }
     let (names, origin) = (clip.frame_names(), clip.dicom_origin());
     let target = Target { info: clip.info(), frame_names: &names, origin: origin.as_ref() };
     let read = export::read_caged(path, None, &target);
     let read = read.and_then(|content| content.of_this_clip(path, &target));
-    Ok(read.map_err(|error| error.to_string())?.structures)
+    let content = read.map_err(|error| error.to_string())?;
+    Ok((content.structures, content.notes))
 }
 
 /// How often an export reads the whole clip.

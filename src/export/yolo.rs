@@ -93,7 +93,7 @@ fn put_line(
 /// Reads one text file, a folder of them, or a data set with `labels` and `data.yaml`.
 pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
     let files = if path.is_dir() { labels(path)? } else { vec![path.to_owned()] };
-    let files: Vec<PathBuf> = files.into_iter().filter(|file| stem(file) != "classes").collect();
+    let files: Vec<PathBuf> = files.into_iter().filter(|file| !is_for_people(file)).collect();
     // Beside the folder of labels, or above where it is one of several.
     let data = path.ancestors().take(4).map(|folder| folder.join("data.yaml"));
     let (names, about) = names(data)?;
@@ -140,20 +140,39 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
     gather.content(notes).exported_from(path, clip, target)
 }
 
+/// Whether a text is one of labels, by its first line; one of a picture without any is empty.
+pub(super) fn is_label(file: &Path) -> bool {
+    let bytes = codec::read_file(file).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let Some(line) = text.lines().find(|line| !line.trim().is_empty()) else {
+        return file.with_extension("png").is_file();
+    };
+    let numbers: Option<Vec<f64>> = line.split_whitespace().map(|w| w.parse().ok()).collect();
+    // A class with a box, or with three corners and more.
+    numbers.is_some_and(|numbers| numbers.len() >= 5)
+}
+
+/// Texts that lie beside labels and are none.
+fn is_for_people(file: &Path) -> bool {
+    let name = stem(file).to_lowercase();
+    name == "classes" || name.starts_with("readme")
+}
+
 /// The beginning of a word, long enough to find it.
 fn brief(word: &str) -> String {
     word.chars().take(24).collect()
 }
 
-/// The text files of a folder, of its `labels`, or of the parts of that (`labels/train`, ...).
+/// The text files of a folder, of its `labels`, or of the parts of that (`labels/train`, `train/labels`, ...).
 fn labels(path: &Path) -> Result<Vec<PathBuf>, ReadError> {
     let folder = path.join("labels");
     let folder = if folder.is_dir() { folder } else { path.to_owned() };
     let files = list_ending(&folder, "txt")?;
-    if !files.is_empty() {
+    if !files.iter().all(|file| is_for_people(file)) {
         return Ok(files);
     }
-    let parts = list(&folder)?.into_iter().filter(|entry| entry.is_dir());
+    let parts = list(&folder)?.into_iter().flat_map(|part| [part.join("labels"), part]);
+    let parts = parts.filter(|entry| entry.is_dir());
     let files: Result<Vec<_>, _> = parts.map(|part| list_ending(&part, "txt")).collect();
     Ok(files?.concat())
 }

@@ -263,6 +263,7 @@ fn region(scale: &Scale) -> Item {
 }
 
 fn frame_of(job: &Job, path: &Path, frame: FrameIndex) -> Result<Arc<GrayFrame>, ExportError> {
+    job.go_on(path)?;
     let frames = job.frames.ok_or_else(|| ExportError::differs(path))?;
     frames(frame).map_err(|why| ExportError::unfit(path, why, "mend the clip"))
 }
@@ -300,6 +301,7 @@ fn compare(job: &Job, path: &Path) -> Result<(), ExportError> {
         return Err(differs());
     };
     for frame in 0..job.info.frames {
+        job.go_on(path)?;
         let (held, found) = (frames(frame), clip.frame(frame));
         // The gray of a coloured pixel that was stored as YBR is its Y, and may round otherwise.
         let same = |held: &GrayFrame, found: &GrayFrame| held.rgb() == found.rgb();

@@ -61,13 +61,16 @@ fn write_as(job: &Job, path: &Path, depth: Depth) -> Result<Report, ExportError>
     header(&mut set, job, &uids);
     describe_pixels(&mut set, job, depth);
     segments(&mut set, &structures, job);
+    job.go_on(path)?;
     let frames = geometry(&mut set, job, &structures, &uids);
     put(&mut set, tags::NUMBER_OF_FRAMES, VR::IS, frames.to_string());
+    job.go_on(path)?;
     let pixels = match depth {
         Depth::Binary => packed(&structures),
         Depth::Fractional => bytes(&structures),
     };
     put(&mut set, tags::PIXEL_DATA, VR::OB, PrimitiveValue::U8(pixels.into()));
+    job.go_on(path)?;
     let meta = FileMetaTableBuilder::new()
         .transfer_syntax(EXPLICIT_LITTLE)
         .media_storage_sop_class_uid(CLASS)

@@ -28,6 +28,7 @@ pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
     let mut shapes: BTreeMap<FrameIndex, Vec<Value>> = BTreeMap::new();
     for (group, track) in (1u64..).zip(job.annotation.tracks.values()) {
         for (&frame, held) in &track.masks {
+            job.go_on(folder)?;
             let shapes = shapes.entry(frame).or_default();
             if let Some(shape) = shape(&held.mask, &track.info.label, group, folder)? {
                 shapes.push(shape);
@@ -37,6 +38,7 @@ pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
     }
     for (frame, shapes) in shapes {
         let path = folder.join(format!("{frame:05}.json"));
+        job.go_on(&path)?;
         let value = json!({
             "version": "5.5.0",
             "flags": {},

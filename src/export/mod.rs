@@ -53,6 +53,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::codec::Privacy;
 use crate::domain::{Annotation, ClipInfo, Codes, DicomOrigin, FrameIndex, GrayFrame, shown};
@@ -93,6 +94,8 @@ pub struct Job<'a> {
     /// The secret of the project, by which identifiers are mapped, for formats that hold the clip
     /// itself without patient data.
     pub key: Option<[u8; 32]>,
+    /// Raised when nobody wants the export any more: it ends with [`ExportError::Stopped`] after the mask or frame in hand.
+    pub stop: Option<&'a AtomicBool>,
 }
 
 /// Gives the pixels of a frame, or a sentence why not.
@@ -112,6 +115,15 @@ impl<'a> Job<'a> {
             colours: [None; 8],
             privacy: None,
             key: None,
+            stop: None,
+        }
+    }
+
+    /// Asked before every mask and every file, so that none is begun that nobody wants.
+    fn go_on(&self, path: &Path) -> Result<(), ExportError> {
+        match self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+            true => Err(ExportError::stopped(path)),
+            false => Ok(()),
         }
     }
 }
@@ -141,8 +153,8 @@ pub struct Report {
 /// of the same names are replaced one by one; nothing else is touched.
 ///
 /// # Errors
-/// The first file that cannot be written or does not read back, a mask of another size, or
-/// something that the format cannot hold. Files reported nowhere may have been written before.
+/// The first file that cannot be written or does not read back, a mask of another size,
+/// something that the format cannot hold, or [`Job::stop`]. Files reported nowhere may have been written before.
 pub fn export(job: &Job, format: ExportFormat, path: &Path) -> Result<Report, ExportError> {
     check_sizes(job.annotation, job.info)?;
     let in_space = matches!(
@@ -169,6 +181,7 @@ pub fn export(job: &Job, format: ExportFormat, path: &Path) -> Result<Report, Ex
     if path.is_dir() {
         refuse_leftovers(path, &report.files)?;
     }
+    job.go_on(path)?;
     compare(job, row, path)?;
     let names = content::names_of(job.annotation, row.keeps.names);
     for (track, name) in job.annotation.tracks.values().zip(names) {

@@ -20,7 +20,6 @@ use super::colours::colour;
 use super::labelmap::{LabelMap, placement};
 use super::{ExportError, ExportFormat, Job, Report};
 use crate::codec;
-use crate::domain::ClipInfo;
 
 /// Of the headers of nifti1.h and nifti2.h, with four bytes that say that no extension follows.
 const FIRST_BYTES: usize = 352;
@@ -36,7 +35,7 @@ const NO_INTENT: i16 = 0;
 const MAX_SIDE: usize = i16::MAX as usize;
 
 pub(super) fn write(job: &Job, path: &Path) -> Result<Report, ExportError> {
-    let map = LabelMap::of(job.annotation, ExportFormat::Nifti.row().keeps);
+    let map = LabelMap::of_job(job, ExportFormat::Nifti, path)?;
     let bytes = label_volume(job, &map, path)?;
     write_atomic(path, &bytes)?;
     let names = names_path(path);
@@ -50,15 +49,15 @@ pub(super) fn write(job: &Job, path: &Path) -> Result<Report, ExportError> {
 pub(super) fn label_volume(job: &Job, map: &LabelMap, path: &Path) -> Result<Vec<u8>, ExportError> {
     let wide = wide(map, path)?;
     let mut bytes = start(job, path, wide, LABELS)?;
-    each_frame(job.info, map, wide, |voxels| bytes.write_all(voxels))
-        .and_then(|()| bytes.finish())
-        .map_err(|e| ExportError::encode(path, e))
+    each_frame(job, path, map, wide, |voxels| bytes.write_all(voxels))?;
+    bytes.finish().map_err(|e| ExportError::encode(path, e))
 }
 
 /// The bytes of the clip's own gray as a volume.
 pub(super) fn gray_volume(job: &Job, path: &Path) -> Result<Vec<u8>, ExportError> {
     let mut bytes = start(job, path, false, NO_INTENT)?;
     for frame in 0..job.info.frames {
+        job.go_on(path)?;
         let Some(frames) = job.frames else { continue };
         let pixels = frames(frame).map_err(|why| ExportError::unfit(path, why, "mend the clip"))?;
         bytes.write_all(&pixels.pixels).map_err(|e| ExportError::encode(path, e))?;
@@ -90,21 +89,25 @@ pub(super) fn wide(map: &LabelMap, path: &Path) -> Result<bool, ExportError> {
 
 /// Gives the voxels of every frame in order, little endian.
 pub(super) fn each_frame(
-    info: &ClipInfo,
+    job: &Job,
+    path: &Path,
     map: &LabelMap,
     wide: bool,
     mut put: impl FnMut(&[u8]) -> std::io::Result<()>,
-) -> std::io::Result<()> {
+) -> Result<(), ExportError> {
+    let info = job.info;
     let count = info.width_px as usize * info.height_px as usize;
     let nothing = vec![0; count * if wide { 2 } else { 1 }];
     for frame in 0..info.frames {
-        match map.numbers(frame) {
-            None => put(&nothing)?,
+        job.go_on(path)?;
+        let done = match map.numbers(frame) {
+            None => put(&nothing),
             Some(numbers) if wide => {
-                put(&numbers.iter().flat_map(|n| n.to_le_bytes()).collect::<Vec<u8>>())?;
+                put(&numbers.iter().flat_map(|n| n.to_le_bytes()).collect::<Vec<u8>>())
             }
-            Some(numbers) => put(&numbers.iter().map(|&n| n as u8).collect::<Vec<u8>>())?,
-        }
+            Some(numbers) => put(&numbers.iter().map(|&n| n as u8).collect::<Vec<u8>>()),
+        };
+        done.map_err(|e| ExportError::encode(path, e))?;
     }
     Ok(())
 }

@@ -21,7 +21,7 @@ use crate::codec;
 use crate::domain::{Bitmap, ClipKind, FrameIndex};
 
 pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
-    let map = LabelMap::of(job.annotation, ExportFormat::NnUnet.row().keeps);
+    let map = LabelMap::of_job(job, ExportFormat::NnUnet, folder)?;
     if map.names.len() > 255 || map.names.iter().any(|name| name == "background") {
         let cause = "there are more than 255 labels, or one is called \"background\"";
         return Err(ExportError::unfit(folder, cause, "rename it, or choose coco"));

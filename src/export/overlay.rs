@@ -175,6 +175,7 @@ fn put_frame_by(
     encode: impl Fn(&Path, &GrayFrame) -> Result<Vec<u8>, ExportError>,
 ) -> Result<(), ExportError> {
     let Some(frames) = job.frames else { return Ok(()) };
+    job.go_on(path)?;
     let pixels = frames(frame).map_err(|why| ExportError::unfit(path, why, "mend the clip"))?;
     let bytes = encode(path, &pixels)?;
     write_atomic(path, &bytes)?;

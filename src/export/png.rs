@@ -27,6 +27,7 @@ pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
         ensure_folder(&folder)?;
         for (frame, held) in &track.masks {
             let path = folder.join(format!("{frame:05}.png"));
+            job.go_on(&path)?;
             let bytes = encoded(&path, &held.mask.to_bitmap(), &job.about())?;
             write_atomic(&path, &bytes)?;
             report.files.push(path);

@@ -37,6 +37,7 @@ pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
         tracks.flat_map(|t| t.masks.keys()).map(|&frame| (frame, String::new())).collect();
     for (class, structure) in classes.iter().enumerate() {
         for (&frame, mask) in &structure.masks {
+            job.go_on(folder)?;
             let text = lines.entry(frame).or_default();
             for polygon in trace::centres(&mask.to_bitmap()) {
                 put_line(text, class, &polygon, (info.width_px, info.height_px))
@@ -46,6 +47,7 @@ pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
         }
     }
     for (frame, text) in &lines {
+        job.go_on(folder)?;
         indexed::put(&mut report, &labels.join(format!("{frame:05}.txt")), text.as_bytes())?;
         overlay::put_frame(job, &mut report, &folder.join("images"), *frame)?;
     }

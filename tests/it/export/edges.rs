@@ -3,12 +3,14 @@
 use std::fs;
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-use sonomark::codec::{OpenOptions, open};
+use sonomark::codec::{OpenOptions, Privacy, open};
 use sonomark::domain::{Annotation, Bitmap, ClipInfo, ClipKind, GrayFrame, Mask, Track, TrackId};
-use sonomark::export::{ExportFormat, Job, Target, read};
+use sonomark::export::{ExportError, ExportFormat, Job, Target, read};
 
-use super::{SIZE, export, held, info};
+use super::{SIZE, export, held, info, noisy, target_of};
+use crate::surroundings::files_below;
 
 #[test]
 fn labels_of_nnunet_are_as_many_as_its_images_hold() {
@@ -79,6 +81,30 @@ fn a_segmentation_of_very_many_frames_is_read_back_or_not_written() {
                 assert!(why.contains("choose seg.nrrd or png") && !path.exists(), "{why}");
             }
         }
+    }
+}
+
+#[test]
+fn a_stopped_export_leaves_no_file_that_was_not_begun() {
+    let dir = tempfile::tempdir().unwrap();
+    let (annotation, clip, stop) = (noisy(&[2, 3, 7]), info(), AtomicBool::new(true));
+    let gray = |_| Ok(Arc::new(GrayFrame::new(SIZE.0, SIZE.1, vec![9; 713]).unwrap()));
+    let (privacy, key) = (Privacy { clean_pixels: true, ..Privacy::default() }, Some([7; 32]));
+    for (format, name, _) in ExportFormat::all() {
+        if ["mp4", "gif"].contains(&name) && !crate::codec::has_ffmpeg() {
+            continue;
+        }
+        let job = Job {
+            frames: Some(&gray),
+            privacy: Some(privacy.clone()),
+            key,
+            stop: Some(&stop),
+            ..Job::new(&annotation, &clip)
+        };
+        let path = target_of(dir.path(), name, format);
+        let why = sonomark::export::export(&job, format, &path).unwrap_err();
+        assert!(matches!(why, ExportError::Stopped { .. }), "{name}: {why}");
+        assert_eq!(files_below(dir.path()), Vec::<std::path::PathBuf>::new(), "{name}");
     }
 }
 

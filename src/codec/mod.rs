@@ -61,6 +61,7 @@ pub use privacy::{Outside, Privacy};
 use sniff::Kind;
 pub(crate) use sniff::has_image_ending;
 pub(crate) use video::every_frame;
+pub(crate) use volume::MAX_LABELS;
 pub use volume::{LabelVolume, NIFTI_2};
 
 /// How to open a clip.
@@ -374,6 +375,11 @@ pub fn looks_like_clip(path: &Path) -> bool {
     path.is_file()
         && !dicom::is_directory_name(path)
         && sniff::promised_by_name(path).unwrap_or_else(|| sniff::kind_of(path).is_ok())
+}
+
+/// Whether a file is DICOM, by its first bytes or its name.
+pub(crate) fn is_dicom(path: &Path) -> bool {
+    sniff::kind_of(path).is_ok_and(|kind| kind == Kind::Dicom)
 }
 
 /// Checks that a file or folder is structurally complete: trailers present, declared lengths fit.

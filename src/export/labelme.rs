@@ -132,7 +132,9 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
             }
         }
     }
-    let note = format!("points and lines, which enclose nothing, left out: {left_out}");
+    let note = format!(
+        "{left_out} shapes that are no masks, polygons, rectangles or circles were left out"
+    );
     notes.extend((left_out > 0).then_some(note));
     gather.content(notes).exported_from(path, clips, target)
 }
@@ -143,6 +145,10 @@ fn put(path: &Path, shape: &Shape, bitmap: &mut Bitmap) -> Result<bool, ReadErro
         ("polygon", points) => fill(bitmap, points, Rule::Centres),
         ("rectangle", &[[x0, y0], [x1, y1]]) => {
             fill(bitmap, &[[x0, y0], [x1, y0], [x1, y1], [x0, y1]], Rule::Centres);
+        }
+        // As X-AnyLabeling writes rectangles, turned or not.
+        ("rectangle" | "rotation", corners) if corners.len() > 2 => {
+            fill(bitmap, corners, Rule::Centres);
         }
         ("circle", &[[x, y], [u, v]]) => {
             let radius = (u - x).hypot(v - y);

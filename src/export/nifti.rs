@@ -47,6 +47,7 @@ pub(super) fn write(job: &Job, path: &Path) -> Result<Report, ExportError> {
 
 /// The bytes of a label volume.
 pub(super) fn label_volume(job: &Job, map: &LabelMap, path: &Path) -> Result<Vec<u8>, ExportError> {
+    check_voxels(job, path, 1)?;
     let wide = wide(map, path)?;
     let mut bytes = start(job, path, wide, LABELS)?;
     each_frame(job, path, map, wide, |voxels| bytes.write_all(voxels))?;
@@ -76,6 +77,19 @@ fn start(
         .write_all(&Head::of(job, wide, intent).bytes())
         .map_err(|e| ExportError::encode(path, e))?;
     Ok(bytes)
+}
+
+/// Refuses what no reader of ours takes, before it is made.
+pub(super) fn check_voxels(job: &Job, path: &Path, layers: usize) -> Result<(), ExportError> {
+    let info = job.info;
+    let sides = [info.width_px as u64, info.height_px.into(), info.frames as u64, layers as u64];
+    let voxels = sides.iter().try_fold(1u64, |all, &side| all.checked_mul(side));
+    if voxels.is_some_and(|voxels| voxels <= codec::MAX_LABELS) {
+        return Ok(());
+    }
+    let cause =
+        format!("it would have more than the {} voxels that are read back", codec::MAX_LABELS);
+    Err(ExportError::unfit(path, cause, "choose png, coco or dicom-seg"))
 }
 
 /// Whether numbers need 16 bits.

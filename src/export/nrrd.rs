@@ -13,7 +13,7 @@ use super::atomic::write_atomic;
 use super::colours::colour;
 use super::content::names_of;
 use super::labelmap::{LabelMap, placement};
-use super::nifti::{each_frame, wide};
+use super::nifti::{check_voxels, each_frame, wide};
 use super::{ExportError, ExportFormat, Job, Report};
 use crate::domain::{Code, FrameIndex, FrameMask, Mask, Track};
 
@@ -32,6 +32,7 @@ fn terminology(code: Option<&Code>) -> String {
 /// Writes one number at every voxel.
 pub(super) fn write_plain(job: &Job, path: &Path) -> Result<Report, ExportError> {
     let map = LabelMap::of_job(job, ExportFormat::Nrrd, path)?;
+    check_voxels(job, path, 1)?;
     let wide = wide(&map, path)?;
     let mut text = head(job, if wide { "uint16" } else { "uint8" }, 1);
     text += &format!("sonomark:={}\n", escaped(&job.about()));
@@ -57,6 +58,7 @@ pub(super) fn write_segmentation(job: &Job, path: &Path) -> Result<Report, Expor
         let cause = format!("{} structures, a layer holds 255", tracks.len());
         return Err(ExportError::unfit(path, cause, "choose coco"));
     }
+    check_voxels(job, path, layers.len())?;
     let mut text = head(job, "uint8", layers.len());
     let mut segments: BTreeMap<usize, Segment> = BTreeMap::new();
     for (layer, members) in layers.iter().enumerate() {

@@ -178,7 +178,8 @@ fn recognised(path: &Path) -> Result<Reader, ReadError> {
             return Ok(coco::read);
         }
     }
-    Err(unknown(path))
+    // Archives give files names of their own, often without an ending.
+    if codec::is_dicom(path) { Ok(dicom_seg::read) } else { Err(unknown(path)) }
 }
 
 /// A folder is of the first kind of file that it holds. Texts count where they are labels: notes for people lie beside masks

@@ -97,8 +97,11 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
     let files = if path.is_dir() { labels(path)? } else { vec![path.to_owned()] };
     let files: Vec<PathBuf> = files.into_iter().filter(|file| !is_for_people(file)).collect();
     // Beside the folder of labels, or above where it is one of several.
-    let data = path.ancestors().take(4).map(|folder| folder.join("data.yaml"));
-    let (names, about) = names(data)?;
+    let above = |name: &'static str| path.ancestors().take(4).map(move |at| at.join(name));
+    let (mut names, about) = names(above("data.yaml"))?;
+    if names.is_empty() && about.is_none() {
+        names = listed(above("classes.txt"));
+    }
     let stems: Vec<String> = files.iter().map(|file| stem(file)).collect();
     let frames = Frames::of(target, &stems, about.is_some());
     frames.check_still(path, files.len())?;
@@ -224,6 +227,15 @@ fn names(
     let about = String::from_utf8_lossy(first);
     let about = about.strip_prefix("# ").filter(|text| text.starts_with("sonomark"));
     Ok((names, about.map(str::to_owned)))
+}
+
+/// Names of the classes, one in a line, as Label Studio and labelImg write them, of the first of `files` that is there.
+fn listed(mut files: impl Iterator<Item = PathBuf>) -> BTreeMap<u32, String> {
+    let bytes = files.find(|file| file.is_file()).and_then(|file| codec::read_file(&file).ok());
+    let text = String::from_utf8_lossy(bytes.as_deref().unwrap_or_default()).into_owned();
+    let lines = (0..).zip(text.lines().map(str::trim));
+    let named = lines.filter(|(_, name)| !name.is_empty());
+    named.map(|(class, name)| (class, name.to_owned())).collect()
 }
 
 #[cfg(test)]

@@ -85,6 +85,24 @@ fn a_segmentation_of_very_many_frames_is_read_back_or_not_written() {
 }
 
 #[test]
+fn volumes_of_more_voxels_than_are_read_back_are_refused_before_they_are_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let side = 1 << 13;
+    let clip = ClipInfo { width_px: side, height_px: side, frames: 1025, ..info() };
+    let mut track = Track::new("nerve", 0);
+    let mask = Mask::from_runs(side, side, vec![10, 5, side * side - 15]).unwrap();
+    track.masks.insert(0, held(mask));
+    let mut annotation = Annotation::default();
+    annotation.tracks.insert(TrackId(1), track);
+    for format in [ExportFormat::Nifti, ExportFormat::Nrrd, ExportFormat::SegNrrd] {
+        let path = dir.path().join("a");
+        let why = export(&annotation, &clip, format, &path).unwrap_err().to_string();
+        assert!(why.contains("voxels that are read back; choose png"), "{why}");
+        assert!(!path.exists());
+    }
+}
+
+#[test]
 fn a_stopped_export_leaves_no_file_that_was_not_begun() {
     let dir = tempfile::tempdir().unwrap();
     let (annotation, clip, stop) = (noisy(&[2, 3, 7]), info(), AtomicBool::new(true));

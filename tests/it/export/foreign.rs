@@ -41,14 +41,14 @@ pub(super) fn wide(content: &Content) -> Vec<(usize, u64)> {
 /// A label file of one program with the first `columns` columns as structure.
 pub(super) type Writer = fn(&Path, &str, u32);
 
-fn png(folder: &Path, name: &str, columns: u32) {
+pub(super) fn png(folder: &Path, name: &str, columns: u32) {
     fs::create_dir_all(folder).unwrap();
     let gray = |x, _| image::Luma([u8::from(x < columns) * 3]);
     let path = folder.join(format!("{name}.png"));
     image::GrayImage::from_fn(SIZE.0, SIZE.1, gray).save(path).unwrap();
 }
 
-fn png_of_label(folder: &Path, name: &str, columns: u32) {
+pub(super) fn png_of_label(folder: &Path, name: &str, columns: u32) {
     png(&folder.join("cyst"), name, columns);
 }
 
@@ -58,7 +58,7 @@ fn case(folder: &Path, name: &str, columns: u32) {
     fs::write(folder.join("dataset.json"), about).unwrap();
 }
 
-fn yolo(folder: &Path, name: &str, columns: u32) {
+pub(super) fn yolo(folder: &Path, name: &str, columns: u32) {
     let folder = folder.join("labels/train");
     fs::create_dir_all(&folder).unwrap();
     let right = (f64::from(columns) - 0.5) / f64::from(SIZE.0);
@@ -191,45 +191,6 @@ fn names_are_found_above_the_folder_that_was_given() {
     }
 }
 
-#[test]
-fn notes_that_lie_beside_masks_are_no_masks() {
-    let dir = tempfile::tempdir().unwrap();
-    let notes = [
-        ("README.txt", "Masks of the cyst, 2 of 3 frames\n"),
-        ("notes.txt", ""),
-        ("about.json", "{ \"drawn_by\": \"anna\" }"),
-    ];
-    for (note, text) in notes {
-        let folder = dir.path().join(note).join("masks");
-        for name in ["00000", "00001"] {
-            png(&folder, name, 4);
-            png_of_label(&folder.join("apart"), name, 4);
-        }
-        let apart = folder.join("apart");
-        for at in [folder.clone(), apart.clone(), apart.join("cyst")] {
-            fs::write(at.join(note), text).unwrap();
-        }
-        for masks in [&folder, &apart] {
-            let found = read_for(masks, None, &of_three(), &[]).unwrap();
-            assert_eq!(wide(&found), [(0, 4), (1, 4)], "{note}");
-        }
-    }
-    // Nor are they labels.
-    let folder = dir.path().join("yolo");
-    yolo(&folder, "00000", 4);
-    for at in [folder.clone(), folder.join("labels"), folder.join("labels/train")] {
-        fs::write(at.join("README.txt"), "Exported by a program\n").unwrap();
-    }
-    let found = read_for(&folder, None, &of_three(), &[]).unwrap();
-    assert_eq!(wide(&found), [(0, 4)]);
-    // Texts alone are refused by the line that is no label.
-    let folder = dir.path().join("texts");
-    fs::create_dir(&folder).unwrap();
-    fs::write(folder.join("00000.txt"), "cyst 0.1 0.2 0.3 0.4 0.5 0.6\n").unwrap();
-    let why = read_for(&folder, None, &of_three(), &[]).unwrap_err().to_string();
-    assert!(why.contains("line 1 is no class with a polygon"), "{why}");
-}
-
 /// An annotation of CVAT with these elements.
 fn cvat(folder: &Path, inside: &str) -> std::path::PathBuf {
     let path = folder.join("a.xml");
@@ -289,7 +250,7 @@ fn images_of_cvat_are_matched_by_name_and_have_the_size_of_the_clip() {
 }
 
 /// The frames of each structure.
-fn frames_of(content: &Content) -> Vec<Vec<usize>> {
+pub(super) fn frames_of(content: &Content) -> Vec<Vec<usize>> {
     content.structures.iter().map(|each| each.masks.keys().copied().collect()).collect()
 }
 

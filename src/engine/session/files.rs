@@ -26,6 +26,9 @@ const PROGRESS_STEPS: usize = 50;
 const NAMES_MAY_SHOW: &str = "; the pictures in it may show a patient's name: neither the clip's \
                               file nor a person has said that none is visible (--outside says what \
                               stays visible)";
+/// What is said of a segmentation of a DICOM clip that is not at hand, as those of a whole project are not.
+const NO_IMAGES: &str = "; it refers to no image of an archive, since the clip is not at hand: export \
+                         the clip itself for one that refers to its images";
 /// What is said of work that panicked.
 const GAVE_UP: &str =
     "it stopped by a fault of this program; the annotation is untouched, try again";
@@ -282,6 +285,10 @@ pub fn export_clip(job: &Job, format: ExportFormat, path: &Path) -> Result<Strin
         format!("{} in {}", counted(report.masks, "mask"), counted(report.files.len(), "file"));
     if report.may_show_names {
         what.push_str(NAMES_MAY_SHOW);
+    }
+    let segments = [ExportFormat::DicomSeg, ExportFormat::DicomSegFractional].contains(&format);
+    if segments && job.origin.is_none() && job.info.format.contains("DICOM") {
+        what.push_str(NO_IMAGES);
     }
     if let Some(position) = job.position {
         what.push_str(&format!(", up to journal position {position}"));

@@ -10,6 +10,7 @@ use sonomark::domain::ClipKind::Volume;
 use sonomark::domain::{
     Annotation, Bitmap, ClipInfo, DicomOrigin, GrayFrame, Placement, Track, TrackId, Window,
 };
+use sonomark::engine::export_clip;
 use sonomark::export::{ExportFormat, Job, Target, read};
 
 use super::{export, formats, held, info, noisy, target_of};
@@ -77,6 +78,22 @@ fn a_segmentation_invents_no_scale_and_no_place() {
             };
             let wanted = placement.map(|_| [vec![0.3, 0.2], vec![2.0]]);
             assert_eq!(measures.map(numbers_of), wanted);
+        }
+    }
+}
+
+#[test]
+fn a_segmentation_that_refers_to_no_image_of_an_archive_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.dcm");
+    let annotation = noisy(&[2]);
+    for (stored, archived) in [("DICOM US, RLE", true), ("10 JPEG images", false)] {
+        let clip = ClipInfo { format: stored.into(), ..info() };
+        for origin in [None, Some(DicomOrigin::default())] {
+            let told = archived && origin.is_none();
+            let job = Job { origin, ..Job::new(&annotation, &clip) };
+            let said = export_clip(&job, ExportFormat::DicomSeg, &path).unwrap();
+            assert_eq!(said.contains("refers to no image of an archive"), told, "{said}");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 
-use crate::codec::Privacy;
+use crate::codec::{Clip, Privacy};
 use crate::config::Settings;
 use crate::domain::{ClipInfo, Codes, DicomOrigin, counted, shown};
 use crate::engine::{export_clip, export_name, format_named, key_for};
@@ -57,7 +57,8 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     let (codes, colours) = (settings.asked.codes(), settings.asked.colours);
     let privacy = Some(clip.privacy());
     let info = clip.info();
-    let source = Source { info, frames, origin, codes, colours, privacy, key };
+    let clip = Some(&clip);
+    let source = Source { info, frames, origin, codes, colours, privacy, key, clip };
     let done = one(project, source, options.format, &options.out, &cancel);
     done.map_err(|why| match interrupted(&cancel) {
         true => broken_off(&options.out),
@@ -89,6 +90,7 @@ struct Source<'a> {
     colours: [Option<Rgb>; 8],
     privacy: Option<Privacy>,
     key: Option<[u8; 32]>,
+    clip: Option<&'a Clip>,
 }
 
 /// Exports one clip to `out`, until `stop` is raised.
@@ -99,7 +101,7 @@ fn one(
     out: &Path,
     stop: &AtomicBool,
 ) -> Result<(), String> {
-    let Source { info, frames, origin, codes, colours, privacy, key } = source;
+    let Source { info, frames, origin, codes, colours, privacy, key, clip } = source;
     let (annotation, position) = match load_read_only(project, &info.content_hash) {
         Ok(loaded) => {
             loaded.notes.iter().for_each(|note| tell(note));
@@ -118,7 +120,7 @@ fn one(
     };
     let new = Job::new(&annotation, info);
     let stop = Some(stop);
-    let job = Job { position, frames, origin, codes, colours, privacy, key, stop, ..new };
+    let job = Job { position, frames, origin, codes, colours, privacy, key, clip, stop, ..new };
     let what = export_clip(&job, format, out).map_err(|error| error.to_string())?;
     tell(&format!("{}: {what}", path_shown(out)));
     Ok(())
@@ -149,6 +151,7 @@ fn whole_project(settings: &Settings, options: &Options) -> Done {
                         colours: settings.asked.colours,
                         privacy: None,
                         key: None,
+                        clip: None,
                     },
                     options.format,
                     &out,

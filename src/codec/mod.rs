@@ -182,6 +182,17 @@ impl Clip {
         &self.path
     }
 
+    /// Whether what is written to `path` would be the clip, one of its files, or an image among those of its folder.
+    #[must_use]
+    pub fn takes(&self, path: &Path) -> bool {
+        let file = |at: &Path| Stamp::of(at).map(|stamp| stamp.file);
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let (found, own) = (file(path), file(&self.path));
+        let among = || sniff::is_frame_name(path) && file(folder.unwrap_or(Path::new("."))) == own;
+        let is_one = || self.stamps.iter().flatten().any(|held| Some(held.file) == found);
+        own.is_some() && (found == own || among()) || found.is_some() && is_one()
+    }
+
     /// A frame, from the cache or decoded now. Reading forwards is fastest.
     ///
     /// # Errors

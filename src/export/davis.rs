@@ -35,7 +35,7 @@ pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
         job.go_on(&path)?;
         let numbers = map.numbers(frame).unwrap_or_default();
         let bytes = indexed::encode(&path, (info.width_px, info.height_px), &numbers)?;
-        indexed::put(&mut report, &path, &bytes)?;
+        job.put(&mut report, &path, &bytes)?;
     }
     report.masks = map.masks();
     let objects: BTreeMap<String, Value> = (1..)
@@ -57,7 +57,7 @@ pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
     });
     let path = folder.join("meta.json");
     let bytes = serde_json::to_vec_pretty(&meta).map_err(|e| ExportError::encode(&path, e))?;
-    indexed::put(&mut report, &path, &bytes)?;
+    job.put(&mut report, &path, &bytes)?;
     Ok(report)
 }
 

@@ -50,7 +50,7 @@ pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
             "sonomark": job.about(),
         });
         let bytes = serde_json::to_vec_pretty(&value).map_err(|e| ExportError::encode(&path, e))?;
-        indexed::put(&mut report, &path, &bytes)?;
+        job.put(&mut report, &path, &bytes)?;
         overlay::put_frame(job, &mut report, folder, frame)?;
     }
     Ok(report)

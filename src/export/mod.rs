@@ -55,7 +55,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::codec::Privacy;
+use crate::codec::{Clip, Privacy};
 use crate::domain::{Annotation, ClipInfo, Codes, DicomOrigin, FrameIndex, GrayFrame, shown};
 
 pub use self::png::mask_png;
@@ -94,6 +94,8 @@ pub struct Job<'a> {
     /// The secret of the project, by which identifiers are mapped, for formats that hold the clip
     /// itself without patient data.
     pub key: Option<[u8; 32]>,
+    /// The clip, where it is at hand: no file of it is replaced.
+    pub clip: Option<&'a Clip>,
     /// Raised when nobody wants the export any more: it ends with [`ExportError::Stopped`] after the mask or frame in hand.
     pub stop: Option<&'a AtomicBool>,
 }
@@ -115,6 +117,7 @@ impl<'a> Job<'a> {
             colours: [None; 8],
             privacy: None,
             key: None,
+            clip: None,
             stop: None,
         }
     }
@@ -126,6 +129,27 @@ impl<'a> Job<'a> {
             false => Ok(()),
         }
     }
+
+    /// Writes one file of a folder and notes it.
+    fn put(&self, report: &mut Report, path: &Path, bytes: &[u8]) -> Result<(), ExportError> {
+        self.go_on(path)?;
+        self.clip.map_or(Ok(()), |clip| spare(clip, path))?;
+        write_atomic(path, bytes)?;
+        report.files.push(path.to_owned());
+        Ok(())
+    }
+}
+
+/// Refuses to write where the clip itself lies, and images among those of its folder, which would be frames of it.
+///
+/// # Errors
+/// [`ExportError::Unfit`].
+pub fn spare(clip: &Clip, path: &Path) -> Result<(), ExportError> {
+    if !clip.takes(path) {
+        return Ok(());
+    }
+    let cause = "the clip itself lies there, and it stays as it is";
+    Err(ExportError::unfit(path, cause, "choose another place"))
 }
 
 /// What was written.
@@ -157,6 +181,7 @@ pub struct Report {
 /// something that the format cannot hold, or [`Job::stop`]. Files reported nowhere may have been written before.
 pub fn export(job: &Job, format: ExportFormat, path: &Path) -> Result<Report, ExportError> {
     check_sizes(job.annotation, job.info)?;
+    job.clip.map_or(Ok(()), |clip| spare(clip, path))?;
     let in_space = matches!(
         format,
         ExportFormat::Nrrd

@@ -18,7 +18,7 @@ use super::frames::Frames;
 use super::identity::clip_in;
 use super::raster::{Rule, fill};
 use super::read::{ReadError, Target, list, list_ending, stem};
-use super::{ExportError, ExportFormat, Job, Report, indexed, overlay, trace};
+use super::{ExportError, ExportFormat, Job, Report, overlay, trace};
 use crate::codec;
 use crate::domain::{Bitmap, FrameIndex};
 
@@ -47,8 +47,7 @@ pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
         }
     }
     for (frame, text) in &lines {
-        job.go_on(folder)?;
-        indexed::put(&mut report, &labels.join(format!("{frame:05}.txt")), text.as_bytes())?;
+        job.put(&mut report, &labels.join(format!("{frame:05}.txt")), text.as_bytes())?;
         overlay::put_frame(job, &mut report, &folder.join("images"), *frame)?;
     }
     let mut yaml = format!("# {}\npath: .\ntrain: images\nval: images\nnames:\n", job.about());
@@ -58,7 +57,7 @@ pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
     if classes.is_empty() {
         yaml += "  {}\n";
     }
-    indexed::put(&mut report, &folder.join("data.yaml"), yaml.as_bytes())?;
+    job.put(&mut report, &folder.join("data.yaml"), yaml.as_bytes())?;
     Ok(report)
 }
 

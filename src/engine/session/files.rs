@@ -68,7 +68,8 @@ impl<M: From<Event> + Send + 'static> Session<M> {
             let (frames, origin) = (Some(&frames as &FrameReader), clip.dicom_origin());
             let new = Job::new(&annotation, clip.info());
             let privacy = Some(clip.privacy());
-            let job = Job { position, frames, origin, codes, colours, privacy, key, ..new };
+            let clip = Some(&*clip);
+            let job = Job { position, frames, origin, codes, colours, privacy, key, clip, ..new };
             let written = match export_clip(&job, format, &path) {
                 Err(ExportError::Leftover { .. }) if own_place => again_aside(&job, format, &path),
                 written => written,
@@ -100,10 +101,10 @@ impl<M: From<Event> + Send + 'static> Session<M> {
             let frames = |frame| clip.frame(frame).map_err(|error| error.to_string());
             let (annotation, info) = (&annotation, clip.info());
             let what = Pictured { annotation, info, frames: &frames, colours };
-            let done = match frame {
+            let done = export::spare(&clip, &path).and_then(|()| match frame {
                 Some(frame) => write_figure(&what, frame, &path),
                 None => write_report(&what, &path),
-            };
+            });
             outbox(match done {
                 Ok(what) if names_may_show(info, &clip.privacy()) => {
                     Event::Exported { path, what: what + NAMES_MAY_SHOW }

@@ -85,6 +85,45 @@ fn a_segmentation_of_very_many_frames_is_read_back_or_not_written() {
 }
 
 #[test]
+fn no_file_of_the_clip_is_replaced_and_no_image_comes_among_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, link) = (dir.path().join("nerve"), dir.path().join("link"));
+    fs::create_dir(&folder).unwrap();
+    std::os::unix::fs::symlink(&folder, &link).unwrap();
+    for at in 0..4 {
+        let frame = image::GrayImage::from_pixel(SIZE.0, SIZE.1, image::Luma([at]));
+        frame.save(folder.join(format!("{at}.png"))).unwrap();
+    }
+    let files = || {
+        let mut files = files_below(&folder);
+        files.sort();
+        files.into_iter().map(|file| (fs::read(&file).unwrap(), file)).collect::<Vec<_>>()
+    };
+    let before = files();
+    let clip = open(&folder, &OpenOptions::default()).unwrap();
+    let frames = |at| clip.frame(at).map_err(|error| error.to_string());
+    let mut track = Track::new("nerve", 0);
+    track.masks.insert(2, held(Bitmap::from_fn(SIZE.0, SIZE.1, |x, _| x < 9).to_mask()));
+    let mut annotation = Annotation::default();
+    annotation.tracks.insert(TrackId(1), track);
+    let job =
+        Job { frames: Some(&frames), clip: Some(&clip), ..Job::new(&annotation, clip.info()) };
+    for (format, path) in [
+        (ExportFormat::Labelme, folder.clone()),
+        (ExportFormat::Labelme, link),
+        (ExportFormat::Coco, folder.join("1.png")),
+        // The folder of the structure is that of the clip.
+        (ExportFormat::Png, dir.path().to_owned()),
+    ] {
+        let why = sonomark::export::export(&job, format, &path).unwrap_err().to_string();
+        assert!(why.contains("the clip itself lies there"), "{why}");
+        assert_eq!(files(), before, "{}", path.display());
+    }
+    // Beside its images is room for what is no image.
+    sonomark::export::export(&job, ExportFormat::Coco, &folder.join("masks.json")).unwrap();
+}
+
+#[test]
 fn volumes_of_more_voxels_than_are_read_back_are_refused_before_they_are_made() {
     let dir = tempfile::tempdir().unwrap();
     let side = 1 << 13;

@@ -393,6 +393,11 @@ pub(crate) fn is_dicom(path: &Path) -> bool {
     sniff::kind_of(path).is_ok_and(|kind| kind == Kind::Dicom)
 }
 
+/// Whether a file is a volume of NIfTI, NRRD or MetaImage, by its first bytes.
+pub(crate) fn is_volume(path: &Path) -> bool {
+    sniff::kind_of(path).is_ok_and(|kind| kind == Kind::Volume)
+}
+
 /// Checks that a file or folder is structurally complete: trailers present, declared lengths fit.
 /// Nothing is decoded, so a complete clip may still turn out to be undecodable.
 ///

@@ -6,10 +6,10 @@
 //!
 //! NIfTI-1 holds geometry in 32 bits, and SimpleITK reads nothing else. NIfTI-2 is written for a
 //! clip that is NIfTI-2 itself and whose geometry 32 bits do not hold to 1e-6, and for sides that
-//! 16 bits do not hold.
+//! 16 bits do not hold. It is packed unless the name ends in `.nii`, by which programs tell.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use flate2::write::GzEncoder;
@@ -31,6 +31,8 @@ const MILLISECONDS: u8 = 16;
 /// Intent codes: what the numbers mean.
 const LABELS: i16 = 1002;
 const NO_INTENT: i16 = 0;
+/// Bytes of a volume that is not packed, which is made in memory.
+const MAX_PLAIN_BYTES: u64 = 1 << 30;
 /// Sides of a NIfTI-1 volume are 16-bit numbers with sign.
 const MAX_SIDE: usize = i16::MAX as usize;
 
@@ -66,13 +68,49 @@ pub(super) fn gray_volume(job: &Job, path: &Path) -> Result<Vec<u8>, ExportError
     bytes.finish().map_err(|e| ExportError::encode(path, e))
 }
 
-fn start(
-    job: &Job,
-    path: &Path,
-    wide: bool,
-    intent: i16,
-) -> Result<GzEncoder<Vec<u8>>, ExportError> {
-    let mut bytes = GzBuilder::new().write(Vec::new(), Compression::default());
+/// A volume in the making.
+enum Volume {
+    Packed(GzEncoder<Vec<u8>>),
+    Plain(Vec<u8>),
+}
+
+impl Write for Volume {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Packed(packed) => packed.write(bytes),
+            Self::Plain(plain) => plain.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Volume {
+    /// Its bytes.
+    fn finish(self) -> io::Result<Vec<u8>> {
+        match self {
+            Self::Packed(packed) => packed.finish(),
+            Self::Plain(plain) => Ok(plain),
+        }
+    }
+}
+
+fn start(job: &Job, path: &Path, wide: bool, intent: i16) -> Result<Volume, ExportError> {
+    let info = job.info;
+    let plain = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("nii"));
+    let voxels = u64::from(info.width_px) * u64::from(info.height_px) * info.frames as u64;
+    let size = if wide { 2 * voxels } else { voxels };
+    if plain && size > MAX_PLAIN_BYTES {
+        let cause =
+            "it takes more than 1 GiB, and a name that ends in .nii says that it is not packed";
+        return Err(ExportError::unfit(path, cause, "give a name that ends in .nii.gz"));
+    }
+    let mut bytes = match plain {
+        true => Volume::Plain(Vec::new()),
+        false => Volume::Packed(GzBuilder::new().write(Vec::new(), Compression::default())),
+    };
     bytes
         .write_all(&Head::of(job, wide, intent).bytes())
         .map_err(|e| ExportError::encode(path, e))?;
@@ -107,7 +145,7 @@ pub(super) fn each_frame(
     path: &Path,
     map: &LabelMap,
     wide: bool,
-    mut put: impl FnMut(&[u8]) -> std::io::Result<()>,
+    mut put: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> Result<(), ExportError> {
     let info = job.info;
     let count = info.width_px as usize * info.height_px as usize;

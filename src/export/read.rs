@@ -179,7 +179,10 @@ fn recognised(path: &Path) -> Result<Reader, ReadError> {
         }
     }
     // Archives give files names of their own, often without an ending.
-    if codec::is_dicom(path) { Ok(dicom_seg::read) } else { Err(unknown(path)) }
+    if codec::is_dicom(path) {
+        return Ok(dicom_seg::read);
+    }
+    if codec::is_volume(path) { Ok(labelmap::read) } else { Err(unknown(path)) }
 }
 
 /// A folder is of the first kind of file that it holds. Texts count where they are labels: notes for people lie beside masks

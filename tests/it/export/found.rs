@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use sonomark::domain::Bitmap;
+use sonomark::domain::{Annotation, Bitmap, ClipInfo};
 use sonomark::export::ExportFormat;
 
 use super::foreign::{frames_of, of_three, png, png_of_label, read_for, still, wide, yolo};
@@ -55,6 +55,29 @@ fn a_segmentation_without_an_ending_is_known_by_its_first_bytes() {
     fs::rename(&written, &sent).unwrap();
     let found = read_for(&sent, None, &info(), &[]).unwrap();
     assert_eq!(frames_of(&found), [vec![2, 3], vec![6]]);
+}
+
+#[test]
+fn volumes_are_packed_as_their_names_say_and_known_without_one() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, format, magic) in [
+        ("a.nii.gz", ExportFormat::Nifti, &[0x1f, 0x8b][..]),
+        ("a.nii", ExportFormat::Nifti, &[0x5c, 1][..]),
+        ("a", ExportFormat::Nifti, &[0x1f, 0x8b][..]),
+        ("b", ExportFormat::Nrrd, &b"NRRD"[..]),
+    ] {
+        let path = dir.path().join(name);
+        export(&coded(), &info(), format, &path).unwrap();
+        assert!(fs::read(&path).unwrap().starts_with(magic), "{name}");
+        let found = read_for(&path, None, &info(), &[]).unwrap();
+        assert_eq!(frames_of(&found), [vec![2, 3], vec![6]], "{name}");
+    }
+    // What is not packed is made in memory.
+    let long = ClipInfo { width_px: 8192, height_px: 8192, frames: 17, ..info() };
+    let nothing = Annotation::default();
+    let path = dir.path().join("long.nii");
+    let why = export(&nothing, &long, ExportFormat::Nifti, &path).unwrap_err().to_string();
+    assert!(why.contains("give a name that ends in .nii.gz") && !path.exists(), "{why}");
 }
 
 #[test]

@@ -24,7 +24,7 @@ use super::{ExportError, ExportFormat, Job, Report};
 use crate::codec::MAX_FRAMES;
 use crate::domain::{ClipInfo, Code, FrameIndex, Placement};
 
-pub(super) use read::read;
+pub(super) use read::{files_in, read};
 
 const CLASS: &str = "1.2.840.10008.5.1.4.1.1.66.4";
 /// Bytes of the pixels of a segmentation, at most.

@@ -225,6 +225,9 @@ fn folder(path: &Path) -> Result<Reader, ReadError> {
     if parts(path).iter().any(|part| holds(part, "png")) {
         return Ok(png::read);
     }
+    if !dicom_seg::files_in(path).is_empty() {
+        return Ok(dicom_seg::read);
+    }
     // Texts alone are meant to be labels: their reader says which line is none.
     let mut texts = [path.to_owned(), folder_of_labels].into_iter().chain(texts);
     if texts.any(|folder| holds(&folder, "txt")) {

@@ -53,8 +53,14 @@ fn a_segmentation_without_an_ending_is_known_by_its_first_bytes() {
     let (written, sent) = (dir.path().join("a.seg.dcm"), dir.path().join("IM000001"));
     export(&coded(), &info(), ExportFormat::DicomSeg, &written).unwrap();
     fs::rename(&written, &sent).unwrap();
-    let found = read_for(&sent, None, &info(), &[]).unwrap();
-    assert_eq!(frames_of(&found), [vec![2, 3], vec![6]]);
+    // As a file, and as a series of one object.
+    for given in [sent.as_path(), dir.path()] {
+        let found = read_for(given, None, &info(), &[]).unwrap();
+        assert_eq!(frames_of(&found), [vec![2, 3], vec![6]]);
+    }
+    fs::copy(&sent, dir.path().join("IM000002")).unwrap();
+    let why = read_for(dir.path(), None, &info(), &[]).unwrap_err().to_string();
+    assert!(why.contains("2 DICOM files; give the one of the segmentation"), "{why}");
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use dicom_core::{DataElement, PrimitiveValue, VR};
+use dicom_dictionary_std::tags;
 use sonomark::domain::{Annotation, Bitmap, ClipInfo};
 use sonomark::export::ExportFormat;
 
@@ -61,6 +63,19 @@ fn a_segmentation_without_an_ending_is_known_by_its_first_bytes() {
     fs::copy(&sent, dir.path().join("IM000002")).unwrap();
     let why = read_for(dir.path(), None, &info(), &[]).unwrap_err().to_string();
     assert!(why.contains("2 DICOM files; give the one of the segmentation"), "{why}");
+}
+
+#[test]
+fn a_segmentation_that_says_nothing_of_some_frames_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.dcm");
+    export(&coded(), &info(), ExportFormat::DicomSeg, &path).unwrap();
+    let mut object = dicom_object::open_file(&path).unwrap();
+    let five = DataElement::new(tags::NUMBER_OF_FRAMES, VR::IS, PrimitiveValue::from("5"));
+    object.put(five);
+    object.write_to_file(&path).unwrap();
+    let why = read_for(&path, None, &info(), &[]).unwrap_err().to_string();
+    assert!(why.contains("declares 5 frames and says of 3 what they are"), "{why}");
 }
 
 #[test]

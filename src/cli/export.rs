@@ -1,10 +1,11 @@
 //! `sonomark export`: annotations become files of other programs.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 
-use crate::codec::Privacy;
+use crate::codec::{Clip, Privacy};
 use crate::config::Settings;
 use crate::domain::{ClipInfo, Codes, DicomOrigin, counted, shown};
 use crate::engine::{export_clip, export_name, format_named, key_for};
@@ -29,7 +30,7 @@ pub(super) struct Options {
     deidentify: bool,
 }
 
-/// Runs it. Ctrl-C ends it at the frame in hand, and no half of a file is left.
+/// Runs it. Ctrl-C ends it at the mask or frame in hand, and no half of a file is left.
 pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     if is_project(&options.source) {
         if options.deidentify {
@@ -45,10 +46,7 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     let clip = open_clip(settings, &options.source)?;
     let cancel = interrupt_flag()?;
     let project = &settings.project.value;
-    let frames = |frame| match interrupted(&cancel) {
-        true => Err("interrupted".to_owned()),
-        false => clip.frame(frame).map_err(|error| error.to_string()),
-    };
+    let frames = |frame| clip.frame(frame).map_err(|error| error.to_string());
     let frames: Option<&FrameReader> = Some(&frames);
     let mut origin = clip.dicom_origin();
     let key = key_for(options.format, project).map_err(Failure::Input)?;
@@ -59,8 +57,10 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     let (codes, colours) = (settings.asked.codes(), settings.asked.colours);
     let privacy = Some(clip.privacy());
     let info = clip.info();
-    let source = Source { info, frames, origin, codes, colours, privacy, key };
-    one(project, source, options.format, &options.out).map_err(|why| match interrupted(&cancel) {
+    let clip = Some(&clip);
+    let source = Source { info, frames, origin, codes, colours, privacy, key, clip };
+    let done = one(project, source, options.format, &options.out, &cancel);
+    done.map_err(|why| match interrupted(&cancel) {
         true => broken_off(&options.out),
         false => Failure::Input(why),
     })
@@ -90,10 +90,18 @@ struct Source<'a> {
     colours: [Option<Rgb>; 8],
     privacy: Option<Privacy>,
     key: Option<[u8; 32]>,
+    clip: Option<&'a Clip>,
 }
 
-fn one(project: &Path, source: Source, format: ExportFormat, out: &Path) -> Result<(), String> {
-    let Source { info, frames, origin, codes, colours, privacy, key } = source;
+/// Exports one clip to `out`, until `stop` is raised.
+fn one(
+    project: &Path,
+    source: Source,
+    format: ExportFormat,
+    out: &Path,
+    stop: &AtomicBool,
+) -> Result<(), String> {
+    let Source { info, frames, origin, codes, colours, privacy, key, clip } = source;
     let (annotation, position) = match load_read_only(project, &info.content_hash) {
         Ok(loaded) => {
             loaded.notes.iter().for_each(|note| tell(note));
@@ -111,7 +119,8 @@ fn one(project: &Path, source: Source, format: ExportFormat, out: &Path) -> Resu
         Err(error) => return Err(error.to_string()),
     };
     let new = Job::new(&annotation, info);
-    let job = Job { position, frames, origin, codes, colours, privacy, key, ..new };
+    let stop = Some(stop);
+    let job = Job { position, frames, origin, codes, colours, privacy, key, clip, stop, ..new };
     let what = export_clip(&job, format, out).map_err(|error| error.to_string())?;
     tell(&format!("{}: {what}", path_shown(out)));
     Ok(())
@@ -142,9 +151,11 @@ fn whole_project(settings: &Settings, options: &Options) -> Done {
                         colours: settings.asked.colours,
                         privacy: None,
                         key: None,
+                        clip: None,
                     },
                     options.format,
                     &out,
+                    &cancel,
                 )
             }
             None => Err(format!(
@@ -153,6 +164,9 @@ fn whole_project(settings: &Settings, options: &Options) -> Done {
             )),
         };
         if let Err(why) = done {
+            if interrupted(&cancel) {
+                return Err(broken_off(&options.out));
+            }
             tell(&why);
             failed += 1;
         }

@@ -17,7 +17,7 @@ use crate::engine::{
     Decided, Ended, Frames, Image, Limits, NetSegmenter, Plan, PlanError, Role, Segmenter, Span,
     plan, timed, walk,
 };
-use crate::export::{check_writable, mask_png, write_atomic};
+use crate::export::{check_writable, mask_png, spare, write_atomic};
 
 use super::{Failure, interrupted, path_shown, tell};
 
@@ -209,8 +209,9 @@ pub(super) fn write_mask(path: &Path, bitmap: &Bitmap) -> Result<(), Failure> {
 /// The same for a frame of a clip, of which it says that it is.
 ///
 /// # Errors
-/// When the file cannot be written.
+/// When the file cannot be written, or would be one of the clip's.
 pub(super) fn write_mask_of(clip: &Clip, path: &Path, bitmap: &Bitmap) -> Result<(), Failure> {
+    spare(clip, path).map_err(Failure::input)?;
     let bytes = mask_png(path, bitmap, &clip.info().content_hash).map_err(Failure::ours)?;
     write_atomic(path, &bytes).map_err(Failure::input)
 }

@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::config::Settings;
 use crate::domain::{BoxPx, ClipInfo, FramePrompts, PointKind, PointPx};
 use crate::engine::Image;
+use crate::export::spare;
 
 use super::headless::{load_timed, numbers, point, write_mask};
 use super::{Done, Failure, open_clip, path_shown, print_json, tell};
@@ -51,6 +52,7 @@ fn bounding_box(text: &str) -> Result<BoxPx, String> {
 pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     is_png(&options.out)?;
     let clip = open_clip(settings, &options.image)?;
+    spare(&clip, &options.out).map_err(Failure::input)?;
     let prompts = prompts_of(options, clip.info())?;
     let pixels = clip.frame(options.frame).map_err(Failure::input)?;
     let mut network = load_timed(settings)?;

@@ -52,7 +52,7 @@ pub use decoder::serve_decoder;
 pub use dicom::{SegmentFrame, SegmentPixels, Segmentation};
 pub use error::CodecError;
 pub use jpeg_ls::{JpegLs, JpegLsError};
-pub(crate) use limits::read_file;
+pub(crate) use limits::{MAX_FRAMES, read_file};
 pub(crate) use modes::Modes;
 pub(crate) use order::by_name;
 pub use parts::voxels_beside;
@@ -61,6 +61,7 @@ pub use privacy::{Outside, Privacy};
 use sniff::Kind;
 pub(crate) use sniff::has_image_ending;
 pub(crate) use video::every_frame;
+pub(crate) use volume::MAX_LABELS;
 pub use volume::{LabelVolume, NIFTI_2};
 
 /// How to open a clip.
@@ -179,6 +180,17 @@ impl Clip {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether what is written to `path` would be the clip, one of its files, or an image among those of its folder.
+    #[must_use]
+    pub fn takes(&self, path: &Path) -> bool {
+        let file = |at: &Path| Stamp::of(at).map(|stamp| stamp.file);
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let (found, own) = (file(path), file(&self.path));
+        let among = || sniff::is_frame_name(path) && file(folder.unwrap_or(Path::new("."))) == own;
+        let is_one = || self.stamps.iter().flatten().any(|held| Some(held.file) == found);
+        own.is_some() && (found == own || among()) || found.is_some() && is_one()
     }
 
     /// A frame, from the cache or decoded now. Reading forwards is fastest.
@@ -374,6 +386,16 @@ pub fn looks_like_clip(path: &Path) -> bool {
     path.is_file()
         && !dicom::is_directory_name(path)
         && sniff::promised_by_name(path).unwrap_or_else(|| sniff::kind_of(path).is_ok())
+}
+
+/// Whether a file is DICOM, by its first bytes or its name.
+pub(crate) fn is_dicom(path: &Path) -> bool {
+    sniff::kind_of(path).is_ok_and(|kind| kind == Kind::Dicom)
+}
+
+/// Whether a file is a volume of NIfTI, NRRD or MetaImage, by its first bytes.
+pub(crate) fn is_volume(path: &Path) -> bool {
+    sniff::kind_of(path).is_ok_and(|kind| kind == Kind::Volume)
 }
 
 /// Checks that a file or folder is structurally complete: trailers present, declared lengths fit.

@@ -110,7 +110,7 @@ impl ClipInfo {
 
 /// Which DICOM objects a clip is made of, for files that refer to them. Nothing in here names a
 /// person; unique identifiers still lead to one for whoever has the archive.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DicomOrigin {
     /// SOP class of the objects.
     pub class_uid: String,
@@ -124,6 +124,11 @@ pub struct DicomOrigin {
     pub space_uid: Option<String>,
     /// For every frame of the clip its index in the one instance, where that is another order.
     pub frame_order: Vec<usize>,
+    /// By how much the pixels were compressed with loss, once for each time (10 is a tenth of the bytes), where the
+    /// objects tell.
+    pub lossy_ratios: Vec<f64>,
+    /// How, by the defined terms of PS3.3 C.7.6.1.1.5.1 such as "ISO_10918_1", where the objects tell.
+    pub lossy_methods: Vec<String>,
 }
 
 impl DicomOrigin {

@@ -72,8 +72,9 @@ pub enum Event {
     ExportFailed { why: String },
     /// Columns of an M-mode strip from frame `first` on; one that cannot be decoded is empty.
     Strip { number: u64, first: FrameIndex, columns: Vec<Vec<u8>> },
-    /// What somebody else made of the clip, asked for with [`super::Session::overlay`].
-    Overlay { name: String, structures: Vec<Structure> },
+    /// What somebody else made of the clip, asked for with [`super::Session::overlay`]; `notes` are sentences on what was
+    /// left out or assumed, as an import tells them (not escaped).
+    Overlay { name: String, structures: Vec<Structure>, notes: Vec<String> },
     /// It cannot be read.
     OverlayFailed { why: String },
     /// A watched folder received a complete clip.

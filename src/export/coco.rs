@@ -97,14 +97,14 @@ pub(super) fn write_polygons(job: &Job, path: &Path) -> Result<Report, ExportErr
 }
 
 fn put(job: &Job, path: &Path, polygons: bool) -> Result<Report, ExportError> {
-    let coco = gather(job, polygons);
+    let coco = gather(job, path, polygons)?;
     let bytes = serde_json::to_vec(&coco).map_err(|e| ExportError::encode(path, e))?;
     write_atomic(path, &bytes)?;
     let masks = job.annotation.tracks.values().map(|track| track.masks.len()).sum();
     Ok(Report { files: vec![path.to_owned()], masks, ..Report::default() })
 }
 
-fn gather(job: &Job, polygons: bool) -> Coco {
+fn gather(job: &Job, path: &Path, polygons: bool) -> Result<Coco, ExportError> {
     let (tracks, info) = (&job.annotation.tracks, job.info);
     let labels: BTreeSet<&str> = tracks.values().map(|t| t.info.label.as_str()).collect();
     let category: BTreeMap<&str, usize> = labels.into_iter().zip(1..).collect();
@@ -120,6 +120,7 @@ fn gather(job: &Job, polygons: bool) -> Coco {
     let mut annotations = Vec::new();
     for (id, track) in tracks {
         for (&frame, held) in track.masks.iter().filter(|(_, held)| !held.mask.is_empty()) {
+            job.go_on(path)?;
             let bitmap = held.mask.to_bitmap();
             annotations.push(Object {
                 id: annotations.len() + 1,
@@ -140,7 +141,7 @@ fn gather(job: &Job, polygons: bool) -> Coco {
         name: name.to_owned(),
         supercategory: "structure".to_owned(),
     };
-    Coco {
+    Ok(Coco {
         info: Info {
             description: "exported by sonomark".to_owned(),
             clip_sha256: info.content_hash.to_string(),
@@ -151,7 +152,7 @@ fn gather(job: &Job, polygons: bool) -> Coco {
         images: frames.iter().map(image).collect(),
         annotations,
         categories: category.into_iter().map(named).collect(),
-    }
+    })
 }
 
 /// x, y, width, height of the smallest box; zeros when the mask is empty.

@@ -38,6 +38,7 @@ pub(super) fn write(job: &Job, path: &Path) -> Result<Report, ExportError> {
     let mut masks = 0;
     for (number, track) in (1..).zip(job.annotation.tracks.values()) {
         for (&frame, held) in &track.masks {
+            job.go_on(path)?;
             row(job, &mut text, number, track, frame, held)
                 .map_err(|e| ExportError::encode(path, e))?;
             let said = track.attributes_on(frame);

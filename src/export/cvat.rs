@@ -35,7 +35,7 @@ pub(super) fn write(job: &Job, path: &Path) -> Result<Report, ExportError> {
     let tracks = job.annotation.tracks.values().zip(&names);
     let drawn = tracks.filter(|(track, _)| track.masks.values().any(|m| !m.mask.is_empty()));
     for (id, (track, name)) in drawn.enumerate() {
-        masks += put_track(job, id, track, name, &mut text).map_err(encode)?;
+        masks += put_track(job, path, id, track, name, &mut text)?;
     }
     text.push_str("</annotations>\n");
     write_atomic(path, text.as_bytes())?;
@@ -112,26 +112,29 @@ fn escaped_value(text: &str) -> String {
 
 fn put_track(
     job: &Job,
+    path: &Path,
     id: usize,
     track: &Track,
     name: &str,
     text: &mut String,
-) -> Result<usize, std::fmt::Error> {
+) -> Result<usize, ExportError> {
+    let encode = |e: std::fmt::Error| ExportError::encode(path, e);
     let label = escaped(name);
-    writeln!(text, "<track id=\"{id}\" label=\"{label}\" source=\"manual\">")?;
+    writeln!(text, "<track id=\"{id}\" label=\"{label}\" source=\"manual\">").map_err(encode)?;
     let mut masks = 0;
     for (&frame, held) in &track.masks {
+        job.go_on(path)?;
         let Some((place, runs)) = rle::of_box(&held.mask.to_bitmap()) else { continue };
         masks += 1;
         let said = track.attributes_on(frame);
-        put_mask(text, frame, false, place, &runs, &said)?;
+        put_mask(text, frame, false, place, &runs, &said).map_err(encode)?;
         let next = frame + 1;
         let goes_on = track.masks.get(&next).is_some_and(|held| !held.mask.is_empty());
         if !goes_on && next < job.info.frames {
-            put_mask(text, next, true, place, &runs, &said)?;
+            put_mask(text, next, true, place, &runs, &said).map_err(encode)?;
         }
     }
-    writeln!(text, "</track>")?;
+    writeln!(text, "</track>").map_err(encode)?;
     Ok(masks)
 }
 

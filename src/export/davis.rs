@@ -20,7 +20,7 @@ use crate::codec;
 use crate::domain::Bitmap;
 
 pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
-    let map = LabelMap::of(job.annotation, ExportFormat::Davis.row().keeps);
+    let map = LabelMap::of_job(job, ExportFormat::Davis, folder)?;
     if map.names.len() > 255 {
         let cause = format!("{} structures, an indexed PNG holds 255", map.names.len());
         return Err(ExportError::unfit(folder, cause, "choose coco or seg.nrrd"));
@@ -32,9 +32,10 @@ pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
     ensure_folder(&images)?;
     for frame in map.frames() {
         let path = images.join(format!("{frame:05}.png"));
+        job.go_on(&path)?;
         let numbers = map.numbers(frame).unwrap_or_default();
         let bytes = indexed::encode(&path, (info.width_px, info.height_px), &numbers)?;
-        indexed::put(&mut report, &path, &bytes)?;
+        job.put(&mut report, &path, &bytes)?;
     }
     report.masks = map.masks();
     let objects: BTreeMap<String, Value> = (1..)
@@ -56,7 +57,7 @@ pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
     });
     let path = folder.join("meta.json");
     let bytes = serde_json::to_vec_pretty(&meta).map_err(|e| ExportError::encode(&path, e))?;
-    indexed::put(&mut report, &path, &bytes)?;
+    job.put(&mut report, &path, &bytes)?;
     Ok(report)
 }
 

@@ -54,6 +54,8 @@ pub fn mapped(origin: Option<&DicomOrigin>, info: &ClipInfo, key: &[u8; 32]) -> 
         space_uid: origin.space_uid.as_deref().map(|held| map(held, "space")),
         // It is written in the order of the clip.
         frame_order: Vec::new(),
+        lossy_ratios: origin.lossy_ratios,
+        lossy_methods: origin.lossy_methods,
     }
 }
 
@@ -261,6 +263,7 @@ fn region(scale: &Scale) -> Item {
 }
 
 fn frame_of(job: &Job, path: &Path, frame: FrameIndex) -> Result<Arc<GrayFrame>, ExportError> {
+    job.go_on(path)?;
     let frames = job.frames.ok_or_else(|| ExportError::differs(path))?;
     frames(frame).map_err(|why| ExportError::unfit(path, why, "mend the clip"))
 }
@@ -298,6 +301,7 @@ fn compare(job: &Job, path: &Path) -> Result<(), ExportError> {
         return Err(differs());
     };
     for frame in 0..job.info.frames {
+        job.go_on(path)?;
         let (held, found) = (frames(frame), clip.frame(frame));
         // The gray of a coloured pixel that was stored as YBR is its Y, and may round otherwise.
         let same = |held: &GrayFrame, found: &GrayFrame| held.rgb() == found.rgb();

@@ -21,9 +21,10 @@ use super::dicom_item::{
 use super::labelmap::placement;
 use super::names::dicom;
 use super::{ExportError, ExportFormat, Job, Report};
+use crate::codec::MAX_FRAMES;
 use crate::domain::{ClipInfo, Code, FrameIndex, Placement};
 
-pub(super) use read::read;
+pub(super) use read::{files_in, read};
 
 const CLASS: &str = "1.2.840.10008.5.1.4.1.1.66.4";
 /// Bytes of the pixels of a segmentation, at most.
@@ -54,19 +55,22 @@ fn write_as(job: &Job, path: &Path, depth: Depth) -> Result<Report, ExportError>
         let cause = "there is no mask yet, and a segmentation without frames is none";
         return Err(ExportError::unfit(path, cause, "draw one first"));
     }
+    check_size(path, job, &structures, depth)?;
     let mut set = Item::new_empty();
     let uids = Uids::of(job, &structures);
     header(&mut set, job, &uids);
     describe_pixels(&mut set, job, depth);
     segments(&mut set, &structures, job);
-    check_bytes(path, job, &structures, depth)?;
+    job.go_on(path)?;
     let frames = geometry(&mut set, job, &structures, &uids);
     put(&mut set, tags::NUMBER_OF_FRAMES, VR::IS, frames.to_string());
+    job.go_on(path)?;
     let pixels = match depth {
         Depth::Binary => packed(&structures),
         Depth::Fractional => bytes(&structures),
     };
     put(&mut set, tags::PIXEL_DATA, VR::OB, PrimitiveValue::U8(pixels.into()));
+    job.go_on(path)?;
     let meta = FileMetaTableBuilder::new()
         .transfer_syntax(EXPLICIT_LITTLE)
         .media_storage_sop_class_uid(CLASS)
@@ -78,14 +82,20 @@ fn write_as(job: &Job, path: &Path, depth: Depth) -> Result<Report, ExportError>
     Ok(Report { files: vec![path.to_owned()], masks: frames, ..Report::default() })
 }
 
-/// Refuses what neither memory nor the length of a DICOM element holds.
-fn check_bytes(
+/// Refuses what neither memory nor the length of a DICOM element holds, and more frames than [`read`] takes.
+fn check_size(
     path: &Path,
     job: &Job,
     structures: &[Structure],
     depth: Depth,
 ) -> Result<(), ExportError> {
     let masks: u64 = structures.iter().map(|structure| structure.masks.len() as u64).sum();
+    if masks > MAX_FRAMES as u64 {
+        let cause = format!(
+            "it would have {masks} frames, one for each mask, and {MAX_FRAMES} are read back"
+        );
+        return Err(ExportError::unfit(path, cause, "choose seg.nrrd or png"));
+    }
     let pixels = masks * u64::from(job.info.width_px) * u64::from(job.info.height_px);
     let bytes = match depth {
         Depth::Binary => pixels.div_ceil(8),
@@ -194,6 +204,16 @@ fn header(set: &mut Item, job: &Job, uids: &Uids) {
     ];
     for (tag, vr, text) in texts {
         put(set, tag, vr, text);
+    }
+    // What the images say of it, they must say again (PS3.3, the same table).
+    if let Some(origin) = job.origin.as_ref().filter(|_| lossy == "01") {
+        let (ratios, methods) = (&origin.lossy_ratios, &origin.lossy_methods);
+        if !ratios.is_empty() {
+            put(set, tags::LOSSY_IMAGE_COMPRESSION_RATIO, VR::DS, decimals(ratios));
+        }
+        if !methods.is_empty() {
+            put(set, tags::LOSSY_IMAGE_COMPRESSION_METHOD, VR::CS, methods.join("\\"));
+        }
     }
     if let Some(space) = &uids.space {
         put(set, tags::FRAME_OF_REFERENCE_UID, VR::UI, space.as_str());

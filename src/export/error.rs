@@ -68,6 +68,12 @@ pub enum ExportError {
         /// What to do instead.
         advice: String,
     },
+    /// Nobody wanted it any more. Every file of it that is there is whole.
+    #[error("{name} is not complete: the export was stopped; export it again")]
+    Stopped {
+        /// The file or folder.
+        name: String,
+    },
     /// An image that cannot be encoded.
     #[error("cannot encode {name}: {cause}; this is a fault of this program, please report it")]
     Encode {
@@ -96,6 +102,10 @@ impl ExportError {
 
     pub(super) fn differs(path: &Path) -> Self {
         Self::Differs { name: shown(&path.to_string_lossy()) }
+    }
+
+    pub(super) fn stopped(path: &Path) -> Self {
+        Self::Stopped { name: shown(&path.to_string_lossy()) }
     }
 
     pub(super) fn unread(path: &Path, cause: impl std::fmt::Display) -> Self {

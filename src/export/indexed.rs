@@ -8,10 +8,10 @@ use ::png::{
     BitDepth, ColorType, Compression, Decoder, Encoder, EncodingError, Limits, Transformations,
 };
 
+use super::ExportError;
 use super::colours::colour;
 use super::identity::clip_in;
 use super::read::ReadError;
-use super::{ExportError, Report};
 use crate::codec;
 
 /// Bytes that an image may take when it is decoded.
@@ -173,13 +173,6 @@ fn packed(pixel: &[u32], colour: ColorType) -> u32 {
         (_, [first, ..]) => *first,
         _ => 0,
     }
-}
-
-/// Writes one file of a folder and notes it.
-pub(super) fn put(report: &mut Report, path: &Path, bytes: &[u8]) -> Result<(), ExportError> {
-    super::atomic::write_atomic(path, bytes)?;
-    report.files.push(path.to_owned());
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! One structure at every pixel: numbers from 1 on, 0 for none; and volumes of such numbers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::path::Path;
 
 use super::content::{Content, Keeps, Structure, names_of};
 use super::identity::clip_in;
 use super::read::{ReadError, Target, fallback_label};
+use super::{ExportError, ExportFormat, Job};
 use crate::codec::LabelVolume;
 use crate::domain::{Annotation, Bitmap, ClipInfo, ClipKind, FrameIndex, GridMap, Mask, Placement};
 
@@ -25,6 +27,28 @@ pub(super) struct LabelMap {
 impl LabelMap {
     /// The masks of `annotation`, for a format that keeps so much of names and classes.
     pub(super) fn of(annotation: &Annotation, keeps: Keeps) -> Self {
+        let Ok(map) = Self::of_while(annotation, keeps, || Ok::<(), Infallible>(()));
+        map
+    }
+
+    /// Those of a job that is exported to `path`.
+    ///
+    /// # Errors
+    /// [`Job::stop`].
+    pub(super) fn of_job(
+        job: &Job,
+        format: ExportFormat,
+        path: &Path,
+    ) -> Result<Self, ExportError> {
+        Self::of_while(job.annotation, format.row().keeps, || job.go_on(path))
+    }
+
+    /// Asks `go_on` before every frame.
+    fn of_while<E>(
+        annotation: &Annotation,
+        keeps: Keeps,
+        go_on: impl Fn() -> Result<(), E>,
+    ) -> Result<Self, E> {
         let mut names: Vec<String> = Vec::new();
         let mut claims: BTreeMap<FrameIndex, Vec<(u16, &Mask)>> = BTreeMap::new();
         for (track, name) in annotation.tracks.values().zip(names_of(annotation, keeps.names)) {
@@ -40,9 +64,12 @@ impl LabelMap {
             }
         }
         let mut covered_px = 0;
-        let settled = |(frame, claims)| (frame, settled(claims, &mut covered_px));
-        let frames = claims.into_iter().map(settled).collect();
-        Self { names, covered_px, frames }
+        let mut frames = BTreeMap::new();
+        for (frame, claims) in claims {
+            go_on()?;
+            frames.insert(frame, settled(claims, &mut covered_px));
+        }
+        Ok(Self { names, covered_px, frames })
     }
 
     /// The frames that have any number, in order.

@@ -28,6 +28,7 @@ pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
     let mut shapes: BTreeMap<FrameIndex, Vec<Value>> = BTreeMap::new();
     for (group, track) in (1u64..).zip(job.annotation.tracks.values()) {
         for (&frame, held) in &track.masks {
+            job.go_on(folder)?;
             let shapes = shapes.entry(frame).or_default();
             if let Some(shape) = shape(&held.mask, &track.info.label, group, folder)? {
                 shapes.push(shape);
@@ -37,6 +38,7 @@ pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
     }
     for (frame, shapes) in shapes {
         let path = folder.join(format!("{frame:05}.json"));
+        job.go_on(&path)?;
         let value = json!({
             "version": "5.5.0",
             "flags": {},
@@ -48,7 +50,7 @@ pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
             "sonomark": job.about(),
         });
         let bytes = serde_json::to_vec_pretty(&value).map_err(|e| ExportError::encode(&path, e))?;
-        indexed::put(&mut report, &path, &bytes)?;
+        job.put(&mut report, &path, &bytes)?;
         overlay::put_frame(job, &mut report, folder, frame)?;
     }
     Ok(report)
@@ -130,7 +132,9 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
             }
         }
     }
-    let note = format!("points and lines, which enclose nothing, left out: {left_out}");
+    let note = format!(
+        "{left_out} shapes that are no masks, polygons, rectangles or circles were left out"
+    );
     notes.extend((left_out > 0).then_some(note));
     gather.content(notes).exported_from(path, clips, target)
 }
@@ -141,6 +145,10 @@ fn put(path: &Path, shape: &Shape, bitmap: &mut Bitmap) -> Result<bool, ReadErro
         ("polygon", points) => fill(bitmap, points, Rule::Centres),
         ("rectangle", &[[x0, y0], [x1, y1]]) => {
             fill(bitmap, &[[x0, y0], [x1, y0], [x1, y1], [x0, y1]], Rule::Centres);
+        }
+        // As X-AnyLabeling writes rectangles, turned or not.
+        ("rectangle" | "rotation", corners) if corners.len() > 2 => {
+            fill(bitmap, corners, Rule::Centres);
         }
         ("circle", &[[x, y], [u, v]]) => {
             let radius = (u - x).hypot(v - y);

@@ -53,8 +53,9 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::codec::Privacy;
+use crate::codec::{Clip, Privacy};
 use crate::domain::{
     Annotation, ClipInfo, ClipKind, Codes, DicomOrigin, FrameIndex, GrayFrame, shown,
 };
@@ -95,6 +96,10 @@ pub struct Job<'a> {
     /// The secret of the project, by which identifiers are mapped, for formats that hold the clip
     /// itself without patient data.
     pub key: Option<[u8; 32]>,
+    /// The clip, where it is at hand: no file of it is replaced.
+    pub clip: Option<&'a Clip>,
+    /// Raised when nobody wants the export any more: it ends with [`ExportError::Stopped`] after the mask or frame in hand.
+    pub stop: Option<&'a AtomicBool>,
 }
 
 /// Gives the pixels of a frame, or a sentence why not.
@@ -114,8 +119,39 @@ impl<'a> Job<'a> {
             colours: [None; 8],
             privacy: None,
             key: None,
+            clip: None,
+            stop: None,
         }
     }
+
+    /// Asked before every mask and every file, so that none is begun that nobody wants.
+    fn go_on(&self, path: &Path) -> Result<(), ExportError> {
+        match self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+            true => Err(ExportError::stopped(path)),
+            false => Ok(()),
+        }
+    }
+
+    /// Writes one file of a folder and notes it.
+    fn put(&self, report: &mut Report, path: &Path, bytes: &[u8]) -> Result<(), ExportError> {
+        self.go_on(path)?;
+        self.clip.map_or(Ok(()), |clip| spare(clip, path))?;
+        write_atomic(path, bytes)?;
+        report.files.push(path.to_owned());
+        Ok(())
+    }
+}
+
+/// Refuses to write where the clip itself lies, and images among those of its folder, which would be frames of it.
+///
+/// # Errors
+/// [`ExportError::Unfit`].
+pub fn spare(clip: &Clip, path: &Path) -> Result<(), ExportError> {
+    if !clip.takes(path) {
+        return Ok(());
+    }
+    let cause = "the clip itself lies there, and it stays as it is";
+    Err(ExportError::unfit(path, cause, "choose another place"))
 }
 
 /// What was written.
@@ -145,10 +181,11 @@ pub struct Report {
 /// of the same names are replaced one by one; nothing else is touched.
 ///
 /// # Errors
-/// The first file that cannot be written or does not read back, a mask of another size, or
-/// something that the format cannot hold. Files reported nowhere may have been written before.
+/// The first file that cannot be written or does not read back, a mask of another size,
+/// something that the format cannot hold, or [`Job::stop`]. Files reported nowhere may have been written before.
 pub fn export(job: &Job, format: ExportFormat, path: &Path) -> Result<Report, ExportError> {
     check_sizes(job.annotation, job.info)?;
+    job.clip.map_or(Ok(()), |clip| spare(clip, path))?;
     let in_space = matches!(
         format,
         ExportFormat::Nrrd
@@ -173,6 +210,7 @@ pub fn export(job: &Job, format: ExportFormat, path: &Path) -> Result<Report, Ex
     if path.is_dir() {
         refuse_leftovers(path, &report.files)?;
     }
+    job.go_on(path)?;
     compare(job, row, path)?;
     let names = content::names_of(job.annotation, row.keeps.names);
     for (track, name) in job.annotation.tracks.values().zip(names) {

@@ -214,6 +214,7 @@ fn picture(job: &Job, path: &Path, frame: FrameIndex) -> Result<RgbImage, Export
         let cause = "a video needs the pictures of the clip, which is not at hand";
         return Err(ExportError::unfit(path, cause, "export the clip instead of the project"));
     };
+    job.go_on(path)?;
     let pixels = frames(frame).map_err(|why| ExportError::unfit(path, why, "mend the clip"))?;
     let mut picture = RgbImage::of_frame(&pixels);
     for track in job.annotation.tracks.values() {

@@ -6,10 +6,10 @@
 //!
 //! NIfTI-1 holds geometry in 32 bits, and SimpleITK reads nothing else. NIfTI-2 is written for a
 //! clip that is NIfTI-2 itself and whose geometry 32 bits do not hold to 1e-6, and for sides that
-//! 16 bits do not hold.
+//! 16 bits do not hold. It is packed unless the name ends in `.nii`, by which programs tell.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use flate2::write::GzEncoder;
@@ -20,7 +20,6 @@ use super::colours::colour;
 use super::labelmap::{LabelMap, placement};
 use super::{ExportError, ExportFormat, Job, Report};
 use crate::codec;
-use crate::domain::ClipInfo;
 
 /// Of the headers of nifti1.h and nifti2.h, with four bytes that say that no extension follows.
 const FIRST_BYTES: usize = 352;
@@ -32,11 +31,13 @@ const MILLISECONDS: u8 = 16;
 /// Intent codes: what the numbers mean.
 const LABELS: i16 = 1002;
 const NO_INTENT: i16 = 0;
+/// Bytes of a volume that is not packed, which is made in memory.
+const MAX_PLAIN_BYTES: u64 = 1 << 30;
 /// Sides of a NIfTI-1 volume are 16-bit numbers with sign.
 const MAX_SIDE: usize = i16::MAX as usize;
 
 pub(super) fn write(job: &Job, path: &Path) -> Result<Report, ExportError> {
-    let map = LabelMap::of(job.annotation, ExportFormat::Nifti.row().keeps);
+    let map = LabelMap::of_job(job, ExportFormat::Nifti, path)?;
     let bytes = label_volume(job, &map, path)?;
     write_atomic(path, &bytes)?;
     let names = names_path(path);
@@ -48,17 +49,18 @@ pub(super) fn write(job: &Job, path: &Path) -> Result<Report, ExportError> {
 
 /// The bytes of a label volume.
 pub(super) fn label_volume(job: &Job, map: &LabelMap, path: &Path) -> Result<Vec<u8>, ExportError> {
+    check_voxels(job, path, 1)?;
     let wide = wide(map, path)?;
     let mut bytes = start(job, path, wide, LABELS)?;
-    each_frame(job.info, map, wide, |voxels| bytes.write_all(voxels))
-        .and_then(|()| bytes.finish())
-        .map_err(|e| ExportError::encode(path, e))
+    each_frame(job, path, map, wide, |voxels| bytes.write_all(voxels))?;
+    bytes.finish().map_err(|e| ExportError::encode(path, e))
 }
 
 /// The bytes of the clip's own gray as a volume.
 pub(super) fn gray_volume(job: &Job, path: &Path) -> Result<Vec<u8>, ExportError> {
     let mut bytes = start(job, path, false, NO_INTENT)?;
     for frame in 0..job.info.frames {
+        job.go_on(path)?;
         let Some(frames) = job.frames else { continue };
         let pixels = frames(frame).map_err(|why| ExportError::unfit(path, why, "mend the clip"))?;
         bytes.write_all(&pixels.pixels).map_err(|e| ExportError::encode(path, e))?;
@@ -66,17 +68,66 @@ pub(super) fn gray_volume(job: &Job, path: &Path) -> Result<Vec<u8>, ExportError
     bytes.finish().map_err(|e| ExportError::encode(path, e))
 }
 
-fn start(
-    job: &Job,
-    path: &Path,
-    wide: bool,
-    intent: i16,
-) -> Result<GzEncoder<Vec<u8>>, ExportError> {
-    let mut bytes = GzBuilder::new().write(Vec::new(), Compression::default());
+/// A volume in the making.
+enum Volume {
+    Packed(GzEncoder<Vec<u8>>),
+    Plain(Vec<u8>),
+}
+
+impl Write for Volume {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Packed(packed) => packed.write(bytes),
+            Self::Plain(plain) => plain.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Volume {
+    /// Its bytes.
+    fn finish(self) -> io::Result<Vec<u8>> {
+        match self {
+            Self::Packed(packed) => packed.finish(),
+            Self::Plain(plain) => Ok(plain),
+        }
+    }
+}
+
+fn start(job: &Job, path: &Path, wide: bool, intent: i16) -> Result<Volume, ExportError> {
+    let info = job.info;
+    let plain = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("nii"));
+    let voxels = u64::from(info.width_px) * u64::from(info.height_px) * info.frames as u64;
+    let size = if wide { 2 * voxels } else { voxels };
+    if plain && size > MAX_PLAIN_BYTES {
+        let cause =
+            "it takes more than 1 GiB, and a name that ends in .nii says that it is not packed";
+        return Err(ExportError::unfit(path, cause, "give a name that ends in .nii.gz"));
+    }
+    let mut bytes = match plain {
+        true => Volume::Plain(Vec::new()),
+        false => Volume::Packed(GzBuilder::new().write(Vec::new(), Compression::default())),
+    };
     bytes
         .write_all(&Head::of(job, wide, intent).bytes())
         .map_err(|e| ExportError::encode(path, e))?;
     Ok(bytes)
+}
+
+/// Refuses what no reader of ours takes, before it is made.
+pub(super) fn check_voxels(job: &Job, path: &Path, layers: usize) -> Result<(), ExportError> {
+    let info = job.info;
+    let sides = [info.width_px as u64, info.height_px.into(), info.frames as u64, layers as u64];
+    let voxels = sides.iter().try_fold(1u64, |all, &side| all.checked_mul(side));
+    if voxels.is_some_and(|voxels| voxels <= codec::MAX_LABELS) {
+        return Ok(());
+    }
+    let cause =
+        format!("it would have more than the {} voxels that are read back", codec::MAX_LABELS);
+    Err(ExportError::unfit(path, cause, "choose png, coco or dicom-seg"))
 }
 
 /// Whether numbers need 16 bits.
@@ -90,21 +141,25 @@ pub(super) fn wide(map: &LabelMap, path: &Path) -> Result<bool, ExportError> {
 
 /// Gives the voxels of every frame in order, little endian.
 pub(super) fn each_frame(
-    info: &ClipInfo,
+    job: &Job,
+    path: &Path,
     map: &LabelMap,
     wide: bool,
-    mut put: impl FnMut(&[u8]) -> std::io::Result<()>,
-) -> std::io::Result<()> {
+    mut put: impl FnMut(&[u8]) -> io::Result<()>,
+) -> Result<(), ExportError> {
+    let info = job.info;
     let count = info.width_px as usize * info.height_px as usize;
     let nothing = vec![0; count * if wide { 2 } else { 1 }];
     for frame in 0..info.frames {
-        match map.numbers(frame) {
-            None => put(&nothing)?,
+        job.go_on(path)?;
+        let done = match map.numbers(frame) {
+            None => put(&nothing),
             Some(numbers) if wide => {
-                put(&numbers.iter().flat_map(|n| n.to_le_bytes()).collect::<Vec<u8>>())?;
+                put(&numbers.iter().flat_map(|n| n.to_le_bytes()).collect::<Vec<u8>>())
             }
-            Some(numbers) => put(&numbers.iter().map(|&n| n as u8).collect::<Vec<u8>>())?,
-        }
+            Some(numbers) => put(&numbers.iter().map(|&n| n as u8).collect::<Vec<u8>>()),
+        };
+        done.map_err(|e| ExportError::encode(path, e))?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::atomic::{ensure_folder, write_atomic};
+use super::atomic::ensure_folder;
 use super::content::{Content, Gather};
 use super::frames::Frames;
 use super::identity::{is_hash, other_clip};
@@ -21,7 +21,7 @@ use crate::codec;
 use crate::domain::{Bitmap, ClipKind, FrameIndex};
 
 pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
-    let map = LabelMap::of(job.annotation, ExportFormat::NnUnet.row().keeps);
+    let map = LabelMap::of_job(job, ExportFormat::NnUnet, folder)?;
     if map.names.len() > 255 || map.names.iter().any(|name| name == "background") {
         let cause = "there are more than 255 labels, or one is called \"background\"";
         return Err(ExportError::unfit(folder, cause, "rename it, or choose coco"));
@@ -38,10 +38,10 @@ pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
     let volume = job.info.kind == ClipKind::Volume;
     let cases = if volume {
         let image = images.join(format!("{case}_0000.nii.gz"));
-        indexed::put(&mut report, &image, &nifti::gray_volume(job, &image)?)?;
+        job.put(&mut report, &image, &nifti::gray_volume(job, &image)?)?;
         report.pictures = true;
         let label = labels.join(format!("{case}.nii.gz"));
-        indexed::put(&mut report, &label, &nifti::label_volume(job, &map, &label)?)?;
+        job.put(&mut report, &label, &nifti::label_volume(job, &map, &label)?)?;
         1
     } else {
         let size = (job.info.width_px, job.info.height_px);
@@ -59,7 +59,7 @@ pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
                 *frame,
             )?;
             let label = labels.join(format!("{case}_{frame:05}.png"));
-            indexed::put(&mut report, &label, &indexed::encode_gray(&label, size, numbers)?)?;
+            job.put(&mut report, &label, &indexed::encode_gray(&label, size, numbers)?)?;
         }
         drawn.len()
     };
@@ -67,8 +67,7 @@ pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
     let path = folder.join("dataset.json");
     let bytes = serde_json::to_vec_pretty(&about(job, &map, cases, volume))
         .map_err(|e| ExportError::encode(&path, e))?;
-    write_atomic(&path, &bytes)?;
-    report.files.push(path);
+    job.put(&mut report, &path, &bytes)?;
     Ok(report)
 }
 

@@ -13,7 +13,7 @@ use super::atomic::write_atomic;
 use super::colours::colour;
 use super::content::names_of;
 use super::labelmap::{LabelMap, placement};
-use super::nifti::{each_frame, wide};
+use super::nifti::{check_voxels, each_frame, wide};
 use super::{ExportError, ExportFormat, Job, Report};
 use crate::domain::{Code, FrameIndex, FrameMask, Mask, Track};
 
@@ -31,7 +31,8 @@ fn terminology(code: Option<&Code>) -> String {
 
 /// Writes one number at every voxel.
 pub(super) fn write_plain(job: &Job, path: &Path) -> Result<Report, ExportError> {
-    let map = LabelMap::of(job.annotation, ExportFormat::Nrrd.row().keeps);
+    let map = LabelMap::of_job(job, ExportFormat::Nrrd, path)?;
+    check_voxels(job, path, 1)?;
     let wide = wide(&map, path)?;
     let mut text = head(job, if wide { "uint16" } else { "uint8" }, 1);
     text += &format!("sonomark:={}\n", escaped(&job.about()));
@@ -41,9 +42,8 @@ pub(super) fn write_plain(job: &Job, path: &Path) -> Result<Report, ExportError>
     }
     text.push('\n');
     let mut voxels = GzBuilder::new().write(Vec::new(), Compression::default());
-    let packed = each_frame(job.info, &map, wide, |frame| voxels.write_all(frame))
-        .and_then(|()| voxels.finish())
-        .map_err(|e| ExportError::encode(path, e))?;
+    each_frame(job, path, &map, wide, |frame| voxels.write_all(frame))?;
+    let packed = voxels.finish().map_err(|e| ExportError::encode(path, e))?;
     write_atomic(path, &[text.into_bytes(), packed].concat())?;
     let masks = map.masks();
     let files = vec![path.to_owned()];
@@ -58,6 +58,7 @@ pub(super) fn write_segmentation(job: &Job, path: &Path) -> Result<Report, Expor
         let cause = format!("{} structures, a layer holds 255", tracks.len());
         return Err(ExportError::unfit(path, cause, "choose coco"));
     }
+    check_voxels(job, path, layers.len())?;
     let mut text = head(job, "uint8", layers.len());
     let mut segments: BTreeMap<usize, Segment> = BTreeMap::new();
     for (layer, members) in layers.iter().enumerate() {
@@ -77,8 +78,7 @@ pub(super) fn write_segmentation(job: &Job, path: &Path) -> Result<Report, Expor
     text += "Segmentation_SourceRepresentation:=Binary labelmap\n";
     text += "Segmentation_ReferenceImageExtentOffset:=0 0 0\n";
     text += &format!("sonomark:={}\n\n", escaped(&job.about()));
-    let packed = pack(job, &tracks, &segments, layers.len());
-    let packed = packed.map_err(|e| ExportError::encode(path, e))?;
+    let packed = pack(job, path, &tracks, &segments, layers.len())?;
     write_atomic(path, &[text.into_bytes(), packed].concat())?;
     let masks = tracks.iter().flat_map(|track| track.masks.values());
     let masks = masks.filter(|held| !held.mask.is_empty()).count();
@@ -87,13 +87,16 @@ pub(super) fn write_segmentation(job: &Job, path: &Path) -> Result<Report, Expor
 
 fn pack(
     job: &Job,
+    path: &Path,
     tracks: &[&Track],
     segments: &BTreeMap<usize, Segment>,
     layers: usize,
-) -> std::io::Result<Vec<u8>> {
+) -> Result<Vec<u8>, ExportError> {
+    let encode = |e: std::io::Error| ExportError::encode(path, e);
     let count = job.info.width_px as usize * job.info.height_px as usize;
     let mut voxels = GzBuilder::new().write(Vec::new(), Compression::default());
     for frame in 0..job.info.frames {
+        job.go_on(path)?;
         // Layers first, then columns, then rows.
         let mut numbers = vec![0u8; count * layers];
         for (&track, segment) in segments {
@@ -102,9 +105,9 @@ fn pack(
                 numbers[at * layers + segment.layer] = segment.value as u8;
             }
         }
-        voxels.write_all(&numbers)?;
+        voxels.write_all(&numbers).map_err(encode)?;
     }
-    voxels.finish()
+    voxels.finish().map_err(encode)
 }
 
 fn inside(mask: &Mask) -> impl Iterator<Item = usize> + '_ {
@@ -136,10 +139,7 @@ fn layers(tracks: &[&Track]) -> Vec<Vec<usize>> {
 
 fn overlap(a: &Track, b: &Track) -> bool {
     let shared = |(frame, held): (&FrameIndex, &FrameMask)| {
-        b.masks.get(frame).is_some_and(|other| {
-            let (p, q) = (held.mask.to_bitmap(), other.mask.to_bitmap());
-            p.pixels.iter().zip(&q.pixels).any(|(p, q)| *p && *q)
-        })
+        b.masks.get(frame).is_some_and(|other| held.mask.shared_px(&other.mask) > 0)
     };
     a.masks.iter().any(shared)
 }

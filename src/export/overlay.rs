@@ -5,7 +5,7 @@ use std::path::Path;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 
-use super::atomic::{ensure_folder, write_atomic};
+use super::atomic::ensure_folder;
 use super::{ExportError, Job, Report};
 use crate::domain::{Bitmap, FrameIndex, GrayFrame};
 
@@ -175,10 +175,10 @@ fn put_frame_by(
     encode: impl Fn(&Path, &GrayFrame) -> Result<Vec<u8>, ExportError>,
 ) -> Result<(), ExportError> {
     let Some(frames) = job.frames else { return Ok(()) };
+    job.go_on(path)?;
     let pixels = frames(frame).map_err(|why| ExportError::unfit(path, why, "mend the clip"))?;
     let bytes = encode(path, &pixels)?;
-    write_atomic(path, &bytes)?;
-    report.files.push(path.to_owned());
+    job.put(report, path, &bytes)?;
     report.pictures = true;
     Ok(())
 }

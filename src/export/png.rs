@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::atomic::{ensure_folder, write_atomic};
+use super::atomic::ensure_folder;
 use super::content::{Content, Gather, Names, names_of};
 use super::frames::Frames;
 use super::identity::about;
@@ -27,9 +27,9 @@ pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
         ensure_folder(&folder)?;
         for (frame, held) in &track.masks {
             let path = folder.join(format!("{frame:05}.png"));
+            job.go_on(&path)?;
             let bytes = encoded(&path, &held.mask.to_bitmap(), &job.about())?;
-            write_atomic(&path, &bytes)?;
-            report.files.push(path);
+            job.put(&mut report, &path, &bytes)?;
             report.masks += 1;
         }
     }

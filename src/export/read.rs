@@ -178,39 +178,60 @@ fn recognised(path: &Path) -> Result<Reader, ReadError> {
             return Ok(coco::read);
         }
     }
-    Err(unknown(path))
+    // Archives give files names of their own, often without an ending.
+    if codec::is_dicom(path) {
+        return Ok(dicom_seg::read);
+    }
+    if codec::is_volume(path) { Ok(labelmap::read) } else { Err(unknown(path)) }
 }
 
-/// A folder is of the first kind of file that it holds.
+/// A folder is of the first kind of file that it holds. Texts count where they are labels: notes for people lie beside masks
+/// of every kind.
 fn folder(path: &Path) -> Result<Reader, ReadError> {
     let holds = |folder: &Path, ending: &str| {
         list(folder).is_ok_and(|all| all.iter().any(|file| has_ending(file, ending)))
     };
-    if path.join("data.yaml").is_file() || holds(path, "txt") || holds(&path.join("labels"), "txt")
-    {
+    let holds_labels = |folder: &Path| {
+        list_ending(folder, "txt").is_ok_and(|all| all.iter().any(|file| yolo::is_label(file)))
+    };
+    let folder_of_labels = path.join("labels");
+    if path.join("data.yaml").is_file() || holds_labels(path) || holds_labels(&folder_of_labels) {
         return Ok(yolo::read);
     }
     if path.join("dataset.json").is_file() && path.join("labelsTr").is_dir() {
         return Ok(nnunet::read);
     }
-    // What `propagate` tells of its masks lies beside them.
-    let mut texts = list_ending(path, "json").unwrap_or_default();
-    texts.retain(|file| file_name(file) != "report.json");
-    if !texts.is_empty() && !path.join("meta.json").is_file() {
+    // What `propagate` and others tell of masks lies beside them. A file that does not parse is left to the reader, which
+    // says so.
+    let may_hold_shapes = |file: &PathBuf| {
+        let bytes = codec::read_file(file).unwrap_or_default();
+        !serde_json::from_slice::<Keys>(&bytes).is_ok_and(|keys| keys.shapes.is_none())
+    };
+    let texts = list_ending(path, "json").unwrap_or_default();
+    if !path.join("meta.json").is_file() && texts.iter().any(may_hold_shapes) {
         return Ok(labelme::read);
     }
     if path.join("Annotations").is_dir() || holds(path, "png") {
         return Ok(davis::read);
     }
-    let parts_hold = |folder: &Path, ending: &str| {
+    let parts = |folder: &Path| {
         let parts = list(folder).unwrap_or_default();
-        parts.iter().any(|part| part.is_dir() && holds(part, ending))
+        parts.into_iter().filter(|part| part.is_dir()).collect::<Vec<PathBuf>>()
     };
-    if parts_hold(path, "txt") || parts_hold(&path.join("labels"), "txt") {
+    let texts = [parts(path), parts(&folder_of_labels)].concat();
+    if texts.iter().any(|part| holds_labels(part)) {
         return Ok(yolo::read);
     }
-    if parts_hold(path, "png") {
+    if parts(path).iter().any(|part| holds(part, "png")) {
         return Ok(png::read);
+    }
+    if !dicom_seg::files_in(path).is_empty() {
+        return Ok(dicom_seg::read);
+    }
+    // Texts alone are meant to be labels: their reader says which line is none.
+    let mut texts = [path.to_owned(), folder_of_labels].into_iter().chain(texts);
+    if texts.any(|folder| holds(&folder, "txt")) {
+        return Ok(yolo::read);
     }
     Err(unknown(path))
 }

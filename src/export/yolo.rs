@@ -18,7 +18,7 @@ use super::frames::Frames;
 use super::identity::clip_in;
 use super::raster::{Rule, fill};
 use super::read::{ReadError, Target, list, list_ending, stem};
-use super::{ExportError, ExportFormat, Job, Report, indexed, overlay, trace};
+use super::{ExportError, ExportFormat, Job, Report, overlay, trace};
 use crate::codec;
 use crate::domain::{Bitmap, FrameIndex};
 
@@ -37,6 +37,7 @@ pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
         tracks.flat_map(|t| t.masks.keys()).map(|&frame| (frame, String::new())).collect();
     for (class, structure) in classes.iter().enumerate() {
         for (&frame, mask) in &structure.masks {
+            job.go_on(folder)?;
             let text = lines.entry(frame).or_default();
             for polygon in trace::centres(&mask.to_bitmap()) {
                 put_line(text, class, &polygon, (info.width_px, info.height_px))
@@ -46,7 +47,7 @@ pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
         }
     }
     for (frame, text) in &lines {
-        indexed::put(&mut report, &labels.join(format!("{frame:05}.txt")), text.as_bytes())?;
+        job.put(&mut report, &labels.join(format!("{frame:05}.txt")), text.as_bytes())?;
         overlay::put_frame(job, &mut report, &folder.join("images"), *frame)?;
     }
     let mut yaml = format!("# {}\npath: .\ntrain: images\nval: images\nnames:\n", job.about());
@@ -56,7 +57,7 @@ pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
     if classes.is_empty() {
         yaml += "  {}\n";
     }
-    indexed::put(&mut report, &folder.join("data.yaml"), yaml.as_bytes())?;
+    job.put(&mut report, &folder.join("data.yaml"), yaml.as_bytes())?;
     Ok(report)
 }
 
@@ -93,10 +94,13 @@ fn put_line(
 /// Reads one text file, a folder of them, or a data set with `labels` and `data.yaml`.
 pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
     let files = if path.is_dir() { labels(path)? } else { vec![path.to_owned()] };
-    let files: Vec<PathBuf> = files.into_iter().filter(|file| stem(file) != "classes").collect();
+    let files: Vec<PathBuf> = files.into_iter().filter(|file| !is_for_people(file)).collect();
     // Beside the folder of labels, or above where it is one of several.
-    let data = path.ancestors().take(4).map(|folder| folder.join("data.yaml"));
-    let (names, about) = names(data)?;
+    let above = |name: &'static str| path.ancestors().take(4).map(move |at| at.join(name));
+    let (mut names, about) = names(above("data.yaml"))?;
+    if names.is_empty() && about.is_none() {
+        names = listed(above("classes.txt"));
+    }
     let stems: Vec<String> = files.iter().map(|file| stem(file)).collect();
     let frames = Frames::of(target, &stems, about.is_some());
     frames.check_still(path, files.len())?;
@@ -140,20 +144,39 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
     gather.content(notes).exported_from(path, clip, target)
 }
 
+/// Whether a text is one of labels, by its first line; one of a picture without any is empty.
+pub(super) fn is_label(file: &Path) -> bool {
+    let bytes = codec::read_file(file).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let Some(line) = text.lines().find(|line| !line.trim().is_empty()) else {
+        return file.with_extension("png").is_file();
+    };
+    let numbers: Option<Vec<f64>> = line.split_whitespace().map(|w| w.parse().ok()).collect();
+    // A class with a box, or with three corners and more.
+    numbers.is_some_and(|numbers| numbers.len() >= 5)
+}
+
+/// Texts that lie beside labels and are none.
+fn is_for_people(file: &Path) -> bool {
+    let name = stem(file).to_lowercase();
+    name == "classes" || name.starts_with("readme")
+}
+
 /// The beginning of a word, long enough to find it.
 fn brief(word: &str) -> String {
     word.chars().take(24).collect()
 }
 
-/// The text files of a folder, of its `labels`, or of the parts of that (`labels/train`, ...).
+/// The text files of a folder, of its `labels`, or of the parts of that (`labels/train`, `train/labels`, ...).
 fn labels(path: &Path) -> Result<Vec<PathBuf>, ReadError> {
     let folder = path.join("labels");
     let folder = if folder.is_dir() { folder } else { path.to_owned() };
     let files = list_ending(&folder, "txt")?;
-    if !files.is_empty() {
+    if !files.iter().all(|file| is_for_people(file)) {
         return Ok(files);
     }
-    let parts = list(&folder)?.into_iter().filter(|entry| entry.is_dir());
+    let parts = list(&folder)?.into_iter().flat_map(|part| [part.join("labels"), part]);
+    let parts = parts.filter(|entry| entry.is_dir());
     let files: Result<Vec<_>, _> = parts.map(|part| list_ending(&part, "txt")).collect();
     Ok(files?.concat())
 }
@@ -203,6 +226,15 @@ fn names(
     let about = String::from_utf8_lossy(first);
     let about = about.strip_prefix("# ").filter(|text| text.starts_with("sonomark"));
     Ok((names, about.map(str::to_owned)))
+}
+
+/// Names of the classes, one in a line, as Label Studio and labelImg write them, of the first of `files` that is there.
+fn listed(mut files: impl Iterator<Item = PathBuf>) -> BTreeMap<u32, String> {
+    let bytes = files.find(|file| file.is_file()).and_then(|file| codec::read_file(&file).ok());
+    let text = String::from_utf8_lossy(bytes.as_deref().unwrap_or_default()).into_owned();
+    let lines = (0..).zip(text.lines().map(str::trim));
+    let named = lines.filter(|(_, name)| !name.is_empty());
+    named.map(|(class, name)| (class, name.to_owned())).collect()
 }
 
 #[cfg(test)]

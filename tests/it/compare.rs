@@ -41,7 +41,10 @@ fn another_raters_masks_lie_over_ones_own_are_compared_and_taken_over() {
     let colours = palette(&Theme::shipped("dark").unwrap(), 256, view::LEVELS, false);
     let mut canvas = Canvas::default();
     let before = canvas.compose(&m, &colours, 4).unwrap();
-    tell(&mut m, Event::Overlay { name: "anna".into(), structures: vec![theirs] });
+    tell(
+        &mut m,
+        Event::Overlay { name: "anna".into(), structures: vec![theirs], notes: Vec::new() },
+    );
     // Nine columns each, six of them shared.
     has(&screen(&m), &["anna: 1 mask of lesion", "Dice 0.667 IoU 0.500 with anna"]);
     assert_ne!(canvas.compose(&m, &colours, 4).unwrap(), before);
@@ -55,7 +58,7 @@ fn another_raters_masks_lie_over_ones_own_are_compared_and_taken_over() {
     press(&mut m, "u .");
     has(&screen(&m), &["no mask"]);
     let other = Structure::new("x", [(0, Bitmap::empty(3, 3).to_mask())].into());
-    tell(&mut m, Event::Overlay { name: "b".into(), structures: vec![other] });
+    tell(&mut m, Event::Overlay { name: "b".into(), structures: vec![other], notes: Vec::new() });
     has(&screen(&m), &["b has masks of another size"]);
 }
 
@@ -101,7 +104,7 @@ fn a_project_of_another_rater_is_an_overlay() {
         &ours,
         |s| s.overlay(&theirs),
         |event| match event {
-            Event::Overlay { name, structures } => Some((name, structures)),
+            Event::Overlay { name, structures, .. } => Some((name, structures)),
             _ => None,
         },
     );
@@ -116,6 +119,27 @@ fn a_project_of_another_rater_is_an_overlay() {
         },
     );
     assert!(why.contains("none.json"), "{why}");
+}
+
+#[test]
+fn an_overlay_says_what_an_import_would_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let masks = folder.path().join("masks");
+    std::fs::create_dir(&masks).unwrap();
+    let mask = image::GrayImage::from_fn(475, 405, |x, _| image::Luma([u8::from(x < 9)]));
+    for name in ["mask_1", "mask_2"] {
+        mask.save(masks.join(format!("{name}.png"))).unwrap();
+    }
+    let told = with_session(
+        &folder.path().join("project"),
+        |s| s.overlay(&masks),
+        |event| matches!(event, Event::Overlay { .. }).then_some(event),
+    );
+    let mut m = model(16);
+    (m.clip.width_px, m.clip.height_px) = (475, 405);
+    tell(&mut m, told);
+    let said = &m.message.text;
+    assert!(said.contains("masks: 2 masks") && said.contains("one frame late"), "{said}");
 }
 
 #[test]

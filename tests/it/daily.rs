@@ -526,7 +526,7 @@ fn windows_that_stretch_for_a_drawn_mask_are_told() {
     press(&mut m, "l");
     let theirs = Bitmap::from_fn(64, 48, |x, _| x < 9).to_mask();
     let structures = vec![Structure::new("structure 1", [(14, theirs)].into())];
-    tell(&mut m, Event::Overlay { name: "anna".into(), structures });
+    tell(&mut m, Event::Overlay { name: "anna".into(), structures, notes: Vec::new() });
     press(&mut m, "esc 1 5 G s o");
     assert!(m.message.text.contains("over, the window now reaches here"), "{:?}", m.message);
     // A range changes what is visible, and stretches nothing.
@@ -604,7 +604,7 @@ fn another_raters_masks_stay_for_the_same_clip_only() {
         let mut m = model(FRAMES);
         let theirs = Bitmap::from_fn(64, 48, |x, _| x < 9).to_mask();
         let structures = vec![Structure::new("structure 1", [(0, theirs)].into())];
-        tell(&mut m, Event::Overlay { name: "anna".into(), structures });
+        tell(&mut m, Event::Overlay { name: "anna".into(), structures, notes: Vec::new() });
         m
     };
     let mut m = with_overlay();

@@ -116,6 +116,36 @@ fn a_signal_ends_a_propagation_after_the_frame_in_hand() {
 }
 
 #[test]
+fn a_signal_ends_the_export_of_a_project_within_a_clip() {
+    let home = Home::new();
+    let (clip, foreign, out) = (home.path("clip"), home.path("foreign"), home.path("out"));
+    long_clip(&clip, 400);
+    fs::create_dir_all(&foreign).unwrap();
+    let corner = |x: u32, y: u32| image::Luma([u8::from(x > 90 && y > 90)]);
+    let first = foreign.join("00000.png");
+    image::GrayImage::from_fn(475, 405, corner).save(&first).unwrap();
+    for frame in 1..400 {
+        fs::copy(&first, foreign.join(format!("{frame:05}.png"))).unwrap();
+    }
+    let done = home.run(&["import", text(&clip), text(&foreign), "--format", "davis"]);
+    assert!(done.status.success(), "{}", told(&done));
+    let project = home.project();
+    let mut command =
+        home.command(&["export", text(&project), "--format", "png", "--out", text(&out)]);
+    let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    until("the first masks", || masks(&out).len() > 1);
+    send(&child, libc::SIGINT);
+    let output = child.wait_with_output().unwrap();
+    let told = told(&output);
+    assert_eq!(output.status.code(), Some(130), "{told}");
+    assert!(told.contains("interrupted;") && told.contains("is not complete"), "{told}");
+    let kept = masks(&out);
+    assert!((2..400).contains(&kept.len()), "{} masks", kept.len());
+    kept.iter().for_each(|file| drop(mask(file)));
+    assert_eq!(files_below(&out).len(), kept.len(), "masks, and nothing else");
+}
+
+#[test]
 fn under_nohup_a_terminal_that_goes_ends_nothing() {
     let home = Home::new();
     let child = at_work(&home, 30, libc::SIG_IGN);

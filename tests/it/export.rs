@@ -2,6 +2,7 @@
 
 mod edges;
 mod foreign;
+mod found;
 mod named;
 mod of_clip;
 mod said;

@@ -10,7 +10,9 @@ use serde_json::Value;
 
 use crate::codec::has_ffmpeg;
 use crate::pty_harness::{Answers, Harness};
-use crate::surroundings::{Home, IDLE_S, PATIENCE, PROGRAM, data, text, told, until};
+use crate::surroundings::{
+    Home, IDLE_S, PATIENCE, PROGRAM, data, files_below, long_clip, text, told, until,
+};
 
 pub(crate) fn json(bytes: &[u8]) -> Value {
     serde_json::from_slice(bytes).expect("one JSON document and nothing else")
@@ -449,6 +451,25 @@ fn watch_takes_clips_in_and_export_writes_them_out() {
         let object = dicom_object::open_file(&file).unwrap();
         let lossy = object.element(dicom_dictionary_std::tags::LOSSY_IMAGE_COMPRESSION).unwrap();
         assert_eq!(lossy.to_str().unwrap(), "01", "{}", file.display());
+    }
+}
+
+#[test]
+fn masks_never_take_the_place_of_the_clip() {
+    let home = Home::new();
+    let (clip, prompts) = (home.path("bone shadow"), home.path("p.yaml"));
+    long_clip(&clip, 8);
+    fs::write(&prompts, PROMPTS).unwrap();
+    let before = files_below(&clip).len();
+    let inside = clip.join("00002.png");
+    let segment = ["segment", text(&clip), "--boundary", "243,236", "278,272", "--out"];
+    // The folder of the structure is that of the clip.
+    let propagate = ["propagate", text(&clip), "--prompts", text(&prompts), "--out"];
+    for (words, out) in [(&segment[..], text(&inside)), (&propagate[..], text(home.0.path()))] {
+        let output = home.run(&[words, &[out]].concat());
+        assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+        assert!(told(&output).contains("the clip itself lies there"), "{}", told(&output));
+        assert_eq!(files_below(&clip).len(), before);
     }
 }
 

@@ -67,7 +67,7 @@ fn prepare(name: &str, m: &mut Model) {
         "overlay" => {
             let theirs = Bitmap::from_fn(64, 48, |x, y| (12..30).contains(&x) && y > 8 && y < 40);
             let structures = vec![Structure::new("structure 1", [(0, theirs.to_mask())].into())];
-            tell(m, Event::Overlay { name: "anna".into(), structures });
+            tell(m, Event::Overlay { name: "anna".into(), structures, notes: Vec::new() });
         }
         "region question" => {
             m.surround = Surround::Open;

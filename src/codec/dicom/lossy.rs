@@ -6,7 +6,7 @@
 //! be off, a JPEG 2000 by its wavelets, of which one kind always loses. The other kind proves nothing, since such a stream
 //! may have been cut short.
 
-use super::reader::Pixels;
+use super::reader::{DataSet, Pixels};
 use super::{Parsed, film, foreign, frames, tags};
 use crate::codec::jpeg_ls::near_of;
 
@@ -32,6 +32,25 @@ pub(super) fn is_lossy(parsed: &Parsed) -> bool {
     }
 }
 
+/// By how much the object says that its pixels were compressed with loss, once for each time.
+pub(super) fn ratios(set: &DataSet) -> Vec<f64> {
+    set.decimals(tags::LOSSY_RATIO).into_iter().filter(|&ratio| ratio > 0.0).collect()
+}
+
+/// How it says that they were. All or none: they stand in the order of the ratios. What is no defined term may be a text of
+/// a person, and this goes into exports.
+pub(super) fn methods(set: &DataSet) -> Vec<String> {
+    let is_term = |term: &str| {
+        let number = term.strip_prefix("ISO_").filter(|number| !number.is_empty());
+        number.is_some_and(|number| number.bytes().all(|b| b.is_ascii_digit() || b == b'_'))
+    };
+    let text = set.text(tags::LOSSY_METHOD).unwrap_or_default();
+    let terms = text.split('\\').map(str::trim);
+    let terms: Option<Vec<String>> =
+        terms.map(|term| is_term(term).then(|| term.to_owned())).collect();
+    terms.unwrap_or_default()
+}
+
 /// The first bytes of the first frame: one encoder made all of them. None where they cannot be read, which the frames tell.
 fn first_bytes(parsed: &Parsed) -> Vec<u8> {
     let Some(Pixels::Fragments(fragments)) = &parsed.walked.pixels else { return Vec::new() };
@@ -43,7 +62,7 @@ fn first_bytes(parsed: &Parsed) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::super::input::Input;
-    use super::super::reader::{Encoding, walk};
+    use super::super::reader::{Encoding, MAX_ELEMENTS, walk};
     use super::*;
 
     /// An object that says this of its loss, where it says something, and the stream of its one frame.
@@ -61,7 +80,8 @@ mod tests {
         }
         bytes.extend([0xfe, 0xff, 0xdd, 0xe0, 0, 0, 0, 0]);
         let input = Input::Memory(bytes);
-        let walked = walk(&input, 0, Encoding { explicit: true, big: false }).expect("walked");
+        let encoding = Encoding { explicit: true, big: false };
+        let walked = walk(&input, 0, encoding, MAX_ELEMENTS).expect("walked");
         Parsed { input, walked, syntax: syntax.to_owned(), big: false }
     }
 

@@ -40,7 +40,6 @@ use crate::domain::{ClipInfo, ClipKind, Colours, DicomOrigin, FrameIndex, GrayFr
 pub(super) use directory::is_directory_name;
 use frames::{Colour, Layout, Samples, Shape};
 use input::Input;
-use lossy::is_lossy;
 use measures::{frame_steps_ms, frame_time_ms, pace, region_px, shows_something, spacing_mm};
 use reader::{DataSet, Encoding, Walked};
 pub use segmentation::{SegmentFrame, SegmentPixels, Segmentation};
@@ -91,7 +90,7 @@ fn open_parsed(path: &Path, parsed: Parsed, cache_bytes: usize) -> Result<Opened
     if film::is_film(&parsed.syntax) {
         return film::open(path, &parsed, cache_bytes);
     }
-    let lossy = is_lossy(&parsed);
+    let lossy = lossy::is_lossy(&parsed);
     let (mut clip, set, syntax) = Dicom::of(path, parsed, None)?;
     clip.order = place::frame_order(&set, clip.shape.frames);
     let info = clip_info(path, &set, &clip.shape, &clip.order, &syntax)?;
@@ -172,6 +171,8 @@ fn origin(set: &DataSet) -> DicomOrigin {
         series_uid: uid(tags::SERIES).unwrap_or_default(),
         space_uid: uid(if place::in_own_space(set) { tags::SPACE_OF_VOLUME } else { tags::SPACE }),
         frame_order: Vec::new(),
+        lossy_ratios: lossy::ratios(set),
+        lossy_methods: lossy::methods(set),
     }
 }
 
@@ -207,6 +208,11 @@ pub(super) fn complete(path: &Path) -> Result<(), CodecError> {
 }
 
 fn parse(path: &Path) -> Result<Parsed, CodecError> {
+    parse_of(path, reader::MAX_ELEMENTS)
+}
+
+/// The same for an object that may have so many elements.
+fn parse_of(path: &Path, most_elements: usize) -> Result<Parsed, CodecError> {
     let file = open_regular(path)?;
     let input = Input::of_file(file).map_err(|e| CodecError::unreadable(path, e))?;
     let damaged = |cause: String| CodecError::damaged(path, cause);
@@ -232,7 +238,7 @@ fn parse(path: &Path) -> Result<Parsed, CodecError> {
     } else {
         (input, start)
     };
-    let walked = reader::walk(&input, start, encoding).map_err(damaged)?;
+    let walked = reader::walk(&input, start, encoding, most_elements).map_err(damaged)?;
     Ok(Parsed { input, walked, syntax, big: encoding.big })
 }
 

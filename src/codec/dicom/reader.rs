@@ -11,7 +11,11 @@ use super::input::Input;
 use super::tags::{self, Tag};
 
 const MAX_DEPTH: usize = 64;
-const MAX_ELEMENTS: usize = 1_000_000;
+/// Elements of an object; what is kept of them takes memory.
+pub(super) const MAX_ELEMENTS: usize = 1_000_000;
+/// Those of a segmentation, which has some forty for each of its frames. Of other people's only a child with limits on its
+/// memory reads that many.
+pub(super) const MAX_ELEMENTS_OF_SEGMENTS: usize = 8_000_000;
 const MAX_VALUE_BYTES: u64 = 1 << 20;
 const MAX_ITEMS: usize = 64;
 /// Items of the sequences that have one for every frame, segment or file.
@@ -132,9 +136,14 @@ impl DataSet {
     }
 }
 
-/// Walks the data set of `input` from `start` to its end.
-pub(super) fn walk(input: &Input, start: u64, encoding: Encoding) -> Result<Walked, String> {
-    let mut walker = Walker::new(input, start);
+/// Walks the data set of `input` from `start` to its end, which has at most so many elements.
+pub(super) fn walk(
+    input: &Input,
+    start: u64,
+    encoding: Encoding,
+    most_elements: usize,
+) -> Result<Walked, String> {
+    let mut walker = Walker { most_elements, ..Walker::new(input, start) };
     let set = walker.data_set(input.len(), false, encoding, 0)?;
     Ok(Walked { set, pixels: walker.pixels })
 }
@@ -160,6 +169,7 @@ struct Walker<'a> {
     input: &'a Input,
     at: u64,
     elements: usize,
+    most_elements: usize,
     pixels: Option<Pixels>,
     buffer: Vec<u8>,
     buffer_at: u64,
@@ -167,7 +177,15 @@ struct Walker<'a> {
 
 impl<'a> Walker<'a> {
     fn new(input: &'a Input, at: u64) -> Self {
-        Self { input, at, elements: 0, pixels: None, buffer: Vec::new(), buffer_at: 0 }
+        Self {
+            input,
+            at,
+            elements: 0,
+            most_elements: MAX_ELEMENTS,
+            pixels: None,
+            buffer: Vec::new(),
+            buffer_at: 0,
+        }
     }
 
     fn take<const N: usize>(&mut self) -> Result<[u8; N], String> {
@@ -238,6 +256,14 @@ impl<'a> Walker<'a> {
         }
     }
 
+    fn count_element(&mut self) -> Result<(), String> {
+        self.elements += 1;
+        if self.elements > self.most_elements {
+            return Err(format!("it has more than {} elements", self.most_elements));
+        }
+        Ok(())
+    }
+
     fn only_padding(&mut self, end: u64) -> Result<bool, String> {
         let before = self.at;
         let next: [u8; 8] = self.take()?;
@@ -252,10 +278,7 @@ impl<'a> Walker<'a> {
         encoding: Encoding,
         depth: usize,
     ) -> Result<(), String> {
-        self.elements += 1;
-        if self.elements > MAX_ELEMENTS {
-            return Err(format!("it has more than {MAX_ELEMENTS} elements"));
-        }
+        self.count_element()?;
         let tag = self.tag(encoding)?;
         let (vr, length) = self.vr_and_length(tag, encoding)?;
         let named = |text: &str| format!("element ({:04x},{:04x}) {text}", tag >> 16, tag & 0xffff);
@@ -342,10 +365,7 @@ impl<'a> Walker<'a> {
             if !delimited && self.at >= end {
                 return Ok(items);
             }
-            self.elements += 1;
-            if self.elements > MAX_ELEMENTS {
-                return Err(format!("it has more than {MAX_ELEMENTS} elements"));
-            }
+            self.count_element()?;
             let tag = self.tag(encoding)?;
             let length = self.u32(encoding)?;
             let item = match tag {

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::frames::{Layout, Shape, syntax_name};
 use super::place::dimension;
-use super::reader::{DataSet, Pixels};
-use super::{Parsed, parse, tags};
+use super::reader::{DataSet, MAX_ELEMENTS_OF_SEGMENTS, Pixels};
+use super::{Parsed, parse_of, tags};
 use crate::codec::CodecError;
 use crate::codec::cage::Cage;
 use crate::codec::limits::check_size;
@@ -93,7 +93,7 @@ impl Segmentation {
     /// # Errors
     /// When the file cannot be read, is no segmentation, or is compressed in a way that is not decoded.
     pub fn open(path: &Path) -> Result<Self, CodecError> {
-        let parsed = parse(path)?;
+        let parsed = parse_of(path, MAX_ELEMENTS_OF_SEGMENTS)?;
         let set = &parsed.walked.set;
         if !set.text(tags::SOP_CLASS).is_some_and(|class| CLASSES.contains(&class.as_str())) {
             let cause = "it is a DICOM file, but no segmentation";
@@ -104,7 +104,15 @@ impl Segmentation {
         let place = dimension(set, &PLACES);
         let groups = set.items(tags::PER_FRAME_GROUPS).iter();
         let frames: Vec<SegmentFrame> = groups.map(|item| frame_of(item, set, place)).collect();
-        check_size(path, columns, rows, frames.len())?;
+        let declared = set.text(tags::FRAMES).and_then(|text| text.parse().ok());
+        let declared = declared.unwrap_or(frames.len());
+        check_size(path, columns, rows, declared.max(frames.len()))?;
+        if declared > frames.len() {
+            let described = frames.len();
+            let cause =
+                format!("it declares {declared} frames and says of {described} what they are");
+            return Err(CodecError::damaged(path, cause));
+        }
         let stored = Stored::of(path, &parsed, (columns, rows), frames.len())?;
         let labels = set.items(tags::SEGMENTS).iter().filter_map(|segment| {
             let number = segment.word(tags::SEGMENT_NUMBER)?;

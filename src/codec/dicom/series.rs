@@ -330,8 +330,13 @@ fn open_series(path: &Path, members: Vec<Member>) -> Result<Opened, CodecError> 
     };
     let notes = series_note(&info).into_iter().collect();
     let ramp = common_ramp(&files)?;
+    // Those of the image that tells most: some may have lost nothing.
+    let told = |m: &&Member| m.origin.lossy_ratios.len() + m.origin.lossy_methods.len();
+    let lost = &members.iter().max_by_key(told).unwrap_or(&members[0]).origin;
     let origin = DicomOrigin {
         instance_uids: members.iter().flat_map(|m| m.origin.instance_uids.clone()).collect(),
+        lossy_ratios: lost.lossy_ratios.clone(),
+        lossy_methods: lost.lossy_methods.clone(),
         ..members[0].origin.clone()
     };
     // One image that says nothing is enough to be careful.

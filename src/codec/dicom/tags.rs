@@ -82,6 +82,8 @@ pub(super) const SEGMENTED_RED: Tag = 0x0028_1221;
 pub(super) const SEGMENTED_GREEN: Tag = 0x0028_1222;
 pub(super) const SEGMENTED_BLUE: Tag = 0x0028_1223;
 pub(super) const LOSSY: Tag = 0x0028_2110;
+pub(super) const LOSSY_RATIO: Tag = 0x0028_2112;
+pub(super) const LOSSY_METHOD: Tag = 0x0028_2114;
 pub(super) const MODALITY_LUTS: Tag = 0x0028_3000;
 pub(super) const LUT_DESCRIPTOR: Tag = 0x0028_3002;
 pub(super) const LUT_DATA: Tag = 0x0028_3006;
@@ -106,7 +108,7 @@ pub(super) const ITEM_END: Tag = 0xfffe_e00d;
 pub(super) const SEQUENCE_END: Tag = 0xfffe_e0dd;
 
 /// Elements whose values are kept.
-pub(super) const KEPT: [Tag; 76] = [
+pub(super) const KEPT: [Tag; 78] = [
     TRANSFER_SYNTAX,
     RECORD_TYPE,
     FILE_ID,
@@ -165,6 +167,8 @@ pub(super) const KEPT: [Tag; 76] = [
     SLOPE,
     VOI_FUNCTION,
     LOSSY,
+    LOSSY_RATIO,
+    LOSSY_METHOD,
     RED_DESCRIPTOR,
     GREEN_DESCRIPTOR,
     BLUE_DESCRIPTOR,

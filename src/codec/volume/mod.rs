@@ -27,6 +27,7 @@ use crate::domain::{ClipInfo, ClipKind, ContentHash, Cut, FrameIndex, GrayFrame}
 pub use labels::LabelVolume;
 pub use nifti::NIFTI_2;
 use view::{Part, View, axis_of};
+pub(crate) use voxels::MAX_LABELS;
 use voxels::{Number, Voxels, ends_well};
 
 struct Volume {

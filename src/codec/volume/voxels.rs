@@ -15,7 +15,7 @@ use crate::domain::Placement;
 /// Numbers of a volume that is shown, which are held; and of one plane.
 const MAX_VOXELS: u64 = 1 << 30;
 /// Numbers of a volume of labels, which are read plane by plane: 87,000 frames of 1024 x 768.
-const MAX_LABELS: u64 = 1 << 36;
+pub(crate) const MAX_LABELS: u64 = 1 << 36;
 /// Numbers written as words are read only from files up to this size.
 const MAX_TEXT_BYTES: u64 = 64 << 20;
 /// Components of a voxel: layers of a segmentation.

@@ -26,6 +26,9 @@ const PROGRESS_STEPS: usize = 50;
 const NAMES_MAY_SHOW: &str = "; the pictures in it may show a patient's name: neither the clip's \
                               file nor a person has said that none is visible (--outside says what \
                               stays visible)";
+/// What is said of a segmentation of a DICOM clip that is not at hand, as those of a whole project are not.
+const NO_IMAGES: &str = "; it refers to no image of an archive, since the clip is not at hand: export \
+                         the clip itself for one that refers to its images";
 /// What is said of work that panicked.
 const GAVE_UP: &str =
     "it stopped by a fault of this program; the annotation is untouched, try again";
@@ -65,7 +68,8 @@ impl<M: From<Event> + Send + 'static> Session<M> {
             let (frames, origin) = (Some(&frames as &FrameReader), clip.dicom_origin());
             let new = Job::new(&annotation, clip.info());
             let privacy = Some(clip.privacy());
-            let job = Job { position, frames, origin, codes, colours, privacy, key, ..new };
+            let clip = Some(&*clip);
+            let job = Job { position, frames, origin, codes, colours, privacy, key, clip, ..new };
             let written = match export_clip(&job, format, &path) {
                 Err(ExportError::Leftover { .. }) if own_place => again_aside(&job, format, &path),
                 written => written,
@@ -97,10 +101,10 @@ impl<M: From<Event> + Send + 'static> Session<M> {
             let frames = |frame| clip.frame(frame).map_err(|error| error.to_string());
             let (annotation, info) = (&annotation, clip.info());
             let what = Pictured { annotation, info, frames: &frames, colours };
-            let done = match frame {
+            let done = export::spare(&clip, &path).and_then(|()| match frame {
                 Some(frame) => write_figure(&what, frame, &path),
                 None => write_report(&what, &path),
-            };
+            });
             outbox(match done {
                 Ok(what) if names_may_show(info, &clip.privacy()) => {
                     Event::Exported { path, what: what + NAMES_MAY_SHOW }
@@ -123,7 +127,7 @@ impl<M: From<Event> + Send + 'static> Session<M> {
                 false => Err(format!("{} is not there", shown(&path.to_string_lossy()))),
             };
             outbox(match read {
-                Ok(structures) => Event::Overlay { name, structures },
+                Ok((structures, notes)) => Event::Overlay { name, structures, notes },
                 Err(why) => Event::OverlayFailed { why },
             });
         });
@@ -193,8 +197,8 @@ pub(super) fn not_exported(why: String) -> Event {
     Event::ExportFailed { why }
 }
 
-/// What another project, or a file of another program, holds of the clip.
-fn structures_of(clip: &codec::Clip, path: &Path) -> Result<Vec<Structure>, String> {
+/// What another project, or a file of another program, holds of the clip, and what is to be told of it.
+fn structures_of(clip: &codec::Clip, path: &Path) -> Result<(Vec<Structure>, Vec<String>), String> {
     if path.join("FORMAT").is_file() {
         let loaded = load_read_only(path, &clip.info().content_hash).map_err(|e| e.to_string())?;
         let masks = |track: &Track| {
@@ -202,13 +206,14 @@ fn structures_of(clip: &codec::Clip, path: &Path) -> Result<Vec<Structure>, Stri
             held.map(|(frame, held)| (*frame, held.mask.clone())).collect()
         };
         let of = |track: &Track| Structure::new(track.info.label.clone(), masks(track));
-        return Ok(loaded.annotation.tracks.values().map(of).collect());
+        return Ok((loaded.annotation.tracks.values().map(of).collect(), loaded.notes));
     }
     let (names, origin) = (clip.frame_names(), clip.dicom_origin());
     let target = Target { info: clip.info(), frame_names: &names, origin: origin.as_ref() };
     let read = export::read_caged(path, None, &target);
     let read = read.and_then(|content| content.of_this_clip(path, &target));
-    Ok(read.map_err(|error| error.to_string())?.structures)
+    let content = read.map_err(|error| error.to_string())?;
+    Ok((content.structures, content.notes))
 }
 
 /// How often an export reads the whole clip.
@@ -281,6 +286,10 @@ pub fn export_clip(job: &Job, format: ExportFormat, path: &Path) -> Result<Strin
         format!("{} in {}", counted(report.masks, "mask"), counted(report.files.len(), "file"));
     if report.may_show_names {
         what.push_str(NAMES_MAY_SHOW);
+    }
+    let segments = [ExportFormat::DicomSeg, ExportFormat::DicomSegFractional].contains(&format);
+    if segments && job.origin.is_none() && job.info.format.contains("DICOM") {
+        what.push_str(NO_IMAGES);
     }
     if let Some(position) = job.position {
         what.push_str(&format!(", up to journal position {position}"));

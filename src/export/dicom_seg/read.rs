@@ -1,16 +1,38 @@
 //! Segmentations read: each frame falls where it lies in the patient, else on the image and frame that it refers to.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::codec::{SegmentFrame, Segmentation};
+use crate::codec::{self, SegmentFrame, Segmentation};
 use crate::domain::{Bitmap, ClipInfo, ClipKind, FrameIndex, GridMap, Mask, Placement, counted};
 use crate::export::content::{Content, Structure};
 use crate::export::identity::clip_in;
-use crate::export::read::{ReadError, Target};
+use crate::export::read::{ReadError, Target, list};
 
-/// Reads binary and fractional segmentations of the clip, and maps of labels.
+/// The DICOM files of a folder.
+pub(in crate::export) fn files_in(folder: &Path) -> Vec<PathBuf> {
+    let mut files = list(folder).unwrap_or_default();
+    files.retain(|file| file.is_file() && codec::is_dicom(file));
+    files
+}
+
+/// Reads binary and fractional segmentations of the clip, and maps of labels: a file, or the one in a folder, as archives
+/// give a series of one object.
 pub(in crate::export) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
+    if !path.is_dir() {
+        return read_file(path, target);
+    }
+    match &files_in(path)[..] {
+        [one] => read_file(one, target),
+        all => {
+            let held = counted(all.len(), "DICOM file");
+            let cause = format!("it holds {held}; give the one of the segmentation");
+            Err(ReadError::malformed(path, cause))
+        }
+    }
+}
+
+fn read_file(path: &Path, target: &Target) -> Result<Content, ReadError> {
     let file = Segmentation::open(path)?;
     let links = Links::of(&file, target);
     let labels = file.labels().iter();

@@ -178,7 +178,9 @@ fn engine(model: &mut Model, fx: &mut Vec<Effect>, event: Event) {
             model.warn(format!("not exported: {why}"));
         }
         Event::Strip { number, first, columns } => strip::take(model, number, first, columns),
-        Event::Overlay { name, structures } => overlay::take(model, name, structures),
+        Event::Overlay { name, structures, notes } => {
+            overlay::take(model, name, structures, &notes);
+        }
         Event::OverlayFailed { why } => model.warn(format!("no overlay: {why}")),
         Event::ClipArrived { path, name } => queue::arrived(model, path, name),
         Event::ClipRefused { path, why } => {

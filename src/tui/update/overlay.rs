@@ -17,20 +17,21 @@ pub(super) fn open(model: &mut Model, fx: &mut Vec<Effect>, path: Option<String>
     }
 }
 
-/// It was read.
-pub(super) fn take(model: &mut Model, name: String, structures: Vec<Structure>) {
+/// It was read. What was left out or assumed stands in the same sentence: a script reads that one alone.
+pub(super) fn take(model: &mut Model, name: String, structures: Vec<Structure>, notes: &[String]) {
     let size = (model.clip.width_px, model.clip.height_px);
     let mut all = structures.iter().flat_map(|each| each.masks.values());
     if all.any(|mask| (mask.width_px(), mask.height_px()) != size) {
         return model.warn(format!("{} has masks of another size", shown(&name)));
     }
+    let notes: String = notes.iter().map(|note| format!("; {}", shown(note))).collect();
     let masks: usize = structures.iter().map(|each| each.masks.len()).sum();
     if masks == 0 {
-        return model.warn(format!("{} holds no masks of this clip", shown(&name)));
+        return model.warn(format!("{} holds no masks of this clip{notes}", shown(&name)));
     }
     let labels: Vec<String> = structures.iter().map(|each| shown(&each.label)).collect();
     model.say(format!(
-        "{}: {} of {}; dashed; {} hides them, {} takes one over",
+        "{}: {} of {}{notes}; dashed; {} hides them, {} takes one over",
         shown(&name),
         counted(masks, "mask"),
         labels.join(", "),

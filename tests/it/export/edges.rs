@@ -3,12 +3,14 @@
 use std::fs;
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-use sonomark::codec::{OpenOptions, open};
+use sonomark::codec::{OpenOptions, Privacy, open};
 use sonomark::domain::{Annotation, Bitmap, ClipInfo, ClipKind, GrayFrame, Mask, Track, TrackId};
-use sonomark::export::{ExportFormat, Job, Target, read};
+use sonomark::export::{ExportError, ExportFormat, Job, Target, read};
 
-use super::{SIZE, export, held, info};
+use super::{SIZE, export, held, info, noisy, target_of};
+use crate::surroundings::files_below;
 
 #[test]
 fn labels_of_nnunet_are_as_many_as_its_images_hold() {
@@ -51,6 +53,115 @@ fn segmentations_that_dicom_does_not_hold_are_refused_before_they_are_made() {
         let why = export(&annotation, &clip, format, &path).unwrap_err().to_string();
         assert!(why.contains("more than 1 GiB") && why.contains(advice), "{why}");
         assert!(!path.exists());
+    }
+}
+
+#[test]
+fn a_segmentation_of_very_many_frames_is_read_back_or_not_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, side) = (dir.path().join("a.dcm"), 8);
+    let mask = Mask::from_runs(side, side, vec![3, 5, 56]).unwrap();
+    // Every frame takes 32 elements, and images may have a million; then more frames than any reader of ours takes.
+    for (tracks, frames, is_written) in [(1, 33_000, true), (2, 50_001, false)] {
+        let clip = ClipInfo { width_px: side, height_px: side, frames, ..info() };
+        let mut annotation = Annotation::default();
+        for id in 0..tracks {
+            let mut track = Track::new("nerve", 0);
+            track.masks = (0..frames).map(|frame| (frame, held(mask.clone()))).collect();
+            annotation.tracks.insert(TrackId(id), track);
+        }
+        match export(&annotation, &clip, ExportFormat::DicomSeg, &path) {
+            Ok(report) => {
+                assert!(is_written && report.masks == frames);
+                fs::remove_file(&path).unwrap();
+            }
+            Err(why) => {
+                let why = why.to_string();
+                assert!(!is_written && why.contains("100002 frames"), "{why}");
+                assert!(why.contains("choose seg.nrrd or png") && !path.exists(), "{why}");
+            }
+        }
+    }
+}
+
+#[test]
+fn no_file_of_the_clip_is_replaced_and_no_image_comes_among_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, link) = (dir.path().join("nerve"), dir.path().join("link"));
+    fs::create_dir(&folder).unwrap();
+    std::os::unix::fs::symlink(&folder, &link).unwrap();
+    for at in 0..4 {
+        let frame = image::GrayImage::from_pixel(SIZE.0, SIZE.1, image::Luma([at]));
+        frame.save(folder.join(format!("{at}.png"))).unwrap();
+    }
+    let files = || {
+        let mut files = files_below(&folder);
+        files.sort();
+        files.into_iter().map(|file| (fs::read(&file).unwrap(), file)).collect::<Vec<_>>()
+    };
+    let before = files();
+    let clip = open(&folder, &OpenOptions::default()).unwrap();
+    let frames = |at| clip.frame(at).map_err(|error| error.to_string());
+    let mut track = Track::new("nerve", 0);
+    track.masks.insert(2, held(Bitmap::from_fn(SIZE.0, SIZE.1, |x, _| x < 9).to_mask()));
+    let mut annotation = Annotation::default();
+    annotation.tracks.insert(TrackId(1), track);
+    let job =
+        Job { frames: Some(&frames), clip: Some(&clip), ..Job::new(&annotation, clip.info()) };
+    for (format, path) in [
+        (ExportFormat::Labelme, folder.clone()),
+        (ExportFormat::Labelme, link),
+        (ExportFormat::Coco, folder.join("1.png")),
+        // The folder of the structure is that of the clip.
+        (ExportFormat::Png, dir.path().to_owned()),
+    ] {
+        let why = sonomark::export::export(&job, format, &path).unwrap_err().to_string();
+        assert!(why.contains("the clip itself lies there"), "{why}");
+        assert_eq!(files(), before, "{}", path.display());
+    }
+    // Beside its images is room for what is no image.
+    sonomark::export::export(&job, ExportFormat::Coco, &folder.join("masks.json")).unwrap();
+}
+
+#[test]
+fn volumes_of_more_voxels_than_are_read_back_are_refused_before_they_are_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let side = 1 << 13;
+    let clip = ClipInfo { width_px: side, height_px: side, frames: 1025, ..info() };
+    let mut track = Track::new("nerve", 0);
+    let mask = Mask::from_runs(side, side, vec![10, 5, side * side - 15]).unwrap();
+    track.masks.insert(0, held(mask));
+    let mut annotation = Annotation::default();
+    annotation.tracks.insert(TrackId(1), track);
+    for format in [ExportFormat::Nifti, ExportFormat::Nrrd, ExportFormat::SegNrrd] {
+        let path = dir.path().join("a");
+        let why = export(&annotation, &clip, format, &path).unwrap_err().to_string();
+        assert!(why.contains("voxels that are read back; choose png"), "{why}");
+        assert!(!path.exists());
+    }
+}
+
+#[test]
+fn a_stopped_export_leaves_no_file_that_was_not_begun() {
+    let dir = tempfile::tempdir().unwrap();
+    let (annotation, clip, stop) = (noisy(&[2, 3, 7]), info(), AtomicBool::new(true));
+    let gray = |_| Ok(Arc::new(GrayFrame::new(SIZE.0, SIZE.1, vec![9; 713]).unwrap()));
+    let (privacy, key) = (Privacy { clean_pixels: true, ..Privacy::default() }, Some([7; 32]));
+    for (format, name, _) in ExportFormat::all() {
+        if ["mp4", "gif"].contains(&name) && !crate::codec::has_ffmpeg() {
+            continue;
+        }
+        let job = Job {
+            frames: Some(&gray),
+            privacy: Some(privacy.clone()),
+            key,
+            stop: Some(&stop),
+            ..Job::new(&annotation, &clip)
+        };
+        let path = target_of(dir.path(), name, format);
+        let why = sonomark::export::export(&job, format, &path).unwrap_err();
+        assert!(matches!(why, ExportError::Stopped { .. }), "{name}: {why}");
+        assert_eq!(files_below(dir.path()), Vec::<std::path::PathBuf>::new(), "{name}");
     }
 }
 

@@ -41,14 +41,14 @@ pub(super) fn wide(content: &Content) -> Vec<(usize, u64)> {
 /// A label file of one program with the first `columns` columns as structure.
 pub(super) type Writer = fn(&Path, &str, u32);
 
-fn png(folder: &Path, name: &str, columns: u32) {
+pub(super) fn png(folder: &Path, name: &str, columns: u32) {
     fs::create_dir_all(folder).unwrap();
     let gray = |x, _| image::Luma([u8::from(x < columns) * 3]);
     let path = folder.join(format!("{name}.png"));
     image::GrayImage::from_fn(SIZE.0, SIZE.1, gray).save(path).unwrap();
 }
 
-fn png_of_label(folder: &Path, name: &str, columns: u32) {
+pub(super) fn png_of_label(folder: &Path, name: &str, columns: u32) {
     png(&folder.join("cyst"), name, columns);
 }
 
@@ -58,7 +58,7 @@ fn case(folder: &Path, name: &str, columns: u32) {
     fs::write(folder.join("dataset.json"), about).unwrap();
 }
 
-fn yolo(folder: &Path, name: &str, columns: u32) {
+pub(super) fn yolo(folder: &Path, name: &str, columns: u32) {
     let folder = folder.join("labels/train");
     fs::create_dir_all(&folder).unwrap();
     let right = (f64::from(columns) - 0.5) / f64::from(SIZE.0);
@@ -250,7 +250,7 @@ fn images_of_cvat_are_matched_by_name_and_have_the_size_of_the_clip() {
 }
 
 /// The frames of each structure.
-fn frames_of(content: &Content) -> Vec<Vec<usize>> {
+pub(super) fn frames_of(content: &Content) -> Vec<Vec<usize>> {
     content.structures.iter().map(|each| each.masks.keys().copied().collect()).collect()
 }
 

@@ -3,13 +3,17 @@
 use std::fs;
 use std::sync::Arc;
 
+use dicom_core::{DataElement, PrimitiveValue, VR};
 use dicom_dictionary_std::tags;
 use sonomark::codec::{OpenOptions, Privacy, open};
 use sonomark::domain::ClipKind::Volume;
-use sonomark::domain::{Annotation, ClipInfo, DicomOrigin, GrayFrame, Placement, Window};
+use sonomark::domain::{
+    Annotation, Bitmap, ClipInfo, DicomOrigin, GrayFrame, Placement, Track, TrackId, Window,
+};
+use sonomark::engine::export_clip;
 use sonomark::export::{ExportFormat, Job, Target, read};
 
-use super::{export, formats, info, noisy, target_of};
+use super::{export, formats, held, info, noisy, target_of};
 
 /// Drawn on frames 2, 3 and 7, and said to be visible on 3 to 5 alone.
 fn windowed() -> Annotation {
@@ -75,6 +79,57 @@ fn a_segmentation_invents_no_scale_and_no_place() {
             let wanted = placement.map(|_| [vec![0.3, 0.2], vec![2.0]]);
             assert_eq!(measures.map(numbers_of), wanted);
         }
+    }
+}
+
+#[test]
+fn a_segmentation_that_refers_to_no_image_of_an_archive_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.dcm");
+    let annotation = noisy(&[2]);
+    for (stored, archived) in [("DICOM US, RLE", true), ("10 JPEG images", false)] {
+        let clip = ClipInfo { format: stored.into(), ..info() };
+        for origin in [None, Some(DicomOrigin::default())] {
+            let told = archived && origin.is_none();
+            let job = Job { origin, ..Job::new(&annotation, &clip) };
+            let said = export_clip(&job, ExportFormat::DicomSeg, &path).unwrap();
+            assert_eq!(said.contains("refers to no image of an archive"), told, "{said}");
+        }
+    }
+}
+
+#[test]
+fn what_images_say_of_their_loss_their_segmentations_say_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (image, path) = (dir.path().join("image.dcm"), dir.path().join("a.dcm"));
+    let shipped = crate::codec::data().join("reading/monochrome1.dcm");
+    let mut object = dicom_object::open_file(shipped).unwrap();
+    // A text of a person is no defined term, and stays where it is.
+    let twice = "ISO_10918_1\\ISO_15444_1";
+    for (method, wanted) in [(twice, Some(twice)), ("DOE JANE", None)] {
+        for (tag, vr, text) in [
+            (tags::LOSSY_IMAGE_COMPRESSION, VR::CS, "01"),
+            (tags::LOSSY_IMAGE_COMPRESSION_RATIO, VR::DS, "10.5\\3"),
+            (tags::LOSSY_IMAGE_COMPRESSION_METHOD, VR::CS, method),
+        ] {
+            object.put(DataElement::new(tag, vr, PrimitiveValue::from(text)));
+        }
+        object.write_to_file(&image).unwrap();
+        let clip = open(&image, &OpenOptions::default()).unwrap();
+        let (width_px, height_px) = (clip.info().width_px, clip.info().height_px);
+        let mut track = Track::new("nerve", 0);
+        let mask = Bitmap::from_fn(width_px, height_px, |x, _| x < 3).to_mask();
+        track.masks.insert(0, held(mask));
+        let mut annotation = Annotation::default();
+        annotation.tracks.insert(TrackId(1), track);
+        let job = Job { origin: clip.dicom_origin(), ..Job::new(&annotation, clip.info()) };
+        sonomark::export::export(&job, ExportFormat::DicomSeg, &path).unwrap();
+        let made = dicom_object::open_file(&path).unwrap();
+        let ratios = made.element(tags::LOSSY_IMAGE_COMPRESSION_RATIO).unwrap();
+        assert_eq!(ratios.to_multi_float64().unwrap(), [10.5, 3.0]);
+        let methods = made.element(tags::LOSSY_IMAGE_COMPRESSION_METHOD).ok();
+        let methods = methods.map(|held| held.to_str().unwrap().trim().to_owned());
+        assert_eq!(methods.as_deref(), wanted);
     }
 }
 

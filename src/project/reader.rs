@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::journal::{self, Record};
 use super::lease::{self, Alive};
-use super::merge::{Authors, Entry, Merged};
+use super::merge::{Authors, Conflict, Entry, Merged};
 use super::store::Loaded;
 use super::{JournalFile, ProjectError, View, journal_files, named, open_regular, read_regular};
 use crate::domain::{Edit, History, MaskOrigins, Step, counted, shown};
@@ -25,6 +25,8 @@ pub(super) struct Known {
     /// Positions seen of each session: a continuation file repeats lines.
     seen: HashMap<Arc<str>, Seen>,
     views: Vec<(u64, Arc<str>, u64, View)>,
+    /// Which account was told of which conflict.
+    told: HashSet<(String, u64)>,
     lam: u64,
     notes: Vec<String>,
 }
@@ -163,8 +165,12 @@ impl Known {
         if !self.seen.entry(Arc::clone(session)).or_default().insert(line.n) {
             return None;
         }
+        let user = lease::user_of(session);
+        self.told.extend(line.told.into_iter().map(|id| (user.to_owned(), id)));
         match line.record {
-            Record::Step(step) => {
+            Record::Step(mut step) => {
+                // Most steps are one edit, and a list grows by more than one.
+                step.edits.shrink_to_fit();
                 Some(Entry { lam, session: Arc::clone(session), n: line.n, step })
             }
             Record::View(view) => {
@@ -175,7 +181,8 @@ impl Known {
         }
     }
 
-    /// Merges `entries` into a state with its history.
+    /// Merges `entries` into a state with its history. Conflicts are not among the notes: who was told
+    /// of them is another question.
     pub(super) fn load(
         &mut self,
         entries: Vec<Entry>,
@@ -185,13 +192,13 @@ impl Known {
         let me = lease::safe(user);
         let open = |session: &str| alive.iter().any(|a| a.session == session);
         let own = |session: &str| lease::user_of(session) == me && !open(session);
-        let (mut history, mut authors, mut notes) =
-            (History::default(), Authors::default(), std::mem::take(&mut self.notes));
+        let (mut history, mut authors, mut conflicts) =
+            (History::default(), Authors::default(), Vec::new());
         let mut origins = MaskOrigins::default();
         // What sessions of the same person that are still open (or were killed a moment ago on
         // another machine) changed, and how much of the history that came after.
         let mut built_on = HashMap::new();
-        let merged = Merged::replay(entries, |entry, effect| {
+        let merged = Merged::replay(entries, None, |entry, effect| {
             let Step { group, mark, .. } = entry.step;
             if own(&entry.session) {
                 history.note(&Step { group, mark, edits: effect.to_vec() });
@@ -200,7 +207,7 @@ impl Known {
                 built_on.extend(tracks.map(|track| (track, history.depth())));
             }
             effect.iter().for_each(|edit| origins.note(edit));
-            notes.extend(authors.note(entry, effect, lease::user_of(&entry.session)));
+            conflicts.extend(authors.note(entry, effect, lease::user_of(&entry.session)));
         });
         history.hold(&built_on);
         self.views.sort_by(|a, b| (a.0, &a.1, a.2).cmp(&(b.0, &b.1, b.2)));
@@ -217,12 +224,20 @@ impl Known {
             history,
             view,
             outside,
-            notes,
+            notes: std::mem::take(&mut self.notes),
+            conflicts,
             position,
             session_seed,
             others,
         };
         (merged, loaded)
+    }
+
+    /// Those of `conflicts` that `user` was not told of.
+    pub(super) fn untold(&self, user: &str, mut conflicts: Vec<Conflict>) -> Vec<Conflict> {
+        let me = lease::safe(user);
+        conflicts.retain(|conflict| !self.told.contains(&(me.clone(), conflict.id)));
+        conflicts
     }
 
     /// Complete new lines of every session but `own`.

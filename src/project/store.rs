@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::journal::{self, Record};
 use super::lease::{self, Holder, Lease};
-use super::merge::{Entry, Merged, TooOld, difference};
+use super::merge::{Conflict, Entry, Merged, TooOld, difference};
 use super::prepare::{
     bring_home, fresh_seed, full, prepare, rescue_folder, rescue_folder_by_path, unless_full,
 };
@@ -38,6 +38,9 @@ pub struct Loaded {
     pub outside: Option<OutsideChoice>,
     /// Damage, gaps, unknown records and replaced masks, ready to show.
     pub notes: Vec<String>,
+    /// What people decided at the same time, without having seen each other's: also among the notes. Who opens the clip
+    /// is given only what they were not [told](ClipStore::told), who reads it all of it.
+    pub conflicts: Vec<Conflict>,
     /// Lamport time of the newest line of any journal: what the annotation contains.
     pub position: u64,
     /// 32 bits of this session that no other session of the clip has. Groups of steps and
@@ -78,6 +81,8 @@ pub struct ClipStore {
     n: u64,
     prev: u32,
     known: Known,
+    /// Conflicts that the person was told of since the last line.
+    told: Vec<u64>,
     merged: Merged,
     /// Steps of others that were read and have not taken effect yet.
     waiting: Vec<Entry>,
@@ -137,8 +142,9 @@ impl ClipStore {
         let mut known = Known::default();
         let entries = known.read_all(&clip.join("ops"), rescue.as_deref(), &others)?;
         let (merged, mut loaded) = known.load(entries, &holder.user, &others);
+        loaded.conflicts = known.untold(&holder.user, loaded.conflicts);
         notes.append(&mut loaded.notes);
-        loaded.notes = limited(notes);
+        loaded.notes = all_notes(notes, &loaded.conflicts);
         loaded.session_seed = seed;
         let store = Self {
             prev: journal::chain_hash(session.as_bytes()),
@@ -149,6 +155,7 @@ impl ClipStore {
             clip,
             rescue,
             known,
+            told: Vec::new(),
             merged,
             waiting: Vec::new(),
             behind: false,
@@ -175,11 +182,18 @@ impl ClipStore {
         self.put(Record::View(*view), now_ms)
     }
 
+    /// Says that the person has seen these [`Conflict::id`]s on a screen. The next line keeps it: they are not among the
+    /// notes when the same account opens the clip again.
+    pub fn told(&mut self, ids: impl IntoIterator<Item = u64>) {
+        self.told.extend(ids);
+    }
+
     fn put(&mut self, record: Record, now_ms: u64) -> Result<(), ProjectError> {
         let (lam, n) = (self.lam + 1, self.n);
-        let (bytes, own) =
-            journal::encode(n, lam, self.prev, now_ms, &record).ok_or(ProjectError::Unstorable)?;
+        let (bytes, own) = journal::encode(n, lam, self.prev, now_ms, &record, &self.told)
+            .ok_or(ProjectError::Unstorable)?;
         (self.lam, self.n, self.prev) = (lam, n + 1, own);
+        self.told.clear();
         if let Record::Step(step) = record {
             self.merged.push(Entry { lam, session: Arc::clone(&self.session), n, step });
         }
@@ -256,7 +270,7 @@ impl ClipStore {
             Ok(effect) => effect,
             // Where that cannot be done now they wait for the next call.
             Err(TooOld(new)) => {
-                let effect = self.reload();
+                let effect = self.reload(new.first());
                 self.tell_behind(effect.is_none());
                 effect.unwrap_or_else(|| {
                     self.waiting = new;
@@ -285,7 +299,8 @@ impl ClipStore {
 
     /// Everything again from the files and from what is still in memory; `None` while a file that was there cannot be read,
     /// as where a network drive is away: what it holds would vanish from the screen.
-    fn reload(&mut self) -> Option<Vec<Edit>> {
+    /// `late` is the oldest of the steps that came too late for their place.
+    fn reload(&mut self, late: Option<&Entry>) -> Option<Vec<Edit>> {
         let files = self.writer.files();
         if !self.known.are_there(&files) {
             return None;
@@ -308,7 +323,7 @@ impl ClipStore {
         });
         let own: Vec<Entry> = own.collect();
         entries.extend(own);
-        let merged = Merged::replay(entries, |_, _| {});
+        let merged = Merged::replay(entries, late, |_, _| {});
         let effect = difference(self.merged.now(), merged.now());
         self.merged = merged;
         known.goes_on_from(std::mem::take(&mut self.known));
@@ -349,8 +364,13 @@ pub fn load_read_only(project_root: &Path, hash: &ContentHash) -> Result<Loaded,
     let mut known = Known::default();
     let entries = known.read_all(&clip.join("ops"), rescue.as_deref(), &others)?;
     let (_, mut loaded) = known.load(entries, &holder.user, &others);
-    loaded.notes = limited(loaded.notes);
+    loaded.notes = all_notes(loaded.notes, &loaded.conflicts);
     Ok(loaded)
+}
+
+fn all_notes(mut notes: Vec<String>, conflicts: &[Conflict]) -> Vec<String> {
+    notes.extend(conflicts.iter().map(|conflict| conflict.note.clone()));
+    limited(notes)
 }
 
 fn limited(mut notes: Vec<String>) -> Vec<String> {

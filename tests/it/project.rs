@@ -99,6 +99,18 @@ fn mask(source: MaskSource, r: u32) -> FrameMask {
     FrameMask { mask, source, score: 0.5 }
 }
 
+/// Anna and Ben decide the same mask, neither having seen what the other does.
+pub(crate) fn at_the_same_time(root: &Path, info: &ClipInfo) {
+    let open = |user: &str| ClipStore::open_with(root, info, 0, &as_user(user)).unwrap().0;
+    let (mut anna, mut ben, track) = (open("anna"), open("ben"), TrackId(1));
+    anna.append(&step(1, Edit::AddTrack { track, content: Track::new("n", 0) }), 0).unwrap();
+    others_of(&mut ben);
+    for (store, r) in [(&mut anna, 3), (&mut ben, 5)] {
+        let after = Some(mask(MaskSource::Accepted, r));
+        store.append(&step(2, Edit::SetMask { track, frame: 4, before: None, after }), 0).unwrap();
+    }
+}
+
 #[test]
 fn a_reopened_clip_is_as_it_was_left() {
     let dir = tempfile::tempdir().unwrap();
@@ -372,6 +384,48 @@ fn a_model_never_replaces_a_persons_frame_and_two_persons_are_named() {
 }
 
 #[test]
+fn what_was_decided_at_the_same_time_is_told_to_each_until_they_have_seen_it() {
+    let dir = tempfile::tempdir().unwrap();
+    at_the_same_time(dir.path(), &clip());
+    let told = |loaded: &Loaded| {
+        assert_eq!(loaded.notes.len(), loaded.conflicts.len(), "{:?}", loaded.notes);
+        loaded.notes.iter().filter(|note| note.contains("at the same time")).count()
+    };
+    for _ in 0..2 {
+        assert_eq!(told(&open(dir.path(), "anna").1), 1, "it stood on no screen");
+    }
+    let (mut anna, loaded) = open(dir.path(), "anna");
+    anna.told(loaded.conflicts.iter().map(|conflict| conflict.id));
+    let flag = Edit::SetFlag { track: TrackId(1), frame: 4, before: false, after: true };
+    anna.append(&step(3, flag), 0).unwrap();
+    drop(anna);
+    let again = ["anna", "ben", "anna"].map(|user| told(&open(dir.path(), user).1));
+    assert_eq!(again, [0, 1, 0]);
+    assert_eq!(told(&read(dir.path())), 1, "who lists what a project holds is told everything");
+}
+
+#[test]
+fn masks_of_a_long_clip_are_held_once_however_often_they_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut anna, _) = open(dir.path(), "anna");
+    let track = TrackId(1);
+    anna.append(&step(1, Edit::AddTrack { track, content: Track::new("n", 0) }), 0).unwrap();
+    let after = Some(mask(MaskSource::Tracked, 9));
+    anna.append(&step(2, Edit::SetMask { track, frame: 4, before: None, after }), 0).unwrap();
+    drop(anna);
+    let (store, loaded) = open(dir.path(), "anna");
+    let runs = |held: &Annotation| held.tracks[&track].masks[&4].mask.runs().as_ptr();
+    assert_eq!(runs(store.annotation()), runs(&loaded.annotation));
+    // What undo takes away, redo brings back: it is in the history.
+    let (mut now, mut history) = (loaded.annotation.clone(), loaded.history);
+    let undo = history.undo(&now).unwrap();
+    now.apply_all(&undo.edits).unwrap();
+    history.note(&undo);
+    now.apply_all(&history.redo(&now).unwrap().edits).unwrap();
+    assert_eq!(runs(&now), runs(&loaded.annotation));
+}
+
+#[test]
 fn who_takes_masks_of_the_network_away_leaves_those_that_a_person_decided_meanwhile() {
     let dir = tempfile::tempdir().unwrap();
     let track = TrackId(1);
@@ -463,6 +517,16 @@ fn a_step_far_behind_still_finds_its_place() {
     fs::rename(&away, &ops).unwrap();
     assert_eq!(anna.take_others(), [vein]);
     assert_eq!(text(anna.annotation()), text(&read(dir.path()).annotation));
+    // For his next steps, as far behind, no journal is read again: it would not be there.
+    for frame in [3, 4] {
+        let flag = Edit::SetFlag { track: TrackId(7), frame, before: false, after: true };
+        ben.append(&step(2, flag.clone()), 0).unwrap();
+        assert!(anna.read_others());
+        fs::rename(&ops, &away).unwrap();
+        assert_eq!((anna.take_others(), anna.take_notes().len()), (vec![flag], 0));
+        fs::rename(&away, &ops).unwrap();
+        assert_eq!(text(anna.annotation()), text(&read(dir.path()).annotation));
+    }
     // The beginning of what Carl wrote is still on its way when everything is read again.
     let known = journals(dir.path());
     for n in [8, 9] {
@@ -483,11 +547,12 @@ fn a_step_far_behind_still_finds_its_place() {
     assert_eq!(text(ben.annotation()), text(anna.annotation()));
     // What is read only when everything is read again comes before the next own step, too.
     let new = |n| Edit::AddTrack { track: TrackId(n), content: Track::new("skin", 1) };
+    let (mut dora, _) = open(dir.path(), "dora");
     carl.append(&step(10, new(10)), 0).unwrap();
-    assert!(anna.read_others());
+    assert!(dora.read_others());
     ben.append(&step(11, new(11)), 0).unwrap();
-    anna.take_others();
-    assert_eq!((anna.position(), anna.annotation().tracks.len()), (ben.position(), 6));
+    dora.take_others();
+    assert_eq!((dora.position(), dora.annotation().tracks.len()), (ben.position(), 6));
 }
 
 #[test]

@@ -357,10 +357,8 @@ mod tests {
             return;
         }
         let hash = ContentHash("0123456789abcdef".into());
-        let info = ClipInfo {
-            frame_time_ms: Some(40.0),
-            ..ClipInfo::new(hash, ClipKind::Cine, SIDES, 6)
-        };
+        let info =
+            ClipInfo { frame_time_ms: Some(40.0), ..ClipInfo::new(hash, ClipKind::Cine, SIDES, 6) };
         let noise = |frame: usize| -> Result<Arc<GrayFrame>, String> {
             let mut random = fastrand::Rng::with_seed(frame as u64);
             let pixels = (0..SIDES.0 * SIDES.1).map(|_| random.u8(..120)).collect();

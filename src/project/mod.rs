@@ -99,7 +99,7 @@ fn no_keys(keys: &u64) -> bool {
 pub struct ClipSummary {
     /// Content hash, as the folder is named.
     pub hash: ContentHash,
-    /// What is known of the clip; `None` when its `clip.json` cannot be read (the work can).
+    /// What is known of the clip; `None` when its `clip.json` cannot be read, or only by a newer version (the work can).
     pub info: Option<ClipInfo>,
     /// Number of journal files.
     pub journals: usize,

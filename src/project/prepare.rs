@@ -6,6 +6,8 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use super::lease::{self, Alive};
 use super::{FORMAT, Modes, ProjectError, checked, journal, journal_files, named, read_regular};
 use crate::domain::{ClipInfo, ContentHash, counted, shown};
@@ -49,9 +51,8 @@ pub(super) fn prepare(
             bytes.push(b'\n');
             modes.publish(&about, &bytes)
         };
-        let held = read_regular(&about).map(|bytes| serde_json::from_slice::<ClipInfo>(&bytes));
-        match held {
-            Ok(Err(_)) => {
+        match read_regular(&about).map(|bytes| said(&bytes, hash)) {
+            Ok(Said::Damaged) => {
                 let aside = format!("clip.damaged-{:08x}.json", fastrand::u32(..));
                 fs::rename(&about, clip.join(aside))?;
                 notes.push(format!(
@@ -59,9 +60,14 @@ pub(super) fn prepare(
                     named(&about)
                 ));
             }
+            Ok(Said::Newer) => notes.push(format!(
+                "{}: a newer sonomark wrote it, it is left as it is and work goes on; update sonomark to have the clip \
+                 named in lists",
+                named(&about)
+            )),
             // An earlier version wrote it. Work goes on also where it cannot be written.
-            Ok(Ok(held)) if held.lossy.is_none() && info.lossy.is_some() => {
-                let _ = write(&ClipInfo { lossy: info.lossy, ..held });
+            Ok(Said::Known(held)) if held.lossy.is_none() && info.lossy.is_some() => {
+                let _ = write(&ClipInfo { lossy: info.lossy, ..*held });
             }
             _ => {}
         }
@@ -85,6 +91,25 @@ pub(super) fn prepare(
             notes.push(full(root, &cause));
             Ok(Modes::of(root))
         }
+    }
+}
+
+/// What a `clip.json` is to this version.
+enum Said {
+    Known(Box<ClipInfo>),
+    /// Whole, of this very clip, and with words that this version does not know.
+    Newer,
+    Damaged,
+}
+
+fn said(bytes: &[u8], hash: &ContentHash) -> Said {
+    if let Ok(info) = serde_json::from_slice(bytes) {
+        return Said::Known(info);
+    }
+    let whole = serde_json::from_slice::<Value>(bytes).unwrap_or_default();
+    match whole.get("content_hash").and_then(Value::as_str) {
+        Some(of) if of == hash.0 => Said::Newer,
+        _ => Said::Damaged,
     }
 }
 

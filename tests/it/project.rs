@@ -167,6 +167,31 @@ fn what_an_earlier_version_did_not_say_of_a_clip_is_added() {
 }
 
 #[test]
+fn what_a_newer_version_says_of_a_clip_stays_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path(), "anna"));
+    let folder = dir.path().join("clips").join(&clip().content_hash.0);
+    let about = folder.join("clip.json");
+    let newer = fs::read_to_string(&about).unwrap().replace("\"cine\"", "\"cine_of_volumes\"");
+    fs::write(&about, &newer).unwrap();
+    for user in ["anna", "ben"] {
+        let (mut store, loaded) = open(dir.path(), user);
+        assert!(loaded.notes.concat().contains("newer sonomark wrote it"), "{:?}", loaded.notes);
+        assert!(follow(&mut store, &mut annotator(&loaded), "track nerve"), "work goes on");
+        assert_eq!(fs::read_to_string(&about).unwrap(), newer);
+    }
+    // Torn, or of another clip, it is damaged: put aside and written anew.
+    for text in [newer[..40].to_owned(), newer.replace("5c5c", "5d5d")] {
+        fs::write(&about, &text).unwrap();
+        let (_store, loaded) = open(dir.path(), "anna");
+        assert!(loaded.notes.concat().contains("was damaged"), "{:?}", loaded.notes);
+        assert_eq!(list_clips(dir.path()).unwrap()[0].info, Some(clip()));
+    }
+    let aside = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().contains("damaged");
+    assert_eq!(fs::read_dir(&folder).unwrap().flatten().filter(aside).count(), 2);
+}
+
+#[test]
 fn undo_and_redo_go_on_across_restarts() {
     let dir = tempfile::tempdir().unwrap();
     let mut rng = fastrand::Rng::with_seed(2);

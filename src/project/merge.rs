@@ -196,9 +196,13 @@ pub(super) struct Authors(HashMap<(TrackId, FrameIndex), String>);
 impl Authors {
     /// Notes what `user` did; returns what there is to tell.
     pub(super) fn note(&mut self, entry: &Entry, effect: &[Edit], user: &str) -> Vec<Conflict> {
+        // What took effect stands in the order in which it was asked for.
+        let mut asked = entry.step.edits.iter();
         let told = effect.iter().filter_map(|edit| {
             let note = match edit {
-                Edit::SetMask { .. } => self.replaced(&entry.step, edit, user),
+                Edit::SetMask { .. } => {
+                    self.replaced(asked.find(|asked| is_same_mask(asked, edit)), edit, user)
+                }
                 Edit::RemoveTrack { track, content } => removed(&entry.step, *track, content, user),
                 _ => None,
             };
@@ -207,15 +211,13 @@ impl Authors {
         told.collect()
     }
 
-    /// What there is to tell of a mask that `user` set or took away.
-    fn replaced(&mut self, step: &Step, edit: &Edit, user: &str) -> Option<String> {
+    /// What there is to tell of a mask that `user` set or took away, who had `asked` for that.
+    fn replaced(&mut self, asked: Option<&Edit>, edit: &Edit, user: &str) -> Option<String> {
         let Edit::SetMask { track, frame, before: met, after } = edit else {
             return None;
         };
-        let seen = step.edits.iter().find_map(|asked| match asked {
-            Edit::SetMask { track: t, frame: f, before, .. } if (t, f) == (track, frame) => {
-                Some(before)
-            }
+        let seen = asked.and_then(|asked| match asked {
+            Edit::SetMask { before, .. } => Some(before),
             _ => None,
         });
         let earlier = self.0.insert((*track, *frame), user.to_owned());
@@ -232,6 +234,17 @@ impl Authors {
             "frame {frame}: {earlier} and {user} decided the same mask at the same time; {end}, \
              both are in the journals"
         ))
+    }
+}
+
+/// Whether two edits set the mask of one frame to the same.
+fn is_same_mask(one: &Edit, other: &Edit) -> bool {
+    match (one, other) {
+        (
+            Edit::SetMask { track, frame, after, .. },
+            Edit::SetMask { track: other_track, frame: other_frame, after: other_after, .. },
+        ) => (track, frame, after) == (other_track, other_frame, other_after),
+        _ => false,
     }
 }
 

@@ -375,8 +375,11 @@ fn keep(store: &Mutex<ClipStore>, woken: &Receiver<()>, waiting: &AtomicBool, ou
         }
         if looked.elapsed() >= LOOK_AROUND {
             looked = Instant::now();
+            // A slow drive does not hold up the keys: it is read without the store.
+            let look = lock(store).look();
+            let news = look.read();
             let mut held = lock(store);
-            let (others, notes) = (held.read_others(), held.take_notes());
+            let (others, notes) = (held.take_in(news), held.take_notes());
             drop(held);
             if others {
                 outbox(Event::OthersWrote);

@@ -50,6 +50,7 @@ use crate::domain::{
 
 pub use key::uid_key;
 pub use merge::{Conflict, difference};
+pub use reader::{Look, News};
 pub use store::{ClipStore, Loaded, StoreOptions, load_read_only};
 pub use timeline::{Visit, timeline};
 pub use watch::{Found, WatchOptions, Watcher};

@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::journal::{self, Record};
+use super::journal::{self, Record, Scan};
 use super::lease::{self, Alive};
 use super::merge::{Authors, Conflict, Entry, Merged};
 use super::store::Loaded;
@@ -114,7 +114,7 @@ impl Known {
             };
             let scan = journal::scan(&named_file(&file.path), &bytes, 0);
             let lives = alive.iter().any(|a| a.session == *session);
-            // What is missing of it may be on its way: `read_new` looks again.
+            // What is missing of it may be on its way: a `Look` comes back to it.
             let (read, rows) = scan.hole.filter(|_| lives).unwrap_or((scan.consumed, scan.rows));
             self.files.insert(file.path.clone(), (read as u64, rows));
             // A session that is alive may be in the middle of a line.
@@ -240,28 +240,19 @@ impl Known {
         conflicts
     }
 
-    /// Complete new lines of every session but `own`.
-    pub(super) fn read_new(
-        &mut self,
-        ops: &Path,
-        own: &str,
-        notes: &mut Vec<String>,
-    ) -> Vec<Entry> {
+    /// Where the journals in `ops` of every session but `own` were read up to.
+    pub(super) fn look(&self, ops: PathBuf, own: Arc<str>) -> Look {
+        Look { ops, own, files: self.files.clone() }
+    }
+
+    /// The steps among what came since.
+    pub(super) fn take_in(&mut self, news: News, notes: &mut Vec<String>) -> Vec<Entry> {
         let mut entries = Vec::new();
-        for file in journal_files(ops).unwrap_or_default() {
-            if file.session == own {
+        for Fresh { file, from, row, scan } in news.0 {
+            // Another look was quicker.
+            if self.files.get(&file.path).map_or(0, |(read, _)| *read) != from {
                 continue;
             }
-            let (from, row) = self.files.get(&file.path).copied().unwrap_or((0, 0));
-            let Ok(mut bytes) = read_from(&file.path, from) else {
-                continue;
-            };
-            // Only whole lines: the rest is being written.
-            let Some(last) = bytes.iter().rposition(|&b| b == b'\n') else {
-                continue;
-            };
-            bytes.truncate(last + 1);
-            let scan = journal::scan(&named_file(&file.path), &bytes, row);
             let hole = scan.hole.filter(|(at, _)| self.may_fill(&file.path, from + *at as u64));
             let (read, rows) = hole.unwrap_or((scan.consumed, scan.rows));
             self.files.insert(file.path, (from + read as u64, row + rows));
@@ -284,6 +275,47 @@ impl Known {
         }
         *looks += 1;
         *looks <= LOOKS
+    }
+}
+
+/// Where the journals of other sessions were read up to. What came since is read on any thread, without the store.
+#[derive(Debug)]
+pub struct Look {
+    ops: PathBuf,
+    own: Arc<str>,
+    files: HashMap<PathBuf, (u64, usize)>,
+}
+
+/// What other sessions wrote since a [`Look`].
+#[derive(Debug)]
+pub struct News(Vec<Fresh>);
+
+#[derive(Debug)]
+struct Fresh {
+    file: JournalFile,
+    /// Bytes and lines before it.
+    from: u64,
+    row: usize,
+    scan: Scan,
+}
+
+impl Look {
+    /// Reads it. However long a slow drive takes: whoever journals meanwhile does not wait.
+    #[must_use]
+    pub fn read(self) -> News {
+        let files = journal_files(&self.ops).unwrap_or_default().into_iter();
+        let others = files.filter(|file| *file.session != *self.own);
+        News(others.filter_map(|file| self.fresh(file)).collect())
+    }
+
+    /// The complete new lines of a file; the rest is being written.
+    fn fresh(&self, file: JournalFile) -> Option<Fresh> {
+        let (from, row) = self.files.get(&file.path).copied().unwrap_or((0, 0));
+        let mut bytes = read_from(&file.path, from).ok()?;
+        let last = bytes.iter().rposition(|&b| b == b'\n')?;
+        bytes.truncate(last + 1);
+        let scan = journal::scan(&named_file(&file.path), &bytes, row);
+        Some(Fresh { file, from, row, scan })
     }
 }
 

@@ -12,7 +12,7 @@ use super::merge::{Conflict, Entry, Merged, TooOld, difference};
 use super::prepare::{
     bring_home, fresh_seed, full, prepare, rescue_folder, rescue_folder_by_path, unless_full,
 };
-use super::reader::Known;
+use super::reader::{Known, Look, News};
 use super::writer::Writer;
 use super::{ProjectError, Syncer, View, checked, named, now_ms};
 use crate::domain::{
@@ -243,15 +243,26 @@ impl ClipStore {
         &self.session
     }
 
-    /// Reads what other sessions wrote since the last look; true when there is something to
-    /// [`take`](Self::take_others). Also tells the others that this session lives, so call it about
-    /// every second.
+    /// Reads what other sessions wrote since the last look; as [`look`](Self::look), [`Look::read`] and
+    /// [`take_in`](Self::take_in) in one.
     pub fn read_others(&mut self) -> bool {
+        let news = self.look().read();
+        self.take_in(news)
+    }
+
+    /// Where to look for what other sessions write: another thread reads it, while this one goes on journaling.
+    #[must_use]
+    pub fn look(&self) -> Look {
+        self.known.look(self.clip.join("ops"), Arc::clone(&self.session))
+    }
+
+    /// Takes in what was read; true when there is something to [`take`](Self::take_others). Also tells the others
+    /// that this session lives, so call it about every second.
+    pub fn take_in(&mut self, news: News) -> bool {
         if let Some(lease) = &mut self.lease {
             lease.beat();
         }
-        let ops = self.clip.join("ops");
-        let new = self.known.read_new(&ops, &self.session, &mut self.notes);
+        let new = self.known.take_in(news, &mut self.notes);
         self.waiting.extend(new);
         !self.waiting.is_empty()
     }

@@ -581,6 +581,26 @@ fn a_step_far_behind_still_finds_its_place() {
 }
 
 #[test]
+fn what_others_write_is_read_while_own_steps_are_journaled() {
+    let dir = tempfile::tempdir().unwrap();
+    let ((mut anna, loaded), (mut ben, of_ben)) =
+        (open(dir.path(), "anna"), open(dir.path(), "ben"));
+    let (mut script, mut other) = (annotator(&loaded), annotator(&of_ben));
+    follow(&mut ben, &mut other, "track vein");
+    // Two looks at once; between them and the news an own step.
+    let (one, two) = (anna.look(), anna.look());
+    let reading = std::thread::spawn(move || (one.read(), two.read()));
+    follow(&mut anna, &mut script, "track nerve");
+    let (first, second) = reading.join().unwrap();
+    assert!(anna.take_in(first));
+    assert_eq!(anna.take_others().len(), 1);
+    assert!(!anna.take_in(second), "it is known");
+    others_of(&mut ben);
+    assert_eq!(text(anna.annotation()), text(ben.annotation()));
+    assert_eq!(anna.annotation().tracks.len(), 2);
+}
+
+#[test]
 fn clocks_may_jump() {
     let dir = tempfile::tempdir().unwrap();
     let mut script = Script::default();

@@ -624,6 +624,32 @@ fn clocks_may_jump() {
 }
 
 #[test]
+fn a_step_of_many_masks_is_read_in_a_time_that_grows_as_they_do() {
+    let most = if cfg!(debug_assertions) { 40_000 } else { 160_000 };
+    let track = TrackId(1);
+    let held = mask(MaskSource::Tracked, 5);
+    let replays = [most / 4, most].map(|frames| {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut store, _) = open(dir.path(), "anna");
+        let set = |frame| {
+            let after = Some(held.clone());
+            Edit::SetMask { track, frame, before: None, after }
+        };
+        let add = Edit::AddTrack { track, content: Track::new("nerve", 0) };
+        let edits = std::iter::once(add).chain((0..frames).map(set)).collect();
+        store.append(&Step { group: 1, mark: Mark::Do, edits }, 0).unwrap();
+        drop(store);
+        let busy = on_cpu();
+        let (_store, loaded) = open(dir.path(), "anna");
+        let busy = on_cpu() - busy;
+        assert_eq!(loaded.annotation.masks(), frames);
+        busy
+    });
+    // Four times as many; what grew with their square would take sixteen times as long.
+    assert!(replays[1] < 8 * replays[0], "{replays:?}");
+}
+
+#[test]
 fn two_hundred_thousand_steps_replay_in_a_time_that_grows_as_they_do() {
     let steps: u64 = if cfg!(debug_assertions) { 20_000 } else { 200_000 };
     let dir = tempfile::tempdir().unwrap();

@@ -225,7 +225,7 @@ impl Authors {
         if seen == Some(met) || !by_person(met) {
             return None;
         }
-        let (frame, earlier, user) = (frame + 1, shown(&earlier), shown(user));
+        let (frame, earlier, user) = (frame.saturating_add(1), shown(&earlier), shown(user));
         let end = match after {
             Some(_) => format!("the one of {user} is shown"),
             None => format!("{user} took it away"),

@@ -158,9 +158,17 @@ pub(super) fn full(root: &Path, cause: &io::Error) -> String {
     format!("{}: {cause}; steps are kept in memory until there is room", named(root))
 }
 
-/// Where copies for this clip of this project go. The random second line of FORMAT tells projects
+/// Where copies for this clip of this project may lie. New ones go into the last.
+pub(super) fn rescue_folders(base: &Path, root: &Path, hash: &ContentHash) -> Vec<PathBuf> {
+    let early = rescue_folder_by_path(base, root, hash);
+    let mut folders = vec![early, rescue_folder(base, root, hash)];
+    folders.dedup();
+    folders
+}
+
+/// Where they go. The random second line of FORMAT tells projects
 /// apart, so that a new project in the place of an old one never finds the old one's steps.
-pub(super) fn rescue_folder(base: &Path, root: &Path, hash: &ContentHash) -> PathBuf {
+fn rescue_folder(base: &Path, root: &Path, hash: &ContentHash) -> PathBuf {
     let format = read_regular(&root.join("FORMAT")).unwrap_or_default();
     let identity = String::from_utf8_lossy(&format);
     let identity = identity.lines().nth(1).filter(|id| checked(&ContentHash((*id).into())).is_ok());
@@ -171,7 +179,7 @@ pub(super) fn rescue_folder(base: &Path, root: &Path, hash: &ContentHash) -> Pat
 }
 
 /// The same for a project whose disk was too full even for its FORMAT.
-pub(super) fn rescue_folder_by_path(base: &Path, root: &Path, hash: &ContentHash) -> PathBuf {
+fn rescue_folder_by_path(base: &Path, root: &Path, hash: &ContentHash) -> PathBuf {
     let path = journal::chain_hash(root.as_os_str().as_encoded_bytes());
     base.join(format!("path-{path:08x}")).join(&hash.0)
 }
@@ -221,5 +229,33 @@ pub(super) fn bring_home(
                 ProjectError::io("bring rescued steps into", ops, &cause)
             )),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{ClipKind, Edit, Mark, Step, Track, TrackId};
+    use crate::project::{ClipStore, StoreOptions};
+
+    #[test]
+    fn copies_of_before_the_project_had_a_name_count_also_where_they_cannot_come_home() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (root, base) = (dir.path().join("project"), dir.path().join("rescue"));
+        let info = ClipInfo::new(ContentHash("5c".repeat(32)), ClipKind::Still, (4, 4), 1);
+        let options = StoreOptions { user: "anna".into(), rescue: Some(base.clone()) };
+        let open = || ClipStore::open_with(&root, &info, 0, &options).expect("opens");
+        let edits = vec![Edit::AddTrack { track: TrackId(1), content: Track::new("nerve", 0) }];
+        open().0.append(&Step { group: 1, mark: Mark::Do, edits }, 0).expect("written");
+        let ops = root.join("clips").join(&info.content_hash.0).join("ops");
+        let journal = journal_files(&ops).expect("listed").remove(0).path;
+        let early = rescue_folder_by_path(&base, &root, &info.content_hash);
+        fs::create_dir_all(&early).expect("made");
+        // So long a name that the longer one of a temporary file cannot be.
+        let name = format!("{}.r0.jsonl", "x".repeat(235));
+        fs::rename(journal, early.join(name)).expect("moved");
+        let (_store, loaded) = open();
+        assert!(loaded.notes.concat().contains("loaded from their copy"), "{:?}", loaded.notes);
+        assert_eq!(loaded.annotation.tracks.len(), 1);
     }
 }

@@ -82,16 +82,18 @@ impl Known {
     pub(super) fn read_all(
         &mut self,
         ops: &Path,
-        rescue: Option<&Path>,
+        rescue: &[PathBuf],
         alive: &[Alive],
     ) -> Result<Vec<Entry>, ProjectError> {
         let list = |folder: &Path| {
             journal_files(folder).map_err(|cause| ProjectError::io("list", folder, &cause))
         };
         let mut files = list(ops)?;
-        match rescue.map_or_else(|| Ok(Vec::new()), list) {
-            Ok(copies) => files.extend(copies),
-            Err(error) => self.notes.push(error.to_string()),
+        for copies in rescue {
+            match list(copies) {
+                Ok(copies) => files.extend(copies),
+                Err(error) => self.notes.push(error.to_string()),
+            }
         }
         files.sort();
         let mut entries = Vec::new();

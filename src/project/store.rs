@@ -9,9 +9,7 @@ use std::sync::Arc;
 use super::journal::{self, Record};
 use super::lease::{self, Holder, Lease};
 use super::merge::{Conflict, Entry, Merged, TooOld, difference};
-use super::prepare::{
-    bring_home, fresh_seed, full, prepare, rescue_folder, rescue_folder_by_path, unless_full,
-};
+use super::prepare::{bring_home, fresh_seed, full, prepare, rescue_folders, unless_full};
 use super::reader::{Known, Look, News};
 use super::writer::Writer;
 use super::{ProjectError, Syncer, View, checked, named, now_ms};
@@ -69,13 +67,19 @@ impl StoreOptions {
         let state = folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local/state")));
         Self { user: lease::user(), rescue: state.map(|state| state.join("sonomark/rescue")) }
     }
+
+    /// Folders with copies for a clip.
+    fn copies(&self, root: &Path, hash: &ContentHash) -> Vec<PathBuf> {
+        self.rescue.as_deref().map_or_else(Vec::new, |base| rescue_folders(base, root, hash))
+    }
 }
 
 /// A clip of a project, open for annotating.
 #[derive(Debug)]
 pub struct ClipStore {
     clip: PathBuf,
-    rescue: Option<PathBuf>,
+    /// Where copies of steps may lie that the project lacks.
+    rescue: Vec<PathBuf>,
     session: Arc<str>,
     lam: u64,
     n: u64,
@@ -132,15 +136,13 @@ impl ClipStore {
             }
         };
         let others = lease::alive(&sessions, &session, &holder, true);
-        let rescue = options.rescue.as_deref().map(|base| rescue_folder(base, root, &hash));
-        let early = options.rescue.as_deref();
-        let early = early.map(|base| rescue_folder_by_path(base, root, &hash));
-        for copies in [early.as_deref(), rescue.as_deref()].into_iter().flatten() {
+        let rescue = options.copies(root, &hash);
+        for copies in &rescue {
             bring_home(copies, &clip.join("ops"), &others, modes, &mut notes);
         }
 
         let mut known = Known::default();
-        let entries = known.read_all(&clip.join("ops"), rescue.as_deref(), &others)?;
+        let entries = known.read_all(&clip.join("ops"), &rescue, &others)?;
         let (merged, mut loaded) = known.load(entries, &holder.user, &others);
         loaded.conflicts = known.untold(&holder.user, loaded.conflicts);
         notes.append(&mut loaded.notes);
@@ -150,7 +152,7 @@ impl ClipStore {
             prev: journal::chain_hash(session.as_bytes()),
             lam: known.lam(),
             n: 0,
-            writer: Writer::new(clip.join("ops"), &session, modes, rescue.clone()),
+            writer: Writer::new(clip.join("ops"), &session, modes, rescue.last().cloned()),
             session: session.into(),
             clip,
             rescue,
@@ -318,7 +320,7 @@ impl ClipStore {
         }
         let mut known = Known::default();
         let ops = self.clip.join("ops");
-        let mut entries = known.read_all(&ops, self.rescue.as_deref(), &[]).ok()?;
+        let mut entries = known.read_all(&ops, &self.rescue, &[]).ok()?;
         if !known.covers(&self.known, &files) {
             return None;
         }
@@ -369,11 +371,11 @@ pub fn load_read_only(project_root: &Path, hash: &ContentHash) -> Result<Loaded,
         }
     }
     let options = StoreOptions::from_env();
-    let holder = Holder::here(options.user, &hash, now_ms());
+    let holder = Holder::here(options.user.clone(), &hash, now_ms());
     let others = lease::alive(&project_root.join("sessions"), "", &holder, false);
-    let rescue = options.rescue.as_deref().map(|base| rescue_folder(base, project_root, &hash));
+    let rescue = options.copies(project_root, &hash);
     let mut known = Known::default();
-    let entries = known.read_all(&clip.join("ops"), rescue.as_deref(), &others)?;
+    let entries = known.read_all(&clip.join("ops"), &rescue, &others)?;
     let (_, mut loaded) = known.load(entries, &holder.user, &others);
     loaded.notes = all_notes(loaded.notes, &loaded.conflicts);
     Ok(loaded)

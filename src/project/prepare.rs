@@ -180,6 +180,8 @@ fn rescue_folder(base: &Path, root: &Path, hash: &ContentHash) -> PathBuf {
 
 /// The same for a project whose disk was too full even for its FORMAT.
 fn rescue_folder_by_path(base: &Path, root: &Path, hash: &ContentHash) -> PathBuf {
+    // What `--project p` names is another folder elsewhere.
+    let root = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
     let path = journal::chain_hash(root.as_os_str().as_encoded_bytes());
     base.join(format!("path-{path:08x}")).join(&hash.0)
 }
@@ -257,5 +259,13 @@ mod tests {
         let (_store, loaded) = open();
         assert!(loaded.notes.concat().contains("loaded from their copy"), "{:?}", loaded.notes);
         assert_eq!(loaded.annotation.tracks.len(), 1);
+    }
+
+    #[test]
+    fn a_relative_project_is_not_the_one_of_that_name_elsewhere() {
+        let hash = ContentHash("5c".repeat(32));
+        let of = |root: &Path| rescue_folder_by_path(Path::new("r"), root, &hash);
+        let here = std::env::current_dir().expect("a folder").join("p");
+        assert_eq!(of(Path::new("p")), of(&here));
     }
 }

@@ -159,7 +159,8 @@ fn whole_project(settings: &Settings, options: &Options) -> Done {
                 )
             }
             None => Err(format!(
-                "{}: its clip.json cannot be read; open the clip once with sonomark to write it anew",
+                "{}: its clip.json cannot be read; open the clip once with sonomark, which writes it anew or \
+                 says why not",
                 shown(&clip.hash.0)
             )),
         };

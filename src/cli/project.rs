@@ -57,7 +57,10 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
 }
 
 fn line(clip: &ClipSummary, labels: &[String], masks: usize) -> String {
-    let name = clip.info.as_ref().map_or("(clip.json is unreadable)".into(), |i| shown(&i.name));
+    let name = clip
+        .info
+        .as_ref()
+        .map_or("(clip.json is damaged or of a newer sonomark)".into(), |i| shown(&i.name));
     let frames = clip.info.as_ref().map_or(0, |info| info.frames);
     let labels = if labels.is_empty() { "no structure".into() } else { labels.join(", ") };
     format!(

@@ -329,22 +329,7 @@ mod tests {
     use crate::domain::{ClipKind, ContentHash};
 
     fn info() -> ClipInfo {
-        ClipInfo {
-            content_hash: ContentHash("00".into()),
-            name: "clip".into(),
-            kind: ClipKind::Cine,
-            width_px: 640,
-            height_px: 480,
-            frames: 50,
-            pixel_spacing_mm: None,
-            scales: Vec::new(),
-            slice_spacing_mm: None,
-            frame_time_ms: None,
-            frame_times_ms: Vec::new(),
-            placement: None,
-            lossy: None,
-            format: "test".into(),
-        }
+        ClipInfo::new(ContentHash("00".into()), ClipKind::Cine, (640, 480), 50)
     }
 
     fn read_text(text: &str) -> Result<Vec<Track>, Faults> {

@@ -25,20 +25,9 @@ use crate::project::{ClipStore, ProjectError, View, now_ms};
 #[must_use]
 pub fn clip() -> ClipInfo {
     ClipInfo {
-        content_hash: ContentHash("5c".repeat(32)),
         name: "scripted".into(),
-        kind: ClipKind::Cine,
-        width_px: 64,
-        height_px: 48,
-        frames: 32,
-        pixel_spacing_mm: None,
-        scales: Vec::new(),
-        slice_spacing_mm: None,
-        frame_time_ms: None,
-        frame_times_ms: Vec::new(),
-        placement: None,
-        lossy: None,
         format: "no pixels, for tests".into(),
+        ..ClipInfo::new(ContentHash("5c".repeat(32)), ClipKind::Cine, (64, 48), 32)
     }
 }
 

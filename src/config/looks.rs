@@ -198,20 +198,9 @@ mod tests {
 
     fn clip(kind: ClipKind) -> ClipInfo {
         ClipInfo {
-            content_hash: ContentHash(String::new()),
             name: "nerve.png".into(),
-            kind,
-            width_px: 1,
-            height_px: 1,
-            frames: 1,
-            pixel_spacing_mm: None,
-            scales: Vec::new(),
-            slice_spacing_mm: None,
-            frame_time_ms: None,
-            frame_times_ms: Vec::new(),
-            placement: None,
-            lossy: None,
             format: "DICOM US, JPEG baseline".into(),
+            ..ClipInfo::new(ContentHash(String::new()), kind, (1, 1), 1)
         }
     }
 

@@ -83,6 +83,33 @@ pub struct ClipInfo {
 }
 
 impl ClipInfo {
+    /// A clip of `frames` frames of (width, height) px of which nothing else is known: it has no name, and its format,
+    /// scale, time and place are not told.
+    #[must_use]
+    pub fn new(
+        content_hash: ContentHash,
+        kind: ClipKind,
+        (width_px, height_px): (u32, u32),
+        frames: usize,
+    ) -> Self {
+        Self {
+            content_hash,
+            name: String::new(),
+            kind,
+            width_px,
+            height_px,
+            frames,
+            pixel_spacing_mm: None,
+            scales: Vec::new(),
+            frame_time_ms: None,
+            frame_times_ms: Vec::new(),
+            placement: None,
+            lossy: None,
+            slice_spacing_mm: None,
+            format: String::new(),
+        }
+    }
+
     /// When a frame is shown, ms from the first; `None` where the file does not tell.
     #[must_use]
     pub fn time_ms(&self, frame: FrameIndex) -> Option<f64> {

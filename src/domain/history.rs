@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Annotation, Edit, Track, TrackId};
+use super::{Annotation, Edit, FrameMask, MaskSource, Track, TrackId};
 
 /// What a step is to the history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,7 +67,11 @@ impl History {
                 self.undone.push((step.group, step.edits.clone()));
             }
             Mark::Redo => {
-                self.undone.retain(|(group, _)| *group != step.group);
+                // Newest first, where it nearly always is; what of the group was undone apart from it stays.
+                let at = self.undone.iter().rposition(|(group, _)| *group == step.group);
+                if let Some(at) = at {
+                    self.undone.remove(at);
+                }
                 // A late mask of the group may stand there already: it stays part of it.
                 let mut edits = self.take_done(step.group);
                 edits.extend(step.edits.iter().cloned());
@@ -132,19 +136,38 @@ impl History {
     }
 }
 
-/// Inverses in reverse order, each fitted to the state it meets; what others removed meanwhile
-/// is left out.
+/// Inverses in reverse order, each fitted to the state it meets; what others removed or built on meanwhile is
+/// left out.
 fn taken_back(edits: &[Edit], now: &Annotation) -> Vec<Edit> {
     let mut state = looked_at(edits, now);
     let mut back = Vec::with_capacity(edits.len());
     for edit in edits.iter().rev() {
-        if let Some(inverse) = edit.inverse().rebased(&state)
+        if !is_built_on(edit, &state)
+            && let Some(inverse) = edit.inverse().rebased(&state)
             && state.apply(&inverse).is_ok()
         {
             back.push(inverse);
         }
     }
     back
+}
+
+/// Whether taking `edit` back would take away what somebody decided since: a mask drawn in the place of its mask, points
+/// and drawn masks in the structure that it made. One's own came off before.
+fn is_built_on(edit: &Edit, now: &Annotation) -> bool {
+    let Some(held) = edit.track().and_then(|track| now.tracks.get(&track)) else { return false };
+    let drawn = |mask: &FrameMask| mask.source == MaskSource::Accepted;
+    match edit {
+        Edit::SetMask { frame, after, .. } => {
+            held.masks.get(frame).is_some_and(|mask| drawn(mask) && after.as_ref() != Some(mask))
+        }
+        Edit::AddTrack { content, .. } => {
+            let (mut masks, mut prompts) = (held.masks.iter(), held.prompts.iter());
+            masks.any(|(frame, mask)| drawn(mask) && content.masks.get(frame) != Some(mask))
+                || prompts.any(|(frame, placed)| content.prompts.get(frame) != Some(placed))
+        }
+        _ => false,
+    }
 }
 
 /// What of `now` these edits look at, taken back or not: the frames that they change, and a structure whole where it comes
@@ -207,7 +230,7 @@ fn take_frame(edit: &Edit, from: &Track, to: &mut Track) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Bitmap, FrameMask, MaskSource, Window};
+    use crate::domain::{Bitmap, PlacedPrompt, PointKind, PointPx, Prompt, PromptId, Window};
 
     fn step(group: u64, mark: Mark, edits: Vec<Edit>) -> Step {
         Step { group, mark, edits }
@@ -237,6 +260,91 @@ mod tests {
         let redo = history.redo(&now).expect("something to redo");
         now.apply_all(&redo.edits).expect("redo applies");
         history.note(&redo);
+        assert_eq!(now, full);
+    }
+
+    /// Takes everything back, or does everything again.
+    fn travel(now: &mut Annotation, history: &mut History, back: bool) {
+        loop {
+            let step = if back { history.undo(now) } else { history.redo(now) };
+            let Some(step) = step else { return };
+            now.apply_all(&step.edits).expect("applies");
+            history.note(&step);
+        }
+    }
+
+    #[test]
+    fn what_others_decided_since_is_not_taken_away_from_below() {
+        let id = TrackId(1);
+        let drawn = |columns: u32| {
+            let mask = Bitmap::from_fn(8, 8, |x, _| x < columns).to_mask();
+            Some(FrameMask { mask, source: MaskSource::Accepted, score: 1.0 })
+        };
+        let set = |frame, before, after| Edit::SetMask { track: id, frame, before, after };
+        let (mut now, mut history) = (Annotation::default(), History::default());
+        let add = Edit::AddTrack { track: id, content: Track::new("nerve", 0) };
+        for (group, edit) in
+            [add, set(4, None, drawn(2)), set(5, None, drawn(3))].into_iter().enumerate()
+        {
+            let done = step(group as u64, Mark::Do, vec![edit]);
+            now.apply_all(&done.edits).expect("applies");
+            history.note(&done);
+        }
+        let alone = now.clone();
+        travel(&mut now, &mut history, true);
+        assert!(now.tracks.is_empty(), "one's own comes off whole");
+        travel(&mut now, &mut history, false);
+        assert_eq!(now, alone);
+        // Somebody else draws frame 4 anew.
+        now.apply(&set(4, drawn(2), drawn(6))).expect("applies");
+        let both = now.clone();
+        travel(&mut now, &mut history, true);
+        assert_eq!(
+            now.tracks[&id].masks.iter().collect::<Vec<_>>(),
+            [(&4, &drawn(6).expect("a mask"))]
+        );
+        travel(&mut now, &mut history, false);
+        assert_eq!(now, both);
+        // A point of theirs keeps the structure, too.
+        travel(&mut now, &mut history, true);
+        now.apply(&set(4, drawn(6), None)).expect("applies");
+        let prompt = Prompt::Point { kind: PointKind::Inside, at: PointPx::new(1.0, 1.0) };
+        let placed = PlacedPrompt { id: PromptId(9), prompt };
+        let mut content = Track::new("vein", 0);
+        let vein = TrackId(2);
+        let mut history = History::default();
+        let made =
+            step(7, Mark::Do, vec![Edit::AddTrack { track: vein, content: content.clone() }]);
+        now.apply_all(&made.edits).expect("applies");
+        history.note(&made);
+        let point = Edit::AddPrompt { track: vein, frame: 2, at: 0, placed: placed.clone() };
+        now.apply(&point).expect("applies");
+        travel(&mut now, &mut history, true);
+        content.prompts.insert(2, vec![placed]);
+        assert_eq!(now.tracks.get(&vein), Some(&content));
+    }
+
+    #[test]
+    fn what_of_a_group_was_undone_apart_is_done_again_apart() {
+        let (mut now, mut history) = (Annotation::default(), History::default());
+        let add = |id: u64| Edit::AddTrack { track: TrackId(id), content: Track::new("nerve", 0) };
+        let put = |now: &mut Annotation, history: &mut History, done: Step| {
+            now.apply_all(&done.edits).expect("applies");
+            history.note(&done);
+        };
+        put(&mut now, &mut history, step(3, Mark::Do, vec![add(1)]));
+        let undo = history.undo(&now).expect("something to undo");
+        put(&mut now, &mut history, undo);
+        // What comes late for it, as a mask does.
+        put(&mut now, &mut history, step(3, Mark::Do, vec![add(2)]));
+        let full = {
+            let mut full = now.clone();
+            full.apply(&add(1)).expect("applies");
+            full
+        };
+        travel(&mut now, &mut history, true);
+        assert!(now.tracks.is_empty());
+        travel(&mut now, &mut history, false);
         assert_eq!(now, full);
     }
 

@@ -1,8 +1,10 @@
 //! Masks: as runs where they are kept, as bitmaps where they are worked on.
 
+use std::sync::Arc;
+
 use imageproc::distance_transform::euclidean_squared_distance_transform;
 use imageproc::region_labelling::{Connectivity, connected_components};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::{BoxPx, PointPx};
 
@@ -21,25 +23,42 @@ pub enum MaskError {
     },
 }
 
-/// A binary mask as alternating run lengths in row order, background first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Runs", into = "Runs")]
+/// A binary mask as alternating run lengths in row order, background first. Clones share the runs: the annotation,
+/// its history and its journal hold the masks of a long clip once.
+#[derive(Clone, Debug, Eq, Deserialize)]
+#[serde(try_from = "Runs")]
 pub struct Mask {
     width_px: u32,
     height_px: u32,
-    runs: Vec<u32>,
+    runs: Arc<[u32]>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Runs {
     w: u32,
     h: u32,
     runs: Vec<u32>,
 }
 
-impl From<Mask> for Runs {
-    fn from(mask: Mask) -> Self {
-        Self { w: mask.width_px, h: mask.height_px, runs: mask.runs }
+#[derive(Serialize)]
+struct RunsOf<'a> {
+    w: u32,
+    h: u32,
+    runs: &'a [u32],
+}
+
+impl PartialEq for Mask {
+    fn eq(&self, other: &Self) -> bool {
+        let size = |mask: &Mask| (mask.width_px, mask.height_px);
+        // What two states of a clip have in common is nearly always shared.
+        let same = || Arc::ptr_eq(&self.runs, &other.runs) || self.runs == other.runs;
+        size(self) == size(other) && same()
+    }
+}
+
+impl Serialize for Mask {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        RunsOf { w: self.width_px, h: self.height_px, runs: &self.runs }.serialize(serializer)
     }
 }
 
@@ -62,7 +81,7 @@ impl Mask {
         if found != expected {
             return Err(MaskError::Length { found, expected });
         }
-        Ok(Self { width_px, height_px, runs })
+        Ok(Self { width_px, height_px, runs: runs.into() })
     }
 
     /// Width, px.
@@ -219,7 +238,7 @@ impl Bitmap {
             run += 1;
         }
         runs.push(run);
-        Mask { width_px: self.width_px, height_px: self.height_px, runs }
+        Mask { width_px: self.width_px, height_px: self.height_px, runs: runs.into() }
     }
 
     /// The smallest box around the foreground, or `None` when there is none.
@@ -374,6 +393,17 @@ mod tests {
             let text = serde_json::to_string(&mask).expect("serialises");
             assert_eq!(serde_json::from_str::<Mask>(&text).expect("reads back"), mask);
         }
+    }
+
+    #[test]
+    fn clones_share_their_runs_and_equal_ones_need_not() {
+        let mask = disc(17, 11, 8.0, 5.0, 4.0).to_mask();
+        assert!(std::ptr::eq(mask.clone().runs(), mask.runs()));
+        let again = disc(17, 11, 8.0, 5.0, 4.0).to_mask();
+        assert!(again == mask && !std::ptr::eq(again.runs(), mask.runs()));
+        // The same runs of another shape.
+        let turned = Mask::from_runs(11, 17, mask.runs().to_vec()).expect("as many pixels");
+        assert_ne!(turned, mask);
     }
 
     #[test]

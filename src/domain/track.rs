@@ -66,7 +66,9 @@ pub fn insert_window(windows: &[Window], window: Window) -> Vec<Window> {
     let mut merged: Vec<Window> = Vec::with_capacity(all.len());
     for next in all {
         match merged.last_mut() {
-            Some(last) if next.first <= last.last + 1 => last.last = last.last.max(next.last),
+            Some(last) if next.first <= last.last.saturating_add(1) => {
+                last.last = last.last.max(next.last);
+            }
             _ => merged.push(next),
         }
     }
@@ -309,6 +311,8 @@ mod tests {
     fn windows_that_touch_become_one() {
         assert_eq!(insert_window(&[w(0, 3), w(10, 12)], w(4, 8)), [w(0, 8), w(10, 12)]);
         assert_eq!(insert_window(&[], w(5, 2)), [w(2, 5)]);
+        // As a journal may say, and a structure does that never goes.
+        assert_eq!(insert_window(&[w(3, usize::MAX)], w(9, 12)), [w(3, usize::MAX)]);
     }
 
     #[test]

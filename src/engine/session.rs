@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 use crate::codec;
 use crate::domain::{ClipInfo, Codes, Edit, FrameIndex, FramePrompts, Step, TrackId};
 use crate::export::Rgb;
-use crate::project::{ClipStore, Loaded, ProjectError, Syncer, View, load_read_only, now_ms};
+use crate::project::{
+    ClipStore, Conflict, Loaded, ProjectError, Syncer, View, load_read_only, now_ms,
+};
 
 use super::frames::Reader;
 use super::meanwhile::Wanted;
@@ -38,6 +40,8 @@ pub struct Session<M> {
     clip: Arc<codec::Clip>,
     project_root: PathBuf,
     store: Result<Arc<Mutex<ClipStore>>, String>,
+    /// Conflicts among the notes that have not stood on a screen.
+    untold: Vec<Conflict>,
     keeper: Option<Keeper>,
     worker: Worker,
     reader: Reader,
@@ -115,6 +119,7 @@ impl<M: From<Event> + Send + 'static> Session<M> {
             clip,
             project_root: project_root.to_owned(),
             store,
+            untold: loaded.conflicts,
             keeper,
             worker: worker.map_err(SessionError::Thread)?,
             reader: reader.map_err(SessionError::Thread)?,
@@ -149,6 +154,18 @@ impl<M: From<Event> + Send + 'static> Session<M> {
     #[must_use]
     pub fn take_others(&self) -> Vec<Edit> {
         self.store.as_ref().map_or_else(|_| Vec::new(), |store| lock(store).take_others())
+    }
+
+    /// Says that `note` stands on a screen. What two people decided at the same time is told to each of them until it did,
+    /// and not any more.
+    pub fn note_seen(&mut self, note: &str) {
+        let Ok(store) = &self.store else { return };
+        if self.untold.iter().any(|conflict| conflict.note == note) {
+            let all = std::mem::take(&mut self.untold).into_iter();
+            let (seen, left): (Vec<_>, Vec<_>) = all.partition(|conflict| conflict.note == note);
+            self.untold = left;
+            lock(store).told(seen.iter().map(|conflict| conflict.id));
+        }
     }
 
     /// Journals where the person is; a failure costs nothing but the place.
@@ -358,8 +375,11 @@ fn keep(store: &Mutex<ClipStore>, woken: &Receiver<()>, waiting: &AtomicBool, ou
         }
         if looked.elapsed() >= LOOK_AROUND {
             looked = Instant::now();
+            // A slow drive does not hold up the keys: it is read without the store.
+            let look = lock(store).look();
+            let news = look.read();
             let mut held = lock(store);
-            let (others, notes) = (held.read_others(), held.take_notes());
+            let (others, notes) = (held.take_in(news), held.take_notes());
             drop(held);
             if others {
                 outbox(Event::OthersWrote);

@@ -339,22 +339,8 @@ mod tests {
     #[test]
     fn small_pictures_lie_under_their_contours() {
         let (width, height) = (2 * SMALL_PX + 1, 50);
-        let info = ClipInfo {
-            content_hash: crate::domain::ContentHash("0123456789abcdef".into()),
-            name: "a".into(),
-            kind: crate::domain::ClipKind::Still,
-            width_px: width,
-            height_px: height,
-            frames: 1,
-            pixel_spacing_mm: None,
-            scales: Vec::new(),
-            slice_spacing_mm: None,
-            frame_time_ms: None,
-            frame_times_ms: Vec::new(),
-            placement: None,
-            lossy: None,
-            format: String::new(),
-        };
+        let hash = crate::domain::ContentHash("0123456789abcdef".into());
+        let info = ClipInfo::new(hash, crate::domain::ClipKind::Still, (width, height), 1);
         let gray = |_| {
             let pixels = vec![9; width as usize * height as usize];
             Ok(std::sync::Arc::new(GrayFrame::new(width, height, pixels).expect("a frame")))

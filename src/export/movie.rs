@@ -357,22 +357,9 @@ mod tests {
             );
             return;
         }
-        let info = ClipInfo {
-            content_hash: ContentHash("0123456789abcdef".into()),
-            name: "a".into(),
-            kind: ClipKind::Cine,
-            width_px: SIDES.0,
-            height_px: SIDES.1,
-            frames: 6,
-            pixel_spacing_mm: None,
-            frame_time_ms: Some(40.0),
-            scales: Vec::new(),
-            slice_spacing_mm: None,
-            frame_times_ms: Vec::new(),
-            placement: None,
-            lossy: None,
-            format: String::new(),
-        };
+        let hash = ContentHash("0123456789abcdef".into());
+        let info =
+            ClipInfo { frame_time_ms: Some(40.0), ..ClipInfo::new(hash, ClipKind::Cine, SIDES, 6) };
         let noise = |frame: usize| -> Result<Arc<GrayFrame>, String> {
             let mut random = fastrand::Rng::with_seed(frame as u64);
             let pixels = (0..SIDES.0 * SIDES.1).map(|_| random.u8(..120)).collect();

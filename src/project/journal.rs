@@ -4,7 +4,8 @@
 //! `n` counts the lines of a session without gaps, `lam` is the Lamport time that orders sessions
 //! among each other, `prev` the first 8 hex digits of the SHA-256 of the JSON of the line before
 //! (of the session's name for the first), `t` the wall clock in ms, for people only. A line of the
-//! other kind carries `"view"` instead of group, mark and edits.
+//! other kind carries `"view"` instead of group, mark and edits. Either may carry `"told":[..]`: of which
+//! conflicts its annotator was told since the line before (`merge::Conflict`).
 //!
 //! Reading never fails: what cannot be read is named by file and line, everything else counts.
 
@@ -45,6 +46,8 @@ pub(super) struct Line {
     pub(super) own: u32,
     /// Content.
     pub(super) record: Record,
+    /// Conflicts that its annotator has seen by then.
+    pub(super) told: Vec<u64>,
 }
 
 /// What was read from the bytes of one file.
@@ -79,6 +82,8 @@ struct Written<'a> {
     edits: Option<&'a [Edit]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     view: Option<&'a View>,
+    #[serde(skip_serializing_if = "<[u64]>::is_empty")]
+    told: &'a [u64],
 }
 
 #[derive(Deserialize)]
@@ -92,6 +97,9 @@ struct Read<E, M, V> {
     mark: Option<M>,
     edits: Option<Vec<E>>,
     view: Option<V>,
+    /// Of whatever kind: a step must not be lost by what stands beside it.
+    #[serde(default)]
+    told: Value,
 }
 
 /// The first four bytes of the SHA-256: what `prev` of the next line says.
@@ -108,6 +116,7 @@ pub(super) fn encode(
     prev: u32,
     t: u64,
     record: &Record,
+    told: &[u64],
 ) -> Option<(Vec<u8>, u32)> {
     let (step, view) = match record {
         Record::Step(step) => (Some(step), None),
@@ -124,11 +133,12 @@ pub(super) fn encode(
         mark: step.map(|s| s.mark),
         edits: step.map(|s| s.edits.as_slice()),
         view,
+        told,
     };
     let mut bytes = serde_json::to_vec(&written).ok()?;
     let own = chain_hash(&bytes);
     let (read, unknown) = decode(&bytes)?;
-    if read.record != *record || !unknown.is_empty() {
+    if read.record != *record || read.told != told || !unknown.is_empty() {
         return None;
     }
     let crc = crc32fast::hash(&bytes);
@@ -151,10 +161,12 @@ fn decode(json: &[u8]) -> Option<(Line, Vec<String>)> {
             }
         };
         let prev = u32::from_str_radix(&read.prev, 16).ok()?;
-        return Some((Line { n: read.n, lam: read.lam, t: read.t, prev, own, record }, unknown));
+        let (n, lam, t, told) = (read.n, read.lam, read.t, numbers(&read.told));
+        return Some((Line { n, lam, t, prev, own, record, told }, unknown));
     }
     let read = serde_json::from_slice::<Read<Value, Value, Value>>(json).ok()?;
     let prev = u32::from_str_radix(&read.prev, 16).ok()?;
+    let (n, lam, t, told) = (read.n, read.lam, read.t, numbers(&read.told));
     let mut unknown = Vec::new();
     let mark = read.mark.and_then(|mark| serde_json::from_value::<Mark>(mark).ok());
     let record = match (read.group, mark, read.edits) {
@@ -171,7 +183,11 @@ fn decode(json: &[u8]) -> Option<(Line, Vec<String>)> {
             Record::Unknown
         }
     };
-    Some((Line { n: read.n, lam: read.lam, t: read.t, prev, own, record }, unknown))
+    Some((Line { n, lam, t, prev, own, record, told }, unknown))
+}
+
+fn numbers(value: &Value) -> Vec<u64> {
+    value.as_array().into_iter().flatten().filter_map(Value::as_u64).collect()
 }
 
 fn known_edit(value: Value, unknown: &mut Vec<String>) -> Option<Edit> {
@@ -293,7 +309,7 @@ mod tests {
             let content = Track::new(format!("t{n}"), 0);
             let edits = vec![Edit::AddTrack { track: TrackId(n), content }];
             let record = Record::Step(Step { group: n, mark: Mark::Do, edits });
-            let (line, own) = encode(n, n + 1, prev, 5, &record).expect("plain data");
+            let (line, own) = encode(n, n + 1, prev, 5, &record, &[]).expect("plain data");
             bytes.extend(line);
             prev = own;
         }
@@ -343,7 +359,20 @@ mod tests {
             outside: None,
             look: None,
         };
-        assert!(encode(0, 1, 0, 0, &Record::View(nowhere)).is_none());
+        assert!(encode(0, 1, 0, 0, &Record::View(nowhere), &[]).is_none());
+    }
+
+    #[test]
+    fn what_was_told_stands_beside_a_step_and_never_costs_it() {
+        let (_, all) = lines(1);
+        let Line { n, lam, prev, t, record, .. } = &all[0];
+        let (bytes, _) = encode(*n, *lam, *prev, *t, record, &[u64::MAX, 7]).expect("plain data");
+        assert_eq!(scan("x", &bytes, 0).lines[0].told, [u64::MAX, 7]);
+        let json = br#"{"v":1,"n":0,"lam":1,"prev":"00000000","t":0,"group":1,"mark":"do","edits":[],"told":{"by":3}}"#;
+        let mut bytes = json.to_vec();
+        bytes.extend(format!("\t{:08x}\n", crc32fast::hash(json)).into_bytes());
+        let found = scan("x", &bytes, 0);
+        assert_eq!((found.lines.len(), found.damaged), (1, 0), "{:?}", found.notes);
     }
 
     #[test]

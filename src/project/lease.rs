@@ -21,6 +21,9 @@ const SILENT: Duration = Duration::from_secs(120);
 /// A machine of this one's name that was started at another time is this one before, unless two have the same name: after
 /// such a silence the session has ended in either case.
 const GONE: Duration = Duration::from_secs(86_400);
+/// Nobody can be asked on another machine, nor in another container of this one; but none of them sleeps for a month. Who
+/// did all the same writes its file again as soon as it wakes.
+const LOST: Duration = Duration::from_secs(30 * 86_400);
 
 /// Who is annotating and where.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -184,6 +187,7 @@ pub(super) struct Lease {
     path: PathBuf,
     file: File,
     bytes: Vec<u8>,
+    mode: u32,
     touched: Instant,
 }
 
@@ -198,15 +202,13 @@ impl Lease {
         modes.make_folder(folder)?;
         let path = folder.join(format!("{session}.json"));
         let bytes = serde_json::to_vec(holder)?;
-        // Not for appending: the heartbeat writes the same bytes over again.
-        let mut options = OpenOptions::new();
-        let file = options.write(true).create_new(true).mode(modes.file).open(&path)?;
+        let file = created(&path, modes.file)?;
         if let Err(cause) = file.write_all_at(&bytes, 0) {
             // On a full disk: an empty file says nothing and nobody would take it away.
             let _ = fs::remove_file(&path);
             return Err(cause);
         }
-        Ok(Self { path, file, bytes, touched: Instant::now() })
+        Ok(Self { path, file, bytes, mode: modes.file, touched: Instant::now() })
     }
 
     /// Tells the others that this session lives; cheap, at most one write in 30 s.
@@ -215,6 +217,12 @@ impl Lease {
             return;
         }
         self.touched = Instant::now();
+        let found = fs::symlink_metadata(&self.path);
+        if found.is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
+            && let Ok(file) = created(&self.path, self.mode)
+        {
+            self.file = file;
+        }
         // The write, not a given time, sets the file's time: it is the server's clock that counts.
         let _ = self.file.write_all_at(&self.bytes, 0);
     }
@@ -224,6 +232,11 @@ impl Drop for Lease {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
     }
+}
+
+/// A new file; not for appending, for the heartbeat writes the same bytes over again.
+fn created(path: &Path, mode: u32) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(mode).open(path)
 }
 
 /// A session of somebody (or of the same user elsewhere) that has the clip open now.
@@ -237,10 +250,13 @@ pub(super) struct Alive {
 
 /// The sessions, other than `own`, that have the clip of `here` open. With `tidy`, files of
 /// processes that are known to have ended on this machine, now or before it was started, are
-/// removed (they hold no work).
+/// removed (they hold no work), as are those that nobody touched for a month.
 pub(super) fn alive(folder: &Path, own: &str, here: &Holder, tidy: bool) -> Vec<Alive> {
     let touched = |path: &Path| fs::symlink_metadata(path).and_then(|meta| meta.modified()).ok();
-    let now = touched(&folder.join(format!("{own}.json"))).unwrap_or_else(SystemTime::now);
+    let own_touched = touched(&folder.join(format!("{own}.json")));
+    // The clock of this machine may be wrong by years: by that nobody is gone.
+    let by_server = own_touched.is_some();
+    let now = own_touched.unwrap_or_else(SystemTime::now);
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
@@ -248,22 +264,28 @@ pub(super) fn alive(folder: &Path, own: &str, here: &Holder, tidy: bool) -> Vec<
         let Some(session) = name.to_str().and_then(|name| name.strip_suffix(".json")) else {
             continue;
         };
-        let holder =
-            read_regular(&path).ok().and_then(|b| serde_json::from_slice::<Holder>(&b).ok());
-        let Some(holder) = holder.filter(|_| session != own) else {
+        if session == own {
             continue;
-        };
-        let runs = holder.runs_here(here);
+        }
         // A time that lies ahead is no silence.
         let silence = || touched(&path).map(|at| now.duration_since(at).unwrap_or_default());
-        let gone = || holder.of_another_start(here) && silence().is_some_and(|age| age >= GONE);
-        if tidy && (runs == Some(false) || gone()) {
+        let silent = |least: Duration| by_server && silence().is_some_and(|age| age >= least);
+        let holder =
+            read_regular(&path).ok().and_then(|b| serde_json::from_slice::<Holder>(&b).ok());
+        let runs = holder.as_ref().and_then(|holder| holder.runs_here(here));
+        let over = || match &holder {
+            Some(_) if runs.is_some() => runs == Some(false),
+            Some(holder) => silent(if holder.of_another_start(here) { GONE } else { LOST }),
+            // Torn by a power cut, or of a newer version.
+            None => opened_ms(session).is_some() && silent(LOST),
+        };
+        if tidy && over() {
             let _ = fs::remove_file(&path);
             continue;
         }
-        if holder.clip != here.clip {
+        let Some(holder) = holder.filter(|holder| holder.clip == here.clip) else {
             continue;
-        }
+        };
         if runs.unwrap_or_else(|| silence().is_some_and(|age| age < SILENT)) {
             let text = (!holder.is_ours(here)).then(|| holder.describe(here.since_ms));
             found.push(Alive { session: session.to_owned(), text });
@@ -346,19 +368,43 @@ mod tests {
         put("before", &before, now - GONE);
         put("namesake", &before, now - GONE / 2);
         put("abroad", &Holder { host: far.host.clone(), ..before }, now - GONE * 2);
+        // A machine that is no more, and a process of this one that only did not touch its file.
+        put("lost", &far, now - LOST);
+        put("still", &Holder { user: "carl".into(), ..here.clone() }, now - LOST * 2);
         fs::write(folder.join("broken.json"), "{").expect("written");
+        // As a power cut leaves one, and what is none.
+        let torn = "20240229T123456Z-anna-gpu1-7-00000000";
+        for name in [torn, "notes"] {
+            put(name, &here, now);
+            let file = File::options().write(true).open(folder.join(format!("{name}.json")));
+            let file = file.expect("opened");
+            file.set_len(0).and_then(|()| file.set_modified(now - LOST)).expect("a time");
+        }
         let names = |tidy: bool| -> Vec<String> {
             alive(&folder, "own", &here, tidy).into_iter().map(|each| each.session).collect()
         };
-        assert_eq!(names(false), ["ahead", "fresh"]);
-        for name in ["ended", "before"] {
+        assert_eq!(names(false), ["ahead", "fresh", "still"]);
+        for name in ["ended", "before", "lost", torn] {
             let path = folder.join(format!("{name}.json"));
             assert!(path.exists(), "who only looks removes nothing");
         }
-        assert_eq!(names(true), ["ahead", "fresh"]);
         let left = |name: &str| folder.join(format!("{name}.json")).exists();
-        assert_eq!(["ended", "before"].map(left), [false; 2]);
-        assert_eq!(["silent", "namesake", "abroad", "broken"].map(left), [true; 4]);
+        // Without an own file there is only the clock of this machine.
+        drop(lease);
+        assert!(!own.exists());
+        assert_eq!(names(true), ["ahead", "fresh", "still"]);
+        assert_eq!(["ended", "before", "lost", torn].map(left), [false, true, true, true]);
+        let mut lease = Lease::take(&folder, "own", &here, Modes::PRIVATE).expect("taken");
+        assert_eq!(names(true), ["ahead", "fresh", "still"]);
+        assert_eq!(["ended", "before", "lost", torn].map(left), [false; 4]);
+        assert_eq!(["silent", "namesake", "abroad", "broken", "notes"].map(left), [true; 5]);
+        // Who was taken for lost is there again with the next beat.
+        fs::remove_file(&own).expect("there");
+        lease.beat();
+        assert!(!own.exists(), "not before it is due");
+        lease.touched -= BEAT;
+        lease.beat();
+        assert_eq!(fs::read(&own).expect("there again"), lease.bytes);
         drop(lease);
         assert!(!own.exists());
     }

@@ -8,12 +8,14 @@ use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
+
 use crate::domain::{
     Annotation, Edit, FrameIndex, FrameMask, MaskSource, PlacedPrompt, Step, Track, TrackId, shown,
 };
 
 /// The newest steps stay in memory, so that a step of another session can still be put in its
-/// place; twice as many are held before the older half is folded.
+/// place; twice as many are held before the older half is folded. More stay where one came later than that.
 const TAIL: usize = 2048;
 
 /// A step and its place in the order of all sessions.
@@ -43,6 +45,8 @@ pub(super) struct Merged {
     /// The newest entry inside `base`; nothing may be put before it.
     folded: Option<Entry>,
     tail: Vec<Entry>,
+    /// How many of the newest stay in `tail`, at least.
+    reach: usize,
     now: Annotation,
 }
 
@@ -52,20 +56,29 @@ pub(super) struct TooOld(pub(super) Vec<Entry>);
 
 impl Merged {
     /// Replays `entries`, given in any order. `visit` sees each with the edits that took effect
-    /// and the state before them.
-    pub(super) fn replay(mut entries: Vec<Entry>, mut visit: impl FnMut(&Entry, &[Edit])) -> Self {
+    /// and the state before them. Who wrote `late` is that far behind and may stay so: what comes after it stays in
+    /// memory, and as much again before, so that not everything is read again for each of their steps.
+    pub(super) fn replay(
+        mut entries: Vec<Entry>,
+        late: Option<&Entry>,
+        mut visit: impl FnMut(&Entry, &[Edit]),
+    ) -> Self {
         entries.sort_by(Entry::order);
-        let older = entries.len().saturating_sub(TAIL);
-        let mut merged = Self::default();
-        for (i, entry) in entries.iter().enumerate() {
-            if i == older {
-                merged.base = merged.now.clone();
-            }
-            let effect = apply(&mut merged.now, &entry.step);
-            visit(entry, &effect);
+        let behind = late.map_or(0, |late| {
+            let before = entries.partition_point(|entry| entry.order(late) == Ordering::Less);
+            entries.len() - before
+        });
+        let mut merged = Self { reach: TAIL.max(2 * behind), ..Self::default() };
+        merged.tail = entries.split_off(entries.len().saturating_sub(merged.reach));
+        // Given back one by one: of what is folded only the state is needed.
+        for entry in entries {
+            visit(&entry, &apply(&mut merged.now, &entry.step));
+            merged.folded = Some(entry);
         }
-        merged.tail = entries.split_off(older);
-        merged.folded = entries.pop();
+        merged.base = merged.now.clone();
+        for entry in &merged.tail {
+            visit(entry, &apply(&mut merged.now, &entry.step));
+        }
         merged
     }
 
@@ -98,23 +111,33 @@ impl Merged {
             self.fold();
             return Ok(effect);
         }
+        let touched: Touched =
+            new.iter().flat_map(|entry| &entry.step.edits).map(Edit::track).collect();
         self.tail.extend(new);
         self.tail.sort_by(Entry::order);
-        let mut after = self.base.clone();
-        for entry in &self.tail {
-            apply(&mut after, &entry.step);
+        // No edit looks at another structure than its own: all others stay as they are.
+        let mut after = part(&self.base, &touched);
+        for edit in self.tail.iter().flat_map(|entry| &entry.step.edits) {
+            if touched.contains(&edit.track()) {
+                take(&mut after, edit);
+            }
         }
-        let effect = difference(&self.now, &after);
-        self.now = after;
+        let effect = difference(&part(&self.now, &touched), &after);
+        self.now.tracks.retain(|id, _| !touched.contains(&Some(*id)));
+        self.now.tracks.extend(after.tracks);
+        if touched.contains(&None) {
+            self.now.places = after.places;
+        }
         self.fold();
         Ok(effect)
     }
 
     fn fold(&mut self) {
-        if self.tail.len() < 2 * TAIL {
+        let reach = self.reach.max(TAIL);
+        if self.tail.len() < 2 * reach {
             return;
         }
-        let older = self.tail.len() - TAIL;
+        let older = self.tail.len() - reach;
         for entry in self.tail.drain(..older) {
             apply(&mut self.base, &entry.step);
             self.folded = Some(entry);
@@ -122,17 +145,47 @@ impl Merged {
     }
 }
 
+/// Structures that steps concern; none stands for the clip's places.
+type Touched = BTreeSet<Option<TrackId>>;
+
+/// What of an annotation `touched` names.
+fn part(of: &Annotation, touched: &Touched) -> Annotation {
+    let held = |id: &TrackId| Some((*id, of.tracks.get(id)?.clone()));
+    let mut part = Annotation::default();
+    part.tracks.extend(touched.iter().flatten().filter_map(held));
+    if touched.contains(&None) {
+        part.places.clone_from(&of.places);
+    }
+    part
+}
+
 /// Applies what of `step` still fits; returns the edits that took effect.
 fn apply(now: &mut Annotation, step: &Step) -> Vec<Edit> {
-    let mut effect = Vec::with_capacity(step.edits.len());
-    for edit in &step.edits {
-        if let Some(edit) = edit.rebased(now)
-            && now.apply(&edit).is_ok()
-        {
-            effect.push(edit);
-        }
+    step.edits.iter().filter_map(|edit| take(now, edit)).collect()
+}
+
+/// Applies `edit` where it still fits; returns it as it took effect.
+fn take(now: &mut Annotation, edit: &Edit) -> Option<Edit> {
+    let edit = edit.rebased(now)?;
+    now.apply(&edit).is_ok().then_some(edit)
+}
+
+/// What one person did without having seen what another did, in words; a number by which it is known in every session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// Known by the step, the structure and the words.
+    pub id: u64,
+    /// Ready to show.
+    pub note: String,
+}
+
+impl Conflict {
+    fn new(entry: &Entry, track: TrackId, note: String) -> Self {
+        let named = format!("{} {} {} {note}", entry.session, entry.n, track.0);
+        let digest = Sha256::digest(named.as_bytes());
+        let id = digest.iter().take(8).fold(0, |id, &byte| (id << 8) | u64::from(byte));
+        Self { id, note }
     }
-    effect
 }
 
 /// Who decided which mask, to name everything of a person that another person replaced or took away
@@ -142,24 +195,29 @@ pub(super) struct Authors(HashMap<(TrackId, FrameIndex), String>);
 
 impl Authors {
     /// Notes what `user` did; returns what there is to tell.
-    pub(super) fn note(&mut self, entry: &Entry, effect: &[Edit], user: &str) -> Vec<String> {
-        let told = effect.iter().filter_map(|edit| match edit {
-            Edit::SetMask { .. } => self.replaced(&entry.step, edit, user),
-            Edit::RemoveTrack { track, content } => removed(&entry.step, *track, content, user),
-            _ => None,
+    pub(super) fn note(&mut self, entry: &Entry, effect: &[Edit], user: &str) -> Vec<Conflict> {
+        // What took effect stands in the order in which it was asked for.
+        let mut asked = entry.step.edits.iter();
+        let told = effect.iter().filter_map(|edit| {
+            let note = match edit {
+                Edit::SetMask { .. } => {
+                    self.replaced(asked.find(|asked| is_same_mask(asked, edit)), edit, user)
+                }
+                Edit::RemoveTrack { track, content } => removed(&entry.step, *track, content, user),
+                _ => None,
+            };
+            Some(Conflict::new(entry, edit.track()?, note?))
         });
         told.collect()
     }
 
-    /// What there is to tell of a mask that `user` set or took away.
-    fn replaced(&mut self, step: &Step, edit: &Edit, user: &str) -> Option<String> {
+    /// What there is to tell of a mask that `user` set or took away, who had `asked` for that.
+    fn replaced(&mut self, asked: Option<&Edit>, edit: &Edit, user: &str) -> Option<String> {
         let Edit::SetMask { track, frame, before: met, after } = edit else {
             return None;
         };
-        let seen = step.edits.iter().find_map(|asked| match asked {
-            Edit::SetMask { track: t, frame: f, before, .. } if (t, f) == (track, frame) => {
-                Some(before)
-            }
+        let seen = asked.and_then(|asked| match asked {
+            Edit::SetMask { before, .. } => Some(before),
             _ => None,
         });
         let earlier = self.0.insert((*track, *frame), user.to_owned());
@@ -167,7 +225,7 @@ impl Authors {
         if seen == Some(met) || !by_person(met) {
             return None;
         }
-        let (frame, earlier, user) = (frame + 1, shown(&earlier), shown(user));
+        let (frame, earlier, user) = (frame.saturating_add(1), shown(&earlier), shown(user));
         let end = match after {
             Some(_) => format!("the one of {user} is shown"),
             None => format!("{user} took it away"),
@@ -176,6 +234,17 @@ impl Authors {
             "frame {frame}: {earlier} and {user} decided the same mask at the same time; {end}, \
              both are in the journals"
         ))
+    }
+}
+
+/// Whether two edits set the mask of one frame to the same.
+fn is_same_mask(one: &Edit, other: &Edit) -> bool {
+    match (one, other) {
+        (
+            Edit::SetMask { track, frame, after, .. },
+            Edit::SetMask { track: other_track, frame: other_frame, after: other_after, .. },
+        ) => (track, frame, after) == (other_track, other_frame, other_after),
+        _ => false,
     }
 }
 
@@ -332,8 +401,9 @@ mod tests {
         };
         let entries = edits.into_iter().enumerate().map(entry).collect();
         let (mut authors, mut notes) = (Authors::default(), Vec::new());
-        let merged = Merged::replay(entries, |entry, effect| {
-            notes.extend(authors.note(entry, effect, &entry.session));
+        let merged = Merged::replay(entries, None, |entry, effect| {
+            let told = authors.note(entry, effect, &entry.session);
+            notes.extend(told.into_iter().map(|conflict| conflict.note));
         });
         assert!(merged.now().tracks.is_empty());
         assert_eq!(

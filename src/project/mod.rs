@@ -49,7 +49,8 @@ use crate::domain::{
 };
 
 pub use key::uid_key;
-pub use merge::difference;
+pub use merge::{Conflict, difference};
+pub use reader::{Look, News};
 pub use store::{ClipStore, Loaded, StoreOptions, load_read_only};
 pub use timeline::{Visit, timeline};
 pub use watch::{Found, WatchOptions, Watcher};
@@ -99,7 +100,7 @@ fn no_keys(keys: &u64) -> bool {
 pub struct ClipSummary {
     /// Content hash, as the folder is named.
     pub hash: ContentHash,
-    /// What is known of the clip; `None` when its `clip.json` cannot be read (the work can).
+    /// What is known of the clip; `None` when its `clip.json` cannot be read, or only by a newer version (the work can).
     pub info: Option<ClipInfo>,
     /// Number of journal files.
     pub journals: usize,

@@ -6,6 +6,8 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use super::lease::{self, Alive};
 use super::{FORMAT, Modes, ProjectError, checked, journal, journal_files, named, read_regular};
 use crate::domain::{ClipInfo, ContentHash, counted, shown};
@@ -49,9 +51,8 @@ pub(super) fn prepare(
             bytes.push(b'\n');
             modes.publish(&about, &bytes)
         };
-        let held = read_regular(&about).map(|bytes| serde_json::from_slice::<ClipInfo>(&bytes));
-        match held {
-            Ok(Err(_)) => {
+        match read_regular(&about).map(|bytes| said(&bytes, hash)) {
+            Ok(Said::Damaged) => {
                 let aside = format!("clip.damaged-{:08x}.json", fastrand::u32(..));
                 fs::rename(&about, clip.join(aside))?;
                 notes.push(format!(
@@ -59,13 +60,18 @@ pub(super) fn prepare(
                     named(&about)
                 ));
             }
+            Ok(Said::Newer) => notes.push(format!(
+                "{}: a newer sonomark wrote it, it is left as it is and work goes on; update sonomark to have the clip \
+                 named in lists",
+                named(&about)
+            )),
             // An earlier version wrote it. Work goes on also where it cannot be written.
-            Ok(Ok(held))
+            Ok(Said::Known(held))
                 if (held.lossy.is_none() && info.lossy.is_some())
                     || (held.slice_spacing_mm.is_none() && info.slice_spacing_mm.is_some()) =>
             {
                 let (lossy, slice_spacing_mm) = (held.lossy.or(info.lossy), info.slice_spacing_mm);
-                let _ = write(&ClipInfo { lossy, slice_spacing_mm, ..held });
+                let _ = write(&ClipInfo { lossy, slice_spacing_mm, ..*held });
             }
             _ => {}
         }
@@ -89,6 +95,25 @@ pub(super) fn prepare(
             notes.push(full(root, &cause));
             Ok(Modes::of(root))
         }
+    }
+}
+
+/// What a `clip.json` is to this version.
+enum Said {
+    Known(Box<ClipInfo>),
+    /// Whole, of this very clip, and with words that this version does not know.
+    Newer,
+    Damaged,
+}
+
+fn said(bytes: &[u8], hash: &ContentHash) -> Said {
+    if let Ok(info) = serde_json::from_slice(bytes) {
+        return Said::Known(info);
+    }
+    let whole = serde_json::from_slice::<Value>(bytes).unwrap_or_default();
+    match whole.get("content_hash").and_then(Value::as_str) {
+        Some(of) if of == hash.0 => Said::Newer,
+        _ => Said::Damaged,
     }
 }
 
@@ -137,9 +162,17 @@ pub(super) fn full(root: &Path, cause: &io::Error) -> String {
     format!("{}: {cause}; steps are kept in memory until there is room", named(root))
 }
 
-/// Where copies for this clip of this project go. The random second line of FORMAT tells projects
+/// Where copies for this clip of this project may lie. New ones go into the last.
+pub(super) fn rescue_folders(base: &Path, root: &Path, hash: &ContentHash) -> Vec<PathBuf> {
+    let early = rescue_folder_by_path(base, root, hash);
+    let mut folders = vec![early, rescue_folder(base, root, hash)];
+    folders.dedup();
+    folders
+}
+
+/// Where they go. The random second line of FORMAT tells projects
 /// apart, so that a new project in the place of an old one never finds the old one's steps.
-pub(super) fn rescue_folder(base: &Path, root: &Path, hash: &ContentHash) -> PathBuf {
+fn rescue_folder(base: &Path, root: &Path, hash: &ContentHash) -> PathBuf {
     let format = read_regular(&root.join("FORMAT")).unwrap_or_default();
     let identity = String::from_utf8_lossy(&format);
     let identity = identity.lines().nth(1).filter(|id| checked(&ContentHash((*id).into())).is_ok());
@@ -150,7 +183,9 @@ pub(super) fn rescue_folder(base: &Path, root: &Path, hash: &ContentHash) -> Pat
 }
 
 /// The same for a project whose disk was too full even for its FORMAT.
-pub(super) fn rescue_folder_by_path(base: &Path, root: &Path, hash: &ContentHash) -> PathBuf {
+fn rescue_folder_by_path(base: &Path, root: &Path, hash: &ContentHash) -> PathBuf {
+    // What `--project p` names is another folder elsewhere.
+    let root = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
     let path = journal::chain_hash(root.as_os_str().as_encoded_bytes());
     base.join(format!("path-{path:08x}")).join(&hash.0)
 }
@@ -200,5 +235,41 @@ pub(super) fn bring_home(
                 ProjectError::io("bring rescued steps into", ops, &cause)
             )),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{ClipKind, Edit, Mark, Step, Track, TrackId};
+    use crate::project::{ClipStore, StoreOptions};
+
+    #[test]
+    fn copies_of_before_the_project_had_a_name_count_also_where_they_cannot_come_home() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (root, base) = (dir.path().join("project"), dir.path().join("rescue"));
+        let info = ClipInfo::new(ContentHash("5c".repeat(32)), ClipKind::Still, (4, 4), 1);
+        let options = StoreOptions { user: "anna".into(), rescue: Some(base.clone()) };
+        let open = || ClipStore::open_with(&root, &info, 0, &options).expect("opens");
+        let edits = vec![Edit::AddTrack { track: TrackId(1), content: Track::new("nerve", 0) }];
+        open().0.append(&Step { group: 1, mark: Mark::Do, edits }, 0).expect("written");
+        let ops = root.join("clips").join(&info.content_hash.0).join("ops");
+        let journal = journal_files(&ops).expect("listed").remove(0).path;
+        let early = rescue_folder_by_path(&base, &root, &info.content_hash);
+        fs::create_dir_all(&early).expect("made");
+        // So long a name that the longer one of a temporary file cannot be.
+        let name = format!("{}.r0.jsonl", "x".repeat(235));
+        fs::rename(journal, early.join(name)).expect("moved");
+        let (_store, loaded) = open();
+        assert!(loaded.notes.concat().contains("loaded from their copy"), "{:?}", loaded.notes);
+        assert_eq!(loaded.annotation.tracks.len(), 1);
+    }
+
+    #[test]
+    fn a_relative_project_is_not_the_one_of_that_name_elsewhere() {
+        let hash = ContentHash("5c".repeat(32));
+        let of = |root: &Path| rescue_folder_by_path(Path::new("r"), root, &hash);
+        let here = std::env::current_dir().expect("a folder").join("p");
+        assert_eq!(of(Path::new("p")), of(&here));
     }
 }

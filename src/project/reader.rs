@@ -5,9 +5,9 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::journal::{self, Record};
+use super::journal::{self, Record, Scan};
 use super::lease::{self, Alive};
-use super::merge::{Authors, Entry, Merged};
+use super::merge::{Authors, Conflict, Entry, Merged};
 use super::store::Loaded;
 use super::{JournalFile, ProjectError, View, journal_files, named, open_regular, read_regular};
 use crate::domain::{Edit, History, MaskOrigins, Step, counted, shown};
@@ -25,6 +25,8 @@ pub(super) struct Known {
     /// Positions seen of each session: a continuation file repeats lines.
     seen: HashMap<Arc<str>, Seen>,
     views: Vec<(u64, Arc<str>, u64, View)>,
+    /// Which account was told of which conflict.
+    told: HashSet<(String, u64)>,
     lam: u64,
     notes: Vec<String>,
 }
@@ -80,16 +82,18 @@ impl Known {
     pub(super) fn read_all(
         &mut self,
         ops: &Path,
-        rescue: Option<&Path>,
+        rescue: &[PathBuf],
         alive: &[Alive],
     ) -> Result<Vec<Entry>, ProjectError> {
         let list = |folder: &Path| {
             journal_files(folder).map_err(|cause| ProjectError::io("list", folder, &cause))
         };
         let mut files = list(ops)?;
-        match rescue.map_or_else(|| Ok(Vec::new()), list) {
-            Ok(copies) => files.extend(copies),
-            Err(error) => self.notes.push(error.to_string()),
+        for copies in rescue {
+            match list(copies) {
+                Ok(copies) => files.extend(copies),
+                Err(error) => self.notes.push(error.to_string()),
+            }
         }
         files.sort();
         let mut entries = Vec::new();
@@ -112,7 +116,7 @@ impl Known {
             };
             let scan = journal::scan(&named_file(&file.path), &bytes, 0);
             let lives = alive.iter().any(|a| a.session == *session);
-            // What is missing of it may be on its way: `read_new` looks again.
+            // What is missing of it may be on its way: a `Look` comes back to it.
             let (read, rows) = scan.hole.filter(|_| lives).unwrap_or((scan.consumed, scan.rows));
             self.files.insert(file.path.clone(), (read as u64, rows));
             // A session that is alive may be in the middle of a line.
@@ -163,8 +167,12 @@ impl Known {
         if !self.seen.entry(Arc::clone(session)).or_default().insert(line.n) {
             return None;
         }
+        let user = lease::user_of(session);
+        self.told.extend(line.told.into_iter().map(|id| (user.to_owned(), id)));
         match line.record {
-            Record::Step(step) => {
+            Record::Step(mut step) => {
+                // Most steps are one edit, and a list grows by more than one.
+                step.edits.shrink_to_fit();
                 Some(Entry { lam, session: Arc::clone(session), n: line.n, step })
             }
             Record::View(view) => {
@@ -175,7 +183,8 @@ impl Known {
         }
     }
 
-    /// Merges `entries` into a state with its history.
+    /// Merges `entries` into a state with its history. Conflicts are not among the notes: who was told
+    /// of them is another question.
     pub(super) fn load(
         &mut self,
         entries: Vec<Entry>,
@@ -185,13 +194,13 @@ impl Known {
         let me = lease::safe(user);
         let open = |session: &str| alive.iter().any(|a| a.session == session);
         let own = |session: &str| lease::user_of(session) == me && !open(session);
-        let (mut history, mut authors, mut notes) =
-            (History::default(), Authors::default(), std::mem::take(&mut self.notes));
+        let (mut history, mut authors, mut conflicts) =
+            (History::default(), Authors::default(), Vec::new());
         let mut origins = MaskOrigins::default();
         // What sessions of the same person that are still open (or were killed a moment ago on
         // another machine) changed, and how much of the history that came after.
         let mut built_on = HashMap::new();
-        let merged = Merged::replay(entries, |entry, effect| {
+        let merged = Merged::replay(entries, None, |entry, effect| {
             let Step { group, mark, .. } = entry.step;
             if own(&entry.session) {
                 history.note(&Step { group, mark, edits: effect.to_vec() });
@@ -200,7 +209,7 @@ impl Known {
                 built_on.extend(tracks.map(|track| (track, history.depth())));
             }
             effect.iter().for_each(|edit| origins.note(edit));
-            notes.extend(authors.note(entry, effect, lease::user_of(&entry.session)));
+            conflicts.extend(authors.note(entry, effect, lease::user_of(&entry.session)));
         });
         history.hold(&built_on);
         self.views.sort_by(|a, b| (a.0, &a.1, a.2).cmp(&(b.0, &b.1, b.2)));
@@ -217,7 +226,8 @@ impl Known {
             history,
             view,
             outside,
-            notes,
+            notes: std::mem::take(&mut self.notes),
+            conflicts,
             position,
             session_seed,
             others,
@@ -225,28 +235,26 @@ impl Known {
         (merged, loaded)
     }
 
-    /// Complete new lines of every session but `own`.
-    pub(super) fn read_new(
-        &mut self,
-        ops: &Path,
-        own: &str,
-        notes: &mut Vec<String>,
-    ) -> Vec<Entry> {
+    /// Those of `conflicts` that `user` was not told of.
+    pub(super) fn untold(&self, user: &str, mut conflicts: Vec<Conflict>) -> Vec<Conflict> {
+        let me = lease::safe(user);
+        conflicts.retain(|conflict| !self.told.contains(&(me.clone(), conflict.id)));
+        conflicts
+    }
+
+    /// Where the journals in `ops` of every session but `own` were read up to.
+    pub(super) fn look(&self, ops: PathBuf, own: Arc<str>) -> Look {
+        Look { ops, own, files: self.files.clone() }
+    }
+
+    /// The steps among what came since.
+    pub(super) fn take_in(&mut self, news: News, notes: &mut Vec<String>) -> Vec<Entry> {
         let mut entries = Vec::new();
-        for file in journal_files(ops).unwrap_or_default() {
-            if file.session == own {
+        for Fresh { file, from, row, scan } in news.0 {
+            // Another look was quicker.
+            if self.files.get(&file.path).map_or(0, |(read, _)| *read) != from {
                 continue;
             }
-            let (from, row) = self.files.get(&file.path).copied().unwrap_or((0, 0));
-            let Ok(mut bytes) = read_from(&file.path, from) else {
-                continue;
-            };
-            // Only whole lines: the rest is being written.
-            let Some(last) = bytes.iter().rposition(|&b| b == b'\n') else {
-                continue;
-            };
-            bytes.truncate(last + 1);
-            let scan = journal::scan(&named_file(&file.path), &bytes, row);
             let hole = scan.hole.filter(|(at, _)| self.may_fill(&file.path, from + *at as u64));
             let (read, rows) = hole.unwrap_or((scan.consumed, scan.rows));
             self.files.insert(file.path, (from + read as u64, row + rows));
@@ -269,6 +277,47 @@ impl Known {
         }
         *looks += 1;
         *looks <= LOOKS
+    }
+}
+
+/// Where the journals of other sessions were read up to. What came since is read on any thread, without the store.
+#[derive(Debug)]
+pub struct Look {
+    ops: PathBuf,
+    own: Arc<str>,
+    files: HashMap<PathBuf, (u64, usize)>,
+}
+
+/// What other sessions wrote since a [`Look`].
+#[derive(Debug)]
+pub struct News(Vec<Fresh>);
+
+#[derive(Debug)]
+struct Fresh {
+    file: JournalFile,
+    /// Bytes and lines before it.
+    from: u64,
+    row: usize,
+    scan: Scan,
+}
+
+impl Look {
+    /// Reads it. However long a slow drive takes: whoever journals meanwhile does not wait.
+    #[must_use]
+    pub fn read(self) -> News {
+        let files = journal_files(&self.ops).unwrap_or_default().into_iter();
+        let others = files.filter(|file| *file.session != *self.own);
+        News(others.filter_map(|file| self.fresh(file)).collect())
+    }
+
+    /// The complete new lines of a file; the rest is being written.
+    fn fresh(&self, file: JournalFile) -> Option<Fresh> {
+        let (from, row) = self.files.get(&file.path).copied().unwrap_or((0, 0));
+        let mut bytes = read_from(&file.path, from).ok()?;
+        let last = bytes.iter().rposition(|&b| b == b'\n')?;
+        bytes.truncate(last + 1);
+        let scan = journal::scan(&named_file(&file.path), &bytes, row);
+        Some(Fresh { file, from, row, scan })
     }
 }
 

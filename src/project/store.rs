@@ -8,11 +8,9 @@ use std::sync::Arc;
 
 use super::journal::{self, Record};
 use super::lease::{self, Holder, Lease};
-use super::merge::{Entry, Merged, TooOld, difference};
-use super::prepare::{
-    bring_home, fresh_seed, full, prepare, rescue_folder, rescue_folder_by_path, unless_full,
-};
-use super::reader::Known;
+use super::merge::{Conflict, Entry, Merged, TooOld, difference};
+use super::prepare::{bring_home, fresh_seed, full, prepare, rescue_folders, unless_full};
+use super::reader::{Known, Look, News};
 use super::writer::Writer;
 use super::{ProjectError, Syncer, View, checked, named, now_ms};
 use crate::domain::{
@@ -38,6 +36,9 @@ pub struct Loaded {
     pub outside: Option<OutsideChoice>,
     /// Damage, gaps, unknown records and replaced masks, ready to show.
     pub notes: Vec<String>,
+    /// What people decided at the same time, without having seen each other's: also among the notes. Who opens the clip
+    /// is given only what they were not [told](ClipStore::told), who reads it all of it.
+    pub conflicts: Vec<Conflict>,
     /// Lamport time of the newest line of any journal: what the annotation contains.
     pub position: u64,
     /// 32 bits of this session that no other session of the clip has. Groups of steps and
@@ -66,18 +67,26 @@ impl StoreOptions {
         let state = folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local/state")));
         Self { user: lease::user(), rescue: state.map(|state| state.join("sonomark/rescue")) }
     }
+
+    /// Folders with copies for a clip.
+    fn copies(&self, root: &Path, hash: &ContentHash) -> Vec<PathBuf> {
+        self.rescue.as_deref().map_or_else(Vec::new, |base| rescue_folders(base, root, hash))
+    }
 }
 
 /// A clip of a project, open for annotating.
 #[derive(Debug)]
 pub struct ClipStore {
     clip: PathBuf,
-    rescue: Option<PathBuf>,
+    /// Where copies of steps may lie that the project lacks.
+    rescue: Vec<PathBuf>,
     session: Arc<str>,
     lam: u64,
     n: u64,
     prev: u32,
     known: Known,
+    /// Conflicts that the person was told of since the last line.
+    told: Vec<u64>,
     merged: Merged,
     /// Steps of others that were read and have not taken effect yet.
     waiting: Vec<Entry>,
@@ -127,28 +136,28 @@ impl ClipStore {
             }
         };
         let others = lease::alive(&sessions, &session, &holder, true);
-        let rescue = options.rescue.as_deref().map(|base| rescue_folder(base, root, &hash));
-        let early = options.rescue.as_deref();
-        let early = early.map(|base| rescue_folder_by_path(base, root, &hash));
-        for copies in [early.as_deref(), rescue.as_deref()].into_iter().flatten() {
+        let rescue = options.copies(root, &hash);
+        for copies in &rescue {
             bring_home(copies, &clip.join("ops"), &others, modes, &mut notes);
         }
 
         let mut known = Known::default();
-        let entries = known.read_all(&clip.join("ops"), rescue.as_deref(), &others)?;
+        let entries = known.read_all(&clip.join("ops"), &rescue, &others)?;
         let (merged, mut loaded) = known.load(entries, &holder.user, &others);
+        loaded.conflicts = known.untold(&holder.user, loaded.conflicts);
         notes.append(&mut loaded.notes);
-        loaded.notes = limited(notes);
+        loaded.notes = all_notes(notes, &loaded.conflicts);
         loaded.session_seed = seed;
         let store = Self {
             prev: journal::chain_hash(session.as_bytes()),
             lam: known.lam(),
             n: 0,
-            writer: Writer::new(clip.join("ops"), &session, modes, rescue.clone()),
+            writer: Writer::new(clip.join("ops"), &session, modes, rescue.last().cloned()),
             session: session.into(),
             clip,
             rescue,
             known,
+            told: Vec::new(),
             merged,
             waiting: Vec::new(),
             behind: false,
@@ -175,11 +184,18 @@ impl ClipStore {
         self.put(Record::View(*view), now_ms)
     }
 
+    /// Says that the person has seen these [`Conflict::id`]s on a screen. The next line keeps it: they are not among the
+    /// notes when the same account opens the clip again.
+    pub fn told(&mut self, ids: impl IntoIterator<Item = u64>) {
+        self.told.extend(ids);
+    }
+
     fn put(&mut self, record: Record, now_ms: u64) -> Result<(), ProjectError> {
         let (lam, n) = (self.lam + 1, self.n);
-        let (bytes, own) =
-            journal::encode(n, lam, self.prev, now_ms, &record).ok_or(ProjectError::Unstorable)?;
+        let (bytes, own) = journal::encode(n, lam, self.prev, now_ms, &record, &self.told)
+            .ok_or(ProjectError::Unstorable)?;
         (self.lam, self.n, self.prev) = (lam, n + 1, own);
+        self.told.clear();
         if let Record::Step(step) = record {
             self.merged.push(Entry { lam, session: Arc::clone(&self.session), n, step });
         }
@@ -229,15 +245,26 @@ impl ClipStore {
         &self.session
     }
 
-    /// Reads what other sessions wrote since the last look; true when there is something to
-    /// [`take`](Self::take_others). Also tells the others that this session lives, so call it about
-    /// every second.
+    /// Reads what other sessions wrote since the last look; as [`look`](Self::look), [`Look::read`] and
+    /// [`take_in`](Self::take_in) in one.
     pub fn read_others(&mut self) -> bool {
+        let news = self.look().read();
+        self.take_in(news)
+    }
+
+    /// Where to look for what other sessions write: another thread reads it, while this one goes on journaling.
+    #[must_use]
+    pub fn look(&self) -> Look {
+        self.known.look(self.clip.join("ops"), Arc::clone(&self.session))
+    }
+
+    /// Takes in what was read; true when there is something to [`take`](Self::take_others). Also tells the others
+    /// that this session lives, so call it about every second.
+    pub fn take_in(&mut self, news: News) -> bool {
         if let Some(lease) = &mut self.lease {
             lease.beat();
         }
-        let ops = self.clip.join("ops");
-        let new = self.known.read_new(&ops, &self.session, &mut self.notes);
+        let new = self.known.take_in(news, &mut self.notes);
         self.waiting.extend(new);
         !self.waiting.is_empty()
     }
@@ -256,7 +283,7 @@ impl ClipStore {
             Ok(effect) => effect,
             // Where that cannot be done now they wait for the next call.
             Err(TooOld(new)) => {
-                let effect = self.reload();
+                let effect = self.reload(new.first());
                 self.tell_behind(effect.is_none());
                 effect.unwrap_or_else(|| {
                     self.waiting = new;
@@ -285,14 +312,15 @@ impl ClipStore {
 
     /// Everything again from the files and from what is still in memory; `None` while a file that was there cannot be read,
     /// as where a network drive is away: what it holds would vanish from the screen.
-    fn reload(&mut self) -> Option<Vec<Edit>> {
+    /// `late` is the oldest of the steps that came too late for their place.
+    fn reload(&mut self, late: Option<&Entry>) -> Option<Vec<Edit>> {
         let files = self.writer.files();
         if !self.known.are_there(&files) {
             return None;
         }
         let mut known = Known::default();
         let ops = self.clip.join("ops");
-        let mut entries = known.read_all(&ops, self.rescue.as_deref(), &[]).ok()?;
+        let mut entries = known.read_all(&ops, &self.rescue, &[]).ok()?;
         if !known.covers(&self.known, &files) {
             return None;
         }
@@ -308,7 +336,7 @@ impl ClipStore {
         });
         let own: Vec<Entry> = own.collect();
         entries.extend(own);
-        let merged = Merged::replay(entries, |_, _| {});
+        let merged = Merged::replay(entries, late, |_, _| {});
         let effect = difference(self.merged.now(), merged.now());
         self.merged = merged;
         known.goes_on_from(std::mem::take(&mut self.known));
@@ -343,14 +371,19 @@ pub fn load_read_only(project_root: &Path, hash: &ContentHash) -> Result<Loaded,
         }
     }
     let options = StoreOptions::from_env();
-    let holder = Holder::here(options.user, &hash, now_ms());
+    let holder = Holder::here(options.user.clone(), &hash, now_ms());
     let others = lease::alive(&project_root.join("sessions"), "", &holder, false);
-    let rescue = options.rescue.as_deref().map(|base| rescue_folder(base, project_root, &hash));
+    let rescue = options.copies(project_root, &hash);
     let mut known = Known::default();
-    let entries = known.read_all(&clip.join("ops"), rescue.as_deref(), &others)?;
+    let entries = known.read_all(&clip.join("ops"), &rescue, &others)?;
     let (_, mut loaded) = known.load(entries, &holder.user, &others);
-    loaded.notes = limited(loaded.notes);
+    loaded.notes = all_notes(loaded.notes, &loaded.conflicts);
     Ok(loaded)
+}
+
+fn all_notes(mut notes: Vec<String>, conflicts: &[Conflict]) -> Vec<String> {
+    notes.extend(conflicts.iter().map(|conflict| conflict.note.clone()));
+    limited(notes)
 }
 
 fn limited(mut notes: Vec<String>) -> Vec<String> {

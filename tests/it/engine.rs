@@ -583,6 +583,30 @@ fn child_refused_step() {
 }
 
 #[test]
+fn what_two_people_decided_at_the_same_time_is_told_until_it_stood_on_a_screen() {
+    let project = tempfile::tempdir().unwrap();
+    let (first, opened, _events) = session(project.path());
+    first.close();
+    crate::project::at_the_same_time(project.path(), &opened.info);
+    let told = |opened: &sonomark::engine::Opened| {
+        opened.notes.iter().find(|note| note.contains("at the same time")).cloned()
+    };
+    for (label, on_screen) in [("nerve", false), ("vessel", true)] {
+        let (mut session, opened, _events) = session(project.path());
+        let note = told(&opened).expect("nobody has seen it");
+        session.note_seen("something else");
+        if on_screen {
+            session.note_seen(&note);
+        }
+        session.journal(&add_track(opened.session_seed, label)).unwrap();
+        session.close();
+    }
+    let (last, opened, _events) = session(project.path());
+    assert_eq!(told(&opened), None);
+    last.close();
+}
+
+#[test]
 fn two_sessions_on_one_clip_see_each_other() {
     let project = tempfile::tempdir().unwrap();
     let (mut first, one, _first_events) = session(project.path());

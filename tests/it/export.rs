@@ -25,20 +25,10 @@ const SIZE: (u32, u32) = (31, 23);
 
 pub(crate) fn info() -> ClipInfo {
     ClipInfo {
-        content_hash: ContentHash("ab".repeat(32)),
         name: "clip".into(),
-        kind: ClipKind::Cine,
-        width_px: SIZE.0,
-        height_px: SIZE.1,
-        frames: 10,
         pixel_spacing_mm: Some([0.2, 0.2]),
-        scales: Vec::new(),
-        slice_spacing_mm: None,
-        frame_time_ms: None,
-        frame_times_ms: Vec::new(),
-        placement: None,
-        lossy: None,
         format: "test".into(),
+        ..ClipInfo::new(ContentHash("ab".repeat(32)), ClipKind::Cine, SIZE, 10)
     }
 }
 

@@ -99,6 +99,18 @@ fn mask(source: MaskSource, r: u32) -> FrameMask {
     FrameMask { mask, source, score: 0.5 }
 }
 
+/// Anna and Ben decide the same mask, neither having seen what the other does.
+pub(crate) fn at_the_same_time(root: &Path, info: &ClipInfo) {
+    let open = |user: &str| ClipStore::open_with(root, info, 0, &as_user(user)).unwrap().0;
+    let (mut anna, mut ben, track) = (open("anna"), open("ben"), TrackId(1));
+    anna.append(&step(1, Edit::AddTrack { track, content: Track::new("n", 0) }), 0).unwrap();
+    others_of(&mut ben);
+    for (store, r) in [(&mut anna, 3), (&mut ben, 5)] {
+        let after = Some(mask(MaskSource::Accepted, r));
+        store.append(&step(2, Edit::SetMask { track, frame: 4, before: None, after }), 0).unwrap();
+    }
+}
+
 #[test]
 fn a_reopened_clip_is_as_it_was_left() {
     let dir = tempfile::tempdir().unwrap();
@@ -157,6 +169,31 @@ fn what_an_earlier_version_did_not_say_of_a_clip_is_added() {
     ClipStore::open_with(dir.path(), &info, 0, &as_user("anna")).unwrap();
     let info = ClipInfo { name: "a".to_owned(), lossy: Some(true), ..info };
     assert_eq!(held(), info);
+}
+
+#[test]
+fn what_a_newer_version_says_of_a_clip_stays_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path(), "anna"));
+    let folder = dir.path().join("clips").join(&clip().content_hash.0);
+    let about = folder.join("clip.json");
+    let newer = fs::read_to_string(&about).unwrap().replace("\"cine\"", "\"cine_of_volumes\"");
+    fs::write(&about, &newer).unwrap();
+    for user in ["anna", "ben"] {
+        let (mut store, loaded) = open(dir.path(), user);
+        assert!(loaded.notes.concat().contains("newer sonomark wrote it"), "{:?}", loaded.notes);
+        assert!(follow(&mut store, &mut annotator(&loaded), "track nerve"), "work goes on");
+        assert_eq!(fs::read_to_string(&about).unwrap(), newer);
+    }
+    // Torn, or of another clip, it is damaged: put aside and written anew.
+    for text in [newer[..40].to_owned(), newer.replace("5c5c", "5d5d")] {
+        fs::write(&about, &text).unwrap();
+        let (_store, loaded) = open(dir.path(), "anna");
+        assert!(loaded.notes.concat().contains("was damaged"), "{:?}", loaded.notes);
+        assert_eq!(list_clips(dir.path()).unwrap()[0].info, Some(clip()));
+    }
+    let aside = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().contains("damaged");
+    assert_eq!(fs::read_dir(&folder).unwrap().flatten().filter(aside).count(), 2);
 }
 
 #[test]
@@ -377,6 +414,48 @@ fn a_model_never_replaces_a_persons_frame_and_two_persons_are_named() {
 }
 
 #[test]
+fn what_was_decided_at_the_same_time_is_told_to_each_until_they_have_seen_it() {
+    let dir = tempfile::tempdir().unwrap();
+    at_the_same_time(dir.path(), &clip());
+    let told = |loaded: &Loaded| {
+        assert_eq!(loaded.notes.len(), loaded.conflicts.len(), "{:?}", loaded.notes);
+        loaded.notes.iter().filter(|note| note.contains("at the same time")).count()
+    };
+    for _ in 0..2 {
+        assert_eq!(told(&open(dir.path(), "anna").1), 1, "it stood on no screen");
+    }
+    let (mut anna, loaded) = open(dir.path(), "anna");
+    anna.told(loaded.conflicts.iter().map(|conflict| conflict.id));
+    let flag = Edit::SetFlag { track: TrackId(1), frame: 4, before: false, after: true };
+    anna.append(&step(3, flag), 0).unwrap();
+    drop(anna);
+    let again = ["anna", "ben", "anna"].map(|user| told(&open(dir.path(), user).1));
+    assert_eq!(again, [0, 1, 0]);
+    assert_eq!(told(&read(dir.path())), 1, "who lists what a project holds is told everything");
+}
+
+#[test]
+fn masks_of_a_long_clip_are_held_once_however_often_they_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut anna, _) = open(dir.path(), "anna");
+    let track = TrackId(1);
+    anna.append(&step(1, Edit::AddTrack { track, content: Track::new("n", 0) }), 0).unwrap();
+    let after = Some(mask(MaskSource::Tracked, 9));
+    anna.append(&step(2, Edit::SetMask { track, frame: 4, before: None, after }), 0).unwrap();
+    drop(anna);
+    let (store, loaded) = open(dir.path(), "anna");
+    let runs = |held: &Annotation| held.tracks[&track].masks[&4].mask.runs().as_ptr();
+    assert_eq!(runs(store.annotation()), runs(&loaded.annotation));
+    // What undo takes away, redo brings back: it is in the history.
+    let (mut now, mut history) = (loaded.annotation.clone(), loaded.history);
+    let undo = history.undo(&now).unwrap();
+    now.apply_all(&undo.edits).unwrap();
+    history.note(&undo);
+    now.apply_all(&history.redo(&now).unwrap().edits).unwrap();
+    assert_eq!(runs(&now), runs(&loaded.annotation));
+}
+
+#[test]
 fn who_takes_masks_of_the_network_away_leaves_those_that_a_person_decided_meanwhile() {
     let dir = tempfile::tempdir().unwrap();
     let track = TrackId(1);
@@ -468,6 +547,16 @@ fn a_step_far_behind_still_finds_its_place() {
     fs::rename(&away, &ops).unwrap();
     assert_eq!(anna.take_others(), [vein]);
     assert_eq!(text(anna.annotation()), text(&read(dir.path()).annotation));
+    // For his next steps, as far behind, no journal is read again: it would not be there.
+    for frame in [3, 4] {
+        let flag = Edit::SetFlag { track: TrackId(7), frame, before: false, after: true };
+        ben.append(&step(2, flag.clone()), 0).unwrap();
+        assert!(anna.read_others());
+        fs::rename(&ops, &away).unwrap();
+        assert_eq!((anna.take_others(), anna.take_notes().len()), (vec![flag], 0));
+        fs::rename(&away, &ops).unwrap();
+        assert_eq!(text(anna.annotation()), text(&read(dir.path()).annotation));
+    }
     // The beginning of what Carl wrote is still on its way when everything is read again.
     let known = journals(dir.path());
     for n in [8, 9] {
@@ -488,11 +577,32 @@ fn a_step_far_behind_still_finds_its_place() {
     assert_eq!(text(ben.annotation()), text(anna.annotation()));
     // What is read only when everything is read again comes before the next own step, too.
     let new = |n| Edit::AddTrack { track: TrackId(n), content: Track::new("skin", 1) };
+    let (mut dora, _) = open(dir.path(), "dora");
     carl.append(&step(10, new(10)), 0).unwrap();
-    assert!(anna.read_others());
+    assert!(dora.read_others());
     ben.append(&step(11, new(11)), 0).unwrap();
-    anna.take_others();
-    assert_eq!((anna.position(), anna.annotation().tracks.len()), (ben.position(), 6));
+    dora.take_others();
+    assert_eq!((dora.position(), dora.annotation().tracks.len()), (ben.position(), 6));
+}
+
+#[test]
+fn what_others_write_is_read_while_own_steps_are_journaled() {
+    let dir = tempfile::tempdir().unwrap();
+    let ((mut anna, loaded), (mut ben, of_ben)) =
+        (open(dir.path(), "anna"), open(dir.path(), "ben"));
+    let (mut script, mut other) = (annotator(&loaded), annotator(&of_ben));
+    follow(&mut ben, &mut other, "track vein");
+    // Two looks at once; between them and the news an own step.
+    let (one, two) = (anna.look(), anna.look());
+    let reading = std::thread::spawn(move || (one.read(), two.read()));
+    follow(&mut anna, &mut script, "track nerve");
+    let (first, second) = reading.join().unwrap();
+    assert!(anna.take_in(first));
+    assert_eq!(anna.take_others().len(), 1);
+    assert!(!anna.take_in(second), "it is known");
+    others_of(&mut ben);
+    assert_eq!(text(anna.annotation()), text(ben.annotation()));
+    assert_eq!(anna.annotation().tracks.len(), 2);
 }
 
 #[test]
@@ -516,6 +626,32 @@ fn clocks_may_jump() {
         }
     }
     assert_eq!(text(&read(dir.path()).annotation), text(script.annotation()));
+}
+
+#[test]
+fn a_step_of_many_masks_is_read_in_a_time_that_grows_as_they_do() {
+    let most = if cfg!(debug_assertions) { 40_000 } else { 160_000 };
+    let track = TrackId(1);
+    let held = mask(MaskSource::Tracked, 5);
+    let replays = [most / 4, most].map(|frames| {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut store, _) = open(dir.path(), "anna");
+        let set = |frame| {
+            let after = Some(held.clone());
+            Edit::SetMask { track, frame, before: None, after }
+        };
+        let add = Edit::AddTrack { track, content: Track::new("nerve", 0) };
+        let edits = std::iter::once(add).chain((0..frames).map(set)).collect();
+        store.append(&Step { group: 1, mark: Mark::Do, edits }, 0).unwrap();
+        drop(store);
+        let busy = on_cpu();
+        let (_store, loaded) = open(dir.path(), "anna");
+        let busy = on_cpu() - busy;
+        assert_eq!(loaded.annotation.masks(), frames);
+        busy
+    });
+    // Four times as many; what grew with their square would take sixteen times as long.
+    assert!(replays[1] < 8 * replays[0], "{replays:?}");
 }
 
 #[test]

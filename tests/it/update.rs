@@ -20,22 +20,14 @@ use crate::screen::{has, screen};
 const FRAMES: usize = 40;
 
 pub(crate) fn opened(frames: usize) -> Opened {
+    let kind = if frames > 1 { ClipKind::Cine } else { ClipKind::Still };
     Opened {
         info: ClipInfo {
-            content_hash: ContentHash("ab".repeat(32)),
             name: "cine.dcm".into(),
-            kind: if frames > 1 { ClipKind::Cine } else { ClipKind::Still },
-            width_px: 64,
-            height_px: 48,
-            frames,
             pixel_spacing_mm: Some([0.5, 0.5]),
-            scales: Vec::new(),
-            slice_spacing_mm: None,
             frame_time_ms: Some(50.0),
-            frame_times_ms: Vec::new(),
-            placement: None,
-            lossy: None,
             format: "test".into(),
+            ..ClipInfo::new(ContentHash("ab".repeat(32)), kind, (64, 48), frames)
         },
         part: Cut::default(),
         annotation: Annotation::default(),

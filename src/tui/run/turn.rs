@@ -9,7 +9,7 @@ use crate::config::OnHangup;
 use crate::config::person::{Learned, Person};
 use crate::domain::{Annotation, Cut, shown};
 use crate::engine::{Event, Session, now_ms};
-use crate::tui::model::{Effect, Model, Msg};
+use crate::tui::model::{Effect, Mode, Model, Msg};
 use crate::tui::terminal::{Screen, TerminalError};
 use crate::tui::tools::STRIP_SAMPLES;
 use crate::tui::update::{stay, stops, update};
@@ -127,11 +127,20 @@ impl Loop<'_> {
         }
         self.output.fit_to_line(&mut self.model);
         match self.output.draw(screen, &self.model) {
-            Ok(()) => {}
+            Ok(()) => self.note_seen(),
             Err(TerminalError::HungUp) => {
                 let _ = self.inbox.send(Msg::HungUp);
             }
             Err(error) => self.model.warn(error.to_string()),
+        }
+    }
+
+    /// The message stands on the screen, in their list all of them do.
+    fn note_seen(&mut self) {
+        let Some(session) = &mut self.session else { return };
+        session.note_seen(&self.model.message.text);
+        if matches!(self.model.mode, Mode::Messages(_)) {
+            self.model.log.iter().for_each(|message| session.note_seen(&message.text));
         }
     }
 

@@ -41,6 +41,13 @@ impl Wanted {
         net.set_feature_budget(self.features_mib);
         Ok(net)
     }
+
+    /// On a GPU that takes it, else on the CPU.
+    fn anywhere(&self) -> Result<NetSegmenter, String> {
+        let mut net = NetSegmenter::load(self.card.as_deref(), "auto")?;
+        net.set_feature_budget(self.features_mib);
+        Ok(net)
+    }
 }
 
 /// How far the GPU of this process is.
@@ -137,11 +144,10 @@ impl Meanwhile {
             self.warm(wanted.clone());
             return Ok(Box::new(net));
         }
-        let picked = match picked {
-            Some(picked) => picked,
-            None => device::pick(DeviceWant::Auto).map_err(|error| error.to_string())?,
-        };
-        Ok(Box::new(wanted.on(picked)?))
+        Ok(Box::new(match picked {
+            Some(picked) => wanted.on(picked)?,
+            None => wanted.anywhere()?,
+        }))
     }
 
     /// Begins to get the GPU ready.

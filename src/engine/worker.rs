@@ -8,13 +8,13 @@
 //! thread is left to itself, heard no more, and another takes its place.
 
 use std::ops::ControlFlow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::domain::{FrameIndex, FramePrompts, TrackId};
+use crate::net::device::caught;
 
 use super::failing::{Start, Trouble, because, next_start, sentence, trouble};
 use super::jobs::{Jobs, Propagation, Refresh, Work};
@@ -465,12 +465,7 @@ fn propagate(
 
 /// Runs `f`, turning a panic in the network or its driver into an ordinary failure.
 fn guarded<T>(f: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|cause| {
-        let text = cause
-            .downcast_ref::<&str>()
-            .map(|text| (*text).to_owned())
-            .or_else(|| cause.downcast_ref::<String>().cloned());
-        let text = text.unwrap_or_else(|| "unknown cause".into());
+    caught(f).unwrap_or_else(|text| {
         Err(format!("the network stopped: {text}; the annotation is untouched, try again"))
     })
 }

@@ -48,13 +48,15 @@ pub(super) fn load_timed(settings: &Settings) -> Result<Box<dyn Segmenter>, Fail
         Ok(network) => Ok(Box::new(network) as Box<dyn Segmenter>),
         Err(failure) => Err(failure.sentence().to_owned()),
     };
-    timed(Limits::default(), build, |why| {
-        let failure = Failure::Ours(why);
-        tell(&format!("sonomark: {}", failure.sentence()));
-        // SAFETY: nothing of this process is used after it. A usual exit would wait for the driver.
-        unsafe { libc::_exit(i32::from(failure.code())) }
-    })
-    .map_err(Failure::Configuration)
+    timed(Limits::default(), build, end_at_once).map_err(Failure::Configuration)
+}
+
+/// Ends the program, of which a thread is in a driver that does not answer, with a sentence.
+pub(super) fn end_at_once(why: String) {
+    let failure = Failure::Ours(why);
+    tell(&format!("sonomark: {}", failure.sentence()));
+    // SAFETY: nothing of this process is used after it. A usual exit would wait for the driver.
+    unsafe { libc::_exit(i32::from(failure.code())) }
 }
 
 /// One frame of one track, decided. The mask is kept as runs: the pixels of a long clip take gigabytes.

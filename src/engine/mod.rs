@@ -38,7 +38,7 @@ pub use session::{
 };
 pub use shelf::{Lent, Shelf};
 pub use shipped::{CardFault, load_exact, load_network, read_card, shipped_card};
-pub use watch::{Limits, timed};
+pub use watch::{Limits, in_parts, timed};
 pub use worker::{Builder, Outbox, Worker};
 
 pub use crate::export::{ExportFormat, Structure};

@@ -12,7 +12,7 @@ use crate::golden_weights::{
     NO_FULL_SET, SEED, fixture, full_set, golden_card, portable_array, portable_file,
 };
 use crate::surroundings::{data, program, skipped, text, told};
-use crate::torch_file::{Saved, saved_call, saved_model};
+use crate::torch_file::{Saved, saved_call, saved_model, saved_wide};
 
 /// A home folder of its own with the program in it.
 struct Home(tempfile::TempDir);
@@ -246,6 +246,11 @@ fn a_file_that_asks_for_too_much_memory_ends_its_reader_with_a_sentence() {
     let words = ["wide.pt could not be read within 1062 MiB and 600 s", "memory allocation of"];
     assert!(words.iter().all(|word| told(&refused).contains(word)), "{}", told(&refused));
     assert!(told(&refused).contains("nothing was imported"), "{}", told(&refused));
+    assert!(home.entries().is_empty(), "{:?}", home.entries());
+    // Nor is the copy left that the reader made of an archive before it was ended.
+    let file = home.write("copied.pt", &saved_wide(20_000_000));
+    let refused = told(&home.run(&["models", "import", text(&file)]));
+    assert!(refused.contains("memory allocation of"), "{refused}");
     assert!(home.entries().is_empty(), "{:?}", home.entries());
 }
 

@@ -163,14 +163,17 @@ impl Meanwhile {
         work: impl FnOnce(&dyn Fn()) -> Result<NetSegmenter, String> + Send + 'static,
     ) {
         let (here, hung) = (self.clone(), self.clone());
-        let stopped = |_| Err("the GPU stopped while it got ready".into());
+        let stopped = |_: String| -> Result<NetSegmenter, String> {
+            Err("the GPU stopped while it got ready".into())
+        };
         let work = move || {
             let guarded = |goes_on: &dyn Fn()| caught(|| work(goes_on)).unwrap_or_else(stopped);
-            let told = move |_| hung.found(Err("the GPU did not answer while it got ready".into()));
+            let told = move |_: String| hung.give_up("the GPU did not answer while it got ready");
             let found = in_parts(limits, guarded, told);
             WARMING.fetch_sub(1, Ordering::SeqCst);
-            if let Ok(found) = found {
-                here.found(found);
+            match found {
+                Ok(found) => here.found(found),
+                Err(why) => here.give_up(&why),
             }
         };
         WARMING.fetch_add(1, Ordering::SeqCst);
@@ -178,6 +181,14 @@ impl Meanwhile {
         if let Err(cause) = thread.spawn(work) {
             WARMING.fetch_sub(1, Ordering::SeqCst);
             self.found(Err(format!("no thread to get the GPU ready ({cause})")));
+        }
+    }
+
+    /// Nobody waits any longer for the GPU.
+    fn give_up(&self, why: &str) {
+        let waits = matches!(self.lock().gpu, Gpu::Warming);
+        if waits {
+            self.found(Err(why.to_owned()));
         }
     }
 

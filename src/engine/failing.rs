@@ -26,16 +26,25 @@ pub enum Start {
     OnCpu,
 }
 
-/// The words in which drivers and the layers above them say it, in small letters.
-const MEMORY: [&str; 5] =
-    ["out of memory", "out-of-memory", "out of device memory", "not enough memory", "memory limit"];
-const TOO_BIG: [&str; 2] = ["buffer is too big", "bytes is too big"];
-const LOST: [&str; 5] =
-    ["device is lost", "device lost", "poisoned", "device was lost", "device hung"];
+/// The words in which drivers and the layers above them say it: their letters alone, in small, because the same is said as
+/// a sentence, as `VK_ERROR_DEVICE_LOST` and as `OutOfMemory`.
+const MEMORY: [&str; 4] = ["outofmemory", "outofdevicememory", "notenoughmemory", "memorylimit"];
+const TOO_BIG: [&str; 2] = ["bufferistoobig", "bytesistoobig"];
+const LOST: [&str; 7] = [
+    "devicelost",
+    "deviceislost",
+    "devicewaslost",
+    "devicehung",
+    "poisoned",
+    // CUDA's: whatever is asked after them fails alike.
+    "illegalmemoryaccess",
+    "unspecifiedlaunchfailure",
+];
 
 /// What a failure of a job means for the device, or nothing.
 pub(super) fn trouble(why: &str) -> Option<Trouble> {
-    let why = why.to_lowercase();
+    let why: String =
+        why.chars().filter(char::is_ascii_alphabetic).map(|c| c.to_ascii_lowercase()).collect();
     let says = |words: &[&str]| words.iter().any(|word| why.contains(word));
     // A lost device may well complain about memory too.
     match (says(&LOST), says(&MEMORY) || says(&TOO_BIG)) {
@@ -103,6 +112,10 @@ mod tests {
             ("wgpu error: Out of Memory", Some(Trouble::Memory)),
             ("Validation Error: Parent device is lost", Some(Trouble::Lost)),
             ("The device was poisoned during launch, out of memory", Some(Trouble::Lost)),
+            ("`unwrap()` on an `Err` value: OutOfMemory", Some(Trouble::Memory)),
+            ("VK_ERROR_OUT_OF_DEVICE_MEMORY", Some(Trouble::Memory)),
+            ("VK_ERROR_DEVICE_LOST", Some(Trouble::Lost)),
+            ("CUDA_ERROR_ILLEGAL_ADDRESS, an illegal memory access was", Some(Trouble::Lost)),
             ("frame 7 is unbearable", None),
         ] {
             assert_eq!(trouble(words), expected, "{words}");

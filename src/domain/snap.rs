@@ -18,6 +18,8 @@ const WIDTH_OF_MOVE: f32 = 0.65;
 const REACH: f32 = 4.0;
 /// The pixel under a point is the last one inside: the contour lies half a pixel farther out.
 const INSIDE_PX: f32 = 0.5;
+/// Pixels that are the border of a picture to a hand.
+const BORDER_PX: i64 = 2;
 /// A point on a cut is near an end of it that is as many times nearer than the other end.
 const NEAR_AN_END: f32 = 3.0;
 /// Contour that is nearer than this part of the way to the end of a cut is not that end.
@@ -166,8 +168,9 @@ pub(super) fn on_the_cut(
         let [(near, is_end), (far, _)] = ends;
         !is_end || depth < ON_THE_WAY * near || NEAR_AN_END * near > far
     };
-    inside(x, y)
-        && ((x == 0 || x == last_x) && lies_on(0, 1) || (y == 0 || y == last_y) && lies_on(1, 0))
+    let on_border = |at: i64, last: i64| at < BORDER_PX || at > last - BORDER_PX;
+    let (across, down) = (on_border(x, last_x), on_border(y, last_y));
+    inside(x, y) && ((across && lies_on(0, 1)) || (down && lies_on(1, 0)))
 }
 
 /// Background enclosed by the mask.

@@ -117,6 +117,7 @@ fn where_the_picture_cuts_a_structure_a_point_on_its_border_changes_nothing() {
     for (name, logits, on_it, on_border) in [
         ("half", &half, [(39.5, 60.5), (28.0, 32.0)], (0.5, 60.5)),
         ("on the line", &half, [(0.5, 20.5), (0.5, 99.5)], (0.0, 60.0)),
+        ("beside it", &half, [(39.5, 60.5), (28.0, 32.0)], (1.8, 64.0)),
         ("segment", &segment, [(14.5, 60.5), (0.5, 29.5)], (0.5, 75.5)),
         ("corner", &corner, [(78.0, 78.0), (119.5, 60.5)], (90.5, 119.5)),
         ("side", &side, [(60.5, 29.5), (20.5, 29.5)], (10.5, 0.5)),

@@ -83,7 +83,7 @@ fn computed() -> Recorded {
     let planned = |name: &str, steps: u64| {
         let (out, budget) = (dir.path().join(name), Budget::Steps(steps));
         let mut options = TrainOptions::new(vec![source.clone()], tiny(), out, budget);
-        (options.threads, options.report_every, options.sides) = (1, 1, [64, 96]);
+        (options.threads, options.report_every, options.sides) = (1, 1, [64, 128]);
         (options.batches, options.seed) = ([4, 3], 3);
         options
     };

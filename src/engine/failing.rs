@@ -54,6 +54,12 @@ pub(super) fn trouble(why: &str) -> Option<Trouble> {
     }
 }
 
+/// Whether a failure of the network says that its device gave up; for work without a [`super::Worker`].
+#[must_use]
+pub fn device_gave_up(why: &str) -> bool {
+    trouble(why).is_some()
+}
+
 /// How the network goes on after `trouble`, which struck for the `times`-th time on a device other than the CPU.
 pub(super) fn next_start(trouble: Trouble, times: u32) -> Start {
     match trouble {

@@ -23,7 +23,7 @@ mod watch;
 mod worker;
 
 pub use event::{Event, Opened, SegmenterSource, SessionError, Surround, Ticket};
-pub use failing::Start;
+pub use failing::{Start, device_gave_up};
 pub use frames::Frames;
 pub use meanwhile::gpu_warming;
 pub use net_segmenter::NetSegmenter;

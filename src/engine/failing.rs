@@ -5,6 +5,7 @@
 //! the life of the process) and one that hangs none, and then the CPU takes over and says so, whatever device was asked for.
 
 use super::SegmenterInfo;
+use crate::net::device::first_line;
 
 /// How a job failed, as far as it matters to the jobs after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +29,8 @@ pub enum Start {
 
 /// The words in which drivers and the layers above them say it: their letters alone, in small, because the same is said as
 /// a sentence, as `VK_ERROR_DEVICE_LOST` and as `OutOfMemory`.
-const MEMORY: [&str; 4] = ["outofmemory", "outofdevicememory", "notenoughmemory", "memorylimit"];
+const MEMORY: [&str; 5] =
+    ["outofmemory", "outofdevicememory", "notenoughmemory", "memorylimit", "memoryisfull"];
 const TOO_BIG: [&str; 2] = ["bufferistoobig", "bytesistoobig"];
 const LOST: [&str; 7] = [
     "devicelost",
@@ -58,6 +60,15 @@ pub(super) fn trouble(why: &str) -> Option<Trouble> {
 #[must_use]
 pub fn device_gave_up(why: &str) -> bool {
     trouble(why).is_some()
+}
+
+/// What a panic of a driver says, in one line that still tells what it means for the device.
+pub(super) fn in_short(why: &str) -> String {
+    let line = first_line(why);
+    match trouble(why) {
+        Some(found) if trouble(&line).is_none() => format!("{} ({line})", what(found)),
+        _ => line,
+    }
 }
 
 /// How the network goes on after `trouble`, which struck for the `times`-th time on a device other than the CPU.
@@ -125,6 +136,19 @@ mod tests {
             ("frame 7 is unbearable", None),
         ] {
             assert_eq!(trouble(words), expected, "{words}");
+        }
+    }
+
+    #[test]
+    fn one_line_of_a_panic_tells_what_it_means() {
+        for (words, line) in [
+            ("no kernel\nCaused by: OutOfMemory", "the device's memory is full (no kernel)"),
+            ("no kernel\nCaused by: DEVICE_LOST", "the device was lost (no kernel)"),
+            ("device lost\n0: backtrace", "device lost"),
+            ("no kernel\n0: backtrace", "no kernel"),
+        ] {
+            assert_eq!(in_short(words), line);
+            assert_eq!(trouble(&in_short(words)), trouble(words));
         }
     }
 

@@ -12,9 +12,9 @@ use std::thread;
 use std::time::Duration;
 
 use crate::domain::FramePrompts;
-use crate::net::device::{caught, first_line};
+use crate::net::device::caught;
 
-use super::failing::{Trouble, what};
+use super::failing::{Trouble, in_short, what};
 use super::{Anchor, Decided, Direction, Image, SegmentError, Segmenter, SegmenterInfo, Ticket};
 
 /// How long a device other than the CPU may take to answer.
@@ -236,7 +236,7 @@ impl Watched {
         };
         let answer = self.pulse.during(limit, || match self.alone {
             true => caught(|| call(&mut **inner))
-                .unwrap_or_else(|why| Err(SegmentError::Network(first_line(&why)))),
+                .unwrap_or_else(|why| Err(SegmentError::Network(in_short(&why)))),
             false => call(&mut **inner),
         })?;
         self.answered.insert(like);

@@ -416,9 +416,9 @@ mod tests {
             assert_eq!((0..37).filter(lost).collect::<Vec<_>>(), Vec::<usize>::new());
             values
         };
-        let positive = through(&|values| relu(values));
+        let positive = through(&relu);
         assert_eq!((positive[0], positive[18], positive[19]), (0.0, 0.0, 1.0));
-        through(&|values| gelu(values));
+        through(&gelu);
         through(&|values| scaled_sigmoid(values, 1.0, 0.0));
         softmax(&mut values, 37);
         assert!(values.iter().all(|v| v.is_nan()), "its whole row is of no use");

@@ -2,7 +2,7 @@
 //!
 //! What decides whether this file is right: this process never reads a byte of the file; the child has limits on memory
 //! and time before it opens it, answers in one line of JSON, and whatever else it does (a signal, a panic, silence) is a
-//! refusal that leaves nothing behind.
+//! refusal that leaves nothing behind; it ends with this process.
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -18,9 +18,9 @@ use crate::domain::{counted, shown};
 use crate::net::cards;
 use crate::net::config::ModelCard;
 use crate::net::import::{Converted, convert};
-use crate::net::library::{Held, Library};
+use crate::net::library::{Held, Library, Staged};
 
-use super::{Done, Failure, path_shown, print, print_json, tell};
+use super::{Done, Failure, interrupt_flag, interrupted, path_shown, print, print_json, tell};
 
 /// What the child may take beside twice the size of the file: the program, its tables, the largest tensor.
 const CHILD_BYTES: u64 = 1 << 30;
@@ -65,9 +65,14 @@ pub(super) fn run(settings: &Settings, library: &Library, options: &Options) -> 
     };
     library.check_vacant(&name).map_err(Failure::input)?;
     let wanted = card.map(card_named).transpose()?;
+    let cancel = interrupt_flag()?;
     let staged = library.stage().map_err(Failure::input)?;
-    let said = ask_child(&options.file, staged.path(), card, bytes)?;
-    let converted = match said {
+    let said = ask_child(&options.file, &staged, card, bytes);
+    // The terminal tells the child, too.
+    if interrupted(&cancel) {
+        return Err(Failure::Interrupted("interrupted; nothing was imported".into()));
+    }
+    let converted = match said? {
         Said::Converted(converted) => converted,
         Said::Refused(why) => return Err(Failure::Input(shown_lines(&why))),
     };
@@ -123,6 +128,8 @@ pub(super) fn run_child(settings: &Settings, options: &ChildOptions) -> Done {
     let bytes = file_bytes(&options.source)?;
     limit(libc::RLIMIT_AS, memory_limit(bytes)).map_err(Failure::ours)?;
     limit(libc::RLIMIT_CPU, CHILD_CPU_S).map_err(Failure::ours)?;
+    // SAFETY: the call takes numbers alone.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong) };
     let wanted = flagged_card(settings).map(card_named).transpose()?;
     let said = match convert(&options.source, wanted.as_ref(), &options.out) {
         Ok(converted) => Said::Converted(converted),
@@ -142,20 +149,24 @@ fn memory_limit(file_bytes: u64) -> u64 {
     CHILD_BYTES.saturating_add(file_bytes.saturating_mul(2))
 }
 
-fn ask_child(source: &Path, out: &Path, card: Option<&Path>, bytes: u64) -> Result<Said, Failure> {
+fn ask_child(
+    source: &Path,
+    staged: &Staged,
+    card: Option<&Path>,
+    bytes: u64,
+) -> Result<Said, Failure> {
     let program = std::env::current_exe().map_err(Failure::ours)?;
     let mut child = Command::new(program);
     child.args(["models", "convert"]);
     if let Some(card) = card {
         child.arg("--card").arg(card);
     }
-    child.arg("--").arg(source).arg(out);
+    child.arg("--").arg(source).arg(staged.path());
     // Its last line is what became of it.
     child.env("RUST_BACKTRACE", "0");
-    // Copies that the reader needs are as large as the file: they belong where there is room for the result.
-    if let Some(folder) = out.parent() {
-        child.env("TMPDIR", folder);
-    }
+    // Copies that the reader needs are as large as the file: they belong where there is room for the result, and go with it
+    // where the reader is ended.
+    child.env("TMPDIR", staged.folder());
     let output =
         child.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).output().map_err(
             |cause| Failure::Ours(format!("cannot start the reader of weights: {cause}")),

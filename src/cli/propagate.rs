@@ -13,8 +13,8 @@ use crate::domain::{Track, counted, shown};
 use crate::engine::{Ended, Segmenter};
 
 use super::headless::{
-    REPORT, TrackReport, decide_track, load_timed, make_folder, mask_path, report_json,
-    write_absent, write_json, write_mask_of,
+    REPORT, TrackReport, decide_track, load_on_cpu, load_timed, make_folder, mask_path,
+    or_on_the_cpu, report_json, write_absent, write_json, write_mask_of,
 };
 use super::{Done, Failure, interrupt_flag, open_clip, path_shown, print_json, prompts, tell};
 
@@ -42,7 +42,9 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     make_folder(&options.out)?;
     let cancel = interrupt_flag()?;
     let mut network = load_timed(settings)?;
-    let reports = decide_clip(&mut *network, &clip, &tracks, &options.out, &cancel)?;
+    let work =
+        |network: &mut dyn Segmenter| decide_clip(network, &clip, &tracks, &options.out, &cancel);
+    let reports = or_on_the_cpu(&mut network, || load_on_cpu(settings), work)?;
     let report = report_json(&clip, &*network, &reports);
     write_json(&options.out.join(REPORT), &report)?;
     if options.json {

@@ -7,10 +7,10 @@ use serde_json::json;
 
 use crate::config::Settings;
 use crate::domain::{BoxPx, ClipInfo, FramePrompts, PointKind, PointPx};
-use crate::engine::Image;
+use crate::engine::{Image, Segmenter};
 use crate::export::spare;
 
-use super::headless::{load_timed, numbers, point, write_mask};
+use super::headless::{load_on_cpu, load_timed, numbers, or_on_the_cpu, point, write_mask};
 use super::{Done, Failure, open_clip, path_shown, print_json, tell};
 
 /// Arguments.
@@ -56,9 +56,12 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     let prompts = prompts_of(options, clip.info())?;
     let pixels = clip.frame(options.frame).map_err(Failure::input)?;
     let mut network = load_timed(settings)?;
-    network.open_clip(clip.info().frames);
     let image = Image { frame: options.frame, pixels: &pixels };
-    let decided = network.refresh(image, &prompts).map_err(Failure::ours)?;
+    let work = |network: &mut dyn Segmenter| {
+        network.open_clip(clip.info().frames);
+        network.refresh(image, &prompts).map_err(Failure::ours)
+    };
+    let decided = or_on_the_cpu(&mut network, || load_on_cpu(settings), work)?;
     write_mask(&options.out, &decided.bitmap)?;
     let area = decided.bitmap.area_px();
     if options.json {

@@ -16,7 +16,8 @@ use crate::export::ExportFormat;
 use crate::project::{Found, ProjectError, load_read_only};
 
 use super::headless::{
-    REPORT, TrackReport, load_timed, make_folder, mask_path, report_json, write_json,
+    REPORT, TrackReport, load_on_cpu, load_timed, make_folder, mask_path, or_on_the_cpu,
+    report_json, write_json,
 };
 use super::propagate::decide_clip;
 use super::watch::{LOOK, Options};
@@ -162,7 +163,9 @@ impl Work<'_> {
             return Ok(None);
         }
         make_folder(&out)?;
-        let reports = decide_clip(&mut *self.network, &clip, &tracks, &out, cancel)?;
+        let settings = self.settings;
+        let work = |network: &mut dyn Segmenter| decide_clip(network, &clip, &tracks, &out, cancel);
+        let reports = or_on_the_cpu(&mut self.network, || load_on_cpu(settings), work)?;
         if open()?.info().content_hash != clip.info().content_hash {
             return Err(Failure::Input(
                 "it changed while it was segmented; it is taken again when it settles".into(),

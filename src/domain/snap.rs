@@ -4,7 +4,8 @@
 //! is what is missing at each point and nothing far from all of them. What decides whether this file is right: it works on
 //! the distance to the contour and never on logits, which are steep here and flat there, so the same contour moves alike
 //! whatever its logits; a point far from the contour pulls on a wider stretch of it, so that there is neither spike nor
-//! island; a hole stays a hole and has an edge of its own that points may lie on.
+//! island; a hole stays a hole and has an edge of its own that points may lie on; where the border of the picture cuts the
+//! structure, the border is its edge, and a point on it pulls on nothing.
 
 use super::distance::signed_distance;
 use super::{Bitmap, BoxPx, PixelBox, PointPx, closed_curve, filled};
@@ -17,6 +18,12 @@ const WIDTH_OF_MOVE: f32 = 0.65;
 const REACH: f32 = 4.0;
 /// The pixel under a point is the last one inside: the contour lies half a pixel farther out.
 const INSIDE_PX: f32 = 0.5;
+/// Pixels that are the border of a picture to a hand.
+const BORDER_PX: i64 = 2;
+/// A point on a cut is near an end of it that is as many times nearer than the other end.
+const NEAR_AN_END: f32 = 3.0;
+/// Contour that is nearer than this part of the way to the end of a cut is not that end.
+const ON_THE_WAY: f32 = 0.7;
 /// Smaller holes keep their place but hold no point.
 const HOLE_PX: usize = 16;
 
@@ -89,8 +96,18 @@ fn snap_in_part(
     };
     let inner = holes.edges(logits).and_then(|field| signed_distance(&field, w, h));
     let read = |field: &[f32], p: &PointPx| sample(field, w, h, *p);
+    let (left, top) = (part.left as i64, part.top as i64);
+    let inside = |x: i64, y: i64| {
+        let (x, y) = (usize::try_from(x - left), usize::try_from(y - top));
+        matches!((x, y), (Ok(x), Ok(y)) if x < w && y < h && solid[y * w + x] > 0.0)
+    };
+    let cut = |p: &&PointPx| {
+        let in_frame = PointPx::new(p.x + left as f32, p.y + top as f32);
+        on_the_cut(inside, [whole.width, whole.height], in_frame, read(&outer, p))
+    };
     // Each point moves the edge that is nearer: the outer one or that of a hole.
-    let (on_hole, on_outer): (Vec<PointPx>, Vec<PointPx>) = points.iter().copied().partition(|p| {
+    let moving = points.iter().filter(|p| !cut(p)).copied();
+    let (on_hole, on_outer): (Vec<PointPx>, Vec<PointPx>) = moving.partition(|p| {
         inner.as_ref().is_some_and(|inner| read(inner, p).abs() < read(&outer, p).abs())
     });
     let moves = |field: &[f32], points: &[PointPx], wanted: f32| {
@@ -114,6 +131,46 @@ fn snap_in_part(
         *logit = inner.as_ref().map_or(depth, |inner| depth.min(-inner[i] - hole_move));
     }
     true
+}
+
+/// Whether `at` lies where the border of a picture of that width and height cuts a mask: there the border is the contour. A
+/// point near an end of the cut says where that end is, and one whose nearest contour, `depth` px away, is not an end lies
+/// on the cut wherever it is.
+pub(super) fn on_the_cut(
+    inside: impl Fn(i64, i64) -> bool,
+    [width, height]: [usize; 2],
+    at: PointPx,
+    depth: f32,
+) -> bool {
+    if !(0.0..=width as f32).contains(&at.x) || !(0.0..=height as f32).contains(&at.y) {
+        return false;
+    }
+    let (last_x, last_y) = (width as i64 - 1, height as i64 - 1);
+    let (x, y) = ((at.x as i64).min(last_x), (at.y as i64).min(last_y));
+    let in_picture = |x: i64, y: i64| (0..=last_x).contains(&x) && (0..=last_y).contains(&y);
+    // How far the mask goes on along the border, px, and whether it ends there or the picture does.
+    let run = |dx: i64, dy: i64| {
+        let mut steps = 0i64;
+        loop {
+            let (x, y) = (x + (steps + 1) * dx, y + (steps + 1) * dy);
+            if !in_picture(x, y) {
+                return (steps as f32, false);
+            }
+            if !inside(x, y) {
+                return (steps as f32 + INSIDE_PX, true);
+            }
+            steps += 1;
+        }
+    };
+    let lies_on = |dx: i64, dy: i64| {
+        let mut ends = [run(dx, dy), run(-dx, -dy)];
+        ends.sort_by(|one, other| one.0.total_cmp(&other.0));
+        let [(near, is_end), (far, _)] = ends;
+        !is_end || depth < ON_THE_WAY * near || NEAR_AN_END * near > far
+    };
+    let on_border = |at: i64, last: i64| at < BORDER_PX || at > last - BORDER_PX;
+    let (across, down) = (on_border(x, last_x), on_border(y, last_y));
+    inside(x, y) && ((across && lies_on(0, 1)) || (down && lies_on(1, 0)))
 }
 
 /// Background enclosed by the mask.

@@ -109,6 +109,38 @@ fn points_far_from_the_contour_make_neither_spikes_nor_islands() {
 }
 
 #[test]
+fn where_the_picture_cuts_a_structure_a_point_on_its_border_changes_nothing() {
+    let half = field(|x, y| 40.0 - x.hypot(y - 60.0));
+    let segment = field(|x, y| 40.0 - (x + 25.0).hypot(y - 60.0));
+    let corner = field(|x, y| 60.0 - (120.0 - x).hypot(120.0 - y));
+    let side = field(|_, y| 30.0 - y);
+    for (name, logits, on_it, on_border) in [
+        ("half", &half, [(39.5, 60.5), (28.0, 32.0)], (0.5, 60.5)),
+        ("on the line", &half, [(0.5, 20.5), (0.5, 99.5)], (0.0, 60.0)),
+        ("beside it", &half, [(39.5, 60.5), (28.0, 32.0)], (1.8, 64.0)),
+        ("segment", &segment, [(14.5, 60.5), (0.5, 29.5)], (0.5, 75.5)),
+        ("corner", &corner, [(78.0, 78.0), (119.5, 60.5)], (90.5, 119.5)),
+        ("side", &side, [(60.5, 29.5), (20.5, 29.5)], (10.5, 0.5)),
+    ] {
+        let points = [on_it[0], on_it[1], on_border].map(|(x, y)| PointPx::new(x, y));
+        let (before, after) = (snapped(logits, &points[..2]), snapped(logits, &points));
+        let differ = before.pixels.iter().zip(&after.pixels).filter(|(a, b)| a != b).count();
+        assert!(differ <= 4, "{name}: {differ} pixels differ");
+    }
+}
+
+#[test]
+fn where_a_structure_leaves_the_picture_a_point_on_the_border_moves_that_end() {
+    let half = field(|x, y| 40.0 - x.hypot(y - 60.0));
+    for (end, first) in [(28.5, 28), (12.5, 12)] {
+        let points = [(0.5, end), (0.5, 99.5), (39.5, 60.5)].map(|(x, y)| PointPx::new(x, y));
+        let mask = snapped(&half, &points);
+        assert!(mask.get(0, first) && !mask.get(0, first - 2), "the end is not at {end}");
+        assert!((first..98).all(|y| mask.get(0, y)), "{end}: the cut has a gap");
+    }
+}
+
+#[test]
 fn points_deep_inside_dent_the_mask_and_do_not_pierce_it() {
     let points = ring(&[(0.0, 12.0), (1.6, 30.0), (3.1, 30.0), (4.7, 30.0)]);
     let mask = snapped(&disc(30.0, 0.3), &points);

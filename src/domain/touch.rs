@@ -3,6 +3,7 @@
 //! A person who corrects a propagated mask says where its edge is wrong and nothing about the rest,
 //! so the rest stays: the contour moves to the points, smoothly and only near them.
 
+use super::snap::on_the_cut;
 use super::{Bitmap, PointPx, snap_to_points};
 
 /// `mask` with its contour through `points`, px of the image. The place of the contour that is
@@ -20,12 +21,17 @@ pub fn moved_through(mask: &Bitmap, points: &[PointPx]) -> Bitmap {
 }
 
 /// How far `points` are off the contour of `mask`: the farthest one's distance as a part of the radius that a disc of the
-/// mask's area has. Infinite for an empty mask, 0 without points.
+/// mask's area has. Infinite for an empty mask, 0 without points. Where the border of the image cuts the mask, it is its
+/// contour.
 #[must_use]
 pub fn off_by(mask: &Bitmap, points: &[PointPx]) -> f32 {
     let contour = mask.boundary();
     let contour = || contour.iter().map(|(x, y)| PointPx::pixel_centre(*x, *y));
-    let away = |at: &PointPx| contour().map(|p| p.distance(*at)).fold(f32::INFINITY, f32::min);
+    let size = [mask.width_px, mask.height_px].map(|n| n as usize);
+    let away = |at: &PointPx| {
+        let away = contour().map(|p| p.distance(*at)).fold(f32::INFINITY, f32::min);
+        if on_the_cut(|x, y| mask.get(x, y), size, *at, away) { 0.0 } else { away }
+    };
     let farthest = points.iter().map(away).fold(0.0, f32::max);
     farthest / (mask.area_px() as f32 / std::f32::consts::PI).sqrt()
 }
@@ -45,6 +51,9 @@ mod tests {
         assert!(off(&[(90.5, 50.5), (60.5, 20.5)]) < 0.05);
         let farthest = off(&[(90.5, 50.5), (60.5, 95.5)]);
         assert!((farthest - 0.5).abs() < 0.05, "{farthest}");
+        let cut = Bitmap::from_fn(120, 100, |x, y| (x as f32).hypot(y as f32 - 50.0) < 30.0);
+        assert_eq!(off_by(&cut, &[PointPx::new(0.5, 50.5)]), 0.0, "on the border of the image");
+        assert!(off_by(&cut, &[PointPx::new(0.5, 27.5)]) > 0.1, "an end of the cut is elsewhere");
         assert_eq!(off_by(&Bitmap::empty(9, 9), &[PointPx::new(1.0, 1.0)]), f32::INFINITY);
     }
 

@@ -5,6 +5,7 @@
 //! the life of the process) and one that hangs none, and then the CPU takes over and says so, whatever device was asked for.
 
 use super::SegmenterInfo;
+use crate::net::device::first_line;
 
 /// How a job failed, as far as it matters to the jobs after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,22 +27,47 @@ pub enum Start {
     OnCpu,
 }
 
-/// The words in which drivers and the layers above them say it, in small letters.
+/// The words in which drivers and the layers above them say it: their letters alone, in small, because the same is said as
+/// a sentence, as `VK_ERROR_DEVICE_LOST` and as `OutOfMemory`.
 const MEMORY: [&str; 5] =
-    ["out of memory", "out-of-memory", "out of device memory", "not enough memory", "memory limit"];
-const TOO_BIG: [&str; 2] = ["buffer is too big", "bytes is too big"];
-const LOST: [&str; 5] =
-    ["device is lost", "device lost", "poisoned", "device was lost", "device hung"];
+    ["outofmemory", "outofdevicememory", "notenoughmemory", "memorylimit", "memoryisfull"];
+const TOO_BIG: [&str; 2] = ["bufferistoobig", "bytesistoobig"];
+const LOST: [&str; 7] = [
+    "devicelost",
+    "deviceislost",
+    "devicewaslost",
+    "devicehung",
+    "poisoned",
+    // CUDA's: whatever is asked after them fails alike.
+    "illegalmemoryaccess",
+    "unspecifiedlaunchfailure",
+];
 
 /// What a failure of a job means for the device, or nothing.
 pub(super) fn trouble(why: &str) -> Option<Trouble> {
-    let why = why.to_lowercase();
+    let why: String =
+        why.chars().filter(char::is_ascii_alphabetic).map(|c| c.to_ascii_lowercase()).collect();
     let says = |words: &[&str]| words.iter().any(|word| why.contains(word));
     // A lost device may well complain about memory too.
     match (says(&LOST), says(&MEMORY) || says(&TOO_BIG)) {
         (true, _) => Some(Trouble::Lost),
         (false, true) => Some(Trouble::Memory),
         (false, false) => None,
+    }
+}
+
+/// Whether a failure of the network says that its device gave up; for work without a [`super::Worker`].
+#[must_use]
+pub fn device_gave_up(why: &str) -> bool {
+    trouble(why).is_some()
+}
+
+/// What a panic of a driver says, in one line that still tells what it means for the device.
+pub(super) fn in_short(why: &str) -> String {
+    let line = first_line(why);
+    match trouble(why) {
+        Some(found) if trouble(&line).is_none() => format!("{} ({line})", what(found)),
+        _ => line,
     }
 }
 
@@ -103,9 +129,26 @@ mod tests {
             ("wgpu error: Out of Memory", Some(Trouble::Memory)),
             ("Validation Error: Parent device is lost", Some(Trouble::Lost)),
             ("The device was poisoned during launch, out of memory", Some(Trouble::Lost)),
+            ("`unwrap()` on an `Err` value: OutOfMemory", Some(Trouble::Memory)),
+            ("VK_ERROR_OUT_OF_DEVICE_MEMORY", Some(Trouble::Memory)),
+            ("VK_ERROR_DEVICE_LOST", Some(Trouble::Lost)),
+            ("CUDA_ERROR_ILLEGAL_ADDRESS, an illegal memory access was", Some(Trouble::Lost)),
             ("frame 7 is unbearable", None),
         ] {
             assert_eq!(trouble(words), expected, "{words}");
+        }
+    }
+
+    #[test]
+    fn one_line_of_a_panic_tells_what_it_means() {
+        for (words, line) in [
+            ("no kernel\nCaused by: OutOfMemory", "the device's memory is full (no kernel)"),
+            ("no kernel\nCaused by: DEVICE_LOST", "the device was lost (no kernel)"),
+            ("device lost\n0: backtrace", "device lost"),
+            ("no kernel\n0: backtrace", "no kernel"),
+        ] {
+            assert_eq!(in_short(words), line);
+            assert_eq!(trouble(&in_short(words)), trouble(words));
         }
     }
 

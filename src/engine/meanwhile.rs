@@ -4,7 +4,7 @@
 //! an H100, and needs 24 ms for a mask on two cores. Nobody shall wait for that: with `--device auto` the CPU's network is loaded at once, the GPU's on a
 //! thread of its own, and the network thread changes over between two frames (`worker`). What decides whether this file is
 //! right: the GPU's network has run everything that a session asks of it before it counts as ready, and one that fails
-//! leaves the CPU at work with the reason in the status line.
+//! or hangs leaves the CPU at work with the reason in the status line.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,10 +12,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use crate::domain::{FramePrompts, GrayFrame, PointKind, PointPx};
-use crate::net::device::{self, DeviceError, DeviceWant, Picked};
+use crate::net::device::{self, DeviceError, DeviceWant, Picked, caught};
 
 use super::shelf::Movable;
-use super::{Anchor, Direction, Image, NetSegmenter, Segmenter};
+use super::{Anchor, Direction, Image, Limits, NetSegmenter, Segmenter, in_parts};
 
 /// Deep call chains of the tensor library need more than a thread usually has.
 const STACK_BYTES: usize = 64 << 20;
@@ -38,6 +38,13 @@ pub(super) struct Wanted {
 impl Wanted {
     fn on(&self, picked: Picked) -> Result<NetSegmenter, String> {
         let mut net = NetSegmenter::load_on(self.card.as_deref(), picked)?;
+        net.set_feature_budget(self.features_mib);
+        Ok(net)
+    }
+
+    /// On a GPU that takes it, else on the CPU.
+    fn anywhere(&self) -> Result<NetSegmenter, String> {
+        let mut net = NetSegmenter::load(self.card.as_deref(), "auto")?;
         net.set_feature_budget(self.features_mib);
         Ok(net)
     }
@@ -137,27 +144,51 @@ impl Meanwhile {
             self.warm(wanted.clone());
             return Ok(Box::new(net));
         }
-        let picked = match picked {
-            Some(picked) => picked,
-            None => device::pick(DeviceWant::Auto).map_err(|error| error.to_string())?,
-        };
-        Ok(Box::new(wanted.on(picked)?))
+        Ok(Box::new(match picked {
+            Some(picked) => wanted.on(picked)?,
+            None => wanted.anywhere()?,
+        }))
     }
 
     /// Begins to get the GPU ready.
     fn warm(&self, wanted: Wanted) {
-        let here = self.clone();
+        self.warm_by(Limits::default(), move |goes_on| warmed(&wanted, goes_on));
+    }
+
+    /// The same by `work`, which tells after each part of it that it goes on. Where a part is not answered the GPU is given
+    /// up; its thread is left to itself, and what it finds later is nobody's.
+    fn warm_by(
+        &self,
+        limits: Limits,
+        work: impl FnOnce(&dyn Fn()) -> Result<NetSegmenter, String> + Send + 'static,
+    ) {
+        let (here, hung) = (self.clone(), self.clone());
+        let stopped = |_: String| -> Result<NetSegmenter, String> {
+            Err("the GPU stopped while it got ready".into())
+        };
         let work = move || {
-            let found = std::panic::catch_unwind(|| warmed(&wanted));
-            let found = found.unwrap_or_else(|_| Err("the GPU stopped while it got ready".into()));
+            let guarded = |goes_on: &dyn Fn()| caught(|| work(goes_on)).unwrap_or_else(stopped);
+            let told = move |_: String| hung.give_up("the GPU did not answer while it got ready");
+            let found = in_parts(limits, guarded, told);
             WARMING.fetch_sub(1, Ordering::SeqCst);
-            here.found(found);
+            match found {
+                Ok(found) => here.found(found),
+                Err(why) => here.give_up(&why),
+            }
         };
         WARMING.fetch_add(1, Ordering::SeqCst);
         let thread = thread::Builder::new().name("sonomark-warm".into()).stack_size(STACK_BYTES);
         if let Err(cause) = thread.spawn(work) {
             WARMING.fetch_sub(1, Ordering::SeqCst);
             self.found(Err(format!("no thread to get the GPU ready ({cause})")));
+        }
+    }
+
+    /// Nobody waits any longer for the GPU.
+    fn give_up(&self, why: &str) {
+        let waits = matches!(self.lock().gpu, Gpu::Warming);
+        if waits {
+            self.found(Err(why.to_owned()));
         }
     }
 
@@ -176,19 +207,21 @@ impl Meanwhile {
     }
 }
 
-/// The network on the GPU, after it did all that a session asks of it.
-fn warmed(wanted: &Wanted) -> Result<NetSegmenter, String> {
+/// The network on the GPU, after it did all that a session asks of it; `goes_on` is told after each part.
+fn warmed(wanted: &Wanted, goes_on: &dyn Fn()) -> Result<NetSegmenter, String> {
     let picked = device::pick(DeviceWant::Gpu(None)).map_err(|error| match error {
         DeviceError::NoGpu(why) => why,
         other => other.to_string(),
     })?;
+    goes_on();
     let mut net = wanted.on(picked)?;
-    run_through(&mut net).map_err(|error| error.to_string())?;
+    goes_on();
+    run_through(&mut net, goes_on).map_err(|error| error.to_string())?;
     Ok(net)
 }
 
 /// Everything once, on a made-up frame.
-fn run_through(net: &mut dyn Segmenter) -> Result<(), super::SegmentError> {
+fn run_through(net: &mut dyn Segmenter, goes_on: &dyn Fn()) -> Result<(), super::SegmentError> {
     let pixels = (0..SIDE * SIDE).map(|i| (i * 37 % 251) as u8).collect();
     let pixels =
         GrayFrame { width_px: SIDE as u32, height_px: SIDE as u32, pixels, ..GrayFrame::default() };
@@ -196,10 +229,12 @@ fn run_through(net: &mut dyn Segmenter) -> Result<(), super::SegmentError> {
     net.open_clip(WALK + 1);
     for points in POINTS {
         net.refresh(image(0), &on_a_circle(points))?;
+        goes_on();
     }
     net.begin_walk(true);
     net.anchor(image(0), &Anchor::Prompts(on_a_circle(4)))?;
     for frame in 1..=WALK {
+        goes_on();
         net.follow(image(frame), Direction::Forward, None)?;
     }
     net.open_clip(1);
@@ -280,8 +315,31 @@ mod tests {
     }
 
     #[test]
+    fn a_gpu_that_hangs_while_it_gets_ready_is_given_up_and_never_heard_again() {
+        let gpu = at(Gpu::Warming);
+        let (told, heard) = std::sync::mpsc::channel();
+        gpu.tells(Arc::new(move || told.send(()).unwrap_or_default()));
+        let most = std::time::Duration::from_secs(60);
+        let short = std::time::Duration::from_millis(200);
+        let (release, hangs) = std::sync::mpsc::channel::<()>();
+        let before = WARMING.load(Ordering::SeqCst);
+        gpu.warm_by(Limits { usual: short, first: short }, move |_| {
+            hangs.recv_timeout(most).map_err(|error| error.to_string())?;
+            wanted().on(device::cpu("stands for a GPU"))
+        });
+        assert_eq!(heard.recv_timeout(most), Ok(()), "somebody tells");
+        assert!(gpu.news() && gpu_warming(), "its thread is still in the driver");
+        let why = ": the GPU did not answer while it got ready";
+        assert!(device_of(&gpu).ends_with(why) && !gpu.news());
+        release.send(()).expect("it hangs");
+        let ended = || WARMING.load(Ordering::SeqCst) <= before;
+        (0..1000).take_while(|_| !ended()).for_each(|_| thread::sleep(short / 40));
+        assert!(device_of(&gpu).ends_with(why) && !gpu.news(), "it comes too late");
+    }
+
+    #[test]
     fn getting_ready_runs_through_the_shipped_network() {
         let mut net = wanted().on(device::cpu("a test")).expect("the shipped network");
-        run_through(&mut net).expect("every call answers");
+        run_through(&mut net, &|| ()).expect("every call answers");
     }
 }

@@ -25,7 +25,7 @@ mod watch;
 mod worker;
 
 pub use event::{Event, Opened, SegmenterSource, SessionError, Surround, Ticket};
-pub use failing::Start;
+pub use failing::{Start, device_gave_up};
 pub use frames::Frames;
 pub use meanwhile::gpu_warming;
 pub use net_segmenter::NetSegmenter;
@@ -42,7 +42,7 @@ pub use session::{
 pub use shelf::{Lent, Shelf};
 pub use shipped::{CardFault, load_exact, load_network, read_card, shipped_card};
 pub use walking::{Asker, Ended, Role, WalkError, Walking, walk, walk_together};
-pub use watch::{Limits, timed};
+pub use watch::{Limits, in_parts, timed};
 pub use worker::{Builder, Outbox, Worker};
 
 pub use crate::export::{ExportFormat, Structure};

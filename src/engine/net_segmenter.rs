@@ -72,7 +72,11 @@ impl NetSegmenter {
         let may_move = want == DeviceWant::Auto && picked.gpu;
         match Self::load_on(card, picked) {
             // A GPU that others fill is no reason to fail where the device was left to the program.
-            Err(why) if may_move => Self::load_on(card, cpu(&why)),
+            Err(why) if may_move => {
+                // What to do about it is done.
+                let why = why.strip_suffix("; use --device cpu").unwrap_or(&why);
+                Self::load_on(card, cpu(why))
+            }
             loaded => loaded,
         }
     }

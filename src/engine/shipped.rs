@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::domain::shown;
 use crate::net::config::{CardError, ModelCard};
-use crate::net::device::Picked;
+use crate::net::device::{Picked, caught, first_line};
 use crate::net::half::halved_where_safe;
 use crate::net::sam2::Sam2;
 use crate::net::weights::WeightsError;
@@ -36,6 +36,14 @@ pub enum CardFault {
     /// The weights do not fit.
     #[error(transparent)]
     Weights(#[from] WeightsError),
+    /// The GPU takes no network.
+    #[error("{device} stopped while the network was loaded ({cause}); use --device cpu")]
+    Device {
+        /// Which one.
+        device: String,
+        /// What its driver says.
+        cause: String,
+    },
 }
 
 /// The card of the shipped network.
@@ -62,9 +70,11 @@ pub fn read_card(path: &Path) -> Result<ModelCard, CardFault> {
 /// # Errors
 /// A card or weights that cannot be used.
 pub fn load_network(card: Option<&Path>, picked: &Picked) -> Result<(ModelCard, Sam2), CardFault> {
-    let (card, sam) = load_exact(card, picked)?;
-    let sam = if card.network.encoder_f16 { halved_where_safe(sam, picked) } else { sam };
-    Ok((card, sam))
+    on_device(picked, || {
+        let (card, sam) = loaded(card, picked)?;
+        let sam = if card.network.encoder_f16 { halved_where_safe(sam, picked) } else { sam };
+        Ok((card, sam))
+    })
 }
 
 /// As [`load_network`], all of it in f32: what training goes on from.
@@ -72,6 +82,24 @@ pub fn load_network(card: Option<&Path>, picked: &Picked) -> Result<(ModelCard, 
 /// # Errors
 /// A card or weights that cannot be used.
 pub fn load_exact(card: Option<&Path>, picked: &Picked) -> Result<(ModelCard, Sam2), CardFault> {
+    on_device(picked, || loaded(card, picked))
+}
+
+/// Does `work`, in which a driver that panics is an error; on the CPU a panic is a defect.
+fn on_device<T>(
+    picked: &Picked,
+    work: impl FnOnce() -> Result<T, CardFault>,
+) -> Result<T, CardFault> {
+    if !picked.gpu {
+        return work();
+    }
+    caught(work).unwrap_or_else(|cause| {
+        let (device, cause) = (picked.description.clone(), first_line(&cause));
+        Err(CardFault::Device { device, cause })
+    })
+}
+
+fn loaded(card: Option<&Path>, picked: &Picked) -> Result<(ModelCard, Sam2), CardFault> {
     let device = &picked.device;
     let Some(path) = card else {
         let card = shipped_card()?;
@@ -89,4 +117,19 @@ pub fn load_exact(card: Option<&Path>, picked: &Picked) -> Result<(ModelCard, Sa
     let file = path.parent().unwrap_or(Path::new(".")).join(&card.weights.file);
     let sam = card.network.init(device).load_file(&file, &card.weights)?;
     Ok((card, sam))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::device::cpu;
+
+    #[test]
+    fn a_gpu_that_takes_no_network_is_an_error_with_its_words() {
+        let gpu = Picked { gpu: true, description: "GPU of the test".into(), ..cpu("") };
+        let lost = on_device::<()>(&gpu, || panic!("out of device memory\n0: backtrace"));
+        let told = "GPU of the test stopped while the network was loaded (out of device memory)";
+        assert_eq!(lost.expect_err("it panicked").to_string(), format!("{told}; use --device cpu"));
+        assert!(matches!(on_device(&gpu, || Ok(7)), Ok(7)));
+    }
 }

@@ -12,8 +12,9 @@ use std::thread;
 use std::time::Duration;
 
 use crate::domain::FramePrompts;
+use crate::net::device::caught;
 
-use super::failing::{Trouble, what};
+use super::failing::{Trouble, in_short, what};
 use super::{
     Anchor, Decided, Direction, Image, SegmentError, Segmenter, SegmenterInfo, Ticket, WalkId,
 };
@@ -84,6 +85,15 @@ impl Pulse {
     /// It has ended.
     pub(super) fn ends(&self, ticket: Ticket) {
         self.lock().in_hand.retain(|held| *held != ticket);
+    }
+
+    /// The call in hand goes on and has its whole limit again.
+    fn beat(&self) {
+        let state = &mut *self.lock();
+        state.calls += 1;
+        if let Some((number, _)) = &mut state.call {
+            *number = state.calls;
+        }
     }
 
     /// Runs `job` as the work for `ticket`.
@@ -161,12 +171,13 @@ pub(super) struct Watched {
     walk: WalkId,
     /// By walk.
     seen: HashMap<WalkId, Seen>,
-    /// Nobody uses the pulse after this segmenter.
-    closes: bool,
+    /// Nobody uses the pulse after this segmenter, or catches what it panics with.
+    alone: bool,
 }
 
 /// The segmenter that `build` makes, with its calls and its making timed, for work without a [`super::Worker`]. Where one is
-/// not answered `hung` is told a sentence, on another thread; the call itself does not come back.
+/// not answered `hung` is told a sentence, on another thread; the call itself does not come back. A call in which the driver
+/// panics is a failed one.
 ///
 /// # Errors
 /// What `build` says, or that the system gives no thread.
@@ -175,6 +186,41 @@ pub fn timed(
     build: impl FnOnce() -> Result<Box<dyn Segmenter>, String>,
     hung: impl FnOnce(String) + Send + 'static,
 ) -> Result<Box<dyn Segmenter>, String> {
+    let pulse = watched_over(limits, hung)?;
+    match pulse.during(Some(limits.first), build) {
+        Ok(segmenter) => {
+            let mut watched = Watched::new(segmenter, pulse, limits);
+            watched.alone = true;
+            Ok(Box::new(watched))
+        }
+        Err(why) => {
+            pulse.close();
+            Err(why)
+        }
+    }
+}
+
+/// What `work` with a device gives, for work that is no segmenter's: a part of it may take as long as a call like none
+/// before, and it tells after each part that it goes on. Where it does not, `hung` is told a sentence, on another thread.
+///
+/// # Errors
+/// The work came back after it was given up, or the system gives no thread.
+pub fn in_parts<T>(
+    limits: Limits,
+    work: impl FnOnce(&dyn Fn()) -> T,
+    hung: impl FnOnce(String) + Send + 'static,
+) -> Result<T, String> {
+    let pulse = watched_over(limits, hung)?;
+    let done = pulse.during(Some(limits.first), || work(&|| pulse.beat()));
+    pulse.close();
+    if pulse.given_up() { Err(what(Trouble::Hung).to_owned()) } else { Ok(done) }
+}
+
+/// A pulse that is watched on a thread of its own, until it is closed or a call takes too long.
+fn watched_over(
+    limits: Limits,
+    hung: impl FnOnce(String) + Send + 'static,
+) -> Result<Arc<Pulse>, String> {
     let pulse = Arc::<Pulse>::default();
     let watching = Arc::clone(&pulse);
     let watch = move || {
@@ -188,24 +234,14 @@ pub fn timed(
     thread::Builder::new().name("sonomark-watch".into()).spawn(watch).map_err(|cause| {
         format!("cannot start a thread ({cause}); close other programs and try again")
     })?;
-    match pulse.during(Some(limits.first), build) {
-        Ok(segmenter) => {
-            let mut watched = Watched::new(segmenter, pulse, limits);
-            watched.closes = true;
-            Ok(Box::new(watched))
-        }
-        Err(why) => {
-            pulse.close();
-            Err(why)
-        }
-    }
+    Ok(pulse)
 }
 
 impl Watched {
     pub(super) fn new(inner: Box<dyn Segmenter>, pulse: Arc<Pulse>, limits: Limits) -> Self {
         let limits = Some(limits).filter(|_| !inner.info().device.starts_with("CPU"));
         let (inner, answered) = (Some(inner), HashSet::new());
-        Self { inner, pulse, limits, answered, walk: 0, seen: HashMap::new(), closes: false }
+        Self { inner, pulse, limits, answered, walk: 0, seen: HashMap::new(), alone: false }
     }
 
     fn call<T>(
@@ -218,7 +254,11 @@ impl Watched {
         let Some(inner) = &mut self.inner else {
             return Err(SegmentError::Network("it is gone".into()));
         };
-        let answer = self.pulse.during(limit, || call(&mut **inner))?;
+        let answer = self.pulse.during(limit, || match self.alone {
+            true => caught(|| call(&mut **inner))
+                .unwrap_or_else(|why| Err(SegmentError::Network(in_short(&why)))),
+            false => call(&mut **inner),
+        })?;
         self.answered.insert(like);
         Ok(answer)
     }
@@ -236,7 +276,7 @@ impl Drop for Watched {
     fn drop(&mut self) {
         let (limit, inner) = (self.limits.map(|limits| limits.usual), self.inner.take());
         self.pulse.during(limit, || drop(inner));
-        if self.closes {
+        if self.alone {
             self.pulse.close();
         }
     }
@@ -351,6 +391,27 @@ mod tests {
         let call = move || Err(heard.recv_timeout(Duration::from_secs(60)).expect("is told"));
         let why = timed(limits, call, move |why| drop(told.send(why))).err().expect("hangs");
         assert!(why.contains("did not answer for 0.2 s") && why.contains("--device cpu"), "{why}");
+    }
+
+    #[test]
+    fn work_in_parts_is_given_up_where_one_part_takes_too_long() {
+        let limits = Limits { first: SHORT.usual, ..SHORT };
+        let (told, heard) = channel();
+        let slow = |beat: &dyn Fn()| {
+            for _ in 0..80 {
+                thread::sleep(SHORT.usual / 40);
+                beat();
+            }
+            7
+        };
+        assert_eq!(in_parts(limits, slow, |why| panic!("{why}")), Ok(7));
+        let hangs = move |_: &dyn Fn()| heard.recv_timeout(Duration::from_secs(60));
+        let late = in_parts(limits, hangs, move |why| drop(told.send(why)));
+        assert_eq!(
+            late.map(|_| ()),
+            Err("the device did not answer".into()),
+            "nobody waits for it"
+        );
     }
 
     #[test]

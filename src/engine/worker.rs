@@ -7,12 +7,12 @@
 //! second thread watches the first: where a call into the device does not come back (`watch`), that
 //! thread is left to itself, heard no more, and another takes its place.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::domain::{FrameIndex, FramePrompts, TrackId};
+use crate::net::device::caught;
 
 use super::failing::{Start, Trouble, because, next_start, sentence, trouble};
 use super::jobs::{Jobs, Refresh, Work};
@@ -400,12 +400,7 @@ pub(super) fn serve(
 
 /// Runs `f`, turning a panic in the network or its driver into an ordinary failure.
 pub(super) fn guarded<T>(f: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|cause| {
-        let text = cause
-            .downcast_ref::<&str>()
-            .map(|text| (*text).to_owned())
-            .or_else(|| cause.downcast_ref::<String>().cloned());
-        let text = text.unwrap_or_else(|| "unknown cause".into());
+    caught(f).unwrap_or_else(|text| {
         Err(format!("the network stopped: {text}; the annotation is untouched, try again"))
     })
 }

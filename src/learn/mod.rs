@@ -53,8 +53,8 @@ use progress::Tally;
 use validate::Validation;
 use views::Views;
 
-/// Number of what training computes: raised whenever the same data, options and seed give other weights. Studies train
-/// anew for another number, and no run goes on by another one.
+/// Number of what training computes: raised whenever the same data, options and seed give other weights (tests/it/recipe.rs
+/// tells). Studies train anew for another number, and no run goes on by another one.
 pub const RECIPE: u32 = 1;
 /// Batches made ahead of the step that uses them.
 const AHEAD: usize = 2;

@@ -14,6 +14,7 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor};
 use burn_flex::{Flex, FlexTensor};
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::str::FromStr;
 
 /// Lets `gpu` take a software rasteriser, for tests.
@@ -156,6 +157,36 @@ pub fn cpu(why: &str) -> Picked {
     }
 }
 
+/// What `work` with a device gives. Drivers and the layers above them panic where others return an error.
+///
+/// # Errors
+/// The words of a panic.
+pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|cause| {
+        let text = cause.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| cause.downcast_ref::<String>().cloned());
+        text.unwrap_or_else(|| "unknown cause".into())
+    })
+}
+
+/// The first line of what a panic says; a backtrace is for nobody here.
+pub(crate) fn first_line(words: &str) -> String {
+    words.lines().next().unwrap_or_default().chars().take(120).collect()
+}
+
+/// The ways to the GPUs of this machine, software ones included; empty without the `gpu` feature, and where a driver stops
+/// while it is looked for.
+#[must_use]
+pub fn adapters() -> Vec<Adapter> {
+    looked_for().unwrap_or_default()
+}
+
+/// The same, or why the driver stopped.
+fn looked_for() -> Result<Vec<Adapter>, String> {
+    caught(all_adapters)
+        .map_err(|why| format!("a driver stopped while it was looked for ({})", first_line(&why)))
+}
+
 /// Whether `auto` would try a GPU; asking opens none.
 #[must_use]
 pub fn gpu_in_sight() -> bool {
@@ -164,7 +195,7 @@ pub fn gpu_in_sight() -> bool {
 
 /// The best adapter that passes its self-test, or the numbered one.
 fn gpu(index: Option<usize>, software: bool) -> Result<Picked, String> {
-    let all = adapters();
+    let all = looked_for()?;
     if let Some(index) = index {
         let chosen = all.iter().find(|a| a.index == index).ok_or_else(|| {
             let known: Vec<String> =
@@ -193,8 +224,9 @@ fn gpu(index: Option<usize>, software: bool) -> Result<Picked, String> {
 
 /// The adapter, after its self-test.
 fn tested(adapter: &Adapter) -> Result<Picked, String> {
+    let opened = caught(|| open(adapter)).flatten();
     let device =
-        open(adapter).map_err(|why| format!("{} cannot be opened: {why}", adapter.name))?;
+        opened.map_err(|why| format!("{} cannot be opened: {}", adapter.name, first_line(&why)))?;
     let error = self_test(&device)
         .map_err(|why| format!("{} failed the self-test: {why}", adapter.name))?;
     let description = format!("GPU {}: self-test error {error:.0e}", adapter.name);
@@ -241,8 +273,7 @@ pub(super) fn on_gpu<const D: usize>(x: &Tensor<D>) -> bool {
 /// this thread: that is a failed test too.
 pub fn self_test(device: &Device) -> Result<f32, String> {
     let want = probe(&Device::flex())?;
-    let got = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| probe(device)));
-    let got = got.map_err(|_| "it could not run a kernel".to_owned())??;
+    let got = caught(|| probe(device)).map_err(|_| "it could not run a kernel".to_owned())??;
     compared(&want, &got)
 }
 
@@ -273,9 +304,8 @@ fn probe(device: &Device) -> Result<Vec<f32>, String> {
     mixed.try_into_vec_as::<f32>().map_err(|e| e.to_string())
 }
 
-/// The ways to the GPUs of this machine, software ones included; empty without the `gpu` feature.
 #[cfg(not(feature = "gpu"))]
-pub fn adapters() -> Vec<Adapter> {
+fn all_adapters() -> Vec<Adapter> {
     Vec::new()
 }
 
@@ -285,9 +315,7 @@ fn open(_: &Adapter) -> Result<Device, String> {
 }
 
 #[cfg(feature = "gpu")]
-pub use with_gpu::adapters;
-#[cfg(feature = "gpu")]
-use with_gpu::open;
+use with_gpu::{all_adapters, open};
 
 #[cfg(feature = "gpu")]
 mod with_gpu {
@@ -301,7 +329,7 @@ mod with_gpu {
     use wgpu::{Backends, DeviceType, Instance, InstanceDescriptor};
 
     /// The ways to the GPUs of this machine, software ones included.
-    pub fn adapters() -> Vec<Adapter> {
+    pub(super) fn all_adapters() -> Vec<Adapter> {
         let cuda = |nth| Adapter {
             index: 0,
             name: format!("CUDA device {nth}"),
@@ -408,5 +436,14 @@ mod tests {
         assert!(compared(&want, &want[..2]).is_err());
         // What `auto` makes of it: the CPU, with the reason for the status line.
         assert!(cpu("it failed the self-test").description.ends_with("it failed the self-test"));
+    }
+
+    #[test]
+    fn a_driver_that_panics_is_an_error_with_its_words() {
+        assert_eq!(caught(|| 7), Ok(7));
+        let why = |work: fn()| caught(work).expect_err("it panicked");
+        assert_eq!(why(|| panic!("out of memory")), "out of memory");
+        let long = why(|| panic!("adapter {} is gone\n0: backtrace", 3 + 4));
+        assert_eq!(first_line(&long), "adapter 7 is gone");
     }
 }

@@ -1,13 +1,14 @@
 //! The folder of imported networks: `NAME.safetensors` and its card `NAME.yaml`, side by side.
 //!
 //! What decides whether this file is right: a network is there when its card is there, so the weights are put in place
-//! first and taken away last; nothing that stands in the folder is ever replaced.
+//! first and taken away last; nothing that stands in the folder is ever replaced; what an import leaves that was ended in
+//! its midst goes with the next one.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempDir};
 
 use super::config::{CardError, ModelCard};
 use super::weights::{WeightsError, check_hash, sha256_of_file};
@@ -16,6 +17,32 @@ use super::weights::{WeightsError, check_hash, sha256_of_file};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Library {
     dir: PathBuf,
+}
+
+/// How the names of folders begin in which weights are on their way in.
+const ON_ITS_WAY: &str = ".import-";
+
+/// Weights on their way in, in a folder of their own. Dropped, all of it is gone, whatever was written beside them.
+#[derive(Debug)]
+pub struct Staged {
+    file: NamedTempFile,
+    folder: TempDir,
+    /// Locked as long as this process lives; `None` on file systems without locks.
+    _held: Option<File>,
+}
+
+impl Staged {
+    /// Where the weights are to be written.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// A folder for what is needed meanwhile.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
 }
 
 /// An imported network.
@@ -162,22 +189,41 @@ impl Library {
         }
     }
 
-    /// An empty file in the folder, for weights on their way in; gone when dropped.
+    /// An empty file, for weights on their way in. What others left that were ended in their midst is taken away.
     ///
     /// # Errors
     /// The folder cannot be made or written.
-    pub fn stage(&self) -> Result<NamedTempFile, LibraryError> {
+    pub fn stage(&self) -> Result<Staged, LibraryError> {
         let refused = |cause| LibraryError::Io { path: self.dir.clone(), cause };
         fs::create_dir_all(&self.dir).map_err(refused)?;
-        let mut named = tempfile::Builder::new();
-        named.prefix(".import-").suffix(".part").tempfile_in(&self.dir).map_err(refused)
+        let _alone = self.alone();
+        self.sweep();
+        let folder = tempfile::Builder::new().prefix(ON_ITS_WAY).tempdir_in(&self.dir);
+        let folder = folder.map_err(refused)?;
+        let held = File::open(folder.path()).ok().filter(|dir| dir.try_lock().is_ok());
+        let file = NamedTempFile::new_in(folder.path()).map_err(refused)?;
+        Ok(Staged { file, folder, _held: held })
+    }
+
+    /// Takes away the folders of weights on their way in that no living process holds.
+    fn sweep(&self) {
+        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            let on_its_way = entry.file_name().to_string_lossy().starts_with(ON_ITS_WAY)
+                && entry.file_type().is_ok_and(|kind| kind.is_dir());
+            // Locked until it is gone: who sweeps beside us leaves it.
+            let nobodys = |dir: &File| dir.try_lock().is_ok();
+            if on_its_way && let Some(_dir) = File::open(entry.path()).ok().filter(nobodys) {
+                // What cannot be taken away is in nobody's way.
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
     }
 
     /// Puts staged weights and their card in place under the card's name; the card's `weights.file` is set here.
     ///
     /// # Errors
     /// A name that is taken or impossible, or a folder that cannot be written; then nothing is left behind.
-    pub fn install(&self, staged: NamedTempFile, card: ModelCard) -> Result<Held, LibraryError> {
+    pub fn install(&self, staged: Staged, card: ModelCard) -> Result<Held, LibraryError> {
         let name = card.name.clone();
         let _alone = self.alone();
         self.check_vacant(&name)?;
@@ -186,12 +232,12 @@ impl Library {
         let refused = |cause| LibraryError::Io { path: self.dir.clone(), cause };
         let mut card = card;
         card.weights.file = format!("{name}.safetensors");
-        let mut text = self.stage()?;
+        let mut text = NamedTempFile::new_in(staged.folder()).map_err(refused)?;
         text.write_all(card.to_yaml().as_bytes()).map_err(refused)?;
         text.as_file().sync_all().map_err(refused)?;
-        staged.as_file().sync_all().map_err(refused)?;
+        staged.file.as_file().sync_all().map_err(refused)?;
         // Weights that no card names are left over from a crash between the two steps below.
-        staged.persist(&weights_path).map_err(|e| refused(e.error))?;
+        staged.file.persist(&weights_path).map_err(|e| refused(e.error))?;
         if let Err(error) = text.persist_noclobber(&card_path) {
             let _ = fs::remove_file(&weights_path);
             return Err(refused(error.error));
@@ -259,7 +305,7 @@ mod tests {
         card.name = name.to_owned();
         card.weights.sha256 = sha256_hex(weights);
         let mut staged = library.stage()?;
-        staged.write_all(weights).expect("written");
+        staged.file.write_all(weights).expect("written");
         library.install(staged, card)
     }
 
@@ -280,6 +326,22 @@ mod tests {
         library.remove("half").expect("both go");
         fs::write(folder.path().join("mine.safetensors"), b"left over").expect("written");
         install(&library, "mine", b"other").expect("nobody's").verify().expect("the new ones");
+    }
+
+    #[test]
+    fn what_an_import_left_that_was_ended_goes_with_the_next_and_what_is_held_stays() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let library = Library::new(folder.path().to_owned());
+        let left = folder.path().join(".import-left");
+        fs::create_dir(&left).expect("made");
+        fs::write(left.join("part"), b"half of the weights").expect("written");
+        let mine = library.stage().expect("a folder of its own");
+        assert!(!left.exists() && mine.path().starts_with(mine.folder()));
+        fs::write(mine.folder().join("copy"), b"for a while").expect("written");
+        let other = library.stage().expect("another one");
+        assert!(mine.path().exists(), "it is on its way");
+        drop((mine, other));
+        assert_eq!(fs::read_dir(folder.path()).expect("read").count(), 0);
     }
 
     #[test]

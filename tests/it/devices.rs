@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sonomark::domain::{FramePrompts, TrackId};
+use sonomark::domain::{FramePrompts, GrayFrame, TrackId};
 use sonomark::engine::{
     Anchor, Builder, Decided, Direction, Event, Frames, Image, Limits, SegmentError, Segmenter,
-    SegmenterInfo, Start,
+    SegmenterInfo, Start, timed,
 };
 
 use crate::engine::{
@@ -142,6 +142,21 @@ fn a_lost_device_is_not_tried_again() {
     rig.worker.propagate(ticket(1, 2), forward(8));
     rig.until(finished);
     assert_eq!(*starts.lock().unwrap(), [Start::Asked, Start::OnCpu]);
+}
+
+#[test]
+fn without_a_screen_a_driver_that_panics_is_a_failure_with_its_words() {
+    let (asked, bad) = (Asked::default(), Some(5));
+    let inner = Scripted { asked, pace: Duration::ZERO, bad, held: None };
+    let build = || -> Result<Box<dyn Segmenter>, String> { Ok(Box::new(inner)) };
+    let mut network = timed(Limits::default(), build, |why| panic!("{why}")).unwrap();
+    let pixels = GrayFrame::new(8, 4, vec![0; 32]).unwrap();
+    let mut refresh = |frame| network.refresh(Image { frame, pixels: &pixels }, &points(3));
+    assert!(refresh(4).is_ok());
+    let why = refresh(5).unwrap_err().to_string();
+    assert!(why.contains("the network failed: frame 5 is unbearable"), "{why}");
+    assert!(why.contains("--device cpu"), "{why}");
+    assert!(refresh(6).is_ok(), "the thread goes on");
 }
 
 #[test]

@@ -42,6 +42,7 @@ mod project;
 mod pty;
 mod pty_harness;
 mod read_ahead;
+mod recipe;
 mod refused;
 mod region;
 mod schema;

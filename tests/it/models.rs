@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::Output;
+use std::process::{Output, Stdio};
 
 use serde_json::Value;
 use sonomark::net::import::keys_of;
@@ -11,8 +12,8 @@ use sonomark::net::import::keys_of;
 use crate::golden_weights::{
     NO_FULL_SET, SEED, fixture, full_set, golden_card, portable_array, portable_file,
 };
-use crate::surroundings::{data, program, skipped, text, told};
-use crate::torch_file::{Saved, saved_call, saved_model};
+use crate::surroundings::{data, program, skipped, text, told, until};
+use crate::torch_file::{Saved, saved_call, saved_model, saved_wide};
 
 /// A home folder of its own with the program in it.
 struct Home(tempfile::TempDir);
@@ -246,6 +247,28 @@ fn a_file_that_asks_for_too_much_memory_ends_its_reader_with_a_sentence() {
     let words = ["wide.pt could not be read within 1062 MiB and 600 s", "memory allocation of"];
     assert!(words.iter().all(|word| told(&refused).contains(word)), "{}", told(&refused));
     assert!(told(&refused).contains("nothing was imported"), "{}", told(&refused));
+    assert!(home.entries().is_empty(), "{:?}", home.entries());
+    // Nor is the copy left that the reader made of an archive before it was ended.
+    let file = home.write("copied.pt", &saved_wide(20_000_000));
+    let refused = told(&home.run(&["models", "import", text(&file)]));
+    assert!(refused.contains("memory allocation of"), "{refused}");
+    assert!(home.entries().is_empty(), "{:?}", home.entries());
+}
+
+#[test]
+fn an_import_that_is_interrupted_leaves_nothing() {
+    let home = Home::new();
+    let file = home.write("copied.pt", &saved_wide(20_000_000));
+    let mut import = program(home.0.path());
+    import.args(["models", "import", text(&file)]).process_group(0);
+    let import = import.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    until("it does not begin", || !home.entries().is_empty());
+    // As a terminal does it: to the reader of the file, too.
+    // SAFETY: a signal to a group of this test.
+    unsafe { libc::kill(-(import.id() as libc::pid_t), libc::SIGINT) };
+    let output = import.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", told(&output));
+    assert!(told(&output).contains("interrupted; nothing was imported"), "{}", told(&output));
     assert!(home.entries().is_empty(), "{:?}", home.entries());
 }
 

@@ -38,6 +38,21 @@ pub(crate) fn saved_call(command: &str) -> Vec<u8> {
     archive(&pickle, Vec::new())
 }
 
+/// An archive with zip64's end records, over which readers stumble because its first entry is as long as they are, and a
+/// pickle of so many objects.
+pub(crate) fn saved_wide(objects: usize) -> Vec<u8> {
+    let folder = "x".repeat(21);
+    let pickle = [b"\x80\x02", &vec![b'N'; objects][..], b"."].concat();
+    let files: Vec<(String, &[u8])> = vec![
+        (format!("{folder}/data.pkl"), &pickle[..]),
+        (format!("{folder}/byteorder"), b"little"),
+        (format!("{folder}/version"), b"3\n"),
+    ];
+    let archive = zip(&files);
+    let (entries, end) = archive.split_at(archive.len() - 22);
+    [entries, b"PK\x06\x06", &[7; 52], b"PK\x06\x07", &[8; 16], end].concat()
+}
+
 fn archive(pickle: &[u8], storages: Vec<(String, &[u8])>) -> Vec<u8> {
     let mut files: Vec<(String, &[u8])> =
         vec![("archive/data.pkl".into(), pickle), ("archive/byteorder".into(), b"little")];

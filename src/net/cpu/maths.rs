@@ -240,13 +240,13 @@ pub(super) fn norm_slope(
     );
 }
 
-/// max(x, 0) of every number.
+/// max(x, 0) of every number. What is no number stays none: whoever looks at the answer must see it.
 pub(super) fn relu(values: &mut [f32]) {
     wide(
         #[inline(always)]
         || {
             for v in values {
-                *v = if *v > 0.0 { *v } else { 0.0 };
+                *v = if *v < 0.0 { 0.0 } else { *v };
             }
         },
     );
@@ -402,6 +402,26 @@ mod tests {
             let error = (f64::from(erf(z as f32)) - want).abs();
             assert!(error < 6e-7, "erf({z}) is off by {error:e}");
         }
+    }
+
+    #[test]
+    fn what_is_no_number_stays_none() {
+        // More than one register, so that both the wide loop and its rest are asked.
+        let mut values: Vec<f32> = (0..37).map(|i| i as f32 - 18.0).collect();
+        (values[3], values[36]) = (f32::NAN, f32::NAN);
+        let through = |f: &dyn Fn(&mut [f32])| {
+            let mut values = values.clone();
+            f(&mut values);
+            let lost = |i: &usize| values[*i].is_nan() != (*i == 3 || *i == 36);
+            assert_eq!((0..37).filter(lost).collect::<Vec<_>>(), Vec::<usize>::new());
+            values
+        };
+        let positive = through(&relu);
+        assert_eq!((positive[0], positive[18], positive[19]), (0.0, 0.0, 1.0));
+        through(&gelu);
+        through(&|values| scaled_sigmoid(values, 1.0, 0.0));
+        softmax(&mut values, 37);
+        assert!(values.iter().all(|v| v.is_nan()), "its whole row is of no use");
     }
 
     #[test]

@@ -131,8 +131,12 @@ mod tests {
         let more = normal([3, 20]) * 5.0;
         let (then, plus) = (Some(Activation::Relu), on(&more, &gpu));
         let got = linear(&on(&x, &gpu), &on(&w, &gpu), &on(&b, &gpu), then, Some(&plus));
-        let want = activation::relu(burns_linear(x, w.transpose(), Some(b))) + more;
+        let want = activation::relu(burns_linear(x.clone(), w.clone().transpose(), Some(b))) + more;
         close("a long linear layer", got, want);
+        let lost =
+            linear(&on(&x, &gpu), &on(&w, &gpu), &Tensor::full([20], f32::NAN, &gpu), then, None);
+        let lost = lost.expect("as above").into_data().try_into_vec_as::<f32>().expect("numbers");
+        assert!(lost.iter().all(|v| v.is_nan()), "what is no number became one");
         let none = Tensor::<2>::zeros([0, 90], &gpu);
         assert!(product(&none, &none.clone().transpose()).is_none(), "nothing is left to Burn");
         let (a, b) = (normal([3, 1, 20, 8]), normal([3, 4, 8, 30]));

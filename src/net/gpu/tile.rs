@@ -71,6 +71,16 @@ pub(super) struct Last {
 /// Four neighbours.
 type Four = Vector<f32, Const<4>>;
 
+/// max(x, 0); `max` itself would make a number of what is none.
+#[cube]
+fn relu_of(x: f32) -> f32 {
+    let mut value = x;
+    if x < 0.0f32 {
+        value = 0.0f32;
+    }
+    value
+}
+
 #[cube]
 fn finished<F: Float>(
     sum: f32,
@@ -85,7 +95,7 @@ fn finished<F: Float>(
         value += f32::cast_from(bias[col as usize]);
     }
     if comptime!(last.then == Some(Activation::Relu)) {
-        value = max(value, 0.0f32);
+        value = relu_of(value);
     }
     if comptime!(last.then == Some(Activation::Gelu)) {
         value = gelu_of(value);

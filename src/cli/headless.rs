@@ -197,6 +197,13 @@ pub(super) fn mask_path(folder: &Path, frame: FrameIndex) -> PathBuf {
     folder.join(format!("{frame:05}.png"))
 }
 
+/// Whether a file is called as [`mask_path`] calls it.
+pub(super) fn is_mask_path(path: &Path) -> bool {
+    let number = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let is_number = number.len() >= 5 && number.bytes().all(|byte| byte.is_ascii_digit());
+    is_number && path.extension().is_some_and(|ending| ending == "png")
+}
+
 /// Writes a mask as 8-bit PNG, 0 outside and 255 inside, whole or not at all.
 ///
 /// # Errors

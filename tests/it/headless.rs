@@ -10,7 +10,9 @@ use serde_json::Value;
 
 use crate::codec::has_ffmpeg;
 use crate::pty_harness::{Answers, Harness};
-use crate::surroundings::{Home, IDLE_S, PATIENCE, PROGRAM, data, text, told, until};
+use crate::surroundings::{
+    Home, IDLE_S, PATIENCE, PROGRAM, data, files_below, long_clip, text, told, until,
+};
 
 pub(crate) fn json(bytes: &[u8]) -> Value {
     serde_json::from_slice(bytes).expect("one JSON document and nothing else")
@@ -550,6 +552,32 @@ fn watch_completes_a_track_that_ctrl_c_left_half() {
     let (code, told) = Watching::start(&home, &inbox, &more).end();
     assert!(code == Some(0) && told.contains("scan: nothing new"), "{told}");
     assert!(told.contains("no clip segmented; 1 was left alone"), "{told}");
+}
+
+#[test]
+fn watch_leaves_no_earlier_mask_beside_those_of_a_run_that_was_interrupted() {
+    let home = Home::new();
+    let (inbox, out, other) = (home.path("inbox"), home.path("out"), home.path("other"));
+    long_clip(&inbox.join("scan"), 60);
+    let prompts = |window: &str| {
+        fs::write(inbox.join("scan.prompts.yaml"), PROMPTS.replace("[[3, 7]]", window)).unwrap();
+    };
+    // Nearly all frames are absent, which costs no network.
+    prompts("[[3, 7]]");
+    let more = ["--out", text(&out), "--idle-exit", IDLE_S];
+    let (code, told) = Watching::start(&home, &inbox, &more).end();
+    assert_eq!(code, Some(0), "{told}");
+    let masks = || files_below(&out).into_iter().filter(|file| !file.ends_with("report.json"));
+    assert_eq!(masks().count(), 60);
+    prompts("[[0, 59]]");
+    let more = ["--out", text(&out), "--project", text(&other)];
+    let mut watching = Watching::start(&home, &inbox, &more);
+    watching.wait_for("of 60 frames");
+    let (code, told) = watching.interrupt();
+    assert_eq!(code, Some(130), "{told}");
+    let report = files_below(&out).into_iter().find(|file| file.ends_with("report.json")).unwrap();
+    let decided = json(&fs::read(report).unwrap())["tracks"][0]["frames"].as_array().unwrap().len();
+    assert!(decided < 60 && masks().count() == decided, "{decided} of {}", masks().count());
 }
 
 #[test]

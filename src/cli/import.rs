@@ -40,6 +40,12 @@ pub(super) struct Options {
 /// Runs it. Every structure becomes a new track with accepted masks; nothing that the project
 /// holds is replaced, and one undo takes the whole import back.
 pub(super) fn run(settings: &Settings, options: &Options) -> Done {
+    if let Err(cause) = std::fs::metadata(&options.file) {
+        let file = path_shown(&options.file);
+        return Err(Failure::Input(format!(
+            "cannot read {file}: {cause}; check the path and the rights"
+        )));
+    }
     let clip = open_clip(settings, &options.clip)?;
     let names = clip.frame_names();
     let origin = clip.dicom_origin();

@@ -78,8 +78,8 @@ pub(super) fn run(settings: &Settings, library: &Library, options: &Options) -> 
     let (card, left_out) = card_of(card, name, &shown(&file), &converted);
     if left_out {
         tell(
-            "the card tells of other weights, by their hash: what it says of how those were made, what they score and who \
-             may use them is left out",
+            "the card does not hold the hash of these weights: what it says of how weights were made and what they score is \
+             not taken over",
         );
     }
     let held = library.install(staged, card).map_err(Failure::input)?;
@@ -281,7 +281,7 @@ mod tests {
             assert!(card.weights.command == shipped.weights.command);
             assert_eq!(card.weights.lineage, format!("{}; {origin}", shipped.weights.lineage));
         }
-        // Of other weights it knows the network alone; one that names none speaks of what it is given with.
+        // One with the hash of others tells of the network alone; one without a hash may name a licence.
         let (card, left_out) = pinned(&other);
         assert!(left_out && card.scores.is_empty() && card.network == shipped.network);
         let known = WeightsOrigin {

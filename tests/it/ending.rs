@@ -341,6 +341,7 @@ fn an_export_without_room_is_told_and_leaves_the_earlier_file() {
             let told = told(&output);
             assert_eq!(output.status.code(), Some(1), "{format} in {room} bytes: {told}");
             assert!(told.contains("cannot write") && told.contains(name), "{format}: {told}");
+            assert!(!told.contains(".part"), "a name that nobody gave: {told}");
             assert_eq!(contents(&folder), [(file.clone(), b"earlier".to_vec())], "{format}");
         }
         assert!(export().output().unwrap().status.success(), "{format}");

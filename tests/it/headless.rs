@@ -374,6 +374,22 @@ fn missing_clips_and_mistyped_commands_are_exit_1() {
 }
 
 #[test]
+fn a_line_of_a_script_that_does_nothing_by_mistake_is_no_success() {
+    let home = Home::new();
+    let script = home.path("script");
+    for (line, part) in [
+        ("export", "`export` waits for more to be typed; write the whole line"),
+        ("palette", "`palette` waits for more to be typed"),
+        ("look vesel", "did you mean vessel?"),
+    ] {
+        fs::write(&script, line).unwrap();
+        let output = home.run(&["run", text(&script), text(&data("clips/ultrabones"))]);
+        assert_eq!(output.status.code(), Some(1), "{line}: {}", told(&output));
+        assert!(told(&output).contains(part), "{line}: {}", told(&output));
+    }
+}
+
+#[test]
 fn annotations_that_are_not_there_are_told_as_that() {
     let home = Home::new();
     let output = home.run(&["import", text(&data("clips/ultrabones")), "no/such.json"]);

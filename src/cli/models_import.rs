@@ -217,7 +217,10 @@ fn ending(status: ExitStatus) -> String {
 fn file_bytes(path: &Path) -> Result<u64, Failure> {
     match std::fs::metadata(path) {
         Ok(meta) if meta.is_file() => Ok(meta.len()),
-        Ok(_) => Err(Failure::Input(format!("{} is no file", path_shown(path)))),
+        Ok(_) => Err(Failure::Input(format!(
+            "{} is no file; give FILE.pt or FILE.safetensors",
+            path_shown(path)
+        ))),
         Err(cause) => Err(Failure::Input(format!(
             "cannot read {}: {cause}; check the path and the rights",
             path_shown(path)
@@ -247,15 +250,29 @@ fn card_named(card: &Path) -> Result<ModelCard, Failure> {
     })
 }
 
-/// A sentence of several lines without control characters in any.
+/// Lines of a list that a screen still shows with its head.
+const SCREENFUL: usize = 30;
+
+/// A sentence of several lines without control characters in any. Below a long list stands again what it is a list of.
 fn shown_lines(text: &str) -> String {
-    text.lines().map(shown).collect::<Vec<_>>().join("\n")
+    let mut lines: Vec<String> = text.lines().map(shown).collect();
+    if lines.len() > SCREENFUL {
+        lines.push(lines[0].trim_end_matches(':').to_owned());
+    }
+    lines.join("\n")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::net::library::check_name;
+
+    #[test]
+    fn what_a_long_list_is_of_stands_below_it_too() {
+        let list = |n: usize| "it differs:\n".to_owned() + &"a tensor\n".repeat(n);
+        assert!(shown_lines(&list(200)).ends_with("a tensor\nit differs"));
+        assert!(shown_lines(&list(3)).ends_with("a tensor"));
+    }
 
     #[test]
     fn a_card_says_of_its_weights_what_is_known_of_them() {

@@ -181,7 +181,14 @@ impl Settings {
     /// # Errors
     /// All faults of file, environment and flags at once.
     pub fn load(flags: &Flags) -> Result<Self, ConfigError> {
-        let env = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        let env = |name: &str| {
+            let value = std::env::var_os(name).filter(|value| !value.is_empty());
+            match name {
+                // Services are started without it; the account has a folder all the same.
+                "HOME" => value.or_else(|| std::env::home_dir().map(Into::into)),
+                _ => value,
+            }
+        };
         let notes = unknown_variables(std::env::vars_os().map(|(name, _)| name));
         Ok(Self { notes, ..Self::load_with(flags, &env)? })
     }
@@ -194,7 +201,9 @@ impl Settings {
         flags: &Flags,
         env: &dyn Fn(&str) -> Option<OsString>,
     ) -> Result<Self, ConfigError> {
-        let home = PathBuf::from(env("HOME").unwrap_or_else(|| "/".into()));
+        // A relative one would lead wherever the program is started.
+        let home = env("HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+        let home = home.unwrap_or_else(|| "/".into());
         let config_dir = xdg(env, "XDG_CONFIG_HOME", &home, ".config");
         let data_dir = xdg(env, "XDG_DATA_HOME", &home, ".local/share");
         let mut faults = Vec::new();
@@ -382,6 +391,9 @@ mod tests {
         assert!(settings.project.value.ends_with(".local/share/sonomark/project"));
         assert_eq!(settings.card.value, None);
         assert!(settings.rows().iter().all(|(_, _, origin)| origin == "default"));
+        let relative = |name: &str| (name == "HOME").then(|| OsString::from("here"));
+        let settings = Settings::load_with(&Flags::default(), &relative).expect("no fault");
+        assert!(settings.project.value.is_absolute(), "nothing goes where it is started");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `sonomark doctor`: what this machine offers, and where every setting comes from.
 
 use std::io::IsTerminal;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use clap::Args;
@@ -117,9 +118,10 @@ fn of_settings(settings: &Settings, findings: &mut Vec<Finding>) {
         Ok(clips) => {
             found("project", format!("{}: {}", path_shown(project), counted(clips.len(), "clip")))
         }
-        Err(_) if !project.exists() => {
-            found("project", format!("{}: made on first use", path_shown(project)))
-        }
+        Err(_) if !project.exists() => match cannot_be_made(project) {
+            None => found("project", format!("{}: made on first use", path_shown(project))),
+            Some(why) => fault("project", why),
+        },
         Err(error) => fault("project", error.to_string()),
     });
     let picked = settings.device.value.parse::<DeviceWant>().and_then(pick);
@@ -141,6 +143,20 @@ fn of_settings(settings: &Settings, findings: &mut Vec<Finding>) {
         }
         Err(error) => fault("network", error.to_string()),
     });
+}
+
+/// Why the folder of a project could not be made where there is none: nothing can be written into the one above.
+fn cannot_be_made(project: &Path) -> Option<String> {
+    let absolute = std::path::absolute(project).ok()?;
+    let above = absolute.ancestors().find(|folder| folder.exists())?;
+    // A file without a name, which leaves nothing behind.
+    let cause = tempfile::tempfile_in(above).err()?.kind();
+    Some(format!(
+        "{} cannot be made: {} cannot be written ({cause}); name a folder of yours with --project, or set HOME or \
+         XDG_DATA_HOME",
+        path_shown(project),
+        path_shown(above)
+    ))
 }
 
 fn in_tmux() -> bool {

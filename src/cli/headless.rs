@@ -233,6 +233,13 @@ pub(super) fn mask_path(folder: &Path, frame: FrameIndex) -> PathBuf {
     folder.join(format!("{frame:05}.png"))
 }
 
+/// Whether a file is called as [`mask_path`] calls it.
+pub(super) fn is_mask_path(path: &Path) -> bool {
+    let number = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let is_number = number.len() >= 5 && number.bytes().all(|byte| byte.is_ascii_digit());
+    is_number && path.extension().is_some_and(|ending| ending == "png")
+}
+
 /// Writes a mask as 8-bit PNG, 0 outside and 255 inside, whole or not at all.
 ///
 /// # Errors
@@ -426,6 +433,8 @@ mod tests {
         fn refresh(&mut self, _: Image<'_>, _: &FramePrompts) -> Result<Decided, SegmentError> {
             self.answer()
         }
+        fn turn_to(&mut self, _: usize) {}
+        fn end_walk(&mut self, _: usize) {}
         fn begin_walk(&mut self, _: bool) {}
         fn anchor(&mut self, _: Image<'_>, _: &Anchor) -> Result<Decided, SegmentError> {
             self.answer()

@@ -14,7 +14,7 @@ use crate::export::{Content, ExportFormat, Structure, Target, read_caged};
 use crate::project::{ClipStore, ProjectError, now_ms};
 
 use super::attributes::{self, Said};
-use super::{Done, Failure, open_clip, path_shown, tell};
+use super::{Done, Failure, interrupt_flag, interrupted, open_clip, path_shown, tell};
 
 /// Colours that themes have for tracks.
 const COLOURS: usize = 8;
@@ -40,6 +40,12 @@ pub(super) struct Options {
 /// Runs it. Every structure becomes a new track with accepted masks; nothing that the project
 /// holds is replaced, and one undo takes the whole import back.
 pub(super) fn run(settings: &Settings, options: &Options) -> Done {
+    if let Err(cause) = std::fs::metadata(&options.file) {
+        let file = path_shown(&options.file);
+        return Err(Failure::Input(format!(
+            "cannot read {file}: {cause}; check the path and the rights"
+        )));
+    }
     let clip = open_clip(settings, &options.clip)?;
     let names = clip.frame_names();
     let origin = clip.dicom_origin();
@@ -73,6 +79,7 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
         return Ok(());
     }
     let root = &settings.project.value;
+    let cancel = interrupt_flag()?;
     let (mut store, loaded) =
         ClipStore::open(root, clip.info(), now_ms()).map_err(Failure::input)?;
     for note in &loaded.notes {
@@ -86,7 +93,11 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
         tell(nothing_new(&notes, &said, &places, before));
         return Ok(());
     }
-    for step in &steps {
+    for (done, step) in steps.iter().enumerate() {
+        if done > 0 && interrupted(&cancel) {
+            let _ = store.sync();
+            return Err(Failure::Interrupted(format!("interrupted; {INCOMPLETE}")));
+        }
         kept(store.append(step, now_ms()))?;
     }
     kept(store.sync())?;
@@ -208,10 +219,14 @@ fn check(
     Err(Failure::ours("the project holds something else than was imported; please report it"))
 }
 
+/// What to do about an import that ended half way.
+const INCOMPLETE: &str = "the import is not complete: what came in is one step; take it back (`u` on the screen, or \
+                          `echo undo | sonomark run - CLIP`), then import again";
+
 /// A full disk is told; the steps wait in memory until the end of the process.
 fn kept(result: Result<(), ProjectError>) -> Done {
     result.map_err(|error| match error.step_is_kept() {
-        true => Failure::Input(format!("{error}; the import is not complete: what came in is one step, which `u` takes back; make room and run it again")),
+        true => Failure::Input(format!("{error}; {INCOMPLETE}")),
         false => Failure::input(error),
     })
 }
@@ -220,6 +235,14 @@ fn kept(result: Result<(), ProjectError>) -> Done {
 mod tests {
     use super::*;
     use crate::domain::{Bitmap, History};
+
+    #[test]
+    fn an_import_without_room_says_how_it_is_taken_back_on_a_command_line() {
+        let [path, cause, rescue] = ["p", "no space", "not rescued"].map(str::to_owned);
+        let full = ProjectError::KeptInMemory { unwritten: 1, path, cause, rescue };
+        let failure = kept(Err(full)).expect_err("there is no room");
+        assert!(failure.sentence().contains("echo undo | sonomark run - CLIP"), "{failure:?}");
+    }
 
     #[test]
     fn an_import_is_one_group_that_undo_takes_back() {

@@ -16,7 +16,7 @@ use crate::codec::tool::limit;
 use crate::config::{Origin, Settings};
 use crate::domain::{counted, shown};
 use crate::net::cards;
-use crate::net::config::ModelCard;
+use crate::net::config::{ModelCard, WeightsOrigin};
 use crate::net::import::{Converted, convert};
 use crate::net::library::{Held, Library, Staged};
 
@@ -78,15 +78,15 @@ pub(super) fn run(settings: &Settings, library: &Library, options: &Options) -> 
     };
     let guessed = wanted.is_none();
     let card = wanted.or_else(|| cards::known(&converted.card));
-    let mut card = card.ok_or_else(|| Failure::ours("the child named a card that is unknown"))?;
-    card.name = name;
-    card.weights.sha256 = converted.sha256.clone();
+    let card = card.ok_or_else(|| Failure::ours("the child named a card that is unknown"))?;
     let file = options.file.file_name().unwrap_or_default().to_string_lossy();
-    let origin = format!("{} (SHA-256 {})", shown(&file), converted.source_sha256);
-    card.weights.lineage = match card.weights.lineage.as_str() {
-        "" => origin,
-        before => format!("{before}; {origin}"),
-    };
+    let (card, left_out) = card_of(card, name, &shown(&file), &converted);
+    if left_out {
+        tell(
+            "the card does not hold the hash of these weights: what it says of how weights were made and what they score is \
+             not taken over",
+        );
+    }
     let held = library.install(staged, card).map_err(Failure::input)?;
     tell_imported(&held, &converted, options.json);
     if guessed && !options.json {
@@ -97,6 +97,36 @@ pub(super) fn run(settings: &Settings, library: &Library, options: &Options) -> 
         ));
     }
     Ok(())
+}
+
+/// The card of weights that were converted from `file`, and whether it leaves something out: what the one that was named
+/// says of weights with another hash, or without one, is not known of these.
+fn card_of(named: ModelCard, name: String, file: &str, converted: &Converted) -> (ModelCard, bool) {
+    let pinned = named.weights.sha256.clone();
+    // Where they lie and their hash are said anew in any case.
+    let said = WeightsOrigin { file: String::new(), sha256: String::new(), ..named.weights };
+    let mut card = ModelCard { name, weights: said.clone(), ..named };
+    let (base, scored) = (named.name, !card.scores.is_empty());
+    let hashes = [&converted.sha256, &converted.source_sha256];
+    if !hashes.iter().any(|hash| hash.eq_ignore_ascii_case(&pinned)) {
+        let WeightsOrigin { licence, lineage, .. } = said.clone();
+        card.weights = WeightsOrigin { licence, lineage, ..WeightsOrigin::default() };
+        card.scores.clear();
+        if !pinned.is_empty() {
+            // As SPDX says it.
+            card.weights.licence = "NOASSERTION".to_owned();
+            card.weights.lineage.clear();
+            card.description = format!("weights of {file} in the network of {base}");
+        }
+    }
+    let left_out = card.weights != said || card.scores.is_empty() == scored;
+    card.weights.sha256 = converted.sha256.clone();
+    let origin = format!("{file} (SHA-256 {})", converted.source_sha256);
+    card.weights.lineage = match card.weights.lineage.as_str() {
+        "" => origin,
+        before => format!("{before}; {origin}"),
+    };
+    (card, left_out)
 }
 
 fn tell_imported(held: &Held, converted: &Converted, as_json: bool) {
@@ -198,7 +228,10 @@ fn ending(status: ExitStatus) -> String {
 fn file_bytes(path: &Path) -> Result<u64, Failure> {
     match std::fs::metadata(path) {
         Ok(meta) if meta.is_file() => Ok(meta.len()),
-        Ok(_) => Err(Failure::Input(format!("{} is no file", path_shown(path)))),
+        Ok(_) => Err(Failure::Input(format!(
+            "{} is no file; give FILE.pt or FILE.safetensors",
+            path_shown(path)
+        ))),
         Err(cause) => Err(Failure::Input(format!(
             "cannot read {}: {cause}; check the path and the rights",
             path_shown(path)
@@ -228,15 +261,74 @@ fn card_named(card: &Path) -> Result<ModelCard, Failure> {
     })
 }
 
-/// A sentence of several lines without control characters in any.
+/// Lines of a list that a screen still shows with its head.
+const SCREENFUL: usize = 30;
+
+/// A sentence of several lines without control characters in any. Below a long list stands again what it is a list of.
 fn shown_lines(text: &str) -> String {
-    text.lines().map(shown).collect::<Vec<_>>().join("\n")
+    let mut lines: Vec<String> = text.lines().map(shown).collect();
+    if lines.len() > SCREENFUL {
+        lines.push(lines[0].trim_end_matches(':').to_owned());
+    }
+    lines.join("\n")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::net::library::check_name;
+
+    #[test]
+    fn what_a_long_list_is_of_stands_below_it_too() {
+        let list = |n: usize| "it differs:\n".to_owned() + &"a tensor\n".repeat(n);
+        assert!(shown_lines(&list(200)).ends_with("a tensor\nit differs"));
+        assert!(shown_lines(&list(3)).ends_with("a tensor"));
+    }
+
+    #[test]
+    fn a_card_says_of_its_weights_what_is_known_of_them() {
+        let shipped = crate::engine::shipped_card().expect("a card");
+        let [own, other, source] = ["a", "b", "c"].map(|digit| digit.repeat(64));
+        let converted = Converted {
+            card: shipped.name.clone(),
+            sha256: own.clone(),
+            source_sha256: source.clone(),
+            tensors: 359,
+            parameters: 1_900_000,
+        };
+        let origin = format!("mine.pt (SHA-256 {source})");
+        let pinned = |sha256: &str| {
+            let mut card = shipped.clone();
+            card.weights.sha256 = sha256.to_owned();
+            card_of(card, "mine".to_owned(), "mine.pt", &converted)
+        };
+        for its_own in [own.to_uppercase(), source.clone()] {
+            let (card, left_out) = pinned(&its_own);
+            assert!(!left_out && card.name == "mine" && card.weights.sha256 == own);
+            assert_eq!((&card.scores, card.weights.seed), (&shipped.scores, shipped.weights.seed));
+            assert!(card.weights.command == shipped.weights.command);
+            assert_eq!(card.weights.lineage, format!("{}; {origin}", shipped.weights.lineage));
+        }
+        // One with the hash of others tells of the network alone; one without a hash may name a licence.
+        let (card, left_out) = pinned(&other);
+        assert!(left_out && card.scores.is_empty() && card.network == shipped.network);
+        let known = WeightsOrigin {
+            sha256: own.clone(),
+            licence: "NOASSERTION".to_owned(),
+            lineage: origin.clone(),
+            ..WeightsOrigin::default()
+        };
+        assert_eq!(card.weights, known);
+        assert!(card.description.contains("mine.pt"), "{}", card.description);
+        let (card, left_out) = pinned("");
+        assert!(left_out && card.scores.is_empty() && card.weights.command.is_empty());
+        assert_eq!(card.weights.licence, shipped.weights.licence);
+        // The published cards say nothing that is left out.
+        let tiny = cards::known("sam2.1-tiny").expect("a card");
+        let (card, left_out) = card_of(tiny, "mine".to_owned(), "mine.pt", &converted);
+        assert!(!left_out);
+        assert_eq!(card.weights.lineage, format!("facebookresearch/sam2; {origin}"));
+    }
 
     #[test]
     fn a_file_gives_a_name_that_is_allowed() {

@@ -314,7 +314,8 @@ fn lies_in(folder: &Path, file: &str) -> bool {
         })
 }
 
-fn names_a_folder(label: &str) -> bool {
+/// Whether a label can be the name of a folder of its masks.
+pub(super) fn names_a_folder(label: &str) -> bool {
     !label.trim().is_empty()
         && label.len() <= 100
         && label.trim() == label

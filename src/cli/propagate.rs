@@ -1,11 +1,18 @@
 //! `sonomark propagate`: prompts from a file through the windows of a clip.
+//!
+//! What decides whether this file is right: whoever reads the folder of masks can take none of an earlier run for one of
+//! the last, however that one ended. Masks of an earlier run are taken away before the first new one is written, and only
+//! where a person said so.
 
-use std::io::{IsTerminal, Write};
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::Args;
+use serde_json::Value;
 
 use crate::codec::Clip;
 use crate::config::Settings;
@@ -13,8 +20,8 @@ use crate::domain::{Track, counted, shown};
 use crate::engine::{Ended, Segmenter};
 
 use super::headless::{
-    REPORT, TrackReport, decide_track, load_on_cpu, load_timed, make_folder, mask_path,
-    or_on_the_cpu, report_json, write_absent, write_json, write_mask_of,
+    REPORT, TrackReport, decide_track, is_mask_path, load_on_cpu, load_timed, make_folder,
+    mask_path, or_on_the_cpu, report_json, write_absent, write_json, write_mask_of,
 };
 use super::{Done, Failure, interrupt_flag, open_clip, path_shown, print_json, prompts, tell};
 
@@ -26,9 +33,12 @@ pub(super) struct Options {
     /// YAML with `tracks: [{label, windows, prompts}]`, frames from 0
     #[arg(long, value_name = "FILE.yaml")]
     prompts: PathBuf,
-    /// Folder for LABEL/FRAME.png (0 or 255, size of the frames) and report.json
+    /// Folder for LABEL/FRAME.png (0 or 255, size of the frames) and, at the end, report.json
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// Take the masks and the report of an earlier run in --out away first; without this such a folder is refused
+    #[arg(long)]
+    overwrite: bool,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
@@ -39,11 +49,21 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     let clip = open_clip(settings, &options.clip)?;
     let clip = Arc::new(clip);
     let tracks = prompts::read(&options.prompts, clip.info()).map_err(Failure::input)?;
+    let earlier = earlier_run(&options.out, &tracks)?;
+    if !options.overwrite && !earlier.is_empty() {
+        return Err(Failure::Input(format!(
+            "{} holds {} of an earlier run, which could be taken for those of this one; name another --out, or replace \
+             them with --overwrite",
+            path_shown(&options.out),
+            counted(earlier.len(), "file")
+        )));
+    }
     make_folder(&options.out)?;
     let cancel = interrupt_flag()?;
     let mut network = load_timed(settings)?;
-    let work =
-        |network: &mut dyn Segmenter| decide_clip(network, &clip, &tracks, &options.out, &cancel);
+    take_away(&earlier)?;
+    let out = Some(options.out.as_path());
+    let work = |network: &mut dyn Segmenter| decide_clip(network, &clip, &tracks, out, &cancel);
     let reports = or_on_the_cpu(&mut network, || load_on_cpu(settings), work)?;
     let report = report_json(&clip, &*network, &reports);
     write_json(&options.out.join(REPORT), &report)?;
@@ -70,8 +90,66 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     Err(Failure::Some(format!("{} could not be decoded", counted(failures.len(), "frame"))))
 }
 
-/// Decides every track and writes its masks below `out` as they come. Stops after the frame in
-/// hand when `cancel` is raised.
+/// What an earlier run left in `out`: the masks of `tracks`, those of other structures that its report names, the report.
+fn earlier_run(out: &Path, tracks: &[Track]) -> Result<Vec<PathBuf>, Failure> {
+    let mut labels: BTreeSet<String> =
+        tracks.iter().map(|track| track.info.label.clone()).collect();
+    let report = fs::read(out.join(REPORT)).unwrap_or_default();
+    let report: Value = serde_json::from_slice(&report).unwrap_or_default();
+    let reported = report["tracks"].as_array().into_iter().flatten();
+    let reported = reported.filter_map(|track| track["label"].as_str());
+    // The file may be anybody's: a path in it leads nowhere.
+    labels.extend(reported.filter(|label| prompts::names_a_folder(label)).map(str::to_owned));
+    files_of(out, labels.iter().map(String::as_str))
+}
+
+/// The report in `out`, then the masks of `labels`, as far as they are there.
+///
+/// # Errors
+/// When a folder cannot be read.
+pub(super) fn files_of<'a>(
+    out: &Path,
+    labels: impl Iterator<Item = &'a str>,
+) -> Result<Vec<PathBuf>, Failure> {
+    let report = out.join(REPORT);
+    let mut files: Vec<PathBuf> = report.is_file().then_some(report).into_iter().collect();
+    for folder in labels.map(|label| out.join(label)) {
+        let entries = match fs::read_dir(&folder) {
+            Err(cause)
+                if matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                continue;
+            }
+            entries => entries.map_err(|cause| unusable(&folder, &cause))?,
+        };
+        let paths = entries.flatten().map(|entry| entry.path());
+        files.extend(paths.filter(|path| is_mask_path(path) && !path.is_dir()));
+    }
+    Ok(files)
+}
+
+/// Removes files, in their order.
+///
+/// # Errors
+/// When one cannot be removed.
+pub(super) fn take_away(files: &[PathBuf]) -> Done {
+    for file in files {
+        match fs::remove_file(file) {
+            Err(cause) if cause.kind() != ErrorKind::NotFound => {
+                return Err(unusable(file, &cause));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn unusable(path: &Path, cause: &std::io::Error) -> Failure {
+    Failure::Input(format!("{}: {cause}; choose another --out", path_shown(path)))
+}
+
+/// Decides every track and writes its masks below `out`, where there is one, as they come. Stops after the frame in hand
+/// when `cancel` is raised.
 ///
 /// # Errors
 /// When the network fails or a mask cannot be written.
@@ -79,19 +157,21 @@ pub(super) fn decide_clip(
     network: &mut dyn Segmenter,
     clip: &Arc<Clip>,
     tracks: &[Track],
-    out: &Path,
+    out: Option<&Path>,
     cancel: &AtomicBool,
 ) -> Result<Vec<(Track, TrackReport)>, Failure> {
     network.open_clip(clip.info().frames);
     let mut reports = Vec::with_capacity(tracks.len());
     for track in tracks {
-        let folder = out.join(&track.info.label);
-        make_folder(&folder)?;
-        write_absent(&folder, clip, track)?;
+        let folder = out.map(|out| out.join(&track.info.label));
+        if let Some(folder) = &folder {
+            make_folder(folder)?;
+            write_absent(folder, clip, track)?;
+        }
         let mut progress = Progress::new(&track.info.label);
         let report = decide_track(network, clip, track, cancel, &mut |frame, decided, done| {
-            if let Ok(decided) = decided {
-                write_mask_of(clip, &mask_path(&folder, frame), &decided.bitmap)?;
+            if let (Ok(decided), Some(folder)) = (decided, &folder) {
+                write_mask_of(clip, &mask_path(folder, frame), &decided.bitmap)?;
             }
             progress.show(done);
             Ok(())

@@ -17,9 +17,10 @@ use crate::config::Settings;
 use crate::config::yaml::Faults;
 use crate::domain::shown;
 use crate::engine::{Event, SegmenterSource, Session, Shelf};
+use crate::tui::command::{self, Command};
 use crate::tui::graphics::Grid;
-use crate::tui::model::{Effect, Model, Msg, Saved, Weight};
-use crate::tui::{begin, command, furnish, hand_over, keymap_of, update};
+use crate::tui::model::{Effect, Mode, Model, Msg, Saved, Weight};
+use crate::tui::{begin, furnish, hand_over, keymap_of, update};
 
 use super::{Done, Failure, clip_options, interrupt_flag, interrupted, path_shown, print, tell};
 
@@ -84,7 +85,7 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
 fn read_script(path: &Path) -> Result<String, Failure> {
     let fault = |cause: std::io::Error| {
         Failure::Input(format!(
-            "cannot read the script {}: {cause}; check the path",
+            "cannot read the script {}: {cause}; check the path, and that it is text in UTF-8",
             path_shown(path)
         ))
     };
@@ -137,6 +138,16 @@ impl Runner {
             self.carry_out(effects);
             self.finish(Some(&place))?;
             self.saved(&place)?;
+            let parsed = command::parse(line, frames);
+            // On the screen a person types the rest.
+            if matches!(parsed, Ok(Command::Act(..))) && matches!(self.model.mode, Mode::Command(_))
+            {
+                return Err(Failure::Input(format!(
+                    "{place}: `{}` waits for more to be typed; write the whole line, as `export FORMAT PATH`; the lines \
+                     before it are done and saved",
+                    shown(line)
+                )));
+            }
             let told = shown(&self.model.message.text);
             if self.model.message.weight == Weight::Warning {
                 return Err(Failure::Input(format!(
@@ -146,7 +157,7 @@ impl Runner {
             // Going somewhere is no news on the screen, which shows it.
             let here = || format!("frame {}/{frames}", self.model.frame + 1);
             let told = if told.is_empty() { here() } else { told };
-            let to_change = command::parse(line, frames).is_ok_and(|line| line.is_to_change());
+            let to_change = parsed.is_ok_and(|line| line.is_to_change());
             if to_change && !self.acted && self.model.standing() == before {
                 tell(&format!("{place}: nothing changed: {told}"));
             } else if !options.quiet {

@@ -220,6 +220,9 @@ fn sound(options: &Options) -> Done {
             return Err(Failure::Input(format!("{flag} must be from 0 to 1")));
         }
     }
+    if options.threads == 0 {
+        return Err(Failure::Input("--threads must be 1 or more".into()));
+    }
     if options.rate.is_some_and(|rate| !rate.is_finite() || rate <= 0.0) {
         return Err(Failure::Input("--rate must be above 0".into()));
     }
@@ -440,6 +443,15 @@ mod tests {
             let words = ["train", "--data", "x", "--out", "y", "--boundary-loss", name];
             let line = <Line as clap::Parser>::parse_from(words);
             assert_eq!(Some(boundary_term(&line.options)), BoundaryTerm::named(name));
+        }
+    }
+
+    #[test]
+    fn no_thread_trains_nothing() {
+        let words = ["train", "--data", "x", "--out", "y", "--threads"];
+        for (threads, fine) in [("0", false), ("1", true)] {
+            let line = <Line as clap::Parser>::parse_from(words.into_iter().chain([threads]));
+            assert_eq!(sound(&line.options).is_ok(), fine, "{threads}");
         }
     }
 

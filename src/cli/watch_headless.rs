@@ -19,7 +19,7 @@ use super::headless::{
     REPORT, TrackReport, load_on_cpu, load_timed, make_folder, mask_path, or_on_the_cpu,
     report_json, write_json,
 };
-use super::propagate::decide_clip;
+use super::propagate::{decide_clip, files_of, take_away};
 use super::watch::{LOOK, Options};
 use super::watch_tracks::{Desk, Held, has_gaps};
 use super::{Done, Failure, interrupt_flag, interrupted, open_clip, path_shown, prompts, tell};
@@ -151,27 +151,30 @@ impl Work<'_> {
         let open = || open_clip(self.settings, path);
         let clip = Arc::new(open()?);
         let mut tracks = prompts::read_regular(prompts, clip.info()).map_err(Failure::input)?;
-        let scratch = tempfile::tempdir().map_err(Failure::input)?;
-        let out = match &self.options.out {
-            Some(out) => out.join(export_name(clip.info(), ExportFormat::Png)),
-            None => scratch.path().to_owned(),
-        };
+        let out = self.options.out.as_ref();
+        let out = out.map(|out| out.join(export_name(clip.info(), ExportFormat::Png)));
         let now = self.in_project(&clip)?;
         self.desk.remember(&clip.info().content_hash, &now, &tracks);
         tracks.retain(|track| !self.is_left_alone(path, &clip, &now, track));
-        if !tracks.iter().any(|track| self.is_new(&clip, &now, track, &out)) {
+        if !tracks.iter().any(|track| self.is_new(&clip, &now, track, out.as_deref())) {
             return Ok(None);
         }
-        make_folder(&out)?;
-        let settings = self.settings;
-        let work = |network: &mut dyn Segmenter| decide_clip(network, &clip, &tracks, &out, cancel);
+        if let Some(out) = &out {
+            make_folder(out)?;
+            // Of masks for other prompts none stays beside the new ones.
+            take_away(&files_of(out, tracks.iter().map(|track| track.info.label.as_str()))?)?;
+        }
+        let (settings, out) = (self.settings, out.as_deref());
+        let work = |network: &mut dyn Segmenter| decide_clip(network, &clip, &tracks, out, cancel);
         let reports = or_on_the_cpu(&mut self.network, || load_on_cpu(settings), work)?;
         if open()?.info().content_hash != clip.info().content_hash {
             return Err(Failure::Input(
                 "it changed while it was segmented; it is taken again when it settles".into(),
             ));
         }
-        write_json(&out.join(REPORT), &report_json(&clip, &*self.network, &reports))?;
+        if let Some(out) = &out {
+            write_json(&out.join(REPORT), &report_json(&clip, &*self.network, &reports))?;
+        }
         self.desk.journal(&self.settings.project.value, &clip, &reports)?;
         told(path, &reports).map(Some)
     }
@@ -200,15 +203,15 @@ impl Work<'_> {
     }
 
     /// Whether the network has something to do for `track`, in the project or in `out`.
-    fn is_new(&self, clip: &Clip, now: &Annotation, track: &Track, out: &Path) -> bool {
+    fn is_new(&self, clip: &Clip, now: &Annotation, track: &Track, out: Option<&Path>) -> bool {
         let info = clip.info();
-        let unwritten = || {
+        let unwritten = |out: &Path| {
             let folder = out.join(&track.info.label);
             (0..info.frames).any(|frame| !mask_path(&folder, frame).exists())
         };
         match self.desk.held(&info.content_hash, now, track) {
             Held::Same(id) if !has_gaps(&now.tracks[&id], info.frames) => {
-                self.options.out.is_some() && unwritten()
+                out.is_some_and(unwritten)
             }
             _ => true,
         }

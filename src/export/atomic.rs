@@ -42,7 +42,8 @@ pub fn check_writable(path: &Path) -> Result<(), ExportError> {
 
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = temporary(path)?;
-    file.write_all(bytes)?;
+    // Through the file itself: what fails would else be told with the temporary name.
+    file.as_file_mut().write_all(bytes)?;
     put_in_place(file, path)
 }
 

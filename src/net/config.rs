@@ -235,8 +235,9 @@ impl ModelCard {
 
     /// Reads a card file. A file that cannot be read is one more fault.
     pub fn read_file(path: &std::path::Path) -> Result<Self, CardError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|cause| CardError { faults: vec![format!("it cannot be read: {cause}")] })?;
+        let text = std::fs::read_to_string(path).map_err(|cause| CardError {
+            faults: vec![format!("it cannot be read: {cause}; check the path and the rights")],
+        })?;
         Self::from_yaml(&text)
     }
 

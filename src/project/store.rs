@@ -64,7 +64,10 @@ impl StoreOptions {
     pub fn from_env() -> Self {
         let folder =
             |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
-        let state = folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local/state")));
+        // Services are started without HOME; the account has a folder all the same.
+        let account = || std::env::home_dir().filter(|home| home.is_absolute());
+        let home = || folder("HOME").or_else(account);
+        let state = folder("XDG_STATE_HOME").or_else(|| Some(home()?.join(".local/state")));
         Self { user: lease::user(), rescue: state.map(|state| state.join("sonomark/rescue")) }
     }
 

@@ -168,6 +168,39 @@ fn a_killed_propagation_leaves_whole_masks() {
     }
 }
 
+#[test]
+fn masks_of_an_earlier_propagation_are_never_beside_those_of_the_last() {
+    let home = Home::new();
+    let (clip, prompts, out) = (home.path("clip"), home.path("p.yaml"), home.path("out"));
+    long_clip(&clip, 100);
+    let other = PROMPTS.replace("tracks:\n", "").replace("bone shadow", "other");
+    fs::write(&prompts, PROMPTS.to_owned() + &other).unwrap();
+    let words = ["propagate", text(&clip), "--prompts", text(&prompts), "--out", text(&out)];
+    let done = home.run(&words);
+    assert!(done.status.success() && masks(&out).len() == 200, "{}", told(&done));
+    fs::write(out.join("bone shadow/notes.txt"), "a person's").unwrap();
+    // Unasked nothing of it is touched.
+    fs::write(&prompts, PROMPTS.replace("[[3, 7]]", "[[0, 99]]")).unwrap();
+    let before = contents(&out);
+    let refused = home.run(&words);
+    assert_eq!(refused.status.code(), Some(1), "{}", told(&refused));
+    assert!(told(&refused).contains("holds 201 files of an earlier run"), "{}", told(&refused));
+    assert!(told(&refused).contains("--overwrite") && contents(&out) == before);
+    let mut again = home.command(&[&words[..], &["--overwrite"]].concat());
+    let mut child = again.stderr(Stdio::piped()).spawn().unwrap();
+    at_once(&mut child, || masks(&out).len() < 100);
+    until("the first masks", || masks(&out).len() > 1);
+    send(&child, libc::SIGINT);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", told(&output));
+    let report = json(&fs::read(out.join("report.json")).unwrap());
+    let decided = report["tracks"][0]["frames"].as_array().unwrap().len();
+    assert!(decided < 100 && masks(&out).len() == decided, "{decided} of {}", masks(&out).len());
+    assert!(out.join("bone shadow/notes.txt").is_file());
+    // What an unfinished run left is an earlier run, too.
+    assert_eq!(home.run(&words).status.code(), Some(1));
+}
+
 /// Every file of a folder with its bytes.
 fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut files = files_below(folder);
@@ -205,7 +238,7 @@ fn a_killed_import_leaves_its_beginning_which_one_undo_takes_back() {
     let home = Home::new();
     let (clip, foreign, undo) = (clip(), home.path("foreign"), home.path("undo"));
     foreign_masks(&foreign);
-    fs::write(&undo, "keys u\n").unwrap();
+    fs::write(&undo, "undo\n").unwrap();
     let mut left = Vec::new();
     for attempt in 0..5 {
         let project = home.path(&format!("p{attempt}"));
@@ -235,6 +268,26 @@ fn a_killed_import_leaves_its_beginning_which_one_undo_takes_back() {
         assert_eq!(kept.tracks.values().map(|track| track.masks.len()).collect::<Vec<_>>(), [16]);
     }
     println!("masks that were left: {left:?}");
+}
+
+#[test]
+fn an_import_that_ctrl_c_ends_says_how_its_beginning_is_taken_back() {
+    let home = Home::new();
+    let (clip, foreign) = (clip(), home.path("foreign"));
+    foreign_masks(&foreign);
+    let mut import = home.command(&["import", text(&clip), text(&foreign), "--format", "davis"]);
+    let mut child = import.stderr(Stdio::piped()).spawn().unwrap();
+    let journal = |file: &PathBuf| file.extension() == Some(OsStr::new("jsonl"));
+    at_once(&mut child, || files_below(&home.project()).iter().any(journal));
+    send(&child, libc::SIGINT);
+    let output = child.wait_with_output().unwrap();
+    let kept = annotation_of(&home.project());
+    let masks: usize = kept.tracks.values().map(|track| track.masks.len()).sum();
+    if output.status.success() {
+        return assert_eq!(masks, 16, "it was faster than the signal");
+    }
+    assert_eq!(output.status.code(), Some(130), "{}", told(&output));
+    assert!(masks < 16 && told(&output).contains("echo undo | sonomark run - CLIP"));
 }
 
 /// What opening the only clip of a project tells.
@@ -318,6 +371,7 @@ fn an_export_without_room_is_told_and_leaves_the_earlier_file() {
             let told = told(&output);
             assert_eq!(output.status.code(), Some(1), "{format} in {room} bytes: {told}");
             assert!(told.contains("cannot write") && told.contains(name), "{format}: {told}");
+            assert!(!told.contains(".part"), "a name that nobody gave: {told}");
             assert_eq!(contents(&folder), [(file.clone(), b"earlier".to_vec())], "{format}");
         }
         assert!(export().output().unwrap().status.success(), "{format}");

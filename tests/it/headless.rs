@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::codec::has_ffmpeg;
 use crate::pty_harness::{Answers, Harness};
 use crate::surroundings::{
-    Home, IDLE_S, PATIENCE, PROGRAM, data, files_below, long_clip, text, told, until,
+    Home, IDLE_S, PATIENCE, PROGRAM, data, files_below, long_clip, skipped, text, told, until,
 };
 
 pub(crate) fn json(bytes: &[u8]) -> Value {
@@ -297,6 +297,14 @@ fn doctor_and_keys_answer() {
     for needed in ["device", "network", "terminal", "ffmpeg", "project", "setting"] {
         assert!(what.contains(&needed), "{needed} is missing in {what:?}");
     }
+    // So is where a project could not be made.
+    let doctor = home.command(&["doctor"]).env("XDG_DATA_HOME", "/sys/none").output().unwrap();
+    assert_eq!(doctor.status.code(), Some(2), "{}", told(&doctor));
+    let printed = String::from_utf8_lossy(&doctor.stdout);
+    assert!(
+        printed.contains("!!  project    /sys/none/sonomark/project cannot be made"),
+        "{printed}"
+    );
     // A device that was asked for and is not there is no small matter.
     let doctor = home.command(&["doctor"]).env("SONOMARK_DEVICE", "gpu:99").output().unwrap();
     assert_eq!(doctor.status.code(), Some(2), "{}", told(&doctor));
@@ -363,6 +371,47 @@ fn missing_clips_and_mistyped_commands_are_exit_1() {
     let card = home.run(&["--card", "/no/card.yaml", "bench"]);
     assert_eq!(card.status.code(), Some(2));
     assert!(told(&card).contains("/no/card.yaml"));
+}
+
+#[test]
+fn a_line_of_a_script_that_does_nothing_by_mistake_is_no_success() {
+    let home = Home::new();
+    let script = home.path("script");
+    for (line, part) in [
+        ("export", "`export` waits for more to be typed; write the whole line"),
+        ("palette", "`palette` waits for more to be typed"),
+        ("look vesel", "did you mean vessel?"),
+    ] {
+        fs::write(&script, line).unwrap();
+        let output = home.run(&["run", text(&script), text(&data("clips/ultrabones"))]);
+        assert_eq!(output.status.code(), Some(1), "{line}: {}", told(&output));
+        assert!(told(&output).contains(part), "{line}: {}", told(&output));
+    }
+}
+
+#[test]
+fn annotations_that_are_not_there_are_told_as_that() {
+    let home = Home::new();
+    let output = home.run(&["import", text(&data("clips/ultrabones")), "no/such.json"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(told(&output).contains("cannot read no/such.json: No such file"), "{}", told(&output));
+}
+
+#[test]
+fn without_home_the_folder_of_the_account_is_taken() {
+    let home = Home::new();
+    // SAFETY: what it points to is copied before anybody asks again.
+    let folder = unsafe {
+        let account = libc::getpwuid(libc::getuid());
+        let name = || std::ffi::CStr::from_ptr((*account).pw_dir).to_string_lossy().into_owned();
+        (!account.is_null()).then(name)
+    };
+    let Some(folder) = folder else { return skipped("this account has no entry") };
+    let mut doctor = home.command(&["doctor"]);
+    doctor.env_remove("HOME").env("XDG_CONFIG_HOME", home.path("none"));
+    let printed = String::from_utf8(doctor.output().unwrap().stdout).unwrap();
+    let project = Path::new(&folder).join(".local/share/sonomark/project");
+    assert!(printed.contains(&format!("project = {} (default)", text(&project))), "{printed}");
 }
 
 fn listing(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
@@ -571,6 +620,32 @@ fn watch_completes_a_track_that_ctrl_c_left_half() {
     let (code, told) = Watching::start(&home, &inbox, &more).end();
     assert!(code == Some(0) && told.contains("scan: nothing new"), "{told}");
     assert!(told.contains("no clip segmented; 1 was left alone"), "{told}");
+}
+
+#[test]
+fn watch_leaves_no_earlier_mask_beside_those_of_a_run_that_was_interrupted() {
+    let home = Home::new();
+    let (inbox, out, other) = (home.path("inbox"), home.path("out"), home.path("other"));
+    long_clip(&inbox.join("scan"), 60);
+    let prompts = |window: &str| {
+        fs::write(inbox.join("scan.prompts.yaml"), PROMPTS.replace("[[3, 7]]", window)).unwrap();
+    };
+    // Nearly all frames are absent, which costs no network.
+    prompts("[[3, 7]]");
+    let more = ["--out", text(&out), "--idle-exit", IDLE_S];
+    let (code, told) = Watching::start(&home, &inbox, &more).end();
+    assert_eq!(code, Some(0), "{told}");
+    let masks = || files_below(&out).into_iter().filter(|file| !file.ends_with("report.json"));
+    assert_eq!(masks().count(), 60);
+    prompts("[[0, 59]]");
+    let more = ["--out", text(&out), "--project", text(&other)];
+    let mut watching = Watching::start(&home, &inbox, &more);
+    watching.wait_for("of 60 frames");
+    let (code, told) = watching.interrupt();
+    assert_eq!(code, Some(130), "{told}");
+    let report = files_below(&out).into_iter().find(|file| file.ends_with("report.json")).unwrap();
+    let decided = json(&fs::read(report).unwrap())["tracks"][0]["frames"].as_array().unwrap().len();
+    assert!(decided < 60 && masks().count() == decided, "{decided} of {}", masks().count());
 }
 
 #[test]

@@ -13,6 +13,8 @@ const PROMPTS: &str = "tracks:\n  - label: disc\n    prompts:\n      - frame: 0\
 fn watched(home: &Path) -> (Option<i32>, String) {
     let mut command = program(home);
     command.arg("watch").arg(home.join("inbox")).args(["--headless", "--settle", "0.3"]);
+    // It writes into the project alone: where temporary files lie may be away or full.
+    command.env("TMPDIR", home.join("nowhere"));
     let output = command.args(["--idle-exit", IDLE_S]).output().unwrap();
     (output.status.code(), told(&output))
 }

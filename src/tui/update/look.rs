@@ -87,7 +87,7 @@ pub(super) fn by_name(model: &mut Model, name: Option<&str>) {
         Some(preset) => choose(model, &preset),
         None => {
             let sentence = looks::no_such(name, &model.looks.presets);
-            model.say(sentence);
+            model.warn(sentence);
         }
     }
 }

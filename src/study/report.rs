@@ -328,7 +328,7 @@ impl Report<'_> {
             text,
             "Boundary points: the first anywhere on the contour, the second furthest from it, then where the contour shown \
              is furthest away. Region points: the centre of the larger error. {noise}{note}Everything is judged at the \
-             size of the image. Intervals: 95 %, {} bootstrap draws of images, none where a set has one image. p: Wilcoxon's signed-rank test, two-sided, \
+             size of the image. Intervals: 95 %, {} bootstrap draws of images (a clip or volume with all its frames), none where a set has one image. p: Wilcoxon's signed-rank test, two-sided, \
              of the mean IoU of the images, for the mean of sets of those of all sets together; not corrected for the number \
              of tests. Seed {}.",
             c.bootstrap, c.seed

@@ -211,9 +211,12 @@ impl Maker<'_> {
     }
 }
 
-/// The values of the structures, image by image.
+/// The values of the structures, image by image; the frames of a clip or volume are alike and count as one.
 fn by_image(traces: &[ObjectTrace], value: Value<'_>) -> Vec<Vec<f64>> {
-    traces.chunk_by(|p, q| p.still == q.still).map(|all| all.iter().map(value).collect()).collect()
+    traces
+        .chunk_by(|p, q| p.image() == q.image())
+        .map(|all| all.iter().map(value).collect())
+        .collect()
 }
 
 #[cfg(test)]
@@ -224,6 +227,14 @@ mod tests {
 
     fn trace(still: &str, iou: &[f64]) -> ObjectTrace {
         ObjectTrace { still: still.into(), object: 0, dice: iou.to_vec(), iou: iou.to_vec() }
+    }
+
+    #[test]
+    fn frames_of_a_clip_are_one_image() {
+        let names = ["a, frame 3", "a, frame 11", "b, frame x", "b", "c, frame 3"];
+        let traces: Vec<ObjectTrace> = names.iter().map(|still| trace(still, &[0.5])).collect();
+        let sizes: Vec<usize> = by_image(&traces, &|t| t.iou[0]).iter().map(Vec::len).collect();
+        assert_eq!(sizes, [2, 1, 1, 1]);
     }
 
     #[test]

@@ -593,6 +593,7 @@ fn clips_of_a_manifest_have_the_windows_of_their_masks() {
     let source = DataSource::parse(&text);
     let set = StillSet::load(&source, Some(40), Pick::AllComponents).unwrap();
     assert!(set.clips.is_empty());
+    assert!(set.stills[0].name.ends_with(", frame 1"), "{}", set.stills[0].name);
     let set = set.load_clips(&source, Some(40)).unwrap();
     let [piece] = &set.clips[..] else { panic!("{} clips", set.clips.len()) };
     assert_eq!((piece.frames.len(), piece.objects[0].masks.len()), (3, 3));

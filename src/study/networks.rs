@@ -1,7 +1,8 @@
 //! The networks of a simulated study: those of cards, and those that its arms train.
 //!
-//! What decides whether this file is right: a trained network lies under a name that is the hash of all it depends on, the
-//! recipe of this version included, so it is found again when nothing of that has changed, and never otherwise.
+//! What decides whether this file is right: a trained network lies under a name that is the hash of all that says what it
+//! learns and how long, the recipe of this version included, so it is found again when nothing of that has changed, and
+//! never otherwise.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -164,8 +165,9 @@ fn folder_name(recipe: u32, inputs: &Value) -> String {
     hash[..24].to_owned()
 }
 
-/// The threads that the file names, where another number makes another network: in so many minutes they take more or fewer
-/// steps. Given steps are the same on any number, and what a machine has without being told is no part of a study.
+/// The threads that the file names, where another number teaches more or less: in so many minutes they take more or fewer
+/// steps. Given steps are as many on any number (they round otherwise, and on clips draw other clicks), and what a machine
+/// has without being told is no part of a study.
 fn telling_threads(training: &Training) -> Option<usize> {
     training.threads.filter(|_| matches!(training.budget, Budget::Minutes(_)))
 }

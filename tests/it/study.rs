@@ -322,7 +322,7 @@ fn threads_tell_networks_of_minutes_apart_and_a_gpu_is_compared_once() {
     assert_eq!(studied("minutes: 0.01, threads: 2", &cpu), (4, 0), "more steps in that time");
     assert_eq!(studied("minutes: 0.01, threads: 1", &cpu), (4, 0), "found again");
     assert_eq!(studied("steps: 2, threads: 1", &cpu), (6, 0));
-    assert_eq!(studied("steps: 2, threads: 2", &cpu), (6, 0), "steps are the same on any number");
+    assert_eq!(studied("steps: 2, threads: 2", &cpu), (6, 0), "steps are as many on any number");
     // Two networks are trained on what says it is a GPU.
     let gpu = Picked { gpu: true, ..cpu };
     assert_eq!(studied("steps: 3", &gpu), (8, 1));

@@ -166,15 +166,14 @@ impl Report<'_> {
         }
         let of = |v: Verdict| claims.iter().filter(|c| c.verdict == v).count();
         let (fails, open) = (of(Verdict::Fails), of(Verdict::NotShown));
+        let all = claims.len();
         let mut text = match fails {
-            0 => format!(
-                "No claim of the paper is refuted by these data, of {} tested. ",
-                claims.len()
+            0 => format!("No claim of the paper is refuted by these data, of {all} tested. "),
+            1 => format!(
+                "**1 of {} of the paper does not hold on these data.** ",
+                counted(all, "claim")
             ),
-            n => format!(
-                "**{n} of {} claims of the paper do not hold on these data.** ",
-                claims.len()
-            ),
+            n => format!("**{n} of {all} claims of the paper do not hold on these data.** "),
         };
         if open > 0 {
             let verb = if open == 1 { "is" } else { "are" };

@@ -8,16 +8,13 @@ use std::fmt::Write;
 use super::{ClipCell, against, mean_iou};
 use crate::domain::{counted, shown};
 use crate::learn::evaluate::Placing;
-use crate::study::claims::{Claim, verdict};
+use crate::study::claims::{Claim, alone, borne, verdict};
 use crate::study::columns::quoted;
 use crate::study::config::{ClipArmKind, StudyConfig};
 use crate::study::figure::{Figure, Line};
 use crate::study::report::{cell, lead_with_interval, p_value, with_interval};
 use crate::study::simulate::Outcome;
-use crate::study::stats::Interval;
 
-/// Fewer cannot differ significantly whatever they show: six pairs are the least for a p below .05.
-const LEAST_CLIPS: usize = 6;
 /// A smaller lead is rounding, IoU.
 const LEAST_LEAD: f64 = 1e-6;
 
@@ -169,12 +166,15 @@ pub(in crate::study) fn claims(config: &StudyConfig, outcome: &Outcome) -> Vec<C
             }
             let (d, _) = against(config, a, b);
             // No difference is no lead, and a handful of clips proves nothing.
-            let enough = a.clips() >= LEAST_CLIPS;
-            let judged = Interval { range: d.range.filter(|_| enough), ..d };
+            let judged = borne(d, a.clips());
             claims.push(Claim {
                 sentence: format!("{sentence} ({})", shown(&clips.name)),
                 verdict: verdict(judged, LEAST_LEAD),
-                evidence: format!("IoU {}", lead_with_interval(d, "clip")),
+                evidence: format!(
+                    "IoU {}{}",
+                    lead_with_interval(d, "clip"),
+                    alone(a.clips(), "clip")
+                ),
             });
         };
         claim(

@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use crate::config::{Origin, Setting, Settings};
 use crate::domain::{counted, shown};
 use crate::engine::NetSegmenter;
+use crate::learn::TrainError;
 use crate::learn::dataset::Veil;
 use crate::net::device::{DeviceWant, pick};
 use crate::net::library::Library;
@@ -289,7 +290,9 @@ fn failure(error: StudyError) -> Failure {
             "interrupted; what was finished is kept, the same command goes on".into(),
         ),
         StudyError::Card(_) | StudyError::Library(_) => Failure::Configuration(error.to_string()),
-        StudyError::Network(_) | StudyError::Figure(_) => Failure::ours(error),
+        StudyError::Network(_)
+        | StudyError::Figure(_)
+        | StudyError::Train(TrainError::Gradients(_)) => Failure::ours(error),
         _ => Failure::input(error),
     }
 }

@@ -8,10 +8,12 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 
+use super::TrainError;
 use super::loss::{actual_iou, cross_entropy, dice, focal};
 use super::optimise::{AdamW, Optimiser};
 use crate::net::blocks::constant;
 use crate::net::config::{ModelCard, WeightsOrigin};
+use crate::net::device::cpu;
 use crate::net::prompt_encoder::{PointBatch, PointLabel};
 use crate::net::resize::{Kernel, resize};
 use crate::net::sam2::{ImageFeatures, Prompts, Sam2};
@@ -32,6 +34,35 @@ pub struct Gap {
     pub apart: f32,
     /// The parameter where that is.
     pub parameter: String,
+}
+
+/// Compares what `device`, a GPU, and the CPU find with the weights `safetensors` (without any, with random ones); the
+/// comparison in words.
+///
+/// # Errors
+/// Weights that do not fit the card, and a gap that is no rounding.
+pub fn trusted(
+    card: &ModelCard,
+    safetensors: Option<&[u8]>,
+    device: &Device,
+) -> Result<String, TrainError> {
+    let cpu = cpu("").device;
+    let weights = match safetensors {
+        Some(weights) => weights.to_vec(),
+        None => card.network.init(&cpu).to_safetensors()?,
+    };
+    believed(&gradient_gap(card, &weights, [&cpu, device])?)
+}
+
+fn believed(gap: &Gap) -> Result<String, TrainError> {
+    let words = format!(
+        "gradients of {} parameters: GPU and CPU differ by at most {:.1e} of the largest ({})",
+        gap.parameters, gap.apart, gap.parameter
+    );
+    match gap.apart > MOST_APART {
+        true => Err(TrainError::Gradients(words)),
+        false => Ok(words),
+    }
 }
 
 /// Compares the gradients of the card's network, with the weights `safetensors`, on two devices (without gradients).
@@ -97,4 +128,22 @@ fn small_loss(net: &Sam2, device: &Device) -> Tensor<1> {
     let iou = (raw.ious - actual_iou(logits, target)).powi_scalar(2);
     let present = Tensor::ones_like(&raw.object_score_logits);
     mask.sum() + iou.sum() + cross_entropy(raw.object_score_logits, present).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gradients_that_differ_by_more_than_rounding_end_the_run() {
+        let gap = |apart| Gap { parameters: 7, apart, parameter: "neck.bias".into() };
+        assert!(believed(&gap(MOST_APART)).is_ok_and(|words| words.contains("of 7 parameters")));
+        for apart in [1.1 * MOST_APART, f32::INFINITY] {
+            let why = believed(&gap(apart)).expect_err("no rounding").to_string();
+            assert!(
+                why.contains("(neck.bias)") && why.ends_with("train with --device cpu"),
+                "{why}"
+            );
+        }
+    }
 }

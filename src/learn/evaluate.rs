@@ -16,6 +16,7 @@ pub use super::evaluate_video::{Tracking, VideoOptions, VideoReport, evaluate_vi
 
 use super::annotator::{EXCLUDE_PX, SimulatedUser, contour, region_click};
 use super::baselines::Baseline;
+use super::data::load::whole;
 use super::dataset::{DataError, DataSource, Pick, Still, StillSet, told_apart};
 use crate::domain::{Bitmap, FramePrompts, GrayFrame, PointKind, overlap, tidied};
 use crate::net::config::Preprocess;
@@ -145,6 +146,12 @@ pub struct ObjectTrace {
 }
 
 impl ObjectTrace {
+    /// The image of the still: the clip or volume where it is a frame of one.
+    #[must_use]
+    pub fn image(&self) -> &str {
+        whole(&self.still)
+    }
+
     /// Overlap after `clicks` clicks; the last one when fewer were needed.
     #[must_use]
     pub fn after(&self, clicks: usize) -> Score {

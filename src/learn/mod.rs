@@ -36,7 +36,6 @@ use burn::module::Module;
 use burn::tensor::Device;
 
 use crate::domain::shown;
-use crate::net::budget::free_bytes;
 use crate::net::config::WeightsOrigin;
 use crate::net::device::cpu;
 use crate::net::sam2::Sam2;
@@ -114,6 +113,9 @@ pub enum TrainError {
         /// What there is.
         free_mib: u64,
     },
+    /// A GPU that learns something else than the CPU.
+    #[error("{0}; that is no rounding, train with --device cpu")]
+    Gradients(String),
     /// Judging the stills that were held back.
     #[error("cannot judge the network on the stills held back: {0}")]
     Judge(String),
@@ -338,8 +340,7 @@ impl<'a> Run<'a> {
         let ([_, side], seed) = (self.options.sides, self.options.seed);
         let stills: usize = sets.iter().map(|set| set.stills.len()).sum();
         let needed = Views::bytes(&self.options.card.network, stills, count.max(1), side);
-        // Those of a GPU lie in its own memory.
-        let free = free_bytes().filter(|_| Threads::of(&self.device) == Threads::Crew);
+        let free = Views::free_bytes(Threads::of(&self.device), self.options.gpu_free);
         if let Some(free) = free.filter(|free| needed > *free) {
             return Err(TrainError::Views { needed_mib: needed >> 20, free_mib: free >> 20 });
         }

@@ -51,6 +51,8 @@ pub struct TrainOptions {
     /// The encoder stays as it is: so many views of every still are encoded once, and what comes after the encoder learns
     /// from those. `None`: everything learns.
     pub frozen_views: Option<usize>,
+    /// Bytes of a GPU's memory that are free beside the network, where its driver says; views that take more are refused.
+    pub gpu_free: Option<u64>,
     /// Weights of the losses; focal and boundary loss rise to them.
     pub weights: LossWeights,
     /// How Eq. 1 is read, and how its clicks weigh.
@@ -104,6 +106,7 @@ impl TrainOptions {
             start_from: None,
             start: None,
             frozen_views: None,
+            gpu_free: None,
             weights: LossWeights::default(),
             boundary_reading: (Reading::Ridge, ClickMass::Unit),
             budget,

@@ -9,9 +9,10 @@ use burn::tensor::Tensor;
 use super::augment::{Lesson, lesson};
 use super::dataset::{Still, StillSet};
 use super::lessons::{Batch, Desk, PER_STILL, Plan};
-use crate::net::budget::Budget;
+use crate::net::budget::{self, Budget};
 use crate::net::config::ModelConfig;
 use crate::net::sam2::{ImageFeatures, Sam2};
+use crate::net::threads::Threads;
 
 /// Encoded at once.
 const CHUNK: usize = 4;
@@ -27,6 +28,15 @@ impl Views {
         let features = Budget::of(&ModelConfig { image_size: side, ..network.clone() }).features;
         let masks = (PER_STILL * side * side) as u64;
         (stills as u64).saturating_mul(count as u64).saturating_mul(features + masks)
+    }
+
+    /// Bytes that are free where views lie, where anybody says: those of a GPU lie in its own memory, of which `on_gpu` are
+    /// free.
+    pub(super) fn free_bytes(threads: Threads, on_gpu: Option<u64>) -> Option<u64> {
+        match threads {
+            Threads::Crew => budget::free_bytes(),
+            Threads::Own => on_gpu,
+        }
     }
 
     /// `count` views of every still, `side` px, encoded by `net`; `told` hears how many are, of at most how many, and says
@@ -86,5 +96,17 @@ impl Views {
             drawn.into_iter().map(|(lesson, _)| lesson.clone()).collect(),
             Box::new(features),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn views_of_a_gpu_are_held_against_its_own_memory() {
+        assert_eq!(Views::free_bytes(Threads::Own, Some(7)), Some(7));
+        assert_eq!(Views::free_bytes(Threads::Own, None), None);
+        assert!(Views::free_bytes(Threads::Crew, Some(7)).is_some_and(|free| free > 7));
     }
 }

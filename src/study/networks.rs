@@ -1,7 +1,8 @@
 //! The networks of a simulated study: those of cards, and those that its arms train.
 //!
-//! What decides whether this file is right: a trained network lies under a name that is the hash of all it depends on, the
-//! recipe of this version included, so it is found again when nothing of that has changed, and never otherwise.
+//! What decides whether this file is right: a trained network lies under a name that is the hash of all that says what it
+//! learns and how long, the recipe of this version included, so it is found again when nothing of that has changed, and
+//! never otherwise.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,10 +11,12 @@ use std::rc::Rc;
 use serde_json::{Value, json};
 
 use super::StudyError;
+use super::config::Training;
 use super::simulate::Run;
 use crate::domain::shown;
 use crate::engine::{read_card, shipped_card};
 use crate::export::write_atomic;
+use crate::learn::agree::trusted;
 use crate::learn::data::likeness;
 use crate::learn::dataset::{DataSource, Pick, StillSet, TRAIN_SIDE_PX};
 use crate::learn::evaluate::Placing;
@@ -80,11 +83,14 @@ impl Run<'_> {
         };
         let learned: Vec<&String> = sets.iter().map(|set| &learned[*set].sha256).collect();
         let (reading, lambda, mass) = (term.name(), term.lambda, term.mass);
-        let inputs = json!({
+        let mut inputs = json!({
             "card": card.to_yaml(), "learned": learned, "region": region, "budget": budget, "seed": training.seed,
             "clips": training.clip_share, "clip_clicks": training.clip_clicks,
             "boundary": [reading, lambda, mass == ClickMass::Unit],
         });
+        if let Some(threads) = telling_threads(training) {
+            inputs["threads"] = threads.into();
+        }
         let mut points = if region { "region" } else { "boundary" }.to_owned();
         if term != BoundaryTerm::default() {
             points += &format!(" ({reading}, lambda {lambda}, {mass:?})");
@@ -94,13 +100,14 @@ impl Run<'_> {
         let folder = self.place.out.join("networks").join(folder_name(RECIPE, &inputs));
         let (path, finished) = (folder.join("network.yaml"), folder.join("finished"));
         if !finished.is_file() {
+            self.compare(&card)?;
             std::fs::create_dir_all(&folder).map_err(|e| StudyError::io(&folder, e))?;
             let mut plan = TrainOptions::new(sources, card, folder, training.budget);
             plan.resume = true;
             let side = plan.card.network.image_size;
             plan.sides = [(side / 2).max(SIDE_LEAST), side];
             plan.seed = training.seed;
-            plan.threads = training.threads;
+            plan.threads = training.threads();
             plan.clip_share = training.clip_share;
             plan.clip_clicks = training.clip_clicks;
             plan.with_boundary(term);
@@ -110,7 +117,7 @@ impl Run<'_> {
             tell(&format!("training {name}"));
             let report = train(
                 &plan,
-                &self.place.picked.shares(training.threads),
+                &self.place.picked.shares(training.threads()),
                 |progress| tell(&format!("training {name}: {progress}")),
                 self.cancel,
             )?;
@@ -122,6 +129,15 @@ impl Run<'_> {
         let card = read_card(&path)?;
         let name = format!("{name}, trained by {}", shown(&card.weights.program));
         Ok(Network { identity: card.to_yaml(), name, card: Some(path) })
+    }
+
+    /// Refuses a GPU whose gradients are not those of the CPU, before the first network is trained on it.
+    fn compare(&mut self, card: &ModelCard) -> Result<(), StudyError> {
+        if self.place.picked.gpu && !std::mem::replace(&mut self.compared, true) {
+            let found = trusted(card, None, &self.place.picked.device)?;
+            (self.tell)(&found);
+        }
+        Ok(())
     }
 
     /// What the sets teach.
@@ -147,6 +163,13 @@ impl Run<'_> {
 fn folder_name(recipe: u32, inputs: &Value) -> String {
     let hash = sha256_hex(json!([recipe, inputs]).to_string().as_bytes());
     hash[..24].to_owned()
+}
+
+/// The threads that the file names, where another number teaches more or less: in so many minutes they take more or fewer
+/// steps. Given steps are as many on any number (they round otherwise, and on clips draw other clicks), and what a machine
+/// has without being told is no part of a study.
+fn telling_threads(training: &Training) -> Option<usize> {
+    training.threads.filter(|_| matches!(training.budget, Budget::Minutes(_)))
 }
 
 /// What a set teaches.

@@ -166,15 +166,14 @@ impl Report<'_> {
         }
         let of = |v: Verdict| claims.iter().filter(|c| c.verdict == v).count();
         let (fails, open) = (of(Verdict::Fails), of(Verdict::NotShown));
+        let all = claims.len();
         let mut text = match fails {
-            0 => format!(
-                "No claim of the paper is refuted by these data, of {} tested. ",
-                claims.len()
+            0 => format!("No claim of the paper is refuted by these data, of {all} tested. "),
+            1 => format!(
+                "**1 of {} of the paper does not hold on these data.** ",
+                counted(all, "claim")
             ),
-            n => format!(
-                "**{n} of {} claims of the paper do not hold on these data.** ",
-                claims.len()
-            ),
+            n => format!("**{n} of {all} claims of the paper do not hold on these data.** "),
         };
         if open > 0 {
             let verb = if open == 1 { "is" } else { "are" };
@@ -328,7 +327,7 @@ impl Report<'_> {
             text,
             "Boundary points: the first anywhere on the contour, the second furthest from it, then where the contour shown \
              is furthest away. Region points: the centre of the larger error. {noise}{note}Everything is judged at the \
-             size of the image. Intervals: 95 %, {} bootstrap draws of images, none where a set has one image. p: Wilcoxon's signed-rank test, two-sided, \
+             size of the image. Intervals: 95 %, {} bootstrap draws of images (a clip or volume with all its frames), none where a set has one image. p: Wilcoxon's signed-rank test, two-sided, \
              of the mean IoU of the images, for the mean of sets of those of all sets together; not corrected for the number \
              of tests. Seed {}.",
             c.bootstrap, c.seed

@@ -113,7 +113,7 @@ pub fn simulate(
 ) -> Result<Outcome, StudyError> {
     let load = |source| StillSet::load(source, None, Pick::LargestOfLabel);
     let sets = config.data.iter().map(|d| load(&d.test)).collect::<Result<Vec<_>, _>>()?;
-    let mut run = Run { config, place, sets: &sets, tell, cancel, learned: None };
+    let mut run = Run { config, place, sets: &sets, tell, cancel, learned: None, compared: false };
     let mut cells = Vec::new();
     for (at, arm) in config.arms.iter().enumerate() {
         match &arm.kind {
@@ -161,6 +161,8 @@ pub(super) struct Run<'a> {
     pub(super) cancel: &'a AtomicBool,
     /// What arms learn from, once it was needed.
     pub(super) learned: Option<Rc<[Learned]>>,
+    /// Whether the GPU's gradients were compared with those of the CPU.
+    pub(super) compared: bool,
 }
 
 impl<'a> Run<'a> {
@@ -300,8 +302,8 @@ impl<'a> Run<'a> {
             "noise": c.noise_px, "seed": c.seed, "limit": c.limit,
         });
         if c.data[set].test.is_manifest() {
-            // Stills of manifests were named alike before, and counted as one.
-            inputs["names"] = 2.into();
+            // Stills of manifests were named alike first, and counted as one; then frames of a clip as if they were images.
+            inputs["names"] = 3.into();
         }
         self.keeping(&inputs)
     }

@@ -8,6 +8,8 @@ use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
 /// Pairs that differ up to which the distribution of the rank sum is computed exactly.
 const EXACT_MOST: usize = 50;
+/// Spread, as a part of what spreads, that is rounding.
+const ROUNDING: f64 = 1e-12;
 /// Share of resampled means inside an interval.
 const CONFIDENCE: f64 = 0.95;
 
@@ -90,7 +92,8 @@ pub fn paired_t(a: &[f64], b: &[f64]) -> Option<Tested> {
     let n = all.len();
     let mean_difference = mean(&all);
     let squares: f64 = all.iter().map(|d| (d - mean_difference).powi(2)).sum();
-    if n < 2 || squares <= 0.0 {
+    // What is left of equal differences by rounding would be called the most certain of all.
+    if n < 2 || squares.sqrt() <= ROUNDING * mean_difference.abs() {
         return None;
     }
     let degrees = (n - 1) as f64;
@@ -240,6 +243,9 @@ mod tests {
         assert_eq!(wilcoxon(&[1.0, f64::NAN], &[0.0, 0.0]), None);
         assert_eq!(paired_t(&[3.0], &[1.0]), None);
         assert_eq!(paired_t(&[3.0, 4.0], &[1.0, 2.0]), None);
+        // Two seconds each, but for the last bit.
+        assert_eq!(paired_t(&[12.3, 14.1, 8.2], &[10.3, 12.1, 6.2]), None);
+        assert_eq!(paired_t(&A, &A), None);
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub struct Row {
     pub arm: usize,
     /// Points given; `None` for the mean over 1 to the most.
     pub points: Option<usize>,
+    /// Images that it rests on, those of all sets together.
+    pub images: usize,
     /// Dice.
     pub dice: Interval,
     /// IoU.
@@ -49,6 +51,8 @@ pub struct Versus {
     pub arms: [usize; 2],
     /// Points given; `None` for the mean over 1 to the most.
     pub points: Option<usize>,
+    /// Images that it rests on, those of all sets together.
+    pub images: usize,
     /// IoU of the first minus IoU of the second.
     pub difference: Interval,
     /// Wilcoxon's test of the means of the images, those of all sets together where `set` is `None`; `None` when no image
@@ -177,6 +181,7 @@ impl Maker<'_> {
             set,
             arm,
             points,
+            images: images_of(cells),
             dice: self.interval(cells, &|t| self.score(t, points).dice),
             iou: self.interval(cells, &|t| self.score(t, points).iou),
         }
@@ -205,15 +210,24 @@ impl Maker<'_> {
             set,
             arms,
             points,
+            images: images_of(&first),
             difference: bootstrap(&differences, self.config.bootstrap, self.config.seed),
             tested: wilcoxon(&means(&a), &means(&b)),
         })
     }
 }
 
-/// The values of the structures, image by image.
+/// How many images were judged.
+fn images_of(cells: &[&Cell]) -> usize {
+    cells.iter().map(|c| by_image(&c.traces, &|_| 0.0).len()).sum()
+}
+
+/// The values of the structures, image by image; the frames of a clip or volume are alike and count as one.
 fn by_image(traces: &[ObjectTrace], value: Value<'_>) -> Vec<Vec<f64>> {
-    traces.chunk_by(|p, q| p.still == q.still).map(|all| all.iter().map(value).collect()).collect()
+    traces
+        .chunk_by(|p, q| p.image() == q.image())
+        .map(|all| all.iter().map(value).collect())
+        .collect()
 }
 
 #[cfg(test)]
@@ -224,6 +238,14 @@ mod tests {
 
     fn trace(still: &str, iou: &[f64]) -> ObjectTrace {
         ObjectTrace { still: still.into(), object: 0, dice: iou.to_vec(), iou: iou.to_vec() }
+    }
+
+    #[test]
+    fn frames_of_a_clip_are_one_image() {
+        let names = ["a, frame 3", "a, frame 11", "b, frame x", "b", "c, frame 3"];
+        let traces: Vec<ObjectTrace> = names.iter().map(|still| trace(still, &[0.5])).collect();
+        let sizes: Vec<usize> = by_image(&traces, &|t| t.iou[0]).iter().map(Vec::len).collect();
+        assert_eq!(sizes, [2, 1, 1, 1]);
     }
 
     #[test]

@@ -151,6 +151,32 @@ fn pickled(seed: u64) -> Vec<u8> {
     out
 }
 
+/// A file of cine clips: the `annot_id` of every frame.
+fn cine(dir: &Path, names: &[&str]) {
+    let all = |value: &dyn Fn(u64, u32, u32) -> u8| -> Vec<u8> {
+        let pixels = SIZE.0 * SIZE.1;
+        let frames = 0..names.len() as u64;
+        frames
+            .flat_map(|f| (0..pixels).map(move |i| (f, i % SIZE.0, i / SIZE.0)))
+            .map(|(f, x, y)| value(f, x, y))
+            .collect()
+    };
+    let shape = [names.len() as u64, u64::from(SIZE.1), u64::from(SIZE.0)];
+    let mut file = hdf5_pure::FileBuilder::new();
+    file.create_dataset("image")
+        .with_u8_data(&all(&|f, x, y| gray(90 + f, x, y)))
+        .with_shape(&shape);
+    let mask = |f, x, y| if inside(90 + f, x, y) { 255 } else { 0 };
+    file.create_dataset("mask").with_u8_data(&all(&mask)).with_shape(&shape);
+    file.create_dataset("annot_id").with_vlen_strings(names);
+    let numbers: Vec<String> = (0..names.len()).map(|n| n.to_string()).collect();
+    let numbers: Vec<&str> = numbers.iter().map(String::as_str).collect();
+    file.create_dataset("frame_num").with_vlen_strings(&numbers);
+    fs::create_dir_all(dir).unwrap();
+    file.write(dir.join("dataset.hdf5")).unwrap();
+    text(dir, "metadata.csv", "annot_id,age\n");
+}
+
 /// The set `kind` as its authors publish it, a few images of it.
 pub(crate) fn miniature(kind: &str, dir: &Path) {
     match kind {
@@ -161,7 +187,7 @@ pub(crate) fn miniature(kind: &str, dir: &Path) {
                 pair(dir, &image, &mask, n, 255);
             }
         }
-        "aul" => {
+        "aul" | "aul_mass" => {
             for (n, class) in [(1, "Benign"), (2, "Malignant"), (3, "Normal")] {
                 save(&dir.join(format!("{class}/image/{n}.jpg")), SIZE, |x, y| gray(n, x, y));
                 let outline = |part: &str, corners: &str| {
@@ -240,15 +266,19 @@ pub(crate) fn miniature(kind: &str, dir: &Path) {
             text(dir, "OTU_2d/val.txt", "2\n");
         }
         "stmus_nda" => {
-            for (n, muscle) in [(1, "BB"), (2, "GM"), (3, "TA")] {
-                let folder = format!("Polito-Radboud-DeepLearningUS/{muscle}/Healthy");
-                pair(
-                    dir,
-                    &format!("{folder}/Images/0{n}.png"),
-                    &format!("{folder}/Masks/0{n}.png"),
-                    n,
-                    1,
-                );
+            let root = "Polito-Radboud-DeepLearningUS";
+            let names =
+                [("BB", "BB_anon_7_1"), ("BB", "BB_anon_7_2"), ("GM", "anon_8_1"), ("TA", "03")];
+            for (n, (muscle, name)) in (1..).zip(names) {
+                let folder = format!("{root}/{muscle}/Healthy");
+                let [image, mask] =
+                    ["Images", "Masks"].map(|kind| format!("{folder}/{kind}/{name}.png"));
+                pair(dir, &image, &mask, n, 1);
+            }
+            // Copies, a second image of the first subject among those for validation.
+            for copy in ["train/BB_anon_7_1", "val/BB_anon_7_2", "test/GM_anon_8_1"] {
+                let copies = format!("{root}/Segmentation_models/data/MuscleCNN");
+                save(&dir.join(format!("{copies}/{copy}.png")), (8, 8), |_, _| 0);
             }
         }
         "trusted" => {
@@ -308,28 +338,7 @@ pub(crate) fn miniature(kind: &str, dir: &Path) {
                 fs::write(dir.join(format!("ARRAY_FORMAT/{stem}.npy")), pickled(seed)).unwrap();
             }
         }
-        "thyroid_cine" => {
-            let names = ["7_1", "7_1", "7_1", "7_2", "7_2", "9_"];
-            let all = |value: &dyn Fn(u64, u32, u32) -> u8| -> Vec<u8> {
-                let pixels = SIZE.0 * SIZE.1;
-                let frames = 0..names.len() as u64;
-                frames
-                    .flat_map(|f| (0..pixels).map(move |i| (f, i % SIZE.0, i / SIZE.0)))
-                    .map(|(f, x, y)| value(f, x, y))
-                    .collect()
-            };
-            let shape = [names.len() as u64, u64::from(SIZE.1), u64::from(SIZE.0)];
-            let mut file = hdf5_pure::FileBuilder::new();
-            file.create_dataset("image")
-                .with_u8_data(&all(&|f, x, y| gray(90 + f, x, y)))
-                .with_shape(&shape);
-            let mask = |f, x, y| if inside(90 + f, x, y) { 255 } else { 0 };
-            file.create_dataset("mask").with_u8_data(&all(&mask)).with_shape(&shape);
-            file.create_dataset("annot_id").with_vlen_strings(&names);
-            fs::create_dir_all(dir).unwrap();
-            file.write(dir.join("dataset.hdf5")).unwrap();
-            text(dir, "metadata.csv", "annot_id,age\n");
-        }
+        "thyroid_cine" => cine(dir, &["7_", "7_", "7_", "10_", "10_", "9_"]),
         "usgra" => {
             for n in 0..3 {
                 pair(
@@ -397,18 +406,19 @@ fn every_published_set_becomes_a_manifest_that_training_reads() {
     // Items, patients and labels of each miniature.
     let wanted: &[(&str, usize, usize, &[u8])] = &[
         ("liver", 3, 0, &[1]),
-        ("aul", 3, 3, &[1, 2]),
+        ("aul", 3, 3, &[1]),
+        ("aul_mass", 2, 2, &[1]),
         ("fass", 3, 2, &[1]),
         ("busbra", 8, 4, &[1]),
         ("tg3k", 6, 2, &[1]),
         ("tn3k", 4, 0, &[1]),
         ("nerve", 3, 2, &[1]),
         ("otu", 3, 0, &[1]),
-        ("stmus_nda", 3, 0, &[1]),
+        ("stmus_nda", 4, 2, &[1]),
         ("trusted", 4, 3, &[1]),
         ("segthy", 3, 2, &[1]),
         ("camus", 4, 3, &[2]),
-        ("thyroid_cine", 3, 2, &[1]),
+        ("thyroid_cine", 3, 3, &[1]),
         ("usgra", 3, 0, &[2]),
         ("busi", 2, 0, &[1]),
         ("pairs", 3, 0, &[1]),
@@ -440,8 +450,14 @@ fn every_published_set_becomes_a_manifest_that_training_reads() {
             _ => *items,
         };
         assert_eq!(set.stills.len(), stills, "{kind}");
-        for mask in set.stills.iter().flat_map(|s| &s.objects).filter(|_| *kind != "aul") {
-            assert!((330..=410).contains(&mask.area_px()), "{kind}: {} px of 380", mask.area_px());
+        // A liver is whole, whatever lies in it.
+        let area = match *kind {
+            "aul" => 1350..=1500,
+            "aul_mass" => 220..=260,
+            _ => 330..=410,
+        };
+        for mask in set.stills.iter().flat_map(|s| &s.objects) {
+            assert!(area.contains(&mask.area_px()), "{kind}: {} px", mask.area_px());
         }
     }
 }
@@ -477,6 +493,14 @@ fn the_authors_splits_are_kept_and_patients_are_not_torn() {
         (of["263R_imgUS.nii.gz"], of["561R_imgUS.nii.gz"], of["200R_imgUS.nii.gz"]),
         ("test", "val", "train")
     );
+    // The subject of two copies comes into the more careful split; where the muscle names the folder alone it is known too.
+    let (_dir, found) = imported("stmus_nda");
+    let of = splits(&found);
+    assert_eq!(
+        ["BB_anon_7_1.png", "BB_anon_7_2.png", "anon_8_1.png"].map(|image| of[image]),
+        ["val", "val", "test"]
+    );
+    assert_eq!(found.torn, 1);
     let (_dir, found) = imported("nerve");
     let of = splits(&found);
     assert_eq!(of["1_1.tif"], of["1_2.tif"], "drawn by patient");
@@ -491,6 +515,28 @@ fn the_authors_splits_are_kept_and_patients_are_not_torn() {
         found.notes
     );
     assert_eq!(splits(&found)["1.JPG"], "train");
+}
+
+#[test]
+fn a_shorter_clip_keeps_no_frame_of_the_one_that_was_unpacked_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let unpacked = |set: &str, names: &[&str]| {
+        let set = dir.path().join(set);
+        cine(&set, names);
+        import(named("thyroid_cine").unwrap(), &set, &out).unwrap()
+    };
+    unpacked("first", &["7_1", "7_1", "7_1", "7_2"]);
+    let found = unpacked("second", &["7_1", "7_1", "7_2"]);
+    let item = &found.manifest.items[0];
+    for folder in [&item.image, &item.masks[0]] {
+        assert_eq!(fs::read_dir(folder).unwrap().count(), 2, "{folder}");
+    }
+    assert!(check(&found.manifest).faults.is_empty());
+    // Whose clips are whose is told where numbers do not.
+    let told = |found: &Imported| found.notes.iter().any(|note| note.contains("fewer patients"));
+    assert!(!told(&found));
+    assert!(told(&unpacked("third", &["7_", "7_", "10_"])));
 }
 
 #[test]
@@ -547,6 +593,7 @@ fn clips_of_a_manifest_have_the_windows_of_their_masks() {
     let source = DataSource::parse(&text);
     let set = StillSet::load(&source, Some(40), Pick::AllComponents).unwrap();
     assert!(set.clips.is_empty());
+    assert!(set.stills[0].name.ends_with(", frame 1"), "{}", set.stills[0].name);
     let set = set.load_clips(&source, Some(40)).unwrap();
     let [piece] = &set.clips[..] else { panic!("{} clips", set.clips.len()) };
     assert_eq!((piece.frames.len(), piece.objects[0].masks.len()), (3, 3));

@@ -12,7 +12,7 @@ use sonomark::domain::{
 };
 use sonomark::learn::RECIPE;
 use sonomark::learn::dataset::Veil;
-use sonomark::net::device::pick;
+use sonomark::net::device::{Picked, pick};
 use sonomark::net::library::Library;
 use sonomark::project::{ClipStore, StoreOptions, View};
 use sonomark::study::simulate::{Place, Setting, simulate};
@@ -173,13 +173,13 @@ fn a_simulated_study_resumes_and_writes_report_tables_and_figures() {
     assert!(last("plain", 8) > last("told", 8) && last("told", 9) == 0.0, "{clips:?}");
     assert!(report.contains("## Clips: drift") && first.contains("windows help region points"));
     assert!(last("stock", 7) > 0.0, "{clips:?}");
-    // One structure says nothing of how structures differ.
+    // One clip says nothing of how clips differ.
     let on_clips = report.split("## Clips: drift").nth(1).unwrap();
     let compared = on_clips.lines().find(|line| line.starts_with("| ours - copy |")).unwrap();
-    assert!(compared.ends_with("(one structure: no interval) | no test |"), "{compared}");
+    assert!(compared.ends_with("(one clip: no interval) | no test |"), "{compared}");
     let table = on_clips.lines().find(|line| line.starts_with("| ours |")).unwrap();
-    assert_eq!(table.matches("(one structure: no interval)").count(), 2, "{table}");
-    assert!(first.contains("(one structure: no interval)"), "{first}");
+    assert_eq!(table.matches("(one clip: no interval)").count(), 2, "{table}");
+    assert!(first.contains("(one clip: no interval)"), "{first}");
     assert!(fs::read_to_string(out.join("clips-1.svg")).unwrap().contains("motion"));
 
     // Nothing is computed twice, and one damaged file is computed again.
@@ -294,6 +294,39 @@ fn a_study_neither_learns_from_nor_judges_on_what_is_hidden() {
         let told = String::from_utf8(done.stderr).unwrap();
         assert!(done.status.success() && told.contains("training") == trains, "{outside}: {told}");
     }
+}
+
+#[test]
+fn threads_tell_networks_of_minutes_apart_and_a_gpu_is_compared_once() {
+    let home = tempfile::tempdir().unwrap();
+    let path = |name: &str| home.path().join(name);
+    fs::write(path("tiny.yaml"), CARD).unwrap();
+    set(&path("round"), 1.0);
+    fs::create_dir_all(path("out/kept")).unwrap();
+    let (library, out) = (Library::new(path("none")), path("out"));
+    let studied = |training: &str, picked: &Picked| {
+        let text = format!(
+            "data: [{{name: round, train: 'round:train.txt', test: 'round:val.txt'}}]\n\
+             training: {{card: tiny.yaml, {training}}}\npoints: 2\nbootstrap: 10\nzero_shot: false\n\
+             arms: [{{name: a, prompt: boundary, train: true}}, {{name: b, prompt: region, train: true}}]\n"
+        );
+        let study = config::from_text("study", &text, home.path()).unwrap();
+        let place = Place { picked, library: &library, out: &out };
+        let mut compared = 0;
+        let mut tell = |line: &str| compared += usize::from(line.starts_with("gradients of"));
+        simulate(&study, &place, &mut tell, &AtomicBool::new(false)).unwrap();
+        (fs::read_dir(out.join("networks")).unwrap().count(), compared)
+    };
+    let cpu = pick("cpu".parse().unwrap()).unwrap();
+    assert_eq!(studied("minutes: 0.01, threads: 1", &cpu), (2, 0));
+    assert_eq!(studied("minutes: 0.01, threads: 2", &cpu), (4, 0), "more steps in that time");
+    assert_eq!(studied("minutes: 0.01, threads: 1", &cpu), (4, 0), "found again");
+    assert_eq!(studied("steps: 2, threads: 1", &cpu), (6, 0));
+    assert_eq!(studied("steps: 2, threads: 2", &cpu), (6, 0), "steps are as many on any number");
+    // Two networks are trained on what says it is a GPU.
+    let gpu = Picked { gpu: true, ..cpu };
+    assert_eq!(studied("steps: 3", &gpu), (8, 1));
+    assert_eq!(studied("steps: 3", &gpu), (8, 0), "nothing is trained");
 }
 
 /// One clip annotated by one rater: opened at `t`, a square of `side` px, done after `seconds` and eight keys.

@@ -23,6 +23,7 @@ pub(super) struct Unpacked {
 
 /// Unpacks the data sets `image` and `mask` `[N, H, W]` below `out`; the rows of one `annot_id` are one clip, in the
 /// order of `frame_num`, without one in that of the file. The file is read piece by piece: the published one has 36 GB.
+/// What a longer clip left there before is taken away.
 pub(super) fn unpack(file: &Path, out: &Path) -> Result<Vec<Unpacked>, DataError> {
     let as_published = "check that it is the file as published";
     let fault = |e: hdf5_pure::Error| unfit(file, format!("{e}; {as_published}"));
@@ -59,7 +60,24 @@ pub(super) fn unpack(file: &Path, out: &Path) -> Result<Vec<Unpacked>, DataError
             write(&clip.masks.join(&file), [width, height], mask)?;
         }
     }
+    for clip in &clips {
+        let count = names.iter().filter(|name| **name == clip.name).count();
+        cut(&clip.frames, count)?;
+        cut(&clip.masks, count)?;
+    }
     Ok(clips)
+}
+
+/// Removes the frames from number `count` on: those of an earlier unpacking, which would be a part of the clip.
+fn cut(folder: &Path, count: usize) -> Result<(), DataError> {
+    for entry in std::fs::read_dir(folder).map_err(|e| unreadable(folder, e))? {
+        let file = entry.map_err(|e| unreadable(folder, e))?.path();
+        let number = file.file_stem().and_then(|stem| stem.to_str()?.parse::<usize>().ok());
+        if number.is_some_and(|number| number >= count) {
+            std::fs::remove_file(&file).map_err(|e| unreadable(&file, e))?;
+        }
+    }
+    Ok(())
 }
 
 /// `frame_num` of every row, as numbers or as text that holds them.
@@ -67,7 +85,8 @@ fn numbers(hdf5: &File) -> Option<Vec<f64>> {
     let rows = hdf5.dataset("frame_num").ok()?;
     let from_text = || {
         let texts = rows.read_string().ok()?;
-        texts.iter().map(|text| text.trim().parse().ok()).collect()
+        // Numbers may end like an `annot_id`.
+        texts.iter().map(|text| text.trim().trim_end_matches('_').parse().ok()).collect()
     };
     rows.read_f64().ok().or_else(from_text)
 }

@@ -5,7 +5,7 @@
 //! holes hold the same numbers under the same folder; what cannot be read is left out and told; whole patients (or, where
 //! nobody knows them, groups of near-duplicates) are drawn for a split.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -179,12 +179,17 @@ fn joint(found: &Found, shared: &[&str]) -> (String, Vec<String>) {
 /// Images with their masks, and how many images have none.
 fn drafts(layout: &Layout, files: &[String]) -> (Vec<Draft>, usize) {
     let (mut out, mut without) = (Vec::new(), 0);
+    let mut described: HashSet<&str> = HashSet::new();
     for (number, part) in layout.parts.iter().enumerate() {
         let indices: Vec<_> = part.masks.iter().map(|mask| masks_of(part, mask, files)).collect();
         for file in files {
             let Some(found) = find(part.image, file) else { continue };
             // `{n}.png` describes `a.mask.png` too.
             if part.masks.iter().any(|mask| find(mask, file).is_some()) {
+                continue;
+            }
+            // The first part that describes an image has it.
+            if !described.insert(file) {
                 continue;
             }
             let mut masks = Vec::new();
@@ -362,7 +367,21 @@ fn assign(
             "the set does not say whose images are whose: a patient may be in two splits".into(),
         );
     }
+    if layout.special == Special::CineHdf5 && of_one_clip_each(kept) {
+        notes.push(
+            "every clip has a number of its own, and the authors have fewer patients than clips: a patient may be in two \
+             splits"
+                .into(),
+        );
+    }
     Ok(torn)
+}
+
+/// Whether no patient has two items.
+fn of_one_clip_each(kept: &[(Draft, Looked)]) -> bool {
+    let patients: BTreeSet<&String> =
+        kept.iter().filter_map(|(draft, _)| draft.item.patient.as_ref()).collect();
+    patients.len() == kept.len()
 }
 
 /// Names the near-duplicates of which nobody knows the patient after the first of them: folds keep them together, whatever

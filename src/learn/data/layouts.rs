@@ -1,6 +1,7 @@
 //! The table of public data sets: how each one is laid out by its authors.
 //!
-//! Verified against the code of people who read the sets and, for usgra, its repository; nobody's code is in here.
+//! Verified against the code of people who read the sets and, for usgra, its repository; nobody's code is in here. Where a
+//! layout was described nowhere but there, two such repositories are named beside it.
 
 /// How the files of a mask become labels.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,6 +40,8 @@ pub enum Splits {
     Folds(&'static str, &'static str, &'static str, &'static [(&'static str, &'static str)]),
     /// Names written in the set's readme: split and names.
     Named(&'static [(&'static str, &'static [&'static str])]),
+    /// Folders of copies: split and pattern, in which `{n}` is the name; of two that hold one the later counts.
+    Folders(&'static [(&'static str, &'static str)]),
 }
 
 /// Who a patient is.
@@ -86,6 +89,13 @@ pub struct Layout {
 
 const BINARY: Rule = Rule::Above(127.0);
 
+/// The copies from which the authors of STMUS_NDA learned.
+const MUSCLE_CNN: Splits = Splits::Folders(&[
+    ("train", "Segmentation_models/data/MuscleCNN/train/{n}.png"),
+    ("val", "Segmentation_models/data/MuscleCNN/val/{n}.png"),
+    ("test", "Segmentation_models/data/MuscleCNN/test/{n}.png"),
+]);
+
 const fn stills(
     image: &'static str,
     masks: &'static [&'static str],
@@ -100,6 +110,7 @@ pub const LAYOUTS: &[Layout] = &[
     Layout {
         kind: "liver",
         about: "100+ 2D US Images and Tumor Segmentation Masks, Egger 2018, doi 10.13140/RG.2.2.36586.77761",
+        // As CAMMA-public/UltraSam reads it. Masks hold grays beside 0 and 255.
         parts: &[stills(
             "105 US Images/{n#}.png",
             &["105 US Masks/{n#} G man.png"],
@@ -113,22 +124,40 @@ pub const LAYOUTS: &[Layout] = &[
     },
     Layout {
         kind: "aul",
-        about: "Annotated Ultrasound Liver images, Xu et al. 2023, doi 10.5281/zenodo.7272660",
-        // Normal livers have no mass: the outline of the liver is what all images share.
+        about: "Annotated Ultrasound Liver images, the liver, Xu et al. 2023, doi 10.5281/zenodo.7272660",
+        // As adamtupper/ultrabench and CAMMA-public/UltraSam read it: an outline is `[[x, y], ...]`, an image a patient.
+        // A mass is a part of the liver, and a pixel has one label: masses are a set of their own. Of three malignant
+        // livers there is no outline; those of 229 and 306 lie among the outlines of the scan.
         parts: &[stills(
             "{class}/image/{n#}.jpg",
-            &["{class}/segmentation/liver/{n#}.json", "{class}/segmentation/mass/{n#}.json"],
+            &["{class}/segmentation/liver/{n#}.json"],
             "{n}",
             Splits::Drawn,
         )],
         rule: Rule::Values,
         special: Special::Outlines,
-        labels: &[(1, "liver"), (2, "mass")],
+        labels: &[(1, "liver")],
+        patient: Patient::Template("{class}-{n}"),
+    },
+    Layout {
+        kind: "aul_mass",
+        about: "Annotated Ultrasound Liver images, the masses, Xu et al. 2023, doi 10.5281/zenodo.7272660",
+        // Normal livers have none.
+        parts: &[stills(
+            "{class}/image/{n#}.jpg",
+            &["{class}/segmentation/mass/{n#}.json"],
+            "{n}",
+            Splits::Drawn,
+        )],
+        rule: Rule::Values,
+        special: Special::Outlines,
+        labels: &[(1, "liver mass")],
         patient: Patient::Template("{class}-{n}"),
     },
     Layout {
         kind: "fass",
         about: "Fetal Abdominal Structures Segmentation Dataset, Da Correggio et al. 2023, doi 10.17632/4gcpm9dsc3.1",
+        // As constantinpape/torch-em reads it (`fass.py`). Structures hardly ever overlap.
         parts: &[stills(
             "IMAGES/P{patient#}_IMG{n#}.png",
             &["ARRAY_FORMAT/P{patient#}_IMG{n#}.npy"],
@@ -158,6 +187,8 @@ pub const LAYOUTS: &[Layout] = &[
     Layout {
         kind: "tg3k",
         about: "TG3K, Gong et al. 2023, github.com/haifangong/TRFE-Net-for-thyroid-nodule-segmentation",
+        // As the authors' own loader reads it (`dataloaders/tg3k.py`) and openmedlab/Awesome-Medical-Dataset lists it. The
+        // numbers of the JSON file are positions among the images, which are numbered without a gap.
         parts: &[stills(
             "thyroid-image/{n#}.jpg",
             &["thyroid-mask/{n#}.jpg"],
@@ -190,6 +221,8 @@ pub const LAYOUTS: &[Layout] = &[
     Layout {
         kind: "nerve",
         about: "Ultrasound Nerve Segmentation, Montoya et al. 2016, kaggle.com/competitions/ultrasound-nerve-segmentation",
+        // As the competition says (subject_image) and jocicmarko/ultrasound-nerve-segmentation reads it. Where nothing is to
+        // be seen the mask is empty.
         parts: &[stills(
             "train/{patient#}_{n#}.tif",
             &["train/{patient#}_{n#}_mask.tif"],
@@ -218,17 +251,33 @@ pub const LAYOUTS: &[Layout] = &[
     Layout {
         kind: "stmus_nda",
         about: "STMUS_NDA, Marzola et al. 2021, doi 10.17632/3jykz7wz8d.1",
-        parts: &[stills(
-            "{muscle}/{group}/Images/{n}.png",
-            &["{muscle}/{group}/Masks/{n}.png"],
-            "{n}",
-            Splits::Drawn,
-        )],
+        // As constantinpape/torch-em (`muscle_us.py`) reads it, and mathpluscode/ImgX-DiffSeg the authors' copies, whose
+        // names are muscle, subject and number (`BB_anon_1789_3`); here the muscle may be in the folder's name alone.
+        parts: &[
+            stills(
+                "{muscle}/{group}/Images/{prefix}_anon_{patient#}_{k#}.png",
+                &["{muscle}/{group}/Masks/{prefix}_anon_{patient#}_{k#}.png"],
+                "{prefix}_anon_{patient}_{k}",
+                MUSCLE_CNN,
+            ),
+            stills(
+                "{muscle}/{group}/Images/anon_{patient#}_{k#}.png",
+                &["{muscle}/{group}/Masks/anon_{patient#}_{k#}.png"],
+                "{muscle}_anon_{patient}_{k}",
+                MUSCLE_CNN,
+            ),
+            stills(
+                "{muscle}/{group}/Images/{n}.png",
+                &["{muscle}/{group}/Masks/{n}.png"],
+                "{n}",
+                MUSCLE_CNN,
+            ),
+        ],
         // 0 and 1 in some copies, 0 and 255 in others.
         rule: Rule::Above(0.5),
         special: Special::None,
         labels: &[(1, "muscle cross-section")],
-        patient: Patient::Unknown,
+        patient: Patient::Template("{patient}"),
     },
     Layout {
         kind: "trusted",
@@ -290,6 +339,8 @@ pub const LAYOUTS: &[Layout] = &[
     Layout {
         kind: "thyroid_cine",
         about: "Thyroid Ultrasound Cine-clip, Stanford AIMI 2021, doi 10.71718/7m5n-rh16",
+        // As adamtupper/ultrabench and CAMMA-public/UltraSam read it: `image` and `mask` (0 and 255) frame by frame,
+        // `frame_num`, and an `annot_id` like `10_`.
         parts: &[stills("dataset.hdf5", &[], "", Splits::Drawn)],
         rule: BINARY,
         special: Special::CineHdf5,

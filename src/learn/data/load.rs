@@ -12,6 +12,18 @@ use crate::learn::dataset::{
     objects_of, pyramid, shrink, unfit,
 };
 
+/// Between the name of a clip or volume and the number of a frame that became a still.
+const FRAME: &str = ", frame ";
+
+/// The name of the clip or volume of which the still of that name is a frame; that of the still where it is none.
+pub(in crate::learn) fn whole(still: &str) -> &str {
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    match still.rsplit_once(FRAME) {
+        Some((whole, frame)) if number(frame) => whole,
+        _ => still,
+    }
+}
+
 /// Frames of one clip or volume that become stills, evenly over those with a label: neighbours teach little more.
 const STILLS_PER_CLIP: usize = 8;
 
@@ -42,7 +54,7 @@ pub(in crate::learn) fn stills(
             let objects = objects_of(&labels, pick);
             let name = match single {
                 true => names[&item.image[..]].to_owned(),
-                false => format!("{}/{frame}", names[&item.image[..]]),
+                false => format!("{}{FRAME}{frame}", names[&item.image[..]]),
             };
             if !objects.is_empty() {
                 stills.push(Still { name, levels: pyramid(image), objects });

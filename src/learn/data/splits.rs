@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::layouts::Splits;
 use super::manifest::{SPLITS, split_named};
-use super::pattern::plain;
+use super::pattern::{find, plain};
 use crate::learn::dataset::{DataError, unfit, unreadable};
 
 /// A longer list is not one of a data set.
@@ -90,6 +90,7 @@ impl Written {
                     }
                 }
             }
+            Splits::Folders(folders) => return Ok(Self::copied(folders, files, notes)),
             Splits::Folds(file, name, fold, which) => {
                 let Some(text) = text(file)? else { return Ok(Self::Nothing) };
                 for (name, fold) in columns(&text, name, fold) {
@@ -100,6 +101,26 @@ impl Written {
             }
         }
         Ok(Self::By(by))
+    }
+
+    /// What folders of copies say; that there are none is told in `notes`.
+    fn copied(folders: &[(&'static str, &str)], files: &[String], notes: &mut Vec<String>) -> Self {
+        let mut by = HashMap::new();
+        for (split, pattern) in folders {
+            let copies = files.iter().filter_map(|file| find(pattern, file));
+            by.extend(copies.filter_map(|copy| Some((plain(copy.get("n")?), *split))));
+        }
+        if !by.is_empty() {
+            return Self::By(by);
+        }
+        let patterns: Vec<&str> = folders.iter().map(|(_, pattern)| *pattern).collect();
+        let note =
+            format!("{} are not there; what they would say is drawn instead", patterns.join(", "));
+        // Parts of one set ask for the same folders.
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
+        Self::Nothing
     }
 
     /// The split of an image below `root` (as in [`Found`](super::pattern::Found)) by its name in the lists.

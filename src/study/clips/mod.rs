@@ -2,7 +2,7 @@
 //! propagation, a correction where IoU first falls below .75, up to seven times.
 //!
 //! What decides whether this file is right: all arms meet the same structures with the same seed; frames that were
-//! prompted do not count; a structure is one piece of evidence.
+//! prompted do not count; a clip is one piece of evidence however many structures it holds.
 
 mod known;
 pub(super) mod report;
@@ -44,8 +44,16 @@ pub struct ClipCell {
 }
 
 impl ClipCell {
-    fn per_structure(&self, of: impl Fn(&ClipTrace) -> f64) -> Vec<Vec<f64>> {
-        self.traces.iter().map(|trace| vec![of(trace)]).collect()
+    /// The values of the structures, clip by clip.
+    fn per_clip(&self, of: impl Fn(&ClipTrace) -> f64) -> Vec<Vec<f64>> {
+        let clips = self.traces.chunk_by(|a, b| a.clip == b.clip);
+        clips.map(|structures| structures.iter().map(&of).collect()).collect()
+    }
+
+    /// How many clips there are.
+    #[must_use]
+    pub fn clips(&self) -> usize {
+        self.traces.chunk_by(|a, b| a.clip == b.clip).count()
     }
 
     /// Mean over the structures.
@@ -54,10 +62,10 @@ impl ClipCell {
         mean(&self.traces.iter().map(of).collect::<Vec<_>>())
     }
 
-    /// Mean over the structures with its interval.
+    /// Mean over the structures with its interval, for which clips are drawn: the structures of one move together.
     #[must_use]
     pub fn interval(&self, config: &StudyConfig, of: impl Fn(&ClipTrace) -> f64) -> Interval {
-        bootstrap(&[self.per_structure(of)], config.bootstrap, config.seed)
+        bootstrap(&[self.per_clip(of)], config.bootstrap, config.seed)
     }
 }
 
@@ -67,12 +75,16 @@ pub fn mean_iou(trace: &ClipTrace) -> f64 {
     mean(&trace.rounds.iter().map(|s| s.iou).collect::<Vec<_>>())
 }
 
-/// One arm against another on a set of clips, IoU over all propagations.
+/// One arm against another on a set of clips, IoU over all propagations: the mean difference of the structures, and
+/// Wilcoxon's test of the means of the clips.
 #[must_use]
 pub fn against(config: &StudyConfig, a: &ClipCell, b: &ClipCell) -> (Interval, Option<Tested>) {
-    let [x, y] = [a, b].map(|cell| cell.traces.iter().map(mean_iou).collect::<Vec<_>>());
-    let differences = x.iter().zip(&y).map(|(x, y)| vec![x - y]).collect();
-    (bootstrap(&[differences], config.bootstrap, config.seed), wilcoxon(&x, &y))
+    let [x, y] = [a, b].map(|cell| cell.per_clip(mean_iou));
+    let minus = |(p, q): (&Vec<f64>, &Vec<f64>)| p.iter().zip(q).map(|(p, q)| p - q).collect();
+    let differences: Vec<Vec<f64>> = x.iter().zip(&y).map(minus).collect();
+    let means = |clips: &[Vec<f64>]| clips.iter().map(|clip| mean(clip)).collect::<Vec<f64>>();
+    let tested = wilcoxon(&means(&x), &means(&y));
+    (bootstrap(&[differences], config.bootstrap, config.seed), tested)
 }
 
 /// What an arm propagates with.
@@ -170,5 +182,38 @@ impl Run<'_> {
         let text = serde_json::to_vec(&traces).map_err(|e| StudyError::io(&key, e))?;
         write_atomic(&key, &text)?;
         Ok(ClipCell { arm, set, network: name, traces })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::learn::evaluate::Score;
+    use crate::study::config::from_text;
+
+    #[test]
+    fn structures_of_one_clip_are_one_piece_of_evidence() {
+        let text =
+            "data: [{name: a, test: x}]\narms: [{name: s, baseline: spline}]\nbootstrap: 500\n";
+        let config = from_text("t", text, Path::new("/")).expect("no fault");
+        let cell = |each: usize, up: f64| {
+            let trace = |i: usize| ClipTrace {
+                clip: (i / each).to_string(),
+                rounds: vec![Score { iou: 0.5 + up * (1 + i / each) as f64, dice: 0.0 }],
+                ..ClipTrace::default()
+            };
+            let traces = (0..3 * each).map(trace).collect();
+            ClipCell { arm: 0, set: 0, network: String::new(), traces }
+        };
+        let found = [1, 2].map(|each| against(&config, &cell(each, 0.1), &cell(each, 0.0)));
+        // Three clips, all in favour, whether a clip holds one structure or two: 2 of 8 assignments of signs.
+        assert_eq!(found[1].1.map(|t| (t.pairs, t.p)), Some((3, 0.25)));
+        assert!((found[1].0.mean - 0.2).abs() < 1e-12 && found[0].0.range == found[1].0.range);
+        assert_eq!(cell(2, 0.0).clips(), 3);
+        // One clip is no evidence of how clips differ.
+        let one = ClipCell { traces: cell(2, 0.1).traces[..2].to_vec(), ..cell(2, 0.1) };
+        assert_eq!(one.interval(&config, mean_iou).range, None);
     }
 }

@@ -6,18 +6,15 @@
 use std::fmt::Write;
 
 use super::{ClipCell, against, mean_iou};
-use crate::domain::shown;
+use crate::domain::{counted, shown};
 use crate::learn::evaluate::Placing;
-use crate::study::claims::{Claim, verdict};
+use crate::study::claims::{Claim, alone, borne, verdict};
 use crate::study::columns::quoted;
 use crate::study::config::{ClipArmKind, StudyConfig};
 use crate::study::figure::{Figure, Line};
 use crate::study::report::{cell, lead_with_interval, p_value, with_interval};
 use crate::study::simulate::Outcome;
-use crate::study::stats::Interval;
 
-/// Fewer cannot differ significantly whatever they show: six pairs are the least for a p below .05.
-const LEAST_STRUCTURES: usize = 6;
 /// A smaller lead is rounding, IoU.
 const LEAST_LEAD: f64 = 1e-6;
 
@@ -30,11 +27,11 @@ pub(in crate::study) fn markdown(config: &StudyConfig, outcome: &Outcome) -> Str
         let name = cell(&clips.name);
         let _ = writeln!(
             text,
-            "## Clips: {name}\n\n{} structure{}, SHA-256 {}. Five points on the first frame, propagation to the end, five more \
+            "## Clips: {name}\n\n{} of {}, SHA-256 {}. Five points on the first frame, propagation to the end, five more \
              where IoU first falls below .75, up to seven times; IoU inside the true windows, without prompted frames.\n\n\
              ![Mean IoU by propagation]({}.svg)\n",
-            first.traces.len(),
-            if first.traces.len() == 1 { "" } else { "s" },
+            counted(first.traces.len(), "structure"),
+            counted(first.clips(), "clip"),
             outcome.clip_hashes[set],
             stem(set),
         );
@@ -50,8 +47,8 @@ pub(in crate::study) fn markdown(config: &StudyConfig, outcome: &Outcome) -> Str
                 text,
                 "| {} | {} | {} | {dice:.3} / {:.3} | {:.2} | {:.1} | {:.1} | {:.1} |",
                 cell(&config.clip_arms[c.arm].name),
-                with_interval(round(0), "structure"),
-                with_interval(round(last), "structure"),
+                with_interval(round(0), "clip"),
+                with_interval(round(last), "clip"),
                 c.mean(mean_iou),
                 c.mean(|t| t.prompted as f64),
                 c.mean(|t| t.decided as f64),
@@ -61,8 +58,10 @@ pub(in crate::study) fn markdown(config: &StudyConfig, outcome: &Outcome) -> Str
         }
         let _ = writeln!(
             text,
-            "\nMeans over structures; frames decided and seconds are those of all propagations together, on the device of the \
-             study.\n\n| arms | IoU, mean of eight: difference [95 %] | p |\n|---|---|---|"
+            "\nMeans over structures; intervals: 95 %, {} bootstrap draws of clips; p: Wilcoxon's signed-rank test, two-sided, of \
+             the means of the clips. Frames decided and seconds are those of all propagations together, on the device of the \
+             study.\n\n| arms | IoU, mean of eight: difference [95 %] | p |\n|---|---|---|",
+            config.bootstrap
         );
         for other in &cells[1..] {
             let (difference, tested) = against(config, first, other);
@@ -72,8 +71,7 @@ pub(in crate::study) fn markdown(config: &StudyConfig, outcome: &Outcome) -> Str
                 None => "no difference".to_owned(),
             };
             let [a, b] = [first, other].map(|c| cell(&config.clip_arms[c.arm].name));
-            let _ =
-                writeln!(text, "| {a} - {b} | {} | {p} |", with_interval(difference, "structure"));
+            let _ = writeln!(text, "| {a} - {b} | {} | {p} |", with_interval(difference, "clip"));
         }
         text.push('\n');
     }
@@ -167,13 +165,16 @@ pub(in crate::study) fn claims(config: &StudyConfig, outcome: &Outcome) -> Vec<C
                 return;
             }
             let (d, _) = against(config, a, b);
-            // No difference is no lead, and a handful of structures proves nothing.
-            let enough = a.traces.len() >= LEAST_STRUCTURES;
-            let judged = Interval { range: d.range.filter(|_| enough), ..d };
+            // No difference is no lead, and a handful of clips proves nothing.
+            let judged = borne(d, a.clips());
             claims.push(Claim {
                 sentence: format!("{sentence} ({})", shown(&clips.name)),
                 verdict: verdict(judged, LEAST_LEAD),
-                evidence: format!("IoU {}", lead_with_interval(d, "structure")),
+                evidence: format!(
+                    "IoU {}{}",
+                    lead_with_interval(d, "clip"),
+                    alone(a.clips(), "clip")
+                ),
             });
         };
         claim(

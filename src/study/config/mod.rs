@@ -155,12 +155,21 @@ pub struct Training {
     pub budget: Budget,
     /// Seeds weights, images and clicks.
     pub seed: u64,
-    /// Worker threads of the CPU.
-    pub threads: usize,
+    /// Worker threads of the CPU; without them as many as it has cores.
+    pub threads: Option<usize>,
     /// Share of the steps that teach clips, 0..=1. Those that start from masks teach every arm the same.
     pub clip_share: f32,
     /// Share of those that start from the arm's own kind of clicks instead of masks, 0..=1.
     pub clip_clicks: f32,
+}
+
+impl Training {
+    /// The worker threads of this machine.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(2, usize::from);
+        self.threads.unwrap_or_else(cores)
+    }
 }
 
 /// One line of the tables.
@@ -399,7 +408,7 @@ impl Reader<'_> {
             card: None,
             budget: Budget::Minutes(30.0),
             seed: 0,
-            threads: std::thread::available_parallelism().map_or(2, usize::from),
+            threads: None,
             clip_share: 0.0,
             clip_clicks: 0.0,
         };
@@ -418,8 +427,9 @@ impl Reader<'_> {
             None => Budget::Minutes(minutes),
         };
         training.seed = self.number(&entries, "seed", 0.0, (0.0, 1e15), true) as u64;
-        let threads = training.threads as f64;
-        training.threads = self.number(&entries, "threads", threads, (1.0, 1024.0), true) as usize;
+        training.threads = entries
+            .get("threads")
+            .map(|_| self.number(&entries, "threads", 1.0, (1.0, 1024.0), true) as usize);
         let mut share = |name| self.number(&entries, name, 0.0, (0.0, 1.0), false) as f32;
         (training.clip_share, training.clip_clicks) = (share("clip_share"), share("clip_clicks"));
         training

@@ -248,7 +248,11 @@ impl Runner {
             self.acted |= effect.acts();
             match effect {
                 Effect::Quit => self.quit = true,
-                Effect::OpenClip(..) | Effect::Suspend | Effect::Redraw | Effect::Bell => {}
+                Effect::OpenClip(..)
+                | Effect::StopOpening
+                | Effect::Suspend
+                | Effect::Redraw
+                | Effect::Bell => {}
                 Effect::FindRegion if !self.regions => {}
                 effect => {
                     use Effect as E;

@@ -275,7 +275,7 @@ fn a_macro_waits_for_the_pictures() {
     }
 }
 
-fn keys(spelled: &str) -> Vec<sonomark::tui::key::Key> {
+pub(crate) fn keys(spelled: &str) -> Vec<sonomark::tui::key::Key> {
     spelled.split(' ').map(|key| key.parse().unwrap()).collect()
 }
 

@@ -74,6 +74,8 @@ pub struct Tools {
     pub slow: bool,
     /// The terminal's bell tells the end of a long propagation.
     pub bell: bool,
+    /// tmux waits so long behind an escape that it joins the letter which a person types next.
+    pub escape_joined: bool,
 }
 
 /// Masks of many frames being changed: in portions, so that keys are answered in between.

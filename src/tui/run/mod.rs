@@ -17,7 +17,7 @@ use crate::domain::{Cut, shown};
 use crate::engine::SessionError;
 
 use super::model::{Model, Msg, Queued};
-use super::terminal::{HELD_BACK, InTmux, Screen, TerminalError, probe, spawn_input};
+use super::terminal::{HELD_BACK, InTmux, Screen, TerminalError, probe, slow_escape, spawn_input};
 use super::update::{begin, fit_look, recall};
 use super::vision;
 use inbox::Inbox;
@@ -79,6 +79,7 @@ pub fn run(start: Start<'_>) -> Result<Ended, TuiError> {
     let capabilities = probe(environment.tmux.then_some(how))?;
     // Where the person asked for pictures, they are told what to do.
     let held_back = (capabilities.held_back && named).then(|| format!("pictures: {HELD_BACK}"));
+    let slow_escape = environment.tmux.then(slow_escape).flatten();
     let (keymap, theme, mut faults) = bindings(settings, &environment);
     if settings.theme.value != "mono" && theme.coloured {
         faults.extend(vision::confusions(&settings.asked, &theme));
@@ -102,7 +103,13 @@ pub fn run(start: Start<'_>) -> Result<Ended, TuiError> {
         Ok(person) => recall(&mut model, person),
         Err(faults) => faults.sentences().for_each(|sentence| model.warn(sentence)),
     }
-    for sentence in refused.into_iter().chain(faults).chain(held_back) {
+    model.tools.escape_joined = slow_escape.is_some();
+    let joined = slow_escape.map(|why| {
+        format!(
+            "{why}; until then Alt and a letter count as Esc and the letter in rays and questions"
+        )
+    });
+    for sentence in joined.into_iter().chain(refused).chain(faults).chain(held_back) {
         model.warn(sentence);
     }
     let effects = begin(&model);

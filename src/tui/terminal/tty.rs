@@ -115,6 +115,11 @@ pub(super) fn size() -> Option<[u16; 4]> {
     known.then_some([size.ws_col, size.ws_row, size.ws_xpixel, size.ws_ypixel])
 }
 
+/// Whether the system knows how many px the terminal has.
+pub(super) fn tells_px() -> bool {
+    matches!(size(), Some([.., 1.., 1..]))
+}
+
 /// Reads what is there, at most `buffer.len()` bytes; 0 at the end.
 pub(super) fn read(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
     // SAFETY: pointer and length describe `buffer`.

@@ -298,6 +298,7 @@ fn reopen(model: &mut Model, fx: &mut Vec<Effect>, opened: crate::engine::Opened
     next.tools.slow = model.tools.slow;
     next.tools.never_ahead = model.tools.never_ahead;
     next.tools.bell = model.tools.bell;
+    next.tools.escape_joined = model.tools.escape_joined;
     if next.clip == model.clip {
         next.tools.other = model.tools.other.take();
     }

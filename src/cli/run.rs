@@ -189,11 +189,9 @@ impl Runner {
         while self.busy() {
             if interrupted(&self.cancel) {
                 self.model.tools.to_play.clear();
-                // What is changed of many masks is whole, and saved.
+                // What is changed of many masks is whole, and saved; the others stay as they are.
                 self.model.tools.batch = None;
                 self.session.cancel(None);
-                // Masks that a line is still changing stay as they are.
-                self.model.tools.batch = None;
             }
             if self.model.tools.batch.is_some() {
                 // A tick does the next portion; no time passes by it.

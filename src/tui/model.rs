@@ -320,7 +320,8 @@ impl Model {
     /// Where things lie on the screen.
     #[must_use]
     pub fn areas(&self) -> Option<Areas> {
-        Areas::of(self.grid, self.picture.area)
+        let areas = Areas::of(self.grid, self.picture.area)?;
+        Some(if self.lesson.is_some() { areas.with_lesson() } else { areas })
     }
 
     /// Fits the viewport to the size of the terminal.

@@ -95,7 +95,11 @@ pub fn run(start: Start<'_>) -> Result<Ended, TuiError> {
     let queue: Vec<Queued> = clips.into_iter().map(queued).collect();
     let mut model = Model::new(opened, queue, at, keymap, output.grid(screen.grid()));
     model.link = output.link();
-    model.lesson = lesson.then_some(0);
+    if lesson {
+        // Its words may need a part of the picture's place.
+        (model.lesson, model.picture.viewport) = (Some(0), None);
+        model.fit_viewport();
+    }
     furnish(&mut model, settings);
     model.tools.never_ahead = !settings.ahead.value;
     model.tools.bell = settings.bell.value;
@@ -144,7 +148,7 @@ pub fn run(start: Start<'_>) -> Result<Ended, TuiError> {
         if let Msg::OfClip(_, inner) = &message
             && let Some(why) = not_exported(inner)
         {
-            let _ = writeln!(std::io::stderr(), "sonomark: {why}");
+            last_words(&format!("sonomark: {why}"));
         }
     }
     Ok(ended)

@@ -310,7 +310,7 @@ impl Drop for Screen {
         let previous = Arc::clone(&self.previous_hook);
         std::panic::set_hook(Box::new(move |info| previous(info)));
         for message in self.take_panics() {
-            let _ = writeln!(io::stderr(), "{message}");
+            tty::last_words(&message);
         }
         // The input thread must not take a key that is meant for the next screen.
         self.shared.gone.store(true, Ordering::SeqCst);

@@ -1,8 +1,10 @@
 //! The few system calls on the terminal that neither std nor crossterm have.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::mpsc::channel;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// Where input comes from: standard input if that is a terminal, else `/dev/tty`; the same
@@ -59,6 +61,23 @@ impl Drop for QuietStderr {
     fn drop(&mut self) {
         // SAFETY: both descriptors are open; dup2 touches no memory.
         unsafe { libc::dup2(self.0.as_raw_fd(), libc::STDERR_FILENO) };
+    }
+}
+
+/// How long words behind the screen are waited for.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Tells a person something on standard error behind a screen that ended. Its terminal may take nothing any more: then
+/// the words are lost, and the end is not held up.
+pub fn last_words(line: &str) {
+    let words = format!("{line}\n");
+    let (written, waits) = channel::<()>();
+    let tell = move || {
+        let _ = io::stderr().write_all(words.as_bytes());
+        drop(written);
+    };
+    if thread::Builder::new().name("last-words".to_owned()).spawn(tell).is_ok() {
+        let _ = waits.recv_timeout(LAST_WORDS);
     }
 }
 

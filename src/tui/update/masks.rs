@@ -4,15 +4,17 @@
 //! it conditions the others, outdates what was propagated before, and stays part of what the
 //! network is told when points follow.
 
+use std::collections::VecDeque;
+
 use crate::domain::{
     Between, Bitmap, Edit, FrameIndex, FrameMask, MaskEdit, MaskSource, PlacedPrompt, PointPx,
-    Prompt, PromptId, TrackId, counted, edited, paint,
+    Prompt, PromptId, TrackId, edited, paint,
 };
 use crate::tui::action::Action;
 use crate::tui::model::{Effect, Model};
 use crate::tui::tools::{Brush, Correction};
 
-use super::{edits, network, overlay, prompts, tracks};
+use super::{batch, edits, network, overlay, prompts, tracks};
 
 /// Brush before anything else was asked for, and its limits, px.
 const BRUSH_PX: f32 = 4.0;
@@ -169,6 +171,8 @@ pub(super) fn interpolate_between(
     before: FrameIndex,
     behind: FrameIndex,
 ) {
+    // What was asked for before may still change the two.
+    batch::finish(model, fx);
     let Some((id, track)) = model.current() else { return tracks::say_none(model) };
     let mask = |frame| track.masks.get(&frame).map(|held| held.mask.to_bitmap());
     if behind <= before + 1 {
@@ -181,33 +185,17 @@ pub(super) fn interpolate_between(
             model.key(Action::Refresh)
         ));
     };
-    let shapes = Between::new(&from, &to);
-    let mut todo = Vec::new();
-    for frame in before + 1..behind {
-        let old = track.masks.get(&frame).cloned();
-        if !track.visible(frame) || old.as_ref().is_some_and(|m| m.source != MaskSource::Tracked) {
-            continue;
-        }
-        let share = (frame - before) as f32 / (behind - before) as f32;
-        let mask = shapes.at(share).to_mask();
-        // No network judged it: no score.
-        let after = FrameMask { mask, source: MaskSource::Tracked, score: 0.0 };
-        todo.push(Edit::SetMask { track: id, frame, before: old, after: Some(after) });
-    }
-    if todo.is_empty() {
+    let free = |frame: &FrameIndex| {
+        let held = track.masks.get(frame);
+        track.visible(*frame) && held.is_none_or(|held| held.source == MaskSource::Tracked)
+    };
+    let left: VecDeque<FrameIndex> = (before + 1..behind).filter(free).collect();
+    if left.is_empty() {
         return model.say(
             "no frame between the two is free: a person decided each, or it lies outside the windows",
         );
     }
-    let (n, group) = (todo.len(), model.fresh());
-    if edits::commit(model, fx, group, todo) {
-        model.say(format!(
-            "{} between {} and {} filled",
-            counted(n, "frame"),
-            before + 1,
-            behind + 1
-        ));
-    }
+    batch::fill(model, fx, id, left, (Between::new(&from, &to), [before, behind]));
 }
 
 /// Puts the brush down, or takes it up.

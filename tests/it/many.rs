@@ -281,3 +281,16 @@ fn an_undo_before_anything_changed_takes_back_the_line_and_not_what_was_done_bef
         assert!(m.annotation.places.is_empty());
     }
 }
+
+#[test]
+fn a_line_without_a_number_does_what_the_key_does() {
+    let mut m = with_masks(5);
+    for (line, told) in [
+        ("% grow", "5 masks grown by 1 px"),
+        ("2 shrink", "1 mask shrunk by 1 px"),
+        ("g/score<2/smooth", "5 masks smoothed over 2 px"),
+    ] {
+        run(&mut m, line);
+        assert!(m.message.text.starts_with(told), "{line}: {:?}", m.message);
+    }
+}

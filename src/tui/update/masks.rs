@@ -12,6 +12,7 @@ use crate::domain::{
 };
 use crate::tui::action::Action;
 use crate::tui::model::{Effect, Model};
+use crate::tui::range::{SMOOTH_PX, STEP_PX};
 use crate::tui::tools::{Brush, Correction};
 
 use super::{batch, edits, network, overlay, prompts, tracks};
@@ -19,8 +20,6 @@ use super::{batch, edits, network, overlay, prompts, tracks};
 /// Brush before anything else was asked for, and its limits, px.
 const BRUSH_PX: f32 = 4.0;
 const BRUSH_RANGE: std::ops::RangeInclusive<f32> = 1.0..=100.0;
-/// Smoothing without a count, px.
-const SMOOTH_PX: u32 = 2;
 /// Largest step of a whole mask, px.
 const STEP_MAX: u32 = 200;
 
@@ -28,8 +27,8 @@ const STEP_MAX: u32 = 200;
 pub(super) fn act(model: &mut Model, fx: &mut Vec<Effect>, action: Action, count: Option<u32>) {
     let px = |default: u32| count.unwrap_or(default).clamp(1, STEP_MAX) as f32;
     match action {
-        Action::Grow => change(model, fx, MaskEdit::Grow(px(1))),
-        Action::Shrink => change(model, fx, MaskEdit::Shrink(px(1))),
+        Action::Grow => change(model, fx, MaskEdit::Grow(px(STEP_PX))),
+        Action::Shrink => change(model, fx, MaskEdit::Shrink(px(STEP_PX))),
         Action::Smooth => change(model, fx, MaskEdit::Smooth(px(SMOOTH_PX))),
         Action::FillHoles => change(model, fx, MaskEdit::Fill),
         Action::KeepLargest => change(model, fx, MaskEdit::KeepLargest),

@@ -3,17 +3,18 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sonomark::domain::Cut;
 use sonomark::tui::model::{Effect, Msg};
 use sonomark::tui::update;
 
-use crate::codec::{data, has_ffmpeg};
+use crate::codec::has_ffmpeg;
 use crate::daily::{keys, opens, queued};
 use crate::pty_harness::{Answers, Harness};
 use crate::screen::{has, screen};
-use crate::surroundings::{PATIENCE, PROGRAM, text};
+use crate::surroundings::{Home, PATIENCE, PROGRAM, data, text};
 use crate::update::{model, opened, press};
 
 const FRAMES: usize = 40;
@@ -81,33 +82,55 @@ fn a_macro_is_not_played_in_a_clip_that_was_given_up() {
     assert!(m.tools.to_play.is_empty() && m.annotation.tracks.is_empty(), "{:?}", m.message);
 }
 
+/// A home in which videos are not looked at as long as a file is there.
+struct Slow {
+    home: Home,
+    waits: PathBuf,
+    path: String,
+}
+
+impl Slow {
+    /// `None` where there is no ffmpeg.
+    fn new() -> Option<Self> {
+        if !has_ffmpeg() {
+            return None;
+        }
+        let home = Home::new();
+        let (waits, tools) = (home.path("waits"), home.path("tools"));
+        fs::write(&waits, "").unwrap();
+        fs::create_dir(&tools).unwrap();
+        let path = std::env::var("PATH").unwrap();
+        let mut places = path.split(':').map(|folder| format!("{folder}/ffprobe"));
+        let real = places.find(|place| fs::metadata(place).is_ok()).unwrap();
+        // It ends with the folder of this test, too.
+        let script = format!(
+            "#!/bin/sh\nwhile [ -e '{}' ]; do sleep 0.05; done\nexec {real} \"$@\"\n",
+            waits.display()
+        );
+        let tool = tools.join("ffprobe");
+        fs::write(&tool, script).unwrap();
+        fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
+        let path = format!("{}:{path}", tools.display());
+        Some(Self { home, waits, path })
+    }
+
+    fn start(&self, clips: &[&Path]) -> Harness {
+        let mut command = vec![PROGRAM, "--device", "cpu", "annotate"];
+        command.extend(clips.iter().map(|clip| text(clip)));
+        let env = [("HOME", text(self.home.0.path())), ("PATH", self.path.as_str())];
+        Harness::start(&command, &env, 110, 30, (8, 16), Answers::xterm())
+    }
+
+    fn goes_on(&self) {
+        fs::remove_file(&self.waits).unwrap();
+    }
+}
+
 #[test]
 fn while_a_clip_opens_the_screen_answers_and_esc_stays() {
-    if !has_ffmpeg() {
-        return;
-    }
-    let home = tempfile::tempdir().unwrap();
-    let (waits, tools) = (home.path().join("waits"), home.path().join("tools"));
-    fs::write(&waits, "").unwrap();
-    fs::create_dir(&tools).unwrap();
-    let path = std::env::var("PATH").unwrap();
-    let mut places = path.split(':').map(|folder| format!("{folder}/ffprobe"));
-    let real = places.find(|place| fs::metadata(place).is_ok()).unwrap();
-    let slow = tools.join("ffprobe");
-    // It ends with the folder of this test, too.
-    let script = format!(
-        "#!/bin/sh\nwhile [ -e '{}' ]; do sleep 0.05; done\nexec {real} \"$@\"\n",
-        waits.display()
-    );
-    fs::write(&slow, script).unwrap();
-    fs::set_permissions(&slow, fs::Permissions::from_mode(0o755)).unwrap();
-
-    let still = data().join("clips/ultrabones/00005.jpg");
-    let video = data().join("video/sonosite_eye.mp4");
-    let command = [PROGRAM, "--device", "cpu", "annotate", text(&still), text(&video)];
-    let path = format!("{}:{path}", tools.display());
-    let env = [("HOME", text(home.path())), ("PATH", path.as_str())];
-    let mut terminal = Harness::start(&command, &env, 110, 30, (8, 16), Answers::xterm());
+    let Some(slow) = Slow::new() else { return };
+    let (still, video) = (data("clips/ultrabones/00005.jpg"), data("video/sonosite_eye.mp4"));
+    let mut terminal = slow.start(&[&still, &video]);
     let opening = "opening clip 2/2";
     terminal.until("the first clip", |seen| seen.contains("clip 1/2"));
     terminal.key(b"\x0e");
@@ -125,13 +148,28 @@ fn while_a_clip_opens_the_screen_answers_and_esc_stays() {
     terminal.until("again", |seen| seen.contains(opening));
     terminal.key(b"b");
     terminal.until("a key for nobody", |seen| seen.contains("`b` is not done"));
-    fs::remove_file(&waits).unwrap();
+    slow.goes_on();
     terminal.until("the next clip", |seen| {
         seen.contains("clip 2/2") && seen.contains("sonosite_eye") && !seen.contains(opening)
     });
     // Its own words come: they are not lost between its opening and the screen.
     terminal.until("the network", |seen| seen.contains("on CPU"));
     assert!(!terminal.screen_text().contains("1 boundary"), "{}", terminal.screen_text());
+    terminal.key(b"q");
+    assert!(terminal.wait_exit(PATIENCE).unwrap().success());
+}
+
+#[test]
+fn a_first_clip_that_takes_long_is_told_and_keys_before_the_screen_do_nothing() {
+    let Some(slow) = Slow::new() else { return };
+    let mut terminal = slow.start(&[&data("video/sonosite_eye.mp4")]);
+    terminal.until("what is waited for", |seen| seen.contains("Ctrl-C gives up"));
+    terminal.key(b"b\r");
+    slow.goes_on();
+    terminal.until("the clip", |seen| seen.contains("NORMAL") && seen.contains("on CPU"));
+    terminal.settle(300);
+    let seen = terminal.screen_text();
+    assert!(!seen.contains("1 boundary") && !seen.contains("Ctrl-C gives up"), "{seen}");
     terminal.key(b"q");
     assert!(terminal.wait_exit(PATIENCE).unwrap().success());
 }

@@ -149,6 +149,8 @@ impl Screen {
             previous_hook,
         };
         screen.switch_on()?;
+        // What was typed before there was anything to see is for nobody.
+        tty::drop_input(screen.shared.restorer.input.fd());
         let (shared, fence) = (Arc::clone(&screen.shared), screen.capabilities.fence);
         thread::Builder::new()
             .name("terminal-writer".to_owned())

@@ -136,7 +136,7 @@ pub(super) fn size() -> Option<[u16; 4]> {
 
 /// Whether the system knows how many px the terminal has.
 pub(super) fn tells_px() -> bool {
-    matches!(size(), Some([.., 1.., 1..]))
+    size().is_some_and(|[.., width, height]| width > 0 && height > 0)
 }
 
 /// Reads what is there, at most `buffer.len()` bytes; 0 at the end.

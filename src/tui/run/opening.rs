@@ -116,7 +116,7 @@ impl Opener {
             });
             drop(reads);
             // Where nobody waits any more, it is closed here.
-            if tell.send(answer).is_ok() {
+            if !unwanted.load(Ordering::Relaxed) && tell.send(answer).is_ok() {
                 let _ = inbox.send(Msg::OpenAnswered(number));
             }
         };

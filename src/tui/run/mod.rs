@@ -17,7 +17,9 @@ use crate::domain::{Cut, shown};
 use crate::engine::SessionError;
 
 use super::model::{Model, Msg, Queued};
-use super::terminal::{HELD_BACK, InTmux, Screen, TerminalError, probe, slow_escape, spawn_input};
+use super::terminal::{
+    HELD_BACK, InTmux, Screen, TerminalError, last_words, probe, slow_escape, spawn_input,
+};
 use super::update::{begin, fit_look, recall};
 use super::vision;
 use inbox::Inbox;

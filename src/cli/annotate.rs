@@ -1,7 +1,8 @@
 //! `sonomark [annotate] PATH...`: the screen.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
 use clap::Args;
@@ -98,20 +99,20 @@ fn run_screen(
     attach: Option<Attach<'_>>,
     lesson: bool,
 ) -> Result<(), TuiError> {
-    let (project, card) = (&settings.project.value, &settings.card.value);
-    let (device, features_mib) = (&settings.device.value, settings.features_mib.value);
-    let shelf = Shelf::default();
+    let (own, shelf) = (settings.clone(), Shelf::default());
     let start = Start {
         clips,
-        open: Box::new(move |path, cut, events| {
-            let (card, device) = (card.clone(), device.clone());
-            let shelf = shelf.clone();
-            let net = SegmenterSource::Net { card, device, features_mib, shelf };
-            let cut = settings.cut.then(cut);
-            let options = OpenOptions { cut, ..clip_options(settings) };
-            let opened = Session::open_with(path, &options, project, net, events);
+        open: Arc::new(move |path: &Path, cut, events: Sender<Msg>| {
+            let net = SegmenterSource::Net {
+                card: own.card.value.clone(),
+                device: own.device.value.clone(),
+                features_mib: own.features_mib.value,
+                shelf: shelf.clone(),
+            };
+            let options = OpenOptions { cut: own.cut.then(cut), ..clip_options(&own) };
+            let opened = Session::open_with(path, &options, &own.project.value, net, events);
             opened.map(|(mut session, opened)| {
-                session.set_schema(settings.asked.codes(), settings.asked.colours);
+                session.set_schema(own.asked.codes(), own.asked.colours);
                 (session, opened)
             })
         }),

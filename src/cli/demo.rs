@@ -24,10 +24,11 @@ use crate::engine::{
 use crate::export::{
     ExportFormat, Job, RgbImage, contact_sheet, draw_mask, png_bytes, write_atomic,
 };
+use crate::tui::terminal::last_words;
 
 use super::annotate::{lesson, screen};
 use super::headless::make_folder;
-use super::{Done, Failure, path_shown, print, tell};
+use super::{Done, Failure, path_shown, print};
 
 /// Sixteen frames of a tracked lower-leg sweep (UltraBones100k, CC BY 4.0; tests/data/README.md).
 pub(super) const CLIP: [&[u8]; 16] = [
@@ -88,7 +89,7 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     let mut settings = settings.clone();
     settings.project.value = scratch.path().join("project");
     screen(&settings, vec![clip], None)?;
-    tell("the demo's project is thrown away; annotate a clip of yours with `sonomark CLIP`");
+    last_words("the demo's project is thrown away; annotate a clip of yours with `sonomark CLIP`");
     Ok(())
 }
 
@@ -100,7 +101,9 @@ pub(super) fn tutor(settings: &Settings) -> Done {
     let mut settings = settings.clone();
     settings.project.value = scratch.path().join("project");
     lesson(&settings, clip)?;
-    tell("the lesson's project is thrown away; annotate a clip of yours with `sonomark CLIP`");
+    last_words(
+        "the lesson's project is thrown away; annotate a clip of yours with `sonomark CLIP`",
+    );
     Ok(())
 }
 

@@ -200,11 +200,9 @@ impl Runner {
         while self.busy() {
             if interrupted(&self.cancel) {
                 self.model.tools.to_play.clear();
-                // What is changed of many masks is whole, and saved.
+                // What is changed of many masks is whole, and saved; the others stay as they are.
                 self.model.tools.batch = None;
                 self.session.cancel(None);
-                // Masks that a line is still changing stay as they are.
-                self.model.tools.batch = None;
             }
             if self.model.tools.batch.is_some() {
                 // A tick does the next portion; no time passes by it.
@@ -259,7 +257,11 @@ impl Runner {
             self.acted |= effect.acts();
             match effect {
                 Effect::Quit => self.quit = true,
-                Effect::OpenClip(..) | Effect::Suspend | Effect::Redraw | Effect::Bell => {}
+                Effect::OpenClip(..)
+                | Effect::StopOpening
+                | Effect::Suspend
+                | Effect::Redraw
+                | Effect::Bell => {}
                 Effect::FindRegion if !self.regions => {}
                 effect => {
                     use Effect as E;

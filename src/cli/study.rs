@@ -19,6 +19,7 @@ use crate::study::questionnaire::{self, Questionnaire};
 use crate::study::simulate::{Place, simulate};
 use crate::study::tables::Tables;
 use crate::study::{StudyError, config, people, report, sessions};
+use crate::tui::terminal::last_words;
 
 use super::headless::make_folder;
 use super::{
@@ -224,14 +225,14 @@ fn lead(settings: &Settings, options: &Lead) -> Done {
         annotate::screen(&settings, clips, None)?;
         let clips = left();
         if !clips.is_empty() {
-            tell(&format!(
+            last_words(&format!(
                 "not annotated yet in this block: {}; the same command goes on here",
                 clips.len()
             ));
             return Ok(());
         }
     }
-    tell("everything is annotated, thank you");
+    last_words("everything is annotated, thank you");
     Ok(())
 }
 

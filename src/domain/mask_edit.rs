@@ -190,6 +190,7 @@ pub fn paint(mask: &mut Bitmap, at: PointPx, radius_px: f32, erase: bool) {
 
 /// Two shapes, and what lies between them: signed distances are mixed after both shapes were moved onto the way between
 /// their centres. Empty where either is empty, or where their images differ in size.
+#[derive(Debug, PartialEq)]
 pub struct Between {
     width_px: u32,
     height_px: u32,
@@ -230,6 +231,7 @@ impl Between {
 }
 
 /// Distance to the contour, positive inside.
+#[derive(Debug, PartialEq)]
 struct Signed {
     width: usize,
     height: usize,

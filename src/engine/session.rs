@@ -250,6 +250,8 @@ impl<M: From<Event> + Send + 'static> Session<M> {
 
 impl<M> Drop for Session<M> {
     fn drop(&mut self) {
+        // The next clip waits for the network, not for the exports of this one.
+        self.worker.leave();
         self.strip.store(0, Ordering::Relaxed);
         self.closing.store(true, Ordering::Relaxed);
         let exports = self.exports.get_mut().unwrap_or_else(PoisonError::into_inner);

@@ -125,6 +125,11 @@ impl Worker {
     pub fn encode_ahead(&self, frame: FrameIndex, between: Option<(FrameIndex, FrameIndex)>) {
         self.jobs.set_ahead(frame, between, self.frames);
     }
+
+    /// Nothing more is wanted: the network is free after the frame in hand. Waits for nothing.
+    pub(super) fn leave(&self) {
+        self.jobs.close();
+    }
 }
 
 impl Drop for Worker {

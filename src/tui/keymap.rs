@@ -208,6 +208,13 @@ impl Keymap {
         }
     }
 
+    /// Whether the table of `mode` itself has these keys, and not only that of the picture behind it.
+    #[must_use]
+    pub fn is_own(&self, mode: KeyMode, keys: &[Key]) -> bool {
+        let held = |mode| self.find_in(mode, keys) != Found::Nothing;
+        held(mode) || (mode == KeyMode::Leap && held(KeyMode::Rays))
+    }
+
     fn find_in(&self, mode: KeyMode, keys: &[Key]) -> Found {
         let Some(table) = self.modes.get(&mode) else { return Found::Nothing };
         if let Some(binding) = table.get(keys) {

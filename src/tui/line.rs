@@ -3,7 +3,7 @@
 //! What decides whether this file is right: what stands behind the first word is the person's, a path or a label, and is
 //! never completed away.
 
-use super::action::Action;
+use super::action::{Action, Group};
 use super::command::COMMANDS;
 use super::keymap::Keymap;
 
@@ -147,7 +147,10 @@ impl Line {
             .map(|&(name, words, doc)| Candidate { name, words, doc, keys: keys(name) });
         // A command stands for the action of its name.
         let commanded = |name: &str| !self.palette && COMMANDS.iter().any(|known| known.0 == name);
-        let actions = Action::ALL.iter().filter(|action| !commanded(action.name()));
+        // What keys do inside help and lines does nothing behind them, and this line closes before anything is run.
+        let outside = |action: &Action| action.group() != Group::Dialogs;
+        let actions = Action::ALL.iter().filter(|action| outside(action));
+        let actions = actions.filter(|action| !commanded(action.name()));
         let actions = actions.map(|action| Candidate {
             name: action.name(),
             words: "",

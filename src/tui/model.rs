@@ -20,8 +20,8 @@ use super::view::Areas;
 
 pub use super::msg::{Effect, Msg};
 pub use super::parts::{
-    Asked, Cine, HelpPage, Jobs, Leaving, Looks, Message, Mode, Network, Pending, Picture, Queued,
-    Running, Saved, Seek, Weight,
+    Asked, Cine, HelpPage, Jobs, Leaving, Looks, Message, Mode, Network, Opening, Pending, Picture,
+    Queued, Running, Saved, Seek, Weight,
 };
 
 /// Everything the screen knows.
@@ -119,8 +119,8 @@ pub struct Model {
     pub queue: Vec<Queued>,
     /// Which of them is at hand.
     pub at: usize,
-    /// The clip of the queue that is being opened, and which part of it.
-    pub opening: Option<(usize, Cut)>,
+    /// The clip of the queue that is being opened; the one at hand stays until it is open.
+    pub opening: Option<Opening>,
     /// The clip being opened is to be the next unfinished one.
     pub seeking: Option<Seek>,
     /// Questions that leaving raised; who leaves again has answered these.
@@ -320,7 +320,8 @@ impl Model {
     /// Where things lie on the screen.
     #[must_use]
     pub fn areas(&self) -> Option<Areas> {
-        Areas::of(self.grid, self.picture.area)
+        let areas = Areas::of(self.grid, self.picture.area)?;
+        Some(if self.lesson.is_some() { areas.with_lesson() } else { areas })
     }
 
     /// Fits the viewport to the size of the terminal.
@@ -476,10 +477,14 @@ impl Model {
         };
         let playing = self.cine.playing.then_some(self.cine.due);
         let portion = self.tools.batch.as_ref().map(|_| self.now);
+        // How long it takes is told by the second.
+        let second = |opening: Opening| Duration::from_secs(opening.seconds(self.now) + 1);
+        let opening = self.opening.map(|opening| opening.since + second(opening));
         let encoded = self.encoded_ahead.map(|(frame, _)| frame);
         let ahead = encoded != Some(self.frame) && self.pixels().is_some();
         let idle = !self.cine.playing && (ahead || self.noted_view != Some(self.view()));
         let idle = idle.then_some(self.active_at + super::update::REST);
-        [playing, portion, idle, flash, self.hurry.until(self.now)].into_iter().flatten().min()
+        let hurry = self.hurry.until(self.now);
+        [playing, portion, opening, idle, flash, hurry].into_iter().flatten().min()
     }
 }

@@ -36,6 +36,8 @@ pub enum Msg {
     Nothing,
     /// Something about the clip with this number in the order of opening; the loop looks inside.
     OfClip(u64, Box<Msg>),
+    /// The clip with this number in the order of opening is open or does not open; the loop looks which.
+    OpenAnswered(u64),
     /// The terminal is gone.
     HungUp,
     /// The terminal or the loop has something to say.
@@ -125,6 +127,8 @@ pub enum Effect {
     Remember(Learned),
     /// Open a clip of the queue instead, and of a volume this part.
     OpenClip(usize, Cut),
+    /// The clip that is being opened is not wanted any more.
+    StopOpening,
     /// Put the program to sleep.
     Suspend,
     /// Ring the terminal's bell.

@@ -28,6 +28,14 @@ impl Model {
         named(&self.keymap, mode, action, &marks)
     }
 
+    /// The key that stops what goes on by itself, without quotes.
+    #[must_use]
+    pub fn stop_key(&self) -> String {
+        let key = self.keymap.named(KeyMode::Normal, Action::Cancel, &[]);
+        // This one does so in every keymap.
+        key.unwrap_or_else(|| "esc".to_owned())
+    }
+
     /// The keys of the hours, from 1 to 12, in short: "1..9 0 - =".
     #[must_use]
     pub fn hours(&self) -> String {

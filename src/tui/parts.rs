@@ -164,6 +164,25 @@ pub struct Queued {
     pub changed: bool,
 }
 
+/// A clip of the queue that is being opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opening {
+    /// Position in the queue.
+    pub at: usize,
+    /// Which part of it.
+    pub cut: Cut,
+    /// When it was asked for.
+    pub since: Duration,
+}
+
+impl Opening {
+    /// How long that takes already, whole seconds.
+    #[must_use]
+    pub fn seconds(&self, now: Duration) -> u64 {
+        now.saturating_sub(self.since).as_secs()
+    }
+}
+
 /// A refresh on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asked {

@@ -140,8 +140,11 @@ fn end(word: &str, frames: usize) -> Result<End, String> {
 }
 
 const OVER: &str = "propagate [both|forward|backward], accept, discard, flag, unflag, window, \
-                    interpolate, attribute NAME [VALUE], grow PX, shrink PX, smooth PX, fill-holes or \
-                    keep-largest";
+                    interpolate, attribute NAME [VALUE], grow [PX], shrink [PX], smooth [PX], fill-holes \
+                    or keep-largest";
+/// Growing, shrinking and smoothing where no number is given, by key or line, px.
+pub(super) const STEP_PX: u32 = 1;
+pub(super) const SMOOTH_PX: u32 = 2;
 
 fn over(what: &str) -> Result<Over, String> {
     let words: Vec<&str> = what.split_whitespace().collect();
@@ -164,6 +167,9 @@ fn over(what: &str) -> Result<Over, String> {
             let value = what["attribute".len()..].trim_start()[name.len()..].trim();
             Over::Attribute((*name).to_owned(), Some(value.to_owned()))
         }
+        ["grow"] => Over::Mask(MaskEdit::Grow(STEP_PX as f32)),
+        ["shrink"] => Over::Mask(MaskEdit::Shrink(STEP_PX as f32)),
+        ["smooth"] => Over::Mask(MaskEdit::Smooth(SMOOTH_PX as f32)),
         ["grow", by] => Over::Mask(MaskEdit::Grow(px(by)?)),
         ["shrink", by] => Over::Mask(MaskEdit::Shrink(px(by)?)),
         ["smooth", by] => Over::Mask(MaskEdit::Smooth(px(by)?)),

@@ -86,6 +86,7 @@ impl Effect {
             | E::EncodeAhead(..)
             | E::FindRegion
             | E::Strip(..)
+            | E::StopOpening
             | E::Suspend
             | E::Bell
             | E::Redraw => false,

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use crate::domain::review::{Doubt, Doubts};
 use crate::domain::{
-    Bisection, BoxPx, Edge, FrameIndex, FrameMask, GrayFrame, HOURS, Mask, MaskEdit, PointKind,
-    PointPx, PromptId, Ray, RayMark, Signature, Track, TrackId, marks_along,
+    Between, Bisection, BoxPx, Edge, FrameIndex, FrameMask, GrayFrame, HOURS, Mask, MaskEdit,
+    PointKind, PointPx, PromptId, Ray, RayMark, Signature, Track, TrackId, marks_along,
 };
 
 use crate::engine::{Plan, Structure, Ticket};
@@ -74,6 +74,8 @@ pub struct Tools {
     pub slow: bool,
     /// The terminal's bell tells the end of a long propagation.
     pub bell: bool,
+    /// tmux waits so long behind an escape that it joins the letter which a person types next.
+    pub escape_joined: bool,
 }
 
 /// Masks of many frames being changed: in portions, so that keys are answered in between.
@@ -82,7 +84,7 @@ pub struct Batch {
     /// The structure.
     pub track: TrackId,
     /// What is done to each mask.
-    pub edit: MaskEdit,
+    pub change: Change,
     /// The undo group of all of them.
     pub group: u64,
     /// The undo group that was the newest before.
@@ -93,6 +95,15 @@ pub struct Batch {
     pub total: usize,
     /// Masks changed so far.
     pub changed: usize,
+}
+
+/// What is done to masks of many frames.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// Each is changed by itself.
+    Edit(MaskEdit),
+    /// Each becomes what lies between the shapes of these two frames.
+    Fill(Arc<Between>, [FrameIndex; 2]),
 }
 
 /// A key that waits for its turn.

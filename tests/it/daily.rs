@@ -275,7 +275,7 @@ fn a_macro_waits_for_the_pictures() {
     }
 }
 
-fn keys(spelled: &str) -> Vec<sonomark::tui::key::Key> {
+pub(crate) fn keys(spelled: &str) -> Vec<sonomark::tui::key::Key> {
     spelled.split(' ').map(|key| key.parse().unwrap()).collect()
 }
 
@@ -714,6 +714,21 @@ fn a_letter_right_behind_an_escape_leaves_the_rays_and_counts() {
     see(&mut m, 0);
     press(&mut m, "enter 3 A-.");
     assert!(m.mode == Mode::Normal && m.frame == 1, "{:?}", m.message);
+
+    // Where tmux joins what is typed one after the other, also letters that do something with Alt.
+    for joined in [false, true] {
+        let mut m = model(FRAMES);
+        see(&mut m, 0);
+        m.tools.escape_joined = joined;
+        press(&mut m, "enter 3");
+        let placed = |m: &Model| track(m).prompts[&0].clone();
+        let points = placed(&m);
+        press(&mut m, "A-h");
+        assert_eq!(m.mode == Mode::Normal, joined, "{:?}", m.message);
+        assert_eq!(placed(&m) == points, joined, "a point is nudged");
+        press(&mut m, "A-left");
+        assert_ne!(placed(&m), points, "arrows cannot be joined");
+    }
 }
 
 #[test]

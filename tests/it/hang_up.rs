@@ -95,3 +95,29 @@ fn what_is_typed_into_a_terminal_that_shows_nothing_is_kept() {
     assert!(ended.as_ref().is_some_and(|status| status.success()), "{ended:?}");
     assert_eq!(labels(), ["shadow", "artery", "vein"]);
 }
+
+#[test]
+fn words_behind_the_screen_hold_up_no_end() {
+    let home = Home::new();
+    let scratch = home.path("scratch");
+    std::fs::create_dir(&scratch).unwrap();
+    let folders = || std::fs::read_dir(&scratch).unwrap().flatten().map(|entry| entry.path());
+    let env = [("HOME", text(home.0.path())), ("TMPDIR", text(&scratch))];
+    let words = [PROGRAM, "--device", "cpu", "demo"];
+    let mut terminal = Harness::start(&words, &env, 100, 40, (8, 16), Answers::xterm());
+    seen(&terminal, "NORMAL");
+    terminal.listen(false);
+    // Whole pictures: more than the line holds.
+    terminal.key(&b"vk".repeat(20));
+    type_line(&mut terminal, "new artery");
+    until("the structure in the journal", || {
+        let mut projects = folders().map(|folder| folder.join("project"));
+        let kept = projects.find(|project| project.join("clips").is_dir());
+        kept.is_some_and(|project| annotation_of(&project).tracks.len() == 1)
+    });
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    terminal.key(b"q");
+    let ended = terminal.wait_exit(PATIENCE);
+    assert!(ended.as_ref().is_some_and(|status| status.success()), "{ended:?}");
+    assert_eq!(folders().count(), 0, "nothing is left behind");
+}

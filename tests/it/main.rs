@@ -37,6 +37,7 @@ mod net_image;
 mod net_model;
 mod net_semantics;
 mod net_video;
+mod opening;
 mod private;
 mod project;
 mod pty;

@@ -160,6 +160,28 @@ fn a_line_over_very_many_frames_leaves_room_for_keys_and_is_one_undo() {
 }
 
 #[test]
+fn shapes_between_two_frames_far_apart_leave_room_for_keys_and_are_one_undo() {
+    let frames = 1500;
+    let mut m = with_masks(frames);
+    run(&mut m, "700 accept");
+    let before = track(&m).masks.clone();
+    let mut all = steps(&run(&mut m, "1,1500 interpolate"));
+    assert!((1..1497).contains(&all.len()), "{} in the first portion", all.len());
+    assert!(m.message.text.starts_with("filling 1497 frames"), "{:?}", m.message);
+    press(&mut m, ".");
+    assert_eq!(m.frame, 1, "a key in between");
+    all.extend(wait(&mut m));
+    assert_eq!(all.len(), 1497);
+    assert!(m.message.text.starts_with("1497 frames between 1 and 1500"), "{:?}", m.message);
+    for frame in [0, 699, 1499] {
+        assert_eq!(track(&m).masks[&frame], before[&frame], "{frame}");
+    }
+    assert_eq!(track(&m).masks[&750].score, 0.0);
+    press(&mut m, "u");
+    assert_eq!(track(&m).masks, before);
+}
+
+#[test]
 fn what_goes_on_in_portions_is_stopped_by_its_undo_and_by_a_key_and_finished_by_leaving() {
     let frames = 1500;
     let before = track(&with_masks(frames)).masks.clone();
@@ -257,5 +279,18 @@ fn an_undo_before_anything_changed_takes_back_the_line_and_not_what_was_done_bef
         assert_eq!(m.annotation.places.get(&'x'), Some(&0));
         press(&mut m, "u");
         assert!(m.annotation.places.is_empty());
+    }
+}
+
+#[test]
+fn a_line_without_a_number_does_what_the_key_does() {
+    let mut m = with_masks(5);
+    for (line, told) in [
+        ("% grow", "5 masks grown by 1 px"),
+        ("2 shrink", "1 mask shrunk by 1 px"),
+        ("g/score<2/smooth", "5 masks smoothed over 2 px"),
+    ] {
+        run(&mut m, line);
+        assert!(m.message.text.starts_with(told), "{line}: {:?}", m.message);
     }
 }

@@ -93,7 +93,9 @@ fn view(screen: &mut Screen, inbox: &Receiver<TerminalEvent>) -> TerminalEvent {
             let (acked, _) = screen.last_frame().unwrap_or_default();
             let grid = screen.grid();
             let area = Rect::new(0, 1, grid.columns.min(50), grid.rows.saturating_sub(3).min(19));
-            let (width, height) = (area.width as usize * 8, area.height as usize * 16);
+            let [cell_width, cell_height] = [grid.cell_px.0, grid.cell_px.1].map(usize::from);
+            let (width, height) =
+                (area.width as usize * cell_width, area.height as usize * cell_height);
             screen
                 .draw(|f| {
                     let status =
@@ -120,12 +122,16 @@ fn view(screen: &mut Screen, inbox: &Receiver<TerminalEvent>) -> TerminalEvent {
         dirty |= !matches!(event, TerminalEvent::Suspend);
         match event {
             TerminalEvent::HungUp | TerminalEvent::Terminate => return event,
-            TerminalEvent::Resize { .. } => painter.damage_all(),
+            TerminalEvent::Resize { .. } => {
+                screen.resized();
+                painter.damage_all();
+            }
             TerminalEvent::Continued => {
                 // A hang-up brings SIGCONT too, and it may come first.
                 if screen.reenter().is_err() {
                     return TerminalEvent::HungUp;
                 }
+                screen.resized();
                 painter.damage_all();
             }
             TerminalEvent::Paste(text) => pasted = text,
@@ -346,6 +352,24 @@ fn a_resize_draws_everything_anew() {
     });
     assert!(terminal.screen_text().contains("frames"));
     assert_eq!(terminal.faults(), Vec::<String>::new());
+}
+
+#[test]
+fn another_font_is_noticed_where_the_system_knows_no_px() {
+    let terminal = viewer(Answers::foot());
+    let drawn = |height_px: usize| {
+        until("a picture in the new cells", || {
+            let seen = terminal.sixels_since_mark();
+            seen.iter().any(|sixel| sixel.row == 1 && sixel.height_px == height_px)
+        });
+        terminal.settle(250);
+        assert_eq!(terminal.faults(), Vec::<String>::new());
+    };
+    for cell_px in [(10, 20), (12, 24)] {
+        terminal.mark();
+        terminal.resize_without_px(60, cell_px.1, cell_px);
+        drawn(usize::from((cell_px.1 - 3).min(19) * cell_px.1));
+    }
 }
 
 #[test]

@@ -346,6 +346,15 @@ impl Harness {
 
     /// Gives the terminal another size.
     pub(crate) fn resize(&self, columns: u16, rows: u16, cell_px: (u16, u16)) {
+        self.resize_told(columns, rows, cell_px, pty_size(columns, rows, cell_px));
+    }
+
+    /// The same where the system knows of columns and rows alone.
+    pub(crate) fn resize_without_px(&self, columns: u16, rows: u16, cell_px: (u16, u16)) {
+        self.resize_told(columns, rows, cell_px, pty_size(columns, rows, (0, 0)));
+    }
+
+    fn resize_told(&self, columns: u16, rows: u16, cell_px: (u16, u16), told: PtySize) {
         {
             let mut seen = self.seen();
             seen.text.screen_mut().set_size(rows, columns);
@@ -354,7 +363,7 @@ impl Harness {
             seen.canvas = Canvas::new(width, usize::from(rows) * usize::from(cell_px.1));
         }
         let master = self.master.as_ref().expect("the terminal is still there");
-        master.resize(pty_size(columns, rows, cell_px)).expect("resized");
+        master.resize(told).expect("resized");
     }
 
     /// True while the terminal is in raw mode (no echo, no lines).

@@ -377,3 +377,15 @@ fn the_word_of_the_reaction_test_is_seen_on_narrow_terminals_too() {
         has(&screen(&m), &["   NOW"]);
     }
 }
+
+#[test]
+fn the_lesson_is_read_on_narrow_terminals_too_and_the_picture_stays() {
+    for (columns, rows) in [(40, 12), (50, 24), (80, 24)] {
+        let mut m = resized(columns, rows);
+        m.lesson = Some(0);
+        m.fit_viewport();
+        let (text, picture) = drawn(&m, &Theme::shipped("dark").unwrap(), false);
+        assert!(picture, "{columns} x {rows}");
+        has(&text, &["Lesson, 1 of 10"]);
+    }
+}

@@ -53,7 +53,7 @@ impl<M: From<Event> + Send + 'static> Session<M> {
     }
 
     /// Makes everything outside `region` black, or shows everything again: for the screen, the
-    /// network and exports. What runs is stopped after the frame in hand, and this waits for that;
+    /// network and exports. What runs is stopped after the frame in hand. This waits for the frame that is being decoded:
     /// [`Event::OutsideChanged`] comes after the last frame of before.
     ///
     /// # Errors
@@ -69,7 +69,10 @@ impl<M: From<Event> + Send + 'static> Session<M> {
         self.clip = clip;
         let (builder, outbox) = (Arc::clone(&self.builder), outbox(&self.events));
         let worker = Worker::spawn(builder, frames, outbox, Limits::default());
-        self.worker = worker.map_err(SessionError::Thread)?;
+        let old = std::mem::replace(&mut self.worker, worker.map_err(SessionError::Thread)?);
+        // The frame in hand may take seconds: what is still said of it answers nobody's question.
+        old.leave();
+        self.aside(not_exported, move || drop(old));
         self.tell(Event::OutsideChanged { region });
         Ok(())
     }

@@ -16,8 +16,8 @@ pub(super) struct Inbox {
     messages: Receiver<Msg>,
     /// Of the terminal and the loop itself.
     person: VecDeque<Msg>,
-    /// Of clips, the network and the watched folder; and the end from outside, which overtakes nothing
-    /// that was decided before it.
+    /// Of clips, the network and the watched folder; and the end from outside and the next clip, which overtake nothing
+    /// that was decided before them.
     others: VecDeque<Msg>,
     /// How many of the others may still be taken in this turn.
     left: usize,
@@ -55,23 +55,6 @@ impl Inbox {
         self.others.pop_front()
     }
 
-    /// Takes out the key by which the person stops what goes on, and those typed before it, where one waits; true as well
-    /// when the end from outside does.
-    pub(super) fn stopped(&mut self, stops: impl Fn(&Msg) -> bool) -> bool {
-        while let Ok(message) = self.messages.try_recv() {
-            self.keep(message);
-        }
-        let found = self.person.iter().position(stops);
-        if let Some(last) = found {
-            let mut at = 0..;
-            self.person.retain(|message| {
-                at.next().is_some_and(|at| at > last) || !matches!(message, Msg::Key(_))
-            });
-        }
-        let end = |message: &Msg| matches!(message, Msg::HungUp | Msg::Terminate);
-        found.is_some() || self.others.iter().any(end)
-    }
-
     /// A message after the last turn, where one comes before `most` is over.
     pub(super) fn last(&mut self, most: Duration) -> Option<Msg> {
         let waiting = self.person.pop_front().or_else(|| self.others.pop_front());
@@ -80,7 +63,11 @@ impl Inbox {
 
     fn keep(&mut self, message: Msg) {
         match message {
-            Msg::OfClip(..) | Msg::Engine(_) | Msg::HungUp | Msg::Terminate => {
+            Msg::OfClip(..)
+            | Msg::Engine(_)
+            | Msg::OpenAnswered(_)
+            | Msg::HungUp
+            | Msg::Terminate => {
                 self.others.push_back(message);
             }
             _ => self.person.push_back(message),
@@ -153,25 +140,6 @@ mod tests {
             ),
             "{taken:?}"
         );
-    }
-
-    #[test]
-    fn what_goes_on_is_stopped_by_a_key_that_waits_or_by_the_end() {
-        let (sender, messages) = channel();
-        let mut inbox = Inbox::new(messages);
-        let key = |key: &str| Msg::Key(key.parse().expect("a key"));
-        let stops = |message: &Msg| matches!(message, Msg::Key(key) if key.to_string() == "esc");
-        assert!(!inbox.stopped(stops));
-        for message in [key("j"), Msg::SizeChanged, key("esc"), key("l")] {
-            sender.send(message).expect("somebody listens");
-        }
-        assert!(inbox.stopped(stops) && !inbox.stopped(stops), "it is taken");
-        assert!(inbox.wait(Duration::ZERO));
-        let left: Vec<Msg> = std::iter::from_fn(|| inbox.next()).collect();
-        assert!(matches!(left[..], [Msg::SizeChanged, Msg::Key(_)]), "{left:?}");
-        sender.send(Msg::Terminate).expect("somebody listens");
-        assert!(inbox.stopped(stops));
-        assert!(inbox.wait(Duration::ZERO) && matches!(inbox.next(), Some(Msg::Terminate)));
     }
 
     #[test]

@@ -1,41 +1,42 @@
 //! The screen from beginning to end: what it starts with, and how it ended.
 
 mod inbox;
+mod opening;
 mod output;
 mod turn;
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Sender, channel};
+use std::path::PathBuf;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::config::person::Person;
 use crate::config::{Settings, looks};
 use crate::domain::{Cut, shown};
-use crate::engine::{Opened, Session, SessionError};
+use crate::engine::SessionError;
 
 use super::model::{Model, Msg, Queued};
-use super::terminal::{HELD_BACK, InTmux, Screen, TerminalError, probe, spawn_input};
+use super::terminal::{
+    HELD_BACK, InTmux, Screen, TerminalError, last_words, probe, slow_escape, spawn_input,
+};
 use super::update::{begin, fit_look, recall};
 use super::vision;
 use inbox::Inbox;
+use opening::{Arrived, Opener, listen, read};
 use output::{Environment, Output, bindings};
 use turn::{Loop, not_exported};
 
+pub use opening::OpenClip;
 pub use output::keymap_of;
 pub use turn::hand_over;
-
-/// Opens a clip; its events go to the inbox.
-pub type OpenClip<'a> =
-    Box<dyn FnMut(&Path, Cut, Sender<Msg>) -> Result<(Session<Msg>, Opened), SessionError> + 'a>;
 
 /// What the screen starts with.
 pub struct Start<'a> {
     /// Clips, at least one; the first that opens is shown.
     pub clips: Vec<PathBuf>,
     /// How a clip is opened.
-    pub open: OpenClip<'a>,
+    pub open: OpenClip,
     /// Graphics, theme, keys, what a hang-up does.
     pub settings: &'a Settings,
     /// Begin with the lesson.
@@ -72,7 +73,7 @@ pub enum TuiError {
 /// # Errors
 /// No clip opens, or the terminal cannot be used. Later troubles are sentences on the screen.
 pub fn run(start: Start<'_>) -> Result<Ended, TuiError> {
-    let Start { clips, mut open, settings, lesson, attach } = start;
+    let Start { clips, open, settings, lesson, attach } = start;
     let (inbox, messages) = channel();
     let environment = Environment::here();
     let named = !matches!(settings.graphics.value.as_str(), "auto" | "halfblock");
@@ -80,12 +81,14 @@ pub fn run(start: Start<'_>) -> Result<Ended, TuiError> {
     let capabilities = probe(environment.tmux.then_some(how))?;
     // Where the person asked for pictures, they are told what to do.
     let held_back = (capabilities.held_back && named).then(|| format!("pictures: {HELD_BACK}"));
+    let slow_escape = environment.tmux.then(slow_escape).flatten();
     let (keymap, theme, mut faults) = bindings(settings, &environment);
     if settings.theme.value != "mono" && theme.coloured {
         faults.extend(vision::confusions(&settings.asked, &theme));
     }
-    let (session, opened, at, refused) = first_clip(&clips, &mut open, &inbox)?;
+    let (Arrived { session, opened, events }, at, refused) = first_clip(&clips, &open)?;
     let mut screen = Screen::enter(capabilities)?;
+    listen(0, events, inbox.clone());
     spawn_input(&mut screen, inbox.clone())?;
     if let Some(attach) = attach {
         attach(inbox.clone());
@@ -94,7 +97,11 @@ pub fn run(start: Start<'_>) -> Result<Ended, TuiError> {
     let queue: Vec<Queued> = clips.into_iter().map(queued).collect();
     let mut model = Model::new(opened, queue, at, keymap, output.grid(screen.grid()));
     model.link = output.link();
-    model.lesson = lesson.then_some(0);
+    if lesson {
+        // Its words may need a part of the picture's place.
+        (model.lesson, model.picture.viewport) = (Some(0), None);
+        model.fit_viewport();
+    }
     furnish(&mut model, settings);
     model.tools.never_ahead = !settings.ahead.value;
     model.tools.bell = settings.bell.value;
@@ -102,7 +109,13 @@ pub fn run(start: Start<'_>) -> Result<Ended, TuiError> {
         Ok(person) => recall(&mut model, person),
         Err(faults) => faults.sentences().for_each(|sentence| model.warn(sentence)),
     }
-    for sentence in refused.into_iter().chain(faults).chain(held_back) {
+    model.tools.escape_joined = slow_escape.is_some();
+    let joined = slow_escape.map(|why| {
+        format!(
+            "{why}; until then Alt and a letter count as Esc and the letter in rays and questions"
+        )
+    });
+    for sentence in joined.into_iter().chain(refused).chain(faults).chain(held_back) {
         model.warn(sentence);
     }
     let effects = begin(&model);
@@ -111,7 +124,8 @@ pub fn run(start: Start<'_>) -> Result<Ended, TuiError> {
         session: Some(session),
         screen: Some(screen),
         output,
-        open,
+        opener: Opener::new(open, inbox.clone()),
+        closing: Vec::new(),
         inbox,
         messages: Inbox::new(messages),
         started: Instant::now(),
@@ -123,15 +137,20 @@ pub fn run(start: Start<'_>) -> Result<Ended, TuiError> {
     };
     looping.carry_out(effects);
     let ended = looping.turn();
+    looping.opener.give_up();
     if let Some(session) = looping.session.take() {
         session.close();
+    }
+    // Their exports are finished, too.
+    for closing in looping.closing.drain(..) {
+        let _ = closing.join();
     }
     drop(looping.screen.take());
     while let Some(message) = looping.messages.last(LAST_WORDS) {
         if let Msg::OfClip(_, inner) = &message
             && let Some(why) = not_exported(inner)
         {
-            let _ = writeln!(std::io::stderr(), "sonomark: {why}");
+            last_words(&format!("sonomark: {why}"));
         }
     }
     Ok(ended)
@@ -159,17 +178,16 @@ fn queued(path: PathBuf) -> Queued {
 /// The first clip that opens, its place, and why those before it do not.
 fn first_clip(
     clips: &[PathBuf],
-    open: &mut OpenClip<'_>,
-    inbox: &Sender<Msg>,
-) -> Result<(Session<Msg>, Opened, usize, Vec<String>), TuiError> {
+    open: &OpenClip,
+) -> Result<(Arrived, usize, Vec<String>), TuiError> {
     let mut first = None;
     let mut refused = Vec::new();
     for (at, path) in clips.iter().enumerate() {
-        match open(path, Cut::default(), tagged(0, inbox)) {
-            Ok((session, opened)) => return Ok((session, opened, at, refused)),
+        let name = shown(&path.display().to_string());
+        match told_if_slow(&name, || read(open, path, Cut::default())) {
+            Ok(arrived) => return Ok((arrived, at, refused)),
             Err(error) => {
-                refused
-                    .push(format!("{} does not open: {error}", shown(&path.display().to_string())));
+                refused.push(format!("{name} does not open: {error}"));
                 first.get_or_insert(error);
             }
         }
@@ -177,20 +195,22 @@ fn first_clip(
     Err(first.map_or(TuiError::NoClip, TuiError::Clip))
 }
 
-/// A sender whose messages reach `inbox` with the number of their clip: what an old clip still
-/// has to say must never be taken for the new one's.
-fn tagged(epoch: u64, inbox: &Sender<Msg>) -> Sender<Msg> {
-    let (sender, own) = channel::<Msg>();
-    let inbox = inbox.clone();
-    let forward = move || {
-        for message in own {
-            if inbox.send(Msg::OfClip(epoch, Box::new(message))).is_err() {
-                return;
-            }
+/// After this the person is told what they wait for.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// Opens a clip before there is a screen, on which it would be told what takes so long.
+fn told_if_slow<T>(name: &str, open: impl FnOnce() -> T) -> T {
+    let (done, opened) = channel::<()>();
+    let told = format!("sonomark: opening {name}; Ctrl-C gives up");
+    let tell = move || {
+        if opened.recv_timeout(SLOW) == Err(RecvTimeoutError::Timeout) {
+            let _ = writeln!(std::io::stderr(), "{told}");
         }
     };
-    // Without the thread the clip is silent: pictures stay away, and the session tells nothing
-    // wrong.
-    let _ = thread::Builder::new().name("clip-events".to_owned()).spawn(forward);
-    sender
+    let thread = thread::Builder::new().name("clip-opens".to_owned()).spawn(tell);
+    let answer = open();
+    drop(done);
+    // Nothing of it may come into the screen.
+    let _ = thread.map(thread::JoinHandle::join);
+    answer
 }

@@ -3,28 +3,32 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::mpsc::Sender;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::config::OnHangup;
 use crate::config::person::{Learned, Person};
-use crate::domain::{Annotation, Cut, shown};
+use crate::domain::{Annotation, Cut};
 use crate::engine::{Event, Session, now_ms};
 use crate::tui::model::{Effect, Mode, Model, Msg};
 use crate::tui::terminal::{Screen, TerminalError};
 use crate::tui::tools::STRIP_SAMPLES;
-use crate::tui::update::{stay, stops, update};
+use crate::tui::update::update;
 
+use super::Ended;
 use super::inbox::Inbox;
+use super::opening::{Arrived, Opener, let_go, listen};
 use super::output::Output;
-use super::{Ended, OpenClip, tagged};
 
 /// The screen at work: one inbox, one session, one terminal.
-pub(super) struct Loop<'a> {
+pub(super) struct Loop {
     pub(super) model: Model,
     pub(super) session: Option<Session<Msg>>,
     pub(super) screen: Option<Screen>,
     pub(super) output: Output,
-    pub(super) open: OpenClip<'a>,
+    pub(super) opener: Opener,
+    /// Clips that were left and are being closed: their exports are finished first.
+    pub(super) closing: Vec<JoinHandle<()>>,
     pub(super) inbox: Sender<Msg>,
     pub(super) messages: Inbox,
     pub(super) started: Instant,
@@ -40,7 +44,7 @@ pub(super) struct Loop<'a> {
 /// Longest wait for the inbox.
 const IDLE: Duration = Duration::from_secs(1);
 
-impl Loop<'_> {
+impl Loop {
     /// Takes messages and draws until the end.
     pub(super) fn turn(&mut self) -> Ended {
         loop {
@@ -86,11 +90,17 @@ impl Loop<'_> {
                 }
                 None => return,
             },
+            Msg::OpenAnswered(number) => match self.opener.answer(number) {
+                Some((_, Ok(arrived))) => self.show(number, arrived),
+                Some((at, Err(error))) => Msg::NotOpened { at, why: error.to_string() },
+                None => return,
+            },
             other => other,
         };
         let seen = |model: &Model| {
             let left = model.tools.batch.as_ref().map(|batch| batch.left.len());
-            (model.frame, model.flashing(), model.hurried(), left)
+            let opening = model.opening.map(|opening| opening.seconds(model.now));
+            (model.frame, model.flashing(), model.hurried(), left, opening)
         };
         let before = seen(&self.model);
         let effects = update(&mut self.model, message);
@@ -157,6 +167,7 @@ impl Loop<'_> {
                     let next = self.open_clip(at, cut);
                     next.into_iter().rev().for_each(|effect| left.push_front(effect));
                 }
+                Effect::StopOpening => self.opener.give_up(),
                 Effect::Remember(learned) => self.remember(&learned),
                 other => self.with_session(other),
             }
@@ -207,40 +218,26 @@ impl Loop<'_> {
         self.dirty = true;
     }
 
-    /// The old clip is closed only when the new one is open. Returns what follows.
+    /// Begins to open a clip. Returns what follows where that is refused at once.
     fn open_clip(&mut self, at: usize, cut: Cut) -> Vec<Effect> {
         let Some(path) = self.model.queue.get(at).map(|clip| clip.path.clone()) else {
             return Vec::new();
         };
-        // Opening takes a moment, in which nothing else is drawn.
-        let name = self.model.queue.get(at).map(|clip| shown(&clip.name)).unwrap_or_default();
-        self.model.say(format!("opening {name}"));
         self.dirty = true;
-        self.draw();
-        let next = self.epoch + 1;
-        let message = match (self.open)(&path, cut, tagged(next, &self.inbox)) {
-            Ok((session, opened)) => {
-                self.epoch = next;
-                if let Some(old) = self.session.replace(session) {
-                    old.close();
-                }
-                Msg::Opened(Box::new(opened))
-            }
-            Err(error) => Msg::NotOpened { at, why: error.to_string() },
-        };
-        let mut effects = update(&mut self.model, message);
-        self.dirty = true;
-        let opens = |effect: &Effect| matches!(effect, Effect::OpenClip(..));
-        if effects.iter().any(opens) {
-            // It is passed over, and so may hundreds behind it be.
-            let model = &self.model;
-            let stop = |message: &Msg| matches!(message, Msg::Key(key) if stops(model, *key));
-            if self.messages.stopped(stop) {
-                effects.retain(|effect| !opens(effect));
-                stay(&mut self.model);
-            }
+        match self.opener.begin(at, path, cut) {
+            Ok(()) => Vec::new(),
+            Err(error) => update(&mut self.model, Msg::NotOpened { at, why: error.to_string() }),
         }
-        effects
+    }
+
+    /// A clip that came takes the place of the one at hand, which is closed only now. Returns what the model must hear.
+    fn show(&mut self, number: u64, arrived: Arrived) -> Msg {
+        let Arrived { session, opened, events } = arrived;
+        self.epoch = number;
+        listen(number, events, self.inbox.clone());
+        self.closing.retain(|closing| !closing.is_finished());
+        self.closing.extend(self.session.replace(session).and_then(let_go));
+        Msg::Opened(Box::new(opened))
     }
 }
 
@@ -289,6 +286,7 @@ pub fn hand_over(
         Effect::Strip(number, from, to) => session.strip(number, from, to, STRIP_SAMPLES),
         Effect::Remember(_)
         | Effect::OpenClip(..)
+        | Effect::StopOpening
         | Effect::Suspend
         | Effect::Redraw
         | Effect::Bell

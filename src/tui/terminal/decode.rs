@@ -26,6 +26,8 @@ pub(super) enum Heard {
     Answer,
     /// The person was elsewhere and looks here again.
     Back,
+    /// Width and height of a cell, px.
+    Cell((u16, u16)),
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -168,6 +170,7 @@ impl Decoder {
                     (b"", b'I') => {
                         heard.extend(std::mem::take(&mut self.away).then_some(Heard::Back));
                     }
+                    (parameters, b't') => heard.extend(cell(parameters).map(Heard::Cell)),
                     (parameters, last) => {
                         heard.extend(sequence_key(parameters, last).map(Heard::Key));
                     }
@@ -292,6 +295,14 @@ fn letter_key(last: u8, modifiers: KeyModifiers) -> Option<KeyEvent> {
     Some(KeyEvent::new(code, modifiers))
 }
 
+/// Width and height of a cell, px, of `ESC [ 6 ; height ; width t`.
+fn cell(parameters: &[u8]) -> Option<(u16, u16)> {
+    let text = std::str::from_utf8(parameters).ok()?;
+    let (height, width) = text.strip_prefix("6;")?.split_once(';')?;
+    let px = |text: &str| text.parse().ok().filter(|&px: &u16| px > 0);
+    Some((px(width)?, px(height)?))
+}
+
 /// The key of `ESC [ parameters last`; `None` for late answers and whatever else is no key.
 fn sequence_key(parameters: &[u8], last: u8) -> Option<KeyEvent> {
     let text = std::str::from_utf8(parameters).ok()?;
@@ -351,6 +362,7 @@ mod tests {
             Heard::Paste(text) => format!("{text:?}"),
             Heard::Answer => "!".to_owned(),
             Heard::Back => "back".to_owned(),
+            Heard::Cell((width, height)) => format!("{width}x{height}"),
         };
         decoder.take(bytes).iter().map(told).collect::<Vec<_>>().join(" ")
     }
@@ -434,7 +446,8 @@ mod tests {
     #[test]
     fn late_answers_of_the_probe_and_nonsense_type_nothing() {
         let late = b"\x1bP>|XTerm(379)\x1b\\\x1b_Gi=31;OK\x1b\\\x1b[?62;4;22c\x1b[6;16;8t\x1b[?2026;2$y\x1b[12;40R";
-        assert_eq!(alone(late), "");
+        assert_eq!(alone(late), "8x16");
+        assert_eq!(alone(b"\x1b[6;0;8t\x1b[6;16t\x1b[4;600;800t\x1b[6;99999;8tj"), "j");
         let mut state = 1u32;
         let mut decoder = Decoder::default();
         for _ in 0..100_000 {

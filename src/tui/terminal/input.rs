@@ -44,7 +44,8 @@ pub enum TerminalEvent {
     Ready,
     /// Someone asks to suspend (`kill -TSTP`); Ctrl-Z comes as a key.
     Suspend,
-    /// The process was stopped and goes on: call [`Screen::reenter`] and draw everything.
+    /// The process was stopped and goes on, or the terminal told that its font is another: call [`Screen::reenter`] and
+    /// [`Screen::resized`], and draw everything.
     Continued,
     /// Someone asks to end (SIGTERM, SIGINT, SIGQUIT). A second request ends the process.
     Terminate,
@@ -221,6 +222,11 @@ fn deliver<M: From<TerminalEvent>>(
                 answers += 1;
                 true
             }
+            // A picture in cells of the old size may have moved what was on the screen.
+            Heard::Cell(cell_px) if outbox.shared.keep_cell(cell_px) => {
+                outbox.send(TerminalEvent::Continued)
+            }
+            Heard::Cell(_) => true,
             // tmux knows nothing of pictures that go through it, and has wiped them: as after a change of the size.
             Heard::Back => match tty::size() {
                 Some([columns, rows, ..]) => outbox.send(TerminalEvent::Resize { columns, rows }),

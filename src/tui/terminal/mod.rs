@@ -33,6 +33,7 @@ pub use input::{TerminalEvent, spawn_input};
 pub use probe::{Capabilities, InTmux, probe};
 pub use screen::Screen;
 pub use tmux::slow_escape;
+pub use tty::last_words;
 
 /// What to do where tmux keeps pictures to itself.
 pub const HELD_BACK: &str = "tmux keeps them to itself; `tmux set -g allow-passthrough on` lets them through, then start again";

@@ -23,6 +23,8 @@ use crate::tui::graphics::{Grid, PlacedSixel};
 const ENTER: &[u8] = b"\x1b[?1049h\x1b[?25l\x1b[?2004h\x1b[0m\x1b[2J\x1b[H";
 /// Tells when the person looks here again: a tmux that only hands pictures on wipes them with every other window.
 const FOCUS: &[u8] = b"\x1b[?1004h";
+/// Asks for the size of a cell.
+const CELL_SIZE: &[u8] = b"\x1b[16t";
 /// Ends a cut sixel and an open frame first.
 const LEAVE: &[u8] = b"\x1b\\\x1b[?2026l\x1b[0m\x1b[?1004l\x1b[?2004l\x1b[?25h\x1b[?1049l";
 /// How long leaving waits for frames under way.
@@ -39,12 +41,23 @@ pub(super) struct Shared {
     pub(super) gone: AtomicBool,
     /// The screen stops itself; its own continuation needs no event.
     pub(super) stopping: AtomicBool,
+    /// Width and height of a cell, px, as the terminal answered last.
+    cell_px: Mutex<Option<(u16, u16)>>,
     pub(super) restorer: Restorer,
 }
 
 impl Shared {
     pub(super) fn flow(&self) -> MutexGuard<'_, Flow> {
         self.flow.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps what the terminal answers of its cells; true where that is news.
+    pub(super) fn keep_cell(&self, cell_px: (u16, u16)) -> bool {
+        self.answered_cell().replace(cell_px) != Some(cell_px)
+    }
+
+    fn answered_cell(&self) -> MutexGuard<'_, Option<(u16, u16)>> {
+        self.cell_px.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn is_gone(&self) -> bool {
@@ -114,6 +127,7 @@ impl Screen {
             flow: Mutex::new(Flow::new()),
             gone: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
+            cell_px: Mutex::new(capabilities.cell_px),
             restorer: Restorer { entered: AtomicBool::new(false), input, quiet: Mutex::new(None) },
         });
         let text = TextBuffer::default();
@@ -135,6 +149,8 @@ impl Screen {
             previous_hook,
         };
         screen.switch_on()?;
+        // What was typed before there was anything to see is for nobody.
+        tty::drop_input(screen.shared.restorer.input.fd());
         let (shared, fence) = (Arc::clone(&screen.shared), screen.capabilities.fence);
         thread::Builder::new()
             .name("terminal-writer".to_owned())
@@ -158,6 +174,11 @@ impl Screen {
     /// The same after the terminal said that something about it is another: behind tmux also the place of the pane.
     pub fn resized(&mut self) -> Grid {
         self.capabilities.locate();
+        self.capabilities.cell_px = *self.shared.answered_cell();
+        // Where the system knows no px, only the terminal can tell of another font: its answer comes as an event.
+        if self.capabilities.cell_px.is_some() && !tty::tells_px() {
+            self.text.add(CELL_SIZE);
+        }
         self.grid()
     }
 
@@ -291,7 +312,7 @@ impl Drop for Screen {
         let previous = Arc::clone(&self.previous_hook);
         std::panic::set_hook(Box::new(move |info| previous(info)));
         for message in self.take_panics() {
-            let _ = writeln!(io::stderr(), "{message}");
+            tty::last_words(&message);
         }
         // The input thread must not take a key that is meant for the next screen.
         self.shared.gone.store(true, Ordering::SeqCst);

@@ -1,8 +1,10 @@
 //! The few system calls on the terminal that neither std nor crossterm have.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::mpsc::channel;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// Where input comes from: standard input if that is a terminal, else `/dev/tty`; the same
@@ -62,6 +64,23 @@ impl Drop for QuietStderr {
     }
 }
 
+/// How long words behind the screen are waited for.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Tells a person something on standard error behind a screen that ended. Its terminal may take nothing any more: then
+/// the words are lost, and the end is not held up.
+pub fn last_words(line: &str) {
+    let words = format!("{line}\n");
+    let (written, waits) = channel::<()>();
+    let tell = move || {
+        let _ = io::stderr().write_all(words.as_bytes());
+        drop(written);
+    };
+    if thread::Builder::new().name("last-words".to_owned()).spawn(tell).is_ok() {
+        let _ = waits.recv_timeout(LAST_WORDS);
+    }
+}
+
 pub(super) fn is_terminal(fd: RawFd) -> bool {
     // SAFETY: isatty takes any number.
     unsafe { libc::isatty(fd) == 1 }
@@ -113,6 +132,11 @@ pub(super) fn size() -> Option<[u16; 4]> {
     let result = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &mut size) };
     let known = result == 0 && size.ws_col > 0 && size.ws_row > 0;
     known.then_some([size.ws_col, size.ws_row, size.ws_xpixel, size.ws_ypixel])
+}
+
+/// Whether the system knows how many px the terminal has.
+pub(super) fn tells_px() -> bool {
+    size().is_some_and(|[.., width, height]| width > 0 && height > 0)
 }
 
 /// Reads what is there, at most `buffer.len()` bytes; 0 at the end.

@@ -5,11 +5,14 @@
 //! asked for is lost when the clip is left.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use crate::domain::{FrameIndex, MaskEdit, TrackId, counted, edited};
+use crate::domain::{
+    Between, Edit, FrameIndex, FrameMask, MaskEdit, MaskSource, Track, TrackId, counted, edited,
+};
 use crate::tui::action::Action;
 use crate::tui::model::{Effect, Model};
-use crate::tui::tools::Batch;
+use crate::tui::tools::{Batch, Change};
 
 use super::{edits, masks};
 
@@ -27,23 +30,41 @@ pub(super) fn begin(
     edit: MaskEdit,
 ) {
     finish(model, fx);
-    let group = model.fresh();
     // Outside the windows there is nothing to change.
-    let shown = |frame: &FrameIndex| {
-        let track = model.annotation.tracks.get(&id);
-        track.is_some_and(|track| track.visible(*frame) && track.masks.contains_key(frame))
+    let changes = |frame: &FrameIndex| {
+        shown(model, id, *frame).is_some_and(|track| track.masks.contains_key(frame))
     };
-    let left: VecDeque<FrameIndex> = frames.iter().copied().filter(shown).collect();
-    let (total, before) = (left.len(), model.history.newest());
-    model.tools.batch = Some(Batch { track: id, edit, group, before, left, total, changed: 0 });
+    let left = frames.iter().copied().filter(changes).collect();
+    start(model, fx, id, left, Change::Edit(edit));
+}
+
+/// Fills the frames of `left` with the shapes between those of two others.
+pub(super) fn fill(
+    model: &mut Model,
+    fx: &mut Vec<Effect>,
+    id: TrackId,
+    left: VecDeque<FrameIndex>,
+    (shapes, ends): (Between, [FrameIndex; 2]),
+) {
+    start(model, fx, id, left, Change::Fill(Arc::new(shapes), ends));
+}
+
+fn start(
+    model: &mut Model,
+    fx: &mut Vec<Effect>,
+    track: TrackId,
+    left: VecDeque<FrameIndex>,
+    change: Change,
+) {
+    let (total, before, group) = (left.len(), model.history.newest(), model.fresh());
+    let told = match &change {
+        Change::Edit(edit) => format!("changing {} ({})", counted(total, "mask"), edit.told()),
+        Change::Fill(..) => format!("filling {}", counted(total, "frame")),
+    };
+    model.tools.batch = Some(Batch { track, change, group, before, left, total, changed: 0 });
     portion(model, fx);
     if model.tools.batch.is_some() {
-        model.say(format!(
-            "changing {} ({}); go on working, {} stops it",
-            counted(total, "mask"),
-            edit.told(),
-            model.key(Action::Cancel)
-        ));
+        model.say(format!("{told}; go on working, {} stops it", model.key(Action::Cancel)));
     }
 }
 
@@ -62,17 +83,10 @@ pub(super) fn portion(model: &mut Model, fx: &mut Vec<Effect>) {
     let frames: Vec<FrameIndex> = batch.left.drain(..count).collect();
     let mut steps = Vec::new();
     for frame in frames {
-        // It may have gone since, or be shown no more.
-        let track = model.annotation.tracks.get(&batch.track).filter(|track| track.visible(frame));
-        let held = track.and_then(|track| track.masks.get(&frame));
-        let Some(mask) = held.map(|held| held.mask.to_bitmap()) else { continue };
-        let after = edited(&mask, batch.edit);
-        if after != mask
-            && after.area_px() > 0
-            && let Some((todo, _)) = masks::drawn(model, (batch.track, frame), &after)
-        {
-            steps.push(todo);
-        }
+        steps.extend(match &batch.change {
+            Change::Edit(edit) => changed(model, batch.track, frame, *edit),
+            Change::Fill(shapes, ends) => filled(model, batch.track, frame, (&**shapes, *ends)),
+        });
     }
     batch.changed += edits::commit_all(model, fx, batch.group, steps);
     if batch.left.is_empty() {
@@ -80,6 +94,44 @@ pub(super) fn portion(model: &mut Model, fx: &mut Vec<Effect>) {
     } else {
         model.tools.batch = Some(batch);
     }
+}
+
+/// The structure, where it is visible on the frame: it may have gone since it was asked for.
+fn shown(model: &Model, track: TrackId, frame: FrameIndex) -> Option<&Track> {
+    model.annotation.tracks.get(&track).filter(|track| track.visible(frame))
+}
+
+/// The step that changes a mask; `None` where there is none, or it would stay as it is or vanish.
+fn changed(
+    model: &mut Model,
+    track: TrackId,
+    frame: FrameIndex,
+    edit: MaskEdit,
+) -> Option<Vec<Edit>> {
+    let mask = shown(model, track, frame)?.masks.get(&frame)?.mask.to_bitmap();
+    let after = edited(&mask, edit);
+    if after == mask || after.area_px() == 0 {
+        return None;
+    }
+    masks::drawn(model, (track, frame), &after).map(|(todo, _)| todo)
+}
+
+/// The step that fills a frame; `None` where a person has decided it.
+fn filled(
+    model: &Model,
+    track: TrackId,
+    frame: FrameIndex,
+    (shapes, [before, behind]): (&Between, [FrameIndex; 2]),
+) -> Option<Vec<Edit>> {
+    let old = shown(model, track, frame)?.masks.get(&frame).cloned();
+    if old.as_ref().is_some_and(|held| held.source != MaskSource::Tracked) {
+        return None;
+    }
+    let share = (frame - before) as f32 / (behind - before) as f32;
+    let mask = shapes.at(share).to_mask();
+    // No network judged it: no score.
+    let after = FrameMask { mask, source: MaskSource::Tracked, score: 0.0 };
+    Some(vec![Edit::SetMask { track, frame, before: old, after: Some(after) }])
 }
 
 /// Does the frame at hand: what a key does there comes behind what was asked for before.
@@ -97,9 +149,16 @@ pub(super) fn finish(model: &mut Model, fx: &mut Vec<Effect>) {
 }
 
 fn tell(model: &mut Model, batch: &Batch) {
-    model.say(match batch.changed {
-        0 => "no mask changed: none lies there, or nothing would be left of it".to_owned(),
-        n => format!("{} {}; {}", counted(n, "mask"), batch.edit.told(), way_back(model, batch)),
+    let back = way_back(model, batch);
+    model.say(match (&batch.change, batch.changed) {
+        (Change::Edit(_), 0) => {
+            "no mask changed: none lies there, or nothing would be left of it".to_owned()
+        }
+        (Change::Edit(edit), n) => format!("{} {}; {back}", counted(n, "mask"), edit.told()),
+        (Change::Fill(_, [before, behind]), n) => {
+            let (frames, before, behind) = (counted(n, "frame"), before + 1, behind + 1);
+            format!("{frames} between {before} and {behind} filled; {back}")
+        }
     });
 }
 

@@ -44,7 +44,11 @@ pub(super) fn press(model: &mut Model, fx: &mut Vec<Effect>, key: Key) {
         return;
     }
     model.pending.keys.push(key);
-    match model.keymap.find(mode, &model.pending.keys) {
+    let found = match is_joined(model, mode, key) {
+        true => Found::Nothing,
+        false => model.keymap.find(mode, &model.pending.keys),
+    };
+    match found {
         Found::More(_) => {}
         Found::Act(actions) => {
             let count = std::mem::take(&mut model.pending).count;
@@ -82,6 +86,17 @@ pub(super) fn press(model: &mut Model, fx: &mut Vec<Effect>, key: Key) {
             }
         }
     }
+}
+
+/// Whether a letter with Alt is taken for an escape and the letter behind it, where tmux joins those that a person types one
+/// after the other: in rays and questions an escape is usual, and what the letter does with Alt may move a point.
+fn is_joined(model: &Model, mode: KeyMode, key: Key) -> bool {
+    let letter = key.alt && matches!(key.code, Code::Char(_)) && model.pending.keys.len() == 1;
+    let left_by_escape = matches!(model.mode, Mode::Rays | Mode::Bisect(_));
+    letter
+        && left_by_escape
+        && model.tools.escape_joined
+        && !model.keymap.is_own(mode, &model.pending.keys)
 }
 
 /// Whether `action` leaves, or is on the way to a command that does: only the others take back

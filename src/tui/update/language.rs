@@ -173,7 +173,7 @@ pub(super) fn to_play(model: &mut Model, keys: impl Iterator<Item = Key>) {
 }
 
 /// Whether a key stops what goes on by itself.
-pub(in crate::tui) fn stops(model: &Model, key: Key) -> bool {
+pub(super) fn stops(model: &Model, key: Key) -> bool {
     let cancels = model.keymap.find(KeyMode::Normal, &[key]) == Found::Act(vec![Action::Cancel]);
     cancels || key.code == Code::Named("esc")
 }

@@ -4,21 +4,22 @@
 //! it conditions the others, outdates what was propagated before, and stays part of what the
 //! network is told when points follow.
 
+use std::collections::VecDeque;
+
 use crate::domain::{
     Between, Bitmap, Edit, FrameIndex, FrameMask, MaskEdit, MaskSource, PlacedPrompt, PointPx,
-    Prompt, PromptId, TrackId, counted, edited, paint,
+    Prompt, PromptId, TrackId, edited, paint,
 };
 use crate::tui::action::Action;
 use crate::tui::model::{Effect, Model};
+use crate::tui::range::{SMOOTH_PX, STEP_PX};
 use crate::tui::tools::{Brush, Correction};
 
-use super::{edits, network, overlay, prompts, tracks};
+use super::{batch, edits, network, overlay, prompts, tracks};
 
 /// Brush before anything else was asked for, and its limits, px.
 const BRUSH_PX: f32 = 4.0;
 const BRUSH_RANGE: std::ops::RangeInclusive<f32> = 1.0..=100.0;
-/// Smoothing without a count, px.
-const SMOOTH_PX: u32 = 2;
 /// Largest step of a whole mask, px.
 const STEP_MAX: u32 = 200;
 
@@ -26,8 +27,8 @@ const STEP_MAX: u32 = 200;
 pub(super) fn act(model: &mut Model, fx: &mut Vec<Effect>, action: Action, count: Option<u32>) {
     let px = |default: u32| count.unwrap_or(default).clamp(1, STEP_MAX) as f32;
     match action {
-        Action::Grow => change(model, fx, MaskEdit::Grow(px(1))),
-        Action::Shrink => change(model, fx, MaskEdit::Shrink(px(1))),
+        Action::Grow => change(model, fx, MaskEdit::Grow(px(STEP_PX))),
+        Action::Shrink => change(model, fx, MaskEdit::Shrink(px(STEP_PX))),
         Action::Smooth => change(model, fx, MaskEdit::Smooth(px(SMOOTH_PX))),
         Action::FillHoles => change(model, fx, MaskEdit::Fill),
         Action::KeepLargest => change(model, fx, MaskEdit::KeepLargest),
@@ -169,6 +170,8 @@ pub(super) fn interpolate_between(
     before: FrameIndex,
     behind: FrameIndex,
 ) {
+    // What was asked for before may still change the two.
+    batch::finish(model, fx);
     let Some((id, track)) = model.current() else { return tracks::say_none(model) };
     let mask = |frame| track.masks.get(&frame).map(|held| held.mask.to_bitmap());
     if behind <= before + 1 {
@@ -181,33 +184,17 @@ pub(super) fn interpolate_between(
             model.key(Action::Refresh)
         ));
     };
-    let shapes = Between::new(&from, &to);
-    let mut todo = Vec::new();
-    for frame in before + 1..behind {
-        let old = track.masks.get(&frame).cloned();
-        if !track.visible(frame) || old.as_ref().is_some_and(|m| m.source != MaskSource::Tracked) {
-            continue;
-        }
-        let share = (frame - before) as f32 / (behind - before) as f32;
-        let mask = shapes.at(share).to_mask();
-        // No network judged it: no score.
-        let after = FrameMask { mask, source: MaskSource::Tracked, score: 0.0 };
-        todo.push(Edit::SetMask { track: id, frame, before: old, after: Some(after) });
-    }
-    if todo.is_empty() {
+    let free = |frame: &FrameIndex| {
+        let held = track.masks.get(frame);
+        track.visible(*frame) && held.is_none_or(|held| held.source == MaskSource::Tracked)
+    };
+    let left: VecDeque<FrameIndex> = (before + 1..behind).filter(free).collect();
+    if left.is_empty() {
         return model.say(
             "no frame between the two is free: a person decided each, or it lies outside the windows",
         );
     }
-    let (n, group) = (todo.len(), model.fresh());
-    if edits::commit(model, fx, group, todo) {
-        model.say(format!(
-            "{} between {} and {} filled",
-            counted(n, "frame"),
-            before + 1,
-            behind + 1
-        ));
-    }
+    batch::fill(model, fx, id, left, (Between::new(&from, &to), [before, behind]));
 }
 
 /// Puts the brush down, or takes it up.

@@ -55,8 +55,12 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
                 model.message = Message::default();
             }
             model.hurry.press(key, model.now);
-            batch::here(model, &mut fx);
-            language::typed(model, &mut fx, key);
+            if model.opening.is_some() {
+                queue::typed_meanwhile(model, &mut fx, key);
+            } else {
+                batch::here(model, &mut fx);
+                language::typed(model, &mut fx, key);
+            }
         }
         Msg::Pasted(text) => {
             model.active_at = model.now;
@@ -75,10 +79,12 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
             note_view(model, &mut fx);
             fx.push(Effect::Quit);
         }
-        Msg::Ready | Msg::SizeChanged | Msg::Nothing | Msg::OfClip(..) => {}
+        Msg::Ready | Msg::SizeChanged | Msg::Nothing | Msg::OfClip(..) | Msg::OpenAnswered(_) => {}
         Msg::HungUp => {
             model.leaving = true;
             model.tools.to_play.clear();
+            // What runs is finished on the clip at hand.
+            queue::give_up(model, &mut fx);
             batch::finish(model, &mut fx);
             note_view(model, &mut fx);
         }
@@ -104,8 +110,6 @@ fn settle(model: &mut Model) {
 }
 
 pub use language::recall;
-pub(super) use language::stops;
-pub(super) use queue::stay;
 
 /// What a model needs first: the picture of its frame, and where the ultrasound is.
 #[must_use]
@@ -261,7 +265,8 @@ fn note_view(model: &mut Model, fx: &mut Vec<Effect>) {
 
 /// Another clip takes the place of this one; what belongs to the person stays.
 fn reopen(model: &mut Model, fx: &mut Vec<Effect>, opened: crate::engine::Opened) {
-    let (at, cut) = model.opening.take().unwrap_or((model.at, Cut::default()));
+    let opening = model.opening.take();
+    let (at, cut) = opening.map_or((model.at, Cut::default()), |opening| (opening.at, opening.cut));
     let mut queue = std::mem::take(&mut model.queue);
     if let Some(clip) = queue.get_mut(at) {
         clip.cut = cut;
@@ -295,6 +300,7 @@ fn reopen(model: &mut Model, fx: &mut Vec<Effect>, opened: crate::engine::Opened
     next.tools.slow = model.tools.slow;
     next.tools.never_ahead = model.tools.never_ahead;
     next.tools.bell = model.tools.bell;
+    next.tools.escape_joined = model.tools.escape_joined;
     if next.clip == model.clip {
         next.tools.other = model.tools.other.take();
     }

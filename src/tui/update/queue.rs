@@ -5,15 +5,23 @@ use std::path::PathBuf;
 use crate::domain::review::FLAGGED;
 use crate::domain::{Axis, ClipKind, Cut, FrameMask, MaskSource, PointPx, Track, counted, shown};
 use crate::tui::action::Action;
-use crate::tui::model::{Effect, Leaving, Model, Queued, Saved, Seek};
+use crate::tui::key::Key;
+use crate::tui::keymap::Found;
+use crate::tui::model::{Effect, Leaving, Model, Opening, Pending, Queued, Saved, Seek};
 
-use super::{batch, review};
+use super::{batch, language, review};
 
-/// Opens the clip so many places further on, or the last there is that way.
+/// Opens the clip so many places further on, or the last there is that way. While one is being opened they count from that
+/// one, so that keys pressed quickly go as far as if each clip had been waited for.
 pub(super) fn step(model: &mut Model, fx: &mut Vec<Effect>, by: isize) {
     let last = model.queue.len().saturating_sub(1);
-    let to = model.at.saturating_add_signed(by).min(last);
-    if to == model.at {
+    let from = model.opening.map_or(model.at, |opening| opening.at);
+    let to = from.saturating_add_signed(by).min(last);
+    if to == model.at && from != to {
+        give_up(model, fx);
+        return stay(model);
+    }
+    if to == from {
         // What was to follow was meant for another clip.
         model.tools.to_play.clear();
         return model.say_passing(if by > 0 {
@@ -79,7 +87,7 @@ fn open(model: &mut Model, fx: &mut Vec<Effect>, to: usize, cut: Cut) {
     batch::finish(model, fx);
     fx.push(Effect::JournalView(model.view()));
     fx.push(Effect::OpenClip(to, cut));
-    model.opening = Some((to, cut));
+    model.opening = Some(Opening { at: to, cut, since: model.now });
     model.seeking = None;
 }
 
@@ -104,10 +112,9 @@ pub(super) fn sought(model: &mut Model, fx: &mut Vec<Effect>) {
 }
 
 /// Clips that were finished before, or do not open, are not passed over any more: the one at hand stays.
-pub(in crate::tui) fn stay(model: &mut Model) {
+fn stay(model: &mut Model) {
     // What was to follow was meant for another clip.
     model.tools.to_play.clear();
-    model.opening = None;
     let on = match model.seeking.take() {
         Some(Seek::Unfinished) => {
             format!("; {} goes on to the next unfinished one", model.key(Action::FinishClip))
@@ -118,12 +125,53 @@ pub(in crate::tui) fn stay(model: &mut Model) {
     model.say(format!("stopped at clip {here} of {count}{on}"));
 }
 
+/// The clip that is being opened is not wanted any more.
+pub(super) fn give_up(model: &mut Model, fx: &mut Vec<Effect>) {
+    if model.opening.take().is_some() {
+        fx.push(Effect::StopOpening);
+    }
+}
+
+/// A key came while a clip is being opened. It was meant for that one, which nobody has seen: done to the clip at hand it
+/// would be wrong, and kept for the next one it might delete what it does not know. So only what goes elsewhere is done.
+pub(super) fn typed_meanwhile(model: &mut Model, fx: &mut Vec<Effect>, key: Key) {
+    if language::stops(model, key) {
+        model.pending = Pending::default();
+        give_up(model, fx);
+        return stay(model);
+    }
+    if model.tools.to_play.is_empty() && leads_elsewhere(model, key) {
+        return language::typed(model, fx, key);
+    }
+    model.pending = Pending::default();
+    let Some(opening) = model.opening else { return };
+    let name = model.queue.get(opening.at).map_or_else(String::new, |clip| shown(&clip.name));
+    let stop = model.stop_key();
+    model.say_passing(format!("`{key}` is not done: {name} is being opened; {stop} stays here"));
+}
+
+/// Whether a key, behind those typed before it, opens another clip or leaves, or may yet do so.
+fn leads_elsewhere(model: &Model, key: Key) -> bool {
+    use Action as A;
+    let keys: Vec<Key> = model.pending.keys.iter().copied().chain([key]).collect();
+    let leads = |actions: &[A]| {
+        actions.iter().all(|action| {
+            matches!(action, A::NextClip | A::PreviousClip | A::Quit | A::Suspend | A::Redraw)
+        })
+    };
+    match model.keymap.find(model.key_mode(), &keys) {
+        Found::Act(actions) => leads(&actions),
+        Found::More(rest) => rest.iter().any(|(_, actions)| leads(actions)),
+        Found::Nothing => false,
+    }
+}
+
 /// The clip of the queue at `at` does not open; the one at hand stays, unless one that is not
 /// finished, or the next one, was looked for: then the one behind it is tried.
 pub(super) fn not_opened(model: &mut Model, fx: &mut Vec<Effect>, at: usize, why: &str) {
     // Of the clip at hand another part was asked for: the clip itself is open.
-    let other_part = model.opening.take().is_some_and(|(_, cut)| {
-        at == model.at && model.queue.get(at).is_some_and(|clip| clip.cut != cut)
+    let other_part = model.opening.take().is_some_and(|opening| {
+        at == model.at && model.queue.get(at).is_some_and(|clip| clip.cut != opening.cut)
     });
     let name = model.queue.get(at).map_or_else(String::new, |clip| shown(&clip.name));
     let stays = if other_part { "stays as it is" } else { "does not open" };

@@ -18,7 +18,7 @@ const CURVE_ROWS: [u16; 2] = [4, 3];
 pub struct Areas {
     /// The picture; never on the last row, which would scroll some terminals.
     pub picture: Rect,
-    /// Structures, points, which-key box, listing; absent on narrow terminals.
+    /// Structures, points, which-key box, listing; absent on narrow terminals, but for the lesson.
     pub side: Option<Rect>,
     /// Windows, frames, and doubts where there is room, or the area over time.
     pub timeline: Rect,
@@ -37,7 +37,8 @@ impl Areas {
         if columns < SMALLEST.0 || rows < SMALLEST.1 {
             return None;
         }
-        let side = if columns >= SIDE_FROM_COLUMNS { (columns * 3 / 10).clamp(22, 38) } else { 0 };
+        let third = (u32::from(columns) * 3 / 10).clamp(22, 38) as u16;
+        let side = if columns >= SIDE_FROM_COLUMNS { third } else { 0 };
         let roomy = rows >= DOUBTS_FROM_ROWS;
         let timeline = match (curve, roomy) {
             (true, _) => 2 + CURVE_ROWS[usize::from(!roomy)],
@@ -54,6 +55,18 @@ impl Areas {
         })
     }
 
+    /// The same with a place for the words of the lesson: on narrow terminals the lower half of what the picture has.
+    #[must_use]
+    pub fn with_lesson(self) -> Areas {
+        if self.side.is_some() {
+            return self;
+        }
+        let Rect { x, y, width, height } = self.picture;
+        let upper = height - height / 2;
+        let side = Rect::new(x, y + upper, width, height / 2);
+        Areas { picture: Rect::new(x, y, width, upper), side: Some(side), ..self }
+    }
+
     /// Width and height of the picture, px.
     #[must_use]
     pub fn picture_px(&self, grid: Grid) -> (usize, usize) {
@@ -65,5 +78,25 @@ impl Areas {
     #[must_use]
     pub fn listing_rows(&self) -> usize {
         usize::from(self.picture.height.saturating_sub(2)).max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terminals_of_any_size_have_their_parts() {
+        for (columns, rows) in [(40, 12), (59, 24), (80, 24), (u16::MAX, 12), (u16::MAX, u16::MAX)]
+        {
+            let grid = Grid { columns, rows, cell_px: (8, 16) };
+            let plain = Areas::of(grid, false).expect("large enough");
+            let side = plain.side.map_or(0, |side| side.width);
+            assert_eq!(side, if columns < 60 { 0 } else { ((columns / 10) * 3).clamp(22, 38) });
+            assert_eq!(plain.picture.width + side, columns);
+            let lesson = plain.with_lesson();
+            assert!(lesson.side.is_some_and(|side| side.height >= 4), "{columns} x {rows}");
+            assert_eq!(lesson == plain, columns >= 60);
+        }
     }
 }

@@ -8,7 +8,6 @@ use ratatui::widgets::{Clear, Paragraph};
 use crate::domain::{counted, shown};
 use crate::engine::Surround;
 use crate::tui::action::Action;
-use crate::tui::keymap::KeyMode;
 use crate::tui::model::{Mode, Model, Network, Saved, Weight};
 
 use super::{Areas, Look, cells, cut};
@@ -88,6 +87,9 @@ fn status<'a>(model: &Model, width: usize, look: Look<'_>) -> Line<'a> {
         Span::styled(format!(" {} ", word(model)), theme.strong(theme.title)),
         Span::styled(format!("frame {}/{}", model.frame + 1, model.clip.frames), text),
     ];
+    if let Some(told) = opening(model) {
+        parts.push(Span::styled(told, theme.strong(theme.alarm)));
+    }
     if let Surround::Found(region) = model.surround {
         let [yes, no] =
             [Action::AcceptRegion, Action::RejectRegion].map(|action| model.bare_key(action));
@@ -102,7 +104,7 @@ fn status<'a>(model: &Model, width: usize, look: Look<'_>) -> Line<'a> {
     }
     let waiting = model.tools.to_play.len();
     if waiting > 0 {
-        let stop = model.keymap.named(KeyMode::Normal, Action::Cancel, &[]).unwrap_or_default();
+        let stop = model.stop_key();
         let wait = if waiting == 1 { "waits" } else { "wait" };
         let told = format!("{} {wait}, {stop} stops", counted(waiting, "key"));
         parts.push(Span::styled(told, theme.strong(theme.alarm)));
@@ -155,6 +157,18 @@ fn status<'a>(model: &Model, width: usize, look: Look<'_>) -> Line<'a> {
         spans.push(Span::raw("  "));
     }
     Line::from(spans)
+}
+
+/// What is being opened and for how long already; the name, which may be long, stands last.
+fn opening(model: &Model) -> Option<String> {
+    let opening = model.opening?;
+    let name = model.queue.get(opening.at).map(|clip| shown(&clip.name)).unwrap_or_default();
+    let (number, count, stop) = (opening.at + 1, model.queue.len(), model.stop_key());
+    let taken = match opening.seconds(model.now) {
+        0 => String::new(),
+        seconds => format!(", {seconds} s"),
+    };
+    Some(format!("opening clip {number}/{count}{taken} ({stop} stays here): {name}"))
 }
 
 /// The mode, or what the cursor does on its way.

@@ -1,0 +1,175 @@
+//! What happens while a clip is being opened, which may take long: by the pure `update`, and in the real program with a
+//! tool that waits before it answers.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sonomark::domain::Cut;
+use sonomark::tui::model::{Effect, Msg};
+use sonomark::tui::update;
+
+use crate::codec::has_ffmpeg;
+use crate::daily::{keys, opens, queued};
+use crate::pty_harness::{Answers, Harness};
+use crate::screen::{has, screen};
+use crate::surroundings::{Home, PATIENCE, PROGRAM, data, text};
+use crate::update::{model, opened, press};
+
+const FRAMES: usize = 40;
+
+#[test]
+fn keys_meant_for_a_clip_that_is_being_opened_reach_none() {
+    let mut m = model(FRAMES);
+    assert_eq!(opens(&press(&mut m, "C-n")), Some(1));
+    for key in ["b", "x", "enter", "5", ":", "E", "p", "."] {
+        assert_eq!(press(&mut m, key), [], "{key}");
+        assert!(m.message.text.contains("is not done: other.dcm is being opened"), "{key}");
+    }
+    assert!(m.annotation.tracks.is_empty() && m.frame == 0 && m.pending == Default::default());
+    has(&screen(&m), &["opening clip 2/2 (esc stays here)"]);
+    update(&mut m, Msg::Tick(Duration::from_secs(3)));
+    has(&screen(&m), &["opening clip 2/2, 3 s"]);
+    assert!(m.wake_at().is_some_and(|at| at <= Duration::from_secs(4)), "the next second is told");
+    update(&mut m, Msg::Opened(Box::new(opened(5))));
+    assert!(m.at == 1 && m.annotation.tracks.is_empty() && m.opening.is_none());
+    assert!(!m.message.text.contains("is not done"), "{:?}", m.message);
+    press(&mut m, "b");
+    assert_eq!(m.annotation.tracks.len(), 1, "keys do what they do again");
+}
+
+#[test]
+fn esc_stays_with_the_clip_at_hand_and_steps_count_from_the_one_that_is_opened() {
+    let mut m = model(FRAMES);
+    m.queue = ["a", "b", "c", "d"].map(queued).to_vec();
+    press(&mut m, "C-n");
+    assert_eq!(press(&mut m, "esc"), [Effect::StopOpening]);
+    assert!(m.at == 0 && m.opening.is_none(), "{:?}", m.message);
+    assert!(m.message.text.contains("stopped at clip 1 of 4"), "{:?}", m.message);
+    press(&mut m, "b");
+    assert_eq!(m.annotation.tracks.len(), 1);
+
+    assert_eq!(opens(&press(&mut m, "C-n")), Some(1));
+    assert_eq!(opens(&press(&mut m, "C-n")), Some(2));
+    assert_eq!(opens(&press(&mut m, "C-n")), Some(3));
+    assert_eq!(opens(&press(&mut m, "C-n")), None, "{:?}", m.message);
+    assert!(m.opening.is_some() && m.message.text.contains("last clip"), "{:?}", m.message);
+    assert_eq!(opens(&press(&mut m, "C-p")), Some(2));
+    assert_eq!(opens(&press(&mut m, "C-p")), Some(1));
+    assert_eq!(press(&mut m, "C-p"), [Effect::StopOpening], "back to where one is");
+    assert_eq!((m.at, m.opening), (0, None));
+
+    // A terminal that goes leaves what runs to the clip at hand.
+    press(&mut m, "C-n");
+    assert!(update(&mut m, Msg::HungUp).contains(&Effect::StopOpening));
+    let mut m = model(FRAMES);
+    press(&mut m, "C-n");
+    assert!(press(&mut m, "q").contains(&Effect::Quit));
+}
+
+#[test]
+fn a_macro_is_not_played_in_a_clip_that_was_given_up() {
+    let mut m = model(FRAMES);
+    m.broken.insert(0, "no picture to wait for".into());
+    m.tools.macros.insert('m', keys("C-n t n"));
+    let effects = press(&mut m, "@ m");
+    assert!(effects.contains(&Effect::OpenClip(1, Cut::default())), "{effects:?}");
+    // What is typed does not wait behind it for a clip that nobody has seen.
+    press(&mut m, "b");
+    assert_eq!(m.tools.to_play.len(), 2);
+    press(&mut m, "esc");
+    assert!(m.tools.to_play.is_empty() && m.annotation.tracks.is_empty(), "{:?}", m.message);
+}
+
+/// A home in which videos are not looked at as long as a file is there.
+struct Slow {
+    home: Home,
+    waits: PathBuf,
+    path: String,
+}
+
+impl Slow {
+    /// `None` where there is no ffmpeg.
+    fn new() -> Option<Self> {
+        if !has_ffmpeg() {
+            return None;
+        }
+        let home = Home::new();
+        let (waits, tools) = (home.path("waits"), home.path("tools"));
+        fs::write(&waits, "").unwrap();
+        fs::create_dir(&tools).unwrap();
+        let path = std::env::var("PATH").unwrap();
+        let mut places = path.split(':').map(|folder| format!("{folder}/ffprobe"));
+        let real = places.find(|place| fs::metadata(place).is_ok()).unwrap();
+        // It ends with the folder of this test, too.
+        let script = format!(
+            "#!/bin/sh\nwhile [ -e '{}' ]; do sleep 0.05; done\nexec {real} \"$@\"\n",
+            waits.display()
+        );
+        let tool = tools.join("ffprobe");
+        fs::write(&tool, script).unwrap();
+        fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
+        let path = format!("{}:{path}", tools.display());
+        Some(Self { home, waits, path })
+    }
+
+    fn start(&self, clips: &[&Path]) -> Harness {
+        let mut command = vec![PROGRAM, "--device", "cpu", "annotate"];
+        command.extend(clips.iter().map(|clip| text(clip)));
+        let env = [("HOME", text(self.home.0.path())), ("PATH", self.path.as_str())];
+        Harness::start(&command, &env, 110, 30, (8, 16), Answers::xterm())
+    }
+
+    fn goes_on(&self) {
+        fs::remove_file(&self.waits).unwrap();
+    }
+}
+
+#[test]
+fn while_a_clip_opens_the_screen_answers_and_esc_stays() {
+    let Some(slow) = Slow::new() else { return };
+    let (still, video) = (data("clips/ultrabones/00005.jpg"), data("video/sonosite_eye.mp4"));
+    let mut terminal = slow.start(&[&still, &video]);
+    let opening = "opening clip 2/2";
+    terminal.until("the first clip", |seen| seen.contains("clip 1/2"));
+    terminal.key(b"\x0e");
+    terminal.until("it is opened", |seen| seen.contains(opening));
+    terminal.until("how long", |seen| seen.contains("opening clip 2/2, 1 s"));
+    terminal.key(b"b");
+    terminal.until("a key for nobody", |seen| seen.contains("`b` is not done"));
+    terminal.key(b"\x1b");
+    terminal.until("given up", |seen| {
+        seen.contains("stopped at clip 1 of 2") && !seen.contains(opening)
+    });
+    terminal.key(b"b");
+    terminal.until("the clip at hand", |seen| seen.contains("1 boundary"));
+    terminal.key(b"\x0e");
+    terminal.until("again", |seen| seen.contains(opening));
+    terminal.key(b"b");
+    terminal.until("a key for nobody", |seen| seen.contains("`b` is not done"));
+    slow.goes_on();
+    terminal.until("the next clip", |seen| {
+        seen.contains("clip 2/2") && seen.contains("sonosite_eye") && !seen.contains(opening)
+    });
+    // Its own words come: they are not lost between its opening and the screen.
+    terminal.until("the network", |seen| seen.contains("on CPU"));
+    assert!(!terminal.screen_text().contains("1 boundary"), "{}", terminal.screen_text());
+    terminal.key(b"q");
+    assert!(terminal.wait_exit(PATIENCE).unwrap().success());
+}
+
+#[test]
+fn a_first_clip_that_takes_long_is_told_and_keys_before_the_screen_do_nothing() {
+    let Some(slow) = Slow::new() else { return };
+    let mut terminal = slow.start(&[&data("video/sonosite_eye.mp4")]);
+    terminal.until("what is waited for", |seen| seen.contains("Ctrl-C gives up"));
+    terminal.key(b"b\r");
+    slow.goes_on();
+    terminal.until("the clip", |seen| seen.contains("NORMAL") && seen.contains("on CPU"));
+    terminal.settle(300);
+    let seen = terminal.screen_text();
+    assert!(!seen.contains("1 boundary") && !seen.contains("Ctrl-C gives up"), "{seen}");
+    terminal.key(b"q");
+    assert!(terminal.wait_exit(PATIENCE).unwrap().success());
+}

@@ -140,6 +140,9 @@ fn status<'a>(model: &Model, width: usize, look: Look<'_>) -> Line<'a> {
             theme.style(theme.faint),
         ));
     }
+    if let Some(view) = model.picture.viewport {
+        parts.push(Span::styled(format!("zoom x{:.1}", view.scale), theme.style(theme.faint)));
+    }
     // The most important stands first; what does not fit is left out whole, except device and
     // reason, which are worth having in part.
     let mut spans = Vec::new();
@@ -213,7 +216,6 @@ fn progress(model: &Model) -> Option<String> {
 fn position(model: &Model) -> String {
     let (x, y) = (model.cursor.x.floor() as u32, model.cursor.y.floor() as u32);
     let gray = model.pixels().map(|pixels| pixels.at(i64::from(x), i64::from(y)));
-    let gray = gray.map(|gray| format!(" = {gray}")).unwrap_or_default();
-    let zoom = model.picture.viewport.map(|v| format!(" x{:.1}", v.scale)).unwrap_or_default();
-    format!("({x}, {y}){gray}{zoom}")
+    let gray = gray.map(|gray| format!(" gray {gray}")).unwrap_or_default();
+    format!("({x}, {y}){gray}")
 }

@@ -309,6 +309,9 @@ fn a_failed_save_is_a_banner_that_stays() {
                free some, 3 steps wait in memory";
     tell(&mut m, Event::SaveFailed { why: why.into() });
     has(&screen(&m), &["NOT SAVED: cannot write", "(M shows all)"]);
+    // The answer to a key stays in sight.
+    m.say("answer");
+    has(&screen(&m), &["NOT SAVED", "answer"]);
     press(&mut m, "M");
     has(&screen(&m), &["not saved: cannot write", "free some, 3 steps wait in memory"]);
 }

@@ -64,7 +64,9 @@ fn message<'a>(model: &Model, width: usize, look: Look<'_>) -> Line<'a> {
     let mut spans = Vec::new();
     let mut left = width;
     if let Saved::Failed(why) = &model.saved {
-        let (banner, cut_off) = fitted(&format!(" NOT SAVED: {} ", shown(why)), width);
+        // A long reason leaves half of the line to what answers the keys.
+        let room = if model.message.text.is_empty() { width } else { width / 2 };
+        let (banner, cut_off) = fitted(&format!(" NOT SAVED: {} ", shown(why)), room);
         let more = whole(cut_off);
         left = left.saturating_sub(cells(&banner) + cells(&more) + 1);
         spans.push(Span::styled(banner, theme.banner()));

@@ -280,6 +280,18 @@ fn missed_messages_can_be_read_again() {
 }
 
 #[test]
+fn warnings_that_come_at_once_are_not_overlooked() {
+    let mut m = resized(80, 24);
+    m.warn("clip 3 does not open");
+    assert!(!screen(&m).contains("M shows"));
+    m.warn("may contain patient data");
+    m.say("outlined");
+    has(&screen(&m), &["outlined (M shows 2 more)"]);
+    press(&mut m, "l");
+    assert!(!screen(&m).contains("M shows"), "who presses a key has seen it");
+}
+
+#[test]
 fn a_path_longer_than_a_line_can_be_read_to_its_end() {
     let mut m = resized(80, 24);
     let folders = "study-7/".repeat(20);

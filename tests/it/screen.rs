@@ -203,6 +203,17 @@ fn a_clip_alone_is_not_counted() {
 }
 
 #[test]
+fn half_blocks_and_zoom_are_told() {
+    for (cell_px, told) in [((1, 2), true), ((8, 16), false)] {
+        let mut m = resized(120, 36);
+        update(&mut m, Msg::Resized(Grid { columns: 120, rows: 36, cell_px }));
+        let text = screen(&m);
+        has(&text, &["(32, 24)", "zoom x"]);
+        assert_eq!(text.contains("half blocks"), told, "{text}");
+    }
+}
+
+#[test]
 fn on_narrow_terminals_the_help_leaves_room_for_words() {
     let mut m = resized(40, 12);
     press(&mut m, "?");

@@ -150,6 +150,10 @@ fn status<'a>(model: &Model, width: usize, look: Look<'_>) -> Line<'a> {
             theme.style(theme.faint),
         ));
     }
+    // Two pixels in a cell: a terminal without pictures, or one that was not asked for them.
+    if model.grid.cell_px == (1, 2) {
+        parts.push(Span::styled("half blocks", theme.style(theme.faint)));
+    }
     if let Some(view) = model.picture.viewport {
         parts.push(Span::styled(format!("zoom x{:.1}", view.scale), theme.style(theme.faint)));
     }

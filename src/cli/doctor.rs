@@ -195,10 +195,11 @@ fn terminal(how: InTmux) -> Finding {
             };
             let cell = can.cell_px.map_or("unknown".to_owned(), |(w, h)| format!("{w} x {h} px"));
             let sync = if can.sync_output { "yes" } else { "no" };
+            let light = if can.light { ", light background" } else { "" };
             found(
                 "terminal",
                 format!(
-                    "{how}{way}, {} colours, cell {cell}, synchronised output {sync}",
+                    "{how}{way}, {} colours, cell {cell}, synchronised output {sync}{light}",
                     can.registers
                 ),
             )

@@ -92,7 +92,7 @@ struct Global {
     /// Hand pictures through tmux: auto (where it allows that and shows none itself), on or off [default: auto]
     #[arg(long, global = true, value_name = "WHAT")]
     passthrough: Option<String>,
-    /// Theme: dark, light, mono or one of yours
+    /// Theme: dark, light, mono or one of yours [default: dark, or light on a light background]
     #[arg(long, global = true, value_name = "NAME")]
     theme: Option<String>,
     /// Keymap: default, vim, left-hand, colemak or one of yours

@@ -321,7 +321,7 @@ impl Bitmap {
     /// The 4-connected components that do not reach the edge of the image: of a background, the holes.
     #[must_use]
     pub fn enclosed(&self) -> Bitmap {
-        let labels = self.labels(Connectivity::Four);
+        let labels = self.parts();
         let mut open = vec![false; labels.iter().max().map_or(0, |&max| max as usize) + 1];
         let (w, h) = (self.width_px as usize, self.height_px as usize);
         for (i, &label) in labels.iter().enumerate() {
@@ -345,7 +345,17 @@ impl Bitmap {
         Bitmap { pixels: labels.iter().map(small).collect(), ..self.clone() }
     }
 
+    /// Numbers of the 4-connected components by pixel, from 1 on; 0 is the background.
+    #[must_use]
+    pub fn parts(&self) -> Vec<u32> {
+        self.labels(Connectivity::Four)
+    }
+
     fn labels(&self, connectivity: Connectivity) -> Vec<u32> {
+        // The library has no room for the number of a lone pixel, and panics.
+        if let [pixel] = self.pixels.as_slice() {
+            return vec![u32::from(*pixel)];
+        }
         let image = self.to_luma();
         connected_components(&image, connectivity, image::Luma([0u8])).into_raw()
     }
@@ -436,6 +446,18 @@ mod tests {
         assert_eq!(two.largest_component().area_px(), 50);
         assert_eq!(two.components().len(), 2);
         assert_eq!((two.specks(9).area_px(), two.specks(8).area_px()), (9, 0));
+    }
+
+    #[test]
+    fn an_image_of_one_pixel_has_components_too() {
+        let (full, empty) = (Bitmap::from_fn(1, 1, |_, _| true), Bitmap::empty(1, 1));
+        assert_eq!((full.components().len(), empty.components().len()), (1, 0));
+        assert_eq!((full.parts(), empty.parts()), (vec![1], vec![0]));
+        assert_eq!(full.largest_component(), full);
+        assert_eq!(
+            (full.specks(1), full.specks(0), full.enclosed()),
+            (full.clone(), empty.clone(), empty)
+        );
     }
 
     #[test]

@@ -65,7 +65,7 @@ pub(super) fn cracks(bitmap: &Bitmap) -> Vec<Polygon> {
     let mut polygons: Vec<Polygon> = Vec::new();
     let mut owner: BTreeMap<u32, usize> = BTreeMap::new();
     let loops = crack_loops(bitmap);
-    let parts = parts(bitmap);
+    let parts = bitmap.parts();
     let part_of = |points: &Polygon| {
         // Every loop has its structure on the right of its first step.
         let ((x, y), (u, v)) = (points[0], points[1]);
@@ -95,18 +95,6 @@ pub(super) fn cracks(bitmap: &Bitmap) -> Vec<Polygon> {
         }
     }
     polygons
-}
-
-/// Numbers of the 4-connected parts, 0 outside.
-fn parts(bitmap: &Bitmap) -> Vec<u32> {
-    use imageproc::region_labelling::{Connectivity, connected_components};
-    let raw = bitmap.pixels.iter().map(|&p| u8::from(p)).collect();
-    match image::GrayImage::from_raw(bitmap.width_px, bitmap.height_px, raw) {
-        Some(image) => {
-            connected_components(&image, Connectivity::Four, image::Luma([0u8])).into_raw()
-        }
-        None => vec![0; bitmap.pixels.len()],
-    }
 }
 
 /// All loops of edges between inside and outside, inside on the right, in row order of their

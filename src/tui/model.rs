@@ -93,6 +93,8 @@ pub struct Model {
     pub message: Message,
     /// Sentences before it, the newest last.
     pub log: VecDeque<Message>,
+    /// How many of them came since the person last pressed a key.
+    pub fresh: usize,
     /// From the last prompt to its mask.
     pub latency: Option<Duration>,
     /// The step of the lesson, while there is one.
@@ -190,6 +192,7 @@ impl Model {
             saved: Saved::Solid,
             message: Message::default(),
             log: VecDeque::new(),
+            fresh: 0,
             latency: None,
             lesson: None,
             link: Link::default(),
@@ -290,14 +293,16 @@ impl Model {
     fn keep(&mut self, message: Message) {
         if self.log.back() != Some(&message) {
             self.log.push_back(message);
+            self.fresh += 1;
         }
         if self.log.len() > LOG {
             self.log.pop_front();
         }
     }
 
-    /// Puts what was said of clips before in front of what was said of this one.
-    pub fn log_before(&mut self, mut older: VecDeque<Message>) {
+    /// Puts what was said of clips before in front of what was said of this one; so many of it since the last key.
+    pub fn log_before(&mut self, mut older: VecDeque<Message>, fresh: usize) {
+        self.fresh += fresh;
         older.append(&mut self.log);
         older.drain(..older.len().saturating_sub(LOG));
         self.log = older;

@@ -742,6 +742,17 @@ fn lines_read_as_they_are_meant() {
 }
 
 #[test]
+fn a_letter_right_behind_an_escape_closes_a_page_and_counts() {
+    for page in ["?", "M"] {
+        let mut m = model(FRAMES);
+        press(&mut m, page);
+        assert!(m.mode != Mode::Normal, "{page}");
+        press(&mut m, "A-.");
+        assert!(m.mode == Mode::Normal && m.frame == 1, "{page}: {:?}", m.message);
+    }
+}
+
+#[test]
 fn a_narrow_terminal_shows_what_is_chosen_from() {
     let mut m = model(FRAMES);
     update(

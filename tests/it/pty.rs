@@ -190,6 +190,9 @@ fn the_probe_learns_what_the_terminal_says() {
         xterm.contains("max_height_px: 1000") && xterm.contains("sync_output: false"),
         "{xterm}"
     );
+    assert!(xterm.contains("light: false"), "{xterm}");
+    let (_, white) = probed(Answers { light: true, ..Answers::xterm() });
+    assert!(white.contains("light: true") && white.contains("fence: true"), "{white}");
     let (_, plain) = probed(Answers::plain());
     assert!(plain.contains("sixel: false") && plain.contains("fence: true"), "{plain}");
 }

@@ -37,6 +37,8 @@ pub(crate) struct Answers {
     pub(crate) kitty: bool,
     /// Answers `CSI 5 n` and `CSI 6 n`.
     pub(crate) status: bool,
+    /// Says that its background is white; others say nothing of it.
+    pub(crate) light: bool,
     /// Every answer is late by this, as over a slow line.
     pub(crate) delay: Duration,
     /// Bytes per second that the terminal takes; `None` is as fast as they come.
@@ -53,6 +55,7 @@ impl Answers {
             sync: 2,
             kitty: false,
             status: true,
+            light: false,
             delay: Duration::ZERO,
             bytes_per_s: None,
         }
@@ -532,6 +535,10 @@ impl Seen {
                 b'P' => self.picture(&sequence),
                 b'[' => self.control(&sequence),
                 b'_' => self.image(&sequence[2..sequence.len() - 2]),
+                b']' if self.answers.light && sequence == b"\x1b]11;?\x1b\\" => {
+                    let reply = b"\x1b]11;rgb:ffff/ffff/ffff\x1b\\".to_vec();
+                    self.due.push((Instant::now() + self.answers.delay, reply));
+                }
                 _ => self.text.process(&sequence),
             }
         }

@@ -13,7 +13,7 @@ use sonomark::tui::theme::Theme;
 use sonomark::tui::update;
 use sonomark::tui::view::{self, Canvas, Look, palette};
 
-use crate::update::{kind, model, model_with, press, tell};
+use crate::update::{kind, model, model_with, press, propagation, tell};
 
 pub(crate) fn resized(columns: u16, rows: u16) -> Model {
     let mut model = model(40);
@@ -116,7 +116,7 @@ fn structures_masks_windows_and_the_timeline_are_shown() {
         has(&text, &["structure 1", "(structure 2)", "1/20", "no mask"]);
         has(&text, &["▼", "====", "◆", "·"]);
         press(&mut m, ",");
-        has(&screen(&m), &["mask from points", "score 0.87", "1 boundary", "area 120.0 mm2"]);
+        has(&screen(&m), &["mask from points", "score 0.87", "1 boundary point", "area 120.0 mm2"]);
         if columns == 150 {
             has(&screen(&m), &["samusa-nano (points bridged) on cpu: no GPU", "mask 0 ms"]);
         }
@@ -165,6 +165,59 @@ fn a_prefix_shows_what_can_follow_beside_the_picture() {
     let (text, picture) = drawn(&m, &Theme::shipped("dark").unwrap(), false);
     has(&text, &["4w", "w ...", "window-start", "window-end", "window-new", "never mind"]);
     assert!(picture, "the picture stays");
+    // Where there is room for it, it says what the keys do.
+    let mut m = resized(120, 36);
+    press(&mut m, "w");
+    let text = screen(&m);
+    has(&text, &["the structure is visible", "from this frame on", "never mind"]);
+    assert!(!text.contains("window-start"), "{text}");
+}
+
+#[test]
+fn what_comes_next_is_told_where_there_is_room() {
+    let mut m = resized(120, 36);
+    with_mask(&mut m);
+    has(&screen(&m), &["1 boundary point", "another point", "first visible", "p p", "all keys"]);
+    let mut small = resized(80, 24);
+    with_mask(&mut small);
+    let text = screen(&small);
+    has(&text, &["all keys"]);
+    assert!(!text.contains("another point"), "{text}");
+    let (ticket, _) = propagation(&mut m, "p p");
+    let bitmap = Bitmap::empty(64, 48);
+    let decided =
+        Decided { bitmap, score: 0.4, object_score_logit: 3.0, encode_ms: 0.0, decode_ms: 1.0 };
+    tell(&mut m, Event::Tracked { ticket, frame: 1, decided });
+    press(&mut m, ".");
+    let text = screen(&m);
+    has(&text, &["mask propagated", "the mask is empty", "most in doubt", "finish the clip"]);
+    assert!(!text.contains("another point"), "{text}");
+}
+
+#[test]
+fn a_clip_alone_is_not_counted() {
+    let mut m = resized(80, 24);
+    has(&screen(&m), &["64 x 48 px  clip 1/2"]);
+    m.queue.truncate(1);
+    assert!(!screen(&m).contains("clip 1/"));
+}
+
+#[test]
+fn half_blocks_and_zoom_are_told() {
+    for (cell_px, told) in [((1, 2), true), ((8, 16), false)] {
+        let mut m = resized(120, 36);
+        update(&mut m, Msg::Resized(Grid { columns: 120, rows: 36, cell_px }));
+        let text = screen(&m);
+        has(&text, &["(32, 24)", "zoom x"]);
+        assert_eq!(text.contains("half blocks"), told, "{text}");
+    }
+}
+
+#[test]
+fn on_narrow_terminals_the_help_leaves_room_for_words() {
+    let mut m = resized(40, 12);
+    press(&mut m, "?");
+    has(&screen(&m), &["h  left       move the cursor left by 1"]);
 }
 
 #[test]
@@ -238,6 +291,18 @@ fn missed_messages_can_be_read_again() {
 }
 
 #[test]
+fn warnings_that_come_at_once_are_not_overlooked() {
+    let mut m = resized(80, 24);
+    m.warn("clip 3 does not open");
+    assert!(!screen(&m).contains("M shows"));
+    m.warn("may contain patient data");
+    m.say("outlined");
+    has(&screen(&m), &["outlined (M shows 2 more)"]);
+    press(&mut m, "l");
+    assert!(!screen(&m).contains("M shows"), "who presses a key has seen it");
+}
+
+#[test]
 fn a_path_longer_than_a_line_can_be_read_to_its_end() {
     let mut m = resized(80, 24);
     let folders = "study-7/".repeat(20);
@@ -267,6 +332,9 @@ fn a_failed_save_is_a_banner_that_stays() {
                free some, 3 steps wait in memory";
     tell(&mut m, Event::SaveFailed { why: why.into() });
     has(&screen(&m), &["NOT SAVED: cannot write", "(M shows all)"]);
+    // The answer to a key stays in sight.
+    m.say("answer");
+    has(&screen(&m), &["NOT SAVED", "answer"]);
     press(&mut m, "M");
     has(&screen(&m), &["not saved: cannot write", "free some, 3 steps wait in memory"]);
 }

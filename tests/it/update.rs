@@ -196,6 +196,22 @@ fn undo_before_the_answer_drops_it_and_asks_again_for_what_is_left() {
 }
 
 #[test]
+fn what_a_redo_asked_is_dropped_when_the_next_brings_the_mask_of_more_points() {
+    let mut m = model(FRAMES);
+    // The second point came before the answer about the first.
+    press(&mut m, "b");
+    let (ticket, frame) = refresh_of(&press(&mut m, "L b")).unwrap();
+    tell(&mut m, Event::Refreshed { ticket, frame, decided: decided(6) });
+    press(&mut m, "u u");
+    let (late, _) = refresh_of(&press(&mut m, "C-r")).expect("the first point has no mask");
+    press(&mut m, "C-r");
+    assert_eq!(tell(&mut m, Event::Refreshed { ticket: late, frame, decided: decided(20) }), []);
+    let (id, track) = m.current().expect("a structure");
+    assert!(track.masks[&0].mask.to_bitmap().get(6, 20), "the mask of both points");
+    assert!(!m.marks.is_stale(id, 0));
+}
+
+#[test]
 fn the_old_mask_is_stale_until_the_new_one_comes_and_fresh_again_after_undo() {
     let mut m = model(FRAMES);
     let id = with_a_mask(&mut m);

@@ -82,7 +82,7 @@ pub fn run(start: Start<'_>) -> Result<Ended, TuiError> {
     // Where the person asked for pictures, they are told what to do.
     let held_back = (capabilities.held_back && named).then(|| format!("pictures: {HELD_BACK}"));
     let slow_escape = environment.tmux.then(slow_escape).flatten();
-    let (keymap, theme, mut faults) = bindings(settings, &environment);
+    let (keymap, theme, mut faults) = bindings(settings, &environment, capabilities.light);
     if settings.theme.value != "mono" && theme.coloured {
         faults.extend(vision::confusions(&settings.asked, &theme));
     }

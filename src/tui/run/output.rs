@@ -1,7 +1,7 @@
 //! Keys, colours and the way to the terminal: from settings and environment.
 
-use crate::config::Settings;
 use crate::config::yaml::Faults;
+use crate::config::{Origin, Settings};
 use crate::domain::{FrameIndex, shown};
 use crate::tui::graphics::{
     ColourDepth, Grid, Link, Painter, Palette, Protocol, Tone, Viewport, render_halfblocks, reserve,
@@ -58,19 +58,28 @@ pub fn keymap_of(settings: &Settings) -> (Keymap, Vec<Faults>) {
     Keymap::layered(&named.into_iter().chain(own).collect::<Vec<_>>())
 }
 
-/// Keys and colours, and sentences about what is wrong with the person's files.
+/// The theme that is wanted; who named none and changed nothing of it gets one that can be read on this background.
+fn theme_name(settings: &Settings, light: bool) -> &str {
+    match settings.theme.origin {
+        Origin::Default if light && settings.theme_text.is_none() => "light",
+        _ => &settings.theme.value,
+    }
+}
+
+/// Keys and colours for a `light` terminal or a dark one, and sentences about what is wrong with the person's files.
 pub(super) fn bindings(
     settings: &Settings,
     environment: &Environment,
+    light: bool,
 ) -> (Keymap, Theme, Vec<String>) {
     let (keymap, mut faults) = keymap_of(settings);
     let own = settings.theme_text.as_ref();
     let own = own.map(|held| (shown(&held.path.display().to_string()), held.text.as_str()));
     let colours: Vec<Layer<'_>> = own.iter().map(|(name, text)| Layer { name, text }).collect();
     let mut sentences = Vec::new();
-    let wanted = &settings.theme.value;
-    let base = if colours.is_empty() || theme::SHIPPED.iter().any(|(name, _)| name == wanted) {
-        wanted.as_str()
+    let wanted = theme_name(settings, light);
+    let base = if colours.is_empty() || theme::SHIPPED.iter().any(|(name, _)| *name == wanted) {
+        wanted
     } else {
         "dark"
     };
@@ -215,5 +224,31 @@ impl Output {
             }
         };
         screen.present(&sixels)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Flags;
+
+    #[test]
+    fn a_light_terminal_has_the_light_theme_unless_the_person_says_another() {
+        let home = tempfile::tempdir().expect("a folder");
+        let named = |theme: Option<&str>, light: bool| {
+            let flags = Flags { theme: theme.map(str::to_owned), ..Flags::default() };
+            let env = |name: &str| -> Option<std::ffi::OsString> {
+                (name == "HOME").then(|| home.path().into())
+            };
+            let settings = Settings::load_with(&flags, &env).expect("no fault");
+            theme_name(&settings, light).to_owned()
+        };
+        assert_eq!([named(None, false), named(None, true)], ["dark", "light"]);
+        assert_eq!([named(Some("dark"), true), named(Some("mono"), true)], ["dark", "mono"]);
+        // Colours of one's own are laid over the dark theme.
+        let own = home.path().join(".config/sonomark/themes");
+        std::fs::create_dir_all(&own).expect("created");
+        std::fs::write(own.join("dark.yaml"), "alarm: red\n").expect("written");
+        assert_eq!(named(None, true), "dark");
     }
 }

@@ -9,8 +9,8 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 /// Answer to the status report that ends a frame.
 const ANSWER: &[u8] = b"\x1b[0n";
 const PASTE_END: &[u8] = b"\x1b[201~";
-/// How answers in words begin: the terminal's name, and what it says of kitty's pictures.
-const ANSWERED: [[u8; 2]; 2] = [*b"P>", *b"_G"];
+/// How answers in words begin: the terminal's name, what it says of kitty's pictures, and its background.
+const ANSWERED: [[u8; 2]; 3] = [*b"P>", *b"_G", *b"]1"];
 /// Longer parameters and strings are nobody's; of longer pastes the rest is left out.
 const MAX_PARAMETERS: usize = 64;
 const MAX_PASTE: usize = 1 << 20;
@@ -39,7 +39,7 @@ enum State {
     Control,
     /// `ESC O`, a modifier in `text`.
     Single,
-    /// A string answer (`ESC P`, `ESC _`) up to `ESC \`.
+    /// A string answer (`ESC P`, `ESC _`, `ESC ]`) up to `ESC \`.
     Words,
     /// An escape inside a string.
     WordsEscape,
@@ -142,7 +142,7 @@ impl Decoder {
             0x1b => heard.push(Heard::Key(KeyCode::Esc.into())),
             b'[' => self.state = State::Control,
             b'O' => self.state = State::Single,
-            b'P' | b'_' => {
+            b'P' | b'_' | b']' => {
                 self.text.push(byte);
                 self.state = State::Words;
             }
@@ -445,7 +445,7 @@ mod tests {
 
     #[test]
     fn late_answers_of_the_probe_and_nonsense_type_nothing() {
-        let late = b"\x1bP>|XTerm(379)\x1b\\\x1b_Gi=31;OK\x1b\\\x1b[?62;4;22c\x1b[6;16;8t\x1b[?2026;2$y\x1b[12;40R";
+        let late = b"\x1b]11;rgb:ffff/0/0\x1b\\\x1bP>|XTerm(379)\x1b\\\x1b_Gi=31;OK\x1b\\\x1b[?62;4;22c\x1b[6;16;8t\x1b[?2026;2$y\x1b[12;40R";
         assert_eq!(alone(late), "8x16");
         assert_eq!(alone(b"\x1b[6;0;8t\x1b[6;16t\x1b[4;600;800t\x1b[6;99999;8tj"), "j");
         let mut state = 1u32;

@@ -20,6 +20,7 @@
 //! The input thread polls the terminal; on `POLLHUP` it says [`TerminalEvent::HungUp`] and ends.
 //! Writes happen on a thread of their own, so that a stuck terminal never stops the loop.
 
+mod background;
 mod decode;
 mod flow;
 mod frame;

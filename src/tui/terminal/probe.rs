@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::TerminalError;
+use super::background;
 use super::tmux::Pane;
 use super::tty::{self, InputTty, Waited};
 use crate::config::Passthrough;
@@ -10,10 +11,10 @@ use crate::tui::graphics::{Grid, Limits, Protocol};
 
 /// Kitty's images: terminals that know none skip such strings, but tmux takes them for the title of the pane.
 const KITTY: &[u8] = b"\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\";
-/// Name and version, device attributes, cell size, text area in px, registers, largest sixel, synchronised output, and
-/// last the status report whose answer ends the probe.
+/// Name and version, device attributes, cell size, text area in px, registers, largest sixel, synchronised output, colour
+/// of the background, and last the status report whose answer ends the probe.
 const QUESTIONS: &[u8] =
-    b"\x1b[>q\x1b[c\x1b[16t\x1b[14t\x1b[?1;1;0S\x1b[?2;4;0S\x1b[?2026$p\x1b[5n";
+    b"\x1b[>q\x1b[c\x1b[16t\x1b[14t\x1b[?1;1;0S\x1b[?2;4;0S\x1b[?2026$p\x1b]11;?\x1b\\\x1b[5n";
 /// Longest silence and longest probe.
 const SILENCE: Duration = Duration::from_millis(1000);
 const WHOLE: Duration = Duration::from_millis(3000);
@@ -50,6 +51,8 @@ pub struct Capabilities {
     pub cell_px: Option<(u16, u16)>,
     /// Knows synchronised output (`CSI ? 2026 h`).
     pub sync_output: bool,
+    /// The background of its text is light.
+    pub light: bool,
     /// Answers `CSI 5 n`, so that frames can be paced by it.
     pub fence: bool,
     /// Runs inside tmux.
@@ -76,6 +79,7 @@ impl Capabilities {
             registers: 256,
             cell_px: None,
             sync_output: false,
+            light: false,
             fence: false,
             tmux,
             passthrough: None,
@@ -146,6 +150,7 @@ impl Capabilities {
                 self.max_height_px = (height as usize).max(64);
             }
             Answer::SyncOutput(known) => self.sync_output = known,
+            Answer::Light(light) => self.light = light,
             Answer::Status => self.fence = true,
         }
     }
@@ -251,6 +256,7 @@ enum Answer {
     Registers(u32),
     LargestSixel(u32, u32),
     SyncOutput(bool),
+    Light(bool),
     Status,
 }
 
@@ -300,6 +306,7 @@ impl AnswerParser {
                 _ => (State::Ground, None),
             },
             State::Text => match byte {
+                0x07 if background::is_said(&self.text) => (State::Ground, told(&self.text)),
                 0x07 | 0x18 | 0x1a => (State::Ground, None),
                 _ => {
                     if self.text.len() < MAX_ANSWER {
@@ -326,6 +333,9 @@ impl AnswerParser {
 fn told(text: &[u8]) -> Option<Answer> {
     if text.starts_with(b"_Gi=31;OK") {
         return Some(Answer::Kitty);
+    }
+    if background::is_said(text) {
+        return background::is_light(text).map(Answer::Light);
     }
     let name = text.strip_prefix(b"P>|")?;
     if name.starts_with(KONSOLE) {
@@ -379,7 +389,12 @@ mod tests {
         let xterm = learned(
             b"\x1b[?63;1;2;4;6;9;15;16;22;28c\x1b[6;17;8t\x1b[4;850;800t\x1b[?1;0;256S\x1b[?2;0;1000;1000S\x1b[?2026;0$y\x1b[0n",
         );
-        assert!(xterm.sixel && xterm.fence && !xterm.sync_output);
+        assert!(xterm.sixel && xterm.fence && !xterm.sync_output && !xterm.light);
+        for end in ["\x1b\\", "\x07"] {
+            let white = format!("\x1b]11;rgb:ffff/ffff/ffff{end}\x1b[?62;4c\x1b[0n");
+            let white = learned(white.as_bytes());
+            assert!(white.light && white.sixel && white.fence, "{end:?}");
+        }
         assert_eq!(
             (xterm.cell_px, xterm.max_width_px, xterm.registers),
             (Some((8, 17)), 1000, 256)

@@ -70,7 +70,9 @@ pub(super) fn press(model: &mut Model, fx: &mut Vec<Effect>, key: Key) {
                 (Mode::Command(_), _) => {}
                 // Terminals and tmux join an escape and the key that follows soon. Where an escape stops what runs, and
                 // the key may delete, nothing is done.
-                (Mode::Rays | Mode::Bisect(_), _) if key.alt && keys.len() == 1 => {
+                (Mode::Rays | Mode::Bisect(_) | Mode::Help(_) | Mode::Messages(_), _)
+                    if key.alt && keys.len() == 1 =>
+                {
                     press(
                         model,
                         fx,

@@ -51,6 +51,7 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
         Msg::Key(key) => {
             model.active_at = model.now;
             model.keys += 1;
+            model.fresh = 0;
             if model.message.weight == Weight::Passing {
                 model.message = Message::default();
             }
@@ -292,7 +293,7 @@ fn reopen(model: &mut Model, fx: &mut Vec<Effect>, opened: crate::engine::Opened
     next.tools.played = model.tools.played;
     next.tools.lines = std::mem::take(&mut model.tools.lines);
     next.tools.registers = std::mem::take(&mut model.tools.registers);
-    next.log_before(std::mem::take(&mut model.log));
+    next.log_before(std::mem::take(&mut model.log), model.fresh);
     next.tools.taps.reaction = model.tools.taps.reaction;
     next.tools.taps.measured = model.tools.taps.measured.take();
     next.tools.brush_px = model.tools.brush_px;

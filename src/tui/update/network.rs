@@ -452,6 +452,8 @@ pub(super) fn drop_group(model: &mut Model, fx: &mut Vec<Effect>, group: u64) {
 /// asked for again, as part of the edit that is now the newest there.
 pub(super) fn after_travel(model: &mut Model, fx: &mut Vec<Effect>, edits: &[Edit]) {
     for (track, frame) in edits::prompted(edits) {
+        // What an earlier step on the way asked was about other prompts.
+        drop_question(model, track, frame);
         let settled = !model.marks.is_stale(track, frame)
             && model.annotation.tracks.get(&track).is_some_and(|t| t.masks.contains_key(&frame));
         let newest = model.prompt_groups.get(&(track, frame)).and_then(|groups| groups.last());

@@ -381,7 +381,7 @@ pub(super) fn may_lose(model: &mut Model) -> bool {
     if model.leave_asked.contains(&Leaving::Unsaved) {
         return true;
     }
-    let told = format!("the newest edits are NOT saved (again leaves and loses them): {why}");
+    let told = format!("again leaves and loses the newest edits, which are NOT saved: {why}");
     ask(model, Leaving::Unsaved, told);
     false
 }

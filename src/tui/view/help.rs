@@ -12,10 +12,28 @@ use crate::tui::action::{Action, Group};
 use crate::tui::keymap::{KeyMode, Keymap};
 use crate::tui::model::{HelpPage, Message, Model, Weight};
 
-use super::{Look, cut, key_line, wrapped};
+use super::{Look, cells, cut, key_line, wrapped};
 
-/// Width of the keys, cells.
+/// Width of the keys, cells, where there is room.
 const KEYS: usize = 24;
+
+/// Width of the keys on so many `columns`.
+fn keys_width(columns: usize) -> usize {
+    KEYS.min(columns / 3)
+}
+
+/// As many keys of an action as `width` has room for; at least the first.
+fn keys_told(keys: &[String], width: usize) -> String {
+    let mut told = String::new();
+    for key in keys {
+        let gap = if told.is_empty() { "" } else { "  " };
+        if !told.is_empty() && cells(&told) + cells(gap) + cells(key) > width {
+            break;
+        }
+        told = format!("{told}{gap}{key}");
+    }
+    told
+}
 
 enum Entry {
     Title(Group),
@@ -27,7 +45,8 @@ enum Entry {
 /// The lines of the page on so many `columns`: actions that hold every word of `find` in key, name or explanation. What
 /// does not fit beside the keys goes on below.
 fn entries(find: &str, keymap: &Keymap, columns: usize) -> Vec<Entry> {
-    let beside = columns.saturating_sub(KEYS + 1).max(1);
+    let width = keys_width(columns);
+    let beside = columns.saturating_sub(width + 1).max(1);
     let mut all = Vec::new();
     let mut group = None;
     let find = find.to_lowercase();
@@ -46,7 +65,7 @@ fn entries(find: &str, keymap: &Keymap, columns: usize) -> Vec<Entry> {
             all.push(Entry::Title(action.group()));
             group = Some(action.group());
         }
-        let keys = keymap.keys_of(action).join("  ");
+        let keys = keys_told(&keymap.keys_of(action), width);
         let mut keys = if keys.is_empty() { format!(":{}", action.name()) } else { keys };
         for line in wrapped(action.doc(), beside) {
             all.push(Entry::Act(std::mem::take(&mut keys), line));
@@ -113,7 +132,7 @@ pub(super) fn draw(
         lines.push(match entry {
             Entry::Gap => Line::default(),
             Entry::Title(group) => Line::styled(group.title(), theme.strong(theme.title)),
-            Entry::Act(keys, line) => key_line(keys, line, KEYS, width, look),
+            Entry::Act(keys, line) => key_line(keys, line, keys_width(width), width, look),
         });
     }
     frame.render_widget(Paragraph::new(lines), area);

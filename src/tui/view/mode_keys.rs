@@ -2,6 +2,7 @@
 
 use ratatui::text::Line;
 
+use crate::domain::{FrameMask, MaskSource};
 use crate::tui::action::Action;
 use crate::tui::model::{Mode, Model};
 
@@ -58,6 +59,10 @@ pub(super) fn visible<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Li
     std::iter::once(title).chain(keys).chain([Line::default()]).collect()
 }
 
+/// What the ends of a window say.
+const FIRST: &str = "first visible";
+const LAST: &str = "last visible";
+
 /// What a person who sees an empty clip presses first; a mode with keys of its own has told those.
 pub(super) fn first_steps<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<'a>> {
     use Action as A;
@@ -66,19 +71,72 @@ pub(super) fn first_steps<'a>(model: &Model, width: usize, look: Look<'_>) -> Ve
         return vec![none];
     }
     let moves = [A::CursorLeft, A::CursorDown, A::CursorUp, A::CursorRight];
-    let moves = moves.map(|action| model.bare_key(action)).join(" ");
+    let moves = moves.map(|action| model.bare_key(action));
+    let apart = if moves.iter().all(|key| cells(key) == 1) { "" } else { " " };
+    let arrows = model.keymap.keys_of(A::CursorLeft).iter().any(|key| key == "left");
+    let moving = if arrows { "move, or arrows" } else { "move" };
     let steps = [
         (A::AddBoundary, "boundary point"),
         (A::ClockRays, "points by direction"),
-        (A::WindowStart, "visible from here"),
-        (A::WindowEnd, "visible to here"),
+        (A::WindowStart, FIRST),
+        (A::WindowEnd, LAST),
         (A::PropagateBoth, "propagate"),
         (A::Undo, "take back"),
         (A::Help, "all keys"),
     ];
     let steps = steps.into_iter().map(|(action, what)| (model.bare_key(action), what));
-    let keys: Vec<_> = std::iter::once((moves, "move")).chain(steps).collect();
+    let keys: Vec<_> = std::iter::once((moves.join(apart), moving)).chain(steps).collect();
     [none, Line::default()].into_iter().chain(key_lines(&keys, width, look)).collect()
+}
+
+/// What may be pressed next, in as many lines as are left; where they are few, how to find the rest.
+pub(super) fn next_steps<'a>(
+    model: &Model,
+    width: usize,
+    room: usize,
+    look: Look<'_>,
+) -> Vec<Line<'a>> {
+    use Action as A;
+    let elsewhere = model.mode != Mode::Normal || model.tools.strip.is_some();
+    if elsewhere || model.lesson.is_some() || room < 2 {
+        return Vec::new();
+    }
+    let tracked = |mask: &FrameMask| mask.source == MaskSource::Tracked;
+    let carried = model.annotation.tracks.values().any(|track| track.masks.values().any(tracked));
+    let steps: &[(Action, &str)] = if carried {
+        &[
+            (A::WorstFrame, "most in doubt"),
+            (A::AcceptFrame, "accept the mask"),
+            (A::NewTrack, "new structure"),
+            (A::Export, "export"),
+            (A::FinishClip, "finish the clip"),
+            (A::Undo, "take back"),
+            (A::Help, "all keys"),
+        ]
+    } else if model.clip.frames > 1 {
+        &[
+            (A::AddBoundary, "another point"),
+            (A::WindowStart, FIRST),
+            (A::WindowEnd, LAST),
+            (A::PropagateBoth, "propagate"),
+            (A::NewTrack, "new structure"),
+            (A::Undo, "take back"),
+            (A::Help, "all keys"),
+        ]
+    } else {
+        &[
+            (A::AddBoundary, "another point"),
+            (A::AcceptFrame, "accept the mask"),
+            (A::NewTrack, "new structure"),
+            (A::Export, "export"),
+            (A::Undo, "take back"),
+            (A::Help, "all keys"),
+        ]
+    };
+    let skipped = if steps.len() < room { 0 } else { steps.len() - 1 };
+    let keys: Vec<_> =
+        steps[skipped..].iter().map(|(act, what)| (model.bare_key(*act), *what)).collect();
+    std::iter::once(Line::default()).chain(key_lines(&keys, width, look)).collect()
 }
 
 /// Keys and what they do, below each other.

@@ -168,25 +168,9 @@ fn overview<'a>(model: &Model, width: usize, rows: usize, look: Look<'_>) -> Vec
         lines.extend(this_frame(model, width, look));
         return lines;
     }
-    let faint = theme.style(theme.faint);
     let mut lines = vec![
         Line::styled(cut(&shown(&model.clip.name), width, look), theme.strong(theme.title)),
-        Line::styled(
-            cut(
-                &format!(
-                    "{} x {} px{}  clip {}/{}{}",
-                    model.clip.width_px,
-                    model.clip.height_px,
-                    cut_told(model),
-                    model.at + 1,
-                    model.queue.len().max(1),
-                    if model.finished { " finished" } else { "" }
-                ),
-                width,
-                look,
-            ),
-            faint,
-        ),
+        Line::styled(cut(&clip_told(model), width, look), theme.style(theme.faint)),
     ];
     lines.extend(private(model, width, look));
     lines.push(Line::default());
@@ -204,7 +188,20 @@ fn overview<'a>(model: &Model, width: usize, rows: usize, look: Look<'_>) -> Vec
     }
     lines.push(Line::default());
     lines.extend(this_frame(model, width, look));
+    let room = rows.saturating_sub(lines.len());
+    lines.extend(mode_keys::next_steps(model, width, room, look));
     lines
+}
+
+/// Size and part of the clip, and where in the queue it is.
+fn clip_told(model: &Model) -> String {
+    let (width, height) = (model.clip.width_px, model.clip.height_px);
+    let place = match model.queue.len() {
+        0 | 1 => String::new(),
+        clips => format!("  clip {}/{clips}", model.at + 1),
+    };
+    let finished = if model.finished { " finished" } else { "" };
+    format!("{width} x {height} px{}{place}{finished}", cut_told(model))
 }
 
 /// Stays: the sentence that says the same gives way to the next message.
@@ -300,15 +297,17 @@ fn this_frame<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<'a>> 
     };
     let boxes = placed.iter().filter(|each| matches!(each.prompt, Prompt::Box(_))).count();
     let counts = [
-        (count(PointKind::Boundary), "boundary"),
-        (count(PointKind::Inside), "inside"),
-        (count(PointKind::Outside), "outside"),
-        (boxes, "box"),
+        (count(PointKind::Boundary), "boundary point"),
+        (count(PointKind::Inside), "inside point"),
+        (count(PointKind::Outside), "outside point"),
     ];
-    // Not in the colours of the marks: those are made for the dark picture, not for every terminal.
-    for (n, name) in counts.into_iter().filter(|(n, _)| *n > 0) {
-        lines.push(Line::styled(cut(&format!("{n} {name}"), width, look), theme.style(theme.text)));
+    let mut told: Vec<String> =
+        counts.into_iter().filter(|(n, _)| *n > 0).map(|(n, name)| counted(n, name)).collect();
+    if boxes > 0 {
+        told.push(if boxes == 1 { "1 box".to_owned() } else { format!("{boxes} boxes") });
     }
+    // Not in the colours of the marks: those are made for the dark picture, not for every terminal.
+    lines.extend(told.iter().map(|words| Line::styled(cut(words, width, look), style)));
     lines.extend(labels::said(model, track, width, look));
     lines
 }
@@ -370,6 +369,8 @@ fn sizes(model: &Model, mask: &FrameMask) -> Vec<String> {
         words.push(format!("area {:.area$} {square}", sizes.area));
         words.push(format!("{:.1} x {:.1} {unit}", sizes.long, sizes.short));
         words.push(format!("perimeter {:.1} {unit}", sizes.perimeter));
+    } else {
+        words.push("the mask is empty".to_owned());
     }
     if let Err(why) = scale
         && why != NoMm::Untold

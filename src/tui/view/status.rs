@@ -8,7 +8,8 @@ use ratatui::widgets::{Clear, Paragraph};
 use crate::domain::{counted, shown};
 use crate::engine::Surround;
 use crate::tui::action::Action;
-use crate::tui::model::{Mode, Model, Network, Saved, Weight};
+use crate::tui::keymap::KeyMode;
+use crate::tui::model::{Message, Mode, Model, Network, Saved, Weight};
 
 use super::{Areas, Look, cells, cut};
 
@@ -52,19 +53,20 @@ pub(super) fn draw(frame: &mut Frame<'_>, areas: Areas, model: &Model, look: Loo
 
 fn message<'a>(model: &Model, width: usize, look: Look<'_>) -> Line<'a> {
     let theme = look.theme;
-    let more = format!(" ({} shows all)", model.bare_key(Action::Messages));
-    // What does not fit, and whether it is worth saying where the rest is.
-    let fitted = |text: &str, left: usize| {
-        let cut_off = cells(text) > left && left > cells(&more) * 2;
-        let room = if cut_off { left - cells(&more) } else { left };
-        (cut(text, room, look), cut_off)
+    let key = model.bare_key(Action::Messages);
+    let all = format!(" ({key} shows all)");
+    // What fits, and where the rest is, if it is due and worth its place.
+    let fitted = |text: &str, left: usize, more: &str, due: bool| {
+        let told = (due || cells(text) > left) && left > cells(more) * 2;
+        let room = if told { left - cells(more) } else { left };
+        (cut(text, room, look), if told { more.to_owned() } else { String::new() })
     };
-    let whole = |cut_off: bool| if cut_off { more.clone() } else { String::new() };
     let mut spans = Vec::new();
     let mut left = width;
     if let Saved::Failed(why) = &model.saved {
-        let (banner, cut_off) = fitted(&format!(" NOT SAVED: {} ", shown(why)), width);
-        let more = whole(cut_off);
+        // A long reason leaves half of the line to what answers the keys.
+        let room = if model.message.text.is_empty() { width } else { width / 2 };
+        let (banner, more) = fitted(&format!(" NOT SAVED: {} ", shown(why)), room, &all, false);
         left = left.saturating_sub(cells(&banner) + cells(&more) + 1);
         spans.push(Span::styled(banner, theme.banner()));
         spans.push(Span::styled(more, theme.strong(theme.key)));
@@ -74,10 +76,19 @@ fn message<'a>(model: &Model, width: usize, look: Look<'_>) -> Line<'a> {
         Weight::Info | Weight::Passing => theme.style(theme.text),
         Weight::Warning => theme.strong(theme.alarm),
     };
-    let (text, cut_off) = fitted(&shown(&model.message.text), left);
+    let unread = unread(model);
+    let more = if unread > 0 { format!(" ({key} shows {unread} more)") } else { all };
+    let (text, more) = fitted(&shown(&model.message.text), left, &more, unread > 0);
     spans.push(Span::styled(text, style));
-    spans.push(Span::styled(whole(cut_off), theme.strong(theme.key)));
+    spans.push(Span::styled(more, theme.strong(theme.key)));
     Line::from(spans)
+}
+
+/// Warnings since the last key in whose place another sentence stands: the first of several may be why a clip is not there.
+fn unread(model: &Model) -> usize {
+    let unread = |said: &&Message| said.weight == Weight::Warning && **said != model.message;
+    let since = if model.message.text.is_empty() { 0 } else { model.fresh };
+    model.log.iter().rev().take(since).filter(unread).count()
 }
 
 fn status<'a>(model: &Model, width: usize, look: Look<'_>) -> Line<'a> {
@@ -141,6 +152,13 @@ fn status<'a>(model: &Model, width: usize, look: Look<'_>) -> Line<'a> {
             format!("mask {} ms", latency.as_millis()),
             theme.style(theme.faint),
         ));
+    }
+    // Two pixels in a cell: a terminal without pictures, or one that was not asked for them.
+    if model.grid.cell_px == (1, 2) {
+        parts.push(Span::styled("half blocks", theme.style(theme.faint)));
+    }
+    if let Some(view) = model.picture.viewport {
+        parts.push(Span::styled(format!("zoom x{:.1}", view.scale), theme.style(theme.faint)));
     }
     // The most important stands first; what does not fit is left out whole, except device and
     // reason, which are worth having in part.
@@ -227,7 +245,6 @@ fn progress(model: &Model) -> Option<String> {
 fn position(model: &Model) -> String {
     let (x, y) = (model.cursor.x.floor() as u32, model.cursor.y.floor() as u32);
     let gray = model.pixels().map(|pixels| pixels.at(i64::from(x), i64::from(y)));
-    let gray = gray.map(|gray| format!(" = {gray}")).unwrap_or_default();
-    let zoom = model.picture.viewport.map(|v| format!(" x{:.1}", v.scale)).unwrap_or_default();
-    format!("({x}, {y}){gray}{zoom}")
+    let gray = gray.map(|gray| format!(" gray {gray}")).unwrap_or_default();
+    format!("({x}, {y}){gray}")
 }

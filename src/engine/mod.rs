@@ -6,6 +6,7 @@
 //! the screen, a panic ends a job and never a thread, a device that hangs costs its thread and
 //! never the clip, and an answer to an older question is recognised by its [`Ticket`].
 
+mod corrected;
 mod event;
 mod failing;
 mod frames;

@@ -70,7 +70,7 @@ pub(super) fn gray_volume(job: &Job, path: &Path) -> Result<Vec<u8>, ExportError
 
 /// A volume in the making.
 enum Volume {
-    Packed(GzEncoder<Vec<u8>>),
+    Packed(Box<GzEncoder<Vec<u8>>>),
     Plain(Vec<u8>),
 }
 
@@ -109,7 +109,10 @@ fn start(job: &Job, path: &Path, wide: bool, intent: i16) -> Result<Volume, Expo
     }
     let mut bytes = match plain {
         true => Volume::Plain(Vec::new()),
-        false => Volume::Packed(GzBuilder::new().write(Vec::new(), Compression::default())),
+        false => {
+            let packed = GzBuilder::new().write(Vec::new(), Compression::default());
+            Volume::Packed(Box::new(packed))
+        }
     };
     bytes
         .write_all(&Head::of(job, wide, intent).bytes())

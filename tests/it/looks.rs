@@ -9,7 +9,7 @@ use sonomark::domain::{
 };
 use sonomark::engine::{Decided, Event, Surround};
 use sonomark::tui::graphics::{Grid, Picture};
-use sonomark::tui::model::{Effect, Mode, Model, Msg};
+use sonomark::tui::model::{Effect, Mode, Model, Msg, Opening};
 use sonomark::tui::theme::Theme;
 use sonomark::tui::view::{self, Canvas, palette};
 use sonomark::tui::{REST, fit_look, update};
@@ -144,7 +144,7 @@ fn looks_come_by_key_name_label_and_journal() {
     let mut again = opened(8);
     again.view = noted;
     update(&mut m, Msg::Line("look raw".into()));
-    m.opening = Some((1, Cut::default()));
+    m.opening = Some(Opening { at: 1, cut: Cut::default(), since: m.now });
     update(&mut m, Msg::Opened(Box::new(again)));
     assert!(m.picture.look.clahe && m.looks.own);
 

@@ -4,6 +4,7 @@
 //! The program in the terminal is the ignored test `child_workstation` of this file.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sonomark::config::{Flags, Settings};
@@ -79,11 +80,12 @@ fn child_workstation() {
         _ => None,
     };
     let settings = Settings::load_with(&Flags::default(), &env).unwrap();
+    let held = project.clone();
     let ended = run(Start {
         clips: vec![data("video/sonosite_eye.mp4")],
-        open: Box::new(|path, _, inbox| {
+        open: Arc::new(move |path, _, inbox| {
             let segmenter = SegmenterSource::Scripted(Box::new(Scripted { pace }));
-            Session::open(path, &project, segmenter, inbox)
+            Session::open(path, &held, segmenter, inbox)
         }),
         settings: &settings,
         lesson: false,

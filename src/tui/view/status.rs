@@ -8,7 +8,6 @@ use ratatui::widgets::{Clear, Paragraph};
 use crate::domain::{counted, shown};
 use crate::engine::Surround;
 use crate::tui::action::Action;
-use crate::tui::keymap::KeyMode;
 use crate::tui::model::{Message, Mode, Model, Network, Saved, Weight};
 
 use super::{Areas, Look, cells, cut};

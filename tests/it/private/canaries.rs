@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sonomark::config::{Flags, Settings};
 use sonomark::engine::{SegmenterSource, Session};
@@ -135,7 +136,7 @@ fn child_job_panics() {
     };
     let ended = run(Start {
         clips: vec![path],
-        open: Box::new(|path, _, inbox| {
+        open: Arc::new(move |path, _, inbox| {
             Session::open(path, &project, SegmenterSource::None, inbox)
         }),
         settings: &settings,

@@ -1,25 +1,17 @@
 //! Segmenting without a screen: what `propagate`, `watch` and `demo` share.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::Instant;
 
 use serde_json::{Value, json};
 
 use crate::codec::Clip;
 use crate::config::Settings;
-use crate::domain::{Bitmap, FrameIndex, FrameMask, Mask, MaskSource, PointPx, Track, shown};
-use crate::engine::{
-    Decided, Ended, Frames, Image, Limits, NetSegmenter, Plan, PlanError, Role, Segmenter, Span,
-    device_gave_up, plan, timed, walk,
-};
+use crate::domain::{Bitmap, FrameIndex, FrameMask, Mask, MaskSource, PointPx, Track};
+use crate::engine::{Decided, Ended, Limits, NetSegmenter, Role, Segmenter, device_gave_up, timed};
 use crate::export::{check_writable, mask_png, spare, write_atomic};
 
-use super::{Failure, interrupted, path_shown, tell};
+use super::{Failure, path_shown, tell};
 
 /// The file beside the folders of masks that tells how they came about.
 pub(super) const REPORT: &str = "report.json";
@@ -111,7 +103,7 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    fn of(decided: &Decided) -> Self {
+    pub(super) fn of(decided: &Decided) -> Self {
         Self {
             mask: decided.bitmap.to_mask(),
             score: decided.score,
@@ -121,10 +113,6 @@ impl Outcome {
         }
     }
 }
-
-/// Takes a frame as it comes, and how many of how many are done; a failure ends the walk.
-pub(super) type OnFrame<'a> =
-    dyn FnMut(FrameIndex, &Result<Decided, String>, [usize; 2]) -> Result<(), Failure> + 'a;
 
 /// What became of a track.
 pub(super) struct TrackReport {
@@ -138,77 +126,6 @@ impl TrackReport {
         self.frames
             .iter()
             .filter_map(|f| f.outcome.as_ref().err().map(|why| (f.frame, why.as_str())))
-    }
-}
-
-/// Decides every frame of the windows of `track`: prompted ones from their prompts, the others by
-/// the shared walk. `on_frame` sees each as it comes.
-///
-/// # Errors
-/// When there is nothing to go by, the network fails or `on_frame` does; frames that it took stay.
-pub(super) fn decide_track(
-    segmenter: &mut dyn Segmenter,
-    clip: &Arc<Clip>,
-    track: &Track,
-    cancel: &AtomicBool,
-    on_frame: &mut OnFrame<'_>,
-) -> Result<TrackReport, Failure> {
-    let frames = Frames::of(clip);
-    let plan = match plan(track, frames.count(), 0, Span::Both) {
-        // Every frame has prompts of its own (a still, for one).
-        Err(PlanError::Nothing) => Plan::of_anchors(track, frames.count()),
-        other => other.map_err(|error| {
-            Failure::Input(format!("\"{}\": {error}", shown(&track.info.label)))
-        })?,
-    };
-    // A long list of anchors conditions a walk only in part; the others are decided alone.
-    let walked: Vec<FrameIndex> =
-        plan.walks.iter().flat_map(|walk| walk.anchors.iter().map(|(frame, _)| *frame)).collect();
-    let alone: Vec<FrameIndex> = track
-        .prompts
-        .keys()
-        .copied()
-        .filter(|f| track.visible(*f) && !walked.contains(f))
-        .collect();
-    let total = plan.len() + walked.len() + alone.len();
-    let mut reports: Vec<FrameReport> = Vec::with_capacity(total);
-    let mut since = Instant::now();
-    let refused = RefCell::new(None);
-    let mut note = |frame, role, decided: Result<Decided, String>| {
-        let ms = since.elapsed().as_secs_f64() * 1e3;
-        since = Instant::now();
-        if refused.borrow().is_none() {
-            *refused.borrow_mut() = on_frame(frame, &decided, [reports.len() + 1, total]).err();
-        }
-        let outcome = decided.map(|decided| Outcome::of(&decided));
-        reports.push(FrameReport { frame, role, outcome, ms });
-    };
-    let ended_early = || interrupted(cancel) || refused.borrow().is_some();
-    let mut between = |_: &mut dyn Segmenter| match ended_early() {
-        true => ControlFlow::Break(()),
-        false => ControlFlow::Continue(()),
-    };
-    let mut ended =
-        walk(segmenter, &frames, &plan, &mut between, &mut note).map_err(Failure::ours)?;
-    for frame in alone {
-        if ended_early() {
-            ended = Ended::Cancelled;
-        }
-        if ended == Ended::Cancelled {
-            break;
-        }
-        let decided = match frames.get(frame) {
-            Ok(pixels) => {
-                let image = Image { frame, pixels: &pixels };
-                Ok(segmenter.refresh(image, &track.frame_prompts(frame)).map_err(Failure::ours)?)
-            }
-            Err(why) => Err(why),
-        };
-        note(frame, Role::Anchor, decided);
-    }
-    match refused.into_inner() {
-        Some(failure) => Err(failure),
-        None => Ok(TrackReport { frames: reports, ended }),
     }
 }
 
@@ -409,7 +326,7 @@ pub(super) fn numbers<const N: usize>(text: &str, form: &str) -> Result<[f32; N]
 mod tests {
     use super::*;
     use crate::domain::{FramePrompts, GrayFrame};
-    use crate::engine::{Anchor, Direction, SegmentError, SegmenterInfo};
+    use crate::engine::{Anchor, Direction, Image, SegmentError, SegmenterInfo};
 
     /// A network on a device; away from the CPU it fails with its words.
     struct OnDevice(&'static str, &'static str);

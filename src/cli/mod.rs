@@ -13,6 +13,7 @@ mod bench_memory;
 mod bench_stages;
 mod bench_train;
 mod data;
+mod deciding;
 mod demo;
 mod doctor;
 mod drivers;

@@ -1,8 +1,8 @@
 //! `sonomark propagate`: prompts from a file through the windows of a clip.
 //!
 //! What decides whether this file is right: whoever reads the folder of masks can take none of an earlier run for one of
-//! the last, however that one ended. Masks of an earlier run are taken away before the first new one is written, and only
-//! where a person said so.
+//! the last, however that one ended. Masks of an earlier run are taken away before the first new one is written; what this
+//! program did not make is never taken away.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,10 +18,12 @@ use crate::codec::Clip;
 use crate::config::Settings;
 use crate::domain::{Track, counted, shown};
 use crate::engine::{Ended, Segmenter};
+use crate::export::is_own_mask;
 
+use super::deciding::decide_tracks;
 use super::headless::{
-    REPORT, TrackReport, decide_track, is_mask_path, load_on_cpu, load_timed, make_folder,
-    mask_path, or_on_the_cpu, report_json, write_absent, write_json, write_mask_of,
+    REPORT, TrackReport, is_mask_path, load_on_cpu, load_timed, make_folder, mask_path,
+    or_on_the_cpu, report_json, write_absent, write_json, write_mask_of,
 };
 use super::{Done, Failure, interrupt_flag, open_clip, path_shown, print_json, prompts, tell};
 
@@ -33,12 +35,10 @@ pub(super) struct Options {
     /// YAML with `tracks: [{label, windows, prompts}]`, frames from 0
     #[arg(long, value_name = "FILE.yaml")]
     prompts: PathBuf,
-    /// Folder for LABEL/FRAME.png (0 or 255, size of the frames) and, at the end, report.json
+    /// Folder for LABEL/FRAME.png (0 or 255, size of the frames) and, at the end, report.json; those of an earlier run are
+    /// replaced
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Take the masks and the report of an earlier run in --out away first; without this such a folder is refused
-    #[arg(long)]
-    overwrite: bool,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
@@ -50,18 +50,15 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     let clip = Arc::new(clip);
     let tracks = prompts::read(&options.prompts, clip.info()).map_err(Failure::input)?;
     let earlier = earlier_run(&options.out, &tracks)?;
-    if !options.overwrite && !earlier.is_empty() {
-        return Err(Failure::Input(format!(
-            "{} holds {} of an earlier run, which could be taken for those of this one; name another --out, or replace \
-             them with --overwrite",
-            path_shown(&options.out),
-            counted(earlier.len(), "file")
-        )));
-    }
     make_folder(&options.out)?;
     let cancel = interrupt_flag()?;
     let mut network = load_timed(settings)?;
-    take_away(&earlier)?;
+    // What this run does not come to shall not be taken for its own; and only now can it begin.
+    if !earlier.is_empty() {
+        let files = counted(earlier.len(), "file");
+        tell(&format!("{}: {files} of an earlier run make room", path_shown(&options.out)));
+        take_away(&earlier)?;
+    }
     let out = Some(options.out.as_path());
     let work = |network: &mut dyn Segmenter| decide_clip(network, &clip, &tracks, out, &cancel);
     let reports = or_on_the_cpu(&mut network, || load_on_cpu(settings), work)?;
@@ -106,7 +103,7 @@ fn earlier_run(out: &Path, tracks: &[Track]) -> Result<Vec<PathBuf>, Failure> {
 /// The report in `out`, then the masks of `labels`, as far as they are there.
 ///
 /// # Errors
-/// When a folder cannot be read.
+/// When a folder cannot be read, or holds masks that this program did not make: somebody's work is not taken away.
 pub(super) fn files_of<'a>(
     out: &Path,
     labels: impl Iterator<Item = &'a str>,
@@ -123,7 +120,15 @@ pub(super) fn files_of<'a>(
             entries => entries.map_err(|cause| unusable(&folder, &cause))?,
         };
         let paths = entries.flatten().map(|entry| entry.path());
-        files.extend(paths.filter(|path| is_mask_path(path) && !path.is_dir()));
+        for path in paths.filter(|path| is_mask_path(path) && !path.is_dir()) {
+            if !is_own_mask(&path) {
+                return Err(Failure::Input(format!(
+                    "{} is not from this program, and a mask would take its place; choose another --out",
+                    path_shown(&path)
+                )));
+            }
+            files.push(path);
+        }
     }
     Ok(files)
 }
@@ -161,30 +166,25 @@ pub(super) fn decide_clip(
     cancel: &AtomicBool,
 ) -> Result<Vec<(Track, TrackReport)>, Failure> {
     network.open_clip(clip.info().frames);
-    let mut reports = Vec::with_capacity(tracks.len());
+    let mut folders = Vec::with_capacity(tracks.len());
     for track in tracks {
         let folder = out.map(|out| out.join(&track.info.label));
         if let Some(folder) = &folder {
             make_folder(folder)?;
             write_absent(folder, clip, track)?;
         }
-        let mut progress = Progress::new(&track.info.label);
-        let report = decide_track(network, clip, track, cancel, &mut |frame, decided, done| {
-            if let (Ok(decided), Some(folder)) = (decided, &folder) {
-                write_mask_of(clip, &mask_path(folder, frame), &decided.bitmap)?;
-            }
-            progress.show(done);
-            Ok(())
-        });
-        progress.end();
-        let report = report?;
-        let ended = report.ended;
-        reports.push((track.clone(), report));
-        if ended == Ended::Cancelled {
-            break;
-        }
+        folders.push(folder);
     }
-    Ok(reports)
+    let mut progress = Progress::of(tracks);
+    let reports = decide_tracks(network, clip, tracks, cancel, &mut |nth, frame, decided, done| {
+        if let (Ok(decided), Some(folder)) = (decided, &folders[nth]) {
+            write_mask_of(clip, &mask_path(folder, frame), &decided.bitmap)?;
+        }
+        progress.show(done);
+        Ok(())
+    });
+    progress.end();
+    Ok(tracks.iter().cloned().zip(reports?).collect())
 }
 
 /// Progress on stderr: one line that changes on a terminal, every tenth otherwise.
@@ -195,8 +195,12 @@ struct Progress {
 }
 
 impl Progress {
-    fn new(label: &str) -> Self {
-        Self { label: shown(label), live: std::io::stderr().is_terminal(), told: 0 }
+    fn of(tracks: &[Track]) -> Self {
+        let label = match tracks {
+            [track] => shown(&track.info.label),
+            several => counted(several.len(), "structure"),
+        };
+        Self { label, live: std::io::stderr().is_terminal(), told: 0 }
     }
 
     fn show(&mut self, [done, total]: [usize; 2]) {

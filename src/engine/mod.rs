@@ -42,7 +42,7 @@ pub use session::{
 };
 pub use shelf::{Lent, Shelf};
 pub use shipped::{CardFault, load_exact, load_network, read_card, shipped_card};
-pub use walking::{Asker, Ended, Role, WalkError, Walking, walk, walk_together};
+pub use walking::{Asker, Ended, Role, TOGETHER_MAX, WalkError, Walking, walk, walk_together};
 pub use watch::{Limits, in_parts, timed};
 pub use worker::{Builder, Outbox, Worker};
 

@@ -13,12 +13,9 @@ use crate::domain::FrameIndex;
 
 use super::failing::Start;
 use super::jobs::Propagation;
-use super::walking::{Asker, Role, WalkError, Walking, walk_together};
+use super::walking::{Asker, Role, TOGETHER_MAX, WalkError, Walking, walk_together};
 use super::worker::{Builder, Fault, Post, Struck, encode_ahead, guarded, serve};
 use super::{Decided, Event, Segmenter, Ticket, WalkId};
-
-/// Propagations that walk together at most: each has a memory of its own.
-const TOGETHER_MAX: usize = 8;
 
 /// Walks `job`, and those that are asked for meanwhile beside it.
 pub(super) fn propagate(

@@ -14,6 +14,9 @@ use crate::domain::{FrameIndex, GrayFrame};
 use super::read_ahead::{Coming, read_ahead};
 use super::{Decided, Direction, Frames, Image, Plan, SegmentError, Segmenter, WalkId};
 
+/// Propagations that walk together at most: each has a memory of its own.
+pub const TOGETHER_MAX: usize = 8;
+
 /// What a frame was to a walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {

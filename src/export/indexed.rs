@@ -90,6 +90,12 @@ pub(super) fn clips<'a>(files: impl IntoIterator<Item = &'a PathBuf>) -> Option<
     Some(marks?.iter().filter_map(|mark| clip_in(mark)).collect())
 }
 
+/// Whether a file is a mask that this program made.
+#[must_use]
+pub fn is_own_mask(path: &Path) -> bool {
+    mark(path).is_some()
+}
+
 /// The comment that this program left in a mask.
 fn mark(path: &Path) -> Option<String> {
     let bytes = codec::read_file(path).ok()?;

@@ -53,6 +53,7 @@ mod stock;
 mod study;
 mod surroundings;
 mod tmux;
+mod together;
 mod tools;
 mod torch_file;
 mod update;

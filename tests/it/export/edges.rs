@@ -146,7 +146,8 @@ fn a_stopped_export_leaves_no_file_that_was_not_begun() {
     let dir = tempfile::tempdir().unwrap();
     let (annotation, clip, stop) = (noisy(&[2, 3, 7]), info(), AtomicBool::new(true));
     let gray = |_| Ok(Arc::new(GrayFrame::new(SIZE.0, SIZE.1, vec![9; 713]).unwrap()));
-    let (privacy, key) = (Privacy { clean_pixels: true, ..Privacy::default() }, Some([7; 32]));
+    let (mut privacy, key) = (Privacy::default(), Some([7; 32]));
+    privacy.clean_pixels = true;
     for (format, name, _) in ExportFormat::all() {
         if ["mp4", "gif"].contains(&name) && !crate::codec::has_ffmpeg() {
             continue;

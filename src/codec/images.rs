@@ -334,7 +334,9 @@ fn list(path: &Path) -> Result<Vec<PathBuf>, CodecError> {
 /// exports with it.
 fn beside_told(folder: &Path) -> Option<String> {
     let others = fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
-    let clips = others.filter(|file| !sniff::is_frame_name(file) && file.is_file());
+    // Labels and notes, of which there may be one for every image, are not looked at.
+    let may_be = |file: &PathBuf| sniff::promised_by_name(file) != Some(false);
+    let clips = others.filter(|file| !sniff::is_frame_name(file) && may_be(file) && file.is_file());
     match clips.filter(|file| super::looks_like_clip(file)).count() {
         0 => None,
         count => Some(format!(

@@ -328,6 +328,9 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Clip, CodecError> {
     let (window, source): (_, Arc<dyn FrameSource>) = (None, Arc::from(source));
     let stamps = if source.file_of(0) == Some(path) {
         vec![whole]
+    } else if kind == Kind::Volume {
+        // Its pixels are in memory; a file of its own that they came from is only never written to.
+        vec![voxels_beside(path).as_deref().and_then(Stamp::of)]
     } else {
         (0..info.frames).map(|index| source.file_of(index).and_then(Stamp::of)).collect()
     };

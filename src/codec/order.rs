@@ -30,7 +30,7 @@ pub fn earlier_hash(folder: &Path) -> Option<ContentHash> {
 /// Images of a folder in that order, without those that were not taken for images by then; `None` where nothing differs.
 pub(super) fn earlier(frames: &[PathBuf]) -> Option<Vec<PathBuf>> {
     let known =
-        |frame: &&PathBuf| !frame.extension().is_some_and(|e| e.eq_ignore_ascii_case("jfif"));
+        |frame: &&PathBuf| frame.extension().is_none_or(|e| !e.eq_ignore_ascii_case("jfif"));
     let mut earlier: Vec<PathBuf> = frames.iter().filter(known).cloned().collect();
     earlier.sort_by(|a, b| natord::compare(&short_name(a), &short_name(b)).then_with(|| a.cmp(b)));
     (!earlier.is_empty() && earlier != frames).then_some(earlier)

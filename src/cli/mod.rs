@@ -49,7 +49,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use crate::codec::{self, Clip, OpenOptions};
 use crate::config::{Flags, Origin, Settings};
 use crate::domain::{Axis, Cut, nearest_word};
-use crate::engine::{decided, gpu_warming, shipped_card};
+use crate::engine::{decided, gpu_warming, open_known, shipped_card};
 use crate::net::cards;
 use crate::net::library::Library;
 use told::{printed, tell_panic, write_line};
@@ -375,7 +375,7 @@ fn with_card_found(mut settings: Settings) -> Result<Settings, Failure> {
 /// Opens a clip as the settings say.
 pub(crate) fn open_clip(settings: &Settings, path: &std::path::Path) -> Result<Clip, Failure> {
     let options = clip_options(settings);
-    let clip = codec::open(path, &options).map_err(Failure::input)?;
+    let clip = open_known(path, &options, &settings.project.value).map_err(Failure::input)?;
     clip.notes().iter().for_each(|note| tell(&format!("{}: {note}", path_shown(path))));
     Ok(decided(clip, &options, &settings.project.value))
 }

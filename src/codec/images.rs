@@ -17,7 +17,7 @@ use super::error::short_name;
 use super::gray::{Ramp, parted, spread};
 use super::limits::{MAX_DECODE_BYTES, MAX_FRAMES, check_size, open_regular, read_file};
 use super::moving::Moving;
-use super::order::by_name;
+use super::order::{self, by_name};
 use super::pages::{Page, Tiff};
 use super::webp::Animation;
 use super::{CodecError, FrameSource, Opened, complete, identity, png, sniff, tiff, webp};
@@ -34,6 +34,9 @@ const EXIF: &[u8; 6] = b"Exif\0\0";
 /// What is said of pictures that are to be turned: masks belong to the pixels as they are stored, as most programs read them.
 const TURNED: &str = "its EXIF data say that it is to be turned, as telephones write them; it is shown and annotated as it \
                       is stored";
+/// What is said of folders that are opened as an earlier version did.
+const REORDERED: &str = "its images come in the order of an earlier version, in which they were annotated: it took numbers \
+                         with zeros in front and large letters for others";
 /// Bytes of a pixel as it comes from its decoder, at most.
 const PIXEL_BYTES: u64 = 4;
 
@@ -113,9 +116,12 @@ fn paced(times_ms: Vec<f64>) -> (Option<f64>, Vec<f64>) {
     }
 }
 
-/// Opens a folder of frames.
-pub(super) fn open_folder(path: &Path) -> Result<Opened, CodecError> {
-    let frames = list(path)?;
+/// Opens a folder of frames, in the [earlier](order::earlier) order of their names where that is asked for.
+pub(super) fn open_folder(path: &Path, earlier: bool) -> Result<Opened, CodecError> {
+    let listed = list(path)?;
+    let before = if earlier { order::earlier(&listed) } else { None };
+    let reordered = before.is_some();
+    let frames = before.unwrap_or(listed);
     let told: Vec<(Header, u64)> = frames
         .par_iter()
         .map(|frame| {
@@ -145,7 +151,8 @@ pub(super) fn open_folder(path: &Path) -> Result<Opened, CodecError> {
     let frame_names = frames.iter().map(stem).collect();
     let frames = frames.into_iter().map(|path| Picture { path, part: Part::All }).collect();
     let turned = told.iter().any(|(header, _)| header.turned);
-    let notes = turned.then(|| TURNED.to_owned()).into_iter().chain(beside_told(path)).collect();
+    let notes = [turned.then_some(TURNED), reordered.then_some(REORDERED)].into_iter().flatten();
+    let notes = notes.map(str::to_owned).chain(beside_told(path)).collect();
     Ok(Opened { frame_names, lossy, notes, ..describe(path, frames, None, first, hash, kind)? })
 }
 
@@ -310,7 +317,7 @@ impl FrameSource for Images {
 }
 
 /// The frames of a folder, in natural order.
-fn list(path: &Path) -> Result<Vec<PathBuf>, CodecError> {
+pub(super) fn list(path: &Path) -> Result<Vec<PathBuf>, CodecError> {
     let entries = fs::read_dir(path).map_err(|e| CodecError::unreadable(path, e))?;
     let mut frames = Vec::new();
     for entry in entries {
@@ -334,7 +341,9 @@ fn list(path: &Path) -> Result<Vec<PathBuf>, CodecError> {
 /// exports with it.
 fn beside_told(folder: &Path) -> Option<String> {
     let others = fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
-    let clips = others.filter(|file| !sniff::is_frame_name(file) && file.is_file());
+    // Labels and notes, of which there may be one for every image, are not looked at.
+    let may_be = |file: &PathBuf| sniff::promised_by_name(file) != Some(false);
+    let clips = others.filter(|file| !sniff::is_frame_name(file) && may_be(file) && file.is_file());
     match clips.filter(|file| super::looks_like_clip(file)).count() {
         0 => None,
         count => Some(format!(

@@ -55,6 +55,7 @@ pub use jpeg_ls::{JpegLs, JpegLsError};
 pub(crate) use limits::{MAX_FRAMES, read_file};
 pub(crate) use modes::Modes;
 pub(crate) use order::by_name;
+pub use order::earlier_hash;
 pub use parts::voxels_beside;
 use privacy::Window;
 pub use privacy::{Outside, Privacy};
@@ -82,6 +83,8 @@ pub struct OpenOptions {
     pub ask: bool,
     /// Which clip of a DICOM folder or DICOMDIR that holds several, from 1 on.
     pub series: Option<usize>,
+    /// A folder of images comes in the order of names of an earlier version, see [`earlier_hash`].
+    pub earlier_order: bool,
 }
 
 impl Default for OpenOptions {
@@ -93,6 +96,7 @@ impl Default for OpenOptions {
             region: None,
             ask: false,
             series: None,
+            earlier_order: false,
         }
     }
 }
@@ -308,7 +312,7 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Clip, CodecError> {
         only_one(path, options.series)?;
     }
     let opened = match kind {
-        Kind::Image if meta.is_dir() => match images::open_folder(path) {
+        Kind::Image if meta.is_dir() => match images::open_folder(path, options.earlier_order) {
             Err(none @ CodecError::NoFrames { .. }) => {
                 dicom::open_folder(path, none, options.series, cache_bytes)?
             }
@@ -328,6 +332,9 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Clip, CodecError> {
     let (window, source): (_, Arc<dyn FrameSource>) = (None, Arc::from(source));
     let stamps = if source.file_of(0) == Some(path) {
         vec![whole]
+    } else if kind == Kind::Volume {
+        // Its pixels are in memory; a file of its own that they came from is only never written to.
+        vec![voxels_beside(path).as_deref().and_then(Stamp::of)]
     } else {
         (0..info.frames).map(|index| source.file_of(index).and_then(Stamp::of)).collect()
     };

@@ -1,14 +1,39 @@
 //! The order of the files of a folder: that of the frames of a clip.
 
 use std::cmp::Ordering;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use super::error::short_name;
+use super::{identity, images};
+use crate::domain::ContentHash;
 
 /// By name, numbers in it by what they count, also where only some of them have zeros in front, and small letters as large
 /// ones. Names that this calls equal (1 a and 1a) still need one order everywhere.
 pub(crate) fn by_name(a: &Path, b: &Path) -> Ordering {
     natural(&short_name(a), &short_name(b)).then_with(|| a.cmp(b))
+}
+
+/// What the content hash of a folder of images was in an earlier order of names, which also counted zeros in front and large
+/// letters; `None` where that is the order of now. Projects hold work under it.
+#[must_use]
+pub fn earlier_hash(folder: &Path) -> Option<ContentHash> {
+    let frames = earlier(&images::list(folder).ok()?)?;
+    let sized = |frame: PathBuf| {
+        let bytes = fs::metadata(&frame).ok()?.len();
+        Some((frame, bytes))
+    };
+    let frames: Option<Vec<_>> = frames.into_iter().map(sized).collect();
+    identity::of_frames(&frames?).ok()
+}
+
+/// Images of a folder in that order, without those that were not taken for images by then; `None` where nothing differs.
+pub(super) fn earlier(frames: &[PathBuf]) -> Option<Vec<PathBuf>> {
+    let known =
+        |frame: &&PathBuf| frame.extension().is_none_or(|e| !e.eq_ignore_ascii_case("jfif"));
+    let mut earlier: Vec<PathBuf> = frames.iter().filter(known).cloned().collect();
+    earlier.sort_by(|a, b| natord::compare(&short_name(a), &short_name(b)).then_with(|| a.cmp(b)));
+    (!earlier.is_empty() && earlier != frames).then_some(earlier)
 }
 
 /// The order of two names, piece by piece: a number, or one letter. White space counts nothing.

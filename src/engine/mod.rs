@@ -38,7 +38,7 @@ pub use segmenter::{
 };
 pub use session::{
     Session, decided, export_clip, export_formats, export_name, format_named, import_format_named,
-    key_for,
+    key_for, open_known,
 };
 pub use shelf::{Lent, Shelf};
 pub use shipped::{CardFault, load_exact, load_network, read_card, shipped_card};

@@ -1,6 +1,7 @@
 //! One open clip: its frames, its journal, its network thread.
 
 mod files;
+mod known;
 mod outside;
 
 use std::path::{Path, PathBuf};
@@ -28,6 +29,7 @@ use super::{
 pub use files::{
     export_clip, export_formats, export_name, format_named, import_format_named, key_for,
 };
+pub use known::open_known;
 pub use outside::decided;
 
 /// Steps of one moment share an `fdatasync`; together with it this stays below 250 ms.
@@ -84,8 +86,8 @@ impl<M: From<Event> + Send + 'static> Session<M> {
         segmenter: SegmenterSource,
         events: Sender<M>,
     ) -> Result<(Self, Opened), SessionError> {
-        let clip =
-            codec::open(path, options).map_err(|error| SessionError::Clip(error.to_string()))?;
+        let clip = open_known(path, options, project_root)
+            .map_err(|error| SessionError::Clip(error.to_string()))?;
         let (store, mut loaded) = open_store(project_root, clip.info())?;
         let (clip, surround) = outside::applied(clip, options, loaded.outside);
         let clip = Arc::new(clip);

@@ -219,7 +219,7 @@ pub fn export(job: &Job, format: ExportFormat, path: &Path) -> Result<Report, Ex
             report.renamed.push((shown(&track.info.label), shown(&name)));
         }
     }
-    report.undecided = undecided(job.annotation);
+    report.undecided = undecided(job.annotation, job.info.frames);
     let in_mm = match format {
         ExportFormat::Nifti | ExportFormat::Nrrd | ExportFormat::SegNrrd => true,
         ExportFormat::NnUnet => job.info.kind == ClipKind::Volume,
@@ -276,10 +276,13 @@ fn check_sizes(annotation: &Annotation, info: &ClipInfo) -> Result<(), ExportErr
     Ok(())
 }
 
-/// Frames inside set windows without a mask.
-fn undecided(annotation: &Annotation) -> usize {
+/// Frames of a clip of `frames` inside set windows without a mask.
+fn undecided(annotation: &Annotation, frames: usize) -> usize {
     let of_track = |track: &crate::domain::Track| {
-        let frames = track.windows.iter().flat_map(|window| window.first..=window.last);
+        // A journal may hold a window without end.
+        let end = |last: FrameIndex| frames.min(last.saturating_add(1));
+        let windows = track.windows.iter();
+        let frames = windows.flat_map(|window| window.first..end(window.last));
         frames.filter(|frame| !track.masks.contains_key(frame)).count()
     };
     annotation.tracks.values().map(of_track).sum()

@@ -151,9 +151,11 @@ pub(super) fn is_label(file: &Path) -> bool {
     let Some(line) = text.lines().find(|line| !line.trim().is_empty()) else {
         return file.with_extension("png").is_file();
     };
-    let numbers: Option<Vec<f64>> = line.split_whitespace().map(|w| w.parse().ok()).collect();
+    let mut words = line.split_whitespace();
+    let is_class = words.next().is_some_and(|word| word.parse::<u32>().is_ok());
+    let numbers: Option<Vec<f64>> = words.map(|word| word.parse().ok()).collect();
     // A class with a box, or with three corners and more.
-    numbers.is_some_and(|numbers| numbers.len() >= 5)
+    is_class && numbers.is_some_and(|numbers| numbers.len() >= 4)
 }
 
 /// Texts that lie beside labels and are none.

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::dataset::{
     DataError, LEAST_AREA_PX, Still, StillSet, TRAIN_SIDE_PX, hex, pyramid, shrink, unfit,
 };
-use crate::codec::{self, Clip, OpenOptions, looks_like_clip};
+use crate::codec::{self, Clip, OpenOptions, earlier_hash, looks_like_clip};
 use crate::domain::{Annotation, Bitmap, FrameIndex, GrayFrame, Mask, MaskSource, counted, shown};
 use crate::project::{list_clips, load_read_only};
 
@@ -167,6 +167,12 @@ fn clips_by_hash(
     }
     let mut out = HashMap::new();
     for path in paths {
+        if let Some(earlier) = earlier_hash(&path)
+            && let Ok(clip) =
+                codec::open(&path, &OpenOptions { earlier_order: true, ..options.clone() })
+        {
+            out.entry(earlier.0).or_insert(clip);
+        }
         match codec::open(&path, options) {
             Ok(clip) => {
                 out.entry(clip.info().content_hash.0.clone()).or_insert(clip);

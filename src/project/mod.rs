@@ -213,6 +213,13 @@ fn checked(hash: &ContentHash) -> Result<ContentHash, ProjectError> {
     fine.then(|| hash.clone()).ok_or_else(|| ProjectError::BadHash { hash: shown(&hash.0) })
 }
 
+/// Whether a project holds work on a clip.
+#[must_use]
+pub fn holds(root: &Path, hash: &ContentHash) -> bool {
+    let journals = |hash: ContentHash| journal_files(&root.join("clips").join(hash.0).join("ops"));
+    checked(hash).is_ok_and(|hash| journals(hash).is_ok_and(|files| !files.is_empty()))
+}
+
 /// The journal files of a folder with their sessions and part labels, sorted; none where there is no folder. All or an
 /// error: a drive that fails in the middle of a list would hide some as if they had never been.
 fn journal_files(ops: &Path) -> io::Result<Vec<JournalFile>> {

@@ -70,7 +70,8 @@ pub(super) fn prepare(
                 if (held.lossy.is_none() && info.lossy.is_some())
                     || (held.slice_spacing_mm.is_none() && info.slice_spacing_mm.is_some()) =>
             {
-                let (lossy, slice_spacing_mm) = (held.lossy.or(info.lossy), info.slice_spacing_mm);
+                let lossy = held.lossy.or(info.lossy);
+                let slice_spacing_mm = held.slice_spacing_mm.or(info.slice_spacing_mm);
                 let _ = write(&ClipInfo { lossy, slice_spacing_mm, ..*held });
             }
             _ => {}
@@ -263,6 +264,23 @@ mod tests {
         let (_store, loaded) = open();
         assert!(loaded.notes.concat().contains("loaded from their copy"), "{:?}", loaded.notes);
         assert_eq!(loaded.annotation.tracks.len(), 1);
+    }
+
+    #[test]
+    fn what_was_told_of_a_clip_stays_when_more_becomes_known() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let root = dir.path().join("project");
+        let info = ClipInfo::new(ContentHash("5c".repeat(32)), ClipKind::Volume, (4, 4), 2);
+        let options = StoreOptions { user: "anna".into(), rescue: None };
+        let held_after = |info: &ClipInfo| -> ClipInfo {
+            drop(ClipStore::open_with(&root, info, 0, &options).expect("opens"));
+            let about = root.join("clips").join(&info.content_hash.0).join("clip.json");
+            serde_json::from_slice(&fs::read(about).expect("there")).expect("known")
+        };
+        let spaced = ClipInfo { slice_spacing_mm: Some(2.0), ..info.clone() };
+        assert_eq!(held_after(&spaced), spaced);
+        let lossy = ClipInfo { lossy: Some(true), ..info };
+        assert_eq!(held_after(&lossy), ClipInfo { lossy: Some(true), ..spaced });
     }
 
     #[test]

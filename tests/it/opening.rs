@@ -6,18 +6,59 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sonomark::domain::Cut;
+use sonomark::codec::{Clip, OpenOptions, earlier_hash};
+use sonomark::domain::{Cut, Edit, Mark, Step, Track, TrackId};
+use sonomark::engine::open_known;
+use sonomark::project::ClipStore;
 use sonomark::tui::model::{Effect, Msg};
 use sonomark::tui::update;
 
 use crate::codec::has_ffmpeg;
 use crate::daily::{keys, opens, queued};
+use crate::project::as_user;
 use crate::pty_harness::{Answers, Harness};
 use crate::screen::{has, screen};
 use crate::surroundings::{Home, PATIENCE, PROGRAM, data, text};
 use crate::update::{model, opened, press};
 
 const FRAMES: usize = 40;
+
+#[test]
+fn a_folder_is_opened_in_the_order_of_names_in_which_it_was_annotated() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, root) = (dir.path().join("nerve"), dir.path().join("project"));
+    fs::create_dir(&folder).unwrap();
+    let draw = |name: &str, gray| {
+        let image = image::GrayImage::from_pixel(8, 8, image::Luma([gray]));
+        image.save(folder.join(name)).unwrap();
+    };
+    ["1.png", "2.png", "10.png"].into_iter().zip([10, 20, 30]).for_each(|(n, gray)| draw(n, gray));
+    assert_eq!(earlier_hash(&folder), None, "every version has one order for these");
+    fs::rename(folder.join("2.png"), folder.join("02.png")).unwrap();
+    let options = OpenOptions::default();
+    let open = |options: &OpenOptions| open_known(&folder, options, &root).unwrap();
+    let grays = |clip: &Clip| [0, 1, 2].map(|frame| clip.frame(frame).unwrap().pixels[0]);
+    let now = open(&options);
+    assert_eq!((grays(&now), now.notes().len()), ([10, 20, 30], 0));
+    let before = open(&OpenOptions { earlier_order: true, ..options.clone() });
+    assert_eq!(
+        (grays(&before), &before.frame_names()[..2]),
+        ([20, 10, 30], &["02", "1"].map(String::from)[..])
+    );
+    assert_eq!(earlier_hash(&folder).as_ref(), Some(&before.info().content_hash));
+    let annotate = |clip: &Clip| {
+        let edits = vec![Edit::AddTrack { track: TrackId(1), content: Track::new("nerve", 0) }];
+        let (mut store, _) = ClipStore::open_with(&root, clip.info(), 0, &as_user("anna")).unwrap();
+        store.append(&Step { group: 1, mark: Mark::Do, edits }, 0).unwrap();
+    };
+    annotate(&before);
+    let found = open(&options);
+    assert_eq!((found.info(), grays(&found)), (before.info(), [20, 10, 30]));
+    assert!(found.notes()[0].contains("the order of an earlier version"), "{:?}", found.notes());
+    // Who annotated it in the order of now stays with that.
+    annotate(&now);
+    assert_eq!(grays(&open(&options)), [10, 20, 30]);
+}
 
 #[test]
 fn keys_meant_for_a_clip_that_is_being_opened_reach_none() {

@@ -32,23 +32,30 @@ pub(super) fn is_lossy(parsed: &Parsed) -> bool {
     }
 }
 
+/// More often nothing is compressed; what is written of it has to fit the lengths of DICOM.
+const MAX_TIMES: usize = 16;
+/// Characters of a term (CS, PS3.5 6.2).
+const MAX_TERM: usize = 16;
+
 /// By how much the object says that its pixels were compressed with loss, once for each time.
 pub(super) fn ratios(set: &DataSet) -> Vec<f64> {
-    set.decimals(tags::LOSSY_RATIO).into_iter().filter(|&ratio| ratio > 0.0).collect()
+    let mut ratios = set.decimals(tags::LOSSY_RATIO);
+    ratios.retain(|&ratio| ratio > 0.0);
+    if ratios.len() > MAX_TIMES { Vec::new() } else { ratios }
 }
 
 /// How it says that they were. All or none: they stand in the order of the ratios. What is no defined term may be a text of
 /// a person, and this goes into exports.
 pub(super) fn methods(set: &DataSet) -> Vec<String> {
     let is_term = |term: &str| {
-        let number = term.strip_prefix("ISO_").filter(|number| !number.is_empty());
+        let number = term.strip_prefix("ISO_").filter(|_| (5..=MAX_TERM).contains(&term.len()));
         number.is_some_and(|number| number.bytes().all(|b| b.is_ascii_digit() || b == b'_'))
     };
     let text = set.text(tags::LOSSY_METHOD).unwrap_or_default();
     let terms = text.split('\\').map(str::trim);
     let terms: Option<Vec<String>> =
         terms.map(|term| is_term(term).then(|| term.to_owned())).collect();
-    terms.unwrap_or_default()
+    terms.filter(|terms| terms.len() <= MAX_TIMES).unwrap_or_default()
 }
 
 /// The first bytes of the first frame: one encoder made all of them. None where they cannot be read, which the frames tell.
@@ -95,6 +102,28 @@ mod tests {
         let size = [&[0xff, 0x51, 0, 41][..], &[0; 39]].concat();
         let coding = [0xff, 0x52, 0, 12, 0, 0, 0, 1, 0, 5, 4, 4, 0, wavelets];
         [&[0xff, 0x4f][..], &size, &coding, &[0xff, 0x90, 0, 10]].concat()
+    }
+
+    #[test]
+    fn only_what_can_be_written_again_is_told_of_a_loss() {
+        let told = |element: u16, vr: &[u8; 2], text: &str| {
+            let mut bytes = vec![0x28, 0];
+            bytes.extend(element.to_le_bytes());
+            bytes.extend(vr);
+            bytes.extend((text.len() as u16).to_le_bytes());
+            bytes.extend(text.as_bytes());
+            let encoding = Encoding { explicit: true, big: false };
+            walk(&Input::Memory(bytes), 0, encoding, MAX_ELEMENTS).expect("walked").set
+        };
+        let ratios_of = |text: &str| ratios(&told(0x2112, b"DS", text));
+        let methods_of = |text: &str| methods(&told(0x2114, b"CS", text));
+        assert_eq!(ratios_of("10.5\\3 "), [10.5, 3.0]);
+        assert_eq!(methods_of("ISO_10918_1\\ISO_15444_15 "), ["ISO_10918_1", "ISO_15444_15"]);
+        assert!(ratios_of(&["2"; 17].join("\\")).is_empty());
+        for none in ["", "ISO_", "DOE JANE", "ISO_1\\DOE JANE", "ISO_10918_1_19700101"] {
+            assert!(methods_of(none).is_empty(), "{none}");
+        }
+        assert!(methods_of(&["ISO_1"; 17].join("\\")).is_empty());
     }
 
     #[test]

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use sonomark::codec::{OpenOptions, Privacy, open};
-use sonomark::domain::{Annotation, Bitmap, ClipInfo, ClipKind, GrayFrame, Mask, Track, TrackId};
+use sonomark::domain::{
+    Annotation, Bitmap, ClipInfo, ClipKind, GrayFrame, Mask, Track, TrackId, Window,
+};
 use sonomark::export::{ExportError, ExportFormat, Job, Target, read};
 
 use super::{SIZE, export, held, info, noisy, target_of};
@@ -121,6 +123,44 @@ fn no_file_of_the_clip_is_replaced_and_no_image_comes_among_its_own() {
     }
     // Beside its images is room for what is no image.
     sonomark::export::export(&job, ExportFormat::Coco, &folder.join("masks.json")).unwrap();
+}
+
+#[test]
+fn the_voxels_beside_a_header_are_a_file_of_the_clip() {
+    let dir = tempfile::tempdir().unwrap();
+    let (header, voxels) = (dir.path().join("a.mhd"), dir.path().join("a.raw"));
+    let size = format!("NDims = 3\nDimSize = {} {} 2\n", SIZE.0, SIZE.1);
+    let text =
+        format!("ObjectType = Image\n{size}ElementType = MET_UCHAR\nElementDataFile = a.raw\n");
+    fs::write(&header, text).unwrap();
+    let bytes: Vec<u8> = (0..2 * SIZE.0 * SIZE.1).map(|at| at as u8).collect();
+    fs::write(&voxels, &bytes).unwrap();
+    let clip = open(&header, &OpenOptions::default()).unwrap();
+    let mut track = Track::new("nerve", 0);
+    track.masks.insert(1, held(Bitmap::from_fn(SIZE.0, SIZE.1, |x, _| x < 9).to_mask()));
+    let mut annotation = Annotation::default();
+    annotation.tracks.insert(TrackId(1), track);
+    let job = Job { clip: Some(&clip), ..Job::new(&annotation, clip.info()) };
+    let why = sonomark::export::export(&job, ExportFormat::Nrrd, &voxels).unwrap_err().to_string();
+    assert!(why.contains("the clip itself lies there"), "{why}");
+    assert_eq!(fs::read(&voxels).unwrap(), bytes);
+    sonomark::export::export(&job, ExportFormat::Nrrd, &dir.path().join("b.nrrd")).unwrap();
+    assert_eq!(clip.frame(1).unwrap().width_px, SIZE.0, "it is read as before");
+}
+
+#[test]
+fn frames_behind_the_end_of_the_clip_are_not_undecided() {
+    let dir = tempfile::tempdir().unwrap();
+    let frames = info().frames;
+    let mut track = Track::new("nerve", 0);
+    track.masks.insert(1, held(Bitmap::from_fn(SIZE.0, SIZE.1, |x, _| x < 9).to_mask()));
+    // As a journal may say, up to the largest number there is.
+    track.windows = vec![Window { first: 1, last: frames + 9 }];
+    let mut annotation = Annotation::default();
+    annotation.tracks.insert(TrackId(1), track);
+    let path = dir.path().join("a.json");
+    let report = export(&annotation, &info(), ExportFormat::Coco, &path).unwrap();
+    assert_eq!(report.undecided, frames - 2);
 }
 
 #[test]

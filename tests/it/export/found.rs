@@ -16,6 +16,7 @@ fn notes_that_lie_beside_masks_are_no_masks() {
     let notes = [
         ("README.txt", "Masks of the cyst, 2 of 3 frames\n"),
         ("notes.txt", ""),
+        ("scale.txt", "0.21 0.21 640 480 25\n"),
         ("about.json", "{ \"drawn_by\": \"anna\" }"),
     ];
     for (note, text) in notes {

@@ -1,4 +1,4 @@
-//! Every structure of a clip decided without a screen, all of them side by side.
+//! Every structure of a clip decided without a screen, as many of them side by side as walk together.
 //!
 //! What decides whether this file is right: each frame is handed on as soon as it is decided; a structure that has nothing
 //! to go by is refused before the others begin, and one whose anchors cannot be decoded does not hold them up.

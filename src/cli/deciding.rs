@@ -123,7 +123,7 @@ struct Work<'a, 'b> {
     progress: [usize; 2],
     /// When the last one was done.
     since: Instant,
-    /// Why a frame was not taken.
+    /// Why a frame was not taken, or not decided.
     refused: Option<Failure>,
     cancel: &'a AtomicBool,
     on_frame: &'a mut OnFrame<'b>,
@@ -162,9 +162,7 @@ impl Asker for Work<'_, '_> {
         match ended {
             Ok(()) => report.ended = Ended::Complete,
             // What the network refuses ends the work: whoever corrects it runs it again.
-            Err(error @ WalkError::Segment(_)) => {
-                self.refused.get_or_insert(Failure::ours(error));
-            }
+            Err(error @ WalkError::Segment(_)) => self.refused = Some(Failure::ours(error)),
             Err(WalkError::NoAnchorLeft { .. }) => {
                 report.ended = Ended::Complete;
                 // Nobody comes to the frames that it would have visited.

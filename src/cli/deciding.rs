@@ -1,4 +1,4 @@
-//! Every structure of a clip decided without a screen, all of them side by side.
+//! Every structure of a clip decided without a screen, as many of them side by side as walk together.
 //!
 //! What decides whether this file is right: each frame is handed on as soon as it is decided; a structure that has nothing
 //! to go by is refused before the others begin, and one whose anchors cannot be decoded does not hold them up.
@@ -41,7 +41,8 @@ pub(super) fn decide_tracks(
     let reports = tasks.iter().map(|_| TrackReport { frames: Vec::new(), ended: Ended::Cancelled });
     let mut work = Work {
         reports: reports.collect(),
-        progress: [0, tasks.iter().map(Task::frames).sum()],
+        walked: tasks.iter().map(Task::walked).collect(),
+        progress: [0, tasks.iter().map(|task| task.walked() + task.alone.len()).sum()],
         since: Instant::now(),
         refused: None,
         cancel,
@@ -103,8 +104,9 @@ impl Task {
         Ok(Self { plan: Arc::new(plan), alone })
     }
 
-    fn frames(&self) -> usize {
-        self.plan.len() + anchors(&self.plan).count() + self.alone.len()
+    /// How many frames its walk visits.
+    fn walked(&self) -> usize {
+        self.plan.len() + anchors(&self.plan).count()
     }
 }
 
@@ -115,11 +117,13 @@ fn anchors(plan: &Plan) -> impl Iterator<Item = FrameIndex> {
 /// The work so far.
 struct Work<'a, 'b> {
     reports: Vec<TrackReport>,
+    /// How many frames the walk of each visits.
+    walked: Vec<usize>,
     /// Frames done, and how many there are.
     progress: [usize; 2],
     /// When the last one was done.
     since: Instant,
-    /// Why a frame was not taken.
+    /// Why a frame was not taken, or not decided.
     refused: Option<Failure>,
     cancel: &'a AtomicBool,
     on_frame: &'a mut OnFrame<'b>,
@@ -155,11 +159,19 @@ impl Asker for Work<'_, '_> {
 
     fn on_end(&mut self, walk: WalkId, ended: Result<(), WalkError>) {
         let report = &mut self.reports[walk];
-        report.ended = Ended::Complete;
-        let last = report.frames.last_mut().map(|last| &mut last.outcome);
-        if let (Err(_), Some(Err(why))) = (ended, last) {
-            // Told with the frame: the other structures go on.
-            why.push_str("; no other anchor is left: put boundary points on another frame");
+        match ended {
+            Ok(()) => report.ended = Ended::Complete,
+            // What the network refuses ends the work: whoever corrects it runs it again.
+            Err(error @ WalkError::Segment(_)) => self.refused = Some(Failure::ours(error)),
+            Err(WalkError::NoAnchorLeft { .. }) => {
+                report.ended = Ended::Complete;
+                // Nobody comes to the frames that it would have visited.
+                self.progress[1] -= self.walked[walk].saturating_sub(report.frames.len());
+                if let Some(Err(why)) = report.frames.last_mut().map(|last| &mut last.outcome) {
+                    // Told with the frame: the other structures go on.
+                    why.push_str("; no other anchor is left: put boundary points on another frame");
+                }
+            }
         }
     }
 }

@@ -259,6 +259,11 @@ pub(super) fn report_json(
     })
 }
 
+/// Whether a JSON document is such a report.
+pub(super) fn is_own_report(value: &Value) -> bool {
+    value["content_hash"].is_string() && value["bridged"].is_boolean() && value["tracks"].is_array()
+}
+
 fn track_json(track: &Track, report: &TrackReport) -> Value {
     // In time order, whatever order they were walked in.
     let by_frame: BTreeMap<FrameIndex, &FrameReport> =

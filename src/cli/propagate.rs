@@ -22,8 +22,8 @@ use crate::export::is_own_mask;
 
 use super::deciding::decide_tracks;
 use super::headless::{
-    REPORT, TrackReport, is_mask_path, load_on_cpu, load_timed, make_folder, mask_path,
-    or_on_the_cpu, report_json, write_absent, write_json, write_mask_of,
+    REPORT, TrackReport, is_mask_path, is_own_report, load_on_cpu, load_timed, make_folder,
+    mask_path, or_on_the_cpu, report_json, write_absent, write_json, write_mask_of,
 };
 use super::{Done, Failure, interrupt_flag, open_clip, path_shown, print_json, prompts, tell};
 
@@ -91,8 +91,7 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
 fn earlier_run(out: &Path, tracks: &[Track]) -> Result<Vec<PathBuf>, Failure> {
     let mut labels: BTreeSet<String> =
         tracks.iter().map(|track| track.info.label.clone()).collect();
-    let report = fs::read(out.join(REPORT)).unwrap_or_default();
-    let report: Value = serde_json::from_slice(&report).unwrap_or_default();
+    let report = report_at(&out.join(REPORT));
     let reported = report["tracks"].as_array().into_iter().flatten();
     let reported = reported.filter_map(|track| track["label"].as_str());
     // The file may be anybody's: a path in it leads nowhere.
@@ -100,16 +99,25 @@ fn earlier_run(out: &Path, tracks: &[Track]) -> Result<Vec<PathBuf>, Failure> {
     files_of(out, labels.iter().map(String::as_str))
 }
 
+/// What a file holds that may be a report; nothing where it is none.
+fn report_at(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap_or_default()).unwrap_or_default()
+}
+
 /// The report in `out`, then the masks of `labels`, as far as they are there.
 ///
 /// # Errors
-/// When a folder cannot be read, or holds masks that this program did not make: somebody's work is not taken away.
+/// When a folder cannot be read, or holds masks or a report that this program did not make: somebody's work is not taken
+/// away.
 pub(super) fn files_of<'a>(
     out: &Path,
     labels: impl Iterator<Item = &'a str>,
 ) -> Result<Vec<PathBuf>, Failure> {
     let report = out.join(REPORT);
     let mut files: Vec<PathBuf> = report.is_file().then_some(report).into_iter().collect();
+    if let Some(report) = files.iter().find(|file| !is_own_report(&report_at(file))) {
+        return Err(foreign(report, "the report"));
+    }
     for folder in labels.map(|label| out.join(label)) {
         let entries = match fs::read_dir(&folder) {
             Err(cause)
@@ -122,15 +130,19 @@ pub(super) fn files_of<'a>(
         let paths = entries.flatten().map(|entry| entry.path());
         for path in paths.filter(|path| is_mask_path(path) && !path.is_dir()) {
             if !is_own_mask(&path) {
-                return Err(Failure::Input(format!(
-                    "{} is not from this program, and a mask would take its place; choose another --out",
-                    path_shown(&path)
-                )));
+                return Err(foreign(&path, "a mask"));
             }
             files.push(path);
         }
     }
     Ok(files)
+}
+
+fn foreign(path: &Path, what: &str) -> Failure {
+    let path = path_shown(path);
+    Failure::Input(format!(
+        "{path} is not from this program, and {what} would take its place; choose another --out"
+    ))
 }
 
 /// Removes files, in their order.

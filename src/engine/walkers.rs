@@ -2,7 +2,8 @@
 //! wait are answered.
 //!
 //! What decides whether this file is right: every propagation that was taken is told to have ended, once; a refresh never
-//! waits for more than a frame; and one that joins meets those under way without their beginning anew.
+//! waits for more than a frame, walked or encoded ahead; and one that joins meets those under way without their beginning
+//! anew.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -40,7 +41,10 @@ pub(super) fn propagate(
     match ended {
         Ok(Ok(_)) => walkers.end(),
         Ok(Err(error)) => walkers.fail(segmenter, error.to_string()),
-        Err(why) => walkers.fail(segmenter, why),
+        Err(why) => {
+            walkers.let_go(segmenter);
+            walkers.fail(segmenter, why)
+        }
     }
 }
 
@@ -99,11 +103,37 @@ impl Walkers<'_> {
         Some(Start::Asked)
     }
 
+    /// A panic left their memories behind.
+    fn let_go(&self, segmenter: &mut dyn Segmenter) {
+        for walk in self.going.keys() {
+            // A device that is lost may panic at that, too.
+            let _ = guarded(|| {
+                segmenter.end_walk(*walk);
+                Ok(())
+            });
+        }
+    }
+
     /// The network failed, for all of them.
     fn fail(mut self, segmenter: &dyn Segmenter, why: String) -> Option<Start> {
         let (why, start) = self.struck.judge(segmenter, Fault::OfNetwork(why));
         self.tell_all(|ticket| Event::JobFailed { ticket, why: why.clone() });
         self.next.or(start)
+    }
+
+    /// Answers the questions that wait; a break where the walk cannot go on.
+    fn answer(&mut self, segmenter: &mut dyn Segmenter) -> ControlFlow<()> {
+        let Post { jobs, pulse, .. } = self.post;
+        while self.next.is_none()
+            && !pulse.given_up()
+            && let Some(refresh) = jobs.take_refresh()
+        {
+            self.next = serve(segmenter, self.post, refresh, self.struck);
+        }
+        match self.next.is_some() || pulse.given_up() || jobs.closed() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
     }
 
     /// Lets those leave that were cancelled, and those join that were asked for since.
@@ -115,10 +145,8 @@ impl Walkers<'_> {
             walking.leave(walk, segmenter);
             self.tell(walk, |ticket| Event::Finished { ticket, cancelled: true });
         }
-        // What nobody asked for yet walks alone.
-        let alone = self.going.values().any(|going| going.job.ahead);
-        while !alone
-            && self.going.len() < TOGETHER_MAX
+        // Beside one that nobody had asked for, too: if nobody had since, it would have been cancelled.
+        while self.going.len() < TOGETHER_MAX
             && let Some(job) = self.post.jobs.take_propagation()
         {
             self.take(job, walking);
@@ -128,19 +156,13 @@ impl Walkers<'_> {
 
 impl Asker for Walkers<'_> {
     fn between(&mut self, segmenter: &mut dyn Segmenter, walking: &mut Walking) -> ControlFlow<()> {
-        let Post { jobs, frames, pulse, .. } = self.post;
-        while self.next.is_none()
-            && !pulse.given_up()
-            && let Some(refresh) = jobs.take_refresh()
-        {
-            self.next = serve(segmenter, self.post, refresh, self.struck);
-        }
-        if self.next.is_some() || pulse.given_up() || jobs.closed() {
-            return ControlFlow::Break(());
-        }
-        let ahead = self.going.values().any(|going| going.job.ahead);
+        let Post { jobs, frames, .. } = self.post;
+        self.answer(segmenter)?;
+        let ahead = self.going.values().all(|going| going.job.ahead);
         if let Some(frame) = ahead.then(|| jobs.take_ahead()).flatten() {
             encode_ahead(segmenter, frames, frame);
+            // A point that came meanwhile does not wait for a frame of the walk besides.
+            self.answer(segmenter)?;
         }
         self.meet(segmenter, walking);
         self.better = self.build.news();

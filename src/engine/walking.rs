@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use crate::domain::{FrameIndex, GrayFrame};
 
+use super::failing::device_gave_up;
 use super::read_ahead::{Coming, read_ahead};
 use super::{Decided, Direction, Frames, Image, Plan, SegmentError, Segmenter, WalkId};
 
@@ -238,10 +239,11 @@ impl Asker for Alone<'_, '_, '_> {
     }
 }
 
-/// Walks until every propagation has ended, those that join on the way among them.
+/// Walks until every propagation has ended, those that join on the way among them. One that the network refuses ends, and
+/// the others go on.
 ///
 /// # Errors
-/// When the network fails; whoever had not ended by then has not ended.
+/// When the device of the network gives up; whoever had not ended by then has not ended.
 pub fn walk_together(
     segmenter: &mut dyn Segmenter,
     frames: &Frames,
@@ -310,8 +312,8 @@ fn stretch(
         walking.at_hand = Some(step.frame);
         segmenter.turn_to(lane.id);
         lane.begin_where_due(place, segmenter);
-        match step.way {
-            None => lane.condition(place, pixels, segmenter, asker)?,
+        let visited = match step.way {
+            None => lane.condition(place, pixels, segmenter, asker),
             Some(way) => {
                 let (id, next) = (lane.id, walking.turn());
                 // What the next one needs is made beside this one, unless it is there.
@@ -320,14 +322,22 @@ fn stretch(
                 let decided = match pixels {
                     Ok(pixels) => {
                         let image = Image { frame: step.frame, pixels: &pixels };
-                        Ok(segmenter.follow(image, way, next)?)
+                        segmenter.follow(image, way, next).map(Ok)
                     }
-                    Err(why) => Err(why),
+                    Err(why) => Ok(Err(why)),
                 };
-                asker.on_frame(id, step.frame, Role::Tracked, decided);
+                decided.map(|decided| asker.on_frame(id, step.frame, Role::Tracked, decided))
             }
+        };
+        let ended = match visited {
+            Ok(()) => walking.lanes[at].ended(),
+            // Such a device answers none of them.
+            Err(error) if device_gave_up(&error.to_string()) => return Err(error),
+            Err(error) => Some(Err(error.into())),
+        };
+        if let Some(ended) = ended {
+            walking.settle(at, ended, segmenter, asker);
         }
-        walking.settle(at, segmenter, asker);
     }
     Ok(Some(Ended::Complete))
 }
@@ -381,9 +391,14 @@ impl Lane {
 }
 
 impl Walking {
-    /// Tells the end of a propagation that has come to it.
-    fn settle(&mut self, at: usize, segmenter: &mut dyn Segmenter, asker: &mut dyn Asker) {
-        let Some(ended) = self.lanes[at].ended() else { return };
+    /// Lets go of a propagation that has ended and tells how.
+    fn settle(
+        &mut self,
+        at: usize,
+        ended: Result<(), WalkError>,
+        segmenter: &mut dyn Segmenter,
+        asker: &mut dyn Asker,
+    ) {
         let lane = self.lanes.remove(at);
         // Its frames are not wanted any more.
         self.changed |= ended.is_err();

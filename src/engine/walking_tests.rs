@@ -6,7 +6,7 @@ use super::*;
 use crate::domain::{
     FramePrompts, PlacedPrompt, PointKind, PointPx, Prompt, PromptId, Track, Window,
 };
-use crate::engine::{Anchor, SegmenterInfo, Span, plan};
+use crate::engine::{Anchor, SegmenterInfo, Span, plan, plan_both_passes};
 
 const CLIP: usize = 40;
 
@@ -34,6 +34,8 @@ struct Noting {
     /// In each walk, how many anchors it is to remember.
     anchors: Vec<usize>,
     ended: Vec<WalkId>,
+    /// A walk, the frame on which it is refused, and why.
+    refuses: Option<(WalkId, FrameIndex, &'static str)>,
 }
 
 impl Noting {
@@ -82,6 +84,11 @@ impl Segmenter for Noting {
         _: Direction,
         next: Option<Image<'_>>,
     ) -> Result<Decided, SegmentError> {
+        if let Some((_, _, why)) =
+            self.refuses.filter(|(walk, frame, _)| (*walk, *frame) == (self.at, image.frame))
+        {
+            return Err(SegmentError::Network(why.into()));
+        }
         self.followed.push((self.at, image.frame, next.map(|next| next.frame)));
         Ok(Self::decided())
     }
@@ -186,7 +193,16 @@ fn together(
     told: &mut Told,
     frames: &Frames,
 ) -> (Noting, Result<Ended, SegmentError>) {
-    let (mut noting, mut walking) = (Noting::default(), Walking::default());
+    asked_together(Noting::default(), plans, told, frames)
+}
+
+fn asked_together(
+    mut noting: Noting,
+    plans: &[Plan],
+    told: &mut Told,
+    frames: &Frames,
+) -> (Noting, Result<Ended, SegmentError>) {
+    let mut walking = Walking::default();
     for (walk, plan) in plans.iter().enumerate() {
         walking.join(walk, Arc::new(plan.clone()));
     }
@@ -258,4 +274,62 @@ fn one_without_a_readable_anchor_ends_alone() {
     assert_eq!(told.ends, [(0, Err(lost)), (1, Ok(()))]);
     assert_eq!(noting.frames_of(0), [0; 0]);
     assert_eq!(noting.frames_of(1).len(), 38, "all but its anchor and the damaged one");
+}
+
+#[test]
+fn one_that_the_network_refuses_ends_alone_and_a_device_that_gives_up_ends_all() {
+    let plans = [planned((0, 39), &[0]), planned((0, 39), &[0])];
+    let (frames, read) = clip(&[]);
+    let refused = |why: &'static str| {
+        let noting = Noting { refuses: Some((0, 20, why)), ..Noting::default() };
+        let mut told = Told::default();
+        let (noting, ended) = asked_together(noting, &plans, &mut told, &frames);
+        assert_eq!(noting.frames_of(0), (1..20).collect::<Vec<_>>());
+        (noting, told, ended)
+    };
+    let odd = "its answer for frame 21 is no number";
+    let (noting, told, ended) = refused(odd);
+    assert_eq!(ended, Ok(Ended::Complete));
+    let why = WalkError::Segment(SegmentError::Network(odd.into()));
+    assert_eq!(told.ends, [(0, Err(why)), (1, Ok(()))]);
+    assert_eq!(noting.frames_of(1), (1..40).collect::<Vec<_>>());
+    assert_eq!(noting.ended, [0, 1]);
+    let again = read.lock().unwrap().len();
+    assert!((40..=44).contains(&again), "but for those on their way each is read once: {again}");
+
+    let lost = "the device was lost";
+    let (noting, told, ended) = refused(lost);
+    assert_eq!(ended, Err(SegmentError::Network(lost.into())));
+    assert_eq!(noting.frames_of(1), (1..20).collect::<Vec<_>>());
+    assert!(told.ends.is_empty() && noting.ended == [0, 1], "nobody ended, and no memory stays");
+}
+
+/// Every frame is read as often as the order says, and never besides: a frame out of order would be read on the spot.
+#[test]
+fn frames_are_read_in_the_order_in_which_they_are_taken() {
+    let both = plan_both_passes(&track((0, 39), &[3, 17, 30]), CLIP).unwrap();
+    let plans = [
+        planned((0, 39), &[12, 20]),
+        both,
+        planned((5, 25), &[25]),
+        planned((30, 39), &[35]),
+        Plan::of_anchors(&track((0, 39), &[7, 9]), CLIP),
+    ];
+    let (frames, read) = clip(&[20]);
+    let (mut told, mut walking) = (Told::default(), Walking::default());
+    for (walk, plan) in plans.iter().enumerate() {
+        walking.join(walk, Arc::new(plan.clone()));
+    }
+    let order = walking.order();
+    let (noting, ended) = together(&plans, &mut told, &frames);
+    assert_eq!(ended, Ok(Ended::Complete));
+    assert_eq!(*read.lock().unwrap(), order);
+    let mut taken: Vec<FrameIndex> = told.frames.iter().map(|(_, frame)| *frame).collect();
+    taken.dedup();
+    assert_eq!(taken, order);
+    for (walk, plan) in plans.iter().enumerate() {
+        let own: Vec<_> = plan.frames().filter(|frame| *frame != 20).collect();
+        assert_eq!(noting.frames_of(walk), own);
+    }
+    assert_eq!(told.ends.len(), plans.len());
 }

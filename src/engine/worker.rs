@@ -168,18 +168,15 @@ impl Crew {
 
     /// Watches the thread at work until it ends, and puts another in the place of one that hangs.
     fn watch(self, mut post: Post, mut at_work: JoinHandle<()>) {
-        while let Some(Overdue { mut in_hand, limit }) = post.pulse.overdue(self.limits) {
+        while let Some(Overdue { in_hand, limit }) = post.pulse.overdue(self.limits) {
             self.build.write_off();
             // The old thread keeps its own pulse and is never heard again.
             post.pulse = Arc::default();
             let start = next_start(Trouble::Hung, 1);
-            let why = format!("for {} s", limit.as_secs_f32());
-            if let Some(ticket) = in_hand.pop() {
-                let why = sentence(Trouble::Hung, start, &why);
-                post.tell(Event::JobFailed { ticket, why });
-            }
+            let why = sentence(Trouble::Hung, start, &format!("for {} s", limit.as_secs_f32()));
+            // All of them: below one that is told to have been stopped nobody would look for the reason.
             for ticket in in_hand.into_iter().rev() {
-                post.tell(Event::Finished { ticket, cancelled: true });
+                post.tell(Event::JobFailed { ticket, why: why.clone() });
             }
             if post.jobs.closed() {
                 return;

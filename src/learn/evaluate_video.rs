@@ -244,7 +244,39 @@ impl Kept {
             return encoded.clone();
         }
         let encoded = Arc::new(encode());
-        kept.insert(frame, encoded.clone(), encoded.0.bytes());
+        // What reading memories begins with is kept beside them, a quarter as much again (`ImageFeatures::at_rest`).
+        let bytes = encoded.0.bytes();
+        kept.insert(frame, encoded.clone(), bytes + bytes / 4);
         encoded
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Tensor;
+
+    use super::*;
+    use crate::net::config::Fit;
+    use crate::net::device::cpu;
+
+    #[test]
+    fn what_reading_memories_begins_with_counts_among_the_features_that_are_kept() {
+        let device = cpu("").device;
+        let map =
+            |channels: usize, side: usize| Tensor::<4>::zeros([1, channels, side, side], &device);
+        let encode = || {
+            let features = ImageFeatures::new(map(8, 4), [map(1, 16), map(2, 8)]);
+            (features, Letterbox::new(Fit::Stretch, 64, 64, 64))
+        };
+        // Room for the features of four frames, and for three with what tracks make of them.
+        let kept = Kept::new(4 * encode().0.bytes());
+        let mut encoded = 0;
+        for frame in [0, 1, 2, 3, 3, 2, 1, 0] {
+            kept.of(frame, || {
+                encoded += 1;
+                encode()
+            });
+        }
+        assert_eq!(encoded, 5);
     }
 }

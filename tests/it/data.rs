@@ -537,6 +537,10 @@ fn a_shorter_clip_keeps_no_frame_of_the_one_that_was_unpacked_before() {
     let told = |found: &Imported| found.notes.iter().any(|note| note.contains("fewer patients"));
     assert!(!told(&found));
     assert!(told(&unpacked("third", &["7_", "7_", "10_"])));
+    let notes = Path::new(&item.image).join("00099.txt");
+    fs::write(&notes, "a person's").unwrap();
+    unpacked("fourth", &["7_1", "7_1", "7_2"]);
+    assert!(notes.is_file(), "only frames are taken away");
 }
 
 #[test]

@@ -13,7 +13,8 @@ use sonomark::engine::{
 };
 
 use crate::engine::{
-    Asked, FRAMES, Rig, Scripted, finished, forward, points, rig_on, rig_within, ticket, tracked,
+    Asked, FRAMES, Rig, Scripted, finished, forward, of, points, rig_on, rig_within, ticket,
+    tracked,
 };
 use crate::surroundings::{data, files_below, program, software_gpu};
 
@@ -231,6 +232,22 @@ fn a_walk_begins_anew_on_the_device_that_became_ready() {
 }
 
 #[test]
+fn all_that_walk_together_begin_anew_on_the_device_that_became_ready() {
+    let (rig, build) = warming();
+    rig.worker.propagate(ticket(1, 1), forward(12));
+    rig.worker.propagate(ticket(2, 1), forward(11));
+    rig.until(|event| matches!(event, Event::Tracked { ticket, .. } if ticket.track == TrackId(2)));
+    build.ready.store(true, Ordering::SeqCst);
+    assert_eq!(ready(&rig), "GPU of the test");
+    let events = [rig.until(finished), rig.until(finished)].concat();
+    for (track, last) in [(1, 12), (2, 11)] {
+        let own = of(&events, track);
+        assert_eq!(tracked(&own), (1..=last).collect::<Vec<_>>(), "all of it, none left out");
+        assert!(matches!(own.last(), Some(Event::Finished { cancelled: false, .. })), "{own:?}");
+    }
+}
+
+#[test]
 fn a_device_that_became_ready_is_taken_while_nothing_is_asked() {
     let (rig, build) = warming();
     build.ready.store(true, Ordering::SeqCst);
@@ -331,6 +348,19 @@ fn a_device_that_hangs_ends_the_job_with_a_sentence_and_is_never_heard_again() {
     let late: Vec<Event> = rig.events.try_iter().collect();
     assert!(late.is_empty(), "{late:?}");
     assert_eq!(*starts.lock().unwrap(), [Start::Asked, Start::OnCpu]);
+}
+
+#[test]
+fn all_that_walk_together_are_told_that_the_device_hangs() {
+    let (rig, release, _) = hanging(Limits { usual: SHORT, first: SHORT }, SHORT / 5);
+    rig.worker.propagate(ticket(1, 1), forward(8));
+    rig.worker.propagate(ticket(2, 1), forward(8));
+    let events = [rig.until(finished), rig.until(finished)].concat();
+    for track in [1, 2] {
+        let why = failed(&of(&events, track));
+        assert!(why.contains("did not answer") && why.contains("moves to the CPU"), "{why}");
+    }
+    release.store(true, Ordering::Relaxed);
 }
 
 #[test]

@@ -462,3 +462,24 @@ fn the_folder_that_a_command_is_started_in_stays_empty() {
         assert_eq!(fs::read_dir(&here).unwrap().count(), 0, "{words:?}");
     }
 }
+
+#[test]
+fn a_report_that_others_wrote_is_not_taken_away() {
+    let home = Home::new();
+    let (clip, prompts, out) = (clip(), home.path("p.yaml"), home.path("out"));
+    fs::write(&prompts, PROMPTS).unwrap();
+    fs::create_dir(&out).unwrap();
+    let words = ["propagate", text(&clip), "--prompts", text(&prompts), "--out", text(&out)];
+    for theirs in ["{\"tracks\": [{\"label\": \"bone shadow\"}]}", "findings of the day"] {
+        fs::write(out.join("report.json"), theirs).unwrap();
+        let before = contents(&out);
+        let refused = home.run(&words);
+        assert_eq!(refused.status.code(), Some(1), "{}", told(&refused));
+        assert!(
+            told(&refused).contains("report.json is not from this program"),
+            "{}",
+            told(&refused)
+        );
+        assert!(contents(&out) == before, "nothing is touched");
+    }
+}

@@ -11,7 +11,7 @@ use sonomark::domain::{
 };
 use sonomark::engine::{
     Anchor, Builder, Decided, Direction, Event, Frames, Image, Limits, SegmentError, Segmenter,
-    SegmenterInfo, Span, Start, Ticket, Worker, plan,
+    SegmenterInfo, Span, Start, TOGETHER_MAX, Ticket, Worker, plan,
 };
 
 use crate::surroundings::{PATIENCE, child_test, until};
@@ -65,7 +65,12 @@ impl Segmenter for Scripted {
         Ok(decided)
     }
     fn turn_to(&mut self, _: usize) {}
-    fn end_walk(&mut self, _: usize) {}
+    fn end_walk(&mut self, walk: usize) {
+        // Where a test makes it fail.
+        if self.bad.is_some() {
+            self.asked.lock().unwrap().push(format!("end {walk}"));
+        }
+    }
     fn begin_walk(&mut self, windowed: bool) {
         assert!(windowed, "every track of these tests has a window");
         self.asked.lock().unwrap().push("begin".into());
@@ -299,7 +304,7 @@ fn a_cancel_ends_within_a_frame_and_keeps_what_is_done() {
 }
 
 /// The events that answer questions about a track.
-fn of(events: &[Event], track: u64) -> Vec<Event> {
+pub(crate) fn of(events: &[Event], track: u64) -> Vec<Event> {
     let concerns = |event: &&Event| match event {
         Event::Tracked { ticket, .. }
         | Event::Progress { ticket, .. }
@@ -340,6 +345,63 @@ fn propagations_of_several_tracks_walk_together() {
 }
 
 #[test]
+fn more_than_can_walk_together_wait_for_their_turn_and_each_ends_once() {
+    let (rig, open) = rig_holding(1, None);
+    rig.next();
+    let all = TOGETHER_MAX as u64 + 2;
+    rig.worker.propagate(ticket(1, 1), forward(4));
+    rig.until_asked("follow 1");
+    (2..=all).for_each(|track| rig.worker.propagate(ticket(track, 1), forward(4)));
+    drop(open);
+    let events = (1..=all).map(|_| rig.until(finished)).collect::<Vec<_>>().concat();
+    for track in 1..=all {
+        let own = of(&events, track);
+        assert_eq!(tracked(&own), [1, 2, 3, 4], "track {track}");
+        assert_eq!(own.iter().filter(|event| finished(event)).count(), 1);
+        assert!(matches!(own.last(), Some(Event::Finished { cancelled: false, .. })));
+    }
+    let asked = rig.asked();
+    let on = asked.iter().position(|call| call == "follow 2").expect("they go on");
+    let begun = asked[..on].iter().filter(|call| *call == "begin").count();
+    assert_eq!(begun, TOGETHER_MAX, "{asked:?}");
+}
+
+#[test]
+fn a_point_does_not_wait_for_a_frame_that_nobody_asked_for_after_one_that_is_encoded() {
+    let (rig, open) = rig_holding(2, None);
+    rig.next();
+    rig.worker.propagate_ahead(ticket(1, 1), forward(9));
+    rig.until_asked("follow 2");
+    // Each message lets one call about frame 2 go on: first the walk, then the encoding between two of its frames.
+    rig.worker.encode_ahead(2, None);
+    open.send(()).unwrap();
+    rig.until_asked("encode 2");
+    rig.worker.refresh(ticket(2, 1), 20, points(4));
+    drop(open);
+    rig.until(finished);
+    let asked = rig.asked();
+    let at = asked.iter().position(|call| call == "encode 2").expect("it was waited for");
+    assert_eq!(asked[at + 1..at + 3], ["refresh 20", "follow 3"]);
+}
+
+#[test]
+fn what_is_asked_for_does_not_wait_for_the_end_of_what_was_begun_before_anybody_asked() {
+    let (rig, open) = rig_holding(2, None);
+    rig.next();
+    rig.worker.propagate_ahead(ticket(1, 1), forward(9));
+    rig.until_asked("follow 2");
+    rig.worker.propagate(ticket(2, 1), forward(4));
+    drop(open);
+    let first = rig.until(finished);
+    assert!(
+        matches!(first.last(), Some(Event::Finished { ticket: t, cancelled: false }) if t.track == TrackId(2))
+    );
+    let events = [first, rig.until(finished)].concat();
+    assert_eq!(tracked(&of(&events, 2)), [1, 2, 3, 4]);
+    assert_eq!(tracked(&of(&events, 1)), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+}
+
+#[test]
 fn a_failing_network_ends_all_that_walk_together_and_each_is_told() {
     let (rig, open) = rig_holding(2, Some(6));
     rig.next();
@@ -355,6 +417,9 @@ fn a_failing_network_ends_all_that_walk_together_and_each_is_told() {
             matches!(own.last(), Some(Event::JobFailed { why, .. }) if why.contains("unbearable"))
         );
     }
+    let ends: Vec<String> =
+        rig.asked().into_iter().filter(|call| call.starts_with("end")).collect();
+    assert_eq!(ends, ["end 0", "end 1"], "no memory of theirs stays");
     rig.worker.refresh(ticket(1, 2), 3, points(4));
     assert!(matches!(rig.next(), Event::Refreshed { .. }), "and the thread goes on");
 }

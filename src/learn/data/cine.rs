@@ -68,11 +68,13 @@ pub(super) fn unpack(file: &Path, out: &Path) -> Result<Vec<Unpacked>, DataError
     Ok(clips)
 }
 
-/// Removes the frames from number `count` on: those of an earlier unpacking, which would be a part of the clip.
+/// Removes the frames from number `count` on: those of an earlier unpacking, which would be a part of the clip. Other files
+/// are none of it.
 fn cut(folder: &Path, count: usize) -> Result<(), DataError> {
     for entry in std::fs::read_dir(folder).map_err(|e| unreadable(folder, e))? {
         let file = entry.map_err(|e| unreadable(folder, e))?.path();
-        let number = file.file_stem().and_then(|stem| stem.to_str()?.parse::<usize>().ok());
+        let stem = file.file_stem().filter(|_| file.extension().is_some_and(|e| e == "png"));
+        let number = stem.and_then(|stem| stem.to_str()?.parse::<usize>().ok());
         if number.is_some_and(|number| number >= count) {
             std::fs::remove_file(&file).map_err(|e| unreadable(&file, e))?;
         }

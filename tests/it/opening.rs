@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sonomark::domain::Cut;
+use sonomark::engine::Event;
 use sonomark::tui::model::{Effect, Msg};
 use sonomark::tui::update;
 
@@ -15,7 +16,7 @@ use crate::daily::{keys, opens, queued};
 use crate::pty_harness::{Answers, Harness};
 use crate::screen::{has, screen};
 use crate::surroundings::{Home, PATIENCE, PROGRAM, data, text};
-use crate::update::{model, opened, press};
+use crate::update::{model, opened, press, propagation, tell, with_a_mask};
 
 const FRAMES: usize = 40;
 
@@ -66,6 +67,50 @@ fn esc_stays_with_the_clip_at_hand_and_steps_count_from_the_one_that_is_opened()
     let mut m = model(FRAMES);
     press(&mut m, "C-n");
     assert!(press(&mut m, "q").contains(&Effect::Quit));
+}
+
+#[test]
+fn edits_that_the_disk_refuses_while_the_next_clip_opens_are_not_left_unasked() {
+    let refused = || Event::SaveFailed { why: "the disk is full".into() };
+    let mut m = model(FRAMES);
+    press(&mut m, "C-n");
+    assert_eq!(tell(&mut m, refused()), [], "a place that is not kept is no loss");
+    assert!(m.opening.is_some());
+
+    let mut m = model(FRAMES);
+    press(&mut m, "b");
+    press(&mut m, "C-n");
+    assert_eq!(tell(&mut m, refused()), [Effect::StopOpening]);
+    assert!(m.opening.is_none() && m.message.text.contains("stopped at clip 1 of 2"));
+    assert_eq!(opens(&press(&mut m, "C-n")), None);
+    assert!(m.message.text.contains("loses the newest edits"), "{:?}", m.message);
+    assert_eq!(opens(&press(&mut m, "C-n")), Some(1));
+    assert_eq!(tell(&mut m, refused()), [], "who knows is not asked again");
+    assert!(m.opening.is_some());
+}
+
+#[test]
+fn who_stayed_is_asked_anew_before_a_propagation_is_left() {
+    let mut m = model(FRAMES);
+    with_a_mask(&mut m);
+    propagation(&mut m, "p p");
+    assert_eq!(opens(&press(&mut m, "C-n")), None, "asked");
+    assert_eq!(opens(&press(&mut m, "C-n")), Some(1));
+    press(&mut m, "esc");
+    assert!(m.opening.is_none() && m.propagating());
+    assert_eq!(opens(&press(&mut m, "C-n")), None, "asked anew");
+}
+
+#[test]
+fn a_clip_that_gets_another_content_while_it_opens_is_opened_anew() {
+    let mut m = model(FRAMES);
+    press(&mut m, "C-n");
+    let path = m.queue[1].path.clone();
+    let effects = tell(&mut m, Event::ClipArrived { path, name: "other.dcm".into() });
+    assert_eq!(opens(&effects), Some(1));
+    assert!(m.message.text.contains("another content now, which is opened"), "{:?}", m.message);
+    update(&mut m, Msg::Opened(Box::new(opened(5))));
+    assert!(m.at == 1 && !m.queue[1].changed);
 }
 
 #[test]

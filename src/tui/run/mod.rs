@@ -139,7 +139,7 @@ pub fn run(start: Start<'_>) -> Result<Ended, TuiError> {
     looping.opener.give_up();
     // A screen that answers no key any more would be one without a way out.
     drop(looping.screen.take());
-    let told = "sonomark: what is being written is finished; Ctrl-C twice gives up";
+    let told = "sonomark: ending what is under way; Ctrl-C twice gives up";
     told_if_slow(told.to_owned(), || looping.close());
     while let Some(message) = looping.messages.last(LAST_WORDS) {
         if let Msg::OfClip(_, inner) = &message

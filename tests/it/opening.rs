@@ -145,16 +145,18 @@ impl Slow {
         fs::write(&waits, "").unwrap();
         fs::create_dir(&tools).unwrap();
         let path = std::env::var("PATH").unwrap();
-        let mut places = path.split(':').map(|folder| format!("{folder}/ffprobe"));
-        let real = places.find(|place| fs::metadata(place).is_ok()).unwrap();
-        // It ends with the folder of this test, too.
-        let script = format!(
-            "#!/bin/sh\nwhile [ -e '{}' ]; do sleep 0.05; done\nexec {real} \"$@\"\n",
-            waits.display()
-        );
-        let tool = tools.join("ffprobe");
-        fs::write(&tool, script).unwrap();
-        fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
+        for name in ["ffprobe", "ffmpeg"] {
+            let mut places = path.split(':').map(|folder| format!("{folder}/{name}"));
+            let real = places.find(|place| fs::metadata(place).is_ok()).unwrap();
+            // It ends with the folder of this test, too.
+            let script = format!(
+                "#!/bin/sh\nwhile [ -e '{}' ]; do sleep 0.05; done\nexec {real} \"$@\"\n",
+                waits.display()
+            );
+            let tool = tools.join(name);
+            fs::write(&tool, script).unwrap();
+            fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
+        }
         let path = format!("{}:{path}", tools.display());
         Some(Self { home, waits, path })
     }
@@ -216,5 +218,27 @@ fn a_first_clip_that_takes_long_is_told_and_keys_before_the_screen_do_nothing() 
     let seen = terminal.screen_text();
     assert!(!seen.contains("1 boundary") && !seen.contains("Ctrl-C gives up"), "{seen}");
     terminal.key(b"q");
+    assert!(terminal.wait_exit(PATIENCE).unwrap().success());
+}
+
+#[test]
+fn what_is_still_waited_for_behind_the_screen_is_told_there() {
+    let Some(slow) = Slow::new() else { return };
+    slow.goes_on();
+    let mut terminal = slow.start(&[&data("video/sonosite_eye.mp4")]);
+    terminal.until("the clip", |seen| seen.contains("NORMAL") && seen.contains("on CPU"));
+    terminal.key(b"G");
+    terminal
+        .until("the last frame", |seen| seen.contains("frame 100/100") && seen.contains(" gray "));
+    fs::write(&slow.waits, "").unwrap();
+    // It lies behind, so it is decoded by another process.
+    terminal.key(b"50G");
+    terminal.until("a frame that does not come", |seen| seen.contains("frame 50/100"));
+    terminal.key(b"q");
+    terminal.until("what is waited for", |seen| {
+        seen.contains("ending what is under way; Ctrl-C twice gives up")
+    });
+    assert!(!terminal.raw_mode() && !terminal.alternate_screen());
+    slow.goes_on();
     assert!(terminal.wait_exit(PATIENCE).unwrap().success());
 }

@@ -250,18 +250,28 @@ impl<M: From<Event> + Send + 'static> Session<M> {
     }
 }
 
-impl<M> Drop for Session<M> {
-    fn drop(&mut self) {
+impl<M> Session<M> {
+    /// Makes everything durable; from then on the clip is nobody's, and who opens it goes on where this session was. What
+    /// runs ends after the frame in hand. Exports go on: dropping waits for them.
+    pub fn leave(&mut self) {
         // The next clip waits for the network, not for the exports of this one.
         self.worker.leave();
+        self.builder.leave();
         self.strip.store(0, Ordering::Relaxed);
         self.closing.store(true, Ordering::Relaxed);
+        // The keeper syncs once more before it ends.
+        self.keeper = None;
+        self.store = Err("the clip was left".to_owned());
+    }
+}
+
+impl<M> Drop for Session<M> {
+    fn drop(&mut self) {
+        self.leave();
         let exports = self.exports.get_mut().unwrap_or_else(PoisonError::into_inner);
         for export in exports.drain(..) {
             let _ = export.join();
         }
-        // The keeper syncs once more before it ends.
-        self.keeper = None;
     }
 }
 

@@ -7,7 +7,7 @@
 //! comes back: it is written off, and the next one is loaded onto the CPU, because for this process
 //! the device is of no more use.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::domain::FramePrompts;
@@ -71,8 +71,25 @@ impl Shelf {
         number: &AtomicU64,
         load: impl FnOnce(Start) -> Result<Movable, String>,
     ) -> Result<Lent, String> {
+        self.lend_unless(&AtomicBool::new(false), start, number, load)
+    }
+
+    /// The same, unless `left` is true or becomes so while it is waited for.
+    fn lend_unless(
+        &self,
+        left: &AtomicBool,
+        start: Start,
+        number: &AtomicU64,
+        load: impl FnOnce(Start) -> Result<Movable, String>,
+    ) -> Result<Lent, String> {
         let mut held = self.lock();
-        while matches!(held.place, Place::Lent) {
+        loop {
+            if left.load(Ordering::Relaxed) {
+                return Err("the clip was left".to_owned());
+            }
+            if !matches!(held.place, Place::Lent) {
+                break;
+            }
             held = self.0.1.wait(held).unwrap_or_else(PoisonError::into_inner);
         }
         held.lending += 1;
@@ -128,18 +145,20 @@ pub(super) struct FromShelf {
     shelf: Shelf,
     /// Of the newest lending.
     number: AtomicU64,
+    /// The clip was left.
+    left: AtomicBool,
 }
 
 impl FromShelf {
     pub(super) fn new(wanted: Wanted, device: String, shelf: Shelf) -> Self {
-        Self { wanted, device, shelf, number: AtomicU64::new(0) }
+        Self { wanted, device, shelf, number: AtomicU64::new(0), left: AtomicBool::new(false) }
     }
 }
 
 impl Builder for FromShelf {
     fn build(&self, start: Start) -> Result<Box<dyn Segmenter>, String> {
         let Wanted { card, features_mib } = &self.wanted;
-        let lent = self.shelf.lend(start, &self.number, |start| {
+        let lent = self.shelf.lend_unless(&self.left, start, &self.number, |start| {
             if start == Start::Asked && self.device == "auto" {
                 return self.shelf.meanwhile().load(&self.wanted);
             }
@@ -157,6 +176,13 @@ impl Builder for FromShelf {
 
     fn write_off(&self) {
         self.shelf.write_off(self.number.load(Ordering::Relaxed));
+    }
+
+    fn leave(&self) {
+        self.left.store(true, Ordering::Relaxed);
+        // Behind the lock: who is about to wait hears it, too.
+        let _held = self.shelf.lock();
+        self.shelf.0.1.notify_all();
     }
 
     fn news(&self) -> bool {
@@ -369,6 +395,29 @@ mod tests {
         assert_eq!(build().info().model, "number 2 for 1");
         builder.discard();
         assert!(!build().info().model.starts_with("number"), "it lay there already");
+    }
+
+    #[test]
+    fn who_is_left_waits_no_longer_for_a_network_that_another_clip_keeps() {
+        let shelf = Shelf::default();
+        let kept = shelf.lend(Start::Asked, &AtomicU64::new(0), |_| Ok(Box::new(Numbered(1, 0))));
+        let kept = kept.expect("loads");
+        let wanted = Wanted { card: None, features_mib: 64 };
+        let builder = Arc::new(FromShelf::new(wanted, "cpu".into(), shelf.clone()));
+        let waits = Arc::clone(&builder);
+        let waiting = thread::spawn(move || waits.build(Start::Asked).err());
+        thread::sleep(Duration::from_millis(30));
+        assert!(!waiting.is_finished(), "it waits");
+        builder.leave();
+        for _ in 0..2000 {
+            if waiting.is_finished() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        assert!(waiting.is_finished(), "it holds its frames until then");
+        assert_eq!(waiting.join().expect("ends").as_deref(), Some("the clip was left"));
+        drop(kept);
     }
 
     #[test]

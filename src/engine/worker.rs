@@ -38,6 +38,9 @@ pub trait Builder: Send + Sync {
     /// The segmenter made last, or being made, hangs: nobody shall wait for it.
     fn write_off(&self) {}
 
+    /// Nobody wants a segmenter any more: who waits for one waits no longer.
+    fn leave(&self) {}
+
     /// Whether the next segmenter would be another than the last one, on a better device: it is then made between two
     /// frames.
     fn news(&self) -> bool {
@@ -249,6 +252,8 @@ fn run(build: &dyn Builder, limits: Limits, post: &Post, mut start: Start, mut s
                 }
                 next
             }
+            // Who left waits for no network.
+            Err(_) if post.jobs.closed() => None,
             // What the device lacked it may still lack: the memory of the network before is not back yet.
             Err(_) if start == Start::Asked && struck.times > 0 => Some(struck.give_up()),
             Err(why) => {

@@ -578,6 +578,28 @@ fn wait_for(events: &Receiver<Event>, wanted: impl Fn(&Event) -> bool) -> Event 
     panic!("the event did not come")
 }
 
+/// Where a person is who finished the clip.
+fn place() -> sonomark::engine::View {
+    let cursor = PointPx::new(3.0, 4.0);
+    let (frame, track, finished, keys) = (7, None, true, 9);
+    sonomark::engine::View { frame, cursor, track, finished, keys, outside: None, look: None }
+}
+
+#[test]
+fn who_comes_back_while_a_clip_that_was_left_still_closes_finds_the_place_and_what_to_undo() {
+    let project = tempfile::tempdir().unwrap();
+    let (mut first, opened, _events) = session(project.path());
+    first.journal(&add_track(opened.session_seed, "nerve")).unwrap();
+    first.journal_view(&place());
+    // An export may take minutes until it is closed.
+    first.leave();
+    let (second, opened, _more) = session(project.path());
+    assert_eq!(opened.view, Some(place()));
+    assert!(opened.history.undo(&opened.annotation).is_some());
+    first.close();
+    second.close();
+}
+
 #[test]
 fn a_step_becomes_durable_and_is_there_again_after_reopening() {
     let project = tempfile::tempdir().unwrap();
@@ -588,16 +610,7 @@ fn a_step_becomes_durable_and_is_there_again_after_reopening() {
     first.journal(&step).unwrap();
     // By itself: nobody asks for it.
     wait_for(&events, |event| matches!(event, Event::Saved { unsynced: 0 }));
-    let cursor = PointPx::new(3.0, 4.0);
-    let view = sonomark::engine::View {
-        frame: 7,
-        cursor,
-        track: None,
-        finished: true,
-        keys: 9,
-        outside: None,
-        look: None,
-    };
+    let view = place();
     first.journal_view(&view);
     first.close();
     let (second, opened, _events) = session(project.path());

@@ -196,6 +196,10 @@ fn what_goes_on_in_portions_is_stopped_by_its_undo_and_by_a_key_and_finished_by_
     run(&mut m, "% smooth 2");
     press(&mut m, "esc");
     assert!(m.message.text.contains("of 1500 masks changed"), "{:?}", m.message);
+    let mut m = with_masks(frames);
+    run(&mut m, "1,1500 interpolate");
+    press(&mut m, "esc");
+    assert!(m.message.text.contains("of 1498 frames changed"), "{:?}", m.message);
     for leave in ["q", "C-n", "E E"] {
         let mut m = with_masks(frames);
         let mut effects = run(&mut m, "% smooth 2");

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sonomark::codec::{Clip, OpenOptions, earlier_hash};
 use sonomark::domain::{Cut, Edit, Mark, Step, Track, TrackId};
-use sonomark::engine::open_known;
+use sonomark::engine::{Event, open_known};
 use sonomark::project::ClipStore;
 use sonomark::tui::model::{Effect, Msg};
 use sonomark::tui::update;
@@ -19,7 +19,7 @@ use crate::project::as_user;
 use crate::pty_harness::{Answers, Harness};
 use crate::screen::{has, screen};
 use crate::surroundings::{Home, PATIENCE, PROGRAM, data, text};
-use crate::update::{model, opened, press};
+use crate::update::{model, opened, press, propagation, tell, with_a_mask};
 
 const FRAMES: usize = 40;
 
@@ -110,6 +110,50 @@ fn esc_stays_with_the_clip_at_hand_and_steps_count_from_the_one_that_is_opened()
 }
 
 #[test]
+fn edits_that_the_disk_refuses_while_the_next_clip_opens_are_not_left_unasked() {
+    let refused = || Event::SaveFailed { why: "the disk is full".into() };
+    let mut m = model(FRAMES);
+    press(&mut m, "C-n");
+    assert_eq!(tell(&mut m, refused()), [], "a place that is not kept is no loss");
+    assert!(m.opening.is_some());
+
+    let mut m = model(FRAMES);
+    press(&mut m, "b");
+    press(&mut m, "C-n");
+    assert_eq!(tell(&mut m, refused()), [Effect::StopOpening]);
+    assert!(m.opening.is_none() && m.message.text.contains("stopped at clip 1 of 2"));
+    assert_eq!(opens(&press(&mut m, "C-n")), None);
+    assert!(m.message.text.contains("loses the newest edits"), "{:?}", m.message);
+    assert_eq!(opens(&press(&mut m, "C-n")), Some(1));
+    assert_eq!(tell(&mut m, refused()), [], "who knows is not asked again");
+    assert!(m.opening.is_some());
+}
+
+#[test]
+fn who_stayed_is_asked_anew_before_a_propagation_is_left() {
+    let mut m = model(FRAMES);
+    with_a_mask(&mut m);
+    propagation(&mut m, "p p");
+    assert_eq!(opens(&press(&mut m, "C-n")), None, "asked");
+    assert_eq!(opens(&press(&mut m, "C-n")), Some(1));
+    press(&mut m, "esc");
+    assert!(m.opening.is_none() && m.propagating());
+    assert_eq!(opens(&press(&mut m, "C-n")), None, "asked anew");
+}
+
+#[test]
+fn a_clip_that_gets_another_content_while_it_opens_is_opened_anew() {
+    let mut m = model(FRAMES);
+    press(&mut m, "C-n");
+    let path = m.queue[1].path.clone();
+    let effects = tell(&mut m, Event::ClipArrived { path, name: "other.dcm".into() });
+    assert_eq!(opens(&effects), Some(1));
+    assert!(m.message.text.contains("another content now, which is opened"), "{:?}", m.message);
+    update(&mut m, Msg::Opened(Box::new(opened(5))));
+    assert!(m.at == 1 && !m.queue[1].changed);
+}
+
+#[test]
 fn a_macro_is_not_played_in_a_clip_that_was_given_up() {
     let mut m = model(FRAMES);
     m.broken.insert(0, "no picture to wait for".into());
@@ -141,16 +185,18 @@ impl Slow {
         fs::write(&waits, "").unwrap();
         fs::create_dir(&tools).unwrap();
         let path = std::env::var("PATH").unwrap();
-        let mut places = path.split(':').map(|folder| format!("{folder}/ffprobe"));
-        let real = places.find(|place| fs::metadata(place).is_ok()).unwrap();
-        // It ends with the folder of this test, too.
-        let script = format!(
-            "#!/bin/sh\nwhile [ -e '{}' ]; do sleep 0.05; done\nexec {real} \"$@\"\n",
-            waits.display()
-        );
-        let tool = tools.join("ffprobe");
-        fs::write(&tool, script).unwrap();
-        fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
+        for name in ["ffprobe", "ffmpeg"] {
+            let mut places = path.split(':').map(|folder| format!("{folder}/{name}"));
+            let real = places.find(|place| fs::metadata(place).is_ok()).unwrap();
+            // It ends with the folder of this test, too.
+            let script = format!(
+                "#!/bin/sh\nwhile [ -e '{}' ]; do sleep 0.05; done\nexec {real} \"$@\"\n",
+                waits.display()
+            );
+            let tool = tools.join(name);
+            fs::write(&tool, script).unwrap();
+            fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
+        }
         let path = format!("{}:{path}", tools.display());
         Some(Self { home, waits, path })
     }
@@ -212,5 +258,27 @@ fn a_first_clip_that_takes_long_is_told_and_keys_before_the_screen_do_nothing() 
     let seen = terminal.screen_text();
     assert!(!seen.contains("1 boundary") && !seen.contains("Ctrl-C gives up"), "{seen}");
     terminal.key(b"q");
+    assert!(terminal.wait_exit(PATIENCE).unwrap().success());
+}
+
+#[test]
+fn what_is_still_waited_for_behind_the_screen_is_told_there() {
+    let Some(slow) = Slow::new() else { return };
+    slow.goes_on();
+    let mut terminal = slow.start(&[&data("video/sonosite_eye.mp4")]);
+    terminal.until("the clip", |seen| seen.contains("NORMAL") && seen.contains("on CPU"));
+    terminal.key(b"G");
+    terminal
+        .until("the last frame", |seen| seen.contains("frame 100/100") && seen.contains(" gray "));
+    fs::write(&slow.waits, "").unwrap();
+    // It lies behind, so it is decoded by another process.
+    terminal.key(b"50G");
+    terminal.until("a frame that does not come", |seen| seen.contains("frame 50/100"));
+    terminal.key(b"q");
+    terminal.until("what is waited for", |seen| {
+        seen.contains("ending what is under way; Ctrl-C twice gives up")
+    });
+    assert!(!terminal.raw_mode() && !terminal.alternate_screen());
+    slow.goes_on();
     assert!(terminal.wait_exit(PATIENCE).unwrap().success());
 }

@@ -135,7 +135,7 @@ fn damage_found_while_a_clip_is_open_is_shown() {
     kind(&mut m, "l");
     let notes = vec!["a.jsonl line 3: damaged".to_owned(), "b.jsonl line 9: damaged".to_owned()];
     tell(&mut m, Event::JournalNotes { notes });
-    has(&screen(&m), &["a.jsonl line 3: damaged (and 1 more: `M` shows all)"]);
+    has(&screen(&m), &["a.jsonl line 3: damaged (M shows 1 more)"]);
     press(&mut m, "M");
     has(&screen(&m), &["! a.jsonl line 3: damaged", "! b.jsonl line 9: damaged"]);
 }

@@ -5,7 +5,6 @@ mod opening;
 mod output;
 mod turn;
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -138,14 +137,10 @@ pub fn run(start: Start<'_>) -> Result<Ended, TuiError> {
     looping.carry_out(effects);
     let ended = looping.turn();
     looping.opener.give_up();
-    if let Some(session) = looping.session.take() {
-        session.close();
-    }
-    // Their exports are finished, too.
-    for closing in looping.closing.drain(..) {
-        let _ = closing.join();
-    }
+    // A screen that answers no key any more would be one without a way out.
     drop(looping.screen.take());
+    let told = "sonomark: ending what is under way; Ctrl-C twice gives up";
+    told_if_slow(told.to_owned(), || looping.close());
     while let Some(message) = looping.messages.last(LAST_WORDS) {
         if let Msg::OfClip(_, inner) = &message
             && let Some(why) = not_exported(inner)
@@ -184,7 +179,8 @@ fn first_clip(
     let mut refused = Vec::new();
     for (at, path) in clips.iter().enumerate() {
         let name = shown(&path.display().to_string());
-        match told_if_slow(&name, || read(open, path, Cut::default())) {
+        let told = format!("sonomark: opening {name}; Ctrl-C gives up");
+        match told_if_slow(told, || read(open, path, Cut::default())) {
             Ok(arrived) => return Ok((arrived, at, refused)),
             Err(error) => {
                 refused.push(format!("{name} does not open: {error}"));
@@ -198,17 +194,16 @@ fn first_clip(
 /// After this the person is told what they wait for.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// Opens a clip before there is a screen, on which it would be told what takes so long.
-fn told_if_slow<T>(name: &str, open: impl FnOnce() -> T) -> T {
-    let (done, opened) = channel::<()>();
-    let told = format!("sonomark: opening {name}; Ctrl-C gives up");
+/// Does `work` before there is a screen, or behind it: on the screen it would be told what takes so long.
+fn told_if_slow<T>(told: String, work: impl FnOnce() -> T) -> T {
+    let (done, over) = channel::<()>();
     let tell = move || {
-        if opened.recv_timeout(SLOW) == Err(RecvTimeoutError::Timeout) {
-            let _ = writeln!(std::io::stderr(), "{told}");
+        if over.recv_timeout(SLOW) == Err(RecvTimeoutError::Timeout) {
+            last_words(&told);
         }
     };
-    let thread = thread::Builder::new().name("clip-opens".to_owned()).spawn(tell);
-    let answer = open();
+    let thread = thread::Builder::new().name("tells-slow".to_owned()).spawn(tell);
+    let answer = work();
     drop(done);
     // Nothing of it may come into the screen.
     let _ = thread.map(thread::JoinHandle::join);

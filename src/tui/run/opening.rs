@@ -4,11 +4,12 @@
 //! What decides whether this file is right: one clip is read at a time, unless a reading hangs; who was given up is not
 //! heard again and holds up nobody; and no word of a clip is lost between its opening and its place on the screen.
 
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -57,9 +58,15 @@ pub(super) fn listen(number: u64, events: Receiver<Msg>, inbox: Sender<Msg>) {
     let _ = thread::Builder::new().name("clip-events".to_owned()).spawn(forward);
 }
 
-/// Drops what takes its time to end where nobody waits for it. `None` where the system gives no thread: it is dropped.
-pub(super) fn let_go<T: Send + 'static>(what: T) -> Option<JoinHandle<()>> {
-    thread::Builder::new().name("clip-closes".to_owned()).spawn(move || drop(what)).ok()
+/// Closes a clip that was left where nobody waits for it. `journal` is dropped as soon as the clip is nobody's, which may
+/// be long before its exports are finished. `None` where the system gives no thread: it is closed here.
+pub(super) fn close(mut session: Session<Msg>, journal: Sender<()>) -> Option<JoinHandle<()>> {
+    let close = move || {
+        session.leave();
+        drop(journal);
+        session.close();
+    };
+    thread::Builder::new().name("clip-closes".to_owned()).spawn(close).ok()
 }
 
 /// Who opens clips for the loop.
@@ -71,6 +78,8 @@ pub(super) struct Opener {
     coming: Option<Coming>,
     /// Closed when the newest thread reads no more.
     reading: Option<Receiver<()>>,
+    /// Clips that were left; each is closed when the journal of its clip is.
+    leaving: HashMap<PathBuf, Receiver<()>>,
 }
 
 /// The clip that is being opened.
@@ -83,7 +92,14 @@ struct Coming {
 
 impl Opener {
     pub(super) fn new(open: OpenClip, inbox: Sender<Msg>) -> Self {
-        Self { open, inbox, newest: 0, coming: None, reading: None }
+        Self { open, inbox, newest: 0, coming: None, reading: None, leaving: HashMap::new() }
+    }
+
+    /// The clip at `path` was left. Who opens it again waits until `journal` is closed: else its place and what can be
+    /// taken back would still be another's.
+    pub(super) fn leaves(&mut self, path: PathBuf, journal: Receiver<()>) {
+        self.leaving.retain(|_, journal| journal.try_recv() == Err(TryRecvError::Empty));
+        self.leaving.insert(path, journal);
     }
 
     /// Begins to open the clip at `at` of the queue in the place of another one on its way;
@@ -98,13 +114,14 @@ impl Opener {
         let (tell, answer) = channel();
         let (reads, reading) = channel::<()>();
         let before = self.reading.replace(reading);
+        let journal = self.leaving.remove(&path);
         let given_up = Arc::<AtomicBool>::default();
         let unwanted = Arc::clone(&given_up);
         let (open, inbox) = (Arc::clone(&self.open), self.inbox.clone());
         let work = move || {
             // Two at a time would take twice the memory, and each other's disk.
-            if let Some(before) = before {
-                let _ = before.recv_timeout(PATIENCE);
+            for over in [before, journal].into_iter().flatten() {
+                let _ = over.recv_timeout(PATIENCE);
             }
             if unwanted.load(Ordering::Relaxed) {
                 return;
@@ -137,8 +154,9 @@ impl Opener {
     pub(super) fn give_up(&mut self) {
         if let Some(coming) = self.coming.take() {
             coming.given_up.store(true, Ordering::Relaxed);
-            // It may have come already, and closing it takes a moment.
-            let_go(coming);
+            // It may have come already, and closing it takes a moment. Without a thread it is closed here.
+            let close = move || drop(coming);
+            let _ = thread::Builder::new().name("clip-closes".to_owned()).spawn(close);
         }
     }
 }
@@ -188,6 +206,22 @@ mod tests {
         let (at, answer) = opener.answer(number).expect("it came");
         assert_eq!((at, answer.err().map(|why| why.to_string())), (2, Some("c is no clip".into())));
         assert!(opener.answer(number).is_none() && messages.try_recv().is_err());
+    }
+
+    #[test]
+    fn a_clip_that_was_just_left_is_read_when_its_journal_is_closed() {
+        let (mut opener, messages, begun, go) = opener();
+        let (journal, closes) = channel();
+        opener.leaves("left".into(), closes);
+        opener.begin(1, "other".into(), Cut::default()).expect("a thread");
+        assert_eq!(begun.recv_timeout(LONG).expect("others do not wait"), Path::new("other"));
+        go.send(()).expect("it waits");
+        answered(&messages);
+        opener.begin(0, "left".into(), Cut::default()).expect("a thread");
+        assert!(begun.recv_timeout(Duration::from_millis(50)).is_err(), "it is another's still");
+        drop(journal);
+        assert_eq!(begun.recv_timeout(LONG).expect("read now"), Path::new("left"));
+        drop(go);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use crate::tui::update::update;
 
 use super::Ended;
 use super::inbox::Inbox;
-use super::opening::{Arrived, Opener, let_go, listen};
+use super::opening::{Arrived, Opener, close, listen};
 use super::output::Output;
 
 /// The screen at work: one inbox, one session, one terminal.
@@ -66,6 +66,16 @@ impl Loop {
             {
                 self.take(message);
             }
+        }
+    }
+
+    /// Closes the clip at hand and waits for those that were left: their exports are finished, too.
+    pub(super) fn close(&mut self) {
+        if let Some(session) = self.session.take() {
+            session.close();
+        }
+        for closing in self.closing.drain(..) {
+            let _ = closing.join();
         }
     }
 
@@ -148,9 +158,15 @@ impl Loop {
     /// The message stands on the screen, in their list all of them do.
     fn note_seen(&mut self) {
         let Some(session) = &mut self.session else { return };
-        session.note_seen(&self.model.message.text);
-        if matches!(self.model.mode, Mode::Messages(_)) {
-            self.model.log.iter().for_each(|message| session.note_seen(&message.text));
+        match &self.model.mode {
+            // A terminal that is too small shows no message.
+            _ if self.model.areas().is_none() => {}
+            // The line that is typed stands in its place.
+            Mode::Command(_) => {}
+            Mode::Messages(_) => {
+                self.model.log.iter().for_each(|message| session.note_seen(&message.text));
+            }
+            _ => session.note_seen(&self.model.message.text),
         }
     }
 
@@ -220,9 +236,10 @@ impl Loop {
 
     /// Begins to open a clip. Returns what follows where that is refused at once.
     fn open_clip(&mut self, at: usize, cut: Cut) -> Vec<Effect> {
-        let Some(path) = self.model.queue.get(at).map(|clip| clip.path.clone()) else {
-            return Vec::new();
-        };
+        // An edit that was not saved just before may have ended it.
+        let wanted = self.model.opening.is_some_and(|opening| opening.at == at);
+        let clip = self.model.queue.get(at).filter(|_| wanted);
+        let Some(path) = clip.map(|clip| clip.path.clone()) else { return Vec::new() };
         self.dirty = true;
         match self.opener.begin(at, path, cut) {
             Ok(()) => Vec::new(),
@@ -236,7 +253,14 @@ impl Loop {
         self.epoch = number;
         listen(number, events, self.inbox.clone());
         self.closing.retain(|closing| !closing.is_finished());
-        self.closing.extend(self.session.replace(session).and_then(let_go));
+        if let Some(old) = self.session.replace(session) {
+            let (journal, closes) = channel();
+            // The model is still that of the clip that is left.
+            if let Some(clip) = self.model.queue.get(self.model.at) {
+                self.opener.leaves(clip.path.clone(), closes);
+            }
+            self.closing.extend(close(old, journal));
+        }
         Msg::Opened(Box::new(opened))
     }
 }

@@ -174,7 +174,8 @@ fn way_back(model: &Model, batch: &Batch) -> String {
 /// Stops what is under way on request; what is done stays. False when there is nothing.
 pub(super) fn stop(model: &mut Model) -> bool {
     let Some(batch) = model.tools.batch.take() else { return false };
-    let total = counted(batch.total, "mask");
+    let what = if matches!(batch.change, Change::Edit(_)) { "mask" } else { "frame" };
+    let total = counted(batch.total, what);
     model.say(match batch.changed {
         0 => format!("stopped; none of {total} changed"),
         n => format!("stopped; {n} of {total} changed, {}", way_back(model, &batch)),

@@ -30,7 +30,6 @@ use std::time::Duration;
 
 use crate::domain::{Cut, FrameIndex, shown};
 use crate::engine::{Event, Surround};
-use crate::tui::action::Action;
 
 pub use look::fit_look;
 
@@ -160,16 +159,11 @@ fn engine(model: &mut Model, fx: &mut Vec<Effect>, event: Event) {
         Event::JobFailed { ticket, .. } if ahead::ended(model, ticket, true) => {}
         Event::JobFailed { ticket, why } => network::job_failed(model, fx, ticket, &why),
         Event::Saved { unsynced } => saved(model, unsynced),
-        Event::SaveFailed { why } => not_saved(model, why),
+        Event::SaveFailed { why } => not_saved(model, fx, why),
         Event::OthersWrote => fx.push(Effect::TakeOthers),
         Event::Others { edits } => edits::from_others(model, fx, &edits),
         Event::JournalNotes { notes } => {
-            let more = notes.len().saturating_sub(1);
             notes.iter().rev().for_each(|note| model.warn(note.as_str()));
-            if more > 0 {
-                let all = model.key(Action::Messages);
-                model.message.text.push_str(&format!(" (and {more} more: {all} shows all)"));
-            }
         }
         Event::RegionFound { region, named } => region::found(model, region, named),
         Event::OutsideChanged { region } => region::changed(model, fx, region),
@@ -187,7 +181,7 @@ fn engine(model: &mut Model, fx: &mut Vec<Effect>, event: Event) {
             overlay::take(model, name, structures, &notes);
         }
         Event::OverlayFailed { why } => model.warn(format!("no overlay: {why}")),
-        Event::ClipArrived { path, name } => queue::arrived(model, path, name),
+        Event::ClipArrived { path, name } => queue::arrived(model, fx, path, name),
         Event::ClipRefused { path, why } => {
             model.warn(format!("{} refused: {why}", shown(&path.display().to_string())));
         }
@@ -211,9 +205,14 @@ fn saved(model: &mut Model, unsynced: usize) {
 }
 
 /// The journal cannot be written. The banner may have no room for the reason, so it stands among the messages too.
-fn not_saved(model: &mut Model, why: String) {
+fn not_saved(model: &mut Model, fx: &mut Vec<Effect>, why: String) {
     if !matches!(model.saved, Saved::Failed(_)) {
         model.note(format!("not saved: {why}"));
+        // Who left the clip was not asked whether that may be lost. Without an edit it is the place alone.
+        if model.opening.is_some() && model.next_number > 1 {
+            queue::give_up(model, fx);
+            queue::stay(model);
+        }
     }
     model.saved = Saved::Failed(why);
 }

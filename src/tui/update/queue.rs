@@ -65,7 +65,7 @@ pub(super) fn go(model: &mut Model, fx: &mut Vec<Effect>, number: Option<usize>)
 }
 
 /// A clip came into the watched folder, or another content in the place of one that is known.
-pub(super) fn arrived(model: &mut Model, path: PathBuf, name: String) {
+pub(super) fn arrived(model: &mut Model, fx: &mut Vec<Effect>, path: PathBuf, name: String) {
     let known = model.queue.iter().position(|clip| clip.path == path);
     let name_shown = shown(&name);
     let Some(at) = known else {
@@ -76,7 +76,13 @@ pub(super) fn arrived(model: &mut Model, path: PathBuf, name: String) {
     let clip = &mut model.queue[at];
     (clip.finished, clip.changed) = (false, true);
     let number = at + 1;
-    if at == model.at {
+    if let Some(opening) = model.opening.filter(|opening| opening.at == at) {
+        // What is being read of it is old, or half of each.
+        let seeking = model.seeking;
+        open(model, fx, at, opening.cut);
+        model.seeking = seeking;
+        model.say(format!("{name_shown} has another content now, which is opened"));
+    } else if at == model.at {
         model.warn(format!("{name_shown} has another content now; :clip {number} opens it again"));
     } else {
         model.say(format!("{name_shown} has another content now; it waits as clip {number}"));
@@ -112,9 +118,11 @@ pub(super) fn sought(model: &mut Model, fx: &mut Vec<Effect>) {
 }
 
 /// Clips that were finished before, or do not open, are not passed over any more: the one at hand stays.
-fn stay(model: &mut Model) {
+pub(super) fn stay(model: &mut Model) {
     // What was to follow was meant for another clip.
     model.tools.to_play.clear();
+    // Who leaves later is asked anew.
+    model.leave_asked.clear();
     let on = match model.seeking.take() {
         Some(Seek::Unfinished) => {
             format!("; {} goes on to the next unfinished one", model.key(Action::FinishClip))

@@ -219,7 +219,7 @@ pub fn export(job: &Job, format: ExportFormat, path: &Path) -> Result<Report, Ex
             report.renamed.push((shown(&track.info.label), shown(&name)));
         }
     }
-    report.undecided = undecided(job.annotation);
+    report.undecided = undecided(job.annotation, job.info.frames);
     let in_mm = match format {
         ExportFormat::Nifti | ExportFormat::Nrrd | ExportFormat::SegNrrd => true,
         ExportFormat::NnUnet => job.info.kind == ClipKind::Volume,
@@ -276,11 +276,8 @@ fn check_sizes(annotation: &Annotation, info: &ClipInfo) -> Result<(), ExportErr
     Ok(())
 }
 
-/// Frames inside set windows without a mask.
-fn undecided(annotation: &Annotation) -> usize {
-    let of_track = |track: &crate::domain::Track| {
-        let frames = track.windows.iter().flat_map(|window| window.first..=window.last);
-        frames.filter(|frame| !track.masks.contains_key(frame)).count()
-    };
-    annotation.tracks.values().map(of_track).sum()
+/// Frames of the clip inside set windows without a mask.
+fn undecided(annotation: &Annotation, frames: usize) -> usize {
+    let set = annotation.tracks.values().filter(|track| !track.windows.is_empty());
+    set.map(|track| track.without_mask(frames).count()).sum()
 }

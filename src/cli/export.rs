@@ -10,9 +10,14 @@ use crate::config::Settings;
 use crate::domain::{ClipInfo, Codes, DicomOrigin, counted, shown};
 use crate::engine::{export_clip, export_name, format_named, key_for};
 use crate::export::{ExportFormat, FrameReader, Job, Rgb, mapped};
-use crate::project::{ProjectError, list_clips, load_read_only, uid_key};
+use crate::project::{ClipSummary, ProjectError, list_clips, load_read_only, uid_key};
 
+use super::progress::{Only, Progress};
 use super::{Done, Failure, interrupt_flag, interrupted, open_clip, path_shown, tell};
+
+/// Why nothing can be done with a clip whose `clip.json` is not to be read, and what to do.
+pub(super) const NO_CLIP_JSON: &str = "its clip.json cannot be read; open the clip once with sonomark, which writes it \
+                                       anew or says why not";
 
 /// Arguments.
 #[derive(Debug, Args)]
@@ -25,6 +30,9 @@ pub(super) struct Options {
     /// File or folder to write; of a project: folder with one entry for each clip
     #[arg(long, value_name = "PATH")]
     out: PathBuf,
+    /// Of a project only these clips
+    #[arg(long, value_enum, value_name = "WHICH")]
+    only: Option<Only>,
     /// Map DICOM identifiers as the project's de-identified clips (dicom) have them; of one clip, not of a project
     #[arg(long)]
     deidentify: bool,
@@ -42,6 +50,12 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
             )));
         }
         return whole_project(settings, options);
+    }
+    if options.only.is_some() {
+        let source = path_shown(&options.source);
+        return Err(Failure::Input(format!(
+            "--only is for projects, and {source} is none; leave it out to export this clip"
+        )));
     }
     let clip = open_clip(settings, &options.source)?;
     let cancel = interrupt_flag()?;
@@ -126,13 +140,38 @@ fn one(
     Ok(())
 }
 
-fn whole_project(settings: &Settings, options: &Options) -> Done {
-    let cancel = interrupt_flag()?;
-    let clips = list_clips(&options.source).map_err(Failure::input)?;
-    if clips.is_empty() {
-        let project = path_shown(&options.source);
+/// The clips of a project that are meant.
+fn clips_of(project: &Path, only: Option<Only>) -> Result<Vec<ClipSummary>, Failure> {
+    let mut clips = list_clips(project).map_err(Failure::input)?;
+    let all = clips.len();
+    if all == 0 {
+        let project = path_shown(project);
         return Err(Failure::Input(format!("the project {project} holds no clip yet")));
     }
+    let Some(only) = only else { return Ok(clips) };
+    // One that cannot be read is kept: its export tells why.
+    clips.retain(|clip| Progress::of(project, clip).map_or(true, |held| held.fits(only)));
+    if clips.is_empty() {
+        let project = path_shown(project);
+        return Err(Failure::Input(format!(
+            "the project {project} holds {}, and --only asks for none of them; `sonomark project` tells how far they \
+             are",
+            counted(all, "clip")
+        )));
+    }
+    if clips.len() < all {
+        tell(&format!(
+            "{} of {} left out, as --only asks",
+            all - clips.len(),
+            counted(all, "clip")
+        ));
+    }
+    Ok(clips)
+}
+
+fn whole_project(settings: &Settings, options: &Options) -> Done {
+    let cancel = interrupt_flag()?;
+    let clips = clips_of(&options.source, options.only)?;
     let mut failed = 0;
     for clip in &clips {
         if interrupted(&cancel) {
@@ -158,11 +197,7 @@ fn whole_project(settings: &Settings, options: &Options) -> Done {
                     &cancel,
                 )
             }
-            None => Err(format!(
-                "{}: its clip.json cannot be read; open the clip once with sonomark, which writes it anew or \
-                 says why not",
-                shown(&clip.hash.0)
-            )),
+            None => Err(format!("{}: {NO_CLIP_JSON}", shown(&clip.hash.0))),
         };
         if let Err(why) = done {
             if interrupted(&cancel) {

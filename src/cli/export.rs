@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::codec::{Clip, Privacy};
 use crate::config::Settings;
-use crate::domain::{ClipInfo, Codes, DicomOrigin, counted, shown};
+use crate::domain::{Annotation, ClipInfo, Codes, DicomOrigin, MaskSource, counted, shown};
 use crate::engine::{export_clip, export_name, format_named, key_for};
 use crate::export::{ExportFormat, FrameReader, Job, Rgb, mapped};
 use crate::project::{ClipSummary, ProjectError, list_clips, load_read_only, uid_key};
@@ -33,6 +33,9 @@ pub(super) struct Options {
     /// Of a project only these clips
     #[arg(long, value_enum, value_name = "WHICH")]
     only: Option<Only>,
+    /// Leave out masks that no person accepted or drew
+    #[arg(long)]
+    accepted: bool,
     /// Map DICOM identifiers as the project's de-identified clips (dicom) have them; of one clip, not of a project
     #[arg(long)]
     deidentify: bool,
@@ -73,7 +76,7 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     let info = clip.info();
     let clip = Some(&clip);
     let source = Source { info, frames, origin, codes, colours, privacy, key, clip };
-    let done = one(project, source, options.format, &options.out, &cancel);
+    let done = one(project, source, options, &options.out, &cancel);
     done.map_err(|why| match interrupted(&cancel) {
         true => broken_off(&options.out),
         false => Failure::Input(why),
@@ -111,12 +114,12 @@ struct Source<'a> {
 fn one(
     project: &Path,
     source: Source,
-    format: ExportFormat,
+    options: &Options,
     out: &Path,
     stop: &AtomicBool,
 ) -> Result<(), String> {
     let Source { info, frames, origin, codes, colours, privacy, key, clip } = source;
-    let (annotation, position) = match load_read_only(project, &info.content_hash) {
+    let (mut annotation, position) = match load_read_only(project, &info.content_hash) {
         Ok(loaded) => {
             loaded.notes.iter().for_each(|note| tell(note));
             (loaded.annotation, Some(loaded.position))
@@ -132,12 +135,32 @@ fn one(
         }
         Err(error) => return Err(error.to_string()),
     };
+    let undecided = if options.accepted { without_undecided(&mut annotation) } else { 0 };
+    if undecided > 0 && annotation.masks() == 0 && key.is_none() {
+        return Err(format!(
+            "no mask of {} is accepted; accept masks on the screen, or leave out --accepted",
+            shown(&info.name)
+        ));
+    }
     let new = Job::new(&annotation, info);
     let stop = Some(stop);
     let job = Job { position, frames, origin, codes, colours, privacy, key, clip, stop, ..new };
-    let what = export_clip(&job, format, out).map_err(|error| error.to_string())?;
-    tell(&format!("{}: {what}", path_shown(out)));
+    let what = export_clip(&job, options.format, out).map_err(|error| error.to_string())?;
+    let left_out = match undecided {
+        0 => String::new(),
+        n => format!("; {} that nobody accepted left out", counted(n, "mask")),
+    };
+    tell(&format!("{}: {what}{left_out}", path_shown(out)));
     Ok(())
+}
+
+/// Takes away the masks that no person accepted or drew; how many.
+fn without_undecided(annotation: &mut Annotation) -> usize {
+    let all = annotation.masks();
+    for track in annotation.tracks.values_mut() {
+        track.masks.retain(|_, held| held.source == MaskSource::Accepted);
+    }
+    all - annotation.masks()
 }
 
 /// The clips of a project that are meant.
@@ -192,7 +215,7 @@ fn whole_project(settings: &Settings, options: &Options) -> Done {
                         key: None,
                         clip: None,
                     },
-                    options.format,
+                    options,
                     &out,
                     &cancel,
                 )

@@ -1,10 +1,12 @@
 //! `sonomark project`: which clips the project holds work on, and how far they are.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use serde_json::Value;
 
 use crate::config::Settings;
-use crate::domain::counted;
+use crate::domain::{counted, shown};
 use crate::project::list_clips;
 
 use super::progress::{Only, Progress};
@@ -43,6 +45,7 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
         _ => return Err(Failure::Input("give one --rename OLD NEW at a time".into())),
     }
     let mut rows = Vec::with_capacity(clips.len());
+    let mut unasked = BTreeSet::new();
     for clip in &clips {
         let progress = Progress::of(root, clip).map_err(Failure::input)?;
         if options.only.is_some_and(|only| !progress.fits(only)) {
@@ -52,7 +55,17 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
             progress.loaded.notes.iter().for_each(|note| tell(note));
             print(&progress.line(clip));
         }
+        let labels = progress.loaded.annotation.tracks.values().map(|track| &track.info.label);
+        let asked = |label: &str| settings.asked.label(label).is_some();
+        unasked.extend(labels.filter(|label| !asked(label)).map(|label| shown(label)));
         rows.push(progress.json(clip));
+    }
+    if !settings.asked.labels.is_empty() && !unasked.is_empty() {
+        let unasked = unasked.into_iter().collect::<Vec<_>>().join(", ");
+        tell(&format!(
+            "the schema has no label {unasked}; `sonomark project --rename OLD NEW` gives a label another name \
+             in every clip"
+        ));
     }
     if options.json {
         print_json(&Value::Array(rows));

@@ -152,6 +152,35 @@ fn clips_are_listed_and_exported_by_how_far_they_are() {
 }
 
 #[test]
+fn masks_that_nobody_accepted_are_left_out_where_that_is_asked() {
+    let home = Home::new();
+    two_clips(&home.project());
+    let (project, out) = (home.project(), home.path("out"));
+    let export = |more: &[&str]| {
+        let words = ["export", text(&project), "--format", "coco", "--out", text(&out)];
+        let done = home.run(&[&words[..], more].concat());
+        let files = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().path());
+        let masks =
+            |file| parsed(&fs::read(file).unwrap())["annotations"].as_array().unwrap().len();
+        (files.map(masks).collect::<Vec<_>>(), told(&done))
+    };
+    assert_eq!(export(&[]).0, [3, 3]);
+    let (masks, told) = export(&["--accepted"]);
+    assert_eq!(masks, [1, 1]);
+    assert!(told.contains("2 masks that nobody accepted left out"), "{told}");
+    // Where nobody accepted anything there is nothing to write.
+    let third = info("three", "c");
+    let mut edits = nerve("nerve");
+    edits.pop();
+    worked(&project, &third, "ben", DAY_MS, edits, false);
+    let (masks, told) = export(&["--accepted"]);
+    assert_eq!(masks.len(), 2);
+    assert!(
+        told.contains("no mask of three is accepted") && told.contains("1 of 3 clips not exported")
+    );
+}
+
+#[test]
 fn a_label_is_renamed_in_all_clips_and_taken_back_in_each() {
     let home = Home::new();
     let project = home.project();
@@ -179,6 +208,8 @@ fn a_label_is_renamed_in_all_clips_and_taken_back_in_each() {
 
     let schema = home.path("schema.yaml");
     fs::write(&schema, "labels:\n  - vein\n  - median nerve\n").unwrap();
+    let list = home.run(&["project", "--schema", text(&schema)]);
+    assert!(told(&list).contains("the schema has no label nerve;"), "{}", told(&list));
     let done = rename(&["nerve", " median nerve", "--schema", text(&schema)]);
     assert!(told(&done).contains("2 structures in 2 clips renamed"), "{}", told(&done));
     let held = load_read_only(&project, &info("two", "b").content_hash).unwrap();

@@ -164,11 +164,9 @@ impl Person {
     }
 
     fn told(&self) -> String {
-        let (name, minutes) = (shown(&self.name), self.minutes());
-        match self.finished {
-            true => format!("{name} {minutes} min, finished {}", day_of(self.last_ms)),
-            false => format!("{name} {minutes} min"),
-        }
+        let (name, minutes, day) = (shown(&self.name), self.minutes(), day_of(self.last_ms));
+        let finished = if self.finished { ", finished" } else { "" };
+        format!("{name} {minutes} min until {day}{finished}")
     }
 
     fn json(&self) -> Value {
@@ -231,7 +229,7 @@ mod tests {
         assert_eq!(found, [anna, ben]);
         assert_eq!(
             found.iter().map(Person::told).collect::<Vec<_>>(),
-            ["anna 2 min, finished 1970-01-01", "ben 1 min"]
+            ["anna 2 min until 1970-01-01, finished", "ben 1 min until 1970-01-01"]
         );
     }
 }

@@ -102,11 +102,10 @@ fn a_project_tells_how_far_its_clips_are_and_who_worked_on_them() {
 
     let lines = printed(&home.run(&["project"]));
     let [one, two] = lines.lines().collect::<Vec<_>>()[..] else { panic!("{lines}") };
-    let wanted = "one  10 frames  nerv  3 masks, 1 accepted, 2 frames without a mask  anna 2 min, finished \
-                  2026-09-21; ben 2 min";
+    let wanted = "one  10 frames  nerv  3 masks, 1 accepted, 2 frames without a mask  anna 2 min until 2026-09-21, \
+                  finished; ben 2 min until 2026-09-21";
     assert!(one.ends_with(wanted), "{one}");
-    let wanted =
-        "2 frames without a mask, 2 masks older than the points, 1 frame flagged  ben 3 min";
+    let wanted = "2 frames without a mask, 2 masks older than the points, 1 frame flagged  ben 3 min until 2026-09-22";
     assert!(two.ends_with(wanted), "{two}");
 }
 

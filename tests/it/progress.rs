@@ -95,7 +95,12 @@ fn a_project_tells_how_far_its_clips_are_and_who_worked_on_them() {
     assert_eq!(told_of(first), [json!(3), json!(1), json!(2), json!(0), json!(0), json!(true)]);
     // The accepted mask is as new as the points of its own frame, which has none.
     assert_eq!(told_of(second), [json!(3), json!(1), json!(2), json!(2), json!(1), json!(false)]);
-    let person = |name: &str, minutes: u64, keys: u64, finished: bool, last_day: &str| json!({ "name": name, "minutes": minutes, "keys": keys, "finished": finished, "last_day": last_day });
+    let person = |name: &str, minutes: u64, keys: u64, finished: bool, day: &str| {
+        let mut told = json!({ "name": name, "minutes": minutes, "keys": keys });
+        told["finished"] = finished.into();
+        told["last_day"] = day.into();
+        told
+    };
     let anna = person("anna", 2, 7, true, "2026-09-21");
     assert_eq!(first["people"], json!([anna, person("ben", 2, 7, false, "2026-09-21")]));
     assert_eq!(second["people"], json!([person("ben", 3, 14, false, "2026-09-22")]));

@@ -7,12 +7,17 @@ use clap::Args;
 
 use crate::codec::{Clip, Privacy};
 use crate::config::Settings;
-use crate::domain::{ClipInfo, Codes, DicomOrigin, counted, shown};
+use crate::domain::{Annotation, ClipInfo, Codes, DicomOrigin, MaskSource, counted, shown};
 use crate::engine::{export_clip, export_name, format_named, key_for};
 use crate::export::{ExportFormat, FrameReader, Job, Rgb, mapped};
-use crate::project::{ProjectError, list_clips, load_read_only, uid_key};
+use crate::project::{ClipSummary, ProjectError, list_clips, load_read_only, uid_key};
 
+use super::progress::{Only, Progress};
 use super::{Done, Failure, interrupt_flag, interrupted, open_clip, path_shown, tell};
+
+/// Why nothing can be done with a clip whose `clip.json` is not to be read, and what to do.
+pub(super) const NO_CLIP_JSON: &str = "its clip.json cannot be read; open the clip once with sonomark, which writes it \
+                                       anew or says why not";
 
 /// Arguments.
 #[derive(Debug, Args)]
@@ -25,6 +30,12 @@ pub(super) struct Options {
     /// File or folder to write; of a project: folder with one entry for each clip
     #[arg(long, value_name = "PATH")]
     out: PathBuf,
+    /// Of a project only these clips
+    #[arg(long, value_enum, value_name = "WHICH")]
+    only: Option<Only>,
+    /// Leave out masks that no person accepted or drew
+    #[arg(long)]
+    accepted: bool,
     /// Map DICOM identifiers as the project's de-identified clips (dicom) have them; of one clip, not of a project
     #[arg(long)]
     deidentify: bool,
@@ -43,6 +54,12 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
         }
         return whole_project(settings, options);
     }
+    if options.only.is_some() {
+        let source = path_shown(&options.source);
+        return Err(Failure::Input(format!(
+            "--only is for projects, and {source} is none; leave it out to export this clip"
+        )));
+    }
     let clip = open_clip(settings, &options.source)?;
     let cancel = interrupt_flag()?;
     let project = &settings.project.value;
@@ -59,7 +76,7 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     let info = clip.info();
     let clip = Some(&clip);
     let source = Source { info, frames, origin, codes, colours, privacy, key, clip };
-    let done = one(project, source, options.format, &options.out, &cancel);
+    let done = one(project, source, options, &options.out, &cancel);
     done.map_err(|why| match interrupted(&cancel) {
         true => broken_off(&options.out),
         false => Failure::Input(why),
@@ -97,12 +114,12 @@ struct Source<'a> {
 fn one(
     project: &Path,
     source: Source,
-    format: ExportFormat,
+    options: &Options,
     out: &Path,
     stop: &AtomicBool,
 ) -> Result<(), String> {
     let Source { info, frames, origin, codes, colours, privacy, key, clip } = source;
-    let (annotation, position) = match load_read_only(project, &info.content_hash) {
+    let (mut annotation, position) = match load_read_only(project, &info.content_hash) {
         Ok(loaded) => {
             loaded.notes.iter().for_each(|note| tell(note));
             (loaded.annotation, Some(loaded.position))
@@ -118,21 +135,66 @@ fn one(
         }
         Err(error) => return Err(error.to_string()),
     };
+    let undecided = if options.accepted { without_undecided(&mut annotation) } else { 0 };
+    if undecided > 0 && annotation.masks() == 0 && key.is_none() {
+        return Err(format!(
+            "no mask of {} is accepted; accept masks on the screen, or leave out --accepted",
+            shown(&info.name)
+        ));
+    }
     let new = Job::new(&annotation, info);
     let stop = Some(stop);
     let job = Job { position, frames, origin, codes, colours, privacy, key, clip, stop, ..new };
-    let what = export_clip(&job, format, out).map_err(|error| error.to_string())?;
-    tell(&format!("{}: {what}", path_shown(out)));
+    let what = export_clip(&job, options.format, out).map_err(|error| error.to_string())?;
+    let left_out = match undecided {
+        0 => String::new(),
+        n => format!("; {} that nobody accepted left out", counted(n, "mask")),
+    };
+    tell(&format!("{}: {what}{left_out}", path_shown(out)));
     Ok(())
+}
+
+/// Takes away the masks that no person accepted or drew; how many.
+fn without_undecided(annotation: &mut Annotation) -> usize {
+    let all = annotation.masks();
+    for track in annotation.tracks.values_mut() {
+        track.masks.retain(|_, held| held.source == MaskSource::Accepted);
+    }
+    all - annotation.masks()
+}
+
+/// The clips of a project that are meant.
+fn clips_of(project: &Path, only: Option<Only>) -> Result<Vec<ClipSummary>, Failure> {
+    let mut clips = list_clips(project).map_err(Failure::input)?;
+    let all = clips.len();
+    if all == 0 {
+        let project = path_shown(project);
+        return Err(Failure::Input(format!("the project {project} holds no clip yet")));
+    }
+    let Some(only) = only else { return Ok(clips) };
+    // One that cannot be read is kept: its export tells why.
+    clips.retain(|clip| Progress::of(project, clip).map_or(true, |held| held.fits(only)));
+    if clips.is_empty() {
+        let project = path_shown(project);
+        return Err(Failure::Input(format!(
+            "the project {project} holds {}, and --only asks for none of them; `sonomark project` tells how far they \
+             are",
+            counted(all, "clip")
+        )));
+    }
+    if clips.len() < all {
+        tell(&format!(
+            "{} of {} left out, as --only asks",
+            all - clips.len(),
+            counted(all, "clip")
+        ));
+    }
+    Ok(clips)
 }
 
 fn whole_project(settings: &Settings, options: &Options) -> Done {
     let cancel = interrupt_flag()?;
-    let clips = list_clips(&options.source).map_err(Failure::input)?;
-    if clips.is_empty() {
-        let project = path_shown(&options.source);
-        return Err(Failure::Input(format!("the project {project} holds no clip yet")));
-    }
+    let clips = clips_of(&options.source, options.only)?;
     let mut failed = 0;
     for clip in &clips {
         if interrupted(&cancel) {
@@ -153,16 +215,12 @@ fn whole_project(settings: &Settings, options: &Options) -> Done {
                         key: None,
                         clip: None,
                     },
-                    options.format,
+                    options,
                     &out,
                     &cancel,
                 )
             }
-            None => Err(format!(
-                "{}: its clip.json cannot be read; open the clip once with sonomark, which writes it anew or \
-                 says why not",
-                shown(&clip.hash.0)
-            )),
+            None => Err(format!("{}: {NO_CLIP_JSON}", shown(&clip.hash.0))),
         };
         if let Err(why) = done {
             if interrupted(&cancel) {

@@ -24,10 +24,12 @@ mod import;
 mod keys;
 mod models;
 mod models_import;
+mod progress;
 mod project;
 mod prompts;
 mod propagate;
 pub mod pty;
+mod rename;
 mod run;
 pub mod script;
 mod segment;
@@ -142,7 +144,7 @@ enum Command {
     Export(export::Options),
     /// Take over annotations that another program made of a clip
     Import(import::Options),
-    /// List the clips of the project
+    /// List the clips of the project and how far they are, or rename a label in all of them
     Project(project::Options),
     /// Take in every clip that lands in a folder
     Watch(watch::Options),

@@ -1,13 +1,16 @@
-//! `sonomark project`: which clips the project holds work on.
+//! `sonomark project`: which clips the project holds work on, and how far they are.
+
+use std::collections::BTreeSet;
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::config::Settings;
 use crate::domain::{counted, shown};
-use crate::project::{ClipSummary, list_clips, load_read_only};
+use crate::project::list_clips;
 
-use super::{Done, Failure, path_shown, print, print_json, tell};
+use super::progress::{Only, Progress};
+use super::{Done, Failure, path_shown, print, print_json, rename, tell};
 
 /// Arguments.
 #[derive(Debug, Args)]
@@ -15,6 +18,15 @@ pub(super) struct Options {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// List only these clips
+    #[arg(long, value_enum, value_name = "WHICH")]
+    only: Option<Only>,
+    /// Give the structures called OLD in every clip the label NEW
+    #[arg(long, num_args = 2, value_names = ["OLD", "NEW"], conflicts_with_all = ["json", "only"])]
+    rename: Vec<String>,
+    /// With --rename: say what would get another label, and change nothing
+    #[arg(long, requires = "rename")]
+    dry_run: bool,
 }
 
 /// Runs it. The folder comes from the global `--project`.
@@ -27,46 +39,38 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
         )));
     }
     let clips = list_clips(root).map_err(Failure::input)?;
+    match &options.rename[..] {
+        [] => {}
+        [old, new] => return rename::run(settings, &clips, (old, new), options.dry_run),
+        _ => return Err(Failure::Input("give one --rename OLD NEW at a time".into())),
+    }
     let mut rows = Vec::with_capacity(clips.len());
+    let mut unasked = BTreeSet::new();
     for clip in &clips {
-        let loaded = load_read_only(root, &clip.hash).map_err(Failure::input)?;
-        let tracks = loaded.annotation.tracks.values();
-        let labels: Vec<String> = tracks.clone().map(|track| shown(&track.info.label)).collect();
-        let masks: usize = tracks.map(|track| track.masks.len()).sum();
-        if !options.json {
-            loaded.notes.iter().for_each(|note| tell(note));
-            let finished = loaded.view.is_some_and(|view| view.finished);
-            let end = if finished { "  finished" } else { "" };
-            print(&format!("{}{end}", line(clip, &labels, masks)));
+        let progress = Progress::of(root, clip).map_err(Failure::input)?;
+        if options.only.is_some_and(|only| !progress.fits(only)) {
+            continue;
         }
-        rows.push(json!({
-            "content_hash": clip.hash.0,
-            "name": clip.info.as_ref().map(|info| &info.name),
-            "frames": clip.info.as_ref().map(|info| info.frames),
-            "labels": labels,
-            "masks": masks,
-            "finished": loaded.view.is_some_and(|view| view.finished),
-            "journals": clip.journals,
-            "notes": loaded.notes,
-        }));
+        if !options.json {
+            progress.loaded.notes.iter().for_each(|note| tell(note));
+            print(&progress.line(clip));
+        }
+        let labels = progress.loaded.annotation.tracks.values().map(|track| &track.info.label);
+        let asked = |label: &str| settings.asked.label(label).is_some();
+        unasked.extend(labels.filter(|label| !asked(label)).map(|label| shown(label)));
+        rows.push(progress.json(clip));
+    }
+    if !settings.asked.labels.is_empty() && !unasked.is_empty() {
+        let unasked = unasked.into_iter().collect::<Vec<_>>().join(", ");
+        tell(&format!(
+            "the schema has no label {unasked}; `sonomark project --rename OLD NEW` gives a label another name \
+             in every clip"
+        ));
     }
     if options.json {
         print_json(&Value::Array(rows));
+    } else if options.only.is_some() {
+        tell(&format!("{} of {}", rows.len(), counted(clips.len(), "clip")));
     }
     Ok(())
-}
-
-fn line(clip: &ClipSummary, labels: &[String], masks: usize) -> String {
-    let name = clip
-        .info
-        .as_ref()
-        .map_or("(clip.json is damaged or of a newer sonomark)".into(), |i| shown(&i.name));
-    let frames = clip.info.as_ref().map_or(0, |info| info.frames);
-    let labels = if labels.is_empty() { "no structure".into() } else { labels.join(", ") };
-    format!(
-        "{}  {name}  {}  {labels}  {}",
-        clip.hash.short(),
-        counted(frames, "frame"),
-        counted(masks, "mask")
-    )
 }

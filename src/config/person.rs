@@ -162,8 +162,9 @@ fn macros(node: &Node, faults: &mut Faults) -> BTreeMap<char, String> {
     found
 }
 
-fn day_of(now_ms: u64) -> String {
-    let then = i64::try_from(now_ms).ok().and_then(chrono::DateTime::from_timestamp_millis);
+/// The day (UTC, as 2026-09-21) of a time in ms since 1970; empty where no calendar reaches.
+pub(crate) fn day_of(ms: u64) -> String {
+    let then = i64::try_from(ms).ok().and_then(chrono::DateTime::from_timestamp_millis);
     then.map(|then| then.format("%Y-%m-%d").to_string()).unwrap_or_default()
 }
 

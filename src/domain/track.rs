@@ -259,6 +259,18 @@ impl Track {
         self.windows.is_empty() || self.windows.iter().any(|w| w.contains(frame))
     }
 
+    /// The frames of a clip of `frames` frames on which a mask is missing, in order. Without windows one is missing only
+    /// where masks were carried through the clip. A window of another hand may reach behind the clip.
+    pub fn without_mask(&self, frames: usize) -> impl Iterator<Item = FrameIndex> {
+        let carried = || self.masks.values().any(|held| held.source == MaskSource::Tracked);
+        let windows = match self.windows.is_empty() && !carried() {
+            true => Vec::new(),
+            false => self.windows_or_all(frames),
+        };
+        let within = move |w: Window| w.first..w.last.saturating_add(1).min(frames);
+        windows.into_iter().flat_map(within).filter(move |frame| !self.masks.contains_key(frame))
+    }
+
     /// The windows, or the whole clip of `frames` frames when none is set.
     #[must_use]
     pub fn windows_or_all(&self, frames: usize) -> Vec<Window> {
@@ -313,6 +325,21 @@ mod tests {
         assert_eq!(insert_window(&[], w(5, 2)), [w(2, 5)]);
         // As a journal may say, and a structure does that never goes.
         assert_eq!(insert_window(&[w(3, usize::MAX)], w(9, 12)), [w(3, usize::MAX)]);
+    }
+
+    #[test]
+    fn masks_are_missing_in_windows_and_where_they_were_carried_through_the_clip() {
+        let missing = |track: &Track| track.without_mask(8).collect::<Vec<_>>();
+        let mut track = Track::new("nerve", 0);
+        let mask = crate::domain::Bitmap::from_fn(4, 4, |x, _| x > 1).to_mask();
+        let held = |source| FrameMask { mask: mask.clone(), source, score: 1.0 };
+        track.masks.insert(2, held(MaskSource::Prompted));
+        assert!(missing(&track).is_empty(), "nobody says where it is visible");
+        track.masks.insert(3, held(MaskSource::Tracked));
+        assert_eq!(missing(&track), [0, 1, 4, 5, 6, 7]);
+        // As a journal may say; counting to its end would take for ever.
+        track.windows = vec![w(1, 3), w(6, usize::MAX)];
+        assert_eq!(missing(&track), [1, 6, 7]);
     }
 
     #[test]

@@ -276,14 +276,8 @@ fn check_sizes(annotation: &Annotation, info: &ClipInfo) -> Result<(), ExportErr
     Ok(())
 }
 
-/// Frames of a clip of `frames` inside set windows without a mask.
+/// Frames of the clip inside set windows without a mask.
 fn undecided(annotation: &Annotation, frames: usize) -> usize {
-    let of_track = |track: &crate::domain::Track| {
-        // A journal may hold a window without end.
-        let end = |last: FrameIndex| frames.min(last.saturating_add(1));
-        let windows = track.windows.iter();
-        let frames = windows.flat_map(|window| window.first..end(window.last));
-        frames.filter(|frame| !track.masks.contains_key(frame)).count()
-    };
-    annotation.tracks.values().map(of_track).sum()
+    let set = annotation.tracks.values().filter(|track| !track.windows.is_empty());
+    set.map(|track| track.without_mask(frames).count()).sum()
 }

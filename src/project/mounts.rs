@@ -1,6 +1,7 @@
-//! Which file system holds a folder, and whether it tells of changes.
+//! Which file system holds a folder, whether it tells of changes, and how much room it has.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use super::named;
@@ -33,6 +34,17 @@ pub(super) fn file_system(path: &Path) -> Option<String> {
     let (_, kind) = best?;
     // Named for the note only; a FUSE or network type is simply not in the list.
     Some(named(Path::new(&kind)))
+}
+
+/// Bytes that may still be written into `folder`, where its file system tells. Quotas are not in them.
+pub(super) fn room(folder: &Path) -> Option<u64> {
+    let folder = File::open(folder).ok()?;
+    // SAFETY: a zeroed statvfs is a valid one.
+    let mut told: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the descriptor is open, and the pointer is to a live value.
+    let done = unsafe { libc::fstatvfs(folder.as_raw_fd(), &raw mut told) };
+    // Some network file systems tell nothing but noughts.
+    (done == 0 && told.f_blocks > 0).then(|| told.f_bavail.saturating_mul(told.f_frsize))
 }
 
 /// A mount point as the table writes it: blank, tab, line feed and backslash in octal.

@@ -9,8 +9,13 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::lease::{self, Alive};
-use super::{FORMAT, Modes, ProjectError, checked, journal, journal_files, named, read_regular};
+use super::{
+    FORMAT, Modes, ProjectError, checked, journal, journal_files, mounts, named, read_regular,
+};
 use crate::domain::{ClipInfo, ContentHash, counted, shown};
+
+/// With less room than this a disk counts as nearly full, bytes.
+const LITTLE_ROOM: u64 = 500_000_000;
 
 /// 32 random bits that no session of the clip has.
 pub(super) fn fresh_seed(ops: &Path) -> u32 {
@@ -89,6 +94,7 @@ pub(super) fn prepare(
                     named(root)
                 ));
             }
+            notes.extend(nearly_full(root));
             Ok(modes)
         }
         Err(cause) => {
@@ -156,6 +162,16 @@ pub(super) fn unless_full(path: &Path, cause: &io::Error) -> Result<(), ProjectE
         }
         _ => Err(ProjectError::io("create", path, cause)),
     }
+}
+
+/// The note for a disk that will be full soon: others fill it, too.
+fn nearly_full(root: &Path) -> Option<String> {
+    let left = mounts::room(root).filter(|left| *left < LITTLE_ROOM)?;
+    Some(format!(
+        "only {} MB are left on the disk of {}; make room before it is full (then steps wait in memory)",
+        left / 1_000_000,
+        named(root)
+    ))
 }
 
 /// The note for a full disk.

@@ -146,6 +146,7 @@ actions! {
         PreviousAnchor   "previous-anchor"    "go to the previous frame with points or an accepted mask",
         MiddleFrame      "middle-frame"       "go to the middle between the two nearest anchors",
         NextStale        "next-stale"         "go to the next frame whose mask is older than the points",
+        NextMissing      "next-missing"       "go to the next frame on which a mask is missing",
         PlayPause        "play-pause"         "play the clip, or pause",
         PlayFaster       "play-faster"        "play faster",
         PlaySlower       "play-slower"        "play slower",

@@ -309,7 +309,11 @@ pub(super) fn frame(word: &str, frames: usize) -> Result<FrameIndex, String> {
 /// Longest label, characters.
 const LABEL_MAX: usize = 200;
 
-fn label(text: &str) -> Result<String, String> {
+/// A label that a person typed, when it can be one.
+///
+/// # Errors
+/// Too long, or with control characters.
+pub(crate) fn label(text: &str) -> Result<String, String> {
     if text.chars().count() > LABEL_MAX {
         return Err(format!("a label has at most {LABEL_MAX} characters"));
     }

@@ -278,6 +278,21 @@ fn a_full_disk_stops_nobody_and_loses_nothing() {
 }
 
 #[test]
+fn a_disk_that_is_nearly_full_is_told_before_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(disk) = Mounted::new(dir.path().join("disk"), "8m") else {
+        return skipped("mounting a small tmpfs needs root");
+    };
+    let root = disk.0.join("project");
+    let notes = open(&root, "anna").1.notes;
+    assert!(notes.len() == 1 && notes[0].starts_with("only 8 MB are left"), "{notes:?}");
+    let larger = ["-o", "remount,size=600m"];
+    assert!(Run::new("mount").args(larger).arg(&disk.0).status().unwrap().success());
+    let notes = open(&root, "anna").1.notes;
+    assert!(notes.is_empty(), "that is enough: {notes:?}");
+}
+
+#[test]
 fn a_session_that_begins_on_a_full_disk_leaves_no_empty_file() {
     let dir = tempfile::tempdir().unwrap();
     let Some(disk) = Mounted::new(dir.path().join("disk"), "160k") else {

@@ -39,6 +39,7 @@ mod net_semantics;
 mod net_video;
 mod opening;
 mod private;
+mod progress;
 mod project;
 mod pty;
 mod pty_harness;

@@ -109,9 +109,13 @@ fn one_key_finishes_a_clip_and_opens_the_next_that_is_not() {
     assert!(!effects.iter().any(|e| matches!(e, Effect::OpenClip(..))), "something is open");
     has(
         &screen(&m),
-        &["not finished (again finishes all the same): 40 frames without a mask, side"],
+        &["not finished (again finishes all the same): 40 frames without a mask (g w)"],
     );
-    assert!(m.message.text.ends_with("without a mask, side of vessel not set"), "{:?}", m.message);
+    assert!(
+        m.message.text.ends_with("without a mask (g w), side of vessel not set"),
+        "{:?}",
+        m.message
+    );
     let effects = press(&mut m, "E");
     let at = |wanted: fn(&Effect) -> bool| effects.iter().position(wanted);
     let noted = at(|e| matches!(e, Effect::JournalView(view) if view.finished));

@@ -324,6 +324,38 @@ fn esc_stops_and_keeps_what_is_decided() {
 }
 
 #[test]
+fn frames_without_a_mask_are_gone_to_one_after_the_other() {
+    let mut m = model(FRAMES);
+    press(&mut m, "g w");
+    assert!(m.message.text.starts_with("no structure yet"), "{:?}", m.message);
+    with_a_mask(&mut m);
+    press(&mut m, "g w");
+    assert!(m.message.text.starts_with("no mask is missing; w s and w e"), "{:?}", m.message);
+    let (ticket, _) = propagation(&mut m, "p p");
+    for frame in (1..FRAMES).filter(|frame| ![3, 7].contains(frame)) {
+        tell(&mut m, Event::Tracked { ticket, frame, decided: decided(6) });
+    }
+    tell(&mut m, Event::Finished { ticket, cancelled: true });
+    for wanted in [3, 7, 3] {
+        press(&mut m, "g w");
+        assert_eq!(m.frame, wanted);
+    }
+    press(&mut m, "E");
+    assert!(m.message.text.contains("2 frames without a mask (g w)"), "{:?}", m.message);
+    // The key looks at the structure at hand.
+    press(&mut m, "t n E");
+    let elsewhere = "2 frames of structure 1 without a mask (g w)";
+    assert!(m.message.text.contains(elsewhere), "{:?}", m.message);
+    press(&mut m, "N");
+    for (window, told) in [(":window 5 6", "every frame on which"), (":window 3 4", "on no other")]
+    {
+        kind(&mut m, window);
+        press(&mut m, "enter g w");
+        assert!(m.frame == 3 && m.message.text.starts_with(told), "{window}: {:?}", m.message);
+    }
+}
+
+#[test]
 fn new_points_make_propagated_frames_stale_until_propagated_again() {
     let mut m = model(FRAMES);
     let id = with_a_mask(&mut m);

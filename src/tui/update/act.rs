@@ -103,6 +103,7 @@ fn frames(model: &mut Model, fx: &mut Vec<Effect>, action: Action, count: Option
         Action::PreviousAnchor => motion::anchor(model, fx, -n),
         Action::MiddleFrame => motion::middle(model, fx),
         Action::NextStale => motion::next_stale(model, fx),
+        Action::NextMissing => motion::next_missing(model, fx),
         Action::PlayPause => motion::play_pause(model),
         Action::PlayFaster => motion::faster(model, true),
         Action::PlaySlower => motion::faster(model, false),

@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use crate::domain::{FrameIndex, PointPx};
+use crate::tui::action::Action;
 use crate::tui::graphics::Viewport;
 use crate::tui::model::{Effect, Model};
+
+use super::tracks;
 
 /// A direction on the screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +132,23 @@ pub(super) fn next_stale(model: &mut Model, fx: &mut Vec<Effect>) {
     match next {
         Some(frame) => go_to(model, fx, frame),
         None => model.say("every mask of this structure is as new as its points"),
+    }
+}
+
+/// Goes to the next frame on which a mask is missing, from the start again after the last.
+pub(super) fn next_missing(model: &mut Model, fx: &mut Vec<Effect>) {
+    let Some((_, track)) = model.current() else { return tracks::say_none(model) };
+    let missing: Vec<FrameIndex> = track.without_mask(model.clip.frames).collect();
+    let unset = track.windows.is_empty();
+    match missing.iter().find(|&&frame| frame > model.frame).or(missing.first()) {
+        Some(&frame) if frame == model.frame => model.say("on no other frame a mask is missing"),
+        Some(&frame) => go_to(model, fx, frame),
+        None if unset => model.say(format!(
+            "no mask is missing; {} and {} say where this structure is visible",
+            model.key(Action::WindowStart),
+            model.key(Action::WindowEnd)
+        )),
+        None => model.say("every frame on which this structure is visible has a mask"),
     }
 }
 

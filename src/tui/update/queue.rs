@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::domain::review::FLAGGED;
-use crate::domain::{Axis, ClipKind, Cut, FrameMask, MaskSource, PointPx, Track, counted, shown};
+use crate::domain::{Axis, ClipKind, Cut, MaskSource, PointPx, Track, counted, shown};
 use crate::tui::action::Action;
 use crate::tui::key::Key;
 use crate::tui::keymap::Found;
@@ -304,35 +304,37 @@ fn say_all_finished(model: &mut Model) {
 /// What of the clip a person has not decided.
 fn still_open(model: &Model) -> Option<String> {
     let (mut bare, mut stale, mut flagged, mut doubtful) = (0, 0, 0, 0);
+    let frames = model.clip.frames;
     for (id, track) in &model.annotation.tracks {
-        let tracked = |held: &FrameMask| held.source == MaskSource::Tracked;
-        // Without windows a mask is missing only where masks were carried through the clip.
-        let carried = track.masks.values().any(tracked);
-        let windows = match track.windows.is_empty() && !carried {
-            true => Vec::new(),
-            false => track.windows_or_all(model.clip.frames),
-        };
-        // A window of another hand may reach behind the clip.
-        let end = model.clip.frames;
-        let frames = windows.iter().flat_map(|w| w.first..w.last.saturating_add(1).min(end));
-        bare += frames.filter(|frame| !track.masks.contains_key(frame)).count();
+        bare += track.without_mask(frames).count();
         for (&frame, held) in track.masks.iter().filter(|(frame, _)| track.visible(**frame)) {
             let old = model.marks.is_stale(*id, frame);
-            let doubted = tracked(held) && !track.flags.contains(&frame);
+            let tracked = held.source == MaskSource::Tracked;
+            let doubted = tracked && !track.flags.contains(&frame);
             stale += usize::from(old);
             doubtful += usize::from(!old && doubted && review::doubt(model, *id, frame) >= FLAGGED);
         }
         flagged += track.flags.len();
     }
-    // The key looks at the structure at hand: where its flags are elsewhere, that is told.
-    let flags = |track: &Track| !track.flags.is_empty();
-    let here = model.current().is_some_and(|(_, track)| flags(track));
-    let other = model.annotation.tracks.values().find(|track| !here && flags(track));
-    let of = other.map_or(String::new(), |track| format!(" of {}", shown(&track.info.label)));
+    // The keys look at the structure at hand: where what they go to is elsewhere, that is told.
+    let elsewhere = |has: fn(&Track, usize) -> bool| {
+        let here = model.current().is_some_and(|(_, track)| has(track, frames));
+        let other = model.annotation.tracks.values().find(|track| !here && has(track, frames));
+        other.map_or(String::new(), |track| format!(" of {}", shown(&track.info.label)))
+    };
+    let flagged_of = elsewhere(|track, _| !track.flags.is_empty());
+    let bare_of = elsewhere(|track, frames| track.without_mask(frames).next().is_some());
     let unsaid = unsaid(model);
     let parts = [
         (model.annotation.tracks.is_empty(), "no structure".to_owned()),
-        (bare > 0, format!("{} without a mask", counted(bare, "frame"))),
+        (
+            bare > 0,
+            format!(
+                "{}{bare_of} without a mask ({})",
+                counted(bare, "frame"),
+                model.key(Action::NextMissing)
+            ),
+        ),
         (
             stale > 0,
             format!(
@@ -344,7 +346,7 @@ fn still_open(model: &Model) -> Option<String> {
         (
             flagged > 0,
             format!(
-                "{}{of} flagged ({})",
+                "{}{flagged_of} flagged ({})",
                 counted(flagged, "frame"),
                 model.key(Action::WorstFrame)
             ),

@@ -45,6 +45,18 @@ fn masks_outside_windows_are_in_no_file_and_are_counted() {
 }
 
 #[test]
+fn masks_are_missing_in_the_clip_alone_however_far_windows_reach() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut annotation = windowed();
+    for track in annotation.tracks.values_mut() {
+        track.windows = vec![Window { first: 3, last: usize::MAX }];
+    }
+    let path = dir.path().join("a.csv");
+    let report = export(&annotation, &info(), ExportFormat::Csv, &path).unwrap();
+    assert_eq!(report.undecided, 3 * 5, "frames 4, 5, 6, 8 and 9 of each");
+}
+
+#[test]
 fn a_segmentation_invents_no_scale_and_no_place() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.dcm");

@@ -386,8 +386,13 @@ fn whole(path: &Path) -> Result<Vec<u8>, CodecError> {
 
 /// The header of an image, of a TIFF that of its first page, which is read here and not by a decoder.
 fn header(path: &Path) -> Result<Header, CodecError> {
-    if let Some(tiff) = Tiff::of(path)? {
-        let Page { size, lossy, .. } = tiff.pages()?[0];
+    let page = Tiff::of(path).and_then(|tiff| tiff.map(|tiff| Ok(tiff.pages()?[0])).transpose());
+    // DICOM may begin like a TIFF.
+    let page = page.map_err(|why| match sniff::kind_of(path) {
+        Ok(sniff::Kind::Image) => why,
+        _ => no_size(path),
+    });
+    if let Some(Page { size, lossy, .. }) = page? {
         return Ok(Header { size, lossy, turned: false });
     }
     let head = head(path)?;

@@ -143,13 +143,12 @@ impl Model {
         let clip = opened.info;
         let middle = PointPx::pixel_centre(clip.width_px / 2, clip.height_px / 2);
         let view = opened.view;
-        let track = view.as_ref().and_then(|view| view.track);
+        let held = |id: &TrackId| opened.annotation.tracks.contains_key(id);
+        let track = view.as_ref().and_then(|view| view.track).filter(held);
         let mut model = Self {
             frame: view.as_ref().map_or(0, |view| view.frame.min(clip.frames.saturating_sub(1))),
             cursor: view.as_ref().map_or(middle, |view| view.cursor),
-            track: track
-                .filter(|id| opened.annotation.tracks.contains_key(id))
-                .or_else(|| opened.annotation.tracks.keys().next().copied()),
+            track: track.or_else(|| opened.annotation.tracks.keys().next().copied()),
             marks: Marks::default(),
             part: opened.part,
             annotation: opened.annotation,

@@ -504,7 +504,7 @@ fn long_messages_tell_how_to_read_them_and_the_oldest_can_be_reached() {
     for n in 0..30 {
         m.warn(format!("number {n}: {}", "a long sentence with a next step; ".repeat(4)));
     }
-    has(&screen(&m), &["(M shows all)"]);
+    has(&screen(&m), &["(M shows 29 more)"]);
     press(&mut m, "M");
     press(&mut m, &["pagedown"; 20].join(" "));
     has(&screen(&m), &["number 0:"]);
@@ -693,7 +693,7 @@ fn a_clip_is_not_finished_while_masks_are_missing_or_in_doubt_nor_after_an_undo(
     press(&mut m, "E");
     assert!(m.finished, "{:?}", m.message);
     press(&mut m, "u");
-    assert!(!m.finished, "something is another way than when it was finished");
+    assert!(!m.finished, "something is another way than when it was finished: {:?}", m.message);
 }
 
 #[test]

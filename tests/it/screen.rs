@@ -169,7 +169,7 @@ fn a_prefix_shows_what_can_follow_beside_the_picture() {
     let mut m = resized(120, 36);
     press(&mut m, "w");
     let text = screen(&m);
-    has(&text, &["the structure is visible", "from this frame on", "never mind"]);
+    has(&text, &["the structure is visible from", "this frame on", "never mind"]);
     assert!(!text.contains("window-start"), "{text}");
 }
 

@@ -498,7 +498,9 @@ fn a_rater_is_led_from_clip_to_clip_and_the_analysis_reads_what_was_left() {
     // Four clips: a block of two with each model, then the other halves. In the order of the plan.
     for (at, name) in [(1, "001.png"), (2, "002.png")] {
         let here = format!("clip {at}/2");
-        terminal.until(name, |text| text.contains(name) && text.contains(&here));
+        terminal.until(name, |text| {
+            text.contains(name) && text.contains(&here) && !text.contains("opening")
+        });
         terminal.key(b":boundary 27 30\r:boundary 51 30\r");
         terminal.until("the mask", |text| {
             text.contains("2 boundary")

@@ -154,7 +154,7 @@ fn a_point_becomes_a_mask_and_a_propagation_and_is_there_after_quitting() {
 
     terminal.mark();
     typed(&mut terminal, "w");
-    assert!(terminal.wait_for("window-start", PATIENCE));
+    assert!(terminal.wait_for("never mind", PATIENCE), "{}", terminal.screen_text());
     terminal.settle(200);
     assert_eq!(terminal.sixels_since_mark().len(), 0, "the which-key box costs no picture");
     terminal.key(b"s");

@@ -692,7 +692,7 @@ fn a_clip_is_not_finished_while_masks_are_missing_or_in_doubt_nor_after_an_undo(
     assert!(!m.finished && m.message.text.contains("1 frame without a mask"), "{:?}", m.message);
     press(&mut m, "E");
     assert!(m.finished, "{:?}", m.message);
-    press(&mut m, "u");
+    press(&mut m, "esc u");
     assert!(!m.finished, "something is another way than when it was finished: {:?}", m.message);
 }
 

@@ -193,8 +193,9 @@ fn clips_of(project: &Path, only: Option<Only>) -> Result<Vec<ClipSummary>, Fail
 }
 
 fn whole_project(settings: &Settings, options: &Options) -> Done {
-    let cancel = interrupt_flag()?;
+    // Until something is written, Ctrl-C simply ends it.
     let clips = clips_of(&options.source, options.only)?;
+    let cancel = interrupt_flag()?;
     let mut failed = 0;
     for clip in &clips {
         if interrupted(&cancel) {

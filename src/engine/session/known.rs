@@ -9,8 +9,9 @@ use crate::codec::{self, Clip, CodecError, OpenOptions, earlier_hash};
 use crate::domain::ContentHash;
 use crate::project::{ProjectError, load_read_only};
 
-/// Opens a clip. A folder of images comes in the order of an earlier version where the project holds structures in that, and
-/// none in the order of now. A project that cannot be read decides nothing.
+/// Opens a clip. A folder of images comes in the order of an earlier version where the project holds structures in that, or
+/// else what was decided about the outside, and no such thing in the order of now. A project that cannot be read decides
+/// nothing.
 ///
 /// # Errors
 /// As [`codec::open`].
@@ -22,13 +23,15 @@ pub fn open_known(
     let clip = codec::open(path, options)?;
     let Some(earlier) = earlier_hash(path) else { return Ok(clip) };
     // A journal alone tells nothing: who only looked, and missed their masks, left the place where that was.
-    let annotated = |hash: &ContentHash| match load_read_only(project_root, hash) {
-        Ok(held) => Some(!held.annotation.tracks.is_empty()),
-        Err(ProjectError::NoSuchClip { .. }) => Some(false),
+    let held = |hash: &ContentHash| match load_read_only(project_root, hash) {
+        Ok(held) => Some([!held.annotation.tracks.is_empty(), held.outside.is_some()]),
+        Err(ProjectError::NoSuchClip { .. }) => Some([false; 2]),
         Err(_) => None,
     };
-    if annotated(&clip.info().content_hash) == Some(false) && annotated(&earlier) == Some(true) {
-        return codec::open(path, &OpenOptions { earlier_order: true, ..options.clone() });
+    match (held(&clip.info().content_hash), held(&earlier)) {
+        (Some(now @ [false, _]), Some(before)) if before > now => {
+            codec::open(path, &OpenOptions { earlier_order: true, ..options.clone() })
+        }
+        _ => Ok(clip),
     }
-    Ok(clip)
 }

@@ -134,6 +134,13 @@ fn what_cannot_be_read_of_a_clip_is_told_and_hides_nothing_else() {
     let done = home.run(&["project"]);
     assert!(printed(&done).contains("anna 2 min until 2026-09-21, finished; ben 2 min"));
     assert!(told(&done).contains(name), "{}", told(&done));
+    // It may be why a clip is left out.
+    let out = home.path("out");
+    let export = ["export", text(&project), "--format", "coco", "--out", text(&out)];
+    for words in [&["project"][..], &export] {
+        let done = home.run(&[words, &["--only", "stale"]].concat());
+        assert!(told(&done).contains(name), "{}", told(&done));
+    }
     // Nobody knows whether the clip of unknown length is complete.
     let list = parsed(&home.run(&["project", "--only", "missing", "--json"]).stdout);
     let missing: Vec<&Value> = list.as_array().unwrap().iter().map(|row| &row["missing"]).collect();

@@ -1,8 +1,8 @@
 //! `sonomark project --rename`: a label becomes another one in every clip of the project.
 //!
-//! What decides whether this file is right: each clip gets one step in a journal of its own, as if who runs it had renamed the
-//! structures on the screen, so that nothing is rewritten, their `u` takes it back there, and a run that ended half way is
-//! run again.
+//! What decides whether this file is right: each clip gets one step in a journal of its own, as if who runs it had renamed
+//! the structures on the screen, so that nothing is rewritten, their `u` takes it back there, and a run that ended half way
+//! is run again.
 
 use std::collections::BTreeSet;
 

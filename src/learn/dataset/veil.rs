@@ -81,8 +81,8 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let (folder, project) = (dir.path().join("nerve"), dir.path().join("project"));
         std::fs::create_dir(&folder).expect("made");
-        for name in ["1.png", "02.png"] {
-            let image = image::GrayImage::from_pixel(8, 8, image::Luma([200]));
+        for (name, gray) in [("1.png", 200), ("02.png", 190)] {
+            let image = image::GrayImage::from_pixel(8, 8, image::Luma([gray]));
             image.save(folder.join(name)).expect("written");
         }
         let ask = OpenOptions { ask: true, ..OpenOptions::default() };

@@ -172,8 +172,18 @@ fn clips_of(project: &Path, only: Option<Only>) -> Result<Vec<ClipSummary>, Fail
         return Err(Failure::Input(format!("the project {project} holds no clip yet")));
     }
     let Some(only) = only else { return Ok(clips) };
-    // One that cannot be read is kept: its export tells why.
-    clips.retain(|clip| Progress::of(project, clip).map_or(true, |held| held.fits(only)));
+    clips.retain(|clip| match Progress::of(project, clip) {
+        // Its export tells why.
+        Err(_) => true,
+        Ok(held) => {
+            let fits = held.fits(only);
+            if !fits {
+                // What is damaged may be why.
+                held.loaded.notes.iter().for_each(|note| tell(note));
+            }
+            fits
+        }
+    });
     if clips.is_empty() {
         let project = path_shown(project);
         return Err(Failure::Input(format!(
@@ -193,8 +203,9 @@ fn clips_of(project: &Path, only: Option<Only>) -> Result<Vec<ClipSummary>, Fail
 }
 
 fn whole_project(settings: &Settings, options: &Options) -> Done {
-    let cancel = interrupt_flag()?;
+    // Until something is written, Ctrl-C simply ends it.
     let clips = clips_of(&options.source, options.only)?;
+    let cancel = interrupt_flag()?;
     let mut failed = 0;
     for clip in &clips {
         if interrupted(&cancel) {

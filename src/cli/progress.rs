@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::config::person::day_of;
 use crate::domain::{MaskSource, counted, shown};
-use crate::project::{ClipSummary, Loaded, ProjectError, Visit, load_read_only, timeline};
+use crate::project::{ClipSummary, Loaded, ProjectError, Visit, load_read_only, readable_timeline};
 use crate::tui::marks::Marks;
 
 /// Of a longer gap between two lines of a journal this much counts, s: nobody was there. As in `study analyse`.
@@ -39,11 +39,11 @@ pub(super) struct Progress {
     pub(super) loaded: Loaded,
     /// Masks, also those outside the windows of their structure.
     masks: usize,
-    /// Masks that a person accepted or drew.
+    /// Those of them that a person accepted or drew.
     accepted: usize,
-    /// Frames of structures on which a mask is missing.
-    missing: usize,
-    /// Masks that are older than the points.
+    /// Frames of structures on which a mask is missing; `None` where nothing tells how many frames there are.
+    missing: Option<usize>,
+    /// Masks inside the windows that are older than the points.
     stale: usize,
     /// Frames of structures that are flagged for a look.
     flagged: usize,
@@ -70,26 +70,30 @@ impl Progress {
     /// Reads what the project `root` holds on `clip`.
     ///
     /// # Errors
-    /// Journals that cannot be read. What is damaged is told by the notes of [`loaded`](Self::loaded).
+    /// Journals that cannot be listed. What is damaged, and a journal that cannot be read, is told by the notes of
+    /// [`loaded`](Self::loaded).
     pub(super) fn of(root: &Path, clip: &ClipSummary) -> Result<Self, ProjectError> {
         let loaded = load_read_only(root, &clip.hash)?;
-        let people = people(&timeline(root, &clip.hash)?);
-        let frames = clip.info.as_ref().map_or(0, |info| info.frames);
+        let people = people(&readable_timeline(root, &clip.hash)?);
         let masks = loaded.annotation.masks();
-        let (mut accepted, mut missing, mut stale, mut flagged) = (0, 0, 0, 0);
+        let (mut accepted, mut stale, mut flagged) = (0, 0, 0);
         let mut marks = Marks::default();
         for (&id, track) in &loaded.annotation.tracks {
             for (&frame, of) in loaded.made_from.get(&id).into_iter().flatten() {
                 marks.was_made(id, track, frame, of);
             }
             marks.learn(id, track);
-            for (&frame, held) in track.masks.iter().filter(|(frame, _)| track.visible(**frame)) {
+            for (&frame, held) in &track.masks {
                 accepted += usize::from(held.source == MaskSource::Accepted);
-                stale += usize::from(marks.is_stale(id, frame));
+                stale += usize::from(track.visible(frame) && marks.is_stale(id, frame));
             }
-            missing += track.without_mask(frames).count();
             flagged += track.flags.len();
         }
+        let tracks = loaded.annotation.tracks.values();
+        let missing = clip
+            .info
+            .as_ref()
+            .map(|info| tracks.map(|track| track.without_mask(info.frames).count()).sum::<usize>());
         Ok(Self { loaded, masks, accepted, missing, stale, flagged, people })
     }
 
@@ -103,7 +107,7 @@ impl Progress {
         match only {
             Only::Finished => self.finished(),
             Only::Unfinished => !self.finished(),
-            Only::Missing => self.missing > 0,
+            Only::Missing => self.missing != Some(0),
             Only::Stale => self.stale > 0,
             Only::Flagged => self.flagged > 0,
         }
@@ -120,10 +124,11 @@ impl Progress {
         let frames = clip.info.as_ref().map_or(0, |info| info.frames);
         let labels: Vec<String> = self.labels().collect();
         let labels = if labels.is_empty() { "no structure".into() } else { labels.join(", ") };
+        let missing = self.missing.unwrap_or(0);
         let parts = [
             (true, counted(self.masks, "mask")),
             (self.accepted > 0, format!("{} accepted", self.accepted)),
-            (self.missing > 0, format!("{} without a mask", counted(self.missing, "frame"))),
+            (missing > 0, format!("{} without a mask", counted(missing, "frame"))),
             (self.stale > 0, format!("{} older than the points", counted(self.stale, "mask"))),
             (self.flagged > 0, format!("{} flagged", counted(self.flagged, "frame"))),
         ];

@@ -48,11 +48,14 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     let mut unasked = BTreeSet::new();
     for clip in &clips {
         let progress = Progress::of(root, clip).map_err(Failure::input)?;
+        if !options.json {
+            // Also of one that is left out: what is damaged may be why.
+            progress.loaded.notes.iter().for_each(|note| tell(note));
+        }
         if options.only.is_some_and(|only| !progress.fits(only)) {
             continue;
         }
         if !options.json {
-            progress.loaded.notes.iter().for_each(|note| tell(note));
             print(&progress.line(clip));
         }
         let labels = progress.loaded.annotation.tracks.values().map(|track| &track.info.label);

@@ -1,7 +1,8 @@
 //! `sonomark project --rename`: a label becomes another one in every clip of the project.
 //!
-//! What decides whether this file is right: each clip gets one step in a journal of its own, as if its annotator had renamed
-//! the structures, so that nothing is rewritten, `u` takes it back there, and a run that ended half way is run again.
+//! What decides whether this file is right: each clip gets one step in a journal of its own, as if who runs it had renamed
+//! the structures on the screen, so that nothing is rewritten, their `u` takes it back there, and a run that ended half way
+//! is run again.
 
 use std::collections::BTreeSet;
 
@@ -29,13 +30,13 @@ pub(super) fn run(
     }
     let cancel = interrupt_flag()?;
     let (mut structures, mut in_clips, mut failed) = (0, 0, 0);
-    let mut known = BTreeSet::new();
+    let (mut known, mut told) = (BTreeSet::new(), BTreeSet::new());
     for clip in clips {
         if interrupted(&cancel) {
-            let told = counted(in_clips, "clip");
-            return Err(Failure::Interrupted(format!("interrupted after {told}; run it again")));
+            let done = counted(in_clips, "clip");
+            return Err(Failure::Interrupted(format!("interrupted after {done}; run it again")));
         }
-        match in_clip(settings, clip, (old, &new), dry, &mut known) {
+        match in_clip(settings, clip, (old, &new), dry, [&mut known, &mut told]) {
             Ok(0) => {}
             Ok(count) => (structures, in_clips) = (structures + count, in_clips + 1),
             Err(why) => {
@@ -59,13 +60,14 @@ pub(super) fn run(
     Ok(())
 }
 
-/// Renames in one clip; how many structures. The labels that it has are added to `known`.
+/// Renames in one clip; how many structures. The labels that it has are added to `known`. What is `told` is not told again:
+/// that a disk is nearly full would come with each clip.
 fn in_clip(
     settings: &Settings,
     clip: &ClipSummary,
     (old, new): (&str, &str),
     dry: bool,
-    known: &mut BTreeSet<String>,
+    [known, told]: [&mut BTreeSet<String>; 2],
 ) -> Result<usize, String> {
     let root = &settings.project.value;
     let held = load_read_only(root, &clip.hash).map_err(|error| error.to_string())?;
@@ -81,7 +83,9 @@ fn in_clip(
         let info = clip.info.as_ref().ok_or(NO_CLIP_JSON)?;
         let opened = ClipStore::open(root, info, now_ms()).map_err(|error| error.to_string())?;
         let (mut store, loaded) = opened;
-        loaded.notes.iter().for_each(|note| tell(note));
+        for note in loaded.notes.iter().filter(|note| told.insert((*note).clone())) {
+            tell(note);
+        }
         let edits = renaming(&loaded.annotation, (old, new), colour);
         let group = u64::from(loaded.session_seed) << 32;
         let step = Step { group, mark: Mark::Do, edits };

@@ -52,7 +52,7 @@ pub use key::uid_key;
 pub use merge::{Conflict, difference};
 pub use reader::{Look, News};
 pub use store::{ClipStore, Loaded, StoreOptions, load_read_only};
-pub use timeline::{Visit, timeline};
+pub use timeline::{Visit, readable_timeline, timeline};
 pub use watch::{Found, WatchOptions, Watcher};
 pub use writer::Syncer;
 
@@ -211,13 +211,6 @@ fn checked(hash: &ContentHash) -> Result<ContentHash, ProjectError> {
     let fine =
         (8..=128).contains(&hash.0.len()) && hash.0.bytes().all(|b| b.is_ascii_alphanumeric());
     fine.then(|| hash.clone()).ok_or_else(|| ProjectError::BadHash { hash: shown(&hash.0) })
-}
-
-/// Whether a project holds work on a clip.
-#[must_use]
-pub fn holds(root: &Path, hash: &ContentHash) -> bool {
-    let journals = |hash: ContentHash| journal_files(&root.join("clips").join(hash.0).join("ops"));
-    checked(hash).is_ok_and(|hash| journals(hash).is_ok_and(|files| !files.is_empty()))
 }
 
 /// The journal files of a folder with their sessions and part labels, sorted; none where there is no folder. All or an

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::journal::{self, Record};
 use super::lease;
-use super::{ProjectError, checked, journal_files, read_regular};
+use super::{JournalFile, ProjectError, checked, journal_files, read_regular};
 use crate::domain::{ContentHash, Edit, Mark, MaskSource};
 
 /// One session on a clip.
@@ -40,23 +40,45 @@ impl Visit {
 /// # Errors
 /// A hash that names no folder, or journals that cannot be read. Damaged lines are left out.
 pub fn timeline(root: &Path, clip: &ContentHash) -> Result<Vec<Visit>, ProjectError> {
+    let visits = sessions(root, clip)?.into_iter().collect::<Result<Vec<_>, _>>()?;
+    Ok(in_order(visits))
+}
+
+/// The same without the sessions whose journals cannot be read: [`load_read_only`](super::load_read_only) names those.
+///
+/// # Errors
+/// A hash that names no folder, or journals that cannot be listed.
+pub fn readable_timeline(root: &Path, clip: &ContentHash) -> Result<Vec<Visit>, ProjectError> {
+    Ok(in_order(sessions(root, clip)?.into_iter().filter_map(Result::ok).collect()))
+}
+
+fn in_order(mut visits: Vec<Visit>) -> Vec<Visit> {
+    visits.sort_by(|a, b| a.times_ms.cmp(&b.times_ms));
+    visits
+}
+
+/// Each session on a clip, or why it cannot be read.
+fn sessions(
+    root: &Path,
+    clip: &ContentHash,
+) -> Result<Vec<Result<Visit, ProjectError>>, ProjectError> {
     let ops = root.join("clips").join(&checked(clip)?.0).join("ops");
     let files = journal_files(&ops).map_err(|cause| ProjectError::io("list", &ops, &cause))?;
-    let mut visits = Vec::new();
-    for same in files.chunk_by(|a, b| a.session == b.session) {
-        let mut lines = Vec::new();
-        for file in same {
-            let bytes = read_regular(&file.path)
-                .map_err(|cause| ProjectError::io("read", &file.path, &cause))?;
-            lines.extend(journal::scan("", &bytes, 0).lines);
-        }
-        // A continuation repeats lines.
-        lines.sort_by_key(|line| line.n);
-        lines.dedup_by_key(|line| line.n);
-        visits.push(visit(&same[0].session, &lines));
+    Ok(files.chunk_by(|a, b| a.session == b.session).map(read_session).collect())
+}
+
+/// A session from its journal and the continuations of it.
+fn read_session(files: &[JournalFile]) -> Result<Visit, ProjectError> {
+    let mut lines = Vec::new();
+    for file in files {
+        let bytes = read_regular(&file.path)
+            .map_err(|cause| ProjectError::io("read", &file.path, &cause))?;
+        lines.extend(journal::scan("", &bytes, 0).lines);
     }
-    visits.sort_by(|a, b| a.times_ms.cmp(&b.times_ms));
-    Ok(visits)
+    // A continuation repeats lines.
+    lines.sort_by_key(|line| line.n);
+    lines.dedup_by_key(|line| line.n);
+    Ok(visit(&files[0].session, &lines))
 }
 
 fn visit(session: &str, lines: &[journal::Line]) -> Visit {
@@ -90,11 +112,12 @@ fn visit(session: &str, lines: &[journal::Line]) -> Visit {
     visit
 }
 
-/// Whether a person did it: masks that were carried through the clip are the network's work.
+/// Whether a person did it: masks that were carried through the clip are the network's work, and what a structure is called
+/// is none.
 fn by_hand(edit: &Edit) -> bool {
     match edit {
         Edit::SetMask { after: Some(held), .. } => held.source != MaskSource::Tracked,
-        Edit::AddTrack { .. } => false,
+        Edit::AddTrack { .. } | Edit::SetTrackInfo { .. } => false,
         _ => true,
     }
 }

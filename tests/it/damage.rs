@@ -206,11 +206,11 @@ fn a_clip_whose_journals_cannot_be_listed_is_not_one_without_work() {
     }
 }
 
-struct Mounted(PathBuf);
+pub(crate) struct Mounted(pub(crate) PathBuf);
 
 impl Mounted {
     /// A tmpfs of `size`, or `None` where mounting is not allowed.
-    fn new(at: PathBuf, size: &str) -> Option<Self> {
+    pub(crate) fn new(at: PathBuf, size: &str) -> Option<Self> {
         fs::create_dir_all(&at).unwrap();
         let size = format!("size={size},mode=0700");
         let mount = Run::new("mount").args(["-t", "tmpfs", "-o", &size, "none"]).arg(&at).output();

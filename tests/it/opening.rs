@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sonomark::codec::{Clip, OpenOptions, earlier_hash};
-use sonomark::domain::{Cut, Edit, Mark, Step, Track, TrackId};
+use sonomark::domain::{Cut, Edit, Mark, PointPx, Step, Track, TrackId};
 use sonomark::engine::{Event, open_known};
-use sonomark::project::ClipStore;
+use sonomark::project::{ClipStore, View};
 use sonomark::tui::model::{Effect, Msg};
 use sonomark::tui::update;
 
@@ -52,6 +52,12 @@ fn a_folder_is_opened_in_the_order_of_names_in_which_it_was_annotated() {
         store.append(&Step { group: 1, mark: Mark::Do, edits }, 0).unwrap();
     };
     annotate(&before);
+    // Who opened it in the order of now, and missed the masks, left only the place.
+    let (cursor, track, outside, look) = (PointPx::new(1.0, 1.0), None, None, None);
+    let place = View { frame: 0, cursor, track, finished: false, keys: 3, outside, look };
+    let (mut store, _) = ClipStore::open_with(&root, now.info(), 0, &as_user("anna")).unwrap();
+    store.append_view(&place, 0).unwrap();
+    drop(store);
     let found = open(&options);
     assert_eq!((found.info(), grays(&found)), (before.info(), [20, 10, 30]));
     assert!(found.notes()[0].contains("the order of an earlier version"), "{:?}", found.notes());

@@ -9,11 +9,12 @@ use sonomark::domain::{
     Bitmap, ClipInfo, ClipKind, ContentHash, Edit, FrameMask, Mark, MaskSource, PlacedPrompt,
     PointKind, PointPx, Prompt, PromptId, Step, Track, TrackId, Window,
 };
-use sonomark::project::{ClipStore, View, list_clips, load_read_only};
+use sonomark::project::{ClipStore, View, list_clips, load_read_only, timeline};
 
+use crate::damage::Mounted;
 use crate::headless::json as parsed;
 use crate::project::as_user;
-use crate::surroundings::{Home, data, text, told};
+use crate::surroundings::{Home, data, skipped, text, told};
 
 /// 2026-09-21, 13:33:20 UTC.
 const DAY_MS: u64 = 1_790_000_000_000;
@@ -112,6 +113,38 @@ fn a_project_tells_how_far_its_clips_are_and_who_worked_on_them() {
     assert!(one.ends_with(wanted), "{one}");
     let wanted = "2 frames without a mask, 2 masks older than the points, 1 frame flagged  ben 3 min until 2026-09-22";
     assert!(two.ends_with(wanted), "{two}");
+
+    // All masks are counted, so those among them that are accepted are, too.
+    let outside = vec![set(8, MaskSource::Accepted)];
+    worked(&home.project(), &info("two", "b"), "ben", DAY_MS + 172_800_000, outside, false);
+    let list = parsed(&home.run(&["project", "--json"]).stdout);
+    assert_eq!((&list[1]["masks"], &list[1]["accepted"]), (&json!(4), &json!(2)));
+}
+
+#[test]
+fn what_cannot_be_read_of_a_clip_is_told_and_hides_nothing_else() {
+    let home = Home::new();
+    let project = home.project();
+    two_clips(&project);
+    let clip = |digit: &str| project.join("clips").join(digit.repeat(64));
+    // As where only its owner may read it.
+    let name = "20260921T133320Z-carl-far-7-00000007.jsonl";
+    fs::create_dir(clip("a").join("ops").join(name)).unwrap();
+    fs::write(clip("b").join("clip.json"), "{").unwrap();
+    let done = home.run(&["project"]);
+    assert!(printed(&done).contains("anna 2 min until 2026-09-21, finished; ben 2 min"));
+    assert!(told(&done).contains(name), "{}", told(&done));
+    // It may be why a clip is left out.
+    let out = home.path("out");
+    let export = ["export", text(&project), "--format", "coco", "--out", text(&out)];
+    for words in [&["project"][..], &export] {
+        let done = home.run(&[words, &["--only", "stale"]].concat());
+        assert!(told(&done).contains(name), "{}", told(&done));
+    }
+    // Nobody knows whether the clip of unknown length is complete.
+    let list = parsed(&home.run(&["project", "--only", "missing", "--json"]).stdout);
+    let missing: Vec<&Value> = list.as_array().unwrap().iter().map(|row| &row["missing"]).collect();
+    assert_eq!(missing, [&json!(2), &Value::Null]);
 }
 
 #[test]
@@ -219,6 +252,9 @@ fn a_label_is_renamed_in_all_clips_and_taken_back_in_each() {
     let held = load_read_only(&project, &info("two", "b").content_hash).unwrap();
     let held = &held.annotation.tracks[&TRACK].info;
     assert_eq!((held.label.as_str(), held.colour), ("median nerve", 1), "the colour of the schema");
+    // A name is no work by hand, so the keys of a study stay known.
+    let visits = timeline(&project, &info("one", "a").content_hash).unwrap();
+    assert!(visits.len() == 4 && visits.iter().all(|visit| visit.keys > 0 || visit.steps == 0));
     assert_eq!(held_back(&project), ["nerv", "nerve"], "one after the other");
 
     for (words, wanted) in [
@@ -234,6 +270,22 @@ fn a_label_is_renamed_in_all_clips_and_taken_back_in_each() {
         let refused = rename(words);
         assert_eq!(refused.status.code(), Some(1), "{words:?}");
         assert!(told(&refused).contains(wanted), "{words:?}: {}", told(&refused));
+    }
+}
+
+#[test]
+fn that_a_disk_is_nearly_full_is_told_once_for_all_clips() {
+    let home = Home::new();
+    let Some(disk) = Mounted::new(home.path("disk"), "8m") else {
+        return skipped("mounting a small tmpfs needs root");
+    };
+    let project = disk.0.join("project");
+    two_clips(&project);
+    for (old, new, clips) in [("nerv", "nerve", "1 clip"), ("nerve", "vein", "2 clips")] {
+        let words = ["project", "--project", text(&project), "--rename", old, new];
+        let done = told(&home.run(&words));
+        assert!(done.contains(&format!("in {clips} renamed")), "{done}");
+        assert_eq!(done.matches("MB are left").count(), 1, "{done}");
     }
 }
 

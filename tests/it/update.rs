@@ -346,6 +346,10 @@ fn frames_without_a_mask_are_gone_to_one_after_the_other() {
     press(&mut m, "t n E");
     let elsewhere = "2 frames of structure 1 without a mask (g w)";
     assert!(m.message.text.contains(elsewhere), "{:?}", m.message);
+    press(&mut m, "N L b");
+    press(&mut m, "n E");
+    let elsewhere = "masks of structure 1 older than the points (g s)";
+    assert!(m.message.text.contains(elsewhere), "{:?}", m.message);
     press(&mut m, "N");
     for (window, told) in [(":window 5 6", "every frame on which"), (":window 3 4", "on no other")]
     {

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::codec::{self, Clip, CodecError, OpenOptions, Outside};
-use crate::domain::OutsideChoice;
+use crate::codec::{self, Clip, CodecError, OpenOptions, Outside, earlier_hash};
+use crate::domain::{ContentHash, OutsideChoice};
 use crate::project::{list_clips, load_read_only};
 
 /// Says what of every image is black. The default hides nothing.
@@ -34,8 +34,8 @@ impl Veil {
     /// What is hidden of a clip that was opened behind it, for hashes of data; empty where everything is seen, so that
     /// such data keep the hashes that they had before anything could be hidden.
     pub(in crate::learn) fn mark(&self, clip: &Clip) -> String {
-        let decided = match self.decided.get(&clip.info().content_hash.0) {
-            Some(OutsideChoice::HideAllBut(region)) => Some(*region),
+        let decided = match self.choice(clip) {
+            Some(OutsideChoice::HideAllBut(region)) => Some(region),
             _ => None,
         };
         // Not as people read them: those words round.
@@ -51,8 +51,14 @@ impl Veil {
     /// Opens a clip behind it.
     pub(in crate::learn) fn open(&self, path: &Path) -> Result<Clip, CodecError> {
         let clip = codec::open(path, &self.options)?;
-        let choice = self.decided.get(&clip.info().content_hash.0).copied();
+        let choice = self.choice(&clip);
         Ok(clip.as_decided(&self.options, choice))
+    }
+
+    /// What was decided of a clip, also of a folder of images in an earlier order of their names.
+    fn choice(&self, clip: &Clip) -> Option<OutsideChoice> {
+        let of = |hash: &ContentHash| self.decided.get(&hash.0).copied();
+        of(&clip.info().content_hash).or_else(|| of(&earlier_hash(clip.path())?))
     }
 
     /// The clip behind it; `None` where everything of it is seen.
@@ -61,5 +67,40 @@ impl Veil {
             return Ok(None);
         }
         Ok(Some(self.open(path)?).filter(|clip| clip.privacy().outside != Outside::Shown))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{PointPx, Region};
+    use crate::project::{ClipStore, StoreOptions, View};
+
+    #[test]
+    fn what_was_decided_of_a_folder_in_an_earlier_order_of_names_is_hidden_still() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (folder, project) = (dir.path().join("nerve"), dir.path().join("project"));
+        std::fs::create_dir(&folder).expect("made");
+        for (name, gray) in [("1.png", 200), ("02.png", 190)] {
+            let image = image::GrayImage::from_pixel(8, 8, image::Luma([gray]));
+            image.save(folder.join(name)).expect("written");
+        }
+        let ask = OpenOptions { ask: true, ..OpenOptions::default() };
+        let earlier = OpenOptions { earlier_order: true, ..ask.clone() };
+        let before = codec::open(&folder, &earlier).expect("it opens");
+        let region: Region = "box:1,2,3,4".parse().expect("a region");
+        let (cursor, track, look) = (PointPx::new(0.0, 0.0), None, None);
+        let outside = Some(OutsideChoice::HideAllBut(region));
+        let view = View { frame: 0, cursor, track, finished: false, keys: 0, outside, look };
+        let options = StoreOptions { user: "anna".into(), rescue: None };
+        let opened = ClipStore::open_with(&project, before.info(), 0, &options);
+        let (mut store, _) = opened.expect("it opens");
+        store.append_view(&view, 0).expect("kept");
+        drop(store);
+        let veil = Veil::of(&ask, &project);
+        let clip = veil.open(&folder).expect("it opens");
+        let frame = clip.frame(0).expect("decoded");
+        assert_eq!(frame.pixels.iter().filter(|&&gray| gray == 200).count(), 9);
+        assert!(veil.mark(&clip).contains(&format!("{region:?}")), "{}", veil.mark(&clip));
     }
 }

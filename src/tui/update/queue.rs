@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::domain::review::FLAGGED;
-use crate::domain::{Axis, ClipKind, Cut, MaskSource, PointPx, Track, counted, shown};
+use crate::domain::{Axis, ClipKind, Cut, MaskSource, PointPx, Track, TrackId, counted, shown};
 use crate::tui::action::Action;
 use crate::tui::key::Key;
 use crate::tui::keymap::Found;
@@ -303,62 +303,44 @@ fn say_all_finished(model: &mut Model) {
 
 /// What of the clip a person has not decided.
 fn still_open(model: &Model) -> Option<String> {
-    let (mut bare, mut stale, mut flagged, mut doubtful) = (0, 0, 0, 0);
-    let frames = model.clip.frames;
-    for (id, track) in &model.annotation.tracks {
-        bare += track.without_mask(frames).count();
-        for (&frame, held) in track.masks.iter().filter(|(frame, _)| track.visible(**frame)) {
-            let old = model.marks.is_stale(*id, frame);
-            let tracked = held.source == MaskSource::Tracked;
-            let doubted = tracked && !track.flags.contains(&frame);
-            stale += usize::from(old);
-            doubtful += usize::from(!old && doubted && review::doubt(model, *id, frame) >= FLAGGED);
-        }
-        flagged += track.flags.len();
-    }
-    // The keys look at the structure at hand: where what they go to is elsewhere, that is told.
-    let elsewhere = |has: fn(&Track, usize) -> bool| {
-        let here = model.current().is_some_and(|(_, track)| has(track, frames));
-        let other = model.annotation.tracks.values().find(|track| !here && has(track, frames));
-        other.map_or(String::new(), |track| format!(" of {}", shown(&track.info.label)))
+    let tracks = &model.annotation.tracks;
+    let open: Vec<(TrackId, &Track, [usize; 4])> =
+        tracks.iter().map(|(&id, track)| (id, track, open_of(model, id, track))).collect();
+    let part = |nth: usize, what: &str, rest: &str, key: Action| {
+        let having: Vec<_> = open.iter().filter(|(.., counts)| counts[nth] > 0).collect();
+        let count: usize = having.iter().map(|(.., counts)| counts[nth]).sum();
+        // The key looks at the structure at hand: where what it goes to is elsewhere, that is told.
+        let here = having.iter().any(|(id, ..)| Some(*id) == model.track);
+        let other = having.first().filter(|_| !here);
+        let of = other
+            .map_or_else(String::new, |(_, track, _)| format!(" of {}", shown(&track.info.label)));
+        (count > 0, format!("{}{of} {rest} ({})", counted(count, what), model.key(key)))
     };
-    let flagged_of = elsewhere(|track, _| !track.flags.is_empty());
-    let bare_of = elsewhere(|track, frames| track.without_mask(frames).next().is_some());
     let unsaid = unsaid(model);
     let parts = [
-        (model.annotation.tracks.is_empty(), "no structure".to_owned()),
-        (
-            bare > 0,
-            format!(
-                "{}{bare_of} without a mask ({})",
-                counted(bare, "frame"),
-                model.key(Action::NextMissing)
-            ),
-        ),
-        (
-            stale > 0,
-            format!(
-                "{} older than the points ({})",
-                counted(stale, "mask"),
-                model.key(Action::NextStale)
-            ),
-        ),
-        (
-            flagged > 0,
-            format!(
-                "{}{flagged_of} flagged ({})",
-                counted(flagged, "frame"),
-                model.key(Action::WorstFrame)
-            ),
-        ),
-        (
-            doubtful > 0,
-            format!("{} in doubt ({})", counted(doubtful, "frame"), model.key(Action::WorstFrame)),
-        ),
+        (tracks.is_empty(), "no structure".to_owned()),
+        part(0, "frame", "without a mask", Action::NextMissing),
+        part(1, "mask", "older than the points", Action::NextStale),
+        part(2, "frame", "flagged", Action::WorstFrame),
+        part(3, "frame", "in doubt", Action::WorstFrame),
         (unsaid.is_some(), unsaid.unwrap_or_default()),
     ];
     let told: Vec<String> = parts.into_iter().filter(|(is, _)| *is).map(|(_, what)| what).collect();
     (!told.is_empty()).then(|| told.join(", "))
+}
+
+/// The frames of a structure on which a mask is missing, its masks that are older than the points, its flags, and the frames
+/// that are in doubt.
+fn open_of(model: &Model, id: TrackId, track: &Track) -> [usize; 4] {
+    let bare = track.without_mask(model.clip.frames).count();
+    let (mut stale, mut doubtful) = (0, 0);
+    for (&frame, held) in track.masks.iter().filter(|(frame, _)| track.visible(**frame)) {
+        let old = model.marks.is_stale(id, frame);
+        let doubted = held.source == MaskSource::Tracked && !track.flags.contains(&frame);
+        stale += usize::from(old);
+        doubtful += usize::from(!old && doubted && review::doubt(model, id, frame) >= FLAGGED);
+    }
+    [bare, stale, track.flags.len(), doubtful]
 }
 
 /// An attribute of a whole structure that the schema asks for and nobody set.

@@ -103,7 +103,7 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     kept(store.sync())?;
     check(&store, &content, &said, &places, before)?;
     tell(&format!(
-        "imported {} into {}, journal position {}",
+        "imported {} into {}; the last change is number {}",
         summary(&content, &said),
         path_shown(root),
         store.position()

@@ -62,15 +62,24 @@ pub(crate) use signals::{interrupt_flag, interrupted};
 
 /// Annotate ultrasound in the terminal: boundary points, windows of visibility, propagation.
 #[derive(Debug, Parser)]
-#[command(name = "sonomark", version, max_term_width = 100)]
+#[command(name = "sonomark", version, max_term_width = 100, after_help = BEGIN)]
 struct Cli {
-    #[command(flatten)]
-    global: Global,
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
     annotate: annotate::Options,
+    // Last, since what is flattened after a heading would stand under it, too.
+    #[command(flatten, next_help_heading = OF_EVERY)]
+    global: Global,
 }
+
+/// Heading of the flags of every command, which would else stand among those of one.
+const OF_EVERY: &str = "Options of every command";
+
+/// What stands below the help of all.
+const BEGIN: &str = "To begin: `sonomark tutor` teaches the keys on a shipped clip, \
+                     `sonomark CLIP` opens one of yours, `sonomark doctor` says what is wrong on \
+                     this machine.";
 
 /// What `--data` of commands that read labelled stills names.
 pub(crate) const STILLS: &str = "Folder of NAME.png and NAME.mask.png, or FOLDER:LIST.txt for the \
@@ -443,6 +452,22 @@ mod tests {
         ];
         let parsed = Cli::try_parse_from(words).expect("parses");
         assert_eq!(parsed.global.outside.as_deref(), Some("hide"));
+    }
+
+    #[test]
+    fn help_tells_what_a_command_takes_before_what_all_of_them_take() {
+        let mut whole = Cli::command();
+        whole.build();
+        for name in ["segment", "export", "train"] {
+            let command = whole.find_subcommand_mut(name).expect("there is one");
+            let help = command.render_long_help().to_string();
+            let (own, of_every) = help.split_once(OF_EVERY).expect("a heading");
+            assert!(own.contains("--help") && own.contains("--out"), "{name}: {own}");
+            assert!(!own.contains("--keymap") && of_every.contains("--keymap"), "{name}: {help}");
+        }
+        let help = whole.render_long_help().to_string();
+        let (own, _) = help.split_once(OF_EVERY).expect("a heading");
+        assert!(own.contains("Arguments:") && help.contains("To begin: "), "{help}");
     }
 
     #[test]

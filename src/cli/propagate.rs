@@ -56,7 +56,7 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     // What this run does not come to shall not be taken for its own; and only now can it begin.
     if !earlier.is_empty() {
         let files = counted(earlier.len(), "file");
-        tell(&format!("{}: {files} of an earlier run make room", path_shown(&options.out)));
+        tell(&format!("{}: taking away {files} of an earlier run", path_shown(&options.out)));
         take_away(&earlier)?;
     }
     let out = Some(options.out.as_path());

@@ -45,7 +45,7 @@ impl Doubt {
     #[must_use]
     pub fn reason(self) -> &'static str {
         let all = [
-            (self.disagreement, "the passes from both sides disagree"),
+            (self.disagreement, "what comes from either side disagrees"),
             (self.score, "the network is not sure"),
             (self.jump, "the area jumps"),
             (self.speed, "the contour moves fast"),

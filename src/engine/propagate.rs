@@ -78,7 +78,7 @@ impl Plan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// Neither prompts nor a person's mask anywhere.
-    #[error("no anchor: put boundary points on one frame of the window first")]
+    #[error("nothing to start from: put boundary points on one frame of the window first")]
     NoAnchor,
     /// There are anchors, all outside the windows.
     #[error(
@@ -97,8 +97,8 @@ pub enum PlanError {
     },
     /// No two anchors with frames between them.
     #[error(
-        "nothing to compare: no frame lies between two anchors; put boundary points on a second \
-         frame of the window"
+        "nothing to compare: no frame lies between two that have points or an accepted mask; put \
+         boundary points on a second frame of the window"
     )]
     NothingBetween,
     /// Only frames that a person decided, or none at all.

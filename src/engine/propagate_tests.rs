@@ -130,7 +130,10 @@ fn the_tracked_mask_one_looks_at_conditions_a_one_way_walk() {
 #[test]
 fn errors_say_what_to_do() {
     let none = plan(&track(&[(0, 3)], &[]), CLIP, 0, Span::Both).unwrap_err();
-    assert_eq!(none.to_string(), "no anchor: put boundary points on one frame of the window first");
+    assert_eq!(
+        none.to_string(),
+        "nothing to start from: put boundary points on one frame of the window first"
+    );
     let outside = plan(&track(&[(0, 3)], &[9]), CLIP, 0, Span::Both).unwrap_err();
     assert_eq!(outside, PlanError::AnchorsOutside { frame: 9 });
     assert!(outside.to_string().contains("frame 10"));

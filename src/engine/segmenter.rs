@@ -54,7 +54,7 @@ pub struct SegmenterInfo {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SegmentError {
     /// Nothing to go by: no prompt on the frame and no anchor before it.
-    #[error("frame {} has no prompt and no anchor to follow; put a boundary point first", .0 + 1)]
+    #[error("frame {} has no points, and no other frame has any to follow from; put a boundary point first", .0 + 1)]
     NothingToFollow(FrameIndex),
     /// The network or its device failed.
     #[error(

@@ -232,7 +232,7 @@ impl Authors {
         };
         Some(format!(
             "frame {frame}: {earlier} and {user} decided the same mask at the same time; {end}, \
-             both are in the journals"
+             both are kept in the project"
         ))
     }
 }
@@ -258,7 +258,7 @@ fn removed(step: &Step, track: TrackId, met: &Track, user: &str) -> Option<Strin
         let (user, label) = (shown(user), shown(&met.info.label));
         format!(
             "{user} removed the structure {label} while somebody else changed it; what it held is \
-             in the journals"
+             kept in the project"
         )
     })
 }
@@ -410,9 +410,9 @@ mod tests {
             notes,
             [
                 "frame 5: anna and ben decided the same mask at the same time; ben took it away, \
-                 both are in the journals",
+                 both are kept in the project",
                 "ben removed the structure nerve while somebody else changed it; what it held is \
-                 in the journals",
+                 kept in the project",
             ]
         );
     }

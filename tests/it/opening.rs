@@ -154,7 +154,11 @@ fn a_clip_that_gets_another_content_while_it_opens_is_opened_anew() {
     let path = m.queue[1].path.clone();
     let effects = tell(&mut m, Event::ClipArrived { path, name: "other.dcm".into() });
     assert_eq!(opens(&effects), Some(1));
-    assert!(m.message.text.contains("another content now, which is opened"), "{:?}", m.message);
+    assert!(
+        m.message.text.contains("has changed on the disk and is opened anew"),
+        "{:?}",
+        m.message
+    );
     update(&mut m, Msg::Opened(Box::new(opened(5))));
     assert!(m.at == 1 && !m.queue[1].changed);
 }

@@ -82,7 +82,11 @@ fn propagated(model: &mut Model, radius: impl Fn(usize) -> f32) {
 fn a_key_per_boundary_point_and_the_same_key_again_for_the_next_edge() {
     let mut m = model(FRAMES);
     press(&mut m, "enter");
-    assert!(m.mode == Mode::Normal && m.message.text.contains("decoded"), "{:?}", m.message);
+    assert!(
+        m.mode == Mode::Normal && m.message.text.contains("still being read"),
+        "{:?}",
+        m.message
+    );
     see(&mut m, 0);
     let effects = press(&mut m, "enter 3");
     assert!(refresh_of(&effects).is_some(), "the mask follows at once");
@@ -272,7 +276,7 @@ fn the_suggestion_comes_from_the_mask_and_goes_where_points_are_missing() {
     press(&mut m, ".");
     assert_eq!((m.frame, m.mode.clone()), (1, Mode::Rays));
     press(&mut m, "6");
-    assert!(m.message.text.contains("decoded"), "{:?}", m.message);
+    assert!(m.message.text.contains("still being read"), "{:?}", m.message);
 }
 
 #[test]

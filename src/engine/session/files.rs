@@ -292,7 +292,7 @@ pub fn export_clip(job: &Job, format: ExportFormat, path: &Path) -> Result<Strin
         what.push_str(NO_IMAGES);
     }
     if let Some(position) = job.position {
-        what.push_str(&format!(", up to journal position {position}"));
+        what.push_str(&format!(", with all changes up to number {position}"));
     }
     if report.outside > 0 {
         what.push_str(&format!("; {} outside windows left out", counted(report.outside, "mask")));

@@ -49,7 +49,7 @@ pub enum TerminalError {
     NotATerminal(&'static str),
     /// The terminal went away.
     #[error(
-        "the terminal is gone (hang-up); everything acknowledged is in the journal, start again to go on"
+        "the terminal is gone (hang-up); every step that the screen showed is saved, start again to go on"
     )]
     HungUp,
     /// The operating system refused.

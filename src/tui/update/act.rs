@@ -170,7 +170,7 @@ fn beside(model: &mut Model) {
             model.say(format!("frame {} stays on the right; go to another one", frame + 1));
             Some(Beside { frame, pixels })
         }
-        (None, None) => return model.say("this frame is still being decoded; try again"),
+        (None, None) => return model.say("this frame is still being read; try again"),
         (Some(_), _) => {
             model.say("one frame at a time");
             None

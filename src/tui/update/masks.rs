@@ -15,7 +15,7 @@ use crate::tui::model::{Effect, Model};
 use crate::tui::range::{SMOOTH_PX, STEP_PX};
 use crate::tui::tools::{Brush, Correction};
 
-use super::{batch, edits, network, overlay, prompts, tracks};
+use super::{batch, edits, motion, network, overlay, prompts, tracks};
 
 /// Brush before anything else was asked for, and its limits, px.
 const BRUSH_PX: f32 = 4.0;
@@ -159,7 +159,7 @@ pub(super) fn interpolate(model: &mut Model, fx: &mut Vec<Effect>) {
     let behind = anchors.iter().find(|&&f| f > model.frame).copied();
     match (before, behind) {
         (Some(before), Some(behind)) => interpolate_between(model, fx, before, behind),
-        _ => model.say("this frame does not lie between two anchors"),
+        _ => model.say(motion::NOT_BETWEEN),
     }
 }
 

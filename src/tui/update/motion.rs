@@ -108,9 +108,17 @@ pub(super) fn anchor(model: &mut Model, fx: &mut Vec<Effect>, by: isize) {
     };
     match way.get(by.unsigned_abs().saturating_sub(1)).or(way.last()) {
         Some(&frame) => go_to(model, fx, frame),
-        None => model.say(if by > 0 { "no later anchor" } else { "no earlier anchor" }),
+        None => model.say(if by > 0 {
+            "no later frame has points or an accepted mask"
+        } else {
+            "no earlier frame has points or an accepted mask"
+        }),
     }
 }
+
+/// What is told where a frame on either side is wanted.
+pub(super) const NOT_BETWEEN: &str =
+    "this frame does not lie between two anchors (frames with points or an accepted mask)";
 
 /// Goes to the middle between the anchors on either side: where a mask is least certain.
 pub(super) fn middle(model: &mut Model, fx: &mut Vec<Effect>) {
@@ -119,8 +127,8 @@ pub(super) fn middle(model: &mut Model, fx: &mut Vec<Effect>) {
     let after = anchors.iter().find(|&&f| f > model.frame).copied();
     match (before, after) {
         (Some(a), Some(b)) if b - a > 1 => go_to(model, fx, a + (b - a) / 2),
-        (Some(_), Some(_)) => model.say("the two anchors are neighbours"),
-        _ => model.say("this frame does not lie between two anchors"),
+        (Some(_), Some(_)) => model.say("no frame lies between this anchor and the next"),
+        _ => model.say(NOT_BETWEEN),
     }
 }
 

@@ -293,7 +293,7 @@ fn run(
         return;
     }
     let doing = if check {
-        format!("comparing the passes over {}", counted(total / 2, "frame"))
+        format!("comparing what comes from either side over {}", counted(total / 2, "frame"))
     } else {
         format!("propagating to {}", counted(total, "frame"))
     };
@@ -392,7 +392,7 @@ pub(super) fn finished(model: &mut Model, fx: &mut Vec<Effect>, ticket: Ticket, 
         model.say("comparison stopped; what was compared so far counts");
     } else if run.check {
         model.say(format!(
-            "passes compared; {} goes to the worst frame, {} accepts the quiet span",
+            "compared; {} goes to the worst frame, {} accepts the quiet span",
             model.key(Action::WorstFrame),
             model.key(Action::AcceptQuiet)
         ));

@@ -81,11 +81,11 @@ pub(super) fn arrived(model: &mut Model, fx: &mut Vec<Effect>, path: PathBuf, na
         let seeking = model.seeking;
         open(model, fx, at, opening.cut);
         model.seeking = seeking;
-        model.say(format!("{name_shown} has another content now, which is opened"));
+        model.say(format!("{name_shown} has changed on the disk and is opened anew"));
     } else if at == model.at {
-        model.warn(format!("{name_shown} has another content now; :clip {number} opens it again"));
+        model.warn(format!("{name_shown} has changed on the disk; :clip {number} opens it again"));
     } else {
-        model.say(format!("{name_shown} has another content now; it waits as clip {number}"));
+        model.say(format!("{name_shown} has changed on the disk; it waits as clip {number}"));
     }
 }
 

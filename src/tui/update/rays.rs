@@ -61,7 +61,7 @@ fn hour_of(action: Action) -> Option<f32> {
 /// Opens the mode; false, with a sentence, when there is nothing to look along.
 fn enter(model: &mut Model) -> bool {
     if model.pixels().is_none() {
-        model.say("this frame is still being decoded; try again when it is shown");
+        model.say("this frame is still being read; try again when it is shown");
         return false;
     }
     let natural = natural_centre(model);
@@ -225,7 +225,7 @@ enum Start {
 /// Puts a boundary point on `ray`.
 fn place(model: &mut Model, fx: &mut Vec<Effect>, ray: Ray, start: Start) {
     let Some(known) = Known::of(model) else {
-        return model.say("this frame is still being decoded; try again when it is shown");
+        return model.say("this frame is still being read; try again when it is shown");
     };
     let edges = edges_along(&known.pixels, ray);
     let expected = known.expected(ray);

@@ -175,7 +175,8 @@ fn accept_quiet(model: &mut Model, fx: &mut Vec<Effect>) {
     let here = model.frame;
     if !quiet(here) {
         return model.say(format!(
-            "this frame is in doubt, stale or has no mask; correct it, or accept it with {}",
+            "this frame is in doubt, or its mask is missing or older than the points; correct it, \
+             or accept it with {}",
             model.key(Action::AcceptFrame)
         ));
     }

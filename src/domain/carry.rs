@@ -6,6 +6,7 @@
 //! sharp after fifty frames as after one.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
 
@@ -13,6 +14,22 @@ use super::{Bitmap, BoxPx, FrameIndex, GrayFrame, Mask, Motion, Registrable, Shr
 
 /// Distances beyond this say nothing more, px.
 const FAR_PX: f32 = 1000.0;
+
+/// A frame prepared for registration when a carrier first asks; those of several structures share it, and so do clones.
+#[derive(Clone, Default)]
+pub struct Tissue(Arc<OnceLock<Arc<Registrable>>>);
+
+impl Tissue {
+    /// What is there, or else what is made of `image`.
+    fn of(&self, image: &GrayFrame) -> Arc<Registrable> {
+        // As with what features share (`net::sam2::Begun`): nobody waits for what another thread makes.
+        self.0.get().cloned().unwrap_or_else(|| {
+            let made = Arc::new(Registrable::new(image));
+            let _ = self.0.set(Arc::clone(&made));
+            made
+        })
+    }
+}
 
 /// An anchor as a source of contours, as small as it can wait: a clip may have hundreds.
 struct Source {
@@ -23,7 +40,7 @@ struct Source {
 /// The source that is carried from.
 struct AtWork {
     frame: FrameIndex,
-    image: Registrable,
+    image: Arc<Registrable>,
     /// Signed distance of each pixel centre to the contour, px, positive inside.
     distance_px: Vec<f32>,
     bounds: Option<BoxPx>,
@@ -34,7 +51,7 @@ impl AtWork {
         let mask = source.mask.to_bitmap();
         Self {
             frame,
-            image: Registrable::of(source.image.clone()),
+            image: Arc::new(Registrable::of(source.image.clone())),
             distance_px: signed_distance(&mask),
             bounds: mask.bounds(),
         }
@@ -43,7 +60,7 @@ impl AtWork {
 
 struct Last {
     frame: FrameIndex,
-    image: Registrable,
+    image: Arc<Registrable>,
     source: FrameIndex,
     to_source: Option<Motion>,
     bounds: Option<BoxPx>,
@@ -83,16 +100,26 @@ impl Carrier {
     /// `None` without an anchor, or when the anchor's mask was empty. Frames are expected in
     /// walking order: the motion goes on from the frame carried last where that is nearest.
     pub fn follow(&mut self, frame: FrameIndex, image: &GrayFrame) -> Option<Vec<f32>> {
+        self.follow_in(frame, image, &Tissue::default())
+    }
+
+    /// As [`Self::follow`], on a frame that carriers of other structures look at, too.
+    pub fn follow_in(
+        &mut self,
+        frame: FrameIndex,
+        image: &GrayFrame,
+        tissue: &Tissue,
+    ) -> Option<Vec<f32>> {
         let nearest = self.sources.keys().copied().min_by_key(|at| at.abs_diff(frame))?;
         let chained = self.last.take().filter(|last| {
             last.frame.abs_diff(frame) <= nearest.abs_diff(frame) && last.frame != frame
         });
         let source = self.at_work(chained.as_ref().map_or(nearest, |last| last.source))?;
         source.bounds?;
-        let here = Registrable::new(image);
+        let here = tissue.of(image);
         let last = chained.unwrap_or_else(|| Last {
             frame: nearest,
-            image: source.image.clone(),
+            image: Arc::clone(&source.image),
             source: nearest,
             to_source: None,
             bounds: source.bounds,

@@ -42,7 +42,7 @@ mod words;
 
 pub use axis::{Axis, Cut};
 pub use bisect::Bisection;
-pub use carry::Carrier;
+pub use carry::{Carrier, Tissue};
 pub use clip::{ClipInfo, ClipKind, ContentHash, DicomOrigin, FrameIndex, GrayFrame};
 pub use code::{Code, Codes};
 pub use colours::{COLOURED, Colours, is_coloured};

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::domain::{
-    Between, Bitmap, FrameIndex, FramePrompts, GrayFrame, Lru, moved_through, tidied,
+    Between, Bitmap, FrameIndex, FramePrompts, GrayFrame, Lru, Tissue, moved_through, tidied,
 };
 use crate::net::budget::{Budget, free_bytes};
 use crate::net::config::ModelCard;
@@ -39,6 +39,13 @@ const FEATURES_MIB: usize = 512;
 struct Encoded {
     features: ImageFeatures,
     letterbox: Letterbox,
+    tissue: Tissue,
+}
+
+impl Encoded {
+    fn new(features: ImageFeatures, letterbox: Letterbox) -> Self {
+        Self { features, letterbox, tissue: Tissue::default() }
+    }
 }
 
 /// A network at work on one clip.
@@ -184,8 +191,7 @@ impl NetSegmenter {
             }
         };
         // What is shared besides goes with the frame: the cache keeps another copy.
-        let Encoded { features, letterbox } = &encoded;
-        let at_hand = Encoded { features: features.at_rest(), letterbox: *letterbox };
+        let at_hand = Encoded::new(encoded.features.at_rest(), encoded.letterbox);
         self.at_hand = Some((image.frame, at_hand.clone()));
         Ok((at_hand, encode_ms))
     }
@@ -231,7 +237,7 @@ impl NetSegmenter {
     fn ask(&mut self, image: Image<'_>, prompts: &FramePrompts) -> Result<Decided, SegmentError> {
         let (encoded, encode_ms) = self.encoded(image)?;
         let begun = Instant::now();
-        let Encoded { features, letterbox } = &encoded;
+        let Encoded { features, letterbox, .. } = &encoded;
         let (preprocess, device) = (&self.card.preprocess, &self.picked.device);
         let view = View { frame: image.pixels, preprocess, device, features, letterbox };
         let answer = match prompts.mask.is_none() && prompts.boundary_points().is_empty() {
@@ -348,7 +354,7 @@ fn encode(card: &ModelCard, sam: &Sam2, picked: &Picked, pixels: &GrayFrame) -> 
     let begun = Instant::now();
     let (input, letterbox) = card.preprocess.frame(pixels, card.network.image_size, &picked.device);
     let features = sam.encode_image(input);
-    (Encoded { features, letterbox }, millis(begun))
+    (Encoded::new(features, letterbox), millis(begun))
 }
 
 impl Segmenter for NetSegmenter {
@@ -458,6 +464,7 @@ fn seen<'a>(image: Image<'a>, encoded: &'a Encoded) -> Seen<'a> {
         pixels: image.pixels,
         features: &encoded.features,
         letterbox: &encoded.letterbox,
+        tissue: Some(&encoded.tissue),
     }
 }
 

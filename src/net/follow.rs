@@ -12,7 +12,7 @@ use super::memory_bank::Direction;
 use super::resize::{Kernel, resize_plane};
 use super::sam2::{ImageFeatures, Sam2};
 use super::tracker::{StepOut, TrackError, Tracker, TrackerOptions};
-use crate::domain::{Bitmap, Carrier, FrameIndex, GrayFrame, Window};
+use crate::domain::{Bitmap, Carrier, FrameIndex, GrayFrame, Tissue, Window};
 
 /// Logit per px (of a 256 px image) of distance to the carried contour.
 const LOGIT_PER_PX: f32 = 0.5;
@@ -48,6 +48,8 @@ pub struct Seen<'a> {
     pub features: &'a ImageFeatures,
     /// How they lie in the network input.
     pub letterbox: &'a Letterbox,
+    /// What other structures that are followed on this frame share besides.
+    pub tissue: Option<&'a Tissue>,
 }
 
 /// The answer for a followed frame.
@@ -139,10 +141,11 @@ impl Follower {
         seen: Seen<'_>,
         direction: Direction,
     ) -> Result<Followed, TrackError> {
-        let carried = self
-            .carrier
-            .follow(seen.frame, seen.pixels)
-            .map(|distance| prior_logits(&distance, &seen));
+        let carried = match seen.tissue {
+            Some(tissue) => self.carrier.follow_in(seen.frame, seen.pixels, tissue),
+            None => self.carrier.follow(seen.frame, seen.pixels),
+        };
+        let carried = carried.map(|distance| prior_logits(&distance, &seen));
         let side = seen.letterbox.size / 4;
         let shown = carried.as_ref().map(|native| {
             let full = seen.letterbox.plane_to_network(native, -LOGIT_LIMIT);

@@ -147,7 +147,7 @@ fn published_weights_remember_the_points_they_understand_and_else_the_mask() {
         });
         let seen = |frame: usize| {
             let (features, letterbox) = &encoded[frame];
-            Seen { frame, pixels: &frames[frame], features, letterbox }
+            Seen { frame, pixels: &frames[frame], features, letterbox, tissue: None }
         };
         let walked = |by_points: bool| {
             let options = FollowOptions { motion: false, ..FollowOptions::default() };

@@ -49,7 +49,7 @@ impl Session<'_> {
 
     fn seen<'s>(&'s self, frame: usize, encoded: &'s Encoded) -> Seen<'s> {
         let (features, letterbox) = &**encoded;
-        Seen { frame, pixels: &self.clip.frames[frame], features, letterbox }
+        Seen { frame, pixels: &self.clip.frames[frame], features, letterbox, tissue: None }
     }
 
     pub(super) fn correct_through(

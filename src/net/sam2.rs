@@ -75,7 +75,7 @@ pub struct ImageFeatures {
 
 /// What [`MemoryAttention::begin`] makes of a frame, once for all tracks: clones share it.
 ///
-/// Measured with seven memories, it is 8 % of what a second track costs with SAM 2.1 tiny at 1024 px.
+/// By count of operations it is 8 % of reading seven memories with SAM 2.1 tiny at 1024 px.
 #[derive(Clone, Debug, Default)]
 pub struct Begun(Arc<OnceLock<Tensor<3>>>);
 

@@ -109,10 +109,10 @@ fn one_key_finishes_a_clip_and_opens_the_next_that_is_not() {
     assert!(!effects.iter().any(|e| matches!(e, Effect::OpenClip(..))), "something is open");
     has(
         &screen(&m),
-        &["not finished (again finishes all the same): 40 frames without a mask (g w)"],
+        &["not finished (again finishes all the same): 40 frames without a mask (`g w`)"],
     );
     assert!(
-        m.message.text.ends_with("without a mask (g w), side of vessel not set"),
+        m.message.text.ends_with("without a mask (`g w`), side of vessel not set"),
         "{:?}",
         m.message
     );

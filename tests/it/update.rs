@@ -330,7 +330,7 @@ fn frames_without_a_mask_are_gone_to_one_after_the_other() {
     assert!(m.message.text.starts_with("no structure yet"), "{:?}", m.message);
     with_a_mask(&mut m);
     press(&mut m, "g w");
-    assert!(m.message.text.starts_with("no mask is missing; w s and w e"), "{:?}", m.message);
+    assert!(m.message.text.starts_with("no mask is missing; `w s` and `w e`"), "{:?}", m.message);
     let (ticket, _) = propagation(&mut m, "p p");
     for frame in (1..FRAMES).filter(|frame| ![3, 7].contains(frame)) {
         tell(&mut m, Event::Tracked { ticket, frame, decided: decided(6) });
@@ -341,14 +341,14 @@ fn frames_without_a_mask_are_gone_to_one_after_the_other() {
         assert_eq!(m.frame, wanted);
     }
     press(&mut m, "E");
-    assert!(m.message.text.contains("2 frames without a mask (g w)"), "{:?}", m.message);
+    assert!(m.message.text.contains("2 frames without a mask (`g w`)"), "{:?}", m.message);
     // The key looks at the structure at hand.
     press(&mut m, "t n E");
-    let elsewhere = "2 frames of structure 1 without a mask (g w)";
+    let elsewhere = "2 frames of structure 1 without a mask (`g w`)";
     assert!(m.message.text.contains(elsewhere), "{:?}", m.message);
     press(&mut m, "N L b");
     press(&mut m, "n E");
-    let elsewhere = "masks of structure 1 older than the points (g s)";
+    let elsewhere = "masks of structure 1 older than the points (`g s`)";
     assert!(m.message.text.contains(elsewhere), "{:?}", m.message);
     press(&mut m, "N");
     for (window, told) in [(":window 5 6", "every frame on which"), (":window 3 4", "on no other")]

@@ -177,10 +177,11 @@ fn a_macro_is_not_played_in_a_clip_that_was_given_up() {
     assert!(m.tools.to_play.is_empty() && m.annotation.tracks.is_empty(), "{:?}", m.message);
 }
 
-/// A home in which videos are not looked at as long as a file is there.
+/// A home in which videos are not looked at as long as a file is there; who looks at one leaves another file.
 struct Slow {
     home: Home,
     waits: PathBuf,
+    asked: PathBuf,
     path: String,
 }
 
@@ -191,7 +192,7 @@ impl Slow {
             return None;
         }
         let home = Home::new();
-        let (waits, tools) = (home.path("waits"), home.path("tools"));
+        let (waits, asked, tools) = (home.path("waits"), home.path("asked"), home.path("tools"));
         fs::write(&waits, "").unwrap();
         fs::create_dir(&tools).unwrap();
         let path = std::env::var("PATH").unwrap();
@@ -200,15 +201,16 @@ impl Slow {
             let real = places.find(|place| fs::metadata(place).is_ok()).unwrap();
             // It ends with the folder of this test, too.
             let script = format!(
-                "#!/bin/sh\nwhile [ -e '{}' ]; do sleep 0.05; done\nexec {real} \"$@\"\n",
-                waits.display()
+                "#!/bin/sh\nwhile [ -e '{}' ]; do : > '{}'; sleep 0.05; done\nexec {real} \"$@\"\n",
+                waits.display(),
+                asked.display()
             );
             let tool = tools.join(name);
             fs::write(&tool, script).unwrap();
             fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
         }
         let path = format!("{}:{path}", tools.display());
-        Some(Self { home, waits, path })
+        Some(Self { home, waits, asked, path })
     }
 
     fn start(&self, clips: &[&Path]) -> Harness {
@@ -284,6 +286,8 @@ fn what_is_still_waited_for_behind_the_screen_is_told_there() {
     // It lies behind, so it is decoded by another process.
     terminal.key(b"50G");
     terminal.until("a frame that does not come", |seen| seen.contains("frame 50/100"));
+    // The place is told before the process is there; who leaves in between has nothing to wait for.
+    terminal.until("the process that gives it", |_| slow.asked.exists());
     terminal.key(b"q");
     terminal.until("what is waited for", |seen| {
         seen.contains("ending what is under way; Ctrl-C twice gives up")

@@ -154,7 +154,11 @@ impl Dicom {
         let mut clip = Self { path: held, input, shape, layout, order, tone: None, cage };
         if matches!(shape.colour, Colour::Gray { .. } | Colour::Palette) {
             let rescales = tone::rescales(&set, shape.frames);
-            let range = || ramp.map_or_else(|| clip.range(&rescales), Ok);
+            let range = || -> Result<Ramp, CodecError> {
+                let found = ramp.map_or_else(|| clip.range(&rescales), |ramp| Ok(Some(ramp)))?;
+                // Of frames in which nothing was measured nothing is to be seen.
+                Ok(found.unwrap_or(Ramp { low: 0.0, high: 255.0 }))
+            };
             let tone = Tone::of(path, &shape, &set, rescales.clone(), range)?;
             clip.tone = Some(tone);
         }
@@ -277,16 +281,19 @@ fn describe(set: &DataSet, syntax: &str) -> String {
 }
 
 impl Dicom {
-    /// The range of rescaled values in up to 16 evenly spaced frames.
-    fn range(&self, rescales: &[Rescale]) -> Result<Ramp, CodecError> {
+    /// The range of rescaled values in up to 16 evenly spaced frames; `None` where nothing was measured in them.
+    fn range(&self, rescales: &[Rescale]) -> Result<Option<Ramp>, CodecError> {
         let mut range: Option<Ramp> = None;
-        for index in spread(self.shape.frames) {
+        for index in spread(self.shape.frames, self.shape.pixels() as u64) {
             let samples = self.samples(index)?;
             let own = tone::rescale_of(rescales, index);
-            let next = Ramp::over(self.shape.stored_values(&samples).map(|value| own.of(value)));
-            range = Some(range.map_or(next, |r| r.joined(next)));
+            let mut values = self.shape.measured_values(&samples).peekable();
+            if values.peek().is_some() {
+                let next = Ramp::over(values.map(|value| own.of(value)));
+                range = Some(range.map_or(next, |r| r.joined(next)));
+            }
         }
-        Ok(range.unwrap_or(Ramp { low: 0.0, high: 255.0 }))
+        Ok(range)
     }
 
     /// Gray and colours of the samples of a frame with one number for each pixel.

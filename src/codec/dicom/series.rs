@@ -329,7 +329,7 @@ fn open_series(path: &Path, members: Vec<Member>) -> Result<Opened, CodecError> 
         format: format!("series of {}", describe(&set, &syntax)),
     };
     let notes = series_note(&info).into_iter().collect();
-    let ramp = common_ramp(&files)?;
+    let ramp = common_ramp(&files, u64::from(width_px) * u64::from(height_px))?;
     // Those of the image that tells most: some may have lost nothing.
     let told = |m: &&Member| m.origin.lossy_ratios.len() + m.origin.lossy_methods.len();
     let lost = &members.iter().max_by_key(told).unwrap_or(&members[0]).origin;
@@ -363,13 +363,14 @@ fn sort(members: &mut Vec<Member>) {
 }
 
 /// One ramp for all images that have no window of their own: those of a series may be rescaled each by numbers of
-/// its own, as in PET.
-fn common_ramp(files: &[PathBuf]) -> Result<Option<Ramp>, CodecError> {
+/// its own, as in PET. `frame_px` is how many pixels each has.
+fn common_ramp(files: &[PathBuf], frame_px: u64) -> Result<Option<Ramp>, CodecError> {
     let mut range: Option<Ramp> = None;
-    for index in spread(files.len()) {
+    for index in spread(files.len(), frame_px) {
         let (clip, set, _) = Dicom::load(&files[index], Some(Ramp { low: 0.0, high: 1.0 }))?;
-        if clip.shape.samples_per_pixel() == 1 {
-            let next = clip.range(&tone::rescales(&set, 1))?;
+        if clip.shape.samples_per_pixel() == 1
+            && let Some(next) = clip.range(&tone::rescales(&set, 1))?
+        {
             range = Some(range.map_or(next, |r| r.joined(next)));
         }
     }

@@ -16,7 +16,7 @@ use super::atomic::write_atomic;
 use super::colours::{cie_lab, colour};
 use super::content::{Structure, expected};
 use super::dicom_item::{
-    EXPLICIT_LITTLE, Item, code, decimals, leave_patient_empty, nest, put, uid,
+    EXPLICIT_LITTLE, Item, code, decimals, leave_patient_empty, nest, put, repeat_losses, uid,
 };
 use super::labelmap::placement;
 use super::names::dicom;
@@ -207,13 +207,7 @@ fn header(set: &mut Item, job: &Job, uids: &Uids) {
     }
     // What the images say of it, they must say again (PS3.3, the same table).
     if let Some(origin) = job.origin.as_ref().filter(|_| lossy == "01") {
-        let (ratios, methods) = (&origin.lossy_ratios, &origin.lossy_methods);
-        if !ratios.is_empty() {
-            put(set, tags::LOSSY_IMAGE_COMPRESSION_RATIO, VR::DS, decimals(ratios));
-        }
-        if !methods.is_empty() {
-            put(set, tags::LOSSY_IMAGE_COMPRESSION_METHOD, VR::CS, methods.join("\\"));
-        }
+        repeat_losses(set, origin);
     }
     if let Some(space) = &uids.space {
         put(set, tags::FRAME_OF_REFERENCE_UID, VR::UI, space.as_str());

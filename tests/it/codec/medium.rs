@@ -358,7 +358,7 @@ fn pixels_where_nothing_was_measured_do_not_stretch_the_gray() {
             element(&mut out, 0x28, *tag, b"US", &value.to_le_bytes());
         }
         let pixels: Vec<u8> = frames.as_flattened().iter().flat_map(|v| v.to_le_bytes()).collect();
-        element(&mut out, 0x7fe0, 0x10, b"OW", &pixels);
+        element(&mut out, 0x7fe0, 0x10, b"OB", &pixels);
         fs::write(&path, out).unwrap();
         opened(&path).frame(1).unwrap().pixels[1..].to_vec()
     };

@@ -11,7 +11,7 @@ use sonomark::domain::{
     Annotation, Bitmap, ClipInfo, DicomOrigin, GrayFrame, Placement, Track, TrackId, Window,
 };
 use sonomark::engine::export_clip;
-use sonomark::export::{ExportFormat, Job, Target, read};
+use sonomark::export::{ExportFormat, FrameReader, Job, Target, read};
 
 use super::{export, formats, held, info, noisy, target_of};
 
@@ -111,7 +111,7 @@ fn a_segmentation_that_refers_to_no_image_of_an_archive_says_so() {
 }
 
 #[test]
-fn what_images_say_of_their_loss_their_segmentations_say_again() {
+fn what_images_say_of_their_loss_is_said_again_of_what_is_made_of_them() {
     let dir = tempfile::tempdir().unwrap();
     let (image, path) = (dir.path().join("image.dcm"), dir.path().join("a.dcm"));
     let shipped = crate::codec::data().join("reading/monochrome1.dcm");
@@ -134,14 +134,21 @@ fn what_images_say_of_their_loss_their_segmentations_say_again() {
         track.masks.insert(0, held(mask));
         let mut annotation = Annotation::default();
         annotation.tracks.insert(TrackId(1), track);
-        let job = Job { origin: clip.dicom_origin(), ..Job::new(&annotation, clip.info()) };
-        sonomark::export::export(&job, ExportFormat::DicomSeg, &path).unwrap();
-        let made = dicom_object::open_file(&path).unwrap();
-        let ratios = made.element(tags::LOSSY_IMAGE_COMPRESSION_RATIO).unwrap();
-        assert_eq!(ratios.to_multi_float64().unwrap(), [10.5, 3.0]);
-        let methods = made.element(tags::LOSSY_IMAGE_COMPRESSION_METHOD).ok();
-        let methods = methods.map(|held| held.to_str().unwrap().trim().to_owned());
-        assert_eq!(methods.as_deref(), wanted);
+        let frames = |at| clip.frame(at).map_err(|error| error.to_string());
+        let mut privacy = Privacy::default();
+        privacy.clean_pixels = true;
+        let (origin, key) = (clip.dicom_origin(), Some([7; 32]));
+        let (frames, privacy) = (Some(&frames as &FrameReader), Some(privacy));
+        let job = Job { origin, frames, privacy, key, ..Job::new(&annotation, clip.info()) };
+        for format in [ExportFormat::DicomSeg, ExportFormat::Dicom] {
+            sonomark::export::export(&job, format, &path).unwrap();
+            let made = dicom_object::open_file(&path).unwrap();
+            let ratios = made.element(tags::LOSSY_IMAGE_COMPRESSION_RATIO).unwrap();
+            assert_eq!(ratios.to_multi_float64().unwrap(), [10.5, 3.0]);
+            let methods = made.element(tags::LOSSY_IMAGE_COMPRESSION_METHOD).ok();
+            let methods = methods.map(|held| held.to_str().unwrap().trim().to_owned());
+            assert_eq!(methods.as_deref(), wanted);
+        }
     }
 }
 

@@ -52,7 +52,7 @@ pub use decoder::serve_decoder;
 pub use dicom::{SegmentFrame, SegmentPixels, Segmentation};
 pub use error::CodecError;
 pub use jpeg_ls::{JpegLs, JpegLsError};
-pub(crate) use limits::{MAX_FRAMES, read_file};
+pub(crate) use limits::{MAX_FILE_BYTES, MAX_FRAMES, read_file};
 pub(crate) use modes::Modes;
 pub(crate) use order::by_name;
 pub use order::earlier_hash;

@@ -8,7 +8,8 @@ use dicom_dictionary_std::tags;
 use sonomark::codec::{OpenOptions, Privacy, open};
 use sonomark::domain::ClipKind::Volume;
 use sonomark::domain::{
-    Annotation, Bitmap, ClipInfo, DicomOrigin, GrayFrame, Placement, Track, TrackId, Window,
+    Annotation, Bitmap, ClipInfo, DicomOrigin, GrayFrame, MaskSource, Placement, Track, TrackId,
+    Window,
 };
 use sonomark::engine::export_clip;
 use sonomark::export::{ExportFormat, FrameReader, Job, Target, read};
@@ -31,7 +32,7 @@ fn masks_outside_windows_are_in_no_file_and_are_counted() {
         let path = target_of(dir.path(), name, format);
         let report = export(&windowed(), &info(), format, &path).unwrap();
         assert_eq!((report.outside, report.undecided), (6, 6), "{name}");
-        let target = Target { info: &info(), frame_names: &[], origin: None };
+        let target = Target { info: &info(), frame_names: &[], origin: None, stop: None };
         let found = read(&path, None, &target).unwrap();
         assert!(!found.structures.is_empty(), "{name}");
         for structure in found.structures {
@@ -42,6 +43,30 @@ fn masks_outside_windows_are_in_no_file_and_are_counted() {
     export(&windowed(), &info(), ExportFormat::Csv, &path).unwrap();
     let rows = fs::read_to_string(&path).unwrap().lines().count();
     assert_eq!(rows, 1 + 3);
+}
+
+#[test]
+fn masks_that_nobody_accepted_are_counted_apart_from_frames_without_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut annotation, clip, path) = (windowed(), info(), dir.path().join("a.csv"));
+    // One of three inside the windows is accepted, and one of six outside.
+    let first = annotation.tracks.values_mut().next().unwrap();
+    for frame in [3, 7] {
+        first.masks.get_mut(&frame).unwrap().source = MaskSource::Accepted;
+    }
+    let job = Job { accepted: true, ..Job::new(&annotation, &clip) };
+    let report = sonomark::export::export(&job, ExportFormat::Csv, &path).unwrap();
+    let counts = (report.masks, report.unaccepted, report.outside, report.undecided);
+    assert_eq!(counts, (1, 2, 6, 6));
+    let said = export_clip(&job, ExportFormat::Csv, &path).unwrap();
+    for told in [
+        "1 mask in 1 file",
+        "6 masks outside windows left out",
+        "2 masks that nobody accepted left out",
+        "6 frames inside windows without a mask yet",
+    ] {
+        assert!(said.contains(told), "{said}");
+    }
 }
 
 #[test]
@@ -135,9 +160,9 @@ fn what_images_say_of_their_loss_is_said_again_of_what_is_made_of_them() {
         let mut annotation = Annotation::default();
         annotation.tracks.insert(TrackId(1), track);
         let frames = |at| clip.frame(at).map_err(|error| error.to_string());
-        let mut privacy = Privacy::default();
+        let (mut privacy, key) = (Privacy::default(), Some([7; 32]));
         privacy.clean_pixels = true;
-        let (origin, key) = (clip.dicom_origin(), Some([7; 32]));
+        let origin = clip.dicom_origin();
         let (frames, privacy) = (Some(&frames as &FrameReader), Some(privacy));
         let job = Job { origin, frames, privacy, key, ..Job::new(&annotation, clip.info()) };
         for format in [ExportFormat::DicomSeg, ExportFormat::Dicom] {

@@ -136,6 +136,29 @@ fn a_segmentation_that_refers_to_no_image_of_an_archive_says_so() {
 }
 
 #[test]
+fn segmentations_that_differ_are_objects_of_different_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let (annotation, clip, path) = (noisy(&[2]), info(), dir.path().join("a.dcm"));
+    let names = |format, study: &str| {
+        let origin = Some(DicomOrigin { study_uid: study.to_owned(), ..DicomOrigin::default() });
+        let job = Job { origin, ..Job::new(&annotation, &clip) };
+        sonomark::export::export(&job, format, &path).unwrap();
+        let object = dicom_object::open_file(&path).unwrap();
+        [tags::SOP_INSTANCE_UID, tags::SERIES_INSTANCE_UID]
+            .map(|tag| object.element(tag).unwrap().to_str().unwrap().into_owned())
+    };
+    let first = names(ExportFormat::DicomSeg, "1.2.3");
+    assert_eq!(names(ExportFormat::DicomSeg, "1.2.3"), first);
+    // In another way, and of images whose identifiers were mapped.
+    for (format, study) in
+        [(ExportFormat::DicomSegFractional, "1.2.3"), (ExportFormat::DicomSeg, "2.25.7")]
+    {
+        let other = names(format, study);
+        assert!(other[0] != first[0] && other[1] != first[1], "{format:?} {study}");
+    }
+}
+
+#[test]
 fn what_images_say_of_their_loss_is_said_again_of_what_is_made_of_them() {
     let dir = tempfile::tempdir().unwrap();
     let (image, path) = (dir.path().join("image.dcm"), dir.path().join("a.dcm"));

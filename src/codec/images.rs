@@ -35,7 +35,7 @@ const EXIF: &[u8; 6] = b"Exif\0\0";
 const TURNED: &str = "its EXIF data say that it is to be turned, as telephones write them; it is shown and annotated as it \
                       is stored";
 /// What is said of folders that are opened as an earlier version did.
-const REORDERED: &str = "its images come in the order of an earlier version, in which they were annotated: it took numbers \
+pub(super) const REORDERED: &str = "its images come in the order of an earlier version, in which they were annotated: it took numbers \
                          with zeros in front and large letters for others";
 /// Bytes of a pixel as it comes from its decoder, at most.
 const PIXEL_BYTES: u64 = 4;

@@ -83,7 +83,8 @@ pub struct OpenOptions {
     pub ask: bool,
     /// Which clip of a DICOM folder or DICOMDIR that holds several, from 1 on.
     pub series: Option<usize>,
-    /// A folder of images comes in the order of names of an earlier version, see [`earlier_hash`].
+    /// A folder of images, or a series whose names tell its order, comes in that of an earlier version, see
+    /// [`earlier_hash`].
     pub earlier_order: bool,
 }
 
@@ -98,6 +99,19 @@ impl Default for OpenOptions {
             series: None,
             earlier_order: false,
         }
+    }
+}
+
+/// Which clip of DICOM files, and in which order of their names.
+#[derive(Clone, Copy)]
+struct Wanted {
+    series: Option<usize>,
+    earlier_order: bool,
+}
+
+impl Wanted {
+    fn of(options: &OpenOptions) -> Self {
+        Self { series: options.series, earlier_order: options.earlier_order }
     }
 }
 
@@ -314,7 +328,7 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Clip, CodecError> {
     let opened = match kind {
         Kind::Image if meta.is_dir() => match images::open_folder(path, options.earlier_order) {
             Err(none @ CodecError::NoFrames { .. }) => {
-                dicom::open_folder(path, none, options.series, cache_bytes)?
+                dicom::open_folder(path, none, Wanted::of(options), cache_bytes)?
             }
             other => {
                 only_one(path, options.series)?;
@@ -322,7 +336,7 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Clip, CodecError> {
             }
         },
         Kind::Image => images::open_still(path)?,
-        Kind::Dicom => dicom::open(path, options.series, cache_bytes)?,
+        Kind::Dicom => dicom::open(path, Wanted::of(options), cache_bytes)?,
         Kind::Video => video::open(path, cache_bytes)?,
         Kind::Volume => volume::open(path, options.cut)?,
     };

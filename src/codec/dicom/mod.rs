@@ -35,7 +35,7 @@ use super::cage::Cage;
 use super::error::short_name;
 use super::gray::{Ramp, luma, rgb_of_ybr, spread};
 use super::limits::open_regular;
-use super::{CodecError, FrameSource, Opened, Privacy, identity, only_one};
+use super::{CodecError, FrameSource, Opened, Privacy, Wanted, identity, only_one};
 use crate::domain::{ClipInfo, ClipKind, Colours, DicomOrigin, FrameIndex, GrayFrame};
 pub(super) use directory::is_directory_name;
 use frames::{Colour, Layout, Samples, Shape};
@@ -43,7 +43,7 @@ use input::Input;
 use measures::{frame_steps_ms, frame_time_ms, pace, region_px, shows_something, spacing_mm};
 use reader::{DataSet, Encoding, Walked};
 pub use segmentation::{SegmentFrame, SegmentPixels, Segmentation};
-pub(super) use series::{open_folder, single_files};
+pub(super) use series::{earlier_files, open_folder, single_files};
 use tone::{Rescale, Tone};
 
 struct Dicom {
@@ -66,22 +66,18 @@ struct Parsed {
     big: bool,
 }
 
-/// Opens a DICOM file, or of a DICOMDIR the clip with the number `series`.
-pub(super) fn open(
-    path: &Path,
-    series: Option<usize>,
-    cache_bytes: usize,
-) -> Result<Opened, CodecError> {
+/// Opens a DICOM file, or of a DICOMDIR the clip that is wanted.
+pub(super) fn open(path: &Path, wanted: Wanted, cache_bytes: usize) -> Result<Opened, CodecError> {
     let parsed = parse(path)?;
     if directory::is_directory(&parsed.walked.set) {
         return series::open_listed(
             path,
             directory::files(path, &parsed.walked.set)?,
-            series,
+            wanted,
             cache_bytes,
         );
     }
-    only_one(path, series)?;
+    only_one(path, wanted.series)?;
     open_parsed(path, parsed, cache_bytes)
 }
 

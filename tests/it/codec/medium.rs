@@ -177,7 +177,7 @@ fn high_throughput_jpeg_2000_is_read_exactly() {
 }
 
 /// A file of `frames` frames whose pixels all are `value`.
-fn write_image(path: &Path, series: &str, number: &str, frames: usize, value: u8) {
+pub(crate) fn write_image(path: &Path, series: &str, number: &str, frames: usize, value: u8) {
     let (colour, size) = (b"MONOCHROME2", (8, 6));
     let image = Image { syntax: EXPLICIT, colour, series, number, frames, size };
     let mut out = head(&image);

@@ -231,8 +231,10 @@ pub(super) static FORMATS: [Row; 18] = [
 ];
 
 /// Endings by which programs, this one among them, take what is in a file for granted.
-const TELLING: [&str; 13] =
-    ["csv", "dcm", "gif", "gz", "json", "mha", "mhd", "mp4", "nhdr", "nii", "nrrd", "png", "xml"];
+const TELLING: [&str; 24] = [
+    "avi", "bmp", "csv", "dcm", "gif", "gz", "jpeg", "jpg", "json", "mha", "mhd", "mkv", "mov",
+    "mp4", "nhdr", "nii", "nrrd", "png", "svg", "tif", "tiff", "xlsx", "xml", "zip",
+];
 
 impl ExportFormat {
     /// Refuses a name of a file that ends like those of another format. Folders may be called anything.

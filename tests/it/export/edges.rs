@@ -238,6 +238,7 @@ fn a_file_is_not_called_like_those_of_another_format() {
         (ExportFormat::Coco, "a.xml", ".json"),
         (ExportFormat::Coco, "a.json.gz", ".json"),
         (ExportFormat::DicomSeg, "a.png", ".seg.dcm"),
+        (ExportFormat::Csv, "a.xlsx", ".csv"),
     ] {
         let path = dir.path().join(name);
         let why = export(&noisy(&[2]), &info(), format, &path).unwrap_err().to_string();

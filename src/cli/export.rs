@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::codec::{Clip, Privacy};
 use crate::config::Settings;
-use crate::domain::{Annotation, ClipInfo, Codes, DicomOrigin, MaskSource, counted, shown};
+use crate::domain::{Annotation, ClipInfo, Codes, DicomOrigin, counted, shown};
 use crate::engine::{export_clip, export_name, format_named, key_for};
 use crate::export::{ExportFormat, FrameReader, Job, Rgb, mapped};
 use crate::project::{ClipSummary, ProjectError, list_clips, load_read_only, uid_key};
@@ -119,7 +119,7 @@ fn one(
     stop: &AtomicBool,
 ) -> Result<(), String> {
     let Source { info, frames, origin, codes, colours, privacy, key, clip } = source;
-    let (mut annotation, position) = match load_read_only(project, &info.content_hash) {
+    let (annotation, position) = match load_read_only(project, &info.content_hash) {
         Ok(loaded) => {
             loaded.notes.iter().for_each(|note| tell(note));
             (loaded.annotation, Some(loaded.position))
@@ -135,8 +135,8 @@ fn one(
         }
         Err(error) => return Err(error.to_string()),
     };
-    let undecided = if options.accepted { without_undecided(&mut annotation) } else { 0 };
-    if undecided > 0 && annotation.masks() == 0 && key.is_none() {
+    let accepted = options.accepted;
+    if accepted && key.is_none() && holds_undecided_alone(&annotation) {
         return Err(format!(
             "no mask of {} is accepted; accept masks on the screen, or leave out --accepted",
             shown(&info.name)
@@ -144,23 +144,17 @@ fn one(
     }
     let new = Job::new(&annotation, info);
     let stop = Some(stop);
-    let job = Job { position, frames, origin, codes, colours, privacy, key, clip, stop, ..new };
+    let job =
+        Job { position, frames, origin, codes, colours, privacy, key, clip, accepted, stop, ..new };
     let what = export_clip(&job, options.format, out).map_err(|error| error.to_string())?;
-    let left_out = match undecided {
-        0 => String::new(),
-        n => format!("; {} that nobody accepted left out", counted(n, "mask")),
-    };
-    tell(&format!("{}: {what}{left_out}", path_shown(out)));
+    tell(&format!("{}: {what}", path_shown(out)));
     Ok(())
 }
 
-/// Takes away the masks that no person accepted or drew; how many.
-fn without_undecided(annotation: &mut Annotation) -> usize {
-    let all = annotation.masks();
-    for track in annotation.tracks.values_mut() {
-        track.masks.retain(|_, held| held.source == MaskSource::Accepted);
-    }
-    all - annotation.masks()
+/// Whether there are masks inside windows, and nobody accepted one of them.
+fn holds_undecided_alone(annotation: &Annotation) -> bool {
+    let mut said = annotation.visible();
+    said.leave_accepted() > 0 && said.masks() == 0
 }
 
 /// The clips of a project that are meant.

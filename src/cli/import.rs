@@ -49,7 +49,8 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     let clip = open_clip(settings, &options.clip)?;
     let names = clip.frame_names();
     let origin = clip.dicom_origin();
-    let target = Target { info: clip.info(), frame_names: &names, origin: origin.as_ref() };
+    let (info, origin) = (clip.info(), origin.as_ref());
+    let target = Target { info, frame_names: &names, origin, stop: None };
     let read = read_caged(&options.file, options.format, &target).map_err(Failure::input)?;
     let mut notes: BTreeSet<String> = read.notes.iter().cloned().collect();
     let content = match &read.other_clip {

@@ -10,6 +10,8 @@ use crate::domain::Colours;
 
 /// Frames looked at to find the value range of a clip without a window.
 pub(super) const RANGE_FRAMES: usize = 16;
+/// Pixels of all of those together, at most: a few bytes may unpack to frames of the largest size. 16 frames of 4096 x 4096.
+const RANGE_PIXELS: u64 = 1 << 28;
 
 /// Luma of an RGB pixel, 0..=255.
 pub(super) fn luma(r: u8, g: u8, b: u8) -> u8 {
@@ -71,9 +73,11 @@ impl Ramp {
     }
 }
 
-/// At most [`RANGE_FRAMES`] frame indices spread evenly over a clip, both ends included.
-pub(super) fn spread(frames: usize) -> Vec<usize> {
-    let wanted = frames.min(RANGE_FRAMES);
+/// At most [`RANGE_FRAMES`] frame indices spread evenly over a clip of frames of so many pixels, both ends included; fewer of
+/// very large frames, and at least the first.
+pub(super) fn spread(frames: usize, frame_px: u64) -> Vec<usize> {
+    let affordable = (RANGE_PIXELS / frame_px.max(1)).clamp(1, RANGE_FRAMES as u64);
+    let wanted = frames.min(affordable as usize);
     if wanted < 2 {
         return (0..wanted).collect();
     }
@@ -109,9 +113,18 @@ mod tests {
 
     #[test]
     fn spread_takes_both_ends() {
-        assert_eq!(spread(1), [0]);
-        assert_eq!(spread(3), [0, 1, 2]);
-        let many = spread(10_000);
-        assert_eq!((many.len(), many[0], many[15]), (16, 0, 9_999));
+        assert_eq!(spread(1, 100), [0]);
+        assert_eq!(spread(3, 100), [0, 1, 2]);
+        for frame_px in [0, 1, 4096 * 4096] {
+            let many = spread(10_000, frame_px);
+            assert_eq!((many.len(), many[0], many[15]), (16, 0, 9_999));
+        }
+    }
+
+    #[test]
+    fn of_the_largest_frames_fewer_are_looked_at() {
+        assert_eq!(spread(10_000, 8192 * 8192), [0, 3_333, 6_666, 9_999]);
+        assert_eq!(spread(10_000, 16_384 * 16_384), [0]);
+        assert_eq!((spread(7, u64::MAX), spread(0, u64::MAX)), (vec![0], vec![]));
     }
 }

@@ -35,7 +35,7 @@ const EXIF: &[u8; 6] = b"Exif\0\0";
 const TURNED: &str = "its EXIF data say that it is to be turned, as telephones write them; it is shown and annotated as it \
                       is stored";
 /// What is said of folders that are opened as an earlier version did.
-const REORDERED: &str = "its images come in the order of an earlier version, in which they were annotated: it took numbers \
+pub(super) const REORDERED: &str = "its images come in the order of an earlier version, in which they were annotated: it took numbers \
                          with zeros in front and large letters for others";
 /// Bytes of a pixel as it comes from its decoder, at most.
 const PIXEL_BYTES: u64 = 4;
@@ -260,10 +260,11 @@ impl Images {
         Ok(decoded)
     }
 
-    /// The range of values of up to 16 evenly spaced frames.
+    /// The range of values of up to 16 evenly spaced frames, see [`spread`].
     fn range(&self) -> Result<Ramp, CodecError> {
         let mut range: Option<Ramp> = None;
-        for index in spread(self.frames.len()) {
+        let frame_px = u64::from(self.size.0) * u64::from(self.size.1);
+        for index in spread(self.frames.len(), frame_px) {
             let next = match self.decode(index, Want::Sixteen)?.pixels {
                 Pixels::Eight(_) => continue,
                 Pixels::Sixteen(values) => Ramp::over(values.iter().map(|&v| f64::from(v))),
@@ -474,7 +475,8 @@ pub(super) fn still_complete(path: &Path) -> Result<(), CodecError> {
     let Some(tiff) = Tiff::of(path)? else { return complete::image(path, &read_file(path)?) };
     let pages = tiff.pages()?;
     let cage = Cage::new(pages.len());
-    for index in spread(pages.len()) {
+    let frame_px = pages.first().map_or(0, |page| u64::from(page.size.0) * u64::from(page.size.1));
+    for index in spread(pages.len(), frame_px) {
         let mut bytes = tiff.page(&pages[index])?;
         tiff::take_palette(&mut bytes);
         cage.decode(path, Want::Stored, &bytes, MAX_DECODE_BYTES)?;

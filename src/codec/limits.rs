@@ -16,7 +16,7 @@ pub(super) const MAX_SIDE_PX: u32 = 16_384;
 /// Frames of a clip.
 pub(crate) const MAX_FRAMES: usize = 100_000;
 /// Bytes of a file that is read as a whole.
-const MAX_FILE_BYTES: u64 = 1 << 30;
+pub(crate) const MAX_FILE_BYTES: u64 = 1 << 30;
 /// Bytes a still-image decoder may allocate.
 pub(super) const MAX_DECODE_BYTES: u64 = 1 << 30;
 

@@ -52,7 +52,7 @@ pub use decoder::serve_decoder;
 pub use dicom::{SegmentFrame, SegmentPixels, Segmentation};
 pub use error::CodecError;
 pub use jpeg_ls::{JpegLs, JpegLsError};
-pub(crate) use limits::{MAX_FRAMES, read_file};
+pub(crate) use limits::{MAX_FILE_BYTES, MAX_FRAMES, read_file};
 pub(crate) use modes::Modes;
 pub(crate) use order::by_name;
 pub use order::earlier_hash;
@@ -83,7 +83,8 @@ pub struct OpenOptions {
     pub ask: bool,
     /// Which clip of a DICOM folder or DICOMDIR that holds several, from 1 on.
     pub series: Option<usize>,
-    /// A folder of images comes in the order of names of an earlier version, see [`earlier_hash`].
+    /// A folder of images, or a series whose names tell its order, comes in that of an earlier version, see
+    /// [`earlier_hash`].
     pub earlier_order: bool,
 }
 
@@ -98,6 +99,19 @@ impl Default for OpenOptions {
             series: None,
             earlier_order: false,
         }
+    }
+}
+
+/// Which clip of DICOM files, and in which order of their names.
+#[derive(Clone, Copy)]
+struct Wanted {
+    series: Option<usize>,
+    earlier_order: bool,
+}
+
+impl Wanted {
+    fn of(options: &OpenOptions) -> Self {
+        Self { series: options.series, earlier_order: options.earlier_order }
     }
 }
 
@@ -314,7 +328,7 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Clip, CodecError> {
     let opened = match kind {
         Kind::Image if meta.is_dir() => match images::open_folder(path, options.earlier_order) {
             Err(none @ CodecError::NoFrames { .. }) => {
-                dicom::open_folder(path, none, options.series, cache_bytes)?
+                dicom::open_folder(path, none, Wanted::of(options), cache_bytes)?
             }
             other => {
                 only_one(path, options.series)?;
@@ -322,7 +336,7 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Clip, CodecError> {
             }
         },
         Kind::Image => images::open_still(path)?,
-        Kind::Dicom => dicom::open(path, options.series, cache_bytes)?,
+        Kind::Dicom => dicom::open(path, Wanted::of(options), cache_bytes)?,
         Kind::Video => video::open(path, cache_bytes)?,
         Kind::Volume => volume::open(path, options.cut)?,
     };

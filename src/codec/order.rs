@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::error::short_name;
-use super::{identity, images};
+use super::{dicom, identity, images};
 use crate::domain::ContentHash;
 
 /// By name, numbers in it by what they count, also where only some of them have zeros in front, and small letters as large
@@ -14,11 +14,19 @@ pub(crate) fn by_name(a: &Path, b: &Path) -> Ordering {
     natural(&short_name(a), &short_name(b)).then_with(|| a.cmp(b))
 }
 
-/// What the content hash of a folder of images was in an earlier order of names, which also counted zeros in front and large
-/// letters; `None` where that is the order of now. Projects hold work under it.
+/// The order of names of an earlier version, which also counted zeros in front and large letters.
+pub(super) fn by_name_before(a: &Path, b: &Path) -> Ordering {
+    natord::compare(&short_name(a), &short_name(b)).then_with(|| a.cmp(b))
+}
+
+/// What the content hash of a folder of images, or of a DICOM series (of several the one of the number `series`), was in an
+/// earlier order of names; `None` where that is the order of now. Projects hold work under it.
 #[must_use]
-pub fn earlier_hash(folder: &Path) -> Option<ContentHash> {
-    let frames = earlier(&images::list(folder).ok()?)?;
+pub fn earlier_hash(path: &Path, series: Option<usize>) -> Option<ContentHash> {
+    let frames = match images::list(path) {
+        Ok(listed) => earlier(&listed)?,
+        Err(_) => dicom::earlier_files(path, series)?,
+    };
     let sized = |frame: PathBuf| {
         let bytes = fs::metadata(&frame).ok()?.len();
         Some((frame, bytes))
@@ -32,7 +40,7 @@ pub(super) fn earlier(frames: &[PathBuf]) -> Option<Vec<PathBuf>> {
     let known =
         |frame: &&PathBuf| frame.extension().is_none_or(|e| !e.eq_ignore_ascii_case("jfif"));
     let mut earlier: Vec<PathBuf> = frames.iter().filter(known).cloned().collect();
-    earlier.sort_by(|a, b| natord::compare(&short_name(a), &short_name(b)).then_with(|| a.cmp(b)));
+    earlier.sort_by(|a, b| by_name_before(a, b));
     (!earlier.is_empty() && earlier != frames).then_some(earlier)
 }
 

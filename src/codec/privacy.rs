@@ -137,7 +137,7 @@ impl Clip {
     #[must_use]
     pub fn region_to_confirm(&self, stop: &dyn Fn() -> bool) -> Option<Region> {
         let mut frames = Vec::new();
-        for index in gray::spread(self.info.frames) {
+        for index in self.spread() {
             if stop() {
                 return None;
             }
@@ -189,8 +189,14 @@ impl Clip {
         Ok(())
     }
 
+    /// The frames in which a region is looked for.
+    fn spread(&self) -> Vec<usize> {
+        let frame_px = u64::from(self.info.width_px) * u64::from(self.info.height_px);
+        gray::spread(self.info.frames, frame_px)
+    }
+
     fn find_region(&self) -> Result<Region, CodecError> {
-        let indices = gray::spread(self.info.frames).into_iter();
+        let indices = self.spread().into_iter();
         let frames = indices.map(|i| self.frame(i)).collect::<Result<Vec<_>, _>>()?;
         region::find(&frames, &|| false).ok_or_else(|| {
             let cause = "what lies outside its ultrasound regions is to be hidden; it names none, \

@@ -91,6 +91,15 @@ impl Annotation {
         said
     }
 
+    /// Takes away the masks that no person accepted or drew; how many.
+    pub fn leave_accepted(&mut self) -> usize {
+        let all = self.masks();
+        for track in self.tracks.values_mut() {
+            track.masks.retain(|_, held| held.source == MaskSource::Accepted);
+        }
+        all - self.masks()
+    }
+
     /// Masks of all structures.
     #[must_use]
     pub fn masks(&self) -> usize {

@@ -107,6 +107,7 @@ pub fn serve_reader() -> io::Result<()> {
         info: &asked.info,
         frame_names: &asked.frame_names,
         origin: asked.origin.as_ref(),
+        stop: None,
     };
     let answer = read(&path, format, &target).map_err(|error| error.to_string());
     let mut out = BufWriter::new(io::stdout().lock());

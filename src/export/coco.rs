@@ -22,7 +22,7 @@ use super::content::{Content, Gather};
 use super::frames::Frames;
 use super::identity::is_hash;
 use super::raster::{Rule, fill};
-use super::read::{ReadError, Target, stem};
+use super::read::{ReadError, Target, check_length, stem};
 use super::{ExportError, Job, Report, rle, trace};
 use crate::codec;
 use crate::domain::{Attributes, Bitmap, FrameIndex, MaskSource, counted};
@@ -79,6 +79,16 @@ enum Shape {
     Polygons(Vec<Vec<i32>>),
 }
 
+impl Shape {
+    /// How many numbers it is written with, at least.
+    fn numbers(&self) -> usize {
+        match self {
+            Self::Runs { counts, .. } => counts.len(),
+            Self::Polygons(polygons) => polygons.iter().map(Vec::len).sum(),
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Category {
     id: usize,
@@ -99,6 +109,7 @@ pub(super) fn write_polygons(job: &Job, path: &Path) -> Result<Report, ExportErr
 fn put(job: &Job, path: &Path, polygons: bool) -> Result<Report, ExportError> {
     let coco = gather(job, path, polygons)?;
     let bytes = serde_json::to_vec(&coco).map_err(|e| ExportError::encode(path, e))?;
+    check_length(path, bytes.len())?;
     write_atomic(path, &bytes)?;
     let masks = job.annotation.tracks.values().map(|track| track.masks.len()).sum();
     Ok(Report { files: vec![path.to_owned()], masks, ..Report::default() })
@@ -117,11 +128,15 @@ fn gather(job: &Job, path: &Path, polygons: bool) -> Result<Coco, ExportError> {
         height: info.height_px,
         frame,
     };
-    let mut annotations = Vec::new();
+    let (mut annotations, mut least_bytes) = (Vec::new(), 0);
     for (id, track) in tracks {
         for (&frame, held) in track.masks.iter().filter(|(_, held)| !held.mask.is_empty()) {
             job.go_on(path)?;
             let bitmap = held.mask.to_bitmap();
+            let segmentation = if polygons { outlines(&bitmap) } else { runs(&bitmap) };
+            // Before it takes memory: a digit and a comma for every number.
+            least_bytes += 2 * segmentation.numbers();
+            check_length(path, least_bytes)?;
             annotations.push(Object {
                 id: annotations.len() + 1,
                 image_id: frame + 1,
@@ -130,7 +145,7 @@ fn gather(job: &Job, path: &Path, polygons: bool) -> Result<Coco, ExportError> {
                 iscrowd: 0,
                 area: held.mask.area_px(),
                 bbox: bbox(&bitmap),
-                segmentation: if polygons { outlines(&bitmap) } else { runs(&bitmap) },
+                segmentation,
                 source: held.source,
                 attributes: track.attributes_on(frame),
             });
@@ -231,22 +246,26 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
     let bytes = codec::read_file(path)?;
     let coco: ReadCoco =
         serde_json::from_slice(&bytes).map_err(|e| ReadError::malformed(path, e))?;
+    // It may be a gigabyte, and what was made of it is given up one by one below: masks take memory as well.
+    drop(bytes);
     let (frames, late) = frames(path, &coco, target)?;
+    let clip = clip_of(&coco);
     let names: BTreeMap<u64, &str> =
         coco.categories.iter().map(|c| (c.id, c.name.as_str())).collect();
     let info = target.info;
     let (mut gather, mut elsewhere, mut without) = (Gather::default(), 0, 0);
     let (mut of_a_kind, mut unnumbered) = (BTreeMap::new(), false);
     let mut unread = BTreeSet::new();
-    for object in &coco.annotations {
+    for object in coco.annotations {
+        target.go_on(path)?;
         let Some(&frame) = frames.get(&object.image_id) else {
             elsewhere += 1;
             continue;
         };
-        let bitmap = match &object.segmentation {
-            ReadShape::Runs { size, counts } => from_runs(target, *size, Some(counts.clone())),
+        let bitmap = match object.segmentation {
+            ReadShape::Runs { size, counts } => from_runs(target, size, Some(counts)),
             ReadShape::Compressed { size, counts } => {
-                from_runs(target, *size, rle::decompressed(counts))
+                from_runs(target, size, rle::decompressed(&counts))
             }
             ReadShape::Polygons(polygons) if !polygons.is_empty() => {
                 let mut bitmap = Bitmap::empty(info.width_px, info.height_px);
@@ -288,7 +307,7 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
             Value::Number(_) | Value::Bool(_) => Some((name.clone(), value.to_string())),
             Value::Null => None,
             Value::Array(_) | Value::Object(_) => {
-                unread.insert(name.as_str());
+                unread.insert(name.clone());
                 None
             }
         });
@@ -311,7 +330,7 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
     if without > 0 {
         notes.push(format!("boxes without outline left out: {without}"));
     }
-    gather.content(notes).exported_from(path, clip_of(&coco), target)
+    gather.content(notes).exported_from(path, clip, target)
 }
 
 /// The content hash of the clip that this program exported it from.

@@ -199,6 +199,7 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
     let mut structures: BTreeMap<(u64, String), Structure> = BTreeMap::new();
     let mut clips: BTreeSet<String> = BTreeSet::new();
     for (row, record) in (2..).zip(records) {
+        target.go_on(path)?;
         let cell = |at: usize| text_of(record.get(at).map_or("", String::as_str));
         let held = clip.map(cell).filter(|held| !held.is_empty() && !clips.contains(*held));
         clips.extend(held.map(str::to_owned));

@@ -20,7 +20,7 @@ use super::frames::Frames;
 use super::identity::clip_in;
 use super::names::plain;
 use super::raster::{Rule, ellipse, fill};
-use super::read::{ReadError, Target, stem};
+use super::read::{ReadError, Target, check_length, stem};
 use super::{ExportError, Job, Report, rle};
 use crate::codec;
 use crate::domain::{Attributes, Bitmap, FrameIndex, Track, counted};
@@ -38,6 +38,7 @@ pub(super) fn write(job: &Job, path: &Path) -> Result<Report, ExportError> {
         masks += put_track(job, path, id, track, name, &mut text)?;
     }
     text.push_str("</annotations>\n");
+    check_length(path, text.len())?;
     write_atomic(path, text.as_bytes())?;
     Ok(Report { files: vec![path.to_owned()], masks, ..Report::default() })
 }
@@ -133,6 +134,7 @@ fn put_track(
         if !goes_on && next < job.info.frames {
             put_mask(text, next, true, place, &runs, &said).map_err(encode)?;
         }
+        check_length(path, text.len())?;
     }
     writeln!(text, "</track>").map_err(encode)?;
     Ok(masks)
@@ -355,6 +357,7 @@ impl Reader<'_> {
         frame: FrameIndex,
         shape: Node,
     ) -> Result<(), ReadError> {
+        self.target.go_on(self.path)?;
         let info = self.target.info;
         if frame >= info.frames {
             let cause =

@@ -80,6 +80,7 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
     let info = target.info;
     let mut gather = Gather::default();
     for (file, stem) in files.iter().zip(&stems) {
+        target.go_on(file)?;
         let Some(frame) = frames.index(file, stem)? else { continue };
         let image = indexed::decode(file, (info.width_px, info.height_px))?;
         let mut labels: Vec<u32> = image.numbers.iter().copied().filter(|&n| n != 0).collect();

@@ -19,7 +19,8 @@ use dicom_object::FileMetaTableBuilder;
 
 use super::atomic::{ensure_folder, write_atomic};
 use super::dicom_item::{
-    Item, code, decimals, frame_steps, leave_patient_empty, nest, put, syntax_for, uid,
+    Item, code, decimals, frame_steps, leave_patient_empty, nest, put, repeat_losses, syntax_for,
+    uid,
 };
 use super::{ExportError, Job, Report, overlay};
 use crate::codec::{self, OpenOptions, Outside, Privacy};
@@ -196,6 +197,10 @@ fn describe_pixels(set: &mut Item, job: &Job, coloured: bool) {
     }
     if info.lossy == Some(true) {
         put(set, tags::LOSSY_IMAGE_COMPRESSION, VR::CS, "01");
+        // Both belong to it (PS3.3 C.7.6.1.1.5); of clips that do not say them nobody knows them.
+        if let Some(origin) = &job.origin {
+            repeat_losses(set, origin);
+        }
     }
     if info.frames > 1 {
         put(set, tags::NUMBER_OF_FRAMES, VR::IS, info.frames.to_string());

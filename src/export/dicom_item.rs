@@ -9,6 +9,8 @@ use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 use sha2::{Digest, Sha256};
 
+use crate::domain::DicomOrigin;
+
 /// Explicit VR little endian.
 pub(super) const EXPLICIT_LITTLE: &str = "1.2.840.10008.1.2.1";
 /// Implicit VR little endian.
@@ -70,6 +72,17 @@ pub(super) fn leave_patient_empty(set: &mut Item) {
         (tags::REFERRING_PHYSICIAN_NAME, VR::PN),
     ] {
         put(set, tag, vr, "");
+    }
+}
+
+/// What images say of their compressions with loss: by how much and how, as far as they do.
+pub(super) fn repeat_losses(set: &mut Item, images: &DicomOrigin) {
+    let (ratios, methods) = (&images.lossy_ratios, &images.lossy_methods);
+    if !ratios.is_empty() {
+        put(set, tags::LOSSY_IMAGE_COMPRESSION_RATIO, VR::DS, decimals(ratios));
+    }
+    if !methods.is_empty() {
+        put(set, tags::LOSSY_IMAGE_COMPRESSION_METHOD, VR::CS, methods.join("\\"));
     }
 }
 

@@ -16,7 +16,7 @@ use super::atomic::write_atomic;
 use super::colours::{cie_lab, colour};
 use super::content::{Structure, expected};
 use super::dicom_item::{
-    EXPLICIT_LITTLE, Item, code, decimals, leave_patient_empty, nest, put, uid,
+    EXPLICIT_LITTLE, Item, code, decimals, leave_patient_empty, nest, put, repeat_losses, uid,
 };
 use super::labelmap::placement;
 use super::names::dicom;
@@ -57,7 +57,7 @@ fn write_as(job: &Job, path: &Path, depth: Depth) -> Result<Report, ExportError>
     }
     check_size(path, job, &structures, depth)?;
     let mut set = Item::new_empty();
-    let uids = Uids::of(job, &structures);
+    let uids = Uids::of(job, &structures, depth);
     header(&mut set, job, &uids);
     describe_pixels(&mut set, job, depth);
     segments(&mut set, &structures, job);
@@ -127,7 +127,7 @@ struct Uids {
 }
 
 impl Uids {
-    fn of(job: &Job, structures: &[Structure]) -> Self {
+    fn of(job: &Job, structures: &[Structure], depth: Depth) -> Self {
         let clip = &job.info.content_hash.0;
         let made = |what: &str| uid(&[clip.as_bytes(), what.as_bytes()]);
         let origin = job.origin.clone().unwrap_or_default();
@@ -135,7 +135,6 @@ impl Uids {
             "" => made(what),
             uid => uid.to_owned(),
         };
-        // Two exports of the same masks are the same object, of others another.
         let content: Vec<u8> = structures
             .iter()
             .flat_map(|s| s.masks.iter().map(move |(frame, mask)| (&s.label, frame, mask)))
@@ -150,17 +149,25 @@ impl Uids {
             true => vec![made("image")],
             false => origin.instance_uids,
         };
+        let study = known(&origin.study_uid, "study");
+        let source_series = known(&origin.series_uid, "series");
+        // Two exports of the same masks are the same object, of others another; and so are those that are stored in another
+        // way or refer to other images, as to the same without patient data: an archive keeps one of a name.
+        let refers = [study.as_str(), &source_series, &sources.join("\\")].join("\n");
+        let stored: &[u8] = if depth == Depth::Binary { b"binary" } else { b"fractional" };
+        let object =
+            |what: &[u8]| uid(&[clip.as_bytes(), what, &content, stored, refers.as_bytes()]);
         Self {
-            instance: uid(&[clip.as_bytes(), b"segmentation", &content]),
-            series: uid(&[clip.as_bytes(), b"series of segmentations", &content]),
-            study: known(&origin.study_uid, "study"),
+            instance: object(b"segmentation"),
+            series: object(b"series of segmentations"),
+            study,
             space: job.info.placement.map(|_| origin.space_uid.unwrap_or_else(|| made("space"))),
             dimension: made("dimensions"),
             source_class: match origin.class_uid.as_str() {
                 "" => ULTRASOUND.to_owned(),
                 class => class.to_owned(),
             },
-            source_series: known(&origin.series_uid, "series"),
+            source_series,
             sources,
             frame_order,
         }
@@ -207,13 +214,7 @@ fn header(set: &mut Item, job: &Job, uids: &Uids) {
     }
     // What the images say of it, they must say again (PS3.3, the same table).
     if let Some(origin) = job.origin.as_ref().filter(|_| lossy == "01") {
-        let (ratios, methods) = (&origin.lossy_ratios, &origin.lossy_methods);
-        if !ratios.is_empty() {
-            put(set, tags::LOSSY_IMAGE_COMPRESSION_RATIO, VR::DS, decimals(ratios));
-        }
-        if !methods.is_empty() {
-            put(set, tags::LOSSY_IMAGE_COMPRESSION_METHOD, VR::CS, methods.join("\\"));
-        }
+        repeat_losses(set, origin);
     }
     if let Some(space) = &uids.space {
         put(set, tags::FRAME_OF_REFERENCE_UID, VR::UI, space.as_str());

@@ -26,6 +26,8 @@ use crate::domain::{
 const COLUMN_MM: f64 = 85.0;
 /// Fewest pixels across a column: 300 dots to the inch.
 const COLUMN_PX: u32 = 1004;
+/// Longest side to which a picture is enlarged for that, px: one of a single line of sound would else take gigabytes.
+const LONGEST_PX: u32 = 32_768;
 /// Frames of a report, and how many stand side by side.
 const SHEET: usize = 24;
 const ACROSS: usize = 4;
@@ -166,7 +168,7 @@ fn png_figure(
             image.pixels[(low * image.width_px + x) as usize] = [255; 3];
         }
     }
-    let image = image.enlarged(COLUMN_PX.div_ceil(image.width_px.max(1)).max(1));
+    let image = image.enlarged(print_factor(image.width_px, image.height_px));
     let (width, height) = (image.width_px, image.height_px);
     let mut bytes = Vec::new();
     let fault = |e: ::png::EncodingError| ExportError::encode(path, e);
@@ -180,6 +182,12 @@ fn png_figure(
     writer.write_image_data(image.pixels.as_flattened()).map_err(fault)?;
     writer.finish().map_err(fault)?;
     Ok((bytes, format!("as {width} x {height} px, {COLUMN_MM} mm wide")))
+}
+
+/// By how much a picture of this size is enlarged for print.
+fn print_factor(width_px: u32, height_px: u32) -> u32 {
+    let wanted = COLUMN_PX.div_ceil(width_px.max(1));
+    wanted.min(LONGEST_PX / height_px.max(1)).max(1)
 }
 
 fn svg_figure(
@@ -334,6 +342,15 @@ mod tests {
         assert_eq!((many.len(), many[0], many[SHEET - 1]), (SHEET, 0, 699));
         assert!(many.windows(2).all(|two| two[0] < two[1]));
         assert_eq!(chosen(&none, 1), [0]);
+    }
+
+    #[test]
+    fn pictures_are_enlarged_for_print_as_far_as_memory_goes() {
+        for (size, factor) in
+            [((640, 480), 2), ((2000, 9), 1), ((1, 1), 1004), ((64, 8192), 4), ((1, 40_000), 1)]
+        {
+            assert_eq!(print_factor(size.0, size.1), factor, "{size:?}");
+        }
     }
 
     #[test]

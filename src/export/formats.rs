@@ -230,7 +230,31 @@ pub(super) static FORMATS: [Row; 18] = [
     },
 ];
 
+/// Endings by which programs, this one among them, take what is in a file for granted.
+const TELLING: [&str; 24] = [
+    "avi", "bmp", "csv", "dcm", "gif", "gz", "jpeg", "jpg", "json", "mha", "mhd", "mkv", "mov",
+    "mp4", "nhdr", "nii", "nrrd", "png", "svg", "tif", "tiff", "xlsx", "xml", "zip",
+];
+
 impl ExportFormat {
+    /// Refuses a name of a file that ends like those of another format. Folders may be called anything.
+    pub(super) fn check_name(self, path: &Path) -> Result<(), ExportError> {
+        let own = self.ending();
+        let ending = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+        if own.is_empty() || own.split('.').any(|part| part == ending) {
+            return Ok(());
+        }
+        if !TELLING.contains(&ending.as_str()) {
+            return Ok(());
+        }
+        let cause = format!(
+            "it would hold {}, and programs would take it for what its name ends like",
+            self.row().name
+        );
+        let advice = format!("let its name end in {own}, or choose another format");
+        Err(ExportError::unfit(path, cause, advice))
+    }
+
     pub(super) fn row(self) -> &'static Row {
         // Every format has its row: `tests::every_format_has_its_row`.
         FORMATS.iter().find(|row| row.format == self).unwrap_or(&FORMATS[0])

@@ -185,6 +185,9 @@ pub(super) fn read_named(
     let mut open: BTreeMap<(usize, u32), BTreeMap<FrameIndex, Bitmap>> = BTreeMap::new();
     let mut outside = 0u64;
     volume.each_slice(|slice, labels| {
+        if target.is_stopped() {
+            return;
+        }
         for (i, &label) in labels.iter().enumerate().filter(|(_, label)| **label != 0) {
             let (layer, at) = (i % layers, i / layers);
             let [x, y, frame] = map.voxel([at % columns, at / columns, slice]);
@@ -203,6 +206,7 @@ pub(super) fn read_named(
             close(&mut open, &mut found);
         }
     })?;
+    target.go_on(path)?;
     close(&mut open, &mut found);
     if outside > 0 {
         notes.push(format!("{outside} voxels lie outside the clip and were left out"));

@@ -17,10 +17,10 @@ use super::content::{Content, Gather};
 use super::frames::Frames;
 use super::identity::clip_in;
 use super::raster::{Rule, ellipse, fill};
-use super::read::{ReadError, Target, list_ending, stem};
+use super::read::{ReadError, Target, holds_no_shapes, list_ending, stem};
 use super::{ExportError, Job, Report, indexed, overlay, rle};
 use crate::codec;
-use crate::domain::{Bitmap, FrameIndex, Mask};
+use crate::domain::{Bitmap, FrameIndex, Mask, shown};
 
 pub(super) fn write(job: &Job, folder: &Path) -> Result<Report, ExportError> {
     ensure_folder(folder)?;
@@ -100,10 +100,15 @@ struct Shape {
     mask: Option<String>,
 }
 
-/// Reads one file or a folder of them: masks, polygons, rectangles and circles.
+/// Reads one file or a folder of them: masks, polygons, rectangles and circles. Of a folder, JSON of other programs is left
+/// out.
 pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
-    let files: Vec<PathBuf> =
-        if path.is_dir() { list_ending(path, "json")? } else { vec![path.to_owned()] };
+    let listed = if path.is_dir() { list_ending(path, "json")? } else { vec![path.to_owned()] };
+    let is_foreign = |file: &PathBuf| path.is_dir() && holds_no_shapes(file);
+    let (foreign, files): (Vec<PathBuf>, Vec<PathBuf>) = listed.into_iter().partition(is_foreign);
+    if let ([], [first, ..]) = (&files[..], &foreign[..]) {
+        return Err(ReadError::malformed(first, "it holds no shapes of labelme"));
+    }
     let stems: Vec<String> = files.iter().map(|file| stem(file)).collect();
     let info = target.info;
     let (ours, others) = (Frames::of(target, &stems, true), Frames::of(target, &stems, false));
@@ -124,6 +129,7 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
             return Err(ReadError::other_clip(file_path, cause));
         }
         for shape in file.shapes {
+            target.go_on(file_path)?;
             let mut bitmap = Bitmap::empty(width, height);
             if put(file_path, &shape, &mut bitmap)? {
                 gather.put(&shape.label, shape.group_id.unwrap_or(0), frame, &bitmap);
@@ -136,7 +142,17 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
         "{left_out} shapes that are no masks, polygons, rectangles or circles were left out"
     );
     notes.extend((left_out > 0).then_some(note));
+    notes.extend(left_out_told(&foreign));
     gather.content(notes).exported_from(path, clips, target)
+}
+
+/// Which files of a folder are none of labelme.
+fn left_out_told(foreign: &[PathBuf]) -> Option<String> {
+    let name = shown(&foreign.first()?.file_name()?.to_string_lossy());
+    Some(match foreign.len() {
+        1 => format!("{name} holds no shapes of labelme and was left out"),
+        count => format!("{count} files that hold no shapes of labelme were left out, as {name}"),
+    })
 }
 
 /// Adds the pixels of a shape; false for kinds that have no inside.

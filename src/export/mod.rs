@@ -99,6 +99,8 @@ pub struct Job<'a> {
     pub key: Option<[u8; 32]>,
     /// The clip, where it is at hand: no file of it is replaced.
     pub clip: Option<&'a Clip>,
+    /// Masks that no person accepted or drew are left out.
+    pub accepted: bool,
     /// Raised when nobody wants the export any more: it ends with [`ExportError::Stopped`] after the mask or frame in hand.
     pub stop: Option<&'a AtomicBool>,
 }
@@ -121,6 +123,7 @@ impl<'a> Job<'a> {
             privacy: None,
             key: None,
             clip: None,
+            accepted: false,
             stop: None,
         }
     }
@@ -166,6 +169,8 @@ pub struct Report {
     pub undecided: usize,
     /// Masks that were left out, since they lie outside the windows of their structure.
     pub outside: usize,
+    /// Those inside that were left out, since nobody accepted them.
+    pub unaccepted: usize,
     /// Labels whose folder had to be named differently: label (escaped) and name.
     pub renamed: Vec<(String, String)>,
     /// Pixels that belong to several structures, of which the format keeps one.
@@ -187,6 +192,7 @@ pub struct Report {
 pub fn export(job: &Job, format: ExportFormat, path: &Path) -> Result<Report, ExportError> {
     check_sizes(job.annotation, job.info)?;
     job.clip.map_or(Ok(()), |clip| spare(clip, path))?;
+    format.check_name(path)?;
     let in_space = matches!(
         format,
         ExportFormat::Nrrd
@@ -202,12 +208,15 @@ pub fn export(job: &Job, format: ExportFormat, path: &Path) -> Result<Report, Ex
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         atomic::ensure_folder(folder)?;
     }
-    let said = job.annotation.visible();
+    let mut said = job.annotation.visible();
     let outside = job.annotation.masks() - said.masks();
+    // One that nobody accepted is there all the same.
+    let undecided = undecided(&said, job.info.frames);
+    let unaccepted = if job.accepted { said.leave_accepted() } else { 0 };
     let job = &Job { annotation: &said, ..job.clone() };
     let row = format.row();
     let mut report = (row.write)(job, path)?;
-    report.outside = outside;
+    (report.outside, report.unaccepted, report.undecided) = (outside, unaccepted, undecided);
     if path.is_dir() {
         refuse_leftovers(path, &report.files)?;
     }
@@ -219,7 +228,6 @@ pub fn export(job: &Job, format: ExportFormat, path: &Path) -> Result<Report, Ex
             report.renamed.push((shown(&track.info.label), shown(&name)));
         }
     }
-    report.undecided = undecided(job.annotation, job.info.frames);
     let in_mm = match format {
         ExportFormat::Nifti | ExportFormat::Nrrd | ExportFormat::SegNrrd => true,
         ExportFormat::NnUnet => job.info.kind == ClipKind::Volume,
@@ -239,8 +247,12 @@ fn compare(job: &Job, row: &Row, path: &Path) -> Result<(), ExportError> {
     if expected.is_empty() && !path.exists() {
         return Ok(());
     }
-    let target = Target { info: job.info, frame_names: &[], origin: job.origin.as_ref() };
-    let found = read(path, &target).map_err(|error| ExportError::unread(path, error))?;
+    let (origin, stop) = (job.origin.as_ref(), job.stop);
+    let target = Target { info: job.info, frame_names: &[], origin, stop };
+    let found = read(path, &target).map_err(|error| match error {
+        ReadError::Stopped { .. } => ExportError::stopped(path),
+        error => ExportError::unread(path, error),
+    })?;
     if found.sorted() == expected { Ok(()) } else { Err(ExportError::differs(path)) }
 }
 

@@ -138,6 +138,7 @@ pub(super) fn read(folder: &Path, target: &Target) -> Result<Content, ReadError>
     frames.check_still(&labels, files.len())?;
     let mut gather = Gather::default();
     for (file, stem) in files.iter().zip(&stems) {
+        target.go_on(file)?;
         let Some(frame) = frames.index(file, stem)? else { continue };
         let image = indexed::decode(file, (info.width_px, info.height_px))?;
         let mut runs = image.numbers.clone();

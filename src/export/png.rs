@@ -78,6 +78,7 @@ pub(super) fn read(folder: &Path, target: &Target) -> Result<Content, ReadError>
         // One image for each structure, whatever they are called; ours have the frame's number.
         frames.check_still(folder, if ours { numbers.len() } else { files.len() })?;
         for (file, stem) in files.iter().zip(stems) {
+            target.go_on(file)?;
             let Some(frame) = frames.index(file, stem)? else { continue };
             let image = indexed::decode(file, (width_px, height_px))?;
             let pixels = image.numbers.iter().map(|&n| n != 0).collect();

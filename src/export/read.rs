@@ -1,15 +1,18 @@
 //! Files of other programs, read as structures and masks of a clip.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::content::Content;
 use super::{
-    ExportFormat, coco, csv, cvat, davis, dicom_seg, labelmap, labelme, nnunet, png, yolo,
+    ExportError, ExportFormat, coco, csv, cvat, davis, dicom_seg, labelmap, labelme, nnunet, png,
+    yolo,
 };
-use crate::codec::{self, CodecError};
+use crate::codec::{self, CodecError, MAX_FILE_BYTES};
 use crate::domain::{ClipInfo, DicomOrigin, in_words, shown};
 
 /// The clip that a file is read for.
@@ -20,6 +23,22 @@ pub struct Target<'a> {
     pub frame_names: &'a [String],
     /// The DICOM objects that it is made of.
     pub origin: Option<&'a DicomOrigin>,
+    /// Raised when nobody wants it any more: reading ends with [`ReadError::Stopped`] after the mask, file or slice in hand.
+    pub stop: Option<&'a AtomicBool>,
+}
+
+impl Target<'_> {
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed))
+    }
+
+    /// Asked before every mask and every file.
+    pub(super) fn go_on(&self, path: &Path) -> Result<(), ReadError> {
+        match self.is_stopped() {
+            true => Err(ReadError::Stopped { name: shown(&path.to_string_lossy()) }),
+            false => Ok(()),
+        }
+    }
 }
 
 /// Why nothing was read. Names are safe to show.
@@ -80,6 +99,12 @@ pub enum ReadError {
     /// A child read it and says so.
     #[error("{0}")]
     Told(String),
+    /// Nobody wanted it any more.
+    #[error("{name} was not read to its end, since it was stopped; read it again")]
+    Stopped {
+        /// The file.
+        name: String,
+    },
     /// No format is recognised.
     #[error(
         "{name} is no annotation that this program knows; name its format with --format ({known})"
@@ -201,14 +226,8 @@ fn folder(path: &Path) -> Result<Reader, ReadError> {
     if path.join("dataset.json").is_file() && path.join("labelsTr").is_dir() {
         return Ok(nnunet::read);
     }
-    // What `propagate` and others tell of masks lies beside them. A file that does not parse is left to the reader, which
-    // says so.
-    let may_hold_shapes = |file: &PathBuf| {
-        let bytes = codec::read_file(file).unwrap_or_default();
-        !serde_json::from_slice::<Keys>(&bytes).is_ok_and(|keys| keys.shapes.is_none())
-    };
     let texts = list_ending(path, "json").unwrap_or_default();
-    if !path.join("meta.json").is_file() && texts.iter().any(may_hold_shapes) {
+    if !path.join("meta.json").is_file() && !texts.iter().all(|file| holds_no_shapes(file)) {
         return Ok(labelme::read);
     }
     if path.join("Annotations").is_dir() || holds(path, "png") {
@@ -234,6 +253,26 @@ fn folder(path: &Path) -> Result<Reader, ReadError> {
         return Ok(yolo::read);
     }
     Err(unknown(path))
+}
+
+/// Whether a file is JSON of something else than shapes: what `propagate` and others tell of masks lies beside them. One
+/// that does not parse may have been shapes, and is left to the reader, which says so.
+pub(super) fn holds_no_shapes(file: &Path) -> bool {
+    let bytes = codec::read_file(file).unwrap_or_default();
+    match serde_json::from_slice::<BTreeMap<String, Option<IgnoredAny>>>(&bytes) {
+        Ok(keys) => keys.get("shapes").is_none_or(Option::is_none),
+        // A list or a word is JSON, too.
+        Err(_) => serde_json::from_slice::<IgnoredAny>(&bytes).is_ok(),
+    }
+}
+
+/// Refuses to write a text of masks that is longer than texts are read.
+pub(super) fn check_length(path: &Path, bytes: usize) -> Result<(), ExportError> {
+    if bytes as u64 <= MAX_FILE_BYTES {
+        return Ok(());
+    }
+    let cause = "it would take more than 1 GiB, and texts are read up to that";
+    Err(ExportError::unfit(path, cause, "choose seg.nrrd, dicom-seg or png"))
 }
 
 fn unknown(path: &Path) -> ReadError {
@@ -277,4 +316,17 @@ pub(super) fn stem(path: &Path) -> String {
 /// The label of a structure that has none but a number.
 pub(super) fn fallback_label(number: u32) -> String {
     format!("structure {number}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_written_as_long_as_it_is_read() {
+        let check = |bytes| check_length(Path::new("a.json"), bytes);
+        assert!(check(1 << 30).is_ok());
+        let why = check((1 << 30) + 1).expect_err("too long").to_string();
+        assert!(why.contains("a.json") && why.contains("choose seg.nrrd"), "{why}");
+    }
 }

@@ -107,6 +107,7 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
     let mut gather = Gather::default();
     let mut boxes = 0;
     for (file, stem) in files.iter().zip(&stems) {
+        target.go_on(file)?;
         let Some(frame) = frames.index(file, stem)? else { continue };
         let bytes = codec::read_file(file)?;
         let text = String::from_utf8_lossy(&bytes);

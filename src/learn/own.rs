@@ -167,7 +167,7 @@ fn clips_by_hash(
     }
     let mut out = HashMap::new();
     for path in paths {
-        if let Some(earlier) = earlier_hash(&path)
+        if let Some(earlier) = earlier_hash(&path, options.series)
             && let Ok(clip) =
                 codec::open(&path, &OpenOptions { earlier_order: true, ..options.clone() })
         {

@@ -5,7 +5,7 @@ mod damage;
 mod enhanced;
 mod fields;
 pub(crate) mod jpeg_ls;
-mod medium;
+pub(crate) mod medium;
 mod pictures;
 mod reading;
 mod tiff;

@@ -32,6 +32,11 @@ pub(crate) fn info() -> ClipInfo {
     }
 }
 
+/// A clip of one file.
+fn of(info: &ClipInfo) -> Target<'_> {
+    Target { info, frame_names: &[], origin: None, stop: None }
+}
+
 fn disc(radius: f32) -> Mask {
     Bitmap::from_fn(SIZE.0, SIZE.1, |x, y| (x as f32 - 12.0).hypot(y as f32 - 9.0) < radius)
         .to_mask()
@@ -229,8 +234,7 @@ fn every_format_gives_back_what_it_was_given() {
         let report = export(&annotation, &info(), format, &path).unwrap();
         assert!(report.masks > 0 && report.files.iter().all(|file| file.is_file()), "{name}");
         // Recognised without being told, as `sonomark import` does.
-        let found =
-            read(&path, None, &Target { info: &info(), frame_names: &[], origin: None }).unwrap();
+        let found = read(&path, None, &of(&info())).unwrap();
         let (found, expected) = (by_label(&found.structures), by_label(&held));
         if report.covered_px > 0 {
             // The last structure has its pixels whole.
@@ -307,8 +311,7 @@ fn label_volumes_lie_where_the_clip_lies() {
             steps_mm: [placement.steps_mm[0], placement.steps_mm[1], [0.0, 0.0, 2.0]],
         };
         let other = ClipInfo { placement: Some(turned), ..clip.clone() };
-        let found =
-            read(&path, None, &Target { info: &other, frame_names: &[], origin: None }).unwrap();
+        let found = read(&path, None, &of(&other)).unwrap();
         let frames: Vec<usize> = found.structures[0].masks.keys().copied().collect();
         assert_eq!(frames, [5, 9], "{name}");
     }
@@ -327,7 +330,7 @@ fn files_of_another_clip_are_refused_with_a_reason() {
             if name == "yolo" && clip.width_px == 30 {
                 continue;
             }
-            match read(&path, None, &Target { info: clip, frame_names: &[], origin: None }) {
+            match read(&path, None, &of(clip)) {
                 Ok(found) => panic!("{name} is taken: {} structures", found.structures.len()),
                 Err(error) => {
                     let error = error.to_string();
@@ -344,7 +347,7 @@ fn numbers_in_names_count_from_one_where_every_frame_has_its_file() {
     let folder = dir.path().join("masks");
     fs::create_dir(&folder).unwrap();
     let clip = ClipInfo { frames: 3, ..info() };
-    let target = Target { info: &clip, frame_names: &[], origin: None };
+    let target = Target { info: &clip, frame_names: &[], origin: None, stop: None };
     let masks = |numbers: &[u32]| {
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir(&folder).unwrap();
@@ -390,7 +393,7 @@ fn structures_of_one_kind_without_numbers_stay_apart() {
             "categories": categories });
         fs::write(&path, serde_json::to_vec(&all).unwrap()).unwrap();
         let clip = ClipInfo { frames: frames as usize, ..info() };
-        read(&path, None, &Target { info: &clip, frame_names: &[], origin: None }).unwrap()
+        read(&path, None, &of(&clip)).unwrap()
     };
     for (frames, told) in [(1, false), (3, true)] {
         let found = coco(frames);
@@ -414,7 +417,8 @@ fn frames_are_found_by_the_names_of_the_clip() {
     let names = ["00000", "00005", "00010"].map(str::to_owned);
     let clip = ClipInfo { frames: 3, ..info() };
     let found =
-        read(&folder, None, &Target { info: &clip, frame_names: &names, origin: None }).unwrap();
+        read(&folder, None, &Target { info: &clip, frame_names: &names, origin: None, stop: None })
+            .unwrap();
     let frames: Vec<usize> = found.structures[0].masks.keys().copied().collect();
     assert_eq!(
         (frames.as_slice(), found.structures[0].label.as_str()),
@@ -451,7 +455,7 @@ fn damaged_files_are_refused_or_read_and_never_more() {
             for copy in damaged(&whole) {
                 fs::write(file, &copy).unwrap();
                 // Whatever it is taken for, it ends with content or with a sentence.
-                let target = Target { info: &info(), frame_names: &[], origin: None };
+                let target = Target { info: &info(), frame_names: &[], origin: None, stop: None };
                 if let Err(error) = read(&path, Some(format), &target) {
                     let error = error.to_string();
                     assert!(error.len() > 20 && !error.contains('\u{1b}'), "{name}: {error}");
@@ -464,7 +468,7 @@ fn damaged_files_are_refused_or_read_and_never_more() {
 }
 
 fn imported(path: &Path) -> sonomark::export::Content {
-    read(path, None, &Target { info: &info(), frame_names: &[], origin: None }).unwrap()
+    read(path, None, &of(&info())).unwrap()
 }
 
 #[test]

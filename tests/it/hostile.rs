@@ -59,7 +59,7 @@ fn clip(path: &Path) -> Option<String> {
         Err(error) => return Some(error.to_string()),
     };
     // As somebody else's annotation it may be refused as well.
-    let target = Target { info: clip.info(), frame_names: &[], origin: None };
+    let target = Target { info: clip.info(), frame_names: &[], origin: None, stop: None };
     if let Err(error) = read(path, None, &target) {
         checked(&error.to_string());
     }

@@ -14,6 +14,7 @@ use sonomark::tui::model::{Effect, Msg};
 use sonomark::tui::update;
 
 use crate::codec::has_ffmpeg;
+use crate::codec::medium::write_image;
 use crate::daily::{keys, opens, queued};
 use crate::project::as_user;
 use crate::pty_harness::{Answers, Harness};
@@ -33,7 +34,7 @@ fn a_folder_is_opened_in_the_order_of_names_in_which_it_was_annotated() {
         image.save(folder.join(name)).unwrap();
     };
     ["1.png", "2.png", "10.png"].into_iter().zip([10, 20, 30]).for_each(|(n, gray)| draw(n, gray));
-    assert_eq!(earlier_hash(&folder), None, "every version has one order for these");
+    assert_eq!(earlier_hash(&folder, None), None, "every version has one order for these");
     fs::rename(folder.join("2.png"), folder.join("02.png")).unwrap();
     let options = OpenOptions::default();
     let open = |options: &OpenOptions| open_known(&folder, options, &root).unwrap();
@@ -45,13 +46,8 @@ fn a_folder_is_opened_in_the_order_of_names_in_which_it_was_annotated() {
         (grays(&before), &before.frame_names()[..2]),
         ([20, 10, 30], &["02", "1"].map(String::from)[..])
     );
-    assert_eq!(earlier_hash(&folder).as_ref(), Some(&before.info().content_hash));
-    let annotate = |clip: &Clip| {
-        let edits = vec![Edit::AddTrack { track: TrackId(1), content: Track::new("nerve", 0) }];
-        let (mut store, _) = ClipStore::open_with(&root, clip.info(), 0, &as_user("anna")).unwrap();
-        store.append(&Step { group: 1, mark: Mark::Do, edits }, 0).unwrap();
-    };
-    annotate(&before);
+    assert_eq!(earlier_hash(&folder, None).as_ref(), Some(&before.info().content_hash));
+    annotate(&root, &before);
     // Who opened it in the order of now, and missed the masks, left only the place.
     let (cursor, track, outside, look) = (PointPx::new(1.0, 1.0), None, None, None);
     let place = View { frame: 0, cursor, track, finished: false, keys: 3, outside, look };
@@ -62,8 +58,42 @@ fn a_folder_is_opened_in_the_order_of_names_in_which_it_was_annotated() {
     assert_eq!((found.info(), grays(&found)), (before.info(), [20, 10, 30]));
     assert!(found.notes()[0].contains("the order of an earlier version"), "{:?}", found.notes());
     // Who annotated it in the order of now stays with that.
-    annotate(&now);
+    annotate(&root, &now);
     assert_eq!(grays(&open(&options)), [10, 20, 30]);
+}
+
+#[test]
+fn a_series_whose_names_tell_its_order_is_opened_in_that_in_which_it_was_annotated() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, root) = (dir.path().join("nerve"), dir.path().join("project"));
+    fs::create_dir(&folder).unwrap();
+    let named = [("1.dcm", 10), ("02.dcm", 20), ("10.dcm", 30)];
+    named.iter().for_each(|&(name, gray)| write_image(&folder.join(name), "4", "", 1, gray));
+    let options = OpenOptions::default();
+    let grays = |clip: &Clip| [0, 1, 2].map(|frame| clip.frame(frame).unwrap().pixels[0]);
+    let now = open_known(&folder, &options, &root).unwrap();
+    assert_eq!((grays(&now), now.notes().len()), ([10, 20, 30], 0));
+    let earlier = OpenOptions { earlier_order: true, ..options.clone() };
+    let before = open_known(&folder, &earlier, &root).unwrap();
+    assert_eq!(grays(&before), [20, 10, 30]);
+    assert_eq!(earlier_hash(&folder, None).as_ref(), Some(&before.info().content_hash));
+    annotate(&root, &before);
+    let found = open_known(&folder, &options, &root).unwrap();
+    assert_eq!((found.info(), grays(&found)), (before.info(), [20, 10, 30]));
+    assert!(found.notes()[0].contains("the order of an earlier version"), "{:?}", found.notes());
+    // Whose images have numbers has one order in every version.
+    for (number, (name, gray)) in (1..).zip(named) {
+        write_image(&folder.join(name), "4", &number.to_string(), 1, gray);
+    }
+    assert_eq!(earlier_hash(&folder, None), None);
+    assert_eq!(grays(&open_known(&folder, &earlier, &root).unwrap()), [10, 20, 30]);
+}
+
+/// Leaves a structure of a clip in a project.
+fn annotate(root: &Path, clip: &Clip) {
+    let edits = vec![Edit::AddTrack { track: TrackId(1), content: Track::new("nerve", 0) }];
+    let (mut store, _) = ClipStore::open_with(root, clip.info(), 0, &as_user("anna")).unwrap();
+    store.append(&Step { group: 1, mark: Mark::Do, edits }, 0).unwrap();
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! DICOMDIR: the list of files of a medium.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::reader::DataSet;
@@ -16,20 +17,23 @@ pub(in crate::codec) fn is_directory_name(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.eq_ignore_ascii_case("DICOMDIR"))
 }
 
-/// The images that a list names, in its order. They lie beside it or below.
+/// The images that a list names, in its order, each once: a list that names a file a hundred thousand times would have it
+/// opened as often. They lie beside it or below.
 ///
 /// # Errors
 /// When it names none, something elsewhere, or a file that is not there.
 pub(super) fn files(path: &Path, set: &DataSet) -> Result<Vec<PathBuf>, CodecError> {
     let records = set.items(tags::DIRECTORY_RECORDS).iter();
     let images = records.filter(|r| r.text(tags::RECORD_TYPE).as_deref() == Some("IMAGE"));
-    let mut files = Vec::new();
+    let (mut files, mut seen) = (Vec::new(), BTreeSet::new());
     for name in images.filter_map(|record| record.text(tags::FILE_ID)) {
         let file = below(path.parent().unwrap_or(Path::new("")), &name).ok_or_else(|| {
             let cause = format!("it lists \"{name}\", which is not there");
             CodecError::damaged(path, cause)
         })?;
-        files.push(file);
+        if seen.insert(file.clone()) {
+            files.push(file);
+        }
     }
     if files.is_empty() {
         let advice = "open one of the files beside it";

@@ -89,6 +89,30 @@ pub(super) struct Shape {
     pub(super) signed: bool,
     planar: bool,
     big: bool,
+    padding: Option<Padding>,
+}
+
+/// What stands in pixels where nothing was measured (PS3.3 C.7.5.1.1.2).
+#[derive(Clone, Copy, Debug)]
+struct Padding {
+    /// As it is stored, which may lie beyond the bits of values.
+    word: u16,
+    /// The lowest and highest value of the kind.
+    values: [f64; 2],
+}
+
+impl Padding {
+    fn of(set: &DataSet, signed: bool) -> Option<Self> {
+        let word = set.word(tags::PADDING)?;
+        let limit = set.word(tags::PADDING_LIMIT).unwrap_or(word);
+        let value = |word: u16| if signed { f64::from(word as i16) } else { f64::from(word) };
+        let (one, other) = (value(word), value(limit));
+        Some(Self { word, values: [one.min(other), one.max(other)] })
+    }
+
+    fn is(&self, word: u16, value: f64) -> bool {
+        word == self.word || (self.values[0]..=self.values[1]).contains(&value)
+    }
 }
 
 /// The samples of one frame.
@@ -132,6 +156,7 @@ impl Shape {
             );
             return Err(CodecError::damaged(path, cause));
         }
+        let signed = set.word(tags::SIGNED) == Some(1);
         let shape = Self {
             columns: columns.into(),
             rows: rows.into(),
@@ -140,9 +165,10 @@ impl Shape {
             bits_allocated,
             bits_stored,
             high_bit,
-            signed: set.word(tags::SIGNED) == Some(1),
+            signed,
             planar: set.word(tags::PLANAR) == Some(1),
             big,
+            padding: Padding::of(set, signed),
         };
         if shape.samples_per_pixel() == 3 && bits_allocated != 8 {
             return Err(CodecError::unsupported(
@@ -183,6 +209,7 @@ impl Shape {
             signed: false,
             planar: false,
             big: false,
+            padding: None,
         }
     }
 
@@ -230,9 +257,13 @@ impl Shape {
         f64::from(if negative { value - mask - 1 } else { value })
     }
 
-    /// The numbers of a single-channel frame.
-    pub(super) fn stored_values(&self, samples: &Samples) -> impl Iterator<Item = f64> {
-        self.words(samples).map(|word| self.value(word))
+    /// The numbers of a single-channel frame, without those where nothing was measured.
+    pub(super) fn measured_values(&self, samples: &Samples) -> impl Iterator<Item = f64> {
+        self.words(samples).filter_map(|word| {
+            let value = self.value(word);
+            let is_padding = self.padding.is_some_and(|padding| padding.is(word, value));
+            (!is_padding).then_some(value)
+        })
     }
 }
 

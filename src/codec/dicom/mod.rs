@@ -35,7 +35,7 @@ use super::cage::Cage;
 use super::error::short_name;
 use super::gray::{Ramp, luma, rgb_of_ybr, spread};
 use super::limits::open_regular;
-use super::{CodecError, FrameSource, Opened, Privacy, identity, only_one};
+use super::{CodecError, FrameSource, Opened, Privacy, Wanted, identity, only_one};
 use crate::domain::{ClipInfo, ClipKind, Colours, DicomOrigin, FrameIndex, GrayFrame};
 pub(super) use directory::is_directory_name;
 use frames::{Colour, Layout, Samples, Shape};
@@ -43,7 +43,7 @@ use input::Input;
 use measures::{frame_steps_ms, frame_time_ms, pace, region_px, shows_something, spacing_mm};
 use reader::{DataSet, Encoding, Walked};
 pub use segmentation::{SegmentFrame, SegmentPixels, Segmentation};
-pub(super) use series::{open_folder, single_files};
+pub(super) use series::{earlier_files, open_folder, single_files};
 use tone::{Rescale, Tone};
 
 struct Dicom {
@@ -66,22 +66,18 @@ struct Parsed {
     big: bool,
 }
 
-/// Opens a DICOM file, or of a DICOMDIR the clip with the number `series`.
-pub(super) fn open(
-    path: &Path,
-    series: Option<usize>,
-    cache_bytes: usize,
-) -> Result<Opened, CodecError> {
+/// Opens a DICOM file, or of a DICOMDIR the clip that is wanted.
+pub(super) fn open(path: &Path, wanted: Wanted, cache_bytes: usize) -> Result<Opened, CodecError> {
     let parsed = parse(path)?;
     if directory::is_directory(&parsed.walked.set) {
         return series::open_listed(
             path,
             directory::files(path, &parsed.walked.set)?,
-            series,
+            wanted,
             cache_bytes,
         );
     }
-    only_one(path, series)?;
+    only_one(path, wanted.series)?;
     open_parsed(path, parsed, cache_bytes)
 }
 
@@ -154,7 +150,11 @@ impl Dicom {
         let mut clip = Self { path: held, input, shape, layout, order, tone: None, cage };
         if matches!(shape.colour, Colour::Gray { .. } | Colour::Palette) {
             let rescales = tone::rescales(&set, shape.frames);
-            let range = || ramp.map_or_else(|| clip.range(&rescales), Ok);
+            let range = || -> Result<Ramp, CodecError> {
+                let found = ramp.map_or_else(|| clip.range(&rescales), |ramp| Ok(Some(ramp)))?;
+                // Of frames in which nothing was measured nothing is to be seen.
+                Ok(found.unwrap_or(Ramp { low: 0.0, high: 255.0 }))
+            };
             let tone = Tone::of(path, &shape, &set, rescales.clone(), range)?;
             clip.tone = Some(tone);
         }
@@ -277,16 +277,19 @@ fn describe(set: &DataSet, syntax: &str) -> String {
 }
 
 impl Dicom {
-    /// The range of rescaled values in up to 16 evenly spaced frames.
-    fn range(&self, rescales: &[Rescale]) -> Result<Ramp, CodecError> {
+    /// The range of rescaled values in up to 16 evenly spaced frames; `None` where nothing was measured in them.
+    fn range(&self, rescales: &[Rescale]) -> Result<Option<Ramp>, CodecError> {
         let mut range: Option<Ramp> = None;
-        for index in spread(self.shape.frames) {
+        for index in spread(self.shape.frames, self.shape.pixels() as u64) {
             let samples = self.samples(index)?;
             let own = tone::rescale_of(rescales, index);
-            let next = Ramp::over(self.shape.stored_values(&samples).map(|value| own.of(value)));
-            range = Some(range.map_or(next, |r| r.joined(next)));
+            let mut values = self.shape.measured_values(&samples).peekable();
+            if values.peek().is_some() {
+                let next = Ramp::over(values.map(|value| own.of(value)));
+                range = Some(range.map_or(next, |r| r.joined(next)));
+            }
         }
-        Ok(range.unwrap_or(Ramp { low: 0.0, high: 255.0 }))
+        Ok(range)
     }
 
     /// Gray and colours of the samples of a frame with one number for each pixel.

@@ -16,7 +16,10 @@ pub(super) const MAX_ELEMENTS: usize = 1_000_000;
 /// Those of a segmentation, which has some forty for each of its frames. Of other people's only a child with limits on its
 /// memory reads that many.
 pub(super) const MAX_ELEMENTS_OF_SEGMENTS: usize = 8_000_000;
-const MAX_VALUE_BYTES: u64 = 1 << 20;
+/// Bytes of the value of an element that is a table or a list.
+const MAX_LIST_BYTES: u64 = 1 << 20;
+/// Those of others: names, and a few numbers each. What all frames share is read for every one of a hundred thousand.
+const MAX_VALUE_BYTES: u64 = 4 << 10;
 const MAX_ITEMS: usize = 64;
 /// Items of the sequences that have one for every frame, segment or file.
 const MAX_FRAME_ITEMS: usize = 100_000;
@@ -308,7 +311,7 @@ impl<'a> Walker<'a> {
         } else if &vr == b"SQ" || (&vr == b"  " && tags::SEQUENCES.contains(&tag)) {
             let items = self.sequence(tag, value_end, false, encoding, depth)?;
             keep_items(set, tag, items);
-        } else if tags::KEPT.contains(&tag) && length <= MAX_VALUE_BYTES {
+        } else if tags::KEPT.contains(&tag) && length <= most_bytes(tag) {
             let bytes = self.input.bytes_at(self.at, length as usize).map_err(|e| e.to_string())?;
             set.values.insert(tag, bytes);
         }
@@ -412,8 +415,37 @@ impl<'a> Walker<'a> {
     }
 }
 
+/// Bytes of the value of an element that are kept; a longer one counts as missing.
+fn most_bytes(tag: Tag) -> u64 {
+    if tags::LISTS.contains(&tag) { MAX_LIST_BYTES } else { MAX_VALUE_BYTES }
+}
+
 fn keep_items(set: &mut DataSet, tag: Tag, items: Vec<DataSet>) {
     if tags::SEQUENCES.contains(&tag) {
         set.items.insert(tag, items);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_tables_and_lists_may_be_long() {
+        const BOTH: [Tag; 2] = [tags::ORIENTATION, tags::FRAME_TIME_VECTOR];
+        let are_kept = |length: usize| {
+            let mut bytes = Vec::new();
+            for tag in BOTH {
+                bytes.extend(((tag >> 16) as u16).to_le_bytes());
+                bytes.extend((tag as u16).to_le_bytes());
+                bytes.extend((length as u32).to_le_bytes());
+                bytes.resize(bytes.len() + length, b'1');
+            }
+            let encoding = Encoding { explicit: false, big: false };
+            let walked = walk(&Input::Memory(bytes), 0, encoding, MAX_ELEMENTS).expect("walked");
+            BOTH.map(|tag| walked.set.bytes(tag).is_some())
+        };
+        assert_eq!((are_kept(4096), are_kept(4098)), ([true; 2], [false, true]));
+        assert_eq!((are_kept(1 << 20), are_kept((1 << 20) + 2)), ([false, true], [false; 2]));
     }
 }

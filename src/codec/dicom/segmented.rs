@@ -2,52 +2,64 @@
 
 /// Entries of a table, at most.
 const MOST: usize = 65_536;
+/// Segments of a table, at most, those that are repeated counted each time: real ones give at least an entry each, and empty
+/// ones that name each other would else cost a quarter of a minute.
+const MOST_SEGMENTS: usize = 2 * MOST;
 
 /// The table of `words`, whose entries are bytes (low byte of a word first) where it is `narrow`;
 /// `None` for what the standard does not allow or what grows beyond 65,536 entries.
 pub(super) fn expanded(words: &[u16], narrow: bool) -> Option<Vec<u16>> {
     let bytes = || words.iter().flat_map(|word| word.to_le_bytes().map(u16::from)).collect();
     let entries: Vec<u16> = if narrow { bytes() } else { words.to_vec() };
-    let mut table = Vec::new();
-    put(&entries, narrow, None, &mut table)?;
-    Some(table)
+    let mut table = Table { entries: Vec::new(), segments: 0 };
+    table.put(&entries, narrow, None)?;
+    Some(table.entries)
 }
 
-/// Adds `count` segments, or all of them. Those that an indirect segment names are no indirect
-/// ones themselves.
-fn put(entries: &[u16], narrow: bool, count: Option<u16>, table: &mut Vec<u16>) -> Option<()> {
-    let mut rest = entries;
-    let mut done = 0;
-    // A byte alone pads to a whole word.
-    while rest.len() > 1 && count != Some(done) {
-        let (kind, length) = (rest[0], rest[1]);
-        rest = &rest[2..];
-        let used = match kind {
-            0 => {
-                table.extend_from_slice(rest.get(..usize::from(length))?);
-                usize::from(length)
+/// What became of the segments so far.
+struct Table {
+    entries: Vec<u16>,
+    segments: usize,
+}
+
+impl Table {
+    /// Adds `count` segments of `words`, or all of them. Those that an indirect segment names are no indirect
+    /// ones themselves.
+    fn put(&mut self, words: &[u16], narrow: bool, count: Option<usize>) -> Option<()> {
+        let mut rest = words;
+        let mut done = 0;
+        // A byte alone pads to a whole word.
+        while rest.len() > 1 && count != Some(done) {
+            let (kind, length) = (rest[0], rest[1]);
+            rest = &rest[2..];
+            let used = match kind {
+                0 => {
+                    self.entries.extend_from_slice(rest.get(..usize::from(length))?);
+                    usize::from(length)
+                }
+                1 => {
+                    let (from, to) = (f64::from(*self.entries.last()?), f64::from(*rest.first()?));
+                    let share = |step: u16| f64::from(step) / f64::from(length);
+                    let on = |step| (from + (to - from) * share(step)).round_ties_even() as u16;
+                    self.entries.extend((1..=length).map(on));
+                    1
+                }
+                2 if count.is_none() => {
+                    let (place, size) = offset(rest, narrow)?;
+                    self.put(words.get(place..)?, narrow, Some(usize::from(length)))?;
+                    size
+                }
+                _ => return None,
+            };
+            rest = rest.get(used..)?;
+            done += 1;
+            self.segments += 1;
+            if self.entries.len() > MOST || self.segments > MOST_SEGMENTS {
+                return None;
             }
-            1 => {
-                let (from, to) = (f64::from(*table.last()?), f64::from(*rest.first()?));
-                let share = |step: u16| f64::from(step) / f64::from(length);
-                let on = |step| (from + (to - from) * share(step)).round_ties_even() as u16;
-                table.extend((1..=length).map(on));
-                1
-            }
-            2 if count.is_none() => {
-                let (place, size) = offset(rest, narrow)?;
-                put(entries.get(place..)?, narrow, Some(length), table)?;
-                size
-            }
-            _ => return None,
-        };
-        rest = rest.get(used..)?;
-        done += 1;
-        if table.len() > MOST {
-            return None;
         }
+        count.is_none_or(|count| count == done).then_some(())
     }
-    count.is_none_or(|count| count == done).then_some(())
 }
 
 /// The entry that an offset in bytes means, and how many entries the offset takes. It is two words,
@@ -83,5 +95,15 @@ mod tests {
         assert_eq!(expanded(&[0, 1, 5, 2, 1, 0, 0, 2, 1, 6, 0], false), None);
         let many: Vec<u16> = [0, 1, 5].into_iter().chain([1, 60_000, 9].repeat(2)).collect();
         assert_eq!(expanded(&many, false), None);
+    }
+
+    #[test]
+    fn empty_segments_that_are_named_again_and_again_end() {
+        // Padding is harmless.
+        assert_eq!(expanded(&[0, 1, 5, 0, 0, 0, 0], false), Some(vec![5]));
+        let empty: Vec<u16> = [0, 0].repeat(1 << 12);
+        let named = |times: usize| [empty.clone(), [2, 1 << 12, 0, 0].repeat(times)].concat();
+        assert_eq!(expanded(&named(30), false), Some(Vec::new()));
+        assert_eq!(expanded(&named(32), false), None);
     }
 }

@@ -8,6 +8,7 @@
 //! hidden, is said once for a clip. Files that are no images are left out, with a note. Of several clips one is asked for by its number: studies as
 //! they are met, series by their numbers, files by theirs.
 
+use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,10 +21,11 @@ use super::{Dicom, Parsed, describe, directory, film, origin, parse, privacy, ta
 use crate::codec::cage::Cage;
 use crate::codec::error::short_name;
 use crate::codec::gray::{Ramp, spread};
+use crate::codec::images::REORDERED;
 use crate::codec::limits::{MAX_FRAMES, check_size};
-use crate::codec::order::by_name;
+use crate::codec::order::{by_name, by_name_before};
 use crate::codec::sniff::{self, Kind};
-use crate::codec::{CodecError, FrameSource, Opened, Privacy, identity};
+use crate::codec::{CodecError, FrameSource, Opened, Privacy, Wanted, identity};
 use crate::domain::{ClipInfo, ClipKind, DicomOrigin, FrameIndex, GrayFrame, same_scale};
 
 /// Clips that a refusal lists.
@@ -106,7 +108,7 @@ impl Member {
 pub(in crate::codec) fn open_folder(
     path: &Path,
     none: CodecError,
-    wanted: Option<usize>,
+    wanted: Wanted,
     cache_bytes: usize,
 ) -> Result<Opened, CodecError> {
     let files = files(path)?;
@@ -116,38 +118,80 @@ pub(in crate::codec) fn open_folder(
     open_listed(path, files, wanted, cache_bytes)
 }
 
-/// Opens the clip with the number `wanted` (from 1 on) of those in `files`, or the only one.
+/// Opens the clip with the number that is wanted (from 1 on) of those in `files`, or the only one.
 pub(super) fn open_listed(
     path: &Path,
     files: Vec<PathBuf>,
-    wanted: Option<usize>,
+    wanted: Wanted,
     cache_bytes: usize,
 ) -> Result<Opened, CodecError> {
-    if let ([one], None | Some(1)) = (&files[..], wanted) {
+    if let ([one], None | Some(1)) = (&files[..], wanted.series) {
         return super::open_parsed(one, parse(one)?, cache_bytes);
     }
-    let (mut clips, left_out) = clips(&files)?;
-    let at = match (wanted, clips.len()) {
-        (None, 1) => 0,
-        (Some(number), count) if (1..=count).contains(&number) => number - 1,
-        _ => return Err(choose(path, &clips)),
-    };
-    let members = clips.swap_remove(at);
+    let (clips, left_out) = clips(&files)?;
+    let mut members = chosen(path, clips, wanted.series)?;
+    let reordered = wanted.earlier_order && reorder(&mut members);
     let mut opened = match &members[..] {
         [one] => super::open_parsed(&one.path, parse(&one.path)?, cache_bytes),
         _ => open_series(path, members),
     }?;
+    opened.notes.extend(reordered.then(|| REORDERED.to_owned()));
     opened.notes.extend(left_out);
     Ok(opened)
 }
 
+/// The clip with this number, or the only one.
+fn chosen(
+    path: &Path,
+    mut clips: Vec<Vec<Member>>,
+    series: Option<usize>,
+) -> Result<Vec<Member>, CodecError> {
+    match (series, clips.len()) {
+        (None, 1) => Ok(clips.swap_remove(0)),
+        (Some(number), count) if (1..=count).contains(&number) => Ok(clips.swap_remove(number - 1)),
+        _ => Err(choose(path, &clips)),
+    }
+}
+
+/// Puts the images of a series in the order of an earlier version, where their names tell it; whether that is another one.
+fn reorder(members: &mut Vec<Member>) -> bool {
+    let paths = |members: &[Member]| members.iter().map(|m| m.path.clone()).collect::<Vec<_>>();
+    let now = paths(members);
+    sort(members, by_name_before);
+    paths(members) != now
+}
+
+/// The files of a series (of several the one of this number) in the order of names of an earlier version; `None` where
+/// nothing differs, or there is no series.
+pub(in crate::codec) fn earlier_files(path: &Path, series: Option<usize>) -> Option<Vec<PathBuf>> {
+    if !path.is_dir() && !directory::is_directory_name(path) {
+        return None;
+    }
+    let files = listed(path).ok()?;
+    // Names alone tell of most series that reading their headers again would be for nothing.
+    let sorted = |order: fn(&Path, &Path) -> Ordering| {
+        let mut sorted = files.clone();
+        sorted.sort_by(|a, b| order(a, b));
+        sorted
+    };
+    if files.len() < 2 || sorted(by_name) == sorted(by_name_before) {
+        return None;
+    }
+    let mut members = chosen(path, clips(&files).ok()?.0, series).ok()?;
+    reorder(&mut members).then(|| members.into_iter().map(|member| member.path).collect())
+}
+
+/// The files that a folder holds or a DICOMDIR lists.
+fn listed(path: &Path) -> Result<Vec<PathBuf>, CodecError> {
+    match path.is_dir() {
+        true => files(path),
+        false => directory::files(path, &parse(path)?.walked.set),
+    }
+}
+
 /// The files of a folder or DICOMDIR that holds several clips, when each is one file.
 pub(in crate::codec) fn single_files(path: &Path) -> Vec<PathBuf> {
-    let listed = match path.is_dir() {
-        true => files(path),
-        false => parse(path).and_then(|parsed| directory::files(path, &parsed.walked.set)),
-    };
-    let (clips, _) = listed.and_then(|files| clips(&files)).unwrap_or_default();
+    let (clips, _) = listed(path).and_then(|files| clips(&files)).unwrap_or_default();
     if clips.len() < 2 || clips.iter().any(|members| members.len() > 1) {
         return Vec::new();
     }
@@ -220,7 +264,7 @@ fn clips(files: &[PathBuf]) -> Result<(Vec<Vec<Member>>, Option<String>), CodecE
     let mut clips = Vec::new();
     for mut members in series {
         let apart = members.iter().any(|m| m.is_cine() || !m.is_like(&members[0]));
-        sort(&mut members);
+        sort(&mut members, by_name);
         if apart {
             clips.extend(members.into_iter().map(|member| vec![member]));
         } else {
@@ -329,7 +373,7 @@ fn open_series(path: &Path, members: Vec<Member>) -> Result<Opened, CodecError> 
         format: format!("series of {}", describe(&set, &syntax)),
     };
     let notes = series_note(&info).into_iter().collect();
-    let ramp = common_ramp(&files)?;
+    let ramp = common_ramp(&files, u64::from(width_px) * u64::from(height_px))?;
     // Those of the image that tells most: some may have lost nothing.
     let told = |m: &&Member| m.origin.lossy_ratios.len() + m.origin.lossy_methods.len();
     let lost = &members.iter().max_by_key(told).unwrap_or(&members[0]).origin;
@@ -349,7 +393,8 @@ fn open_series(path: &Path, members: Vec<Member>) -> Result<Opened, CodecError> 
     Ok(Opened { origin: Some(origin), privacy, notes, lossy, ..Opened::new(info, series) })
 }
 
-fn sort(members: &mut Vec<Member>) {
+/// By places, instance numbers, names.
+fn sort(members: &mut Vec<Member>, by_name: fn(&Path, &Path) -> Ordering) {
     let depths = depths_of(members);
     let mut keyed: Vec<(f64, f64, Member)> = Vec::with_capacity(members.len());
     for (i, member) in members.drain(..).enumerate() {
@@ -363,13 +408,14 @@ fn sort(members: &mut Vec<Member>) {
 }
 
 /// One ramp for all images that have no window of their own: those of a series may be rescaled each by numbers of
-/// its own, as in PET.
-fn common_ramp(files: &[PathBuf]) -> Result<Option<Ramp>, CodecError> {
+/// its own, as in PET. `frame_px` is how many pixels each has.
+fn common_ramp(files: &[PathBuf], frame_px: u64) -> Result<Option<Ramp>, CodecError> {
     let mut range: Option<Ramp> = None;
-    for index in spread(files.len()) {
+    for index in spread(files.len(), frame_px) {
         let (clip, set, _) = Dicom::load(&files[index], Some(Ramp { low: 0.0, high: 1.0 }))?;
-        if clip.shape.samples_per_pixel() == 1 {
-            let next = clip.range(&tone::rescales(&set, 1))?;
+        if clip.shape.samples_per_pixel() == 1
+            && let Some(next) = clip.range(&tone::rescales(&set, 1))?
+        {
             range = Some(range.map_or(next, |r| r.joined(next)));
         }
     }

@@ -66,6 +66,8 @@ pub(super) const BITS_ALLOCATED: Tag = 0x0028_0100;
 pub(super) const BITS_STORED: Tag = 0x0028_0101;
 pub(super) const HIGH_BIT: Tag = 0x0028_0102;
 pub(super) const SIGNED: Tag = 0x0028_0103;
+pub(super) const PADDING: Tag = 0x0028_0120;
+pub(super) const PADDING_LIMIT: Tag = 0x0028_0121;
 pub(super) const BURNED_IN: Tag = 0x0028_0301;
 pub(super) const WINDOW_CENTRE: Tag = 0x0028_1050;
 pub(super) const WINDOW_WIDTH: Tag = 0x0028_1051;
@@ -108,7 +110,7 @@ pub(super) const ITEM_END: Tag = 0xfffe_e00d;
 pub(super) const SEQUENCE_END: Tag = 0xfffe_e0dd;
 
 /// Elements whose values are kept.
-pub(super) const KEPT: [Tag; 78] = [
+pub(super) const KEPT: [Tag; 80] = [
     TRANSFER_SYNTAX,
     RECORD_TYPE,
     FILE_ID,
@@ -160,6 +162,8 @@ pub(super) const KEPT: [Tag; 78] = [
     BITS_STORED,
     HIGH_BIT,
     SIGNED,
+    PADDING,
+    PADDING_LIMIT,
     BURNED_IN,
     WINDOW_CENTRE,
     WINDOW_WIDTH,
@@ -186,6 +190,20 @@ pub(super) const KEPT: [Tag; 78] = [
     REFERENCED_SEGMENT,
     MAXIMUM_FRACTION,
     CONTENT_DESCRIPTION,
+    EXTENDED_OFFSETS,
+];
+
+/// Those of them that are tables, or hold a number for each of many frames.
+pub(super) const LISTS: [Tag; 10] = [
+    REFERENCED_FRAME,
+    FRAME_TIME_VECTOR,
+    RED,
+    GREEN,
+    BLUE,
+    SEGMENTED_RED,
+    SEGMENTED_GREEN,
+    SEGMENTED_BLUE,
+    LUT_DATA,
     EXTENDED_OFFSETS,
 ];
 

@@ -209,7 +209,8 @@ fn structures_of(clip: &codec::Clip, path: &Path) -> Result<(Vec<Structure>, Vec
         return Ok((loaded.annotation.tracks.values().map(of).collect(), loaded.notes));
     }
     let (names, origin) = (clip.frame_names(), clip.dicom_origin());
-    let target = Target { info: clip.info(), frame_names: &names, origin: origin.as_ref() };
+    let (info, origin) = (clip.info(), origin.as_ref());
+    let target = Target { info, frame_names: &names, origin, stop: None };
     let read = export::read_caged(path, None, &target);
     let read = read.and_then(|content| content.of_this_clip(path, &target));
     let content = read.map_err(|error| error.to_string())?;
@@ -296,6 +297,10 @@ pub fn export_clip(job: &Job, format: ExportFormat, path: &Path) -> Result<Strin
     }
     if report.outside > 0 {
         what.push_str(&format!("; {} outside windows left out", counted(report.outside, "mask")));
+    }
+    if report.unaccepted > 0 {
+        let left_out = counted(report.unaccepted, "mask");
+        what.push_str(&format!("; {left_out} that nobody accepted left out"));
     }
     if report.undecided > 0 {
         what.push_str(&format!(

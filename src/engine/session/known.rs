@@ -21,7 +21,7 @@ pub fn open_known(
     project_root: &Path,
 ) -> Result<Clip, CodecError> {
     let clip = codec::open(path, options)?;
-    let Some(earlier) = earlier_hash(path) else { return Ok(clip) };
+    let Some(earlier) = earlier_hash(path, options.series) else { return Ok(clip) };
     // A journal alone tells nothing: who only looked, and missed their masks, left the place where that was.
     let held = |hash: &ContentHash| match load_read_only(project_root, hash) {
         Ok(held) => Some([!held.annotation.tracks.is_empty(), held.outside.is_some()]),

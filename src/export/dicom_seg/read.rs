@@ -40,6 +40,7 @@ fn read_file(path: &Path, target: &Target) -> Result<Content, ReadError> {
         labels.map(|(&number, label)| (number, Structure::new(label, BTreeMap::new()))).collect();
     let (mut elsewhere, mut outside) = (0usize, 0usize);
     for (i, frame) in file.frames().iter().enumerate() {
+        target.go_on(path)?;
         let place = place_of(frame, target, &links).ok_or_else(|| {
             let cause = format!(
                 "its frame {} names no frame of the clip and does not lie on its voxels{}",

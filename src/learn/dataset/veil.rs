@@ -58,7 +58,8 @@ impl Veil {
     /// What was decided of a clip, also of a folder of images in an earlier order of their names.
     fn choice(&self, clip: &Clip) -> Option<OutsideChoice> {
         let of = |hash: &ContentHash| self.decided.get(&hash.0).copied();
-        of(&clip.info().content_hash).or_else(|| of(&earlier_hash(clip.path())?))
+        of(&clip.info().content_hash)
+            .or_else(|| of(&earlier_hash(clip.path(), self.options.series)?))
     }
 
     /// The clip behind it; `None` where everything of it is seen.

@@ -177,7 +177,7 @@ fn high_throughput_jpeg_2000_is_read_exactly() {
 }
 
 /// A file of `frames` frames whose pixels all are `value`.
-fn write_image(path: &Path, series: &str, number: &str, frames: usize, value: u8) {
+pub(crate) fn write_image(path: &Path, series: &str, number: &str, frames: usize, value: u8) {
     let (colour, size) = (b"MONOCHROME2", (8, 6));
     let image = Image { syntax: EXPLICIT, colour, series, number, frames, size };
     let mut out = head(&image);
@@ -235,6 +235,9 @@ fn a_dicomdir_gives_its_clips_in_order() {
     // Clips of one file each are listed one by one.
     write_listing(&listing, &["IMAGES\\A", "IMAGES\\D"]);
     let listed: Vec<PathBuf> = ["d", "a"].iter().map(|name| images.join(name)).collect();
+    assert_eq!(clips_of(&listing), listed);
+    // Named twice, a file is still one.
+    write_listing(&listing, &["IMAGES\\A", "IMAGES\\D", "IMAGES\\A"]);
     assert_eq!(clips_of(&listing), listed);
     write_listing(&listing, &["IMAGES\\A", "..\\SECRET"]);
     assert!(refusal(&listing).contains("lists \"..\\SECRET\", which is not there"));
@@ -340,6 +343,37 @@ fn a_table_of_the_modality_stands_instead_of_a_rescale() {
     fs::write(&path, out).unwrap();
     let expected: Vec<u8> = (0..=255).rev().collect();
     assert_eq!(opened(&path).frame(0).unwrap().pixels, expected);
+}
+
+#[test]
+fn pixels_where_nothing_was_measured_do_not_stretch_the_gray() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.dcm");
+    let gray = |frames: [[u16; 4]; 2], signed: u16, said: &[(u16, u16)]| {
+        let (colour, size) = (b"MONOCHROME2", (4, 1));
+        let image = Image { syntax: EXPLICIT, colour, series: "1", number: "1", frames: 2, size };
+        let mut out = head(&image);
+        let bits = [(0x100, 16), (0x101, 16), (0x102, 15), (0x103, signed)];
+        for (tag, value) in bits.iter().chain(said) {
+            element(&mut out, 0x28, *tag, b"US", &value.to_le_bytes());
+        }
+        let pixels: Vec<u8> = frames.as_flattened().iter().flat_map(|v| v.to_le_bytes()).collect();
+        element(&mut out, 0x7fe0, 0x10, b"OB", &pixels);
+        fs::write(&path, out).unwrap();
+        opened(&path).frame(1).unwrap().pixels[1..].to_vec()
+    };
+    // A first frame of nothing else, and values beside it in the second.
+    for (signed, filler) in [(0, 63_536), (1, -2000_i16 as u16), (0, 0)] {
+        let frames = [[filler; 4], [filler, 100, 150, 200]];
+        let one = [(0x120, filler)];
+        assert_eq!(gray(frames, signed, &one), [0, 128, 255], "{filler}");
+        // A range, told from either end.
+        let (low, high) = (filler.saturating_sub(3), filler.saturating_add(3));
+        for said in [[(0x120, low), (0x121, high)], [(0x120, high), (0x121, low)]] {
+            assert_eq!(gray(frames, signed, &said), [0, 128, 255], "{said:?}");
+        }
+        assert_ne!(gray(frames, signed, &[]), [0, 128, 255], "{filler}");
+    }
 }
 
 #[test]

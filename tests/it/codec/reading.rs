@@ -153,7 +153,8 @@ fn shuffled_frames_of_an_enhanced_object_are_put_in_their_places() {
         let annotation = drawn(&square(clip.info(), 1, 2), [0, 1]);
         let job = Job { origin: Some(origin.clone()), ..Job::new(&annotation, clip.info()) };
         export(&job, ExportFormat::named("dicom-seg").unwrap(), &path).unwrap();
-        let target = Target { info: clip.info(), frame_names: &[], origin: Some(&origin) };
+        let target =
+            Target { info: clip.info(), frame_names: &[], origin: Some(&origin), stop: None };
         let found = read(&path, None, &target).unwrap();
         let frames: Vec<usize> = found.structures[0].masks.keys().copied().collect();
         assert_eq!(frames, [0, 1], "{name}");

@@ -9,7 +9,7 @@ use sonomark::codec::{OpenOptions, Privacy, open};
 use sonomark::domain::{
     Annotation, Bitmap, ClipInfo, ClipKind, GrayFrame, Mask, Track, TrackId, Window,
 };
-use sonomark::export::{ExportError, ExportFormat, Job, Target, read};
+use sonomark::export::{ExportError, ExportFormat, Job, ReadError, Target, read};
 
 use super::{SIZE, export, held, info, noisy, target_of};
 use crate::surroundings::files_below;
@@ -26,7 +26,7 @@ fn labels_of_nnunet_are_as_many_as_its_images_hold() {
     let about = r#"{ "labels": { "background": 0, "near": 3, "far": 700 } }"#;
     fs::write(dir.path().join("dataset.json"), about).unwrap();
     let still = ClipInfo { frames: 1, kind: ClipKind::Still, ..info() };
-    let target = Target { info: &still, frame_names: &[], origin: None };
+    let target = Target { info: &still, frame_names: &[], origin: None, stop: None };
     let found = read(dir.path(), None, &target).unwrap().structures;
     // Every pixel but the first is a structure of its own, also beyond 255.
     assert_eq!(found.len() as u32, SIZE.0 * SIZE.1 - 1);
@@ -203,6 +203,59 @@ fn a_stopped_export_leaves_no_file_that_was_not_begun() {
         let why = sonomark::export::export(&job, format, &path).unwrap_err();
         assert!(matches!(why, ExportError::Stopped { .. }), "{name}: {why}");
         assert_eq!(files_below(dir.path()), Vec::<std::path::PathBuf>::new(), "{name}");
+    }
+}
+
+#[test]
+fn a_comparison_that_nobody_waits_for_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let (annotation, clip, stop) = (noisy(&[2, 3, 7]), info(), AtomicBool::new(true));
+    let gray = |_| Ok(Arc::new(GrayFrame::new(SIZE.0, SIZE.1, vec![9; 713]).unwrap()));
+    for (format, name, _) in ExportFormat::all() {
+        if !ExportFormat::imported().any(|imported| imported == name) {
+            continue;
+        }
+        let path = target_of(dir.path(), name, format);
+        let job = Job { frames: Some(&gray), ..Job::new(&annotation, &clip) };
+        sonomark::export::export(&job, format, &path).unwrap();
+        let read_until = |stop| {
+            let target = Target { info: &clip, frame_names: &[], origin: None, stop };
+            read(&path, Some(format), &target)
+        };
+        read_until(None).unwrap();
+        let why = read_until(Some(&stop)).unwrap_err();
+        assert!(matches!(why, ReadError::Stopped { .. }), "{name}: {why}");
+    }
+}
+
+#[test]
+fn a_file_is_not_called_like_those_of_another_format() {
+    let dir = tempfile::tempdir().unwrap();
+    for (format, name, ending) in [
+        (ExportFormat::SegNrrd, "a.nii", ".seg.nrrd"),
+        (ExportFormat::SegNrrd, "a.seg.nii.gz", ".seg.nrrd"),
+        (ExportFormat::Nifti, "a.NRRD", ".nii.gz"),
+        (ExportFormat::Coco, "a.xml", ".json"),
+        (ExportFormat::Coco, "a.json.gz", ".json"),
+        (ExportFormat::DicomSeg, "a.png", ".seg.dcm"),
+        (ExportFormat::Csv, "a.xlsx", ".csv"),
+    ] {
+        let path = dir.path().join(name);
+        let why = export(&noisy(&[2]), &info(), format, &path).unwrap_err().to_string();
+        let next = format!("let its name end in {ending}, or choose another format");
+        assert!(why.contains(name) && why.contains(&next), "{why}");
+        assert!(!path.exists(), "{name}");
+    }
+    // Names that promise nothing, or a kind of the same files, are a person's affair; and so are folders.
+    for (format, name) in [
+        (ExportFormat::SegNrrd, "a.nrrd"),
+        (ExportFormat::Nifti, "a.nii"),
+        (ExportFormat::DicomSeg, "IM0001"),
+        (ExportFormat::Coco, "a.1970"),
+        (ExportFormat::Png, "a.nii"),
+    ] {
+        let path = dir.path().join(format!("{format:?}")).join(name);
+        export(&noisy(&[2]), &info(), format, &path).unwrap();
     }
 }
 

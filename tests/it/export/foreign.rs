@@ -28,7 +28,7 @@ pub(super) fn read_for(
     names: &[&str],
 ) -> Result<Content, ReadError> {
     let names: Vec<String> = names.iter().map(|&name| name.into()).collect();
-    read(path, format, &Target { info: clip, frame_names: &names, origin: None })
+    read(path, format, &Target { info: clip, frame_names: &names, origin: None, stop: None })
 }
 
 /// The frames of the first structure, each with the columns that its mask takes.
@@ -66,7 +66,7 @@ pub(super) fn yolo(folder: &Path, name: &str, columns: u32) {
     fs::write(folder.join(format!("{name}.txt")), line).unwrap();
 }
 
-fn labelme(folder: &Path, name: &str, columns: u32) {
+pub(super) fn labelme(folder: &Path, name: &str, columns: u32) {
     fs::create_dir_all(folder).unwrap();
     let shape = serde_json::json!({ "label": "cyst", "shape_type": "rectangle",
         "points": [[0, 0], [columns, SIZE.1]] });
@@ -330,7 +330,7 @@ fn frames_of_segmentations_are_told_by_what_they_refer_to() {
     for (uid, told) in [("1.2.3", false), ("1.2.4", true)] {
         changed(&path, tags::REFERENCED_SOP_INSTANCE_UID, Some(uid));
         let origin = uids("1.2.3");
-        let target = Target { info: &info(), frame_names: &[], origin: Some(&origin) };
+        let target = Target { info: &info(), frame_names: &[], origin: Some(&origin), stop: None };
         let found = read(&path, None, &target).unwrap();
         assert_eq!(frames_of(&found), [vec![2, 3], vec![6]]);
         assert_eq!(found.notes.join(" ").contains("other images"), told, "{:?}", found.notes);
@@ -374,7 +374,7 @@ fn compressed_segmentations_are_read() {
     let folder = crate::codec::data().join("reading");
     let clip = open(&folder.join("enhanced_in_order.dcm"), &OpenOptions::default()).unwrap();
     let (info, origin) = (clip.info(), clip.dicom_origin());
-    let target = Target { info, frame_names: &[], origin: origin.as_ref() };
+    let target = Target { info, frame_names: &[], origin: origin.as_ref(), stop: None };
     let (width, height) = (info.width_px, info.height_px);
     let first = |frame: usize| Bitmap::from_fn(width, height, |x, _| (x as usize) < 3 + frame);
     let second = Bitmap::from_fn(width, height, |x, y| x >= 8 && y >= 7).to_mask();
@@ -418,7 +418,7 @@ fn label_maps_of_many_structures_are_read_in_little_memory() {
         frames: slices,
         ..info()
     };
-    let target = Target { info: &clip, frame_names: &[], origin: None };
+    let target = Target { info: &clip, frame_names: &[], origin: None, stop: None };
     let found = sonomark::export::read_caged(&path, None, &target).unwrap();
     assert_eq!(found.structures.len(), 64);
     let whole = |mask: &Mask| mask.area_px() == 64 * 64;

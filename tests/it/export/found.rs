@@ -7,7 +7,9 @@ use dicom_dictionary_std::tags;
 use sonomark::domain::{Annotation, Bitmap, ClipInfo};
 use sonomark::export::ExportFormat;
 
-use super::foreign::{frames_of, of_three, png, png_of_label, read_for, still, wide, yolo};
+use super::foreign::{
+    frames_of, labelme, of_three, png, png_of_label, read_for, still, wide, yolo,
+};
 use super::{SIZE, coded, export, info};
 
 #[test]
@@ -48,6 +50,39 @@ fn notes_that_lie_beside_masks_are_no_masks() {
     fs::write(folder.join("00000.txt"), "cyst 0.1 0.2 0.3 0.4 0.5 0.6\n").unwrap();
     let why = read_for(&folder, None, &of_three(), &[]).unwrap_err().to_string();
     assert!(why.contains("line 1 is no class with a polygon"), "{why}");
+}
+
+#[test]
+fn json_of_other_programs_beside_labelme_is_left_out_and_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path();
+    labelme(folder, "00000", 4);
+    labelme(folder, "00002", 6);
+    let note = |name: &str, text: &str| fs::write(folder.join(name), text).unwrap();
+    note("about_2026.json", "{ \"drawn_by\": \"anna\", \"shapes\": null }");
+    for format in [None, Some(ExportFormat::Labelme)] {
+        let found = read_for(folder, format, &of_three(), &[]).unwrap();
+        assert_eq!(wide(&found), [(0, 4), (2, 6)]);
+        let told = "about_2026.json holds no shapes of labelme and was left out";
+        assert!(found.notes.iter().any(|note| note == told), "{:?}", found.notes);
+    }
+    note("list.json", "[1, 2]");
+    let found = read_for(folder, None, &of_three(), &[]).unwrap();
+    assert_eq!(wide(&found), [(0, 4), (2, 6)]);
+    let told = "2 files that hold no shapes of labelme were left out, as about_2026.json";
+    assert!(found.notes.iter().any(|note| note == told), "{:?}", found.notes);
+    // What may have been shapes is not passed over in silence.
+    for text in ["{ \"shapes\": [{ \"lab", "{ \"shapes\": 1 }"] {
+        note("00001.json", text);
+        let why = read_for(folder, None, &of_three(), &[]).unwrap_err().to_string();
+        assert!(why.contains("00001.json cannot be imported"), "{why}");
+    }
+    // Nor is a folder of nothing else.
+    let alone = folder.join("alone");
+    fs::create_dir(&alone).unwrap();
+    fs::write(alone.join("list.json"), "[]").unwrap();
+    let why = read_for(&alone, Some(ExportFormat::Labelme), &of_three(), &[]).unwrap_err();
+    assert!(why.to_string().contains("it holds no shapes of labelme"), "{why}");
 }
 
 #[test]

@@ -17,7 +17,7 @@ fn other() -> ClipInfo {
 }
 
 fn target<'a>(info: &'a ClipInfo, origin: Option<&'a DicomOrigin>) -> Target<'a> {
-    Target { info, frame_names: &[], origin }
+    Target { info, frame_names: &[], origin, stop: None }
 }
 
 fn found(path: &Path, clip: &ClipInfo) -> Content {

@@ -8,10 +8,11 @@ use dicom_dictionary_std::tags;
 use sonomark::codec::{OpenOptions, Privacy, open};
 use sonomark::domain::ClipKind::Volume;
 use sonomark::domain::{
-    Annotation, Bitmap, ClipInfo, DicomOrigin, GrayFrame, Placement, Track, TrackId, Window,
+    Annotation, Bitmap, ClipInfo, DicomOrigin, GrayFrame, MaskSource, Placement, Track, TrackId,
+    Window,
 };
 use sonomark::engine::export_clip;
-use sonomark::export::{ExportFormat, Job, Target, read};
+use sonomark::export::{ExportFormat, FrameReader, Job, Target, read};
 
 use super::{export, formats, held, info, noisy, target_of};
 
@@ -31,7 +32,7 @@ fn masks_outside_windows_are_in_no_file_and_are_counted() {
         let path = target_of(dir.path(), name, format);
         let report = export(&windowed(), &info(), format, &path).unwrap();
         assert_eq!((report.outside, report.undecided), (6, 6), "{name}");
-        let target = Target { info: &info(), frame_names: &[], origin: None };
+        let target = Target { info: &info(), frame_names: &[], origin: None, stop: None };
         let found = read(&path, None, &target).unwrap();
         assert!(!found.structures.is_empty(), "{name}");
         for structure in found.structures {
@@ -42,6 +43,30 @@ fn masks_outside_windows_are_in_no_file_and_are_counted() {
     export(&windowed(), &info(), ExportFormat::Csv, &path).unwrap();
     let rows = fs::read_to_string(&path).unwrap().lines().count();
     assert_eq!(rows, 1 + 3);
+}
+
+#[test]
+fn masks_that_nobody_accepted_are_counted_apart_from_frames_without_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut annotation, clip, path) = (windowed(), info(), dir.path().join("a.csv"));
+    // One of three inside the windows is accepted, and one of six outside.
+    let first = annotation.tracks.values_mut().next().unwrap();
+    for frame in [3, 7] {
+        first.masks.get_mut(&frame).unwrap().source = MaskSource::Accepted;
+    }
+    let job = Job { accepted: true, ..Job::new(&annotation, &clip) };
+    let report = sonomark::export::export(&job, ExportFormat::Csv, &path).unwrap();
+    let counts = (report.masks, report.unaccepted, report.outside, report.undecided);
+    assert_eq!(counts, (1, 2, 6, 6));
+    let said = export_clip(&job, ExportFormat::Csv, &path).unwrap();
+    for told in [
+        "1 mask in 1 file",
+        "6 masks outside windows left out",
+        "2 masks that nobody accepted left out",
+        "6 frames inside windows without a mask yet",
+    ] {
+        assert!(said.contains(told), "{said}");
+    }
 }
 
 #[test]
@@ -111,7 +136,30 @@ fn a_segmentation_that_refers_to_no_image_of_an_archive_says_so() {
 }
 
 #[test]
-fn what_images_say_of_their_loss_their_segmentations_say_again() {
+fn segmentations_that_differ_are_objects_of_different_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let (annotation, clip, path) = (noisy(&[2]), info(), dir.path().join("a.dcm"));
+    let names = |format, study: &str| {
+        let origin = Some(DicomOrigin { study_uid: study.to_owned(), ..DicomOrigin::default() });
+        let job = Job { origin, ..Job::new(&annotation, &clip) };
+        sonomark::export::export(&job, format, &path).unwrap();
+        let object = dicom_object::open_file(&path).unwrap();
+        [tags::SOP_INSTANCE_UID, tags::SERIES_INSTANCE_UID]
+            .map(|tag| object.element(tag).unwrap().to_str().unwrap().into_owned())
+    };
+    let first = names(ExportFormat::DicomSeg, "1.2.3");
+    assert_eq!(names(ExportFormat::DicomSeg, "1.2.3"), first);
+    // In another way, and of images whose identifiers were mapped.
+    for (format, study) in
+        [(ExportFormat::DicomSegFractional, "1.2.3"), (ExportFormat::DicomSeg, "2.25.7")]
+    {
+        let other = names(format, study);
+        assert!(other[0] != first[0] && other[1] != first[1], "{format:?} {study}");
+    }
+}
+
+#[test]
+fn what_images_say_of_their_loss_is_said_again_of_what_is_made_of_them() {
     let dir = tempfile::tempdir().unwrap();
     let (image, path) = (dir.path().join("image.dcm"), dir.path().join("a.dcm"));
     let shipped = crate::codec::data().join("reading/monochrome1.dcm");
@@ -134,14 +182,21 @@ fn what_images_say_of_their_loss_their_segmentations_say_again() {
         track.masks.insert(0, held(mask));
         let mut annotation = Annotation::default();
         annotation.tracks.insert(TrackId(1), track);
-        let job = Job { origin: clip.dicom_origin(), ..Job::new(&annotation, clip.info()) };
-        sonomark::export::export(&job, ExportFormat::DicomSeg, &path).unwrap();
-        let made = dicom_object::open_file(&path).unwrap();
-        let ratios = made.element(tags::LOSSY_IMAGE_COMPRESSION_RATIO).unwrap();
-        assert_eq!(ratios.to_multi_float64().unwrap(), [10.5, 3.0]);
-        let methods = made.element(tags::LOSSY_IMAGE_COMPRESSION_METHOD).ok();
-        let methods = methods.map(|held| held.to_str().unwrap().trim().to_owned());
-        assert_eq!(methods.as_deref(), wanted);
+        let frames = |at| clip.frame(at).map_err(|error| error.to_string());
+        let (mut privacy, key) = (Privacy::default(), Some([7; 32]));
+        privacy.clean_pixels = true;
+        let origin = clip.dicom_origin();
+        let (frames, privacy) = (Some(&frames as &FrameReader), Some(privacy));
+        let job = Job { origin, frames, privacy, key, ..Job::new(&annotation, clip.info()) };
+        for format in [ExportFormat::DicomSeg, ExportFormat::Dicom] {
+            sonomark::export::export(&job, format, &path).unwrap();
+            let made = dicom_object::open_file(&path).unwrap();
+            let ratios = made.element(tags::LOSSY_IMAGE_COMPRESSION_RATIO).unwrap();
+            assert_eq!(ratios.to_multi_float64().unwrap(), [10.5, 3.0]);
+            let methods = made.element(tags::LOSSY_IMAGE_COMPRESSION_METHOD).ok();
+            let methods = methods.map(|held| held.to_str().unwrap().trim().to_owned());
+            assert_eq!(methods.as_deref(), wanted);
+        }
     }
 }
 

@@ -84,7 +84,7 @@ fn structure(folder: &Path, bytes: &[u8]) -> Option<String> {
 
 fn annotation(folder: &Path, bytes: &[u8], name: &str, format: ExportFormat) -> Option<String> {
     let (path, info) = (put(folder, name, bytes), info());
-    let target = Target { info: &info, frame_names: &[], origin: None };
+    let target = Target { info: &info, frame_names: &[], origin: None, stop: None };
     read(&path, Some(format), &target).err().map(|error| error.to_string())
 }
 

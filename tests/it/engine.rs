@@ -741,6 +741,15 @@ fn pictures_come_without_a_network_and_exports_land_in_the_project() {
             .with_file_name(format!("{}.earlier-1", path.file_name().unwrap().to_string_lossy()));
         assert_eq!(aside.join("nerve/00004.png").is_file(), kept);
     }
+    // No format lies in the folder, or in place of the file, of another.
+    let formats = ["png", "yolo", "coco", "coco-polygons"];
+    let places = formats.map(|format| {
+        session.export_named(&annotation, format, None);
+        let (path, what) = said(wait_for(&events, done));
+        assert!(path.exists() && !what.contains("earlier export"), "{what}");
+        path
+    });
+    assert_eq!(places.iter().collect::<std::collections::BTreeSet<_>>().len(), formats.len());
     session.export_named(&opened.annotation, "xyz", None);
     let event = wait_for(&events, |event| matches!(event, Event::ExportFailed { .. }));
     assert!(matches!(event, Event::ExportFailed { why } if why.contains("choose png, coco")));

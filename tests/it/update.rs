@@ -732,6 +732,20 @@ fn the_next_clip_takes_the_place_and_late_answers_find_nothing() {
 }
 
 #[test]
+fn a_clip_that_does_not_open_is_named_once() {
+    let mut m = model(FRAMES);
+    m.queue[1].path = "/study/other.dcm".into();
+    for (why, told) in [
+        ("/study/other.dcm is damaged; copy it again", "it is damaged; copy it again"),
+        ("/study/other.dcm.bak is damaged", "/study/other.dcm.bak is damaged"),
+        ("ffmpeg is not there", "ffmpeg is not there"),
+    ] {
+        update(&mut m, Msg::NotOpened { at: 1, why: why.into() });
+        assert_eq!(m.message.text, format!("other.dcm does not open: {told}"));
+    }
+}
+
+#[test]
 fn a_hang_up_notes_the_place() {
     let mut m = model(FRAMES);
     press(&mut m, "> l");

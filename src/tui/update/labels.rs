@@ -18,6 +18,8 @@ pub(super) fn act(model: &mut Model, action: Action) {
         Action::SetLabel => Waiting::Label { rename: true },
         _ => Waiting::Attribute,
     };
+    // The key that follows is a name also where there is nothing to choose: it must not do what it does elsewhere.
+    model.tools.waiting = Some(waiting);
     let (labels, attributes) = (&model.schema.labels, &model.schema.attributes);
     if labels.is_empty() && matches!(waiting, Waiting::Label { .. }) {
         return model.say(
@@ -35,7 +37,6 @@ pub(super) fn act(model: &mut Model, action: Action) {
             return model.say(format!("the schema asks for no attribute of {label}"));
         }
     }
-    model.tools.waiting = Some(waiting);
     model.say(waiting.told());
 }
 

@@ -183,6 +183,12 @@ pub(super) fn not_opened(model: &mut Model, fx: &mut Vec<Effect>, at: usize, why
     });
     let name = model.queue.get(at).map_or_else(String::new, |clip| shown(&clip.name));
     let stays = if other_part { "stays as it is" } else { "does not open" };
+    // The name says which: behind the whole path a line that is cut would not tell the cause.
+    let path = model.queue.get(at).map(|clip| shown(&clip.path.to_string_lossy()));
+    let rest = path.and_then(|path| why.strip_prefix(&path).map(str::to_owned));
+    let why = rest
+        .filter(|rest| rest.starts_with(' '))
+        .map_or_else(|| why.to_owned(), |rest| format!("it{rest}"));
     model.warn(format!("{name} {stays}: {why}"));
     let goes_on = match model.seeking.take() {
         Some(Seek::Unfinished) => seek(model, fx, at),

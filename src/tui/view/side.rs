@@ -215,6 +215,15 @@ fn private<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<'a>> {
     told.map(|part| Line::styled(part, look.theme.style(look.theme.alarm))).collect()
 }
 
+/// How many masks a structure has in its windows in a clip of so many `frames`, and how many frames those hold.
+pub(super) fn decided(track: &Track, frames: usize) -> [usize; 2] {
+    // A window of another hand may begin behind the clip.
+    let inside = |w: &Window| w.last.saturating_add(1).min(frames).saturating_sub(w.first);
+    let wanted = track.windows_or_all(frames).iter().map(inside).sum();
+    let done = track.masks.keys().filter(|&&frame| track.visible(frame)).count();
+    [done, wanted]
+}
+
 fn structure<'a>(
     model: &Model,
     id: TrackId,
@@ -224,11 +233,7 @@ fn structure<'a>(
 ) -> Line<'a> {
     let theme = look.theme;
     let at_hand = model.track == Some(id);
-    let frames = model.clip.frames;
-    // A window of another hand may begin behind the clip.
-    let inside = |w: &Window| w.last.saturating_add(1).min(frames).saturating_sub(w.first);
-    let wanted: usize = track.windows_or_all(frames).iter().map(inside).sum();
-    let done = track.masks.keys().filter(|&&frame| track.visible(frame)).count();
+    let [done, wanted] = decided(track, model.clip.frames);
     let hidden = model.hidden.contains(&id);
     let tail = format!(" {done}/{wanted}");
     let label = shown(&track.info.label);

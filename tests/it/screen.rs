@@ -196,7 +196,7 @@ fn what_comes_next_is_told_where_there_is_room() {
     let text = screen(&m);
     has(&text, &["mask propagated", "the mask is empty", "most in doubt", "finish the clip"]);
     assert!(!text.contains("another point"), "{text}");
-    // The windows are set, and frames are left: they come first, unless it runs.
+    // Frames without a mask come first, unless they are being decided.
     assert!(!text.contains("p p"), "{text}");
     tell(&mut m, Event::Finished { ticket, cancelled: true });
     has(&screen(&m), &["p p propagate", "most in doubt"]);

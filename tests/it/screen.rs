@@ -248,6 +248,8 @@ fn a_still_has_no_windows_to_set() {
 fn a_clip_alone_is_not_counted() {
     let mut m = resized(80, 24);
     has(&screen(&m), &["64 x 48 px  clip 1/2"]);
+    m.finished = true;
+    has(&screen(&m), &["64 x 48 px  clip 1/2", "finished"]);
     m.queue.truncate(1);
     assert!(!screen(&m).contains("clip 1/"));
 }

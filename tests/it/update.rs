@@ -743,6 +743,9 @@ fn a_clip_that_does_not_open_is_named_once() {
         update(&mut m, Msg::NotOpened { at: 1, why: why.into() });
         assert_eq!(m.message.text, format!("other.dcm does not open: {told}"));
     }
+    let why = "/in/half.dcm is damaged".into();
+    tell(&mut m, Event::ClipRefused { path: "/in/half.dcm".into(), why });
+    assert_eq!(m.message.text, "/in/half.dcm refused: it is damaged");
 }
 
 #[test]

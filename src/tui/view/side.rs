@@ -168,10 +168,10 @@ fn overview<'a>(model: &Model, width: usize, rows: usize, look: Look<'_>) -> Vec
         lines.extend(this_frame(model, width, look));
         return lines;
     }
-    let mut lines = vec![
-        Line::styled(cut(&shown(&model.clip.name), width, look), theme.strong(theme.title)),
-        Line::styled(cut(&clip_told(model), width, look), theme.style(theme.faint)),
-    ];
+    let name = cut(&shown(&model.clip.name), width, look);
+    let mut lines = vec![Line::styled(name, theme.strong(theme.title))];
+    let told = wrapped(&clip_told(model), width).into_iter();
+    lines.extend(told.map(|part| Line::styled(part, theme.style(theme.faint))));
     lines.extend(private(model, width, look));
     lines.push(Line::default());
     lines.push(Line::styled("Structures", theme.strong(theme.title)));

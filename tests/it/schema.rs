@@ -84,6 +84,13 @@ fn without_a_schema_the_key_of_a_name_does_nothing_else() {
     let effects = press(&mut m, "q");
     assert!(!effects.contains(&Effect::Quit), "{effects:?}");
     has(&screen(&m), &["no attribute of this structure has the key q"]);
+    press(&mut m, "t l");
+    has(&screen(&m), &["`:rename LABEL` names this one"]);
+    press(&mut m, "esc");
+    run(&mut m, "rename nerve");
+    assert_eq!(m.message.text, "structure 1 is called nerve now");
+    press(&mut m, "t c");
+    assert_eq!(m.message.text, "nerve has colour 2 now");
 }
 
 #[test]

@@ -732,6 +732,13 @@ fn the_next_clip_takes_the_place_and_late_answers_find_nothing() {
 }
 
 #[test]
+fn without_a_structure_there_are_no_windows_to_forget() {
+    let mut m = model(FRAMES);
+    assert_eq!(steps(&press(&mut m, "w x")), []);
+    assert!(m.message.text.starts_with("no structure yet"), "{:?}", m.message);
+}
+
+#[test]
 fn a_clip_that_does_not_open_is_named_once() {
     let mut m = model(FRAMES);
     m.queue[1].path = "/study/other.dcm".into();

@@ -812,7 +812,23 @@ fn masks_older_than_their_points_are_so_after_reopening() {
     let undone = Step { group: 99, mark: sonomark::domain::Mark::Do, edits: vec![add.inverse()] };
     again.journal(&undone).unwrap();
     again.close();
-    let (last, opened, _events) = session(project.path());
+    let (mut last, opened, _events) = session(project.path());
     assert_eq!(stale(&opened), [5]);
+    // A point taken back with its mask, the mask first, leaves the mask before it as new as its points.
+    let before = opened.annotation.tracks[&track].masks[&0].clone();
+    let mask = sonomark::domain::Bitmap::from_fn(width, height, |x, y| x < 5 && y < 9).to_mask();
+    let after = FrameMask { mask, ..before.clone() };
+    let edits = vec![
+        Edit::AddPrompt { track, frame: 0, at: 1, placed: point(3, 2.0) },
+        Edit::SetMask { track, frame: 0, before: Some(before), after: Some(after) },
+    ];
+    let back: Vec<Edit> = edits.iter().rev().map(Edit::inverse).collect();
+    let mark = sonomark::domain::Mark::Do;
+    last.journal(&Step { group: 200, mark, edits }).unwrap();
+    let mark = sonomark::domain::Mark::Undo;
+    last.journal(&Step { group: 200, mark, edits: back }).unwrap();
     last.close();
+    let (reopened, opened, _events) = session(project.path());
+    assert_eq!(stale(&opened), [5]);
+    reopened.close();
 }

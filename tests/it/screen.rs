@@ -222,11 +222,13 @@ fn what_comes_next_is_that_of_the_structure_at_hand() {
         tell(&mut m, Event::Tracked { ticket, frame, decided: crate::update::decided(6) });
     }
     tell(&mut m, Event::Finished { ticket, cancelled: false });
-    // What is accepted is not begun anew.
-    press(&mut m, "a . a . a");
-    let text = screen(&m);
-    has(&text, &["mask accepted", "most in doubt", "finish the clip"]);
-    assert!(!text.contains("another point"), "{text}");
+    // What is accepted, or changed by hand on every frame, is not begun anew.
+    for keys in ["a . a . a", ": % g r o w enter"] {
+        press(&mut m, keys);
+        let text = screen(&m);
+        has(&text, &["mask accepted", "most in doubt", "finish the clip"]);
+        assert!(!text.contains("another point"), "{text}");
+    }
     press(&mut m, "t n");
     let text = screen(&m);
     has(&text, &["no mask", "boundary point", "first visible", "p p"]);

@@ -135,8 +135,9 @@ fn steps_now(model: &Model) -> Vec<(Action, String)> {
     let own = |steps: &[(A, &str)]| -> Vec<(A, String)> {
         steps.iter().map(|(action, what)| (*action, (*what).to_owned())).collect()
     };
-    // Masks were carried where there are more than frames with points; one alone may be drawn by hand.
-    if track.masks.len() > track.prompts.len().max(1) {
+    // Masks were carried where there are more than frames with points or a drawn mask, or drawn everywhere.
+    let masks = track.masks.len();
+    if masks > track.prompts.len().max(1) || (masks > 1 && done >= wanted) {
         let due = (stale > 0 || done < wanted) && !model.propagating();
         let review = own(&[
             (A::WorstFrame, "most in doubt"),

@@ -175,21 +175,35 @@ struct Origins {
     log: Log,
     /// How many changes of prompts there were.
     changes: usize,
-    /// How many there were when the mask of a frame was set.
+    /// How many there were when the mask of a frame was made.
     set_after: HashMap<FrameIndex, usize>,
+    /// The same of every mask that was ever there, by frame and fingerprint: an undo may bring it back.
+    made: HashMap<(FrameIndex, u64), usize>,
 }
 
 impl MaskOrigins {
     /// Notes an edit that took effect.
     pub fn note(&mut self, edit: &Edit) {
+        self.take(edit, false);
+    }
+
+    /// Notes an edit of an undo or a redo: a mask that comes back is as old as it was. Those of one step come in any order, so
+    /// that the prompts of this moment tell nothing.
+    pub fn note_back(&mut self, edit: &Edit) {
+        self.take(edit, true);
+    }
+
+    fn take(&mut self, edit: &Edit, back: bool) {
         match edit {
             Edit::AddTrack { track, content } => {
                 let held = self.0.entry(*track).or_default();
                 held.prompts.clone_from(&content.prompts);
                 content.prompts.keys().for_each(|frame| held.changed(*frame));
-                for frame in content.masks.keys() {
+                let now = held.changes;
+                for (frame, mask) in &content.masks {
                     // A track that comes back brings masks of before.
-                    held.set_after.entry(*frame).or_insert(held.changes);
+                    held.set_after.entry(*frame).or_insert(now);
+                    held.made.entry((*frame, mask_fingerprint(&mask.mask))).or_insert(now);
                 }
             }
             Edit::AddPrompt { track, frame, at, placed } => {
@@ -213,9 +227,8 @@ impl MaskOrigins {
             }
             Edit::SetMask { track, frame, after, .. } => {
                 let held = self.0.entry(*track).or_default();
-                let now = held.changes;
                 match after {
-                    Some(_) => drop(held.set_after.insert(*frame, now)),
+                    Some(after) => held.set(*frame, &after.mask, back),
                     None => drop(held.set_after.remove(frame)),
                 }
             }
@@ -237,6 +250,15 @@ impl Origins {
         let print = (!placed.is_empty()).then(|| of_prompts(placed));
         self.log.entry(frame).or_default().push((self.changes, print));
         self.changes += 1;
+    }
+
+    /// The frame has this mask, made now or, where it comes `back`, when it was there before.
+    fn set(&mut self, frame: FrameIndex, mask: &Mask, back: bool) {
+        let made = self.made.entry((frame, mask_fingerprint(mask))).or_insert(self.changes);
+        if !back {
+            *made = self.changes;
+        }
+        self.set_after.insert(frame, *made);
     }
 
     fn older(self) -> BTreeMap<FrameIndex, Signature> {
@@ -289,6 +311,34 @@ mod tests {
         let made = origins.older();
         assert_eq!(made[&TRACK].len(), frames - 1, "the newest mask is as new as its points");
         assert_eq!(held(&made), frames);
+    }
+
+    #[test]
+    fn a_mask_that_comes_back_is_as_old_as_it_was() {
+        let whole = Window { first: 0, last: FrameIndex::MAX };
+        let drawn = Bitmap::from_fn(8, 8, |x, y| x > 3 && y < 3).to_mask();
+        let other = || Some(FrameMask { mask: drawn.clone(), ..mask() });
+        let mut track = Track::new("t", 0);
+        let made = |frame, then: &[Edit], back: &[Edit]| {
+            let mut origins = MaskOrigins::default();
+            origins.note(&add(0, 1));
+            origins.note(&set_mask(frame, Some(mask())));
+            then.iter().for_each(|edit| origins.note(edit));
+            back.iter().for_each(|edit| origins.note_back(edit));
+            origins.older().remove(&TRACK).and_then(|mut made| made.remove(&frame))
+        };
+        // A second point and its mask are taken back, the mask first.
+        let (second, first) = (add(0, 2), set_mask(0, Some(mask())));
+        let then = [second.clone(), set_mask(0, other())];
+        let found = made(0, &then, &[first, second.inverse()]).expect("an older mask");
+        track.prompts.insert(0, vec![point(1)]);
+        assert!(found.agrees(&Signature::of(&track), whole));
+        // A mask was carried anew from the second point, and that is taken back.
+        let then = [second, set_mask(3, other())];
+        let found = made(3, &then, &[set_mask(3, Some(mask()))]).expect("an older mask");
+        assert!(found.agrees(&Signature::of(&track), whole));
+        track.prompts.insert(0, vec![point(2), point(1)]);
+        assert!(!found.agrees(&Signature::of(&track), whole));
     }
 
     #[test]

@@ -276,6 +276,12 @@ impl ExportFormat {
         FORMATS.iter().find(|row| row.name == name).map(|row| row.format)
     }
 
+    /// Its name, as people type it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.row().name
+    }
+
     /// Ending of the file that it writes, with its dot; "" when it writes a folder.
     #[must_use]
     pub fn ending(self) -> &'static str {

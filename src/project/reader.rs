@@ -10,7 +10,7 @@ use super::lease::{self, Alive};
 use super::merge::{Authors, Conflict, Entry, Merged};
 use super::store::Loaded;
 use super::{JournalFile, ProjectError, View, journal_files, named, open_regular, read_regular};
-use crate::domain::{Edit, History, MaskOrigins, Step, counted, shown};
+use crate::domain::{Edit, History, Mark, MaskOrigins, Step, counted, shown};
 
 /// Looks at a hole in a journal before it counts as damage; there is one about every second.
 const LOOKS: u32 = 10;
@@ -208,7 +208,10 @@ impl Known {
                 let tracks = effect.iter().filter_map(Edit::track);
                 built_on.extend(tracks.map(|track| (track, history.depth())));
             }
-            effect.iter().for_each(|edit| origins.note(edit));
+            effect.iter().for_each(|edit| match mark {
+                Mark::Do => origins.note(edit),
+                Mark::Undo | Mark::Redo => origins.note_back(edit),
+            });
             conflicts.extend(authors.note(entry, effect, lease::user_of(&entry.session)));
         });
         history.hold(&built_on);

@@ -96,6 +96,13 @@ impl Line {
         typed.split_once(' ').map(|(_, rest)| rest).filter(|_| !self.palette)
     }
 
+    /// Whether enter takes the first of the listing, which is shown as chosen, where none was chosen: in a search, and
+    /// behind a command with nothing typed.
+    #[must_use]
+    pub fn takes_first(&self) -> bool {
+        self.palette || self.rest().is_some_and(|rest| rest.trim().is_empty())
+    }
+
     /// Recalls the line run before (or after) the one that stands there; behind the newest there
     /// is an empty one.
     pub fn recall(&mut self, lines: &[String], earlier: bool) {

@@ -732,6 +732,27 @@ fn a_letter_right_behind_an_escape_leaves_the_rays_and_counts() {
 }
 
 #[test]
+fn the_format_that_is_shown_as_chosen_is_exported() {
+    let mut m = model(FRAMES);
+    let exported = |effects: &[Effect]| {
+        effects.iter().find_map(|effect| match effect {
+            Effect::Export { format, path: None } => Some(format.clone()),
+            _ => None,
+        })
+    };
+    assert_eq!(exported(&press(&mut m, "e enter")).as_deref(), Some("png"));
+    // What is shown as chosen is where the way down begins.
+    assert_eq!(exported(&press(&mut m, "e down enter")).as_deref(), Some("coco"));
+    assert!(m.mode == Mode::Normal, "{:?}", m.mode);
+    press(&mut m, "f2 down");
+    let Mode::Command(held) = &m.mode else { panic!("open") };
+    assert_eq!(held.choice, Some(1));
+    // A command that stands there bare stays as it is.
+    press(&mut m, "esc");
+    assert_eq!(exported(&line(&mut m, "clip ")), None);
+}
+
+#[test]
 fn lines_read_as_they_are_meant() {
     let mut m = model(FRAMES);
     propagated(&mut m);

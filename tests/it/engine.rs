@@ -741,6 +741,15 @@ fn pictures_come_without_a_network_and_exports_land_in_the_project() {
             .with_file_name(format!("{}.earlier-1", path.file_name().unwrap().to_string_lossy()));
         assert_eq!(aside.join("nerve/00004.png").is_file(), kept);
     }
+    // No format lies in the folder, or in place of the file, of another.
+    let formats = ["png", "yolo", "coco", "coco-polygons"];
+    let places = formats.map(|format| {
+        session.export_named(&annotation, format, None);
+        let (path, what) = said(wait_for(&events, done));
+        assert!(path.exists() && !what.contains("earlier export"), "{what}");
+        path
+    });
+    assert_eq!(places.iter().collect::<std::collections::BTreeSet<_>>().len(), formats.len());
     session.export_named(&opened.annotation, "xyz", None);
     let event = wait_for(&events, |event| matches!(event, Event::ExportFailed { .. }));
     assert!(matches!(event, Event::ExportFailed { why } if why.contains("choose png, coco")));
@@ -803,7 +812,23 @@ fn masks_older_than_their_points_are_so_after_reopening() {
     let undone = Step { group: 99, mark: sonomark::domain::Mark::Do, edits: vec![add.inverse()] };
     again.journal(&undone).unwrap();
     again.close();
-    let (last, opened, _events) = session(project.path());
+    let (mut last, opened, _events) = session(project.path());
     assert_eq!(stale(&opened), [5]);
+    // A point taken back with its mask, the mask first, leaves the mask before it as new as its points.
+    let before = opened.annotation.tracks[&track].masks[&0].clone();
+    let mask = sonomark::domain::Bitmap::from_fn(width, height, |x, y| x < 5 && y < 9).to_mask();
+    let after = FrameMask { mask, ..before.clone() };
+    let edits = vec![
+        Edit::AddPrompt { track, frame: 0, at: 1, placed: point(3, 2.0) },
+        Edit::SetMask { track, frame: 0, before: Some(before), after: Some(after) },
+    ];
+    let back: Vec<Edit> = edits.iter().rev().map(Edit::inverse).collect();
+    let mark = sonomark::domain::Mark::Do;
+    last.journal(&Step { group: 200, mark, edits }).unwrap();
+    let mark = sonomark::domain::Mark::Undo;
+    last.journal(&Step { group: 200, mark, edits: back }).unwrap();
     last.close();
+    let (reopened, opened, _events) = session(project.path());
+    assert_eq!(stale(&opened), [5]);
+    reopened.close();
 }

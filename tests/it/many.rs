@@ -295,6 +295,7 @@ fn a_line_without_a_number_does_what_the_key_does() {
         ("g/score<2/smooth", "5 masks smoothed over 2 px"),
     ] {
         run(&mut m, line);
-        assert!(m.message.text.starts_with(told), "{line}: {:?}", m.message);
+        let told = format!("{told} and accepted; ");
+        assert!(m.message.text.starts_with(&told), "{line}: {:?}", m.message);
     }
 }

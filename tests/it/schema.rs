@@ -71,6 +71,29 @@ fn a_label_is_two_keys_and_an_attribute_three() {
 }
 
 #[test]
+fn without_a_schema_the_key_of_a_name_does_nothing_else() {
+    let mut m = model(40);
+    update(&mut m, Msg::Resized(Grid { columns: 120, rows: 40, cell_px: (8, 16) }));
+    let effects = press(&mut m, "d q");
+    assert!(!effects.contains(&Effect::Quit), "{effects:?}");
+    has(&screen(&m), &["no structure yet"]);
+    press(&mut m, "t n f");
+    has(&screen(&m), &["no labels with keys", "never mind"]);
+    press(&mut m, "n d");
+    has(&screen(&m), &["no attributes with keys", "never mind"]);
+    let effects = press(&mut m, "q");
+    assert!(!effects.contains(&Effect::Quit), "{effects:?}");
+    has(&screen(&m), &["no attribute of this structure has the key q"]);
+    press(&mut m, "t l");
+    has(&screen(&m), &["`:rename LABEL` names this one"]);
+    press(&mut m, "esc");
+    run(&mut m, "rename nerve");
+    assert_eq!(m.message.text, "structure 1 is called nerve now");
+    press(&mut m, "t c");
+    assert_eq!(m.message.text, "nerve has colour 2 now");
+}
+
+#[test]
 fn command_lines_set_attributes_of_many_frames_and_refuse_what_is_not_in_the_schema() {
     let mut m = with_schema();
     press(&mut m, "f n");

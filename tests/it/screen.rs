@@ -178,11 +178,15 @@ fn what_comes_next_is_told_where_there_is_room() {
     let mut m = resized(120, 36);
     with_mask(&mut m);
     has(&screen(&m), &["1 boundary point", "another point", "first visible", "p p", "all keys"]);
+    // In a small terminal the likeliest, and how to find the rest.
     let mut small = resized(80, 24);
     with_mask(&mut small);
+    has(&screen(&small), &["another point", "first visible", "p p", "all keys"]);
+    let mut small = resized(60, 20);
+    with_mask(&mut small);
     let text = screen(&small);
-    has(&text, &["all keys"]);
-    assert!(!text.contains("another point"), "{text}");
+    has(&text, &["another point", "all keys"]);
+    assert!(!text.contains("first visible"), "{text}");
     let (ticket, _) = propagation(&mut m, "p p");
     let bitmap = Bitmap::empty(64, 48);
     let decided =
@@ -192,12 +196,62 @@ fn what_comes_next_is_told_where_there_is_room() {
     let text = screen(&m);
     has(&text, &["mask propagated", "the mask is empty", "most in doubt", "finish the clip"]);
     assert!(!text.contains("another point"), "{text}");
+    // Frames without a mask come first, unless they are being decided.
+    assert!(!text.contains("p p"), "{text}");
+    tell(&mut m, Event::Finished { ticket, cancelled: true });
+    has(&screen(&m), &["p p propagate", "most in doubt"]);
+    kind(&mut m, ":window 1 2");
+    press(&mut m, "enter");
+    assert!(!screen(&m).contains("p p"), "{}", screen(&m));
+    // Masks that are older than a new point are counted.
+    press(&mut m, ", L b");
+    has(&screen(&m), &["p p propagate: 2 stale", "most in doubt"]);
+}
+
+#[test]
+fn what_comes_next_is_that_of_the_structure_at_hand() {
+    let mut m = resized(120, 36);
+    with_mask(&mut m);
+    kind(&mut m, ":window 1 3");
+    press(&mut m, "enter");
+    let text = screen(&m);
+    has(&text, &["another point", "p p propagate", "new structure"]);
+    assert!(!text.contains("first visible"), "{text}");
+    let (ticket, _) = propagation(&mut m, "p p");
+    for frame in [1, 2] {
+        tell(&mut m, Event::Tracked { ticket, frame, decided: crate::update::decided(6) });
+    }
+    tell(&mut m, Event::Finished { ticket, cancelled: false });
+    // What is accepted, or changed by hand on every frame, is not begun anew.
+    for keys in ["a . a . a", ": % g r o w enter"] {
+        press(&mut m, keys);
+        let text = screen(&m);
+        has(&text, &["mask accepted", "most in doubt", "finish the clip"]);
+        assert!(!text.contains("another point"), "{text}");
+    }
+    press(&mut m, "t n");
+    let text = screen(&m);
+    has(&text, &["no mask", "boundary point", "first visible", "p p"]);
+    assert!(!text.contains("finish the clip"), "{text}");
+}
+
+#[test]
+fn a_still_has_no_windows_to_set() {
+    let mut m = model(1);
+    update(&mut m, Msg::Resized(Grid { columns: 120, rows: 36, cell_px: (8, 16) }));
+    let text = screen(&m);
+    has(&text, &["none yet", "boundary point", "all keys"]);
+    assert!(!text.contains("first visible") && !text.contains("propagate"), "{text}");
+    with_mask(&mut m);
+    has(&screen(&m), &["another point", "accept the mask", "export"]);
 }
 
 #[test]
 fn a_clip_alone_is_not_counted() {
     let mut m = resized(80, 24);
     has(&screen(&m), &["64 x 48 px  clip 1/2"]);
+    m.finished = true;
+    has(&screen(&m), &["64 x 48 px  clip 1/2", "finished"]);
     m.queue.truncate(1);
     assert!(!screen(&m).contains("clip 1/"));
 }

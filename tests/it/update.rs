@@ -732,6 +732,30 @@ fn the_next_clip_takes_the_place_and_late_answers_find_nothing() {
 }
 
 #[test]
+fn without_a_structure_there_are_no_windows_to_forget() {
+    let mut m = model(FRAMES);
+    assert_eq!(steps(&press(&mut m, "w x")), []);
+    assert!(m.message.text.starts_with("no structure yet"), "{:?}", m.message);
+}
+
+#[test]
+fn a_clip_that_does_not_open_is_named_once() {
+    let mut m = model(FRAMES);
+    m.queue[1].path = "/study/other.dcm".into();
+    for (why, told) in [
+        ("/study/other.dcm is damaged; copy it again", "it is damaged; copy it again"),
+        ("/study/other.dcm.bak is damaged", "/study/other.dcm.bak is damaged"),
+        ("ffmpeg is not there", "ffmpeg is not there"),
+    ] {
+        update(&mut m, Msg::NotOpened { at: 1, why: why.into() });
+        assert_eq!(m.message.text, format!("other.dcm does not open: {told}"));
+    }
+    let why = "/in/half.dcm is damaged".into();
+    tell(&mut m, Event::ClipRefused { path: "/in/half.dcm".into(), why });
+    assert_eq!(m.message.text, "/in/half.dcm refused: it is damaged");
+}
+
+#[test]
 fn a_hang_up_notes_the_place() {
     let mut m = model(FRAMES);
     press(&mut m, "> l");

@@ -186,9 +186,11 @@ impl<M: From<Event> + Send + 'static> Session<M> {
         }
     }
 
-    /// Below `PROJECT/exports`, with the hash: two clips of the same name never meet.
+    /// In `PROJECT/exports/FORMAT`, as several formats write folders and some of the rest have the same ending; with the
+    /// hash: two clips of the same name never meet.
     fn export_path(&self, format: ExportFormat) -> PathBuf {
-        self.project_root.join("exports").join(export_name(self.clip.info(), format))
+        let folder = self.project_root.join("exports").join(format.name());
+        folder.join(export_name(self.clip.info(), format))
     }
 }
 
@@ -292,9 +294,6 @@ pub fn export_clip(job: &Job, format: ExportFormat, path: &Path) -> Result<Strin
     if segments && job.origin.is_none() && job.info.format.contains("DICOM") {
         what.push_str(NO_IMAGES);
     }
-    if let Some(position) = job.position {
-        what.push_str(&format!(", with all changes up to number {position}"));
-    }
     if report.outside > 0 {
         what.push_str(&format!("; {} outside windows left out", counted(report.outside, "mask")));
     }
@@ -320,6 +319,10 @@ pub fn export_clip(job: &Job, format: ExportFormat, path: &Path) -> Result<Strin
     }
     for (label, name) in &report.renamed {
         what.push_str(&format!("; \"{label}\" is in {name}"));
+    }
+    // Last: a line that is cut has told what is missing.
+    if let Some(position) = job.position {
+        what.push_str(&format!("; it holds all changes up to number {position}"));
     }
     Ok(what)
 }

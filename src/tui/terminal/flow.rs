@@ -20,13 +20,16 @@ pub(super) struct Flow {
     under_way: VecDeque<(usize, Instant)>,
     /// Frames that wait for the writer or are being written.
     unwritten: usize,
+    /// Answers that were given up on and may still come.
+    owed: usize,
     slowest: Duration,
     last: Option<(usize, Duration)>,
 }
 
 impl Flow {
     pub(super) fn new() -> Self {
-        Self { under_way: VecDeque::new(), unwritten: 0, slowest: FIRST_GUESS, last: None }
+        let under_way = VecDeque::new();
+        Self { under_way, unwritten: 0, owed: 0, slowest: FIRST_GUESS, last: None }
     }
 
     /// A frame leaves.
@@ -49,9 +52,9 @@ impl Flow {
         small && self.unwritten < MOST_UNWRITTEN
     }
 
-    /// True when every frame is acknowledged.
+    /// True when every frame is acknowledged, also those that were given up on: nothing more will come.
     pub(super) fn idle(&self) -> bool {
-        self.under_way.is_empty()
+        self.under_way.is_empty() && self.owed == 0
     }
 
     /// The terminal answered `answers` times; true when that ended a wait.
@@ -63,6 +66,8 @@ impl Flow {
                 // Forgets slow times slowly: a time-out that is too long costs little.
                 self.slowest = took.max(self.slowest * 7 / 8);
                 self.last = Some((bytes, took));
+            } else {
+                self.owed = self.owed.saturating_sub(1);
             }
         }
         waited && self.ready()
@@ -76,6 +81,7 @@ impl Flow {
             return false;
         }
         let waited = !self.ready();
+        self.owed += self.under_way.len();
         self.under_way.clear();
         waited && self.ready()
     }
@@ -118,6 +124,20 @@ mod tests {
         assert!(!flow.acknowledged(10, now), "late answers are nothing");
         flow.sent(400_000, now);
         assert!(!flow.ready(), "and are not counted later");
+    }
+
+    #[test]
+    fn an_answer_that_was_given_up_on_is_still_waited_for_at_the_end() {
+        let (mut flow, mut now) = (Flow::new(), Instant::now());
+        flow.sent(400_000, now);
+        now += MOST_PATIENCE + MS;
+        assert!(flow.expire(now) && !flow.idle());
+        flow.sent(5_000, now);
+        // The late one is taken for that of the next frame, whose own one comes behind.
+        flow.acknowledged(1, now);
+        assert!(!flow.idle());
+        flow.acknowledged(1, now);
+        assert!(flow.idle());
     }
 
     #[test]

@@ -27,8 +27,8 @@ const FOCUS: &[u8] = b"\x1b[?1004h";
 const CELL_SIZE: &[u8] = b"\x1b[16t";
 /// Ends a cut sixel and an open frame first.
 const LEAVE: &[u8] = b"\x1b\\\x1b[?2026l\x1b[0m\x1b[?1004l\x1b[?2004l\x1b[?25h\x1b[?1049l";
-/// How long leaving waits for frames under way.
-const FAREWELL: Duration = Duration::from_millis(700);
+/// How long leaving waits for frames under way, at most: only where the terminal owes answers.
+const FAREWELL: Duration = Duration::from_millis(1500);
 /// Jobs that wait for the writer: as many frames as are sent without being written, and a report. So nobody who sends
 /// waits for a terminal.
 const QUEUE: usize = MOST_UNWRITTEN + 2;

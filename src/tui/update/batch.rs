@@ -154,7 +154,10 @@ fn tell(model: &mut Model, batch: &Batch) {
         (Change::Edit(_), 0) => {
             "no mask changed: none lies there, or nothing would be left of it".to_owned()
         }
-        (Change::Edit(edit), n) => format!("{} {}; {back}", counted(n, "mask"), edit.told()),
+        // As drawn ones: it must not come as a surprise that nothing is in doubt any more.
+        (Change::Edit(edit), n) => {
+            format!("{} {} and accepted; {back}", counted(n, "mask"), edit.told())
+        }
         (Change::Fill(_, [before, behind]), n) => {
             let (frames, before, behind) = (counted(n, "frame"), before + 1, behind + 1);
             format!("{frames} between {before} and {behind} filled; {back}")

@@ -216,7 +216,8 @@ fn scroll(top: &mut usize, action: Action, lines: usize, page: usize) {
 
 fn choose(line: &mut Line, keymap: &crate::tui::keymap::Keymap, by: isize) {
     let last = line.candidates(keymap).len().saturating_sub(1);
-    line.choice = Some(match line.choice {
+    let first = (by > 0 && line.takes_first()).then_some(0);
+    line.choice = Some(match line.choice.or(first) {
         None if by > 0 => 0,
         None => last,
         Some(at) => at.saturating_add_signed(by).min(last),
@@ -236,7 +237,7 @@ fn run(model: &mut Model, fx: &mut Vec<Effect>) {
     let Mode::Command(line) = &mut model.mode else { return };
     if line.rest().is_some() {
         // Words stand behind the command already: a choice completes them at most.
-        if line.choice.is_some() {
+        if line.takes_first() || line.choice.is_some() {
             line.complete(&model.keymap);
         }
     } else if line.palette || line.choice.is_some() {

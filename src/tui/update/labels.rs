@@ -18,11 +18,16 @@ pub(super) fn act(model: &mut Model, action: Action) {
         Action::SetLabel => Waiting::Label { rename: true },
         _ => Waiting::Attribute,
     };
+    // The key that follows is a name also where there is nothing to choose: it must not do what it does elsewhere.
+    model.tools.waiting = Some(waiting);
     let (labels, attributes) = (&model.schema.labels, &model.schema.attributes);
-    if labels.is_empty() && matches!(waiting, Waiting::Label { .. }) {
-        return model.say(
-            "no labels with keys: a schema names them (--schema FILE); `:new LABEL` starts one",
-        );
+    if labels.is_empty()
+        && let Waiting::Label { rename } = waiting
+    {
+        let line =
+            if rename { "`:rename LABEL` names this one" } else { "`:new LABEL` starts one" };
+        return model
+            .say(format!("no labels with keys: a schema names them (--schema FILE); {line}"));
     }
     if waiting == Waiting::Attribute {
         if attributes.is_empty() {
@@ -35,7 +40,6 @@ pub(super) fn act(model: &mut Model, action: Action) {
             return model.say(format!("the schema asks for no attribute of {label}"));
         }
     }
-    model.tools.waiting = Some(waiting);
     model.say(waiting.told());
 }
 

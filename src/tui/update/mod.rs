@@ -183,6 +183,7 @@ fn engine(model: &mut Model, fx: &mut Vec<Effect>, event: Event) {
         Event::OverlayFailed { why } => model.warn(format!("no overlay: {why}")),
         Event::ClipArrived { path, name } => queue::arrived(model, fx, path, name),
         Event::ClipRefused { path, why } => {
+            let why = queue::cause(&path, &why);
             model.warn(format!("{} refused: {why}", shown(&path.display().to_string())));
         }
     }

@@ -1,6 +1,6 @@
 //! The queue of clips: the next, the one before, the next that is not finished.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::domain::review::FLAGGED;
 use crate::domain::{Axis, ClipKind, Cut, MaskSource, PointPx, Track, TrackId, counted, shown};
@@ -174,6 +174,16 @@ fn leads_elsewhere(model: &Model, key: Key) -> bool {
     }
 }
 
+/// Why something is wrong with the file at `path`, for a sentence that names it already: with the whole path twice a line
+/// that is cut would not tell the cause.
+pub(super) fn cause(path: &Path, why: &str) -> String {
+    let rest = why.strip_prefix(&shown(&path.to_string_lossy()));
+    match rest.filter(|rest| rest.starts_with(' ')) {
+        Some(rest) => format!("it{rest}"),
+        None => why.to_owned(),
+    }
+}
+
 /// The clip of the queue at `at` does not open; the one at hand stays, unless one that is not
 /// finished, or the next one, was looked for: then the one behind it is tried.
 pub(super) fn not_opened(model: &mut Model, fx: &mut Vec<Effect>, at: usize, why: &str) {
@@ -183,6 +193,7 @@ pub(super) fn not_opened(model: &mut Model, fx: &mut Vec<Effect>, at: usize, why
     });
     let name = model.queue.get(at).map_or_else(String::new, |clip| shown(&clip.name));
     let stays = if other_part { "stays as it is" } else { "does not open" };
+    let why = model.queue.get(at).map_or_else(|| why.to_owned(), |clip| cause(&clip.path, why));
     model.warn(format!("{name} {stays}: {why}"));
     let goes_on = match model.seeking.take() {
         Some(Seek::Unfinished) => seek(model, fx, at),

@@ -104,7 +104,12 @@ pub(super) fn set_info(
     if after == before {
         return;
     }
-    let sentence = format!("{}, colour {}", shown(&after.label), after.colour + 1);
+    let name = shown(&after.label);
+    let sentence = if after.label == before.label {
+        format!("{name} has colour {} now", after.colour + 1)
+    } else {
+        format!("{} is called {name} now", shown(&before.label))
+    };
     let group = model.fresh();
     if edits::commit(model, fx, group, vec![Edit::SetTrackInfo { track, before, after }]) {
         model.say(sentence);

@@ -73,10 +73,11 @@ pub(super) fn clear(model: &mut Model, fx: &mut Vec<Effect>) {
 
 /// Forgets all windows.
 pub(super) fn clear_all(model: &mut Model, fx: &mut Vec<Effect>) {
-    if model.current().is_some_and(|(_, track)| track.windows.is_empty()) {
-        return model.say("no windows are set: the structure counts as visible everywhere");
+    match model.current().map(|(_, track)| track.windows.len()) {
+        None => tracks::say_none(model),
+        Some(0) => model.say("no windows are set: the structure counts as visible everywhere"),
+        Some(_) => change(model, fx, |_| Vec::new()),
     }
-    change(model, fx, |_| Vec::new());
 }
 
 /// Changes the windows as `to` says, starting a structure where there is none.

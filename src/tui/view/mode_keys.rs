@@ -2,11 +2,10 @@
 
 use ratatui::text::Line;
 
-use crate::domain::{FrameMask, MaskSource};
 use crate::tui::action::Action;
 use crate::tui::model::{Mode, Model};
 
-use super::{Look, cells, cut, key_line};
+use super::{Look, cells, cut, key_line, side};
 
 /// The ray of the last point and the keys of the mode.
 pub(super) fn rays<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<'a>> {
@@ -84,59 +83,80 @@ pub(super) fn first_steps<'a>(model: &Model, width: usize, look: Look<'_>) -> Ve
         (A::Undo, "take back"),
         (A::Help, "all keys"),
     ];
-    let steps = steps.into_iter().map(|(action, what)| (model.bare_key(action), what));
+    // A still has no other frames.
+    let of_clips = |act: A| matches!(act, A::WindowStart | A::WindowEnd | A::PropagateBoth);
+    let steps = steps.into_iter().filter(|(act, _)| model.clip.frames > 1 || !of_clips(*act));
+    let steps = steps.map(|(action, what)| (model.bare_key(action), what));
     let keys: Vec<_> = std::iter::once((moves.join(apart), moving)).chain(steps).collect();
     [none, Line::default()].into_iter().chain(key_lines(&keys, width, look)).collect()
 }
 
-/// What may be pressed next, in as many lines as are left; where they are few, how to find the rest.
+/// What may be pressed next, the likeliest first, in as many lines as are left; how to find the rest is one of them.
 pub(super) fn next_steps<'a>(
     model: &Model,
     width: usize,
     room: usize,
     look: Look<'_>,
 ) -> Vec<Line<'a>> {
-    use Action as A;
     let elsewhere = model.mode != Mode::Normal || model.tools.strip.is_some();
     if elsewhere || model.lesson.is_some() || room < 2 {
         return Vec::new();
     }
-    let tracked = |mask: &FrameMask| mask.source == MaskSource::Tracked;
-    let carried = model.annotation.tracks.values().any(|track| track.masks.values().any(tracked));
-    let steps: &[(Action, &str)] = if carried {
-        &[
+    let steps = steps_now(model);
+    let told = steps.iter().map(|(action, what)| (*action, what.as_str()));
+    // The line above stays free, the last one is the help's.
+    let told = told.take(room - 2).chain([(Action::Help, "all keys")]);
+    let keys: Vec<_> = told.map(|(action, what)| (model.bare_key(action), what)).collect();
+    std::iter::once(Line::default()).chain(key_lines(&keys, width, look)).collect()
+}
+
+/// What is likely to be done next with the structure at hand.
+fn steps_now(model: &Model) -> Vec<(Action, String)> {
+    use Action as A;
+    let frames = model.clip.frames;
+    let Some((id, track)) = model.current().filter(|_| frames > 1) else {
+        let steps = [
+            (A::AddBoundary, "another point"),
+            (A::AcceptFrame, "accept the mask"),
+            (A::NewTrack, "new structure"),
+            (A::Export, "export"),
+            (A::Undo, "take back"),
+        ];
+        return steps.map(|(action, what)| (action, what.to_owned())).into();
+    };
+    let [done, wanted] = side::decided(track, frames);
+    let stale = model.marks.stale(id).into_iter().flatten();
+    let stale = stale.filter(|frame| track.visible(**frame)).count();
+    let propagate = match stale {
+        0 => "propagate".to_owned(),
+        _ => format!("propagate: {stale} stale"),
+    };
+    let propagate = [(A::PropagateBoth, propagate)];
+    let own = |steps: &[(A, &str)]| -> Vec<(A, String)> {
+        steps.iter().map(|(action, what)| (*action, (*what).to_owned())).collect()
+    };
+    // Masks were carried where there are more than frames with points or a drawn mask, or drawn everywhere.
+    let masks = track.masks.len();
+    if masks > track.prompts.len().max(1) || (masks > 1 && done >= wanted) {
+        let due = (stale > 0 || done < wanted) && !model.propagating();
+        let review = own(&[
             (A::WorstFrame, "most in doubt"),
             (A::AcceptFrame, "accept the mask"),
             (A::NewTrack, "new structure"),
             (A::Export, "export"),
             (A::FinishClip, "finish the clip"),
             (A::Undo, "take back"),
-            (A::Help, "all keys"),
-        ]
-    } else if model.clip.frames > 1 {
-        &[
-            (A::AddBoundary, "another point"),
-            (A::WindowStart, FIRST),
-            (A::WindowEnd, LAST),
-            (A::PropagateBoth, "propagate"),
-            (A::NewTrack, "new structure"),
-            (A::Undo, "take back"),
-            (A::Help, "all keys"),
-        ]
-    } else {
-        &[
-            (A::AddBoundary, "another point"),
-            (A::AcceptFrame, "accept the mask"),
-            (A::NewTrack, "new structure"),
-            (A::Export, "export"),
-            (A::Undo, "take back"),
-            (A::Help, "all keys"),
-        ]
-    };
-    let skipped = if steps.len() < room { 0 } else { steps.len() - 1 };
-    let keys: Vec<_> =
-        steps[skipped..].iter().map(|(act, what)| (model.bare_key(*act), *what)).collect();
-    std::iter::once(Line::default()).chain(key_lines(&keys, width, look)).collect()
+        ]);
+        return propagate.into_iter().filter(|_| due).chain(review).collect();
+    }
+    let point = if track.prompts.is_empty() { "boundary point" } else { "another point" };
+    let windows = own(&[(A::WindowStart, FIRST), (A::WindowEnd, LAST)]);
+    own(&[(A::AddBoundary, point)])
+        .into_iter()
+        .chain(windows.into_iter().filter(|_| track.windows.is_empty()))
+        .chain(propagate)
+        .chain(own(&[(A::NewTrack, "new structure"), (A::Undo, "take back")]))
+        .collect()
 }
 
 /// Keys and what they do, below each other.

@@ -168,10 +168,10 @@ fn overview<'a>(model: &Model, width: usize, rows: usize, look: Look<'_>) -> Vec
         lines.extend(this_frame(model, width, look));
         return lines;
     }
-    let mut lines = vec![
-        Line::styled(cut(&shown(&model.clip.name), width, look), theme.strong(theme.title)),
-        Line::styled(cut(&clip_told(model), width, look), theme.style(theme.faint)),
-    ];
+    let name = cut(&shown(&model.clip.name), width, look);
+    let mut lines = vec![Line::styled(name, theme.strong(theme.title))];
+    let told = wrapped(&clip_told(model), width).into_iter();
+    lines.extend(told.map(|part| Line::styled(part, theme.style(theme.faint))));
     lines.extend(private(model, width, look));
     lines.push(Line::default());
     lines.push(Line::styled("Structures", theme.strong(theme.title)));
@@ -215,6 +215,15 @@ fn private<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<'a>> {
     told.map(|part| Line::styled(part, look.theme.style(look.theme.alarm))).collect()
 }
 
+/// How many masks a structure has in its windows in a clip of so many `frames`, and how many frames those hold.
+pub(super) fn decided(track: &Track, frames: usize) -> [usize; 2] {
+    // A window of another hand may begin behind the clip.
+    let inside = |w: &Window| w.last.saturating_add(1).min(frames).saturating_sub(w.first);
+    let wanted = track.windows_or_all(frames).iter().map(inside).sum();
+    let done = track.masks.keys().filter(|&&frame| track.visible(frame)).count();
+    [done, wanted]
+}
+
 fn structure<'a>(
     model: &Model,
     id: TrackId,
@@ -224,11 +233,7 @@ fn structure<'a>(
 ) -> Line<'a> {
     let theme = look.theme;
     let at_hand = model.track == Some(id);
-    let frames = model.clip.frames;
-    // A window of another hand may begin behind the clip.
-    let inside = |w: &Window| w.last.saturating_add(1).min(frames).saturating_sub(w.first);
-    let wanted: usize = track.windows_or_all(frames).iter().map(inside).sum();
-    let done = track.masks.keys().filter(|&&frame| track.visible(frame)).count();
+    let [done, wanted] = decided(track, model.clip.frames);
     let hidden = model.hidden.contains(&id);
     let tail = format!(" {done}/{wanted}");
     let label = shown(&track.info.label);

@@ -377,6 +377,20 @@ impl Bitmap {
         squared.into_raw().iter().map(|&d| d.sqrt() as f32).collect()
     }
 
+    /// Signed distance of every pixel centre to the edge of the mask, px, positive inside: half a pixel for those beside
+    /// it. The border of the image is no edge. Where there is none at all, the distance is width and height together.
+    #[must_use]
+    pub fn signed_distance(&self) -> Vec<f32> {
+        let far = self.width_px as f32 + self.height_px as f32;
+        let (to_inside, to_outside) =
+            (self.distance_to_foreground(), self.inverted().distance_to_foreground());
+        let signed = |(inside, outside): (&f32, &f32)| match *outside > 0.0 {
+            true => outside.min(far) - 0.5,
+            false => 0.5 - inside.min(far),
+        };
+        to_inside.iter().zip(&to_outside).map(signed).collect()
+    }
+
     /// The bitmap with foreground and background exchanged.
     #[must_use]
     pub fn inverted(&self) -> Bitmap {
@@ -465,5 +479,14 @@ mod tests {
         let dot = Bitmap::from_fn(9, 9, |x, y| x == 4 && y == 4);
         let d = dot.distance_to_foreground();
         assert!((d[0] - 32f32.sqrt()).abs() < 1e-5 && d[4 * 9 + 4] == 0.0);
+    }
+
+    #[test]
+    fn the_edge_lies_between_pixels_and_far_is_a_number() {
+        let half = Bitmap::from_fn(6, 2, |x, _| x < 3);
+        assert_eq!(half.signed_distance()[..6], [2.5, 1.5, 0.5, -0.5, -1.5, -2.5]);
+        let (full, empty) = (Bitmap::from_fn(6, 2, |_, _| true), Bitmap::empty(6, 2));
+        assert_eq!(full.signed_distance(), [7.5; 12]);
+        assert_eq!(empty.signed_distance(), [-7.5; 12]);
     }
 }

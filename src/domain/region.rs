@@ -109,9 +109,7 @@ impl Region {
         }
         bounds
     }
-}
 
-impl Region {
     /// The word for people.
     #[must_use]
     pub fn word(&self) -> &'static str {

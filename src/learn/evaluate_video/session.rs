@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{ClipBaseline, ClipJudged, Encoded, Kept, Tracking, VideoOptions};
 use crate::domain::{Bitmap, Carrier, FramePrompts, PointKind, PointPx, Window, overlap, tidied};
-use crate::learn::annotator::{EXCLUDE_PX, SimulatedUser, contour, region_click, worst_of};
+use crate::learn::annotator::{EXCLUDE_PX, SimulatedUser, contour, region_click};
 use crate::learn::baselines::Baseline;
 use crate::learn::dataset::{ClipObject, LabelledClip};
 use crate::learn::evaluate::{EvalError, Placing, Score};
@@ -103,11 +103,7 @@ impl Session<'_> {
             let click = match self.options.placing {
                 Placing::Boundary => {
                     let seen = mask.as_ref().map_or_else(Vec::new, contour);
-                    // With a mask at hand the first click already goes where it is worst.
-                    let at = match (clean.is_empty(), seen.is_empty()) {
-                        (true, false) => worst_of(&line, &seen),
-                        _ => user.boundary_click(&line, &seen, &clean, EXCLUDE_PX),
-                    };
+                    let at = user.boundary_click(&line, &seen, &clean, EXCLUDE_PX);
                     at.map(|at| (PointKind::Boundary, at))
                 }
                 Placing::Region => region_click(&truth, mask.as_ref()),

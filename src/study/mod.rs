@@ -60,9 +60,14 @@ pub enum StudyError {
     /// A project of a rater.
     #[error(transparent)]
     Project(#[from] ProjectError),
-    /// Masks that cannot be compared.
-    #[error(transparent)]
-    Staple(#[from] StapleError),
+    /// Masks of a clip that cannot be compared.
+    #[error("clip {clip} cannot be compared: {cause}")]
+    Staple {
+        /// Name of the clip.
+        clip: String,
+        /// Why.
+        cause: StapleError,
+    },
     /// A file cannot be written.
     #[error(transparent)]
     Export(#[from] ExportError),

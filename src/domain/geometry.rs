@@ -1,4 +1,7 @@
 //! Points and boxes in image pixels, and where the voxels of a volume lie.
+//!
+//! What decides whether this file is right: centres of pixels lie at half-integers; millimetres are DICOM's (LPS), and
+//! NIfTI's differ in the sign of x and y; between grids nothing is interpolated.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,7 @@
 //! Masks: as runs where they are kept, as bitmaps where they are worked on.
+//!
+//! What decides whether this file is right: runs and bitmap say the same; the boundary is made of foreground pixels
+//! (NETWORK 13.4); foreground hangs together over corners, a hole's background over sides alone.
 
 use std::sync::Arc;
 

@@ -2,6 +2,8 @@
 //!
 //! For what a network will not learn: a rim too much, a hole, an island, a bridge to the
 //! neighbour. Distances are Euclidean, in image px; the image border is no contour.
+//! What decides whether this file is right: only the surroundings of a mask are looked at, and nothing is found there that
+//! the whole image would not give.
 
 use serde::{Deserialize, Serialize};
 

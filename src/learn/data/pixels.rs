@@ -1,4 +1,7 @@
 //! The pixels of an item: frames through the decoders, masks by the manifest's rule.
+//!
+//! What decides whether this file is right: masks have the size of their frames, and of several the later one wins where it
+//! has a label.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,7 @@
 //! One structure of one clip: prompted, propagated, corrected where it first went wrong.
+//!
+//! What decides whether this file is right: a correction starts from the mask that is shown, and masks before it and on
+//! prompted frames stay.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -307,18 +307,23 @@ impl Bitmap {
         Bitmap { pixels, ..self.clone() }
     }
 
-    /// All 8-connected components in row order of their first pixel.
-    #[must_use]
-    pub fn components(&self) -> Vec<Bitmap> {
+    /// The 8-connected components in row order of their first pixel, made one at a time: each has the size of the image, and
+    /// a noisy mask has thousands.
+    pub fn components(&self) -> impl Iterator<Item = Bitmap> {
         let labels = self.labels(Connectivity::Eight);
-        let count = labels.iter().max().map_or(0, |&max| max as usize);
-        let mut parts = vec![Bitmap::empty(self.width_px, self.height_px); count];
-        for (i, &label) in labels.iter().enumerate() {
-            if label > 0 {
-                parts[label as usize - 1].pixels[i] = true;
-            }
-        }
-        parts
+        let (width_px, height_px) = (self.width_px, self.height_px);
+        let count = labels.iter().max().copied().unwrap_or(0);
+        (1..=count).map(move |number| {
+            let pixels = labels.iter().map(|&label| label == number).collect();
+            Bitmap { width_px, height_px, pixels }
+        })
+    }
+
+    /// Foreground that is none in `other`, which has the same size.
+    #[must_use]
+    pub fn without(&self, other: &Bitmap) -> Bitmap {
+        let pairs = self.pixels.iter().zip(&other.pixels);
+        Bitmap { pixels: pairs.map(|(set, gone)| *set && !gone).collect(), ..*self }
     }
 
     /// The 4-connected components that do not reach the edge of the image: of a background, the holes.
@@ -461,14 +466,14 @@ mod tests {
     fn the_largest_component_wins() {
         let two = Bitmap::from_fn(20, 10, |x, y| (x < 3 && y < 3) || (x > 9 && y > 4));
         assert_eq!(two.largest_component().area_px(), 50);
-        assert_eq!(two.components().len(), 2);
+        assert_eq!(two.components().count(), 2);
         assert_eq!((two.specks(9).area_px(), two.specks(8).area_px()), (9, 0));
     }
 
     #[test]
     fn an_image_of_one_pixel_has_components_too() {
         let (full, empty) = (Bitmap::from_fn(1, 1, |_, _| true), Bitmap::empty(1, 1));
-        assert_eq!((full.components().len(), empty.components().len()), (1, 0));
+        assert_eq!((full.components().count(), empty.components().count()), (1, 0));
         assert_eq!((full.parts(), empty.parts()), (vec![1], vec![0]));
         assert_eq!(full.largest_component(), full);
         assert_eq!(

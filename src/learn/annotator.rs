@@ -66,10 +66,7 @@ pub fn region_click(truth: &Bitmap, predicted: Option<&Bitmap>) -> Option<(Point
     let Some(predicted) = predicted else {
         return deepest(truth).map(|(_, at)| (PointKind::Inside, at));
     };
-    let pairs = || truth.pixels.iter().zip(&predicted.pixels);
-    let missing = Bitmap { pixels: pairs().map(|(t, p)| *t && !*p).collect(), ..truth.clone() };
-    let wrong = Bitmap { pixels: pairs().map(|(t, p)| !*t && *p).collect(), ..truth.clone() };
-    match (deepest(&missing), deepest(&wrong)) {
+    match (deepest(&truth.without(predicted)), deepest(&predicted.without(truth))) {
         (Some(m), Some(w)) if w.0 > m.0 => Some((PointKind::Outside, w.1)),
         (Some(m), _) => Some((PointKind::Inside, m.1)),
         (None, Some(w)) => Some((PointKind::Outside, w.1)),

@@ -154,6 +154,7 @@ impl Batch {
     pub fn split(self, count: usize) -> Vec<Self> {
         let each = self.len().div_ceil(count.max(1)).max(1);
         match self {
+            whole if count <= 1 && !whole.is_empty() => vec![whole],
             Self::Stills(lessons) => {
                 lessons.chunks(each).map(|part| Self::Stills(part.to_vec())).collect()
             }

@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{ClipBaseline, ClipJudged, Encoded, Kept, Tracking, VideoOptions};
-use crate::domain::{Bitmap, Carrier, FramePrompts, PointKind, PointPx, Window, overlap, tidied};
-use crate::learn::annotator::{EXCLUDE_PX, SimulatedUser, contour, region_click};
+use crate::domain::{Bitmap, Carrier, FramePrompts, PointPx, Window, overlap, tidied};
+use crate::learn::annotator::{SimulatedUser, contour};
 use crate::learn::baselines::Baseline;
 use crate::learn::dataset::{ClipObject, LabelledClip};
-use crate::learn::evaluate::{EvalError, Placing, Score};
+use crate::learn::evaluate::{EvalError, Score};
 use crate::net::follow::{Follower, Seen};
 use crate::net::memory_bank::Direction;
 use crate::net::predict::{Answer, Predictor, Shown, View};
@@ -103,14 +103,7 @@ impl Session<'_> {
         let mut mask = shown.filter(|m| m.area_px() > 0).cloned();
         let mut before: Option<Answer> = None;
         for _ in 0..CLIP_POINTS {
-            let click = match self.options.placing {
-                Placing::Boundary => {
-                    let seen = mask.as_ref().map_or_else(Vec::new, contour);
-                    let at = user.boundary_click(&line, &seen, &clean, EXCLUDE_PX);
-                    at.map(|at| (PointKind::Boundary, at))
-                }
-                Placing::Region => region_click(&truth, mask.as_ref()),
-            };
+            let click = self.options.placing.click(user, (&truth, &line), mask.as_ref(), &clean);
             let Some((kind, at)) = click else { break };
             clean.push(at);
             let shaky = user.shaky(at, self.options.noise_px).clamped(size.0, size.1);
@@ -236,6 +229,8 @@ mod tests {
     use super::*;
     use crate::domain::GrayFrame;
     use crate::engine::load_network;
+    use crate::learn::annotator::region_click;
+    use crate::learn::evaluate::Placing;
     use crate::net::device::{DeviceWant, pick};
 
     #[test]

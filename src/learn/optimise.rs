@@ -1,8 +1,8 @@
 //! AdamW with a global-norm clip and a running average of the weights, on plain numbers.
 //!
 //! What decides whether this file is right: the clip looks at all gradients together (Burn's own clips each tensor
-//! alone); decay is decoupled and spares biases, norms, and all that is named after embeddings or tokens; and the whole state is a list of `f32`
-//! vectors in the order of the network's parameters, so that a checkpoint restores it bit for bit.
+//! alone); decay is decoupled and spares biases, norms, and all that is named after embeddings or tokens; and the whole
+//! state is a list of `f32` vectors in the order of the network's parameters, so that a checkpoint restores it bit for bit.
 
 use std::collections::HashMap;
 

@@ -195,10 +195,10 @@ mod tests {
 
     #[test]
     fn who_has_a_mask_at_hand_begins_where_it_is_worst() {
-        let (truth, shown) = (contour(&disc(30.0, 12.0)), contour(&disc(25.0, 12.0)));
+        let (truth, shown) = (contour(&disc(30.0, 12.0)), contour(&disc(26.0, 10.0)));
         for seed in 0..4 {
             let at = SimulatedUser::new(seed).boundary_click(&truth, &shown, &[], 5.0);
-            assert!((at.expect("a contour").x - 42.5).abs() <= 1.0, "{at:?}");
+            assert!((at.expect("a contour").x - 42.5).abs() < 1.5, "{at:?}");
         }
     }
 

@@ -12,13 +12,16 @@
 //! | [`export`] | annotation -> files, read back and compared; files of others -> masks | domain, codec |
 //! | [`project`] | the journal: one writer per file, merged on reading; the watched folder | domain, codec |
 //! | [`net`] | the SAM 2.1 network and what SAMUSA changes; burn lives here and in learn | domain |
-//! | [`learn`] | data sets, losses, simulated annotator, training, evaluation | the above; of config the YAML reader |
-//! | [`study`] | simulated and real studies: statistics, STAPLE, tables and figures | the above, config, engine |
-//! | [`engine`] | the worker thread that owns the network, propagation plans, a clip's session | the above, not learn |
+//! | [`config`] | settings of file, environment and flags; labels that a study asks for; the YAML reader | domain |
+//! | [`engine`] | the worker thread that owns the network, propagation plans, a clip's session | the above, not config |
+//! | [`learn`] | data sets, losses, simulated annotator, training, evaluation | the above, not engine; of config the YAML reader |
+//! | [`study`] | simulated and real studies: statistics, STAPLE, tables and figures | the above |
 //! | [`tui`] | keys, model, pure update, views, sixel | domain, engine, config |
 //! | [`cli`] | one file per command | everything |
 //!
-//! # Invariants, kept by `tests/it/layers.rs`
+//! # Invariants
+//!
+//! `tests/it/layers.rs` keeps the map and the invariants 1, 2 and 4.
 //!
 //! 1. `burn` is named only in net and learn; backends only in `net/device.rs` and the kernels of `net/gpu`.
 //! 2. `ratatui` and `crossterm` are named only in tui; `clap` only in cli.

@@ -276,7 +276,7 @@ fn analysed(options: &Analyse) -> Done {
     };
     let pieces = sessions::read(&options.sessions, options.pause, &mut |note| tell(note))
         .map_err(failure)?;
-    let analysis = analyse(pieces).map_err(|error| failure(error.into()))?;
+    let analysis = analyse(pieces).map_err(failure)?;
     make_folder(&options.out)?;
     let files = people::write(&analysis, &asked, options.pause, &options.out).map_err(failure)?;
     for file in files {

@@ -206,7 +206,13 @@ pub fn parse_up_to(file: &str, text: &str, bytes_max: usize) -> Result<Node, Fau
         faults
     };
     if text.len() > bytes_max {
-        return Err(refuse(0, format!("it is larger than {} MiB", bytes_max >> 20)));
+        return Err(refuse(
+            0,
+            format!(
+                "it is larger than {} MiB; split it, or leave out what is not needed",
+                bytes_max >> 20
+            ),
+        ));
     }
     if let Some(line) = too_deep(text) {
         return Err(refuse(line, TOO_DEEP.into()));
@@ -369,7 +375,7 @@ fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
-/// `a`, `b` or `c`.
+/// The words in backquotes, with commas.
 #[must_use]
 pub fn listed(words: &[&str]) -> String {
     words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")

@@ -3,6 +3,7 @@
 //! From one frame on which a structure is seen, the first and the last frame of the window are
 //! found by halving: about 20 answers on 700 frames. The person may also answer about any other
 //! frame; each answer narrows what is left.
+//! What decides whether this file is right: the frame that was seen stays in the window, whatever is answered.
 
 use super::{FrameIndex, Window};
 

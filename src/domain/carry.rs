@@ -12,9 +12,6 @@ use rayon::prelude::*;
 
 use super::{Bitmap, BoxPx, FrameIndex, GrayFrame, Mask, Motion, Registrable, Shrunk, register};
 
-/// Distances beyond this say nothing more, px.
-const FAR_PX: f32 = 1000.0;
-
 /// A frame prepared for registration when a carrier first asks; those of several structures share it, and so do clones.
 #[derive(Clone, Default)]
 pub struct Tissue(Arc<OnceLock<Arc<Registrable>>>);
@@ -52,7 +49,7 @@ impl AtWork {
         Self {
             frame,
             image: Arc::new(Registrable::of(source.image.clone())),
-            distance_px: signed_distance(&mask),
+            distance_px: mask.signed_distance(),
             bounds: mask.bounds(),
         }
     }
@@ -160,17 +157,6 @@ fn carried(motion: &Motion, source: &AtWork, image: &GrayFrame) -> Vec<f32> {
         }
     });
     out
-}
-
-/// Signed distance of every pixel centre to the edge of `mask`, px: half a pixel inside for the
-/// last pixel inside, half a pixel outside for its neighbour.
-fn signed_distance(mask: &Bitmap) -> Vec<f32> {
-    let to_inside = mask.distance_to_foreground();
-    let to_outside = mask.inverted().distance_to_foreground();
-    let signed = |(outside, inside): (&f32, &f32)| {
-        if *outside > 0.0 { outside.min(FAR_PX) - 0.5 } else { 0.5 - inside.min(FAR_PX) }
-    };
-    to_outside.iter().zip(&to_inside).map(signed).collect()
 }
 
 #[cfg(test)]

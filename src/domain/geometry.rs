@@ -1,4 +1,7 @@
 //! Points and boxes in image pixels, and where the voxels of a volume lie.
+//!
+//! What decides whether this file is right: centres of pixels lie at half-integers; millimetres are DICOM's (LPS), and
+//! NIfTI's differ in the sign of x and y; between grids nothing is interpolated.
 
 use serde::{Deserialize, Serialize};
 
@@ -56,9 +59,7 @@ impl BoxPx {
             max: PointPx::new(a.x.max(b.x), a.y.max(b.y)),
         }
     }
-}
 
-impl BoxPx {
     /// The smallest box around points; `None` without any.
     #[must_use]
     pub fn of(points: impl IntoIterator<Item = PointPx>) -> Option<Self> {
@@ -69,6 +70,21 @@ impl BoxPx {
                 max: PointPx::new(max.x.max(at.x), max.y.max(at.y)),
             })
         })
+    }
+
+    /// Its middle.
+    #[must_use]
+    pub fn centre(self) -> PointPx {
+        PointPx::new((self.min.x + self.max.x) / 2.0, (self.min.y + self.max.y) / 2.0)
+    }
+
+    /// So many px more on every side.
+    #[must_use]
+    pub fn grown(self, by_px: f32) -> Self {
+        Self {
+            min: PointPx::new(self.min.x - by_px, self.min.y - by_px),
+            max: PointPx::new(self.max.x + by_px, self.max.y + by_px),
+        }
     }
 
     /// One of nine equal parts: `column` and `row` 0..3.

@@ -1,4 +1,7 @@
 //! Undo and redo without limit, rebuilt from the journal.
+//!
+//! What decides whether this file is right: a point and the mask that followed it come off together, however late the mask
+//! was; what somebody decided since is never taken away from below; the journal alone gives the same stacks again.
 
 use std::collections::{HashMap, HashSet};
 

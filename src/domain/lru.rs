@@ -2,6 +2,7 @@
 //!
 //! A clip may have thousands of frames and the features of one frame may take tens of
 //! megabytes, so every cache is bounded by bytes and gives up what was not used for longest.
+//! What decides whether this file is right: it holds more than its budget only where a single value is larger.
 
 use std::collections::HashMap;
 use std::hash::Hash;

@@ -1,4 +1,7 @@
 //! Masks: as runs where they are kept, as bitmaps where they are worked on.
+//!
+//! What decides whether this file is right: runs and bitmap say the same; the boundary is made of foreground pixels
+//! (NETWORK 13.4); foreground hangs together over corners, a hole's background over sides alone.
 
 use std::sync::Arc;
 
@@ -304,18 +307,23 @@ impl Bitmap {
         Bitmap { pixels, ..self.clone() }
     }
 
-    /// All 8-connected components in row order of their first pixel.
-    #[must_use]
-    pub fn components(&self) -> Vec<Bitmap> {
+    /// The 8-connected components in row order of their first pixel, made one at a time: each has the size of the image, and
+    /// a noisy mask has thousands.
+    pub fn components(&self) -> impl Iterator<Item = Bitmap> {
         let labels = self.labels(Connectivity::Eight);
-        let count = labels.iter().max().map_or(0, |&max| max as usize);
-        let mut parts = vec![Bitmap::empty(self.width_px, self.height_px); count];
-        for (i, &label) in labels.iter().enumerate() {
-            if label > 0 {
-                parts[label as usize - 1].pixels[i] = true;
-            }
-        }
-        parts
+        let (width_px, height_px) = (self.width_px, self.height_px);
+        let count = labels.iter().max().copied().unwrap_or(0);
+        (1..=count).map(move |number| {
+            let pixels = labels.iter().map(|&label| label == number).collect();
+            Bitmap { width_px, height_px, pixels }
+        })
+    }
+
+    /// Foreground that is none in `other`, which has the same size.
+    #[must_use]
+    pub fn without(&self, other: &Bitmap) -> Bitmap {
+        let pairs = self.pixels.iter().zip(&other.pixels);
+        Bitmap { pixels: pairs.map(|(set, gone)| *set && !gone).collect(), ..*self }
     }
 
     /// The 4-connected components that do not reach the edge of the image: of a background, the holes.
@@ -375,6 +383,20 @@ impl Bitmap {
         }
         let squared = euclidean_squared_distance_transform(&self.to_luma());
         squared.into_raw().iter().map(|&d| d.sqrt() as f32).collect()
+    }
+
+    /// Signed distance of every pixel centre to the edge of the mask, px, positive inside: half a pixel for those beside
+    /// it. The border of the image is no edge. Where there is none at all, the distance is width and height together.
+    #[must_use]
+    pub fn signed_distance(&self) -> Vec<f32> {
+        let far = self.width_px as f32 + self.height_px as f32;
+        let (to_inside, to_outside) =
+            (self.distance_to_foreground(), self.inverted().distance_to_foreground());
+        let signed = |(inside, outside): (&f32, &f32)| match *outside > 0.0 {
+            true => outside.min(far) - 0.5,
+            false => 0.5 - inside.min(far),
+        };
+        to_inside.iter().zip(&to_outside).map(signed).collect()
     }
 
     /// The bitmap with foreground and background exchanged.
@@ -444,14 +466,14 @@ mod tests {
     fn the_largest_component_wins() {
         let two = Bitmap::from_fn(20, 10, |x, y| (x < 3 && y < 3) || (x > 9 && y > 4));
         assert_eq!(two.largest_component().area_px(), 50);
-        assert_eq!(two.components().len(), 2);
+        assert_eq!(two.components().count(), 2);
         assert_eq!((two.specks(9).area_px(), two.specks(8).area_px()), (9, 0));
     }
 
     #[test]
     fn an_image_of_one_pixel_has_components_too() {
         let (full, empty) = (Bitmap::from_fn(1, 1, |_, _| true), Bitmap::empty(1, 1));
-        assert_eq!((full.components().len(), empty.components().len()), (1, 0));
+        assert_eq!((full.components().count(), empty.components().count()), (1, 0));
         assert_eq!((full.parts(), empty.parts()), (vec![1], vec![0]));
         assert_eq!(full.largest_component(), full);
         assert_eq!(
@@ -465,5 +487,14 @@ mod tests {
         let dot = Bitmap::from_fn(9, 9, |x, y| x == 4 && y == 4);
         let d = dot.distance_to_foreground();
         assert!((d[0] - 32f32.sqrt()).abs() < 1e-5 && d[4 * 9 + 4] == 0.0);
+    }
+
+    #[test]
+    fn the_edge_lies_between_pixels_and_far_is_a_number() {
+        let half = Bitmap::from_fn(6, 2, |x, _| x < 3);
+        assert_eq!(half.signed_distance()[..6], [2.5, 1.5, 0.5, -0.5, -1.5, -2.5]);
+        let (full, empty) = (Bitmap::from_fn(6, 2, |_, _| true), Bitmap::empty(6, 2));
+        assert_eq!(full.signed_distance(), [7.5; 12]);
+        assert_eq!(empty.signed_distance(), [-7.5; 12]);
     }
 }

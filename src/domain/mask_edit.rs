@@ -2,6 +2,8 @@
 //!
 //! For what a network will not learn: a rim too much, a hole, an island, a bridge to the
 //! neighbour. Distances are Euclidean, in image px; the image border is no contour.
+//! What decides whether this file is right: only the surroundings of a mask are looked at, and nothing is found there that
+//! the whole image would not give.
 
 use serde::{Deserialize, Serialize};
 
@@ -58,8 +60,8 @@ fn window_px(px: f32) -> usize {
 #[must_use]
 pub fn edited(mask: &Bitmap, edit: MaskEdit) -> Bitmap {
     let Some(bounds) = mask.bounds() else { return mask.clone() };
-    let around = surroundings(mask, bounds, edit.reach_px());
-    let width = mask.width_px as usize;
+    let (width, height) = (mask.width_px as usize, mask.height_px as usize);
+    let around = PixelBox::covering(bounds.grown(edit.reach_px()), width, height);
     let part = Bitmap {
         width_px: around.width as u32,
         height_px: around.height as u32,
@@ -69,20 +71,13 @@ pub fn edited(mask: &Bitmap, edit: MaskEdit) -> Bitmap {
         MaskEdit::Grow(px) => grown(&part, px),
         MaskEdit::Shrink(px) => grown(&part.inverted(), px).inverted(),
         MaskEdit::Smooth(px) => smoothed(&part, px),
-        MaskEdit::Fill => filled(&part),
+        MaskEdit::Fill => without_holes(&part),
         MaskEdit::KeepLargest => part.largest_component(),
         MaskEdit::Cut(a, b) => cut(&part, around.seen(a), around.seen(b)),
     };
     let mut out = Bitmap::empty(mask.width_px, mask.height_px);
     around.put(&mut out.pixels, width, &after.pixels);
     out
-}
-
-/// The pixels of the image of `mask` that lie within so many px of `bounds`.
-fn surroundings(mask: &Bitmap, bounds: BoxPx, reach_px: f32) -> PixelBox {
-    let by = |at: PointPx, px: f32| PointPx::new(at.x + px, at.y + px);
-    let extent = BoxPx { min: by(bounds.min, -reach_px), max: by(bounds.max, reach_px) };
-    PixelBox::covering(extent, mask.width_px as usize, mask.height_px as usize)
 }
 
 fn grown(mask: &Bitmap, px: f32) -> Bitmap {
@@ -124,38 +119,10 @@ fn blurred(from: &[f32], width: usize, height: usize, kernel: &[f32], across: bo
 }
 
 /// Background that does not reach the border of the image becomes foreground.
-fn filled(mask: &Bitmap) -> Bitmap {
-    let (width, height) = (mask.width_px as usize, mask.height_px as usize);
-    let mut open = vec![false; mask.pixels.len()];
-    let mut todo: Vec<usize> = Vec::new();
-    let visit = |i: usize, open: &mut Vec<bool>, todo: &mut Vec<usize>| {
-        if !mask.pixels[i] && !open[i] {
-            open[i] = true;
-            todo.push(i);
-        }
-    };
-    for i in 0..mask.pixels.len() {
-        let (x, y) = (i % width, i / width);
-        if x == 0 || y == 0 || x + 1 == width || y + 1 == height {
-            visit(i, &mut open, &mut todo);
-        }
-    }
-    while let Some(i) = todo.pop() {
-        let (x, y) = (i % width, i / width);
-        if x > 0 {
-            visit(i - 1, &mut open, &mut todo);
-        }
-        if x + 1 < width {
-            visit(i + 1, &mut open, &mut todo);
-        }
-        if y > 0 {
-            visit(i - width, &mut open, &mut todo);
-        }
-        if y + 1 < height {
-            visit(i + width, &mut open, &mut todo);
-        }
-    }
-    Bitmap { pixels: open.iter().map(|&outside| !outside).collect(), ..mask.clone() }
+fn without_holes(mask: &Bitmap) -> Bitmap {
+    let holes = mask.inverted().enclosed();
+    let pixels = mask.pixels.iter().zip(&holes.pixels).map(|(inside, hole)| *inside || *hole);
+    Bitmap { pixels: pixels.collect(), ..mask.clone() }
 }
 
 fn cut(mask: &Bitmap, a: PointPx, b: PointPx) -> Bitmap {
@@ -214,14 +181,14 @@ impl Between {
         let mut out = Bitmap::empty(self.width_px, self.height_px);
         let Some([before, after]) = &self.ends else { return out };
         let (a, b) = (before.middle, after.middle);
-        let at = (a.0 + (b.0 - a.0) * share, a.1 + (b.1 - a.1) * share);
+        let at = PointPx::new(a.x + (b.x - a.x) * share, a.y + (b.y - a.y) * share);
         let [first, second] = [before, after].map(|end| end.reached(at));
         let columns = first[0].min(second[0])..first[1].max(second[1]);
         for y in first[2].min(second[2])..first[3].max(second[3]) {
             for x in columns.clone() {
                 let (i, j) = (x as f32, y as f32);
-                let first = before.at(i + a.0 - at.0, j + a.1 - at.1);
-                let second = after.at(i + b.0 - at.0, j + b.1 - at.1);
+                let first = before.at(i + a.x - at.x, j + a.y - at.y);
+                let second = after.at(i + b.x - at.x, j + b.y - at.y);
                 let inside = first * (1.0 - share) + second * share > 0.0;
                 out.pixels[y * self.width_px as usize + x] = inside;
             }
@@ -230,7 +197,7 @@ impl Between {
     }
 }
 
-/// Distance to the contour, positive inside.
+/// A shape by the distance to its contour, positive inside.
 #[derive(Debug, PartialEq)]
 struct Signed {
     width: usize,
@@ -238,30 +205,25 @@ struct Signed {
     distance: Vec<f32>,
     bounds: BoxPx,
     /// Of the bounds.
-    middle: (f32, f32),
+    middle: PointPx,
 }
 
 impl Signed {
     /// `None` where the mask is empty.
     fn of(mask: &Bitmap) -> Option<Self> {
         let bounds = mask.bounds()?;
-        let (outside, inside) =
-            (mask.distance_to_foreground(), mask.inverted().distance_to_foreground());
-        // A mask that fills the image has no outside: everything is well inside.
-        let limit = (mask.width_px + mask.height_px) as f32;
-        let distance = outside.iter().zip(&inside).map(|(o, i)| i.min(limit) - o.min(limit));
         Some(Self {
             width: mask.width_px as usize,
             height: mask.height_px as usize,
-            distance: distance.collect(),
+            distance: mask.signed_distance(),
             bounds,
-            middle: ((bounds.min.x + bounds.max.x) / 2.0, (bounds.min.y + bounds.max.y) / 2.0),
+            middle: bounds.centre(),
         })
     }
 
     /// Where the shape may be seen when its middle lies at `to`: first column and one behind the last, and the same of rows.
     /// Beyond the image it goes on as it ends there, so what touches the border reaches it wherever it is moved.
-    fn reached(&self, to: (f32, f32)) -> [usize; 4] {
+    fn reached(&self, to: PointPx) -> [usize; 4] {
         let axis = |low: f32, high: f32, by: f32, size: usize| {
             let first = if low <= 0.0 { 0.0 } else { (low + by).floor() - 1.0 };
             let last = if high >= size as f32 { size as f32 } else { (high + by).ceil() + 1.0 };
@@ -270,8 +232,8 @@ impl Signed {
             [(first as usize).min(last), last]
         };
         let (min, max) = (self.bounds.min, self.bounds.max);
-        let [left, right] = axis(min.x, max.x, to.0 - self.middle.0, self.width);
-        let [top, bottom] = axis(min.y, max.y, to.1 - self.middle.1, self.height);
+        let [left, right] = axis(min.x, max.x, to.x - self.middle.x, self.width);
+        let [top, bottom] = axis(min.y, max.y, to.y - self.middle.y, self.height);
         [left, right, top, bottom]
     }
 
@@ -381,7 +343,7 @@ mod tests {
                     MaskEdit::Grow(px) => grown(&mask, px),
                     MaskEdit::Shrink(px) => grown(&mask.inverted(), px).inverted(),
                     MaskEdit::Smooth(px) => smoothed(&mask, px),
-                    MaskEdit::Fill => filled(&mask),
+                    MaskEdit::Fill => without_holes(&mask),
                     MaskEdit::KeepLargest => mask.largest_component(),
                     MaskEdit::Cut(a, b) => cut(&mask, a, b),
                 };
@@ -409,11 +371,11 @@ mod tests {
                 let wanted = match &shapes.ends {
                     Some([before, after]) => {
                         let (a, b) = (before.middle, after.middle);
-                        let at = (a.0 + (b.0 - a.0) * share, a.1 + (b.1 - a.1) * share);
+                        let at = PointPx::new(a.x + (b.x - a.x) * share, a.y + (b.y - a.y) * share);
                         Bitmap::from_fn(90, 70, |x, y| {
                             let (x, y) = (x as f32, y as f32);
-                            let first = before.at(x + a.0 - at.0, y + a.1 - at.1);
-                            let second = after.at(x + b.0 - at.0, y + b.1 - at.1);
+                            let first = before.at(x + a.x - at.x, y + a.y - at.y);
+                            let second = after.at(x + b.x - at.x, y + b.y - at.y);
                             first * (1.0 - share) + second * share > 0.0
                         })
                     }

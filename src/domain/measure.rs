@@ -1,5 +1,8 @@
 //! Sizes of a mask, as an ultrasound machine gives them: area, perimeter, the longest diameter and
 //! the one across it.
+//!
+//! What decides whether this file is right: diameters run from edge to edge and not from centre to centre of pixels, and
+//! where pixels are not square every figure knows it.
 
 use super::{Bitmap, PointPx};
 

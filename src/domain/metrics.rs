@@ -1,4 +1,6 @@
 //! How well two masks agree.
+//!
+//! What decides whether this file is right: two empty masks agree, an empty one and another not at all.
 
 use super::Bitmap;
 
@@ -11,11 +13,8 @@ pub struct Overlap {
     pub dice: f64,
 }
 
-/// Overlap of two bitmaps of the same size. Two empty masks agree perfectly; an empty one and a
-/// full one not at all (paper section 3.2; NETWORK 13.5).
-///
-/// # Panics
-/// Never for bitmaps of equal size; bitmaps of different sizes are compared over the shorter one.
+/// Overlap of two bitmaps of the same size. Two empty masks agree perfectly; an empty one and
+/// another not at all (paper section 3.2; NETWORK 13.5). Of different sizes, as many pixels as the smaller has count.
 #[must_use]
 pub fn overlap(a: &Bitmap, b: &Bitmap) -> Overlap {
     let (mut both, mut either) = (0u64, 0u64);

@@ -4,6 +4,7 @@
 //! is right). Along it the edges of the image are found, and a boundary point lands on one of
 //! them: so a point costs a key or two wherever it lies. Everything here is pure; positions are
 //! image px.
+//! What decides whether this file is right: a radius is the last pixel before its edge, where the mask's contour would be.
 
 use super::{Bitmap, GrayFrame, PointPx};
 

@@ -1,4 +1,6 @@
 //! The part of a frame in which a scanner shows ultrasound; names are burned in outside of it.
+//!
+//! What decides whether this file is right: no pixel outside counts as inside, and what is written is read again.
 
 use std::fmt;
 use std::str::FromStr;
@@ -109,9 +111,7 @@ impl Region {
         }
         bounds
     }
-}
 
-impl Region {
     /// The word for people.
     #[must_use]
     pub fn word(&self) -> &'static str {
@@ -200,8 +200,8 @@ impl fmt::Display for Region {
 /// What a region is written like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a region is box:LEFT,TOP,RIGHT,BOTTOM in px, or fan:X,Y,NEAR,FAR,LEFT,RIGHT in px and degrees \
-     from straight down"
+    "a region is box:LEFT,TOP,RIGHT,BOTTOM in px, boxes: with four such numbers for each of two to \
+     eight, or fan:X,Y,NEAR,FAR,LEFT,RIGHT in px and degrees from straight down"
 )]
 pub struct NoRegion;
 
@@ -278,6 +278,8 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Region>(), Err(NoRegion), "{text}");
         }
+        let told = NoRegion.to_string();
+        assert!(["box:", "boxes:", "fan:"].iter().all(|kind| told.contains(kind)), "{told}");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! Each sign is turned into a doubt between 0 and 1; the largest counts. All from masks as runs,
 //! so that a clip of thousands of frames is judged at once; afterwards only what changes is judged
 //! again.
+//! What decides whether this file is right: what a person decided is never doubted, and judging again what changed finds
+//! what judging everything would.
 
 use std::collections::{BTreeMap, BTreeSet};
 

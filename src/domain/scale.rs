@@ -1,4 +1,6 @@
 //! Size of a pixel where a frame has several: the regions of an ultrasound picture.
+//!
+//! What decides whether this file is right: what has no single size in mm gets none, and the reason.
 
 use std::fmt;
 

@@ -1,4 +1,6 @@
 //! Text from files, made safe for terminals and logs.
+//!
+//! What decides whether this file is right: nothing that a terminal acts on comes through, and names stay readable.
 
 use std::panic::PanicHookInfo;
 

@@ -1,4 +1,7 @@
 //! Which prompts a mask was made from, by fingerprint: what tells whether it is older than the points it should follow.
+//!
+//! What decides whether this file is right: a mask is of the prompts that its track had when it was set, whatever came
+//! later, and the work grows with the masks and not with their square.
 
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, HashMap};

@@ -57,16 +57,10 @@ pub fn snap_to_points(logits: &mut [f32], width: u32, height: u32, points: &[Poi
 /// around it, and what corrections of the usual width reach.
 fn part_at_work(logits: &[f32], whole: PixelBox, points: &[PointPx], spread: f32) -> PixelBox {
     let mask = Bitmap::from_logits(whole.width as u32, whole.height as u32, logits).bounds();
-    let Some(mask) = mask else { return whole };
+    let Some((mask, points)) = mask.zip(BoxPx::of(points.iter().copied())) else { return whole };
     let reach = REACH * (WIDTH_OF_SPREAD * spread).max(1.0) + 1.0;
-    let points = points.iter().flat_map(|p| {
-        [PointPx::new(p.x - reach, p.y - reach), PointPx::new(p.x + reach, p.y + reach)]
-    });
-    let mask = [
-        PointPx::new(mask.min.x - 1.0, mask.min.y - 1.0),
-        PointPx::new(mask.max.x + 1.0, mask.max.y + 1.0),
-    ];
-    let extent = BoxPx::of(points.chain(mask));
+    let (mask, points) = (mask.grown(1.0), points.grown(reach));
+    let extent = BoxPx::of([mask.min, mask.max, points.min, points.max]);
     extent.map_or(whole, |extent| PixelBox::covering(extent, whole.width, whole.height))
 }
 

@@ -30,14 +30,12 @@ pub fn tidied(mask: Bitmap, prompts: &FramePrompts) -> Bitmap {
 /// The part of the mask that is nearest to `at`, of those that are not mere specks.
 fn part_at(mask: &Bitmap, at: PointPx) -> Option<Bitmap> {
     let least = (PART_MIN * mask.largest_component().area_px() as f32).ceil() as usize;
-    let specks = mask.specks(least.saturating_sub(1));
-    let large = mask.pixels.iter().zip(&specks.pixels).map(|(set, speck)| *set && !speck);
-    let kept = Bitmap { pixels: large.collect(), ..mask.clone() };
+    let kept = mask.without(&mask.specks(least.saturating_sub(1)));
     let near = |x: u32, y: u32| PointPx::pixel_centre(x, y).distance(at);
     let set = (0..kept.pixels.len()).filter(|&i| kept.pixels[i]);
     let place = |i: usize| (i as u32 % kept.width_px, i as u32 / kept.width_px);
     let nearest = set.map(place).min_by(|a, b| near(a.0, a.1).total_cmp(&near(b.0, b.1)))?;
-    kept.components().into_iter().find(|part| part.get(i64::from(nearest.0), i64::from(nearest.1)))
+    kept.components().find(|part| part.get(i64::from(nearest.0), i64::from(nearest.1)))
 }
 
 #[cfg(test)]
@@ -63,7 +61,7 @@ mod tests {
         ragged = brushed(&ragged, PointPx::new(105.0, 15.0), 10.0, false);
         let prompts = one(PointKind::Boundary, 76.0, 50.0);
         let tidy = tidied(ragged.clone(), &prompts);
-        assert_eq!((tidy.components().len(), tidy.inverted().enclosed().area_px()), (1, 0));
+        assert_eq!((tidy.components().count(), tidy.inverted().enclosed().area_px()), (1, 0));
         assert!(off_by(&tidy, &prompts.boundary_points()) < 0.06);
         let (before, after) = (overlap(&ragged, &disc).iou, overlap(&tidy, &disc).iou);
         assert!(after > 0.9 && after > before + 0.1, "{before} {after}");

@@ -1,4 +1,7 @@
 //! One structure followed through a clip.
+//!
+//! What decides whether this file is right: windows are sorted and disjoint, both ends belong to them, and none means that
+//! nobody has said where the structure is visible.
 
 use std::collections::{BTreeMap, BTreeSet};
 

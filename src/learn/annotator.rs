@@ -53,7 +53,7 @@ pub fn next_boundary_click(
 }
 
 /// The pixel of `line` furthest from the contour `seen`: where somebody who has a mask at hand clicks first.
-pub(super) fn worst_of(line: &[PointPx], seen: &[PointPx]) -> Option<PointPx> {
+fn worst_of(line: &[PointPx], seen: &[PointPx]) -> Option<PointPx> {
     let nearest = |p: &PointPx| seen.iter().map(|q| p.distance(*q)).fold(f32::INFINITY, f32::min);
     line.iter().copied().reduce(|best, p| if nearest(&p) > nearest(&best) { p } else { best })
 }
@@ -66,10 +66,7 @@ pub fn region_click(truth: &Bitmap, predicted: Option<&Bitmap>) -> Option<(Point
     let Some(predicted) = predicted else {
         return deepest(truth).map(|(_, at)| (PointKind::Inside, at));
     };
-    let pairs = || truth.pixels.iter().zip(&predicted.pixels);
-    let missing = Bitmap { pixels: pairs().map(|(t, p)| *t && !*p).collect(), ..truth.clone() };
-    let wrong = Bitmap { pixels: pairs().map(|(t, p)| !*t && *p).collect(), ..truth.clone() };
-    match (deepest(&missing), deepest(&wrong)) {
+    match (deepest(&truth.without(predicted)), deepest(&predicted.without(truth))) {
         (Some(m), Some(w)) if w.0 > m.0 => Some((PointKind::Outside, w.1)),
         (Some(m), _) => Some((PointKind::Inside, m.1)),
         (None, Some(w)) => Some((PointKind::Outside, w.1)),
@@ -113,7 +110,8 @@ impl SimulatedUser {
         &mut self.rng
     }
 
-    /// The next boundary click; the first is uniform on the contour. `None` for an empty contour.
+    /// The next boundary click. The first is uniform on the contour, or where the mask at hand is worst, if there is one
+    /// (`predicted`). `None` for an empty contour.
     pub fn boundary_click(
         &mut self,
         contour: &[PointPx],
@@ -121,11 +119,10 @@ impl SimulatedUser {
         clicks: &[PointPx],
         exclude: f32,
     ) -> Option<PointPx> {
-        if contour.is_empty() {
-            return None;
-        }
-        let at = match clicks {
-            [] => self.rng.usize(..contour.len()),
+        let at = match (clicks, predicted) {
+            _ if contour.is_empty() => return None,
+            ([], []) => self.rng.usize(..contour.len()),
+            ([], seen) => return worst_of(contour, seen),
             _ => next_boundary_click(contour, predicted, clicks, exclude)?,
         };
         contour.get(at).copied()
@@ -194,6 +191,15 @@ mod tests {
         let clicks = [PointPx::new(30.5, 8.5), PointPx::new(30.5, 32.5)];
         let at = truth[next_boundary_click(&truth, &predicted, &clicks, 5.0).expect("a contour")];
         assert!((at.x - 42.5).abs() <= 1.0, "{at:?}");
+    }
+
+    #[test]
+    fn who_has_a_mask_at_hand_begins_where_it_is_worst() {
+        let (truth, shown) = (contour(&disc(30.0, 12.0)), contour(&disc(26.0, 10.0)));
+        for seed in 0..4 {
+            let at = SimulatedUser::new(seed).boundary_click(&truth, &shown, &[], 5.0);
+            assert!((at.expect("a contour").x - 42.5).abs() < 1.5, "{at:?}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! What decides whether this file is right: every baseline sees exactly the points that the network sees, and only the
 //! geodesic contour looks at the image.
 
-use crate::domain::{Bitmap, GrayFrame, PointPx, closed_catmull_rom, filled};
+use crate::domain::{Bitmap, BoxPx, GrayFrame, PixelBox, PointPx, closed_catmull_rom, filled};
 
 /// Standard deviation of the blur before edges are looked for, px.
 const BLUR_PX: f32 = 2.0;
@@ -74,20 +74,11 @@ fn polygon(points: &[PointPx]) -> Vec<PointPx> {
 /// [`filled`] on the part of the image that the curve touches, which is what takes time.
 fn filled_near(curve: &[PointPx], width: u32, height: u32) -> Bitmap {
     let mut mask = Bitmap::empty(width, height);
-    let low = |v: fn(&PointPx) -> f32| curve.iter().map(v).fold(f32::INFINITY, f32::min) - 2.0;
-    let high = |v: fn(&PointPx) -> f32| curve.iter().map(v).fold(0.0, f32::max) + 2.0;
-    let (left, top) = (low(|p| p.x).max(0.0) as u32, low(|p| p.y).max(0.0) as u32);
-    let (right, bottom) = ((high(|p| p.x) as u32).min(width), (high(|p| p.y) as u32).min(height));
-    if curve.is_empty() || right <= left || bottom <= top {
-        return mask;
-    }
-    let moved: Vec<PointPx> =
-        curve.iter().map(|p| PointPx::new(p.x - left as f32, p.y - top as f32)).collect();
-    let part = filled(&moved, right - left, bottom - top);
-    for (row, pixels) in (top..).zip(part.pixels.chunks((right - left) as usize)) {
-        let at = (row * width + left) as usize;
-        mask.pixels[at..at + pixels.len()].copy_from_slice(pixels);
-    }
+    let Some(extent) = BoxPx::of(curve.iter().copied()) else { return mask };
+    let near = PixelBox::covering(extent.grown(2.0), width as usize, height as usize);
+    let seen: Vec<PointPx> = curve.iter().map(|at| near.seen(*at)).collect();
+    let part = filled(&seen, near.width as u32, near.height as u32);
+    near.put(&mut mask.pixels, width as usize, &part.pixels);
     mask
 }
 

@@ -18,7 +18,7 @@ use super::annotator::{EXCLUDE_PX, SimulatedUser, contour, region_click};
 use super::baselines::Baseline;
 use super::data::load::whole;
 use super::dataset::{DataError, DataSource, Pick, Still, StillSet, told_apart};
-use crate::domain::{Bitmap, FramePrompts, GrayFrame, PointKind, overlap, tidied};
+use crate::domain::{Bitmap, FramePrompts, GrayFrame, PointKind, PointPx, overlap, tidied};
 use crate::net::config::Preprocess;
 use crate::net::letterbox::Letterbox;
 use crate::net::predict::{Answer, PredictOptions, Predictor, Shown, View};
@@ -68,6 +68,27 @@ pub enum Placing {
     Boundary,
     /// Inside and outside points by SAM's rule.
     Region,
+}
+
+impl Placing {
+    /// Where `user` clicks next on a structure, given with its contour, while `mask` is shown; `clean` are the clicks so far
+    /// without noise. `None` where nothing is left to click.
+    pub(super) fn click(
+        self,
+        user: &mut SimulatedUser,
+        (truth, line): (&Bitmap, &[PointPx]),
+        mask: Option<&Bitmap>,
+        clean: &[PointPx],
+    ) -> Option<(PointKind, PointPx)> {
+        match self {
+            Self::Boundary => {
+                let seen = mask.map_or_else(Vec::new, contour);
+                let at = user.boundary_click(line, &seen, clean, EXCLUDE_PX);
+                at.map(|at| (PointKind::Boundary, at))
+            }
+            Self::Region => region_click(truth, mask),
+        }
+    }
 }
 
 /// How stills are judged.
@@ -409,14 +430,7 @@ impl<'a> Scene<'a> {
             if iou.len() >= options.points && iou.iter().any(|v: &f64| *v >= 0.9) {
                 break;
             }
-            let click = match options.placing {
-                Placing::Boundary => {
-                    let shown = mask.as_ref().map_or_else(Vec::new, contour);
-                    let at = user.boundary_click(&line, &shown, &clean, EXCLUDE_PX);
-                    at.map(|at| (PointKind::Boundary, at))
-                }
-                Placing::Region => region_click(truth, mask.as_ref()),
-            };
+            let click = options.placing.click(&mut user, (truth, &line), mask.as_ref(), &clean);
             let Some((kind, at)) = click else { break };
             clean.push(at);
             let shaky =

@@ -23,7 +23,7 @@ use crate::net::config::Preprocess;
 use crate::net::mask_decoder::Decoded;
 use crate::net::prompt_encoder::PointBatch;
 use crate::net::resize::{Kernel, resize};
-use crate::net::sam2::{ImageFeatures, Prompts, Sam2};
+use crate::net::sam2::{ImageFeatures, PREVIOUS_LOGIT_MAX, Prompts, Sam2, wants_multimask};
 
 /// Structures asked about per still.
 pub(super) const PER_STILL: usize = 2;
@@ -154,6 +154,7 @@ impl Batch {
     pub fn split(self, count: usize) -> Vec<Self> {
         let each = self.len().div_ceil(count.max(1)).max(1);
         match self {
+            whole if count <= 1 && !whole.is_empty() => vec![whole],
             Self::Stills(lessons) => {
                 lessons.chunks(each).map(|part| Self::Stills(part.to_vec())).collect()
             }
@@ -281,7 +282,7 @@ impl Desk {
                     pupil.boundary(count, noise);
                 }
             }
-            let multimask = pupils[0].points.len() == 1;
+            let multimask = wants_multimask(pupils[0].points.len());
             let points: Vec<_> = pupils.iter().map(|p| p.points.clone()).collect();
             let mask = if plan.subject == Subject::Region { previous.take() } else { None };
             let prompts = Prompts { points: PointBatch::new(&points), mask };
@@ -298,7 +299,7 @@ impl Desk {
             for (pupil, logits) in pupils.iter_mut().zip(seen.chunks(pixels)) {
                 pupil.saw(logits, plan);
             }
-            previous = Some(best.clamp(-32.0, 32.0));
+            previous = Some(best.clamp(-PREVIOUS_LOGIT_MAX, PREVIOUS_LOGIT_MAX));
         }
         let loss = total.expect("there is at least one round") / ROUNDS as f64;
         marks.loss = numbers(loss.clone())[0];

@@ -1,8 +1,8 @@
 //! AdamW with a global-norm clip and a running average of the weights, on plain numbers.
 //!
 //! What decides whether this file is right: the clip looks at all gradients together (Burn's own clips each tensor
-//! alone); decay is decoupled and spares biases, norms, embeddings and tokens; and the whole state is a list of `f32`
-//! vectors in the order of the network's parameters, so that a checkpoint restores it bit for bit.
+//! alone); decay is decoupled and spares biases, norms, and all that is named after embeddings or tokens; and the whole
+//! state is a list of `f32` vectors in the order of the network's parameters, so that a checkpoint restores it bit for bit.
 
 use std::collections::HashMap;
 
@@ -80,6 +80,8 @@ impl ModuleVisitor for Collect {
         }
         let weights = numbers(value);
         let name = self.path.join(".");
+        // Parts of names: the attentions between tokens and image and the patch embedding are spared, too, unlike in SAM 2.
+        // The shipped network learned so; another list is another recipe.
         let spared = ["embed", "token", "tpos_enc", "no_obj_ptr"];
         let slot = Slot {
             decays: D >= 2 && !spared.iter().any(|s| name.contains(s)),

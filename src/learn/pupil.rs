@@ -3,7 +3,7 @@
 //! What decides whether this file is right: the network gets the shaky clicks, the rules and the boundary loss the true
 //! ones; positions are corner-based px of the input, network points count from pixel centres.
 
-use super::annotator::{SimulatedUser, contour, region_click, worst_of};
+use super::annotator::{SimulatedUser, contour, region_click};
 use super::lessons::Plan;
 use crate::domain::{Bitmap, PointKind, PointPx, closed_curve, filled};
 use crate::net::prompt_encoder::PointLabel;
@@ -57,10 +57,7 @@ impl<'a> Pupil<'a> {
                 self.predicted = closed_curve(&self.clean);
             }
             let (line, seen) = (&self.contour, &self.predicted);
-            let at = match self.clean.is_empty() && !seen.is_empty() {
-                true => worst_of(line, seen),
-                false => self.user.boundary_click(line, seen, &self.clean, self.exclude),
-            };
+            let at = self.user.boundary_click(line, seen, &self.clean, self.exclude);
             let Some(at) = at else { return };
             self.clean.push(at);
             let shaky = self.user.shaky(at, noise);

@@ -5,11 +5,10 @@
 //! box and as the point deepest inside. What a person said besides (a box, inside and outside points) is kept and stands
 //! for itself. Nothing of a boundary point's label reaches the network.
 
+use super::predict::MASK_LOGIT;
 use super::prompt_encoder::PointLabel;
 use crate::domain::{Bitmap, PointPx, closed_curve, filled};
 
-/// Logit of the mask prompt inside the curve, and (negative) outside: that of a mask given by a person.
-const CURVE_LOGIT: f32 = 10.0;
 /// Network px of one cell of a mask prompt.
 const CELL_PX: f32 = 4.0;
 
@@ -44,7 +43,7 @@ pub fn bridge(points: &[NetworkPoint], size: usize) -> Option<Bridged> {
         return Some(Bridged { points: points.iter().map(inside).collect(), mask: None });
     }
     let side = size / 4;
-    let mask = filled(&closed_curve(&cells), side as u32, side as u32);
+    let mask = filled(&curve, side as u32, side as u32);
     let is_corner = |label: PointLabel| matches!(label, PointLabel::BoxMin | PointLabel::BoxMax);
     let (corners, own): (Vec<NetworkPoint>, Vec<NetworkPoint>) = points
         .iter()
@@ -54,7 +53,8 @@ pub fn bridge(points: &[NetworkPoint], size: usize) -> Option<Bridged> {
     let mut said = if corners.is_empty() { box_around(&curve, size).to_vec() } else { corners };
     said.push((deepest(&mask, &cells), PointLabel::Inside));
     said.extend(own);
-    let logit = |&inside: &bool| if inside { CURVE_LOGIT } else { -CURVE_LOGIT };
+    // As sure as a mask that a person gives.
+    let logit = |&inside: &bool| if inside { MASK_LOGIT } else { -MASK_LOGIT };
     Some(Bridged { points: said, mask: Some(mask.pixels.iter().map(logit).collect()) })
 }
 

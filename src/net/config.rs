@@ -197,7 +197,10 @@ impl ModelCard {
     pub fn from_yaml(text: &str) -> Result<Self, CardError> {
         let refuse = |fault: String| CardError { faults: vec![fault] };
         if text.len() > CARD_BYTES_MAX {
-            return Err(refuse(format!("it is larger than {CARD_BYTES_MAX} bytes")));
+            return Err(refuse(format!(
+                "it is larger than {} KiB, no card is; give the card of the network",
+                CARD_BYTES_MAX >> 10
+            )));
         }
         if let Some(line) = too_deep(text) {
             return Err(refuse(format!("line {line}: {TOO_DEEP}")));

@@ -1,4 +1,4 @@
-//! Which device computes: the only file that names a backend.
+//! Which device computes: the only file that names a backend, beside the kernels in `gpu`.
 //!
 //! What decides whether this file is right: `gpu` never becomes the CPU in silence; `auto` takes a GPU only after it gave
 //! the same numbers as the CPU on a convolution, a norm and an attention; a software rasteriser counts as no GPU unless

@@ -14,13 +14,13 @@ use super::sam2::{ImageFeatures, Sam2};
 use super::tracker::{StepOut, TrackError, Tracker, TrackerOptions};
 use crate::domain::{Bitmap, Carrier, FrameIndex, GrayFrame, Tissue, Window};
 
-/// Logit per px (of a 256 px image) of distance to the carried contour.
-const LOGIT_PER_PX: f32 = 0.5;
+/// Logit per px (of a 256 px image) of distance to the carried contour, here and in training.
+pub const LOGIT_PER_PX: f32 = 0.5;
 /// Share of the shipped network's correction that is taken: on the synthetic clips all of it did harm (mean IoU after
 /// corrections .837), none was best by a hair (.868, with .3: .863), and a share keeps a way back where speckle fails.
 const CORRECTION: f32 = 0.3;
-/// As for the curve through boundary points.
-const LOGIT_LIMIT: f32 = 6.0;
+/// Most that it says, as for the curve through boundary points.
+pub const LOGIT_LIMIT: f32 = 6.0;
 
 /// How a structure is followed.
 #[derive(Clone, Debug, PartialEq)]

@@ -49,13 +49,6 @@ impl Letterbox {
         [place(at.x, 0), place(at.y, 1)]
     }
 
-    /// The inverse of [`Letterbox::to_network`].
-    pub fn to_image(&self, at: [f32; 2]) -> PointPx {
-        let scale = self.scale();
-        let place = |k: usize| ((f64::from(at[k]) + 0.5 - self.offset[k] as f64) / scale[k]) as f32;
-        PointPx::new(place(0), place(1))
-    }
-
     /// A plane of the image, resized with antialiasing into the input; `fill` around it. `size * size` numbers.
     pub fn plane_to_network(&self, plane: &[f32], fill: f32) -> Vec<f32> {
         let [w, h] = self.image;

@@ -66,11 +66,6 @@ impl BankRules {
         self.max_obj_ptrs.min(num_frames)
     }
 
-    /// Row of `maskmem_tpos_enc` for a memory at `t_pos` (0 = conditioning frame -> the last row).
-    pub fn tpos_row(&self, t_pos: usize) -> usize {
-        self.num_maskmem.saturating_sub(t_pos + 1)
-    }
-
     /// The frame that memory slot `t_pos` (1..num_maskmem) of `frame` looks at; `None` outside the clip.
     fn slot(
         &self,
@@ -236,12 +231,6 @@ mod tests {
     fn recent_frames_come_oldest_first_and_missing_ones_are_skipped() {
         let r = recall(&rules(7), &[0], |f| (1..10).contains(&f) && f != 6, 9, Forward, 20);
         assert_eq!(pairs(&r), [(0, 0), (3, 1), (4, 2), (5, 3), (7, 5), (8, 6)]);
-    }
-
-    #[test]
-    fn conditioning_frames_use_the_last_time_row_and_the_previous_frame_row_zero() {
-        let r = rules(7);
-        assert_eq!((r.tpos_row(0), r.tpos_row(1), r.tpos_row(6)), (6, 5, 0));
     }
 
     #[test]

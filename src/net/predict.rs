@@ -15,7 +15,7 @@ use super::closer::closer_box;
 use super::config::Preprocess;
 use super::letterbox::Letterbox;
 use super::resize::{Kernel, resize_plane};
-use super::sam2::{ImageFeatures, Prediction, Sam2};
+use super::sam2::{ImageFeatures, PREVIOUS_LOGIT_MAX, Prediction, Sam2};
 use crate::domain::{
     Bitmap, BoxPx, FramePrompts, GrayFrame, PointKind, PointPx, curve_logits, snap_to_points,
 };
@@ -27,9 +27,7 @@ const CURVE_CELLS: usize = 128;
 /// Share of the closer look in the answer, inside its box.
 const CLOSER_SHARE: f32 = 0.6;
 /// Logit of a mask prompt inside and (negative) outside.
-const MASK_LOGIT: f32 = 10.0;
-/// Most that the logits of an earlier answer say as a mask prompt, as in SAM 2.
-const SHOWN_LOGIT: f32 = 32.0;
+pub(super) const MASK_LOGIT: f32 = 10.0;
 
 /// What the last steps do; the defaults are the shipped ones, the others are for measuring.
 #[derive(Debug, Clone, PartialEq)]
@@ -265,5 +263,5 @@ fn mask_prompt(letterbox: &Letterbox, logits: &[f32]) -> Vec<f32> {
 }
 
 fn clamped(logit: f32) -> f32 {
-    logit.clamp(-SHOWN_LOGIT, SHOWN_LOGIT)
+    logit.clamp(-PREVIOUS_LOGIT_MAX, PREVIOUS_LOGIT_MAX)
 }

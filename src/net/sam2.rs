@@ -342,6 +342,9 @@ pub struct Prediction {
     pub object_score: f32,
 }
 
+/// Logits of an earlier answer are clamped to this before they are a mask prompt, here as in SAM 2.
+pub const PREVIOUS_LOGIT_MAX: f32 = 32.0;
+
 /// SAM 2's rule: three candidates for at most one point (a box counts two), else a single mask.
 pub fn wants_multimask(points: usize) -> bool {
     points <= 1

@@ -27,7 +27,7 @@ pub use options::{ANCHORS_MAX, TrackerOptions};
 use super::memory_bank::{Direction, stale_around};
 use super::prompt_encoder::{PointBatch, PointLabel};
 use super::resize::{Kernel, resize_plane};
-use super::sam2::{ImageFeatures, Prompts, Sam2};
+use super::sam2::{ImageFeatures, PREVIOUS_LOGIT_MAX, Prompts, Sam2, wants_multimask};
 use super::traffic::upload;
 use crate::domain::Window;
 use answer::{absent, answer, entry_of, fill_holes, stored_logits};
@@ -36,12 +36,6 @@ use store::{Entry, Pending, Store};
 /// Frames remembered at most, whatever their size: attention reads about twenty round the one in hand, the rest serves
 /// walks that start again near by, and a clip of any length shall need what one of this length needs.
 const BANK_FRAMES: usize = 400;
-
-/// Previous logits are clamped to this before they re-enter as a mask prompt.
-const PREVIOUS_LOGIT_MAX: f32 = 32.0;
-
-/// With more points than this the prompt is clear enough for a single mask (`multimask_max_pt_num`).
-const MULTIMASK_POINTS_MAX: usize = 1;
 
 /// Follows one object.
 #[derive(Clone, Debug)]
@@ -120,7 +114,7 @@ impl Tracker {
         let previous = self.store.newest(frame).and_then(|e| e.low_res.clone());
         let previous = previous.map(|l| l.clamp(-PREVIOUS_LOGIT_MAX, PREVIOUS_LOGIT_MAX));
         let prompts = Prompts { points: PointBatch::new(&[points.to_vec()]), mask: previous };
-        let multimask = points.len() <= MULTIMASK_POINTS_MAX;
+        let multimask = wants_multimask(points.len());
         let decided = sam.decide(pix_feat, &image.high_res, &prompts, multimask, presence);
         self.keep_pending(frame, image, decided, presence)
     }
@@ -249,12 +243,6 @@ impl Tracker {
         self.walked.insert(frame, direction);
         self.trim(frame, direction);
         Ok(out)
-    }
-
-    /// Takes back the prompts of `frame`: it no longer conditions the others and counts as never walked over.
-    pub fn clear_prompts(&mut self, frame: usize) {
-        self.store.demote(frame);
-        self.walked.remove(&frame);
     }
 
     /// Forgets everything but the windows.

@@ -36,7 +36,7 @@ const SEQUENTIALS: [&str; 6] = [
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsError {
     /// The file cannot be read at all.
-    #[error("cannot read weights {name}: {cause}")]
+    #[error("cannot read weights {name}: {cause}; check the path, or fetch the file again")]
     Unreadable {
         /// The file.
         name: String,
@@ -56,7 +56,9 @@ pub enum WeightsError {
         wanted: String,
     },
     /// The file does not fit the network.
-    #[error("weights {name} do not fit the card's network:{differences}")]
+    #[error(
+        "weights {name} do not fit the card's network; use the card that belongs to them:{differences}"
+    )]
     Unfit {
         /// The file.
         name: String,

@@ -6,10 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::StudyError;
 use super::sessions::Piece;
-use super::staple::{StapleError, staple};
+use super::staple::staple;
 use super::stats::{Tested, mean, paired_t, wilcoxon};
-use crate::domain::Bitmap;
+use crate::domain::{Bitmap, shown};
 
 /// A piece of work and how good it is.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,7 +76,7 @@ pub struct Analysis {
 ///
 /// # Errors
 /// Masks of one clip that differ in size: damaged projects.
-pub fn analyse(pieces: Vec<Piece>) -> Result<Analysis, StapleError> {
+pub fn analyse(pieces: Vec<Piece>) -> Result<Analysis, StudyError> {
     let references = references(&pieces)?;
     let first_time: Vec<Piece> = pieces.iter().filter(|p| !p.repeat).cloned().collect();
     let measured: Vec<Measured> = pieces
@@ -118,7 +119,7 @@ fn same_work(a: &Piece, b: &Piece) -> bool {
 type Masks = BTreeMap<(String, usize), Bitmap>;
 
 /// What the raters of each clip agree on; nothing for clips with a single annotation.
-fn references(pieces: &[Piece]) -> Result<BTreeMap<String, Masks>, StapleError> {
+fn references(pieces: &[Piece]) -> Result<BTreeMap<String, Masks>, StudyError> {
     let mut by_clip: BTreeMap<&String, Vec<&Piece>> = BTreeMap::new();
     for piece in pieces.iter().filter(|p| !p.repeat) {
         by_clip.entry(&piece.clip).or_default().push(piece);
@@ -132,7 +133,9 @@ fn references(pieces: &[Piece]) -> Result<BTreeMap<String, Masks>, StapleError> 
             let empty = Bitmap::empty(any.width_px, any.height_px);
             let raters: Vec<Bitmap> =
                 pieces.iter().map(|p| p.masks.get(key).unwrap_or(&empty).clone()).collect();
-            reference.insert(key.clone(), staple(&raters)?.mask());
+            let agreed = staple(&raters)
+                .map_err(|cause| StudyError::Staple { clip: shown(&pieces[0].name), cause })?;
+            reference.insert(key.clone(), agreed.mask());
         }
         out.insert(clip.clone(), reference);
     }
@@ -290,6 +293,14 @@ mod tests {
         assert_eq!((all.rater.as_deref(), all.pairs), (None, 2));
         // Means 11 - 23 and 12 - 16.
         assert_eq!(all.seconds.map(|t| t.mean_difference), Some(-8.0));
+    }
+
+    #[test]
+    fn masks_of_different_sizes_are_told_with_their_clip() {
+        let pieces =
+            [("ann", "1100"), ("bob", "110")].map(|(who, bits)| piece(who, "A", "x", 1.0, bits));
+        let told = analyse(pieces.into()).expect_err("sizes differ").to_string();
+        assert!(told.starts_with("clip x ") && told.contains("different sizes"), "{told}");
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! Studies: the paper's comparison on simulated annotators, and what real sessions say.
 //!
-//! [`config`] reads what to compare, [`simulate`] clicks through it with what `networks` finds or trains, and [`clips`] propagates, [`tables`] sums up with the measures of [`stats`],
-//! [`claims`] holds the paper against the figures, [`report`] and [`figure`] are what people see; [`staple`] makes a
-//! reference of several raters. [`plan`] sets up a study of people, [`sessions`] and [`questionnaire`] read what they left,
-//! [`analyse`] and [`people`] say what it means. What decides whether this layer is right: a figure names the data and the seed it comes
-//! from, and a claim that does not hold is told first.
+//! [`config`] reads what to compare, [`simulate`] clicks through it with what `networks` finds or trains, and [`clips`]
+//! propagates, [`tables`] sums up with the measures of [`stats`], [`claims`] holds the paper against the figures, [`report`]
+//! and [`figure`] are what people see; [`staple`] makes a reference of several raters. [`plan`] sets up a study of people,
+//! [`sessions`] and [`questionnaire`] read what they left, [`analyse`] and [`people`] say what it means. What decides whether
+//! this layer is right: a figure names the data and the seed it comes from, and a claim that does not hold is told first.
 
 pub mod analyse;
 pub mod claims;
@@ -60,9 +60,14 @@ pub enum StudyError {
     /// A project of a rater.
     #[error(transparent)]
     Project(#[from] ProjectError),
-    /// Masks that cannot be compared.
-    #[error(transparent)]
-    Staple(#[from] StapleError),
+    /// Masks of a clip that cannot be compared.
+    #[error("clip {clip} cannot be compared: {cause}")]
+    Staple {
+        /// Name of the clip.
+        clip: String,
+        /// Why.
+        cause: StapleError,
+    },
     /// A file cannot be written.
     #[error(transparent)]
     Export(#[from] ExportError),

@@ -1,7 +1,7 @@
 //! What the analysis of a user study writes: a report in Markdown and tables as CSV.
 //!
-//! What decides whether this file is right: every figure of the report is in the tables, and a test that has too little
-//! to go on is left blank instead of guessed.
+//! What decides whether this file is right: every figure on a rater or a clip is in the tables, and a test that has too
+//! little to go on is left blank instead of guessed.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};

@@ -21,7 +21,9 @@ pub enum StapleError {
     #[error("a reference needs a rater, there is none; annotate the clip")]
     NoRater,
     /// Masks of different images.
-    #[error("the masks of the raters have different sizes; compare masks of one image")]
+    #[error(
+        "the masks of the raters have different sizes; leave the project out whose masks are of another image"
+    )]
     Sizes,
 }
 

@@ -175,6 +175,24 @@ pub fn bootstrap(sets: &[Vec<Vec<f64>>], rounds: usize, seed: u64) -> Interval {
     Interval { mean: found, range: Some(range) }
 }
 
+/// `a` against `b`, the values of two arms on the same sets, images and structures: the mean difference with its
+/// [`bootstrap`] interval, and Wilcoxon's test of the means of the images, those of all sets together.
+#[must_use]
+pub fn compared(
+    a: &[Vec<Vec<f64>>],
+    b: &[Vec<Vec<f64>>],
+    rounds: usize,
+    seed: u64,
+) -> (Interval, Option<Tested>) {
+    let minus = |(p, q): (&Vec<f64>, &Vec<f64>)| p.iter().zip(q).map(|(p, q)| p - q).collect();
+    let differences: Vec<Vec<Vec<f64>>> =
+        a.iter().zip(b).map(|(p, q)| p.iter().zip(q).map(minus).collect()).collect();
+    let means = |sets: &[Vec<Vec<f64>>]| -> Vec<f64> {
+        sets.iter().flatten().map(|image| mean(image)).collect()
+    };
+    (bootstrap(&differences, rounds, seed), wilcoxon(&means(a), &means(b)))
+}
+
 /// The value below which the share `part` of `sorted` lies, linear in between as in NumPy.
 fn percentile(sorted: &[f64], part: f64) -> f64 {
     let at = part * (sorted.len() - 1) as f64;

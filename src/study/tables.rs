@@ -5,7 +5,7 @@
 
 use super::config::StudyConfig;
 use super::simulate::{Cell, Outcome, Setting};
-use super::stats::{Interval, Tested, bootstrap, mean, wilcoxon};
+use super::stats::{Interval, Tested, bootstrap, compared, mean};
 use crate::learn::evaluate::{ClickReport, ObjectTrace, Score};
 
 /// Overlap of one arm.
@@ -198,21 +198,16 @@ impl Maker<'_> {
         let images = |cells: &[&Cell]| -> Vec<Vec<Vec<f64>>> {
             cells.iter().map(|c| by_image(&c.traces, &iou)).collect()
         };
-        let (a, b) = (images(&first), images(&second));
-        let minus = |(p, q): (&Vec<f64>, &Vec<f64>)| p.iter().zip(q).map(|(p, q)| p - q).collect();
-        let differences: Vec<Vec<Vec<f64>>> =
-            a.iter().zip(&b).map(|(p, q)| p.iter().zip(q).map(minus).collect()).collect();
-        let means = |sets: &[Vec<Vec<f64>>]| -> Vec<f64> {
-            sets.iter().flatten().map(|image| mean(image)).collect()
-        };
+        let (rounds, seed) = (self.config.bootstrap, self.config.seed);
+        let (difference, tested) = compared(&images(&first), &images(&second), rounds, seed);
         Some(Versus {
             setting: self.setting,
             set,
             arms,
             points,
             images: images_of(&first),
-            difference: bootstrap(&differences, self.config.bootstrap, self.config.seed),
-            tested: wilcoxon(&means(&a), &means(&b)),
+            difference,
+            tested,
         })
     }
 }

@@ -566,23 +566,6 @@ fn a_refused_call_says_why_and_leaves_the_tracker_as_it_was() {
 }
 
 #[test]
-fn clearing_prompts_makes_an_ordinary_frame_of_a_conditioning_one() {
-    let scene = Scene::new();
-    let (sam, images) = (&scene.sam, &scene.images);
-    let mut tracker = Tracker::new(FRAMES, scene.options());
-    for t in [0, 3] {
-        let point = [(video_point(gt_point(t)), PointLabel::Inside)];
-        tracker.add_points(sam, t, &images[t], &point).expect("a prompt is admitted");
-    }
-    tracker.preflight(sam).expect("two frames condition");
-    tracker.clear_prompts(3);
-    assert_eq!((tracker.conditioning_frames(), tracker.remembered_frames()), (vec![0], vec![3]));
-    assert!(!tracker.step(sam, 3, &images[3], Forward).expect("walks").conditioning);
-    tracker.reset();
-    assert_eq!(tracker.preflight(sam), Err(TrackError::NothingToFollow));
-}
-
-#[test]
 fn a_batch_of_objects_is_decided_as_each_of_them_alone() {
     let scene = Scene::new();
     let (sam, image) = (&scene.sam, &scene.images[1]);

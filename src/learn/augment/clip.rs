@@ -9,8 +9,9 @@ use super::{
     Affine, LEAST_AREA_PX, Look, bilinear, chance, gaussian, level, placement, render, uniform,
     warp_mask,
 };
-use crate::domain::{Bitmap, PointPx};
+use crate::domain::{Bitmap, BoxPx, PointPx};
 use crate::learn::dataset::{LabelledClip, Still, pyramid};
+use crate::net::follow::{LOGIT_LIMIT, LOGIT_PER_PX};
 
 /// One training clip about one structure.
 #[derive(Debug, Clone)]
@@ -57,8 +58,8 @@ pub fn clip_lesson(
     let bounds = object.bounds()?;
     let base = placement(&object.to_mask(), side, rng);
     let layer = Layer::cut(still, &object, rng);
-    let centre = [(bounds.min.x + bounds.max.x) / 2.0, (bounds.min.y + bounds.max.y) / 2.0];
-    let s = side as f32;
+    let PointPx { x, y } = bounds.centre();
+    let (centre, s) = ([x, y], side as f32);
     let drift = [0, 1].map(|_| Sway::draw(0.10 * s, frames, rng));
     let (turn, zoom) = (Sway::draw(0.15, frames, rng), Sway::draw(0.10, frames, rng));
     let bend = Bend::draw(s, frames, rng);
@@ -166,13 +167,9 @@ fn marked(
 
 /// The contour of `mask` after a walk that lost it a little: shifted, scaled and bent, as logits on the s4 grid.
 fn carried(mask: &Bitmap, rng: &mut fastrand::Rng) -> Vec<f32> {
-    const LOGIT_PER_PX: f32 = 0.5;
-    const LOGIT_LIMIT: f32 = 6.0;
     let side = mask.width_px as usize;
     let s = side as f32;
-    let (outside, inside) =
-        (mask.distance_to_foreground(), mask.inverted().distance_to_foreground());
-    let distance = |i: usize| if outside[i] > 0.0 { 0.5 - outside[i] } else { inside[i] - 0.5 };
+    let distance = mask.signed_distance();
     // Most walks are off by a few px of 256, some by much more.
     let most = if chance(rng, 0.15) { 0.04 } else { 0.012 };
     let shift = [0, 1].map(|_| gaussian(rng) * most * s);
@@ -180,9 +177,8 @@ fn carried(mask: &Bitmap, rng: &mut fastrand::Rng) -> Vec<f32> {
     let growth = if chance(rng, 0.3) { 0.2 } else { 0.05 };
     let scale = (gaussian(rng) * growth).clamp(-0.5, 0.5).exp();
     let bend = Bend::draw(0.4 * s, 1, rng).on(0);
-    let centre = mask
-        .bounds()
-        .map_or([s / 2.0; 2], |b| [(b.min.x + b.max.x) / 2.0, (b.min.y + b.max.y) / 2.0]);
+    let middle = mask.bounds().map_or(PointPx::new(s / 2.0, s / 2.0), BoxPx::centre);
+    let centre = [middle.x, middle.y];
     let grid = side / 4;
     let slope = LOGIT_PER_PX * 256.0 / s;
     (0..grid * grid)
@@ -190,7 +186,7 @@ fn carried(mask: &Bitmap, rng: &mut fastrand::Rng) -> Vec<f32> {
             let p = [4.0 * (i % grid) as f32 + 2.0, 4.0 * (i / grid) as f32 + 2.0];
             let q = bent([0, 1].map(|k| centre[k] + (p[k] - centre[k]) * scale + shift[k]), &bend);
             let q = q.map(|v| v.clamp(0.5, s - 0.5));
-            (slope * bilinear(q, side as i32, side as i32, distance))
+            (slope * bilinear(q, side as i32, side as i32, |i| distance[i]))
                 .clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
         })
         .collect()
@@ -213,9 +209,7 @@ impl Layer {
         let soft = away.iter().map(|d| (1.0 - d / 6.0).clamp(0.0, 1.0)).collect();
         let (bw, bh) =
             object.bounds().map_or((0.0, 0.0), |b| (b.max.x - b.min.x, b.max.y - b.min.y));
-        let centre = object.bounds().map_or(PointPx::default(), |b| {
-            PointPx::new((b.min.x + b.max.x) / 2.0, (b.min.y + b.max.y) / 2.0)
-        });
+        let centre = object.bounds().map_or(PointPx::default(), BoxPx::centre);
         let sides = [[bw + 8.0, 0.0], [-bw - 8.0, 0.0], [0.0, bh + 8.0], [0.0, -bh - 8.0]];
         let fits = |d: &[f32; 2]| {
             let (x, y) = (centre.x + d[0], centre.y + d[1]);
@@ -277,6 +271,15 @@ mod tests {
         assert_eq!(walk(1, false), [1, 2, 3, 2, 1, 0, 1]);
         assert_eq!(walk(1, true), [1, 0, 1, 2, 3, 2, 1]);
         assert_eq!(to_and_fro(0, 5, true, 1), 0);
+    }
+
+    #[test]
+    fn a_structure_that_fills_the_view_is_carried_by_numbers() {
+        let full = Bitmap::from_fn(64, 64, |_, _| true);
+        for seed in 0..20 {
+            let logits = carried(&full, &mut fastrand::Rng::with_seed(seed));
+            assert!(logits.iter().all(|logit| *logit == LOGIT_LIMIT), "seed {seed}");
+        }
     }
 
     /// A bright disc that moves to the right, on black.

@@ -132,7 +132,7 @@ fn placement(object: &Mask, side: usize, rng: &mut fastrand::Rng) -> Affine {
         Some(b) => {
             let size = (b.max.x - b.min.x).max(b.max.y - b.min.y);
             scale = (side * uniform(rng, 0.25, 0.8) / size).min(6.0 * fit).max(0.9 * fit);
-            from = [(b.min.x + b.max.x) / 2.0, (b.min.y + b.max.y) / 2.0];
+            from = [b.centre().x, b.centre().y];
             let room = (side - (size * scale).min(side)) / 2.0 * 0.8;
             to = [0, 1].map(|_| side / 2.0 + uniform(rng, -room, room));
         }

@@ -1,4 +1,7 @@
 //! A manifest as training and evaluation want it.
+//!
+//! What decides whether this file is right: a file whose hash is not the manifest's is refused, and windows are the runs of
+//! frames with a mask.
 
 use std::path::Path;
 

@@ -1,7 +1,8 @@
 //! The pixels of an item: frames through the decoders, masks by the manifest's rule.
+//!
+//! What decides whether this file is right: masks have the size of their frames, and of several the later one wins where it
+//! has a label.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -11,6 +12,7 @@ use super::manifest::{Item, Manifest};
 use crate::codec::{Clip, LabelVolume, by_name};
 use crate::domain::{GrayFrame, shown};
 use crate::learn::dataset::{DataError, Veil, hex, undecoded, unfit, unreadable};
+use crate::net::weights::sha256_of_file;
 
 /// Endings of label volumes; all other masks are images.
 const VOLUMES: [&str; 6] = [".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd"];
@@ -165,14 +167,5 @@ pub(super) fn sha256(file: &Path) -> Result<String, DataError> {
         }
         return Ok(hex(hash));
     }
-    let mut reader = File::open(file).map_err(|e| unreadable(file, e))?;
-    let mut hash = Sha256::new();
-    let mut block = vec![0u8; 1 << 16];
-    loop {
-        let read = reader.read(&mut block).map_err(|e| unreadable(file, e))?;
-        if read == 0 {
-            return Ok(hex(hash));
-        }
-        hash.update(&block[..read]);
-    }
+    sha256_of_file(file).map_err(|e| unreadable(file, e))
 }

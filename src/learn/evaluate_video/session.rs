@@ -1,14 +1,17 @@
 //! One structure of one clip: prompted, propagated, corrected where it first went wrong.
+//!
+//! What decides whether this file is right: a correction starts from the mask that is shown, and masks before it and on
+//! prompted frames stay.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{ClipBaseline, ClipJudged, Encoded, Kept, Tracking, VideoOptions};
-use crate::domain::{Bitmap, Carrier, FramePrompts, PointKind, PointPx, Window, overlap, tidied};
-use crate::learn::annotator::{EXCLUDE_PX, SimulatedUser, contour, region_click, worst_of};
+use crate::domain::{Bitmap, Carrier, FramePrompts, PointPx, Window, overlap, tidied};
+use crate::learn::annotator::{SimulatedUser, contour};
 use crate::learn::baselines::Baseline;
 use crate::learn::dataset::{ClipObject, LabelledClip};
-use crate::learn::evaluate::{EvalError, Placing, Score};
+use crate::learn::evaluate::{EvalError, Score};
 use crate::net::follow::{Follower, Seen};
 use crate::net::memory_bank::Direction;
 use crate::net::predict::{Answer, Predictor, Shown, View};
@@ -100,18 +103,7 @@ impl Session<'_> {
         let mut mask = shown.filter(|m| m.area_px() > 0).cloned();
         let mut before: Option<Answer> = None;
         for _ in 0..CLIP_POINTS {
-            let click = match self.options.placing {
-                Placing::Boundary => {
-                    let seen = mask.as_ref().map_or_else(Vec::new, contour);
-                    // With a mask at hand the first click already goes where it is worst.
-                    let at = match (clean.is_empty(), seen.is_empty()) {
-                        (true, false) => worst_of(&line, &seen),
-                        _ => user.boundary_click(&line, &seen, &clean, EXCLUDE_PX),
-                    };
-                    at.map(|at| (PointKind::Boundary, at))
-                }
-                Placing::Region => region_click(&truth, mask.as_ref()),
-            };
+            let click = self.options.placing.click(user, (&truth, &line), mask.as_ref(), &clean);
             let Some((kind, at)) = click else { break };
             clean.push(at);
             let shaky = user.shaky(at, self.options.noise_px).clamped(size.0, size.1);
@@ -237,6 +229,8 @@ mod tests {
     use super::*;
     use crate::domain::GrayFrame;
     use crate::engine::load_network;
+    use crate::learn::annotator::region_click;
+    use crate::learn::evaluate::Placing;
     use crate::net::device::{DeviceWant, pick};
 
     #[test]

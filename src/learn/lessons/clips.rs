@@ -23,7 +23,7 @@ use crate::net::blocks::constant;
 use crate::net::memory_bank::{BankRules, Direction, recall};
 use crate::net::prompt_encoder::PointBatch;
 use crate::net::resize::{Kernel, resize};
-use crate::net::sam2::{ImageFeatures, Prompts, Sam2, wants_multimask};
+use crate::net::sam2::{ImageFeatures, PREVIOUS_LOGIT_MAX, Prompts, Sam2, wants_multimask};
 use crate::net::tracker::{Decided, MaskMemory, MaskScale, PointerMemory, Presence};
 
 /// Pointers of clips of this length or more are scaled alike; training clips stand for such clips.
@@ -34,8 +34,6 @@ const SECOND: f32 = 0.3;
 const CORRECTED: [f32; 2] = [0.5, 0.85];
 /// How often inside and outside points begin with a box.
 const BOXED: f32 = 0.5;
-/// Previous logits are clamped to this before they are a mask prompt, as the tracker does.
-const PREVIOUS_MOST: f32 = 32.0;
 
 /// What a frame is told before it is decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -343,7 +341,7 @@ fn saw(pupils: &mut [Pupil<'_>], decided: &Decided, plan: &Plan) {
 
 /// An answer as the mask prompt of its correction.
 fn previous(decided: &Decided) -> Tensor<4> {
-    decided.low_res_masks.clone().detach().clamp(-PREVIOUS_MOST, PREVIOUS_MOST)
+    decided.low_res_masks.clone().detach().clamp(-PREVIOUS_LOGIT_MAX, PREVIOUS_LOGIT_MAX)
 }
 
 /// A training clip's memory.

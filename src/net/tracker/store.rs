@@ -88,15 +88,6 @@ impl Store {
         }
     }
 
-    /// Makes a conditioning frame an ordinary one and drops what is pending on it.
-    pub(super) fn demote(&mut self, frame: usize) {
-        self.pending.remove(&frame);
-        if let Some(at) = self.cond.iter().position(|(f, _)| *f == frame) {
-            let (_, entry) = self.cond.remove(at);
-            self.recent.insert(frame, entry);
-        }
-    }
-
     /// Keeps only frames for which `keep` holds.
     pub(super) fn retain(&mut self, keep: impl Fn(usize) -> bool) {
         self.cond.retain(|(f, _)| keep(*f));

@@ -13,7 +13,7 @@ use super::StudyError;
 use super::config::{ClipArm, ClipArmKind, StudyConfig};
 use super::networks::Network;
 use super::simulate::{Outcome, Run, edition};
-use super::stats::{Interval, Tested, bootstrap, mean, wilcoxon};
+use super::stats::{Interval, Tested, bootstrap, compared, mean};
 use crate::domain::{counted, shown};
 use crate::engine::load_network;
 use crate::export::write_atomic;
@@ -79,12 +79,8 @@ pub fn mean_iou(trace: &ClipTrace) -> f64 {
 /// Wilcoxon's test of the means of the clips.
 #[must_use]
 pub fn against(config: &StudyConfig, a: &ClipCell, b: &ClipCell) -> (Interval, Option<Tested>) {
-    let [x, y] = [a, b].map(|cell| cell.per_clip(mean_iou));
-    let minus = |(p, q): (&Vec<f64>, &Vec<f64>)| p.iter().zip(q).map(|(p, q)| p - q).collect();
-    let differences: Vec<Vec<f64>> = x.iter().zip(&y).map(minus).collect();
-    let means = |clips: &[Vec<f64>]| clips.iter().map(|clip| mean(clip)).collect::<Vec<f64>>();
-    let tested = wilcoxon(&means(&x), &means(&y));
-    (bootstrap(&[differences], config.bootstrap, config.seed), tested)
+    let [a, b] = [a, b].map(|cell| [cell.per_clip(mean_iou)]);
+    compared(&a, &b, config.bootstrap, config.seed)
 }
 
 /// What an arm propagates with.

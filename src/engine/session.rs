@@ -6,7 +6,7 @@ mod outside;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::codec;
 use crate::domain::{ClipInfo, Codes, Edit, FrameIndex, FramePrompts, Step, TrackId};
 use crate::export::Rgb;
 use crate::project::{
-    ClipStore, Conflict, Loaded, ProjectError, Syncer, View, load_read_only, now_ms,
+    ClipStore, Conflict, Loaded, News, ProjectError, Syncer, View, load_read_only, now_ms,
 };
 
 use super::frames::Reader;
@@ -369,39 +369,72 @@ impl Drop for Keeper {
 
 fn keep(store: &Mutex<ClipStore>, woken: &Receiver<()>, waiting: &AtomicBool, outbox: &Outbox) {
     let syncer = lock(store).syncer();
-    let mut looked = Instant::now();
+    let (mut looked, mut synced) = (Instant::now(), Instant::now());
+    let mut look: Option<Receiver<News>> = None;
     let mut refused = false;
     loop {
-        let ended = match woken.recv_timeout(LOOK_AROUND.saturating_sub(looked.elapsed())) {
+        let pause = match look {
+            Some(_) => BATCH,
+            None => LOOK_AROUND.saturating_sub(looked.elapsed()),
+        };
+        let (due, ended) = match woken.recv_timeout(pause) {
             Ok(()) => {
                 thread::sleep(BATCH);
-                false
+                (true, false)
             }
-            Err(RecvTimeoutError::Timeout) => false,
-            Err(RecvTimeoutError::Disconnected) => true,
+            // What was refused is tried again, but not in every short turn.
+            Err(RecvTimeoutError::Timeout) => (synced.elapsed() >= LOOK_AROUND, false),
+            Err(RecvTimeoutError::Disconnected) => (true, true),
         };
-        waiting.store(false, Ordering::Release);
-        if syncer.unsynced() > 0 || refused {
-            refused = !make_durable(store, &syncer, refused, outbox);
+        if due {
+            synced = Instant::now();
+            waiting.store(false, Ordering::Release);
+            if syncer.unsynced() > 0 || refused {
+                refused = !make_durable(store, &syncer, refused, outbox);
+            }
         }
         if ended {
             return;
         }
-        if looked.elapsed() >= LOOK_AROUND {
-            looked = Instant::now();
-            // A slow drive does not hold up the keys: it is read without the store.
-            let look = lock(store).look();
-            let news = look.read();
-            let mut held = lock(store);
-            let (others, notes) = (held.take_in(news), held.take_notes());
-            drop(held);
-            if others {
-                outbox(Event::OthersWrote);
+        let read = look.as_ref().map(Receiver::try_recv);
+        match read {
+            Some(Err(TryRecvError::Empty)) => {}
+            Some(came) => {
+                (look, looked) = (None, Instant::now());
+                if let Ok(news) = came {
+                    take_in(store, news, outbox);
+                }
             }
-            if !notes.is_empty() {
-                outbox(Event::JournalNotes { notes });
+            None if looked.elapsed() >= LOOK_AROUND => {
+                (look, looked) = (look_around(store), Instant::now());
             }
+            None => {}
         }
+    }
+}
+
+/// Begins to read what other sessions wrote, on a thread of its own: a slow drive holds up neither the keys nor the moment
+/// at which own steps are durable, and who leaves the clip does not wait for it.
+fn look_around(store: &Mutex<ClipStore>) -> Option<Receiver<News>> {
+    let look = lock(store).look();
+    let (sender, news) = channel();
+    let read = move || {
+        // Nobody waits any more where the clip was left meanwhile.
+        let _ = sender.send(look.read());
+    };
+    thread::Builder::new().name("sonomark-look".into()).spawn(read).ok()?;
+    Some(news)
+}
+
+fn take_in(store: &Mutex<ClipStore>, news: News, outbox: &Outbox) {
+    let mut held = lock(store);
+    let (others, notes) = (held.take_in(news), held.take_notes());
+    drop(held);
+    if others {
+        outbox(Event::OthersWrote);
+    }
+    if !notes.is_empty() {
+        outbox(Event::JournalNotes { notes });
     }
 }
 

@@ -165,7 +165,7 @@ pub(super) fn unless_full(path: &Path, cause: &io::Error) -> Result<(), ProjectE
 }
 
 /// The note for a disk that will be full soon: others fill it, too.
-fn nearly_full(root: &Path) -> Option<String> {
+pub(super) fn nearly_full(root: &Path) -> Option<String> {
     let left = mounts::room(root).filter(|left| *left < LITTLE_ROOM)?;
     Some(format!(
         "only {} MB are left on the disk of {}; make room before it is full (then steps wait in memory)",

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::journal::{self, Record, Scan};
 use super::lease::{self, Alive};
 use super::merge::{Authors, Conflict, Entry, Merged};
+use super::prepare::nearly_full;
 use super::store::Loaded;
 use super::{JournalFile, ProjectError, View, journal_files, named, open_regular, read_regular};
 use crate::domain::{Edit, History, Mark, MaskOrigins, Step, counted, shown};
@@ -29,6 +30,8 @@ pub(super) struct Known {
     told: HashSet<(String, u64)>,
     lam: u64,
     notes: Vec<String>,
+    /// That the disk is nearly full was told; once is enough.
+    pub(super) told_nearly_full: bool,
 }
 
 /// Positions seen of a session: nearly always all below a number.
@@ -72,6 +75,7 @@ impl Known {
     /// are still waited for and damage is told once.
     pub(super) fn goes_on_from(&mut self, before: Self) {
         (self.files, self.holes) = (before.files, before.holes);
+        self.told_nearly_full = before.told_nearly_full;
         self.notes.clear();
     }
 
@@ -253,7 +257,11 @@ impl Known {
     /// The steps among what came since.
     pub(super) fn take_in(&mut self, news: News, notes: &mut Vec<String>) -> Vec<Entry> {
         let mut entries = Vec::new();
-        for Fresh { file, from, row, scan } in news.0 {
+        if let Some(note) = news.nearly_full.filter(|_| !self.told_nearly_full) {
+            self.told_nearly_full = true;
+            notes.push(note);
+        }
+        for Fresh { file, from, row, scan } in news.fresh {
             // Another look was quicker.
             if self.files.get(&file.path).map_or(0, |(read, _)| *read) != from {
                 continue;
@@ -291,9 +299,12 @@ pub struct Look {
     files: HashMap<PathBuf, (u64, usize)>,
 }
 
-/// What other sessions wrote since a [`Look`].
+/// What other sessions wrote since a [`Look`], and what there is to tell of the disk.
 #[derive(Debug)]
-pub struct News(Vec<Fresh>);
+pub struct News {
+    fresh: Vec<Fresh>,
+    nearly_full: Option<String>,
+}
 
 #[derive(Debug)]
 struct Fresh {
@@ -310,7 +321,9 @@ impl Look {
     pub fn read(self) -> News {
         let files = journal_files(&self.ops).unwrap_or_default().into_iter();
         let others = files.filter(|file| *file.session != *self.own);
-        News(others.filter_map(|file| self.fresh(file)).collect())
+        let fresh = others.filter_map(|file| self.fresh(file)).collect();
+        // The folder of the journals comes with the first step; the project, three above it, is there.
+        News { fresh, nearly_full: self.ops.ancestors().nth(3).and_then(nearly_full) }
     }
 
     /// The complete new lines of a file; the rest is being written.

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use super::journal::{self, Record};
 use super::lease::{self, Holder, Lease};
 use super::merge::{Conflict, Entry, Merged, TooOld, difference};
-use super::prepare::{bring_home, fresh_seed, full, prepare, rescue_folders, unless_full};
+use super::prepare::{
+    bring_home, fresh_seed, full, nearly_full, prepare, rescue_folders, unless_full,
+};
 use super::reader::{Known, Look, News};
 use super::writer::Writer;
 use super::{ProjectError, Syncer, View, checked, named, now_ms};
@@ -146,6 +148,8 @@ impl ClipStore {
 
         let mut known = Known::default();
         let entries = known.read_all(&clip.join("ops"), &rescue, &others)?;
+        // `prepare` has said so.
+        known.told_nearly_full = nearly_full(root).is_some();
         let (merged, mut loaded) = known.load(entries, &holder.user, &others);
         loaded.conflicts = known.untold(&holder.user, loaded.conflicts);
         notes.append(&mut loaded.notes);

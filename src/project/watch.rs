@@ -12,7 +12,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use notify::event::{AccessKind, AccessMode};
@@ -83,11 +83,11 @@ enum Input {
     Stop,
 }
 
-/// A watched folder; watching ends when this is dropped.
+/// A watched folder. Dropping it ends the watching, and does not wait for the look in hand: of many files on a slow drive
+/// one takes minutes.
 #[derive(Debug)]
 pub struct Watcher {
     stop: Sender<Input>,
-    thread: Option<JoinHandle<()>>,
     mode: String,
 }
 
@@ -139,9 +139,9 @@ impl Watcher {
             let _events = events;
             scout.run(&inbox);
         };
-        let thread = thread::Builder::new().name("watch".into()).spawn(run);
-        let thread = thread.map_err(|e| ProjectError::io("watch", &folder, &e))?;
-        Ok(Self { stop, thread: Some(thread), mode })
+        let started = thread::Builder::new().name("watch".into()).spawn(run);
+        started.map_err(|e| ProjectError::io("watch", &folder, &e))?;
+        Ok(Self { stop, mode })
     }
 
     /// "events", or "poll 10 s (nfs4)".
@@ -154,9 +154,6 @@ impl Watcher {
 impl Drop for Watcher {
     fn drop(&mut self) {
         let _ = self.stop.send(Input::Stop);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }
 

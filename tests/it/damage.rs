@@ -286,10 +286,38 @@ fn a_disk_that_is_nearly_full_is_told_before_it_is() {
     let root = disk.0.join("project");
     let notes = open(&root, "anna").1.notes;
     assert!(notes.len() == 1 && notes[0].starts_with("only 8 MB are left"), "{notes:?}");
-    let larger = ["-o", "remount,size=600m"];
-    assert!(Run::new("mount").args(larger).arg(&disk.0).status().unwrap().success());
-    let notes = open(&root, "anna").1.notes;
-    assert!(notes.is_empty(), "that is enough: {notes:?}");
+    let sized = |size: &str| {
+        let size = format!("remount,size={size}");
+        let run = Run::new("mount").args(["-o", &size]).arg(&disk.0).status();
+        assert!(run.unwrap().success());
+    };
+    sized("600m");
+    let (mut store, loaded) = open(&root, "anna");
+    assert!(loaded.notes.is_empty(), "that is enough: {:?}", loaded.notes);
+    // It fills while the clip is open: told once.
+    store.read_others();
+    assert_eq!(store.take_notes(), [] as [String; 0]);
+    sized("8m");
+    store.read_others();
+    let notes = store.take_notes();
+    assert!(notes.len() == 1 && notes[0].starts_with("only 8 MB are left"), "{notes:?}");
+    store.read_others();
+    assert_eq!(store.take_notes(), [] as [String; 0]);
+}
+
+#[test]
+fn a_journal_whose_folder_went_away_is_not_called_durable() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, loaded) = open(dir.path(), "anna");
+    let mut script = annotator(&loaded);
+    follow(&mut store, &mut script, "track nerve");
+    // The disk takes every byte of the file, which no folder names any more.
+    let ops = journals(dir.path())[0].parent().unwrap().to_owned();
+    fs::rename(&ops, dir.path().join("away")).unwrap();
+    follow(&mut store, &mut script, "boundary 1 2 3");
+    store.sync().unwrap();
+    assert_eq!(store.unsynced(), 0);
+    assert_eq!(text(&read(dir.path()).annotation), text(script.annotation()));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Integration tests: one binary, one module per part of the program.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::needless_range_loop, missing_docs)]
 
+mod advisories;
 mod ahead;
 mod annotator;
 mod bindings;

@@ -7,12 +7,12 @@ use std::time::Instant;
 
 use sonomark::cli::script::{Command, Script, clip};
 use sonomark::domain::{
-    Annotation, Bitmap, ClipInfo, Edit, FrameMask, Mark, MaskSource, PictureLook, PointPx, Step,
-    Track, TrackId, Window,
+    Annotation, Bitmap, ClipInfo, Edit, FrameMask, Mark, MaskSource, OutsideChoice, PictureLook,
+    PointPx, Region, Step, Track, TrackId, Window,
 };
 use sonomark::project::{ClipStore, Loaded, StoreOptions, View, list_clips, load_read_only};
 
-use crate::surroundings::on_cpu;
+use crate::surroundings::{data, on_cpu};
 
 pub(crate) fn as_user(user: &str) -> StoreOptions {
     StoreOptions { user: user.into(), rescue: None }
@@ -147,6 +147,33 @@ fn a_reopened_clip_is_as_it_was_left() {
         assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o700);
     }
     assert_eq!(fs::metadata(&journals(&root)[0]).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+/// `journals/1` was written by the first version and is never written again: what it says must be readable for ever, every
+/// kind of edit and both kinds of lines.
+#[test]
+fn journals_of_the_first_version_mean_what_they_meant() {
+    let dir = tempfile::tempdir().unwrap();
+    copy_into(&data("journals/1"), dir.path());
+    let info = list_clips(dir.path()).unwrap().remove(0).info.expect("clip.json is readable");
+    let (_store, loaded) = ClipStore::open_with(dir.path(), &info, 0, &as_user("anna")).unwrap();
+    assert_eq!(loaded.notes, [] as [String; 0]);
+    let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+    let meant = fs::read_to_string(data("journals/1.json")).unwrap();
+    assert_eq!(read(&text(&loaded.annotation)), read(&meant));
+    let look = PictureLook { gain: 1.15, automatic: true, clahe: true, ..PictureLook::default() };
+    let view = View {
+        frame: 2,
+        cursor: PointPx::new(49.5, 36.5),
+        track: Some(TrackId(5_365_752_997)),
+        finished: false,
+        keys: 29,
+        outside: None,
+        look: Some(look),
+    };
+    assert_eq!((loaded.view, loaded.position), (Some(view), 54));
+    let shown = OutsideChoice::HideAllBut(Region::Box([1, 2, 90, 70]));
+    assert_eq!(loaded.outside, Some(shown));
 }
 
 #[test]

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use sonomark::project::{Found, WatchOptions, Watcher};
 
-use crate::surroundings::PATIENCE;
+use crate::surroundings::{PATIENCE, until};
 
 const SETTLE: Duration = Duration::from_millis(300);
 
@@ -221,5 +222,36 @@ fn the_folder_is_never_written() {
     drop(watcher);
     assert_eq!(fs::metadata(&folder).unwrap().modified().unwrap(), before);
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+    assert!(found.recv().is_err(), "the thread ended");
+}
+
+#[test]
+fn who_leaves_does_not_wait_for_a_slow_drive() {
+    static ASKED: AtomicBool = AtomicBool::new(false);
+    static ANSWERED: AtomicBool = AtomicBool::new(false);
+    fn slow(_: &Path) -> Result<(), String> {
+        ASKED.store(true, Ordering::Relaxed);
+        while !ANSWERED.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+    let (_dir, folder) = folder();
+    fs::write(folder.join("a.clip"), "END").unwrap();
+    let mut options = WatchOptions::new(looks, slow);
+    options.settle = SETTLE;
+    let (sender, found) = mpsc::channel();
+    let watcher = Watcher::start(&folder, options, sender).unwrap();
+    until("a look at the clip", || ASKED.load(Ordering::Relaxed));
+    let (left, over) = mpsc::channel();
+    thread::spawn(move || {
+        drop(watcher);
+        left.send(())
+    });
+    let over = over.recv_timeout(PATIENCE);
+    ANSWERED.store(true, Ordering::Relaxed);
+    assert!(over.is_ok(), "leaving waits for the drive");
+    // The look in hand is finished, and no other begins.
+    assert_eq!(next(&found), Found::Clip(folder.join("a.clip")));
     assert!(found.recv().is_err(), "the thread ended");
 }

@@ -80,12 +80,20 @@ pub fn shown_in_json(json: &str) -> String {
 /// among it, and is left out.
 #[must_use]
 pub fn panic_told(info: &PanicHookInfo<'_>) -> String {
-    let place =
-        info.location().map_or_else(String::new, |at| format!(" at {}:{}", at.file(), at.line()));
+    let place = info
+        .location()
+        .map_or_else(String::new, |at| format!(" at {}:{}", source(at.file()), at.line()));
     match info.payload().downcast_ref::<&'static str>() {
         Some(text) => format!("a defect{place}: {}", shown(text).replace('\n', " ")),
         None => format!("a defect{place} (its text may quote a file and is left out)"),
     }
+}
+
+/// A source file without the folders of the machine on which a crate was built: they name its user and help nobody.
+fn source(file: &str) -> &str {
+    let published =
+        file.split_once("/registry/src/").and_then(|(_, crates)| crates.split_once('/'));
+    published.map_or(file, |(_, rest)| rest)
 }
 
 fn acts_on_a_terminal(c: char) -> bool {
@@ -98,6 +106,13 @@ fn acts_on_a_terminal(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_source_file_is_named_without_the_machine_it_was_built_on() {
+        let built = "/home/anna/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/gemm-0.19.0/src/gemm.rs";
+        assert_eq!(source(built), "gemm-0.19.0/src/gemm.rs");
+        assert_eq!(source("src/net/device.rs"), "src/net/device.rs");
+    }
 
     #[test]
     fn inner_structures_of_libraries_become_a_word() {

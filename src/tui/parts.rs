@@ -213,6 +213,8 @@ pub struct Running {
     pub since: Duration,
     /// How many structures were asked for at once, itself among them.
     pub structures: usize,
+    /// Points of a structure that was asked for with it, and ended before it, changed meanwhile.
+    pub outdated: bool,
     /// Frames decided.
     pub done: usize,
     /// Frames to decide.

@@ -228,6 +228,7 @@ fn what_comes_next_is_that_of_the_structure_at_hand() {
         let text = screen(&m);
         has(&text, &["mask accepted", "most in doubt", "finish the clip"]);
         assert!(!text.contains("another point"), "{text}");
+        assert!(text.contains('●') && !text.contains('◆'), "accepted, with points or not: {text}");
     }
     press(&mut m, "t n");
     let text = screen(&m);

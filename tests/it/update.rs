@@ -286,6 +286,18 @@ fn all_structures_are_propagated_with_one_key_and_taken_back_with_one() {
     assert_eq!(held(&m), [true; 2]);
     press(&mut m, "u");
     assert_eq!(held(&m), [false; 2], "one key, one step back");
+    // Points that change while they are carried are told, whichever structure ends last.
+    press(&mut m, "p s");
+    let tickets: Vec<_> = m.jobs.running.iter().map(|run| run.ticket).collect();
+    m.track = Some(first);
+    press(&mut m, ". b");
+    for ticket in tickets {
+        tell(&mut m, Event::Finished { ticket, cancelled: false });
+    }
+    assert_eq!(
+        m.message.text,
+        "propagated 2 structures; the points changed meanwhile, `p s` again"
+    );
     // With one structure it is the usual propagation.
     let mut m = model(FRAMES);
     with_a_mask(&mut m);

@@ -166,8 +166,17 @@ pub(super) fn adopt(model: &mut Model, fx: &mut Vec<Effect>, id: TrackId, plan: 
         model.say(format!("propagated {}, computed while you looked", counted(total, "frame")));
     } else {
         let since = model.now;
-        let run =
-            Running { ticket, group, signature, check: false, since, structures: 1, done, total };
+        let run = Running {
+            ticket,
+            group,
+            signature,
+            check: false,
+            since,
+            structures: 1,
+            outdated: false,
+            done,
+            total,
+        };
         model.jobs.running.push(run);
         model.say(format!("propagating to {}, {done} there already", counted(total, "frame")));
     }

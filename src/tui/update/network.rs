@@ -324,7 +324,8 @@ fn begin(model: &mut Model, fx: &mut Vec<Effect>, id: TrackId, plan: Plan, wante
     let ticket = Ticket { track: id, generation: model.jobs.generation };
     let Wanted { group, structures, check } = wanted;
     let since = model.now;
-    let run = Running { ticket, group, signature, check, since, structures, done: 0, total };
+    let (outdated, done) = (false, 0);
+    let run = Running { ticket, group, signature, check, since, structures, outdated, done, total };
     model.jobs.running.push(run);
     fx.push(Effect::Propagate(ticket, plan));
 }
@@ -371,19 +372,17 @@ fn ring(model: &Model, fx: &mut Vec<Effect>, run: &Running) {
 pub(super) fn finished(model: &mut Model, fx: &mut Vec<Effect>, ticket: Ticket, cancelled: bool) {
     let Some(at) = model.jobs.running.iter().position(|run| run.ticket == ticket) else { return };
     let run = model.jobs.running.remove(at);
+    let track = model.annotation.tracks.get(&ticket.track);
+    let outdated = run.outdated || track.is_some_and(|t| Signature::of(t) != run.signature);
     // The last of those that were asked for together speaks for all.
-    let others = model.jobs.running.iter().any(|other| other.group == run.group);
-    if others {
+    let mut others = model.jobs.running.iter_mut().filter(|other| other.group == run.group);
+    if let Some(other) = others.next() {
+        other.outdated |= outdated;
         return;
     }
     if !cancelled {
         ring(model, fx, &run);
     }
-    let outdated = model
-        .annotation
-        .tracks
-        .get(&ticket.track)
-        .is_some_and(|track| Signature::of(track) != run.signature);
     let total = run.total;
     if run.check {
         model.tools.review.forget_pass(ticket.track);
@@ -398,18 +397,19 @@ pub(super) fn finished(model: &mut Model, fx: &mut Vec<Effect>, ticket: Ticket, 
         ));
     } else if cancelled && run.structures > 1 {
         model.say("propagation stopped; what is decided stays");
-    } else if run.structures > 1 {
-        model.say(format!("propagated {}", counted(run.structures, "structure")));
     } else if cancelled {
         model.say(format!("propagation stopped; {} of {} kept", run.done, counted(total, "frame")));
-    } else if outdated {
-        model.say(format!(
-            "propagated {}; the points changed meanwhile, {} again",
-            counted(total, "frame"),
-            model.key(Action::PropagateBoth)
-        ));
     } else {
-        model.say(format!("propagated {}", counted(total, "frame")));
+        let (what, again) = match run.structures {
+            0 | 1 => (counted(total, "frame"), Action::PropagateBoth),
+            n => (counted(n, "structure"), Action::PropagateAll),
+        };
+        let again = if outdated {
+            format!("; the points changed meanwhile, {} again", model.key(again))
+        } else {
+            String::new()
+        };
+        model.say(format!("propagated {what}{again}"));
     }
 }
 

@@ -137,9 +137,14 @@ fn each_frame(model: &Model) -> Vec<Sign> {
     for (frame, sign) in signs.iter_mut().enumerate() {
         if !track.visible(frame) {
             *sign = Sign::Outside;
-        } else if track.prompts.contains_key(&frame) {
+            continue;
+        }
+        let mask = track.masks.get(&frame);
+        let accepted = mask.is_some_and(|mask| mask.source == MaskSource::Accepted);
+        // What is accepted is decided for good, points or not; else it could not be seen which are still to be looked at.
+        if track.prompts.contains_key(&frame) && !accepted {
             *sign = Sign::Anchor;
-        } else if let Some(mask) = track.masks.get(&frame) {
+        } else if let Some(mask) = mask {
             *sign = match mask.source {
                 MaskSource::Accepted => Sign::Accepted,
                 _ if model.marks.is_stale(id, frame) => Sign::Stale,

@@ -46,12 +46,19 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     }
     let mut rows = Vec::with_capacity(clips.len());
     let mut unasked = BTreeSet::new();
+    let mut unread = 0;
     for clip in &clips {
-        let progress = Progress::of(root, clip).map_err(Failure::input)?;
-        if !options.json {
-            // Also of one that is left out: what is damaged may be why.
-            progress.loaded.notes.iter().for_each(|note| tell(note));
-        }
+        // One that cannot be read hides no other.
+        let progress = match Progress::of(root, clip) {
+            Ok(progress) => progress,
+            Err(error) => {
+                tell(&error.to_string());
+                unread += 1;
+                continue;
+            }
+        };
+        // Also of one that is left out: what is damaged may be why.
+        progress.loaded.notes.iter().for_each(|note| tell(note));
         if options.only.is_some_and(|only| !progress.fits(only)) {
             continue;
         }
@@ -74,6 +81,10 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
         print_json(&Value::Array(rows));
     } else if options.only.is_some() {
         tell(&format!("{} of {}", rows.len(), counted(clips.len(), "clip")));
+    }
+    if unread > 0 {
+        let all = counted(clips.len(), "clip");
+        return Err(Failure::Some(format!("{unread} of {all} could not be read, as told above")));
     }
     Ok(())
 }

@@ -82,6 +82,22 @@ fn printed(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+#[test]
+fn a_clip_that_cannot_be_read_hides_no_other() {
+    let home = Home::new();
+    two_clips(&home.project());
+    let journals = home.project().join("clips").join("a".repeat(64)).join("ops");
+    fs::rename(&journals, home.path("elsewhere")).unwrap();
+    fs::write(&journals, "no folder").unwrap();
+    for words in [&["project"][..], &["project", "--json"]] {
+        let output = home.run(words);
+        let (printed, said) = (String::from_utf8_lossy(&output.stdout), told(&output));
+        assert_eq!(output.status.code(), Some(3), "{said}");
+        assert!(printed.contains("two") && !printed.contains("one"), "{printed}");
+        assert!(said.contains(text(&journals)) && said.contains("1 of 2 clips"), "{said}");
+    }
+}
+
 /// The account that asks is neither of the two.
 #[test]
 fn a_project_tells_how_far_its_clips_are_and_who_worked_on_them() {

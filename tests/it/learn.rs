@@ -396,10 +396,19 @@ fn a_resumed_run_is_the_uninterrupted_one_bit_for_bit() {
     assert!(matches!(Checkpoint::read(&file), Err(CheckpointError::Older(_))));
 }
 
-/// The matrix of positions is drawn, never trained and in no checkpoint. A software GPU will do.
+/// In a process of its own: the generator of the CPU is one for all threads, and other tests draw from it.
 #[cfg(feature = "gpu")]
 #[test]
 fn the_first_weights_are_the_same_on_a_gpu() {
+    let ran = crate::surroundings::child_test("learn::child_first_weights").output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stdout));
+}
+
+/// The matrix of positions is drawn, never trained and in no checkpoint. A software GPU will do.
+#[cfg(feature = "gpu")]
+#[test]
+#[ignore = "the process of the test above"]
+fn child_first_weights() {
     let Some(first) = crate::surroundings::gpu() else { return };
     let gpu = pick(DeviceWant::Gpu(Some(first.index))).expect("the self-test");
     let dir = tempfile::tempdir().unwrap();

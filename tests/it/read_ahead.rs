@@ -169,9 +169,11 @@ fn a_frame_that_cannot_be_decoded_is_told_in_its_place() {
 fn readers(path: &Path) -> Vec<PathBuf> {
     let own = format!("/proc/{}/fd/", std::process::id());
     let reads = |line: &[u8]| {
+        // Behind the word by which ffmpeg takes it for a file.
         let mut words = line.split(|byte| *byte == 0).map(String::from_utf8_lossy);
         words.any(|word| {
-            word.starts_with(&own) && fs::read_link(&*word).is_ok_and(|file| file == path)
+            let held = word.find(&own).map(|at| &word[at..]);
+            held.is_some_and(|held| fs::read_link(held).is_ok_and(|file| file == path))
         })
     };
     let processes = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());

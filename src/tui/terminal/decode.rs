@@ -30,6 +30,8 @@ pub(super) enum Heard {
     Back,
     /// Width and height of a cell, px.
     Cell((u16, u16)),
+    /// Width and height of the text area, px.
+    Area((u16, u16)),
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -189,7 +191,7 @@ impl Decoder {
                     (b"", b'I') => {
                         heard.extend(std::mem::take(&mut self.away).then_some(Heard::Back));
                     }
-                    (parameters, b't') => heard.extend(cell(parameters).map(Heard::Cell)),
+                    (parameters, b't') => heard.extend(size_told(parameters)),
                     (parameters, last) => {
                         heard.extend(sequence_key(parameters, last).map(Heard::Key));
                     }
@@ -314,12 +316,18 @@ fn letter_key(last: u8, modifiers: KeyModifiers) -> Option<KeyEvent> {
     Some(KeyEvent::new(code, modifiers))
 }
 
-/// Width and height of a cell, px, of `ESC [ 6 ; height ; width t`.
-fn cell(parameters: &[u8]) -> Option<(u16, u16)> {
+/// What `ESC [ 6 ; height ; width t` tells of a cell, and 4 in the place of 6 of the text area.
+fn size_told(parameters: &[u8]) -> Option<Heard> {
     let text = std::str::from_utf8(parameters).ok()?;
-    let (height, width) = text.strip_prefix("6;")?.split_once(';')?;
+    let (what, size) = text.split_once(';')?;
+    let (height, width) = size.split_once(';')?;
     let px = |text: &str| text.parse().ok().filter(|&px: &u16| px > 0);
-    Some((px(width)?, px(height)?))
+    let size = (px(width)?, px(height)?);
+    match what {
+        "6" => Some(Heard::Cell(size)),
+        "4" => Some(Heard::Area(size)),
+        _ => None,
+    }
 }
 
 /// The key of `ESC [ parameters last`; `None` for late answers and whatever else is no key.
@@ -382,6 +390,7 @@ mod tests {
             Heard::Answer => "!".to_owned(),
             Heard::Back => "back".to_owned(),
             Heard::Cell((width, height)) => format!("{width}x{height}"),
+            Heard::Area((width, height)) => format!("{width}x{height} in all"),
         };
         decoder.take(bytes).iter().map(told).collect::<Vec<_>>().join(" ")
     }
@@ -471,7 +480,8 @@ mod tests {
     fn late_answers_of_the_probe_and_nonsense_type_nothing() {
         let late = b"\x1b]11;rgb:ffff/0/0\x1b\\\x1bP>|XTerm(379)\x1b\\\x1b_Gi=31;OK\x1b\\\x1b[?62;4;22c\x1b[6;16;8t\x1b[?2026;2$y\x1b[12;40R";
         assert_eq!(alone(late), "8x16");
-        assert_eq!(alone(b"\x1b[6;0;8t\x1b[6;16t\x1b[4;600;800t\x1b[6;99999;8tj"), "j");
+        assert_eq!(alone(b"\x1b[6;0;8t\x1b[6;16t\x1b[8;24;80t\x1b[6;99999;8tj"), "j");
+        assert_eq!(alone(b"\x1b[4;600;800tj"), "800x600 in all j");
         let mut state = 1u32;
         let mut decoder = Decoder::default();
         for _ in 0..100_000 {

@@ -113,8 +113,11 @@ impl Loop {
             (model.frame, model.flashing(), model.hurried(), left, opening)
         };
         let before = seen(&self.model);
+        let another = matches!(message, Msg::Opened(_));
         let effects = update(&mut self.model, message);
         self.dirty |= before != seen(&self.model);
+        // Behind a slow line many keys come before a drawing: they were typed looking at the clip before.
+        self.model.tools.undrawn |= another;
         self.carry_out(effects);
         if hung_up {
             self.hang_up();
@@ -147,7 +150,10 @@ impl Loop {
         }
         self.output.fit_to_line(&mut self.model);
         match self.output.draw(screen, &self.model) {
-            Ok(()) => self.note_seen(),
+            Ok(()) => {
+                self.model.tools.undrawn = false;
+                self.note_seen();
+            }
             Err(TerminalError::HungUp) => {
                 let _ = self.inbox.send(Msg::HungUp);
             }

@@ -159,6 +159,13 @@ fn windows_behind_the_clip_count_for_nothing() {
 }
 
 #[test]
+fn keys_that_have_no_room_are_told_to_be_there() {
+    let mut m = resized(40, 12);
+    press(&mut m, "v");
+    has(&screen(&m), &["toggle-area", " more lines"]);
+}
+
+#[test]
 fn a_prefix_shows_what_can_follow_beside_the_picture() {
     let mut m = resized(80, 24);
     press(&mut m, "4 w");

@@ -319,7 +319,7 @@ fn begin(model: &mut Model, fx: &mut Vec<Effect>, id: TrackId, plan: Plan, wante
     let (signature, total) = (Signature::of(track), plan.len());
     ahead::forget(model, fx);
     // The engine ends an older propagation of the same structure.
-    model.jobs.running.retain(|run| run.ticket.track != id);
+    drop_runs(model, |run| run.ticket.track == id);
     model.jobs.generation += 1;
     let ticket = Ticket { track: id, generation: model.jobs.generation };
     let Wanted { group, structures, check } = wanted;
@@ -351,7 +351,18 @@ fn stop(model: &mut Model, fx: &mut Vec<Effect>, which: impl Fn(&Running) -> boo
     for run in model.jobs.running.iter().filter(|run| which(run)) {
         fx.push(Effect::Cancel(Some(run.ticket.track)));
     }
-    model.jobs.running.retain(|run| !which(run));
+    drop_runs(model, which);
+}
+
+/// Nobody waits for these any more; those that were asked for with one speak for fewer structures.
+fn drop_runs(model: &mut Model, which: impl Fn(&Running) -> bool) {
+    let all = std::mem::take(&mut model.jobs.running);
+    let (gone, mut left): (Vec<Running>, Vec<Running>) =
+        all.into_iter().partition(|run| which(run));
+    for run in &mut left {
+        run.structures -= gone.iter().filter(|gone| gone.group == run.group).count();
+    }
+    model.jobs.running = left;
 }
 
 /// How far a propagation is.
@@ -420,11 +431,9 @@ pub(super) fn job_failed(model: &mut Model, fx: &mut Vec<Effect>, ticket: Ticket
         model.warn(format!("no mask: {why}"));
     }
     if let Some(at) = model.jobs.running.iter().position(|run| run.ticket == ticket) {
-        let run = model.jobs.running.remove(at);
+        let run = model.jobs.running[at].clone();
+        drop_runs(model, |run| run.ticket == ticket);
         ring(model, fx, &run);
-        for other in model.jobs.running.iter_mut().filter(|other| other.group == run.group) {
-            other.structures -= 1;
-        }
         model.warn(format!(
             "propagation ended after {} of {}: {why}",
             run.done,

@@ -10,6 +10,7 @@ use sonomark::codec::{Clip, OpenOptions, earlier_hash};
 use sonomark::domain::{Cut, Edit, Mark, PointPx, Step, Track, TrackId};
 use sonomark::engine::{Event, open_known};
 use sonomark::project::{ClipStore, View};
+use sonomark::tui::keymap::{Keymap, Layer};
 use sonomark::tui::model::{Effect, Msg, Weight};
 use sonomark::tui::update;
 
@@ -20,7 +21,7 @@ use crate::project::as_user;
 use crate::pty_harness::{Answers, Harness};
 use crate::screen::{has, screen};
 use crate::surroundings::{Home, PATIENCE, PROGRAM, data, text};
-use crate::update::{model, opened, press, propagation, tell, with_a_mask};
+use crate::update::{model, model_with, opened, press, propagation, tell, with_a_mask};
 
 const FRAMES: usize = 40;
 
@@ -148,6 +149,20 @@ fn what_is_typed_before_a_clip_was_drawn_or_pasted_before_it_came_is_told() {
     update(&mut m, Msg::NotOpened { at: 1, why: "it is gone".into() });
     has(&screen(&m), &["other.dcm does not open: it is gone (M shows 1 more)"]);
     assert_eq!(m.log.back().unwrap().text, "not done, it came before the clip: `b`");
+}
+
+#[test]
+fn what_a_key_does_behind_leaving_the_clip_is_not_done_to_it() {
+    let text = "normal:\n  f9: [next-clip, add-boundary]\n";
+    let (keymap, faults) = Keymap::layered(&[Layer { name: "mine.yaml", text }]);
+    assert!(faults.is_empty());
+    let mut m = model_with(FRAMES, keymap);
+    assert_eq!(opens(&press(&mut m, "f9")), Some(1));
+    assert!(m.annotation.tracks.is_empty());
+    update(&mut m, Msg::Opened(Box::new(opened(5))));
+    let told = "clip 2 of 2; not done, it came before the clip: `add-boundary`";
+    assert_eq!(m.message.text, told);
+    assert_eq!(press(&mut m, "f9"), [], "nor where there is no next one");
 }
 
 #[test]

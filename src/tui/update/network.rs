@@ -357,8 +357,7 @@ fn stop(model: &mut Model, fx: &mut Vec<Effect>, which: impl Fn(&Running) -> boo
 /// Nobody waits for these any more; those that were asked for with one speak for fewer structures.
 fn drop_runs(model: &mut Model, which: impl Fn(&Running) -> bool) {
     let all = std::mem::take(&mut model.jobs.running);
-    let (gone, mut left): (Vec<Running>, Vec<Running>) =
-        all.into_iter().partition(|run| which(run));
+    let (gone, mut left): (Vec<Running>, Vec<Running>) = all.into_iter().partition(which);
     for run in &mut left {
         run.structures -= gone.iter().filter(|gone| gone.group == run.group).count();
     }

@@ -157,7 +157,7 @@ pub(super) fn typed_meanwhile(model: &mut Model, fx: &mut Vec<Effect>, key: Key)
         give_up(model, fx);
         return stay(model);
     }
-    if model.tools.to_play.is_empty() && leads_elsewhere(model, key) {
+    if model.tools.to_play.is_empty() && may_lead_elsewhere(model, key) {
         return language::typed(model, fx, key);
     }
     model.pending = Pending::default();
@@ -209,15 +209,16 @@ fn missed(model: &Model) -> Option<String> {
     (!missed.is_empty()).then(|| format!("not done, it came before the clip: {first}{more}"))
 }
 
-/// Whether a key, behind those typed before it, opens another clip or leaves, or may yet do so.
-fn leads_elsewhere(model: &Model, key: Key) -> bool {
+/// Whether an action opens another clip or leaves, whatever is at hand.
+pub(super) fn leads_elsewhere(action: Action) -> bool {
     use Action as A;
+    matches!(action, A::NextClip | A::PreviousClip | A::Quit | A::Suspend | A::Redraw)
+}
+
+/// Whether a key, behind those typed before it, does such a thing, or may yet do so.
+fn may_lead_elsewhere(model: &Model, key: Key) -> bool {
     let keys: Vec<Key> = model.pending.keys.iter().copied().chain([key]).collect();
-    let leads = |actions: &[A]| {
-        actions.iter().all(|action| {
-            matches!(action, A::NextClip | A::PreviousClip | A::Quit | A::Suspend | A::Redraw)
-        })
-    };
+    let leads = |actions: &[Action]| actions.iter().copied().all(leads_elsewhere);
     match model.keymap.find(model.key_mode(), &keys) {
         Found::Act(actions) => leads(&actions),
         Found::More(rest) => rest.iter().any(|(_, actions)| leads(actions)),

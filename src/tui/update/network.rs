@@ -96,10 +96,15 @@ pub(super) fn tracked(
     let Some(run) = model.jobs.running.iter().find(|run| run.ticket == ticket).cloned() else {
         return;
     };
-    if run.check {
-        return review::compared(model, ticket.track, frame, decided.bitmap.to_mask());
-    }
     let Some(track) = model.annotation.tracks.get(&ticket.track) else { return };
+    if run.check {
+        // What came from other points than there are now speaks against no mask, and for none.
+        let span = Track::span_between(&track.barriers(), frame);
+        if Signature::of(track).agrees(&run.signature, span) {
+            review::compared(model, ticket.track, frame, decided.bitmap.to_mask());
+        }
+        return;
+    }
     if !may_track(track, frame) {
         return;
     }
@@ -362,6 +367,9 @@ fn drop_runs(model: &mut Model, which: impl Fn(&Running) -> bool) {
         run.structures -= gone.iter().filter(|gone| gone.group == run.group).count();
     }
     model.jobs.running = left;
+    for run in gone.iter().filter(|run| run.check) {
+        model.tools.review.forget_pass(run.ticket.track);
+    }
 }
 
 /// How far a propagation is.
@@ -399,6 +407,9 @@ pub(super) fn finished(model: &mut Model, fx: &mut Vec<Effect>, ticket: Ticket, 
     }
     if run.check && cancelled {
         model.say("comparison stopped; what was compared so far counts");
+    } else if run.check && outdated {
+        let again = model.key(Action::PropagateCheck);
+        model.say(format!("compared, but not where the points changed meanwhile; {again} again"));
     } else if run.check {
         model.say(format!(
             "compared; {} goes to the worst frame, {} accepts the quiet span",

@@ -75,15 +75,24 @@ pub(super) fn screen(
     clips: Vec<PathBuf>,
     attach: Option<Attach<'_>>,
 ) -> Result<(), TuiError> {
-    run_screen(settings, clips, attach, false)
+    run_screen(settings, clips, attach, Shows::Clips)
 }
 
-/// Runs the screen with the lesson beside the picture.
+/// Runs the screen on the shipped clip, with the `lesson` beside the picture or without it.
 ///
 /// # Errors
 /// The clip does not open, or there is no terminal.
-pub(super) fn lesson(settings: &Settings, clip: PathBuf) -> Done {
-    Ok(run_screen(settings, vec![clip], None, true)?)
+pub(super) fn shipped(settings: &Settings, clip: PathBuf, lesson: bool) -> Done {
+    Ok(run_screen(settings, vec![clip], None, Shows::Shipped { lesson })?)
+}
+
+/// What the screen shows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shows {
+    /// Clips of which nothing is known.
+    Clips,
+    /// The shipped one.
+    Shipped { lesson: bool },
 }
 
 /// How a command ends whose screen did not open.
@@ -97,7 +106,7 @@ fn run_screen(
     settings: &Settings,
     clips: Vec<PathBuf>,
     attach: Option<Attach<'_>>,
-    lesson: bool,
+    shows: Shows,
 ) -> Result<(), TuiError> {
     let (own, shelf) = (settings.clone(), Shelf::default());
     let start = Start {
@@ -109,7 +118,8 @@ fn run_screen(
                 features_mib: own.features_mib.value,
                 shelf: shelf.clone(),
             };
-            let options = OpenOptions { cut: own.cut.then(cut), ..clip_options(&own) };
+            let (cut, clean) = (own.cut.then(cut), shows != Shows::Clips);
+            let options = OpenOptions { cut, clean, ..clip_options(&own) };
             let opened = Session::open_with(path, &options, &own.project.value, net, events);
             opened.map(|(mut session, opened)| {
                 session.set_schema(own.asked.codes(), own.asked.colours);
@@ -117,7 +127,7 @@ fn run_screen(
             })
         }),
         settings,
-        lesson,
+        lesson: shows == Shows::Shipped { lesson: true },
         attach,
     };
     // A lost terminal is no failure: what was running is finished or stopped as set, and

@@ -26,7 +26,7 @@ use crate::export::{
 };
 use crate::tui::terminal::last_words;
 
-use super::annotate::{lesson, screen};
+use super::annotate::shipped;
 use super::headless::make_folder;
 use super::{Done, Failure, path_shown, print};
 
@@ -88,7 +88,7 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     }
     let mut settings = settings.clone();
     settings.project.value = scratch.path().join("project");
-    screen(&settings, vec![clip], None)?;
+    shipped(&settings, clip, false)?;
     last_words("the demo's project is thrown away; annotate a clip of yours with `sonomark CLIP`");
     Ok(())
 }
@@ -100,7 +100,7 @@ pub(super) fn tutor(settings: &Settings) -> Done {
     write_clip(&clip)?;
     let mut settings = settings.clone();
     settings.project.value = scratch.path().join("project");
-    lesson(&settings, clip)?;
+    shipped(&settings, clip, true)?;
     last_words(
         "the lesson's project is thrown away; annotate a clip of yours with `sonomark CLIP`",
     );

@@ -86,6 +86,8 @@ pub struct OpenOptions {
     /// A folder of images, or a series whose names tell its order, comes in that of an earlier version, see
     /// [`earlier_hash`].
     pub earlier_order: bool,
+    /// It is known to hold no patient data, whatever its file says of that: the shipped clip.
+    pub clean: bool,
 }
 
 impl Default for OpenOptions {
@@ -98,6 +100,7 @@ impl Default for OpenOptions {
             ask: false,
             series: None,
             earlier_order: false,
+            clean: false,
         }
     }
 }
@@ -356,6 +359,8 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Clip, CodecError> {
     let mut clip =
         Clip { path, info, source, stamps, window, privacy, origin, frame_names, notes, cache };
     clip.frame(0)?;
+    clip.privacy.says_none |= options.clean;
+    clip.privacy.clean_pixels |= options.clean;
     if options.hide_outside && !clip.is_untagged_volume() {
         clip.hide_all_but(options.region)?;
     }

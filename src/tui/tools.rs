@@ -41,6 +41,10 @@ pub struct Tools {
     pub recording: Option<(char, Vec<Key>)>,
     /// Keys that are still to be played: they wait for the pictures.
     pub to_play: VecDeque<Played>,
+    /// What was typed or pasted for a clip that nobody had seen yet, and was not done, for sentences.
+    pub missed: Vec<String>,
+    /// The clip at hand was not drawn yet.
+    pub undrawn: bool,
     /// Keys played since the outermost macro began.
     pub played: usize,
     /// Lines run before, the newest last.

@@ -350,6 +350,12 @@ fn repeats_by_the_picture_wait_for_every_picture() {
     press(&mut m, "esc");
     see(&mut m, 21);
     assert_eq!((m.frame, track(&m).prompts.contains_key(&21)), (21, false), "{:?}", m.message);
+    // Nor is another structure corrected that was gone to meanwhile.
+    with_track(&mut m);
+    press(&mut m, "2 2 G ;");
+    assert!(m.frame == 22 && m.tools.repeat_when_seen.is_some(), "{:?}", m.message);
+    press(&mut m, "n");
+    assert!(m.tools.repeat_when_seen.is_none(), "{:?}", m.message);
 }
 
 #[test]

@@ -14,6 +14,29 @@ use sonomark::tui::keymap::{Keymap, shipped_layer};
 use sonomark::tui::model::{Effect, Mode, Model, Msg};
 use sonomark::tui::{begin, hand_over, tutor, update};
 
+use crate::pty_harness::{Answers, Harness};
+use crate::surroundings::{Home, PATIENCE, PROGRAM, text};
+
+#[test]
+fn the_shipped_clip_is_not_said_to_hold_patient_data() {
+    let home = Home::new();
+    let env = [("HOME", text(home.0.path()))];
+    for word in ["tutor", "demo"] {
+        let words = [PROGRAM, "--device", "cpu", word];
+        let mut terminal = Harness::start(&words, &env, 110, 40, (8, 16), Answers::xterm());
+        terminal.until("the clip", |seen| seen.contains("lower-leg") && seen.contains("on CPU"));
+        let clean = |seen: String| assert!(!seen.contains("patient data"), "{word}: {seen}");
+        clean(terminal.screen_text());
+        terminal.key(b"M");
+        terminal.until("what was said before", |seen| seen.contains("newest first"));
+        clean(terminal.screen_text());
+        terminal.key(b"q");
+        terminal.until("the clip again", |seen| seen.contains("NORMAL"));
+        terminal.key(b"q");
+        assert!(terminal.wait_exit(PATIENCE).unwrap().success());
+    }
+}
+
 struct Pupil {
     model: Model,
     session: Session<Msg>,

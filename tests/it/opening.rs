@@ -10,7 +10,8 @@ use sonomark::codec::{Clip, OpenOptions, earlier_hash};
 use sonomark::domain::{Cut, Edit, Mark, PointPx, Step, Track, TrackId};
 use sonomark::engine::{Event, open_known};
 use sonomark::project::{ClipStore, View};
-use sonomark::tui::model::{Effect, Msg};
+use sonomark::tui::keymap::{Keymap, Layer};
+use sonomark::tui::model::{Effect, Msg, Weight};
 use sonomark::tui::update;
 
 use crate::codec::has_ffmpeg;
@@ -20,7 +21,7 @@ use crate::project::as_user;
 use crate::pty_harness::{Answers, Harness};
 use crate::screen::{has, screen};
 use crate::surroundings::{Home, PATIENCE, PROGRAM, data, text};
-use crate::update::{model, opened, press, propagation, tell, with_a_mask};
+use crate::update::{model, model_with, opened, press, propagation, tell, with_a_mask};
 
 const FRAMES: usize = 40;
 
@@ -111,9 +112,57 @@ fn keys_meant_for_a_clip_that_is_being_opened_reach_none() {
     assert!(m.wake_at().is_some_and(|at| at <= Duration::from_secs(4)), "the next second is told");
     update(&mut m, Msg::Opened(Box::new(opened(5))));
     assert!(m.at == 1 && m.annotation.tracks.is_empty() && m.opening.is_none());
-    assert!(!m.message.text.contains("is not done"), "{:?}", m.message);
+    // It may come sooner than anybody reads: what was lost is told where it would be looked for.
+    let told =
+        "clip 2 of 2; not done, it came before the clip: `b`, `x`, `enter`, `5`, `:` and 3 more";
+    assert_eq!((m.message.text.as_str(), m.message.weight), (told, Weight::Warning));
     press(&mut m, "b");
     assert_eq!(m.annotation.tracks.len(), 1, "keys do what they do again");
+    press(&mut m, "C-p");
+    update(&mut m, Msg::Opened(Box::new(opened(5))));
+    assert_eq!(m.message.text, "clip 1 of 2", "nothing was lost");
+}
+
+#[test]
+fn what_is_typed_before_a_clip_was_drawn_or_pasted_before_it_came_is_told() {
+    let mut m = model(FRAMES);
+    press(&mut m, "C-n");
+    update(&mut m, Msg::Pasted("export png".into()));
+    assert!(m.message.text.starts_with("what was pasted is not done: other.dcm is being opened"));
+    update(&mut m, Msg::Opened(Box::new(opened(5))));
+    // Who types looks at the clip before until the loop has drawn this one.
+    m.tools.undrawn = true;
+    press(&mut m, "b x");
+    assert!(m.annotation.tracks.is_empty());
+    let lost = "not done, it came before the clip: what was pasted, `b`, `x`";
+    assert_eq!(m.message.text, format!("clip 2 of 2; {lost}"));
+    assert_eq!(opens(&press(&mut m, "C-p")), Some(0), "what leads elsewhere is done");
+    press(&mut m, "esc");
+    assert!(m.message.text.starts_with("stopped at clip 2 of 2"), "{:?}", m.message);
+    assert!(m.log.iter().any(|said| said.text == lost && said.weight == Weight::Warning));
+    m.tools.undrawn = false;
+    press(&mut m, "b");
+    assert_eq!(m.annotation.tracks.len(), 1);
+
+    let mut m = model(FRAMES);
+    press(&mut m, "C-n b");
+    update(&mut m, Msg::NotOpened { at: 1, why: "it is gone".into() });
+    has(&screen(&m), &["other.dcm does not open: it is gone (M shows 1 more)"]);
+    assert_eq!(m.log.back().unwrap().text, "not done, it came before the clip: `b`");
+}
+
+#[test]
+fn what_a_key_does_behind_leaving_the_clip_is_not_done_to_it() {
+    let text = "normal:\n  f9: [next-clip, add-boundary]\n";
+    let (keymap, faults) = Keymap::layered(&[Layer { name: "mine.yaml", text }]);
+    assert!(faults.is_empty());
+    let mut m = model_with(FRAMES, keymap);
+    assert_eq!(opens(&press(&mut m, "f9")), Some(1));
+    assert!(m.annotation.tracks.is_empty());
+    update(&mut m, Msg::Opened(Box::new(opened(5))));
+    let told = "clip 2 of 2; not done, it came before the clip: `add-boundary`";
+    assert_eq!(m.message.text, told);
+    assert_eq!(press(&mut m, "f9"), [], "nor where there is no next one");
 }
 
 #[test]
@@ -280,6 +329,9 @@ fn while_a_clip_opens_the_screen_answers_and_esc_stays() {
     slow.goes_on();
     terminal.until("the next clip", |seen| {
         seen.contains("clip 2/2") && seen.contains("sonosite_eye") && !seen.contains(opening)
+    });
+    terminal.until("what was lost", |seen| {
+        seen.contains("not done, it came before the clip: `b`") || seen.contains("(M shows")
     });
     // Its own words come: they are not lost between its opening and the screen.
     terminal.until("the network", |seen| seen.contains("on CPU"));

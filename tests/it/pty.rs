@@ -359,19 +359,22 @@ fn a_resize_draws_everything_anew() {
 
 #[test]
 fn another_font_is_noticed_where_the_system_knows_no_px() {
-    let terminal = viewer(Answers::foot());
-    let drawn = |height_px: usize| {
-        until("a picture in the new cells", || {
-            let seen = terminal.sixels_since_mark();
-            seen.iter().any(|sixel| sixel.row == 1 && sixel.height_px == height_px)
-        });
-        terminal.settle(250);
-        assert_eq!(terminal.faults(), Vec::<String>::new());
-    };
-    for cell_px in [(10, 20), (12, 24)] {
-        terminal.mark();
-        terminal.resize_without_px(60, cell_px.1, cell_px);
-        drawn(usize::from((cell_px.1 - 3).min(19) * cell_px.1));
+    // Some terminals tell the size of their text area alone.
+    for cell_report in [true, false] {
+        let terminal = viewer(Answers { cell_report, ..Answers::foot() });
+        let drawn = |height_px: usize| {
+            until("a picture in the new cells", || {
+                let seen = terminal.sixels_since_mark();
+                seen.iter().any(|sixel| sixel.row == 1 && sixel.height_px == height_px)
+            });
+            terminal.settle(250);
+            assert_eq!(terminal.faults(), Vec::<String>::new());
+        };
+        for cell_px in [(10, 20), (12, 24)] {
+            terminal.mark();
+            terminal.resize_without_px(60, cell_px.1, cell_px);
+            drawn(usize::from((cell_px.1 - 3).min(19) * cell_px.1));
+        }
     }
 }
 

@@ -31,6 +31,8 @@ pub(crate) struct Answers {
     pub(crate) largest_px: Option<(usize, usize)>,
     /// Tells the cell size by `CSI 16 t`.
     pub(crate) cell_report: bool,
+    /// Tells the size of its text area by `CSI 14 t`.
+    pub(crate) area_report: bool,
     /// Answer to the question for mode 2026.
     pub(crate) sync: u8,
     /// Knows kitty's images.
@@ -52,6 +54,7 @@ impl Answers {
             attributes: "\x1b[?62;4;22c",
             largest_px: Some((10_000, 10_000)),
             cell_report: true,
+            area_report: true,
             sync: 2,
             kitty: false,
             status: true,
@@ -83,7 +86,13 @@ impl Answers {
 
     /// Answers nothing at all.
     pub(crate) fn silent() -> Self {
-        Self { attributes: "", cell_report: false, status: false, ..Self::plain() }
+        Self {
+            attributes: "",
+            cell_report: false,
+            area_report: false,
+            status: false,
+            ..Self::plain()
+        }
     }
 }
 
@@ -554,7 +563,7 @@ impl Seen {
         let reply = match &sequence[2..] {
             b"c" => answers.attributes.to_owned(),
             b"16t" if answers.cell_report => format!("\x1b[6;{cell_height};{cell_width}t"),
-            b"14t" if answers.cell_report => {
+            b"14t" if answers.area_report => {
                 format!("\x1b[4;{};{}t", rows * cell_height, columns * cell_width)
             }
             b"?1;1;0S" if answers.largest_px.is_some() => "\x1b[?1;0;256S".to_owned(),

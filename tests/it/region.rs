@@ -99,7 +99,9 @@ fn pixels_do_not_change_under_the_network_and_nothing_of_before_stays() {
     assert!(m.message.text.contains("at work"), "{}", m.message.text);
     tell(&mut m, Event::Refreshed { ticket, frame, decided: decided(5) });
     assert_eq!(choice(&press(&mut m, "v y")).1, Some(Some(fan())));
+    m.tools.review.agreement.entry(ticket.track).or_default().insert(3, 0.2);
     let effects = tell(&mut m, Event::OutsideChanged { region: Some(fan()) });
+    assert!(m.tools.review.agreement.is_empty(), "compared on other pixels");
     assert!(m.pixels().is_none() && effects.contains(&Effect::WantFrame(0)), "{effects:?}");
     // Where a flag says it, nobody is asked.
     m.surround = Surround::Given;

@@ -8,7 +8,7 @@ use sonomark::domain::{Bitmap, Edit, GrayFrame, Region, Track, TrackId, Window};
 use sonomark::engine::{Decided, Event, SegmenterInfo, Surround};
 use sonomark::tui::graphics::Grid;
 use sonomark::tui::keymap::Keymap;
-use sonomark::tui::model::{Effect, Mode, Model, Msg};
+use sonomark::tui::model::{Effect, Mode, Model, Msg, Saved};
 use sonomark::tui::theme::Theme;
 use sonomark::tui::update;
 use sonomark::tui::view::{self, Canvas, Look, palette};
@@ -156,6 +156,13 @@ fn windows_behind_the_clip_count_for_nothing() {
     has(&screen(&m), &["theirs", " 0/10"]);
     press(&mut m, "E");
     assert!(m.message.text.contains("10 frames without a mask"), "{:?}", m.message);
+}
+
+#[test]
+fn keys_that_have_no_room_are_told_to_be_there() {
+    let mut m = resized(40, 12);
+    press(&mut m, "v");
+    has(&screen(&m), &["toggle-area", " more lines"]);
 }
 
 #[test]
@@ -355,6 +362,29 @@ fn warnings_that_come_at_once_are_not_overlooked() {
     has(&screen(&m), &["outlined (M shows 2 more)"]);
     press(&mut m, "l");
     assert!(!screen(&m).contains("M shows"), "who presses a key has seen it");
+}
+
+#[test]
+fn what_is_cut_or_not_scrolled_to_is_not_taken_for_read() {
+    let mut m = resized(80, 24);
+    let theme = Theme::shipped("dark").unwrap();
+    let whole = |m: &Model| view::tells_whole(m, Look { theme: &theme, ascii: false });
+    let note = "anna and ben drew frame 3 of nerve at the same time; the mask of ben stays";
+    m.warn(note);
+    assert!(whole(&m), "{}", screen(&m));
+    update(&mut m, Msg::Resized(Grid { columns: 60, rows: 24, cell_px: (8, 16) }));
+    assert!(!whole(&m), "{}", screen(&m));
+    m.saved = Saved::Failed("the disk is full".into());
+    m.say("frame 3 is called k");
+    assert!(whole(&m), "{}", screen(&m));
+    (0..40).for_each(|n| m.say(format!("message {n}")));
+    press(&mut m, "M");
+    let text = screen(&m);
+    has(&text, &["message 39", "message 23"]);
+    assert!(!text.contains("message 22"), "{text}");
+    let seen = |m: &Model, top| view::messages_seen(m, top).last().unwrap().text.clone();
+    assert_eq!([seen(&m, 0), seen(&m, 2)], ["message 23", "message 21"]);
+    assert_eq!(seen(&m, 100), note);
 }
 
 #[test]

@@ -621,6 +621,33 @@ fn passes_from_both_sides_are_compared_and_masks_stay() {
 }
 
 #[test]
+fn a_comparison_counts_for_the_points_that_it_was_made_from() {
+    let mut m = model(FRAMES);
+    propagated(&mut m, |_| 10.0);
+    press(&mut m, "G b");
+    let id = m.track.unwrap();
+    let come = |m: &mut Model, ticket, frames: &[usize]| {
+        for &frame in frames {
+            let decided = answer(disc(32.5, 3.0), 0.9);
+            tell(m, Event::Tracked { ticket, frame, decided });
+        }
+    };
+    let (ticket, frames) = propagation(&mut m, "p c");
+    come(&mut m, ticket, &frames[..frames.len() / 2]);
+    press(&mut m, "h b");
+    come(&mut m, ticket, &frames[frames.len() / 2..]);
+    tell(&mut m, Event::Finished { ticket, cancelled: false });
+    assert!(m.tools.review.agreement.get(&id).is_none_or(|known| known.is_empty()));
+    assert!(m.message.text.contains("points changed meanwhile"), "{:?}", m.message);
+    // Of one whose place another propagation takes nothing stays to be compared with.
+    let (ticket, frames) = propagation(&mut m, "p c");
+    come(&mut m, ticket, &frames[..3]);
+    assert_eq!(m.tools.review.first_pass.len(), 3);
+    propagation(&mut m, "p a");
+    assert!(m.tools.review.first_pass.is_empty());
+}
+
+#[test]
 fn a_correction_is_repeated_on_the_next_flagged_frame() {
     let mut m = model(FRAMES);
     propagated(&mut m, |_| 10.0);

@@ -218,6 +218,8 @@ fn the_old_mask_is_stale_until_the_new_one_comes_and_fresh_again_after_undo() {
     assert!(!m.marks.is_stale(id, 0));
     let (ticket, frame) = refresh_of(&press(&mut m, "L b")).unwrap();
     assert!(m.marks.is_stale(id, 0), "the old mask, in the stale colour");
+    press(&mut m, "g s");
+    assert!(m.message.text.starts_with("no other mask"), "{:?}", m.message);
     tell(&mut m, Event::Refreshed { ticket, frame, decided: decided(6) });
     assert!(!m.marks.is_stale(id, 0));
     press(&mut m, "u");
@@ -298,6 +300,14 @@ fn all_structures_are_propagated_with_one_key_and_taken_back_with_one() {
         m.message.text,
         "propagated 2 structures; the points changed meanwhile, `p s` again"
     );
+    // One that is deleted meanwhile is not counted.
+    press(&mut m, "p s");
+    let mut tickets = m.jobs.running.iter().map(|run| run.ticket);
+    let ticket = tickets.find(|ticket| ticket.track == second).unwrap();
+    m.track = Some(first);
+    press(&mut m, "t d");
+    tell(&mut m, Event::Finished { ticket, cancelled: false });
+    assert_eq!(m.message.text, format!("propagated {} frames", FRAMES - 1));
     // With one structure it is the usual propagation.
     let mut m = model(FRAMES);
     with_a_mask(&mut m);
@@ -660,6 +670,33 @@ fn another_sessions_edits_appear_and_are_not_journaled_again() {
     assert_eq!(m.track, None);
     press(&mut m, "u");
     assert!(m.message.text.contains("nothing to take back"), "theirs is not ours to undo");
+}
+
+#[test]
+fn the_brush_goes_with_the_structure_that_another_session_deletes() {
+    let mut m = model(FRAMES);
+    let first = with_a_mask(&mut m);
+    press(&mut m, "t n");
+    let second = with_a_mask(&mut m);
+    press(&mut m, "s b");
+    assert!(m.tools.brush.is_some());
+    let kept = m.annotation.tracks[&first].clone();
+    let content = m.annotation.tracks[&second].clone();
+    tell(&mut m, Event::Others { edits: vec![Edit::RemoveTrack { track: second, content }] });
+    assert_eq!((m.track, m.tools.brush), (Some(first), None));
+    assert_eq!(m.message.text, "another session made 1 change here, the structure at hand is gone");
+    press(&mut m, "L");
+    assert_eq!(m.annotation.tracks[&first], kept);
+}
+
+#[test]
+fn who_changes_a_hidden_mask_by_hand_sees_it() {
+    let mut m = model(FRAMES);
+    let id = with_a_mask(&mut m);
+    press(&mut m, "t h");
+    assert!(m.hidden.contains(&id));
+    press(&mut m, "s g");
+    assert!(m.hidden.is_empty(), "{:?}", m.message);
 }
 
 #[test]

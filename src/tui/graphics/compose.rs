@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::flow::draw_colours;
-use super::letters::{half_height, letter};
+use super::letters::{letter, placed};
 use super::masks::draw_masks;
 use super::quantise::quantise;
 use super::shapes::{frame, line, stamp};
@@ -32,7 +32,7 @@ pub struct Scene<'a> {
     pub masks: Vec<MaskLayer<'a>>,
     /// Lines: rays of the cursor, contours.
     pub lines: Vec<LineMark>,
-    /// Letters beside lines.
+    /// Letters beside lines, the most important first: where they lie close, later ones stand farther off or not at all.
     pub letters: Vec<LetterMark>,
     /// Boxes.
     pub boxes: Vec<BoxMark>,
@@ -371,11 +371,10 @@ fn draw_marks(scene: &Scene<'_>, palette: &Palette, picture: &mut Picture) {
         let (from, to) = (view.to_screen(each.from), view.to_screen(each.to));
         line(picture, from, to, palette.overlay(each.colour), each.dotted);
     }
-    for each in &scene.letters {
-        let (at, index) = (view.to_screen(each.at), palette.overlay(each.colour));
-        let away = (half_height(size) + size / 2 + 2) as f32;
-        let at = (at.0 + each.aside.0 * away, at.1 + each.aside.1 * away);
-        letter(picture, at, each.letter, size, index);
+    for (each, at) in scene.letters.iter().zip(placed(&scene.letters, view, size)) {
+        if let Some(at) = at {
+            letter(picture, at, each.letter, size, palette.overlay(each.colour));
+        }
     }
     for each in &scene.boxes {
         let (min, max) = (view.to_screen(each.area.min), view.to_screen(each.area.max));

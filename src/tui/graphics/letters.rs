@@ -2,8 +2,8 @@
 //!
 //! A table of bits instead of a font: they must be read at seven pixels, over speckle.
 
-use super::Picture;
 use super::shapes::stamp;
+use super::{LetterMark, Picture, Viewport};
 
 /// Seven rows of five columns, from the top row on, the left column the highest bit, 'a' to 'z'.
 #[rustfmt::skip]
@@ -38,8 +38,45 @@ const GLYPHS: [[u8; ROWS as usize]; 26] = [
 const COLUMNS: i64 = 5;
 const ROWS: i64 = 7;
 
+/// How many places beside its own, each farther off, a letter looks at.
+const PLACES: usize = 4;
+
+/// Where letters stand in a picture with marks of half the size `mark_px`, screen px: beside their places, or farther off where
+/// another one stands there already. The first ones choose first; one that finds no place is left out, since two over each
+/// other are none. Those that stand on their places stay there.
+pub(super) fn placed(
+    marks: &[LetterMark],
+    view: &Viewport,
+    mark_px: i64,
+) -> Vec<Option<(f32, f32)>> {
+    let zoom = enlarged(mark_px);
+    let shift = marks.iter().any(|mark| mark.letter.is_ascii_uppercase());
+    let rows = if shift { ROWS + 2 } else { ROWS };
+    // They may share a rim.
+    let (wide, high) = ((COLUMNS * zoom + 1) as f32, (rows * zoom + 1) as f32);
+    let away = (half_height(mark_px) + mark_px / 2 + 2) as f32;
+    let mut taken: Vec<(f32, f32)> = Vec::new();
+    let place = |mark: &LetterMark| {
+        let (x, y) = view.to_screen(mark.at);
+        if mark.aside == (0.0, 0.0) {
+            return Some((x, y));
+        }
+        let free = |at: &(f32, f32)| {
+            taken.iter().all(|(x, y)| (x - at.0).abs() >= wide || (y - at.1).abs() >= high)
+        };
+        let mut places = (0..PLACES).map(|on| {
+            let away = away + on as f32 * high;
+            (x + mark.aside.0 * away, y + mark.aside.1 * away)
+        });
+        let found = places.find(free)?;
+        taken.push(found);
+        Some(found)
+    };
+    marks.iter().map(place).collect()
+}
+
 /// Half the height of a letter in a picture with marks of half the size `mark_px`, px.
-pub(super) fn half_height(mark_px: i64) -> i64 {
+fn half_height(mark_px: i64) -> i64 {
     ROWS * enlarged(mark_px) / 2
 }
 
@@ -71,6 +108,39 @@ pub(super) fn letter(picture: &mut Picture, at: (f32, f32), letter: char, mark_p
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn letters_of_near_places_stand_apart() {
+        use crate::domain::PointPx;
+        use crate::tui::graphics::Colour;
+        // A ray in a picture of 256 px at a zoom of 0.6 and of 0.3, upright, level and across.
+        for (scale, aside) in [(0.6, (1.0, 0.0)), (0.6, (0.0, 1.0)), (0.3, (0.6, 0.8))] {
+            let view = Viewport { scale, ..Viewport::fit(256, 256, 200, 200) };
+            let offs = [-2.5, 2.5, -5.5, 5.5, -9.5, 9.5, -14.0, 14.0, -20.0, 20.0, -28.0, 28.0];
+            let mark = |(i, off): (usize, f32)| LetterMark {
+                at: PointPx::new(128.0 + aside.1 * off, 128.0 - aside.0 * off),
+                aside: if i / 2 % 2 == 0 { aside } else { (-aside.0, -aside.1) },
+                letter: char::from(b'a' + i as u8),
+                colour: Colour(0),
+            };
+            let marks: Vec<LetterMark> = offs.into_iter().enumerate().map(mark).collect();
+            let places = placed(&marks, &view, 4);
+            assert!(places[..4].iter().all(Option::is_some), "{scale} {aside:?}: {places:?}");
+            let mut whole = Picture::filled(200, 200, 7);
+            let mut alone = 0;
+            let drawn = |p: &Picture| p.indices.iter().filter(|index| **index == 9).count();
+            for (mark, at) in marks.iter().zip(&places) {
+                let Some(at) = *at else { continue };
+                let mut one = Picture::filled(200, 200, 7);
+                letter(&mut one, at, mark.letter, 4, 9);
+                letter(&mut whole, at, mark.letter, 4, 9);
+                alone += drawn(&one);
+            }
+            assert_eq!(drawn(&whole), alone, "{scale} {aside:?}: {places:?}");
+            // The nearest ones stand where they stood before the others came.
+            assert_eq!(placed(&marks[..4], &view, 4), places[..4]);
+        }
+    }
 
     #[test]
     fn letters_are_drawn_upright_and_none_looks_like_another() {

@@ -167,6 +167,11 @@ impl Output {
         if self.protocol.is_some() { grid } else { Grid { cell_px: (1, 2), ..grid } }
     }
 
+    /// How text is drawn.
+    pub(super) fn look(&self) -> Look<'_> {
+        Look { theme: &self.theme, ascii: self.ascii }
+    }
+
     /// The line, of which nothing is known yet.
     pub(super) fn link(&self) -> Link {
         Link::by(self.protocol.unwrap_or_default())

@@ -14,6 +14,7 @@ use crate::tui::model::{Effect, Mode, Model, Msg};
 use crate::tui::terminal::{Screen, TerminalError};
 use crate::tui::tools::STRIP_SAMPLES;
 use crate::tui::update::update;
+use crate::tui::view;
 
 use super::Ended;
 use super::inbox::Inbox;
@@ -113,8 +114,11 @@ impl Loop {
             (model.frame, model.flashing(), model.hurried(), left, opening)
         };
         let before = seen(&self.model);
+        let another = matches!(message, Msg::Opened(_));
         let effects = update(&mut self.model, message);
         self.dirty |= before != seen(&self.model);
+        // Behind a slow line many keys come before a drawing: they were typed looking at the clip before.
+        self.model.tools.undrawn |= another;
         self.carry_out(effects);
         if hung_up {
             self.hang_up();
@@ -147,7 +151,10 @@ impl Loop {
         }
         self.output.fit_to_line(&mut self.model);
         match self.output.draw(screen, &self.model) {
-            Ok(()) => self.note_seen(),
+            Ok(()) => {
+                self.model.tools.undrawn = false;
+                self.note_seen();
+            }
             Err(TerminalError::HungUp) => {
                 let _ = self.inbox.send(Msg::HungUp);
             }
@@ -155,7 +162,7 @@ impl Loop {
         }
     }
 
-    /// The message stands on the screen, in their list all of them do.
+    /// What stands whole on the screen is seen: the message, and in their list those that were scrolled to.
     fn note_seen(&mut self) {
         let Some(session) = &mut self.session else { return };
         match &self.model.mode {
@@ -163,9 +170,11 @@ impl Loop {
             _ if self.model.areas().is_none() => {}
             // The line that is typed stands in its place.
             Mode::Command(_) => {}
-            Mode::Messages(_) => {
-                self.model.log.iter().for_each(|message| session.note_seen(&message.text));
+            Mode::Messages(top) => {
+                let seen = view::messages_seen(&self.model, *top);
+                seen.for_each(|message| session.note_seen(&message.text));
             }
+            _ if !view::tells_whole(&self.model, self.output.look()) => {}
             _ => session.note_seen(&self.model.message.text),
         }
     }

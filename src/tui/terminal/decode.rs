@@ -10,7 +10,9 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 const ANSWER: &[u8] = b"\x1b[0n";
 const PASTE_END: &[u8] = b"\x1b[201~";
 /// How answers in words begin: the terminal's name, what it says of kitty's pictures, and its background.
-const ANSWERED: [[u8; 2]; 3] = [*b"P>", *b"_G", *b"]1"];
+const ANSWERED: [&[u8]; 3] = [b"P>", b"_G", b"]11;"];
+/// From so many bytes of a beginning on it is an answer, however long its rest takes.
+const LIKELY: usize = 3;
 /// Longer parameters and strings are nobody's; of longer pastes the rest is left out.
 const MAX_PARAMETERS: usize = 64;
 const MAX_PASTE: usize = 1 << 20;
@@ -28,6 +30,8 @@ pub(super) enum Heard {
     Back,
     /// Width and height of a cell, px.
     Cell((u16, u16)),
+    /// Width and height of the text area, px.
+    Area((u16, u16)),
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,23 +80,40 @@ impl Decoder {
         match self.state {
             State::Escape | State::Single => true,
             State::Control => self.text.is_empty(),
-            State::Words => self.text.len() == 1,
+            State::Words => self.text.len() < LIKELY && !self.answers(),
             _ => false,
         }
     }
 
-    /// Nothing followed: the key that the bytes are by themselves.
-    pub(super) fn silence(&mut self) -> Option<Heard> {
-        if !self.undecided() {
-            return None;
-        }
-        let lone = match std::mem::take(&mut self.state) {
-            State::Control => '[',
-            State::Single => 'O',
-            State::Words => char::from(self.text[0]),
-            _ => return Some(Heard::Key(KeyCode::Esc.into())),
+    /// Nothing followed: the keys that the bytes are by themselves.
+    pub(super) fn silence(&mut self) -> Vec<Heard> {
+        if self.undecided() { self.as_keys() } else { Vec::new() }
+    }
+
+    /// What is under way as keys: the escape with what stands next to it, and one for each byte behind that.
+    fn as_keys(&mut self) -> Vec<Heard> {
+        let text = std::mem::take(&mut self.text);
+        let (lone, rest) = match std::mem::take(&mut self.state) {
+            State::Control => (b'[', &text[..]),
+            State::Single => (b'O', &text[..]),
+            State::Words => (text[0], &text[1..]),
+            _ => return vec![Heard::Key(KeyCode::Esc.into())],
         };
-        Some(Heard::Key(KeyEvent::new(KeyCode::Char(lone), KeyModifiers::ALT)))
+        let lone = KeyEvent::new(KeyCode::Char(char::from(lone)), KeyModifiers::ALT);
+        let rest = rest.iter().map(|&byte| plain_key(byte));
+        std::iter::once(lone).chain(rest).map(Heard::Key).collect()
+    }
+
+    /// Whether the string at hand is an answer.
+    fn answers(&self) -> bool {
+        ANSWERED.iter().any(|beginning| self.text.starts_with(beginning))
+    }
+
+    /// Whether it may become one with this byte.
+    fn may_answer(&self, byte: u8) -> bool {
+        ANSWERED.iter().any(|beginning| {
+            beginning.starts_with(&self.text) && beginning.get(self.text.len()) == Some(&byte)
+        })
     }
 
     fn push(&mut self, byte: u8, heard: &mut Vec<Heard>) {
@@ -170,7 +191,7 @@ impl Decoder {
                     (b"", b'I') => {
                         heard.extend(std::mem::take(&mut self.away).then_some(Heard::Back));
                     }
-                    (parameters, b't') => heard.extend(cell(parameters).map(Heard::Cell)),
+                    (parameters, b't') => heard.extend(size_told(parameters)),
                     (parameters, last) => {
                         heard.extend(sequence_key(parameters, last).map(Heard::Key));
                     }
@@ -201,14 +222,14 @@ impl Decoder {
 
     fn words(&mut self, byte: u8, heard: &mut Vec<Heard>) {
         match byte {
+            0x1b if self.answers() => self.state = State::WordsEscape,
             0x1b => {
-                let key = self.silence();
-                self.state = if key.is_some() { State::Escape } else { State::WordsEscape };
-                heard.extend(key);
+                heard.extend(self.as_keys());
+                self.state = State::Escape;
             }
-            // Nothing that is ever answered begins so: the escape and its letter were a key.
-            _ if self.text.len() == 1 && !ANSWERED.contains(&[self.text[0], byte]) => {
-                heard.extend(self.silence());
+            // Nothing that is ever answered begins so: what came were keys.
+            _ if !self.answers() && !self.may_answer(byte) => {
+                heard.extend(self.as_keys());
                 self.ground(byte, false, heard);
             }
             0x07 | 0x18 | 0x1a => self.state = State::Ground,
@@ -295,12 +316,18 @@ fn letter_key(last: u8, modifiers: KeyModifiers) -> Option<KeyEvent> {
     Some(KeyEvent::new(code, modifiers))
 }
 
-/// Width and height of a cell, px, of `ESC [ 6 ; height ; width t`.
-fn cell(parameters: &[u8]) -> Option<(u16, u16)> {
+/// What `ESC [ 6 ; height ; width t` tells of a cell, and 4 in the place of 6 of the text area.
+fn size_told(parameters: &[u8]) -> Option<Heard> {
     let text = std::str::from_utf8(parameters).ok()?;
-    let (height, width) = text.strip_prefix("6;")?.split_once(';')?;
+    let (what, size) = text.split_once(';')?;
+    let (height, width) = size.split_once(';')?;
     let px = |text: &str| text.parse().ok().filter(|&px: &u16| px > 0);
-    Some((px(width)?, px(height)?))
+    let size = (px(width)?, px(height)?);
+    match what {
+        "6" => Some(Heard::Cell(size)),
+        "4" => Some(Heard::Area(size)),
+        _ => None,
+    }
 }
 
 /// The key of `ESC [ parameters last`; `None` for late answers and whatever else is no key.
@@ -363,6 +390,7 @@ mod tests {
             Heard::Answer => "!".to_owned(),
             Heard::Back => "back".to_owned(),
             Heard::Cell((width, height)) => format!("{width}x{height}"),
+            Heard::Area((width, height)) => format!("{width}x{height} in all"),
         };
         decoder.take(bytes).iter().map(told).collect::<Vec<_>>().join(" ")
     }
@@ -390,16 +418,21 @@ mod tests {
         {
             assert_eq!(heard(&mut decoder, bytes.as_bytes()), "");
             assert!(decoder.undecided());
-            let Some(Heard::Key(event)) = decoder.silence() else { panic!("{key}") };
-            assert_eq!(crate::tui::key::Key::from_event(&event).unwrap().to_string(), key);
-            assert!(!decoder.undecided() && decoder.silence().is_none());
+            let keys = decoder.silence();
+            let [Heard::Key(event)] = keys.as_slice() else { panic!("{key}: {keys:?}") };
+            assert_eq!(crate::tui::key::Key::from_event(event).unwrap().to_string(), key);
+            assert!(!decoder.undecided() && decoder.silence().is_empty());
         }
         // Also where more keys came in the same read: nothing that is answered begins so.
         assert_eq!(alone(b"\x1bP..\x1b_x\x1bPP>"), "A-P . . A-_ x A-P P >");
         assert_eq!(alone(b"\x1bO\x1b[0nj"), "A-O ! j");
+        // A count behind such a key is no colour of the background.
+        assert_eq!(alone(b"\x1b]1j\x1b]11 \x1b]1\x1b[A"), "A-] 1 j A-] 1 1 space A-] 1 up");
+        assert_eq!(heard(&mut decoder, b"\x1b]1"), "");
+        assert!(decoder.undecided() && decoder.silence().len() == 2);
         // An answer that is under way stays one, however long its rest takes.
         assert_eq!(heard(&mut decoder, b"\x1b[0"), "");
-        assert_eq!(decoder.silence(), None);
+        assert!(decoder.silence().is_empty());
         assert_eq!(heard(&mut decoder, b"n"), "!");
     }
 
@@ -447,7 +480,8 @@ mod tests {
     fn late_answers_of_the_probe_and_nonsense_type_nothing() {
         let late = b"\x1b]11;rgb:ffff/0/0\x1b\\\x1bP>|XTerm(379)\x1b\\\x1b_Gi=31;OK\x1b\\\x1b[?62;4;22c\x1b[6;16;8t\x1b[?2026;2$y\x1b[12;40R";
         assert_eq!(alone(late), "8x16");
-        assert_eq!(alone(b"\x1b[6;0;8t\x1b[6;16t\x1b[4;600;800t\x1b[6;99999;8tj"), "j");
+        assert_eq!(alone(b"\x1b[6;0;8t\x1b[6;16t\x1b[8;24;80t\x1b[6;99999;8tj"), "j");
+        assert_eq!(alone(b"\x1b[4;600;800tj"), "800x600 in all j");
         let mut state = 1u32;
         let mut decoder = Decoder::default();
         for _ in 0..100_000 {

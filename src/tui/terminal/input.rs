@@ -215,6 +215,13 @@ fn deliver<M: From<TerminalEvent>>(
 ) -> Option<bool> {
     let mut answers = 0;
     for each in heard {
+        let cell = match each {
+            Heard::Cell(cell_px) => Some(cell_px),
+            Heard::Area(area_px) if outbox.shared.cell_from_area => {
+                tty::size().and_then(|cells| tty::cell_in(area_px, cells))
+            }
+            _ => None,
+        };
         let listening = match each {
             Heard::Key(key) => outbox.send(TerminalEvent::Key(key)),
             Heard::Paste(text) => outbox.send(TerminalEvent::Paste(text)),
@@ -223,10 +230,12 @@ fn deliver<M: From<TerminalEvent>>(
                 true
             }
             // A picture in cells of the old size may have moved what was on the screen.
-            Heard::Cell(cell_px) if outbox.shared.keep_cell(cell_px) => {
+            Heard::Cell(_) | Heard::Area(_)
+                if cell.is_some_and(|cell_px| outbox.shared.keep_cell(cell_px)) =>
+            {
                 outbox.send(TerminalEvent::Continued)
             }
-            Heard::Cell(_) => true,
+            Heard::Cell(_) | Heard::Area(_) => true,
             // tmux knows nothing of pictures that go through it, and has wiped them: as after a change of the size.
             Heard::Back => match tty::size() {
                 Some([columns, rows, ..]) => outbox.send(TerminalEvent::Resize { columns, rows }),

@@ -49,6 +49,8 @@ pub struct Capabilities {
     pub registers: usize,
     /// Width and height of a text cell, px, as answered.
     pub cell_px: Option<(u16, u16)>,
+    /// It answered the size of its text area alone, from which that of a cell follows.
+    pub cell_from_area: bool,
     /// Knows synchronised output (`CSI ? 2026 h`).
     pub sync_output: bool,
     /// The background of its text is light.
@@ -78,6 +80,7 @@ impl Capabilities {
             max_height_px: limits.max_height_px,
             registers: 256,
             cell_px: None,
+            cell_from_area: false,
             sync_output: false,
             light: false,
             fence: false,
@@ -110,14 +113,10 @@ impl Capabilities {
     /// again after every resize. 80 x 24 cells of 10 x 20 px where nothing is known.
     #[must_use]
     pub fn grid(&self) -> Grid {
-        let [columns, rows, width, height] = tty::size().unwrap_or([80, 24, 0, 0]);
-        let cell = (width / columns, height / rows);
-        let cell_px = match (cell, self.cell_px) {
-            ((1.., 1..), _) => cell,
-            (_, Some(answered)) => answered,
-            _ => GUESSED_CELL_PX,
-        };
-        Grid { columns, rows, cell_px }
+        let size = tty::size().unwrap_or([80, 24, 0, 0]);
+        let [columns, rows, width, height] = size;
+        let cell_px = tty::cell_in((width, height), size).or(self.cell_px);
+        Grid { columns, rows, cell_px: cell_px.unwrap_or(GUESSED_CELL_PX) }
     }
 
     /// Asks tmux anew where the pane lies; without pictures through it nothing happens.
@@ -137,11 +136,13 @@ impl Capabilities {
             // tmux would keep such images for itself.
             Answer::Iterm => self.iterm = !self.tmux,
             Answer::Sticky => self.sticky = true,
-            Answer::CellPx(width, height) => self.cell_px = Some((width, height)),
+            Answer::CellPx(width, height) => {
+                (self.cell_px, self.cell_from_area) = (Some((width, height)), false);
+            }
             Answer::TextAreaPx(width, height) => {
-                if let (None, Some([columns, rows, ..])) = (self.cell_px, cells) {
-                    let cell = (width / columns, height / rows);
-                    self.cell_px = (cell.0 > 0 && cell.1 > 0).then_some(cell);
+                if self.cell_px.is_none() {
+                    self.cell_px = cells.and_then(|cells| tty::cell_in((width, height), cells));
+                    self.cell_from_area = self.cell_px.is_some();
                 }
             }
             Answer::Registers(count) => self.registers = (count as usize).clamp(2, 256),
@@ -404,6 +405,7 @@ mod tests {
         assert!(foot.sync_output && foot.registers == 256 && foot.max_height_px == 10_000);
         let mlterm = learned(b"\x1b[?63;1;2;3;4;7;29c\x1b[4;800;800t\x1b[?1;3;0S\x1b[0n");
         assert!(mlterm.sixel && mlterm.registers == 256 && mlterm.cell_px == Some((8, 16)));
+        assert!(mlterm.cell_from_area && !xterm.cell_from_area && !foot.cell_from_area);
     }
 
     #[test]

@@ -23,8 +23,9 @@ use crate::tui::graphics::{Grid, PlacedSixel};
 const ENTER: &[u8] = b"\x1b[?1049h\x1b[?25l\x1b[?2004h\x1b[0m\x1b[2J\x1b[H";
 /// Tells when the person looks here again: a tmux that only hands pictures on wipes them with every other window.
 const FOCUS: &[u8] = b"\x1b[?1004h";
-/// Asks for the size of a cell.
+/// Asks for the size of a cell, and of the text area where the terminal tells that alone.
 const CELL_SIZE: &[u8] = b"\x1b[16t";
+const AREA_SIZE: &[u8] = b"\x1b[14t";
 /// Ends a cut sixel and an open frame first.
 const LEAVE: &[u8] = b"\x1b\\\x1b[?2026l\x1b[0m\x1b[?1004l\x1b[?2004l\x1b[?25h\x1b[?1049l";
 /// How long leaving waits for frames under way, at most: only where the terminal owes answers.
@@ -43,6 +44,8 @@ pub(super) struct Shared {
     pub(super) stopping: AtomicBool,
     /// Width and height of a cell, px, as the terminal answered last.
     cell_px: Mutex<Option<(u16, u16)>>,
+    /// That follows from the size of its text area.
+    pub(super) cell_from_area: bool,
     pub(super) restorer: Restorer,
 }
 
@@ -128,6 +131,7 @@ impl Screen {
             gone: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             cell_px: Mutex::new(capabilities.cell_px),
+            cell_from_area: capabilities.cell_from_area,
             restorer: Restorer { entered: AtomicBool::new(false), input, quiet: Mutex::new(None) },
         });
         let text = TextBuffer::default();
@@ -177,7 +181,7 @@ impl Screen {
         self.capabilities.cell_px = *self.shared.answered_cell();
         // Where the system knows no px, only the terminal can tell of another font: its answer comes as an event.
         if self.capabilities.cell_px.is_some() && !tty::tells_px() {
-            self.text.add(CELL_SIZE);
+            self.text.add(if self.capabilities.cell_from_area { AREA_SIZE } else { CELL_SIZE });
         }
         self.grid()
     }

@@ -134,6 +134,12 @@ pub(super) fn size() -> Option<[u16; 4]> {
     known.then_some([size.ws_col, size.ws_row, size.ws_xpixel, size.ws_ypixel])
 }
 
+/// Width and height of a cell, px, in a text area of so many px on a terminal of this [`size`].
+pub(super) fn cell_in(area_px: (u16, u16), [columns, rows, ..]: [u16; 4]) -> Option<(u16, u16)> {
+    let cell = (area_px.0.checked_div(columns)?, area_px.1.checked_div(rows)?);
+    (cell.0 > 0 && cell.1 > 0).then_some(cell)
+}
+
 /// Whether the system knows how many px the terminal has.
 pub(super) fn tells_px() -> bool {
     size().is_some_and(|[.., width, height]| width > 0 && height > 0)

@@ -6,9 +6,9 @@ use crate::domain::review::Doubts;
 use crate::domain::{
     Edit, FrameIndex, FrameMask, Mark, MaskSource, PointKind, Prompt, Step, TrackId, counted, shown,
 };
-use crate::tui::model::{Effect, Model};
+use crate::tui::model::{Effect, Mode, Model};
 
-use super::{ahead, batch, motion, network, review, tracks};
+use super::{ahead, batch, motion, network, rays, review, tracks};
 
 /// Applies `edits` as part of `group` and journals them. False, with a sentence, when refused.
 pub(super) fn commit(
@@ -160,11 +160,21 @@ pub(super) fn from_others(model: &mut Model, fx: &mut Vec<Effect>, edits: &[Edit
             done.push(edit);
         }
     }
+    let held = model.track;
     look_again(model, &touched_by(&done));
     ahead::outdated(model, fx, &done);
+    let gone = held.is_some() && model.track != held;
+    if gone {
+        // Strokes and points would go on, on a structure that nobody chose.
+        model.tools.brush = None;
+        if model.mode == Mode::Rays {
+            rays::leave(model);
+        }
+    }
     if !done.is_empty() {
-        let plural = if done.len() == 1 { "" } else { "s" };
-        model.say(format!("another session made {} change{plural} here", done.len()));
+        let changes = counted(done.len(), "change");
+        let more = if gone { ", the structure at hand is gone" } else { "" };
+        model.say(format!("another session made {changes} here{more}"));
     }
 }
 

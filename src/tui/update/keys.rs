@@ -7,7 +7,7 @@ use crate::tui::line::Line;
 use crate::tui::model::{Effect, HelpPage, Mode, Model};
 use crate::tui::view::{help_lines, message_lines};
 
-use super::{act, language, leap, questions, ranges, rays};
+use super::{act, language, leap, questions, queue, ranges, rays};
 
 /// Larger counts are typing errors.
 const COUNT_MAX: u32 = 99_999;
@@ -52,12 +52,7 @@ pub(super) fn press(model: &mut Model, fx: &mut Vec<Effect>, key: Key) {
         Found::More(_) => {}
         Found::Act(actions) => {
             let count = std::mem::take(&mut model.pending).count;
-            for action in actions {
-                if !keeps_asking(action) {
-                    model.leave_asked.clear();
-                }
-                act::act(model, fx, action, count);
-            }
+            do_all(model, fx, &actions, count);
         }
         Found::Nothing => {
             let keys = std::mem::take(&mut model.pending).keys;
@@ -87,6 +82,26 @@ pub(super) fn press(model: &mut Model, fx: &mut Vec<Effect>, key: Key) {
                 }
             }
         }
+    }
+}
+
+/// Does what a key stands for, one action behind the other. What comes behind leaving the clip was meant for the next one,
+/// which nobody has seen yet, and is not done to this one.
+fn do_all(model: &mut Model, fx: &mut Vec<Effect>, actions: &[Action], count: Option<u32>) {
+    use Action as A;
+    let mut left = false;
+    for &action in actions {
+        if left && !queue::leads_elsewhere(action) {
+            if model.opening.is_some() {
+                queue::miss(model, format!("`{}`", action.name()));
+            }
+            continue;
+        }
+        left |= matches!(action, A::NextClip | A::PreviousClip | A::FinishClip);
+        if !keeps_asking(action) {
+            model.leave_asked.clear();
+        }
+        act::act(model, fx, action, count);
     }
 }
 

@@ -86,7 +86,12 @@ pub(super) fn draw(
     bitmap: &Bitmap,
 ) -> Option<String> {
     let (todo, wider) = drawn(model, at, bitmap)?;
-    edits::commit(model, fx, group, todo).then_some(wider)
+    if !edits::commit(model, fx, group, todo) {
+        return None;
+    }
+    // Who draws wants to see it.
+    model.hidden.remove(&at.0);
+    Some(wider)
 }
 
 /// The edits that give a frame a mask drawn by the person, and what to say of a window that they

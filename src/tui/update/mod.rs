@@ -55,16 +55,21 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
                 model.message = Message::default();
             }
             model.hurry.press(key, model.now);
-            if model.opening.is_some() {
+            if queue::is_unseen(model) {
                 queue::typed_meanwhile(model, &mut fx, key);
             } else {
+                model.tools.missed.clear();
                 batch::here(model, &mut fx);
                 language::typed(model, &mut fx, key);
             }
         }
         Msg::Pasted(text) => {
             model.active_at = model.now;
-            keys::paste(model, &text);
+            if queue::is_unseen(model) {
+                queue::miss(model, "what was pasted".to_owned());
+            } else {
+                keys::paste(model, &text);
+            }
         }
         Msg::Resized(grid) => {
             model.grid = grid;
@@ -291,6 +296,7 @@ fn reopen(model: &mut Model, fx: &mut Vec<Effect>, opened: crate::engine::Opened
     next.tools.recording = model.tools.recording.take();
     next.tools.to_play = std::mem::take(&mut model.tools.to_play);
     next.tools.played = model.tools.played;
+    next.tools.missed = std::mem::take(&mut model.tools.missed);
     next.tools.lines = std::mem::take(&mut model.tools.lines);
     next.tools.registers = std::mem::take(&mut model.tools.registers);
     next.log_before(std::mem::take(&mut model.log), model.fresh);
@@ -328,5 +334,8 @@ fn reopen(model: &mut Model, fx: &mut Vec<Effect>, opened: crate::engine::Opened
     fx.push(Effect::Redraw);
     if sought {
         queue::sought(model, fx);
+    }
+    if model.opening.is_none() {
+        queue::tell_missed(model);
     }
 }

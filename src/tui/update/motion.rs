@@ -138,6 +138,9 @@ pub(super) fn next_stale(model: &mut Model, fx: &mut Vec<Effect>) {
     let next =
         stale.and_then(|s| s.range(model.frame + 1..).next().or_else(|| s.iter().next()).copied());
     match next {
+        Some(frame) if frame == model.frame => {
+            model.say("no other mask of this structure is older than its points");
+        }
         Some(frame) => go_to(model, fx, frame),
         None => model.say("every mask of this structure is as new as its points"),
     }

@@ -96,10 +96,15 @@ pub(super) fn tracked(
     let Some(run) = model.jobs.running.iter().find(|run| run.ticket == ticket).cloned() else {
         return;
     };
-    if run.check {
-        return review::compared(model, ticket.track, frame, decided.bitmap.to_mask());
-    }
     let Some(track) = model.annotation.tracks.get(&ticket.track) else { return };
+    if run.check {
+        // What came from other points than there are now speaks against no mask, and for none.
+        let span = Track::span_between(&track.barriers(), frame);
+        if Signature::of(track).agrees(&run.signature, span) {
+            review::compared(model, ticket.track, frame, decided.bitmap.to_mask());
+        }
+        return;
+    }
     if !may_track(track, frame) {
         return;
     }
@@ -319,7 +324,7 @@ fn begin(model: &mut Model, fx: &mut Vec<Effect>, id: TrackId, plan: Plan, wante
     let (signature, total) = (Signature::of(track), plan.len());
     ahead::forget(model, fx);
     // The engine ends an older propagation of the same structure.
-    model.jobs.running.retain(|run| run.ticket.track != id);
+    drop_runs(model, |run| run.ticket.track == id);
     model.jobs.generation += 1;
     let ticket = Ticket { track: id, generation: model.jobs.generation };
     let Wanted { group, structures, check } = wanted;
@@ -351,7 +356,20 @@ fn stop(model: &mut Model, fx: &mut Vec<Effect>, which: impl Fn(&Running) -> boo
     for run in model.jobs.running.iter().filter(|run| which(run)) {
         fx.push(Effect::Cancel(Some(run.ticket.track)));
     }
-    model.jobs.running.retain(|run| !which(run));
+    drop_runs(model, which);
+}
+
+/// Nobody waits for these any more; those that were asked for with one speak for fewer structures.
+fn drop_runs(model: &mut Model, which: impl Fn(&Running) -> bool) {
+    let all = std::mem::take(&mut model.jobs.running);
+    let (gone, mut left): (Vec<Running>, Vec<Running>) = all.into_iter().partition(which);
+    for run in &mut left {
+        run.structures -= gone.iter().filter(|gone| gone.group == run.group).count();
+    }
+    model.jobs.running = left;
+    for run in gone.iter().filter(|run| run.check) {
+        model.tools.review.forget_pass(run.ticket.track);
+    }
 }
 
 /// How far a propagation is.
@@ -389,6 +407,9 @@ pub(super) fn finished(model: &mut Model, fx: &mut Vec<Effect>, ticket: Ticket, 
     }
     if run.check && cancelled {
         model.say("comparison stopped; what was compared so far counts");
+    } else if run.check && outdated {
+        let again = model.key(Action::PropagateCheck);
+        model.say(format!("compared, but not where the points changed meanwhile; {again} again"));
     } else if run.check {
         model.say(format!(
             "compared; {} goes to the worst frame, {} accepts the quiet span",
@@ -420,11 +441,9 @@ pub(super) fn job_failed(model: &mut Model, fx: &mut Vec<Effect>, ticket: Ticket
         model.warn(format!("no mask: {why}"));
     }
     if let Some(at) = model.jobs.running.iter().position(|run| run.ticket == ticket) {
-        let run = model.jobs.running.remove(at);
+        let run = model.jobs.running[at].clone();
+        drop_runs(model, |run| run.ticket == ticket);
         ring(model, fx, &run);
-        for other in model.jobs.running.iter_mut().filter(|other| other.group == run.group) {
-            other.structures -= 1;
-        }
         model.warn(format!(
             "propagation ended after {} of {}: {why}",
             run.done,

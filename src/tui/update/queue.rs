@@ -11,6 +11,9 @@ use crate::tui::model::{Effect, Leaving, Model, Opening, Pending, Queued, Saved,
 
 use super::{batch, language, review};
 
+/// So many lost keys are told one by one.
+const MISSED: usize = 5;
+
 /// Opens the clip so many places further on, or the last there is that way. While one is being opened they count from that
 /// one, so that keys pressed quickly go as far as if each clip had been waited for.
 pub(super) fn step(model: &mut Model, fx: &mut Vec<Effect>, by: isize) {
@@ -123,6 +126,7 @@ pub(super) fn stay(model: &mut Model) {
     model.tools.to_play.clear();
     // Who leaves later is asked anew.
     model.leave_asked.clear();
+    note_missed(model);
     let on = match model.seeking.take() {
         Some(Seek::Unfinished) => {
             format!("; {} goes on to the next unfinished one", model.key(Action::FinishClip))
@@ -140,33 +144,81 @@ pub(super) fn give_up(model: &mut Model, fx: &mut Vec<Effect>) {
     }
 }
 
-/// A key came while a clip is being opened. It was meant for that one, which nobody has seen: done to the clip at hand it
-/// would be wrong, and kept for the next one it might delete what it does not know. So only what goes elsewhere is done.
+/// Whether what is typed now is meant for a clip that nobody has seen: it is being opened, or just came and was not drawn.
+pub(super) fn is_unseen(model: &Model) -> bool {
+    model.opening.is_some() || model.tools.undrawn
+}
+
+/// A key came for a clip that nobody has seen. Done to the clip at hand it would be wrong, and kept for the next one it might
+/// delete what it does not know. So only what goes elsewhere is done, and the rest is told.
 pub(super) fn typed_meanwhile(model: &mut Model, fx: &mut Vec<Effect>, key: Key) {
-    if language::stops(model, key) {
+    if model.opening.is_some() && language::stops(model, key) {
         model.pending = Pending::default();
         give_up(model, fx);
         return stay(model);
     }
-    if model.tools.to_play.is_empty() && leads_elsewhere(model, key) {
+    if model.tools.to_play.is_empty() && may_lead_elsewhere(model, key) {
         return language::typed(model, fx, key);
     }
     model.pending = Pending::default();
-    let Some(opening) = model.opening else { return };
-    let name = model.queue.get(opening.at).map_or_else(String::new, |clip| shown(&clip.name));
-    let stop = model.stop_key();
-    model.say_passing(format!("`{key}` is not done: {name} is being opened; {stop} stays here"));
+    miss(model, format!("`{key}`"));
 }
 
-/// Whether a key, behind those typed before it, opens another clip or leaves, or may yet do so.
-fn leads_elsewhere(model: &Model, key: Key) -> bool {
-    use Action as A;
-    let keys: Vec<Key> = model.pending.keys.iter().copied().chain([key]).collect();
-    let leads = |actions: &[A]| {
-        actions.iter().all(|action| {
-            matches!(action, A::NextClip | A::PreviousClip | A::Quit | A::Suspend | A::Redraw)
-        })
+/// Something came for a clip that nobody has seen, and is not done.
+pub(super) fn miss(model: &mut Model, what: String) {
+    match model.opening {
+        Some(opening) => {
+            let clip = model.queue.get(opening.at);
+            let name = clip.map_or_else(String::new, |clip| shown(&clip.name));
+            let stop = model.stop_key();
+            let told = format!("{what} is not done: {name} is being opened; {stop} stays here");
+            model.say_passing(told);
+            model.tools.missed.push(what);
+        }
+        None => {
+            model.tools.missed.push(what);
+            tell_missed(model);
+        }
+    }
+}
+
+/// The clip came: what was typed for it before is lost, and must not be looked for in vain.
+pub(super) fn tell_missed(model: &mut Model) {
+    if let Some(told) = missed(model) {
+        let (at, count) = (model.at + 1, model.queue.len());
+        model.warn(format!("clip {at} of {count}; {told}"));
+    }
+}
+
+/// The clip does not come: the same, beside what is told of that.
+fn note_missed(model: &mut Model) {
+    if let Some(told) = missed(model) {
+        model.note(told);
+    }
+    model.tools.missed.clear();
+}
+
+/// What was not done, since nobody had seen the clip that it was meant for.
+fn missed(model: &Model) -> Option<String> {
+    let missed = &model.tools.missed;
+    let first = missed.get(..missed.len().min(MISSED))?.join(", ");
+    let more = match missed.len().saturating_sub(MISSED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
     };
+    (!missed.is_empty()).then(|| format!("not done, it came before the clip: {first}{more}"))
+}
+
+/// Whether an action opens another clip or leaves, whatever is at hand.
+pub(super) fn leads_elsewhere(action: Action) -> bool {
+    use Action as A;
+    matches!(action, A::NextClip | A::PreviousClip | A::Quit | A::Suspend | A::Redraw)
+}
+
+/// Whether a key, behind those typed before it, does such a thing, or may yet do so.
+fn may_lead_elsewhere(model: &Model, key: Key) -> bool {
+    let keys: Vec<Key> = model.pending.keys.iter().copied().chain([key]).collect();
+    let leads = |actions: &[Action]| actions.iter().copied().all(leads_elsewhere);
     match model.keymap.find(model.key_mode(), &keys) {
         Found::Act(actions) => leads(&actions),
         Found::More(rest) => rest.iter().any(|(_, actions)| leads(actions)),
@@ -203,6 +255,7 @@ pub(super) fn not_opened(model: &mut Model, fx: &mut Vec<Effect>, at: usize, why
     if !goes_on {
         // They were meant for that clip.
         model.tools.to_play.clear();
+        note_missed(model);
     }
 }
 

@@ -114,6 +114,10 @@ pub(super) fn changed(model: &mut Model, fx: &mut Vec<Effect>, region: Option<Re
     model.frames.clear();
     model.broken.clear();
     model.tools.ahead = None;
+    let review = &mut model.tools.review;
+    review.first_pass.clear();
+    review.agreement.clear();
+    review.tried = None;
     model.tools.beside = None;
     model.tools.strip = None;
     model.encoded_ahead = None;

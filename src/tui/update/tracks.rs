@@ -59,10 +59,12 @@ pub(super) fn choose(model: &mut Model, id: TrackId) {
     }
 }
 
-/// What was begun on the structure at hand is not done to another one: a cut, a window by taps or by questions. True when
-/// questions were open.
+/// What was begun on the structure at hand is not done to another one: a cut, a box, a correction that waits for its
+/// picture, a window by taps or by questions. True when questions were open.
 pub(super) fn give_up(model: &mut Model) -> bool {
     model.tools.cut = None;
+    model.corner = None;
+    model.tools.repeat_when_seen = None;
     model.tools.taps.onset = None;
     let waiting = model.tools.asking.take().is_some();
     let open = matches!(model.mode, Mode::Bisect(_));

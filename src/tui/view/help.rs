@@ -148,6 +148,17 @@ pub fn message_lines(messages: &VecDeque<Message>, columns: u16) -> usize {
     messages.iter().map(|message| wrapped(&shown(&message.text), width).len()).sum()
 }
 
+/// The messages that stand to their end on the page of messages, or above it, when `top` is its first line.
+pub fn messages_seen(model: &Model, top: usize) -> impl Iterator<Item = &Message> {
+    let width = usize::from(model.grid.columns).saturating_sub(SIGN);
+    let last = top + model.areas().map_or(0, |areas| areas.listing_rows());
+    let mut line = 0;
+    model.log.iter().rev().take_while(move |message| {
+        line += wrapped(&shown(&message.text), width).len();
+        line <= last
+    })
+}
+
 /// Draws the last messages, the newest first, from line `top` on.
 pub(super) fn messages(
     frame: &mut Frame<'_>,

@@ -21,10 +21,11 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph};
 use unicode_width::UnicodeWidthChar;
 
-pub use help::{help_lines, message_lines};
+pub use help::{help_lines, message_lines, messages_seen};
 pub use layout::Areas;
 pub use letters::draw_letters;
 pub use picture::{Canvas, LEVELS, palette};
+pub use status::tells_whole;
 
 use super::model::{Mode, Model};
 use super::theme::Theme;

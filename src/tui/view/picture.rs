@@ -385,7 +385,7 @@ fn rays(model: &Model, tool: &RayTool, scene: &mut Scene<'_>) {
         tick(crate::domain::Ray { centre: tool.centre, hour }, tool.centre, CURSOR);
     }
     let letters = model.keymap.mark_letters();
-    let marks = tool.marks(model.clip.width_px, model.clip.height_px, letters.len());
+    let mut marks = tool.marks(model.clip.width_px, model.clip.height_px, letters.len());
     if let Some(last) = &tool.last {
         let (dx, dy) = last.ray.step();
         // A point is to be seen at once over a slow line: the letters next to it come with it, the
@@ -393,6 +393,8 @@ fn rays(model: &Model, tool: &RayTool, scene: &mut Scene<'_>) {
         let coming = model.jobs.asked.iter().any(|asked| asked.frame == model.frame);
         let middle = letters.len().min(2 * MARKS_ASIDE) / 2;
         let at_once = middle.saturating_sub(AT_ONCE)..middle + AT_ONCE;
+        // The nearest letters choose their places first, and keep them when the others come.
+        marks.sort_by_key(|mark| (2 * mark.slot + 1).abs_diff(2 * middle));
         for mark in marks.iter().filter(|mark| !coming || at_once.contains(&mark.slot)) {
             let at = last.ray.at(mark.radius_px);
             tick(last.ray, at, if mark.on.is_some() { BOUNDARY } else { CURSOR });

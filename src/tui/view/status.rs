@@ -83,6 +83,15 @@ fn message<'a>(model: &Model, width: usize, look: Look<'_>) -> Line<'a> {
     Line::from(spans)
 }
 
+/// Whether the last sentence stands on the screen to its end: of one that is cut nobody knows what it says.
+#[must_use]
+pub fn tells_whole(model: &Model, look: Look<'_>) -> bool {
+    let Some(areas) = model.areas() else { return false };
+    let told = shown(&model.message.text);
+    let line = message(model, usize::from(areas.message.width), look);
+    line.spans.iter().any(|span| span.content == told)
+}
+
 /// Warnings since the last key in whose place another sentence stands: the first of several may be why a clip is not there.
 fn unread(model: &Model) -> usize {
     let unread = |said: &&Message| said.weight == Weight::Warning && **said != model.message;

@@ -14,11 +14,11 @@ use crate::learn::dataset::{DataSource, Veil};
 use crate::learn::evaluate::{ClickOptions, EvalError, Judged, Placing, evaluate_clicks};
 use crate::learn::evaluate_video::{Tracking, VideoOptions, evaluate_video};
 use crate::net::config::ModelCard;
-use crate::net::device::{DeviceWant, Picked, pick};
+use crate::net::device::Picked;
 use crate::net::predict::PredictOptions;
 use crate::net::sam2::Sam2;
 
-use super::headless::{check_json, write_json};
+use super::headless::{check_json, device_of, in_timed_parts, write_json};
 use super::{Done, Failure, STILLS, clip_options, interrupt_flag, print, tell};
 
 /// Arguments.
@@ -137,11 +137,11 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
 }
 
 fn network(settings: &Settings) -> Result<(ModelCard, Sam2, Picked), Failure> {
-    let want: DeviceWant =
-        settings.device.value.parse().map_err(|e| Failure::Configuration(format!("{e}")))?;
-    let picked = pick(want).map_err(|error| Failure::Configuration(error.to_string()))?;
-    let (card, sam) = load_network(settings.card.value.as_deref(), &picked)
-        .map_err(|error| Failure::Configuration(error.to_string()))?;
+    let picked = device_of(settings)?;
+    let (card, sam) = in_timed_parts(picked.gpu, |_| {
+        load_network(settings.card.value.as_deref(), &picked)
+            .map_err(|error| Failure::Configuration(error.to_string()))
+    })?;
     tell(&format!("{} on {}", card.name, picked.description));
     Ok((card, sam, picked))
 }

@@ -8,24 +8,72 @@ use serde_json::{Value, json};
 use crate::codec::Clip;
 use crate::config::Settings;
 use crate::domain::{Bitmap, FrameIndex, FrameMask, Mask, MaskSource, PointPx, Track};
-use crate::engine::{Decided, Ended, Limits, NetSegmenter, Role, Segmenter, device_gave_up, timed};
+use crate::engine::{
+    Decided, Ended, Limits, NetSegmenter, Role, Segmenter, device_gave_up, in_parts, timed,
+};
 use crate::export::{check_writable, mask_png, spare, write_atomic};
+use crate::net::device::{DeviceError, DeviceWant, Picked, pick};
 
 use super::{Failure, path_shown, tell};
 
 /// The file beside the folders of masks that tells how they came about.
 pub(super) const REPORT: &str = "report.json";
 
+/// The device that the settings name, as [`opened`] gives it.
+///
+/// # Errors
+/// A name that is no device's, or a device that cannot be used.
+pub(super) fn device_of(settings: &Settings) -> Result<Picked, Failure> {
+    settings.device.value.parse::<DeviceWant>().map_err(no_device).and_then(opened)
+}
+
+/// The device that is wanted. A driver that does not answer while it is opened and tried ends the program with a sentence.
+///
+/// # Errors
+/// A device that cannot be used.
+pub(super) fn opened(want: DeviceWant) -> Result<Picked, Failure> {
+    in_timed_parts(want != DeviceWant::Cpu, |_| pick(want).map_err(no_device))
+}
+
+/// What cannot be used as a device is a fault of the settings.
+pub(super) fn no_device(cause: DeviceError) -> Failure {
+    Failure::Configuration(cause.to_string())
+}
+
+/// Does `work`, which tells after each part of it that it goes on. On a GPU that does not come back from a part the program
+/// ends with a sentence; on the CPU a part may take as long as it takes.
+///
+/// # Errors
+/// What the work says, or that the system gives no thread.
+pub(super) fn in_timed_parts<T>(
+    gpu: bool,
+    work: impl FnOnce(&(dyn Fn() + Sync)) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    match gpu {
+        true => in_parts(Limits::default(), work, end_at_once).map_err(Failure::Ours)?,
+        false => work(&|| ()),
+    }
+}
+
 /// Loads the network that the settings name.
 ///
 /// # Errors
 /// A card, weights or device that cannot be used.
-pub(super) fn load_network(settings: &Settings) -> Result<NetSegmenter, Failure> {
+fn load_network(settings: &Settings) -> Result<NetSegmenter, Failure> {
     let card = settings.card.value.as_deref();
     let mut network =
         NetSegmenter::load(card, &settings.device.value).map_err(Failure::Configuration)?;
     network.set_feature_budget(settings.features_mib.value);
     Ok(network)
+}
+
+/// The same for measurements, whose calls are not timed from outside. Where the device does not answer while the network is
+/// loaded the program ends with a sentence.
+///
+/// # Errors
+/// A card, weights or device that cannot be used.
+pub(super) fn load_bare(settings: &Settings) -> Result<NetSegmenter, Failure> {
+    in_timed_parts(settings.device.value != "cpu", |_| load_network(settings))
 }
 
 /// The same for work without a screen. Where the device does not answer the program ends with a sentence.
@@ -211,6 +259,25 @@ pub(super) fn check_json(path: Option<&Path>) -> Result<(), Failure> {
     path.map_or(Ok(()), |path| check_writable(path).map_err(Failure::input))
 }
 
+/// Does `work` with the folder `path`, which is made where it is not there. Where the work fails, none that was made for it
+/// stays behind empty.
+///
+/// # Errors
+/// When it cannot be created, and what the work says.
+pub(super) fn with_folder<T>(
+    path: &Path,
+    work: impl FnOnce() -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let absent = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+    let made: Vec<&Path> = path.ancestors().take_while(absent).collect();
+    let done = make_folder(path).and_then(|()| work());
+    if done.is_err() {
+        // Those that hold something stay.
+        made.iter().for_each(|folder| drop(std::fs::remove_dir(folder)));
+    }
+    done
+}
+
 /// Creates a folder and those above it.
 ///
 /// # Errors
@@ -330,6 +397,7 @@ pub(super) fn numbers<const N: usize>(text: &str, form: &str) -> Result<[f32; N]
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::Done;
     use crate::domain::{FramePrompts, GrayFrame};
     use crate::engine::{Anchor, Direction, Image, SegmentError, SegmenterInfo};
 
@@ -372,6 +440,20 @@ mod tests {
         fn encode_ahead(&mut self, _: Image<'_>) -> Result<(), SegmentError> {
             self.answer().map(drop)
         }
+    }
+
+    #[test]
+    fn of_work_that_is_refused_no_empty_folder_stays() {
+        let home = tempfile::tempdir().expect("a folder");
+        let (above, out) = (home.path().join("a"), home.path().join("a/b"));
+        let refused = || -> Done { Err(Failure::input("no")) };
+        assert!(with_folder(&out, refused).is_err() && !above.exists());
+        let partly = || std::fs::write(above.join("b/c"), "c").map_err(Failure::input);
+        assert!(with_folder(&out, || partly().and_then(|()| refused())).is_err());
+        assert!(out.join("c").is_file(), "what was written stays");
+        std::fs::remove_file(out.join("c")).expect("it is there");
+        assert!(with_folder(&out, refused).is_err() && out.is_dir(), "it was there before");
+        assert!(with_folder(&out.join("d"), || Ok(())).is_ok() && out.join("d").is_dir());
     }
 
     #[test]

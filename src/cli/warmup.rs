@@ -9,12 +9,12 @@ use std::time::Instant;
 use clap::Args;
 
 use crate::config::Settings;
-use crate::engine::{Limits, in_parts, load_network};
-use crate::net::device::{DeviceError, DeviceWant, Picked, caught, first_line, pick};
+use crate::engine::load_network;
+use crate::net::device::{Picked, caught, first_line};
 use crate::net::stages::{Stage, Stages};
 use crate::net::tracker::TrackError;
 
-use super::headless::end_at_once;
+use super::headless::{device_of, in_timed_parts};
 use super::{Done, Failure, print};
 
 /// Arguments: none of its own, `--device` and `--card` say what is warmed up.
@@ -26,15 +26,8 @@ pub(super) struct Options {}
 /// # Errors
 /// A card, weights or device that cannot be used.
 pub(super) fn run(settings: &Settings, _: &Options) -> Done {
-    let configuration = |cause: DeviceError| Failure::Configuration(cause.to_string());
-    let want: DeviceWant = settings.device.value.parse().map_err(configuration)?;
-    let picked = in_parts(Limits::default(), |_| pick(want), end_at_once);
-    let picked = picked.map_err(Failure::Ours)?.map_err(configuration)?;
-    let work = |goes_on: &dyn Fn()| warmed(settings, &picked, goes_on);
-    match picked.gpu {
-        true => in_parts(Limits::default(), work, end_at_once).map_err(Failure::Ours)?,
-        false => work(&|| ()),
-    }
+    let picked = device_of(settings)?;
+    in_timed_parts(picked.gpu, |goes_on| warmed(settings, &picked, goes_on))
 }
 
 /// Runs everything once; `goes_on` is told after each part.

@@ -20,7 +20,8 @@ use crate::engine::{Image, NetSegmenter, Segmenter};
 use crate::learn::dataset::{DataSource, Pick, Still, StillSet};
 use crate::tui::keymap::VARIANTS;
 
-use super::headless::{load_bare, make_folder, write_gray};
+use super::devices::load_bare;
+use super::headless::{make_folder, write_gray};
 use super::{Failure, tell};
 use reader::{Reader, Shown, Sight};
 

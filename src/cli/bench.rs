@@ -16,7 +16,8 @@ use crate::engine::{
 };
 use crate::tui::graphics::{BenchRow, bench_rows, synthetic_frame};
 
-use super::headless::{check_json, in_timed_parts, load_bare, make_folder, write_gray, write_json};
+use super::devices::{in_timed_parts, load_bare};
+use super::headless::{check_json, make_folder, write_gray, write_json};
 use super::pty::Terminal;
 use super::{Done, Failure, annotator, bench_memory, bench_stages, bench_train, demo, print, tree};
 

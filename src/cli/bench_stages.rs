@@ -16,7 +16,7 @@ use crate::net::tracker::TrackError;
 
 use super::Failure;
 use super::bench::median;
-use super::headless::{device_of, in_timed_parts};
+use super::devices::{device_of, in_timed_parts};
 
 /// Runs of the shortest stage; longer ones run until [`ENOUGH_S`] have passed, three times at least.
 const MOST_RUNS: usize = 15;

@@ -15,7 +15,7 @@ use crate::tui::graphics::synthetic_frame;
 
 use super::Failure;
 use super::bench_stages::cpu_seconds;
-use super::headless::{device_of, in_timed_parts};
+use super::devices::{device_of, in_timed_parts};
 
 /// Steps that compile, fill caches and render ahead, and are not counted.
 const WARM: u64 = 4;

@@ -17,7 +17,7 @@ use crate::project::list_clips;
 use crate::tui::graphics::Protocol;
 use crate::tui::terminal::{HELD_BACK, InTmux, probe, slow_escape};
 
-use super::headless::{device_of, in_timed_parts};
+use super::devices::{device_of, in_timed_parts};
 use super::{Done, Failure, keys, path_shown, print, print_json};
 
 /// Arguments.

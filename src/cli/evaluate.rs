@@ -18,7 +18,8 @@ use crate::net::device::Picked;
 use crate::net::predict::PredictOptions;
 use crate::net::sam2::Sam2;
 
-use super::headless::{check_json, device_of, in_timed_parts, write_json};
+use super::devices::{device_of, in_timed_parts, on_device};
+use super::headless::{check_json, write_json};
 use super::{Done, Failure, STILLS, clip_options, interrupt_flag, print, tell};
 
 /// Arguments.
@@ -204,7 +205,8 @@ fn clicks(settings: &Settings, options: &Clicks) -> Done {
                     ..PredictOptions::default()
                 },
             };
-            (card.name.clone(), evaluate_clicks(&judged, &plan, &cancel))
+            let report = on_device(&picked, || Ok(evaluate_clicks(&judged, &plan, &cancel)))?;
+            (card.name.clone(), report)
         }
         Judge::Curve => baseline("curve", Baseline::Curve),
         Judge::Spline => baseline("spline", Baseline::Spline),
@@ -278,7 +280,7 @@ fn video(settings: &Settings, options: &Video) -> Done {
     plan.follow.motion = card.tracking.motion && !options.no_motion;
     let begun = Instant::now();
     let tracking = Tracking { sam: &sam, preprocess: &card.preprocess, device: &picked.device };
-    let report = evaluate_video(tracking, &plan, &cancel).map_err(failure)?;
+    let report = on_device(&picked, || evaluate_video(tracking, &plan, &cancel).map_err(failure))?;
     let rounds: Vec<String> =
         report.rounds.iter().map(|score| format!("{:.3}", score.iou)).collect();
     print(&format!(

@@ -21,9 +21,10 @@ use crate::engine::{Ended, Segmenter};
 use crate::export::is_own_mask;
 
 use super::deciding::decide_tracks;
+use super::devices::{load_on_cpu, load_timed, or_on_the_cpu};
 use super::headless::{
-    REPORT, TrackReport, is_mask_path, is_own_report, load_on_cpu, load_timed, make_folder,
-    mask_path, or_on_the_cpu, report_json, with_folder, write_absent, write_json, write_mask_of,
+    REPORT, TrackReport, is_mask_path, is_own_report, make_folder, mask_path, report_json,
+    with_folder, write_absent, write_json, write_mask_of,
 };
 use super::{Done, Failure, interrupt_flag, open_clip, path_shown, print_json, prompts, tell};
 

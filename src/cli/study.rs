@@ -19,7 +19,8 @@ use crate::study::tables::Tables;
 use crate::study::{StudyError, config, people, report, sessions};
 use crate::tui::terminal::last_words;
 
-use super::headless::{device_of, load_bare, make_folder, with_folder};
+use super::devices::{device_of, load_bare, on_device};
+use super::headless::{make_folder, with_folder};
 use super::{
     Done, Failure, annotate, clip_options, interrupt_flag, path_shown, print, tell, with_card_found,
 };
@@ -135,7 +136,9 @@ fn simulated(settings: &Settings, options: &Simulate) -> Done {
     let place = Place { picked: &picked, library: &library, out: &options.out };
     let cancel = interrupt_flag()?;
     let outcome = with_folder(&options.out.join("kept"), || {
-        simulate(&study, &place, &mut |line| tell(line), &cancel).map_err(failure)
+        on_device(&picked, || {
+            simulate(&study, &place, &mut |line| tell(line), &cancel).map_err(failure)
+        })
     })?;
     let tables = Tables::of(&study, &outcome);
     let files = report::write(&study, &outcome, &tables, &options.out).map_err(failure)?;

@@ -18,7 +18,8 @@ use crate::net::config::{ModelCard, WeightsOrigin};
 use crate::net::device::{DeviceError, DeviceWant, Picked};
 use crate::net::weights::{sha256_hex, sha256_of_file};
 
-use super::headless::{in_timed_parts, no_device, opened, with_folder};
+use super::devices::{in_timed_parts, no_device, on_device, opened};
+use super::headless::with_folder;
 use super::{Done, Failure, STILLS, clip_options, interrupt_flag, path_shown, tell};
 
 /// Peak learning rate where a trained network goes on: it must not forget.
@@ -348,7 +349,9 @@ fn trained(
         if picked.gpu {
             let weights = start.weights.as_deref();
             let found = in_timed_parts(true, |_| {
-                trusted(&start.card, weights, &picked.device).map_err(Failure::ours)
+                on_device(picked, || {
+                    trusted(&start.card, weights, &picked.device).map_err(Failure::ours)
+                })
             });
             tell(&found?);
         }
@@ -373,10 +376,12 @@ fn trained(
     apart(&learned, &plan.held_back)?;
     let cancel = interrupt_flag()?;
     let progress = |progress: &Progress| tell(&progress.to_string());
-    let report = match own {
-        Some(own) => train_on(&[own.set], &plan, &shares, progress, &cancel),
-        None => train(&plan, &shares, progress, &cancel),
-    };
+    let report = on_device(picked, || {
+        Ok(match own {
+            Some(own) => train_on(&[own.set], &plan, &shares, progress, &cancel),
+            None => train(&plan, &shares, progress, &cancel),
+        })
+    })?;
     let report = report.map_err(|error| match error {
         TrainError::Diverged(_) => Failure::ours(error),
         other => Failure::input(other),

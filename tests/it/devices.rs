@@ -81,6 +81,15 @@ impl Segmenter for OnDevice {
     }
 }
 
+/// What such a device says that panics besides where its network is let go.
+const GONE: &str = "VK_ERROR_DEVICE_LOST";
+
+impl Drop for OnDevice {
+    fn drop(&mut self) {
+        assert!(self.start == Start::OnCpu || self.words != GONE, "no queue to wait for");
+    }
+}
+
 fn on_device(words: &'static str) -> (Rig, Arc<Mutex<Vec<Start>>>) {
     let (build, asked, starts) = builder(words);
     (rig_within(Limits::default(), build, asked), starts)
@@ -155,6 +164,15 @@ fn a_lost_device_is_not_tried_again() {
     rig.worker.propagate(ticket(1, 2), forward(8));
     rig.until(finished);
     assert_eq!(*starts.lock().unwrap(), [Start::Asked, Start::OnCpu]);
+}
+
+#[test]
+fn a_lost_device_that_panics_when_it_is_let_go_leaves_the_clip_to_the_cpu() {
+    let (rig, _) = on_device(GONE);
+    rig.worker.propagate(ticket(1, 1), forward(8));
+    let why = failed(&rig.until(|event| matches!(event, Event::JobFailed { .. })));
+    assert!(why.contains("the device was lost") && why.contains("moves to the CPU"), "{why}");
+    assert_eq!(ready(&rig), "CPU (2 cores): the device was lost");
 }
 
 #[test]

@@ -20,7 +20,8 @@ use crate::engine::{Image, NetSegmenter, Segmenter};
 use crate::learn::dataset::{DataSource, Pick, Still, StillSet};
 use crate::tui::keymap::VARIANTS;
 
-use super::headless::{load_network, make_folder, write_gray};
+use super::devices::load_bare;
+use super::headless::{make_folder, write_gray};
 use super::{Failure, tell};
 use reader::{Reader, Shown, Sight};
 
@@ -143,7 +144,7 @@ pub(super) fn run(
     scratch: &Path,
 ) -> Result<Value, Failure> {
     let stills = stills(data, limit)?;
-    let mut network = load_network(settings)?;
+    let mut network = load_bare(settings)?;
     let (mut table, mut log) = (Table::default(), Vec::new());
     let manners = Manner::all(only, &settings.keymap.value);
     for &manner in &manners {

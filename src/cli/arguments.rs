@@ -1,7 +1,7 @@
 //! The arguments of this process.
 
 use std::error::Error;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::num::{IntErrorKind, ParseFloatError, ParseIntError};
 
 use clap::Parser;
@@ -12,14 +12,47 @@ use crate::domain::shown;
 
 /// Reads them. What is wrong ends the process and is told, help and version too.
 pub(super) fn read() -> Cli {
-    Cli::try_parse()
+    parsed(std::env::args_os())
         .unwrap_or_else(|error| in_plain_words(of_shown(std::env::args_os(), error)).exit())
 }
 
 /// The same error, of arguments as they may be shown: it quotes them, and a file's name can be one of them (`sonomark *`).
 fn of_shown(arguments: impl Iterator<Item = OsString>, error: clap::Error) -> clap::Error {
-    let shown = arguments.map(|argument| shown(&argument.to_string_lossy()));
-    Cli::try_parse_from(shown).err().unwrap_or(error)
+    let shown = arguments.map(|argument| OsString::from(shown(&argument.to_string_lossy())));
+    parsed(shown).err().unwrap_or(error)
+}
+
+fn parsed(words: impl Iterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(with_their_numbers(words))
+}
+
+/// Words of which a number below zero stands in one with the option before it (`--settle=-1`): else it would count as an
+/// option itself, and nobody would be told what the option takes.
+fn with_their_numbers(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut joined: Vec<OsString> = Vec::new();
+    let mut only_paths = false;
+    for word in words {
+        only_paths |= word == "--";
+        match joined.last_mut().filter(|last| !only_paths && is_bare_option(last)) {
+            Some(option) if is_below_zero(&word) => {
+                option.push("=");
+                option.push(word);
+            }
+            _ => joined.push(word),
+        }
+    }
+    joined
+}
+
+/// `--option`, without a value.
+fn is_bare_option(word: &OsStr) -> bool {
+    let bytes = word.as_encoded_bytes();
+    bytes.len() > 2 && bytes.starts_with(b"--") && !bytes.contains(&b'=')
+}
+
+/// `-3`, `-.5`, `-3,4`; no option has such a name.
+fn is_below_zero(word: &OsStr) -> bool {
+    matches!(word.as_encoded_bytes(), [b'-', b'0'..=b'9' | b'.', ..])
 }
 
 /// Why a number is none, without the words that the language has for it.
@@ -88,11 +121,26 @@ mod tests {
                 "evaluate clicks --data a --clicks=-1",
                 "--clicks <CLICKS> is \"-1\"; give a whole number from 1 to 20",
             ),
+            (
+                "evaluate clicks --data a --clicks -1",
+                "--clicks <CLICKS> is \"-1\"; give a whole number from 1 to 20",
+            ),
         ] {
-            let words = ["sonomark"].into_iter().chain(words.split(' '));
-            let error = Cli::try_parse_from(words).expect_err("no number");
-            let told = in_plain_words(error).to_string();
+            let told = in_plain_words(read_from(words).expect_err("no number")).to_string();
             assert!(told.contains(wanted), "{told}");
         }
+    }
+
+    fn read_from(words: &str) -> Result<Cli, clap::Error> {
+        parsed(["sonomark"].into_iter().chain(words.split(' ')).map(OsString::from))
+    }
+
+    #[test]
+    fn numbers_below_zero_belong_to_the_option_before_them() {
+        assert!(read_from("watch f --settle -1.5").is_ok(), "what it may be the command says");
+        assert!(read_from("segment f --out m.png --inside -3,4").is_ok());
+        assert!(read_from("keys -1").is_err(), "without an option it is none's");
+        let words = ["--a=1", "-2", "--", "--b", "-3"].map(OsString::from);
+        assert_eq!(with_their_numbers(words.clone().into_iter()), words);
     }
 }

@@ -16,7 +16,8 @@ use crate::engine::{
 };
 use crate::tui::graphics::{BenchRow, bench_rows, synthetic_frame};
 
-use super::headless::{check_json, load_network, make_folder, write_gray, write_json};
+use super::devices::{in_timed_parts, load_bare};
+use super::headless::{check_json, make_folder, write_gray, write_json};
 use super::pty::Terminal;
 use super::{Done, Failure, annotator, bench_memory, bench_stages, bench_train, demo, print, tree};
 
@@ -87,14 +88,19 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     let clip = codec::open(&folder, &codec::OpenOptions::default()).map_err(Failure::input)?;
     let report = match options.what {
         What::Network => {
-            let mut report = network(load_network(settings)?, &clip)?;
+            let loaded = load_bare(settings)?;
+            let mut report =
+                in_timed_parts(on_gpu(&loaded), |goes_on| network(loaded, &clip, goes_on))?;
             report["first_picture_ms"] = json!(first_picture_ms(&folder)?);
             report
         }
         What::Sixel => sixel(&clip)?,
         What::Stages => bench_stages::report(settings)?,
         What::Memory => {
-            bench_memory::report(load_network(settings)?, &frames_of(&clip)?, options.frames)?
+            let (loaded, frames) = (load_bare(settings)?, frames_of(&clip)?);
+            in_timed_parts(on_gpu(&loaded), |goes_on| {
+                bench_memory::report(loaded, &frames, options.frames, goes_on)
+            })?
         }
         What::Screen => screen(settings, &scratch.path().join("screen"))?,
         What::Train => {
@@ -127,19 +133,26 @@ pub(super) fn prompts() -> FramePrompts {
     FramePrompts { points, ..FramePrompts::default() }
 }
 
-fn network(mut network: NetSegmenter, clip: &Clip) -> Result<Value, Failure> {
+fn on_gpu(network: &NetSegmenter) -> bool {
+    !network.info().device.starts_with("CPU")
+}
+
+/// `goes_on` is told after each call.
+fn network(mut network: NetSegmenter, clip: &Clip, goes_on: &dyn Fn()) -> Result<Value, Failure> {
     let frames = frames_of(clip)?;
     let who = network.info();
     let image = |frame: usize| Image { frame, pixels: &frames[frame] };
     // The first run compiles kernels and fills caches.
     network.open_clip(frames.len());
     network.refresh(image(0), &prompts()).map_err(Failure::ours)?;
+    goes_on();
     let mut encode = Vec::new();
     for frame in (0..REPEATS).map(|i| i % frames.len()) {
         network.open_clip(frames.len());
         let begun = Instant::now();
         network.encode_ahead(image(frame)).map_err(Failure::ours)?;
         encode.push(millis(begun));
+        goes_on();
     }
     let mut refresh = Vec::new();
     network.encode_ahead(image(5)).map_err(Failure::ours)?;
@@ -147,6 +160,7 @@ fn network(mut network: NetSegmenter, clip: &Clip) -> Result<Value, Failure> {
         let begun = Instant::now();
         network.refresh(image(5), &prompts()).map_err(Failure::ours)?;
         refresh.push(millis(begun));
+        goes_on();
     }
     let mut follow = Vec::new();
     for _ in 0..2 {
@@ -159,6 +173,7 @@ fn network(mut network: NetSegmenter, clip: &Clip) -> Result<Value, Failure> {
             let next = (frame + 1 < frames.len()).then(|| image(frame + 1));
             network.follow(image(frame), Direction::Forward, next).map_err(Failure::ours)?;
             follow.push(millis(begun));
+            goes_on();
         }
     }
     let follow = median(follow);

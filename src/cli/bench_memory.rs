@@ -19,11 +19,12 @@ const KEPT_FRAMES: usize = 64;
 /// The frame after which the first reading is taken.
 const EARLY: usize = 500;
 
-/// Tracks `count` frames, the pictures of `clip` over and over.
+/// Tracks `count` frames, the pictures of `clip` over and over; `goes_on` is told after each.
 pub(super) fn report(
     mut network: NetSegmenter,
     clip: &[Arc<GrayFrame>],
     count: usize,
+    goes_on: &dyn Fn(),
 ) -> Result<Value, Failure> {
     if count < EARLY + 1 {
         return Err(Failure::Input(format!("--frames must be more than {EARLY}")));
@@ -39,6 +40,7 @@ pub(super) fn report(
     for frame in 1..count {
         let next = Some(image(frame + 1));
         network.follow(image(frame), Direction::Forward, next).map_err(Failure::ours)?;
+        goes_on();
         if frame == EARLY {
             early = resident_mib()?;
         }

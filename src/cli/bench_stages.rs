@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::config::Settings;
 use crate::engine::load_network;
-use crate::net::device::{DeviceWant, pick};
+use crate::net::device::Picked;
 use crate::net::half::compared;
 use crate::net::stages::{Stage, Stages};
 use crate::net::threads::Threads;
@@ -16,6 +16,7 @@ use crate::net::tracker::TrackError;
 
 use super::Failure;
 use super::bench::median;
+use super::devices::{device_of, in_timed_parts};
 
 /// Runs of the shortest stage; longer ones run until [`ENOUGH_S`] have passed, three times at least.
 const MOST_RUNS: usize = 15;
@@ -24,11 +25,17 @@ const ENOUGH_S: f64 = 4.0;
 
 /// Measures every stage of the network that the settings name.
 pub(super) fn report(settings: &Settings) -> Result<Value, Failure> {
-    let want: DeviceWant = settings.device.value.parse().map_err(configuration)?;
-    let picked = pick(want).map_err(configuration)?;
+    let picked = device_of(settings)?;
+    in_timed_parts(picked.gpu, |goes_on| report_on(settings, &picked, goes_on))
+}
+
+/// The same on a device; `goes_on` is told after each run.
+fn report_on(settings: &Settings, picked: &Picked, goes_on: &dyn Fn()) -> Result<Value, Failure> {
     let (card, sam) =
-        load_network(settings.card.value.as_deref(), &picked).map_err(configuration)?;
-    let half = sam.half().is_none().then(|| compared(&sam, &picked));
+        load_network(settings.card.value.as_deref(), picked).map_err(configuration)?;
+    goes_on();
+    let half = sam.half().is_none().then(|| compared(&sam, picked));
+    goes_on();
     let mut stages = Stages::new(&card, sam, &picked.device).map_err(Failure::ours)?;
     let mut report = json!({
         "model": card.name, "device": picked.description, "pixels": card.network.image_size,
@@ -37,7 +44,7 @@ pub(super) fn report(settings: &Settings) -> Result<Value, Failure> {
     let threads = Threads::of(&picked.device);
     let mut told = Vec::new();
     for stage in Stage::ALL {
-        let (cpu_s, wall_s) = measured(|| threads.run(|| stages.run(stage)))?;
+        let (cpu_s, wall_s) = measured(goes_on, || threads.run(|| stages.run(stage)))?;
         // A card leaves the processor nothing to count.
         told.push(if picked.gpu { wall_s } else { cpu_s });
         report[stage.name()] = json!({ "cpu_s": cpu_s, "wall_s": wall_s });
@@ -46,7 +53,7 @@ pub(super) fn report(settings: &Settings) -> Result<Value, Failure> {
     match half {
         Some(Ok((half, changed))) => {
             let mut stages = Stages::new(&card, half, &picked.device).map_err(Failure::ours)?;
-            let (cpu_s, wall_s) = measured(|| stages.run(Stage::Encoder))?;
+            let (cpu_s, wall_s) = measured(goes_on, || stages.run(Stage::Encoder))?;
             report["encoder_f16"] = json!({
                 "cpu_s": cpu_s, "wall_s": wall_s, "mask_pixels_changed": changed,
             });
@@ -61,9 +68,13 @@ pub(super) fn report(settings: &Settings) -> Result<Value, Failure> {
 }
 
 /// Medians of processor and wall seconds of a run.
-fn measured(mut run: impl FnMut() -> Result<(), TrackError>) -> Result<(f64, f64), Failure> {
+fn measured(
+    goes_on: &dyn Fn(),
+    mut run: impl FnMut() -> Result<(), TrackError>,
+) -> Result<(f64, f64), Failure> {
     // The first run fills caches and, on a GPU, compiles kernels.
     run().map_err(Failure::ours)?;
+    goes_on();
     let (mut cpu_s, mut wall_s) = (Vec::new(), Vec::new());
     let begun = Instant::now();
     while wall_s.len() < 3 || (wall_s.len() < MOST_RUNS && begun.elapsed().as_secs_f64() < ENOUGH_S)
@@ -72,6 +83,7 @@ fn measured(mut run: impl FnMut() -> Result<(), TrackError>) -> Result<(f64, f64
         run().map_err(Failure::ours)?;
         cpu_s.push(cpu_seconds() - cpu);
         wall_s.push(wall.elapsed().as_secs_f64());
+        goes_on();
     }
     Ok((median(cpu_s), median(wall_s)))
 }

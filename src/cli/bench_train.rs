@@ -11,11 +11,11 @@ use crate::domain::Bitmap;
 use crate::engine::{read_card, shipped_card};
 use crate::learn::dataset::{Still, StillSet};
 use crate::learn::{Budget, TrainOptions, train_on};
-use crate::net::device::{DeviceWant, pick};
 use crate::tui::graphics::synthetic_frame;
 
 use super::Failure;
 use super::bench_stages::cpu_seconds;
+use super::devices::{device_of, in_timed_parts};
 
 /// Steps that compile, fill caches and render ahead, and are not counted.
 const WARM: u64 = 4;
@@ -47,9 +47,7 @@ pub(super) fn report(settings: &Settings, load: Load, scratch: &Path) -> Result<
         None => shipped_card(),
     };
     let card = card.map_err(|error| Failure::Configuration(error.to_string()))?;
-    let want: DeviceWant =
-        settings.device.value.parse().map_err(|e| Failure::Configuration(format!("{e}")))?;
-    let picked = pick(want).map_err(|error| Failure::Configuration(error.to_string()))?;
+    let picked = device_of(settings)?;
     let budget = Budget::Steps(WARM + load.steps);
     let mut options = TrainOptions::new(Vec::new(), card, scratch.join("train"), budget);
     (options.sides, options.batches) = ([load.side; 2], [load.batch; 2]);
@@ -62,12 +60,15 @@ pub(super) fn report(settings: &Settings, load: Load, scratch: &Path) -> Result<
         sha256: String::new(),
     };
     let (mut wall, mut cpu) = (Vec::new(), Vec::new());
-    let seen = |_: &_| {
-        wall.push(Instant::now());
-        cpu.push(cpu_seconds());
-    };
-    train_on(&[set], &options, &picked.shares(load.threads), seen, &AtomicBool::new(false))
-        .map_err(Failure::ours)?;
+    in_timed_parts(picked.gpu, |goes_on| {
+        let seen = |_: &_| {
+            wall.push(Instant::now());
+            cpu.push(cpu_seconds());
+            goes_on();
+        };
+        train_on(&[set], &options, &picked.shares(load.threads), seen, &AtomicBool::new(false))
+            .map_err(Failure::ours)
+    })?;
     let first = WARM as usize - 1;
     let (Some(begun), Some(ended)) = (wall.get(first), wall.last()) else {
         return Err(Failure::ours("the training loop reported no step"));

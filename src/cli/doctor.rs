@@ -10,13 +10,14 @@ use serde_json::{Value, json};
 use crate::config::yaml::Faults;
 use crate::config::{Passthrough, Settings};
 use crate::domain::{counted, shown};
-use crate::engine::{load_network, read_card, shipped_card};
-use crate::net::device::{Adapter, DeviceWant, adapters, pick};
+use crate::engine::load_network;
+use crate::net::device::{Adapter, adapters};
 use crate::net::gpu_memory::GpuMemory;
 use crate::project::list_clips;
 use crate::tui::graphics::Protocol;
 use crate::tui::terminal::{HELD_BACK, InTmux, probe, slow_escape};
 
+use super::devices::{device_of, in_timed_parts};
 use super::{Done, Failure, keys, path_shown, print, print_json};
 
 /// Arguments.
@@ -44,7 +45,7 @@ pub(super) fn run(settings: Result<Settings, Failure>, options: &Options) -> Don
         Ok(settings) => of_settings(settings, &mut findings),
         Err(failure) => findings.push(fault("settings", failure.sentence().to_owned())),
     }
-    for adapter in adapters() {
+    for adapter in in_timed_parts(true, |_| Ok(adapters()))? {
         let kind = if adapter.software { "software, not taken by auto" } else { "hardware" };
         findings.push(found(
             "adapter",
@@ -124,16 +125,17 @@ fn of_settings(settings: &Settings, findings: &mut Vec<Finding>) {
         },
         Err(error) => fault("project", error.to_string()),
     });
-    let picked = settings.device.value.parse::<DeviceWant>().and_then(pick);
-    let picked = match picked {
+    let picked = match device_of(settings) {
         Ok(picked) => picked,
-        Err(error) => return findings.push(fault("device", error.to_string())),
+        Err(failure) => return findings.push(fault("device", failure.sentence().to_owned())),
     };
     findings.push(found("device", picked.description.clone()));
-    let path = settings.card.value.as_deref();
-    let card = path.map_or_else(shipped_card, read_card);
-    findings.push(match card.and_then(|card| load_network(path, &picked).map(|_| card)) {
-        Ok(card) => {
+    let loaded = in_timed_parts(picked.gpu, |_| {
+        load_network(settings.card.value.as_deref(), &picked)
+            .map_err(|error| Failure::Configuration(error.to_string()))
+    });
+    findings.push(match loaded {
+        Ok((card, _)) => {
             let hash = card.weights.sha256.get(..12).unwrap_or("not pinned").to_owned();
             let (name, licence) = (shown(&card.name), shown(&card.weights.licence));
             found(
@@ -141,7 +143,7 @@ fn of_settings(settings: &Settings, findings: &mut Vec<Finding>) {
                 format!("{name}, {} px, weights {hash}, {licence}", card.network.image_size),
             )
         }
-        Err(error) => fault("network", error.to_string()),
+        Err(failure) => fault("network", failure.sentence().to_owned()),
     });
 }
 

@@ -14,10 +14,11 @@ use crate::learn::dataset::{DataSource, Veil};
 use crate::learn::evaluate::{ClickOptions, EvalError, Judged, Placing, evaluate_clicks};
 use crate::learn::evaluate_video::{Tracking, VideoOptions, evaluate_video};
 use crate::net::config::ModelCard;
-use crate::net::device::{DeviceWant, Picked, pick};
+use crate::net::device::Picked;
 use crate::net::predict::PredictOptions;
 use crate::net::sam2::Sam2;
 
+use super::devices::{device_of, in_timed_parts, on_device};
 use super::headless::{check_json, write_json};
 use super::{Done, Failure, STILLS, clip_options, interrupt_flag, print, tell};
 
@@ -137,11 +138,11 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
 }
 
 fn network(settings: &Settings) -> Result<(ModelCard, Sam2, Picked), Failure> {
-    let want: DeviceWant =
-        settings.device.value.parse().map_err(|e| Failure::Configuration(format!("{e}")))?;
-    let picked = pick(want).map_err(|error| Failure::Configuration(error.to_string()))?;
-    let (card, sam) = load_network(settings.card.value.as_deref(), &picked)
-        .map_err(|error| Failure::Configuration(error.to_string()))?;
+    let picked = device_of(settings)?;
+    let (card, sam) = in_timed_parts(picked.gpu, |_| {
+        load_network(settings.card.value.as_deref(), &picked)
+            .map_err(|error| Failure::Configuration(error.to_string()))
+    })?;
     tell(&format!("{} on {}", card.name, picked.description));
     Ok((card, sam, picked))
 }
@@ -204,7 +205,8 @@ fn clicks(settings: &Settings, options: &Clicks) -> Done {
                     ..PredictOptions::default()
                 },
             };
-            (card.name.clone(), evaluate_clicks(&judged, &plan, &cancel))
+            let report = on_device(&picked, || Ok(evaluate_clicks(&judged, &plan, &cancel)))?;
+            (card.name.clone(), report)
         }
         Judge::Curve => baseline("curve", Baseline::Curve),
         Judge::Spline => baseline("spline", Baseline::Spline),
@@ -278,7 +280,7 @@ fn video(settings: &Settings, options: &Video) -> Done {
     plan.follow.motion = card.tracking.motion && !options.no_motion;
     let begun = Instant::now();
     let tracking = Tracking { sam: &sam, preprocess: &card.preprocess, device: &picked.device };
-    let report = evaluate_video(tracking, &plan, &cancel).map_err(failure)?;
+    let report = on_device(&picked, || evaluate_video(tracking, &plan, &cancel).map_err(failure))?;
     let rounds: Vec<String> =
         report.rounds.iter().map(|score| format!("{:.3}", score.iou)).collect();
     print(&format!(

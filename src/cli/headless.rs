@@ -6,84 +6,14 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::codec::Clip;
-use crate::config::Settings;
 use crate::domain::{Bitmap, FrameIndex, FrameMask, Mask, MaskSource, PointPx, Track};
-use crate::engine::{Decided, Ended, Limits, NetSegmenter, Role, Segmenter, device_gave_up, timed};
+use crate::engine::{Decided, Ended, Role, Segmenter};
 use crate::export::{check_writable, mask_png, spare, write_atomic};
 
-use super::{Failure, path_shown, tell};
+use super::{Failure, path_shown};
 
 /// The file beside the folders of masks that tells how they came about.
 pub(super) const REPORT: &str = "report.json";
-
-/// Loads the network that the settings name.
-///
-/// # Errors
-/// A card, weights or device that cannot be used.
-pub(super) fn load_network(settings: &Settings) -> Result<NetSegmenter, Failure> {
-    let card = settings.card.value.as_deref();
-    let mut network =
-        NetSegmenter::load(card, &settings.device.value).map_err(Failure::Configuration)?;
-    network.set_feature_budget(settings.features_mib.value);
-    Ok(network)
-}
-
-/// The same for work without a screen. Where the device does not answer the program ends with a sentence.
-///
-/// # Errors
-/// A card, weights or device that cannot be used.
-pub(super) fn load_timed(settings: &Settings) -> Result<Box<dyn Segmenter>, Failure> {
-    if settings.device.value == "cpu" {
-        return Ok(Box::new(load_network(settings)?));
-    }
-    let build = || match load_network(settings) {
-        Ok(network) => Ok(Box::new(network) as Box<dyn Segmenter>),
-        Err(failure) => Err(failure.sentence().to_owned()),
-    };
-    timed(Limits::default(), build, end_at_once).map_err(Failure::Configuration)
-}
-
-/// The same on the CPU, whatever device the settings name.
-///
-/// # Errors
-/// A card or weights that cannot be used.
-pub(super) fn load_on_cpu(settings: &Settings) -> Result<Box<dyn Segmenter>, Failure> {
-    let mut settings = settings.clone();
-    settings.device.value = "cpu".into();
-    load_timed(&settings)
-}
-
-/// Does `work` with `network`. Where its device gives up at it, the network of `on_cpu` takes its place, for good, and the
-/// work is done once more.
-///
-/// # Errors
-/// What the work or the loading says.
-pub(super) fn or_on_the_cpu<T>(
-    network: &mut Box<dyn Segmenter>,
-    on_cpu: impl FnOnce() -> Result<Box<dyn Segmenter>, Failure>,
-    mut work: impl FnMut(&mut dyn Segmenter) -> Result<T, Failure>,
-) -> Result<T, Failure> {
-    let why = match work(&mut **network) {
-        Err(Failure::Ours(why))
-            if device_gave_up(&why) && !network.info().device.starts_with("CPU") =>
-        {
-            why
-        }
-        done => return done,
-    };
-    let why = why.split(';').next().unwrap_or_default();
-    tell(&format!("{why}; what is written stays, the network moves to the CPU, which is slower"));
-    *network = on_cpu()?;
-    work(&mut **network)
-}
-
-/// Ends the program, of which a thread is in a driver that does not answer, with a sentence.
-pub(super) fn end_at_once(why: String) {
-    let failure = Failure::Ours(why);
-    tell(&format!("sonomark: {}", failure.sentence()));
-    // SAFETY: nothing of this process is used after it. A usual exit would wait for the driver.
-    unsafe { libc::_exit(i32::from(failure.code())) }
-}
 
 /// One frame of one track, decided. The mask is kept as runs: the pixels of a long clip take gigabytes.
 pub(super) struct FrameReport {
@@ -211,6 +141,25 @@ pub(super) fn check_json(path: Option<&Path>) -> Result<(), Failure> {
     path.map_or(Ok(()), |path| check_writable(path).map_err(Failure::input))
 }
 
+/// Does `work` with the folder `path`, which is made where it is not there. Where the work fails, none that was made for it
+/// stays behind empty.
+///
+/// # Errors
+/// When it cannot be created, and what the work says.
+pub(super) fn with_folder<T>(
+    path: &Path,
+    work: impl FnOnce() -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let absent = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+    let made: Vec<&Path> = path.ancestors().take_while(absent).collect();
+    let done = make_folder(path).and_then(|()| work());
+    if done.is_err() {
+        // Those that hold something stay.
+        made.iter().for_each(|folder| drop(std::fs::remove_dir(folder)));
+    }
+    done
+}
+
 /// Creates a folder and those above it.
 ///
 /// # Errors
@@ -330,64 +279,19 @@ pub(super) fn numbers<const N: usize>(text: &str, form: &str) -> Result<[f32; N]
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{FramePrompts, GrayFrame};
-    use crate::engine::{Anchor, Direction, Image, SegmentError, SegmenterInfo};
-
-    /// A network on a device; away from the CPU it fails with its words.
-    struct OnDevice(&'static str, &'static str);
-
-    impl OnDevice {
-        fn answer(&self) -> Result<Decided, SegmentError> {
-            if !self.0.starts_with("CPU") {
-                return Err(SegmentError::Network(self.1.into()));
-            }
-            let (bitmap, zero) = (Bitmap::empty(2, 2), 0.0);
-            let (score, object_score_logit) = (zero, zero);
-            Ok(Decided { bitmap, score, object_score_logit, encode_ms: zero, decode_ms: zero })
-        }
-    }
-
-    impl Segmenter for OnDevice {
-        fn info(&self) -> SegmenterInfo {
-            SegmenterInfo { model: String::new(), device: self.0.into(), bridged: false }
-        }
-        fn open_clip(&mut self, _: usize) {}
-        fn refresh(&mut self, _: Image<'_>, _: &FramePrompts) -> Result<Decided, SegmentError> {
-            self.answer()
-        }
-        fn turn_to(&mut self, _: usize) {}
-        fn end_walk(&mut self, _: usize) {}
-        fn begin_walk(&mut self, _: bool) {}
-        fn anchor(&mut self, _: Image<'_>, _: &Anchor) -> Result<Decided, SegmentError> {
-            self.answer()
-        }
-        fn follow(
-            &mut self,
-            _: Image<'_>,
-            _: Direction,
-            _: Option<Image<'_>>,
-        ) -> Result<Decided, SegmentError> {
-            self.answer()
-        }
-        fn encode_ahead(&mut self, _: Image<'_>) -> Result<(), SegmentError> {
-            self.answer().map(drop)
-        }
-    }
+    use crate::cli::Done;
 
     #[test]
-    fn a_device_that_gives_up_leaves_the_work_to_the_cpu_and_other_failures_end_it() {
-        let pixels = GrayFrame::new(2, 2, vec![0; 4]).expect("it fits");
-        let ask = |network: &mut dyn Segmenter| {
-            let image = Image { frame: 0, pixels: &pixels };
-            network.refresh(image, &FramePrompts::default()).map_err(Failure::ours)
-        };
-        let on_cpu =
-            || -> Result<Box<dyn Segmenter>, Failure> { Ok(Box::new(OnDevice("CPU", ""))) };
-        for (words, goes_on) in [("the device was lost", true), ("it is no number", false)] {
-            let mut network: Box<dyn Segmenter> = Box::new(OnDevice("GPU of the test", words));
-            let done = or_on_the_cpu(&mut network, on_cpu, ask);
-            assert_eq!(done.is_ok(), goes_on, "{words}");
-            assert_eq!(network.info().device.starts_with("CPU"), goes_on, "{words}");
-        }
+    fn of_work_that_is_refused_no_empty_folder_stays() {
+        let home = tempfile::tempdir().expect("a folder");
+        let (above, out) = (home.path().join("a"), home.path().join("a/b"));
+        let refused = || -> Done { Err(Failure::input("no")) };
+        assert!(with_folder(&out, refused).is_err() && !above.exists());
+        let partly = || std::fs::write(above.join("b/c"), "c").map_err(Failure::input);
+        assert!(with_folder(&out, || partly().and_then(|()| refused())).is_err());
+        assert!(out.join("c").is_file(), "what was written stays");
+        std::fs::remove_file(out.join("c")).expect("it is there");
+        assert!(with_folder(&out, refused).is_err() && out.is_dir(), "it was there before");
+        assert!(with_folder(&out.join("d"), || Ok(())).is_ok() && out.join("d").is_dir());
     }
 }

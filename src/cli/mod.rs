@@ -15,6 +15,7 @@ mod bench_train;
 mod data;
 mod deciding;
 mod demo;
+mod devices;
 mod doctor;
 mod drivers;
 mod evaluate;

@@ -21,9 +21,10 @@ use crate::engine::{Ended, Segmenter};
 use crate::export::is_own_mask;
 
 use super::deciding::decide_tracks;
+use super::devices::{load_on_cpu, load_timed, or_on_the_cpu};
 use super::headless::{
-    REPORT, TrackReport, is_mask_path, is_own_report, load_on_cpu, load_timed, make_folder,
-    mask_path, or_on_the_cpu, report_json, write_absent, write_json, write_mask_of,
+    REPORT, TrackReport, is_mask_path, is_own_report, make_folder, mask_path, report_json,
+    with_folder, write_absent, write_json, write_mask_of,
 };
 use super::{Done, Failure, interrupt_flag, open_clip, path_shown, print_json, prompts, tell};
 
@@ -50,19 +51,29 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     let clip = Arc::new(clip);
     let tracks = prompts::read(&options.prompts, clip.info()).map_err(Failure::input)?;
     let earlier = earlier_run(&options.out, &tracks)?;
-    make_folder(&options.out)?;
+    with_folder(&options.out, || carried(settings, options, &clip, &tracks, &earlier))
+}
+
+/// Carries the prompts of `tracks` through the clip; `earlier` is what an earlier run left in the folder.
+fn carried(
+    settings: &Settings,
+    options: &Options,
+    clip: &Arc<Clip>,
+    tracks: &[Track],
+    earlier: &[PathBuf],
+) -> Done {
     let cancel = interrupt_flag()?;
     let mut network = load_timed(settings)?;
     // What this run does not come to shall not be taken for its own; and only now can it begin.
     if !earlier.is_empty() {
         let files = counted(earlier.len(), "file");
         tell(&format!("{}: taking away {files} of an earlier run", path_shown(&options.out)));
-        take_away(&earlier)?;
+        take_away(earlier)?;
     }
     let out = Some(options.out.as_path());
-    let work = |network: &mut dyn Segmenter| decide_clip(network, &clip, &tracks, out, &cancel);
+    let work = |network: &mut dyn Segmenter| decide_clip(network, clip, tracks, out, &cancel);
     let reports = or_on_the_cpu(&mut network, || load_on_cpu(settings), work)?;
-    let report = report_json(&clip, &*network, &reports);
+    let report = report_json(clip, &*network, &reports);
     write_json(&options.out.join(REPORT), &report)?;
     if options.json {
         print_json(&report);

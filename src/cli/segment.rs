@@ -10,7 +10,8 @@ use crate::domain::{BoxPx, ClipInfo, FramePrompts, PointKind, PointPx};
 use crate::engine::{Image, Segmenter};
 use crate::export::spare;
 
-use super::headless::{load_on_cpu, load_timed, numbers, or_on_the_cpu, point, write_mask};
+use super::devices::{load_on_cpu, load_timed, or_on_the_cpu};
+use super::headless::{numbers, point, write_mask};
 use super::{Done, Failure, open_clip, path_shown, print_json, tell};
 
 /// Arguments.

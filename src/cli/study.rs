@@ -7,10 +7,8 @@ use clap::{Args, Subcommand};
 
 use crate::config::{Origin, Setting, Settings};
 use crate::domain::{counted, shown};
-use crate::engine::NetSegmenter;
 use crate::learn::TrainError;
 use crate::learn::dataset::Veil;
-use crate::net::device::{DeviceWant, pick};
 use crate::net::library::Library;
 use crate::project::{list_clips, load_read_only, timeline};
 use crate::study::analyse::analyse;
@@ -21,7 +19,8 @@ use crate::study::tables::Tables;
 use crate::study::{StudyError, config, people, report, sessions};
 use crate::tui::terminal::last_words;
 
-use super::headless::make_folder;
+use super::devices::{device_of, load_bare, on_device};
+use super::headless::{make_folder, with_folder};
 use super::{
     Done, Failure, annotate, clip_options, interrupt_flag, path_shown, print, tell, with_card_found,
 };
@@ -131,17 +130,16 @@ fn simulated(settings: &Settings, options: &Simulate) -> Done {
     let study = config::read(&options.config)
         .map_err(|faults| Failure::Configuration(faults.to_string()))?
         .behind(&Veil::of(&clip_options(settings), &settings.project.value));
-    let want: DeviceWant =
-        settings.device.value.parse().map_err(|e| Failure::Configuration(format!("{e}")))?;
-    let picked = pick(want).map_err(|error| Failure::Configuration(error.to_string()))?;
+    let picked = device_of(settings)?;
     tell(&format!("device: {}", picked.description));
-    for folder in [options.out.clone(), options.out.join("kept")] {
-        make_folder(&folder)?;
-    }
     let library = Library::new(settings.models_dir.clone());
     let place = Place { picked: &picked, library: &library, out: &options.out };
     let cancel = interrupt_flag()?;
-    let outcome = simulate(&study, &place, &mut |line| tell(line), &cancel).map_err(failure)?;
+    let outcome = with_folder(&options.out.join("kept"), || {
+        on_device(&picked, || {
+            simulate(&study, &place, &mut |line| tell(line), &cancel).map_err(failure)
+        })
+    })?;
     let tables = Tables::of(&study, &outcome);
     let files = report::write(&study, &outcome, &tables, &options.out).map_err(failure)?;
     for file in files {
@@ -156,8 +154,7 @@ fn proven(settings: &Settings, card: &str) -> Result<Settings, Failure> {
     let value = (card != SHIPPED).then(|| PathBuf::from(card));
     let card = Setting { value, origin: Origin::Flag("model".into()) };
     let settings = with_card_found(Settings { card, ..settings.clone() })?;
-    NetSegmenter::load(settings.card.value.as_deref(), &settings.device.value)
-        .map_err(Failure::Configuration)?;
+    load_bare(&settings)?;
     Ok(settings)
 }
 

@@ -15,9 +15,11 @@ use crate::learn::own::{OwnStills, accepted_stills};
 use crate::learn::{Budget, Progress, SIDE_LEAST, TrainError, TrainOptions, train, train_on};
 use crate::net::budget;
 use crate::net::config::{ModelCard, WeightsOrigin};
-use crate::net::device::{DeviceError, DeviceWant, Picked, pick};
+use crate::net::device::{DeviceError, DeviceWant, Picked};
 use crate::net::weights::{sha256_hex, sha256_of_file};
 
+use super::devices::{in_timed_parts, no_device, on_device, opened};
+use super::headless::with_folder;
 use super::{Done, Failure, STILLS, clip_options, interrupt_flag, path_shown, tell};
 
 /// Peak learning rate where a trained network goes on: it must not forget.
@@ -308,12 +310,11 @@ fn boundary_term(options: &Options) -> BoundaryTerm {
 
 /// The devices of `--devices`, or the one of the settings.
 fn devices(settings: &Settings, options: &Options) -> Result<Vec<Picked>, Failure> {
-    let configuration = |error: DeviceError| Failure::Configuration(error.to_string());
     let wanted = match &options.devices[..] {
-        [] => vec![settings.device.value.parse()],
+        [] => vec![settings.device.value.parse::<DeviceWant>()],
         names => names.iter().map(|name| numbered(name.trim())).collect(),
     };
-    wanted.into_iter().map(|want| want.and_then(pick).map_err(configuration)).collect()
+    wanted.into_iter().map(|want| want.map_err(no_device).and_then(opened)).collect()
 }
 
 /// A device by its name or, for a GPU, by its number alone.
@@ -326,20 +327,36 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     sound(options)?;
     let all = devices(settings, options)?;
     let picked = &all[0];
-    let start = start(settings, options, picked)?;
+    let start = in_timed_parts(picked.gpu, |_| start(settings, options, picked))?;
     let own = match options.data.is_empty() {
         true => Some(own_stills(settings, options)?),
         false => None,
     };
-    super::headless::make_folder(&options.out)?;
-    for picked in &all {
+    with_folder(&options.out, || trained(settings, options, &all, start, own))
+}
+
+/// Learns on `all` devices what the options say.
+fn trained(
+    settings: &Settings,
+    options: &Options,
+    all: &[Picked],
+    start: Start,
+    own: Option<OwnStills>,
+) -> Done {
+    let picked = &all[0];
+    for picked in all {
         tell(&format!("device: {}", picked.description));
         if picked.gpu {
-            let found = trusted(&start.card, start.weights.as_deref(), &picked.device);
-            tell(&found.map_err(Failure::ours)?);
+            let weights = start.weights.as_deref();
+            let found = in_timed_parts(true, |_| {
+                on_device(picked, || {
+                    trusted(&start.card, weights, &picked.device).map_err(Failure::ours)
+                })
+            });
+            tell(&found?);
         }
     }
-    let shares = match &all[..] {
+    let shares = match all {
         [one] => one.shares(options.threads),
         several => several.iter().map(|picked| picked.device.clone()).collect(),
     };
@@ -359,10 +376,12 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     apart(&learned, &plan.held_back)?;
     let cancel = interrupt_flag()?;
     let progress = |progress: &Progress| tell(&progress.to_string());
-    let report = match own {
-        Some(own) => train_on(&[own.set], &plan, &shares, progress, &cancel),
-        None => train(&plan, &shares, progress, &cancel),
-    };
+    let report = on_device(picked, || {
+        Ok(match own {
+            Some(own) => train_on(&[own.set], &plan, &shares, progress, &cancel),
+            None => train(&plan, &shares, progress, &cancel),
+        })
+    })?;
     let report = report.map_err(|error| match error {
         TrainError::Diverged(_) => Failure::ours(error),
         other => Failure::input(other),

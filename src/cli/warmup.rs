@@ -9,12 +9,11 @@ use std::time::Instant;
 use clap::Args;
 
 use crate::config::Settings;
-use crate::engine::{Limits, in_parts, load_network};
-use crate::net::device::{DeviceError, DeviceWant, Picked, caught, first_line, pick};
+use crate::engine::load_network;
+use crate::net::device::Picked;
 use crate::net::stages::{Stage, Stages};
-use crate::net::tracker::TrackError;
 
-use super::headless::end_at_once;
+use super::devices::{device_of, in_timed_parts, on_device};
 use super::{Done, Failure, print};
 
 /// Arguments: none of its own, `--device` and `--card` say what is warmed up.
@@ -26,15 +25,8 @@ pub(super) struct Options {}
 /// # Errors
 /// A card, weights or device that cannot be used.
 pub(super) fn run(settings: &Settings, _: &Options) -> Done {
-    let configuration = |cause: DeviceError| Failure::Configuration(cause.to_string());
-    let want: DeviceWant = settings.device.value.parse().map_err(configuration)?;
-    let picked = in_parts(Limits::default(), |_| pick(want), end_at_once);
-    let picked = picked.map_err(Failure::Ours)?.map_err(configuration)?;
-    let work = |goes_on: &dyn Fn()| warmed(settings, &picked, goes_on);
-    match picked.gpu {
-        true => in_parts(Limits::default(), work, end_at_once).map_err(Failure::Ours)?,
-        false => work(&|| ()),
-    }
+    let picked = device_of(settings)?;
+    in_timed_parts(picked.gpu, |goes_on| warmed(settings, &picked, goes_on))
 }
 
 /// Runs everything once; `goes_on` is told after each part.
@@ -49,25 +41,14 @@ fn warmed(settings: &Settings, picked: &Picked, goes_on: &dyn Fn()) -> Done {
         print(&format!("{done}/{count} {what}: {:.1} s", since.elapsed().as_secs_f64()));
     };
     goes_on();
-    let mut stages = on(picked, || Stages::new(&card, sam, &picked.device))?;
+    let mut stages =
+        on_device(picked, || Stages::new(&card, sam, &picked.device).map_err(Failure::ours))?;
     told(1, "a prompt and a filling memory", begun);
     for (i, stage) in Stage::ALL.into_iter().enumerate() {
         let since = Instant::now();
-        on(picked, || stages.run(stage))?;
+        on_device(picked, || stages.run(stage).map_err(Failure::ours))?;
         told(i + 2, &stage.name().replace('_', " "), since);
     }
     print(&format!("ready after {:.1} s", begun.elapsed().as_secs_f64()));
     Ok(())
-}
-
-/// Does `work` on a device, in which a driver that panics is a failure like others.
-fn on<T>(picked: &Picked, work: impl FnOnce() -> Result<T, TrackError>) -> Result<T, Failure> {
-    if !picked.gpu {
-        return work().map_err(Failure::ours);
-    }
-    let done = caught(work).map_err(|why| {
-        let why = first_line(&why);
-        Failure::Ours(format!("{} stopped ({why}); use --device cpu", picked.description))
-    })?;
-    done.map_err(Failure::ours)
 }

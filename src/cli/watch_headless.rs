@@ -15,10 +15,8 @@ use crate::engine::{Ended, Segmenter, export_name};
 use crate::export::ExportFormat;
 use crate::project::{Found, ProjectError, load_read_only};
 
-use super::headless::{
-    REPORT, TrackReport, load_on_cpu, load_timed, make_folder, mask_path, or_on_the_cpu,
-    report_json, write_json,
-};
+use super::devices::{load_on_cpu, load_timed, or_on_the_cpu};
+use super::headless::{REPORT, TrackReport, make_folder, mask_path, report_json, write_json};
 use super::propagate::{decide_clip, files_of, take_away};
 use super::watch::{LOOK, Options};
 use super::watch_tracks::{Desk, Held, has_gaps};

@@ -167,7 +167,8 @@ impl Meanwhile {
             Err("the GPU stopped while it got ready".into())
         };
         let work = move || {
-            let guarded = |goes_on: &dyn Fn()| caught(|| work(goes_on)).unwrap_or_else(stopped);
+            let guarded =
+                |goes_on: &(dyn Fn() + Sync)| caught(|| work(goes_on)).unwrap_or_else(stopped);
             let told = move |_: String| hung.give_up("the GPU did not answer while it got ready");
             let found = in_parts(limits, guarded, told);
             WARMING.fetch_sub(1, Ordering::SeqCst);

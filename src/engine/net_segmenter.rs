@@ -14,7 +14,6 @@ use std::time::Instant;
 use crate::domain::{
     Between, Bitmap, FrameIndex, FramePrompts, GrayFrame, Lru, Tissue, moved_through, tidied,
 };
-use crate::net::budget::{Budget, free_bytes};
 use crate::net::config::ModelCard;
 use crate::net::device::{DeviceWant, Picked, cpu, pick};
 use crate::net::follow::{FollowOptions, Followed, Follower, Seen};
@@ -28,7 +27,7 @@ use crate::net::tracker::TrackError;
 
 use super::corrected::{Corrected, corrected};
 use super::retrace::{Retraced, retrace};
-use super::shipped::{load_network, read_card, shipped_card};
+use super::shipped::load_with_room;
 use super::{Anchor, Decided, Direction, Image, SegmentError, Segmenter, SegmenterInfo, WalkId};
 
 /// Features kept by default: two thousand frames of the shipped network, 120 of SAM 2's at 512 px, 30 at 1024 px.
@@ -92,28 +91,10 @@ impl NetSegmenter {
     /// The same onto a device that is picked already.
     ///
     /// # Errors
-    /// A sentence: what is wrong with card or weights, and what to do.
+    /// A sentence: what is wrong with card, weights or memory, and what to do.
     pub fn load_on(card: Option<&Path>, picked: Picked) -> Result<Self, String> {
-        // Where a GPU's driver does not say what is free, the first job that fails does.
-        let free = match picked.gpu {
-            true => picked.gpu_memory().map(|memory| memory.free()),
-            false => free_bytes(),
-        };
-        let room_bytes = match free {
-            Some(free) => {
-                let card = card.map_or_else(shipped_card, read_card);
-                let card = card.map_err(|fault| fault.to_string())?;
-                let budget = Budget::of(&card.network);
-                let budget = if picked.gpu { budget.on_gpu() } else { budget };
-                let whose =
-                    if picked.gpu { format!("{}: ", picked.description) } else { String::new() };
-                budget
-                    .cache_bytes(&card, free, usize::MAX)
-                    .map_err(|why| format!("{whose}{why}"))?
-            }
-            None => usize::MAX,
-        };
-        let (card, sam) = load_network(card, &picked).map_err(|fault| fault.to_string())?;
+        let (card, sam, room_bytes) =
+            load_with_room(card, &picked).map_err(|fault| fault.to_string())?;
         let mut network = Self { room_bytes, ..Self::new(card, sam, picked) };
         network.set_feature_budget(FEATURES_MIB);
         Ok(network)

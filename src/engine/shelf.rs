@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::domain::FramePrompts;
+use crate::net::device::caught;
 
 use super::failing::{Start, Trouble, because};
 use super::meanwhile::{Meanwhile, Wake, Wanted};
@@ -212,20 +213,23 @@ impl Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        let place = match self.inner.take() {
-            Some(mut segmenter) => {
-                // Features of a clip that is left would only take room.
-                segmenter.open_clip(1);
-                Place::Here(segmenter)
-            }
-            None => Place::Empty,
-        };
+        let place = self.inner.take().and_then(cleared).map_or(Place::Empty, Place::Here);
         let mut held = self.shelf.lock();
         if held.lending == self.number {
             held.place = if held.discarded { Place::Empty } else { place };
             self.shelf.0.1.notify_all();
         }
     }
+}
+
+/// The segmenter without the features of the clip that is left, which would only take room. None where its device is lost
+/// and panics at that: who waits for the shelf must not wait for ever.
+fn cleared(mut segmenter: Movable) -> Option<Movable> {
+    if caught(|| segmenter.open_clip(1)).is_ok() {
+        return Some(segmenter);
+    }
+    let _ = caught(|| drop(segmenter));
+    None
 }
 
 impl Segmenter for Lent {
@@ -300,6 +304,9 @@ mod tests {
     /// Knows its number and for how many frames it was opened.
     struct Numbered(usize, usize);
 
+    /// The one whose device is lost.
+    const LOST: usize = 13;
+
     impl Segmenter for Numbered {
         fn info(&self) -> SegmenterInfo {
             let model = format!("number {} for {}", self.0, self.1);
@@ -307,6 +314,7 @@ mod tests {
         }
 
         fn open_clip(&mut self, frames: usize) {
+            assert!(self.0 != LOST, "the device was lost");
             self.1 = frames;
         }
 
@@ -427,6 +435,15 @@ mod tests {
         let lent = shelf.lend(Start::Asked, &number, |_| Err("no weights".into()));
         assert_eq!(lent.err().as_deref(), Some("no weights"));
         assert!(shelf.lend(Start::Asked, &number, |_| Ok(Box::new(Numbered(1, 0)))).is_ok());
+    }
+
+    #[test]
+    fn a_network_whose_device_panics_when_it_comes_back_leaves_the_shelf_free() {
+        let (shelf, number) = (Shelf::default(), AtomicU64::new(0));
+        let lost = shelf.lend(Start::Asked, &number, |_| Ok(Box::new(Numbered(LOST, 0))));
+        drop(lost.expect("loads"));
+        let next = shelf.lend(Start::Asked, &number, |_| Ok(Box::new(Numbered(2, 0))));
+        assert_eq!(next.expect("loads").info().model, "number 2 for 0");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::domain::shown;
+use crate::net::budget::{Budget, free_bytes};
 use crate::net::config::{CardError, ModelCard};
 use crate::net::device::{Picked, caught, first_line};
 use crate::net::half::halved_where_safe;
@@ -36,6 +37,9 @@ pub enum CardFault {
     /// The weights do not fit.
     #[error(transparent)]
     Weights(#[from] WeightsError),
+    /// Computing would take more memory than is free.
+    #[error("{0}")]
+    Memory(String),
     /// The GPU takes no network.
     #[error("{device} stopped while the network was loaded ({cause}); use --device cpu")]
     Device {
@@ -68,13 +72,38 @@ pub fn read_card(path: &Path) -> Result<ModelCard, CardFault> {
 /// asks for that and no mask changes.
 ///
 /// # Errors
-/// A card or weights that cannot be used.
+/// A card or weights that cannot be used, and too little memory to compute at all.
 pub fn load_network(card: Option<&Path>, picked: &Picked) -> Result<(ModelCard, Sam2), CardFault> {
+    load_with_room(card, picked).map(|(card, sam, _)| (card, sam))
+}
+
+/// The same, and for how many bytes of features there is room beside it; `usize::MAX` where nobody says what is free.
+pub(super) fn load_with_room(
+    card: Option<&Path>,
+    picked: &Picked,
+) -> Result<(ModelCard, Sam2, usize), CardFault> {
+    let room_bytes = room_beside(&card.map_or_else(shipped_card, read_card)?, picked)?;
     on_device(picked, || {
         let (card, sam) = loaded(card, picked)?;
         let sam = if card.network.encoder_f16 { halved_where_safe(sam, picked) } else { sam };
-        Ok((card, sam))
+        Ok((card, sam, room_bytes))
     })
+}
+
+/// How many bytes of features may be kept beside the network of `card`.
+fn room_beside(card: &ModelCard, picked: &Picked) -> Result<usize, CardFault> {
+    // Where a GPU's driver does not say what is free, the first job that fails does.
+    let (free, budget, whose) = match picked.gpu {
+        true => (
+            picked.gpu_memory().map(|memory| memory.free()),
+            Budget::of(&card.network).on_gpu(),
+            format!("{}: ", picked.description),
+        ),
+        false => (free_bytes(), Budget::of(&card.network), String::new()),
+    };
+    let Some(free) = free else { return Ok(usize::MAX) };
+    let room = budget.cache_bytes(card, free, usize::MAX);
+    room.map_err(|why| CardFault::Memory(format!("{whose}{why}")))
 }
 
 /// As [`load_network`], all of it in f32: what training goes on from.

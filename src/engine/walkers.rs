@@ -15,7 +15,7 @@ use crate::domain::FrameIndex;
 use super::failing::Start;
 use super::jobs::Propagation;
 use super::walking::{Asker, Role, TOGETHER_MAX, WalkError, Walking, walk_together};
-use super::worker::{Builder, Fault, Post, Struck, encode_ahead, guarded, serve};
+use super::worker::{Builder, Failed, Fault, Post, Struck, encode_ahead, guarded, serve};
 use super::{Decided, Event, Segmenter, Ticket, WalkId};
 
 /// Walks `job`, and those that are asked for meanwhile beside it.
@@ -62,8 +62,8 @@ struct Walkers<'a> {
     going: BTreeMap<WalkId, Going>,
     /// How many there were so far.
     begun: WalkId,
-    /// How the network starts again: its device failed a question meanwhile.
-    next: Option<Start>,
+    /// Its device failed a question meanwhile.
+    next: Option<Failed>,
     /// There is a better device.
     better: bool,
 }
@@ -92,9 +92,14 @@ impl Walkers<'_> {
 
     /// The walk is over: what had not ended was cancelled, or begins anew on the better device.
     fn end(mut self) -> Option<Start> {
+        if let Some(Failed { start, why }) = self.next.take() {
+            // Who reads that it was stopped would not look for the reason.
+            self.tell_all(|ticket| Event::JobFailed { ticket, why: why.clone() });
+            return Some(start);
+        }
         if !self.better {
             self.tell_all(|ticket| Event::Finished { ticket, cancelled: true });
-            return self.next;
+            return None;
         }
         for Going { job, .. } in std::mem::take(&mut self.going).into_values().rev() {
             self.post.pulse.ends(job.ticket);
@@ -118,7 +123,7 @@ impl Walkers<'_> {
     fn fail(mut self, segmenter: &dyn Segmenter, why: String) -> Option<Start> {
         let (why, start) = self.struck.judge(segmenter, Fault::OfNetwork(why));
         self.tell_all(|ticket| Event::JobFailed { ticket, why: why.clone() });
-        self.next.or(start)
+        self.next.map(|failed| failed.start).or(start)
     }
 
     /// Answers the questions that wait; a break where the walk cannot go on.
@@ -145,8 +150,10 @@ impl Walkers<'_> {
             walking.leave(walk, segmenter);
             self.tell(walk, |ticket| Event::Finished { ticket, cancelled: true });
         }
-        // Beside one that nobody had asked for, too: if nobody had since, it would have been cancelled.
+        // Beside one that nobody had asked for, too: if nobody had since, it would have been cancelled. A thread that was
+        // given up over those that left takes none: its successor does.
         while self.going.len() < TOGETHER_MAX
+            && !self.post.pulse.given_up()
             && let Some(job) = self.post.jobs.take_propagation()
         {
             self.take(job, walking);

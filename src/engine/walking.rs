@@ -10,6 +10,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::domain::{FrameIndex, GrayFrame};
+use crate::net::device::caught;
 
 use super::failing::device_gave_up;
 use super::read_ahead::{Coming, read_ahead};
@@ -261,7 +262,8 @@ pub fn walk_together(
         }
     };
     for lane in &walking.lanes {
-        segmenter.end_walk(lane.id);
+        // A device that is lost may panic at that, and why it was lost must not be lost with it.
+        let _ = caught(|| segmenter.end_walk(lane.id));
     }
     ended
 }

@@ -36,6 +36,8 @@ struct Noting {
     ended: Vec<WalkId>,
     /// A walk, the frame on which it is refused, and why.
     refuses: Option<(WalkId, FrameIndex, &'static str)>,
+    /// Its device panics where a walk ends.
+    panics: bool,
 }
 
 impl Noting {
@@ -66,6 +68,7 @@ impl Segmenter for Noting {
     }
 
     fn end_walk(&mut self, walk: WalkId) {
+        assert!(!self.panics, "no queue to wait for");
         self.ended.push(walk);
     }
 
@@ -302,6 +305,10 @@ fn one_that_the_network_refuses_ends_alone_and_a_device_that_gives_up_ends_all()
     assert_eq!(ended, Err(SegmentError::Network(lost.into())));
     assert_eq!(noting.frames_of(1), (1..20).collect::<Vec<_>>());
     assert!(told.ends.is_empty() && noting.ended == [0, 1], "nobody ended, and no memory stays");
+    // What such a device does to the memories does not hide why it was lost.
+    let noting = Noting { refuses: Some((0, 20, lost)), panics: true, ..Noting::default() };
+    let (_, ended) = asked_together(noting, &plans, &mut Told::default(), &frames);
+    assert_eq!(ended, Err(SegmentError::Network(lost.into())));
 }
 
 /// Every frame is read as often as the order says, and never besides: a frame out of order would be read on the spot.

@@ -207,7 +207,7 @@ pub fn timed(
 /// The work came back after it was given up, or the system gives no thread.
 pub fn in_parts<T>(
     limits: Limits,
-    work: impl FnOnce(&dyn Fn()) -> T,
+    work: impl FnOnce(&(dyn Fn() + Sync)) -> T,
     hung: impl FnOnce(String) + Send + 'static,
 ) -> Result<T, String> {
     let pulse = watched_over(limits, hung)?;
@@ -267,7 +267,11 @@ impl Watched {
     fn tell(&mut self, call: impl FnOnce(&mut dyn Segmenter)) {
         let limit = self.limits.map(|limits| limits.usual);
         if let Some(inner) = &mut self.inner {
-            self.pulse.during(limit, || call(&mut **inner));
+            self.pulse.during(limit, || match self.alone {
+                // The call after it tells.
+                true => drop(caught(|| call(&mut **inner))),
+                false => call(&mut **inner),
+            });
         }
     }
 }
@@ -275,7 +279,8 @@ impl Watched {
 impl Drop for Watched {
     fn drop(&mut self) {
         let (limit, inner) = (self.limits.map(|limits| limits.usual), self.inner.take());
-        self.pulse.during(limit, || drop(inner));
+        // A device that is lost may panic at that; what comes next does not need it.
+        let _ = self.pulse.during(limit, || caught(|| drop(inner)));
         if self.alone {
             self.pulse.close();
         }
@@ -397,7 +402,7 @@ mod tests {
     fn work_in_parts_is_given_up_where_one_part_takes_too_long() {
         let limits = Limits { first: SHORT.usual, ..SHORT };
         let (told, heard) = channel();
-        let slow = |beat: &dyn Fn()| {
+        let slow = |beat: &(dyn Fn() + Sync)| {
             for _ in 0..80 {
                 thread::sleep(SHORT.usual / 40);
                 beat();
@@ -405,7 +410,7 @@ mod tests {
             7
         };
         assert_eq!(in_parts(limits, slow, |why| panic!("{why}")), Ok(7));
-        let hangs = move |_: &dyn Fn()| heard.recv_timeout(Duration::from_secs(60));
+        let hangs = move |_: &(dyn Fn() + Sync)| heard.recv_timeout(Duration::from_secs(60));
         let late = in_parts(limits, hangs, move |why| drop(told.send(why)));
         assert_eq!(
             late.map(|_| ()),

@@ -197,7 +197,7 @@ impl Crew {
             }
         }
         if at_work.join().is_err() && !post.jobs.closed() {
-            // Outside of a job, which would have told it: in opening the clip, or where the network is let go.
+            // Outside of a job, which would have told it: in opening the clip.
             let why = "the thread of the network stopped by a fault of this program; what was decided stays, open the \
                        clip again";
             post.tell(Event::EngineFailed { why: why.to_owned() });
@@ -262,10 +262,11 @@ fn run(build: &dyn Builder, limits: Limits, post: &Post, mut start: Start, mut s
                 None
             }
         };
-        // The failed network is gone before the next one is built: it may hold all the memory.
+        // The failed network is gone before the next one is built: it may hold all the memory. A device that hung at that has
+        // given this thread a successor.
         match ended {
-            Some(next) => start = next,
-            None => break,
+            Some(next) if !post.pulse.given_up() => start = next,
+            _ => break,
         }
     }
 }
@@ -284,7 +285,9 @@ fn serve_all(
         }
         let work = post.jobs.wait()?;
         let next = match work {
-            Work::Refresh(refresh) => serve(segmenter, post, refresh, struck),
+            Work::Refresh(refresh) => {
+                serve(segmenter, post, refresh, struck).map(|failed| failed.start)
+            }
             Work::Propagate(job) => propagate(build, segmenter, post, job, struck),
             Work::LookUp => None,
             Work::EncodeAhead(frame) => {
@@ -322,6 +325,14 @@ pub(super) enum Fault {
     OfFrame(String),
     /// The network failed, or the device that it is on.
     OfNetwork(String),
+}
+
+/// The device failed a job.
+pub(super) struct Failed {
+    /// How the network starts again.
+    pub(super) start: Start,
+    /// The sentence.
+    pub(super) why: String,
 }
 
 /// What the devices of this thread did so far.
@@ -381,12 +392,13 @@ fn refuse_all(post: &Post, why: &str) {
     }
 }
 
+/// Answers a refresh and tells; something where the device failed it.
 pub(super) fn serve(
     segmenter: &mut dyn Segmenter,
     post: &Post,
     refresh: Refresh,
     struck: &mut Struck,
-) -> Option<Start> {
+) -> Option<Failed> {
     let Refresh { ticket, frame, prompts } = refresh;
     let decided = post.pulse.working_for(ticket, || {
         let pixels = post.frames.get(frame).map_err(Fault::OfFrame)?;
@@ -397,7 +409,8 @@ pub(super) fn serve(
     let (event, next) = match decided {
         Ok(decided) => (Event::Refreshed { ticket, frame, decided }, None),
         Err(fault) => {
-            let (why, next) = struck.judge(segmenter, fault);
+            let (why, start) = struck.judge(segmenter, fault);
+            let next = start.map(|start| Failed { start, why: why.clone() });
             (Event::JobFailed { ticket, why }, next)
         }
     };

@@ -36,7 +36,9 @@ const SEQUENTIALS: [&str; 6] = [
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsError {
     /// The file cannot be read at all.
-    #[error("cannot read weights {name}: {cause}; check the path, or fetch the file again")]
+    #[error(
+        "cannot read weights {name}: {cause}; check that the file is whole and may be read, or fetch it again"
+    )]
     Unreadable {
         /// The file.
         name: String,

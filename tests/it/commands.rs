@@ -87,24 +87,28 @@ fn measurements_have_the_numbers_they_promise() {
 fn a_network_that_does_not_fit_into_memory_is_refused_with_a_way_out() {
     let home = tempfile::tempdir().unwrap();
     let out = home.path().join("mask.png");
-    let segment = |card: &[&str]| {
+    let limited = |words: &[&str]| {
         let mut limited = Command::new("sh");
         limited.env_clear().env("HOME", home.path()).env("SONOMARK_DEVICE", "cpu");
         // 1.5 GiB of address space, the program's own included.
         limited.args(["-c", "ulimit -v 1572864; exec \"$0\" \"$@\"", PROGRAM]);
-        limited.args(["segment", "--inside", "250,300", "--out", text(&out), text(&still())]);
-        limited.args(card).output().unwrap()
+        limited.args(words).output().unwrap()
     };
+    let still = still();
+    let segment = ["segment", "--inside", "250,300", "--out", text(&out), text(&still)];
     let large = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/sam2.1-large.yaml");
-    let refused = segment(&["--card", text(&large)]);
-    let told = told(&refused);
-    assert_eq!(refused.status.code(), Some(2), "{told}");
-    let words = ["sam2.1-large at 1024 pixels needs ", " GiB of memory, ", " GiB are free: "];
-    assert!(words.iter().all(|part| told.contains(part)), "{told}");
-    assert!(told.contains("would fit") || told.contains("use 512 pixels"), "{told}");
+    let evaluate = ["evaluate", "clicks", "--data", text(home.path())];
+    for command in [&segment[..], &evaluate, &["warmup"]] {
+        let refused = limited(&[command, &["--card", text(&large)]].concat());
+        let told = told(&refused);
+        assert_eq!(refused.status.code(), Some(2), "{command:?}: {told}");
+        let words = ["sam2.1-large at 1024 pixels needs ", " GiB of memory, ", " GiB are free: "];
+        assert!(words.iter().all(|part| told.contains(part)), "{command:?}: {told}");
+        assert!(told.contains("would fit") || told.contains("use 512 pixels"), "{told}");
+    }
     assert!(!out.exists());
     // The shipped network finds room there.
-    printed(&segment(&[]));
+    printed(&limited(&segment));
     assert!(out.is_file());
 }
 

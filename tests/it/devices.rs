@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ fn info_of(start: Start, inner: &Scripted) -> SegmenterInfo {
     SegmenterInfo { device: device.into(), ..inner.info() }
 }
 
-/// A network on a GPU that fails with `words` on frame 5, until it is on the CPU.
+/// A network on a GPU that fails with `words` on frame 5 of a walk and on refreshes of frame 9, until it is on the CPU.
 struct OnDevice {
     start: Start,
     /// For the status line.
@@ -47,6 +48,9 @@ impl Segmenter for OnDevice {
         image: Image<'_>,
         prompts: &FramePrompts,
     ) -> Result<Decided, SegmentError> {
+        if image.frame == 9 && self.start == Start::Asked {
+            return Err(SegmentError::Network(self.words.into()));
+        }
         self.inner.refresh(image, prompts)
     }
     fn turn_to(&mut self, walk: usize) {
@@ -77,6 +81,15 @@ impl Segmenter for OnDevice {
     }
 }
 
+/// What such a device says that panics besides where its network is let go.
+const GONE: &str = "VK_ERROR_DEVICE_LOST";
+
+impl Drop for OnDevice {
+    fn drop(&mut self) {
+        assert!(self.start == Start::OnCpu || self.words != GONE, "no queue to wait for");
+    }
+}
+
 fn on_device(words: &'static str) -> (Rig, Arc<Mutex<Vec<Start>>>) {
     let (build, asked, starts) = builder(words);
     (rig_within(Limits::default(), build, asked), starts)
@@ -84,12 +97,20 @@ fn on_device(words: &'static str) -> (Rig, Arc<Mutex<Vec<Start>>>) {
 
 /// What makes such networks, what they are asked, and how they were started.
 fn builder(words: &'static str) -> (Arc<dyn Builder>, Asked, Arc<Mutex<Vec<Start>>>) {
+    builder_holding(words, None)
+}
+
+/// The same; the first call about a frame waits until the other end goes.
+fn builder_holding(
+    words: &'static str,
+    held: Option<(usize, Receiver<()>)>,
+) -> (Arc<dyn Builder>, Asked, Arc<Mutex<Vec<Start>>>) {
     let (starts, asked) = (Arc::<Mutex<Vec<Start>>>::default(), Asked::default());
-    let (noted, inner) = (Arc::clone(&starts), Arc::clone(&asked));
+    let (noted, inner, held) = (Arc::clone(&starts), Arc::clone(&asked), Mutex::new(held));
     let build = move |start: Start| -> Result<Box<dyn Segmenter>, String> {
         noted.lock().unwrap().push(start);
-        let inner =
-            Scripted { asked: Arc::clone(&inner), pace: Duration::ZERO, bad: None, held: None };
+        let held = held.lock().unwrap().take();
+        let inner = Scripted { asked: Arc::clone(&inner), pace: Duration::ZERO, bad: None, held };
         let device = info_of(start, &inner).device;
         Ok(Box::new(OnDevice { start, device, words, inner }))
     };
@@ -143,6 +164,34 @@ fn a_lost_device_is_not_tried_again() {
     rig.worker.propagate(ticket(1, 2), forward(8));
     rig.until(finished);
     assert_eq!(*starts.lock().unwrap(), [Start::Asked, Start::OnCpu]);
+}
+
+#[test]
+fn a_lost_device_that_panics_when_it_is_let_go_leaves_the_clip_to_the_cpu() {
+    let (rig, _) = on_device(GONE);
+    rig.worker.propagate(ticket(1, 1), forward(8));
+    let why = failed(&rig.until(|event| matches!(event, Event::JobFailed { .. })));
+    assert!(why.contains("the device was lost") && why.contains("moves to the CPU"), "{why}");
+    assert_eq!(ready(&rig), "CPU (2 cores): the device was lost");
+}
+
+#[test]
+fn those_that_walk_are_told_why_where_a_refresh_loses_the_device() {
+    let (open, gate) = channel();
+    let (build, asked, _) =
+        builder_holding("Validation Error: Parent device is lost", Some((2, gate)));
+    let rig = rig_within(Limits::default(), build, asked);
+    rig.worker.propagate(ticket(1, 1), forward(4));
+    rig.until(|event| matches!(event, Event::Tracked { frame: 1, .. }));
+    rig.worker.refresh(ticket(2, 1), 9, points(3));
+    drop(open);
+    let events = rig.until(|event| matches!(event, Event::Ready(_)));
+    for track in [1, 2] {
+        let why = failed(&of(&events, track));
+        assert!(why.contains("the device was lost") && why.contains("moves to the CPU"), "{why}");
+    }
+    rig.worker.propagate(ticket(1, 2), forward(4));
+    assert!(matches!(rig.until(finished).last(), Some(Event::Finished { cancelled: false, .. })));
 }
 
 #[test]

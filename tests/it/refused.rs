@@ -27,6 +27,9 @@ fn numbers_that_no_work_can_be_done_with_are_refused() {
         let told = refused(home.path(), &[&watch[..], &[flag]].concat());
         assert!(told.contains("give 0 to 31536000 seconds"), "{flag}: {told}");
     }
+    // With a space between them a number below zero is no option, either.
+    let told = refused(home.path(), &[&watch[..], &["--settle", "-1"]].concat());
+    assert!(told.contains("give 0 to 31536000 seconds"), "{told}");
     let clicks = ["evaluate", "clicks", "--data", "inbox", "--judge", "curve", "--limit", "0"];
     assert!(refused(home.path(), &clicks).contains("--limit is 0; give 1 or more"));
     for share in ["nan", "2"] {
@@ -41,6 +44,27 @@ fn numbers_that_no_work_can_be_done_with_are_refused() {
         assert!(told.contains(&flag[..7]), "{told}");
     }
     assert!(!home.path().join("out").exists());
+}
+
+#[test]
+fn training_that_is_refused_leaves_no_empty_folder() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::create_dir(home.path().join("inbox")).unwrap();
+    let train = ["train", "--data", "inbox", "--out", "new/out", "--steps", "1"];
+    let told = refused(home.path(), &[&train[..], &["--device", "cpu"]].concat());
+    assert!(told.contains("inbox"), "{told}");
+    assert!(!home.path().join("new").exists());
+}
+
+#[test]
+fn weights_that_cannot_be_read_are_told_with_their_file_and_what_to_do() {
+    let home = tempfile::tempdir().unwrap();
+    let file = "damaged.safetensors";
+    for bytes in [&b"\xff\xff\xff\xff\xff\xff\xff\x7f{"[..], b"cut"] {
+        std::fs::write(home.path().join(file), bytes).unwrap();
+        let told = refused(home.path(), &["models", "import", file]);
+        assert!(told.contains(file) && told.contains("or fetch it again"), "{told}");
+    }
 }
 
 #[test]

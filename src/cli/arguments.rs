@@ -1,16 +1,25 @@
 //! The arguments of this process.
 
 use std::error::Error;
+use std::ffi::OsString;
 use std::num::{IntErrorKind, ParseFloatError, ParseIntError};
 
 use clap::Parser;
 use clap::error::ContextKind;
 
 use super::Cli;
+use crate::domain::shown;
 
 /// Reads them. What is wrong ends the process and is told, help and version too.
 pub(super) fn read() -> Cli {
-    Cli::try_parse().unwrap_or_else(|error| in_plain_words(error).exit())
+    Cli::try_parse()
+        .unwrap_or_else(|error| in_plain_words(of_shown(std::env::args_os(), error)).exit())
+}
+
+/// The same error, of arguments as they may be shown: it quotes them, and a file's name can be one of them (`sonomark *`).
+fn of_shown(arguments: impl Iterator<Item = OsString>, error: clap::Error) -> clap::Error {
+    let shown = arguments.map(|argument| shown(&argument.to_string_lossy()));
+    Cli::try_parse_from(shown).err().unwrap_or(error)
 }
 
 /// Why a number is none, without the words that the language has for it.
@@ -48,6 +57,18 @@ fn range_in_words(cause: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_quoted_of_arguments_acts_on_no_terminal() {
+        for words in [&["--\u{1b}[2Jx"][..], &["bench", "\u{1b}[2Jx"], &["--slice", "\u{1b}[2Jx"]] {
+            let words: Vec<OsString> =
+                ["sonomark"].iter().chain(words).map(OsString::from).collect();
+            let error = Cli::try_parse_from(&words).expect_err("no such thing");
+            let told =
+                in_plain_words(of_shown(words.into_iter(), error)).render().ansi().to_string();
+            assert!(told.contains("\\u{1b}[2Jx") && !told.contains("\u{1b}[2J"), "{told:?}");
+        }
+    }
 
     #[test]
     fn numbers_that_are_none_are_told_in_plain_words() {

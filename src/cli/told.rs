@@ -6,9 +6,10 @@ use std::sync::OnceLock;
 use super::Failure;
 use crate::domain::{counted, panic_told, shown, shown_in_json};
 
-/// Prints a line; a closed pipe is a value, not a panic.
+/// Prints a line, or several; a closed pipe is a value, not a panic. Whoever put it together: nothing in it acts on a terminal.
 pub(super) fn write_line(to: &mut dyn std::io::Write, line: &str) -> std::io::Result<()> {
-    to.write_all(line.as_bytes())?;
+    let lines: Vec<String> = line.split('\n').map(shown).collect();
+    to.write_all(lines.join("\n").as_bytes())?;
     to.write_all(b"\n")?;
     to.flush()
 }
@@ -96,5 +97,17 @@ pub(super) fn tell_panic(info: &std::panic::PanicHookInfo<'_>) {
     let calls = std::backtrace::Backtrace::capture();
     if calls.status() == std::backtrace::BacktraceStatus::Captured {
         let _ = write_line(&mut stderr, &calls.to_string());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_acts_on_no_terminal() {
+        let mut printed = Vec::new();
+        write_line(&mut printed, "no network a\u{1b}[2J\n\u{9b}31m, Ähre").expect("written");
+        assert_eq!(printed, "no network a\\u{1b}[2J\n\\u{9b}31m, Ähre\n".as_bytes());
     }
 }

@@ -12,6 +12,7 @@ use tempfile::{NamedTempFile, TempDir};
 
 use super::config::{CardError, ModelCard};
 use super::weights::{WeightsError, check_hash, sha256_of_file};
+use crate::domain::shown;
 
 /// A folder of imported networks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +83,7 @@ pub enum LibraryError {
         by: String,
     },
     /// Nothing of that name.
-    #[error("there is no imported network {name}; {}", known(.held))]
+    #[error("there is no imported network {}; {}", shown(.name), known(.held))]
     Absent {
         /// The name.
         name: String,
@@ -90,7 +91,7 @@ pub enum LibraryError {
         held: Vec<String>,
     },
     /// The system refuses.
-    #[error("{}: {cause}; check the folder or set XDG_DATA_HOME elsewhere", .path.display())]
+    #[error("{}: {cause}; check the folder or set XDG_DATA_HOME elsewhere", shown(&.path.to_string_lossy()))]
     Io {
         /// File or folder.
         path: PathBuf,
@@ -101,7 +102,7 @@ pub enum LibraryError {
     #[error(transparent)]
     Weights(#[from] WeightsError),
     /// The card is faulty.
-    #[error("{}: {cause}", .path.display())]
+    #[error("{}: {cause}", shown(&.path.to_string_lossy()))]
     Card {
         /// The card.
         path: PathBuf,

@@ -51,22 +51,23 @@ pub(crate) fn every_frame(path: &Path) -> Result<[&'static str; 2], CodecError> 
 pub(super) struct Reel {
     shown: PathBuf,
     read: PathBuf,
-    /// Keeps a file without a name alive.
-    _held: Option<File>,
+    /// The file whose change is one of the clip.
+    watched: PathBuf,
+    _held: File,
 }
 
 impl Reel {
-    /// A file.
-    fn file(path: &Path) -> Self {
-        let (shown, read) = (path.to_owned(), path.to_owned());
-        Self { shown, read, _held: None }
+    /// A file, opened. Children are not told its name: arguments can be read by every account of the machine, and names of
+    /// files are often names of patients.
+    fn file(path: &Path, held: File) -> Self {
+        Self { watched: path.to_owned(), ..Self::stream(path, held) }
     }
 
     /// The content of an open file, taken from the file `shown`. Children reach it through this
     /// process, which keeps it open.
     pub(super) fn stream(shown: &Path, held: File) -> Self {
-        let read = format!("/proc/{}/fd/{}", std::process::id(), held.as_raw_fd()).into();
-        Self { shown: shown.to_owned(), read, _held: Some(held) }
+        let read = PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), held.as_raw_fd()));
+        Self { shown: shown.to_owned(), watched: read.clone(), read, _held: held }
     }
 
     /// What a tool says, without the name by which it knows the content.
@@ -120,8 +121,8 @@ pub(super) struct Video {
 /// Opens a video.
 pub(super) fn open(path: &Path, cache_bytes: usize) -> Result<Opened, CodecError> {
     complete::video(path)?;
-    drop(open_regular(path)?);
-    let (found, video) = open_reel(Reel::file(path), cache_bytes)?;
+    let reel = Reel::file(path, open_regular(path)?);
+    let (found, video) = open_reel(reel, cache_bytes)?;
     let info = ClipInfo {
         content_hash: identity::of_file(path)?,
         name: short_name(path),
@@ -192,7 +193,7 @@ pub(super) fn open_reel(reel: Reel, cache_bytes: usize) -> Result<(Found, Video)
 
 impl FrameSource for Video {
     fn file_of(&self, _index: FrameIndex) -> Option<&Path> {
-        Some(&self.reel.read)
+        Some(&self.reel.watched)
     }
 
     fn read(

@@ -339,7 +339,8 @@ mod tests {
 
     #[test]
     fn frames_are_listed_by_few_threads_on_any_machine() {
-        let command = asking(&Reel::file(Path::new("a.ts")), "frame=best_effort_timestamp_time");
+        let reel = Reel::stream(Path::new("a.ts"), tempfile::tempfile().expect("a file"));
+        let command = asking(&reel, "frame=best_effort_timestamp_time");
         let words: Vec<_> = command.get_args().collect();
         assert!(words.windows(2).any(|pair| pair[0] == "-threads" && pair[1] == "2"), "{words:?}");
     }

@@ -208,6 +208,17 @@ fn segmented_with(tool: &str, cases: &str) -> (bool, String) {
 }
 
 #[test]
+fn the_name_of_a_video_is_in_no_argument() {
+    if !has_ffmpeg() {
+        return;
+    }
+    for tool in ["ffprobe", "ffmpeg"] {
+        let (done, told) = segmented_with(tool, "*sonosite*) exit 1;;");
+        assert!(done, "every account can read what {tool} is told: {told}");
+    }
+}
+
+#[test]
 fn without_the_filters_of_colour_a_video_is_gray() {
     if !has_ffmpeg() {
         return;

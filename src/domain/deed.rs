@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Edit, FrameIndex, FrameMask, MaskSource, PointKind, Prompt, counted, shown};
+use super::{Edit, FrameIndex, FrameMask, MaskSource, PointKind, Prompt, shown};
 
 /// What was done to masks, where it has a word of its own: all of them accepted, or discarded.
 fn deed_on_masks(edits: &[Edit], back: bool) -> Option<&'static str> {

@@ -287,7 +287,7 @@ fn cut_off(sessions: &[Session], ops: &Path, lost: u64) -> Option<Finding> {
     let mut numbers: Vec<u64> =
         lines.map(|line| line.lam).filter(|lam| *lam < u64::MAX / 2).collect();
     numbers.sort_unstable();
-    let (mut next, mut missing, mut gaps) = (1, 0_u64, Vec::new());
+    let (mut next, mut missing, mut gaps) = (1_u64, 0_u64, Vec::new());
     for number in numbers {
         if number > next {
             missing += number - next;

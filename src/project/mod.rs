@@ -58,7 +58,7 @@ pub use lease::moment;
 pub use log::{Logged, LoggedStep, Standing, log};
 pub use merge::{Conflict, difference};
 pub use reader::{Look, News};
-pub use store::{ClipStore, Loaded, StoreOptions, load_read_only};
+pub use store::{ClipStore, Loaded, StoreOptions, load_read_only, load_until};
 pub use timeline::{Visit, readable_timeline, timeline};
 pub use watch::{Found, WatchOptions, Watcher};
 pub use writer::Syncer;

@@ -367,10 +367,21 @@ impl Drop for ClipStore {
 /// # Errors
 /// When there is no such clip, or its journals cannot be listed.
 pub fn load_read_only(project_root: &Path, hash: &ContentHash) -> Result<Loaded, ProjectError> {
-    let Seen { ops, rescue, user, alive } = look_at(project_root, hash)?;
+    load_until(project_root, hash, u64::MAX)
+}
+
+/// As [`load_read_only`], as it stood after the change of the number `last` in the order that decides: a Lamport time, of
+/// which what people did at the same time may share one.
+///
+/// # Errors
+/// As [`load_read_only`].
+pub fn load_until(root: &Path, hash: &ContentHash, last: u64) -> Result<Loaded, ProjectError> {
+    let Seen { ops, rescue, user, alive } = look_at(root, hash)?;
     let mut known = Known::default();
-    let entries = known.read_all(&ops, &rescue, &alive)?;
+    let mut entries = known.read_all(&ops, &rescue, &alive)?;
+    entries.retain(|entry| entry.lam <= last);
     let (_, mut loaded) = known.load(entries, &user, &alive);
+    loaded.position = loaded.position.min(last);
     loaded.notes = all_notes(loaded.notes, &loaded.conflicts);
     Ok(loaded)
 }

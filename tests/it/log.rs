@@ -4,12 +4,15 @@ use std::fs;
 
 use serde_json::{Value, json};
 use sonomark::cli::script::{Command, Script, clip};
-use sonomark::domain::{Edit, Mark, Step, TrackInfo};
+use sonomark::codec::OpenOptions;
+use sonomark::domain::{
+    Bitmap, Edit, FrameMask, Mark, MaskSource, Step, Track, TrackId, TrackInfo,
+};
 use sonomark::project::{ClipStore, Standing, log};
 
 use crate::headless::json as parsed;
-use crate::project::{annotator, journals, open};
-use crate::surroundings::{Home, told};
+use crate::project::{annotator, as_user, journals, open};
+use crate::surroundings::{Home, data, text, told};
 
 /// 2026-09-21, 13:33:20 UTC.
 const DAY_MS: u64 = 1_790_000_000_000;
@@ -140,12 +143,61 @@ fn what_had_no_effect_and_what_is_lost_is_told() {
     hurt[40] ^= 1;
     fs::write(&file, hurt).unwrap();
     let done = home.run(&["log", "5c5c5c5c"]);
-    let text = String::from_utf8_lossy(&done.stdout).into_owned();
+    let lines = String::from_utf8_lossy(&done.stdout).into_owned();
     assert!(told(&done).contains("line 1: damaged"), "{}", told(&done));
     assert!(
-        text.lines().count() == 3 && text.contains("a structure whose beginning is lost"),
-        "{text}"
+        lines.lines().count() == 3 && lines.contains("a structure whose beginning is lost"),
+        "{lines}"
     );
+}
+
+/// Two masks of a still, one in the place of the other.
+#[test]
+fn what_stood_after_a_change_is_exported_as_it_was() {
+    let home = Home::new();
+    let still = data("clips/ultrabones/00005.jpg");
+    let info = sonomark::codec::open(&still, &OpenOptions::default()).unwrap().info().clone();
+    let square = |side: u32| {
+        let inside = |x: u32, y: u32| x < side && y < side;
+        let mask = Bitmap::from_fn(info.width_px, info.height_px, inside).to_mask();
+        Some(FrameMask { mask, source: MaskSource::Accepted, score: 1.0 })
+    };
+    let track = TrackId(1);
+    let set = |before, after| Edit::SetMask { track, frame: 0, before, after };
+    let (mut store, _) =
+        ClipStore::open_with(&home.project(), &info, DAY_MS, &as_user("anna")).unwrap();
+    let edits = [
+        Edit::AddTrack { track, content: Track::new("bone", 0) },
+        set(None, square(20)),
+        set(square(20), square(40)),
+    ];
+    for (group, edit) in edits.into_iter().enumerate() {
+        let step = Step { group: group as u64, mark: Mark::Do, edits: vec![edit] };
+        store.append(&step, DAY_MS).unwrap();
+    }
+    drop(store);
+    let out = home.path("out.json");
+    let export = |more: &[&str]| {
+        let words = ["export", text(&still), "--format", "coco", "--out", text(&out)];
+        home.run(&[&words[..], more].concat())
+    };
+    for (at, area) in [(&["--at", "2"][..], 400), (&["--at", "3"], 1600), (&[], 1600)] {
+        let done = export(at);
+        assert!(done.status.success(), "{}", told(&done));
+        let written = parsed(&fs::read(&out).unwrap());
+        assert_eq!(written["annotations"][0]["area"], json!(area), "{at:?}");
+    }
+    let beyond = export(&["--at", "4"]);
+    assert_eq!(beyond.status.code(), Some(1));
+    assert!(
+        told(&beyond).contains("the last change of 00005.jpg is number 3"),
+        "{}",
+        told(&beyond)
+    );
+    let project = home.project();
+    let words = ["export", text(&project), "--format", "coco", "--out", text(&out), "--at", "2"];
+    let whole = home.run(&words);
+    assert!(told(&whole).contains("--at is for one clip"), "{}", told(&whole));
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use super::journal::{Line, Record};
 use super::prepare::{Said, open_to_all, said};
-use super::store::{Seen, look_at};
+use super::store::{ClipFiles, look_at};
 use super::{
     ClipSummary, FORMAT, JournalFile, ProjectError, checked, journal_files, key, named,
     read_regular,
@@ -151,7 +151,7 @@ fn check_key(path: &Path) -> Option<Finding> {
 #[must_use]
 pub fn check_clip(root: &Path, clip: &ClipSummary) -> Checked {
     let mut checked = Checked::default();
-    let Seen { ops, rescue, alive, .. } = match look_at(root, &clip.hash) {
+    let ClipFiles { ops, rescue, alive, .. } = match look_at(root, &clip.hash) {
         Ok(seen) => seen,
         // It is a file, which `check_folder` names, or was taken away meanwhile.
         Err(ProjectError::NoSuchClip { .. }) => return checked,

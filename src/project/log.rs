@@ -10,7 +10,7 @@ use super::ProjectError;
 use super::lease;
 use super::merge::{Entry, Merged};
 use super::reader::Known;
-use super::store::{Seen, limited, look_at};
+use super::store::{ClipFiles, limited, look_at};
 use crate::domain::{ContentHash, Edit, FrameIndex, Mark, TrackId, deed};
 
 /// One step of the history of a clip.
@@ -77,7 +77,7 @@ impl Logged {
 /// # Errors
 /// When there is no such clip, or its journals cannot be listed. What is damaged is left out and told by the notes.
 pub fn log(root: &Path, clip: &ContentHash) -> Result<Logged, ProjectError> {
-    let Seen { ops, rescue, alive, .. } = look_at(root, clip)?;
+    let ClipFiles { ops, rescue, alive, .. } = look_at(root, clip)?;
     let mut known = Known::default();
     let entries = known.read_all(&ops, &rescue, &alive)?;
     let mut told = Telling::default();

@@ -376,7 +376,7 @@ pub fn load_read_only(project_root: &Path, hash: &ContentHash) -> Result<Loaded,
 /// # Errors
 /// As [`load_read_only`].
 pub fn load_until(root: &Path, hash: &ContentHash, last: u64) -> Result<Loaded, ProjectError> {
-    let Seen { ops, rescue, user, alive } = look_at(root, hash)?;
+    let ClipFiles { ops, rescue, user, alive } = look_at(root, hash)?;
     let mut known = Known::default();
     let mut entries = known.read_all(&ops, &rescue, &alive)?;
     entries.retain(|entry| entry.lam <= last);
@@ -388,7 +388,7 @@ pub fn load_until(root: &Path, hash: &ContentHash, last: u64) -> Result<Loaded, 
 
 /// Where the journals of a clip lie, and who looks.
 #[derive(Debug)]
-pub(super) struct Seen {
+pub(super) struct ClipFiles {
     /// The journals.
     pub(super) ops: PathBuf,
     /// Where copies of steps may lie that the project lacks.
@@ -403,7 +403,7 @@ pub(super) struct Seen {
 ///
 /// # Errors
 /// When there is no such clip.
-pub(super) fn look_at(root: &Path, hash: &ContentHash) -> Result<Seen, ProjectError> {
+pub(super) fn look_at(root: &Path, hash: &ContentHash) -> Result<ClipFiles, ProjectError> {
     let hash = checked(hash)?;
     let clip = root.join("clips").join(&hash.0);
     match fs::metadata(&clip) {
@@ -420,7 +420,7 @@ pub(super) fn look_at(root: &Path, hash: &ContentHash) -> Result<Seen, ProjectEr
     let holder = Holder::here(options.user.clone(), &hash, now_ms());
     let alive = lease::alive(&root.join("sessions"), "", &holder, false);
     let rescue = options.copies(root, &hash);
-    Ok(Seen { ops: clip.join("ops"), rescue, user: holder.user, alive })
+    Ok(ClipFiles { ops: clip.join("ops"), rescue, user: holder.user, alive })
 }
 
 fn all_notes(mut notes: Vec<String>, conflicts: &[Conflict]) -> Vec<String> {

@@ -10,7 +10,7 @@ use crate::config::Settings;
 use crate::domain::{Annotation, ClipInfo, Codes, DicomOrigin, counted, shown};
 use crate::engine::{export_clip, export_name, format_named, key_for};
 use crate::export::{ExportFormat, FrameReader, Job, Rgb, mapped};
-use crate::project::{ClipSummary, ProjectError, list_clips, load_read_only, uid_key};
+use crate::project::{ClipSummary, ProjectError, list_clips, load_until, uid_key};
 
 use super::progress::{Only, Progress};
 use super::{Done, Failure, interrupt_flag, interrupted, open_clip, path_shown, tell};
@@ -39,6 +39,9 @@ pub(super) struct Options {
     /// Map DICOM identifiers as the project's de-identified clips (dicom) have them; of one clip, not of a project
     #[arg(long)]
     deidentify: bool,
+    /// The annotation as it stood after a change, by its number in `sonomark log`; of one clip, not of a project
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    at: Option<u64>,
 }
 
 /// Runs it. Ctrl-C ends it at the mask or frame in hand, and no half of a file is left.
@@ -50,6 +53,13 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
                 "--deidentify is for one clip, and {project} is a project: identifiers are mapped from \
                  the clips themselves, which a project does not hold; export them one by one: \
                  sonomark --project {project} export CLIP --deidentify --format FORMAT --out PATH"
+            )));
+        }
+        if options.at.is_some() {
+            let project = path_shown(&options.source);
+            return Err(Failure::Input(format!(
+                "--at is for one clip, and {project} is a project, each clip of which counts its own changes; \
+                 `sonomark log CLIP` tells their numbers"
             )));
         }
         return whole_project(settings, options);
@@ -119,7 +129,15 @@ fn one(
     stop: &AtomicBool,
 ) -> Result<(), String> {
     let Source { info, frames, origin, codes, colours, privacy, key, clip } = source;
-    let (annotation, position) = match load_read_only(project, &info.content_hash) {
+    let until = options.at.unwrap_or(u64::MAX);
+    let (annotation, position) = match load_until(project, &info.content_hash, until) {
+        Ok(loaded) if options.at.is_some_and(|at| at > loaded.position) => {
+            return Err(format!(
+                "the last change of {} is number {}; `sonomark log` tells them all",
+                shown(&info.name),
+                loaded.position
+            ));
+        }
         Ok(loaded) => {
             loaded.notes.iter().for_each(|note| tell(note));
             (loaded.annotation, Some(loaded.position))

@@ -12,6 +12,7 @@ mod bench;
 mod bench_memory;
 mod bench_stages;
 mod bench_train;
+mod check;
 mod data;
 mod deciding;
 mod demo;
@@ -23,6 +24,7 @@ mod export;
 mod headless;
 mod import;
 mod keys;
+mod log;
 mod models;
 mod models_import;
 mod progress;
@@ -154,8 +156,10 @@ enum Command {
     Export(export::Options),
     /// Take over annotations that another program made of a clip
     Import(import::Options),
-    /// List the clips of the project and how far they are, or rename a label in all of them
+    /// List the clips of the project and how far they are, check them, or rename a label in all of them
     Project(project::Options),
+    /// Tell who did what on a clip, and when
+    Log(log::Options),
     /// Take in every clip that lands in a folder
     Watch(watch::Options),
     /// Show what this machine offers and where settings come from
@@ -322,6 +326,7 @@ fn run(cli: Cli) -> Result<u8, Failure> {
         Some(Command::Export(options)) => export::run(&load()?, &options),
         Some(Command::Import(options)) => import::run(&load()?, &options),
         Some(Command::Project(options)) => project::run(&load()?, &options),
+        Some(Command::Log(options)) => log::run(&load()?, &options),
         Some(Command::Watch(options)) => watch::run(&load()?, &options),
         // Doctor shows faulty settings instead of failing on them.
         Some(Command::Doctor(options)) => doctor::run(load(), &options),

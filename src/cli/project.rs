@@ -10,7 +10,7 @@ use crate::domain::{counted, shown};
 use crate::project::list_clips;
 
 use super::progress::{Only, Progress};
-use super::{Done, Failure, path_shown, print, print_json, rename, tell};
+use super::{Done, Failure, check, path_shown, print, print_json, rename, tell};
 
 /// Arguments.
 #[derive(Debug, Args)]
@@ -21,6 +21,9 @@ pub(super) struct Options {
     /// List only these clips
     #[arg(long, value_enum, value_name = "WHICH")]
     only: Option<Only>,
+    /// Read every line of every journal and tell what is damaged, what is lost with it and what to do
+    #[arg(long, conflicts_with_all = ["only", "rename"])]
+    check: bool,
     /// Give the structures called OLD in every clip the label NEW
     #[arg(long, num_args = 2, value_names = ["OLD", "NEW"], conflicts_with_all = ["json", "only"])]
     rename: Vec<String>,
@@ -40,6 +43,7 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     }
     let clips = list_clips(root).map_err(Failure::input)?;
     match &options.rename[..] {
+        [] if options.check => return check::run(root, &clips, options.json),
         [] => {}
         [old, new] => return rename::run(settings, &clips, (old, new), options.dry_run),
         _ => return Err(Failure::Input("give one --rename OLD NEW at a time".into())),

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{ErrorKind, IsTerminal, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -26,6 +26,7 @@ use super::headless::{
     REPORT, TrackReport, is_mask_path, is_own_report, make_folder, mask_path, report_json,
     with_folder, write_absent, write_json, write_mask_of,
 };
+use super::told::Tally;
 use super::{Done, Failure, interrupt_flag, open_clip, path_shown, print_json, prompts, tell};
 
 /// Arguments.
@@ -198,7 +199,11 @@ pub(super) fn decide_clip(
         }
         folders.push(folder);
     }
-    let mut progress = Progress::of(tracks);
+    let label = match tracks {
+        [track] => shown(&track.info.label),
+        several => counted(several.len(), "structure"),
+    };
+    let mut progress = Tally::new(label, "frame");
     let reports = decide_tracks(network, clip, tracks, cancel, &mut |nth, frame, decided, done| {
         if let (Ok(decided), Some(folder)) = (decided, &folders[nth]) {
             write_mask_of(clip, &mask_path(folder, frame), &decided.bitmap)?;
@@ -208,40 +213,4 @@ pub(super) fn decide_clip(
     });
     progress.end();
     Ok(tracks.iter().cloned().zip(reports?).collect())
-}
-
-/// Progress on stderr: one line that changes on a terminal, every tenth otherwise.
-struct Progress {
-    label: String,
-    live: bool,
-    told: usize,
-}
-
-impl Progress {
-    fn of(tracks: &[Track]) -> Self {
-        let label = match tracks {
-            [track] => shown(&track.info.label),
-            several => counted(several.len(), "structure"),
-        };
-        Self { label, live: std::io::stderr().is_terminal(), told: 0 }
-    }
-
-    fn show(&mut self, [done, total]: [usize; 2]) {
-        let tenth = done * 10 / total.max(1);
-        let frames = counted(total, "frame");
-        if self.live {
-            let mut err = std::io::stderr();
-            let _ = write!(err, "\r{}: {done} of {frames}", self.label);
-            let _ = err.flush();
-        } else if tenth > self.told {
-            tell(&format!("{}: {done} of {frames}", self.label));
-        }
-        self.told = tenth;
-    }
-
-    fn end(&self) {
-        if self.live {
-            tell("");
-        }
-    }
 }

@@ -1,9 +1,10 @@
 //! What the program says outside of its screen: on stdout what was asked for, on stderr what a person is to know.
 
+use std::io::{IsTerminal, Write};
 use std::sync::OnceLock;
 
 use super::Failure;
-use crate::domain::{panic_told, shown, shown_in_json};
+use crate::domain::{counted, panic_told, shown, shown_in_json};
 
 /// Prints a line, or several; a closed pipe is a value, not a panic. Whoever put it together: nothing in it acts on a terminal.
 pub(super) fn write_line(to: &mut dyn std::io::Write, line: &str) -> std::io::Result<()> {
@@ -35,6 +36,42 @@ pub(crate) fn tell(line: &str) {
 /// Prints a JSON document on stdout.
 pub(crate) fn print_json(value: &serde_json::Value) {
     print(&shown_in_json(&serde_json::to_string_pretty(value).unwrap_or_default()));
+}
+
+/// Progress on stderr: one line that changes on a terminal, every tenth otherwise.
+pub(super) struct Tally {
+    label: String,
+    word: &'static str,
+    live: bool,
+    told: usize,
+}
+
+impl Tally {
+    /// Of what `label` says, safe to show; `word` is one of the things that are counted.
+    pub(super) fn new(label: String, word: &'static str) -> Self {
+        Self { label, word, live: std::io::stderr().is_terminal(), told: 0 }
+    }
+
+    /// Tells how many are done, of how many.
+    pub(super) fn show(&mut self, [done, total]: [usize; 2]) {
+        let tenth = done * 10 / total.max(1);
+        let all = counted(total, self.word);
+        if self.live {
+            let mut err = std::io::stderr();
+            let _ = write!(err, "\r{}: {done} of {all}", self.label);
+            let _ = err.flush();
+        } else if tenth > self.told {
+            tell(&format!("{}: {done} of {all}", self.label));
+        }
+        self.told = tenth;
+    }
+
+    /// Ends the line.
+    pub(super) fn end(&self) {
+        if self.live {
+            tell("");
+        }
+    }
 }
 
 /// A path, safe to show.

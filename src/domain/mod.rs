@@ -12,6 +12,7 @@ mod clip;
 mod code;
 mod colours;
 mod contour;
+mod deed;
 mod distance;
 mod edit;
 mod geometry;
@@ -47,6 +48,7 @@ pub use clip::{ClipInfo, ClipKind, ContentHash, DicomOrigin, FrameIndex, GrayFra
 pub use code::{Code, Codes};
 pub use colours::{COLOURED, Colours, is_coloured};
 pub use contour::{closed_catmull_rom, closed_curve, curve_logits, filled};
+pub use deed::{deed, frames_named, mask_frame, prompt_name};
 pub use edit::{Annotation, Edit, Refused};
 pub use geometry::{BoxPx, GridMap, Placement, PointPx};
 pub use history::{History, Mark, Step};

@@ -9,6 +9,8 @@
 //!
 //! Reading never fails: what cannot be read is named by file and line, everything else counts.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -55,8 +57,8 @@ pub(super) struct Line {
 pub(super) struct Scan {
     /// Readable lines in the order of the file.
     pub(super) lines: Vec<Line>,
-    /// What could not be read, each with file and line number.
-    pub(super) notes: Vec<String>,
+    /// What could not be read, in the order of the file.
+    pub(super) faults: Vec<Fault>,
     /// Number of damaged places (a torn end counts as one).
     pub(super) damaged: usize,
     /// Bytes up to and including the last line feed.
@@ -65,6 +67,60 @@ pub(super) struct Scan {
     pub(super) rows: usize,
     /// Bytes and line feeds before the first damaged place that holds zero bytes, which no line does.
     pub(super) hole: Option<(usize, usize)>,
+}
+
+/// A place of a file that is not what this version would have written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// What is the matter with it.
+    pub(super) kind: FaultKind,
+    /// Line of the file, from 1.
+    pub(super) row: usize,
+    /// The bytes that could not be read, among those that were looked at.
+    pub(super) bytes: Range<usize>,
+    /// The file, as notes call it.
+    file: String,
+    /// Ready to show, without the place.
+    pub(super) what: String,
+}
+
+impl Fault {
+    /// Ready to show, with file and line number.
+    pub(super) fn note(&self) -> String {
+        format!("{} line {}: {}", self.file, self.row, self.what)
+    }
+}
+
+/// What is the matter with a place of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FaultKind {
+    /// The last line was not written to its end.
+    Torn,
+    /// A line is not what was written.
+    Damaged,
+    /// What stands between two lines is not; both can be read.
+    Between,
+    /// It is whole, and of a newer version.
+    Unknown,
+}
+
+/// Where a line stands.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    /// The file, as notes call it.
+    name: &'a str,
+    /// From 1.
+    row: usize,
+    /// Its first byte among those that are looked at.
+    at: usize,
+}
+
+impl Place<'_> {
+    /// What is the matter with `bytes` of this line.
+    fn fault(&self, kind: FaultKind, bytes: Range<usize>, what: String) -> Fault {
+        let bytes = self.at + bytes.start..self.at + bytes.end;
+        Fault { kind, row: self.row, bytes, file: self.name.to_owned(), what }
+    }
 }
 
 #[derive(Serialize)]
@@ -146,9 +202,9 @@ pub(super) fn encode(
     Some((bytes, own))
 }
 
-/// Reads the JSON of a line whose CRC fits; the second value names the kinds that only a newer
+/// Reads the JSON of a line; the second value names the kinds that only a newer
 /// version knows.
-fn decode(json: &[u8]) -> Option<(Line, Vec<String>)> {
+pub(super) fn decode(json: &[u8]) -> Option<(Line, Vec<String>)> {
     let own = chain_hash(json);
     if let Ok(read) = serde_json::from_slice::<Read<Edit, Mark, View>>(json) {
         let mut unknown = Vec::new();
@@ -211,12 +267,12 @@ pub(super) fn scan(name: &str, bytes: &[u8], row: usize) -> Scan {
     while at < bytes.len() {
         let end = bytes[at..].iter().position(|&b| b == b'\n').map(|length| at + length);
         let text = &bytes[at..end.unwrap_or(bytes.len())];
-        let place = format!("{name} line {}", row + scan.rows + 1);
-        if !scan.take(&place, text) {
+        let place = Place { name, row: row + scan.rows + 1, at };
+        if !scan.take(place, text, 0) {
             if text.contains(&0) {
                 scan.hole.get_or_insert((at, scan.rows));
             }
-            scan.rescue(&place, text, end.is_none());
+            scan.rescue(place, text, end.is_none());
         }
         match end {
             Some(end) => {
@@ -231,8 +287,8 @@ pub(super) fn scan(name: &str, bytes: &[u8], row: usize) -> Scan {
 }
 
 impl Scan {
-    /// Takes `text` (JSON, TAB, CRC) when it is whole.
-    fn take(&mut self, place: &str, text: &[u8]) -> bool {
+    /// Takes `text` (JSON, TAB, CRC) when it is whole; it begins `from` bytes behind `place`.
+    fn take(&mut self, place: Place, text: &[u8], from: usize) -> bool {
         let Some(cut) = text.len().checked_sub(9).filter(|&cut| text[cut] == b'\t') else {
             return false;
         };
@@ -245,9 +301,10 @@ impl Scan {
             return false;
         };
         for kind in unknown {
-            self.notes.push(format!(
-                "{place}: {kind} that this version of sonomark does not know; it is kept and left out"
-            ));
+            let what = format!(
+                "{kind} that this version of sonomark does not know; it is kept and left out"
+            );
+            self.faults.push(place.fault(FaultKind::Unknown, from..from + text.len(), what));
         }
         self.lines.push(line);
         true
@@ -255,9 +312,10 @@ impl Scan {
 
     /// Looks for whole lines inside a damaged one: when a line feed is the damaged byte, two good
     /// lines look like a bad one.
-    fn rescue(&mut self, place: &str, text: &[u8], at_the_end: bool) {
+    fn rescue(&mut self, place: Place, text: &[u8], at_the_end: bool) {
         // No TAB stands inside the JSON of a line, so each byte is looked at once, whatever somebody wrote.
-        let (mut from, mut lost, mut behind_tab) = (0, 0, 0);
+        let (mut from, mut behind_tab) = (0, 0);
+        let mut lost = Vec::new();
         let tabs: Vec<usize> = (0..text.len()).filter(|&i| text[i] == b'\t').collect();
         for tab in tabs {
             let begin = behind_tab.max(from);
@@ -267,30 +325,35 @@ impl Scan {
             }
             let nearest = text[begin..tab].windows(LINE_START.len()).rposition(|w| w == LINE_START);
             if let Some(start) = nearest.map(|start| begin + start)
-                && self.take(place, &text[start..tab + 9])
+                && self.take(place, &text[start..tab + 9], start)
             {
-                lost += start - from;
+                lost.push(from..start);
                 // One byte stands where the line feed should.
                 from = tab + 10;
             }
         }
-        lost += text.len().saturating_sub(from);
-        self.damaged += 1;
-        self.notes.push(if at_the_end && lost > 0 {
-            format!(
-                "{place}: cut off in the middle ({}, the step that was being written when its \
-                 session ended); everything before it is loaded, the bytes are kept",
-                counted(lost, "byte")
-            )
-        } else if lost == 0 {
-            format!("{place}: damaged between two steps; both are loaded")
+        lost.push(from.min(text.len())..text.len());
+        lost.retain(|bytes| !bytes.is_empty());
+        let count = counted(lost.iter().map(ExactSizeIterator::len).sum::<usize>(), "byte");
+        let (kind, what) = if lost.is_empty() {
+            (FaultKind::Between, "damaged between two steps; both are loaded".to_owned())
+        } else if at_the_end {
+            let what = format!(
+                "cut off in the middle ({count}, the step that was being written when its \
+                 session ended); everything before it is loaded, the bytes are kept"
+            );
+            (FaultKind::Torn, what)
         } else {
-            format!(
-                "{place}: damaged ({}); this step is left out, the steps before and after it are \
-                 loaded, the bytes are kept",
-                counted(lost, "byte")
-            )
-        });
+            let what = format!(
+                "damaged ({count}); this step is left out, the steps before and after it are \
+                 loaded, the bytes are kept"
+            );
+            (FaultKind::Damaged, what)
+        };
+        self.damaged += 1;
+        // One line of text was one or more lines; what is lost of them begins with the first.
+        let first = lost.into_iter().next().unwrap_or(text.len()..text.len());
+        self.faults.push(place.fault(kind, first, what));
     }
 }
 
@@ -327,7 +390,7 @@ mod tests {
                 hurt[at] ^= 1 << bit;
                 let found = scan("x", &hurt, 0);
                 assert!(
-                    found.damaged > 0 && !found.notes.is_empty(),
+                    found.damaged > 0 && !found.faults.is_empty(),
                     "byte {at} bit {bit} unnoticed"
                 );
                 let lost = all.iter().filter(|line| !found.lines.contains(line)).count();
@@ -372,7 +435,7 @@ mod tests {
         let mut bytes = json.to_vec();
         bytes.extend(format!("\t{:08x}\n", crc32fast::hash(json)).into_bytes());
         let found = scan("x", &bytes, 0);
-        assert_eq!((found.lines.len(), found.damaged), (1, 0), "{:?}", found.notes);
+        assert_eq!((found.lines.len(), found.damaged), (1, 0), "{:?}", found.faults);
     }
 
     #[test]
@@ -383,12 +446,16 @@ mod tests {
         let found = scan("x", &bytes, 0);
         let Record::Step(step) = &found.lines[0].record else { unreachable!("a step was written") };
         assert_eq!((step.edits.len(), found.damaged), (1, 0));
-        assert!(found.notes[0].contains("set_ellipse"), "{:?}", found.notes);
+        assert!(found.faults[0].what.contains("set_ellipse"), "{:?}", found.faults);
         let json = br#"{"v":1,"n":0,"lam":1,"prev":"00000000","t":0,"view":{"frame":3,"cursor":{"x":1.0,"y":2.0},"track":null,"outside":"a polygon"}}"#;
         let mut bytes = json.to_vec();
         bytes.extend(format!("\t{:08x}\n", crc32fast::hash(json)).into_bytes());
         let found = scan("x", &bytes, 0);
-        assert_eq!((found.lines.len(), found.damaged), (1, 0), "{:?}", found.notes);
-        assert!(found.notes[0].contains("a view of a kind that this version"), "{:?}", found.notes);
+        assert_eq!((found.lines.len(), found.damaged), (1, 0), "{:?}", found.faults);
+        assert!(
+            found.faults[0].what.contains("a view of a kind that this version"),
+            "{:?}",
+            found.faults
+        );
     }
 }

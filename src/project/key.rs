@@ -7,7 +7,9 @@ use std::path::Path;
 use super::{Modes, ProjectError, read_regular};
 
 /// Hidden, so that a folder that holds nothing else is still an empty one.
-const NAME: &str = ".uids.key";
+pub(super) const NAME: &str = ".uids.key";
+/// Its length, bytes.
+pub(super) const LENGTH: usize = 32;
 
 /// 32 random bytes that a project keeps for ever: with them the same identifier is mapped in the
 /// same way by everybody who works in the project, and by nobody else. Made when first asked for.

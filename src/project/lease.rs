@@ -125,6 +125,11 @@ pub(super) fn user_of(session: &str) -> &str {
     session.split('-').nth(1).unwrap_or("")
 }
 
+/// The machine part of a session's name, as [`safe`] wrote it.
+pub(super) fn host_of(session: &str) -> &str {
+    session.split('-').nth(2).unwrap_or("")
+}
+
 /// The random part of a session's name.
 pub(super) fn seed_of(session: &str) -> Option<u32> {
     u32::from_str_radix(session.rsplit('-').next()?, 16).ok()
@@ -145,6 +150,15 @@ pub(super) fn safe(text: &str) -> String {
         }
     }
     out
+}
+
+/// UTC for people: `2026-08-21 10:12:05 UTC`.
+#[must_use]
+pub fn moment(ms: u64) -> String {
+    let stamp = stamp(ms);
+    let part = |from: usize, to: usize| stamp.get(from..to).unwrap_or_default();
+    let day = [part(0, 4), part(4, 6), part(6, 8)].join("-");
+    format!("{day} {}:{}:{} UTC", part(9, 11), part(11, 13), part(13, 15))
 }
 
 /// UTC as `20260821T101205Z`.
@@ -328,6 +342,7 @@ mod tests {
     #[test]
     fn stamps_are_utc() {
         assert_eq!(stamp(0), "19700101T000000Z");
+        assert_eq!(moment(1_709_210_096_789), "2024-02-29 12:34:56 UTC");
         assert_eq!(stamp(1_709_210_096_789), "20240229T123456Z");
         assert_eq!(stamp(4_102_444_799_000), "20991231T235959Z");
         for ms in [0, 1_709_210_096_000, 4_102_444_799_000] {
@@ -415,6 +430,7 @@ mod tests {
         let name = holder.new_session(0xdead_beef);
         assert!(name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._=-".contains(&b)), "{name}");
         assert_eq!(user_of(&name), safe("an-na/../x"));
+        assert_eq!(host_of(&name), safe(&holder.host));
         assert_ne!(safe("an-na"), safe("an_na"));
         assert_eq!(seed_of(&name), Some(0xdead_beef));
     }

@@ -27,6 +27,8 @@ pub(super) struct Entry {
     pub(super) session: Arc<str>,
     /// Position within the session.
     pub(super) n: u64,
+    /// When, ms since 1970 by the annotator's clock: for people alone, no order comes of it.
+    pub(super) t: u64,
     /// What it does.
     pub(super) step: Step,
 }
@@ -397,7 +399,7 @@ mod tests {
         ];
         let entry = |(n, (user, lam, edit)): (usize, (&str, u64, Edit))| {
             let step = Step { group: 0, mark: Mark::Do, edits: vec![edit] };
-            Entry { lam, session: user.into(), n: n as u64, step }
+            Entry { lam, session: user.into(), n: n as u64, t: 0, step }
         };
         let entries = edits.into_iter().enumerate().map(entry).collect();
         let (mut authors, mut notes) = (Authors::default(), Vec::new());

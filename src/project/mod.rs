@@ -23,9 +23,13 @@
 //! There are no snapshots: replaying 200,000 steps takes under a second, and a snapshot that must
 //! not be trusted would only add a way to be wrong.
 
+mod chain;
+mod check;
 mod journal;
 mod key;
 mod lease;
+mod log;
+mod lost;
 mod merge;
 mod mounts;
 mod prepare;
@@ -48,10 +52,13 @@ use crate::domain::{
     ClipInfo, ContentHash, FrameIndex, OutsideChoice, PictureLook, PointPx, TrackId, counted, shown,
 };
 
+pub use check::{Checked, Finding, Gravity, check_clip, check_folder};
 pub use key::uid_key;
+pub use lease::moment;
+pub use log::{Logged, LoggedStep, Standing, log};
 pub use merge::{Conflict, difference};
 pub use reader::{Look, News};
-pub use store::{ClipStore, Loaded, StoreOptions, load_read_only};
+pub use store::{ClipStore, Loaded, StoreOptions, load_read_only, load_until};
 pub use timeline::{Visit, readable_timeline, timeline};
 pub use watch::{Found, WatchOptions, Watcher};
 pub use writer::Syncer;

@@ -106,14 +106,17 @@ pub(super) fn prepare(
 }
 
 /// What a `clip.json` is to this version.
-enum Said {
+pub(super) enum Said {
+    /// All of it is known.
     Known(Box<ClipInfo>),
     /// Whole, of this very clip, and with words that this version does not know.
     Newer,
+    /// Neither.
     Damaged,
 }
 
-fn said(bytes: &[u8], hash: &ContentHash) -> Said {
+/// What these bytes of the `clip.json` of the clip `hash` are.
+pub(super) fn said(bytes: &[u8], hash: &ContentHash) -> Said {
     if let Ok(info) = serde_json::from_slice(bytes) {
         return Said::Known(info);
     }
@@ -124,7 +127,8 @@ fn said(bytes: &[u8], hash: &ContentHash) -> Said {
     }
 }
 
-fn open_to_all(root: &Path) -> bool {
+/// Whether anybody on this machine can change a file or folder.
+pub(super) fn open_to_all(root: &Path) -> bool {
     fs::metadata(root).is_ok_and(|meta| meta.permissions().mode() & 0o002 != 0)
 }
 

@@ -5,7 +5,8 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::journal::{self, Record, Scan};
+use super::chain::{self, Gap};
+use super::journal::{self, Fault, Record, Scan};
 use super::lease::{self, Alive};
 use super::merge::{Authors, Conflict, Entry, Merged};
 use super::prepare::nearly_full;
@@ -125,13 +126,12 @@ impl Known {
             self.files.insert(file.path.clone(), (read as u64, rows));
             // A session that is alive may be in the middle of a line.
             let open = lives && scan.consumed < bytes.len();
-            let notes = scan.notes.len() - usize::from(open && scan.damaged > 0);
-            self.notes.extend(scan.notes.into_iter().take(notes));
+            let told = scan.faults.len() - usize::from(open && scan.damaged > 0);
+            self.notes.extend(scan.faults.iter().take(told).map(Fault::note));
             damaged += scan.damaged;
             lines.extend(scan.lines);
         }
-        lines.sort_by_key(|line| line.n);
-        lines.dedup_by(|later, earlier| later.n == earlier.n && later.own == earlier.own);
+        chain::put_in_order(&mut lines);
         self.check_chain(&session, &lines, damaged);
         for line in lines {
             entries.extend(self.take(&session, line));
@@ -140,19 +140,15 @@ impl Known {
 
     /// Names lines that are gone without a trace, and lines that were exchanged.
     fn check_chain(&mut self, session: &str, lines: &[journal::Line], damaged: usize) {
-        let (mut next, mut prev, mut missing) = (0, journal::chain_hash(session.as_bytes()), 0);
-        for line in lines {
-            if line.n == next && line.prev != prev {
-                self.notes.push(format!(
-                    "{}: step {} does not follow from the one before it; the journal was \
-                     changed by another program, both are loaded",
-                    shown(session),
-                    line.n
-                ));
-            }
-            missing += line.n.saturating_sub(next);
-            (next, prev) = (line.n.saturating_add(1), line.own);
-        }
+        let gaps = chain::gaps(session, lines);
+        let told =
+            gaps.iter().filter_map(|gap| Some(format!("{}: {}", shown(session), gap.what()?)));
+        self.notes.extend(told);
+        let missing = gaps.iter().map(|gap| match gap {
+            Gap::Missing(which) => which.end - which.start,
+            Gap::Changed(_) | Gap::Twice(_) => 0,
+        });
+        let missing = missing.sum::<u64>();
         if missing > damaged as u64 {
             self.notes.push(format!(
                 "{}: {} missing from its journal; the others are loaded, look for another copy of \
@@ -161,6 +157,11 @@ impl Known {
                 counted(missing, "step")
             ));
         }
+    }
+
+    /// What there is to tell since the last call.
+    pub(super) fn take_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
     }
 
     /// A line not seen before, as a step to merge.
@@ -177,7 +178,7 @@ impl Known {
             Record::Step(mut step) => {
                 // Most steps are one edit, and a list grows by more than one.
                 step.edits.shrink_to_fit();
-                Some(Entry { lam, session: Arc::clone(session), n: line.n, step })
+                Some(Entry { lam, session: Arc::clone(session), n: line.n, t: line.t, step })
             }
             Record::View(view) => {
                 self.views.push((lam, Arc::clone(session), line.n, view));
@@ -233,7 +234,7 @@ impl Known {
             history,
             view,
             outside,
-            notes: std::mem::take(&mut self.notes),
+            notes: self.take_notes(),
             conflicts,
             position,
             session_seed,
@@ -270,7 +271,7 @@ impl Known {
             let (read, rows) = hole.unwrap_or((scan.consumed, scan.rows));
             self.files.insert(file.path, (from + read as u64, row + rows));
             if hole.is_none() {
-                notes.extend(scan.notes);
+                notes.extend(scan.faults.iter().map(Fault::note));
             }
             let session: Arc<str> = file.session.as_str().into();
             entries.extend(scan.lines.into_iter().filter_map(|line| self.take(&session, line)));

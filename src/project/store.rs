@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::journal::{self, Record};
-use super::lease::{self, Holder, Lease};
+use super::lease::{self, Alive, Holder, Lease};
 use super::merge::{Conflict, Entry, Merged, TooOld, difference};
 use super::prepare::{
     bring_home, fresh_seed, full, nearly_full, prepare, rescue_folders, unless_full,
@@ -204,7 +204,8 @@ impl ClipStore {
         (self.lam, self.n, self.prev) = (lam, n + 1, own);
         self.told.clear();
         if let Record::Step(step) = record {
-            self.merged.push(Entry { lam, session: Arc::clone(&self.session), n, step });
+            let session = Arc::clone(&self.session);
+            self.merged.push(Entry { lam, session, n, t: now_ms, step });
         }
         if let Some(lease) = &mut self.lease {
             lease.beat();
@@ -337,7 +338,8 @@ impl ClipStore {
         let held = self.writer.kept().flat_map(|line| journal::scan("", line, 0).lines);
         let own = held.filter_map(|line| match line.record {
             Record::Step(step) if missing(&self.session, line.n) => {
-                Some(Entry { lam: line.lam, session: Arc::clone(&self.session), n: line.n, step })
+                let session = Arc::clone(&self.session);
+                Some(Entry { lam: line.lam, session, n: line.n, t: line.t, step })
             }
             _ => None,
         });
@@ -365,27 +367,60 @@ impl Drop for ClipStore {
 /// # Errors
 /// When there is no such clip, or its journals cannot be listed.
 pub fn load_read_only(project_root: &Path, hash: &ContentHash) -> Result<Loaded, ProjectError> {
+    load_until(project_root, hash, u64::MAX)
+}
+
+/// As [`load_read_only`], as it stood after the change of the number `last` in the order that decides: a Lamport time, of
+/// which what people did at the same time may share one.
+///
+/// # Errors
+/// As [`load_read_only`].
+pub fn load_until(root: &Path, hash: &ContentHash, last: u64) -> Result<Loaded, ProjectError> {
+    let ClipFiles { ops, rescue, user, alive } = look_at(root, hash)?;
+    let mut known = Known::default();
+    let mut entries = known.read_all(&ops, &rescue, &alive)?;
+    entries.retain(|entry| entry.lam <= last);
+    let (_, mut loaded) = known.load(entries, &user, &alive);
+    loaded.position = loaded.position.min(last);
+    loaded.notes = all_notes(loaded.notes, &loaded.conflicts);
+    Ok(loaded)
+}
+
+/// Where the journals of a clip lie, and who looks.
+#[derive(Debug)]
+pub(super) struct ClipFiles {
+    /// The journals.
+    pub(super) ops: PathBuf,
+    /// Where copies of steps may lie that the project lacks.
+    pub(super) rescue: Vec<PathBuf>,
+    /// Account that looks.
+    pub(super) user: String,
+    /// Sessions that have the clip open.
+    pub(super) alive: Vec<Alive>,
+}
+
+/// Looks at a clip of a project from outside. Writes nothing.
+///
+/// # Errors
+/// When there is no such clip.
+pub(super) fn look_at(root: &Path, hash: &ContentHash) -> Result<ClipFiles, ProjectError> {
     let hash = checked(hash)?;
-    let clip = project_root.join("clips").join(&hash.0);
+    let clip = root.join("clips").join(&hash.0);
     match fs::metadata(&clip) {
         Ok(meta) if meta.is_dir() => {}
         Err(e) if !matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Err(ProjectError::io("read", &clip, &e));
         }
         _ => {
-            let path = named(project_root);
+            let path = named(root);
             return Err(ProjectError::NoSuchClip { path, hash: hash.0 });
         }
     }
     let options = StoreOptions::from_env();
     let holder = Holder::here(options.user.clone(), &hash, now_ms());
-    let others = lease::alive(&project_root.join("sessions"), "", &holder, false);
-    let rescue = options.copies(project_root, &hash);
-    let mut known = Known::default();
-    let entries = known.read_all(&clip.join("ops"), &rescue, &others)?;
-    let (_, mut loaded) = known.load(entries, &holder.user, &others);
-    loaded.notes = all_notes(loaded.notes, &loaded.conflicts);
-    Ok(loaded)
+    let alive = lease::alive(&root.join("sessions"), "", &holder, false);
+    let rescue = options.copies(root, &hash);
+    Ok(ClipFiles { ops: clip.join("ops"), rescue, user: holder.user, alive })
 }
 
 fn all_notes(mut notes: Vec<String>, conflicts: &[Conflict]) -> Vec<String> {
@@ -393,7 +428,7 @@ fn all_notes(mut notes: Vec<String>, conflicts: &[Conflict]) -> Vec<String> {
     limited(notes)
 }
 
-fn limited(mut notes: Vec<String>) -> Vec<String> {
+pub(super) fn limited(mut notes: Vec<String>) -> Vec<String> {
     if notes.len() > MAX_NOTES {
         let more = notes.len() - MAX_NOTES;
         notes.truncate(MAX_NOTES);

@@ -2,12 +2,12 @@
 
 use crate::domain::{
     BoxPx, Edit, FrameIndex, FrameMask, MaskSource, PlacedPrompt, PointKind, PointPx, Prompt,
-    PromptId, Track, TrackId, Window, insert_window,
+    PromptId, Track, TrackId, Window, insert_window, prompt_name,
 };
 use crate::tui::action::Action;
 use crate::tui::model::{Effect, Model};
 
-use super::edits::{self, prompt_name};
+use super::edits;
 use super::motion::{self, Way};
 use super::{network, review, tracks};
 

@@ -232,7 +232,7 @@ pub struct Ahead {
     /// The prompts it is based on.
     pub signature: Signature,
     /// What is decided so far.
-    pub masks: Vec<(FrameIndex, FrameMask)>,
+    pub masks: BTreeMap<FrameIndex, FrameMask>,
     /// It is through.
     pub ended: bool,
     /// Both passes between anchors are compared; the masks themselves are not wanted.

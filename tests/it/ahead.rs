@@ -64,6 +64,17 @@ fn what_was_computed_while_the_person_looked_is_there_at_once() {
 }
 
 #[test]
+fn a_walk_that_begins_anew_decides_no_frame_twice() {
+    let (mut m, ticket, frames) = resting();
+    come(&mut m, ticket, &frames[..3]);
+    // The graphics card was lost meanwhile, and the engine went on with another device.
+    come(&mut m, ticket, &frames[..3]);
+    let effects = press(&mut m, "p p");
+    assert_eq!(steps(&effects)[0].edits.len(), 3);
+    assert!(m.message.text.contains("3 there already"), "{}", m.message.text);
+}
+
+#[test]
 fn the_frames_between_the_anchors_are_the_next_to_be_encoded() {
     let (mut m, ..) = resting();
     press(&mut m, "5 . b 3 ,");

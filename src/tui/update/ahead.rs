@@ -6,6 +6,8 @@
 //! are compared, for the review. Any change of what it was planned from throws it away. The network
 //! yields to a point after the frame in hand, so this begins only where a frame is quick.
 
+use std::collections::BTreeMap;
+
 use crate::domain::{Edit, FrameIndex, FrameMask, MaskSource, Signature, Track, TrackId, counted};
 use crate::engine::{Decided, Plan, PlanError, Span, Ticket};
 use crate::tui::model::{Effect, Model, Network, Running};
@@ -46,7 +48,7 @@ pub(super) fn begin(model: &mut Model, fx: &mut Vec<Effect>) {
     model.jobs.generation += 1;
     let ticket = Ticket { track: id, generation: model.jobs.generation };
     fx.push(Effect::PropagateAhead(ticket, plan.clone()));
-    let (masks, ended) = (Vec::new(), false);
+    let (masks, ended) = (BTreeMap::new(), false);
     model.tools.ahead = Some(Ahead { ticket, plan, signature, masks, ended, check });
 }
 
@@ -88,7 +90,8 @@ pub(super) fn tracked(
         review::compared(model, ticket.track, frame, mask);
     } else {
         let held = FrameMask { mask, source: MaskSource::Tracked, score: decided.score };
-        ahead.masks.push((frame, held));
+        // A walk that begins anew decides a frame twice.
+        ahead.masks.insert(frame, held);
     }
     if decided.encode_ms + decided.decode_ms > QUICK_MS {
         model.tools.slow = true;

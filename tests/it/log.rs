@@ -14,7 +14,7 @@ use crate::headless::json as parsed;
 use crate::project::{annotator, as_user, journals, open};
 use crate::surroundings::{Home, data, text, told};
 
-/// 2026-09-21, 13:33:20 UTC.
+/// 2026-09-21, 14:13:20 UTC.
 const DAY_MS: u64 = 1_790_000_000_000;
 
 fn work(store: &mut ClipStore, script: &mut Script, from_ms: u64, lines: &[&str]) {
@@ -55,15 +55,15 @@ fn who_did_what_is_told_in_the_order_that_decides() {
     two_people(&home);
     let lines = printed(&home, &[]);
     let wanted = [
-        ("1  2026-09-21 13:33:20 UTC  anna on ", "  nerve  starting nerve"),
-        ("2  2026-09-21 13:33:21 UTC  anna on ", "  nerve  mask on frame 21"),
-        ("3  2026-09-21 13:33:22 UTC  anna on ", "  nerve  mask on frame 4"),
-        ("4  2026-09-21 14:33:20 UTC  ben on ", "  nerve  mask on frame 21"),
-        ("5  2026-09-21 14:33:21 UTC  ben on ", "  boundary point on frame 4  (taken back later)"),
-        ("6  2026-09-21 14:33:22 UTC  ben on ", "  nerve  taken back: boundary point on frame 4"),
-        ("7  2026-09-21 14:33:23 UTC  ben on ", "boundary point on frame 4  (taken back later)"),
-        ("8  2026-09-21 14:33:24 UTC  ben on ", "  nerve  taken back: boundary point on frame 4"),
-        ("9  2026-09-21 15:33:20 UTC  ben on ", "  nerve  name or colour"),
+        ("1  2026-09-21 14:13:20 UTC  anna on ", "  nerve  starting nerve"),
+        ("2  2026-09-21 14:13:21 UTC  anna on ", "  nerve  mask on frame 21"),
+        ("3  2026-09-21 14:13:22 UTC  anna on ", "  nerve  mask on frame 4"),
+        ("4  2026-09-21 15:13:20 UTC  ben on ", "  nerve  mask on frame 21"),
+        ("5  2026-09-21 15:13:21 UTC  ben on ", "  boundary point on frame 4  (taken back later)"),
+        ("6  2026-09-21 15:13:22 UTC  ben on ", "  nerve  taken back: boundary point on frame 4"),
+        ("7  2026-09-21 15:13:23 UTC  ben on ", "boundary point on frame 4  (taken back later)"),
+        ("8  2026-09-21 15:13:24 UTC  ben on ", "  nerve  taken back: boundary point on frame 4"),
+        ("9  2026-09-21 16:13:20 UTC  ben on ", "  nerve  name or colour"),
     ];
     assert_eq!(lines.len(), wanted.len(), "{lines:#?}");
     for (line, (begin, end)) in lines.iter().zip(wanted) {

@@ -16,7 +16,7 @@ use crate::headless::json as parsed;
 use crate::project::as_user;
 use crate::surroundings::{Home, data, skipped, text, told};
 
-/// 2026-09-21, 13:33:20 UTC.
+/// 2026-09-21, 14:13:20 UTC.
 const DAY_MS: u64 = 1_790_000_000_000;
 const TRACK: TrackId = TrackId(1);
 

@@ -37,11 +37,11 @@ pub(super) fn ask(
         model.warn(sentence);
         return;
     }
-    let signature = frame_signature(held, frame);
+    let (signature, whole) = (frame_signature(held, frame), Signature::of(held).fingerprint());
     drop_question(model, track, frame);
     model.jobs.generation += 1;
     let ticket = Ticket { track, generation: model.jobs.generation };
-    model.jobs.asked.push(Asked { ticket, frame, group, signature, since: model.now });
+    model.jobs.asked.push(Asked { ticket, frame, group, signature, whole, since: model.now });
     fx.push(Effect::Refresh(ticket, frame, prompts));
 }
 
@@ -82,7 +82,11 @@ pub(super) fn refreshed(
     let mask = decided.bitmap.to_mask();
     model.marks.made_from_frame(ticket.track, frame, &mask, asked.signature);
     let after = FrameMask { mask, source: MaskSource::Prompted, score: decided.score };
-    set_mask(model, fx, asked.group, ticket.track, frame, after);
+    // Another session may have changed them meanwhile.
+    let held = model.annotation.tracks.get(&ticket.track);
+    let late = held.is_some_and(|track| frame_signature(track, frame) != asked.signature);
+    let from = Origin { group: asked.group, prompts: late.then_some(asked.whole) };
+    set_mask(model, fx, from, ticket.track, frame, after);
 }
 
 /// A frame of a propagation. What a person decided stays, and so does what left the windows.
@@ -108,10 +112,11 @@ pub(super) fn tracked(
     if !may_track(track, frame) {
         return;
     }
-    let mask = decided.bitmap.to_mask();
+    let (mask, late) = (decided.bitmap.to_mask(), Signature::of(track) != run.signature);
     model.marks.made_from_track(ticket.track, frame, &mask, &run.signature);
     let after = FrameMask { mask, source: MaskSource::Tracked, score: decided.score };
-    set_mask(model, fx, run.group, ticket.track, frame, after);
+    let prompts = late.then(|| run.signature.fingerprint());
+    set_mask(model, fx, Origin { group: run.group, prompts }, ticket.track, frame, after);
 }
 
 /// Whether a propagated mask may lie on a frame: inside the windows, where no person decided.
@@ -121,10 +126,18 @@ pub(super) fn may_track(track: &Track, frame: FrameIndex) -> bool {
     !persons && track.visible(frame)
 }
 
+/// What a mask comes from.
+struct Origin {
+    /// The undo group of what asked for it.
+    group: u64,
+    /// Fingerprint of the prompts, where they changed meanwhile.
+    prompts: Option<u64>,
+}
+
 fn set_mask(
     model: &mut Model,
     fx: &mut Vec<Effect>,
-    group: u64,
+    from: Origin,
     id: TrackId,
     frame: FrameIndex,
     after: FrameMask,
@@ -136,12 +149,8 @@ fn set_mask(
         model.marks.learn_frame(id, track, frame);
         return;
     }
-    edits::commit(
-        model,
-        fx,
-        group,
-        vec![Edit::SetMask { track: id, frame, before, after: Some(after) }],
-    );
+    let edits = vec![Edit::SetMask { track: id, frame, before, after: Some(after) }];
+    edits::commit_late(model, fx, from.group, edits, from.prompts);
 }
 
 /// Carries masks through the windows: through the spans between accepted frames in which a mask

@@ -27,6 +27,8 @@ use crate::domain::{ClipInfo, Code, FrameIndex, Placement};
 pub(super) use read::{files_in, read};
 
 const CLASS: &str = "1.2.840.10008.5.1.4.1.1.66.4";
+/// Segments are numbered by words of 16 bits, from 1.
+const MAX_SEGMENTS: usize = u16::MAX as usize;
 /// Bytes of the pixels of a segmentation, at most.
 const MAX_BYTES: u64 = 1 << 30;
 /// Ultrasound multi-frame image: what a clip without DICOM is said to be.
@@ -82,13 +84,18 @@ fn write_as(job: &Job, path: &Path, depth: Depth) -> Result<Report, ExportError>
     Ok(Report { files: vec![path.to_owned()], masks: frames, ..Report::default() })
 }
 
-/// Refuses what neither memory nor the length of a DICOM element holds, and more frames than [`read`] takes.
+/// Refuses what neither memory nor the length of a DICOM element holds, more segments than have a number, and more frames
+/// than [`read`] takes.
 fn check_size(
     path: &Path,
     job: &Job,
     structures: &[Structure],
     depth: Depth,
 ) -> Result<(), ExportError> {
+    if structures.len() > MAX_SEGMENTS {
+        let cause = format!("{} structures, a segmentation holds {MAX_SEGMENTS}", structures.len());
+        return Err(ExportError::unfit(path, cause, "choose coco or png"));
+    }
     let masks: u64 = structures.iter().map(|structure| structure.masks.len() as u64).sum();
     if masks > MAX_FRAMES as u64 {
         let cause = format!(

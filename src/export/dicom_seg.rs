@@ -299,7 +299,7 @@ fn segments(set: &mut Item, structures: &[Structure], job: &Job) {
         nest(&mut item, tags::SEGMENTED_PROPERTY_TYPE_CODE_SEQUENCE, coded(&kind));
         item
     };
-    nest(set, tags::SEGMENT_SEQUENCE, (1..).zip(structures).map(segment).collect());
+    nest(set, tags::SEGMENT_SEQUENCE, (1..=u16::MAX).zip(structures).map(segment).collect());
 }
 
 /// Dimensions, what all frames share and what each has; gives the number of frames.
@@ -352,7 +352,7 @@ fn geometry(set: &mut Item, job: &Job, structures: &[Structure], uids: &Uids) ->
     nest(set, tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, vec![shared]);
 
     let mut frames = Vec::new();
-    for (number, structure) in (1..).zip(structures) {
+    for (number, structure) in (1..=u16::MAX).zip(structures) {
         for &frame in structure.masks.keys() {
             frames.push(frame_item(info, uids, &place, number, frame));
         }

@@ -71,6 +71,7 @@ pub use figure::{Pictured, write_figure, write_report};
 pub use formats::ExportFormat;
 pub use indexed::is_own_mask;
 pub use overlay::{Rgb, RgbImage, contact_sheet, draw_mask, png_bytes};
+pub(crate) use part::{make_part, sweep};
 pub use raster::fill_outline;
 pub use read::{ReadError, Target, read};
 

@@ -4,17 +4,19 @@
 //! every network folder; so the name of a file says which process made it.
 
 use std::fs::{self, DirEntry};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use tempfile::NamedTempFile;
+
 use super::atomic::folder_of;
 use crate::codec::process::{boot, started_ticks};
 
 const BEGINS: &str = ".sonomark-";
-/// How the name of a temporary file ends.
-pub(super) const ENDS: &str = ".part";
+const ENDS: &str = ".part";
 /// Who lives writes oftener: that long nobody's is left who cannot be asked, on another machine or before this one was
 /// started.
 const SILENT: Duration = Duration::from_secs(86_400);
@@ -51,14 +53,18 @@ impl Maker {
     }
 }
 
-/// How the names of temporary files of this process begin.
-pub(super) fn prefix() -> String {
-    HERE.map_or_else(|| BEGINS.to_owned(), Maker::prefix)
+/// A temporary file in `folder`, whose name says that this process writes it.
+///
+/// # Errors
+/// When it cannot be made.
+pub(crate) fn make_part(folder: &Path) -> io::Result<NamedTempFile> {
+    let prefix = HERE.map_or_else(|| BEGINS.to_owned(), Maker::prefix);
+    tempfile::Builder::new().prefix(&prefix).suffix(ENDS).tempfile_in(folder)
 }
 
 /// Takes away what ended processes left beside `path` and, where that is a folder, in it and in all below it. What cannot
 /// be taken away is in nobody's way.
-pub(super) fn sweep(path: &Path) {
+pub(crate) fn sweep(path: &Path) {
     swept(folder_of(path));
     let mut folders = vec![path.to_owned()];
     while let Some(folder) = folders.pop() {

@@ -259,6 +259,50 @@ mod tests {
     }
 
     #[test]
+    fn a_mask_that_is_accepted_is_as_old_as_it_was() {
+        let whole = Window { first: 0, last: FrameIndex::MAX };
+        let after = FrameMask { source: MaskSource::Accepted, ..mask() };
+        let accept =
+            Edit::SetMask { track: TRACK, frame: 3, before: Some(mask()), after: Some(after) };
+        let mut track = Track::new("t", 0);
+        track.prompts.insert(0, vec![point(1)]);
+        for taken_back in [false, true] {
+            let mut origins = MaskOrigins::default();
+            let edits = [add(0, 1), set_mask(3, Some(mask())), add(0, 2), accept.clone()];
+            edits.iter().for_each(|edit| origins.note(edit));
+            if taken_back {
+                origins.note_back(&accept.inverse());
+            }
+            let made = origins.older().remove(&TRACK).and_then(|mut made| made.remove(&3));
+            let made = made.expect("older than the second point");
+            assert!(made.agrees(&Signature::of(&track), whole));
+        }
+    }
+
+    #[test]
+    fn a_late_mask_is_of_the_points_that_it_tells() {
+        let whole = Window { first: 0, last: FrameIndex::MAX };
+        let mut track = Track::new("t", 0);
+        track.prompts.insert(0, vec![point(1)]);
+        let first = Signature::of(&track);
+        track.prompts.insert(5, vec![point(2)]);
+        let both = Signature::of(&track);
+        let unknown = first.fingerprint() ^ both.fingerprint() ^ 1;
+        for (of, wanted) in [
+            (first.fingerprint(), Some(&first)),
+            (both.fingerprint(), None),
+            (unknown, Some(&Signature::default())),
+        ] {
+            let mut origins = MaskOrigins::default();
+            [add(0, 1), add(5, 2)].iter().for_each(|edit| origins.note(edit));
+            origins.note_late(&set_mask(3, Some(mask())), of);
+            let made = origins.older().remove(&TRACK).and_then(|mut made| made.remove(&3));
+            assert_eq!(made.is_some(), wanted.is_some(), "older than both");
+            assert!(made.zip(wanted).is_none_or(|(made, wanted)| made.agrees(wanted, whole)));
+        }
+    }
+
+    #[test]
     fn many_moments_are_compared_in_steps_that_grow_with_the_frames() {
         let frames = 400;
         let whole = Window { first: 0, last: FrameIndex::MAX };

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::{Log, Signature, mask_fingerprint, of_frame, of_prompts};
-use crate::domain::{Edit, FrameIndex, Mask, PlacedPrompt, TrackId};
+use crate::domain::{Edit, FrameIndex, FrameMask, Mask, MaskSource, PlacedPrompt, TrackId};
 
 /// What masks were made from, by track and frame.
 pub type MadeFrom = BTreeMap<TrackId, BTreeMap<FrameIndex, Signature>>;
@@ -94,9 +94,13 @@ impl MaskOrigins {
                 }
                 held.changed(*frame);
             }
-            Edit::SetMask { track, frame, after, .. } => {
+            Edit::SetMask { track, frame, before, after } => {
                 let held = self.0.entry(*track).or_default();
                 match after {
+                    // It was not made anew.
+                    Some(after) if is_acceptance(before.as_ref(), after) => {
+                        held.set(*frame, &after.mask, When::Before);
+                    }
                     Some(after) => held.set(*frame, &after.mask, when),
                     None => drop(held.set_after.remove(frame)),
                 }
@@ -110,6 +114,12 @@ impl MaskOrigins {
     pub fn older(self) -> MadeFrom {
         self.0.into_iter().map(|(track, held)| (track, held.older())).collect()
     }
+}
+
+/// Whether the mask stays, and somebody accepts it or does not any more.
+fn is_acceptance(before: Option<&FrameMask>, after: &FrameMask) -> bool {
+    let accepted = |held: &FrameMask| held.source == MaskSource::Accepted;
+    before.is_some_and(|held| held.mask == after.mask && accepted(held) != accepted(after))
 }
 
 impl Origins {

@@ -83,10 +83,9 @@ pub(super) fn refreshed(
     model.marks.made_from_frame(ticket.track, frame, &mask, asked.signature);
     let after = FrameMask { mask, source: MaskSource::Prompted, score: decided.score };
     // Another session may have changed them meanwhile.
-    let held = model.annotation.tracks.get(&ticket.track);
-    let late = held.is_some_and(|track| frame_signature(track, frame) != asked.signature);
-    let from = Origin { group: asked.group, prompts: late.then_some(asked.whole) };
-    set_mask(model, fx, from, ticket.track, frame, after);
+    let now = model.annotation.tracks.get(&ticket.track).map(|track| frame_signature(track, frame));
+    let of = (now != Some(asked.signature)).then_some(asked.whole);
+    set_mask(model, fx, asked.group, of, ticket.track, frame, after);
 }
 
 /// A frame of a propagation. What a person decided stays, and so does what left the windows.
@@ -112,11 +111,11 @@ pub(super) fn tracked(
     if !may_track(track, frame) {
         return;
     }
-    let (mask, late) = (decided.bitmap.to_mask(), Signature::of(track) != run.signature);
+    let of = (Signature::of(track) != run.signature).then(|| run.signature.fingerprint());
+    let mask = decided.bitmap.to_mask();
     model.marks.made_from_track(ticket.track, frame, &mask, &run.signature);
     let after = FrameMask { mask, source: MaskSource::Tracked, score: decided.score };
-    let prompts = late.then(|| run.signature.fingerprint());
-    set_mask(model, fx, Origin { group: run.group, prompts }, ticket.track, frame, after);
+    set_mask(model, fx, run.group, of, ticket.track, frame, after);
 }
 
 /// Whether a propagated mask may lie on a frame: inside the windows, where no person decided.
@@ -126,18 +125,12 @@ pub(super) fn may_track(track: &Track, frame: FrameIndex) -> bool {
     !persons && track.visible(frame)
 }
 
-/// What a mask comes from.
-struct Origin {
-    /// The undo group of what asked for it.
-    group: u64,
-    /// Fingerprint of the prompts, where they changed meanwhile.
-    prompts: Option<u64>,
-}
-
+/// `of` is the fingerprint of the prompts that it comes from, where they changed meanwhile.
 fn set_mask(
     model: &mut Model,
     fx: &mut Vec<Effect>,
-    from: Origin,
+    group: u64,
+    of: Option<u64>,
     id: TrackId,
     frame: FrameIndex,
     after: FrameMask,
@@ -150,7 +143,7 @@ fn set_mask(
         return;
     }
     let edits = vec![Edit::SetMask { track: id, frame, before, after: Some(after) }];
-    edits::commit_late(model, fx, from.group, edits, from.prompts);
+    edits::commit_late(model, fx, group, edits, of);
 }
 
 /// Carries masks through the windows: through the spans between accepted frames in which a mask

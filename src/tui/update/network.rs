@@ -125,12 +125,11 @@ pub(super) fn may_track(track: &Track, frame: FrameIndex) -> bool {
     !persons && track.visible(frame)
 }
 
-/// `of` is the fingerprint of the prompts that it comes from, where they changed meanwhile.
 fn set_mask(
     model: &mut Model,
     fx: &mut Vec<Effect>,
     group: u64,
-    of: Option<u64>,
+    made_from: Option<u64>,
     id: TrackId,
     frame: FrameIndex,
     after: FrameMask,
@@ -143,7 +142,7 @@ fn set_mask(
         return;
     }
     let edits = vec![Edit::SetMask { track: id, frame, before, after: Some(after) }];
-    edits::commit_late(model, fx, group, edits, of);
+    edits::commit_late(model, fx, group, edits, made_from);
 }
 
 /// Carries masks through the windows: through the spans between accepted frames in which a mask

@@ -227,7 +227,7 @@ impl Window {
     /// Which they are; `None` where all are.
     fn digest(&self) -> Option<[u8; 32]> {
         let bytes: Vec<u8> = self.0.iter().copied().map(u8::from).collect();
-        self.0.contains(&false).then(|| Sha256::digest(&bytes).into())
+        self.0.contains(&false).then(|| Sha256::digest(bytes).into())
     }
 
     /// Blackens the others.

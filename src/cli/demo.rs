@@ -175,7 +175,9 @@ impl Hand {
     /// Applies and journals, as every key does.
     fn step(&mut self, group: u64, edits: Vec<Edit>) -> Result<(), Failure> {
         self.annotation.apply_all(&edits).map_err(Failure::ours)?;
-        self.session.journal(&Step { group, mark: Mark::Do, edits }).map_err(Failure::input)
+        self.session
+            .journal(&Step { group, mark: Mark::Do, edits, made_from: None })
+            .map_err(Failure::input)
     }
 
     /// The first event that `wanted` takes; troubles of the engine end the wait.

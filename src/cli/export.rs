@@ -36,7 +36,8 @@ pub(super) struct Options {
     /// Leave out masks that no person accepted or drew
     #[arg(long)]
     accepted: bool,
-    /// Map DICOM identifiers as the project's de-identified clips (dicom) have them; of one clip, not of a project
+    /// Map DICOM identifiers as the project's de-identified clips (dicom) have them, with the same --outside; of one clip,
+    /// not of a project
     #[arg(long)]
     deidentify: bool,
     /// The annotation as it stood after a change, by its number in `sonomark log`; of one clip, not of a project
@@ -79,7 +80,7 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     let key = key_for(options.format, project).map_err(Failure::Input)?;
     if options.deidentify && key.is_none() {
         let key = uid_key(project).map_err(Failure::input)?;
-        origin = Some(mapped(origin.as_ref(), clip.info(), &key));
+        origin = Some(mapped(origin.as_ref(), clip.info(), &clip.privacy(), &key));
     }
     let (codes, colours) = (settings.asked.codes(), settings.asked.colours);
     let privacy = Some(clip.privacy());

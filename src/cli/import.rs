@@ -171,7 +171,7 @@ fn steps(
     notes: &mut BTreeSet<String>,
 ) -> Vec<Step> {
     let group = u64::from(seed) << 32;
-    let step = |edit| Step { group, mark: Mark::Do, edits: vec![edit] };
+    let step = |edit| Step { group, mark: Mark::Do, edits: vec![edit], made_from: None };
     let mut steps = Vec::new();
     for (at, (structure, said)) in content.structures.iter().zip(said).enumerate() {
         let Some(track) = places[at] else {

@@ -88,7 +88,7 @@ fn in_clip(
         }
         let edits = renaming(&loaded.annotation, (old, new), colour);
         let group = u64::from(loaded.session_seed) << 32;
-        let step = Step { group, mark: Mark::Do, edits };
+        let step = Step { group, mark: Mark::Do, edits, made_from: None };
         let kept = store.append(&step, now_ms()).and_then(|()| store.sync());
         kept.map_err(|error| error.to_string())?;
     }

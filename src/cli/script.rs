@@ -180,7 +180,7 @@ impl Script {
     }
 
     fn step(&mut self, edit: Edit) -> Step {
-        Step { group: self.fresh(), mark: Mark::Do, edits: vec![edit] }
+        Step { group: self.fresh(), mark: Mark::Do, edits: vec![edit], made_from: None }
     }
 
     fn fresh(&mut self) -> u64 {

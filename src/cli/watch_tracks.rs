@@ -103,7 +103,7 @@ impl Desk {
             };
             let edits = difference(&only(id, before), &only(id, Some(after)));
             if !edits.is_empty() {
-                let step = Step { group, mark: Mark::Do, edits };
+                let step = Step { group, mark: Mark::Do, edits, made_from: None };
                 store.append(&step, now_ms()).map_err(Failure::input)?;
             }
         }

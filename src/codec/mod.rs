@@ -29,6 +29,7 @@ mod pages;
 mod parts;
 mod png;
 mod privacy;
+pub(crate) mod process;
 mod region;
 mod sniff;
 mod tiff;

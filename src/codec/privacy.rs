@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
+use sha2::{Digest, Sha256};
+
 use super::cache::FrameCache;
 use super::{Clip, CodecError, OpenOptions, gray, region};
 use crate::domain::{ClipKind, GrayFrame, OutsideChoice, Region};
@@ -27,6 +29,9 @@ pub struct Privacy {
     pub outside: Outside,
     /// Whether there are such pixels: a region may be the whole picture.
     pub blackened: bool,
+    /// Which pixels are not among them: a SHA-256 of them, so that what was hidden in another way is known for something
+    /// else. None where nothing is hidden.
+    pub visible: Option<[u8; 32]>,
     pub(super) badge: Option<String>,
 }
 
@@ -103,14 +108,15 @@ impl Clip {
         let bound = self.with_cache(|cache| cache.limit_bytes());
         let size = (self.info.width_px, self.info.height_px);
         let window = region.map(|region| Window::of(&[region], size.0, size.1));
-        let blackened = window.as_ref().is_some_and(Window::hides_something);
+        let visible = window.as_ref().and_then(Window::digest);
+        let blackened = visible.is_some();
         let mut clip = Self {
             path: self.path.clone(),
             info: self.info.clone(),
             source: Arc::clone(&self.source),
             stamps: self.stamps.clone(),
             window,
-            privacy: Privacy { outside, blackened, ..self.privacy.clone() },
+            privacy: Privacy { outside, blackened, visible, ..self.privacy.clone() },
             origin: self.origin.clone(),
             frame_names: self.frame_names.clone(),
             notes: self.notes.clone(),
@@ -177,7 +183,8 @@ impl Clip {
             let advice = "name a region inside the frame with --outside";
             return Err(CodecError::unsupported(&self.path, cause, advice));
         }
-        self.privacy.blackened = window.hides_something();
+        self.privacy.visible = window.digest();
+        self.privacy.blackened = self.privacy.visible.is_some();
         if given.is_none() && outside == Outside::Hidden && !self.privacy.blackened {
             // The file's regions are the whole picture: what is burned in is still to be seen.
             self.privacy.outside = Outside::Shown;
@@ -217,8 +224,10 @@ impl Window {
         Self(rows.map(|(column, row)| regions.iter().any(|r| r.contains(column, row))).collect())
     }
 
-    fn hides_something(&self) -> bool {
-        self.0.contains(&false)
+    /// Which they are; `None` where all are.
+    fn digest(&self) -> Option<[u8; 32]> {
+        let bytes: Vec<u8> = self.0.iter().copied().map(u8::from).collect();
+        self.0.contains(&false).then(|| Sha256::digest(bytes).into())
     }
 
     /// Blackens the others.

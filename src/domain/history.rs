@@ -31,6 +31,10 @@ pub struct Step {
     pub mark: Mark,
     /// The edits, in the order of applying.
     pub edits: Vec<Edit>,
+    /// [Fingerprint](super::Signature::fingerprint) of all prompts of the structure that the masks of `edits` were made
+    /// from. None where they were made from the prompts that it has when the step is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_from: Option<u64>,
 }
 
 /// One session's undo and redo stacks.
@@ -128,14 +132,24 @@ impl History {
     #[must_use]
     pub fn undo(&self, now: &Annotation) -> Option<Step> {
         let (group, edits) = self.done.last().filter(|_| !self.is_held())?;
-        Some(Step { group: *group, mark: Mark::Undo, edits: taken_back(edits, now) })
+        Some(Step {
+            group: *group,
+            mark: Mark::Undo,
+            edits: taken_back(edits, now),
+            made_from: None,
+        })
     }
 
     /// The step that does the newest undone group again; `None` when there is none.
     #[must_use]
     pub fn redo(&self, now: &Annotation) -> Option<Step> {
         let (group, edits) = self.undone.last()?;
-        Some(Step { group: *group, mark: Mark::Redo, edits: taken_back(edits, now) })
+        Some(Step {
+            group: *group,
+            mark: Mark::Redo,
+            edits: taken_back(edits, now),
+            made_from: None,
+        })
     }
 }
 
@@ -236,7 +250,7 @@ mod tests {
     use crate::domain::{Bitmap, PlacedPrompt, PointKind, PointPx, Prompt, PromptId, Window};
 
     fn step(group: u64, mark: Mark, edits: Vec<Edit>) -> Step {
-        Step { group, mark, edits }
+        Step { group, mark, edits, made_from: None }
     }
 
     #[test]

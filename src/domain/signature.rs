@@ -3,15 +3,19 @@
 //! What decides whether this file is right: a mask is of the prompts that its track had when it was set, whatever came
 //! later, and the work grows with the masks and not with their square.
 
+use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
-use std::collections::{BTreeMap, HashMap};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use super::{Edit, FrameIndex, Mask, PlacedPrompt, PointPx, Prompt, Track, TrackId, Window};
+use super::{FrameIndex, Mask, PlacedPrompt, PointPx, Prompt, Track, Window};
 
-/// Fingerprints of all prompts that a track had at one moment, by frame. They hold for one run of
-/// the program.
+mod origins;
+
+pub use origins::{MadeFrom, MaskOrigins};
+
+/// Fingerprints of all prompts that a track had at one moment, by frame. They hold for one build of
+/// the program: what is kept for longer is looked for among those of the same prompts, and may not be found.
 #[derive(Clone, Debug, Default)]
 pub struct Signature {
     log: Arc<Log>,
@@ -37,6 +41,13 @@ impl Signature {
     #[must_use]
     pub fn at(&self, frame: FrameIndex) -> u64 {
         self.print(frame).unwrap_or_else(|| of_prompts(&[]))
+    }
+
+    /// Of the prompts of all frames in one number, by which [`MaskOrigins::note_late`] finds them again.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let prints = self.log.iter().filter_map(|(frame, of)| Some((*frame, self.then(of)?)));
+        prints.fold(0, |all, (frame, print)| all ^ of_frame(frame, print))
     }
 
     /// Whether both are of the same prompts on the frames of `span`.
@@ -143,6 +154,13 @@ pub fn mask_fingerprint(mask: &Mask) -> u64 {
     hasher.finish()
 }
 
+/// What one frame is in the fingerprint of all.
+fn of_frame(frame: FrameIndex, print: u64) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (frame, print).hash(&mut hasher);
+    hasher.finish()
+}
+
 fn of_prompts(placed: &[PlacedPrompt]) -> u64 {
     let mut hasher = DefaultHasher::new();
     let point = |at: &PointPx, hasher: &mut DefaultHasher| {
@@ -165,116 +183,12 @@ fn of_prompts(placed: &[PlacedPrompt]) -> u64 {
     hasher.finish()
 }
 
-/// What masks were made from, by track and frame.
-pub type MadeFrom = BTreeMap<TrackId, BTreeMap<FrameIndex, Signature>>;
-
-/// Gathers from edits, in their order, which prompts a track had when each of its masks was set.
-#[derive(Debug, Default)]
-pub struct MaskOrigins(BTreeMap<TrackId, Origins>);
-
-#[derive(Debug, Default)]
-struct Origins {
-    prompts: BTreeMap<FrameIndex, Vec<PlacedPrompt>>,
-    log: Log,
-    /// How many changes of prompts there were.
-    changes: usize,
-    /// How many there were when the mask of a frame was made.
-    set_after: HashMap<FrameIndex, usize>,
-    /// The same of every mask that was ever there, by frame and fingerprint: an undo may bring it back.
-    made: HashMap<(FrameIndex, u64), usize>,
-}
-
-impl MaskOrigins {
-    /// Notes an edit that took effect.
-    pub fn note(&mut self, edit: &Edit) {
-        self.take(edit, false);
-    }
-
-    /// Notes an edit of an undo or a redo: a mask that comes back is as old as it was. Those of one step come in any order, so
-    /// that the prompts of this moment tell nothing.
-    pub fn note_back(&mut self, edit: &Edit) {
-        self.take(edit, true);
-    }
-
-    fn take(&mut self, edit: &Edit, back: bool) {
-        match edit {
-            Edit::AddTrack { track, content } => {
-                let held = self.0.entry(*track).or_default();
-                held.prompts.clone_from(&content.prompts);
-                content.prompts.keys().for_each(|frame| held.changed(*frame));
-                let now = held.changes;
-                for (frame, mask) in &content.masks {
-                    // A track that comes back brings masks of before.
-                    held.set_after.entry(*frame).or_insert(now);
-                    held.made.entry((*frame, mask_fingerprint(&mask.mask))).or_insert(now);
-                }
-            }
-            Edit::AddPrompt { track, frame, at, placed } => {
-                let held = self.0.entry(*track).or_default();
-                let list = held.prompts.entry(*frame).or_default();
-                list.insert((*at).min(list.len()), placed.clone());
-                held.changed(*frame);
-            }
-            Edit::RemovePrompt { track, frame, placed, .. } => {
-                let held = self.0.entry(*track).or_default();
-                held.prompts.entry(*frame).or_default().retain(|each| each.id != placed.id);
-                held.changed(*frame);
-            }
-            Edit::MovePrompt { track, frame, id, after, .. } => {
-                let held = self.0.entry(*track).or_default();
-                let list = held.prompts.entry(*frame).or_default();
-                if let Some(each) = list.iter_mut().find(|each| each.id == *id) {
-                    each.prompt = after.clone();
-                }
-                held.changed(*frame);
-            }
-            Edit::SetMask { track, frame, after, .. } => {
-                let held = self.0.entry(*track).or_default();
-                match after {
-                    Some(after) => held.set(*frame, &after.mask, back),
-                    None => drop(held.set_after.remove(frame)),
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// What the masks were made from that were set before the last change of their track's prompts.
-    #[must_use]
-    pub fn older(self) -> MadeFrom {
-        self.0.into_iter().map(|(track, held)| (track, held.older())).collect()
-    }
-}
-
-impl Origins {
-    fn changed(&mut self, frame: FrameIndex) {
-        let placed = self.prompts.get(&frame).map_or(&[][..], Vec::as_slice);
-        // No prompts are no entry, as in a track.
-        let print = (!placed.is_empty()).then(|| of_prompts(placed));
-        self.log.entry(frame).or_default().push((self.changes, print));
-        self.changes += 1;
-    }
-
-    /// The frame has this mask, made now or, where it comes `back`, when it was there before.
-    fn set(&mut self, frame: FrameIndex, mask: &Mask, back: bool) {
-        let made = self.made.entry((frame, mask_fingerprint(mask))).or_insert(self.changes);
-        if !back {
-            *made = self.changes;
-        }
-        self.set_after.insert(frame, *made);
-    }
-
-    fn older(self) -> BTreeMap<FrameIndex, Signature> {
-        let (last, log) = (self.changes, Arc::new(self.log));
-        let older = self.set_after.into_iter().filter(|(_, moment)| *moment < last);
-        older.map(|(frame, moment)| (frame, Signature { log: Arc::clone(&log), moment })).collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
-    use crate::domain::{Bitmap, FrameMask, MaskSource, PointKind, PromptId};
+    use crate::domain::{Bitmap, Edit, FrameMask, MaskSource, PointKind, PromptId, TrackId};
 
     const TRACK: TrackId = TrackId(1);
 
@@ -342,6 +256,50 @@ mod tests {
         assert!(found.agrees(&Signature::of(&track), whole));
         track.prompts.insert(0, vec![point(2), point(1)]);
         assert!(!found.agrees(&Signature::of(&track), whole));
+    }
+
+    #[test]
+    fn a_mask_that_is_accepted_is_as_old_as_it_was() {
+        let whole = Window { first: 0, last: FrameIndex::MAX };
+        let after = FrameMask { source: MaskSource::Accepted, ..mask() };
+        let accept =
+            Edit::SetMask { track: TRACK, frame: 3, before: Some(mask()), after: Some(after) };
+        let mut track = Track::new("t", 0);
+        track.prompts.insert(0, vec![point(1)]);
+        for taken_back in [false, true] {
+            let mut origins = MaskOrigins::default();
+            let edits = [add(0, 1), set_mask(3, Some(mask())), add(0, 2), accept.clone()];
+            edits.iter().for_each(|edit| origins.note(edit));
+            if taken_back {
+                origins.note_back(&accept.inverse());
+            }
+            let made = origins.older().remove(&TRACK).and_then(|mut made| made.remove(&3));
+            let made = made.expect("older than the second point");
+            assert!(made.agrees(&Signature::of(&track), whole));
+        }
+    }
+
+    #[test]
+    fn a_late_mask_is_of_the_points_that_it_tells() {
+        let whole = Window { first: 0, last: FrameIndex::MAX };
+        let mut track = Track::new("t", 0);
+        track.prompts.insert(0, vec![point(1)]);
+        let first = Signature::of(&track);
+        track.prompts.insert(5, vec![point(2)]);
+        let both = Signature::of(&track);
+        let unknown = first.fingerprint() ^ both.fingerprint() ^ 1;
+        for (of, wanted) in [
+            (first.fingerprint(), Some(&first)),
+            (both.fingerprint(), None),
+            (unknown, Some(&Signature::default())),
+        ] {
+            let mut origins = MaskOrigins::default();
+            [add(0, 1), add(5, 2)].iter().for_each(|edit| origins.note(edit));
+            origins.note_late(&set_mask(3, Some(mask())), of);
+            let made = origins.older().remove(&TRACK).and_then(|mut made| made.remove(&3));
+            assert_eq!(made.is_some(), wanted.is_some(), "older than both");
+            assert!(made.zip(wanted).is_none_or(|(made, wanted)| made.agrees(wanted, whole)));
+        }
     }
 
     #[test]

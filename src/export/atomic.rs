@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-use super::ExportError;
+use super::{ExportError, part};
 use crate::codec::Modes;
 
 /// Writes `bytes` to `path` so that a crash at any moment leaves the old file or the new one:
@@ -26,7 +26,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), ExportError> {
 }
 
 /// Whether a file could be written to `path`, before hours are spent on what goes there: a temporary file is made beside it
-/// and removed.
+/// and removed, and so is what was left of others that nobody writes any more.
 ///
 /// # Errors
 /// What [`write_atomic`] would say, as far as it can be known now.
@@ -35,7 +35,10 @@ pub fn check_writable(path: &Path) -> Result<(), ExportError> {
         Ok(held) if !held.is_file() => {
             Err(io::Error::new(io::ErrorKind::InvalidInput, "it is there and no file"))
         }
-        _ => temporary(path).map(drop),
+        _ => {
+            part::sweep(path);
+            temporary(path).map(drop)
+        }
     };
     tried.map_err(|e| ExportError::write(path, e))
 }
@@ -48,14 +51,13 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 fn temporary(path: &Path) -> io::Result<NamedTempFile> {
-    // The name says nothing of the content: temporary names are seen by others.
+    // The name says who writes, and nothing of the content: temporary names are seen by others.
     let folder = folder_of(path);
     if !folder.is_dir() {
         return Err(io::Error::new(io::ErrorKind::NotFound, "its folder is not there"));
     }
-    let file = tempfile::Builder::new().prefix(".sonomark-").suffix(".part").tempfile_in(folder);
     // The cause alone: the name that the file did not get means nothing to anybody.
-    let file = file.map_err(|error| io::Error::from(error.kind()))?;
+    let file = part::make_part(folder).map_err(|error| io::Error::from(error.kind()))?;
     if let Some(modes) = Modes::of_group(folder) {
         modes.open_to_group(file.as_file())?;
     }
@@ -122,7 +124,7 @@ pub fn set_aside(path: &Path) -> Result<PathBuf, ExportError> {
     Ok(aside)
 }
 
-fn folder_of(path: &Path) -> &Path {
+pub(super) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 

@@ -32,9 +32,15 @@ const ULTRASOUND_FRAMES: &str = "1.2.840.10008.5.1.4.1.1.3.1";
 const MAX_BYTES: usize = 1 << 30;
 
 /// Class and identifiers of a clip as its de-identified object has them, mapped by the secret `key`
-/// of a project. What a clip lacks, as one that was no DICOM object, is made from its content.
+/// of a project. What a clip lacks, as one that was no DICOM object, is made from its content. Where other pixels are
+/// visible, or it is another part of its files, it is another object.
 #[must_use]
-pub fn mapped(origin: Option<&DicomOrigin>, info: &ClipInfo, key: &[u8; 32]) -> DicomOrigin {
+pub fn mapped(
+    origin: Option<&DicomOrigin>,
+    info: &ClipInfo,
+    privacy: &Privacy,
+    key: &[u8; 32],
+) -> DicomOrigin {
     let origin = origin.cloned().unwrap_or_default();
     let map = |held: &str, what: &str| match held {
         "" => uid(&[key, info.content_hash.0.as_bytes(), what.as_bytes()]),
@@ -46,10 +52,14 @@ pub fn mapped(origin: Option<&DicomOrigin>, info: &ClipInfo, key: &[u8; 32]) -> 
         _ if info.frames > 1 => ULTRASOUND_FRAMES,
         _ => ULTRASOUND,
     };
+    let (objects, visible) = (origin.instance_uids.join("\\"), privacy.visible.unwrap_or_default());
+    // An archive keeps one object of a name: everything counts that the pixels come from.
+    let instance =
+        uid(&[key, objects.as_bytes(), info.content_hash.0.as_bytes(), b"instance", &visible]);
     DicomOrigin {
         class_uid: class.to_owned(),
         // One object for all frames is written, whatever they came from.
-        instance_uids: vec![map(&origin.instance_uids.join("\\"), "instance")],
+        instance_uids: vec![instance],
         study_uid: map(&origin.study_uid, "study"),
         series_uid: map(&origin.series_uid, "series"),
         space_uid: origin.space_uid.as_deref().map(|held| map(held, "space")),
@@ -128,7 +138,7 @@ pub(super) fn write_dicom(job: &Job, path: &Path) -> Result<Report, ExportError>
         let cause = "its pixels take more than 1 GiB";
         return Err(ExportError::unfit(path, cause, "choose frames"));
     }
-    let named = mapped(job.origin.as_ref(), info, key);
+    let named = mapped(job.origin.as_ref(), info, privacy, key);
     let (class, instance) = (&named.class_uid, named.instance_uids.concat());
     let mut set = Item::new_empty();
     for (tag, vr, text) in [

@@ -27,6 +27,8 @@ use crate::domain::{ClipInfo, Code, FrameIndex, Placement};
 pub(super) use read::{files_in, read};
 
 const CLASS: &str = "1.2.840.10008.5.1.4.1.1.66.4";
+/// Segments are numbered by words of 16 bits, from 1.
+const MAX_SEGMENTS: usize = u16::MAX as usize;
 /// Bytes of the pixels of a segmentation, at most.
 const MAX_BYTES: u64 = 1 << 30;
 /// Ultrasound multi-frame image: what a clip without DICOM is said to be.
@@ -82,13 +84,18 @@ fn write_as(job: &Job, path: &Path, depth: Depth) -> Result<Report, ExportError>
     Ok(Report { files: vec![path.to_owned()], masks: frames, ..Report::default() })
 }
 
-/// Refuses what neither memory nor the length of a DICOM element holds, and more frames than [`read`] takes.
+/// Refuses what neither memory nor the length of a DICOM element holds, more segments than have a number, and more frames
+/// than [`read`] takes.
 fn check_size(
     path: &Path,
     job: &Job,
     structures: &[Structure],
     depth: Depth,
 ) -> Result<(), ExportError> {
+    if structures.len() > MAX_SEGMENTS {
+        let cause = format!("{} structures, a segmentation holds {MAX_SEGMENTS}", structures.len());
+        return Err(ExportError::unfit(path, cause, "choose coco or png"));
+    }
     let masks: u64 = structures.iter().map(|structure| structure.masks.len() as u64).sum();
     if masks > MAX_FRAMES as u64 {
         let cause = format!(
@@ -152,11 +159,15 @@ impl Uids {
         let study = known(&origin.study_uid, "study");
         let source_series = known(&origin.series_uid, "series");
         // Two exports of the same masks are the same object, of others another; and so are those that are stored in another
-        // way or refer to other images, as to the same without patient data: an archive keeps one of a name.
+        // way, say something else of the structures or of their place, or refer to other images, as to the same without
+        // patient data: an archive keeps one of a name.
         let refers = [study.as_str(), &source_series, &sources.join("\\")].join("\n");
         let stored: &[u8] = if depth == Depth::Binary { b"binary" } else { b"fractional" };
-        let object =
-            |what: &[u8]| uid(&[clip.as_bytes(), what, &content, stored, refers.as_bytes()]);
+        let kinds: Vec<Code> = structures.iter().map(|held| kind_of(&held.label, job)).collect();
+        let said = format!("{kinds:?} {:?}", job.info.placement);
+        let object = |what: &[u8]| {
+            uid(&[clip.as_bytes(), what, &content, stored, refers.as_bytes(), said.as_bytes()])
+        };
         Self {
             instance: object(b"segmentation"),
             series: object(b"series of segmentations"),
@@ -266,11 +277,14 @@ fn describe_pixels(set: &mut Item, job: &Job, depth: Depth) {
     }
 }
 
+/// What a structure is; labels are shortened to what DICOM can hold.
+fn kind_of(label: &str, job: &Job) -> Code {
+    let known = job.codes.iter().find(|(known, _)| dicom(known) == label);
+    known.map_or_else(Code::tissue, |(_, code)| code.clone())
+}
+
 fn segments(set: &mut Item, structures: &[Structure], job: &Job) {
     let coded = |kind: &Code| vec![code(&kind.value, &kind.scheme, &kind.meaning)];
-    // Labels are shortened to what DICOM can hold.
-    let code_of =
-        |label: &str| job.codes.iter().find(|(known, _)| dicom(known) == label).map(|(_, c)| c);
     let segment = |(number, structure): (u16, &Structure)| {
         let mut item = Item::new_empty();
         put(&mut item, tags::SEGMENT_NUMBER, VR::US, number);
@@ -280,13 +294,12 @@ fn segments(set: &mut Item, structures: &[Structure], job: &Job) {
         let lab = cie_lab(colour(usize::from(number)));
         let lab = PrimitiveValue::U16(lab.as_slice().into());
         put(&mut item, tags::RECOMMENDED_DISPLAY_CIE_LAB_VALUE, VR::US, lab);
-        let tissue = Code::tissue();
-        let kind = code_of(&structure.label).unwrap_or(&tissue);
-        nest(&mut item, tags::SEGMENTED_PROPERTY_CATEGORY_CODE_SEQUENCE, coded(&tissue));
-        nest(&mut item, tags::SEGMENTED_PROPERTY_TYPE_CODE_SEQUENCE, coded(kind));
+        let kind = kind_of(&structure.label, job);
+        nest(&mut item, tags::SEGMENTED_PROPERTY_CATEGORY_CODE_SEQUENCE, coded(&Code::tissue()));
+        nest(&mut item, tags::SEGMENTED_PROPERTY_TYPE_CODE_SEQUENCE, coded(&kind));
         item
     };
-    nest(set, tags::SEGMENT_SEQUENCE, (1..).zip(structures).map(segment).collect());
+    nest(set, tags::SEGMENT_SEQUENCE, (1..=u16::MAX).zip(structures).map(segment).collect());
 }
 
 /// Dimensions, what all frames share and what each has; gives the number of frames.
@@ -339,7 +352,7 @@ fn geometry(set: &mut Item, job: &Job, structures: &[Structure], uids: &Uids) ->
     nest(set, tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, vec![shared]);
 
     let mut frames = Vec::new();
-    for (number, structure) in (1..).zip(structures) {
+    for (number, structure) in (1..=u16::MAX).zip(structures) {
         for &frame in structure.masks.keys() {
             frames.push(frame_item(info, uids, &place, number, frame));
         }

@@ -42,6 +42,7 @@ mod nifti;
 mod nnunet;
 mod nrrd;
 mod overlay;
+mod part;
 mod png;
 mod raster;
 mod read;
@@ -70,6 +71,7 @@ pub use figure::{Pictured, write_figure, write_report};
 pub use formats::ExportFormat;
 pub use indexed::is_own_mask;
 pub use overlay::{Rgb, RgbImage, contact_sheet, draw_mask, png_bytes};
+pub(crate) use part::{make_part, sweep};
 pub use raster::fill_outline;
 pub use read::{ReadError, Target, read};
 
@@ -184,7 +186,8 @@ pub struct Report {
 }
 
 /// Exports `job` to `path`: a folder or a file, as [`ExportFormat::ending`] says. Existing files
-/// of the same names are replaced one by one; nothing else is touched.
+/// of the same names are replaced one by one; nothing else is touched but temporary files of exports that were ended in
+/// their midst, which are removed.
 ///
 /// # Errors
 /// The first file that cannot be written or does not read back, a mask of another size,
@@ -208,6 +211,7 @@ pub fn export(job: &Job, format: ExportFormat, path: &Path) -> Result<Report, Ex
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         atomic::ensure_folder(folder)?;
     }
+    part::sweep(path);
     let mut said = job.annotation.visible();
     let outside = job.annotation.masks() - said.masks();
     // One that nobody accepted is there all the same.

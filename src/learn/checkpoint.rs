@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::optimise::{Optimiser, Slot};
 use crate::domain::shown;
+use crate::export::{make_part, sweep};
 
 const MAGIC: &str = "sonomark-checkpoint-2";
 /// Did not say what a run started from and what was held back.
@@ -219,14 +220,16 @@ fn io(file: &Path, cause: impl std::fmt::Display) -> CheckpointError {
     CheckpointError::Io { file: name(file), cause: cause.to_string() }
 }
 
-/// Writes beside `file`, syncs and renames: readers see the old bytes or the new ones.
+/// Writes beside `file`, syncs and renames: readers see the old bytes or the new ones. What a run that was killed in the
+/// midst of that left beside it is taken away.
 ///
 /// # Errors
 /// When the folder cannot be written.
 pub fn write_atomically(file: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
     let folder = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).map_err(|e| io(file, e))?;
-    let mut beside = tempfile::NamedTempFile::new_in(folder).map_err(|e| io(file, e))?;
+    sweep(file);
+    let mut beside = make_part(folder).map_err(|e| io(file, e))?;
     beside.write_all(bytes).map_err(|e| io(file, e))?;
     readable_by_all(beside.as_file()).map_err(|e| io(file, e))?;
     beside.as_file().sync_all().map_err(|e| io(file, e))?;
@@ -249,6 +252,21 @@ fn readable_by_all(file: &std::fs::File) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_killed_run_left_half_goes_with_the_next_write() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let left = dir.path().join(".sonomark-AbC012.part");
+        std::fs::write(&left, b"half").expect("written");
+        let held = std::fs::OpenOptions::new().write(true).open(&left).expect("there");
+        let at = held.metadata().and_then(|meta| meta.modified()).expect("a time");
+        held.set_modified(at - std::time::Duration::from_secs(2 * 86_400)).expect("set");
+        let file = dir.path().join("a.safetensors");
+        write_atomically(&file, b"whole").expect("written");
+        assert!(!left.exists());
+        assert_eq!(std::fs::read(&file).expect("there"), b"whole");
+        assert_eq!(std::fs::read_dir(dir.path()).expect("listed").count(), 1);
+    }
 
     #[test]
     fn a_header_with_absurd_sizes_is_damage() {

@@ -5,7 +5,8 @@
 //! among each other, `prev` the first 8 hex digits of the SHA-256 of the JSON of the line before
 //! (of the session's name for the first), `t` the wall clock in ms, for people only. A line of the
 //! other kind carries `"view"` instead of group, mark and edits. Either may carry `"told":[..]`: of which
-//! conflicts its annotator was told since the line before (`merge::Conflict`).
+//! conflicts its annotator was told since the line before (`merge::Conflict`). A step whose masks were made from other
+//! prompts than their structure has by then carries `"of":n`, a fingerprint of those (`Step::made_from`).
 //!
 //! Reading never fails: what cannot be read is named by file and line, everything else counts.
 
@@ -137,6 +138,8 @@ struct Written<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     edits: Option<&'a [Edit]>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    of: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     view: Option<&'a View>,
     #[serde(skip_serializing_if = "<[u64]>::is_empty")]
     told: &'a [u64],
@@ -154,6 +157,9 @@ struct Read<E, M, V> {
     edits: Option<Vec<E>>,
     view: Option<V>,
     /// Of whatever kind: a step must not be lost by what stands beside it.
+    #[serde(default)]
+    of: Value,
+    /// Likewise.
     #[serde(default)]
     told: Value,
 }
@@ -188,6 +194,7 @@ pub(super) fn encode(
         group: step.map(|s| s.group),
         mark: step.map(|s| s.mark),
         edits: step.map(|s| s.edits.as_slice()),
+        of: step.and_then(|s| s.made_from),
         view,
         told,
     };
@@ -207,9 +214,11 @@ pub(super) fn encode(
 pub(super) fn decode(json: &[u8]) -> Option<(Line, Vec<String>)> {
     let own = chain_hash(json);
     if let Ok(read) = serde_json::from_slice::<Read<Edit, Mark, View>>(json) {
-        let mut unknown = Vec::new();
+        let (mut unknown, made_from) = (Vec::new(), read.of.as_u64());
         let record = match (read.group, read.mark, read.edits, read.view) {
-            (Some(group), Some(mark), Some(edits), _) => Record::Step(Step { group, mark, edits }),
+            (Some(group), Some(mark), Some(edits), _) => {
+                Record::Step(Step { group, mark, edits, made_from })
+            }
             (_, _, _, Some(view)) => Record::View(view),
             _ => {
                 unknown.push("a record that is neither a step nor a view".to_owned());
@@ -228,7 +237,8 @@ pub(super) fn decode(json: &[u8]) -> Option<(Line, Vec<String>)> {
     let record = match (read.group, mark, read.edits) {
         (Some(group), Some(mark), Some(values)) => {
             let edits = values.into_iter().filter_map(|value| known_edit(value, &mut unknown));
-            Record::Step(Step { group, mark, edits: edits.collect() })
+            let (edits, made_from) = (edits.collect(), read.of.as_u64());
+            Record::Step(Step { group, mark, edits, made_from })
         }
         _ if read.view.is_some() => {
             unknown.push("a view of a kind".to_owned());
@@ -371,7 +381,7 @@ mod tests {
         for n in 0..count {
             let content = Track::new(format!("t{n}"), 0);
             let edits = vec![Edit::AddTrack { track: TrackId(n), content }];
-            let record = Record::Step(Step { group: n, mark: Mark::Do, edits });
+            let record = Record::Step(Step { group: n, mark: Mark::Do, edits, made_from: None });
             let (line, own) = encode(n, n + 1, prev, 5, &record, &[]).expect("plain data");
             bytes.extend(line);
             prev = own;

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::{Modes, read_regular};
+use crate::codec::process::{boot, started_ticks};
 use crate::domain::{ContentHash, shown};
 
 const BEAT: Duration = Duration::from_secs(30);
@@ -314,18 +315,6 @@ fn host() -> String {
     let name = kernel.or_else(|| std::env::var("HOSTNAME").ok()).unwrap_or_default();
     let name = name.trim();
     if name.is_empty() { "unknown".to_owned() } else { name.to_owned() }
-}
-
-fn boot() -> String {
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let space = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
-    if boot.is_empty() { boot } else { format!("{} {}", boot.trim(), space.display()) }
-}
-
-/// Start of a running process (field 22 of its stat line); `None` when there is none.
-fn started_ticks(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
 }
 
 #[cfg(test)]

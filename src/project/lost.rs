@@ -150,7 +150,8 @@ mod tests {
 
     #[test]
     fn a_line_is_known_again_by_two_numbers_of_three() {
-        let step = Record::Step(Step { group: 1, mark: Mark::Do, edits: Vec::new() });
+        let step =
+            Record::Step(Step { group: 1, mark: Mark::Do, edits: Vec::new(), made_from: None });
         let lines = |n: u64, lam: u64| {
             let (bytes, _) = journal::encode(n, lam, 255, 0, &step, &[]).expect("plain data");
             journal::scan("", &bytes, 0).lines

@@ -398,7 +398,7 @@ mod tests {
             ("ben", 4, Edit::RemoveTrack { track, content }),
         ];
         let entry = |(n, (user, lam, edit)): (usize, (&str, u64, Edit))| {
-            let step = Step { group: 0, mark: Mark::Do, edits: vec![edit] };
+            let step = Step { group: 0, mark: Mark::Do, edits: vec![edit], made_from: None };
             Entry { lam, session: user.into(), n: n as u64, t: 0, step }
         };
         let entries = edits.into_iter().enumerate().map(entry).collect();

@@ -273,7 +273,10 @@ mod tests {
         let options = StoreOptions { user: "anna".into(), rescue: Some(base.clone()) };
         let open = || ClipStore::open_with(&root, &info, 0, &options).expect("opens");
         let edits = vec![Edit::AddTrack { track: TrackId(1), content: Track::new("nerve", 0) }];
-        open().0.append(&Step { group: 1, mark: Mark::Do, edits }, 0).expect("written");
+        open()
+            .0
+            .append(&Step { group: 1, mark: Mark::Do, edits, made_from: None }, 0)
+            .expect("written");
         let ops = root.join("clips").join(&info.content_hash.0).join("ops");
         let journal = journal_files(&ops).expect("listed").remove(0).path;
         let early = rescue_folder_by_path(&base, &root, &info.content_hash);

@@ -206,16 +206,17 @@ impl Known {
         // another machine) changed, and how much of the history that came after.
         let mut built_on = HashMap::new();
         let merged = Merged::replay(entries, None, |entry, effect| {
-            let Step { group, mark, .. } = entry.step;
+            let Step { group, mark, made_from, .. } = entry.step;
             if own(&entry.session) {
-                history.note(&Step { group, mark, edits: effect.to_vec() });
+                history.note(&Step { group, mark, edits: effect.to_vec(), made_from });
             } else if lease::user_of(&entry.session) == me {
                 let tracks = effect.iter().filter_map(Edit::track);
                 built_on.extend(tracks.map(|track| (track, history.depth())));
             }
-            effect.iter().for_each(|edit| match mark {
-                Mark::Do => origins.note(edit),
-                Mark::Undo | Mark::Redo => origins.note_back(edit),
+            effect.iter().for_each(|edit| match (mark, made_from) {
+                (Mark::Do, None) => origins.note(edit),
+                (Mark::Do, Some(of)) => origins.note_late(edit, of),
+                (Mark::Undo | Mark::Redo, _) => origins.note_back(edit),
             });
             conflicts.extend(authors.note(entry, effect, lease::user_of(&entry.session)));
         });

@@ -194,6 +194,8 @@ pub struct Asked {
     pub group: u64,
     /// The prompts it is asked about.
     pub signature: u64,
+    /// All that the structure had by then, as [`Signature::fingerprint`] gives them.
+    pub whole: u64,
     /// When.
     pub since: Duration,
 }

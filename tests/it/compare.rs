@@ -94,6 +94,7 @@ fn a_project_of_another_rater_is_an_overlay() {
         group: 1,
         mark: Mark::Do,
         edits: vec![Edit::AddTrack { track: TrackId(1), content: content.clone() }],
+        made_from: None,
     };
     with_session(
         &theirs,

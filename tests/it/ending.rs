@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use sonomark::domain::{Annotation, ContentHash};
 use sonomark::project::load_read_only;
 
+use crate::codec::has_ffmpeg;
 use crate::headless::{PROMPTS, json, mask};
 use crate::surroundings::{
     Home, IDLE_S, PATIENCE, annotation_of, data, files_below, long_clip, text, told, until,
@@ -115,20 +116,61 @@ fn a_signal_ends_a_propagation_after_the_frame_in_hand() {
     }
 }
 
-#[test]
-fn a_signal_ends_the_export_of_a_project_within_a_clip() {
+/// A home with a clip of so many frames, `clip`, and masks of it in its project.
+fn with_a_long_clip(frames: usize) -> Home {
     let home = Home::new();
-    let (clip, foreign, out) = (home.path("clip"), home.path("foreign"), home.path("out"));
-    long_clip(&clip, 400);
+    let (clip, foreign) = (home.path("clip"), home.path("foreign"));
+    long_clip(&clip, frames);
     fs::create_dir_all(&foreign).unwrap();
     let corner = |x: u32, y: u32| image::Luma([u8::from(x > 90 && y > 90)]);
     let first = foreign.join("00000.png");
     image::GrayImage::from_fn(475, 405, corner).save(&first).unwrap();
-    for frame in 1..400 {
+    for frame in 1..frames {
         fs::copy(&first, foreign.join(format!("{frame:05}.png"))).unwrap();
     }
     let done = home.run(&["import", text(&clip), text(&foreign), "--format", "davis"]);
     assert!(done.status.success(), "{}", told(&done));
+    home
+}
+
+#[test]
+fn what_an_export_left_that_was_killed_goes_with_the_next_one() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let home = with_a_long_clip(200);
+    let (clip, out) = (home.path("clip"), home.path("out"));
+    fs::create_dir(&out).unwrap();
+    let parts = || {
+        let files = files_below(&out);
+        files.iter().filter(|file| file.extension() == Some(OsStr::new("part"))).count()
+    };
+    let export = |format: &str, name: &str| {
+        let out = out.join(name);
+        let words = ["export", text(&clip), "--format", format, "--out", text(&out)];
+        let mut command = home.command(&words);
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+    };
+    let mut child = export("mp4", "a.mp4").spawn().unwrap();
+    at_once(&mut child, || parts() == 1);
+    // It stands still, and lives.
+    send(&child, libc::SIGSTOP);
+    let done = export("coco", "a.json").output().unwrap();
+    assert!(done.status.success(), "{}", told(&done));
+    assert_eq!(parts(), 1, "somebody writes it");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(parts(), 1, "it was left");
+    let done = export("coco", "b.json").output().unwrap();
+    assert!(done.status.success(), "{}", told(&done));
+    assert_eq!(parts(), 0);
+}
+
+#[test]
+fn a_signal_ends_the_export_of_a_project_within_a_clip() {
+    let home = with_a_long_clip(400);
+    let out = home.path("out");
     let project = home.project();
     let mut command =
         home.command(&["export", text(&project), "--format", "png", "--out", text(&out)]);

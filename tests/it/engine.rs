@@ -565,7 +565,8 @@ fn add_track(seed: u32, label: &str) -> sonomark::domain::Step {
     let id = (u64::from(seed) << 32) + 1;
     let content = Track::new(label, 0);
     let edits = vec![sonomark::domain::Edit::AddTrack { track: TrackId(id), content }];
-    sonomark::domain::Step { group: id, mark: sonomark::domain::Mark::Do, edits }
+    let mark = sonomark::domain::Mark::Do;
+    sonomark::domain::Step { group: id, mark, edits, made_from: None }
 }
 
 fn wait_for(events: &Receiver<Event>, wanted: impl Fn(&Event) -> bool) -> Event {
@@ -778,7 +779,13 @@ fn masks_older_than_their_points_are_so_after_reopening() {
     let mut group = step.group;
     let mut edit = |edit: Edit| {
         group += 1;
-        held.journal(&Step { group, mark: sonomark::domain::Mark::Do, edits: vec![edit] }).unwrap();
+        held.journal(&Step {
+            group,
+            mark: sonomark::domain::Mark::Do,
+            edits: vec![edit],
+            made_from: None,
+        })
+        .unwrap();
     };
     let point = |id: u64, x: f32| {
         let at = PointPx::new(x, 5.0);
@@ -809,7 +816,12 @@ fn masks_older_than_their_points_are_so_after_reopening() {
     let (mut again, opened, _events) = session(project.path());
     assert_eq!(stale(&opened), [0, 3], "5 was computed from both points");
     // Without the second point the first two are right again, and the third is not.
-    let undone = Step { group: 99, mark: sonomark::domain::Mark::Do, edits: vec![add.inverse()] };
+    let undone = Step {
+        group: 99,
+        mark: sonomark::domain::Mark::Do,
+        edits: vec![add.inverse()],
+        made_from: None,
+    };
     again.journal(&undone).unwrap();
     again.close();
     let (mut last, opened, _events) = session(project.path());
@@ -824,9 +836,9 @@ fn masks_older_than_their_points_are_so_after_reopening() {
     ];
     let back: Vec<Edit> = edits.iter().rev().map(Edit::inverse).collect();
     let mark = sonomark::domain::Mark::Do;
-    last.journal(&Step { group: 200, mark, edits }).unwrap();
+    last.journal(&Step { group: 200, mark, edits, made_from: None }).unwrap();
     let mark = sonomark::domain::Mark::Undo;
-    last.journal(&Step { group: 200, mark, edits: back }).unwrap();
+    last.journal(&Step { group: 200, mark, edits: back, made_from: None }).unwrap();
     last.close();
     let (reopened, opened, _events) = session(project.path());
     assert_eq!(stale(&opened), [5]);

@@ -837,7 +837,7 @@ fn journal_disc(project: &Path, path: &Path, frames: &[usize], mask: &FrameMask)
     content.masks.extend(frames.iter().map(|frame| (*frame, mask.clone())));
     let group = u64::from(loaded.session_seed) << 32 | 1;
     let edits = vec![Edit::AddTrack { track: TrackId(group), content }];
-    store.append(&Step { group, mark: Mark::Do, edits }, 0).unwrap();
+    store.append(&Step { group, mark: Mark::Do, edits, made_from: None }, 0).unwrap();
 }
 
 #[test]

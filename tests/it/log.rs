@@ -40,7 +40,8 @@ fn two_people(home: &Home) {
     let after = TrackInfo { label: "median nerve".into(), ..before.clone() };
     let edits = vec![Edit::SetTrackInfo { track, before, after }];
     let group = u64::from(loaded.session_seed) << 32 | 99;
-    ben.append(&Step { group, mark: Mark::Do, edits }, DAY_MS + 7_200_000).unwrap();
+    ben.append(&Step { group, mark: Mark::Do, edits, made_from: None }, DAY_MS + 7_200_000)
+        .unwrap();
 }
 
 fn printed(home: &Home, more: &[&str]) -> Vec<String> {
@@ -117,7 +118,9 @@ fn what_had_no_effect_and_what_is_lost_is_told() {
     let flag = Edit::SetFlag { track, frame: 7, before: false, after: true };
     // Neither has seen what the other does.
     for (store, edit) in [(&mut anna, gone), (&mut ben, flag)] {
-        store.append(&Step { group: 77, mark: Mark::Do, edits: vec![edit] }, DAY_MS).unwrap();
+        store
+            .append(&Step { group: 77, mark: Mark::Do, edits: vec![edit], made_from: None }, DAY_MS)
+            .unwrap();
     }
     drop((anna, ben));
     let logged = log(&root, &clip().content_hash).unwrap();
@@ -172,7 +175,7 @@ fn what_stood_after_a_change_is_exported_as_it_was() {
         set(square(20), square(40)),
     ];
     for (group, edit) in edits.into_iter().enumerate() {
-        let step = Step { group: group as u64, mark: Mark::Do, edits: vec![edit] };
+        let step = Step { group: group as u64, mark: Mark::Do, edits: vec![edit], made_from: None };
         store.append(&step, DAY_MS).unwrap();
     }
     drop(store);

@@ -94,7 +94,7 @@ fn a_series_whose_names_tell_its_order_is_opened_in_that_in_which_it_was_annotat
 fn annotate(root: &Path, clip: &Clip) {
     let edits = vec![Edit::AddTrack { track: TrackId(1), content: Track::new("nerve", 0) }];
     let (mut store, _) = ClipStore::open_with(root, clip.info(), 0, &as_user("anna")).unwrap();
-    store.append(&Step { group: 1, mark: Mark::Do, edits }, 0).unwrap();
+    store.append(&Step { group: 1, mark: Mark::Do, edits, made_from: None }, 0).unwrap();
 }
 
 #[test]

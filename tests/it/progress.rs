@@ -60,7 +60,9 @@ fn worked(
 ) {
     let (mut store, loaded) = ClipStore::open_with(root, info, from_ms, &as_user(user)).unwrap();
     let group = u64::from(loaded.session_seed) << 32;
-    store.append(&Step { group, mark: Mark::Do, edits }, from_ms + 30_000).unwrap();
+    store
+        .append(&Step { group, mark: Mark::Do, edits, made_from: None }, from_ms + 30_000)
+        .unwrap();
     let cursor = PointPx::new(1.0, 1.0);
     let (track, outside, look) = (Some(TRACK), None, None);
     let view = View { frame: 0, cursor, track, finished, keys: 7, outside, look };

@@ -91,7 +91,7 @@ pub(crate) fn text(annotation: &Annotation) -> String {
 }
 
 fn step(group: u64, edit: Edit) -> Step {
-    Step { group, mark: Mark::Do, edits: vec![edit] }
+    Step { group, mark: Mark::Do, edits: vec![edit], made_from: None }
 }
 
 fn mask(source: MaskSource, r: u32) -> FrameMask {
@@ -329,7 +329,12 @@ fn two_live_sessions_converge_and_keep_both_works() {
             if rng.u32(0..4) == 0 {
                 for edit in store.take_others() {
                     states[who].apply(&edit).expect("edits of others are exact");
-                    scripts[who].done(&Step { group: 0, mark: Mark::Redo, edits: vec![edit] });
+                    scripts[who].done(&Step {
+                        group: 0,
+                        mark: Mark::Redo,
+                        edits: vec![edit],
+                        made_from: None,
+                    });
                 }
                 continue;
             }
@@ -669,7 +674,7 @@ fn a_step_of_many_masks_is_read_in_a_time_that_grows_as_they_do() {
         };
         let add = Edit::AddTrack { track, content: Track::new("nerve", 0) };
         let edits = std::iter::once(add).chain((0..frames).map(set)).collect();
-        store.append(&Step { group: 1, mark: Mark::Do, edits }, 0).unwrap();
+        store.append(&Step { group: 1, mark: Mark::Do, edits, made_from: None }, 0).unwrap();
         drop(store);
         let busy = on_cpu();
         let (_store, loaded) = open(dir.path(), "anna");

@@ -189,8 +189,12 @@ fn attributes_survive_the_journal_and_the_merge() {
     let (mut one, _) = ClipStore::open(folder.path(), &info, 0).unwrap();
     let (mut two, _) = ClipStore::open(folder.path(), &info, 0).unwrap();
     let (_, content) = said();
-    let step =
-        |group, edits| sonomark::domain::Step { group, mark: sonomark::domain::Mark::Do, edits };
+    let step = |group, edits| sonomark::domain::Step {
+        group,
+        mark: sonomark::domain::Mark::Do,
+        edits,
+        made_from: None,
+    };
     let add = Edit::AddTrack { track: TrackId(3), content };
     one.append(&step(1, vec![add]), 0).unwrap();
     let set = |frame: Option<usize>, name: &str, before: Option<&str>, after: Option<&str>| {

@@ -338,7 +338,7 @@ fn annotate(project: &Path, user: &str, image: usize, t: u64, seconds: f64, side
     let group = u64::from(loaded.session_seed) << 32;
     let track = TrackId(group);
     let mut step = |by: u64, after_ms: u64, edit| {
-        let step = Step { group: group + by, mark: Mark::Do, edits: vec![edit] };
+        let step = Step { group: group + by, mark: Mark::Do, edits: vec![edit], made_from: None };
         store.append(&step, t + after_ms).unwrap();
     };
     step(1, 1000, Edit::AddTrack { track, content: Track::new("mass", 0) });
@@ -370,7 +370,9 @@ fn begin(project: &Path, user: &str, image: usize, t: u64) {
     let mask = Bitmap::from_fn(64, 48, |x, y| x < 20 && y < 20).to_mask();
     content.masks.insert(0, FrameMask { mask, source: MaskSource::Accepted, score: 1.0 });
     let edits = vec![Edit::AddTrack { track: TrackId(group), content }];
-    store.append(&Step { group: group + 1, mark: Mark::Do, edits }, t + 1000).unwrap();
+    store
+        .append(&Step { group: group + 1, mark: Mark::Do, edits, made_from: None }, t + 1000)
+        .unwrap();
 }
 
 /// A clip that was opened and left again at once.

@@ -9,16 +9,21 @@ use sonomark::domain::{
     Annotation, Bitmap, Edit, GrayFrame, MaskSource, PointKind, PointPx, Prompt, Track, Window,
 };
 use sonomark::engine::{Decided, Event};
+use sonomark::project::{ClipStore, load_read_only};
 use sonomark::tui::action::Action;
 use sonomark::tui::graphics::Grid;
 use sonomark::tui::key::{Code, Key};
 use sonomark::tui::keymap::{Keymap, shipped_layer};
+use sonomark::tui::marks::Marks;
 use sonomark::tui::model::{Effect, Mode, Model, Msg};
 use sonomark::tui::theme::Theme;
 use sonomark::tui::update;
 use sonomark::tui::view::{Canvas, palette};
 
-use crate::update::{kind, model, press, propagation, refresh_of, steps, tell, track, with_a_mask};
+use crate::project::as_user;
+use crate::update::{
+    kind, model, opened, press, propagation, refresh_of, steps, tell, track, with_a_mask,
+};
 
 const FRAMES: usize = 40;
 const CENTRE: PointPx = PointPx { x: 32.5, y: 24.5 };
@@ -618,6 +623,52 @@ fn passes_from_both_sides_are_compared_and_masks_stay() {
     press(&mut m, "W");
     assert_eq!(m.frame, 12);
     assert!(m.message.text.contains("disagree"), "{:?}", m.message);
+}
+
+#[test]
+fn masks_that_come_after_a_point_was_added_are_as_old_after_reopening() {
+    let mut m = model(FRAMES);
+    let mut journal = press(&mut m, "b");
+    let (ticket, frame) = refresh_of(&journal).unwrap();
+    let decided = answer(disc(32.5, 10.0), 0.9);
+    journal.extend(tell(&mut m, Event::Refreshed { ticket, frame, decided }));
+    let (run, frames) = propagation(&mut m, "p p");
+    let come = |m: &mut Model, journal: &mut Vec<Effect>, frames: &[usize]| {
+        for &frame in frames {
+            let decided = answer(disc(32.5, 8.0), 0.9);
+            journal.extend(tell(m, Event::Tracked { ticket: run, frame, decided }));
+        }
+    };
+    come(&mut m, &mut journal, &frames[..5]);
+    let second = press(&mut m, "h b");
+    let (ticket, frame) = refresh_of(&second).unwrap();
+    journal.extend(second);
+    let decided = answer(disc(32.5, 9.0), 0.9);
+    journal.extend(tell(&mut m, Event::Refreshed { ticket, frame, decided }));
+    come(&mut m, &mut journal, &frames[5..]);
+    journal.extend(tell(&mut m, Event::Finished { ticket: run, cancelled: false }));
+    assert!(m.message.text.contains("points changed meanwhile"), "{:?}", m.message);
+    let id = m.track.unwrap();
+    let reopened = |journal: &[Effect]| {
+        let (dir, info) = (tempfile::tempdir().unwrap(), opened(FRAMES).info);
+        let (mut store, _) = ClipStore::open_with(dir.path(), &info, 0, &as_user("anna")).unwrap();
+        steps(journal).iter().for_each(|step| store.append(step, 0).unwrap());
+        drop(store);
+        let loaded = load_read_only(dir.path(), &info.content_hash).unwrap();
+        let (mut marks, track) = (Marks::default(), &loaded.annotation.tracks[&id]);
+        for (frame, of) in &loaded.made_from[&id] {
+            marks.was_made(id, track, *frame, of);
+        }
+        marks.learn(id, track);
+        marks.stale(id).unwrap().clone()
+    };
+    let stale = m.marks.stale(id).unwrap().clone();
+    assert_eq!((stale.len(), reopened(&journal)), (FRAMES - 1, stale));
+    // Without the second point all of them are right.
+    journal.extend(press(&mut m, "u"));
+    assert_eq!(points(&m).len(), 1);
+    let stale = m.marks.stale(id).unwrap().clone();
+    assert_eq!((stale.len(), reopened(&journal)), (0, stale));
 }
 
 #[test]

@@ -20,6 +20,17 @@ pub(super) fn commit(
     commit_all(model, fx, group, [edits]) > 0
 }
 
+/// The same for masks that may be of prompts of before: those that [`Step::made_from`] tells.
+pub(super) fn commit_late(
+    model: &mut Model,
+    fx: &mut Vec<Effect>,
+    group: u64,
+    edits: Vec<Edit>,
+    made_from: Option<u64>,
+) {
+    commit_steps(model, fx, group, [Step { group, mark: Mark::Do, edits, made_from }]);
+}
+
 /// The same for many steps of one group, each journaled by itself. What follows from them is looked
 /// at once, behind the last. Returns how many were not refused.
 pub(super) fn commit_all(
@@ -28,25 +39,35 @@ pub(super) fn commit_all(
     group: u64,
     steps: impl IntoIterator<Item = Vec<Edit>>,
 ) -> usize {
+    let step = |edits| Step { group, mark: Mark::Do, edits, made_from: None };
+    commit_steps(model, fx, group, steps.into_iter().map(step))
+}
+
+fn commit_steps(
+    model: &mut Model,
+    fx: &mut Vec<Effect>,
+    group: u64,
+    steps: impl IntoIterator<Item = Step>,
+) -> usize {
     let (mut touched, mut done) = (Touched::new(), 0);
-    for edits in steps {
+    for step in steps {
+        let edits = &step.edits;
         if edits.is_empty() {
             continue;
         }
-        if let Err(refused) = model.annotation.apply_all(&edits) {
+        if let Err(refused) = model.annotation.apply_all(edits) {
             model.warn(format!("not done: {refused}"));
             continue;
         }
-        for at in prompted(&edits) {
+        for at in prompted(edits) {
             let groups = model.prompt_groups.entry(at).or_default();
             if groups.last() != Some(&group) {
                 groups.push(group);
             }
         }
-        ahead::outdated(model, fx, &edits);
+        ahead::outdated(model, fx, edits);
         model.unfinish();
-        touch(&mut touched, &edits);
-        let step = Step { group, mark: Mark::Do, edits };
+        touch(&mut touched, edits);
         model.history.note(&step);
         fx.push(Effect::Journal(step));
         done += 1;

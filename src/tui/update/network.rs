@@ -37,11 +37,11 @@ pub(super) fn ask(
         model.warn(sentence);
         return;
     }
-    let signature = frame_signature(held, frame);
+    let (signature, whole) = (frame_signature(held, frame), Signature::of(held).fingerprint());
     drop_question(model, track, frame);
     model.jobs.generation += 1;
     let ticket = Ticket { track, generation: model.jobs.generation };
-    model.jobs.asked.push(Asked { ticket, frame, group, signature, since: model.now });
+    model.jobs.asked.push(Asked { ticket, frame, group, signature, whole, since: model.now });
     fx.push(Effect::Refresh(ticket, frame, prompts));
 }
 
@@ -82,7 +82,10 @@ pub(super) fn refreshed(
     let mask = decided.bitmap.to_mask();
     model.marks.made_from_frame(ticket.track, frame, &mask, asked.signature);
     let after = FrameMask { mask, source: MaskSource::Prompted, score: decided.score };
-    set_mask(model, fx, asked.group, ticket.track, frame, after);
+    // Another session may have changed them meanwhile.
+    let now = model.annotation.tracks.get(&ticket.track).map(|track| frame_signature(track, frame));
+    let of = (now != Some(asked.signature)).then_some(asked.whole);
+    set_mask(model, fx, asked.group, of, ticket.track, frame, after);
 }
 
 /// A frame of a propagation. What a person decided stays, and so does what left the windows.
@@ -108,10 +111,11 @@ pub(super) fn tracked(
     if !may_track(track, frame) {
         return;
     }
+    let of = (Signature::of(track) != run.signature).then(|| run.signature.fingerprint());
     let mask = decided.bitmap.to_mask();
     model.marks.made_from_track(ticket.track, frame, &mask, &run.signature);
     let after = FrameMask { mask, source: MaskSource::Tracked, score: decided.score };
-    set_mask(model, fx, run.group, ticket.track, frame, after);
+    set_mask(model, fx, run.group, of, ticket.track, frame, after);
 }
 
 /// Whether a propagated mask may lie on a frame: inside the windows, where no person decided.
@@ -125,6 +129,7 @@ fn set_mask(
     model: &mut Model,
     fx: &mut Vec<Effect>,
     group: u64,
+    made_from: Option<u64>,
     id: TrackId,
     frame: FrameIndex,
     after: FrameMask,
@@ -136,12 +141,8 @@ fn set_mask(
         model.marks.learn_frame(id, track, frame);
         return;
     }
-    edits::commit(
-        model,
-        fx,
-        group,
-        vec![Edit::SetMask { track: id, frame, before, after: Some(after) }],
-    );
+    let edits = vec![Edit::SetMask { track: id, frame, before, after: Some(after) }];
+    edits::commit_late(model, fx, group, edits, made_from);
 }
 
 /// Carries masks through the windows: through the spans between accepted frames in which a mask

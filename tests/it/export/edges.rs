@@ -15,6 +15,25 @@ use super::{SIZE, export, held, info, noisy, target_of};
 use crate::surroundings::files_below;
 
 #[test]
+fn segmentations_hold_as_many_structures_as_have_a_number() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.dcm");
+    let pixel = Bitmap::from_fn(SIZE.0, SIZE.1, |x, y| x + y == 0).to_mask();
+    let mut annotation = Annotation::default();
+    for id in 0..65_536 {
+        let mut track = Track::new(format!("s{id}"), 0);
+        track.masks.insert(0, held(pixel.clone()));
+        annotation.tracks.insert(TrackId(id), track);
+    }
+    for format in [ExportFormat::DicomSeg, ExportFormat::DicomSegFractional] {
+        let told = export(&annotation, &info(), format, &path).unwrap_err().to_string();
+        let wanted = ["65536 structures, a segmentation holds 65535", "choose coco"];
+        assert!(wanted.iter().all(|wanted| told.contains(wanted)), "{told}");
+        assert!(!path.exists());
+    }
+}
+
+#[test]
 fn labels_of_nnunet_are_as_many_as_its_images_hold() {
     let dir = tempfile::tempdir().unwrap();
     let labels = dir.path().join("labelsTr");

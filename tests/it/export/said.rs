@@ -8,8 +8,8 @@ use dicom_dictionary_std::tags;
 use sonomark::codec::{OpenOptions, Privacy, open};
 use sonomark::domain::ClipKind::Volume;
 use sonomark::domain::{
-    Annotation, Bitmap, ClipInfo, DicomOrigin, GrayFrame, MaskSource, Placement, Track, TrackId,
-    Window,
+    Annotation, Bitmap, ClipInfo, Code, Codes, DicomOrigin, GrayFrame, MaskSource, Placement,
+    Track, TrackId, Window,
 };
 use sonomark::engine::export_clip;
 use sonomark::export::{ExportFormat, FrameReader, Job, Target, read};
@@ -139,14 +139,15 @@ fn a_segmentation_that_refers_to_no_image_of_an_archive_says_so() {
 fn segmentations_that_differ_are_objects_of_different_names() {
     let dir = tempfile::tempdir().unwrap();
     let (annotation, clip, path) = (noisy(&[2]), info(), dir.path().join("a.dcm"));
-    let names = |format, study: &str| {
+    let coded = |format, study: &str, codes: Codes| {
         let origin = Some(DicomOrigin { study_uid: study.to_owned(), ..DicomOrigin::default() });
-        let job = Job { origin, ..Job::new(&annotation, &clip) };
+        let job = Job { origin, codes, ..Job::new(&annotation, &clip) };
         sonomark::export::export(&job, format, &path).unwrap();
         let object = dicom_object::open_file(&path).unwrap();
         [tags::SOP_INSTANCE_UID, tags::SERIES_INSTANCE_UID]
             .map(|tag| object.element(tag).unwrap().to_str().unwrap().into_owned())
     };
+    let names = |format, study| coded(format, study, Codes::new());
     let first = names(ExportFormat::DicomSeg, "1.2.3");
     assert_eq!(names(ExportFormat::DicomSeg, "1.2.3"), first);
     // In another way, and of images whose identifiers were mapped.
@@ -156,6 +157,10 @@ fn segmentations_that_differ_are_objects_of_different_names() {
         let other = names(format, study);
         assert!(other[0] != first[0] && other[1] != first[1], "{format:?} {study}");
     }
+    // And where a structure is said to be something else.
+    let nerve = Code { scheme: "SCT".into(), value: "3057000".into(), meaning: "Nerve".into() };
+    let other = coded(ExportFormat::DicomSeg, "1.2.3", [("vessel".to_owned(), nerve)].into());
+    assert!(other[0] != first[0] && other[1] != first[1]);
 }
 
 #[test]

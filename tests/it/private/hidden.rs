@@ -69,6 +69,13 @@ fn a_region_found_in_the_pixels_is_confirmed_before_the_clip_leaves() {
     assert!(export("box:0,0,4000,4000", "all.dcm").0);
     assert!(named("all.dcm", b"113100") && !named("all.dcm", b"113101"));
     assert!(export("fan:1,2", "no.dcm").1.contains("fan:X,Y,NEAR,FAR"));
+    // What shows other pixels is another object: an archive keeps one of a name.
+    let name_of =
+        |out: &str| shown_of(Path::new(&at(out))).dicom_origin().map(|origin| origin.instance_uids);
+    assert!(export("box:30,10,90,59", "box.dcm").0 && export(region, "again.dcm").0);
+    assert_eq!(name_of("again.dcm"), name_of("yes.dcm"));
+    let names = ["yes.dcm", "all.dcm", "box.dcm"].map(name_of);
+    assert!(names[0] != names[1] && names[1] != names[2] && names[2] != names[0], "{names:?}");
 }
 
 #[test]

@@ -304,6 +304,9 @@ fn a_drawn_mask_is_accepted_journaled_conditions_the_others_and_is_one_undo() {
     assert!(held.mask.area_px() > area && held.source == MaskSource::Accepted);
     assert!(!m.marks.is_stale(id, 5) && m.marks.is_stale(id, 6) && m.marks.is_stale(id, 3));
     assert!(track(&m).frame_prompts(5).mask.is_some(), "the network is told");
+    // There is nothing to compute it from: it stays a person's.
+    assert!(refresh_of(&press(&mut m, "R")).is_none());
+    assert!(m.message.text.contains("a drawn mask and no points; `b` puts one"), "{:?}", m.message);
     press(&mut m, "u");
     assert_eq!(track(&m).masks[&5].mask.area_px(), area);
     assert_eq!(m.marks.stale(id).unwrap().len(), 0, "valid again");

@@ -55,11 +55,20 @@ pub(super) fn refresh(model: &mut Model, fx: &mut Vec<Effect>) {
     let Some((id, track)) = model.current() else {
         return say_no_structure(model);
     };
-    if track.frame_prompts(model.frame).is_empty() {
+    let told = track.frame_prompts(model.frame);
+    if told.is_empty() {
         return model.say(format!(
             "this frame has no points; {} puts one, {} propagates from others",
             model.key(Action::AddBoundary),
             model.key(Action::PropagateBoth)
+        ));
+    }
+    // The answer would be the same mask, no longer as a person's.
+    let drawn = told.mask.is_some() && told.points.is_empty() && told.bounding_box.is_none();
+    if drawn && track.masks.contains_key(&model.frame) {
+        return model.say(format!(
+            "this frame has a drawn mask and no points; {} puts one",
+            model.key(Action::AddBoundary)
         ));
     }
     let (frame, group) = (model.frame, model.fresh());

@@ -43,7 +43,7 @@ impl Group {
             Group::Cursor => "Cursor",
             Group::Frames => "Frames",
             Group::Prompts => "Points and boxes",
-            Group::Rays => "Clock rays",
+            Group::Rays => "Clock rays (the first key opens them, the others count inside them)",
             Group::Masks => "Masks by hand",
             Group::Windows => "Windows of visibility",
             Group::Tracks => "Structures",

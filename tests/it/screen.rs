@@ -300,6 +300,11 @@ fn the_help_page_shows_every_group_and_scrolls_to_its_end() {
     press(&mut m, "?");
     let (text, picture) = drawn(&m, &Theme::shipped("dark").unwrap(), false);
     has(&text, &["HELP", "Cursor", "cursor left by 1 px"]);
+    // Nothing of how keys are written is cut.
+    has(
+        &text,
+        &["C- A- S-: with Ctrl, Alt, Shift; a count goes before a key: 12l\n", "esc closes)\n"],
+    );
     assert!(!picture, "the page takes the place of the picture");
     let mut seen = text;
     for _ in 0..20 {
@@ -310,6 +315,7 @@ fn the_help_page_shows_every_group_and_scrolls_to_its_end() {
         &seen,
         &["Windows of visibility", "Structures", "Network", "Program", "erase the command line"],
     );
+    has(&seen, &["Clock rays (the first key opens them"]);
     press(&mut m, "esc");
     has(&screen(&m), &["NORMAL"]);
 }

@@ -91,6 +91,12 @@ fn scrolling(keymap: &Keymap) -> String {
     format!("{down} {up} scroll, {close} closes")
 }
 
+/// How keys are written, and where a count goes.
+fn spelling(keymap: &Keymap) -> String {
+    let right = key(keymap, KeyMode::Normal, Action::CursorRight);
+    format!("C- A- S-: with Ctrl, Alt, Shift; a count goes before a key: 12{right}")
+}
+
 /// Draws the page from line `top` on.
 pub(super) fn draw(
     frame: &mut Frame<'_>,
@@ -113,10 +119,9 @@ pub(super) fn draw(
             format!("Keys with: {}_   ({done}: done, {all}: all)", shown(find))
         }
         (false, "") => format!(
-            "Keys ({place}; {} searches, {}; a count goes before a key: 12{})",
+            "Keys ({place}; {} searches, {})",
             key(keymap, KeyMode::Help, Action::FindHelp),
             scrolling(keymap),
-            key(keymap, KeyMode::Normal, Action::CursorRight),
         ),
         (false, find) => {
             let all = key(keymap, KeyMode::Help, Action::Close);
@@ -124,7 +129,11 @@ pub(super) fn draw(
         }
     };
     let title = cut(&title, width, look);
-    let mut lines = vec![Line::styled(title, theme.strong(theme.title)), Line::default()];
+    let spelling = cut(&spelling(keymap), width, look);
+    let mut lines = vec![
+        Line::styled(title, theme.strong(theme.title)),
+        Line::styled(spelling, theme.style(theme.faint)),
+    ];
     if all.is_empty() {
         lines.push(Line::styled("nothing holds these words", theme.style(theme.faint)));
     }

@@ -67,7 +67,8 @@ const STEPS: [Step; 10] = [
         done: |model| track(model).is_some_and(|track| !track.windows.is_empty()),
     },
     Step {
-        text: "{propagate-both} carries the mask through the window. Go on working meanwhile.",
+        text: "{propagate-both} propagates the mask: carries it through the window. Go on working \
+               meanwhile.",
         mode: KeyMode::Normal,
         done: |model| masks(model, MaskSource::Tracked) > 0 && !model.propagating(),
     },

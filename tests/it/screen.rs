@@ -75,6 +75,7 @@ fn an_untouched_clip_says_what_to_do() {
                 "cine.dcm",
                 "none yet",
                 "boundary point",
+                "points by clock",
                 "all keys",
             ],
         );

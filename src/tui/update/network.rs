@@ -421,7 +421,7 @@ pub(super) fn finished(model: &mut Model, fx: &mut Vec<Effect>, ticket: Ticket, 
         model.say(format!("compared, but not where the points changed meanwhile; {again} again"));
     } else if run.check {
         model.say(format!(
-            "compared; {} goes to the worst frame, {} accepts the quiet span",
+            "compared; {} goes to the worst frame, {} accepts all up to a doubt",
             model.key(Action::WorstFrame),
             model.key(Action::AcceptQuiet)
         ));

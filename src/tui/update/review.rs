@@ -158,7 +158,7 @@ fn worst(model: &mut Model, fx: &mut Vec<Effect>) {
     } else {
         let accept = model.key(Action::AcceptQuiet);
         format!(
-            "number {place} to look at{from_worst}; nothing speaks against it ({accept} accepts the quiet span)"
+            "number {place} to look at{from_worst}; nothing speaks against it ({accept} accepts all up to a doubt)"
         )
     });
 }

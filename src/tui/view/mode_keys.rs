@@ -76,7 +76,7 @@ pub(super) fn first_steps<'a>(model: &Model, width: usize, look: Look<'_>) -> Ve
     let moving = if arrows { "move, or arrows" } else { "move" };
     let steps = [
         (A::AddBoundary, "boundary point"),
-        (A::ClockRays, "points by direction"),
+        (A::ClockRays, "points by clock"),
         (A::WindowStart, FIRST),
         (A::WindowEnd, LAST),
         (A::PropagateBoth, "propagate"),

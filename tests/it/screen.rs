@@ -131,9 +131,10 @@ fn rays_questions_letters_and_doubts_are_explained_on_the_spot() {
     let mut m = resized(80, 24);
     let pixels: Vec<u8> = (0..64 * 48).map(|i| if i % 64 < 20 { 20 } else { 180 }).collect();
     let frame = Arc::new(GrayFrame::new(64, 48, pixels).unwrap());
-    tell(&mut m, Event::Frame { frame: 0, pixels: frame });
+    tell(&mut m, Event::Frame { frame: 0, pixels: Arc::clone(&frame) });
     press(&mut m, "enter 9");
     let text = screen(&m);
+    has(&text, &["letters    move it"]);
     has(&text, &["RAYS", "Clock rays", "the hours", "dotted ray", "edge 1 of 1", "9 o'clock"]);
     press(&mut m, "esc w b");
     has(
@@ -146,6 +147,15 @@ fn rays_questions_letters_and_doubts_are_explained_on_the_spot() {
     has(&screen(&m), &["█"]);
     press(&mut m, "Q x");
     has(&screen(&m), &["recording x"]);
+
+    // Without a point letters move nothing: one of them would accept the mask.
+    let mut m = resized(80, 24);
+    tell(&mut m, Event::Frame { frame: 0, pixels: frame });
+    with_mask(&mut m);
+    press(&mut m, "enter");
+    let text = screen(&m);
+    has(&text, &["no point yet", "the hours"]);
+    assert!(!text.contains("move it"), "{text}");
 }
 
 #[test]
@@ -290,6 +300,19 @@ fn the_command_line_lists_what_fits_and_keeps_the_picture() {
     let (text, picture) = drawn(&m, &Theme::shipped("dark").unwrap(), false);
     has(&text, &[":prop", "COMMAND", "propagate-both", "propagate-window", "p p"]);
     assert!(picture);
+    // What begins with frames names no action; the one whose name holds a number is not what is done.
+    for (line, told) in [
+        (":12", "enter goes to frame 12"),
+        (":% grow", "enter does it to these"),
+        (":g/", "for example"),
+        (":4,9 ", "what about them?"),
+    ] {
+        press(&mut m, "esc");
+        kind(&mut m, line);
+        let text = screen(&m);
+        has(&text, &[told]);
+        assert!(!text.contains("nothing fits") && !text.contains("ray-12"), "{text}");
+    }
     press(&mut m, "esc f2");
     kind(&mut m, "brighter");
     has(&screen(&m), &["PALETTE", "search: brighter", "level-up", "v k"]);

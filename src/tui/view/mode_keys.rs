@@ -13,12 +13,7 @@ pub(super) fn rays<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<
     let mut lines = vec![Line::styled("Clock rays", theme.strong(theme.title))];
     let last = model.tools.rays.as_ref().and_then(|tool| tool.last.as_ref());
     let told = last.map_or("no point yet".to_owned(), |last| match last.on {
-        Some(at) => format!(
-            "edge {} of {} ({:.0})",
-            at + 1,
-            last.edges.len(),
-            last.edges.get(at).map_or(0.0, |edge| edge.contrast)
-        ),
+        Some(at) => format!("edge {} of {}", at + 1, last.edges.len()),
         None => format!("{:.1} px from the centre", last.radius_px),
     });
     lines.push(Line::styled(cut(&told, width, look), theme.style(theme.text)));
@@ -30,7 +25,7 @@ pub(super) fn rays<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<
     } else {
         vec![
             (hours, "the hours"),
-            (letters, "move it"),
+            (letters, MOVE),
             (model.bare_key(Action::RaySuggested), "dotted ray"),
             (both(Action::EdgeOuter, Action::EdgeInner), "other edge"),
             (both(Action::RayOut, Action::RayIn), "by 1 px"),
@@ -39,10 +34,16 @@ pub(super) fn rays<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<
             (close, "done"),
         ]
     };
+    // Without a point there is nothing to move, and letters do what they do elsewhere.
+    let keys: Vec<_> =
+        keys.into_iter().filter(|(_, what)| *what != MOVE || last.is_some()).collect();
     lines.extend(key_lines(&keys, width, look));
     lines.push(Line::default());
     lines
 }
+
+/// What letters do to a point on a ray.
+const MOVE: &str = "move it";
 
 /// The answers to a question about visibility.
 pub(super) fn visible<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<'a>> {

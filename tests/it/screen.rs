@@ -227,6 +227,26 @@ fn what_comes_next_is_told_where_there_is_room() {
 }
 
 #[test]
+fn no_key_comes_next_that_would_refuse() {
+    let mut m = resized(120, 36);
+    with_mask(&mut m);
+    kind(&mut m, ":window 1 3");
+    press(&mut m, "enter");
+    let (ticket, _) = propagation(&mut m, "p p");
+    for frame in [1, 2] {
+        tell(&mut m, Event::Tracked { ticket, frame, decided: crate::update::decided(6) });
+    }
+    tell(&mut m, Event::Finished { ticket, cancelled: false });
+    // There is nothing left to propagate from, and here nothing to accept.
+    press(&mut m, "X");
+    let text = screen(&m);
+    has(&text, &["no mask", "boundary point", "most in doubt"]);
+    assert!(!text.contains("p p") && !text.contains("accept the mask"), "{text}");
+    press(&mut m, ".");
+    has(&screen(&m), &["mask propagated", "accept the mask"]);
+}
+
+#[test]
 fn what_comes_next_is_that_of_the_structure_at_hand() {
     let mut m = resized(120, 36);
     with_mask(&mut m);
@@ -245,7 +265,7 @@ fn what_comes_next_is_that_of_the_structure_at_hand() {
         press(&mut m, keys);
         let text = screen(&m);
         has(&text, &["mask accepted", "most in doubt", "finish the clip"]);
-        assert!(!text.contains("another point"), "{text}");
+        assert!(!text.contains("another point") && !text.contains("accept the mask"), "{text}");
         assert!(text.contains('●') && !text.contains('◆'), "accepted, with points or not: {text}");
     }
     press(&mut m, "t n");

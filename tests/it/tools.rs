@@ -586,6 +586,9 @@ fn the_worst_frame_comes_first_and_the_quiet_span_is_accepted_with_one_key() {
     // Accepted frames are barriers: a point behind them outdates nothing before them.
     let id = m.track.unwrap();
     press(&mut m, "3 0 G b");
+    press(&mut m, "W W");
+    assert!(m.message.text.contains("older than the points (`p p`)"), "{:?}", m.message);
+    press(&mut m, "3 0 G");
     let stale: Vec<usize> = m.marks.stale(id).unwrap().iter().copied().collect();
     assert_eq!(stale.first(), Some(&20));
     assert_eq!(stale.last(), Some(&39));

@@ -2,6 +2,7 @@
 
 use ratatui::text::Line;
 
+use crate::domain::{MaskSource, Track};
 use crate::tui::action::Action;
 use crate::tui::model::{Mode, Model};
 
@@ -115,15 +116,22 @@ pub(super) fn next_steps<'a>(
 fn steps_now(model: &Model) -> Vec<(Action, String)> {
     use Action as A;
     let frames = model.clip.frames;
+    let shown = |track: &Track| track.visible(model.frame);
+    let held = model.current().filter(|(_, track)| shown(track));
+    let mask = held.and_then(|(_, track)| track.masks.get(&model.frame));
+    let may_accept = mask.is_some_and(|held| held.source != MaskSource::Accepted);
+    let own = |steps: &[(A, &str)]| -> Vec<(A, String)> {
+        let useful = steps.iter().filter(|(action, _)| may_accept || *action != A::AcceptFrame);
+        useful.map(|(action, what)| (*action, (*what).to_owned())).collect()
+    };
     let Some((id, track)) = model.current().filter(|_| frames > 1) else {
-        let steps = [
+        return own(&[
             (A::AddBoundary, "another point"),
             (A::AcceptFrame, "accept the mask"),
             (A::NewTrack, "new structure"),
             (A::Export, "export"),
             (A::Undo, "take back"),
-        ];
-        return steps.map(|(action, what)| (action, what.to_owned())).into();
+        ]);
     };
     let [done, wanted] = side::decided(track, frames);
     let stale = model.marks.stale(id).into_iter().flatten();
@@ -133,13 +141,13 @@ fn steps_now(model: &Model) -> Vec<(Action, String)> {
         _ => format!("propagate: {stale} stale"),
     };
     let propagate = [(A::PropagateBoth, propagate)];
-    let own = |steps: &[(A, &str)]| -> Vec<(A, String)> {
-        steps.iter().map(|(action, what)| (*action, (*what).to_owned())).collect()
-    };
     // Masks were carried where there are more than frames with points or a drawn mask, or drawn everywhere.
     let masks = track.masks.len();
     if masks > track.prompts.len().max(1) || (masks > 1 && done >= wanted) {
         let due = (stale > 0 || done < wanted) && !model.propagating();
+        // Without an anchor there is nothing to propagate from.
+        let bare = track.anchors().is_empty();
+        let point = if bare { own(&[(A::AddBoundary, "boundary point")]) } else { Vec::new() };
         let review = own(&[
             (A::WorstFrame, "most in doubt"),
             (A::AcceptFrame, "accept the mask"),
@@ -148,7 +156,8 @@ fn steps_now(model: &Model) -> Vec<(Action, String)> {
             (A::FinishClip, "finish the clip"),
             (A::Undo, "take back"),
         ]);
-        return propagate.into_iter().filter(|_| due).chain(review).collect();
+        let propagate = propagate.into_iter().filter(|_| due && !bare);
+        return propagate.chain(point).chain(review).collect();
     }
     let point = if track.prompts.is_empty() { "boundary point" } else { "another point" };
     let windows = own(&[(A::WindowStart, FIRST), (A::WindowEnd, LAST)]);

@@ -19,6 +19,9 @@ use super::{ahead, edits, review};
 /// Who waits longer for a propagation has turned to something else.
 const LONG: Duration = Duration::from_secs(10);
 
+/// What is said while a mask is computed that the person asked for.
+const COMPUTING: &str = "computing the mask";
+
 /// Asks for the mask of a frame from its prompts; the answer joins `group`.
 pub(super) fn ask(
     model: &mut Model,
@@ -72,7 +75,7 @@ pub(super) fn refresh(model: &mut Model, fx: &mut Vec<Effect>) {
         ));
     }
     let (frame, group) = (model.frame, model.fresh());
-    model.say("computing the mask");
+    model.say(COMPUTING);
     ask(model, fx, id, frame, group);
 }
 
@@ -92,6 +95,10 @@ pub(super) fn refreshed(
     model.marks.made_from_frame(ticket.track, frame, &mask, asked.signature);
     let after = FrameMask { mask, source: MaskSource::Prompted, score: decided.score };
     set_mask(model, fx, asked.group, ticket.track, frame, after);
+    // Who asked for it must not go on waiting.
+    if model.message.text == COMPUTING {
+        model.say(format!("the mask of frame {} is computed", frame + 1));
+    }
 }
 
 /// A frame of a propagation. What a person decided stays, and so does what left the windows.

@@ -307,6 +307,11 @@ fn a_drawn_mask_is_accepted_journaled_conditions_the_others_and_is_one_undo() {
     // There is nothing to compute it from: it stays a person's.
     assert!(refresh_of(&press(&mut m, "R")).is_none());
     assert!(m.message.text.contains("a drawn mask and no points; `b` puts one"), "{:?}", m.message);
+    // Nor are there points to delete.
+    for keys in ["X", "x", "A-l"] {
+        assert!(steps(&press(&mut m, keys)).is_empty(), "{keys}");
+        assert!(m.message.text.starts_with("no points on this frame"), "{:?}", m.message);
+    }
     press(&mut m, "u");
     assert_eq!(track(&m).masks[&5].mask.area_px(), area);
     assert_eq!(m.marks.stale(id).unwrap().len(), 0, "valid again");

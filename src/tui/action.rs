@@ -300,7 +300,7 @@ actions! {
         ToggleMasks      "toggle-masks"       "draw masks, or do not",
         ToggleTint       "toggle-tint"        "tint the inside of the chosen mask, or do not",
         ToggleSmooth     "toggle-smooth"      "smooth enlarged pixels, or show them square",
-        TogglePoints     "toggle-points"      "draw points, boxes and the crosshair, or do not",
+        TogglePoints     "toggle-points"      "draw points, boxes and the cursor, or do not",
         Caliper          "caliper"            "measure a distance: once at either end, again takes it away",
         ToggleArea       "toggle-area"        "show the area over time under the timeline instead of doubts",
         AcceptRegion     "accept-region"      "the outlined region is the ultrasound: everything outside it becomes black",
@@ -310,7 +310,7 @@ actions! {
     Program: {
         Undo             "undo"               "take back the last change, with the mask that followed it",
         Redo             "redo"               "do the change again that was taken back",
-        Export           "export"             "export on the command line",
+        Export           "export"             "write the annotation in a format, on the command line",
         NextClip         "next-clip"          "open the next clip of the queue (a count: so many on)",
         FinishClip       "finish-clip"        "this clip is finished: open the next one that is not",
         PreviousClip     "previous-clip"      "open the previous clip of the queue (a count: so many back)",
@@ -322,7 +322,7 @@ actions! {
         Quit             "quit"               "leave; everything is already saved",
     }
     Dialogs: {
-        Close            "close"              "close the help or the command line",
+        Close            "close"              "close the help or the command line, leave rays or questions",
         FindHelp         "find-help"          "search the help page",
         ScrollDown       "scroll-down"        "scroll down, or choose the next line",
         ScrollUp         "scroll-up"          "scroll up, choose the previous line, or recall a line run before",

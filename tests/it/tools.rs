@@ -342,6 +342,13 @@ fn holes_islands_cuts_and_what_changes_nothing() {
     assert!(cut.get(12, 20) && !cut.get(6, 20), "the smaller side is gone");
     press(&mut m, "9 9 s s");
     assert!(m.message.text.contains("nothing of the mask would be left"), "{:?}", m.message);
+    let given_up = [("s c esc", "the cut is given up"), ("r esc", "the box is given up")];
+    for (keys, told) in given_up.into_iter().chain([("s b s b", "brush put away")]) {
+        press(&mut m, keys);
+        assert_eq!(m.message.text, told);
+    }
+    press(&mut m, "v p");
+    assert_eq!(m.message.text, "points and cursor are not drawn");
 }
 
 #[test]

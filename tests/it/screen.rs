@@ -360,7 +360,12 @@ fn the_help_page_shows_every_group_and_scrolls_to_its_end() {
         &["Windows of visibility", "Structures", "Network", "Program", "erase the command line"],
     );
     has(&seen, &["Clock rays (the first key opens them"]);
-    press(&mut m, "esc");
+    has(&screen(&m), &["Signs of the timeline", "╌                        a stale mask"]);
+    press(&mut m, "/");
+    kind(&mut m, "timeline stale");
+    has(&screen(&m), &["Signs of the timeline", "a stale mask"]);
+    assert!(!screen(&m).contains("the frame at hand"), "{}", screen(&m));
+    press(&mut m, "esc esc");
     has(&screen(&m), &["NORMAL"]);
 }
 

@@ -12,6 +12,7 @@ use crate::tui::action::{Action, Group};
 use crate::tui::keymap::{KeyMode, Keymap};
 use crate::tui::model::{HelpPage, Message, Model, Weight};
 
+use super::timeline::LEGEND;
 use super::{Look, cells, cut, key_line, wrapped};
 
 /// Width of the keys, cells, where there is room.
@@ -38,6 +39,10 @@ fn keys_told(keys: &[String], width: usize) -> String {
 enum Entry {
     Title(Group),
     Gap,
+    /// The heading of the signs of the timeline.
+    Signs,
+    /// A sign as drawn, with plain letters, and what it means.
+    Sign(&'static str, &'static str, &'static str),
     /// The keys of an action, or none below them, and a line of what it does.
     Act(String, String),
 }
@@ -71,8 +76,21 @@ fn entries(find: &str, keymap: &Keymap, columns: usize) -> Vec<Entry> {
             all.push(Entry::Act(std::mem::take(&mut keys), line));
         }
     }
+    // The last page, and what a search for the timeline finds.
+    let text = |(_, _, means): &(&str, &str, &str)| format!("{SIGNS} {means}").to_lowercase();
+    let meant =
+        |sign: &&(&str, &str, &str)| find.split_whitespace().all(|word| text(sign).contains(word));
+    let signs: Vec<_> = LEGEND.iter().filter(meant).collect();
+    if !signs.is_empty() {
+        all.extend((!all.is_empty()).then_some(Entry::Gap));
+        all.push(Entry::Signs);
+    }
+    all.extend(signs.into_iter().map(|&(rich, plain, means)| Entry::Sign(rich, plain, means)));
     all
 }
+
+/// Heading of the signs of the timeline.
+const SIGNS: &str = "Signs of the timeline, below the picture";
 
 /// How many lines the help page has on so many `columns`.
 #[must_use]
@@ -141,6 +159,11 @@ pub(super) fn draw(
         lines.push(match entry {
             Entry::Gap => Line::default(),
             Entry::Title(group) => Line::styled(group.title(), theme.strong(theme.title)),
+            Entry::Signs => Line::styled(SIGNS, theme.strong(theme.title)),
+            Entry::Sign(rich, plain, means) => {
+                let sign = if look.ascii { plain } else { rich };
+                key_line(sign, means, keys_width(width), width, look)
+            }
             Entry::Act(keys, line) => key_line(keys, line, keys_width(width), width, look),
         });
     }

@@ -283,6 +283,8 @@ fn a_still_has_no_windows_to_set() {
     assert!(!text.contains("first visible") && !text.contains("propagate"), "{text}");
     with_mask(&mut m);
     has(&screen(&m), &["another point", "accept the mask", "export"]);
+    press(&mut m, "w s");
+    assert_eq!(m.message.text, "visible in frame 1");
 }
 
 #[test]

@@ -69,7 +69,8 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     watching.part = codec::voxels_beside;
     watching.settle = seconds("--settle", options.settle, "2 are usual")?;
     let watcher = Watcher::start(&options.folder, watching, sender).map_err(Failure::input)?;
-    tell(&format!("watching {} by {}; Ctrl-C ends", path_shown(&options.folder), watcher.mode()));
+    let (folder, mode) = (path_shown(&options.folder), watcher.mode());
+    tell(&format!("watching {folder}: clips are taken in {mode}; Ctrl-C ends"));
     if options.headless {
         return watch_headless::run(settings, options, &found);
     }

@@ -117,7 +117,7 @@ pub struct FrameMask {
     pub mask: Mask,
     /// Who decided it.
     pub source: MaskSource,
-    /// The network's own estimate of the IoU, 0..=1; 1 for a person's mask.
+    /// The network's own estimate of the IoU, 0..=1; 1 for an accepted mask, 0 where no network judged it.
     pub score: f32,
 }
 

@@ -433,10 +433,10 @@ fn must_be_sound(sound: bool, frame: FrameIndex) -> Result<(), SegmentError> {
     if sound { Ok(()) } else { Err(SegmentError::Network(why())) }
 }
 
-/// A person's own mask: certain, and untouched.
+/// A person's own mask, as it is or moved through their points: certain, and no network judged it.
 fn given(bitmap: Bitmap) -> Decided {
     let object_score_logit = if bitmap.area_px() > 0 { 10.0 } else { -10.0 };
-    Decided { bitmap, score: 1.0, object_score_logit, encode_ms: 0.0, decode_ms: 0.0 }
+    Decided { bitmap, score: 0.0, object_score_logit, encode_ms: 0.0, decode_ms: 0.0 }
 }
 
 fn seen<'a>(image: Image<'a>, encoded: &'a Encoded) -> Seen<'a> {
@@ -464,4 +464,17 @@ fn refused(frame: FrameIndex, error: &TrackError) -> SegmentError {
 
 fn millis(since: Instant) -> f32 {
     since.elapsed().as_secs_f32() * 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mask_that_a_person_drew_has_no_score() {
+        let drawn = Bitmap::from_fn(8, 8, |x, _| x < 4);
+        let decided = given(drawn.clone());
+        assert_eq!((decided.bitmap, decided.score), (drawn, 0.0));
+        assert!(decided.object_score_logit > 0.0, "it is there all the same");
+    }
 }

@@ -27,7 +27,7 @@ pub enum Anchor {
 pub struct Decided {
     /// The mask at the size of the frame.
     pub bitmap: Bitmap,
-    /// The network's own estimate of its IoU, 0..=1.
+    /// The network's own estimate of its IoU, 0..=1; 0 where it judged nothing, as of a mask that a person drew.
     pub score: f32,
     /// Raw object score logit; below 0 the network believes that nothing is there. Inside a
     /// window it is shown, never obeyed.

@@ -112,7 +112,7 @@ impl Watcher {
             polled = Some("asked for".to_owned());
         } else if let Some(system) = system.filter(|system| !mounts::tells_of_changes(system)) {
             options.settle *= 3;
-            polled = Some(system);
+            polled = Some(format!("{system} does not tell of changes"));
         }
         let mut events = None;
         if polled.is_none() {
@@ -122,8 +122,8 @@ impl Watcher {
             }
         }
         let mode = match &polled {
-            Some(why) => format!("poll {} s ({why})", options.poll.as_secs()),
-            None => "events".to_owned(),
+            Some(why) => format!("every {} s ({why})", options.poll.as_secs()),
+            None => "as they land".to_owned(),
         };
         let mut scout = Scout {
             every: if polled.is_some() { options.poll } else { options.rescan },
@@ -144,7 +144,7 @@ impl Watcher {
         Ok(Self { stop, mode })
     }
 
-    /// "events", or "poll 10 s (nfs4)".
+    /// When clips are noticed, for people: "as they land", or "every 10 s (nfs4 does not tell of changes)".
     #[must_use]
     pub fn mode(&self) -> &str {
         &self.mode

@@ -35,7 +35,7 @@ const STEPS: [Step; 10] = [
         done: |model| model.frame == 5,
     },
     Step {
-        text: "Move the crosshair into the dark shadow, about the middle of the picture: \
+        text: "Move the cursor, a cross, into the dark shadow, about the middle of the picture: \
                {cursor-far-down} and {cursor-far-left} go 8 px, the arrows 1 px.",
         mode: KeyMode::Normal,
         done: |model| {
@@ -43,7 +43,7 @@ const STEPS: [Step; 10] = [
         },
     },
     Step {
-        text: "Points by direction: {clock-rays} starts rays from the crosshair.",
+        text: "Points by direction: {clock-rays} starts rays from the cursor.",
         mode: KeyMode::Normal,
         done: |model| model.mode == Mode::Rays,
     },
@@ -67,13 +67,14 @@ const STEPS: [Step; 10] = [
         done: |model| track(model).is_some_and(|track| !track.windows.is_empty()),
     },
     Step {
-        text: "{propagate-both} carries the mask through the window. Go on working meanwhile.",
+        text: "{propagate-both} propagates the mask: carries it through the window. Go on working \
+               meanwhile.",
         mode: KeyMode::Normal,
         done: |model| masks(model, MaskSource::Tracked) > 0 && !model.propagating(),
     },
     Step {
         text: "{worst-frame} goes to the frame that most deserves a look. Put a point there if it \
-               is wrong ({add-boundary} puts one under the crosshair), and {repeat-correction} \
+               is wrong ({add-boundary} puts one under the cursor), and {repeat-correction} \
                does the same on the next flagged frame; or accept it: {accept-frame}.",
         mode: KeyMode::Normal,
         done: |model| masks(model, MaskSource::Accepted) > 0 || prompted(model) > 4,

@@ -53,7 +53,8 @@ fn what_was_computed_while_the_person_looked_is_there_at_once() {
     assert!(!effects.iter().any(|e| matches!(e, Effect::Propagate(..))), "it goes on, not anew");
     assert_eq!(steps(&effects)[0].edits.len(), 5);
     assert!(m.propagating());
-    assert!(m.message.text.contains("5 there already"), "{}", m.message.text);
+    let told = "propagating to 7 frames, 5 there already; go on working, `esc` stops it";
+    assert_eq!(m.message.text, told);
     come(&mut m, ticket, &frames[5..]);
     tell(&mut m, Event::Finished { ticket, cancelled: false });
     assert_eq!(track(&m).masks.len(), 8);

@@ -35,6 +35,8 @@ fn another_raters_masks_lie_over_ones_own_are_compared_and_taken_over() {
     let frame = Arc::new(GrayFrame::new(64, 48, vec![90; 64 * 48]).unwrap());
     tell(&mut m, Event::Frame { frame: 0, pixels: frame });
     with_a_mask(&mut m);
+    press(&mut m, "s o");
+    assert!(m.message.text.starts_with("no overlay; `:overlay PATH`"), "{:?}", m.message);
     let effects = update(&mut m, Msg::Line("overlay /data/anna".into()));
     assert_eq!(effects, [Effect::Overlay("/data/anna".into())]);
     let theirs = Structure::new("lesion", [(0, mask(8..17))].into());
@@ -50,6 +52,7 @@ fn another_raters_masks_lie_over_ones_own_are_compared_and_taken_over() {
     assert_ne!(canvas.compose(&m, &colours, 4).unwrap(), before);
     press(&mut m, "v o");
     assert_eq!(canvas.compose(&m, &colours, 4).unwrap(), before);
+    assert_eq!(m.message.text, "overlay anna hidden");
 
     let taken = steps(&press(&mut m, "s o"));
     assert!(!taken.is_empty());

@@ -429,7 +429,7 @@ fn the_command_line_keeps_what_was_typed_and_recalls_what_was_run() {
     assert_eq!(press(&mut m, "down enter"), [coco(None)]);
     // The action of the same name opens the line.
     press(&mut m, "f2");
-    kind(&mut m, "export on the");
+    kind(&mut m, "annotation in a format");
     press(&mut m, "enter");
     assert_eq!(typed(&m), "export ");
     press(&mut m, "esc");

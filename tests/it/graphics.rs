@@ -421,6 +421,23 @@ fn marks_lie_where_they_are_and_tell_their_kind() {
 }
 
 #[test]
+fn in_half_blocks_the_crosshair_covers_nothing_beneath_it_or_beside() {
+    let (frame, palette) = (speckle(), palette(32));
+    let view = Viewport::fit(frame.width_px, frame.height_px, 56, 42);
+    let mut scene = Scene::new(Some(&frame), view);
+    scene.mark_px = 1;
+    let bare = compose(&scene, &palette);
+    scene.crosshair = Some(Crosshair { at: view.to_image(20.5, 20.5), colour: Colour(0) });
+    let marked = compose(&scene, &palette);
+    let arms = [20, 20, 18, 17, 22, 23, 20, 20].into_iter().zip([18, 17, 20, 20, 20, 20, 22, 23]);
+    let mut wanted = bare.clone();
+    for (x, y) in arms {
+        wanted.indices[y * bare.width_px + x] = palette.overlay(Colour(0));
+    }
+    assert!(marked == wanted, "eight pixels and no rim");
+}
+
+#[test]
 fn hostile_scenes_do_not_panic() {
     let palette = palette(32);
     let frame = GrayFrame::new(7, 5, vec![9; 35]).expect("7 x 5");

@@ -611,6 +611,7 @@ fn watch_completes_a_track_that_ctrl_c_left_half() {
     watching.wait_for("of 16 frames");
     let (code, told_first) = watching.interrupt();
     assert_eq!(code, Some(130), "{told_first}");
+    assert!(told_first.contains("clips are taken in as they land; Ctrl-C ends"), "{told_first}");
     assert!((1..16).contains(&masks_held(&home)), "{told_first}");
     let more = ["--idle-exit", IDLE_S];
     let (code, told) = Watching::start(&home, &inbox, &more).end();

@@ -52,6 +52,9 @@ fn every_keymap_has_keys_for_the_question_and_names_them() {
         let (yes, rest) = words.split_once(" black outside, ").unwrap();
         let no = rest.split_once(" show").unwrap().0.to_owned();
         assert!(m.message.text.contains(&format!("`{yes}`")), "{}", m.message.text);
+        // The narrowest usual line has room for the reason and both answers.
+        let told = format!("names outside the outlined fan? `{yes}` black outside, `{no}` show");
+        assert!(m.message.text.starts_with(&told) && told.len() < 66, "{}", m.message.text);
         let effects = press(&mut m, yes);
         assert_eq!(
             choice(&effects),

@@ -73,14 +73,14 @@ fn a_label_is_two_keys_and_an_attribute_three() {
 #[test]
 fn without_a_schema_the_key_of_a_name_does_nothing_else() {
     let mut m = model(40);
-    update(&mut m, Msg::Resized(Grid { columns: 120, rows: 40, cell_px: (8, 16) }));
+    update(&mut m, Msg::Resized(Grid { columns: 80, rows: 24, cell_px: (8, 16) }));
     let effects = press(&mut m, "d q");
     assert!(!effects.contains(&Effect::Quit), "{effects:?}");
     has(&screen(&m), &["no structure yet"]);
     press(&mut m, "t n f");
-    has(&screen(&m), &["no labels with keys", "never mind"]);
+    has(&screen(&m), &["`:new LABEL` starts one", "never mind"]);
     press(&mut m, "n d");
-    has(&screen(&m), &["no attributes with keys", "never mind"]);
+    has(&screen(&m), &["`:attribute NAME VALUE`", "never mind"]);
     let effects = press(&mut m, "q");
     assert!(!effects.contains(&Effect::Quit), "{effects:?}");
     has(&screen(&m), &["no attribute of this structure has the key q"]);

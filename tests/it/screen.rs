@@ -75,6 +75,7 @@ fn an_untouched_clip_says_what_to_do() {
                 "cine.dcm",
                 "none yet",
                 "boundary point",
+                "points by clock",
                 "all keys",
             ],
         );
@@ -130,9 +131,10 @@ fn rays_questions_letters_and_doubts_are_explained_on_the_spot() {
     let mut m = resized(80, 24);
     let pixels: Vec<u8> = (0..64 * 48).map(|i| if i % 64 < 20 { 20 } else { 180 }).collect();
     let frame = Arc::new(GrayFrame::new(64, 48, pixels).unwrap());
-    tell(&mut m, Event::Frame { frame: 0, pixels: frame });
+    tell(&mut m, Event::Frame { frame: 0, pixels: Arc::clone(&frame) });
     press(&mut m, "enter 9");
     let text = screen(&m);
+    has(&text, &["letters    move it"]);
     has(&text, &["RAYS", "Clock rays", "the hours", "dotted ray", "edge 1 of 1", "9 o'clock"]);
     press(&mut m, "esc w b");
     has(
@@ -145,6 +147,15 @@ fn rays_questions_letters_and_doubts_are_explained_on_the_spot() {
     has(&screen(&m), &["█"]);
     press(&mut m, "Q x");
     has(&screen(&m), &["recording x"]);
+
+    // Without a point letters move nothing: one of them would accept the mask.
+    let mut m = resized(80, 24);
+    tell(&mut m, Event::Frame { frame: 0, pixels: frame });
+    with_mask(&mut m);
+    press(&mut m, "enter");
+    let text = screen(&m);
+    has(&text, &["no point yet", "the hours"]);
+    assert!(!text.contains("move it"), "{text}");
 }
 
 #[test]
@@ -216,6 +227,26 @@ fn what_comes_next_is_told_where_there_is_room() {
 }
 
 #[test]
+fn no_key_comes_next_that_would_refuse() {
+    let mut m = resized(120, 36);
+    with_mask(&mut m);
+    kind(&mut m, ":window 1 3");
+    press(&mut m, "enter");
+    let (ticket, _) = propagation(&mut m, "p p");
+    for frame in [1, 2] {
+        tell(&mut m, Event::Tracked { ticket, frame, decided: crate::update::decided(6) });
+    }
+    tell(&mut m, Event::Finished { ticket, cancelled: false });
+    // There is nothing left to propagate from, and here nothing to accept.
+    press(&mut m, "X");
+    let text = screen(&m);
+    has(&text, &["no mask", "boundary point", "most in doubt"]);
+    assert!(!text.contains("p p") && !text.contains("accept the mask"), "{text}");
+    press(&mut m, ".");
+    has(&screen(&m), &["mask propagated", "accept the mask"]);
+}
+
+#[test]
 fn what_comes_next_is_that_of_the_structure_at_hand() {
     let mut m = resized(120, 36);
     with_mask(&mut m);
@@ -234,7 +265,7 @@ fn what_comes_next_is_that_of_the_structure_at_hand() {
         press(&mut m, keys);
         let text = screen(&m);
         has(&text, &["mask accepted", "most in doubt", "finish the clip"]);
-        assert!(!text.contains("another point"), "{text}");
+        assert!(!text.contains("another point") && !text.contains("accept the mask"), "{text}");
         assert!(text.contains('●') && !text.contains('◆'), "accepted, with points or not: {text}");
     }
     press(&mut m, "t n");
@@ -252,6 +283,8 @@ fn a_still_has_no_windows_to_set() {
     assert!(!text.contains("first visible") && !text.contains("propagate"), "{text}");
     with_mask(&mut m);
     has(&screen(&m), &["another point", "accept the mask", "export"]);
+    press(&mut m, "w s");
+    assert_eq!(m.message.text, "visible in frame 1");
 }
 
 #[test]
@@ -289,6 +322,19 @@ fn the_command_line_lists_what_fits_and_keeps_the_picture() {
     let (text, picture) = drawn(&m, &Theme::shipped("dark").unwrap(), false);
     has(&text, &[":prop", "COMMAND", "propagate-both", "propagate-window", "p p"]);
     assert!(picture);
+    // What begins with frames names no action; the one whose name holds a number is not what is done.
+    for (line, told) in [
+        (":12", "enter goes to frame 12"),
+        (":% grow", "enter does it to these"),
+        (":g/", "for example"),
+        (":4,9 ", "what about them?"),
+    ] {
+        press(&mut m, "esc");
+        kind(&mut m, line);
+        let text = screen(&m);
+        has(&text, &[told]);
+        assert!(!text.contains("nothing fits") && !text.contains("ray-12"), "{text}");
+    }
     press(&mut m, "esc f2");
     kind(&mut m, "brighter");
     has(&screen(&m), &["PALETTE", "search: brighter", "level-up", "v k"]);
@@ -300,6 +346,11 @@ fn the_help_page_shows_every_group_and_scrolls_to_its_end() {
     press(&mut m, "?");
     let (text, picture) = drawn(&m, &Theme::shipped("dark").unwrap(), false);
     has(&text, &["HELP", "Cursor", "cursor left by 1 px"]);
+    // Nothing of how keys are written is cut.
+    has(
+        &text,
+        &["C- A- S-: with Ctrl, Alt, Shift; a count goes before a key: 12l\n", "esc closes)\n"],
+    );
     assert!(!picture, "the page takes the place of the picture");
     let mut seen = text;
     for _ in 0..20 {
@@ -310,7 +361,13 @@ fn the_help_page_shows_every_group_and_scrolls_to_its_end() {
         &seen,
         &["Windows of visibility", "Structures", "Network", "Program", "erase the command line"],
     );
-    press(&mut m, "esc");
+    has(&seen, &["Clock rays (the first key opens them"]);
+    has(&screen(&m), &["Signs of the timeline", "╌                        a stale mask"]);
+    press(&mut m, "/");
+    kind(&mut m, "timeline stale");
+    has(&screen(&m), &["Signs of the timeline", "a stale mask"]);
+    assert!(!screen(&m).contains("the frame at hand"), "{}", screen(&m));
+    press(&mut m, "esc esc");
     has(&screen(&m), &["NORMAL"]);
 }
 

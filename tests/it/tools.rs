@@ -309,6 +309,14 @@ fn a_drawn_mask_is_accepted_journaled_conditions_the_others_and_is_one_undo() {
     assert!(held.mask.area_px() > area && held.source == MaskSource::Accepted);
     assert!(!m.marks.is_stale(id, 5) && m.marks.is_stale(id, 6) && m.marks.is_stale(id, 3));
     assert!(track(&m).frame_prompts(5).mask.is_some(), "the network is told");
+    // There is nothing to compute it from: it stays a person's.
+    assert!(refresh_of(&press(&mut m, "R")).is_none());
+    assert!(m.message.text.contains("a drawn mask and no points; `b` puts one"), "{:?}", m.message);
+    // Nor are there points to delete.
+    for keys in ["X", "x", "A-l"] {
+        assert!(steps(&press(&mut m, keys)).is_empty(), "{keys}");
+        assert!(m.message.text.starts_with("no points on this frame"), "{:?}", m.message);
+    }
     press(&mut m, "u");
     assert_eq!(track(&m).masks[&5].mask.area_px(), area);
     assert_eq!(m.marks.stale(id).unwrap().len(), 0, "valid again");
@@ -339,6 +347,13 @@ fn holes_islands_cuts_and_what_changes_nothing() {
     assert!(cut.get(12, 20) && !cut.get(6, 20), "the smaller side is gone");
     press(&mut m, "9 9 s s");
     assert!(m.message.text.contains("nothing of the mask would be left"), "{:?}", m.message);
+    let given_up = [("s c esc", "the cut is given up"), ("r esc", "the box is given up")];
+    for (keys, told) in given_up.into_iter().chain([("s b s b", "brush put away")]) {
+        press(&mut m, keys);
+        assert_eq!(m.message.text, told);
+    }
+    press(&mut m, "v p");
+    assert_eq!(m.message.text, "points and cursor are not drawn");
 }
 
 #[test]
@@ -588,6 +603,9 @@ fn the_worst_frame_comes_first_and_the_quiet_span_is_accepted_with_one_key() {
     // Accepted frames are barriers: a point behind them outdates nothing before them.
     let id = m.track.unwrap();
     press(&mut m, "3 0 G b");
+    press(&mut m, "W W");
+    assert!(m.message.text.contains("older than the points (`p p`)"), "{:?}", m.message);
+    press(&mut m, "3 0 G");
     let stale: Vec<usize> = m.marks.stale(id).unwrap().iter().copied().collect();
     assert_eq!(stale.first(), Some(&20));
     assert_eq!(stale.last(), Some(&39));

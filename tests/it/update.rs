@@ -622,7 +622,10 @@ fn without_a_network_points_and_windows_go_on() {
         &mut m,
         Event::Ready(SegmenterInfo { model: "nano".into(), device: "cpu".into(), bridged: false }),
     );
-    assert!(refresh_of(&press(&mut m, "R")).is_some());
+    let (ticket, frame) = refresh_of(&press(&mut m, "R")).unwrap();
+    assert_eq!(m.message.text, "computing the mask");
+    tell(&mut m, Event::Refreshed { ticket, frame, decided: decided(5) });
+    assert_eq!(m.message.text, "the mask of frame 1 is computed");
 }
 
 #[test]

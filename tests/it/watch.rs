@@ -63,7 +63,7 @@ fn a_slow_copy_is_reported_once_when_it_is_whole() {
     for poll in [false, true] {
         let (_dir, folder) = folder();
         let (watcher, found) = watch(&folder, poll);
-        assert_eq!(watcher.mode().starts_with("poll"), poll, "{}", watcher.mode());
+        assert_eq!(watcher.mode().starts_with("every"), poll, "{}", watcher.mode());
         let path = folder.join("slow.clip");
         let mut file = fs::File::create(&path).unwrap();
         let began = Instant::now();

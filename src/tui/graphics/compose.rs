@@ -6,7 +6,7 @@ use super::flow::draw_colours;
 use super::letters::{letter, placed};
 use super::masks::draw_masks;
 use super::quantise::quantise;
-use super::shapes::{frame, line, stamp};
+use super::shapes::{bare_cross, frame, line, stamp};
 use super::{Colour, Palette, Picture, Viewport};
 use crate::domain::{Bitmap, BoxPx, GrayFrame, PictureLook, PointKind, PointPx};
 
@@ -395,9 +395,14 @@ fn draw_marks(scene: &Scene<'_>, palette: &Palette, picture: &mut Picture) {
         }
     }
     if let Some(cross) = scene.crosshair {
+        let (at, index) = (view.to_screen(cross.at), palette.overlay(cross.colour));
+        if size == 1 {
+            // A pixel is as large as a small structure: those beneath the cursor and next to it stay as they are.
+            return bare_cross(picture, at, 2..=3, index);
+        }
         // Longer arms would take more cells, and the cursor more than 2 kB to move.
         let (gap, arm) = (size / 2, size * 2 - size / 2);
-        stamp(picture, view.to_screen(cross.at), arm, palette.overlay(cross.colour), |dx, dy| {
+        stamp(picture, at, arm, index, |dx, dy| {
             (dx == 0 && dy.abs() > gap) || (dy == 0 && dx.abs() > gap)
         });
     }

@@ -44,6 +44,25 @@ pub(super) fn stamp(
     }
 }
 
+/// Four arms around `at` that cover the pixels so far from it, one wide and without a rim.
+pub(super) fn bare_cross(
+    picture: &mut Picture,
+    at: (f32, f32),
+    away: std::ops::RangeInclusive<i64>,
+    index: u8,
+) {
+    if !at.0.is_finite() || !at.1.is_finite() {
+        return;
+    }
+    let place = |v: f32| v.floor().clamp(-1e6, 1e6) as i64;
+    let (cx, cy) = (place(at.0), place(at.1));
+    for d in away {
+        for (dx, dy) in [(d, 0), (-d, 0), (0, d), (0, -d)] {
+            plot(picture, cx + dx, cy + dy, index);
+        }
+    }
+}
+
 /// A line of one pixel; with `dotted` every other run of three pixels is left out.
 pub(super) fn line(
     picture: &mut Picture,
@@ -122,6 +141,7 @@ mod tests {
         let before = picture.clone();
         for at in [(-1e9, 3.0), (5.0, 1e9), (f32::NAN, -400.0), (f32::INFINITY, 4.0)] {
             stamp(&mut picture, at, 5, 9, |_, _| true);
+            bare_cross(&mut picture, at, 2..=3, 9);
         }
         line(&mut picture, (-1e9, -3.0), (1e9, -3.0), 9, false);
         line(&mut picture, (f32::NAN, 3.0), (1e9, 3.0), 9, false);

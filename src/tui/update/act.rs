@@ -219,7 +219,7 @@ fn switch(model: &mut Model, action: Action) {
             (&mut picture.smooth, "enlarged pixels are smoothed", "enlarged pixels are square")
         }
         Action::TogglePoints => {
-            (&mut picture.points, "points and crosshair are drawn", "points are not drawn")
+            (&mut picture.points, "points and cursor are drawn", "points and cursor are not drawn")
         }
         Action::ToggleArea => (
             &mut picture.area,
@@ -375,16 +375,16 @@ pub(super) fn command(model: &mut Model, fx: &mut Vec<Effect>, command: Command)
 /// Lets go of what is held, then stops what runs.
 fn cancel(model: &mut Model, fx: &mut Vec<Effect>) {
     if model.corner.take().is_some() {
-        return model.say("no box");
+        return model.say("the box is given up");
     }
     if model.tools.cut.take().is_some() {
-        return model.say("no cut");
+        return model.say("the cut is given up");
     }
     if model.tools.caliper.take().is_some() {
         return model.say("no distance any more");
     }
     if model.tools.brush.take().is_some() {
-        return model.say("brush up");
+        return model.say("brush put away");
     }
     if model.tools.taps.onset.take().is_some() {
         return model.say("tap forgotten");

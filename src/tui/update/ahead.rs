@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use crate::domain::{Edit, FrameIndex, FrameMask, MaskSource, Signature, Track, TrackId, counted};
 use crate::engine::{Decided, Plan, PlanError, Span, Ticket};
+use crate::tui::action::Action;
 use crate::tui::model::{Effect, Model, Network, Running};
 use crate::tui::tools::Ahead;
 
@@ -181,7 +182,9 @@ pub(super) fn adopt(model: &mut Model, fx: &mut Vec<Effect>, id: TrackId, plan: 
             total,
         };
         model.jobs.running.push(run);
-        model.say(format!("propagating to {}, {done} there already", counted(total, "frame")));
+        let (frames, stops) = (counted(total, "frame"), model.key(Action::Cancel));
+        let there = if done > 0 { format!(", {done} there already") } else { String::new() };
+        model.say(format!("propagating to {frames}{there}; go on working, {stops} stops it"));
     }
     true
 }

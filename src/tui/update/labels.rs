@@ -26,13 +26,12 @@ pub(super) fn act(model: &mut Model, action: Action) {
     {
         let line =
             if rename { "`:rename LABEL` names this one" } else { "`:new LABEL` starts one" };
-        return model
-            .say(format!("no labels with keys: a schema names them (--schema FILE); {line}"));
+        return model.say(format!("no labels with keys (--schema FILE has them); {line}"));
     }
     if waiting == Waiting::Attribute {
         if attributes.is_empty() {
             return model
-                .say("no attributes with keys: a schema names them (--schema FILE); `:attribute NAME VALUE`");
+                .say("no attributes with keys (--schema FILE has them); `:attribute NAME VALUE`");
         }
         let Some((_, track)) = model.current() else { return tracks::say_none(model) };
         if model.schema.attributes_of(&track.info.label).next().is_none() {

@@ -205,7 +205,7 @@ pub(super) fn interpolate_between(
 /// Puts the brush down, or takes it up.
 fn take_brush(model: &mut Model, fx: &mut Vec<Effect>, erase: bool) {
     if model.tools.brush.take().is_some_and(|brush| brush.erase == erase) {
-        return model.say("brush up");
+        return model.say("brush put away");
     }
     // There is nothing to erase, and nothing is started for that.
     if erase && model.current().is_none() {

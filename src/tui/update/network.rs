@@ -19,6 +19,9 @@ use super::{ahead, edits, review};
 /// Who waits longer for a propagation has turned to something else.
 const LONG: Duration = Duration::from_secs(10);
 
+/// What is said while a mask is computed that the person asked for.
+const COMPUTING: &str = "computing the mask";
+
 /// Asks for the mask of a frame from its prompts; the answer joins `group`.
 pub(super) fn ask(
     model: &mut Model,
@@ -55,15 +58,24 @@ pub(super) fn refresh(model: &mut Model, fx: &mut Vec<Effect>) {
     let Some((id, track)) = model.current() else {
         return say_no_structure(model);
     };
-    if track.frame_prompts(model.frame).is_empty() {
+    let told = track.frame_prompts(model.frame);
+    if told.is_empty() {
         return model.say(format!(
             "this frame has no points; {} puts one, {} propagates from others",
             model.key(Action::AddBoundary),
             model.key(Action::PropagateBoth)
         ));
     }
+    // The answer would be the same mask, no longer as a person's.
+    let drawn = told.mask.is_some() && told.points.is_empty() && told.bounding_box.is_none();
+    if drawn && track.masks.contains_key(&model.frame) {
+        return model.say(format!(
+            "this frame has a drawn mask and no points; {} puts one",
+            model.key(Action::AddBoundary)
+        ));
+    }
     let (frame, group) = (model.frame, model.fresh());
-    model.say("computing the mask");
+    model.say(COMPUTING);
     ask(model, fx, id, frame, group);
 }
 
@@ -86,6 +98,10 @@ pub(super) fn refreshed(
     let now = model.annotation.tracks.get(&ticket.track).map(|track| frame_signature(track, frame));
     let of = (now != Some(asked.signature)).then_some(asked.whole);
     set_mask(model, fx, asked.group, of, ticket.track, frame, after);
+    // Who asked for it must not go on waiting.
+    if model.message.text == COMPUTING {
+        model.say(format!("the mask of frame {} is computed", frame + 1));
+    }
 }
 
 /// A frame of a propagation. What a person decided stays, and so does what left the windows.
@@ -413,7 +429,7 @@ pub(super) fn finished(model: &mut Model, fx: &mut Vec<Effect>, ticket: Ticket, 
         model.say(format!("compared, but not where the points changed meanwhile; {again} again"));
     } else if run.check {
         model.say(format!(
-            "compared; {} goes to the worst frame, {} accepts the quiet span",
+            "compared; {} goes to the worst frame, {} accepts all up to a doubt",
             model.key(Action::WorstFrame),
             model.key(Action::AcceptQuiet)
         ));

@@ -43,17 +43,21 @@ pub(super) fn take(model: &mut Model, name: String, structures: Vec<Structure>, 
 
 /// Hides it, or shows it again.
 pub(super) fn toggle(model: &mut Model) {
-    match &mut model.tools.other {
-        Some(other) => other.hidden = !other.hidden,
-        None => model.say("no overlay; `:overlay PATH` lays a project or a file over the clip"),
-    }
+    let Some(other) = &mut model.tools.other else { return say_none(model) };
+    other.hidden = !other.hidden;
+    let (name, now) = (shown(&other.name), if other.hidden { "hidden" } else { "shown, dashed" });
+    model.say(format!("overlay {name} {now}"));
+}
+
+fn say_none(model: &mut Model) {
+    model.say("no overlay; `:overlay PATH` lays a project or a file over the clip");
 }
 
 /// The other's mask becomes the one of the structure at hand on this frame, accepted.
 pub(super) fn take_over(model: &mut Model, fx: &mut Vec<Effect>) {
     let Some((id, track)) = model.current() else { return tracks::say_none(model) };
-    let other = model.tools.other.as_ref();
-    let Some(mask) = other.and_then(|other| other.mask(&track.info.label, model.frame)) else {
+    let Some(other) = &model.tools.other else { return say_none(model) };
+    let Some(mask) = other.mask(&track.info.label, model.frame) else {
         return model.say("the overlay has no mask of this structure here");
     };
     let (bitmap, group) = (mask.to_bitmap(), model.fresh());

@@ -197,11 +197,10 @@ fn target(model: &Model) -> Option<(TrackId, PlacedPrompt, usize)> {
     let (track, _) = model.current()?;
     let all = placed(model);
     let chosen = all.iter().position(|each| Some(each.id) == model.chosen);
-    let near = |each: &PlacedPrompt| {
-        place_of(&each.prompt).map_or(f32::MAX, |at| at.distance(model.cursor))
-    };
-    let at = chosen
-        .or_else(|| (0..all.len()).min_by(|&a, &b| near(&all[a]).total_cmp(&near(&all[b]))))?;
+    // A drawn mask is no point, wherever the cursor is.
+    let far = |at: usize| Some((at, place_of(&all[at].prompt)?.distance(model.cursor)));
+    let nearest = || (0..all.len()).filter_map(far).min_by(|a, b| a.1.total_cmp(&b.1));
+    let at = chosen.or_else(|| nearest().map(|(at, _)| at))?;
     Some((track, all[at].clone(), at))
 }
 
@@ -270,8 +269,14 @@ pub(super) fn delete(model: &mut Model, fx: &mut Vec<Effect>) {
 /// they corrected is what it was before.
 pub(super) fn clear(model: &mut Model, fx: &mut Vec<Effect>) {
     let (frame, all) = (model.frame, placed(model).to_vec());
-    let Some((track, held)) = model.current().filter(|_| !all.is_empty()) else {
-        return model.say("no points on this frame");
+    let pointed = all.iter().any(|each| place_of(&each.prompt).is_some());
+    let Some((track, held)) = model.current().filter(|_| pointed) else {
+        return model.say(if all.is_empty() {
+            "no points on this frame".to_owned()
+        } else {
+            let discard = model.key(Action::DiscardMask);
+            format!("no points on this frame; {discard} discards its drawn mask")
+        });
     };
     let mut todo: Vec<Edit> = Vec::new();
     for (at, placed) in all.iter().enumerate().rev() {

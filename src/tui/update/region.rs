@@ -21,14 +21,10 @@ pub(super) fn found(model: &mut Model, region: Option<Region>, named: bool) {
         Some(region) => {
             model.surround = Surround::Found(region);
             let ([yes, no], word) = (region_keys(model), region.word());
-            let what = match region {
-                Region::Boxes(_) => word.to_owned(),
-                Region::Box(_) | Region::Fan(_) => format!("a {word}"),
-            };
             let whence = if named { "named by the file" } else { "found in the pixels" };
+            // Why it is asked, and the answers, first: a narrow line is cut behind them.
             let question = format!(
-                "outlined: {what} {whence}; {yes} black outside, {no} show; names may be \
-                 burned in outside"
+                "names outside the outlined {word}? {yes} black outside, {no} show; {whence}"
             );
             // Who asked for it is not warned of it.
             if model.message.text == LOOKING {

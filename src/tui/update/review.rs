@@ -155,10 +155,14 @@ fn worst(model: &mut Model, fx: &mut Vec<Effect>) {
     let from_worst = if again { ", from the worst again" } else { "" };
     model.say(if value >= FLAGGED {
         format!("number {place} to look at{from_worst}: {reason}")
+    } else if model.marks.is_stale(id, frame) {
+        // Accepting what surrounds it would refuse.
+        let propagate = model.key(Action::PropagateBoth);
+        format!("number {place} to look at{from_worst}: older than the points ({propagate})")
     } else {
         let accept = model.key(Action::AcceptQuiet);
         format!(
-            "number {place} to look at{from_worst}; nothing speaks against it ({accept} accepts the quiet span)"
+            "number {place} to look at{from_worst}; nothing speaks against it ({accept} accepts all up to a doubt)"
         )
     });
 }

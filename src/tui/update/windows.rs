@@ -102,7 +102,7 @@ pub(super) fn change(
     }
 }
 
-/// Windows in words: "visible in frames 3-17, 40-52".
+/// Windows in words: "visible in frames 3-17, 40", "visible in frame 8".
 fn told(windows: &[Window], frames: usize) -> String {
     if windows.is_empty() {
         return match frames {
@@ -110,7 +110,11 @@ fn told(windows: &[Window], frames: usize) -> String {
             _ => format!("no windows: visible in all {frames} frames"),
         };
     }
-    let each: Vec<String> =
-        windows.iter().map(|w| format!("{}-{}", w.first + 1, w.last + 1)).collect();
-    format!("visible in frames {}", each.join(", "))
+    let each = windows.iter().map(|w| match w.last == w.first {
+        true => (w.first + 1).to_string(),
+        false => format!("{}-{}", w.first + 1, w.last + 1),
+    });
+    let each: Vec<String> = each.collect();
+    let one = matches!(windows, [w] if w.first == w.last);
+    format!("visible in {} {}", if one { "frame" } else { "frames" }, each.join(", "))
 }

@@ -12,6 +12,7 @@ use crate::tui::action::{Action, Group};
 use crate::tui::keymap::{KeyMode, Keymap};
 use crate::tui::model::{HelpPage, Message, Model, Weight};
 
+use super::timeline::LEGEND;
 use super::{Look, cells, cut, key_line, wrapped};
 
 /// Width of the keys, cells, where there is room.
@@ -38,6 +39,10 @@ fn keys_told(keys: &[String], width: usize) -> String {
 enum Entry {
     Title(Group),
     Gap,
+    /// The heading of the signs of the timeline.
+    Signs,
+    /// A sign as drawn, with plain letters, and what it means.
+    Sign(&'static str, &'static str, &'static str),
     /// The keys of an action, or none below them, and a line of what it does.
     Act(String, String),
 }
@@ -71,8 +76,21 @@ fn entries(find: &str, keymap: &Keymap, columns: usize) -> Vec<Entry> {
             all.push(Entry::Act(std::mem::take(&mut keys), line));
         }
     }
+    // The last page, and what a search for the timeline finds.
+    let text = |(_, _, means): &(&str, &str, &str)| format!("{SIGNS} {means}").to_lowercase();
+    let meant =
+        |sign: &&(&str, &str, &str)| find.split_whitespace().all(|word| text(sign).contains(word));
+    let signs: Vec<_> = LEGEND.iter().filter(meant).collect();
+    if !signs.is_empty() {
+        all.extend((!all.is_empty()).then_some(Entry::Gap));
+        all.push(Entry::Signs);
+    }
+    all.extend(signs.into_iter().map(|&(rich, plain, means)| Entry::Sign(rich, plain, means)));
     all
 }
+
+/// Heading of the signs of the timeline.
+const SIGNS: &str = "Signs of the timeline, below the picture";
 
 /// How many lines the help page has on so many `columns`.
 #[must_use]
@@ -89,6 +107,12 @@ fn scrolling(keymap: &Keymap) -> String {
     let [down, up, close] = [Action::ScrollDown, Action::ScrollUp, Action::Close]
         .map(|action| key(keymap, KeyMode::Help, action));
     format!("{down} {up} scroll, {close} closes")
+}
+
+/// How keys are written, and where a count goes.
+fn spelling(keymap: &Keymap) -> String {
+    let right = key(keymap, KeyMode::Normal, Action::CursorRight);
+    format!("C- A- S-: with Ctrl, Alt, Shift; a count goes before a key: 12{right}")
 }
 
 /// Draws the page from line `top` on.
@@ -113,10 +137,9 @@ pub(super) fn draw(
             format!("Keys with: {}_   ({done}: done, {all}: all)", shown(find))
         }
         (false, "") => format!(
-            "Keys ({place}; {} searches, {}; a count goes before a key: 12{})",
+            "Keys ({place}; {} searches, {})",
             key(keymap, KeyMode::Help, Action::FindHelp),
             scrolling(keymap),
-            key(keymap, KeyMode::Normal, Action::CursorRight),
         ),
         (false, find) => {
             let all = key(keymap, KeyMode::Help, Action::Close);
@@ -124,7 +147,11 @@ pub(super) fn draw(
         }
     };
     let title = cut(&title, width, look);
-    let mut lines = vec![Line::styled(title, theme.strong(theme.title)), Line::default()];
+    let spelling = cut(&spelling(keymap), width, look);
+    let mut lines = vec![
+        Line::styled(title, theme.strong(theme.title)),
+        Line::styled(spelling, theme.style(theme.faint)),
+    ];
     if all.is_empty() {
         lines.push(Line::styled("nothing holds these words", theme.style(theme.faint)));
     }
@@ -132,6 +159,11 @@ pub(super) fn draw(
         lines.push(match entry {
             Entry::Gap => Line::default(),
             Entry::Title(group) => Line::styled(group.title(), theme.strong(theme.title)),
+            Entry::Signs => Line::styled(SIGNS, theme.strong(theme.title)),
+            Entry::Sign(rich, plain, means) => {
+                let sign = if look.ascii { plain } else { rich };
+                key_line(sign, means, keys_width(width), width, look)
+            }
             Entry::Act(keys, line) => key_line(keys, line, keys_width(width), width, look),
         });
     }

@@ -2,6 +2,7 @@
 
 use ratatui::text::Line;
 
+use crate::domain::{MaskSource, Track};
 use crate::tui::action::Action;
 use crate::tui::model::{Mode, Model};
 
@@ -13,12 +14,7 @@ pub(super) fn rays<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<
     let mut lines = vec![Line::styled("Clock rays", theme.strong(theme.title))];
     let last = model.tools.rays.as_ref().and_then(|tool| tool.last.as_ref());
     let told = last.map_or("no point yet".to_owned(), |last| match last.on {
-        Some(at) => format!(
-            "edge {} of {} ({:.0})",
-            at + 1,
-            last.edges.len(),
-            last.edges.get(at).map_or(0.0, |edge| edge.contrast)
-        ),
+        Some(at) => format!("edge {} of {}", at + 1, last.edges.len()),
         None => format!("{:.1} px from the centre", last.radius_px),
     });
     lines.push(Line::styled(cut(&told, width, look), theme.style(theme.text)));
@@ -30,7 +26,7 @@ pub(super) fn rays<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<
     } else {
         vec![
             (hours, "the hours"),
-            (letters, "move it"),
+            (letters, MOVE),
             (model.bare_key(Action::RaySuggested), "dotted ray"),
             (both(Action::EdgeOuter, Action::EdgeInner), "other edge"),
             (both(Action::RayOut, Action::RayIn), "by 1 px"),
@@ -39,10 +35,16 @@ pub(super) fn rays<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<
             (close, "done"),
         ]
     };
+    // Without a point there is nothing to move, and letters do what they do elsewhere.
+    let keys: Vec<_> =
+        keys.into_iter().filter(|(_, what)| *what != MOVE || last.is_some()).collect();
     lines.extend(key_lines(&keys, width, look));
     lines.push(Line::default());
     lines
 }
+
+/// What letters do to a point on a ray.
+const MOVE: &str = "move it";
 
 /// The answers to a question about visibility.
 pub(super) fn visible<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<'a>> {
@@ -76,7 +78,7 @@ pub(super) fn first_steps<'a>(model: &Model, width: usize, look: Look<'_>) -> Ve
     let moving = if arrows { "move, or arrows" } else { "move" };
     let steps = [
         (A::AddBoundary, "boundary point"),
-        (A::ClockRays, "points by direction"),
+        (A::ClockRays, "points by clock"),
         (A::WindowStart, FIRST),
         (A::WindowEnd, LAST),
         (A::PropagateBoth, "propagate"),
@@ -114,15 +116,22 @@ pub(super) fn next_steps<'a>(
 fn steps_now(model: &Model) -> Vec<(Action, String)> {
     use Action as A;
     let frames = model.clip.frames;
+    let shown = |track: &Track| track.visible(model.frame);
+    let held = model.current().filter(|(_, track)| shown(track));
+    let mask = held.and_then(|(_, track)| track.masks.get(&model.frame));
+    let may_accept = mask.is_some_and(|held| held.source != MaskSource::Accepted);
+    let own = |steps: &[(A, &str)]| -> Vec<(A, String)> {
+        let useful = steps.iter().filter(|(action, _)| may_accept || *action != A::AcceptFrame);
+        useful.map(|(action, what)| (*action, (*what).to_owned())).collect()
+    };
     let Some((id, track)) = model.current().filter(|_| frames > 1) else {
-        let steps = [
+        return own(&[
             (A::AddBoundary, "another point"),
             (A::AcceptFrame, "accept the mask"),
             (A::NewTrack, "new structure"),
             (A::Export, "export"),
             (A::Undo, "take back"),
-        ];
-        return steps.map(|(action, what)| (action, what.to_owned())).into();
+        ]);
     };
     let [done, wanted] = side::decided(track, frames);
     let stale = model.marks.stale(id).into_iter().flatten();
@@ -132,13 +141,13 @@ fn steps_now(model: &Model) -> Vec<(Action, String)> {
         _ => format!("propagate: {stale} stale"),
     };
     let propagate = [(A::PropagateBoth, propagate)];
-    let own = |steps: &[(A, &str)]| -> Vec<(A, String)> {
-        steps.iter().map(|(action, what)| (*action, (*what).to_owned())).collect()
-    };
     // Masks were carried where there are more than frames with points or a drawn mask, or drawn everywhere.
     let masks = track.masks.len();
     if masks > track.prompts.len().max(1) || (masks > 1 && done >= wanted) {
         let due = (stale > 0 || done < wanted) && !model.propagating();
+        // Without an anchor there is nothing to propagate from.
+        let bare = track.anchors().is_empty();
+        let point = if bare { own(&[(A::AddBoundary, "boundary point")]) } else { Vec::new() };
         let review = own(&[
             (A::WorstFrame, "most in doubt"),
             (A::AcceptFrame, "accept the mask"),
@@ -147,7 +156,8 @@ fn steps_now(model: &Model) -> Vec<(Action, String)> {
             (A::FinishClip, "finish the clip"),
             (A::Undo, "take back"),
         ]);
-        return propagate.into_iter().filter(|_| due).chain(review).collect();
+        let propagate = propagate.into_iter().filter(|_| due && !bare);
+        return propagate.chain(point).chain(review).collect();
     }
     let point = if track.prompts.is_empty() { "boundary point" } else { "another point" };
     let windows = own(&[(A::WindowStart, FIRST), (A::WindowEnd, LAST)]);

@@ -13,9 +13,13 @@ use crate::domain::{
     shown,
 };
 use crate::engine::Surround;
+use crate::tui::action::Action;
+use crate::tui::command::{self, Command};
 use crate::tui::key::spell;
+use crate::tui::keymap::KeyMode;
 use crate::tui::line;
 use crate::tui::model::{Mode, Model};
+use crate::tui::range;
 use crate::tui::tools::Waiting;
 use crate::tui::tutor;
 
@@ -127,6 +131,10 @@ fn listing<'a>(
     look: Look<'_>,
 ) -> Vec<Line<'a>> {
     let theme = look.theme;
+    if let Some(told) = over_frames(line, model) {
+        let told = wrapped(&told, width).into_iter();
+        return told.map(|part| Line::styled(part, theme.style(theme.text))).collect();
+    }
     let candidates = line.candidates(&model.keymap);
     let at = line.choice.unwrap_or(0);
     let mut lines = Vec::new();
@@ -154,6 +162,21 @@ fn listing<'a>(
         ]));
     }
     lines
+}
+
+/// What a line does that begins with frames, or what it still lacks: no action is called so.
+fn over_frames(line: &line::Line, model: &Model) -> Option<String> {
+    let text = line.text.trim().trim_start_matches(':').trim_start();
+    let begun = range::parse(text, model.clip.frames).is_some();
+    if line.palette || text.starts_with("windows ") || !begun {
+        return None;
+    }
+    let run = model.keymap.named(KeyMode::Command, Action::LineRun, &[]).unwrap_or_default();
+    Some(match command::parse(text, model.clip.frames) {
+        Ok(Command::Goto(frame)) => format!("{run} goes to frame {}", frame + 1),
+        Ok(_) => format!("{run} does it to these frames"),
+        Err(why) => why,
+    })
 }
 
 /// Lines that clip, structures and the frame at hand need to be told in full.

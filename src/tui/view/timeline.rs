@@ -26,6 +26,18 @@ enum Sign {
     Anchor,
 }
 
+/// What the signs mean, for the help: as drawn, with plain letters, in words.
+pub(super) const LEGEND: [(&str, &str, &str); 8] = [
+    ("▼", "V", "the frame at hand"),
+    ("=", "=", "a window: the structure is visible there"),
+    ("◆", "#", "points on this frame"),
+    ("●", "o", "accepted"),
+    ("━", "-", "a mask"),
+    ("╌", "~", "a stale mask: older than its points"),
+    ("·", ".", "no mask yet"),
+    ("▂ ▆", "2 6", "how much the frame deserves a look"),
+];
+
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, look: Look<'_>) {
     let curve = model.picture.area.then(|| Curve::of(model)).flatten();
     let axis = curve.as_ref().map_or(0, Curve::axis);

@@ -20,6 +20,8 @@ const ENDS: &str = ".part";
 /// Who lives writes oftener: that long nobody's is left who cannot be asked, on another machine or before this one was
 /// started.
 const SILENT: Duration = Duration::from_secs(86_400);
+/// So deep below a folder are the files of an export; one may be written into a folder that holds much else.
+const DEEP: usize = 2;
 
 /// The process that made a file.
 #[derive(Clone, Copy, Debug)]
@@ -62,13 +64,13 @@ pub(crate) fn make_part(folder: &Path) -> io::Result<NamedTempFile> {
     tempfile::Builder::new().prefix(&prefix).suffix(ENDS).tempfile_in(folder)
 }
 
-/// Takes away what ended processes left beside `path` and, where that is a folder, in it and in all below it. What cannot
-/// be taken away is in nobody's way.
+/// Takes away what ended processes left beside `path` and, where that is a folder, in it and in those that exports make
+/// below it. What cannot be taken away is in nobody's way.
 pub(crate) fn sweep(path: &Path) {
     swept(folder_of(path));
     let mut folders = vec![path.to_owned()];
-    while let Some(folder) = folders.pop() {
-        folders.extend(swept(&folder));
+    for _ in 0..=DEEP {
+        folders = folders.iter().flat_map(|folder| swept(folder)).collect();
     }
 }
 

@@ -27,6 +27,9 @@ use super::{Done, Failure, interrupt_flag, interrupted, path_shown, tell, watch_
 /// Time between looks at what came.
 pub(super) const LOOK: Duration = Duration::from_millis(500);
 
+/// Finds that the screen takes at once: more would let a key wait.
+const TOGETHER: usize = 1000;
+
 /// A year.
 const SECONDS_MAX: f64 = 365.0 * 24.0 * 3600.0;
 
@@ -150,17 +153,22 @@ fn first_clip(found: &Receiver<Found>, cancel: &AtomicBool) -> Result<PathBuf, F
     }
 }
 
+/// Hands finds on, those that wait together: the screen has other things to do than to take a hundred thousand one by one.
 fn tell_screen(found: &Receiver<Found>, inbox: &Sender<Msg>) {
-    while let Ok(found) = found.recv() {
-        let event = match found {
-            Found::Clip(path) => {
-                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                Event::ClipArrived { path, name }
+    while let Ok(first) = found.recv() {
+        let (mut paths, mut refused) = (Vec::new(), Vec::new());
+        for found in std::iter::once(first).chain(found.try_iter()).take(TOGETHER) {
+            match found {
+                Found::Clip(path) => paths.push(path),
+                Found::Refused { path, why } => refused.push((path, why)),
             }
-            Found::Refused { path, why } => Event::ClipRefused { path, why },
-        };
-        if inbox.send(Msg::from(event)).is_err() {
-            return;
+        }
+        let arrived = (!paths.is_empty()).then_some(Event::ClipsArrived { paths });
+        let refused = (!refused.is_empty()).then_some(Event::ClipsRefused { refused });
+        for event in arrived.into_iter().chain(refused) {
+            if inbox.send(Msg::from(event)).is_err() {
+                return;
+            }
         }
     }
 }

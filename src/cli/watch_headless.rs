@@ -67,15 +67,23 @@ pub(super) fn run(settings: &Settings, options: &Options, found: &Receiver<Found
         if Instant::now() < look_at {
             continue;
         }
-        if work.look(&cancel) {
+        let began = Instant::now();
+        let news = work.look(&cancel);
+        if news {
             busy = Instant::now();
         }
-        look_at = Instant::now() + LOOK;
+        look_at = Instant::now() + until_next(began.elapsed(), news);
         if options.idle_exit.is_some_and(|limit| busy.elapsed().as_secs_f64() >= limit) {
             break;
         }
     }
     work.end(interrupted(&cancel))
+}
+
+/// Time until the next look after one that took so long. One that found nothing has looked for the prompts of every clip,
+/// which is never more than a twentieth of the time; one with news has segmented.
+fn until_next(took: Duration, news: bool) -> Duration {
+    if news { LOOK } else { LOOK.max(took * 20) }
 }
 
 struct Work<'a> {
@@ -320,6 +328,14 @@ fn namesake(clip: &Path, prompts: &Path) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn looks_for_the_prompts_of_many_clips_leave_the_machine_to_others() {
+        let (short, long) = (Duration::from_millis(1), Duration::from_millis(600));
+        assert_eq!(until_next(short, false), LOOK);
+        assert_eq!(until_next(long, false), Duration::from_secs(12));
+        assert_eq!(until_next(Duration::from_secs(60), true), LOOK, "more may have come meanwhile");
+    }
 
     #[test]
     fn only_endings_of_clips_are_left_out_of_the_name() {

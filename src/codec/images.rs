@@ -6,8 +6,9 @@
 //! when the folder is opened; pixels only when a frame is asked for.
 
 use std::fs;
-use std::io::{Cursor, Read};
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
@@ -15,7 +16,8 @@ use super::cage::Cage;
 use super::decoder::{Decoded, Pixels, Want};
 use super::error::short_name;
 use super::gray::{Ramp, parted, spread};
-use super::limits::{MAX_DECODE_BYTES, MAX_FRAMES, check_size, open_regular, read_file};
+use super::header::{Header, head, header};
+use super::limits::{MAX_DECODE_BYTES, MAX_FRAMES, check_size, read_file};
 use super::moving::Moving;
 use super::order::{self, by_name};
 use super::pages::{Page, Tiff};
@@ -23,14 +25,6 @@ use super::webp::Animation;
 use super::{CodecError, FrameSource, Opened, complete, identity, png, sniff, tiff, webp};
 use crate::domain::{ClipInfo, ClipKind, FrameIndex, GrayFrame, counted};
 
-/// First bytes of an image in which its size is looked for.
-const HEAD_BYTES: usize = 4 << 10;
-/// How a JPEG begins.
-const JPEG: [u8; 2] = [0xff, 0xd8];
-/// Bytes of the headers of BMP, as its kinds with numbers of 32 bits have them, up to the longest of OS/2.
-const BMP_HEADERS: [i32; 3] = [40, 52, 56];
-/// What EXIF begins with in a JPEG.
-const EXIF: &[u8; 6] = b"Exif\0\0";
 /// What is said of pictures that are to be turned: masks belong to the pixels as they are stored, as most programs read them.
 const TURNED: &str = "its EXIF data say that it is to be turned, as telephones write them; it is shown and annotated as it \
                       is stored";
@@ -54,16 +48,6 @@ enum Part {
     Page(Page),
 }
 
-/// What the header of an image tells.
-struct Header {
-    /// Columns and rows.
-    size: (u32, u32),
-    /// Its pixels are compressed with loss.
-    lossy: bool,
-    /// It says that it is to be turned.
-    turned: bool,
-}
-
 struct Images {
     frames: Vec<Picture>,
     size: (u32, u32),
@@ -71,6 +55,8 @@ struct Images {
     /// For images of more than 8 bits: one ramp for all frames.
     ramp: Option<Ramp>,
     cage: Cage,
+    /// The first frame, which was decoded to tell what all are; whoever reads it first has it.
+    first: Mutex<Option<Decoded>>,
 }
 
 /// Opens a single image, a TIFF of several pages or an animated WebP.
@@ -167,7 +153,7 @@ fn describe(
     check_size(path, size.0, size.1, frames.len())?;
     let cage = Cage::new(frames.len());
     let moving = animation.map(|animation| Moving::new(path.to_owned(), animation));
-    let mut images = Images { frames, size, moving, ramp: None, cage };
+    let mut images = Images { frames, size, moving, ramp: None, cage, first: Mutex::default() };
     let first = images.decode(0, Want::Stored)?;
     let bits = match first.pixels {
         Pixels::Eight(_) => 8,
@@ -175,11 +161,15 @@ fn describe(
         Pixels::Real(_) => 32,
     };
     if bits > 8 {
-        images.ramp = Some(images.range()?);
+        images.ramp = Some(images.range(&first.pixels)?);
     }
     let file = &images.frames[0].path;
     let ending = file.extension().unwrap_or_default().to_string_lossy().to_uppercase();
     let colour = if first.colour { "colour" } else { "gray" };
+    // The moments of an animation come one after the other.
+    if images.moving.is_none() {
+        images.first = Mutex::new(Some(first));
+    }
     let folder = if path.is_dir() { "folder of " } else { "" };
     let frame_names = match images.frames.len() {
         1 => vec![file.file_stem().unwrap_or_default().to_string_lossy().into_owned()],
@@ -260,16 +250,21 @@ impl Images {
         Ok(decoded)
     }
 
-    /// The range of values of up to 16 evenly spaced frames, see [`spread`].
-    fn range(&self) -> Result<Ramp, CodecError> {
+    /// The range of values of up to 16 evenly spaced frames, see [`spread`]; `first` is the first one's.
+    fn range(&self, first: &Pixels) -> Result<Ramp, CodecError> {
         let mut range: Option<Ramp> = None;
         let frame_px = u64::from(self.size.0) * u64::from(self.size.1);
+        let over = |pixels: &Pixels| match pixels {
+            Pixels::Eight(_) => None,
+            Pixels::Sixteen(values) => Some(Ramp::over(values.iter().map(|&v| f64::from(v)))),
+            Pixels::Real(values) => Some(Ramp::over(values.iter().map(|&v| f64::from(v)))),
+        };
         for index in spread(self.frames.len(), frame_px) {
-            let next = match self.decode(index, Want::Sixteen)?.pixels {
-                Pixels::Eight(_) => continue,
-                Pixels::Sixteen(values) => Ramp::over(values.iter().map(|&v| f64::from(v))),
-                Pixels::Real(values) => Ramp::over(values.iter().map(|&v| f64::from(v))),
+            let found = match index {
+                0 => over(first),
+                _ => over(&self.decode(index, Want::Sixteen)?.pixels),
             };
+            let Some(next) = found else { continue };
             range = Some(range.map_or(next, |r| r.joined(next)));
         }
         Ok(range.unwrap_or(Ramp { low: 0.0, high: 65_535.0 }))
@@ -296,8 +291,14 @@ impl FrameSource for Images {
             }
         };
         let want = if self.ramp.is_some() { Want::Sixteen } else { Want::Eight };
-        let Decoded { size: (width, height), pixels, colours, .. } =
-            self.decode_keeping(index, want, &mut keep)?;
+        let first = match index {
+            0 => self.first.lock().unwrap_or_else(PoisonError::into_inner).take(),
+            _ => None,
+        };
+        let Decoded { size: (width, height), pixels, colours, .. } = match first {
+            Some(decoded) => decoded,
+            None => self.decode_keeping(index, want, &mut keep)?,
+        };
         let ramp = self.ramp.unwrap_or(Ramp { low: 0.0, high: 65_535.0 });
         let pixels = match pixels {
             Pixels::Eight(values) => values,
@@ -354,13 +355,6 @@ fn beside_told(folder: &Path) -> Option<String> {
     }
 }
 
-fn head(path: &Path) -> Result<Vec<u8>, CodecError> {
-    let mut head = Vec::with_capacity(HEAD_BYTES);
-    let mut file = open_regular(path)?.take(HEAD_BYTES as u64);
-    file.read_to_end(&mut head).map_err(|e| CodecError::unreadable(path, e))?;
-    Ok(head)
-}
-
 /// A page of a TIFF as a file of its own.
 fn alone(path: &Path, page: &Page) -> Result<Vec<u8>, CodecError> {
     let tiff = Tiff::of(path)?.ok_or_else(|| CodecError::damaged(path, "it is no TIFF"))?;
@@ -383,74 +377,6 @@ fn whole(path: &Path) -> Result<Vec<u8>, CodecError> {
     complete::image(path, &bytes)?;
     refuse_moving(path, &bytes)?;
     Ok(bytes)
-}
-
-/// The header of an image, of a TIFF that of its first page, which is read here and not by a decoder.
-fn header(path: &Path) -> Result<Header, CodecError> {
-    let page = Tiff::of(path).and_then(|tiff| tiff.map(|tiff| Ok(tiff.pages()?[0])).transpose());
-    // DICOM may begin like a TIFF.
-    let page = page.map_err(|why| match sniff::kind_of(path) {
-        Ok(sniff::Kind::Image) => why,
-        _ => no_size(path),
-    });
-    if let Some(Page { size, lossy, .. }) = page? {
-        return Ok(Header { size, lossy, turned: false });
-    }
-    let head = head(path)?;
-    let big =
-        |at: usize| head.get(at..at + 4).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]));
-    let found = if head.starts_with(b"\x89PNG") && head.get(12..16) == Some(b"IHDR") {
-        big(16).zip(big(20))
-    } else if head.starts_with(&JPEG) {
-        // A header may lie behind a long preview.
-        let header = match complete::jpeg_header(&head) {
-            None => complete::jpeg_header(&read_file(path)?),
-            found => found,
-        };
-        header.map(|header| (header.width.into(), header.height.into()))
-    } else if head.starts_with(b"BM") {
-        bmp_size(path, &head)?
-    } else if webp::is_webp(&head) {
-        webp::size_of(&head)
-    } else {
-        None
-    };
-    let size = found.ok_or_else(|| no_size(path))?;
-    let jpeg = head.starts_with(&JPEG);
-    let exif = head.windows(EXIF.len()).position(|bytes| bytes == EXIF).filter(|_| jpeg);
-    let turn = exif.and_then(|at| tiff::orientation(&head[at + EXIF.len()..]));
-    let turned = turn.is_some_and(|turn| (2..=8).contains(&turn));
-    Ok(Header { size, lossy: jpeg || webp::is_lossy(&head), turned })
-}
-
-/// Why a file that is called an image has no size: other things may be called so.
-fn no_size(path: &Path) -> CodecError {
-    match sniff::kind_of(path) {
-        Ok(sniff::Kind::Image) => CodecError::damaged(path, "its header tells no size"),
-        Ok(_) => {
-            let cause = "it is a clip of another kind than its name says";
-            let advice = "open it alone, or take it out of the folder of images";
-            CodecError::unsupported(path, cause, advice)
-        }
-        Err(why) => why,
-    }
-}
-
-/// Columns and rows of a BMP.
-fn bmp_size(path: &Path, head: &[u8]) -> Result<Option<(u32, u32)>, CodecError> {
-    let long =
-        |at: usize| head.get(at..at + 4).map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-    let short = |at: usize| head.get(at..at + 2).map(|b| u16::from_le_bytes([b[0], b[1]]));
-    Ok(match long(14) {
-        // The first one, of OS/2 and Windows 2, has numbers of 16 bits.
-        Some(12) => short(18).zip(short(20)).map(|(w, h)| (w.into(), h.into())),
-        Some(bytes @ 16..=64) if !BMP_HEADERS.contains(&bytes) => {
-            let cause = format!("it is a BMP of OS/2 2, with a header of {bytes} bytes");
-            return Err(CodecError::unsupported(path, cause, "save it as PNG"));
-        }
-        // Rows from the top down have a negative height.
-        _ => long(18).zip(long(22)).map(|(w, h)| (w.unsigned_abs(), h.unsigned_abs())),
-    })
 }
 
 fn animation(path: &Path, bytes: &[u8]) -> Result<Option<Animation>, CodecError> {
@@ -488,3 +414,7 @@ pub(super) fn still_complete(path: &Path) -> Result<(), CodecError> {
 pub(super) fn folder_complete(path: &Path) -> Result<(), CodecError> {
     list(path)?.par_iter().try_for_each(|frame| still_complete(frame))
 }
+
+#[cfg(test)]
+#[path = "images_tests.rs"]
+mod tests;

@@ -17,6 +17,7 @@ mod decoder;
 mod dicom;
 mod error;
 mod gray;
+mod header;
 mod identity;
 mod images;
 mod jpeg_ls;

@@ -77,10 +77,10 @@ pub enum Event {
     Overlay { name: String, structures: Vec<Structure>, notes: Vec<String> },
     /// It cannot be read.
     OverlayFailed { why: String },
-    /// A watched folder received a complete clip.
-    ClipArrived { path: PathBuf, name: String },
-    /// A watched folder received something that is no clip.
-    ClipRefused { path: PathBuf, why: String },
+    /// A watched folder received complete clips.
+    ClipsArrived { paths: Vec<PathBuf> },
+    /// A watched folder received things that are no clips: where they lie, and why they are none.
+    ClipsRefused { refused: Vec<(PathBuf, String)> },
 }
 
 /// What becomes of the pixels outside the ultrasound region.

@@ -6,7 +6,7 @@
 use super::blocks::constant;
 use super::config::{Fit, Preprocess};
 use super::prompt_encoder::PointLabel;
-use super::resize::{Kernel, apply_taps, resize_plane, taps_at};
+use super::resize::{Kernel, apply_taps, resize_plane, resize_rows, taps_at};
 use crate::domain::{FramePrompts, GrayFrame, PointKind, PointPx};
 use burn::tensor::{Device, Tensor};
 
@@ -51,9 +51,24 @@ impl Letterbox {
 
     /// A plane of the image, resized with antialiasing into the input; `fill` around it. `size * size` numbers.
     pub fn plane_to_network(&self, plane: &[f32], fill: f32) -> Vec<f32> {
-        let [w, h] = self.image;
+        let ([w, h], [cw, ch]) = (self.image, self.content);
+        self.placed(resize_plane(plane, [h, w], [ch, cw], Kernel::BilinearAa), fill)
+    }
+
+    /// A frame as a plane of 0..=1, resized as [`plane_to_network`](Self::plane_to_network) does, with zeros around it.
+    fn frame_to_network(&self, frame: &GrayFrame) -> Vec<f32> {
+        let ([w, h], [cw, ch]) = (self.image, self.content);
+        let read = |y: usize, row: &mut [f32]| {
+            for (out, v) in row.iter_mut().zip(&frame.pixels[y * w..]) {
+                *out = f32::from(*v) / 255.0;
+            }
+        };
+        self.placed(resize_rows(read, [h, w], [ch, cw], Kernel::BilinearAa), 0.0)
+    }
+
+    /// The resized image inside the input, `fill` around it.
+    fn placed(&self, inner: Vec<f32>, fill: f32) -> Vec<f32> {
         let [cw, ch] = self.content;
-        let inner = resize_plane(plane, [h, w], [ch, cw], Kernel::BilinearAa);
         if [cw, ch] == [self.size; 2] {
             return inner;
         }
@@ -104,8 +119,7 @@ impl Preprocess {
     pub fn frame(&self, frame: &GrayFrame, size: usize, device: &Device) -> (Tensor<4>, Letterbox) {
         let (w, h) = (frame.width_px as usize, frame.height_px as usize);
         let letterbox = Letterbox::new(self.fit, w, h, size);
-        let gray: Vec<f32> = frame.pixels.iter().map(|v| f32::from(*v) / 255.0).collect();
-        let plane = letterbox.plane_to_network(&gray, 0.0);
+        let plane = letterbox.frame_to_network(frame);
         (self.normalised(&[&plane, &plane, &plane], size, device), letterbox)
     }
 
@@ -116,5 +130,23 @@ impl Preprocess {
             values.extend(plane.iter().map(|v| (v - mean) / std));
         }
         constant(values, [1, 3, size, size], device)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_is_read_row_by_row_as_all_of_its_numbers_would_be() {
+        let (width, height) = (150, 70);
+        let pixels: Vec<u8> = (0..width * height).map(|i| (i * 37 % 251) as u8).collect();
+        let numbers: Vec<f32> = pixels.iter().map(|v| f32::from(*v) / 255.0).collect();
+        let frame = GrayFrame::new(width, height, pixels).expect("a frame");
+        for fit in [Fit::Stretch, Fit::Letterbox] {
+            let letterbox = Letterbox::new(fit, 150, 70, 64);
+            let plane = letterbox.plane_to_network(&numbers, 0.0);
+            assert_eq!(letterbox.frame_to_network(&frame), plane);
+        }
     }
 }

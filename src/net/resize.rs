@@ -133,15 +133,42 @@ pub fn resize_plane(src: &[f32], from: [usize; 2], to: [usize; 2], kernel: Kerne
     apply_taps(src, from[1], &taps(from[0], to[0], kernel), &taps(from[1], to[1], kernel))
 }
 
+/// As [`resize_plane`] of a plane of which `read` writes row after row, given its number: as numbers a frame of the largest
+/// size would take a gigabyte.
+pub fn resize_rows(
+    mut read: impl FnMut(usize, &mut [f32]),
+    from: [usize; 2],
+    to: [usize; 2],
+    kernel: Kernel,
+) -> Vec<f32> {
+    let (down, across) = (taps(from[0], to[0], kernel), taps(from[1], to[1], kernel));
+    let mut row = vec![0.0f32; from[1]];
+    let mut across_done = vec![0.0f32; from[0] * to[1]];
+    for (y, out) in across_done.chunks_exact_mut(to[1]).enumerate() {
+        read(y, &mut row);
+        apply_across(&row, &across, out);
+    }
+    apply_down(&across_done, &down, to[1])
+}
+
 /// Reads a plane of rows of `w` numbers through `down` (rows) and `across` (columns).
 pub fn apply_taps(src: &[f32], w: usize, down: &[Taps], across: &[Taps]) -> Vec<f32> {
     let to = across.len();
     let mut across_done = vec![0.0f32; src.len() / w * to];
     for (row, out) in src.chunks_exact(w).zip(across_done.chunks_exact_mut(to)) {
-        for (o, tap) in out.iter_mut().zip(across) {
-            *o = tap.weights.iter().zip(&row[tap.first..]).map(|(a, b)| a * b).sum();
-        }
+        apply_across(row, across, out);
     }
+    apply_down(&across_done, down, to)
+}
+
+fn apply_across(row: &[f32], across: &[Taps], out: &mut [f32]) {
+    for (o, tap) in out.iter_mut().zip(across) {
+        *o = tap.weights.iter().zip(&row[tap.first..]).map(|(a, b)| a * b).sum();
+    }
+}
+
+/// Reads rows of `to` numbers through `down`.
+fn apply_down(across_done: &[f32], down: &[Taps], to: usize) -> Vec<f32> {
     let mut full = vec![0.0f32; down.len() * to];
     wide(
         #[inline(always)]

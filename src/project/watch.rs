@@ -322,7 +322,10 @@ impl Scout {
         if frames {
             self.notice(folder.to_owned());
         }
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let mut entries: Vec<_> = fs::read_dir(folder).into_iter().flatten().flatten().collect();
+        // Disks list them in any order; what is noticed first is told first.
+        entries.sort_by_cached_key(fs::DirEntry::file_name);
+        for entry in entries {
             let path = entry.path();
             if hidden(&path) || (frames && has_image_ending(&path)) {
                 continue;
@@ -423,7 +426,8 @@ impl Scout {
                 "it is a link; copy the file itself, or watch its folder".into(),
             );
         }
-        let mut files = frames_of(path).into_iter().flatten().chain(self.part_of(path));
+        let frames = if meta.is_dir() { frames_of(path).unwrap_or_default() } else { Vec::new() };
+        let mut files = frames.into_iter().chain(self.part_of(path));
         if let Some(link) = files.find(|file| file.is_symlink()) {
             let name = link.file_name().unwrap_or_default().to_string_lossy();
             return Verdict::Refused(format!("its file {name} is a link; copy the file itself"));

@@ -1,6 +1,36 @@
-//! What changed paths belong to.
+//! What changed paths belong to, and what a scan notices first.
 
 use super::*;
+
+/// One that nobody listens to; folders of the name `scan` are clips, and every file.
+fn scout(folder: &Path) -> Scout {
+    let looks = |path: &Path| path.is_file() || path.ends_with("scan");
+    let options = WatchOptions::new(looks, |_| Ok(()));
+    Scout {
+        folder: folder.to_owned(),
+        options,
+        sender: mpsc::channel().0,
+        every: options.rescan,
+        waiting: HashMap::new(),
+        told: HashMap::new(),
+        wholes: HashMap::new(),
+    }
+}
+
+#[test]
+fn what_was_there_before_is_told_in_the_order_of_names() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let names: Vec<String> = (0..300).map(|i| format!("{:03}.png", i * 7 % 300)).collect();
+    for name in &names {
+        fs::write(dir.path().join(name), "picture").expect("written");
+    }
+    let mut scout = scout(dir.path());
+    scout.scan(dir.path(), 0);
+    let mut noticed: Vec<_> = scout.waiting.iter().map(|(path, w)| (path, w.due)).collect();
+    noticed.sort_by_key(|(path, _)| *path);
+    assert_eq!(noticed.len(), 300);
+    assert!(noticed.is_sorted_by_key(|(_, due)| *due), "what comes first in a list settles first");
+}
 
 #[test]
 fn a_folder_is_looked_at_once_however_many_of_its_frames_came() {
@@ -10,17 +40,7 @@ fn a_folder_is_looked_at_once_however_many_of_its_frames_came() {
     for made in [&frames, &deeper] {
         fs::create_dir(made).expect("made");
     }
-    let (sender, _found) = mpsc::channel();
-    let options = WatchOptions::new(|path| path.ends_with("scan"), |_| Ok(()));
-    let scout = Scout {
-        folder: folder.clone(),
-        options,
-        sender,
-        every: options.rescan,
-        waiting: HashMap::new(),
-        told: HashMap::new(),
-        wholes: HashMap::new(),
-    };
+    let scout = scout(&folder);
     let frame = |i: usize| frames.join(format!("{i:05}.png"));
     let others = [deeper.clone(), folder.join("a.png"), frames.join("notes.txt")];
     let changed = (0..5000).map(frame).chain(others.clone()).collect();

@@ -164,6 +164,17 @@ pub struct Queued {
     pub changed: bool,
 }
 
+impl Queued {
+    /// A clip of which nothing is known, named as its file is.
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
+        let name = path
+            .file_name()
+            .map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned());
+        Self { path, cut: Cut::default(), name, finished: false, changed: false }
+    }
+}
+
 /// A clip of the queue that is being opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opening {

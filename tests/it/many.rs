@@ -1,6 +1,7 @@
 //! Clips of many frames: what one step costs is counted, so that it stays linear in the frames that
 //! change.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use sonomark::domain::review::Doubts;
@@ -297,5 +298,34 @@ fn a_line_without_a_number_does_what_the_key_does() {
         run(&mut m, line);
         let told = format!("{told} and accepted; ");
         assert!(m.message.text.starts_with(&told), "{line}: {:?}", m.message);
+    }
+}
+
+#[test]
+fn clips_and_refusals_that_come_in_crowds_push_nothing_out_of_the_messages() {
+    let mut m = model(FRAMES);
+    m.warn("a word from before");
+    let path = |i: usize| PathBuf::from(format!("/in/{i:06}.png"));
+    for first in (0..20_000).step_by(1000) {
+        let paths = (first..first + 1000).map(path).collect();
+        tell(&mut m, Event::ClipsArrived { paths });
+    }
+    assert_eq!(m.queue.len(), 2 + 20_000);
+    assert_eq!(m.message.text, "1000 clips arrived; they wait in the queue");
+
+    // Other contents of many, the one at hand among them: that is what stands there.
+    let here = m.queue[0].path.clone();
+    let paths = [here].into_iter().chain((0..1000).map(path)).collect();
+    tell(&mut m, Event::ClipsArrived { paths });
+    assert_eq!(m.queue.len(), 2 + 20_000, "they are known");
+    assert_eq!(m.queue.iter().filter(|clip| clip.changed).count(), 1001);
+    assert!(m.message.text.contains(":clip 1 opens it again"), "{:?}", m.message);
+
+    let refused = (0..1000).map(|i| (path(i), "it is a link".to_owned())).collect();
+    tell(&mut m, Event::ClipsRefused { refused });
+    assert_eq!(m.message.text, "/in/000004.png refused: it is a link");
+    let told = |words: &str| m.log.iter().any(|message| message.text.contains(words));
+    for words in ["a word from before", "1000 clips have changed", "995 more files were refused"] {
+        assert!(told(words), "{words}: {:?}", m.log);
     }
 }

@@ -231,7 +231,7 @@ fn a_clip_that_gets_another_content_while_it_opens_is_opened_anew() {
     let mut m = model(FRAMES);
     press(&mut m, "C-n");
     let path = m.queue[1].path.clone();
-    let effects = tell(&mut m, Event::ClipArrived { path, name: "other.dcm".into() });
+    let effects = tell(&mut m, Event::ClipsArrived { paths: vec![path] });
     assert_eq!(opens(&effects), Some(1));
     assert!(
         m.message.text.contains("has changed on the disk and is opened anew"),

@@ -766,7 +766,7 @@ fn the_next_clip_takes_the_place_and_late_answers_find_nothing() {
     assert_eq!(tell(&mut m, Event::Refreshed { ticket, frame, decided: decided(3) }), []);
     press(&mut m, "C-n");
     assert!(m.message.text.contains("last clip"));
-    tell(&mut m, Event::ClipArrived { path: "new.dcm".into(), name: "new.dcm".into() });
+    tell(&mut m, Event::ClipsArrived { paths: vec!["new.dcm".into()] });
     assert!(press(&mut m, "C-n").contains(&Effect::OpenClip(2, Cut::default())));
     update(&mut m, Msg::NotOpened { at: 2, why: "it is empty".into() });
     assert_eq!(m.at, 1);
@@ -775,7 +775,7 @@ fn the_next_clip_takes_the_place_and_late_answers_find_nothing() {
     let path = m.queue[1].path.clone();
     update(&mut m, Msg::Line("clip 2".into()));
     assert!(m.message.text.contains("this is clip 2"), "{}", m.message.text);
-    tell(&mut m, Event::ClipArrived { path, name: "b".into() });
+    tell(&mut m, Event::ClipsArrived { paths: vec![path] });
     assert!(m.message.text.contains(":clip 2 opens it again"), "{}", m.message.text);
     let effects = update(&mut m, Msg::Line("clip 2".into()));
     assert!(effects.contains(&Effect::OpenClip(1, Cut::default())), "{effects:?}");
@@ -802,8 +802,8 @@ fn a_clip_that_does_not_open_is_named_once() {
         update(&mut m, Msg::NotOpened { at: 1, why: why.into() });
         assert_eq!(m.message.text, format!("other.dcm does not open: {told}"));
     }
-    let why = "/in/half.dcm is damaged".into();
-    tell(&mut m, Event::ClipRefused { path: "/in/half.dcm".into(), why });
+    let refused = vec![("/in/half.dcm".into(), "/in/half.dcm is damaged".into())];
+    tell(&mut m, Event::ClipsRefused { refused });
     assert_eq!(m.message.text, "/in/half.dcm refused: it is damaged");
 }
 

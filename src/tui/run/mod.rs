@@ -93,7 +93,7 @@ pub fn run(start: Start<'_>) -> Result<Ended, TuiError> {
         attach(inbox.clone());
     }
     let output = Output::new(&screen, settings, theme, &environment);
-    let queue: Vec<Queued> = clips.into_iter().map(queued).collect();
+    let queue: Vec<Queued> = clips.into_iter().map(Queued::new).collect();
     let mut model = Model::new(opened, queue, at, keymap, output.grid(screen.grid()));
     model.link = output.link();
     if lesson {
@@ -161,13 +161,6 @@ pub fn furnish(model: &mut Model, settings: &Settings) {
     let wanted = &settings.look.value;
     model.looks.always = (wanted != looks::AUTOMATIC).then(|| wanted.clone());
     fit_look(model);
-}
-
-fn queued(path: PathBuf) -> Queued {
-    let name = path
-        .file_name()
-        .map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned());
-    Queued { path, cut: Cut::default(), name, finished: false, changed: false }
 }
 
 /// The first clip that opens, its place, and why those before it do not.

@@ -4,6 +4,7 @@
 
 mod act;
 mod ahead;
+mod arrivals;
 mod batch;
 mod edits;
 mod keys;
@@ -186,11 +187,8 @@ fn engine(model: &mut Model, fx: &mut Vec<Effect>, event: Event) {
             overlay::take(model, name, structures, &notes);
         }
         Event::OverlayFailed { why } => model.warn(format!("no overlay: {why}")),
-        Event::ClipArrived { path, name } => queue::arrived(model, fx, path, name),
-        Event::ClipRefused { path, why } => {
-            let why = queue::cause(&path, &why);
-            model.warn(format!("{} refused: {why}", shown(&path.display().to_string())));
-        }
+        Event::ClipsArrived { paths } => arrivals::arrived(model, fx, paths),
+        Event::ClipsRefused { refused } => arrivals::refused(model, &refused),
     }
 }
 

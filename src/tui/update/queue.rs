@@ -1,13 +1,13 @@
 //! The queue of clips: the next, the one before, the next that is not finished.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::domain::review::FLAGGED;
 use crate::domain::{Axis, ClipKind, Cut, MaskSource, PointPx, Track, TrackId, counted, shown};
 use crate::tui::action::Action;
 use crate::tui::key::Key;
 use crate::tui::keymap::Found;
-use crate::tui::model::{Effect, Leaving, Model, Opening, Pending, Queued, Saved, Seek};
+use crate::tui::model::{Effect, Leaving, Model, Opening, Pending, Saved, Seek};
 
 use super::{batch, language, review};
 
@@ -67,32 +67,7 @@ pub(super) fn go(model: &mut Model, fx: &mut Vec<Effect>, number: Option<usize>)
     }
 }
 
-/// A clip came into the watched folder, or another content in the place of one that is known.
-pub(super) fn arrived(model: &mut Model, fx: &mut Vec<Effect>, path: PathBuf, name: String) {
-    let known = model.queue.iter().position(|clip| clip.path == path);
-    let name_shown = shown(&name);
-    let Some(at) = known else {
-        model.say(format!("{name_shown} arrived; it waits in the queue"));
-        let clip = Queued { path, cut: Cut::default(), name, finished: false, changed: false };
-        return model.queue.push(clip);
-    };
-    let clip = &mut model.queue[at];
-    (clip.finished, clip.changed) = (false, true);
-    let number = at + 1;
-    if let Some(opening) = model.opening.filter(|opening| opening.at == at) {
-        // What is being read of it is old, or half of each.
-        let seeking = model.seeking;
-        open(model, fx, at, opening.cut);
-        model.seeking = seeking;
-        model.say(format!("{name_shown} has changed on the disk and is opened anew"));
-    } else if at == model.at {
-        model.warn(format!("{name_shown} has changed on the disk; :clip {number} opens it again"));
-    } else {
-        model.say(format!("{name_shown} has changed on the disk; it waits as clip {number}"));
-    }
-}
-
-fn open(model: &mut Model, fx: &mut Vec<Effect>, to: usize, cut: Cut) {
+pub(super) fn open(model: &mut Model, fx: &mut Vec<Effect>, to: usize, cut: Cut) {
     batch::finish(model, fx);
     fx.push(Effect::JournalView(model.view()));
     fx.push(Effect::OpenClip(to, cut));

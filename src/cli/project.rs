@@ -48,7 +48,7 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
         [old, new] => return rename::run(settings, &clips, (old, new), options.dry_run),
         _ => return Err(Failure::Input("give one --rename OLD NEW at a time".into())),
     }
-    let mut rows = Vec::with_capacity(clips.len());
+    let (mut rows, mut listed) = (Vec::new(), 0);
     let mut unasked = BTreeSet::new();
     let mut unread = 0;
     for clip in &clips {
@@ -66,13 +66,14 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
         if options.only.is_some_and(|only| !progress.fits(only)) {
             continue;
         }
-        if !options.json {
-            print(&progress.line(clip));
-        }
+        listed += 1;
         let labels = progress.loaded.annotation.tracks.values().map(|track| &track.info.label);
         let asked = |label: &str| settings.asked.label(label).is_some();
         unasked.extend(labels.filter(|label| !asked(label)).map(|label| shown(label)));
-        rows.push(progress.json(clip));
+        match options.json {
+            true => rows.push(progress.json(clip)),
+            false => print(&progress.line(clip)),
+        }
     }
     if !settings.asked.labels.is_empty() && !unasked.is_empty() {
         let unasked = unasked.into_iter().collect::<Vec<_>>().join(", ");
@@ -84,7 +85,7 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     if options.json {
         print_json(&Value::Array(rows));
     } else if options.only.is_some() {
-        tell(&format!("{} of {}", rows.len(), counted(clips.len(), "clip")));
+        tell(&format!("{listed} of {}", counted(clips.len(), "clip")));
     }
     if unread > 0 {
         let all = counted(clips.len(), "clip");

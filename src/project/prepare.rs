@@ -88,12 +88,7 @@ pub(super) fn prepare(
     };
     match make() {
         Ok(modes) => {
-            if open_to_all(root) {
-                notes.push(format!(
-                    "anybody on this machine can change {}; close it with `chmod o-w`",
-                    named(root)
-                ));
-            }
+            notes.extend(close_to_all(root));
             notes.extend(nearly_full(root));
             Ok(modes)
         }
@@ -130,6 +125,26 @@ pub(super) fn said(bytes: &[u8], hash: &ContentHash) -> Said {
 /// Whether anybody on this machine can change a file or folder.
 pub(super) fn open_to_all(root: &Path) -> bool {
     fs::metadata(root).is_ok_and(|meta| meta.permissions().mode() & 0o002 != 0)
+}
+
+/// Takes the right to change the folder of a project away from everybody, and tells of it: who has it may put another
+/// secret, or other work, in the place of what lies there. Nobody needs it: what is made below is for the owner or the group.
+/// Not refused where that cannot be done, as on sticks without rights of their own: work would have no place there.
+fn close_to_all(root: &Path) -> Option<String> {
+    let mode = fs::metadata(root).ok()?.permissions().mode() & 0o7777;
+    if !open_to_all(root) {
+        return None;
+    }
+    // With the sticky bit it is a place for all, as `/tmp` is, and nobody can take away what is another's.
+    if mode & 0o1000 == 0 {
+        let _ = fs::set_permissions(root, fs::Permissions::from_mode(mode & !0o002));
+    }
+    let root_shown = named(root);
+    Some(if open_to_all(root) {
+        format!("anybody on this machine can change {root_shown}; close it with `chmod o-w`")
+    } else {
+        format!("anybody on this machine could change {root_shown}; that was closed (`chmod o-w`)")
+    })
 }
 
 fn check_format(root: &Path) -> Result<(), ProjectError> {
@@ -287,6 +302,26 @@ mod tests {
         let (_store, loaded) = open();
         assert!(loaded.notes.concat().contains("loaded from their copy"), "{:?}", loaded.notes);
         assert_eq!(loaded.annotation.tracks.len(), 1);
+    }
+
+    #[test]
+    fn a_folder_that_anybody_can_change_is_closed_unless_it_is_a_place_for_all() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let info = ClipInfo::new(ContentHash("5c".repeat(32)), ClipKind::Still, (4, 4), 1);
+        let options = StoreOptions { user: "anna".into(), rescue: None };
+        for (given, left) in [(0o777, 0o775), (0o702, 0o700), (0o1777, 0o1777)] {
+            let root = dir.path().join(format!("{given:o}"));
+            fs::create_dir(&root).expect("made");
+            fs::set_permissions(&root, fs::Permissions::from_mode(given)).expect("set");
+            let told = || {
+                let (_store, loaded) =
+                    ClipStore::open_with(&root, &info, 0, &options).expect("opens");
+                loaded.notes.concat().contains("anybody on this machine")
+            };
+            assert!(told(), "{given:o}");
+            assert_eq!(fs::metadata(&root).expect("there").permissions().mode() & 0o7777, left);
+            assert_eq!(told(), left == given, "once, where it was closed");
+        }
     }
 
     #[test]

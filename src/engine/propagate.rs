@@ -81,31 +81,22 @@ pub enum PlanError {
     #[error("nothing to start from: put boundary points on one frame of the window first")]
     NoAnchor,
     /// There are anchors, all outside the windows.
-    #[error(
-        "the points on frame {} lie outside the windows; let a window contain that frame, or put \
-         boundary points on a frame inside a window", .frame + 1
-    )]
+    #[error("the points of frame {} lie in no window: widen one, or put points inside one", .frame + 1)]
     AnchorsOutside {
         /// The first of them.
         frame: FrameIndex,
     },
     /// The frame at hand is in no window.
-    #[error("frame {} is in no window; go to a frame inside one, or propagate through all windows", .frame + 1)]
+    #[error("frame {} is in no window; go inside one, or propagate through all windows", .frame + 1)]
     OutsideWindows {
         /// The frame at hand.
         frame: FrameIndex,
     },
     /// No two anchors with frames between them.
-    #[error(
-        "nothing to compare: no frame lies between two that have points or an accepted mask; put \
-         boundary points on a second frame of the window"
-    )]
+    #[error("nothing to compare yet: put points on a second frame, with frames between them")]
     NothingBetween,
     /// Only frames that a person decided, or none at all.
-    #[error(
-        "nothing to propagate: no frame there is both inside a window and without points or an \
-         accepted mask of its own"
-    )]
+    #[error("nothing to propagate: frames there are accepted, have points or lie in no window")]
     Nothing,
 }
 

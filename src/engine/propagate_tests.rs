@@ -201,3 +201,13 @@ fn both_passes_go_through_every_gap_between_anchors_with_a_memory_each() {
     track.prompts.clear();
     assert_eq!(plan_both_passes(&track, CLIP), Err(PlanError::NothingBetween));
 }
+
+#[test]
+fn why_nothing_is_planned_fits_on_a_line_of_80_columns() {
+    use PlanError as E;
+    let frame = 998;
+    let outside = [E::AnchorsOutside { frame }, E::OutsideWindows { frame }];
+    for why in outside.into_iter().chain([E::NoAnchor, E::NothingBetween, E::Nothing]) {
+        assert!(why.to_string().len() <= 80, "{why}");
+    }
+}

@@ -139,7 +139,7 @@ fn rays_questions_letters_and_doubts_are_explained_on_the_spot() {
     press(&mut m, "esc w b");
     has(
         &screen(&m),
-        &["VISIBLE?", "visible here? y or n", "Visible on this frame?", "stop asking"],
+        &["VISIBLE?", "visible here? y or n (its", "Visible on this frame?", "stop asking"],
     );
     press(&mut m, "esc m");
     has(&screen(&m), &["call this frame by a", "never mind"]);

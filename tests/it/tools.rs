@@ -594,6 +594,7 @@ fn the_worst_frame_comes_first_and_the_quiet_span_is_accepted_with_one_key() {
     assert!(m.message.text.contains("area"), "{:?}", m.message);
     press(&mut m, "A");
     assert_eq!(track(&m).masks[&20].source, MaskSource::Tracked, "it is in doubt");
+    assert!(m.message.text.starts_with("in doubt (the area jumps)"), "{:?}", m.message);
     press(&mut m, "3 ,");
     let effects = press(&mut m, "A");
     assert_eq!(steps(&effects).len(), 1);
@@ -605,6 +606,8 @@ fn the_worst_frame_comes_first_and_the_quiet_span_is_accepted_with_one_key() {
     press(&mut m, "3 0 G b");
     press(&mut m, "W W");
     assert!(m.message.text.contains("older than the points (`p p`)"), "{:?}", m.message);
+    press(&mut m, "A");
+    assert!(m.message.text.starts_with("this mask is stale: `p p`"), "{:?}", m.message);
     press(&mut m, "3 0 G");
     let stale: Vec<usize> = m.marks.stale(id).unwrap().iter().copied().collect();
     assert_eq!(stale.first(), Some(&20));

@@ -105,7 +105,7 @@ fn ask(model: &mut Model, fx: &mut Vec<Effect>) {
         let end = if search.at_entry() { "first" } else { "last" };
         motion::go_to(model, fx, frame);
         return model.say(format!(
-            "visible here? {yes} or {no} ({end} frame is one of {}); {back} takes an answer back",
+            "visible here? {yes} or {no} (its {end} frame is one of {}); {back} takes an answer back",
             search.left()
         ));
     }

@@ -94,6 +94,14 @@ fn speaking(model: &Model, id: TrackId, frame: FrameIndex) -> Option<Doubt> {
     model.tools.review.doubt(id, model.annotation.tracks.get(&id)?, frame)
 }
 
+/// Why a frame deserves a look, for people.
+fn reason(model: &Model, id: TrackId, frame: FrameIndex) -> &'static str {
+    match flagged(model, id, frame) {
+        true => "flagged",
+        false => speaking(model, id, frame).map_or("nothing", Doubt::reason),
+    }
+}
+
 /// Whether a person flagged the frame.
 fn flagged(model: &Model, id: TrackId, frame: FrameIndex) -> bool {
     model.annotation.tracks.get(&id).is_some_and(|track| track.flags.contains(&frame))
@@ -146,11 +154,7 @@ fn worst(model: &mut Model, fx: &mut Vec<Effect>) {
     motion::go_to(model, fx, frame);
     model.tools.review.looked = Some((id, frame));
     let value = doubt(model, id, frame);
-    let reason = if flagged(model, id, frame) {
-        "flagged"
-    } else {
-        speaking(model, id, frame).map_or("nothing", Doubt::reason)
-    };
+    let reason = reason(model, id, frame);
     let place = next + 1;
     let from_worst = if again { ", from the worst again" } else { "" };
     model.say(if value >= FLAGGED {
@@ -178,16 +182,27 @@ fn accept_quiet(model: &mut Model, fx: &mut Vec<Effect>) {
     };
     let here = model.frame;
     if !quiet(here) {
-        return model.say(format!(
-            "this frame is in doubt, or its mask is missing or older than the points; correct it, \
-             or accept it with {}",
-            model.key(Action::AcceptFrame)
-        ));
+        let told = loud(model, id, track, here);
+        return model.say(told);
     }
     let first = (0..here).rev().take_while(|&f| quiet(f)).last().unwrap_or(here);
     let last = (here + 1..model.clip.frames).take_while(|&f| quiet(f)).last().unwrap_or(here);
     let frames: Vec<FrameIndex> = (first..=last).collect();
     prompts::accept_frames(model, fx, &frames);
+}
+
+/// Why a frame is not accepted with those around it, and what to do.
+fn loud(model: &Model, id: TrackId, track: &Track, frame: FrameIndex) -> String {
+    let [accept, propagate] =
+        [Action::AcceptFrame, Action::PropagateBoth].map(|action| model.key(action));
+    if !track.visible(frame) || !track.masks.contains_key(&frame) {
+        return "no mask on this frame to accept".to_owned();
+    }
+    if model.marks.is_stale(id, frame) {
+        return format!("this mask is stale: {propagate} makes a new one, {accept} accepts this");
+    }
+    let reason = reason(model, id, frame);
+    format!("in doubt ({reason}): correct it, or accept it with {accept}")
 }
 
 fn flag(model: &mut Model, fx: &mut Vec<Effect>) {

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 
@@ -29,6 +29,8 @@ pub(super) const LOOK: Duration = Duration::from_millis(500);
 
 /// Finds that the screen takes at once: more would let a key wait.
 const TOGETHER: usize = 1000;
+/// Time in which others may come to be told with one.
+const GATHER: Duration = Duration::from_millis(100);
 
 /// A year.
 const SECONDS_MAX: f64 = 365.0 * 24.0 * 3600.0;
@@ -153,11 +155,14 @@ fn first_clip(found: &Receiver<Found>, cancel: &AtomicBool) -> Result<PathBuf, F
     }
 }
 
-/// Hands finds on, those that wait together: the screen has other things to do than to take a hundred thousand one by one.
+/// Hands finds on, those that come together: the screen has other things to do than to take a hundred thousand one by one,
+/// and looks through its whole queue each time.
 fn tell_screen(found: &Receiver<Found>, inbox: &Sender<Msg>) {
     while let Ok(first) = found.recv() {
         let (mut paths, mut refused) = (Vec::new(), Vec::new());
-        for found in std::iter::once(first).chain(found.try_iter()).take(TOGETHER) {
+        let until = Instant::now() + GATHER;
+        let later = || found.recv_timeout(until.saturating_duration_since(Instant::now())).ok();
+        for found in std::iter::once(first).chain(std::iter::from_fn(later)).take(TOGETHER) {
             match found {
                 Found::Clip(path) => paths.push(path),
                 Found::Refused { path, why } => refused.push((path, why)),

@@ -14,7 +14,8 @@ use crate::surroundings::program;
 
 const KILLS: usize = 500;
 
-fn text(annotation: &Annotation) -> String {
+/// An annotation, to be compared.
+pub(crate) fn text(annotation: &Annotation) -> String {
     serde_json::to_string(annotation).unwrap()
 }
 

@@ -18,6 +18,7 @@ mod devices;
 mod ending;
 mod engine;
 mod export;
+mod faults;
 mod golden_sizes;
 mod golden_weights;
 mod graphics;

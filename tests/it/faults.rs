@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 use sonomark::cli::script::{Command as Line, Script, clip};
 use sonomark::project::load_read_only;
 
-use crate::kill::text;
+use crate::project::text;
 use crate::surroundings::{PROGRAM, program, skipped, told};
 
 /// Calls that change what lies on a disk, or tell of it. No machine has all of them.

@@ -14,8 +14,7 @@ use crate::surroundings::program;
 
 const KILLS: usize = 500;
 
-/// An annotation, to be compared.
-pub(crate) fn text(annotation: &Annotation) -> String {
+fn text(annotation: &Annotation) -> String {
     serde_json::to_string(annotation).unwrap()
 }
 

@@ -42,6 +42,7 @@ mod net_model;
 mod net_semantics;
 mod net_video;
 mod opening;
+mod power;
 mod private;
 mod progress;
 mod project;

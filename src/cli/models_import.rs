@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::codec::tool::limit;
 use crate::config::{Origin, Settings};
-use crate::domain::{counted, shown};
+use crate::domain::{counted, shown, shown_in_json};
 use crate::net::cards;
 use crate::net::config::{ModelCard, WeightsOrigin};
 use crate::net::import::{Converted, convert};
@@ -165,7 +165,8 @@ pub(super) fn run_child(settings: &Settings, options: &ChildOptions) -> Done {
         Ok(converted) => Said::Converted(converted),
         Err(error) => Said::Refused(error.to_string()),
     };
-    print(&serde_json::to_string(&said).map_err(Failure::ours)?);
+    // A name may hold what is never printed as it is.
+    print(&shown_in_json(&serde_json::to_string(&said).map_err(Failure::ours)?));
     Ok(())
 }
 

@@ -67,6 +67,7 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
         let folder = path_shown(&options.folder);
         return Err(Failure::Input(format!("{folder} is no folder; give one that is there")));
     }
+    codec::follow_no_links_below(&real(&options.folder));
     let (sender, found) = channel();
     let mut watching = WatchOptions::new(codec::looks_like_clip, |path| {
         codec::is_complete(path).map_err(|error| error.to_string())

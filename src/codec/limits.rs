@@ -3,13 +3,12 @@
 //! The limits are checked on declared values before anything is allocated for them; decoders of
 //! other people run behind [`guarded`], because many image decoders panic on hostile bytes.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use super::CodecError;
+use super::{CodecError, watched};
 
 /// Longest side of a frame, px.
 pub(super) const MAX_SIDE_PX: u32 = 16_384;
@@ -20,11 +19,10 @@ pub(crate) const MAX_FILE_BYTES: u64 = 1 << 30;
 /// Bytes a still-image decoder may allocate.
 pub(super) const MAX_DECODE_BYTES: u64 = 1 << 30;
 
-/// Opens a regular file for reading. Pipes and devices, which could block for ever, are refused.
+/// Opens a regular file for reading. Pipes and devices, which could block for ever, are refused, and links in the folder
+/// that is watched.
 pub(super) fn open_regular(path: &Path) -> Result<File, CodecError> {
-    let mut options = OpenOptions::new();
-    options.read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC);
-    let file = options.open(path).map_err(|e| CodecError::unreadable(path, e))?;
+    let file = watched::open(path).map_err(|e| CodecError::unreadable(path, e))?;
     let meta = file.metadata().map_err(|e| CodecError::unreadable(path, e))?;
     if !meta.is_file() {
         let cause = io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");

@@ -37,6 +37,7 @@ mod tiff;
 pub(crate) mod tool;
 mod video;
 mod volume;
+mod watched;
 mod webp;
 
 use std::ffi::{OsStr, OsString};
@@ -66,6 +67,7 @@ pub(crate) use sniff::has_image_ending;
 pub(crate) use video::every_frame;
 pub(crate) use volume::MAX_LABELS;
 pub use volume::{LabelVolume, NIFTI_2};
+pub use watched::follow_no_links_below;
 
 /// How to open a clip.
 #[derive(Clone, Debug, PartialEq)]

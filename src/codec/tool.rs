@@ -7,10 +7,11 @@
 //! of 3840 x 2160 px and H.265 of 1920 x 1080 decode in 512 MiB.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -49,14 +50,16 @@ pub(crate) const READER: Limits = Limits { memory_mib: 1024, seconds: 100, write
 
 /// `program` under limits; arguments are added by the caller. The shell sets the limits and
 /// becomes the program; no argument is ever read by it. It leaves no core dumps, which would hold
-/// pictures. What the terminal does to this program (a hang-up, Ctrl-C) it does not do to a child:
-/// this program decides what goes on, and a decoder that ended by itself would cost it the frames
-/// at hand. A child ends with its pipes.
+/// pictures; a limit by which there are none stays as [`stay_small`] has set it. What the terminal
+/// does to this program (a hang-up, Ctrl-C) it does not do to a child: this program decides what
+/// goes on, and a decoder that ended by itself would cost it the frames at hand. A child ends with
+/// its pipes.
 pub(crate) fn limited(program: impl AsRef<OsStr>, limits: Limits) -> Command {
     // Memory is counted in KiB, files in blocks of 512 bytes. The kernel ends processes by their memory: these 500 count as
     // half of the machine's. Where it refuses them the child is as good as before.
     let script = format!(
-        "{{ echo 500 >/proc/self/oom_score_adj; }} 2>/dev/null; ulimit -c 0; ulimit -v {}; ulimit -t {}; \
+        "{{ echo 500 >/proc/self/oom_score_adj; }} 2>/dev/null; \
+         [ \"$(ulimit -c)\" = 0 ] || ulimit -c 0; ulimit -v {}; ulimit -t {}; \
          ulimit -f {}; ulimit -n 32; exec \"$@\"",
         u64::from(limits.memory_mib) * 1024,
         limits.seconds,
@@ -72,6 +75,12 @@ pub(crate) fn file_argument(path: &Path) -> OsString {
     let mut argument = OsString::from("file:");
     argument.push(path);
     argument
+}
+
+/// The way of a child to a file that this process holds open. It is not told the name: arguments can be read by every
+/// account of the machine, and names of files and folders are often names of patients.
+pub(crate) fn held_path(file: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()))
 }
 
 /// Limits what this process and its children may take of a resource.
@@ -90,8 +99,9 @@ pub(crate) fn limit(resource: libc::__rlimit_resource_t, most: u64) -> io::Resul
 /// For this process and its children: no core, which would hold pictures and names, and no program that gets rights of
 /// another user by its file.
 pub(crate) fn stay_small() {
-    // Neither can fail on a system that has them, and without them the program is as good as before.
-    let _ = limit(libc::RLIMIT_CORE, 0);
+    // Neither can fail on a system that has them, and without them the program is as good as before. One byte is too little
+    // for a file, and the one limit that is kept where another program takes cores in: with 0 it would be given all of it.
+    let _ = limit(libc::RLIMIT_CORE, 1);
     // SAFETY: the call takes numbers alone.
     unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
 }

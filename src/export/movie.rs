@@ -3,9 +3,10 @@
 //! Before it gets its name, what was written is decoded and every frame compared with the picture
 //! that it was made from: as bright, and tinted where the masks are, within what codecs lose.
 
+use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use super::atomic;
 use super::colours::of_structure;
@@ -81,9 +82,9 @@ fn write(job: &Job, path: &Path, kind: &Kind) -> Result<Report, ExportError> {
     for (way, encoder) in all {
         let arguments = [*way, *encoder].concat();
         let part = atomic::part_beside(path)?;
-        match encode(job, path, part.path(), kind, &arguments)? {
+        match encode(job, path, part.as_file(), kind, &arguments)? {
             None => {
-                check(job, path, part.path())?;
+                check(job, path, &tool::held_path(part.as_file()))?;
                 atomic::publish(part, path)?;
                 let masks = job.annotation.tracks.values().map(|track| track.masks.len()).sum();
                 let files = vec![path.to_owned()];
@@ -96,14 +97,8 @@ fn write(job: &Job, path: &Path, kind: &Kind) -> Result<Report, ExportError> {
     Err(ExportError::unfit(path, cause, "try the other of mp4 and gif, or update ffmpeg"))
 }
 
-/// Feeds ffmpeg with all frames; what it says when it fails.
-fn encode(
-    job: &Job,
-    path: &Path,
-    part: &Path,
-    kind: &Kind,
-    arguments: &[&str],
-) -> Result<Option<String>, ExportError> {
+/// The ffmpeg that fills the file `part` with the frames that it is fed.
+fn encoder(job: &Job, part: &File, kind: &Kind, arguments: &[&str]) -> Command {
     let info = job.info;
     let (rate, times) = match &info.frame_times_ms[..] {
         [] => (info.frame_time_ms.map_or(FRAMES_PER_S, |ms| 1000.0 / ms), String::new()),
@@ -119,10 +114,22 @@ fn encode(
     command.args(["-threads", THREADS]);
     command.args(["-metadata", &format!("comment={}", job.about()), "-f", kind.container]);
     command
-        .arg(tool::file_argument(part))
+        .arg(tool::file_argument(&tool::held_path(part)))
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
+    command
+}
+
+/// Feeds ffmpeg with all frames; what it says when it fails.
+fn encode(
+    job: &Job,
+    path: &Path,
+    part: &File,
+    kind: &Kind,
+    arguments: &[&str],
+) -> Result<Option<String>, ExportError> {
+    let mut command = encoder(job, part, kind, arguments);
     let mut child = command.spawn().map_err(|e| not_started(path, &e))?;
     let fed = match child.stdin.take() {
         Some(pipe) => feed(job, path, &mut Patient(pipe)),
@@ -235,7 +242,7 @@ fn check(job: &Job, path: &Path, part: &Path) -> Result<(), ExportError> {
         .args(["-nostdin", "-v", "error", "-threads", THREADS, "-i"])
         .arg(tool::file_argument(part));
     command.args(["-map", "0:v:0"]);
-    command.args(every_frame(part).map_err(|e| ExportError::unfit(path, e.to_string(), INSTALL))?);
+    command.args(every_frame(path).map_err(|e| ExportError::unfit(path, e.to_string(), INSTALL))?);
     let visible = format!("format=rgb24,crop={}:{}:0:0", info.width_px, info.height_px);
     command.args(["-vf", &visible, "-f", "rawvideo", "-pix_fmt", "rgb24", "pipe:1"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -330,6 +337,24 @@ mod tests {
         let mut annotation = Annotation::default();
         annotation.apply(&Edit::AddTrack { track: TrackId(1), content }).expect("a track");
         annotation
+    }
+
+    #[test]
+    fn an_encoder_is_told_no_name_of_a_patient() {
+        let folder = tempfile::Builder::new().prefix("DOE^JOHN").tempdir().expect("a folder");
+        let part = atomic::part_beside(&folder.path().join("a.mp4")).expect("a file");
+        let hash = ContentHash("0123456789abcdef".into());
+        let info = ClipInfo {
+            name: "DOE^JOHN.dcm".into(),
+            ..ClipInfo::new(hash, ClipKind::Cine, SIDES, 6)
+        };
+        let held = moving(4, 8, 6);
+        for kind in [&MP4, &GIF] {
+            let command = encoder(&Job::new(&held, &info), part.as_file(), kind, &[]);
+            let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
+            assert!(words.iter().any(|word| word.starts_with("file:/proc/")), "{words:?}");
+            assert!(!words.iter().any(|word| word.contains("JOHN")), "{words:?}");
+        }
     }
 
     #[test]

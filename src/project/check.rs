@@ -162,7 +162,11 @@ pub fn check_clip(root: &Path, clip: &ClipSummary) -> Checked {
         }
     };
     let folder = root.join("clips").join(&clip.hash.0);
-    checked.findings.extend(check_about(&folder.join("clip.json"), &clip.hash));
+    let untouched = || {
+        let none = |from: &PathBuf| journal_files(from).is_ok_and(|files| files.is_empty());
+        none(&ops) && rescue.iter().all(none)
+    };
+    checked.findings.extend(check_about(&folder.join("clip.json"), &clip.hash, untouched));
     let known = |_: &Path, name: &str| {
         ["clip.json", "ops"].contains(&name) || name.starts_with("clip.damaged-")
     };
@@ -198,8 +202,8 @@ pub fn check_clip(root: &Path, clip: &ClipSummary) -> Checked {
     checked
 }
 
-/// Checks what is said of a clip.
-fn check_about(path: &Path, hash: &ContentHash) -> Option<Finding> {
+/// Checks what is said of a clip, on which there may be no work: it is `untouched`.
+fn check_about(path: &Path, hash: &ContentHash, untouched: impl Fn() -> bool) -> Option<Finding> {
     let damage = |what: &str| {
         Finding::new(Gravity::Damage, path, what)
             .lost("name, size and number of frames of the clip; the work on it can be read")
@@ -212,6 +216,13 @@ fn check_about(path: &Path, hash: &ContentHash) -> Option<Finding> {
         Ok(Said::Newer) => Some(
             Finding::new(Gravity::Warning, path, "a newer sonomark wrote it")
                 .todo("update sonomark to have the clip named in lists"),
+        ),
+        // Its folder comes first: a kill or a loss of power in between costs nothing.
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound && untouched() => Some(
+            Finding::new(Gravity::Warning, path, "it is not there, nor is any work on the clip")
+                .todo(
+                    "open the clip once with sonomark, whose first opening of it was interrupted",
+                ),
         ),
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => Some(damage("it is not there")),
         Err(cause) => Some(unreadable(path, &cause)),

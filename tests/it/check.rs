@@ -226,6 +226,23 @@ fn journals_of_a_clip_that_cannot_be_read_are_checked_all_the_same() {
 }
 
 #[test]
+fn an_opening_that_was_interrupted_is_no_damage() {
+    let home = Home::new();
+    let root = home.project();
+    drop(open(&root, "anna"));
+    let folder = root.join("clips").join(&clip().content_hash.0);
+    fs::remove_file(folder.join("clip.json")).unwrap();
+    let (code, found) = only(&home);
+    assert_eq!((code, &found["gravity"]), (Some(0), &json!("warning")), "{found}");
+    says(&found, "what", "nor is any work on the clip");
+    // With work it is one.
+    two_sessions(&root);
+    fs::remove_file(folder.join("clip.json")).unwrap();
+    let (code, found) = only(&home);
+    assert_eq!((code, &found["gravity"]), (Some(3), &json!("damage")), "{found}");
+}
+
+#[test]
 fn a_check_is_no_list_and_no_rename() {
     let home = Home::new();
     for more in [["--only", "stale"], ["--rename", "a"]] {

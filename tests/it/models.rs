@@ -196,6 +196,11 @@ fn hostile_files_end_in_a_sentence_and_run_nothing() {
         assert!(home.entries().is_empty(), "{name}: {:?}", home.entries());
     }
     assert!(!touched.exists());
+    // A name with what terminals act on hides no cause.
+    let file = home.write("net\u{202e}\u{9b}z.pt", b"PK\x03\x04 and no more");
+    let refused = told(&home.run(&["models", "import", text(&file)]));
+    assert!(refused.contains(r"net\u{202e}\u{9b}z.pt"), "{refused}");
+    assert!(!refused.contains("no word"), "{refused}");
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! `watch --headless`: which clip a prompts file is for.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use crate::surroundings::{IDLE_S, program, told};
@@ -9,13 +12,19 @@ use crate::surroundings::{IDLE_S, program, told};
 const PROMPTS: &str = "tracks:\n  - label: disc\n    prompts:\n      - frame: 0\n        \
                        boundary: [[30, 30], [60, 30], [60, 60]]\n";
 
-/// Watches `home/inbox` until nothing more comes; the exit code and what was told.
-fn watched(home: &Path) -> (Option<i32>, String) {
+/// The command that watches `home/inbox`, where files settle for so many seconds, until nothing more comes.
+fn watch(home: &Path, settle_s: &str) -> Command {
     let mut command = program(home);
-    command.arg("watch").arg(home.join("inbox")).args(["--headless", "--settle", "0.3"]);
+    command.arg("watch").arg(home.join("inbox")).args(["--headless", "--settle", settle_s]);
     // It writes into the project alone: where temporary files lie may be away or full.
     command.env("TMPDIR", home.join("nowhere"));
-    let output = command.args(["--idle-exit", IDLE_S]).output().unwrap();
+    command.args(["--idle-exit", IDLE_S]);
+    command
+}
+
+/// Watches `home/inbox` until nothing more comes; the exit code and what was told.
+fn watched(home: &Path) -> (Option<i32>, String) {
+    let output = watch(home, "0.3").output().unwrap();
     (output.status.code(), told(&output))
 }
 
@@ -84,7 +93,6 @@ fn clocks_that_go_back_hold_no_prompts_up() {
 
 #[test]
 fn links_are_refused_and_not_followed() {
-    use std::os::unix::fs::symlink;
     let home = tempfile::tempdir().unwrap();
     let (inbox, other) = (home.path().join("inbox"), home.path().join("other"));
     fs::create_dir_all(inbox.join("scan")).unwrap();
@@ -110,5 +118,33 @@ fn links_are_refused_and_not_followed() {
     ] {
         assert!(told.contains(part), "{part} is missing in {told}");
     }
+    assert!(!told.contains("1 track"), "{told}");
+}
+
+#[test]
+fn a_link_that_comes_into_the_place_of_a_clip_is_not_followed() {
+    let home = tempfile::tempdir().unwrap();
+    let (inbox, other) = (home.path().join("inbox"), home.path().join("other.png"));
+    fs::create_dir(&inbox).unwrap();
+    write_still(&other, 1);
+    write_still(&inbox.join("a.png"), 2);
+    let (link, prompts) = (inbox.join(".link"), inbox.join(".prompts"));
+    symlink(&other, &link).unwrap();
+    fs::write(&prompts, PROMPTS).unwrap();
+    let hour = Duration::from_secs(3600);
+    let file = fs::File::options().write(true).open(&prompts).unwrap();
+    file.set_modified(SystemTime::now() - hour).unwrap();
+    let mut child = watch(home.path(), "2").stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let mut told = String::new();
+    while !told.contains("a.png: waits for") {
+        assert_ne!(said.read_line(&mut told).unwrap(), 0, "{told}");
+    }
+    // The prompts have settled: the clip is taken before what lies in its place now has.
+    fs::rename(link, inbox.join("a.png")).unwrap();
+    fs::rename(prompts, inbox.join("a.prompts.yaml")).unwrap();
+    said.read_to_string(&mut told).unwrap();
+    child.wait().unwrap();
+    assert!(told.contains("it is a link"), "{told}");
     assert!(!told.contains("1 track"), "{told}");
 }

@@ -11,7 +11,6 @@ mod probe;
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
-use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -57,8 +56,7 @@ pub(super) struct Reel {
 }
 
 impl Reel {
-    /// A file, opened. Children are not told its name: arguments can be read by every account of the machine, and names of
-    /// files are often names of patients.
+    /// A file, opened.
     fn file(path: &Path, held: File) -> Self {
         Self { watched: path.to_owned(), ..Self::stream(path, held) }
     }
@@ -66,7 +64,7 @@ impl Reel {
     /// The content of an open file, taken from the file `shown`. Children reach it through this
     /// process, which keeps it open.
     pub(super) fn stream(shown: &Path, held: File) -> Self {
-        let read = PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), held.as_raw_fd()));
+        let read = tool::held_path(&held);
         Self { shown: shown.to_owned(), watched: read.clone(), read, _held: held }
     }
 

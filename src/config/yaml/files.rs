@@ -36,8 +36,8 @@ pub fn text_up_to(path: &Path, bytes_max: usize) -> Result<(String, String), Fau
     read.map(|text| (named(path), text)).map_err(|cause| unread(path, cause))
 }
 
-/// The same of a file in a folder that others write to: only of a regular one. What was one a moment ago may be a pipe
-/// now, and to open that waits for ever; so the opened file is looked at, not its name.
+/// The same of a file in a folder that others write to: only of a regular one, not of a link. What was one a moment ago may
+/// be a pipe now, and to open that waits for ever; so the opened file is looked at, not its name.
 ///
 /// # Errors
 /// A file that cannot be read, is not there, or is no regular file.
@@ -48,8 +48,13 @@ pub fn text_of_regular(path: &Path) -> Result<(String, String), Faults> {
 
 /// Opens a regular file without waiting for anything.
 fn regular(path: &Path) -> std::io::Result<File> {
-    let flags = libc::O_NONBLOCK | libc::O_CLOEXEC;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Err(cause) if cause.raw_os_error() == Some(libc::ELOOP) => {
+            return Err(std::io::Error::new(ErrorKind::InvalidInput, "it is a link"));
+        }
+        opened => opened?,
+    };
     if !file.metadata()?.is_file() {
         return Err(std::io::Error::new(ErrorKind::InvalidInput, "it is not a regular file"));
     }
@@ -97,11 +102,15 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_in_the_place_of_a_file_is_refused_at_once() {
+    fn a_link_or_a_pipe_in_the_place_of_a_file_is_refused_at_once() {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("a.prompts.yaml");
         std::fs::write(&path, "a: 1").expect("written");
         assert_eq!(text_of_regular(&path).expect("it opens").1, "a: 1");
+        let link = folder.path().join("link.prompts.yaml");
+        std::os::unix::fs::symlink(&path, &link).expect("linked");
+        let told = text_of_regular(&link).expect_err("a link").to_string();
+        assert!(told.contains("it cannot be read: it is a link; check"), "{told}");
         std::fs::remove_file(&path).expect("removed");
         let name = std::ffi::CString::new(path.as_os_str().as_encoded_bytes()).expect("name");
         // SAFETY: the pointer is to a text that lives until the call returns.

@@ -198,32 +198,31 @@ pub(super) fn full(root: &Path, cause: &io::Error) -> String {
     format!("{}: {cause}; steps are kept in memory until there is room", named(root))
 }
 
-/// Where copies for this clip of this project may lie. New ones go into the last.
-pub(super) fn rescue_folders(base: &Path, root: &Path, hash: &ContentHash) -> Vec<PathBuf> {
-    let early = rescue_folder_by_path(base, root, hash);
-    let mut folders = vec![early, rescue_folder(base, root, hash)];
-    folders.dedup();
-    folders
+/// Where copies for clips of this project may lie, in a folder for each clip. New ones go into the last.
+pub(super) fn rescue_places(base: &Path, root: &Path) -> Vec<PathBuf> {
+    let mut places = vec![rescue_place_by_path(base, root), rescue_place(base, root)];
+    places.dedup();
+    places
 }
 
 /// Where they go. The random second line of FORMAT tells projects
 /// apart, so that a new project in the place of an old one never finds the old one's steps.
-fn rescue_folder(base: &Path, root: &Path, hash: &ContentHash) -> PathBuf {
+fn rescue_place(base: &Path, root: &Path) -> PathBuf {
     let format = read_regular(&root.join("FORMAT")).unwrap_or_default();
     let identity = String::from_utf8_lossy(&format);
     let identity = identity.lines().nth(1).filter(|id| checked(&ContentHash((*id).into())).is_ok());
     match identity {
-        Some(identity) => base.join(identity).join(&hash.0),
-        None => rescue_folder_by_path(base, root, hash),
+        Some(identity) => base.join(identity),
+        None => rescue_place_by_path(base, root),
     }
 }
 
 /// The same for a project whose disk was too full even for its FORMAT.
-fn rescue_folder_by_path(base: &Path, root: &Path, hash: &ContentHash) -> PathBuf {
+fn rescue_place_by_path(base: &Path, root: &Path) -> PathBuf {
     // What `--project p` names is another folder elsewhere.
     let root = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
     let path = journal::chain_hash(root.as_os_str().as_encoded_bytes());
-    base.join(format!("path-{path:08x}")).join(&hash.0)
+    base.join(format!("path-{path:08x}"))
 }
 
 /// Copies rescued lines of ended sessions into the project, where it lacks them.
@@ -294,7 +293,7 @@ mod tests {
             .expect("written");
         let ops = root.join("clips").join(&info.content_hash.0).join("ops");
         let journal = journal_files(&ops).expect("listed").remove(0).path;
-        let early = rescue_folder_by_path(&base, &root, &info.content_hash);
+        let early = rescue_place_by_path(&base, &root).join(&info.content_hash.0);
         fs::create_dir_all(&early).expect("made");
         // So long a name that the longer one of a temporary file cannot be.
         let name = format!("{}.r0.jsonl", "x".repeat(235));
@@ -343,8 +342,7 @@ mod tests {
 
     #[test]
     fn a_relative_project_is_not_the_one_of_that_name_elsewhere() {
-        let hash = ContentHash("5c".repeat(32));
-        let of = |root: &Path| rescue_folder_by_path(Path::new("r"), root, &hash);
+        let of = |root: &Path| rescue_place_by_path(Path::new("r"), root);
         let here = std::env::current_dir().expect("a folder").join("p");
         assert_eq!(of(Path::new("p")), of(&here));
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 
+use crate::codec::part::sweep_folder;
 use crate::codec::{Clip, Privacy};
 use crate::config::{Origin, Settings};
 use crate::domain::{Annotation, ClipInfo, Codes, DicomOrigin, counted, shown};
@@ -170,6 +171,8 @@ fn one(
     let stop = Some(stop);
     let job =
         Job { position, frames, origin, codes, colours, privacy, key, clip, accepted, stop, ..new };
+    // Of a whole project the clips themselves are not at hand.
+    let job = Job { among_many: clip.is_none(), ..job };
     let what = export_clip(&job, options.format, out).map_err(|error| error.to_string())?;
     tell(&format!("{}: {what}", path_shown(out)));
     Ok(())
@@ -225,6 +228,7 @@ fn whole_project(settings: &Settings, options: &Options) -> Done {
     // Until something is written, Ctrl-C simply ends it.
     let clips = clips_of(&options.source, options.only)?;
     let cancel = interrupt_flag()?;
+    sweep_folder(&options.out);
     let mut onlooker = Onlooker::new(&options.source);
     let mut failed = 0;
     for clip in &clips {

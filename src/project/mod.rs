@@ -47,8 +47,10 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
 
 use crate::codec::Modes;
+use crate::codec::part::{folder_of, make_part};
 use crate::domain::{
     ClipInfo, ContentHash, FrameIndex, OutsideChoice, PictureLook, PointPx, TrackId, counted, shown,
 };
@@ -299,39 +301,27 @@ impl Modes {
 
     /// Writes a whole file so that it appears complete or not at all, durable on return.
     fn publish(self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it has no name"));
-        };
-        let temporary =
-            folder.join(format!(".{}.{:016x}", name.to_string_lossy(), fastrand::u64(..)));
-        let mut file = self.create_new(&temporary)?;
-        let done = file
-            .write_all(bytes)
-            .and_then(|()| file.sync_all())
-            .and_then(|()| fs::rename(&temporary, path))
-            .and_then(|()| sync_folder(folder));
-        if done.is_err() {
-            let _ = fs::remove_file(&temporary);
-        }
-        done
+        self.written_beside(path, bytes)?.persist(path).map_err(|e| e.error)?;
+        sync_folder(folder_of(path))
     }
 
     /// As [`publish`](Self::publish), for what a project has once: where somebody was quicker, theirs stays.
     fn publish_first(self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it has no name"));
-        };
-        let hidden = format!(".{}.", name.to_string_lossy());
-        let mut file = tempfile::Builder::new().prefix(&hidden).tempfile_in(folder)?;
+        // Where there are no hard links, as on exFAT, by a rename that replaces nothing.
+        match self.written_beside(path, bytes)?.persist_noclobber(path) {
+            Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(e) => Err(e.error),
+            Ok(_) => sync_folder(folder_of(path)),
+        }
+    }
+
+    /// A temporary file beside `path` that holds `bytes`, durably; who finds it later knows whether it is still written.
+    fn written_beside(self, path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
+        let mut file = make_part(folder_of(path))?;
         self.open_to_group(file.as_file())?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
-        // Where there are no hard links, as on exFAT, by a rename that replaces nothing.
-        match file.persist_noclobber(path) {
-            Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            Err(e) => Err(e.error),
-            Ok(_) => sync_folder(folder),
-        }
+        Ok(file)
     }
 }
 

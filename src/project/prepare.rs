@@ -12,6 +12,7 @@ use super::lease::{self, Alive};
 use super::{
     FORMAT, Modes, ProjectError, checked, journal, journal_files, mounts, named, read_regular,
 };
+use crate::codec::part::sweep_folder;
 use crate::domain::{ClipInfo, ContentHash, counted, shown};
 
 /// With less room than this a disk counts as nearly full, bytes.
@@ -88,6 +89,9 @@ pub(super) fn prepare(
     };
     match make() {
         Ok(modes) => {
+            for folder in [root, &clip, &clip.join("ops")] {
+                sweep_folder(folder);
+            }
             notes.extend(close_to_all(root));
             notes.extend(nearly_full(root));
             Ok(modes)
@@ -276,6 +280,7 @@ pub(super) fn bring_home(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::part::make_part;
     use crate::domain::{ClipKind, Edit, Mark, Step, Track, TrackId};
     use crate::project::{ClipStore, StoreOptions};
 
@@ -295,8 +300,8 @@ mod tests {
         let journal = journal_files(&ops).expect("listed").remove(0).path;
         let early = rescue_place_by_path(&base, &root).join(&info.content_hash.0);
         fs::create_dir_all(&early).expect("made");
-        // So long a name that the longer one of a temporary file cannot be.
-        let name = format!("{}.r0.jsonl", "x".repeat(235));
+        // So long a name that the longer one at home cannot be.
+        let name = format!("{}.jsonl", "x".repeat(249));
         fs::rename(journal, early.join(name)).expect("moved");
         let (_store, loaded) = open();
         assert!(loaded.notes.concat().contains("loaded from their copy"), "{:?}", loaded.notes);
@@ -321,6 +326,35 @@ mod tests {
             assert_eq!(fs::metadata(&root).expect("there").permissions().mode() & 0o7777, left);
             assert_eq!(told(), left == given, "once, where it was closed");
         }
+    }
+
+    #[test]
+    fn what_a_killed_session_left_half_is_taken_away_by_the_next() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let root = dir.path().join("project");
+        let info = ClipInfo::new(ContentHash("5c".repeat(32)), ClipKind::Still, (4, 4), 1);
+        let options = StoreOptions { user: "anna".into(), rescue: None };
+        let open = || drop(ClipStore::open_with(&root, &info, 0, &options).expect("opens"));
+        open();
+        let clip = root.join("clips").join(&info.content_hash.0);
+        let folders = [root.clone(), clip.clone(), clip.join("ops")];
+        // Of an earlier start of this machine, or another one, a while ago; and one that is being written.
+        let left = folders.each_ref().map(|folder| folder.join(".sonomark-0-7-7-AbC012.part"));
+        let living = make_part(&clip).expect("made");
+        for path in &left {
+            fs::write(path, "half").expect("written");
+            let file = fs::OpenOptions::new().write(true).open(path).expect("opened");
+            let at = file.metadata().and_then(|meta| meta.modified()).expect("a time");
+            file.set_modified(at - std::time::Duration::from_secs(2 * 86_400)).expect("set");
+        }
+        open();
+        assert!(left.iter().all(|path| !path.exists()) && living.path().exists());
+        let publish = |folder: &Path| {
+            Modes::PRIVATE.publish(&folder.join("clip.json"), b"x").expect("written");
+            let parts = fs::read_dir(folder).expect("listed").flatten();
+            parts.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b".")).count()
+        };
+        assert_eq!(publish(&clip), 1, "the living one");
     }
 
     #[test]

@@ -145,6 +145,24 @@ fn a_journal_is_read_once_for_what_it_holds_and_who_wrote_it() {
 }
 
 #[test]
+fn what_a_killed_export_left_is_taken_away_once_for_all_clips() {
+    let home = Home::new();
+    two_clips(&home.project());
+    let out = home.path("out");
+    fs::create_dir(&out).unwrap();
+    // From before this machine was started.
+    let left = out.join(".sonomark-0-7-7-AbC012.part");
+    fs::write(&left, "half").unwrap();
+    let file = File::options().write(true).open(&left).unwrap();
+    let at = file.metadata().unwrap().modified().unwrap();
+    file.set_modified(at - std::time::Duration::from_secs(2 * 86_400)).unwrap();
+    let words = ["export", text(&home.project()), "--format", "coco", "--out", text(&out)];
+    let done = home.run(&words);
+    assert!(done.status.success() && !left.exists(), "{}", told(&done));
+    assert_eq!(fs::read_dir(&out).unwrap().count(), 2);
+}
+
+#[test]
 fn nothing_more_is_read_when_nobody_reads_the_list() {
     let home = Home::new();
     two_clips(&home.project());

@@ -17,7 +17,7 @@ use sonomark::project::{ClipStore, View, list_clips, load_read_only, timeline};
 use crate::damage::Mounted;
 use crate::headless::json as parsed;
 use crate::project::as_user;
-use crate::surroundings::{Home, data, skipped, text, told};
+use crate::surroundings::{Home, data, left_half, skipped, text, told};
 
 /// 2026-09-21, 14:13:20 UTC.
 const DAY_MS: u64 = 1_790_000_000_000;
@@ -150,12 +150,7 @@ fn what_a_killed_export_left_is_taken_away_once_for_all_clips() {
     two_clips(&home.project());
     let out = home.path("out");
     fs::create_dir(&out).unwrap();
-    // From before this machine was started.
-    let left = out.join(".sonomark-0-7-7-AbC012.part");
-    fs::write(&left, "half").unwrap();
-    let file = File::options().write(true).open(&left).unwrap();
-    let at = file.metadata().unwrap().modified().unwrap();
-    file.set_modified(at - std::time::Duration::from_secs(2 * 86_400)).unwrap();
+    let left = left_half(&out);
     let words = ["export", text(&home.project()), "--format", "coco", "--out", text(&out)];
     let done = home.run(&words);
     assert!(done.status.success() && !left.exists(), "{}", told(&done));

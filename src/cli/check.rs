@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::domain::{counted, shown};
-use crate::project::{Checked, ClipSummary, Finding, Gravity, check_clip, check_folder};
+use crate::project::{Checked, ClipSummary, Finding, Gravity, Onlooker, check_clip, check_folder};
 
 use super::told::Tally;
 use super::{Done, Failure, interrupt_flag, interrupted, path_shown, print, print_json, tell};
@@ -14,10 +14,11 @@ use super::{Done, Failure, interrupt_flag, interrupted, path_shown, print, print
 pub(super) fn run(root: &Path, clips: &[ClipSummary], as_json: bool) -> Done {
     let cancel = interrupt_flag()?;
     let beside = check_folder(root);
+    let mut onlooker = Onlooker::new(root);
     let mut checked: Vec<(&ClipSummary, Checked)> = Vec::with_capacity(clips.len());
     let mut progress = Tally::new("checked".to_owned(), "clip");
     for clip in clips.iter().take_while(|_| !interrupted(&cancel)) {
-        checked.push((clip, check_clip(root, clip)));
+        checked.push((clip, check_clip(&mut onlooker, clip)));
         if !as_json {
             progress.show([checked.len(), clips.len()]);
         }

@@ -5,14 +5,16 @@ use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 
+use crate::codec::part::sweep_folder;
 use crate::codec::{Clip, Privacy};
-use crate::config::Settings;
+use crate::config::{Origin, Settings};
 use crate::domain::{Annotation, ClipInfo, Codes, DicomOrigin, counted, shown};
 use crate::engine::{export_clip, export_name, format_named, key_for};
 use crate::export::{ExportFormat, FrameReader, Job, Rgb, mapped};
-use crate::project::{ClipSummary, ProjectError, list_clips, load_until, uid_key};
+use crate::project::{ClipSummary, Onlooker, ProjectError, list_clips, uid_key};
 
 use super::progress::{Only, Progress};
+use super::project::one_project;
 use super::{Done, Failure, interrupt_flag, interrupted, open_clip, path_shown, tell};
 
 /// Why nothing can be done with a clip whose `clip.json` is not to be read, and what to do.
@@ -48,6 +50,9 @@ pub(super) struct Options {
 /// Runs it. Ctrl-C ends it at the mask or frame in hand, and no half of a file is left.
 pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     if is_project(&options.source) {
+        if matches!(settings.project.origin, Origin::Flag(_)) {
+            one_project(&options.source, &settings.project.value)?;
+        }
         if options.deidentify {
             let project = path_shown(&options.source);
             return Err(Failure::Input(format!(
@@ -87,7 +92,7 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     let info = clip.info();
     let clip = Some(&clip);
     let source = Source { info, frames, origin, codes, colours, privacy, key, clip };
-    let done = one(project, source, options, &options.out, &cancel);
+    let done = one(&mut Onlooker::new(project), source, options, &options.out, &cancel);
     done.map_err(|why| match interrupted(&cancel) {
         true => broken_off(&options.out),
         false => Failure::Input(why),
@@ -105,7 +110,8 @@ pub(super) fn formats_help() -> String {
     format!("What to write:{}", rows.collect::<String>())
 }
 
-fn is_project(path: &Path) -> bool {
+/// Whether a folder is a project.
+pub(super) fn is_project(path: &Path) -> bool {
     path.join("FORMAT").is_file() && path.join("clips").is_dir()
 }
 
@@ -123,7 +129,7 @@ struct Source<'a> {
 
 /// Exports one clip to `out`, until `stop` is raised.
 fn one(
-    project: &Path,
+    project: &mut Onlooker,
     source: Source,
     options: &Options,
     out: &Path,
@@ -131,7 +137,7 @@ fn one(
 ) -> Result<(), String> {
     let Source { info, frames, origin, codes, colours, privacy, key, clip } = source;
     let until = options.at.unwrap_or(u64::MAX);
-    let (annotation, position) = match load_until(project, &info.content_hash, until) {
+    let (annotation, position) = match project.load_until(&info.content_hash, until) {
         Ok(loaded) if options.at.is_some_and(|at| at > loaded.position) => {
             return Err(format!(
                 "the last change of {} is number {}; `sonomark log` tells them all",
@@ -165,6 +171,8 @@ fn one(
     let stop = Some(stop);
     let job =
         Job { position, frames, origin, codes, colours, privacy, key, clip, accepted, stop, ..new };
+    // Of a whole project the clips themselves are not at hand.
+    let job = Job { among_many: clip.is_none(), ..job };
     let what = export_clip(&job, options.format, out).map_err(|error| error.to_string())?;
     tell(&format!("{}: {what}", path_shown(out)));
     Ok(())
@@ -185,7 +193,8 @@ fn clips_of(project: &Path, only: Option<Only>) -> Result<Vec<ClipSummary>, Fail
         return Err(Failure::Input(format!("the project {project} holds no clip yet")));
     }
     let Some(only) = only else { return Ok(clips) };
-    clips.retain(|clip| match Progress::of(project, clip) {
+    let mut onlooker = Onlooker::new(project);
+    clips.retain(|clip| match Progress::of(&mut onlooker, clip) {
         // Its export tells why.
         Err(_) => true,
         Ok(held) => {
@@ -219,6 +228,8 @@ fn whole_project(settings: &Settings, options: &Options) -> Done {
     // Until something is written, Ctrl-C simply ends it.
     let clips = clips_of(&options.source, options.only)?;
     let cancel = interrupt_flag()?;
+    sweep_folder(&options.out);
+    let mut onlooker = Onlooker::new(&options.source);
     let mut failed = 0;
     for clip in &clips {
         if interrupted(&cancel) {
@@ -228,7 +239,7 @@ fn whole_project(settings: &Settings, options: &Options) -> Done {
             Some(info) => {
                 let out = options.out.join(export_name(info, options.format));
                 one(
-                    &options.source,
+                    &mut onlooker,
                     Source {
                         info,
                         frames: None,

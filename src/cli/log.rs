@@ -15,6 +15,7 @@ use crate::project::{
     ClipSummary, Logged, LoggedStep, ProjectError, Standing, list_clips, log, moment,
 };
 
+use super::export::is_project;
 use super::{Done, Failure, open_clip, path_shown, print, print_json, tell};
 
 /// Arguments.
@@ -70,6 +71,13 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
 
 /// The clip that is meant.
 fn clip_meant(settings: &Settings, options: &Options) -> Result<ContentHash, Failure> {
+    if is_project(&options.clip) {
+        let project = path_shown(&options.clip);
+        return Err(Failure::Input(format!(
+            "{project} is a project, and the log is that of one clip; `sonomark project {project}` lists its clips, and \
+             `sonomark log HASH --project {project}` tells what was done on one of them"
+        )));
+    }
     let start = options
         .clip
         .to_str()

@@ -286,7 +286,7 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<u8, Failure> {
     let Cli { global, command, annotate: bare } = cli;
     let flags = Flags {
-        project: global.project,
+        project: project::meant(command.as_ref(), global.project)?,
         device: global.device,
         card: global.card,
         graphics: global.graphics,

@@ -4,14 +4,13 @@
 //! what their own sessions tell, whoever asks.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use crate::config::person::day_of;
 use crate::domain::{MaskSource, counted, shown};
-use crate::project::{ClipSummary, Loaded, ProjectError, Visit, load_read_only, readable_timeline};
+use crate::project::{ClipSummary, Loaded, Onlooker, ProjectError, Visit};
 use crate::tui::marks::Marks;
 
 /// Of a longer gap between two lines of a journal this much counts, s: nobody was there. As in `study analyse`.
@@ -67,14 +66,14 @@ struct Person {
 }
 
 impl Progress {
-    /// Reads what the project `root` holds on `clip`.
+    /// Reads what the project holds on `clip`.
     ///
     /// # Errors
     /// Journals that cannot be listed. What is damaged, and a journal that cannot be read, is told by the notes of
     /// [`loaded`](Self::loaded).
-    pub(super) fn of(root: &Path, clip: &ClipSummary) -> Result<Self, ProjectError> {
-        let loaded = load_read_only(root, &clip.hash)?;
-        let people = people(&readable_timeline(root, &clip.hash)?);
+    pub(super) fn of(onlooker: &mut Onlooker, clip: &ClipSummary) -> Result<Self, ProjectError> {
+        let loaded = onlooker.load(&clip.hash)?;
+        let people = people(&loaded.visits);
         let masks = loaded.annotation.masks();
         let (mut accepted, mut stale, mut flagged) = (0, 0, 0);
         let mut marks = Marks::default();

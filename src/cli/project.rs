@@ -1,20 +1,26 @@
 //! `sonomark project`: which clips the project holds work on, and how far they are.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use serde_json::Value;
 
 use crate::config::Settings;
 use crate::domain::{counted, shown};
-use crate::project::list_clips;
+use crate::project::{ClipSummary, Onlooker, list_clips};
 
 use super::progress::{Only, Progress};
-use super::{Done, Failure, check, path_shown, print, print_json, rename, tell};
+use super::told::{JsonRows, nobody_reads};
+use super::{
+    Command, Done, Failure, check, interrupt_flag, interrupted, path_shown, print, rename, tell,
+};
 
 /// Arguments.
 #[derive(Debug, Args)]
 pub(super) struct Options {
+    /// The project, instead of --project DIR
+    #[arg(value_name = "DIR")]
+    dir: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -32,7 +38,7 @@ pub(super) struct Options {
     dry_run: bool,
 }
 
-/// Runs it. The folder comes from the global `--project`.
+/// Runs it. The folder is the project of the settings, see [`meant`].
 pub(super) fn run(settings: &Settings, options: &Options) -> Done {
     let root = &settings.project.value;
     if !root.exists() {
@@ -48,12 +54,21 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
         [old, new] => return rename::run(settings, &clips, (old, new), options.dry_run),
         _ => return Err(Failure::Input("give one --rename OLD NEW at a time".into())),
     }
-    let (mut rows, mut listed) = (Vec::new(), 0);
+    list(settings, &clips, options)
+}
+
+/// Prints how far the clips are, each as soon as it is read. Ctrl-C ends it after the clip in hand; also then the JSON is a
+/// whole document.
+fn list(settings: &Settings, clips: &[ClipSummary], options: &Options) -> Done {
+    let cancel = interrupt_flag()?;
+    let mut onlooker = Onlooker::new(&settings.project.value);
+    let (mut rows, mut read, mut listed) = (JsonRows::default(), 0, 0);
     let mut unasked = BTreeSet::new();
     let mut unread = 0;
-    for clip in &clips {
+    for clip in clips.iter().take_while(|_| !interrupted(&cancel) && !nobody_reads()) {
+        read += 1;
         // One that cannot be read hides no other.
-        let progress = match Progress::of(root, clip) {
+        let progress = match Progress::of(&mut onlooker, clip) {
             Ok(progress) => progress,
             Err(error) => {
                 tell(&error.to_string());
@@ -71,7 +86,7 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
         let asked = |label: &str| settings.asked.label(label).is_some();
         unasked.extend(labels.filter(|label| !asked(label)).map(|label| shown(label)));
         match options.json {
-            true => rows.push(progress.json(clip)),
+            true => rows.push(&progress.json(clip)),
             false => print(&progress.line(clip)),
         }
     }
@@ -82,14 +97,50 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
              in every clip"
         ));
     }
+    let all = counted(clips.len(), "clip");
     if options.json {
-        print_json(&Value::Array(rows));
+        rows.end();
     } else if options.only.is_some() {
-        tell(&format!("{listed} of {}", counted(clips.len(), "clip")));
+        tell(&format!("{listed} of {all}"));
+    }
+    if interrupted(&cancel) && read < clips.len() {
+        return Err(Failure::Interrupted(format!(
+            "interrupted after {read} of {all}; run it again"
+        )));
     }
     if unread > 0 {
-        let all = counted(clips.len(), "clip");
         return Err(Failure::Some(format!("{unread} of {all} could not be read, as told above")));
     }
     Ok(())
+}
+
+/// The folder that a command line means: `project DIR`, or what `--project` names.
+///
+/// # Errors
+/// Where both name one, and not the same.
+pub(super) fn meant(
+    command: Option<&Command>,
+    flag: Option<PathBuf>,
+) -> Result<Option<PathBuf>, Failure> {
+    let Some(Command::Project(Options { dir: Some(dir), .. })) = command else {
+        return Ok(flag);
+    };
+    flag.map_or(Ok(()), |flag| one_project(dir, &flag))?;
+    Ok(Some(dir.clone()))
+}
+
+/// That a folder which a command is given is the one that `--project` names beside it.
+///
+/// # Errors
+/// Where they are two.
+pub(super) fn one_project(given: &Path, flag: &Path) -> Done {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    if real(given) == real(flag) {
+        return Ok(());
+    }
+    Err(Failure::Input(format!(
+        "two projects are named, {} and --project {}; leave one of them out",
+        path_shown(given),
+        path_shown(flag)
+    )))
 }

@@ -15,6 +15,7 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::codec::Clip;
+use crate::codec::part::sweep_below;
 use crate::config::Settings;
 use crate::domain::{Track, counted, shown};
 use crate::engine::{Ended, Segmenter};
@@ -190,6 +191,8 @@ pub(super) fn decide_clip(
     cancel: &AtomicBool,
 ) -> Result<Vec<(Track, TrackReport)>, Failure> {
     network.open_clip(clip.info().frames);
+    // What a run that was killed left half.
+    out.into_iter().for_each(sweep_below);
     let mut folders = Vec::with_capacity(tracks.len());
     for track in tracks {
         let folder = out.map(|out| out.join(&track.info.label));

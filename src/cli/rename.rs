@@ -10,7 +10,7 @@ use crate::config::Settings;
 use crate::domain::{
     Annotation, Edit, Mark, Step, Track, TrackId, TrackInfo, counted, nearest_word, shown,
 };
-use crate::project::{ClipStore, ClipSummary, load_read_only, now_ms};
+use crate::project::{ClipStore, ClipSummary, Onlooker, now_ms};
 use crate::tui::command::label;
 
 use super::export::NO_CLIP_JSON;
@@ -29,6 +29,7 @@ pub(super) fn run(
         return Err(Failure::Input("--rename needs two different labels: OLD and NEW".into()));
     }
     let cancel = interrupt_flag()?;
+    let mut onlooker = Onlooker::new(&settings.project.value);
     let (mut structures, mut in_clips, mut failed) = (0, 0, 0);
     let (mut known, mut told) = (BTreeSet::new(), BTreeSet::new());
     for clip in clips {
@@ -36,7 +37,7 @@ pub(super) fn run(
             let done = counted(in_clips, "clip");
             return Err(Failure::Interrupted(format!("interrupted after {done}; run it again")));
         }
-        match in_clip(settings, clip, (old, &new), dry, [&mut known, &mut told]) {
+        match in_clip(settings, &mut onlooker, clip, (old, &new), dry, [&mut known, &mut told]) {
             Ok(0) => {}
             Ok(count) => (structures, in_clips) = (structures + count, in_clips + 1),
             Err(why) => {
@@ -64,13 +65,14 @@ pub(super) fn run(
 /// that a disk is nearly full would come with each clip.
 fn in_clip(
     settings: &Settings,
+    onlooker: &mut Onlooker,
     clip: &ClipSummary,
     (old, new): (&str, &str),
     dry: bool,
     [known, told]: [&mut BTreeSet<String>; 2],
 ) -> Result<usize, String> {
     let root = &settings.project.value;
-    let held = load_read_only(root, &clip.hash).map_err(|error| error.to_string())?;
+    let held = onlooker.load(&clip.hash).map_err(|error| error.to_string())?;
     let colour = settings.asked.label(new).map(|label| label.colour);
     let labels = held.annotation.tracks.values().map(|track| &track.info.label);
     let double = labels.clone().any(|label| label == new);

@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Failure;
 use crate::domain::{counted, panic_told, shown, shown_in_json};
@@ -14,6 +15,14 @@ pub(super) fn write_line(to: &mut dyn std::io::Write, line: &str) -> std::io::Re
     to.flush()
 }
 
+/// That the reader of standard output has gone.
+static CLOSED: AtomicBool = AtomicBool::new(false);
+
+/// Whether the reader of standard output has gone (`| head`): who prints much need not go on.
+pub(super) fn nobody_reads() -> bool {
+    CLOSED.load(Ordering::Relaxed)
+}
+
 /// Why standard output is not whole, where no reader closed it.
 static NOT_PRINTED: OnceLock<String> = OnceLock::new();
 
@@ -21,10 +30,13 @@ static NOT_PRINTED: OnceLock<String> = OnceLock::new();
 /// (a full disk) is told at the end, with an exit code.
 pub(crate) fn print(line: &str) {
     match write_line(&mut std::io::stdout(), line) {
-        Err(cause) if cause.kind() != std::io::ErrorKind::BrokenPipe => {
+        Ok(()) => {}
+        Err(cause) if cause.kind() == std::io::ErrorKind::BrokenPipe => {
+            CLOSED.store(true, Ordering::Relaxed);
+        }
+        Err(cause) => {
             let _ = NOT_PRINTED.set(cause.to_string());
         }
-        _ => {}
     }
 }
 
@@ -36,6 +48,38 @@ pub(crate) fn tell(line: &str) {
 /// Prints a JSON document on stdout.
 pub(crate) fn print_json(value: &serde_json::Value) {
     print(&shown_in_json(&serde_json::to_string_pretty(value).unwrap_or_default()));
+}
+
+/// A JSON array that is printed row by row, as [`print_json`] would print the whole: the first of very many are read before
+/// the last is known, and no more than one is held.
+#[derive(Debug, Default)]
+pub(super) struct JsonRows {
+    last: Option<String>,
+}
+
+impl JsonRows {
+    /// Prints what can be printed now that this row is known.
+    pub(super) fn push(&mut self, row: &serde_json::Value) {
+        print(&shown_in_json(&self.lines(row)));
+    }
+
+    /// Prints the rest. Without it what was printed is no document.
+    pub(super) fn end(self) {
+        print(&shown_in_json(&self.last_lines()));
+    }
+
+    fn lines(&mut self, row: &serde_json::Value) -> String {
+        let text = serde_json::to_string_pretty(row).unwrap_or_default();
+        let text = format!("  {}", text.replace('\n', "\n  "));
+        match self.last.replace(text) {
+            Some(last) => last + ",",
+            None => "[".to_owned(),
+        }
+    }
+
+    fn last_lines(self) -> String {
+        self.last.map_or_else(|| "[]".to_owned(), |last| last + "\n]")
+    }
 }
 
 /// Progress on stderr: one line that changes on a terminal, every tenth otherwise.
@@ -102,7 +146,21 @@ pub(super) fn tell_panic(info: &std::panic::PanicHookInfo<'_>) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
+
+    #[test]
+    fn rows_printed_one_by_one_are_the_same_document() {
+        let all = [json!({ "name": "a\nb", "people": [{ "keys": 7 }] }), json!({}), json!([])];
+        for count in 0..=all.len() {
+            let mut rows = JsonRows::default();
+            let mut lines: Vec<String> = all[..count].iter().map(|row| rows.lines(row)).collect();
+            lines.push(rows.last_lines());
+            let whole = Value::Array(all[..count].to_vec());
+            assert_eq!(lines.join("\n"), serde_json::to_string_pretty(&whole).expect("plain"));
+        }
+    }
 
     #[test]
     fn what_is_printed_acts_on_no_terminal() {

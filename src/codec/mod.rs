@@ -27,6 +27,7 @@ mod moving;
 mod order;
 mod pace;
 mod pages;
+pub(crate) mod part;
 mod parts;
 mod png;
 mod privacy;

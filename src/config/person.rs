@@ -118,11 +118,34 @@ impl Person {
         let text = serde_yaml::to_string(&written).map_err(std::io::Error::other)?;
         let folder = path.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder)?;
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        sweep(folder);
+        let mut file = tempfile::Builder::new().prefix(BEGINS).suffix(ENDS).tempfile_in(folder)?;
         file.write_all(text.as_bytes())?;
         file.as_file().sync_all()?;
         file.persist(path)?;
         Ok(())
+    }
+}
+
+/// How a file is called until it is whole.
+const BEGINS: &str = ".person-";
+const ENDS: &str = ".part";
+/// Nobody writes so few lines for so long.
+const SILENT: Duration = Duration::from_secs(86_400);
+
+/// Takes away what was left by those that were ended while they wrote. What cannot be taken away is in nobody's way.
+fn sweep(folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.as_encoded_bytes();
+        if !(name.starts_with(BEGINS.as_bytes()) && name.ends_with(ENDS.as_bytes())) {
+            continue;
+        }
+        let since = entry.metadata().and_then(|meta| meta.modified());
+        // A time that lies ahead is no silence.
+        if since.is_ok_and(|at| at.elapsed().is_ok_and(|age| age >= SILENT)) {
+            let _ = std::fs::remove_file(entry.path());
+        }
     }
 }
 
@@ -191,6 +214,17 @@ mod tests {
         Person::keep(&path, &Learned::ReactionSet(by_hand), day).expect("kept");
         let person = Person::load(&path).expect("no fault");
         assert_eq!(person.reaction, Some((by_hand, String::new())));
+
+        let left =
+            [".person-AbC012.part", ".person-DeF345.part"].map(|name| path.with_file_name(name));
+        for (path, age) in left.iter().zip([2 * SILENT, SILENT / 2]) {
+            std::fs::write(path, "half").expect("written");
+            let file = std::fs::OpenOptions::new().write(true).open(path).expect("opened");
+            let at = file.metadata().and_then(|meta| meta.modified()).expect("a time");
+            file.set_modified(at - age).expect("set");
+        }
+        Person::keep(&path, &Learned::Macro('1', "9".into()), day).expect("kept");
+        assert_eq!(left.map(|path| path.exists()), [false, true]);
 
         let hurt = "reaction_ms: soon\nmacros: {mm: x}\nmacro: {}\n";
         std::fs::write(&path, hurt).expect("written");

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-use super::{ExportError, part};
+use super::ExportError;
 use crate::codec::Modes;
+use crate::codec::part::{self, folder_of};
 
 /// Writes `bytes` to `path` so that a crash at any moment leaves the old file or the new one:
 /// temporary file beside it (created anew, random name), fsync, rename, fsync of the folder;
@@ -122,10 +123,6 @@ pub fn set_aside(path: &Path) -> Result<PathBuf, ExportError> {
     let aside = (1..).map(numbered).find(|aside| !aside.exists()).unwrap_or_else(|| numbered(0));
     fs::rename(path, &aside).map_err(|e| ExportError::write(path, e))?;
     Ok(aside)
-}
-
-pub(super) fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Creates a folder where there is none, and makes its entry durable.

@@ -42,7 +42,6 @@ mod nifti;
 mod nnunet;
 mod nrrd;
 mod overlay;
-mod part;
 mod png;
 mod raster;
 mod read;
@@ -56,7 +55,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::codec::{Clip, Privacy};
+use crate::codec::{Clip, Privacy, part};
 use crate::domain::{
     Annotation, ClipInfo, ClipKind, Codes, DicomOrigin, FrameIndex, GrayFrame, shown,
 };
@@ -71,7 +70,6 @@ pub use figure::{Pictured, write_figure, write_report};
 pub use formats::ExportFormat;
 pub use indexed::is_own_mask;
 pub use overlay::{Rgb, RgbImage, contact_sheet, draw_mask, png_bytes};
-pub(crate) use part::{make_part, sweep};
 pub use raster::fill_outline;
 pub use read::{ReadError, Target, read};
 
@@ -105,6 +103,9 @@ pub struct Job<'a> {
     pub accepted: bool,
     /// Raised when nobody wants the export any more: it ends with [`ExportError::Stopped`] after the mask or frame in hand.
     pub stop: Option<&'a AtomicBool>,
+    /// One of many into the same folder, in which whoever exports them all has looked for what killed runs left: each would
+    /// list all that were written before.
+    pub among_many: bool,
 }
 
 /// Gives the pixels of a frame, or a sentence why not.
@@ -127,6 +128,7 @@ impl<'a> Job<'a> {
             clip: None,
             accepted: false,
             stop: None,
+            among_many: false,
         }
     }
 
@@ -211,7 +213,10 @@ pub fn export(job: &Job, format: ExportFormat, path: &Path) -> Result<Report, Ex
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         atomic::ensure_folder(folder)?;
     }
-    part::sweep(path);
+    match job.among_many {
+        true => part::sweep_below(path),
+        false => part::sweep(path),
+    }
     let mut said = job.annotation.visible();
     let outside = job.annotation.masks() - said.masks();
     // One that nobody accepted is there all the same.

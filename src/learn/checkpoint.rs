@@ -12,8 +12,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::optimise::{Optimiser, Slot};
+use crate::codec::part::{make_part, sweep};
 use crate::domain::shown;
-use crate::export::{make_part, sweep};
 
 const MAGIC: &str = "sonomark-checkpoint-2";
 /// Did not say what a run started from and what was held back.

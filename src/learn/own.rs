@@ -13,7 +13,7 @@ use super::dataset::{
 };
 use crate::codec::{self, Clip, OpenOptions, earlier_hash, looks_like_clip};
 use crate::domain::{Annotation, Bitmap, FrameIndex, GrayFrame, Mask, MaskSource, counted, shown};
-use crate::project::{list_clips, load_read_only};
+use crate::project::{Onlooker, list_clips};
 
 /// Accepted frames of a project, and what a person should know of the others.
 #[derive(Debug, Clone)]
@@ -43,8 +43,9 @@ pub fn accepted_stills(
     let mut hash = Sha256::new();
     let (mut stills, mut clips, mut images) = (Vec::new(), 0, BTreeSet::new());
     let mut lost = None;
+    let mut onlooker = Onlooker::new(root);
     for summary in &summaries {
-        let loaded = load_read_only(root, &summary.hash)?;
+        let loaded = onlooker.load(&summary.hash)?;
         let frames = accepted(&loaded.annotation);
         if frames.is_empty() {
             continue;

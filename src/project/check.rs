@@ -14,8 +14,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::journal::{Line, Record};
+use super::onlooker::{ClipFiles, Onlooker};
 use super::prepare::{Said, open_to_all, said};
-use super::store::{ClipFiles, look_at};
 use super::{
     ClipSummary, FORMAT, JournalFile, ProjectError, checked, journal_files, key, named,
     read_regular,
@@ -149,19 +149,18 @@ fn check_key(path: &Path) -> Option<Finding> {
 
 /// Reads everything that a project holds on a clip, whether its `clip.json` can be read or not. Changes nothing.
 #[must_use]
-pub fn check_clip(root: &Path, clip: &ClipSummary) -> Checked {
+pub fn check_clip(onlooker: &mut Onlooker, clip: &ClipSummary) -> Checked {
     let mut checked = Checked::default();
-    let ClipFiles { ops, rescue, alive, .. } = match look_at(root, &clip.hash) {
+    let folder = onlooker.root.join("clips").join(&clip.hash.0);
+    let ClipFiles { ops, rescue, alive } = match onlooker.files(&clip.hash) {
         Ok(seen) => seen,
         // It is a file, which `check_folder` names, or was taken away meanwhile.
         Err(ProjectError::NoSuchClip { .. }) => return checked,
         Err(error) => {
-            let folder = root.join("clips").join(&clip.hash.0);
             checked.findings.push(Finding::new(Gravity::Damage, &folder, error.to_string()));
             return checked;
         }
     };
-    let folder = root.join("clips").join(&clip.hash.0);
     let untouched = || {
         let none = |from: &PathBuf| journal_files(from).is_ok_and(|files| files.is_empty());
         none(&ops) && rescue.iter().all(none)

@@ -272,6 +272,17 @@ pub(super) struct Alive {
 /// processes that are known to have ended on this machine, now or before it was started, are
 /// removed (they hold no work), as are those that nobody touched for a month.
 pub(super) fn alive(folder: &Path, own: &str, here: &Holder, tidy: bool) -> Vec<Alive> {
+    let held = alive_on_any(folder, own, here, tidy).into_iter();
+    held.filter(|(clip, _)| *clip == here.clip).map(|(_, alive)| alive).collect()
+}
+
+/// As [`alive`], of every clip: each session with the clip that it has open.
+pub(super) fn alive_on_any(
+    folder: &Path,
+    own: &str,
+    here: &Holder,
+    tidy: bool,
+) -> Vec<(ContentHash, Alive)> {
     let touched = |path: &Path| fs::symlink_metadata(path).and_then(|meta| meta.modified()).ok();
     let own_touched = touched(&folder.join(format!("{own}.json")));
     // The clock of this machine may be wrong by years: by that nobody is gone.
@@ -303,15 +314,13 @@ pub(super) fn alive(folder: &Path, own: &str, here: &Holder, tidy: bool) -> Vec<
             let _ = fs::remove_file(&path);
             continue;
         }
-        let Some(holder) = holder.filter(|holder| holder.clip == here.clip) else {
-            continue;
-        };
+        let Some(holder) = holder else { continue };
         if runs.unwrap_or_else(|| silence().is_some_and(|age| age < SILENT)) {
             let text = (!holder.is_ours(here)).then(|| holder.describe(here.since_ms));
-            found.push(Alive { session: session.to_owned(), text });
+            found.push((holder.clip, Alive { session: session.to_owned(), text }));
         }
     }
-    found.sort_by(|a, b| a.session.cmp(&b.session));
+    found.sort_by(|(_, a), (_, b)| a.session.cmp(&b.session));
     found
 }
 
@@ -393,6 +402,9 @@ mod tests {
             alive(&folder, "own", &here, tidy).into_iter().map(|each| each.session).collect()
         };
         assert_eq!(names(false), ["ahead", "fresh", "still"]);
+        let on_any = alive_on_any(&folder, "own", &here, false).into_iter();
+        let on_any: Vec<String> = on_any.map(|(_, each)| each.session).collect();
+        assert_eq!(on_any, ["ahead", "fresh", "other-clip", "still"]);
         for name in ["ended", "before", "lost", torn] {
             let path = folder.join(format!("{name}.json"));
             assert!(path.exists(), "who only looks removes nothing");

@@ -9,8 +9,9 @@ use std::path::Path;
 use super::ProjectError;
 use super::lease;
 use super::merge::{Entry, Merged};
+use super::onlooker::{ClipFiles, Onlooker};
 use super::reader::Known;
-use super::store::{ClipFiles, limited, look_at};
+use super::store::limited;
 use crate::domain::{ContentHash, Edit, FrameIndex, Mark, TrackId, deed};
 
 /// One step of the history of a clip.
@@ -77,7 +78,7 @@ impl Logged {
 /// # Errors
 /// When there is no such clip, or its journals cannot be listed. What is damaged is left out and told by the notes.
 pub fn log(root: &Path, clip: &ContentHash) -> Result<Logged, ProjectError> {
-    let ClipFiles { ops, rescue, alive, .. } = look_at(root, clip)?;
+    let ClipFiles { ops, rescue, alive } = Onlooker::new(root).files(clip)?;
     let mut known = Known::default();
     let entries = known.read_all(&ops, &rescue, &alive)?;
     let mut told = Telling::default();

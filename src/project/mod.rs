@@ -32,6 +32,7 @@ mod log;
 mod lost;
 mod merge;
 mod mounts;
+mod onlooker;
 mod prepare;
 mod reader;
 mod store;
@@ -46,8 +47,10 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
 
 use crate::codec::Modes;
+use crate::codec::part::{folder_of, make_part};
 use crate::domain::{
     ClipInfo, ContentHash, FrameIndex, OutsideChoice, PictureLook, PointPx, TrackId, counted, shown,
 };
@@ -57,9 +60,10 @@ pub use key::uid_key;
 pub use lease::moment;
 pub use log::{Logged, LoggedStep, Standing, log};
 pub use merge::{Conflict, difference};
+pub use onlooker::{Onlooker, load_read_only};
 pub use reader::{Look, News};
-pub use store::{ClipStore, Loaded, StoreOptions, load_read_only, load_until};
-pub use timeline::{Visit, readable_timeline, timeline};
+pub use store::{ClipStore, Loaded, StoreOptions};
+pub use timeline::{Visit, timeline};
 pub use watch::{Found, WatchOptions, Watcher};
 pub use writer::Syncer;
 
@@ -297,39 +301,28 @@ impl Modes {
 
     /// Writes a whole file so that it appears complete or not at all, durable on return.
     fn publish(self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it has no name"));
-        };
-        let temporary =
-            folder.join(format!(".{}.{:016x}", name.to_string_lossy(), fastrand::u64(..)));
-        let mut file = self.create_new(&temporary)?;
-        let done = file
-            .write_all(bytes)
-            .and_then(|()| file.sync_all())
-            .and_then(|()| fs::rename(&temporary, path))
-            .and_then(|()| sync_folder(folder));
-        if done.is_err() {
-            let _ = fs::remove_file(&temporary);
-        }
-        done
+        self.written_beside(path, bytes)?.persist(path).map_err(|e| e.error)?;
+        sync_folder(folder_of(path))
     }
 
     /// As [`publish`](Self::publish), for what a project has once: where somebody was quicker, theirs stays.
     fn publish_first(self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it has no name"));
-        };
-        let hidden = format!(".{}.", name.to_string_lossy());
-        let mut file = tempfile::Builder::new().prefix(&hidden).tempfile_in(folder)?;
-        self.open_to_group(file.as_file())?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
         // Where there are no hard links, as on exFAT, by a rename that replaces nothing.
-        match file.persist_noclobber(path) {
+        match self.written_beside(path, bytes)?.persist_noclobber(path) {
             Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             Err(e) => Err(e.error),
-            Ok(_) => sync_folder(folder),
+            Ok(_) => sync_folder(folder_of(path)),
         }
+    }
+
+    /// A temporary file beside `path` that holds `bytes`, durably; who finds it later knows whether it is still written.
+    fn written_beside(self, path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
+        // The cause alone, without the temporary name, which means nothing to anybody.
+        let mut file = make_part(folder_of(path)).map_err(|e| io::Error::from(e.kind()))?;
+        self.open_to_group(file.as_file())?;
+        file.as_file_mut().write_all(bytes)?;
+        file.as_file().sync_all()?;
+        Ok(file)
     }
 }
 

@@ -12,6 +12,7 @@ use super::lease::{self, Alive};
 use super::{
     FORMAT, Modes, ProjectError, checked, journal, journal_files, mounts, named, read_regular,
 };
+use crate::codec::part::sweep_folder;
 use crate::domain::{ClipInfo, ContentHash, counted, shown};
 
 /// With less room than this a disk counts as nearly full, bytes.
@@ -88,6 +89,9 @@ pub(super) fn prepare(
     };
     match make() {
         Ok(modes) => {
+            for folder in [root, &clip, &clip.join("ops")] {
+                sweep_folder(folder);
+            }
             notes.extend(close_to_all(root));
             notes.extend(nearly_full(root));
             Ok(modes)
@@ -198,32 +202,31 @@ pub(super) fn full(root: &Path, cause: &io::Error) -> String {
     format!("{}: {cause}; steps are kept in memory until there is room", named(root))
 }
 
-/// Where copies for this clip of this project may lie. New ones go into the last.
-pub(super) fn rescue_folders(base: &Path, root: &Path, hash: &ContentHash) -> Vec<PathBuf> {
-    let early = rescue_folder_by_path(base, root, hash);
-    let mut folders = vec![early, rescue_folder(base, root, hash)];
-    folders.dedup();
-    folders
+/// Where copies for clips of this project may lie, in a folder for each clip. New ones go into the last.
+pub(super) fn rescue_places(base: &Path, root: &Path) -> Vec<PathBuf> {
+    let mut places = vec![rescue_place_by_path(base, root), rescue_place(base, root)];
+    places.dedup();
+    places
 }
 
 /// Where they go. The random second line of FORMAT tells projects
 /// apart, so that a new project in the place of an old one never finds the old one's steps.
-fn rescue_folder(base: &Path, root: &Path, hash: &ContentHash) -> PathBuf {
+fn rescue_place(base: &Path, root: &Path) -> PathBuf {
     let format = read_regular(&root.join("FORMAT")).unwrap_or_default();
     let identity = String::from_utf8_lossy(&format);
     let identity = identity.lines().nth(1).filter(|id| checked(&ContentHash((*id).into())).is_ok());
     match identity {
-        Some(identity) => base.join(identity).join(&hash.0),
-        None => rescue_folder_by_path(base, root, hash),
+        Some(identity) => base.join(identity),
+        None => rescue_place_by_path(base, root),
     }
 }
 
 /// The same for a project whose disk was too full even for its FORMAT.
-fn rescue_folder_by_path(base: &Path, root: &Path, hash: &ContentHash) -> PathBuf {
+fn rescue_place_by_path(base: &Path, root: &Path) -> PathBuf {
     // What `--project p` names is another folder elsewhere.
     let root = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
     let path = journal::chain_hash(root.as_os_str().as_encoded_bytes());
-    base.join(format!("path-{path:08x}")).join(&hash.0)
+    base.join(format!("path-{path:08x}"))
 }
 
 /// Copies rescued lines of ended sessions into the project, where it lacks them.
@@ -277,6 +280,7 @@ pub(super) fn bring_home(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::part::make_part;
     use crate::domain::{ClipKind, Edit, Mark, Step, Track, TrackId};
     use crate::project::{ClipStore, StoreOptions};
 
@@ -294,10 +298,10 @@ mod tests {
             .expect("written");
         let ops = root.join("clips").join(&info.content_hash.0).join("ops");
         let journal = journal_files(&ops).expect("listed").remove(0).path;
-        let early = rescue_folder_by_path(&base, &root, &info.content_hash);
+        let early = rescue_place_by_path(&base, &root).join(&info.content_hash.0);
         fs::create_dir_all(&early).expect("made");
-        // So long a name that the longer one of a temporary file cannot be.
-        let name = format!("{}.r0.jsonl", "x".repeat(235));
+        // So long a name that the longer one at home cannot be.
+        let name = format!("{}.jsonl", "x".repeat(249));
         fs::rename(journal, early.join(name)).expect("moved");
         let (_store, loaded) = open();
         assert!(loaded.notes.concat().contains("loaded from their copy"), "{:?}", loaded.notes);
@@ -325,6 +329,35 @@ mod tests {
     }
 
     #[test]
+    fn what_a_killed_session_left_half_is_taken_away_by_the_next() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let root = dir.path().join("project");
+        let info = ClipInfo::new(ContentHash("5c".repeat(32)), ClipKind::Still, (4, 4), 1);
+        let options = StoreOptions { user: "anna".into(), rescue: None };
+        let open = || drop(ClipStore::open_with(&root, &info, 0, &options).expect("opens"));
+        open();
+        let clip = root.join("clips").join(&info.content_hash.0);
+        let folders = [root.clone(), clip.clone(), clip.join("ops")];
+        // Of an earlier start of this machine, or another one, a while ago; and one that is being written.
+        let left = folders.each_ref().map(|folder| folder.join(".sonomark-0-7-7-AbC012.part"));
+        let living = make_part(&clip).expect("made");
+        for path in &left {
+            fs::write(path, "half").expect("written");
+            let file = fs::OpenOptions::new().write(true).open(path).expect("opened");
+            let at = file.metadata().and_then(|meta| meta.modified()).expect("a time");
+            file.set_modified(at - std::time::Duration::from_secs(2 * 86_400)).expect("set");
+        }
+        open();
+        assert!(left.iter().all(|path| !path.exists()) && living.path().exists());
+        let publish = |folder: &Path| {
+            Modes::PRIVATE.publish(&folder.join("clip.json"), b"x").expect("written");
+            let parts = fs::read_dir(folder).expect("listed").flatten();
+            parts.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b".")).count()
+        };
+        assert_eq!(publish(&clip), 1, "the living one");
+    }
+
+    #[test]
     fn what_was_told_of_a_clip_stays_when_more_becomes_known() {
         let dir = tempfile::tempdir().expect("a folder");
         let root = dir.path().join("project");
@@ -343,8 +376,7 @@ mod tests {
 
     #[test]
     fn a_relative_project_is_not_the_one_of_that_name_elsewhere() {
-        let hash = ContentHash("5c".repeat(32));
-        let of = |root: &Path| rescue_folder_by_path(Path::new("r"), root, &hash);
+        let of = |root: &Path| rescue_place_by_path(Path::new("r"), root);
         let here = std::env::current_dir().expect("a folder").join("p");
         assert_eq!(of(Path::new("p")), of(&here));
     }

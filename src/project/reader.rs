@@ -11,7 +11,10 @@ use super::lease::{self, Alive};
 use super::merge::{Authors, Conflict, Entry, Merged};
 use super::prepare::nearly_full;
 use super::store::Loaded;
-use super::{JournalFile, ProjectError, View, journal_files, named, open_regular, read_regular};
+use super::timeline::{self, Moment};
+use super::{
+    JournalFile, ProjectError, View, Visit, journal_files, named, open_regular, read_regular,
+};
 use crate::domain::{Edit, History, Mark, MaskOrigins, Step, counted, shown};
 
 /// Looks at a hole in a journal before it counts as damage; there is one about every second.
@@ -27,6 +30,8 @@ pub(super) struct Known {
     /// Positions seen of each session: a continuation file repeats lines.
     seen: HashMap<Arc<str>, Seen>,
     views: Vec<(u64, Arc<str>, u64, View)>,
+    /// The sessions of which every journal could be read.
+    visits: Vec<Visit>,
     /// Which account was told of which conflict.
     told: HashSet<(String, u64)>,
     lam: u64,
@@ -77,6 +82,7 @@ impl Known {
     pub(super) fn goes_on_from(&mut self, before: Self) {
         (self.files, self.holes) = (before.files, before.holes);
         self.told_nearly_full = before.told_nearly_full;
+        self.visits.clear();
         self.notes.clear();
     }
 
@@ -103,18 +109,28 @@ impl Known {
         files.sort();
         let mut entries = Vec::new();
         for same in files.chunk_by(|a, b| a.session == b.session) {
-            self.read_session(same, alive, &mut entries);
+            self.read_session(same, ops, alive, &mut entries);
         }
         Ok(entries)
     }
 
-    fn read_session(&mut self, files: &[JournalFile], alive: &[Alive], entries: &mut Vec<Entry>) {
+    fn read_session(
+        &mut self,
+        files: &[JournalFile],
+        ops: &Path,
+        alive: &[Alive],
+        entries: &mut Vec<Entry>,
+    ) {
         let session: Arc<str> = files[0].session.as_str().into();
         let (mut lines, mut damaged) = (Vec::new(), 0);
+        // A copy lies with one account, and what is told of people must not depend on who asks.
+        let at_home = |file: &JournalFile| file.path.parent() == Some(ops);
+        let mut moments = files.iter().any(at_home).then(Vec::new);
         for file in files {
             let bytes = match read_regular(&file.path) {
                 Ok(bytes) => bytes,
                 Err(cause) => {
+                    moments = moments.filter(|_| !at_home(file));
                     self.notes.push(ProjectError::io("read", &file.path, &cause).to_string());
                     continue;
                 }
@@ -129,8 +145,12 @@ impl Known {
             let told = scan.faults.len() - usize::from(open && scan.damaged > 0);
             self.notes.extend(scan.faults.iter().take(told).map(Fault::note));
             damaged += scan.damaged;
+            if let Some(moments) = moments.as_mut().filter(|_| at_home(file)) {
+                moments.extend(scan.lines.iter().map(Moment::of));
+            }
             lines.extend(scan.lines);
         }
+        self.visits.extend(moments.map(|moments| timeline::visit(&session, moments)));
         chain::put_in_order(&mut lines);
         self.check_chain(&session, &lines, damaged);
         for line in lines {
@@ -229,6 +249,7 @@ impl Known {
         let others = alive.iter().filter_map(|each| each.text.clone()).collect();
         let (position, session_seed) = (self.lam, 0);
         let made_from = origins.older();
+        let visits = timeline::in_order(std::mem::take(&mut self.visits));
         let loaded = Loaded {
             annotation,
             made_from,
@@ -240,6 +261,7 @@ impl Known {
             position,
             session_seed,
             others,
+            visits,
         };
         (merged, loaded)
     }

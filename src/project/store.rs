@@ -1,23 +1,19 @@
 //! One clip of a project: opened, appended to, followed.
 
 use std::collections::HashSet;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::journal::{self, Record};
-use super::lease::{self, Alive, Holder, Lease};
+use super::lease::{self, Holder, Lease};
 use super::merge::{Conflict, Entry, Merged, TooOld, difference};
 use super::prepare::{
-    bring_home, fresh_seed, full, nearly_full, prepare, rescue_folders, unless_full,
+    bring_home, fresh_seed, full, nearly_full, prepare, rescue_places, unless_full,
 };
 use super::reader::{Known, Look, News};
 use super::writer::Writer;
-use super::{ProjectError, Syncer, View, checked, named, now_ms};
-use crate::domain::{
-    Annotation, ClipInfo, ContentHash, Edit, History, MadeFrom, OutsideChoice, Step,
-};
+use super::{ProjectError, Syncer, View, Visit, checked, named};
+use crate::domain::{Annotation, ClipInfo, Edit, History, MadeFrom, OutsideChoice, Step};
 
 /// Notes beyond this number are counted, not listed.
 const MAX_NOTES: usize = 200;
@@ -49,6 +45,8 @@ pub struct Loaded {
     pub session_seed: u32,
     /// Sessions that have the clip open now: "anna on gpu1 since 10:12 UTC".
     pub others: Vec<String>,
+    /// The sessions on the clip in order of opening, without those whose journals cannot be read, which the notes name.
+    pub visits: Vec<Visit>,
 }
 
 /// What a store takes from its surroundings.
@@ -73,9 +71,9 @@ impl StoreOptions {
         Self { user: lease::user(), rescue: state.map(|state| state.join("sonomark/rescue")) }
     }
 
-    /// Folders with copies for a clip.
-    fn copies(&self, root: &Path, hash: &ContentHash) -> Vec<PathBuf> {
-        self.rescue.as_deref().map_or_else(Vec::new, |base| rescue_folders(base, root, hash))
+    /// Where copies for clips of a project may lie, in a folder for each clip.
+    pub(super) fn copies(&self, root: &Path) -> Vec<PathBuf> {
+        self.rescue.as_deref().map_or_else(Vec::new, |base| rescue_places(base, root))
     }
 }
 
@@ -141,7 +139,8 @@ impl ClipStore {
             }
         };
         let others = lease::alive(&sessions, &session, &holder, true);
-        let rescue = options.copies(root, &hash);
+        let places = options.copies(root).into_iter();
+        let rescue: Vec<PathBuf> = places.map(|place| place.join(&hash.0)).collect();
         for copies in &rescue {
             bring_home(copies, &clip.join("ops"), &others, modes, &mut notes);
         }
@@ -362,68 +361,7 @@ impl Drop for ClipStore {
     }
 }
 
-/// What a project holds on a clip, for viewing and exporting. Writes nothing.
-///
-/// # Errors
-/// When there is no such clip, or its journals cannot be listed.
-pub fn load_read_only(project_root: &Path, hash: &ContentHash) -> Result<Loaded, ProjectError> {
-    load_until(project_root, hash, u64::MAX)
-}
-
-/// As [`load_read_only`], as it stood after the change of the number `last` in the order that decides: a Lamport time, of
-/// which what people did at the same time may share one.
-///
-/// # Errors
-/// As [`load_read_only`].
-pub fn load_until(root: &Path, hash: &ContentHash, last: u64) -> Result<Loaded, ProjectError> {
-    let ClipFiles { ops, rescue, user, alive } = look_at(root, hash)?;
-    let mut known = Known::default();
-    let mut entries = known.read_all(&ops, &rescue, &alive)?;
-    entries.retain(|entry| entry.lam <= last);
-    let (_, mut loaded) = known.load(entries, &user, &alive);
-    loaded.position = loaded.position.min(last);
-    loaded.notes = all_notes(loaded.notes, &loaded.conflicts);
-    Ok(loaded)
-}
-
-/// Where the journals of a clip lie, and who looks.
-#[derive(Debug)]
-pub(super) struct ClipFiles {
-    /// The journals.
-    pub(super) ops: PathBuf,
-    /// Where copies of steps may lie that the project lacks.
-    pub(super) rescue: Vec<PathBuf>,
-    /// Account that looks.
-    pub(super) user: String,
-    /// Sessions that have the clip open.
-    pub(super) alive: Vec<Alive>,
-}
-
-/// Looks at a clip of a project from outside. Writes nothing.
-///
-/// # Errors
-/// When there is no such clip.
-pub(super) fn look_at(root: &Path, hash: &ContentHash) -> Result<ClipFiles, ProjectError> {
-    let hash = checked(hash)?;
-    let clip = root.join("clips").join(&hash.0);
-    match fs::metadata(&clip) {
-        Ok(meta) if meta.is_dir() => {}
-        Err(e) if !matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Err(ProjectError::io("read", &clip, &e));
-        }
-        _ => {
-            let path = named(root);
-            return Err(ProjectError::NoSuchClip { path, hash: hash.0 });
-        }
-    }
-    let options = StoreOptions::from_env();
-    let holder = Holder::here(options.user.clone(), &hash, now_ms());
-    let alive = lease::alive(&root.join("sessions"), "", &holder, false);
-    let rescue = options.copies(root, &hash);
-    Ok(ClipFiles { ops: clip.join("ops"), rescue, user: holder.user, alive })
-}
-
-fn all_notes(mut notes: Vec<String>, conflicts: &[Conflict]) -> Vec<String> {
+pub(super) fn all_notes(mut notes: Vec<String>, conflicts: &[Conflict]) -> Vec<String> {
     notes.extend(conflicts.iter().map(|conflict| conflict.note.clone()));
     limited(notes)
 }

@@ -40,64 +40,81 @@ impl Visit {
 /// # Errors
 /// A hash that names no folder, or journals that cannot be read. Damaged lines are left out.
 pub fn timeline(root: &Path, clip: &ContentHash) -> Result<Vec<Visit>, ProjectError> {
-    let visits = sessions(root, clip)?.into_iter().collect::<Result<Vec<_>, _>>()?;
-    Ok(in_order(visits))
+    let ops = root.join("clips").join(&checked(clip)?.0).join("ops");
+    let files = journal_files(&ops).map_err(|cause| ProjectError::io("list", &ops, &cause))?;
+    let visits = files.chunk_by(|a, b| a.session == b.session).map(read_session);
+    Ok(in_order(visits.collect::<Result<Vec<_>, _>>()?))
 }
 
-/// The same without the sessions whose journals cannot be read: [`load_read_only`](super::load_read_only) names those.
-///
-/// # Errors
-/// A hash that names no folder, or journals that cannot be listed.
-pub fn readable_timeline(root: &Path, clip: &ContentHash) -> Result<Vec<Visit>, ProjectError> {
-    Ok(in_order(sessions(root, clip)?.into_iter().filter_map(Result::ok).collect()))
-}
-
-fn in_order(mut visits: Vec<Visit>) -> Vec<Visit> {
+/// In order of opening.
+pub(super) fn in_order(mut visits: Vec<Visit>) -> Vec<Visit> {
     visits.sort_by(|a, b| a.times_ms.cmp(&b.times_ms));
     visits
 }
 
-/// Each session on a clip, or why it cannot be read.
-fn sessions(
-    root: &Path,
-    clip: &ContentHash,
-) -> Result<Vec<Result<Visit, ProjectError>>, ProjectError> {
-    let ops = root.join("clips").join(&checked(clip)?.0).join("ops");
-    let files = journal_files(&ops).map_err(|cause| ProjectError::io("list", &ops, &cause))?;
-    Ok(files.chunk_by(|a, b| a.session == b.session).map(read_session).collect())
-}
-
 /// A session from its journal and the continuations of it.
 fn read_session(files: &[JournalFile]) -> Result<Visit, ProjectError> {
-    let mut lines = Vec::new();
+    let mut moments = Vec::new();
     for file in files {
         let bytes = read_regular(&file.path)
             .map_err(|cause| ProjectError::io("read", &file.path, &cause))?;
-        lines.extend(journal::scan("", &bytes, 0).lines);
+        moments.extend(journal::scan("", &bytes, 0).lines.iter().map(Moment::of));
     }
-    // A continuation repeats lines.
-    lines.sort_by_key(|line| line.n);
-    lines.dedup_by_key(|line| line.n);
-    Ok(visit(&files[0].session, &lines))
+    Ok(visit(&files[0].session, moments))
 }
 
-fn visit(session: &str, lines: &[journal::Line]) -> Visit {
+/// What a line tells of the time that was spent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    n: u64,
+    t: u64,
+    deed: Deed,
+}
+
+/// What was done then.
+#[derive(Clone, Copy, Debug)]
+enum Deed {
+    /// A step of this group, by hand.
+    ByHand(u64),
+    /// Anything else.
+    Other,
+    /// Somebody looked.
+    View { finished: bool, keys: u64 },
+}
+
+impl Moment {
+    /// That of a line.
+    pub(super) fn of(line: &journal::Line) -> Self {
+        let deed = match &line.record {
+            Record::Step(step) if step.mark == Mark::Do && step.edits.iter().any(by_hand) => {
+                Deed::ByHand(step.group)
+            }
+            Record::View(view) => Deed::View { finished: view.finished, keys: view.keys },
+            Record::Step(_) | Record::Unknown => Deed::Other,
+        };
+        Self { n: line.n, t: line.t, deed }
+    }
+}
+
+/// The session of that name from what its lines tell, in the order of its files.
+pub(super) fn visit(session: &str, mut moments: Vec<Moment>) -> Visit {
+    // A continuation repeats lines.
+    moments.sort_by_key(|moment| moment.n);
+    moments.dedup_by_key(|moment| moment.n);
     let user = lease::user_of(session).to_owned();
     let mut visit = Visit { user, ..Visit::default() };
     let mut groups = Vec::new();
     let mut end = None;
-    for line in lines {
-        visit.times_ms.push(line.t);
-        end = match &line.record {
-            Record::View(view) if view.finished => end.or(Some(visit.times_ms.len())),
+    for Moment { t, deed, .. } in moments {
+        visit.times_ms.push(t);
+        end = match deed {
+            Deed::View { finished: true, .. } => end.or(Some(visit.times_ms.len())),
             _ => None,
         };
-        match &line.record {
-            Record::Step(step) if step.mark == Mark::Do && step.edits.iter().any(by_hand) => {
-                groups.push(step.group);
-            }
-            Record::View(view) => visit.keys = visit.keys.max(view.keys),
-            _ => {}
+        match deed {
+            Deed::ByHand(group) => groups.push(group),
+            Deed::View { keys, .. } => visit.keys = visit.keys.max(keys),
+            Deed::Other => {}
         }
     }
     visit.finished = end.is_some();

@@ -113,7 +113,8 @@ fn every_flipped_bit_is_found() {
         let mut hurt = whole.clone();
         hurt[at] ^= 1 << bit;
         fs::write(&file, &hurt).unwrap();
-        let found = sonomark::project::check_clip(&root, &summary);
+        let found =
+            sonomark::project::check_clip(&mut sonomark::project::Onlooker::new(&root), &summary);
         let gravity = found.gravity();
         assert_eq!(gravity, Some(sonomark::project::Gravity::Damage), "{at} {bit}: {found:?}");
         assert_eq!(found.findings.len(), 1, "{at} {bit}: {found:?}");

@@ -1,6 +1,9 @@
 //! A project from above: how far its clips are, who worked on them, and what is done to all of them.
 
-use std::fs;
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::fd::FromRawFd;
 use std::path::Path;
 use std::process::Output;
 
@@ -14,7 +17,7 @@ use sonomark::project::{ClipStore, View, list_clips, load_read_only, timeline};
 use crate::damage::Mounted;
 use crate::headless::json as parsed;
 use crate::project::as_user;
-use crate::surroundings::{Home, data, skipped, text, told};
+use crate::surroundings::{Home, data, left_half, skipped, text, told};
 
 /// 2026-09-21, 14:13:20 UTC.
 const DAY_MS: u64 = 1_790_000_000_000;
@@ -97,7 +100,106 @@ fn a_clip_that_cannot_be_read_hides_no_other() {
         assert_eq!(output.status.code(), Some(3), "{said}");
         assert!(printed.contains("two") && !printed.contains("one"), "{printed}");
         assert!(said.contains(text(&journals)) && said.contains("1 of 2 clips"), "{said}");
+        if words.contains(&"--json") {
+            assert_eq!(parsed(&output.stdout).as_array().unwrap().len(), 1);
+        }
     }
+}
+
+/// The journals in `folder` that are opened while `work` is done, each as often as it is.
+fn opened_in(folder: &Path, work: impl FnOnce()) -> Vec<String> {
+    // SAFETY: it makes a descriptor of its own.
+    let fd = unsafe { libc::inotify_init1(libc::IN_CLOEXEC | libc::IN_NONBLOCK) };
+    assert!(fd >= 0);
+    // SAFETY: it was just made, and nobody else closes it.
+    let mut events = unsafe { File::from_raw_fd(fd) };
+    let path = CString::new(text(folder)).unwrap();
+    // SAFETY: a path that ends with a zero.
+    assert!(unsafe { libc::inotify_add_watch(fd, path.as_ptr(), libc::IN_OPEN) } >= 0);
+    work();
+    let mut bytes = vec![0; 64 << 10];
+    let count = events.read(&mut bytes).unwrap();
+    let (mut names, mut rest) = (Vec::new(), &bytes[..count]);
+    while rest.len() >= 16 {
+        let length = u32::from_ne_bytes(rest[12..16].try_into().unwrap()) as usize;
+        let name = String::from_utf8_lossy(&rest[16..16 + length]).into_owned();
+        names.push(name.trim_end_matches('\0').to_owned());
+        rest = &rest[16 + length..];
+    }
+    names.retain(|name| name.ends_with(".jsonl"));
+    names.sort();
+    names
+}
+
+#[test]
+fn a_journal_is_read_once_for_what_it_holds_and_who_wrote_it() {
+    let home = Home::new();
+    two_clips(&home.project());
+    let ops = home.project().join("clips").join("a".repeat(64)).join("ops");
+    let entries = fs::read_dir(&ops).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut journals: Vec<String> = entries.map(|name| name.into_string().unwrap()).collect();
+    journals.sort();
+    assert_eq!(journals.len(), 2);
+    let opened = opened_in(&ops, || assert!(printed(&home.run(&["project"])).contains("anna")));
+    assert_eq!(opened, journals);
+}
+
+#[test]
+fn what_a_killed_export_left_is_taken_away_once_for_all_clips() {
+    let home = Home::new();
+    two_clips(&home.project());
+    let out = home.path("out");
+    fs::create_dir(&out).unwrap();
+    let left = left_half(&out);
+    let project = home.project();
+    let words = ["export", text(&project), "--format", "coco", "--out", text(&out)];
+    let done = home.run(&words);
+    assert!(done.status.success() && !left.exists(), "{}", told(&done));
+    assert_eq!(fs::read_dir(&out).unwrap().count(), 2);
+}
+
+#[test]
+fn nothing_more_is_read_when_nobody_reads_the_list() {
+    let home = Home::new();
+    two_clips(&home.project());
+    let second = home.project().join("clips").join("b".repeat(64)).join("ops");
+    fs::remove_dir_all(&second).unwrap();
+    fs::write(&second, "no folder").unwrap();
+    assert_eq!(home.run(&["project"]).status.code(), Some(3));
+    for words in [&["project"][..], &["project", "--json"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let done = home.command(words).stdout(writer).output().unwrap();
+        assert_eq!((done.status.code(), told(&done)), (Some(0), String::new()));
+    }
+}
+
+#[test]
+fn a_project_is_named_before_or_behind_its_flag() {
+    let home = Home::new();
+    let (one, other) = (home.path("one"), home.path("other"));
+    two_clips(&one);
+    worked(&other, &info("three", "c"), "ben", DAY_MS, nerve("nerve"), false);
+    let flagged = printed(&home.run(&["--project", text(&one), "project"]));
+    assert!(flagged.contains("two"));
+    let again = format!("{}/", text(&one));
+    for words in [&["project", text(&one)][..], &["project", &again, "--project", text(&one)]] {
+        assert_eq!(printed(&home.run(words)), flagged);
+    }
+    let checked = home.run(&["project", "--check", text(&one)]);
+    assert!(told(&checked).contains("2 clips"), "{}", told(&checked));
+    let renamed = home.run(&["project", text(&one), "--rename", "nerv", "vein", "--dry-run"]);
+    assert!(printed(&renamed).contains("1 structure"));
+    let out = home.path("out");
+    let export = ["export", text(&one), "--format", "coco", "--out", text(&out)];
+    for words in [&["project", text(&one)][..], &export] {
+        let refused = home.run(&[words, &["--project", text(&other)]].concat());
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(told(&refused).contains("two projects are named"), "{}", told(&refused));
+    }
+    assert!(!out.exists());
+    let log = told(&home.run(&["log", text(&one)]));
+    assert!(log.contains("is a project") && log.contains("sonomark project"), "{log}");
 }
 
 /// The account that asks is neither of the two.

@@ -108,6 +108,16 @@ pub(crate) fn annotation_of(project: &Path) -> Annotation {
     loaded.map(|loaded| loaded.annotation).unwrap_or_default()
 }
 
+/// What a write that was killed long ago, before this machine was started, left in a folder.
+pub(crate) fn left_half(folder: &Path) -> PathBuf {
+    let left = folder.join(".sonomark-0-7-7-AbC012.part");
+    fs::write(&left, "half").unwrap();
+    let file = fs::File::options().write(true).open(&left).unwrap();
+    let at = file.metadata().unwrap().modified().unwrap();
+    file.set_modified(at - Duration::from_secs(2 * 86_400)).unwrap();
+    left
+}
+
 /// All files below a folder; none where it is not there.
 pub(crate) fn files_below(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();

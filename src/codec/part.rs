@@ -1,4 +1,4 @@
-//! Temporary files beside what is exported: who writes them, and what was left by those that were ended in their midst.
+//! Temporary files beside what is written: who writes them, and what was left by those that were ended in their midst.
 //!
 //! What decides whether this file is right: what a living process writes is never taken away. Locks would tell, but not on
 //! every network folder; so the name of a file says which process made it.
@@ -12,8 +12,7 @@ use std::time::Duration;
 
 use tempfile::NamedTempFile;
 
-use super::atomic::folder_of;
-use crate::codec::process::{boot, started_ticks};
+use super::process::{boot, started_ticks};
 
 const BEGINS: &str = ".sonomark-";
 const ENDS: &str = ".part";
@@ -67,15 +66,25 @@ pub(crate) fn make_part(folder: &Path) -> io::Result<NamedTempFile> {
 /// Takes away what ended processes left beside `path` and, where that is a folder, in it and in those that exports make
 /// below it. What cannot be taken away is in nobody's way.
 pub(crate) fn sweep(path: &Path) {
-    swept(folder_of(path));
-    let mut folders = vec![path.to_owned()];
+    sweep_folder(folder_of(path));
+    sweep_below(path);
+}
+
+/// Takes away what ended processes left in a folder, and in those that exports make below it.
+pub(crate) fn sweep_below(folder: &Path) {
+    let mut folders = vec![folder.to_owned()];
     for _ in 0..=DEEP {
-        folders = folders.iter().flat_map(|folder| swept(folder)).collect();
+        folders = folders.iter().flat_map(|folder| sweep_folder(folder)).collect();
     }
 }
 
-/// Takes away what was left in one folder; the folders in it.
-fn swept(folder: &Path) -> Vec<PathBuf> {
+/// The folder that a file lies in.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Takes away what ended processes left in one folder; the folders in it.
+pub(crate) fn sweep_folder(folder: &Path) -> Vec<PathBuf> {
     let mut below = Vec::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
@@ -91,7 +100,9 @@ fn swept(folder: &Path) -> Vec<PathBuf> {
 fn is_left(entry: &DirEntry) -> bool {
     let name = entry.file_name();
     let name = name.to_str().and_then(|name| name.strip_prefix(BEGINS)?.strip_suffix(ENDS));
-    let Some((name, meta)) = name.zip(entry.metadata().ok().filter(|meta| meta.is_file())) else {
+    // Asked of those alone that are called so: a folder may hold very many others.
+    let found = name.and_then(|name| Some((name, entry.metadata().ok()?)));
+    let Some((name, meta)) = found.filter(|(_, meta)| meta.is_file()) else {
         return false;
     };
     // Processes of others may be hidden.

@@ -66,9 +66,12 @@ fn video_frames_are_exact_wherever_one_jumps() {
     }
     frames_are_exact(&data().join("video/sonosite_eye.mp4"));
     let dir = tempfile::tempdir().unwrap();
-    let kinds: [(&str, &[&str]); 6] = [
+    let kinds: [(&str, &[&str]); 8] = [
         ("b.mp4", &["-c:v", "libx264", "-bf", "3", "-g", "20"]),
         ("b.mkv", &["-c:v", "libx264", "-bf", "2", "-g", "250"]),
+        // Packets that are called whole are none: from there a picture comes about little by little.
+        ("r.mp4", &["-c:v", "libx264", "-g", "20", "-x264-params", "intra-refresh=1:bframes=0"]),
+        ("o.mp4", &["-c:v", "libx264", "-g", "20", "-x264-params", "open-gop=1:bframes=3"]),
         ("m.mov", &["-c:v", "mpeg4", "-bf", "2", "-g", "12"]),
         ("v.webm", &["-c:v", "libvpx", "-g", "15", "-deadline", "realtime"]),
         ("m.avi", &["-c:v", "mjpeg"]),
@@ -228,6 +231,47 @@ fn without_the_filters_of_colour_a_video_is_gray() {
         assert_eq!(done, works, "{lacks}: {told}");
         assert!(works || told.contains("ffmpeg cannot read it"), "{told}");
     }
+}
+
+#[test]
+fn to_show_the_first_frame_one_decoder_is_started() {
+    if !has_ffmpeg() {
+        return;
+    }
+    // The second one finds the mark of the first.
+    let (done, told) =
+        segmented_with("ffmpeg", "*image2pipe*) mkdir \"${0%/*}/decoded\" || exit 1;;");
+    assert!(done, "{told}");
+}
+
+#[test]
+fn a_jump_passes_no_frames_of_the_group_before() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("damaged.mp4");
+    if !make_video(&path, &["-c:v", "libx264", "-g", "20", "-bf", "0", "-sc_threshold", "0"]) {
+        return skipped("this ffmpeg cannot write H.264");
+    }
+    let before = open(&path, &OpenOptions { cache_mib: 0, ..OpenOptions::default() }).unwrap();
+    let whole = before.frame(55).unwrap();
+    // Of packets 20 to 39 nothing is left: whoever decodes them on the way to frame 55 says so.
+    let listed = Command::new("ffprobe")
+        .args(["-v", "error", "-show_entries", "packet=pos,size", "-of", "csv=p=0"])
+        .arg(&path)
+        .output()
+        .unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    for line in listed.lines().skip(20).take(20) {
+        let mut numbers = line.split(',').map(|number| number.parse::<usize>().unwrap());
+        let (size, at) = (numbers.next().unwrap(), numbers.next().unwrap());
+        bytes[at..at + size].fill(0);
+    }
+    fs::write(&path, bytes).unwrap();
+    let after = open(&path, &OpenOptions { cache_mib: 0, ..OpenOptions::default() }).unwrap();
+    assert!(after.frame(55).unwrap() == whole);
 }
 
 #[test]

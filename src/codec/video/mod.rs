@@ -3,7 +3,7 @@
 //! A decoder that crashes takes only its process with it, and every codec of the installed ffmpeg
 //! works. Frames arrive as PGM images of their planes over a pipe, one at a time; never is the clip in memory.
 //! Reading forwards continues the running process. Elsewhere it is restarted at the last frame before
-//! the wanted one that is whole in itself, by its exact time (the time stamps of all frames are read when the clip is
+//! the wanted one that is whole in itself, by exact times (the time stamps of all frames are read when the clip is
 //! opened), or at the beginning where the container has no usable time stamps; from there frames are counted. Frames
 //! decoded on the way back are kept, so walking backwards costs one restart in [`BACKWARD_FRAMES`] frames.
 

@@ -162,21 +162,38 @@ pub(super) struct Found {
 }
 
 /// The first frame, and the stream that it came from.
-fn first_frame(reel: &Reel, version: Version) -> Result<(GrayFrame, Stream), CodecError> {
-    let first_as = |made| -> Result<(GrayFrame, Stream), CodecError> {
+type First = Result<(GrayFrame, Stream), CodecError>;
+
+/// Reads the first frame.
+fn first_frame(reel: &Reel, version: Version) -> First {
+    let first_as = |made| -> First {
         let mut stream = Stream::start(reel, version, made, From::default(), 0)?;
         Ok((stream.next(reel)?, stream))
     };
     first_as(Made::Planes).or_else(|why| first_as(Made::Gray).map_err(|_| why))
 }
 
+/// As [`first_frame`], and the version of ffmpeg as far as it matters. Asking for that takes as long as a frame: the newest
+/// options are tried, or those of last time, and it is asked where they fail.
+fn first_of_version(reel: &Reel) -> Result<(Version, First), CodecError> {
+    static LAST: Mutex<Version> = Mutex::new(Version::NEWEST);
+    let last = || LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    let tried = *last();
+    let first = first_frame(reel, tried);
+    if first.is_ok() {
+        return Ok((tried, first));
+    }
+    let version = probe::version(&reel.shown)?;
+    if version.every_frame() == tried.every_frame() {
+        return Ok((version, first));
+    }
+    *last() = version;
+    Ok((version, first_frame(reel, version)))
+}
+
 /// Opens what ffmpeg reads. The first frame comes while the list of all is read: each takes about as long.
 pub(super) fn open_reel(reel: Reel, cache_bytes: usize) -> Result<(Found, Video), CodecError> {
-    let first = || {
-        let version = probe::version(&reel.shown)?;
-        Ok::<_, CodecError>((version, first_frame(&reel, version)))
-    };
-    let (first, probed) = tool::both(first, || probe::probe(&reel));
+    let (first, probed) = tool::both(|| first_of_version(&reel), || probe::probe(&reel));
     let (version, first) = first?;
     let probed = probed?;
     // It tells the size as it comes out of ffmpeg, rotation included.

@@ -31,6 +31,9 @@ const EARLY_S: f64 = 0.2;
 pub(super) struct Version(u32, u32);
 
 impl Version {
+    /// Newer than all others.
+    pub(super) const NEWEST: Self = Self(u32::MAX, 0);
+
     /// The option that passes every decoded frame on, none twice and none dropped.
     pub(super) fn every_frame(self) -> [&'static str; 2] {
         if self < Version(5, 1) { ["-vsync", "passthrough"] } else { ["-fps_mode", "passthrough"] }
@@ -42,7 +45,7 @@ impl Version {
         let mut next = || parts.next().and_then(|part| part.parse().ok());
         match (next(), next()) {
             (Some(major), minor) => Self(major, minor.unwrap_or(0)),
-            (None, _) => Self(u32::MAX, 0),
+            (None, _) => Self::NEWEST,
         }
     }
 }

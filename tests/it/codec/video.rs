@@ -240,6 +240,19 @@ fn without_the_filters_of_colour_a_video_is_gray() {
 }
 
 #[test]
+fn an_ffmpeg_of_before_the_newest_options_is_used_with_its_own() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let old = "*fps_mode*) exit 1;; *version*) echo ffmpeg version 4.4.2; exit;;";
+    let (done, told) = segmented_with("ffmpeg", old);
+    assert!(done, "{told}");
+    // One that nobody can be asked about is not installed.
+    let (done, told) = segmented_with("ffmpeg", "*) exit 127;;");
+    assert!(!done && told.contains("install ffmpeg"), "{told}");
+}
+
+#[test]
 fn to_show_the_first_frame_one_decoder_is_started() {
     if !has_ffmpeg() {
         return;

@@ -11,6 +11,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::CommandExt;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
@@ -175,6 +176,20 @@ pub(crate) fn first_messages(pipe: &mut impl Read) -> String {
     String::from_utf8_lossy(&kept).into_owned()
 }
 
+/// Both at the same time, as children are waited for; one after the other where the machine gives no thread.
+pub(super) fn both<A: Send, B>(aside: impl Fn() -> A + Sync, here: impl FnOnce() -> B) -> (A, B) {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().spawn_scoped(scope, &aside);
+        let second = here();
+        let first = match thread.map(thread::ScopedJoinHandle::join) {
+            Ok(Ok(first)) => first,
+            Ok(Err(panic)) => resume_unwind(panic),
+            Err(_) => aside(),
+        };
+        (first, second)
+    })
+}
+
 /// Why a tool did not start.
 pub(super) fn not_started(path: &Path, tool: &'static str, error: &io::Error) -> CodecError {
     let (cause, advice) = match error.kind() {
@@ -191,6 +206,24 @@ mod tests {
     #[test]
     fn names_are_never_options() {
         assert_eq!(file_argument(Path::new("-y.mp4")), "file:-y.mp4");
+    }
+
+    #[test]
+    fn two_are_done_at_the_same_time() {
+        // Each waits for a word of the other, so that one after the other would never end.
+        let (to_here, from_aside) = std::sync::mpsc::sync_channel(1);
+        let (to_aside, from_here) = std::sync::mpsc::sync_channel(1);
+        let from_here = std::sync::Mutex::new(from_here);
+        let most = Duration::from_secs(60);
+        let aside = || {
+            to_here.send(1).expect("it is heard");
+            from_here.lock().expect("one asks").recv_timeout(most)
+        };
+        let here = || {
+            to_aside.send(2).expect("it is heard");
+            from_aside.recv_timeout(most)
+        };
+        assert_eq!(both(aside, here), (Ok(2), Ok(1)));
     }
 
     #[test]

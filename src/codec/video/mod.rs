@@ -3,10 +3,11 @@
 //! A decoder that crashes takes only its process with it, and every codec of the installed ffmpeg
 //! works. Frames arrive as PGM images of their planes over a pipe, one at a time; never is the clip in memory.
 //! Reading forwards continues the running process. Elsewhere it is restarted at the last frame before
-//! the wanted one that is whole in itself, by its exact time (the time stamps of all frames are read when the clip is
+//! the wanted one that is whole in itself, by exact times (the time stamps of all frames are read when the clip is
 //! opened), or at the beginning where the container has no usable time stamps; from there frames are counted. Frames
 //! decoded on the way back are kept, so walking backwards costs one restart in [`BACKWARD_FRAMES`] frames.
 
+mod headers;
 mod probe;
 
 use std::fs::File;
@@ -120,9 +121,11 @@ pub(super) struct Video {
 pub(super) fn open(path: &Path, cache_bytes: usize) -> Result<Opened, CodecError> {
     complete::video(path)?;
     let reel = Reel::file(path, open_regular(path)?);
-    let (found, video) = open_reel(reel, cache_bytes)?;
+    let hash = || identity::of_file(path);
+    let (hash, opened) = tool::both(hash, || open_reel(reel, cache_bytes));
+    let (found, video) = opened?;
     let info = ClipInfo {
-        content_hash: identity::of_file(path)?,
+        content_hash: hash?,
         name: short_name(path),
         kind: if found.frames == 1 { ClipKind::Still } else { ClipKind::Cine },
         width_px: found.width_px,
@@ -156,16 +159,43 @@ pub(super) struct Found {
     format: String,
 }
 
-/// Opens what ffmpeg reads.
-pub(super) fn open_reel(reel: Reel, cache_bytes: usize) -> Result<(Found, Video), CodecError> {
-    let version = probe::version(&reel.shown)?;
-    let probed = probe::probe(&reel)?;
-    // The first frame tells the size as it comes out of ffmpeg, rotation included.
-    let first_as = |made| Stream::start(&reel, version, made, From::default(), 0)?.next(&reel);
-    let (first, made) = match first_as(Made::Planes) {
-        Ok(first) => (first, Made::Planes),
-        Err(why) => (first_as(Made::Gray).map_err(|_| why)?, Made::Gray),
+/// The first frame, and the stream that it came from.
+type First = Result<(GrayFrame, Stream), CodecError>;
+
+/// Reads the first frame.
+fn first_frame(reel: &Reel, version: Version) -> First {
+    let first_as = |made| -> First {
+        let mut stream = Stream::start(reel, version, made, From::default(), 0)?;
+        Ok((stream.next(reel)?, stream))
     };
+    first_as(Made::Planes).or_else(|why| first_as(Made::Gray).map_err(|_| why))
+}
+
+/// As [`first_frame`], and the version of ffmpeg as far as it matters. Asking for that takes as long as a frame: the newest
+/// options are tried, or those of last time, and it is asked where they fail.
+fn first_of_version(reel: &Reel) -> Result<(Version, First), CodecError> {
+    static LAST: Mutex<Version> = Mutex::new(Version::NEWEST);
+    let last = || LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    let tried = *last();
+    let first = first_frame(reel, tried);
+    if first.is_ok() {
+        return Ok((tried, first));
+    }
+    let version = probe::version(&reel.shown)?;
+    if version.every_frame() == tried.every_frame() {
+        return Ok((version, first));
+    }
+    *last() = version;
+    Ok((version, first_frame(reel, version)))
+}
+
+/// Opens what ffmpeg reads. The first frame comes while the list of all is read: each takes about as long.
+pub(super) fn open_reel(reel: Reel, cache_bytes: usize) -> Result<(Found, Video), CodecError> {
+    let (first, probed) = tool::both(|| first_of_version(&reel), || probe::probe(&reel));
+    let (version, first) = first?;
+    let probed = probed?;
+    // It tells the size as it comes out of ffmpeg, rotation included.
+    let (first, mut stream) = first?;
     let frames = probed.timeline.frames();
     check_size(&reel.shown, first.width_px, first.height_px, frames)?;
     let found = Found {
@@ -178,13 +208,15 @@ pub(super) fn open_reel(reel: Reel, cache_bytes: usize) -> Result<(Found, Video)
         format: probed.format,
     };
     let fit = cache_bytes / 2 / first.bytes().max(1);
+    let made = stream.made;
+    stream.give_back(first);
     let video = Video {
         reel,
         timeline: probed.timeline,
         version,
         made,
         backward_frames: fit.min(BACKWARD_FRAMES),
-        stream: Mutex::new(None),
+        stream: Mutex::new(Some(stream)),
     };
     Ok((found, video))
 }
@@ -223,7 +255,7 @@ impl FrameSource for Video {
 impl Video {
     fn start_at(&self, index: FrameIndex) -> Result<Stream, CodecError> {
         let from = match self.timeline.seek(index) {
-            Some((key, seconds)) => From { seconds: Some(seconds), pass: index - key },
+            Some((begin, seconds)) => From { seconds: Some(seconds), pass: index - begin },
             None => From { seconds: None, pass: index },
         };
         Stream::start(&self.reel, self.version, self.made, from, index)
@@ -282,6 +314,8 @@ struct Stream {
     made: Made,
     /// How many frames come that are not wanted.
     unwanted: usize,
+    /// A frame that was read and is the next one all the same.
+    returned: Option<GrayFrame>,
     next_index: FrameIndex,
 }
 
@@ -314,10 +348,20 @@ impl Stream {
             return Err(CodecError::damaged(path, "ffmpeg gives no frames"));
         };
         let frames = BufReader::with_capacity(1 << 18, Patient(stdout));
-        Ok(Self { child, frames, messages, made, unwanted, next_index })
+        Ok(Self { child, frames, messages, made, unwanted, returned: None, next_index })
+    }
+
+    /// Makes the frame that came last the next one again.
+    fn give_back(&mut self, frame: GrayFrame) {
+        self.next_index -= 1;
+        self.returned = Some(frame);
     }
 
     fn next(&mut self, reel: &Reel) -> Result<GrayFrame, CodecError> {
+        if let Some(frame) = self.returned.take() {
+            self.next_index += 1;
+            return Ok(frame);
+        }
         let mut read = read_pgm(&mut self.frames);
         while self.unwanted > 0 && read.is_ok() {
             self.unwanted -= 1;

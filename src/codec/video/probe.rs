@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use serde::Deserialize;
 
 use super::Reel;
+use super::headers::{Headers, headers};
 use crate::codec::CodecError;
 use crate::codec::error::{brief, name_of};
 use crate::codec::limits::MAX_FRAMES;
@@ -18,15 +19,21 @@ const ROUNDING_MS: f64 = 1.001;
 /// Times nearer to each other are one, s.
 const SAME_S: f64 = 1e-4;
 /// The compression whose two fields of a frame may be packets of their own.
-const OF_FIELDS: &str = "h264";
-/// Of what ffmpeg says of headers so many bytes are read; those of H.264 come within the first few thousand.
-const MAX_TRACE: u64 = 1 << 20;
+const H264: &str = "h264";
+/// Compressions whose packets that are called whole are so: no frame that is shown later needs an earlier one. Those of
+/// H.264 may also be the beginning of a picture that comes about little by little (intra refresh).
+const WHOLE: [&str; 6] = ["hevc", "mpeg4", "mpeg2video", "mpeg1video", "vp8", "vp9"];
+/// Demuxers seek for up to so much earlier (ffmpeg does in Matroska, for 3/23 s), s.
+const EARLY_S: f64 = 0.2;
 
 /// Version of ffmpeg; builds from a repository count as the newest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Version(u32, u32);
 
 impl Version {
+    /// Newer than all others.
+    pub(super) const NEWEST: Self = Self(u32::MAX, 0);
+
     /// The option that passes every decoded frame on, none twice and none dropped.
     pub(super) fn every_frame(self) -> [&'static str; 2] {
         if self < Version(5, 1) { ["-vsync", "passthrough"] } else { ["-fps_mode", "passthrough"] }
@@ -38,7 +45,7 @@ impl Version {
         let mut next = || parts.next().and_then(|part| part.parse().ok());
         match (next(), next()) {
             (Some(major), minor) => Self(major, minor.unwrap_or(0)),
-            (None, _) => Self(u32::MAX, 0),
+            (None, _) => Self::NEWEST,
         }
     }
 }
@@ -60,9 +67,17 @@ pub(super) fn version(path: &Path) -> Result<Version, CodecError> {
 pub(super) enum Timeline {
     /// Seconds from the start of the file, ascending and distinct, and which of the frames are whole in themselves, in
     /// order: those can be sought.
-    Times(Vec<f64>, Vec<usize>),
+    Times(Vec<f64>, Vec<Key>),
     /// Only the number of frames is known: the way to a frame is from the beginning.
     Count(usize),
+}
+
+/// A frame that is whole in itself.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Key {
+    frame: usize,
+    /// When it is decoded, seconds from the start of the file, see [`Stamp::decoded`].
+    decoded: Option<f64>,
 }
 
 impl Timeline {
@@ -73,16 +88,30 @@ impl Timeline {
         }
     }
 
-    /// From which frame to decode for frame `index`, and where to seek for that one: half way between it and the one
-    /// before, so that rounding never costs or adds a frame. `None`: start from the beginning.
+    /// Which frame comes first where ffmpeg seeks on the way to frame `index`, and where that is: half way between it and the
+    /// one before, so that rounding never costs or adds a frame. `None`: start from the beginning.
     ///
-    /// Always a frame that is whole in itself. Demuxers find those by when they are decoded, which is before frames that
-    /// are shown earlier: for such a frame they begin at the whole one behind it, and it never comes.
+    /// Demuxers go back to a frame that is whole in itself, and find those by when they are decoded, which is before frames
+    /// that are shown earlier: for such a frame they begin at the whole one behind it, and it never comes. So what is sought
+    /// is a whole frame; decoding begins at the one before that, and passes as many frames in vain. Where it is known when
+    /// whole frames are decoded a frame shortly behind one is sought instead, before the next whole one is decoded.
     pub(super) fn seek(&self, index: usize) -> Option<(usize, f64)> {
-        let Self::Times(times, whole) = self else { return None };
-        let key = whole[..whole.partition_point(|key| *key <= index)].last().copied()?;
-        let (before, at) = (times.get(key.checked_sub(1)?)?, times.get(key)?);
-        Some((key, (before + at) / 2.0))
+        let Self::Times(times, keys) = self else { return None };
+        let (before, behind) = keys.split_at(keys.partition_point(|key| key.frame <= index));
+        let key = before.last()?.frame;
+        let middle =
+            |frame: usize| Some((times.get(frame.checked_sub(1)?)? + times.get(frame)?) / 2.0);
+        let at_key = middle(key)?;
+        let next = behind.first().map_or(Some(f64::INFINITY), |next| next.decoded);
+        let Some(end) = next.filter(|_| before.last().is_some_and(|key| key.decoded.is_some()))
+        else {
+            return Some((key, at_key));
+        };
+        let enough = times.get(key)? + EARLY_S;
+        let is_enough = |frame: &usize| middle(*frame).is_some_and(|at| at >= enough);
+        let last = (key + 1..=index).find(is_enough).unwrap_or(index);
+        let sought = |frame: usize| Some((frame, middle(frame).filter(|at| *at < end)?));
+        (key + 1..=last).rev().find_map(sought).or(Some((key, at_key)))
     }
 
     /// From the time stamps of the packets, in the order of the file. `exact` containers keep
@@ -93,7 +122,11 @@ impl Timeline {
         let distinct = times.windows(2).all(|pair| pair[1] - pair[0] > SAME_S);
         if exact && distinct && times.len() == stamps.len() {
             let whole = stamps.iter().enumerate().filter(|(_, stamp)| stamp.whole);
-            Self::Times(times, whole.map(|(index, _)| index).collect())
+            let key = |(frame, stamp): (usize, &Stamp)| Key {
+                frame,
+                decoded: stamp.decoded.map(|time| time - start),
+            };
+            Self::Times(times, whole.map(key).collect())
         } else {
             Self::Count(stamps.len())
         }
@@ -107,6 +140,14 @@ struct Stamp {
     time: Option<f64>,
     /// It needs no other frame.
     whole: bool,
+    /// When it is decoded, s; of those that are whole only where it is sure that they are.
+    decoded: Option<f64>,
+}
+
+impl Stamp {
+    fn at(time: Option<f64>) -> Self {
+        Self { time, whole: false, decoded: None }
+    }
 }
 
 /// What is known of a video.
@@ -133,6 +174,12 @@ struct StreamReport {
     avg_frame_rate: Option<String>,
 }
 
+impl StreamReport {
+    fn codec(&self) -> &str {
+        self.codec_name.as_deref().unwrap_or("unknown codec")
+    }
+}
+
 #[derive(Deserialize)]
 struct FormatReport {
     format_name: Option<String>,
@@ -141,32 +188,15 @@ struct FormatReport {
 
 /// Asks ffprobe about the first video stream and all its packets.
 pub(super) fn probe(reel: &Reel) -> Result<Probed, CodecError> {
-    let path = &reel.shown;
-    let entries = "stream=codec_name,avg_frame_rate:format=format_name,start_time";
-    let mut command = asking(reel, entries);
-    command.args(["-of", "json"]);
-    let output = tool::output(command).map_err(|e| tool::not_started(path, "ffprobe", &e))?;
-    let fails = |cause: String| CodecError::Tool {
-        name: name_of(path),
-        tool: "ffprobe",
-        cause,
-        advice: super::REENCODE,
-    };
-    if !output.status.success() {
-        return Err(fails(reel.cleaned(&String::from_utf8_lossy(&output.stderr))));
-    }
-    let report: Report = serde_json::from_slice(&output.stdout)
-        .map_err(|e| fails(format!("its report is not understood ({e})")))?;
-    let (Some(stream), Some(format)) = (report.streams.first(), report.format) else {
-        return Err(fails("it holds no picture".to_owned()));
-    };
+    let (packets, asked) = tool::both(|| packets(reel), || asked(reel));
+    let (stream, format, headers) = asked?;
     let container = format.format_name.unwrap_or_default();
     let start = format.start_time.and_then(|t| t.parse().ok()).unwrap_or(0.0);
     let exact = ["mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"].contains(&container.as_str());
-    let codec = stream.codec_name.as_deref().unwrap_or("unknown codec");
-    let (stamps, sound) = stamps(reel, codec)?;
+    let codec = stream.codec();
+    let (stamps, sound) = stamps(reel, packets?, codec, headers)?;
     if stamps.is_empty() {
-        return Err(fails("it holds no frames".to_owned()));
+        return Err(fails(reel, "it holds no frames".to_owned()));
     }
     let varying = varying(&stamps);
     let told = || stream.avg_frame_rate.as_deref().and_then(frame_time_ms);
@@ -184,6 +214,30 @@ pub(super) fn probe(reel: &Reel) -> Result<Probed, CodecError> {
         codec: codec.to_owned(),
         format: brief(&format!("video, {codec} in {short}")),
     })
+}
+
+fn fails(reel: &Reel, cause: String) -> CodecError {
+    let name = name_of(&reel.shown);
+    CodecError::Tool { name, tool: "ffprobe", cause, advice: super::REENCODE }
+}
+
+/// What ffprobe says of the whole, and headers where they tell what packets do not.
+fn asked(reel: &Reel) -> Result<(StreamReport, FormatReport, Option<Headers>), CodecError> {
+    let path = &reel.shown;
+    let entries = "stream=codec_name,avg_frame_rate:format=format_name,start_time";
+    let mut command = asking(reel, entries);
+    command.args(["-of", "json"]);
+    let output = tool::output(command).map_err(|e| tool::not_started(path, "ffprobe", &e))?;
+    if !output.status.success() {
+        return Err(fails(reel, reel.cleaned(&String::from_utf8_lossy(&output.stderr))));
+    }
+    let report: Report = serde_json::from_slice(&output.stdout)
+        .map_err(|e| fails(reel, format!("its report is not understood ({e})")))?;
+    let (Some(stream), Some(format)) = (report.streams.into_iter().next(), report.format) else {
+        return Err(fails(reel, "it holds no picture".to_owned()));
+    };
+    let headers = if stream.codec() == H264 { Some(headers(reel)?) } else { None };
+    Ok((stream, format, headers))
 }
 
 /// Times of frames that keep no constant rate, and their mean step, ms: also where they are not
@@ -221,51 +275,53 @@ fn asking(reel: &Reel, entries: &str) -> Command {
     command
 }
 
+/// What is said of all packets of frames, in the order of the file.
+fn packets(reel: &Reel) -> Result<Vec<Stamp>, CodecError> {
+    let mut packets = Vec::new();
+    each_line(reel, "packet=pts_time,dts_time,flags", |line| {
+        let mut parts = line.splitn(3, ',');
+        let mut next = || parts.next().unwrap_or_default();
+        let (time, decoded, flags) = (next(), next(), next());
+        // "D": decoded for the sake of others and discarded (edit lists); "K": whole in itself.
+        if !time.is_empty() && !flags.contains('D') {
+            let (time, whole) = (time.parse().ok(), flags.contains('K'));
+            packets.push(Stamp { time, whole, decoded: decoded.parse().ok() });
+        }
+    })?;
+    Ok(packets)
+}
+
+/// Whether decoding can begin at every packet that is called whole.
+fn are_whole(packets: &[Stamp], codec: &str, headers: Option<Headers>) -> bool {
+    let whole = packets.iter().filter(|stamp| stamp.whole).count();
+    headers.map_or(WHOLE.contains(&codec), |headers| headers.anew >= whole)
+}
+
 /// Time stamps of all frames, in the order of the file, and whether each is a packet that can be decoded: a recording
 /// that begins between two whole pictures has packets of which nothing can be made, VP8 has some that are never shown, and
 /// H.264 may keep the two fields of a frame in two, so the frames are decoded for it.
-fn stamps(reel: &Reel, codec: &str) -> Result<(Vec<Stamp>, bool), CodecError> {
-    let mut packets: Vec<Stamp> = Vec::new();
-    each_line(reel, "packet=pts_time,flags", |line| {
-        let (time, flags) = line.split_once(',').unwrap_or((line, ""));
-        // "D": decoded for the sake of others and discarded (edit lists); "K": whole in itself.
-        if !time.is_empty() && !flags.contains('D') {
-            packets.push(Stamp { time: time.parse().ok(), whole: flags.contains('K') });
-        }
-    })?;
-    let first = packets.first().copied().unwrap_or(Stamp { time: None, whole: true });
+fn stamps(
+    reel: &Reel,
+    mut packets: Vec<Stamp>,
+    codec: &str,
+    headers: Option<Headers>,
+) -> Result<(Vec<Stamp>, bool), CodecError> {
+    if !are_whole(&packets, codec, headers) {
+        packets.iter_mut().for_each(|stamp| stamp.decoded = None);
+    }
+    let first = packets.first().copied().unwrap_or(Stamp { whole: true, ..Stamp::at(None) });
     // Pictures before the first one are made of it and of one that is not there.
     let before = |stamp: &Stamp| stamp.time.is_some() && stamp.time < first.time;
     let sound = first.whole && !packets.iter().any(before) && !share_a_time(&packets);
-    if sound && !(codec == OF_FIELDS && may_hold_fields(reel)?) {
+    if sound && headers.is_none_or(|headers| !headers.may_hold_fields) {
         return Ok((packets, true));
     }
     let mut frames = Vec::new();
     each_line(reel, "frame=best_effort_timestamp_time", |line| {
-        frames.push(Stamp { time: line.trim_end_matches(',').parse().ok(), whole: false });
+        frames.push(Stamp::at(line.trim_end_matches(',').parse().ok()));
     })?;
     // Most that is interlaced has both fields in one packet, and can be sought by them.
     if sound && frames.len() == packets.len() { Ok((packets, true)) } else { Ok((frames, false)) }
-}
-
-/// Whether the headers of H.264 allow anything but whole frames; also where ffmpeg does not tell them.
-fn may_hold_fields(reel: &Reel) -> Result<bool, CodecError> {
-    let mut command = tool::limited("ffmpeg", tool::FRAME);
-    command.args(["-nostdin", "-hide_banner", "-v", "info"]);
-    Reel::restrict(&mut command);
-    command.arg("-i").arg(tool::file_argument(&reel.read)).args(["-map", "0:v:0", "-c", "copy"]);
-    command.args(["-frames:v", "1", "-bsf:v", "trace_headers", "-f", "null", "-"]);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|e| tool::not_started(&reel.shown, "ffmpeg", &e))?;
-    let told = child.stderr.take().and_then(|pipe| {
-        // Titles and names among it may be in any encoding.
-        let lines = BufReader::new(Patient(pipe).take(MAX_TRACE)).split(b'\n');
-        let mut lines =
-            lines.map_while(Result::ok).map(|line| String::from_utf8_lossy(&line).into_owned());
-        lines.find(|line| line.contains(" frame_mbs_only_flag "))
-    });
-    tool::end(&mut child);
-    Ok(told.is_none_or(|line| !line.trim_end().ends_with("= 1")))
 }
 
 /// Whether packets have one time: then some of them are made for others alone and show nothing.
@@ -302,12 +358,7 @@ fn each_line(reel: &Reel, entries: &str, mut see: impl FnMut(&str)) -> Result<()
         }
     }
     tool::end(&mut child);
-    told.map_err(|error| CodecError::Tool {
-        name: name_of(&reel.shown),
-        tool: "ffprobe",
-        cause: error.to_string(),
-        advice: super::REENCODE,
-    })
+    told.map_err(|error| fails(reel, error.to_string()))
 }
 
 #[cfg(test)]
@@ -326,7 +377,7 @@ mod tests {
     #[test]
     fn times_are_sorted_and_sought_between_frames() {
         let stamps = [(1.0, true), (1.12, true), (1.04, false), (1.08, false), (1.16, false)];
-        let stamps = stamps.map(|(time, whole)| Stamp { time: Some(time), whole });
+        let stamps = stamps.map(|(time, whole)| Stamp { whole, ..Stamp::at(Some(time)) });
         let timeline = Timeline::of(stamps.to_vec(), 1.0, true);
         assert_eq!(timeline.frames(), 5);
         for index in [3, 4] {
@@ -335,6 +386,32 @@ mod tests {
         }
         // Shown before the whole one, decoded behind it: from the beginning.
         assert_eq!([0, 1, 2].map(|index| timeline.seek(index)), [None; 3]);
+    }
+
+    #[test]
+    fn frames_shortly_behind_a_whole_one_are_sought_before_the_next_is_decoded() {
+        // Whole are frames 0, 5 and `next`, which is decoded at `decoded`, where that is known.
+        let timeline = |next: usize, decoded: Option<f64>| {
+            let stamp = |frame: usize| {
+                let time = frame as f64 * 0.04;
+                let decoded = if frame == next { decoded } else { Some(time) };
+                Stamp { time: Some(time), whole: [0, 5, next].contains(&frame), decoded }
+            };
+            Timeline::of((0..20).map(stamp).collect(), 0.0, true)
+        };
+        let sought = |next, decoded, index| {
+            let (frame, seconds) = timeline(next, decoded).seek(index).expect("behind a whole one");
+            let middle = (frame as f64 - 0.5) * 0.04;
+            assert!((seconds - middle).abs() < 1e-9, "{seconds}");
+            frame
+        };
+        assert_eq!([5, 6, 11, 14].map(|index| sought(15, Some(0.52), index)), [5, 6, 11, 11]);
+        assert_eq!([15, 16].map(|index| sought(15, Some(0.52), index)), [15, 16]);
+        // The next one is decoded before most of the frames between.
+        assert_eq!((sought(8, Some(0.24), 7), sought(8, Some(0.2), 7)), (6, 5));
+        // Nothing is known: the whole one itself, from further back.
+        assert_eq!((sought(15, None, 14), sought(15, None, 16)), (5, 15));
+        assert_eq!(timeline(15, Some(0.52)).seek(4), None);
     }
 
     #[test]
@@ -348,7 +425,7 @@ mod tests {
     #[test]
     fn the_mean_step_is_that_of_frames_with_times() {
         let stamps = |times: &[Option<f64>]| -> Vec<Stamp> {
-            times.iter().map(|&time| Stamp { time, whole: false }).collect()
+            times.iter().map(|&time| Stamp::at(time)).collect()
         };
         let mean = mean_ms(&stamps(&[Some(1.0), Some(1.08), Some(1.04)])).expect("a step");
         assert!((mean - 40.0).abs() < 1e-9, "{mean}");
@@ -362,7 +439,7 @@ mod tests {
         for (times, exact) in
             [([Some(0.0), None], true), ([Some(0.0); 2], true), ([Some(0.0), Some(1.0)], false)]
         {
-            let stamps = times.map(|time| Stamp { time, whole: true }).to_vec();
+            let stamps = times.map(|time| Stamp { whole: true, ..Stamp::at(time) }).to_vec();
             assert_eq!(Timeline::of(stamps, 0.0, exact), Timeline::Count(2));
         }
     }

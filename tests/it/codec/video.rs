@@ -66,9 +66,12 @@ fn video_frames_are_exact_wherever_one_jumps() {
     }
     frames_are_exact(&data().join("video/sonosite_eye.mp4"));
     let dir = tempfile::tempdir().unwrap();
-    let kinds: [(&str, &[&str]); 6] = [
+    let kinds: [(&str, &[&str]); 8] = [
         ("b.mp4", &["-c:v", "libx264", "-bf", "3", "-g", "20"]),
         ("b.mkv", &["-c:v", "libx264", "-bf", "2", "-g", "250"]),
+        // Packets that are called whole are none: from there a picture comes about little by little.
+        ("r.mp4", &["-c:v", "libx264", "-g", "20", "-x264-params", "intra-refresh=1:bframes=0"]),
+        ("o.mp4", &["-c:v", "libx264", "-g", "20", "-x264-params", "open-gop=1:bframes=3"]),
         ("m.mov", &["-c:v", "mpeg4", "-bf", "2", "-g", "12"]),
         ("v.webm", &["-c:v", "libvpx", "-g", "15", "-deadline", "realtime"]),
         ("m.avi", &["-c:v", "mjpeg"]),
@@ -183,9 +186,14 @@ fn truncated_videos_and_playlists_are_refused() {
     }
 }
 
-/// Runs the program on a video, with a shell script of these cases in the place of a tool, which goes on as the tool itself;
-/// whether a mask came, and what was said.
+/// As [`segmented`], of the first frame of a video.
 fn segmented_with(tool: &str, cases: &str) -> (bool, String) {
+    segmented(&data().join("video/sonosite_eye.mp4"), 0, tool, cases)
+}
+
+/// Runs the program on a frame of a video, with a shell script of these cases in the place of a tool, which goes on as the tool itself;
+/// whether a mask came, and what was said.
+fn segmented(clip: &Path, frame: usize, tool: &str, cases: &str) -> (bool, String) {
     let dir = tempfile::tempdir().unwrap();
     let path = std::env::var("PATH").unwrap();
     let mut places = path.split(':').map(|folder| format!("{folder}/{tool}"));
@@ -198,7 +206,8 @@ fn segmented_with(tool: &str, cases: &str) -> (bool, String) {
     let output = program(dir.path())
         .env("PATH", format!("{}:{path}", dir.path().display()))
         .arg("segment")
-        .arg(data().join("video/sonosite_eye.mp4"))
+        .arg(clip)
+        .args(["--frame", &frame.to_string()])
         .args(["--boundary", "60,60", "120,120", "90,60", "--out", mask.to_str().unwrap()])
         .output()
         .unwrap();
@@ -227,6 +236,49 @@ fn without_the_filters_of_colour_a_video_is_gray() {
         let (done, told) = segmented_with("ffmpeg", &format!("*{lacks}*) exit 1;;"));
         assert_eq!(done, works, "{lacks}: {told}");
         assert!(works || told.contains("ffmpeg cannot read it"), "{told}");
+    }
+}
+
+#[test]
+fn an_ffmpeg_of_before_the_newest_options_is_used_with_its_own() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let old = "*fps_mode*) exit 1;; *version*) echo ffmpeg version 4.4.2; exit;;";
+    let (done, told) = segmented_with("ffmpeg", old);
+    assert!(done, "{told}");
+    // One that nobody can be asked about is not installed.
+    let (done, told) = segmented_with("ffmpeg", "*) exit 127;;");
+    assert!(!done && told.contains("install ffmpeg"), "{told}");
+}
+
+#[test]
+fn to_show_the_first_frame_one_decoder_is_started() {
+    if !has_ffmpeg() {
+        return;
+    }
+    // The second one finds the mark of the first.
+    let (done, told) =
+        segmented_with("ffmpeg", "*image2pipe*) mkdir \"${0%/*}/decoded\" || exit 1;;");
+    assert!(done, "{told}");
+}
+
+#[test]
+fn a_jump_does_not_decode_the_group_before() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (path, eye) = (dir.path().join("a.mp4"), data().join("video/sonosite_eye.mp4"));
+    let codec = ["-c:v", "libx264", "-g", "20", "-bf", "0", "-sc_threshold", "0"];
+    if !ffmpeg(&[&["-i", eye.to_str().unwrap()][..], &codec].concat(), &path) {
+        return skipped("this ffmpeg cannot write H.264");
+    }
+    // Half way between frames 39 and 40, which is whole: sought there, decoding begins at frame 20. Then between 45 and 46.
+    for (refused, comes) in [("1.580000", true), ("1.820000", false)] {
+        let cases = format!("*\"-ss {refused}\"*) exit 1;;");
+        let (done, told) = segmented(&path, 55, "ffmpeg", &cases);
+        assert_eq!(done, comes, "{refused}: {told}");
     }
 }
 

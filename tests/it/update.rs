@@ -346,6 +346,13 @@ fn esc_stops_and_keeps_what_is_decided() {
 }
 
 #[test]
+fn ctrl_c_with_nothing_to_stop_tells_how_to_leave() {
+    let mut m = model(FRAMES);
+    press(&mut m, "C-c");
+    assert!(m.message.text.contains("`q` leaves"), "{:?}", m.message);
+}
+
+#[test]
 fn frames_without_a_mask_are_gone_to_one_after_the_other() {
     let mut m = model(FRAMES);
     press(&mut m, "g w");

@@ -175,6 +175,7 @@ fn a_mask_as_prompt_counts_as_white_or_as_a_number() {
     let masks = [(255, 0), (1, 0)].map(|(inside, corner)| {
         let output = run(inside, corner);
         assert!(output.status.success(), "{}", told(&output));
+        assert!(told(&output).contains("1 track, 1 frame; report.json"), "{}", told(&output));
         mask(&out.join("a/00005.png"))
     });
     assert!(area(&masks[0]) > 5000 && masks[0] == masks[1]);

@@ -3,11 +3,13 @@
 use std::error::Error;
 use std::ffi::{OsStr, OsString};
 use std::num::{IntErrorKind, ParseFloatError, ParseIntError};
+use std::path::Path;
 
 use clap::Parser;
-use clap::error::ContextKind;
+use clap::error::{ContextKind, ErrorKind};
 
-use super::Cli;
+use super::headless::point;
+use super::{Cli, meant_command};
 use crate::domain::shown;
 
 /// Reads them. What is wrong ends the process and is told, help and version too.
@@ -23,7 +25,43 @@ fn of_shown(arguments: impl Iterator<Item = OsString>, error: clap::Error) -> cl
 }
 
 fn parsed(words: impl Iterator<Item = OsString>) -> Result<Cli, clap::Error> {
-    Cli::try_parse_from(with_their_numbers(words))
+    let words = with_points_beside(with_their_numbers(words));
+    Cli::try_parse_from(&words).map_err(|error| of_meant_command(&words, error))
+}
+
+/// Words of `segment` in which a point after `--outside` is one of `--beside`: a file of prompts and the screen's command
+/// line call such points so. With any other value the option is the one of all commands.
+fn with_points_beside(mut words: Vec<OsString>) -> Vec<OsString> {
+    if !words.iter().skip(1).any(|word| word == "segment") {
+        return words;
+    }
+    let is_point = |word: &OsStr| word.to_str().is_some_and(|text| point(text).is_ok());
+    let options = words.iter().position(|word| word == "--").unwrap_or(words.len());
+    for at in 0..options {
+        let value = words[at].to_str().and_then(|word| word.strip_prefix("--outside="));
+        if let Some(value) = value.filter(|value| is_point(OsStr::new(value))) {
+            words[at] = OsString::from(format!("--beside={value}"));
+        } else if words[at] == "--outside" && words.get(at + 1).is_some_and(|next| is_point(next)) {
+            words[at] = OsString::from("--beside");
+        }
+    }
+    words
+}
+
+/// The same error, or the command that was probably meant where a slip in its name made it a path: its own options are
+/// unknown then, and clap proposes others.
+fn of_meant_command(words: &[OsString], error: clap::Error) -> clap::Error {
+    let first = words.get(1).and_then(|word| word.to_str()).filter(|word| !word.starts_with('-'));
+    let meant = first.filter(|word| !Path::new(word).exists()).and_then(|word| {
+        let command = meant_command(word).filter(|command| command != word)?;
+        Some(format!("there is no {}; did you mean `sonomark {command}`?\n", shown(word)))
+    });
+    match meant {
+        Some(told) if error.kind() == ErrorKind::UnknownArgument => {
+            clap::Error::raw(error.kind(), told)
+        }
+        _ => error,
+    }
 }
 
 /// Words of which a number below zero stands in one with the option before it (`--settle=-1`): else it would count as an
@@ -142,5 +180,34 @@ mod tests {
         assert!(read_from("keys -1").is_err(), "without an option it is none's");
         let words = ["--a=1", "-2", "--", "--b", "-3"].map(OsString::from);
         assert_eq!(with_their_numbers(words.clone().into_iter()), words);
+    }
+
+    #[test]
+    fn points_outside_a_structure_are_given_to_segment_under_either_name() {
+        let read = |words: &str| {
+            let words = words.split(' ').map(OsString::from).collect();
+            with_points_beside(words).join(OsStr::new(" ")).into_string().expect("text")
+        };
+        assert_eq!(
+            read("sonomark segment f --outside 1,2 --outside hide --outside=3,4 -- --outside 5,6"),
+            "sonomark segment f --beside 1,2 --outside hide --beside=3,4 -- --outside 5,6"
+        );
+        for whole in ["sonomark doctor --outside 1,2", "sonomark segment f --outside box:1,2,3,4"] {
+            assert_eq!(read(whole), whole);
+        }
+        let words = "--outside hide segment f --out m.png --outside 1,2 3,4 --outside -5,6";
+        let read = read_from(words).expect("parses");
+        assert_eq!(read.global.outside.as_deref(), Some("hide"), "what hides names stays");
+    }
+
+    #[test]
+    fn a_mistyped_command_with_options_is_recognised() {
+        let told = |words: &str| read_from(words).expect_err("no such option").to_string();
+        let slip = told("segmnt a.png --boundary 1,2 --out m.png");
+        assert!(slip.contains("there is no segmnt; did you mean `sonomark segment`?"), "{slip}");
+        assert!(!slip.contains("--outside"), "{slip}");
+        for other in ["clip.mp4 --bogus", "segment --bogus"] {
+            assert!(told(other).contains("'--bogus'"), "{other}");
+        }
     }
 }

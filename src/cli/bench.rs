@@ -19,7 +19,10 @@ use crate::tui::graphics::{BenchRow, bench_rows, synthetic_frame};
 use super::devices::{in_timed_parts, load_bare};
 use super::headless::{check_json, make_folder, write_gray, write_json};
 use super::pty::Terminal;
-use super::{Done, Failure, annotator, bench_memory, bench_stages, bench_train, demo, print, tree};
+use super::{
+    Done, Failure, annotator, bench_memory, bench_stages, bench_train, demo, print, print_json,
+    tree,
+};
 
 const REPEATS: usize = 9;
 /// What libsixel needed for the synthetic picture, for builds without it.
@@ -59,9 +62,9 @@ pub(super) struct Options {
     /// Only this way of putting points, in the shipped keymap of --keymap (annotator)
     #[arg(long, value_enum)]
     way: Option<annotator::Way>,
-    /// Also write the numbers here
+    /// Also write the numbers here, as JSON; without OUT print them so, and nothing else
     #[arg(long, value_name = "OUT")]
-    json: Option<PathBuf>,
+    json: Option<Option<PathBuf>>,
     /// Steps that are counted (train)
     #[arg(long, default_value_t = 20)]
     steps: u64,
@@ -81,7 +84,9 @@ pub(super) struct Options {
 
 /// Runs it.
 pub(super) fn run(settings: &Settings, options: &Options) -> Done {
-    check_json(options.json.as_deref())?;
+    let out = options.json.as_ref().and_then(Option::as_deref);
+    is_no_measure(out)?;
+    check_json(out)?;
     let scratch = tempfile::tempdir().map_err(Failure::input)?;
     let folder = scratch.path().join("clip");
     demo::write_clip(&folder)?;
@@ -115,13 +120,26 @@ pub(super) fn run(settings: &Settings, options: &Options) -> Done {
             annotator::run(settings, data, options.limit, options.way, scratch.path())?
         }
     };
-    if let Some(path) = &options.json {
+    if let Some(path) = out {
         write_json(path, &report)?;
+    } else if options.json.is_some() {
+        print_json(&report);
+        return Ok(());
     }
     for (name, value) in report.as_object().into_iter().flatten() {
         tree::lines(name, value).iter().for_each(|line| print(line));
     }
     Ok(())
+}
+
+/// A word after `--json` that names a measure was not meant as a file.
+fn is_no_measure(out: Option<&Path>) -> Done {
+    let word = out.and_then(Path::to_str).filter(|word| What::from_str(word, false).is_ok());
+    word.map_or(Ok(()), |word| {
+        Err(Failure::Input(format!(
+            "--json {word}: this is something to measure, no file; write `sonomark bench {word} --json`, or ./{word} for a file"
+        )))
+    })
 }
 
 fn frames_of(clip: &Clip) -> Result<Vec<Arc<GrayFrame>>, Failure> {

@@ -250,7 +250,7 @@ impl Reader<'_> {
         Some(found)
     }
 
-    /// An image of the size of the frames, brighter than half gray where the structure is.
+    /// An image of the size of the frames with one structure ([`structure_in`]).
     fn mask(&mut self, path: &str, line: usize, file: &str) -> Option<Mask> {
         if self.confined && !lies_in(self.folder, file) {
             self.faults.add(line, format!(
@@ -280,8 +280,15 @@ impl Reader<'_> {
             );
             return None;
         }
-        let flags = pixels.pixels.iter().map(|&gray| gray > 127).collect();
-        Some(Bitmap { width_px: wanted.0, height_px: wanted.1, pixels: flags }.to_mask())
+        match structure_in(&pixels.pixels) {
+            Ok(pixels) => {
+                Some(Bitmap { width_px: wanted.0, height_px: wanted.1, pixels }.to_mask())
+            }
+            Err(why) => {
+                self.faults.add(line, format!("`{path}` {why}"));
+                None
+            }
+        }
     }
 
     /// Exactly `N` finite numbers.
@@ -300,6 +307,28 @@ impl Reader<'_> {
         }
         found
     }
+}
+
+/// Which pixels of a mask are its structure: those brighter than half gray. Where none is, the values are numbers of
+/// structures, as data sets have them, and the one that is there is meant.
+///
+/// # Errors
+/// No structure is there, or several.
+fn structure_in(grays: &[u8]) -> Result<Vec<bool>, String> {
+    let values: BTreeSet<u8> = grays.iter().copied().filter(|gray| *gray > 0).collect();
+    let above = match values.last() {
+        None => return Err("is black everywhere; make the structure white".to_owned()),
+        Some(most) if *most > 127 => 127,
+        Some(_) if values.len() == 1 => 0,
+        Some(_) => {
+            return Err(format!(
+                "holds {} values besides black, all darker than half gray; give each structure a file of its own, white on \
+                 black",
+                values.len()
+            ));
+        }
+    };
+    Ok(grays.iter().map(|gray| *gray > above).collect())
 }
 
 /// Whether `file` is a file in `folder` or below it, behind all links. By its name alone one elsewhere is not even looked
@@ -364,6 +393,15 @@ mod tests {
         ] {
             assert_eq!(lies_in(&inbox, file), fine, "{file}");
         }
+    }
+
+    #[test]
+    fn a_mask_is_white_or_of_one_number() {
+        let of = |grays: &[u8]| structure_in(grays);
+        assert_eq!(of(&[0, 3, 200, 255, 127]), Ok(vec![false, false, true, true, false]));
+        assert_eq!(of(&[0, 1, 1, 0]), Ok(vec![false, true, true, false]));
+        assert!(of(&[0, 0]).is_err_and(|why| why.contains("black everywhere")));
+        assert!(of(&[0, 1, 2]).is_err_and(|why| why.contains("2 values besides black")));
     }
 
     #[test]

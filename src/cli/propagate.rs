@@ -95,6 +95,12 @@ fn carried(
         return Err(Failure::Interrupted(format!("interrupted; the finished frames are in {out}")));
     }
     if failures.is_empty() {
+        if !options.json {
+            let (out, tracks) = (path_shown(&options.out), counted(reports.len(), "track"));
+            let decided: usize = reports.iter().map(|(_, report)| report.frames.len()).sum();
+            let frames = counted(decided, "frame");
+            tell(&format!("{out}: {tracks}, {frames}; {REPORT} holds their scores"));
+        }
         return Ok(());
     }
     Err(Failure::Some(format!("{} could not be decoded", counted(failures.len(), "frame"))))

@@ -25,7 +25,7 @@ pub(super) struct Options {
     /// Points in the structure
     #[arg(long, value_name = "X,Y", num_args = 1.., value_parser = point)]
     inside: Vec<PointPx>,
-    /// Points beside the structure (--outside is about the pixels outside the ultrasound)
+    /// Points beside the structure (--outside X,Y means the same; with other values it is the option below)
     #[arg(long, value_name = "X,Y", num_args = 1.., value_parser = point)]
     beside: Vec<PointPx>,
     /// Box around the structure

@@ -171,7 +171,10 @@ pub fn parse(text: &str, frames: usize) -> Result<Command, String> {
         )),
         Err(_) => Err(match nearest_word(name, names()) {
             Some(meant) => format!("`{name}` is no command; did you mean `{meant}`?"),
-            None => format!("`{name}` is no command; the action `palette` searches all of them"),
+            // Scripts are told this, too, and they have no screen to search on.
+            None => format!(
+                "`{name}` is no command; `sonomark keys` lists all actions, `:palette` searches them"
+            ),
         }),
     }
 }

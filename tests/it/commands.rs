@@ -78,6 +78,12 @@ fn measurements_have_the_numbers_they_promise() {
     assert_eq!(found["frames"], 502);
     // Two frames more are no reason to grow.
     assert!(found["growth"].as_f64().is_some_and(|part| part.abs() < 0.05), "{found}");
+    let output = run(home.path(), &["bench", "--card", text(&card), "--json"]);
+    let found: Value = serde_json::from_slice(&output.stdout).expect("one document, nothing else");
+    positive(&found, "encode_ms");
+    let refused = run(home.path(), &["bench", "--json", "screen"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(told(&refused).contains("`sonomark bench screen --json`"), "{}", told(&refused));
     let refused = run(home.path(), &["bench", "memory", "--frames", "500", "--card", text(&card)]);
     assert_eq!(refused.status.code(), Some(1));
     assert!(told(&refused).contains("--frames must be more than 500"), "{}", told(&refused));

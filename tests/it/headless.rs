@@ -155,6 +155,39 @@ fn propagate_fills_the_window_and_leaves_the_rest_empty() {
     assert!(taken.contains("\"bone shadow\" on 16 frames"), "{taken}");
 }
 
+/// Data sets write 1 where others write white: read as black, such a mask led to masks of nothing.
+#[test]
+fn a_mask_as_prompt_counts_as_white_or_as_a_number() {
+    let home = Home::new();
+    let (prompts, out, given) = (home.path("p.yaml"), home.path("out"), home.path("given.png"));
+    let words = "tracks:\n  - label: a\n    windows: [[5, 5]]\n    prompts:\n      - {frame: 5, mask: given.png}\n";
+    fs::write(&prompts, words).unwrap();
+    let clip = data("clips/ultrabones");
+    let run = |inside: u8, corner: u8| {
+        let value = |x: u32, y: u32| match (x, y) {
+            (0, 0) => corner,
+            (200..300, 240..390) => inside,
+            _ => 0,
+        };
+        let drawn = image::GrayImage::from_fn(475, 405, |x, y| image::Luma([value(x, y)]));
+        drawn.save(&given).unwrap();
+        home.run(&["propagate", text(&clip), "--prompts", text(&prompts), "--out", text(&out)])
+    };
+    let masks = [(255, 0), (1, 0)].map(|(inside, corner)| {
+        let output = run(inside, corner);
+        assert!(output.status.success(), "{}", told(&output));
+        assert!(told(&output).contains("1 track, 1 frame; report.json"), "{}", told(&output));
+        mask(&out.join("a/00005.png"))
+    });
+    assert!(area(&masks[0]) > 5000 && masks[0] == masks[1]);
+    for (inside, corner, why) in [(1, 2, "2 values besides black"), (0, 0, "black everywhere")] {
+        let output = run(inside, corner);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(told(&output).contains("line 5: `tracks[0].prompts[0].mask`"), "{}", told(&output));
+        assert!(told(&output).contains(why), "{}", told(&output));
+    }
+}
+
 #[test]
 fn a_faulty_prompts_file_is_refused_with_all_its_faults() {
     let home = Home::new();

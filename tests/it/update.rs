@@ -346,6 +346,13 @@ fn esc_stops_and_keeps_what_is_decided() {
 }
 
 #[test]
+fn ctrl_c_with_nothing_to_stop_tells_how_to_leave() {
+    let mut m = model(FRAMES);
+    press(&mut m, "C-c");
+    assert!(m.message.text.contains("`q` leaves"), "{:?}", m.message);
+}
+
+#[test]
 fn frames_without_a_mask_are_gone_to_one_after_the_other() {
     let mut m = model(FRAMES);
     press(&mut m, "g w");
@@ -726,6 +733,9 @@ fn the_command_line_and_the_palette_do_what_keys_do() {
     kind(&mut m, ":export nift");
     let effects = press(&mut m, "enter");
     assert_eq!(effects, [Effect::Export { format: "nift".into(), path: None }]);
+    kind(&mut m, ":xyzzy");
+    press(&mut m, "enter");
+    assert!(m.message.text.contains("`:palette` searches them"), "{:?}", m.message);
     update(&mut m, Msg::Pasted("b b b\u{1b}[2J".into()));
     assert!(track(&m).prompts.is_empty(), "pasted text presses no keys");
     assert!(m.message.text.contains("`:` opens it"), "{:?}", m.message);

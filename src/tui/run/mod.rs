@@ -59,9 +59,12 @@ pub enum TuiError {
     /// Nothing to show.
     #[error("no clip was given; name a file, a folder of frames or a DICOM file")]
     NoClip,
-    /// No clip opens: the first reason.
+    /// The only clip does not open.
     #[error(transparent)]
     Clip(#[from] SessionError),
+    /// None of several clips opens: a line for each reason.
+    #[error("none of the clips opens:{0}")]
+    NoneOpens(String),
     /// The terminal cannot be used.
     #[error(transparent)]
     Terminal(#[from] TerminalError),
@@ -168,7 +171,7 @@ fn first_clip(
     clips: &[PathBuf],
     open: &OpenClip,
 ) -> Result<(Arrived, usize, Vec<String>), TuiError> {
-    let mut first = None;
+    let mut errors = Vec::new();
     let mut refused = Vec::new();
     for (at, path) in clips.iter().enumerate() {
         let name = shown(&path.display().to_string());
@@ -177,11 +180,27 @@ fn first_clip(
             Ok(arrived) => return Ok((arrived, at, refused)),
             Err(error) => {
                 refused.push(format!("{name} does not open: {error}"));
-                first.get_or_insert(error);
+                errors.push(error);
             }
         }
     }
-    Err(first.map_or(TuiError::NoClip, TuiError::Clip))
+    Err(none_opens(errors))
+}
+
+/// So many reasons are told of the clips of a queue that does not open.
+const TOLD: usize = 5;
+
+/// Why there is nothing to show; from the first reason alone a person would take the other clips for sound.
+fn none_opens(mut errors: Vec<SessionError>) -> TuiError {
+    if errors.len() < 2 {
+        return errors.pop().map_or(TuiError::NoClip, TuiError::Clip);
+    }
+    let mut lines: String =
+        errors.iter().take(TOLD).map(|error| format!("\n  - {error}")).collect();
+    if errors.len() > TOLD {
+        lines += &format!("\n  - and {} more", errors.len() - TOLD);
+    }
+    TuiError::NoneOpens(lines)
 }
 
 /// After this the person is told what they wait for.
@@ -201,4 +220,21 @@ fn told_if_slow<T>(told: String, work: impl FnOnce() -> T) -> T {
     // Nothing of it may come into the screen.
     let _ = thread.map(thread::JoinHandle::join);
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_queue_that_does_not_open_more_than_one_reason_is_told() {
+        let told = |count: usize| {
+            let errors = (0..count).map(|at| SessionError::Clip(format!("{at}.png is empty")));
+            none_opens(errors.collect()).to_string()
+        };
+        assert_eq!(told(0), TuiError::NoClip.to_string());
+        assert_eq!(told(1), "0.png is empty");
+        assert_eq!(told(2), "none of the clips opens:\n  - 0.png is empty\n  - 1.png is empty");
+        assert!(told(9).contains("4.png") && told(9).ends_with("  - and 4 more"), "{}", told(9));
+    }
 }

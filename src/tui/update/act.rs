@@ -398,6 +398,8 @@ fn cancel(model: &mut Model, fx: &mut Vec<Effect>) {
     let held = model.chosen.take().is_some() || std::mem::take(&mut model.cine.playing);
     model.nudging = None;
     if !network::cancel(model, fx) && !held {
-        model.say("nothing is running");
+        // Who pressed Ctrl-C may want to leave.
+        let quit = model.key(Action::Quit);
+        model.say(format!("nothing is running; {quit} leaves"));
     }
 }

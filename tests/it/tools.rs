@@ -814,14 +814,18 @@ fn places_registers_and_macros_by_letters() {
         (m.frame, track(&m).masks[&3].mask.area_px()),
         (3, track(&m).masks[&0].mask.area_px())
     );
-    press(&mut m, "' a");
-    assert_eq!(m.frame, 0);
+    press(&mut m, "'");
+    assert!(m.message.text.contains("go to the frame"), "{:?}", m.message);
+    // What asked for the letter goes with it.
+    press(&mut m, "a");
+    assert_eq!((m.frame, m.message.text.as_str()), (0, ""));
     press(&mut m, "' z");
     assert!(m.message.text.contains("no frame is called z"));
     // A macro: next frame, flag it.
     (0..4).for_each(|frame| drop(see(&mut m, frame)));
     press(&mut m, "Q m . F Q 2 @ m");
     assert_eq!(m.frame, 3);
+    assert!(!m.message.text.contains("a letter"), "{:?}", m.message);
     assert_eq!(track(&m).flags.len(), 3);
     // One that plays itself ends.
     press(&mut m, "Q w @ w Q @ w");

@@ -892,6 +892,17 @@ fn lines_over_ranges_and_conditions() {
         run(&mut m, line);
         assert!(m.message.text.contains(told), "{line}: {:?}", m.message);
     }
+    // A frame alone is gone to, as its number is, and what an earlier line was told does not stand for it.
+    for (line, frame) in [("$", FRAMES - 1), ("12", 11), (".", 11)] {
+        run(&mut m, "frame 99");
+        kind(&mut m, &format!(":{line}"));
+        press(&mut m, "enter");
+        assert_eq!((m.frame, m.message.text.as_str()), (frame, ""), "{line}");
+    }
+    press(&mut m, "m b");
+    run(&mut m, "1");
+    run(&mut m, "'b");
+    assert_eq!(m.frame, 11);
     kind(&mut m, ":.,'x accept");
     press(&mut m, "enter");
     assert!(m.message.text.contains("no frame is called x"));

@@ -294,6 +294,12 @@ fn without_spacing_mm_are_refused_with_the_reason() {
     press(&mut m, "S-up");
     assert_eq!(points(&m), before);
     assert!(m.message.text.contains("no spacing"), "{:?}", m.message);
+    press(&mut m, "up");
+    assert!(m.message.text.ends_with(" px from the centre"), "{:?}", m.message);
+    // Where there are mm, they are what a step is told in.
+    m.clip.pixel_spacing_mm = Some([0.5, 0.5]);
+    press(&mut m, "S-up");
+    assert!(m.message.text.ends_with(" mm from the centre"), "{:?}", m.message);
 }
 
 #[test]

@@ -169,6 +169,15 @@ fn a_point_of_a_ray_leaves_one_message_and_sequences_go_on_as_before() {
 }
 
 #[test]
+fn hours_are_told_as_digits_in_every_keymap_that_has_them() {
+    let mut m = model(FRAMES);
+    for name in ["default", "vim", "colemak"] {
+        m.keymap = Keymap::layered(shipped_layer(name).as_slice()).0;
+        assert_eq!(m.hours(), "1..9 0 - =", "{name}");
+    }
+}
+
+#[test]
 fn the_left_hand_alone_puts_points_and_is_told_its_own_keys() {
     let left = "123456!@#$%^~`qwertasdfgzxcvb";
     let mut m = model(FRAMES);

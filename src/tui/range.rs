@@ -114,7 +114,7 @@ pub(super) fn parse(text: &str, frames: usize) -> Option<Result<Command, String>
         (None, None) => (text, ""),
     };
     Some(range(address, frames).and_then(|range| {
-        if what.is_empty() && address != "%" && range.first == range.last {
+        if what.is_empty() && range.first == range.last {
             return Ok(Command::Over(range, Over::Go));
         }
         if what.is_empty() {

@@ -321,7 +321,11 @@ impl Keymap {
                 out.push_str("| key | action | what it does |\n|---|---|---|\n");
                 group = Some(action.group());
             }
-            let escaped = |key: &String| format!("`{}`", key.replace('|', "\\|"));
+            // A backtick by itself wants two round it, and gaps.
+            let escaped = |key: &String| match key.contains('`') {
+                true => format!("`` {key} ``"),
+                false => format!("`{}`", key.replace('|', "\\|")),
+            };
             let keys: Vec<String> = self.keys_of(action).iter().map(escaped).collect();
             let _ =
                 writeln!(out, "| {} | `{}` | {} |", keys.join(" "), action.name(), action.doc());

@@ -31,6 +31,8 @@ pub struct Range {
 /// What is done to the frames of a range, or to those that fit a condition.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Over {
+    /// Go there: one frame, and nothing is done to it.
+    Go,
     /// Carry masks to them.
     Propagate(Span),
     /// Accept their masks.
@@ -112,6 +114,9 @@ pub(super) fn parse(text: &str, frames: usize) -> Option<Result<Command, String>
         (None, None) => (text, ""),
     };
     Some(range(address, frames).and_then(|range| {
+        if what.is_empty() && range.first == range.last {
+            return Ok(Command::Over(range, Over::Go));
+        }
         if what.is_empty() {
             return Err(format!(
                 "`{address}` names frames; what about them? For example `{address} accept`"

@@ -115,6 +115,9 @@ fn shipped_variants_are_sound_and_leave_no_action_without_a_key() {
         assert_eq!(keymap.unbound(), Keymap::shipped().unbound(), "{name}");
     }
     assert_eq!(shipped_layer("default").map(|layer| layer.name), None);
+    let (left, _) = Keymap::layered(shipped_layer("left-hand").as_slice());
+    let told = left.to_markdown();
+    assert!(told.contains("| `` ` `` `enter` | `clock-rays` |") && !told.contains("```"), "{told}");
 }
 
 #[test]

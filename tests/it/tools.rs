@@ -169,6 +169,15 @@ fn a_point_of_a_ray_leaves_one_message_and_sequences_go_on_as_before() {
 }
 
 #[test]
+fn hours_are_told_as_digits_in_every_keymap_that_has_them() {
+    let mut m = model(FRAMES);
+    for name in ["default", "vim", "colemak"] {
+        m.keymap = Keymap::layered(shipped_layer(name).as_slice()).0;
+        assert_eq!(m.hours(), "1..9 0 - =", "{name}");
+    }
+}
+
+#[test]
 fn the_left_hand_alone_puts_points_and_is_told_its_own_keys() {
     let left = "123456!@#$%^~`qwertasdfgzxcvb";
     let mut m = model(FRAMES);
@@ -294,6 +303,12 @@ fn without_spacing_mm_are_refused_with_the_reason() {
     press(&mut m, "S-up");
     assert_eq!(points(&m), before);
     assert!(m.message.text.contains("no spacing"), "{:?}", m.message);
+    press(&mut m, "up");
+    assert!(m.message.text.ends_with(" px from the centre"), "{:?}", m.message);
+    // Where there are mm, they are what a step is told in.
+    m.clip.pixel_spacing_mm = Some([0.5, 0.5]);
+    press(&mut m, "S-up");
+    assert!(m.message.text.ends_with(" mm from the centre"), "{:?}", m.message);
 }
 
 #[test]
@@ -814,14 +829,18 @@ fn places_registers_and_macros_by_letters() {
         (m.frame, track(&m).masks[&3].mask.area_px()),
         (3, track(&m).masks[&0].mask.area_px())
     );
-    press(&mut m, "' a");
-    assert_eq!(m.frame, 0);
+    press(&mut m, "'");
+    assert!(m.message.text.contains("go to the frame"), "{:?}", m.message);
+    // What asked for the letter goes with it.
+    press(&mut m, "a");
+    assert_eq!((m.frame, m.message.text.as_str()), (0, ""));
     press(&mut m, "' z");
     assert!(m.message.text.contains("no frame is called z"));
     // A macro: next frame, flag it.
     (0..4).for_each(|frame| drop(see(&mut m, frame)));
     press(&mut m, "Q m . F Q 2 @ m");
     assert_eq!(m.frame, 3);
+    assert!(!m.message.text.contains("a letter"), "{:?}", m.message);
     assert_eq!(track(&m).flags.len(), 3);
     // One that plays itself ends.
     press(&mut m, "Q w @ w Q @ w");
@@ -888,6 +907,17 @@ fn lines_over_ranges_and_conditions() {
         run(&mut m, line);
         assert!(m.message.text.contains(told), "{line}: {:?}", m.message);
     }
+    // A frame alone is gone to, as its number is, and what an earlier line was told does not stand for it.
+    for (line, frame) in [("$", FRAMES - 1), ("12", 11), (".", 11)] {
+        run(&mut m, "frame 99");
+        kind(&mut m, &format!(":{line}"));
+        press(&mut m, "enter");
+        assert_eq!((m.frame, m.message.text.as_str()), (frame, ""), "{line}");
+    }
+    press(&mut m, "m b");
+    run(&mut m, "1");
+    run(&mut m, "'b");
+    assert_eq!(m.frame, 11);
     kind(&mut m, ":.,'x accept");
     press(&mut m, "enter");
     assert!(m.message.text.contains("no frame is called x"));

@@ -4,7 +4,7 @@ use crate::tui::action::{Action, Group};
 use crate::tui::key::{Code, Key, spell};
 use crate::tui::keymap::{Found, KeyMode};
 use crate::tui::line::Line;
-use crate::tui::model::{Effect, HelpPage, Mode, Model};
+use crate::tui::model::{Effect, HelpPage, Message, Mode, Model};
 use crate::tui::view::{help_lines, message_lines};
 
 use super::{act, language, leap, questions, queue, ranges, rays};
@@ -269,5 +269,7 @@ fn run(model: &mut Model, fx: &mut Vec<Effect>) {
     let text = std::mem::take(&mut line.text);
     keep_line(&mut model.tools.lines, &text);
     model.go_home();
+    // What an earlier line was told is no answer to this one.
+    model.message = Message::default();
     ranges::line(model, fx, &text);
 }

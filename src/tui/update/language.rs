@@ -5,7 +5,7 @@ use crate::domain::{Edit, counted, shown};
 use crate::tui::action::Action;
 use crate::tui::key::{Code, Key, spell};
 use crate::tui::keymap::{Found, KeyMode};
-use crate::tui::model::{Effect, Model, Pending};
+use crate::tui::model::{Effect, Message, Model, Pending};
 use crate::tui::tools::{Played, Waiting};
 
 use super::{edits, keys, labels, masks, motion, tracks};
@@ -86,6 +86,10 @@ fn record(model: &mut Model, key: Key) {
 
 /// The letter that was waited for.
 pub(super) fn letter(model: &mut Model, fx: &mut Vec<Effect>, waiting: Waiting, key: Key) {
+    // What asked for the letter is answered.
+    if model.message.text == waiting.told() {
+        model.message = Message::default();
+    }
     let Some(letter) = key.typed().filter(|c| c.is_alphanumeric()) else {
         return model.say("no letter, nothing done");
     };

@@ -312,7 +312,7 @@ pub(super) fn accept_frames(model: &mut Model, fx: &mut Vec<Effect>, frames: &[F
     if asked.iter().any(|a| a.ticket.track == track && frames.contains(&a.frame)) {
         return model.say("a newer mask is being computed; accept it when it is there");
     }
-    let (mut todo, mut n) = (Vec::new(), 0);
+    let (mut todo, mut n, mut flags) = (Vec::new(), 0, 0);
     for &frame in frames {
         let Some(mask) = held.masks.get(&frame).filter(|_| held.visible(frame)) else { continue };
         if mask.source != MaskSource::Accepted {
@@ -324,6 +324,7 @@ pub(super) fn accept_frames(model: &mut Model, fx: &mut Vec<Effect>, frames: &[F
         // Who accepts a frame has looked at it.
         if held.flags.contains(&frame) {
             todo.push(Edit::SetFlag { track, frame, before: true, after: false });
+            flags += 1;
         }
     }
     if todo.is_empty() {
@@ -337,7 +338,8 @@ pub(super) fn accept_frames(model: &mut Model, fx: &mut Vec<Effect>, frames: &[F
     let group = model.fresh();
     if edits::commit(model, fx, group, todo) {
         model.say(match n {
-            0 => "accepted already; the flag is taken away".to_owned(),
+            0 if flags == 1 => "accepted already; the flag is taken away".to_owned(),
+            0 => format!("accepted already; {flags} flags are taken away"),
             1 => "accepted: nothing replaces it unasked".to_owned(),
             _ => format!("{n} masks accepted"),
         });

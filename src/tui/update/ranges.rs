@@ -38,6 +38,7 @@ pub(super) fn over(model: &mut Model, fx: &mut Vec<Effect>, range: Range, what: 
         (Err(why), _) | (_, Err(why)) => return model.warn(why),
     };
     match what {
+        Over::Go => motion::go_to(model, fx, last),
         Over::Propagate(span) => network::propagate_range(model, fx, Window { first, last }, span),
         Over::Window => windows::add(model, fx, first, last),
         Over::Interpolate => masks::interpolate_between(model, fx, first, last),
@@ -120,7 +121,7 @@ fn each(model: &mut Model, fx: &mut Vec<Effect>, frames: Vec<FrameIndex>, what: 
         Over::Attribute(name, value) => {
             labels::set_on(model, fx, &frames, &name, value.as_deref());
         }
-        Over::Propagate(_) | Over::Window | Over::Interpolate => {}
+        Over::Go | Over::Propagate(_) | Over::Window | Over::Interpolate => {}
     }
 }
 

@@ -310,8 +310,10 @@ fn slide(model: &mut Model, fx: &mut Vec<Effect>, by_px: f32) {
     let Some(last) = last(model) else { return };
     let reach = last.ray.reach(model.clip.width_px, model.clip.height_px);
     let radius_px = (last.radius_px + by_px).clamp(0.0, reach);
+    let told = model.distance(last.ray.centre, last.ray.at(radius_px));
     if put(model, fx, RayPoint { on: None, radius_px, ..last }) {
-        model.say(format!("{radius_px:.1} px from the centre"));
+        // Why there are no mm is said where mm are asked for.
+        model.say(format!("{} from the centre", told.split(" (").next().unwrap_or_default()));
     }
 }
 

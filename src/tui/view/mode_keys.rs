@@ -15,7 +15,10 @@ pub(super) fn rays<'a>(model: &Model, width: usize, look: Look<'_>) -> Vec<Line<
     let last = model.tools.rays.as_ref().and_then(|tool| tool.last.as_ref());
     let told = last.map_or("no point yet".to_owned(), |last| match last.on {
         Some(at) => format!("edge {} of {}", at + 1, last.edges.len()),
-        None => format!("{:.1} px from the centre", last.radius_px),
+        None => {
+            let told = model.distance(last.ray.centre, last.ray.at(last.radius_px));
+            format!("{} from the centre", told.split(" (").next().unwrap_or_default())
+        }
     });
     lines.push(Line::styled(cut(&told, width, look), theme.style(theme.text)));
     let (hours, close) = (model.hours(), model.bare_key(Action::Close));

@@ -174,6 +174,7 @@ fn over_frames(line: &line::Line, model: &Model) -> Option<String> {
     let run = model.keymap.named(KeyMode::Command, Action::LineRun, &[]).unwrap_or_default();
     Some(match command::parse(text, model.clip.frames) {
         Ok(Command::Goto(frame)) => format!("{run} goes to frame {}", frame + 1),
+        Ok(Command::Over(_, range::Over::Go)) => format!("{run} goes to this frame"),
         Ok(_) => format!("{run} does it to these frames"),
         Err(why) => why,
     })

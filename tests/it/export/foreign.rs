@@ -259,7 +259,7 @@ fn shapes_that_become_one_structure_by_their_label_alone_are_told() {
     let labelme = |shapes: [serde_json::Value; 3]| {
         let path = dir.path().join("00000.json");
         fs::write(&path, serde_json::json!({ "shapes": shapes }).to_string()).unwrap();
-        read_for(&path, None, &still(), &[]).unwrap()
+        read_for(&path, Some(ExportFormat::Labelme), &still(), &[]).unwrap()
     };
     let told = |found: &Content| {
         let note = found.notes.iter().find(|note| note.contains("joined to another"));

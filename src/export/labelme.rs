@@ -166,8 +166,8 @@ fn put(path: &Path, shape: &Shape, bitmap: &mut Bitmap) -> Result<bool, ReadErro
         ("rectangle", &[[x0, y0], [x1, y1]]) => {
             fill(bitmap, &[[x0, y0], [x1, y0], [x1, y1], [x0, y1]], Rule::Centres);
         }
-        // As X-AnyLabeling writes rectangles, turned or not.
-        ("rectangle" | "rotation", corners) if corners.len() > 2 => {
+        // As X-AnyLabeling writes rectangles, turned or not, and labelme the turned ones.
+        ("rectangle" | "rotation" | "oriented_rectangle", corners) if corners.len() > 2 => {
             fill(bitmap, corners, Rule::Centres);
         }
         ("circle", &[[x, y], [u, v]]) => {

@@ -186,6 +186,12 @@ fn steps(
             steps.extend(attributes::edits(track, held, said, notes).into_iter().map(step));
             continue;
         }
+        if now.tracks.values().any(|held| is_same(held, structure)) {
+            notes.insert(format!(
+                "the clip has \"{}\" with the same masks already, and so twice from now on; undo takes the import back",
+                structure.label
+            ));
+        }
         let mut new =
             Track::new(structure.label.clone(), ((now.tracks.len() + at) % COLOURS) as u8);
         new.attributes = said.whole.clone();
@@ -199,6 +205,17 @@ fn steps(
     steps
 }
 
+/// Whether a structure of the clip is what an earlier import of the same file made.
+fn is_same(held: &Track, structure: &Structure) -> bool {
+    held.info.label == structure.label && has_masks_of(held, structure)
+}
+
+/// Whether a structure of the clip has these masks and no others.
+fn has_masks_of(track: &Track, structure: &Structure) -> bool {
+    let held = track.masks.iter().map(|(&frame, held)| (frame, &held.mask));
+    held.eq(structure.masks.iter().map(|(&frame, mask)| (frame, mask)))
+}
+
 /// What the store holds of the import is what was read.
 fn check(
     store: &ClipStore,
@@ -209,10 +226,8 @@ fn check(
 ) -> Done {
     let same = |((structure, said), place): ((&Structure, &Said), &Option<TrackId>)| {
         let Some(id) = place.filter(|id| !before.tracks.contains_key(id)) else { return true };
-        store.annotation().tracks.get(&id).is_some_and(|track| {
-            let held = track.masks.iter().map(|(&frame, held)| (frame, &held.mask));
-            held.eq(structure.masks.iter().map(|(&frame, mask)| (frame, mask))) && said.is_in(track)
-        })
+        let track = store.annotation().tracks.get(&id);
+        track.is_some_and(|track| has_masks_of(track, structure) && said.is_in(track))
     };
     if content.structures.iter().zip(said).zip(places).all(same) {
         return Ok(());
@@ -262,6 +277,10 @@ mod tests {
         }
         let track = &now.tracks[&TrackId((1 << 32) + 7)];
         assert_eq!((track.anchors(), track.attribute(None, "side")), (vec![0, 3], Some("left")));
+        assert!(notes.is_empty());
+        let again = super::places(&content, &now, 8);
+        super::steps(&content, &said, &again, &now, 8, &mut notes);
+        assert!(notes.first().is_some_and(|note| note.contains("twice")), "{notes:?}");
         let undo = history.undo(&now).expect("something to undo");
         now.apply_all(&undo.edits).expect("fits");
         assert_eq!(now, Annotation::default());

@@ -13,8 +13,11 @@ const HEAD_BYTES: usize = 4 << 10;
 const JPEG: [u8; 2] = [0xff, 0xd8];
 /// Bytes of the headers of BMP, as its kinds with numbers of 32 bits have them, up to the longest of OS/2.
 const BMP_HEADERS: [i32; 3] = [40, 52, 56];
-/// What EXIF begins with in a JPEG.
-const EXIF: &[u8; 6] = b"Exif\0\0";
+/// How a PNG begins.
+const PNG: &[u8; 4] = b"\x89PNG";
+/// What EXIF data follow in a JPEG, and in a PNG.
+const EXIF_IN_JPEG: &[u8] = b"Exif\0\0";
+const EXIF_IN_PNG: &[u8] = b"eXIf";
 
 /// What the header of an image tells.
 pub(super) struct Header {
@@ -42,13 +45,13 @@ pub(super) fn header(path: &Path) -> Result<Header, CodecError> {
         Ok(sniff::Kind::Image) => why,
         _ => no_size(path),
     });
-    if let Some(Page { size, lossy, .. }) = page? {
-        return Ok(Header { size, lossy, turned: false });
+    if let Some(Page { size, lossy, turned, .. }) = page? {
+        return Ok(Header { size, lossy, turned });
     }
     let head = head(path)?;
     let big =
         |at: usize| head.get(at..at + 4).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]));
-    let found = if head.starts_with(b"\x89PNG") && head.get(12..16) == Some(b"IHDR") {
+    let found = if head.starts_with(PNG) && head.get(12..16) == Some(b"IHDR") {
         big(16).zip(big(20))
     } else if head.starts_with(&JPEG) {
         // A header may lie behind a long preview.
@@ -65,11 +68,21 @@ pub(super) fn header(path: &Path) -> Result<Header, CodecError> {
         None
     };
     let size = found.ok_or_else(|| no_size(path))?;
-    let jpeg = head.starts_with(&JPEG);
-    let exif = head.windows(EXIF.len()).position(|bytes| bytes == EXIF).filter(|_| jpeg);
-    let turn = exif.and_then(|at| tiff::orientation(&head[at + EXIF.len()..]));
-    let turned = turn.is_some_and(|turn| (2..=8).contains(&turn));
-    Ok(Header { size, lossy: jpeg || webp::is_lossy(&head), turned })
+    let lossy = head.starts_with(&JPEG) || webp::is_lossy(&head);
+    Ok(Header { size, lossy, turned: is_turned(&head) })
+}
+
+/// Whether the EXIF data in the first bytes of a JPEG or PNG say that it is to be turned.
+fn is_turned(head: &[u8]) -> bool {
+    let before = if head.starts_with(&JPEG) {
+        EXIF_IN_JPEG
+    } else if head.starts_with(PNG) {
+        EXIF_IN_PNG
+    } else {
+        return false;
+    };
+    let at = head.windows(before.len()).position(|bytes| bytes == before);
+    at.is_some_and(|at| tiff::is_turned(&head[at + before.len()..]))
 }
 
 /// Why a file that is called an image has no size: other things may be called so.

@@ -26,8 +26,8 @@ use super::{CodecError, FrameSource, Opened, complete, identity, png, sniff, tif
 use crate::domain::{ClipInfo, ClipKind, FrameIndex, GrayFrame, counted};
 
 /// What is said of pictures that are to be turned: masks belong to the pixels as they are stored, as most programs read them.
-const TURNED: &str = "its EXIF data say that it is to be turned, as telephones write them; it is shown and annotated as it \
-                      is stored";
+const TURNED: &str = "it says that it is to be turned (its EXIF or TIFF orientation); it is shown and annotated as it is \
+                      stored";
 /// What is said of folders that are opened as an earlier version did.
 pub(super) const REORDERED: &str = "its images come in the order of an earlier version, in which they were annotated: it took numbers \
                          with zeros in front and large letters for others";
@@ -73,7 +73,8 @@ pub(super) fn open_still(path: &Path) -> Result<Opened, CodecError> {
                 return Err(CodecError::unsupported(path, cause, advice));
             }
             frames = pages.iter().map(|page| picture(Part::Page(*page))).collect();
-            Header { size, lossy: pages.iter().any(|page| page.lossy), turned: false }
+            let any = |is: fn(&Page) -> bool| pages.iter().any(is);
+            Header { size, lossy: any(|page| page.lossy), turned: any(|page| page.turned) }
         }
         None => header(path)?,
     };

@@ -15,7 +15,8 @@ use super::CodecError;
 use super::decoder::MAX_INPUT;
 use super::limits::{MAX_FRAMES, open_regular};
 use super::tiff::{
-    BITS, COLOUR_MAP, COMPRESSION, JPEG, PHOTOMETRIC, PLANAR, SAMPLE_FORMAT, SAMPLES,
+    BITS, COLOUR_MAP, COMPRESSION, JPEG, ORIENTATION, PHOTOMETRIC, PLANAR, SAMPLE_FORMAT, SAMPLES,
+    TURNS,
 };
 
 const SUBFILE_TYPE: u32 = 254;
@@ -79,6 +80,8 @@ pub(super) struct Page {
     pub(super) size: (u32, u32),
     /// It is compressed with loss.
     pub(super) lossy: bool,
+    /// It says that it is to be turned.
+    pub(super) turned: bool,
 }
 
 /// Whether the bytes begin like a TIFF or BigTIFF.
@@ -182,7 +185,8 @@ impl<'a> Tiff<'a> {
             if !copies {
                 let size = (side(WIDTH), side(HEIGHT));
                 let lossy = JPEG.iter().any(|kind| u64::from(*kind) == held(COMPRESSION));
-                pages.push(Page { directory: next, behind: 0, size, lossy });
+                let turned = TURNS.contains(&held(ORIENTATION));
+                pages.push(Page { directory: next, behind: 0, size, lossy, turned });
             }
             next = directory.next;
         }
@@ -450,9 +454,10 @@ mod tests {
         let link = add(&mut bytes, 4, &[(256, 30), (257, 20)]);
         let link = add(&mut bytes, link, &[(254, 1), (256, 3), (257, 2)]);
         let third = bytes.len() as u64;
-        let link = add(&mut bytes, link, &[(256, 30), (257, 20), (259, 7)]);
+        let link = add(&mut bytes, link, &[(256, 30), (257, 20), (259, 7), (274, 4)]);
         let found = pages(&path, &bytes).expect("pages");
-        let page = |directory, lossy| Page { directory, behind: 0, size: (30, 20), lossy };
+        let page = |directory, is| Page { directory, lossy: is, turned: is, ..found[0] };
+        assert_eq!(found[0].size, (30, 20));
         assert_eq!(found, [page(8, false), page(third, true)]);
         bytes[link..link + 4].copy_from_slice(&8u32.to_be_bytes());
         assert!(pages(&path, &bytes).is_err_and(|why| why.contains("circle")));
@@ -487,7 +492,7 @@ mod tests {
             fs::write(&copied, &alone).expect("written");
             let copy = Tiff::of(&copied).expect("read").expect("a TIFF");
             let pages = copy.pages().expect("pages");
-            assert_eq!(pages, [Page { directory: 8, behind: 0, size: (200, 1), lossy: false }]);
+            assert_eq!(pages, [Page { directory: 8, ..listed[0] }]);
             assert_eq!(copy.page(&pages[0]).expect("a page"), alone, "it is its own page");
         }
     }

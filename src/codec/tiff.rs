@@ -2,6 +2,7 @@
 //! sign, CIE L*a*b*. `pages.rs` makes a file of one page of every page.
 
 use std::io::Cursor;
+use std::ops::RangeInclusive;
 
 use tiff::decoder::{Decoder, DecodingResult, Limits};
 use tiff::{ColorType, TiffError};
@@ -13,7 +14,9 @@ use super::limits::MAX_SIDE_PX;
 pub(super) const BITS: u32 = 258;
 pub(super) const COMPRESSION: u32 = 259;
 pub(super) const PHOTOMETRIC: u32 = 262;
-const ORIENTATION: u32 = 274;
+pub(super) const ORIENTATION: u32 = 274;
+/// Orientations of what is to be turned or mirrored; 1 is not at all.
+pub(super) const TURNS: RangeInclusive<u64> = 2..=8;
 pub(super) const SAMPLES: u32 = 277;
 pub(super) const PLANAR: u32 = 284;
 pub(super) const SAMPLE_FORMAT: u32 = 339;
@@ -59,10 +62,11 @@ fn value(bytes: &[u8], at: usize, tag: u32) -> Option<u32> {
     number(bytes, entry + 8, if number(bytes, entry + 2, 2)? == 3 { 2 } else { 4 })
 }
 
-/// How the first page says that it is to be turned, 1 to 8, where 1 is not at all; EXIF says it in the same way.
-pub(super) fn orientation(bytes: &[u8]) -> Option<u32> {
-    let at = is_tiff(bytes).then(|| number(bytes, 4, 4))??;
-    value(bytes, at as usize, ORIENTATION)
+/// Whether EXIF data, which are a TIFF, say that their picture is to be turned.
+pub(super) fn is_turned(bytes: &[u8]) -> bool {
+    let at = is_tiff(bytes).then(|| number(bytes, 4, 4)).flatten();
+    let turn = at.and_then(|at| value(bytes, at as usize, ORIENTATION));
+    turn.is_some_and(|turn| TURNS.contains(&u64::from(turn)))
 }
 
 /// Of a first page of indices into a colour map: the colour of each value that a decoder makes of an index, which is the

@@ -1,7 +1,8 @@
 //! Masks as COCO: one JSON file with images, annotations and categories.
 //!
 //! * `images`: one entry per frame that has a mask, `id` = frame index + 1, `file_name` = the
-//!   start of the clip's content hash, `#` and the frame from 0 with five digits.
+//!   start of the clip's content hash as a folder, and in it the file that `frames` writes:
+//!   `0123456789ab/00007.png`, frames from 0. Clips put together stay apart so.
 //! * `annotations`: one per track and frame with a non-empty mask; `segmentation` is COCO's
 //!   uncompressed run-length code, column by column, background first; or polygons along the edges
 //!   of pixels, with holes joined to their outline. `iscrowd` is 0 in both, as for every single
@@ -123,7 +124,7 @@ fn gather(job: &Job, path: &Path, polygons: bool) -> Result<Coco, ExportError> {
     let clip = info.content_hash.short();
     let image = |&frame: &usize| Image {
         id: frame + 1,
-        file_name: format!("{clip}#{frame:05}"),
+        file_name: format!("{clip}/{frame:05}.png"),
         width: info.width_px,
         height: info.height_px,
         frame,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::labelmap::LabelMap;
 use super::names::{dicom, plain, safe_names};
-use crate::domain::{Annotation, Attributes, Bitmap, FrameIndex, Mask, Track};
+use crate::domain::{Annotation, Attributes, Bitmap, FrameIndex, Mask, Track, counted};
 
 /// A structure as a file names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,7 +124,11 @@ pub(super) fn expected(annotation: &Annotation, keeps: Keeps) -> Content {
             false => None,
         };
         match known {
-            Some(known) => masks.into_iter().for_each(|(frame, mask)| known.join(frame, mask)),
+            Some(known) => {
+                for (frame, mask) in masks {
+                    known.join(frame, mask);
+                }
+            }
             None => {
                 let mut structure = Structure::new(label, masks);
                 if keeps.attributes {
@@ -150,14 +154,16 @@ fn said_of(track: &Track, structure: &Structure, names: Names) -> BTreeMap<Frame
 }
 
 impl Structure {
-    /// Adds a mask to what the structure has on a frame.
-    pub(super) fn join(&mut self, frame: FrameIndex, mask: Mask) {
+    /// Adds a mask to what the structure has on a frame; true where it had something there.
+    pub(super) fn join(&mut self, frame: FrameIndex, mask: Mask) -> bool {
         match self.masks.get_mut(&frame) {
             Some(held) => *held = union(held, &mask),
             None => {
                 self.masks.insert(frame, mask);
+                return false;
             }
         }
+        true
     }
 }
 
@@ -168,6 +174,16 @@ fn union(a: &Mask, b: &Mask) -> Mask {
     all.to_mask()
 }
 
+/// What a person should know of shapes that were joined to one of their label on the same frame, because the file does not
+/// tell structures of one label apart: they may be parts of one, or several.
+pub(super) fn joined_told(shapes: usize) -> Option<String> {
+    let shapes = (shapes > 0).then(|| counted(shapes, "shape"))?;
+    Some(format!(
+        "{shapes} joined to another of the same label on the same frame: the file does not say which are parts and \
+         which are structures of their own; group numbers or tracks would"
+    ))
+}
+
 /// Gathers masks of structures that a file names one by one.
 #[derive(Default)]
 pub(super) struct Gather {
@@ -176,9 +192,15 @@ pub(super) struct Gather {
 }
 
 impl Gather {
-    /// Adds a mask to the structure of that label and number.
-    pub(super) fn put(&mut self, label: &str, number: u64, frame: FrameIndex, bitmap: &Bitmap) {
-        self.of(label, number).join(frame, bitmap.to_mask());
+    /// Adds a mask to the structure of that label and number; true where that had something on the frame.
+    pub(super) fn put(
+        &mut self,
+        label: &str,
+        number: u64,
+        frame: FrameIndex,
+        bitmap: &Bitmap,
+    ) -> bool {
+        self.of(label, number).join(frame, bitmap.to_mask())
     }
 
     /// Adds what is said of the structure on a frame; empty values say nothing.

@@ -15,7 +15,7 @@ use roxmltree::{Document, Node, ParsingOptions};
 
 use super::atomic::write_atomic;
 use super::colours::colour;
-use super::content::{Content, Gather, Names, names_of};
+use super::content::{Content, Gather, Names, joined_told, names_of};
 use super::frames::Frames;
 use super::identity::clip_in;
 use super::names::plain;
@@ -26,6 +26,8 @@ use crate::codec;
 use crate::domain::{Attributes, Bitmap, FrameIndex, Track, counted};
 
 const MAX_NODES: u32 = 50_000_000;
+/// Instead of the number of a track: of images, which know none, those of one label are one structure.
+const NO_TRACK: u64 = u64::MAX;
 
 pub(super) fn write(job: &Job, path: &Path) -> Result<Report, ExportError> {
     let (mut text, mut masks) = (String::new(), 0);
@@ -197,7 +199,7 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
     let frames = Frames::of(target, &names, false);
     frames.check_still(path, names.len())?;
     let gather = Gather::default();
-    let mut reader = Reader { path, target, frames, gather, left_out: 0, between: 0 };
+    let mut reader = Reader { path, target, frames, gather, left_out: 0, joined: 0, between: 0 };
     for (number, node) in (0..).zip(root.children().filter(Node::is_element)) {
         match node.tag_name().name() {
             "track" => reader.track(number, node)?,
@@ -213,6 +215,7 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
             "{left_out} shapes that are no masks, polygons, boxes or ellipses were left out"
         ));
     }
+    notes.extend(joined_told(reader.joined));
     if between > 0 {
         notes.push(format!(
             "{} between keyframes without a mask: masks, and outlines of different numbers of \
@@ -273,6 +276,8 @@ struct Reader<'a> {
     frames: Frames<'a>,
     gather: Gather,
     left_out: usize,
+    /// Shapes of images that were joined to another.
+    joined: usize,
     /// Frames between keyframes that got nothing.
     between: usize,
 }
@@ -336,8 +341,7 @@ impl Reader<'_> {
         check_sides(self.path, (side("width"), side("height")), self.target)?;
         for shape in image.children().filter(Node::is_element) {
             let label = shape.attribute("label").unwrap_or_default();
-            // Shapes of images are no tracks: those of one label are one structure.
-            self.shape(label, u64::MAX, frame, shape)?;
+            self.shape(label, NO_TRACK, frame, shape)?;
         }
         Ok(())
     }
@@ -389,7 +393,8 @@ impl Reader<'_> {
                 return Ok(());
             }
         }
-        self.gather.put(label, number, frame, &bitmap);
+        let held = self.gather.put(label, number, frame, &bitmap);
+        self.joined += usize::from(held && number == NO_TRACK);
         self.gather.say(label, number, frame, said_by(shape));
         Ok(())
     }

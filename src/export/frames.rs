@@ -12,6 +12,8 @@ use crate::domain::{FrameIndex, counted, shown};
 
 /// Characters of a name that a sentence shows.
 const MAX_SHOWN: usize = 60;
+/// Digits that Label Studio puts in front of the name of an image.
+const UPLOAD_DIGITS: usize = 8;
 
 /// Which frames files belong to.
 pub(super) struct Frames<'a> {
@@ -164,7 +166,16 @@ fn brief(name: &str) -> String {
 
 /// The image of the clip that a file is called like, or that it is a copy of.
 fn named_frame(names: &BTreeMap<&str, FrameIndex>, stem: &str) -> Option<FrameIndex> {
-    names.get(stem).or_else(|| names.get(original(stem)?)).copied()
+    let known = [Some(stem), original(stem), uploaded(stem)];
+    known.into_iter().flatten().find_map(|name| names.get(name)).copied()
+}
+
+/// The name that an image had before Label Studio took it in: it puts eight digits of its own in front, as in
+/// `1f2e3d4c-scan-1`. Dates look alike, so only names of the clip's images are found so, never numbers.
+fn uploaded(stem: &str) -> Option<&str> {
+    let (word, name) = stem.split_once('-')?;
+    let is_word = word.len() == UPLOAD_DIGITS && word.bytes().all(|b| b.is_ascii_hexdigit());
+    is_word.then_some(name)
 }
 
 /// The name of the image that Roboflow made a copy of: to that it appends the ending and a word of its own, as in

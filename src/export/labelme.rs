@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::atomic::ensure_folder;
-use super::content::{Content, Gather};
+use super::content::{Content, Gather, joined_told};
 use super::frames::Frames;
 use super::identity::clip_in;
 use super::raster::{Rule, ellipse, fill};
@@ -113,6 +113,7 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
     let info = target.info;
     let (ours, others) = (Frames::of(target, &stems, true), Frames::of(target, &stems, false));
     let (mut gather, mut left_out, mut notes) = (Gather::default(), 0, Vec::new());
+    let mut joined = 0;
     let mut clips = BTreeSet::new();
     for (file_path, stem) in files.iter().zip(&stems) {
         let bytes = codec::read_file(file_path)?;
@@ -132,7 +133,9 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
             target.go_on(file_path)?;
             let mut bitmap = Bitmap::empty(width, height);
             if put(file_path, &shape, &mut bitmap)? {
-                gather.put(&shape.label, shape.group_id.unwrap_or(0), frame, &bitmap);
+                let group = shape.group_id.unwrap_or(0);
+                let held = gather.put(&shape.label, group, frame, &bitmap);
+                joined += usize::from(held && shape.group_id.is_none());
             } else {
                 left_out += 1;
             }
@@ -142,6 +145,7 @@ pub(super) fn read(path: &Path, target: &Target) -> Result<Content, ReadError> {
         "{left_out} shapes that are no masks, polygons, rectangles or circles were left out"
     );
     notes.extend((left_out > 0).then_some(note));
+    notes.extend(joined_told(joined));
     notes.extend(left_out_told(&foreign));
     gather.content(notes).exported_from(path, clips, target)
 }
@@ -162,8 +166,8 @@ fn put(path: &Path, shape: &Shape, bitmap: &mut Bitmap) -> Result<bool, ReadErro
         ("rectangle", &[[x0, y0], [x1, y1]]) => {
             fill(bitmap, &[[x0, y0], [x1, y0], [x1, y1], [x0, y1]], Rule::Centres);
         }
-        // As X-AnyLabeling writes rectangles, turned or not.
-        ("rectangle" | "rotation", corners) if corners.len() > 2 => {
+        // As X-AnyLabeling writes rectangles, turned or not, and labelme the turned ones.
+        ("rectangle" | "rotation" | "oriented_rectangle", corners) if corners.len() > 2 => {
             fill(bitmap, corners, Rule::Centres);
         }
         ("circle", &[[x, y], [u, v]]) => {

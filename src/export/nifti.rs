@@ -1,4 +1,4 @@
-//! Label volumes as NIfTI: `NAME.nii.gz`, and `NAME.labels.txt` as ITK-SNAP reads it.
+//! Label volumes as NIfTI: `NAME.nii.gz`, and `NAME.labels.txt` as ITK-SNAP reads and writes it.
 //!
 //! Voxels are columns, rows and frames of the clip, as they are: a viewer that knows the clip's
 //! volume lays them exactly on it. A clip without a place in the patient lies at the origin; a plane
@@ -28,6 +28,12 @@ const UINT8: i16 = 2;
 const UINT16: i16 = 512;
 const MILLIMETRES: u8 = 2;
 const MILLISECONDS: u8 = 16;
+/// Endings of label volumes, without that of packed ones.
+const VOLUMES: [&str; 5] = [".nii", ".nrrd", ".nhdr", ".mha", ".mhd"];
+/// Endings of the tables that people save from ITK-SNAP.
+const TABLES: [&str; 2] = ["txt", "label"];
+/// Numbers before the name in such a table: its number, colour, opacity, and whether it is seen in slices and in 3D.
+const TABLE_NUMBERS: usize = 7;
 /// Intent codes: what the numbers mean.
 const LABELS: i16 = 1002;
 const NO_INTENT: i16 = 0;
@@ -278,10 +284,11 @@ impl Head {
     }
 }
 
-/// `NAME.labels.txt` beside `NAME.nii.gz`.
+/// `NAME.labels.txt` beside `NAME.nii.gz`, or another label volume that ITK-SNAP takes.
 fn names_path(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let stem = name.trim_end_matches(".gz").trim_end_matches(".nii");
+    let name = name.trim_end_matches(".gz");
+    let stem = VOLUMES.iter().find_map(|ending| name.strip_suffix(*ending)).unwrap_or(name);
     path.with_file_name(format!("{stem}.labels.txt"))
 }
 
@@ -295,14 +302,26 @@ fn label_table(names: &[String]) -> String {
     text
 }
 
-/// The names beside a label volume; none where there is no such table.
+/// The names beside a label volume: in the table that we write, or in one that a person saved from ITK-SNAP under the name
+/// of the volume (`NAME.txt`, `NAME.label`). None where there is no such table.
 pub(super) fn label_names(path: &Path) -> BTreeMap<u32, String> {
-    let bytes = codec::read_file(&names_path(path)).unwrap_or_default();
+    let ours = names_path(path);
+    let saved = TABLES.map(|ending| ours.with_extension("").with_extension(ending));
+    let mut tables = [ours].into_iter().chain(saved).map(|table| names_in(&table));
+    tables.find(|names| !names.is_empty()).unwrap_or_default()
+}
+
+/// The names in a table of ITK-SNAP; none in a text of something else.
+fn names_in(table: &Path) -> BTreeMap<u32, String> {
+    let bytes = codec::read_file(table).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
     let row = |line: &str| {
-        let number = line.split_whitespace().next()?.parse().ok()?;
-        let (from, to) = (line.find('"')? + 1, line.rfind('"')?);
-        Some((number, line.get(from..to)?.to_owned()))
+        let (from, to) = (line.find('"')?, line.rfind('"')?);
+        let numbers: Vec<&str> = line[..from].split_whitespace().collect();
+        let is_row = numbers.len() == TABLE_NUMBERS
+            && numbers.iter().all(|number| number.parse::<f64>().is_ok());
+        let number = numbers.first().filter(|_| is_row)?.parse().ok()?;
+        Some((number, line.get(from + 1..to)?.to_owned()))
     };
     text.lines().filter_map(row).collect()
 }
@@ -321,5 +340,27 @@ mod tests {
         let expected: BTreeMap<u32, String> = (1..).zip(names).collect();
         assert_eq!(found.into_iter().filter(|(n, _)| *n > 0).collect::<BTreeMap<_, _>>(), expected);
         assert_eq!(label_names(&dir.path().join("b.nii")), BTreeMap::new());
+    }
+
+    #[test]
+    fn names_that_a_person_saved_from_itk_snap_are_found_by_the_name_of_the_volume() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let table = "# ITK-SnAP Label Description File\n\
+                     # IDX   -R-  -G-  -B-  -A--  VIS MSH  LABEL\n\
+                     \x20   0     0    0    0        0  0  0    \"Clear Label\"\n\
+                     \x20   7   255    0    0      0.5  1  1    \"vein, left\"\n";
+        let found = |volume: &str| label_names(&dir.path().join(volume)).get(&7).cloned();
+        for (file, volume) in [("a.txt", "a.nii.gz"), ("b.1.label", "b.1.nrrd"), ("c.txt", "c.mha")]
+        {
+            assert_eq!(found(volume), None);
+            write_atomic(&dir.path().join(file), table.as_bytes()).expect("written");
+            assert_eq!(found(volume).as_deref(), Some("vein, left"), "{volume}");
+        }
+        // What somebody noted is no table, and ours goes before any other.
+        write_atomic(&dir.path().join("d.txt"), b"7 frames of \"p. 12\"\n").expect("written");
+        assert_eq!(label_names(&dir.path().join("d.nii")), BTreeMap::new());
+        let ours = label_table(&["", "", "", "", "", "", "nerve"].map(str::to_owned));
+        write_atomic(&dir.path().join("a.labels.txt"), ours.as_bytes()).expect("written");
+        assert_eq!(found("a.nii.gz").as_deref(), Some("nerve"));
     }
 }

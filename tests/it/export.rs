@@ -108,6 +108,9 @@ fn coco_runs_give_the_masks_back() {
     let ids: Vec<u64> =
         json["images"].as_array().unwrap().iter().map(|i| i["id"].as_u64().unwrap()).collect();
     assert_eq!(ids, [3, 4, 5]);
+    // As `frames` calls them, in a folder of the clip: whoever trains finds the pictures without a script.
+    let clip = info().content_hash;
+    assert_eq!(json["images"][0]["file_name"], format!("{}/00002.png", clip.short()));
     let objects = json["annotations"].as_array().unwrap();
     assert_eq!(objects.len(), 3, "an empty mask is an image without annotation");
     let object = &objects[1];

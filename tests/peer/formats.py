@@ -354,6 +354,8 @@ def anonymous(name, clip, shape, project, out):
     run("--project", project, "export", clip, "--format", "frames", "--outside", whole, "--out", out / "frames")
     images = colours([np.asarray(Image.open(out / "frames" / f"{f:05}.png").convert("RGB")) for f in range(shape[0])])
     check(f"{name}: frames by Pillow", np.array_equal(pixels, images))
+    called = [pathlib.Path(i["file_name"]).name for i in json.loads((out / "runs.json").read_text())["images"]]
+    check(f"{name}: coco calls images as frames does", all((out / "frames" / file).is_file() for file in called))
     inside = np.s_[:, 30:shape[1] - 50, 20:shape[2] - 40]
     check(f"{name}: inside a box as stored", np.array_equal(part[inside], pixels[inside]))
     part[inside] = 0

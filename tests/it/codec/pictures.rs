@@ -287,3 +287,49 @@ fn a_picture_that_says_it_is_to_be_turned_is_told_to_be_shown_as_stored() {
         }
     }
 }
+
+#[test]
+fn a_turn_in_a_tiff_or_a_png_is_told_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let plain = file("plain.png");
+    image::GrayImage::from_pixel(8, 6, image::Luma([50])).save(&plain).unwrap();
+    let plain = fs::read(&plain).unwrap();
+    for (turn, told) in [(1u8, false), (4, true)] {
+        // Behind the signature and the header; the numbers of EXIF as in a JPEG.
+        let mut chunk = b"eXIfMM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0".to_vec();
+        chunk.extend([turn, 0, 0, 0, 0, 0, 0]);
+        let length = (chunk.len() as u32 - 4).to_be_bytes();
+        let sum = crc32fast::hash(&chunk).to_be_bytes();
+        let png = [&plain[..33], &length, &chunk, &sum, &plain[33..]].concat();
+        // Columns, rows, bits, not packed, black is zero, where the pixels lie, the turn, rows and bytes of them.
+        let entries: [(u16, u16); 9] = [
+            (256, 8),
+            (257, 6),
+            (258, 8),
+            (259, 1),
+            (262, 1),
+            (273, 122),
+            (274, turn.into()),
+            (278, 6),
+            (279, 48),
+        ];
+        let mut tiff = b"MM\0*\0\0\0\x08\0\x09".to_vec();
+        for (tag, value) in entries {
+            tiff.extend(tag.to_be_bytes());
+            tiff.extend([0, 3, 0, 0, 0, 1]);
+            tiff.extend(value.to_be_bytes());
+            tiff.extend([0, 0]);
+        }
+        tiff.extend([0; 4]);
+        tiff.extend([50; 48]);
+        for (name, bytes) in [("1.png", &png), ("1.tif", &tiff)] {
+            fs::write(file(name), bytes).unwrap();
+            let clip = opened(&file(name));
+            assert_eq!((clip.info().width_px, clip.info().height_px), (8, 6));
+            let notes = clip.notes().join(" ");
+            let says = notes.contains("shown and annotated as it is stored");
+            assert_eq!(says, told, "{name} {turn}: {notes}");
+        }
+    }
+}

@@ -249,6 +249,41 @@ fn images_of_cvat_are_matched_by_name_and_have_the_size_of_the_clip() {
     assert!(why.contains("900 x 23 pixels"), "{why}");
 }
 
+#[test]
+fn shapes_that_become_one_structure_by_their_label_alone_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let shape = |left: u32, group: Option<u64>| {
+        serde_json::json!({ "label": "node", "shape_type": "rectangle", "group_id": group,
+            "points": [[left, 0], [left + 2, SIZE.1]] })
+    };
+    let labelme = |shapes: [serde_json::Value; 3]| {
+        let path = dir.path().join("00000.json");
+        fs::write(&path, serde_json::json!({ "shapes": shapes }).to_string()).unwrap();
+        read_for(&path, Some(ExportFormat::Labelme), &still(), &[]).unwrap()
+    };
+    let told = |found: &Content| {
+        let note = found.notes.iter().find(|note| note.contains("joined to another"));
+        note.map(|note| note.split(' ').next().unwrap_or_default().to_owned())
+    };
+    let found = labelme([shape(0, None), shape(4, None), shape(8, None)]);
+    assert_eq!((wide(&found), told(&found).as_deref()), (vec![(0, 6)], Some("2")));
+    // Of one group they are parts, and of two they are not joined.
+    let found = labelme([shape(0, Some(1)), shape(4, Some(1)), shape(8, Some(2))]);
+    assert_eq!((found.structures.len(), told(&found)), (2, None));
+    let (width, height) = SIZE;
+    let boxes: String = [0, 4]
+        .map(|left| {
+            let right = left + 2;
+            format!("<box label=\"node\" xtl=\"{left}\" ytl=\"0\" xbr=\"{right}\" ybr=\"40\"/>")
+        })
+        .concat();
+    let image = format!(
+        "<image id=\"0\" name=\"p.png\" width=\"{width}\" height=\"{height}\">{boxes}</image>"
+    );
+    let found = read_for(&cvat(dir.path(), &image), None, &still(), &["p"]).unwrap();
+    assert_eq!((wide(&found), told(&found).as_deref()), (vec![(0, 4)], Some("1")));
+}
+
 /// The frames of each structure.
 pub(super) fn frames_of(content: &Content) -> Vec<Vec<usize>> {
     content.structures.iter().map(|each| each.masks.keys().copied().collect()).collect()

@@ -160,6 +160,7 @@ fn rectangles_of_labelme_may_have_four_corners() {
     let shapes = [
         shape("rectangle", &corners),
         shape("rotation", &corners),
+        shape("oriented_rectangle", &corners),
         shape("linestrip", &corners),
         shape("point", &corners[..1]),
     ];
@@ -167,7 +168,7 @@ fn rectangles_of_labelme_may_have_four_corners() {
     fs::write(&path, serde_json::json!({ "shapes": shapes }).to_string()).unwrap();
     let found = read_for(&path, None, &still(), &[]).unwrap();
     let mask = Bitmap::from_fn(SIZE.0, SIZE.1, |x, y| (2..9).contains(&x) && (3..8).contains(&y));
-    assert_eq!(found.structures.len(), 2);
+    assert_eq!(found.structures.len(), 3);
     assert!(found.structures.iter().all(|each| each.masks == [(0, mask.to_mask())].into()));
     assert!(found.notes.join(" ").contains("2 shapes that are no masks"), "{:?}", found.notes);
 }

@@ -32,6 +32,26 @@ fn copies_of_roboflow_belong_to_the_images_they_were_made_from() {
 }
 
 #[test]
+fn images_that_label_studio_took_in_are_known_by_the_names_they_had() {
+    let dir = tempfile::tempdir().unwrap();
+    for (format, write) in WRITERS {
+        let folder = dir.path().join(format!("{format:?}"));
+        write(&folder, "1f2e3d4c-scan-1", 1);
+        write(&folder, "9A8b7c6d-scan-2", 2);
+        let read = |names: &[&str]| read_for(&folder, Some(format), &of_three(), names);
+        let found = read(&["scan-0", "scan-2", "scan-1"]).unwrap();
+        assert_eq!(wide(&found), [(1, 2), (2, 1)], "{format:?}");
+        // Where the clip has no such names, dates in front would look the same.
+        let why = read(&[]).unwrap_err().to_string();
+        assert!(why.contains("do not say which frames"), "{format:?}: {why}");
+        // Taken in twice, they may be two people's masks of one image.
+        write(&folder, "00000000-scan-2", 2);
+        let why = read(&["scan-0", "scan-2", "scan-1"]).unwrap_err().to_string();
+        assert!(why.contains("copies of one image of the clip"), "{format:?}: {why}");
+    }
+}
+
+#[test]
 fn names_that_do_not_say_their_frame_are_refused_with_those_that_would() {
     let dir = tempfile::tempdir().unwrap();
     for (format, write) in WRITERS {

@@ -73,16 +73,12 @@ impl Progress {
     /// Journals that cannot be listed. What is damaged, and a journal that cannot be read, is told by the notes of
     /// [`loaded`](Self::loaded).
     pub(super) fn of(root: &Path, clip: &ClipSummary) -> Result<Self, ProjectError> {
-        let loaded = load_read_only(root, &clip.hash)?;
+        let mut loaded = load_read_only(root, &clip.hash)?;
         let people = people(&readable_timeline(root, &clip.hash)?);
         let masks = loaded.annotation.masks();
         let (mut accepted, mut stale, mut flagged) = (0, 0, 0);
-        let mut marks = Marks::default();
+        let marks = Marks::of(&loaded.annotation, std::mem::take(&mut loaded.origins));
         for (&id, track) in &loaded.annotation.tracks {
-            for (&frame, of) in loaded.made_from.get(&id).into_iter().flatten() {
-                marks.was_made(id, track, frame, of);
-            }
-            marks.learn(id, track);
             for (&frame, held) in &track.masks {
                 accepted += usize::from(held.source == MaskSource::Accepted);
                 stale += usize::from(track.visible(frame) && marks.is_stale(id, frame));

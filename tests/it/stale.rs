@@ -168,10 +168,8 @@ fn two_sessions_at_once_say_the_same_as_a_third_that_opens_the_clip() {
                 seats[rng.usize(0..2)].follow();
             }
             if rng.u32(0..6) == 0 {
-                let (annotation, stale) = {
-                    seats.iter_mut().for_each(Seat::follow);
-                    reopened(root.path())
-                };
+                seats.iter_mut().for_each(Seat::follow);
+                let (annotation, stale) = reopened(root.path());
                 for seat in &seats {
                     let (user, now) = (seat.user, &seat.model.annotation);
                     assert_eq!(*now, annotation, "seed {seed}, deed {n}, {user}");

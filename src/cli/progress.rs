@@ -72,16 +72,12 @@ impl Progress {
     /// Journals that cannot be listed. What is damaged, and a journal that cannot be read, is told by the notes of
     /// [`loaded`](Self::loaded).
     pub(super) fn of(onlooker: &mut Onlooker, clip: &ClipSummary) -> Result<Self, ProjectError> {
-        let loaded = onlooker.load(&clip.hash)?;
+        let mut loaded = onlooker.load(&clip.hash)?;
         let people = people(&loaded.visits);
         let masks = loaded.annotation.masks();
         let (mut accepted, mut stale, mut flagged) = (0, 0, 0);
-        let mut marks = Marks::default();
+        let marks = Marks::of(&loaded.annotation, std::mem::take(&mut loaded.origins));
         for (&id, track) in &loaded.annotation.tracks {
-            for (&frame, of) in loaded.made_from.get(&id).into_iter().flatten() {
-                marks.was_made(id, track, frame, of);
-            }
-            marks.learn(id, track);
             for (&frame, held) in &track.masks {
                 accepted += usize::from(held.source == MaskSource::Accepted);
                 stale += usize::from(track.visible(frame) && marks.is_stale(id, frame));

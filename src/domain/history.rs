@@ -53,6 +53,8 @@ impl History {
     /// the stacks.
     pub fn note(&mut self, step: &Step) {
         match step.mark {
+            // A mask that was computed again and is the same: there is nothing to take back.
+            Mark::Do if !step.edits.is_empty() && step.edits.iter().all(changes_nothing) => {}
             Mark::Do => {
                 // Only something new throws the redo stack away: neither the late mask of an
                 // older edit nor that of an undone one does.
@@ -151,6 +153,11 @@ impl History {
             made_from: None,
         })
     }
+}
+
+/// Whether the edit sets a mask that is there.
+fn changes_nothing(edit: &Edit) -> bool {
+    matches!(edit, Edit::SetMask { before, after, .. } if before == after)
 }
 
 /// Inverses in reverse order, each fitted to the state it meets; what others removed or built on meanwhile is

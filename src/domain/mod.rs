@@ -70,7 +70,7 @@ pub use ruler::{MARKS_ASIDE, RayMark, marks_along};
 pub use scale::{NoMm, Scale, same_scale};
 pub use shown::{in_words, panic_told, shown, shown_in_json};
 pub use signature::{
-    Agreement, MadeFrom, MaskOrigins, Signature, frame_signature, mask_fingerprint,
+    Agreement, MaskOrigins, Signature, TrackOrigins, frame_signature, mask_fingerprint,
 };
 pub use snap::snap_to_points;
 pub use strip::{crossings, sampled};

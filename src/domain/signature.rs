@@ -12,7 +12,7 @@ use super::{FrameIndex, Mask, PlacedPrompt, PointPx, Prompt, Track, Window};
 
 mod origins;
 
-pub use origins::{MadeFrom, MaskOrigins};
+pub use origins::{MaskOrigins, TrackOrigins};
 
 /// Fingerprints of all prompts that a track had at one moment, by frame. They hold for one build of
 /// the program: what is kept for longer is looked for among those of the same prompts, and may not be found.
@@ -43,7 +43,7 @@ impl Signature {
         self.print(frame).unwrap_or_else(|| of_prompts(&[]))
     }
 
-    /// Of the prompts of all frames in one number, by which [`MaskOrigins::note_late`] finds them again.
+    /// Of the prompts of all frames in one number, by which [`MaskOrigins::note`] finds them again.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         let prints = self.log.iter().filter_map(|(frame, of)| Some((*frame, self.then(of)?)));
@@ -188,7 +188,7 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use crate::domain::{Bitmap, Edit, FrameMask, MaskSource, PointKind, PromptId, TrackId};
+    use crate::domain::{Bitmap, Edit, FrameMask, Mark, MaskSource, PointKind, PromptId, TrackId};
 
     const TRACK: TrackId = TrackId(1);
 
@@ -211,10 +211,21 @@ mod tests {
     }
 
     /// Entries of all logs, each counted once however often it is shared.
-    fn held(made: &MadeFrom) -> usize {
-        let logs = made.values().flat_map(BTreeMap::values);
+    fn held(made: &BTreeMap<FrameIndex, Signature>) -> usize {
+        let logs = made.values();
         let sizes = logs.map(|of| (Arc::as_ptr(&of.log), of.log.values().map(Vec::len).sum()));
         sizes.collect::<HashMap<_, usize>>().values().sum()
+    }
+
+    /// Notes steps of one edit each.
+    fn note(origins: &mut MaskOrigins, edits: &[Edit]) {
+        edits.chunks(1).for_each(|edit| origins.note(Mark::Do, None, edit));
+    }
+
+    /// What [`mask`] was made from on those of so many frames on which it is older than the prompts.
+    fn older(origins: &MaskOrigins, frames: usize) -> BTreeMap<FrameIndex, Signature> {
+        let of = |frame| Some((frame, origins.older(TRACK, frame, &mask().mask)?));
+        (0..frames).filter_map(of).collect()
     }
 
     #[test]
@@ -222,11 +233,10 @@ mod tests {
         let frames = 3000;
         let mut origins = MaskOrigins::default();
         for frame in 0..frames {
-            origins.note(&add(frame, frame as u64));
-            origins.note(&set_mask(frame, Some(mask())));
+            note(&mut origins, &[add(frame, frame as u64), set_mask(frame, Some(mask()))]);
         }
-        let made = origins.older();
-        assert_eq!(made[&TRACK].len(), frames - 1, "the newest mask is as new as its points");
+        let made = older(&origins, frames);
+        assert_eq!(made.len(), frames - 1, "the newest mask is as new as its points");
         assert_eq!(held(&made), frames);
     }
 
@@ -238,11 +248,10 @@ mod tests {
         let mut track = Track::new("t", 0);
         let made = |frame, then: &[Edit], back: &[Edit]| {
             let mut origins = MaskOrigins::default();
-            origins.note(&add(0, 1));
-            origins.note(&set_mask(frame, Some(mask())));
-            then.iter().for_each(|edit| origins.note(edit));
-            back.iter().for_each(|edit| origins.note_back(edit));
-            origins.older().remove(&TRACK).and_then(|mut made| made.remove(&frame))
+            note(&mut origins, &[add(0, 1), set_mask(frame, Some(mask()))]);
+            note(&mut origins, then);
+            origins.note(Mark::Undo, None, back);
+            origins.older(TRACK, frame, &mask().mask)
         };
         // A second point and its mask are taken back, the mask first.
         let (second, first) = (add(0, 2), set_mask(0, Some(mask())));
@@ -269,14 +278,63 @@ mod tests {
         for taken_back in [false, true] {
             let mut origins = MaskOrigins::default();
             let edits = [add(0, 1), set_mask(3, Some(mask())), add(0, 2), accept.clone()];
-            edits.iter().for_each(|edit| origins.note(edit));
+            note(&mut origins, &edits);
             if taken_back {
-                origins.note_back(&accept.inverse());
+                origins.note(Mark::Undo, None, &[accept.inverse()]);
             }
-            let made = origins.older().remove(&TRACK).and_then(|mut made| made.remove(&3));
-            let made = made.expect("older than the second point");
+            let made = origins.older(TRACK, 3, &mask().mask).expect("older than the second point");
             assert!(made.agrees(&Signature::of(&track), whole));
         }
+    }
+
+    #[test]
+    fn a_mask_that_is_made_again_is_right_for_either_points() {
+        let whole = Window { first: 0, last: FrameIndex::MAX };
+        let held = mask();
+        let again =
+            Edit::SetMask { track: TRACK, frame: 3, before: Some(mask()), after: Some(mask()) };
+        let mut origins = MaskOrigins::default();
+        let is_older = |origins: &MaskOrigins| {
+            let known = origins.of(TRACK).expect("noted");
+            let now = known.now();
+            known.is_older(3, &held, whole, &mut Agreement::with(&now))
+        };
+        note(&mut origins, &[add(0, 1), set_mask(3, Some(mask())), add(0, 2)]);
+        assert!(is_older(&origins));
+        note(&mut origins, &[again]);
+        assert!(!is_older(&origins));
+        origins.note(Mark::Undo, None, &[add(0, 2).inverse()]);
+        assert!(!is_older(&origins), "it was right for the first point, too");
+        note(&mut origins, &[add(5, 3)]);
+        assert!(is_older(&origins));
+    }
+
+    #[test]
+    fn who_made_a_mask_is_known_when_points_changed_it() {
+        let other = Bitmap::from_fn(8, 8, |x, y| x > 3 && y < 3).to_mask();
+        let from_points = FrameMask { mask: other, source: MaskSource::Prompted, score: 0.7 };
+        let drawn = FrameMask { source: MaskSource::Accepted, score: 1.0, ..mask() };
+        for (made, by) in [(mask(), MaskSource::Tracked), (drawn, MaskSource::Accepted)] {
+            let mut origins = MaskOrigins::default();
+            let points = Edit::SetMask {
+                track: TRACK,
+                frame: 3,
+                before: Some(made.clone()),
+                after: Some(from_points.clone()),
+            };
+            note(&mut origins, &[set_mask(3, Some(made.clone())), add(3, 1), points]);
+            let known = origins.of(TRACK).expect("noted");
+            assert_eq!(known.made_by(3, &made.mask), Some((by, made.score)));
+            assert_eq!(known.made_by(3, &from_points.mask), None);
+        }
+        // Who accepts a mask did not make it.
+        let accepted = FrameMask { source: MaskSource::Accepted, score: 1.0, ..mask() };
+        let accept =
+            Edit::SetMask { track: TRACK, frame: 3, before: Some(mask()), after: Some(accepted) };
+        let mut origins = MaskOrigins::default();
+        note(&mut origins, &[set_mask(3, Some(mask())), accept]);
+        let known = origins.of(TRACK).expect("noted");
+        assert_eq!(known.made_by(3, &mask().mask), Some((MaskSource::Tracked, mask().score)));
     }
 
     #[test]
@@ -294,9 +352,9 @@ mod tests {
             (unknown, Some(&Signature::default())),
         ] {
             let mut origins = MaskOrigins::default();
-            [add(0, 1), add(5, 2)].iter().for_each(|edit| origins.note(edit));
-            origins.note_late(&set_mask(3, Some(mask())), of);
-            let made = origins.older().remove(&TRACK).and_then(|mut made| made.remove(&3));
+            note(&mut origins, &[add(0, 1), add(5, 2)]);
+            origins.note(Mark::Do, Some(of), &[set_mask(3, Some(mask()))]);
+            let made = origins.older(TRACK, 3, &mask().mask);
             assert_eq!(made.is_some(), wanted.is_some(), "older than both");
             assert!(made.zip(wanted).is_none_or(|(made, wanted)| made.agrees(wanted, whole)));
         }
@@ -311,10 +369,10 @@ mod tests {
             for id in 0..frames {
                 let frame = if backwards { frames - 1 - id } else { id };
                 track.prompts.insert(frame, vec![point(id as u64)]);
-                origins.note(&add(frame, id as u64));
-                origins.note(&set_mask(frame, Some(mask())));
+                note(&mut origins, &[add(frame, id as u64), set_mask(frame, Some(mask()))]);
             }
-            let made = origins.older().remove(&TRACK).expect("older masks");
+            let made = older(&origins, frames);
+            assert_eq!(made.len(), frames - 1);
             let now = Signature::of(&track);
             let mut agreement = Agreement::with(&now);
             for of in made.values() {
@@ -381,9 +439,10 @@ mod tests {
                         set_mask(frame, Some(mask()))
                     }
                 };
-                origins.note(&edit);
+                note(&mut origins, &[edit]);
             }
-            let made = origins.older().remove(&TRACK).unwrap_or_default();
+            let mut made = older(&origins, frames);
+            made.retain(|frame, _| set.contains_key(frame));
             let now = Signature::of(&track);
             let mut agreement = Agreement::with(&now);
             for (frame, then) in &set {
@@ -405,7 +464,6 @@ mod tests {
                     assert_eq!(found.agrees(of_other, span), agree(then, &set[other], span));
                 }
             }
-            assert!(made.keys().all(|frame| set.contains_key(frame)));
         }
     }
 }

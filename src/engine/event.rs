@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::domain::{
-    Annotation, ClipInfo, Cut, Edit, FrameIndex, GrayFrame, History, MadeFrom, Region, TrackId,
+    Annotation, ClipInfo, Cut, Edit, FrameIndex, GrayFrame, History, MaskOrigins, Region, TrackId,
 };
 use crate::export::Structure;
 use crate::project::View;
@@ -50,8 +50,9 @@ pub enum Event {
     SaveFailed { why: String },
     /// Another session changed the same clip: [`super::Session::take_others`] has its edits.
     OthersWrote,
-    /// Edits of another session on the same clip; fit them with [`Edit::rebased`].
-    Others { edits: Vec<Edit> },
+    /// Edits of another session on the same clip; fit them with [`Edit::rebased`]. What the masks of the structures that
+    /// they concern were made from is as all sessions together say.
+    Others { edits: Vec<Edit>, origins: MaskOrigins },
     /// What is wrong with journals of the clip, found while it is open: ready to show.
     JournalNotes { notes: Vec<String> },
     /// The ultrasound region was looked for.
@@ -108,8 +109,8 @@ pub struct Opened {
     pub part: Cut,
     /// The merge of all journals of this clip.
     pub annotation: Annotation,
-    /// What those masks were made from that are older than prompts of their track.
-    pub made_from: MadeFrom,
+    /// What its masks were made from, which tells those that are older than their points.
+    pub origins: MaskOrigins,
     /// Undo and redo over restarts.
     pub history: History,
     /// Where the last session stopped.

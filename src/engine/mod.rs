@@ -47,4 +47,4 @@ pub use watch::{Limits, in_parts, timed};
 pub use worker::{Builder, Outbox, Worker};
 
 pub use crate::export::{ExportFormat, Structure};
-pub use crate::project::{View, now_ms};
+pub use crate::project::{Others, View, now_ms};

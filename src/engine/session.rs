@@ -12,10 +12,10 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::codec;
-use crate::domain::{ClipInfo, Codes, Edit, FrameIndex, FramePrompts, Step, TrackId};
+use crate::domain::{ClipInfo, Codes, FrameIndex, FramePrompts, Step, TrackId};
 use crate::export::Rgb;
 use crate::project::{
-    ClipStore, Conflict, Loaded, News, ProjectError, Syncer, View, load_read_only, now_ms,
+    ClipStore, Conflict, Loaded, News, Others, ProjectError, Syncer, View, load_read_only, now_ms,
 };
 
 use super::frames::Reader;
@@ -102,7 +102,7 @@ impl<M: From<Event> + Send + 'static> Session<M> {
             info: clip.info().clone(),
             part: clip.part(options.cut),
             annotation: loaded.annotation,
-            made_from: loaded.made_from,
+            origins: loaded.origins,
             history: loaded.history,
             view: loaded.view,
             surround,
@@ -154,8 +154,8 @@ impl<M: From<Event> + Send + 'static> Session<M> {
     /// What other sessions did to the clip since the last call, to be applied before any further own
     /// step ([`ClipStore::take_others`]).
     #[must_use]
-    pub fn take_others(&self) -> Vec<Edit> {
-        self.store.as_ref().map_or_else(|_| Vec::new(), |store| lock(store).take_others())
+    pub fn take_others(&self) -> Others {
+        self.store.as_ref().map_or_else(|_| Others::default(), |store| lock(store).take_others())
     }
 
     /// Says that `note` stands on a screen. What two people decided at the same time is told to each of them until it did,

@@ -7,6 +7,7 @@
 //! other kind carries `"view"` instead of group, mark and edits. Either may carry `"told":[..]`: of which
 //! conflicts its annotator was told since the line before (`merge::Conflict`). A step whose masks were made from other
 //! prompts than their structure has by then carries `"of":n`, a fingerprint of those (`Step::made_from`).
+//! A mask that was computed again for other prompts and is the same is a line, too: it sets what is there.
 //!
 //! Reading never fails: what cannot be read is named by file and line, everything else counts.
 

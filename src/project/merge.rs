@@ -11,7 +11,8 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::domain::{
-    Annotation, Edit, FrameIndex, FrameMask, MaskSource, PlacedPrompt, Step, Track, TrackId, shown,
+    Annotation, Edit, FrameIndex, FrameMask, MaskOrigins, MaskSource, PlacedPrompt, Step, Track,
+    TrackId, shown,
 };
 
 /// The newest steps stay in memory, so that a step of another session can still be put in its
@@ -44,6 +45,8 @@ impl Entry {
 #[derive(Debug, Default)]
 pub(super) struct Merged {
     base: Annotation,
+    /// What the masks were made from, as far as `base` goes.
+    origins: MaskOrigins,
     /// The newest entry inside `base`; nothing may be put before it.
     folded: Option<Entry>,
     tail: Vec<Entry>,
@@ -52,19 +55,30 @@ pub(super) struct Merged {
     now: Annotation,
 }
 
+/// What other sessions did.
+#[derive(Clone, Debug, Default)]
+pub struct Others {
+    /// The edits that bring the annotation up to date, each exact for the state it meets.
+    pub edits: Vec<Edit>,
+    /// What the masks of the structures that they concern were made from, as all journals together tell it: where steps of
+    /// others took their places before own ones it is not what was known before. Also where no edit is left.
+    pub origins: MaskOrigins,
+}
+
 /// One of these steps belongs before what was already folded: everything has to be read again.
 #[derive(Debug)]
 pub(super) struct TooOld(pub(super) Vec<Entry>);
 
 impl Merged {
     /// Replays `entries`, given in any order. `visit` sees each with the edits that took effect
-    /// and the state before them. Who wrote `late` is that far behind and may stay so: what comes after it stays in
-    /// memory, and as much again before, so that not everything is read again for each of their steps.
+    /// and the state before them. Also tells what the masks were made from. Who wrote `late` is that far behind and may
+    /// stay so: what comes after it stays in memory, and as much again before, so that not everything is read again for
+    /// each of their steps.
     pub(super) fn replay(
         mut entries: Vec<Entry>,
         late: Option<&Entry>,
         mut visit: impl FnMut(&Entry, &[Edit]),
-    ) -> Self {
+    ) -> (Self, MaskOrigins) {
         entries.sort_by(Entry::order);
         let behind = late.map_or(0, |late| {
             let before = entries.partition_point(|entry| entry.order(late) == Ordering::Less);
@@ -74,14 +88,19 @@ impl Merged {
         merged.tail = entries.split_off(entries.len().saturating_sub(merged.reach));
         // Given back one by one: of what is folded only the state is needed.
         for entry in entries {
-            visit(&entry, &apply(&mut merged.now, &entry.step));
+            let effect = apply(&mut merged.now, &entry.step);
+            visit(&entry, &effect);
+            note(&mut merged.origins, &entry.step, &effect);
             merged.folded = Some(entry);
         }
         merged.base = merged.now.clone();
+        let mut origins = merged.origins.clone();
         for entry in &merged.tail {
-            visit(entry, &apply(&mut merged.now, &entry.step));
+            let effect = apply(&mut merged.now, &entry.step);
+            visit(entry, &effect);
+            note(&mut origins, &entry.step, &effect);
         }
-        merged
+        (merged, origins)
     }
 
     /// The state.
@@ -97,41 +116,49 @@ impl Merged {
     }
 
     /// Puts steps of other sessions in their places. Returns the edits that turn the state before
-    /// into the state after, each exact for the state it meets.
-    pub(super) fn insert(&mut self, mut new: Vec<Entry>) -> Result<Vec<Edit>, TooOld> {
+    /// into the state after.
+    pub(super) fn insert(&mut self, mut new: Vec<Entry>) -> Result<Others, TooOld> {
         new.sort_by(Entry::order);
         let Some(first) = new.first() else {
-            return Ok(Vec::new());
+            return Ok(Others::default());
         };
         let too_old = |folded: &Entry| first.order(folded) != Ordering::Greater;
         if self.folded.as_ref().is_some_and(too_old) {
             return Err(TooOld(new));
         }
-        if self.tail.last().is_none_or(|last| first.order(last) == Ordering::Greater) {
-            let effect = new.iter().flat_map(|entry| apply(&mut self.now, &entry.step)).collect();
-            self.tail.extend(new);
-            self.fold();
-            return Ok(effect);
-        }
         let touched: Touched =
             new.iter().flat_map(|entry| &entry.step.edits).map(Edit::track).collect();
+        if self.tail.last().is_none_or(|last| first.order(last) == Ordering::Greater) {
+            let edits = new.iter().flat_map(|entry| apply(&mut self.now, &entry.step)).collect();
+            self.tail.extend(new);
+            let (_, origins) = self.replayed(&touched);
+            self.fold();
+            return Ok(Others { edits, origins });
+        }
         self.tail.extend(new);
         self.tail.sort_by(Entry::order);
-        // No edit looks at another structure than its own: all others stay as they are.
-        let mut after = part(&self.base, &touched);
-        for edit in self.tail.iter().flat_map(|entry| &entry.step.edits) {
-            if touched.contains(&edit.track()) {
-                take(&mut after, edit);
-            }
-        }
-        let effect = difference(&part(&self.now, &touched), &after);
+        let (after, origins) = self.replayed(&touched);
+        let edits = difference(&part(&self.now, &touched), &after);
         self.now.tracks.retain(|id, _| !touched.contains(&Some(*id)));
         self.now.tracks.extend(after.tracks);
         if touched.contains(&None) {
             self.now.places = after.places;
         }
         self.fold();
-        Ok(effect)
+        Ok(Others { edits, origins })
+    }
+
+    /// What all steps together make of `touched`, and what the masks of these were made from. No edit looks at another
+    /// structure than its own: all others stay as they are.
+    fn replayed(&self, touched: &Touched) -> (Annotation, MaskOrigins) {
+        let mut after = part(&self.base, touched);
+        let mut origins = self.origins.only(touched.iter().copied().flatten());
+        for entry in &self.tail {
+            let edits = entry.step.edits.iter().filter(|edit| touched.contains(&edit.track()));
+            let effect: Vec<Edit> = edits.filter_map(|edit| take(&mut after, edit)).collect();
+            note(&mut origins, &entry.step, &effect);
+        }
+        (after, origins)
     }
 
     fn fold(&mut self) {
@@ -141,7 +168,8 @@ impl Merged {
         }
         let older = self.tail.len() - reach;
         for entry in self.tail.drain(..older) {
-            apply(&mut self.base, &entry.step);
+            let effect = apply(&mut self.base, &entry.step);
+            note(&mut self.origins, &entry.step, &effect);
             self.folded = Some(entry);
         }
     }
@@ -159,6 +187,11 @@ fn part(of: &Annotation, touched: &Touched) -> Annotation {
         part.places.clone_from(&of.places);
     }
     part
+}
+
+/// Notes what the masks of `step` were made from, of which `effect` took effect.
+fn note(origins: &mut MaskOrigins, step: &Step, effect: &[Edit]) {
+    origins.note(step.mark, step.made_from, effect);
 }
 
 /// Applies what of `step` still fits; returns the edits that took effect.
@@ -403,7 +436,7 @@ mod tests {
         };
         let entries = edits.into_iter().enumerate().map(entry).collect();
         let (mut authors, mut notes) = (Authors::default(), Vec::new());
-        let merged = Merged::replay(entries, None, |entry, effect| {
+        let (merged, _) = Merged::replay(entries, None, |entry, effect| {
             let told = authors.note(entry, effect, &entry.session);
             notes.extend(told.into_iter().map(|conflict| conflict.note));
         });

@@ -59,7 +59,7 @@ pub use check::{Checked, Finding, Gravity, check_clip, check_folder};
 pub use key::uid_key;
 pub use lease::moment;
 pub use log::{Logged, LoggedStep, Standing, log};
-pub use merge::{Conflict, difference};
+pub use merge::{Conflict, Others, difference};
 pub use onlooker::{Onlooker, load_read_only};
 pub use reader::{Look, News};
 pub use store::{ClipStore, Loaded, StoreOptions};

@@ -15,7 +15,7 @@ use super::timeline::{self, Moment};
 use super::{
     JournalFile, ProjectError, View, Visit, journal_files, named, open_regular, read_regular,
 };
-use crate::domain::{Edit, History, Mark, MaskOrigins, Step, counted, shown};
+use crate::domain::{Edit, History, Mark, Step, counted, shown};
 
 /// Looks at a hole in a journal before it counts as damage; there is one about every second.
 const LOOKS: u32 = 10;
@@ -221,11 +221,10 @@ impl Known {
         let own = |session: &str| lease::user_of(session) == me && !open(session);
         let (mut history, mut authors, mut conflicts) =
             (History::default(), Authors::default(), Vec::new());
-        let mut origins = MaskOrigins::default();
         // What sessions of the same person that are still open (or were killed a moment ago on
         // another machine) changed, and how much of the history that came after.
         let mut built_on = HashMap::new();
-        let merged = Merged::replay(entries, None, |entry, effect| {
+        let (merged, origins) = Merged::replay(entries, None, |entry, effect| {
             let Step { group, mark, made_from, .. } = entry.step;
             if own(&entry.session) {
                 history.note(&Step { group, mark, edits: effect.to_vec(), made_from });
@@ -233,11 +232,6 @@ impl Known {
                 let tracks = effect.iter().filter_map(Edit::track);
                 built_on.extend(tracks.map(|track| (track, history.depth())));
             }
-            effect.iter().for_each(|edit| match (mark, made_from) {
-                (Mark::Do, None) => origins.note(edit),
-                (Mark::Do, Some(of)) => origins.note_late(edit, of),
-                (Mark::Undo | Mark::Redo, _) => origins.note_back(edit),
-            });
             conflicts.extend(authors.note(entry, effect, lease::user_of(&entry.session)));
         });
         history.hold(&built_on);
@@ -248,11 +242,10 @@ impl Known {
         let annotation = merged.now().clone();
         let others = alive.iter().filter_map(|each| each.text.clone()).collect();
         let (position, session_seed) = (self.lam, 0);
-        let made_from = origins.older();
         let visits = timeline::in_order(std::mem::take(&mut self.visits));
         let loaded = Loaded {
             annotation,
-            made_from,
+            origins,
             history,
             view,
             outside,

@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use super::journal::{self, Record};
 use super::lease::{self, Holder, Lease};
-use super::merge::{Conflict, Entry, Merged, TooOld, difference};
+use super::merge::{Conflict, Entry, Merged, Others, TooOld, difference};
 use super::prepare::{
     bring_home, fresh_seed, full, nearly_full, prepare, rescue_places, unless_full,
 };
 use super::reader::{Known, Look, News};
 use super::writer::Writer;
 use super::{ProjectError, Syncer, View, Visit, checked, named};
-use crate::domain::{Annotation, ClipInfo, Edit, History, MadeFrom, OutsideChoice, Step};
+use crate::domain::{Annotation, ClipInfo, History, MaskOrigins, OutsideChoice, Step};
 
 /// Notes beyond this number are counted, not listed.
 const MAX_NOTES: usize = 200;
@@ -23,8 +23,8 @@ const MAX_NOTES: usize = 200;
 pub struct Loaded {
     /// The state of all journals together.
     pub annotation: Annotation,
-    /// What those masks were made from that are older than prompts of their track.
-    pub made_from: MadeFrom,
+    /// What its masks were made from, which tells those that are older than their points.
+    pub origins: MaskOrigins,
     /// Undo and redo over everything the same user did on this clip before, except in sessions
     /// that are still open elsewhere.
     pub history: History,
@@ -277,24 +277,24 @@ impl ClipStore {
     }
 
     /// Lets what was read of others take effect, and returns the edits that bring the annotation up
-    /// to date; apply them in order. Whoever shows the annotation calls it when all own steps are
+    /// to date, with what its masks were made from; apply them in order. Whoever shows the annotation calls it when all own steps are
     /// journaled and applies the edits before the next: else the two would take the same steps in
     /// different orders, and what is shown would not be what is kept.
-    pub fn take_others(&mut self) -> Vec<Edit> {
+    pub fn take_others(&mut self) -> Others {
         self.lam = self.lam.max(self.known.lam());
         let new = std::mem::take(&mut self.waiting);
         if new.is_empty() {
-            return Vec::new();
+            return Others::default();
         }
         match self.merged.insert(new) {
-            Ok(effect) => effect,
+            Ok(others) => others,
             // Where that cannot be done now they wait for the next call.
             Err(TooOld(new)) => {
-                let effect = self.reload(new.first());
-                self.tell_behind(effect.is_none());
-                effect.unwrap_or_else(|| {
+                let others = self.reload(new.first());
+                self.tell_behind(others.is_none());
+                others.unwrap_or_else(|| {
                     self.waiting = new;
-                    Vec::new()
+                    Others::default()
                 })
             }
         }
@@ -320,7 +320,7 @@ impl ClipStore {
     /// Everything again from the files and from what is still in memory; `None` while a file that was there cannot be read,
     /// as where a network drive is away: what it holds would vanish from the screen.
     /// `late` is the oldest of the steps that came too late for their place.
-    fn reload(&mut self, late: Option<&Entry>) -> Option<Vec<Edit>> {
+    fn reload(&mut self, late: Option<&Entry>) -> Option<Others> {
         let files = self.writer.files();
         if !self.known.are_there(&files) {
             return None;
@@ -344,14 +344,14 @@ impl ClipStore {
         });
         let own: Vec<Entry> = own.collect();
         entries.extend(own);
-        let merged = Merged::replay(entries, late, |_, _| {});
-        let effect = difference(self.merged.now(), merged.now());
+        let (merged, origins) = Merged::replay(entries, late, |_, _| {});
+        let edits = difference(self.merged.now(), merged.now());
         self.merged = merged;
         known.goes_on_from(std::mem::take(&mut self.known));
         self.known = known;
         // What was read only now comes before the next own step, too.
         self.lam = self.lam.max(self.known.lam());
-        Some(effect)
+        Some(Others { edits, origins })
     }
 }
 

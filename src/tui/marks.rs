@@ -2,62 +2,84 @@
 //!
 //! A prompted or accepted mask follows the prompts of its frame. A propagated one follows those
 //! of its span: from the accepted frame before it to the one behind it, both included, since
-//! accepted frames are barriers. Each mask is remembered with the prompts it was made from, by
-//! fingerprint, so that undoing a point also makes the masks valid again that it had outdated,
-//! and that accepting a frame outdates nothing.
+//! accepted frames are barriers. Of each mask it is known which prompts it was made from, so that
+//! undoing a point also makes the masks valid again that it had outdated, and that accepting a frame
+//! outdates nothing. That comes of the steps of the journal alone ([`MaskOrigins`]): a clip that is
+//! opened again says the same.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::{
-    Agreement, FrameIndex, Mask, MaskSource, Signature, Track, TrackId, frame_signature,
-    mask_fingerprint,
+    Agreement, Annotation, Edit, FrameIndex, Mark, Mask, MaskOrigins, MaskSource, Step, Track,
+    TrackId,
 };
-
-/// What a mask was made from.
-#[derive(Clone, Debug, PartialEq)]
-enum Made {
-    /// The prompts of its own frame.
-    Frame(u64),
-    /// The prompts of the whole track.
-    Track(Signature),
-}
 
 /// Which masks are out of date, by track.
 #[derive(Clone, Debug, Default)]
 pub struct Marks {
+    origins: MaskOrigins,
     tracks: BTreeMap<TrackId, TrackMarks>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct TrackMarks {
-    /// All prompts, and the frames whose mask a person accepted, when the whole track was looked at.
-    whole: Signature,
+    /// The frames whose mask a person accepted, when the whole track was looked at.
     barriers: Vec<FrameIndex>,
-    /// Frame and mask -> the prompts for which it is right.
-    right_for: HashMap<(FrameIndex, u64), Vec<Made>>,
     stale: BTreeSet<FrameIndex>,
     looks: usize,
 }
 
 impl Marks {
-    /// Looks at every frame of a track again: prompts or accepted frames changed, or it is new. Masks
-    /// never seen before count as right.
+    /// Of a clip whose masks have these origins. A track of which those tell nothing counts as new.
+    #[must_use]
+    pub fn of(annotation: &Annotation, origins: MaskOrigins) -> Self {
+        let mut marks = Self { origins, tracks: BTreeMap::new() };
+        annotation.tracks.iter().for_each(|(id, track)| marks.learn(*id, track));
+        marks
+    }
+
+    /// Notes a step that was applied and is journaled. The frames that it changes have to be looked at again:
+    /// [`learn`](Self::learn), [`learn_frame`](Self::learn_frame).
+    pub fn note(&mut self, step: &Step) {
+        self.origins.note(step.mark, step.made_from, &step.edits);
+    }
+
+    /// Notes what another session `did`, and takes over the `origins` as all sessions together say. Their tracks have to be
+    /// looked at again.
+    pub fn follow(&mut self, did: &[Edit], origins: MaskOrigins) {
+        self.origins.note(Mark::Do, None, did);
+        self.origins.replace(origins);
+    }
+
+    /// Looks at every frame of a track again: prompts or accepted frames changed, or it is new.
     pub fn learn(&mut self, id: TrackId, track: &Track) {
+        self.origins.know(id, track);
         let marks = self.tracks.entry(id).or_default();
-        (marks.whole, marks.barriers) = (Signature::of(track), track.barriers());
+        marks.barriers = track.barriers();
         marks.stale.clear();
-        let whole = marks.whole.clone();
-        let mut agreement = Agreement::with(&whole);
-        for &frame in track.masks.keys() {
-            marks.look(track, frame, &mut agreement);
-        }
+        self.look(id, track, track.masks.keys().copied());
     }
 
     /// Looks at one frame again whose mask changed, and nothing else since [`learn`](Self::learn).
     pub fn learn_frame(&mut self, id: TrackId, track: &Track, frame: FrameIndex) {
+        self.look(id, track, [frame]);
+    }
+
+    fn look(&mut self, id: TrackId, track: &Track, frames: impl IntoIterator<Item = FrameIndex>) {
+        let Some(origins) = self.origins.of(id) else { return };
         let marks = self.tracks.entry(id).or_default();
-        let whole = marks.whole.clone();
-        marks.look(track, frame, &mut Agreement::with(&whole));
+        let now = origins.now();
+        let mut agreement = Agreement::with(&now);
+        for frame in frames {
+            marks.looks += 1;
+            let span = Track::span_between(&marks.barriers, frame);
+            let held = track.masks.get(&frame);
+            if held.is_some_and(|held| origins.is_older(frame, held, span, &mut agreement)) {
+                marks.stale.insert(frame);
+            } else {
+                marks.stale.remove(&frame);
+            }
+        }
     }
 
     /// How many masks of a track were looked at so far, each as often as it was: what tests count.
@@ -66,36 +88,18 @@ impl Marks {
         self.tracks.get(&id).map_or(0, |marks| marks.looks)
     }
 
-    /// Notes that `mask` on `frame` was made from prompts of its frame with this signature.
-    pub fn made_from_frame(&mut self, id: TrackId, frame: FrameIndex, mask: &Mask, of: u64) {
-        self.made(id, frame, mask, Made::Frame(of));
+    /// Who made `mask` of a frame, and its score then; `None` where only points of the frame did, or nothing is known of it.
+    #[must_use]
+    pub fn made_by(
+        &self,
+        id: TrackId,
+        frame: FrameIndex,
+        mask: &Mask,
+    ) -> Option<(MaskSource, f32)> {
+        self.origins.of(id)?.made_by(frame, mask)
     }
 
-    /// Notes that `mask` on `frame` was propagated from prompts with this signature.
-    pub fn made_from_track(&mut self, id: TrackId, frame: FrameIndex, mask: &Mask, of: &Signature) {
-        self.made(id, frame, mask, Made::Track(of.clone()));
-    }
-
-    fn made(&mut self, id: TrackId, frame: FrameIndex, mask: &Mask, from: Made) {
-        let key = (frame, mask_fingerprint(mask));
-        let known = self.tracks.entry(id).or_default().right_for.entry(key).or_default();
-        if !known.contains(&from) {
-            known.push(from);
-        }
-    }
-
-    /// Notes what the mask of a frame was made from in an earlier session.
-    pub fn was_made(&mut self, id: TrackId, track: &Track, frame: FrameIndex, of: &Signature) {
-        let Some(held) = track.masks.get(&frame) else { return };
-        match held.source {
-            MaskSource::Tracked => self.made_from_track(id, frame, &held.mask, of),
-            MaskSource::Prompted | MaskSource::Accepted => {
-                self.made_from_frame(id, frame, &held.mask, of.at(frame));
-            }
-        }
-    }
-
-    /// Forgets a track that is gone.
+    /// Forgets which masks of a track are stale that is gone.
     pub fn forget(&mut self, id: TrackId) {
         if let Some(marks) = self.tracks.get_mut(&id) {
             marks.stale.clear();
@@ -112,39 +116,5 @@ impl Marks {
     #[must_use]
     pub fn stale(&self, id: TrackId) -> Option<&BTreeSet<FrameIndex>> {
         self.tracks.get(&id).map(|marks| &marks.stale)
-    }
-}
-
-impl TrackMarks {
-    /// Looks at one frame; `agreement` is with all prompts as they are now.
-    fn look(&mut self, track: &Track, frame: FrameIndex, agreement: &mut Agreement<'_>) {
-        self.looks += 1;
-        let Some(held) = track.masks.get(&frame) else {
-            self.stale.remove(&frame);
-            return;
-        };
-        let now = match held.source {
-            MaskSource::Tracked => Made::Track(self.whole.clone()),
-            MaskSource::Prompted | MaskSource::Accepted => {
-                Made::Frame(frame_signature(track, frame))
-            }
-        };
-        let span = Track::span_between(&self.barriers, frame);
-        let known = self.right_for.entry((frame, mask_fingerprint(&held.mask))).or_default();
-        if known.is_empty() {
-            known.push(now.clone());
-        }
-        let right = known.iter().any(|made| match (made, &now) {
-            (Made::Frame(a), Made::Frame(b)) => a == b,
-            (Made::Track(made), Made::Track(_)) => agreement.holds(made, span),
-            // A propagated mask that was accepted as it is, or the other way round.
-            (Made::Track(a), Made::Frame(b)) => a.at(frame) == *b,
-            (Made::Frame(_), Made::Track(_)) => false,
-        });
-        if right {
-            self.stale.remove(&frame);
-        } else {
-            self.stale.insert(frame);
-        }
     }
 }

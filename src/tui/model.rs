@@ -149,7 +149,7 @@ impl Model {
             frame: view.as_ref().map_or(0, |view| view.frame.min(clip.frames.saturating_sub(1))),
             cursor: view.as_ref().map_or(middle, |view| view.cursor),
             track: track.or_else(|| opened.annotation.tracks.keys().next().copied()),
-            marks: Marks::default(),
+            marks: Marks::of(&opened.annotation, opened.origins),
             part: opened.part,
             annotation: opened.annotation,
             history: opened.history,
@@ -218,10 +218,6 @@ impl Model {
             clip.finished = finished;
         }
         for (id, track) in &model.annotation.tracks {
-            for (frame, of) in opened.made_from.get(id).into_iter().flatten() {
-                model.marks.was_made(*id, track, *frame, of);
-            }
-            model.marks.learn(*id, track);
             model.tools.review.doubts.insert(*id, Doubts::of(track));
         }
         model.fit_viewport();

@@ -22,7 +22,7 @@ use sonomark::tui::view::{self, Canvas, palette};
 
 use crate::screen::{has, screen};
 use crate::surroundings::PATIENCE;
-use crate::update::{model, opened, press, steps, tell, track, with_a_mask};
+use crate::update::{model, opened, others, press, steps, tell, track, with_a_mask};
 
 fn mask(columns: std::ops::Range<u32>) -> sonomark::domain::Mask {
     Bitmap::from_fn(64, 48, |x, y| columns.contains(&x) && y > 10 && y < 30).to_mask()
@@ -336,7 +336,7 @@ fn the_strip_of_a_long_clip_has_the_borders_of_the_frames_whose_grays_it_shows()
         content.masks.insert(frame, held);
     }
     let edits = vec![Edit::AddTrack { track: TrackId(9), content }];
-    tell(&mut m, Event::Others { edits });
+    tell(&mut m, others(edits));
     press(&mut m, "v x");
     let colours = palette(&Theme::shipped("dark").unwrap(), 256, view::LEVELS, false);
     let all = Canvas::default().compose(&m, &colours, 4).unwrap();

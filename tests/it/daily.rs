@@ -14,7 +14,8 @@ use sonomark::tui::update;
 use crate::screen::{has, screen};
 use crate::surroundings::on_cpu;
 use crate::update::{
-    decided, kind, model, opened, press, propagation, refresh_of, steps, tell, track, with_a_mask,
+    decided, kind, model, opened, others, press, propagation, refresh_of, steps, tell, track,
+    with_a_mask,
 };
 
 const FRAMES: usize = 40;
@@ -283,7 +284,7 @@ pub(crate) fn keys(spelled: &str) -> Vec<sonomark::tui::key::Key> {
 fn with_track(m: &mut Model) {
     use sonomark::domain::{Edit, Track, TrackId};
     let content = Track::new("theirs", 0);
-    tell(m, Event::Others { edits: vec![Edit::AddTrack { track: TrackId(9), content }] });
+    tell(m, others(vec![Edit::AddTrack { track: TrackId(9), content }]));
 }
 
 #[test]

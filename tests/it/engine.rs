@@ -694,7 +694,7 @@ fn two_sessions_on_one_clip_see_each_other() {
     first.journal(&add_track(one.session_seed, "vessel")).unwrap();
     wait_for(&second_events, |event| matches!(event, Event::OthersWrote));
     let mut annotation = two.annotation;
-    annotation.apply_all(&second.take_others()).unwrap();
+    annotation.apply_all(&second.take_others().edits).unwrap();
     assert_eq!(annotation.tracks.values().next().unwrap().info.label, "vessel");
     // A journal that breaks while the clip is open is named at once, not at the next opening.
     let clips = std::fs::read_dir(project.path().join("clips")).unwrap().flatten();
@@ -805,12 +805,7 @@ fn masks_older_than_their_points_are_so_after_reopening() {
     edit(put(5, MaskSource::Tracked));
     held.close();
     let stale = |opened: &sonomark::engine::Opened| {
-        let mut marks = Marks::default();
-        let held = &opened.annotation.tracks[&track];
-        for (frame, of) in opened.made_from.get(&track).into_iter().flatten() {
-            marks.was_made(track, held, *frame, of);
-        }
-        marks.learn(track, held);
+        let marks = Marks::of(&opened.annotation, opened.origins.clone());
         marks.stale(track).unwrap().iter().copied().collect::<Vec<_>>()
     };
     let (mut again, opened, _events) = session(project.path());

@@ -12,7 +12,7 @@ use sonomark::tui::update;
 
 use crate::daily::run;
 use crate::screen::{has, screen};
-use crate::update::{decided, model, press, propagation, steps, tell, track, with_a_mask};
+use crate::update::{decided, model, others, press, propagation, steps, tell, track, with_a_mask};
 
 const FRAMES: usize = 60;
 
@@ -111,7 +111,7 @@ fn with_masks(frames: usize) -> Model {
         let held = FrameMask { mask, source: MaskSource::Tracked, score: 0.9 };
         content.masks.insert(frame, held);
     }
-    tell(&mut m, Event::Others { edits: vec![Edit::AddTrack { track: TrackId(9), content }] });
+    tell(&mut m, others(vec![Edit::AddTrack { track: TrackId(9), content }]));
     m
 }
 

@@ -32,7 +32,7 @@ pub(crate) fn annotator(loaded: &Loaded) -> Script {
 
 fn others_of(store: &mut ClipStore) -> Vec<Edit> {
     store.read_others();
-    store.take_others()
+    store.take_others().edits
 }
 
 /// Follows one line; true when there was a step.
@@ -327,7 +327,7 @@ fn two_live_sessions_converge_and_keep_both_works() {
                 store.read_others();
             }
             if rng.u32(0..4) == 0 {
-                for edit in store.take_others() {
+                for edit in store.take_others().edits {
                     states[who].apply(&edit).expect("edits of others are exact");
                     scripts[who].done(&Step {
                         group: 0,
@@ -571,13 +571,13 @@ fn a_step_far_behind_still_finds_its_place() {
     let away = dir.path().join("away");
     fs::rename(&ops, &away).unwrap();
     for told in [1, 0] {
-        assert!(anna.take_others().is_empty());
+        assert!(anna.take_others().edits.is_empty());
         assert_eq!(text(anna.annotation()), text(script.annotation()));
         assert_eq!(anna.take_notes().len(), told, "told once");
         assert!(anna.read_others(), "it waits");
     }
     fs::rename(&away, &ops).unwrap();
-    assert_eq!(anna.take_others(), [vein]);
+    assert_eq!(anna.take_others().edits, [vein]);
     assert_eq!(text(anna.annotation()), text(&read(dir.path()).annotation));
     // For his next steps, as far behind, no journal is read again: it would not be there.
     for frame in [3, 4] {
@@ -585,7 +585,7 @@ fn a_step_far_behind_still_finds_its_place() {
         ben.append(&step(2, flag.clone()), 0).unwrap();
         assert!(anna.read_others());
         fs::rename(&ops, &away).unwrap();
-        assert_eq!((anna.take_others(), anna.take_notes().len()), (vec![flag], 0));
+        assert_eq!((anna.take_others().edits, anna.take_notes().len()), (vec![flag], 0));
         fs::rename(&away, &ops).unwrap();
         assert_eq!(text(anna.annotation()), text(&read(dir.path()).annotation));
     }
@@ -630,7 +630,7 @@ fn what_others_write_is_read_while_own_steps_are_journaled() {
     follow(&mut anna, &mut script, "track nerve");
     let (first, second) = reading.join().unwrap();
     assert!(anna.take_in(first));
-    assert_eq!(anna.take_others().len(), 1);
+    assert_eq!(anna.take_others().edits.len(), 1);
     assert!(!anna.take_in(second), "it is known");
     others_of(&mut ben);
     assert_eq!(text(anna.annotation()), text(ben.annotation()));

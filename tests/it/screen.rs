@@ -13,7 +13,7 @@ use sonomark::tui::theme::Theme;
 use sonomark::tui::update;
 use sonomark::tui::view::{self, Canvas, Look, palette};
 
-use crate::update::{kind, model, model_with, press, propagation, tell};
+use crate::update::{kind, model, model_with, others, press, propagation, tell};
 
 pub(crate) fn resized(columns: u16, rows: u16) -> Model {
     let mut model = model(40);
@@ -163,7 +163,7 @@ fn windows_behind_the_clip_count_for_nothing() {
     let mut m = resized(80, 24);
     let mut content = Track::new("theirs", 0);
     content.windows = [(30, 59), (70, 80)].map(|(first, last)| Window { first, last }).into();
-    tell(&mut m, Event::Others { edits: vec![Edit::AddTrack { track: TrackId(9), content }] });
+    tell(&mut m, others(vec![Edit::AddTrack { track: TrackId(9), content }]));
     has(&screen(&m), &["theirs", " 0/10"]);
     press(&mut m, "E");
     assert!(m.message.text.contains("10 frames without a mask"), "{:?}", m.message);

@@ -691,11 +691,7 @@ fn masks_that_come_after_a_point_was_added_are_as_old_after_reopening() {
         steps(journal).iter().for_each(|step| store.append(step, 0).unwrap());
         drop(store);
         let loaded = load_read_only(dir.path(), &info.content_hash).unwrap();
-        let (mut marks, track) = (Marks::default(), &loaded.annotation.tracks[&id]);
-        for (frame, of) in &loaded.made_from[&id] {
-            marks.was_made(id, track, *frame, of);
-        }
-        marks.learn(id, track);
+        let marks = Marks::of(&loaded.annotation, loaded.origins);
         marks.stale(id).unwrap().clone()
     };
     let stale = m.marks.stale(id).unwrap().clone();

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use sonomark::domain::{
     Annotation, Axis, Bitmap, BoxPx, ClipInfo, ClipKind, ContentHash, Cut, Edit, FrameIndex,
-    GrayFrame, History, Mark, MaskSource, Placement, PointKind, PointPx, Prompt, Step, Track,
-    TrackId, Window,
+    GrayFrame, History, Mark, MaskOrigins, MaskSource, Placement, PointKind, PointPx, Prompt, Step,
+    Track, TrackId, Window,
 };
 use sonomark::engine::{Decided, Event, Opened, SegmenterInfo, Surround, Ticket};
 use sonomark::tui::action::Action;
@@ -31,7 +31,7 @@ pub(crate) fn opened(frames: usize) -> Opened {
         },
         part: Cut::default(),
         annotation: Annotation::default(),
-        made_from: Default::default(),
+        origins: Default::default(),
         history: History::default(),
         view: None,
         surround: Surround::default(),
@@ -47,6 +47,11 @@ pub(crate) fn model(frames: usize) -> Model {
 
 /// Reading the keymap takes longer than everything else here.
 pub(crate) fn model_with(frames: usize, keymap: Keymap) -> Model {
+    model_of(opened(frames), keymap)
+}
+
+/// The model of a clip just opened.
+pub(crate) fn model_of(opened: Opened, keymap: Keymap) -> Model {
     let grid = Grid { columns: 80, rows: 24, cell_px: (8, 16) };
     let queued = |name: &str| Queued {
         path: name.into(),
@@ -56,7 +61,7 @@ pub(crate) fn model_with(frames: usize, keymap: Keymap) -> Model {
         changed: false,
     };
     let queue = ["cine.dcm", "other.dcm"].map(queued).to_vec();
-    Model::new(opened(frames), queue, 0, keymap, grid)
+    Model::new(opened, queue, 0, keymap, grid)
 }
 
 /// Presses keys written as in a keymap; single characters may be glued: "12l".
@@ -80,6 +85,11 @@ pub(crate) fn kind(model: &mut Model, text: &str) -> Vec<Effect> {
 
 pub(crate) fn tell(model: &mut Model, event: Event) -> Vec<Effect> {
     update(model, Msg::Engine(event))
+}
+
+/// What another session did, of which no journal tells more.
+pub(crate) fn others(edits: Vec<Edit>) -> Event {
+    Event::Others { edits, origins: MaskOrigins::default() }
 }
 
 pub(crate) fn decided(column: u32) -> Decided {
@@ -432,6 +442,21 @@ fn correcting_a_propagated_mask_keeps_it_as_a_prompt_and_deleting_gives_it_back(
     assert!(!track(&m).prompts.contains_key(&1));
     let mask = &track(&m).masks[&1];
     assert!(mask.source == MaskSource::Tracked && mask.mask.to_bitmap().get(6, 20));
+    assert_eq!(mask.score, 0.9, "the network judged it");
+    // A mask that a person drew is a person's again.
+    press(&mut m, "s g");
+    let drawn = (track(&m).masks[&1].clone(), track(&m).prompts[&1].clone());
+    assert_eq!(drawn.0.source, MaskSource::Accepted);
+    let (ticket, frame) = refresh_of(&press(&mut m, "L b")).expect("asked");
+    press(&mut m, "X");
+    assert_eq!(track(&m).prompts[&1], drawn.1, "before there is an answer");
+    press(&mut m, "u");
+    let again = m.jobs.asked.first().map_or(ticket, |asked| asked.ticket);
+    tell(&mut m, Event::Refreshed { ticket: again, frame, decided: decided(20) });
+    assert_eq!(track(&m).masks[&1].source, MaskSource::Prompted);
+    press(&mut m, "X");
+    assert_eq!((&track(&m).masks[&1], &track(&m).prompts[&1]), (&drawn.0, &drawn.1));
+    assert!(!m.marks.is_stale(m.track.unwrap(), 1));
 }
 
 #[test]
@@ -673,10 +698,10 @@ fn another_sessions_edits_appear_and_are_not_journaled_again() {
     let mut m = model(FRAMES);
     let id = TrackId(99);
     let add = Edit::AddTrack { track: id, content: Track::new("theirs", 3) };
-    assert_eq!(tell(&mut m, Event::Others { edits: vec![add.clone(), add] }), []);
+    assert_eq!(tell(&mut m, others(vec![add.clone(), add])), []);
     assert_eq!(m.track, Some(id));
     let content = m.annotation.tracks[&id].clone();
-    tell(&mut m, Event::Others { edits: vec![Edit::RemoveTrack { track: id, content }] });
+    tell(&mut m, others(vec![Edit::RemoveTrack { track: id, content }]));
     assert_eq!(m.track, None);
     press(&mut m, "u");
     assert!(m.message.text.contains("nothing to take back"), "theirs is not ours to undo");
@@ -692,7 +717,7 @@ fn the_brush_goes_with_the_structure_that_another_session_deletes() {
     assert!(m.tools.brush.is_some());
     let kept = m.annotation.tracks[&first].clone();
     let content = m.annotation.tracks[&second].clone();
-    tell(&mut m, Event::Others { edits: vec![Edit::RemoveTrack { track: second, content }] });
+    tell(&mut m, others(vec![Edit::RemoveTrack { track: second, content }]));
     assert_eq!((m.track, m.tools.brush), (Some(first), None));
     assert_eq!(m.message.text, "another session made 1 change here, the structure at hand is gone");
     press(&mut m, "L");

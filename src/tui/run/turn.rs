@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::config::OnHangup;
 use crate::config::person::{Learned, Person};
 use crate::domain::{Annotation, Cut};
-use crate::engine::{Event, Session, now_ms};
+use crate::engine::{Event, Others, Session, now_ms};
 use crate::tui::model::{Effect, Mode, Model, Msg};
 use crate::tui::terminal::{Screen, TerminalError};
 use crate::tui::tools::STRIP_SAMPLES;
@@ -294,8 +294,9 @@ pub fn hand_over(
             return Some(Msg::Engine(Event::SaveFailed { why: error.to_string() }));
         }
         Effect::TakeOthers => {
-            let edits = session.take_others();
-            return (!edits.is_empty()).then_some(Msg::Engine(Event::Others { edits }));
+            let Others { edits, origins } = session.take_others();
+            let any = !edits.is_empty() || !origins.is_empty();
+            return any.then_some(Msg::Engine(Event::Others { edits, origins }));
         }
         Effect::JournalView(view) => session.journal_view(&view),
         Effect::WantFrame(frame) => session.want_frame(frame),

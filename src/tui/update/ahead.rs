@@ -161,7 +161,6 @@ pub(super) fn adopt(model: &mut Model, fx: &mut Vec<Effect>, id: TrackId, plan: 
         let Some(track) = model.annotation.tracks.get(&id) else { return true };
         if network::may_track(track, frame) {
             let before = track.masks.get(&frame).cloned();
-            model.marks.made_from_track(id, frame, &after.mask, &signature);
             todo.push(Edit::SetMask { track: id, frame, before, after: Some(after) });
         }
     }

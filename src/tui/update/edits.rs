@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::review::Doubts;
 use crate::domain::{
-    Edit, FrameIndex, FrameMask, Mark, MaskSource, Step, TrackId, counted, deed, mask_frame,
+    Edit, FrameIndex, FrameMask, Mark, MaskOrigins, MaskSource, Step, TrackId, counted, deed,
+    mask_frame,
 };
 use crate::tui::model::{Effect, Mode, Model};
 
@@ -68,6 +69,7 @@ fn commit_steps(
         ahead::outdated(model, fx, edits);
         model.unfinish();
         touch(&mut touched, edits);
+        model.marks.note(&step);
         model.history.note(&step);
         fx.push(Effect::Journal(step));
         done += 1;
@@ -134,6 +136,7 @@ fn travel_once(model: &mut Model, fx: &mut Vec<Effect>, back: bool) -> Result<()
     }
     ahead::outdated(model, fx, &step.edits);
     model.unfinish();
+    model.marks.note(&step);
     model.history.note(&step);
     model.chosen = None;
     begin_anew(model);
@@ -171,8 +174,13 @@ fn begin_anew(model: &mut Model) {
     }
 }
 
-/// Takes in what another session did to the same clip.
-pub(super) fn from_others(model: &mut Model, fx: &mut Vec<Effect>, edits: &[Edit]) {
+/// Takes in what another session did to the same clip, and what the masks of those structures were made from.
+pub(super) fn from_others(
+    model: &mut Model,
+    fx: &mut Vec<Effect>,
+    edits: &[Edit],
+    origins: MaskOrigins,
+) {
     let mut done = Vec::new();
     for edit in edits {
         if let Some(edit) = edit.rebased(&model.annotation)
@@ -181,8 +189,11 @@ pub(super) fn from_others(model: &mut Model, fx: &mut Vec<Effect>, edits: &[Edit
             done.push(edit);
         }
     }
-    let held = model.track;
-    look_again(model, &touched_by(&done));
+    let (held, mut touched) = (model.track, touched_by(&done));
+    // Their steps may have come before own ones: other masks than theirs are older now, or not any more.
+    origins.tracks().for_each(|id| touched.entry(id).or_default().spans = true);
+    model.marks.follow(&done, origins);
+    look_again(model, &touched);
     ahead::outdated(model, fx, &done);
     let gone = held.is_some() && model.track != held;
     if gone {

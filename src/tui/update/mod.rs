@@ -167,7 +167,7 @@ fn engine(model: &mut Model, fx: &mut Vec<Effect>, event: Event) {
         Event::Saved { unsynced } => saved(model, unsynced),
         Event::SaveFailed { why } => not_saved(model, fx, why),
         Event::OthersWrote => fx.push(Effect::TakeOthers),
-        Event::Others { edits } => edits::from_others(model, fx, &edits),
+        Event::Others { edits, origins } => edits::from_others(model, fx, &edits, origins),
         Event::JournalNotes { notes } => {
             notes.iter().rev().for_each(|note| model.warn(note.as_str()));
         }

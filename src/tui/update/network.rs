@@ -92,7 +92,6 @@ pub(super) fn refreshed(
     let asked = model.jobs.asked.remove(at);
     model.latency = Some(model.now.saturating_sub(asked.since));
     let mask = decided.bitmap.to_mask();
-    model.marks.made_from_frame(ticket.track, frame, &mask, asked.signature);
     let after = FrameMask { mask, source: MaskSource::Prompted, score: decided.score };
     // Another session may have changed them meanwhile.
     let now = model.annotation.tracks.get(&ticket.track).map(|track| frame_signature(track, frame));
@@ -129,7 +128,6 @@ pub(super) fn tracked(
     }
     let of = (Signature::of(track) != run.signature).then(|| run.signature.fingerprint());
     let mask = decided.bitmap.to_mask();
-    model.marks.made_from_track(ticket.track, frame, &mask, &run.signature);
     let after = FrameMask { mask, source: MaskSource::Tracked, score: decided.score };
     set_mask(model, fx, run.group, of, ticket.track, frame, after);
 }
@@ -152,9 +150,8 @@ fn set_mask(
 ) {
     let Some(track) = model.annotation.tracks.get(&id) else { return };
     let before = track.masks.get(&frame).cloned();
-    if before.as_ref() == Some(&after) {
-        // The same mask, now known to be right for these prompts.
-        model.marks.learn_frame(id, track, frame);
+    // The same mask is told once more where it was not known to be right for these prompts, so that the journal knows it.
+    if before.as_ref() == Some(&after) && !model.marks.is_stale(id, frame) {
         return;
     }
     let edits = vec![Edit::SetMask { track: id, frame, before, after: Some(after) }];

@@ -265,8 +265,8 @@ pub(super) fn delete(model: &mut Model, fx: &mut Vec<Effect>) {
     }
 }
 
-/// Deletes all prompts of the frame, and the mask that came from them. A propagated mask that
-/// they corrected is what it was before.
+/// Deletes all prompts of the frame, and the mask that came from them. A mask that they corrected
+/// is what it was before: propagated, or drawn by a person, whose mask prompt stays then.
 pub(super) fn clear(model: &mut Model, fx: &mut Vec<Effect>) {
     let (frame, all) = (model.frame, placed(model).to_vec());
     let pointed = all.iter().any(|each| place_of(&each.prompt).is_some());
@@ -278,18 +278,28 @@ pub(super) fn clear(model: &mut Model, fx: &mut Vec<Effect>) {
             format!("no points on this frame; {discard} discards its drawn mask")
         });
     };
+    let before = held.masks.get(&frame).cloned();
+    let from_points = before.as_ref().is_some_and(|m| m.source == MaskSource::Prompted);
+    let corrected = all.iter().find_map(|each| match &each.prompt {
+        Prompt::Mask(mask) => Some((each.id, mask.clone())),
+        _ => None,
+    });
+    let after = corrected.map(|(prompt, mask)| {
+        let by = model.marks.made_by(track, frame, &mask);
+        let (source, score) = by.unwrap_or((MaskSource::Tracked, 0.0));
+        (prompt, FrameMask { mask, source, score })
+    });
+    let drawn = |(_, after): &&(PromptId, FrameMask)| {
+        let there = before.as_ref().is_some_and(|held| held.mask == after.mask);
+        after.source == MaskSource::Accepted && (from_points || there)
+    };
+    let stays = after.as_ref().filter(drawn).map(|(prompt, _)| *prompt);
     let mut todo: Vec<Edit> = Vec::new();
-    for (at, placed) in all.iter().enumerate().rev() {
+    for (at, placed) in all.iter().enumerate().rev().filter(|(_, p)| Some(p.id) != stays) {
         todo.push(Edit::RemovePrompt { track, frame, at, placed: placed.clone() });
     }
-    let before = held.masks.get(&frame).cloned();
-    if before.as_ref().is_some_and(|m| m.source == MaskSource::Prompted) {
-        let corrected = all.iter().find_map(|each| match &each.prompt {
-            Prompt::Mask(mask) => Some(mask.clone()),
-            _ => None,
-        });
-        let score = 0.0;
-        let after = corrected.map(|mask| FrameMask { mask, source: MaskSource::Tracked, score });
+    if from_points {
+        let after = after.map(|(_, after)| after);
         todo.push(Edit::SetMask { track, frame, before, after });
     }
     let group = model.fresh();

@@ -15,7 +15,7 @@ use super::timeline::{self, Moment};
 use super::{
     JournalFile, ProjectError, View, Visit, journal_files, named, open_regular, read_regular,
 };
-use crate::domain::{Edit, History, Mark, Step, counted, shown};
+use crate::domain::{Edit, History, Step, counted, shown};
 
 /// Looks at a hole in a journal before it counts as damage; there is one about every second.
 const LOOKS: u32 = 10;

@@ -92,7 +92,7 @@ impl Seat {
 }
 
 fn stale(annotation: &Annotation, marks: &Marks) -> BTreeSet<(TrackId, FrameIndex)> {
-    let of = |id: &TrackId| marks.stale(*id).into_iter().flatten().map(|frame| (*id, *frame));
+    let of = |&id: &TrackId| marks.stale(id).into_iter().flatten().map(move |frame| (id, *frame));
     annotation.tracks.keys().flat_map(of).collect::<Vec<_>>().into_iter().collect()
 }
 

@@ -65,7 +65,9 @@ fn read_file(path: &Path, target: &Target) -> Result<Content, ReadError> {
                 Place::In(map) => drawn.voxels(map, target.info, &mut outside),
                 Place::Elsewhere => Vec::new(),
             };
-            masks.into_iter().for_each(|(at, mask)| structure.join(at, mask));
+            for (at, mask) in masks {
+                structure.join(at, mask);
+            }
         }
     }
     let structures = structures.into_iter().map(|(_, structure)| structure);

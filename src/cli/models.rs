@@ -108,7 +108,8 @@ fn list(library: &Library, as_json: bool) -> Done {
             Err(error) => print(&format!("{:<24} {error}", each.name)),
         }
     }
-    for name in cards::names() {
+    let is_here = |name: &str| held.iter().any(|each| each.name == name);
+    for name in cards::names().filter(|name| !is_here(name)) {
         print(&format!(
             "{name:<24} card without weights: sonomark models import FILE --card {name}"
         ));

@@ -218,13 +218,18 @@ pub(super) fn tensors_in(path: &Path) -> Result<Vec<Stored>, WeightsError> {
     copy.map_or(Err(refused), |copy| nested_tensors(copy.path())).map(unwrapped).map_err(unreadable)
 }
 
-/// Trainers on several devices save the network inside another module of this name.
-const WRAPPER: &str = "module.";
+/// The part that every network of this layout has, by which what stands before all names is told from the names.
+const EVERY_NETWORKS: &str = "image_encoder.";
 
-/// The tensors by the names that they have in the network itself.
+/// The tensors by the names that they have in the network itself: trainers on several devices (`module.`), compilers
+/// (`_orig_mod.`) and frameworks (`model.`) save it inside modules of theirs. What lies beside it keeps its name.
 fn unwrapped(mut tensors: Vec<Stored>) -> Vec<Stored> {
-    if tensors.iter().all(|tensor| tensor.name.starts_with(WRAPPER)) {
-        tensors.iter_mut().for_each(|tensor| tensor.name = tensor.name.split_off(WRAPPER.len()));
+    let before = |name: &str| Some(name[..name.find(EVERY_NETWORKS)?].to_owned());
+    let wrapper = tensors.iter().find_map(|tensor| before(&tensor.name));
+    if let Some(wrapper) = wrapper.filter(|wrapper| wrapper.ends_with('.')) {
+        for tensor in tensors.iter_mut().filter(|tensor| tensor.name.starts_with(&wrapper)) {
+            tensor.name = tensor.name.split_off(wrapper.len());
+        }
     }
     tensors
 }
@@ -233,7 +238,7 @@ fn unwrapped(mut tensors: Vec<Stored>) -> Vec<Stored> {
 fn nested_tensors(path: &Path) -> Result<Vec<Stored>, String> {
     // Published files and trainers' checkpoints nest the network, some exports are the bare network.
     let mut refused = String::new();
-    for nested in [Some("model"), Some("state_dict"), None] {
+    for nested in [Some("model"), Some("state_dict"), Some("model_state_dict"), None] {
         let mut store = PytorchStore::from_file(path).map_indices_contiguous(false);
         if let Some(key) = nested {
             store = store.with_top_level_key(key);

@@ -112,6 +112,15 @@ fn an_imported_network_is_listed_verified_used_by_name_and_removed() {
     fs::write(&weights, bytes).unwrap();
     let verified = home.run(&["models", "verify", "toy-weights"]);
     assert_eq!(verified.status.code(), Some(3));
+    // Weights that are gone are told as that, and a folder among the cards is nobody's network.
+    fs::remove_file(&weights).unwrap();
+    fs::create_dir(home.models().join("folder.yaml")).unwrap();
+    for command in [&["models", "list"][..], &["models", "info", "toy-weights"]] {
+        let output = home.run(command);
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && told.contains("gone: remove"), "{command:?}: {told}");
+    }
+    fs::remove_dir(home.models().join("folder.yaml")).unwrap();
     assert!(home.run(&["models", "remove", "toy-weights"]).status.success());
     assert!(home.entries().is_empty());
     assert_eq!(home.run(&["models", "info", "toy-weights"]).status.code(), Some(1));

@@ -18,8 +18,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-/// Tensors of SAMUSA that official files lack; they keep their initial values, the boundary embedding starts from the
-/// mean of "outside" and "inside".
+/// Tensors of SAMUSA that official files lack, for training to begin from these: they keep their initial values, the
+/// boundary embedding starts from the mean of "outside" and "inside". An import asks for them where its card does.
 const MAY_BE_ABSENT: [&str; 4] =
     ["sam_prompt_encoder.point_embeddings.4.", "click16.", "click32.", "click64."];
 /// Where PyTorch counts the parts of an `nn.Sequential`.
@@ -133,8 +133,7 @@ impl Differences {
                 Some(_) => {}
             }
         }
-        let absent_is_fine = |key: &str| MAY_BE_ABSENT.iter().any(|start| key.starts_with(start));
-        out.missing = wanted.into_keys().filter(|key| !absent_is_fine(key)).collect();
+        out.missing = wanted.into_keys().collect();
         out.unexpected.sort();
         out.misshapen.sort();
         out
@@ -332,7 +331,9 @@ impl Sam2 {
     }
 
     fn filled(mut self, name: &str, mut tensors: Vec<Stored>) -> Result<Self, WeightsError> {
-        let differences = Differences::between(self.keys(), &tensors);
+        let mut differences = Differences::between(self.keys(), &tensors);
+        let absent_is_fine = |key: &str| MAY_BE_ABSENT.iter().any(|start| key.starts_with(start));
+        differences.missing.retain(|key| !absent_is_fine(key));
         if !differences.is_empty() {
             return Err(WeightsError::Unfit { name: name.to_owned(), differences });
         }

@@ -159,6 +159,22 @@ fn an_import_that_does_not_fit_names_every_tensor_and_leaves_nothing() {
 }
 
 #[test]
+fn weights_that_know_no_boundary_point_are_not_imported_as_if_they_did() {
+    let home = Home::new();
+    let file = home.write("stock.safetensors", &portable_file(&golden_keys(), |_| false));
+    let stock = fs::read_to_string(fixture("card.yaml")).unwrap();
+    let claims =
+        stock.replace("mask_in_chans: 16}", "mask_in_chans: 16, boundary_embedding: true}");
+    assert_ne!(claims, stock);
+    let card = home.write("claims.yaml", claims.as_bytes());
+    let refused = home.run(&["models", "import", text(&file), "--card", text(&card)]);
+    assert_eq!(refused.status.code(), Some(1), "{}", told(&refused));
+    let missing = "1 missing:\n    sam_prompt_encoder.point_embeddings.4.weight";
+    assert!(told(&refused).contains(missing), "{}", told(&refused));
+    assert!(home.entries().is_empty(), "{:?}", home.entries());
+}
+
+#[test]
 fn what_trainers_and_compilers_put_before_the_names_is_taken_off() {
     let home = Home::new();
     let card = fixture("card.yaml");

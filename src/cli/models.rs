@@ -86,9 +86,9 @@ fn prompts_of(card: &ModelCard) -> &'static str {
 
 fn list(library: &Library, as_json: bool) -> Done {
     let shipped = shipped_card().map_err(Failure::ours)?;
-    let held: Result<Vec<Held>, LibraryError> =
-        library.names().iter().map(|name| library.find(name)).collect();
-    let held = held.map_err(Failure::input)?;
+    // One that somebody takes away meanwhile is not here any more.
+    let held: Vec<Held> =
+        library.names().iter().filter_map(|name| library.find(name).ok()).collect();
     if as_json {
         let imported: Vec<Value> = held.iter().map(held_json).collect();
         let known: Vec<&str> = cards::names().collect();
@@ -108,7 +108,8 @@ fn list(library: &Library, as_json: bool) -> Done {
             Err(error) => print(&format!("{:<24} {error}", each.name)),
         }
     }
-    for name in cards::names() {
+    let is_here = |name: &str| held.iter().any(|each| each.name == name);
+    for name in cards::names().filter(|name| !is_here(name)) {
         print(&format!(
             "{name:<24} card without weights: sonomark models import FILE --card {name}"
         ));
@@ -128,8 +129,10 @@ fn line(name: &str, what: &str, card: &ModelCard) -> String {
 fn info(library: &Library, options: &Named) -> Done {
     let name = options.name.as_str();
     let shipped = shipped_card().map_err(Failure::ours)?;
+    let mut gone = false;
     let (card, place) = match library.find(name) {
         Ok(held) => {
+            gone = held.bytes.is_none();
             let place = path_shown(&held.weights_path);
             let card =
                 held.card.map_err(|cause| LibraryError::Card { path: held.card_path, cause });
@@ -165,7 +168,8 @@ fn info(library: &Library, options: &Named) -> Done {
         parameters as f64 / 1e6
     ));
     print(&format!("prompts   {}", prompts_of(&card)));
-    print(&format!("weights   {place}"));
+    let fault = if gone { "; gone: remove this network and import it again" } else { "" };
+    print(&format!("weights   {place}{fault}"));
     if !card.weights.sha256.is_empty() {
         print(&format!("SHA-256   {}", card.weights.sha256));
     }

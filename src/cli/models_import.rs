@@ -15,6 +15,7 @@ use serde_json::json;
 use crate::codec::tool::limit;
 use crate::config::{Origin, Settings};
 use crate::domain::{counted, shown, shown_in_json};
+use crate::engine::shipped_card;
 use crate::net::cards;
 use crate::net::config::{ModelCard, WeightsOrigin};
 use crate::net::import::{Converted, convert};
@@ -64,6 +65,12 @@ pub(super) fn run(settings: &Settings, library: &Library, options: &Options) -> 
         None => name_of(&options.file),
     };
     library.check_vacant(&name).map_err(Failure::input)?;
+    // Under its name another network would stand in for it everywhere, masks that say who drew them included.
+    if name == shipped_card().map_err(Failure::ours)?.name {
+        return Err(Failure::Input(format!(
+            "{name} is the shipped network; choose another --name"
+        )));
+    }
     let wanted = card.map(card_named).transpose()?;
     let cancel = interrupt_flag()?;
     let staged = library.stage().map_err(Failure::input)?;
@@ -82,10 +89,15 @@ pub(super) fn run(settings: &Settings, library: &Library, options: &Options) -> 
     let file = options.file.file_name().unwrap_or_default().to_string_lossy();
     let (card, left_out) = card_of(card, name, &shown(&file), &converted);
     if left_out {
-        tell(
-            "the card does not hold the hash of these weights: what it says of how weights were made and what they score is \
-             not taken over",
-        );
+        tell(&match cards::known(&converted.card) {
+            Some(_) => format!(
+                "these are not the weights as published for {}: whose licence they have is not known here",
+                converted.card
+            ),
+            None => "the card does not hold the hash of these weights: what it says of how weights were made and what they \
+                     score is not taken over"
+                .to_owned(),
+        });
     }
     let held = library.install(staged, card).map_err(Failure::input)?;
     tell_imported(&held, &converted, options.json);
@@ -324,11 +336,17 @@ mod tests {
         let (card, left_out) = pinned("");
         assert!(left_out && card.scores.is_empty() && card.weights.command.is_empty());
         assert_eq!(card.weights.licence, shipped.weights.licence);
-        // The published cards say nothing that is left out.
+        // A published card knows the published weights, and of fine-tuned ones no licence.
         let tiny = cards::known("sam2.1-tiny").expect("a card");
-        let (card, left_out) = card_of(tiny, "mine".to_owned(), "mine.pt", &converted);
-        assert!(!left_out);
+        let published =
+            Converted { source_sha256: tiny.weights.sha256.clone(), ..converted.clone() };
+        let origin = format!("mine.pt (SHA-256 {})", published.source_sha256);
+        let (card, left_out) = card_of(tiny.clone(), "mine".to_owned(), "mine.pt", &published);
+        assert!(!left_out && card.weights.licence == "Apache-2.0" && card.weights.sha256 == own);
+        assert_eq!(card.description, tiny.description);
         assert_eq!(card.weights.lineage, format!("facebookresearch/sam2; {origin}"));
+        let (card, left_out) = card_of(tiny, "mine".to_owned(), "mine.pt", &converted);
+        assert!(left_out && card.weights == known, "{:?}", card.weights);
     }
 
     #[test]

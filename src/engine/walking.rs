@@ -16,7 +16,7 @@ use super::failing::device_gave_up;
 use super::read_ahead::{Coming, read_ahead};
 use super::{Decided, Direction, Frames, Image, Plan, SegmentError, Segmenter, WalkId};
 
-/// Propagations that walk together at most: each has a memory of its own.
+/// Propagations that walk together at most: each has a memory of its own, which `net::budget` leaves room for.
 pub const TOGETHER_MAX: usize = 8;
 
 /// What a frame was to a walk.

@@ -25,6 +25,8 @@ const GPU_DRIVER_BYTES: u64 = 128 << 20;
 const PROGRAM_BYTES: u64 = 64 << 20;
 /// Memories of tracked frames ([`super::tracker::TrackerOptions::bank_bytes`]).
 const BANK_BYTES: u64 = 64 << 20;
+/// Those of the structures that walk beside the first one, eight together at most (`engine::TOGETHER_MAX`).
+const BESIDE_BYTES: u64 = 7 * BANK_BYTES;
 /// Features are worth keeping from so many frames on.
 const FEATURE_FRAMES_MIN: u64 = 2;
 
@@ -80,9 +82,10 @@ impl Budget {
     pub fn cache_bytes(&self, card: &ModelCard, free: u64, most: usize) -> Result<usize, String> {
         let spare = free.checked_sub(self.weights + self.work);
         match spare.filter(|spare| *spare >= FEATURE_FRAMES_MIN * self.features) {
-            // Half of what is left: other programs live here too.
+            // Half of what the memories of further structures leave: other programs live here too.
             Some(spare) => {
-                let wanted = (spare / 2).max(FEATURE_FRAMES_MIN * self.features);
+                let left = spare.saturating_sub(BESIDE_BYTES);
+                let wanted = (left / 2).max(FEATURE_FRAMES_MIN * self.features);
                 Ok(usize::try_from(wanted).unwrap_or(most).min(most))
             }
             None => Err(too_small(card, self.least(), free)),
@@ -264,8 +267,11 @@ mod tests {
         let cache = |free: u64| budget.cache_bytes(&card, free, 512 << 20).expect("enough");
         assert_eq!(cache(64 * GIB), 512 << 20);
         assert_eq!(cache(budget.least()) as u64, FEATURE_FRAMES_MIN * budget.features);
-        let tight = cache(budget.least() + 100 * budget.features / 10) as u64;
-        assert!((2 * budget.features..512 << 20).contains(&tight), "{tight}");
+        // Where there is room for the memories of eight structures, features do not take it.
+        let beside = cache(budget.least() + BESIDE_BYTES) as u64;
+        assert_eq!(beside, FEATURE_FRAMES_MIN * budget.features);
+        let tight = cache(budget.least() + BESIDE_BYTES + 10 * budget.features) as u64;
+        assert_eq!(tight, 6 * budget.features);
     }
 
     #[test]

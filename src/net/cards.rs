@@ -50,6 +50,13 @@ mod tests {
             assert_eq!(card.name, name);
             assert!(!card.network.prompts.boundary_embedding && !card.tracking.motion, "{name}");
             assert!(card.network.memory.clear_stale && card.weights.file.is_empty(), "{name}");
+            // Of the same published file at both sizes, and of another one than its neighbours'.
+            let of_hash = |other: &&str| {
+                known(other).is_some_and(|other| other.weights.sha256 == card.weights.sha256)
+            };
+            let same: Vec<&str> = names().filter(of_hash).collect();
+            let shape = name.trim_end_matches("-512");
+            assert_eq!(same, [shape.to_owned(), format!("{shape}-512")]);
         }
         assert!(known("sam2.1-huge").is_none());
     }

@@ -147,7 +147,8 @@ impl Library {
         let stem = |entry: fs::DirEntry| {
             let path = entry.path();
             let name = path.file_stem()?.to_str()?.to_owned();
-            (path.extension()? == "yaml" && check_name(&name).is_ok()).then_some(name)
+            (path.extension()? == "yaml" && check_name(&name).is_ok() && path.is_file())
+                .then_some(name)
         };
         let mut names: Vec<String> =
             fs::read_dir(&self.dir).into_iter().flatten().flatten().filter_map(stem).collect();
@@ -323,6 +324,9 @@ mod tests {
         let why = install(&library, "mine", b"other").expect_err("they are in use").to_string();
         assert!(why.contains("the weights of half") && why.contains("--name"), "{why}");
         library.find("half").expect("a card").verify().expect("its own weights");
+        // A folder of that name is no card.
+        fs::create_dir(folder.path().join("folder.yaml")).expect("made");
+        assert_eq!(library.names(), ["half"]);
         // Weights without any card are left over from a crash.
         library.remove("half").expect("both go");
         fs::write(folder.path().join("mine.safetensors"), b"left over").expect("written");

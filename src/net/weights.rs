@@ -18,8 +18,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-/// Tensors of SAMUSA that official files lack; they keep their initial values, the boundary embedding starts from the
-/// mean of "outside" and "inside".
+/// Tensors of SAMUSA that official files lack, for training to begin from these: they keep their initial values, the
+/// boundary embedding starts from the mean of "outside" and "inside". An import asks for them where its card does.
 const MAY_BE_ABSENT: [&str; 4] =
     ["sam_prompt_encoder.point_embeddings.4.", "click16.", "click32.", "click64."];
 /// Where PyTorch counts the parts of an `nn.Sequential`.
@@ -133,8 +133,7 @@ impl Differences {
                 Some(_) => {}
             }
         }
-        let absent_is_fine = |key: &str| MAY_BE_ABSENT.iter().any(|start| key.starts_with(start));
-        out.missing = wanted.into_keys().filter(|key| !absent_is_fine(key)).collect();
+        out.missing = wanted.into_keys().collect();
         out.unexpected.sort();
         out.misshapen.sort();
         out
@@ -218,13 +217,18 @@ pub(super) fn tensors_in(path: &Path) -> Result<Vec<Stored>, WeightsError> {
     copy.map_or(Err(refused), |copy| nested_tensors(copy.path())).map(unwrapped).map_err(unreadable)
 }
 
-/// Trainers on several devices save the network inside another module of this name.
-const WRAPPER: &str = "module.";
+/// The part that every network of this layout has, by which what stands before all names is told from the names.
+const EVERY_NETWORKS: &str = "image_encoder.";
 
-/// The tensors by the names that they have in the network itself.
+/// The tensors by the names that they have in the network itself: trainers on several devices (`module.`), compilers
+/// (`_orig_mod.`) and frameworks (`model.`) save it inside modules of theirs. What lies beside it keeps its name.
 fn unwrapped(mut tensors: Vec<Stored>) -> Vec<Stored> {
-    if tensors.iter().all(|tensor| tensor.name.starts_with(WRAPPER)) {
-        tensors.iter_mut().for_each(|tensor| tensor.name = tensor.name.split_off(WRAPPER.len()));
+    let before = |name: &str| Some(name[..name.find(EVERY_NETWORKS)?].to_owned());
+    let wrapper = tensors.iter().find_map(|tensor| before(&tensor.name));
+    if let Some(wrapper) = wrapper.filter(|wrapper| wrapper.ends_with('.')) {
+        for tensor in tensors.iter_mut().filter(|tensor| tensor.name.starts_with(&wrapper)) {
+            tensor.name = tensor.name.split_off(wrapper.len());
+        }
     }
     tensors
 }
@@ -233,7 +237,7 @@ fn unwrapped(mut tensors: Vec<Stored>) -> Vec<Stored> {
 fn nested_tensors(path: &Path) -> Result<Vec<Stored>, String> {
     // Published files and trainers' checkpoints nest the network, some exports are the bare network.
     let mut refused = String::new();
-    for nested in [Some("model"), Some("state_dict"), None] {
+    for nested in [Some("model"), Some("state_dict"), Some("model_state_dict"), None] {
         let mut store = PytorchStore::from_file(path).map_indices_contiguous(false);
         if let Some(key) = nested {
             store = store.with_top_level_key(key);
@@ -327,7 +331,9 @@ impl Sam2 {
     }
 
     fn filled(mut self, name: &str, mut tensors: Vec<Stored>) -> Result<Self, WeightsError> {
-        let differences = Differences::between(self.keys(), &tensors);
+        let mut differences = Differences::between(self.keys(), &tensors);
+        let absent_is_fine = |key: &str| MAY_BE_ABSENT.iter().any(|start| key.starts_with(start));
+        differences.missing.retain(|key| !absent_is_fine(key));
         if !differences.is_empty() {
             return Err(WeightsError::Unfit { name: name.to_owned(), differences });
         }

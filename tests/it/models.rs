@@ -67,6 +67,10 @@ fn an_imported_network_is_listed_verified_used_by_name_and_removed() {
         (Some("toy-weights"), Some("golden-nano"), Some(359))
     );
     assert_eq!(home.entries(), ["toy-weights.safetensors", "toy-weights.yaml"]);
+    // Nobody takes the name of the shipped network.
+    let shipped = home.run(&[&import[..], &["--name", "samusa-nano"]].concat());
+    assert_eq!(shipped.status.code(), Some(1));
+    assert!(told(&shipped).contains("is the shipped network"), "{}", told(&shipped));
     // The name is taken; what is there stays.
     let again = home.run(&import);
     assert_eq!(again.status.code(), Some(1));
@@ -108,6 +112,15 @@ fn an_imported_network_is_listed_verified_used_by_name_and_removed() {
     fs::write(&weights, bytes).unwrap();
     let verified = home.run(&["models", "verify", "toy-weights"]);
     assert_eq!(verified.status.code(), Some(3));
+    // Weights that are gone are told as that, and a folder among the cards is nobody's network.
+    fs::remove_file(&weights).unwrap();
+    fs::create_dir(home.models().join("folder.yaml")).unwrap();
+    for command in [&["models", "list"][..], &["models", "info", "toy-weights"]] {
+        let output = home.run(command);
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && told.contains("gone: remove"), "{command:?}: {told}");
+    }
+    fs::remove_dir(home.models().join("folder.yaml")).unwrap();
     assert!(home.run(&["models", "remove", "toy-weights"]).status.success());
     assert!(home.entries().is_empty());
     assert_eq!(home.run(&["models", "info", "toy-weights"]).status.code(), Some(1));
@@ -143,6 +156,46 @@ fn an_import_that_does_not_fit_names_every_tensor_and_leaves_nothing() {
         "{}",
         told(&unknown)
     );
+}
+
+#[test]
+fn weights_that_know_no_boundary_point_are_not_imported_as_if_they_did() {
+    let home = Home::new();
+    let file = home.write("stock.safetensors", &portable_file(&golden_keys(), |_| false));
+    let stock = fs::read_to_string(fixture("card.yaml")).unwrap();
+    let claims =
+        stock.replace("mask_in_chans: 16}", "mask_in_chans: 16, boundary_embedding: true}");
+    assert_ne!(claims, stock);
+    let card = home.write("claims.yaml", claims.as_bytes());
+    let refused = home.run(&["models", "import", text(&file), "--card", text(&card)]);
+    assert_eq!(refused.status.code(), Some(1), "{}", told(&refused));
+    let missing = "1 missing:\n    sam_prompt_encoder.point_embeddings.4.weight";
+    assert!(told(&refused).contains(missing), "{}", told(&refused));
+    assert!(home.entries().is_empty(), "{:?}", home.entries());
+}
+
+#[test]
+fn what_trainers_and_compilers_put_before_the_names_is_taken_off() {
+    let home = Home::new();
+    let card = fixture("card.yaml");
+    let import = |file: &str, keys: BTreeMap<String, Vec<usize>>| {
+        let file = home.write(file, &portable_file(&keys, |_| false));
+        home.run(&["models", "import", text(&file), "--card", text(&card), "--json"])
+    };
+    let within = |wrapper: &str| -> BTreeMap<String, Vec<usize>> {
+        golden_keys().into_iter().map(|(key, shape)| (format!("{wrapper}{key}"), shape)).collect()
+    };
+    for (at, wrapper) in ["module.", "_orig_mod.", "model.", "net.module."].iter().enumerate() {
+        let report = json(&import(&format!("wrapped{at}.safetensors"), within(wrapper)));
+        assert_eq!(report["tensors"], golden_keys().len(), "{wrapper}");
+    }
+    // What lies beside the network is all that is told.
+    let mut beside = within("model.");
+    beside.insert("loss.weight".into(), vec![2]);
+    let refused = import("beside.safetensors", beside);
+    assert_eq!(refused.status.code(), Some(1));
+    let told = told(&refused);
+    assert!(told.contains("1 unexpected:\n    loss.weight") && !told.contains("missing"), "{told}");
 }
 
 #[test]
@@ -319,11 +372,10 @@ fn a_whole_published_size_is_recognised_and_its_512_px_card_is_taken_where_it_is
         let told = String::from_utf8(home.run(&["models", "info", wanted.0]).stdout).unwrap();
         assert!(told.contains(&format!("input     {pixels} x {pixels} px, stretched")), "{told}");
         assert!(told.contains("prompts   boundary points bridged by a curve"), "{told}");
+        // No published weights: nobody said a licence of them.
         let name = file.file_name().unwrap().to_str().unwrap();
-        assert!(
-            told.contains(&format!("lineage   facebookresearch/sam2; {name} (SHA-256 ")),
-            "{told}"
-        );
+        let lines = format!("licence   NOASSERTION\nlineage   {name} (SHA-256 ");
+        assert!(told.contains(&lines), "{told}");
     }
     let verified = json(&home.run(&["models", "verify", "--json"]));
     let row = |name: &str| serde_json::json!({ "name": name, "ok": true, "why": null });

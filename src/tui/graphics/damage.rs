@@ -17,7 +17,7 @@ const MAX_SIXEL_BYTES: usize = 900_000;
 /// Rows of cells in a part of a picture that is sent in pieces: whole bands of sixels where a cell's height is even.
 const STRIP_ROWS: usize = 3;
 /// What changed just now is sent beside a piece, up to so many bytes: a cursor does not wait for it.
-const CHANGES_BYTES: usize = 4 * 1024;
+const CHANGES_BYTES: usize = 8 * 1024;
 
 /// What the terminal can take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

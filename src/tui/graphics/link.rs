@@ -82,7 +82,7 @@ const FIRST_PIECE: usize = 16 * 1024;
 /// Lines that carry more are not slow, bytes per ms: 10 Mbit/s.
 const SLOW: f64 = 1250.0;
 /// What the terminal and a busy machine may take beside the line, ms.
-const ALLOWANCE_MS: f64 = 20.0;
+const ALLOWANCE_MS: f64 = 40.0;
 /// A picture counts at least as this share of the ladder's: one that hardly changed tells little of the next.
 const SMALLEST: f64 = 0.2;
 /// A finer detail must be so much quicker than its limit.
@@ -180,8 +180,9 @@ impl Link {
         let delay_ms = self.delay.unwrap_or_default().as_secs_f64() * 1e3;
         let on_line = (ms - delay_ms - ALLOWANCE_MS).max(0.1);
         let first = self.carries.is_none();
-        self.carries = Some(averaged(self.carries, bytes as f64 / on_line));
-        // Of a line that is not slow a piece tells but the delay: the rest of the picture follows and tells more.
+        // What the first piece tells of a line that is not slow is a guess: the next frame replaces it.
+        let known = self.carries.filter(|_| self.rate > 0.0);
+        self.carries = Some(averaged(known, (bytes as f64 / on_line).min(2.0 * SLOW)));
         if first && bytes < 4 * FIRST_PIECE && self.slow().is_none() {
             return;
         }

@@ -10,7 +10,8 @@ const WINDOW_FRAMES: usize = 6;
 /// Frames that the writer has not brought to the terminal, at most: where it takes nothing at all, giving up on answers
 /// must not pile up frames behind it.
 pub(super) const MOST_UNWRITTEN: usize = WINDOW_FRAMES;
-const FIRST_GUESS: Duration = Duration::from_millis(400);
+/// A first answer may take three times as long: a piece of 30 kB over 0.25 Mbit/s does not count as lost.
+const FIRST_GUESS: Duration = Duration::from_millis(600);
 const PATIENCE: Duration = Duration::from_millis(200);
 const MOST_PATIENCE: Duration = Duration::from_secs(3);
 

@@ -230,6 +230,42 @@ fn cursor_moves_and_points_keep_to_their_budgets() {
 }
 
 #[test]
+fn a_picture_in_pieces_arrives_whole_and_a_cursor_overtakes_it() {
+    let frame = speckle();
+    let mut scene = scene(&frame);
+    let at = |x: f32, y: f32| Some(Crosshair { at: PointPx::new(x, y), colour: Colour(0) });
+    scene.crosshair = at(500.0, 300.0);
+    let mut painter = Painter::new(Limits { max_width_px: 4096, max_height_px: 4096 });
+    let mut canvas = Canvas::new();
+    let coarse = palette(16);
+    canvas.show(&painter.paint(compose(&scene, &coarse), &coarse, GRID, AREA, &[]));
+    assert!(!painter.owes(), "it is not cut");
+    let fine = palette(32);
+    painter.cut(Some(20_000));
+    let mut pieces = 0;
+    while pieces == 0 || painter.owes() {
+        let sixels = painter.paint(compose(&scene, &fine), &fine, GRID, AREA, &[]);
+        pieces += 1;
+        assert!(total(&sixels) <= 80_000 && pieces < 40, "{} bytes", total(&sixels));
+        canvas.show(&sixels);
+    }
+    println!("{pieces} pieces");
+    assert!(pieces > 5 && canvas.shows(&compose(&scene, &fine), &fine, AREA));
+
+    // While the top is on its way in other grays the cursor moves near the bottom.
+    canvas.show(&painter.paint(compose(&scene, &coarse), &coarse, GRID, AREA, &[]));
+    scene.crosshair = at(500.0, 650.0);
+    painter.cut(Some(0));
+    let moved = painter.paint(compose(&scene, &coarse), &coarse, GRID, AREA, &[]);
+    assert!(total(&moved) <= 12_000, "{} bytes", total(&moved));
+    assert!(moved.iter().any(|sixel| sixel.row > 30) && painter.owes());
+    canvas.show(&moved);
+    painter.cut(None);
+    canvas.show(&painter.paint(compose(&scene, &coarse), &coarse, GRID, AREA, &[]));
+    assert!(!painter.owes() && canvas.shows(&compose(&scene, &coarse), &coarse, AREA));
+}
+
+#[test]
 fn random_changes_always_end_in_the_right_picture() {
     let palette = palette(16);
     let mut random = fastrand::Rng::with_seed(4);

@@ -55,6 +55,7 @@ mod region;
 mod schema;
 mod screen;
 mod screens;
+mod slow_line;
 mod stale;
 mod stock;
 mod study;

@@ -14,6 +14,10 @@ use super::{Palette, Picture, RectPx, iterm, sixel};
 const RECTANGLE_COST_PX: usize = 512;
 /// Longest sixel, bytes: tmux drops what reaches 1 MiB.
 const MAX_SIXEL_BYTES: usize = 900_000;
+/// Rows of cells in a part of a picture that is sent in pieces: whole bands of sixels where a cell's height is even.
+const STRIP_ROWS: usize = 3;
+/// What changed just now is sent beside a piece, up to so many bytes: a cursor does not wait for it.
+const CHANGES_BYTES: usize = 8 * 1024;
 
 /// What the terminal can take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +101,8 @@ pub struct Painter {
     protocol: Protocol,
     pile: Pile,
     shown: Option<Shown>,
+    /// Bytes that one call sends, about; `None`: all there are.
+    piece: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -107,6 +113,8 @@ struct Shown {
     area: CellArea,
     /// Cells whose content on the screen is not that of `picture`.
     lost: Vec<bool>,
+    /// Cells of `picture` that wait for the next piece.
+    owed: Vec<bool>,
 }
 
 impl Painter {
@@ -129,6 +137,24 @@ impl Painter {
         self.shown = None;
         let bytes = self.pile.clear();
         if bytes.is_empty() { Vec::new() } else { vec![PlacedSixel { column: 0, row: 0, bytes }] }
+    }
+
+    /// From now on a picture is sent in pieces of about so many bytes, one with every call of [`Painter::paint`]: what
+    /// changed since the last call first, then from top to bottom what that left. `None`: all at once.
+    pub fn cut(&mut self, piece: Option<usize>) {
+        self.piece = piece;
+    }
+
+    /// Whether a part of the picture was not sent yet: it is to be painted again.
+    #[must_use]
+    pub fn owes(&self) -> bool {
+        self.shown.as_ref().is_some_and(|shown| shown.owed.contains(&true))
+    }
+
+    /// Whether nothing is known to be shown.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        self.shown.is_none()
     }
 
     /// Forgets what is shown: after a resize, a clear, a suspend. The next picture is sent whole.
@@ -167,18 +193,24 @@ impl Painter {
             return Vec::new();
         }
         let high = self.pile.is_high();
-        let old = self.shown.take().filter(|_| !high).filter(|old| {
+        let piece = self.piece.filter(|_| !high);
+        let there = self.shown.take().filter(|old| {
             (old.grid, old.area) == (grid, area)
-                && old.palette == *palette
                 && (old.picture.width_px, old.picture.height_px)
                     == (picture.width_px, picture.height_px)
         });
+        // Pieces cover what lies there one by one; it does not go black for them.
+        let stays = piece.is_some() && there.is_some();
+        let old = there.filter(|old| !high && old.palette == *palette);
         let mut changed = tiles.changed(old.as_ref(), &picture);
-        let mut lost = vec![false; changed.len()];
+        let none = vec![false; changed.len()];
+        let mut owed = old.as_ref().map_or_else(|| none.clone(), |old| old.owed.clone());
+        let mut lost = none;
         for (at, position) in area.positions().enumerate() {
-            if changed[at] && covered.iter().any(|text| text.contains(position)) {
-                changed[at] = false;
+            if covered.iter().any(|text| text.contains(position)) {
+                (changed[at], owed[at]) = (false, false);
             }
+            owed[at] &= !changed[at];
         }
         for text in covered {
             for position in text.intersection(area).positions() {
@@ -189,11 +221,22 @@ impl Painter {
         let blocked: Vec<RectPx> =
             covered.iter().filter_map(|text| tiles.pixels_of(*text)).collect();
         // What lies elsewhere, or is from before a resize, would stay for ever.
-        let mut sixels = if old.is_none() { self.take_away() } else { Vec::new() };
-        for rectangle in tiles.gathered(&changed, &blocked, &picture) {
-            self.send(&tiles, rectangle, &picture, palette, &mut sixels);
+        let mut sixels = if old.is_none() && !stays { self.take_away() } else { Vec::new() };
+        let (mut sent, mut left) = (0, vec![false; lost.len()]);
+        for (cells, most) in [(changed, piece.map(|most| most.max(CHANGES_BYTES))), (owed, piece)] {
+            let rectangles = tiles.gathered(&cells, &blocked, &picture);
+            for part in rectangles.into_iter().flat_map(|area| tiles.strips(area, most.is_some())) {
+                if most.is_some_and(|most| sent >= most) {
+                    tiles.mark(part, &mut left);
+                    continue;
+                }
+                let before = sixels.len();
+                self.send(&tiles, part, &picture, palette, &mut sixels);
+                sent += sixels[before..].iter().map(|each| each.bytes.len()).sum::<usize>();
+            }
         }
-        self.shown = Some(Shown { picture, palette: palette.clone(), grid, area, lost });
+        let palette = palette.clone();
+        self.shown = Some(Shown { picture, palette, grid, area, lost, owed: left });
         sixels
     }
 
@@ -270,6 +313,23 @@ impl Tiles {
             width: self.cell.0.min(self.size.0 - x),
             height: self.cell.1.min(self.size.1 - y),
         })
+    }
+
+    /// A rectangle of whole cells cut into strips, or as it is.
+    fn strips(&self, area: RectPx, cut: bool) -> Vec<RectPx> {
+        let high = if cut { STRIP_ROWS * self.cell.1 } else { area.height.max(1) };
+        let strip =
+            |from: usize| RectPx { y: area.y + from, height: high.min(area.height - from), ..area };
+        (0..area.height).step_by(high).map(strip).collect()
+    }
+
+    /// Sets the flags of the cells in a rectangle.
+    fn mark(&self, area: RectPx, flags: &mut [bool]) {
+        let columns = area.x / self.cell.0..(area.x + area.width).div_ceil(self.cell.0);
+        for row in area.y / self.cell.1..(area.y + area.height).div_ceil(self.cell.1) {
+            let first = row * self.area.width as usize;
+            flags[first + columns.start..first + columns.end].fill(true);
+        }
     }
 
     /// Pixels of the picture beneath an area of cells.

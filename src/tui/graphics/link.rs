@@ -4,6 +4,10 @@
 //! them follows what a whole picture would take in each detail. While a clip plays or a key repeats it must come quickly; at rest
 //! it may take a second and a half; more than the usual detail is sent only where nobody notices. A finer detail
 //! is taken up only with time to spare, so that a line near a limit does not go to and fro.
+//!
+//! A line that crawls keeps nobody waiting either: there another picture comes coarse first, also at rest, and is made fine
+//! in pieces, between which a key is answered. What it carries is counted without the way there and back, which would
+//! make every small piece look slow; faster lines know nothing of all this.
 
 use std::time::Duration;
 
@@ -14,7 +18,7 @@ use super::Protocol;
 pub struct Detail {
     /// Grays.
     pub levels: u8,
-    /// Side of the squares that have one gray, px: 1, or 2 for half the size.
+    /// Side of the squares that have one gray, px: 1, 2 for half the size, more where the line crawls.
     pub scale: u8,
 }
 
@@ -35,6 +39,10 @@ pub const FINEST: u8 = 161;
 /// Details from the coarsest, and the bytes of a whole picture of 1024 x 768 px, speckle (kept by a test).
 type Ladder = &'static [(Detail, f64)];
 const SIXEL: Ladder = &[
+    // Multiples of the six rows of a band: squares of 8 px take as much as those of 6.
+    (Detail::new(8, 12), 14.8e3),
+    (Detail::new(16, 12), 26.4e3),
+    (Detail::new(16, 6), 46e3),
     (Detail::new(16, 2), 153e3),
     (Detail::new(16, 1), 220e3),
     (Detail::new(32, 1), 416e3),
@@ -42,6 +50,8 @@ const SIXEL: Ladder = &[
     (Detail::new(101, 1), 951e3),
 ];
 const PNG: Ladder = &[
+    (Detail::new(16, 12), 7.9e3),
+    (Detail::new(16, 6), 16.4e3),
     (Detail::new(16, 2), 63e3),
     (Detail::new(16, 1), 137e3),
     (Detail::new(32, 1), 180e3),
@@ -50,7 +60,9 @@ const PNG: Ladder = &[
     (Detail::new(FINEST, 1), 300e3),
 ];
 /// The usual step of the sixels: 32 grays look as good as more on most screens and cost half of 64.
-const USUAL: usize = 2;
+const USUAL: usize = 5;
+/// The coarsest that a picture at rest may be.
+const FLOOR: Detail = Detail::new(16, 2);
 /// Smaller frames tell the delay of the line, not what it carries.
 const TELLING_BYTES: usize = 8 * 1024;
 /// A whole picture may take so long while a clip plays or a key repeats, ms.
@@ -59,6 +71,20 @@ const HURRIED_MS: f64 = 120.0;
 const REST_MS: f64 = 1500.0;
 /// More than the usual detail, ms.
 const LEISURE_MS: f64 = 80.0;
+/// Where the line is slow, in a hurry, ms: coarser than that it becomes for nothing less.
+const QUICK_MS: f64 = 500.0;
+/// The line crawls where a picture at rest takes longer, ms.
+const BEARABLE_MS: f64 = 750.0;
+/// A piece of a picture takes so long on a line that crawls, ms.
+const PIECE_MS: f64 = 250.0;
+/// Piece by which a line is measured of which nothing is known, bytes: what blocks the next frame until it is answered.
+const FIRST_PIECE: usize = 16 * 1024;
+/// Lines that carry more are not slow, bytes per ms: 10 Mbit/s.
+const SLOW: f64 = 1250.0;
+/// What the terminal and a busy machine may take beside the line, ms.
+const ALLOWANCE_MS: f64 = 40.0;
+/// A picture counts at least as this share of the ladder's: one that hardly changed tells little of the next.
+const SMALLEST: f64 = 0.2;
 /// A finer detail must be so much quicker than its limit.
 const TO_SPARE: f64 = 1.3;
 /// Weight of the newest measurement.
@@ -73,6 +99,12 @@ pub struct Link {
     pub took: Duration,
     /// Bytes per ms, averaged; 0 before the first.
     rate: f64,
+    /// The same without the way there and back.
+    carries: Option<f64>,
+    /// The shortest way there and back.
+    delay: Option<Duration>,
+    /// How large pictures are, as a share of the ladder's.
+    size: f64,
     /// In use.
     pub shown: Detail,
     /// Set by hand: grays and scale.
@@ -100,6 +132,9 @@ impl Link {
             bytes: 0,
             took: Duration::ZERO,
             rate: 0.0,
+            carries: None,
+            delay: None,
+            size: 1.0,
             shown: Detail::new(0, 1),
             by_hand: (None, None),
             at_once: false,
@@ -110,6 +145,12 @@ impl Link {
         link
     }
 
+    /// The same, where an answer of the terminal took so long with nothing else on the line.
+    #[must_use]
+    pub fn behind(self, delay: Option<Duration>) -> Self {
+        Self { delay, ..self }
+    }
+
     fn ladder(&self) -> Ladder {
         if self.png { PNG } else { SIXEL }
     }
@@ -118,29 +159,98 @@ impl Link {
         if self.png { PNG.len() - 1 } else { USUAL }
     }
 
+    fn floor(&self) -> usize {
+        self.ladder().iter().position(|(detail, _)| *detail == FLOOR).unwrap_or(0)
+    }
+
     /// Notes a frame that the terminal has answered for.
     pub fn note(&mut self, bytes: usize, took: Duration) {
+        self.delay = match self.delay {
+            Some(delay) => Some(delay.min(took)),
+            None => (bytes < TELLING_BYTES).then_some(took),
+        };
         if bytes < TELLING_BYTES || (bytes, took) == (self.bytes, self.took) {
             return;
         }
         (self.bytes, self.took) = (bytes, took);
-        let rate = bytes as f64 / (took.as_secs_f64() * 1e3).max(0.1);
-        self.rate = if self.rate > 0.0 { self.rate * (1.0 - NEWEST) + rate * NEWEST } else { rate };
+        let averaged = |known: Option<f64>, newest: f64| {
+            known.map_or(newest, |known| known * (1.0 - NEWEST) + newest * NEWEST)
+        };
+        let ms = took.as_secs_f64() * 1e3;
+        let delay_ms = self.delay.unwrap_or_default().as_secs_f64() * 1e3;
+        let on_line = (ms - delay_ms - ALLOWANCE_MS).max(0.1);
+        let first = self.carries.is_none();
+        // What the first piece tells of a line that is not slow is a guess: the next frame replaces it.
+        let known = self.carries.filter(|_| self.rate > 0.0);
+        self.carries = Some(averaged(known, (bytes as f64 / on_line).min(2.0 * SLOW)));
+        if first && bytes < 4 * FIRST_PIECE && self.slow().is_none() {
+            return;
+        }
+        self.rate = averaged((self.rate > 0.0).then_some(self.rate), bytes as f64 / ms.max(0.1));
         self.at = [self.step(self.at[0], false), self.step(self.at[1], true)];
+    }
+
+    /// Notes the bytes of a whole picture in the detail that is shown.
+    pub fn sized(&mut self, bytes: usize) {
+        let told = self.ladder().iter().find(|(detail, _)| *detail == self.shown);
+        if let Some((_, told)) = told {
+            let size = (bytes as f64 / told).max(SMALLEST);
+            // Larger ones count at once: what is taken for too small blocks the line.
+            self.size = size.max(self.size * (1.0 - NEWEST) + size * NEWEST);
+        }
+    }
+
+    /// What a whole picture of step `at` takes where the line is slow, ms.
+    fn takes_ms(&self, at: usize) -> Option<f64> {
+        self.slow().map(|carries| self.ladder()[at].1 * self.size / carries)
+    }
+
+    /// What a slow line carries, bytes per ms.
+    fn slow(&self) -> Option<f64> {
+        self.carries.filter(|carries| *carries < SLOW)
+    }
+
+    /// Whether a picture at rest takes so long that a key would wait for it.
+    #[must_use]
+    pub fn crawls(&self) -> bool {
+        self.takes_ms(self.at[0]).is_some_and(|ms| ms > BEARABLE_MS)
+    }
+
+    /// Whether something was measured.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.carries.is_some()
+    }
+
+    /// Bytes of the pieces in which the picture is to be sent; `None`: it is sent whole. A coarse one for a hurry is: parts of
+    /// two frames side by side would show what never was.
+    #[must_use]
+    pub fn piece(&self) -> Option<usize> {
+        let Some(carries) = self.carries else { return Some(FIRST_PIECE) };
+        let cut = self.crawls() && self.shown != self.wanted(true);
+        cut.then(|| ((carries * PIECE_MS) as usize).max(TELLING_BYTES))
     }
 
     /// The finest step that comes in time, seen from step `now`.
     fn step(&self, now: usize, hurried: bool) -> usize {
+        // At rest a slow line sends pieces, which would make it look slower still.
+        let rate = self.slow().filter(|_| !hurried).unwrap_or(self.rate);
+        let spare = |at: usize| if at > now { TO_SPARE } else { 1.0 };
         let in_time = |at: usize| {
             let limit = match (hurried, at > self.usual()) {
                 (_, true) => LEISURE_MS,
                 (true, false) => HURRIED_MS,
                 (false, false) => REST_MS,
             };
-            let spare = if at > now { TO_SPARE } else { 1.0 };
-            self.ladder()[at].1 / self.rate * spare <= limit
+            self.ladder()[at].1 / rate * spare(at) <= limit
         };
-        (1..self.ladder().len()).rev().find(|&at| in_time(at)).unwrap_or(0)
+        let floor = self.floor();
+        let usual = (floor + 1..self.ladder().len()).rev().find(|&at| in_time(at));
+        if let Some(at) = usual.or((!hurried).then_some(floor)) {
+            return at;
+        }
+        let quick = |at: usize| self.takes_ms(at).is_none_or(|ms| ms * spare(at) <= QUICK_MS);
+        (1..=floor).rev().find(|&at| quick(at)).unwrap_or(0)
     }
 
     /// The detail for the next whole picture; `hurried`: a clip plays or a key repeats.
@@ -153,13 +263,21 @@ impl Link {
         }
     }
 
+    /// Whether what is shown is coarser than usual and can be finer, as the person rests.
+    #[must_use]
+    pub fn is_coarse(&self, hurried: bool) -> bool {
+        let usual = self.ladder()[self.usual()].0;
+        !hurried && self.shown.coarser_than(usual) && self.shown.coarser_than(self.wanted(false))
+    }
+
     /// Whether the picture is to be sent anew in the detail `wanted`: `whole` where it is sent anyway, else only when what
-    /// is shown is coarser than usual and the person rests, or when the detail was set by hand.
+    /// is shown is coarser than usual and the person rests, or when the detail was set by hand. Where the line crawls
+    /// another picture comes as in a hurry.
     pub fn take_up(&mut self, hurried: bool, whole: bool) -> bool {
+        let hurried = hurried || (whole && self.crawls());
         let wanted = self.wanted(hurried);
         let by_hand = std::mem::take(&mut self.at_once);
-        let usual = self.ladder()[self.usual()].0;
-        let finer = !hurried && self.shown.coarser_than(usual) && self.shown.coarser_than(wanted);
+        let finer = self.is_coarse(hurried);
         let other = wanted != self.shown && (whole || finer || by_hand);
         if other {
             self.shown = wanted;
@@ -238,8 +356,10 @@ mod tests {
     #[test]
     fn grays_and_scale_follow_the_line_and_the_hurry() {
         assert_eq!(at(&Link::default()), [(32, 1), (32, 1)], "nothing is known yet");
-        assert_eq!(at(&of(0.5)), [(16, 2), (16, 2)]);
-        assert_eq!(at(&of(1.5)), [(16, 1), (16, 2)]);
+        assert_eq!(at(&of(0.25)), [(16, 2), (8, 12)]);
+        assert_eq!(at(&of(0.5)), [(16, 2), (16, 12)]);
+        assert_eq!(at(&of(1.5)), [(16, 1), (16, 6)]);
+        assert_eq!(at(&of(3.0)), [(32, 1), (16, 2)]);
         assert_eq!(at(&of(5.0)), [(32, 1), (16, 2)]);
         assert_eq!(at(&of(20.0)), [(32, 1), (16, 1)]);
         assert_eq!(at(&of(100.0)), [(64, 1), (64, 1)]);
@@ -273,6 +393,66 @@ mod tests {
         assert_eq!(at(&link)[1], (32, 1));
         (601..611).for_each(|ms| link.note(400_000, MS * ms));
         assert_eq!(at(&link), [(32, 1), (16, 2)]);
+    }
+
+    #[test]
+    fn what_a_line_carries_is_told_from_its_delay() {
+        // Small pieces over 10 Mbit/s and 300 ms, and over 0.5 Mbit/s.
+        let told = |mbit: f64| {
+            let mut link = Link::default().behind(Some(MS * 300));
+            assert_eq!((link.piece(), link.crawls()), (Some(FIRST_PIECE), false), "unknown");
+            (0..4).for_each(|i| {
+                let bytes = FIRST_PIECE + i;
+                link.note(bytes, MS * 300 + MS.mul_f64(bytes as f64 * 8e-3 / mbit));
+            });
+            link
+        };
+        assert!(!told(10.0).crawls() && told(10.0).piece().is_none());
+        assert_eq!(at(&told(10.0))[1], (16, 2), "no coarser than before");
+        let slow = told(0.5);
+        assert!(
+            slow.crawls() && slow.piece().is_some_and(|bytes| (14_000..20_000).contains(&bytes))
+        );
+    }
+
+    #[test]
+    fn where_the_line_crawls_pictures_come_coarse_first_and_fine_in_pieces() {
+        for mbit in [0.25, 0.5, 1.0, 2.0] {
+            let mut link = of(mbit);
+            let ms_of = |bytes: f64| bytes * 8e-3 / mbit;
+            assert!(link.take_up(false, true), "another picture, {mbit} Mbit/s");
+            assert_eq!((link.shown, link.piece()), (link.wanted(true), None));
+            assert!(ms_of(link.ladder()[link.at[1]].1) <= QUICK_MS + 10.0, "{mbit} Mbit/s");
+            assert!(link.is_coarse(false) && !link.is_coarse(true));
+            assert!(link.take_up(false, false) && link.shown == link.wanted(false));
+            let piece = link.piece().expect("the fine one is cut");
+            assert!(ms_of(piece as f64) <= 300.0, "{piece} bytes, {mbit} Mbit/s");
+            assert!(!link.is_coarse(false), "then it is left alone");
+        }
+        for mbit in [10.5, 20.0, 100.0] {
+            let mut link = of(mbit);
+            link.shown = Detail::new(16, 1);
+            link.sized(2_200_000);
+            link.note(400_001, MS.mul_f64(400_001.0 * 8e-3 / mbit));
+            assert_eq!(at(&link), at(&of(mbit)), "{mbit} Mbit/s: however large the screen");
+            assert!(!link.crawls() && link.piece().is_none());
+        }
+    }
+
+    #[test]
+    fn the_bytes_of_the_last_picture_tell_those_of_the_next() {
+        let mut link = of(0.5);
+        assert_eq!(at(&link)[1], (16, 12));
+        link.shown = Detail::new(16, 12);
+        // A sector that is mostly black: a fifth of the bytes.
+        (0..20).for_each(|_| link.sized(5_280));
+        link.note(400_001, MS.mul_f64(6_400.0));
+        assert_eq!(at(&link)[1], (16, 6));
+        assert!(!link.crawls(), "and whole at rest, too");
+        link.shown = Detail::new(16, 6);
+        link.sized(46_000);
+        link.note(400_002, MS.mul_f64(6_400.0));
+        assert_eq!(at(&link)[1], (16, 12), "one that is larger counts at once");
     }
 
     #[test]

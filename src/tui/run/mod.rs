@@ -134,6 +134,7 @@ pub fn run(start: Start<'_>) -> Result<Ended, TuiError> {
         on_hangup: settings.on_hangup.value,
         person_file: settings.person_file.clone(),
         dirty: true,
+        moved: false,
         epoch: 0,
         ended: None,
     };

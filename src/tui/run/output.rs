@@ -1,5 +1,7 @@
 //! Keys, colours and the way to the terminal: from settings and environment.
 
+use std::time::Duration;
+
 use crate::config::yaml::Faults;
 use crate::config::{Origin, Settings};
 use crate::domain::{FrameIndex, shown};
@@ -120,6 +122,12 @@ pub(super) struct Output {
     asked: (u8, bool),
     /// What the last picture showed: another one is sent whole.
     shown: Option<(FrameIndex, Option<Viewport>, Tone)>,
+    /// The terminal's answer takes so long by itself.
+    delay: Option<Duration>,
+    /// The next picture is another one, sent whole.
+    whole: bool,
+    /// Bytes of the last such picture, until the line has heard of it.
+    sent: Option<usize>,
     pub(super) painter: Painter,
     canvas: Canvas,
 }
@@ -156,6 +164,9 @@ impl Output {
             registers,
             asked: (levels, false),
             shown: None,
+            delay: capabilities.round_trip,
+            whole: false,
+            sent: None,
             painter: Painter::by(protocol.unwrap_or_default(), capabilities.limits()),
             canvas: Canvas::default(),
             theme: theme.with_depth(words),
@@ -174,13 +185,19 @@ impl Output {
 
     /// The line, of which nothing is known yet.
     pub(super) fn link(&self) -> Link {
-        Link::by(self.protocol.unwrap_or_default())
+        Link::by(self.protocol.unwrap_or_default()).behind(self.delay)
     }
 
-    /// Takes as many grays and pixels as the line carries.
-    pub(super) fn fit_to_line(&mut self, model: &mut Model) {
+    /// Whether the picture is to be drawn again though nothing changed: it came coarse, or a part of it only.
+    pub(super) fn is_unfinished(&self, model: &Model) -> bool {
+        let coarse = !self.painter.is_blank() && model.link.is_coarse(model.hurried());
+        coarse || self.painter.owes()
+    }
+
+    /// Takes as many grays and pixels as the line carries; it is `free` where nothing is on its way.
+    pub(super) fn fit_to_line(&mut self, model: &mut Model, free: bool) {
         if self.protocol.is_some() {
-            self.fit_to_sender(model);
+            self.fit_to_sender(model, free);
         }
         let levels = if self.protocol.is_some() { model.link.shown.levels } else { self.asked.0 };
         let asked = (levels, model.picture.flow && model.picture.look.colour);
@@ -189,15 +206,26 @@ impl Output {
         }
     }
 
-    fn fit_to_sender(&mut self, model: &mut Model) {
+    fn fit_to_sender(&mut self, model: &mut Model, free: bool) {
+        if let Some(bytes) = self.sent.take() {
+            model.link.sized(bytes);
+        }
         let seen = model.pixels().map(|_| {
             let picture = &model.picture;
             (model.frame, picture.viewport, picture.tone())
         });
         // A frame that is still being decoded shows the last one.
-        let whole = seen.is_some() && std::mem::replace(&mut self.shown, seen) != seen;
+        let another = seen.is_some() && std::mem::replace(&mut self.shown, seen) != seen;
+        // Nothing lies there: on a line that crawls it comes coarse first as well.
+        let bare = seen.is_some() && self.painter.is_blank() && model.link.crawls();
         let hurried = model.hurried();
-        model.link.take_up(hurried, whole);
+        model.link.take_up(hurried, another || bare);
+        // One piece tells what the line carries. Where its answer did not come, the others follow at once.
+        let known = model.link.is_known();
+        let piece = model.link.piece().filter(|_| known || !self.painter.owes());
+        self.whole = another && piece.is_none();
+        // Behind a piece that is on its way only what changed is sent.
+        self.painter.cut(piece.map(|bytes| if free || !known { bytes } else { 0 }));
     }
 
     pub(super) fn draw(&mut self, screen: &mut Screen, model: &Model) -> Result<(), TerminalError> {
@@ -228,6 +256,8 @@ impl Output {
                 self.painter.take_away()
             }
         };
+        let bytes: usize = sixels.iter().map(|sixel| sixel.bytes.len()).sum();
+        self.sent = (self.whole && bytes > 0).then_some(bytes);
         screen.present(&sixels)
     }
 }

@@ -36,7 +36,10 @@ pub(super) struct Loop {
     pub(super) on_hangup: OnHangup,
     /// What is kept of the person.
     pub(super) person_file: PathBuf,
+    /// A person's key, or what else does not wait, changed what is to be seen.
     pub(super) dirty: bool,
+    /// What came by itself did: a frame that was played or decoded, a mask.
+    pub(super) moved: bool,
     /// Number of the clip at hand; messages of others are dropped.
     pub(super) epoch: u64,
     pub(super) ended: Option<Ended>,
@@ -44,6 +47,8 @@ pub(super) struct Loop {
 
 /// Longest wait for the inbox.
 const IDLE: Duration = Duration::from_secs(1);
+/// The same while something waits for the line to be free, of which no message tells.
+const UNTIL_FREE: Duration = Duration::from_millis(25);
 
 impl Loop {
     /// Takes messages and draws until the end.
@@ -57,6 +62,7 @@ impl Loop {
                 Some(due) => due.saturating_sub(self.started.elapsed()).min(IDLE),
                 None => IDLE,
             };
+            let wait = if self.waits_for_line() { wait.min(UNTIL_FREE) } else { wait };
             if !self.messages.wait(wait) {
                 // Cannot happen while this loop holds a sender; leaving is the safe answer.
                 return Ended::Quit;
@@ -81,6 +87,7 @@ impl Loop {
     }
 
     fn take(&mut self, message: Msg) {
+        let by_itself = matches!(message, Msg::OfClip(..) | Msg::Engine(_) | Msg::Tick(_));
         let message = match message {
             Msg::OfClip(epoch, inner) if epoch == self.epoch => *inner,
             // Of a clip that was left: what it says of its frames is nothing here.
@@ -92,7 +99,8 @@ impl Loop {
         };
         let hung_up = matches!(message, Msg::HungUp);
         let unseen = matches!(message, Msg::Tick(_) | Msg::Nothing);
-        self.dirty |= !unseen && !self.model.computes_ahead(&message);
+        let seen_at_once = !unseen && !self.model.computes_ahead(&message);
+        self.note_change(by_itself, seen_at_once);
         let message = match message {
             Msg::SizeChanged => match &mut self.screen {
                 Some(screen) => {
@@ -116,7 +124,8 @@ impl Loop {
         let before = seen(&self.model);
         let another = matches!(message, Msg::Opened(_));
         let effects = update(&mut self.model, message);
-        self.dirty |= before != seen(&self.model);
+        let changed = before != seen(&self.model);
+        self.note_change(by_itself, changed);
         // Behind a slow line many keys come before a drawing: they were typed looking at the clip before.
         self.model.tools.undrawn |= another;
         self.carry_out(effects);
@@ -126,6 +135,17 @@ impl Loop {
         if self.screen.is_none() && self.ended.is_none() && !self.model.propagating() {
             self.ended = Some(Ended::HungUp);
         }
+    }
+
+    fn note_change(&mut self, by_itself: bool, changed: bool) {
+        let noted = if by_itself { &mut self.moved } else { &mut self.dirty };
+        *noted |= changed;
+    }
+
+    /// Whether something is to be drawn as soon as nothing is on its way to the terminal any more.
+    fn waits_for_line(&self) -> bool {
+        let moved = self.moved && self.model.link.crawls();
+        self.screen.is_some() && (moved || self.output.is_unfinished(&self.model))
     }
 
     /// The screen goes at once; what is running is finished without it, or stopped.
@@ -142,14 +162,20 @@ impl Loop {
             self.model.warn(format!("a job failed: {panic}; everything goes on"));
             self.dirty = true;
         }
-        if !self.dirty {
-            return;
-        }
-        self.dirty = false;
         if let Some((bytes, took)) = screen.last_frame() {
             self.model.link.note(bytes, took);
         }
-        self.output.fit_to_line(&mut self.model);
+        // Where a picture takes long, what nobody asked for waits for the one before, so that a key waits for one at most.
+        let free = screen.is_free();
+        let by_itself = match self.moved {
+            true => free || !self.model.link.crawls(),
+            false => free && self.output.is_unfinished(&self.model),
+        };
+        if !self.dirty && !by_itself {
+            return;
+        }
+        (self.dirty, self.moved) = (false, false);
+        self.output.fit_to_line(&mut self.model, free);
         match self.output.draw(screen, &self.model) {
             Ok(()) => {
                 self.model.tools.undrawn = false;

@@ -10,7 +10,8 @@ const WINDOW_FRAMES: usize = 6;
 /// Frames that the writer has not brought to the terminal, at most: where it takes nothing at all, giving up on answers
 /// must not pile up frames behind it.
 pub(super) const MOST_UNWRITTEN: usize = WINDOW_FRAMES;
-const FIRST_GUESS: Duration = Duration::from_millis(400);
+/// A first answer may take three times as long: a piece of 30 kB over 0.25 Mbit/s does not count as lost.
+const FIRST_GUESS: Duration = Duration::from_millis(600);
 const PATIENCE: Duration = Duration::from_millis(200);
 const MOST_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -52,6 +53,11 @@ impl Flow {
         small && self.unwritten < MOST_UNWRITTEN
     }
 
+    /// True when nothing is under way that is still waited for.
+    pub(super) fn free(&self) -> bool {
+        self.under_way.is_empty()
+    }
+
     /// True when every frame is acknowledged, also those that were given up on: nothing more will come.
     pub(super) fn idle(&self) -> bool {
         self.under_way.is_empty() && self.owed == 0
@@ -81,6 +87,11 @@ impl Flow {
             return false;
         }
         let waited = !self.ready();
+        // The answer may only be late, as where a line became slow: what comes next is waited for longer, or every give-up
+        // would send another picture into what is full already.
+        if let Some(&(_, at)) = self.under_way.front() {
+            self.slowest = self.slowest.max(now.saturating_duration_since(at));
+        }
         self.owed += self.under_way.len();
         self.under_way.clear();
         waited && self.ready()
@@ -168,5 +179,9 @@ mod tests {
         }
         flow.sent(20_000, now);
         assert!(flow.expire(now + 260 * MS), "a fast link is given up on soon");
+        now += 260 * MS;
+        flow.sent(20_000, now);
+        assert!(!flow.expire(now + 900 * MS), "where it became slow, later the next time");
+        assert!(flow.expire(now + 1000 * MS));
     }
 }

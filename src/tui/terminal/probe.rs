@@ -57,6 +57,8 @@ pub struct Capabilities {
     pub light: bool,
     /// Answers `CSI 5 n`, so that frames can be paced by it.
     pub fence: bool,
+    /// How long the answers took, with nothing else on the line; `None` where `fence` is not set.
+    pub round_trip: Option<Duration>,
     /// Runs inside tmux.
     pub tmux: bool,
     /// Pictures are wrapped so that tmux hands them on: column and row of the pane's top left corner on the terminal
@@ -84,6 +86,7 @@ impl Capabilities {
             sync_output: false,
             light: false,
             fence: false,
+            round_trip: None,
             tmux,
             passthrough: None,
             held_back: false,
@@ -242,6 +245,7 @@ fn ask(input: &InputTty, questions: &[u8], tmux: bool) -> Result<Capabilities, T
             found.learn(&answer, cells);
         }
     }
+    found.round_trip = found.fence.then(|| start.elapsed());
     Ok(found)
 }
 

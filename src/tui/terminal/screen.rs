@@ -193,8 +193,13 @@ impl Screen {
         self.shared.flow().ready()
     }
 
-    /// Bytes of the last acknowledged frame and how long its way to the terminal and back took,
-    /// for the status line.
+    /// True when every frame that was sent is acknowledged, or given up on: a piece of a picture delays nothing.
+    #[must_use]
+    pub fn is_free(&self) -> bool {
+        self.shared.flow().free()
+    }
+
+    /// Bytes of the last acknowledged frame and how long its way to the terminal and back took, for the status line.
     #[must_use]
     pub fn last_frame(&self) -> Option<(usize, Duration)> {
         self.shared.flow().last()

@@ -271,13 +271,15 @@ fn a_jump_does_not_decode_the_group_before() {
     let dir = tempfile::tempdir().unwrap();
     let (path, eye) = (dir.path().join("a.mp4"), data().join("video/sonosite_eye.mp4"));
     let codec = ["-c:v", "libx264", "-g", "20", "-bf", "0", "-sc_threshold", "0"];
-    if !ffmpeg(&[&["-i", eye.to_str().unwrap()][..], &codec].concat(), &path) {
+    let twice = ["-stream_loop", "1", "-i", eye.to_str().unwrap()];
+    if !ffmpeg(&[&twice[..], &codec].concat(), &path) {
         return skipped("this ffmpeg cannot write H.264");
     }
-    // Half way between frames 39 and 40, which is whole: sought there, decoding begins at frame 20. Then between 45 and 46.
-    for (refused, comes) in [("1.580000", true), ("1.820000", false)] {
+    // Too far from the first frame to be decoded on to. Half way between frames 79 and 80, which is whole: sought there,
+    // decoding begins at frame 60. Then between 85 and 86.
+    for (refused, comes) in [("3.180000", true), ("3.420000", false)] {
         let cases = format!("*\"-ss {refused}\"*) exit 1;;");
-        let (done, told) = segmented(&path, 55, "ffmpeg", &cases);
+        let (done, told) = segmented(&path, 95, "ffmpeg", &cases);
         assert_eq!(done, comes, "{refused}: {told}");
     }
 }

@@ -25,6 +25,9 @@ const H264: &str = "h264";
 const WHOLE: [&str; 6] = ["hevc", "mpeg4", "mpeg2video", "mpeg1video", "vp8", "vp9"];
 /// Demuxers seek for up to so much earlier (ffmpeg does in Matroska, for 3/23 s), s.
 const EARLY_S: f64 = 0.2;
+/// So far on the way from a frame to the next that one is sought. Containers may count in steps as long as a frame: half way
+/// could be rounded either way, and where it went down the frame before would come.
+const PLACE: f64 = 0.75;
 
 /// Version of ffmpeg; builds from a repository count as the newest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -88,8 +91,8 @@ impl Timeline {
         }
     }
 
-    /// Which frame comes first where ffmpeg seeks on the way to frame `index`, and where that is: half way between it and the
-    /// one before, so that rounding never costs or adds a frame. `None`: start from the beginning.
+    /// Which frame comes first where ffmpeg seeks on the way to frame `index`, and where that is: between it and the one
+    /// before, so that rounding never costs or adds a frame. `None`: start from the beginning.
     ///
     /// Demuxers go back to a frame that is whole in itself, and find those by when they are decoded, which is before frames
     /// that are shown earlier: for such a frame they begin at the whole one behind it, and it never comes. So what is sought
@@ -97,21 +100,8 @@ impl Timeline {
     /// whole frames are decoded a frame shortly behind one is sought instead, before the next whole one is decoded.
     pub(super) fn seek(&self, index: usize) -> Option<(usize, f64)> {
         let Self::Times(times, keys) = self else { return None };
-        let (before, behind) = keys.split_at(keys.partition_point(|key| key.frame <= index));
-        let key = before.last()?.frame;
-        let middle =
-            |frame: usize| Some((times.get(frame.checked_sub(1)?)? + times.get(frame)?) / 2.0);
-        let at_key = middle(key)?;
-        let next = behind.first().map_or(Some(f64::INFINITY), |next| next.decoded);
-        let Some(end) = next.filter(|_| before.last().is_some_and(|key| key.decoded.is_some()))
-        else {
-            return Some((key, at_key));
-        };
-        let enough = times.get(key)? + EARLY_S;
-        let is_enough = |frame: &usize| middle(*frame).is_some_and(|at| at >= enough);
-        let last = (key + 1..=index).find(is_enough).unwrap_or(index);
-        let sought = |frame: usize| Some((frame, middle(frame).filter(|at| *at < end)?));
-        (key + 1..=last).rev().find_map(sought).or(Some((key, at_key)))
+        let known = keys.partition_point(|key| key.frame <= index);
+        (0..known).rev().find_map(|at| begin(times, *keys.get(at)?, keys.get(at + 1), index))
     }
 
     /// From the time stamps of the packets, in the order of the file. `exact` containers keep
@@ -131,6 +121,24 @@ impl Timeline {
             Self::Count(stamps.len())
         }
     }
+}
+
+/// As [`Timeline::seek`], from the whole frame `key` on; `next` is the whole one behind it. `None` where the next one is
+/// decoded so soon that demuxers begin there.
+fn begin(times: &[f64], key: Key, next: Option<&Key>, index: usize) -> Option<(usize, f64)> {
+    let place = |frame: usize| {
+        let (before, at) = (times.get(frame.checked_sub(1)?)?, times.get(frame)?);
+        Some((frame, before + PLACE * (at - before)))
+    };
+    let whole = place(key.frame)?;
+    let end = next.map_or(Some(f64::INFINITY), |next| next.decoded);
+    let Some(end) = end.filter(|_| key.decoded.is_some()) else { return Some(whole) };
+    let enough = times.get(key.frame)? + EARLY_S;
+    let is_enough = |frame: &usize| place(*frame).is_some_and(|(_, at)| at >= enough);
+    let last = (key.frame + 1..=index).find(is_enough).unwrap_or(index);
+    // A place may be rounded up to the frame itself.
+    let comes = |frame: &usize| times.get(*frame).is_some_and(|at| *at < end - SAME_S);
+    (key.frame..=last).rev().find(comes).and_then(place)
 }
 
 /// What a packet says of its frame.
@@ -382,7 +390,7 @@ mod tests {
         assert_eq!(timeline.frames(), 5);
         for index in [3, 4] {
             let (key, seconds) = timeline.seek(index).expect("behind a whole one");
-            assert!(key == 3 && (seconds - 0.10).abs() < 1e-9, "{seconds}");
+            assert!(key == 3 && (seconds - 0.11).abs() < 1e-9, "{seconds}");
         }
         // Shown before the whole one, decoded behind it: from the beginning.
         assert_eq!([0, 1, 2].map(|index| timeline.seek(index)), [None; 3]);
@@ -401,17 +409,20 @@ mod tests {
         };
         let sought = |next, decoded, index| {
             let (frame, seconds) = timeline(next, decoded).seek(index).expect("behind a whole one");
-            let middle = (frame as f64 - 0.5) * 0.04;
-            assert!((seconds - middle).abs() < 1e-9, "{seconds}");
+            let place = (frame as f64 - 0.25) * 0.04;
+            assert!((seconds - place).abs() < 1e-9, "{seconds}");
             frame
         };
         assert_eq!([5, 6, 11, 14].map(|index| sought(15, Some(0.52), index)), [5, 6, 11, 11]);
         assert_eq!([15, 16].map(|index| sought(15, Some(0.52), index)), [15, 16]);
-        // The next one is decoded before most of the frames between.
-        assert_eq!((sought(8, Some(0.24), 7), sought(8, Some(0.2), 7)), (6, 5));
+        // The next one is decoded before most of the frames between, or with one of them.
+        assert_eq!([0.26, 0.24].map(|decoded| sought(8, Some(decoded), 7)), [6, 5]);
         // Nothing is known: the whole one itself, from further back.
         assert_eq!((sought(15, None, 14), sought(15, None, 16)), (5, 15));
         assert_eq!(timeline(15, Some(0.52)).seek(4), None);
+        // The next one is decoded before the whole one is shown: from the one before.
+        assert_eq!((timeline(6, Some(0.16)).seek(5), timeline(7, Some(0.2)).seek(6)), (None, None));
+        assert_eq!(timeline(6, Some(0.16)).seek(6).map(|(frame, _)| frame), Some(6));
     }
 
     #[test]

@@ -94,7 +94,15 @@ fn frames_that_are_shown_before_a_whole_one_and_decoded_behind_it_are_found() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let kinds: [(&str, &[&str]); 4] = [
+    // The last ones count in whole frames, and begin anew with several frames at once, late.
+    let keys = "expr:eq(n,20)+between(n,40,43)";
+    let strict = "b-pyramid=strict:min-keyint=1:scenecut=0";
+    let late = [
+        &["-c:v", "libx264", "-bf", "4", "-r", "5", "-x264-params", strict][..],
+        &["-force_key_frames", keys, "-use_editlist", "0"],
+    ]
+    .concat();
+    let kinds: [(&str, &[&str]); 6] = [
         ("a.mp4", &["-c:v", "mpeg4", "-bf", "2", "-g", "12"]),
         ("b.mov", &["-c:v", "mpeg2video", "-bf", "2", "-g", "10"]),
         ("c.mp4", &["-c:v", "libx265", "-x265-params", "open-gop=1:keyint=10:log-level=none"]),
@@ -102,6 +110,8 @@ fn frames_that_are_shown_before_a_whole_one_and_decoded_behind_it_are_found() {
             "d.mp4",
             &["-c:v", "libx264", "-g", "10", "-bf", "3", "-movflags", "frag_keyframe+empty_moov"],
         ),
+        ("e.mp4", &["-c:v", "libx264", "-g", "12", "-r", "24", "-video_track_timescale", "24"]),
+        ("f.mp4", &late),
     ];
     let mut made = 0;
     for (name, codec) in kinds {
@@ -115,8 +125,8 @@ fn frames_that_are_shown_before_a_whole_one_and_decoded_behind_it_are_found() {
         let clip = open(&path, &OpenOptions { cache_mib: 0, ..OpenOptions::default() }).unwrap();
         let (frames, size) = (clip.info().frames, clip.frame(0).unwrap().pixels.len());
         assert_eq!(elsewhere.len(), frames * size, "{name}");
-        // By leaps, so that every frame is sought.
-        for i in (0..frames).map(|i| (i * 23 + 41) % frames) {
+        // Backwards, so that every frame is sought.
+        for i in (0..frames).rev().take(40) {
             let same = clip.frame(i).unwrap().pixels == elsewhere[i * size..][..size];
             assert!(same, "{name} frame {i}");
         }
@@ -275,9 +285,9 @@ fn a_jump_does_not_decode_the_group_before() {
     if !ffmpeg(&[&twice[..], &codec].concat(), &path) {
         return skipped("this ffmpeg cannot write H.264");
     }
-    // Too far from the first frame to be decoded on to. Half way between frames 79 and 80, which is whole: sought there,
-    // decoding begins at frame 60. Then between 85 and 86.
-    for (refused, comes) in [("3.180000", true), ("3.420000", false)] {
+    // Too far from the first frame to be decoded on to. Between frames 79 and 80, which is whole: sought there, decoding
+    // begins at frame 60. Then between 85 and 86.
+    for (refused, comes) in [("3.190000", true), ("3.430000", false)] {
         let cases = format!("*\"-ss {refused}\"*) exit 1;;");
         let (done, told) = segmented(&path, 95, "ffmpeg", &cases);
         assert_eq!(done, comes, "{refused}: {told}");

@@ -5,10 +5,12 @@
 //! Reading forwards continues the running process. Elsewhere it is restarted at the last frame before
 //! the wanted one that is whole in itself, by exact times (the time stamps of all frames are read when the clip is
 //! opened), or at the beginning where the container has no usable time stamps; from there frames are counted. Frames
-//! decoded on the way back are kept, so walking backwards costs one restart in [`BACKWARD_FRAMES`] frames.
+//! decoded on the way back are kept, so walking backwards costs one restart in [`BACKWARD_FRAMES`] frames. Every thread
+//! that reads has a process of its own, see [`Streams`].
 
 mod headers;
 mod probe;
+mod streams;
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -24,6 +26,7 @@ use super::tool::Patient;
 use super::{CodecError, FrameSource, Opened, Privacy, complete, identity, tool};
 use crate::domain::{ClipInfo, ClipKind, Colours, FrameIndex, GrayFrame};
 use probe::{Timeline, Version};
+use streams::Streams;
 
 const REENCODE: &str = "re-encode it, for example with \"ffmpeg -i IN -c:v ffv1 OUT.mkv\"";
 /// Frames further ahead than this are reached by seeking rather than by decoding up to them.
@@ -106,7 +109,7 @@ impl Made {
 const LOSSLESS: [&str; 8] =
     ["ffv1", "huffyuv", "ffvhuff", "utvideo", "rawvideo", "png", "apng", "qtrle"];
 
-/// Frames of a running or restarted ffmpeg.
+/// Frames of running or restarted ffmpegs.
 pub(super) struct Video {
     reel: Reel,
     timeline: Timeline,
@@ -114,7 +117,7 @@ pub(super) struct Video {
     made: Made,
     /// Frames worth keeping before one that lies behind: what fits into half of the cache.
     backward_frames: usize,
-    stream: Mutex<Option<Stream>>,
+    streams: Streams,
 }
 
 /// Opens a video.
@@ -216,7 +219,7 @@ pub(super) fn open_reel(reel: Reel, cache_bytes: usize) -> Result<(Found, Video)
         version,
         made,
         backward_frames: fit.min(BACKWARD_FRAMES),
-        stream: Mutex::new(Some(stream)),
+        streams: Streams::of(stream),
     };
     Ok((found, video))
 }
@@ -231,24 +234,17 @@ impl FrameSource for Video {
         index: FrameIndex,
         keep: &mut dyn FnMut(FrameIndex, GrayFrame),
     ) -> Result<GrayFrame, CodecError> {
-        let mut held = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
-        let running = held.as_ref().map(|stream| stream.next_index);
-        let reachable = running.is_some_and(|next| (next..=next + SKIP_FRAMES).contains(&index));
-        if !reachable {
-            let behind = running.is_some_and(|next| index < next);
-            let back = if behind { self.backward_frames } else { 0 };
-            *held = None;
-            *held = Some(self.start_at(index.saturating_sub(back))?);
-        }
-        let result = held.as_mut().map(|stream| self.advance(stream, index, keep));
-        match result {
-            Some(Ok(frame)) => Ok(frame),
-            Some(Err(error)) => {
-                *held = None;
-                Err(error)
-            }
-            None => Err(self.ended(index)),
-        }
+        let running = self.streams.take(index);
+        let behind = running.as_ref().is_some_and(|stream| index < stream.next_index);
+        let back = if behind { self.backward_frames } else { 0 };
+        // One that does not get there ends before the next is started.
+        let mut stream = match running.filter(|stream| stream.reaches(index)) {
+            Some(stream) => stream,
+            None => self.start_at(index.saturating_sub(back))?,
+        };
+        let frame = self.advance(&mut stream, index, keep)?;
+        self.streams.keep(stream);
+        Ok(frame)
     }
 }
 
@@ -278,10 +274,6 @@ impl Video {
                 keep(at, frame);
             }
         }
-    }
-
-    fn ended(&self, index: FrameIndex) -> CodecError {
-        CodecError::damaged(&self.reel.shown, format!("frame {} cannot be reached", index + 1))
     }
 }
 
@@ -349,6 +341,11 @@ impl Stream {
         };
         let frames = BufReader::with_capacity(1 << 18, Patient(stdout));
         Ok(Self { child, frames, messages, made, unwanted, returned: None, next_index })
+    }
+
+    /// Whether frame `index` is the next one, or one that it is soon decoded on to.
+    fn reaches(&self, index: FrameIndex) -> bool {
+        (self.next_index..=self.next_index + SKIP_FRAMES).contains(&index)
     }
 
     /// Makes the frame that came last the next one again.

@@ -94,7 +94,7 @@ fn frames_that_are_shown_before_a_whole_one_and_decoded_behind_it_are_found() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    // The last ones count in whole frames, and begin anew with several frames at once, late.
+    // The last but one counts time in whole frames; in the last one whole frames follow each other and are decoded early.
     let keys = "expr:eq(n,20)+between(n,40,43)";
     let strict = "b-pyramid=strict:min-keyint=1:scenecut=0";
     let late = [

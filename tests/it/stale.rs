@@ -156,6 +156,7 @@ fn one_session_says_at_every_moment_what_it_says_after_reopening() {
 
 #[test]
 fn two_sessions_at_once_say_the_same_as_a_third_that_opens_the_clip() {
+    let mut older = 0;
     for seed in 0..12 {
         let (root, mut rng) = (tempfile::tempdir().unwrap(), fastrand::Rng::with_seed(seed));
         let mut seats = [Seat::new(root.path(), "anna"), Seat::new(root.path(), "ben")];
@@ -170,6 +171,7 @@ fn two_sessions_at_once_say_the_same_as_a_third_that_opens_the_clip() {
             if rng.u32(0..6) == 0 {
                 seats.iter_mut().for_each(Seat::follow);
                 let (annotation, stale) = reopened(root.path());
+                older += stale.len();
                 for seat in &seats {
                     let (user, now) = (seat.user, &seat.model.annotation);
                     assert_eq!(*now, annotation, "seed {seed}, deed {n}, {user}");
@@ -178,6 +180,7 @@ fn two_sessions_at_once_say_the_same_as_a_third_that_opens_the_clip() {
             }
         }
     }
+    assert!(older > 0, "masks were older than their points");
 }
 
 #[test]

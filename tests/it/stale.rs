@@ -12,7 +12,7 @@ use sonomark::tui::model::{Effect, Model, Msg};
 use sonomark::tui::update;
 
 use crate::project::as_user;
-use crate::update::{decided, model_of, opened};
+use crate::update::{decided, model_of, opened, press};
 
 const FRAMES: usize = 12;
 
@@ -250,4 +250,6 @@ fn a_structure_of_which_no_journal_tells_is_as_new_as_its_points() {
     let edits = vec![Edit::AddTrack { track, content }];
     update(&mut m, Msg::Engine(Event::Others { edits, origins: MaskOrigins::default() }));
     assert!(!m.marks.is_stale(track, 0));
+    press(&mut m, "L b");
+    assert!(m.marks.is_stale(track, 0), "and not of those that come later");
 }

@@ -32,12 +32,13 @@ fn parsed(words: impl Iterator<Item = OsString>) -> Result<Cli, clap::Error> {
 /// Words of `segment` in which a point after `--outside` is one of `--beside`: a file of prompts and the screen's command
 /// line call such points so. With any other value the option is the one of all commands.
 fn with_points_beside(mut words: Vec<OsString>) -> Vec<OsString> {
-    if !words.iter().skip(1).any(|word| word == "segment") {
+    let Some(before) = words.iter().skip(1).position(|word| word == "segment") else {
         return words;
-    }
+    };
     let is_point = |word: &OsStr| word.to_str().is_some_and(|text| point(text).is_ok());
     let options = words.iter().position(|word| word == "--").unwrap_or(words.len());
-    for at in 0..options {
+    // Before the command it is the one of all commands, whatever its value.
+    for at in before + 1..options {
         let value = words[at].to_str().and_then(|word| word.strip_prefix("--outside="));
         if let Some(value) = value.filter(|value| is_point(OsStr::new(value))) {
             words[at] = OsString::from(format!("--beside={value}"));
@@ -192,7 +193,11 @@ mod tests {
             read("sonomark segment f --outside 1,2 --outside hide --outside=3,4 -- --outside 5,6"),
             "sonomark segment f --beside 1,2 --outside hide --beside=3,4 -- --outside 5,6"
         );
-        for whole in ["sonomark doctor --outside 1,2", "sonomark segment f --outside box:1,2,3,4"] {
+        for whole in [
+            "sonomark doctor --outside 1,2",
+            "sonomark segment f --outside box:1,2,3,4",
+            "sonomark --outside 1,2 segment f",
+        ] {
             assert_eq!(read(whole), whole);
         }
         let words = "--outside hide segment f --out m.png --outside 1,2 3,4 --outside -5,6";

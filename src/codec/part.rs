@@ -3,9 +3,9 @@
 //! What decides whether this file is right: what a living process writes is never taken away. Locks would tell, but not on
 //! every network folder; so the name of a file says which process made it.
 
-use std::fs::{self, DirEntry};
+use std::fs::{self, DirEntry, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -60,7 +60,11 @@ impl Maker {
 /// When it cannot be made.
 pub(crate) fn make_part(folder: &Path) -> io::Result<NamedTempFile> {
     let prefix = HERE.map_or_else(|| BEGINS.to_owned(), Maker::prefix);
-    tempfile::Builder::new().prefix(&prefix).suffix(ENDS).tempfile_in(folder)
+    // Opened here: the library's errors tell the temporary name, which means nothing to anybody, and no number of the cause.
+    let make = |path: &Path| {
+        OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
+    };
+    tempfile::Builder::new().prefix(&prefix).suffix(ENDS).make_in(folder, make)
 }
 
 /// Takes away what ended processes left beside `path` and, where that is a folder, in it and in those that exports make
@@ -110,16 +114,34 @@ fn is_left(entry: &DirEntry) -> bool {
     let here = HERE.map(|here| here.boot);
     match Maker::of(name).filter(|made| Some(made.boot) == here && own()) {
         Some(made) => started_ticks(made.pid) != Some(made.started),
-        // A time that lies ahead is no silence.
-        None => meta.modified().is_ok_and(|at| at.elapsed().is_ok_and(|age| age >= SILENT)),
+        None => is_silent(&entry.path(), &meta).unwrap_or(false),
     }
+}
+
+/// Whether nobody has written to a file for long, by the clock of the machine that keeps its folder: that of this one may be
+/// wrong by years, and would take away what others write now.
+fn is_silent(path: &Path, meta: &Metadata) -> io::Result<bool> {
+    let now = make_part(folder_of(path))?.as_file().metadata()?.modified()?;
+    // A time that lies ahead is no silence.
+    Ok(now.duration_since(meta.modified()?).is_ok_and(|age| age >= SILENT))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
     use std::process::Command;
 
     use super::*;
+
+    #[test]
+    fn a_file_is_its_owners_and_why_it_cannot_be_made_is_told_by_number() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let part = make_part(dir.path()).expect("made");
+        let meta = part.as_file().metadata().expect("told");
+        assert_eq!(meta.permissions().mode() & 0o777, 0o600);
+        let why = make_part(part.path()).expect_err("in a file").raw_os_error();
+        assert_eq!(why, Some(libc::ENOTDIR));
+    }
 
     #[test]
     fn what_ended_processes_left_is_taken_away_and_nothing_else() {

@@ -4,7 +4,7 @@
 //! context, a log of edits is a save file, and an edit computed against an older state is
 //! refused instead of silently overwriting a newer one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -216,6 +216,18 @@ impl Edit {
         }
         Some(edit)
     }
+}
+
+/// On which frames of which tracks `edits` change prompts.
+#[must_use]
+pub fn prompted(edits: &[Edit]) -> BTreeSet<(TrackId, FrameIndex)> {
+    let of = |edit: &Edit| match edit {
+        Edit::AddPrompt { track, frame, .. }
+        | Edit::RemovePrompt { track, frame, .. }
+        | Edit::MovePrompt { track, frame, .. } => Some((*track, *frame)),
+        _ => None,
+    };
+    edits.iter().filter_map(of).collect()
 }
 
 /// The frames that the change from `before` to `after` added and took away, added to and taken from `current`: who sets

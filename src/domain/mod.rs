@@ -49,7 +49,7 @@ pub use code::{Code, Codes};
 pub use colours::{COLOURED, Colours, is_coloured};
 pub use contour::{closed_catmull_rom, closed_curve, curve_logits, filled};
 pub use deed::{deed, frames_named, mask_frame, prompt_name};
-pub use edit::{Annotation, Edit, Refused};
+pub use edit::{Annotation, Edit, Refused, prompted};
 pub use geometry::{BoxPx, GridMap, Placement, PointPx};
 pub use history::{History, Mark, Step};
 pub use look::{PictureLook, worth_showing};

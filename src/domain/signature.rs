@@ -310,6 +310,31 @@ mod tests {
     }
 
     #[test]
+    fn an_equal_mask_that_points_or_a_person_make_is_new_and_one_that_is_accepted_is_not() {
+        use MaskSource::{Accepted, Prompted, Tracked};
+        let whole = Window { first: 0, last: FrameIndex::MAX };
+        let held = |source| FrameMask { source, ..mask() };
+        let set = |before, after| {
+            let (before, after) = (Some(held(before)), Some(held(after)));
+            Edit::SetMask { track: TRACK, frame: 3, before, after }
+        };
+        for (steps, source, older) in [
+            (vec![vec![add(3, 2)], vec![set(Accepted, Prompted)]], Prompted, false),
+            // A mask that is pasted is a prompt, too.
+            (vec![vec![add(3, 2), set(Tracked, Accepted)]], Accepted, false),
+            (vec![vec![add(3, 2)], vec![set(Tracked, Accepted)]], Accepted, true),
+        ] {
+            let mut origins = MaskOrigins::default();
+            note(&mut origins, &[add(0, 1), set_mask(3, Some(mask()))]);
+            steps.iter().for_each(|step| origins.note(Mark::Do, None, step));
+            let known = origins.of(TRACK).expect("noted");
+            let now = known.now();
+            let found = known.is_older(3, &held(source), whole, &mut Agreement::with(&now));
+            assert_eq!(found, older, "{steps:?}");
+        }
+    }
+
+    #[test]
     fn who_made_a_mask_is_known_when_points_changed_it() {
         let other = Bitmap::from_fn(8, 8, |x, y| x > 3 && y < 3).to_mask();
         let from_points = FrameMask { mask: other, source: MaskSource::Prompted, score: 0.7 };

@@ -57,8 +57,7 @@ fn temporary(path: &Path) -> io::Result<NamedTempFile> {
     if !folder.is_dir() {
         return Err(io::Error::new(io::ErrorKind::NotFound, "its folder is not there"));
     }
-    // The cause alone: the name that the file did not get means nothing to anybody.
-    let file = part::make_part(folder).map_err(|error| io::Error::from(error.kind()))?;
+    let file = part::make_part(folder)?;
     if let Some(modes) = Modes::of_group(folder) {
         modes.open_to_group(file.as_file())?;
     }

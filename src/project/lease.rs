@@ -9,7 +9,6 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
@@ -46,10 +45,6 @@ pub(super) struct Holder {
     pub(super) since_ms: u64,
 }
 
-/// What stays as long as this process runs. Who lists a project asks for it with every clip.
-static STARTED: OnceLock<u64> = OnceLock::new();
-static BOOT: OnceLock<String> = OnceLock::new();
-
 impl Holder {
     /// This process.
     pub(super) fn here(user: String, clip: &ContentHash, now_ms: u64) -> Self {
@@ -58,8 +53,8 @@ impl Holder {
             user,
             host: host(),
             pid,
-            started_ticks: *STARTED.get_or_init(|| started_ticks(pid).unwrap_or(0)),
-            boot: BOOT.get_or_init(boot).clone(),
+            started_ticks: started_ticks(pid).unwrap_or(0),
+            boot: boot(),
             clip: clip.clone(),
             since_ms: now_ms,
         }

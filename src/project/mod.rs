@@ -317,8 +317,7 @@ impl Modes {
 
     /// A temporary file beside `path` that holds `bytes`, durably; who finds it later knows whether it is still written.
     fn written_beside(self, path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
-        // The cause alone, without the temporary name, which means nothing to anybody.
-        let mut file = make_part(folder_of(path)).map_err(|e| io::Error::from(e.kind()))?;
+        let mut file = make_part(folder_of(path))?;
         self.open_to_group(file.as_file())?;
         file.as_file_mut().write_all(bytes)?;
         file.as_file().sync_all()?;

@@ -277,9 +277,9 @@ impl ClipStore {
     }
 
     /// Lets what was read of others take effect, and returns the edits that bring the annotation up
-    /// to date, with what its masks were made from; apply them in order. Whoever shows the annotation calls it when all own steps are
-    /// journaled and applies the edits before the next: else the two would take the same steps in
-    /// different orders, and what is shown would not be what is kept.
+    /// to date, to be applied in order, with what its masks were made from. Whoever shows the annotation
+    /// calls it when all own steps are journaled and applies the edits before the next: else the two would
+    /// take the same steps in different orders, and what is shown would not be what is kept.
     pub fn take_others(&mut self) -> Others {
         self.lam = self.lam.max(self.known.lam());
         let new = std::mem::take(&mut self.waiting);

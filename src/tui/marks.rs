@@ -10,8 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::{
-    Agreement, Annotation, Edit, FrameIndex, Mark, Mask, MaskOrigins, MaskSource, Step, Track,
-    TrackId,
+    Agreement, Annotation, FrameIndex, Mask, MaskOrigins, MaskSource, Step, Track, TrackId,
 };
 
 /// Which masks are out of date, by track.
@@ -44,10 +43,8 @@ impl Marks {
         self.origins.note(step.mark, step.made_from, &step.edits);
     }
 
-    /// Notes what another session `did`, and takes over the `origins` as all sessions together say. Their tracks have to be
-    /// looked at again.
-    pub fn follow(&mut self, did: &[Edit], origins: MaskOrigins) {
-        self.origins.note(Mark::Do, None, did);
+    /// Takes over the `origins` as all sessions together say. Their tracks have to be looked at again.
+    pub fn follow(&mut self, origins: MaskOrigins) {
         self.origins.replace(origins);
     }
 

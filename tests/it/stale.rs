@@ -12,7 +12,7 @@ use sonomark::tui::model::{Effect, Model, Msg};
 use sonomark::tui::update;
 
 use crate::project::as_user;
-use crate::update::{decided, model_of, opened};
+use crate::update::{decided, model_of, opened, press};
 
 const FRAMES: usize = 12;
 
@@ -156,6 +156,7 @@ fn one_session_says_at_every_moment_what_it_says_after_reopening() {
 
 #[test]
 fn two_sessions_at_once_say_the_same_as_a_third_that_opens_the_clip() {
+    let mut older = 0;
     for seed in 0..12 {
         let (root, mut rng) = (tempfile::tempdir().unwrap(), fastrand::Rng::with_seed(seed));
         let mut seats = [Seat::new(root.path(), "anna"), Seat::new(root.path(), "ben")];
@@ -170,6 +171,7 @@ fn two_sessions_at_once_say_the_same_as_a_third_that_opens_the_clip() {
             if rng.u32(0..6) == 0 {
                 seats.iter_mut().for_each(Seat::follow);
                 let (annotation, stale) = reopened(root.path());
+                older += stale.len();
                 for seat in &seats {
                     let (user, now) = (seat.user, &seat.model.annotation);
                     assert_eq!(*now, annotation, "seed {seed}, deed {n}, {user}");
@@ -178,6 +180,7 @@ fn two_sessions_at_once_say_the_same_as_a_third_that_opens_the_clip() {
             }
         }
     }
+    assert!(older > 0, "masks were older than their points");
 }
 
 #[test]
@@ -247,4 +250,6 @@ fn a_structure_of_which_no_journal_tells_is_as_new_as_its_points() {
     let edits = vec![Edit::AddTrack { track, content }];
     update(&mut m, Msg::Engine(Event::Others { edits, origins: MaskOrigins::default() }));
     assert!(!m.marks.is_stale(track, 0));
+    press(&mut m, "L b");
+    assert!(m.marks.is_stale(track, 0), "and not of those that come later");
 }

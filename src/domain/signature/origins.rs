@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::{Agreement, Log, Signature, mask_fingerprint, of_frame, of_prompts};
 use crate::domain::{
     Edit, FrameIndex, FrameMask, Mark, Mask, MaskSource, PlacedPrompt, Track, TrackId, Window,
+    prompted,
 };
 
 /// Gathers from steps, in their order, which prompts each track had when its masks were made. A copy costs little until one
@@ -62,8 +63,9 @@ impl MaskOrigins {
         };
         // The masks of a step are of the prompts that it leaves, in whatever order it tells them.
         let is_mask = |edit: &&Edit| matches!(edit, Edit::SetMask { .. });
-        let others = effect.iter().filter(|edit| !is_mask(edit));
-        others.chain(effect.iter().filter(is_mask)).for_each(|edit| self.take(edit, when));
+        let (others, prompted) = (effect.iter().filter(|edit| !is_mask(edit)), prompted(effect));
+        let all = others.chain(effect.iter().filter(is_mask));
+        all.for_each(|edit| self.take(edit, when, &prompted));
     }
 
     /// Takes the masks of a track of which nothing was noted to be as new as its prompts.
@@ -106,7 +108,8 @@ impl MaskOrigins {
         Arc::make_mut(self.0.entry(id).or_default())
     }
 
-    fn take(&mut self, edit: &Edit, when: When) {
+    /// Takes one of the edits of a step that changes the prompts of the frames `prompted`.
+    fn take(&mut self, edit: &Edit, when: When, prompted: &BTreeSet<(TrackId, FrameIndex)>) {
         match edit {
             Edit::AddTrack { track, content } => self.held(*track).added(content),
             Edit::AddPrompt { track, frame, at, placed } => {
@@ -129,7 +132,8 @@ impl MaskOrigins {
                 held.changed(*frame);
             }
             Edit::SetMask { track, frame, before, after: Some(after) } => {
-                let anew = is_made_anew(before.as_ref(), after);
+                let prompted = prompted.contains(&(*track, *frame));
+                let anew = is_made_anew(before.as_ref(), after, prompted);
                 let when = if anew { when } else { When::Before };
                 self.held(*track).set(*frame, after, when);
             }
@@ -147,10 +151,11 @@ impl MaskOrigins {
 }
 
 /// Whether the mask was made, and does not only stay where somebody accepts it, or deletes the points that had changed it.
-fn is_made_anew(before: Option<&FrameMask>, after: &FrameMask) -> bool {
+/// Who draws the mask that is there, as by pasting it, makes it: it is a prompt of its frame, which is `prompted` by that.
+fn is_made_anew(before: Option<&FrameMask>, after: &FrameMask, prompted: bool) -> bool {
     let Some(before) = before else { return true };
     let accepted = |held: &FrameMask| held.source == MaskSource::Accepted;
-    let accepts = before.mask == after.mask && accepted(before) != accepted(after);
+    let accepts = before.mask == after.mask && !accepted(before) && accepted(after) && !prompted;
     let gives_back = before.source == MaskSource::Prompted && after.source == MaskSource::Tracked;
     !accepts && !gives_back
 }

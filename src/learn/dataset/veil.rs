@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::codec::{self, Clip, CodecError, OpenOptions, Outside, earlier_hash};
 use crate::domain::{ContentHash, OutsideChoice};
-use crate::project::{list_clips, load_read_only};
+use crate::project::{Onlooker, list_clips};
 
 /// Says what of every image is black. The default hides nothing.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -25,7 +25,8 @@ impl Veil {
     pub fn of(options: &OpenOptions, project: &Path) -> Self {
         let OpenOptions { hide_outside, region, ask, .. } = *options;
         let summaries = if ask { list_clips(project).unwrap_or_default() } else { Vec::new() };
-        let choice = |hash| load_read_only(project, hash).ok()?.outside;
+        let mut onlooker = Onlooker::new(project);
+        let mut choice = |hash: &ContentHash| onlooker.load(hash).ok()?.outside;
         let decided = summaries.iter().filter_map(|s| Some((s.hash.0.clone(), choice(&s.hash)?)));
         let options = OpenOptions { hide_outside, region, ask, ..OpenOptions::default() };
         Self { options, decided: decided.collect() }

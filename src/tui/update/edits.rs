@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::domain::review::Doubts;
 use crate::domain::{
     Edit, FrameIndex, FrameMask, Mark, MaskOrigins, MaskSource, Step, TrackId, counted, deed,
-    mask_frame,
+    mask_frame, prompted,
 };
 use crate::tui::model::{Effect, Mode, Model};
 
@@ -192,7 +192,7 @@ pub(super) fn from_others(
     let (held, mut touched) = (model.track, touched_by(&done));
     // Their steps may have come before own ones: other masks than theirs are older now, or not any more.
     origins.tracks().for_each(|id| touched.entry(id).or_default().spans = true);
-    model.marks.follow(&done, origins);
+    model.marks.follow(origins);
     look_again(model, &touched);
     ahead::outdated(model, fx, &done);
     let gone = held.is_some() && model.track != held;
@@ -208,17 +208,6 @@ pub(super) fn from_others(
         let more = if gone { ", the structure at hand is gone" } else { "" };
         model.say(format!("another session made {changes} here{more}"));
     }
-}
-
-/// Which (track, frame) had their prompts changed.
-pub(super) fn prompted(edits: &[Edit]) -> BTreeSet<(TrackId, FrameIndex)> {
-    let of = |edit: &Edit| match edit {
-        Edit::AddPrompt { track, frame, .. }
-        | Edit::RemovePrompt { track, frame, .. }
-        | Edit::MovePrompt { track, frame, .. } => Some((*track, *frame)),
-        _ => None,
-    };
-    edits.iter().filter_map(of).collect()
 }
 
 /// What edits touch of a structure.

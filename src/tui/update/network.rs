@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::domain::{
     Edit, FrameIndex, FrameMask, MaskSource, Signature, Track, TrackId, Window, counted,
-    frame_signature, shown,
+    frame_signature, prompted, shown,
 };
 use crate::engine::{Decided, Plan, PlanError, Span, Ticket, plan, plan_both_passes, plan_where};
 use crate::tui::action::Action;
@@ -484,7 +484,7 @@ pub(super) fn drop_group(model: &mut Model, fx: &mut Vec<Effect>, group: u64) {
 /// After an undo or redo: frames whose prompts changed without their mask changing with them are
 /// asked for again, as part of the edit that is now the newest there.
 pub(super) fn after_travel(model: &mut Model, fx: &mut Vec<Effect>, edits: &[Edit]) {
-    for (track, frame) in edits::prompted(edits) {
+    for (track, frame) in prompted(edits) {
         // What an earlier step on the way asked was about other prompts.
         drop_question(model, track, frame);
         let settled = !model.marks.is_stale(track, frame)

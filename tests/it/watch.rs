@@ -170,12 +170,18 @@ fn a_header_is_taken_when_the_file_that_it_names_comes() {
     nothing_more(&found);
     // Other voxels are another content; those of a link are somebody else's.
     fs::write(&voxels, "other voxels END").unwrap();
-    assert_eq!(next(&found), Found::Clip(header));
+    assert_eq!(next(&found), Found::Clip(header.clone()));
     // In one step: without voxels the header alone would be told first.
     fs::copy(&voxels, folder.join("b.raw")).unwrap();
     std::os::unix::fs::symlink(folder.join("b.raw"), folder.join("c.raw")).unwrap();
     fs::rename(folder.join("c.raw"), &voxels).unwrap();
-    assert!(matches!(next(&found), Found::Refused { why, .. } if why.contains("a.raw is a link")));
+    // On a busy machine the link is told by itself first.
+    let told = std::iter::repeat_with(|| next(&found))
+        .find(|told| !matches!(told, Found::Refused { path, .. } if *path != header));
+    assert!(
+        matches!(&told, Some(Found::Refused { why, .. }) if why.contains("a.raw is a link")),
+        "{told:?}"
+    );
 }
 
 #[test]
